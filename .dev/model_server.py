@@ -1,0 +1,173 @@
+"""Real model servers as child processes: install, start, wait until they answer, stop, kill."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from threading import Event
+from types import TracebackType
+from typing import Self
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+STOP_WAIT_S = 5
+START_WAIT_S = 60
+
+
+def install(folder: Path, part: str) -> None:
+    """Installs a part of the model servers into the folder, unless it is there already."""
+    script = HERE / "install_model_servers.sh"
+    done = subprocess.run([script, folder, part], stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.strip())
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def answers(url: str) -> bool:
+    """Whether a GET of the URL is answered with 200 within two seconds."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except (OSError, ValueError):
+        return False
+
+
+class ServerProcess:
+    """A server on a loopback port, in its own session, so that Ctrl-C does not reach it.
+
+    Start it from the main thread: it ends when the thread that started it ends.
+    """
+
+    def __init__(self, name: str, log: Path, port: int = 0) -> None:
+        self.name = name
+        self.log = log
+        self.port = port or free_port()
+        self.base_url = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str | Path]:
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        return {}
+
+    def ready_url(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise RuntimeError(f"{self.name} is not running")
+        return self._process.pid
+
+    def start(self) -> None:
+        """Starts the server, on the same port each time, and waits until it answers."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command(),
+                env={**os.environ, **self.environment()},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._wait_until_ready(self._process)
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + START_WAIT_S
+        pause = Event()
+        while not answers(self.ready_url()):
+            if process.poll() is not None:
+                raise RuntimeError(f"{self.name} ended at its start: {self.log} says why")
+            if time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"{self.name} did not answer in {START_WAIT_S} s: see {self.log}")
+            pause.wait(0.05)
+
+    def stop(self) -> None:
+        """Asks the server to end, and kills it and its children when that takes too long."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_WAIT_S)
+        except subprocess.TimeoutExpired:
+            pass
+        self.kill()
+
+    def kill(self) -> None:
+        """Ends the server and all its children at once, as a crash would."""
+        if self._process is None:
+            return
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # neither the server nor a child of it is left
+        self._process.wait()
+        self._process = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+class LlamaServer(ServerProcess):
+    """SmolLM2-135M on llama.cpp's server, which speaks OpenAI's API and is installed when needed."""
+
+    model = "smollm2"
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        parallel: int = 1,
+        context: int = 2048,
+        embedding: bool = False,
+        api_key: str = "",
+        port: int = 0,
+    ) -> None:
+        super().__init__("llama.cpp's server", folder / "llama.log", port)
+        self.url = f"{self.base_url}/v1"
+        self.folder = folder
+        self.options = [f"--parallel={parallel}", f"--context={context}"]
+        self.options += ["--embedding"] if embedding else []
+        self.options += [f"--api-key={api_key}"] if api_key else []
+
+    def start(self) -> None:
+        install(self.folder, "llama")
+        super().start()
+
+    def command(self) -> list[str | Path]:
+        return [
+            self.folder / "venv/bin/python",
+            HERE / "llama_server.py",
+            self.folder / "smollm2.gguf",
+            f"--port={self.port}",
+            f"--alias={self.model}",
+            f"--with-parent={os.getpid()}",
+            *self.options,
+        ]
+
+    def environment(self) -> dict[str, str]:
+        return {"OMP_WAIT_POLICY": "PASSIVE"}  # an idle server uses no processor
+
+    def ready_url(self) -> str:
+        return f"{self.base_url}/health"

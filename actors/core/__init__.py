@@ -1,0 +1,1 @@
+"""Decides; does no I/O, knows no clock, no chance, no thread and no log."""

@@ -1,0 +1,29 @@
+"""From what was asked to the record of an accepted task."""
+
+from ollama_queue.actors.core.messages import Submit
+from ollama_queue.actors.core.records import Record
+from ollama_queue.actors.core.routing import route_key
+from ollama_queue.actors.core.settling import utc
+from ollama_queue.actors.core.submission import title_of
+
+
+def accept(task_id: str, asked: Submit, max_retries: int, now: float) -> Record:
+    """The first record of a task; `max_retries` is the queue's setting, for a task without one."""
+    new, at = asked.new, utc(now)
+    return Record(
+        id=task_id,
+        type=new.type,
+        model=new.model,
+        priority=new.priority,
+        title=title_of(new),
+        created_at=at,
+        queued_at=max(at, new.scheduled_at or at),
+        scheduled_at=new.scheduled_at,
+        max_retries=max_retries if new.max_retries is None else new.max_retries,
+        timeout_s=new.timeout_s,
+        tenant=new.tenant,
+        tags=new.tags,
+        route=route_key(new.model, new.options),
+        size=len(asked.spec),
+        key=asked.key,
+    )

@@ -1,0 +1,24 @@
+"""How long to wait before trying again."""
+
+from ollama_queue.actors.core.config import Retry
+
+LONGEST_RETRY_AFTER_S = 3600.0
+
+
+def delay(retry: Retry, retry_count: int, chance: float, retry_after_s: float | None) -> float:
+    """Seconds until retry number `retry_count` (from 1): exponential, with equal jitter.
+
+    The base is `initial_delay * backoff_factor**(retry_count - 1)`, at most `max_delay`; half of
+    it is kept and half is scaled by `chance` (0 to 1), so that tasks that failed together do not
+    come back together (M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog 2015).
+    A server's Retry-After is honoured where it is longer, up to an hour.
+    """
+    steps = min(retry_count - 1, 64)
+    base = min(retry.max_delay, retry.initial_delay * retry.backoff_factor**steps)
+    ours = base / 2 + base / 2 * chance
+    return max(ours, min(retry_after_s or 0.0, LONGEST_RETRY_AFTER_S))
+
+
+def probe_delay(failures: int, retry_after_s: float | None = None) -> float:
+    """Seconds until a backend that is out is probed: 1, 2, 4 … 30 after `failures` (from 1)."""
+    return max(float(min(30, 2 ** min(failures - 1, 5))), min(retry_after_s or 0.0, 3600.0))

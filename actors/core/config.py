@@ -1,0 +1,118 @@
+"""The settings of a queue as one frozen record; `settings.py` reads it from file and environment."""
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+from ollama_queue.actors.core.errors import Invalid
+
+
+class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the HTTP door listens. `max_body` in bytes, `shutdown_grace` in seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 7125
+    max_body: int = 32 << 20
+    shutdown_grace: float = 30.0
+
+
+class Ollama(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The only backend unless `backends` names another; `timeout` is silence, in seconds."""
+
+    host: str = "http://localhost:11434"
+    timeout: float = 300.0
+
+
+class Backend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One model server. `parallel` is how many calls it gets at once (None: see `Config`)."""
+
+    name: str
+    url: str
+    type: Literal["ollama", "openai"] = "ollama"
+    api_key: str = field(default="")
+    parallel: int | None = None
+
+    def __repr__(self) -> str:  # the key must not reach a log
+        return f"Backend({self.name!r}, {self.type}, {self.url!r})"
+
+
+class Queue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`max_queue_size` tasks and `max_queue_bytes` of payload may wait at once."""
+
+    max_workers: int | None = None
+    storage_path: str = "./data"
+    max_queue_size: int = 1_000_000
+    max_queue_bytes: int = 4 << 30
+    durability: Literal["strict", "relaxed"] = "strict"
+
+
+class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Exponential backoff: `initial_delay * backoff_factor**n`, at most `max_delay` (seconds)."""
+
+    max_retries: int = 3
+    initial_delay: float = 1.0
+    max_delay: float = 30.0
+    backoff_factor: float = 2.0
+
+
+class Logging(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings. Checked when made; raises `Invalid`, naming the key as `section.key`."""
+
+    server: Server = Server()
+    ollama: Ollama = Ollama()
+    backends: list[Backend] = []
+    queue: Queue = Queue()
+    retry_config: Retry = Retry()
+    logging: Logging = Logging()
+
+    def __post_init__(self) -> None:
+        _check(1 <= self.server.port <= 65535 or self.server.port == 0, "server.port", "0 to 65535")
+        _check(self.server.max_body > 0, "server.max_body", "a size above 0")
+        _check(self.server.shutdown_grace >= 0, "server.shutdown_grace", "0 seconds or more")
+        _check(self.ollama.timeout > 0, "ollama.timeout", "a duration above 0")
+        _check(len(self.backends) <= 1, "backends", "one backend at most, for now")
+        for backend in self.backends:
+            _check(backend.name != "", "backends.name", "a name")
+            _check(
+                backend.url.startswith(("http://", "https://")), "backends.url", "an http(s) URL"
+            )
+            _check(backend.parallel is None or backend.parallel > 0, "backends.parallel", "1 or more")
+        workers = self.queue.max_workers
+        _check(workers is None or 1 <= workers <= 1024, "queue.max_workers", "1 to 1024")
+        _check(self.queue.max_queue_size > 0, "queue.max_queue_size", "1 or more")
+        _check(self.queue.max_queue_bytes > 0, "queue.max_queue_bytes", "a size above 0")
+        retry = self.retry_config
+        _check(0 <= retry.max_retries <= 100, "retry_config.max_retries", "0 to 100")
+        _check(retry.initial_delay > 0, "retry_config.initial_delay", "a duration above 0")
+        _check(
+            retry.max_delay >= retry.initial_delay,
+            "retry_config.max_delay",
+            "no less than retry_config.initial_delay",
+        )
+        _check(retry.backoff_factor >= 1, "retry_config.backoff_factor", "1 or more")
+
+    @property
+    def backend(self) -> Backend:
+        """The one model server, with its `parallel` settled.
+
+        `parallel` defaults to `queue.max_workers`, and to 4 where neither is set.
+        """
+        known = self.backends[0] if self.backends else Backend(name="ollama", url=self.ollama.host)
+        parallel = known.parallel or self.queue.max_workers or 4
+        return Backend(
+            name=known.name, url=known.url, type=known.type, api_key=known.api_key, parallel=parallel
+        )
+
+    @property
+    def workers(self) -> int:
+        """How many calls may run at once: `queue.max_workers`, else the backend's `parallel`."""
+        return self.queue.max_workers or self.backend.parallel or 4
+
+
+def _check(good: bool, key: str, wanted: str) -> None:
+    if not good:
+        raise Invalid(f"{key} must be {wanted}", field=key)

@@ -1,0 +1,67 @@
+"""What a door answers when a request cannot be done; each error names what would help."""
+
+
+class QueueError(Exception):
+    """Base of all errors that the queue answers with.
+
+    `code` is stable and is what crosses the wire; the message is one sentence for a person.
+    `retry_after_s` (seconds, or None) says when trying again makes sense.
+    """
+
+    code = "error"
+
+    def __init__(
+        self, message: str, *, field: str | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.retry_after_s = retry_after_s
+
+
+class Invalid(QueueError):
+    """The request itself is wrong; `field` names what."""
+
+    code = "invalid"
+
+
+class NotFound(QueueError):
+    """No such task."""
+
+    code = "not_found"
+
+
+class Conflict(QueueError):
+    """The task is not in a state that allows it, or a key was used for something else."""
+
+    code = "conflict"
+
+
+class QueueFull(QueueError):
+    """No room for more waiting tasks."""
+
+    code = "queue_full"
+
+
+class Unauthorized(QueueError):
+    """No key, or an unknown one."""
+
+    code = "unauthorized"
+
+
+class Forbidden(QueueError):
+    """The key does not allow it."""
+
+    code = "forbidden"
+
+
+class Unavailable(QueueError):
+    """The queue cannot answer now: not started, stopping, rebooting, or out of reach."""
+
+    code = "unavailable"
+
+
+class OutcomeUnknown(Unavailable):
+    """No answer came in time: it may have been done. Repeat with the same idempotency key."""
+
+    code = "outcome_unknown"

@@ -1,0 +1,42 @@
+"""How a call to a model ended: what an executor returns and the plan decides on."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class Verdict(StrEnum):
+    """What a failed call means for the next one.
+
+    FINAL: the same call would fail again (4xx, 501, a request that cannot be made).
+    RETRY: it may work later (connection cut, timeout, 408, 425, 429, other 5xx).
+    SAME_IS_FINAL: as RETRY, unless the attempt before failed with the same words (500, and an
+    error line inside a 200 stream): servers answer permanent mistakes with 500, too.
+    REFUSED: the server never took the call on (DNS, refused, connect timeout, 503).
+    """
+
+    FINAL = "final"
+    RETRY = "retry"
+    SAME_IS_FINAL = "same_is_final"
+    REFUSED = "refused"
+
+
+class Answered(Struct, frozen=True):
+    """The model answered; `result` is the whole reply as JSON, in the task's dialect."""
+
+    result: bytes
+
+
+class Failed(Struct, frozen=True):
+    """The call failed. `error` is one sentence, with the server's own words where it had any."""
+
+    error: str
+    verdict: Verdict
+    retry_after_s: float | None = None
+
+
+class Stopped(Struct, frozen=True):
+    """The call was ended from our side (cancel, shutdown): no fault of anyone's."""
+
+
+Outcome = Answered | Failed | Stopped

@@ -1,0 +1,314 @@
+"""Which task runs next: takes commands and facts, gives back orders, and does nothing itself.
+
+A command that cannot be done raises `QueueError`; a fact never does: a stale one yields no
+orders. Instants (`now`) are seconds since 1970, chance is a number from 0 to 1; both are arguments.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
+from ollama_queue.actors.core.acceptance import accept
+from ollama_queue.actors.core.backoff import probe_delay
+from ollama_queue.actors.core.config import Retry
+from ollama_queue.actors.core.errors import Conflict, QueueFull, Unavailable
+from ollama_queue.actors.core.idempotency import Keyed, Keys
+from ollama_queue.actors.core.lifecycle import become
+from ollama_queue.actors.core.messages import (
+    Change,
+    DropKey,
+    Insert,
+    Run,
+    Save,
+    SetFlag,
+    Stop,
+    Submit,
+    Watch,
+)
+from ollama_queue.actors.core.outcomes import Failed, Outcome, Stopped, Verdict
+from ollama_queue.actors.core.records import BackendState, Status, Waiting, WaitingFor
+from ollama_queue.actors.core.routing import Gate
+from ollama_queue.actors.core.settling import attempt_of, interrupt, put_back, settle, utc
+from ollama_queue.actors.core.slots import Running, Slots
+from ollama_queue.actors.core.waiting import Entry, WaitingRoom, entry_of
+
+
+class Replace(Struct, frozen=True):
+    """Give this slot a new worker; the old one is silent or dead."""
+
+    slot: int
+
+
+Order = Save | Run | Stop | Watch | Replace
+
+
+class PlanState(Struct, frozen=True):
+    """A look at slots, backends and reasons to wait."""
+
+    active: int
+    idle: int
+    paused: bool
+    waiting_for: dict[str, int]
+    backends: list[BackendState]
+
+
+class Plan:
+    """The queue's decisions. Knows nothing that the disk could not give back."""
+
+    def __init__(
+        self,
+        *,
+        slots: int,
+        gate: Gate,
+        retry: Retry,
+        max_tasks: int = 1_000_000,
+        max_bytes: int = 4 << 30,
+    ) -> None:
+        self.slots = Slots(slots)
+        self.gate = gate
+        self.retry = retry
+        self.max_tasks, self.max_bytes = max_tasks, max_bytes
+        self.waiting = WaitingRoom()
+        self.entries: dict[str, Entry] = {}  # all that wait or run
+        self.keys = Keys()
+        self.paused = False
+        self.drain_by: float | None = None
+
+    # --- commands -------------------------------------------------------------------------------
+
+    def recover(
+        self,
+        waiting: Iterable[Entry],
+        interrupted: Iterable[Entry],
+        keys: Iterable[tuple[bytes, Keyed]],
+        paused: bool,
+        now: float,
+    ) -> list[Order]:
+        """Take up what lay on disk; a crash of the queue interrupted what was running."""
+        self.paused = paused
+        orders: list[Order] = []
+        for entry in waiting:
+            self.entries[entry.id] = entry
+            self.waiting.add(entry, now)
+        for entry in interrupted:
+            self.entries[entry.id] = entry
+            change = interrupt(entry, "the queue crashed while it ran", None, now)
+            orders.append(self._apply(entry, change, now))
+        live = (entry.key for entry in self.entries.values() if entry.key is not None)
+        self.keys.restore(keys, live)
+        return [*orders, *self._dispatch(now)]
+
+    def find(self, asked: Submit, now: float) -> str | None:
+        """The task that the same idempotency key stands for. Raises `Conflict` for another body."""
+        if asked.key is None or (keyed := self.keys.find(asked.key, now)) is None:
+            return None
+        if keyed.body != asked.body:
+            raise Conflict(
+                f"this Idempotency-Key was used for another task, {keyed.task_id}",
+                field="idempotency_key",
+            )
+        return keyed.task_id
+
+    def submit(self, task_id: str, asked: Submit, now: float) -> list[Order]:
+        """Take on a task. Raises `QueueFull`, `Unavailable` when draining."""
+        if self.drain_by is not None:
+            raise Unavailable("the queue is shutting down", retry_after_s=5)
+        self._check_room(len(asked.spec))
+        record = accept(task_id, asked, self.retry.max_retries, now)
+        entry = entry_of(record)
+        self.entries[task_id] = entry
+        self.waiting.add(entry, now)
+        orders: list[Order] = [Insert(record, asked.spec, asked.body)]
+        if asked.key is not None:
+            orders.extend(DropKey(key) for key in self.keys.expire(now))
+            self.keys.add(asked.key, Keyed(task_id, asked.body, now))
+        return [*orders, *self._dispatch(now)]
+
+    def cancel(self, task_id: str, now: float) -> list[Order]:
+        """End a live task at once; a running call keeps its slot until it has ended."""
+        running = self.slots.running(task_id)
+        was = Status.RUNNING if running else Status.PENDING
+        change = become(task_id, was, Status.CANCELLED, completed_at=utc(now), next_attempt_at=None)
+        orders: list[Order] = [change]
+        if running is None:
+            self.waiting.remove(self.entries[task_id])
+        else:
+            self.slots.cancel(running)
+            orders.extend(self.slots.stop(running, now))
+        self._forget(self.entries[task_id])
+        return [*orders, *self._dispatch(now)]
+
+    def reprioritize(self, task_id: str, priority: int, now: float) -> list[Order]:
+        """Move a live task to another level; its place inside the level goes by its age."""
+        entry = self.entries[task_id]
+        waits = self.slots.running(task_id) is None
+        if waits:
+            self.waiting.remove(entry)
+        entry.priority = priority
+        if waits:
+            self.waiting.add(entry, now)
+        change = Change(task_id, {"priority": priority}, "priority_updated")
+        return [change, *self._dispatch(now)]
+
+    def pause(self) -> list[Order]:
+        self.paused = True
+        return [SetFlag("paused", True, "queue_paused")]
+
+    def resume(self, now: float) -> list[Order]:
+        self.paused = False
+        return [SetFlag("paused", False, "queue_resumed"), *self._dispatch(now)]
+
+    def drain(self, grace_s: float, now: float) -> list[Order]:
+        """Start nothing more, and stop what still runs after `grace_s` seconds."""
+        self.drain_by = now + grace_s
+        return self.wake(now)
+
+    # --- facts ----------------------------------------------------------------------------------
+
+    def finished(
+        self, slot: int, task_id: str, attempt: int, outcome: Outcome, now: float, chance: float
+    ) -> list[Order]:
+        """A call has ended."""
+        running = self.slots.in_slot(slot)
+        if running is None or (running.entry.id, running.attempt) != (task_id, attempt):
+            return []  # of an older attempt: whatever it has to say, it is too late
+        self.slots.release(running)
+        orders: list[Order] = []
+        if not running.cancelled:
+            change = settle(running, outcome, self.retry, now, chance)
+            orders.append(self._apply(running.entry, change, now))
+        if isinstance(outcome, Failed) and outcome.verdict is Verdict.REFUSED:
+            orders.extend(self._shut(running.gate, outcome))
+        elif not isinstance(outcome, Stopped):
+            running.gate.refusals = 0
+        return [*orders, *self._dispatch(now)]
+
+    def lost(self, slot: int, error: str, now: float) -> list[Order]:
+        """The worker of this slot is no more."""
+        running = self.slots.in_slot(slot)
+        orders: list[Order] = [Replace(slot)]
+        if running is not None:
+            self.slots.release(running)
+            if not running.cancelled:
+                ended = attempt_of(running, error, now)
+                was_stopped = running.stop_by is not None  # its silence is no fault of the task's
+                change = (
+                    put_back(running.entry, ended)
+                    if was_stopped
+                    else interrupt(running.entry, error, ended, now)
+                )
+                orders.append(self._apply(running.entry, change, now))
+        return [*orders, *self._dispatch(now)]
+
+    def backend_well(self, now: float) -> list[Order]:
+        """A probe found the backend well."""
+        self.gate.healthy, self.gate.error = True, None
+        return list(self._dispatch(now))
+
+    def wake(self, now: float) -> list[Order]:
+        """Time has passed."""
+        orders: list[Order] = []
+        if self.drain_by is not None and self.drain_by <= now:
+            for running in self.slots:
+                orders.extend(self.slots.stop(running, now))
+        for running in self.slots.overdue(now):
+            orders.extend(self.lost(running.slot, "its worker did not stop in time", now))
+        return [*orders, *self._dispatch(now)]
+
+    # --- looks ----------------------------------------------------------------------------------
+
+    @property
+    def next_due(self) -> float | None:
+        """When `wake` is needed next."""
+        dues = [self.slots.next_overdue]
+        if self.drain_by is None:
+            dues.append(self.waiting.next_due)
+        elif any(running.stop_by is None for running in self.slots):
+            dues.append(self.drain_by)
+        return min((due for due in dues if due is not None), default=None)
+
+    @property
+    def is_drained(self) -> bool:
+        return self.drain_by is not None and not self.slots
+
+    def explain(self, task_ids: Iterable[str]) -> dict[str, Waiting]:
+        """Why those of the tasks that wait do so."""
+        found = {}
+        for task_id in task_ids:
+            entry = self.entries.get(task_id)
+            if entry is not None and self.slots.running(task_id) is None:
+                reason = self._seen_as(self.waiting.reason(entry))
+                found[task_id] = Waiting(reason, self.waiting.position(entry))
+        return found
+
+    def describe(self) -> PlanState:
+        reasons: dict[str, int] = {}
+        for reason, count in self.waiting.reasons.items():
+            seen = self._seen_as(reason).value
+            reasons[seen] = reasons.get(seen, 0) + count
+        gate = self.gate
+        state = BackendState(
+            gate.name, gate.type, gate.healthy, gate.running, gate.parallel, gate.error
+        )
+        return PlanState(len(self.slots), self.slots.free, self.paused, reasons, [state])
+
+    # --- steps ----------------------------------------------------------------------------------
+
+    def _dispatch(self, now: float) -> Iterator[Order]:
+        """Fill the free slots with the first heads that may run."""
+        self.waiting.ripen(now)
+        while self.slots.free and self.gate.is_open and not self.paused and self.drain_by is None:
+            entry = next(self.waiting.heads(), None)
+            if entry is None:
+                return
+            self.waiting.remove(entry)
+            entry.attempt += 1
+            running = self.slots.occupy(entry, self.gate, now)
+            yield become(
+                entry.id,
+                Status.PENDING,
+                Status.RUNNING,
+                attempt=entry.attempt,
+                started_at=utc(now),
+                next_attempt_at=None,
+                executed_on=self.gate.name,
+            )
+            yield Run(running.slot, entry.id, entry.attempt, self.gate.name, entry.timeout_s)
+
+    def _apply(self, entry: Entry, change: Change, now: float) -> Change:
+        """Let an entry go where the change says: back among the waiting, or out."""
+        if change.fields["status"] is Status.PENDING:
+            self.waiting.add(entry, now)
+        else:
+            self._forget(entry)
+        return change
+
+    def _forget(self, entry: Entry) -> None:
+        del self.entries[entry.id]
+        if entry.key is not None:
+            self.keys.end(entry.key)
+
+    def _shut(self, gate: Gate, refusal: Failed) -> Iterator[Watch]:
+        """The backend did not take a call on: it is out until a probe finds it well."""
+        gate.error = refusal.error
+        if gate.healthy:
+            gate.healthy = False
+            gate.refusals += 1
+            yield Watch(gate.name, probe_delay(gate.refusals, refusal.retry_after_s))
+
+    def _seen_as(self, reason: WaitingFor) -> WaitingFor:
+        if self.paused:
+            return WaitingFor.PAUSED
+        if reason is WaitingFor.SLOT and not self.gate.healthy:
+            return WaitingFor.BACKEND
+        return reason
+
+    def _check_room(self, size: int) -> None:
+        """Raise `QueueFull` when another task of so many bytes would be too much."""
+        full = None
+        if len(self.waiting) >= self.max_tasks:
+            full = f"{self.max_tasks} tasks wait (queue.max_queue_size)"
+        elif self.waiting.bytes + size > self.max_bytes:
+            full = f"{self.max_bytes} bytes wait (queue.max_queue_bytes)"
+        if full:
+            raise QueueFull(f"the queue is full: {full}", retry_after_s=5)

@@ -1,0 +1,227 @@
+"""The records that leave the process: on disk, on the wire, and in the hands of Python callers."""
+
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from msgspec import Struct, field
+
+
+class Status(StrEnum):
+    """Where a task is in its life; `lifecycle.NEXT` says what may follow what."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        return self not in (Status.PENDING, Status.RUNNING)
+
+
+class TaskType(StrEnum):
+    CHAT = "chat"
+    GENERATE = "generate"
+    EMBED = "embed"
+
+
+class Priority(IntEnum):
+    """The named levels; any whole number from 1 to 15 is a priority, the higher the sooner."""
+
+    LOW = 1
+    NORMAL = 5
+    HIGH = 10
+    CRITICAL = 15
+
+
+class WaitingFor(StrEnum):
+    """Why a pending task does not run yet."""
+
+    SLOT = "slot"
+    SCHEDULE = "schedule"
+    RETRY = "retry"
+    BACKEND = "backend"
+    PAUSED = "paused"
+
+
+class NewTask(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a user may ask for; the scheduler adds the rest on acceptance.
+
+    Made by `chat_task`, `generate_task`, `embed_task`, or from JSON by `submission.new_task`,
+    which checks it. `scheduled_at` is aware; `timeout_s` (seconds > 0) limits one attempt;
+    `max_retries` None means the queue's own setting.
+    """
+
+    type: TaskType
+    model: str
+    payload: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    priority: int = Priority.NORMAL
+    scheduled_at: datetime | None = None
+    max_retries: int | None = None
+    timeout_s: float | None = None
+    tenant: str | None = None
+    tags: list[str] = []
+    metadata: dict[str, Any] = {}
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One call to a model, once it has ended; `error` is None when the model answered."""
+
+    attempt: int
+    backend: str | None
+    started_at: datetime
+    ended_at: datetime
+    error: str | None = None
+
+
+class Spec(Struct, frozen=True):
+    """What is asked of the model: written once, never changed."""
+
+    payload: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+
+
+class _Facts(Struct, frozen=True, kw_only=True):
+    id: str
+    type: TaskType
+    model: str
+    priority: int
+    status: Status = Status.PENDING
+    title: str = ""
+    created_at: datetime
+    queued_at: datetime
+    scheduled_at: datetime | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    next_attempt_at: datetime | None = None
+    error: str | None = None
+    attempt: int = 0
+    retry_count: int = 0
+    max_retries: int
+    interruptions: int = 0
+    timeout_s: float | None = None
+    executed_on: str | None = None
+    tenant: str | None = None
+    tags: list[str] = []
+    attempts: list[Attempt] = []
+    seq: int = 0
+
+
+class Record(_Facts, frozen=True, kw_only=True):
+    """The small, changing part of a task, as it lies on disk and travels in events.
+
+    `route` is the task's route key (`routing.route_key`), `size` what is asked in bytes, `key`
+    the digest of its idempotency key, `words` the last error where the same words again are
+    final: they are here so that a boot can rebuild the plan without reading payloads.
+    """
+
+    route: str = ""
+    size: int = 0
+    key: bytes | None = None
+    words: str = ""
+
+
+class Task(_Facts, frozen=True, kw_only=True):
+    """One piece of work, as it is shown.
+
+    `payload`, `options` and `metadata` are None in lists; `result` is the model's reply, None
+    until the task is completed. `waiting_for` and `position` (tasks of the same route before
+    this one; 0 is next) are given while the task waits.
+    """
+
+    payload: dict[str, Any] | None = None
+    options: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    result: Any = None
+    waiting_for: WaitingFor | None = None
+    position: int | None = None
+
+
+class Submitted(Struct, frozen=True):
+    """The answer to a submit. `created` is False when an idempotency key found the task again."""
+
+    task_id: str
+    status: Status
+    position: int | None
+    created: bool = True
+
+
+class TaskFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which tasks to list, newest first: `limit` 1 to 1000, `offset` 0 to 10,000."""
+
+    status: list[Status] = []
+    limit: int = 100
+    offset: int = 0
+
+
+class Waiting(Struct, frozen=True):
+    """What the plan knows of a pending task."""
+
+    waiting_for: WaitingFor
+    position: int | None
+
+
+class BackendState(Struct, frozen=True):
+    """One model server, as the plan sees it: `running` of at most `parallel` calls."""
+
+    name: str
+    type: str
+    healthy: bool
+    running: int
+    parallel: int
+    error: str | None = None
+
+
+class QueueStats(Struct, frozen=True, kw_only=True):
+    """How the queue is doing. `queues_by_priority` and `waiting_for` count waiting tasks."""
+
+    pending_tasks: int
+    running_tasks: int
+    completed_tasks: int
+    failed_tasks: int
+    cancelled_tasks: int
+    total_tasks: int
+    queues_by_priority: dict[str, int]
+    waiting_for: dict[str, int]
+    workers_active: int
+    workers_idle: int
+    paused: bool
+    backends: list[BackendState]
+    uptime_s: float
+    version: str
+
+
+class Event(Struct, frozen=True):
+    """A change that is on disk. `seq` numbers all events of a queue in the order of commits."""
+
+    event: str
+    task: Record | None
+    at: datetime
+    seq: int
+
+
+class Chunk(Struct, frozen=True):
+    """A piece of a running task's reply, in the task's dialect.
+
+    `id` is `attempt.n`, n from 0. `restart` says that what came before belongs to an attempt
+    that has ended without success and is to be dropped. The last chunk of a stream is `done`.
+    """
+
+    id: str
+    data: Any = None
+    restart: bool = False
+    done: bool = False
+    error: str | None = None
+
+
+class Counts(Struct, kw_only=True):
+    """How many tasks are stored, by status and priority."""
+
+    by_status: dict[str, dict[int, int]] = field(default_factory=dict)
+
+    def total(self, status: Status) -> int:
+        return sum(self.by_status.get(status, {}).values())

@@ -1,0 +1,101 @@
+"""What the end of a call means for its task."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from ollama_queue.actors.core.backoff import delay
+from ollama_queue.actors.core.config import Retry
+from ollama_queue.actors.core.lifecycle import become
+from ollama_queue.actors.core.messages import Change
+from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Stopped, Verdict
+from ollama_queue.actors.core.records import Attempt, Status
+from ollama_queue.actors.core.slots import Running
+from ollama_queue.actors.core.waiting import Entry
+
+MAX_INTERRUPTIONS = 3
+
+
+def settle(running: Running, outcome: Outcome, retry: Retry, now: float, chance: float) -> Change:
+    """The change that an outcome makes: ended, or waiting again (its entry says until when)."""
+    match outcome:
+        case Answered(result):
+            ended = attempt_of(running, None, now)
+            return end(running.entry, Status.COMPLETED, ended, now, result=result)
+        case Stopped():
+            return put_back(running.entry, attempt_of(running, "stopped by the queue", now))
+        case Failed() as failed:
+            return _failed(running, failed, retry, now, chance)
+
+
+def _failed(running: Running, failed: Failed, retry: Retry, now: float, chance: float) -> Change:
+    entry, error = running.entry, failed.error
+    ended = attempt_of(running, error, now)
+    if failed.verdict is Verdict.REFUSED:  # nobody took it on: no retry is spent
+        return put_back(entry, ended, error)
+    same_again = failed.verdict is Verdict.SAME_IS_FINAL and entry.words == error
+    spent = entry.retry_count >= entry.max_retries
+    if failed.verdict is Verdict.FINAL or same_again or spent:
+        return end(entry, Status.FAILED, ended, now, error=error)
+    entry.words = error if failed.verdict is Verdict.SAME_IS_FINAL else ""
+    entry.retry_count += 1
+    entry.due = now + delay(retry, entry.retry_count, chance, failed.retry_after_s)
+    return put_back(entry, ended, error)
+
+
+def interrupt(entry: Entry, error: str, ended: Attempt | None, now: float) -> Change:
+    """A crash of ours ended the call: 3 are allowed, the fourth may mean that the task does it."""
+    entry.interruptions += 1
+    if entry.interruptions <= MAX_INTERRUPTIONS:
+        return put_back(entry, ended, error)
+    words = f"interrupted {entry.interruptions} times, the last time because {error}"
+    return end(entry, Status.FAILED, ended, now, error=words)
+
+
+def put_back(entry: Entry, ended: Attempt | None, error: str | None = None) -> Change:
+    """A running task waits again, at its old place or until it is due."""
+    return _ends_as(
+        entry,
+        Status.PENDING,
+        ended,
+        error=error,
+        words=entry.words,
+        next_attempt_at=utc(entry.due) if entry.due else None,
+    )
+
+
+def end(
+    entry: Entry,
+    status: Status,
+    ended: Attempt | None,
+    now: float,
+    *,
+    error: str | None = None,
+    result: bytes | None = None,
+) -> Change:
+    """A running task has come to its end."""
+    return _ends_as(entry, status, ended, result=result, error=error, completed_at=utc(now))
+
+
+def _ends_as(
+    entry: Entry, status: Status, ended: Attempt | None, result: bytes | None = None, **facts: Any
+) -> Change:
+    counts = {"retry_count": entry.retry_count, "interruptions": entry.interruptions}
+    return become(
+        entry.id, Status.RUNNING, status, ended=ended, result=result, **facts, **counts
+    )
+
+
+def attempt_of(running: Running, error: str | None, now: float) -> Attempt:
+    """The attempt that has just ended."""
+    return Attempt(
+        attempt=running.attempt,
+        backend=running.gate.name,
+        started_at=utc(running.started_at),
+        ended_at=utc(now),
+        error=error,
+    )
+
+
+def utc(instant: float) -> datetime:
+    """Seconds since 1970 as an aware time."""
+    return datetime.fromtimestamp(instant, UTC)

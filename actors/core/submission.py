@@ -1,0 +1,223 @@
+"""From what a user wrote to a checked `NewTask`: the full form, the flat form, and the makers."""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.actors.core.keys import body_digest, key_digest
+from ollama_queue.actors.core.messages import Submit
+from ollama_queue.actors.core.records import NewTask, Priority, Spec, TaskType
+
+# What Ollama's endpoints take beside model, options and stream's own fields. In the flat form
+# these may stand at the top of a task; inside `payload` anything passes through, so that a
+# field that Ollama adds tomorrow needs no release of ours.
+_SHARED = ("keep_alive", "truncate", "shift")
+_TALK = (*_SHARED, "stream", "format", "think", "system", "logprobs", "top_logprobs")
+PAYLOAD_FIELDS = {
+    TaskType.CHAT: frozenset((*_TALK, "messages", "tools")),
+    TaskType.GENERATE: frozenset(
+        (*_TALK, "prompt", "suffix", "template", "context", "raw", "images")
+    ),
+    TaskType.EMBED: frozenset((*_SHARED, "input", "dimensions")),
+}
+_REQUIRED = {TaskType.CHAT: "messages", TaskType.GENERATE: "prompt", TaskType.EMBED: "input"}
+_TYPES = ", ".join(TaskType)
+_NAMES = {level.name.lower(): int(level) for level in Priority}
+_TASK_FIELDS = frozenset(NewTask.__struct_fields__)
+
+
+def chat_task(model: str, messages: Sequence[Mapping[str, Any]], **fields: Any) -> NewTask:
+    """A chat task. `fields`: `system`, `tools`, `format`, `priority`, `options`, … as in HTTP.
+
+    Raises `Invalid`, naming the field.
+    """
+    return new_task({"type": "chat", "model": model, "messages": list(messages), **fields})
+
+
+def generate_task(model: str, prompt: str, **fields: Any) -> NewTask:
+    """A completion task; `fields` as for `chat_task`. Raises `Invalid`, naming the field."""
+    return new_task({"type": "generate", "model": model, "prompt": prompt, **fields})
+
+
+def embed_task(model: str, input: str | Sequence[str], **fields: Any) -> NewTask:
+    """An embedding task; `fields` as for `chat_task`. Raises `Invalid`, naming the field."""
+    value = input if isinstance(input, str) else list(input)
+    return new_task({"type": "embed", "model": model, "input": value, **fields})
+
+
+def draft(new: NewTask, idempotency_key: str | None = None) -> Submit:
+    """Check a task once more, however it was made, and encode it for the scheduler.
+
+    Raises `Invalid`, also for what JSON cannot say (lone surrogates, endless nesting).
+    """
+    if idempotency_key is not None and not 1 <= len(idempotency_key) <= 255:
+        raise Invalid("Idempotency-Key must have 1 to 255 characters", field="idempotency_key")
+    new = new_task(msgspec.structs.asdict(new))
+    try:
+        spec = msgspec.json.encode(Spec(new.payload, new.options, new.metadata))
+        msgspec.msgpack.encode((new.model, new.tenant, new.tags))
+        if idempotency_key is None:
+            return Submit(new, spec)
+        return Submit(new, spec, key_digest(new.tenant, idempotency_key), body_digest(new))
+    except (TypeError, ValueError, RecursionError, OverflowError) as error:
+        raise Invalid(f"the task cannot be written as JSON: {error}", field="payload") from None
+
+
+def new_task(given: Any) -> NewTask:
+    """Check a task as it came from JSON or a caller, full form or flat.
+
+    Raises `Invalid` with one sentence that names the field and says what would be right.
+    """
+    if not isinstance(given, Mapping):
+        raise Invalid("a task must be a JSON object", field="task")
+    kind = _task_type(given)
+    if "model" not in given:
+        raise Invalid("model is missing: name a model, such as qwen3", field="model")
+    payload, rest = _payload(kind, given)
+    rest["priority"] = parse_priority(rest.get("priority", Priority.NORMAL))
+    _times(rest)
+    try:
+        task = msgspec.convert({**rest, "type": kind, "payload": payload}, NewTask)
+    except msgspec.ValidationError as error:
+        raise _named(error) from None
+    _check(task)
+    return task
+
+
+def parse_priority(value: object) -> int:
+    """A level's name, or a whole number from 1 to 15. Raises `Invalid`."""
+    if isinstance(value, str):
+        named = _NAMES.get(value.strip().lower())
+        if named is not None:
+            return named
+        value = int(value) if value.strip().isascii() and value.strip().isdigit() else value
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 15:
+        return int(value)
+    raise Invalid(
+        "priority must be low, normal, high, critical or a whole number from 1 to 15",
+        field="priority",
+    )
+
+
+def parse_time(value: object, field: str) -> datetime:
+    """An RFC 3339 time with a zone, as UTC. Raises `Invalid`."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            value = None
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        try:
+            return value.astimezone(UTC)
+        except (OverflowError, ValueError):
+            pass
+    raise Invalid(
+        f"{field} must be a time with a zone, such as 2026-12-25T10:00:00Z", field=field
+    )
+
+
+def title_of(task: NewTask) -> str:
+    """The first 120 characters of what was asked, on one line."""
+    payload = task.payload
+    asked: Any = payload.get(_REQUIRED[task.type], "")
+    if task.type is TaskType.CHAT:
+        asked = next(
+            (m.get("content") for m in reversed(asked) if m.get("role") == "user"),
+            asked[-1].get("content") if asked else "",
+        )
+    if isinstance(asked, list):
+        asked = asked[0] if asked else ""
+    return " ".join(str(asked or "")[:480].split())[:120]
+
+
+def _task_type(given: Mapping[str, Any]) -> TaskType:
+    try:
+        return TaskType(given["type"])
+    except KeyError:
+        raise Invalid(f"type is missing: it must be one of {_TYPES}", field="type") from None
+    except ValueError:
+        raise Invalid(f"type must be one of {_TYPES}", field="type") from None
+
+
+def _payload(
+    kind: TaskType, given: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split into the model's part and ours; in the flat form payload fields stand at the top."""
+    payload = given.get("payload", {})
+    if not isinstance(payload, Mapping):
+        raise Invalid("payload must be an object", field="payload")
+    payload = dict(payload)
+    rest: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in ("type", "payload"):
+            continue
+        if name in _TASK_FIELDS:
+            rest[name] = value
+        elif name not in PAYLOAD_FIELDS[kind]:
+            raise Invalid(f"{name} is not a field of a {kind} task", field=str(name))
+        elif name in payload:
+            raise Invalid(f"{name} is given both in payload and beside it", field=str(name))
+        else:
+            payload[name] = value
+    return payload, rest
+
+
+def _times(rest: dict[str, Any]) -> None:
+    if rest.get("scheduled_at") is not None:
+        rest["scheduled_at"] = parse_time(rest["scheduled_at"], "scheduled_at")
+
+
+def _check(task: NewTask) -> None:
+    if not task.model.strip():
+        raise Invalid("model must name a model, such as qwen3", field="model")
+    if task.max_retries is not None and not 0 <= task.max_retries <= 100:
+        raise Invalid("max_retries must be a whole number from 0 to 100", field="max_retries")
+    limit = task.timeout_s
+    if limit is not None and not (math.isfinite(limit) and limit > 0):
+        raise Invalid("timeout_s must be seconds above 0", field="timeout_s")
+    asked = _REQUIRED[task.type]
+    if asked not in task.payload:
+        raise Invalid(f"{asked} is missing: a {task.type} task needs it", field=asked)
+    _CHECKS[task.type](task.payload[asked])
+
+
+def _check_messages(messages: object) -> None:
+    if not isinstance(messages, list) or not messages:
+        raise Invalid("messages must be a list of at least one message", field="messages")
+    for index, message in enumerate(messages):
+        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+            raise Invalid(
+                f"messages[{index}] must be an object with a role and a content",
+                field=f"messages[{index}]",
+            )
+
+
+def _check_prompt(prompt: object) -> None:
+    if not isinstance(prompt, str):
+        raise Invalid("prompt must be a text", field="prompt")
+
+
+def _check_input(value: object) -> None:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
+        raise Invalid("input must be a text or a list of at least one text", field="input")
+
+
+_CHECKS = {
+    TaskType.CHAT: _check_messages,
+    TaskType.GENERATE: _check_prompt,
+    TaskType.EMBED: _check_input,
+}
+
+
+def _named(error: msgspec.ValidationError) -> Invalid:
+    """msgspec's `Expected int, got str - at $.a.b` as `a.b: Expected int, got str`."""
+    what, _, where = str(error).partition(" - at `$.")
+    path = where.rstrip("`")
+    if path:
+        return Invalid(f"{path}: {what[0].lower()}{what[1:]}", field=path)
+    return Invalid(f"the task is wrong: {what[0].lower()}{what[1:]}", field="task")

@@ -1,0 +1,49 @@
+"""What a worker runs: one executor per kind of model server."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ollama_queue.actors.core.config import Backend
+from ollama_queue.actors.core.outcomes import Outcome
+from ollama_queue.actors.core.records import Spec, TaskType
+
+
+class Executor(Protocol):
+    """One warm connection to one model server, used for one call at a time.
+
+    `begin`, then `run` in the thread that owns the call; `abort` from any thread at any moment
+    after `begin` makes that `run` return `Stopped` (or a timeout's `Failed`) within moments.
+    """
+
+    def begin(self) -> None:
+        """Forget an earlier abort: a new call is about to run."""
+
+    def run(
+        self, kind: TaskType, model: str, spec: Spec, on_chunk: Callable[[Any], None]
+    ) -> Outcome:
+        """Make the call. Never raises for what the server or the network does.
+
+        `on_chunk` gets each piece of a chat or generate reply as it comes: a dict in the shape of
+        a line of Ollama's stream, the last one (`done: true`) included.
+        """
+
+    def abort(self, failure: str | None = None) -> None:
+        """End the running call. With `failure` it ends as a retryable `Failed(failure)`."""
+
+    def probe(self) -> str | None:
+        """Ask the server for a sign of life within 5 s; None when well, else what is wrong."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+def create_executor(backend: Backend, silence_s: float) -> Executor:
+    """The executor for `backend`; a call is given up after `silence_s` seconds without a byte."""
+    from ollama_queue.actors.executors.ollama import OllamaExecutor
+    from ollama_queue.actors.executors.openai import OpenAIExecutor
+
+    kinds: dict[str, Callable[[Backend, float], Executor]] = {
+        "ollama": OllamaExecutor,
+        "openai": OpenAIExecutor,
+    }
+    return kinds[backend.type](backend, silence_s)

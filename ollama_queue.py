@@ -1,0 +1,103 @@
+"""Ollama Queue: a durable priority queue in front of Ollama and OpenAI-compatible servers.
+
+The names below are the public Python interface. Each is imported when it is first used, so that
+`import ollama_queue.http.serve` can patch the standard library before anything else is loaded,
+and so that the command line starts quickly. A wheel installs this file as `ollama_queue/__init__.py`.
+"""
+
+import os.path
+from typing import TYPE_CHECKING, Any
+
+if not __file__.endswith(("__init__.py", "__init__.pyc")):
+    # A checkout or an editable install: this folder itself is the package, so that
+    # ollama_queue.actors is ./actors, ollama_queue.http is ./http, and so on.
+    __path__ = [os.path.dirname(os.path.abspath(__file__))]
+    if __spec__ is not None:
+        __spec__.submodule_search_locations = __path__
+
+if TYPE_CHECKING:
+    from ollama_queue.actors.core.config import Config
+    from ollama_queue.actors.core.errors import (
+        Conflict,
+        Forbidden,
+        Invalid,
+        NotFound,
+        OutcomeUnknown,
+        QueueError,
+        QueueFull,
+        Unauthorized,
+        Unavailable,
+    )
+    from ollama_queue.actors.core.records import (
+        Attempt,
+        Chunk,
+        Event,
+        NewTask,
+        Priority,
+        QueueStats,
+        Status,
+        Submitted,
+        Task,
+        TaskFilter,
+        TaskType,
+    )
+    from ollama_queue.actors.core.submission import chat_task, embed_task, generate_task
+    from ollama_queue.actors.manager import QueueManager
+    from ollama_queue.http.client import Client
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "actors.core.config": ["Config"],
+    "actors.core.errors": [
+        "Conflict", "Forbidden", "Invalid", "NotFound", "OutcomeUnknown", "QueueError", "QueueFull",
+        "Unauthorized", "Unavailable",
+    ],
+    "actors.core.records": [
+        "Attempt", "Chunk", "Event", "NewTask", "Priority", "QueueStats", "Status", "Submitted",
+        "Task", "TaskFilter", "TaskType",
+    ],
+    "actors.core.submission": ["chat_task", "embed_task", "generate_task"],
+    "actors.manager": ["QueueManager"],
+    "http.client": ["Client"],
+}  # fmt: skip
+_LAZY = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [  # noqa: RUF022 - kept in the order of the table above
+    "Config",
+    "Conflict",
+    "Forbidden",
+    "Invalid",
+    "NotFound",
+    "OutcomeUnknown",
+    "QueueError",
+    "QueueFull",
+    "Unauthorized",
+    "Unavailable",
+    "Attempt",
+    "Chunk",
+    "Event",
+    "NewTask",
+    "Priority",
+    "QueueStats",
+    "Status",
+    "Submitted",
+    "Task",
+    "TaskFilter",
+    "TaskType",
+    "chat_task",
+    "embed_task",
+    "generate_task",
+    "QueueManager",
+    "Client",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'ollama_queue' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"ollama_queue.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,32 @@
+"""What all tests share: a guard of the layout, hypothesis's profile, and the real model servers."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests.servers import LlamaServer, OllamaServer
+
+ROOT = Path(__file__).resolve().parent.parent
+
+for forbidden in ("http/__init__.py", "tests/http/__init__.py"):
+    if (ROOT / forbidden).exists():
+        pytest.exit(f"{forbidden} must not exist: it hides Python's own http package", returncode=4)
+
+hypothesis.settings.register_profile("ci", derandomize=False, print_blob=True, deadline=None)
+hypothesis.settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session")
+def llama() -> Iterator[LlamaServer]:
+    """SmolLM2 on llama.cpp's server, for all tests. One that kills it must start it again."""
+    with LlamaServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ollama() -> Iterator[OllamaServer]:
+    """SmolLM2 on Ollama, for all tests. One that kills it must start it again."""
+    with OllamaServer() as server:
+        yield server
