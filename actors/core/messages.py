@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from ollama_queue.actors.core.outcomes import Outcome
-from ollama_queue.actors.core.records import Attempt, Event, NewTask, Record, TaskFilter
+from ollama_queue.actors.core.records import Attempt, Event, NewTask, Record, TaskFilter, TaskType
 
 # --- to the Scheduler ---------------------------------------------------------------------------
 
@@ -19,8 +19,7 @@ class Submit(Struct, frozen=True):
     """Take on a task, checked and encoded by the door. Reply: `Submitted`, once it is on disk.
 
     `key` is the digest of an idempotency key and `body` that of what is asked: with a key that
-    was used before for the same task the reply names that task and `created` is False; for
-    another task it is `Conflict`.
+    was used before for the same task the reply is that task, `Stored`; for another, `Conflict`.
     """
 
     new: NewTask
@@ -52,10 +51,10 @@ class Finished(Struct, frozen=True):
 
 
 class WorkerLost(Struct, frozen=True):
-    """A worker has crashed (`Crashed` of a worker goes to the scheduler, not to System)."""
+    """A worker has crashed: the `hired`-th of this queue, in this slot."""
 
     slot: int
-    generation: int
+    hired: int
     error: str
 
 
@@ -131,13 +130,14 @@ class Stop(Struct, frozen=True):
 
 
 class ChunksReady(Struct, frozen=True):
-    """The call has pieces of its reply to hand on."""
+    """The call has pieces to hand on, or the event bus has taken the last ones."""
 
 
 class CallEnded(Struct, frozen=True):
-    """The call's thread has come back."""
+    """The call has come back; with `error` (and no outcome) because the executor broke."""
 
-    outcome: Outcome
+    outcome: Outcome | None
+    error: str = ""
 
 
 ToWorker = Run | Stop | ChunksReady | CallEnded | Wake
@@ -200,9 +200,17 @@ class Get(Struct, frozen=True):
 
 
 class GetSpec(Struct, frozen=True):
-    """Reply: the task's `Spec` as JSON, from the unwritten batch if it is there."""
+    """What is a call to ask? Reply: `Asked`, from the unwritten batch if it is there."""
 
     task_id: str
+
+
+class Asked(Struct, frozen=True):
+    """What a call asks of which model; `spec` is the task's `Spec` as JSON."""
+
+    type: TaskType
+    model: str
+    spec: bytes
 
 
 class Query(Struct, frozen=True):
@@ -256,9 +264,10 @@ class Publish(Struct, frozen=True):
 class Chunks(Struct, frozen=True):
     """Pieces of a running task's reply, the first of them being number `first`.
 
-    Reply: True once taken; a worker sends no more before that.
+    The worker that is `sender` is told `ChunksReady` once they are taken, and sends no more before.
     """
 
+    sender: Any
     task_id: str
     attempt: int
     first: int

@@ -208,7 +208,8 @@ class Chunk(Struct, frozen=True):
     """A piece of a running task's reply, in the task's dialect.
 
     `id` is `attempt.n`, n from 0. `restart` says that what came before belongs to an attempt
-    that has ended without success and is to be dropped. The last chunk of a stream is `done`.
+    that has ended without success and is to be dropped. The last chunk of a stream is `done` and
+    carries no data; its `error` says why the task did not complete.
     """
 
     id: str

@@ -1,0 +1,258 @@
+"""The base of all actors, and how doors ask them; alone in knowing pykka's ways.
+
+What pykka leaves open is closed here: mail to a stopped actor is refused instead of lost, any
+exception ends just its own actor and is reported once, a failing `on_start` reaches whoever
+started the actor, promises of a dead actor are broken, and pykka's global registry is left alone
+(a host program that calls `ActorRegistry.stop_all()` stops its own actors, not ours).
+"""
+
+import logging
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pykka
+from msgspec import Struct
+from pykka._envelope import Envelope
+from pykka.messages import _ActorStop
+
+from ollama_queue.actors.core.errors import OutcomeUnknown, QueueError, Unavailable
+from ollama_queue.actors.core.messages import Wake
+
+log = logging.getLogger("ollama_queue")
+
+Ref = pykka.ActorRef[Any]
+LONGEST_NAP_S = 10.0  # wall clocks jump: nobody sleeps longer without looking at it
+
+
+class SignOfLife(Struct, frozen=True):
+    """Answered by every actor that has started well."""
+
+
+class Promise(pykka.ThreadingFuture[Any]):
+    """The reply to come. Set once, with a value or a `QueueError`."""
+
+    @property
+    def is_kept(self) -> bool:
+        return self._result is not None
+
+    def break_with(self, error: QueueError) -> None:
+        # No traceback: it would keep alive whatever its frames refer to, the store for one.
+        self.set_exception((type(error), error, None))
+
+
+class Inbox:
+    """A queue of envelopes that refuses mail once its actor has stopped (see class `Actor`)."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Envelope[Any]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._epitaph: QueueError | None = None
+
+    def put(self, envelope: Envelope[Any]) -> None:
+        with self._lock:
+            if self._epitaph is None:
+                self._queue.put(envelope)
+                return
+        if envelope.reply_to is not None:
+            envelope.reply_to.set_exception((type(self._epitaph), self._epitaph, None))
+
+    def get(self) -> Envelope[Any]:
+        return self._queue.get()
+
+    def empty(self) -> bool:
+        return self._queue.empty()
+
+    def close(self, epitaph: QueueError) -> list[Envelope[Any]]:
+        """Refuse all later mail with `epitaph`; gives back what nobody will read."""
+        with self._lock:
+            self._epitaph = epitaph
+            unread = []
+            while not self._queue.empty():
+                unread.append(self._queue.get())
+            return unread
+
+
+class Actor(pykka.ThreadingActor):
+    """Takes one message at a time in `handle`; what that returns is the reply.
+
+    A `QueueError` is an answer. Any other exception ends the actor: `report` is called once with
+    a line of text. `on_start` opens what is needed, `on_stop` closes it, after a crash too.
+    """
+
+    use_daemon_thread = True
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        super().__init__()
+        self._report = report
+        self._asker: Promise | None = None
+        self._held: set[Promise] = set()
+        self._timer: threading.Timer | None = None
+        self._timer_due = 0.0
+        self._epitaph: QueueError = Unavailable("the queue is stopped", retry_after_s=1)
+
+    def handle(self, message: Any) -> Any:
+        raise NotImplementedError
+
+    # --- replies --------------------------------------------------------------------------------
+
+    def later(self) -> Promise | None:
+        """Take over the reply to the message in hand; None if it was told, not asked."""
+        asker, self._asker = self._asker, None
+        if asker is not None:
+            self._held.add(asker)
+        return asker
+
+    def keep(self, promise: Promise | None, value: Any) -> None:
+        """Give the reply that was taken over by `later`."""
+        if promise is not None:
+            self._held.discard(promise)
+            promise.set(value)
+
+    def refuse(self, promise: Promise | None, error: QueueError) -> None:
+        """Answer with an error where the reply was taken over by `later`."""
+        if promise is not None:
+            self._held.discard(promise)
+            promise.break_with(error)
+
+    def pass_on(self, ref: Ref, message: Any, promise: Promise | None = None) -> None:
+        """Tell `ref` the message; it keeps `promise`, or answers who asked for the one in hand."""
+        if promise is None:
+            promise, self._asker = self._asker, None
+        else:
+            self._held.discard(promise)
+        ref.actor_inbox.put(Envelope(message, reply_to=promise))
+
+    # --- time -----------------------------------------------------------------------------------
+
+    def wake_at(self, due: float | None) -> None:
+        """Be told `Wake` at `due` (wall clock, seconds), or earlier; it may come for nothing."""
+        if due is None or (self._timer is not None and self._timer_due <= due):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        nap = min(max(due - time.time(), 0.0), LONGEST_NAP_S)
+        self._timer = threading.Timer(nap, lambda: self.actor_inbox.put(Envelope(Wake())))
+        self._timer.daemon = True
+        self._timer_due = due
+        self._timer.start()
+
+    # --- pykka's side ---------------------------------------------------------------------------
+
+    @staticmethod
+    def _create_actor_inbox() -> Any:
+        return Inbox()
+
+    @staticmethod
+    def _create_future() -> pykka.Future[Any]:
+        return Promise()
+
+    def _actor_loop_setup(self) -> None:
+        pykka.ActorRegistry.unregister(self.actor_ref)
+        try:
+            self.on_start()
+        except QueueError as error:
+            self._epitaph = error.with_traceback(None)
+            self.actor_stopped.set()
+        except BaseException as error:
+            self._crash(error)
+
+    def _actor_loop_running(self) -> None:
+        while not self.actor_stopped.is_set():
+            try:
+                self._receive(self.actor_inbox.get())
+            except BaseException as error:  # whatever it is, it ends this actor and no other
+                self._crash(error)
+
+    def _receive(self, envelope: Envelope[Any]) -> None:
+        message = envelope.message
+        self._asker = envelope.reply_to  # type: ignore[assignment]
+        if isinstance(message, _ActorStop):
+            self.actor_stopped.set()
+            self.on_stop()
+            reply = None
+        elif isinstance(message, SignOfLife):
+            reply = True
+        else:
+            if isinstance(message, Wake):
+                self._timer = None
+            try:
+                reply = self.handle(message)
+            except QueueError as error:
+                if self._asker is None:
+                    log.warning("%s could not %s: %s", type(self).__name__, message, error)
+                else:
+                    self._asker.break_with(error)
+                    self._asker = None
+                return
+        if self._asker is not None:
+            self._asker.set(reply)
+            self._asker = None
+
+    def _crash(self, error: BaseException) -> None:
+        # As text: a record that kept the traceback would keep what its frames refer to.
+        text = "".join(traceback.format_exception(error))
+        log.error("%s crashed\n%s", type(self).__name__, text)
+        was_stopping = self.actor_stopped.is_set()
+        self.actor_stopped.set()
+        self._epitaph = OutcomeUnknown(
+            "the queue had an internal error and restarts; try again", retry_after_s=1
+        )
+        try:
+            if not was_stopping:
+                self.on_stop()
+        except Exception as second:
+            log.error("%s could not close after its crash: %s", type(self).__name__, second)
+        self._report(f"{type(error).__name__}: {error}")
+
+    def _actor_loop_teardown(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        unread = self.actor_inbox.close(self._epitaph)  # type: ignore[attr-defined]
+        asked = {envelope.reply_to for envelope in unread} | self._held | {self._asker}
+        for promise in asked - {None}:
+            promise.break_with(self._epitaph)
+
+
+def start(actor: type[Actor], *args: Any, timeout: float = 60.0, **kwargs: Any) -> Ref:
+    """Start an actor and return once it has started well; raises what its `on_start` raised."""
+    ref: Ref = actor.start(*args, **kwargs)
+    ask(ref, SignOfLife(), timeout)
+    return ref
+
+
+def ask(ref: Ref, message: Any, timeout: float | None = 30.0) -> Any:
+    """Ask from outside, and wait: for doors only, actors never do.
+
+    Raises the `QueueError` that is the answer, or `OutcomeUnknown` after `timeout` seconds.
+    """
+    promise = Promise()
+    ref.actor_inbox.put(Envelope(message, reply_to=promise))
+    try:
+        return promise.get(timeout=timeout)
+    except pykka.Timeout:
+        raise OutcomeUnknown(
+            f"the queue did not answer within {timeout:g} s; it may have been done",
+            retry_after_s=1,
+        ) from None
+
+
+def tell(ref: Ref, message: Any) -> None:
+    """Send a message; one to an actor that has stopped goes nowhere."""
+    ref.actor_inbox.put(Envelope(message))
+
+
+def stop(ref: Ref, timeout: float) -> bool:
+    """Stop an actor and wait until it has closed; False if it has not within `timeout` s."""
+    promise = Promise()
+    ref.actor_inbox.put(Envelope(_ActorStop(), reply_to=promise))
+    try:
+        promise.get(timeout=timeout)
+    except pykka.Timeout:
+        return False
+    except QueueError:
+        pass  # it has stopped before
+    return True

@@ -1,0 +1,194 @@
+"""The voice: hands on what is on disk to subscribers, and the chunks of running tasks."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, assert_never
+
+from msgspec import Struct
+
+from ollama_queue.actors.actor import Actor, tell
+from ollama_queue.actors.core.messages import (
+    Attach,
+    Chunks,
+    ChunksReady,
+    Farewell,
+    Publish,
+    Subscribe,
+    ToEventBus,
+    Unsubscribe,
+    Wake,
+)
+from ollama_queue.actors.core.records import Chunk, Event
+from ollama_queue.actors.mailbox import Mailbox
+
+BUFFER_BYTES = 1 << 20  # of one task
+ALL_BUFFERS_BYTES = 64 << 20
+KEEP_S = 60.0  # a buffer outlives its task's end by so much
+
+
+class Stream(Struct):
+    """The reply of a task as far as it has come, for readers that come late.
+
+    A stream that has outgrown its buffer keeps nothing: a late reader gets the whole reply as
+    one chunk when the task ends.
+    """
+
+    attempt: int
+    pieces: list[Any]
+    size: int = 0
+    overflowed: bool = False
+
+
+class EventBus(Actor):
+    """Never waits for a subscriber: one that cannot keep up is closed, told `lagged`."""
+
+    def __init__(
+        self, report: Callable[[str], None], clock: Callable[[], float] = time.time
+    ) -> None:
+        super().__init__(report)
+        self.clock = clock
+        self.subscribers: dict[Mailbox[Event], Subscribe] = {}
+        self.by_task: dict[str, set[Mailbox[Event]]] = {}
+        self.readers: dict[str, set[Mailbox[Chunk]]] = {}
+        self.streams: OrderedDict[str, Stream] = OrderedDict()
+        self.bytes = 0
+        self.ended: dict[str, float] = {}  # when to drop the stream, in order
+
+    def handle(self, message: ToEventBus) -> bool | None:
+        match message:
+            case Publish(events):
+                return self.publish(events)
+            case Chunks(sender):
+                self.take_chunks(message)
+                return tell(sender, ChunksReady())
+            case Subscribe():
+                return self.subscribe(message)
+            case Attach(mailbox, task_id):
+                return self.attach(mailbox, task_id)
+            case Unsubscribe(mailbox):
+                return self.unsubscribe(mailbox, "unsubscribed")
+            case Farewell(reason):
+                return self.farewell(reason)
+            case Wake():
+                return self.drop_old_streams()
+            case _:
+                assert_never(message)
+
+    def on_stop(self) -> None:
+        self.farewell("restarted")
+
+    # --- events ---------------------------------------------------------------------------------
+
+    def subscribe(self, message: Subscribe) -> bool:
+        self.subscribers[message.mailbox] = message
+        for task_id in message.tasks or ():
+            self.by_task.setdefault(task_id, set()).add(message.mailbox)
+        return True
+
+    def unsubscribe(self, mailbox: Mailbox[Any], reason: str) -> None:
+        subscription = self.subscribers.pop(mailbox, None)
+        for task_id in (subscription.tasks if subscription else None) or ():
+            _discard(self.by_task, task_id, mailbox)
+        for task_id in [t for t, readers in self.readers.items() if mailbox in readers]:
+            _discard(self.readers, task_id, mailbox)
+        mailbox.close(reason)
+
+    def publish(self, events: tuple[Event, ...]) -> None:
+        everything = [s for s in self.subscribers.values() if s.tasks is None]
+        for event in events:
+            wanted = list(everything)
+            if event.task is not None and event.task.id in self.by_task:
+                wanted += [self.subscribers[box] for box in self.by_task[event.task.id]]
+            for subscription in wanted:
+                if subscription.events is None or event.event in subscription.events:
+                    self.deliver(subscription.mailbox, event)
+            if event.task is not None and event.task.id in self.streams:
+                self.follow(event)
+
+    def deliver(self, mailbox: Mailbox[Any], item: Event | Chunk) -> None:
+        if not mailbox.put(item):
+            self.unsubscribe(mailbox, "lagged")
+
+    def farewell(self, reason: str) -> bool:
+        for mailbox in list(self.subscribers):
+            self.unsubscribe(mailbox, reason)
+        for readers in list(self.readers.values()):
+            for reader in list(readers):
+                self.unsubscribe(reader, reason)
+        return True
+
+    # --- streams --------------------------------------------------------------------------------
+
+    def take_chunks(self, message: Chunks) -> None:
+        """Keep the pieces for late readers and hand them to those who are here."""
+        stream = self.streams.get(message.task_id)
+        if stream is None or stream.attempt < message.attempt:
+            stream = self.begin_stream(message.task_id, message.attempt)
+        if stream.attempt > message.attempt:
+            return  # of an older attempt
+        size = sum(len(str(piece)) for piece in message.pieces)
+        self.make_room(message.task_id, stream, size)
+        if not stream.overflowed:
+            stream.pieces.extend(message.pieces)
+            stream.size += size
+            self.bytes += size
+        for number, piece in enumerate(message.pieces, message.first):
+            chunk = Chunk(f"{message.attempt}.{number}", piece)
+            for reader in list(self.readers.get(message.task_id, ())):
+                self.deliver(reader, chunk)
+
+    def begin_stream(self, task_id: str, attempt: int) -> Stream:
+        self.forget_stream(task_id)
+        stream = self.streams[task_id] = Stream(attempt, [])
+        return stream
+
+    def make_room(self, task_id: str, stream: Stream, size: int) -> None:
+        """Let a stream that grows too large go, and others while all together are."""
+        if stream.size + size > BUFFER_BYTES:
+            self.empty(stream)
+        while self.bytes + size > ALL_BUFFERS_BYTES:
+            oldest = next(s for s in self.streams.values() if s.size or s is stream)
+            self.empty(oldest)
+            if oldest is stream:
+                return
+
+    def empty(self, stream: Stream) -> None:
+        self.bytes -= stream.size
+        stream.pieces, stream.size, stream.overflowed = [], 0, True
+
+    def attach(self, mailbox: Mailbox[Chunk], task_id: str) -> bool:
+        self.readers.setdefault(task_id, set()).add(mailbox)
+        stream = self.streams.get(task_id)
+        if stream is not None:
+            for number, piece in enumerate(stream.pieces):
+                self.deliver(mailbox, Chunk(f"{stream.attempt}.{number}", piece))
+        return True
+
+    def follow(self, event: Event) -> None:
+        """A task that ends keeps its stream for a while, for readers that come late."""
+        assert event.task is not None
+        if event.task.status.is_final:
+            self.ended[event.task.id] = self.clock() + KEEP_S
+            self.wake_at(self.clock() + KEEP_S)
+
+    def drop_old_streams(self) -> None:
+        now = self.clock()
+        for task_id, due in list(self.ended.items()):
+            if due > now:
+                self.wake_at(due)
+                return
+            self.forget_stream(task_id)
+
+    def forget_stream(self, task_id: str) -> None:
+        self.ended.pop(task_id, None)
+        stream = self.streams.pop(task_id, None)
+        if stream is not None:
+            self.bytes -= stream.size
+
+
+def _discard(table: dict[str, set[Mailbox[Any]]], task_id: str, mailbox: Mailbox[Any]) -> None:
+    boxes = table.get(task_id, set())
+    boxes.discard(mailbox)
+    if not boxes:
+        table.pop(task_id, None)

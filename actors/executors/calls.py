@@ -1,0 +1,237 @@
+"""What both executors share: the HTTP call to a model server, its limits and how it ends."""
+
+import base64
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any, ClassVar, TypeVar
+
+import httpx
+import msgspec
+
+from ollama_queue.actors.core.config import Backend
+from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Stopped, Verdict
+from ollama_queue.actors.core.records import Spec, TaskType
+from ollama_queue.actors.executors.failures import (
+    CallFailed,
+    error_words,
+    failure_of_error,
+    failure_of_status,
+)
+from ollama_queue.actors.executors.transport import ConnectionTransport
+
+MAX_LINE = 16 << 20
+MAX_REPLY = 64 << 20
+_MAX_ERROR_BODY = 64 << 10
+_PROBE_S = 2.5  # to connect, and again to answer: 5 s at most
+_SECRET_LENGTH = 8  # a shorter key is a placeholder, such as `ollama`
+
+_T = TypeVar("_T")
+
+OnChunk = Callable[[Any], None]
+
+
+class _Skimmed(msgspec.Struct):
+    error: Any = None
+
+
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
+_SKIMMED = msgspec.json.Decoder(_Skimmed)
+
+
+class HttpExecutor(ABC):
+    """An `Executor` over HTTP; a subclass says what is sent and how the reply is read."""
+
+    PROBE_PATH: ClassVar[str]
+    PROBE_IS_OPTIONAL: ClassVar[bool] = False  # may a healthy server not know the path?
+
+    def __init__(self, backend: Backend, silence_s: float) -> None:
+        url = httpx.URL(backend.url)
+        self._base, self._key, self._silence_s = url, backend.api_key.strip(), silence_s
+        self._shown = str(url.copy_with(userinfo=b"", query=None)).rstrip("/")
+        self.name = f"{backend.name} at {self._shown}"
+        self._headers = _headers(url, self._key)
+        self._urls: dict[str, httpx.URL] = {}  # parsing one costs a tenth of a call
+        self._transport = ConnectionTransport(silence_s)
+        self._failure: str | None = None
+
+    def begin(self) -> None:
+        self._failure = None
+        self._transport.begin()
+
+    def abort(self, failure: str | None = None) -> None:
+        if not self._transport.is_aborted:  # the first reason stands
+            self._failure = failure
+        self._transport.abort()
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def run(self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk) -> Outcome:
+        try:
+            outcome: Outcome = Answered(self.reply(kind, model, spec, on_chunk))
+        except CallFailed as failure:
+            outcome = failure.outcome
+        except httpx.TransportError as error:
+            outcome = failure_of_error(self.name, self._shown, error, self._silence_s)
+        if self._transport.is_aborted:
+            return Stopped() if self._failure is None else Failed(self._failure, Verdict.RETRY)
+        return self._without_key(outcome)
+
+    @abstractmethod
+    def reply(self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk) -> bytes:
+        """Make the call. Raises `CallFailed` or httpx's errors."""
+
+    def probe(self) -> str | None:
+        # On its own connection: a call may be running on the warm one.
+        transport = ConnectionTransport(_PROBE_S, connect_s=_PROBE_S)
+        request = httpx.Request("GET", self._url(self.PROBE_PATH), headers=self._headers)
+        try:
+            response = transport.handle_request(request)
+            if response.is_success or (response.status_code == 404 and self.PROBE_IS_OPTIONAL):
+                return None
+            outcome: Outcome = self._failure_of(response)
+        except httpx.TransportError as error:
+            outcome = failure_of_error(self.name, self._shown, error, _PROBE_S)
+        finally:
+            transport.close()
+        outcome = self._without_key(outcome)
+        return outcome.error if isinstance(outcome, Failed) else None
+
+    @contextlib.contextmanager
+    def post(self, path: str, body: dict[str, Any]) -> Iterator[Iterator[bytes]]:
+        """Send `body`; the pieces of a good answer, at most `MAX_REPLY` bytes in all."""
+        try:
+            content = msgspec.json.encode(body)
+        except (TypeError, ValueError, RecursionError) as error:
+            words = f"the task cannot be sent as JSON: {error}"
+            raise CallFailed(Failed(words, Verdict.FINAL)) from error
+        request = httpx.Request("POST", self._url(path), headers=self._headers, content=content)
+        response = self._transport.handle_request(request)
+        try:
+            if not response.is_success:
+                raise CallFailed(self._failure_of(response))
+            yield bounded(response.iter_raw())
+        finally:
+            response.close()
+
+    def decode(self, text: bytes) -> dict[str, Any]:
+        """A JSON object out of the answer."""
+        value: dict[str, Any] = self.parse(_OBJECT, text)
+        self.check(value.get("error"))
+        return value
+
+    def skim(self, text: bytes) -> None:
+        """Check `text` as `decode` does, without making objects of a million numbers."""
+        self.check(self.parse(_SKIMMED, text).error)
+
+    def failed(self, what: str, verdict: Verdict) -> CallFailed:
+        return CallFailed(Failed(f"{self.name} {what}", verdict))
+
+    def parse(self, decoder: msgspec.json.Decoder[_T], text: bytes) -> _T:
+        try:
+            return decoder.decode(text)
+        except (ValueError, RecursionError) as error:
+            raise self.failed(f"sent invalid JSON: {error}", Verdict.RETRY) from error
+
+    def check(self, error: Any) -> None:
+        """An error behind a status of 200: the model's runner died, or the request is bad."""
+        if error:
+            words = error_words(error)
+            raise self.failed(f"reported an error: {words}", Verdict.SAME_IS_FINAL)
+
+    def _url(self, path: str) -> httpx.URL:
+        url = self._urls.get(path)
+        if url is None:
+            url = self._base.copy_with(path=self._base.path.rstrip("/") + path)
+            self._urls[path] = url
+        return url
+
+    def _failure_of(self, response: httpx.Response) -> Failed:
+        body = b""
+        with contextlib.suppress(httpx.TransportError):  # the status says enough
+            for piece in response.iter_raw():
+                body += piece
+                if len(body) > _MAX_ERROR_BODY:
+                    break
+        return failure_of_status(
+            self.name, response.status_code, response.headers, body, datetime.now(UTC)
+        )
+
+    def _without_key(self, outcome: Outcome) -> Outcome:
+        """A server may repeat the key it was given; an error is stored and shown."""
+        key = self._key
+        if isinstance(outcome, Failed) and len(key) >= _SECRET_LENGTH and key in outcome.error:
+            return Failed(
+                outcome.error.replace(key, "[key]"), outcome.verdict, outcome.retry_after_s
+            )
+        return outcome
+
+
+def bounded(pieces: Iterable[bytes], limit: int = MAX_REPLY) -> Iterator[bytes]:
+    """The pieces as they come, `limit` bytes at most."""
+    total = 0
+    for piece in pieces:
+        total += len(piece)
+        if total > limit:
+            raise _too_long("the reply", limit)
+        yield piece
+
+
+def lines(pieces: Iterable[bytes], limit: int = MAX_LINE) -> Iterator[bytes]:
+    """The lines of a stream that are not blank, each as soon as it is whole."""
+    held: list[bytes] = []  # the start of a line, in pieces
+    size = 0
+    for piece in pieces:
+        *ends, rest = piece.split(b"\n")
+        for end in ends:
+            line = b"".join((*held, end)).strip()
+            held.clear()
+            size = 0
+            if len(line) > limit:
+                raise _too_long("a line of the reply", limit)
+            if line:
+                yield line
+        held.append(rest)
+        size += len(rest)
+        if size > limit:
+            raise _too_long("a line of the reply", limit)
+    if last := b"".join(held).strip():
+        yield last
+
+
+def _too_long(what: str, limit: int) -> CallFailed:
+    return CallFailed(Failed(f"{what} is longer than {limit >> 20} MiB", Verdict.FINAL))
+
+
+def text_in(value: Any, name: str) -> str:
+    """A text field of what should be an object, `""` if it is not there or is something else."""
+    field = value.get(name) if isinstance(value, dict) else None
+    return field if isinstance(field, str) else ""
+
+
+def object_in(value: Any, name: str) -> dict[str, Any]:
+    field = value.get(name) if isinstance(value, dict) else None
+    return field if isinstance(field, dict) else {}
+
+
+def list_in(value: Any, name: str) -> list[Any]:
+    field = value.get(name) if isinstance(value, dict) else None
+    return field if isinstance(field, list) else []
+
+
+def _headers(url: httpx.URL, key: str) -> httpx.Headers:
+    headers = {
+        "Host": url.netloc.decode("ascii"),
+        "Accept": "*/*",
+        "Accept-Encoding": "identity",
+        "Content-Type": "application/json",
+        "User-Agent": "ollama-queue",
+    }
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    elif url.userinfo:
+        login = base64.b64encode(f"{url.username}:{url.password}".encode())
+        headers["Authorization"] = f"Basic {login.decode()}"
+    return httpx.Headers(headers)

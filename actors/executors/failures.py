@@ -1,0 +1,107 @@
+"""What a failed call means: from HTTP statuses and httpx errors to a `Failed` with its sentence."""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+import msgspec
+
+from ollama_queue.actors.core.outcomes import Failed, Verdict
+
+_MAX_WORDS = 2000  # characters of the server's own words in an error
+
+
+class CallFailed(Exception):
+    """A call's failure on its way up to `run`."""
+
+    def __init__(self, outcome: Failed) -> None:
+        super().__init__(outcome.error)
+        self.outcome = outcome
+
+
+def failure_of_status(
+    who: str, status: int, headers: Mapping[str, str], body: bytes, now: datetime
+) -> Failed:
+    """The failure that an answer other than 2xx is."""
+    verdict = verdict_of_status(status)
+    wait_s = None
+    if verdict in (Verdict.RETRY, Verdict.REFUSED):
+        wait_s = retry_after_s(headers.get("retry-after", ""), now)
+    words = server_words(body) or _phrase(status)
+    return Failed(f"{who} answered {status}: {words}", verdict, wait_s)
+
+
+def verdict_of_status(status: int) -> Verdict:
+    match status:
+        case 503:
+            return Verdict.REFUSED
+        case 500:
+            return Verdict.SAME_IS_FINAL
+        case 501:
+            return Verdict.FINAL
+        case 408 | 425 | 429:
+            return Verdict.RETRY
+        case _:
+            return Verdict.RETRY if status > 501 else Verdict.FINAL
+
+
+def failure_of_error(who: str, url: str, error: httpx.TransportError, silence_s: float) -> Failed:
+    """The failure that a call without a whole answer is."""
+    match error:
+        case httpx.ConnectError() | httpx.ConnectTimeout():
+            return Failed(f"no connection to {url}: {error}", Verdict.REFUSED)
+        case httpx.TimeoutException():
+            return Failed(f"no byte from {who} for {silence_s:g} s", Verdict.RETRY)
+        case httpx.LocalProtocolError():
+            return Failed(f"{who} cannot be asked: {error}", Verdict.FINAL)
+        case _:
+            return Failed(f"the connection to {who} broke: {error}", Verdict.RETRY)
+
+
+def retry_after_s(value: str, now: datetime) -> float | None:
+    """A Retry-After header, seconds or a date, in seconds from `now`; None if it is neither."""
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            then = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        # HTTP's dates are GMT, also where one says `-0000` and so comes without a zone.
+        then = then if then.tzinfo else then.replace(tzinfo=UTC)
+        seconds = (then - now).total_seconds()
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def server_words(body: bytes) -> str:
+    """What an error body says, on one line: Ollama's or OpenAI's form, or else its text."""
+    try:
+        answer = msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        text = body.decode("utf-8", "replace").strip()
+        return "" if text.startswith("<") else _one_line(text)  # a proxy's page is no sentence
+    if isinstance(answer, dict) and answer.get("error"):
+        return error_words(answer["error"])
+    return error_words(answer) if answer else ""
+
+
+def error_words(error: Any) -> str:
+    """The text of an `error` field: a text, or an object with a message."""
+    if isinstance(error, dict) and isinstance(error.get("message"), str):
+        error = error["message"]
+    return _one_line(error if isinstance(error, str) else msgspec.json.encode(error).decode())
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:_MAX_WORDS]
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "no reason given"

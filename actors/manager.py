@@ -1,0 +1,189 @@
+"""`QueueManager`: the embedded queue, the verbs of `QueueAPI` over the actors."""
+
+import os
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from ollama_queue.actors import views, watch
+from ollama_queue.actors.actor import Ref, ask, log, start, stop
+from ollama_queue.actors.core.config import Config
+from ollama_queue.actors.core.errors import Invalid, Unavailable
+from ollama_queue.actors.core.messages import (
+    Cancel,
+    Count,
+    Describe,
+    Explain,
+    Get,
+    Pause,
+    Query,
+    Reprioritize,
+    Resume,
+    Shutdown,
+)
+from ollama_queue.actors.core.plan import PlanState
+from ollama_queue.actors.core.records import (
+    Chunk,
+    Counts,
+    NewTask,
+    Priority,
+    QueueStats,
+    Record,
+    Status,
+    Submitted,
+    Task,
+    TaskFilter,
+    Waiting,
+)
+from ollama_queue.actors.core.submission import draft, parse_priority
+from ollama_queue.actors.executors import create_executor
+from ollama_queue.actors.persistence import Stored
+from ollama_queue.actors.pool import Pool, ThreadPool
+from ollama_queue.actors.switchboard import Generation, Switchboard
+from ollama_queue.actors.system import Runtime, System
+
+
+def _thread_pools() -> tuple[Pool, Pool]:
+    return ThreadPool("ollama-queue-sync"), ThreadPool("ollama-queue-scan")
+
+
+def _give_up(reason: str) -> None:
+    log.critical("this QueueManager is of no more use: %s", reason)
+
+
+class QueueManager:
+    """A durable queue inside your own program: plain threads, nothing global.
+
+    Two managers live side by side, each with a folder of its own. Open it as a context manager,
+    or call `start` and `close`. All verbs raise `QueueError`; they may be called from any thread.
+    """
+
+    def __init__(self, config: Config | None = None, *, runtime: Runtime | None = None) -> None:
+        self.config = config or Config()
+        self._runtime = runtime or Runtime(_thread_pools, create_executor, _give_up)
+        self._switchboard = Switchboard()
+        self._system: Ref | None = None
+        self._pid = os.getpid()
+        self._since = time.monotonic()
+
+    # --- life -----------------------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """Open the store and start dispatching. Raises `Unavailable` when it cannot be opened."""
+        self._check_process()
+        if self._system is None:
+            self._system = start(
+                System, self.config, self._runtime, self._switchboard, timeout=600
+            )
+        return self
+
+    def close(self, grace_s: float | None = None) -> None:
+        """Stop: running tasks get `grace_s` seconds to end, then wait for the next start.
+
+        `grace_s` defaults to `server.shutdown_grace`. Returns once all is on disk and closed.
+        """
+        self._check_process()
+        system, self._system = self._system, None
+        if system is not None:
+            grace = self.config.server.shutdown_grace if grace_s is None else grace_s
+            ask(system, Shutdown(grace), timeout=None)
+            stop(system, 1.0)
+
+    stop = close
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise Unavailable(
+                f"this queue was opened in process {self._pid}; "
+                "use Client here, or open it after the fork"
+            )
+
+    def _now(self) -> Generation:
+        self._check_process()
+        return self._switchboard.current()
+
+    # --- verbs ----------------------------------------------------------------------------------
+
+    def submit(self, new: NewTask, *, idempotency_key: str | None = None) -> Submitted:
+        answer = ask(self._now().scheduler, draft(new, idempotency_key))
+        if isinstance(answer, Stored):  # the key was used before, for this very task
+            record = answer.record
+            where = self._explain([record]).get(record.id)
+            position = where.position if where else None
+            return Submitted(record.id, record.status, position, created=False)
+        return answer  # type: ignore[no-any-return]
+
+    def submit_task(self, new: NewTask) -> str:
+        return self.submit(new).task_id
+
+    def get_task(self, task_id: str, *, wait: float | None = None) -> Task:
+        if wait:
+            try:
+                return self.wait(task_id, timeout=wait)
+            except TimeoutError:
+                pass
+        stored: Stored = ask(self._now().persistence, Get(task_id))
+        return self._shown(stored)
+
+    def get_task_status(self, task_id: str) -> Status:
+        stored: Stored = ask(self._now().persistence, Get(task_id))
+        return stored.record.status
+
+    def wait(self, task_id: str, *, timeout: float | None = None) -> Task:
+        return self._shown(watch.wait(self._switchboard, task_id, timeout))
+
+    def cancel_task(self, task_id: str) -> Task:
+        ask(self._now().scheduler, Cancel(task_id))
+        return self.get_task(task_id)
+
+    def update_task_priority(self, task_id: str, priority: int | Priority | str) -> Task:
+        ask(self._now().scheduler, Reprioritize(task_id, parse_priority(priority)))
+        return self.get_task(task_id)
+
+    def list_tasks(self, filter: TaskFilter | None = None) -> list[Task]:
+        wanted = filter or TaskFilter()
+        if not 1 <= wanted.limit <= 1000:
+            raise Invalid("limit must be 1 to 1000", field="limit")
+        if not 0 <= wanted.offset <= 10_000:
+            raise Invalid("offset must be 0 to 10000", field="offset")
+        records: list[Record] = ask(self._now().persistence, Query(wanted))
+        waiting = self._explain(records)
+        return [views.listed(record, waiting.get(record.id)) for record in records]
+
+    def get_queue_stats(self) -> QueueStats:
+        now = self._now()
+        counts: Counts = ask(now.persistence, Count())
+        state: PlanState = ask(now.scheduler, Describe())
+        return views.stats(counts, state, time.monotonic() - self._since)
+
+    def pause(self) -> None:
+        ask(self._now().scheduler, Pause())
+
+    def resume(self) -> None:
+        ask(self._now().scheduler, Resume())
+
+    def stream_task(self, task_id: str, *, timeout: float | None = None) -> Iterator[Chunk]:
+        self._check_process()
+        return watch.stream(self._switchboard, task_id, timeout)
+
+    # --- pieces ---------------------------------------------------------------------------------
+
+    def _shown(self, stored: Stored) -> Task:
+        return views.whole(stored, self._explain([stored.record]).get(stored.record.id))
+
+    def _explain(self, records: list[Record]) -> dict[str, Waiting]:
+        """Why those that wait do so: only the plan knows."""
+        pending = tuple(r.id for r in records if r.status is Status.PENDING)
+        return ask(self._now().scheduler, Explain(pending)) if pending else {}

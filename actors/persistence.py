@@ -1,0 +1,284 @@
+"""The memory: makes changes durable in groups, answers once they are, and reads."""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ollama_queue.actors.actor import Actor, Promise, Ref, tell
+from ollama_queue.actors.core.errors import Conflict, NotFound, QueueError
+from ollama_queue.actors.core.messages import (
+    Asked,
+    Change,
+    Commit,
+    Count,
+    Deny,
+    DropKey,
+    Get,
+    GetSpec,
+    Insert,
+    Publish,
+    Query,
+    Recover,
+    Scanned,
+    SetFlag,
+    Synced,
+    ToPersistence,
+)
+from ollama_queue.actors.core.records import Counts, Event, Record, Status, TaskFilter
+from ollama_queue.actors.pool import Pool
+from ollama_queue.actors.rocks import Recovered, Row, Store, scan
+
+KEEP_ATTEMPTS = 100  # of one task; a backend that is away for days makes many
+
+
+class Stored(Struct, frozen=True):
+    """A task as it lies on disk; `spec` and `result` are JSON."""
+
+    record: Record
+    spec: bytes
+    result: bytes | None
+
+
+class Batch:
+    """What one fsync makes durable, and what is said once it has."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Row] = {}
+        self.flags: dict[str, bool] = {}
+        self.dropped_keys: list[bytes] = []
+        self.events: list[Event] = []
+        self.answers: list[tuple[Promise | None, Any]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.flags or self.dropped_keys or self.answers)
+
+
+class Persistence(Actor):
+    """Owns the disk and never waits for it: the fsync runs aside while the mailbox stays open.
+
+    Changes gather while one fsync is in flight; its end writes the next batch. A read that sees
+    a change which is not durable yet is answered when it is.
+    """
+
+    def __init__(
+        self,
+        report: Callable[[str], None],
+        *,
+        open_store: Callable[[], Store],
+        pools: Callable[[], tuple[Pool, Pool]],
+        bus: Ref,
+        durable: bool = True,
+    ) -> None:
+        super().__init__(report)
+        self.open_store, self.pools, self.bus, self.durable = open_store, pools, bus, durable
+        self.gathering = Batch()
+        self.in_flight: Batch | None = None
+        self.live: dict[str, Record] = {}  # records of running tasks: they change soon
+        self.scans: dict[int, tuple[Promise | None, Batch | None]] = {}
+        self.tickets = 0
+
+    def on_start(self) -> None:
+        self.store = self.open_store()
+        self.seq = self.store.boot << 32
+        self.syncer, self.scanner = self.pools()
+
+    def on_stop(self) -> None:
+        """Close behind the fsync and the scans that still run."""
+        if self.syncer.finish(5.0) and self.scanner.finish(5.0):
+            self.store.close()
+
+    def handle(self, message: ToPersistence) -> Any:
+        match message:
+            case Commit():
+                return self.commit(message)
+            case Get(task_id):
+                return self.get(task_id)
+            case GetSpec(task_id):
+                return self.asked(task_id)
+            case Query(wanted):
+                return self.query(wanted)
+            case Count():
+                levels = self.store.counts.by_status.items()
+                return self.once_synced(Counts(by_status={name: dict(n) for name, n in levels}))
+            case Deny(task_id, wanted):
+                return self.deny(task_id, wanted)
+            case Recover():
+                return self.recover()
+            case Synced(error):
+                return self.synced(error)
+            case Scanned(ticket, page, error):
+                return self.scanned(ticket, page, error)
+            case _:
+                assert_never(message)
+
+    # --- writing --------------------------------------------------------------------------------
+
+    def commit(self, message: Commit) -> None:
+        """Add to the batch; if the disk is idle it goes at once."""
+        reply = message.reply
+        for save in message.saves:
+            changed = self.merge(save, message.at)
+            reply = changed if reply is None else reply
+        self.gathering.answers.append((self.later(), reply))
+        if self.in_flight is None:
+            self.write()
+
+    def merge(self, save: Insert | Change | SetFlag | DropKey, at: datetime) -> Record | None:
+        match save:
+            case Insert(record, spec, body):
+                record = replace(record, seq=self.next_seq())
+                self.gathering.rows[record.id] = Row(record, None, spec, None, body)
+                self.gathering.events.append(Event("task_submitted", record, at, record.seq))
+                return record
+            case Change():
+                return self.change(save, at)
+            case SetFlag(name, value, event):
+                self.gathering.flags[name] = value
+                self.gathering.events.append(Event(event, None, at, self.next_seq()))
+            case DropKey(key):
+                self.gathering.dropped_keys.append(key)
+        return None
+
+    def change(self, change: Change, at: datetime) -> Record:
+        row = self.gathering.rows.get(change.task_id)
+        if row is None:
+            was = self.record(change.task_id)
+            if was is None:
+                raise LookupError(f"a change of task {change.task_id}, which is not stored")
+            row = self.gathering.rows[change.task_id] = Row(was, was)
+        facts = dict(change.fields)
+        if change.ended is not None:
+            facts["attempts"] = [*row.record.attempts, change.ended][-KEEP_ATTEMPTS:]
+        if change.result is not None:
+            row.result = change.result
+        row.record = replace(row.record, seq=self.next_seq(), **facts)
+        self.gathering.events.append(Event(change.event, row.record, at, row.record.seq))
+        return row.record
+
+    def next_seq(self) -> int:
+        self.seq += 1
+        return self.seq
+
+    def write(self) -> None:
+        """Hand the batch to RocksDB and its fsync to the side."""
+        batch, self.gathering = self.gathering, Batch()
+        self.in_flight = batch
+        if not (batch.rows or batch.flags or batch.dropped_keys):
+            self.synced(None)
+            return
+        self.store.write(batch.rows.values(), batch.flags, batch.dropped_keys)
+        for task_id, row in batch.rows.items():
+            if row.record.status is Status.RUNNING:
+                self.live[task_id] = row.record
+            else:
+                self.live.pop(task_id, None)
+        if self.durable:
+            me = self.actor_ref
+            self.syncer.submit(self.store.sync, lambda _, error: tell(me, Synced(error)))
+        else:
+            self.synced(None)
+
+    def synced(self, error: str | None) -> None:
+        """Keep the promises, let the world know, and write what has gathered meanwhile."""
+        if error is not None:  # nobody knows what is on disk now: reopen before anything else
+            raise OSError(f"fsync: {error}")
+        batch, self.in_flight = self.in_flight, None
+        assert batch is not None
+        for promise, answer in batch.answers:
+            self.give(promise, answer)
+        if batch.events:
+            tell(self.bus, Publish(tuple(batch.events)))
+        if self.gathering:
+            self.write()
+
+    def give(self, promise: Promise | None, answer: Any) -> None:
+        if isinstance(answer, QueueError):
+            self.refuse(promise, answer)
+        else:
+            self.keep(promise, answer)
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def row(self, task_id: str) -> tuple[Row | None, Batch | None]:
+        """What is not durable yet of a task, and the batch that will make it so."""
+        for batch in (self.gathering, self.in_flight):
+            if batch is not None and task_id in batch.rows:
+                return batch.rows[task_id], batch
+        return None, None
+
+    def record(self, task_id: str) -> Record | None:
+        row, _ = self.row(task_id)
+        if row is not None:
+            return row.record
+        return self.live.get(task_id) or self.store.record(task_id)
+
+    def get(self, task_id: str) -> Stored | None:
+        record = self.record(task_id)
+        if record is None:
+            raise NotFound(f"there is no task {task_id}", field="id")
+        row, batch = self.row(task_id)
+        result = row.result if row is not None else None
+        if result is None and record.status is Status.COMPLETED:
+            result = self.store.result(task_id)
+        return self.answer(Stored(record, self.spec_of(task_id), result), batch)
+
+    def asked(self, task_id: str) -> Asked:
+        """For a worker's call: at once, since `Run` may come before the fsync."""
+        record, spec = self.record(task_id), self.spec_of(task_id)
+        assert record is not None
+        return Asked(record.type, record.model, spec)
+
+    def spec_of(self, task_id: str) -> bytes:
+        for batch in (self.gathering, self.in_flight):
+            row = batch.rows.get(task_id) if batch is not None else None
+            if row is not None and row.spec is not None:
+                return row.spec
+        spec = self.store.spec(task_id)
+        if spec is None:
+            raise NotFound(f"there is no task {task_id}", field="id")
+        return spec
+
+    def deny(self, task_id: str, wanted: str) -> None:
+        record = self.record(task_id)
+        if record is None:
+            raise NotFound(f"there is no task {task_id}", field="id")
+        error = Conflict(f"task {task_id} is {record.status}: it cannot be {wanted}", field="id")
+        self.answer(error, self.row(task_id)[1])
+
+    def once_synced(self, answer: Any) -> Any:
+        return self.answer(answer, self.in_flight)
+
+    def answer(self, answer: Any, batch: Batch | None) -> Any:
+        """Reply at once, or when the batch that the answer has seen is durable."""
+        if batch is not None:
+            batch.answers.append((self.later(), answer))
+            return None
+        if isinstance(answer, QueueError):
+            raise answer
+        return answer
+
+    def query(self, wanted: TaskFilter) -> None:
+        """Scan aside, on a snapshot taken now."""
+        self.tickets += 1
+        ticket, me = self.tickets, self.actor_ref
+        self.scans[ticket] = (self.later(), self.in_flight)
+        self.scanner.submit(
+            partial(scan, self.store.snapshots(), wanted),
+            lambda page, error: tell(me, Scanned(ticket, page, error)),
+        )
+
+    def scanned(self, ticket: int, page: Any, error: str | None) -> None:
+        promise, seen = self.scans.pop(ticket)
+        if error is not None:
+            raise OSError(f"scan: {error}")
+        if seen is not None and seen is self.in_flight:
+            seen.answers.append((promise, page))
+        else:
+            self.keep(promise, page)
+
+    def recover(self) -> Recovered:
+        return self.store.recover()

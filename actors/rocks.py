@@ -1,0 +1,279 @@
+"""The store: how records lie in RocksDB. Only Persistence uses it."""
+
+import heapq
+import json
+import os
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from rocksdict import (
+    DBRecoveryMode,
+    Options,
+    Rdict,
+    ReadOptions,
+    Snapshot,
+    WriteBatch,
+    WriteOptions,
+)
+
+from ollama_queue.actors.core.errors import Unavailable
+from ollama_queue.actors.core.idempotency import Keyed
+from ollama_queue.actors.core.records import Counts, Record, Status, TaskFilter
+from ollama_queue.actors.core.waiting import Entry, entry_of
+
+FORMAT = 1
+SLICE_BYTES = 1 << 20  # a larger WriteBatch would hold the interpreter for too long
+
+# specs    id -> Spec, JSON                     written once
+# tasks    id -> Record, msgpack                small, changes
+# results  id -> the model's reply, JSON        written once
+# index    s <status> <id> -> Entry, msgpack    (empty once the task has ended)
+#          k <digest> -> Keyed, msgpack         idempotency keys
+# meta     format, boot, counts, flag:<name>
+FAMILIES = ("specs", "tasks", "results", "index", "meta")
+_CODE = {status: b"s%d" % number for number, status in enumerate(Status)}
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_record = msgspec.msgpack.Decoder(Record).decode
+_decode_entry = msgspec.msgpack.Decoder(Entry).decode
+_decode_keyed = msgspec.msgpack.Decoder(Keyed).decode
+_decode_counts = msgspec.msgpack.Decoder(dict[str, dict[int, int]]).decode
+
+
+class Row(Struct):
+    """One task's part of a batch: its newest record and what else is written of it."""
+
+    record: Record
+    was: Record | None  # as it lies on disk, None when new
+    spec: bytes | None = None
+    result: bytes | None = None
+    body: bytes = b""
+
+
+class Recovered(Struct, frozen=True):
+    """All that a plan is made from. `last_us`: when the newest task was accepted."""
+
+    waiting: list[Entry]
+    running: list[Entry]
+    keys: list[tuple[bytes, Keyed]]
+    flags: dict[str, bool]
+    last_us: int
+
+
+class Store:
+    """One RocksDB and who owns it. Methods raise plain `Exception` for what the disk does."""
+
+    def __init__(self, folder: str, url: str | None) -> None:
+        """Open or create. Raises `Unavailable` with a sentence when it cannot be had."""
+        self._folder = Path(folder)
+        self._db = self._open()
+        try:
+            self._families = {name: self._db.get_column_family(name) for name in FAMILIES}
+            self._handles = {name: self._db.get_column_family_handle(name) for name in FAMILIES}
+            self.boot = self._begin()
+            self._write_owner(url)
+        except BaseException:
+            self.close()
+            raise
+        self.counts = self._load_counts()
+        self._no_sync = WriteOptions()
+
+    # --- life -----------------------------------------------------------------------------------
+
+    def _open(self) -> Rdict:
+        options = Options(raw_mode=True)
+        options.create_if_missing(True)
+        options.create_missing_column_families(True)
+        # A torn tail is a crash's and fine; damage in the middle must not pass for the end.
+        options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
+        options.set_keep_log_file_num(4)
+        families = {name: Options(raw_mode=True) for name in FAMILIES}
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            return Rdict(str(self._folder / "rocksdb"), options, column_families=families)
+        except Exception as error:  # rocksdict raises nothing more special
+            raise Unavailable(self._why_not(str(error))) from None
+
+    def _why_not(self, words: str) -> str:
+        if "lock" in words.lower():
+            return f"the folder {self._folder} is in use by {self._owner()}"
+        if "orruption" in words:
+            return (
+                f"the store in {self._folder} is damaged ({words}); "
+                "restore a copy of the folder, or move it away to begin anew"
+            )
+        return f"cannot open the store in {self._folder}: {words}"
+
+    def _owner(self) -> str:
+        try:
+            owner = json.loads((self._folder / "owner.json").read_text())
+            where = f" at {owner['url']}" if owner.get("url") else ""
+            return f"process {owner['pid']}{where}, since {owner['since']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            return "another process"
+
+    def _write_owner(self, url: str | None) -> None:
+        """RocksDB's own LOCK file is empty: it cannot say who holds it."""
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        draft = self._folder / "owner.json.new"
+        draft.write_text(json.dumps({"pid": os.getpid(), "url": url, "since": since}))
+        draft.replace(self._folder / "owner.json")
+
+    def _begin(self) -> int:
+        """Check the format and count this boot; both are durable before anything else is."""
+        meta = self._families["meta"]
+        known = meta.get(b"format")
+        if known is not None and int(known) != FORMAT:
+            raise Unavailable(
+                f"the store in {self._folder} has format {int(known)}, this version reads "
+                f"{FORMAT}: use the version that wrote it"
+            )
+        boot = int(meta.get(b"boot") or b"0") + 1
+        batch = WriteBatch(raw_mode=True)
+        batch.put(b"format", b"%d" % FORMAT, self._handles["meta"])
+        batch.put(b"boot", b"%d" % boot, self._handles["meta"])
+        self._db.write(batch)
+        self._db.flush_wal(True)
+        return boot
+
+    def _load_counts(self) -> Counts:
+        raw = self._families["meta"].get(b"counts")
+        return Counts(by_status=_decode_counts(raw) if raw else {})
+
+    def close(self) -> None:
+        """Let go of the lock: families first, RocksDB keeps it while any of them lives."""
+        for family in getattr(self, "_families", {}).values():
+            family.close()
+        self._families, self._handles = {}, {}
+        self._db.close()
+
+    # --- writing --------------------------------------------------------------------------------
+
+    def write(
+        self, rows: Iterable[Row], flags: dict[str, bool], dropped_keys: Iterable[bytes]
+    ) -> None:
+        """Write without sync, in slices; `sync` makes them durable."""
+        batch = WriteBatch(raw_mode=True)
+        for name, value in flags.items():
+            batch.put(b"flag:" + name.encode(), b"1" if value else b"0", self._handles["meta"])
+        for key in dropped_keys:
+            batch.delete(b"k" + key, self._handles["index"])
+        for row in rows:
+            self._put(batch, row)
+            if batch.size_in_bytes() >= SLICE_BYTES:
+                self._write(batch)
+                batch = WriteBatch(raw_mode=True)
+        self._write(batch)
+
+    def _write(self, batch: WriteBatch) -> None:
+        batch.put(b"counts", _encode(self.counts.by_status), self._handles["meta"])
+        self._db.write(batch, self._no_sync)
+
+    def _put(self, batch: WriteBatch, row: Row) -> None:
+        record, was, handles = row.record, row.was, self._handles
+        task_id = record.id.encode()
+        if was is None or was.status is not record.status:
+            if was is not None:
+                batch.delete(_CODE[was.status] + task_id, handles["index"])
+        if not record.status.is_final:
+            batch.put(_CODE[record.status] + task_id, _encode(entry_of(record)), handles["index"])
+        elif was is None or was.status is not record.status:
+            batch.put(_CODE[record.status] + task_id, b"", handles["index"])
+        batch.put(task_id, _encode(record), handles["tasks"])
+        if row.spec is not None:
+            batch.put(task_id, row.spec, handles["specs"])
+            if record.key is not None:
+                keyed = Keyed(record.id, row.body, record.created_at.timestamp())
+                batch.put(b"k" + record.key, _encode(keyed), handles["index"])
+        if row.result is not None:
+            batch.put(task_id, row.result, handles["results"])
+        self._count(was, -1)
+        self._count(record, +1)
+
+    def _count(self, record: Record | None, step: int) -> None:
+        if record is not None:
+            levels = self.counts.by_status.setdefault(record.status.value, {})
+            levels[record.priority] = levels.get(record.priority, 0) + step
+
+    def sync(self) -> None:
+        """Make durable what was written; lets other threads run meanwhile."""
+        self._db.flush_wal(True)
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def record(self, task_id: str) -> Record | None:
+        raw = self._families["tasks"].get(task_id.encode())
+        return None if raw is None else _decode_record(raw)
+
+    def spec(self, task_id: str) -> bytes | None:
+        return self._families["specs"].get(task_id.encode())  # type: ignore[no-any-return]
+
+    def result(self, task_id: str) -> bytes | None:
+        return self._families["results"].get(task_id.encode())  # type: ignore[no-any-return]
+
+    def snapshots(self) -> tuple[Snapshot, Snapshot]:
+        """The index and the tasks as they are now, for `scan`."""
+        return self._families["index"].snapshot(), self._families["tasks"].snapshot()
+
+    def recover(self) -> Recovered:
+        """What waits, what was running, and the rest that a plan needs."""
+        index, meta = self._families["index"], self._families["meta"]
+        flags = {
+            key[5:].decode(): value == b"1" for key, value in _range(meta.iter, b"flag:", b"flag;")
+        }
+        newest = next(_range(self._families["tasks"].iter, b"", b"g", backwards=True), None)
+        last = _decode_record(newest[1]).created_at.timestamp() if newest else 0.0
+        return Recovered(
+            waiting=list(_entries(index, Status.PENDING)),
+            running=list(_entries(index, Status.RUNNING)),
+            keys=[(key[1:], _decode_keyed(raw)) for key, raw in _range(index.iter, b"k", b"l")],
+            flags=flags,
+            last_us=round(last * 1e6),
+        )
+
+
+def scan(snapshots: tuple[Snapshot, Snapshot], wanted: TaskFilter) -> list[Record]:
+    """A page of records, newest first. Touches RocksDB only, so that it may run anywhere."""
+    index, tasks = snapshots
+    page = slice(wanted.offset, wanted.offset + wanted.limit)
+    if not wanted.status:
+        found = _range(tasks.iter, b"", b"g", backwards=True)
+        return [_decode_record(raw) for _, raw in islice(found, page.start, page.stop)]
+    codes = [_CODE[status] for status in dict.fromkeys(wanted.status)]
+    by_status = [
+        (key[2:] for key, _ in _range(index.iter, code, _after(code), backwards=True))
+        for code in codes
+    ]
+    newest_first = heapq.merge(*by_status, reverse=True)
+    return [_decode_record(tasks[key]) for key in islice(newest_first, page.start, page.stop)]
+
+
+def _entries(index: Rdict, status: Status) -> Iterator[Entry]:
+    code = _CODE[status]
+    for _, raw in _range(index.iter, code, _after(code)):
+        yield _decode_entry(raw)
+
+
+def _range(
+    iterate: Any, start: bytes, end: bytes, backwards: bool = False
+) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values in [start, end). Raises at a corrupt block, where `items()` just ends."""
+    bounds = ReadOptions()
+    bounds.set_iterate_lower_bound(start)
+    bounds.set_iterate_upper_bound(end)
+    found = iterate(bounds)
+    step = found.prev if backwards else found.next
+    found.seek_to_last() if backwards else found.seek_to_first()
+    while found.valid():
+        yield found.key(), found.value()
+        step()
+    found.status()
+
+
+def _after(prefix: bytes) -> bytes:
+    return prefix[:-1] + bytes([prefix[-1] + 1])

@@ -1,0 +1,176 @@
+"""The decider of tasks: gives commands and facts to the plan, and carries out what it orders."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any, Protocol, assert_never
+
+from ollama_queue.actors.actor import Actor, Promise, Ref, tell
+from ollama_queue.actors.core.keys import mint
+from ollama_queue.actors.core.messages import (
+    BackendChanged,
+    Cancel,
+    Change,
+    Commit,
+    Deny,
+    Describe,
+    Drain,
+    DropKey,
+    Explain,
+    Finished,
+    Get,
+    Insert,
+    Pause,
+    Reprioritize,
+    Resume,
+    Run,
+    SetFlag,
+    Stop,
+    Submit,
+    ToScheduler,
+    Wake,
+    Watch,
+    WorkerLost,
+)
+from ollama_queue.actors.core.plan import Order, Plan, Replace
+from ollama_queue.actors.core.records import Status, Submitted
+from ollama_queue.actors.core.settling import utc
+from ollama_queue.actors.rocks import Recovered
+
+_SAVES = (Insert, Change, SetFlag, DropKey)
+
+
+class Crew(Protocol):
+    """How the scheduler gets hands: System starts them, and knows them when all must stop."""
+
+    def hire_worker(self, slot: int, scheduler: Ref, report: Callable[[str], None]) -> Ref: ...
+
+    def hire_prober(self, scheduler: Ref) -> Ref: ...
+
+    def dismiss(self, worker: Ref) -> None: ...
+
+
+class Scheduler(Actor):
+    """Decides what runs next. Knows nothing that Persistence could not give back."""
+
+    def __init__(
+        self,
+        report: Callable[[str], None],
+        *,
+        plan: Plan,
+        recovered: Recovered,
+        persistence: Ref,
+        crew: Crew,
+        clock: Callable[[], float] = time.time,
+        chance: random.Random | None = None,
+    ) -> None:
+        super().__init__(report)
+        self.plan, self.recovered, self.persistence = plan, recovered, persistence
+        self.crew, self.clock, self.chance = crew, clock, chance or random.Random()
+        self.last_us = recovered.last_us
+        self.workers: dict[int, Ref] = {}
+        self.hired: dict[int, int] = {}  # by slot: the number of its worker, counted over all
+        self.hires = 0
+        self.drained: Promise | None = None
+
+    def on_start(self) -> None:
+        self.prober = self.crew.hire_prober(self.actor_ref)
+        for slot in range(self.plan.slots.free):
+            self.replace(slot)
+        old, self.recovered = self.recovered, Recovered([], [], [], {}, 0)
+        paused, now = old.flags.get("paused", False), self.clock()
+        self.carry_out(self.plan.recover(old.waiting, old.running, old.keys, paused, now), now)
+
+    def handle(self, message: ToScheduler) -> Any:
+        now = self.clock()
+        match message:
+            case Submit():
+                return self.submit(message)
+            case Cancel(task_id):
+                return self.change(task_id, "cancelled", lambda: self.plan.cancel(task_id, now))
+            case Reprioritize(task_id, priority):
+                return self.change(
+                    task_id,
+                    "given another priority",
+                    lambda: self.plan.reprioritize(task_id, priority, now),
+                )
+            case Finished(slot, task_id, attempt, outcome):
+                chance = self.chance.random()
+                orders = self.plan.finished(slot, task_id, attempt, outcome, now, chance)
+                return self.carry_out(orders, now)
+            case WorkerLost(slot, hired, error):
+                if self.hired[slot] == hired:
+                    self.carry_out(self.plan.lost(slot, error, now), now)
+                return None
+            case BackendChanged():
+                return self.carry_out(self.plan.backend_well(now), now)
+            case Pause():
+                return self.carry_out(self.plan.pause(), now, reply=True)
+            case Resume():
+                return self.carry_out(self.plan.resume(now), now, reply=True)
+            case Explain(task_ids):
+                return self.plan.explain(task_ids)
+            case Describe():
+                return self.plan.describe()
+            case Drain(grace_s):
+                self.drained = self.later()
+                return self.carry_out(self.plan.drain(grace_s, now), now)
+            case Wake():
+                return self.carry_out(self.plan.wake(now), now)
+            case _:
+                assert_never(message)
+
+    def submit(self, asked: Submit) -> None:
+        """Mint an id that sorts behind all before it, whatever the clock does."""
+        us = max(int(self.clock() * 1e6), self.last_us + 1)
+        now = us / 1e6
+        known = self.plan.find(asked, now)
+        if known is not None:
+            self.pass_on(self.persistence, Get(known))
+            return
+        task_id = mint(us, self.chance.getrandbits(62))
+        orders = self.plan.submit(task_id, asked, now)
+        self.last_us = us
+        waiting = self.plan.explain([task_id]).get(task_id)
+        status, position = Status.RUNNING, None
+        if waiting is not None:
+            status, position = Status.PENDING, waiting.position
+        self.carry_out(orders, now, reply=Submitted(task_id, status, position))
+
+    def change(self, task_id: str, wanted: str, orders: Callable[[], list[Order]]) -> None:
+        """Change a live task; of any other only Persistence knows what to answer."""
+        if task_id in self.plan.entries:
+            self.carry_out(orders(), self.clock())
+        else:
+            self.pass_on(self.persistence, Deny(task_id, wanted))
+
+    def carry_out(self, orders: list[Order], now: float, reply: Any = None) -> None:
+        """Save first, act after; Persistence answers whoever asked once the saves are durable."""
+        saves = tuple(order for order in orders if isinstance(order, _SAVES))
+        if saves:
+            self.pass_on(self.persistence, Commit(saves, utc(now), reply))
+        for order in orders:
+            match order:
+                case Run(slot) | Stop(slot):
+                    tell(self.workers[slot], order)
+                case Watch():
+                    tell(self.prober, order)
+                case Replace(slot):
+                    self.replace(slot)
+        if self.drained is not None and self.plan.is_drained:
+            # An empty commit is answered when all before it is durable.
+            self.pass_on(self.persistence, Commit((), utc(now), True), self.drained)
+            self.drained = None
+        self.wake_at(self.plan.next_due)
+
+    def replace(self, slot: int) -> None:
+        """Put a new worker into a slot and let the old one go."""
+        old = self.workers.get(slot)
+        if old is not None:
+            self.crew.dismiss(old)
+        self.hires += 1
+        hired = self.hired[slot] = self.hires
+        me = self.actor_ref
+        self.workers[slot] = self.crew.hire_worker(
+            slot, me, lambda error: tell(me, WorkerLost(slot, hired, error))
+        )

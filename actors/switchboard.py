@@ -1,0 +1,50 @@
+"""Where doors find the actors of the current boot."""
+
+import threading
+
+from msgspec import Struct
+
+from ollama_queue.actors.actor import Ref
+from ollama_queue.actors.core.errors import QueueError, Unavailable
+
+
+class Generation(Struct, frozen=True):
+    """The actors of one boot, as far as doors talk to them."""
+
+    scheduler: Ref
+    persistence: Ref
+    bus: Ref
+
+
+class Switchboard:
+    """Doors ask here each time, and never keep a ref: a reboot replaces all of them."""
+
+    def __init__(self) -> None:
+        self._now: Generation | QueueError = Unavailable("the queue is not started")
+        self._changed = threading.Condition()
+
+    def connect(self, generation: Generation) -> None:
+        self._set(generation)
+
+    def disconnect(self, error: QueueError) -> None:
+        """Until the next `connect`, `current` raises `error`."""
+        self._set(error)
+
+    def _set(self, now: Generation | QueueError) -> None:
+        with self._changed:
+            self._now = now
+            self._changed.notify_all()
+
+    def current(self) -> Generation:
+        now = self._now
+        if isinstance(now, QueueError):
+            raise type(now)(now.message, retry_after_s=now.retry_after_s)
+        return now
+
+    def after(self, old: Generation, timeout: float) -> Generation:
+        """The generation that follows `old`, for readers who wait a reboot out."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: isinstance(self._now, Generation) and self._now is not old, timeout
+            )
+        return self.current()

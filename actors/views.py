@@ -1,0 +1,63 @@
+"""From records, as they lie on disk, to what doors show."""
+
+import msgspec
+
+from ollama_queue import __version__
+from ollama_queue.actors.core.plan import PlanState
+from ollama_queue.actors.core.records import (
+    Counts,
+    Priority,
+    QueueStats,
+    Record,
+    Spec,
+    Status,
+    Task,
+    Waiting,
+)
+from ollama_queue.actors.persistence import Stored
+
+_FACTS = tuple(name for name in Record.__struct_fields__ if name in Task.__struct_fields__)
+_decode_spec = msgspec.json.Decoder(Spec).decode
+
+
+def listed(record: Record, waiting: Waiting | None) -> Task:
+    """A task as lists show it: without payload and result."""
+    facts = {name: getattr(record, name) for name in _FACTS}
+    if waiting is not None and record.status is Status.PENDING:
+        facts |= {"waiting_for": waiting.waiting_for, "position": waiting.position}
+    return Task(**facts)
+
+
+def whole(stored: Stored, waiting: Waiting | None) -> Task:
+    """A task with everything that is known of it."""
+    spec = _decode_spec(stored.spec)
+    return msgspec.structs.replace(
+        listed(stored.record, waiting),
+        payload=spec.payload,
+        options=spec.options,
+        metadata=spec.metadata,
+        result=None if stored.result is None else msgspec.json.decode(stored.result),
+    )
+
+
+def stats(counts: Counts, state: PlanState, uptime_s: float) -> QueueStats:
+    """How the queue is doing: counts from the disk, slots and reasons from the plan."""
+    totals = {status: counts.total(status) for status in Status}
+    levels = counts.by_status.get(Status.PENDING, {})
+    named = {str(int(level)): 0 for level in Priority}
+    return QueueStats(
+        pending_tasks=totals[Status.PENDING],
+        running_tasks=totals[Status.RUNNING],
+        completed_tasks=totals[Status.COMPLETED],
+        failed_tasks=totals[Status.FAILED],
+        cancelled_tasks=totals[Status.CANCELLED],
+        total_tasks=sum(totals.values()),
+        queues_by_priority=named | {str(level): n for level, n in levels.items() if n},
+        waiting_for=state.waiting_for,
+        workers_active=state.active,
+        workers_idle=state.idle,
+        paused=state.paused,
+        backends=state.backends,
+        uptime_s=round(uptime_s, 3),
+        version=__version__,
+    )

@@ -1,0 +1,169 @@
+"""One slot's hands: makes one call to a model at a time, and always hears `Stop`."""
+
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, assert_never
+
+import msgspec
+
+from ollama_queue.actors.actor import Actor, Ref, ask, tell
+from ollama_queue.actors.core.errors import NotFound, Unavailable
+from ollama_queue.actors.core.messages import (
+    Asked,
+    CallEnded,
+    Chunks,
+    ChunksReady,
+    Finished,
+    GetSpec,
+    Run,
+    Stop,
+    ToWorker,
+    Wake,
+)
+from ollama_queue.actors.core.outcomes import Failed, Outcome, Stopped, Verdict
+from ollama_queue.actors.core.records import Spec
+from ollama_queue.actors.executors import Executor
+
+_decode_spec = msgspec.json.Decoder(Spec).decode
+
+
+class Pieces:
+    """What a call has brought and its worker has not yet taken."""
+
+    def __init__(self) -> None:
+        self._pieces: list[Any] = []
+        self._lock = threading.Lock()
+        self._expected = False  # the worker will ask for more by itself
+
+    def add(self, piece: Any) -> bool:
+        """True when the worker must be told that there is something."""
+        with self._lock:
+            self._pieces.append(piece)
+            news, self._expected = not self._expected, True
+            return news
+
+    def take(self) -> tuple[Any, ...]:
+        with self._lock:
+            taken, self._pieces = tuple(self._pieces), []
+            self._expected = bool(taken)
+            return taken
+
+
+class Call:
+    """The call in hand."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.pieces = Pieces()
+        self.sent = 0
+        self.stopped = False
+        self.deadline = time.time() + run.timeout_s if run.timeout_s is not None else None
+
+
+class Worker(Actor):
+    """Runs what it is told. The call blocks a thread of its own, never the mailbox."""
+
+    def __init__(
+        self,
+        report: Callable[[str], None],
+        *,
+        slot: int,
+        executor: Executor,
+        scheduler: Ref,
+        persistence: Ref,
+        bus: Ref,
+    ) -> None:
+        super().__init__(report)
+        self.slot, self.executor = slot, executor
+        self.scheduler, self.persistence, self.bus = scheduler, persistence, bus
+        self.call: Call | None = None
+        self.calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
+
+    def on_start(self) -> None:
+        name = f"ollama-queue-call-{self.slot}"
+        threading.Thread(target=self.make_calls, name=name, daemon=True).start()
+
+    def on_stop(self) -> None:
+        self.executor.abort()
+        self.calls.put(None)
+
+    def handle(self, message: ToWorker) -> None:
+        match message:
+            case Run():
+                assert self.call is None, "two calls in one slot"
+                self.call = Call(message)
+                self.executor.begin()
+                self.calls.put(self.call)
+                self.wake_at(self.call.deadline)
+            case Stop(_, task_id, attempt):
+                # Mail of one sender comes in order: the call, if it has not ended, is in hand.
+                call = self.call
+                if call is not None and (call.run.task_id, call.run.attempt) == (task_id, attempt):
+                    call.stopped = True
+                    self.executor.abort()
+            case ChunksReady():
+                self.hand_on(self.call)
+            case CallEnded(outcome, error):
+                self.end(outcome, error)
+            case Wake():
+                self.watch_time()
+            case _:
+                assert_never(message)
+
+    def hand_on(self, call: Call | None) -> None:
+        """Send what has come, as one message; what comes meanwhile waits for the next."""
+        if call is None or call.stopped:
+            return
+        pieces = call.pieces.take()
+        if pieces:
+            run = call.run
+            tell(self.bus, Chunks(self.actor_ref, run.task_id, run.attempt, call.sent, pieces))
+            call.sent += len(pieces)
+
+    def end(self, outcome: Outcome | None, error: str) -> None:
+        call, self.call = self.call, None
+        assert call is not None
+        if outcome is None:
+            raise RuntimeError(error)
+        self.hand_on(call)  # the bus hears all of it before anyone hears of the end
+        run = call.run
+        tell(self.scheduler, Finished(self.slot, run.task_id, run.attempt, outcome))
+
+    def watch_time(self) -> None:
+        call = self.call
+        if call is None or call.deadline is None:
+            return
+        if call.deadline <= time.time():
+            self.executor.abort(f"no answer within timeout_s = {call.run.timeout_s:g} s")
+        else:
+            self.wake_at(call.deadline)
+
+    # --- the call's own thread ------------------------------------------------------------------
+
+    def make_calls(self) -> None:
+        me = self.actor_ref
+        while (call := self.calls.get()) is not None:
+            try:
+                ended = CallEnded(self.make(call))
+            except Exception:
+                ended = CallEnded(None, traceback.format_exc())
+            tell(me, ended)
+        self.executor.close()
+
+    def make(self, call: Call) -> Outcome:
+        me = self.actor_ref
+
+        def on_chunk(piece: Any) -> None:
+            if call.pieces.add(piece):
+                tell(me, ChunksReady())
+
+        try:
+            asked: Asked = ask(self.persistence, GetSpec(call.run.task_id))
+        except NotFound as error:
+            return Failed(error.message, Verdict.FINAL)
+        except Unavailable:
+            return Stopped()  # the queue is rebooting or gone, and this call with it
+        return self.executor.run(asked.type, asked.model, _decode_spec(asked.spec), on_chunk)
