@@ -74,8 +74,9 @@ install_llama() {
 install_ollama() {
     local stamp file
     stamp="$OLLAMA $(cksum <"$here/cpushim.c")"
-    install_model
     is_installed ollama "$stamp" && return
+    check_machine_for_ollama
+    install_model
     # shellcheck disable=SC2086 # a list of packages
     pip_install $OLLAMA
     # Intel's own libggml-sycl.so wants a GPU: the shim takes its place.
@@ -83,7 +84,7 @@ install_ollama() {
     for file in "$(packages_dir)"/bigdl/cpp/libs/ollama/*; do
         case $file in
             */libggml-sycl.so | */ollama) ;;
-            *) cp "$file" "$dir/ollama/" ;;
+            *) cp --remove-destination "$file" "$dir/ollama/" ;;
         esac
     done
     chmod +x "$dir/ollama/ollama-lib"
@@ -94,6 +95,11 @@ install_ollama() {
     mark_installed ollama "$stamp"
 }
 
+check_machine_for_ollama() {
+    [ "$(uname -sm)" = "Linux x86_64" ] || fail "this build of Ollama runs on Linux x86_64 only."
+    command -v cc >/dev/null || fail "Ollama's CPU shim needs a C compiler: apt install gcc libc6-dev"
+}
+
 write_ollama_serve() {
     cat >"$dir/ollama-serve" <<'SCRIPT'
 #!/bin/bash
@@ -101,17 +107,12 @@ write_ollama_serve() {
 dir=$(cd "$(dirname "$0")" && pwd)
 export OLLAMA_HOST=127.0.0.1:$1; shift
 export HOME=${OLLAMA_HOME_DIR:-$dir/home} OLLAMA_MODELS=${OLLAMA_MODELS:-$dir/models}
-export LD_LIBRARY_PATH=$dir/ollama:$dir/venv/lib LD_PRELOAD=$dir/ollama/libggml-sycl.so
 export KMP_BLOCKTIME=0 GGML_NO_BACKTRACE=1
 mkdir -p "$HOME"
+export LD_LIBRARY_PATH=$dir/ollama:$dir/venv/lib LD_PRELOAD=libggml-sycl.so
 exec "$dir/ollama/ollama-lib" "${@:-serve}"
 SCRIPT
     chmod +x "$dir/ollama-serve"
-}
-
-check_machine_for_ollama() {
-    [ "$(uname -sm)" = "Linux x86_64" ] || fail "this build of Ollama runs on Linux x86_64 only."
-    command -v cc >/dev/null || fail "Ollama's CPU shim needs a C compiler: apt install gcc libc6-dev"
 }
 
 part=${2:-all}
@@ -125,6 +126,5 @@ dir=$(cd "$1" && pwd)
 command -v flock >/dev/null || fail "flock was not found: apt install util-linux"
 exec 9<"$dir"
 flock 9 # until this script ends
-[ "$part" = llama ] || check_machine_for_ollama
 [ "$part" = ollama ] || install_llama
 [ "$part" = llama ] || install_ollama

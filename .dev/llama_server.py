@@ -28,7 +28,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def end_with(parent: int) -> None:
-    """Asks Linux for SIGTERM at the death of the parent: of its thread that started this process."""
+    """Asks Linux for SIGTERM when the parent, or its thread that started this process, ends."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         sys.exit(f"process {parent} has already ended")
@@ -67,9 +67,9 @@ def main() -> None:
     if arguments.with_parent:
         end_with(arguments.with_parent)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads sleep instead of spinning
-    server = start(arguments)
+    _server = start(arguments)
     signal.sigwait(ends)
-    del server
+    os._exit(0)  # at once: closing the server would wait for the answers under way
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ import signal
 import socket
 import subprocess
 import time
-import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 from types import TracebackType
@@ -16,6 +16,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 STOP_WAIT_S = 5
 START_WAIT_S = 60
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever http_proxy says
 
 
 def install(folder: Path, part: str) -> None:
@@ -35,7 +36,7 @@ def free_port() -> int:
 def answers(url: str) -> bool:
     """Whether a GET of the URL is answered with 200 within two seconds."""
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:
+        with DIRECT.open(url, timeout=2) as response:
             return bool(response.status == 200)
     except (OSError, ValueError):
         return False
@@ -88,31 +89,31 @@ class ServerProcess:
         pause = Event()
         while not answers(self.ready_url()):
             if process.poll() is not None:
-                raise RuntimeError(f"{self.name} ended at its start: {self.log} says why")
+                raise RuntimeError(f"{self.name} ended at its start: {self._last_words()}")
             if time.monotonic() > deadline:
                 self.kill()
-                raise RuntimeError(f"{self.name} did not answer in {START_WAIT_S} s: see {self.log}")
+                raise RuntimeError(f"{self.name} did not answer in time: {self._last_words()}")
             pause.wait(0.05)
+
+    def _last_words(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines()
+        return f"{lines[-1] if lines else 'it said nothing'} ({self.log})"
 
     def stop(self) -> None:
         """Asks the server to end, and kills it and its children when that takes too long."""
         if self._process is None:
             return
         self._process.terminate()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_WAIT_S)
-        except subprocess.TimeoutExpired:
-            pass
         self.kill()
 
     def kill(self) -> None:
         """Ends the server and all its children at once, as a crash would."""
         if self._process is None:
             return
-        try:
+        with suppress(ProcessLookupError):  # neither the server nor a child of it is left
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # neither the server nor a child of it is left
         self._process.wait()
         self._process = None
 
@@ -130,7 +131,7 @@ class ServerProcess:
 
 
 class LlamaServer(ServerProcess):
-    """SmolLM2-135M on llama.cpp's server, which speaks OpenAI's API and is installed when needed."""
+    """SmolLM2-135M on llama.cpp's server, which speaks OpenAI's API; installed when needed."""
 
     model = "smollm2"
 
@@ -166,8 +167,11 @@ class LlamaServer(ServerProcess):
             *self.options,
         ]
 
-    def environment(self) -> dict[str, str]:
-        return {"OMP_WAIT_POLICY": "PASSIVE"}  # an idle server uses no processor
-
     def ready_url(self) -> str:
         return f"{self.base_url}/health"
+
+
+def write_config(path: Path, model_url: str) -> None:
+    """Writes a configuration of the queue with this model server as its only backend."""
+    backend = f'{{name: demo, type: openai, url: "{model_url}", parallel: 1}}'
+    path.write_text(f"backends:\n  - {backend}\n")

@@ -212,9 +212,9 @@ class Actor(pykka.ThreadingActor):
         if self._timer is not None:
             self._timer.cancel()
         unread = self.actor_inbox.close(self._epitaph)  # type: ignore[attr-defined]
-        asked = {envelope.reply_to for envelope in unread} | self._held | {self._asker}
-        for promise in asked - {None}:
-            promise.break_with(self._epitaph)
+        for promise in [envelope.reply_to for envelope in unread] + [*self._held, self._asker]:
+            if promise is not None:
+                promise.set_exception((type(self._epitaph), self._epitaph, None))
 
 
 def start(actor: type[Actor], *args: Any, timeout: float = 60.0, **kwargs: Any) -> Ref:

@@ -1,10 +1,8 @@
 """The verbs of a queue, the same on `QueueManager` (embedded) and `Client` (over HTTP)."""
 
-from collections.abc import Iterator
 from typing import Protocol
 
 from ollama_queue.actors.core.records import (
-    Chunk,
     NewTask,
     Priority,
     QueueStats,
@@ -59,12 +57,5 @@ class QueueAPI(Protocol):
         ...
 
     def resume(self) -> None: ...
-
-    def stream_task(self, task_id: str, *, timeout: float | None = None) -> Iterator[Chunk]:
-        """The reply of a task piece by piece, from its first chunk to the one that is `done`.
-
-        `timeout` (seconds) limits the silence between two chunks; raises `TimeoutError`.
-        """
-        ...
 
     def close(self) -> None: ...

@@ -55,36 +55,36 @@ class EventBus(Actor):
         self.bytes = 0
         self.ended: dict[str, float] = {}  # when to drop the stream, in order
 
-    def handle(self, message: ToEventBus) -> bool | None:
+    def handle(self, message: ToEventBus) -> bool:
         match message:
             case Publish(events):
-                return self.publish(events)
+                self.publish(events)
             case Chunks(sender):
                 self.take_chunks(message)
-                return tell(sender, ChunksReady())
+                tell(sender, ChunksReady())
             case Subscribe():
-                return self.subscribe(message)
+                self.subscribe(message)
             case Attach(mailbox, task_id):
-                return self.attach(mailbox, task_id)
+                self.attach(mailbox, task_id)
             case Unsubscribe(mailbox):
-                return self.unsubscribe(mailbox, "unsubscribed")
+                self.unsubscribe(mailbox, "unsubscribed")
             case Farewell(reason):
-                return self.farewell(reason)
+                self.farewell(reason)
             case Wake():
-                return self.drop_old_streams()
+                self.drop_old_streams()
             case _:
                 assert_never(message)
+        return True
 
     def on_stop(self) -> None:
         self.farewell("restarted")
 
     # --- events ---------------------------------------------------------------------------------
 
-    def subscribe(self, message: Subscribe) -> bool:
+    def subscribe(self, message: Subscribe) -> None:
         self.subscribers[message.mailbox] = message
         for task_id in message.tasks or ():
             self.by_task.setdefault(task_id, set()).add(message.mailbox)
-        return True
 
     def unsubscribe(self, mailbox: Mailbox[Any], reason: str) -> None:
         subscription = self.subscribers.pop(mailbox, None)
@@ -110,13 +110,12 @@ class EventBus(Actor):
         if not mailbox.put(item):
             self.unsubscribe(mailbox, "lagged")
 
-    def farewell(self, reason: str) -> bool:
+    def farewell(self, reason: str) -> None:
         for mailbox in list(self.subscribers):
             self.unsubscribe(mailbox, reason)
         for readers in list(self.readers.values()):
             for reader in list(readers):
                 self.unsubscribe(reader, reason)
-        return True
 
     # --- streams --------------------------------------------------------------------------------
 
@@ -157,13 +156,12 @@ class EventBus(Actor):
         self.bytes -= stream.size
         stream.pieces, stream.size, stream.overflowed = [], 0, True
 
-    def attach(self, mailbox: Mailbox[Chunk], task_id: str) -> bool:
+    def attach(self, mailbox: Mailbox[Chunk], task_id: str) -> None:
         self.readers.setdefault(task_id, set()).add(mailbox)
         stream = self.streams.get(task_id)
         if stream is not None:
             for number, piece in enumerate(stream.pieces):
                 self.deliver(mailbox, Chunk(f"{stream.attempt}.{number}", piece))
-        return True
 
     def follow(self, event: Event) -> None:
         """A task that ends keeps its stream for a while, for readers that come late."""

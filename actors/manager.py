@@ -73,9 +73,7 @@ class QueueManager:
         """Open the store and start dispatching. Raises `Unavailable` when it cannot be opened."""
         self._check_process()
         if self._system is None:
-            self._system = start(
-                System, self.config, self._runtime, self._switchboard, timeout=600
-            )
+            self._system = start(System, self.config, self._runtime, self._switchboard, timeout=600)
         return self
 
     def close(self, grace_s: float | None = None) -> None:

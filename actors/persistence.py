@@ -216,7 +216,7 @@ class Persistence(Actor):
             return row.record
         return self.live.get(task_id) or self.store.record(task_id)
 
-    def get(self, task_id: str) -> Stored | None:
+    def get(self, task_id: str) -> Any:
         record = self.record(task_id)
         if record is None:
             raise NotFound(f"there is no task {task_id}", field="id")

@@ -211,10 +211,10 @@ class Store:
         return None if raw is None else _decode_record(raw)
 
     def spec(self, task_id: str) -> bytes | None:
-        return self._families["specs"].get(task_id.encode())  # type: ignore[no-any-return]
+        return self._families["specs"].get(task_id.encode())
 
     def result(self, task_id: str) -> bytes | None:
-        return self._families["results"].get(task_id.encode())  # type: ignore[no-any-return]
+        return self._families["results"].get(task_id.encode())
 
     def snapshots(self) -> tuple[Snapshot, Snapshot]:
         """The index and the tasks as they are now, for `scan`."""
@@ -262,15 +262,17 @@ def _entries(index: Rdict, status: Status) -> Iterator[Entry]:
 def _range(
     iterate: Any, start: bytes, end: bytes, backwards: bool = False
 ) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values in [start, end). Raises at a corrupt block, where `items()` just ends."""
+    """Keys and values in [start, end). Raises at a corrupt block, where `items()` just ends.
+
+    rocksdict 0.3.29 sets the upper bound when asked for a lower one, hence the comparison.
+    """
     bounds = ReadOptions()
-    bounds.set_iterate_lower_bound(start)
     bounds.set_iterate_upper_bound(end)
     found = iterate(bounds)
     step = found.prev if backwards else found.next
-    found.seek_to_last() if backwards else found.seek_to_first()
-    while found.valid():
-        yield found.key(), found.value()
+    found.seek_to_last() if backwards else found.seek(start)
+    while found.valid() and (key := found.key()) >= start:
+        yield key, found.value()
         step()
     found.status()
 

@@ -3,16 +3,17 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import hypothesis
 import pytest
-
-from tests.servers import LlamaServer, OllamaServer
 
 ROOT = Path(__file__).resolve().parent.parent
 
 for forbidden in ("http/__init__.py", "tests/http/__init__.py"):
     if (ROOT / forbidden).exists():
         pytest.exit(f"{forbidden} must not exist: it hides Python's own http package", returncode=4)
+
+import hypothesis  # noqa: E402 (these two would fail for want of Python's http)
+
+from tests.servers import LlamaServer, OllamaServer  # noqa: E402
 
 hypothesis.settings.register_profile("ci", derandomize=False, print_blob=True, deadline=None)
 hypothesis.settings.load_profile("ci")

@@ -5,7 +5,6 @@ makes its own, in a `with` block, from the main thread.
 """
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -28,7 +27,7 @@ PARAMETER num_predict 64
 
 
 class LlamaServer(model_server.LlamaServer):
-    """llama.cpp's server. Its API is at `url`, its own pages (`/health`, `/slots`) at `base_url`."""
+    """llama.cpp's server. The API is at `url`, `/health` and `/slots` at `base_url`."""
 
     def __init__(
         self,
@@ -47,7 +46,7 @@ class LlamaServer(model_server.LlamaServer):
         """How many requests the model is working on at this moment, as the server itself says."""
         headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
         request = urllib.request.Request(f"{self.base_url}/slots", headers=headers)
-        with urllib.request.urlopen(request, timeout=5) as response:
+        with model_server.DIRECT.open(request, timeout=5) as response:
             return sum(slot["is_processing"] for slot in json.load(response))
 
     def busy(self) -> bool:
@@ -89,7 +88,14 @@ class OllamaServer(model_server.ServerProcess):
     def _create_model(self) -> None:
         modelfile = FOLDER / "Modelfile"
         modelfile.write_text(MODELFILE.format(gguf=FOLDER / "smollm2.gguf"))
-        create = [FOLDER / "ollama-serve", str(self.port), "create", self.model, "-f", modelfile]
+        create: list[str | Path] = [
+            FOLDER / "ollama-serve",
+            str(self.port),
+            "create",
+            self.model,
+            "-f",
+            modelfile,
+        ]
         done = subprocess.run(create, capture_output=True, text=True)
         if done.returncode != 0:
             self.stop()
@@ -99,7 +105,7 @@ class OllamaServer(model_server.ServerProcess):
         """Whether the model computes: whether Ollama's runners used the processor just now.
 
         Ollama has no page that tells; /api/ps forgets a request as soon as its client leaves,
-        whatever the runner does. An idle runner sleeps (0 ticks), a computing one takes all it gets.
+        whatever the runner does. An idle runner sleeps, a computing one takes all it can get.
         """
         before = self._runner_ticks()
         Event().wait(0.25)

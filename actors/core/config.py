@@ -80,7 +80,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             _check(
                 backend.url.startswith(("http://", "https://")), "backends.url", "an http(s) URL"
             )
-            _check(backend.parallel is None or backend.parallel > 0, "backends.parallel", "1 or more")
+            _check(
+                backend.parallel is None or backend.parallel > 0, "backends.parallel", "1 or more"
+            )
         workers = self.queue.max_workers
         _check(workers is None or 1 <= workers <= 1024, "queue.max_workers", "1 to 1024")
         _check(self.queue.max_queue_size > 0, "queue.max_queue_size", "1 or more")
@@ -104,7 +106,11 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         known = self.backends[0] if self.backends else Backend(name="ollama", url=self.ollama.host)
         parallel = known.parallel or self.queue.max_workers or 4
         return Backend(
-            name=known.name, url=known.url, type=known.type, api_key=known.api_key, parallel=parallel
+            name=known.name,
+            url=known.url,
+            type=known.type,
+            api_key=known.api_key,
+            parallel=parallel,
         )
 
     @property

@@ -9,9 +9,7 @@ from ollama_queue.actors.core.records import Attempt, Status
 # Every change of status passes this table; the docs draw it, the tests walk it.
 NEXT: dict[Status, frozenset[Status]] = {
     Status.PENDING: frozenset({Status.RUNNING, Status.CANCELLED}),
-    Status.RUNNING: frozenset(
-        {Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.PENDING}
-    ),
+    Status.RUNNING: frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.PENDING}),
     Status.FAILED: frozenset({Status.PENDING}),
     Status.CANCELLED: frozenset({Status.PENDING}),
     Status.COMPLETED: frozenset(),

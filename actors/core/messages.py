@@ -248,9 +248,7 @@ class Scanned(Struct, frozen=True):
     error: str | None
 
 
-ToPersistence = (
-    Commit | Get | GetSpec | Query | Count | Deny | Recover | Synced | Scanned
-)
+ToPersistence = Commit | Get | GetSpec | Query | Count | Deny | Recover | Synced | Scanned
 
 # --- to the EventBus ----------------------------------------------------------------------------
 

@@ -80,9 +80,7 @@ def _ends_as(
     entry: Entry, status: Status, ended: Attempt | None, result: bytes | None = None, **facts: Any
 ) -> Change:
     counts = {"retry_count": entry.retry_count, "interruptions": entry.interruptions}
-    return become(
-        entry.id, Status.RUNNING, status, ended=ended, result=result, **facts, **counts
-    )
+    return become(entry.id, Status.RUNNING, status, ended=ended, result=result, **facts, **counts)
 
 
 def attempt_of(running: Running, error: str | None, now: float) -> Attempt:

@@ -115,9 +115,7 @@ def parse_time(value: object, field: str) -> datetime:
             return value.astimezone(UTC)
         except (OverflowError, ValueError):
             pass
-    raise Invalid(
-        f"{field} must be a time with a zone, such as 2026-12-25T10:00:00Z", field=field
-    )
+    raise Invalid(f"{field} must be a time with a zone, such as 2026-12-25T10:00:00Z", field=field)
 
 
 def title_of(task: NewTask) -> str:
@@ -143,9 +141,7 @@ def _task_type(given: Mapping[str, Any]) -> TaskType:
         raise Invalid(f"type must be one of {_TYPES}", field="type") from None
 
 
-def _payload(
-    kind: TaskType, given: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _payload(kind: TaskType, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split into the model's part and ours; in the flat form payload fields stand at the top."""
     payload = given.get("payload", {})
     if not isinstance(payload, Mapping):

@@ -1,0 +1,162 @@
+"""`make demo`: a real model and the queue at work for half a minute, shown through the CLI.
+
+A dozen short tasks of mixed priority arrive while the model's one slot is busy. The demo shows the
+order in which they ran, and ends with 0 if all completed in the right one.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from model_server import ROOT, LlamaServer, ServerProcess, write_config
+
+BIN = Path(sys.executable).parent
+PRIORITIES = ("low", "normal", "high", "critical")
+THINGS = (
+    *("a colour", "a city", "a river", "an animal", "a fruit", "a planet"),
+    *("a metal", "a dance", "a tree", "a game", "a tool", "a bird"),
+)
+Task = dict[str, Any]
+
+
+class QueueServer(ServerProcess):
+    """The queue itself, with the model server as its backend and all its data in the folder."""
+
+    def __init__(self, folder: Path, model_url: str) -> None:
+        super().__init__("the queue", folder / "queue.log")
+        self.folder = folder
+        write_config(folder / "config.yaml", model_url)
+
+    def command(self) -> list[str | Path]:
+        config, data = self.folder / "config.yaml", self.folder / "data"
+        server = BIN / "ollama-queue-server"
+        return [server, f"--port={self.port}", f"--config={config}", f"--data-dir={data}"]
+
+    def ready_url(self) -> str:
+        return f"{self.base_url}/healthz"
+
+
+class Cli:
+    """The command line client, as one would type it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def run(self, *arguments: str) -> str:
+        done = self.call(*arguments)
+        if done.returncode != 0:
+            raise RuntimeError(f"ollama-queue {arguments[0]} failed: {done.stderr.strip()}")
+        return done.stdout
+
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(BIN / "ollama-queue"), "--server", self.url, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+    def submit(self, prompt: str, priority: str, **options: int) -> str:
+        """Submits a chat; its task's id."""
+        chat = ["submit", "chat", "--model", LlamaServer.model, "--messages", f"user:{prompt}"]
+        given = [f"--option={name}={value}" for name, value in options.items()]
+        answer = self.run(*chat, "--priority", priority, *given, "--output", "json")
+        task_id: str = json.loads(answer)["task_id"]
+        return task_id
+
+
+def ask_and_wait(cli: Cli) -> None:
+    print("One chat, waited for: Hello, how are you?", flush=True)
+    chat = ["submit", "chat", "--model", LlamaServer.model]
+    question = ["--messages", "user:Hello, how are you?", "--option=num_predict=40"]
+    print(f"  {cli.run(*chat, *question, '--wait').strip()}\n", flush=True)
+
+
+def submit_mixed(cli: Cli) -> dict[str, str]:
+    """Fills the slot, then submits a task for each thing; what each was asked, by task id."""
+    print(
+        "A long story keeps the model's only slot busy; meanwhile, twelve short tasks:", flush=True
+    )
+    cli.submit("Write a very long story about a lighthouse.", "normal", num_predict=1000)
+    asked = {}
+    for number, thing in enumerate(THINGS):
+        priority = PRIORITIES[number % len(PRIORITIES)]
+        task_id = cli.submit(f"Name {thing}.", priority, num_predict=8)
+        asked[task_id] = f"Name {thing}."
+        print(f"  {number + 1:2}  {priority:8}  {asked[task_id]}", flush=True)
+    return asked
+
+
+def is_in_order(ran: list[Task], arrival: list[str]) -> bool:
+    """Whether each task, when it started, was the first in rank of those that waited by then."""
+
+    def rank(task: Task) -> tuple[int, int]:
+        return -task["priority"], arrival.index(task["id"])
+
+    def waited(later: Task, task: Task) -> bool:
+        return instant(later, "created_at") < instant(task, "started_at")
+
+    return all(
+        rank(task) < rank(later) or not waited(later, task)
+        for number, task in enumerate(ran)
+        for later in ran[number + 1 :]
+    )
+
+
+def instant(task: Task, name: str) -> datetime:
+    return datetime.fromisoformat(task[name])
+
+
+def first_words(cli: Cli, task: Task) -> str:
+    """How the model's reply begins, or why there is none."""
+    if task["status"] != "completed":
+        return f"{task['status']}: {task['error']}"
+    result = json.loads(cli.run("result", task["id"], "--output", "json"))
+    return " ".join(result["message"]["content"].split()[:6])
+
+
+def show_order(cli: Cli, ran: list[Task], asked: dict[str, str]) -> None:
+    arrival = list(asked)
+    print(f"\nThe order in which they ran:\n{'arrived':>9}  priority  started       reply")
+    for task in ran:
+        name = PRIORITIES[(1, 5, 10, 15).index(task["priority"])]
+        started = instant(task, "started_at").strftime("%H:%M:%S.%f")[:-3]
+        number = arrival.index(task["id"]) + 1
+        question, reply = asked[task["id"]], first_words(cli, task)
+        print(f"{number:>9}  {name:8}  {started}  {question} {reply}", flush=True)
+
+
+def show(cli: Cli) -> bool:
+    """Shows all of it; whether it went as it should."""
+    ask_and_wait(cli)
+    asked = submit_mixed(cli)
+    cli.call("wait", *asked)  # a failed task is told below
+    tasks: list[Task] = json.loads(cli.run("list", "--output", "json"))
+    ran = [task for task in tasks if task["id"] in asked and task["started_at"]]
+    ran.sort(key=lambda task: instant(task, "started_at"))
+    show_order(cli, ran, asked)
+    completed = sum(task["status"] == "completed" for task in ran)
+    in_order = is_in_order(ran, list(asked))
+    verdict = "by priority, equals in order of arrival" if in_order else "NOT in the right order"
+    print(f"\n{completed} of {len(asked)} completed, {verdict}.")
+    return in_order and completed == len(asked)
+
+
+def main() -> bool:
+    with (
+        TemporaryDirectory(prefix="ollama-queue-demo-") as folder,
+        LlamaServer(ROOT / ".demo") as model,
+        QueueServer(Path(folder), model.url) as queue,
+    ):
+        return show(Cli(queue.base_url))
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        sys.exit(0 if main() else 1)
+    except RuntimeError as error:
+        sys.exit(f"The demo stopped: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,58 @@
+# Everything runs in $(VENV), made on first use: nothing is installed into the system's Python.
+#   make run PORT=8000      make test ARGS="-x tests/core"      make test PY=python3.12
+
+PORT ?= 7125
+VENV ?= .venv
+ARGS ?=
+PY ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3.14; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$python && break; done)
+
+PYTHON := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test lint typing bench clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+run: $(VENV)/.ok ## start the queue at PORT (7125) before your Ollama, or before a small model if none answers
+	@$(PYTHON) .dev/run.py --port $(PORT)
+
+demo: $(VENV)/.ok ## watch a real small model and the queue at work for half a minute
+	@$(PYTHON) .dev/demo.py
+
+test: $(VENV)/.ok ## run the tests, or those that ARGS picks
+	$(PYTHON) -P -m pytest $(ARGS)
+
+lint: $(VENV)/.ok ## check the style and the formatting
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+
+# mypy does not follow the __path__ of ollama_queue.py: it is shown an ordinary package of links.
+typing: $(VENV)/.ok ## check the types
+	@mkdir -p build/typing/ollama_queue
+	@ln -sfn ../../../ollama_queue.py build/typing/ollama_queue/__init__.py
+	@for room in actors http cli static; do \
+		ln -sfn ../../../$$room build/typing/ollama_queue/$$room; done
+	cd build/typing && $(abspath $(PYTHON)) -m mypy --config-file ../../setup.cfg -p ollama_queue
+
+bench: $(VENV)/.ok ## run the benchmarks, or those that ARGS picks
+	$(PYTHON) -m benchmarks $(ARGS)
+
+clean: ## remove what make made, but not the queue's data
+	rm -rf $(VENV) .demo .backends build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# No build isolation: the build's own packages are pinned like all others.
+$(VENV)/.ok: pyproject.toml constraints.txt
+	@test -n "$(PY)" || { echo "Python 3.11 or newer was not found: name one with PY=…" >&2; exit 1; }
+	@command -v "$(PY)" >/dev/null || { echo "$(PY) was not found: name another with PY=…" >&2; exit 1; }
+	@"$(PY)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PY) is too old: Python 3.11 or newer is needed, name one with PY=…" >&2; exit 1; }
+	@"$(PY)" -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo "$(PY) cannot make virtual environments: apt install python3-venv" >&2; exit 1; }
+	"$(PY)" -m venv $(VENV)
+	$(PYTHON) -m pip install -q --disable-pip-version-check -c constraints.txt hatchling
+	$(PYTHON) -m pip install -q --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[dev]'
+	@touch $@

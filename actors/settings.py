@@ -1,0 +1,315 @@
+"""From a YAML file, the environment and flags to a `Config`; says in one line what is wrong."""
+
+import difflib
+import ipaddress
+import math
+import os.path
+import re
+from collections.abc import Callable, Iterable, Mapping
+from types import NoneType
+from typing import Any, Literal, NamedTuple, NoReturn, get_args, get_origin
+
+import msgspec
+
+from ollama_queue.actors.core.config import Backend, Config
+from ollama_queue.actors.core.errors import Invalid
+
+_SECTIONS: dict[str, Any] = {
+    field.name: field.type for field in msgspec.structs.fields(Config) if field.name != "backends"
+}
+_TYPES: dict[str, Any] = {
+    f"{section}.{field.name}": field.type
+    for section, kind in _SECTIONS.items()
+    for field in msgspec.structs.fields(kind)
+}
+_BACKEND: dict[str, Any] = {field.name: field.type for field in msgspec.structs.fields(Backend)}
+_NOT_YET = {
+    "scheduler.batch_size",
+    "scheduler.scheduling_interval",
+    "queue.cleanup_interval",
+    "queue.max_completed_tasks",
+    "logging.file",
+}
+_PREFIX = {"retry_config": "RETRY", "logging": "LOG"}
+
+
+def _variable(key: str) -> str:
+    section, _, name = key.partition(".")
+    return f"{_PREFIX.get(section, section.upper())}_{name.upper()}"
+
+
+ENVIRONMENT = {_variable(key): key for key in _TYPES}
+"""The key that each environment variable sets."""
+
+
+class _Value(NamedTuple):
+    """What was written for a key, and where, for the sentence that says it is wrong."""
+
+    raw: Any
+    origin: str
+
+
+def load(path: str | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
+    """The settings: flags beat environment beats file beats defaults.
+
+    `path` None reads no file; `flags` maps keys such as `server.port` to values, None where a
+    flag was not given; an empty environment variable counts as unset. Raises `Invalid`.
+    """
+    values = {} if path is None else _from_file(path, environ)
+    for variable, key in ENVIRONMENT.items():
+        if environ.get(variable):
+            values[key] = _Value(environ[variable], f"environment variable {variable}")
+    for key, raw in flags.items():
+        if raw is not None:
+            _check_known(key, "command line")
+            values[key] = _Value(raw, "command line")
+    sections: dict[str, Any] = {}
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        checked = _checked_backends(value) if key == "backends" else _checked(key, value)
+        if name:
+            sections.setdefault(section, {})[name] = checked
+        else:
+            sections[section] = checked
+    try:
+        return msgspec.convert(sections, Config)
+    except Invalid as error:
+        raise _located(error, values, path) from None
+
+
+def parse_duration(value: object) -> float:
+    """Seconds, from `"500ms"`, `"1h30m"`, `"7d"`, or a number of seconds. Raises `Invalid`."""
+    seconds = -1.0
+    if isinstance(value, str):
+        text = "".join(value.split())
+        if re.fullmatch(_NUMBER, text):
+            seconds = float(text)
+        elif re.fullmatch(f"({_NUMBER}(ms|s|m|h|d))+", text):
+            parts = re.findall(f"({_NUMBER})(ms|s|m|h|d)", text)
+            seconds = sum(float(amount) * _SECONDS[unit] for amount, unit in parts)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise Invalid(f"{_shown(value)} is not a duration: write 500ms, 30s, 1h30m, 7d or seconds")
+    return seconds
+
+
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_size(value: object) -> int:
+    """Bytes, from `"32MiB"`, `"64KB"` (of 1000), or a whole number. Raises `Invalid`."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        match = re.fullmatch(f"({_NUMBER})\\s*(?:([kmgt]?)(i?)b)?", value.strip().lower())
+        if match and not (match[3] and not match[2]):
+            base = 1024 if match[3] else 1000
+            return int(float(match[1]) * base ** " kmgt".index(match[2] or " "))
+    raise Invalid(f"{_shown(value)} is not a size: write 64KB, 32MiB, 4GiB or a number of bytes")
+
+
+def parse_ollama_host(text: object) -> str:
+    """The URL meant by `OLLAMA_HOST`, in every form that Ollama's client takes.
+
+    `gpu`, `gpu:80`, `:80`, `[::1]:80` and URLs; without a port it is 11434, or the scheme's own
+    where there is a scheme. Addresses that mean "all" become the loopback. Raises `Invalid`.
+    """
+    given = text.strip().strip("\"'").strip() if isinstance(text, str) else ""
+    scheme, is_url, rest = given.lower().partition("://")[0], "://" in given, given
+    if is_url:
+        rest = given.partition("://")[2]
+    else:
+        scheme = "http"
+    default = {"http": 80, "https": 443}.get(scheme) if is_url else 11434
+    authority, _, path = rest.partition("/")
+    user, at, place = authority.rpartition("@")
+    host, port = _split_port(place)
+    number = default if port == "" else int(port) if re.fullmatch("[0-9]{1,5}", port) else 0
+    host = _connectable(host)
+    if not isinstance(text, str) or not host or not number or number > 65535:
+        shown = "this" if at else _shown(text)
+        raise Invalid(f"{shown} is not a host: write HOST, HOST:PORT or http://HOST:PORT")
+    return f"{scheme}://{user}{at}{host}:{number}" + (f"/{path.rstrip('/')}" if path else "")
+
+
+def _split_port(place: str) -> tuple[str, str]:
+    bracketed = re.fullmatch(r"\[([^\]]+)\](?::(.*))?", place)
+    if bracketed:
+        return bracketed[1], bracketed[2] or ""
+    if place.count(":") > 1:  # a bare IPv6 address
+        return place, ""
+    host, _, port = place.partition(":")
+    return host, port
+
+
+def _connectable(host: str) -> str:
+    """As it stands in a URL to connect to; empty when it cannot be a host."""
+    try:
+        address = ipaddress.ip_address(host or "127.0.0.1")
+    except ValueError:
+        return host if re.fullmatch(r"[\w.-]+", host) else ""
+    if address.version == 4:
+        return "127.0.0.1" if address.is_unspecified else str(address)
+    return "[::1]" if address.is_unspecified else f"[{address}]"
+
+
+# --- the file ---------------------------------------------------------------------------------
+
+
+def _from_file(path: str, environ: Mapping[str, str]) -> dict[str, _Value]:
+    """Each key that the file gives, with its `${VARIABLES}` filled in."""
+    values = {}
+    for section, content in _document(path).items():
+        if section == "backends":
+            key = "backends"
+            if content is not None:
+                values[key] = _Value(_expanded(content, key, path, environ), path)
+            continue
+        if section not in _SECTIONS:
+            inner = next(iter(content), None) if isinstance(content, Mapping) else None
+            _check_known(str(section) if inner is None else f"{section}.{inner}", path)
+        if content is not None and not isinstance(content, Mapping):
+            raise Invalid(f"{path}: {section} must be a group of settings", field=section)
+        for name, raw in (content or {}).items():
+            key = f"{section}.{name}"
+            _check_known(key, path)
+            values[key] = _Value(_expanded(raw, key, path, environ), path)
+    return values
+
+
+def _document(path: str) -> Mapping[Any, Any]:
+    import yaml  # only who has a file waits for it
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            document = yaml.safe_load(file)
+    except OSError as error:
+        raise Invalid(f"{path} cannot be read: {error.strerror}", field="config") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        words = " ".join(str(error).replace(f'in "{path}", ', "at ").split())
+        raise Invalid(f"{path} is not YAML: {words}", field="config") from None
+    if document is None:
+        return {}
+    if not isinstance(document, Mapping):
+        raise Invalid(f"{path} must hold sections: {', '.join(_SECTIONS)}", field="config")
+    return document
+
+
+def _expanded(raw: Any, key: str, path: str, environ: Mapping[str, str]) -> Any:
+    """`raw` with `${NAME}` replaced in every text in it."""
+
+    def fill(match: re.Match[str]) -> str:
+        name = match[1]
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise Invalid(f"{path}: {key}: ${{{name}}} is not a variable's name", field=key)
+        if name not in environ:
+            raise Invalid(f"{path}: {key}: the environment variable {name} is not set", field=key)
+        return environ[name]
+
+    if isinstance(raw, str):
+        return re.sub(r"\$\{([^}]*)\}", fill, raw)
+    if isinstance(raw, list):
+        return [_expanded(item, f"{key}[{index}]", path, environ) for index, item in enumerate(raw)]
+    if isinstance(raw, Mapping):
+        return {name: _expanded(item, f"{key}.{name}", path, environ) for name, item in raw.items()}
+    return raw
+
+
+# --- checks -----------------------------------------------------------------------------------
+
+_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "server.max_body": parse_size,
+    "server.shutdown_grace": parse_duration,
+    "ollama.host": parse_ollama_host,
+    "ollama.timeout": parse_duration,
+    "queue.max_queue_bytes": parse_size,
+    "retry_config.initial_delay": parse_duration,
+    "retry_config.max_delay": parse_duration,
+}
+
+
+def _check_known(key: str, origin: str) -> None:
+    if key in _NOT_YET:
+        raise Invalid(f"{origin}: {key} is not supported yet: remove it", field=key)
+    if key not in _TYPES and key != "backends":
+        section = key.partition(".")[0]
+        kin = [name for name in _TYPES if name.startswith(f"{section}.")]
+        _refuse_unknown(key, origin, [*_TYPES, "backends"], kin or [*_SECTIONS, "backends"])
+
+
+def _refuse_unknown(
+    key: str, origin: str, known: Iterable[str], instead: Iterable[str]
+) -> NoReturn:
+    near = difflib.get_close_matches(key, list(known), 1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(instead)}"
+    raise Invalid(f"{origin}: {key} is not a setting: {hint}", field=key)
+
+
+def _checked(key: str, value: _Value) -> Any:
+    try:
+        parser = _PARSERS.get(key)
+        checked = parser(value.raw) if parser else _converted(value.raw, _TYPES[key])
+    except Invalid as error:
+        raise Invalid(f"{value.origin}: {key}: {error.message}", field=key) from None
+    return os.path.expanduser(checked) if key == "queue.storage_path" else checked
+
+
+def _checked_backends(value: _Value) -> list[dict[str, Any]]:
+    if not isinstance(value.raw, list):
+        raise Invalid(f"{value.origin}: backends must be a list", field="backends")
+    return [
+        _checked_backend(f"backends[{index}]", raw, value.origin)
+        for index, raw in enumerate(value.raw)
+    ]
+
+
+def _checked_backend(where: str, raw: Any, origin: str) -> dict[str, Any]:
+    if not isinstance(raw, Mapping):
+        raise Invalid(f"{origin}: {where} must be a group with a name and a url", field=where)
+    known = {f"{where}.{name}": kind for name, kind in _BACKEND.items()}
+    checked = {}
+    for name, item in raw.items():
+        key = f"{where}.{name}"
+        if key not in known:
+            _refuse_unknown(key, origin, known, known)
+        try:
+            checked[name] = _converted(item, known[key])
+        except Invalid as error:
+            words = "must be a text, in quotes" if name == "api_key" else error.message
+            raise Invalid(f"{origin}: {key}: {words}", field=key) from None
+    for name in ("name", "url"):
+        if name not in checked:
+            raise Invalid(f"{origin}: {where}.{name} is missing", field=f"{where}.{name}")
+    return checked
+
+
+def _converted(raw: Any, kind: Any) -> Any:
+    """`raw` as `kind`; a text that reads as a number is one, as the environment has only texts."""
+    if get_origin(kind) is Literal and isinstance(raw, str):
+        raw = raw.lower()
+    try:
+        return msgspec.convert(raw, kind, strict=False)
+    except msgspec.ValidationError:
+        raise Invalid(f"{_shown(raw)} is not {_wanted(kind)}") from None
+
+
+def _wanted(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(get_args(kind))}"
+    plain = next((part for part in get_args(kind) if part is not NoneType), kind)
+    return {int: "a whole number", float: "a number", str: "a text"}[plain]
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _located(error: Invalid, values: Mapping[str, _Value], path: str | None) -> Invalid:
+    """An error of the whole `Config`, with where its key was written."""
+    field = error.field or ""
+    value = values.get(field) or values.get(field.partition(".")[0])
+    origin = value.origin if value else path
+    return Invalid(f"{origin}: {error.message}" if origin else error.message, field=field)

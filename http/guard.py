@@ -1,0 +1,30 @@
+"""Keeps other sites' pages out: a browser sends their requests here too.
+
+A page of another site may post to a server on this machine (cross-site request forgery), and a
+name that its owner lets point here makes it the same site (DNS rebinding). Hence the checks of
+Origin and, when only this machine is served, of Host.
+"""
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from ollama_queue.actors.core.errors import Forbidden
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def is_loopback(host: str) -> bool:
+    return host in _LOOPBACK or host.startswith("127.")
+
+
+def check(environ: Mapping[str, str], *, loopback_only: bool) -> None:
+    """Raises `Forbidden` for a foreign Origin on an unsafe method, or a foreign Host."""
+    host = environ.get("HTTP_HOST", "")
+    if loopback_only and host and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+        raise Forbidden(f"this server answers to localhost only, not to {host}", field="Host")
+    origin = environ.get("HTTP_ORIGIN")
+    if origin is None or environ["REQUEST_METHOD"] in _SAFE:
+        return
+    if urlsplit(origin).netloc != host:
+        raise Forbidden(f"requests from pages of {origin} are refused", field="Origin")

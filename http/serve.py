@@ -1,0 +1,170 @@
+from gevent import monkey
+
+monkey.patch_all()  # noqa: E702, I001 - before anything else is loaded
+"""`ollama-queue-server`: the actors as greenlets, and the HTTP door, in one process.
+
+Never import this module: its first line patches the standard library for the whole process.
+"""
+
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+import gevent
+from gevent.event import AsyncResult
+from gevent.pywsgi import WSGIServer
+from gevent.threadpool import ThreadPool
+
+from ollama_queue import __version__
+from ollama_queue.actors import settings
+from ollama_queue.actors.core.config import Config
+from ollama_queue.actors.core.errors import QueueError, Unavailable
+from ollama_queue.actors.executors import create_executor
+from ollama_queue.actors.manager import QueueManager
+from ollama_queue.actors.pool import Done, Pool, attempt
+from ollama_queue.actors.system import Runtime
+from ollama_queue.http import guard
+from ollama_queue.http.app import create_app
+
+log = logging.getLogger("ollama_queue")
+
+
+class NativePool:
+    """A `Pool` on one native thread: the hub's own pool is shared with DNS look-ups."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPool(1)
+
+    def submit(self, work: Callable[[], Any], done: Done) -> None:
+        # The link runs in the hub: greenlets and their queues are safe to touch there.
+        self._pool.spawn(attempt, work).rawlink(lambda result: done(*result.get_nowait()))
+
+    def finish(self, timeout: float) -> bool:
+        last: AsyncResult = self._pool.spawn(int)
+        if not last.wait(timeout) and not last.ready():
+            return False
+        self._pool.kill()
+        return True
+
+
+def _pools() -> tuple[Pool, Pool]:
+    return NativePool(), NativePool()
+
+
+def _die(reason: str) -> None:
+    """The queue has given up: a supervisor may start it again, a hung disk must not stop that."""
+    click.echo(f"ollama-queue-server: {reason}", err=True)
+    os._exit(70)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises `Unavailable` when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Inherited by each connection. Without it every answer waits 40 ms: it goes out in two
+    # pieces, the second of which Nagle's algorithm holds back.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise Unavailable(
+            f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}"
+        ) from None
+    return listener
+
+
+def serve(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT, then stop gracefully; a second signal stops at once."""
+    host = config.server.host
+    listener = listen(host, config.server.port)
+    port = listener.getsockname()[1]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    queue = QueueManager(config, runtime=Runtime(_pools, create_executor, _die, url))
+    queue.start()
+    app = create_app(queue, max_body=config.server.max_body, loopback_only=guard.is_loopback(host))
+    server = WSGIServer(listener, app, log=None, error_log=log)
+    server.start()
+    _tune()
+    backend = config.backend
+    click.echo(
+        f"Ollama Queue {__version__} on {url}; tasks in {config.queue.storage_path}; "
+        f"{config.workers} workers for {backend.type} at {backend.url}",
+        err=True,
+    )
+    if config.queue.durability == "relaxed":
+        log.warning("durability is relaxed: a power failure may lose the last seconds")
+    _await_signal()
+    click.echo("stopping: running tasks may finish, a second signal stops at once", err=True)
+    queue.close()  # the door stays open meanwhile: reads go on, submits get 503
+    server.stop(timeout=1)
+
+
+def _tune() -> None:
+    gc.collect()
+    gc.freeze()  # what a boot brings stays: collections need not look at it again
+    # The thread that syncs waits for the interpreter as long as this once the disk is done.
+    sys.setswitchinterval(0.0002)
+
+
+def _await_signal() -> None:
+    stop = gevent.event.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(130)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        gevent.signal_handler(number, on_signal)
+    stop.wait()
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--host", help="Address to listen on. Default: 127.0.0.1, this machine only.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on. Default: 7125.")
+@click.option("--data-dir", help="Folder that the tasks are kept in. Default: ./data.")
+@click.option("--ollama-host", help="Where Ollama is. Default: http://localhost:11434.")
+@click.option("--config", "path", help="A config.yaml; see config.example.yaml for all keys.")
+@click.option("--workers", type=click.IntRange(1), help="Calls to the model at once. Default: 4.")
+@click.option("--verbose", is_flag=True, help="Log everything that happens.")
+@click.version_option(__version__, prog_name="ollama-queue-server")
+def main(path: str | None, verbose: bool, **given: Any) -> None:
+    """Run the queue server.
+
+    Example: ollama-queue-server --port 7125 --data-dir ./data
+    """
+    keys = {
+        "host": "server.host",
+        "port": "server.port",
+        "data_dir": "queue.storage_path",
+        "ollama_host": "ollama.host",
+        "workers": "queue.max_workers",
+    }
+    flags = {keys[name]: value for name, value in given.items() if value is not None}
+    if verbose:
+        flags["logging.level"] = "debug"
+    try:
+        config = settings.load(path, os.environ, flags)
+        logging.basicConfig(
+            level=config.logging.level.upper(),
+            format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        )
+        for chatty in ("httpx", "httpcore", "pykka"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+        serve(config)
+    except QueueError as error:
+        click.echo(f"ollama-queue-server: {error.message}", err=True)
+        sys.exit(2 if error.code == "invalid" else 1)
+
+
+if __name__ == "__main__":
+    main()

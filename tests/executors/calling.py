@@ -1,0 +1,33 @@
+"""One call through an executor, and what it came to."""
+
+import json
+from typing import Any
+
+from ollama_queue.actors.core.outcomes import Answered, Outcome
+from ollama_queue.actors.core.records import Spec, TaskType
+from ollama_queue.actors.executors import Executor
+from tests.fakes import Answer
+
+ASK = {"messages": [{"role": "user", "content": "hi"}]}
+KEY = "sk-very-secret"
+
+
+def run(
+    executor: Executor,
+    kind: TaskType = TaskType.CHAT,
+    payload: dict[str, Any] = ASK,
+    chunks: list[Any] | None = None,
+) -> Outcome:
+    executor.begin()
+    seen: list[Any] = [] if chunks is None else chunks
+    return executor.run(kind, "m", Spec(payload), seen.append)
+
+
+def reply_of(outcome: Outcome) -> Any:
+    assert isinstance(outcome, Answered), outcome
+    return json.loads(outcome.result)
+
+
+def ndjson(*objects: Any) -> Answer:
+    body = b"".join(json.dumps(line).encode() + b"\n" for line in objects)
+    return Answer(body=body, headers={"Content-Type": "application/x-ndjson"})

@@ -1,0 +1,142 @@
+"""What statuses, broken connections and error bodies come to."""
+
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from ollama_queue.actors.core.outcomes import Failed, Verdict
+from ollama_queue.actors.executors.failures import (
+    error_words,
+    failure_of_error,
+    failure_of_status,
+    retry_after_s,
+    server_words,
+    verdict_of_status,
+)
+
+NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+WHO = "ollama at http://localhost:11434"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "statuses"),
+    [
+        (Verdict.REFUSED, [503]),
+        (Verdict.RETRY, [408, 425, 429, 502, 504, 507, 520, 599]),
+        (Verdict.SAME_IS_FINAL, [500]),
+        (Verdict.FINAL, [300, 301, 302, 304, 307, 308, 400, 401, 403, 404, 413, 422, 499, 501]),
+    ],
+)
+def test_every_status_has_a_verdict(verdict: Verdict, statuses: list[int]) -> None:
+    assert {verdict_of_status(status) for status in statuses} == {verdict}
+
+
+def test_a_failure_has_the_servers_words_and_its_wish_when_to_come_back() -> None:
+    body = b'{"error":"server busy, please try again.  maximum pending requests exceeded"}'
+
+    assert failure_of_status(WHO, 503, {"retry-after": "7"}, body, NOW) == Failed(
+        "ollama at http://localhost:11434 answered 503: "
+        "server busy, please try again. maximum pending requests exceeded",
+        Verdict.REFUSED,
+        7.0,
+    )
+
+
+def test_a_final_failure_has_no_time_to_come_back() -> None:
+    body = b'{"error":"model \\"nope\\" not found, try pulling it first"}'
+
+    assert failure_of_status(WHO, 404, {"retry-after": "7"}, body, NOW) == Failed(
+        f'{WHO} answered 404: model "nope" not found, try pulling it first', Verdict.FINAL
+    )
+
+
+@pytest.mark.parametrize(("status", "words"), [(502, "Bad Gateway"), (599, "no reason given")])
+def test_a_wordless_failure_has_the_statuss_name(status: int, words: str) -> None:
+    assert failure_of_status(WHO, status, {}, b"", NOW).error == f"{WHO} answered {status}: {words}"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"error":"text"}', "text"),
+        (b'{"error":{"message":"too long","type":"x","code":400}}', "too long"),
+        (b'{"error":{"code":1}}', '{"code":1}'),
+        (b'{"message":"from elsewhere"}', "from elsewhere"),
+        (b'{"detail":"Not Found"}', '{"detail":"Not Found"}'),
+        (b'{"error":""}', '{"error":""}'),
+        (b" upstream\n\n  is away ", "upstream is away"),
+        (b"\xff\xfe", "��"),
+        (b"<html><body>502</body></html>", ""),
+        (b"{}", ""),
+        (b"[" * 100_000, "[" * 2000),
+        (b'{"error":"' + b"x" * 5000 + b'"}', "x" * 2000),
+    ],
+)
+def test_the_servers_words(body: bytes, words: str) -> None:
+    assert server_words(body) == words
+
+
+def test_an_error_field_may_be_anything() -> None:
+    assert [error_words(error) for error in ("a  b", {"message": "c"}, {"message": 1}, 5)] == [
+        "a b",
+        "c",
+        '{"message":1}',
+        "5",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("120", 120.0),
+        ("0.5", 0.5),
+        ("-3", 0.0),
+        ("Thu, 01 Jan 2026 12:00:30 GMT", 30.0),
+        ("Thu, 01 Jan 2026 12:00:30 -0000", 30.0),
+        ("Thu, 01 Jan 2026 13:00:30 +0100", 30.0),
+        ("Wed, 31 Dec 2025 12:00:00 GMT", 0.0),
+        ("", None),
+        ("soon", None),
+        ("nan", None),
+        ("inf", None),
+        ("Thu, 99 Jan 2026 99:00:00 GMT", None),
+    ],
+)
+def test_retry_after(value: str, seconds: float | None) -> None:
+    assert retry_after_s(value, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (
+            httpx.ConnectError("connection refused"),
+            Failed("no connection to http://x: connection refused", Verdict.REFUSED),
+        ),
+        (
+            httpx.ConnectTimeout("no answer for 5 s"),
+            Failed("no connection to http://x: no answer for 5 s", Verdict.REFUSED),
+        ),
+        (
+            httpx.ReadTimeout(""),
+            Failed("no byte from gpu at http://x for 300 s", Verdict.RETRY),
+        ),
+        (
+            httpx.ReadError("connection reset by peer"),
+            Failed(
+                "the connection to gpu at http://x broke: connection reset by peer", Verdict.RETRY
+            ),
+        ),
+        (
+            httpx.LocalProtocolError("a header must be a single line"),
+            Failed(
+                "gpu at http://x cannot be asked: a header must be a single line", Verdict.FINAL
+            ),
+        ),
+    ],
+)
+def test_every_broken_connection_has_a_verdict(
+    error: httpx.TransportError, failure: Failed
+) -> None:
+    assert failure_of_error("gpu at http://x", "http://x", error, 300.0) == failure
