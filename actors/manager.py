@@ -2,12 +2,12 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from types import TracebackType
 from typing import Self
 
 from ollama_queue.actors import views, watch
-from ollama_queue.actors.actor import Ref, ask, log, start, stop
+from ollama_queue.actors.actor import Ref, ask, log, start, stop, tell
 from ollama_queue.actors.core.config import Config
 from ollama_queue.actors.core.errors import Invalid, Unavailable
 from ollama_queue.actors.core.messages import (
@@ -21,11 +21,14 @@ from ollama_queue.actors.core.messages import (
     Reprioritize,
     Resume,
     Shutdown,
+    Subscribe,
+    Unsubscribe,
 )
 from ollama_queue.actors.core.plan import PlanState
 from ollama_queue.actors.core.records import (
     Chunk,
     Counts,
+    Event,
     NewTask,
     Priority,
     QueueStats,
@@ -38,6 +41,7 @@ from ollama_queue.actors.core.records import (
 )
 from ollama_queue.actors.core.submission import draft, parse_priority
 from ollama_queue.actors.executors import create_executor
+from ollama_queue.actors.mailbox import Mailbox
 from ollama_queue.actors.persistence import Stored
 from ollama_queue.actors.pool import Pool, ThreadPool
 from ollama_queue.actors.switchboard import Generation, Switchboard
@@ -175,6 +179,18 @@ class QueueManager:
     def stream_task(self, task_id: str, *, timeout: float | None = None) -> Iterator[Chunk]:
         self._check_process()
         return watch.stream(self._switchboard, task_id, timeout)
+
+    def subscribe(self, events: Collection[str] | None = None) -> Mailbox[Event]:
+        """The queue's events from now on, all or those named, such as `task_completed`.
+
+        Iterate over it, or `get(timeout)`; one that is not emptied is closed, it has lagged.
+        """
+        now, mailbox = self._now(), Mailbox[Event]()
+        ask(now.bus, Subscribe(mailbox, None if events is None else frozenset(events)))
+        return mailbox
+
+    def unsubscribe(self, subscription: Mailbox[Event]) -> None:
+        tell(self._now().bus, Unsubscribe(subscription))
 
     # --- pieces ---------------------------------------------------------------------------------
 

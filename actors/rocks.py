@@ -177,13 +177,10 @@ class Store:
     def _put(self, batch: WriteBatch, row: Row) -> None:
         record, was, handles = row.record, row.was, self._handles
         task_id = record.id.encode()
-        if was is None or was.status is not record.status:
-            if was is not None:
-                batch.delete(_CODE[was.status] + task_id, handles["index"])
-        if not record.status.is_final:
-            batch.put(_CODE[record.status] + task_id, _encode(entry_of(record)), handles["index"])
-        elif was is None or was.status is not record.status:
-            batch.put(_CODE[record.status] + task_id, b"", handles["index"])
+        if was is not None and was.status is not record.status:
+            batch.delete(_CODE[was.status] + task_id, handles["index"])
+        entry = b"" if record.status.is_final else _encode(entry_of(record))
+        batch.put(_CODE[record.status] + task_id, entry, handles["index"])
         batch.put(task_id, _encode(record), handles["tasks"])
         if row.spec is not None:
             batch.put(task_id, row.spec, handles["specs"])

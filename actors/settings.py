@@ -1,8 +1,6 @@
 """From a YAML file, the environment and flags to a `Config`; says in one line what is wrong."""
 
 import difflib
-import ipaddress
-import math
 import os.path
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +11,9 @@ import msgspec
 
 from ollama_queue.actors.core.config import Backend, Config
 from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.actors.notation import parse_duration, parse_ollama_host, parse_size, shown
+
+__all__ = ["ENVIRONMENT", "load", "parse_duration", "parse_ollama_host", "parse_size"]
 
 _SECTIONS: dict[str, Any] = {
     field.name: field.type for field in msgspec.structs.fields(Config) if field.name != "backends"
@@ -75,84 +76,6 @@ def load(path: str | None, environ: Mapping[str, str], flags: Mapping[str, Any])
         return msgspec.convert(sections, Config)
     except Invalid as error:
         raise _located(error, values, path) from None
-
-
-def parse_duration(value: object) -> float:
-    """Seconds, from `"500ms"`, `"1h30m"`, `"7d"`, or a number of seconds. Raises `Invalid`."""
-    seconds = -1.0
-    if isinstance(value, str):
-        text = "".join(value.split())
-        if re.fullmatch(_NUMBER, text):
-            seconds = float(text)
-        elif re.fullmatch(f"({_NUMBER}(ms|s|m|h|d))+", text):
-            parts = re.findall(f"({_NUMBER})(ms|s|m|h|d)", text)
-            seconds = sum(float(amount) * _SECONDS[unit] for amount, unit in parts)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise Invalid(f"{_shown(value)} is not a duration: write 500ms, 30s, 1h30m, 7d or seconds")
-    return seconds
-
-
-_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def parse_size(value: object) -> int:
-    """Bytes, from `"32MiB"`, `"64KB"` (of 1000), or a whole number. Raises `Invalid`."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        match = re.fullmatch(f"({_NUMBER})\\s*(?:([kmgt]?)(i?)b)?", value.strip().lower())
-        if match and not (match[3] and not match[2]):
-            base = 1024 if match[3] else 1000
-            return int(float(match[1]) * base ** " kmgt".index(match[2] or " "))
-    raise Invalid(f"{_shown(value)} is not a size: write 64KB, 32MiB, 4GiB or a number of bytes")
-
-
-def parse_ollama_host(text: object) -> str:
-    """The URL meant by `OLLAMA_HOST`, in every form that Ollama's client takes.
-
-    `gpu`, `gpu:80`, `:80`, `[::1]:80` and URLs; without a port it is 11434, or the scheme's own
-    where there is a scheme. Addresses that mean "all" become the loopback. Raises `Invalid`.
-    """
-    given = text.strip().strip("\"'").strip() if isinstance(text, str) else ""
-    scheme, is_url, rest = given.lower().partition("://")[0], "://" in given, given
-    if is_url:
-        rest = given.partition("://")[2]
-    else:
-        scheme = "http"
-    default = {"http": 80, "https": 443}.get(scheme) if is_url else 11434
-    authority, _, path = rest.partition("/")
-    user, at, place = authority.rpartition("@")
-    host, port = _split_port(place)
-    number = default if port == "" else int(port) if re.fullmatch("[0-9]{1,5}", port) else 0
-    host = _connectable(host)
-    if not isinstance(text, str) or not host or not number or number > 65535:
-        shown = "this" if at else _shown(text)
-        raise Invalid(f"{shown} is not a host: write HOST, HOST:PORT or http://HOST:PORT")
-    return f"{scheme}://{user}{at}{host}:{number}" + (f"/{path.rstrip('/')}" if path else "")
-
-
-def _split_port(place: str) -> tuple[str, str]:
-    bracketed = re.fullmatch(r"\[([^\]]+)\](?::(.*))?", place)
-    if bracketed:
-        return bracketed[1], bracketed[2] or ""
-    if place.count(":") > 1:  # a bare IPv6 address
-        return place, ""
-    host, _, port = place.partition(":")
-    return host, port
-
-
-def _connectable(host: str) -> str:
-    """As it stands in a URL to connect to; empty when it cannot be a host."""
-    try:
-        address = ipaddress.ip_address(host or "127.0.0.1")
-    except ValueError:
-        return host if re.fullmatch(r"[\w.-]+", host) else ""
-    if address.version == 4:
-        return "127.0.0.1" if address.is_unspecified else str(address)
-    return "[::1]" if address.is_unspecified else f"[{address}]"
 
 
 # --- the file ---------------------------------------------------------------------------------
@@ -292,7 +215,7 @@ def _converted(raw: Any, kind: Any) -> Any:
     try:
         return msgspec.convert(raw, kind, strict=False)
     except msgspec.ValidationError:
-        raise Invalid(f"{_shown(raw)} is not {_wanted(kind)}") from None
+        raise Invalid(f"{shown(raw)} is not {_wanted(kind)}") from None
 
 
 def _wanted(kind: Any) -> str:
@@ -300,11 +223,6 @@ def _wanted(kind: Any) -> str:
         return f"one of {', '.join(get_args(kind))}"
     plain = next((part for part in get_args(kind) if part is not NoneType), kind)
     return {int: "a whole number", float: "a number", str: "a text"}[plain]
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def _located(error: Invalid, values: Mapping[str, _Value], path: str | None) -> Invalid:

@@ -1,4 +1,4 @@
-"""The life of all actors: starts them bottom up, reboots them after a crash, stops them in order."""
+"""The life of all actors: starts them bottom up, reboots them after a crash, stops in order."""
 
 import time
 from collections import deque

@@ -1,10 +1,11 @@
-from gevent import monkey
-
-monkey.patch_all()  # noqa: E702, I001 - before anything else is loaded
 """`ollama-queue-server`: the actors as greenlets, and the HTTP door, in one process.
 
 Never import this module: its first line patches the standard library for the whole process.
 """
+
+from gevent import monkey
+
+monkey.patch_all()
 
 import gc
 import logging
@@ -23,7 +24,7 @@ from gevent.threadpool import ThreadPool
 
 from ollama_queue import __version__
 from ollama_queue.actors import settings
-from ollama_queue.actors.core.config import Config
+from ollama_queue.actors.core.config import Config, shown
 from ollama_queue.actors.core.errors import QueueError, Unavailable
 from ollama_queue.actors.executors import create_executor
 from ollama_queue.actors.manager import QueueManager
@@ -97,7 +98,7 @@ def serve(config: Config) -> None:
     backend = config.backend
     click.echo(
         f"Ollama Queue {__version__} on {url}; tasks in {config.queue.storage_path}; "
-        f"{config.workers} workers for {backend.type} at {backend.url}",
+        f"{config.workers} workers for {backend.type} at {shown(backend.url)}",
         err=True,
     )
     if config.queue.durability == "relaxed":

@@ -37,9 +37,7 @@ class FakeOllama:
     raises `TimeoutError`.
     """
 
-    def __init__(
-        self, default: Behaviour | Callable[[dict[str, Any]], Behaviour] = _WELL
-    ) -> None:
+    def __init__(self, default: Behaviour | Callable[[dict[str, Any]], Behaviour] = _WELL) -> None:
         self.default = default
         self.calls: list[Call] = []
         self.probes: list[str] = []

@@ -1,6 +1,7 @@
-"""The settings of a queue as one frozen record; `settings.py` reads it from file and environment."""
+"""The settings of a queue as one frozen record; `settings.py` reads it from file and env."""
 
 from typing import Literal
+from urllib.parse import urlsplit
 
 from msgspec import Struct, field
 
@@ -33,7 +34,7 @@ class Backend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     parallel: int | None = None
 
     def __repr__(self) -> str:  # the key must not reach a log
-        return f"Backend({self.name!r}, {self.type}, {self.url!r})"
+        return f"Backend({self.name!r}, {self.type}, {shown(self.url)!r})"
 
 
 class Queue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,12 +74,15 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         _check(1 <= self.server.port <= 65535 or self.server.port == 0, "server.port", "0 to 65535")
         _check(self.server.max_body > 0, "server.max_body", "a size above 0")
         _check(self.server.shutdown_grace >= 0, "server.shutdown_grace", "0 seconds or more")
+        _check(is_http_url(self.ollama.host), "ollama.host", "an http(s) URL")
         _check(self.ollama.timeout > 0, "ollama.timeout", "a duration above 0")
         _check(len(self.backends) <= 1, "backends", "one backend at most, for now")
         for backend in self.backends:
             _check(backend.name != "", "backends.name", "a name")
             _check(
-                backend.url.startswith(("http://", "https://")), "backends.url", "an http(s) URL"
+                is_http_url(backend.url),
+                "backends.url",
+                "an http(s) URL, such as http://gpu1:11434",
             )
             _check(
                 backend.parallel is None or backend.parallel > 0, "backends.parallel", "1 or more"
@@ -117,6 +121,22 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def workers(self) -> int:
         """How many calls may run at once: `queue.max_workers`, else the backend's `parallel`."""
         return self.queue.max_workers or self.backend.parallel or 4
+
+
+def is_http_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    known = parts.scheme in ("http", "https") and bool(parts.hostname)
+    return known and port != 0 and not any(ch.isspace() or ord(ch) < 32 for ch in text)
+
+
+def shown(url: str) -> str:
+    """A URL without the name and password that it may hold."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _check(good: bool, key: str, wanted: str) -> None:

@@ -150,7 +150,7 @@ ToCronTicker = Wake
 
 
 class Insert(Struct, frozen=True):
-    """A new task: its record, its `Spec` as JSON, and the digest of what is asked if it has a key."""
+    """A new task: its record, its `Spec` as JSON; with a key, the digest of what is asked."""
 
     record: Record
     spec: bytes

@@ -29,7 +29,7 @@ from ollama_queue.actors.core.outcomes import Failed, Outcome, Stopped, Verdict
 from ollama_queue.actors.core.records import BackendState, Status, Waiting, WaitingFor
 from ollama_queue.actors.core.routing import Gate
 from ollama_queue.actors.core.settling import attempt_of, interrupt, put_back, settle, utc
-from ollama_queue.actors.core.slots import Running, Slots
+from ollama_queue.actors.core.slots import Slots
 from ollama_queue.actors.core.waiting import Entry, WaitingRoom, entry_of
 
 
