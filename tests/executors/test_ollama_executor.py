@@ -76,6 +76,7 @@ class TestSending:
             f"ollama at {fake.url} answered 404: Not Found", Verdict.FINAL
         )
         assert fake.calls[0].headers["authorization"] == "Basic bWU6cGFzcyB3b3Jk"
+        executor.close()
 
 
 class TestReply:

@@ -3,6 +3,8 @@
 import os
 import random
 import threading
+import zlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,6 @@ from tests.queue_server import QueueServer
 
 KILLS = int(os.environ.get("OLLAMA_QUEUE_KILLS", "20"))
 SEED = int(os.environ.get("OLLAMA_QUEUE_SEED", random.randrange(1 << 32)))
-REPEATABLE = ("completed", "failed", "cancelled")
 
 
 class Load:
@@ -23,8 +24,7 @@ class Load:
         self.url = url
         self.chance = random.Random(seed)
         self.acknowledged: set[str] = set()
-        self.cancelled: dict[str, str] = {}  # acknowledged cancels: name by task
-        self.names: dict[str, str] = {}
+        self.cancelled: dict[str, int] = {}  # acknowledged cancels: attempts until then
         self.lock = threading.Lock()
         self.over = threading.Event()
         self.some = threading.Event()
@@ -45,23 +45,26 @@ class Load:
         task_id = client.submit_task(new)
         with self.lock:
             self.acknowledged.add(task_id)
-            self.names[task_id] = name
             self.some.set()
         what = self.chance.random()
         if what < 0.15:
-            client.cancel_task(task_id)
+            cancelled = client.cancel_task(task_id)
             with self.lock:
-                self.cancelled[task_id] = name
+                self.cancelled[task_id] = cancelled.attempt
         elif what < 0.3:
             client.update_task_priority(task_id, self.chance.choice([1, 15]))
 
 
+def luck(name: str) -> int:
+    return zlib.crc32(name.encode()) % 20
+
+
 def behave(body: dict[str, Any]) -> Behaviour:
-    """Mostly well; by the task's name some fail once and for all, some are cut."""
-    luck = hash(body["prompt"]) % 20
-    if luck == 0:
+    """Mostly well, in 20 ms; by the task's name some fail for good, and some are cut."""
+    threading.Event().wait(0.02)  # so that there is a backlog, and calls under way at a kill
+    if luck(body["prompt"]) == 0:
         return Answer(400, {"error": "no"})
-    if luck == 1:
+    if luck(body["prompt"]) == 1:
         return Cut()
     return Stream(words=["a", "b"])
 
@@ -111,26 +114,20 @@ def test_kill_nine(tmp_path: Path) -> None:
 
 
 def check_the_end(client: Client, load: Load, model: FakeOllama, seen: dict[str, Status]) -> None:
-    ended = {task_id: client.wait(task_id, timeout=60) for task_id in load.acknowledged}
-    tasks = all_tasks(client)
+    tasks = {task_id: client.wait(task_id, timeout=60) for task_id in all_tasks(client)}
     check_finals(seen, tasks)
+    print(f"{len(load.acknowledged)} acknowledged of {len(tasks)}, {len(load.cancelled)} cancelled")
 
     assert load.acknowledged <= tasks.keys(), "acknowledged, and lost"
-    assert all(task.status.is_final for task in tasks.values())
-    for task_id in load.cancelled:
-        assert ended[task_id].status is Status.CANCELLED
-    for task in tasks.values():
-        assert len({a.attempt for a in task.attempts}) == len(task.attempts)
-        assert task.interruptions <= 3 or task.status is Status.FAILED
+    for task_id, attempts in load.cancelled.items():
+        assert tasks[task_id].status is Status.CANCELLED
+        assert tasks[task_id].attempt == attempts, "started after its cancel"
     stats = client.get_queue_stats()
     for status in Status:
         counted = sum(task.status is status for task in tasks.values())
         assert getattr(stats, f"{status}_tasks") == counted
-    calls: dict[str, int] = {}
-    for call in model.calls:
-        name = call.body["prompt"]
-        calls[name] = calls.get(name, 0) + 1
-    for task in tasks.values():  # a call more than attempts would be one that nobody ordered
-        name = task.title
-        if name.startswith("user") and hash(name) % 20 != 1:
-            assert calls.get(name, 0) <= task.attempt
+    calls = Counter(call.body["prompt"] for call in model.calls)
+    for task in tasks.values():
+        assert len({a.attempt for a in task.attempts}) == len(task.attempts)
+        if luck(task.title) != 1:  # a cut warm connection is one that went stale: sent again
+            assert calls[task.title] <= task.attempt, "a call that nobody ordered"

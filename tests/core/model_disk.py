@@ -1,0 +1,109 @@
+"""A disk that a plan's saves are applied to, and what follows from it by brute force."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from ollama_queue.actors.core.idempotency import KEEP_S, Keyed
+from ollama_queue.actors.core.lifecycle import EVENT, NEXT
+from ollama_queue.actors.core.messages import Change, DropKey, Insert, Save, SetFlag
+from ollama_queue.actors.core.records import Record, Status
+from ollama_queue.actors.core.waiting import Entry, entry_of
+
+
+def due_of(record: Record) -> float:
+    """When a pending task may run; 0 for at once."""
+    return entry_of(record).due
+
+
+def order_of(record: Record) -> tuple[int, float, str]:
+    """Higher priority first, then the older."""
+    return (-record.priority, record.queued_at.timestamp(), record.id)
+
+
+class ModelDisk:
+    """Applies saves one by one and refuses what no plan may order."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, Record] = {}
+        self.results: dict[str, bytes] = {}
+        self.keys: dict[bytes, Keyed] = {}
+        self.paused = False
+
+    def save(self, order: Save) -> None:
+        match order:
+            case Insert(record, spec, body):
+                assert record.id not in self.records
+                assert (record.status, record.size) == (Status.PENDING, len(spec))
+                self.records[record.id] = record
+                if record.key is not None:
+                    accepted_at = record.created_at.timestamp()
+                    self.keys[record.key] = Keyed(record.id, body, accepted_at)
+            case Change():
+                self.change(order)
+            case SetFlag("paused", value, event):
+                assert event == ("queue_paused" if value else "queue_resumed")
+                self.paused = value
+            case DropKey(key):
+                del self.keys[key]
+
+    def change(self, change: Change) -> None:
+        was = self.records[change.task_id]
+        assert not was.status.is_final, "what has ended stays as it ended"
+        facts = dict(change.fields)
+        if "status" in facts:
+            assert facts["status"] in NEXT[was.status]
+            assert change.event == EVENT[facts["status"]]
+        if change.ended is not None:
+            assert was.status is Status.RUNNING
+            assert change.ended.attempt == was.attempt
+            facts["attempts"] = [*was.attempts, change.ended]
+        if change.result is not None:
+            assert facts["status"] is Status.COMPLETED
+            self.results[change.task_id] = change.result
+        now = self.records[change.task_id] = replace(was, **facts)
+        assert was.retry_count <= now.retry_count <= now.max_retries
+        assert was.interruptions <= now.interruptions <= 4
+        assert now.interruptions <= 3 or now.status is Status.FAILED
+        assert now.status.is_final == (now.completed_at is not None)
+
+    # --- what follows from it -------------------------------------------------------------------
+
+    def having(self, status: Status) -> Iterator[Record]:
+        return (record for record in self.records.values() if record.status is status)
+
+    def entries(self, status: Status) -> Iterator[Entry]:
+        """What a boot finds of such tasks."""
+        return map(entry_of, self.having(status))
+
+    def ripe(self, now: float) -> list[Record]:
+        """Pending tasks that are due, in the order in which they should run."""
+        return sorted((r for r in self.having(Status.PENDING) if due_of(r) <= now), key=order_of)
+
+    def position(self, task_id: str, now: float) -> int | None:
+        """How many due tasks of its route come before this one."""
+        route = self.records[task_id].route
+        ids = [record.id for record in self.ripe(now) if record.route == route]
+        return ids.index(task_id) if task_id in ids else None
+
+    def reason(self, record: Record, now: float, healthy: bool) -> str:
+        if self.paused:
+            return "paused"
+        if due_of(record) > now:
+            return "retry" if record.attempt else "schedule"
+        return "slot" if healthy else "backend"
+
+    def reasons(self, now: float, healthy: bool) -> dict[str, int]:
+        return dict(Counter(self.reason(r, now, healthy) for r in self.having(Status.PENDING)))
+
+    def waiting_bytes(self) -> int:
+        return sum(record.size for record in self.having(Status.PENDING))
+
+    def find(self, key: bytes, now: float) -> Keyed | None:
+        """What an idempotency key stands for."""
+        keyed = self.keys.get(key)
+        if keyed is None:
+            return None
+        lives = not self.records[keyed.task_id].status.is_final
+        return keyed if lives or now < keyed.accepted_at + KEEP_S else None

@@ -1,0 +1,291 @@
+"""Drives a plan with commands and facts in any order, and obeys it as the actors would."""
+
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from msgspec.structs import replace
+
+from ollama_queue.actors.core.config import Retry
+from ollama_queue.actors.core.errors import Conflict, QueueFull, Unavailable
+from ollama_queue.actors.core.keys import mint
+from ollama_queue.actors.core.messages import Change, DropKey, Insert, Run, SetFlag, Stop, Watch
+from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Stopped, Verdict
+from ollama_queue.actors.core.plan import Order, Plan, Replace
+from ollama_queue.actors.core.records import Record, Status
+from ollama_queue.actors.core.slots import STOP_PATIENCE_S
+from ollama_queue.actors.core.submission import draft, generate_task
+from tests.core.making import DAY, NOW, at, make_plan
+from tests.core.model_disk import ModelDisk
+
+MAX_TASKS, MAX_BYTES = 12, 1500
+RETRY = Retry(max_retries=2, initial_delay=1.0, max_delay=4.0, backoff_factor=2.0)
+KEYS = ("red", "green", "blue")
+
+priorities = st.sampled_from([1, 5, 10])
+# Spans are eighths of seconds: exact as floats and as microseconds.
+spans = st.sampled_from([0.0, 0.125, 1.0, 4.0, STOP_PATIENCE_S, 60.0, DAY])
+failures = st.builds(
+    Failed,
+    error=st.sampled_from(["boom", "bang"]),
+    verdict=st.sampled_from(Verdict),
+    retry_after_s=st.sampled_from([None, None, 2.0, 10_000.0]),
+)
+outcomes: st.SearchStrategy[Outcome] = st.one_of(
+    failures, st.just(Answered(b'{"done":true}')), st.just(Stopped())
+)
+
+
+class PlanDriver(RuleBasedStateMachine):
+    """Tells the plan things as the scheduler does; is its disk, its workers and its prober."""
+
+    @initialize(slots=st.integers(1, 4), parallel=st.integers(1, 4))
+    def boot(self, slots: int, parallel: int) -> None:
+        self.slots, self.parallel = slots, parallel
+        self.disk = ModelDisk()
+        self.accepted: set[str] = set()
+        self.over: list[Run] = []  # calls that have ended
+        self.now, self.last_us = NOW, 0
+        self.start()
+
+    def start(self) -> None:
+        """A new plan, as at a boot."""
+        limits = {"max_tasks": MAX_TASKS, "max_bytes": MAX_BYTES}
+        self.plan: Plan = make_plan(self.slots, self.parallel, RETRY, **limits)
+        self.calls: dict[int, Run] = {}
+        self.stop_by: dict[int, float] = {}
+        self.drain_by: float | None = None
+        self.is_watched = False
+        self.heard = self.now  # the latest instant that the plan was told
+
+    # --- obeying --------------------------------------------------------------------------------
+
+    def obey(self, orders: list[Order], now: float | None = None) -> None:
+        now = self.now if now is None else now
+        self.heard = max(self.heard, now)
+        for order in orders:
+            match order:
+                case Change(task_id, {"status": Status.RUNNING}):
+                    first = self.disk.ripe(self.heard)[0]
+                    assert first.id == task_id, "another task should run first"
+                    self.disk.save(order)
+                case Insert() | Change() | SetFlag() | DropKey():
+                    self.disk.save(order)
+                case Run(slot, task_id, attempt):
+                    record = self.disk.records[task_id]
+                    assert (record.status, record.attempt) == (Status.RUNNING, attempt)
+                    assert slot not in self.calls
+                    assert task_id not in [run.task_id for run in self.calls.values()]
+                    assert self.drain_by is None
+                    assert not self.disk.paused
+                    self.calls[slot] = order
+                case Stop(slot, task_id, attempt):
+                    run = self.calls[slot]
+                    assert (run.task_id, run.attempt) == (task_id, attempt)
+                    assert slot not in self.stop_by, "one Stop a call"
+                    self.stop_by[slot] = now + STOP_PATIENCE_S
+                case Replace(slot):
+                    self.end_call(slot)
+                case Watch(_, delay_s):
+                    assert delay_s >= 1
+                    assert not self.is_watched
+                    self.is_watched = True
+
+    def end_call(self, slot: int) -> None:
+        self.stop_by.pop(slot, None)
+        if slot in self.calls:
+            self.over.append(self.calls.pop(slot))
+
+    def is_cancelled(self, run: Run) -> bool:
+        return self.disk.records[run.task_id].status is Status.CANCELLED
+
+    def having(self, *statuses: Status) -> list[str]:
+        return [record.id for status in statuses for record in self.disk.having(status)]
+
+    # --- commands -------------------------------------------------------------------------------
+
+    @rule(
+        model=st.sampled_from("abc"),
+        prompt=st.sampled_from(["x", "y" * 300]),
+        priority=priorities,
+        later=st.sampled_from([None, None, None, -60.0, 1.0, 60.0]),
+        key=st.sampled_from([None, None, *KEYS]),
+        fields=st.sampled_from([{}, {"max_retries": 0}, {"timeout_s": 9.5}]),
+    )
+    def submit(
+        self,
+        model: str,
+        prompt: str,
+        priority: int,
+        later: float | None,
+        key: str | None,
+        fields: dict[str, Any],
+    ) -> None:
+        due = None if later is None else at(self.now - NOW + later)
+        new = generate_task(model, prompt, priority=priority, scheduled_at=due, **fields)
+        submit = draft(new, key)
+        us = max(int(self.now * 1e6), self.last_us + 1)
+        known = None if submit.key is None else self.disk.find(submit.key, us / 1e6)
+        if known is None:
+            assert self.plan.find(submit, us / 1e6) is None
+        elif known.body != submit.body:
+            with pytest.raises(Conflict):
+                self.plan.find(submit, us / 1e6)
+            return
+        else:
+            assert self.plan.find(submit, us / 1e6) == known.task_id
+            return
+        task_id = mint(us, 0)
+        size = self.disk.waiting_bytes() + len(submit.spec)
+        if self.drain_by is not None:
+            with pytest.raises(Unavailable):
+                self.plan.submit(task_id, submit, us / 1e6)
+        elif len(self.having(Status.PENDING)) >= MAX_TASKS or size > MAX_BYTES:
+            with pytest.raises(QueueFull):
+                self.plan.submit(task_id, submit, us / 1e6)
+        else:
+            self.last_us = us
+            self.accepted.add(task_id)
+            self.obey(self.plan.submit(task_id, submit, us / 1e6), us / 1e6)
+
+    @precondition(lambda self: self.having(Status.PENDING))
+    @rule(data=st.data())
+    def cancel_waiting(self, data: st.DataObject) -> None:
+        task_id = data.draw(st.sampled_from(self.having(Status.PENDING)))
+        self.obey(self.plan.cancel(task_id, self.now))
+        assert self.disk.records[task_id].status is Status.CANCELLED
+
+    @precondition(lambda self: self.having(Status.RUNNING))
+    @rule(data=st.data())
+    def cancel_running(self, data: st.DataObject) -> None:
+        task_id = data.draw(st.sampled_from(self.having(Status.RUNNING)))
+        self.obey(self.plan.cancel(task_id, self.now))
+        (slot,) = (slot for slot, run in self.calls.items() if run.task_id == task_id)
+        assert self.disk.records[task_id].status is Status.CANCELLED
+        assert slot in self.stop_by
+
+    @precondition(lambda self: self.plan.entries)
+    @rule(data=st.data(), priority=priorities)
+    def reprioritize(self, data: st.DataObject, priority: int) -> None:
+        task_id = data.draw(st.sampled_from(self.having(Status.PENDING, Status.RUNNING)))
+        self.obey(self.plan.reprioritize(task_id, priority, self.now))
+        assert self.disk.records[task_id].priority == priority
+
+    @rule(pause=st.booleans())
+    def pause_or_resume(self, pause: bool) -> None:
+        self.obey(self.plan.pause() if pause else self.plan.resume(self.now))
+        assert self.disk.paused is pause
+
+    @rule(grace_s=st.sampled_from([0.0, 4.0]))
+    def drain(self, grace_s: float) -> None:
+        self.drain_by = self.now + grace_s
+        self.obey(self.plan.drain(grace_s, self.now))
+        if grace_s == 0:
+            assert self.stop_by.keys() == self.calls.keys()
+
+    # --- facts ----------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.calls)
+    @rule(data=st.data(), outcome=outcomes, chance=st.sampled_from([0.0, 0.5, 1.0]))
+    def finish(self, data: st.DataObject, outcome: Outcome, chance: float) -> None:
+        run = self.calls[data.draw(st.sampled_from(sorted(self.calls)))]
+        was, healthy = self.disk.records[run.task_id], self.plan.gate.healthy
+        self.end_call(run.slot)
+        orders = self.plan.finished(run.slot, run.task_id, run.attempt, outcome, self.now, chance)
+        refused = isinstance(outcome, Failed) and outcome.verdict is Verdict.REFUSED
+        assert sum(isinstance(order, Watch) for order in orders) == (refused and healthy)
+        changes = [o for o in orders if isinstance(o, Change) and o.task_id == run.task_id]
+        if was.status is Status.CANCELLED:
+            assert changes == []
+        else:
+            fields = {"retry_count": was.retry_count, "words": was.words}
+            fields |= changes[0].fields
+            assert (fields["status"], fields["retry_count"], fields["words"]) == settled(
+                was, outcome
+            )
+        self.obey(orders)
+
+    @precondition(lambda self: self.over or self.calls)
+    @rule(data=st.data(), outcome=outcomes, ahead=st.integers(-1, 1), aside=st.booleans())
+    def hear_stale_fact(
+        self, data: st.DataObject, outcome: Outcome, ahead: int, aside: bool
+    ) -> None:
+        run = data.draw(st.sampled_from([*self.over, *self.calls.values()]))
+        slot, attempt = (run.slot + aside) % self.slots, run.attempt + ahead
+        if self.calls.get(slot) == replace(run, slot=slot, attempt=attempt):
+            return  # not stale at all
+        before = self.plan.describe()
+        assert self.plan.finished(slot, run.task_id, attempt, outcome, self.now, 0.5) == []
+        assert self.plan.describe() == before
+
+    @rule(data=st.data())
+    def lose_worker(self, data: st.DataObject) -> None:
+        slot = data.draw(st.integers(0, self.slots - 1))
+        run, was_stopped = self.calls.get(slot), slot in self.stop_by
+        was = None if run is None else self.disk.records[run.task_id]
+        orders = self.plan.lost(slot, "boom", self.now)
+        assert orders[0] == Replace(slot)
+        self.obey(orders)
+        if was is not None and was.status is Status.RUNNING:
+            now = self.disk.records[was.id]
+            assert now.interruptions == was.interruptions + (not was_stopped)
+            assert (now.status is Status.FAILED) == (now.interruptions > 3)
+
+    @rule()
+    def probe_backend(self) -> None:
+        self.is_watched = False
+        self.obey(self.plan.backend_well(self.now))
+
+    @rule(span=spans, wakes=st.booleans())
+    def let_time_pass(self, span: float, wakes: bool) -> None:
+        self.now += span
+        if wakes:
+            self.obey(self.plan.wake(self.now))
+            assert not any(due <= self.now for due in self.stop_by.values())
+
+    @precondition(lambda self: self.plan.next_due is not None)
+    @rule()
+    def sleep_until_due(self) -> None:
+        due = self.plan.next_due
+        assert due is not None
+        self.now = max(self.now, due)
+        self.obey(self.plan.wake(self.now))
+        after = self.plan.next_due
+        assert after is None or after > self.now, "a wake-up that changed nothing"
+
+    @rule()
+    def crash(self) -> None:
+        self.reboot()
+
+    @precondition(lambda self: self.drain_by is not None)
+    @rule()
+    def restart(self) -> None:
+        """Nothing happens in a plan that has drained: go on with the next one soon."""
+        self.reboot()
+
+    def reboot(self) -> None:
+        were = list(self.disk.having(Status.RUNNING))
+        self.over.extend(self.calls.values())
+        self.start()
+        waiting = self.disk.entries(Status.PENDING)
+        running = self.disk.entries(Status.RUNNING)
+        keys = list(self.disk.keys.items())
+        self.obey(self.plan.recover(waiting, running, keys, self.disk.paused, self.now))
+        for was in were:
+            assert self.disk.records[was.id].interruptions == was.interruptions + 1
+
+
+def settled(was: Record, outcome: Outcome) -> tuple[Status, int, str]:
+    """Status, retry count and words of a task whose call ended so."""
+    match outcome:
+        case Answered():
+            return Status.COMPLETED, was.retry_count, was.words
+        case Stopped() | Failed(verdict=Verdict.REFUSED):
+            return Status.PENDING, was.retry_count, was.words
+        case Failed(error, verdict):
+            repeats = verdict is Verdict.SAME_IS_FINAL and was.words == error
+            if verdict is Verdict.FINAL or repeats or was.retry_count == was.max_retries:
+                return Status.FAILED, was.retry_count, was.words
+            words = error if verdict is Verdict.SAME_IS_FINAL else ""
+            return Status.PENDING, was.retry_count + 1, words
