@@ -14,6 +14,7 @@ from tests.fakes import FakeOllama
 from tests.queue_server import QueueServer
 
 KILLS = int(os.environ.get("OLLAMA_QUEUE_KILLS", "20"))
+WORKERS = 4
 SEED = int(os.environ.get("OLLAMA_QUEUE_SEED", random.randrange(1 << 32)))
 
 
@@ -91,7 +92,7 @@ def test_kill_nine(tmp_path: Path) -> None:
     print(f"seed {SEED} (OLLAMA_QUEUE_SEED), {KILLS} kills (OLLAMA_QUEUE_KILLS)")
     chance = random.Random(SEED)
     seen: dict[str, Status] = {}
-    with FakeOllama(behave) as model, QueueServer(tmp_path, model.url) as server:
+    with FakeOllama(behave) as model, QueueServer(tmp_path, model.url, workers=WORKERS) as server:
         load = Load(server.base_url, SEED + 1)
         users = [threading.Thread(target=load.user, args=(n,)) for n in range(3)]
         for user in users:
@@ -127,7 +128,9 @@ def check_the_end(client: Client, load: Load, model: FakeOllama, seen: dict[str,
         counted = sum(task.status is status for task in tasks.values())
         assert getattr(stats, f"{status}_tasks") == counted
     calls = Counter(call.body["prompt"] for call in model.calls)
+    untold = 0  # calls of attempts that no disk knew of yet when the queue was killed
     for task in tasks.values():
         assert len({a.attempt for a in task.attempts}) == len(task.attempts)
         if luck(task.title) != 1:  # a cut warm connection is one that went stale: sent again
-            assert calls[task.title] <= task.attempt, "a call that nobody ordered"
+            untold += max(0, calls[task.title] - task.attempt)
+    assert untold <= KILLS * WORKERS, "calls that nobody ordered"

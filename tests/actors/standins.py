@@ -1,0 +1,203 @@
+"""What the tests of single actors put in the place of the rest: small things that keep a record."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from queue import Queue
+from typing import Any
+
+import msgspec
+from pykka._envelope import Envelope
+
+from ollama_queue.actors.actor import Promise, Ref
+from ollama_queue.actors.core.errors import QueueError
+from ollama_queue.actors.core.lifecycle import become
+from ollama_queue.actors.core.messages import Change, Insert
+from ollama_queue.actors.core.outcomes import Failed, Outcome, Stopped, Verdict
+from ollama_queue.actors.core.records import Attempt, Record, Spec, Status, TaskType
+from ollama_queue.actors.pool import Done, attempt
+
+PATIENCE_S = 5.0
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+class Recorder:
+    """Takes mail like the ref of an actor, and keeps it. `answer` makes the replies."""
+
+    def __init__(
+        self,
+        name: str = "",
+        log: list[tuple[str, Any]] | None = None,
+        answer: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self.actor_inbox = self
+        self.name, self.log, self.answer = name, [] if log is None else log, answer
+        self.mail: list[Envelope[Any]] = []
+        self._changed = threading.Condition()
+
+    def put(self, envelope: Envelope[Any]) -> None:
+        with self._changed:
+            self.mail.append(envelope)
+            self.log.append((self.name, envelope.message))
+            self._changed.notify_all()
+        if envelope.reply_to is not None and self.answer is not None:
+            try:
+                envelope.reply_to.set(self.answer(envelope.message))
+            except QueueError as error:
+                envelope.reply_to.set_exception((type(error), error, None))
+
+    @property
+    def told(self) -> list[Any]:
+        with self._changed:
+            return [envelope.message for envelope in self.mail]
+
+    def clear(self) -> None:
+        with self._changed:
+            self.mail.clear()
+
+    def wait_for(self, kind: type, count: int = 1) -> list[Any]:
+        """The messages of this kind, once there are so many."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self._of(kind)) >= count, PATIENCE_S):
+                raise TimeoutError(f"waited for {count} {kind.__name__}; told: {self.told}")
+            return self._of(kind)
+
+    def _of(self, kind: type) -> list[Any]:
+        return [e.message for e in self.mail if isinstance(e.message, kind)]
+
+
+class ManualPool:
+    """A `Pool` whose jobs run when the test says so. `count` is how many have been submitted."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.hangs = False
+        self._jobs: deque[tuple[Callable[[], Any], Done]] = deque()
+        self._changed = threading.Condition()
+
+    def submit(self, work: Callable[[], Any], done: Done) -> None:
+        with self._changed:
+            self.count += 1
+            self._jobs.append((work, done))
+            self._changed.notify_all()
+
+    def finish(self, timeout: float) -> bool:
+        if not self.hangs:
+            with self._changed:
+                self._jobs.clear()
+        return not self.hangs
+
+    @property
+    def waiting(self) -> int:
+        return len(self._jobs)
+
+    def run(self, error: str | None = None) -> None:
+        """Do the oldest job once it is there; with `error` it fails like a disk does."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._jobs, PATIENCE_S):
+                raise TimeoutError("no job was submitted")
+            work, done = self._jobs.popleft()
+        done(*attempt(work)) if error is None else done(None, error)
+
+
+class Controlled:
+    """An executor whose calls do what the test puts into `steps`.
+
+    An `Outcome` ends the call, an exception is raised, anything else is a piece of the reply.
+    """
+
+    def __init__(self) -> None:
+        self.steps: Queue[Any] = Queue()
+        self.calls: Queue[tuple[TaskType, str, Spec]] = Queue()
+        self.begun = 0
+        self.aborts: list[str | None] = []
+        self.closed = threading.Event()
+        self.probes: Queue[Any] = Queue()
+
+    def begin(self) -> None:
+        self.begun += 1
+
+    def run(
+        self, kind: TaskType, model: str, spec: Spec, on_chunk: Callable[[Any], None]
+    ) -> Outcome:
+        self.calls.put((kind, model, spec))
+        while True:
+            step = self.steps.get()
+            try:
+                if isinstance(step, BaseException):
+                    raise step
+                if isinstance(step, Outcome):
+                    return step
+                on_chunk(step)
+            finally:
+                self.steps.task_done()
+
+    def abort(self, failure: str | None = None) -> None:
+        self.aborts.append(failure)
+        self.steps.put(Stopped() if failure is None else Failed(failure, Verdict.RETRY))
+
+    def probe(self) -> str | None:
+        result: str | None = self.probes.get(timeout=PATIENCE_S)
+        return result
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def asked(ref: Ref, message: Any) -> Promise:
+    """Ask without waiting."""
+    promise = Promise()
+    ref.actor_inbox.put(Envelope(message, reply_to=promise))
+    return promise
+
+
+def task_id(number: int) -> str:
+    return f"{number:032x}"
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def a_record(number: int, **facts: Any) -> Record:
+    made = {
+        "id": task_id(number),
+        "type": TaskType.GENERATE,
+        "model": "smollm2",
+        "priority": 5,
+        "created_at": at(number),
+        "queued_at": at(number),
+        "max_retries": 3,
+        "route": "smollm2",
+        **facts,
+    }
+    return Record(**made)
+
+
+def spec_of(number: int) -> bytes:
+    return msgspec.json.encode(Spec({"prompt": f"question {number}"}))
+
+
+def insert(number: int, **facts: Any) -> Insert:
+    return Insert(a_record(number, **facts), spec_of(number))
+
+
+def started(number: int, attempt: int = 1) -> Change:
+    facts = {"attempt": attempt, "started_at": at(number)}
+    return become(task_id(number), Status.PENDING, Status.RUNNING, **facts)
+
+
+def an_attempt(number: int, error: str | None = None) -> Attempt:
+    return Attempt(attempt=number, backend="ollama", started_at=START, ended_at=START, error=error)
+
+
+def completed(number: int, attempt: int = 1, result: bytes = b'{"response":"Hello"}') -> Change:
+    return become(
+        task_id(number),
+        Status.RUNNING,
+        Status.COMPLETED,
+        ended=an_attempt(attempt),
+        result=result,
+        completed_at=at(number + 60),
+    )

@@ -1,0 +1,304 @@
+"""Each command of `ollama-queue`, for people and for programs."""
+
+import json
+
+import pytest
+
+from ollama_queue.actors.core.records import Status
+from ollama_queue.cli.tasks import STATUSES
+from tests.doors.command import House
+from tests.fakes import Answer, Hang
+
+CHAT = ("submit", "chat", "--model", "m", "--messages")
+
+
+@pytest.fixture
+def house(tmp_path):
+    with House(tmp_path) as house:
+        yield house
+
+
+# --- submit ---------------------------------------------------------------------------------------
+
+
+def test_submit_prints_the_id_alone_and_talks_on_stderr(house):
+    house.queue.pause()
+    result = house.run(*CHAT, "user:hello")
+
+    [task] = house.queue.list_tasks()
+    assert result.stdout == f"{task.id}\n"
+    assert result.stderr == f"Submitted: pending. Look: ollama-queue status {task.id}\n"
+
+
+def test_submit_as_json(house):
+    house.queue.pause()
+    first, second = (house.json(*CHAT, "user:hello") for _ in range(2))
+
+    assert first == {"task_id": first["task_id"], "status": "pending", "position": 0}
+    assert second["position"] == 1
+
+
+def test_all_that_a_chat_takes(house):
+    house.queue.pause()
+    task_id = house.ok(
+        *CHAT, "user:Hello: how are you?", "--messages", "Assistant: fine", "--system", "be brief",
+        "--priority", "high", "--option", "temperature=0.2", "--option", 'stop=["a"]',
+        "--option", "word=yes=no", "--max-retries", "0", "--timeout", "1.5",
+        "--scheduled-at", "2030-01-01T00:00:00Z", "--tag", "a", "--tag", "b",
+        "--format", '{"type": "object"}', "--think", "high",
+    ).strip()  # fmt: skip
+    task = house.queue.get_task(task_id)
+
+    assert task.payload == {
+        "messages": [
+            {"role": "user", "content": "Hello: how are you?"},
+            {"role": "assistant", "content": " fine"},
+        ],
+        "system": "be brief",
+        "format": {"type": "object"},
+        "think": "high",
+    }
+    assert task.options == {"temperature": 0.2, "stop": ["a"], "word": "yes=no"}
+    assert (task.priority, task.max_retries, task.timeout_s) == (10, 0, 1.5)
+    assert task.scheduled_at.isoformat() == "2030-01-01T00:00:00+00:00"
+    assert task.tags == ["a", "b"]
+
+
+def test_all_that_a_generate_takes(house):
+    house.queue.pause()
+    task_id = house.ok(
+        "submit", "generate", "--model", "m", "--prompt", "def f(", "--suffix", "return",
+        "--template", "{{ .Prompt }}", "--system", "be brief", "--format", "json", "--think",
+        "--priority", "7",
+    ).strip()  # fmt: skip
+    task = house.queue.get_task(task_id)
+
+    assert task.payload == {
+        "prompt": "def f(",
+        "suffix": "return",
+        "template": "{{ .Prompt }}",
+        "system": "be brief",
+        "format": "json",
+        "think": True,
+    }
+    assert task.priority == 7
+
+
+def test_all_that_an_embed_takes(house):
+    house.queue.pause()
+    task_id = house.ok(
+        "submit", "embed", "--model", "m", "--input", "one", "--input", "two", "--dimensions", "8"
+    ).strip()
+
+    assert house.queue.get_task(task_id).payload == {"input": ["one", "two"], "dimensions": 8}
+
+
+def test_the_same_key_finds_the_same_task(house):
+    house.queue.pause()
+    first, second = (house.run(*CHAT, "user:a", "--idempotency-key", "k") for _ in range(2))
+    third = house.run(*CHAT, "user:b", "--idempotency-key", "k")
+
+    assert first.stdout == second.stdout
+    assert second.stderr.startswith("Found again by its key: pending")
+    assert third.exit_code == 4
+
+
+@pytest.mark.parametrize(
+    ("args", "answer"),
+    [
+        (("chat", "--messages", "user:hello"), "Hello from here\n"),
+        (("generate", "--prompt", "hello"), "Hello from here\n"),
+        (("embed", "--input", "one", "--input", "two"), "2 vectors of 2 numbers\n"),
+        (("embed", "--input", "one"), "1 vector of 2 numbers\n"),
+    ],
+)
+def test_submit_and_wait_prints_the_answer(house, args, answer):
+    result = house.run("submit", *args, "--model", "m", "--wait")
+
+    [task] = house.queue.list_tasks()
+    assert (result.exit_code, result.stdout) == (0, answer)
+    assert result.stderr == f"Task {task.id}: waiting for it to end\n"
+
+
+def test_submit_and_wait_as_json_is_the_whole_task(house):
+    task = house.json("submit", "embed", "--model", "m", "--input", "one", "--wait", "--quiet")
+
+    assert task["status"] == "completed"
+    assert task["result"]["embeddings"] == [[3.0, 0.5]]
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_submit_and_wait_for_a_task_that_fails(house, form):
+    house.fake.script(Answer(400, {"error": "that is\nnothing"}))
+    result = house.run("--output", form, *CHAT, "user:hello", "--wait", "--quiet")
+
+    [task] = house.queue.list_tasks()
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: task {task.id} failed: ")
+    assert "that is nothing" in result.stderr
+    assert result.stderr.count("\n") == 1
+    if form == "json":
+        assert json.loads(result.stdout)["status"] == "failed"
+    else:
+        assert result.stdout == ""
+
+
+# --- list and status ------------------------------------------------------------------------------
+
+
+def test_list_has_a_line_for_each_task(house):
+    house.queue.pause()
+    ids = [house.submitted(words) for words in ("first", "second\nline")]
+    heading, second, first = house.ok("list").splitlines()
+
+    assert heading.split() == ["ID", "STATUS", "PRIO", "TYPE", "MODEL", "CREATED", "TITLE"]
+    assert first.split()[:5] == [ids[0], "pending", "5", "chat", "m"]
+    assert second.split()[0] == ids[1]
+    assert second.endswith("second line")
+    assert heading.index("TITLE") == first.index("first")
+
+
+def test_list_filters(house):
+    done = house.ended()
+    house.queue.pause()
+    first, second, third = (house.submitted() for _ in range(3))
+
+    def listed(*args):
+        return [task["id"] for task in house.json("list", *args)]
+
+    assert listed() == [third, second, first, done]
+    assert listed("--limit", "2", "--offset", "1") == [second, first]
+    assert listed("--status", "completed") == [done]
+    assert len(listed("--status", "completed", "--status", "pending")) == 4
+
+
+def test_an_empty_list(house):
+    result = house.run("list")
+
+    assert (result.stdout, result.stderr) == ("", "No tasks.\n")
+    assert house.json("list") == []
+    assert house.run("list", "--quiet").stderr == ""
+
+
+def test_list_knows_each_status():
+    assert tuple(Status) == STATUSES
+
+
+def test_status_of_a_task(house):
+    house.queue.pause()
+    task_id = house.submitted("what is up?", tags=["a", "b"])
+    lines = dict(line.split(":", 1) for line in house.ok("status", task_id).splitlines())
+    facts = {name: value.strip() for name, value in lines.items()}
+
+    assert facts.pop("created").endswith("Z")
+    assert facts == {
+        "id": task_id,
+        "status": "pending (paused)",
+        "position": "0",
+        "type": "chat",
+        "model": "m",
+        "priority": "5",
+        "title": "what is up?",
+        "tags": "a, b",
+        "attempts": "0",
+        "retries": "0 of 3",
+    }
+    assert house.json("status", task_id)["payload"]["messages"][0]["content"] == "what is up?"
+
+
+def test_status_of_the_queue(house):
+    house.ended()
+    house.queue.pause()
+    house.submitted()
+    facts = dict(line.split(":", 1) for line in house.ok("status").splitlines())
+
+    assert {
+        name: facts[name].strip() for name in ("pending", "completed", "waiting", "paused")
+    } == {
+        "pending": "1",
+        "completed": "1",
+        "waiting": "1 for paused",
+        "paused": "yes",
+    }
+    assert facts["backend ollama"].strip() == "0 of 1 running, healthy"
+    assert house.json("status")["total_tasks"] == 2
+
+
+# --- result ---------------------------------------------------------------------------------------
+
+
+def test_result_prints_the_answer(house):
+    task_id = house.ended()
+
+    assert house.ok("result", task_id) == "Hello from here\n"
+    assert house.json("result", task_id)["message"]["content"] == "Hello from here"
+
+
+def test_result_of_a_task_that_has_not_ended(house):
+    house.queue.pause()
+    task_id = house.submitted()
+    result = house.run("result", task_id)
+
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert (
+        result.stderr
+        == f"Error: task {task_id} has not ended, it is pending: ollama-queue wait {task_id}\n"
+    )
+
+
+def test_result_of_a_task_that_failed_or_was_cancelled(house):
+    house.fake.script(Answer(400, {"error": "no"}))
+    failed = house.run("result", house.ended())
+    house.queue.pause()
+    task_id = house.submitted()
+    house.queue.cancel_task(task_id)
+    cancelled = house.run("result", task_id, "--output", "json")
+
+    assert (failed.exit_code, failed.stdout) == (1, "")
+    assert (cancelled.exit_code, cancelled.stdout) == (1, "")
+    assert cancelled.stderr == f"Error: task {task_id} was cancelled\n"
+
+
+# --- what changes tasks ---------------------------------------------------------------------------
+
+
+def test_cancel_does_each_and_reports_each(house):
+    house.fake.default = Hang()
+    done, running, pending = "gone", house.submitted(), house.submitted()
+    house.fake.wait_for_calls(1)
+    result = house.run("cancel", done, running, pending)
+
+    assert result.stdout == f"{running}  cancelled\n{pending}  cancelled\n"
+    assert result.stderr.startswith("Error: ")
+    assert result.exit_code == 3
+    again = house.run("cancel", running, done)
+    assert (again.exit_code, again.stderr.count("Error: ")) == (4, 2)
+
+
+def test_cancel_as_json(house):
+    house.queue.pause()
+    first, second = house.submitted(), house.submitted()
+    lines = house.ok("cancel", first, second, "--output", "json").splitlines()
+
+    assert [json.loads(line)["status"] for line in lines] == ["cancelled", "cancelled"]
+
+
+def test_priority(house):
+    house.queue.pause()
+    task_id = house.submitted()
+
+    assert house.ok("priority", task_id, "high") == f"{task_id}  pending  priority 10\n"
+    assert house.ok("priority", task_id, "3") == f"{task_id}  pending  priority 3\n"
+    assert house.json("priority", task_id, "critical")["priority"] == 15
+    assert house.run("priority", task_id, "urgent").exit_code == 2
+
+
+def test_pause_and_resume(house):
+    paused = house.run("pause")
+    assert paused.stdout == ""
+    assert paused.stderr.startswith("Paused: ")
+    assert house.queue.get_queue_stats().paused
+    assert house.run("resume").stderr == "Resumed.\n"
+    assert not house.queue.get_queue_stats().paused
+    assert house.json("pause") == {"paused": True}
+    assert house.json("resume") == {"paused": False}

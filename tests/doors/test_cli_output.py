@@ -1,0 +1,116 @@
+"""What people see: tables that fit, ids in full, and nothing that their terminal would obey."""
+
+import io
+import json
+import sys
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from click import unstyle
+
+from ollama_queue.actors.core.records import Status, Task, TaskType
+from ollama_queue.cli import output
+from ollama_queue.cli.session import Session
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+ID = "0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60"
+TASK = Task(
+    id=ID,
+    type=TaskType.CHAT,
+    model="qwen3",
+    priority=5,
+    status=Status.COMPLETED,
+    created_at=NOW,
+    queued_at=NOW,
+    max_retries=3,
+    title="[red]what " + "is " * 30,
+)
+
+
+class Terminal(io.StringIO):
+    """A text file that says it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Become a terminal so many columns wide; what was written is in the value."""
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+    def terminal(width):
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setattr(sys, "stdout", Terminal())
+        return sys.stdout
+
+    return terminal
+
+
+@pytest.mark.parametrize("width", [30, 80, 100, 120, 200])
+def test_a_table_fits_the_terminal_and_shows_ids_in_full(terminal, width):
+    written = terminal(width)
+    output.print_tasks(Session(), [TASK])
+    lines = [unstyle(line) for line in written.getvalue().splitlines()]
+
+    assert ID in lines[1]
+    assert "completed" in lines[1]
+    assert len(lines) == 2
+    if width >= 80:
+        assert max(len(line.rstrip()) for line in lines) <= width
+        assert "[red]what" in lines[1]
+    assert ("CREATED" in lines[0]) == (width >= 120)
+
+
+def test_colours_are_for_terminals_only(terminal, capsys):
+    written = terminal(200)
+    output.print_tasks(Session(), [TASK])
+    assert "\x1b[32mcompleted" in written.getvalue()
+
+
+def test_piped_output_is_plain_and_whole(capsys):
+    output.print_tasks(Session(), [TASK])
+    heading, line = capsys.readouterr().out.splitlines()
+
+    assert "\x1b" not in heading + line
+    assert line.endswith(TASK.title.strip())
+    assert "2026-01-02T03:04:05Z" in line
+
+
+def test_a_title_or_an_error_cannot_move_the_cursor(capsys):
+    evil = msgspec.structs.replace(TASK, title="a\x1b[2Jb", error="c\x07\nd\x9bm")
+    output.print_tasks(Session(), [evil])
+    output.print_task(Session(), evil)
+    said = capsys.readouterr().out
+
+    assert not set(said) & set("\x1b\x07\x9b")
+    assert "c� d�m" in said
+
+
+def test_an_answer_is_verbatim_in_a_pipe_and_tame_on_a_terminal(terminal, capsys):
+    task = msgspec.structs.replace(TASK, result={"response": "a\x1b[2J\n\tb\n"})
+    output.print_answer(task)
+    assert capsys.readouterr().out == "a\x1b[2J\n\tb\n"
+
+    written = terminal(80)
+    output.print_answer(task)
+    assert written.getvalue() == "a�[2J\n\tb\n"
+
+
+def test_tool_calls_are_the_answer_where_there_are_no_words(capsys):
+    calls = [{"function": {"name": "f", "arguments": {}}}]
+    message = {"role": "assistant", "content": "", "tool_calls": calls}
+    output.print_answer(msgspec.structs.replace(TASK, result={"message": message}))
+    assert json.loads(capsys.readouterr().out) == calls
+
+
+def test_json_is_indented_for_people(terminal, capsys):
+    output.print_json({"a": 1})
+    assert capsys.readouterr().out == '{"a":1}\n'
+
+    written = terminal(80)
+    output.print_json({"a": 1})
+    assert written.getvalue() == '{\n  "a": 1\n}\n'
