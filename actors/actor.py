@@ -97,6 +97,9 @@ class Actor(pykka.ThreadingActor):
     def handle(self, message: Any) -> Any:
         raise NotImplementedError
 
+    def on_stop(self) -> bool | None:  # type: ignore[override]
+        """Close what `on_start` opened; False when it cannot be closed."""
+
     # --- replies --------------------------------------------------------------------------------
 
     def later(self) -> Promise | None:
@@ -172,8 +175,7 @@ class Actor(pykka.ThreadingActor):
         self._asker = envelope.reply_to  # type: ignore[assignment]
         if isinstance(message, _ActorStop):
             self.actor_stopped.set()
-            self.on_stop()
-            reply = None
+            reply = self.on_stop()
         elif isinstance(message, SignOfLife):
             reply = True
         else:
@@ -204,7 +206,7 @@ class Actor(pykka.ThreadingActor):
         try:
             if not was_stopping:
                 self.on_stop()
-        except Exception as second:
+        except BaseException as second:  # the teardown must follow, or whoever asked waits for ever
             log.error("%s could not close after its crash: %s", type(self).__name__, second)
         self._report(f"{type(error).__name__}: {error}")
 
@@ -246,13 +248,12 @@ def tell(ref: Ref, message: Any) -> None:
 
 
 def stop(ref: Ref, timeout: float) -> bool:
-    """Stop an actor and wait until it has closed; False if it has not within `timeout` s."""
+    """Stop an actor and wait until it has closed; False if it has not, within `timeout` s."""
     promise = Promise()
     ref.actor_inbox.put(Envelope(_ActorStop(), reply_to=promise))
     try:
-        promise.get(timeout=timeout)
+        return promise.get(timeout=timeout) is not False
     except pykka.Timeout:
         return False
     except QueueError:
-        pass  # it has stopped before
-    return True
+        return True  # it has stopped before

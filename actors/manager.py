@@ -4,9 +4,9 @@ import os
 import time
 from collections.abc import Collection, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from ollama_queue.actors import views, watch
+from ollama_queue.actors import settings, views, watch
 from ollama_queue.actors.actor import Ref, ask, log, start, stop, tell
 from ollama_queue.actors.core.config import Config
 from ollama_queue.actors.core.errors import Invalid, Unavailable
@@ -47,9 +47,31 @@ from ollama_queue.actors.pool import Pool, ThreadPool
 from ollama_queue.actors.switchboard import Generation, Switchboard
 from ollama_queue.actors.system import Runtime, System
 
+_OPTIONS = {
+    "ollama_host": "ollama.host",
+    "ollama_timeout": "ollama.timeout",
+    "max_workers": "queue.max_workers",
+    "storage_path": "queue.storage_path",
+    "max_queue_size": "queue.max_queue_size",
+    "durability": "queue.durability",
+}
+
 
 def _thread_pools() -> tuple[Pool, Pool]:
     return ThreadPool("ollama-queue-sync"), ThreadPool("ollama-queue-scan")
+
+
+def _config(options: dict[str, Any]) -> Config:
+    flags: dict[str, Any] = {}
+    for name, value in options.items():
+        if name == "retry_config":
+            flags |= {f"retry_config.{key}": each for key, each in value.items()}
+        elif name in _OPTIONS:
+            flags[_OPTIONS[name]] = value
+        else:
+            known = ", ".join([*_OPTIONS, "retry_config"])
+            raise Invalid(f"{name} is not an option; known are {known}", field=name)
+    return settings.load(None, {}, flags)
 
 
 def _give_up(reason: str) -> None:
@@ -63,8 +85,15 @@ class QueueManager:
     or call `start` and `close`. All verbs raise `QueueError`; they may be called from any thread.
     """
 
-    def __init__(self, config: Config | None = None, *, runtime: Runtime | None = None) -> None:
-        self.config = config or Config()
+    def __init__(
+        self, config: Config | None = None, *, runtime: Runtime | None = None, **options: Any
+    ) -> None:
+        """Give a `Config`, or options: `ollama_host`, `ollama_timeout` (seconds or "5m"),
+        `max_workers`, `storage_path`, `max_queue_size`, `durability`, `retry_config` (a dict).
+
+        Raises `Invalid`, naming what is wrong.
+        """
+        self.config = config or _config(options)
         self._runtime = runtime or Runtime(_thread_pools, create_executor, _give_up)
         self._switchboard = Switchboard()
         self._system: Ref | None = None
@@ -144,6 +173,7 @@ class QueueManager:
         return stored.record.status
 
     def wait(self, task_id: str, *, timeout: float | None = None) -> Task:
+        self._check_process()
         return self._shown(watch.wait(self._switchboard, task_id, timeout))
 
     def cancel_task(self, task_id: str) -> Task:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 from typing import Any, assert_never
 
 from msgspec import Struct
@@ -86,10 +85,12 @@ class Persistence(Actor):
         self.seq = self.store.boot << 32
         self.syncer, self.scanner = self.pools()
 
-    def on_stop(self) -> None:
+    def on_stop(self) -> bool:
         """Close behind the fsync and the scans that still run."""
-        if self.syncer.finish(5.0) and self.scanner.finish(5.0):
-            self.store.close()
+        if not (self.syncer.finish(5.0) and self.scanner.finish(5.0)):
+            return False
+        self.store.close()
+        return True
 
     def handle(self, message: ToPersistence) -> Any:
         match message:
@@ -267,7 +268,7 @@ class Persistence(Actor):
         ticket, me = self.tickets, self.actor_ref
         self.scans[ticket] = (self.later(), self.in_flight)
         self.scanner.submit(
-            partial(scan, self.store.snapshots(), wanted),
+            scan(self.store.snapshots(), wanted),
             lambda page, error: tell(me, Scanned(ticket, page, error)),
         )
 

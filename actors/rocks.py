@@ -3,7 +3,7 @@
 import heapq
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,7 @@ from rocksdict import (
     DBRecoveryMode,
     Options,
     Rdict,
+    RdictIter,
     ReadOptions,
     Snapshot,
     WriteBatch,
@@ -100,7 +101,7 @@ class Store:
             raise Unavailable(self._why_not(str(error))) from None
 
     def _why_not(self, words: str) -> str:
-        if "lock" in words.lower():
+        if "While lock file" in words or "lock hold by" in words:
             return f"the folder {self._folder} is in use by {self._owner()}"
         if "orruption" in words:
             return (
@@ -234,20 +235,25 @@ class Store:
         )
 
 
-def scan(snapshots: tuple[Snapshot, Snapshot], wanted: TaskFilter) -> list[Record]:
-    """A page of records, newest first. Touches RocksDB only, so that it may run anywhere."""
+def scan(snapshots: tuple[Snapshot, Snapshot], wanted: TaskFilter) -> Callable[[], list[Record]]:
+    """How to read a page of records, newest first; it touches RocksDB only and may run anywhere.
+
+    The iterators are made at once: one that a snapshot (rocksdict 0.3.29) makes later shows what
+    was written meanwhile, though its look-ups do not.
+    """
     index, tasks = snapshots
     page = slice(wanted.offset, wanted.offset + wanted.limit)
     if not wanted.status:
         found = _range(tasks.iter, b"", b"g", backwards=True)
-        return [_decode_record(raw) for _, raw in islice(found, page.start, page.stop)]
+        return lambda: [_decode_record(raw) for _, raw in islice(found, page.start, page.stop)]
     codes = [_CODE[status] for status in dict.fromkeys(wanted.status)]
     by_status = [
         (key[2:] for key, _ in _range(index.iter, code, _after(code), backwards=True))
         for code in codes
     ]
     newest_first = heapq.merge(*by_status, reverse=True)
-    return [_decode_record(tasks[key]) for key in islice(newest_first, page.start, page.stop)]
+    keys = islice(newest_first, page.start, page.stop)
+    return lambda: [_decode_record(tasks[key]) for key in keys]
 
 
 def _entries(index: Rdict, status: Status) -> Iterator[Entry]:
@@ -265,7 +271,10 @@ def _range(
     """
     bounds = ReadOptions()
     bounds.set_iterate_upper_bound(end)
-    found = iterate(bounds)
+    return _walk(iterate(bounds), start, backwards)
+
+
+def _walk(found: RdictIter, start: bytes, backwards: bool) -> Iterator[tuple[bytes, bytes]]:
     step = found.prev if backwards else found.next
     found.seek_to_last() if backwards else found.seek(start)
     while found.valid() and (key := found.key()) >= start:

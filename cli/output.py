@@ -1,0 +1,231 @@
+"""What commands print: JSON for programs, and for people lines, tables and the model's words."""
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ollama_queue.actors.core.errors import Conflict
+from ollama_queue.cli.session import CONTROL, Session, TaskFailed, one_line
+
+if TYPE_CHECKING:
+    from ollama_queue.actors.core.records import QueueStats, Submitted, Task
+
+COLOURS = {
+    "pending": "yellow",
+    "running": "cyan",
+    "completed": "green",
+    "failed": "red",
+    "cancelled": "magenta",
+}
+COLUMNS = ("ID", "STATUS", "PRIO", "TYPE", "MODEL", "CREATED", "TITLE")
+DROPPED_FIRST = ("TYPE", "CREATED", "MODEL")  # on a terminal too narrow for all
+GAP = 2
+TITLE_WIDTH = 16  # at least, where there are columns to drop
+
+
+def print_json(value: Any) -> None:
+    """One document on one line; indented where a person reads."""
+    import msgspec
+
+    text = msgspec.json.encode(value)
+    if sys.stdout.isatty():
+        text = msgspec.json.format(text, indent=2)
+    click.echo(text.decode())
+
+
+def print_submitted(session: Session, submitted: "Submitted") -> None:
+    """The id alone is data, so that a script can keep it."""
+    task_id = submitted.task_id
+    if session.speaks_json:
+        facts = {"status": submitted.status, "position": submitted.position}
+        print_json({"task_id": task_id, **facts})
+        return
+    click.echo(task_id)
+    done = "Submitted" if submitted.created else "Found again by its key"
+    session.say(f"{done}: {submitted.status}. Look: ollama-queue status {task_id}")
+
+
+def print_line(session: Session, task: "Task", *more: str) -> None:
+    """A task that something was done to."""
+    if session.speaks_json:
+        print_json(task)
+    else:
+        click.echo("  ".join((task.id, _coloured(task.status), *more)))
+
+
+def print_tasks(session: Session, tasks: "Sequence[Task]") -> None:
+    if session.speaks_json:
+        print_json(tasks)
+        return
+    if not tasks:
+        session.say("No tasks.")
+        return
+    rows = [_row(task) for task in tasks]
+    if sys.stdout.isatty():
+        _print_table(rows)
+    else:
+        _print_plain([COLUMNS, *rows])
+
+
+def print_task(session: Session, task: "Task") -> None:
+    if session.speaks_json:
+        print_json(task)
+        return
+    reason = f" ({task.waiting_for})" if task.waiting_for else ""
+    facts: dict[str, Any] = {
+        "id": task.id,
+        "status": _coloured(task.status) + reason,
+        "position": task.position,
+        "type": task.type,
+        "model": task.model,
+        "priority": task.priority,
+        "title": task.title,
+        "tags": ", ".join(task.tags),
+        "created": _time(task.created_at),
+        "scheduled": _time(task.scheduled_at),
+        "started": _time(task.started_at),
+        "ended": _time(task.completed_at),
+        "next attempt": _time(task.next_attempt_at),
+        "attempts": task.attempt,
+        "retries": f"{task.retry_count} of {task.max_retries}",
+        "ran on": task.executed_on,
+        "error": task.error,
+    }
+    _print_facts(facts)
+
+
+def print_stats(session: Session, stats: "QueueStats") -> None:
+    if session.speaks_json:
+        print_json(stats)
+        return
+    waits = [f"{count} for {reason}" for reason, count in stats.waiting_for.items() if count]
+    facts: dict[str, Any] = {
+        "pending": stats.pending_tasks,
+        "running": stats.running_tasks,
+        "completed": stats.completed_tasks,
+        "failed": stats.failed_tasks,
+        "cancelled": stats.cancelled_tasks,
+        "total": stats.total_tasks,
+        "waiting": ", ".join(waits),
+        "workers": f"{stats.workers_active} active, {stats.workers_idle} idle",
+        "paused": "yes" if stats.paused else "no",
+    }
+    for backend in stats.backends:
+        health = "healthy" if backend.healthy else f"away: {backend.error}"
+        calls = f"{backend.running} of {backend.parallel} running"
+        facts[f"backend {backend.name}"] = f"{calls}, {health}"
+    facts["up"] = f"{stats.uptime_s:.0f} s, version {stats.version}"
+    _print_facts(facts)
+
+
+def check_ended(task: "Task") -> None:
+    """Raises `Conflict` for a task that waits or runs."""
+    if not task.status.is_final:
+        raise Conflict(
+            f"task {task.id} has not ended, it is {task.status}: ollama-queue wait {task.id}"
+        )
+
+
+def check_completed(task: "Task") -> None:
+    """Raises `TaskFailed` for a task that has ended otherwise."""
+    if task.status == "cancelled":
+        raise TaskFailed(f"task {task.id} was cancelled")
+    if task.status != "completed":
+        raise TaskFailed(f"task {task.id} failed: {task.error}")
+
+
+def print_answer(task: "Task") -> None:
+    """The model's words; of an embedding, what there is."""
+    text = _answer(task.result if isinstance(task.result, dict) else {})
+    if sys.stdout.isatty():
+        text = CONTROL.sub("\ufffd", text)
+    click.echo(text, nl=not text.endswith("\n"), color=True)  # else a pipe gets less than was said
+
+
+def _answer(result: dict[str, Any]) -> str:
+    vectors = result.get("embeddings")
+    if isinstance(vectors, list):
+        length = len(vectors[0]) if vectors else 0
+        return f"{len(vectors)} vector{'' if len(vectors) == 1 else 's'} of {length} numbers"
+    message = result.get("message", {})
+    text = str(message.get("content") or result.get("response") or "")
+    if not text and "tool_calls" in message:
+        import msgspec
+
+        return msgspec.json.encode(message["tool_calls"]).decode()
+    return text
+
+
+def _row(task: "Task") -> tuple[str, ...]:
+    made = _time(task.created_at)
+    return (
+        task.id,
+        str(task.status),
+        str(task.priority),
+        str(task.type),
+        one_line(task.model),
+        made,
+        one_line(task.title),
+    )
+
+
+def _print_plain(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+    click.echo("\n".join(lines))
+
+
+def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    widths = fitting(rows, console.width)
+    console.width = max(console.width, sum(widths.values()) + GAP * len(widths))
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for name, width in widths.items():
+        table.add_column(name, no_wrap=True, overflow="ellipsis", width=width)
+    for row in rows:
+        cells = dict(zip(COLUMNS, row, strict=True))
+        style = COLOURS[cells["STATUS"]]
+        table.add_row(*(Text(cells[n], style if n == "STATUS" else "") for n in widths))
+    console.print(table)
+
+
+def fitting(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
+    """The columns that `width` has room for and how wide they are; the title gets the rest."""
+    widths = {
+        name: max(len(name), *(len(row[index]) for row in rows))
+        for index, name in enumerate(COLUMNS[:-1])
+    }
+
+    def left() -> int:
+        return width - sum(widths.values()) - GAP * (len(widths) + 1)
+
+    for name in DROPPED_FIRST:
+        if left() < TITLE_WIDTH:
+            del widths[name]
+    return {**widths, "TITLE": max(left(), len("TITLE"))}
+
+
+def _print_facts(facts: dict[str, Any]) -> None:
+    """A line for each, but for what there is nothing to say of."""
+    said = {name: value for name, value in facts.items() if value not in (None, "")}
+    width = max(map(len, said)) + 2
+    for name, value in said.items():
+        click.echo(f"{name + ':':<{width}}{one_line(value) if name != 'status' else value}")
+
+
+def _coloured(status: str) -> str:
+    return click.style(status, fg=COLOURS[status])  # echo drops it where there is no terminal
+
+
+def _time(value: datetime | None) -> str:
+    return "" if value is None else f"{value:%Y-%m-%dT%H:%M:%SZ}"

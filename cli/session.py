@@ -1,0 +1,178 @@
+"""What all commands share: the global options, the way to the queue, errors and exit codes."""
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ollama_queue.actors.core.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    QueueError,
+    QueueFull,
+    Unauthorized,
+    Unavailable,
+)
+
+if TYPE_CHECKING:
+    from ollama_queue.actors.api import QueueAPI
+
+DEFAULT_SERVER = "http://127.0.0.1:7125"
+VARIABLE = "OLLAMA_QUEUE_SERVER"
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class TaskFailed(QueueError):
+    """A task that was waited for, or whose result was asked for, has failed or was cancelled."""
+
+    code = "task_failed"
+
+
+EXIT: dict[type[QueueError], int] = {
+    TaskFailed: 1,
+    Invalid: 2,
+    Unauthorized: 2,
+    Forbidden: 2,
+    NotFound: 3,
+    Conflict: 4,
+    QueueFull: 5,
+    Unavailable: 6,
+    QueueError: 6,  # the server says something that this version does not know
+}
+
+
+def exit_code(error: QueueError) -> int:
+    return next(EXIT[kind] for kind in type(error).__mro__ if kind in EXIT)
+
+
+def complain(message: str) -> None:
+    """One line on stderr, whatever the message holds."""
+    click.echo(f"Error: {one_line(message)}", err=True)
+
+
+def one_line(value: object) -> str:
+    """As text without breaks, and without what a terminal would obey."""
+    return CONTROL.sub("\ufffd", " ".join(str(value).split()))
+
+
+def _client(server: str) -> "AbstractContextManager[QueueAPI]":
+    from ollama_queue.http.client import Client
+
+    return closing(Client(server))
+
+
+class Session:
+    """One run of the program: its global options. `connect` says how a queue is reached."""
+
+    def __init__(
+        self, connect: "Callable[[str], AbstractContextManager[QueueAPI]]" = _client
+    ) -> None:
+        self.connect = connect
+        self.server = os.environ.get(VARIABLE) or DEFAULT_SERVER
+        self.output = "table"
+        self.is_quiet = False
+
+    @property
+    def speaks_json(self) -> bool:
+        return self.output == "json"
+
+    @property
+    def shows_progress(self) -> bool:
+        return sys.stderr.isatty() and not self.is_quiet
+
+    def say(self, text: str) -> None:
+        """Talk, as opposed to data and errors."""
+        if not self.is_quiet:
+            click.echo(text, err=True)
+
+
+def session_of(ctx: click.Context) -> Session:
+    return ctx.ensure_object(Session)
+
+
+def open_queue(ctx: click.Context) -> "QueueAPI":
+    """The queue that this command talks to; closed when the command ends."""
+    session = session_of(ctx)
+    return ctx.with_resource(session.connect(session.server))
+
+
+def shared(command: F) -> F:
+    """The global options. They may stand before and after the command; the last one counts."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def _set_server(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        session_of(ctx).server = value
+
+
+def _set_output(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        session_of(ctx).output = value
+
+
+def _set_quiet(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        session_of(ctx).is_quiet = True
+
+
+_OPTIONS = (
+    click.option(
+        "--server",
+        metavar="URL",
+        expose_value=False,
+        callback=_set_server,
+        help=f"Where the queue is. [env: {VARIABLE}; default: {DEFAULT_SERVER}]",
+    ),
+    click.option(
+        "--output",
+        type=click.Choice(["table", "json"]),
+        expose_value=False,
+        callback=_set_output,
+        help="For people (the default) or for programs.",
+    ),
+    click.option(
+        "--quiet",
+        is_flag=True,
+        expose_value=False,
+        callback=_set_quiet,
+        help="Only data and errors, no talk.",
+    ),
+)
+
+
+class Tally:
+    """Lets several go on when one fails: each error is said, the first decides the exit code."""
+
+    def __init__(self) -> None:
+        self.code = 0
+
+    def add(self, error: QueueError) -> None:
+        complain(error.message)
+        self.code = self.code or exit_code(error)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if isinstance(error, QueueError):
+            self.add(error)
+            return True
+        return False

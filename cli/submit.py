@@ -1,0 +1,219 @@
+"""The `submit` commands: from flags to a task, and with `--wait` to its answer."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ollama_queue.cli import output
+from ollama_queue.cli.session import Session, open_queue, session_of, shared
+from ollama_queue.cli.waiting import endings
+
+if TYPE_CHECKING:
+    from ollama_queue.actors.core.errors import QueueError
+    from ollama_queue.actors.core.records import Task
+
+F = TypeVar("F", bound=Callable[..., Any])
+ROLES = ("system", "user", "assistant", "tool")
+
+
+def _messages(
+    ctx: click.Context, param: click.Parameter, given: tuple[str, ...]
+) -> list[dict[str, str]]:
+    """`ROLE:TEXT` each; the text may hold colons."""
+    messages = []
+    for text in given:
+        role, colon, content = text.partition(":")
+        role = role.strip().lower()
+        if not colon or role not in ROLES:
+            forms = ", ".join(f"{name}:TEXT" for name in ROLES)
+            raise click.BadParameter(
+                f"{text!r} does not say whose words it is, write {forms}", ctx, param
+            )
+        messages.append({"role": role, "content": content})
+    return messages
+
+
+def _settings(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
+    """`KEY=VALUE` each."""
+    settings = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise click.BadParameter(
+                f"{text!r} must be KEY=VALUE, such as temperature=0.2", ctx, param
+            )
+        settings[key] = json_or_text(value)
+    return settings
+
+
+def json_or_text(text: str) -> Any:
+    """The value if it is JSON, else the text as it stands."""
+    import msgspec
+
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, ValueError):
+        return text
+
+
+def _json_or_text(_: click.Context, __: click.Parameter, value: str | None) -> Any:
+    return value if value is None else json_or_text(value)
+
+
+def _all(*options: Callable[[F], F]) -> Callable[[F], F]:
+    def add(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+_talk = _all(
+    click.option("--system", metavar="TEXT", help="What the model is told first."),
+    click.option(
+        "--format",
+        metavar="json|SCHEMA",
+        callback=_json_or_text,
+        help="Have the answer as JSON, or by a JSON schema.",
+    ),
+    click.option(
+        "--think",
+        metavar="[LEVEL]",
+        is_flag=False,
+        flag_value="true",
+        callback=_json_or_text,
+        help="Let the model think: true, false, low, medium or high.",
+    ),
+)
+_task = _all(
+    click.option("--priority", metavar="P", help="low, normal, high, critical, or 1 to 15."),
+    click.option(
+        "--option",
+        "options",
+        metavar="KEY=VALUE",
+        multiple=True,
+        callback=_settings,
+        help="A model option, such as temperature=0.2. Repeatable.",
+    ),
+    click.option(
+        "--max-retries", type=int, metavar="N", help="How often a failed call is repeated."
+    ),
+    click.option(
+        "--timeout", "timeout_s", type=float, metavar="SECONDS", help="A limit for each attempt."
+    ),
+    click.option("--scheduled-at", metavar="TIME", help="Not before, e.g. 2026-12-25T10:00:00Z."),
+    click.option(
+        "--tag", "tags", metavar="TAG", multiple=True, help="A word of yours. Repeatable."
+    ),
+    click.option(
+        "--idempotency-key", metavar="KEY", help="The same key and task again find the first one."
+    ),
+    click.option("--wait", is_flag=True, help="Wait for the end and print the answer."),
+)
+_model = click.option("--model", required=True, metavar="NAME", help="The model that answers.")
+
+
+@click.group()
+@shared
+def submit() -> None:
+    """Submit a task: chat, generate or embed.
+
+    \b
+    Example:
+      ollama-queue submit chat --model qwen3 --messages "user:Hello" --priority high
+    """
+
+
+@submit.command()
+@_model
+@click.option(
+    "--messages",
+    required=True,
+    multiple=True,
+    callback=_messages,
+    metavar="ROLE:TEXT",
+    help=f"A message of the conversation by {', '.join(ROLES)}. Repeatable.",
+)
+@_talk
+@_task
+@shared
+@click.pass_context
+def chat(ctx: click.Context, /, **given: Any) -> None:
+    """Submit a conversation; the model says what comes next.
+
+    \b
+    Example:
+      ollama-queue submit chat --model qwen3 --messages "user:Hello, how are you?" --wait
+    """
+    _send(ctx, "chat", given)
+
+
+@submit.command()
+@_model
+@click.option("--prompt", required=True, metavar="TEXT", help="What the model is to go on from.")
+@click.option("--suffix", metavar="TEXT", help="What comes after the answer.")
+@click.option("--template", metavar="TEXT", help="A prompt template in place of the model's own.")
+@_talk
+@_task
+@shared
+@click.pass_context
+def generate(ctx: click.Context, /, **given: Any) -> None:
+    """Submit a prompt; the model completes it.
+
+    \b
+    Example:
+      ollama-queue submit generate --model qwen3 --prompt "Write a haiku" --option temperature=1
+    """
+    _send(ctx, "generate", given)
+
+
+@submit.command()
+@_model
+@click.option(
+    "--input", required=True, multiple=True, metavar="TEXT", help="A text to embed. Repeatable."
+)
+@click.option("--dimensions", type=int, metavar="N", help="How long the vectors are to be.")
+@_task
+@shared
+@click.pass_context
+def embed(ctx: click.Context, /, **given: Any) -> None:
+    """Submit texts; the model gives a vector for each.
+
+    \b
+    Example:
+      ollama-queue submit embed --model nomic-embed-text --input "one" --input "two"
+    """
+    _send(ctx, "embed", given)
+
+
+def _send(ctx: click.Context, kind: str, given: dict[str, Any]) -> None:
+    from ollama_queue.actors.core.submission import new_task
+
+    session = session_of(ctx)
+    key, is_awaited = given.pop("idempotency_key"), given.pop("wait")
+    fields = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in given.items()
+        if value is not None and value != ()
+    }
+    new = new_task({"type": kind, **fields})
+    queue = open_queue(ctx)
+    submitted = queue.submit(new, idempotency_key=key)
+    if not is_awaited:
+        output.print_submitted(session, submitted)
+        return
+    session.say(f"Task {submitted.task_id}: waiting for it to end")
+    for ending in endings(session, queue, [submitted.task_id]):
+        _print_answer(session, ending)
+
+
+def _print_answer(session: Session, ending: "Task | QueueError") -> None:
+    if isinstance(ending, Exception):
+        raise ending
+    if session.speaks_json:
+        output.print_json(ending)
+    output.check_completed(ending)
+    if not session.speaks_json:
+        output.print_answer(ending)

@@ -1,0 +1,176 @@
+"""The commands that look at tasks and change them."""
+
+from typing import Any
+
+import click
+
+from ollama_queue.cli import output
+from ollama_queue.cli.session import Tally, open_queue, session_of, shared
+from ollama_queue.cli.waiting import endings
+
+STATUSES = ("pending", "running", "completed", "failed", "cancelled")
+
+_task_id = click.argument("task_id", metavar="ID")
+_task_ids = click.argument("task_ids", metavar="ID...", nargs=-1, required=True)
+
+
+@click.command("list")
+@click.option(
+    "--status",
+    multiple=True,
+    type=click.Choice(STATUSES),
+    metavar="STATUS",
+    help=f"Only these: {', '.join(STATUSES)}. Repeatable.",
+)
+@click.option("--limit", type=int, default=100, show_default=True, help="How many at most.")
+@click.option("--offset", type=int, default=0, help="How many of the newest to leave out.")
+@shared
+@click.pass_context
+def list_(ctx: click.Context, status: tuple[str, ...], limit: int, offset: int) -> None:
+    """List tasks, the newest first.
+
+    \b
+    Example:
+      ollama-queue list --status running --status pending --limit 10
+    """
+    from ollama_queue.actors.core.records import Status, TaskFilter
+
+    wanted = TaskFilter(status=[Status(name) for name in status], limit=limit, offset=offset)
+    output.print_tasks(session_of(ctx), open_queue(ctx).list_tasks(wanted))
+
+
+@click.command()
+@click.argument("task_id", metavar="[ID]", required=False)
+@shared
+@click.pass_context
+def status(ctx: click.Context, task_id: str | None) -> None:
+    """Show a task, or without ID how the queue is doing.
+
+    \b
+    Example:
+      ollama-queue status 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
+    """
+    queue = open_queue(ctx)
+    if task_id is None:
+        output.print_stats(session_of(ctx), queue.get_queue_stats())
+    else:
+        output.print_task(session_of(ctx), queue.get_task(task_id))
+
+
+@click.command()
+@_task_id
+@shared
+@click.pass_context
+def result(ctx: click.Context, task_id: str) -> None:
+    """Print what the model answered.
+
+    With --output json, its whole reply. A task that has not ended is an error: see wait.
+
+    \b
+    Example:
+      ollama-queue result 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
+    """
+    task = open_queue(ctx).get_task(task_id)
+    output.check_ended(task)
+    output.check_completed(task)
+    if session_of(ctx).speaks_json:
+        output.print_json(task.result)
+    else:
+        output.print_answer(task)
+
+
+@click.command()
+@_task_ids
+@shared
+@click.pass_context
+def cancel(ctx: click.Context, task_ids: tuple[str, ...]) -> None:
+    """Cancel tasks that wait or run.
+
+    \b
+    Example:
+      ollama-queue cancel 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
+    """
+    queue, tally = open_queue(ctx), Tally()
+    for task_id in task_ids:
+        with tally:
+            output.print_line(session_of(ctx), queue.cancel_task(task_id))
+    ctx.exit(tally.code)
+
+
+@click.command()
+@_task_id
+@click.argument("level", metavar="PRIORITY")
+@shared
+@click.pass_context
+def priority(ctx: click.Context, task_id: str, level: str) -> None:
+    """Change the priority of a task that waits or runs.
+
+    PRIORITY is low, normal, high, critical, or 1 to 15; the higher, the sooner.
+
+    \b
+    Example:
+      ollama-queue priority 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60 high
+    """
+    task = open_queue(ctx).update_task_priority(task_id, level)
+    output.print_line(session_of(ctx), task, f"priority {task.priority}")
+
+
+@click.command()
+@_task_ids
+@click.option("--timeout", type=float, metavar="SECONDS", help="How long to wait at most.")
+@shared
+@click.pass_context
+def wait(ctx: click.Context, task_ids: tuple[str, ...], timeout: float | None) -> None:
+    """Wait for tasks to end; says so of each as it ends.
+
+    \b
+    Example:
+      ollama-queue wait 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60 --timeout 60
+    """
+    session, tally = session_of(ctx), Tally()
+    for ending in endings(session, open_queue(ctx), task_ids, timeout):
+        with tally:
+            if isinstance(ending, Exception):
+                raise ending
+            output.print_line(session, ending)
+            output.check_completed(ending)
+    ctx.exit(tally.code)
+
+
+@click.command()
+@shared
+@click.pass_context
+def pause(ctx: click.Context) -> None:
+    """Start no more tasks; those that run go on. Holds until resume, also over a restart.
+
+    \b
+    Example:
+      ollama-queue pause
+    """
+    open_queue(ctx).pause()
+    _say_paused(ctx, True, "Paused: what runs goes on, the rest waits for ollama-queue resume.")
+
+
+@click.command()
+@shared
+@click.pass_context
+def resume(ctx: click.Context) -> None:
+    """Go on after a pause.
+
+    \b
+    Example:
+      ollama-queue resume
+    """
+    open_queue(ctx).resume()
+    _say_paused(ctx, False, "Resumed.")
+
+
+def _say_paused(ctx: click.Context, is_paused: bool, words: str) -> None:
+    session = session_of(ctx)
+    if session.speaks_json:
+        output.print_json({"paused": is_paused})
+    else:
+        session.say(words)
+
+
+COMMANDS: tuple[Any, ...] = (list_, status, result, cancel, priority, wait, pause, resume)

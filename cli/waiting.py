@@ -1,0 +1,127 @@
+"""Waits for tasks to end: a line about it on a terminal, and kind words at Ctrl-C."""
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from ollama_queue.actors.core.errors import Conflict, QueueError, Unavailable
+from ollama_queue.cli.session import Session, one_line
+
+if TYPE_CHECKING:
+    from ollama_queue.actors.api import QueueAPI
+    from ollama_queue.actors.core.records import Task
+
+LOOK_S = 1.0  # between two looks, when there is a line to draw or another task to look at
+LONG_S = 30.0
+OUTAGE_PATIENCE_S = 30.0  # a wait outlives a restart of the server
+
+
+class Interrupted(click.ClickException):
+    """Ctrl-C while waiting: only the waiting ends."""
+
+    exit_code = 130
+
+    def __init__(self, task_ids: Sequence[str]) -> None:
+        ids = " ".join(task_ids)
+        goes = f"task {ids} goes" if len(task_ids) == 1 else f"{len(task_ids)} tasks go"
+        super().__init__(
+            f"Interrupted: {goes} on. Look: ollama-queue status {task_ids[0]}. "
+            f"Stop: ollama-queue cancel {ids}"
+        )
+
+
+def endings(
+    session: Session, queue: "QueueAPI", task_ids: Sequence[str], timeout: float | None = None
+) -> "Iterator[Task | QueueError]":
+    """Each task once it has ended, whichever is first, or why it cannot be waited for."""
+    waiting = list(dict.fromkeys(task_ids))
+    deadline = None if timeout is None else time.monotonic() + timeout
+    line, look = StatusLine(session.shows_progress), _Looker(queue)
+    patience = 0.0  # look at all of them first
+    try:
+        while waiting:
+            for task_id in tuple(waiting):
+                seen = look(task_id, patience)
+                patience = 0.0
+                if seen is None or not (isinstance(seen, QueueError) or seen.status.is_final):
+                    line.show("waiting: the server is away" if seen is None else progress(seen))
+                    continue
+                waiting.remove(task_id)
+                line.clear()
+                yield seen
+            patience = LOOK_S if line.is_on or len(waiting) > 1 else LONG_S
+            if deadline is not None:
+                patience = min(patience, deadline - time.monotonic())
+                if patience <= 0:
+                    break
+    except KeyboardInterrupt:
+        raise Interrupted(waiting) from None
+    finally:
+        line.clear()
+    for task_id in waiting:
+        yield Conflict(f"task {task_id} has not ended within {timeout:g} s; it goes on")
+
+
+def progress(task: "Task") -> str:
+    """What there is to say of a task that has not ended."""
+    now = datetime.now(UTC)
+    if task.started_at is not None and task.status == "running":
+        seconds = max(0, int((now - task.started_at).total_seconds()))
+        return f"running on {task.executed_on}, {seconds} s"
+    match task.waiting_for:
+        case "schedule":
+            return f"waiting: scheduled for {task.scheduled_at:%Y-%m-%d %H:%M:%SZ}"
+        case "retry":
+            return f"waiting: to be tried again after: {task.error}"
+        case "backend":
+            return "waiting: no model server answers"
+        case "paused":
+            return "waiting: the queue is paused"
+        case _:
+            place = f"position {task.position}" if task.position else "next"
+            return f"waiting: {place}"
+
+
+class StatusLine:
+    """One line on stderr that is drawn over and leaves no trace."""
+
+    def __init__(self, is_on: bool) -> None:
+        self.is_on = is_on
+        self._is_drawn = False
+
+    def show(self, text: str) -> None:
+        if self.is_on:
+            width = shutil.get_terminal_size().columns - 1
+            click.echo(f"\r\x1b[K{one_line(text)[:width]}", err=True, nl=False)
+            self._is_drawn = True
+
+    def clear(self) -> None:
+        if self._is_drawn:
+            click.echo("\r\x1b[K", err=True, nl=False)
+            self._is_drawn = False
+
+
+class _Looker:
+    """Looks at tasks; once it has seen one, it is patient with a server that restarts."""
+
+    def __init__(self, queue: "QueueAPI") -> None:
+        self.queue = queue
+        self.seen_at: float | None = None
+
+    def __call__(self, task_id: str, wait: float) -> "Task | QueueError | None":
+        """None while the server is away."""
+        try:
+            task = self.queue.get_task(task_id, wait=wait or None)
+        except Unavailable as error:
+            if self.seen_at is None or time.monotonic() - self.seen_at > OUTAGE_PATIENCE_S:
+                return error
+            time.sleep(0.5)
+            return None
+        except QueueError as error:
+            return error
+        self.seen_at = time.monotonic()
+        return task
