@@ -2,7 +2,8 @@
 
 The names below are the public Python interface. Each is imported when it is first used, so that
 `import ollama_queue.http.serve` can patch the standard library before anything else is loaded,
-and so that the command line starts quickly. A wheel installs this file as `ollama_queue/__init__.py`.
+and so that the command line starts quickly. A wheel installs this file as the package's
+`__init__.py`.
 """
 
 import os.path

@@ -7,7 +7,6 @@ started the actor, promises of a dead actor are broken, and pykka's global regis
 """
 
 import logging
-import queue
 import threading
 import time
 import traceback
@@ -16,11 +15,11 @@ from typing import Any
 
 import pykka
 from msgspec import Struct
-from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
 from ollama_queue.actors.core.errors import OutcomeUnknown, QueueError, Unavailable
 from ollama_queue.actors.core.messages import Wake
+from ollama_queue.actors.inbox import Envelope, Inbox, Promise
 
 log = logging.getLogger("ollama_queue")
 
@@ -30,50 +29,6 @@ LONGEST_NAP_S = 10.0  # wall clocks jump: nobody sleeps longer without looking a
 
 class SignOfLife(Struct, frozen=True):
     """Answered by every actor that has started well."""
-
-
-class Promise(pykka.ThreadingFuture[Any]):
-    """The reply to come. Set once, with a value or a `QueueError`."""
-
-    @property
-    def is_kept(self) -> bool:
-        return self._result is not None
-
-    def break_with(self, error: QueueError) -> None:
-        # No traceback: it would keep alive whatever its frames refer to, the store for one.
-        self.set_exception((type(error), error, None))
-
-
-class Inbox:
-    """A queue of envelopes that refuses mail once its actor has stopped (see class `Actor`)."""
-
-    def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[Envelope[Any]] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._epitaph: QueueError | None = None
-
-    def put(self, envelope: Envelope[Any]) -> None:
-        with self._lock:
-            if self._epitaph is None:
-                self._queue.put(envelope)
-                return
-        if envelope.reply_to is not None:
-            envelope.reply_to.set_exception((type(self._epitaph), self._epitaph, None))
-
-    def get(self) -> Envelope[Any]:
-        return self._queue.get()
-
-    def empty(self) -> bool:
-        return self._queue.empty()
-
-    def close(self, epitaph: QueueError) -> list[Envelope[Any]]:
-        """Refuse all later mail with `epitaph`; gives back what nobody will read."""
-        with self._lock:
-            self._epitaph = epitaph
-            unread = []
-            while not self._queue.empty():
-                unread.append(self._queue.get())
-            return unread
 
 
 class Actor(pykka.ThreadingActor):
@@ -127,7 +82,7 @@ class Actor(pykka.ThreadingActor):
             promise, self._asker = self._asker, None
         else:
             self._held.discard(promise)
-        ref.actor_inbox.put(Envelope(message, reply_to=promise))
+        _post(ref, message, promise)
 
     # --- time -----------------------------------------------------------------------------------
 
@@ -138,7 +93,7 @@ class Actor(pykka.ThreadingActor):
         if self._timer is not None:
             self._timer.cancel()
         nap = min(max(due - time.time(), 0.0), LONGEST_NAP_S)
-        self._timer = threading.Timer(nap, lambda: self.actor_inbox.put(Envelope(Wake())))
+        self._timer = threading.Timer(nap, _post, (self.actor_ref, Wake()))
         self._timer.daemon = True
         self._timer_due = due
         self._timer.start()
@@ -148,10 +103,6 @@ class Actor(pykka.ThreadingActor):
     @staticmethod
     def _create_actor_inbox() -> Any:
         return Inbox()
-
-    @staticmethod
-    def _create_future() -> pykka.Future[Any]:
-        return Promise()
 
     def _actor_loop_setup(self) -> None:
         pykka.ActorRegistry.unregister(self.actor_ref)
@@ -166,13 +117,14 @@ class Actor(pykka.ThreadingActor):
     def _actor_loop_running(self) -> None:
         while not self.actor_stopped.is_set():
             try:
-                self._receive(self.actor_inbox.get())
+                envelope: Any = self.actor_inbox.get()
+                self._receive(envelope)
             except BaseException as error:  # whatever it is, it ends this actor and no other
                 self._crash(error)
 
-    def _receive(self, envelope: Envelope[Any]) -> None:
+    def _receive(self, envelope: Envelope) -> None:
         message = envelope.message
-        self._asker = envelope.reply_to  # type: ignore[assignment]
+        self._asker = envelope.reply_to
         if isinstance(message, _ActorStop):
             self.actor_stopped.set()
             reply = self.on_stop()
@@ -216,7 +168,12 @@ class Actor(pykka.ThreadingActor):
         unread = self.actor_inbox.close(self._epitaph)  # type: ignore[attr-defined]
         for promise in [envelope.reply_to for envelope in unread] + [*self._held, self._asker]:
             if promise is not None:
-                promise.set_exception((type(self._epitaph), self._epitaph, None))
+                promise.break_with(self._epitaph)
+
+
+def _post(ref: Ref, message: Any, promise: Promise | None = None) -> None:
+    inbox: Any = ref.actor_inbox  # pykka's type knows only its own envelopes
+    inbox.put(Envelope(message, promise))
 
 
 def start(actor: type[Actor], *args: Any, timeout: float = 60.0, **kwargs: Any) -> Ref:
@@ -232,10 +189,10 @@ def ask(ref: Ref, message: Any, timeout: float | None = 30.0) -> Any:
     Raises the `QueueError` that is the answer, or `OutcomeUnknown` after `timeout` seconds.
     """
     promise = Promise()
-    ref.actor_inbox.put(Envelope(message, reply_to=promise))
+    _post(ref, message, promise)
     try:
         return promise.get(timeout=timeout)
-    except pykka.Timeout:
+    except TimeoutError:
         raise OutcomeUnknown(
             f"the queue did not answer within {timeout:g} s; it may have been done",
             retry_after_s=1,
@@ -244,16 +201,21 @@ def ask(ref: Ref, message: Any, timeout: float | None = 30.0) -> Any:
 
 def tell(ref: Ref, message: Any) -> None:
     """Send a message; one to an actor that has stopped goes nowhere."""
-    ref.actor_inbox.put(Envelope(message))
+    _post(ref, message)
+
+
+def dismiss(ref: Ref) -> None:
+    """Let an actor stop by itself, once it has read its mail."""
+    _post(ref, _ActorStop())
 
 
 def stop(ref: Ref, timeout: float) -> bool:
     """Stop an actor and wait until it has closed; False if it has not, within `timeout` s."""
     promise = Promise()
-    ref.actor_inbox.put(Envelope(_ActorStop(), reply_to=promise))
+    _post(ref, _ActorStop(), promise)
     try:
         return promise.get(timeout=timeout) is not False
-    except pykka.Timeout:
+    except TimeoutError:
         return False
     except QueueError:
         return True  # it has stopped before

@@ -144,6 +144,8 @@ class EventBus(Actor):
 
     def make_room(self, task_id: str, stream: Stream, size: int) -> None:
         """Let a stream that grows too large go, and others while all together are."""
+        if stream.overflowed:
+            return
         if stream.size + size > BUFFER_BYTES:
             self.empty(stream)
         while self.bytes + size > ALL_BUFFERS_BYTES:

@@ -7,7 +7,7 @@ from typing import Any, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ollama_queue.actors.actor import Actor, Promise, Ref, tell
+from ollama_queue.actors.actor import Actor, Ref, tell
 from ollama_queue.actors.core.errors import Conflict, NotFound, QueueError
 from ollama_queue.actors.core.messages import (
     Asked,
@@ -28,6 +28,7 @@ from ollama_queue.actors.core.messages import (
     ToPersistence,
 )
 from ollama_queue.actors.core.records import Counts, Event, Record, Status, TaskFilter
+from ollama_queue.actors.inbox import Promise
 from ollama_queue.actors.pool import Pool
 from ollama_queue.actors.rocks import Recovered, Row, Store, scan
 
@@ -85,7 +86,7 @@ class Persistence(Actor):
         self.seq = self.store.boot << 32
         self.syncer, self.scanner = self.pools()
 
-    def on_stop(self) -> bool:
+    def on_stop(self) -> bool:  # type: ignore[override]
         """Close behind the fsync and the scans that still run."""
         if not (self.syncer.finish(5.0) and self.scanner.finish(5.0)):
             return False

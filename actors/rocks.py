@@ -265,16 +265,20 @@ def _entries(index: Rdict, status: Status) -> Iterator[Entry]:
 def _range(
     iterate: Any, start: bytes, end: bytes, backwards: bool = False
 ) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values in [start, end). Raises at a corrupt block, where `items()` just ends.
+    """Keys and values in [start, end) as they are now. Raises at a corrupt block, where `items()`
+    just ends.
 
     rocksdict 0.3.29 sets the upper bound when asked for a lower one, hence the comparison.
     """
     bounds = ReadOptions()
     bounds.set_iterate_upper_bound(end)
-    return _walk(iterate(bounds), start, backwards)
+    return _walk(iterate(bounds), start, backwards, bounds)
 
 
-def _walk(found: RdictIter, start: bytes, backwards: bool) -> Iterator[tuple[bytes, bytes]]:
+def _walk(
+    found: RdictIter, start: bytes, backwards: bool, bounds: ReadOptions
+) -> Iterator[tuple[bytes, bytes]]:
+    """Holds `bounds` until the end: the iterator refers to them and does not keep them."""
     step = found.prev if backwards else found.next
     found.seek_to_last() if backwards else found.seek(start)
     while found.valid() and (key := found.key()) >= start:

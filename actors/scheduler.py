@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol, assert_never
 
-from ollama_queue.actors.actor import Actor, Promise, Ref, tell
+from ollama_queue.actors.actor import Actor, Ref, tell
 from ollama_queue.actors.core.keys import mint
 from ollama_queue.actors.core.messages import (
     BackendChanged,
@@ -35,6 +35,7 @@ from ollama_queue.actors.core.messages import (
 from ollama_queue.actors.core.plan import Order, Plan, Replace
 from ollama_queue.actors.core.records import Status, Submitted
 from ollama_queue.actors.core.settling import utc
+from ollama_queue.actors.inbox import Promise
 from ollama_queue.actors.rocks import Recovered
 
 _SAVES = (Insert, Change, SetFlag, DropKey)

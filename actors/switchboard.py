@@ -38,7 +38,7 @@ class Switchboard:
     def current(self) -> Generation:
         now = self._now
         if isinstance(now, QueueError):
-            raise type(now)(now.message, retry_after_s=now.retry_after_s)
+            raise now.again()
         return now
 
     def after(self, old: Generation, timeout: float) -> Generation:

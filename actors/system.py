@@ -7,7 +7,7 @@ from typing import assert_never
 
 from msgspec import Struct
 
-from ollama_queue.actors.actor import Actor, Ref, ask, log, start, stop, tell
+from ollama_queue.actors.actor import Actor, Ref, ask, dismiss, log, start, stop, tell
 from ollama_queue.actors.core.config import Backend, Config
 from ollama_queue.actors.core.errors import OutcomeUnknown, QueueError, Unavailable
 from ollama_queue.actors.core.messages import (
@@ -125,7 +125,7 @@ class Boot:
 
     def dismiss(self, worker: Ref) -> None:
         self.workers.remove(worker)
-        worker.stop(block=False)
+        dismiss(worker)
 
     def drain(self, grace_s: float) -> None:
         """Let running tasks end, and everything be durable. Raises `QueueError`."""

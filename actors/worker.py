@@ -9,7 +9,7 @@ from typing import Any, assert_never
 
 import msgspec
 
-from ollama_queue.actors.actor import Actor, Ref, ask, tell
+from ollama_queue.actors.actor import Actor, Ref, ask, log, tell
 from ollama_queue.actors.core.errors import NotFound, Unavailable
 from ollama_queue.actors.core.messages import (
     Asked,
@@ -148,8 +148,9 @@ class Worker(Actor):
         while (call := self.calls.get()) is not None:
             try:
                 ended = CallEnded(self.make(call))
-            except Exception:
-                ended = CallEnded(None, traceback.format_exc())
+            except BaseException as error:  # this thread must not end without a word
+                log.error("the executor broke\n%s", traceback.format_exc())
+                ended = CallEnded(None, f"{type(error).__name__}: {error}")
             tell(me, ended)
         self.executor.close()
 

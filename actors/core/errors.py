@@ -1,5 +1,7 @@
 """What a door answers when a request cannot be done; each error names what would help."""
 
+from typing import Self
+
 
 class QueueError(Exception):
     """Base of all errors that the queue answers with.
@@ -17,6 +19,10 @@ class QueueError(Exception):
         self.message = message
         self.field = field
         self.retry_after_s = retry_after_s
+
+    def again(self) -> Self:
+        """A fresh one of the same: raised, an error collects a traceback, and keeps its frames."""
+        return type(self)(self.message, field=self.field, retry_after_s=self.retry_after_s)
 
 
 class Invalid(QueueError):

@@ -8,14 +8,14 @@ from queue import Queue
 from typing import Any
 
 import msgspec
-from pykka._envelope import Envelope
 
-from ollama_queue.actors.actor import Promise, Ref
+from ollama_queue.actors.actor import Ref
 from ollama_queue.actors.core.errors import QueueError
 from ollama_queue.actors.core.lifecycle import become
 from ollama_queue.actors.core.messages import Change, Insert
-from ollama_queue.actors.core.outcomes import Failed, Outcome, Stopped, Verdict
+from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Stopped, Verdict
 from ollama_queue.actors.core.records import Attempt, Record, Spec, Status, TaskType
+from ollama_queue.actors.inbox import Envelope, Promise
 from ollama_queue.actors.pool import Done, attempt
 
 PATIENCE_S = 5.0
@@ -33,10 +33,10 @@ class Recorder:
     ) -> None:
         self.actor_inbox = self
         self.name, self.log, self.answer = name, [] if log is None else log, answer
-        self.mail: list[Envelope[Any]] = []
+        self.mail: list[Envelope] = []
         self._changed = threading.Condition()
 
-    def put(self, envelope: Envelope[Any]) -> None:
+    def put(self, envelope: Envelope) -> None:
         with self._changed:
             self.mail.append(envelope)
             self.log.append((self.name, envelope.message))
@@ -45,7 +45,7 @@ class Recorder:
             try:
                 envelope.reply_to.set(self.answer(envelope.message))
             except QueueError as error:
-                envelope.reply_to.set_exception((type(error), error, None))
+                envelope.reply_to.break_with(error)
 
     @property
     def told(self) -> list[Any]:
@@ -104,7 +104,8 @@ class ManualPool:
 class Controlled:
     """An executor whose calls do what the test puts into `steps`.
 
-    An `Outcome` ends the call, an exception is raised, anything else is a piece of the reply.
+    An `Outcome` ends the call, an exception is raised, an event is set, and anything else is a
+    piece of the reply.
     """
 
     def __init__(self) -> None:
@@ -123,15 +124,15 @@ class Controlled:
     ) -> Outcome:
         self.calls.put((kind, model, spec))
         while True:
-            step = self.steps.get()
-            try:
-                if isinstance(step, BaseException):
-                    raise step
-                if isinstance(step, Outcome):
-                    return step
-                on_chunk(step)
-            finally:
-                self.steps.task_done()
+            match self.steps.get():
+                case BaseException() as error:
+                    raise error
+                case Answered() | Failed() | Stopped() as outcome:
+                    return outcome
+                case threading.Event() as marker:
+                    marker.set()
+                case piece:
+                    on_chunk(piece)
 
     def abort(self, failure: str | None = None) -> None:
         self.aborts.append(failure)

@@ -12,7 +12,7 @@ from typing import Any
 import pykka
 import pytest
 
-from ollama_queue.actors.actor import Actor, Promise, Ref, SignOfLife, ask, start, stop, tell
+from ollama_queue.actors.actor import Actor, Ref, SignOfLife, ask, start, stop, tell
 from ollama_queue.actors.core.errors import (
     Conflict,
     NotFound,
@@ -21,6 +21,7 @@ from ollama_queue.actors.core.errors import (
     Unavailable,
 )
 from ollama_queue.actors.core.messages import Wake
+from ollama_queue.actors.inbox import Promise
 from tests.actors.standins import PATIENCE_S, Recorder, asked
 from tests.servers import ROOT
 
@@ -156,7 +157,7 @@ def test_whatever_is_raised_ends_this_actor_alone(
     puppet: Ref, reports: Queue[str], error: BaseException
 ) -> None:
     doomed = start(Puppet, reports.put)
-    taken, unread = asked(doomed, hold), None
+    taken = asked(doomed, hold)
     gate = threading.Event()
     tell(doomed, lambda me: gate.wait(PATIENCE_S))
     in_hand = asked(doomed, raising(error))
@@ -285,8 +286,8 @@ def test_a_program_that_does_not_close_its_queue_ends_at_once(tmp_path: Any) -> 
 from ollama_queue import Config, QueueManager, generate_task
 from ollama_queue.actors.core.config import Ollama, Queue
 
-config = Config(ollama=Ollama(host="http://127.0.0.1:9"), queue=Queue(storage_path={str(tmp_path)!r}))
-queue = QueueManager(config).start()
+nobody, folder = Ollama(host="http://127.0.0.1:9"), Queue(storage_path={str(tmp_path)!r})
+queue = QueueManager(Config(ollama=nobody, queue=folder)).start()
 print(queue.submit_task(generate_task("m", "hi")))
 """
     ended = subprocess.run(

@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Any
 
 from ollama_queue.actors.core.config import Retry
-from ollama_queue.actors.core.messages import Submit
+from ollama_queue.actors.core.messages import Change, Run, Submit
 from ollama_queue.actors.core.outcomes import Failed, Verdict
-from ollama_queue.actors.core.plan import Plan
+from ollama_queue.actors.core.plan import Order, Plan
+from ollama_queue.actors.core.records import Attempt, Status
 from ollama_queue.actors.core.routing import Gate
 from ollama_queue.actors.core.settling import utc
 from ollama_queue.actors.core.submission import draft, generate_task
@@ -35,3 +36,47 @@ def make_plan(
     """A plan whose only backend `b` takes as many calls as there are slots, if not told else."""
     gate = Gate("b", "ollama", slots if parallel is None else parallel)
     return Plan(slots=slots, gate=gate, retry=retry or Retry(), **limits)
+
+
+def started(task_id: str, attempt: int = 1, *, slot: int = 0, now: float = 0) -> list[Order]:
+    """The orders that start a task `now` seconds after the first instant."""
+    fields = {
+        "status": Status.RUNNING,
+        "attempt": attempt,
+        "started_at": at(now),
+        "next_attempt_at": None,
+        "executed_on": "b",
+    }
+    return [Change(task_id, fields, "task_started"), Run(slot, task_id, attempt, "b", None)]
+
+
+def ended(attempt: int, since: float, until: float, error: str | None = None) -> Attempt:
+    return Attempt(
+        attempt=attempt, backend="b", started_at=at(since), ended_at=at(until), error=error
+    )
+
+
+def put_back(task_id: str, call: Attempt | None, **fields: object) -> Change:
+    """The change that lets a running task wait again."""
+    fields = {"error": None, "words": "", "next_attempt_at": None, **UNSPENT, **fields}
+    return Change(task_id, {"status": Status.PENDING, **fields}, "task_retrying", call)
+
+
+def runs(orders: list[Order]) -> list[str]:
+    return [order.task_id for order in orders if isinstance(order, Run)]
+
+
+def changes(orders: list[Order]) -> list[tuple[str, Status]]:
+    return [(o.task_id, o.fields["status"]) for o in orders if isinstance(o, Change)]
+
+
+def filled(*submits: Submit, slots: int = 1, retry: Retry | None = None) -> Plan:
+    """A plan that has taken on tasks `a`, `b`, `c` …"""
+    plan = make_plan(slots, retry=retry)
+    for task_id, submit in zip("abcdefgh", submits, strict=False):
+        plan.submit(task_id, submit, NOW)
+    return plan
+
+
+GREETING = asked("hi")
+UNSPENT = {"retry_count": 0, "interruptions": 0}

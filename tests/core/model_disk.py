@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from ollama_queue.actors.core.idempotency import KEEP_S, Keyed
 from ollama_queue.actors.core.lifecycle import EVENT, NEXT
 from ollama_queue.actors.core.messages import Change, DropKey, Insert, Save, SetFlag
+from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Stopped, Verdict
 from ollama_queue.actors.core.records import Record, Status
 from ollama_queue.actors.core.waiting import Entry, entry_of
 
@@ -107,3 +108,18 @@ class ModelDisk:
             return None
         lives = not self.records[keyed.task_id].status.is_final
         return keyed if lives or now < keyed.accepted_at + KEEP_S else None
+
+
+def settled(was: Record, outcome: Outcome) -> tuple[Status, int, str]:
+    """Status, retry count and words of a task whose call ended so."""
+    match outcome:
+        case Answered():
+            return Status.COMPLETED, was.retry_count, was.words
+        case Stopped() | Failed(verdict=Verdict.REFUSED):
+            return Status.PENDING, was.retry_count, was.words
+        case Failed(error, verdict):
+            repeats = verdict is Verdict.SAME_IS_FINAL and was.words == error
+            if verdict is Verdict.FINAL or repeats or was.retry_count == was.max_retries:
+                return Status.FAILED, was.retry_count, was.words
+            words = error if verdict is Verdict.SAME_IS_FINAL else ""
+            return Status.PENDING, was.retry_count + 1, words

@@ -13,17 +13,18 @@ from ollama_queue.actors.core.keys import mint
 from ollama_queue.actors.core.messages import Change, DropKey, Insert, Run, SetFlag, Stop, Watch
 from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Stopped, Verdict
 from ollama_queue.actors.core.plan import Order, Plan, Replace
-from ollama_queue.actors.core.records import Record, Status
+from ollama_queue.actors.core.records import Status
 from ollama_queue.actors.core.slots import STOP_PATIENCE_S
 from ollama_queue.actors.core.submission import draft, generate_task
 from tests.core.making import DAY, NOW, at, make_plan
-from tests.core.model_disk import ModelDisk
+from tests.core.model_disk import ModelDisk, settled
 
 MAX_TASKS, MAX_BYTES = 12, 1500
 RETRY = Retry(max_retries=2, initial_delay=1.0, max_delay=4.0, backoff_factor=2.0)
 KEYS = ("red", "green", "blue")
 
 priorities = st.sampled_from([1, 5, 10])
+backlogs = st.lists(st.tuples(st.sampled_from("abc"), priorities), max_size=8)
 # Spans are eighths of seconds: exact as floats and as microseconds.
 spans = st.sampled_from([0.0, 0.125, 1.0, 4.0, STOP_PATIENCE_S, 60.0, DAY])
 failures = st.builds(
@@ -40,14 +41,15 @@ outcomes: st.SearchStrategy[Outcome] = st.one_of(
 class PlanDriver(RuleBasedStateMachine):
     """Tells the plan things as the scheduler does; is its disk, its workers and its prober."""
 
-    @initialize(slots=st.integers(1, 4), parallel=st.integers(1, 4))
-    def boot(self, slots: int, parallel: int) -> None:
+    @initialize(slots=st.integers(1, 4), parallel=st.integers(1, 4), backlog=backlogs)
+    def boot(self, slots: int, parallel: int, backlog: list[tuple[str, int]]) -> None:
         self.slots, self.parallel = slots, parallel
         self.disk = ModelDisk()
         self.accepted: set[str] = set()
         self.over: list[Run] = []  # calls that have ended
         self.now, self.last_us = NOW, 0
         self.start()
+        self.submit_many(backlog)
 
     def start(self) -> None:
         """A new plan, as at a boot."""
@@ -149,6 +151,12 @@ class PlanDriver(RuleBasedStateMachine):
             self.accepted.add(task_id)
             self.obey(self.plan.submit(task_id, submit, us / 1e6), us / 1e6)
 
+    @precondition(lambda self: self.drain_by is None and len(self.plan.waiting) < 4)
+    @rule(backlog=backlogs)
+    def submit_many(self, backlog: list[tuple[str, int]]) -> None:
+        for model, priority in backlog:
+            self.submit(model, "x", priority, None, None, {})
+
     @precondition(lambda self: self.having(Status.PENDING))
     @rule(data=st.data())
     def cancel_waiting(self, data: st.DataObject) -> None:
@@ -172,11 +180,19 @@ class PlanDriver(RuleBasedStateMachine):
         self.obey(self.plan.reprioritize(task_id, priority, self.now))
         assert self.disk.records[task_id].priority == priority
 
-    @rule(pause=st.booleans())
-    def pause_or_resume(self, pause: bool) -> None:
-        self.obey(self.plan.pause() if pause else self.plan.resume(self.now))
-        assert self.disk.paused is pause
+    @precondition(lambda self: self.calls and not self.disk.paused)
+    @rule()
+    def pause(self) -> None:
+        self.obey(self.plan.pause(), self.heard)  # starts nothing, so it needs no clock
+        assert self.disk.paused
 
+    @precondition(lambda self: self.disk.paused)
+    @rule()
+    def resume(self) -> None:
+        self.obey(self.plan.resume(self.now))
+        assert not self.disk.paused
+
+    @precondition(lambda self: self.drain_by is None and self.calls)
     @rule(grace_s=st.sampled_from([0.0, 4.0]))
     def drain(self, grace_s: float) -> None:
         self.drain_by = self.now + grace_s
@@ -187,9 +203,18 @@ class PlanDriver(RuleBasedStateMachine):
     # --- facts ----------------------------------------------------------------------------------
 
     @precondition(lambda self: self.calls)
-    @rule(data=st.data(), outcome=outcomes, chance=st.sampled_from([0.0, 0.5, 1.0]))
-    def finish(self, data: st.DataObject, outcome: Outcome, chance: float) -> None:
+    @rule(data=st.data(), outcome=outcomes)
+    def finish(self, data: st.DataObject, outcome: Outcome) -> None:
         run = self.calls[data.draw(st.sampled_from(sorted(self.calls)))]
+        self.hear_end(run, outcome, 0.5)
+
+    @precondition(lambda self: self.calls)
+    @rule(data=st.data(), failure=failures, chance=st.sampled_from([0.0, 1.0]))
+    def fail(self, data: st.DataObject, failure: Failed, chance: float) -> None:
+        run = self.calls[data.draw(st.sampled_from(sorted(self.calls)))]
+        self.hear_end(run, failure, chance)
+
+    def hear_end(self, run: Run, outcome: Outcome, chance: float) -> None:
         was, healthy = self.disk.records[run.task_id], self.plan.gate.healthy
         self.end_call(run.slot)
         orders = self.plan.finished(run.slot, run.task_id, run.attempt, outcome, self.now, chance)
@@ -219,6 +244,7 @@ class PlanDriver(RuleBasedStateMachine):
         assert self.plan.finished(slot, run.task_id, attempt, outcome, self.now, 0.5) == []
         assert self.plan.describe() == before
 
+    @precondition(lambda self: self.calls)
     @rule(data=st.data())
     def lose_worker(self, data: st.DataObject) -> None:
         slot = data.draw(st.integers(0, self.slots - 1))
@@ -232,6 +258,7 @@ class PlanDriver(RuleBasedStateMachine):
             assert now.interruptions == was.interruptions + (not was_stopped)
             assert (now.status is Status.FAILED) == (now.interruptions > 3)
 
+    @precondition(lambda self: self.is_watched)
     @rule()
     def probe_backend(self) -> None:
         self.is_watched = False
@@ -254,17 +281,9 @@ class PlanDriver(RuleBasedStateMachine):
         after = self.plan.next_due
         assert after is None or after > self.now, "a wake-up that changed nothing"
 
+    @precondition(lambda self: self.calls or self.drain_by is not None)
     @rule()
     def crash(self) -> None:
-        self.reboot()
-
-    @precondition(lambda self: self.drain_by is not None)
-    @rule()
-    def restart(self) -> None:
-        """Nothing happens in a plan that has drained: go on with the next one soon."""
-        self.reboot()
-
-    def reboot(self) -> None:
         were = list(self.disk.having(Status.RUNNING))
         self.over.extend(self.calls.values())
         self.start()
@@ -274,18 +293,3 @@ class PlanDriver(RuleBasedStateMachine):
         self.obey(self.plan.recover(waiting, running, keys, self.disk.paused, self.now))
         for was in were:
             assert self.disk.records[was.id].interruptions == was.interruptions + 1
-
-
-def settled(was: Record, outcome: Outcome) -> tuple[Status, int, str]:
-    """Status, retry count and words of a task whose call ended so."""
-    match outcome:
-        case Answered():
-            return Status.COMPLETED, was.retry_count, was.words
-        case Stopped() | Failed(verdict=Verdict.REFUSED):
-            return Status.PENDING, was.retry_count, was.words
-        case Failed(error, verdict):
-            repeats = verdict is Verdict.SAME_IS_FINAL and was.words == error
-            if verdict is Verdict.FINAL or repeats or was.retry_count == was.max_retries:
-                return Status.FAILED, was.retry_count, was.words
-            words = error if verdict is Verdict.SAME_IS_FINAL else ""
-            return Status.PENDING, was.retry_count + 1, words

@@ -92,7 +92,7 @@ def test_a_plan_keeps_its_word_whatever_happens() -> None:
     run_state_machine_as_test(
         PlanMachine,
         settings=settings(
-            max_examples=100,
+            max_examples=300,
             stateful_step_count=50,
             suppress_health_check=[HealthCheck.too_slow],
         ),

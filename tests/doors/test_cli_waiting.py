@@ -177,40 +177,55 @@ def test_a_line_that_was_never_drawn_needs_no_clearing(capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("quiet", [(), ("--quiet",)])
-def test_the_line_on_a_terminal(house, monkeypatch, quiet):
+@pytest.fixture
+def terminal(monkeypatch):
+    """Make stderr a real terminal. `read(words)` is what was drawn until then."""
+    ours, theirs = os.openpty()
+
+    def read(words):
+        drawn = ""
+        while words not in drawn:
+            drawn += os.read(ours, 1000).decode()
+        return drawn
+
+    with os.fdopen(theirs, "w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        yield read
+        monkeypatch.undo()
+    os.close(ours)
+
+
+def wait_on_a_terminal(house, *options):
+    args = [*options, "submit", "generate", "--model", "m", "--prompt", "a", "--wait"]
+    session = Session(lambda _: nullcontext(house.queue))
+    with pytest.raises(SystemExit) as exit:
+        cli.main(args, prog_name="ollama-queue", obj=session)
+    sys.stderr.write("over")
+    sys.stderr.flush()
+    assert exit.value.code == 0
+
+
+def test_the_line_on_a_terminal(house, terminal):
     gate = threading.Event()
     house.fake.default = Stream(gate=gate)
     house.submitted("the one before")
-    ours, theirs = os.openpty()
     drawn = []
 
     def watch():
-        while b"done" not in (piece := os.read(ours, 1000)):
-            drawn.append(piece)
-            gate.set()
-
-    if quiet:
+        drawn.append(terminal("\x1b[K"))
         gate.set()
+        drawn.append(terminal("over"))
+
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    with os.fdopen(theirs, "w") as terminal:
-        monkeypatch.setattr(sys, "stderr", terminal)
-        with pytest.raises(SystemExit) as exit:
-            cli.main(
-                [*quiet, "submit", "generate", "--model", "m", "--prompt", "a", "--wait"],
-                prog_name="ollama-queue",
-                obj=Session(lambda _: nullcontext(house.queue)),
-            )
-        terminal.write("done")
-        terminal.flush()
-        watcher.join(5)
-    os.close(ours)
+    wait_on_a_terminal(house)
+    watcher.join(5)
 
-    assert exit.value.code == 0
-    text = b"".join(drawn).decode()
-    if quiet:
-        assert text == ""
-    else:
-        assert re.search(r"\r\x1b\[K(waiting: next|running on ollama, 0 s)", text)
-        assert text.endswith("\r\x1b[K")
+    text = "".join(drawn)
+    assert re.search(r"\r\x1b\[K(waiting: next|running on ollama, 0 s)", text)
+    assert text.endswith("\r\x1b[Kover")
+
+
+def test_no_line_on_a_terminal_that_is_to_be_quiet(house, terminal):
+    wait_on_a_terminal(house, "--quiet")
+    assert terminal("over") == "over"

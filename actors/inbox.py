@@ -1,0 +1,90 @@
+"""How mail reaches an actor, and how its reply comes back."""
+
+import queue
+import threading
+from typing import Any
+
+from ollama_queue.actors.core.errors import QueueError
+
+
+class Promise:
+    """The reply to come: kept once, with a value or a `QueueError`.
+
+    pykka's own future does the same with a condition variable, at twice the cost.
+    """
+
+    __slots__ = ("_error", "_open", "_value", "is_kept")
+
+    def __init__(self) -> None:
+        self._open = threading.Lock()
+        self._open.acquire()
+        self._value: Any = None
+        self._error: QueueError | None = None
+        self.is_kept = False
+
+    def set(self, value: Any) -> None:
+        self._settle(value, None)
+
+    def break_with(self, error: QueueError) -> None:
+        self._settle(None, error)
+
+    def _settle(self, value: Any, error: QueueError | None) -> None:
+        if self.is_kept:
+            raise RuntimeError("a promise is kept once")
+        self._value, self._error, self.is_kept = value, error, True
+        self._open.release()
+
+    def get(self, timeout: float | None) -> Any:
+        """The value. Raises the `QueueError`, or `TimeoutError` after `timeout` seconds."""
+        if not self._open.acquire(timeout=-1 if timeout is None else timeout):
+            raise TimeoutError
+        self._open.release()
+        if self._error is not None:
+            raise self._error.again()
+        return self._value
+
+
+class Envelope:
+    """A message and, if it was asked, the promise of its reply."""
+
+    __slots__ = ("message", "reply_to")
+
+    def __init__(self, message: Any, reply_to: Promise | None = None) -> None:
+        self.message = message
+        self.reply_to = reply_to
+
+
+class Inbox:
+    """A queue of envelopes that refuses mail once its actor has stopped.
+
+    With a plain queue, mail that comes while an actor drains it for the last time is lost, and
+    whoever asked waits for ever.
+    """
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Envelope] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._epitaph: QueueError | None = None
+
+    def put(self, envelope: Envelope) -> None:
+        with self._lock:
+            if self._epitaph is None:
+                self._queue.put(envelope)
+                return
+        if envelope.reply_to is not None:
+            envelope.reply_to.break_with(self._epitaph)
+
+    def get(self) -> Envelope:
+        return self._queue.get()
+
+    def empty(self) -> bool:
+        return self._queue.empty()
+
+    def close(self, epitaph: QueueError) -> list[Envelope]:
+        """Refuse all later mail with `epitaph`; gives back what nobody will read."""
+        with self._lock:
+            self._epitaph = epitaph
+            unread = []
+            while not self._queue.empty():
+                unread.append(self._queue.get())
+            return unread

@@ -1,0 +1,69 @@
+"""How much memory does a server take, how soon is it ready, and how soon does the CLI answer?"""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from benchmarks import load
+from benchmarks.harness import Bench, Sample
+from benchmarks.processes import paused_server, queue_server
+
+POST = load.request("POST", "/api/tasks", load.task_body())
+PASS, IMPORTS = "raw: python -c pass", "raw: importing the server's packages"
+PACKAGES = (
+    "from gevent import monkey; monkey.patch_all(); import gevent.pywsgi, bottle, click, httpx, "
+    "msgspec, pykka, rocksdict, sortedcontainers"
+)
+CLI = "from ollama_queue.cli.main import main; main()"
+
+
+def measure(bench: Bench) -> None:
+    killed = bench.fresh()
+    rounds = partial(_round, bench, killed)
+    bench.table([(partial(_fill, killed, bench.tasks), 1), (rounds, bench.runs)])
+
+
+def _fill(folder: Path, tasks: int) -> Iterator[Sample]:
+    """Let a server take them on over HTTP, and kill it: the folder is as a crash leaves it."""
+    with paused_server(folder) as server:
+        load.closed_loop(server.port, POST, 64, tasks)
+        figures = {"resident MiB": server.resident_mib}
+        _cli("list", "--server", server.url)  # compiles its modules
+    yield Sample(f"server that has taken on {tasks:,} tasks (once)", figures)
+
+
+def _round(bench: Bench, killed: Path) -> Iterator[Sample]:
+    for name, code in ((PASS, "pass"), (IMPORTS, PACKAGES)):
+        yield Sample(name, {"s": _seconds("-c", code)})
+    raws = (PASS, IMPORTS)
+    with queue_server(bench.fresh()) as server:
+        figures = {"s": server.ready_s, "resident MiB": server.resident_mib}
+        yield Sample("start to ready, empty folder", figures, raws)
+    folder = bench.fresh()
+    shutil.copytree(killed, folder, dirs_exist_ok=True)
+    with queue_server(folder) as server:
+        figures = {"s": server.ready_s, "resident MiB": server.resident_mib}
+        if server.get("/api/status")["pending_tasks"] < bench.tasks:
+            raise RuntimeError("tasks were lost")
+        yield Sample(f"start after kill -9, {bench.tasks:,} waiting", figures, raws)
+        yield Sample("CLI --help", _cli("--help"), (PASS,))
+        yield Sample("CLI list", _cli("list", "--server", server.url), (PASS,))
+    shutil.rmtree(folder)
+
+
+def _cli(*arguments: str) -> dict[str, float]:
+    """No figure where there is no CLI to measure."""
+    if importlib.util.find_spec("ollama_queue.cli.main") is None:
+        return {}
+    return {"s": _seconds("-c", CLI, *arguments)}
+
+
+def _seconds(*options: str) -> float:
+    began = time.perf_counter()
+    subprocess.run([sys.executable, *options], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - began

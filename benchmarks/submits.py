@@ -1,0 +1,105 @@
+"""How many submits a second are answered, each once it is on disk, and how soon?"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from rocksdict import Options, Rdict, WriteBatch
+
+from benchmarks import load
+from benchmarks.harness import Bench, Sample, appends_per_s, percentiles_ms
+from benchmarks.processes import NOWHERE, Process, hello_server, paused_server
+from ollama_queue import Config, NewTask, QueueManager, chat_task
+from ollama_queue.actors.core.config import Ollama, Queue
+
+POST = load.request("POST", "/api/tasks", load.task_body())
+APPENDS, ROCKS = "raw: synced appends", "raw: RocksDB write + flush_wal"
+
+
+def embedded(folder: Path, model_url: str = NOWHERE, workers: int = 4) -> QueueManager:
+    """A queue in this process, as a program of its own would have it."""
+    queue = Queue(storage_path=str(folder), max_workers=workers)
+    return QueueManager(Config(queue=queue, ollama=Ollama(host=model_url)))
+
+
+def measure(bench: Bench) -> None:
+    bench.table([(partial(_round, bench), bench.runs)])
+
+
+def _round(bench: Bench) -> Iterator[Sample]:
+    """Ours and the raw limits in turn, each over a folder of its own."""
+    yield Sample(APPENDS, {"a second": appends_per_s(bench.folder, bench.size(10, 1) / 10)})
+    yield Sample(ROCKS, _rocks(bench.fresh(), bench.size(2_000, 100)))
+    new = chat_task("stub", [{"role": "user", "content": load.WORDS * 3}])
+    for threads, count in ((1, bench.size(2_000, 100)), (16, bench.size(8_000, 320))):
+        with embedded(bench.fresh()) as manager:
+            manager.pause()
+            figures = _embedded(manager, new, threads, count)
+        name = "1 thread" if threads == 1 else f"{threads} threads"
+        yield Sample(f"embedded, {name}", figures, (APPENDS, ROCKS))
+    for connections, full in ((1, 2_000), (16, 8_000), (64, 12_000)):
+        yield from _over_http(bench, connections, bench.size(full, 320))
+
+
+def _over_http(bench: Bench, connections: int, count: int) -> Iterator[Sample]:
+    name = "1 connection" if connections == 1 else f"{connections} connections"
+    hello = f"raw: hello on pywsgi, {name}"
+    with hello_server(bench.folder / "hello.log") as server:
+        figures = _loaded(server, connections, count)
+    if connections > 1:  # it serves a hot connection without a look at the others
+        figures = {unit: value for unit, value in figures.items() if not unit.endswith("ms")}
+    yield Sample(hello, figures)
+    with paused_server(bench.fresh()) as server:
+        figures = _loaded(server, connections, count)
+        yield Sample(f"HTTP, {name}", figures, (hello, APPENDS))
+
+
+def _loaded(server: Process, connections: int, count: int) -> dict[str, float]:
+    load.closed_loop(server.port, POST, connections, count // 10)  # warm
+    before = server.cpu_s
+    figures = load.closed_loop(server.port, POST, connections, count)
+    return {**figures, "server CPU µs each": (server.cpu_s - before) / count * 1e6}
+
+
+def _rocks(folder: Path, count: int) -> dict[str, float]:
+    """One batch of one record at a time, synced as Persistence does it."""
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    store = Rdict(str(folder / "rocksdb"), options)
+    record = load.task_body()
+
+    def write() -> None:
+        batch = WriteBatch(raw_mode=True)
+        batch.put(f"{time.monotonic_ns():020}".encode(), record)
+        store.write(batch)
+        store.flush_wal(True)
+
+    began = time.perf_counter()
+    latencies = [_timed(write) for _ in range(count)]
+    rate = count / (time.perf_counter() - began)
+    store.close()
+    return {"a second": rate, **percentiles_ms(latencies)}
+
+
+def _embedded(manager: QueueManager, new: NewTask, threads: int, count: int) -> dict[str, float]:
+    latencies: list[int] = []  # appending is atomic
+
+    def submit() -> None:
+        for _ in range(count // threads):
+            latencies.append(_timed(lambda: manager.submit(new)))
+
+    submitters = [threading.Thread(target=submit) for _ in range(threads)]
+    began = time.perf_counter()
+    for submitter in submitters:
+        submitter.start()
+    for submitter in submitters:
+        submitter.join()
+    return {"a second": len(latencies) / (time.perf_counter() - began), **percentiles_ms(latencies)}
+
+
+def _timed(work: Callable[[], object]) -> int:
+    began = time.monotonic_ns()
+    work()
+    return time.monotonic_ns() - began

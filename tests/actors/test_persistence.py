@@ -1,0 +1,346 @@
+"""Persistence: nothing is said before it is durable, and nothing waits that need not."""
+
+from pathlib import Path
+
+import pytest
+
+from ollama_queue.actors.actor import SignOfLife, ask, stop
+from ollama_queue.actors.core.errors import Conflict, NotFound, OutcomeUnknown
+from ollama_queue.actors.core.messages import (
+    Asked,
+    Change,
+    Commit,
+    Count,
+    Deny,
+    DropKey,
+    Get,
+    GetSpec,
+    Query,
+    Recover,
+    SetFlag,
+)
+from ollama_queue.actors.core.records import Status, TaskFilter, TaskType
+from ollama_queue.actors.persistence import KEEP_ATTEMPTS
+from ollama_queue.actors.rocks import Store
+from tests.actors.conftest import Desk
+from tests.actors.standins import (
+    PATIENCE_S,
+    START,
+    a_record,
+    an_attempt,
+    asked,
+    completed,
+    insert,
+    spec_of,
+    started,
+    task_id,
+)
+
+
+def value(promise):
+    assert promise.is_kept
+    return promise.get(timeout=PATIENCE_S)
+
+
+def ids(records):
+    return [record.id for record in records]
+
+
+def priority(number: int, level: int) -> Change:
+    return Change(task_id(number), {"priority": level}, "priority_updated")
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def test_a_commit_is_answered_once_it_is_durable(desk: Desk) -> None:
+    promise = desk.commit(insert(1), reply="taken on")
+    assert not promise.is_kept
+
+    desk.sync()
+
+    assert value(promise) == "taken on"
+
+
+def test_a_commit_without_a_reply_of_its_own_answers_the_first_changed_record(desk: Desk) -> None:
+    promise = desk.commit(insert(1), started(1), insert(2))
+    desk.sync()
+
+    record = value(promise)
+    assert (record.id, record.status) == (task_id(1), Status.PENDING)
+
+
+def test_commits_that_come_during_a_sync_share_the_next(desk: Desk) -> None:
+    first = desk.commit(insert(1))
+    later = [desk.commit(insert(number)) for number in range(2, 30)]
+    assert desk.syncer.count == 1
+
+    desk.sync()
+    assert first.is_kept
+    assert not any(promise.is_kept for promise in later)
+    assert desk.syncer.count == 2
+
+    desk.sync()
+    assert all(promise.is_kept for promise in later)
+    assert (desk.syncer.count, desk.syncer.waiting) == (2, 0)
+
+
+def test_an_empty_commit_is_answered_when_all_before_it_is_durable(desk: Desk) -> None:
+    assert value(desk.commit(reply=True)) is True
+
+    desk.commit(insert(1))
+    desk.commit(insert(2))
+    drained = desk.commit(reply=True)
+    desk.sync()
+    assert not drained.is_kept
+
+    desk.sync()
+    assert value(drained) is True
+
+
+def test_an_empty_commit_behind_a_sync_needs_none_of_its_own(desk: Desk) -> None:
+    desk.commit(insert(1))
+    drained = desk.commit(reply=True)
+
+    desk.sync()
+
+    assert value(drained) is True
+    assert desk.syncer.count == 1
+
+
+def test_events_follow_the_sync_in_the_order_of_commits(desk: Desk) -> None:
+    desk.commit(insert(1), started(1))
+    desk.commit(completed(1), SetFlag("paused", True, "queue_paused"))
+    assert desk.published == []
+
+    desk.sync()
+    assert [event.event for event in desk.published] == ["task_submitted", "task_started"]
+    desk.sync()
+
+    events = desk.published
+    assert [event.event for event in events[2:]] == ["task_completed", "queue_paused"]
+    first = events[0].seq
+    assert [event.seq for event in events] == [first, first + 1, first + 2, first + 3]
+    assert [event.task.seq for event in events if event.task] == [first, first + 1, first + 2]
+    assert value(desk.get(1)).record.seq == first + 2
+
+
+def test_numbers_of_events_grow_from_boot_to_boot(tmp_path: Path) -> None:
+    seqs = []
+    for number in range(2):
+        desk = Desk(tmp_path)
+        desk.saved(insert(number))
+        seqs.append(desk.published[0].seq)
+        desk.close()
+
+    assert seqs == [(1 << 32) + 1, (2 << 32) + 1]
+
+
+def test_only_so_many_attempts_are_kept(desk: Desk) -> None:
+    desk.saved(insert(1))
+    for number in range(1, KEEP_ATTEMPTS + 6):
+        desk.commit(Change(task_id(1), {}, "task_retrying", ended=an_attempt(number)))
+    desk.sync()
+    desk.sync()
+
+    kept = value(desk.get(1)).record.attempts
+    assert [ended.attempt for ended in kept] == list(range(6, KEEP_ATTEMPTS + 6))
+
+
+def test_flags_and_dropped_keys_are_durable(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.saved(insert(1, key=b"a" * 16), insert(2, key=b"b" * 16))
+    desk.saved(SetFlag("paused", True, "queue_paused"), DropKey(b"a" * 16))
+    desk.close()
+
+    desk = Desk(tmp_path)
+    recovered = ask(desk.ref, Recover())
+    desk.close()
+
+    assert recovered.flags == {"paused": True}
+    assert [key for key, _ in recovered.keys] == [b"b" * 16]
+
+
+def test_relaxed_durability_answers_without_a_sync(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, durable=False)
+
+    assert desk.commit(insert(1), reply=1).is_kept
+    assert value(desk.get(1)).record.id == task_id(1)
+    assert (desk.syncer.count, len(desk.published)) == (0, 1)
+    desk.close()
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def test_a_read_of_a_change_waits_for_its_sync_and_no_other_does(desk: Desk) -> None:
+    desk.saved(insert(1), insert(2))
+    desk.commit(priority(1, 9))
+
+    changed, other = desk.get(1), desk.get(2)
+    assert not changed.is_kept
+    assert value(other).record.priority == 5
+
+    desk.sync()
+    assert value(changed).record.priority == 9
+
+
+def test_a_read_of_what_gathers_waits_for_the_sync_after(desk: Desk) -> None:
+    desk.commit(insert(1))
+    desk.commit(priority(1, 9))
+    read = desk.get(1)
+
+    desk.sync()
+    assert not read.is_kept
+    desk.sync()
+
+    assert value(read).record.priority == 9
+
+
+def test_a_worker_reads_its_spec_at_once(desk: Desk) -> None:
+    wanted = Asked(TaskType.GENERATE, "smollm2", spec_of(1))
+    desk.commit(insert(1), started(1))
+    assert value(desk.ask(GetSpec(task_id(1)))) == wanted
+
+    desk.sync()
+    assert value(desk.ask(GetSpec(task_id(1)))) == wanted
+
+
+def test_a_whole_task_is_read_from_every_stage(desk: Desk) -> None:
+    desk.commit(insert(1), started(1))
+    desk.commit(completed(1))
+    reads = [desk.get(1)]
+    desk.sync()
+    reads.append(desk.get(1))
+    desk.sync()
+    reads.append(desk.get(1))
+
+    for read in reads:
+        stored = value(read)
+        assert stored.record.status is Status.COMPLETED
+        assert (stored.spec, stored.result) == (spec_of(1), b'{"response":"Hello"}')
+
+
+@pytest.mark.parametrize("message", [Get(task_id(9)), GetSpec(task_id(9)), Deny(task_id(9), "x")])
+def test_an_unknown_task_is_not_found(desk: Desk, message: object) -> None:
+    with pytest.raises(NotFound, match=task_id(9)):
+        value(desk.ask(message))
+
+
+def test_a_task_that_is_over_is_denied(desk: Desk) -> None:
+    desk.saved(insert(1), started(1), completed(1))
+
+    with pytest.raises(Conflict, match="is completed: it cannot be cancelled"):
+        value(desk.ask(Deny(task_id(1), "cancelled")))
+
+
+def test_a_denial_that_saw_a_change_waits_for_it(desk: Desk) -> None:
+    desk.commit(insert(1), started(1), completed(1))
+    denial = desk.ask(Deny(task_id(1), "cancelled"))
+    assert not denial.is_kept
+
+    desk.sync()
+    with pytest.raises(Conflict):
+        value(denial)
+
+
+def test_a_list_is_given_once_what_it_saw_is_durable(desk: Desk) -> None:
+    desk.saved(insert(1))
+    desk.commit(insert(2))
+    desk.commit(insert(3))  # gathers: no list sees it
+
+    page = desk.ask(Query(TaskFilter()))
+    desk.scanner.run()
+    ask(desk.ref, SignOfLife())
+    assert not page.is_kept
+
+    desk.sync()
+    assert ids(value(page)) == [task_id(2), task_id(1)]
+
+
+def test_a_list_that_ends_after_the_sync_is_given_at_once(desk: Desk) -> None:
+    desk.commit(insert(1))
+    page = desk.ask(Query(TaskFilter()))
+    desk.sync()
+    assert not page.is_kept
+
+    desk.scanner.run()
+    ask(desk.ref, SignOfLife())
+
+    assert ids(value(page)) == [task_id(1)]
+
+
+@pytest.mark.parametrize("wanted", [TaskFilter(), TaskFilter(status=[Status.PENDING])])
+def test_a_list_shows_the_moment_of_its_question(desk: Desk, wanted: TaskFilter) -> None:
+    desk.saved(insert(1))
+    page = desk.ask(Query(wanted))
+    desk.saved(insert(2))
+
+    desk.scanner.run()
+    ask(desk.ref, SignOfLife())
+
+    assert ids(value(page)) == [task_id(1)]
+
+
+def test_counts_are_given_once_what_they_saw_is_durable(desk: Desk) -> None:
+    desk.saved(insert(1))
+    assert value(desk.ask(Count())).by_status == {"pending": {5: 1}}
+
+    desk.commit(insert(2, priority=9))
+    desk.commit(insert(3))
+    counts = desk.ask(Count())
+    assert not counts.is_kept
+
+    desk.sync()
+    assert value(counts).by_status == {"pending": {5: 1, 9: 1}}
+
+
+# --- failure ------------------------------------------------------------------------------------
+
+
+def test_a_failed_sync_ends_it_and_breaks_every_promise(desk: Desk) -> None:
+    in_flight, gathering = desk.commit(insert(1)), desk.commit(insert(2))
+    promises = [in_flight, gathering, desk.get(1), desk.get(2), desk.ask(Query(TaskFilter()))]
+
+    desk.syncer.run(error="Input/output error")
+
+    assert desk.reports.get(timeout=PATIENCE_S) == "OSError: fsync: Input/output error"
+    for promise in [*promises, asked(desk.ref, Count())]:
+        with pytest.raises(OutcomeUnknown):
+            promise.get(timeout=PATIENCE_S)
+    assert desk.published == []
+
+
+def test_a_failed_scan_ends_it(desk: Desk) -> None:
+    page = desk.ask(Query(TaskFilter()))
+    desk.scanner.run(error="Corruption: block checksum mismatch")
+
+    with pytest.raises(OutcomeUnknown):
+        page.get(timeout=PATIENCE_S)
+    assert "block checksum mismatch" in desk.reports.get(timeout=PATIENCE_S)
+
+
+def test_a_change_of_an_unknown_task_is_a_mistake_of_ours(desk: Desk) -> None:
+    promise = asked(desk.ref, Commit((started(1),), START))
+
+    with pytest.raises(OutcomeUnknown):
+        promise.get(timeout=PATIENCE_S)
+    assert "not stored" in desk.reports.get(timeout=PATIENCE_S)
+
+
+def test_a_crash_lets_go_of_the_folder(desk: Desk) -> None:
+    desk.saved(insert(1))
+    desk.commit(insert(2))
+    desk.syncer.run(error="Input/output error")
+    desk.close()
+
+    store = Store(str(desk.folder), None)
+    assert store.record(task_id(1)) == a_record(1, seq=(1 << 32) + 1)
+    store.close()
+
+
+def test_a_disk_that_does_not_answer_cannot_be_closed(desk: Desk) -> None:
+    desk.commit(insert(1))
+    desk.syncer.hangs = True
+
+    assert not stop(desk.ref, PATIENCE_S)

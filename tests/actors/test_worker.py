@@ -1,0 +1,237 @@
+"""One worker: runs, hears, hands on, and ends."""
+
+import threading
+from collections.abc import Iterator
+from queue import Queue
+from typing import Any
+
+import pytest
+
+from ollama_queue.actors.actor import Ref, SignOfLife, ask, start, stop, tell
+from ollama_queue.actors.core.errors import NotFound, OutcomeUnknown
+from ollama_queue.actors.core.messages import (
+    Asked,
+    Chunks,
+    ChunksReady,
+    Finished,
+    GetSpec,
+    Run,
+    Stop,
+    Wake,
+)
+from ollama_queue.actors.core.outcomes import Answered, Failed, Stopped, Verdict
+from ollama_queue.actors.core.records import Spec, TaskType
+from ollama_queue.actors.worker import Worker
+from tests.actors.standins import PATIENCE_S, Controlled, Recorder, spec_of, task_id
+
+SLOT = 7701
+DONE = Answered(b'{"response":"Hello"}')
+
+
+class Bench:
+    """A worker between recorders that share one log."""
+
+    def __init__(self) -> None:
+        self.log: list[tuple[str, Any]] = []
+        self.executor = Controlled()
+        self.scheduler = Recorder("scheduler", self.log)
+        self.bus = Recorder("bus", self.log)
+        self.persistence = Recorder(answer=self.spec)
+        self.refusal: Exception | None = None
+        self.reports: Queue[str] = Queue()
+        self.ref: Ref = start(
+            Worker,
+            self.reports.put,
+            slot=SLOT,
+            executor=self.executor,
+            scheduler=self.scheduler,
+            persistence=self.persistence,
+            bus=self.bus,
+        )
+
+    def spec(self, message: GetSpec) -> Asked:
+        if self.refusal is not None:
+            raise self.refusal
+        return Asked(TaskType.GENERATE, "smollm2", spec_of(int(message.task_id, 16)))
+
+    def run(self, number: int = 1, attempt: int = 1, timeout_s: float | None = None) -> None:
+        tell(self.ref, Run(SLOT, task_id(number), attempt, "ollama", timeout_s))
+
+    def step(self, *steps: Any) -> None:
+        """Let the call do these, and wait until it has."""
+        done = threading.Event()
+        for step in (*steps, done):
+            self.executor.steps.put(step)
+        assert done.wait(PATIENCE_S)
+        ask(self.ref, SignOfLife())
+
+    def end(self, *steps: Any) -> None:
+        """Let the call do these, the last of them being its outcome."""
+        for step in steps:
+            self.executor.steps.put(step)
+
+    def finished(self, count: int = 1) -> list[Finished]:
+        return self.scheduler.wait_for(Finished, count)
+
+    @property
+    def thread(self) -> threading.Thread | None:
+        name = f"ollama-queue-call-{SLOT}"
+        return next((thread for thread in threading.enumerate() if thread.name == name), None)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    yield made
+    stop(made.ref, PATIENCE_S)
+
+
+def test_a_run_asks_the_model_and_says_how_it_went(bench: Bench) -> None:
+    for number in (1, 2):
+        bench.run(number, attempt=number)
+        bench.end(DONE)
+        bench.finished(number)
+
+    assert bench.finished(2) == [Finished(SLOT, task_id(n), n, DONE) for n in (1, 2)]
+    wanted = (TaskType.GENERATE, "smollm2", Spec({"prompt": "question 1"}))
+    assert bench.executor.calls.get_nowait() == wanted
+    assert bench.executor.begun == 2
+
+
+def test_a_stop_ends_the_call_at_once(bench: Bench) -> None:
+    bench.run()
+    tell(bench.ref, Stop(SLOT, task_id(1), 1))
+
+    assert bench.finished() == [Finished(SLOT, task_id(1), 1, Stopped())]
+
+
+@pytest.mark.parametrize("other", [Stop(SLOT, task_id(1), 2), Stop(SLOT, task_id(2), 1)])
+def test_a_stop_of_another_call_is_ignored(bench: Bench, other: Stop) -> None:
+    tell(bench.ref, other)
+    bench.run()
+    tell(bench.ref, other)
+    bench.end(DONE)
+
+    assert bench.finished() == [Finished(SLOT, task_id(1), 1, DONE)]
+    assert bench.executor.aborts == []
+
+
+def test_a_call_that_takes_too_long_fails(bench: Bench) -> None:
+    bench.run(timeout_s=0.01)
+
+    words = "no answer within timeout_s = 0.01 s"
+    assert bench.finished()[0].outcome == Failed(words, Verdict.RETRY)
+
+
+def test_the_time_of_one_call_does_not_limit_the_next(bench: Bench) -> None:
+    bench.run(timeout_s=60)
+    bench.end(DONE)
+    bench.finished()
+    bench.run(2)
+    bench.end(DONE)
+
+    assert bench.finished(2)[1].outcome == DONE
+    assert bench.executor.aborts == []
+
+
+def test_pieces_gather_while_one_message_is_on_its_way(bench: Bench) -> None:
+    bench.run()
+    bench.step("a")
+    bench.bus.wait_for(Chunks)
+    bench.step("b", "c", "d")
+    assert len(bench.bus.told) == 1
+
+    tell(bench.ref, ChunksReady())
+    tell(bench.ref, ChunksReady())  # nothing came meanwhile: nothing is sent
+    ask(bench.ref, SignOfLife())
+    bench.step("e")
+    bench.bus.wait_for(Chunks, 3)
+
+    sent = [(chunks.first, chunks.pieces) for chunks in bench.bus.told]
+    assert sent == [(0, ("a",)), (1, ("b", "c", "d")), (4, ("e",))]
+    assert {(c.sender, c.task_id, c.attempt) for c in bench.bus.told} == {
+        (bench.ref, task_id(1), 1)
+    }
+
+
+def test_the_bus_hears_all_of_it_before_anyone_hears_of_the_end(bench: Bench) -> None:
+    bench.run()
+    bench.end("a", "b", "c", DONE)
+    bench.finished()
+
+    assert [name for name, _ in bench.log][-1] == "scheduler"
+    pieces = [piece for name, chunks in bench.log if name == "bus" for piece in chunks.pieces]
+    assert pieces == ["a", "b", "c"]
+
+
+def test_what_a_stopped_call_still_brings_is_dropped(bench: Bench) -> None:
+    bench.run()
+    bench.executor.calls.get(timeout=PATIENCE_S)
+    tell(bench.ref, Stop(SLOT, task_id(1), 1))
+    bench.finished()
+    bench.run(2)
+    bench.executor.steps.put("too late")
+    tell(bench.ref, Stop(SLOT, task_id(2), 1))
+    bench.finished(2)
+
+    assert bench.bus.told == []
+
+
+def test_a_task_that_is_gone_fails_for_good(bench: Bench) -> None:
+    bench.refusal = NotFound("there is no task 1")
+    bench.run()
+
+    assert bench.finished()[0].outcome == Failed("there is no task 1", Verdict.FINAL)
+
+
+def test_a_call_without_a_disk_counts_as_stopped(bench: Bench) -> None:
+    bench.refusal = OutcomeUnknown("the queue restarts")
+    bench.run()
+
+    assert bench.finished()[0].outcome == Stopped()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), SystemExit("no")])
+def test_an_executor_that_breaks_ends_its_worker(bench: Bench, error: BaseException) -> None:
+    bench.run()
+    bench.executor.steps.put(error)
+
+    told = bench.reports.get(timeout=PATIENCE_S)
+    assert str(error) in told
+    assert "\n" not in told
+    with pytest.raises(OutcomeUnknown):
+        ask(bench.ref, SignOfLife())
+    assert bench.scheduler.told == []
+
+
+def test_stopping_ends_the_call_and_its_thread(bench: Bench) -> None:
+    thread = bench.thread
+    assert thread is not None
+    bench.run()
+    bench.executor.calls.get(timeout=PATIENCE_S)
+
+    assert stop(bench.ref, PATIENCE_S)
+    thread.join(PATIENCE_S)
+
+    assert not thread.is_alive()
+    assert bench.executor.closed.is_set()
+    assert bench.scheduler.told == []
+
+
+def test_a_crash_ends_the_thread_too(bench: Bench) -> None:
+    thread = bench.thread
+    assert thread is not None
+    bench.run(1)
+    bench.run(2)
+
+    assert "two calls in one slot" in bench.reports.get(timeout=PATIENCE_S)
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
+def test_a_wake_before_the_time_is_up_ends_nothing(bench: Bench) -> None:
+    bench.run(timeout_s=3600)
+    tell(bench.ref, Wake())
+    ask(bench.ref, SignOfLife())
+
+    assert bench.executor.aborts == []

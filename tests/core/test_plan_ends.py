@@ -1,0 +1,231 @@
+"""The queue's decisions, one example each: what the end of a call means."""
+
+import pytest
+
+from ollama_queue.actors.core.config import Retry
+from ollama_queue.actors.core.messages import (
+    Change,
+    Watch,
+)
+from ollama_queue.actors.core.outcomes import Answered, Failed, Verdict
+from ollama_queue.actors.core.plan import PlanState, Replace
+from ollama_queue.actors.core.records import (
+    BackendState,
+    Status,
+    Waiting,
+    WaitingFor,
+)
+from tests.core.making import (
+    CUT,
+    GREETING,
+    HTTP_400,
+    HTTP_500,
+    NOW,
+    REFUSED,
+    UNSPENT,
+    asked,
+    at,
+    changes,
+    ended,
+    filled,
+    make_plan,
+    put_back,
+    runs,
+    started,
+)
+
+
+class TestFinished:
+    def test_an_answer_completes_the_task(self) -> None:
+        plan = filled(GREETING)
+
+        assert plan.finished(0, "a", 1, Answered(b'{"x":1}'), NOW + 2, 0.5) == [
+            Change(
+                "a",
+                {"status": Status.COMPLETED, "error": None, "completed_at": at(2), **UNSPENT},
+                "task_completed",
+                ended(1, 0, 2),
+                b'{"x":1}',
+            )
+        ]
+        assert plan.entries == {}
+
+    def test_a_failed_call_is_retried_with_backoff(self) -> None:
+        plan = filled(GREETING, retry=Retry(initial_delay=2.0))
+
+        assert plan.finished(0, "a", 1, CUT, NOW, 0.5) == [
+            put_back(
+                "a",
+                ended(1, 0, 0, CUT.error),
+                error=CUT.error,
+                retry_count=1,
+                next_attempt_at=at(1.5),
+            )
+        ]
+        assert plan.explain(["a"]) == {"a": Waiting(WaitingFor.RETRY, None)}
+        assert plan.next_due == NOW + 1.5
+        assert plan.wake(NOW + 1.5) == started("a", 2, now=1.5)
+
+    def test_a_servers_retry_after_is_honoured(self) -> None:
+        plan = filled(GREETING)
+
+        plan.finished(0, "a", 1, Failed("429", Verdict.RETRY, retry_after_s=40.0), NOW, 0.5)
+
+        assert plan.next_due == NOW + 40
+
+    def test_a_retry_keeps_its_place(self) -> None:
+        plan = filled(GREETING, GREETING)
+        plan.finished(0, "a", 1, CUT, NOW, 0.0)
+        plan.submit("c", GREETING, NOW)
+
+        assert runs(plan.wake(NOW + 60)) == []
+        assert plan.explain("ac") == {
+            "a": Waiting(WaitingFor.SLOT, 0),
+            "c": Waiting(WaitingFor.SLOT, 1),
+        }
+
+    @pytest.mark.parametrize("retries", [0, 2])
+    def test_the_last_retry_is_the_last(self, retries: int) -> None:
+        plan = filled(asked(max_retries=retries))
+        for attempt in range(1, retries + 1):
+            plan.finished(0, "a", attempt, CUT, NOW, 0.5)
+            plan.wake(NOW + 60)
+
+        orders = plan.finished(0, "a", retries + 1, CUT, NOW, 0.5)
+
+        assert changes(orders) == [("a", Status.FAILED)]
+        assert plan.entries == {}
+
+    def test_what_would_fail_again_is_not_retried(self) -> None:
+        assert filled(GREETING).finished(0, "a", 1, HTTP_400, NOW + 2, 0.5) == [
+            Change(
+                "a",
+                {
+                    "status": Status.FAILED,
+                    "error": HTTP_400.error,
+                    "completed_at": at(2),
+                    **UNSPENT,
+                },
+                "task_failed",
+                ended(1, 0, 2, HTTP_400.error),
+            )
+        ]
+
+    def test_the_same_words_of_a_500_again_are_final(self) -> None:
+        plan = filled(GREETING)
+
+        first = plan.finished(0, "a", 1, HTTP_500, NOW, 0.5)
+        plan.wake(NOW + 60)
+        second = plan.finished(0, "a", 2, HTTP_500, NOW + 60, 0.5)
+
+        assert changes([*first, *second]) == [("a", Status.PENDING), ("a", Status.FAILED)]
+
+    @pytest.mark.parametrize("between", [CUT, Failed("500: no memory", Verdict.SAME_IS_FINAL)])
+    def test_the_same_words_are_not_final_with_others_between(self, between: Failed) -> None:
+        plan = filled(GREETING)
+
+        for attempt, failure in enumerate([HTTP_500, between, HTTP_500], start=1):
+            orders = plan.finished(0, "a", attempt, failure, NOW, 0.5)
+            plan.wake(NOW + 60)
+            assert changes(orders) == [("a", Status.PENDING)]
+
+    def test_an_end_of_another_attempt_is_too_late(self) -> None:
+        plan = filled(GREETING, GREETING, slots=2)
+
+        assert plan.finished(0, "a", 2, Answered(b"{}"), NOW, 0.5) == []
+        assert plan.finished(1, "a", 1, Answered(b"{}"), NOW, 0.5) == []
+        assert plan.finished(5, "a", 1, Answered(b"{}"), NOW, 0.5) == []
+        assert len(plan.slots) == 2
+
+
+class TestBackend:
+    def test_a_refused_task_returns_to_its_place_and_the_backend_is_watched(self) -> None:
+        plan = filled(GREETING, GREETING)
+
+        assert plan.finished(0, "a", 1, REFUSED, NOW, 0.5) == [
+            put_back("a", ended(1, 0, 0, REFUSED.error), error=REFUSED.error),
+            Watch("b", 1.0),
+        ]
+        assert plan.explain("ab") == {
+            "a": Waiting(WaitingFor.BACKEND, 0),
+            "b": Waiting(WaitingFor.BACKEND, 1),
+        }
+        state = BackendState("b", "ollama", False, 0, 1, "connection refused")
+        assert plan.describe() == PlanState(0, 1, False, {"backend": 2}, [state])
+        assert plan.backend_well(NOW + 1) == started("a", 2, now=1)
+
+    def test_calls_that_are_refused_together_are_one_watch(self) -> None:
+        plan = filled(GREETING, GREETING, slots=2)
+        plan.finished(0, "a", 1, REFUSED, NOW, 0.5)
+
+        orders = plan.finished(1, "b", 1, REFUSED, NOW, 0.5)
+
+        assert changes(orders) == [("b", Status.PENDING)]
+        assert not any(isinstance(order, Watch) for order in orders)
+
+    def test_refusals_in_a_row_are_probed_ever_later(self) -> None:
+        plan = filled(GREETING)
+        delays = []
+        for attempt in range(1, 8):
+            orders = plan.finished(0, "a", attempt, REFUSED, NOW, 0.5)
+            delays += [order.delay_s for order in orders if isinstance(order, Watch)]
+            plan.backend_well(NOW)
+
+        assert delays == [1, 2, 4, 8, 16, 30, 30]
+        plan.finished(0, "a", 8, CUT, NOW, 0.0)
+        plan.wake(NOW + 60)
+        assert Watch("b", 1.0) in plan.finished(0, "a", 9, REFUSED, NOW, 0.5)
+
+
+class TestInterruption:
+    def test_a_lost_worker_is_replaced_and_its_task_runs_again(self) -> None:
+        plan = filled(GREETING)
+
+        assert plan.lost(0, "boom", NOW + 1) == [
+            Replace(0),
+            put_back("a", ended(1, 0, 1, "boom"), error="boom", interruptions=1),
+            *started("a", 2, now=1),
+        ]
+
+    def test_an_idle_worker_is_only_replaced(self) -> None:
+        assert make_plan().lost(0, "boom", NOW) == [Replace(0)]
+
+    def test_the_fourth_fails_the_task(self) -> None:
+        plan = filled(asked(max_retries=0))
+        for _ in range(3):
+            plan.lost(0, "boom", NOW)
+
+        assert plan.lost(0, "boom", NOW + 9) == [
+            Replace(0),
+            Change(
+                "a",
+                {
+                    "status": Status.FAILED,
+                    "error": "interrupted 4 times, the last time because boom",
+                    "completed_at": at(9),
+                    "retry_count": 0,
+                    "interruptions": 4,
+                },
+                "task_failed",
+                ended(4, 0, 9, "boom"),
+            ),
+        ]
+        assert plan.entries == {}
+
+    def test_a_crash_of_the_queue_is_one_too(self) -> None:
+        old = filled(GREETING, GREETING)
+        running, waiting = old.entries["a"], old.entries["b"]
+        plan = make_plan()
+
+        assert plan.recover([waiting], [running], [], False, NOW + 1) == [
+            put_back("a", None, error="the queue crashed while it ran", interruptions=1),
+            *started("a", 2, now=1),
+        ]
+
+    def test_a_boot_takes_up_what_was_paused(self) -> None:
+        old = filled(GREETING)
+        plan = make_plan()
+
+        plan.recover(old.entries.values(), [], [], True, NOW)
+
+        assert plan.explain("a") == {"a": Waiting(WaitingFor.PAUSED, 0)}
