@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 import gevent
-from gevent.event import AsyncResult
+from gevent.event import AsyncResult, Event
 from gevent.pywsgi import WSGIServer
 from gevent.threadpool import ThreadPool
 
@@ -95,6 +95,7 @@ def serve(config: Config) -> None:
     server = WSGIServer(listener, app, log=None, error_log=log)
     server.start()
     _tune()
+    stopping = _on_signal()
     backend = config.backend
     click.echo(
         f"Ollama Queue {__version__} on {url}; tasks in {config.queue.storage_path}; "
@@ -103,7 +104,7 @@ def serve(config: Config) -> None:
     )
     if config.queue.durability == "relaxed":
         log.warning("durability is relaxed: a power failure may lose the last seconds")
-    _await_signal()
+    stopping.wait()
     click.echo("stopping: running tasks may finish, a second signal stops at once", err=True)
     queue.close()  # the door stays open meanwhile: reads go on, submits get 503
     server.stop(timeout=1)
@@ -116,17 +117,18 @@ def _tune() -> None:
     sys.setswitchinterval(0.0002)
 
 
-def _await_signal() -> None:
-    stop = gevent.event.Event()
+def _on_signal() -> Event:
+    """Set by the first SIGTERM or SIGINT; the second ends the process at once."""
+    stopping = Event()
 
-    def on_signal() -> None:
-        if stop.is_set():
+    def stop() -> None:
+        if stopping.is_set():
             os._exit(130)
-        stop.set()
+        stopping.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        gevent.signal_handler(number, on_signal)
-    stop.wait()
+        gevent.signal_handler(number, stop)
+    return stopping
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,0 +1,43 @@
+"""What the documents say of the code is compared with the code."""
+
+import re
+from typing import get_args
+
+from ollama_queue import QueueManager
+from ollama_queue.actors.core import messages
+from ollama_queue.actors.core.lifecycle import NEXT
+from ollama_queue.actors.core.records import Status
+from ollama_queue.http.app import create_app
+from tests.servers import ROOT
+
+TEXT = (ROOT / "docs" / "architecture.md").read_text()
+
+
+def test_the_lifecycle_is_drawn_as_it_is() -> None:
+    drawn = re.search(r"<!-- lifecycle.*?-->\n```\n(.*?)```", TEXT, re.DOTALL)
+    assert drawn is not None
+    table = {}
+    for line in drawn[1].splitlines():
+        now, _, after = line.partition("->")
+        table[Status(now.strip())] = frozenset(map(Status, after.split()))
+    assert table == NEXT
+
+
+def test_every_message_is_named() -> None:
+    for name, union in vars(messages).items():
+        if name.startswith("To"):
+            for message in get_args(union) or (union,):
+                assert re.search(rf"\b{message.__name__}\b", TEXT), f"{name}: {message.__name__}"
+
+
+def test_every_room_is_named() -> None:
+    for path in (ROOT / "actors").glob("*.py"):
+        if path.stem not in ("__init__", "api"):
+            assert re.search(rf"\b{path.stem}\b", TEXT), path.name
+
+
+def test_every_route_is_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for route in create_app(QueueManager()).routes:
+        shown = route.rule.replace("<task_id>", "{id}")
+        assert shown in readme or shown == "/api/stats", shown

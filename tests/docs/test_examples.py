@@ -1,0 +1,145 @@
+"""Each example in the documents is run: what a reader copies must work."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ollama_queue import Client, chat_task
+from tests.behaviours import Stream
+from tests.fakes import FakeOllama
+from tests.queue_server import QueueServer
+from tests.servers import ROOT, model_server
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FOUND = [
+    (path.name, language, text)
+    for path in DOCUMENTS
+    for language, text in BLOCK.findall(path.read_text())
+]
+
+
+def lines(first_word: str) -> list[str]:
+    """The shell examples that begin with a command, continued lines joined."""
+    found = []
+    for _, language, text in FOUND:
+        if language == "bash":
+            joined = re.sub(r"\n  +", " ", text)
+            found += [line for line in joined.splitlines() if line.startswith(f"{first_word} ")]
+            found += [first_word for line in joined.splitlines() if line == first_word]
+    assert found, f"no example of {first_word}"
+    return found
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[FakeOllama]:
+    with FakeOllama(Stream(words=["Hello", "!"])) as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def server(model: FakeOllama, tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueueServer]:
+    with QueueServer(tmp_path_factory.mktemp("docs"), model.url) as running:
+        yield running
+
+
+@pytest.fixture
+def environment(server: QueueServer) -> dict[str, str]:
+    scripts = Path(sys.executable).parent
+    return {
+        **os.environ,
+        "PATH": f"{scripts}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "OLLAMA_QUEUE_SERVER": server.base_url,
+    }
+
+
+def localized(text: str, server: QueueServer, model: FakeOllama) -> str:
+    """The example, with the servers of this test in place of those on their usual ports."""
+    text = text.replace("http://localhost:7125", server.base_url)
+    text = text.replace("localhost:7125", server.base_url)
+    text = text.replace("http://localhost:11434", model.url)
+    with server.client() as client:
+        client.resume()
+        if "<task-id>" in text:
+            done = client.submit_task(chat_task("qwen3", [{"role": "user", "content": "hi"}]))
+            client.wait(done, timeout=30)
+            text = text.replace("<task-id>", done)
+        if "<waiting-id>" in text:
+            client.pause()
+            waiting = client.submit_task(chat_task("qwen3", [{"role": "user", "content": "hi"}]))
+            text = text.replace("<waiting-id>", waiting)
+    return text
+
+
+@pytest.mark.parametrize("command", [*lines("ollama-queue"), *lines("curl")])
+def test_a_command_does_what_it_says(
+    command: str,
+    server: QueueServer,
+    model: FakeOllama,
+    environment: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    line = localized(command, server, model)
+
+    done = subprocess.run(
+        shlex.split(line), env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "error" not in done.stdout.replace('"error":null', "")
+
+
+@pytest.mark.parametrize("command", lines("ollama-queue-server"))
+def test_a_server_starts_as_shown(
+    command: str, model: FakeOllama, environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "config.yaml").write_text((ROOT / "config.example.yaml").read_text())
+    words = [*shlex.split(command.replace("http://localhost:11434", model.url))]
+    words += ["--port", str(model_server.free_port())]
+
+    process = subprocess.Popen(
+        words, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    try:
+        assert process.stderr.readline().startswith("Ollama Queue ")
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "example", [text for _, language, text in FOUND if language == "python"], ids=range(2)
+)
+def test_a_program_runs(
+    example: str,
+    server: QueueServer,
+    model: FakeOllama,
+    environment: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    program = localized(example, server, model)
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "Hello!" in done.stdout
+
+
+def test_the_client_of_these_examples_is_the_public_one() -> None:
+    assert Client.__module__ == "ollama_queue.http.client"
