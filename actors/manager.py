@@ -1,5 +1,6 @@
 """`QueueManager`: the embedded queue, the verbs of `QueueAPI` over the actors."""
 
+import atexit
 import os
 import time
 from collections.abc import Collection, Iterator
@@ -117,6 +118,7 @@ class QueueManager:
         self._check_process()
         system, self._system = self._system, None
         if system is not None:
+            atexit.unregister(self._close_at_exit)
             grace = self.config.server.shutdown_grace if grace_s is None else grace_s
             ask(system, Shutdown(grace), timeout=None)
             stop(system, 1.0)
@@ -133,6 +135,10 @@ class QueueManager:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _close_at_exit(self) -> None:
+        if os.getpid() == self._pid:
+            self.close(grace_s=0)
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from ollama_queue.actors.actor import Actor, Ref, tell
 from ollama_queue.actors.core.errors import Conflict, NotFound, QueueError
@@ -22,17 +21,18 @@ from ollama_queue.actors.core.messages import (
     Publish,
     Query,
     Recover,
+    Remove,
+    Save,
     Scanned,
     SetFlag,
     Synced,
     ToPersistence,
 )
-from ollama_queue.actors.core.records import Counts, Event, Record, Status, TaskFilter
+from ollama_queue.actors.core.records import Counts, Record, Status, TaskFilter
+from ollama_queue.actors.group import Group
 from ollama_queue.actors.inbox import Promise
 from ollama_queue.actors.pool import Pool
-from ollama_queue.actors.rocks import Recovered, Row, Store, scan
-
-KEEP_ATTEMPTS = 100  # of one task; a backend that is away for days makes many
+from ollama_queue.actors.rocks import Recovered, Store, scan
 
 
 class Stored(Struct, frozen=True):
@@ -41,20 +41,6 @@ class Stored(Struct, frozen=True):
     record: Record
     spec: bytes
     result: bytes | None
-
-
-class Batch:
-    """What one fsync makes durable, and what is said once it has."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, Row] = {}
-        self.flags: dict[str, bool] = {}
-        self.dropped_keys: list[bytes] = []
-        self.events: list[Event] = []
-        self.answers: list[tuple[Promise | None, Any]] = []
-
-    def __bool__(self) -> bool:
-        return bool(self.rows or self.flags or self.dropped_keys or self.answers)
 
 
 class Persistence(Actor):
@@ -75,10 +61,10 @@ class Persistence(Actor):
     ) -> None:
         super().__init__(report)
         self.open_store, self.pools, self.bus, self.durable = open_store, pools, bus, durable
-        self.gathering = Batch()
-        self.in_flight: Batch | None = None
+        self.gathering = Group()
+        self.in_flight: Group | None = None
         self.live: dict[str, Record] = {}  # records of running tasks: they change soon
-        self.scans: dict[int, tuple[Promise | None, Batch | None]] = {}
+        self.scans: dict[int, tuple[Promise | None, Group | None]] = {}
         self.tickets = 0
 
     def on_start(self) -> None:
@@ -129,51 +115,32 @@ class Persistence(Actor):
         if self.in_flight is None:
             self.write()
 
-    def merge(self, save: Insert | Change | SetFlag | DropKey, at: datetime) -> Record | None:
+    def merge(self, save: Save, at: datetime) -> Record | None:
+        self.seq += 1
         match save:
-            case Insert(record, spec, body):
-                record = replace(record, seq=self.next_seq())
-                self.gathering.rows[record.id] = Row(record, None, spec, None, body)
-                self.gathering.events.append(Event("task_submitted", record, at, record.seq))
-                return record
-            case Change():
-                return self.change(save, at)
-            case SetFlag(name, value, event):
-                self.gathering.flags[name] = value
-                self.gathering.events.append(Event(event, None, at, self.next_seq()))
+            case Insert():
+                return self.gathering.insert(save, at, self.seq)
+            case Change(task_id):
+                return self.gathering.change(save, self.record(task_id), at, self.seq)
+            case Remove(task_id):
+                return self.gathering.remove(self.record(task_id), at, self.seq)
+            case SetFlag():
+                self.gathering.set_flag(save, at, self.seq)
             case DropKey(key):
                 self.gathering.dropped_keys.append(key)
         return None
 
-    def change(self, change: Change, at: datetime) -> Record:
-        row = self.gathering.rows.get(change.task_id)
-        if row is None:
-            was = self.record(change.task_id)
-            if was is None:
-                raise LookupError(f"a change of task {change.task_id}, which is not stored")
-            row = self.gathering.rows[change.task_id] = Row(was, was)
-        facts = dict(change.fields)
-        if change.ended is not None:
-            facts["attempts"] = [*row.record.attempts, change.ended][-KEEP_ATTEMPTS:]
-        if change.result is not None:
-            row.result = change.result
-        row.record = replace(row.record, seq=self.next_seq(), **facts)
-        self.gathering.events.append(Event(change.event, row.record, at, row.record.seq))
-        return row.record
-
-    def next_seq(self) -> int:
-        self.seq += 1
-        return self.seq
-
     def write(self) -> None:
         """Hand the batch to RocksDB and its fsync to the side."""
-        batch, self.gathering = self.gathering, Batch()
-        self.in_flight = batch
-        if not (batch.rows or batch.flags or batch.dropped_keys):
+        group, self.gathering = self.gathering, Group()
+        self.in_flight = group
+        if not group.changes_disk:
             self.synced(None)
             return
-        self.store.write(batch.rows.values(), batch.flags, batch.dropped_keys)
-        for task_id, row in batch.rows.items():
+        self.store.write(group)
+        for task_id in group.removed:
+            self.live.pop(task_id, None)
+        for task_id, row in group.rows.items():
             if row.record.status is Status.RUNNING:
                 self.live[task_id] = row.record
             else:
@@ -188,12 +155,12 @@ class Persistence(Actor):
         """Keep the promises, let the world know, and write what has gathered meanwhile."""
         if error is not None:  # nobody knows what is on disk now: reopen before anything else
             raise OSError(f"fsync: {error}")
-        batch, self.in_flight = self.in_flight, None
-        assert batch is not None
-        for promise, answer in batch.answers:
+        group, self.in_flight = self.in_flight, None
+        assert group is not None
+        for promise, answer in group.answers:
             self.give(promise, answer)
-        if batch.events:
-            tell(self.bus, Publish(tuple(batch.events)))
+        if group.events:
+            tell(self.bus, Publish(tuple(group.events)))
         if self.gathering:
             self.write()
 
@@ -205,28 +172,28 @@ class Persistence(Actor):
 
     # --- reading --------------------------------------------------------------------------------
 
-    def row(self, task_id: str) -> tuple[Row | None, Batch | None]:
-        """What is not durable yet of a task, and the batch that will make it so."""
-        for batch in (self.gathering, self.in_flight):
-            if batch is not None and task_id in batch.rows:
-                return batch.rows[task_id], batch
-        return None, None
+    def unsynced(self, task_id: str) -> Group | None:
+        """The group that will make the newest change of a task durable, if one must yet."""
+        for group in (self.gathering, self.in_flight):
+            if group is not None and group.touches(task_id):
+                return group
+        return None
 
     def record(self, task_id: str) -> Record | None:
-        row, _ = self.row(task_id)
-        if row is not None:
-            return row.record
+        group = self.unsynced(task_id)
+        if group is not None:
+            return group.record(task_id)
         return self.live.get(task_id) or self.store.record(task_id)
 
     def get(self, task_id: str) -> Any:
         record = self.record(task_id)
         if record is None:
             raise NotFound(f"there is no task {task_id}", field="id")
-        row, batch = self.row(task_id)
-        result = row.result if row is not None else None
+        group = self.unsynced(task_id)
+        result = group.result(task_id) if group is not None else None
         if result is None and record.status is Status.COMPLETED:
             result = self.store.result(task_id)
-        return self.answer(Stored(record, self.spec_of(task_id), result), batch)
+        return self.answer(Stored(record, self.spec_of(task_id), result), group)
 
     def asked(self, task_id: str) -> Asked:
         """For a worker's call: at once, since `Run` may come before the fsync."""
@@ -235,10 +202,10 @@ class Persistence(Actor):
         return Asked(record.type, record.model, spec)
 
     def spec_of(self, task_id: str) -> bytes:
-        for batch in (self.gathering, self.in_flight):
-            row = batch.rows.get(task_id) if batch is not None else None
-            if row is not None and row.spec is not None:
-                return row.spec
+        for group in (self.gathering, self.in_flight):
+            spec = group.spec(task_id) if group is not None else None
+            if spec is not None:
+                return spec
         spec = self.store.spec(task_id)
         if spec is None:
             raise NotFound(f"there is no task {task_id}", field="id")
@@ -249,15 +216,15 @@ class Persistence(Actor):
         if record is None:
             raise NotFound(f"there is no task {task_id}", field="id")
         error = Conflict(f"task {task_id} is {record.status}: it cannot be {wanted}", field="id")
-        self.answer(error, self.row(task_id)[1])
+        self.answer(error, self.unsynced(task_id))
 
     def once_synced(self, answer: Any) -> Any:
         return self.answer(answer, self.in_flight)
 
-    def answer(self, answer: Any, batch: Batch | None) -> Any:
-        """Reply at once, or when the batch that the answer has seen is durable."""
-        if batch is not None:
-            batch.answers.append((self.later(), answer))
+    def answer(self, answer: Any, group: Group | None) -> Any:
+        """Reply at once, or when the group that the answer has seen is durable."""
+        if group is not None:
+            group.answers.append((self.later(), answer))
             return None
         if isinstance(answer, QueueError):
             raise answer

@@ -3,7 +3,7 @@
 import heapq
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -26,6 +26,7 @@ from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.idempotency import Keyed
 from ollama_queue.actors.core.records import Counts, Record, Status, TaskFilter
 from ollama_queue.actors.core.waiting import Entry, entry_of
+from ollama_queue.actors.group import Group, Row
 
 FORMAT = 1
 SLICE_BYTES = 1 << 20  # a larger WriteBatch would hold the interpreter for too long
@@ -44,16 +45,6 @@ _decode_record = msgspec.msgpack.Decoder(Record).decode
 _decode_entry = msgspec.msgpack.Decoder(Entry).decode
 _decode_keyed = msgspec.msgpack.Decoder(Keyed).decode
 _decode_counts = msgspec.msgpack.Decoder(dict[str, dict[int, int]]).decode
-
-
-class Row(Struct):
-    """One task's part of a batch: its newest record and what else is written of it."""
-
-    record: Record
-    was: Record | None  # as it lies on disk, None when new
-    spec: bytes | None = None
-    result: bytes | None = None
-    body: bytes = b""
 
 
 class Recovered(Struct, frozen=True):
@@ -155,16 +146,16 @@ class Store:
 
     # --- writing --------------------------------------------------------------------------------
 
-    def write(
-        self, rows: Iterable[Row], flags: dict[str, bool], dropped_keys: Iterable[bytes]
-    ) -> None:
+    def write(self, group: Group) -> None:
         """Write without sync, in slices; `sync` makes them durable."""
         batch = WriteBatch(raw_mode=True)
-        for name, value in flags.items():
+        for name, value in group.flags.items():
             batch.put(b"flag:" + name.encode(), b"1" if value else b"0", self._handles["meta"])
-        for key in dropped_keys:
+        for key in group.dropped_keys:
             batch.delete(b"k" + key, self._handles["index"])
-        for row in rows:
+        for record in group.removed.values():
+            self._remove(batch, record)
+        for row in group.rows.values():
             self._put(batch, row)
             if batch.size_in_bytes() >= SLICE_BYTES:
                 self._write(batch)
@@ -192,6 +183,15 @@ class Store:
             batch.put(task_id, row.result, handles["results"])
         self._count(was, -1)
         self._count(record, +1)
+
+    def _remove(self, batch: WriteBatch, record: Record) -> None:
+        task_id = record.id.encode()
+        for name in ("specs", "tasks", "results"):
+            batch.delete(task_id, self._handles[name])
+        batch.delete(_CODE[record.status] + task_id, self._handles["index"])
+        if record.key is not None:
+            batch.delete(b"k" + record.key, self._handles["index"])
+        self._count(record, -1)
 
     def _count(self, record: Record | None, step: int) -> None:
         if record is not None:

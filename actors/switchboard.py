@@ -5,7 +5,7 @@ import threading
 from msgspec import Struct
 
 from ollama_queue.actors.actor import Ref
-from ollama_queue.actors.core.errors import QueueError, Unavailable
+from ollama_queue.actors.core.errors import OutcomeUnknown, QueueError, Unavailable
 
 
 class Generation(Struct, frozen=True):
@@ -45,6 +45,6 @@ class Switchboard:
         """The generation that follows `old`, for readers who wait a reboot out."""
         with self._changed:
             self._changed.wait_for(
-                lambda: isinstance(self._now, Generation) and self._now is not old, timeout
+                lambda: self._now is not old and not isinstance(self._now, OutcomeUnknown), timeout
             )
         return self.current()

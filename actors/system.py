@@ -138,7 +138,10 @@ class Boot:
 
     def down(self, reason: str) -> bool:
         """Stop what runs, deciders first, the disk last; False when it cannot be closed."""
-        for ref in [self.ticker, self.scheduler, self.prober, *self.workers]:
+        for ref in (self.ticker, self.scheduler):
+            if ref is not None:
+                stop(ref, 1.0)
+        for ref in (self.prober, *self.workers):  # nobody hires any more
             if ref is not None:
                 stop(ref, 1.0)
         if self.bus is not None:

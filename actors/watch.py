@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import msgspec
 
 from ollama_queue.actors.actor import ask, tell
-from ollama_queue.actors.core.errors import Unavailable
+from ollama_queue.actors.core.errors import QueueError, Unavailable
 from ollama_queue.actors.core.messages import Attach, Get, Subscribe, Unsubscribe
 from ollama_queue.actors.core.records import Chunk, Event
 from ollama_queue.actors.mailbox import Closed, Mailbox
@@ -34,8 +34,8 @@ def wait(switchboard: Switchboard, task_id: str, timeout: float | None) -> Store
                 mailbox.get(None if deadline is None else deadline - time.monotonic())
                 stored = ask(now.persistence, Get(task_id))
             return stored
-        except Closed as closed:
-            _check(closed)
+        except (Closed, Unavailable) as lost:
+            _check(lost)
             now = switchboard.after(now, REBOOT_PATIENCE_S)
         finally:
             tell(now.bus, Unsubscribe(mailbox))
@@ -61,13 +61,14 @@ def stream(switchboard: Switchboard, task_id: str, timeout: float | None) -> Ite
                     yield from reader.take(item)
                 else:
                     stored = ask(now.persistence, Get(task_id))
+            ask(now.bus, Unsubscribe(mailbox))  # behind the last pieces, if they are on their way
             for item in mailbox.drain():
                 if isinstance(item, Chunk):
                     yield from reader.take(item)
             yield from reader.end(stored)
             return
-        except Closed as closed:
-            _check(closed)
+        except (Closed, Unavailable) as lost:
+            _check(lost)
             now = switchboard.after(now, REBOOT_PATIENCE_S)
         finally:
             tell(now.bus, Unsubscribe(mailbox))
@@ -107,9 +108,10 @@ class _Reader:
         self.shown = attempt
 
 
-def _check(closed: Closed) -> None:
+def _check(lost: QueueError) -> None:
     """Only a reboot is waited out."""
-    if closed.message == "lagged":
+    if not isinstance(lost, Closed) or lost.message == "restarted":
+        return
+    if lost.message == "lagged":
         raise Unavailable("this reader was too slow and has been cut off") from None
-    if closed.message != "restarted":
-        raise Unavailable("the queue is shutting down", retry_after_s=5) from None
+    raise Unavailable("the queue is shutting down", retry_after_s=5) from None

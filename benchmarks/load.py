@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.harness import percentiles_ms
 
-PROCESSES = 2
+PER_PROCESS = 32  # connections; one core is the server's
 PATIENCE_S = 60.0
 WORDS = "Why is the sky blue, and why does it turn red in the evening? Answer in one sentence. "
 
@@ -85,7 +85,7 @@ def _is_whole(answer: bytes) -> bool:
 
 def closed_loop(port: int, message: bytes, connections: int, count: int) -> dict[str, float]:
     """Send `count` requests over so many connections, each as soon as the last is answered."""
-    parts = min(PROCESSES, connections)
+    parts = -(-connections // PER_PROCESS)
     order = {"port": port, "message": message.decode()}
     clients: list[subprocess.Popen[str]] = []
     try:

@@ -167,6 +167,12 @@ class Change(Struct, frozen=True):
     result: bytes | None = None
 
 
+class Remove(Struct, frozen=True):
+    """Delete an ended task, and its key."""
+
+    task_id: str
+
+
 class SetFlag(Struct, frozen=True):
     """A switch of the whole queue that survives a restart."""
 
@@ -181,7 +187,7 @@ class DropKey(Struct, frozen=True):
     key: bytes
 
 
-Save = Insert | Change | SetFlag | DropKey
+Save = Insert | Change | Remove | SetFlag | DropKey
 
 
 class Commit(Struct, frozen=True):

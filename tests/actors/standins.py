@@ -139,7 +139,9 @@ class Controlled:
         self.steps.put(Stopped() if failure is None else Failed(failure, Verdict.RETRY))
 
     def probe(self) -> str | None:
-        result: str | None = self.probes.get(timeout=PATIENCE_S)
+        result: str | Exception | None = self.probes.get(timeout=PATIENCE_S)
+        if isinstance(result, Exception):
+            raise result
         return result
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from ollama_queue.actors.core.messages import (
     SetFlag,
 )
 from ollama_queue.actors.core.records import Status, TaskFilter, TaskType
-from ollama_queue.actors.persistence import KEEP_ATTEMPTS
+from ollama_queue.actors.group import KEEP_ATTEMPTS
 from ollama_queue.actors.rocks import Store
 from tests.actors.conftest import Desk
 from tests.actors.standins import (

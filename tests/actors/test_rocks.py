@@ -19,18 +19,24 @@ from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.idempotency import Keyed
 from ollama_queue.actors.core.records import Record, Status, TaskFilter
 from ollama_queue.actors.core.waiting import entry_of
-from ollama_queue.actors.rocks import Row, Store, scan
+from ollama_queue.actors.group import Group, Row
+from ollama_queue.actors.rocks import Store, scan
 from tests.actors.standins import a_record, an_attempt, at, task_id
 from tests.servers import ROOT
 
 PENDING, RUNNING = Status.PENDING, Status.RUNNING
 
 
+def group(*rows: Row) -> Group:
+    """Rows that one fsync makes durable."""
+    made = Group()
+    made.rows |= {row.record.id: row for row in rows}
+    return made
+
+
 def write(store: Store, *records: Record, was: Record | None = None) -> None:
-    specs = [None if was else spec_of(int(record.id, 16)) for record in records]
-    store.write(
-        [Row(r, was, s, None, b"body") for r, s in zip(records, specs, strict=True)], {}, ()
-    )
+    spec = None if was else b"{}"
+    store.write(group(*(Row(record, was, spec, None, b"body") for record in records)))
     store.sync()
 
 
@@ -53,7 +59,7 @@ def listed(store: Store, **wanted: object) -> list[int]:
 def test_a_task_is_read_as_it_was_written(tmp_path: Path) -> None:
     record = a_record(1, tags=["a"], attempts=[an_attempt(1, "cut")], scheduled_at=at(9), seq=7)
     store = Store(str(tmp_path), None)
-    store.write([Row(record, None, b"the spec", b"the result")], {}, ())
+    store.write(group(Row(record, None, b"the spec", b"the result")))
     store.sync()
     store.close()
 
@@ -80,7 +86,10 @@ def test_recovering_gives_back_all_that_a_plan_needs(tmp_path: Path) -> None:
     over = a_record(3, status=Status.COMPLETED, key=b"o" * 16)
     store = Store(str(tmp_path), None)
     write(store, waits, runs, over)
-    store.write([], {"paused": True, "drained": False}, [b"o" * 16])
+    changes = group()
+    changes.flags |= {"paused": True, "drained": False}
+    changes.dropped_keys.append(b"o" * 16)
+    store.write(changes)
     store.close()
 
     store = Store(str(tmp_path), None)
@@ -140,7 +149,7 @@ def test_counts_equal_what_is_stored(drawn: list[tuple[int, Status, int]], reope
 def test_a_large_batch_is_written_in_slices(tmp_path: Path) -> None:
     rows = [Row(a_record(number), None, b"x" * 300_000) for number in range(10)]
     store = Store(str(tmp_path), None)
-    store.write(rows, {}, ())
+    store.write(group(*rows))
     store.close()
 
     store = Store(str(tmp_path), None)

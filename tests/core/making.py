@@ -78,5 +78,13 @@ def filled(*submits: Submit, slots: int = 1, retry: Retry | None = None) -> Plan
     return plan
 
 
+def nested(depth: int) -> list[Any]:
+    """A list in a list in a list …"""
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 GREETING = asked("hi")
 UNSPENT = {"retry_count": 0, "interruptions": 0}

@@ -67,6 +67,7 @@ class ModelDisk:
         assert was.retry_count <= now.retry_count <= now.max_retries
         assert was.interruptions <= now.interruptions <= 4
         assert now.interruptions <= 3 or now.status is Status.FAILED
+        assert now.status is Status.PENDING or now.next_attempt_at is None
         assert now.status.is_final == (now.completed_at is not None)
 
     # --- what follows from it -------------------------------------------------------------------

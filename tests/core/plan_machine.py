@@ -1,5 +1,6 @@
 """Drives a plan with commands and facts in any order, and obeys it as the actors would."""
 
+import math
 from typing import Any
 
 import hypothesis.strategies as st
@@ -16,10 +17,10 @@ from ollama_queue.actors.core.plan import Order, Plan, Replace
 from ollama_queue.actors.core.records import Status
 from ollama_queue.actors.core.slots import STOP_PATIENCE_S
 from ollama_queue.actors.core.submission import draft, generate_task
-from tests.core.making import DAY, NOW, at, make_plan
+from tests.core.making import DAY, NOW, REFUSED, at, make_plan
 from tests.core.model_disk import ModelDisk, settled
 
-MAX_TASKS, MAX_BYTES = 12, 1500
+MAX_TASKS, MAX_BYTES = 7, 1200
 RETRY = Retry(max_retries=2, initial_delay=1.0, max_delay=4.0, backoff_factor=2.0)
 KEYS = ("red", "green", "blue")
 
@@ -169,9 +170,8 @@ class PlanDriver(RuleBasedStateMachine):
     def cancel_running(self, data: st.DataObject) -> None:
         task_id = data.draw(st.sampled_from(self.having(Status.RUNNING)))
         self.obey(self.plan.cancel(task_id, self.now))
-        (slot,) = (slot for slot, run in self.calls.items() if run.task_id == task_id)
         assert self.disk.records[task_id].status is Status.CANCELLED
-        assert slot in self.stop_by
+        assert task_id in [self.calls[slot].task_id for slot in self.stop_by]
 
     @precondition(lambda self: self.plan.entries)
     @rule(data=st.data(), priority=priorities)
@@ -213,6 +213,13 @@ class PlanDriver(RuleBasedStateMachine):
     def fail(self, data: st.DataObject, failure: Failed, chance: float) -> None:
         run = self.calls[data.draw(st.sampled_from(sorted(self.calls)))]
         self.hear_end(run, failure, chance)
+
+    @precondition(lambda self: len(self.calls) > 1)
+    @rule()
+    def refuse_all(self) -> None:
+        """The backend is gone, and all that asked it find that out."""
+        for run in list(self.calls.values()):
+            self.hear_end(run, REFUSED, 0.5)
 
     def hear_end(self, run: Run, outcome: Outcome, chance: float) -> None:
         was, healthy = self.disk.records[run.task_id], self.plan.gate.healthy
@@ -274,12 +281,9 @@ class PlanDriver(RuleBasedStateMachine):
     @precondition(lambda self: self.plan.next_due is not None)
     @rule()
     def sleep_until_due(self) -> None:
-        due = self.plan.next_due
-        assert due is not None
-        self.now = max(self.now, due)
+        self.now = max(self.now, self.plan.next_due or 0.0)
         self.obey(self.plan.wake(self.now))
-        after = self.plan.next_due
-        assert after is None or after > self.now, "a wake-up that changed nothing"
+        assert (self.plan.next_due or math.inf) > self.now, "a wake-up that changed nothing"
 
     @precondition(lambda self: self.calls or self.drain_by is not None)
     @rule()

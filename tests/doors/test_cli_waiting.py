@@ -178,8 +178,8 @@ def test_a_line_that_was_never_drawn_needs_no_clearing(capsys):
 
 
 @pytest.fixture
-def terminal(monkeypatch):
-    """Make stderr a real terminal. `read(words)` is what was drawn until then."""
+def terminal():
+    """Both ends of a real terminal; ours reads until some words have come."""
     ours, theirs = os.openpty()
 
     def read(words):
@@ -189,36 +189,36 @@ def terminal(monkeypatch):
         return drawn
 
     with os.fdopen(theirs, "w") as stderr:
-        monkeypatch.setattr(sys, "stderr", stderr)
-        yield read
-        monkeypatch.undo()
+        yield read, stderr
     os.close(ours)
 
 
-def wait_on_a_terminal(house, *options):
-    args = [*options, "submit", "generate", "--model", "m", "--prompt", "a", "--wait"]
-    session = Session(lambda _: nullcontext(house.queue))
-    with pytest.raises(SystemExit) as exit:
-        cli.main(args, prog_name="ollama-queue", obj=session)
-    sys.stderr.write("over")
-    sys.stderr.flush()
-    assert exit.value.code == 0
+def wait_on(stderr, monkeypatch, house, *args):
+    """`ollama-queue wait` whose stderr is a terminal; it gets `over` when the command has ended."""
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as exit:
+        patch.setattr(sys, "stderr", stderr)
+        session = Session(lambda _: nullcontext(house.queue))
+        cli.main(["wait", *args, "--timeout", "5"], prog_name="ollama-queue", obj=session)
+    stderr.write("over")
+    stderr.flush()
+    return exit.value.code
 
 
-def test_the_line_on_a_terminal(house, terminal):
+def test_the_line_on_a_terminal(house, terminal, monkeypatch):
     gate = threading.Event()
     house.fake.default = Stream(gate=gate)
     house.submitted("the one before")
+    read, stderr = terminal
     drawn = []
 
     def watch():
-        drawn.append(terminal("\x1b[K"))
+        drawn.append(read("\x1b[K"))
         gate.set()
-        drawn.append(terminal("over"))
+        drawn.append(read("over"))
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    wait_on_a_terminal(house)
+    assert wait_on(stderr, monkeypatch, house, house.submitted()) == 0
     watcher.join(5)
 
     text = "".join(drawn)
@@ -226,6 +226,7 @@ def test_the_line_on_a_terminal(house, terminal):
     assert text.endswith("\r\x1b[Kover")
 
 
-def test_no_line_on_a_terminal_that_is_to_be_quiet(house, terminal):
-    wait_on_a_terminal(house, "--quiet")
-    assert terminal("over") == "over"
+def test_no_line_on_a_terminal_that_is_to_be_quiet(house, terminal, monkeypatch):
+    read, stderr = terminal
+    assert wait_on(stderr, monkeypatch, house, house.submitted(), "--quiet") == 0
+    assert read("over") == "over"
