@@ -108,6 +108,8 @@ class QueueManager:
         self._check_process()
         if self._system is None:
             self._system = start(System, self.config, self._runtime, self._switchboard, timeout=600)
+            # A thread that the interpreter ends inside RocksDB would abort the whole process.
+            atexit.register(self._close_at_exit)
         return self
 
     def close(self, grace_s: float | None = None) -> None:

@@ -1,5 +1,6 @@
 """Waits for tasks to end: a line about it on a terminal, and kind words at Ctrl-C."""
 
+import math
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -39,7 +40,7 @@ def endings(
 ) -> "Iterator[Task | QueueError]":
     """Each task once it has ended, whichever is first, or why it cannot be waited for."""
     waiting = list(dict.fromkeys(task_ids))
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
     line, look = StatusLine(session.shows_progress), _Looker(queue)
     patience = 0.0  # look at all of them first
     try:
@@ -54,10 +55,9 @@ def endings(
                 line.clear()
                 yield seen
             patience = LOOK_S if line.is_on or len(waiting) > 1 else LONG_S
-            if deadline is not None:
-                patience = min(patience, deadline - time.monotonic())
-                if patience <= 0:
-                    break
+            patience = min(patience, deadline - time.monotonic())
+            if patience <= 0:
+                break
     except KeyboardInterrupt:
         raise Interrupted(waiting) from None
     finally:
