@@ -46,6 +46,17 @@ class QueueAPI(Protocol):
         """Change the priority of a pending or running task (for its next attempt)."""
         ...
 
+    def retry_task(self, task_id: str) -> Task:
+        """Run a failed or cancelled task anew: its retries and errors begin at nothing.
+
+        Raises `NotFound`, `Conflict` when it is completed or has not ended.
+        """
+        ...
+
+    def delete_task(self, task_id: str) -> Task:
+        """Forget an ended task; returns it as it was. Raises `NotFound`, `Conflict`."""
+        ...
+
     def list_tasks(self, filter: TaskFilter | None = None) -> list[Task]:
         """Newest first, without payloads and results."""
         ...

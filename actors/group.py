@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ollama_queue.actors.core.messages import Change, Insert, SetFlag
+from ollama_queue.actors.core.orders import Change, Insert, SetFlag
 from ollama_queue.actors.core.records import Event, Record
 from ollama_queue.actors.inbox import Promise
 

@@ -14,6 +14,7 @@ from ollama_queue.actors.core.errors import Invalid, Unavailable
 from ollama_queue.actors.core.messages import (
     Cancel,
     Count,
+    Delete,
     Describe,
     Explain,
     Get,
@@ -21,6 +22,7 @@ from ollama_queue.actors.core.messages import (
     Query,
     Reprioritize,
     Resume,
+    Retry,
     Shutdown,
     Subscribe,
     Unsubscribe,
@@ -191,6 +193,14 @@ class QueueManager:
     def update_task_priority(self, task_id: str, priority: int | Priority | str) -> Task:
         ask(self._now().scheduler, Reprioritize(task_id, parse_priority(priority)))
         return self.get_task(task_id)
+
+    def retry_task(self, task_id: str) -> Task:
+        ask(self._now().scheduler, Retry(task_id))
+        return self.get_task(task_id)
+
+    def delete_task(self, task_id: str) -> Task:
+        record: Record = ask(self._now().scheduler, Delete(task_id))
+        return views.listed(record, None)
 
     def list_tasks(self, filter: TaskFilter | None = None) -> list[Task]:
         wanted = filter or TaskFilter()

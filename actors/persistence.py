@@ -10,24 +10,21 @@ from ollama_queue.actors.actor import Actor, Ref, tell
 from ollama_queue.actors.core.errors import Conflict, NotFound, QueueError
 from ollama_queue.actors.core.messages import (
     Asked,
-    Change,
     Commit,
     Count,
     Deny,
-    DropKey,
+    Fetch,
+    Fetched,
     Get,
     GetSpec,
-    Insert,
     Publish,
     Query,
     Recover,
-    Remove,
-    Save,
     Scanned,
-    SetFlag,
     Synced,
     ToPersistence,
 )
+from ollama_queue.actors.core.orders import Change, DropKey, Insert, Remove, Save, SetFlag
 from ollama_queue.actors.core.records import Counts, Record, Status, TaskFilter
 from ollama_queue.actors.group import Group
 from ollama_queue.actors.inbox import Promise
@@ -94,6 +91,8 @@ class Persistence(Actor):
                 return self.once_synced(Counts(by_status={name: dict(n) for name, n in levels}))
             case Deny(task_id, wanted):
                 return self.deny(task_id, wanted)
+            case Fetch(command, scheduler):
+                return self.pass_on(scheduler, Fetched(command, self.record(command.task_id)))
             case Recover():
                 return self.recover()
             case Synced(error):

@@ -7,7 +7,8 @@ from typing import assert_never
 
 from ollama_queue.actors.actor import Actor, Ref, log, tell
 from ollama_queue.actors.core.backoff import probe_delay
-from ollama_queue.actors.core.messages import BackendChanged, Probed, ToProber, Wake, Watch
+from ollama_queue.actors.core.messages import BackendChanged, Probed, ToProber, Wake
+from ollama_queue.actors.core.orders import Watch
 from ollama_queue.actors.executors import Executor
 from ollama_queue.actors.pool import attempt
 

@@ -6,39 +6,49 @@ from collections.abc import Callable
 from typing import Any, Protocol, assert_never
 
 from ollama_queue.actors.actor import Actor, Ref, tell
+from ollama_queue.actors.core.errors import Conflict, NotFound
 from ollama_queue.actors.core.keys import mint
 from ollama_queue.actors.core.messages import (
     BackendChanged,
     Cancel,
-    Change,
     Commit,
+    Delete,
     Deny,
     Describe,
     Drain,
-    DropKey,
     Explain,
+    Fetch,
+    Fetched,
     Finished,
     Get,
-    Insert,
     Pause,
     Reprioritize,
     Resume,
-    Run,
-    SetFlag,
-    Stop,
+    Retry,
     Submit,
     ToScheduler,
     Wake,
-    Watch,
     WorkerLost,
 )
-from ollama_queue.actors.core.plan import Order, Plan, Replace
-from ollama_queue.actors.core.records import Status, Submitted
+from ollama_queue.actors.core.orders import (
+    Change,
+    DropKey,
+    Insert,
+    Order,
+    Remove,
+    Replace,
+    Run,
+    SetFlag,
+    Stop,
+    Watch,
+)
+from ollama_queue.actors.core.plan import Plan
+from ollama_queue.actors.core.records import Record, Status, Submitted
 from ollama_queue.actors.core.settling import utc
 from ollama_queue.actors.inbox import Promise
 from ollama_queue.actors.rocks import Recovered
 
-_SAVES = (Insert, Change, SetFlag, DropKey)
+_SAVES = (Insert, Change, Remove, SetFlag, DropKey)
 
 
 class Crew(Protocol):
@@ -72,6 +82,7 @@ class Scheduler(Actor):
         self.workers: dict[int, Ref] = {}
         self.hired: dict[int, int] = {}  # by slot: the number of its worker, counted over all
         self.hires = 0
+        self.fetching: set[str] = set()  # ended tasks that are about to change
         self.drained: Promise | None = None
 
     def on_start(self) -> None:
@@ -95,6 +106,10 @@ class Scheduler(Actor):
                     "given another priority",
                     lambda: self.plan.reprioritize(task_id, priority, now),
                 )
+            case Retry() | Delete():
+                return self.fetch(message)
+            case Fetched(command, record):
+                return self.fetched(command, record, now)
             case Finished(slot, task_id, attempt, outcome):
                 chance = self.chance.random()
                 orders = self.plan.finished(slot, task_id, attempt, outcome, now, chance)
@@ -144,6 +159,23 @@ class Scheduler(Actor):
             self.carry_out(orders(), self.clock())
         else:
             self.pass_on(self.persistence, Deny(task_id, wanted))
+
+    def fetch(self, command: Retry | Delete) -> None:
+        """Of an ended task only Persistence knows; it comes back as `Fetched`."""
+        task_id = command.task_id
+        if task_id in self.plan.entries or task_id in self.fetching:
+            raise Conflict(f"task {task_id} has not ended", field="id")
+        self.fetching.add(task_id)
+        self.pass_on(self.persistence, Fetch(command, self.actor_ref))
+
+    def fetched(self, command: Retry | Delete, record: Record | None, now: float) -> None:
+        self.fetching.discard(command.task_id)
+        if record is None:
+            raise NotFound(f"there is no task {command.task_id}", field="id")
+        if isinstance(command, Retry):
+            self.carry_out(self.plan.revive(record, now), now)
+        else:
+            self.carry_out(self.plan.delete(record), now)
 
     def carry_out(self, orders: list[Order], now: float, reply: Any = None) -> None:
         """Save first, act after; Persistence answers whoever asked once the saves are durable."""

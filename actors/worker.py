@@ -18,11 +18,10 @@ from ollama_queue.actors.core.messages import (
     ChunksReady,
     Finished,
     GetSpec,
-    Run,
-    Stop,
     ToWorker,
     Wake,
 )
+from ollama_queue.actors.core.orders import Run, Stop
 from ollama_queue.actors.core.outcomes import Failed, Outcome, Stopped, Verdict
 from ollama_queue.actors.core.records import Spec
 from ollama_queue.actors.executors import Executor

@@ -61,6 +61,8 @@ def create_app(
     app.get(f"{wire.TASKS}/<task_id>", callback=get)
     app.post(f"{wire.TASKS}/<task_id>/cancel", callback=queue.cancel_task)
     app.post(f"{wire.TASKS}/<task_id>/priority", callback=priority)
+    app.post(f"{wire.TASKS}/<task_id>/retry", callback=queue.retry_task)
+    app.delete(f"{wire.TASKS}/<task_id>", callback=queue.delete_task)
     app.get([wire.STATUS, "/api/stats"], callback=queue.get_queue_stats)
     app.post(wire.PAUSE, callback=lambda: _done(queue.pause))
     app.post(wire.RESUME, callback=lambda: _done(queue.resume))

@@ -108,6 +108,12 @@ class Client:
     def update_task_priority(self, task_id: str, priority: int | Priority | str) -> Task:
         return _decode(self._post(f"{_of(task_id)}/priority", {"priority": priority}), Task)
 
+    def retry_task(self, task_id: str) -> Task:
+        return _decode(self._post(f"{_of(task_id)}/retry"), Task)
+
+    def delete_task(self, task_id: str) -> Task:
+        return _decode(self._request("DELETE", _of(task_id)), Task)
+
     def list_tasks(self, filter: TaskFilter | None = None) -> list[Task]:
         wanted = filter or TaskFilter()
         params: dict[str, Any] = {"limit": wanted.limit, "offset": wanted.offset}

@@ -60,6 +60,16 @@ class Keys:
         if keyed is not None:
             self._ended[key] = keyed
 
+    def revive(self, key: bytes) -> None:
+        """The key's task waits again."""
+        keyed = self._ended.pop(key, None)
+        if keyed is not None:
+            self._live[key] = keyed
+
+    def drop(self, key: bytes) -> None:
+        """The key's task is no more."""
+        self._ended.pop(key, None)
+
     def expire(self, now: float) -> Iterator[bytes]:
         """Drop and name the keys that have lived long enough, oldest end first."""
         while self._ended:

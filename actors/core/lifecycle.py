@@ -3,7 +3,7 @@
 from typing import Any
 
 from ollama_queue.actors.core.errors import Conflict
-from ollama_queue.actors.core.messages import Change
+from ollama_queue.actors.core.orders import Change
 from ollama_queue.actors.core.records import Attempt, Status
 
 # Every change of status passes this table; the docs draw it, the tests walk it.

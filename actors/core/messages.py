@@ -1,16 +1,17 @@
 """All messages between actors, grouped by who receives them: read it and you know the system.
 
-Each is a frozen value. A command names its reply; what has no reply is told, never asked.
+Each is a frozen value. A command names its reply; what has no reply is told, never asked. Those
+that are orders of the plan are in `orders.py`.
 """
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
 
+from ollama_queue.actors.core.orders import Run, Save, Stop, Watch
 from ollama_queue.actors.core.outcomes import Outcome
-from ollama_queue.actors.core.records import Attempt, Event, NewTask, Record, TaskFilter, TaskType
+from ollama_queue.actors.core.records import Event, NewTask, Record, TaskFilter, TaskType
 
 # --- to the Scheduler ---------------------------------------------------------------------------
 
@@ -39,6 +40,25 @@ class Reprioritize(Struct, frozen=True):
 
     task_id: str
     priority: int
+
+
+class Retry(Struct, frozen=True):
+    """Run a failed or cancelled task anew. Reply: its `Record`, once it is on disk."""
+
+    task_id: str
+
+
+class Delete(Struct, frozen=True):
+    """Forget an ended task. Reply: its last `Record`, once it is gone from disk."""
+
+    task_id: str
+
+
+class Fetched(Struct, frozen=True):
+    """What Persistence has of a task that the plan does not know; None if nothing."""
+
+    command: Retry | Delete
+    record: Record | None
 
 
 class Finished(Struct, frozen=True):
@@ -97,6 +117,9 @@ ToScheduler = (
     Submit
     | Cancel
     | Reprioritize
+    | Retry
+    | Delete
+    | Fetched
     | Finished
     | WorkerLost
     | BackendChanged
@@ -109,24 +132,6 @@ ToScheduler = (
 )
 
 # --- to a Worker --------------------------------------------------------------------------------
-
-
-class Run(Struct, frozen=True):
-    """Make this call (the slot is the worker's own)."""
-
-    slot: int
-    task_id: str
-    attempt: int
-    backend: str
-    timeout_s: float | None = None
-
-
-class Stop(Struct, frozen=True):
-    """End that call; its `Finished` still comes."""
-
-    slot: int
-    task_id: str
-    attempt: int
 
 
 class ChunksReady(Struct, frozen=True):
@@ -147,47 +152,6 @@ ToWorker = Run | Stop | ChunksReady | CallEnded | Wake
 ToCronTicker = Wake
 
 # --- to Persistence -----------------------------------------------------------------------------
-
-
-class Insert(Struct, frozen=True):
-    """A new task: its record, its `Spec` as JSON; with a key, the digest of what is asked."""
-
-    record: Record
-    spec: bytes
-    body: bytes = b""
-
-
-class Change(Struct, frozen=True):
-    """Fields of a task's record that change, the event that says so, an attempt that ended."""
-
-    task_id: str
-    fields: Mapping[str, Any]
-    event: str
-    ended: Attempt | None = None
-    result: bytes | None = None
-
-
-class Remove(Struct, frozen=True):
-    """Delete an ended task, and its key."""
-
-    task_id: str
-
-
-class SetFlag(Struct, frozen=True):
-    """A switch of the whole queue that survives a restart."""
-
-    name: str
-    value: bool
-    event: str
-
-
-class DropKey(Struct, frozen=True):
-    """Forget an idempotency key (a digest)."""
-
-    key: bytes
-
-
-Save = Insert | Change | Remove | SetFlag | DropKey
 
 
 class Commit(Struct, frozen=True):
@@ -236,6 +200,13 @@ class Deny(Struct, frozen=True):
     wanted: str
 
 
+class Fetch(Struct, frozen=True):
+    """Send `Fetched` to `scheduler`, together with the promise of whoever asked."""
+
+    command: Retry | Delete
+    scheduler: Any
+
+
 class Recover(Struct, frozen=True):
     """Reply: `Recovered`, all that a plan is made from."""
 
@@ -254,7 +225,7 @@ class Scanned(Struct, frozen=True):
     error: str | None
 
 
-ToPersistence = Commit | Get | GetSpec | Query | Count | Deny | Recover | Synced | Scanned
+ToPersistence = Commit | Get | GetSpec | Query | Count | Deny | Fetch | Recover | Synced | Scanned
 
 # --- to the EventBus ----------------------------------------------------------------------------
 
@@ -308,13 +279,6 @@ class Farewell(Struct, frozen=True):
 ToEventBus = Publish | Chunks | Subscribe | Attach | Unsubscribe | Farewell | Wake
 
 # --- to the Prober ------------------------------------------------------------------------------
-
-
-class Watch(Struct, frozen=True):
-    """A backend is out: probe it after `delay_s`, then on and on until it is well."""
-
-    backend: str
-    delay_s: float
 
 
 class Probed(Struct, frozen=True):

@@ -5,8 +5,10 @@ orders. Instants (`now`) are seconds since 1970, chance is a number from 0 to 1;
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ollama_queue.actors.core.acceptance import accept
 from ollama_queue.actors.core.backoff import probe_delay
@@ -14,32 +16,24 @@ from ollama_queue.actors.core.config import Retry
 from ollama_queue.actors.core.errors import Conflict, QueueFull, Unavailable
 from ollama_queue.actors.core.idempotency import Keyed, Keys
 from ollama_queue.actors.core.lifecycle import become
-from ollama_queue.actors.core.messages import (
+from ollama_queue.actors.core.messages import Submit
+from ollama_queue.actors.core.orders import (
     Change,
     DropKey,
     Insert,
+    Order,
+    Remove,
+    Replace,
     Run,
-    Save,
     SetFlag,
-    Stop,
-    Submit,
     Watch,
 )
 from ollama_queue.actors.core.outcomes import Failed, Outcome, Stopped, Verdict
-from ollama_queue.actors.core.records import BackendState, Status, Waiting, WaitingFor
+from ollama_queue.actors.core.records import BackendState, Record, Status, Waiting, WaitingFor
 from ollama_queue.actors.core.routing import Gate
 from ollama_queue.actors.core.settling import attempt_of, interrupt, put_back, settle, utc
 from ollama_queue.actors.core.slots import Slots
 from ollama_queue.actors.core.waiting import Entry, WaitingRoom, entry_of
-
-
-class Replace(Struct, frozen=True):
-    """Give this slot a new worker; the old one is silent or dead."""
-
-    slot: int
-
-
-Order = Save | Run | Stop | Watch | Replace
 
 
 class PlanState(Struct, frozen=True):
@@ -111,8 +105,6 @@ class Plan:
 
     def submit(self, task_id: str, asked: Submit, now: float) -> list[Order]:
         """Take on a task. Raises `QueueFull`, `Unavailable` when draining."""
-        if self.drain_by is not None:
-            raise Unavailable("the queue is shutting down", retry_after_s=5)
         self._check_room(len(asked.spec))
         record = accept(task_id, asked, self.retry.max_retries, now)
         entry = entry_of(record)
@@ -149,6 +141,36 @@ class Plan:
             self.waiting.add(entry, now)
         change = Change(task_id, {"priority": priority}, "priority_updated")
         return [change, *self._dispatch(now)]
+
+    def revive(self, record: Record, now: float) -> list[Order]:
+        """Run an ended task anew, behind those of its level that wait already.
+
+        Raises `Conflict` for a completed one, `QueueFull`, `Unavailable` when draining.
+        """
+        self._check_room(record.size)
+        facts: dict[str, Any] = {
+            "queued_at": utc(now),
+            "retry_count": 0,
+            "interruptions": 0,
+            "error": None,
+            "words": "",
+            "started_at": None,
+            "completed_at": None,
+            "next_attempt_at": None,
+        }
+        change = become(record.id, record.status, Status.PENDING, **facts)
+        entry = entry_of(replace(record, **facts))
+        self.entries[entry.id] = entry
+        self.waiting.add(entry, now)
+        if entry.key is not None:
+            self.keys.revive(entry.key)
+        return [change, *self._dispatch(now)]
+
+    def delete(self, record: Record) -> list[Order]:
+        """Forget an ended task and its key."""
+        if record.key is not None:
+            self.keys.drop(record.key)
+        return [Remove(record.id)]
 
     def pause(self) -> list[Order]:
         self.paused = True
@@ -305,6 +327,8 @@ class Plan:
 
     def _check_room(self, size: int) -> None:
         """Raise `QueueFull` when another task of so many bytes would be too much."""
+        if self.drain_by is not None:
+            raise Unavailable("the queue is shutting down", retry_after_s=5)
         full = None
         if len(self.waiting) >= self.max_tasks:
             full = f"{self.max_tasks} tasks wait (queue.max_queue_size)"

@@ -6,7 +6,7 @@ from typing import Any
 from ollama_queue.actors.core.backoff import delay
 from ollama_queue.actors.core.config import Retry
 from ollama_queue.actors.core.lifecycle import become
-from ollama_queue.actors.core.messages import Change
+from ollama_queue.actors.core.orders import Change
 from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Stopped, Verdict
 from ollama_queue.actors.core.records import Attempt, Status
 from ollama_queue.actors.core.slots import Running

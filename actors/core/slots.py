@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.messages import Stop
+from ollama_queue.actors.core.orders import Stop
 from ollama_queue.actors.core.routing import Gate
 from ollama_queue.actors.core.waiting import Entry
 

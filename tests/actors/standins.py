@@ -12,7 +12,7 @@ import msgspec
 from ollama_queue.actors.actor import Ref
 from ollama_queue.actors.core.errors import QueueError
 from ollama_queue.actors.core.lifecycle import become
-from ollama_queue.actors.core.messages import Change, Insert
+from ollama_queue.actors.core.orders import Change, Insert
 from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Stopped, Verdict
 from ollama_queue.actors.core.records import Attempt, Record, Spec, Status, TaskType
 from ollama_queue.actors.inbox import Envelope, Promise

@@ -8,17 +8,15 @@ from ollama_queue.actors.actor import SignOfLife, ask, stop
 from ollama_queue.actors.core.errors import Conflict, NotFound, OutcomeUnknown
 from ollama_queue.actors.core.messages import (
     Asked,
-    Change,
     Commit,
     Count,
     Deny,
-    DropKey,
     Get,
     GetSpec,
     Query,
     Recover,
-    SetFlag,
 )
+from ollama_queue.actors.core.orders import Change, DropKey, SetFlag
 from ollama_queue.actors.core.records import Status, TaskFilter, TaskType
 from ollama_queue.actors.group import KEEP_ATTEMPTS
 from ollama_queue.actors.rocks import Store

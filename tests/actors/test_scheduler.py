@@ -12,7 +12,6 @@ from ollama_queue.actors.core.keys import instant_of
 from ollama_queue.actors.core.messages import (
     BackendChanged,
     Cancel,
-    Change,
     Commit,
     Deny,
     Describe,
@@ -20,18 +19,14 @@ from ollama_queue.actors.core.messages import (
     Explain,
     Finished,
     Get,
-    Insert,
     Pause,
     Reprioritize,
     Resume,
-    Run,
-    SetFlag,
-    Stop,
     Submit,
     Wake,
-    Watch,
     WorkerLost,
 )
+from ollama_queue.actors.core.orders import Change, Insert, Run, SetFlag, Stop, Watch
 from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Verdict
 from ollama_queue.actors.core.plan import Plan
 from ollama_queue.actors.core.records import Status, Submitted, WaitingFor

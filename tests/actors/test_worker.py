@@ -9,16 +9,8 @@ import pytest
 
 from ollama_queue.actors.actor import Ref, SignOfLife, ask, start, stop, tell
 from ollama_queue.actors.core.errors import NotFound, OutcomeUnknown
-from ollama_queue.actors.core.messages import (
-    Asked,
-    Chunks,
-    ChunksReady,
-    Finished,
-    GetSpec,
-    Run,
-    Stop,
-    Wake,
-)
+from ollama_queue.actors.core.messages import Asked, Chunks, ChunksReady, Finished, GetSpec, Wake
+from ollama_queue.actors.core.orders import Run, Stop
 from ollama_queue.actors.core.outcomes import Answered, Failed, Stopped, Verdict
 from ollama_queue.actors.core.records import Spec, TaskType
 from ollama_queue.actors.worker import Worker

@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Any
 
 from ollama_queue.actors.core.config import Retry
-from ollama_queue.actors.core.messages import Change, Run, Submit
+from ollama_queue.actors.core.messages import Submit
+from ollama_queue.actors.core.orders import Change, Order, Run
 from ollama_queue.actors.core.outcomes import Failed, Verdict
-from ollama_queue.actors.core.plan import Order, Plan
+from ollama_queue.actors.core.plan import Plan
 from ollama_queue.actors.core.records import Attempt, Status
 from ollama_queue.actors.core.routing import Gate
 from ollama_queue.actors.core.settling import utc

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from ollama_queue.actors.core.idempotency import KEEP_S, Keyed
 from ollama_queue.actors.core.lifecycle import EVENT, NEXT
-from ollama_queue.actors.core.messages import Change, DropKey, Insert, Save, SetFlag
+from ollama_queue.actors.core.orders import Change, DropKey, Insert, Save, SetFlag
 from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Stopped, Verdict
 from ollama_queue.actors.core.records import Record, Status
 from ollama_queue.actors.core.waiting import Entry, entry_of

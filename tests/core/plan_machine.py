@@ -11,9 +11,19 @@ from msgspec.structs import replace
 from ollama_queue.actors.core.config import Retry
 from ollama_queue.actors.core.errors import Conflict, QueueFull, Unavailable
 from ollama_queue.actors.core.keys import mint
-from ollama_queue.actors.core.messages import Change, DropKey, Insert, Run, SetFlag, Stop, Watch
+from ollama_queue.actors.core.orders import (
+    Change,
+    DropKey,
+    Insert,
+    Order,
+    Replace,
+    Run,
+    SetFlag,
+    Stop,
+    Watch,
+)
 from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Stopped, Verdict
-from ollama_queue.actors.core.plan import Order, Plan, Replace
+from ollama_queue.actors.core.plan import Plan
 from ollama_queue.actors.core.records import Status
 from ollama_queue.actors.core.slots import STOP_PATIENCE_S
 from ollama_queue.actors.core.submission import draft, generate_task

@@ -6,7 +6,7 @@ import pytest
 
 from ollama_queue.actors.core.errors import Conflict
 from ollama_queue.actors.core.lifecycle import EVENT, NEXT, become
-from ollama_queue.actors.core.messages import Change
+from ollama_queue.actors.core.orders import Change
 from ollama_queue.actors.core.records import Status
 from tests.core.making import ended
 

@@ -4,14 +4,9 @@ import pytest
 
 from ollama_queue.actors.core.acceptance import accept
 from ollama_queue.actors.core.errors import QueueFull, Unavailable
-from ollama_queue.actors.core.messages import (
-    Change,
-    Insert,
-    SetFlag,
-    Stop,
-)
+from ollama_queue.actors.core.orders import Change, Insert, Replace, SetFlag, Stop
 from ollama_queue.actors.core.outcomes import Answered, Stopped
-from ollama_queue.actors.core.plan import PlanState, Replace
+from ollama_queue.actors.core.plan import PlanState
 from ollama_queue.actors.core.records import (
     BackendState,
     Record,

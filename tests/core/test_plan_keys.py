@@ -5,10 +5,7 @@ import pytest
 from ollama_queue.actors.core.acceptance import accept
 from ollama_queue.actors.core.errors import Conflict
 from ollama_queue.actors.core.idempotency import Keyed
-from ollama_queue.actors.core.messages import (
-    DropKey,
-    Insert,
-)
+from ollama_queue.actors.core.orders import DropKey, Insert
 from ollama_queue.actors.core.outcomes import Answered
 from tests.core.making import (
     DAY,

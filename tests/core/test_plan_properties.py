@@ -94,6 +94,7 @@ def test_a_plan_keeps_its_word_whatever_happens() -> None:
         settings=settings(
             max_examples=300,
             stateful_step_count=50,
+            report_multiple_bugs=False,
             suppress_health_check=[HealthCheck.too_slow],
         ),
     )

@@ -4,35 +4,28 @@ The messages are read off the actors' unions, so that a new one is covered by it
 """
 
 import logging
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import pytest
 
-from ollama_queue import Config, Conflict, QueueManager, Status, TaskFilter, Unavailable, chat_task
+from ollama_queue import NotFound, Status, Unavailable
 from ollama_queue.actors import prober
-from ollama_queue.actors.actor import Actor, Ref, tell
-from ollama_queue.actors.core import config, messages, plan
-from ollama_queue.actors.core.records import Event, Submitted
+from ollama_queue.actors.actor import Actor, tell
+from ollama_queue.actors.core import messages, plan
+from ollama_queue.actors.core.records import Event
 from ollama_queue.actors.cron_ticker import CronTicker
 from ollama_queue.actors.event_bus import EventBus
-from ollama_queue.actors.executors import create_executor
 from ollama_queue.actors.persistence import Persistence
-from ollama_queue.actors.pool import ThreadPool
 from ollama_queue.actors.prober import Prober
+from ollama_queue.actors.rocks import Store
 from ollama_queue.actors.scheduler import Scheduler
-from ollama_queue.actors.switchboard import Generation
-from ollama_queue.actors.system import MAX_REBOOTS, Runtime
+from ollama_queue.actors.system import MAX_REBOOTS
 from ollama_queue.actors.worker import Worker
-from tests.fakes import Answer, Behaviour, FakeOllama, Stream
-
-T = TypeVar("T")
-PATIENCE_S = 10.0
+from tests.system.crashing import PATIENCE_S, Crash, Fuse, House, count_ends, use
 
 TAKES = {
     EventBus: messages.ToEventBus,
@@ -48,7 +41,7 @@ CASES = [
     for kind in get_args(union) or (union,)
     for moment in ("before", "after")
 ]
-# What the load does not bring about is sent by hand.
+# What using the queue does not bring about is sent by hand.
 BY_HAND = {
     messages.Wake: messages.Wake(),
     messages.Farewell: messages.Farewell("restarted"),
@@ -56,130 +49,130 @@ BY_HAND = {
     messages.WorkerLost: messages.WorkerLost(0, 0, "by hand"),
     messages.Drain: messages.Drain(0.0),
 }
-
-FINAL = {
+ENDS_AS = {
     "well": {Status.COMPLETED},
-    "bad": {Status.FAILED},
-    "out": {Status.COMPLETED},
-    "cancel": {Status.CANCELLED, Status.COMPLETED},
     "stream": {Status.COMPLETED},
+    "out": {Status.COMPLETED},
+    "bad": {Status.FAILED},
+    "hang": {Status.CANCELLED},
+    "cancel": {Status.CANCELLED},
 }
 
 
-class Crash(Exception):
-    """A mistake of ours, made on purpose."""
-
-
-class Fuse:
-    """Ends an actor at its first message of a kind, once it is armed; keeps who was seen."""
-
-    def __init__(self, actor: type[Actor], kind: type, moment: str) -> None:
-        self.actor, self.kind, self.moment = actor, kind, moment
-        self.armed = threading.Event()
-        self.burnt = threading.Event()
-        self.refs: list[Ref] = []
-
-    def install(self, patch: pytest.MonkeyPatch) -> None:
-        on_start, handle = self.actor.on_start, self.actor.handle
-
-        def watched_start(actor: Any) -> None:
-            self.refs.append(actor.actor_ref)
-            on_start(actor)
-
-        def watched_handle(actor: Any, message: Any) -> Any:
-            if type(message) is not self.kind or not self.armed.is_set() or self.burnt.is_set():
-                return handle(actor, message)
-            self.burnt.set()
-            if self.moment == "after":
-                handle(actor, message)
-            raise Crash(f"{self.moment} {self.kind.__name__}")
-
-        patch.setattr(self.actor, "on_start", watched_start)
-        patch.setattr(self.actor, "handle", watched_handle)
-
-
-class Ends:
-    """Counts the ends of each task among the events, all of which are on disk."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.count: Counter[str] = Counter()
-        publish = EventBus.publish
-
-        def watched(bus: EventBus, events: tuple[Event, ...]) -> None:
-            ended = [e.task.id for e in events if e.task is not None and e.task.status.is_final]
-            self.count.update(ended)
-            publish(bus, events)
-
-        patch.setattr(EventBus, "publish", watched)
-
-
-class House:
-    """A queue, its model server, and a user who tries again when the queue restarts."""
-
-    def __init__(self, folder: Path) -> None:
-        self.fake = FakeOllama(self.behave)
-        self.gates = {"out": threading.Event(), "stream": threading.Event()}
-        self.refused = threading.Event()
-        self.fatal: Future[str] = Future()
-        self.kinds: dict[str, str] = {}
-        settings = Config(
-            ollama=config.Ollama(host=self.fake.url),
-            queue=config.Queue(storage_path=str(folder), max_workers=3),
-            retry_config=config.Retry(initial_delay=0.01, max_delay=0.02),
-        )
-        pools = lambda: (ThreadPool("sync"), ThreadPool("scan"))  # noqa: E731
-        runtime = Runtime(pools, create_executor, self.fatal.set_result)
-        self.queue = QueueManager(settings, runtime=runtime).start()
-
-    def behave(self, body: dict[str, Any]) -> Behaviour:
-        match body["messages"][-1]["content"]:
-            case "bad":
-                return Answer(400, {"error": "this model cannot do that"})
-            case "out" if not self.refused.is_set():
-                self.refused.set()
-                return Answer(503, {"error": "the model is loading"})
-            case "stream":
-                return Stream(gate=self.gates["stream"])
-            case _:
-                return Stream()
-
-    def close(self) -> None:
-        self.gates["stream"].set()
-        self.queue.close(grace_s=0)
-        self.fake.refuse()
-
-    def generation(self) -> Generation | None:
-        with suppress(Unavailable):
-            return self.queue._switchboard.current()
-        return None
-
-    def surely(self, verb: Callable[[], T]) -> T:
-        """What the verb answers, asked again each time the queue restarts."""
-        while True:
-            before: Any = self.generation()
-            try:
-                return verb()
-            except Unavailable:
-                self.queue._switchboard.after(before, PATIENCE_S)
-
-    def submit(self, kind: str, **fields: Any) -> str:
-        new = chat_task("smollm2", [{"role": "user", "content": kind}], **fields)
-        key = f"{kind} {len(self.kinds)}"
-        taken: Submitted = self.surely(lambda: self.queue.submit(new, idempotency_key=key))
-        self.kinds[taken.task_id] = kind
-        return taken.task_id
-
-    def cancel(self, task_id: str) -> None:
-        with suppress(Conflict):  # it has ended, perhaps by the same word before a restart
-            self.surely(lambda: self.queue.cancel_task(task_id))
-
-
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    logging.getLogger("ollama_queue").setLevel(logging.CRITICAL + 1)
+def house(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> Iterator[House]:
+    caplog.set_level(logging.CRITICAL + 1, "ollama_queue")
     for module in (plan, prober):
         monkeypatch.setattr(module, "probe_delay", lambda *_: 0.01)
     made = House(tmp_path / "data")
     yield made
     made.close()
-    logging.getLogger("ollama_queue").setLevel(logging.NOTSET)
+
+
+@pytest.mark.parametrize(("actor", "kind", "moment"), CASES)
+def test_the_queue_goes_on(
+    house: House, monkeypatch: pytest.MonkeyPatch, actor: type[Actor], kind: Any, moment: str
+) -> None:
+    fuse = Fuse(actor, kind, moment)
+    fuse.install(monkeypatch)
+    ends = count_ends(monkeypatch)
+    house.queue.start()
+    before = house.generation()
+    fuse.armed.set()
+
+    use(house)
+    if not fuse.burnt.is_set():
+        tell(fuse.refs[-1], BY_HAND[kind])
+        assert fuse.burnt.wait(PATIENCE_S)
+    if actor is not Worker:
+        house.rebooted(before)
+    house.wait(house.submit("well"))
+
+    assert (house.generation() is before) is (actor is Worker)
+    assert not house.fatal.done()
+    check_tasks(house, ends)
+
+
+def check_tasks(house: House, ends: Counter[str]) -> None:
+    """Each accepted task has ended once, in a way that fits it, and nothing is left to do."""
+    for task_id, kind in house.kinds.items():
+        if kind == "gone":
+            with pytest.raises(NotFound):
+                house.queue.get_task(task_id)
+        else:
+            assert house.queue.get_task_status(task_id) in ENDS_AS[kind], kind
+        assert ends[task_id] <= (2 if kind == "bad" else 1), kind  # the bad one was tried again
+    stats = house.queue.get_queue_stats()
+    gone = Counter(house.kinds.values())["gone"]
+    assert (stats.total_tasks, stats.paused) == (len(house.kinds) - gone, False)
+
+    house.close()
+    store = Store(str(house.folder), None)
+    recovered = store.recover()
+    store.close()
+    assert (recovered.waiting, recovered.running) == ([], [])
+
+
+def crash_until_it_gives_up(house: House, patch: pytest.MonkeyPatch) -> str:
+    """The reason that it gave."""
+
+    def broken(bus: EventBus, events: tuple[Event, ...]) -> None:
+        raise Crash("on purpose")
+
+    house.queue.start()
+    patch.setattr(EventBus, "publish", broken)
+    while not house.fatal.done():
+        before = house.generation()
+        with suppress(Unavailable):
+            house.submit("well")
+            house.rebooted(before)
+    return house.fatal.result()
+
+
+def test_a_queue_that_crashes_again_and_again_gives_up(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = crash_until_it_gives_up(house, monkeypatch)
+
+    times = MAX_REBOOTS + 1
+    assert reason == f"crashed {times} times within a minute, last EventBus: Crash: on purpose"
+    for verb in (
+        house.queue.get_queue_stats,
+        house.queue.list_tasks,
+        house.queue.pause,
+        lambda: house.queue.wait("any"),
+        lambda: list(house.queue.stream_task("any")),
+    ):
+        with pytest.raises(Unavailable, match="has given up: crashed"):
+            verb()
+
+
+def test_what_was_accepted_outlives_giving_up(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crash_until_it_gives_up(house, monkeypatch)
+    house.queue.close(grace_s=0)
+    monkeypatch.undo()
+
+    house.queue.start()
+
+    assert house.kinds
+    for task_id in house.kinds:
+        house.wait(task_id)
+        assert house.queue.get_task_status(task_id) is Status.COMPLETED
+
+
+def test_a_crash_at_the_start_is_told_and_lets_go_of_the_folder(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fuse = Fuse(Persistence, messages.Recover, "after")
+    fuse.install(monkeypatch)
+    fuse.armed.set()
+
+    with pytest.raises(Unavailable):
+        house.queue.start()
+
+    house.queue.start()
+    house.wait(house.submit("well"))

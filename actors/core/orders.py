@@ -1,0 +1,87 @@
+"""What the plan orders: the saves are carried out by Persistence, the rest by who is named."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from ollama_queue.actors.core.records import Attempt, Record
+
+# --- saves --------------------------------------------------------------------------------------
+
+
+class Insert(Struct, frozen=True):
+    """A new task: its record, its `Spec` as JSON; with a key, the digest of what is asked."""
+
+    record: Record
+    spec: bytes
+    body: bytes = b""
+
+
+class Change(Struct, frozen=True):
+    """Fields of a task's record that change, the event that says so, an attempt that ended."""
+
+    task_id: str
+    fields: Mapping[str, Any]
+    event: str
+    ended: Attempt | None = None
+    result: bytes | None = None
+
+
+class Remove(Struct, frozen=True):
+    """Delete an ended task, and its key."""
+
+    task_id: str
+
+
+class SetFlag(Struct, frozen=True):
+    """A switch of the whole queue that survives a restart."""
+
+    name: str
+    value: bool
+    event: str
+
+
+class DropKey(Struct, frozen=True):
+    """Forget an idempotency key (a digest)."""
+
+    key: bytes
+
+
+Save = Insert | Change | Remove | SetFlag | DropKey
+
+# --- acts ---------------------------------------------------------------------------------------
+
+
+class Run(Struct, frozen=True):
+    """Make this call (the slot is the worker's own)."""
+
+    slot: int
+    task_id: str
+    attempt: int
+    backend: str
+    timeout_s: float | None = None
+
+
+class Stop(Struct, frozen=True):
+    """End that call; its `Finished` still comes."""
+
+    slot: int
+    task_id: str
+    attempt: int
+
+
+class Watch(Struct, frozen=True):
+    """A backend is out: probe it after `delay_s`, then on and on until it is well."""
+
+    backend: str
+    delay_s: float
+
+
+class Replace(Struct, frozen=True):
+    """The scheduler gives this slot a new worker; the old one is silent or dead."""
+
+    slot: int
+
+
+Order = Save | Run | Stop | Watch | Replace
