@@ -13,8 +13,10 @@ def delay(retry: Retry, retry_count: int, chance: float, retry_after_s: float | 
     come back together (M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog 2015).
     A server's Retry-After is honoured where it is longer, up to an hour.
     """
-    steps = min(retry_count - 1, 64)
-    base = min(retry.max_delay, retry.initial_delay * retry.backoff_factor**steps)
+    try:
+        base = min(retry.max_delay, retry.initial_delay * retry.backoff_factor ** (retry_count - 1))
+    except OverflowError:
+        base = retry.max_delay
     ours = base / 2 + base / 2 * chance
     return max(ours, min(retry_after_s or 0.0, LONGEST_RETRY_AFTER_S))
 

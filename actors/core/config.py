@@ -7,6 +7,8 @@ from msgspec import Struct, field
 
 from ollama_queue.actors.core.errors import Invalid
 
+DAY_S = 86_400.0
+
 
 class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the HTTP door listens. `max_body` in bytes, `shutdown_grace` in seconds."""
@@ -73,9 +75,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         _check(1 <= self.server.port <= 65535 or self.server.port == 0, "server.port", "0 to 65535")
         _check(self.server.max_body > 0, "server.max_body", "a size above 0")
-        _check(self.server.shutdown_grace >= 0, "server.shutdown_grace", "0 seconds or more")
+        _check(0 <= self.server.shutdown_grace <= DAY_S, "server.shutdown_grace", "0 to 1 day")
         _check(is_http_url(self.ollama.host), "ollama.host", "an http(s) URL")
-        _check(self.ollama.timeout > 0, "ollama.timeout", "a duration above 0")
+        _check(0 < self.ollama.timeout <= DAY_S, "ollama.timeout", "a duration above 0, up to 1 day")
         _check(len(self.backends) <= 1, "backends", "one backend at most, for now")
         for backend in self.backends:
             _check(backend.name != "", "backends.name", "a name")
@@ -89,15 +91,16 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             )
         workers = self.queue.max_workers
         _check(workers is None or 1 <= workers <= 1024, "queue.max_workers", "1 to 1024")
+        _check(self.queue.storage_path != "", "queue.storage_path", "a folder")
         _check(self.queue.max_queue_size > 0, "queue.max_queue_size", "1 or more")
         _check(self.queue.max_queue_bytes > 0, "queue.max_queue_bytes", "a size above 0")
         retry = self.retry_config
         _check(0 <= retry.max_retries <= 100, "retry_config.max_retries", "0 to 100")
         _check(retry.initial_delay > 0, "retry_config.initial_delay", "a duration above 0")
         _check(
-            retry.max_delay >= retry.initial_delay,
+            retry.initial_delay <= retry.max_delay <= DAY_S,
             "retry_config.max_delay",
-            "no less than retry_config.initial_delay",
+            "no less than retry_config.initial_delay, and 1 day at most",
         )
         _check(retry.backoff_factor >= 1, "retry_config.backoff_factor", "1 or more")
 

@@ -84,12 +84,13 @@ class Plan:
         for entry in waiting:
             self.entries[entry.id] = entry
             self.waiting.add(entry, now)
-        for entry in interrupted:
-            self.entries[entry.id] = entry
-            change = interrupt(entry, "the queue crashed while it ran", None, now)
-            orders.append(self._apply(entry, change, now))
+        interrupted = list(interrupted)
+        self.entries |= {entry.id: entry for entry in interrupted}
         live = (entry.key for entry in self.entries.values() if entry.key is not None)
         self.keys.restore(keys, live)
+        for entry in interrupted:
+            change = interrupt(entry, "the queue crashed while it ran", None, now)
+            orders.append(self._apply(entry, change, now))
         return [*orders, *self._dispatch(now)]
 
     def find(self, asked: Submit, now: float) -> str | None:
@@ -110,10 +111,11 @@ class Plan:
         entry = entry_of(record)
         self.entries[task_id] = entry
         self.waiting.add(entry, now)
-        orders: list[Order] = [Insert(record, asked.spec, asked.body)]
+        orders: list[Order] = []
         if asked.key is not None:
-            orders.extend(DropKey(key) for key in self.keys.expire(now))
             self.keys.add(asked.key, Keyed(task_id, asked.body, now))
+            orders.extend(DropKey(key) for key in self.keys.expire(now))
+        orders.append(Insert(record, asked.spec, asked.body))
         return [*orders, *self._dispatch(now)]
 
     def cancel(self, task_id: str, now: float) -> list[Order]:

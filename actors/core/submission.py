@@ -58,6 +58,10 @@ def draft(new: NewTask, idempotency_key: str | None = None) -> Submit:
         raise Invalid("Idempotency-Key must have 1 to 255 characters", field="idempotency_key")
     new = new_task(msgspec.structs.asdict(new))
     try:
+        (idempotency_key or "").encode()
+    except UnicodeEncodeError:
+        raise Invalid("Idempotency-Key must be text", field="idempotency_key") from None
+    try:
         spec = msgspec.json.encode(Spec(new.payload, new.options, new.metadata))
         msgspec.msgpack.encode((new.model, new.tenant, new.tags))
         if idempotency_key is None:
@@ -84,6 +88,8 @@ def new_task(given: Any) -> NewTask:
         task = msgspec.convert({**rest, "type": kind, "payload": payload}, NewTask)
     except msgspec.ValidationError as error:
         raise _named(error) from None
+    except (UnicodeError, RecursionError, OverflowError) as error:
+        raise Invalid(f"the task cannot be written as JSON: {error}", field="task") from None
     _check(task)
     return task
 
@@ -94,7 +100,8 @@ def parse_priority(value: object) -> int:
         named = _NAMES.get(value.strip().lower())
         if named is not None:
             return named
-        value = int(value) if value.strip().isascii() and value.strip().isdigit() else value
+        digits = value.strip()
+        value = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 3 else value
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 15:
         return int(value)
     raise Invalid(
@@ -123,22 +130,22 @@ def title_of(task: NewTask) -> str:
     payload = task.payload
     asked: Any = payload.get(_REQUIRED[task.type], "")
     if task.type is TaskType.CHAT:
-        asked = next(
-            (m.get("content") for m in reversed(asked) if m.get("role") == "user"),
-            asked[-1].get("content") if asked else "",
-        )
-    if isinstance(asked, list):
-        asked = asked[0] if asked else ""
-    return " ".join(str(asked or "")[:480].split())[:120]
+        said = [message for message in asked if message.get("role") == "user"] or asked
+        asked = said[-1].get("content")
+    if isinstance(asked, list) and asked:
+        asked = asked[0]
+    if isinstance(asked, Mapping):  # a part of a message, as OpenAI has them
+        asked = asked.get("text")
+    return " ".join(asked[:480].split())[:120] if isinstance(asked, str) else ""
 
 
 def _task_type(given: Mapping[str, Any]) -> TaskType:
-    try:
-        return TaskType(given["type"])
-    except KeyError:
-        raise Invalid(f"type is missing: it must be one of {_TYPES}", field="type") from None
-    except ValueError:
-        raise Invalid(f"type must be one of {_TYPES}", field="type") from None
+    if "type" not in given:
+        raise Invalid(f"type is missing: it must be one of {_TYPES}", field="type")
+    named = given["type"]
+    if not isinstance(named, str) or named not in set(TaskType):
+        raise Invalid(f"type must be one of {_TYPES}", field="type")
+    return TaskType(named)
 
 
 def _payload(kind: TaskType, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -212,8 +219,8 @@ _CHECKS = {
 
 def _named(error: msgspec.ValidationError) -> Invalid:
     """msgspec's `Expected int, got str - at $.a.b` as `a.b: Expected int, got str`."""
-    what, _, where = str(error).partition(" - at `$.")
-    path = where.rstrip("`")
+    what, _, where = str(error).partition(" - at `")
+    path = where.rpartition("$.")[2].rstrip("`")
     if path:
         return Invalid(f"{path}: {what[0].lower()}{what[1:]}", field=path)
     return Invalid(f"the task is wrong: {what[0].lower()}{what[1:]}", field="task")

@@ -22,31 +22,18 @@ from ollama_queue.actors.core.orders import (
     Stop,
     Watch,
 )
-from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Stopped, Verdict
+from ollama_queue.actors.core.outcomes import Failed, Outcome, Verdict
 from ollama_queue.actors.core.plan import Plan
 from ollama_queue.actors.core.records import Status
 from ollama_queue.actors.core.slots import STOP_PATIENCE_S
 from ollama_queue.actors.core.submission import draft, generate_task
-from tests.core.making import DAY, NOW, REFUSED, at, make_plan
+from tests.core.making import NOW, REFUSED, at, make_plan
 from tests.core.model_disk import ModelDisk, settled
+from tests.core.strategies import backlogs, failures, outcomes, priorities, spans
 
 MAX_TASKS, MAX_BYTES = 7, 1200
 RETRY = Retry(max_retries=2, initial_delay=1.0, max_delay=4.0, backoff_factor=2.0)
 KEYS = ("red", "green", "blue")
-
-priorities = st.sampled_from([1, 5, 10])
-backlogs = st.lists(st.tuples(st.sampled_from("abc"), priorities), max_size=8)
-# Spans are eighths of seconds: exact as floats and as microseconds.
-spans = st.sampled_from([0.0, 0.125, 1.0, 4.0, STOP_PATIENCE_S, 60.0, DAY])
-failures = st.builds(
-    Failed,
-    error=st.sampled_from(["boom", "bang"]),
-    verdict=st.sampled_from(Verdict),
-    retry_after_s=st.sampled_from([None, None, 2.0, 10_000.0]),
-)
-outcomes: st.SearchStrategy[Outcome] = st.one_of(
-    failures, st.just(Answered(b'{"done":true}')), st.just(Stopped())
-)
 
 
 class PlanDriver(RuleBasedStateMachine):

@@ -31,11 +31,11 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     *(({"server": Server(port=n)}, "server.port", "0 to 65535") for n in (-1, 65536)),
     *(({"server": Server(max_body=n)}, "server.max_body", "a size above 0") for n in (0, -1)),
     *(
-        ({"server": Server(shutdown_grace=s)}, "server.shutdown_grace", "0 seconds or more")
+        ({"server": Server(shutdown_grace=s)}, "server.shutdown_grace", "0 to 1 day")
         for s in (-0.1, math.nan)
     ),
     *(
-        ({"ollama": Ollama(timeout=s)}, "ollama.timeout", "a duration above 0")
+        ({"ollama": Ollama(timeout=s)}, "ollama.timeout", "a duration above 0, up to 1 day")
         for s in (0.0, -1.0, math.nan)
     ),
     (backends(HERE, HERE), "backends", "one backend at most, for now"),
@@ -68,7 +68,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         (
             {"retry_config": Retry(max_delay=s)},
             "retry_config.max_delay",
-            "no less than retry_config.initial_delay",
+            "no less than retry_config.initial_delay, and 1 day at most",
         )
         for s in (0.9, -1.0, math.nan)
     ),

@@ -1,0 +1,26 @@
+"""The two ways in that the contract tests take in turn."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ollama_queue.actors.api import QueueAPI
+from tests.system.entrance import Door
+
+
+@pytest.fixture(params=["QueueManager", "Client"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def door(kind: str, tmp_path: Path) -> Iterator[Door]:
+    made = Door(kind, tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def queue(door: Door) -> QueueAPI:
+    return door.queue

@@ -1,0 +1,78 @@
+"""One way in to a queue of one worker: `QueueManager` itself, or `Client` over the real app."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from ollama_queue import Client, Config, NewTask, QueueManager, generate_task
+from ollama_queue.actors.api import QueueAPI
+from ollama_queue.actors.core import config
+from ollama_queue.http.app import create_app
+from tests.fakes import FakeOllama, Hang
+
+PATIENCE_S = 10.0
+NOBODY = "01a20000-0000-7000-8000-000000000000"
+
+
+class Door:
+    """The queue, as `manager` and through the door as `queue`, and its model server."""
+
+    def __init__(self, kind: str, folder: Path, **limits: Any) -> None:
+        self.fake = FakeOllama()
+        self.manager = QueueManager(
+            Config(
+                ollama=config.Ollama(host=self.fake.url),
+                queue=config.Queue(storage_path=str(folder), max_workers=1, **limits),
+                retry_config=config.Retry(max_retries=2, initial_delay=0.01, max_delay=0.02),
+            )
+        ).start()
+        self.queue: QueueAPI = self.manager
+        if kind == "Client":
+            client = Client("http://localhost:7125")
+            transport = httpx.WSGITransport(app=create_app(self.manager))
+            client._http = httpx.Client(transport=transport, base_url=client.url)
+            self.queue = client
+
+    def run(self, new: NewTask) -> Any:
+        """Submit a task and wait for its end."""
+        return self.queue.wait(self.queue.submit_task(new), timeout=PATIENCE_S)
+
+    def busy(self) -> str:
+        """A task that runs until it is stopped."""
+        before = len(self.fake.calls)
+        self.fake.script(Hang())
+        task_id = self.queue.submit_task(ask("hang"))
+        self.fake.wait_for_calls(before + 1)
+        return task_id
+
+    def close(self) -> None:
+        self.manager.close(grace_s=0)
+        self.fake.refuse()
+
+
+def ask(prompt: str = "hi", **fields: Any) -> NewTask:
+    return generate_task("smollm2", prompt, **fields)
+
+
+WITH_AN_ID: list[Callable[[QueueAPI, str], Any]] = [
+    lambda queue, task_id: queue.get_task(task_id),
+    lambda queue, task_id: queue.get_task(task_id, wait=1.0),
+    lambda queue, task_id: queue.get_task_status(task_id),
+    lambda queue, task_id: queue.wait(task_id, timeout=1.0),
+    lambda queue, task_id: queue.cancel_task(task_id),
+    lambda queue, task_id: queue.update_task_priority(task_id, 5),
+    lambda queue, task_id: queue.retry_task(task_id),
+    lambda queue, task_id: queue.delete_task(task_id),
+]
+
+VERBS: list[Callable[[QueueAPI], Any]] = [
+    lambda queue: queue.submit(ask()),
+    lambda queue: queue.submit_task(ask()),
+    lambda queue: queue.list_tasks(),
+    lambda queue: queue.get_queue_stats(),
+    lambda queue: queue.pause(),
+    lambda queue: queue.resume(),
+    *[lambda queue, verb=verb: verb(queue, NOBODY) for verb in WITH_AN_ID],
+]
