@@ -27,12 +27,12 @@ from ollama_queue.actors.core.messages import (
     Subscribe,
     Unsubscribe,
 )
-from ollama_queue.actors.core.plan import PlanState
 from ollama_queue.actors.core.records import (
     Chunk,
     Counts,
     Event,
     NewTask,
+    PlanState,
     Priority,
     QueueStats,
     Record,

@@ -9,7 +9,6 @@ from msgspec import Struct
 from ollama_queue.actors.actor import Actor, Ref, tell
 from ollama_queue.actors.core.errors import Conflict, NotFound, QueueError
 from ollama_queue.actors.core.messages import (
-    Asked,
     Commit,
     Count,
     Deny,
@@ -25,7 +24,7 @@ from ollama_queue.actors.core.messages import (
     ToPersistence,
 )
 from ollama_queue.actors.core.orders import Change, DropKey, Insert, Remove, Save, SetFlag
-from ollama_queue.actors.core.records import Counts, Record, Status, TaskFilter
+from ollama_queue.actors.core.records import Counts, Record, Status, TaskFilter, TaskType
 from ollama_queue.actors.group import Group
 from ollama_queue.actors.inbox import Promise
 from ollama_queue.actors.pool import Pool
@@ -38,6 +37,14 @@ class Stored(Struct, frozen=True):
     record: Record
     spec: bytes
     result: bytes | None
+
+
+class Asked(Struct, frozen=True):
+    """What a call asks of which model; `spec` is the task's `Spec` as JSON."""
+
+    type: TaskType
+    model: str
+    spec: bytes
 
 
 class Persistence(Actor):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from msgspec import Struct
@@ -29,6 +29,7 @@ from ollama_queue.actors.core.waiting import Entry, entry_of
 from ollama_queue.actors.group import Group, Row
 
 FORMAT = 1
+JOURNAL_BYTES = 24 << 20
 SLICE_BYTES = 1 << 20  # a larger WriteBatch would hold the interpreter for too long
 
 # specs    id -> Spec, JSON                     written once
@@ -60,6 +61,8 @@ class Recovered(Struct, frozen=True):
 class Store:
     """One RocksDB and who owns it. Methods raise plain `Exception` for what the disk does."""
 
+    home: ClassVar[int | None] = None  # the process of RocksDB's threads: a fork leaves them behind
+
     def __init__(self, folder: str, url: str | None) -> None:
         """Open or create. Raises `Unavailable` with a sentence when it cannot be had."""
         self._folder = Path(folder)
@@ -78,12 +81,21 @@ class Store:
     # --- life -----------------------------------------------------------------------------------
 
     def _open(self) -> Rdict:
+        Store.home = Store.home or os.getpid()
+        if Store.home != os.getpid():
+            raise Unavailable(
+                f"process {Store.home}, which this one was forked from, has opened a queue: "
+                "use Client here, or fork before it does"
+            )
         options = Options(raw_mode=True)
         options.create_if_missing(True)
         options.create_missing_column_families(True)
         # A torn tail is a crash's and fine; damage in the middle must not pass for the end.
         options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
         options.set_keep_log_file_num(4)
+        # A boot reads the journal again, and what it holds is in memory, too: keep both small.
+        options.set_max_total_wal_size(JOURNAL_BYTES)
+        options.set_db_write_buffer_size(JOURNAL_BYTES)
         families = {name: Options(raw_mode=True) for name in FAMILIES}
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -189,8 +201,6 @@ class Store:
         for name in ("specs", "tasks", "results"):
             batch.delete(task_id, self._handles[name])
         batch.delete(_CODE[record.status] + task_id, self._handles["index"])
-        if record.key is not None:
-            batch.delete(b"k" + record.key, self._handles["index"])
         self._count(record, -1)
 
     def _count(self, record: Record | None, step: int) -> None:
@@ -265,8 +275,7 @@ def _entries(index: Rdict, status: Status) -> Iterator[Entry]:
 def _range(
     iterate: Any, start: bytes, end: bytes, backwards: bool = False
 ) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values in [start, end) as they are now. Raises at a corrupt block, where `items()`
-    just ends.
+    """Keys and values in [start, end), now. Raises at a corrupt block, where `items()` just ends.
 
     rocksdict 0.3.29 sets the upper bound when asked for a lower one, hence the comparison.
     """

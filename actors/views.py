@@ -3,9 +3,9 @@
 import msgspec
 
 from ollama_queue import __version__
-from ollama_queue.actors.core.plan import PlanState
 from ollama_queue.actors.core.records import (
     Counts,
+    PlanState,
     Priority,
     QueueStats,
     Record,

@@ -12,7 +12,6 @@ import msgspec
 from ollama_queue.actors.actor import Actor, Ref, ask, log, tell
 from ollama_queue.actors.core.errors import NotFound, Unavailable
 from ollama_queue.actors.core.messages import (
-    Asked,
     CallEnded,
     Chunks,
     ChunksReady,
@@ -25,6 +24,7 @@ from ollama_queue.actors.core.orders import Run, Stop
 from ollama_queue.actors.core.outcomes import Failed, Outcome, Stopped, Verdict
 from ollama_queue.actors.core.records import Spec
 from ollama_queue.actors.executors import Executor
+from ollama_queue.actors.persistence import Asked
 
 _decode_spec = msgspec.json.Decoder(Spec).decode
 

@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any
 
 from benchmarks.harness import Bench, Sample
-from ollama_queue.actors.core.orders import Run
 from ollama_queue.actors.core.config import Retry
 from ollama_queue.actors.core.keys import mint
 from ollama_queue.actors.core.messages import Submit
+from ollama_queue.actors.core.orders import Run
 from ollama_queue.actors.core.outcomes import Answered
 from ollama_queue.actors.core.plan import Plan
 from ollama_queue.actors.core.routing import Gate

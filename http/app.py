@@ -121,12 +121,11 @@ def _done(verb: Callable[[], None]) -> dict[str, str]:
 def _body(limit: int) -> Any:
     """The request's JSON. Raises `TooLarge` before reading, `Invalid` for what is not JSON."""
     length = bottle.request.content_length
-    too_large = wire.TooLarge(f"the body is larger than {limit} bytes (server.max_body)")
-    if length > limit:
-        raise too_large
-    raw = bottle.request.environ["wsgi.input"].read(limit + 1 if length < 0 else length)
-    if len(raw) > limit:
-        raise too_large
+    raw = b""
+    if length <= limit:
+        raw = bottle.request.environ["wsgi.input"].read(limit + 1 if length < 0 else length)
+    if max(length, len(raw)) > limit:
+        raise wire.TooLarge(f"the body is larger than {limit} bytes (server.max_body)")
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -77,7 +77,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         _check(self.server.max_body > 0, "server.max_body", "a size above 0")
         _check(0 <= self.server.shutdown_grace <= DAY_S, "server.shutdown_grace", "0 to 1 day")
         _check(is_http_url(self.ollama.host), "ollama.host", "an http(s) URL")
-        _check(0 < self.ollama.timeout <= DAY_S, "ollama.timeout", "a duration above 0, up to 1 day")
+        _check(
+            0 < self.ollama.timeout <= DAY_S, "ollama.timeout", "a duration above 0, up to 1 day"
+        )
         _check(len(self.backends) <= 1, "backends", "one backend at most, for now")
         for backend in self.backends:
             _check(backend.name != "", "backends.name", "a name")

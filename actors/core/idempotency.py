@@ -1,8 +1,10 @@
 """Which idempotency keys live, and which task each of them stands for."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from msgspec import Struct
+
+from ollama_queue.actors.core.errors import Conflict
 
 KEEP_S = 24 * 3600.0
 KEEP_ENDED = 100_000
@@ -29,12 +31,11 @@ class Keys:
     def __len__(self) -> int:
         return len(self._live) + len(self._ended)
 
-    def restore(self, rows: Iterable[tuple[bytes, Keyed]], is_live: Iterable[bytes]) -> None:
-        """Take in what lay on disk; `is_live` are the keys of tasks that wait or run."""
-        live = set(is_live)
+    def restore(self, rows: Iterable[tuple[bytes, Keyed]], live: Container[str]) -> None:
+        """Take in what lay on disk; `live` are the ids of the tasks that wait or run."""
         rest = []
         for key, keyed in rows:
-            if key in live:
+            if keyed.task_id in live:
                 self._live[key] = keyed
             else:
                 rest.append((key, keyed))
@@ -50,25 +51,37 @@ class Keys:
                 return None
         return keyed
 
+    def match(self, key: bytes, body: bytes, now: float) -> str | None:
+        """The task that the key stands for. Raises `Conflict` if that was asked something else."""
+        keyed = self.find(key, now)
+        if keyed is not None and keyed.body != body:
+            raise Conflict(
+                f"this Idempotency-Key was used for another task, {keyed.task_id}",
+                field="idempotency_key",
+            )
+        return None if keyed is None else keyed.task_id
+
     def add(self, key: bytes, keyed: Keyed) -> None:
         self._ended.pop(key, None)
         self._live[key] = keyed
 
-    def end(self, key: bytes) -> None:
+    # An expired key may be another task's by now: what becomes of a task concerns its own only.
+
+    def end(self, key: bytes, task_id: str) -> None:
         """The key's task has ended."""
-        keyed = self._live.pop(key, None)
-        if keyed is not None:
-            self._ended[key] = keyed
+        _move(key, task_id, self._live, self._ended)
 
-    def revive(self, key: bytes) -> None:
+    def revive(self, key: bytes, task_id: str) -> None:
         """The key's task waits again."""
-        keyed = self._ended.pop(key, None)
-        if keyed is not None:
-            self._live[key] = keyed
+        _move(key, task_id, self._ended, self._live)
 
-    def drop(self, key: bytes) -> None:
-        """The key's task is no more."""
-        self._ended.pop(key, None)
+    def drop(self, key: bytes, task_id: str) -> bool:
+        """The key's task is no more; False if the key was not its own."""
+        keyed = self._ended.get(key)
+        if keyed is None or keyed.task_id != task_id:
+            return False
+        del self._ended[key]
+        return True
 
     def expire(self, now: float) -> Iterator[bytes]:
         """Drop and name the keys that have lived long enough, oldest end first."""
@@ -78,3 +91,9 @@ class Keys:
                 return
             del self._ended[key]
             yield key
+
+
+def _move(key: bytes, task_id: str, here: dict[bytes, Keyed], there: dict[bytes, Keyed]) -> None:
+    keyed = here.get(key)
+    if keyed is not None and keyed.task_id == task_id:
+        there[key] = here.pop(key)

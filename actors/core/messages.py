@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from ollama_queue.actors.core.orders import Run, Save, Stop, Watch
 from ollama_queue.actors.core.outcomes import Outcome
-from ollama_queue.actors.core.records import Event, NewTask, Record, TaskFilter, TaskType
+from ollama_queue.actors.core.records import Event, NewTask, Record, TaskFilter
 
 # --- to the Scheduler ---------------------------------------------------------------------------
 
@@ -85,11 +85,11 @@ class BackendChanged(Struct, frozen=True):
 
 
 class Pause(Struct, frozen=True):
-    """Stop dispatching. Reply: None, once it is on disk."""
+    """Stop dispatching. Reply: True, once it is on disk."""
 
 
 class Resume(Struct, frozen=True):
-    """Go on dispatching. Reply: None, once it is on disk."""
+    """Go on dispatching. Reply: True, once it is on disk."""
 
 
 class Explain(Struct, frozen=True):
@@ -147,8 +147,6 @@ class CallEnded(Struct, frozen=True):
 
 ToWorker = Run | Stop | ChunksReady | CallEnded | Wake
 
-# --- to the CronTicker --------------------------------------------------------------------------
-
 ToCronTicker = Wake
 
 # --- to Persistence -----------------------------------------------------------------------------
@@ -173,14 +171,6 @@ class GetSpec(Struct, frozen=True):
     """What is a call to ask? Reply: `Asked`, from the unwritten batch if it is there."""
 
     task_id: str
-
-
-class Asked(Struct, frozen=True):
-    """What a call asks of which model; `spec` is the task's `Spec` as JSON."""
-
-    type: TaskType
-    model: str
-    spec: bytes
 
 
 class Query(Struct, frozen=True):

@@ -29,7 +29,7 @@ class Change(Struct, frozen=True):
 
 
 class Remove(Struct, frozen=True):
-    """Delete an ended task, and its key."""
+    """Delete an ended task."""
 
     task_id: str
 

@@ -5,15 +5,11 @@ orders. Instants (`now`) are seconds since 1970, chance is a number from 0 to 1;
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any
-
-from msgspec import Struct
-from msgspec.structs import replace
 
 from ollama_queue.actors.core.acceptance import accept
 from ollama_queue.actors.core.backoff import probe_delay
 from ollama_queue.actors.core.config import Retry
-from ollama_queue.actors.core.errors import Conflict, QueueFull, Unavailable
+from ollama_queue.actors.core.errors import QueueFull, Unavailable
 from ollama_queue.actors.core.idempotency import Keyed, Keys
 from ollama_queue.actors.core.lifecycle import become
 from ollama_queue.actors.core.messages import Submit
@@ -29,21 +25,11 @@ from ollama_queue.actors.core.orders import (
     Watch,
 )
 from ollama_queue.actors.core.outcomes import Failed, Outcome, Stopped, Verdict
-from ollama_queue.actors.core.records import BackendState, Record, Status, Waiting, WaitingFor
+from ollama_queue.actors.core.records import PlanState, Record, Status, Waiting, WaitingFor
 from ollama_queue.actors.core.routing import Gate
-from ollama_queue.actors.core.settling import attempt_of, interrupt, put_back, settle, utc
+from ollama_queue.actors.core.settling import attempt_of, interrupt, put_back, revive, settle, utc
 from ollama_queue.actors.core.slots import Slots
 from ollama_queue.actors.core.waiting import Entry, WaitingRoom, entry_of
-
-
-class PlanState(Struct, frozen=True):
-    """A look at slots, backends and reasons to wait."""
-
-    active: int
-    idle: int
-    paused: bool
-    waiting_for: dict[str, int]
-    backends: list[BackendState]
 
 
 class Plan:
@@ -58,9 +44,7 @@ class Plan:
         max_tasks: int = 1_000_000,
         max_bytes: int = 4 << 30,
     ) -> None:
-        self.slots = Slots(slots)
-        self.gate = gate
-        self.retry = retry
+        self.slots, self.gate, self.retry = Slots(slots), gate, retry
         self.max_tasks, self.max_bytes = max_tasks, max_bytes
         self.waiting = WaitingRoom()
         self.entries: dict[str, Entry] = {}  # all that wait or run
@@ -81,13 +65,10 @@ class Plan:
         """Take up what lay on disk; a crash of the queue interrupted what was running."""
         self.paused = paused
         orders: list[Order] = []
-        for entry in waiting:
-            self.entries[entry.id] = entry
-            self.waiting.add(entry, now)
-        interrupted = list(interrupted)
-        self.entries |= {entry.id: entry for entry in interrupted}
-        live = (entry.key for entry in self.entries.values() if entry.key is not None)
-        self.keys.restore(keys, live)
+        waiting, interrupted = list(waiting), list(interrupted)
+        self.entries |= {entry.id: entry for entry in [*waiting, *interrupted]}
+        self.waiting.fill(waiting, now)
+        self.keys.restore(keys, self.entries)
         for entry in interrupted:
             change = interrupt(entry, "the queue crashed while it ran", None, now)
             orders.append(self._apply(entry, change, now))
@@ -95,14 +76,7 @@ class Plan:
 
     def find(self, asked: Submit, now: float) -> str | None:
         """The task that the same idempotency key stands for. Raises `Conflict` for another body."""
-        if asked.key is None or (keyed := self.keys.find(asked.key, now)) is None:
-            return None
-        if keyed.body != asked.body:
-            raise Conflict(
-                f"this Idempotency-Key was used for another task, {keyed.task_id}",
-                field="idempotency_key",
-            )
-        return keyed.task_id
+        return None if asked.key is None else self.keys.match(asked.key, asked.body, now)
 
     def submit(self, task_id: str, asked: Submit, now: float) -> list[Order]:
         """Take on a task. Raises `QueueFull`, `Unavailable` when draining."""
@@ -150,29 +124,19 @@ class Plan:
         Raises `Conflict` for a completed one, `QueueFull`, `Unavailable` when draining.
         """
         self._check_room(record.size)
-        facts: dict[str, Any] = {
-            "queued_at": utc(now),
-            "retry_count": 0,
-            "interruptions": 0,
-            "error": None,
-            "words": "",
-            "started_at": None,
-            "completed_at": None,
-            "next_attempt_at": None,
-        }
-        change = become(record.id, record.status, Status.PENDING, **facts)
-        entry = entry_of(replace(record, **facts))
+        change, entry = revive(record, now)
         self.entries[entry.id] = entry
         self.waiting.add(entry, now)
         if entry.key is not None:
-            self.keys.revive(entry.key)
+            self.keys.revive(entry.key, entry.id)
         return [change, *self._dispatch(now)]
 
     def delete(self, record: Record) -> list[Order]:
         """Forget an ended task and its key."""
-        if record.key is not None:
-            self.keys.drop(record.key)
-        return [Remove(record.id)]
+        orders: list[Order] = [Remove(record.id)]
+        if record.key is not None and self.keys.drop(record.key, record.id):
+            orders.append(DropKey(record.key))
+        return orders
 
     def pause(self) -> list[Order]:
         self.paused = True
@@ -215,12 +179,10 @@ class Plan:
             self.slots.release(running)
             if not running.cancelled:
                 ended = attempt_of(running, error, now)
-                was_stopped = running.stop_by is not None  # its silence is no fault of the task's
-                change = (
-                    put_back(running.entry, ended)
-                    if was_stopped
-                    else interrupt(running.entry, error, ended, now)
-                )
+                if running.stop_by is not None:  # its silence is no fault of the task's
+                    change = put_back(running.entry, ended)
+                else:
+                    change = interrupt(running.entry, error, ended, now)
                 orders.append(self._apply(running.entry, change, now))
         return [*orders, *self._dispatch(now)]
 
@@ -270,11 +232,7 @@ class Plan:
         for reason, count in self.waiting.reasons.items():
             seen = self._seen_as(reason).value
             reasons[seen] = reasons.get(seen, 0) + count
-        gate = self.gate
-        state = BackendState(
-            gate.name, gate.type, gate.healthy, gate.running, gate.parallel, gate.error
-        )
-        return PlanState(len(self.slots), self.slots.free, self.paused, reasons, [state])
+        return PlanState(len(self.slots), self.slots.free, self.paused, reasons, [self.gate.state])
 
     # --- steps ----------------------------------------------------------------------------------
 
@@ -310,7 +268,7 @@ class Plan:
     def _forget(self, entry: Entry) -> None:
         del self.entries[entry.id]
         if entry.key is not None:
-            self.keys.end(entry.key)
+            self.keys.end(entry.key, entry.id)
 
     def _shut(self, gate: Gate, refusal: Failed) -> Iterator[Watch]:
         """The backend did not take a call on: it is out until a probe finds it well."""
@@ -334,7 +292,7 @@ class Plan:
         full = None
         if len(self.waiting) >= self.max_tasks:
             full = f"{self.max_tasks} tasks wait (queue.max_queue_size)"
-        elif self.waiting.bytes + size > self.max_bytes:
+        elif self.waiting.bytes and self.waiting.bytes + size > self.max_bytes:
             full = f"{self.max_bytes} bytes wait (queue.max_queue_bytes)"
         if full:
             raise QueueFull(f"the queue is full: {full}", retry_after_s=5)

@@ -176,6 +176,16 @@ class BackendState(Struct, frozen=True):
     error: str | None = None
 
 
+class PlanState(Struct, frozen=True):
+    """A look at slots, backends and reasons to wait."""
+
+    active: int
+    idle: int
+    paused: bool
+    waiting_for: dict[str, int]
+    backends: list[BackendState]
+
+
 class QueueStats(Struct, frozen=True, kw_only=True):
     """How the queue is doing. `queues_by_priority` and `waiting_for` count waiting tasks."""
 

@@ -6,6 +6,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.json import Encoder
 
+from ollama_queue.actors.core.records import BackendState
+
 # Options that belong to Ollama's runner: another value makes it load the model anew
 # (Ollama, `needsReload` in server/sched.go).
 RUNNER_OPTIONS = frozenset(
@@ -38,3 +40,9 @@ class Gate(Struct):
     @property
     def is_open(self) -> bool:
         return self.healthy and self.running < self.parallel
+
+    @property
+    def state(self) -> BackendState:
+        return BackendState(
+            self.name, self.type, self.healthy, self.running, self.parallel, self.error
+        )

@@ -3,14 +3,16 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from msgspec.structs import replace
+
 from ollama_queue.actors.core.backoff import delay
 from ollama_queue.actors.core.config import Retry
 from ollama_queue.actors.core.lifecycle import become
 from ollama_queue.actors.core.orders import Change
 from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Stopped, Verdict
-from ollama_queue.actors.core.records import Attempt, Status
+from ollama_queue.actors.core.records import Attempt, Record, Status
 from ollama_queue.actors.core.slots import Running
-from ollama_queue.actors.core.waiting import Entry
+from ollama_queue.actors.core.waiting import Entry, entry_of
 
 MAX_INTERRUPTIONS = 3
 
@@ -61,6 +63,22 @@ def put_back(entry: Entry, ended: Attempt | None, error: str | None = None) -> C
         words=entry.words,
         next_attempt_at=utc(entry.due) if entry.due else None,
     )
+
+
+def revive(record: Record, now: float) -> tuple[Change, Entry]:
+    """An ended task begins anew. Raises `Conflict` for a completed one."""
+    facts: dict[str, Any] = {
+        "queued_at": utc(now),
+        "retry_count": 0,
+        "interruptions": 0,
+        "error": None,
+        "words": "",
+        "started_at": None,
+        "completed_at": None,
+        "next_attempt_at": None,
+    }
+    change = become(record.id, record.status, Status.PENDING, **facts)
+    return change, entry_of(replace(record, **facts))
 
 
 def end(

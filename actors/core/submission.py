@@ -25,6 +25,7 @@ PAYLOAD_FIELDS = {
     TaskType.EMBED: frozenset((*_SHARED, "input", "dimensions")),
 }
 _REQUIRED = {TaskType.CHAT: "messages", TaskType.GENERATE: "prompt", TaskType.EMBED: "input"}
+_NAMED = {kind: f"{'an' if kind is TaskType.EMBED else 'a'} {kind} task" for kind in TaskType}
 _TYPES = ", ".join(TaskType)
 _NAMES = {level.name.lower(): int(level) for level in Priority}
 _TASK_FIELDS = frozenset(NewTask.__struct_fields__)
@@ -161,7 +162,7 @@ def _payload(kind: TaskType, given: Mapping[str, Any]) -> tuple[dict[str, Any], 
         if name in _TASK_FIELDS:
             rest[name] = value
         elif name not in PAYLOAD_FIELDS[kind]:
-            raise Invalid(f"{name} is not a field of a {kind} task", field=str(name))
+            raise Invalid(f"{name} is not a field of {_NAMED[kind]}", field=str(name))
         elif name in payload:
             raise Invalid(f"{name} is given both in payload and beside it", field=str(name))
         else:
@@ -184,7 +185,7 @@ def _check(task: NewTask) -> None:
         raise Invalid("timeout_s must be seconds above 0", field="timeout_s")
     asked = _REQUIRED[task.type]
     if asked not in task.payload:
-        raise Invalid(f"{asked} is missing: a {task.type} task needs it", field=asked)
+        raise Invalid(f"{asked} is missing: {_NAMED[task.type]} needs it", field=asked)
     _CHECKS[task.type](task.payload[asked])
 
 

@@ -1,7 +1,7 @@
 """What waits: one ordered queue per route key, and what is not due yet."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 from sortedcontainers import SortedKeyList, SortedList
@@ -87,6 +87,21 @@ class WaitingRoom:
         else:
             entry.due = 0.0
             self._enqueue(entry)
+
+    def fill(self, entries: Iterable[Entry], now: float) -> None:
+        """Take in many at once, as a boot does: sorted together, not one by one."""
+        ready: dict[str, list[Entry]] = {}
+        for entry in entries:
+            if entry.due > now:
+                self.add(entry, now)
+            else:
+                entry.due = 0.0
+                self.bytes += entry.size
+                ready.setdefault(entry.route, []).append(entry)
+        for route, queue in ready.items():
+            self._reasons[WaitingFor.SLOT] += len(queue)
+            self._routes[route] = SortedKeyList(queue, key=_order_of)
+            self._heads.add((self._routes[route][0].order, route))
 
     def remove(self, entry: Entry) -> None:
         """Take an entry out, wherever it waits."""

@@ -155,6 +155,12 @@ def asked(ref: Ref, message: Any) -> Promise:
     return promise
 
 
+def value(promise: Promise) -> Any:
+    """What a promise that is kept by now was kept with."""
+    assert promise.is_kept
+    return promise.get(timeout=PATIENCE_S)
+
+
 def task_id(number: int) -> str:
     return f"{number:032x}"
 

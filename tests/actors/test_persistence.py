@@ -1,23 +1,14 @@
-"""Persistence: nothing is said before it is durable, and nothing waits that need not."""
+"""Persistence: nothing is said before it is durable, and a broken disk ends it."""
 
 from pathlib import Path
 
 import pytest
 
-from ollama_queue.actors.actor import SignOfLife, ask, stop
-from ollama_queue.actors.core.errors import Conflict, NotFound, OutcomeUnknown
-from ollama_queue.actors.core.messages import (
-    Asked,
-    Commit,
-    Count,
-    Deny,
-    Get,
-    GetSpec,
-    Query,
-    Recover,
-)
-from ollama_queue.actors.core.orders import Change, DropKey, SetFlag
-from ollama_queue.actors.core.records import Status, TaskFilter, TaskType
+from ollama_queue.actors.actor import ask, stop
+from ollama_queue.actors.core.errors import NotFound, OutcomeUnknown
+from ollama_queue.actors.core.messages import Commit, Count, Deny, Get, GetSpec, Query, Recover
+from ollama_queue.actors.core.orders import Change, DropKey, Remove, SetFlag
+from ollama_queue.actors.core.records import Record, Status, TaskFilter
 from ollama_queue.actors.group import KEEP_ATTEMPTS
 from ollama_queue.actors.rocks import Store
 from tests.actors.conftest import Desk
@@ -29,18 +20,13 @@ from tests.actors.standins import (
     asked,
     completed,
     insert,
-    spec_of,
     started,
     task_id,
+    value,
 )
 
 
-def value(promise):
-    assert promise.is_kept
-    return promise.get(timeout=PATIENCE_S)
-
-
-def ids(records):
+def ids(records: list[Record]) -> list[str]:
     return [record.id for record in records]
 
 
@@ -168,129 +154,20 @@ def test_relaxed_durability_answers_without_a_sync(tmp_path: Path) -> None:
     desk.close()
 
 
-# --- reading ------------------------------------------------------------------------------------
-
-
-def test_a_read_of_a_change_waits_for_its_sync_and_no_other_does(desk: Desk) -> None:
-    desk.saved(insert(1), insert(2))
-    desk.commit(priority(1, 9))
-
-    changed, other = desk.get(1), desk.get(2)
-    assert not changed.is_kept
-    assert value(other).record.priority == 5
-
-    desk.sync()
-    assert value(changed).record.priority == 9
-
-
-def test_a_read_of_what_gathers_waits_for_the_sync_after(desk: Desk) -> None:
-    desk.commit(insert(1))
-    desk.commit(priority(1, 9))
-    read = desk.get(1)
-
-    desk.sync()
-    assert not read.is_kept
+def test_a_removed_task_leaves_nothing_behind(desk: Desk) -> None:
+    desk.saved(insert(1, key=b"k" * 16), started(1), completed(1))
+    gone = desk.commit(Remove(task_id(1)))
     desk.sync()
 
-    assert value(read).record.priority == 9
-
-
-def test_a_worker_reads_its_spec_at_once(desk: Desk) -> None:
-    wanted = Asked(TaskType.GENERATE, "smollm2", spec_of(1))
-    desk.commit(insert(1), started(1))
-    assert value(desk.ask(GetSpec(task_id(1)))) == wanted
-
-    desk.sync()
-    assert value(desk.ask(GetSpec(task_id(1)))) == wanted
-
-
-def test_a_whole_task_is_read_from_every_stage(desk: Desk) -> None:
-    desk.commit(insert(1), started(1))
-    desk.commit(completed(1))
-    reads = [desk.get(1)]
-    desk.sync()
-    reads.append(desk.get(1))
-    desk.sync()
-    reads.append(desk.get(1))
-
-    for read in reads:
-        stored = value(read)
-        assert stored.record.status is Status.COMPLETED
-        assert (stored.spec, stored.result) == (spec_of(1), b'{"response":"Hello"}')
-
-
-@pytest.mark.parametrize("message", [Get(task_id(9)), GetSpec(task_id(9)), Deny(task_id(9), "x")])
-def test_an_unknown_task_is_not_found(desk: Desk, message: object) -> None:
-    with pytest.raises(NotFound, match=task_id(9)):
-        value(desk.ask(message))
-
-
-def test_a_task_that_is_over_is_denied(desk: Desk) -> None:
-    desk.saved(insert(1), started(1), completed(1))
-
-    with pytest.raises(Conflict, match="is completed: it cannot be cancelled"):
-        value(desk.ask(Deny(task_id(1), "cancelled")))
-
-
-def test_a_denial_that_saw_a_change_waits_for_it(desk: Desk) -> None:
-    desk.commit(insert(1), started(1), completed(1))
-    denial = desk.ask(Deny(task_id(1), "cancelled"))
-    assert not denial.is_kept
-
-    desk.sync()
-    with pytest.raises(Conflict):
-        value(denial)
-
-
-def test_a_list_is_given_once_what_it_saw_is_durable(desk: Desk) -> None:
-    desk.saved(insert(1))
-    desk.commit(insert(2))
-    desk.commit(insert(3))  # gathers: no list sees it
-
-    page = desk.ask(Query(TaskFilter()))
-    desk.scanner.run()
-    ask(desk.ref, SignOfLife())
-    assert not page.is_kept
-
-    desk.sync()
-    assert ids(value(page)) == [task_id(2), task_id(1)]
-
-
-def test_a_list_that_ends_after_the_sync_is_given_at_once(desk: Desk) -> None:
-    desk.commit(insert(1))
-    page = desk.ask(Query(TaskFilter()))
-    desk.sync()
-    assert not page.is_kept
-
-    desk.scanner.run()
-    ask(desk.ref, SignOfLife())
-
-    assert ids(value(page)) == [task_id(1)]
-
-
-@pytest.mark.parametrize("wanted", [TaskFilter(), TaskFilter(status=[Status.PENDING])])
-def test_a_list_shows_the_moment_of_its_question(desk: Desk, wanted: TaskFilter) -> None:
-    desk.saved(insert(1))
-    page = desk.ask(Query(wanted))
-    desk.saved(insert(2))
-
-    desk.scanner.run()
-    ask(desk.ref, SignOfLife())
-
-    assert ids(value(page)) == [task_id(1)]
-
-
-def test_counts_are_given_once_what_they_saw_is_durable(desk: Desk) -> None:
-    desk.saved(insert(1))
-    assert value(desk.ask(Count())).by_status == {"pending": {5: 1}}
-
-    desk.commit(insert(2, priority=9))
-    desk.commit(insert(3))
-    counts = desk.ask(Count())
-    assert not counts.is_kept
-
-    desk.sync()
-    assert value(counts).by_status == {"pending": {5: 1, 9: 1}}
+    assert value(gone).id == task_id(1)
+    assert desk.published[-1].event == "task_deleted"
+    recovered = value(desk.ask(Recover()))
+    assert (recovered.waiting, recovered.running, recovered.keys) == ([], [], [])
+    counts = value(desk.ask(Count())).by_status
+    assert sum(sum(levels.values()) for levels in counts.values()) == 0
+    for message in (Get(task_id(1)), GetSpec(task_id(1)), Deny(task_id(1), "cancelled")):
+        with pytest.raises(NotFound):
+            value(desk.ask(message))
 
 
 # --- failure ------------------------------------------------------------------------------------

@@ -6,9 +6,9 @@ from ollama_queue.actors.core.acceptance import accept
 from ollama_queue.actors.core.errors import QueueFull, Unavailable
 from ollama_queue.actors.core.orders import Change, Insert, Replace, SetFlag, Stop
 from ollama_queue.actors.core.outcomes import Answered, Stopped
-from ollama_queue.actors.core.plan import PlanState
 from ollama_queue.actors.core.records import (
     BackendState,
+    PlanState,
     Record,
     Status,
     TaskType,

@@ -5,9 +5,9 @@ import pytest
 from ollama_queue.actors.core.config import Retry
 from ollama_queue.actors.core.orders import Change, Replace, Watch
 from ollama_queue.actors.core.outcomes import Answered, Failed, Verdict
-from ollama_queue.actors.core.plan import PlanState
 from ollama_queue.actors.core.records import (
     BackendState,
+    PlanState,
     Status,
     Waiting,
     WaitingFor,

@@ -1,14 +1,18 @@
 """The queue's decisions, one example each: idempotency keys."""
 
 import pytest
+from msgspec.structs import replace
 
 from ollama_queue.actors.core.acceptance import accept
 from ollama_queue.actors.core.errors import Conflict
 from ollama_queue.actors.core.idempotency import Keyed
 from ollama_queue.actors.core.orders import DropKey, Insert
 from ollama_queue.actors.core.outcomes import Answered
+from ollama_queue.actors.core.plan import Plan
+from ollama_queue.actors.core.records import Record, Status
 from tests.core.making import (
     DAY,
+    HTTP_400,
     NOW,
     asked,
     filled,
@@ -80,3 +84,42 @@ class TestIdempotency:
 
         assert (plan.find(live, NOW + DAY), plan.find(over, NOW + DAY)) == ("a", None)
         assert (plan.find(live, NOW + 1), plan.find(over, NOW + 1)) == ("a", "z")
+
+
+class TestKeyUsedAgain:
+    """`a` has ended and its key has expired; the key is `b`'s now, and `b` has ended, too."""
+
+    AGAIN = NOW + DAY
+
+    @pytest.fixture
+    def plan(self) -> Plan:
+        plan = filled(asked(key="k"))
+        plan.finished(0, "a", 1, HTTP_400, NOW, 0.5)
+        plan.submit("b", asked(key="k"), self.AGAIN)
+        plan.finished(0, "b", 1, HTTP_400, self.AGAIN, 0.5)
+        return plan
+
+    @pytest.fixture
+    def old(self) -> Record:
+        return replace(accept("a", asked(key="k"), 3, NOW), status=Status.FAILED, attempt=1)
+
+    def test_it_outlives_the_task_that_had_it_first(self, plan: Plan, old: Record) -> None:
+        plan.delete(old)
+
+        assert plan.find(asked(key="k"), self.AGAIN) == "b"
+
+    def test_it_does_not_live_on_with_the_task_that_had_it_first(
+        self, plan: Plan, old: Record
+    ) -> None:
+        plan.revive(old, self.AGAIN)
+
+        assert plan.find(asked(key="k"), self.AGAIN + DAY) is None
+
+    def test_the_end_of_the_task_that_had_it_first_does_not_end_it(
+        self, plan: Plan, old: Record
+    ) -> None:
+        plan.revive(old, self.AGAIN)
+        plan.submit("c", asked(key="k"), self.AGAIN + DAY)
+        plan.finished(0, "a", 2, HTTP_400, self.AGAIN + DAY, 0.5)
+
+        assert plan.find(asked(key="k"), self.AGAIN + 3 * DAY) == "c"

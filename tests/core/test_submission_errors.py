@@ -19,7 +19,7 @@ TIME = "scheduled_at must be a time with a zone, such as 2026-12-25T10:00:00Z"
 TYPE = "type must be one of chat, generate, embed"
 INPUT = "input must be a text or a list of at least one text"
 RETRIES = "max_retries must be a whole number from 0 to 100"
-MISSING = "{} is missing: a {} task needs it"
+MISSING = "{} is missing: {} task needs it"
 
 
 def wrong(task: dict[str, Any], field: str, words: str, *values: Any) -> list[Any]:
@@ -58,9 +58,9 @@ def wrong(task: dict[str, Any], field: str, words: str, *values: Any) -> list[An
         *wrong(GENERATE, "tenant", "tenant: expected `str | null`, got `int`", 1),
         ({**GENERATE, "tags": ["a", 1]}, "tags[1]", "tags[1]: expected `str`, got `int`"),
         *wrong(GENERATE, "options", "options: expected `object`, got `array`", []),
-        ({"type": "generate", "model": "m"}, "prompt", MISSING.format("prompt", "generate")),
-        ({"type": "chat", "model": "m"}, "messages", MISSING.format("messages", "chat")),
-        ({"type": "embed", "model": "m"}, "input", MISSING.format("input", "embed")),
+        ({"type": "generate", "model": "m"}, "prompt", MISSING.format("prompt", "a generate")),
+        ({"type": "chat", "model": "m"}, "messages", MISSING.format("messages", "a chat")),
+        ({"type": "embed", "model": "m"}, "input", MISSING.format("input", "an embed")),
         *wrong(GENERATE, "prompt", "prompt must be a text", None, ["p"], 1),
         *wrong(CHAT, "messages", "messages must be a list of at least one message", [], {}, None),
         *wrong(EMBED, "input", INPUT, [], {}, None, ["a", 1], 5),

@@ -47,7 +47,7 @@ server: {host: 0.0.0.0, port: 8000, max_body: 1MiB, shutdown_grace: 1m}
 ollama: {host: gpu, timeout: 1h30m}
 queue: {max_workers: 2, storage_path: /var/q, max_queue_size: 10, max_queue_bytes: 64KB,
         durability: relaxed}
-retry_config: {max_retries: 0, initial_delay: 500ms, max_delay: 7d, backoff_factor: 1.5}
+retry_config: {max_retries: 0, initial_delay: 500ms, max_delay: 12h, backoff_factor: 1.5}
 logging: {level: DEBUG}
 """)
 
@@ -61,7 +61,7 @@ logging: {level: DEBUG}
             max_queue_bytes=64000,
             durability="relaxed",
         ),
-        retry_config=Retry(max_retries=0, initial_delay=0.5, max_delay=604800, backoff_factor=1.5),
+        retry_config=Retry(max_retries=0, initial_delay=0.5, max_delay=43200, backoff_factor=1.5),
         logging=Logging(level="debug"),
     )
 

@@ -1,6 +1,7 @@
 """The verbs of a queue, over `QueueManager` and over `Client`: submitting, finding, waiting."""
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -203,6 +204,25 @@ def test_a_full_queue_says_so_and_takes_on_again_later(kind: str, tmp_path: Path
     door.queue.wait(waiting, timeout=PATIENCE_S)
     assert door.run(ask()).status is Status.COMPLETED
     door.close()
+
+
+class Listener:
+    """Notes which verbs it is asked for."""
+
+    def __init__(self) -> None:
+        self.heard: set[str] = set()
+
+    def __getattr__(self, verb: str) -> Callable[..., None]:
+        self.heard.add(verb)
+        return lambda *args, **options: None
+
+
+def test_these_tests_know_every_verb() -> None:
+    listener: Any = Listener()
+    for verb in VERBS:
+        verb(listener)
+
+    assert listener.heard | {"close"} == {name for name in vars(QueueAPI) if name[0] != "_"}
 
 
 def test_a_closed_queue_is_unavailable(door: Door) -> None:

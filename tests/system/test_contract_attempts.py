@@ -5,14 +5,10 @@ from typing import Any
 
 import pytest
 
-from ollama_queue import (
-    Status,
-)
+from ollama_queue import Status
 from ollama_queue.actors.worker import Worker
 from tests.fakes import Answer, Hang, Stream
 from tests.system.entrance import PATIENCE_S, Door, ask
-
-# --- retries ------------------------------------------------------------------------------------
 
 
 def test_a_call_that_fails_is_made_again(door: Door) -> None:

@@ -2,18 +2,10 @@
 
 import pytest
 
-from ollama_queue import (
-    Conflict,
-    Invalid,
-    NotFound,
-    Priority,
-    Status,
-)
+from ollama_queue import Conflict, Invalid, NotFound, Priority, Status
 from ollama_queue.actors.api import QueueAPI
 from tests.fakes import Answer
 from tests.system.entrance import NOBODY, PATIENCE_S, WITH_AN_ID, Door, ask
-
-# --- cancel, priority, retry, delete ------------------------------------------------------------
 
 
 def test_a_waiting_task_is_cancelled_for_good(door: Door) -> None:
@@ -97,6 +89,16 @@ def test_an_ended_task_can_be_forgotten(door: Door) -> None:
     assert (door.queue.list_tasks(), door.queue.get_queue_stats().total_tasks) == ([], 0)
     with pytest.raises(NotFound):
         door.queue.get_task(task.id)
+
+
+def test_the_key_of_a_forgotten_task_is_free(door: Door) -> None:
+    first = door.queue.submit(ask(), idempotency_key="k").task_id
+    door.queue.wait(first, timeout=PATIENCE_S)
+    door.queue.delete_task(first)
+
+    again = door.queue.submit(ask("other"), idempotency_key="k")
+
+    assert (again.created, again.task_id != first) == (True, True)
 
 
 def test_an_unknown_task_is_not_found(queue: QueueAPI) -> None:

@@ -4,16 +4,10 @@ from typing import Any
 
 import pytest
 
-from ollama_queue import (
-    Invalid,
-    Status,
-    TaskFilter,
-)
+from ollama_queue import Invalid, Status, TaskFilter
 from ollama_queue.actors.api import QueueAPI
 from tests.fakes import Answer
 from tests.system.entrance import PATIENCE_S, Door, ask
-
-# --- lists, counts, pause -----------------------------------------------------------------------
 
 
 def test_lists_come_newest_first_in_pages(door: Door) -> None:

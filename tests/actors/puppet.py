@@ -1,0 +1,34 @@
+"""An actor whose messages are what it is to do."""
+
+from typing import Any
+
+from ollama_queue.actors.actor import Actor
+from ollama_queue.actors.core.messages import Wake
+from ollama_queue.actors.inbox import Promise
+
+
+class Puppet(Actor):
+    """Does what it is told: each message is a function of the actor."""
+
+    def __init__(self, report: Any, wakes: Any = None, on_stop: Any = None) -> None:
+        super().__init__(report)
+        self.wakes, self.at_stop = wakes, on_stop
+        self.taken: Promise | None = None
+
+    def handle(self, message: Any) -> Any:
+        return self.wakes.put(message) if isinstance(message, Wake) else message(self)
+
+    def on_stop(self) -> None:
+        if self.at_stop is not None:
+            self.at_stop()
+
+
+def raising(error: BaseException) -> Any:
+    def act(_: Actor) -> None:
+        raise error
+
+    return act
+
+
+def hold(puppet: Any) -> None:
+    puppet.taken = puppet.later()
