@@ -203,9 +203,10 @@ class Persistence(Actor):
 
     def asked(self, task_id: str) -> Asked:
         """For a worker's call: at once, since `Run` may come before the fsync."""
-        record, spec = self.record(task_id), self.spec_of(task_id)
-        assert record is not None
-        return Asked(record.type, record.model, spec)
+        record = self.record(task_id)
+        if record is None:  # cancelled and deleted before its call had asked
+            raise NotFound(f"there is no task {task_id}", field="id")
+        return Asked(record.type, record.model, self.spec_of(task_id))
 
     def spec_of(self, task_id: str) -> bytes:
         for group in (self.gathering, self.in_flight):

@@ -156,7 +156,7 @@ def test_relaxed_durability_answers_without_a_sync(tmp_path: Path) -> None:
 
 def test_a_removed_task_leaves_nothing_behind(desk: Desk) -> None:
     desk.saved(insert(1, key=b"k" * 16), started(1), completed(1))
-    gone = desk.commit(Remove(task_id(1)))
+    gone = desk.commit(Remove(task_id(1)), DropKey(b"k" * 16))
     desk.sync()
 
     assert value(gone).id == task_id(1)
@@ -168,6 +168,16 @@ def test_a_removed_task_leaves_nothing_behind(desk: Desk) -> None:
     for message in (Get(task_id(1)), GetSpec(task_id(1)), Deny(task_id(1), "cancelled")):
         with pytest.raises(NotFound):
             value(desk.ask(message))
+
+
+def test_a_worker_that_comes_after_the_removal_finds_nothing(desk: Desk) -> None:
+    """A call that was cancelled, and its task deleted, may ask late; no reason to crash."""
+    desk.saved(insert(1, status=Status.CANCELLED))
+    desk.commit(insert(2))
+    desk.commit(Remove(task_id(1)))
+
+    with pytest.raises(NotFound):
+        value(desk.ask(GetSpec(task_id(1))))
 
 
 # --- failure ------------------------------------------------------------------------------------

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from msgspec.structs import replace
 
 from ollama_queue import NotFound, Status, Unavailable
-from ollama_queue.actors import prober
+from ollama_queue.actors import prober, system
 from ollama_queue.actors.actor import Actor, tell
 from ollama_queue.actors.core import messages, plan
 from ollama_queue.actors.core.records import Event
@@ -25,6 +26,7 @@ from ollama_queue.actors.rocks import Store
 from ollama_queue.actors.scheduler import Scheduler
 from ollama_queue.actors.system import MAX_REBOOTS
 from ollama_queue.actors.worker import Worker
+from tests.actors.standins import ManualPool
 from tests.system.crashing import PATIENCE_S, Crash, Fuse, House, count_ends, use
 
 TAKES = {
@@ -177,3 +179,19 @@ def test_a_crash_at_the_start_is_told_and_lets_go_of_the_folder(
 
     house.queue.start()
     house.wait(house.submit("well"))
+
+
+def test_a_disk_that_does_not_answer_at_the_end_is_reported(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system, "CLOSE_PATIENCE_S", 0.1)
+    hung = ManualPool()
+    hung.hangs = True
+    house.queue._runtime = replace(house.queue._runtime, pools=lambda: (hung, ManualPool()))
+    house.queue.start()
+
+    house.queue.close(grace_s=0)
+
+    assert "store could not be closed" in house.fatal.result(PATIENCE_S)
+    with pytest.raises(Unavailable):
+        house.queue.get_queue_stats()

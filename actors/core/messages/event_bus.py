@@ -1,0 +1,57 @@
+"""To the EventBus: what has happened, and who wants to hear of it."""
+
+from typing import Any
+
+from msgspec import Struct
+
+from ollama_queue.actors.core.messages.wake import Wake
+from ollama_queue.actors.core.records import Event
+
+
+class Publish(Struct, frozen=True):
+    """These are on disk now."""
+
+    events: tuple[Event, ...]
+
+
+class Chunks(Struct, frozen=True):
+    """Pieces of a running task's reply, the first of them being number `first`.
+
+    The worker that is `sender` is told `ChunksReady` once they are taken, and sends no more before.
+    """
+
+    sender: Any
+    task_id: str
+    attempt: int
+    first: int
+    pieces: tuple[Any, ...]
+
+
+class Subscribe(Struct, frozen=True):
+    """Put events into `mailbox`: those named, of the tasks named (None: all). Reply: True."""
+
+    mailbox: Any
+    events: frozenset[str] | None = None
+    tasks: frozenset[str] | None = None
+
+
+class Attach(Struct, frozen=True):
+    """Put the chunks of a task into `mailbox`, from the first that is still there. Reply: True."""
+
+    mailbox: Any
+    task_id: str
+
+
+class Unsubscribe(Struct, frozen=True):
+    """Put nothing more into `mailbox`."""
+
+    mailbox: Any
+
+
+class Farewell(Struct, frozen=True):
+    """Close every mailbox, saying why. Reply: True."""
+
+    reason: str
+
+
+ToEventBus = Publish | Chunks | Subscribe | Attach | Unsubscribe | Farewell | Wake

@@ -1,0 +1,76 @@
+"""To Persistence: what to make durable, and what to read."""
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from ollama_queue.actors.core.messages.scheduler import Delete, Retry
+from ollama_queue.actors.core.orders import Save
+from ollama_queue.actors.core.records import TaskFilter
+
+
+class Commit(Struct, frozen=True):
+    """Make these durable, all or none. Reply, once they are: `reply`, or the changed `Record`
+    where `reply` is None and the first of them changed a task."""
+
+    saves: tuple[Save, ...]
+    at: datetime
+    reply: Any = None
+
+
+class Get(Struct, frozen=True):
+    """Reply: `Stored`, or `NotFound`; nothing that a crash could take back."""
+
+    task_id: str
+
+
+class GetSpec(Struct, frozen=True):
+    """What is a call to ask? Reply: `Asked`, from the unwritten batch if it is there."""
+
+    task_id: str
+
+
+class Query(Struct, frozen=True):
+    """Reply: `Page`, newest first."""
+
+    filter: TaskFilter
+
+
+class Count(Struct, frozen=True):
+    """Reply: `Counts`."""
+
+
+class Deny(Struct, frozen=True):
+    """The plan does not know this task. Reply: `NotFound`, or `Conflict` saying what it is."""
+
+    task_id: str
+    wanted: str
+
+
+class Fetch(Struct, frozen=True):
+    """Send `Fetched` to `scheduler`, together with the promise of whoever asked."""
+
+    command: Retry | Delete
+    scheduler: Any
+
+
+class Recover(Struct, frozen=True):
+    """Reply: `Recovered`, all that a plan is made from."""
+
+
+class Synced(Struct, frozen=True):
+    """The fsync in flight has ended; `error` is None when it went well."""
+
+    error: str | None
+
+
+class Scanned(Struct, frozen=True):
+    """A scan has ended, `ticket` being its number."""
+
+    ticket: int
+    page: Any
+    error: str | None
+
+
+ToPersistence = Commit | Get | GetSpec | Query | Count | Deny | Fetch | Recover | Synced | Scanned

@@ -1,0 +1,119 @@
+"""To the Scheduler: commands of doors, facts of workers and of the prober."""
+
+from msgspec import Struct
+
+from ollama_queue.actors.core.messages.wake import Wake
+from ollama_queue.actors.core.outcomes import Outcome
+from ollama_queue.actors.core.records import NewTask, Record
+
+
+class Submit(Struct, frozen=True):
+    """Take on a task, checked and encoded by the door. Reply: `Submitted`, once it is on disk.
+
+    `key` is the digest of an idempotency key and `body` that of what is asked: with a key that
+    was used before for the same task the reply is that task, `Stored`; for another, `Conflict`.
+    """
+
+    new: NewTask
+    spec: bytes
+    key: bytes | None = None
+    body: bytes = b""
+
+
+class Cancel(Struct, frozen=True):
+    """End a pending or running task. Reply: its `Record`, once it is on disk."""
+
+    task_id: str
+
+
+class Reprioritize(Struct, frozen=True):
+    """Change a live task's priority. Reply: its `Record`, once it is on disk."""
+
+    task_id: str
+    priority: int
+
+
+class Retry(Struct, frozen=True):
+    """Run a failed or cancelled task anew. Reply: its `Record`, once it is on disk."""
+
+    task_id: str
+
+
+class Delete(Struct, frozen=True):
+    """Forget an ended task. Reply: its last `Record`, once it is gone from disk."""
+
+    task_id: str
+
+
+class Fetched(Struct, frozen=True):
+    """What Persistence has of a task that the plan does not know; None if nothing."""
+
+    command: Retry | Delete
+    record: Record | None
+
+
+class Finished(Struct, frozen=True):
+    """The call in this slot has ended, well or badly."""
+
+    slot: int
+    task_id: str
+    attempt: int
+    outcome: Outcome
+
+
+class WorkerLost(Struct, frozen=True):
+    """A worker has crashed: the `hired`-th of this queue, in this slot."""
+
+    slot: int
+    hired: int
+    error: str
+
+
+class BackendChanged(Struct, frozen=True):
+    """A probe found a backend well again."""
+
+    backend: str
+
+
+class Pause(Struct, frozen=True):
+    """Stop dispatching. Reply: True, once it is on disk."""
+
+
+class Resume(Struct, frozen=True):
+    """Go on dispatching. Reply: True, once it is on disk."""
+
+
+class Explain(Struct, frozen=True):
+    """Why do these tasks wait? Reply: `{task_id: Waiting}` of those that do."""
+
+    task_ids: tuple[str, ...]
+
+
+class Describe(Struct, frozen=True):
+    """How do slots and backends stand? Reply: `PlanState`."""
+
+
+class Drain(Struct, frozen=True):
+    """Start no more tasks; stop running ones after `grace` seconds. Reply: None, once each
+    running task is saved as ended or pending."""
+
+    grace_s: float
+
+
+ToScheduler = (
+    Submit
+    | Cancel
+    | Reprioritize
+    | Retry
+    | Delete
+    | Fetched
+    | Finished
+    | WorkerLost
+    | BackendChanged
+    | Pause
+    | Resume
+    | Explain
+    | Describe
+    | Drain
+    | Wake
+)

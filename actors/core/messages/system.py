@@ -1,0 +1,21 @@
+"""To System: who has crashed, and when to stop."""
+
+from msgspec import Struct
+
+
+class Crashed(Struct, frozen=True):
+    """An actor of generation `generation` has ended on an error, told as text: an exception
+    would keep its traceback, and that the store's lock."""
+
+    actor: str
+    generation: int
+    error: str
+
+
+class Shutdown(Struct, frozen=True):
+    """Stop everything in order. Reply: None, once all is on disk and closed."""
+
+    grace_s: float
+
+
+ToSystem = Crashed | Shutdown

@@ -1,0 +1,21 @@
+"""To a Worker: its orders, and what its own call has to say."""
+
+from msgspec import Struct
+
+from ollama_queue.actors.core.messages.wake import Wake
+from ollama_queue.actors.core.orders import Run, Stop
+from ollama_queue.actors.core.outcomes import Outcome
+
+
+class ChunksReady(Struct, frozen=True):
+    """The call has pieces to hand on, or the event bus has taken the last ones."""
+
+
+class CallEnded(Struct, frozen=True):
+    """The call has come back; with `error` (and no outcome) because the executor broke."""
+
+    outcome: Outcome | None
+    error: str = ""
+
+
+ToWorker = Run | Stop | ChunksReady | CallEnded | Wake
