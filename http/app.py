@@ -91,9 +91,9 @@ def _speak_json(callback: Callable[..., Any], loopback_only: bool) -> Callable[.
 
 
 def _answer(error: QueueError) -> bytes:
-    bottle.response.status = wire.STATUS_OF.get(type(error), 500)
-    if error.retry_after_s is not None:
-        bottle.response.set_header("Retry-After", str(math.ceil(error.retry_after_s)))
+    status = bottle.response.status = wire.STATUS_OF.get(type(error), 500)
+    if error.retry_after_s is not None or status in (429, 503):
+        bottle.response.set_header("Retry-After", str(math.ceil(error.retry_after_s or 1)))
     return wire.encode_error(error)
 
 

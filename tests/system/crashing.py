@@ -103,6 +103,11 @@ class House:
             on_fatal=self.fatal.set_result,
         )
         self.queue = QueueManager(settings, runtime=runtime)
+        self.retries = 0  # asked for; one whose answer is lost may have been done
+
+    def retry(self, task_id: str) -> None:
+        self.retries += 1
+        self.queue.retry_task(task_id)
 
     def behave(self, body: dict[str, Any]) -> Behaviour:
         match body["messages"][-1]["content"]:
@@ -182,7 +187,7 @@ def use(house: House) -> None:
         surely(queue.get_queue_stats)
         house.perhaps(lambda: queue.get_task("unknown"))
         house.wait(bad)
-        house.perhaps(lambda: queue.retry_task(bad))
+        house.perhaps(lambda: house.retry(bad))
         house.wait(first)
         house.perhaps(lambda: queue.cancel_task(first))
         house.perhaps(lambda: queue.delete_task(first))
