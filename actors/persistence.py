@@ -28,7 +28,8 @@ from ollama_queue.actors.core.records import Counts, Record, Status, TaskFilter,
 from ollama_queue.actors.group import Group
 from ollama_queue.actors.inbox import Promise
 from ollama_queue.actors.pool import Pool
-from ollama_queue.actors.rocks import Recovered, Store, scan
+from ollama_queue.actors.rocks import Recovered, Store
+from ollama_queue.actors.scans import scan
 
 
 class Stored(Struct, frozen=True):

@@ -1,22 +1,16 @@
 """The store: how records lie in RocksDB. Only Persistence uses it."""
 
-import heapq
 import json
 import os
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import msgspec
 from msgspec import Struct
 from rocksdict import (
     DBRecoveryMode,
     Options,
     Rdict,
-    RdictIter,
-    ReadOptions,
     Snapshot,
     WriteBatch,
     WriteOptions,
@@ -24,28 +18,23 @@ from rocksdict import (
 
 from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.idempotency import Keyed
-from ollama_queue.actors.core.records import Counts, Record, Status, TaskFilter
+from ollama_queue.actors.core.records import Counts, Record, Status
 from ollama_queue.actors.core.waiting import Entry, entry_of
 from ollama_queue.actors.group import Group, Row
+from ollama_queue.actors.layout import (
+    FAMILIES,
+    STATUS_CODE,
+    decode_counts,
+    decode_keyed,
+    decode_record,
+    encode,
+    entries,
+    key_range,
+)
 
 FORMAT = 1
 JOURNAL_BYTES = 24 << 20
 SLICE_BYTES = 1 << 20  # a larger WriteBatch would hold the interpreter for too long
-
-# specs    id -> Spec, JSON                     written once
-# tasks    id -> Record, msgpack                small, changes
-# results  id -> the model's reply, JSON        written once
-# index    s <status> <id> -> Entry, msgpack    (empty once the task has ended)
-#          k <digest> -> Keyed, msgpack         idempotency keys
-# meta     format, boot, counts, flag:<name>
-FAMILIES = ("specs", "tasks", "results", "index", "meta")
-_CODE = {status: b"s%d" % number for number, status in enumerate(Status)}
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode_record = msgspec.msgpack.Decoder(Record).decode
-_decode_entry = msgspec.msgpack.Decoder(Entry).decode
-_decode_keyed = msgspec.msgpack.Decoder(Keyed).decode
-_decode_counts = msgspec.msgpack.Decoder(dict[str, dict[int, int]]).decode
 
 
 class Recovered(Struct, frozen=True):
@@ -147,7 +136,7 @@ class Store:
 
     def _load_counts(self) -> Counts:
         raw = self._families["meta"].get(b"counts")
-        return Counts(by_status=_decode_counts(raw) if raw else {})
+        return Counts(by_status=decode_counts(raw) if raw else {})
 
     def close(self) -> None:
         """Let go of the lock: families first, RocksDB keeps it while any of them lives."""
@@ -175,22 +164,22 @@ class Store:
         self._write(batch)
 
     def _write(self, batch: WriteBatch) -> None:
-        batch.put(b"counts", _encode(self.counts.by_status), self._handles["meta"])
+        batch.put(b"counts", encode(self.counts.by_status), self._handles["meta"])
         self._db.write(batch, self._no_sync)
 
     def _put(self, batch: WriteBatch, row: Row) -> None:
         record, was, handles = row.record, row.was, self._handles
         task_id = record.id.encode()
         if was is not None and was.status is not record.status:
-            batch.delete(_CODE[was.status] + task_id, handles["index"])
-        entry = b"" if record.status.is_final else _encode(entry_of(record))
-        batch.put(_CODE[record.status] + task_id, entry, handles["index"])
-        batch.put(task_id, _encode(record), handles["tasks"])
+            batch.delete(STATUS_CODE[was.status] + task_id, handles["index"])
+        entry = b"" if record.status.is_final else encode(entry_of(record))
+        batch.put(STATUS_CODE[record.status] + task_id, entry, handles["index"])
+        batch.put(task_id, encode(record), handles["tasks"])
         if row.spec is not None:
             batch.put(task_id, row.spec, handles["specs"])
             if record.key is not None:
                 keyed = Keyed(record.id, row.body, record.created_at.timestamp())
-                batch.put(b"k" + record.key, _encode(keyed), handles["index"])
+                batch.put(b"k" + record.key, encode(keyed), handles["index"])
         if row.result is not None:
             batch.put(task_id, row.result, handles["results"])
         self._count(was, -1)
@@ -200,7 +189,7 @@ class Store:
         task_id = record.id.encode()
         for name in ("specs", "tasks", "results"):
             batch.delete(task_id, self._handles[name])
-        batch.delete(_CODE[record.status] + task_id, self._handles["index"])
+        batch.delete(STATUS_CODE[record.status] + task_id, self._handles["index"])
         self._count(record, -1)
 
     def _count(self, record: Record | None, step: int) -> None:
@@ -216,7 +205,7 @@ class Store:
 
     def record(self, task_id: str) -> Record | None:
         raw = self._families["tasks"].get(task_id.encode())
-        return None if raw is None else _decode_record(raw)
+        return None if raw is None else decode_record(raw)
 
     def spec(self, task_id: str) -> bytes | None:
         return self._families["specs"].get(task_id.encode())
@@ -232,69 +221,15 @@ class Store:
         """What waits, what was running, and the rest that a plan needs."""
         index, meta = self._families["index"], self._families["meta"]
         flags = {
-            key[5:].decode(): value == b"1" for key, value in _range(meta.iter, b"flag:", b"flag;")
+            key[5:].decode(): value == b"1"
+            for key, value in key_range(meta.iter, b"flag:", b"flag;")
         }
-        newest = next(_range(self._families["tasks"].iter, b"", b"g", backwards=True), None)
-        last = _decode_record(newest[1]).created_at.timestamp() if newest else 0.0
+        newest = next(key_range(self._families["tasks"].iter, b"", b"g", backwards=True), None)
+        last = decode_record(newest[1]).created_at.timestamp() if newest else 0.0
         return Recovered(
-            waiting=list(_entries(index, Status.PENDING)),
-            running=list(_entries(index, Status.RUNNING)),
-            keys=[(key[1:], _decode_keyed(raw)) for key, raw in _range(index.iter, b"k", b"l")],
+            waiting=list(entries(index, Status.PENDING)),
+            running=list(entries(index, Status.RUNNING)),
+            keys=[(key[1:], decode_keyed(raw)) for key, raw in key_range(index.iter, b"k", b"l")],
             flags=flags,
             last_us=round(last * 1e6),
         )
-
-
-def scan(snapshots: tuple[Snapshot, Snapshot], wanted: TaskFilter) -> Callable[[], list[Record]]:
-    """How to read a page of records, newest first; it touches RocksDB only and may run anywhere.
-
-    The iterators are made at once: one that a snapshot (rocksdict 0.3.29) makes later shows what
-    was written meanwhile, though its look-ups do not.
-    """
-    index, tasks = snapshots
-    page = slice(wanted.offset, wanted.offset + wanted.limit)
-    if not wanted.status:
-        found = _range(tasks.iter, b"", b"g", backwards=True)
-        return lambda: [_decode_record(raw) for _, raw in islice(found, page.start, page.stop)]
-    codes = [_CODE[status] for status in dict.fromkeys(wanted.status)]
-    by_status = [
-        (key[2:] for key, _ in _range(index.iter, code, _after(code), backwards=True))
-        for code in codes
-    ]
-    newest_first = heapq.merge(*by_status, reverse=True)
-    keys = islice(newest_first, page.start, page.stop)
-    return lambda: [_decode_record(tasks[key]) for key in keys]
-
-
-def _entries(index: Rdict, status: Status) -> Iterator[Entry]:
-    code = _CODE[status]
-    for _, raw in _range(index.iter, code, _after(code)):
-        yield _decode_entry(raw)
-
-
-def _range(
-    iterate: Any, start: bytes, end: bytes, backwards: bool = False
-) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values in [start, end), now. Raises at a corrupt block, where `items()` just ends.
-
-    rocksdict 0.3.29 sets the upper bound when asked for a lower one, hence the comparison.
-    """
-    bounds = ReadOptions()
-    bounds.set_iterate_upper_bound(end)
-    return _walk(iterate(bounds), start, backwards, bounds)
-
-
-def _walk(
-    found: RdictIter, start: bytes, backwards: bool, bounds: ReadOptions
-) -> Iterator[tuple[bytes, bytes]]:
-    """Holds `bounds` until the end: the iterator refers to them and does not keep them."""
-    step = found.prev if backwards else found.next
-    found.seek_to_last() if backwards else found.seek(start)
-    while found.valid() and (key := found.key()) >= start:
-        yield key, found.value()
-        step()
-    found.status()
-
-
-def _after(prefix: bytes) -> bytes:
-    return prefix[:-1] + bytes([prefix[-1] + 1])

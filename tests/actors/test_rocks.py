@@ -12,7 +12,8 @@ from ollama_queue.actors.core.idempotency import Keyed
 from ollama_queue.actors.core.records import Record, Status, TaskFilter
 from ollama_queue.actors.core.waiting import entry_of
 from ollama_queue.actors.group import Group, Row
-from ollama_queue.actors.rocks import Store, scan
+from ollama_queue.actors.rocks import Store
+from ollama_queue.actors.scans import scan
 from tests.actors.standins import a_record, an_attempt, at, task_id
 
 PENDING, RUNNING = Status.PENDING, Status.RUNNING

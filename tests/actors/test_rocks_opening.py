@@ -14,7 +14,8 @@ from rocksdict import Options, Rdict
 from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.records import Record, Status, TaskFilter
 from ollama_queue.actors.group import Group, Row
-from ollama_queue.actors.rocks import Store, scan
+from ollama_queue.actors.rocks import Store
+from ollama_queue.actors.scans import scan
 from tests.actors.standins import a_record
 from tests.servers import ROOT
 
