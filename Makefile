@@ -11,7 +11,7 @@ PY ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3.14;
 PYTHON := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint typing bench clean
+.PHONY: help run demo test lint typing bench binary clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -39,6 +39,9 @@ typing: $(VENV)/.ok ## check the types
 
 bench: $(VENV)/.ok ## run the benchmarks, or those that ARGS picks
 	$(PYTHON) -m benchmarks $(ARGS)
+
+binary: $(VENV)/.ok ## make dist/ollama-queue-server and dist/ollama-queue, single files that need no Python
+	@$(PYTHON) .dev/build_binaries.py
 
 clean: ## remove what make made, but not the queue's data
 	rm -rf $(VENV) .demo .backends build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
