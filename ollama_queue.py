@@ -18,6 +18,13 @@ if not __file__.endswith(("__init__.py", "__init__.pyc")):
 
 if TYPE_CHECKING:
     from ollama_queue.actors.core.config import Config
+    from ollama_queue.actors.core.cron_records import (
+        Cron,
+        Missed,
+        NewCron,
+        Overlap,
+        TaskTemplate,
+    )
     from ollama_queue.actors.core.errors import (
         Conflict,
         Forbidden,
@@ -31,6 +38,8 @@ if TYPE_CHECKING:
     )
     from ollama_queue.actors.core.records import (
         Attempt,
+        Batch,
+        BatchSubmitted,
         Chunk,
         Event,
         NewTask,
@@ -40,6 +49,7 @@ if TYPE_CHECKING:
         Submitted,
         Task,
         TaskFilter,
+        TaskResult,
         TaskType,
     )
     from ollama_queue.actors.core.submission import chat_task, embed_task, generate_task
@@ -50,13 +60,14 @@ __version__ = "0.1.0"
 
 _HOME = {
     "actors.core.config": ["Config"],
+    "actors.core.cron_records": ["Cron", "Missed", "NewCron", "Overlap", "TaskTemplate"],
     "actors.core.errors": [
         "Conflict", "Forbidden", "Invalid", "NotFound", "OutcomeUnknown", "QueueError", "QueueFull",
         "Unauthorized", "Unavailable",
     ],
     "actors.core.records": [
-        "Attempt", "Chunk", "Event", "NewTask", "Priority", "QueueStats", "Status", "Submitted",
-        "Task", "TaskFilter", "TaskType",
+        "Attempt", "Batch", "BatchSubmitted", "Chunk", "Event", "NewTask", "Priority", "QueueStats",
+        "Status", "Submitted", "Task", "TaskFilter", "TaskResult", "TaskType",
     ],
     "actors.core.submission": ["chat_task", "embed_task", "generate_task"],
     "actors.manager": ["QueueManager"],
@@ -66,6 +77,11 @@ _LAZY = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [  # noqa: RUF022 - kept in the order of the table above
     "Config",
+    "Cron",
+    "Missed",
+    "NewCron",
+    "Overlap",
+    "TaskTemplate",
     "Conflict",
     "Forbidden",
     "Invalid",
@@ -76,6 +92,8 @@ __all__ = [  # noqa: RUF022 - kept in the order of the table above
     "Unauthorized",
     "Unavailable",
     "Attempt",
+    "Batch",
+    "BatchSubmitted",
     "Chunk",
     "Event",
     "NewTask",
@@ -85,6 +103,7 @@ __all__ = [  # noqa: RUF022 - kept in the order of the table above
     "Submitted",
     "Task",
     "TaskFilter",
+    "TaskResult",
     "TaskType",
     "chat_task",
     "embed_task",

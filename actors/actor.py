@@ -64,17 +64,15 @@ class Actor(pykka.ThreadingActor):
             self._held.add(asker)
         return asker
 
-    def keep(self, promise: Promise | None, value: Any) -> None:
-        """Give the reply that was taken over by `later`."""
-        if promise is not None:
-            self._held.discard(promise)
-            promise.set(value)
-
-    def refuse(self, promise: Promise | None, error: QueueError) -> None:
-        """Answer with an error where the reply was taken over by `later`."""
-        if promise is not None:
-            self._held.discard(promise)
-            promise.break_with(error)
+    def keep(self, promise: Promise | None, answer: Any) -> None:
+        """Give the reply that was taken over by `later`: a value, or a `QueueError`."""
+        if promise is None:
+            return
+        self._held.discard(promise)
+        if isinstance(answer, QueueError):
+            promise.break_with(answer)
+        else:
+            promise.set(answer)
 
     def pass_on(self, ref: Ref, message: Any, promise: Promise | None = None) -> None:
         """Tell `ref` the message; it keeps `promise`, or answers who asked for the one in hand."""

@@ -1,8 +1,15 @@
 """The verbs of a queue, the same on `QueueManager` (embedded) and `Client` (over HTTP)."""
 
-from typing import Protocol
+import queue
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, Protocol
 
+from ollama_queue.actors.core.cron_records import Cron, NewCron
 from ollama_queue.actors.core.records import (
+    Batch,
+    BatchSubmitted,
+    Chunk,
     NewTask,
     Priority,
     QueueStats,
@@ -10,10 +17,47 @@ from ollama_queue.actors.core.records import (
     Submitted,
     Task,
     TaskFilter,
+    TaskResult,
 )
+from ollama_queue.actors.subscription import Subscription
 
 
-class QueueAPI(Protocol):
+class CronAPI(Protocol):
+    """The verbs of crons. All of them raise `QueueError`: `NotFound` for an unknown id."""
+
+    def add_cron_task(self, new: NewCron | Mapping[str, Any]) -> str:
+        """Take on a cron and return its id, once it is on disk. Raises `Invalid`."""
+        ...
+
+    def list_cron_tasks(self) -> list[Cron]:
+        """The oldest first."""
+        ...
+
+    def get_cron_task(self, cron_id: str) -> Cron: ...
+
+    def update_cron_task(self, cron_id: str, changes: NewCron | Cron | Mapping[str, Any]) -> Cron:
+        """Change the fields given; those that only the queue sets are passed over."""
+        ...
+
+    def remove_cron_task(self, cron_id: str) -> Cron:
+        """Forget a cron; returns it as it was. Tasks that it has submitted stay."""
+        ...
+
+    def enable_cron_task(self, cron_id: str) -> Cron:
+        """Let it run by the clock, from now on."""
+        ...
+
+    def disable_cron_task(self, cron_id: str) -> Cron: ...
+
+    def run_cron_task(self, cron_id: str) -> Submitted:
+        """Run it once now, enabled or not; its next run stays.
+
+        Raises `Conflict` when it may not overlap and a task of it lives, `QueueFull`.
+        """
+        ...
+
+
+class QueueAPI(CronAPI, Protocol):
     """What the HTTP routes, the CLI and programs rely on. All verbs raise `QueueError`."""
 
     def submit(self, new: NewTask, *, idempotency_key: str | None = None) -> Submitted:
@@ -26,6 +70,29 @@ class QueueAPI(Protocol):
 
     def submit_task(self, new: NewTask) -> str:
         """Take on a task and return its id."""
+        ...
+
+    def submit_batch(
+        self, tasks: Iterable[NewTask], *, idempotency_key: str | None = None
+    ) -> BatchSubmitted:
+        """Take on all tasks or none; returns once all are on disk. Raises as `submit`, naming
+        the task that is wrong: `tasks[3].model: …`."""
+        ...
+
+    def submit_batch_tasks(
+        self, tasks: Iterable[NewTask], *, timeout: float | None = None
+    ) -> list[TaskResult]:
+        """Take on all tasks or none and wait: their results, in the order given."""
+        ...
+
+    def submit_scheduled_task(self, new: NewTask, at: datetime) -> str:
+        """Take on a task that runs at `at` (aware), or now if that is past."""
+        ...
+
+    def get_batch(self, batch_id: str) -> Batch: ...
+
+    def list_batches(self, limit: int = 100) -> list[Batch]:
+        """The newest first."""
         ...
 
     def get_task(self, task_id: str, *, wait: float | None = None) -> Task:
@@ -62,6 +129,44 @@ class QueueAPI(Protocol):
         ...
 
     def get_queue_stats(self) -> QueueStats: ...
+
+    def stream_task(self, task_id: str, *, timeout: float | None = None) -> Iterator[Chunk]:
+        """The reply piece by piece, each once and in order; the last `Chunk` is `done`.
+
+        Works while the task waits, runs, or has ended. A `restart` chunk takes back what came
+        before it. Raises `TimeoutError` after `timeout` seconds of silence.
+        """
+        ...
+
+    def submit_streaming_task(
+        self, new: NewTask, *, timeout: float | None = None
+    ) -> Iterator[Chunk]:
+        """Take on a task, and `stream_task` it."""
+        ...
+
+    def submit_task_with_callback(
+        self, new: NewTask, callback: Callable[[TaskResult], object]
+    ) -> str:
+        """Take on a task; `callback` is called once it has ended, in a thread of its own.
+
+        All callbacks run in that one thread, in the order in which their tasks end. An exception
+        in one is logged.
+        """
+        ...
+
+    def submit_task_with_channel(
+        self, new: NewTask, channel: "queue.Queue[TaskResult] | queue.SimpleQueue[TaskResult]"
+    ) -> str:
+        """Take on a task; its result is put into `channel` once it has ended."""
+        ...
+
+    def subscribe(
+        self, events: Collection[str] | None = None, tasks: Collection[str] | None = None
+    ) -> Subscription:
+        """The queue's events from now on: all, or those named, of all tasks or those named."""
+        ...
+
+    def unsubscribe(self, subscription: Subscription) -> None: ...
 
     def pause(self) -> None:
         """Stop dispatching; running tasks finish. Survives a restart."""

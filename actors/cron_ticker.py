@@ -1,17 +1,160 @@
-"""The decider of crons. It lives and dies with the others; crons themselves are yet to come."""
+"""The decider of crons: knows when each is due, and has the scheduler submit its task."""
 
+import random
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import assert_never
 
-from ollama_queue.actors.actor import Actor
-from ollama_queue.actors.core.messages import ToCronTicker, Wake
+import msgspec
+
+from ollama_queue.actors.actor import Actor, Ref, tell
+from ollama_queue.actors.core.cron_forms import changed, scheduled, task_of
+from ollama_queue.actors.core.cron_records import Cron, Missed, NewCron
+from ollama_queue.actors.core.errors import NotFound
+from ollama_queue.actors.core.keys import mint
+from ollama_queue.actors.core.messages import (
+    AddCron,
+    Commit,
+    EnableCron,
+    Fired,
+    Firing,
+    GetCron,
+    ListCrons,
+    RemoveCron,
+    RunNow,
+    Submit,
+    ToCronTicker,
+    UpdateCron,
+    Wake,
+)
+from ollama_queue.actors.core.orders import DropCron, SaveCron
+from ollama_queue.actors.core.records import Spec
+from ollama_queue.actors.core.settling import utc
+from ollama_queue.actors.inbox import Promise
+
+LATE_S = 60.0  # a run that comes later than this was missed; a restart takes less
+
+OfOne = UpdateCron | EnableCron | RemoveCron | RunNow
 
 
 class CronTicker(Actor):
-    """Will turn a cron that is due into a `Submit`."""
+    """Owns the crons. While the scheduler has one in hand, what is asked of that one waits."""
+
+    def __init__(
+        self,
+        report: Callable[[str], None],
+        *,
+        crons: Iterable[Cron],
+        scheduler: Ref,
+        persistence: Ref,
+        clock: Callable[[], float] = time.time,
+        chance: random.Random | None = None,
+    ) -> None:
+        super().__init__(report)
+        self.crons = {cron.id: cron for cron in crons}
+        self.scheduler, self.persistence = scheduler, persistence
+        self.clock, self.chance = clock, chance or random.Random()
+        self.firing: dict[str, list[tuple[OfOne, Promise | None]]] = {}  # with what waits
+
+    def on_start(self) -> None:
+        self.tick()
 
     def handle(self, message: ToCronTicker) -> None:
         match message:
+            case AddCron(new):
+                self.add(new)
+            case UpdateCron() | EnableCron() | RemoveCron() | RunNow():
+                self.of_one(message)
+            case GetCron(cron_id):
+                self.show(self.cron(cron_id))
+            case ListCrons():
+                self.show([self.crons[cron_id] for cron_id in sorted(self.crons)])
+            case Fired(cron):
+                self.fired(cron)
             case Wake():
-                return
+                pass
             case _:
                 assert_never(message)
+        self.tick()
+
+    # --- commands -------------------------------------------------------------------------------
+
+    def add(self, new: NewCron) -> None:
+        now = self.clock()
+        cron_id = mint(int(now * 1e6), self.chance.getrandbits(62))
+        facts = {name: getattr(new, name) for name in NewCron.__struct_fields__}
+        at = utc(now)
+        self.save(scheduled(Cron(id=cron_id, created_at=at, updated_at=at, **facts), at))
+
+    def of_one(self, message: OfOne) -> None:
+        cron, at = self.cron(message.cron_id), utc(self.clock())
+        if cron.id in self.firing:
+            self.firing[cron.id].append((message, self.later()))
+            return
+        match message:
+            case UpdateCron(_, fields):
+                self.save(changed(cron, fields, at))
+            case EnableCron(_, enabled):
+                self.save(changed(cron, {"enabled": enabled}, at))
+            case RemoveCron(cron_id):
+                del self.crons[cron_id]
+                self.pass_on(self.persistence, Commit((DropCron(cron_id),), at, cron))
+            case RunNow():
+                self.firing[cron.id] = []
+                self.pass_on(self.scheduler, self.submission(cron, cron, by_hand=True))
+
+    def cron(self, cron_id: str) -> Cron:
+        found = self.crons.get(cron_id)
+        if found is None:
+            raise NotFound(f"there is no cron {cron_id}", field="id")
+        return found
+
+    def save(self, cron: Cron) -> None:
+        self.crons[cron.id] = cron
+        commit = Commit((SaveCron(cron, "cron_changed"),), cron.updated_at, cron)
+        self.pass_on(self.persistence, commit)
+
+    def show(self, found: Cron | list[Cron]) -> None:
+        """An empty commit is answered when all before it is durable."""
+        self.pass_on(self.persistence, Commit((), utc(self.clock()), found))
+
+    # --- time -----------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Run what is due, and be woken when the next is."""
+        at = utc(self.clock())
+        for cron in list(self.crons.values()):
+            if cron.next_run is not None and cron.next_run <= at and cron.id not in self.firing:
+                self.run(cron, cron.next_run, at)
+        dues = [
+            cron.next_run.timestamp()
+            for cron in self.crons.values()
+            if cron.next_run is not None and cron.id not in self.firing
+        ]
+        self.wake_at(min(dues, default=None))
+
+    def run(self, cron: Cron, due: datetime, at: datetime) -> None:
+        """Of several runs that are due by now only one is made, or none that is too late."""
+        after = scheduled(cron, max(at, due))
+        if cron.missed is Missed.SKIP and (at - due).total_seconds() > LATE_S:
+            self.crons[cron.id] = after
+            reason = f"the queue was not running at {due:%Y-%m-%dT%H:%M:%SZ}, when it was due"
+            saves = (SaveCron(after, "cron_skipped", reason=reason),)
+            tell(self.persistence, Commit(saves, at, after))
+            return
+        self.firing[cron.id] = []
+        tell(self.scheduler, self.submission(cron, after))
+
+    def submission(self, cron: Cron, after: Cron, by_hand: bool = False) -> Submit:
+        new = task_of(cron)
+        spec = msgspec.json.encode(Spec(new.payload, new.options, new.metadata))
+        return Submit(new, spec, firing=Firing(after, self.actor_ref, by_hand))
+
+    def fired(self, cron: Cron) -> None:
+        """The scheduler has let go of it; what has been asked meanwhile comes again."""
+        if cron.id not in self.firing:
+            return
+        self.crons[cron.id] = cron
+        for message, promise in self.firing.pop(cron.id):
+            self.pass_on(self.actor_ref, message, promise)

@@ -48,6 +48,7 @@ class EventBus(Actor):
     ) -> None:
         super().__init__(report)
         self.clock = clock
+        self.seq = 0  # of the newest event that was published
         self.subscribers: dict[Mailbox[Event], Subscribe] = {}
         self.by_task: dict[str, set[Mailbox[Event]]] = {}
         self.readers: dict[str, set[Mailbox[Chunk]]] = {}
@@ -82,6 +83,7 @@ class EventBus(Actor):
     # --- events ---------------------------------------------------------------------------------
 
     def subscribe(self, message: Subscribe) -> None:
+        message.mailbox.since = self.seq
         self.subscribers[message.mailbox] = message
         for task_id in message.tasks or ():
             self.by_task.setdefault(task_id, set()).add(message.mailbox)
@@ -97,6 +99,7 @@ class EventBus(Actor):
     def publish(self, events: tuple[Event, ...]) -> None:
         everything = [s for s in self.subscribers.values() if s.tasks is None]
         for event in events:
+            self.seq = max(self.seq, event.seq)
             wanted = list(everything)
             if event.task is not None and event.task.id in self.by_task:
                 wanted += [self.subscribers[box] for box in self.by_task[event.task.id]]

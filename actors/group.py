@@ -6,8 +6,9 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ollama_queue.actors.core.orders import Change, Insert, SetFlag
-from ollama_queue.actors.core.records import Event, Record
+from ollama_queue.actors.core.cron_records import Cron
+from ollama_queue.actors.core.orders import Change, DropCron, DropKey, Insert, SaveCron, SetFlag
+from ollama_queue.actors.core.records import Batch, Event, Record
 from ollama_queue.actors.inbox import Promise
 
 KEEP_ATTEMPTS = 100  # of one task; a backend that is away for days makes many
@@ -21,6 +22,16 @@ class Row(Struct):
     spec: bytes | None = None
     result: bytes | None = None
     body: bytes = b""
+    cron: Cron | None = None  # whose run it is, as it is after it
+
+
+class Sealed(Struct, frozen=True):
+    """A batch whose tasks are all written: from now on they count, and are seen."""
+
+    batch: Batch
+    records: list[Record]
+    key: bytes | None
+    body: bytes
 
 
 class Group:
@@ -29,14 +40,17 @@ class Group:
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
         self.removed: dict[str, Record] = {}  # as they lie on disk
+        self.sealed: list[Sealed] = []
         self.flags: dict[str, bool] = {}
         self.dropped_keys: list[bytes] = []
+        self.crons: dict[str, Cron | None] = {}  # None when removed
         self.events: list[Event] = []
         self.answers: list[tuple[Promise | None, Any]] = []
 
     @property
     def changes_disk(self) -> bool:
-        return bool(self.rows or self.removed or self.flags or self.dropped_keys)
+        tasks = self.rows or self.removed or self.sealed
+        return bool(tasks or self.flags or self.dropped_keys or self.crons)
 
     def __bool__(self) -> bool:
         return self.changes_disk or bool(self.answers)
@@ -73,9 +87,31 @@ class Group:
         self.events.append(Event("task_deleted", replace(was, seq=seq), at, seq))
         return was
 
-    def set_flag(self, flag: SetFlag, at: datetime, seq: int) -> None:
-        self.flags[flag.name] = flag.value
-        self.events.append(Event(flag.event, None, at, seq))
+    def seal(self, sealed: Sealed, at: datetime) -> None:
+        self.sealed.append(sealed)
+        self.events += [Event("task_submitted", r, at, r.seq) for r in sealed.records]
+
+    def note(self, save: SetFlag | DropKey | SaveCron | DropCron, at: datetime, seq: int) -> None:
+        """What concerns no task, or not its record."""
+        match save:
+            case SetFlag(name, value, event):
+                self.flags[name] = value
+                self.events.append(Event(event, None, at, seq))
+            case DropKey(key):
+                self.dropped_keys.append(key)
+            case SaveCron():
+                self._save_cron(save, at, seq)
+            case DropCron(cron_id):
+                self.crons[cron_id] = None
+                self.events.append(Event("cron_changed", None, at, seq, cron_id))
+
+    def _save_cron(self, save: SaveCron, at: datetime, seq: int) -> None:
+        self.crons[save.cron.id] = save.cron
+        task = None
+        if save.task_id is not None:
+            row = self.rows[save.task_id]
+            row.cron, task = save.cron, row.record
+        self.events.append(Event(save.event, task, at, seq, save.cron.id, save.reason))
 
     # --- what is not durable yet ----------------------------------------------------------------
 

@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 from rocksdict import Rdict, RdictIter, ReadOptions
 
+from ollama_queue.actors.core.cron_records import Cron
 from ollama_queue.actors.core.idempotency import Keyed
-from ollama_queue.actors.core.records import Record, Status
+from ollama_queue.actors.core.records import Batch, Record, Status
 from ollama_queue.actors.core.waiting import Entry
 
 # specs    id -> Spec, JSON                     written once
@@ -15,14 +16,20 @@ from ollama_queue.actors.core.waiting import Entry
 # results  id -> the model's reply, JSON        written once
 # index    s <status> <id> -> Entry, msgpack    (empty once the task has ended)
 #          k <digest> -> Keyed, msgpack         idempotency keys
-# meta     format, boot, counts, flag:<name>
-FAMILIES = ("specs", "tasks", "results", "index", "meta")
+#          b <batch id> <id> -> nothing
+# batches  id -> Batch, msgpack                 written last: without it its tasks do not count
+# crons    id -> Cron, JSON                     in the batch of the task of its last run
+# meta     format, boot, counts, flag:<name>, loading:<batch id>
+FAMILIES = ("specs", "tasks", "results", "index", "batches", "crons", "meta")
 STATUS_CODE = {status: b"s%d" % number for number, status in enumerate(Status)}
 
 encode = msgspec.msgpack.Encoder().encode
 decode_record = msgspec.msgpack.Decoder(Record).decode
 decode_entry = msgspec.msgpack.Decoder(Entry).decode
 decode_keyed = msgspec.msgpack.Decoder(Keyed).decode
+decode_batch = msgspec.msgpack.Decoder(Batch).decode
+encode_cron = msgspec.json.Encoder().encode
+decode_cron = msgspec.json.Decoder(Cron).decode
 decode_counts = msgspec.msgpack.Decoder(dict[str, dict[int, int]]).decode
 
 

@@ -21,10 +21,16 @@ class Mailbox(Generic[T]):
     """Filled by the event bus, emptied by one door. A full one is closed: it `lagged`."""
 
     def __init__(self, size: int = 1000) -> None:
+        self.since = 0  # the newest event before it was in force
         self._size = size
         self._items: deque[T] = deque()
         self._reason: str | None = None
         self._changed = threading.Condition()
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is closed; None while it is open."""
+        return self._reason
 
     def put(self, item: T) -> bool:
         """False when the mailbox is closed, or closes now because its owner is too slow."""

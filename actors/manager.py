@@ -3,12 +3,13 @@
 import atexit
 import os
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from ollama_queue.actors import settings, views, watch
-from ollama_queue.actors.actor import Ref, ask, log, start, stop, tell
+from ollama_queue.actors.actor import Ref, ask, log, start, stop
+from ollama_queue.actors.batches import draft_batch
 from ollama_queue.actors.core.config import Config
 from ollama_queue.actors.core.errors import Invalid, Unavailable
 from ollama_queue.actors.core.messages import (
@@ -18,19 +19,20 @@ from ollama_queue.actors.core.messages import (
     Describe,
     Explain,
     Get,
+    GetBatch,
+    ListBatches,
     Pause,
     Query,
     Reprioritize,
     Resume,
     Retry,
     Shutdown,
-    Subscribe,
-    Unsubscribe,
 )
 from ollama_queue.actors.core.records import (
+    Batch,
+    BatchSubmitted,
     Chunk,
     Counts,
-    Event,
     NewTask,
     PlanState,
     Priority,
@@ -43,12 +45,16 @@ from ollama_queue.actors.core.records import (
     Waiting,
 )
 from ollama_queue.actors.core.submission import draft, parse_priority
+from ollama_queue.actors.cron_verbs import CronVerbs
 from ollama_queue.actors.executors import create_executor
 from ollama_queue.actors.mailbox import Mailbox
-from ollama_queue.actors.persistence import Stored
 from ollama_queue.actors.pool import Pool, ThreadPool
+from ollama_queue.actors.replies import Stored
+from ollama_queue.actors.subscription import Leave, Listener
 from ollama_queue.actors.switchboard import Generation, Switchboard
 from ollama_queue.actors.system import Runtime, System
+
+BATCH_PATIENCE_S = 300.0
 
 _OPTIONS = {
     "ollama_host": "ollama.host",
@@ -81,7 +87,7 @@ def _give_up(reason: str) -> None:
     log.critical("this QueueManager is of no more use: %s", reason)
 
 
-class QueueManager:
+class QueueManager(Listener, CronVerbs):
     """A durable queue inside your own program: plain threads, nothing global.
 
     Two managers live side by side, each with a folder of its own. Open it as a context manager,
@@ -96,6 +102,7 @@ class QueueManager:
 
         Raises `Invalid`, naming what is wrong.
         """
+        super().__init__()
         self.config = config or _config(options)
         self._runtime = runtime or Runtime(_thread_pools, create_executor, _give_up)
         self._switchboard = Switchboard()
@@ -126,6 +133,7 @@ class QueueManager:
             grace = self.config.server.shutdown_grace if grace_s is None else grace_s
             ask(system, Shutdown(grace), timeout=None)
             stop(system, 1.0)
+            self._hang_up()
 
     stop = close
 
@@ -166,8 +174,19 @@ class QueueManager:
             return Submitted(record.id, record.status, position, created=False)
         return answer  # type: ignore[no-any-return]
 
-    def submit_task(self, new: NewTask) -> str:
-        return self.submit(new).task_id
+    def submit_batch(
+        self, tasks: Iterable[NewTask], *, idempotency_key: str | None = None
+    ) -> BatchSubmitted:
+        asked = draft_batch(tasks, idempotency_key)
+        return ask(self._now().scheduler, asked, BATCH_PATIENCE_S)  # type: ignore[no-any-return]
+
+    def get_batch(self, batch_id: str) -> Batch:
+        return ask(self._now().persistence, GetBatch(batch_id))  # type: ignore[no-any-return]
+
+    def list_batches(self, limit: int = 100) -> list[Batch]:
+        if not 1 <= limit <= 1000:
+            raise Invalid("limit must be 1 to 1000", field="limit")
+        return ask(self._now().persistence, ListBatches(limit))  # type: ignore[no-any-return]
 
     def get_task(self, task_id: str, *, wait: float | None = None) -> Task:
         if wait:
@@ -226,19 +245,25 @@ class QueueManager:
 
     def stream_task(self, task_id: str, *, timeout: float | None = None) -> Iterator[Chunk]:
         self._check_process()
-        return watch.stream(self._switchboard, task_id, timeout)
+        return cast(Iterator[Chunk], watch.stream(self._switchboard, task_id, timeout))
 
-    def subscribe(self, events: Collection[str] | None = None) -> Mailbox[Event]:
-        """The queue's events from now on, all or those named, such as `task_completed`.
+    # --- what the HTTP door needs beyond the verbs ----------------------------------------------
 
-        Iterate over it, or `get(timeout)`; one that is not emptied is closed, it has lagged.
-        """
-        now, mailbox = self._now(), Mailbox[Event]()
-        ask(now.bus, Subscribe(mailbox, None if events is None else frozenset(events)))
-        return mailbox
+    def follow_task(
+        self, task_id: str, *, after: watch.Place | None = None, heartbeat: float
+    ) -> watch.Stream:
+        """As `stream_task`, from behind `after`; None after each `heartbeat` s of silence."""
+        return watch.stream(self._switchboard, task_id, after=after, heartbeat=heartbeat)
 
-    def unsubscribe(self, subscription: Mailbox[Event]) -> None:
-        tell(self._now().bus, Unsubscribe(subscription))
+    def listen(
+        self,
+        mailbox: Mailbox[Any],
+        events: frozenset[str] | None = None,
+        tasks: frozenset[str] | None = None,
+        patience: float = 0.0,
+    ) -> Leave:
+        self._check_process()
+        return watch.listen(self._switchboard, mailbox, events, tasks)
 
     # --- pieces ---------------------------------------------------------------------------------
 

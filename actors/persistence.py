@@ -4,48 +4,45 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, assert_never
 
-from msgspec import Struct
+from msgspec.structs import replace
 
 from ollama_queue.actors.actor import Actor, Ref, tell
-from ollama_queue.actors.core.errors import Conflict, NotFound, QueueError
+from ollama_queue.actors.core.errors import Conflict, NotFound, QueueError, Unavailable
 from ollama_queue.actors.core.messages import (
+    BatchStored,
     Commit,
     Count,
     Deny,
     Fetch,
     Fetched,
+    FindBatch,
     Get,
+    GetBatch,
     GetSpec,
+    ListBatches,
     Publish,
     Query,
     Recover,
     Scanned,
+    StoreSlice,
     Synced,
     ToPersistence,
 )
-from ollama_queue.actors.core.orders import Change, DropKey, Insert, Remove, Save, SetFlag
-from ollama_queue.actors.core.records import Counts, Record, Status, TaskFilter, TaskType
-from ollama_queue.actors.group import Group
+from ollama_queue.actors.core.orders import Change, Insert, Remove, Save
+from ollama_queue.actors.core.records import (
+    Batch,
+    BatchSubmitted,
+    Counts,
+    Record,
+    Status,
+    TaskFilter,
+)
+from ollama_queue.actors.group import Group, Row, Sealed
 from ollama_queue.actors.inbox import Promise
 from ollama_queue.actors.pool import Pool
+from ollama_queue.actors.replies import Asked, Stored
 from ollama_queue.actors.rocks import Recovered, Store
 from ollama_queue.actors.scans import scan
-
-
-class Stored(Struct, frozen=True):
-    """A task as it lies on disk; `spec` and `result` are JSON."""
-
-    record: Record
-    spec: bytes
-    result: bytes | None
-
-
-class Asked(Struct, frozen=True):
-    """What a call asks of which model; `spec` is the task's `Spec` as JSON."""
-
-    type: TaskType
-    model: str
-    spec: bytes
 
 
 class Persistence(Actor):
@@ -71,6 +68,7 @@ class Persistence(Actor):
         self.live: dict[str, Record] = {}  # records of running tasks: they change soon
         self.scans: dict[int, tuple[Promise | None, Group | None]] = {}
         self.tickets = 0
+        self.hidden: dict[str, list[Record]] = {}  # of batches that are not there yet, by id
 
     def on_start(self) -> None:
         self.store = self.open_store()
@@ -88,6 +86,14 @@ class Persistence(Actor):
         match message:
             case Commit():
                 return self.commit(message)
+            case StoreSlice():
+                return self.store_slice(message)
+            case GetBatch(batch_id):
+                return self.once_synced(self.batch(batch_id))
+            case FindBatch(batch_id):
+                return self.find_batch(batch_id)
+            case ListBatches(limit):
+                return self.once_synced(self.store.batches.newest(limit))
             case Get(task_id):
                 return self.get(task_id)
             case GetSpec(task_id):
@@ -131,11 +137,43 @@ class Persistence(Actor):
                 return self.gathering.change(save, self.record(task_id), at, self.seq)
             case Remove(task_id):
                 return self.gathering.remove(self.record(task_id), at, self.seq)
-            case SetFlag():
-                self.gathering.set_flag(save, at, self.seq)
-            case DropKey(key):
-                self.gathering.dropped_keys.append(key)
+            case _:
+                self.gathering.note(save, at, self.seq)
         return None
+
+    def store_slice(self, message: StoreSlice) -> None:
+        """Write a slice; with the last of them the batch is there, all of it at once."""
+        batch, rows = message.batch, []
+        for insert in message.inserts:
+            self.seq += 1
+            rows.append(Row(replace(insert.record, seq=self.seq), None, insert.spec))
+        self.store.write_slice(batch.id, rows)
+        records = self.hidden.setdefault(batch.id, [])
+        records += [row.record for row in rows]
+        if not message.is_last:
+            return
+        self.gathering.seal(Sealed(batch, records, message.key, message.body), batch.created_at)
+        answer = BatchSubmitted(batch.id, [record.id for record in records])
+        self.gathering.answers.append((self.later(), answer))
+        tell(message.scheduler, BatchStored(batch.id))
+        if self.in_flight is None:
+            self.write()
+
+    def find_batch(self, batch_id: str) -> Any:
+        """The same answer as the first time, once it holds."""
+        for group in (self.gathering, self.in_flight):
+            for sealed in group.sealed if group is not None else ():
+                if sealed.batch.id == batch_id:
+                    ids = [record.id for record in sealed.records]
+                    return self.answer(BatchSubmitted(batch_id, ids, created=False), group)
+        ids = self.store.batches.task_ids(self.batch(batch_id).id)
+        return BatchSubmitted(batch_id, ids, created=False)
+
+    def batch(self, batch_id: str) -> Batch:
+        found = None if batch_id in self.hidden else self.store.batches.get(batch_id)
+        if found is None:
+            raise NotFound(f"there is no batch {batch_id}", field="id")
+        return found
 
     def write(self) -> None:
         """Hand the batch to RocksDB and its fsync to the side."""
@@ -164,18 +202,14 @@ class Persistence(Actor):
             raise OSError(f"fsync: {error}")
         group, self.in_flight = self.in_flight, None
         assert group is not None
+        for sealed in group.sealed:
+            del self.hidden[sealed.batch.id]
         for promise, answer in group.answers:
-            self.give(promise, answer)
+            self.keep(promise, answer)
         if group.events:
             tell(self.bus, Publish(tuple(group.events)))
         if self.gathering:
             self.write()
-
-    def give(self, promise: Promise | None, answer: Any) -> None:
-        if isinstance(answer, QueueError):
-            self.refuse(promise, answer)
-        else:
-            self.keep(promise, answer)
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -238,13 +272,19 @@ class Persistence(Actor):
             raise answer
         return answer
 
+    def recover(self) -> Recovered:
+        try:
+            return self.store.recover()
+        except Exception as error:  # rocksdict raises nothing more special
+            raise Unavailable(self.store.why_not(str(error))) from None
+
     def query(self, wanted: TaskFilter) -> None:
         """Scan aside, on a snapshot taken now."""
         self.tickets += 1
         ticket, me = self.tickets, self.actor_ref
         self.scans[ticket] = (self.later(), self.in_flight)
         self.scanner.submit(
-            scan(self.store.snapshots(), wanted),
+            scan(self.store.snapshots(), wanted, frozenset(self.hidden)),
             lambda page, error: tell(me, Scanned(ticket, page, error)),
         )
 
@@ -256,6 +296,3 @@ class Persistence(Actor):
             seen.answers.append((promise, page))
         else:
             self.keep(promise, page)
-
-    def recover(self) -> Recovered:
-        return self.store.recover()

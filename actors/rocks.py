@@ -4,7 +4,7 @@ import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from msgspec import Struct
 from rocksdict import (
@@ -16,6 +16,8 @@ from rocksdict import (
     WriteOptions,
 )
 
+from ollama_queue.actors.batch_book import BatchBook
+from ollama_queue.actors.core.cron_records import Cron
 from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.idempotency import Keyed
 from ollama_queue.actors.core.records import Counts, Record, Status
@@ -25,9 +27,11 @@ from ollama_queue.actors.layout import (
     FAMILIES,
     STATUS_CODE,
     decode_counts,
+    decode_cron,
     decode_keyed,
     decode_record,
     encode,
+    encode_cron,
     entries,
     key_range,
 )
@@ -45,6 +49,7 @@ class Recovered(Struct, frozen=True):
     keys: list[tuple[bytes, Keyed]]
     flags: dict[str, bool]
     last_us: int
+    crons: list[Cron] = []
 
 
 class Store:
@@ -55,10 +60,13 @@ class Store:
     def __init__(self, folder: str, url: str | None) -> None:
         """Open or create. Raises `Unavailable` with a sentence when it cannot be had."""
         self._folder = Path(folder)
+        self._families: dict[str, Rdict] = {}
+        self._handles: dict[str, Any] = {}
         self._db = self._open()
         try:
             self._families = {name: self._db.get_column_family(name) for name in FAMILIES}
             self._handles = {name: self._db.get_column_family_handle(name) for name in FAMILIES}
+            self.batches = BatchBook(self._families, self._handles)
             self.boot = self._begin()
             self._write_owner(url)
         except BaseException:
@@ -90,9 +98,10 @@ class Store:
             self._folder.mkdir(parents=True, exist_ok=True)
             return Rdict(str(self._folder / "rocksdb"), options, column_families=families)
         except Exception as error:  # rocksdict raises nothing more special
-            raise Unavailable(self._why_not(str(error))) from None
+            raise Unavailable(self.why_not(str(error))) from None
 
-    def _why_not(self, words: str) -> str:
+    def why_not(self, words: str) -> str:
+        """What RocksDB says, as a sentence that helps."""
         if "While lock file" in words or "lock hold by" in words:
             return f"the folder {self._folder} is in use by {self._owner()}"
         if "orruption" in words:
@@ -140,9 +149,10 @@ class Store:
 
     def close(self) -> None:
         """Let go of the lock: families first, RocksDB keeps it while any of them lives."""
-        for family in getattr(self, "_families", {}).values():
+        for family in self._families.values():
             family.close()
-        self._families, self._handles = {}, {}
+        self._families.clear()
+        self._handles.clear()
         self._db.close()
 
     # --- writing --------------------------------------------------------------------------------
@@ -154,13 +164,23 @@ class Store:
             batch.put(b"flag:" + name.encode(), b"1" if value else b"0", self._handles["meta"])
         for key in group.dropped_keys:
             batch.delete(b"k" + key, self._handles["index"])
+        for sealed in group.sealed:
+            self.batches.seal(batch, sealed)
+            for record in sealed.records:
+                self._count(record, +1)
         for record in group.removed.values():
             self._remove(batch, record)
+            self._count(record, -1)
+        self.batches.tally(batch, group.rows.values(), group.removed.values())
         for row in group.rows.values():
             self._put(batch, row)
+            self._count(row.was, -1)
+            self._count(row.record, +1)
             if batch.size_in_bytes() >= SLICE_BYTES:
                 self._write(batch)
                 batch = WriteBatch(raw_mode=True)
+        for cron_id, cron in group.crons.items():
+            self._put_cron(batch, cron_id, cron)
         self._write(batch)
 
     def _write(self, batch: WriteBatch) -> None:
@@ -180,17 +200,43 @@ class Store:
             if record.key is not None:
                 keyed = Keyed(record.id, row.body, record.created_at.timestamp())
                 batch.put(b"k" + record.key, encode(keyed), handles["index"])
+            if record.batch_id is not None:
+                self.batches.list_task(batch, record)
         if row.result is not None:
             batch.put(task_id, row.result, handles["results"])
-        self._count(was, -1)
-        self._count(record, +1)
+        if row.cron is not None:
+            self._put_cron(batch, row.cron.id, row.cron)
+
+    def _put_cron(self, batch: WriteBatch, cron_id: str, cron: Cron | None) -> None:
+        if cron is None:
+            batch.delete(cron_id.encode(), self._handles["crons"])
+        else:
+            batch.put(cron_id.encode(), encode_cron(cron), self._handles["crons"])
 
     def _remove(self, batch: WriteBatch, record: Record) -> None:
         task_id = record.id.encode()
         for name in ("specs", "tasks", "results"):
             batch.delete(task_id, self._handles[name])
         batch.delete(STATUS_CODE[record.status] + task_id, self._handles["index"])
-        self._count(record, -1)
+        if record.batch_id is not None:
+            self.batches.unlist_task(batch, record)
+
+    def write_slice(self, batch_id: str, rows: list[Row]) -> None:
+        """Write a part of a batch, which does not count before the batch is sealed."""
+        batch = WriteBatch(raw_mode=True)
+        self.batches.begin(batch, batch_id)
+        for row in rows:
+            self._put(batch, row)
+        self._db.write(batch, self._no_sync)
+
+    def _drop_unfinished(self) -> None:
+        """Delete what a crash has left of batches that were never acknowledged."""
+        for batch_id, records in self.batches.unfinished():
+            batch = WriteBatch(raw_mode=True)
+            for record in records:
+                self._remove(batch, record)
+            self.batches.forget(batch, batch_id)
+            self._db.write(batch, self._no_sync)
 
     def _count(self, record: Record | None, step: int) -> None:
         if record is not None:
@@ -219,6 +265,7 @@ class Store:
 
     def recover(self) -> Recovered:
         """What waits, what was running, and the rest that a plan needs."""
+        self._drop_unfinished()
         index, meta = self._families["index"], self._families["meta"]
         flags = {
             key[5:].decode(): value == b"1"
@@ -232,4 +279,7 @@ class Store:
             keys=[(key[1:], decode_keyed(raw)) for key, raw in key_range(index.iter, b"k", b"l")],
             flags=flags,
             last_us=round(last * 1e6),
+            crons=[
+                decode_cron(raw) for _, raw in key_range(self._families["crons"].iter, b"", b"g")
+            ],
         )

@@ -6,10 +6,14 @@ from collections.abc import Callable
 from typing import Any, Protocol, assert_never
 
 from ollama_queue.actors.actor import Actor, Ref, tell
-from ollama_queue.actors.core.errors import Conflict, NotFound
+from ollama_queue.actors.batches import Loading
+from ollama_queue.actors.core.errors import Conflict, NotFound, Unavailable
+from ollama_queue.actors.core.firing import fire
+from ollama_queue.actors.core.idempotency import Keyed
 from ollama_queue.actors.core.keys import mint
 from ollama_queue.actors.core.messages import (
     BackendChanged,
+    BatchStored,
     Cancel,
     Commit,
     Delete,
@@ -19,13 +23,19 @@ from ollama_queue.actors.core.messages import (
     Explain,
     Fetch,
     Fetched,
+    FindBatch,
     Finished,
+    Fired,
+    Firing,
     Get,
+    LoadBatch,
     Pause,
     Reprioritize,
     Resume,
     Retry,
     Submit,
+    SubmitBatch,
+    TakeBatch,
     ToScheduler,
     Wake,
     WorkerLost,
@@ -38,17 +48,18 @@ from ollama_queue.actors.core.orders import (
     Remove,
     Replace,
     Run,
+    SaveCron,
     SetFlag,
     Stop,
     Watch,
 )
 from ollama_queue.actors.core.plan import Plan
-from ollama_queue.actors.core.records import Record, Status, Submitted
+from ollama_queue.actors.core.records import Batch, Record, Status, Submitted
 from ollama_queue.actors.core.settling import utc
 from ollama_queue.actors.inbox import Promise
 from ollama_queue.actors.rocks import Recovered
 
-_SAVES = (Insert, Change, Remove, SetFlag, DropKey)
+_SAVES = (Insert, Change, Remove, SetFlag, DropKey, SaveCron)
 
 
 class Crew(Protocol):
@@ -83,6 +94,7 @@ class Scheduler(Actor):
         self.hired: dict[int, int] = {}  # by slot: the number of its worker, counted over all
         self.hires = 0
         self.fetching: set[str] = set()  # ended tasks that are about to change
+        self.loading: dict[str, Loading] = {}  # batches on their way, by id
         self.drained: Promise | None = None
 
     def on_start(self) -> None:
@@ -96,8 +108,14 @@ class Scheduler(Actor):
     def handle(self, message: ToScheduler) -> Any:
         now = self.clock()
         match message:
-            case Submit():
-                return self.submit(message)
+            case Submit(firing=firing):
+                return self.fire(message, firing) if firing else self.submit(message)
+            case SubmitBatch():
+                return self.submit_batch(message)
+            case LoadBatch(batch_id):
+                return self.load_batch(batch_id)
+            case BatchStored(batch_id) | TakeBatch(batch_id):
+                return self.take_batch(batch_id, now)
             case Cancel(task_id):
                 return self.change(task_id, "cancelled", lambda: self.plan.cancel(task_id, now))
             case Reprioritize(task_id, priority):
@@ -136,22 +154,71 @@ class Scheduler(Actor):
             case _:
                 assert_never(message)
 
+    def mint(self) -> tuple[str, float]:
+        """An id that sorts behind all before it, whatever the clock does, and its instant."""
+        self.last_us = max(int(self.clock() * 1e6), self.last_us + 1)
+        return mint(self.last_us, self.chance.getrandbits(62)), self.last_us / 1e6
+
     def submit(self, asked: Submit) -> None:
-        """Mint an id that sorts behind all before it, whatever the clock does."""
-        us = max(int(self.clock() * 1e6), self.last_us + 1)
-        now = us / 1e6
+        task_id, now = self.mint()
         known = self.plan.find(asked, now)
         if known is not None:
             self.pass_on(self.persistence, Get(known))
             return
-        task_id = mint(us, self.chance.getrandbits(62))
-        orders = self.plan.submit(task_id, asked, now)
-        self.last_us = us
+        self.take_on(task_id, self.plan.submit(task_id, asked, now), now)
+
+    def fire(self, asked: Submit, firing: Firing) -> None:
+        """A cron's run; whatever comes of it, the ticker is told, and after Persistence."""
+        task_id, now = self.mint()
+        cron = firing.cron
+        try:
+            orders = fire(self.plan, task_id, asked, firing, now)
+            self.take_on(task_id, orders, now)
+            cron = next(order.cron for order in orders if isinstance(order, SaveCron))
+        finally:
+            tell(firing.ticker, Fired(cron))
+
+    def take_on(self, task_id: str, orders: list[Order], now: float) -> None:
         waiting = self.plan.explain([task_id]).get(task_id)
         status, position = Status.RUNNING, None
         if waiting is not None:
             status, position = Status.PENDING, waiting.position
         self.carry_out(orders, now, reply=Submitted(task_id, status, position))
+
+    def submit_batch(self, message: SubmitBatch) -> None:
+        batch_id, now = self.mint()
+        if message.key is not None:
+            known = self.plan.keys.match(message.key, message.body, now)
+            if known in self.loading:
+                raise Unavailable("this batch is being stored", retry_after_s=1)
+            if known is not None:
+                self.pass_on(self.persistence, FindBatch(known))
+                return
+        count = len(message.asked)
+        self.plan.reserve(count, sum(len(asked.spec) for asked in message.asked))
+        if message.key is not None:
+            self.plan.keys.add(message.key, Keyed(batch_id, message.body, now))
+            self.plan.keys.end(message.key, batch_id)
+        batch = Batch(id=batch_id, created_at=utc(now), total=count, pending=count)
+        self.loading[batch_id] = Loading(batch, message, self.later())
+        tell(self.actor_ref, LoadBatch(batch_id))
+
+    def load_batch(self, batch_id: str) -> None:
+        loading = self.loading[batch_id]
+        stored = loading.prepare(self.mint, self.plan.retry.max_retries, self.actor_ref)
+        if stored.is_last:
+            self.pass_on(self.persistence, stored, loading.promise)
+        else:
+            tell(self.persistence, stored)
+            tell(self.actor_ref, LoadBatch(batch_id))
+
+    def take_batch(self, batch_id: str, now: float) -> None:
+        entries = self.loading[batch_id].take()
+        if entries:
+            self.carry_out(self.plan.take(entries, now), now)
+            tell(self.actor_ref, TakeBatch(batch_id))
+        else:
+            del self.loading[batch_id]
 
     def change(self, task_id: str, wanted: str, orders: Callable[[], list[Order]]) -> None:
         """Change a live task; of any other only Persistence knows what to answer."""

@@ -144,6 +144,7 @@ def _expanded(raw: Any, key: str, path: str, environ: Mapping[str, str]) -> Any:
 
 _PARSERS: dict[str, Callable[[Any], Any]] = {
     "server.max_body": parse_size,
+    "server.max_upload": parse_size,
     "server.shutdown_grace": parse_duration,
     "ollama.host": parse_ollama_host,
     "ollama.timeout": parse_duration,

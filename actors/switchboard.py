@@ -14,6 +14,7 @@ class Generation(Struct, frozen=True):
     scheduler: Ref
     persistence: Ref
     bus: Ref
+    ticker: Ref
 
 
 class Switchboard:
@@ -41,7 +42,7 @@ class Switchboard:
             raise now.again()
         return now
 
-    def after(self, old: Generation, timeout: float) -> Generation:
+    def after(self, old: Generation | None, timeout: float) -> Generation:
         """The generation that follows `old`, for readers who wait a reboot out."""
         with self._changed:
             self._changed.wait_for(

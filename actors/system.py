@@ -95,8 +95,14 @@ class Boot:
             persistence=self.persistence,
             crew=self,
         )
-        self.ticker = start(CronTicker, self.reporter("CronTicker"))
-        return Generation(self.scheduler, self.persistence, self.bus)
+        self.ticker = start(
+            CronTicker,
+            self.reporter("CronTicker"),
+            crons=recovered.crons,
+            scheduler=self.scheduler,
+            persistence=self.persistence,
+        )
+        return Generation(self.scheduler, self.persistence, self.bus, self.ticker)
 
     def reporter(self, name: str) -> Callable[[str], None]:
         return lambda error: self._report(name, error)

@@ -5,6 +5,7 @@ import msgspec
 from ollama_queue import __version__
 from ollama_queue.actors.core.records import (
     Counts,
+    Event,
     PlanState,
     Priority,
     QueueStats,
@@ -14,7 +15,7 @@ from ollama_queue.actors.core.records import (
     Task,
     Waiting,
 )
-from ollama_queue.actors.persistence import Stored
+from ollama_queue.actors.replies import Stored
 
 _FACTS = tuple(name for name in Record.__struct_fields__ if name in Task.__struct_fields__)
 _decode_spec = msgspec.json.Decoder(Spec).decode
@@ -26,6 +27,13 @@ def listed(record: Record, waiting: Waiting | None) -> Task:
     if waiting is not None and record.status is Status.PENDING:
         facts |= {"waiting_for": waiting.waiting_for, "position": waiting.position}
     return Task(**facts)
+
+
+def shown(event: Event) -> Event:
+    """An event as subscribers see it: its task as in lists."""
+    if not isinstance(event.task, Record):
+        return event
+    return msgspec.structs.replace(event, task=listed(event.task, None))
 
 
 def whole(stored: Stored, waiting: Waiting | None) -> Task:

@@ -24,7 +24,7 @@ from ollama_queue.actors.core.orders import Run, Stop
 from ollama_queue.actors.core.outcomes import Failed, Outcome, Stopped, Verdict
 from ollama_queue.actors.core.records import Spec
 from ollama_queue.actors.executors import Executor
-from ollama_queue.actors.persistence import Asked
+from ollama_queue.actors.replies import Asked
 
 _decode_spec = msgspec.json.Decoder(Spec).decode
 

@@ -36,6 +36,13 @@ def print_json(value: Any) -> None:
     click.echo(text.decode())
 
 
+def print_json_line(value: Any) -> None:
+    """One of many documents, a line each, wherever they go."""
+    import msgspec
+
+    click.echo(msgspec.json.encode(value).decode())
+
+
 def print_submitted(session: Session, submitted: "Submitted") -> None:
     """The id alone is data, so that a script can keep it."""
     task_id = submitted.task_id
@@ -67,7 +74,7 @@ def print_tasks(session: Session, tasks: "Sequence[Task]") -> None:
     if sys.stdout.isatty():
         _print_table(rows)
     else:
-        _print_plain([COLUMNS, *rows])
+        print_plain([COLUMNS, *rows])
 
 
 def print_task(session: Session, task: "Task") -> None:
@@ -84,17 +91,17 @@ def print_task(session: Session, task: "Task") -> None:
         "priority": task.priority,
         "title": task.title,
         "tags": ", ".join(task.tags),
-        "created": _time(task.created_at),
-        "scheduled": _time(task.scheduled_at),
-        "started": _time(task.started_at),
-        "ended": _time(task.completed_at),
-        "next attempt": _time(task.next_attempt_at),
+        "created": time_of(task.created_at),
+        "scheduled": time_of(task.scheduled_at),
+        "started": time_of(task.started_at),
+        "ended": time_of(task.completed_at),
+        "next attempt": time_of(task.next_attempt_at),
         "attempts": task.attempt,
         "retries": f"{task.retry_count} of {task.max_retries}",
         "ran on": task.executed_on,
         "error": task.error,
     }
-    _print_facts(facts)
+    print_facts(facts)
 
 
 def print_stats(session: Session, stats: "QueueStats") -> None:
@@ -118,7 +125,7 @@ def print_stats(session: Session, stats: "QueueStats") -> None:
         calls = f"{backend.running} of {backend.parallel} running"
         facts[f"backend {backend.name}"] = f"{calls}, {health}"
     facts["up"] = f"{stats.uptime_s:.0f} s, version {stats.version}"
-    _print_facts(facts)
+    print_facts(facts)
 
 
 def check_ended(task: "Task") -> None:
@@ -139,18 +146,26 @@ def check_completed(task: "Task") -> None:
 
 def print_answer(task: "Task") -> None:
     """The model's words; of an embedding, what there is."""
-    text = _answer(task.result if isinstance(task.result, dict) else {})
+    text = words(task.result)
     if sys.stdout.isatty():
         text = CONTROL.sub("\ufffd", text)
     click.echo(text, nl=not text.endswith("\n"), color=True)  # else a pipe gets less than was said
 
 
-def _answer(result: dict[str, Any]) -> str:
+def answer_line(task: "Task") -> str:
+    """The beginning of what a completed task answered, on one line."""
+    return one_line(words(task.result))[:120]
+
+
+def words(result: Any) -> str:
+    """What the model says in a reply, or in a piece of one."""
+    if not isinstance(result, dict):
+        return ""
     vectors = result.get("embeddings")
     if isinstance(vectors, list):
         length = len(vectors[0]) if vectors else 0
         return f"{len(vectors)} vector{'' if len(vectors) == 1 else 's'} of {length} numbers"
-    message = result.get("message", {})
+    message = result.get("message") or {}
     text = str(message.get("content") or result.get("response") or "")
     if not text and "tool_calls" in message:
         import msgspec
@@ -160,7 +175,7 @@ def _answer(result: dict[str, Any]) -> str:
 
 
 def _row(task: "Task") -> tuple[str, ...]:
-    made = _time(task.created_at)
+    made = time_of(task.created_at)
     return (
         task.id,
         str(task.status),
@@ -172,7 +187,7 @@ def _row(task: "Task") -> tuple[str, ...]:
     )
 
 
-def _print_plain(rows: Sequence[Sequence[str]]) -> None:
+def print_plain(rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -215,7 +230,7 @@ def fitting(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
     return {**widths, "TITLE": max(left(), len("TITLE"))}
 
 
-def _print_facts(facts: dict[str, Any]) -> None:
+def print_facts(facts: dict[str, Any]) -> None:
     """A line for each, but for what there is nothing to say of."""
     said = {name: value for name, value in facts.items() if value not in (None, "")}
     width = max(map(len, said)) + 2
@@ -227,5 +242,5 @@ def _coloured(status: str) -> str:
     return click.style(status, fg=COLOURS[status])  # echo drops it where there is no terminal
 
 
-def _time(value: datetime | None) -> str:
+def time_of(value: datetime | None) -> str:
     return "" if value is None else f"{value:%Y-%m-%dT%H:%M:%SZ}"

@@ -7,6 +7,7 @@ import click
 
 from ollama_queue.cli import output
 from ollama_queue.cli.session import Session, open_queue, session_of, shared
+from ollama_queue.cli.streaming import print_stream
 from ollama_queue.cli.waiting import endings
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 ROLES = ("system", "user", "assistant", "tool")
 
 
-def _messages(
+def messages_of(
     ctx: click.Context, param: click.Parameter, given: tuple[str, ...]
 ) -> list[dict[str, str]]:
     """`ROLE:TEXT` each; the text may hold colons."""
@@ -34,7 +35,9 @@ def _messages(
     return messages
 
 
-def _settings(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
+def settings_of(
+    ctx: click.Context, param: click.Parameter, given: tuple[str, ...]
+) -> dict[str, Any]:
     """`KEY=VALUE` each."""
     settings = {}
     for text in given:
@@ -86,6 +89,7 @@ _talk = _all(
         callback=_json_or_text,
         help="Let the model think: true, false, low, medium or high.",
     ),
+    click.option("--stream", is_flag=True, help="Print the answer word by word, as it comes."),
 )
 _task = _all(
     click.option("--priority", metavar="P", help="low, normal, high, critical, or 1 to 15."),
@@ -94,7 +98,7 @@ _task = _all(
         "options",
         metavar="KEY=VALUE",
         multiple=True,
-        callback=_settings,
+        callback=settings_of,
         help="A model option, such as temperature=0.2. Repeatable.",
     ),
     click.option(
@@ -132,7 +136,7 @@ def submit() -> None:
     "--messages",
     required=True,
     multiple=True,
-    callback=_messages,
+    callback=messages_of,
     metavar="ROLE:TEXT",
     help=f"A message of the conversation by {', '.join(ROLES)}. Repeatable.",
 )
@@ -193,6 +197,7 @@ def _send(ctx: click.Context, kind: str, given: dict[str, Any]) -> None:
 
     session = session_of(ctx)
     key, is_awaited = given.pop("idempotency_key"), given.pop("wait")
+    is_streamed = given.pop("stream", False)
     fields = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in given.items()
@@ -201,6 +206,10 @@ def _send(ctx: click.Context, kind: str, given: dict[str, Any]) -> None:
     new = new_task({"type": kind, **fields})
     queue = open_queue(ctx)
     submitted = queue.submit(new, idempotency_key=key)
+    if is_streamed:
+        session.say(f"Task {submitted.task_id}:")
+        print_stream(session, submitted.task_id, queue.stream_task(submitted.task_id))
+        return
     if not is_awaited:
         output.print_submitted(session, submitted)
         return

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import bottle
-import msgspec
 
-from ollama_queue.actors.api import QueueAPI
 from ollama_queue.actors.core.errors import Invalid, QueueError
-from ollama_queue.actors.core.records import Status, TaskFilter
 from ollama_queue.actors.core.submission import new_task
-from ollama_queue.http import guard, wire
+from ollama_queue.http import guard, reading, sse, wire
+from ollama_queue.http.batches import add_batch_routes
+from ollama_queue.http.crons import add_cron_routes
+from ollama_queue.http.feed import Source, add_feed_routes
+from ollama_queue.http.talk import talk
 
 log = logging.getLogger("ollama_queue")
-_STATUSES = ", ".join(Status)
 
 
 class Broken(QueueError):
@@ -25,11 +25,16 @@ class Broken(QueueError):
 
 
 def create_app(
-    queue: QueueAPI, *, max_body: int = 32 << 20, loopback_only: bool = False
+    queue: Source,
+    *,
+    max_body: int = 32 << 20,
+    max_upload: int = 256 << 20,
+    loopback_only: bool = False,
 ) -> bottle.Bottle:
-    """A WSGI app over any `QueueAPI`.
+    """A WSGI app over a `QueueManager`, or what does the same.
 
-    `max_body` (bytes) limits a request's body; with `loopback_only` other Hosts are refused.
+    `max_body` (bytes) limits a request's body, `max_upload` that of a batch; with
+    `loopback_only` other Hosts are refused.
     """
     app = bottle.Bottle()
     app.config["json.enable"] = False
@@ -38,7 +43,7 @@ def create_app(
 
     def submit() -> Any:
         key = bottle.request.get_header("Idempotency-Key")
-        submitted = queue.submit(new_task(_body(max_body)), idempotency_key=key)
+        submitted = queue.submit(new_task(reading.body(max_body)), idempotency_key=key)
         bottle.response.status = 201 if submitted.created else 200
         return {
             "task_id": submitted.task_id,
@@ -47,22 +52,24 @@ def create_app(
         }
 
     def get(task_id: str) -> Any:
-        wait = _query({"wait"}).get("wait")
-        return queue.get_task(task_id, wait=_seconds(wait[0]) if wait else None)
+        return queue.get_task(task_id, wait=reading.wait_parameter())
 
     def priority(task_id: str) -> Any:
-        body = _body(max_body)
+        body = reading.body(max_body)
         if not isinstance(body, dict) or set(body) != {"priority"}:
             raise Invalid('the body must be {"priority": …}', field="priority")
         return queue.update_task_priority(task_id, body["priority"])
 
     app.post(wire.TASKS, callback=submit)
-    app.get(wire.TASKS, callback=lambda: queue.list_tasks(_filter()))
+    app.get(wire.TASKS, callback=lambda: queue.list_tasks(reading.task_filter()))
     app.get(f"{wire.TASKS}/<task_id>", callback=get)
     app.post(f"{wire.TASKS}/<task_id>/cancel", callback=queue.cancel_task)
     app.post(f"{wire.TASKS}/<task_id>/priority", callback=priority)
     app.post(f"{wire.TASKS}/<task_id>/retry", callback=queue.retry_task)
     app.delete(f"{wire.TASKS}/<task_id>", callback=queue.delete_task)
+    add_batch_routes(app, queue, max_upload)
+    add_cron_routes(app, queue, max_body)
+    add_feed_routes(app, queue, talk)
     app.get([wire.STATUS, "/api/stats"], callback=queue.get_queue_stats)
     app.post(wire.PAUSE, callback=lambda: _done(queue.pause))
     app.post(wire.RESUME, callback=lambda: _done(queue.resume))
@@ -73,14 +80,15 @@ def create_app(
 # --- answers ------------------------------------------------------------------------------------
 
 
-def _speak_json(callback: Callable[..., Any], loopback_only: bool) -> Callable[..., bytes]:
+def _speak_json(callback: Callable[..., Any], loopback_only: bool) -> Callable[..., Any]:
     """Encode what a route returns, and answer errors in one form."""
 
-    def speak(*args: Any, **kwargs: Any) -> bytes:
+    def speak(*args: Any, **kwargs: Any) -> Any:
         bottle.response.content_type = "application/json"
         try:
             guard.check(bottle.request.environ, loopback_only=loopback_only)
-            return wire.encode(callback(*args, **kwargs))
+            answer = callback(*args, **kwargs)
+            return answer if isinstance(answer, sse.Answer) else wire.encode(answer)
         except QueueError as error:
             return _answer(error)
         except Exception:
@@ -113,63 +121,3 @@ def _no_route(response: bottle.HTTPError) -> bytes:
 def _done(verb: Callable[[], None]) -> dict[str, str]:
     verb()
     return {"status": "ok"}
-
-
-# --- input --------------------------------------------------------------------------------------
-
-
-def _body(limit: int) -> Any:
-    """The request's JSON. Raises `TooLarge` before reading, `Invalid` for what is not JSON."""
-    length = bottle.request.content_length
-    raw = b""
-    if length <= limit:
-        raw = bottle.request.environ["wsgi.input"].read(limit + 1 if length < 0 else length)
-    if max(length, len(raw)) > limit:
-        raise wire.TooLarge(f"the body is larger than {limit} bytes (server.max_body)")
-    try:
-        return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Invalid(f"the body must be JSON: {error}", field="body") from None
-    except RecursionError:
-        raise Invalid("the body is nested too deeply", field="body") from None
-
-
-def _query(known: set[str]) -> dict[str, list[str]]:
-    """The query's parameters. Raises `Invalid` for one that the route does not know."""
-    given: dict[str, list[str]] = bottle.request.query.dict
-    for name in given:
-        if name not in known:
-            wanted = ", ".join(sorted(known))
-            raise Invalid(f"{name} is not a parameter here; known are {wanted}", field=name)
-    return given
-
-
-def _filter() -> TaskFilter:
-    given = _query({"status", "limit", "offset"})
-    try:
-        status = [Status(value) for value in given.get("status", [])]
-    except ValueError:
-        raise Invalid(f"status must be one of {_STATUSES}", field="status") from None
-    return TaskFilter(
-        status=status,
-        limit=_whole(given, "limit", 100),
-        offset=_whole(given, "offset", 0),
-    )
-
-
-def _whole(given: dict[str, list[str]], name: str, default: int) -> int:
-    text = given.get(name, [str(default)])[-1]
-    if not (text.isascii() and text.isdigit()) or len(text) > 9:
-        raise Invalid(f"{name} must be a whole number", field=name)
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds <= wire.LONGEST_WAIT_S:
-        limit = f"{wire.LONGEST_WAIT_S:g}"
-        raise Invalid(f"wait must be seconds from 0 to {limit}", field="wait")
-    return seconds

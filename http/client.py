@@ -2,16 +2,20 @@
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
+from weakref import WeakSet
 
 import httpx
 import msgspec
 
 from ollama_queue.actors.core.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
 from ollama_queue.actors.core.records import (
+    Batch,
+    BatchSubmitted,
+    Chunk,
     NewTask,
     Priority,
     QueueStats,
@@ -20,17 +24,21 @@ from ollama_queue.actors.core.records import (
     Task,
     TaskFilter,
 )
-from ollama_queue.http import wire
+from ollama_queue.actors.mailbox import Mailbox
+from ollama_queue.actors.subscription import Leave, Listener
+from ollama_queue.http import reader, wire
+from ollama_queue.http.cron_client import CronVerbs
 
 DEFAULT_URL = "http://127.0.0.1:7125"
 REPEATS = 3
+BATCH_PATIENCE_S = 300.0
 WAIT_SLICE_S = 30.0  # one request of a longer wait
 OUTAGE_PATIENCE_S = 30.0  # a wait outlives a restart of the server
 
 T = TypeVar("T")
 
 
-class Client:
+class Client(Listener, CronVerbs):
     """A queue on a server: `Client("localhost:7125")`, `Client("https://host")`.
 
     May be used from several threads. `timeout` (seconds) limits each request beyond its own
@@ -38,7 +46,9 @@ class Client:
     """
 
     def __init__(self, url: str = DEFAULT_URL, *, timeout: float = 30.0) -> None:
+        super().__init__()
         self.url = _full(url)
+        self._readings: WeakSet[reader.Reading] = WeakSet()
         # Making a TLS context costs 40 ms, and a plain URL needs none.
         self._http = httpx.Client(
             base_url=self.url,
@@ -60,6 +70,9 @@ class Client:
         self.close()
 
     def close(self) -> None:
+        self._hang_up()
+        for reading in list(self._readings):
+            reading.close()
         self._http.close()
 
     # --- verbs ----------------------------------------------------------------------------------
@@ -70,8 +83,25 @@ class Client:
         found = _decode(response, Submitted)
         return msgspec.structs.replace(found, created=response.status_code == 201)
 
-    def submit_task(self, new: NewTask) -> str:
-        return self.submit(new).task_id
+    def submit_batch(
+        self, tasks: Iterable[NewTask], *, idempotency_key: str | None = None
+    ) -> BatchSubmitted:
+        headers = {
+            "Idempotency-Key": idempotency_key or uuid.uuid4().hex,
+            "Content-Type": wire.NDJSON,  # read line by line, however many there are
+        }
+        content = b"\n".join(_encode(task) for task in tasks)
+        response = self._request(
+            "POST", wire.BATCH, content=content, headers=headers, timeout=BATCH_PATIENCE_S
+        )
+        found = _decode(response, BatchSubmitted)
+        return msgspec.structs.replace(found, created=response.status_code == 201)
+
+    def get_batch(self, batch_id: str) -> Batch:
+        return _decode(self._request("GET", f"{wire.BATCHES}/{quote(batch_id, safe='')}"), Batch)
+
+    def list_batches(self, limit: int = 100) -> list[Batch]:
+        return _decode(self._request("GET", wire.BATCHES, params={"limit": limit}), list[Batch])
 
     def get_task(self, task_id: str, *, wait: float | None = None) -> Task:
         params = {"wait": f"{wait:.3f}"} if wait else {}
@@ -130,15 +160,34 @@ class Client:
     def resume(self) -> None:
         self._post(wire.RESUME)
 
+    def stream_task(self, task_id: str, *, timeout: float | None = None) -> Iterator[Chunk]:
+        def read(headers: dict[str, str], mailbox: Mailbox[Chunk]) -> reader.Reading:
+            response = self._open(f"{_of(task_id)}/stream", headers=headers)
+            return self._noted(reader.Reading(response, mailbox, reader.chunk))
+
+        return reader.read_stream(read, timeout)
+
+    def listen(
+        self,
+        mailbox: Mailbox[Any],
+        events: frozenset[str] | None = None,
+        tasks: frozenset[str] | None = None,
+        patience: float = 0.0,
+    ) -> Leave:
+        params = {"events": sorted(events or ()), "tasks": sorted(tasks or ())}
+        response = reader.patiently(lambda: self._open(wire.EVENTS, params=params), patience)
+        return self._noted(reader.Reading(response, mailbox, reader.TakesEvents())).close
+
+    def _noted(self, reading: reader.Reading) -> reader.Reading:
+        self._readings.add(reading)
+        return reading
+
     # --- requests -------------------------------------------------------------------------------
 
     def _post(
         self, path: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> httpx.Response:
-        try:
-            content = b"" if body is None else msgspec.json.encode(body)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise Invalid(f"the task cannot be written as JSON: {error}", field="body") from None
+        content = b"" if body is None else _encode(body)
         sent = {"Content-Type": "application/json", **(headers or {})}
         return self._request("POST", path, content=content, headers=sent)
 
@@ -155,8 +204,22 @@ class Client:
         raise AssertionError("unreachable")
 
     def _once(self, method: str, path: str, options: Mapping[str, Any]) -> httpx.Response:
+        return self._answered(lambda: self._http.request(method, path, **options))
+
+    def _open(self, path: str, **options: Any) -> httpx.Response:
+        """An answer that is read as it comes."""
+        timeout = httpx.Timeout(self._timeout, read=reader.SILENCE_S)
+        request = self._http.build_request("GET", path, timeout=timeout, **options)
+        return self._answered(lambda: self._http.send(request, stream=True))
+
+    def _answered(self, send: Callable[[], httpx.Response]) -> httpx.Response:
+        if self._http.is_closed:
+            raise Unavailable("this client is closed")
         try:
-            response = self._http.request(method, path, **options)
+            response = send()
+            if response.is_success:
+                return response
+            response.read()
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise Unavailable(
                 f"no queue answers at {self.url} ({error}): is ollama-queue-server running there?"
@@ -165,8 +228,6 @@ class Client:
             raise OutcomeUnknown(
                 f"the connection to {self.url} was lost: {error or type(error).__name__}"
             ) from None
-        if response.is_success:
-            return response
         raise _error(response)
 
 
@@ -180,6 +241,13 @@ def _decode(response: httpx.Response, kind: type[T]) -> T:
         return msgspec.json.decode(response.content, type=kind)
     except msgspec.DecodeError as error:
         raise Unavailable(f"this is no queue of this version: {error}") from None
+
+
+def _encode(value: Any) -> bytes:
+    try:
+        return msgspec.json.encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Invalid(f"the task cannot be written as JSON: {error}", field="body") from None
 
 
 def _of(task_id: str) -> str:

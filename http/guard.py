@@ -23,12 +23,16 @@ def is_loopback(host: str) -> bool:
 
 
 def check(environ: Mapping[str, str], *, loopback_only: bool) -> None:
-    """Raises `Forbidden` for a foreign Origin on an unsafe method, or a foreign Host."""
+    """Raises `Forbidden` for a foreign Origin on an unsafe method, or a foreign Host.
+
+    A WebSocket begins with a GET, and a page of any site may open one: it is not safe.
+    """
     host = environ.get("HTTP_HOST", "")
     if loopback_only and host and not is_loopback(urlsplit(f"//{host}").hostname or ""):
         raise Forbidden(f"this server answers to localhost only, not to {host}", field="Host")
     origin = environ.get("HTTP_ORIGIN")
-    if origin is None or environ["REQUEST_METHOD"] in _SAFE:
+    is_safe = environ["REQUEST_METHOD"] in _SAFE and "HTTP_UPGRADE" not in environ
+    if origin is None or is_safe:
         return
     if urlsplit(origin).netloc != host:
         raise Forbidden(f"requests from pages of {origin} are refused", field="Origin")

@@ -32,7 +32,7 @@ from ollama_queue.actors.pool import Done, Pool, attempt
 from ollama_queue.actors.system import Runtime
 from ollama_queue.http import guard
 from ollama_queue.http.app import create_app
-from ollama_queue.http.handler import Handler
+from ollama_queue.http.sockets import SocketHandler
 
 log = logging.getLogger("ollama_queue")
 
@@ -93,7 +93,14 @@ def serve(config: Config) -> None:
     queue = QueueManager(config, runtime=Runtime(_pools, create_executor, _die, url))
     queue.start()
     app = create_app(queue, max_body=config.server.max_body, loopback_only=guard.is_loopback(host))
-    server = WSGIServer(listener, app, log=None, error_log=log, handler_class=Handler)
+    server = WSGIServer(
+        listener,
+        app,
+        log=None,
+        error_log=log,
+        handler_class=SocketHandler,
+        environ={"ollama_queue.loopback_only": guard.is_loopback(host)},
+    )
     server.start()
     _tune()
     stopping = _on_signal()

@@ -17,9 +17,15 @@ from ollama_queue.actors.core.errors import (
 )
 
 TASKS = "/api/tasks"
+BATCH = "/api/tasks/batch"
+BATCHES = "/api/batches"
+CRONS = "/api/cron"
+EVENTS = "/api/events"
+SOCKET = "/ws"
 STATUS = "/api/status"
 PAUSE = "/api/pause"
 RESUME = "/api/resume"
+NDJSON = "application/x-ndjson"
 LONGEST_WAIT_S = 3600.0  # of one request with ?wait=
 
 
@@ -54,8 +60,12 @@ class ErrorBody(msgspec.Struct, omit_defaults=True):
     error: Detail
 
 
+def error_body(error: QueueError) -> ErrorBody:
+    return ErrorBody(ErrorBody.Detail(error.code, error.message, error.field))
+
+
 def encode_error(error: QueueError) -> bytes:
-    return msgspec.json.encode(ErrorBody(ErrorBody.Detail(error.code, error.message, error.field)))
+    return msgspec.json.encode(error_body(error))
 
 
 def decode_error(status: int, body: bytes, retry_after: str | None) -> QueueError:

@@ -7,7 +7,9 @@ from ollama_queue.actors.core.settling import utc
 from ollama_queue.actors.core.submission import title_of
 
 
-def accept(task_id: str, asked: Submit, max_retries: int, now: float) -> Record:
+def accept(
+    task_id: str, asked: Submit, max_retries: int, now: float, batch_id: str | None = None
+) -> Record:
     """The first record of a task; `max_retries` is the queue's setting, for a task without one."""
     new, at = asked.new, utc(now)
     return Record(
@@ -21,6 +23,8 @@ def accept(task_id: str, asked: Submit, max_retries: int, now: float) -> Record:
         scheduled_at=new.scheduled_at,
         max_retries=max_retries if new.max_retries is None else new.max_retries,
         timeout_s=new.timeout_s,
+        batch_id=batch_id,
+        cron_id=asked.firing.cron.id if asked.firing else None,
         tenant=new.tenant,
         tags=new.tags,
         route=route_key(new.model, new.options),

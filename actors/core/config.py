@@ -11,11 +11,13 @@ DAY_S = 86_400.0
 
 
 class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the HTTP door listens. `max_body` in bytes, `shutdown_grace` in seconds."""
+    """Where the HTTP door listens. A body has at most `max_body` bytes, that of a batch
+    `max_upload`; `shutdown_grace` in seconds."""
 
     host: str = "127.0.0.1"
     port: int = 7125
     max_body: int = 32 << 20
+    max_upload: int = 256 << 20
     shutdown_grace: float = 30.0
 
 
@@ -75,6 +77,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         _check(1 <= self.server.port <= 65535 or self.server.port == 0, "server.port", "0 to 65535")
         _check(self.server.max_body > 0, "server.max_body", "a size above 0")
+        _check(self.server.max_upload > 0, "server.max_upload", "a size above 0")
         _check(0 <= self.server.shutdown_grace <= DAY_S, "server.shutdown_grace", "0 to 1 day")
         _check(is_http_url(self.ollama.host), "ollama.host", "an http(s) URL")
         _check(

@@ -1,6 +1,7 @@
 """Identities: ids of tasks in the order of their arrival, and digests of idempotency keys."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -36,6 +37,14 @@ def key_digest(tenant: str | None, key: str) -> bytes:
 def body_digest(task: NewTask) -> bytes:
     """16 bytes that stand for what was asked, whatever the order of its fields."""
     return _digest(task)
+
+
+def batch_digest(tasks: Iterable[NewTask]) -> bytes:
+    """16 bytes that stand for all that a batch asks, in its order."""
+    digest = hashlib.blake2b(digest_size=16)
+    for task in tasks:
+        digest.update(body_digest(task))
+    return digest.digest()
 
 
 def _digest(value: Any) -> bytes:

@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from ollama_queue.actors.core.cron_records import Cron
 from ollama_queue.actors.core.records import Attempt, Record
 
 # --- saves --------------------------------------------------------------------------------------
@@ -48,7 +49,22 @@ class DropKey(Struct, frozen=True):
     key: bytes
 
 
-Save = Insert | Change | Remove | SetFlag | DropKey
+class SaveCron(Struct, frozen=True):
+    """A cron as it is now, and the event that says why: with `task_id`, together with that task."""
+
+    cron: Cron
+    event: str
+    task_id: str | None = None
+    reason: str | None = None
+
+
+class DropCron(Struct, frozen=True):
+    """Delete a cron."""
+
+    cron_id: str
+
+
+Save = Insert | Change | Remove | SetFlag | DropKey | SaveCron | DropCron
 
 # --- acts ---------------------------------------------------------------------------------------
 

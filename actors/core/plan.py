@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from ollama_queue.actors.core.acceptance import accept
 from ollama_queue.actors.core.backoff import probe_delay
 from ollama_queue.actors.core.config import Retry
-from ollama_queue.actors.core.errors import QueueFull, Unavailable
+from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.idempotency import Keyed, Keys
 from ollama_queue.actors.core.lifecycle import become
 from ollama_queue.actors.core.messages import Submit
@@ -26,10 +26,11 @@ from ollama_queue.actors.core.orders import (
 )
 from ollama_queue.actors.core.outcomes import Failed, Outcome, Stopped, Verdict
 from ollama_queue.actors.core.records import PlanState, Record, Status, Waiting, WaitingFor
+from ollama_queue.actors.core.room import Room
 from ollama_queue.actors.core.routing import Gate
 from ollama_queue.actors.core.settling import attempt_of, interrupt, put_back, revive, settle, utc
 from ollama_queue.actors.core.slots import Slots
-from ollama_queue.actors.core.waiting import Entry, WaitingRoom, entry_of
+from ollama_queue.actors.core.waiting import Entries, Entry, WaitingRoom, entry_of
 
 
 class Plan:
@@ -45,9 +46,9 @@ class Plan:
         max_bytes: int = 4 << 30,
     ) -> None:
         self.slots, self.gate, self.retry = Slots(slots), gate, retry
-        self.max_tasks, self.max_bytes = max_tasks, max_bytes
         self.waiting = WaitingRoom()
-        self.entries: dict[str, Entry] = {}  # all that wait or run
+        self.room = Room(self.waiting, max_tasks, max_bytes)
+        self.entries = Entries()
         self.keys = Keys()
         self.paused = False
         self.drain_by: float | None = None
@@ -66,7 +67,7 @@ class Plan:
         self.paused = paused
         orders: list[Order] = []
         waiting, interrupted = list(waiting), list(interrupted)
-        self.entries |= {entry.id: entry for entry in [*waiting, *interrupted]}
+        self.entries.add([*waiting, *interrupted])
         self.waiting.fill(waiting, now)
         self.keys.restore(keys, self.entries)
         for entry in interrupted:
@@ -80,7 +81,7 @@ class Plan:
 
     def submit(self, task_id: str, asked: Submit, now: float) -> list[Order]:
         """Take on a task. Raises `QueueFull`, `Unavailable` when draining."""
-        self._check_room(len(asked.spec))
+        self._check_room(1, len(asked.spec))
         record = accept(task_id, asked, self.retry.max_retries, now)
         entry = entry_of(record)
         self.entries[task_id] = entry
@@ -91,6 +92,19 @@ class Plan:
             orders.extend(DropKey(key) for key in self.keys.expire(now))
         orders.append(Insert(record, asked.spec, asked.body))
         return [*orders, *self._dispatch(now)]
+
+    def reserve(self, tasks: int, size: int) -> None:
+        """Keep room for a batch. Raises `QueueFull`, `Unavailable` when draining."""
+        self._check_room(tasks, size)
+        self.room.reserve(tasks, size)
+
+    def take(self, entries: Iterable[Entry], now: float) -> list[Order]:
+        """Let tasks of a stored batch wait, for which there is room."""
+        for entry in entries:
+            self.entries[entry.id] = entry
+            self.waiting.add(entry, now)
+            self.room.release(1, entry.size)
+        return list(self._dispatch(now))
 
     def cancel(self, task_id: str, now: float) -> list[Order]:
         """End a live task at once; a running call keeps its slot until it has ended."""
@@ -123,7 +137,7 @@ class Plan:
 
         Raises `Conflict` for a completed one, `QueueFull`, `Unavailable` when draining.
         """
-        self._check_room(record.size)
+        self._check_room(1, record.size)
         change, entry = revive(record, now)
         self.entries[entry.id] = entry
         self.waiting.add(entry, now)
@@ -166,7 +180,9 @@ class Plan:
             change = settle(running, outcome, self.retry, now, chance)
             orders.append(self._apply(running.entry, change, now))
         if isinstance(outcome, Failed) and outcome.verdict is Verdict.REFUSED:
-            orders.extend(self._shut(running.gate, outcome))
+            if running.gate.refuse(outcome.error):
+                wait = probe_delay(running.gate.refusals, outcome.retry_after_s)
+                orders.append(Watch(running.gate.name, wait))
         elif not isinstance(outcome, Stopped):
             running.gate.refusals = 0
         return [*orders, *self._dispatch(now)]
@@ -200,8 +216,6 @@ class Plan:
         for running in self.slots.overdue(now):
             orders.extend(self.lost(running.slot, "its worker did not stop in time", now))
         return [*orders, *self._dispatch(now)]
-
-    # --- looks ----------------------------------------------------------------------------------
 
     @property
     def next_due(self) -> float | None:
@@ -270,14 +284,6 @@ class Plan:
         if entry.key is not None:
             self.keys.end(entry.key, entry.id)
 
-    def _shut(self, gate: Gate, refusal: Failed) -> Iterator[Watch]:
-        """The backend did not take a call on: it is out until a probe finds it well."""
-        gate.error = refusal.error
-        if gate.healthy:
-            gate.healthy = False
-            gate.refusals += 1
-            yield Watch(gate.name, probe_delay(gate.refusals, refusal.retry_after_s))
-
     def _seen_as(self, reason: WaitingFor) -> WaitingFor:
         if self.paused:
             return WaitingFor.PAUSED
@@ -285,14 +291,8 @@ class Plan:
             return WaitingFor.BACKEND
         return reason
 
-    def _check_room(self, size: int) -> None:
-        """Raise `QueueFull` when another task of so many bytes would be too much."""
+    def _check_room(self, tasks: int, size: int) -> None:
+        """Raises `QueueFull`, or `Unavailable` when draining."""
         if self.drain_by is not None:
             raise Unavailable("the queue is shutting down", retry_after_s=5)
-        full = None
-        if len(self.waiting) >= self.max_tasks:
-            full = f"{self.max_tasks} tasks wait (queue.max_queue_size)"
-        elif self.waiting.bytes and self.waiting.bytes + size > self.max_bytes:
-            full = f"{self.max_bytes} bytes wait (queue.max_queue_bytes)"
-        if full:
-            raise QueueFull(f"the queue is full: {full}", retry_after_s=5)
+        self.room.check(tasks, size)

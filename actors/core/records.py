@@ -105,6 +105,8 @@ class _Facts(Struct, frozen=True, kw_only=True):
     interruptions: int = 0
     timeout_s: float | None = None
     executed_on: str | None = None
+    batch_id: str | None = None
+    cron_id: str | None = None
     tenant: str | None = None
     tags: list[str] = []
     attempts: list[Attempt] = []
@@ -148,6 +150,40 @@ class Submitted(Struct, frozen=True):
     status: Status
     position: int | None
     created: bool = True
+
+
+class TaskResult(Struct, frozen=True):
+    """How a task ended: `data` is the model's reply, or None and an `error`."""
+
+    task_id: str
+    success: bool
+    data: Any = None
+    error: str | None = None
+
+
+class BatchSubmitted(Struct, frozen=True):
+    """The answer to a batch: the ids of its tasks in the order given."""
+
+    batch_id: str
+    task_ids: list[str]
+    created: bool = True
+
+
+class Batch(Struct, frozen=True, kw_only=True):
+    """Tasks that were submitted together, and how many of them are where."""
+
+    id: str
+    created_at: datetime
+    total: int
+    pending: int = 0
+    running: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        return self.pending + self.running == 0
 
 
 class TaskFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -206,12 +242,19 @@ class QueueStats(Struct, frozen=True, kw_only=True):
 
 
 class Event(Struct, frozen=True):
-    """A change that is on disk. `seq` numbers all events of a queue in the order of commits."""
+    """A change that is on disk. `seq` numbers all events of a queue in the order of commits.
+
+    Between the actors `task` is the `Record`; a subscriber is shown a `Task`, as in lists.
+    `cron_id` names the cron of `cron_fired`, `cron_skipped` and `cron_changed`; `reason` says why
+    a run was skipped.
+    """
 
     event: str
-    task: Record | None
+    task: Record | Task | None
     at: datetime
     seq: int
+    cron_id: str | None = None
+    reason: str | None = None
 
 
 class Chunk(Struct, frozen=True):
@@ -219,7 +262,7 @@ class Chunk(Struct, frozen=True):
 
     `id` is `attempt.n`, n from 0. `restart` says that what came before belongs to an attempt
     that has ended without success and is to be dropped. The last chunk of a stream is `done` and
-    carries no data; its `error` says why the task did not complete.
+    carries no data; its `status` is the task's, `error` says why it did not complete.
     """
 
     id: str
@@ -227,6 +270,15 @@ class Chunk(Struct, frozen=True):
     restart: bool = False
     done: bool = False
     error: str | None = None
+    status: Status | None = None
+
+
+class Snapshot(Struct, frozen=True):
+    """How things stand when a feed of events begins: all later events have a higher `seq`."""
+
+    seq: int
+    stats: QueueStats
+    tasks: list[Task]
 
 
 class Counts(Struct, kw_only=True):

@@ -41,6 +41,15 @@ class Gate(Struct):
     def is_open(self) -> bool:
         return self.healthy and self.running < self.parallel
 
+    def refuse(self, error: str) -> bool:
+        """It did not take a call on: out until a probe finds it well. True if it was in."""
+        self.error = error
+        if not self.healthy:
+            return False
+        self.healthy = False
+        self.refusals += 1
+        return True
+
     @property
     def state(self) -> BackendState:
         return BackendState(

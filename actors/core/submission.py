@@ -1,7 +1,8 @@
 """From what a user wrote to a checked `NewTask`: the full form, the flat form, and the makers."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -70,6 +71,17 @@ def draft(new: NewTask, idempotency_key: str | None = None) -> Submit:
         return Submit(new, spec, key_digest(new.tenant, idempotency_key), body_digest(new))
     except (TypeError, ValueError, RecursionError, OverflowError) as error:
         raise Invalid(f"the task cannot be written as JSON: {error}", field="payload") from None
+
+
+@contextmanager
+def naming(index: int) -> Iterator[None]:
+    """Errors inside are of the task at `index` (from 0) of a batch."""
+    try:
+        yield
+    except Invalid as error:
+        raise Invalid(
+            f"tasks[{index}].{error.message}", field=f"tasks[{index}].{error.field}"
+        ) from None
 
 
 def new_task(given: Any) -> NewTask:

@@ -30,6 +30,7 @@ class Entry(Struct, gc=False, array_like=True, omit_defaults=False):
     timeout_s: float | None
     key: bytes | None
     words: str
+    cron_id: str | None = None
 
     @property
     def order(self) -> Order:
@@ -54,7 +55,36 @@ def entry_of(record: Record) -> Entry:
         timeout_s=record.timeout_s,
         key=record.key,
         words=record.words,
+        cron_id=record.cron_id,
     )
+
+
+class Entries(dict[str, Entry]):
+    """The tasks that wait or run, by id, and how many of them are of which cron."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._of_cron: Counter[str] = Counter()
+
+    def __setitem__(self, task_id: str, entry: Entry) -> None:
+        super().__setitem__(task_id, entry)
+        if entry.cron_id is not None:
+            self._of_cron[entry.cron_id] += 1
+
+    def __delitem__(self, task_id: str) -> None:
+        cron_id = self[task_id].cron_id
+        super().__delitem__(task_id)
+        if cron_id is not None:
+            self._of_cron[cron_id] -= 1
+            if not self._of_cron[cron_id]:
+                del self._of_cron[cron_id]
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            self[entry.id] = entry
+
+    def of_cron(self, cron_id: str) -> int:
+        return self._of_cron[cron_id]
 
 
 def _order_of(entry: Entry) -> Order:

@@ -61,7 +61,7 @@ def test_a_reply_taken_over_is_given_later(puppet: Ref) -> None:
 
 def test_a_reply_taken_over_can_be_refused(puppet: Ref) -> None:
     promise = asked(puppet, hold)
-    ask(puppet, lambda me: me.refuse(me.taken, NotFound("no")))
+    ask(puppet, lambda me: me.keep(me.taken, NotFound("no")))
 
     with pytest.raises(NotFound):
         promise.get(timeout=PATIENCE_S)

@@ -16,7 +16,7 @@ from ollama_queue.actors.core.messages import (
 )
 from ollama_queue.actors.core.orders import Change
 from ollama_queue.actors.core.records import Record, Status, TaskFilter, TaskType
-from ollama_queue.actors.persistence import Asked
+from ollama_queue.actors.replies import Asked
 from tests.actors.conftest import Desk
 from tests.actors.standins import (
     Recorder,

@@ -13,7 +13,7 @@ from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.lifecycle import become
 from ollama_queue.actors.core.messages import Chunks, Get, Unsubscribe
 from ollama_queue.actors.core.records import Chunk, Status
-from ollama_queue.actors.persistence import Stored
+from ollama_queue.actors.replies import Stored
 from tests.actors.standins import PATIENCE_S, Recorder, a_record, completed, spec_of, started
 from tests.actors.watching import TASK, WHOLE, House, shown
 

@@ -13,7 +13,7 @@ from ollama_queue.actors.core.messages import Chunks, ChunksReady, Finished, Get
 from ollama_queue.actors.core.orders import Run, Stop
 from ollama_queue.actors.core.outcomes import Answered, Failed, Stopped, Verdict
 from ollama_queue.actors.core.records import Spec, TaskType
-from ollama_queue.actors.persistence import Asked
+from ollama_queue.actors.replies import Asked
 from ollama_queue.actors.worker import Worker
 from tests.actors.standins import PATIENCE_S, Controlled, Recorder, spec_of, task_id
 

@@ -38,7 +38,7 @@ class House:
 
     def connect(self, bus: Ref, persistence: Ref | None = None) -> None:
         found: Any = Recorder()
-        self.switchboard.connect(Generation(found, persistence or self.persistence, bus))
+        self.switchboard.connect(Generation(found, persistence or self.persistence, bus, found))
 
     def commit(self, *saves: Any) -> None:
         ask(self.persistence, Commit(saves, START))

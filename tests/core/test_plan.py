@@ -88,7 +88,9 @@ class TestSubmit:
         plan.submit("a", GREETING, NOW)
         plan.submit("b", GREETING, NOW)
 
-        with pytest.raises(QueueFull, match=r"1 tasks wait \(queue.max_queue_size\)") as caught:
+        with pytest.raises(
+            QueueFull, match=r"at most 1 tasks may wait \(queue.max_queue_size\)"
+        ) as caught:
             plan.submit("c", GREETING, NOW)
 
         assert caught.value.retry_after_s == 5
@@ -100,7 +102,9 @@ class TestSubmit:
         for task_id in "abc":  # one runs, two wait
             plan.submit(task_id, GREETING, NOW)
 
-        with pytest.raises(QueueFull, match=rf"{2 * size} bytes wait \(queue.max_queue_bytes\)"):
+        with pytest.raises(
+            QueueFull, match=rf"{2 * size} bytes may wait \(queue.max_queue_bytes\)"
+        ):
             plan.submit("d", GREETING, NOW)
 
         plan.cancel("b", NOW)

@@ -15,6 +15,8 @@ PURE = {
     "bisect",
     "collections",
     "collections.abc",
+    "contextlib",
+    "copy",
     "dataclasses",
     "datetime",
     "enum",
@@ -27,8 +29,9 @@ PURE = {
     "re",
     "typing",
     "urllib.parse",
+    "zoneinfo",
 }
-CORE_MAY_USE = PURE | {"msgspec", "sortedcontainers"}
+CORE_MAY_USE = PURE | {"croniter", "msgspec", "sortedcontainers"}
 
 
 def python_files(room: str) -> list[Path]:

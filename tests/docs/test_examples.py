@@ -71,6 +71,10 @@ def localized(text: str, server: QueueServer, model: FakeOllama) -> str:
             done = client.submit_task(chat_task("qwen3", [{"role": "user", "content": "hi"}]))
             client.wait(done, timeout=30)
             text = text.replace("<task-id>", done)
+        if "<cron-id>" in text:
+            template = {"type": "generate", "model": "qwen3", "prompt": "hi"}
+            fields = {"name": "n", "cron_expr": "@yearly", "task_template": template}
+            text = text.replace("<cron-id>", client.add_cron_task(fields))
         if "<waiting-id>" in text:
             client.pause()
             waiting = client.submit_task(chat_task("qwen3", [{"role": "user", "content": "hi"}]))
@@ -87,6 +91,8 @@ def test_a_command_does_what_it_says(
     tmp_path: Path,
 ) -> None:
     line = localized(command, server, model)
+    batch = next(text for _, language, text in FOUND if language == "json")
+    (tmp_path / "tasks.json").write_text(batch)
 
     done = subprocess.run(
         shlex.split(line), env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60

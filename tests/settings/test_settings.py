@@ -43,7 +43,7 @@ def test_the_backends_of_the_example_load_when_uncommented(read):
 
 def test_every_key_is_read_from_a_file(read):
     config = read("""
-server: {host: 0.0.0.0, port: 8000, max_body: 1MiB, shutdown_grace: 1m}
+server: {host: 0.0.0.0, port: 8000, max_body: 1MiB, max_upload: 2MiB, shutdown_grace: 1m}
 ollama: {host: gpu, timeout: 1h30m}
 queue: {max_workers: 2, storage_path: /var/q, max_queue_size: 10, max_queue_bytes: 64KB,
         durability: relaxed}
@@ -52,7 +52,9 @@ logging: {level: DEBUG}
 """)
 
     assert config == Config(
-        server=Server(host="0.0.0.0", port=8000, max_body=1 << 20, shutdown_grace=60),
+        server=Server(
+            host="0.0.0.0", port=8000, max_body=1 << 20, max_upload=2 << 20, shutdown_grace=60
+        ),
         ollama=Ollama(host="http://gpu:11434", timeout=5400),
         queue=Queue(
             max_workers=2,
@@ -71,6 +73,7 @@ def test_every_key_but_backends_has_an_environment_variable():
         "SERVER_HOST": "0.0.0.0",
         "SERVER_PORT": "8000",
         "SERVER_MAX_BODY": "1MiB",
+        "SERVER_MAX_UPLOAD": "1MiB",
         "SERVER_SHUTDOWN_GRACE": "0",
         "OLLAMA_HOST": ":1234",
         "OLLAMA_TIMEOUT": "30",
@@ -88,7 +91,9 @@ def test_every_key_but_backends_has_an_environment_variable():
 
     assert set(environ) == set(ENVIRONMENT)
     assert load(None, environ, {}) == Config(
-        server=Server(host="0.0.0.0", port=8000, max_body=1 << 20, shutdown_grace=0),
+        server=Server(
+            host="0.0.0.0", port=8000, max_body=1 << 20, max_upload=1 << 20, shutdown_grace=0
+        ),
         ollama=Ollama(host="http://127.0.0.1:1234", timeout=30),
         queue=Queue(
             max_workers=3,

@@ -183,6 +183,7 @@ def use(house: House) -> None:
         house.submit("out")
         _stop_one(house)
         _rearrange(house)
+        _submit_together(house)
         surely(lambda: queue.list_tasks(TaskFilter(limit=5)))
         surely(queue.get_queue_stats)
         house.perhaps(lambda: queue.get_task("unknown"))
@@ -197,6 +198,17 @@ def use(house: House) -> None:
     for task_id, kind in house.kinds.items():
         if kind != "gone":
             house.wait(task_id)
+
+
+def _submit_together(house: House) -> None:
+    queue, tasks = house.queue, [chat_task("smollm2", [{"role": "user", "content": "well"}])] * 3
+    made, again = (
+        house.surely(lambda: queue.submit_batch(tasks, idempotency_key="batch")) for _ in range(2)
+    )
+    assert again.task_ids == made.task_ids
+    house.kinds |= dict.fromkeys(made.task_ids, "well")
+    assert house.surely(lambda: queue.get_batch(made.batch_id)).total == 3
+    assert len(house.surely(queue.list_batches)) == 1
 
 
 def _stop_one(house: House) -> None:

@@ -1,7 +1,9 @@
 """One way in to a queue of one worker: `QueueManager` itself, or `Client` over the real app."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import httpx
@@ -65,11 +67,21 @@ WITH_AN_ID: list[Callable[[QueueAPI, str], Any]] = [
     lambda queue, task_id: queue.update_task_priority(task_id, 5),
     lambda queue, task_id: queue.retry_task(task_id),
     lambda queue, task_id: queue.delete_task(task_id),
+    lambda queue, task_id: list(queue.stream_task(task_id, timeout=1.0) or ()),
 ]
 
 VERBS: list[Callable[[QueueAPI], Any]] = [
     lambda queue: queue.submit(ask()),
     lambda queue: queue.submit_task(ask()),
+    lambda queue: queue.submit_batch([ask()]),
+    lambda queue: queue.submit_batch_tasks([ask()]),
+    lambda queue: queue.submit_scheduled_task(ask(), datetime.now(UTC)),
+    lambda queue: queue.get_batch(NOBODY),
+    lambda queue: queue.list_batches(),
+    lambda queue: queue.submit_streaming_task(ask()),
+    lambda queue: queue.submit_task_with_callback(ask(), print),
+    lambda queue: queue.submit_task_with_channel(ask(), SimpleQueue()),
+    lambda queue: queue.subscribe(),
     lambda queue: queue.list_tasks(),
     lambda queue: queue.get_queue_stats(),
     lambda queue: queue.pause(),

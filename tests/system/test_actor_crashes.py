@@ -26,6 +26,7 @@ from ollama_queue.actors.rocks import Store
 from ollama_queue.actors.scheduler import Scheduler
 from ollama_queue.actors.system import MAX_REBOOTS
 from ollama_queue.actors.worker import Worker
+from tests.actors.crons import ABOUT_CRONS
 from tests.actors.standins import ManualPool
 from tests.system.crashing import PATIENCE_S, Crash, Fuse, House, count_ends, use
 
@@ -50,6 +51,7 @@ BY_HAND = {
     messages.Recover: messages.Recover(),
     messages.WorkerLost: messages.WorkerLost(0, 0, "by hand"),
     messages.Drain: messages.Drain(0.0),
+    **{type(message): message for message in ABOUT_CRONS},
 }
 ENDS_AS = {
     "well": {Status.COMPLETED},

@@ -222,7 +222,9 @@ def test_these_tests_know_every_verb() -> None:
     for verb in VERBS:
         verb(listener)
 
-    assert listener.heard | {"close"} == {name for name in vars(QueueAPI) if name[0] != "_"}
+    assert listener.heard | {"close", "unsubscribe"} == {
+        name for name in vars(QueueAPI) if name[0] != "_"
+    }
 
 
 def test_a_closed_queue_is_unavailable(door: Door) -> None:

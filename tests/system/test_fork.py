@@ -88,7 +88,7 @@ queue = QueueManager(storage_path={str(tmp_path)!r} + "/" + str(child), ollama_h
 with queue:
     queue.pause()
     queue.submit_task(generate_task("m", "hi"))
-    print(queue.get_queue_stats().total_tasks, flush=True)
+    os.write(1, b"%d " % queue.get_queue_stats().total_tasks)
 if not child:
     os.wait()
 """

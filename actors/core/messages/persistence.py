@@ -6,8 +6,8 @@ from typing import Any
 from msgspec import Struct
 
 from ollama_queue.actors.core.messages.scheduler import Delete, Retry
-from ollama_queue.actors.core.orders import Save
-from ollama_queue.actors.core.records import TaskFilter
+from ollama_queue.actors.core.orders import Insert, Save
+from ollama_queue.actors.core.records import Batch, TaskFilter
 
 
 class Commit(Struct, frozen=True):
@@ -17,6 +17,38 @@ class Commit(Struct, frozen=True):
     saves: tuple[Save, ...]
     at: datetime
     reply: Any = None
+
+
+class StoreSlice(Struct, frozen=True):
+    """Write a slice of a batch; nobody sees any of it before the last one has come.
+
+    Reply to the last: `BatchSubmitted`, once all is durable; `scheduler` is told `BatchStored`.
+    """
+
+    batch: Batch
+    inserts: tuple[Insert, ...]
+    is_last: bool
+    scheduler: Any
+    key: bytes | None = None
+    body: bytes = b""
+
+
+class GetBatch(Struct, frozen=True):
+    """Reply: `Batch`, or `NotFound`."""
+
+    batch_id: str
+
+
+class FindBatch(Struct, frozen=True):
+    """A batch was submitted again. Reply: `BatchSubmitted` with `created` False."""
+
+    batch_id: str
+
+
+class ListBatches(Struct, frozen=True):
+    """Reply: the newest `limit` batches."""
+
+    limit: int
 
 
 class Get(Struct, frozen=True):
@@ -73,4 +105,19 @@ class Scanned(Struct, frozen=True):
     error: str | None
 
 
-ToPersistence = Commit | Get | GetSpec | Query | Count | Deny | Fetch | Recover | Synced | Scanned
+ToPersistence = (
+    Commit
+    | StoreSlice
+    | Get
+    | GetSpec
+    | GetBatch
+    | FindBatch
+    | ListBatches
+    | Query
+    | Count
+    | Deny
+    | Fetch
+    | Recover
+    | Synced
+    | Scanned
+)

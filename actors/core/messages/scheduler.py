@@ -1,10 +1,25 @@
 """To the Scheduler: commands of doors, facts of workers and of the prober."""
 
+from typing import Any
+
 from msgspec import Struct
 
+from ollama_queue.actors.core.cron_records import Cron
 from ollama_queue.actors.core.messages.wake import Wake
 from ollama_queue.actors.core.outcomes import Outcome
 from ollama_queue.actors.core.records import NewTask, Record
+
+
+class Firing(Struct, frozen=True):
+    """Why a task is submitted: a cron is due, or is run by hand.
+
+    `cron` has the run after this one as its next already; both are saved in one commit, so that
+    no instant is run twice or left out. `ticker` is told `Fired`, whatever came of it.
+    """
+
+    cron: Cron
+    ticker: Any
+    by_hand: bool = False
 
 
 class Submit(Struct, frozen=True):
@@ -18,6 +33,36 @@ class Submit(Struct, frozen=True):
     spec: bytes
     key: bytes | None = None
     body: bytes = b""
+    firing: Firing | None = None
+
+
+class SubmitBatch(Struct, frozen=True):
+    """Take on all of these or none. Reply: `BatchSubmitted`, once they are on disk.
+
+    `key` and `body` as in `Submit`; known again, the reply is that batch, `created` False.
+    """
+
+    asked: tuple[Submit, ...]
+    key: bytes | None = None
+    body: bytes = b""
+
+
+class LoadBatch(Struct, frozen=True):
+    """Prepare the next slice of a batch (the scheduler tells itself)."""
+
+    batch_id: str
+
+
+class BatchStored(Struct, frozen=True):
+    """All of a batch is written."""
+
+    batch_id: str
+
+
+class TakeBatch(Struct, frozen=True):
+    """Let the next slice of a stored batch wait its turn (the scheduler tells itself)."""
+
+    batch_id: str
 
 
 class Cancel(Struct, frozen=True):
@@ -102,6 +147,10 @@ class Drain(Struct, frozen=True):
 
 ToScheduler = (
     Submit
+    | SubmitBatch
+    | LoadBatch
+    | BatchStored
+    | TakeBatch
     | Cancel
     | Reprioritize
     | Retry

@@ -1,0 +1,62 @@
+"""To the CronTicker: commands of doors, and what became of a run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from ollama_queue.actors.core.cron_records import Cron, NewCron
+from ollama_queue.actors.core.messages.wake import Wake
+
+
+class AddCron(Struct, frozen=True):
+    """Take on a cron that the door has checked. Reply: `Cron`, once it is on disk."""
+
+    new: NewCron
+
+
+class UpdateCron(Struct, frozen=True):
+    """Change these fields. Reply: `Cron`, once it is on disk; `Invalid`, `NotFound`."""
+
+    cron_id: str
+    fields: Mapping[str, Any]
+
+
+class EnableCron(Struct, frozen=True):
+    """Let it run by the clock, or no longer. Reply: `Cron`, once it is on disk."""
+
+    cron_id: str
+    enabled: bool
+
+
+class RemoveCron(Struct, frozen=True):
+    """Reply: the last of the `Cron`, once it is gone from disk. Its tasks stay."""
+
+    cron_id: str
+
+
+class RunNow(Struct, frozen=True):
+    """Run it once, whatever the clock says. Reply: `Submitted`; `Conflict`, `QueueFull`."""
+
+    cron_id: str
+
+
+class GetCron(Struct, frozen=True):
+    """Reply: `Cron`, or `NotFound`; nothing that a crash could take back."""
+
+    cron_id: str
+
+
+class ListCrons(Struct, frozen=True):
+    """Reply: all crons, the oldest first."""
+
+
+class Fired(Struct, frozen=True):
+    """The scheduler is done with a run: the cron as it has saved it, or as it was."""
+
+    cron: Cron
+
+
+ToCronTicker = (
+    AddCron | UpdateCron | EnableCron | RemoveCron | RunNow | GetCron | ListCrons | Fired | Wake
+)

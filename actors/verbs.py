@@ -1,0 +1,60 @@
+"""Verbs that are made of others, the same for `QueueManager` and `Client`."""
+
+import time
+from collections.abc import Iterable
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from ollama_queue.actors.core.records import (
+    BatchSubmitted,
+    NewTask,
+    Status,
+    Submitted,
+    Task,
+    TaskResult,
+)
+
+
+class ComposedVerbs:
+    """Needs `submit`, `submit_batch` and `wait`."""
+
+    def submit(self, new: NewTask, *, idempotency_key: str | None = None) -> Submitted:
+        raise NotImplementedError
+
+    def submit_batch(
+        self, tasks: Iterable[NewTask], *, idempotency_key: str | None = None
+    ) -> BatchSubmitted:
+        raise NotImplementedError
+
+    def wait(self, task_id: str, *, timeout: float | None = None) -> Task:
+        raise NotImplementedError
+
+    def submit_task(self, new: NewTask) -> str:
+        """Take on a task and return its id."""
+        return self.submit(new).task_id
+
+    def submit_scheduled_task(self, new: NewTask, at: datetime) -> str:
+        """Take on a task that runs at `at` (aware) or soon after; in the past means now."""
+        return self.submit_task(replace(new, scheduled_at=at))
+
+    def submit_batch_tasks(
+        self, tasks: Iterable[NewTask], *, timeout: float | None = None
+    ) -> list[TaskResult]:
+        """Take on all tasks or none, and wait for their results, in the order given.
+
+        Raises `TimeoutError` when not all have ended after `timeout` seconds.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        results = []
+        for task_id in self.submit_batch(tasks).task_ids:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            results.append(result_of(self.wait(task_id, timeout=left)))
+        return results
+
+
+def result_of(task: Task) -> TaskResult:
+    """How an ended task ended."""
+    done = task.status is Status.COMPLETED
+    error = None if done else task.error or str(task.status)
+    return TaskResult(task.id, done, task.result, error)

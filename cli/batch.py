@@ -1,0 +1,122 @@
+"""`submit batch`: many tasks from a file, all or none."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.cli import output
+from ollama_queue.cli.session import Session, TaskFailed, open_queue, session_of, shared
+from ollama_queue.cli.waiting import Interrupted
+
+if TYPE_CHECKING:
+    from ollama_queue.actors.api import QueueAPI
+    from ollama_queue.actors.core.records import BatchSubmitted, NewTask, Task
+
+LOOK_S = 1.0
+
+
+@click.command()
+@click.option(
+    "--file", "path", required=True, metavar="FILE", help="A .json list, .jsonl, or - for stdin."
+)
+@click.option("--sync", is_flag=True, help="Wait for all to end and print the results in order.")
+@click.option(
+    "--idempotency-key", metavar="KEY", help="The same key and file again find the first batch."
+)
+@shared
+@click.pass_context
+def batch(ctx: click.Context, /, path: str, sync: bool, idempotency_key: str | None) -> None:
+    """Submit the tasks of a file, all of them or none.
+
+    The file holds a JSON list of tasks, or one task a line. It is checked as a whole first.
+
+    \b
+    Example:
+      ollama-queue submit batch --file tasks.json --sync
+    """
+    session = session_of(ctx)
+    tasks = list(read_tasks(path))
+    queue = open_queue(ctx)
+    made = queue.submit_batch(tasks, idempotency_key=idempotency_key)
+    session.say(f"Batch {made.batch_id}: {len(made.task_ids)} tasks")
+    if sync:
+        _print_results(session, _ended(session, queue, made))
+    elif session.speaks_json:
+        output.print_json({"batch_id": made.batch_id, "task_ids": made.task_ids})
+    else:
+        click.echo("\n".join(made.task_ids))
+
+
+def read_tasks(path: str) -> "Iterator[NewTask]":
+    """The tasks of a file, checked. Raises `Invalid`, naming the item and its field."""
+    from ollama_queue.actors.core.submission import naming, new_task
+
+    for index, given in enumerate(_items(path)):
+        with naming(index):
+            yield new_task(given)
+
+
+def _items(path: str) -> list[Any]:
+    import msgspec
+
+    text = _text(path)
+    try:
+        if text.lstrip()[:1] != b"[":
+            return [msgspec.json.decode(line) for line in text.splitlines() if line.strip()]
+        return list(msgspec.json.decode(text))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Invalid(f"{path} is not JSON: {error}", field="file") from None
+
+
+def _text(path: str) -> bytes:
+    if path == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise Invalid(f"{path} cannot be read: {error.strerror}", field="file") from None
+
+
+def _ended(session: Session, queue: "QueueAPI", made: "BatchSubmitted") -> "list[Task]":
+    """All tasks of the batch, once the last has ended; meanwhile a bar, on a terminal."""
+    last = made.task_ids[-1]
+    try:
+        if session.shows_progress:
+            _show_bar(queue, made, last)
+        return [queue.wait(task_id) for task_id in made.task_ids]
+    except KeyboardInterrupt:
+        raise Interrupted(made.task_ids) from None
+
+
+def _show_bar(queue: "QueueAPI", made: "BatchSubmitted", last: str) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        shown = bar.add_task("", total=len(made.task_ids))
+        while not (now := queue.get_batch(made.batch_id)).is_over:
+            bar.update(shown, completed=now.total - now.pending - now.running)
+            queue.get_task(last, wait=LOOK_S)
+
+
+def _print_results(session: Session, tasks: "list[Task]") -> None:
+    failed = 0
+    items = []
+    for task in tasks:
+        done = task.status == "completed"
+        failed += not done
+        error = None if done else task.error or str(task.status)
+        items.append(
+            {"task_id": task.id, "status": task.status, "result": task.result, "error": error}
+        )
+        if not session.speaks_json:
+            click.echo(f"{task.id}  {task.status}  {error or output.answer_line(task)}")
+    if session.speaks_json:
+        output.print_json(items)
+    if failed:
+        raise TaskFailed(f"{failed} of {len(tasks)} tasks did not complete")

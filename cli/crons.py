@@ -1,0 +1,255 @@
+"""The `cron` commands."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ollama_queue.cli import output
+from ollama_queue.cli.cron_options import cron_options, fields_of, kind_of, zone
+from ollama_queue.cli.session import Session, Tally, one_line, open_queue, session_of, shared
+
+if TYPE_CHECKING:
+    from ollama_queue.actors.core.cron_records import Cron
+
+COLUMNS = ("ID", "NAME", "SCHEDULE", "TIMEZONE", "NEXT RUN", "LAST RUN", "RUNS", "MODEL")
+_cron_id = click.argument("cron_id", metavar="ID")
+_cron_ids = click.argument("cron_ids", metavar="ID...", nargs=-1, required=True)
+_schedule = click.option(
+    "--schedule", required=True, metavar="CRON", help="Five fields, or an alias such as @daily."
+)
+
+
+@click.group()
+@shared
+def cron() -> None:
+    """Submit tasks again and again, by the clock.
+
+    \b
+    Example:
+      ollama-queue cron add --name Daily --schedule "0 9 * * 1-5" --model qwen3 --prompt "Report"
+    """
+
+
+@cron.command()
+@cron_options(is_new=True)
+@click.option("--disabled", is_flag=True, help="Keep it, and do not run it by the clock yet.")
+@shared
+@click.pass_context
+def add(ctx: click.Context, /, disabled: bool, **given: Any) -> None:
+    """Add a cron; prints its id.
+
+    A schedule has the fields minute, hour, day of month, month, day of week (0 or 7 is Sunday).
+
+    \b
+    Example:
+      ollama-queue cron add --name "Daily Report" --schedule "0 9 * * 1-5" --model qwen3 \\
+        --prompt "Generate the daily report" --timezone Europe/Berlin --overlap skip
+    """
+    fields = fields_of(given)
+    fields["task_template"].setdefault("type", kind_of(given))
+    cron_id = open_queue(ctx).add_cron_task({**fields, "enabled": not disabled})
+    session = session_of(ctx)
+    if session.speaks_json:
+        output.print_json({"id": cron_id})
+    else:
+        click.echo(cron_id)
+        session.say(f"Added. Look: ollama-queue cron show {cron_id}")
+
+
+@cron.command("list")
+@shared
+@click.pass_context
+def list_(ctx: click.Context) -> None:
+    """List all crons, the oldest first.
+
+    \b
+    Example:
+      ollama-queue cron list
+    """
+    session, crons = session_of(ctx), open_queue(ctx).list_cron_tasks()
+    if session.speaks_json:
+        output.print_json(crons)
+    elif crons:
+        output.print_plain([COLUMNS, *map(_row, crons)])
+    else:
+        session.say("No crons.")
+
+
+@cron.command()
+@_cron_id
+@shared
+@click.pass_context
+def show(ctx: click.Context, cron_id: str) -> None:
+    """Show a cron: when it runs, and what it submits.
+
+    \b
+    Example:
+      ollama-queue cron show 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
+    """
+    session, found = session_of(ctx), open_queue(ctx).get_cron_task(cron_id)
+    if session.speaks_json:
+        output.print_json(found)
+    else:
+        output.print_facts(_facts(found))
+
+
+@cron.command()
+@_cron_ids
+@shared
+@click.pass_context
+def enable(ctx: click.Context, cron_ids: tuple[str, ...]) -> None:
+    """Let crons run by the clock again.
+
+    \b
+    Example:
+      ollama-queue cron enable 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
+    """
+    _each(ctx, cron_ids, open_queue(ctx).enable_cron_task, "enabled")
+
+
+@cron.command()
+@_cron_ids
+@shared
+@click.pass_context
+def disable(ctx: click.Context, cron_ids: tuple[str, ...]) -> None:
+    """Keep crons, and run them no more until they are enabled.
+
+    \b
+    Example:
+      ollama-queue cron disable 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
+    """
+    _each(ctx, cron_ids, open_queue(ctx).disable_cron_task, "disabled")
+
+
+@cron.command()
+@_cron_ids
+@shared
+@click.pass_context
+def remove(ctx: click.Context, cron_ids: tuple[str, ...]) -> None:
+    """Remove crons; the tasks that they have submitted stay.
+
+    \b
+    Example:
+      ollama-queue cron remove 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
+    """
+    _each(ctx, cron_ids, open_queue(ctx).remove_cron_task, "removed")
+
+
+@cron.command()
+@_cron_id
+@cron_options(is_new=False)
+@shared
+@click.pass_context
+def update(ctx: click.Context, /, cron_id: str, **given: Any) -> None:
+    """Change what is given, and nothing else. Another --type needs all that its task needs.
+
+    \b
+    Example:
+      ollama-queue cron update 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60 \\
+        --schedule "0 10 * * *" --priority high
+    """
+    fields = fields_of(given)
+    if not fields["task_template"]:
+        del fields["task_template"]
+    if not fields:
+        raise click.UsageError("nothing to change was given", ctx)
+    _each(ctx, (cron_id,), lambda each: open_queue(ctx).update_cron_task(each, fields), "updated")
+
+
+@cron.command()
+@_schedule
+@zone
+@click.option("--count", type=int, default=5, show_default=True, help="How many times.")
+@shared
+@click.pass_context
+def test(ctx: click.Context, schedule: str, timezone: str | None, count: int) -> None:
+    """Show when a schedule is due next. Needs no server.
+
+    \b
+    Example:
+      ollama-queue cron test --schedule "0 9 * * 1-5"
+    """
+    from datetime import UTC, datetime
+
+    from ollama_queue.actors.core.cron import upcoming, zone_of
+
+    name = timezone or "UTC"
+    times = upcoming(schedule, name, datetime.now(UTC), count)
+    if session_of(ctx).speaks_json:
+        output.print_json({"next": times})
+        return
+    for at in times:
+        local = at.astimezone(zone_of(name))
+        click.echo(f"{local:%a} {local.isoformat(timespec='minutes')}")
+
+
+@cron.command()
+@_cron_id
+@shared
+@click.pass_context
+def run(ctx: click.Context, cron_id: str) -> None:
+    """Run a cron once now, whatever its schedule says.
+
+    \b
+    Example:
+      ollama-queue cron run 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
+    """
+    output.print_submitted(session_of(ctx), open_queue(ctx).run_cron_task(cron_id))
+
+
+def _each(
+    ctx: click.Context, cron_ids: tuple[str, ...], verb: Callable[[str], "Cron"], done: str
+) -> None:
+    tally = Tally()
+    for cron_id in cron_ids:
+        with tally:
+            _print_line(session_of(ctx), verb(cron_id), done)
+    ctx.exit(tally.code)
+
+
+def _print_line(session: Session, found: "Cron", done: str) -> None:
+    if session.speaks_json:
+        output.print_json(found)
+        return
+    next_run = f"next {output.time_of(found.next_run)}" if found.next_run else ""
+    words = (found.id, done, "" if done == "removed" else next_run)
+    click.echo("  ".join(word for word in words if word))
+
+
+def _row(found: "Cron") -> tuple[str, ...]:
+    return (
+        found.id,
+        one_line(found.name),
+        one_line(found.cron_expr),
+        found.timezone,
+        output.time_of(found.next_run) if found.enabled else "disabled",
+        output.time_of(found.last_run),
+        str(found.run_count),
+        one_line(found.task_template.model),
+    )
+
+
+def _facts(found: "Cron") -> dict[str, Any]:
+    import msgspec
+
+    template = found.task_template
+    return {
+        "id": found.id,
+        "name": found.name,
+        "schedule": f"{found.cron_expr} ({found.timezone})",
+        "enabled": "yes" if found.enabled else "no",
+        "next run": output.time_of(found.next_run),
+        "last run": output.time_of(found.last_run),
+        "runs": found.run_count,
+        "overlap": found.overlap,
+        "missed": found.missed,
+        "type": template.type,
+        "model": template.model,
+        "priority": template.priority,
+        "payload": msgspec.json.encode(template.payload).decode(),
+        "options": msgspec.json.encode(template.options).decode() if template.options else "",
+        "tags": ", ".join(template.tags),
+        "created": output.time_of(found.created_at),
+        "updated": output.time_of(found.updated_at),
+    }

@@ -1,0 +1,136 @@
+"""The commands that show things as they happen: a model's words, and the queue's events."""
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ollama_queue.actors.core.events import EVENTS
+from ollama_queue.cli import output
+from ollama_queue.cli.session import (
+    CONTROL,
+    Session,
+    TaskFailed,
+    one_line,
+    open_queue,
+    session_of,
+    shared,
+)
+from ollama_queue.cli.waiting import Interrupted
+
+if TYPE_CHECKING:
+    from ollama_queue.actors.core.records import Chunk, Event
+
+
+def print_stream(session: Session, task_id: str, chunks: "Iterator[Chunk]") -> None:
+    """The words as they come; with JSON, a line for each chunk. Raises `TaskFailed`."""
+    writer = _Writer()
+    try:
+        for chunk in chunks:
+            if session.speaks_json:
+                output.print_json_line(chunk)
+            elif chunk.restart:
+                writer.end()
+                click.echo("That attempt was lost; from the beginning:", err=True)
+            elif not chunk.done:
+                writer.write(output.words(chunk.data))
+            if chunk.done:
+                writer.end()
+                _check(task_id, chunk)
+    except KeyboardInterrupt:
+        writer.end()
+        raise Interrupted([task_id]) from None
+
+
+def _check(task_id: str, last: "Chunk") -> None:
+    if last.status == "cancelled":
+        raise TaskFailed(f"task {task_id} was cancelled")
+    if last.status != "completed":
+        raise TaskFailed(f"task {task_id} failed: {last.error}")
+
+
+class _Writer:
+    """Prints pieces of one text, and at its end the line's, if that is missing."""
+
+    def __init__(self) -> None:
+        self._last = "\n"
+
+    def write(self, text: str) -> None:
+        if sys.stdout.isatty():
+            text = CONTROL.sub("\ufffd", text)
+        if text:
+            click.echo(text, nl=False, color=True)
+            sys.stdout.flush()
+            self._last = text[-1]
+
+    def end(self) -> None:
+        if self._last != "\n":
+            click.echo()
+            self._last = "\n"
+
+
+@click.command()
+@click.argument("task_id", metavar="ID")
+@shared
+@click.pass_context
+def stream(ctx: click.Context, task_id: str) -> None:
+    """Print what the model answers, as it comes.
+
+    From the first word, whether the task waits, runs or has ended. With --output json, a line
+    for each piece.
+
+    \b
+    Example:
+      ollama-queue stream 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
+    """
+    print_stream(session_of(ctx), task_id, open_queue(ctx).stream_task(task_id))
+
+
+@click.command()
+@click.option(
+    "--events",
+    "names",
+    multiple=True,
+    type=click.Choice(sorted(EVENTS)),
+    metavar="NAME",
+    help=f"Only these: {', '.join(sorted(EVENTS))}. Repeatable.",
+)
+@shared
+@click.pass_context
+def events(ctx: click.Context, names: tuple[str, ...]) -> None:
+    """Print what happens, a line for each event, until Ctrl-C.
+
+    \b
+    Example:
+      ollama-queue events --events task_completed --events task_failed
+    """
+    session = session_of(ctx)
+    subscription = open_queue(ctx).subscribe(names or None)
+    session.say("Listening; Ctrl-C ends it.")
+    try:
+        for event in subscription:
+            if session.speaks_json:
+                output.print_json_line(event)
+            else:
+                click.echo(_line(event))
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        ctx.exit(Interrupted.exit_code)
+    finally:
+        subscription.close()
+
+
+def _line(event: "Event") -> str:
+    task: Any = event.task
+    facts = [f"{event.at:%Y-%m-%dT%H:%M:%SZ}", event.event]
+    if task is not None:
+        facts += [task.id, f"{task.type} {one_line(task.model)}"]
+        if event.event == "priority_updated":
+            facts.append(f"priority {task.priority}")
+        if task.error and event.event in ("task_failed", "task_retrying"):
+            facts.append(one_line(task.error))
+    return "  ".join(facts)
+
+
+COMMANDS: tuple[Any, ...] = (stream, events)

@@ -1,0 +1,82 @@
+"""The routes of batches: many tasks in one request, all or none."""
+
+import time
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import bottle
+
+from ollama_queue.actors.api import QueueAPI
+from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.actors.core.records import NewTask, Status, Task
+from ollama_queue.actors.core.submission import naming, new_task
+from ollama_queue.http import reading, wire
+
+
+def add_batch_routes(app: bottle.Bottle, queue: QueueAPI, max_upload: int) -> None:
+    """`max_upload` (bytes) limits the body of a batch."""
+
+    def submit() -> Any:
+        wait = reading.wait_parameter()
+        key = bottle.request.get_header("Idempotency-Key")
+        made = queue.submit_batch(list(_tasks(max_upload)), idempotency_key=key)
+        bottle.response.status = 201 if made.created else 200
+        answer: dict[str, Any] = {"batch_id": made.batch_id, "task_ids": made.task_ids}
+        if wait is not None:
+            answer["results"] = _results(queue, made.task_ids, wait)
+        return answer
+
+    def get(batch_id: str) -> Any:
+        return queue.get_batch(batch_id)
+
+    def newest() -> Any:
+        given = reading.query({"limit"})
+        return queue.list_batches(reading.whole(given, "limit", 100))
+
+    app.post(wire.BATCH, callback=submit)
+    app.get(wire.BATCHES, callback=newest)
+    app.get(f"{wire.BATCHES}/<batch_id>", callback=get)
+
+
+def _results(queue: QueueAPI, task_ids: list[str], wait: float) -> list[dict[str, Any]]:
+    """One item for each task, in order, as they are after `wait` seconds at the latest."""
+    deadline = time.monotonic() + wait
+    items = []
+    for task_id in task_ids:
+        task = queue.get_task(task_id, wait=max(0.0, deadline - time.monotonic()))
+        items.append(_item(task))
+    return items
+
+
+def _item(task: Task) -> dict[str, Any]:
+    error = task.error if task.status is Status.FAILED else None
+    return {"task_id": task.id, "status": task.status, "result": task.result, "error": error}
+
+
+def _tasks(limit: int) -> Iterator[NewTask]:
+    """The tasks of the body: an array, `{"tasks": […]}`, or a JSON value a line."""
+    if bottle.request.content_type.partition(";")[0].strip() == wire.NDJSON:
+        given: Iterator[Any] = _lines(reading.body_stream(limit), limit)
+    else:
+        body = reading.body(limit)
+        if isinstance(body, dict) and set(body) == {"tasks"}:
+            body = body["tasks"]
+        if not isinstance(body, list):
+            raise Invalid('the body must be a list of tasks, or {"tasks": […]}', field="tasks")
+        given = iter(body)
+    for index, each in enumerate(given):
+        with naming(index):
+            yield new_task(each)
+        if index % 50 == 49:
+            time.sleep(0)  # others get their turn
+
+
+def _lines(stream: BinaryIO, limit: int) -> Iterator[Any]:
+    read = number = 0
+    while line := stream.readline(limit - read + 1):
+        read += len(line)
+        number += 1
+        if read > limit:
+            raise reading.too_large(limit)
+        if line.strip():
+            yield reading.decode(line, f"line {number}")

@@ -1,0 +1,47 @@
+"""The routes of crons."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import bottle
+
+from ollama_queue.actors.api import QueueAPI
+from ollama_queue.actors.core.cron import upcoming
+from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.http import reading, wire
+
+
+def add_cron_routes(app: bottle.Bottle, queue: QueueAPI, max_body: int) -> None:
+    def add() -> Any:
+        cron_id = queue.add_cron_task(reading.body(max_body))
+        bottle.response.status = 201
+        return {"id": cron_id}
+
+    def run(cron_id: str) -> Any:
+        submitted = queue.run_cron_task(cron_id)
+        bottle.response.status = 201
+        return {
+            "task_id": submitted.task_id,
+            "status": submitted.status,
+            "position": submitted.position,
+        }
+
+    one = f"{wire.CRONS}/<cron_id>"
+    app.get(wire.CRONS, callback=queue.list_cron_tasks)
+    app.post(wire.CRONS, callback=add)
+    app.post(f"{wire.CRONS}/test", callback=lambda: _try_out(reading.body(max_body)))
+    app.get(one, callback=queue.get_cron_task)
+    app.put(one, callback=lambda cron_id: queue.update_cron_task(cron_id, reading.body(max_body)))
+    app.delete(one, callback=queue.remove_cron_task)
+    app.put(f"{one}/enable", callback=queue.enable_cron_task)
+    app.put(f"{one}/disable", callback=queue.disable_cron_task)
+    app.post(f"{one}/run", callback=run)
+
+
+def _try_out(body: Any) -> Any:
+    """When an expression would be due; no cron is made."""
+    known = {"cron_expr", "timezone", "count"}
+    if not isinstance(body, dict) or "cron_expr" not in body or not set(body) <= known:
+        raise Invalid('the body must be {"cron_expr", "timezone", "count"}', field="cron_expr")
+    expr, zone, count = body["cron_expr"], body.get("timezone", "UTC"), body.get("count", 5)
+    return {"next": upcoming(expr, zone, datetime.now(UTC), count)}

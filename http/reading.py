@@ -1,0 +1,89 @@
+"""Reading requests: bodies, queries, and one clear sentence for what is wrong in them."""
+
+import math
+from typing import Any, BinaryIO, cast
+
+import bottle
+import msgspec
+
+from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.actors.core.records import Status, TaskFilter
+from ollama_queue.http import wire
+
+_STATUSES = ", ".join(Status)
+
+
+def body(limit: int) -> Any:
+    """The request's JSON. Raises `TooLarge` before reading, `Invalid` for what is not JSON."""
+    length = bottle.request.content_length
+    raw = body_stream(limit).read(limit + 1 if length < 0 else length)
+    if len(raw) > limit:
+        raise too_large(limit)
+    return decode(raw, "the body")
+
+
+def body_stream(limit: int) -> BinaryIO:
+    """The request's body, not yet read. Raises `TooLarge` for one that says it is."""
+    if bottle.request.content_length > limit:
+        raise too_large(limit)
+    return cast(BinaryIO, bottle.request.environ["wsgi.input"])
+
+
+def too_large(limit: int) -> wire.TooLarge:
+    return wire.TooLarge(f"the body is larger than {limit} bytes")
+
+
+def decode(raw: bytes, what: str) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Invalid(f"{what} must be JSON: {error}", field="body") from None
+    except RecursionError:
+        raise Invalid(f"{what} is nested too deeply", field="body") from None
+
+
+def query(known: set[str]) -> dict[str, list[str]]:
+    """The query's parameters. Raises `Invalid` for one that the route does not know."""
+    given: dict[str, list[str]] = bottle.request.query.dict
+    for name in given:
+        if name not in known:
+            wanted = ", ".join(sorted(known))
+            raise Invalid(f"{name} is not a parameter here; known are {wanted}", field=name)
+    return given
+
+
+def task_filter() -> TaskFilter:
+    given = query({"status", "limit", "offset"})
+    try:
+        status = [Status(value) for value in given.get("status", [])]
+    except ValueError:
+        raise Invalid(f"status must be one of {_STATUSES}", field="status") from None
+    return TaskFilter(
+        status=status,
+        limit=whole(given, "limit", 100),
+        offset=whole(given, "offset", 0),
+    )
+
+
+def whole(given: dict[str, list[str]], name: str, default: int) -> int:
+    text = given.get(name, [str(default)])[-1]
+    if not (text.isascii() and text.isdigit()) or len(text) > 9:
+        raise Invalid(f"{name} must be a whole number", field=name)
+    return int(text)
+
+
+def wait_parameter() -> float | None:
+    """`?wait=` in seconds."""
+    given = query({"wait"}).get("wait")
+    return _seconds(given[-1]) if given else None
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= wire.LONGEST_WAIT_S:
+        limit = f"{wire.LONGEST_WAIT_S:g}"
+        raise Invalid(f"wait must be seconds from 0 to {limit}", field="wait")
+    return seconds

@@ -1,0 +1,165 @@
+"""WebSockets on gevent's server: gevent-websocket, made safe.
+
+Its own frames have no limit of size, are unmasked byte by byte on the hub, need no mask at all,
+and are closed without their code. Only the path of ours is upgraded; all else passes by it.
+"""
+
+import logging
+import struct
+from socket import SHUT_RD
+from threading import Lock
+from typing import Any
+
+import geventwebsocket.handler
+from gevent.pywsgi import WSGIHandler
+from geventwebsocket.exceptions import ProtocolError, WebSocketError
+from geventwebsocket.handler import WebSocketHandler
+from geventwebsocket.websocket import Header, WebSocket
+
+from ollama_queue.actors.core.errors import Forbidden
+from ollama_queue.http import guard, wire
+from ollama_queue.http.handler import Handler
+
+MAX_MESSAGE = 1 << 20
+IDLE_S = 60.0  # three pings without an answer, or a reader that takes nothing
+CLOSE_S = 2.0  # for the close frame, and what stands before it
+CONTROL = (WebSocket.OPCODE_CLOSE, WebSocket.OPCODE_PING, WebSocket.OPCODE_PONG)
+
+
+class TooBig(ProtocolError):  # type: ignore[misc]
+    """A message beyond the limit."""
+
+
+class SafeWebSocket(WebSocket):  # type: ignore[misc]
+    """May be written to from several greenlets: frames go out one after another."""
+
+    closed: bool
+    environ: Any
+
+    def __init__(self, environ: Any, stream: Any, handler: Any) -> None:
+        super().__init__(environ, stream, handler)
+        self._lock = Lock()
+        self._socket = handler.socket
+        self._socket.settimeout(IDLE_S)
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def receive(self) -> str | bytes | None:
+        """The next message, or None once the socket is closed; never raises."""
+        if self.closed:
+            return None
+        try:
+            return self.read_message()
+        except TooBig:
+            self.close(1009, f"a message may have {MAX_MESSAGE} bytes")
+        except UnicodeError:
+            self.close(1007)
+        except ProtocolError:
+            self.close(1002)
+        except (WebSocketError, OSError, AttributeError):  # gone, idle, or closed by the writer
+            self.close(1006)
+        return None
+
+    def read_message(self) -> str | bytes | None:
+        opcode, parts, size = 0, [], 0
+        while True:
+            header, payload = self.read_frame(MAX_MESSAGE - size)
+            if header.opcode in CONTROL:
+                if self._control(header, payload):
+                    return None
+                continue
+            is_first = header.opcode in (self.OPCODE_TEXT, self.OPCODE_BINARY)
+            if is_first == bool(opcode) or not (is_first or header.opcode == 0):
+                raise ProtocolError
+            opcode = opcode or header.opcode
+            parts.append(payload)
+            size += len(payload)
+            if header.fin:
+                whole = b"".join(parts)
+                return whole.decode() if opcode == self.OPCODE_TEXT else whole
+
+    def read_frame(self, room: int = MAX_MESSAGE) -> tuple[Any, bytes]:
+        header = Header.decode_header(self.stream)
+        if header.flags or not header.mask:
+            raise ProtocolError
+        if header.opcode not in CONTROL and header.length > room:
+            raise TooBig
+        payload = self.raw_read(header.length) if header.length else b""
+        if len(payload) != header.length:
+            raise WebSocketError("the connection ended within a frame")
+        return header, _unmasked(payload, header.mask)
+
+    def _control(self, header: Any, payload: bytes) -> bool:
+        """Whether it was the last frame."""
+        if header.opcode == self.OPCODE_PING:
+            self.send_frame(payload, self.OPCODE_PONG)
+        elif header.opcode == self.OPCODE_CLOSE:
+            self.handle_close(header, payload)
+        return bool(header.opcode == self.OPCODE_CLOSE)
+
+    # --- writing --------------------------------------------------------------------------------
+
+    def send(self, message: str, binary: bool | None = None) -> None:
+        """Raises `OSError` when it cannot be sent."""
+        self.send_frame(message.encode(), self.OPCODE_TEXT)
+
+    def ping(self) -> None:
+        self.send_frame(b"", self.OPCODE_PING)
+
+    def send_frame(self, message: bytes, opcode: int) -> None:
+        with self._lock:
+            if self.closed:
+                raise ConnectionResetError("the WebSocket is closed")
+            self._put(message, opcode)
+
+    def _put(self, message: bytes, opcode: int) -> None:
+        self.raw_write(bytes(Header.encode_header(True, opcode, b"", len(message), 0)) + message)
+
+    def close(self, code: int = 1000, message: str | bytes = "") -> None:
+        """Say goodbye with this code; whoever reads or writes meanwhile finds it closed."""
+        if self.closed:
+            return
+        self.closed = True
+        words = message.encode() if isinstance(message, str) else bytes(message or b"")
+        body = struct.pack("!H", code) + words[:123]
+        try:
+            if code != 1006 and self._lock.acquire(timeout=CLOSE_S):
+                self._socket.settimeout(CLOSE_S)
+                self._put(body, self.OPCODE_CLOSE)
+            self._socket.shutdown(SHUT_RD)  # wakes who still reads
+        except OSError:
+            pass  # it is gone already
+        self.environ = None
+
+
+def _unmasked(payload: bytes, mask: bytes) -> bytes:
+    """As one number: byte by byte, a megabyte would stop the server for a third of a second."""
+    size = len(payload)
+    key = (mask * (size // 4 + 1))[:size]
+    number = int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")
+    return number.to_bytes(size, "little")
+
+
+geventwebsocket.handler.WebSocket = SafeWebSocket  # the one seam: it takes the class from there
+
+
+class SocketHandler(Handler, WebSocketHandler):  # type: ignore[misc]
+    """Our handler of requests, with WebSockets."""
+
+    logger = logging.getLogger("ollama_queue.sockets")
+
+    def run_application(self) -> None:
+        if self._is_upgraded():
+            WebSocketHandler.run_application(self)
+        else:
+            WSGIHandler.run_application(self)
+
+    def _is_upgraded(self) -> bool:
+        environ = self.environ
+        if environ.get("HTTP_UPGRADE", "").lower() != "websocket":
+            return False
+        try:
+            guard.check(environ, loopback_only=environ.get("ollama_queue.loopback_only", False))
+        except Forbidden:
+            return False  # the route answers it
+        return bool(environ["PATH_INFO"] == wire.SOCKET)

@@ -1,0 +1,99 @@
+"""The talk over a WebSocket whose other end does not keep up, or whose queue restarts."""
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+
+from ollama_queue import Event
+from ollama_queue.actors.actor import ask, tell
+from ollama_queue.actors.core.messages import Publish
+from ollama_queue.http.talk import talk
+from tests.doors.web import House
+
+NOTHING: Any = None
+
+
+class Socket:
+    """A WebSocket in the hands of the test; `may_send` holds back what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: SimpleQueue[Any] = SimpleQueue()
+        self.received: SimpleQueue[str | None] = SimpleQueue()
+        self.closed: SimpleQueue[int] = SimpleQueue()
+        self.may_send = threading.Event()
+        self.may_send.set()
+        self.sending = threading.Event()
+
+    def send(self, message: str) -> None:
+        self.sending.set()
+        assert self.may_send.wait(10)
+        self.sent.put(json.loads(message))
+
+    def ping(self) -> None:
+        self.sent.put("ping")
+
+    def receive(self) -> str | None:
+        return self.received.get(timeout=20)
+
+    def close(self, code: int = 1000, message: str = "") -> None:
+        self.closed.put(code)
+        self.received.put(None)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def socket(house: House) -> Iterator[Socket]:
+    made = Socket()
+    threading.Thread(target=talk, args=(made, house.queue), daemon=True).start()
+    yield made
+    made.may_send.set()
+    made.received.put(None)
+
+
+def test_one_that_does_not_keep_up_is_closed_with_1013(house: House, socket: Socket) -> None:
+    socket.sent.get(timeout=10)
+    socket.may_send.clear()
+    socket.sending.clear()
+    house.queue.pause()
+    assert socket.sending.wait(10)
+    flood = (Event("queue_paused", None, datetime.now(UTC), seq) for seq in range(1, 2002))
+    bus = house.queue._switchboard.current().bus
+    tell(bus, Publish(tuple(flood)))
+    ask(bus, Publish(()))
+    socket.may_send.set()
+
+    assert socket.closed.get(timeout=10) == 1013
+
+
+def test_a_reboot_brings_another_snapshot(house: House, socket: Socket) -> None:
+    assert socket.sent.get(timeout=10)["type"] == "snapshot"
+    tell(house.queue._switchboard.current().bus, NOTHING)
+
+    assert socket.sent.get(timeout=10)["type"] == "snapshot"
+    task_id = house.done()
+    assert socket.sent.get(timeout=10)["task"]["id"] == task_id
+
+
+def test_a_client_that_leaves_ends_the_talk(socket: Socket) -> None:
+    socket.received.put(None)
+    assert socket.closed.get(timeout=10) == 1000
+
+
+def test_a_queue_that_is_closed_is_said_at_once(house: House) -> None:
+    house.queue.close(grace_s=0)
+    socket = Socket()
+    talk(socket, house.queue)
+
+    assert socket.closed.get(timeout=10) == 1013
