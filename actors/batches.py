@@ -43,6 +43,7 @@ class Loading:
     def __init__(self, batch: Batch, submit: SubmitBatch, promise: Promise | None) -> None:
         self.batch, self.promise = batch, promise
         self.key, self.body = submit.key, submit.body
+        self.is_stored = False
         self._asked = deque(submit.asked)
         self._entries: deque[Entry] = deque()
 

@@ -114,7 +114,10 @@ class Scheduler(Actor):
                 return self.submit_batch(message)
             case LoadBatch(batch_id):
                 return self.load_batch(batch_id)
-            case BatchStored(batch_id) | TakeBatch(batch_id):
+            case BatchStored(batch_id):
+                self.loading[batch_id].is_stored = True
+                return self.take_batch(batch_id, now)
+            case TakeBatch(batch_id):
                 return self.take_batch(batch_id, now)
             case Cancel(task_id):
                 return self.change(task_id, "cancelled", lambda: self.plan.cancel(task_id, now))
@@ -189,7 +192,7 @@ class Scheduler(Actor):
         batch_id, now = self.mint()
         if message.key is not None:
             known = self.plan.keys.match(message.key, message.body, now)
-            if known in self.loading:
+            if known in self.loading and not self.loading[known].is_stored:
                 raise Unavailable("this batch is being stored", retry_after_s=1)
             if known is not None:
                 self.pass_on(self.persistence, FindBatch(known))

@@ -130,6 +130,7 @@ def _line(event: "Event") -> str:
             facts.append(f"priority {task.priority}")
         if task.error and event.event in ("task_failed", "task_retrying"):
             facts.append(one_line(task.error))
+    facts += [one_line(fact) for fact in (event.cron_id, event.reason) if fact]
     return "  ".join(facts)
 
 

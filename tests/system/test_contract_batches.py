@@ -77,6 +77,16 @@ def test_the_same_key_finds_the_batch_again(door: Door) -> None:
         door.queue.submit_batch([ask("c")], idempotency_key="k")
 
 
+def test_a_key_finds_its_batch_while_its_tasks_are_still_taken_up(door: Door) -> None:
+    """Each answer comes when the batch is on disk, before the last of its tasks waits."""
+    door.queue.pause()
+    for number in range(20):
+        tasks = [ask(str(number))] * 500
+        first = door.queue.submit_batch(tasks, idempotency_key=str(number))
+        again = door.queue.submit_batch(tasks, idempotency_key=str(number))
+        assert again.task_ids == first.task_ids
+
+
 def test_a_batch_that_has_no_room_is_refused_whole(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

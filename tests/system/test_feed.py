@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ollama_queue import Chunk, Event, Invalid, NotFound, Status, TaskResult
+from ollama_queue.actors.actor import ask as call
 from ollama_queue.actors.actor import tell
 from ollama_queue.actors.api import QueueAPI
 from ollama_queue.actors.core.messages import Publish
@@ -171,7 +172,8 @@ def test_a_subscription_ends_with_its_queue(queue: QueueAPI) -> None:
 def test_a_subscription_that_is_not_read_has_lagged(door: Door) -> None:
     heard = door.manager.subscribe()
     flood = (Event("queue_paused", None, datetime.now(UTC), seq) for seq in range(1001))
-    tell(door.manager._switchboard.current().bus, Publish(tuple(flood)))
+    in_full = Publish(tuple(flood))
+    call(door.manager._switchboard.current().bus, in_full)  # returns once it is published
 
     with pytest.raises(Closed, match="lagged"):
         list(heard)

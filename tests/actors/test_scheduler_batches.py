@@ -1,0 +1,79 @@
+"""The scheduler and batches: slices one after the other, and a key that always finds them."""
+
+import pytest
+
+from ollama_queue.actors.batches import SLICE_TASKS, draft_batch
+from ollama_queue.actors.core.errors import QueueFull, Unavailable
+from ollama_queue.actors.core.messages import (
+    BatchStored,
+    FindBatch,
+    LoadBatch,
+    StoreSlice,
+    SubmitBatch,
+    TakeBatch,
+)
+from ollama_queue.actors.core.submission import generate_task
+from tests.actors.office import Office
+
+
+def a_batch(count: int, key: str | None = "k") -> SubmitBatch:
+    return draft_batch([generate_task("m", str(number)) for number in range(count)], key)
+
+
+def slices(office: Office) -> list[StoreSlice]:
+    return [message for message in office.persistence.told if isinstance(message, StoreSlice)]
+
+
+def begun(office: Office, batch: SubmitBatch) -> str:
+    """The id of the batch, as the scheduler tells itself to go on with it."""
+    office.handle(batch)
+    (loading,) = office.scheduler.loading
+    return loading
+
+
+@pytest.fixture
+def office() -> Office:
+    return Office()
+
+
+def test_slices_are_stored_one_after_the_other_and_then_taken_up(office: Office) -> None:
+    count = 2 * SLICE_TASKS + 1
+    batch_id = begun(office, a_batch(count))
+    for _ in range(3):
+        office.handle(LoadBatch(batch_id))
+
+    stored = slices(office)
+    assert [len(part.inserts) for part in stored] == [SLICE_TASKS, SLICE_TASKS, 1]
+    assert [part.is_last for part in stored] == [False, False, True]
+    assert (len(office.scheduler.plan.waiting), office.commits) == (0, [])
+
+    office.handle(BatchStored(batch_id))
+    assert len(office.scheduler.plan.entries) == SLICE_TASKS
+    for _ in range(3):
+        office.handle(TakeBatch(batch_id))
+
+    assert len(office.scheduler.plan.entries) == count
+    assert office.scheduler.loading == {}
+
+
+def test_a_key_finds_its_batch_from_the_moment_it_is_stored(office: Office) -> None:
+    batch_id = begun(office, a_batch(SLICE_TASKS + 1))
+    office.handle(LoadBatch(batch_id))
+    with pytest.raises(Unavailable, match="being stored"):
+        office.handle(a_batch(SLICE_TASKS + 1))
+
+    office.handle(LoadBatch(batch_id))
+    office.handle(BatchStored(batch_id))  # not all of its tasks wait yet
+    office.handle(a_batch(SLICE_TASKS + 1))
+
+    assert office.persistence.told[-1] == FindBatch(batch_id)
+
+
+def test_room_is_kept_for_tasks_on_their_way() -> None:
+    office = Office(max_tasks=3)
+    begun(office, a_batch(3))
+
+    with pytest.raises(QueueFull):
+        office.submit()
+    with pytest.raises(QueueFull):
+        office.handle(a_batch(1, key=None))
