@@ -1,12 +1,16 @@
 """The commands that look at tasks and change them."""
 
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ollama_queue.cli import output
 from ollama_queue.cli.session import Tally, open_queue, session_of, shared
 from ollama_queue.cli.waiting import endings
+
+if TYPE_CHECKING:
+    from ollama_queue.actors.core.records import Task
 
 STATUSES = ("pending", "running", "completed", "failed", "cancelled")
 
@@ -90,10 +94,43 @@ def cancel(ctx: click.Context, task_ids: tuple[str, ...]) -> None:
     Example:
       ollama-queue cancel 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
     """
-    queue, tally = open_queue(ctx), Tally()
+    _each(ctx, task_ids, open_queue(ctx).cancel_task)
+
+
+@click.command()
+@_task_ids
+@shared
+@click.pass_context
+def retry(ctx: click.Context, task_ids: tuple[str, ...]) -> None:
+    """Run failed or cancelled tasks anew.
+
+    \b
+    Example:
+      ollama-queue retry 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
+    """
+    _each(ctx, task_ids, open_queue(ctx).retry_task)
+
+
+@click.command()
+@_task_ids
+@shared
+@click.pass_context
+def delete(ctx: click.Context, task_ids: tuple[str, ...]) -> None:
+    """Forget tasks that have ended, and their results.
+
+    \b
+    Example:
+      ollama-queue delete 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
+    """
+    _each(ctx, task_ids, open_queue(ctx).delete_task)
+
+
+def _each(ctx: click.Context, task_ids: Iterable[str], verb: "Callable[[str], Task]") -> None:
+    """Do it to each, reporting each error; the first one decides the exit code."""
+    tally = Tally()
     for task_id in task_ids:
         with tally:
-            output.print_line(session_of(ctx), queue.cancel_task(task_id))
+            output.print_line(session_of(ctx), verb(task_id))
     ctx.exit(tally.code)
 
 
@@ -173,4 +210,15 @@ def _say_paused(ctx: click.Context, is_paused: bool, words: str) -> None:
         session.say(words)
 
 
-COMMANDS: tuple[Any, ...] = (list_, status, result, cancel, priority, wait, pause, resume)
+COMMANDS: tuple[Any, ...] = (
+    list_,
+    status,
+    result,
+    cancel,
+    retry,
+    delete,
+    priority,
+    wait,
+    pause,
+    resume,
+)

@@ -75,6 +75,11 @@ def localized(text: str, server: QueueServer, model: FakeOllama) -> str:
             template = {"type": "generate", "model": "qwen3", "prompt": "hi"}
             fields = {"name": "n", "cron_expr": "@yearly", "task_template": template}
             text = text.replace("<cron-id>", client.add_cron_task(fields))
+        if "<cancelled-id>" in text:
+            client.pause()
+            gone = client.submit_task(chat_task("qwen3", [{"role": "user", "content": "hi"}]))
+            client.cancel_task(gone)
+            text = text.replace("<cancelled-id>", gone)
         if "<waiting-id>" in text:
             client.pause()
             waiting = client.submit_task(chat_task("qwen3", [{"role": "user", "content": "hi"}]))

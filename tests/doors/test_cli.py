@@ -156,6 +156,19 @@ def test_cancel_as_json(house):
     assert [json.loads(line)["status"] for line in lines] == ["cancelled", "cancelled"]
 
 
+def test_retry_and_delete(house):
+    house.fake.script(Answer(400, {"error": "no"}))
+    failed, done = house.ended(), house.ended()
+
+    house.queue.pause()
+    assert house.ok("retry", failed) == f"{failed}  pending\n"
+    house.queue.resume()
+    house.queue.wait(failed, timeout=5)
+    assert house.run("retry", done, failed).exit_code == 4
+    assert house.ok("delete", done, failed) == f"{done}  completed\n{failed}  completed\n"
+    assert house.run("delete", done).exit_code == 3
+
+
 def test_priority(house):
     house.queue.pause()
     task_id = house.submitted()
