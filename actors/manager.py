@@ -4,7 +4,6 @@ import atexit
 import os
 import time
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 from typing import Any, Self, cast
 
 from ollama_queue.actors import settings, views, watch
@@ -139,14 +138,6 @@ class QueueManager(Listener, CronVerbs):
 
     def __enter__(self) -> Self:
         return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _close_at_exit(self) -> None:
         if os.getpid() == self._pid:

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Iterable
 from datetime import datetime
+from types import TracebackType
+from typing import Self
 
 from msgspec.structs import replace
 
@@ -17,7 +19,21 @@ from ollama_queue.actors.core.records import (
 
 
 class ComposedVerbs:
-    """Needs `submit`, `submit_batch` and `wait`."""
+    """Needs `submit`, `submit_batch`, `wait` and `close`; a context manager that closes itself."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        raise NotImplementedError
 
     def submit(self, new: NewTask, *, idempotency_key: str | None = None) -> Submitted:
         raise NotImplementedError

@@ -9,7 +9,8 @@ import bottle
 
 from ollama_queue.actors.core.errors import Invalid, QueueError
 from ollama_queue.actors.core.submission import new_task
-from ollama_queue.http import guard, reading, sse, wire
+from ollama_queue.http import guard, reading, wire
+from ollama_queue.http.answer import Answer
 from ollama_queue.http.batches import add_batch_routes
 from ollama_queue.http.crons import add_cron_routes
 from ollama_queue.http.feed import Source, add_feed_routes
@@ -88,7 +89,7 @@ def _speak_json(callback: Callable[..., Any], loopback_only: bool) -> Callable[.
         try:
             guard.check(bottle.request.environ, loopback_only=loopback_only)
             answer = callback(*args, **kwargs)
-            return answer if isinstance(answer, sse.Answer) else wire.encode(answer)
+            return answer if isinstance(answer, Answer) else wire.encode(answer)
         except QueueError as error:
             return _answer(error)
         except Exception:

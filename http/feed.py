@@ -14,6 +14,7 @@ from ollama_queue.actors.mailbox import Closed, Mailbox
 from ollama_queue.actors.subscription import Leave, check_events
 from ollama_queue.actors.views import shown
 from ollama_queue.http import reading, sse, wire
+from ollama_queue.http.answer import Answer
 
 
 class Source(QueueAPI, Protocol):
@@ -36,21 +37,21 @@ def add_feed_routes(
 ) -> None:
     """`talk` speaks to a WebSocket until it is closed."""
 
-    def stream(task_id: str) -> sse.Answer:
+    def stream(task_id: str) -> Answer:
         reading.query(set())
         last = bottle.request.get_header("Last-Event-ID")
         after = watch.place(last) if last else None
         source.get_task_status(task_id)  # an unknown one is a 404, not a stream
         chunks = source.follow_task(task_id, after=after, heartbeat=sse.HEARTBEAT_S)
-        return sse.Answer(_chunk_frames(task_id, chunks), chunks.close)
+        return Answer(_chunk_frames(task_id, chunks), chunks.close)
 
-    def events() -> sse.Answer:
+    def events() -> Answer:
         given = reading.query({"events", "tasks"})
         tasks = given.get("tasks")
         feed = Feed(
             source, check_events(given.get("events")), None if tasks is None else frozenset(tasks)
         )
-        return sse.Answer(_event_frames(feed), feed.close)
+        return Answer(_event_frames(feed), feed.close)
 
     def socket() -> dict[str, Any]:
         websocket = bottle.request.environ.get("wsgi.websocket")

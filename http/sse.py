@@ -1,46 +1,19 @@
 """Server-sent events: how they are written at one end of the wire, and read at the other."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import bottle
 import msgspec
 from msgspec import Struct
 
 HEARTBEAT_S = 5.0  # a comment after so much silence
 SILENCE = b":\n\n"
-HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
 def frame(event: str, data: Any, frame_id: str | None = None) -> bytes:
     """One event; its data is JSON, which has no line breaks."""
     head = f"event: {event}\n" if frame_id is None else f"event: {event}\nid: {frame_id}\n"
     return b"%sdata: %s\n\n" % (head.encode(), msgspec.json.encode(data))
-
-
-class Answer:
-    """A response that goes on and on; `leave` ends what it is made from, from any thread.
-
-    It begins at once, with a comment: otherwise the client would have no head until something
-    happens.
-    """
-
-    def __init__(self, frames: Iterator[bytes], leave: Callable[[], None]) -> None:
-        self._frames, self._leave = frames, leave
-        environ = bottle.request.environ
-        watch: Any = environ.get("ollama_queue.watch_departure")
-        self._forget = watch(leave) if watch else lambda: None
-        bottle.response.content_type = "text/event-stream"
-        for name, value in HEADERS.items():
-            bottle.response.set_header(name, value)
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield SILENCE
-        yield from self._frames
-
-    def close(self) -> None:
-        self._forget()
-        self._leave()
 
 
 class Frame(Struct, frozen=True):

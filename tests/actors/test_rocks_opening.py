@@ -12,41 +12,10 @@ import pytest
 from rocksdict import Options, Rdict
 
 from ollama_queue.actors.core.errors import Unavailable
-from ollama_queue.actors.core.records import Record, Status, TaskFilter
-from ollama_queue.actors.group import Group, Row
 from ollama_queue.actors.rocks import Store
-from ollama_queue.actors.scans import scan
 from tests.actors.standins import a_record
+from tests.actors.stores import PENDING, filled, listed, write
 from tests.servers import ROOT
-
-PENDING, RUNNING = Status.PENDING, Status.RUNNING
-
-
-def group(*rows: Row) -> Group:
-    """Rows that one fsync makes durable."""
-    made = Group()
-    made.rows |= {row.record.id: row for row in rows}
-    return made
-
-
-def write(store: Store, *records: Record, was: Record | None = None) -> None:
-    spec = None if was else b"{}"
-    store.write(group(*(Row(record, was, spec, None, b"body") for record in records)))
-    store.sync()
-
-
-def filled(folder: Path, count: int) -> None:
-    """A closed store of so many tasks, partly in tables, all in the journal's past."""
-    store = Store(str(folder), None)
-    write(store, *(a_record(number) for number in range(count)))
-    store.close()
-    Store(str(folder), None).close()  # opening moves the journal into tables
-
-
-def listed(store: Store, **wanted: object) -> list[int]:
-    read = scan(store.snapshots(), TaskFilter(**wanted))
-    return [int(record.id, 16) for record in read()]
-
 
 # --- who may open -------------------------------------------------------------------------------
 
