@@ -36,6 +36,8 @@ if TYPE_CHECKING:
         Unauthorized,
         Unavailable,
     )
+    from ollama_queue.actors.core.figures import QueueStats
+    from ollama_queue.actors.core.listing import TaskFilter
     from ollama_queue.actors.core.records import (
         Attempt,
         Batch,
@@ -44,11 +46,9 @@ if TYPE_CHECKING:
         Event,
         NewTask,
         Priority,
-        QueueStats,
         Status,
         Submitted,
         Task,
-        TaskFilter,
         TaskResult,
         TaskType,
     )
@@ -65,9 +65,11 @@ _HOME = {
         "Conflict", "Forbidden", "Invalid", "NotFound", "OutcomeUnknown", "QueueError", "QueueFull",
         "Unauthorized", "Unavailable",
     ],
+    "actors.core.figures": ["QueueStats"],
+    "actors.core.listing": ["TaskFilter"],
     "actors.core.records": [
-        "Attempt", "Batch", "BatchSubmitted", "Chunk", "Event", "NewTask", "Priority", "QueueStats",
-        "Status", "Submitted", "Task", "TaskFilter", "TaskResult", "TaskType",
+        "Attempt", "Batch", "BatchSubmitted", "Chunk", "Event", "NewTask", "Priority",
+        "Status", "Submitted", "Task", "TaskResult", "TaskType",
     ],
     "actors.core.submission": ["chat_task", "embed_task", "generate_task"],
     "actors.manager": ["QueueManager"],
@@ -91,6 +93,8 @@ __all__ = [  # noqa: RUF022 - kept in the order of the table above
     "QueueFull",
     "Unauthorized",
     "Unavailable",
+    "QueueStats",
+    "TaskFilter",
     "Attempt",
     "Batch",
     "BatchSubmitted",
@@ -98,11 +102,9 @@ __all__ = [  # noqa: RUF022 - kept in the order of the table above
     "Event",
     "NewTask",
     "Priority",
-    "QueueStats",
     "Status",
     "Submitted",
     "Task",
-    "TaskFilter",
     "TaskResult",
     "TaskType",
     "chat_task",

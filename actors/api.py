@@ -6,17 +6,17 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from ollama_queue.actors.core.cron_records import Cron, NewCron
+from ollama_queue.actors.core.figures import QueueStats
+from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.records import (
     Batch,
     BatchSubmitted,
     Chunk,
     NewTask,
     Priority,
-    QueueStats,
     Status,
     Submitted,
     Task,
-    TaskFilter,
     TaskResult,
 )
 from ollama_queue.actors.subscription import Subscription

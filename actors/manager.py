@@ -11,6 +11,8 @@ from ollama_queue.actors.actor import Ref, ask, log, start, stop
 from ollama_queue.actors.batches import draft_batch
 from ollama_queue.actors.core.config import Config
 from ollama_queue.actors.core.errors import Invalid, Unavailable
+from ollama_queue.actors.core.figures import Counts, PlanState, QueueStats, Waiting
+from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.messages import (
     Cancel,
     Count,
@@ -31,17 +33,12 @@ from ollama_queue.actors.core.records import (
     Batch,
     BatchSubmitted,
     Chunk,
-    Counts,
     NewTask,
-    PlanState,
     Priority,
-    QueueStats,
     Record,
     Status,
     Submitted,
     Task,
-    TaskFilter,
-    Waiting,
 )
 from ollama_queue.actors.core.submission import draft, parse_priority
 from ollama_queue.actors.cron_verbs import CronVerbs

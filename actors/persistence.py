@@ -8,6 +8,8 @@ from msgspec.structs import replace
 
 from ollama_queue.actors.actor import Actor, Ref, tell
 from ollama_queue.actors.core.errors import Conflict, NotFound, QueueError, Unavailable
+from ollama_queue.actors.core.figures import Counts
+from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.messages import (
     BatchStored,
     Commit,
@@ -29,14 +31,7 @@ from ollama_queue.actors.core.messages import (
     ToPersistence,
 )
 from ollama_queue.actors.core.orders import Change, Insert, Remove, Save
-from ollama_queue.actors.core.records import (
-    Batch,
-    BatchSubmitted,
-    Counts,
-    Record,
-    Status,
-    TaskFilter,
-)
+from ollama_queue.actors.core.records import Batch, BatchSubmitted, Record, Status
 from ollama_queue.actors.group import Group, Row, Sealed
 from ollama_queue.actors.inbox import Promise
 from ollama_queue.actors.pool import Pool

@@ -6,7 +6,8 @@ from itertools import islice
 
 from rocksdict import Snapshot
 
-from ollama_queue.actors.core.records import Record, TaskFilter
+from ollama_queue.actors.core.listing import TaskFilter
+from ollama_queue.actors.core.records import Record
 from ollama_queue.actors.layout import STATUS_CODE, after, decode_record, key_range
 
 

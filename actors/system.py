@@ -79,7 +79,7 @@ class Boot:
             durable=queue.durability == "strict",
         )
         recovered = ask(self.persistence, Recover(), timeout=None)
-        backend = config.backend
+        backend = config.all_backends[0]
         plan = Plan(
             slots=config.workers,
             gate=Gate(backend.name, backend.type, backend.parallel or config.workers),
@@ -127,7 +127,7 @@ class Boot:
         return self.prober
 
     def make_executor(self) -> Executor:
-        return self.runtime.make_executor(self.config.backend, self.config.ollama.timeout)
+        return self.runtime.make_executor(self.config.all_backends[0], self.config.ollama.timeout)
 
     def dismiss(self, worker: Ref) -> None:
         self.workers.remove(worker)

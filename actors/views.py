@@ -3,18 +3,8 @@
 import msgspec
 
 from ollama_queue import __version__
-from ollama_queue.actors.core.records import (
-    Counts,
-    Event,
-    PlanState,
-    Priority,
-    QueueStats,
-    Record,
-    Spec,
-    Status,
-    Task,
-    Waiting,
-)
+from ollama_queue.actors.core.figures import Counts, PlanState, QueueStats, Waiting
+from ollama_queue.actors.core.records import Event, Priority, Record, Spec, Status, Task
 from ollama_queue.actors.replies import Stored
 
 _FACTS = tuple(name for name in Record.__struct_fields__ if name in Task.__struct_fields__)

@@ -11,7 +11,8 @@ from ollama_queue.actors.core.errors import Conflict
 from ollama_queue.cli.session import CONTROL, Session, TaskFailed, one_line
 
 if TYPE_CHECKING:
-    from ollama_queue.actors.core.records import QueueStats, Submitted, Task
+    from ollama_queue.actors.core.figures import QueueStats
+    from ollama_queue.actors.core.records import Submitted, Task
 
 COLOURS = {
     "pending": "yellow",

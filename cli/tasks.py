@@ -37,7 +37,8 @@ def list_(ctx: click.Context, status: tuple[str, ...], limit: int, offset: int) 
     Example:
       ollama-queue list --status running --status pending --limit 10
     """
-    from ollama_queue.actors.core.records import Status, TaskFilter
+    from ollama_queue.actors.core.listing import TaskFilter
+    from ollama_queue.actors.core.records import Status
 
     wanted = TaskFilter(status=[Status(name) for name in status], limit=limit, offset=offset)
     output.print_tasks(session_of(ctx), open_queue(ctx).list_tasks(wanted))

@@ -11,17 +11,17 @@ import httpx
 import msgspec
 
 from ollama_queue.actors.core.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
+from ollama_queue.actors.core.figures import QueueStats
+from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.records import (
     Batch,
     BatchSubmitted,
     Chunk,
     NewTask,
     Priority,
-    QueueStats,
     Status,
     Submitted,
     Task,
-    TaskFilter,
 )
 from ollama_queue.actors.mailbox import Mailbox
 from ollama_queue.actors.subscription import Leave, Listener

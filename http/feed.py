@@ -9,7 +9,8 @@ import bottle
 from ollama_queue.actors import watch
 from ollama_queue.actors.api import QueueAPI
 from ollama_queue.actors.core.errors import QueueError, Unavailable
-from ollama_queue.actors.core.records import Chunk, Event, Snapshot
+from ollama_queue.actors.core.figures import Snapshot
+from ollama_queue.actors.core.records import Chunk, Event
 from ollama_queue.actors.mailbox import Closed, Mailbox
 from ollama_queue.actors.subscription import Leave, check_events
 from ollama_queue.actors.views import shown

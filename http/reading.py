@@ -7,7 +7,8 @@ import bottle
 import msgspec
 
 from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.core.records import Status, TaskFilter
+from ollama_queue.actors.core.listing import TaskFilter
+from ollama_queue.actors.core.records import Status
 from ollama_queue.http import wire
 
 _STATUSES = ", ".join(Status)

@@ -104,7 +104,7 @@ def serve(config: Config) -> None:
     server.start()
     _tune()
     stopping = _on_signal()
-    backend = config.backend
+    backend = config.all_backends[0]
     click.echo(
         f"Ollama Queue {__version__} on {url}; tasks in {config.queue.storage_path}; "
         f"{config.workers} workers for {backend.type} at {shown(backend.url)}",

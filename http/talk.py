@@ -10,7 +10,8 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from ollama_queue.actors.core.errors import Invalid, QueueError, Unavailable
-from ollama_queue.actors.core.records import Chunk, Event, Snapshot
+from ollama_queue.actors.core.figures import Snapshot
+from ollama_queue.actors.core.records import Chunk, Event
 from ollama_queue.actors.mailbox import Closed
 from ollama_queue.actors.subscription import check_events
 from ollama_queue.http import sse, wire

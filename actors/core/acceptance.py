@@ -23,6 +23,8 @@ def accept(
         scheduled_at=new.scheduled_at,
         max_retries=max_retries if new.max_retries is None else new.max_retries,
         timeout_s=new.timeout_s,
+        remote_execution=new.remote_execution,
+        backend=new.backend,
         batch_id=batch_id,
         cron_id=asked.firing.cron.id if asked.firing else None,
         tenant=new.tenant,

@@ -4,6 +4,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ollama_queue.actors.core.errors import Invalid
 
@@ -29,13 +30,21 @@ class Ollama(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Backend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One model server. `parallel` is how many calls it gets at once (None: see `Config`)."""
+    """One model server. `parallel` is how many calls it gets at once (None: see `Config`).
+
+    Of two that would do, the one of higher `priority` is taken. `models` empty: those it lists.
+    `remote` None: an `openai` one is remote unless it runs on this machine.
+    """
 
     name: str
     url: str
     type: Literal["ollama", "openai"] = "ollama"
     api_key: str = field(default="")
     parallel: int | None = None
+    priority: int = 0
+    tags: list[str] = []
+    models: list[str] = []
+    remote: bool | None = None
 
     def __repr__(self) -> str:  # the key must not reach a log
         return f"Backend({self.name!r}, {self.type}, {shown(self.url)!r})"
@@ -46,9 +55,60 @@ class Queue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     max_workers: int | None = None
     storage_path: str = "./data"
+    cleanup_interval: float = 3600.0
+    max_completed_tasks: int = 100_000
+    retention: float | None = 7 * DAY_S
     max_queue_size: int = 1_000_000
     max_queue_bytes: int = 4 << 30
     durability: Literal["strict", "relaxed"] = "strict"
+
+
+class Scheduler(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which waiting task runs next, beyond priority and age; instants in seconds.
+
+    `affinity` prefers, inside one level, tasks whose model is loaded where a call may start; none
+    is passed over for longer than `affinity_max_wait`. With `aging` a waiting task climbs one
+    priority each so many seconds. `fair` shares each level between tenants, by tokens. A task whose
+    model no backend lists fails after `model_wait`. `batch_size` and `scheduling_interval` are
+    read and have no effect: nothing here polls.
+    """
+
+    batch_size: int = 10
+    scheduling_interval: float = 1.0
+    policy: Literal["fifo", "affinity"] = "fifo"
+    affinity_max_wait: float = 30.0
+    aging: float | None = None
+    fair: bool = False
+    model_wait: float = 600.0
+
+
+class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A remote server as `remote_scheduling` names it: it becomes a `Backend`."""
+
+    name: str
+    base_url: str
+    api_key: str = ""
+    priority: int = 0
+    enabled: bool = True
+
+    def __repr__(self) -> str:  # the key must not reach a log
+        return f"Endpoint({self.name!r}, {shown(self.base_url)!r})"
+
+
+class RemoteScheduling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How local and remote backends share the work; `endpoints` count only when `enabled`.
+
+    `local_first_policy`: of backends that could run a task now, local ones come first, until more
+    than `max_local_queue_size` tasks wait. `fallback_to_local`: a task with `remote_execution` may
+    run on a local one while no remote one is well. `health_check_interval` in seconds.
+    """
+
+    enabled: bool = False
+    health_check_interval: float = 30.0
+    fallback_to_local: bool = True
+    local_first_policy: bool = True
+    max_local_queue_size: int = 100
+    endpoints: list[Endpoint] = []
 
 
 class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,7 +121,11 @@ class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Logging(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`file` None logs to stderr; a file is rotated."""
+
     level: Literal["debug", "info", "warning", "error"] = "info"
+    file: str | None = None
+    format: Literal["text", "json"] = "text"
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,7 +135,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ollama: Ollama = Ollama()
     backends: list[Backend] = []
     queue: Queue = Queue()
+    scheduler: Scheduler = Scheduler()
     retry_config: Retry = Retry()
+    remote_scheduling: RemoteScheduling = RemoteScheduling()
     logging: Logging = Logging()
 
     def __post_init__(self) -> None:
@@ -83,7 +149,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         _check(
             0 < self.ollama.timeout <= DAY_S, "ollama.timeout", "a duration above 0, up to 1 day"
         )
-        _check(len(self.backends) <= 1, "backends", "one backend at most, for now")
+        _check(len(self.all_backends) <= 1, "backends", "one backend at most, for now")
         for backend in self.backends:
             _check(backend.name != "", "backends.name", "a name")
             _check(
@@ -110,25 +176,52 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         _check(retry.backoff_factor >= 1, "retry_config.backoff_factor", "1 or more")
 
     @property
-    def backend(self) -> Backend:
-        """The one model server, with its `parallel` settled.
+    def all_backends(self) -> list[Backend]:
+        """The model servers in use, each with its `parallel` and `remote` settled.
 
-        `parallel` defaults to `queue.max_workers`, and to 4 where neither is set.
+        Those of `backends`, else the one of `ollama.host`; then the enabled endpoints of
+        `remote_scheduling`, of type `openai`, when it is enabled. `parallel` defaults to
+        `queue.max_workers` for a single Ollama, else to 1 (ollama) or 4 (openai); to 4 where a
+        single backend sets neither.
         """
-        known = self.backends[0] if self.backends else Backend(name="ollama", url=self.ollama.host)
-        parallel = known.parallel or self.queue.max_workers or 4
-        return Backend(
-            name=known.name,
-            url=known.url,
-            type=known.type,
-            api_key=known.api_key,
-            parallel=parallel,
-        )
+        named = self.backends or [Backend(name="ollama", url=self.ollama.host)]
+        if self.remote_scheduling.enabled:
+            remote = [e for e in self.remote_scheduling.endpoints if e.enabled]
+            named = [*named, *map(_from_endpoint, remote)]
+        alone = len(named) == 1
+        return [self._settled(backend, alone) for backend in named]
+
+    def _settled(self, backend: Backend, alone: bool) -> Backend:
+        parallel = backend.parallel
+        if parallel is None and alone:
+            parallel = self.queue.max_workers or 4
+        elif parallel is None:
+            parallel = 1 if backend.type == "ollama" else 4
+        remote = backend.remote
+        if remote is None:
+            remote = backend.type == "openai" and not _is_here(backend.url)
+        return replace(backend, parallel=parallel, remote=remote)
 
     @property
     def workers(self) -> int:
-        """How many calls may run at once: `queue.max_workers`, else the backend's `parallel`."""
-        return self.queue.max_workers or self.backend.parallel or 4
+        """How many calls may run at once: `queue.max_workers`, else the sum of `parallel`."""
+        return self.queue.max_workers or sum(b.parallel or 1 for b in self.all_backends)
+
+
+def _from_endpoint(endpoint: Endpoint) -> Backend:
+    return Backend(
+        name=endpoint.name,
+        url=endpoint.base_url,
+        type="openai",
+        api_key=endpoint.api_key,
+        priority=endpoint.priority,
+        remote=True,
+    )
+
+
+def _is_here(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def is_http_url(text: str) -> bool:

@@ -10,6 +10,7 @@ from ollama_queue.actors.core.acceptance import accept
 from ollama_queue.actors.core.backoff import probe_delay
 from ollama_queue.actors.core.config import Retry
 from ollama_queue.actors.core.errors import Unavailable
+from ollama_queue.actors.core.figures import PlanState, Waiting
 from ollama_queue.actors.core.idempotency import Keyed, Keys
 from ollama_queue.actors.core.lifecycle import become
 from ollama_queue.actors.core.messages import Submit
@@ -25,7 +26,7 @@ from ollama_queue.actors.core.orders import (
     Watch,
 )
 from ollama_queue.actors.core.outcomes import Failed, Outcome, Stopped, Verdict
-from ollama_queue.actors.core.records import PlanState, Record, Status, Waiting, WaitingFor
+from ollama_queue.actors.core.records import Record, Status, WaitingFor
 from ollama_queue.actors.core.room import Room
 from ollama_queue.actors.core.routing import Gate
 from ollama_queue.actors.core.settling import attempt_of, interrupt, put_back, revive, settle, utc

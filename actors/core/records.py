@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 
 class Status(StrEnum):
@@ -51,7 +51,8 @@ class NewTask(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Made by `chat_task`, `generate_task`, `embed_task`, or from JSON by `submission.new_task`,
     which checks it. `scheduled_at` is aware; `timeout_s` (seconds > 0) limits one attempt;
-    `max_retries` None means the queue's own setting.
+    `max_retries` None means the queue's own setting. `backend` is the name of the only one that may
+    run it, or `tag:NAME` for those that carry a tag; with `remote_execution` it is a remote one.
     """
 
     type: TaskType
@@ -62,6 +63,8 @@ class NewTask(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     scheduled_at: datetime | None = None
     max_retries: int | None = None
     timeout_s: float | None = None
+    remote_execution: bool = False
+    backend: str | None = None
     tenant: str | None = None
     tags: list[str] = []
     metadata: dict[str, Any] = {}
@@ -104,6 +107,8 @@ class _Facts(Struct, frozen=True, kw_only=True):
     max_retries: int
     interruptions: int = 0
     timeout_s: float | None = None
+    remote_execution: bool = False
+    backend: str | None = None
     executed_on: str | None = None
     batch_id: str | None = None
     cron_id: str | None = None
@@ -131,8 +136,9 @@ class Task(_Facts, frozen=True, kw_only=True):
     """One piece of work, as it is shown.
 
     `payload`, `options` and `metadata` are None in lists; `result` is the model's reply, None
-    until the task is completed. `waiting_for` and `position` (tasks of the same route before
-    this one; 0 is next) are given while the task waits.
+    until the task is completed. `waiting_for`, `position` (tasks of the same route before
+    this one; 0 is next) and `eta_s` (seconds until it may start, None when unknown) are given
+    while the task waits.
     """
 
     payload: dict[str, Any] | None = None
@@ -141,6 +147,7 @@ class Task(_Facts, frozen=True, kw_only=True):
     result: Any = None
     waiting_for: WaitingFor | None = None
     position: int | None = None
+    eta_s: float | None = None
 
 
 class Submitted(Struct, frozen=True):
@@ -186,61 +193,6 @@ class Batch(Struct, frozen=True, kw_only=True):
         return self.pending + self.running == 0
 
 
-class TaskFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which tasks to list, newest first: `limit` 1 to 1000, `offset` 0 to 10,000."""
-
-    status: list[Status] = []
-    limit: int = 100
-    offset: int = 0
-
-
-class Waiting(Struct, frozen=True):
-    """What the plan knows of a pending task."""
-
-    waiting_for: WaitingFor
-    position: int | None
-
-
-class BackendState(Struct, frozen=True):
-    """One model server, as the plan sees it: `running` of at most `parallel` calls."""
-
-    name: str
-    type: str
-    healthy: bool
-    running: int
-    parallel: int
-    error: str | None = None
-
-
-class PlanState(Struct, frozen=True):
-    """A look at slots, backends and reasons to wait."""
-
-    active: int
-    idle: int
-    paused: bool
-    waiting_for: dict[str, int]
-    backends: list[BackendState]
-
-
-class QueueStats(Struct, frozen=True, kw_only=True):
-    """How the queue is doing. `queues_by_priority` and `waiting_for` count waiting tasks."""
-
-    pending_tasks: int
-    running_tasks: int
-    completed_tasks: int
-    failed_tasks: int
-    cancelled_tasks: int
-    total_tasks: int
-    queues_by_priority: dict[str, int]
-    waiting_for: dict[str, int]
-    workers_active: int
-    workers_idle: int
-    paused: bool
-    backends: list[BackendState]
-    uptime_s: float
-    version: str
-
-
 class Event(Struct, frozen=True):
     """A change that is on disk. `seq` numbers all events of a queue in the order of commits.
 
@@ -271,20 +223,3 @@ class Chunk(Struct, frozen=True):
     done: bool = False
     error: str | None = None
     status: Status | None = None
-
-
-class Snapshot(Struct, frozen=True):
-    """How things stand when a feed of events begins: all later events have a higher `seq`."""
-
-    seq: int
-    stats: QueueStats
-    tasks: list[Task]
-
-
-class Counts(Struct, kw_only=True):
-    """How many tasks are stored, by status and priority."""
-
-    by_status: dict[str, dict[int, int]] = field(default_factory=dict)
-
-    def total(self, status: Status) -> int:
-        return sum(self.by_status.get(status, {}).values())

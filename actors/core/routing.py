@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.json import Encoder
 
-from ollama_queue.actors.core.records import BackendState
+from ollama_queue.actors.core.figures import BackendState
 
 # Options that belong to Ollama's runner: another value makes it load the model anew
 # (Ollama, `needsReload` in server/sched.go).
@@ -53,5 +53,10 @@ class Gate(Struct):
     @property
     def state(self) -> BackendState:
         return BackendState(
-            self.name, self.type, self.healthy, self.running, self.parallel, self.error
+            name=self.name,
+            type=self.type,
+            healthy=self.healthy,
+            running=self.running,
+            parallel=self.parallel,
+            error=self.error,
         )

@@ -195,6 +195,8 @@ def _check(task: NewTask) -> None:
     limit = task.timeout_s
     if limit is not None and not (math.isfinite(limit) and limit > 0):
         raise Invalid("timeout_s must be seconds above 0", field="timeout_s")
+    if task.backend is not None and not task.backend.removeprefix("tag:").strip():
+        raise Invalid("backend must be a backend's name, or tag:NAME", field="backend")
     asked = _REQUIRED[task.type]
     if asked not in task.payload:
         raise Invalid(f"{asked} is missing: {_NAMED[task.type]} needs it", field=asked)

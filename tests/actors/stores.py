@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from ollama_queue.actors.core.records import Record, Status, TaskFilter
+from ollama_queue.actors.core.listing import TaskFilter
+from ollama_queue.actors.core.records import Record, Status
 from ollama_queue.actors.group import Group, Row
 from ollama_queue.actors.rocks import Store
 from ollama_queue.actors.scans import scan

@@ -6,9 +6,10 @@ import pytest
 
 from ollama_queue.actors.actor import ask, stop
 from ollama_queue.actors.core.errors import NotFound, OutcomeUnknown
+from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.messages import Commit, Count, Deny, Get, GetSpec, Query, Recover
 from ollama_queue.actors.core.orders import Change, DropKey, Remove, SetFlag
-from ollama_queue.actors.core.records import Record, Status, TaskFilter
+from ollama_queue.actors.core.records import Record, Status
 from ollama_queue.actors.group import KEEP_ATTEMPTS
 from ollama_queue.actors.rocks import Store
 from tests.actors.conftest import Desk

@@ -4,6 +4,7 @@ import pytest
 
 from ollama_queue.actors.actor import SignOfLife, ask
 from ollama_queue.actors.core.errors import Conflict, NotFound
+from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.messages import (
     Count,
     Deny,
@@ -15,7 +16,7 @@ from ollama_queue.actors.core.messages import (
     Retry,
 )
 from ollama_queue.actors.core.orders import Change
-from ollama_queue.actors.core.records import Record, Status, TaskFilter, TaskType
+from ollama_queue.actors.core.records import Record, Status, TaskType
 from ollama_queue.actors.replies import Asked
 from tests.actors.conftest import Desk
 from tests.actors.standins import (

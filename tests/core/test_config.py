@@ -135,17 +135,18 @@ def test_workers_and_parallel_default_to_each_other(
         queue=Queue(max_workers=workers), backends=[Backend(name="b", url=HERE, parallel=parallel)]
     )
 
-    assert (config.workers, config.backend.parallel) == both
+    assert (config.workers, config.all_backends[0].parallel) == both
 
 
 def test_ollamas_host_is_the_backend_unless_another_is_named() -> None:
-    assert Config(ollama=Ollama(host=HERE)).backend == Backend(name="ollama", url=HERE, parallel=4)
-    named = Backend(name="b", url=HERE, type="openai", api_key="secret", parallel=2)
-    assert Config(backends=[named]).backend == named
+    alone = Backend(name="ollama", url=HERE, parallel=4, remote=False)
+    assert Config(ollama=Ollama(host=HERE)).all_backends == [alone]
+    named = Backend(name="b", url=HERE, type="openai", api_key="secret", parallel=2, remote=False)
+    assert Config(backends=[named]).all_backends == [named]
 
 
 def test_a_key_does_not_reach_a_log() -> None:
     config = Config(backends=[Backend(name="b", url=HERE, api_key="secret")])
 
     assert "secret" not in repr(config)
-    assert "secret" not in repr(config.backend)
+    assert "secret" not in repr(config.all_backends[0])

@@ -4,17 +4,10 @@ import pytest
 
 from ollama_queue.actors.core.acceptance import accept
 from ollama_queue.actors.core.errors import QueueFull, Unavailable
+from ollama_queue.actors.core.figures import BackendState, PlanState, Waiting
 from ollama_queue.actors.core.orders import Change, Insert, Replace, SetFlag, Stop
 from ollama_queue.actors.core.outcomes import Answered, Stopped
-from ollama_queue.actors.core.records import (
-    BackendState,
-    PlanState,
-    Record,
-    Status,
-    TaskType,
-    Waiting,
-    WaitingFor,
-)
+from ollama_queue.actors.core.records import Record, Status, TaskType, WaitingFor
 from tests.core.making import (
     GREETING,
     NOW,
@@ -64,7 +57,11 @@ class TestSubmit:
         assert runs(plan.submit("a", GREETING, NOW)) == ["a"]
         assert runs(plan.submit("b", GREETING, NOW)) == []
         assert plan.describe() == PlanState(
-            1, 2, False, {"slot": 1}, [BackendState("b", "ollama", True, 1, 1)]
+            1,
+            2,
+            False,
+            {"slot": 1},
+            [BackendState(name="b", type="ollama", healthy=True, running=1, parallel=1)],
         )
 
     def test_the_first_come_runs_first(self) -> None:

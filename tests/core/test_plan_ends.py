@@ -3,15 +3,10 @@
 import pytest
 
 from ollama_queue.actors.core.config import Retry
+from ollama_queue.actors.core.figures import BackendState, PlanState, Waiting
 from ollama_queue.actors.core.orders import Change, Replace, Watch
 from ollama_queue.actors.core.outcomes import Answered, Failed, Verdict
-from ollama_queue.actors.core.records import (
-    BackendState,
-    PlanState,
-    Status,
-    Waiting,
-    WaitingFor,
-)
+from ollama_queue.actors.core.records import Status, WaitingFor
 from tests.core.making import (
     CUT,
     GREETING,
@@ -147,7 +142,14 @@ class TestBackend:
             "a": Waiting(WaitingFor.BACKEND, 0),
             "b": Waiting(WaitingFor.BACKEND, 1),
         }
-        state = BackendState("b", "ollama", False, 0, 1, "connection refused")
+        state = BackendState(
+            name="b",
+            type="ollama",
+            healthy=False,
+            running=0,
+            parallel=1,
+            error="connection refused",
+        )
         assert plan.describe() == PlanState(0, 1, False, {"backend": 2}, [state])
         assert plan.backend_well(NOW + 1) == started("a", 2, now=1)
 

@@ -3,8 +3,9 @@
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import invariant, run_state_machine_as_test
 
+from ollama_queue.actors.core.figures import Waiting
 from ollama_queue.actors.core.keys import key_digest
-from ollama_queue.actors.core.records import Status, Waiting, WaitingFor
+from ollama_queue.actors.core.records import Status, WaitingFor
 from ollama_queue.actors.core.waiting import entry_of
 from tests.core.model_disk import due_of
 from tests.core.plan_machine import KEYS, PlanDriver

@@ -5,9 +5,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.messages.scheduler import Delete, Retry
 from ollama_queue.actors.core.orders import Insert, Save
-from ollama_queue.actors.core.records import Batch, TaskFilter
+from ollama_queue.actors.core.records import Batch
 
 
 class Commit(Struct, frozen=True):
