@@ -55,8 +55,8 @@ class Prober(Actor):
         me, executor = self.actor_ref, self.executor
 
         def work() -> None:
-            found, broke = attempt(executor.probe)
-            tell(me, Probed(broke or found))
+            found, broke = attempt(executor.look)
+            tell(me, Probed(broke or found.error))
 
         threading.Thread(target=work, name="ollama-queue-probe", daemon=True).start()
 

@@ -23,7 +23,7 @@ class Ollama:
         return {**start, **self._said(word), "done": False}
 
     def end(self, body: dict[str, Any], count: int) -> list[Any]:
-        times = {"total_duration": 5000, "load_duration": 1000}
+        times = {"total_duration": 5000, "load_duration": 1000, "eval_duration": 2000}
         counts = {"prompt_eval_count": 3, "eval_count": count}
         last = {"done": True, "done_reason": "stop", **times, **counts}
         return [{**self.word(body, ""), **last}]
@@ -103,5 +103,6 @@ VECTORS = {"/api/embed": _ollama_vectors, "/v1/embeddings": _openai_vectors}
 FACTS: dict[str, Any] = {
     "/api/version": {"version": "0.9.3"},
     "/api/tags": {"models": [{"name": "m:latest", "model": "m:latest"}]},
+    "/api/ps": {"models": [{"name": "m:latest", "model": "m:latest"}]},
     "/v1/models": {"object": "list", "data": [{"id": "m", "object": "model"}]},
 }

@@ -32,13 +32,14 @@ class FakeOllama:
     """Listens on a free port from the start; use it as a context manager.
 
     `script` says how the next inference calls go, one behaviour each; the others go as `default`
-    says, which may be a function of the request's body. `calls` are the inference calls that came
-    in, `probes` the paths of all GET requests, `peak` how many calls ran at once at most. Waiting
-    raises `TimeoutError`.
+    says, which may be a function of the request's body. `facts` says what a GET brings, by path.
+    `calls` are the inference calls that came in, `probes` the paths of all GET requests, `peak` how
+    many calls ran at once at most. Waiting raises `TimeoutError`.
     """
 
     def __init__(self, default: Behaviour | Callable[[dict[str, Any]], Behaviour] = _WELL) -> None:
         self.default = default
+        self.facts: dict[str, Answer | Hang] = {p: Answer(body=b) for p, b in FACTS.items()}
         self.calls: list[Call] = []
         self.probes: list[str] = []
         self.running = self.peak = self.disconnects = self.connections = 0
@@ -178,8 +179,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.fake.probes.append(self.path)
-        known = FACTS.get(self.path)
-        self._answer(_NOT_FOUND if known is None else Answer(body=known))
+        known = self.fake.facts.get(self.path, _NOT_FOUND)
+        if isinstance(known, Hang):
+            self._hang()
+        else:
+            self._answer(known)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -22,9 +22,17 @@ class Verdict(StrEnum):
 
 
 class Answered(Struct, frozen=True):
-    """The model answered; `result` is the whole reply as JSON, in the task's dialect."""
+    """The model answered; `result` is the whole reply as JSON, in the task's dialect.
+
+    `reply_s` is how long the model generated, `load_s` how long it was loaded before, in seconds;
+    None where the server does not say. Tokens are 0 there.
+    """
 
     result: bytes
+    prompt_tokens: int = 0
+    reply_tokens: int = 0
+    reply_s: float | None = None
+    load_s: float | None = None
 
 
 class Failed(Struct, frozen=True):
@@ -40,3 +48,18 @@ class Stopped(Struct, frozen=True):
 
 
 Outcome = Answered | Failed | Stopped
+
+
+class Look(Struct, frozen=True):
+    """What a look at a model server found.
+
+    `error` is None when it is well, else one sentence; `retry_after_s` is how long it asked to be
+    left alone. Names of models are as `routing.model_name` gives them; `models` is None where the
+    server cannot list them, `loaded` those in memory (empty where it does not say).
+    """
+
+    error: str | None = None
+    version: str | None = None
+    models: frozenset[str] | None = None
+    loaded: frozenset[str] = frozenset()
+    retry_after_s: float | None = None

@@ -16,12 +16,14 @@ RUNNER_OPTIONS = frozenset(
 _ENCODER = Encoder(order="deterministic")
 
 
-def route_key(model: str, options: Mapping[str, Any]) -> str:
-    """What decides where a task may run: its model and the runner's options.
+def model_name(name: str) -> str:
+    """A model's name as it is compared: `x` and `x:latest` are one model."""
+    return name.strip().removesuffix(":latest")
 
-    `x` and `x:latest` are one model.
-    """
-    name = model.strip().removesuffix(":latest")
+
+def route_key(model: str, options: Mapping[str, Any]) -> str:
+    """What decides where a task may run: its model and the runner's options."""
+    name = model_name(model)
     runner = {key: options[key] for key in options.keys() & RUNNER_OPTIONS}
     return f"{name} {_ENCODER.encode(runner).decode()}" if runner else name
 

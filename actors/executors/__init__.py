@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ollama_queue.actors.core.config import Backend
-from ollama_queue.actors.core.outcomes import Outcome
+from ollama_queue.actors.core.outcomes import Look, Outcome
 from ollama_queue.actors.core.records import Spec, TaskType
 
 
@@ -30,8 +30,11 @@ class Executor(Protocol):
     def abort(self, failure: str | None = None) -> None:
         """End the running call. With `failure` it ends as a retryable `Failed(failure)`."""
 
-    def probe(self) -> str | None:
-        """Ask the server for a sign of life within 5 s; None when well, else what is wrong."""
+    def look(self) -> Look:
+        """Ask the server, within 5 s, how it is and which models it has.
+
+        Never raises for what the server or the network does; a running call is not disturbed.
+        """
 
     def close(self) -> None:
         """Close the connection."""

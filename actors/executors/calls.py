@@ -2,19 +2,21 @@
 
 import base64
 import contextlib
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 import msgspec
 
 from ollama_queue.actors.core.config import Backend
-from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Stopped, Verdict
+from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Outcome, Stopped, Verdict
 from ollama_queue.actors.core.records import Spec, TaskType
 from ollama_queue.actors.executors.failures import (
     CallFailed,
+    NotServed,
     error_words,
     failure_of_error,
     failure_of_status,
@@ -24,27 +26,31 @@ from ollama_queue.actors.executors.transport import ConnectionTransport
 MAX_LINE = 16 << 20
 MAX_REPLY = 64 << 20
 _MAX_ERROR_BODY = 64 << 10
-_PROBE_S = 2.5  # to connect, and again to answer: 5 s at most
+LOOK_S = 5.0  # for all of a look
 _SECRET_LENGTH = 8  # a shorter key is a placeholder, such as `ollama`
+
+_MOST = 1 << 53  # the largest number that JSON carries everywhere
 
 _T = TypeVar("_T")
 
 OnChunk = Callable[[Any], None]
+Get = Callable[[str], bytes]
 
 
-class _Skimmed(msgspec.Struct):
+class Skimmed(msgspec.Struct):
+    """What is read of an answer that is passed on as it is."""
+
     error: Any = None
+    prompt_eval_count: Any = None
+    load_duration: Any = None
 
 
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
-_SKIMMED = msgspec.json.Decoder(_Skimmed)
+_SKIMMED = msgspec.json.Decoder(Skimmed)
 
 
 class HttpExecutor(ABC):
     """An `Executor` over HTTP; a subclass says what is sent and how the reply is read."""
-
-    PROBE_PATH: ClassVar[str]
-    PROBE_IS_OPTIONAL: ClassVar[bool] = False  # may a healthy server not know the path?
 
     def __init__(self, backend: Backend, silence_s: float) -> None:
         url = httpx.URL(backend.url)
@@ -70,34 +76,53 @@ class HttpExecutor(ABC):
 
     def run(self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk) -> Outcome:
         try:
-            outcome: Outcome = Answered(self.reply(kind, model, spec, on_chunk))
+            outcome: Outcome = self.reply(kind, model, spec, on_chunk)
         except CallFailed as failure:
             outcome = failure.outcome
         except httpx.TransportError as error:
             outcome = failure_of_error(self.name, self._shown, error, self._silence_s)
         if self._transport.is_aborted:
             return Stopped() if self._failure is None else Failed(self._failure, Verdict.RETRY)
-        return self._without_key(outcome)
+        return self._without_key(outcome) if isinstance(outcome, Failed) else outcome
 
     @abstractmethod
-    def reply(self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk) -> bytes:
+    def reply(self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk) -> Answered:
         """Make the call. Raises `CallFailed` or httpx's errors."""
 
-    def probe(self) -> str | None:
+    @abstractmethod
+    def found(self, get: Get) -> Look:
+        """What a look finds; `get` gives the body at a path and raises as `reply` does."""
+
+    def look(self) -> Look:
         # On its own connection: a call may be running on the warm one.
-        transport = ConnectionTransport(_PROBE_S, connect_s=_PROBE_S)
-        request = httpx.Request("GET", self._url(self.PROBE_PATH), headers=self._headers)
+        transport = ConnectionTransport(LOOK_S, connect_s=LOOK_S)
+        timer = threading.Timer(LOOK_S, transport.abort)  # also for what comes byte by byte
+        timer.daemon = True
+        timer.start()
         try:
-            response = transport.handle_request(request)
-            if response.is_success or (response.status_code == 404 and self.PROBE_IS_OPTIONAL):
-                return None
-            outcome: Outcome = self._failure_of(response)
+            return self.found(lambda path: self._get(transport, path))
+        except CallFailed as failure:
+            failed = failure.outcome
         except httpx.TransportError as error:
-            outcome = failure_of_error(self.name, self._shown, error, _PROBE_S)
+            failed = failure_of_error(self.name, self._shown, error, LOOK_S)
+            if transport.is_aborted:
+                failed = Failed(f"no answer from {self.name} within {LOOK_S:g} s", Verdict.RETRY)
         finally:
+            timer.cancel()
             transport.close()
-        outcome = self._without_key(outcome)
-        return outcome.error if isinstance(outcome, Failed) else None
+        failed = self._without_key(failed)
+        return Look(error=failed.error, retry_after_s=failed.retry_after_s)
+
+    def _get(self, transport: ConnectionTransport, path: str) -> bytes:
+        request = httpx.Request("GET", self._url(path), headers=self._headers)
+        response = transport.handle_request(request)
+        try:
+            if response.is_success:
+                return b"".join(bounded(response.iter_raw()))
+            failure = self._failure_of(response)
+        finally:
+            response.close()
+        raise NotServed(failure) if response.status_code in (404, 405) else CallFailed(failure)
 
     @contextlib.contextmanager
     def post(self, path: str, body: dict[str, Any]) -> Iterator[Iterator[bytes]]:
@@ -122,9 +147,11 @@ class HttpExecutor(ABC):
         self.check(value.get("error"))
         return value
 
-    def skim(self, text: bytes) -> None:
+    def skim(self, text: bytes) -> Skimmed:
         """Check `text` as `decode` does, without making objects of a million numbers."""
-        self.check(self.parse(_SKIMMED, text).error)
+        skimmed = self.parse(_SKIMMED, text)
+        self.check(skimmed.error)
+        return skimmed
 
     def failed(self, what: str, verdict: Verdict) -> CallFailed:
         return CallFailed(Failed(f"{self.name} {what}", verdict))
@@ -159,14 +186,12 @@ class HttpExecutor(ABC):
             self.name, response.status_code, response.headers, body, datetime.now(UTC)
         )
 
-    def _without_key(self, outcome: Outcome) -> Outcome:
+    def _without_key(self, failed: Failed) -> Failed:
         """A server may repeat the key it was given; an error is stored and shown."""
         key = self._key
-        if isinstance(outcome, Failed) and len(key) >= _SECRET_LENGTH and key in outcome.error:
-            return Failed(
-                outcome.error.replace(key, "[key]"), outcome.verdict, outcome.retry_after_s
-            )
-        return outcome
+        if len(key) < _SECRET_LENGTH:
+            return failed
+        return msgspec.structs.replace(failed, error=failed.error.replace(key, "[key]"))
 
 
 def bounded(pieces: Iterable[bytes], limit: int = MAX_REPLY) -> Iterator[bytes]:
@@ -219,6 +244,12 @@ def object_in(value: Any, name: str) -> dict[str, Any]:
 def list_in(value: Any, name: str) -> list[Any]:
     field = value.get(name) if isinstance(value, dict) else None
     return field if isinstance(field, list) else []
+
+
+def count_in(value: Any, name: str) -> int:
+    """A whole number (tokens, nanoseconds), 0 if it is not there or is something else."""
+    field = value.get(name) if isinstance(value, dict) else None
+    return field if type(field) is int and 0 <= field <= _MOST else 0
 
 
 def _headers(url: httpx.URL, key: str) -> httpx.Headers:

@@ -23,6 +23,10 @@ class CallFailed(Exception):
         self.outcome = outcome
 
 
+class NotServed(CallFailed):
+    """The server does not know what was asked for (404, 405)."""
+
+
 def failure_of_status(
     who: str, status: int, headers: Mapping[str, str], body: bytes, now: datetime
 ) -> Failed:

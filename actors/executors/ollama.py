@@ -1,15 +1,20 @@
 """Runs tasks on an Ollama server, in its own dialect."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
+import httpx
 import msgspec
 
-from ollama_queue.actors.core.outcomes import Failed, Verdict
+from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Verdict
 from ollama_queue.actors.core.records import Spec, TaskType
+from ollama_queue.actors.core.routing import model_name
 from ollama_queue.actors.executors.calls import (
+    Get,
     HttpExecutor,
     OnChunk,
+    count_in,
     lines,
     list_in,
     object_in,
@@ -24,26 +29,61 @@ _PATHS = {
 }
 
 
+class Listed(msgspec.Struct):
+    name: str
+
+
+class Listing(msgspec.Struct):
+    """The answer of /api/tags and /api/ps; a list without entries may be null."""
+
+    models: list[Listed] | None = None
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(model_name(listed.name) for listed in self.models or ())
+
+
+_LISTING = msgspec.json.Decoder(Listing)
+
+
 class OllamaExecutor(HttpExecutor):
     """Streams chat and generate whatever the task says: only so can it be watched and cut."""
 
-    PROBE_PATH = "/api/version"
+    def found(self, get: Get) -> Look:
+        models = self.parse(_LISTING, get("/api/tags")).names
+        # Older ones, and what only talks like Ollama, may lack the other two.
+        loaded, version = Listing(), ""
+        with contextlib.suppress(CallFailed, httpx.TransportError):
+            loaded = self.parse(_LISTING, get("/api/ps"))
+        with contextlib.suppress(CallFailed, httpx.TransportError):
+            version = text_in(self.decode(get("/api/version")), "version")
+        return Look(version=version or None, models=models, loaded=loaded.names)
 
-    def reply(self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk) -> bytes:
+    def reply(self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk) -> Answered:
         body = request_body(kind, model, spec)
         with self.post(_PATHS[kind], body) as pieces:
             if kind is TaskType.EMBED:
                 whole = b"".join(pieces).strip()
-                self.skim(whole)
-                return whole
+                return answered(whole, msgspec.structs.asdict(self.skim(whole)))
             assembly = ChatAssembly() if kind is TaskType.CHAT else Assembly()
             for line in lines(pieces):
                 chunk = self.decode(line)
                 assembly.take(chunk)
                 on_chunk(chunk)
                 if chunk.get("done") is True:
-                    return msgspec.json.encode(assembly.whole(chunk))
+                    return answered(msgspec.json.encode(assembly.whole(chunk)), chunk)
         raise self.failed("ended its reply too early, without done: true", Verdict.RETRY)
+
+
+def answered(reply: bytes, end: dict[str, Any]) -> Answered:
+    """With the figures that Ollama gives at the end of a reply, times in nanoseconds."""
+    return Answered(
+        reply,
+        prompt_tokens=count_in(end, "prompt_eval_count"),
+        reply_tokens=count_in(end, "eval_count"),
+        reply_s=count_in(end, "eval_duration") / 1e9 or None,
+        load_s=count_in(end, "load_duration") / 1e9 or None,
+    )
 
 
 def request_body(kind: TaskType, model: str, spec: Spec) -> dict[str, Any]:

@@ -7,28 +7,39 @@ from typing import Any
 
 import msgspec
 
-from ollama_queue.actors.core.outcomes import Failed, Verdict
+from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Verdict
 from ollama_queue.actors.core.records import Spec, TaskType
-from ollama_queue.actors.executors.calls import HttpExecutor, OnChunk, lines
-from ollama_queue.actors.executors.failures import CallFailed
+from ollama_queue.actors.core.routing import model_name
+from ollama_queue.actors.executors.calls import Get, HttpExecutor, OnChunk, count_in, lines
+from ollama_queue.actors.executors.failures import CallFailed, NotServed
 from ollama_queue.actors.executors.openai_reply import (
     DONE,
     Embeddings,
+    Model,
+    Models,
     StreamedReply,
     payloads,
 )
 from ollama_queue.actors.executors.translation import Untranslatable, request_of
 
+_MODELS = msgspec.json.Decoder(Models | list[Model])
 _EMBEDDINGS = msgspec.json.Decoder(Embeddings)
 
 
 class OpenAIExecutor(HttpExecutor):
     """Translates both ways; what has no counterpart is refused before anything is sent."""
 
-    PROBE_PATH = "/models"
-    PROBE_IS_OPTIONAL = True  # not every compatible server lists its models
+    def found(self, get: Get) -> Look:
+        try:
+            answer = self.parse(_MODELS, get("/models"))
+        except NotServed:  # not every compatible server lists its models
+            return Look()
+        if isinstance(answer, Models):
+            self.check(answer.error)
+            answer = answer.data or []
+        return Look(models=frozenset(model_name(model.id) for model in answer))
 
-    def reply(self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk) -> bytes:
+    def reply(self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk) -> Answered:
         try:
             path, body = request_of(kind, model, spec)
         except Untranslatable as error:
@@ -36,18 +47,19 @@ class OpenAIExecutor(HttpExecutor):
         started = time.monotonic_ns()
         with self.post(path, body) as pieces:
             if kind is TaskType.EMBED:
-                return self._embeddings(model, b"".join(pieces))
+                whole = self._embeddings(model, b"".join(pieces))
+                return answered(whole, None)
             reply = self._streamed(StreamedReply(kind, model), pieces, on_chunk)
         last, whole = self._ended(reply, time.monotonic_ns() - started)
         on_chunk(last)
-        return msgspec.json.encode(whole)
+        return answered(whole, reply.spoken_s)
 
-    def _embeddings(self, model: str, answer: bytes) -> bytes:
+    def _embeddings(self, model: str, answer: bytes) -> dict[str, Any]:
         embeddings = self.parse(_EMBEDDINGS, answer)
         self.check(embeddings.error)
         if embeddings.data is None:
             raise self.failed("sent no embeddings", Verdict.RETRY)
-        return msgspec.json.encode(embeddings.as_ollama(model))
+        return embeddings.as_ollama(model)
 
     def _streamed(
         self, reply: StreamedReply, pieces: Iterator[bytes], on_chunk: OnChunk
@@ -55,7 +67,7 @@ class OpenAIExecutor(HttpExecutor):
         for data in payloads(lines(pieces)):
             if data == DONE:
                 return reply
-            line = reply.take(self.decode(data), _now())
+            line = reply.take(self.decode(data), _now(), time.monotonic())
             if line is not None:
                 on_chunk(line)
         if not reply.is_finished:
@@ -70,6 +82,15 @@ class OpenAIExecutor(HttpExecutor):
         except (ValueError, RecursionError) as error:
             words = f"sent a tool call whose arguments are not JSON: {error}"
             raise self.failed(words, Verdict.RETRY) from error
+
+
+def answered(whole: dict[str, Any], reply_s: float | None) -> Answered:
+    return Answered(
+        msgspec.json.encode(whole),
+        prompt_tokens=count_in(whole, "prompt_eval_count"),
+        reply_tokens=count_in(whole, "eval_count"),
+        reply_s=reply_s,
+    )
 
 
 def _now() -> datetime:

@@ -12,6 +12,17 @@ from ollama_queue.actors.executors.calls import list_in, object_in, text_in
 DONE = b"[DONE]"
 
 
+class Model(msgspec.Struct):
+    id: str
+
+
+class Models(msgspec.Struct):
+    """The answer to a listing of models; some servers send the bare list."""
+
+    data: list[Model] | None = None
+    error: Any = None
+
+
 class Embedding(msgspec.Struct):
     embedding: list[float]
     index: int = 0
@@ -57,13 +68,23 @@ class StreamedReply:
         self._calls: dict[int, dict[str, str]] = {}
         self._logprobs: list[Any] = []
         self._usage: dict[str, Any] = {}
+        self._spoke: tuple[float, float] | None = None  # when it first said something, and last
 
     @property
     def is_finished(self) -> bool:
         return self._finish != ""
 
-    def take(self, event: dict[str, Any], now: datetime) -> dict[str, Any] | None:
-        """The line that `event` is, or None if it says nothing new."""
+    @property
+    def spoken_s(self) -> float | None:
+        """How long the model generated, as far as two pieces of a reply can tell."""
+        first, last = self._spoke or (0.0, 0.0)
+        return last - first or None
+
+    def take(self, event: dict[str, Any], now: datetime, tick: float) -> dict[str, Any] | None:
+        """The line that `event` is, or None if it says nothing new.
+
+        `tick` is a steady clock's time in seconds.
+        """
         self._usage = object_in(event, "usage") or self._usage
         choice = next(iter(list_in(event, "choices")), None)
         self._finish = text_in(choice, "finish_reason") or self._finish
@@ -74,7 +95,10 @@ class StreamedReply:
         self._text.append(text)
         self._thinking.append(thinking)
         self._logprobs += logprobs
-        self._take_calls(list_in(said, "tool_calls"))
+        calls = list_in(said, "tool_calls")
+        self._take_calls(calls)
+        if text or thinking or calls:
+            self._spoke = (self._spoke or (tick, tick))[0], tick
         if not (text or thinking):
             return None
         line = {**self._dated(now), **self._worded(text, thinking), "done": False}

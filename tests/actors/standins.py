@@ -13,7 +13,7 @@ from ollama_queue.actors.actor import Ref
 from ollama_queue.actors.core.errors import QueueError
 from ollama_queue.actors.core.lifecycle import become
 from ollama_queue.actors.core.orders import Change, Insert
-from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Stopped, Verdict
+from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Outcome, Stopped, Verdict
 from ollama_queue.actors.core.records import Attempt, Record, Spec, Status, TaskType
 from ollama_queue.actors.inbox import Envelope, Promise
 from ollama_queue.actors.pool import Done, attempt
@@ -138,11 +138,11 @@ class Controlled:
         self.aborts.append(failure)
         self.steps.put(Stopped() if failure is None else Failed(failure, Verdict.RETRY))
 
-    def probe(self) -> str | None:
+    def look(self) -> Look:
         result: str | Exception | None = self.probes.get(timeout=PATIENCE_S)
         if isinstance(result, Exception):
             raise result
-        return result
+        return Look(error=result)
 
     def close(self) -> None:
         self.closed.set()

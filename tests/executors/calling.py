@@ -28,6 +28,11 @@ def reply_of(outcome: Outcome) -> Any:
     return json.loads(outcome.result)
 
 
+def figures(outcome: Outcome) -> tuple[int, int, float | None, float | None]:
+    assert isinstance(outcome, Answered), outcome
+    return outcome.prompt_tokens, outcome.reply_tokens, outcome.reply_s, outcome.load_s
+
+
 def ndjson(*objects: Any) -> Answer:
     body = b"".join(json.dumps(line).encode() + b"\n" for line in objects)
     return Answer(body=body, headers={"Content-Type": "application/x-ndjson"})

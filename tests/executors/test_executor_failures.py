@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors.core.config import Backend
-from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Stopped, Verdict
+from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Outcome, Stopped, Verdict
 from ollama_queue.actors.core.records import Spec, TaskType
 from ollama_queue.actors.executors.ollama import OllamaExecutor
 from tests.executors.calling import ASK, KEY, ndjson, run
@@ -74,7 +74,7 @@ class TestFailure:
         words = f"no connection to {fake.url}: connection refused"
 
         assert run(executor) == Failed(words, Verdict.REFUSED)
-        assert executor.probe() == words
+        assert executor.look() == Look(error=words)
 
     @pytest.mark.parametrize("silent", [Hang(), Stream(then="hang")])
     def test_of_a_silent_server(self, fake: FakeOllama, silent: Behaviour) -> None:
@@ -162,11 +162,7 @@ class TestAbort:
         assert executor.run(TaskType.CHAT, "m", Spec(ASK), on_chunk) == Stopped()
 
 
-class TestProbe:
-    def test_asks_for_the_version(self, fake: FakeOllama, executor: OllamaExecutor) -> None:
-        assert executor.probe() is None
-        assert fake.probes == ["/api/version"]
-
+class TestLook:
     def test_does_not_disturb_a_running_call(
         self, fake: FakeOllama, executor: OllamaExecutor
     ) -> None:
@@ -175,7 +171,7 @@ class TestProbe:
         with ThreadPoolExecutor() as pool:
             running = pool.submit(run, executor)
             fake.wait_for_calls(1)
-            assert executor.probe() is None
+            assert executor.look().error is None
             gate.set()
 
             assert isinstance(running.result(5), Answered)
@@ -183,4 +179,5 @@ class TestProbe:
     def test_says_what_is_wrong(self, fake: FakeOllama) -> None:
         executor = OllamaExecutor(Backend(name="ollama", url=f"{fake.url}/else/"), 5.0)
 
-        assert executor.probe() == f"ollama at {fake.url}/else answered 404: 404 page not found"
+        error = f"ollama at {fake.url}/else answered 404: 404 page not found"
+        assert executor.look() == Look(error=error)

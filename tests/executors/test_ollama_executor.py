@@ -7,8 +7,8 @@ from ollama_queue.actors.core.outcomes import Answered, Failed, Verdict
 from ollama_queue.actors.core.records import Spec, TaskType
 from ollama_queue.actors.executors import create_executor
 from ollama_queue.actors.executors.ollama import OllamaExecutor, request_body
-from tests.executors.calling import ASK, KEY, ndjson, reply_of, run
-from tests.fakes import Answer, FakeOllama
+from tests.executors.calling import ASK, KEY, figures, ndjson, reply_of, run
+from tests.fakes import Answer, FakeOllama, Stream
 
 
 class TestSending:
@@ -94,6 +94,7 @@ class TestReply:
             "load_duration": 1000,
             "prompt_eval_count": 3,
             "eval_count": 3,
+            "eval_duration": 2000,
         }
         assert [chunk["message"]["content"] for chunk in chunks] == ["Hello", " from", " here", ""]
         assert [chunk["done"] for chunk in chunks] == [False, False, False, True]
@@ -148,6 +149,16 @@ class TestReply:
         fake.script(Answer(body=body + b"\n"))
 
         assert run(executor, TaskType.EMBED, {"input": "a"}) == Answered(body)
+
+    def test_comes_with_its_figures(self, fake: FakeOllama, executor: OllamaExecutor) -> None:
+        odd = {"done": True, "prompt_eval_count": "3", "eval_count": -1, "eval_duration": True}
+        fake.script(Stream(), ndjson(odd))
+        chat, strange = run(executor), run(executor)
+        embed = run(executor, TaskType.EMBED, {"input": "a"})
+
+        assert figures(chat) == (3, 3, 2e-6, 1e-6)
+        assert figures(strange) == (0, 0, None, None)
+        assert figures(embed) == (3, 0, None, 1e-6)
 
     def test_of_a_server_that_does_not_stream(
         self, fake: FakeOllama, executor: OllamaExecutor

@@ -13,7 +13,7 @@ from ollama_queue.actors.core.outcomes import Answered, Failed, Stopped, Verdict
 from ollama_queue.actors.core.records import Spec, TaskType
 from ollama_queue.actors.executors import create_executor
 from ollama_queue.actors.executors.openai import OpenAIExecutor
-from tests.executors.calling import KEY, reply_of, run
+from tests.executors.calling import KEY, figures, reply_of, run
 from tests.fakes import Answer, Behaviour, FakeOllama, Hang, Stream
 
 
@@ -118,6 +118,17 @@ class TestReply:
         said = {"role": "assistant", "content": "", "tool_calls": calls}
         assert settled(chunks)[-1] == {**end, "message": said}
         assert [chunk["message"].get("thinking") for chunk in chunks[:3]] == ["let ", "me", None]
+
+    def test_comes_with_its_figures(self, fake: FakeOllama, executor: OpenAIExecutor) -> None:
+        fake.script(Stream(), Stream(["one"]))
+        several, one = figures(run(executor)), figures(run(executor))
+        embed = figures(run(executor, TaskType.EMBED, {"input": "a"}))
+
+        assert several[:2] == (3, 3)
+        assert several[2] is not None
+        assert several[2] > 0
+        assert one == (3, 1, None, None)
+        assert embed == (3, 0, None, None)
 
     def test_with_logprobs(self, fake: FakeOllama, executor: OpenAIExecutor) -> None:
         event = delta(content="a")
@@ -248,14 +259,6 @@ def test_the_connection_stays_warm(fake: FakeOllama, executor: OpenAIExecutor) -
         run(executor)
 
     assert fake.connections == 1
-
-
-def test_probe(fake: FakeOllama, executor: OpenAIExecutor) -> None:
-    elsewhere = OpenAIExecutor(Backend(name="x", url=fake.url, type="openai"), 5.0)
-
-    assert executor.probe() is None
-    assert elsewhere.probe() is None  # not every server lists its models
-    assert fake.probes == ["/v1/models", "/models"]
 
 
 def test_is_what_an_openai_backend_gets(fake: FakeOllama) -> None:

@@ -1,0 +1,118 @@
+"""What a look at a model server finds, and how it goes wrong."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ollama_queue.actors.core.config import Backend
+from ollama_queue.actors.core.outcomes import Look
+from ollama_queue.actors.executors import Executor, calls, create_executor
+from tests.executors.calling import KEY
+from tests.fakes import Answer, FakeOllama, Hang
+
+
+@pytest.fixture
+def ollama(fake: FakeOllama) -> Iterator[Executor]:
+    made = create_executor(Backend(name="gpu", url=fake.url, api_key=KEY), 5.0)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def openai(fake: FakeOllama) -> Iterator[Executor]:
+    made = create_executor(Backend(name="x", type="openai", url=fake.openai_url, api_key=KEY), 5.0)
+    yield made
+    made.close()
+
+
+def named(*names: str) -> dict[str, Any]:
+    return {"models": [{"name": name, "model": name} for name in names]}
+
+
+def ids(*names: str) -> list[dict[str, str]]:
+    return [{"id": name, "object": "model"} for name in names]
+
+
+class TestAtOllama:
+    def test_finds_its_models_and_those_in_memory(self, fake: FakeOllama, ollama: Executor) -> None:
+        fake.facts["/api/tags"] = Answer(body=named("a:latest", "b:8b", "hf.co/c/d:latest"))
+        fake.facts["/api/ps"] = Answer(body=named("a:latest"))
+
+        assert ollama.look() == Look(
+            version="0.9.3",
+            models=frozenset({"a", "b:8b", "hf.co/c/d"}),
+            loaded=frozenset({"a"}),
+        )
+        assert fake.probes == ["/api/tags", "/api/ps", "/api/version"]
+        assert fake.connections == 1
+
+    def test_may_find_nothing(self, fake: FakeOllama, ollama: Executor) -> None:
+        fake.facts["/api/tags"] = fake.facts["/api/ps"] = Answer(body={"models": None})
+
+        assert ollama.look() == Look(version="0.9.3", models=frozenset())
+
+    @pytest.mark.parametrize("answer", [Answer(404), Answer(500), Answer(body=b"<html>")])
+    def test_needs_no_more_than_the_list(
+        self, fake: FakeOllama, ollama: Executor, answer: Answer
+    ) -> None:
+        fake.facts["/api/version"] = fake.facts["/api/ps"] = answer
+
+        assert ollama.look() == Look(models=frozenset({"m"}))
+
+    @pytest.mark.parametrize(
+        ("answer", "words"),
+        [
+            (Answer(404, {"error": "no page"}), "answered 404: no page"),
+            (Answer(401, {"error": f"not {KEY}"}), "answered 401: not [key]"),
+            (Answer(body=b"<html>"), "sent invalid JSON: JSON is malformed: invalid character"),
+            (Answer(body={"models": [5]}), "sent invalid JSON: Expected `object`, got `int`"),
+        ],
+    )
+    def test_says_what_is_wrong(
+        self, fake: FakeOllama, ollama: Executor, answer: Answer, words: str
+    ) -> None:
+        fake.facts["/api/tags"] = answer
+
+        error = ollama.look().error
+
+        assert error is not None
+        assert error.startswith(f"gpu at {fake.url} {words}")
+
+    def test_gives_up_in_time(
+        self, fake: FakeOllama, ollama: Executor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(calls, "LOOK_S", 0.2)
+        fake.facts["/api/tags"] = Hang()
+
+        assert ollama.look() == Look(error=f"no answer from gpu at {fake.url} within 0.2 s")
+
+    def test_hears_how_long_to_wait(self, fake: FakeOllama, ollama: Executor) -> None:
+        fake.facts["/api/tags"] = Answer(503, {"error": "busy"}, {"Retry-After": "7"})
+
+        assert ollama.look() == Look(
+            error=f"gpu at {fake.url} answered 503: busy", retry_after_s=7.0
+        )
+
+
+class TestAtOpenAI:
+    @pytest.mark.parametrize(
+        "body", [{"object": "list", "data": ids("a", "b:latest")}, ids("a", "b:latest")]
+    )
+    def test_finds_its_models(self, fake: FakeOllama, openai: Executor, body: Any) -> None:
+        fake.facts["/v1/models"] = Answer(body=body)
+
+        assert openai.look() == Look(models=frozenset({"a", "b"}))
+        assert fake.probes == ["/v1/models"]
+
+    @pytest.mark.parametrize("status", [404, 405])
+    def test_does_not_need_a_list(self, fake: FakeOllama, openai: Executor, status: int) -> None:
+        fake.facts["/v1/models"] = Answer(status)
+
+        assert openai.look() == Look()
+
+    def test_says_what_is_wrong(self, fake: FakeOllama, openai: Executor) -> None:
+        fake.facts["/v1/models"] = Answer(429, {"error": {"message": f"{KEY} asks too often"}})
+
+        error = f"x at {fake.openai_url} answered 429: [key] asks too often"
+        assert openai.look() == Look(error=error)
