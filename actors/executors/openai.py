@@ -10,6 +10,7 @@ import msgspec
 from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Verdict
 from ollama_queue.actors.core.records import Spec, TaskType
 from ollama_queue.actors.core.routing import model_name
+from ollama_queue.actors.core.translation import Untranslatable, request_of
 from ollama_queue.actors.executors.calls import Get, HttpExecutor, OnChunk, count_in, lines
 from ollama_queue.actors.executors.failures import CallFailed, NotServed
 from ollama_queue.actors.executors.openai_reply import (
@@ -20,7 +21,6 @@ from ollama_queue.actors.executors.openai_reply import (
     StreamedReply,
     payloads,
 )
-from ollama_queue.actors.executors.translation import Untranslatable, request_of
 
 _MODELS = msgspec.json.Decoder(Models | list[Model])
 _EMBEDDINGS = msgspec.json.Decoder(Embeddings)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors.core.records import Spec, TaskType
-from ollama_queue.actors.executors.translation import Untranslatable, request_of
+from ollama_queue.actors.core.translation import request_of
 
 STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 ASK = [{"role": "user", "content": "hi"}]
@@ -126,10 +126,19 @@ def test_an_embed() -> None:
         {"logprobs": False, "top_logprobs": 0},
         {"options": {"num_predict": -1, "seed": None}},
         {"options": {"num_predict": 0}},
+        {"options": {"stop": []}, "shift": True, "truncate": True},
     ],
 )
 def test_what_asks_for_nothing_is_left_out(payload: dict[str, Any]) -> None:
     assert chat(payload) == {"model": "m", "messages": ASK, **STREAMED}
+
+
+@pytest.mark.parametrize(
+    ("think", "effort"),
+    [(True, "medium"), ("low", "low"), ("medium", "medium"), ("high", "high")],
+)
+def test_to_think_is_an_effort(think: Any, effort: str) -> None:
+    assert chat({"think": think})["reasoning_effort"] == effort
 
 
 def test_the_tasks_options_beat_the_payloads() -> None:
@@ -194,52 +203,6 @@ def test_tool_calls_and_their_results_are_tied_by_id() -> None:
         result(tool_call_id="mine"),
         result(tool_call_id="unknown"),
     ]
-
-
-@pytest.mark.parametrize(
-    ("kind", "payload", "options", "field"),
-    [
-        ("chat", {}, {"num_ctx": 8}, "options.num_ctx"),
-        ("chat", {"options": {"mirostat": 1}}, {}, "options.mirostat"),
-        ("chat", {}, {"num_predict": 1.5}, "options.num_predict"),
-        ("chat", {}, {"num_predict": True}, "options.num_predict"),
-        ("chat", {"options": 5}, {}, "payload.options"),
-        ("chat", {"think": True}, {}, "think=true"),
-        ("chat", {"think": "max"}, {}, 'think="max"'),
-        ("chat", {"think": [1]}, {}, "think=[1]"),
-        ("chat", {"format": "xml"}, {}, "format"),
-        ("chat", {"shift": True}, {}, "shift"),
-        ("chat", {"truncate": False}, {}, "truncate"),
-        ("chat", {"tomorrow": 1}, {}, "tomorrow"),
-        ("chat", {"messages": [{"role": "user", "x": 1}]}, {}, "messages[0].x"),
-        ("chat", {"messages": [{"role": "user", "tool_name": "f"}]}, {}, "messages[0].tool_name"),
-        ("chat", {"messages": [{"role": "tool"}]}, {}, "messages[0] without a tool call before it"),
-        ("chat", {"messages": [{"role": "", "images": 5}]}, {}, "messages[0].images"),
-        ("chat", {"messages": [{"role": "a", "tool_calls": 5}]}, {}, "messages[0].tool_calls"),
-        ("chat", {"messages": [{"role": "a", "tool_calls": [5]}]}, {}, "messages[0].tool_calls[0]"),
-        ("generate", {"template": "t"}, {}, "template"),
-        ("generate", {"context": [1]}, {}, "context"),
-        ("generate", {"raw": True, "system": "s"}, {}, "system"),
-        ("generate", {"raw": True, "format": "json"}, {}, "format"),
-        ("generate", {"suffix": "s", "images": [PNG]}, {}, "images"),
-        ("generate", {"raw": True}, {"num_gpu": 1}, "options.num_gpu"),
-        ("embed", {}, {"temperature": 0}, "options.temperature"),
-        ("embed", {"truncate": False}, {}, "truncate"),
-    ],
-)
-def test_what_has_no_counterpart_is_refused_by_name(
-    kind: str, payload: dict[str, Any], options: dict[str, Any], field: str
-) -> None:
-    asks: dict[str, dict[str, Any]] = {
-        "chat": {"messages": ASK},
-        "generate": {"prompt": "p"},
-        "embed": {"input": "a"},
-    }
-
-    with pytest.raises(Untranslatable) as caught:
-        request_of(TaskType(kind), "m", Spec({**asks[kind], **payload}, options))
-
-    assert str(caught.value).startswith(f"{field} cannot be sent to an OpenAI-compatible server")
 
 
 def test_the_task_itself_is_not_changed() -> None:

@@ -1,0 +1,138 @@
+"""From a task in Ollama's dialect to a request in OpenAI's, without guessing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ollama_queue.actors.core.conversation import (
+    ABSENT,
+    Conversation,
+    Outline,
+    Untranslatable,
+    refuse,
+)
+from ollama_queue.actors.core.records import NewTask, Spec, TaskType
+
+__all__ = ["Untranslatable", "request_of", "untranslatable"]
+
+_OWN_OPTIONS = ("temperature", "top_p", "seed", "stop", "presence_penalty", "frequency_penalty")
+# Not OpenAI's, but llama.cpp and vLLM take them.
+_EXTRA_OPTIONS = ("top_k", "min_p", "typical_p", "repeat_penalty", "repeat_last_n")
+SAME_OPTIONS = frozenset((*_OWN_OPTIONS, *_EXTRA_OPTIONS))
+LIMIT_OPTION = "num_predict"
+# Fields that steer how Ollama sends and keeps things in memory, not what the model answers.
+DROPPED = frozenset(("keep_alive", "stream"))
+# What Ollama does anyway. Too long a prompt is cut by the server or refused by it, so that
+# nothing else can be asked for; whether a model thinks that was not asked to, it decides itself.
+DEFAULTS = {"truncate": True, "shift": True, "raw": False, "think": False}
+EFFORTS = {True: "medium", "low": "low", "medium": "medium", "high": "high"}
+
+
+def request_of(kind: TaskType, model: str, spec: Spec) -> tuple[str, dict[str, Any]]:
+    """The path and the body of the request. Raises `Untranslatable`."""
+    path, body = _request(kind, spec.payload, spec.options, Conversation())
+    if kind is not TaskType.EMBED:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    return path, {"model": model, **body}
+
+
+def untranslatable(new: NewTask) -> Untranslatable | None:
+    """What `request_of` would raise for this task, without making anything large."""
+    try:
+        _request(new.type, new.payload, new.options, Outline())
+    except Untranslatable as error:
+        return error
+    return None
+
+
+def _request(
+    kind: TaskType, payload: Mapping[str, Any], own: Mapping[str, Any], talk: Conversation
+) -> tuple[str, dict[str, Any]]:
+    fields = _fields(payload)
+    given = {**fields.pop("options", {}), **own}
+    options = {name: value for name, value in given.items() if value not in ABSENT}
+    if kind is TaskType.EMBED:
+        path, body = "/embeddings", _embed(fields)
+        refuse(options, "options.")
+    elif kind is TaskType.GENERATE and ("raw" in fields or "suffix" in fields):
+        path, body = "/completions", {**_completion(fields), **_options(options)}
+    else:
+        said = talk.of_messages(fields) if kind is TaskType.CHAT else talk.of_prompt(fields)
+        path, body = "/chat/completions", {"messages": said, **_shared(fields), **_options(options)}
+    refuse(fields, "")
+    return path, body
+
+
+def _fields(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the payload means something."""
+    fields = {
+        name: value
+        for name, value in payload.items()
+        if name not in DROPPED and (value not in ABSENT or name in ("prompt", "messages"))
+    }
+    for name, default in DEFAULTS.items():
+        if fields.get(name) is default:
+            del fields[name]
+    if not fields.get("logprobs", True):
+        del fields["logprobs"]
+    if fields.get("top_logprobs") == 0:
+        del fields["top_logprobs"]
+    if not isinstance(fields.get("options", {}), Mapping):
+        raise Untranslatable("options", ": it must be an object")
+    return fields
+
+
+def _embed(fields: dict[str, Any]) -> dict[str, Any]:
+    body = {"input": fields.pop("input", "")}
+    if "dimensions" in fields:
+        body["dimensions"] = fields.pop("dimensions")
+    return body
+
+
+def _completion(fields: dict[str, Any]) -> dict[str, Any]:
+    """A prompt that no chat template is to touch."""
+    fields.pop("raw", None)
+    body = {"prompt": fields.pop("prompt", "")}
+    if "suffix" in fields:
+        body["suffix"] = fields.pop("suffix")
+    return body
+
+
+def _shared(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a chat beside its messages."""
+    body: dict[str, Any] = {
+        name: fields.pop(name) for name in ("tools", "logprobs", "top_logprobs") if name in fields
+    }
+    if "format" in fields:
+        body["response_format"] = _response_format(fields.pop("format"))
+    if "think" in fields:
+        body["reasoning_effort"] = _effort(fields.pop("think"))
+    return body
+
+
+def _response_format(wanted: Any) -> dict[str, Any]:
+    if wanted == "json":
+        return {"type": "json_object"}
+    if isinstance(wanted, Mapping):
+        return {"type": "json_schema", "json_schema": {"name": "reply", "schema": wanted}}
+    raise Untranslatable("format", ": it must be json or a schema")
+
+
+def _effort(wanted: Any) -> str:
+    effort = EFFORTS.get(wanted) if wanted is True or isinstance(wanted, str) else None
+    if effort is None:
+        raise Untranslatable("think", ": it must be true, false, low, medium or high")
+    return effort
+
+
+def _options(options: dict[str, Any]) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    for name, value in options.items():
+        if name in SAME_OPTIONS:
+            body[name] = value
+        elif name != LIMIT_OPTION:
+            raise Untranslatable(f"options.{name}")
+        elif not isinstance(value, int) or isinstance(value, bool):
+            raise Untranslatable(f"options.{name}", ": it must be a whole number")
+        elif value > 0:  # 0 and below mean no limit, as does no max_tokens
+            body["max_tokens"] = value
+    return body
