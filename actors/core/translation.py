@@ -94,6 +94,8 @@ def _completion(fields: dict[str, Any]) -> dict[str, Any]:
     body = {"prompt": fields.pop("prompt", "")}
     if "suffix" in fields:
         body["suffix"] = fields.pop("suffix")
+    if fields.pop("logprobs", False):  # here, how many to tell of
+        body["logprobs"] = _whole(fields.pop("top_logprobs", 1), "top_logprobs")
     return body
 
 
@@ -131,8 +133,12 @@ def _options(options: dict[str, Any]) -> dict[str, Any]:
             body[name] = value
         elif name != LIMIT_OPTION:
             raise Untranslatable(f"options.{name}")
-        elif not isinstance(value, int) or isinstance(value, bool):
-            raise Untranslatable(f"options.{name}", ": it must be a whole number")
-        elif value > 0:  # 0 and below mean no limit, as does no max_tokens
+        elif _whole(value, f"options.{name}") > 0:  # else no limit, as without max_tokens
             body["max_tokens"] = value
     return body
+
+
+def _whole(value: Any, where: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise Untranslatable(where, ": it must be a whole number")
+    return value

@@ -27,6 +27,7 @@ MAX_LINE = 16 << 20
 MAX_REPLY = 64 << 20
 _MAX_ERROR_BODY = 64 << 10
 LOOK_S = 5.0  # for all of a look
+_MAX_ERROR = 2000  # characters
 _SECRET_LENGTH = 8  # a shorter key is a placeholder, such as `ollama`
 
 _MOST = 1 << 53  # the largest number that JSON carries everywhere
@@ -54,10 +55,12 @@ class HttpExecutor(ABC):
 
     def __init__(self, backend: Backend, silence_s: float) -> None:
         url = httpx.URL(backend.url)
-        self._base, self._key, self._silence_s = url, backend.api_key.strip(), silence_s
+        self._base, self._silence_s = url, silence_s
+        key = backend.api_key.strip()
         self._shown = str(url.copy_with(userinfo=b"", query=None)).rstrip("/")
         self.name = f"{backend.name} at {self._shown}"
-        self._headers = _headers(url, self._key)
+        self._headers = _headers(url, key)
+        self._secrets = _secrets(url, key, self._headers)
         self._urls: dict[str, httpx.URL] = {}  # parsing one costs a tenth of a call
         self._transport = ConnectionTransport(silence_s)
         self._failure: str | None = None
@@ -83,7 +86,7 @@ class HttpExecutor(ABC):
             outcome = failure_of_error(self.name, self._shown, error, self._silence_s)
         if self._transport.is_aborted:
             return Stopped() if self._failure is None else Failed(self._failure, Verdict.RETRY)
-        return self._without_key(outcome) if isinstance(outcome, Failed) else outcome
+        return self._told(outcome) if isinstance(outcome, Failed) else outcome
 
     @abstractmethod
     def reply(self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk) -> Answered:
@@ -110,7 +113,7 @@ class HttpExecutor(ABC):
         finally:
             timer.cancel()
             transport.close()
-        failed = self._without_key(failed)
+        failed = self._told(failed)
         return Look(error=failed.error, retry_after_s=failed.retry_after_s)
 
     def _get(self, transport: ConnectionTransport, path: str) -> bytes:
@@ -186,12 +189,12 @@ class HttpExecutor(ABC):
             self.name, response.status_code, response.headers, body, datetime.now(UTC)
         )
 
-    def _without_key(self, failed: Failed) -> Failed:
-        """A server may repeat the key it was given; an error is stored and shown."""
-        key = self._key
-        if len(key) < _SECRET_LENGTH:
-            return failed
-        return msgspec.structs.replace(failed, error=failed.error.replace(key, "[key]"))
+    def _told(self, failed: Failed) -> Failed:
+        """Fit to be stored and shown: a server may repeat the key it was given, or never end."""
+        words = failed.error
+        for secret in self._secrets:
+            words = words.replace(secret, "[key]")
+        return msgspec.structs.replace(failed, error=words[:_MAX_ERROR])
 
 
 def bounded(pieces: Iterable[bytes], limit: int = MAX_REPLY) -> Iterator[bytes]:
@@ -265,4 +268,13 @@ def _headers(url: httpx.URL, key: str) -> httpx.Headers:
     elif url.userinfo:
         login = base64.b64encode(f"{url.username}:{url.password}".encode())
         headers["Authorization"] = f"Basic {login.decode()}"
-    return httpx.Headers(headers)
+    return httpx.Headers(headers, encoding="utf-8")
+
+
+def _secrets(url: httpx.URL, key: str, headers: httpx.Headers) -> list[str]:
+    """What no error may show, the longest first: the header, and what it is made of."""
+    sent = headers.get("authorization", "")
+    parts = [part for part in (sent[6:].strip(), key, url.password) if len(part) >= _SECRET_LENGTH]
+    known = {sent, *parts} - {""}
+    written = {msgspec.json.encode(secret).decode()[1:-1] for secret in known}
+    return sorted(known | written, key=len, reverse=True)

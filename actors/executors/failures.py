@@ -12,8 +12,6 @@ import msgspec
 
 from ollama_queue.actors.core.outcomes import Failed, Verdict
 
-_MAX_WORDS = 2000  # characters of the server's own words in an error
-
 
 class CallFailed(Exception):
     """A call's failure on its way up to `run`."""
@@ -88,20 +86,23 @@ def server_words(body: bytes) -> str:
     except (ValueError, RecursionError):
         text = body.decode("utf-8", "replace").strip()
         return "" if text.startswith("<") else _one_line(text)  # a proxy's page is no sentence
+    if isinstance(answer, list) and len(answer) == 1:
+        answer = answer[0]
     if isinstance(answer, dict) and answer.get("error"):
         return error_words(answer["error"])
     return error_words(answer) if answer else ""
 
 
 def error_words(error: Any) -> str:
-    """The text of an `error` field: a text, or an object with a message."""
-    if isinstance(error, dict) and isinstance(error.get("message"), str):
-        error = error["message"]
+    """The text of an `error` field: a text, or an object with a message or a detail."""
+    if isinstance(error, dict):
+        named = (error.get(name) for name in ("message", "detail"))
+        error = next((text for text in named if isinstance(text, str)), error)
     return _one_line(error if isinstance(error, str) else msgspec.json.encode(error).decode())
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:_MAX_WORDS]
+    return " ".join(text.split())
 
 
 def _phrase(status: int) -> str:

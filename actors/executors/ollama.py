@@ -31,6 +31,7 @@ _PATHS = {
 
 class Listed(msgspec.Struct):
     name: str
+    digest: str = ""
 
 
 class Listing(msgspec.Struct):
@@ -42,6 +43,12 @@ class Listing(msgspec.Struct):
     def names(self) -> frozenset[str]:
         return frozenset(model_name(listed.name) for listed in self.models or ())
 
+    def other_names(self, loaded: "Listing") -> frozenset[str]:
+        """What else is in memory: a copy shares the model, which is there under one name only."""
+        digests = {listed.digest for listed in loaded.models or ()} - {""}
+        copies = (listed for listed in self.models or () if listed.digest in digests)
+        return frozenset(model_name(listed.name) for listed in copies)
+
 
 _LISTING = msgspec.json.Decoder(Listing)
 
@@ -50,14 +57,15 @@ class OllamaExecutor(HttpExecutor):
     """Streams chat and generate whatever the task says: only so can it be watched and cut."""
 
     def found(self, get: Get) -> Look:
-        models = self.parse(_LISTING, get("/api/tags")).names
+        listing = self.parse(_LISTING, get("/api/tags"))
         # Older ones, and what only talks like Ollama, may lack the other two.
         loaded, version = Listing(), ""
         with contextlib.suppress(CallFailed, httpx.TransportError):
             loaded = self.parse(_LISTING, get("/api/ps"))
         with contextlib.suppress(CallFailed, httpx.TransportError):
             version = text_in(self.decode(get("/api/version")), "version")
-        return Look(version=version or None, models=models, loaded=loaded.names)
+        in_memory = loaded.names | listing.other_names(loaded)
+        return Look(version=version or None, models=listing.names, loaded=in_memory)
 
     def reply(self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk) -> Answered:
         body = request_body(kind, model, spec)

@@ -47,19 +47,23 @@ class OpenAIExecutor(HttpExecutor):
         started = time.monotonic_ns()
         with self.post(path, body) as pieces:
             if kind is TaskType.EMBED:
-                whole = self._embeddings(model, b"".join(pieces))
-                return answered(whole, None)
+                return answered(self._embeddings(model, body["input"], pieces, started), None)
             reply = self._streamed(StreamedReply(kind, model), pieces, on_chunk)
-        last, whole = self._ended(reply, time.monotonic_ns() - started)
-        on_chunk(last)
+        ending, whole = self._ended(reply, time.monotonic_ns() - started)
+        for line in ending:
+            on_chunk(line)
         return answered(whole, reply.spoken_s)
 
-    def _embeddings(self, model: str, answer: bytes) -> dict[str, Any]:
-        embeddings = self.parse(_EMBEDDINGS, answer)
+    def _embeddings(
+        self, model: str, asked: str | list[str], pieces: Iterator[bytes], started: int
+    ) -> dict[str, Any]:
+        embeddings = self.parse(_EMBEDDINGS, b"".join(pieces))
         self.check(embeddings.error)
-        if embeddings.data is None:
-            raise self.failed("sent no embeddings", Verdict.RETRY)
-        return embeddings.as_ollama(model)
+        wanted = 1 if isinstance(asked, str) else len(asked)
+        if len(embeddings.data or ()) != wanted:
+            found = len(embeddings.data or ())
+            raise self.failed(f"sent {found} embeddings instead of {wanted}", Verdict.RETRY)
+        return embeddings.as_ollama(model, time.monotonic_ns() - started)
 
     def _streamed(
         self, reply: StreamedReply, pieces: Iterator[bytes], on_chunk: OnChunk
@@ -67,7 +71,10 @@ class OpenAIExecutor(HttpExecutor):
         for data in payloads(lines(pieces)):
             if data == DONE:
                 return reply
-            line = reply.take(self.decode(data), _now(), time.monotonic())
+            event = self.decode(data)
+            if event.get("object") == "error":  # vLLM's, without an `error` of its own
+                self.check(event)
+            line = reply.take(event, _now(), time.monotonic())
             if line is not None:
                 on_chunk(line)
         if not reply.is_finished:
@@ -76,9 +83,9 @@ class OpenAIExecutor(HttpExecutor):
 
     def _ended(
         self, reply: StreamedReply, duration_ns: int
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+    ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         try:
-            return reply.last(_now(), duration_ns)
+            return reply.ending(_now(), duration_ns)
         except (ValueError, RecursionError) as error:
             words = f"sent a tool call whose arguments are not JSON: {error}"
             raise self.failed(words, Verdict.RETRY) from error

@@ -1,5 +1,6 @@
 """Puts an OpenAI-compatible server's reply together in the shape of Ollama's: pure."""
 
+import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import msgspec
 
 from ollama_queue.actors.core.records import TaskType
-from ollama_queue.actors.executors.calls import list_in, object_in, text_in
+from ollama_queue.actors.executors.calls import count_in, list_in, object_in, text_in
+from ollama_queue.actors.executors.tool_calls import ToolCalls
 
 DONE = b"[DONE]"
 
@@ -39,9 +41,10 @@ class Embeddings(msgspec.Struct):
     usage: Usage | None = None
     error: Any = None
 
-    def as_ollama(self, model: str) -> dict[str, Any]:
+    def as_ollama(self, model: str, duration_ns: int) -> dict[str, Any]:
         ordered = sorted(self.data or [], key=lambda one: one.index)
-        reply = {"model": model, "embeddings": [one.embedding for one in ordered]}
+        vectors = [one.embedding for one in ordered]
+        reply = {"model": model, "embeddings": vectors, "total_duration": duration_ns}
         count = self.usage.prompt_tokens if self.usage else None
         return reply if count is None else {**reply, "prompt_eval_count": count}
 
@@ -65,7 +68,7 @@ class StreamedReply:
         self._finish = ""
         self._text: list[str] = []
         self._thinking: list[str] = []
-        self._calls: dict[int, dict[str, str]] = {}
+        self._calls = ToolCalls()
         self._logprobs: list[Any] = []
         self._usage: dict[str, Any] = {}
         self._spoke: tuple[float, float] | None = None  # when it first said something, and last
@@ -89,58 +92,40 @@ class StreamedReply:
         choice = next(iter(list_in(event, "choices")), None)
         self._finish = text_in(choice, "finish_reason") or self._finish
         said = object_in(choice, "delta") or object_in(choice, "message")
-        text = text_in(said, "content") or text_in(choice, "text")
+        text = text_in(said, "content") or text_in(said, "refusal") or text_in(choice, "text")
         thinking = text_in(said, "reasoning_content") or text_in(said, "reasoning")
-        logprobs = list_in(object_in(choice, "logprobs"), "content")
+        given = object_in(choice, "logprobs")
+        logprobs = list_in(given, "content") or _older_logprobs(given)
         self._text.append(text)
         self._thinking.append(thinking)
         self._logprobs += logprobs
         calls = list_in(said, "tool_calls")
-        self._take_calls(calls)
+        self._calls.take(calls)
         if text or thinking or calls:
             self._spoke = (self._spoke or (tick, tick))[0], tick
-        if not (text or thinking):
+        if not (text or thinking or logprobs):
             return None
         line = {**self._dated(now), **self._worded(text, thinking), "done": False}
         return {**line, "logprobs": logprobs} if logprobs else line
 
-    def last(self, now: datetime, duration_ns: int) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The last line of the stream, and the whole reply. Raises ValueError for broken calls."""
-        calls = self._tool_calls()
-        start = self._dated(now)
-        end = self._ending(duration_ns)
-        whole = {
+    def ending(
+        self, now: datetime, duration_ns: int
+    ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """The last lines of the stream, and the whole reply.
+
+        Raises ValueError or RecursionError for tool calls whose arguments are not JSON.
+        """
+        calls = self._calls.as_ollama()
+        start, end = self._dated(now), self._ending(duration_ns)
+        lines = [{**start, **self._worded("", "", calls), "done": False}] if calls else []
+        said = self._worded("".join(self._text), "".join(self._thinking), calls)
+        beside = {"logprobs": self._logprobs} if self._logprobs else {}
+        return [*lines, {**start, **self._worded("", ""), **end}], {
             **start,
-            **self._worded("".join(self._text), "".join(self._thinking), calls),
+            **said,
+            **beside,
             **end,
         }
-        if self._logprobs:
-            whole["logprobs"] = self._logprobs
-        return {**start, **self._worded("", "", calls), **end}, whole
-
-    def _take_calls(self, deltas: list[Any]) -> None:
-        for place, delta in enumerate(deltas):
-            index = delta.get("index") if isinstance(delta, dict) else None
-            call = self._calls.setdefault(
-                index if isinstance(index, int) else place, {"id": "", "name": "", "arguments": ""}
-            )
-            function = object_in(delta, "function")
-            call["id"] = call["id"] or text_in(delta, "id")
-            call["name"] = call["name"] or text_in(function, "name")
-            call["arguments"] += text_in(function, "arguments")
-
-    def _tool_calls(self) -> list[dict[str, Any]]:
-        return [
-            {
-                **({"id": call["id"]} if call["id"] else {}),
-                "function": {
-                    "index": index,
-                    "name": call["name"],
-                    "arguments": _ARGUMENTS.decode(call["arguments"] or "{}"),
-                },
-            }
-            for index, call in sorted(self._calls.items())
-        ]
 
     def _dated(self, now: datetime) -> dict[str, Any]:
         at = now.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -159,12 +144,26 @@ class StreamedReply:
     def _ending(self, duration_ns: int) -> dict[str, Any]:
         # Ollama has no word of its own for an end at a tool call.
         reason = "stop" if self._finish in ("", "tool_calls", "function_call") else self._finish
-        counts = {
-            "prompt_eval_count": self._usage.get("prompt_tokens"),
-            "eval_count": self._usage.get("completion_tokens"),
+        figures = {
+            "prompt_eval_count": count_in(self._usage, "prompt_tokens"),
+            "eval_count": count_in(self._usage, "completion_tokens"),
+            "eval_duration": round((self.spoken_s or 0) * 1e9),
         }
-        known = {name: count for name, count in counts.items() if count is not None}
-        return {"done": True, "done_reason": reason, **known, "total_duration": duration_ns}
+        known = {name: figure for name, figure in figures.items() if figure}
+        return {"done": True, "done_reason": reason, "total_duration": duration_ns, **known}
 
 
-_ARGUMENTS = msgspec.json.Decoder(dict[str, Any])
+def _older_logprobs(given: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those of a completion, which come as lists side by side, one entry for each token."""
+    tokens, values = list_in(given, "tokens"), list_in(given, "token_logprobs")
+    others = itertools.chain(list_in(given, "top_logprobs"), itertools.repeat(None))
+    return [
+        {"token": token, "logprob": value, **_top(other)}
+        for token, value, other in zip(tokens, values, others, strict=False)
+    ]
+
+
+def _top(other: Any) -> dict[str, Any]:
+    if not isinstance(other, dict):
+        return {}
+    return {"top_logprobs": [{"token": token, "logprob": p} for token, p in other.items()]}

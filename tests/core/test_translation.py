@@ -100,6 +100,11 @@ def test_a_generate_is_a_chat_of_one_message() -> None:
         ({"prompt": "p", "raw": True}, {"prompt": "p"}),
         ({"prompt": "p", "suffix": "s"}, {"prompt": "p", "suffix": "s"}),
         ({"prompt": "", "raw": True, "suffix": "s"}, {"prompt": "", "suffix": "s"}),
+        ({"prompt": "p", "raw": True, "logprobs": True}, {"prompt": "p", "logprobs": 1}),
+        (
+            {"prompt": "p", "raw": True, "logprobs": True, "top_logprobs": 3},
+            {"prompt": "p", "logprobs": 3},
+        ),
     ],
 )
 def test_a_raw_prompt_is_a_completion(payload: dict[str, Any], body: dict[str, Any]) -> None:

@@ -41,6 +41,7 @@ PNG = "iVBORw0KGgoAAAA"
         ("generate", {"context": [1]}, {}, "context"),
         ("generate", {"raw": True, "system": "s"}, {}, "system"),
         ("generate", {"raw": True, "format": "json"}, {}, "format"),
+        ("generate", {"raw": True, "logprobs": True, "top_logprobs": "x"}, {}, "top_logprobs"),
         ("generate", {"suffix": "s", "images": [PNG]}, {}, "images"),
         ("generate", {"raw": True}, {"num_gpu": 1}, "options.num_gpu"),
         ("embed", {}, {"temperature": 0}, "options.temperature"),

@@ -36,3 +36,13 @@ def figures(outcome: Outcome) -> tuple[int, int, float | None, float | None]:
 def ndjson(*objects: Any) -> Answer:
     body = b"".join(json.dumps(line).encode() + b"\n" for line in objects)
     return Answer(body=body, headers={"Content-Type": "application/x-ndjson"})
+
+
+def sse(*events: Any, done: bool = True) -> Answer:
+    texts = [event if isinstance(event, str) else json.dumps(event) for event in events]
+    body = "".join(f"data: {text}\n\n" for text in [*texts, *(["[DONE]"] if done else [])])
+    return Answer(body=body.encode(), headers={"Content-Type": "text/event-stream"})
+
+
+def delta(finish: str | None = None, **said: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": said, "finish_reason": finish}]}

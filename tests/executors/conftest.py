@@ -8,6 +8,7 @@ import pytest
 
 from ollama_queue.actors.core.config import Backend
 from ollama_queue.actors.executors.ollama import OllamaExecutor
+from ollama_queue.actors.executors.openai import OpenAIExecutor
 from ollama_queue.actors.executors.transport import ConnectionTransport
 from tests.executors.calling import KEY
 from tests.fakes import FakeOllama
@@ -43,5 +44,14 @@ def full_port() -> Iterator[int]:
 @pytest.fixture
 def executor(fake: FakeOllama) -> Iterator[OllamaExecutor]:
     made = OllamaExecutor(Backend(name="ollama", url=fake.url, api_key=KEY), 5.0)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def openai(fake: FakeOllama) -> Iterator[OpenAIExecutor]:
+    made = OpenAIExecutor(
+        Backend(name="llama", type="openai", url=fake.openai_url, api_key=KEY), 5.0
+    )
     yield made
     made.close()

@@ -8,6 +8,7 @@ import pytest
 from ollama_queue.actors.core.config import Backend
 from ollama_queue.actors.core.outcomes import Look
 from ollama_queue.actors.executors import Executor, calls, create_executor
+from ollama_queue.actors.executors.openai import OpenAIExecutor
 from tests.executors.calling import KEY
 from tests.fakes import Answer, FakeOllama, Hang
 
@@ -15,13 +16,6 @@ from tests.fakes import Answer, FakeOllama, Hang
 @pytest.fixture
 def ollama(fake: FakeOllama) -> Iterator[Executor]:
     made = create_executor(Backend(name="gpu", url=fake.url, api_key=KEY), 5.0)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def openai(fake: FakeOllama) -> Iterator[Executor]:
-    made = create_executor(Backend(name="x", type="openai", url=fake.openai_url, api_key=KEY), 5.0)
     yield made
     made.close()
 
@@ -46,6 +40,16 @@ class TestAtOllama:
         )
         assert fake.probes == ["/api/tags", "/api/ps", "/api/version"]
         assert fake.connections == 1
+
+    def test_finds_a_copy_in_memory_with_its_original(
+        self, fake: FakeOllama, ollama: Executor
+    ) -> None:
+        digests = {"a:latest": "1", "b:latest": "1", "c:latest": "2", "d:latest": ""}
+        listed = [{"name": name, "digest": digest} for name, digest in digests.items()]
+        fake.facts["/api/tags"] = Answer(body={"models": listed})
+        fake.facts["/api/ps"] = Answer(body={"models": [listed[0], {"name": "gone:latest"}]})
+
+        assert ollama.look().loaded == frozenset({"a", "b", "gone"})
 
     def test_may_find_nothing(self, fake: FakeOllama, ollama: Executor) -> None:
         fake.facts["/api/tags"] = fake.facts["/api/ps"] = Answer(body={"models": None})
@@ -99,20 +103,22 @@ class TestAtOpenAI:
     @pytest.mark.parametrize(
         "body", [{"object": "list", "data": ids("a", "b:latest")}, ids("a", "b:latest")]
     )
-    def test_finds_its_models(self, fake: FakeOllama, openai: Executor, body: Any) -> None:
+    def test_finds_its_models(self, fake: FakeOllama, openai: OpenAIExecutor, body: Any) -> None:
         fake.facts["/v1/models"] = Answer(body=body)
 
         assert openai.look() == Look(models=frozenset({"a", "b"}))
         assert fake.probes == ["/v1/models"]
 
     @pytest.mark.parametrize("status", [404, 405])
-    def test_does_not_need_a_list(self, fake: FakeOllama, openai: Executor, status: int) -> None:
+    def test_does_not_need_a_list(
+        self, fake: FakeOllama, openai: OpenAIExecutor, status: int
+    ) -> None:
         fake.facts["/v1/models"] = Answer(status)
 
         assert openai.look() == Look()
 
-    def test_says_what_is_wrong(self, fake: FakeOllama, openai: Executor) -> None:
+    def test_says_what_is_wrong(self, fake: FakeOllama, openai: OpenAIExecutor) -> None:
         fake.facts["/v1/models"] = Answer(429, {"error": {"message": f"{KEY} asks too often"}})
 
-        error = f"x at {fake.openai_url} answered 429: [key] asks too often"
+        error = f"llama at {fake.openai_url} answered 429: [key] asks too often"
         assert openai.look() == Look(error=error)

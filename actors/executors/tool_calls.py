@@ -1,0 +1,60 @@
+"""Puts tool calls together from the pieces that an OpenAI-compatible server sends: pure."""
+
+from typing import Any
+
+import msgspec
+
+from ollama_queue.actors.executors.calls import object_in, text_in
+
+_ARGUMENTS = msgspec.json.Decoder(dict[str, Any] | None)
+
+
+class ToolCall:
+    """One call, as far as it has come."""
+
+    def __init__(self) -> None:
+        self.id = self.name = self.arguments = ""
+
+    def is_another(self, call_id: str, name: str) -> bool:
+        """Some servers give all calls of a reply the same index, each whole and with its own id.
+
+        Others make up a new id for each piece of a call; these pieces do not name the function.
+        """
+        return bool(self.name and name and self.id and call_id and self.id != call_id)
+
+    def take(self, call_id: str, function: dict[str, Any]) -> None:
+        self.id = self.id or call_id
+        self.name = self.name or text_in(function, "name")
+        arguments = function.get("arguments")
+        if isinstance(arguments, dict):  # whole, and not written as a text
+            arguments = msgspec.json.encode(arguments).decode()
+        self.arguments += arguments if isinstance(arguments, str) else ""
+
+    def as_ollama(self, index: int) -> dict[str, Any]:
+        """Raises ValueError or RecursionError when the arguments are no JSON object."""
+        arguments = _ARGUMENTS.decode(self.arguments or "{}") or {}
+        function = {"index": index, "name": self.name, "arguments": arguments}
+        return {**({"id": self.id} if self.id else {}), "function": function}
+
+
+class ToolCalls:
+    """The calls of one reply, in the order in which they began."""
+
+    def __init__(self) -> None:
+        self._calls: list[ToolCall] = []
+        self._at: dict[int, ToolCall] = {}
+
+    def take(self, deltas: list[Any]) -> None:
+        for place, delta in enumerate(deltas):
+            given = delta.get("index") if isinstance(delta, dict) else None
+            index = given if isinstance(given, int) else place
+            call_id, function = text_in(delta, "id"), object_in(delta, "function")
+            call = self._at.get(index)
+            if call is None or call.is_another(call_id, text_in(function, "name")):
+                call = self._at[index] = ToolCall()
+                self._calls.append(call)
+            call.take(call_id, function)
+
+    def as_ollama(self) -> list[dict[str, Any]]:
+        """Raises as `ToolCall.as_ollama` does."""
+        return [call.as_ollama(index) for index, call in enumerate(self._calls)]
