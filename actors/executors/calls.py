@@ -98,8 +98,8 @@ class HttpExecutor(ABC):
 
     def look(self) -> Look:
         # On its own connection: a call may be running on the warm one.
-        transport = ConnectionTransport(LOOK_S, connect_s=LOOK_S)
-        timer = threading.Timer(LOOK_S, transport.abort)  # also for what comes byte by byte
+        transport = ConnectionTransport(2 * LOOK_S, connect_s=2 * LOOK_S)
+        timer = threading.Timer(LOOK_S, transport.abort)  # ends also what comes byte by byte
         timer.daemon = True
         timer.start()
         try:

@@ -91,6 +91,15 @@ class TestAtOllama:
 
         assert ollama.look() == Look(error=f"no answer from gpu at {fake.url} within 0.2 s")
 
+    def test_gives_up_on_connecting_in_time(
+        self, full_port: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(calls, "LOOK_S", 0.2)
+        url = f"http://127.0.0.1:{full_port}"
+        executor = create_executor(Backend(name="gpu", url=url), 5.0)
+
+        assert executor.look() == Look(error=f"no answer from gpu at {url} within 0.2 s")
+
     def test_hears_how_long_to_wait(self, fake: FakeOllama, ollama: Executor) -> None:
         fake.facts["/api/tags"] = Answer(503, {"error": "busy"}, {"Retry-After": "7"})
 

@@ -11,6 +11,7 @@ TESTS = (
     "test_transport",
     "test_executor_failures",
     "test_openai_executor",
+    "test_look",
 )
 RUN = """
 from gevent import monkey
