@@ -87,6 +87,21 @@ def _openai_vectors(body: dict[str, Any]) -> dict[str, Any]:
     return {"object": "list", "model": body["model"], "data": data, "usage": _usage(0)}
 
 
+def listings(models: Sequence[str], loaded: Sequence[str]) -> dict[str, Any]:
+    """What a server with these models says of them, by path."""
+    data = [{"id": name, "object": "model", "created": 0, "owned_by": "fake"} for name in models]
+    return {
+        "/api/tags": _ollama_list(models),
+        "/api/ps": _ollama_list(loaded),
+        "/v1/models": {"object": "list", "data": data},
+    }
+
+
+def _ollama_list(names: Sequence[str]) -> dict[str, Any]:
+    full = [name if ":" in name else f"{name}:latest" for name in names]
+    return {"models": [{"name": name, "model": name, "digest": f"of {name}"} for name in full]}
+
+
 DIALECTS: dict[str, Dialect] = {
     "/api/chat": Ollama(lambda text: {"message": {"role": "assistant", "content": text}}),
     "/api/generate": Ollama(lambda text: {"response": text}),
@@ -100,9 +115,4 @@ DIALECTS: dict[str, Dialect] = {
     ),
 }
 VECTORS = {"/api/embed": _ollama_vectors, "/v1/embeddings": _openai_vectors}
-FACTS: dict[str, Any] = {
-    "/api/version": {"version": "0.9.3"},
-    "/api/tags": {"models": [{"name": "m:latest", "model": "m:latest"}]},
-    "/api/ps": {"models": [{"name": "m:latest", "model": "m:latest"}]},
-    "/v1/models": {"object": "list", "data": [{"id": "m", "object": "model"}]},
-}
+FACTS: dict[str, Any] = {"/api/version": {"version": "0.9.3"}, **listings(["m"], ["m"])}

@@ -11,7 +11,7 @@ from socket import SHUT_RDWR, socket
 from typing import Any, Self, cast
 
 from tests.behaviours import Answer, Behaviour, Cut, Hang, Stream
-from tests.dialects import DIALECTS, FACTS, VECTORS, Dialect
+from tests.dialects import DIALECTS, FACTS, VECTORS, Dialect, listings
 
 __all__ = ["Answer", "Behaviour", "Call", "Cut", "FakeOllama", "Hang", "Stream"]
 
@@ -67,6 +67,11 @@ class FakeOllama:
         """How the next calls go, after those already scripted."""
         with self._changed:
             self._script.extend(behaviours)
+        return self
+
+    def lists(self, *models: str, loaded: Sequence[str] = ()) -> Self:
+        """Have these models, of which some are in memory."""
+        self.facts |= {p: Answer(body=b) for p, b in listings(models, loaded).items()}
         return self
 
     def refuse(self) -> None:

@@ -8,9 +8,6 @@ import msgspec
 
 # As in Ollama's own requests, an empty field is one that is not there.
 ABSENT: tuple[Any, ...] = (None, "", [], {})
-# Of a message; `thinking` is `reasoning_content` there, an image a part of the content.
-MESSAGE_FIELDS = frozenset(("role", "content", "images", "name", "thinking", "tool_calls"))
-RESULT_FIELDS = frozenset(("tool_call_id", "tool_name"))  # of a message with the role `tool`
 _IMAGES = {"iVBORw0KGgo": "png", "/9j/": "jpeg", "R0lGOD": "gif", "UklGR": "webp"}
 
 

@@ -20,18 +20,9 @@ def ollama(fake: FakeOllama) -> Iterator[Executor]:
     made.close()
 
 
-def named(*names: str) -> dict[str, Any]:
-    return {"models": [{"name": name, "model": name} for name in names]}
-
-
-def ids(*names: str) -> list[dict[str, str]]:
-    return [{"id": name, "object": "model"} for name in names]
-
-
 class TestAtOllama:
     def test_finds_its_models_and_those_in_memory(self, fake: FakeOllama, ollama: Executor) -> None:
-        fake.facts["/api/tags"] = Answer(body=named("a:latest", "b:8b", "hf.co/c/d:latest"))
-        fake.facts["/api/ps"] = Answer(body=named("a:latest"))
+        fake.lists("a", "b:8b", "hf.co/c/d:latest", loaded=["a"])
 
         assert ollama.look() == Look(
             version="0.9.3",
@@ -109,14 +100,26 @@ class TestAtOllama:
 
 
 class TestAtOpenAI:
-    @pytest.mark.parametrize(
-        "body", [{"object": "list", "data": ids("a", "b:latest")}, ids("a", "b:latest")]
-    )
-    def test_finds_its_models(self, fake: FakeOllama, openai: OpenAIExecutor, body: Any) -> None:
-        fake.facts["/v1/models"] = Answer(body=body)
+    def test_finds_its_models(self, fake: FakeOllama, openai: OpenAIExecutor) -> None:
+        fake.lists("a", "b:latest", loaded=["a"])
 
         assert openai.look() == Look(models=frozenset({"a", "b"}))
         assert fake.probes == ["/v1/models"]
+
+    @pytest.mark.parametrize(
+        ("body", "models"),
+        [
+            ([{"id": "a"}, {"id": "b"}], {"a", "b"}),
+            ({"object": "list", "data": None}, set()),
+            ({"object": "list", "data": []}, set()),
+        ],
+    )
+    def test_finds_them_in_other_forms(
+        self, fake: FakeOllama, openai: OpenAIExecutor, body: Any, models: set[str]
+    ) -> None:
+        fake.facts["/v1/models"] = Answer(body=body)
+
+        assert openai.look() == Look(models=frozenset(models))
 
     @pytest.mark.parametrize("status", [404, 405])
     def test_does_not_need_a_list(
