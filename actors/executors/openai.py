@@ -47,23 +47,26 @@ class OpenAIExecutor(HttpExecutor):
         started = time.monotonic_ns()
         with self.post(path, body) as pieces:
             if kind is TaskType.EMBED:
-                return answered(self._embeddings(model, body["input"], pieces, started), None)
+                embeddings = self._embeddings(body, pieces)
+                return answered(embeddings.as_ollama(model, time.monotonic_ns() - started), None)
             reply = self._streamed(StreamedReply(kind, model), pieces, on_chunk)
         ending, whole = self._ended(reply, time.monotonic_ns() - started)
         for line in ending:
             on_chunk(line)
         return answered(whole, reply.spoken_s)
 
-    def _embeddings(
-        self, model: str, asked: str | list[str], pieces: Iterator[bytes], started: int
-    ) -> dict[str, Any]:
+    def _embeddings(self, body: dict[str, Any], pieces: Iterator[bytes]) -> Embeddings:
         embeddings = self.parse(_EMBEDDINGS, b"".join(pieces))
         self.check(embeddings.error)
-        wanted = 1 if isinstance(asked, str) else len(asked)
-        if len(embeddings.data or ()) != wanted:
-            found = len(embeddings.data or ())
-            raise self.failed(f"sent {found} embeddings instead of {wanted}", Verdict.RETRY)
-        return embeddings.as_ollama(model, time.monotonic_ns() - started)
+        vectors = [one.embedding for one in embeddings.data or ()]
+        wanted = 1 if isinstance(body["input"], str) else len(body["input"])
+        if len(vectors) != wanted:
+            raise self.failed(f"sent {len(vectors)} embeddings instead of {wanted}", Verdict.RETRY)
+        size = body.get("dimensions")
+        if size is not None and any(len(vector) != size for vector in vectors):
+            words = f"sent embeddings of {len(vectors[0])} dimensions instead of {size}"
+            raise self.failed(words, Verdict.FINAL)
+        return embeddings
 
     def _streamed(
         self, reply: StreamedReply, pieces: Iterator[bytes], on_chunk: OnChunk

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.core.outcomes import Failed, Verdict
+from ollama_queue.actors.core.outcomes import Answered, Failed, Verdict
 from ollama_queue.actors.core.records import Spec, TaskType
 from ollama_queue.actors.executors.openai import OpenAIExecutor
 from tests.executors.calling import KEY, delta, reply_of, run, sse
@@ -72,6 +72,17 @@ def test_of_an_embed(
     assert isinstance(outcome, Failed)
     assert outcome.error.startswith(f"llama at {fake.openai_url} {words}")
     assert outcome.verdict == verdict
+
+
+def test_of_a_server_that_does_not_heed_dimensions(
+    fake: FakeOllama, openai: OpenAIExecutor
+) -> None:
+    right, wrong = (run(openai, TaskType.EMBED, {"input": "a", "dimensions": n}) for n in (2, 8))
+
+    assert isinstance(right, Answered)
+    assert wrong == Failed(
+        f"llama at {fake.openai_url} sent embeddings of 2 dimensions instead of 8", Verdict.FINAL
+    )
 
 
 def test_of_a_server_that_is_not_ready(fake: FakeOllama, openai: OpenAIExecutor) -> None:
