@@ -1,6 +1,5 @@
 """What both executors share: the HTTP call to a model server, its limits and how it ends."""
 
-import base64
 import contextlib
 import threading
 from abc import ABC, abstractmethod
@@ -14,6 +13,7 @@ import msgspec
 from ollama_queue.actors.core.config import Backend
 from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Outcome, Stopped, Verdict
 from ollama_queue.actors.core.records import Spec, TaskType
+from ollama_queue.actors.executors.credentials import headers_of, secrets_of
 from ollama_queue.actors.executors.failures import (
     CallFailed,
     NotServed,
@@ -25,11 +25,9 @@ from ollama_queue.actors.executors.transport import ConnectionTransport
 
 MAX_LINE = 16 << 20
 MAX_REPLY = 64 << 20
-_MAX_ERROR_BODY = 64 << 10
 LOOK_S = 5.0  # for all of a look
+_MAX_ERROR_BODY = 64 << 10
 _MAX_ERROR = 2000  # characters
-_SECRET_LENGTH = 8  # a shorter key is a placeholder, such as `ollama`
-
 _MOST = 1 << 53  # the largest number that JSON carries everywhere
 
 _T = TypeVar("_T")
@@ -59,8 +57,8 @@ class HttpExecutor(ABC):
         key = backend.api_key.strip()
         self._shown = str(url.copy_with(userinfo=b"", query=None)).rstrip("/")
         self.name = f"{backend.name} at {self._shown}"
-        self._headers = _headers(url, key)
-        self._secrets = _secrets(url, key, self._headers)
+        self._headers = headers_of(url, key)
+        self._secrets = secrets_of(url, key, self._headers)
         self._urls: dict[str, httpx.URL] = {}  # parsing one costs a tenth of a call
         self._transport = ConnectionTransport(silence_s)
         self._failure: str | None = None
@@ -253,28 +251,3 @@ def count_in(value: Any, name: str) -> int:
     """A whole number (tokens, nanoseconds), 0 if it is not there or is something else."""
     field = value.get(name) if isinstance(value, dict) else None
     return field if type(field) is int and 0 <= field <= _MOST else 0
-
-
-def _headers(url: httpx.URL, key: str) -> httpx.Headers:
-    headers = {
-        "Host": url.netloc.decode("ascii"),
-        "Accept": "*/*",
-        "Accept-Encoding": "identity",
-        "Content-Type": "application/json",
-        "User-Agent": "ollama-queue",
-    }
-    if key:
-        headers["Authorization"] = f"Bearer {key}"
-    elif url.userinfo:
-        login = base64.b64encode(f"{url.username}:{url.password}".encode())
-        headers["Authorization"] = f"Basic {login.decode()}"
-    return httpx.Headers(headers, encoding="utf-8")
-
-
-def _secrets(url: httpx.URL, key: str, headers: httpx.Headers) -> list[str]:
-    """What no error may show, the longest first: the header, and what it is made of."""
-    sent = headers.get("authorization", "")
-    parts = [part for part in (sent[6:].strip(), key, url.password) if len(part) >= _SECRET_LENGTH]
-    known = {sent, *parts} - {""}
-    written = {msgspec.json.encode(secret).decode()[1:-1] for secret in known}
-    return sorted(known | written, key=len, reverse=True)

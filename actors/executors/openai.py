@@ -63,8 +63,9 @@ class OpenAIExecutor(HttpExecutor):
         if len(vectors) != wanted:
             raise self.failed(f"sent {len(vectors)} embeddings instead of {wanted}", Verdict.RETRY)
         size = body.get("dimensions")
-        if size is not None and any(len(vector) != size for vector in vectors):
-            words = f"sent embeddings of {len(vectors[0])} dimensions instead of {size}"
+        wrong = {len(vector) for vector in vectors} - {size}
+        if size is not None and wrong:
+            words = f"sent embeddings of {max(wrong)} dimensions instead of {size}"
             raise self.failed(words, Verdict.FINAL)
         return embeddings
 
