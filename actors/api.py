@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from ollama_queue.actors.core.cron_records import Cron, NewCron
-from ollama_queue.actors.core.figures import QueueStats
+from ollama_queue.actors.core.figures import BackendState, QueueStats
 from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.records import (
     Batch,
@@ -129,6 +129,17 @@ class QueueAPI(CronAPI, Protocol):
         ...
 
     def get_queue_stats(self) -> QueueStats: ...
+
+    def drain_backend(self, name: str) -> BackendState:
+        """Give a backend no more calls; those that run go on. Survives a restart.
+
+        Raises `NotFound`.
+        """
+        ...
+
+    def resume_backend(self, name: str) -> BackendState:
+        """Give it calls again. Raises `NotFound`."""
+        ...
 
     def stream_task(self, task_id: str, *, timeout: float | None = None) -> Iterator[Chunk]:
         """The reply piece by piece, each once and in order; the last `Chunk` is `done`.

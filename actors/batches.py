@@ -5,20 +5,22 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from ollama_queue.actors.core.acceptance import accept
+from ollama_queue.actors.core.entries import Entry, entry_of
 from ollama_queue.actors.core.errors import Invalid
 from ollama_queue.actors.core.keys import batch_digest
 from ollama_queue.actors.core.messages import StoreSlice, SubmitBatch
 from ollama_queue.actors.core.orders import Insert
 from ollama_queue.actors.core.records import Batch, NewTask
 from ollama_queue.actors.core.submission import draft, naming
-from ollama_queue.actors.core.waiting import Entry, entry_of
 from ollama_queue.actors.inbox import Promise
 
 SLICE_TASKS = 200
 SLICE_BYTES = 1 << 20
 
 
-def draft_batch(tasks: Iterable[NewTask], idempotency_key: str | None = None) -> SubmitBatch:
+def draft_batch(
+    tasks: Iterable[NewTask], idempotency_key: str | None = None, *, ollama_alone: bool = True
+) -> SubmitBatch:
     """Check and encode all tasks of a batch. Raises `Invalid`, naming `tasks[3].model` and so on.
 
     Other threads get their turn between the tasks.
@@ -26,7 +28,7 @@ def draft_batch(tasks: Iterable[NewTask], idempotency_key: str | None = None) ->
     asked = []
     for index, task in enumerate(tasks):
         with naming(index):
-            asked.append(draft(task))
+            asked.append(draft(task, ollama_alone=ollama_alone))
         if index % 50 == 49:
             time.sleep(0)
     if not asked:

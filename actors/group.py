@@ -7,7 +7,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ollama_queue.actors.core.cron_records import Cron
-from ollama_queue.actors.core.orders import Change, DropCron, DropKey, Insert, SaveCron, SetFlag
+from ollama_queue.actors.core.orders import (
+    Announce,
+    Change,
+    DropCron,
+    DropKey,
+    Insert,
+    SaveCron,
+    SetFlag,
+)
 from ollama_queue.actors.core.records import Batch, Event, Record
 from ollama_queue.actors.inbox import Promise
 
@@ -53,7 +61,7 @@ class Group:
         return bool(tasks or self.flags or self.dropped_keys or self.crons)
 
     def __bool__(self) -> bool:
-        return self.changes_disk or bool(self.answers)
+        return self.changes_disk or bool(self.answers or self.events)
 
     # --- merging --------------------------------------------------------------------------------
 
@@ -91,12 +99,16 @@ class Group:
         self.sealed.append(sealed)
         self.events += [Event("task_submitted", r, at, r.seq) for r in sealed.records]
 
-    def note(self, save: SetFlag | DropKey | SaveCron | DropCron, at: datetime, seq: int) -> None:
+    def note(
+        self, save: SetFlag | DropKey | SaveCron | DropCron | Announce, at: datetime, seq: int
+    ) -> None:
         """What concerns no task, or not its record."""
         match save:
-            case SetFlag(name, value, event):
+            case SetFlag(name, value, event, backend):
                 self.flags[name] = value
-                self.events.append(Event(event, None, at, seq))
+                self.events.append(Event(event, None, at, seq, backend=backend))
+            case Announce(event, backend, reason):
+                self.events.append(Event(event, None, at, seq, reason=reason, backend=backend))
             case DropKey(key):
                 self.dropped_keys.append(key)
             case SaveCron():

@@ -7,9 +7,9 @@ import msgspec
 from rocksdict import Rdict, RdictIter, ReadOptions
 
 from ollama_queue.actors.core.cron_records import Cron
+from ollama_queue.actors.core.entries import Entry
 from ollama_queue.actors.core.idempotency import Keyed
 from ollama_queue.actors.core.records import Batch, Record, Status
-from ollama_queue.actors.core.waiting import Entry
 
 # specs    id -> Spec, JSON                     written once
 # tasks    id -> Record, msgpack                small, changes

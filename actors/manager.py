@@ -11,13 +11,14 @@ from ollama_queue.actors.actor import Ref, ask, log, start, stop
 from ollama_queue.actors.batches import draft_batch
 from ollama_queue.actors.core.config import Config
 from ollama_queue.actors.core.errors import Invalid, Unavailable
-from ollama_queue.actors.core.figures import Counts, PlanState, QueueStats, Waiting
+from ollama_queue.actors.core.figures import BackendState, Counts, PlanState, QueueStats, Waiting
 from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.messages import (
     Cancel,
     Count,
     Delete,
     Describe,
+    DrainBackend,
     Explain,
     Get,
     GetBatch,
@@ -154,7 +155,8 @@ class QueueManager(Listener, CronVerbs):
     # --- verbs ----------------------------------------------------------------------------------
 
     def submit(self, new: NewTask, *, idempotency_key: str | None = None) -> Submitted:
-        answer = ask(self._now().scheduler, draft(new, idempotency_key))
+        asked = draft(new, idempotency_key, ollama_alone=self.config.ollama_alone)
+        answer = ask(self._now().scheduler, asked)
         if isinstance(answer, Stored):  # the key was used before, for this very task
             record = answer.record
             where = self._explain([record]).get(record.id)
@@ -165,7 +167,8 @@ class QueueManager(Listener, CronVerbs):
     def submit_batch(
         self, tasks: Iterable[NewTask], *, idempotency_key: str | None = None
     ) -> BatchSubmitted:
-        asked = draft_batch(tasks, idempotency_key)
+        alone = self.config.ollama_alone
+        asked = draft_batch(tasks, idempotency_key, ollama_alone=alone)
         return ask(self._now().scheduler, asked, BATCH_PATIENCE_S)  # type: ignore[no-any-return]
 
     def get_batch(self, batch_id: str) -> Batch:
@@ -230,6 +233,12 @@ class QueueManager(Listener, CronVerbs):
 
     def resume(self) -> None:
         ask(self._now().scheduler, Resume())
+
+    def drain_backend(self, name: str) -> BackendState:
+        return ask(self._now().scheduler, DrainBackend(name, True))  # type: ignore[no-any-return]
+
+    def resume_backend(self, name: str) -> BackendState:
+        return ask(self._now().scheduler, DrainBackend(name, False))  # type: ignore[no-any-return]
 
     def stream_task(self, task_id: str, *, timeout: float | None = None) -> Iterator[Chunk]:
         self._check_process()

@@ -1,69 +1,101 @@
-"""Finds out when a backend that is out is well again."""
+"""Looks at each backend: is it well, which models has it, which of them are loaded?"""
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import assert_never
 
 from ollama_queue.actors.actor import Actor, Ref, log, tell
 from ollama_queue.actors.core.backoff import probe_delay
 from ollama_queue.actors.core.messages import BackendChanged, Probed, ToProber, Wake
 from ollama_queue.actors.core.orders import Watch
+from ollama_queue.actors.core.outcomes import Look
 from ollama_queue.actors.executors import Executor
 from ollama_queue.actors.pool import attempt
 
+LEAST_S = 0.25  # between two looks at the same backend, however often it is asked for
+
+
+class Watched:
+    """One backend, and when to look at it again. One look at a time."""
+
+    def __init__(self, executor: Executor, due: float) -> None:
+        self.executor, self.due = executor, due
+        self.began = 0.0
+        self.is_looking = False
+        self.failures = 0  # in a row
+
 
 class Prober(Actor):
-    """Probes one backend in a thread of its own, at growing intervals, until it is well."""
+    """Looks at all backends at the start, every `interval_s` seconds, and when told to.
+
+    A look runs in a thread of its own. One that is not well is looked at after 1, 2, 4 … 30 s.
+    """
 
     def __init__(
         self,
         report: Callable[[str], None],
         *,
-        executor: Executor,
+        executors: Mapping[str, Executor],
+        interval_s: float,
         scheduler: Ref,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(report)
-        self.executor, self.scheduler, self.clock = executor, scheduler, clock
-        self.backend = ""
-        self.due: float | None = None
-        self.failures = 0
+        self.scheduler, self.interval_s, self.clock = scheduler, interval_s, clock
+        now = clock()
+        self.watched = {name: Watched(executor, now) for name, executor in executors.items()}
+
+    def on_start(self) -> None:
+        self.look_at_the_due()
 
     def handle(self, message: ToProber) -> None:
         match message:
             case Watch(backend, delay_s):
-                log.warning("backend %s is out, to be probed in %g s", backend, delay_s)
-                self.backend, self.failures = backend, 0
-                self.probe_at(self.clock() + delay_s)
+                watched = self.watched[backend]
+                watched.due = min(watched.due, self.clock() + delay_s)
             case Wake():
-                if self.due is not None and self.due <= self.clock():
-                    self.due = None
-                    self.probe()
-                else:
-                    self.wake_at(self.due)
-            case Probed(error):
-                self.probed(error)
+                pass
+            case Probed(backend, look):
+                self.probed(backend, look)
             case _:
                 assert_never(message)
+        self.look_at_the_due()
 
-    def probe_at(self, due: float) -> None:
-        self.due = due
-        self.wake_at(due)
+    def look_at_the_due(self) -> None:
+        now, next_due = self.clock(), None
+        for name, watched in self.watched.items():
+            if watched.is_looking:
+                continue
+            due = max(watched.due, watched.began + LEAST_S)
+            if due <= now:
+                self.look(name, watched, now)
+            else:
+                next_due = due if next_due is None else min(next_due, due)
+        self.wake_at(next_due)
 
-    def probe(self) -> None:
-        me, executor = self.actor_ref, self.executor
+    def look(self, name: str, watched: Watched, now: float) -> None:
+        watched.began, watched.is_looking = now, True
+        watched.due = now + self.interval_s
+        me, executor = self.actor_ref, watched.executor
 
         def work() -> None:
             found, broke = attempt(executor.look)
-            tell(me, Probed(broke or found.error))
+            tell(me, Probed(name, found or Look(broke)))
 
         threading.Thread(target=work, name="ollama-queue-probe", daemon=True).start()
 
-    def probed(self, error: str | None) -> None:
-        if error is None:
-            log.info("backend %s is well again", self.backend)
-            tell(self.scheduler, BackendChanged(self.backend))
+    def probed(self, name: str, look: Look) -> None:
+        watched = self.watched[name]
+        watched.is_looking = False
+        if look.error is None:
+            if watched.failures:
+                log.info("backend %s is well again", name)
+            watched.failures = 0
         else:
-            self.failures += 1
-            self.probe_at(self.clock() + probe_delay(self.failures + 1))
+            watched.failures += 1
+            if watched.failures == 1:
+                log.warning("backend %s: %s", name, look.error)
+            delay_s = probe_delay(watched.failures, look.retry_after_s)
+            watched.due = min(watched.due, self.clock() + delay_s)
+        tell(self.scheduler, BackendChanged(name, look))

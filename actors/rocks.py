@@ -18,11 +18,11 @@ from rocksdict import (
 
 from ollama_queue.actors.batch_book import BatchBook
 from ollama_queue.actors.core.cron_records import Cron
+from ollama_queue.actors.core.entries import Entry, entry_of
 from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.figures import Counts
 from ollama_queue.actors.core.idempotency import Keyed
 from ollama_queue.actors.core.records import Record, Status
-from ollama_queue.actors.core.waiting import Entry, entry_of
 from ollama_queue.actors.group import Group, Row
 from ollama_queue.actors.layout import (
     FAMILIES,

@@ -8,6 +8,7 @@ from typing import Any, Protocol, assert_never
 from ollama_queue.actors.actor import Actor, Ref, tell
 from ollama_queue.actors.batches import Loading
 from ollama_queue.actors.core.errors import Conflict, NotFound, Unavailable
+from ollama_queue.actors.core.explaining import describe, describe_one, explain
 from ollama_queue.actors.core.firing import fire
 from ollama_queue.actors.core.idempotency import Keyed
 from ollama_queue.actors.core.keys import mint
@@ -20,6 +21,7 @@ from ollama_queue.actors.core.messages import (
     Deny,
     Describe,
     Drain,
+    DrainBackend,
     Explain,
     Fetch,
     Fetched,
@@ -41,6 +43,7 @@ from ollama_queue.actors.core.messages import (
     WorkerLost,
 )
 from ollama_queue.actors.core.orders import (
+    Announce,
     Change,
     DropKey,
     Insert,
@@ -56,10 +59,11 @@ from ollama_queue.actors.core.orders import (
 from ollama_queue.actors.core.plan import Plan
 from ollama_queue.actors.core.records import Batch, Record, Status, Submitted
 from ollama_queue.actors.core.settling import utc
+from ollama_queue.actors.core.submission import naming
 from ollama_queue.actors.inbox import Promise
 from ollama_queue.actors.rocks import Recovered
 
-_SAVES = (Insert, Change, Remove, SetFlag, DropKey, SaveCron)
+_SAVES = (Insert, Change, Remove, SetFlag, DropKey, SaveCron, Announce)
 
 
 class Crew(Protocol):
@@ -102,8 +106,8 @@ class Scheduler(Actor):
         for slot in range(self.plan.slots.free):
             self.replace(slot)
         old, self.recovered = self.recovered, Recovered([], [], [], {}, 0)
-        paused, now = old.flags.get("paused", False), self.clock()
-        self.carry_out(self.plan.recover(old.waiting, old.running, old.keys, paused, now), now)
+        flags, now = [name for name, is_on in old.flags.items() if is_on], self.clock()
+        self.carry_out(self.plan.recover(old.waiting, old.running, old.keys, flags, now), now)
 
     def handle(self, message: ToScheduler) -> Any:
         now = self.clock()
@@ -139,16 +143,19 @@ class Scheduler(Actor):
                 if self.hired[slot] == hired:
                     self.carry_out(self.plan.lost(slot, error, now), now)
                 return None
-            case BackendChanged():
-                return self.carry_out(self.plan.backend_well(now), now)
+            case BackendChanged(backend, look):
+                return self.carry_out(self.plan.looked(backend, look, now), now)
+            case DrainBackend(backend, value):
+                orders = self.plan.drain_backend(backend, value, now)
+                return self.carry_out(orders, now, reply=describe_one(self.plan, backend, now))
             case Pause():
                 return self.carry_out(self.plan.pause(), now, reply=True)
             case Resume():
                 return self.carry_out(self.plan.resume(now), now, reply=True)
             case Explain(task_ids):
-                return self.plan.explain(task_ids)
+                return explain(self.plan, task_ids, now)
             case Describe():
-                return self.plan.describe()
+                return describe(self.plan, now)
             case Drain(grace_s):
                 self.drained = self.later()
                 return self.carry_out(self.plan.drain(grace_s, now), now)
@@ -182,10 +189,10 @@ class Scheduler(Actor):
             tell(firing.ticker, Fired(cron))
 
     def take_on(self, task_id: str, orders: list[Order], now: float) -> None:
-        waiting = self.plan.explain([task_id]).get(task_id)
         status, position = Status.RUNNING, None
-        if waiting is not None:
-            status, position = Status.PENDING, waiting.position
+        entry = self.plan.entries.get(task_id)
+        if entry is not None and self.plan.slots.running(task_id) is None:
+            status, position = Status.PENDING, self.plan.waiting.position(entry)
         self.carry_out(orders, now, reply=Submitted(task_id, status, position))
 
     def submit_batch(self, message: SubmitBatch) -> None:
@@ -197,6 +204,10 @@ class Scheduler(Actor):
             if known is not None:
                 self.pass_on(self.persistence, FindBatch(known))
                 return
+        for index, asked in enumerate(message.asked):
+            if asked.is_choosy:
+                with naming(index):
+                    self.plan.check(asked)
         count = len(message.asked)
         self.plan.reserve(count, sum(len(asked.spec) for asked in message.asked))
         if message.key is not None:

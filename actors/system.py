@@ -20,7 +20,7 @@ from ollama_queue.actors.core.messages import (
     ToSystem,
 )
 from ollama_queue.actors.core.plan import Plan
-from ollama_queue.actors.core.routing import Gate
+from ollama_queue.actors.core.routing import gates_of
 from ollama_queue.actors.core.settling import utc
 from ollama_queue.actors.cron_ticker import CronTicker
 from ollama_queue.actors.event_bus import EventBus
@@ -58,6 +58,7 @@ class Boot:
         self, config: Config, runtime: Runtime, report: Callable[[str, str], None]
     ) -> None:
         self.config, self.runtime = config, runtime
+        self.backends = {backend.name: backend for backend in config.all_backends}
         self._report = report
         self.bus: Ref | None = None
         self.persistence: Ref | None = None
@@ -79,11 +80,11 @@ class Boot:
             durable=queue.durability == "strict",
         )
         recovered = ask(self.persistence, Recover(), timeout=None)
-        backend = config.all_backends[0]
         plan = Plan(
             slots=config.workers,
-            gate=Gate(backend.name, backend.type, backend.parallel or config.workers),
+            gates=gates_of(config.all_backends, config.remote_scheduling),
             retry=config.retry_config,
+            scheduler=config.scheduler,
             max_tasks=queue.max_queue_size,
             max_bytes=queue.max_queue_bytes,
         )
@@ -101,6 +102,7 @@ class Boot:
             crons=recovered.crons,
             scheduler=self.scheduler,
             persistence=self.persistence,
+            ollama_alone=config.ollama_alone,
         )
         return Generation(self.scheduler, self.persistence, self.bus, self.ticker)
 
@@ -112,7 +114,7 @@ class Boot:
         worker: Ref = Worker.start(
             report,
             slot=slot,
-            executor=self.make_executor(),
+            make_executor=self.make_executor,
             scheduler=scheduler,
             persistence=self.persistence,
             bus=self.bus,
@@ -122,12 +124,15 @@ class Boot:
 
     def hire_prober(self, scheduler: Ref) -> Ref:
         self.prober = Prober.start(
-            self.reporter("Prober"), executor=self.make_executor(), scheduler=scheduler
+            self.reporter("Prober"),
+            executors={name: self.make_executor(name) for name in self.backends},
+            interval_s=self.config.remote_scheduling.health_check_interval,
+            scheduler=scheduler,
         )
         return self.prober
 
-    def make_executor(self) -> Executor:
-        return self.runtime.make_executor(self.config.all_backends[0], self.config.ollama.timeout)
+    def make_executor(self, backend: str) -> Executor:
+        return self.runtime.make_executor(self.backends[backend], self.config.ollama.timeout)
 
     def dismiss(self, worker: Ref) -> None:
         self.workers.remove(worker)

@@ -54,8 +54,8 @@ class Pieces:
 class Call:
     """The call in hand."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self, run: Run, executor: Executor) -> None:
+        self.run, self.executor = run, executor
         self.pieces = Pieces()
         self.sent = 0
         self.stopped = False
@@ -70,13 +70,14 @@ class Worker(Actor):
         report: Callable[[str], None],
         *,
         slot: int,
-        executor: Executor,
+        make_executor: Callable[[str], Executor],
         scheduler: Ref,
         persistence: Ref,
         bus: Ref,
     ) -> None:
         super().__init__(report)
-        self.slot, self.executor = slot, executor
+        self.slot, self.make_executor = slot, make_executor
+        self.executors: dict[str, Executor] = {}  # by backend: a warm connection to each
         self.scheduler, self.persistence, self.bus = scheduler, persistence, bus
         self.call: Call | None = None
         self.calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
@@ -86,15 +87,16 @@ class Worker(Actor):
         threading.Thread(target=self.make_calls, name=name, daemon=True).start()
 
     def on_stop(self) -> None:
-        self.executor.abort()
+        if self.call is not None:
+            self.call.executor.abort()
         self.calls.put(None)
 
     def handle(self, message: ToWorker) -> None:
         match message:
             case Run():
                 assert self.call is None, "two calls in one slot"
-                self.call = Call(message)
-                self.executor.begin()
+                self.call = Call(message, self.executor(message.backend))
+                self.call.executor.begin()
                 self.calls.put(self.call)
                 self.wake_at(self.call.deadline)
             case Stop(_, task_id, attempt):
@@ -102,7 +104,7 @@ class Worker(Actor):
                 call = self.call
                 if call is not None and (call.run.task_id, call.run.attempt) == (task_id, attempt):
                     call.stopped = True
-                    self.executor.abort()
+                    call.executor.abort()
             case ChunksReady():
                 self.hand_on(self.call)
             case CallEnded(outcome, error):
@@ -111,6 +113,11 @@ class Worker(Actor):
                 self.watch_time()
             case _:
                 assert_never(message)
+
+    def executor(self, backend: str) -> Executor:
+        if backend not in self.executors:
+            self.executors[backend] = self.make_executor(backend)
+        return self.executors[backend]
 
     def hand_on(self, call: Call | None) -> None:
         """Send what has come, as one message; what comes meanwhile waits for the next."""
@@ -136,7 +143,7 @@ class Worker(Actor):
         if call is None or call.deadline is None:
             return
         if call.deadline <= time.time():
-            self.executor.abort(f"no answer within timeout_s = {call.run.timeout_s:g} s")
+            call.executor.abort(f"no answer within timeout_s = {call.run.timeout_s:g} s")
         else:
             self.wake_at(call.deadline)
 
@@ -151,7 +158,8 @@ class Worker(Actor):
                 log.error("the executor broke\n%s", traceback.format_exc())
                 ended = CallEnded(None, f"{type(error).__name__}: {error}")
             tell(me, ended)
-        self.executor.close()
+        for executor in self.executors.values():
+            executor.close()
 
     def make(self, call: Call) -> Outcome:
         me = self.actor_ref
@@ -166,4 +174,4 @@ class Worker(Actor):
             return Failed(error.message, Verdict.FINAL)
         except Unavailable:
             return Stopped()  # the queue is rebooting or gone, and this call with it
-        return self.executor.run(asked.type, asked.model, _decode_spec(asked.spec), on_chunk)
+        return call.executor.run(asked.type, asked.model, _decode_spec(asked.spec), on_chunk)

@@ -11,13 +11,15 @@ from functools import partial
 from typing import Any
 
 from benchmarks.harness import Bench, Sample
-from ollama_queue.actors.core.config import Retry
+from ollama_queue.actors.core.config import RemoteScheduling, Retry, Scheduler
+from ollama_queue.actors.core.explaining import explain
+from ollama_queue.actors.core.gates import Gate
 from ollama_queue.actors.core.keys import mint
 from ollama_queue.actors.core.messages import Submit
 from ollama_queue.actors.core.orders import Run
 from ollama_queue.actors.core.outcomes import Answered
 from ollama_queue.actors.core.plan import Plan
-from ollama_queue.actors.core.routing import Gate
+from ollama_queue.actors.core.routing import Gates
 from ollama_queue.actors.core.submission import chat_task, draft
 
 SLOTS = 4
@@ -44,7 +46,8 @@ class Busy:
 
     def __init__(self, waiting: int) -> None:
         self.chance = random.Random(waiting)
-        self.plan = Plan(slots=SLOTS, gate=Gate("stub", "ollama", SLOTS), retry=Retry())
+        gates = Gates([Gate("stub", "ollama", SLOTS)], RemoteScheduling())
+        self.plan = Plan(slots=SLOTS, gates=gates, retry=Retry(), scheduler=Scheduler())
         self.us = 1_790_000_000_000_000
         self.run: Run | None = None
         for task_id in self.new_ids(waiting + SLOTS):
@@ -76,7 +79,7 @@ class Busy:
         self.plan.cancel(task_id, self.us / 1e6)
 
     def position(self, task_id: str) -> None:
-        self.plan.explain((task_id,))
+        explain(self.plan, (task_id,), self.us / 1e6)
 
 
 class Bare:

@@ -115,4 +115,5 @@ DIALECTS: dict[str, Dialect] = {
     ),
 }
 VECTORS = {"/api/embed": _ollama_vectors, "/v1/embeddings": _openai_vectors}
-FACTS: dict[str, Any] = {"/api/version": {"version": "0.9.3"}, **listings(["m"], ["m"])}
+MODELS = ("m", "smollm2", "qwen3", "nomic-embed-text")
+FACTS: dict[str, Any] = {"/api/version": {"version": "0.9.3"}, **listings(MODELS, ["m"])}

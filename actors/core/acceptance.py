@@ -1,10 +1,26 @@
 """From what was asked to the record of an accepted task."""
 
+from collections.abc import Mapping
+
 from ollama_queue.actors.core.messages import Submit
 from ollama_queue.actors.core.records import Record
 from ollama_queue.actors.core.routing import route_key
 from ollama_queue.actors.core.settling import utc
 from ollama_queue.actors.core.submission import title_of
+
+
+def route_of(asked: Submit) -> str:
+    """Where it may run. Options stand beside the payload, or in it as Ollama has them."""
+    new = asked.new
+    inner = new.payload.get("options")
+    options = {**inner, **new.options} if isinstance(inner, Mapping) else new.options
+    return route_key(
+        new.model,
+        options,
+        backend=new.backend,
+        remote=new.remote_execution,
+        ollama_only=asked.ollama_only is not None,
+    )
 
 
 def accept(
@@ -29,7 +45,7 @@ def accept(
         cron_id=asked.firing.cron.id if asked.firing else None,
         tenant=new.tenant,
         tags=new.tags,
-        route=route_key(new.model, new.options),
+        route=route_of(asked),
         size=len(asked.spec),
         key=asked.key,
     )

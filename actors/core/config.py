@@ -149,7 +149,6 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         _check(
             0 < self.ollama.timeout <= DAY_S, "ollama.timeout", "a duration above 0, up to 1 day"
         )
-        _check(len(self.all_backends) <= 1, "backends", "one backend at most, for now")
         for backend in self.backends:
             _check(backend.name != "", "backends.name", "a name")
             _check(
@@ -201,6 +200,11 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if remote is None:
             remote = backend.type == "openai" and not _is_here(backend.url)
         return replace(backend, parallel=parallel, remote=remote)
+
+    @property
+    def ollama_alone(self) -> bool:
+        """All model servers in use are Ollama's."""
+        return all(backend.type == "ollama" for backend in self.all_backends)
 
     @property
     def workers(self) -> int:

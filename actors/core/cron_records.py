@@ -33,6 +33,8 @@ class TaskTemplate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     priority: int = Priority.NORMAL
     max_retries: int | None = None
     timeout_s: float | None = None
+    remote_execution: bool = False
+    backend: str | None = None
     tags: list[str] = []
 
 

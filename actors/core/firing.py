@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from ollama_queue.actors.core.cron_records import Overlap
-from ollama_queue.actors.core.errors import Conflict, QueueFull
+from ollama_queue.actors.core.errors import Conflict, Invalid, QueueFull
 from ollama_queue.actors.core.messages import Firing, Submit
 from ollama_queue.actors.core.orders import Order, SaveCron
 from ollama_queue.actors.core.plan import Plan
@@ -13,13 +13,14 @@ from ollama_queue.actors.core.settling import utc
 def fire(plan: Plan, task_id: str, asked: Submit, firing: Firing, now: float) -> list[Order]:
     """Submit the task of a run. One by hand raises where one by the clock is skipped.
 
-    Raises `Conflict`, `QueueFull`; `Unavailable` when draining.
+    Raises `Conflict`, `QueueFull`, `Invalid` where no backend may run it; `Unavailable` when
+    draining.
     """
     cron = firing.cron
     try:
         _check_overlap(plan, firing)
         orders = plan.submit(task_id, asked, now)
-    except (Conflict, QueueFull) as error:
+    except (Conflict, Invalid, QueueFull) as error:
         if firing.by_hand:
             raise
         return [SaveCron(cron, "cron_skipped", reason=error.message)]

@@ -36,11 +36,20 @@ class Remove(Struct, frozen=True):
 
 
 class SetFlag(Struct, frozen=True):
-    """A switch of the whole queue that survives a restart."""
+    """A switch of the whole queue, or of a backend, that survives a restart."""
 
     name: str
     value: bool
     event: str
+    backend: str | None = None
+
+
+class Announce(Struct, frozen=True):
+    """Nothing to save, but an event: a backend has gone out or come in."""
+
+    event: str
+    backend: str
+    reason: str | None = None
 
 
 class DropKey(Struct, frozen=True):
@@ -64,7 +73,7 @@ class DropCron(Struct, frozen=True):
     cron_id: str
 
 
-Save = Insert | Change | Remove | SetFlag | DropKey | SaveCron | DropCron
+Save = Insert | Change | Remove | SetFlag | DropKey | SaveCron | DropCron | Announce
 
 # --- acts ---------------------------------------------------------------------------------------
 
@@ -88,7 +97,7 @@ class Stop(Struct, frozen=True):
 
 
 class Watch(Struct, frozen=True):
-    """A backend is out: probe it after `delay_s`, then on and on until it is well."""
+    """Look at a backend after `delay_s`, before its time has come."""
 
     backend: str
     delay_s: float

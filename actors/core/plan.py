@@ -6,11 +6,13 @@ orders. Instants (`now`) are seconds since 1970, chance is a number from 0 to 1;
 
 from collections.abc import Iterable, Iterator
 
-from ollama_queue.actors.core.acceptance import accept
-from ollama_queue.actors.core.backoff import probe_delay
-from ollama_queue.actors.core.config import Retry
-from ollama_queue.actors.core.errors import Unavailable
-from ollama_queue.actors.core.figures import PlanState, Waiting
+from msgspec.structs import replace
+
+from ollama_queue.actors.core.acceptance import accept, route_of
+from ollama_queue.actors.core.config import Retry, Scheduler
+from ollama_queue.actors.core.dispatch import Dispatch
+from ollama_queue.actors.core.entries import Entries, Entry, entry_of
+from ollama_queue.actors.core.errors import Invalid, Unavailable
 from ollama_queue.actors.core.idempotency import Keyed, Keys
 from ollama_queue.actors.core.lifecycle import become
 from ollama_queue.actors.core.messages import Submit
@@ -21,17 +23,21 @@ from ollama_queue.actors.core.orders import (
     Order,
     Remove,
     Replace,
-    Run,
     SetFlag,
-    Watch,
 )
-from ollama_queue.actors.core.outcomes import Failed, Outcome, Stopped, Verdict
-from ollama_queue.actors.core.records import Record, Status, WaitingFor
+from ollama_queue.actors.core.outcomes import Look, Outcome
+from ollama_queue.actors.core.records import Record, Status
 from ollama_queue.actors.core.room import Room
-from ollama_queue.actors.core.routing import Gate
-from ollama_queue.actors.core.settling import attempt_of, interrupt, put_back, revive, settle, utc
-from ollama_queue.actors.core.slots import Slots
-from ollama_queue.actors.core.waiting import Entries, Entry, WaitingRoom, entry_of
+from ollama_queue.actors.core.routing import Gates, read_route
+from ollama_queue.actors.core.settling import (
+    attempt_of,
+    give_up,
+    interrupt,
+    put_back,
+    revive,
+    settle,
+    utc,
+)
 
 
 class Plan:
@@ -41,13 +47,15 @@ class Plan:
         self,
         *,
         slots: int,
-        gate: Gate,
+        gates: Gates,
         retry: Retry,
+        scheduler: Scheduler,
         max_tasks: int = 1_000_000,
         max_bytes: int = 4 << 30,
     ) -> None:
-        self.slots, self.gate, self.retry = Slots(slots), gate, retry
-        self.waiting = WaitingRoom()
+        self.dispatch = Dispatch(slots, gates, scheduler)
+        self.slots, self.waiting, self.gates = self.dispatch.slots, self.dispatch.waiting, gates
+        self.retry = retry
         self.room = Room(self.waiting, max_tasks, max_bytes)
         self.entries = Entries()
         self.keys = Keys()
@@ -61,11 +69,16 @@ class Plan:
         waiting: Iterable[Entry],
         interrupted: Iterable[Entry],
         keys: Iterable[tuple[bytes, Keyed]],
-        paused: bool,
+        flags: Iterable[str],
         now: float,
     ) -> list[Order]:
-        """Take up what lay on disk; a crash of the queue interrupted what was running."""
-        self.paused = paused
+        """Take up what lay on disk; a crash of the queue interrupted what was running.
+
+        `flags` are the names of the switches that are on.
+        """
+        flags = set(flags)
+        self.paused = "paused" in flags
+        self.dispatch.restore_drained(flags)
         orders: list[Order] = []
         waiting, interrupted = list(waiting), list(interrupted)
         self.entries.add([*waiting, *interrupted])
@@ -81,8 +94,10 @@ class Plan:
         return None if asked.key is None else self.keys.match(asked.key, asked.body, now)
 
     def submit(self, task_id: str, asked: Submit, now: float) -> list[Order]:
-        """Take on a task. Raises `QueueFull`, `Unavailable` when draining."""
+        """Take on a task. Raises `Invalid` where no backend may run it, `QueueFull`,
+        `Unavailable` when draining."""
         self._check_room(1, len(asked.spec))
+        self.check(asked)
         record = accept(task_id, asked, self.retry.max_retries, now)
         entry = entry_of(record)
         self.entries[task_id] = entry
@@ -93,6 +108,18 @@ class Plan:
             orders.extend(DropKey(key) for key in self.keys.expire(now))
         orders.append(Insert(record, asked.spec, asked.body))
         return [*orders, *self._dispatch(now)]
+
+    def check(self, asked: Submit) -> None:
+        """Raise `Invalid` where no backend of the settings may ever run this."""
+        if not asked.is_choosy:
+            return
+        route = read_route(route_of(asked))
+        if self.gates.allowed(route):
+            return
+        if asked.ollama_only and self.gates.allowed(replace(route, ollama_only=False)):
+            field, why = asked.ollama_only
+            raise Invalid(why, field=field)
+        raise Invalid(self.gates.why_none(route), field=self.gates.rule_of(route))
 
     def reserve(self, tasks: int, size: int) -> None:
         """Keep room for a batch. Raises `QueueFull`, `Unavailable` when draining."""
@@ -161,6 +188,10 @@ class Plan:
         self.paused = False
         return [SetFlag("paused", False, "queue_resumed"), *self._dispatch(now)]
 
+    def drain_backend(self, name: str, value: bool, now: float) -> list[Order]:
+        """Give a backend no more calls (True), or some again. Raises `NotFound`."""
+        return [*self.dispatch.set_drained(name, value), *self._dispatch(now)]
+
     def drain(self, grace_s: float, now: float) -> list[Order]:
         """Start nothing more, and stop what still runs after `grace_s` seconds."""
         self.drain_by = now + grace_s
@@ -175,17 +206,11 @@ class Plan:
         running = self.slots.in_slot(slot)
         if running is None or (running.entry.id, running.attempt) != (task_id, attempt):
             return []  # of an older attempt: whatever it has to say, it is too late
-        self.slots.release(running)
         orders: list[Order] = []
         if not running.cancelled:
             change = settle(running, outcome, self.retry, now, chance)
             orders.append(self._apply(running.entry, change, now))
-        if isinstance(outcome, Failed) and outcome.verdict is Verdict.REFUSED:
-            if running.gate.refuse(outcome.error):
-                wait = probe_delay(running.gate.refusals, outcome.retry_after_s)
-                orders.append(Watch(running.gate.name, wait))
-        elif not isinstance(outcome, Stopped):
-            running.gate.refusals = 0
+        orders.extend(self.dispatch.end(running, outcome, now))
         return [*orders, *self._dispatch(now)]
 
     def lost(self, slot: int, error: str, now: float) -> list[Order]:
@@ -193,7 +218,7 @@ class Plan:
         running = self.slots.in_slot(slot)
         orders: list[Order] = [Replace(slot)]
         if running is not None:
-            self.slots.release(running)
+            orders.extend(self.dispatch.end(running, None, now))
             if not running.cancelled:
                 ended = attempt_of(running, error, now)
                 if running.stop_by is not None:  # its silence is no fault of the task's
@@ -203,10 +228,9 @@ class Plan:
                 orders.append(self._apply(running.entry, change, now))
         return [*orders, *self._dispatch(now)]
 
-    def backend_well(self, now: float) -> list[Order]:
-        """A probe found the backend well."""
-        self.gate.healthy, self.gate.error = True, None
-        return list(self._dispatch(now))
+    def looked(self, backend: str, look: Look, now: float) -> list[Order]:
+        """A backend was looked at."""
+        return [*self.dispatch.looked(backend, look, now), *self._dispatch(now)]
 
     def wake(self, now: float) -> list[Order]:
         """Time has passed."""
@@ -223,7 +247,7 @@ class Plan:
         """When `wake` is needed next."""
         dues = [self.slots.next_overdue]
         if self.drain_by is None:
-            dues.append(self.waiting.next_due)
+            dues.append(self.dispatch.next_due)
         elif any(running.stop_by is None for running in self.slots):
             dues.append(self.drain_by)
         return min((due for due in dues if due is not None), default=None)
@@ -232,45 +256,19 @@ class Plan:
     def is_drained(self) -> bool:
         return self.drain_by is not None and not self.slots
 
-    def explain(self, task_ids: Iterable[str]) -> dict[str, Waiting]:
-        """Why those of the tasks that wait do so."""
-        found = {}
-        for task_id in task_ids:
-            entry = self.entries.get(task_id)
-            if entry is not None and self.slots.running(task_id) is None:
-                reason = self._seen_as(self.waiting.reason(entry))
-                found[task_id] = Waiting(reason, self.waiting.position(entry))
-        return found
-
-    def describe(self) -> PlanState:
-        reasons: dict[str, int] = {}
-        for reason, count in self.waiting.reasons.items():
-            seen = self._seen_as(reason).value
-            reasons[seen] = reasons.get(seen, 0) + count
-        return PlanState(len(self.slots), self.slots.free, self.paused, reasons, [self.gate.state])
-
     # --- steps ----------------------------------------------------------------------------------
 
     def _dispatch(self, now: float) -> Iterator[Order]:
-        """Fill the free slots with the first heads that may run."""
-        self.waiting.ripen(now)
-        while self.slots.free and self.gate.is_open and not self.paused and self.drain_by is None:
-            entry = next(self.waiting.heads(), None)
-            if entry is None:
-                return
+        """Fill the free slots with the first that may run; end those that no backend will run."""
+        yield from self.dispatch.ripen(now)
+        if self.drain_by is not None:
+            return
+        for entry, error in self.dispatch.missing.expire(now):
             self.waiting.remove(entry)
-            entry.attempt += 1
-            running = self.slots.occupy(entry, self.gate, now)
-            yield become(
-                entry.id,
-                Status.PENDING,
-                Status.RUNNING,
-                attempt=entry.attempt,
-                started_at=utc(now),
-                next_attempt_at=None,
-                executed_on=self.gate.name,
-            )
-            yield Run(running.slot, entry.id, entry.attempt, self.gate.name, entry.timeout_s)
+            self._forget(entry)
+            yield give_up(entry, error, now)
+        if not self.paused:
+            yield from self.dispatch.fill(now)
 
     def _apply(self, entry: Entry, change: Change, now: float) -> Change:
         """Let an entry go where the change says: back among the waiting, or out."""
@@ -284,13 +282,6 @@ class Plan:
         del self.entries[entry.id]
         if entry.key is not None:
             self.keys.end(entry.key, entry.id)
-
-    def _seen_as(self, reason: WaitingFor) -> WaitingFor:
-        if self.paused:
-            return WaitingFor.PAUSED
-        if reason is WaitingFor.SLOT and not self.gate.healthy:
-            return WaitingFor.BACKEND
-        return reason
 
     def _check_room(self, tasks: int, size: int) -> None:
         """Raises `QueueFull`, or `Unavailable` when draining."""

@@ -123,13 +123,15 @@ class Record(_Facts, frozen=True, kw_only=True):
 
     `route` is the task's route key (`routing.route_key`), `size` what is asked in bytes, `key`
     the digest of its idempotency key, `words` the last error where the same words again are
-    final: they are here so that a boot can rebuild the plan without reading payloads.
+    final, `avoid` the backend on which it failed last: they are here so that a boot can rebuild the
+    plan without reading payloads.
     """
 
     route: str = ""
     size: int = 0
     key: bytes | None = None
     words: str = ""
+    avoid: str | None = None
 
 
 class Task(_Facts, frozen=True, kw_only=True):
@@ -198,7 +200,7 @@ class Event(Struct, frozen=True):
 
     Between the actors `task` is the `Record`; a subscriber is shown a `Task`, as in lists.
     `cron_id` names the cron of `cron_fired`, `cron_skipped` and `cron_changed`; `reason` says why
-    a run was skipped.
+    a run was skipped. `backend` names that of `backend_changed`; `reason` says why it is out.
     """
 
     event: str
@@ -207,6 +209,7 @@ class Event(Struct, frozen=True):
     seq: int
     cron_id: str | None = None
     reason: str | None = None
+    backend: str | None = None
 
 
 class Chunk(Struct, frozen=True):

@@ -1,12 +1,14 @@
-"""Where a task may run: its route key, and whether a backend can take it now."""
+"""Where a task may run: its route, and which of the backends takes it."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from msgspec import Struct
-from msgspec.json import Encoder
+from msgspec.json import Encoder, decode
 
-from ollama_queue.actors.core.figures import BackendState
+from ollama_queue.actors.core.config import Backend, RemoteScheduling
+from ollama_queue.actors.core.gates import Gate
 
 # Options that belong to Ollama's runner: another value makes it load the model anew
 # (Ollama, `needsReload` in server/sched.go).
@@ -14,51 +16,183 @@ RUNNER_OPTIONS = frozenset(
     {"num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "draft_num_predict"}
 )
 _ENCODER = Encoder(order="deterministic")
+TAG = "tag:"
+
+
+class Lane(NamedTuple):
+    """The backends that may run a route and have its model, in the order of the settings.
+
+    Those of `instead` only while none of `gates` is in.
+    """
+
+    gates: tuple[Gate, ...]
+    instead: tuple[Gate, ...] = ()
+
+    @property
+    def usable(self) -> tuple[Gate, ...]:
+        """Those that tasks are given to as things are, full or not."""
+        if self.instead and not any(gate.is_in for gate in self.gates):
+            return self.instead
+        return self.gates
+
+    def is_open(self, now: float) -> bool:
+        """One of them can take a call now."""
+        return any(gate.is_open(now) for gate in self.usable)
+
+    def is_shut(self, now: float) -> bool:
+        """None of them would take a call, had it room."""
+        return not any(gate.is_in and not gate.is_resting(now) for gate in self.usable)
+
+    def __bool__(self) -> bool:
+        return bool(self.gates or self.instead)
+
+
+class Route(Struct, frozen=True):
+    """What decides where a task may run. Tasks of one route are alike to all backends.
+
+    `runner` are the runner's options as JSON; `backend` and `remote` are what the task asks for;
+    with `ollama_only` no server of another type can be asked for it.
+    """
+
+    model: str
+    runner: str = ""
+    backend: str | None = None
+    remote: bool = False
+    ollama_only: bool = False
 
 
 def model_name(name: str) -> str:
-    """A model's name as it is compared: `x` and `x:latest` are one model."""
+    """A model's name as backends and tasks may both write it: `x` and `x:latest` are one."""
     return name.strip().removesuffix(":latest")
 
 
-def route_key(model: str, options: Mapping[str, Any]) -> str:
-    """What decides where a task may run: its model and the runner's options."""
+def route_key(
+    model: str,
+    options: Mapping[str, Any],
+    *,
+    backend: str | None = None,
+    remote: bool = False,
+    ollama_only: bool = False,
+) -> str:
+    """A task's `Route` as a text, short for the most common ones; `read_route` reads it."""
+    rules: dict[str, Any] = {name: options[name] for name in options.keys() & RUNNER_OPTIONS}
+    asked = {"@backend": backend, "@remote": remote, "@ollama": ollama_only}
+    rules |= {name: value for name, value in asked.items() if value}
     name = model_name(model)
-    runner = {key: options[key] for key in options.keys() & RUNNER_OPTIONS}
-    return f"{name} {_ENCODER.encode(runner).decode()}" if runner else name
+    return f"{name} {_ENCODER.encode(rules).decode()}" if rules else name
 
 
-class Gate(Struct):
-    """One model server as the plan sees it: never more than `parallel` calls at once."""
+@lru_cache(maxsize=4096)
+def read_route(key: str) -> Route:
+    """The route that a key stands for."""
+    model, brace, rest = key.partition(" {")
+    if not brace:
+        return Route(key)
+    rules: dict[str, Any] = decode("{" + rest)
+    backend, remote = rules.pop("@backend", None), rules.pop("@remote", False)
+    only = rules.pop("@ollama", False)
+    runner = _ENCODER.encode(rules).decode() if rules else ""
+    return Route(model, runner, backend, remote, only)
 
-    name: str
-    type: str
-    parallel: int
-    running: int = 0
-    healthy: bool = True
-    refusals: int = 0  # in a row, since a call was last taken on
-    error: str | None = None
+
+class Gates:
+    """All backends, and the rules by which tasks are spread over them."""
+
+    def __init__(self, gates: Iterable[Gate], rules: RemoteScheduling) -> None:
+        self._gates = {gate.name: gate for gate in gates}
+        self.rules = rules
+
+    def __iter__(self) -> Iterator[Gate]:
+        return iter(self._gates.values())
+
+    def get(self, name: str) -> Gate | None:
+        return self._gates.get(name)
 
     @property
-    def is_open(self) -> bool:
-        return self.healthy and self.running < self.parallel
+    def names(self) -> list[str]:
+        return list(self._gates)
 
-    def refuse(self, error: str) -> bool:
-        """It did not take a call on: out until a probe finds it well. True if it was in."""
-        self.error = error
-        if not self.healthy:
+    def allowed(self, route: Route) -> list[Gate]:
+        """The backends that may run a route at some time, whatever models they have.
+
+        With `remote` those are remote ones, and with `fallback_to_local` the local ones, too.
+        """
+        return [gate for gate in self if self._is_allowed(gate, route)]
+
+    def _is_allowed(self, gate: Gate, route: Route) -> bool:
+        if route.ollama_only and gate.type != "ollama":
             return False
-        self.healthy = False
-        self.refusals += 1
-        return True
+        if route.remote and not (gate.remote or self.rules.fallback_to_local):
+            return False
+        if route.backend is None:
+            return True
+        if route.backend.startswith(TAG):
+            return route.backend.removeprefix(TAG) in gate.tags
+        return route.backend == gate.name
 
-    @property
-    def state(self) -> BackendState:
-        return BackendState(
-            name=self.name,
-            type=self.type,
-            healthy=self.healthy,
-            running=self.running,
-            parallel=self.parallel,
-            error=self.error,
-        )
+    def why_none(self, route: Route) -> str:
+        """The sentence for a route that no backend may run, whatever its state."""
+        if route.backend is not None:
+            tags = sorted({TAG + tag for gate in self for tag in gate.tags})
+            return f"backend must name a backend: there are {', '.join([*self.names, *tags])}"
+        return "remote_execution needs a remote backend, and there is none"
+
+    def rule_of(self, route: Route) -> str:
+        """The field of a task by which no backend may run it."""
+        return "backend" if route.backend is not None else "remote_execution"
+
+    def lane(self, route: Route) -> Lane:
+        """The backends that have the route's model, or may have it: empty if there is none."""
+        serving = [gate for gate in self.allowed(route) if gate.serves(route.model)]
+        if not route.remote:
+            return Lane(tuple(serving))
+        remote = tuple(gate for gate in serving if gate.remote)
+        return Lane(remote, tuple(gate for gate in serving if not gate.remote))
+
+    def choose(
+        self, lane: Lane, route: Route, avoid: str | None, waiting: int, now: float
+    ) -> Gate | None:
+        """The best of the lane's backends that can take a call now.
+
+        Preferred, in this order: another one than where it failed before; one that has the model
+        loaded with the same runner options; a local one, unless `local_first_policy` is off or
+        more than `max_local_queue_size` tasks wait; the higher `priority`; the fewest running;
+        the first named.
+        """
+        rules = self.rules
+        locals_first = rules.local_first_policy and waiting <= rules.max_local_queue_size
+        best: tuple[Any, ...] | None = None
+        chosen = None
+        for gate in lane.usable:
+            if not gate.is_open(now):
+                continue
+            rank = (
+                gate.name == avoid,
+                not gate.has_loaded(route.model, route.runner),
+                locals_first and gate.remote,
+                -gate.priority,
+                gate.running,
+            )
+            if best is None or rank < best:
+                best, chosen = rank, gate
+        return chosen
+
+
+def gates_of(backends: Iterable[Backend], rules: RemoteScheduling) -> Gates:
+    """Gates before these backends, which have not been looked at yet."""
+    return Gates([_gate(backend) for backend in backends], rules)
+
+
+def _gate(backend: Backend) -> Gate:
+    pinned = frozenset(map(model_name, backend.models)) if backend.models else None
+    return Gate(
+        name=backend.name,
+        type=backend.type,
+        parallel=backend.parallel or 1,
+        remote=bool(backend.remote),
+        priority=backend.priority,
+        tags=frozenset(backend.tags),
+        models=pinned,
+        is_pinned=pinned is not None,
+        is_known=pinned is not None,
+    )

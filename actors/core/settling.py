@@ -7,12 +7,12 @@ from msgspec.structs import replace
 
 from ollama_queue.actors.core.backoff import delay
 from ollama_queue.actors.core.config import Retry
+from ollama_queue.actors.core.entries import Entry, entry_of
 from ollama_queue.actors.core.lifecycle import become
 from ollama_queue.actors.core.orders import Change
 from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Stopped, Verdict
 from ollama_queue.actors.core.records import Attempt, Record, Status
 from ollama_queue.actors.core.slots import Running
-from ollama_queue.actors.core.waiting import Entry, entry_of
 
 MAX_INTERRUPTIONS = 3
 
@@ -31,6 +31,7 @@ def settle(running: Running, outcome: Outcome, retry: Retry, now: float, chance:
 
 def _failed(running: Running, failed: Failed, retry: Retry, now: float, chance: float) -> Change:
     entry, error = running.entry, failed.error
+    entry.avoid = running.gate.name
     ended = attempt_of(running, error, now)
     if failed.verdict is Verdict.REFUSED:  # nobody took it on: no retry is spent
         return put_back(entry, ended, error)
@@ -61,7 +62,20 @@ def put_back(entry: Entry, ended: Attempt | None, error: str | None = None) -> C
         ended,
         error=error,
         words=entry.words,
+        avoid=entry.avoid,
         next_attempt_at=utc(entry.due) if entry.due else None,
+    )
+
+
+def give_up(entry: Entry, error: str, now: float) -> Change:
+    """A waiting task fails, since nothing will ever run it."""
+    return become(
+        entry.id,
+        Status.PENDING,
+        Status.FAILED,
+        error=error,
+        completed_at=utc(now),
+        next_attempt_at=None,
     )
 
 
@@ -73,6 +87,7 @@ def revive(record: Record, now: float) -> tuple[Change, Entry]:
         "interruptions": 0,
         "error": None,
         "words": "",
+        "avoid": None,
         "started_at": None,
         "completed_at": None,
         "next_attempt_at": None,

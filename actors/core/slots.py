@@ -4,21 +4,29 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from ollama_queue.actors.core.entries import Entry
+from ollama_queue.actors.core.gates import Gate
 from ollama_queue.actors.core.orders import Stop
-from ollama_queue.actors.core.routing import Gate
-from ollama_queue.actors.core.waiting import Entry
 
 STOP_PATIENCE_S = 5.0  # a worker that is silent so long after a Stop is replaced
 
 
 class Running(Struct, gc=False):
-    """One call, in the slot that it occupies."""
+    """One call, in the slot that it occupies.
+
+    `loads`: its model was not in the backend's memory. `charged`: what its tenant pays for it until
+    its end, in the level of `priority`.
+    """
 
     entry: Entry
     slot: int
     gate: Gate
+    model: str
     attempt: int
+    priority: int
     started_at: float
+    loads: bool = False
+    charged: float = 0.0
     cancelled: bool = False
     stop_by: float | None = None  # a Stop was sent; the worker is given up then
 
@@ -27,6 +35,7 @@ class Slots:
     """A slot and its gate stay taken until the call in it has ended, cancelled or not."""
 
     def __init__(self, count: int) -> None:
+        self.count = count
         self._free = list(reversed(range(count)))  # the last one freed is used first: it is warm
         self._busy: dict[int, Running] = {}
         self._slot_of: dict[str, int] = {}  # of tasks that run and were not cancelled
@@ -41,10 +50,9 @@ class Slots:
     def free(self) -> int:
         return len(self._free)
 
-    def occupy(self, entry: Entry, gate: Gate, now: float) -> Running:
+    def occupy(self, entry: Entry, gate: Gate, model: str, now: float) -> Running:
         slot = self._free.pop()
-        gate.running += 1
-        running = Running(entry, slot, gate, entry.attempt, now)
+        running = Running(entry, slot, gate, model, entry.attempt, entry.priority, now)
         self._busy[slot] = running
         self._slot_of[entry.id] = slot
         return running
@@ -53,7 +61,6 @@ class Slots:
         del self._busy[running.slot]
         if not running.cancelled:
             del self._slot_of[running.entry.id]
-        running.gate.running -= 1
         self._free.append(running.slot)
 
     def in_slot(self, slot: int) -> Running | None:

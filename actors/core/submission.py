@@ -12,6 +12,7 @@ from ollama_queue.actors.core.errors import Invalid
 from ollama_queue.actors.core.keys import body_digest, key_digest
 from ollama_queue.actors.core.messages import Submit
 from ollama_queue.actors.core.records import NewTask, Priority, Spec, TaskType
+from ollama_queue.actors.core.translation import untranslatable
 
 # What Ollama's endpoints take beside model, options and stream's own fields. In the flat form
 # these may stand at the top of a task; inside `payload` anything passes through, so that a
@@ -51,9 +52,10 @@ def embed_task(model: str, input: str | Sequence[str], **fields: Any) -> NewTask
     return new_task({"type": "embed", "model": model, "input": value, **fields})
 
 
-def draft(new: NewTask, idempotency_key: str | None = None) -> Submit:
+def draft(new: NewTask, idempotency_key: str | None = None, *, ollama_alone: bool = True) -> Submit:
     """Check a task once more, however it was made, and encode it for the scheduler.
 
+    Unless all backends are Ollama servers (`ollama_alone`), it finds out what others can be asked.
     Raises `Invalid`, also for what JSON cannot say (lone surrogates, endless nesting).
     """
     if idempotency_key is not None and not 1 <= len(idempotency_key) <= 255:
@@ -66,11 +68,19 @@ def draft(new: NewTask, idempotency_key: str | None = None) -> Submit:
     try:
         spec = msgspec.json.encode(Spec(new.payload, new.options, new.metadata))
         msgspec.msgpack.encode((new.model, new.tenant, new.tags))
+        only = None if ollama_alone else for_ollama_only(new)
         if idempotency_key is None:
-            return Submit(new, spec)
-        return Submit(new, spec, key_digest(new.tenant, idempotency_key), body_digest(new))
+            return Submit(new, spec, ollama_only=only)
+        key, body = key_digest(new.tenant, idempotency_key), body_digest(new)
+        return Submit(new, spec, key, body, ollama_only=only)
     except (TypeError, ValueError, RecursionError, OverflowError) as error:
         raise Invalid(f"the task cannot be written as JSON: {error}", field="payload") from None
+
+
+def for_ollama_only(new: NewTask) -> tuple[str, str] | None:
+    """The field that no other server than Ollama can be asked for, and why; None if any can."""
+    refused = untranslatable(new)
+    return None if refused is None else (refused.field, str(refused))
 
 
 @contextmanager

@@ -1,112 +1,66 @@
-"""What waits: one ordered queue per route key, and what is not due yet."""
+"""What waits: one queue for each route, tenant and priority, and what is not due yet."""
 
+import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
-from msgspec import Struct
 from sortedcontainers import SortedKeyList, SortedList
 
-from ollama_queue.actors.core.records import Record, WaitingFor
+from ollama_queue.actors.core.entries import Entry
+from ollama_queue.actors.core.records import WaitingFor
+from ollama_queue.actors.core.routing import Lane
 
-Order = tuple[int, float, str]
+Order = tuple[float, float, str]
+"""Where an entry stands among all: the rank of its level, when it was queued, its id."""
 
 
-class Entry(Struct, gc=False, array_like=True, omit_defaults=False):
-    """What the plan knows of a task that waits or runs; also the value of its status index.
+class QueueKey(NamedTuple):
+    """Entries with the same key wait in line: nothing but their age can tell them apart."""
 
-    Instants are seconds since 1970. `due` is 0 for a task that may run now.
-    """
-
-    id: str
     route: str
+    tenant: str | None
     priority: int
-    queued_at: float
-    due: float
-    attempt: int
-    retry_count: int
-    max_retries: int
-    interruptions: int
-    size: int
-    timeout_s: float | None
-    key: bytes | None
-    words: str
-    cron_id: str | None = None
-
-    @property
-    def order(self) -> Order:
-        """Higher priority first, FIFO inside a level; ids sort by arrival."""
-        return (-self.priority, self.queued_at, self.id)
 
 
-def entry_of(record: Record) -> Entry:
-    """A task's entry, from its record."""
-    due = record.next_attempt_at or (None if record.attempt else record.scheduled_at)
-    return Entry(
-        id=record.id,
-        route=record.route,
-        priority=record.priority,
-        queued_at=record.queued_at.timestamp(),
-        due=due.timestamp() if due else 0.0,
-        attempt=record.attempt,
-        retry_count=record.retry_count,
-        max_retries=record.max_retries,
-        interruptions=record.interruptions,
-        size=record.size,
-        timeout_s=record.timeout_s,
-        key=record.key,
-        words=record.words,
-        cron_id=record.cron_id,
-    )
+Head = tuple[Order, QueueKey]
 
 
-class Entries(dict[str, Entry]):
-    """The tasks that wait or run, by id, and how many of them are of which cron."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._of_cron: Counter[str] = Counter()
-
-    def __setitem__(self, task_id: str, entry: Entry) -> None:
-        super().__setitem__(task_id, entry)
-        if entry.cron_id is not None:
-            self._of_cron[entry.cron_id] += 1
-
-    def __delitem__(self, task_id: str) -> None:
-        cron_id = self[task_id].cron_id
-        super().__delitem__(task_id)
-        if cron_id is not None:
-            self._of_cron[cron_id] -= 1
-            if not self._of_cron[cron_id]:
-                del self._of_cron[cron_id]
-
-    def add(self, entries: Iterable[Entry]) -> None:
-        for entry in entries:
-            self[entry.id] = entry
-
-    def of_cron(self, cron_id: str) -> int:
-        return self._of_cron[cron_id]
-
-
-def _order_of(entry: Entry) -> Order:
-    return entry.order
+def _age_of(entry: Entry) -> tuple[float, str]:
+    return (entry.queued_at, entry.id)
 
 
 def _due_of(entry: Entry) -> tuple[float, str]:
     return (entry.due, entry.id)
 
 
-class WaitingRoom:
-    """All waiting entries. Every step is O(log n), whatever the number of routes and tasks."""
+def _key_of(entry: Entry) -> QueueKey:
+    return QueueKey(entry.route, entry.tenant, entry.priority)
 
-    def __init__(self) -> None:
-        self._routes: dict[str, SortedKeyList[Entry]] = {}
-        self._heads: SortedList[tuple[Order, str]] = SortedList()
+
+class WaitingRoom:
+    """All waiting entries; the heads of their queues stand in order in the lane of their route.
+
+    `rank` gives an entry's level, the lowest first; `lane_of` says which backends may run a
+    route. A step is O(log n), whatever the number of tasks; `regroup` is O(routes).
+    """
+
+    def __init__(self, rank: Callable[[Entry], float], lane_of: Callable[[str], Lane]) -> None:
+        self._rank, self._lane_of = rank, lane_of
+        self._lines: dict[QueueKey, SortedKeyList[Entry]] = {}  # the oldest first
+        self._keys: dict[str, set[QueueKey]] = {}  # by route
+        self._lanes: dict[str, Lane] = {}  # by route
+        self._heads: dict[Lane, SortedList[Head]] = {}
+        self._sizes: dict[Lane, Counter[int]] = {}  # how many wait there, by priority
         self._later: SortedKeyList[Entry] = SortedKeyList(key=_due_of)
         self._reasons: Counter[WaitingFor] = Counter()
+        self._stuck: list[str] = []
         self.bytes = 0
 
     def __len__(self) -> int:
         return self._reasons.total()
+
+    # --- in and out -----------------------------------------------------------------------------
 
     def add(self, entry: Entry, now: float) -> None:
         """Put an entry in its place."""
@@ -120,18 +74,17 @@ class WaitingRoom:
 
     def fill(self, entries: Iterable[Entry], now: float) -> None:
         """Take in many at once, as a boot does: sorted together, not one by one."""
-        ready: dict[str, list[Entry]] = {}
+        ready: dict[QueueKey, list[Entry]] = {}
         for entry in entries:
             if entry.due > now:
                 self.add(entry, now)
             else:
                 entry.due = 0.0
                 self.bytes += entry.size
-                ready.setdefault(entry.route, []).append(entry)
-        for route, queue in ready.items():
-            self._reasons[WaitingFor.SLOT] += len(queue)
-            self._routes[route] = SortedKeyList(queue, key=_order_of)
-            self._heads.add((self._routes[route][0].order, route))
+                ready.setdefault(_key_of(entry), []).append(entry)
+        for key, line in ready.items():
+            self._reasons[WaitingFor.SLOT] += len(line)
+            self._open_line(key, SortedKeyList(line, key=_age_of))
 
     def remove(self, entry: Entry) -> None:
         """Take an entry out, wherever it waits."""
@@ -141,15 +94,19 @@ class WaitingRoom:
             self._reasons[_reason(entry)] -= 1
             return
         self._reasons[WaitingFor.SLOT] -= 1
-        queue = self._routes[entry.route]
-        was_head = queue[0] is entry
-        queue.remove(entry)
-        if was_head:
-            self._heads.remove((entry.order, entry.route))
-            if queue:
-                self._heads.add((queue[0].order, entry.route))
-            else:
-                del self._routes[entry.route]
+        key = _key_of(entry)
+        line, lane = self._lines[key], self._lanes[key.route]
+        self._sizes[lane][key.priority] -= 1
+        if line[0] is not entry:
+            line.remove(entry)
+            return
+        heads = self._heads[lane]
+        heads.remove((self.order(entry), key))
+        del line[0]
+        if line:
+            heads.add((self.order(line[0]), key))
+        else:
+            self._close_line(key)
 
     def ripen(self, now: float) -> None:
         """Let those whose time has come into their queues."""
@@ -159,16 +116,133 @@ class WaitingRoom:
             entry.due = 0.0
             self._enqueue(entry)
 
-    def heads(self) -> Iterator[Entry]:
-        """The first entry of each route, in the order in which they should run."""
-        for _, route in self._heads:
-            yield self._routes[route][0]
+    def _enqueue(self, entry: Entry) -> None:
+        self._reasons[WaitingFor.SLOT] += 1
+        key = _key_of(entry)
+        line = self._lines.get(key)
+        if line is None:
+            self._open_line(key, SortedKeyList([entry], key=_age_of))
+            return
+        head, lane = line[0], self._lanes[key.route]
+        line.add(entry)
+        self._sizes[lane][key.priority] += 1
+        if line[0] is entry:
+            heads = self._heads[lane]
+            heads.remove((self.order(head), key))
+            heads.add((self.order(entry), key))
+
+    def _open_line(self, key: QueueKey, line: SortedKeyList[Entry]) -> None:
+        self._lines[key] = line
+        self._keys.setdefault(key.route, set()).add(key)
+        if key.route not in self._lanes:
+            lane = self._lanes[key.route] = self._lane_of(key.route)
+            if not lane:
+                self._stuck.append(key.route)
+        self._enter_lane(key, line)
+
+    def _enter_lane(self, key: QueueKey, line: SortedKeyList[Entry]) -> None:
+        lane = self._lanes[key.route]
+        if lane not in self._heads:
+            self._heads[lane], self._sizes[lane] = SortedList(), Counter()
+        self._heads[lane].add((self.order(line[0]), key))
+        self._sizes[lane][key.priority] += len(line)
+
+    def _close_line(self, key: QueueKey) -> None:
+        lane = self._lanes[key.route]
+        del self._lines[key]
+        self._keys[key.route].remove(key)
+        if not self._keys[key.route]:
+            del self._keys[key.route], self._lanes[key.route]
+        if not self._heads[lane]:
+            del self._heads[lane], self._sizes[lane]
+
+    def regroup(self) -> None:
+        """Backends have other models: ask anew for the lane of each route."""
+        self._lanes = {route: self._lane_of(route) for route in self._lanes}
+        self._stuck = [route for route, lane in self._lanes.items() if not lane]
+        self._heads, self._sizes = {}, {}
+        for key, line in self._lines.items():
+            self._enter_lane(key, line)
+
+    # --- looking --------------------------------------------------------------------------------
+
+    def order(self, entry: Entry) -> Order:
+        return (self._rank(entry), entry.queued_at, entry.id)
+
+    @property
+    def lanes(self) -> Iterable[Lane]:
+        """The lanes in which something waits; the empty one is that of what no backend has."""
+        return self._heads.keys()
+
+    def newly_stuck(self) -> list[str]:
+        """Routes whose model no backend has, each told once (and again after a `regroup`)."""
+        stuck, self._stuck = self._stuck, []
+        return stuck
+
+    def is_stuck(self, route: str) -> bool:
+        """Something waits on this route, and no backend has its model."""
+        lane = self._lanes.get(route)
+        return lane is not None and not lane
+
+    def lane(self, route: str) -> Lane:
+        """Which backends may run a route."""
+        lane = self._lanes.get(route)
+        return self._lane_of(route) if lane is None else lane
+
+    def first(self, lanes: Iterable[Lane]) -> Entry:
+        """The first entry in order of those in these lanes (one at least)."""
+        _, key = min(self._heads[lane][0] for lane in lanes)
+        entry: Entry = self._lines[key][0]
+        return entry
+
+    def level(self, lanes: Iterable[Lane]) -> Iterator[Entry]:
+        """The heads of these lanes in order, as long as they are less than a level behind."""
+        last = None
+        for order, key in heapq.merge(*(self._heads[lane] for lane in lanes)):
+            last = order[0] + 1 if last is None else last
+            if order[0] >= last:
+                return
+            yield self._lines[key][0]
+
+    def oldest_of(self, route: str) -> Entry:
+        """The entry of a route that has waited longest."""
+        heads: list[Entry] = [self._lines[key][0] for key in self._keys[route]]
+        return min(heads, key=_age_of)
+
+    @property
+    def oldest(self) -> float | None:
+        """Since when the entry has waited that has waited longest; None where none is due."""
+        return min((line[0].queued_at for line in self._lines.values()), default=None)
 
     def position(self, entry: Entry) -> int | None:
-        """How many entries of its route run before this one; None while it is not due."""
+        """How many entries of its route come before it by priority and age; None if not due."""
         if entry.due:
             return None
-        return int(self._routes[entry.route].bisect_key_left(entry.order))
+        before = 0
+        for key in self._keys[entry.route]:
+            if key.priority > entry.priority:
+                before += len(self._lines[key])
+            elif key.priority == entry.priority:
+                before += self._lines[key].bisect_key_left(_age_of(entry))
+        return before
+
+    def place(self, entry: Entry) -> tuple[int, int]:
+        """How many come before a due entry in its own queue, and how many are in that."""
+        line = self._lines[_key_of(entry)]
+        return line.bisect_key_left(_age_of(entry)), len(line)
+
+    def sizes(self, lane: Lane) -> Mapping[int, int]:
+        """How many due entries wait in a lane, by priority."""
+        return self._sizes.get(lane, {})
+
+    def queues(self, lane: Lane) -> int:
+        """In how many queues they wait."""
+        return len(self._heads.get(lane, ()))
+
+    def lengths(self, lane: Lane) -> Iterator[tuple[QueueKey, int]]:
+        """How many entries wait in each queue of a lane."""
+        for _, key in self._heads.get(lane, ()):
+            yield key, len(self._lines[key])
 
     def reason(self, entry: Entry) -> WaitingFor:
         """Why an entry waits, as far as it is its own doing."""
@@ -182,18 +256,6 @@ class WaitingRoom:
     @property
     def next_due(self) -> float | None:
         return self._later[0].due if self._later else None
-
-    def _enqueue(self, entry: Entry) -> None:
-        self._reasons[WaitingFor.SLOT] += 1
-        queue = self._routes.get(entry.route)
-        if queue is None:
-            queue = self._routes[entry.route] = SortedKeyList(key=_order_of)
-        head = queue[0] if queue else None
-        queue.add(entry)
-        if queue[0] is entry:
-            if head is not None:
-                self._heads.remove((head.order, entry.route))
-            self._heads.add((entry.order, entry.route))
 
 
 def _reason(entry: Entry) -> WaitingFor:

@@ -4,15 +4,14 @@ import random
 from typing import Any
 
 from ollama_queue.actors.actor import Ref
-from ollama_queue.actors.core.config import Retry
+from ollama_queue.actors.core.gates import Gate
 from ollama_queue.actors.core.messages import Commit, Finished
 from ollama_queue.actors.core.outcomes import Answered, Outcome
-from ollama_queue.actors.core.plan import Plan
-from ollama_queue.actors.core.routing import Gate
 from ollama_queue.actors.core.submission import draft, generate_task
 from ollama_queue.actors.rocks import Recovered
 from ollama_queue.actors.scheduler import Scheduler
 from tests.actors.standins import START, Recorder
+from tests.core.making import plan_of
 
 DONE = Answered(b"{}")
 NOTHING = Recovered([], [], [], {}, 0)
@@ -49,10 +48,10 @@ class Office:
         self.log: list[tuple[str, Any]] = []
         self.crew = RecordingCrew(self.log)
         self.persistence = Recorder("persistence", self.log)
-        gate = Gate("ollama", "ollama", parallel=slots)
+        gate = Gate("ollama", "openai", parallel=slots)
         self.scheduler = Scheduler(
             lambda text: None,
-            plan=Plan(slots=slots, gate=gate, retry=Retry(), **limits),
+            plan=plan_of([gate], slots, **limits),
             recovered=recovered,
             persistence=self.persistence,
             crew=self.crew,

@@ -1,4 +1,4 @@
-"""The prober: asks a backend that is out, again and again, until it is well."""
+"""The prober: looks at each backend at the start, now and then, and again and again when out."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,42 +9,93 @@ from ollama_queue.actors import prober
 from ollama_queue.actors.actor import Ref, SignOfLife, ask, start, stop, tell
 from ollama_queue.actors.core.messages import BackendChanged, Wake
 from ollama_queue.actors.core.orders import Watch
+from ollama_queue.actors.core.outcomes import Look
 from ollama_queue.actors.prober import Prober
 from tests.actors.standins import PATIENCE_S, Controlled, Recorder
 
+WELL = Look()
+
 
 class Bench:
-    def __init__(self) -> None:
-        self.executor, self.scheduler = Controlled(), Recorder()
+    def __init__(self, *names: str, interval_s: float = 3600.0) -> None:
+        self.executors = {name: Controlled() for name in names or ("gpu1",)}
+        self.executor = next(iter(self.executors.values()))
+        self.scheduler = Recorder()
         self.reports: list[str] = []
         self.ref: Ref = start(
-            Prober, self.reports.append, executor=self.executor, scheduler=self.scheduler
+            Prober,
+            self.reports.append,
+            executors=self.executors,
+            interval_s=interval_s,
+            scheduler=self.scheduler,
         )
 
-    def well(self) -> list[Any]:
-        return self.scheduler.wait_for(BackendChanged)
+    def seen(self, count: int = 1) -> list[Any]:
+        return self.scheduler.wait_for(BackendChanged, count)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks that are asked for come at once."""
+    monkeypatch.setattr(prober, "LEAST_S", 0.0)
 
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
+    """One that has looked once, and found its backend well."""
     made = Bench()
+    made.executor.probes.put(None)
+    made.seen()
+    made.scheduler.clear()
     yield made
     stop(made.ref, PATIENCE_S)
 
 
-def test_a_backend_that_is_well_again_is_reported(bench: Bench) -> None:
+def test_it_looks_at_all_backends_at_the_start() -> None:
+    made = Bench("gpu1", "gpu2", "cloud")
+    for executor in made.executors.values():
+        executor.probes.put(None)
+
+    seen = made.seen(3)
+    stop(made.ref, PATIENCE_S)
+
+    assert sorted(message.backend for message in seen) == ["cloud", "gpu1", "gpu2"]
+    assert {message.look for message in seen} == {WELL}
+
+
+def test_it_looks_again_after_the_interval() -> None:
+    made = Bench(interval_s=0.0)
+    for _ in range(3):
+        made.executor.probes.put(None)
+
+    assert made.seen(3) == [BackendChanged("gpu1", WELL)] * 3
+    made.executor.probes.put(None)  # the one that waits
+    stop(made.ref, PATIENCE_S)
+
+
+def test_one_that_hangs_keeps_nobody_from_being_looked_at() -> None:
+    made = Bench("hangs", "gpu2")
+    made.executors["gpu2"].probes.put(None)
+
+    assert made.seen() == [BackendChanged("gpu2", WELL)]
+    made.executors["hangs"].probes.put(None)
+    made.seen(2)
+    stop(made.ref, PATIENCE_S)
+
+
+def test_it_looks_when_it_is_told_to(bench: Bench) -> None:
     bench.executor.probes.put(None)
     tell(bench.ref, Watch("gpu1", 0.0))
 
-    assert bench.well() == [BackendChanged("gpu1")]
+    assert bench.seen() == [BackendChanged("gpu1", WELL)]
 
 
-def test_a_backend_that_is_not_is_probed_again(
+def test_a_backend_that_is_out_is_looked_at_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delays = []
 
-    def soon(failures: int) -> float:
+    def soon(failures: int, retry_after_s: float | None) -> float:
         delays.append(failures)
         return 0.0
 
@@ -53,21 +104,35 @@ def test_a_backend_that_is_not_is_probed_again(
         bench.executor.probes.put(result)
     tell(bench.ref, Watch("gpu1", 0.0))
 
-    assert bench.well() == [BackendChanged("gpu1")]
-    assert delays == [2, 3]
-    assert bench.executor.probes.empty()
+    assert [message.look.error for message in bench.seen(3)] == [
+        "no connection",
+        "still none",
+        None,
+    ]
+    assert delays == [1, 2]
 
 
-def test_its_mailbox_stays_open_while_it_probes(bench: Bench) -> None:
+def test_its_mailbox_stays_open_while_it_looks(bench: Bench) -> None:
     tell(bench.ref, Watch("gpu1", 0.0))
 
     assert ask(bench.ref, SignOfLife(), timeout=PATIENCE_S)
     bench.executor.probes.put(None)
-    bench.well()
+    bench.seen()
 
 
-def test_no_probe_comes_before_its_time(bench: Bench) -> None:
-    tell(bench.ref, Watch("gpu1", 3600.0))
+def test_it_looks_once_at_a_time(bench: Bench) -> None:
+    for _ in range(3):
+        tell(bench.ref, Watch("gpu1", 0.0))
+    for _ in range(2):
+        bench.executor.probes.put(None)
+
+    assert len(bench.seen(2)) == 2  # one for the first, one for all that came during it
+    ask(bench.ref, SignOfLife())
+    assert bench.executor.probes.empty()
+
+
+def test_no_look_comes_before_its_time(bench: Bench) -> None:
+    tell(bench.ref, Watch("gpu1", 1800.0))
     for _ in range(3):
         tell(bench.ref, Wake())
     ask(bench.ref, SignOfLife())
@@ -75,20 +140,10 @@ def test_no_probe_comes_before_its_time(bench: Bench) -> None:
     assert bench.scheduler.told == []
 
 
-def test_a_wake_for_nothing_is_nothing(bench: Bench) -> None:
-    tell(bench.ref, Wake())
-
-    assert ask(bench.ref, SignOfLife())
-    assert bench.scheduler.told == []
-
-
-def test_a_probe_that_breaks_counts_as_failed(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(prober, "probe_delay", lambda failures: 0.0)
+def test_a_look_that_breaks_counts_as_failed(bench: Bench) -> None:
     bench.executor.probes.put(RuntimeError("broken"))
-    bench.executor.probes.put(None)
     tell(bench.ref, Watch("gpu1", 0.0))
 
-    assert bench.well() == [BackendChanged("gpu1")]
+    (message,) = bench.seen()
+    assert message.look.error == "RuntimeError: broken"
     assert bench.reports == []

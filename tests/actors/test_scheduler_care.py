@@ -3,6 +3,7 @@
 import pytest
 
 from ollama_queue.actors.actor import Ref, ask, start, stop, tell
+from ollama_queue.actors.core.entries import entry_of
 from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.messages import (
     BackendChanged,
@@ -18,11 +19,10 @@ from ollama_queue.actors.core.messages import (
     WorkerLost,
 )
 from ollama_queue.actors.core.orders import Run, SetFlag, Stop, Watch
-from ollama_queue.actors.core.outcomes import Failed, Verdict
+from ollama_queue.actors.core.outcomes import Failed, Look, Verdict
 from ollama_queue.actors.core.records import Status, Submitted, WaitingFor
 from ollama_queue.actors.core.slots import STOP_PATIENCE_S
 from ollama_queue.actors.core.submission import draft, generate_task
-from ollama_queue.actors.core.waiting import entry_of
 from ollama_queue.actors.rocks import Recovered
 from ollama_queue.actors.scheduler import Scheduler
 from tests.actors.office import DONE, NOTHING, Office
@@ -51,7 +51,7 @@ def test_a_refusal_sets_the_prober_on_and_a_well_backend_goes_on(office: Office)
     assert office.crew.prober.told == [Watch("ollama", 1.0)]
     assert office.handle(Explain((task,)))[task].waiting_for is WaitingFor.BACKEND
 
-    office.handle(BackendChanged("ollama"))
+    office.handle(BackendChanged("ollama", Look()))
     assert office.crew.workers[0].told[-1] == Run(0, task, 2, "ollama")
 
 

@@ -36,7 +36,7 @@ class Bench:
             Worker,
             self.reports.put,
             slot=SLOT,
-            executor=self.executor,
+            make_executor=lambda backend: self.executor,
             scheduler=self.scheduler,
             persistence=self.persistence,
             bus=self.bus,

@@ -1,15 +1,17 @@
 """Plans and submissions, as the tests of the core make them."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from ollama_queue.actors.core.config import Retry
+from ollama_queue.actors.core.config import RemoteScheduling, Retry, Scheduler
+from ollama_queue.actors.core.gates import Gate
 from ollama_queue.actors.core.messages import Submit
 from ollama_queue.actors.core.orders import Change, Order, Run
 from ollama_queue.actors.core.outcomes import Failed, Verdict
 from ollama_queue.actors.core.plan import Plan
 from ollama_queue.actors.core.records import Attempt, Status
-from ollama_queue.actors.core.routing import Gate
+from ollama_queue.actors.core.routing import Gates
 from ollama_queue.actors.core.settling import utc
 from ollama_queue.actors.core.submission import draft, generate_task
 
@@ -31,12 +33,22 @@ def asked(prompt: str = "hi", *, model: str = "m", key: str | None = None, **fie
     return draft(generate_task(model, prompt, **fields), key)
 
 
+def plan_of(gates: Iterable[Gate], slots: int = 1, **settings: Any) -> Plan:
+    """A plan before these backends; `rules`, `scheduler`, `retry` and limits as in `Plan`."""
+    rules = settings.pop("rules", RemoteScheduling())
+    defaults = {"retry": Retry(), "scheduler": Scheduler()}
+    return Plan(slots=slots, gates=Gates(gates, rules), **{**defaults, **settings})
+
+
 def make_plan(
     slots: int = 1, parallel: int | None = None, retry: Retry | None = None, **limits: int
 ) -> Plan:
-    """A plan whose only backend `b` takes as many calls as there are slots, if not told else."""
-    gate = Gate("b", "ollama", slots if parallel is None else parallel)
-    return Plan(slots=slots, gate=gate, retry=retry or Retry(), **limits)
+    """A plan whose only backend `b` takes as many calls as there are slots, if not told else.
+
+    It serves all models and does not tell what is loaded.
+    """
+    gate = Gate("b", "openai", slots if parallel is None else parallel)
+    return plan_of([gate], slots, retry=retry or Retry(), **limits)
 
 
 def started(task_id: str, attempt: int = 1, *, slot: int = 0, now: float = 0) -> list[Order]:
@@ -59,7 +71,14 @@ def ended(attempt: int, since: float, until: float, error: str | None = None) ->
 
 def put_back(task_id: str, call: Attempt | None, **fields: object) -> Change:
     """The change that lets a running task wait again."""
-    fields = {"error": None, "words": "", "next_attempt_at": None, **UNSPENT, **fields}
+    fields = {
+        "error": None,
+        "words": "",
+        "avoid": None,
+        "next_attempt_at": None,
+        **UNSPENT,
+        **fields,
+    }
     return Change(task_id, {"status": Status.PENDING, **fields}, "task_retrying", call)
 
 

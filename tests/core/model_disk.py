@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
+from ollama_queue.actors.core.entries import Entry, entry_of
 from ollama_queue.actors.core.idempotency import KEEP_S, Keyed
 from ollama_queue.actors.core.lifecycle import EVENT, NEXT
 from ollama_queue.actors.core.orders import Change, DropKey, Insert, Save, SetFlag
 from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Stopped, Verdict
 from ollama_queue.actors.core.records import Record, Status
-from ollama_queue.actors.core.waiting import Entry, entry_of
 
 
 def due_of(record: Record) -> float:
@@ -99,6 +99,9 @@ class ModelDisk:
     def reasons(self, now: float, healthy: bool) -> dict[str, int]:
         return dict(Counter(self.reason(r, now, healthy) for r in self.having(Status.PENDING)))
 
+    def is_cancelled(self, task_id: str) -> bool:
+        return self.records[task_id].status is Status.CANCELLED
+
     def waiting_bytes(self) -> int:
         return sum(record.size for record in self.having(Status.PENDING))
 
@@ -124,3 +127,18 @@ def settled(was: Record, outcome: Outcome) -> tuple[Status, int, str]:
                 return Status.FAILED, was.retry_count, was.words
             words = error if verdict is Verdict.SAME_IS_FINAL else ""
             return Status.PENDING, was.retry_count + 1, words
+
+
+class ModelFailures:
+    """When calls put a backend out: a refusal does, and the third failure in a row."""
+
+    def __init__(self) -> None:
+        self.in_a_row = 0
+
+    def put_out(self, outcome: Outcome) -> bool:
+        if isinstance(outcome, Failed) and outcome.verdict is not Verdict.FINAL:
+            self.in_a_row += 1
+            return outcome.verdict is Verdict.REFUSED or self.in_a_row >= 3
+        if not isinstance(outcome, Stopped):
+            self.in_a_row = 0
+        return False

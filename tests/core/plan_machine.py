@@ -10,8 +10,10 @@ from msgspec.structs import replace
 
 from ollama_queue.actors.core.config import Retry
 from ollama_queue.actors.core.errors import Conflict, QueueFull, Unavailable
+from ollama_queue.actors.core.explaining import describe
 from ollama_queue.actors.core.keys import mint
 from ollama_queue.actors.core.orders import (
+    Announce,
     Change,
     DropKey,
     Insert,
@@ -22,13 +24,13 @@ from ollama_queue.actors.core.orders import (
     Stop,
     Watch,
 )
-from ollama_queue.actors.core.outcomes import Failed, Outcome, Verdict
+from ollama_queue.actors.core.outcomes import Failed, Look, Outcome
 from ollama_queue.actors.core.plan import Plan
 from ollama_queue.actors.core.records import Status
 from ollama_queue.actors.core.slots import STOP_PATIENCE_S
 from ollama_queue.actors.core.submission import draft, generate_task
 from tests.core.making import NOW, REFUSED, at, make_plan
-from tests.core.model_disk import ModelDisk, settled
+from tests.core.model_disk import ModelDisk, ModelFailures, settled
 from tests.core.strategies import backlogs, failures, outcomes, priorities, spans
 
 MAX_TASKS, MAX_BYTES = 7, 1200
@@ -53,10 +55,12 @@ class PlanDriver(RuleBasedStateMachine):
         """A new plan, as at a boot."""
         limits = {"max_tasks": MAX_TASKS, "max_bytes": MAX_BYTES}
         self.plan: Plan = make_plan(self.slots, self.parallel, RETRY, **limits)
+        (self.gate,) = self.plan.gates
         self.calls: dict[int, Run] = {}
         self.stop_by: dict[int, float] = {}
         self.drain_by: float | None = None
         self.is_watched = False
+        self.failures = ModelFailures()
         self.heard = self.now  # the latest instant that the plan was told
 
     # --- obeying --------------------------------------------------------------------------------
@@ -96,9 +100,6 @@ class PlanDriver(RuleBasedStateMachine):
         self.stop_by.pop(slot, None)
         if slot in self.calls:
             self.over.append(self.calls.pop(slot))
-
-    def is_cancelled(self, run: Run) -> bool:
-        return self.disk.records[run.task_id].status is Status.CANCELLED
 
     def having(self, *statuses: Status) -> list[str]:
         return [record.id for status in statuses for record in self.disk.having(status)]
@@ -219,11 +220,12 @@ class PlanDriver(RuleBasedStateMachine):
             self.hear_end(run, REFUSED, 0.5)
 
     def hear_end(self, run: Run, outcome: Outcome, chance: float) -> None:
-        was, healthy = self.disk.records[run.task_id], self.plan.gate.healthy
+        was, healthy = self.disk.records[run.task_id], self.gate.healthy
         self.end_call(run.slot)
+        goes_out = self.failures.put_out(outcome) and healthy
         orders = self.plan.finished(run.slot, run.task_id, run.attempt, outcome, self.now, chance)
-        refused = isinstance(outcome, Failed) and outcome.verdict is Verdict.REFUSED
-        assert sum(isinstance(order, Watch) for order in orders) == (refused and healthy)
+        assert sum(isinstance(order, Watch) for order in orders) == goes_out
+        assert sum(isinstance(order, Announce) for order in orders) == goes_out
         changes = [o for o in orders if isinstance(o, Change) and o.task_id == run.task_id]
         if was.status is Status.CANCELLED:
             assert changes == []
@@ -244,9 +246,9 @@ class PlanDriver(RuleBasedStateMachine):
         slot, attempt = (run.slot + aside) % self.slots, run.attempt + ahead
         if self.calls.get(slot) == replace(run, slot=slot, attempt=attempt):
             return  # not stale at all
-        before = self.plan.describe()
+        before = describe(self.plan, self.now)
         assert self.plan.finished(slot, run.task_id, attempt, outcome, self.now, 0.5) == []
-        assert self.plan.describe() == before
+        assert describe(self.plan, self.now) == before
 
     @precondition(lambda self: self.calls)
     @rule(data=st.data())
@@ -265,8 +267,9 @@ class PlanDriver(RuleBasedStateMachine):
     @precondition(lambda self: self.is_watched)
     @rule()
     def probe_backend(self) -> None:
-        self.is_watched = False
-        self.obey(self.plan.backend_well(self.now))
+        self.is_watched, self.failures = False, ModelFailures()
+        self.obey(self.plan.looked("b", Look(), self.now))
+        assert self.gate.healthy
 
     @rule(span=spans, wakes=st.booleans())
     def let_time_pass(self, span: float, wakes: bool) -> None:
@@ -291,6 +294,7 @@ class PlanDriver(RuleBasedStateMachine):
         waiting = self.disk.entries(Status.PENDING)
         running = self.disk.entries(Status.RUNNING)
         keys = list(self.disk.keys.items())
-        self.obey(self.plan.recover(waiting, running, keys, self.disk.paused, self.now))
+        flags = ["paused"] if self.disk.paused else []
+        self.obey(self.plan.recover(waiting, running, keys, flags, self.now))
         for was in were:
             assert self.disk.records[was.id].interruptions == was.interruptions + 1

@@ -11,7 +11,7 @@ from ollama_queue.actors.core.config import Config, Retry
 from ollama_queue.actors.core.errors import Invalid
 
 RETRY = Retry(initial_delay=1.0, max_delay=30.0, backoff_factor=2.0)
-seconds = st.floats(allow_nan=False, allow_infinity=False)
+seconds = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,6 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         ({"ollama": Ollama(timeout=s)}, "ollama.timeout", "a duration above 0, up to 1 day")
         for s in (0.0, -1.0, math.nan)
     ),
-    (backends(HERE, HERE), "backends", "one backend at most, for now"),
     (backends(HERE, name=""), "backends.name", "a name"),
     *(
         (backends(url), "backends.url", "an http(s) URL, such as http://gpu1:11434")

@@ -7,16 +7,15 @@ import pytest
 from msgspec.structs import replace
 
 from ollama_queue import Conflict, Cron, Overlap, QueueFull, Status, Unavailable
-from ollama_queue.actors.core.config import Retry
 from ollama_queue.actors.core.cron_forms import new_cron, task_of
+from ollama_queue.actors.core.entries import entry_of
 from ollama_queue.actors.core.firing import fire
 from ollama_queue.actors.core.messages import Firing
 from ollama_queue.actors.core.orders import Insert, Order, SaveCron
 from ollama_queue.actors.core.outcomes import Answered
 from ollama_queue.actors.core.plan import Plan
-from ollama_queue.actors.core.routing import Gate
 from ollama_queue.actors.core.submission import draft
-from ollama_queue.actors.core.waiting import entry_of
+from tests.core.making import make_plan
 
 NOW = 1_767_323_045.0
 AT = datetime.fromtimestamp(NOW, UTC)
@@ -30,7 +29,7 @@ def a_cron(**facts: Any) -> Cron:
 
 
 def a_plan(**limits: int) -> Plan:
-    return Plan(slots=1, gate=Gate("ollama", "ollama", parallel=1), retry=Retry(), **limits)
+    return make_plan(**limits)
 
 
 def fired(plan: Plan, task_id: str, cron: Cron, by_hand: bool = False) -> list[Order]:
@@ -81,7 +80,7 @@ def test_a_task_that_runs_anew_counts_and_so_does_one_found_on_disk() -> None:
     assert plan.entries.of_cron("cron") == 1
 
     booted = a_plan()
-    booted.recover([entry_of(insert.record)], [], [], False, NOW)
+    booted.recover([entry_of(insert.record)], [], [], [], NOW)
     assert booted.entries.of_cron("cron") == 1
     with pytest.raises(Conflict):
         fired(booted, "2", cron, by_hand=True)

@@ -14,6 +14,7 @@ PENDING, RUNNING = Status.PENDING, Status.RUNNING
 COMPLETED, FAILED, CANCELLED = Status.COMPLETED, Status.FAILED, Status.CANCELLED
 LEGAL = {
     (PENDING, RUNNING): "task_started",
+    (PENDING, FAILED): "task_failed",
     (PENDING, CANCELLED): "task_cancelled",
     (RUNNING, COMPLETED): "task_completed",
     (RUNNING, FAILED): "task_failed",

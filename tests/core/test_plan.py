@@ -4,6 +4,7 @@ import pytest
 
 from ollama_queue.actors.core.acceptance import accept
 from ollama_queue.actors.core.errors import QueueFull, Unavailable
+from ollama_queue.actors.core.explaining import describe, explain
 from ollama_queue.actors.core.figures import BackendState, PlanState, Waiting
 from ollama_queue.actors.core.orders import Change, Insert, Replace, SetFlag, Stop
 from ollama_queue.actors.core.outcomes import Answered, Stopped
@@ -49,19 +50,23 @@ class TestSubmit:
         assert plan.submit("b", GREETING, NOW) == [
             Insert(accept("b", GREETING, 3, NOW), GREETING.spec)
         ]
-        assert plan.explain(["a", "b", "unknown"]) == {"b": Waiting(WaitingFor.SLOT, 0)}
+        assert explain(plan, ["a", "b", "unknown"], NOW) == {"b": Waiting(WaitingFor.SLOT, 0)}
 
     def test_a_backend_gets_no_more_calls_than_it_takes_at_once(self) -> None:
         plan = make_plan(slots=3, parallel=1)
 
         assert runs(plan.submit("a", GREETING, NOW)) == ["a"]
         assert runs(plan.submit("b", GREETING, NOW)) == []
-        assert plan.describe() == PlanState(
+        assert describe(plan, NOW) == PlanState(
             1,
             2,
             False,
             {"slot": 1},
-            [BackendState(name="b", type="ollama", healthy=True, running=1, parallel=1)],
+            [
+                BackendState(
+                    name="b", type="openai", healthy=True, running=1, parallel=1, wait_s=0.0
+                )
+            ],
         )
 
     def test_the_first_come_runs_first(self) -> None:
@@ -118,8 +123,8 @@ class TestScheduled:
 
         assert isinstance(insert, Insert)
         assert (insert.record.scheduled_at, insert.record.queued_at) == (at(60), at(60))
-        assert plan.explain(["a"]) == {"a": Waiting(WaitingFor.SCHEDULE, None)}
-        assert plan.describe().waiting_for == {"schedule": 1}
+        assert explain(plan, ["a"], NOW) == {"a": Waiting(WaitingFor.SCHEDULE, None, 60.0)}
+        assert describe(plan, NOW).waiting_for == {"schedule": 1}
         assert plan.next_due == NOW + 60
         assert plan.wake(NOW + 59) == []
         assert plan.wake(NOW + 60) == started("a", now=60)
@@ -130,7 +135,7 @@ class TestScheduled:
         plan.submit("c", GREETING, NOW + 30)
         plan.submit("d", GREETING, NOW + 90)
 
-        places = plan.explain("bcd")
+        places = explain(plan, "bcd", NOW)
 
         assert [places[task_id].position for task_id in "bcd"] == [1, 0, 2]
 
@@ -159,7 +164,7 @@ class TestCancel:
 
         assert plan.cancel("a", NOW + 1) == [self.CANCELLED, Stop(0, "a", 1)]
         assert plan.next_due == NOW + 6
-        assert plan.describe().backends[0].running == 1
+        assert describe(plan, NOW).backends[0].running == 1
         assert plan.finished(0, "a", 1, Answered(b"{}"), NOW + 2, 0.5) == started("b", now=2)
 
     def test_a_worker_that_does_not_stop_is_replaced(self) -> None:
@@ -177,7 +182,7 @@ class TestReprioritize:
         assert plan.reprioritize("b", 10, NOW) == [
             Change("b", {"priority": 10}, "priority_updated")
         ]
-        assert plan.explain("bc") == {
+        assert explain(plan, "bc", NOW) == {
             "b": Waiting(WaitingFor.SLOT, 0),
             "c": Waiting(WaitingFor.SLOT, 1),
         }
@@ -195,7 +200,7 @@ class TestPause:
 
         assert plan.pause() == [SetFlag("paused", True, "queue_paused")]
         assert runs(plan.submit("a", GREETING, NOW)) == []
-        assert plan.explain("a") == {"a": Waiting(WaitingFor.PAUSED, 0)}
+        assert explain(plan, "a", NOW) == {"a": Waiting(WaitingFor.PAUSED, 0)}
         assert plan.resume(NOW) == [SetFlag("paused", False, "queue_resumed"), *started("a")]
 
 

@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ollama_queue.actors.core.outcomes import Answered
+from ollama_queue.actors.core.entries import Entry
+from ollama_queue.actors.core.explaining import describe, explain
+from ollama_queue.actors.core.outcomes import Answered, Look
 from ollama_queue.actors.core.plan import Plan
-from ollama_queue.actors.core.waiting import Entry
 from tests.core.making import CUT, NOW, REFUSED, asked, make_plan
 
 FEW, MANY = 1_000, 64_000
@@ -49,7 +50,7 @@ def backlog(count: int, routes: int, later: bool = False) -> Plan:
     """A plan with one running task and `count` waiting ones."""
     plan = make_plan(max_tasks=2 * count)
     plan.submit("running", asked(model="another", priority=15), NOW)
-    plan.recover((entry(n, routes, later) for n in range(count)), [], [], False, NOW)
+    plan.recover((entry(n, routes, later) for n in range(count)), [], [], [], NOW)
     return plan
 
 
@@ -103,12 +104,13 @@ def finish(plan: Plan, n: int) -> None:
 def fail(plan: Plan, n: int) -> None:
     (running,) = plan.slots
     plan.finished(0, running.entry.id, running.attempt, CUT, NOW, 0.5)
+    plan.looked("b", Look(), NOW)
 
 
 def refuse(plan: Plan, n: int) -> None:
     (running,) = plan.slots
     plan.finished(0, running.entry.id, running.attempt, REFUSED, NOW, 0.5)
-    plan.backend_well(NOW)
+    plan.looked("b", Look(), NOW)
 
 
 def cancel(plan: Plan, n: int) -> None:
@@ -122,17 +124,17 @@ def reprioritize(plan: Plan, n: int) -> None:
     plan.reprioritize(task_id, 5 - plan.entries[task_id].priority, NOW)
 
 
-def explain(plan: Plan, n: int) -> None:
-    assert len(plan.explain([f"{n:06}"])) == 1
+def position(plan: Plan, n: int) -> None:
+    assert len(explain(plan, [f"{n:06}"], NOW)) == 1
 
 
 def wake(plan: Plan, n: int) -> None:
     plan.wake(NOW)
-    assert plan.describe().active == 1
+    assert describe(plan, NOW).active == 1
 
 
 SUBMITS = asked(model="route 0"), asked(model="a new one")
-STEPS: list[Step] = [submit, reprioritize, explain, wake, cancel, finish, fail, refuse]
+STEPS: list[Step] = [submit, reprioritize, position, wake, cancel, finish, fail, refuse]
 SHAPES: dict[str, tuple[Callable[[int], int], bool]] = {
     "one route": (lambda count: 1, False),
     "many routes": (lambda count: count // 4, False),

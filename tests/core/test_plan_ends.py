@@ -3,9 +3,10 @@
 import pytest
 
 from ollama_queue.actors.core.config import Retry
+from ollama_queue.actors.core.explaining import describe, explain
 from ollama_queue.actors.core.figures import BackendState, PlanState, Waiting
-from ollama_queue.actors.core.orders import Change, Replace, Watch
-from ollama_queue.actors.core.outcomes import Answered, Failed, Verdict
+from ollama_queue.actors.core.orders import Announce, Change, Replace, Watch
+from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Verdict
 from ollama_queue.actors.core.records import Status, WaitingFor
 from tests.core.making import (
     CUT,
@@ -50,11 +51,12 @@ class TestFinished:
                 "a",
                 ended(1, 0, 0, CUT.error),
                 error=CUT.error,
+                avoid="b",
                 retry_count=1,
                 next_attempt_at=at(1.5),
             )
         ]
-        assert plan.explain(["a"]) == {"a": Waiting(WaitingFor.RETRY, None)}
+        assert explain(plan, ["a"], NOW) == {"a": Waiting(WaitingFor.RETRY, None, 1.5)}
         assert plan.next_due == NOW + 1.5
         assert plan.wake(NOW + 1.5) == started("a", 2, now=1.5)
 
@@ -71,7 +73,7 @@ class TestFinished:
         plan.submit("c", GREETING, NOW)
 
         assert runs(plan.wake(NOW + 60)) == []
-        assert plan.explain("ac") == {
+        assert explain(plan, "ac", NOW) == {
             "a": Waiting(WaitingFor.SLOT, 0),
             "c": Waiting(WaitingFor.SLOT, 1),
         }
@@ -135,23 +137,30 @@ class TestBackend:
         plan = filled(GREETING, GREETING)
 
         assert plan.finished(0, "a", 1, REFUSED, NOW, 0.5) == [
-            put_back("a", ended(1, 0, 0, REFUSED.error), error=REFUSED.error),
+            put_back("a", ended(1, 0, 0, REFUSED.error), error=REFUSED.error, avoid="b"),
             Watch("b", 1.0),
+            Announce("backend_changed", "b", REFUSED.error),
         ]
-        assert plan.explain("ab") == {
+        assert explain(plan, "ab", NOW) == {
             "a": Waiting(WaitingFor.BACKEND, 0),
             "b": Waiting(WaitingFor.BACKEND, 1),
         }
         state = BackendState(
             name="b",
-            type="ollama",
+            type="openai",
             healthy=False,
             running=0,
             parallel=1,
             error="connection refused",
+            calls=1,
+            failures=1,
+            wait_s=0.0,
         )
-        assert plan.describe() == PlanState(0, 1, False, {"backend": 2}, [state])
-        assert plan.backend_well(NOW + 1) == started("a", 2, now=1)
+        assert describe(plan, NOW) == PlanState(0, 1, False, {"backend": 2}, [state])
+        assert plan.looked("b", Look(), NOW + 1) == [
+            Announce("backend_changed", "b"),
+            *started("a", 2, now=1),
+        ]
 
     def test_calls_that_are_refused_together_are_one_watch(self) -> None:
         plan = filled(GREETING, GREETING, slots=2)
@@ -168,7 +177,7 @@ class TestBackend:
         for attempt in range(1, 8):
             orders = plan.finished(0, "a", attempt, REFUSED, NOW, 0.5)
             delays += [order.delay_s for order in orders if isinstance(order, Watch)]
-            plan.backend_well(NOW)
+            plan.looked("b", Look(), NOW)
 
         assert delays == [1, 2, 4, 8, 16, 30, 30]
         plan.finished(0, "a", 8, CUT, NOW, 0.0)
@@ -216,7 +225,7 @@ class TestInterruption:
         running, waiting = old.entries["a"], old.entries["b"]
         plan = make_plan()
 
-        assert plan.recover([waiting], [running], [], False, NOW + 1) == [
+        assert plan.recover([waiting], [running], [], [], NOW + 1) == [
             put_back("a", None, error="the queue crashed while it ran", interruptions=1),
             *started("a", 2, now=1),
         ]
@@ -225,6 +234,6 @@ class TestInterruption:
         old = filled(GREETING)
         plan = make_plan()
 
-        plan.recover(old.entries.values(), [], [], True, NOW)
+        plan.recover(old.entries.values(), [], [], ["paused"], NOW)
 
-        assert plan.explain("a") == {"a": Waiting(WaitingFor.PAUSED, 0)}
+        assert explain(plan, "a", NOW) == {"a": Waiting(WaitingFor.PAUSED, 0)}

@@ -80,7 +80,7 @@ class TestIdempotency:
         keys = [(live.key, Keyed("a", live.body, NOW)), (over.key, Keyed("z", over.body, NOW))]
         plan = make_plan()
 
-        plan.recover([entry], [], keys, False, NOW)
+        plan.recover([entry], [], keys, [], NOW)
 
         assert (plan.find(live, NOW + DAY), plan.find(over, NOW + DAY)) == ("a", None)
         assert (plan.find(live, NOW + 1), plan.find(over, NOW + 1)) == ("a", "z")

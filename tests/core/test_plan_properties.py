@@ -2,11 +2,13 @@
 
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import invariant, run_state_machine_as_test
+from msgspec.structs import replace
 
+from ollama_queue.actors.core.entries import entry_of
+from ollama_queue.actors.core.explaining import describe, explain
 from ollama_queue.actors.core.figures import Waiting
 from ollama_queue.actors.core.keys import key_digest
 from ollama_queue.actors.core.records import Status, WaitingFor
-from ollama_queue.actors.core.waiting import entry_of
 from tests.core.model_disk import due_of
 from tests.core.plan_machine import KEYS, PlanDriver
 
@@ -16,7 +18,7 @@ class PlanMachine(PlanDriver):
 
     @invariant()
     def slots_add_up(self) -> None:
-        slots, gate = self.plan.slots, self.plan.gate
+        slots, gate = self.plan.slots, self.gate
         assert slots.free + len(slots) == self.slots
         assert gate.running == len(self.calls) <= self.parallel
         assert {(r.slot, r.entry.id, r.attempt) for r in slots} == {
@@ -31,13 +33,13 @@ class PlanMachine(PlanDriver):
         assert self.plan.entries.keys() == {*pending, *running}
         assert len(self.plan.waiting) == len(pending)
         assert sorted(running) == sorted(
-            run.task_id for run in self.calls.values() if not self.is_cancelled(run)
+            run.task_id for run in self.calls.values() if not self.disk.is_cancelled(run.task_id)
         )
         assert self.disk.results.keys() == set(self.having(Status.COMPLETED))
 
     @invariant()
     def no_slot_idles(self) -> None:
-        if self.plan.slots.free and self.plan.gate.is_open and self.drain_by is None:
+        if self.plan.slots.free and self.gate.is_open(self.heard) and self.drain_by is None:
             assert self.disk.paused or not self.disk.ripe(self.heard)
 
     @invariant()
@@ -51,15 +53,16 @@ class PlanMachine(PlanDriver):
 
     @invariant()
     def waiting_is_explained(self) -> None:
-        healthy = self.plan.gate.healthy
-        assert self.plan.explain(self.accepted) == {
+        healthy = self.gate.healthy and not self.gate.is_resting(self.heard)
+        explained = explain(self.plan, self.accepted, self.heard)
+        assert {i: replace(waiting, eta_s=None) for i, waiting in explained.items()} == {
             record.id: Waiting(
                 WaitingFor(self.disk.reason(record, self.heard, healthy)),
                 self.disk.position(record.id, self.heard),
             )
             for record in self.disk.having(Status.PENDING)
         }
-        state = self.plan.describe()
+        state = describe(self.plan, self.heard)
         assert state.waiting_for == self.disk.reasons(self.heard, healthy)
         assert (state.active, state.idle) == (len(self.calls), self.slots - len(self.calls))
         assert self.plan.waiting.bytes == self.disk.waiting_bytes()
@@ -70,6 +73,7 @@ class PlanMachine(PlanDriver):
         if self.drain_by is None:
             pending = map(due_of, self.disk.having(Status.PENDING))
             dues += [due for due in pending if due > self.heard]
+            dues += [self.gate.resting_until] if self.gate.is_resting(self.heard) else []
         elif self.stop_by.keys() != self.calls.keys():
             dues.append(self.drain_by)
         assert self.plan.next_due == min(dues, default=None)
@@ -80,7 +84,7 @@ class PlanMachine(PlanDriver):
 
     @invariant()
     def a_backend_that_is_out_is_watched(self) -> None:
-        assert self.plan.gate.healthy or self.is_watched
+        assert self.gate.healthy or self.is_watched
 
     @invariant()
     def keys_stand_for_what_the_disk_says(self) -> None:

@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from ollama_queue.actors.core.routing import RUNNER_OPTIONS, Gate, route_key
+from ollama_queue.actors.core.routing import RUNNER_OPTIONS, route_key
 
 
 @pytest.mark.parametrize("model", ["qwen3", "qwen3:latest", " qwen3:latest "])
@@ -35,13 +35,3 @@ def test_the_order_of_options_makes_no_route(options: dict[str, int], chance: ob
     chance.shuffle(shuffled)  # type: ignore[attr-defined]
 
     assert route_key("m", options) == route_key("m", dict(shuffled))
-
-
-@pytest.mark.parametrize(
-    ("running", "healthy", "is_open"),
-    [(0, True, True), (1, True, True), (2, True, False), (3, True, False), (0, False, False)],
-)
-def test_a_gate_lets_through_what_its_backend_takes(
-    running: int, healthy: bool, is_open: bool
-) -> None:
-    assert Gate("b", "ollama", 2, running, healthy).is_open is is_open

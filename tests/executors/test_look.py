@@ -9,6 +9,7 @@ from ollama_queue.actors.core.config import Backend
 from ollama_queue.actors.core.outcomes import Look
 from ollama_queue.actors.executors import Executor, calls, create_executor
 from ollama_queue.actors.executors.openai import OpenAIExecutor
+from tests.dialects import MODELS
 from tests.executors.calling import KEY
 from tests.fakes import Answer, FakeOllama, Hang
 
@@ -53,7 +54,7 @@ class TestAtOllama:
     ) -> None:
         fake.facts["/api/version"] = fake.facts["/api/ps"] = answer
 
-        assert ollama.look() == Look(models=frozenset({"m"}))
+        assert ollama.look() == Look(models=frozenset(MODELS))
 
     @pytest.mark.parametrize(
         ("answer", "words"),

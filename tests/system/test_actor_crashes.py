@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from ollama_queue import NotFound, Status, Unavailable
 from ollama_queue.actors import prober, system
 from ollama_queue.actors.actor import Actor, tell
-from ollama_queue.actors.core import messages, plan
+from ollama_queue.actors.core import dispatch, messages
 from ollama_queue.actors.core.records import Event
 from ollama_queue.actors.cron_ticker import CronTicker
 from ollama_queue.actors.event_bus import EventBus
@@ -68,7 +68,7 @@ def house(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> Iterator[House]:
     caplog.set_level(logging.CRITICAL + 1, "ollama_queue")
-    for module in (plan, prober):
+    for module in (dispatch, prober):
         monkeypatch.setattr(module, "probe_delay", lambda *_: 0.01)
     made = House(tmp_path / "data")
     yield made

@@ -86,6 +86,7 @@ def test_a_lost_worker_counts_as_an_interruption(
 
 
 def test_a_backend_that_is_out_costs_no_retry(door: Door) -> None:
+    door.run(ask())
     door.fake.refuse()
     refusals = door.manager.subscribe(["task_retrying"])
     task_id = door.queue.submit_task(ask(max_retries=0))

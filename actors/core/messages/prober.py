@@ -1,15 +1,17 @@
-"""To the Prober: which backend is out, and what a probe found."""
+"""To the Prober: which backend to look at soon, and what a look found."""
 
 from msgspec import Struct
 
 from ollama_queue.actors.core.messages.wake import Wake
 from ollama_queue.actors.core.orders import Watch
+from ollama_queue.actors.core.outcomes import Look
 
 
 class Probed(Struct, frozen=True):
-    """A probe has ended; `error` is None when the backend is well."""
+    """A look at a backend has ended."""
 
-    error: str | None
+    backend: str
+    look: Look
 
 
 ToProber = Watch | Probed | Wake

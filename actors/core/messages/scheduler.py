@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from ollama_queue.actors.core.cron_records import Cron
 from ollama_queue.actors.core.messages.wake import Wake
-from ollama_queue.actors.core.outcomes import Outcome
+from ollama_queue.actors.core.outcomes import Look, Outcome
 from ollama_queue.actors.core.records import NewTask, Record
 
 
@@ -27,6 +27,8 @@ class Submit(Struct, frozen=True):
 
     `key` is the digest of an idempotency key and `body` that of what is asked: with a key that
     was used before for the same task the reply is that task, `Stored`; for another, `Conflict`.
+    `ollama_only` is the field that only an Ollama server can be asked for, and why; None if any
+    can.
     """
 
     new: NewTask
@@ -34,6 +36,12 @@ class Submit(Struct, frozen=True):
     key: bytes | None = None
     body: bytes = b""
     firing: Firing | None = None
+    ollama_only: tuple[str, str] | None = None
+
+    @property
+    def is_choosy(self) -> bool:
+        """Not every backend may run it, whatever models they have."""
+        return bool(self.new.backend or self.new.remote_execution or self.ollama_only)
 
 
 class SubmitBatch(Struct, frozen=True):
@@ -115,9 +123,18 @@ class WorkerLost(Struct, frozen=True):
 
 
 class BackendChanged(Struct, frozen=True):
-    """A probe found a backend well again."""
+    """A backend was looked at; this is how it is now."""
 
     backend: str
+    look: Look
+
+
+class DrainBackend(Struct, frozen=True):
+    """Give a backend no more calls, or (`value` False) some again. Reply: its `BackendState`, once
+    it is on disk; `NotFound`."""
+
+    backend: str
+    value: bool
 
 
 class Pause(Struct, frozen=True):
@@ -159,6 +176,7 @@ ToScheduler = (
     | Finished
     | WorkerLost
     | BackendChanged
+    | DrainBackend
     | Pause
     | Resume
     | Explain

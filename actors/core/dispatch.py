@@ -1,0 +1,142 @@
+"""From what waits to what runs: free slots, open backends, and the task that is next for them."""
+
+from collections.abc import Iterable, Iterator
+
+from ollama_queue.actors.core.backoff import probe_delay
+from ollama_queue.actors.core.config import Scheduler
+from ollama_queue.actors.core.entries import Entry
+from ollama_queue.actors.core.errors import NotFound
+from ollama_queue.actors.core.estimates import Durations
+from ollama_queue.actors.core.gates import Gate
+from ollama_queue.actors.core.lifecycle import become
+from ollama_queue.actors.core.missing import Missing
+from ollama_queue.actors.core.orders import Announce, Order, Run, SetFlag, Watch
+from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Outcome
+from ollama_queue.actors.core.policies import Policy
+from ollama_queue.actors.core.records import Status
+from ollama_queue.actors.core.routing import Gates, Lane, read_route
+from ollama_queue.actors.core.settling import utc
+from ollama_queue.actors.core.slots import Running, Slots
+from ollama_queue.actors.core.waiting import WaitingRoom
+
+DRAINED = "drained:"  # and the backend's name: a flag that survives a restart
+
+
+class Dispatch:
+    """Owns the slots, the gates and the waiting room, and matches them."""
+
+    def __init__(self, slots: int, gates: Gates, settings: Scheduler) -> None:
+        self.slots, self.gates = Slots(slots), gates
+        self.policy = Policy(settings)
+        self.durations = Durations()
+        self.waiting = WaitingRoom(self.policy.rank, lambda key: gates.lane(read_route(key)))
+        self.missing = Missing(self.waiting, gates, settings.model_wait)
+
+    # --- starting -------------------------------------------------------------------------------
+
+    def fill(self, now: float) -> Iterator[Order]:
+        """Start what can start now."""
+        while self.slots.free and (lanes := self._open_lanes(now)):
+            entry = self.policy.choose(
+                self.waiting, lanes, lambda entry: self._is_loaded(entry, now), now
+            )
+            yield from self._start(entry, now)
+
+    def ripen(self, now: float) -> Iterator[Order]:
+        """Let those whose time has come wait for a slot; look again where no model is."""
+        self.waiting.ripen(now)
+        for gate in self.gates:
+            gate.wake(now)
+        stuck = self.waiting.newly_stuck()
+        if stuck:
+            yield from self.missing.check(stuck, now)
+
+    def _open_lanes(self, now: float) -> list[Lane]:
+        return [lane for lane in self.waiting.lanes if lane.is_open(now)]
+
+    def _is_loaded(self, entry: Entry, now: float) -> bool:
+        route = read_route(entry.route)
+        return any(
+            gate.is_open(now) and gate.has_loaded(route.model, route.runner)
+            for gate in self.waiting.lane(entry.route).usable
+        )
+
+    def _start(self, entry: Entry, now: float) -> Iterator[Order]:
+        route, lane = read_route(entry.route), self.waiting.lane(entry.route)
+        gate = self.gates.choose(lane, route, entry.avoid, len(self.waiting), now)
+        assert gate is not None, "no backend of an open lane is open"
+        self.waiting.remove(entry)
+        entry.attempt += 1
+        running = self.slots.occupy(entry, gate, route.model, now)
+        running.charged = self.policy.begin(entry)
+        gate.enter(max(now - entry.queued_at, 0.0))
+        if gate.type == "ollama" and not gate.has_loaded(route.model, route.runner):
+            gate.load(route.model, route.runner, self._models_in(gate))
+            running.loads = True
+        yield become(
+            entry.id,
+            Status.PENDING,
+            Status.RUNNING,
+            attempt=entry.attempt,
+            started_at=utc(now),
+            next_attempt_at=None,
+            executed_on=gate.name,
+        )
+        yield Run(running.slot, entry.id, entry.attempt, gate.name, entry.timeout_s)
+
+    def _models_in(self, gate: Gate) -> frozenset[str]:
+        return frozenset(running.model for running in self.slots if running.gate is gate)
+
+    # --- facts ----------------------------------------------------------------------------------
+
+    def end(self, running: Running, outcome: Outcome | None, now: float) -> Iterator[Order]:
+        """A call has left its slot; without an outcome because its worker is no more."""
+        self.slots.release(running)
+        gate, tokens = running.gate, None
+        if isinstance(outcome, Answered):
+            tokens = float(outcome.prompt_tokens + outcome.reply_tokens)
+            self.durations.note(running.model, gate.name, now - running.started_at)
+        self.policy.end(running.priority, running.entry.tenant, running.charged, tokens)
+        if gate.leave(outcome, now):
+            retry_after_s = outcome.retry_after_s if isinstance(outcome, Failed) else None
+            yield Watch(gate.name, probe_delay(gate.refusals, retry_after_s))
+            yield Announce("backend_changed", gate.name, gate.error)
+        elif running.loads and isinstance(outcome, Answered):
+            yield Watch(gate.name, 0.0)  # what had to go for its model?
+
+    def looked(self, name: str, look: Look, now: float) -> Iterator[Order]:
+        """What a look at a backend has found."""
+        gate = self.gates.get(name)
+        if gate is None:
+            return
+        had = gate.models
+        if gate.see(look, now):
+            yield Announce("backend_changed", gate.name, gate.error)
+        if gate.models != had:
+            self.waiting.regroup()
+            yield from self.missing.check(self.waiting.newly_stuck(), now)
+
+    def set_drained(self, name: str, value: bool) -> Iterator[Order]:
+        """Give a backend no more calls, or some again. Raises `NotFound`."""
+        gate = self.gates.get(name)
+        if gate is None:
+            known = ", ".join(self.gates.names)
+            raise NotFound(f"there is no backend {name}; there are {known}", field="name")
+        gate.drained = value
+        yield SetFlag(DRAINED + name, value, "backend_changed", name)
+
+    def restore_drained(self, flags: Iterable[str]) -> None:
+        """The backends that were drained when the queue stopped."""
+        for flag in flags:
+            gate = self.gates.get(flag.removeprefix(DRAINED))
+            if flag.startswith(DRAINED) and gate is not None:
+                gate.drained = True
+
+    # --- time -----------------------------------------------------------------------------------
+
+    @property
+    def next_due(self) -> float | None:
+        """When something may start or fail by time alone."""
+        dues = [self.waiting.next_due, self.missing.next_due]
+        dues += [gate.resting_until for gate in self.gates]
+        return min((due for due in dues if due is not None), default=None)

@@ -1,0 +1,171 @@
+"""One model server as the plan sees it: whether it is well, what it has, and who is inside."""
+
+from collections.abc import Container
+
+from msgspec import Struct
+
+from ollama_queue.actors.core.figures import BackendState
+from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Outcome, Stopped, Verdict
+
+FAILURES_ALLOWED = 2  # in a row; with the third a backend is out
+LONGEST_REST_S = 3600.0
+
+
+class Gate(Struct, eq=False):
+    """Never more than `parallel` calls at once, and none to a server that is out.
+
+    `models` None: any, since it cannot say or has not been asked. `is_known`: it has said which
+    models it has since the queue started (or the settings have). `loaded` are the models in its
+    memory as far as known, each with the runner's options that it was last asked with.
+    """
+
+    name: str
+    type: str
+    parallel: int
+    remote: bool = False
+    priority: int = 0
+    tags: frozenset[str] = frozenset()
+    models: frozenset[str] | None = None
+    is_pinned: bool = False
+    is_known: bool = True
+    loaded: dict[str, str] = {}
+    version: str | None = None
+    running: int = 0
+    healthy: bool = True
+    drained: bool = False
+    resting_until: float | None = None
+    failures_in_a_row: int = 0  # of calls and probes
+    refusals: int = 0  # in a row, since a call was last taken on
+    error: str | None = None
+    calls: int = 0
+    failures: int = 0
+    tokens: int = 0
+    timed_tokens: int = 0  # those of replies that say how long they took
+    reply_s: float = 0.0
+    starts: int = 0
+    waited_s: float = 0.0
+
+    # --- may it be asked? -----------------------------------------------------------------------
+
+    @property
+    def is_in(self) -> bool:
+        """It may be given calls, when it has room."""
+        return self.healthy and not self.drained and self.is_known
+
+    def is_open(self, now: float) -> bool:
+        """It can take one more call at once."""
+        return self.is_in and self.running < self.parallel and not self.is_resting(now)
+
+    def is_resting(self, now: float) -> bool:
+        """It asked to be left alone for a while."""
+        return self.resting_until is not None and self.resting_until > now
+
+    def serves(self, model: str) -> bool:
+        return self.models is None or model in self.models
+
+    def has_loaded(self, model: str, runner: str) -> bool:
+        """Known for Ollama only: other servers do not tell, nor care."""
+        return self.loaded.get(model) == runner
+
+    def wake(self, now: float) -> None:
+        """Its rest may be over."""
+        if not self.is_resting(now):
+            self.resting_until = None
+
+    # --- facts ----------------------------------------------------------------------------------
+
+    def enter(self, waited_s: float) -> None:
+        """A call begins, of a task that has waited so long."""
+        self.running += 1
+        self.starts += 1
+        self.waited_s += waited_s
+
+    def load(self, model: str, runner: str, others: Container[str]) -> None:
+        """It is asked for a model that it has not loaded; `others` are those that run.
+
+        What else was loaded may have to go for it: nobody knows until the next look.
+        """
+        self.loaded = {name: kept for name, kept in self.loaded.items() if name in others}
+        self.loaded[model] = runner
+
+    def leave(self, outcome: Outcome | None, now: float) -> bool:
+        """A call has ended, or its worker. True when its end puts the server out."""
+        self.running -= 1
+        if outcome is None or isinstance(outcome, Stopped):
+            return False
+        self.calls += 1
+        if isinstance(outcome, Answered):
+            self.tokens += outcome.reply_tokens
+            if outcome.reply_s:
+                self.timed_tokens += outcome.reply_tokens
+                self.reply_s += outcome.reply_s
+        if not isinstance(outcome, Failed) or outcome.verdict is Verdict.FINAL:
+            self.failures_in_a_row = self.refusals = 0
+            self.failures += isinstance(outcome, Failed)
+            return False
+        self.failures += 1
+        return self._fail(outcome, now)
+
+    def _fail(self, failed: Failed, now: float) -> bool:
+        if failed.retry_after_s:
+            self.resting_until = now + min(failed.retry_after_s, LONGEST_REST_S)
+        self.failures_in_a_row += 1
+        refused = failed.verdict is Verdict.REFUSED
+        if not refused:
+            self.refusals = 0
+        if refused or self.failures_in_a_row > FAILURES_ALLOWED:
+            return self.put_out(failed.error)
+        return False
+
+    def put_out(self, error: str) -> bool:
+        """No more calls until a look finds it well. True if it was in."""
+        self.error = error
+        if not self.healthy:
+            return False
+        self.healthy = False
+        self.refusals += 1
+        return True
+
+    def see(self, look: Look, now: float) -> bool:
+        """What a look has found. True when the server comes in or goes out by it."""
+        if look.retry_after_s:
+            self.resting_until = now + min(look.retry_after_s, LONGEST_REST_S)
+        if look.error is not None:
+            self.failures_in_a_row += 1
+            given_up = self.failures_in_a_row > FAILURES_ALLOWED or not self.is_known
+            return given_up and self.put_out(look.error)
+        was_out = not self.healthy
+        self.healthy, self.error = True, None
+        self.failures_in_a_row = 0
+        self.version = look.version or self.version
+        if not self.is_pinned:
+            self.models, self.is_known = look.models, True
+        busy = self.loaded if self.running else {}
+        self.loaded = {name: self.loaded.get(name, "") for name in (*look.loaded, *busy)}
+        return was_out
+
+    # --- shown ----------------------------------------------------------------------------------
+
+    def state(self, now: float) -> BackendState:
+        rest = 0.0 if self.resting_until is None else self.resting_until - now
+        return BackendState(
+            name=self.name,
+            type=self.type,
+            healthy=self.healthy,
+            running=self.running,
+            parallel=self.parallel,
+            error=self.error,
+            drained=self.drained,
+            remote=self.remote,
+            priority=self.priority,
+            tags=sorted(self.tags),
+            version=self.version,
+            models=None if self.models is None else sorted(self.models),
+            loaded=sorted(self.loaded),
+            resting_s=round(rest, 3) if rest > 0 else None,
+            calls=self.calls,
+            failures=self.failures,
+            tokens=self.tokens,
+            tokens_per_s=round(self.timed_tokens / self.reply_s, 1) if self.reply_s else None,
+            wait_s=round(self.waited_s / self.starts, 3) if self.starts else None,
+        )
