@@ -24,8 +24,9 @@ from gevent.threadpool import ThreadPool
 
 from ollama_queue import __version__
 from ollama_queue.actors import settings
-from ollama_queue.actors.core.config import Config, shown
+from ollama_queue.actors.core.config import Config
 from ollama_queue.actors.core.errors import QueueError, Unavailable
+from ollama_queue.actors.core.urls import shown
 from ollama_queue.actors.executors import create_executor
 from ollama_queue.actors.manager import QueueManager
 from ollama_queue.actors.pool import Done, Pool, attempt
