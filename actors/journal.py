@@ -10,7 +10,7 @@ from ollama_queue.actors.core.config import Logging
 from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.events import ENDS, EVENTS
 from ollama_queue.actors.core.records import Event, Record, Status, Task
-from ollama_queue.actors.logs import Line, open_handler
+from ollama_queue.actors.logs import Line, Lines, open_handler
 from ollama_queue.actors.mailbox import Closed, Mailbox
 
 log = logging.getLogger("ollama_queue")
@@ -21,7 +21,6 @@ LOGGED = EVENTS - {"backend_changed"}  # of which the Prober tells
 CALL_ENDS = ENDS | {"task_retrying"}
 MISHAPS = {"task_failed", "task_retrying"}
 INBOX_SIZE = 100_000
-SLICE = 100  # lines; others get their turn in between
 CLOSE_PATIENCE_S = 10.0
 MAX_ERROR = 500  # characters of an upstream's words
 
@@ -103,11 +102,15 @@ class Inbox(Mailbox[Event]):
 
 
 class Journal(threading.Thread):
-    """Writes what happens into the log, in a thread of its own. After a reboot it begins anew."""
+    """Writes what happens into the log, in a thread of its own. After a reboot it begins anew.
 
-    def __init__(self, listen: Listen) -> None:
+    Up to `together` events that came at once are one record. Our own formatters give each a line
+    all the same, and it costs a fraction; those of other programs expect one line a record.
+    """
+
+    def __init__(self, listen: Listen, together: int) -> None:
         super().__init__(name="ollama-queue-journal", daemon=True)
-        self._listen = listen
+        self._listen, self._together = listen, together
         self._is_closed = False
         self._begin()
         self.start()
@@ -134,11 +137,10 @@ class Journal(threading.Thread):
                 self._hang_up()
 
     def _write(self, events: list[Event], missed: int) -> None:
-        for start in range(0, len(events), SLICE):
+        for start in range(0, len(events), self._together):
             if log.isEnabledFor(logging.INFO):
-                for event in events[start : start + SLICE]:
-                    log.info(line_of(event))
-            time.sleep(0)
+                log.info(Lines([*map(line_of, events[start : start + self._together])]))
+            time.sleep(0)  # let others have their turn
         if missed:
             log.warning("the log could not keep up: it does not tell of %d events", missed)
 
@@ -153,9 +155,9 @@ class Journal(threading.Thread):
         self._inbox.close("unsubscribed")
 
 
-def follow(listen: Listen) -> Journal | None:
+def follow(listen: Listen, together: int) -> Journal | None:
     """A journal of what `listen` brings; None where the log does not want to know."""
-    return Journal(listen) if log.isEnabledFor(logging.INFO) else None
+    return Journal(listen, together) if log.isEnabledFor(logging.INFO) else None
 
 
 class Logbook:
@@ -179,7 +181,7 @@ class Logbook:
         log.setLevel(self._settings.level.upper())
 
     def follow(self, listen: Listen) -> None:
-        self._journal = None if self._settings is None else follow(listen)
+        self._journal = None if self._settings is None else follow(listen, 1)
 
     def close(self) -> None:
         if self._journal is not None:

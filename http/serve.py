@@ -40,6 +40,8 @@ from ollama_queue.http.sockets import SocketHandler
 
 log = logging.getLogger("ollama_queue")
 
+LINES_TOGETHER = 100  # some milliseconds of work
+
 
 class NativePool:
     """A `Pool` on one native thread: the hub's own pool is shared with DNS look-ups."""
@@ -96,7 +98,7 @@ def serve(config: Config) -> None:
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     queue = QueueManager(config, runtime=Runtime(_pools, create_executor, _die, url))
     queue.start()
-    journal = follow(queue.listen)
+    journal = follow(queue.listen, LINES_TOGETHER)
     app = create_app(queue, max_body=config.server.max_body, loopback_only=guard.is_loopback(host))
     server = WSGIServer(
         listener,

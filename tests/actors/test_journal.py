@@ -200,7 +200,7 @@ def test_all_events_are_logged_but_the_one_that_its_actor_tells_of() -> None:
 
 def test_what_has_come_is_written_before_it_is_closed(told: Told) -> None:
     bus = Bus()
-    journal = Journal(bus.listen)
+    journal = Journal(bus.listen, 1)
     inbox = bus.next()
     for _ in range(250):
         inbox.put(event("task_submitted"))
@@ -211,9 +211,26 @@ def test_what_has_come_is_written_before_it_is_closed(told: Told) -> None:
     assert (bus.left, bus.wanted) == (1, [LOGGED])
 
 
+def test_what_came_at_once_may_be_one_record(told: Told) -> None:
+    bus = Bus()
+    told.gate.clear()
+    journal = Journal(bus.listen, 3)
+    inbox = bus.next()
+    for _ in range(20):
+        inbox.put(event("task_deleted"))
+    told.gate.set()
+    journal.close()
+
+    records = [told.lines.get_nowait() for _ in range(told.lines.qsize())]
+    lines = "\n".join(records).replace("INFO: ", "").splitlines()
+    assert lines == ["task t1 deleted model=m:1 priority=5"] * 20
+    assert len(records) < 20
+    assert max(record.count("\n") for record in records) == 2
+
+
 def test_it_goes_on_after_a_restart_and_ends_with_a_shutdown(told: Told) -> None:
     bus = Bus()
-    journal = Journal(bus.listen)
+    journal = Journal(bus.listen, 1)
     first = bus.next()
     first.put(event("task_submitted"))
     first.close("restarted")
@@ -229,7 +246,7 @@ def test_it_goes_on_after_a_restart_and_ends_with_a_shutdown(told: Told) -> None
 
 def test_it_says_when_it_hears_no_more(told: Told) -> None:
     bus = Bus()
-    journal = Journal(bus.listen)
+    journal = Journal(bus.listen, 1)
     bus.is_gone = True
     bus.next().close("restarted")
     journal.join(PATIENCE_S)
@@ -241,7 +258,7 @@ def test_it_says_how_many_events_it_missed(told: Told, monkeypatch: pytest.Monke
     monkeypatch.setattr("ollama_queue.actors.journal.INBOX_SIZE", 3)
     bus = Bus()
     told.gate.clear()
-    journal = Journal(bus.listen)
+    journal = Journal(bus.listen, 1)
     inbox = bus.next()
     for _ in range(20):
         assert inbox.put(event("task_submitted"))
@@ -259,4 +276,4 @@ def test_it_says_how_many_events_it_missed(told: Told, monkeypatch: pytest.Monke
 
 def test_where_the_log_does_not_want_to_know_nothing_listens(told: Told) -> None:
     LOG.setLevel(logging.WARNING)
-    assert follow(Bus().listen) is None
+    assert follow(Bus().listen, 1) is None

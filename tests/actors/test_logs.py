@@ -10,7 +10,7 @@ import pytest
 from ollama_queue.actors import logs
 from ollama_queue.actors.core.config import Logging
 from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.logs import JsonFormatter, Line, open_handler
+from ollama_queue.actors.logs import JsonFormatter, Line, Lines, TextFormatter, open_handler
 
 
 def record(message: object, *args: object, error: BaseException | None = None) -> logging.LogRecord:
@@ -31,7 +31,7 @@ def test_a_line_as_text_ends_with_its_facts() -> None:
 def test_a_line_as_json_has_its_facts_as_fields() -> None:
     line = Line("task 1 failed", {"event": "task_failed", "task_id": "1"}, {"run_s": 0.5})
 
-    assert json.loads(JsonFormatter().format(record(line))) == {
+    assert json.loads(JsonFormatter().format(record(Lines([line])))) == {
         "time": "2027-01-15T08:00:00.250Z",
         "level": "warning",
         "message": "task 1 failed",
@@ -39,6 +39,31 @@ def test_a_line_as_json_has_its_facts_as_fields() -> None:
         "task_id": "1",
         "run_s": 0.5,
     }
+
+
+def test_each_line_of_a_record_stands_by_itself() -> None:
+    made = record(Lines([Line("task 1 failed", {}, {"n": 1}), Line("queue paused", {}, {})]))
+    text, written = TextFormatter().format(made), JsonFormatter().format(made)
+
+    head = TextFormatter().formatTime(made)
+    assert text == (
+        f"{head} WARNING ollama_queue task 1 failed n=1\n{head} WARNING ollama_queue queue paused"
+    )
+    assert [json.loads(line)["message"] for line in written.splitlines()] == [
+        "task 1 failed",
+        "queue paused",
+    ]
+    assert TextFormatter().format(record("it said %s", "no")).endswith(" ollama_queue it said no")
+
+
+def test_a_device_is_never_rotated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "ROTATE_AT", 0)
+    handler = open_handler(Logging(file="/dev/null"))
+    for _ in range(3):
+        handler.handle(record("gone"))
+    handler.close()
+
+    assert not Path("/dev/null.1").exists()
 
 
 @pytest.mark.parametrize("word", ["a\nb", "é", "\udcff", '"', "\x1b[31m", "\u2028"])
@@ -68,7 +93,7 @@ def test_no_file_is_stderr() -> None:
 def test_a_file_gets_its_folder_and_is_rotated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "ROTATE_AT", 100)
+    monkeypatch.setattr(logs, "ROTATE_AT", 1)
     path = tmp_path / "far" / "away" / "q.log"
     handler = open_handler(Logging(file=str(path), format="json"))
     for number in range(8):
