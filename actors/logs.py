@@ -101,7 +101,7 @@ class _File(logging.handlers.RotatingFileHandler):
         self._is_file = os.path.isfile(path)
 
     def shouldRollover(self, record: logging.LogRecord) -> int:
-        return int(self._is_file and self.stream.tell() >= self.maxBytes)
+        return int(self._is_file and self.stream is not None and self.stream.tell() >= ROTATE_AT)
 
 
 def _file_handler(path: str) -> logging.Handler:
