@@ -9,7 +9,7 @@ from typing import Any
 from ollama_queue.actors.core.config import Logging
 from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.events import ENDS, EVENTS
-from ollama_queue.actors.core.records import Event, Record, Status, Task
+from ollama_queue.actors.core.records import Event, Record, Task
 from ollama_queue.actors.logs import Line, Lines, open_handler
 from ollama_queue.actors.mailbox import Closed, Mailbox
 
@@ -71,8 +71,8 @@ def _ran_s(task: Record | Task) -> float | None:
     """How long the call took that ends now; None where there was none."""
     last = task.attempts[-1] if task.attempts else None
     if last is not None and last.attempt == task.attempt:
-        if task.status is Status.CANCELLED:
-            return None  # that call had ended long before
+        if task.completed_at not in (None, last.ended_at):
+            return None  # that call had ended before: the task was waiting
         return round((last.ended_at - last.started_at).total_seconds(), 3)
     if task.started_at is None or task.completed_at is None:
         return None

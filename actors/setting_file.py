@@ -41,7 +41,7 @@ def _document(path: str) -> Mapping[Any, Any]:
         with open(path, encoding="utf-8") as file:
             text = file.read()
         text = re.sub(r"\$\{[^}\n]*\}", lambda match: match[0].translate(_STAND_INS), text)
-        document = yaml.safe_load(io.StringIO(text))
+        document = _loaded(text)
     except OSError as error:
         raise Invalid(f"{path} cannot be read: {error.strerror}", field="config") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -52,6 +52,23 @@ def _document(path: str) -> Mapping[Any, Any]:
     if not isinstance(document, Mapping):
         raise Invalid(f"{path} must hold sections: {', '.join(SECTIONS)}", field="config")
     return document
+
+
+def _loaded(text: str) -> Any:
+    """As `yaml.safe_load`, but a key that stands twice is an error."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            seen: set[str] = set()
+            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+                if key.value in seen:
+                    words = f"{key.value} stands there twice,"
+                    raise yaml.MarkedYAMLError(problem=words, problem_mark=key.start_mark)
+                seen.add(key.value)
+            return super().construct_mapping(node, deep)
+
+    return yaml.load(io.StringIO(text), Loader)
 
 
 def _expanded(raw: Any, key: str, path: str, environ: Mapping[str, str]) -> Any:

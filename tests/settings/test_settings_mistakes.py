@@ -148,9 +148,22 @@ def test_what_is_wrong_in_a_file_is_said_in_one_line(refused, text, sentence):
     assert refused(text).startswith(sentence)
 
 
-@pytest.mark.parametrize("text", ["a: [", "a: b: c", "\ta: 1", "a: \x00", "a: !!python/name:os.x"])
+@pytest.mark.parametrize(
+    "text", ["a: [", "a: b: c", "\ta: 1", "a: \x00", "a: !!python/name:os.x", "[1]: 2"]
+)
 def test_a_file_that_is_not_yaml_is_refused(refused, text):
     assert refused(text).startswith("config.yaml is not YAML: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("server: {port: 1, port: 2}", "port stands there twice, at line 1, column 19"),
+        ("queue:\nserver: {}\nqueue: {}", "queue stands there twice, at line 3, column 1"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(refused, text, words):
+    assert refused(text) == f"config.yaml is not YAML: {words}"
 
 
 def test_a_number_as_api_key_is_not_shown(refused):
