@@ -135,7 +135,8 @@ class Actor(pykka.ThreadingActor):
                 reply = self.handle(message)
             except QueueError as error:
                 if self._asker is None:
-                    log.warning("%s could not %s: %s", type(self).__name__, message, error)
+                    name, told = type(self).__name__, type(message).__name__  # not what is in it
+                    log.warning("%s could not %s: %s", name, told, error)
                 else:
                     self._asker.break_with(error)
                     self._asker = None

@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any, Self, cast
 
-from ollama_queue.actors import settings, views, watch
+from ollama_queue.actors import views, watch
 from ollama_queue.actors.actor import Ref, ask, log, start, stop
 from ollama_queue.actors.batches import draft_batch
-from ollama_queue.actors.core.config import Config
-from ollama_queue.actors.core.errors import Invalid, Unavailable
+from ollama_queue.actors.core.config import Config, Logging
+from ollama_queue.actors.core.errors import Invalid, QueueError, Unavailable
 from ollama_queue.actors.core.figures import BackendState, Counts, PlanState, QueueStats, Waiting
 from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.messages import (
@@ -44,7 +44,9 @@ from ollama_queue.actors.core.records import (
 from ollama_queue.actors.core.submission import draft, parse_priority
 from ollama_queue.actors.cron_verbs import CronVerbs
 from ollama_queue.actors.executors import create_executor
+from ollama_queue.actors.journal import Logbook
 from ollama_queue.actors.mailbox import Mailbox
+from ollama_queue.actors.options import LOG_OPTIONS, config_of
 from ollama_queue.actors.pool import Pool, ThreadPool
 from ollama_queue.actors.replies import Stored
 from ollama_queue.actors.subscription import Leave, Listener
@@ -53,31 +55,9 @@ from ollama_queue.actors.system import Runtime, System
 
 BATCH_PATIENCE_S = 300.0
 
-_OPTIONS = {
-    "ollama_host": "ollama.host",
-    "ollama_timeout": "ollama.timeout",
-    "max_workers": "queue.max_workers",
-    "storage_path": "queue.storage_path",
-    "max_queue_size": "queue.max_queue_size",
-    "durability": "queue.durability",
-}
-
 
 def _thread_pools() -> tuple[Pool, Pool]:
     return ThreadPool("ollama-queue-sync"), ThreadPool("ollama-queue-scan")
-
-
-def _config(options: dict[str, Any]) -> Config:
-    flags: dict[str, Any] = {}
-    for name, value in options.items():
-        if name == "retry_config":
-            flags |= {f"retry_config.{key}": each for key, each in value.items()}
-        elif name in _OPTIONS:
-            flags[_OPTIONS[name]] = value
-        else:
-            known = ", ".join([*_OPTIONS, "retry_config"])
-            raise Invalid(f"{name} is not an option; known are {known}", field=name)
-    return settings.load(None, {}, flags)
 
 
 def _give_up(reason: str) -> None:
@@ -95,12 +75,19 @@ class QueueManager(Listener, CronVerbs):
         self, config: Config | None = None, *, runtime: Runtime | None = None, **options: Any
     ) -> None:
         """Give a `Config`, or options: `ollama_host`, `ollama_timeout` (seconds or "5m"),
-        `max_workers`, `storage_path`, `max_queue_size`, `durability`, `retry_config` (a dict).
+        `max_workers`, `storage_path`, `max_queue_size`, `durability`, `cleanup_interval`,
+        `max_completed_tasks`, `scheduling_interval`, `retry_config` (a dict or a record).
 
-        Raises `Invalid`, naming what is wrong.
+        With `log_level` or `log_file`, or a `Config` that says how to log, the `ollama_queue`
+        logger is set up while the queue is open; other loggers are never touched. Raises
+        `Invalid`, naming what is wrong.
         """
         super().__init__()
-        self.config = config or _config(options)
+        if config is not None and options:
+            raise Invalid("give a Config or options, not both", field=min(options))
+        self.config = config or config_of(options)
+        logs = self.config.logging != Logging() or not LOG_OPTIONS.isdisjoint(options)
+        self._logbook = Logbook(self.config.logging if logs and runtime is None else None)
         self._runtime = runtime or Runtime(_thread_pools, create_executor, _give_up)
         self._switchboard = Switchboard()
         self._system: Ref | None = None
@@ -113,7 +100,15 @@ class QueueManager(Listener, CronVerbs):
         """Open the store and start dispatching. Raises `Unavailable` when it cannot be opened."""
         self._check_process()
         if self._system is None:
-            self._system = start(System, self.config, self._runtime, self._switchboard, timeout=600)
+            self._logbook.open()
+            try:
+                self._system = start(
+                    System, self.config, self._runtime, self._switchboard, timeout=600
+                )
+            except QueueError:
+                self._logbook.close()
+                raise
+            self._logbook.follow(self.listen)
             # A thread that the interpreter ends inside RocksDB would abort the whole process.
             atexit.register(self._close_at_exit)
         return self
@@ -131,6 +126,7 @@ class QueueManager(Listener, CronVerbs):
             ask(system, Shutdown(grace), timeout=None)
             stop(system, 1.0)
             self._hang_up()
+            self._logbook.close()
 
     stop = close
 

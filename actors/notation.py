@@ -3,6 +3,8 @@
 import ipaddress
 import math
 import re
+from datetime import timedelta
+from decimal import Decimal
 
 from ollama_queue.actors.core.errors import Invalid
 
@@ -12,7 +14,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def parse_duration(value: object) -> float:
-    """Seconds, from `"500ms"`, `"1h30m"`, `"7d"`, or a number of seconds."""
+    """Seconds, from `"500ms"`, `"1h30m"`, `"7d"`, a number of seconds, or a `timedelta`."""
     seconds = -1.0
     if isinstance(value, str):
         text = "".join(value.split())
@@ -23,9 +25,19 @@ def parse_duration(value: object) -> float:
             seconds = sum(float(amount) * _SECONDS[unit] for amount, unit in parts)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         seconds = float(value)
+    elif isinstance(value, timedelta):
+        seconds = value.total_seconds()
     if not (math.isfinite(seconds) and seconds >= 0):
         raise Invalid(f"{shown(value)} is not a duration: write 500ms, 30s, 1h30m, 7d or seconds")
     return seconds
+
+
+def write_duration(seconds: float) -> str:
+    """As `parse_duration` reads it: in the largest unit that it is a whole number of."""
+    for unit in ("d", "h", "m", "s"):
+        if seconds and seconds % _SECONDS[unit] == 0:
+            return f"{seconds / _SECONDS[unit]:.0f}{unit}"
+    return format(Decimal(repr(seconds)), "f")
 
 
 def parse_size(value: object) -> int:
@@ -36,17 +48,28 @@ def parse_size(value: object) -> int:
         match = re.fullmatch(rf"({_NUMBER})\s*(?:b|([kmgt])(i?)b)?", value.strip().lower())
         if match:
             base = 1024 if match[3] else 1000
-            return int(float(match[1]) * base ** " kmgt".index(match[2] or " "))
+            return int(Decimal(match[1]) * base ** " kmgt".index(match[2] or " "))
     raise Invalid(f"{shown(value)} is not a size: write 64KB, 32MiB, 4GiB or a number of bytes")
+
+
+def write_size(size: int) -> str:
+    """As `parse_size` reads it."""
+    for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if size and size % 1024**power == 0:
+            return f"{size // 1024**power}{unit}"
+    return str(size)
 
 
 def parse_ollama_host(text: object) -> str:
     """The URL meant by `OLLAMA_HOST`, in every form that Ollama's client takes.
 
     `gpu`, `gpu:80`, `:80`, `[::1]:80` and URLs; without a port it is 11434, or the scheme's own
-    where there is a scheme. An address that means "all" becomes the loopback.
+    where there is a scheme. An address that means "all" becomes the loopback; `ollama.com` is
+    reached by https.
     """
     given = text.strip().strip("\"'").strip() if isinstance(text, str) else "?"
+    if given == "ollama.com":
+        given = "https://ollama.com"
     scheme, is_url, rest = given.rpartition("://")
     scheme = scheme.lower() if is_url else "http"
     authority, slash, path = rest.partition("/")

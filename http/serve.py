@@ -24,17 +24,23 @@ from gevent.threadpool import ThreadPool
 
 from ollama_queue import __version__
 from ollama_queue.actors import settings
-from ollama_queue.actors.core.config import Config, shown
+from ollama_queue.actors.core.config import Config, Logging
 from ollama_queue.actors.core.errors import QueueError, Unavailable
+from ollama_queue.actors.core.urls import shown
 from ollama_queue.actors.executors import create_executor
+from ollama_queue.actors.journal import follow
+from ollama_queue.actors.logs import open_handler
 from ollama_queue.actors.manager import QueueManager
 from ollama_queue.actors.pool import Done, Pool, attempt
 from ollama_queue.actors.system import Runtime
 from ollama_queue.http import guard
 from ollama_queue.http.app import create_app
+from ollama_queue.http.check_config import listing
 from ollama_queue.http.sockets import SocketHandler
 
 log = logging.getLogger("ollama_queue")
+
+LINES_TOGETHER = 100  # some milliseconds of work
 
 
 class NativePool:
@@ -92,6 +98,7 @@ def serve(config: Config) -> None:
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     queue = QueueManager(config, runtime=Runtime(_pools, create_executor, _die, url))
     queue.start()
+    journal = follow(queue.listen, LINES_TOGETHER)
     app = create_app(queue, max_body=config.server.max_body, loopback_only=guard.is_loopback(host))
     server = WSGIServer(
         listener,
@@ -105,17 +112,35 @@ def serve(config: Config) -> None:
     _tune()
     stopping = _on_signal()
     backend = config.all_backends[0]
-    click.echo(
+    _say(
+        config,
         f"Ollama Queue {__version__} on {url}; tasks in {config.queue.storage_path}; "
         f"{config.workers} workers for {backend.type} at {shown(backend.url)}",
-        err=True,
     )
     if config.queue.durability == "relaxed":
         log.warning("durability is relaxed: a power failure may lose the last seconds")
     stopping.wait()
-    click.echo("stopping: running tasks may finish, a second signal stops at once", err=True)
+    _say(config, "stopping: running tasks may finish, a second signal stops at once")
     queue.close()  # the door stays open meanwhile: reads go on, submits get 503
+    if journal is not None:
+        journal.close()
     server.stop(timeout=1)
+
+
+def _say(config: Config, words: str) -> None:
+    """To whoever looks on; where a program reads stderr line by line, through the log."""
+    if config.logging.format == "json":
+        log.info(words)
+    else:
+        click.echo(words, err=True)
+
+
+def _log_as(settings: Logging) -> None:
+    """Raises `Invalid` when the file cannot be written."""
+    logging.root.addHandler(open_handler(settings))
+    logging.root.setLevel(settings.level.upper())
+    for chatty in ("httpx", "httpcore", "pykka"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def _tune() -> None:
@@ -146,9 +171,11 @@ def _on_signal() -> Event:
 @click.option("--ollama-host", help="Where Ollama is. Default: http://localhost:11434.")
 @click.option("--config", "path", help="A config.yaml; see config.example.yaml for all keys.")
 @click.option("--workers", type=click.IntRange(1), help="Calls to the model at once. Default: 4.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), help="Default: text.")
 @click.option("--verbose", is_flag=True, help="Log everything that happens.")
+@click.option("--check-config", is_flag=True, help="Print all settings and their origins, and end.")
 @click.version_option(__version__, prog_name="ollama-queue-server")
-def main(path: str | None, verbose: bool, **given: Any) -> None:
+def main(path: str | None, verbose: bool, check_config: bool, **given: Any) -> None:
     """Run the queue server.
 
     Example: ollama-queue-server --port 7125 --data-dir ./data
@@ -159,19 +186,18 @@ def main(path: str | None, verbose: bool, **given: Any) -> None:
         "data_dir": "queue.storage_path",
         "ollama_host": "ollama.host",
         "workers": "queue.max_workers",
+        "log_format": "logging.format",
     }
     flags = {keys[name]: value for name, value in given.items() if value is not None}
     if verbose:
         flags["logging.level"] = "debug"
     try:
-        config = settings.load(path, os.environ, flags)
-        logging.basicConfig(
-            level=config.logging.level.upper(),
-            format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        )
-        for chatty in ("httpx", "httpcore", "pykka"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
-        serve(config)
+        loaded = settings.trace(path, os.environ, flags)
+        if check_config:
+            click.echo(listing(loaded), nl=False)
+        else:
+            _log_as(loaded.config.logging)
+            serve(loaded.config)
     except QueueError as error:
         click.echo(f"ollama-queue-server: {error.message}", err=True)
         sys.exit(2 if error.code == "invalid" else 1)

@@ -1,14 +1,20 @@
 """The settings of a queue as one frozen record; `settings.py` reads it from file and env."""
 
-from typing import Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
-from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.actors.core.config_checks import DAY_S, check
+from ollama_queue.actors.core.urls import is_here, shown
 
-DAY_S = 86_400.0
+# Plain numbers and texts, with how people write them: `setting_forms.py` reads each kind.
+Seconds = Annotated[float, "seconds"]
+Size = Annotated[int, "bytes"]
+Path = Annotated[str, "path"]
+OllamaHost = Annotated[str, "OLLAMA_HOST"]
+Secret = Annotated[str, "secret"]
+Url = Annotated[str, "URL"]
 
 
 class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -17,16 +23,16 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     host: str = "127.0.0.1"
     port: int = 7125
-    max_body: int = 32 << 20
-    max_upload: int = 256 << 20
-    shutdown_grace: float = 30.0
+    max_body: Size = 32 << 20
+    max_upload: Size = 256 << 20
+    shutdown_grace: Seconds = 30.0
 
 
 class Ollama(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The only backend unless `backends` names another; `timeout` is silence, in seconds."""
 
-    host: str = "http://localhost:11434"
-    timeout: float = 300.0
+    host: OllamaHost = "http://localhost:11434"
+    timeout: Seconds = 300.0
 
 
 class Backend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,9 +43,9 @@ class Backend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     name: str
-    url: str
+    url: Url
     type: Literal["ollama", "openai"] = "ollama"
-    api_key: str = field(default="")
+    api_key: Secret = ""
     parallel: int | None = None
     priority: int = 0
     tags: list[str] = []
@@ -54,12 +60,12 @@ class Queue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`max_queue_size` tasks and `max_queue_bytes` of payload may wait at once."""
 
     max_workers: int | None = None
-    storage_path: str = "./data"
-    cleanup_interval: float = 3600.0
+    storage_path: Path = "./data"
+    cleanup_interval: Seconds = 3600.0
     max_completed_tasks: int = 100_000
-    retention: float | None = 7 * DAY_S
+    retention: Seconds | None = 7 * DAY_S
     max_queue_size: int = 1_000_000
-    max_queue_bytes: int = 4 << 30
+    max_queue_bytes: Size = 4 << 30
     durability: Literal["strict", "relaxed"] = "strict"
 
 
@@ -74,20 +80,20 @@ class Scheduler(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     batch_size: int = 10
-    scheduling_interval: float = 1.0
+    scheduling_interval: Seconds = 1.0
     policy: Literal["fifo", "affinity"] = "fifo"
-    affinity_max_wait: float = 30.0
-    aging: float | None = None
+    affinity_max_wait: Seconds = 30.0
+    aging: Seconds | None = None
     fair: bool = False
-    model_wait: float = 600.0
+    model_wait: Seconds = 600.0
 
 
 class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A remote server as `remote_scheduling` names it: it becomes a `Backend`."""
 
     name: str
-    base_url: str
-    api_key: str = ""
+    base_url: Url
+    api_key: Secret = ""
     priority: int = 0
     enabled: bool = True
 
@@ -104,7 +110,7 @@ class RemoteScheduling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """
 
     enabled: bool = False
-    health_check_interval: float = 30.0
+    health_check_interval: Seconds = 30.0
     fallback_to_local: bool = True
     local_first_policy: bool = True
     max_local_queue_size: int = 100
@@ -115,8 +121,8 @@ class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Exponential backoff: `initial_delay * backoff_factor**n`, at most `max_delay` (seconds)."""
 
     max_retries: int = 3
-    initial_delay: float = 1.0
-    max_delay: float = 30.0
+    initial_delay: Seconds = 1.0
+    max_delay: Seconds = 30.0
     backoff_factor: float = 2.0
 
 
@@ -124,7 +130,7 @@ class Logging(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`file` None logs to stderr; a file is rotated."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    file: str | None = None
+    file: Path | None = None
     format: Literal["text", "json"] = "text"
 
 
@@ -141,38 +147,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     logging: Logging = Logging()
 
     def __post_init__(self) -> None:
-        _check(1 <= self.server.port <= 65535 or self.server.port == 0, "server.port", "0 to 65535")
-        _check(self.server.max_body > 0, "server.max_body", "a size above 0")
-        _check(self.server.max_upload > 0, "server.max_upload", "a size above 0")
-        _check(0 <= self.server.shutdown_grace <= DAY_S, "server.shutdown_grace", "0 to 1 day")
-        _check(is_http_url(self.ollama.host), "ollama.host", "an http(s) URL")
-        _check(
-            0 < self.ollama.timeout <= DAY_S, "ollama.timeout", "a duration above 0, up to 1 day"
-        )
-        for backend in self.backends:
-            _check(backend.name != "", "backends.name", "a name")
-            _check(
-                is_http_url(backend.url),
-                "backends.url",
-                "an http(s) URL, such as http://gpu1:11434",
-            )
-            _check(
-                backend.parallel is None or backend.parallel > 0, "backends.parallel", "1 or more"
-            )
-        workers = self.queue.max_workers
-        _check(workers is None or 1 <= workers <= 1024, "queue.max_workers", "1 to 1024")
-        _check(self.queue.storage_path != "", "queue.storage_path", "a folder")
-        _check(self.queue.max_queue_size > 0, "queue.max_queue_size", "1 or more")
-        _check(self.queue.max_queue_bytes > 0, "queue.max_queue_bytes", "a size above 0")
-        retry = self.retry_config
-        _check(0 <= retry.max_retries <= 100, "retry_config.max_retries", "0 to 100")
-        _check(retry.initial_delay > 0, "retry_config.initial_delay", "a duration above 0")
-        _check(
-            retry.initial_delay <= retry.max_delay <= DAY_S,
-            "retry_config.max_delay",
-            "no less than retry_config.initial_delay, and 1 day at most",
-        )
-        _check(retry.backoff_factor >= 1, "retry_config.backoff_factor", "1 or more")
+        check(self)
 
     @property
     def all_backends(self) -> list[Backend]:
@@ -198,7 +173,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             parallel = 1 if backend.type == "ollama" else 4
         remote = backend.remote
         if remote is None:
-            remote = backend.type == "openai" and not _is_here(backend.url)
+            remote = backend.type == "openai" and not is_here(backend.url)
         return replace(backend, parallel=parallel, remote=remote)
 
     @property
@@ -221,29 +196,3 @@ def _from_endpoint(endpoint: Endpoint) -> Backend:
         priority=endpoint.priority,
         remote=True,
     )
-
-
-def _is_here(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
-
-
-def is_http_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        return False
-    known = parts.scheme in ("http", "https") and bool(parts.hostname)
-    return known and port != 0 and not any(ch.isspace() or ord(ch) < 32 for ch in text)
-
-
-def shown(url: str) -> str:
-    """A URL without the name and password that it may hold."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def _check(good: bool, key: str, wanted: str) -> None:
-    if not good:
-        raise Invalid(f"{key} must be {wanted}", field=key)

@@ -5,7 +5,18 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.core.config import Backend, Config, Ollama, Queue, Retry, Server
+from ollama_queue.actors.core.config import (
+    Backend,
+    Config,
+    Endpoint,
+    Logging,
+    Ollama,
+    Queue,
+    RemoteScheduling,
+    Retry,
+    Scheduler,
+    Server,
+)
 from ollama_queue.actors.core.errors import Invalid
 
 HERE = "http://localhost:1"
@@ -27,6 +38,18 @@ def backends(*urls: str, **fields: Any) -> dict[str, Any]:
     return {"backends": [Backend(**{"name": "b", "url": url, **fields}) for url in urls]}
 
 
+def endpoints(*names: str, **fields: Any) -> dict[str, Any]:
+    made = [Endpoint(**{"name": name, "base_url": HERE, **fields}) for name in names]
+    return {"remote_scheduling": RemoteScheduling(endpoints=made)}
+
+
+NAME = "1 to 64 letters, digits, dots, _ or -, the first a letter or digit"
+ABOVE_0 = "a duration above 0, up to 3650d"
+FROM_0 = "a duration of 0 to 3650d"
+NO_NAMES = ("", "a b", "tag:a", "a\n", "é", "-a", "..", "a/b", "a" * 65)
+NOT_ABOVE_0 = (0.0, -1.0, math.nan, math.inf, 1e10)
+
+
 BAD: list[tuple[dict[str, Any], str, str]] = [
     *(({"server": Server(port=n)}, "server.port", "0 to 65535") for n in (-1, 65536)),
     *(({"server": Server(max_body=n)}, "server.max_body", "a size above 0") for n in (0, -1)),
@@ -38,13 +61,88 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         ({"ollama": Ollama(timeout=s)}, "ollama.timeout", "a duration above 0, up to 1 day")
         for s in (0.0, -1.0, math.nan)
     ),
-    (backends(HERE, name=""), "backends.name", "a name"),
+    ({"server": Server(host="")}, "server.host", "an address, such as 127.0.0.1"),
+    *((backends(HERE, name=name), "backends[0].name", NAME) for name in NO_NAMES),
     *(
-        (backends(url), "backends.url", "an http(s) URL, such as http://gpu1:11434")
+        (backends(url), "backends[0].url", "an http(s) URL, such as http://gpu1:11434")
         for url in NO_URLS
     ),
+    *(
+        (backends(HERE, api_key=key), "backends[0].api_key", "one line of ASCII")
+        for key in ("a\nb", "é", "\t")
+    ),
+    (backends(HERE, tags=["a", " "]), "backends[0].tags[1]", "a text that is not empty"),
+    (backends(HERE, models=[""]), "backends[0].models[0]", "a text that is not empty"),
+    (backends(HERE, HERE), "backends[1].name", "a name that no other backend has"),
+    *((endpoints(n), "remote_scheduling.endpoints[0].name", NAME) for n in NO_NAMES),
+    *(
+        (
+            endpoints("a", name),
+            "remote_scheduling.endpoints[1].name",
+            "a name that no other backend has",
+        )
+        for name in ("a", "ollama")
+    ),
+    (
+        backends(HERE) | endpoints("b"),
+        "remote_scheduling.endpoints[0].name",
+        "a name that no other backend has",
+    ),
+    *(
+        (
+            endpoints("a", base_url=url),
+            "remote_scheduling.endpoints[0].base_url",
+            "an http(s) URL, such as https://gpu1:8080/v1",
+        )
+        for url in NO_URLS
+    ),
+    (endpoints("a", api_key="\n"), "remote_scheduling.endpoints[0].api_key", "one line of ASCII"),
+    *(
+        (
+            {"remote_scheduling": RemoteScheduling(health_check_interval=s)},
+            "remote_scheduling.health_check_interval",
+            ABOVE_0,
+        )
+        for s in NOT_ABOVE_0
+    ),
+    (
+        {"remote_scheduling": RemoteScheduling(max_local_queue_size=-1)},
+        "remote_scheduling.max_local_queue_size",
+        "0 or more",
+    ),
+    ({"scheduler": Scheduler(batch_size=0)}, "scheduler.batch_size", "1 or more"),
+    *(
+        ({"scheduler": Scheduler(scheduling_interval=s)}, "scheduler.scheduling_interval", ABOVE_0)
+        for s in NOT_ABOVE_0
+    ),
+    *(
+        ({"scheduler": Scheduler(affinity_max_wait=s)}, "scheduler.affinity_max_wait", FROM_0)
+        for s in (-1.0, math.nan, math.inf)
+    ),
+    *(
+        ({"scheduler": Scheduler(aging=s)}, "scheduler.aging", f"{ABOVE_0}, or null")
+        for s in NOT_ABOVE_0
+    ),
+    *(
+        ({"scheduler": Scheduler(model_wait=s)}, "scheduler.model_wait", FROM_0)
+        for s in (-1.0, math.nan, math.inf)
+    ),
+    *(({"logging": Logging(file=path)}, "logging.file", "a file") for path in ("", "a\0b")),
+    *(
+        ({"queue": Queue(storage_path=path)}, "queue.storage_path", "a folder")
+        for path in ("", "a\0b")
+    ),
+    *(
+        ({"queue": Queue(cleanup_interval=s)}, "queue.cleanup_interval", ABOVE_0)
+        for s in NOT_ABOVE_0
+    ),
+    ({"queue": Queue(max_completed_tasks=-1)}, "queue.max_completed_tasks", "0 or more"),
+    *(
+        ({"queue": Queue(retention=s)}, "queue.retention", f"{ABOVE_0}, or null")
+        for s in NOT_ABOVE_0
+    ),
     *(({"ollama": Ollama(host=url)}, "ollama.host", "an http(s) URL") for url in NO_URLS),
-    *((backends(HERE, parallel=n), "backends.parallel", "1 or more") for n in (0, -1)),
+    *((backends(HERE, parallel=n), "backends[0].parallel", "1 to 1024") for n in (0, -1, 1025)),
     *(({"queue": Queue(max_workers=n)}, "queue.max_workers", "1 to 1024") for n in (0, -1, 1025)),
     *(({"queue": Queue(max_queue_size=n)}, "queue.max_queue_size", "1 or more") for n in (0, -1)),
     *(
@@ -112,40 +210,13 @@ def test_a_delay_that_no_calendar_holds_is_refused(retry: Retry) -> None:
         {"retry_config": Retry(max_retries=0, max_delay=1.0, backoff_factor=1.0)},
         {"retry_config": Retry(max_retries=100)},
         backends("https://models.example/v1", type="openai", parallel=1),
+        backends(HERE, name="a" * 64, parallel=1024, priority=-1, tags=["x"], models=["x:latest"]),
+        backends(HERE, name="0._-"),
+        {"queue": Queue(max_completed_tasks=0, retention=None, cleanup_interval=0.001)},
+        {"scheduler": Scheduler(affinity_max_wait=0.0, aging=0.001, model_wait=0.0, batch_size=1)},
+        {"remote_scheduling": RemoteScheduling(max_local_queue_size=0)},
+        endpoints("ollama", "ollama", enabled=False),
     ],
 )
 def test_the_outermost_good_values_pass(settings: dict[str, Any]) -> None:
     Config(**settings)
-
-
-@pytest.mark.parametrize(
-    ("workers", "parallel", "both"),
-    [
-        (None, None, (4, 4)),
-        (2, None, (2, 2)),
-        (None, 3, (3, 3)),
-        (2, 3, (2, 3)),
-    ],
-)
-def test_workers_and_parallel_default_to_each_other(
-    workers: int | None, parallel: int | None, both: tuple[int, int]
-) -> None:
-    config = Config(
-        queue=Queue(max_workers=workers), backends=[Backend(name="b", url=HERE, parallel=parallel)]
-    )
-
-    assert (config.workers, config.all_backends[0].parallel) == both
-
-
-def test_ollamas_host_is_the_backend_unless_another_is_named() -> None:
-    alone = Backend(name="ollama", url=HERE, parallel=4, remote=False)
-    assert Config(ollama=Ollama(host=HERE)).all_backends == [alone]
-    named = Backend(name="b", url=HERE, type="openai", api_key="secret", parallel=2, remote=False)
-    assert Config(backends=[named]).all_backends == [named]
-
-
-def test_a_key_does_not_reach_a_log() -> None:
-    config = Config(backends=[Backend(name="b", url=HERE, api_key="secret")])
-
-    assert "secret" not in repr(config)
-    assert "secret" not in repr(config.all_backends[0])

@@ -6,8 +6,20 @@ import msgspec
 import pytest
 import yaml
 
-from ollama_queue.actors.core.config import Backend, Config, Logging, Ollama, Queue, Retry, Server
-from ollama_queue.actors.settings import ENVIRONMENT, load
+from ollama_queue.actors.core.config import (
+    Backend,
+    Config,
+    Endpoint,
+    Logging,
+    Ollama,
+    Queue,
+    RemoteScheduling,
+    Retry,
+    Scheduler,
+    Server,
+)
+from ollama_queue.actors.setting_forms import KEYS
+from ollama_queue.actors.settings import ENVIRONMENT, load, trace
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "config.example.yaml"
 
@@ -31,80 +43,137 @@ def test_the_example_names_every_key_with_its_default():
     }
 
 
-def test_the_backends_of_the_example_load_when_uncommented(read):
+def uncommented(first):
+    """The lines of the example from a comment that begins so, as YAML."""
     lines = EXAMPLE.read_text().splitlines()
-    lines = lines[lines.index("# backends:") :]
-    text = "\n".join(line[2:] for line in lines[: lines.index("")])
+    lines = lines[lines.index(f"# {first}:") :]
+    return "\n".join(line[2:] for line in lines[: lines.index("")])
+
+
+def test_the_backends_of_the_example_load_when_uncommented(read):
+    text = uncommented("backends")
 
     assert read(text, {"GPU1_KEY": "secret"}).backends == [
-        Backend(name="gpu1", type="openai", url="http://gpu1:8080/v1", api_key="secret", parallel=4)
+        Backend(
+            name="gpu1",
+            type="openai",
+            url="http://gpu1:8080/v1",
+            api_key="secret",
+            parallel=4,
+            priority=10,
+            tags=["fast"],
+            models=["qwen3"],
+            remote=False,
+        )
     ]
+    assert set(yaml.safe_load(text)["backends"][0]) == set(keys_of(Backend))
+
+
+def test_the_endpoints_of_the_example_load_when_uncommented(read):
+    text = uncommented("endpoints")
+    section = {"remote_scheduling": yaml.safe_load(text)}
+
+    assert read(yaml.safe_dump(section), {"OPENAI_API_KEY": "k"}).remote_scheduling.endpoints == [
+        Endpoint(name="OpenAI", base_url="https://api.example.com/v1", api_key="k", priority=10)
+    ]
+    assert set(section["remote_scheduling"]["endpoints"][0]) == set(keys_of(Endpoint))
+
+
+ALL = Config(
+    server=Server(
+        host="0.0.0.0", port=8000, max_body=1 << 20, max_upload=2 << 20, shutdown_grace=60
+    ),
+    ollama=Ollama(host="http://gpu:11434", timeout=5400),
+    queue=Queue(
+        max_workers=2,
+        storage_path="/var/q",
+        cleanup_interval=60,
+        max_completed_tasks=0,
+        retention=None,
+        max_queue_size=10,
+        max_queue_bytes=64000,
+        durability="relaxed",
+    ),
+    scheduler=Scheduler(
+        batch_size=1,
+        scheduling_interval=0.5,
+        policy="affinity",
+        affinity_max_wait=0,
+        aging=600,
+        fair=True,
+        model_wait=1,
+    ),
+    retry_config=Retry(max_retries=0, initial_delay=0.5, max_delay=43200, backoff_factor=1.5),
+    remote_scheduling=RemoteScheduling(
+        enabled=True,
+        health_check_interval=90,
+        fallback_to_local=False,
+        local_first_policy=False,
+        max_local_queue_size=0,
+    ),
+    logging=Logging(level="debug", file="/var/log/q.log", format="json"),
+)
 
 
 def test_every_key_is_read_from_a_file(read):
-    config = read("""
+    text = """
 server: {host: 0.0.0.0, port: 8000, max_body: 1MiB, max_upload: 2MiB, shutdown_grace: 1m}
 ollama: {host: gpu, timeout: 1h30m}
-queue: {max_workers: 2, storage_path: /var/q, max_queue_size: 10, max_queue_bytes: 64KB,
-        durability: relaxed}
+queue: {max_workers: 2, storage_path: /var/q, cleanup_interval: 1m, max_completed_tasks: 0,
+        retention: null, max_queue_size: 10, max_queue_bytes: 64KB, durability: relaxed}
+scheduler: {batch_size: 1, scheduling_interval: 500ms, policy: Affinity, affinity_max_wait: 0,
+            aging: 10m, fair: true, model_wait: 1}
 retry_config: {max_retries: 0, initial_delay: 500ms, max_delay: 12h, backoff_factor: 1.5}
-logging: {level: DEBUG}
-""")
-
-    assert config == Config(
-        server=Server(
-            host="0.0.0.0", port=8000, max_body=1 << 20, max_upload=2 << 20, shutdown_grace=60
-        ),
-        ollama=Ollama(host="http://gpu:11434", timeout=5400),
-        queue=Queue(
-            max_workers=2,
-            storage_path="/var/q",
-            max_queue_size=10,
-            max_queue_bytes=64000,
-            durability="relaxed",
-        ),
-        retry_config=Retry(max_retries=0, initial_delay=0.5, max_delay=43200, backoff_factor=1.5),
-        logging=Logging(level="debug"),
-    )
+remote_scheduling: {enabled: yes, health_check_interval: 1m30s, fallback_to_local: no,
+                    local_first_policy: off, max_local_queue_size: 0, endpoints: []}
+logging: {level: DEBUG, file: /var/log/q.log, format: json}
+"""
+    assert {f"{s}.{name}" for s, keys in yaml.safe_load(text).items() for name in keys} == {
+        key for key in KEYS if key != "backends"
+    }
+    assert read(text) == ALL
 
 
-def test_every_key_but_backends_has_an_environment_variable():
+def test_every_key_but_lists_has_an_environment_variable():
     environ = {
         "SERVER_HOST": "0.0.0.0",
         "SERVER_PORT": "8000",
         "SERVER_MAX_BODY": "1MiB",
-        "SERVER_MAX_UPLOAD": "1MiB",
-        "SERVER_SHUTDOWN_GRACE": "0",
-        "OLLAMA_HOST": ":1234",
-        "OLLAMA_TIMEOUT": "30",
-        "QUEUE_MAX_WORKERS": "3",
-        "QUEUE_STORAGE_PATH": "/q",
-        "QUEUE_MAX_QUEUE_SIZE": "7",
-        "QUEUE_MAX_QUEUE_BYTES": "1GiB",
+        "SERVER_MAX_UPLOAD": "2MiB",
+        "SERVER_SHUTDOWN_GRACE": "60",
+        "OLLAMA_HOST": "gpu",
+        "OLLAMA_TIMEOUT": "1h30m",
+        "QUEUE_MAX_WORKERS": "2",
+        "QUEUE_STORAGE_PATH": "/var/q",
+        "QUEUE_CLEANUP_INTERVAL": "1m",
+        "QUEUE_MAX_COMPLETED_TASKS": "0",
+        "QUEUE_RETENTION": "null",
+        "QUEUE_MAX_QUEUE_SIZE": "10",
+        "QUEUE_MAX_QUEUE_BYTES": "64KB",
         "QUEUE_DURABILITY": "relaxed",
-        "RETRY_MAX_RETRIES": "1",
-        "RETRY_INITIAL_DELAY": "2s",
-        "RETRY_MAX_DELAY": "1m",
-        "RETRY_BACKOFF_FACTOR": "3",
-        "LOG_LEVEL": "warning",
+        "SCHEDULER_BATCH_SIZE": "1",
+        "SCHEDULER_SCHEDULING_INTERVAL": "0.5",
+        "SCHEDULER_POLICY": "affinity",
+        "SCHEDULER_AFFINITY_MAX_WAIT": "0",
+        "SCHEDULER_AGING": "10m",
+        "SCHEDULER_FAIR": "true",
+        "SCHEDULER_MODEL_WAIT": "1s",
+        "RETRY_MAX_RETRIES": "0",
+        "RETRY_INITIAL_DELAY": "500ms",
+        "RETRY_MAX_DELAY": "12h",
+        "RETRY_BACKOFF_FACTOR": "1.5",
+        "REMOTE_SCHEDULING_ENABLED": "1",
+        "REMOTE_SCHEDULING_HEALTH_CHECK_INTERVAL": "90",
+        "REMOTE_SCHEDULING_FALLBACK_TO_LOCAL": "false",
+        "REMOTE_SCHEDULING_LOCAL_FIRST_POLICY": "False",
+        "REMOTE_SCHEDULING_MAX_LOCAL_QUEUE_SIZE": "0",
+        "LOG_LEVEL": "debug",
+        "LOG_FILE": "/var/log/q.log",
+        "LOG_FORMAT": "json",
     }
 
     assert set(environ) == set(ENVIRONMENT)
-    assert load(None, environ, {}) == Config(
-        server=Server(
-            host="0.0.0.0", port=8000, max_body=1 << 20, max_upload=1 << 20, shutdown_grace=0
-        ),
-        ollama=Ollama(host="http://127.0.0.1:1234", timeout=30),
-        queue=Queue(
-            max_workers=3,
-            storage_path="/q",
-            max_queue_size=7,
-            max_queue_bytes=1 << 30,
-            durability="relaxed",
-        ),
-        retry_config=Retry(max_retries=1, initial_delay=2, max_delay=60, backoff_factor=3),
-        logging=Logging(level="warning"),
-    )
+    assert load(None, environ, {}) == ALL
 
 
 def test_flags_beat_environment_beats_file(read):
@@ -119,7 +188,10 @@ def test_an_empty_variable_counts_as_unset(read):
     assert read("server: {port: 1}", {"SERVER_PORT": ""}).server.port == 1
 
 
-@pytest.mark.parametrize("text", ["", "# nothing\n", "queue:\n", "backends:\nserver: {}\n"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "# nothing\n", "queue:\n", "backends:\nserver: {}\n", "remote_scheduling: {endpoints: }"],
+)
 def test_empty_files_and_sections_change_nothing(read, text):
     assert read(text) == Config()
 
@@ -138,4 +210,49 @@ backends: [{name: a, url: "http://${WHO}", api_key: "${KEY}"}]
 
 def test_a_home_folder_is_found(read, monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
-    assert read("queue: {storage_path: ~/queue}").queue.storage_path == "/home/me/queue"
+    config = read("queue: {storage_path: ~/queue}\nlogging: {file: ~/q.log}")
+
+    assert (config.queue.storage_path, config.logging.file) == ("/home/me/queue", "/home/me/q.log")
+
+
+@pytest.mark.parametrize("given", ["null", "NULL"])
+def test_null_in_the_environment_takes_back_what_the_file_says(read, given):
+    text = "queue: {max_workers: 2, retention: 1d}\nlogging: {file: a.log}"
+    environ = {"QUEUE_MAX_WORKERS": given, "QUEUE_RETENTION": given, "LOG_FILE": given}
+    config = read(text, environ)
+
+    assert (config.queue.max_workers, config.queue.retention) == (None, None)
+    assert config.logging.file is None
+
+
+def test_a_wrong_value_that_another_beats_does_not_matter(read):
+    assert read("server: {port: x}", {"SERVER_PORT": "y"}, {"server.port": 1}).server.port == 1
+
+
+# --- where it comes from --------------------------------------------------------------------------
+
+
+def test_each_value_has_an_origin_unless_it_is_a_default(tmp_path):
+    path = str(tmp_path / "config.yaml")
+    (tmp_path / "config.yaml").write_text("""
+server: {host: localhost, port: 1, max_body: 1}
+backends: [{name: a, url: "http://a"}]
+remote_scheduling: {endpoints: [{name: b, base_url: "http://b", enabled: false}]}
+""")
+    environ = {"SERVER_PORT": "2", "SERVER_MAX_BODY": "2"}
+    loaded = trace(path, environ, {"server.max_body": 3, "logging.level": "debug"})
+
+    assert loaded.config == load(path, environ, {"server.max_body": 3, "logging.level": "debug"})
+    assert loaded.origins == {
+        "server.host": path,
+        "server.port": "environment variable SERVER_PORT",
+        "server.max_body": "command line",
+        "backends": path,
+        "backends[0].name": path,
+        "backends[0].url": path,
+        "remote_scheduling.endpoints": path,
+        "remote_scheduling.endpoints[0].name": path,
+        "remote_scheduling.endpoints[0].base_url": path,
+        "remote_scheduling.endpoints[0].enabled": path,
+        "logging.level": "command line",
+    }

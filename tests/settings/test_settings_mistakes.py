@@ -1,7 +1,6 @@
 """What is wrong in the settings is said in one line: the key, where it stands, what is right."""
 
 import pytest
-import yaml
 
 from ollama_queue.actors.core.errors import Invalid
 from ollama_queue.actors.settings import load
@@ -26,11 +25,13 @@ from ollama_queue.actors.settings import load
         (
             "zzz: 4",
             "config.yaml: zzz is not a setting: "
-            "there are server, ollama, queue, retry_config, logging, backends",
+            "there are server, ollama, backends, queue, scheduler, retry_config, "
+            "remote_scheduling, logging",
         ),
         (
             "logging: {zzzzzzzzzzzz: 4}",
-            "config.yaml: logging.zzzzzzzzzzzz is not a setting: there are logging.level",
+            "config.yaml: logging.zzzzzzzzzzzz is not a setting: there are logging.level, "
+            "logging.file, logging.format",
         ),
         ("1: 2", "config.yaml: 1 is not a setting: "),
         ("queue: 4", "config.yaml: queue must be a group of settings"),
@@ -47,8 +48,56 @@ from ollama_queue.actors.settings import load
         ),
         (
             "backends: [{name: a, url: b}]",
-            "config.yaml: backends.url must be an http(s) URL",
+            "config.yaml: backends[0].url must be an http(s) URL",
         ),
+        (
+            "backends: [{name: a, url: 'http://b', tags: gpu}]",
+            "config.yaml: backends[0].tags must be a list",
+        ),
+        (
+            "backends: [{name: a, url: 'http://b', models: [x, 7]}]",
+            "config.yaml: backends[0].models[1]: 7 is not a text",
+        ),
+        (
+            "backends: [{name: a, url: 'http://b', models: [x, '']}]",
+            "config.yaml: backends[0].models[1] must be a text that is not empty",
+        ),
+        (
+            "backends: [{name: a, url: 'http://b', remote: perhaps}]",
+            "config.yaml: backends[0].remote: 'perhaps' is not true or false",
+        ),
+        (
+            "remote_scheduling: {endpoints: {name: a}}",
+            "config.yaml: remote_scheduling.endpoints must be a list",
+        ),
+        (
+            "remote_scheduling: {endpoints: [a]}",
+            "config.yaml: remote_scheduling.endpoints[0] must be a group "
+            "with a name and a base_url",
+        ),
+        (
+            "remote_scheduling: {endpoints: [{name: a, base_url: 'http://a'}, {name: a}]}",
+            "config.yaml: remote_scheduling.endpoints[1].base_url is missing",
+        ),
+        (
+            "remote_scheduling: {endpoints: [{name: a, url: 'http://a'}]}",
+            "config.yaml: remote_scheduling.endpoints[0].url is not a setting: "
+            "did you mean remote_scheduling.endpoints[0].",
+        ),
+        (
+            "remote_scheduling: {endpoints: [{name: 'tag:a', base_url: 'http://a'}]}",
+            "config.yaml: remote_scheduling.endpoints[0].name must be 1 to 64 letters, digits",
+        ),
+        (
+            "scheduler: {aging: 0}",
+            "config.yaml: scheduler.aging must be a duration above 0, up to 3650d, or null",
+        ),
+        ("scheduler: {fair: 3}", "config.yaml: scheduler.fair: 3 is not true or false"),
+        (
+            "scheduler: {policy: lifo}",
+            "config.yaml: scheduler.policy: 'lifo' is not one of fifo, affinity",
+        ),
+        ("logging: {file: ''}", "config.yaml: logging.file must be a file"),
         (
             "queue: {max_workers: many}",
             "config.yaml: queue.max_workers: 'many' is not a whole number",
@@ -92,16 +141,29 @@ from ollama_queue.actors.settings import load
             "queue: {storage_path: '${A-B}'}",
             "config.yaml: queue.storage_path: ${A-B} is not a variable's name",
         ),
-        ("[]", "config.yaml must hold sections: server, ollama, queue, retry_config, logging"),
+        ("[]", "config.yaml must hold sections: server, ollama, backends, queue, scheduler, "),
     ],
 )
 def test_what_is_wrong_in_a_file_is_said_in_one_line(refused, text, sentence):
     assert refused(text).startswith(sentence)
 
 
-@pytest.mark.parametrize("text", ["a: [", "a: b: c", "\ta: 1", "a: \x00", "a: !!python/name:os.x"])
+@pytest.mark.parametrize(
+    "text", ["a: [", "a: b: c", "\ta: 1", "a: \x00", "a: !!python/name:os.x", "[1]: 2"]
+)
 def test_a_file_that_is_not_yaml_is_refused(refused, text):
     assert refused(text).startswith("config.yaml is not YAML: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("server: {port: 1, port: 2}", "port stands there twice, at line 1, column 19"),
+        ("queue:\nserver: {}\nqueue: {}", "queue stands there twice, at line 3, column 1"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(refused, text, words):
+    assert refused(text) == f"config.yaml is not YAML: {words}"
 
 
 def test_a_number_as_api_key_is_not_shown(refused):
@@ -115,18 +177,23 @@ def test_a_password_in_a_host_is_not_shown(refused, host):
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "name"),
     [
-        "scheduler: {batch_size: 10}",
-        "scheduler: {scheduling_interval: 1s}",
-        "queue: {cleanup_interval: 1h}",
-        "queue: {max_completed_tasks: 1000}",
-        "logging: {file: a.log}",
+        ("server: {cors_origins: []}", "server.cors_origins"),
+        ("server: {tls_cert: null}", "server.tls_cert"),
+        ("server: {tls_key: key.pem}", "server.tls_key"),
+        ("auth: {keys: []}", "auth"),
+        ("proxy: {admin: false}", "proxy"),
+        ("proxy:", "proxy"),
     ],
 )
-def test_what_comes_later_is_not_ignored_in_silence(refused, text):
-    key = ".".join(next((section, *keys) for section, keys in yaml.safe_load(text).items()))
-    assert refused(text) == f"config.yaml: {key} is not supported yet: remove it"
+def test_what_comes_later_is_not_ignored_in_silence(refused, text, name):
+    assert refused(text) == f"config.yaml: {name} is not supported yet: remove it"
+
+
+def test_a_key_that_no_header_can_carry_is_not_shown(refused):
+    text = 'backends: [{name: a, url: "http://b", api_key: "sec\\nret"}]'
+    assert refused(text) == "config.yaml: backends[0].api_key must be one line of ASCII"
 
 
 def test_wrong_variables_and_flags_are_named(refused):

@@ -1,0 +1,114 @@
+"""What log lines look like, text or JSON, and where they go: stderr, or a file that is rotated."""
+
+import json
+import logging
+import logging.handlers
+import os
+import re
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from ollama_queue.actors.core.config import Logging
+from ollama_queue.actors.core.errors import Invalid
+
+ROTATE_AT = 10 << 20  # bytes
+KEEP_OLD = 5
+
+_PLAIN = re.compile(r"[\w.:/@+-]+")
+
+
+class Line(NamedTuple):
+    """A message with facts: in text they follow as `key=value`, in JSON they are fields.
+
+    `names` are facts that the message tells already.
+    """
+
+    message: str
+    names: dict[str, Any]
+    facts: dict[str, Any]
+
+    def __str__(self) -> str:
+        return " ".join([self.message, *(f"{k}={_value(v)}" for k, v in self.facts.items())])
+
+
+class Lines(NamedTuple):
+    """The message of one record, and a line each in the log: what a record costs, they share."""
+
+    lines: list[Line]
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.lines))
+
+
+def _value(value: Any) -> str:
+    """On one line, and in quotes where a reader could not tell its end."""
+    if not isinstance(value, str):
+        return str(value)
+    return value if _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
+
+
+class TextFormatter(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        if not isinstance(record.msg, Lines):
+            return super().format(record)
+        head = f"{self.formatTime(record)} {record.levelname} {record.name}"
+        return "\n".join(f"{head} {line}" for line in record.msg.lines)
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: `time` (RFC 3339, UTC), `level`, `message`, and facts where there are."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        head = {"time": at.replace("+00:00", "Z"), "level": record.levelname.lower()}
+        if isinstance(record.msg, Lines):
+            return "\n".join(
+                json.dumps({**head, "message": line.message, **line.names, **line.facts})
+                for line in record.msg.lines
+            )
+        head["message"] = record.getMessage()
+        if record.exc_info:
+            head["exception"] = self.formatException(record.exc_info)
+        return json.dumps(head)
+
+
+def open_handler(settings: Logging) -> logging.Handler:
+    """A handler as `settings` wants it. Raises `Invalid` when its file cannot be written."""
+    handler = _file_handler(settings.file) if settings.file else logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
+    return handler
+
+
+class _File(logging.handlers.RotatingFileHandler):
+    """Looks at the size of the file only, where its parent formats each record for that as well.
+
+    So the file may be too large by one record. What is no ordinary file (`/dev/null`) is never
+    rotated.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            path,
+            maxBytes=ROTATE_AT,
+            backupCount=KEEP_OLD,
+            encoding="utf-8",
+            errors="backslashreplace",
+        )
+        self._is_file = os.path.isfile(path)
+
+    def shouldRollover(self, record: logging.LogRecord) -> int:
+        return int(self._is_file and self.stream is not None and self.stream.tell() >= ROTATE_AT)
+
+
+def _file_handler(path: str) -> logging.Handler:
+    try:
+        with suppress(FileExistsError):  # one that is no folder is told of when the file is opened
+            os.makedirs(os.path.dirname(path) or ".")
+        return _File(path)
+    except OSError as error:
+        words = f"logging.file: {path} cannot be written: {error.strerror}"
+        raise Invalid(words, field="logging.file") from None

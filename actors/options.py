@@ -1,0 +1,48 @@
+"""The keyword options of `QueueManager`: names of their own for settings."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from ollama_queue.actors import settings
+from ollama_queue.actors.core.config import Config
+from ollama_queue.actors.core.errors import Invalid
+
+LOG_OPTIONS = frozenset({"log_level", "log_file"})
+
+_KEYS = {
+    "ollama_host": "ollama.host",
+    "ollama_timeout": "ollama.timeout",
+    "max_workers": "queue.max_workers",
+    "storage_path": "queue.storage_path",
+    "max_queue_size": "queue.max_queue_size",
+    "durability": "queue.durability",
+    "cleanup_interval": "queue.cleanup_interval",
+    "max_completed_tasks": "queue.max_completed_tasks",
+    "scheduling_interval": "scheduler.scheduling_interval",
+    "log_level": "logging.level",
+    "log_file": "logging.file",
+}
+
+
+def config_of(options: dict[str, Any]) -> Config:
+    """The settings that these options mean. Raises `Invalid`, naming what is wrong."""
+    flags: dict[str, Any] = {}
+    for name, value in options.items():
+        if name == "retry_config":
+            flags |= _retry(value)
+        elif name in _KEYS:
+            flags[_KEYS[name]] = value
+        else:
+            known = ", ".join([*_KEYS, "retry_config"])
+            raise Invalid(f"{name} is not an option; known are {known}", field=name)
+    return settings.load(None, {}, flags)
+
+
+def _retry(value: Any) -> dict[str, Any]:
+    given = asdict(value) if isinstance(value, Struct) else value
+    if not isinstance(given, Mapping):
+        raise Invalid("retry_config must be a group of settings", field="retry_config")
+    return {f"retry_config.{key}": each for key, each in given.items()}
