@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from ollama_queue.actors.core.cron_records import Cron, NewCron
-from ollama_queue.actors.core.figures import QueueStats
+from ollama_queue.actors.core.figures import BackendState, QueueStats
 from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.records import (
     Batch,
@@ -89,6 +89,27 @@ class QueueAPI(CronAPI, Protocol):
         """Take on a task that runs at `at` (aware), or now if that is past."""
         ...
 
+    def submit_batch_tasks_async(
+        self,
+        tasks: Iterable[NewTask],
+        callback: Callable[[list[TaskResult]], object] | None = None,
+    ) -> list[str]:
+        """Take on all tasks or none; returns their ids once they are on disk.
+
+        `callback` is called once all have ended, as in `submit_task_with_callback`, with their
+        results in the order given.
+        """
+        ...
+
+    def submit_scheduled_batch_tasks_async(
+        self,
+        tasks: Iterable[NewTask],
+        at: datetime,
+        callback: Callable[[list[TaskResult]], object] | None = None,
+    ) -> list[str]:
+        """As `submit_batch_tasks_async`; the tasks run at `at` (aware), or now if that is past."""
+        ...
+
     def get_batch(self, batch_id: str) -> Batch: ...
 
     def list_batches(self, limit: int = 100) -> list[Batch]:
@@ -129,6 +150,10 @@ class QueueAPI(CronAPI, Protocol):
         ...
 
     def get_queue_stats(self) -> QueueStats: ...
+
+    def list_backends(self) -> list[BackendState]:
+        """The model servers, in the order of the configuration."""
+        ...
 
     def stream_task(self, task_id: str, *, timeout: float | None = None) -> Iterator[Chunk]:
         """The reply piece by piece, each once and in order; the last `Chunk` is `done`.

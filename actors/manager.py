@@ -11,7 +11,7 @@ from ollama_queue.actors.actor import Ref, ask, log, start, stop
 from ollama_queue.actors.batches import draft_batch
 from ollama_queue.actors.core.config import Config
 from ollama_queue.actors.core.errors import Invalid, Unavailable
-from ollama_queue.actors.core.figures import Counts, PlanState, QueueStats, Waiting
+from ollama_queue.actors.core.figures import BackendState, Counts, PlanState, QueueStats, Waiting
 from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.messages import (
     Cancel,
@@ -224,6 +224,10 @@ class QueueManager(Listener, CronVerbs):
         counts: Counts = ask(now.persistence, Count())
         state: PlanState = ask(now.scheduler, Describe())
         return views.stats(counts, state, time.monotonic() - self._since)
+
+    def list_backends(self) -> list[BackendState]:
+        state: PlanState = ask(self._now().scheduler, Describe())
+        return state.backends
 
     def pause(self) -> None:
         ask(self._now().scheduler, Pause())

@@ -72,6 +72,7 @@ def create_app(
     add_cron_routes(app, queue, max_body)
     add_feed_routes(app, queue, talk)
     app.get([wire.STATUS, "/api/stats"], callback=queue.get_queue_stats)
+    app.get(wire.BACKENDS, callback=queue.list_backends)
     app.post(wire.PAUSE, callback=lambda: _done(queue.pause))
     app.post(wire.RESUME, callback=lambda: _done(queue.resume))
     app.get("/healthz", callback=lambda: {"status": "ok"})

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from ollama_queue import Client, Config, NewTask, QueueManager, generate_task
+from ollama_queue.actors.actor import tell
 from ollama_queue.actors.api import QueueAPI
 from ollama_queue.actors.core import config
 from ollama_queue.http.app import create_app
@@ -54,6 +55,15 @@ class Door:
         self.fake.refuse()
 
 
+def reboot(door: Door) -> None:
+    """The event bus is told what it does not understand, and all begin anew from disk."""
+    switchboard = door.manager._switchboard
+    now = switchboard.current()
+    nonsense: Any = "no message at all"
+    tell(now.bus, nonsense)
+    switchboard.after(now, PATIENCE_S)
+
+
 def ask(prompt: str = "hi", **fields: Any) -> NewTask:
     return generate_task("smollm2", prompt, **fields)
 
@@ -76,6 +86,8 @@ VERBS: list[Callable[[QueueAPI], Any]] = [
     lambda queue: queue.submit_batch([ask()]),
     lambda queue: queue.submit_batch_tasks([ask()]),
     lambda queue: queue.submit_scheduled_task(ask(), datetime.now(UTC)),
+    lambda queue: queue.submit_batch_tasks_async([ask()], print),
+    lambda queue: queue.submit_scheduled_batch_tasks_async([ask()], datetime.now(UTC)),
     lambda queue: queue.get_batch(NOBODY),
     lambda queue: queue.list_batches(),
     lambda queue: queue.submit_streaming_task(ask()),
@@ -84,6 +96,7 @@ VERBS: list[Callable[[QueueAPI], Any]] = [
     lambda queue: queue.subscribe(),
     lambda queue: queue.list_tasks(),
     lambda queue: queue.get_queue_stats(),
+    lambda queue: queue.list_backends(),
     lambda queue: queue.pause(),
     lambda queue: queue.resume(),
     *[lambda queue, verb=verb: verb(queue, NOBODY) for verb in WITH_AN_ID],
