@@ -41,6 +41,11 @@ def check_events(names: Collection[str] | None) -> frozenset[str] | None:
     return None if names is None else frozenset(names)
 
 
+def check_tasks(ids: Collection[str] | None) -> frozenset[str] | None:
+    """The ids of tasks; one alone is meant as such."""
+    return None if ids is None else frozenset([ids] if isinstance(ids, str) else ids)
+
+
 class Subscription:
     """The queue's events from now on: iterate over it, or call `get`. May be read by one thread.
 
@@ -129,8 +134,7 @@ class Listener(ComposedVerbs):
     def subscribe(
         self, events: Collection[str] | None = None, tasks: Collection[str] | None = None
     ) -> Subscription:
-        names = check_events(events)
-        ids = None if tasks is None else frozenset([tasks] if isinstance(tasks, str) else tasks)
+        names, ids = check_events(events), check_tasks(tasks)
         subscription = Subscription(partial(self._put, names, ids))
         self._subscriptions.add(subscription)
         return subscription

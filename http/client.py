@@ -79,6 +79,8 @@ class Client(Listener):
                 if wait.is_over(task):
                     return task
             except Unavailable as error:
+                if self._http.is_closed:
+                    raise
                 time.sleep(wait.pause_after(error))
 
     def cancel_task(self, task_id: str) -> Task:

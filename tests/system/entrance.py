@@ -1,10 +1,10 @@
-"""One way in to a queue of one worker: `QueueManager` itself, or `Client` over the real app."""
+"""One way in to a queue of one worker: `QueueManager` itself, or a client over the real app."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
@@ -14,6 +14,7 @@ from ollama_queue.actors.api import QueueAPI
 from ollama_queue.actors.core import config
 from ollama_queue.http.app import create_app
 from tests.fakes import FakeOllama, Hang
+from tests.system.blocking import AppServer, Blocking
 
 PATIENCE_S = 10.0
 NOBODY = "01a20000-0000-7000-8000-000000000000"
@@ -32,11 +33,17 @@ class Door:
             )
         ).start()
         self.queue: QueueAPI = self.manager
+        self._client: Blocking | None = None
+        self._server: AppServer | None = None
         if kind == "Client":
             client = Client("http://localhost:7125")
             transport = httpx.WSGITransport(app=create_app(self.manager))
             client._http = httpx.Client(transport=transport, base_url=client.url)
             self.queue = client
+        if kind == "AsyncClient":
+            self._server = AppServer.of(self.manager)
+            self._client = Blocking(self._server.url)
+            self.queue = cast(QueueAPI, self._client)
 
     def run(self, new: NewTask) -> Any:
         """Submit a task and wait for its end."""
@@ -51,7 +58,11 @@ class Door:
         return task_id
 
     def close(self) -> None:
+        if self._client is not None:
+            self._client.end()
         self.manager.close(grace_s=0)
+        if self._server is not None:
+            self._server.end()
         self.fake.refuse()
 
 
@@ -90,7 +101,7 @@ VERBS: list[Callable[[QueueAPI], Any]] = [
     lambda queue: queue.submit_scheduled_batch_tasks_async([ask()], datetime.now(UTC)),
     lambda queue: queue.get_batch(NOBODY),
     lambda queue: queue.list_batches(),
-    lambda queue: queue.submit_streaming_task(ask()),
+    lambda queue: list(queue.submit_streaming_task(ask()) or ()),
     lambda queue: queue.submit_task_with_callback(ask(), print),
     lambda queue: queue.submit_task_with_channel(ask(), SimpleQueue()),
     lambda queue: queue.subscribe(),

@@ -175,7 +175,7 @@ def test_a_batch_that_is_refused_calls_nobody(door: Door) -> None:
 
 def test_a_large_batch_is_reported_over_a_reboot_by_one_subscription(door: Door) -> None:
     called: SimpleQueue[list[TaskResult]] = SimpleQueue()
-    source: Any = door.queue
+    source: Any = getattr(door.queue, "client", door.queue)
     listen, subscribed = source.listen, []
     source.listen = lambda *args, **options: subscribed.append(args) or listen(*args, **options)
     door.queue.pause()
