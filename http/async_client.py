@@ -25,6 +25,7 @@ from ollama_queue.http import async_reader, connection, frames, requests
 from ollama_queue.http.async_listener import AsyncListener
 from ollama_queue.http.async_reader import AsyncMailbox, AsyncReading
 from ollama_queue.http.async_reporter import Leave
+from ollama_queue.http.lanes import Lanes
 from ollama_queue.http.requests import Request
 
 T = TypeVar("T")
@@ -41,10 +42,8 @@ class AsyncClient(AsyncListener):
         super().__init__()
         self.url = connection.full(url)
         self._timeout = timeout
-        self._http = httpx.AsyncClient(
-            **connection.options(self.url, timeout),
-            limits=httpx.Limits(max_connections=None),  # each task that waits holds one
-        )
+        options = connection.options(self.url, timeout)
+        self._http = httpx.AsyncClient(**options, transport=Lanes(options["verify"]))
         self._readings: WeakSet[AsyncReading] = WeakSet()
 
     async def close(self) -> None:
@@ -180,6 +179,8 @@ class AsyncClient(AsyncListener):
                 response = await self._answered(lambda: self._http.request(**options))
                 return request.read(response.status_code, response.content)
             except Unavailable as error:
+                if self._http.is_closed:
+                    raise
                 await asyncio.sleep(tries.pause_after(error))
 
     async def _open(self, request: Request[Any]) -> httpx.Response:

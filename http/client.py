@@ -172,6 +172,8 @@ class Client(Listener):
                 response = self._answered(lambda: self._http.request(**options))
                 return request.read(response.status_code, response.content)
             except Unavailable as error:
+                if self._http.is_closed:
+                    raise
                 time.sleep(tries.pause_after(error))
 
     def _open(self, request: Request[Any]) -> httpx.Response:
