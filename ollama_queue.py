@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         Unauthorized,
         Unavailable,
     )
-    from ollama_queue.actors.core.figures import QueueStats
+    from ollama_queue.actors.core.figures import BackendState, QueueStats
     from ollama_queue.actors.core.listing import TaskFilter
     from ollama_queue.actors.core.records import (
         Attempt,
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     )
     from ollama_queue.actors.core.submission import chat_task, embed_task, generate_task
     from ollama_queue.actors.manager import QueueManager
+    from ollama_queue.http.async_client import AsyncClient
     from ollama_queue.http.client import Client
 
 __version__ = "0.1.0"
@@ -65,7 +66,7 @@ _HOME = {
         "Conflict", "Forbidden", "Invalid", "NotFound", "OutcomeUnknown", "QueueError", "QueueFull",
         "Unauthorized", "Unavailable",
     ],
-    "actors.core.figures": ["QueueStats"],
+    "actors.core.figures": ["BackendState", "QueueStats"],
     "actors.core.listing": ["TaskFilter"],
     "actors.core.records": [
         "Attempt", "Batch", "BatchSubmitted", "Chunk", "Event", "NewTask", "Priority",
@@ -73,6 +74,7 @@ _HOME = {
     ],
     "actors.core.submission": ["chat_task", "embed_task", "generate_task"],
     "actors.manager": ["QueueManager"],
+    "http.async_client": ["AsyncClient"],
     "http.client": ["Client"],
 }  # fmt: skip
 _LAZY = {name: module for module, names in _HOME.items() for name in names}
@@ -93,6 +95,7 @@ __all__ = [  # noqa: RUF022 - kept in the order of the table above
     "QueueFull",
     "Unauthorized",
     "Unavailable",
+    "BackendState",
     "QueueStats",
     "TaskFilter",
     "Attempt",
@@ -111,6 +114,7 @@ __all__ = [  # noqa: RUF022 - kept in the order of the table above
     "embed_task",
     "generate_task",
     "QueueManager",
+    "AsyncClient",
     "Client",
 ]
 

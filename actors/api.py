@@ -89,6 +89,27 @@ class QueueAPI(CronAPI, Protocol):
         """Take on a task that runs at `at` (aware), or now if that is past."""
         ...
 
+    def submit_batch_tasks_async(
+        self,
+        tasks: Iterable[NewTask],
+        callback: Callable[[list[TaskResult]], object] | None = None,
+    ) -> list[str]:
+        """Take on all tasks or none; returns their ids once they are on disk.
+
+        `callback` is called once all have ended, as in `submit_task_with_callback`, with their
+        results in the order given.
+        """
+        ...
+
+    def submit_scheduled_batch_tasks_async(
+        self,
+        tasks: Iterable[NewTask],
+        at: datetime,
+        callback: Callable[[list[TaskResult]], object] | None = None,
+    ) -> list[str]:
+        """As `submit_batch_tasks_async`; the tasks run at `at` (aware), or now if that is past."""
+        ...
+
     def get_batch(self, batch_id: str) -> Batch: ...
 
     def list_batches(self, limit: int = 100) -> list[Batch]:
@@ -129,6 +150,10 @@ class QueueAPI(CronAPI, Protocol):
         ...
 
     def get_queue_stats(self) -> QueueStats: ...
+
+    def list_backends(self) -> list[BackendState]:
+        """The model servers, in the order of the configuration."""
+        ...
 
     def drain_backend(self, name: str) -> BackendState:
         """Give a backend no more calls; those that run go on. Survives a restart.

@@ -224,6 +224,10 @@ class QueueManager(Listener, CronVerbs):
         state: PlanState = ask(now.scheduler, Describe())
         return views.stats(counts, state, time.monotonic() - self._since)
 
+    def list_backends(self) -> list[BackendState]:
+        state: PlanState = ask(self._now().scheduler, Describe())
+        return state.backends
+
     def pause(self) -> None:
         ask(self._now().scheduler, Pause())
 

@@ -4,23 +4,25 @@
 force. A mailbox that is closed because the queue restarted is replaced by another.
 """
 
-import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from datetime import datetime
 from functools import partial
 from typing import Any
 from weakref import WeakSet
 
-from ollama_queue.actors.core.errors import Invalid, NotFound, QueueError, Unavailable
-from ollama_queue.actors.core.events import ENDS, EVENTS
+from msgspec.structs import replace
+
+from ollama_queue.actors.awaited import Callback, Gathering
+from ollama_queue.actors.core.errors import Invalid, Unavailable
+from ollama_queue.actors.core.events import EVENTS
 from ollama_queue.actors.core.records import Chunk, Event, NewTask, Task, TaskResult
 from ollama_queue.actors.mailbox import Closed, Mailbox
-from ollama_queue.actors.verbs import ComposedVerbs, result_of
+from ollama_queue.actors.reporter import Reporter
+from ollama_queue.actors.verbs import ComposedVerbs
 from ollama_queue.actors.views import shown
-
-log = logging.getLogger("ollama_queue")
 
 Leave = Callable[[], None]
 # Puts a mailbox in force, trying for so many seconds. Raises `Unavailable`.
@@ -37,6 +39,11 @@ def check_events(names: Collection[str] | None) -> frozenset[str] | None:
             known = ", ".join(sorted(EVENTS))
             raise Invalid(f"there is no event {name}; there are {known}", field="events")
     return None if names is None else frozenset(names)
+
+
+def check_tasks(ids: Collection[str] | None) -> frozenset[str] | None:
+    """The ids of tasks; one alone is meant as such."""
+    return None if ids is None else frozenset([ids] if isinstance(ids, str) else ids)
 
 
 class Subscription:
@@ -127,8 +134,7 @@ class Listener(ComposedVerbs):
     def subscribe(
         self, events: Collection[str] | None = None, tasks: Collection[str] | None = None
     ) -> Subscription:
-        names = check_events(events)
-        ids = None if tasks is None else frozenset([tasks] if isinstance(tasks, str) else tasks)
+        names, ids = check_events(events), check_tasks(tasks)
         subscription = Subscription(partial(self._put, names, ids))
         self._subscriptions.add(subscription)
         return subscription
@@ -148,16 +154,39 @@ class Listener(ComposedVerbs):
     def submit_task_with_callback(
         self, new: NewTask, callback: Callable[[TaskResult], object]
     ) -> str:
-        with self._reporter_lock:
-            if self._reporter is None or not self._reporter.is_alive():
-                self._reporter = Reporter(self.listen, self.get_task)
-            reporter = self._reporter
-        return reporter.submit(partial(self.submit_task, new), callback)
+        (task_id,) = self._reported(lambda: [self.submit_task(new)], callback)
+        return task_id
 
     def submit_task_with_channel(
         self, new: NewTask, channel: "queue.Queue[TaskResult] | queue.SimpleQueue[TaskResult]"
     ) -> str:
         return self.submit_task_with_callback(new, channel.put)
+
+    def submit_batch_tasks_async(
+        self,
+        tasks: Iterable[NewTask],
+        callback: Callable[[list[TaskResult]], object] | None = None,
+    ) -> list[str]:
+        if callback is None:
+            return self.submit_batch(tasks).task_ids
+        gathering = Gathering(callback)
+        return self._reported(lambda: gathering.of(self.submit_batch(tasks).task_ids), gathering)
+
+    def submit_scheduled_batch_tasks_async(
+        self,
+        tasks: Iterable[NewTask],
+        at: datetime,
+        callback: Callable[[list[TaskResult]], object] | None = None,
+    ) -> list[str]:
+        later = (replace(task, scheduled_at=at) for task in tasks)
+        return self.submit_batch_tasks_async(later, callback)
+
+    def _reported(self, submit: Callable[[], list[str]], callback: Callback) -> list[str]:
+        with self._reporter_lock:
+            if self._reporter is None or not self._reporter.is_alive():
+                self._reporter = Reporter(self.listen, self.get_task)
+            reporter = self._reporter
+        return reporter.submit(submit, callback)
 
     def _hang_up(self) -> None:
         """End all subscriptions and callbacks."""
@@ -165,100 +194,3 @@ class Listener(ComposedVerbs):
             subscription.close()
         if self._reporter is not None:
             self._reporter.close()
-
-
-class Reporter(threading.Thread):
-    """Calls back at the end of tasks: in the order of their ends, in this one thread.
-
-    It subscribes and reads then, at the start and after each restart of the queue.
-    """
-
-    def __init__(self, listen: Callable[..., Leave], read: Callable[[str], Task]) -> None:
-        super().__init__(name="ollama-queue-callbacks", daemon=True)
-        self._listen, self._read = listen, read
-        self._awaited: dict[str, Callable[[TaskResult], object]] = {}
-        self._mailbox = Mailbox[Any](size=100_000)
-        self._leave = listen(self._mailbox, ENDS)
-        self._lock = threading.Lock()
-        self._expected = self._renewals = 0  # submits on their way; mailboxes replaced
-        self._missed: set[str] = set()  # ends of tasks that nobody awaited, while some are expected
-        self._is_closed = False
-        self.start()
-
-    def submit(self, submit: Callable[[], str], callback: Callable[[TaskResult], object]) -> str:
-        """Submit a task and await its end, which may be heard of before its id is known here."""
-        with self._lock:
-            self._expected += 1
-            renewals = self._renewals
-        is_late = False
-        try:
-            task_id = submit()
-            with self._lock:
-                self._awaited[task_id] = callback
-                is_late = task_id in self._missed or renewals != self._renewals
-        finally:
-            with self._lock:
-                self._expected -= 1
-                if not self._expected:
-                    self._missed.clear()
-        if is_late:
-            self._mailbox.put(task_id)  # lost only when the mailbox is replaced: then all are read
-        return task_id
-
-    def close(self) -> None:
-        self._is_closed = True
-        self._leave()
-        self._mailbox.close("unsubscribed")
-
-    def run(self) -> None:
-        while not self._is_closed:
-            try:
-                self._look_at_all()
-                while True:
-                    item = self._mailbox.get()
-                    self._look(item if isinstance(item, str) else item.task.id)
-            except (Closed, Unavailable) as lost:
-                if not self._begin_anew(lost):
-                    break
-        if self._awaited:
-            log.warning("%d callbacks are not called: the queue is closed", len(self._awaited))
-
-    def _begin_anew(self, lost: QueueError) -> bool:
-        """False when there is nothing more to hear."""
-        if self._is_closed or (isinstance(lost, Closed) and lost.message == "shutdown"):
-            return False
-        self._leave()
-        with self._lock:
-            self._renewals += 1
-        self._mailbox = Mailbox[Any](size=100_000)
-        try:
-            self._leave = self._listen(self._mailbox, ENDS, patience=OUTAGE_PATIENCE_S)
-        except Unavailable as error:
-            log.error("no callbacks any more: %s", error.message)
-            return False
-        if self._is_closed:
-            self.close()
-        return True
-
-    def _look_at_all(self) -> None:
-        for task_id in tuple(self._awaited):
-            self._look(task_id)
-
-    def _look(self, task_id: str) -> None:
-        with self._lock:
-            if task_id not in self._awaited:
-                if self._expected:
-                    self._missed.add(task_id)
-                return
-        try:
-            task = self._read(task_id)
-            if not task.status.is_final:
-                return
-            result = result_of(task)
-        except NotFound as gone:
-            result = TaskResult(task_id, False, error=gone.message)
-        callback = self._awaited.pop(task_id)
-        try:
-            callback(result)
-        except Exception:
-            log.exception("the callback of task %s failed", task_id)

@@ -8,7 +8,7 @@ import click
 
 from ollama_queue import __version__
 from ollama_queue.actors.core.errors import QueueError
-from ollama_queue.cli import batch, crons, streaming, tasks
+from ollama_queue.cli import backends, batch, completion, crons, streaming, tasks, watch
 from ollama_queue.cli.session import complain, exit_code, shared
 from ollama_queue.cli.submit import submit
 from ollama_queue.cli.waiting import Interrupted
@@ -70,7 +70,13 @@ def cli() -> None:
 cli.add_command(submit)
 submit.add_command(batch.batch)
 cli.add_command(crons.cron)
-for command in (*tasks.COMMANDS, *streaming.COMMANDS):
+for command in (
+    *tasks.COMMANDS,
+    *streaming.COMMANDS,
+    *watch.COMMANDS,
+    *backends.COMMANDS,
+    *completion.COMMANDS,
+):
     cli.add_command(command)
 
 

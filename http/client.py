@@ -1,17 +1,15 @@
 """`Client`: the verbs of `QueueAPI` over HTTP."""
 
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
-from urllib.parse import quote
 from weakref import WeakSet
 
 import httpx
-import msgspec
 
-from ollama_queue.actors.core.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
-from ollama_queue.actors.core.figures import QueueStats
+from ollama_queue.actors.core.cron_records import Cron, NewCron
+from ollama_queue.actors.core.errors import Unavailable
+from ollama_queue.actors.core.figures import BackendState, QueueStats
 from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.records import (
     Batch,
@@ -25,37 +23,25 @@ from ollama_queue.actors.core.records import (
 )
 from ollama_queue.actors.mailbox import Mailbox
 from ollama_queue.actors.subscription import Leave, Listener
-from ollama_queue.http import reader, wire
-from ollama_queue.http.cron_client import CronVerbs
-
-DEFAULT_URL = "http://127.0.0.1:7125"
-REPEATS = 3
-BATCH_PATIENCE_S = 300.0
-WAIT_SLICE_S = 30.0  # one request of a longer wait
-OUTAGE_PATIENCE_S = 30.0  # a wait outlives a restart of the server
+from ollama_queue.http import connection, frames, reader, requests
+from ollama_queue.http.requests import Request
 
 T = TypeVar("T")
 
 
-class Client(Listener, CronVerbs):
+class Client(Listener):
     """A queue on a server: `Client("localhost:7125")`, `Client("https://host")`.
 
     May be used from several threads. `timeout` (seconds) limits each request beyond its own
     waiting. All verbs raise `QueueError`: `Unavailable` when the server cannot be reached.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout: float = 30.0) -> None:
+    def __init__(self, url: str = connection.DEFAULT_URL, *, timeout: float = 30.0) -> None:
         super().__init__()
-        self.url = _full(url)
-        self._readings: WeakSet[reader.Reading] = WeakSet()
-        # Making a TLS context costs 40 ms, and a plain URL needs none.
-        self._http = httpx.Client(
-            base_url=self.url,
-            timeout=timeout,
-            trust_env=False,
-            verify=self.url.startswith("https:"),
-        )
+        self.url = connection.full(url)
         self._timeout = timeout
+        self._http = httpx.Client(**connection.options(self.url, timeout))
+        self._readings: WeakSet[reader.Reading] = WeakSet()
 
     def close(self) -> None:
         self._hang_up()
@@ -63,95 +49,107 @@ class Client(Listener, CronVerbs):
             reading.close()
         self._http.close()
 
-    # --- verbs ----------------------------------------------------------------------------------
+    # --- tasks ----------------------------------------------------------------------------------
 
     def submit(self, new: NewTask, *, idempotency_key: str | None = None) -> Submitted:
-        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        response = self._post(wire.TASKS, new, headers)
-        found = _decode(response, Submitted)
-        return msgspec.structs.replace(found, created=response.status_code == 201)
+        return self._ask(requests.submit(new, idempotency_key))
 
     def submit_batch(
         self, tasks: Iterable[NewTask], *, idempotency_key: str | None = None
     ) -> BatchSubmitted:
-        headers = {
-            "Idempotency-Key": idempotency_key or uuid.uuid4().hex,
-            "Content-Type": wire.NDJSON,  # read line by line, however many there are
-        }
-        content = b"\n".join(_encode(task) for task in tasks)
-        response = self._request(
-            "POST", wire.BATCH, content=content, headers=headers, timeout=BATCH_PATIENCE_S
-        )
-        found = _decode(response, BatchSubmitted)
-        return msgspec.structs.replace(found, created=response.status_code == 201)
+        return self._ask(requests.submit_batch(tasks, idempotency_key))
 
     def get_batch(self, batch_id: str) -> Batch:
-        return _decode(self._request("GET", f"{wire.BATCHES}/{quote(batch_id, safe='')}"), Batch)
+        return self._ask(requests.get_batch(batch_id))
 
     def list_batches(self, limit: int = 100) -> list[Batch]:
-        return _decode(self._request("GET", wire.BATCHES, params={"limit": limit}), list[Batch])
+        return self._ask(requests.list_batches(limit))
 
     def get_task(self, task_id: str, *, wait: float | None = None) -> Task:
-        params = {"wait": f"{wait:.3f}"} if wait else {}
-        timeout = self._timeout + (wait or 0.0)
-        response = self._request("GET", _of(task_id), params=params, timeout=timeout)
-        return _decode(response, Task)
+        return self._ask(requests.get_task(task_id, wait))
 
     def get_task_status(self, task_id: str) -> Status:
         return self.get_task(task_id).status
 
     def wait(self, task_id: str, *, timeout: float | None = None) -> Task:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        lost_since: float | None = None
+        wait = connection.Wait(task_id, timeout)
         while True:
-            left = WAIT_SLICE_S if deadline is None else deadline - time.monotonic()
             try:
-                task = self.get_task(task_id, wait=min(max(left, 0.0), WAIT_SLICE_S))
-            except Unavailable:
-                now = time.monotonic()
-                lost_since = lost_since or now
-                if now - lost_since > OUTAGE_PATIENCE_S or (deadline and now > deadline):
+                task = self.get_task(task_id, wait=wait.slice_s())
+                if wait.is_over(task):
+                    return task
+            except Unavailable as error:
+                if self._http.is_closed:
                     raise
-                time.sleep(0.5)
-                continue
-            lost_since = None
-            if task.status.is_final:
-                return task
-            if deadline is not None and time.monotonic() >= deadline:
-                raise TimeoutError(f"task {task_id} has not ended within {timeout:g} s")
+                time.sleep(wait.pause_after(error))
 
     def cancel_task(self, task_id: str) -> Task:
-        return _decode(self._post(f"{_of(task_id)}/cancel"), Task)
+        return self._ask(requests.cancel_task(task_id))
 
     def update_task_priority(self, task_id: str, priority: int | Priority | str) -> Task:
-        return _decode(self._post(f"{_of(task_id)}/priority", {"priority": priority}), Task)
+        return self._ask(requests.update_task_priority(task_id, priority))
 
     def retry_task(self, task_id: str) -> Task:
-        return _decode(self._post(f"{_of(task_id)}/retry"), Task)
+        return self._ask(requests.retry_task(task_id))
 
     def delete_task(self, task_id: str) -> Task:
-        return _decode(self._request("DELETE", _of(task_id)), Task)
+        return self._ask(requests.delete_task(task_id))
 
     def list_tasks(self, filter: TaskFilter | None = None) -> list[Task]:
-        wanted = filter or TaskFilter()
-        params: dict[str, Any] = {"limit": wanted.limit, "offset": wanted.offset}
-        if wanted.status:
-            params["status"] = [status.value for status in wanted.status]
-        return _decode(self._request("GET", wire.TASKS, params=params), list[Task])
+        return self._ask(requests.list_tasks(filter))
+
+    # --- the queue ------------------------------------------------------------------------------
 
     def get_queue_stats(self) -> QueueStats:
-        return _decode(self._request("GET", wire.STATUS), QueueStats)
+        return self._ask(requests.get_queue_stats())
+
+    def list_backends(self) -> list[BackendState]:
+        return self._ask(requests.list_backends())
+
+    def drain_backend(self, name: str) -> BackendState:
+        return self._ask(requests.drain_backend(name))
+
+    def resume_backend(self, name: str) -> BackendState:
+        return self._ask(requests.resume_backend(name))
 
     def pause(self) -> None:
-        self._post(wire.PAUSE)
+        self._ask(requests.pause())
 
     def resume(self) -> None:
-        self._post(wire.RESUME)
+        self._ask(requests.resume())
+
+    # --- crons ----------------------------------------------------------------------------------
+
+    def add_cron_task(self, new: NewCron | Mapping[str, Any]) -> str:
+        return self._ask(requests.add_cron_task(new)).id
+
+    def list_cron_tasks(self) -> list[Cron]:
+        return self._ask(requests.list_cron_tasks())
+
+    def get_cron_task(self, cron_id: str) -> Cron:
+        return self._ask(requests.get_cron_task(cron_id))
+
+    def update_cron_task(self, cron_id: str, changes: NewCron | Cron | Mapping[str, Any]) -> Cron:
+        return self._ask(requests.update_cron_task(cron_id, changes))
+
+    def remove_cron_task(self, cron_id: str) -> Cron:
+        return self._ask(requests.remove_cron_task(cron_id))
+
+    def enable_cron_task(self, cron_id: str) -> Cron:
+        return self._ask(requests.enable_cron_task(cron_id))
+
+    def disable_cron_task(self, cron_id: str) -> Cron:
+        return self._ask(requests.disable_cron_task(cron_id))
+
+    def run_cron_task(self, cron_id: str) -> Submitted:
+        return self._ask(requests.run_cron_task(cron_id))
+
+    # --- what is read as it comes ---------------------------------------------------------------
 
     def stream_task(self, task_id: str, *, timeout: float | None = None) -> Iterator[Chunk]:
-        def read(headers: dict[str, str], mailbox: Mailbox[Chunk]) -> reader.Reading:
-            response = self._open(f"{_of(task_id)}/stream", headers=headers)
-            return self._noted(reader.Reading(response, mailbox, reader.chunk))
+        def read(headers: Mapping[str, str], mailbox: Mailbox[Chunk]) -> reader.Reading:
+            response = self._open(requests.stream_task(task_id, headers))
+            return self._noted(reader.Reading(response, mailbox, frames.chunk))
 
         return reader.read_stream(read, timeout)
 
@@ -162,43 +160,32 @@ class Client(Listener, CronVerbs):
         tasks: frozenset[str] | None = None,
         patience: float = 0.0,
     ) -> Leave:
-        params = {"events": sorted(events or ()), "tasks": sorted(tasks or ())}
-        response = reader.patiently(lambda: self._open(wire.EVENTS, params=params), patience)
-        return self._noted(reader.Reading(response, mailbox, reader.TakesEvents())).close
+        request = requests.events(events, tasks)
+        response = reader.patiently(lambda: self._open(request), patience)
+        return self._noted(reader.Reading(response, mailbox, frames.TakesEvents())).close
 
     def _noted(self, reading: reader.Reading) -> reader.Reading:
         self._readings.add(reading)
         return reading
 
-    # --- requests -------------------------------------------------------------------------------
+    # --- carrying out ---------------------------------------------------------------------------
 
-    def _post(
-        self, path: str, body: Any = None, headers: Mapping[str, str] | None = None
-    ) -> httpx.Response:
-        content = b"" if body is None else _encode(body)
-        sent = {"Content-Type": "application/json", **(headers or {})}
-        return self._request("POST", path, content=content, headers=sent)
-
-    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """One request. What may be repeated safely is, when the answer was lost on its way."""
-        safe = method == "GET" or "Idempotency-Key" in options.get("headers", {})
-        for left in reversed(range(REPEATS if safe else 1)):
+    def _ask(self, request: Request[T]) -> T:
+        """One request, and again when its answer was lost and it may be."""
+        tries, options = connection.Tries(request), connection.sent(request, self._timeout)
+        while True:
             try:
-                return self._once(method, path, options)
-            except OutcomeUnknown:
-                if not left:
+                response = self._answered(lambda: self._http.request(**options))
+                return request.read(response.status_code, response.content)
+            except Unavailable as error:
+                if self._http.is_closed:
                     raise
-                time.sleep(0.1 * (REPEATS - left))
-        raise AssertionError("unreachable")
+                time.sleep(tries.pause_after(error))
 
-    def _once(self, method: str, path: str, options: Mapping[str, Any]) -> httpx.Response:
-        return self._answered(lambda: self._http.request(method, path, **options))
-
-    def _open(self, path: str, **options: Any) -> httpx.Response:
+    def _open(self, request: Request[Any]) -> httpx.Response:
         """An answer that is read as it comes."""
-        timeout = httpx.Timeout(self._timeout, read=reader.SILENCE_S)
-        request = self._http.build_request("GET", path, timeout=timeout, **options)
-        return self._answered(lambda: self._http.send(request, stream=True))
+        built = self._http.build_request(**connection.opened(request, self._timeout))
+        return self._answered(lambda: self._http.send(built, stream=True))
 
     def _answered(self, send: Callable[[], httpx.Response]) -> httpx.Response:
         if self._http.is_closed:
@@ -208,47 +195,6 @@ class Client(Listener, CronVerbs):
             if response.is_success:
                 return response
             response.read()
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise Unavailable(
-                f"no queue answers at {self.url} ({error}): is ollama-queue-server running there?"
-            ) from None
         except httpx.TransportError as error:
-            raise OutcomeUnknown(
-                f"the connection to {self.url} was lost: {error or type(error).__name__}"
-            ) from None
-        raise _error(response)
-
-
-def _error(response: httpx.Response) -> QueueError:
-    retry_after = response.headers.get("Retry-After")
-    return wire.decode_error(response.status_code, response.content, retry_after)
-
-
-def _decode(response: httpx.Response, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(response.content, type=kind)
-    except msgspec.DecodeError as error:
-        raise Unavailable(f"this is no queue of this version: {error}") from None
-
-
-def _encode(value: Any) -> bytes:
-    try:
-        return msgspec.json.encode(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise Invalid(f"the task cannot be written as JSON: {error}", field="body") from None
-
-
-def _of(task_id: str) -> str:
-    return f"{wire.TASKS}/{quote(task_id, safe='')}"  # a slash would lead to another route
-
-
-def _full(url: str) -> str:
-    """`host`, `host:port` or a URL, as a URL without a slash at its end."""
-    text = url.strip().rstrip("/")
-    if "://" not in text:
-        text = f"http://{text}"
-        if ":" not in text.removeprefix("http://").rpartition("]")[2]:
-            text = f"{text}:7125"
-    if not text.startswith(("http://", "https://")):
-        raise Invalid(f"{url!r} is no http(s) URL", field="url")
-    return text
+            raise connection.lost(self.url, error) from None
+        raise connection.refusal(response)

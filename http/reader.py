@@ -1,4 +1,4 @@
-"""The client's end of what the server says by itself: streams and events, over a lost connection.
+"""What the server says by itself, read by `Client`: streams and events.
 
 A thread of its own reads each answer into a mailbox, so that whoever waits has exact timeouts and
 can be told to stop.
@@ -8,37 +8,16 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import httpx
-import msgspec
-from msgspec import Struct
 
-from ollama_queue.actors.core.errors import QueueError, Unavailable
-from ollama_queue.actors.core.records import Chunk, Event, Status, Task
+from ollama_queue.actors.core.errors import Unavailable
+from ollama_queue.actors.core.records import Chunk
 from ollama_queue.actors.mailbox import Closed, Mailbox
+from ollama_queue.http.frames import BROKEN, CHUNKS_AHEAD, Patience, Place
 from ollama_queue.http.sse import Frame, Parser
-
-OUTAGE_PATIENCE_S = 30.0  # a stream outlives a restart of the server
-PAUSE_S = 0.2  # between two tries to reach it
-SILENCE_S = 20.0  # without even a comment: the connection is dead
-
-
-class End(Struct, frozen=True):
-    """The last event of a stream."""
-
-    task_id: str
-    status: Status
-    error: str | None
-
-
-class _ShownEvent(Event, frozen=True):
-    task: Task | None
-
-
-_decode_end = msgspec.json.Decoder(End).decode
-_decode_event = msgspec.json.Decoder(_ShownEvent).decode
 
 
 class Reading(threading.Thread):
@@ -63,8 +42,8 @@ class Reading(threading.Thread):
                     self._hand_on(frame)
                 if self._is_over:
                     break
-        except (httpx.HTTPError, httpx.StreamError, OSError, ValueError, EOFError):
-            pass  # whoever reads the mailbox comes again
+        except BROKEN:
+            pass
         finally:
             self._mailbox.close("restarted")
             with contextlib.suppress(Exception):
@@ -86,88 +65,36 @@ class Reading(threading.Thread):
                 connection.shutdown(socket.SHUT_RDWR)
 
 
-# --- a task's reply -----------------------------------------------------------------------------
-
-
 def read_stream(
-    read: Callable[[dict[str, str], Mailbox[Chunk]], Reading], timeout: float | None
+    read: Callable[[Mapping[str, str], Mailbox[Chunk]], Reading], timeout: float | None
 ) -> Iterator[Chunk]:
     """The chunks of a task; comes again behind the last one when the connection is lost.
 
     `read` begins to, with these headers; it raises `QueueError`.
     """
-    place: dict[str, str] = {}
-    lost_at: float | None = None
+    place = Place()
     while True:
-        mailbox, reading = Mailbox[Chunk](size=100_000), None
+        mailbox, reading = Mailbox[Chunk](CHUNKS_AHEAD), None
         try:
-            reading = read(place, mailbox)
+            reading = read(place.headers, mailbox)
             while True:
                 piece = mailbox.get(timeout)
-                lost_at = None
-                if not (piece.restart or piece.done):
-                    place = {"Last-Event-ID": piece.id}
+                place.passed(piece)
                 yield piece
                 if piece.done:
                     return
         except (Closed, Unavailable) as lost:
-            lost_at = _again(lost, lost_at)
+            time.sleep(place.pause_after(lost))
         finally:
             if reading is not None:
                 reading.close()
 
 
-def chunk(frame: Frame) -> Chunk | None:
-    if frame.event == "chunk":
-        return Chunk(frame.id or "", msgspec.json.decode(frame.data))
-    if frame.event == "restart":
-        return Chunk("", restart=True)
-    if frame.event == "end":
-        end = _decode_end(frame.data)
-        return Chunk("", done=True, error=end.error, status=end.status)
-    return None
-
-
-def _again(lost: QueueError, lost_at: float | None) -> float:
-    """Pause before the next try; raises `Unavailable` when there have been enough."""
-    if lost.message == "unsubscribed":
-        raise Unavailable("this client is closed") from None
-    now = time.monotonic()
-    if lost_at is None:
-        if isinstance(lost, Unavailable):
-            raise lost
-        lost_at = now
-    if now - lost_at > OUTAGE_PATIENCE_S:
-        raise Unavailable("the connection was lost, and the queue does not come back") from None
-    time.sleep(PAUSE_S)
-    return lost_at
-
-
-# --- events -------------------------------------------------------------------------------------
-
-
 def patiently(open_it: Callable[[], httpx.Response], patience: float) -> httpx.Response:
     """Try for so many seconds to reach the server."""
-    deadline = time.monotonic() + patience
+    tries = Patience(patience)
     while True:
         try:
             return open_it()
-        except Unavailable:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(PAUSE_S)
-
-
-class TakesEvents:
-    """Makes events of frames. A second snapshot ends it: the queue restarted, and what happened
-    meanwhile was not told; whoever has to know reads anew."""
-
-    def __init__(self) -> None:
-        self._has_begun = False
-
-    def __call__(self, frame: Frame) -> Event | None:
-        if frame.event == "snapshot":
-            if self._has_begun:
-                raise EOFError
-            self._has_begun = True
-        return _decode_event(frame.data) if frame.event == "event" else None
+        except Unavailable as error:
+            time.sleep(tries.pause_after(error))

@@ -111,11 +111,11 @@ def serve(config: Config) -> None:
     server.start()
     _tune()
     stopping = _on_signal()
-    backend = config.all_backends[0]
+    backends = ", ".join(f"{b.name} ({b.type} at {shown(b.url)})" for b in config.all_backends)
     _say(
         config,
         f"Ollama Queue {__version__} on {url}; tasks in {config.queue.storage_path}; "
-        f"{config.workers} workers for {backend.type} at {shown(backend.url)}",
+        f"{config.workers} workers for {backends}",
     )
     if config.queue.durability == "relaxed":
         log.warning("durability is relaxed: a power failure may lose the last seconds")

@@ -29,6 +29,7 @@ PAYLOAD_FIELDS = {
 _REQUIRED = {TaskType.CHAT: "messages", TaskType.GENERATE: "prompt", TaskType.EMBED: "input"}
 _NAMED = {kind: f"{'an' if kind is TaskType.EMBED else 'a'} {kind} task" for kind in TaskType}
 _TYPES = ", ".join(TaskType)
+_KINDS: dict[str, TaskType] = {kind.value: kind for kind in TaskType}
 _NAMES = {level.name.lower(): int(level) for level in Priority}
 _TASK_FIELDS = frozenset(NewTask.__struct_fields__)
 
@@ -166,9 +167,10 @@ def _task_type(given: Mapping[str, Any]) -> TaskType:
     if "type" not in given:
         raise Invalid(f"type is missing: it must be one of {_TYPES}", field="type")
     named = given["type"]
-    if not isinstance(named, str) or named not in set(TaskType):
+    kind = _KINDS.get(named) if isinstance(named, str) else None
+    if kind is None:
         raise Invalid(f"type must be one of {_TYPES}", field="type")
-    return TaskType(named)
+    return kind
 
 
 def _payload(kind: TaskType, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

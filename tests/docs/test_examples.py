@@ -6,7 +6,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -131,8 +130,13 @@ def test_a_server_starts_as_shown(
     assert process.returncode == 0
 
 
+PROGRAMS = [(name, text) for name, language, text in FOUND if language == "python"]
+
+
 @pytest.mark.parametrize(
-    "example", [text for _, language, text in FOUND if language == "python"], ids=count()
+    "example",
+    [text for _, text in PROGRAMS],
+    ids=[f"{name}-{number}" for number, (name, _) in enumerate(PROGRAMS)],
 )
 def test_a_program_runs(
     example: str,

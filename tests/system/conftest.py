@@ -1,4 +1,4 @@
-"""The two ways in that the contract tests take in turn."""
+"""The three ways in that the contract tests take in turn."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from ollama_queue.actors.api import QueueAPI
 from tests.system.entrance import Door
 
 
-@pytest.fixture(params=["QueueManager", "Client"])
+@pytest.fixture(params=["QueueManager", "Client", "AsyncClient"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

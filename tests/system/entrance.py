@@ -1,18 +1,20 @@
-"""One way in to a queue of one worker: `QueueManager` itself, or `Client` over the real app."""
+"""One way in to a queue of one worker: `QueueManager` itself, or a client over the real app."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
 from ollama_queue import Client, Config, NewTask, QueueManager, generate_task
+from ollama_queue.actors.actor import tell
 from ollama_queue.actors.api import QueueAPI
 from ollama_queue.actors.core import config
 from ollama_queue.http.app import create_app
 from tests.fakes import FakeOllama, Hang
+from tests.system.blocking import AppServer, Blocking
 
 PATIENCE_S = 10.0
 NOBODY = "01a20000-0000-7000-8000-000000000000"
@@ -31,11 +33,17 @@ class Door:
             )
         ).start()
         self.queue: QueueAPI = self.manager
+        self._client: Blocking | None = None
+        self._server: AppServer | None = None
         if kind == "Client":
             client = Client("http://localhost:7125")
             transport = httpx.WSGITransport(app=create_app(self.manager))
             client._http = httpx.Client(transport=transport, base_url=client.url)
             self.queue = client
+        if kind == "AsyncClient":
+            self._server = AppServer.of(self.manager)
+            self._client = Blocking(self._server.url)
+            self.queue = cast(QueueAPI, self._client)
 
     def run(self, new: NewTask) -> Any:
         """Submit a task and wait for its end."""
@@ -50,8 +58,21 @@ class Door:
         return task_id
 
     def close(self) -> None:
+        if self._client is not None:
+            self._client.end()
         self.manager.close(grace_s=0)
+        if self._server is not None:
+            self._server.end()
         self.fake.refuse()
+
+
+def reboot(door: Door) -> None:
+    """The event bus is told what it does not understand, and all begin anew from disk."""
+    switchboard = door.manager._switchboard
+    now = switchboard.current()
+    nonsense: Any = "no message at all"
+    tell(now.bus, nonsense)
+    switchboard.after(now, PATIENCE_S)
 
 
 def ask(prompt: str = "hi", **fields: Any) -> NewTask:
@@ -76,14 +97,19 @@ VERBS: list[Callable[[QueueAPI], Any]] = [
     lambda queue: queue.submit_batch([ask()]),
     lambda queue: queue.submit_batch_tasks([ask()]),
     lambda queue: queue.submit_scheduled_task(ask(), datetime.now(UTC)),
+    lambda queue: queue.submit_batch_tasks_async([ask()], print),
+    lambda queue: queue.submit_scheduled_batch_tasks_async([ask()], datetime.now(UTC)),
     lambda queue: queue.get_batch(NOBODY),
     lambda queue: queue.list_batches(),
-    lambda queue: queue.submit_streaming_task(ask()),
+    lambda queue: list(queue.submit_streaming_task(ask()) or ()),
     lambda queue: queue.submit_task_with_callback(ask(), print),
     lambda queue: queue.submit_task_with_channel(ask(), SimpleQueue()),
     lambda queue: queue.subscribe(),
     lambda queue: queue.list_tasks(),
     lambda queue: queue.get_queue_stats(),
+    lambda queue: queue.list_backends(),
+    lambda queue: queue.drain_backend("ollama"),
+    lambda queue: queue.resume_backend("ollama"),
     lambda queue: queue.pause(),
     lambda queue: queue.resume(),
     *[lambda queue, verb=verb: verb(queue, NOBODY) for verb in WITH_AN_ID],

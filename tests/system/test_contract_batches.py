@@ -1,13 +1,15 @@
 """Batches over `QueueManager` and over `Client`: all or none, in order, found again."""
 
 from datetime import UTC, datetime, timedelta
+from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
-from ollama_queue import Conflict, Invalid, NotFound, QueueFull, Status, TaskFilter
+from ollama_queue import Conflict, Invalid, NotFound, QueueFull, Status, TaskFilter, TaskResult
 from ollama_queue.actors.core.records import NewTask, TaskType, WaitingFor
 from tests.fakes import Answer
-from tests.system.entrance import PATIENCE_S, Door, ask
+from tests.system.entrance import PATIENCE_S, Door, ask, reboot
 
 
 def test_results_come_in_the_order_given(door: Door) -> None:
@@ -122,3 +124,69 @@ def test_a_scheduled_task_waits_for_its_time(door: Door) -> None:
     assert door.queue.wait(now, timeout=PATIENCE_S).status is Status.COMPLETED
     listed = door.queue.list_tasks(TaskFilter(status=[Status.PENDING]))
     assert [task.id for task in listed] == [task_id]
+
+
+# --- results by callback ------------------------------------------------------------------------
+
+
+def test_a_callback_gets_all_results_in_the_order_given(door: Door) -> None:
+    door.fake.script(Answer(400, {"error": "not this one"}))
+    called: SimpleQueue[list[TaskResult]] = SimpleQueue()
+
+    ids = door.queue.submit_batch_tasks_async(
+        [ask("a"), ask("b", priority=1), ask("c", priority=15)], called.put
+    )
+    results = called.get(timeout=PATIENCE_S)
+
+    assert [result.task_id for result in results] == ids
+    assert [result.success for result in results].count(False) == 1
+    assert [door.queue.get_task(each).payload for each in ids] == [
+        {"prompt": prompt} for prompt in "abc"
+    ]
+
+
+def test_a_batch_without_a_callback_gives_its_ids_at_once(door: Door) -> None:
+    door.queue.pause()
+    ids = door.queue.submit_batch_tasks_async([ask(), ask()])
+
+    assert [door.queue.get_task_status(each) for each in ids] == [Status.PENDING] * 2
+
+
+def test_a_batch_may_wait_for_its_time(door: Door) -> None:
+    now = datetime.now(UTC)
+    later = door.queue.submit_scheduled_batch_tasks_async([ask()] * 2, now + timedelta(hours=1))
+    called: SimpleQueue[list[TaskResult]] = SimpleQueue()
+    past = door.queue.submit_scheduled_batch_tasks_async([ask()] * 2, now, called.put)
+
+    assert [result.task_id for result in called.get(timeout=PATIENCE_S)] == past
+    waits = [door.queue.get_task(each).waiting_for for each in later]
+    assert waits == [WaitingFor.SCHEDULE] * 2
+
+
+def test_a_batch_that_is_refused_calls_nobody(door: Door) -> None:
+    called: SimpleQueue[list[TaskResult]] = SimpleQueue()
+    with pytest.raises(Invalid):
+        door.queue.submit_batch_tasks_async([ask(), BAD], called.put)
+    door.queue.submit_batch_tasks_async([ask("good")], called.put)
+
+    assert len(called.get(timeout=PATIENCE_S)) == 1
+    assert called.empty()
+
+
+def test_a_large_batch_is_reported_over_a_reboot_by_one_subscription(door: Door) -> None:
+    called: SimpleQueue[list[TaskResult]] = SimpleQueue()
+    source: Any = getattr(door.queue, "client", door.queue)
+    listen, subscribed = source.listen, []
+    source.listen = lambda *args, **options: subscribed.append(args) or listen(*args, **options)
+    door.queue.pause()
+    ids = door.queue.submit_batch_tasks_async([ask(str(n)) for n in range(200)], called.put)
+    assert len(subscribed) == 1
+
+    reboot(door)
+    door.queue.cancel_task(ids[7])
+    door.queue.resume()
+    results = called.get(timeout=3 * PATIENCE_S)
+
+    assert [result.task_id for result in results] == ids
+    assert [result.error for result in results if not result.success] == ["cancelled"]
+    assert len(subscribed) == 2

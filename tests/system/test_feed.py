@@ -12,13 +12,12 @@ import pytest
 
 from ollama_queue import Chunk, Event, Invalid, NotFound, Status, TaskResult
 from ollama_queue.actors.actor import ask as call
-from ollama_queue.actors.actor import tell
 from ollama_queue.actors.api import QueueAPI
 from ollama_queue.actors.core.messages import Publish
 from ollama_queue.actors.mailbox import Closed
 from ollama_queue.http import sse
 from tests.fakes import Answer, Hang, Stream
-from tests.system.entrance import NOBODY, PATIENCE_S, Door, ask
+from tests.system.entrance import NOBODY, PATIENCE_S, Door, ask, reboot
 
 STARTED_AND_DONE = ["task_submitted", "task_started", "task_completed"]
 
@@ -27,15 +26,6 @@ STARTED_AND_DONE = ["task_submitted", "task_started", "task_completed"]
 def quick_comments(monkeypatch: pytest.MonkeyPatch) -> None:
     """The transport of these tests notices a client that has left at the next comment."""
     monkeypatch.setattr(sse, "HEARTBEAT_S", 0.05)
-
-
-def reboot(door: Door) -> None:
-    """The event bus is told what it does not understand, and all begin anew from disk."""
-    switchboard = door.manager._switchboard
-    now = switchboard.current()
-    nonsense: Any = "no message at all"
-    tell(now.bus, nonsense)
-    switchboard.after(now, PATIENCE_S)
 
 
 def words(chunks: list[Chunk]) -> list[str]:

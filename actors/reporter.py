@@ -1,0 +1,118 @@
+"""Calling back at the end of tasks."""
+
+import logging
+import threading
+from collections.abc import Callable, Collection
+from typing import Any
+
+from ollama_queue.actors.awaited import Awaited, Callback
+from ollama_queue.actors.core.errors import NotFound, QueueError, Unavailable
+from ollama_queue.actors.core.events import ENDS
+from ollama_queue.actors.core.records import Task, TaskResult
+from ollama_queue.actors.mailbox import Closed, Mailbox
+from ollama_queue.actors.verbs import result_of
+
+log = logging.getLogger("ollama_queue")
+
+ENDS_AHEAD = 100_000
+OUTAGE_PATIENCE_S = 30.0
+
+
+class Reporter(threading.Thread):
+    """Calls back at the end of tasks: in the order of their ends, in this one thread.
+
+    It subscribes once, whatever the number of tasks, and reads then: at the start and after each
+    restart of the queue.
+    """
+
+    def __init__(
+        self, listen: Callable[..., Callable[[], None]], read: Callable[[str], Task]
+    ) -> None:
+        super().__init__(name="ollama-queue-callbacks", daemon=True)
+        self._listen, self._read = listen, read
+        self._awaited = Awaited()
+        self._lock = threading.Lock()  # of the above
+        self._mailbox = Mailbox[Any](ENDS_AHEAD)
+        self._leave = listen(self._mailbox, ENDS)
+        self._is_closed = False
+        self.start()
+
+    def submit(self, submit: Callable[[], list[str]], callback: Callback) -> list[str]:
+        """Submit tasks, of which `submit` returns the ids, and await the end of each."""
+        late: Collection[str] = ()
+        with self._lock:
+            expected = self._awaited.expect()
+        try:
+            ids = submit()
+            with self._lock:
+                late = self._awaited.known(ids, callback, expected)
+        finally:
+            with self._lock:
+                self._awaited.settled()
+        for task_id in late:
+            self._mailbox.put(task_id)  # lost only when the mailbox is replaced: then all are read
+        return ids
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._leave()
+        self._mailbox.close("unsubscribed")
+
+    def run(self) -> None:
+        while not self._is_closed:
+            try:
+                self._look_at_all()
+                while True:
+                    item = self._mailbox.get()
+                    self._look(item if isinstance(item, str) else item.task.id)
+            except (Closed, Unavailable) as lost:
+                if not self._begin_anew(lost):
+                    break
+        if self._awaited:
+            log.warning("%d tasks are not reported: the queue is closed", len(self._awaited))
+
+    def _begin_anew(self, lost: QueueError) -> bool:
+        """False when there is nothing more to hear."""
+        if self._is_closed or (isinstance(lost, Closed) and lost.message == "shutdown"):
+            return False
+        self._leave()
+        with self._lock:
+            self._awaited.renewed()
+        self._mailbox = Mailbox[Any](ENDS_AHEAD)
+        try:
+            self._leave = self._listen(self._mailbox, ENDS, patience=OUTAGE_PATIENCE_S)
+        except Unavailable as error:
+            log.error("no callbacks any more: %s", error.message)
+            return False
+        if self._is_closed:
+            self.close()
+        return True
+
+    def _look_at_all(self) -> None:
+        with self._lock:
+            ids = self._awaited.ids()
+        for task_id in ids:
+            self._look(task_id)
+
+    def _look(self, task_id: str) -> None:
+        with self._lock:
+            if not self._awaited.is_awaited(task_id):
+                return
+        result = ending(self._read, task_id)
+        if result is None:
+            return
+        with self._lock:
+            callback = self._awaited.take(task_id)
+        try:
+            callback(result)
+        except Exception:
+            log.exception("the callback of task %s failed", task_id)
+
+
+def ending(read: Callable[[str], Task], task_id: str) -> TaskResult | None:
+    """How a task ended; None when it has not."""
+    try:
+        task = read(task_id)
+    except NotFound as gone:
+        return TaskResult(task_id, False, error=gone.message)
+    return result_of(task) if task.status.is_final else None

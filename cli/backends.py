@@ -1,0 +1,98 @@
+"""`backends`: the model servers."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ollama_queue.cli import output
+from ollama_queue.cli.session import one_line, open_queue, session_of, shared
+
+if TYPE_CHECKING:
+    from ollama_queue.actors.core.figures import BackendState
+
+COLUMNS = (
+    "NAME", "TYPE", "HEALTH", "RUNNING", "MODELS", "LOADED",
+    "CALLS", "FAILURES", "TOKENS/S", "ERROR",
+)  # fmt: skip
+
+
+@click.group(invoke_without_command=True)
+@shared
+@click.pass_context
+def backends(ctx: click.Context) -> None:
+    """List the model servers, and how each is doing.
+
+    \b
+    Example:
+      ollama-queue backends
+      ollama-queue backends drain gpu1
+    """
+    if ctx.invoked_subcommand is None:
+        _show(ctx, open_queue(ctx).list_backends())
+
+
+@backends.command()
+@click.argument("name")
+@shared
+@click.pass_context
+def drain(ctx: click.Context, name: str) -> None:
+    """Give a model server no more tasks; those that it runs go on.
+
+    \b
+    Example:
+      ollama-queue backends drain gpu1
+    """
+    _show(ctx, [open_queue(ctx).drain_backend(name)])
+
+
+@backends.command()
+@click.argument("name")
+@shared
+@click.pass_context
+def resume(ctx: click.Context, name: str) -> None:
+    """Give a drained model server tasks again.
+
+    \b
+    Example:
+      ollama-queue backends resume gpu1
+    """
+    _show(ctx, [open_queue(ctx).resume_backend(name)])
+
+
+def _show(ctx: click.Context, found: "list[BackendState]") -> None:
+    if session_of(ctx).speaks_json:
+        output.print_json(found)
+    else:
+        output.print_plain([COLUMNS, *map(_row, found)])
+
+
+def _row(backend: "BackendState") -> tuple[str, ...]:
+    models = backend.models
+    return (
+        one_line(backend.name),
+        backend.type,
+        health(backend),
+        f"{backend.running}/{backend.parallel}",
+        "?" if models is None else str(len(models)),
+        one_line(", ".join(backend.loaded)) or "-",
+        str(backend.calls),
+        str(backend.failures),
+        rate(backend.tokens_per_s),
+        one_line(backend.error or ""),
+    )
+
+
+def health(backend: "BackendState") -> str:
+    """In a word: what keeps tasks from it, if anything does."""
+    if not backend.healthy:
+        return "away"
+    if backend.drained:
+        return "drained"
+    return "healthy" if backend.resting_s is None else f"rests {backend.resting_s:.0f} s"
+
+
+def rate(per_second: float | None) -> str:
+    return "-" if per_second is None else f"{per_second:.1f}"
+
+
+COMMANDS: tuple[Any, ...] = (backends,)

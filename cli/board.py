@@ -1,0 +1,90 @@
+"""What `watch` knows: counts, running tasks, and how fast things go."""
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ollama_queue.actors.core.figures import QueueStats
+    from ollama_queue.actors.core.records import Task
+
+MINUTE_S = 60.0
+SPAN_S = 5.0  # that a rate of chunks is taken over
+SETTLE_S = 0.3  # at the start of a stream, while what was said before comes
+QUIET_S = 3.0  # without an answer: it is said
+NEWS_S = 10.0  # for which it is said that the queue is back
+
+
+class Meter:
+    """Chunks of one reply: how many, and how many a second just now. Instants are seconds."""
+
+    def __init__(self, now: float) -> None:
+        self.total = 0
+        self._since = now + SETTLE_S
+        self._times: deque[float] = deque(maxlen=10_000)
+
+    def note(self, now: float) -> None:
+        self.total += 1
+        self._times.append(now)
+
+    def rate(self, now: float) -> float | None:
+        """None while it is too early to say."""
+        since = max(self._since, now - SPAN_S)
+        if now - since < 1.0:
+            return None
+        return sum(since < each <= now for each in self._times) / (now - since)
+
+
+class Board:
+    """What there is to draw. `server` names the queue; all instants are monotonic seconds."""
+
+    def __init__(self, server: str, now: float) -> None:
+        self.server = server
+        self.stats: QueueStats | None = None
+        self.running: Sequence[Task] = ()
+        self.meters: dict[str, Meter] = {}
+        self._began_at = self._seen_at = now
+        self._ends: deque[tuple[float, str]] = deque(maxlen=100_000)
+        self._trouble: str | None = None
+        self._news: tuple[float, str] | None = None
+
+    def saw(self, stats: "QueueStats", running: "Sequence[Task]", now: float) -> None:
+        """How things stand."""
+        if self._trouble is not None:
+            self._news = (now, f"the queue is back after {now - self._seen_at:.0f} s")
+        elif self.stats is not None and stats.uptime_s < self.stats.uptime_s:
+            self._news = (now, "the queue has restarted")
+        self.stats, self.running, self._seen_at, self._trouble = stats, running, now, None
+        live = {task.id for task in running}
+        for gone in set(self.meters) - live:
+            del self.meters[gone]
+
+    def lost(self, trouble: str) -> None:
+        """The queue does not answer."""
+        self._trouble = trouble
+
+    def ended(self, event: str, now: float) -> None:
+        """A task has: `task_completed`, `task_failed` or `task_cancelled`."""
+        self._ends.append((now, event.removeprefix("task_")))
+
+    def warning(self, now: float) -> str | None:
+        """What is wrong with what is shown."""
+        away = now - self._seen_at
+        if self._trouble is not None:
+            return f"{self._trouble}; trying again, for {away:.0f} s now"
+        return f"no answer for {away:.0f} s" if away > QUIET_S else None
+
+    def news(self, now: float) -> str | None:
+        if self._news is None or now - self._news[0] > NEWS_S:
+            return None
+        return self._news[1]
+
+    def last_minute(self, now: float) -> Counter[str]:
+        """How many tasks ended, and how."""
+        while self._ends and self._ends[0][0] <= now - MINUTE_S:
+            self._ends.popleft()
+        return Counter(how for _, how in tuple(self._ends))
+
+    def watched_s(self, now: float) -> float:
+        """What `last_minute` is of, at the beginning."""
+        return min(now - self._began_at, MINUTE_S)

@@ -1,0 +1,36 @@
+"""`completion`: what a shell needs to complete commands and options."""
+
+from typing import Any
+
+import click
+
+from ollama_queue.cli.session import shared
+
+SHELLS = ("bash", "zsh", "fish")
+VARIABLE = "_OLLAMA_QUEUE_COMPLETE"  # set by the script when it asks this program; click's form
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(SHELLS), metavar="bash|zsh|fish")
+@shared
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print a script that lets a shell complete commands and options.
+
+    \b
+    Bash, in ~/.bashrc:  eval "$(ollama-queue completion bash)"
+    Zsh, in ~/.zshrc:    eval "$(ollama-queue completion zsh)"
+    Fish:                ollama-queue completion fish | source
+
+    \b
+    Example:
+      ollama-queue completion bash
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(ctx.find_root().command, {}, "ollama-queue", VARIABLE).source())
+
+
+COMMANDS: tuple[Any, ...] = (completion,)

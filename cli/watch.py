@@ -1,0 +1,175 @@
+"""`watch`: the queue in a terminal, as it goes."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ollama_queue.actors.core.errors import QueueError
+from ollama_queue.actors.core.events import ENDS
+from ollama_queue.cli import output
+from ollama_queue.cli.board import Board, Meter
+from ollama_queue.cli.session import open_queue, session_of, shared
+
+if TYPE_CHECKING:
+    from ollama_queue.actors.api import QueueAPI
+    from ollama_queue.actors.core.records import Task
+
+DRAW_S = 0.25
+LOOK_S = 0.5
+COME_AGAIN_S = 1.0
+MOST_TASKS = 50  # shown
+MOST_STREAMS = 12  # followed, to tell how fast they go
+HINT = "q ends this; the queue goes on"
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Print how things stand, and end.")
+@shared
+@click.pass_context
+def watch(ctx: click.Context, once: bool) -> None:
+    """Show the queue as it goes: counts, waiting and running tasks, backends. q ends it.
+
+    A restart of the server is waited out. Where the output is no terminal, it prints how things
+    stand and ends, as with --once; with --output json, as one document.
+
+    \b
+    Example:
+      ollama-queue watch --once
+    """
+    session, queue = session_of(ctx), open_queue(ctx)
+    board = Board(session.server, time.monotonic())
+    look(queue, board)
+    if session.speaks_json:
+        output.print_json({"stats": board.stats, "running": board.running})
+    elif once or not sys.stdout.isatty():
+        _print(board)
+    else:
+        with suppress(KeyboardInterrupt):
+            _show(queue, board)
+
+
+def look(queue: "QueueAPI", board: Board) -> None:
+    """Tell the board how things stand. Raises `QueueError`."""
+    from ollama_queue.actors.core.listing import TaskFilter
+    from ollama_queue.actors.core.records import Status
+
+    running = queue.list_tasks(TaskFilter(status=[Status.RUNNING], limit=MOST_TASKS))
+    board.saw(queue.get_queue_stats(), running, time.monotonic())
+
+
+def _print(board: Board) -> None:
+    from rich.console import Console
+
+    from ollama_queue.cli.dashboard import frame
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 160  # a file has room
+    console.print(frame(board, time.monotonic(), console.width, MOST_TASKS + 40))
+
+
+def _show(queue: "QueueAPI", board: Board) -> None:
+    """Draw until q is pressed, or Ctrl-C."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from ollama_queue.cli.dashboard import frame
+
+    console = Console(highlight=False)
+    with (
+        Informers(queue, board),
+        Live(console=console, screen=True, auto_refresh=False) as live,
+        pressed_keys() as next_key,
+    ):
+        while next_key(DRAW_S) != "q":
+            width, height = console.size
+            live.update(frame(board, time.monotonic(), width, height, HINT), refresh=True)
+
+
+@contextmanager
+def pressed_keys() -> Iterator[Callable[[float], str]]:
+    """A function that waits so many seconds for a key; none is `""`. Needs no Enter."""
+    import select
+    import termios
+    import tty
+
+    if not sys.stdin.isatty():
+        yield _no_key
+        return
+
+    def next_key(seconds: float) -> str:
+        ready, _, _ = select.select([sys.stdin], [], [], seconds)
+        return sys.stdin.read(1).lower() if ready else ""
+
+    before = termios.tcgetattr(sys.stdin)
+    tty.setcbreak(sys.stdin)
+    try:
+        yield next_key
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def _no_key(seconds: float) -> str:
+    time.sleep(seconds)
+    return ""
+
+
+class Informers:
+    """The threads that tell a board what happens, for as long as the block lasts: one looks how
+    things stand, one hears of ends, and one for each running task counts its chunks."""
+
+    def __init__(self, queue: "QueueAPI", board: Board) -> None:
+        self._queue, self._board = queue, board
+        self._over = threading.Event()
+        self._subscription: Any = None
+
+    def __enter__(self) -> None:
+        self._start(self._look)
+        self._start(self._listen)
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        if self._subscription is not None:
+            self._subscription.close()
+
+    def _start(self, target: Callable[..., None], *args: object) -> None:
+        threading.Thread(target=target, args=args, daemon=True).start()
+
+    def _look(self) -> None:
+        while not self._over.is_set():
+            try:
+                look(self._queue, self._board)
+                self._follow(self._board.running[:MOST_STREAMS])
+            except QueueError as error:
+                self._board.lost(error.message)
+            self._over.wait(LOOK_S)
+
+    def _listen(self) -> None:
+        while not self._over.is_set():
+            with suppress(QueueError):
+                self._subscription = self._queue.subscribe(ENDS)
+                for event in self._subscription:
+                    self._board.ended(event.event, time.monotonic())
+            self._over.wait(COME_AGAIN_S)
+
+    def _follow(self, tasks: "Sequence[Task]") -> None:
+        for task in tasks:
+            if task.id not in self._board.meters:
+                meter = self._board.meters[task.id] = Meter(time.monotonic())
+                self._start(self._count, task.id, meter)
+
+    def _count(self, task_id: str, meter: Meter) -> None:
+        with suppress(QueueError):
+            for chunk in self._queue.stream_task(task_id):
+                if self._over.is_set():
+                    return
+                if chunk.data is not None:
+                    meter.note(time.monotonic())
+
+
+COMMANDS: tuple[Any, ...] = (watch,)

@@ -1,0 +1,207 @@
+"""`AsyncClient`: the verbs of `QueueAPI` over HTTP, as coroutines."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import Any, TypeVar
+from weakref import WeakSet
+
+import httpx
+
+from ollama_queue.actors.core.cron_records import Cron, NewCron
+from ollama_queue.actors.core.errors import Unavailable
+from ollama_queue.actors.core.figures import BackendState, QueueStats
+from ollama_queue.actors.core.listing import TaskFilter
+from ollama_queue.actors.core.records import (
+    Batch,
+    BatchSubmitted,
+    Chunk,
+    NewTask,
+    Priority,
+    Status,
+    Submitted,
+    Task,
+)
+from ollama_queue.http import async_reader, connection, frames, requests
+from ollama_queue.http.async_listener import AsyncListener
+from ollama_queue.http.async_reader import AsyncMailbox, AsyncReading
+from ollama_queue.http.async_reporter import Leave
+from ollama_queue.http.lanes import Lanes
+from ollama_queue.http.requests import Request
+
+T = TypeVar("T")
+
+
+class AsyncClient(AsyncListener):
+    """A queue on a server, for one event loop: `async with AsyncClient("localhost:7125") as queue`.
+
+    The verbs and errors of `Client`, as coroutines; streams are async iterators. May be used by
+    many tasks at once. `timeout` (seconds) limits each request beyond its own waiting.
+    """
+
+    def __init__(self, url: str = connection.DEFAULT_URL, *, timeout: float = 30.0) -> None:
+        super().__init__()
+        self.url = connection.full(url)
+        self._timeout = timeout
+        options = connection.options(self.url, timeout)
+        self._http = httpx.AsyncClient(**options, transport=Lanes(options["verify"]))
+        self._readings: WeakSet[AsyncReading] = WeakSet()
+
+    async def close(self) -> None:
+        await self._hang_up()
+        for reading in list(self._readings):
+            await reading.close()
+        await self._http.aclose()
+
+    aclose = close
+
+    # --- tasks ----------------------------------------------------------------------------------
+
+    async def submit(self, new: NewTask, *, idempotency_key: str | None = None) -> Submitted:
+        return await self._ask(requests.submit(new, idempotency_key))
+
+    async def submit_batch(
+        self, tasks: Iterable[NewTask], *, idempotency_key: str | None = None
+    ) -> BatchSubmitted:
+        return await self._ask(requests.submit_batch(tasks, idempotency_key))
+
+    async def get_batch(self, batch_id: str) -> Batch:
+        return await self._ask(requests.get_batch(batch_id))
+
+    async def list_batches(self, limit: int = 100) -> list[Batch]:
+        return await self._ask(requests.list_batches(limit))
+
+    async def get_task(self, task_id: str, *, wait: float | None = None) -> Task:
+        return await self._ask(requests.get_task(task_id, wait))
+
+    async def get_task_status(self, task_id: str) -> Status:
+        return (await self.get_task(task_id)).status
+
+    async def wait(self, task_id: str, *, timeout: float | None = None) -> Task:
+        wait = connection.Wait(task_id, timeout)
+        while True:
+            try:
+                task = await self.get_task(task_id, wait=wait.slice_s())
+                if wait.is_over(task):
+                    return task
+            except Unavailable as error:
+                if self._http.is_closed:
+                    raise
+                await asyncio.sleep(wait.pause_after(error))
+
+    async def cancel_task(self, task_id: str) -> Task:
+        return await self._ask(requests.cancel_task(task_id))
+
+    async def update_task_priority(self, task_id: str, priority: int | Priority | str) -> Task:
+        return await self._ask(requests.update_task_priority(task_id, priority))
+
+    async def retry_task(self, task_id: str) -> Task:
+        return await self._ask(requests.retry_task(task_id))
+
+    async def delete_task(self, task_id: str) -> Task:
+        return await self._ask(requests.delete_task(task_id))
+
+    async def list_tasks(self, filter: TaskFilter | None = None) -> list[Task]:
+        return await self._ask(requests.list_tasks(filter))
+
+    # --- the queue ------------------------------------------------------------------------------
+
+    async def get_queue_stats(self) -> QueueStats:
+        return await self._ask(requests.get_queue_stats())
+
+    async def list_backends(self) -> list[BackendState]:
+        return await self._ask(requests.list_backends())
+
+    async def drain_backend(self, name: str) -> BackendState:
+        return await self._ask(requests.drain_backend(name))
+
+    async def resume_backend(self, name: str) -> BackendState:
+        return await self._ask(requests.resume_backend(name))
+
+    async def pause(self) -> None:
+        await self._ask(requests.pause())
+
+    async def resume(self) -> None:
+        await self._ask(requests.resume())
+
+    # --- crons ----------------------------------------------------------------------------------
+
+    async def add_cron_task(self, new: NewCron | Mapping[str, Any]) -> str:
+        return (await self._ask(requests.add_cron_task(new))).id
+
+    async def list_cron_tasks(self) -> list[Cron]:
+        return await self._ask(requests.list_cron_tasks())
+
+    async def get_cron_task(self, cron_id: str) -> Cron:
+        return await self._ask(requests.get_cron_task(cron_id))
+
+    async def update_cron_task(
+        self, cron_id: str, changes: NewCron | Cron | Mapping[str, Any]
+    ) -> Cron:
+        return await self._ask(requests.update_cron_task(cron_id, changes))
+
+    async def remove_cron_task(self, cron_id: str) -> Cron:
+        return await self._ask(requests.remove_cron_task(cron_id))
+
+    async def enable_cron_task(self, cron_id: str) -> Cron:
+        return await self._ask(requests.enable_cron_task(cron_id))
+
+    async def disable_cron_task(self, cron_id: str) -> Cron:
+        return await self._ask(requests.disable_cron_task(cron_id))
+
+    async def run_cron_task(self, cron_id: str) -> Submitted:
+        return await self._ask(requests.run_cron_task(cron_id))
+
+    # --- what is read as it comes ---------------------------------------------------------------
+
+    def stream_task(self, task_id: str, *, timeout: float | None = None) -> AsyncIterator[Chunk]:
+        async def read(headers: Mapping[str, str], mailbox: AsyncMailbox[Chunk]) -> AsyncReading:
+            response = await self._open(requests.stream_task(task_id, headers))
+            return self._noted(AsyncReading(response, mailbox, frames.chunk))
+
+        return async_reader.read_stream(read, timeout)
+
+    async def listen(
+        self,
+        mailbox: AsyncMailbox[Any],
+        events: frozenset[str] | None = None,
+        tasks: frozenset[str] | None = None,
+        patience: float = 0.0,
+    ) -> Leave:
+        request = requests.events(events, tasks)
+        response = await async_reader.patiently(lambda: self._open(request), patience)
+        return self._noted(AsyncReading(response, mailbox, frames.TakesEvents())).close
+
+    def _noted(self, reading: AsyncReading) -> AsyncReading:
+        self._readings.add(reading)
+        return reading
+
+    # --- carrying out ---------------------------------------------------------------------------
+
+    async def _ask(self, request: Request[T]) -> T:
+        """One request, and again when its answer was lost and it may be."""
+        tries, options = connection.Tries(request), connection.sent(request, self._timeout)
+        while True:
+            try:
+                response = await self._answered(lambda: self._http.request(**options))
+                return request.read(response.status_code, response.content)
+            except Unavailable as error:
+                if self._http.is_closed:
+                    raise
+                await asyncio.sleep(tries.pause_after(error))
+
+    async def _open(self, request: Request[Any]) -> httpx.Response:
+        """An answer that is read as it comes."""
+        built = self._http.build_request(**connection.opened(request, self._timeout))
+        return await self._answered(lambda: self._http.send(built, stream=True))
+
+    async def _answered(self, send: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+        if self._http.is_closed:
+            raise Unavailable("this client is closed")
+        try:
+            response = await send()
+            if response.is_success:
+                return response
+            await response.aread()
+        except httpx.TransportError as error:
+            raise connection.lost(self.url, error) from None
+        raise connection.refusal(response)

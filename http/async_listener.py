@@ -1,0 +1,177 @@
+"""The verbs of `AsyncClient` that are made of others."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+from weakref import WeakSet
+
+from msgspec.structs import replace
+
+from ollama_queue.actors.awaited import Callback, Gathering
+from ollama_queue.actors.core.records import (
+    BatchSubmitted,
+    Chunk,
+    NewTask,
+    Submitted,
+    Task,
+    TaskResult,
+)
+from ollama_queue.actors.subscription import check_events, check_tasks
+from ollama_queue.actors.verbs import result_of
+from ollama_queue.http.async_reader import AsyncMailbox
+from ollama_queue.http.async_reporter import AsyncReporter, AsyncSubscription, Leave
+
+
+class AsyncListener:
+    """Needs `submit`, `submit_batch`, `wait`, `get_task`, `stream_task`, `listen` and `close`.
+
+    An async context manager that closes itself.
+    """
+
+    def __init__(self) -> None:
+        self._subscriptions: WeakSet[AsyncSubscription] = WeakSet()
+        self._reporter: AsyncReporter | None = None
+        self._reporter_lock = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        raise NotImplementedError
+
+    async def submit(self, new: NewTask, *, idempotency_key: str | None = None) -> Submitted:
+        raise NotImplementedError
+
+    async def submit_batch(
+        self, tasks: Iterable[NewTask], *, idempotency_key: str | None = None
+    ) -> BatchSubmitted:
+        raise NotImplementedError
+
+    async def wait(self, task_id: str, *, timeout: float | None = None) -> Task:
+        raise NotImplementedError
+
+    async def get_task(self, task_id: str, *, wait: float | None = None) -> Task:
+        raise NotImplementedError
+
+    def stream_task(self, task_id: str, *, timeout: float | None = None) -> AsyncIterator[Chunk]:
+        raise NotImplementedError
+
+    async def listen(
+        self,
+        mailbox: AsyncMailbox[Any],
+        events: frozenset[str] | None = None,
+        tasks: frozenset[str] | None = None,
+        patience: float = 0.0,
+    ) -> Leave:
+        """Put events into `mailbox` from now on; returns how to leave.
+
+        Tries for `patience` seconds where the queue is out of reach.
+        """
+        raise NotImplementedError
+
+    # --- submitting -----------------------------------------------------------------------------
+
+    async def submit_task(self, new: NewTask) -> str:
+        return (await self.submit(new)).task_id
+
+    async def submit_scheduled_task(self, new: NewTask, at: datetime) -> str:
+        return await self.submit_task(replace(new, scheduled_at=at))
+
+    async def submit_batch_tasks(
+        self, tasks: Iterable[NewTask], *, timeout: float | None = None
+    ) -> list[TaskResult]:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        results = []
+        for task_id in (await self.submit_batch(tasks)).task_ids:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            results.append(result_of(await self.wait(task_id, timeout=left)))
+        return results
+
+    async def submit_streaming_task(
+        self, new: NewTask, *, timeout: float | None = None
+    ) -> AsyncIterator[Chunk]:
+        async for chunk in self.stream_task(await self.submit_task(new), timeout=timeout):
+            yield chunk
+
+    # --- events ---------------------------------------------------------------------------------
+
+    async def subscribe(
+        self, events: Collection[str] | None = None, tasks: Collection[str] | None = None
+    ) -> AsyncSubscription:
+        names, ids = check_events(events), check_tasks(tasks)
+
+        async def put(mailbox: AsyncMailbox[Any], patience: float) -> Leave:
+            return await self.listen(mailbox, names, ids, patience)
+
+        subscription = AsyncSubscription(put)
+        self._subscriptions.add(subscription)
+        return await subscription.begin()
+
+    async def unsubscribe(self, subscription: AsyncSubscription) -> None:
+        await subscription.close()
+
+    # --- results --------------------------------------------------------------------------------
+
+    async def submit_task_with_callback(
+        self, new: NewTask, callback: Callable[[TaskResult], object]
+    ) -> str:
+        async def submit() -> list[str]:
+            return [await self.submit_task(new)]
+
+        (task_id,) = await self._reported(submit, callback)
+        return task_id
+
+    async def submit_task_with_channel(
+        self, new: NewTask, channel: "asyncio.Queue[TaskResult]"
+    ) -> str:
+        return await self.submit_task_with_callback(new, channel.put)
+
+    async def submit_batch_tasks_async(
+        self,
+        tasks: Iterable[NewTask],
+        callback: Callable[[list[TaskResult]], object] | None = None,
+    ) -> list[str]:
+        if callback is None:
+            return (await self.submit_batch(tasks)).task_ids
+        gathering = Gathering(callback)
+
+        async def submit() -> list[str]:
+            return gathering.of((await self.submit_batch(tasks)).task_ids)
+
+        return await self._reported(submit, gathering)
+
+    async def submit_scheduled_batch_tasks_async(
+        self,
+        tasks: Iterable[NewTask],
+        at: datetime,
+        callback: Callable[[list[TaskResult]], object] | None = None,
+    ) -> list[str]:
+        later = (replace(task, scheduled_at=at) for task in tasks)
+        return await self.submit_batch_tasks_async(later, callback)
+
+    async def _reported(
+        self, submit: Callable[[], Awaitable[list[str]]], callback: Callback
+    ) -> list[str]:
+        async with self._reporter_lock:
+            if self._reporter is None or not self._reporter.is_alive:
+                self._reporter = await AsyncReporter(self.listen, self.get_task).begin()
+            reporter = self._reporter
+        return await reporter.submit(submit, callback)
+
+    async def _hang_up(self) -> None:
+        """End all subscriptions and callbacks."""
+        for subscription in list(self._subscriptions):
+            await subscription.close()
+        if self._reporter is not None:
+            await self._reporter.close()

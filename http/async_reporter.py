@@ -1,0 +1,197 @@
+"""Hearing of what happens, in a program of coroutines: subscriptions, and callbacks."""
+
+import asyncio
+import inspect
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from types import TracebackType
+from typing import Any, Self
+
+from ollama_queue.actors.awaited import Awaited, Callback
+from ollama_queue.actors.core.errors import NotFound, QueueError, Unavailable
+from ollama_queue.actors.core.events import ENDS
+from ollama_queue.actors.core.records import Event, Task, TaskResult
+from ollama_queue.actors.mailbox import Closed
+from ollama_queue.actors.reporter import ENDS_AHEAD, OUTAGE_PATIENCE_S
+from ollama_queue.actors.verbs import result_of
+from ollama_queue.http.async_reader import AsyncMailbox
+
+log = logging.getLogger("ollama_queue")
+
+Leave = Callable[[], Awaitable[None]]
+
+
+class AsyncSubscription:
+    """The queue's events from now on: `async for` over it, or `await get()`, in one task.
+
+    A restart of the queue does not end it; what happened meanwhile is not told. It ends when it
+    or its client is closed. One that is not read in time raises `Closed`: it has `lagged`. An
+    async context manager that closes itself. Made by `AsyncClient.subscribe`.
+    """
+
+    def __init__(self, put: Callable[[AsyncMailbox[Event], float], Awaitable[Leave]]) -> None:
+        self._put = put
+        self._mailbox = AsyncMailbox[Event]()
+        self._leave: Leave | None = None
+        self._is_closed = False
+
+    async def begin(self) -> Self:
+        self._leave = await self._put(self._mailbox, 0.0)
+        return self
+
+    async def get(self, timeout: float | None = None) -> Event:
+        """The next event. Raises `TimeoutError` after `timeout` seconds, `Closed` at the end."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = None if deadline is None else deadline - time.monotonic()
+            try:
+                return await self._mailbox.get(left)
+            except Closed as closed:
+                if self._is_closed or closed.message != "restarted":
+                    raise
+            await self._begin_anew(deadline)
+
+    async def _begin_anew(self, deadline: float | None) -> None:
+        left = OUTAGE_PATIENCE_S if deadline is None else deadline - time.monotonic()
+        mailbox = AsyncMailbox[Event]()
+        try:
+            leave = await self._put(mailbox, min(max(left, 0.0), OUTAGE_PATIENCE_S))
+        except Unavailable:
+            if left < OUTAGE_PATIENCE_S:
+                raise TimeoutError("the queue is away") from None
+            raise
+        self._mailbox, self._leave = mailbox, leave
+        if self._is_closed:
+            await self.close()
+
+    async def close(self) -> None:
+        self._is_closed = True
+        self._mailbox.close("unsubscribed")
+        if self._leave is not None:
+            await self._leave()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        while True:
+            try:
+                yield await self.get()
+            except Closed as closed:
+                if closed.message == "lagged":
+                    raise
+                return
+
+
+class AsyncReporter:
+    """Calls back at the end of tasks: in the order of their ends, one after another in one task.
+
+    It subscribes once, whatever the number of tasks, and reads then: at the start and after each
+    restart of the queue. A callback may be a plain function or give something to await.
+    """
+
+    def __init__(
+        self,
+        listen: Callable[..., Awaitable[Leave]],
+        read: Callable[[str], Awaitable[Task]],
+    ) -> None:
+        self._listen, self._read = listen, read
+        self._awaited = Awaited()
+        self._mailbox = AsyncMailbox[Any](ENDS_AHEAD)
+        self._leave: Leave | None = None
+        self._is_closed = False
+        self._task: asyncio.Task[None] | None = None
+
+    async def begin(self) -> Self:
+        self._leave = await self._listen(self._mailbox, ENDS)
+        self._task = asyncio.create_task(self._run(), name="ollama-queue-callbacks")
+        return self
+
+    @property
+    def is_alive(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    async def submit(
+        self, submit: Callable[[], Awaitable[list[str]]], callback: Callback
+    ) -> list[str]:
+        """Submit tasks, of which `submit` returns the ids, and await the end of each."""
+        late: Collection[str] = ()
+        expected = self._awaited.expect()
+        try:
+            ids = await submit()
+            late = self._awaited.known(ids, callback, expected)
+        finally:
+            self._awaited.settled()
+        for task_id in late:
+            self._mailbox.put(task_id)  # lost only when the mailbox is replaced: then all are read
+        return ids
+
+    async def close(self) -> None:
+        self._is_closed = True
+        self._mailbox.close("unsubscribed")
+        if self._leave is not None:
+            await self._leave()
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        try:
+            while not self._is_closed:
+                try:
+                    await self._look_at_all()
+                    while True:
+                        item = await self._mailbox.get()
+                        await self._look(item if isinstance(item, str) else item.task.id)
+                except (Closed, Unavailable) as lost:
+                    if not await self._begin_anew(lost):
+                        break
+        finally:
+            if self._awaited:
+                log.warning("%d tasks are not reported: the client is closed", len(self._awaited))
+
+    async def _begin_anew(self, lost: QueueError) -> bool:
+        """False when there is nothing more to hear."""
+        if self._is_closed:
+            return False
+        if self._leave is not None:
+            await self._leave()
+        self._awaited.renewed()
+        self._mailbox = AsyncMailbox[Any](ENDS_AHEAD)
+        try:
+            self._leave = await self._listen(self._mailbox, ENDS, patience=OUTAGE_PATIENCE_S)
+        except Unavailable as error:
+            log.error("no callbacks any more: %s", error.message)
+            return False
+        return True
+
+    async def _look_at_all(self) -> None:
+        for task_id in self._awaited.ids():
+            await self._look(task_id)
+
+    async def _look(self, task_id: str) -> None:
+        if not self._awaited.is_awaited(task_id):
+            return
+        try:
+            task = await self._read(task_id)
+            if not task.status.is_final:
+                return
+            result = result_of(task)
+        except NotFound as gone:
+            result = TaskResult(task_id, False, error=gone.message)
+        callback = self._awaited.take(task_id)
+        try:
+            answer = callback(result)
+            if inspect.isawaitable(answer):
+                await answer
+        except Exception:
+            log.exception("the callback of task %s failed", task_id)

@@ -1,0 +1,222 @@
+"""Each verb as one HTTP request, and what its answer holds; the clients only carry it out."""
+
+import uuid
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+
+from ollama_queue.actors.core.cron_records import Cron, NewCron
+from ollama_queue.actors.core.errors import Invalid, Unavailable
+from ollama_queue.actors.core.figures import BackendState, QueueStats
+from ollama_queue.actors.core.listing import TaskFilter
+from ollama_queue.actors.core.records import (
+    Batch,
+    BatchSubmitted,
+    NewTask,
+    Priority,
+    Submitted,
+    Task,
+)
+from ollama_queue.http import wire
+
+BATCH_PATIENCE_S = 300.0
+KEY = "Idempotency-Key"
+
+T = TypeVar("T")
+
+
+class Request(Struct, Generic[T], frozen=True, kw_only=True):
+    """What is sent, and `kind`, what the answer holds.
+
+    `patience_s`: how long the server may take for it, beyond what any request may.
+    """
+
+    method: str
+    path: str
+    kind: type[T]
+    content: bytes = b""
+    headers: Mapping[str, str] = {}
+    params: Mapping[str, Any] = {}
+    patience_s: float = 0.0
+
+    def read(self, status: int, body: bytes) -> T:
+        """The answer. Raises `Unavailable` for what no queue of this version says."""
+        try:
+            found = msgspec.json.decode(body, type=self.kind)
+        except msgspec.DecodeError as error:
+            raise Unavailable(f"this is no queue of this version: {error}") from None
+        if isinstance(found, Submitted | BatchSubmitted):
+            found = msgspec.structs.replace(found, created=status == 201)
+        return found
+
+
+class Added(Struct, frozen=True):
+    """The answer to a new cron."""
+
+    id: str
+
+
+# --- tasks --------------------------------------------------------------------------------------
+
+
+def submit(new: NewTask, key: str | None) -> Request[Submitted]:
+    return _send("POST", wire.TASKS, Submitted, new, {KEY: key or uuid.uuid4().hex})
+
+
+def submit_batch(tasks: Iterable[NewTask], key: str | None) -> Request[BatchSubmitted]:
+    return Request(
+        method="POST",
+        path=wire.BATCH,
+        kind=BatchSubmitted,
+        content=b"\n".join(_encode(task) for task in tasks),
+        # Read line by line, however many there are.
+        headers={KEY: key or uuid.uuid4().hex, "Content-Type": wire.NDJSON},
+        patience_s=BATCH_PATIENCE_S,
+    )
+
+
+def get_batch(batch_id: str) -> Request[Batch]:
+    return _get(_of(wire.BATCHES, batch_id), Batch)
+
+
+def list_batches(limit: int) -> Request[list[Batch]]:
+    return _get(wire.BATCHES, list[Batch], {"limit": limit})
+
+
+def get_task(task_id: str, wait: float | None) -> Request[Task]:
+    params = {"wait": f"{wait:.3f}"} if wait else {}
+    return _get(_of(wire.TASKS, task_id), Task, params, patience_s=wait or 0.0)
+
+
+def cancel_task(task_id: str) -> Request[Task]:
+    return _send("POST", f"{_of(wire.TASKS, task_id)}/cancel", Task)
+
+
+def update_task_priority(task_id: str, priority: int | Priority | str) -> Request[Task]:
+    return _send("POST", f"{_of(wire.TASKS, task_id)}/priority", Task, {"priority": priority})
+
+
+def retry_task(task_id: str) -> Request[Task]:
+    return _send("POST", f"{_of(wire.TASKS, task_id)}/retry", Task)
+
+
+def delete_task(task_id: str) -> Request[Task]:
+    return _send("DELETE", _of(wire.TASKS, task_id), Task)
+
+
+def list_tasks(filter: TaskFilter | None) -> Request[list[Task]]:
+    wanted = filter or TaskFilter()
+    params: dict[str, Any] = {"limit": wanted.limit, "offset": wanted.offset}
+    if wanted.status:
+        params["status"] = [status.value for status in wanted.status]
+    return _get(wire.TASKS, list[Task], params)
+
+
+# --- the queue ----------------------------------------------------------------------------------
+
+
+def get_queue_stats() -> Request[QueueStats]:
+    return _get(wire.STATUS, QueueStats)
+
+
+def list_backends() -> Request[list[BackendState]]:
+    return _get(wire.BACKENDS, list[BackendState])
+
+
+def drain_backend(name: str) -> Request[BackendState]:
+    return _send("POST", f"{_of(wire.BACKENDS, name)}/drain", BackendState)
+
+
+def resume_backend(name: str) -> Request[BackendState]:
+    return _send("POST", f"{_of(wire.BACKENDS, name)}/resume", BackendState)
+
+
+def pause() -> Request[Any]:
+    return _send("POST", wire.PAUSE, object)
+
+
+def resume() -> Request[Any]:
+    return _send("POST", wire.RESUME, object)
+
+
+# --- crons --------------------------------------------------------------------------------------
+
+
+def add_cron_task(new: NewCron | Mapping[str, Any]) -> Request[Added]:
+    return _send("POST", wire.CRONS, Added, new)
+
+
+def list_cron_tasks() -> Request[list[Cron]]:
+    return _get(wire.CRONS, list[Cron])
+
+
+def get_cron_task(cron_id: str) -> Request[Cron]:
+    return _get(_of(wire.CRONS, cron_id), Cron)
+
+
+def update_cron_task(cron_id: str, changes: NewCron | Cron | Mapping[str, Any]) -> Request[Cron]:
+    return _send("PUT", _of(wire.CRONS, cron_id), Cron, changes)
+
+
+def remove_cron_task(cron_id: str) -> Request[Cron]:
+    return _send("DELETE", _of(wire.CRONS, cron_id), Cron)
+
+
+def enable_cron_task(cron_id: str) -> Request[Cron]:
+    return _send("PUT", f"{_of(wire.CRONS, cron_id)}/enable", Cron)
+
+
+def disable_cron_task(cron_id: str) -> Request[Cron]:
+    return _send("PUT", f"{_of(wire.CRONS, cron_id)}/disable", Cron)
+
+
+def run_cron_task(cron_id: str) -> Request[Submitted]:
+    return _send("POST", f"{_of(wire.CRONS, cron_id)}/run", Submitted)
+
+
+# --- what is read as it comes -------------------------------------------------------------------
+
+
+def stream_task(task_id: str, headers: Mapping[str, str]) -> Request[Any]:
+    """`headers` say behind which chunk to begin."""
+    path = f"{_of(wire.TASKS, task_id)}/stream"
+    return Request(method="GET", path=path, kind=object, headers=headers)
+
+
+def events(names: Collection[str] | None, tasks: Collection[str] | None) -> Request[Any]:
+    return _get(wire.EVENTS, object, {"events": sorted(names or ()), "tasks": sorted(tasks or ())})
+
+
+# --- pieces -------------------------------------------------------------------------------------
+
+
+def _get(
+    path: str, kind: type[T], params: Mapping[str, Any] | None = None, *, patience_s: float = 0.0
+) -> Request[T]:
+    return Request(method="GET", path=path, kind=kind, params=params or {}, patience_s=patience_s)
+
+
+def _send(
+    method: str,
+    path: str,
+    kind: type[T],
+    body: Any = None,
+    headers: Mapping[str, str] | None = None,
+) -> Request[T]:
+    content = b"" if body is None else _encode(body)
+    sent = {"Content-Type": "application/json", **(headers or {})}
+    return Request(method=method, path=path, kind=kind, content=content, headers=sent)
+
+
+def _encode(value: Any) -> bytes:
+    try:
+        return msgspec.json.encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Invalid(f"this cannot be written as JSON: {error}", field="body") from None
+
+
+def _of(root: str, name: str) -> str:
+    return f"{root}/{quote(name, safe='')}"  # a slash would lead to another route

@@ -1,0 +1,123 @@
+"""`AsyncClient` for tests that know no coroutines, and the app on a real port for it to talk to."""
+
+import asyncio
+import inspect
+import io
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from ollama_queue import AsyncClient, Event
+from ollama_queue.actors.manager import QueueManager
+from ollama_queue.http.app import create_app
+from ollama_queue.http.async_reporter import AsyncSubscription
+
+
+class Blocking:
+    """The verbs of an `AsyncClient`, which lives in the event loop of a thread; each returns once
+    it is done. Callbacks run in a thread of their own, so that they may call verbs too."""
+
+    def __init__(self, url: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._callbacks = ThreadPoolExecutor(1)
+        self.client = AsyncClient(url)
+
+    def __getattr__(self, verb: str) -> Callable[..., Any]:
+        found = getattr(self.client, verb)
+
+        def call(*args: Any, **options: Any) -> Any:
+            return self._done(found(*map(self._given, args), **options))
+
+        return call
+
+    def end(self) -> None:
+        self.run(self.client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._callbacks.shutdown()
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def _given(self, value: Any) -> Any:
+        if isinstance(value, BlockingSubscription):
+            return value.subscription
+        if not callable(value):
+            return value
+        return lambda result: self._loop.run_in_executor(self._callbacks, value, result)
+
+    def _done(self, result: Any) -> Any:
+        if inspect.isasyncgen(result):
+            return self.each(result)
+        if inspect.iscoroutine(result):
+            result = self.run(result)
+        if isinstance(result, AsyncSubscription):
+            return BlockingSubscription(self, result)
+        return result
+
+    def each(self, items: AsyncIterator[Any]) -> Iterator[Any]:
+        nothing = object()
+
+        async def following() -> Any:
+            return await anext(items, nothing)
+
+        while (item := self.run(following())) is not nothing:
+            yield item
+
+
+class BlockingSubscription:
+    def __init__(self, client: Blocking, subscription: AsyncSubscription) -> None:
+        self._client, self.subscription = client, subscription
+
+    def get(self, timeout: float | None = None) -> Event:
+        found: Event = self._client.run(self.subscription.get(timeout))
+        return found
+
+    def close(self) -> None:
+        self._client.run(self.subscription.close())
+
+    def __iter__(self) -> Iterator[Event]:
+        return self._client.each(aiter(self.subscription))
+
+
+class AppServer(ThreadingMixIn, WSGIServer):
+    """The app over a queue, on a free loopback port, with a thread for each request."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    @classmethod
+    def of(cls, manager: QueueManager) -> "AppServer":
+        app = create_app(manager)
+
+        def whole(environ: dict[str, Any], start: Any) -> Any:
+            """wsgiref's own input has no end."""
+            length = int(environ.get("CONTENT_LENGTH") or 0)
+            environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(length))
+            return app(environ, start)
+
+        server = make_server("127.0.0.1", 0, whole, cls, _Quiet)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        return server
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that leaves is what many tests are about."""
+
+    def end(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Tests are quiet."""
