@@ -17,7 +17,7 @@ class QueueServer(model_server.ServerProcess):
         self.config = folder / "config.yaml"
         self.config.parent.mkdir(parents=True, exist_ok=True)
         self.config.write_text(
-            f"backends: [{{name: model, type: {kind}, url: '{model_url}'}}]\n"
+            f"backends: [{{name: ollama, type: {kind}, url: '{model_url}'}}]\n"
             "retry_config: {initial_delay: 50ms, max_delay: 200ms}\n"
         )
 
