@@ -123,7 +123,7 @@ def test_a_server_starts_as_shown(
     )
     assert process.stderr is not None
     try:
-        assert "Ollama Queue " in process.stderr.readline()
+        assert any("Ollama Queue " in line for line in process.stderr)
     finally:
         process.terminate()
         process.communicate(timeout=30)

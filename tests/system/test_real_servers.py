@@ -18,7 +18,7 @@ from ollama_queue import (
     embed_task,
     generate_task,
 )
-from ollama_queue.actors.core.config import Backend, Queue, Retry
+from ollama_queue.actors.core.config import Backend, Queue, Retry, Scheduler
 from tests.queue_server import QueueServer
 from tests.servers import LlamaServer, OllamaServer
 
@@ -31,11 +31,14 @@ def kind_of(server: Server) -> Any:
     return "openai" if isinstance(server, LlamaServer) else "ollama"
 
 
-def manager(server: Server, folder: Path, workers: int = 1) -> QueueManager:
+def manager(
+    server: Server, folder: Path, workers: int = 1, model_wait: float = 600.0
+) -> QueueManager:
     return QueueManager(
         Config(
-            backends=[Backend(name="model", type=kind_of(server), url=server.url)],
+            backends=[Backend(name="ollama", type=kind_of(server), url=server.url)],
             queue=Queue(storage_path=str(folder), max_workers=workers),
+            scheduler=Scheduler(model_wait=model_wait),
             retry_config=Retry(initial_delay=0.05, max_delay=0.2),
         )
     )
@@ -71,7 +74,7 @@ def test_a_chat_is_answered(queue: QueueManager | Client, server: Server) -> Non
     assert task.result["message"]["content"].strip()
     assert task.result["done"] is True
     assert 1 <= task.result["eval_count"] <= 8
-    assert task.executed_on == "model"
+    assert task.executed_on == "ollama"
     assert [attempt.error for attempt in task.attempts] == [None]
 
 
@@ -105,10 +108,25 @@ def test_texts_are_embedded_by_llama(tmp_path: Path) -> None:
 
 def test_what_the_server_refuses_fails_at_once(ollama: OllamaServer, tmp_path: Path) -> None:
     with manager(ollama, tmp_path) as queue:
-        task = queue.wait(queue.submit_task(chat_task("nope", HELLO)), timeout=30)
+        new = chat_task(ollama.model, HELLO, format="neither JSON nor a schema")
+        task = queue.wait(queue.submit_task(new), timeout=30)
 
         assert (task.status, task.attempt, task.retry_count) == (Status.FAILED, 1, 0)
-        assert task.error is not None and 'model "nope" not found' in task.error
+        assert task.error is not None
+        assert "format" in task.error
+
+
+def test_a_model_that_no_server_has_fails_after_a_while(
+    ollama: OllamaServer, tmp_path: Path
+) -> None:
+    with manager(ollama, tmp_path, model_wait=0.2) as queue:
+        task = queue.wait(queue.submit_task(chat_task("nope", HELLO)), timeout=30)
+
+        assert (task.status, task.attempt, task.attempts) == (Status.FAILED, 0, [])
+        assert task.error == (
+            "no backend has the model nope: ollama did not list it "
+            "within 0.2 s (scheduler.model_wait)"
+        )
 
 
 def test_the_stream_is_the_reply(server: Server, tmp_path: Path) -> None:

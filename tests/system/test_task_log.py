@@ -75,7 +75,7 @@ def test_a_server_logs_each_event_of_a_task_as_json(tmp_path: Path) -> None:
     assert lines[0]["message"].startswith("Ollama Queue ")
     assert {tuple(line)[:3] for line in lines} == {("time", "level", "message")}
     last = told[0][-1]
-    assert (last["attempt"], last["backend"], last["model"]) == (2, "model", "m")
+    assert (last["attempt"], last["backend"], last["model"]) == (2, "ollama", "m")
     assert "no such model" in last["error"]
     assert last["run_s"] >= 0
     assert told[0][1]["wait_s"] >= 0
