@@ -108,12 +108,12 @@ def test_texts_are_embedded_by_llama(tmp_path: Path) -> None:
 
 def test_what_the_server_refuses_fails_at_once(ollama: OllamaServer, tmp_path: Path) -> None:
     with manager(ollama, tmp_path) as queue:
-        new = chat_task(ollama.model, HELLO, format="neither JSON nor a schema")
+        new = chat_task(ollama.model, [{"role": "user", "content": "?", "images": ["no base64"]}])
         task = queue.wait(queue.submit_task(new), timeout=30)
 
         assert (task.status, task.attempt, task.retry_count) == (Status.FAILED, 1, 0)
         assert task.error is not None
-        assert "format" in task.error
+        assert "base64" in task.error
 
 
 def test_a_model_that_no_server_has_fails_after_a_while(
