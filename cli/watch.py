@@ -1,5 +1,6 @@
 """`watch`: the queue in a terminal, as it goes."""
 
+import os
 import sys
 import threading
 import time
@@ -84,37 +85,41 @@ def _show(queue: "QueueAPI", board: Board) -> None:
     with (
         Informers(queue, board),
         Live(console=console, screen=True, auto_refresh=False) as live,
-        pressed_keys() as next_key,
+        pressed_keys() as keys_within,
     ):
-        while next_key(DRAW_S) != "q":
+        keys = ""
+        while "q" not in keys:
             width, height = console.size
             live.update(frame(board, time.monotonic(), width, height, HINT), refresh=True)
+            keys = keys_within(DRAW_S)
 
 
 @contextmanager
 def pressed_keys() -> Iterator[Callable[[float], str]]:
-    """A function that waits so many seconds for a key; none is `""`. Needs no Enter."""
+    """A function that waits so many seconds for keys, and says which; needs no Enter."""
     import select
     import termios
     import tty
 
     if not sys.stdin.isatty():
-        yield _no_key
+        yield _no_keys
         return
+    terminal = sys.stdin.fileno()
 
-    def next_key(seconds: float) -> str:
-        ready, _, _ = select.select([sys.stdin], [], [], seconds)
-        return sys.stdin.read(1).lower() if ready else ""
+    def keys_within(seconds: float) -> str:
+        if not select.select([terminal], [], [], seconds)[0]:
+            return ""
+        return os.read(terminal, 100).decode(errors="replace").lower() or "q"  # it is gone
 
-    before = termios.tcgetattr(sys.stdin)
-    tty.setcbreak(sys.stdin)
+    before = termios.tcgetattr(terminal)
+    tty.setcbreak(terminal)
     try:
-        yield next_key
+        yield keys_within
     finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
-def _no_key(seconds: float) -> str:
+def _no_keys(seconds: float) -> str:
     time.sleep(seconds)
     return ""
 

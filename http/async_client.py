@@ -182,8 +182,7 @@ class AsyncClient(AsyncListener):
         tries, options = connection.Tries(request), connection.sent(request, self._timeout)
         while True:
             try:
-                response = await self._answered(lambda: self._http.request(**options))
-                return request.read(response.status_code, response.content)
+                return request.read(await self._answered(lambda: self._http.request(**options)))
             except Unavailable as error:
                 if self._http.is_closed:
                     raise

@@ -175,8 +175,7 @@ class Client(Listener):
         tries, options = connection.Tries(request), connection.sent(request, self._timeout)
         while True:
             try:
-                response = self._answered(lambda: self._http.request(**options))
-                return request.read(response.status_code, response.content)
+                return request.read(self._answered(lambda: self._http.request(**options)))
             except Unavailable as error:
                 if self._http.is_closed:
                     raise

@@ -11,8 +11,8 @@ KEPT = 20  # idle ones
 class Lanes(httpx.AsyncBaseTransport):
     """As many connections as there are requests at once.
 
-    httpx's own pool looks through all of its connections at each request: with 150 tasks that
-    wait, some 15 ms of processor time. `verify`: whether certificates are checked.
+    httpx's own pool looks through all of its connections at each request, which costs most of the
+    time when a hundred tasks wait. `verify`: whether certificates are checked.
     """
 
     def __init__(self, verify: bool) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
+import httpx
 import msgspec
 from msgspec import Struct
 
@@ -42,14 +43,14 @@ class Request(Struct, Generic[T], frozen=True, kw_only=True):
     params: Mapping[str, Any] = {}
     patience_s: float = 0.0
 
-    def read(self, status: int, body: bytes) -> T:
+    def read(self, response: httpx.Response) -> T:
         """The answer. Raises `Unavailable` for what no queue of this version says."""
         try:
-            found = msgspec.json.decode(body, type=self.kind)
+            found = msgspec.json.decode(response.content, type=self.kind)
         except msgspec.DecodeError as error:
             raise Unavailable(f"this is no queue of this version: {error}") from None
         if isinstance(found, Submitted | BatchSubmitted):
-            found = msgspec.structs.replace(found, created=status == 201)
+            found = msgspec.structs.replace(found, created=response.status_code == 201)
         return found
 
 

@@ -244,7 +244,7 @@ def test_it_goes_on_over_a_restart_until_q_is_pressed(tmp_path):
         server.start()
         terminal.until("the queue is back after")
         terminal.until("the first of all")
-        terminal.press("q")
+        terminal.press("xQ")
 
         assert terminal.end() == 0
         assert "\x1b[?1049l" in terminal.text  # the screen as it was before
