@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         Unavailable,
     )
     from ollama_queue.actors.core.figures import BackendState, QueueStats
-    from ollama_queue.actors.core.listing import TaskFilter
+    from ollama_queue.actors.core.listing import TaskFilter, TaskPage
     from ollama_queue.actors.core.records import (
         Attempt,
         Batch,
@@ -67,7 +67,7 @@ _HOME = {
         "Unauthorized", "Unavailable",
     ],
     "actors.core.figures": ["BackendState", "QueueStats"],
-    "actors.core.listing": ["TaskFilter"],
+    "actors.core.listing": ["TaskFilter", "TaskPage"],
     "actors.core.records": [
         "Attempt", "Batch", "BatchSubmitted", "Chunk", "Event", "NewTask", "Priority",
         "Status", "Submitted", "Task", "TaskResult", "TaskType",
@@ -98,6 +98,7 @@ __all__ = [  # noqa: RUF022 - kept in the order of the table above
     "BackendState",
     "QueueStats",
     "TaskFilter",
+    "TaskPage",
     "Attempt",
     "Batch",
     "BatchSubmitted",

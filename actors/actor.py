@@ -19,7 +19,7 @@ from pykka.messages import _ActorStop
 
 from ollama_queue.actors.core.errors import OutcomeUnknown, QueueError, Unavailable
 from ollama_queue.actors.core.messages import Wake
-from ollama_queue.actors.inbox import Envelope, Inbox, Promise
+from ollama_queue.actors.inbox import Envelope, Errand, Inbox, Promise
 
 log = logging.getLogger("ollama_queue")
 
@@ -81,6 +81,12 @@ class Actor(pykka.ThreadingActor):
         else:
             self._held.discard(promise)
         _post(ref, message, promise)
+
+    def send_for(self, ref: Ref, message: Any, note: Callable[[Any], Any]) -> None:
+        """Ask `ref` without waiting: what it replies, if only a `QueueError`, comes back to this
+        actor as the message `note(reply)`."""
+        me = self.actor_ref
+        _post(ref, message, Errand(lambda reply: _post(me, note(reply))))
 
     # --- time -----------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ollama_queue.actors.core.cron_records import Cron, NewCron
 from ollama_queue.actors.core.figures import BackendState, QueueStats
-from ollama_queue.actors.core.listing import TaskFilter
+from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import (
     Batch,
     BatchSubmitted,
@@ -145,8 +145,14 @@ class QueueAPI(CronAPI, Protocol):
         """Forget an ended task; returns it as it was. Raises `NotFound`, `Conflict`."""
         ...
 
-    def list_tasks(self, filter: TaskFilter | None = None) -> list[Task]:
-        """Newest first, without payloads and results."""
+    def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
+        """One page of a list, and the cursor of the next; may be shorter than its `limit` where
+        few tasks fit a filter. Raises `Invalid`, naming the field."""
+        ...
+
+    def list_tasks(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> list[Task]:
+        """Newest first, without payloads and results unless the filter says otherwise; up to its
+        `limit`, however many pages that takes. Raises `Invalid`, naming the field."""
         ...
 
     def get_queue_stats(self) -> QueueStats: ...

@@ -6,8 +6,9 @@ from typing import Any
 from msgspec.structs import replace
 from rocksdict import Rdict, WriteBatch
 
+from ollama_queue.actors.core.errors import Conflict
 from ollama_queue.actors.core.idempotency import Keyed
-from ollama_queue.actors.core.records import Batch, Record
+from ollama_queue.actors.core.records import Batch, BatchSubmitted, Record
 from ollama_queue.actors.group import Row, Sealed
 from ollama_queue.actors.layout import after, decode_batch, decode_record, encode, key_range
 
@@ -22,12 +23,6 @@ class BatchBook:
     def begin(self, batch: WriteBatch, batch_id: str) -> None:
         """A slice of it is written: a boot that finds no record of it deletes all slices."""
         batch.put(b"loading:" + batch_id.encode(), b"", self._handles["meta"])
-
-    def list_task(self, batch: WriteBatch, record: Record) -> None:
-        batch.put(_row(record), b"", self._handles["index"])
-
-    def unlist_task(self, batch: WriteBatch, record: Record) -> None:
-        batch.delete(_row(record), self._handles["index"])
 
     def seal(self, batch: WriteBatch, sealed: Sealed) -> None:
         made = sealed.batch
@@ -48,7 +43,10 @@ class BatchBook:
             if record.batch_id is not None:
                 _count(changed, self, record, -1)
         for made in changed.values():
-            self._put(batch, made)
+            if made.held:
+                self._put(batch, made)
+            else:
+                self._delete(batch, made.id)
 
     def _put(self, batch: WriteBatch, made: Batch) -> None:
         batch.put(made.id.encode(), encode(made), self._handles["batches"])
@@ -56,6 +54,11 @@ class BatchBook:
             self._open.pop(made.id, None)
         else:
             self._open[made.id] = made
+
+    def _delete(self, batch: WriteBatch, batch_id: str) -> None:
+        """The last of its tasks is deleted."""
+        batch.delete(batch_id.encode(), self._handles["batches"])
+        self._open.pop(batch_id, None)
 
     def get(self, batch_id: str) -> Batch | None:
         if batch_id in self._open:
@@ -70,6 +73,15 @@ class BatchBook:
     def task_ids(self, batch_id: str) -> list[str]:
         """In the order in which they were given."""
         return [key.decode() for key in self._members(batch_id)]
+
+    def found_again(self, batch_id: str) -> BatchSubmitted:
+        """A batch that was submitted again. Raises `Conflict` where all of it is deleted."""
+        if self.get(batch_id) is None:
+            raise Conflict(
+                f"this Idempotency-Key was used for batch {batch_id}, which has been deleted",
+                field="idempotency_key",
+            )
+        return BatchSubmitted(batch_id, self.task_ids(batch_id), created=False)
 
     def _members(self, batch_id: str) -> Iterator[bytes]:
         prefix = b"b" + batch_id.encode()
@@ -87,10 +99,6 @@ class BatchBook:
 
     def forget(self, batch: WriteBatch, batch_id: str) -> None:
         batch.delete(b"loading:" + batch_id.encode(), self._handles["meta"])
-
-
-def _row(record: Record) -> bytes:
-    return b"b" + (record.batch_id or "").encode() + record.id.encode()
 
 
 def _count(changed: dict[str, Batch], book: BatchBook, record: Record, step: int) -> None:

@@ -16,7 +16,7 @@ from ollama_queue.actors.core.orders import (
     SaveCron,
     SetFlag,
 )
-from ollama_queue.actors.core.records import Batch, Event, Record
+from ollama_queue.actors.core.records import Batch, Event, Record, Status
 from ollama_queue.actors.inbox import Promise
 
 KEEP_ATTEMPTS = 100  # of one task; a backend that is away for days makes many
@@ -125,6 +125,16 @@ class Group:
             row.cron, task = save.cron, row.record
         self.events.append(Event(save.event, task, at, seq, save.cron.id, save.reason))
 
+    def keep_running(self, live: dict[str, Record]) -> None:
+        """Let `live` hold the tasks that run, as this group has them."""
+        for task_id in self.removed:
+            live.pop(task_id, None)
+        for task_id, row in self.rows.items():
+            if row.record.status is Status.RUNNING:
+                live[task_id] = row.record
+            else:
+                live.pop(task_id, None)
+
     # --- what is not durable yet ----------------------------------------------------------------
 
     def touches(self, task_id: str) -> bool:
@@ -133,6 +143,11 @@ class Group:
     def record(self, task_id: str) -> Record | None:
         row = self.rows.get(task_id)
         return None if row is None else row.record
+
+    def ids_of(self, batch_id: str) -> list[str] | None:
+        """The tasks of a batch that is sealed here, in order."""
+        sealed = next((each for each in self.sealed if each.batch.id == batch_id), None)
+        return None if sealed is None else [record.id for record in sealed.records]
 
     def spec(self, task_id: str) -> bytes | None:
         row = self.rows.get(task_id)

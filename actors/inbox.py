@@ -2,6 +2,7 @@
 
 import queue
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from ollama_queue.actors.core.errors import QueueError
@@ -42,6 +43,20 @@ class Promise:
         if self._error is not None:
             raise self._error.again()
         return self._value
+
+
+class Errand(Promise):
+    """A promise that nobody waits for: `done` is told what it was kept with, at once."""
+
+    __slots__ = ("_done",)
+
+    def __init__(self, done: Callable[[Any], None]) -> None:
+        super().__init__()
+        self._done = done
+
+    def _settle(self, value: Any, error: QueueError | None) -> None:
+        super()._settle(value, error)
+        self._done(value if error is None else error)
 
 
 class Envelope:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from rocksdict import Rdict, RdictIter, ReadOptions
+from rocksdict import Rdict, RdictIter, ReadOptions, Snapshot
 
 from ollama_queue.actors.core.cron_records import Cron
 from ollama_queue.actors.core.entries import Entry
@@ -14,12 +14,16 @@ from ollama_queue.actors.core.records import Batch, Record, Status
 # specs    id -> Spec, JSON                     written once
 # tasks    id -> Record, msgpack                small, changes
 # results  id -> the model's reply, JSON        written once
-# index    s <status> <id> -> Entry, msgpack    (empty once the task has ended)
-#          k <digest> -> Keyed, msgpack         idempotency keys
+# index    s <status> <priority> <id> -> Entry, msgpack    (empty once the task has ended)
+#          t <when it last started> <id> -> nothing
+#          e <status> <when it ended> <id> -> nothing
 #          b <batch id> <id> -> nothing
+#          c <cron id> <id> -> nothing
+#          k <digest> -> Keyed, msgpack         idempotency keys
 # batches  id -> Batch, msgpack                 written last: without it its tasks do not count
 # crons    id -> Cron, JSON                     in the batch of the task of its last run
-# meta     format, boot, counts, flag:<name>, loading:<batch id>
+# meta     format, boot, counts, flag:<name>, loading:<batch id>, upgrading
+# In keys a priority is one hexadecimal digit, a moment is 14: microseconds since 1970.
 FAMILIES = ("specs", "tasks", "results", "index", "batches", "crons", "meta")
 STATUS_CODE = {status: b"s%d" % number for number, status in enumerate(Status)}
 
@@ -61,6 +65,15 @@ def _walk(
         yield key, found.value()
         step()
     found.status()
+
+
+def value_of(snapshot: Snapshot, key: bytes) -> bytes | None:
+    try:
+        return snapshot[key]  # type: ignore[no-any-return]
+    except Exception as error:  # rocksdict raises nothing more special
+        if str(error) == "key not found":
+            return None
+        raise
 
 
 def after(prefix: bytes) -> bytes:

@@ -3,7 +3,7 @@
 import atexit
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, cast
 
 from ollama_queue.actors import views, watch
@@ -12,7 +12,8 @@ from ollama_queue.actors.batches import draft_batch
 from ollama_queue.actors.core.config import Config, Logging
 from ollama_queue.actors.core.errors import Invalid, QueueError, Unavailable
 from ollama_queue.actors.core.figures import BackendState, Counts, PlanState, QueueStats, Waiting
-from ollama_queue.actors.core.listing import TaskFilter
+from ollama_queue.actors.core.filters import task_filter
+from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.messages import (
     Cancel,
     Count,
@@ -48,7 +49,7 @@ from ollama_queue.actors.journal import Logbook
 from ollama_queue.actors.mailbox import Mailbox
 from ollama_queue.actors.options import LOG_OPTIONS, config_of
 from ollama_queue.actors.pool import Pool, ThreadPool
-from ollama_queue.actors.replies import Stored
+from ollama_queue.actors.replies import Page, Stored
 from ollama_queue.actors.subscription import Leave, Listener
 from ollama_queue.actors.switchboard import Generation, Switchboard
 from ollama_queue.actors.system import Runtime, System
@@ -208,15 +209,9 @@ class QueueManager(Listener, CronVerbs):
         record: Record = ask(self._now().scheduler, Delete(task_id))
         return views.listed(record, None)
 
-    def list_tasks(self, filter: TaskFilter | None = None) -> list[Task]:
-        wanted = filter or TaskFilter()
-        if not 1 <= wanted.limit <= 1000:
-            raise Invalid("limit must be 1 to 1000", field="limit")
-        if not 0 <= wanted.offset <= 10_000:
-            raise Invalid("offset must be 0 to 10000", field="offset")
-        records: list[Record] = ask(self._now().persistence, Query(wanted))
-        waiting = self._explain(records)
-        return [views.listed(record, waiting.get(record.id)) for record in records]
+    def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
+        found: Page = ask(self._now().persistence, Query(task_filter(filter)))
+        return views.page(found, self._explain(found.records))
 
     def get_queue_stats(self) -> QueueStats:
         now = self._now()

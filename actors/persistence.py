@@ -14,10 +14,12 @@ from ollama_queue.actors.core.messages import (
     BatchStored,
     Commit,
     Count,
+    Delete,
     Deny,
     Fetch,
     Fetched,
     FindBatch,
+    FindExpired,
     Get,
     GetBatch,
     GetSpec,
@@ -25,6 +27,7 @@ from ollama_queue.actors.core.messages import (
     Publish,
     Query,
     Recover,
+    Retry,
     Scanned,
     StoreSlice,
     Synced,
@@ -32,6 +35,7 @@ from ollama_queue.actors.core.messages import (
 )
 from ollama_queue.actors.core.orders import Change, Insert, Remove, Save
 from ollama_queue.actors.core.records import Batch, BatchSubmitted, Record, Status
+from ollama_queue.actors.expiry import find_expired
 from ollama_queue.actors.group import Group, Row, Sealed
 from ollama_queue.actors.inbox import Promise
 from ollama_queue.actors.pool import Pool
@@ -101,13 +105,15 @@ class Persistence(Actor):
             case Deny(task_id, wanted):
                 return self.deny(task_id, wanted)
             case Fetch(command, scheduler):
-                return self.pass_on(scheduler, Fetched(command, self.record(command.task_id)))
+                return self.fetch(command, scheduler)
             case Recover():
                 return self.recover()
             case Synced(error):
                 return self.synced(error)
-            case Scanned(ticket, page, error):
-                return self.scanned(ticket, page, error)
+            case FindExpired():
+                return self.aside(find_expired(self.store, message))
+            case Scanned(ticket, found, error):
+                return self.scanned(ticket, found, error)
             case _:
                 assert_never(message)
 
@@ -157,12 +163,10 @@ class Persistence(Actor):
     def find_batch(self, batch_id: str) -> Any:
         """The same answer as the first time, once it holds."""
         for group in (self.gathering, self.in_flight):
-            for sealed in group.sealed if group is not None else ():
-                if sealed.batch.id == batch_id:
-                    ids = [record.id for record in sealed.records]
-                    return self.answer(BatchSubmitted(batch_id, ids, created=False), group)
-        ids = self.store.batches.task_ids(self.batch(batch_id).id)
-        return BatchSubmitted(batch_id, ids, created=False)
+            ids = group.ids_of(batch_id) if group is not None else None
+            if ids is not None:
+                return self.answer(BatchSubmitted(batch_id, ids, created=False), group)
+        return self.store.batches.found_again(batch_id)
 
     def batch(self, batch_id: str) -> Batch:
         found = None if batch_id in self.hidden else self.store.batches.get(batch_id)
@@ -178,13 +182,7 @@ class Persistence(Actor):
             self.synced(None)
             return
         self.store.write(group)
-        for task_id in group.removed:
-            self.live.pop(task_id, None)
-        for task_id, row in group.rows.items():
-            if row.record.status is Status.RUNNING:
-                self.live[task_id] = row.record
-            else:
-                self.live.pop(task_id, None)
+        group.keep_running(self.live)
         if self.durable:
             me = self.actor_ref
             self.syncer.submit(self.store.sync, lambda _, error: tell(me, Synced(error)))
@@ -255,6 +253,12 @@ class Persistence(Actor):
         error = Conflict(f"task {task_id} is {record.status}: it cannot be {wanted}", field="id")
         self.answer(error, self.unsynced(task_id))
 
+    def fetch(self, command: Retry | Delete, scheduler: Ref) -> None:
+        record = self.record(command.task_id)
+        if record is not None and isinstance(command, Delete) and not command.means(record):
+            record = None
+        self.pass_on(scheduler, Fetched(command, record))
+
     def once_synced(self, answer: Any) -> Any:
         return self.answer(answer, self.in_flight)
 
@@ -274,20 +278,23 @@ class Persistence(Actor):
             raise Unavailable(self.store.why_not(str(error))) from None
 
     def query(self, wanted: TaskFilter) -> None:
-        """Scan aside, on a snapshot taken now."""
+        """A page, as of now. What is about to be durable is shown: the answer waits for that."""
+        about_to_be = self.in_flight.sealed if self.in_flight is not None else []
+        hidden = self.hidden.keys() - {sealed.batch.id for sealed in about_to_be}
+        self.aside(scan(self.store, wanted, frozenset(hidden)))
+
+    def aside(self, read: Callable[[], Any]) -> None:
+        """Read where nobody waits for it; the reply comes with `Scanned`."""
         self.tickets += 1
         ticket, me = self.tickets, self.actor_ref
         self.scans[ticket] = (self.later(), self.in_flight)
-        self.scanner.submit(
-            scan(self.store.snapshots(), wanted, frozenset(self.hidden)),
-            lambda page, error: tell(me, Scanned(ticket, page, error)),
-        )
+        self.scanner.submit(read, lambda found, error: tell(me, Scanned(ticket, found, error)))
 
-    def scanned(self, ticket: int, page: Any, error: str | None) -> None:
+    def scanned(self, ticket: int, found: Any, error: str | None) -> None:
         promise, seen = self.scans.pop(ticket)
         if error is not None:
             raise OSError(f"scan: {error}")
         if seen is not None and seen is self.in_flight:
-            seen.answers.append((promise, page))
+            seen.answers.append((promise, found))
         else:
-            self.keep(promise, page)
+            self.keep(promise, found)

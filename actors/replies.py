@@ -1,6 +1,6 @@
 """What Persistence answers."""
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from ollama_queue.actors.core.records import Record, TaskType
 
@@ -19,3 +19,16 @@ class Asked(Struct, frozen=True):
     type: TaskType
     model: str
     spec: bytes
+
+
+class Page(Struct):
+    """A page of a list, `specs` and `results` (JSON) by id where they were asked for.
+
+    `cursor` None: there is no more. `total`: how many are wanted, if known without reading them.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    specs: dict[str, bytes] = field(default_factory=dict)
+    results: dict[str, bytes] = field(default_factory=dict)
+    cursor: str | None = None
+    total: int | None = None

@@ -18,7 +18,7 @@ from rocksdict import (
 
 from ollama_queue.actors.batch_book import BatchBook
 from ollama_queue.actors.core.cron_records import Cron
-from ollama_queue.actors.core.entries import Entry, entry_of
+from ollama_queue.actors.core.entries import Entry
 from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.figures import Counts
 from ollama_queue.actors.core.idempotency import Keyed
@@ -26,7 +26,6 @@ from ollama_queue.actors.core.records import Record, Status
 from ollama_queue.actors.group import Group, Row
 from ollama_queue.actors.layout import (
     FAMILIES,
-    STATUS_CODE,
     decode_counts,
     decode_cron,
     decode_keyed,
@@ -36,8 +35,9 @@ from ollama_queue.actors.layout import (
     entries,
     key_range,
 )
+from ollama_queue.actors.listings import delete_rows, put_rows
+from ollama_queue.actors.upgrade import FORMAT, upgrade
 
-FORMAT = 1
 JOURNAL_BYTES = 24 << 20
 SLICE_BYTES = 1 << 20  # a larger WriteBatch would hold the interpreter for too long
 
@@ -130,12 +130,13 @@ class Store:
     def _begin(self) -> int:
         """Check the format and count this boot; both are durable before anything else is."""
         meta = self._families["meta"]
-        known = meta.get(b"format")
-        if known is not None and int(known) != FORMAT:
+        known = int(meta.get(b"format") or FORMAT)
+        if not 1 <= known <= FORMAT:
             raise Unavailable(
-                f"the store in {self._folder} has format {int(known)}, this version reads "
+                f"the store in {self._folder} has format {known}, this version reads "
                 f"{FORMAT}: use the version that wrote it"
             )
+        upgrade(self._db, self._families, self._handles)
         boot = int(meta.get(b"boot") or b"0") + 1
         batch = WriteBatch(raw_mode=True)
         batch.put(b"format", b"%d" % FORMAT, self._handles["meta"])
@@ -191,18 +192,13 @@ class Store:
     def _put(self, batch: WriteBatch, row: Row) -> None:
         record, was, handles = row.record, row.was, self._handles
         task_id = record.id.encode()
-        if was is not None and was.status is not record.status:
-            batch.delete(STATUS_CODE[was.status] + task_id, handles["index"])
-        entry = b"" if record.status.is_final else encode(entry_of(record))
-        batch.put(STATUS_CODE[record.status] + task_id, entry, handles["index"])
+        put_rows(batch, handles["index"], record, was)
         batch.put(task_id, encode(record), handles["tasks"])
         if row.spec is not None:
             batch.put(task_id, row.spec, handles["specs"])
             if record.key is not None:
                 keyed = Keyed(record.id, row.body, record.created_at.timestamp())
                 batch.put(b"k" + record.key, encode(keyed), handles["index"])
-            if record.batch_id is not None:
-                self.batches.list_task(batch, record)
         if row.result is not None:
             batch.put(task_id, row.result, handles["results"])
         if row.cron is not None:
@@ -218,9 +214,7 @@ class Store:
         task_id = record.id.encode()
         for name in ("specs", "tasks", "results"):
             batch.delete(task_id, self._handles[name])
-        batch.delete(STATUS_CODE[record.status] + task_id, self._handles["index"])
-        if record.batch_id is not None:
-            self.batches.unlist_task(batch, record)
+        delete_rows(batch, self._handles["index"], record)
 
     def write_slice(self, batch_id: str, rows: list[Row]) -> None:
         """Write a part of a batch, which does not count before the batch is sealed."""
@@ -260,9 +254,9 @@ class Store:
     def result(self, task_id: str) -> bytes | None:
         return self._families["results"].get(task_id.encode())
 
-    def snapshots(self) -> tuple[Snapshot, Snapshot]:
-        """The index and the tasks as they are now, for `scan`."""
-        return self._families["index"].snapshot(), self._families["tasks"].snapshot()
+    def snapshots(self, *names: str) -> tuple[Snapshot, ...]:
+        """These column families as they are now, for what reads aside."""
+        return tuple(self._families[name].snapshot() for name in names)
 
     def recover(self) -> Recovered:
         """What waits, what was running, and the rest that a plan needs."""

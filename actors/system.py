@@ -30,6 +30,7 @@ from ollama_queue.actors.pool import Pool
 from ollama_queue.actors.prober import Prober
 from ollama_queue.actors.rocks import Store
 from ollama_queue.actors.scheduler import Scheduler
+from ollama_queue.actors.sweeper import Sweeper
 from ollama_queue.actors.switchboard import Generation, Switchboard
 from ollama_queue.actors.worker import Worker
 
@@ -64,6 +65,7 @@ class Boot:
         self.persistence: Ref | None = None
         self.scheduler: Ref | None = None
         self.ticker: Ref | None = None
+        self.sweeper: Ref | None = None
         self.prober: Ref | None = None
         self.workers: list[Ref] = []
 
@@ -78,6 +80,7 @@ class Boot:
             pools=self.runtime.pools,
             bus=self.bus,
             durable=queue.durability == "strict",
+            timeout=600.0,  # a large store of an older format is upgraded first
         )
         recovered = ask(self.persistence, Recover(), timeout=None)
         plan = Plan(
@@ -103,6 +106,13 @@ class Boot:
             scheduler=self.scheduler,
             persistence=self.persistence,
             ollama_alone=config.ollama_alone,
+        )
+        self.sweeper = start(
+            Sweeper,
+            self.reporter("Sweeper"),
+            settings=queue,
+            scheduler=self.scheduler,
+            persistence=self.persistence,
         )
         return Generation(self.scheduler, self.persistence, self.bus, self.ticker)
 
@@ -140,8 +150,9 @@ class Boot:
 
     def drain(self, grace_s: float) -> None:
         """Let running tasks end, and everything be durable. Raises `QueueError`."""
-        if self.ticker is not None:
-            stop(self.ticker, CLOSE_PATIENCE_S)
+        for ref in (self.ticker, self.sweeper):
+            if ref is not None:
+                stop(ref, CLOSE_PATIENCE_S)
         if self.scheduler is not None:
             ask(self.scheduler, Drain(grace_s), timeout=grace_s + CLOSE_PATIENCE_S)
         if self.persistence is not None:
@@ -149,7 +160,7 @@ class Boot:
 
     def down(self, reason: str) -> bool:
         """Stop what runs, deciders first, the disk last; False when it cannot be closed."""
-        for ref in (self.ticker, self.scheduler):
+        for ref in (self.ticker, self.sweeper, self.scheduler):
             if ref is not None:
                 stop(ref, 1.0)
         for ref in (self.prober, *self.workers):  # nobody hires any more

@@ -1,13 +1,15 @@
 """Verbs that are made of others, the same for `QueueManager` and `Client`."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from msgspec.structs import replace
 
+from ollama_queue.actors.core.filters import task_filter
+from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import (
     BatchSubmitted,
     NewTask,
@@ -19,7 +21,8 @@ from ollama_queue.actors.core.records import (
 
 
 class ComposedVerbs:
-    """Needs `submit`, `submit_batch`, `wait` and `close`; a context manager that closes itself."""
+    """Needs `submit`, `submit_batch`, `wait`, `list_page` and `close`; a context manager that
+    closes itself."""
 
     def __enter__(self) -> Self:
         return self
@@ -46,6 +49,13 @@ class ComposedVerbs:
     def wait(self, task_id: str, *, timeout: float | None = None) -> Task:
         raise NotImplementedError
 
+    def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
+        raise NotImplementedError
+
+    def list_tasks(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> list[Task]:
+        """As many as there are, up to the filter's `limit`, over as many pages as it takes."""
+        return full_page(self.list_page, task_filter(filter)).tasks
+
     def submit_task(self, new: NewTask) -> str:
         """Take on a task and return its id."""
         return self.submit(new).task_id
@@ -67,6 +77,38 @@ class ComposedVerbs:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             results.append(result_of(self.wait(task_id, timeout=left)))
         return results
+
+
+class Gathering:
+    """A list of as many tasks as are wanted, put together from pages that may be shorter.
+
+    `following` is what to ask for next, None when it is complete.
+    """
+
+    def __init__(self, wanted: TaskFilter) -> None:
+        self.following: TaskFilter | None = wanted
+        self.tasks: list[Task] = []
+        self.cursor: str | None = None
+        self.total: int | None = None
+        self._wanted = wanted
+
+    def add(self, page: TaskPage) -> None:
+        if not self.tasks:
+            self.total = page.total
+        self.tasks += page.tasks
+        self.cursor = page.cursor
+        left = self._wanted.limit - len(self.tasks)
+        self.following = None
+        if page.cursor is not None and left > 0:
+            self.following = replace(self._wanted, limit=left, offset=0, cursor=page.cursor)
+
+
+def full_page(list_page: Callable[[TaskFilter], TaskPage], wanted: TaskFilter) -> TaskPage:
+    """A page of as many tasks as are wanted, if there are."""
+    found = Gathering(wanted)
+    while found.following is not None:
+        found.add(list_page(found.following))
+    return TaskPage(found.tasks, found.cursor, found.total)
 
 
 def result_of(task: Task) -> TaskResult:

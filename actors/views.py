@@ -1,11 +1,15 @@
 """From records, as they lie on disk, to what doors show."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
 from ollama_queue import __version__
 from ollama_queue.actors.core.figures import Counts, PlanState, QueueStats, Waiting
+from ollama_queue.actors.core.listing import TaskPage
 from ollama_queue.actors.core.records import Event, Priority, Record, Spec, Status, Task
-from ollama_queue.actors.replies import Stored
+from ollama_queue.actors.replies import Page, Stored
 
 _FACTS = tuple(name for name in Record.__struct_fields__ if name in Task.__struct_fields__)
 _decode_spec = msgspec.json.Decoder(Spec).decode
@@ -28,14 +32,25 @@ def shown(event: Event) -> Event:
 
 def whole(stored: Stored, waiting: Waiting | None) -> Task:
     """A task with everything that is known of it."""
-    spec = _decode_spec(stored.spec)
-    return msgspec.structs.replace(
-        listed(stored.record, waiting),
-        payload=spec.payload,
-        options=spec.options,
-        metadata=spec.metadata,
-        result=None if stored.result is None else msgspec.json.decode(stored.result),
-    )
+    return _with_parts(listed(stored.record, waiting), stored.spec, stored.result)
+
+
+def page(found: Page, waiting: Mapping[str, Waiting]) -> TaskPage:
+    """A page of a list, with the parts of tasks that were asked for."""
+    tasks = []
+    for record in found.records:
+        task = listed(record, waiting.get(record.id))
+        tasks.append(_with_parts(task, found.specs.get(task.id), found.results.get(task.id)))
+    return TaskPage(tasks, found.cursor, found.total)
+
+
+def _with_parts(task: Task, spec: bytes | None, result: bytes | None) -> Task:
+    parts: dict[str, Any] = {}
+    if spec is not None:
+        parts |= msgspec.structs.asdict(_decode_spec(spec))
+    if result is not None:
+        parts["result"] = msgspec.json.decode(result)
+    return msgspec.structs.replace(task, **parts) if parts else task
 
 
 def stats(counts: Counts, state: PlanState, uptime_s: float) -> QueueStats:

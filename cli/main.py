@@ -8,7 +8,7 @@ import click
 
 from ollama_queue import __version__
 from ollama_queue.actors.core.errors import QueueError
-from ollama_queue.cli import backends, batch, completion, crons, streaming, tasks, watch
+from ollama_queue.cli import backends, batch, completion, crons, listing, streaming, tasks, watch
 from ollama_queue.cli.session import complain, exit_code, shared
 from ollama_queue.cli.submit import submit
 from ollama_queue.cli.waiting import Interrupted
@@ -71,6 +71,7 @@ cli.add_command(submit)
 submit.add_command(batch.batch)
 cli.add_command(crons.cron)
 for command in (
+    listing.list_,
     *tasks.COMMANDS,
     *streaming.COMMANDS,
     *watch.COMMANDS,

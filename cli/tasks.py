@@ -12,36 +12,8 @@ from ollama_queue.cli.waiting import endings
 if TYPE_CHECKING:
     from ollama_queue.actors.core.records import Task
 
-STATUSES = ("pending", "running", "completed", "failed", "cancelled")
-
 _task_id = click.argument("task_id", metavar="ID")
 _task_ids = click.argument("task_ids", metavar="ID...", nargs=-1, required=True)
-
-
-@click.command("list")
-@click.option(
-    "--status",
-    multiple=True,
-    type=click.Choice(STATUSES),
-    metavar="STATUS",
-    help=f"Only these: {', '.join(STATUSES)}. Repeatable.",
-)
-@click.option("--limit", type=int, default=100, show_default=True, help="How many at most.")
-@click.option("--offset", type=int, default=0, help="How many of the newest to leave out.")
-@shared
-@click.pass_context
-def list_(ctx: click.Context, status: tuple[str, ...], limit: int, offset: int) -> None:
-    """List tasks, the newest first.
-
-    \b
-    Example:
-      ollama-queue list --status running --status pending --limit 10
-    """
-    from ollama_queue.actors.core.listing import TaskFilter
-    from ollama_queue.actors.core.records import Status
-
-    wanted = TaskFilter(status=[Status(name) for name in status], limit=limit, offset=offset)
-    output.print_tasks(session_of(ctx), open_queue(ctx).list_tasks(wanted))
 
 
 @click.command()
@@ -212,7 +184,6 @@ def _say_paused(ctx: click.Context, is_paused: bool, words: str) -> None:
 
 
 COMMANDS: tuple[Any, ...] = (
-    list_,
     status,
     result,
     cancel,

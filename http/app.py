@@ -9,7 +9,7 @@ import bottle
 
 from ollama_queue.actors.core.errors import Invalid, QueueError
 from ollama_queue.actors.core.submission import new_task
-from ollama_queue.http import guard, reading, wire
+from ollama_queue.http import guard, pages, reading, wire
 from ollama_queue.http.answer import Answer
 from ollama_queue.http.batches import add_batch_routes
 from ollama_queue.http.crons import add_cron_routes
@@ -55,6 +55,12 @@ def create_app(
     def get(task_id: str) -> Any:
         return queue.get_task(task_id, wait=reading.wait_parameter())
 
+    def list_page() -> Any:
+        wanted = reading.task_filter()
+        page = queue.list_page(wanted)
+        bottle.response.headers.update(pages.headers_of(wanted, page))
+        return page.tasks
+
     def priority(task_id: str) -> Any:
         body = reading.body(max_body)
         if not isinstance(body, dict) or set(body) != {"priority"}:
@@ -62,7 +68,7 @@ def create_app(
         return queue.update_task_priority(task_id, body["priority"])
 
     app.post(wire.TASKS, callback=submit)
-    app.get(wire.TASKS, callback=lambda: queue.list_tasks(reading.task_filter()))
+    app.get(wire.TASKS, callback=list_page)
     app.get(f"{wire.TASKS}/<task_id>", callback=get)
     app.post(f"{wire.TASKS}/<task_id>/cancel", callback=queue.cancel_task)
     app.post(f"{wire.TASKS}/<task_id>/priority", callback=priority)

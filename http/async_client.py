@@ -10,7 +10,8 @@ import httpx
 from ollama_queue.actors.core.cron_records import Cron, NewCron
 from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.figures import BackendState, QueueStats
-from ollama_queue.actors.core.listing import TaskFilter
+from ollama_queue.actors.core.filters import task_filter
+from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import (
     Batch,
     BatchSubmitted,
@@ -21,6 +22,7 @@ from ollama_queue.actors.core.records import (
     Submitted,
     Task,
 )
+from ollama_queue.actors.verbs import Gathering
 from ollama_queue.http import async_reader, connection, frames, requests
 from ollama_queue.http.async_listener import AsyncListener
 from ollama_queue.http.async_reader import AsyncMailbox, AsyncReading
@@ -100,8 +102,14 @@ class AsyncClient(AsyncListener):
     async def delete_task(self, task_id: str) -> Task:
         return await self._ask(requests.delete_task(task_id))
 
-    async def list_tasks(self, filter: TaskFilter | None = None) -> list[Task]:
-        return await self._ask(requests.list_tasks(filter))
+    async def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
+        return await self._ask(requests.list_page(filter))
+
+    async def list_tasks(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> list[Task]:
+        found = Gathering(task_filter(filter))
+        while found.following is not None:
+            found.add(await self.list_page(found.following))
+        return found.tasks
 
     # --- the queue ------------------------------------------------------------------------------
 

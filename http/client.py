@@ -10,7 +10,7 @@ import httpx
 from ollama_queue.actors.core.cron_records import Cron, NewCron
 from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.figures import BackendState, QueueStats
-from ollama_queue.actors.core.listing import TaskFilter
+from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import (
     Batch,
     BatchSubmitted,
@@ -95,8 +95,8 @@ class Client(Listener):
     def delete_task(self, task_id: str) -> Task:
         return self._ask(requests.delete_task(task_id))
 
-    def list_tasks(self, filter: TaskFilter | None = None) -> list[Task]:
-        return self._ask(requests.list_tasks(filter))
+    def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
+        return self._ask(requests.list_page(filter))
 
     # --- the queue ------------------------------------------------------------------------------
 

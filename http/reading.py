@@ -6,12 +6,11 @@ from typing import Any, BinaryIO, cast
 import bottle
 import msgspec
 
+from ollama_queue.actors.core import filters
 from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.actors.core.filters import FIELDS, REPEATABLE
 from ollama_queue.actors.core.listing import TaskFilter
-from ollama_queue.actors.core.records import Status
 from ollama_queue.http import wire
-
-_STATUSES = ", ".join(Status)
 
 
 def body(limit: int) -> Any:
@@ -54,16 +53,26 @@ def query(known: set[str]) -> dict[str, list[str]]:
 
 
 def task_filter() -> TaskFilter:
-    given = query({"status", "limit", "offset"})
+    """Which tasks the query wants. Raises `Invalid`, naming the parameter."""
+    given = query(set(FIELDS))
+    wanted: dict[str, Any] = {}
+    for name, values in given.items():
+        values = [_unicode(value, name) for value in values]
+        if name in ("limit", "offset"):
+            wanted[name] = whole(given, name, 0)
+        elif name == "include":
+            wanted[name] = [part for value in values for part in value.split(",")]
+        else:
+            wanted[name] = values if name in REPEATABLE else values[-1]
+    return filters.task_filter(wanted)
+
+
+def _unicode(value: str, name: str) -> str:
+    """Bottle gives the bytes of a query's values as so many characters."""
     try:
-        status = [Status(value) for value in given.get("status", [])]
-    except ValueError:
-        raise Invalid(f"status must be one of {_STATUSES}", field="status") from None
-    return TaskFilter(
-        status=status,
-        limit=whole(given, "limit", 100),
-        offset=whole(given, "offset", 0),
-    )
+        return value.encode("latin1").decode()
+    except UnicodeError:
+        raise Invalid(f"{name} must be UTF-8", field=name) from None
 
 
 def whole(given: dict[str, list[str]], name: str, default: int) -> int:

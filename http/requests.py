@@ -12,7 +12,8 @@ from msgspec import Struct
 from ollama_queue.actors.core.cron_records import Cron, NewCron
 from ollama_queue.actors.core.errors import Invalid, Unavailable
 from ollama_queue.actors.core.figures import BackendState, QueueStats
-from ollama_queue.actors.core.listing import TaskFilter
+from ollama_queue.actors.core.filters import task_filter
+from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import (
     Batch,
     BatchSubmitted,
@@ -21,7 +22,7 @@ from ollama_queue.actors.core.records import (
     Submitted,
     Task,
 )
-from ollama_queue.http import wire
+from ollama_queue.http import pages, wire
 
 BATCH_PATIENCE_S = 300.0
 KEY = "Idempotency-Key"
@@ -45,13 +46,17 @@ class Request(Struct, Generic[T], frozen=True, kw_only=True):
 
     def read(self, response: httpx.Response) -> T:
         """The answer. Raises `Unavailable` for what no queue of this version says."""
-        try:
-            found = msgspec.json.decode(response.content, type=self.kind)
-        except msgspec.DecodeError as error:
-            raise Unavailable(f"this is no queue of this version: {error}") from None
+        found = _decode(response, self.kind)
         if isinstance(found, Submitted | BatchSubmitted):
             found = msgspec.structs.replace(found, created=response.status_code == 201)
         return found
+
+
+class PageRequest(Request[TaskPage], frozen=True, kw_only=True):
+    """Of a list: the tasks are the body, the rest is in the headers."""
+
+    def read(self, response: httpx.Response) -> TaskPage:
+        return pages.page_of(_decode(response, list[Task]), response.headers)
 
 
 class Added(Struct, frozen=True):
@@ -108,12 +113,9 @@ def delete_task(task_id: str) -> Request[Task]:
     return _send("DELETE", _of(wire.TASKS, task_id), Task)
 
 
-def list_tasks(filter: TaskFilter | None) -> Request[list[Task]]:
-    wanted = filter or TaskFilter()
-    params: dict[str, Any] = {"limit": wanted.limit, "offset": wanted.offset}
-    if wanted.status:
-        params["status"] = [status.value for status in wanted.status]
-    return _get(wire.TASKS, list[Task], params)
+def list_page(filter: TaskFilter | Mapping[str, Any] | None) -> Request[TaskPage]:
+    params = pages.query_of(task_filter(filter))
+    return PageRequest(method="GET", path=wire.TASKS, kind=TaskPage, params=params)
 
 
 # --- the queue ----------------------------------------------------------------------------------
@@ -210,6 +212,13 @@ def _send(
     content = b"" if body is None else _encode(body)
     sent = {"Content-Type": "application/json", **(headers or {})}
     return Request(method=method, path=path, kind=kind, content=content, headers=sent)
+
+
+def _decode(response: httpx.Response, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(response.content, type=kind)
+    except msgspec.DecodeError as error:
+        raise Unavailable(f"this is no queue of this version: {error}") from None
 
 
 def _encode(value: Any) -> bytes:

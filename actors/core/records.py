@@ -194,6 +194,11 @@ class Batch(Struct, frozen=True, kw_only=True):
     def is_over(self) -> bool:
         return self.pending + self.running == 0
 
+    @property
+    def held(self) -> int:
+        """How many of its tasks there still are: those that were deleted left the counts."""
+        return self.pending + self.running + self.completed + self.failed + self.cancelled
+
 
 class Event(Struct, frozen=True):
     """A change that is on disk. `seq` numbers all events of a queue in the order of commits.

@@ -34,5 +34,5 @@ def filled(folder: Path, count: int) -> None:
 
 
 def listed(store: Store, **wanted: object) -> list[int]:
-    read = scan(store.snapshots(), TaskFilter(**wanted))
-    return [int(record.id, 16) for record in read()]
+    read = scan(store, TaskFilter(**wanted))
+    return [int(record.id, 16) for record in read().records]

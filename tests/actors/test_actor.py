@@ -99,6 +99,31 @@ def test_a_question_passed_on_to_a_dead_actor_is_refused(puppet: Ref, reports: Q
     assert ask(puppet, lambda me: "alive") == "alive"
 
 
+@pytest.mark.parametrize("answer", ["well", Conflict("not now")])
+def test_an_answer_that_nobody_waits_for_comes_as_a_message(
+    puppet: Ref, reports: Queue[str], answer: str | Conflict
+) -> None:
+    heard: Queue[object] = Queue()
+    other = start(Puppet, reports.put)
+    question = raising(answer) if isinstance(answer, Conflict) else lambda he: answer
+
+    tell(puppet, lambda me: me.send_for(other, question, lambda reply: lambda _: heard.put(reply)))
+
+    reply = heard.get(timeout=PATIENCE_S)
+    assert type(reply) is type(answer)
+    assert str(reply) == str(answer)
+
+
+def test_a_dead_actor_answers_that_it_has_stopped(puppet: Ref, reports: Queue[str]) -> None:
+    heard: Queue[object] = Queue()
+    other = start(Puppet, reports.put)
+    stop(other, PATIENCE_S)
+
+    tell(puppet, lambda me: me.send_for(other, hold, lambda reply: lambda _: heard.put(reply)))
+
+    assert isinstance(heard.get(timeout=PATIENCE_S), Unavailable)
+
+
 def test_no_answer_in_time_is_an_unknown_outcome(puppet: Ref) -> None:
     with pytest.raises(OutcomeUnknown, match=r"within 0\.01 s"):
         ask(puppet, hold, timeout=0.01)

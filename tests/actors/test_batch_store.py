@@ -30,7 +30,7 @@ def seal(store: Store) -> None:
 
 
 def listed(store: Store, hidden: frozenset[str] = frozenset()) -> int:
-    return len(scan(store.snapshots(), TaskFilter(), hidden)())
+    return len(scan(store, TaskFilter(), hidden)().records)
 
 
 def test_slices_are_hidden_until_the_seal(tmp_path: Path) -> None:

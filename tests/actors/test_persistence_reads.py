@@ -16,8 +16,8 @@ from ollama_queue.actors.core.messages import (
     Retry,
 )
 from ollama_queue.actors.core.orders import Change
-from ollama_queue.actors.core.records import Record, Status, TaskType
-from ollama_queue.actors.replies import Asked
+from ollama_queue.actors.core.records import Status, TaskType
+from ollama_queue.actors.replies import Asked, Page
 from tests.actors.conftest import Desk
 from tests.actors.standins import (
     Recorder,
@@ -30,8 +30,8 @@ from tests.actors.standins import (
 )
 
 
-def ids(records: list[Record]) -> list[str]:
-    return [record.id for record in records]
+def ids(page: Page) -> list[str]:
+    return [record.id for record in page.records]
 
 
 def priority(number: int, level: int) -> Change:

@@ -101,7 +101,7 @@ def test_counts_equal_what_is_stored(drawn: list[tuple[int, Status, int]], reope
             for level, count in levels.items()
             if count
         }
-        waiting = [entry.id for entry in store.recover().waiting]
+        waiting = sorted(entry.id for entry in store.recover().waiting)
         store.close()
 
     assert stored == [records[number] for number in sorted(records)]

@@ -174,7 +174,7 @@ def test_quiet_leaves_data_and_errors(house, place):
         (("submit", "chat", "--messages", "user:a"), "Missing option '--model'"),
         (("submit", "chat", "--modle", "m"), "Did you mean '--model'?"),
         (("list", "--status", "done"), "'done' is not one of 'pending', 'running'"),
-        (("list", "--limit", "0"), "limit must be 1 to 1000"),
+        (("list", "--limit", "0"), "limit must be a whole number from 1 to 1000"),
         (("cancel",), "Missing argument 'ID...'"),
         (("lst",), "No such command 'lst'"),
         (("--output", "xml", "list"), "'xml' is not one of 'table', 'json'"),
@@ -241,13 +241,14 @@ def test_a_reader_that_leaves_is_no_error():
     program = """
 import sys
 from contextlib import nullcontext
+from ollama_queue import TaskPage
 from ollama_queue.cli.main import cli
 from ollama_queue.cli.session import Session
 
 class Slow:
-    def list_tasks(self, _):
+    def list_page(self, _):
         sys.stdin.readline()  # until the reader has left
-        return ["x" * 100_000]
+        return TaskPage(["x" * 100_000])
 
 args = ["list", "--output", "json"]
 cli.main(args, prog_name="ollama-queue", obj=Session(lambda _: nullcontext(Slow())))

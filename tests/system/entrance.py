@@ -105,6 +105,7 @@ VERBS: list[Callable[[QueueAPI], Any]] = [
     lambda queue: queue.submit_task_with_callback(ask(), print),
     lambda queue: queue.submit_task_with_channel(ask(), SimpleQueue()),
     lambda queue: queue.subscribe(),
+    lambda queue: queue.list_page(),
     lambda queue: queue.list_tasks(),
     lambda queue: queue.get_queue_stats(),
     lambda queue: queue.list_backends(),

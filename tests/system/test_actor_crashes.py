@@ -24,6 +24,7 @@ from ollama_queue.actors.persistence import Persistence
 from ollama_queue.actors.prober import Prober
 from ollama_queue.actors.rocks import Store
 from ollama_queue.actors.scheduler import Scheduler
+from ollama_queue.actors.sweeper import Sweeper
 from ollama_queue.actors.system import MAX_REBOOTS
 from ollama_queue.actors.worker import Worker
 from tests.actors.crons import ABOUT_CRONS
@@ -37,6 +38,7 @@ TAKES = {
     Worker: messages.ToWorker,
     CronTicker: messages.ToCronTicker,
     Prober: messages.ToProber,
+    Sweeper: messages.ToSweeper,
 }
 CASES = [
     pytest.param(actor, kind, moment, id=f"{actor.__name__}-{moment}-{kind.__name__}")
@@ -51,6 +53,9 @@ BY_HAND = {
     messages.Recover: messages.Recover(),
     messages.WorkerLost: messages.WorkerLost(0, 0, "by hand"),
     messages.Drain: messages.Drain(0.0),
+    messages.FindExpired: messages.FindExpired(0, None),
+    messages.Expired: messages.Expired((), None),
+    messages.Swept: messages.Swept("any"),
     **{type(message): message for message in ABOUT_CRONS},
 }
 ENDS_AS = {

@@ -28,8 +28,10 @@ from ollama_queue.actors.core.messages.persistence import (
     Commit,
     Count,
     Deny,
+    Expired,
     Fetch,
     FindBatch,
+    FindExpired,
     Get,
     GetBatch,
     GetSpec,
@@ -65,6 +67,7 @@ from ollama_queue.actors.core.messages.scheduler import (
     ToScheduler,
     WorkerLost,
 )
+from ollama_queue.actors.core.messages.sweeper import Swept, ToSweeper
 from ollama_queue.actors.core.messages.system import Crashed, Shutdown, ToSystem
 from ollama_queue.actors.core.messages.wake import Wake
 from ollama_queue.actors.core.messages.worker import CallEnded, ChunksReady, ToWorker
@@ -87,11 +90,13 @@ __all__ = [
     "Drain",
     "DrainBackend",
     "EnableCron",
+    "Expired",
     "Explain",
     "Farewell",
     "Fetch",
     "Fetched",
     "FindBatch",
+    "FindExpired",
     "Finished",
     "Fired",
     "Firing",
@@ -118,6 +123,7 @@ __all__ = [
     "Submit",
     "SubmitBatch",
     "Subscribe",
+    "Swept",
     "Synced",
     "TakeBatch",
     "ToCronTicker",
@@ -125,6 +131,7 @@ __all__ = [
     "ToPersistence",
     "ToProber",
     "ToScheduler",
+    "ToSweeper",
     "ToSystem",
     "ToWorker",
     "Unsubscribe",

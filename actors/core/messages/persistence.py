@@ -65,9 +65,29 @@ class GetSpec(Struct, frozen=True):
 
 
 class Query(Struct, frozen=True):
-    """Reply: `Page`, newest first."""
+    """Reply: `Page`; `Invalid` for a bad cursor."""
 
     filter: TaskFilter
+
+
+class FindExpired(Struct, frozen=True):
+    """Which ended tasks are beyond the newest `keep`, or ended before `before`? The oldest first.
+
+    Reply: `Expired`. A look goes on behind `after`, the place of a task in the order of their
+    ends; `passed` tasks up to there are to stay.
+    """
+
+    keep: int
+    before: datetime | None
+    after: str = ""
+    passed: int = 0
+
+
+class Expired(Struct, frozen=True):
+    """Tasks to delete, and where to look on; `rest` None: there is nothing more."""
+
+    deletes: tuple[Delete, ...]
+    rest: FindExpired | None
 
 
 class Count(Struct, frozen=True):
@@ -102,7 +122,7 @@ class Scanned(Struct, frozen=True):
     """A scan has ended, `ticket` being its number."""
 
     ticket: int
-    page: Any
+    found: Any
     error: str | None
 
 
@@ -115,6 +135,7 @@ ToPersistence = (
     | FindBatch
     | ListBatches
     | Query
+    | FindExpired
     | Count
     | Deny
     | Fetch

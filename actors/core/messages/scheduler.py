@@ -93,9 +93,16 @@ class Retry(Struct, frozen=True):
 
 
 class Delete(Struct, frozen=True):
-    """Forget an ended task. Reply: its last `Record`, once it is gone from disk."""
+    """Forget an ended task. Reply: its last `Record`, once it is gone from disk.
+
+    With `seq`, only if it has not changed since: else `NotFound`.
+    """
 
     task_id: str
+    seq: int | None = None
+
+    def means(self, record: Record) -> bool:
+        return self.seq in (None, record.seq)
 
 
 class Fetched(Struct, frozen=True):

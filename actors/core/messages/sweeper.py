@@ -1,0 +1,15 @@
+"""To the Sweeper: what came of its questions."""
+
+from msgspec import Struct
+
+from ollama_queue.actors.core.messages.persistence import Expired
+from ollama_queue.actors.core.messages.wake import Wake
+
+
+class Swept(Struct, frozen=True):
+    """The scheduler has answered a `Delete`: the task is gone, or has changed and stays."""
+
+    task_id: str
+
+
+ToSweeper = Expired | Swept | Wake

@@ -1,0 +1,92 @@
+"""Retention: lets go of the oldest ended tasks, in slices, so that the queue hardly notices."""
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import assert_never
+
+from ollama_queue.actors.actor import Actor, Ref
+from ollama_queue.actors.core.config import Queue
+from ollama_queue.actors.core.messages import Delete, Expired, FindExpired, Swept, Wake
+from ollama_queue.actors.core.messages.sweeper import ToSweeper
+from ollama_queue.actors.core.settling import utc
+
+FIRST_S = 2.0  # after a start, which has enough to do
+
+
+class Sweeper(Actor):
+    """Knows when to look. What has expired is found by Persistence and deleted by the Scheduler."""
+
+    def __init__(
+        self,
+        report: Callable[[str], None],
+        *,
+        settings: Queue,
+        scheduler: Ref,
+        persistence: Ref,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(report)
+        self.settings, self.scheduler, self.persistence = settings, scheduler, persistence
+        self.clock = clock
+        self.due: float | None = None  # None while it sweeps
+        self.left: set[str] = set()  # whose deletion is not answered yet
+        self.rest: FindExpired | None = None
+
+    def on_start(self) -> None:
+        self.rest_for(min(FIRST_S, self.settings.cleanup_interval))
+
+    def handle(self, message: ToSweeper) -> None:
+        match message:
+            case Wake():
+                self.wake()
+            case Expired(deletes, rest):
+                self.sweep(deletes, rest)
+            case Swept(task_id):
+                self.left.discard(task_id)
+                self.go_on()
+            case _:
+                assert_never(message)
+
+    def wake(self) -> None:
+        if self.due is None:
+            return
+        now = self.clock()
+        if now < self.due:
+            self.wake_at(self.due)
+            return
+        age = self.settings.retention
+        before = None if age is None else utc(now) - timedelta(seconds=age)
+        self.due, self.rest = None, FindExpired(self.settings.max_completed_tasks, before)
+        self.go_on()
+
+    def sweep(self, deletes: tuple[Delete, ...], rest: FindExpired | None) -> None:
+        self.left, self.rest = {delete.task_id for delete in deletes}, rest
+        for delete in deletes:
+            self.send_for(self.scheduler, delete, partial(_swept, delete.task_id))
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Look for the next slice once this one is gone; after the last, rest."""
+        if self.left or self.due is not None:
+            return
+        if self.rest is None:
+            self.rest_for(self.settings.cleanup_interval)
+            return
+        look, self.rest = self.rest, None
+        self.send_for(self.persistence, look, _or_nothing)
+
+    def rest_for(self, seconds: float) -> None:
+        self.due = self.clock() + seconds
+        self.wake_at(self.due)
+
+
+def _swept(task_id: str, _: object) -> Swept:
+    """Whatever the reply says, it is answered."""
+    return Swept(task_id)
+
+
+def _or_nothing(reply: object) -> Expired:
+    """What was found; of a queue that stops, nothing."""
+    return reply if isinstance(reply, Expired) else Expired((), None)

@@ -1,0 +1,46 @@
+"""Lists on the wire: a filter as the query of a URL, a page as a body and its headers."""
+
+import re
+from collections.abc import Mapping
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import msgspec
+
+from ollama_queue.actors.core.listing import TaskFilter, TaskPage
+from ollama_queue.actors.core.records import Task
+from ollama_queue.http import wire
+
+TOTAL = "X-Total-Count"
+
+_PLAIN = TaskFilter()
+
+
+def query_of(wanted: TaskFilter) -> dict[str, list[str]]:
+    """The parameters that say something, each with its values."""
+    query = {}
+    for name in TaskFilter.__struct_fields__:
+        value = getattr(wanted, name)
+        if value != getattr(_PLAIN, name):
+            values = value if isinstance(value, list) else [value]
+            query[name] = [str(msgspec.to_builtins(each)) for each in values]
+    return query
+
+
+def headers_of(wanted: TaskFilter, page: TaskPage) -> dict[str, str]:
+    """What is said of a page beside its tasks."""
+    headers = {}
+    if page.cursor is not None:
+        following = msgspec.structs.replace(wanted, offset=0, cursor=page.cursor)
+        query = urlencode(query_of(following), doseq=True)
+        headers["Link"] = f'<{wire.TASKS}?{query}>; rel="next"'
+    if page.total is not None:
+        headers[TOTAL] = str(page.total)
+    return headers
+
+
+def page_of(tasks: list[Task], headers: Mapping[str, str]) -> TaskPage:
+    """A page, as its body and headers say."""
+    link = re.search(r'<([^>]*)>; rel="next"', headers.get("Link", ""))
+    query = parse_qs(urlsplit(link[1]).query) if link else {}
+    total = headers.get(TOTAL)
+    return TaskPage(tasks, query.get("cursor", [None])[0], int(total) if total else None)

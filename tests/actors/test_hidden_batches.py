@@ -1,0 +1,64 @@
+"""Lists and batches on their way: all of a batch is seen, or none, and the total agrees."""
+
+from msgspec.structs import replace
+
+from ollama_queue.actors.actor import SignOfLife, ask
+from ollama_queue.actors.core.keys import mint
+from ollama_queue.actors.core.listing import TaskFilter
+from ollama_queue.actors.core.messages import Query, StoreSlice
+from ollama_queue.actors.core.orders import Insert
+from ollama_queue.actors.core.records import Batch
+from ollama_queue.actors.inbox import Promise
+from tests.actors.conftest import Desk
+from tests.actors.standins import Recorder, a_record, at, insert, value
+
+BATCH = Batch(id=mint(1, 1), created_at=at(0), total=2, pending=2)
+
+
+def store_slice(desk: Desk, number: int, is_last: bool = False) -> Promise:
+    record = replace(a_record(number), batch_id=BATCH.id)
+    return desk.ask(StoreSlice(BATCH, (Insert(record, b"{}"),), is_last, Recorder()))
+
+
+def begun_list(desk: Desk) -> Promise:
+    promise = desk.ask(Query(TaskFilter()))
+    desk.scanner.run()
+    ask(desk.ref, SignOfLife())
+    return promise
+
+
+def shown(promise: Promise) -> tuple[int, int]:
+    page = value(promise)
+    return len(page.records), page.total
+
+
+def test_a_batch_that_is_being_stored_is_not_listed(desk: Desk) -> None:
+    desk.saved(insert(1))
+    store_slice(desk, 2)
+
+    assert shown(begun_list(desk)) == (1, 1)
+
+
+def test_a_batch_is_listed_with_its_seal_once_that_is_durable(desk: Desk) -> None:
+    store_slice(desk, 1)
+    made = store_slice(desk, 2, is_last=True)
+
+    listed = begun_list(desk)
+    assert not (made.is_kept or listed.is_kept)
+    desk.sync()
+
+    assert made.is_kept
+    assert shown(listed) == shown(begun_list(desk)) == (2, 2)
+
+
+def test_a_seal_that_waits_for_another_sync_shows_nothing_yet(desk: Desk) -> None:
+    desk.commit(insert(1))
+    store_slice(desk, 2)
+    store_slice(desk, 3, is_last=True)
+
+    listed = begun_list(desk)
+    desk.sync()
+
+    assert shown(listed) == (1, 1)
+    desk.sync()
+    assert shown(begun_list(desk)) == (3, 3)

@@ -1,0 +1,118 @@
+"""A store of format 1 is given the rows that lists need, once; a crash in between costs none."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rocksdict import Options, Rdict, WriteBatch
+
+from ollama_queue.actors import upgrade
+from ollama_queue.actors.core.entries import entry_of
+from ollama_queue.actors.core.keys import mint
+from ollama_queue.actors.core.listing import TaskFilter
+from ollama_queue.actors.core.records import Record, Status
+from ollama_queue.actors.group import Group, Row
+from ollama_queue.actors.layout import FAMILIES, STATUS_CODE, encode
+from ollama_queue.actors.rocks import Store
+from ollama_queue.actors.scans import scan
+from tests.actors.standins import a_record, at
+
+CRON = mint(1, 1)
+
+
+def a_task(number: int) -> Record:
+    status = list(Status)[number % 5]
+    return a_record(
+        number,
+        status=status,
+        priority=number % 3 + 1,
+        cron_id=CRON if number % 2 else None,
+        started_at=None if status is Status.PENDING else at(100 - number),
+        completed_at=at(200 - number) if status.is_final else None,
+    )
+
+
+def first_format(folder: Path, count: int) -> list[Record]:
+    """A store as version 0.1.0 wrote it."""
+    store = Store(str(folder), None)
+    tasks = [a_task(number) for number in range(count)]
+    group = Group()
+    group.rows = {task.id: Row(task, None, b"{}") for task in tasks}
+    store.write(group)
+    store.close()
+
+    families = {name: Options(raw_mode=True) for name in FAMILIES}
+    db = Rdict(str(folder / "rocksdb"), Options(raw_mode=True), column_families=families)
+    handles = {name: db.get_column_family_handle(name) for name in FAMILIES}
+    index = db.get_column_family("index")
+    batch = WriteBatch(raw_mode=True)
+    for key in list(index.keys()):
+        batch.delete(key, handles["index"])
+    for task in tasks:
+        entry = b"" if task.status.is_final else encode(entry_of(task))
+        batch.put(STATUS_CODE[task.status] + task.id.encode(), entry, handles["index"])
+    batch.put(b"format", b"1", handles["meta"])
+    db.write(batch)
+    index.close()
+    handles.clear()
+    db.close()
+    return tasks
+
+
+def rows(store: Store) -> list[bytes]:
+    return list(store._families["index"].keys())
+
+
+def listed(store: Store, **wanted: Any) -> list[str]:
+    return [record.id for record in scan(store, TaskFilter(**wanted))().records]
+
+
+def check(store: Store, tasks: list[Record], folder: Path) -> None:
+    """Its lists are those of a store that had these rows from the start."""
+    group = Group()
+    group.rows = {task.id: Row(task, None, b"{}") for task in tasks}
+    other = Store(str(folder), None)
+    other.write(group)
+    assert rows(store) == rows(other)
+    assert store._families["meta"].get(b"format") == b"2"
+    other.close()
+
+
+def test_an_older_store_lists_as_a_new_one(tmp_path: Path) -> None:
+    tasks = first_format(tmp_path / "old", 20)
+
+    store = Store(str(tmp_path / "old"), None)
+
+    check(store, tasks, tmp_path / "new")
+    failed = [task.id for task in tasks if task.status is Status.FAILED]
+    assert listed(store, status=[Status.FAILED]) == failed[::-1]
+    assert listed(store, sort="ended", status=[Status.FAILED]) == failed
+    assert listed(store, cron_id=[CRON]) == [task.id for task in tasks[::-1] if task.cron_id]
+    waiting = {task.id for task in tasks if task.status is Status.PENDING}
+    assert {entry.id for entry in store.recover().waiting} == waiting
+    store.close()
+
+
+def test_a_crash_in_between_is_made_up_for(tmp_path: Path, monkeypatch: Any) -> None:
+    tasks = first_format(tmp_path / "old", 20)
+    monkeypatch.setattr(upgrade, "SLICE_TASKS", 3)
+    seen = []
+
+    def crash(raw: bytes) -> Record:
+        seen.append(raw)
+        if len(seen) == 11:
+            raise OSError("on purpose")
+        return decode(raw)
+
+    decode = upgrade.decode_record
+    with monkeypatch.context() as patch:
+        patch.setattr(upgrade, "decode_record", crash)
+        with pytest.raises(OSError, match="on purpose"):
+            Store(str(tmp_path / "old"), None)
+
+    store = Store(str(tmp_path / "old"), None)
+    check(store, tasks, tmp_path / "new")
+    store.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(upgrade, "decode_record", None)  # nothing is read again
+        Store(str(tmp_path / "old"), None).close()
