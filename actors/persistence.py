@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from ollama_queue.actors.actor import Actor, Ref, tell
 from ollama_queue.actors.core.errors import Conflict, NotFound, QueueError, Unavailable
-from ollama_queue.actors.core.figures import Counts
 from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.messages import (
     BatchStored,
@@ -100,8 +99,7 @@ class Persistence(Actor):
             case Query(wanted):
                 return self.query(wanted)
             case Count():
-                levels = self.store.counts.by_status.items()
-                return self.once_synced(Counts(by_status={name: dict(n) for name, n in levels}))
+                return self.once_synced(self.store.counts.copy())
             case Deny(task_id, wanted):
                 return self.deny(task_id, wanted)
             case Fetch(command, scheduler):

@@ -85,5 +85,9 @@ class Counts(Struct, kw_only=True):
 
     by_status: dict[str, dict[int, int]] = field(default_factory=dict)
 
+    def copy(self) -> "Counts":
+        """As they are now."""
+        return Counts(by_status={name: dict(levels) for name, levels in self.by_status.items()})
+
     def total(self, status: Status) -> int:
         return sum(self.by_status.get(status, {}).values())
