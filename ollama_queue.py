@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         Unauthorized,
         Unavailable,
     )
-    from ollama_queue.actors.core.figures import BackendState, QueueStats
+    from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats
     from ollama_queue.actors.core.listing import TaskFilter, TaskPage
     from ollama_queue.actors.core.records import (
         Attempt,
@@ -66,7 +66,7 @@ _HOME = {
         "Conflict", "Forbidden", "Invalid", "NotFound", "OutcomeUnknown", "QueueError", "QueueFull",
         "Unauthorized", "Unavailable",
     ],
-    "actors.core.figures": ["BackendState", "QueueStats"],
+    "actors.core.figures": ["BackendState", "Minute", "QueueStats"],
     "actors.core.listing": ["TaskFilter", "TaskPage"],
     "actors.core.records": [
         "Attempt", "Batch", "BatchSubmitted", "Chunk", "Event", "NewTask", "Priority",
@@ -96,6 +96,7 @@ __all__ = [  # noqa: RUF022 - kept in the order of the table above
     "Unauthorized",
     "Unavailable",
     "BackendState",
+    "Minute",
     "QueueStats",
     "TaskFilter",
     "TaskPage",

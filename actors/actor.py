@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pykka
@@ -198,10 +198,35 @@ def ask(ref: Ref, message: Any, timeout: float | None = 30.0) -> Any:
     try:
         return promise.get(timeout=timeout)
     except TimeoutError:
-        raise OutcomeUnknown(
-            f"the queue did not answer within {timeout:g} s; it may have been done",
-            retry_after_s=1,
-        ) from None
+        raise _no_answer(timeout) from None
+
+
+def ask_all(ref: Ref, messages: Iterable[Any], timeout: float = 30.0) -> list[Any]:
+    """Ask many things at once, and wait for all: what can share one fsync does.
+
+    The answers come in order; a `QueueError` stands where that is the answer, `OutcomeUnknown`
+    where none came within `timeout` seconds.
+    """
+    promises = []
+    for message in messages:
+        promises.append(Promise())
+        _post(ref, message, promises[-1])
+    deadline = time.monotonic() + timeout
+    answers: list[Any] = []
+    for promise in promises:
+        try:
+            answers.append(promise.get(max(0.0, deadline - time.monotonic())))
+        except TimeoutError:
+            answers.append(_no_answer(timeout))
+        except QueueError as error:
+            answers.append(error.with_traceback(None))
+    return answers
+
+
+def _no_answer(timeout: float | None) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"the queue did not answer within {timeout:g} s; it may have been done", retry_after_s=1
+    )
 
 
 def tell(ref: Ref, message: Any) -> None:

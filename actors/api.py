@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from ollama_queue.actors.core.cron_records import Cron, NewCron
-from ollama_queue.actors.core.figures import BackendState, QueueStats
+from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import (
     Batch,
@@ -156,6 +156,13 @@ class QueueAPI(CronAPI, Protocol):
         ...
 
     def get_queue_stats(self) -> QueueStats: ...
+
+    def get_history(self) -> list[Minute]:
+        """What happened in each minute of the last hour, the oldest first.
+
+        It begins with the queue's start: what was before it is not told.
+        """
+        ...
 
     def list_backends(self) -> list[BackendState]:
         """The model servers, in the order of the configuration."""

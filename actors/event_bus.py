@@ -8,11 +8,14 @@ from typing import Any, assert_never
 from msgspec import Struct
 
 from ollama_queue.actors.actor import Actor, tell
+from ollama_queue.actors.core.history import History
 from ollama_queue.actors.core.messages import (
     Attach,
     Chunks,
     ChunksReady,
     Farewell,
+    GetHistory,
+    GetThroughput,
     Publish,
     Subscribe,
     ToEventBus,
@@ -55,8 +58,9 @@ class EventBus(Actor):
         self.streams: OrderedDict[str, Stream] = OrderedDict()
         self.bytes = 0
         self.ended: dict[str, float] = {}  # when to drop the stream, in order
+        self.history = History(clock())
 
-    def handle(self, message: ToEventBus) -> bool:
+    def handle(self, message: ToEventBus) -> Any:
         match message:
             case Publish(events):
                 self.publish(events)
@@ -69,6 +73,10 @@ class EventBus(Actor):
                 self.attach(mailbox, task_id)
             case Unsubscribe(mailbox):
                 self.unsubscribe(mailbox, "unsubscribed")
+            case GetHistory():
+                return self.history.minutes(self.clock())
+            case GetThroughput():
+                return self.history.throughput(self.clock())
             case Farewell(reason):
                 self.farewell(reason)
             case Wake():
@@ -100,6 +108,7 @@ class EventBus(Actor):
         everything = [s for s in self.subscribers.values() if s.tasks is None]
         for event in events:
             self.seq = max(self.seq, event.seq)
+            self.history.take(event)
             wanted = list(everything)
             if event.task is not None and event.task.id in self.by_task:
                 wanted += [self.subscribers[box] for box in self.by_task[event.task.id]]

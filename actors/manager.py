@@ -11,7 +11,14 @@ from ollama_queue.actors.actor import Ref, ask, log, start, stop
 from ollama_queue.actors.batches import draft_batch
 from ollama_queue.actors.core.config import Config, Logging
 from ollama_queue.actors.core.errors import Invalid, QueueError, Unavailable
-from ollama_queue.actors.core.figures import BackendState, Counts, PlanState, QueueStats, Waiting
+from ollama_queue.actors.core.figures import (
+    BackendState,
+    Counts,
+    Minute,
+    PlanState,
+    QueueStats,
+    Waiting,
+)
 from ollama_queue.actors.core.filters import task_filter
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.messages import (
@@ -23,6 +30,8 @@ from ollama_queue.actors.core.messages import (
     Explain,
     Get,
     GetBatch,
+    GetHistory,
+    GetThroughput,
     ListBatches,
     Pause,
     Query,
@@ -217,7 +226,11 @@ class QueueManager(Listener, CronVerbs):
         now = self._now()
         counts: Counts = ask(now.persistence, Count())
         state: PlanState = ask(now.scheduler, Describe())
-        return views.stats(counts, state, time.monotonic() - self._since)
+        pace: float = ask(now.bus, GetThroughput())
+        return views.stats(counts, state, pace, time.time(), time.monotonic() - self._since)
+
+    def get_history(self) -> list[Minute]:
+        return ask(self._now().bus, GetHistory())  # type: ignore[no-any-return]
 
     def list_backends(self) -> list[BackendState]:
         state: PlanState = ask(self._now().scheduler, Describe())

@@ -8,7 +8,15 @@ import msgspec
 from ollama_queue import __version__
 from ollama_queue.actors.core.figures import Counts, PlanState, QueueStats, Waiting
 from ollama_queue.actors.core.listing import TaskPage
-from ollama_queue.actors.core.records import Event, Priority, Record, Spec, Status, Task
+from ollama_queue.actors.core.records import (
+    Event,
+    Priority,
+    Record,
+    Spec,
+    Status,
+    Task,
+    WaitingFor,
+)
 from ollama_queue.actors.replies import Page, Stored
 
 _FACTS = tuple(name for name in Record.__struct_fields__ if name in Task.__struct_fields__)
@@ -53,7 +61,9 @@ def _with_parts(task: Task, spec: bytes | None, result: bytes | None) -> Task:
     return msgspec.structs.replace(task, **parts) if parts else task
 
 
-def stats(counts: Counts, state: PlanState, uptime_s: float) -> QueueStats:
+def stats(
+    counts: Counts, state: PlanState, throughput: float, now: float, uptime_s: float
+) -> QueueStats:
     """How the queue is doing: counts from the disk, slots and reasons from the plan."""
     totals = {status: counts.total(status) for status in Status}
     levels = counts.by_status.get(Status.PENDING, {})
@@ -67,6 +77,9 @@ def stats(counts: Counts, state: PlanState, uptime_s: float) -> QueueStats:
         total_tasks=sum(totals.values()),
         queues_by_priority=named | {str(level): n for level, n in levels.items() if n},
         waiting_for=state.waiting_for,
+        scheduled=state.waiting_for.get(WaitingFor.SCHEDULE, 0),
+        oldest_wait_s=None if state.oldest is None else round(max(0.0, now - state.oldest), 3),
+        throughput=throughput,
         workers_active=state.active,
         workers_idle=state.idle,
         paused=state.paused,

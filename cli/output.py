@@ -118,6 +118,9 @@ def print_stats(session: Session, stats: "QueueStats") -> None:
         "cancelled": stats.cancelled_tasks,
         "total": stats.total_tasks,
         "waiting": ", ".join(waits),
+        "scheduled": stats.scheduled or None,
+        "longest wait": None if stats.oldest_wait_s is None else f"{stats.oldest_wait_s:.1f} s",
+        "throughput": f"{stats.throughput:.2f} tasks a second",
         "workers": f"{stats.workers_active} active, {stats.workers_idle} idle",
         "paused": "yes" if stats.paused else "no",
     }

@@ -78,6 +78,7 @@ def create_app(
     add_cron_routes(app, queue, max_body)
     add_feed_routes(app, queue, talk)
     app.get([wire.STATUS, "/api/stats"], callback=queue.get_queue_stats)
+    app.get(wire.HISTORY, callback=queue.get_history)
     app.get(wire.BACKENDS, callback=queue.list_backends)
     app.post(f"{wire.BACKENDS}/<name>/drain", callback=queue.drain_backend)
     app.post(f"{wire.BACKENDS}/<name>/resume", callback=queue.resume_backend)

@@ -9,7 +9,7 @@ import httpx
 
 from ollama_queue.actors.core.cron_records import Cron, NewCron
 from ollama_queue.actors.core.errors import Unavailable
-from ollama_queue.actors.core.figures import BackendState, QueueStats
+from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats
 from ollama_queue.actors.core.filters import task_filter
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import (
@@ -115,6 +115,9 @@ class AsyncClient(AsyncListener):
 
     async def get_queue_stats(self) -> QueueStats:
         return await self._ask(requests.get_queue_stats())
+
+    async def get_history(self) -> list[Minute]:
+        return await self._ask(requests.get_history())
 
     async def list_backends(self) -> list[BackendState]:
         return await self._ask(requests.list_backends())

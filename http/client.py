@@ -9,7 +9,7 @@ import httpx
 
 from ollama_queue.actors.core.cron_records import Cron, NewCron
 from ollama_queue.actors.core.errors import Unavailable
-from ollama_queue.actors.core.figures import BackendState, QueueStats
+from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import (
     Batch,
@@ -102,6 +102,9 @@ class Client(Listener):
 
     def get_queue_stats(self) -> QueueStats:
         return self._ask(requests.get_queue_stats())
+
+    def get_history(self) -> list[Minute]:
+        return self._ask(requests.get_history())
 
     def list_backends(self) -> list[BackendState]:
         return self._ask(requests.list_backends())

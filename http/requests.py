@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from ollama_queue.actors.core.cron_records import Cron, NewCron
 from ollama_queue.actors.core.errors import Invalid, Unavailable
-from ollama_queue.actors.core.figures import BackendState, QueueStats
+from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats
 from ollama_queue.actors.core.filters import task_filter
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import (
@@ -123,6 +123,10 @@ def list_page(filter: TaskFilter | Mapping[str, Any] | None) -> Request[TaskPage
 
 def get_queue_stats() -> Request[QueueStats]:
     return _get(wire.STATUS, QueueStats)
+
+
+def get_history() -> Request[list[Minute]]:
+    return _get(wire.HISTORY, list[Minute])
 
 
 def list_backends() -> Request[list[BackendState]]:

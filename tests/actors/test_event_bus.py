@@ -11,6 +11,8 @@ from ollama_queue.actors.core.messages import (
     Chunks,
     ChunksReady,
     Farewell,
+    GetHistory,
+    GetThroughput,
     Publish,
     Subscribe,
     Unsubscribe,
@@ -262,3 +264,16 @@ def test_a_mailbox_for_both_gets_the_end_behind_the_last_piece(bus: EventBus) ->
 
     kinds: list[Callable[..., Any]] = [type(item) for item in mailbox.drain()]
     assert [kind.__name__ for kind in kinds] == ["Chunk", "Event"]
+
+
+# --- history ------------------------------------------------------------------------------------
+
+
+def test_it_counts_what_it_publishes(bus: EventBus, clock: Clock) -> None:
+    clock.now = START.timestamp()
+    publish(bus, ("task_submitted", 1), ("task_submitted", 2), ("queue_paused", None))
+    finish(bus, 1)
+
+    now = bus.handle(GetHistory())[-1]
+    assert (now.submitted, now.completed, now.throughput) == (2, 1, 1)
+    assert bus.handle(GetThroughput()) == round(1 / 60, 3)

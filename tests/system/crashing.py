@@ -186,6 +186,7 @@ def use(house: House) -> None:
         _submit_together(house)
         surely(lambda: queue.list_tasks(TaskFilter(limit=5)))
         surely(queue.get_queue_stats)
+        surely(queue.get_history)
         surely(lambda: queue.drain_backend("ollama"))
         surely(lambda: queue.resume_backend("ollama"))
         house.perhaps(lambda: queue.get_task("unknown"))

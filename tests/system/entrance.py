@@ -108,6 +108,7 @@ VERBS: list[Callable[[QueueAPI], Any]] = [
     lambda queue: queue.list_page(),
     lambda queue: queue.list_tasks(),
     lambda queue: queue.get_queue_stats(),
+    lambda queue: queue.get_history(),
     lambda queue: queue.list_backends(),
     lambda queue: queue.drain_backend("ollama"),
     lambda queue: queue.resume_backend("ollama"),

@@ -48,10 +48,28 @@ class Unsubscribe(Struct, frozen=True):
     mailbox: Any
 
 
+class GetHistory(Struct, frozen=True):
+    """What happened in the last hour, as far as this boot saw it? Reply: a list of `Minute`."""
+
+
+class GetThroughput(Struct, frozen=True):
+    """How many tasks end? Reply: those of the last 60 s, as a number a second."""
+
+
 class Farewell(Struct, frozen=True):
     """Close every mailbox, saying why. Reply: True."""
 
     reason: str
 
 
-ToEventBus = Publish | Chunks | Subscribe | Attach | Unsubscribe | Farewell | Wake
+ToEventBus = (
+    Publish
+    | Chunks
+    | Subscribe
+    | Attach
+    | Unsubscribe
+    | GetHistory
+    | GetThroughput
+    | Farewell
+    | Wake
+)

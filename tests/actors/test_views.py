@@ -1,0 +1,24 @@
+"""What is shown is made of what the actors know."""
+
+import pytest
+
+from ollama_queue.actors import views
+from ollama_queue.actors.core.figures import Counts, PlanState, QueueStats
+
+NOW = 1_700_000_000.0
+
+
+def stats(oldest: float | None, **waiting_for: int) -> QueueStats:
+    state = PlanState(0, 1, False, waiting_for, [], oldest)
+    return views.stats(Counts(), state, 0.5, NOW, uptime_s=1.0)
+
+
+@pytest.mark.parametrize(
+    ("oldest", "wait"), [(None, None), (NOW - 12.3456, 12.346), (NOW, 0), (NOW + 5, 0)]
+)
+def test_the_longest_wait_is_counted_from_now(oldest: float | None, wait: float | None) -> None:
+    assert stats(oldest).oldest_wait_s == wait
+
+
+def test_what_waits_for_its_time_is_counted() -> None:
+    assert (stats(None, schedule=3, slot=2).scheduled, stats(None, slot=2).scheduled) == (3, 0)
