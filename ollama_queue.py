@@ -17,6 +17,7 @@ if not __file__.endswith(("__init__.py", "__init__.pyc")):
         __spec__.submodule_search_locations = __path__
 
 if TYPE_CHECKING:
+    from ollama_queue.actors.core.bulk import BulkError, BulkResult
     from ollama_queue.actors.core.config import Config
     from ollama_queue.actors.core.cron_records import (
         Cron,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "actors.core.bulk": ["BulkError", "BulkResult"],
     "actors.core.config": ["Config"],
     "actors.core.cron_records": ["Cron", "Missed", "NewCron", "Overlap", "TaskTemplate"],
     "actors.core.errors": [
@@ -80,6 +82,8 @@ _HOME = {
 _LAZY = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [  # noqa: RUF022 - kept in the order of the table above
+    "BulkError",
+    "BulkResult",
     "Config",
     "Cron",
     "Missed",

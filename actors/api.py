@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
+from ollama_queue.actors.core.bulk import BulkResult, Filter
 from ollama_queue.actors.core.cron_records import Cron, NewCron
 from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
@@ -57,7 +58,38 @@ class CronAPI(Protocol):
         ...
 
 
-class QueueAPI(CronAPI, Protocol):
+class BulkAPI(Protocol):
+    """The verbs of many tasks at once: of up to 1,000 `ids`, or of a slice of 500 of those that a
+    `filter` matches (as for `list_tasks`, the newest first; `{}` matches all).
+
+    Where a filter names no status, it matches the tasks that the verb can be done to. What cannot
+    be done to one task is told in the result and stops nothing. All raise `Invalid`.
+    """
+
+    def cancel_tasks(
+        self, ids: Collection[str] | None = None, *, filter: Filter | None = None
+    ) -> BulkResult: ...
+
+    def retry_tasks(
+        self, ids: Collection[str] | None = None, *, filter: Filter | None = None
+    ) -> BulkResult: ...
+
+    def delete_tasks(
+        self, ids: Collection[str] | None = None, *, filter: Filter | None = None
+    ) -> BulkResult: ...
+
+    def reprioritize_tasks(
+        self,
+        ids: Collection[str] | None = None,
+        *,
+        filter: Filter | None = None,
+        priority: int | Priority | str,
+    ) -> BulkResult:
+        """A filter leaves out what has this priority already."""
+        ...
+
+
+class QueueAPI(CronAPI, BulkAPI, Protocol):
     """What the HTTP routes, the CLI and programs rely on. All verbs raise `QueueError`."""
 
     def submit(self, new: NewTask, *, idempotency_key: str | None = None) -> Submitted:

@@ -9,6 +9,7 @@ from typing import Any, Self, cast
 from ollama_queue.actors import views, watch
 from ollama_queue.actors.actor import Ref, ask, log, start, stop
 from ollama_queue.actors.batches import draft_batch
+from ollama_queue.actors.bulk_verbs import ManyTasks
 from ollama_queue.actors.core.config import Config, Logging
 from ollama_queue.actors.core.errors import Invalid, QueueError, Unavailable
 from ollama_queue.actors.core.figures import (
@@ -74,7 +75,7 @@ def _give_up(reason: str) -> None:
     log.critical("this QueueManager is of no more use: %s", reason)
 
 
-class QueueManager(Listener, CronVerbs):
+class QueueManager(Listener, CronVerbs, ManyTasks):
     """A durable queue inside your own program: plain threads, nothing global.
 
     Two managers live side by side, each with a folder of its own. Open it as a context manager,

@@ -1,43 +1,18 @@
 """`list`: which tasks there are."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from ollama_queue.cli import output
+from ollama_queue.cli.filter_options import filtering
 from ollama_queue.cli.session import open_queue, session_of, shared
 
-STATUSES = ("pending", "running", "completed", "failed", "cancelled")
-TYPES = ("chat", "generate", "embed")
 SORTS = ("created", "started", "ended", "priority")
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _any_of(flag: str, field: str, help: str, **more: Any) -> Callable[[F], F]:
-    """An option that may be given several times: any of its values will do."""
-    return click.option(flag, field, multiple=True, help=f"{help} Repeatable.", **more)
 
 
 @click.command("list")
-@_any_of(
-    "--status",
-    "status",
-    f"Only these: {', '.join(STATUSES)}.",
-    type=click.Choice(STATUSES),
-    metavar="STATUS",
-)
-@_any_of("--type", "type", "Only chat, generate or embed.", type=click.Choice(TYPES))
-@_any_of("--priority", "priority", "Only of this level: a name, or 1 to 15.", metavar="LEVEL")
-@_any_of("--model", "model", "Only for this model.", metavar="NAME")
-@_any_of("--batch", "batch_id", "Only of this batch.", metavar="ID")
-@_any_of("--cron", "cron_id", "Only of this cron.", metavar="ID")
-@_any_of("--tenant", "tenant", "Only of this tenant.", metavar="NAME")
-@_any_of("--tag", "tag", "Only with this tag.", metavar="TAG")
-@click.option("--since", metavar="TIME", help="Only what was submitted then or later.")
-@click.option("--until", metavar="TIME", help="Only what was submitted before.")
-@click.option("--search", "-q", "q", metavar="TEXT", help="Text in id, model, tags or title.")
+@filtering
 @click.option(
     "--sort",
     type=click.Choice(SORTS),

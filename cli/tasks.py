@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ollama_queue.cli import output
+from ollama_queue.cli.bulk import Chosen, choosing, sweep
 from ollama_queue.cli.session import Tally, open_queue, session_of, shared
 from ollama_queue.cli.waiting import endings
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _task_id = click.argument("task_id", metavar="ID")
 _task_ids = click.argument("task_ids", metavar="ID...", nargs=-1, required=True)
+_perhaps_ids = click.argument("task_ids", metavar="[ID...]", nargs=-1)
 
 
 @click.command()
@@ -57,45 +59,69 @@ def result(ctx: click.Context, task_id: str) -> None:
 
 
 @click.command()
-@_task_ids
+@_perhaps_ids
+@choosing
 @shared
 @click.pass_context
-def cancel(ctx: click.Context, task_ids: tuple[str, ...]) -> None:
+def cancel(ctx: click.Context, /, task_ids: tuple[str, ...], **given: Any) -> None:
     """Cancel tasks that wait or run.
+
+    Name them, or have options choose them: one of an option's values and all options must fit.
 
     \b
     Example:
       ollama-queue cancel 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
+      ollama-queue cancel --model qwen3 --tag nightly
     """
-    _each(ctx, task_ids, open_queue(ctx).cancel_task)
+    wanted = Chosen(task_ids, given)
+    if wanted.ids:
+        _each(ctx, wanted.ids, open_queue(ctx).cancel_task)
+    else:
+        sweep(ctx, wanted, "cancel", "cancelled")
 
 
 @click.command()
-@_task_ids
+@_perhaps_ids
+@choosing
 @shared
 @click.pass_context
-def retry(ctx: click.Context, task_ids: tuple[str, ...]) -> None:
+def retry(ctx: click.Context, /, task_ids: tuple[str, ...], **given: Any) -> None:
     """Run failed or cancelled tasks anew.
+
+    Name them, or have options choose them: one of an option's values and all options must fit.
 
     \b
     Example:
       ollama-queue retry 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
+      ollama-queue retry --status failed --since 2026-12-24T00:00:00Z
     """
-    _each(ctx, task_ids, open_queue(ctx).retry_task)
+    wanted = Chosen(task_ids, given)
+    if wanted.ids:
+        _each(ctx, wanted.ids, open_queue(ctx).retry_task)
+    else:
+        sweep(ctx, wanted, "retry", "to run anew")
 
 
 @click.command()
-@_task_ids
+@_perhaps_ids
+@choosing
 @shared
 @click.pass_context
-def delete(ctx: click.Context, task_ids: tuple[str, ...]) -> None:
+def delete(ctx: click.Context, /, task_ids: tuple[str, ...], **given: Any) -> None:
     """Forget tasks that have ended, and their results.
+
+    Name them, or have options choose them: one of an option's values and all options must fit.
 
     \b
     Example:
       ollama-queue delete 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
+      ollama-queue delete --all --yes
     """
-    _each(ctx, task_ids, open_queue(ctx).delete_task)
+    wanted = Chosen(task_ids, given)
+    if wanted.ids:
+        _each(ctx, wanted.ids, open_queue(ctx).delete_task)
+    else:
+        sweep(ctx, wanted, "delete", "deleted")
 
 
 def _each(ctx: click.Context, task_ids: Iterable[str], verb: "Callable[[str], Task]") -> None:
@@ -108,20 +134,28 @@ def _each(ctx: click.Context, task_ids: Iterable[str], verb: "Callable[[str], Ta
 
 
 @click.command()
-@_task_id
-@click.argument("level", metavar="PRIORITY")
+@click.argument("words", metavar="[ID] PRIORITY", nargs=-1, required=True)
+@choosing
 @shared
 @click.pass_context
-def priority(ctx: click.Context, task_id: str, level: str) -> None:
-    """Change the priority of a task that waits or runs.
+def priority(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> None:
+    """Change the priority of a task that waits or runs, or of all that options choose.
 
     PRIORITY is low, normal, high, critical, or 1 to 15; the higher, the sooner.
 
     \b
     Example:
       ollama-queue priority 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60 high
+      ollama-queue priority low --batch 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
     """
-    task = open_queue(ctx).update_task_priority(task_id, level)
+    *ids, level = words
+    wanted = Chosen(ids, given)
+    if len(ids) > 1:
+        raise click.UsageError("name one ID and one PRIORITY")
+    if not ids:
+        sweep(ctx, wanted, "priority", f"with priority {level}", level)
+        return
+    task = open_queue(ctx).update_task_priority(ids[0], level)
     output.print_line(session_of(ctx), task, f"priority {task.priority}")
 
 

@@ -12,6 +12,7 @@ from ollama_queue.actors.core.submission import new_task
 from ollama_queue.http import guard, pages, reading, wire
 from ollama_queue.http.answer import Answer
 from ollama_queue.http.batches import add_batch_routes
+from ollama_queue.http.bulk import add_bulk_routes
 from ollama_queue.http.crons import add_cron_routes
 from ollama_queue.http.feed import Source, add_feed_routes
 from ollama_queue.http.talk import talk
@@ -74,6 +75,7 @@ def create_app(
     app.post(f"{wire.TASKS}/<task_id>/priority", callback=priority)
     app.post(f"{wire.TASKS}/<task_id>/retry", callback=queue.retry_task)
     app.delete(f"{wire.TASKS}/<task_id>", callback=queue.delete_task)
+    add_bulk_routes(app, queue, max_body)
     add_batch_routes(app, queue, max_upload)
     add_cron_routes(app, queue, max_body)
     add_feed_routes(app, queue, talk)

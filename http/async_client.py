@@ -1,12 +1,13 @@
 """`AsyncClient`: the verbs of `QueueAPI` over HTTP, as coroutines."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 from weakref import WeakSet
 
 import httpx
 
+from ollama_queue.actors.core.bulk import BulkResult, Filter, Verb, bulk
 from ollama_queue.actors.core.cron_records import Cron, NewCron
 from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats
@@ -110,6 +111,30 @@ class AsyncClient(AsyncListener):
         while found.following is not None:
             found.add(await self.list_page(found.following))
         return found.tasks
+
+    async def cancel_tasks(
+        self, ids: Collection[str] | None = None, *, filter: Filter | None = None
+    ) -> BulkResult:
+        return await self._ask(requests.do_bulk(bulk(Verb.CANCEL, ids, filter)))
+
+    async def retry_tasks(
+        self, ids: Collection[str] | None = None, *, filter: Filter | None = None
+    ) -> BulkResult:
+        return await self._ask(requests.do_bulk(bulk(Verb.RETRY, ids, filter)))
+
+    async def delete_tasks(
+        self, ids: Collection[str] | None = None, *, filter: Filter | None = None
+    ) -> BulkResult:
+        return await self._ask(requests.do_bulk(bulk(Verb.DELETE, ids, filter)))
+
+    async def reprioritize_tasks(
+        self,
+        ids: Collection[str] | None = None,
+        *,
+        filter: Filter | None = None,
+        priority: int | Priority | str,
+    ) -> BulkResult:
+        return await self._ask(requests.do_bulk(bulk(Verb.PRIORITY, ids, filter, priority)))
 
     # --- the queue ------------------------------------------------------------------------------
 

@@ -7,6 +7,8 @@ from weakref import WeakSet
 
 import httpx
 
+from ollama_queue.actors.bulk import BulkVerbs
+from ollama_queue.actors.core.bulk import Bulk, BulkResult
 from ollama_queue.actors.core.cron_records import Cron, NewCron
 from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats
@@ -29,7 +31,7 @@ from ollama_queue.http.requests import Request
 T = TypeVar("T")
 
 
-class Client(Listener):
+class Client(Listener, BulkVerbs):
     """A queue on a server: `Client("localhost:7125")`, `Client("https://host")`.
 
     May be used from several threads. `timeout` (seconds) limits each request beyond its own
@@ -97,6 +99,9 @@ class Client(Listener):
 
     def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
         return self._ask(requests.list_page(filter))
+
+    def _do_bulk(self, asked: Bulk) -> BulkResult:
+        return self._ask(requests.do_bulk(asked))
 
     # --- the queue ------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import httpx
 import msgspec
 from msgspec import Struct
 
+from ollama_queue.actors.core.bulk import Bulk, BulkResult
 from ollama_queue.actors.core.cron_records import Cron, NewCron
 from ollama_queue.actors.core.errors import Invalid, Unavailable
 from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats
@@ -25,6 +26,7 @@ from ollama_queue.actors.core.records import (
 from ollama_queue.http import pages, wire
 
 BATCH_PATIENCE_S = 300.0
+BULK_PATIENCE_S = 90.0  # a filter may have to read many tasks before it has found some
 KEY = "Idempotency-Key"
 
 T = TypeVar("T")
@@ -116,6 +118,11 @@ def delete_task(task_id: str) -> Request[Task]:
 def list_page(filter: TaskFilter | Mapping[str, Any] | None) -> Request[TaskPage]:
     params = pages.query_of(task_filter(filter))
     return PageRequest(method="GET", path=wire.TASKS, kind=TaskPage, params=params)
+
+
+def do_bulk(asked: Bulk) -> Request[BulkResult]:
+    request = _send("POST", f"{wire.TASKS}/{asked.verb}", BulkResult, asked.body)
+    return msgspec.structs.replace(request, patience_s=BULK_PATIENCE_S)
 
 
 # --- the queue ----------------------------------------------------------------------------------

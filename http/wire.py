@@ -77,8 +77,12 @@ def decode_error(status: int, body: bytes, retry_after: str | None) -> QueueErro
         detail = msgspec.json.decode(body, type=ErrorBody).error
     except msgspec.DecodeError:
         return Unavailable(f"this is no queue: it answered HTTP {status}", retry_after_s=wait)
-    kind = _BY_CODE.get(detail.code, Unavailable)
-    return kind(detail.message, field=detail.field, retry_after_s=wait)
+    return error_of(detail.code, detail.message, field=detail.field, retry_after_s=wait)
+
+
+def error_of(code: str, message: str, **more: Any) -> QueueError:
+    """The error that a code on the wire stands for."""
+    return _BY_CODE.get(code, Unavailable)(message, **more)
 
 
 def encode(value: Any) -> bytes:

@@ -6,7 +6,7 @@ from queue import Queue
 
 import pytest
 
-from ollama_queue.actors.actor import Ref, SignOfLife, ask, start, stop, tell
+from ollama_queue.actors.actor import Ref, SignOfLife, ask, ask_all, start, stop, tell
 from ollama_queue.actors.core.errors import Conflict, NotFound, OutcomeUnknown, Unavailable
 from tests.actors.puppet import Puppet, hold, raising
 from tests.actors.standins import PATIENCE_S, Recorder, asked
@@ -127,6 +127,28 @@ def test_a_dead_actor_answers_that_it_has_stopped(puppet: Ref, reports: Queue[st
 def test_no_answer_in_time_is_an_unknown_outcome(puppet: Ref) -> None:
     with pytest.raises(OutcomeUnknown, match=r"within 0\.01 s"):
         ask(puppet, hold, timeout=0.01)
+
+
+def test_many_are_asked_at_once_and_answered_in_order(puppet: Ref) -> None:
+    answers = ask_all(puppet, [lambda me: 1, raising(Conflict("no")), lambda me: 3], PATIENCE_S)
+
+    assert (answers[0], answers[2]) == (1, 3)
+    assert isinstance(answers[1], Conflict)
+    assert ask_all(puppet, []) == []
+
+
+def test_what_many_have_no_answer_to_in_time_is_unknown(puppet: Ref) -> None:
+    (answer,) = ask_all(puppet, [hold], timeout=0.01)
+
+    assert isinstance(answer, OutcomeUnknown)
+    assert "within 0.01 s" in answer.message
+
+
+def test_many_are_asked_before_the_first_has_answered(puppet: Ref) -> None:
+    """Here the second answers the first."""
+    answers = ask_all(puppet, [hold, lambda me: me.keep(me.taken, "kept")], PATIENCE_S)
+
+    assert answers == ["kept", None]
 
 
 # --- failure ------------------------------------------------------------------------------------

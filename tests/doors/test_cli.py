@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ollama_queue.actors.core.records import Status
-from ollama_queue.cli.listing import STATUSES
+from ollama_queue.cli.filter_options import STATUSES
 from tests.doors.command import House
 from tests.fakes import Answer, Hang
 

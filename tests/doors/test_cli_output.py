@@ -9,6 +9,8 @@ import msgspec
 import pytest
 from click import unstyle
 
+from ollama_queue.actors import views
+from ollama_queue.actors.core.figures import Counts, PlanState
 from ollama_queue.actors.core.records import Status, Task, TaskType
 from ollama_queue.cli import output
 from ollama_queue.cli.session import Session
@@ -114,3 +116,18 @@ def test_json_is_indented_for_people(terminal, capsys):
     written = terminal(80)
     output.print_json({"a": 1})
     assert written.getvalue() == '{\n  "a": 1\n}\n'
+
+
+def test_the_status_tells_of_waits_and_throughput(capsys):
+    def facts(state):
+        output.print_stats(Session(), views.stats(Counts(), state, 1.25, 100.0, uptime_s=1.0))
+        lines = capsys.readouterr().out.splitlines()
+        return {name: value.strip() for name, value in (line.split(":", 1) for line in lines)}
+
+    waits = facts(PlanState(0, 1, False, {"slot": 2, "schedule": 3}, [], oldest=87.5))
+    nothing = facts(PlanState(0, 1, False, {}, []))
+
+    assert waits["waiting"] == "2 for slot, 3 for schedule"
+    assert (waits["scheduled"], waits["longest wait"]) == ("3", "12.5 s")
+    assert waits["throughput"] == nothing["throughput"] == "1.25 tasks a second"
+    assert {"waiting", "scheduled", "longest wait"}.isdisjoint(nothing)

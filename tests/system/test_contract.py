@@ -21,7 +21,7 @@ from ollama_queue import (
     chat_task,
     embed_task,
 )
-from ollama_queue.actors.api import QueueAPI
+from ollama_queue.actors.api import BulkAPI, QueueAPI
 from tests.fakes import Stream
 from tests.system.entrance import PATIENCE_S, VERBS, Door, ask
 
@@ -223,7 +223,7 @@ def test_these_tests_know_every_verb() -> None:
         verb(listener)
 
     assert listener.heard | {"close", "unsubscribe"} == {
-        name for name in vars(QueueAPI) if name[0] != "_"
+        name for api in (QueueAPI, BulkAPI) for name in vars(api) if name[0] != "_"
     }
 
 

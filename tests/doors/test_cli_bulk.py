@@ -1,0 +1,147 @@
+"""Commands that take options in the place of ids, ask first, and print counts."""
+
+import json
+
+import click
+import pytest
+
+from ollama_queue.actors.core import bulk
+from ollama_queue.actors.core.records import TaskType
+from ollama_queue.cli import bulk as command
+from ollama_queue.cli.filter_options import TYPES
+from tests.doors.command import House
+from tests.fakes import Answer
+
+
+@pytest.fixture
+def house(tmp_path):
+    with House(tmp_path) as house:
+        yield house
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Become a terminal where this is typed; what was asked is in the list."""
+    asked = []
+
+    def terminal(answer):
+        def confirm(text, **more):
+            asked.append(text)
+            if not answer:
+                raise click.Abort
+            return True
+
+        monkeypatch.setattr(command, "_is_terminal", lambda: True)
+        monkeypatch.setattr(click, "confirm", confirm)
+        return asked
+
+    return terminal
+
+
+def statuses(house):
+    return [task.status.value for task in house.queue.list_tasks()]
+
+
+def test_all_that_match_are_cancelled(house):
+    house.queue.pause()
+    house.submitted(tags=["a", "b"])
+    house.submitted(tags=["a"])
+    house.submitted()
+
+    assert house.ok("cancel", "--tag", "b") == "1 cancelled\n"
+    assert (
+        house.ok("cancel", "--tag", "a", "--model", "m", "--status", "pending") == "1 cancelled\n"
+    )
+    assert house.ok("cancel", "--all") == "1 cancelled\n"
+    assert house.ok("cancel", "--all") == "0 cancelled\n"
+
+
+def test_each_command_has_its_words(house):
+    house.fake.script(Answer(400, {"error": "no"}))
+    house.ended()
+    house.queue.pause()
+
+    assert house.ok("retry", "--status", "failed") == "1 to run anew\n"
+    assert house.ok("priority", "high", "--all") == "1 with priority high\n"
+    assert house.ok("cancel", "--type", "chat", "-q", "hello") == "1 cancelled\n"
+    assert house.ok("delete", "--since", "2020-01-01T00:00:00Z") == "1 deleted\n"
+
+
+def test_programs_get_the_counts(house):
+    house.queue.pause()
+    house.submitted()
+
+    assert house.json("cancel", "--all") == {"done": 1, "errors": []}
+
+
+def test_all_slices_are_done(house, monkeypatch):
+    monkeypatch.setattr(bulk, "SLICE", 2)
+    house.queue.pause()
+    for _ in range(5):
+        house.submitted()
+
+    assert house.ok("cancel", "--all") == "5 cancelled\n"
+    assert statuses(house) == ["cancelled"] * 5
+
+
+def test_a_terminal_is_asked_first(house, terminal):
+    asked = terminal(answer=True)
+    house.queue.pause()
+    for _ in range(2):
+        house.submitted(tags=["a"])
+
+    house.ok("priority", "low", "--all")
+    house.ok("cancel", "--tag", "a")
+    house.ok("delete", "--all", "--yes")
+    assert asked == ["Give 2 tasks priority low?", "Cancel all tasks that match?"]
+
+
+def test_no_means_no(house, terminal):
+    terminal(answer=False)
+    house.queue.pause()
+    house.submitted()
+    result = house.run("cancel", "--all")
+
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert statuses(house) == ["pending"]
+
+
+def test_errors_of_single_tasks_are_said(house, monkeypatch):
+    house.queue.pause()
+    task_id = house.submitted()
+    page = house.queue.list_page()
+    house.queue.cancel_task(task_id)
+    monkeypatch.setattr(house.queue, "list_page", lambda _: page)
+
+    result = house.run("cancel", "--all")
+    assert (result.exit_code, result.stdout) == (4, "0 cancelled\n")
+    assert result.stderr == f"Error: task {task_id} is cancelled: it cannot be cancelled\n"
+    told = json.loads(house.run("cancel", "--all", "--output", "json").stdout)
+    assert (told["done"], told["errors"][0]["code"]) == (0, "conflict")
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("cancel",), "Missing argument 'ID...', or options that choose tasks: --model"),
+        (("cancel", "a", "--all"), "name tasks by ID, or choose them by options, not both"),
+        (("retry", "a", "--model", "m"), "not both"),
+        (("delete", "--all", "--tag", "a"), "--all leaves nothing to choose"),
+        (("priority", "high"), "Missing argument 'ID...'"),
+        (("priority", "a", "b", "high"), "name one ID and one PRIORITY"),
+        (("priority", "urgent", "--all"), "priority must be low"),
+        (("cancel", "--status", "completed"), "status completed is not for cancel: it takes"),
+        (("cancel", "--since", "noon"), "since must be a time with a zone"),
+        (("cancel", "--type", "paint"), "'paint' is not one of"),
+    ],
+)
+def test_mistakes_are_said_in_one_line(house, args, words):
+    result = house.run(*args)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_options_know_each_type():
+    assert tuple(TaskType) == TYPES
