@@ -9,7 +9,7 @@ import bottle
 
 from ollama_queue.actors.core.errors import Invalid, QueueError
 from ollama_queue.actors.core.submission import new_task
-from ollama_queue.http import guard, pages, reading, wire
+from ollama_queue.http import guard, openapi, pages, reading, wire
 from ollama_queue.http.answer import Answer
 from ollama_queue.http.batches import add_batch_routes
 from ollama_queue.http.bulk import add_bulk_routes
@@ -86,6 +86,7 @@ def create_app(
     app.post(f"{wire.BACKENDS}/<name>/resume", callback=queue.resume_backend)
     app.post(wire.PAUSE, callback=lambda: _done(queue.pause))
     app.post(wire.RESUME, callback=lambda: _done(queue.resume))
+    app.get(wire.OPENAPI, callback=openapi.document)
     app.get("/healthz", callback=lambda: {"status": "ok"})
     return app
 
