@@ -77,7 +77,7 @@ def stats(
         total_tasks=sum(totals.values()),
         queues_by_priority=named | {str(level): n for level, n in levels.items() if n},
         waiting_for=state.waiting_for,
-        scheduled=state.waiting_for.get(WaitingFor.SCHEDULE, 0),
+        scheduled=state.scheduled,
         oldest_wait_s=None if state.oldest is None else round(max(0.0, now - state.oldest), 3),
         throughput=throughput,
         workers_active=state.active,

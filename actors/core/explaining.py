@@ -56,6 +56,8 @@ def describe(plan: Plan, now: float) -> PlanState:
         paused=plan.paused,
         waiting_for={reason: count for reason, count in reasons.items() if count},
         backends=[gate.state(now) for gate in plan.gates],
+        oldest=room.oldest,
+        scheduled=room.reasons.get(WaitingFor.SCHEDULE, 0),
     )
 
 

@@ -49,7 +49,7 @@ class PlanState(Struct, frozen=True):
     """A look at slots, backends and reasons to wait.
 
     `oldest`: since when the task that has waited longest of those that are due does so, in
-    seconds since 1970.
+    seconds since 1970. `scheduled` tasks wait for their time.
     """
 
     active: int
@@ -58,13 +58,13 @@ class PlanState(Struct, frozen=True):
     waiting_for: dict[str, int]
     backends: list[BackendState]
     oldest: float | None = None
+    scheduled: int = 0
 
 
 class QueueStats(Struct, frozen=True, kw_only=True):
     """How the queue is doing. `queues_by_priority` and `waiting_for` count waiting tasks.
 
-    `scheduled` of them wait for their time (0 while the queue is paused: then that is what they
-    wait for). `oldest_wait_s`: how long the one that has waited longest of the others does so, None
+    `scheduled` of them wait for their time. `oldest_wait_s`: how long the one that has waited longest of the others does so, None
     where there is none. `throughput`: tasks that ended in the last 60 seconds, a second.
     """
 

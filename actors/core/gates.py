@@ -15,7 +15,8 @@ class Gate(Struct, eq=False):
     """Never more than `parallel` calls at once, and none to a server that is out.
 
     `models` None: any, since it cannot say or has not been asked. `is_known`: it has said which
-    models it has since the queue started (or the settings have). `loaded` are the models in its
+    models it has since the queue started (or the settings have); `is_unseen` while its first look
+    is on its way. `loaded` are the models in its
     memory as far as known, each with the runner's options that it was last asked with.
     """
 
@@ -28,6 +29,7 @@ class Gate(Struct, eq=False):
     models: frozenset[str] | None = None
     is_pinned: bool = False
     is_known: bool = True
+    is_unseen: bool = False
     loaded: dict[str, str] = {}
     version: str | None = None
     running: int = 0
@@ -128,6 +130,7 @@ class Gate(Struct, eq=False):
 
     def see(self, look: Look, now: float) -> bool:
         """What a look has found. True when the server comes in or goes out by it."""
+        self.is_unseen = False
         if look.retry_after_s:
             self.resting_until = now + min(look.retry_after_s, LONGEST_REST_S)
         if look.error is not None:

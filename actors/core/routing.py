@@ -36,8 +36,11 @@ class Lane(NamedTuple):
         return self.gates
 
     def is_open(self, now: float) -> bool:
-        """One of them can take a call now."""
-        return any(gate.is_open(now) for gate in self.usable)
+        """One of them can take a call now, and none of them is about to be known."""
+        gates = self.usable
+        if any(gate.is_unseen for gate in gates):
+            return False
+        return any(gate.is_open(now) for gate in gates)
 
     def is_shut(self, now: float) -> bool:
         """None of them would take a call, had it room."""
@@ -195,4 +198,5 @@ def _gate(backend: Backend) -> Gate:
         models=pinned,
         is_pinned=pinned is not None,
         is_known=pinned is not None,
+        is_unseen=pinned is None,
     )

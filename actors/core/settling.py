@@ -20,9 +20,11 @@ MAX_INTERRUPTIONS = 3
 def settle(running: Running, outcome: Outcome, retry: Retry, now: float, chance: float) -> Change:
     """The change that an outcome makes: ended, or waiting again (its entry says until when)."""
     match outcome:
-        case Answered(result):
+        case Answered(result) as answered:
             ended = attempt_of(running, None, now)
-            return end(running.entry, Status.COMPLETED, ended, now, result=result)
+            tokens = answered.reply_tokens
+            done = Status.COMPLETED
+            return end(running.entry, done, ended, now, result=result, tokens=tokens)
         case Stopped():
             return put_back(running.entry, attempt_of(running, "stopped by the queue", now))
         case Failed() as failed:
@@ -104,9 +106,11 @@ def end(
     *,
     error: str | None = None,
     result: bytes | None = None,
+    tokens: int = 0,
 ) -> Change:
     """A running task has come to its end."""
-    return _ends_as(entry, status, ended, result=result, error=error, completed_at=utc(now))
+    facts = {"error": error, "tokens": tokens, "completed_at": utc(now)}
+    return _ends_as(entry, status, ended, result=result, **facts)
 
 
 def _ends_as(
