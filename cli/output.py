@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -125,7 +125,7 @@ def print_stats(session: Session, stats: "QueueStats") -> None:
         health = "healthy" if backend.healthy else f"away: {backend.error}"
         calls = f"{backend.running} of {backend.parallel} running"
         facts[f"backend {backend.name}"] = f"{calls}, {health}"
-    facts["up"] = f"{stats.uptime_s:.0f} s, version {stats.version}"
+    facts["up"] = f"{timedelta(seconds=int(stats.uptime_s))}, version {stats.version}"
     print_facts(facts)
 
 

@@ -94,6 +94,7 @@ def test_status_of_the_queue(house):
         "paused": "yes",
     }
     assert facts["backend ollama"].strip() == "0 of 1 running, healthy"
+    assert facts["up"].strip().startswith("0:00:")
     assert house.json("status")["total_tasks"] == 2
 
 
