@@ -132,6 +132,31 @@ def test_settings_by_the_environment(plain: dict[str, str], tmp_path: Path) -> N
     assert "at http://localhost:11434" in started.said
 
 
+@pytest.mark.parametrize(
+    ("variable", "wrong"),
+    [
+        ("OLLAMA_HOST", "ftp://gpu"),
+        ("QUEUE_MAX_WORKERS", "many"),
+        ("RETRY_MAX_RETRIES", "-1"),
+        ("LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_wrong_variable_is_named(
+    variable: str, wrong: str, plain: dict[str, str], tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        ["ollama-queue-server", "--port", "0"],
+        env={**plain, variable: wrong},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 2
+    assert f"environment variable {variable}: " in done.stderr
+
+
 def test_the_batch_file_has_each_form_of_a_priority(
     environment: dict[str, str], model: FakeOllama, server: QueueServer
 ) -> None:
