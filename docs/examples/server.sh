@@ -14,3 +14,6 @@ ollama-queue-server --ollama-host http://192.168.1.100:11434
 
 # Saying all that it does
 ollama-queue-server --verbose
+
+# With settings from a file
+ollama-queue-server --config config.yaml

@@ -97,6 +97,12 @@ def test_embedded_with_a_task_that_fails(shell: Shell, model: FakeOllama) -> Non
     assert failed.startswith("Task failed: ") and failed.endswith(": no")
 
 
+def test_configuration(shell: Shell) -> None:
+    assert shell.run("configuration").splitlines() == ["Hello!", "Workers: 8"]
+    assert (shell.folder / "my_app_queue").is_dir()
+    assert " completed " in (shell.folder / "logs" / "queue.log").read_text()
+
+
 def test_callbacks(shell: Shell) -> None:
     assert shell.run("callbacks").splitlines() == [
         "Called back: Hello!",

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,7 @@ def test_crons(environment: dict[str, str], server: QueueServer, tmp_path: Path)
 
 @pytest.mark.parametrize("way", WAYS)
 def test_each_way_to_start_a_server(way: str, plain: dict[str, str], tmp_path: Path) -> None:
+    shutil.copy(EXAMPLES / "config.yaml", tmp_path)
     started = Started(shlex.split(way), plain, tmp_path)
 
     with started as client, client:
@@ -116,6 +118,7 @@ def test_each_way_to_start_a_server(way: str, plain: dict[str, str], tmp_path: P
     assert (tmp_path / folder / "owner.json").exists()
     host = "192.168.1.100" if "--ollama-host" in way else "localhost"
     assert f"at http://{host}:11434" in started.said
+    assert ("--config" in way) == (tmp_path / "ollama-queue.log").exists()
     assert ("0.0.0.0" in way) == ("http://0.0.0.0:" in started.said)
 
 
@@ -183,7 +186,7 @@ def test_the_batch_file_has_each_form_of_a_priority(
 
 
 def test_each_file_is_tried_out() -> None:
-    known = {"tasks.json", "scheduled.jsonl", "README.md"}
+    known = {"tasks.json", "scheduled.jsonl", "config.yaml", "README.md"}
     known |= {"command_line.sh", "cron.sh", "server.sh", "environment.sh"}
 
     assert {path.name for path in EXAMPLES.iterdir() if path.suffix not in (".py", "")} == known
