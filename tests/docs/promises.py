@@ -132,7 +132,9 @@ PROMISES = {
         "SubmitTaskWithChannel",
         "SubmitStreamingTask",
         "SubmitBatchTasks",
+        "SubmitBatchTasksAsync",
         "SubmitScheduledTask",
+        "SubmitScheduledBatchTasksAsync",
         "GetTask",
         "GetTaskStatus",
         "CancelTask",
@@ -238,5 +240,6 @@ PROMISES = {
         "Streaming",
         "Batch processing",
         "Event monitoring",
+        "HTTP client batch and scheduling",
     ],
 }

@@ -156,6 +156,28 @@ def test_batch(shell: Shell) -> None:
     assert third.startswith("Task 2: success=True, data={") and "'embeddings': [[" in third
 
 
+def test_batch_and_schedule(shell: Shell, server: QueueServer, model: FakeOllama) -> None:
+    model.script(*[Stream()] * 3, Answer(400, {"error": "no"}))
+
+    printed = shell.run("batch_and_schedule").splitlines()
+
+    assert printed[:3] == [f"Task {number}: completed" for number in (1, 2, 3)]
+    (submitted,) = (line for line in printed if line.startswith("Batch submitted: "))
+    (task,) = (line for line in printed if line.startswith("Task scheduled: "))
+    (batch,) = (line for line in printed if line.startswith("Batch scheduled: "))
+    assert "Batch completed: 2 of 3 succeeded" in printed
+    assert "Batch completed: 3 of 3 succeeded" in printed
+    with server.client() as queue:
+        waiting = queue.get_task(ids_in(task)[0])
+        first, *others = (queue.get_task(task_id) for task_id in ids_in(batch))
+        once = [queue.get_task(task_id) for task_id in ids_in(submitted)]
+    assert waiting.waiting_for == "schedule"
+    assert (waiting.scheduled_at - waiting.created_at).total_seconds() > 3500
+    assert [task.status for task in once].count("failed") == 1
+    assert [task.status for task in others] == ["completed"] * 2
+    assert first.started_at >= first.scheduled_at
+
+
 def test_events(shell: Shell) -> None:
     printed = shell.run("events")
 

@@ -36,7 +36,7 @@ class Started:
             self.words, env=self.environment, cwd=self.folder, stderr=subprocess.PIPE, text=True
         )
         assert self.process.stderr is not None
-        while not self.said.startswith("Ollama Queue "):
+        while "Ollama Queue " not in self.said:
             self.said = self.process.stderr.readline()
             assert self.said, "the server ended before it began"
         return Client(f"127.0.0.1:{self.port}")
