@@ -15,7 +15,6 @@ from ollama_queue.actors.core.records import (
     Spec,
     Status,
     Task,
-    WaitingFor,
 )
 from ollama_queue.actors.replies import Page, Stored
 

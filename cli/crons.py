@@ -46,6 +46,8 @@ def add(ctx: click.Context, /, disabled: bool, **given: Any) -> None:
       ollama-queue cron add --name "Daily Report" --schedule "0 9 * * 1-5" --model qwen3 \\
         --prompt "Generate the daily report" --timezone Europe/Berlin --overlap skip
     """
+    if not (given["prompt"] or given["messages"] or given["input"]):
+        raise click.UsageError("say what to submit: --prompt, --messages or --input", ctx)
     fields = fields_of(given)
     fields["task_template"].setdefault("type", kind_of(given))
     cron_id = open_queue(ctx).add_cron_task({**fields, "enabled": not disabled})

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ollama_queue.cli.backends import health, rate
 from ollama_queue.cli.board import Board
-from ollama_queue.cli.output import COLOURS
+from ollama_queue.cli.output import COLOURS, span
 from ollama_queue.cli.session import one_line
 
 if TYPE_CHECKING:
@@ -156,13 +156,3 @@ def _age(task: "Task") -> str:
     if task.started_at is None:
         return "-"
     return span(max(0.0, (datetime.now(UTC) - task.started_at).total_seconds()))
-
-
-def span(seconds: float) -> str:
-    """In the two largest units: `1 h 5 m`."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    units = [(days, "d"), (hours, "h"), (minutes, "m"), (rest, "s")]
-    first = next((index for index, (count, _) in enumerate(units) if count), 3)
-    return " ".join(f"{count} {unit}" for count, unit in units[first : first + 2])

@@ -128,8 +128,18 @@ def print_stats(session: Session, stats: "QueueStats") -> None:
         health = "healthy" if backend.healthy else f"away: {backend.error}"
         calls = f"{backend.running} of {backend.parallel} running"
         facts[f"backend {backend.name}"] = f"{calls}, {health}"
-    facts["up"] = f"{stats.uptime_s:.0f} s, version {stats.version}"
+    facts["up"] = f"{span(stats.uptime_s)}, version {stats.version}"
     print_facts(facts)
+
+
+def span(seconds: float) -> str:
+    """In the two largest units: `1 h 5 m`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    units = [(days, "d"), (hours, "h"), (minutes, "m"), (rest, "s")]
+    first = next((index for index, (count, _) in enumerate(units) if count), 3)
+    return " ".join(f"{count} {unit}" for count, unit in units[first : first + 2])
 
 
 def check_ended(task: "Task") -> None:

@@ -119,7 +119,18 @@ _task = _all(
 _model = click.option("--model", required=True, metavar="NAME", help="The model that answers.")
 
 
-@click.group()
+class Kinds(click.Group):
+    """Its commands are the kinds of tasks; options may not come before them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption:
+            kinds = ", ".join(sorted(self.commands))
+            raise click.UsageError(f"say first what to submit: {kinds}", ctx) from None
+
+
+@click.group(cls=Kinds)
 @shared
 def submit() -> None:
     """Submit a task: chat, generate or embed.

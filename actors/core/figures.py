@@ -64,8 +64,9 @@ class PlanState(Struct, frozen=True):
 class QueueStats(Struct, frozen=True, kw_only=True):
     """How the queue is doing. `queues_by_priority` and `waiting_for` count waiting tasks.
 
-    `scheduled` of them wait for their time. `oldest_wait_s`: how long the one that has waited longest of the others does so, None
-    where there is none. `throughput`: tasks that ended in the last 60 seconds, a second.
+    `scheduled` of them wait for their time. `oldest_wait_s`: how long the one that has waited
+    longest of the others does so, None where there is none. `throughput`: tasks that ended in the
+    last 60 seconds, a second.
     """
 
     pending_tasks: int

@@ -16,8 +16,8 @@ class Gate(Struct, eq=False):
 
     `models` None: any, since it cannot say or has not been asked. `is_known`: it has said which
     models it has since the queue started (or the settings have); `is_unseen` while its first look
-    is on its way. `loaded` are the models in its
-    memory as far as known, each with the runner's options that it was last asked with.
+    is on its way. `loaded` are the models in its memory as far as known, each with the runner's
+    options that it was last asked with.
     """
 
     name: str

@@ -55,6 +55,7 @@ class WaitingRoom:
         self._later: SortedKeyList[Entry] = SortedKeyList(key=_due_of)
         self._reasons: Counter[WaitingFor] = Counter()
         self._stuck: list[str] = []
+        self._ages: list[tuple[float, str, QueueKey]] = []  # a heap of heads, and of former ones
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -104,7 +105,7 @@ class WaitingRoom:
         heads.remove((self.order(entry), key))
         del line[0]
         if line:
-            heads.add((self.order(line[0]), key))
+            self._lead(key, line[0], heads)
         else:
             self._close_line(key)
 
@@ -129,7 +130,7 @@ class WaitingRoom:
         if line[0] is entry:
             heads = self._heads[lane]
             heads.remove((self.order(head), key))
-            heads.add((self.order(entry), key))
+            self._lead(key, entry, heads)
 
     def _open_line(self, key: QueueKey, line: SortedKeyList[Entry]) -> None:
         self._lines[key] = line
@@ -144,8 +145,16 @@ class WaitingRoom:
         lane = self._lanes[key.route]
         if lane not in self._heads:
             self._heads[lane], self._sizes[lane] = SortedList(), Counter()
-        self._heads[lane].add((self.order(line[0]), key))
+        self._lead(key, line[0], self._heads[lane])
         self._sizes[lane][key.priority] += len(line)
+
+    def _lead(self, key: QueueKey, head: Entry, heads: SortedList[Head]) -> None:
+        """The entry is first in its queue now."""
+        heads.add((self.order(head), key))
+        heapq.heappush(self._ages, (head.queued_at, head.id, key))
+        if len(self._ages) > 2 * len(self._lines) + 1000:
+            self._ages = [(line[0].queued_at, line[0].id, key) for key, line in self._lines.items()]
+            heapq.heapify(self._ages)
 
     def _close_line(self, key: QueueKey) -> None:
         lane = self._lanes[key.route]
@@ -212,7 +221,13 @@ class WaitingRoom:
     @property
     def oldest(self) -> float | None:
         """Since when the entry has waited that has waited longest; None where none is due."""
-        return min((line[0].queued_at for line in self._lines.values()), default=None)
+        while self._ages:
+            queued_at, task_id, key = self._ages[0]
+            line = self._lines.get(key)
+            if line is not None and line[0].id == task_id:
+                return queued_at
+            heapq.heappop(self._ages)
+        return None
 
     def position(self, entry: Entry) -> int | None:
         """How many entries of its route come before it by priority and age; None if not due."""

@@ -67,6 +67,7 @@ class TestSubmit:
                     name="b", type="openai", healthy=True, running=1, parallel=1, wait_s=0.0
                 )
             ],
+            oldest=NOW,
         )
 
     def test_the_first_come_runs_first(self) -> None:

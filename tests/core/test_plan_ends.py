@@ -32,10 +32,16 @@ class TestFinished:
     def test_an_answer_completes_the_task(self) -> None:
         plan = filled(GREETING)
 
-        assert plan.finished(0, "a", 1, Answered(b'{"x":1}'), NOW + 2, 0.5) == [
+        assert plan.finished(0, "a", 1, Answered(b'{"x":1}', 5, 7), NOW + 2, 0.5) == [
             Change(
                 "a",
-                {"status": Status.COMPLETED, "error": None, "completed_at": at(2), **UNSPENT},
+                {
+                    "status": Status.COMPLETED,
+                    "error": None,
+                    "tokens": 7,
+                    "completed_at": at(2),
+                    **UNSPENT,
+                },
                 "task_completed",
                 ended(1, 0, 2),
                 b'{"x":1}',
@@ -97,6 +103,7 @@ class TestFinished:
                 {
                     "status": Status.FAILED,
                     "error": HTTP_400.error,
+                    "tokens": 0,
                     "completed_at": at(2),
                     **UNSPENT,
                 },
@@ -156,7 +163,7 @@ class TestBackend:
             failures=1,
             wait_s=0.0,
         )
-        assert describe(plan, NOW) == PlanState(0, 1, False, {"backend": 2}, [state])
+        assert describe(plan, NOW) == PlanState(0, 1, False, {"backend": 2}, [state], NOW)
         assert plan.looked("b", Look(), NOW + 1) == [
             Announce("backend_changed", "b"),
             *started("a", 2, now=1),
@@ -210,6 +217,7 @@ class TestInterruption:
                 {
                     "status": Status.FAILED,
                     "error": "interrupted 4 times, the last time because boom",
+                    "tokens": 0,
                     "completed_at": at(9),
                     "retry_count": 0,
                     "interruptions": 4,

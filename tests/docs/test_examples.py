@@ -1,17 +1,14 @@
 """Each example in the documents is run: what a reader copies must work."""
 
-import os
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ollama_queue import Client, chat_task
-from tests.behaviours import Stream
 from tests.fakes import FakeOllama
 from tests.queue_server import QueueServer
 from tests.servers import ROOT, model_server
@@ -35,29 +32,6 @@ def lines(first_word: str) -> list[str]:
             found += [first_word for line in joined.splitlines() if line == first_word]
     assert found, f"no example of {first_word}"
     return found
-
-
-@pytest.fixture(scope="module")
-def model() -> Iterator[FakeOllama]:
-    with FakeOllama(Stream(words=["Hello", "!"])) as fake:
-        yield fake
-
-
-@pytest.fixture(scope="module")
-def server(model: FakeOllama, tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueueServer]:
-    with QueueServer(tmp_path_factory.mktemp("docs"), model.url) as running:
-        yield running
-
-
-@pytest.fixture
-def environment(server: QueueServer) -> dict[str, str]:
-    scripts = Path(sys.executable).parent
-    return {
-        **os.environ,
-        "PATH": f"{scripts}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "OLLAMA_QUEUE_SERVER": server.base_url,
-    }
 
 
 def localized(text: str, server: QueueServer, model: FakeOllama) -> str:

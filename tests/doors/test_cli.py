@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from ollama_queue import __version__
 from ollama_queue.actors.core.records import Status
 from ollama_queue.cli.filter_options import STATUSES
 from tests.doors.command import House
@@ -94,6 +95,7 @@ def test_status_of_the_queue(house):
         "paused": "yes",
     }
     assert facts["backend ollama"].strip() == "0 of 1 running, healthy"
+    assert facts["up"].strip().endswith(f" s, version {__version__}")
     assert house.json("status")["total_tasks"] == 2
 
 

@@ -146,7 +146,7 @@ def test_a_schedule_is_tried_out_without_a_server():
         (("cron", "test", "--schedule", "@daily", "--timezone", "x"), 2, "is no time zone"),
         (("cron", "test", "--schedule", "@daily", "--count", "0"), 2, "count must be"),
         (("cron", "add", "--name", "x"), 2, "Missing option '--schedule'"),
-        (ADD, 2, "task_template.prompt is missing"),
+        (ADD, 2, "say what to submit: --prompt, --messages or --input"),
         ((*ADD, "--prompt", "x", "--priority", "urgent"), 2, "task_template.priority must be"),
         ((*ADD, "--prompt", "x", "--messages", "user:x"), 2, "prompt is not a field of a chat"),
         ((*ADD, "--prompt", "x", "--overlap", "no"), 2, "'no' is not one of 'allow', 'skip'"),

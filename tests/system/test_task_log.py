@@ -217,6 +217,7 @@ def test_a_cancelled_call_tells_how_long_it_ran(tmp_path: Path) -> None:
 
 def test_the_options_are_those_of_the_settings() -> None:
     config = QueueManager(
+        ollama_timeout="90s",
         cleanup_interval="30m",
         max_completed_tasks=1000,
         scheduling_interval=0.5,
@@ -225,7 +226,7 @@ def test_the_options_are_those_of_the_settings() -> None:
     ).config
 
     assert (config.queue.cleanup_interval, config.queue.max_completed_tasks) == (1800, 1000)
-    assert config.scheduler.scheduling_interval == 0.5
+    assert (config.ollama.timeout, config.scheduler.scheduling_interval) == (90, 0.5)
     assert config.logging == Logging(level="warning", file="./logs/queue.log")
 
 

@@ -62,3 +62,14 @@ def test_a_queue_may_be_opened_again_and_again(tmp_path: Path) -> None:
 
     assert [task.id for task in door.queue.list_tasks()] == ids[::-1]
     door.close()
+
+
+def test_a_stopped_queue_may_be_started_again(tmp_path: Path) -> None:
+    door = Door("QueueManager", tmp_path)
+    door.manager.stop(grace_s=0)
+    with pytest.raises(Unavailable):
+        door.queue.get_queue_stats()
+
+    door.manager.start()
+    assert door.run(ask()).status is Status.COMPLETED
+    door.close()
