@@ -59,6 +59,6 @@ processor = TaskProcessor()
 try:
     processor.process_chat_async("Hello, how are you?", "qwen3", show)
     answers = processor.process_batch(["First message", "Second message"], "qwen3")
-    print("Batch responses:", answers)
 finally:
     processor.close()
+print("Batch responses:", answers)

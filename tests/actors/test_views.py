@@ -8,8 +8,8 @@ from ollama_queue.actors.core.figures import Counts, PlanState, QueueStats
 NOW = 1_700_000_000.0
 
 
-def stats(oldest: float | None, **waiting_for: int) -> QueueStats:
-    state = PlanState(0, 1, False, waiting_for, [], oldest)
+def stats(oldest: float | None) -> QueueStats:
+    state = PlanState(0, 1, False, {}, [], oldest)
     return views.stats(Counts(), state, 0.5, NOW, uptime_s=1.0)
 
 
@@ -21,4 +21,6 @@ def test_the_longest_wait_is_counted_from_now(oldest: float | None, wait: float 
 
 
 def test_what_waits_for_its_time_is_counted() -> None:
-    assert (stats(None, schedule=3, slot=2).scheduled, stats(None, slot=2).scheduled) == (3, 0)
+    paused = PlanState(0, 1, True, {"paused": 5}, [], scheduled=3)
+
+    assert views.stats(Counts(), paused, 0.5, NOW, uptime_s=1.0).scheduled == 3

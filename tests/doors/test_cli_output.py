@@ -124,7 +124,7 @@ def test_the_status_tells_of_waits_and_throughput(capsys):
         lines = capsys.readouterr().out.splitlines()
         return {name: value.strip() for name, value in (line.split(":", 1) for line in lines)}
 
-    waits = facts(PlanState(0, 1, False, {"slot": 2, "schedule": 3}, [], oldest=87.5))
+    waits = facts(PlanState(0, 1, False, {"slot": 2, "schedule": 3}, [], 87.5, 3))
     nothing = facts(PlanState(0, 1, False, {}, []))
 
     assert waits["waiting"] == "2 for slot, 3 for schedule"
