@@ -109,6 +109,10 @@ _task = _all(
     ),
     click.option("--scheduled-at", metavar="TIME", help="Not before, e.g. 2026-12-25T10:00:00Z."),
     click.option(
+        "--backend", metavar="NAME", help="Run it there: a model server, or tag:TAG for several."
+    ),
+    click.option("--remote-execution", is_flag=True, help="Run it on a remote model server."),
+    click.option(
         "--tag", "tags", metavar="TAG", multiple=True, help="A word of yours. Repeatable."
     ),
     click.option(
