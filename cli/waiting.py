@@ -78,7 +78,7 @@ def progress(task: "Task") -> str:
         case "retry":
             return f"waiting: to be tried again after: {task.error}"
         case "backend":
-            return "waiting: no model server answers"
+            return "waiting: no model server can take it"
         case "paused":
             return "waiting: the queue is paused"
         case _:

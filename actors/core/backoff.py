@@ -2,23 +2,20 @@
 
 from ollama_queue.actors.core.config import Retry
 
-LONGEST_RETRY_AFTER_S = 3600.0
 
-
-def delay(retry: Retry, retry_count: int, chance: float, retry_after_s: float | None) -> float:
+def delay(retry: Retry, retry_count: int, chance: float) -> float:
     """Seconds until retry number `retry_count` (from 1): exponential, with equal jitter.
 
     The base is `initial_delay * backoff_factor**(retry_count - 1)`, at most `max_delay`; half of
     it is kept and half is scaled by `chance` (0 to 1), so that tasks that failed together do not
     come back together (M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog 2015).
-    A server's Retry-After is honoured where it is longer, up to an hour.
+    A server's Retry-After rests that server, not the task: another one may be free.
     """
     try:
         base = min(retry.max_delay, retry.initial_delay * retry.backoff_factor ** (retry_count - 1))
     except OverflowError:
         base = retry.max_delay
-    ours = base / 2 + base / 2 * chance
-    return max(ours, min(retry_after_s or 0.0, LONGEST_RETRY_AFTER_S))
+    return base / 2 + base / 2 * chance
 
 
 def probe_delay(failures: int, retry_after_s: float | None = None) -> float:

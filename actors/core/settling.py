@@ -43,7 +43,7 @@ def _failed(running: Running, failed: Failed, retry: Retry, now: float, chance: 
         return end(entry, Status.FAILED, ended, now, error=error)
     entry.words = error if failed.verdict is Verdict.SAME_IS_FINAL else ""
     entry.retry_count += 1
-    entry.due = now + delay(retry, entry.retry_count, chance, failed.retry_after_s)
+    entry.due = now + delay(retry, entry.retry_count, chance)
     return put_back(entry, ended, error)
 
 

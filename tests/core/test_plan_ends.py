@@ -71,7 +71,10 @@ class TestFinished:
 
         plan.finished(0, "a", 1, Failed("429", Verdict.RETRY, retry_after_s=40.0), NOW, 0.5)
 
+        assert runs(plan.wake(NOW + 39)) == []
+        assert explain(plan, ["a"], NOW + 39) == {"a": Waiting(WaitingFor.BACKEND, 0)}
         assert plan.next_due == NOW + 40
+        assert plan.wake(NOW + 40) == started("a", 2, now=40)
 
     def test_a_retry_keeps_its_place(self) -> None:
         plan = filled(GREETING, GREETING)

@@ -144,7 +144,7 @@ def test_ctrl_c_elsewhere_is_130(house):
         ({"position": 3}, "waiting: position 3"),
         ({"position": 0}, "waiting: next"),
         ({"waiting_for": WaitingFor.PAUSED, "position": 3}, "waiting: the queue is paused"),
-        ({"waiting_for": WaitingFor.BACKEND}, "waiting: no model server answers"),
+        ({"waiting_for": WaitingFor.BACKEND}, "waiting: no model server can take it"),
         (
             {"waiting_for": WaitingFor.RETRY, "error": "cut"},
             "waiting: to be tried again after: cut",
