@@ -70,7 +70,7 @@ class Dispatch:
         running = self.slots.occupy(entry, gate, route.model, now)
         running.charged = self.policy.begin(entry)
         gate.enter(max(now - entry.queued_at, 0.0))
-        if gate.type == "ollama" and not gate.has_loaded(route.model, route.runner):
+        if not gate.has_loaded(route.model, route.runner):
             gate.load(route.model, route.runner, self._models_in(gate))
             running.loads = True
         yield become(

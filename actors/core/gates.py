@@ -66,8 +66,8 @@ class Gate(Struct, eq=False):
         return self.models is None or model in self.models
 
     def has_loaded(self, model: str, runner: str) -> bool:
-        """Known for Ollama only: other servers do not tell, nor care."""
-        return self.loaded.get(model) == runner
+        """It need not load it for a call. Only Ollama loads when asked: others have theirs."""
+        return self.type != "ollama" or self.loaded.get(model) == runner
 
     def wake(self, now: float) -> None:
         """Its rest may be over."""

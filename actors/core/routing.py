@@ -157,10 +157,10 @@ class Gates:
     ) -> Gate | None:
         """The best of the lane's backends that can take a call now.
 
-        Preferred, in this order: another one than where it failed before; one that has the model
-        loaded with the same runner options; a local one, unless `local_first_policy` is off or
-        more than `max_local_queue_size` tasks wait; the higher `priority`; the fewest running;
-        the first named.
+        Preferred, in this order: another one than where it failed before; a local one, unless
+        `local_first_policy` is off or more than `max_local_queue_size` tasks wait; one that need
+        not load the model, or load it anew with other runner options; the higher `priority`; the
+        fewest running; the first named.
         """
         rules = self.rules
         locals_first = rules.local_first_policy and waiting <= rules.max_local_queue_size
@@ -171,8 +171,8 @@ class Gates:
                 continue
             rank = (
                 gate.name == avoid,
-                not gate.has_loaded(route.model, route.runner),
                 locals_first and gate.remote,
+                not gate.has_loaded(route.model, route.runner),
                 -gate.priority,
                 gate.running,
             )

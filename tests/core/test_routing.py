@@ -1,10 +1,14 @@
 """Where a task may run."""
 
+from typing import Any
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from ollama_queue.actors.core.routing import RUNNER_OPTIONS, route_key
+from ollama_queue.actors.core.config import Backend, Config, RemoteScheduling
+from ollama_queue.actors.core.outcomes import Look
+from ollama_queue.actors.core.routing import RUNNER_OPTIONS, Route, gates_of, route_key
 
 
 @pytest.mark.parametrize("model", ["qwen3", "qwen3:latest", " qwen3:latest "])
@@ -35,3 +39,50 @@ def test_the_order_of_options_makes_no_route(options: dict[str, int], chance: ob
     chance.shuffle(shuffled)  # type: ignore[attr-defined]
 
     assert route_key("m", options) == route_key("m", dict(shuffled))
+
+
+OLLAMA, OPENAI = {"url": "http://a:1"}, {"url": "http://a:1", "type": "openai"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "local_first", "chosen"),
+    [
+        (OLLAMA, {**OLLAMA, "priority": 1}, True, "second"),
+        ({**OLLAMA, "remote": True, "priority": 1}, OLLAMA, True, "second"),
+        ({**OLLAMA, "remote": True, "priority": 1}, OLLAMA, False, "first"),
+        (OLLAMA, {**OPENAI, "remote": True, "priority": 1}, True, "first"),
+        (OLLAMA, {**OPENAI, "remote": False}, True, "second"),  # it has its model loaded
+        (OLLAMA, {**OPENAI, "remote": True}, False, "second"),
+    ],
+)
+def test_the_better_of_two_is_taken(
+    first: dict[str, Any], second: dict[str, Any], local_first: bool, chosen: str
+) -> None:
+    config = Config(
+        backends=[Backend(name="first", **first), Backend(name="second", **second)],
+        remote_scheduling=RemoteScheduling(local_first_policy=local_first),
+    )
+    gates = gates_of(config.all_backends, config.remote_scheduling)
+    for gate in gates:
+        gate.see(Look(models=frozenset({"m"})), 0.0)
+    route = Route("m")
+
+    gate = gates.choose(gates.lane(route), route, None, 1, 0.0)
+
+    assert gate is not None and gate.name == chosen
+
+
+def test_a_model_that_is_loaded_otherwise_has_to_be_loaded() -> None:
+    config = Config(backends=[Backend(name=name, **OLLAMA) for name in ("first", "second")])
+    gates = gates_of(config.all_backends, config.remote_scheduling)
+    for gate in gates:
+        gate.see(Look(models=frozenset({"m"})), 0.0)
+        gate.load("m", '{"num_ctx":512}' if gate.name == "second" else "", [])
+
+    def chosen(runner: str) -> str:
+        route = Route("m", runner)
+        gate = gates.choose(gates.lane(route), route, None, 1, 0.0)
+        assert gate is not None
+        return gate.name
+
+    assert (chosen(""), chosen('{"num_ctx":512}')) == ("first", "second")
