@@ -95,7 +95,7 @@ class Prober(Actor):
         else:
             watched.failures += 1
             if watched.failures == 1:
-                log.warning("backend %s: %s", name, look.error)
+                log.warning("backend %s is not well: %s", name, look.error)
             delay_s = probe_delay(watched.failures, look.retry_after_s)
             watched.due = min(watched.due, self.clock() + delay_s)
         tell(self.scheduler, BackendChanged(name, look))

@@ -71,7 +71,7 @@ def _row(backend: "BackendState") -> tuple[str, ...]:
     return (
         one_line(backend.name),
         backend.type,
-        health(backend),
+        output.health(backend),
         f"{backend.running}/{backend.parallel}",
         "?" if models is None else str(len(models)),
         one_line(", ".join(backend.loaded)) or "-",
@@ -80,15 +80,6 @@ def _row(backend: "BackendState") -> tuple[str, ...]:
         rate(backend.tokens_per_s),
         one_line(backend.error or ""),
     )
-
-
-def health(backend: "BackendState") -> str:
-    """In a word: what keeps tasks from it, if anything does."""
-    if not backend.healthy:
-        return "away"
-    if backend.drained:
-        return "drained"
-    return "healthy" if backend.resting_s is None else f"rests {backend.resting_s:.0f} s"
 
 
 def rate(per_second: float | None) -> str:

@@ -10,9 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ollama_queue.cli.backends import health, rate
+from ollama_queue.cli.backends import rate
 from ollama_queue.cli.board import Board
-from ollama_queue.cli.output import COLOURS, span
+from ollama_queue.cli.output import COLOURS, health, span
 from ollama_queue.cli.session import one_line
 
 if TYPE_CHECKING:

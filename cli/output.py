@@ -11,7 +11,7 @@ from ollama_queue.actors.core.errors import Conflict
 from ollama_queue.cli.session import CONTROL, Session, TaskFailed, one_line
 
 if TYPE_CHECKING:
-    from ollama_queue.actors.core.figures import QueueStats
+    from ollama_queue.actors.core.figures import BackendState, QueueStats
     from ollama_queue.actors.core.records import Submitted, Task
 
 COLOURS = {
@@ -91,6 +91,7 @@ def print_task(session: Session, task: "Task") -> None:
         "model": task.model,
         "priority": task.priority,
         "title": task.title,
+        "backend": task.backend or ("a remote one" if task.remote_execution else None),
         "tags": ", ".join(task.tags),
         "created": time_of(task.created_at),
         "scheduled": time_of(task.scheduled_at),
@@ -103,6 +104,8 @@ def print_task(session: Session, task: "Task") -> None:
         "error": task.error,
     }
     print_facts(facts)
+    if task.waiting_for == "backend":
+        session.say("No model server can take it now. Look: ollama-queue backends")
 
 
 def print_stats(session: Session, stats: "QueueStats") -> None:
@@ -125,9 +128,9 @@ def print_stats(session: Session, stats: "QueueStats") -> None:
         "paused": "yes" if stats.paused else "no",
     }
     for backend in stats.backends:
-        health = "healthy" if backend.healthy else f"away: {backend.error}"
-        calls = f"{backend.running} of {backend.parallel} running"
-        facts[f"backend {backend.name}"] = f"{calls}, {health}"
+        words = [f"{backend.running} of {backend.parallel} running", health(backend)]
+        why = "" if backend.healthy else f": {backend.error}"
+        facts[f"backend {backend.name}"] = ", ".join(words) + why
     facts["up"] = f"{span(stats.uptime_s)}, version {stats.version}"
     print_facts(facts)
 
@@ -140,6 +143,15 @@ def span(seconds: float) -> str:
     units = [(days, "d"), (hours, "h"), (minutes, "m"), (rest, "s")]
     first = next((index for index, (count, _) in enumerate(units) if count), 3)
     return " ".join(f"{count} {unit}" for count, unit in units[first : first + 2])
+
+
+def health(backend: "BackendState") -> str:
+    """In a word: what keeps tasks from it, if anything does."""
+    if not backend.healthy:
+        return "away"
+    if backend.drained:
+        return "drained"
+    return "healthy" if backend.resting_s is None else f"rests {backend.resting_s:.0f} s"
 
 
 def check_ended(task: "Task") -> None:

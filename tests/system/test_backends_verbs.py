@@ -173,9 +173,16 @@ def test_the_command_line_shows_them_all(fleet: Fleet) -> None:
     fleet["gpu1"].refuse()
     fleet.run(ask())
     fleet.queue.drain_backend("gpu2")
+    waiting = fleet.queue.submit_task(ask(backend="gpu2"))
     head, one, two = Doors(fleet).command("backends").stdout.splitlines()
+    stats = Doors(fleet).command("status").stdout
+    task = Doors(fleet).command("status", waiting)
 
     assert head.split()[:4] == ["NAME", "TYPE", "HEALTH", "RUNNING"]
     assert one.split()[:4] == ["gpu1", "ollama", "away", "0/2"]
     assert "no connection" in one
     assert two.split()[:4] == ["gpu2", "ollama", "drained", "0/1"]
+    assert "backend gpu1: 0 of 2 running, away: no connection" in stats
+    assert "backend gpu2: 0 of 1 running, drained\n" in stats
+    assert "pending (backend)\n" in task.stdout and "backend:  gpu2\n" in task.stdout
+    assert task.stderr == "No model server can take it now. Look: ollama-queue backends\n"
