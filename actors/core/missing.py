@@ -56,7 +56,7 @@ class Missing:
         asked = [gate.name for gate in self._gates.allowed(route)]
         waited = f"within {self._wait_s:g} s (scheduler.model_wait)"
         if not asked:
-            rule = route.backend or "remote"
-            return f"no backend came that may run it ({rule}) {waited}"
+            wish = route.backend or ("a remote one" if route.remote else "an Ollama")
+            return f"no backend came that may run it ({wish}) {waited}"
         names = ", ".join(asked)
         return f"no backend has the model {route.model}: {names} did not list it {waited}"

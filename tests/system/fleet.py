@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+from msgspec.structs import replace
+
 from ollama_queue import Config, NewTask, QueueManager, Task, generate_task
 from ollama_queue.actors.core.config import (
     Backend,
@@ -85,8 +87,10 @@ class Fleet:
     def state(self, name: str) -> BackendState:
         return next(state for state in self.queue.list_backends() if state.name == name)
 
-    def reopened(self) -> None:
-        """Stop the queue and start it anew on the same folder."""
+    def reopened(self, *, without: str | None = None) -> None:
+        """Stop the queue and start it anew on the same folder, with one backend less."""
+        left = [backend for backend in self.config.backends if backend.name != without]
+        self.config = replace(self.config, backends=left)
         self.queue.close(grace_s=0)
         self.queue = QueueManager(self.config).start()
 

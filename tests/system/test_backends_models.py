@@ -133,3 +133,32 @@ def test_a_pinned_model_needs_no_listing(tmp_path: Path) -> None:
         again = fleet.run(ask(model="mine"))
 
     assert (task.executed_on, again.executed_on) == ("gpu1", "gpu1")
+
+
+def test_tasks_of_a_backend_that_is_taken_out_of_the_settings_fail_and_others_go_on(
+    tmp_path: Path,
+) -> None:
+    backends: dict[str, Any] = {"gpu1": {"tags": ["fast"]}, "llama": {"type": "openai"}}
+    with Fleet(tmp_path, model_wait=0.3, **backends) as fleet:
+        fleet.found()
+        fleet.queue.pause()
+        wishes = [
+            ask(backend="gpu1"),
+            ask(backend="tag:fast"),
+            ask(template="{{ .Prompt }}"),
+            ask(),
+        ]
+        ids = [fleet.queue.submit_task(new) for new in wishes]
+        fleet.queue.drain_backend("gpu1")
+        fleet.reopened(without="gpu1")
+        fleet.queue.resume()
+        tasks = [fleet.ended(task_id) for task_id in ids]
+
+    limit = "within 0.3 s (scheduler.model_wait)"
+    assert [task.error for task in tasks] == [
+        f"no backend came that may run it (gpu1) {limit}",
+        f"no backend came that may run it (tag:fast) {limit}",
+        f"no backend came that may run it (an Ollama) {limit}",
+        None,
+    ]
+    assert tasks[-1].executed_on == "llama"

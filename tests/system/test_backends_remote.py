@@ -16,6 +16,7 @@ from tests.queue_server import QueueServer
 from tests.system.fleet import PATIENCE_S, ask
 
 KEY = "sk-none-may-see-this-0123456789"
+PASSWORD = "nor-this-password"
 CONFIG = """\
 server: {{shutdown_grace: 100ms}}
 ollama: {{host: {local}, timeout: 5m}}
@@ -47,7 +48,10 @@ class Setting:
     def configure(self, most: int, workers: str = "null") -> None:
         self.server.config.write_text(
             CONFIG.format(
-                local=self.local.url, remote=self.remote.openai_url, most=most, workers=workers
+                local=self.local.url.replace("//", f"//me:{PASSWORD}@"),
+                remote=self.remote.openai_url,
+                most=most,
+                workers=workers,
             )
         )
 
@@ -91,7 +95,7 @@ def test_local_first_and_the_endpoint_for_what_is_more_or_asks_for_it(setting: S
         setting.local.default = Hang()  # one call at a time: all else is beyond
         setting.client.submit_task(ask())
         assert setting.run() == "OpenAI"
-        assert "authorization" not in setting.local.calls[-1].headers
+        assert setting.local.calls[-1].headers["authorization"].startswith("Basic ")
 
 
 def test_beyond_max_local_queue_size_priority_decides(setting: Setting) -> None:
@@ -139,6 +143,9 @@ def test_nobody_sees_the_key(setting: Setting) -> None:
     with setting.server:
         found(setting)
         setting.remote.script(Answer(401, words), Answer(500, {"error": f"Bearer {KEY}"}))
+        setting.local.script(Answer(400, {"error": f"wrong password: {PASSWORD}"}))
+        wrong = setting.client.submit_task(ask(backend="ollama"))
+        assert "wrong password: [key]" in str(setting.client.wait(wrong, timeout=PATIENCE_S).error)
         task_id = setting.client.submit_task(ask(remote_execution=True, max_retries=0))
         failed = setting.client.wait(task_id, timeout=PATIENCE_S)
         setting.run(remote_execution=True)
@@ -159,6 +166,7 @@ def test_nobody_sees_the_key(setting: Setting) -> None:
     assert f"task {task_id} failed" in log
     for text in (*told, refusal.text, log, checked.stdout, checked.stderr):
         assert KEY not in text
+        assert PASSWORD not in text
     assert "OpenAI" in told[0]
     assert 'api_key: "***"' in checked.stdout or "api_key: ***" in checked.stdout
 
