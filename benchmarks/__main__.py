@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME…] [--quick] [--runs N] [--tasks N]`: runs the benchmarks."""
+"""`python -m benchmarks [NAME…] [--quick] [--full] [--runs N] [--tasks N]`: runs the benchmarks."""
 
 import argparse
 import importlib
@@ -6,13 +6,14 @@ import inspect
 
 from benchmarks import harness
 
-NAMES = ("plan", "messages", "submits", "drain", "pickup", "lists", "memory")
+NAMES = ("plan", "messages", "submits", "drain", "pickup", "lists", "memory", "affinity")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--quick", action="store_true", help="once and small: does it still run?")
+    parser.add_argument("--full", action="store_true", help="`affinity` with the times of life")
     parser.add_argument("--runs", type=int, help="rounds of each measurement (5; 1 with --quick)")
     parser.add_argument("--tasks", type=int, help="how many wait in `memory` (100,000)")
     given = parser.parse_args()
@@ -21,7 +22,7 @@ def main() -> None:
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     runs = given.runs or (harness.ONCE if given.quick else harness.MANY)
     tasks = given.tasks or (2_000 if given.quick else 100_000)
-    with harness.Bench(runs=runs, quick=given.quick, tasks=tasks) as bench:
+    with harness.Bench(runs=runs, quick=given.quick, full=given.full, tasks=tasks) as bench:
         print(f"{harness.machine(bench.folder)}. Medians of {runs}.\n")
         for name in given.names or NAMES:
             module = importlib.import_module(f"benchmarks.{name}")

@@ -54,8 +54,8 @@ class Row:
 class Bench:
     """What a script is handed: how often and how much to measure, and a folder on the data disk."""
 
-    def __init__(self, *, runs: int, quick: bool, tasks: int) -> None:
-        self.runs, self.quick, self.tasks = runs, quick, tasks
+    def __init__(self, *, runs: int, quick: bool, full: bool, tasks: int) -> None:
+        self.runs, self.quick, self.full, self.tasks = runs, quick, full, tasks
         self._folders = 0
 
     def __enter__(self) -> Self:

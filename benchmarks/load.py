@@ -20,14 +20,14 @@ PATIENCE_S = 60.0
 WORDS = "Why is the sky blue, and why does it turn red in the evening? Answer in one sentence. "
 
 
-def chat_body(words: str = WORDS * 3) -> bytes:
+def chat_body(words: str = WORDS * 3, model: str = "stub") -> bytes:
     """A task of some 330 bytes, in the form that both queue and model server take."""
-    asked = {"model": "stub", "messages": [{"role": "user", "content": words}]}
+    asked = {"model": model, "messages": [{"role": "user", "content": words}]}
     return json.dumps(asked).encode()
 
 
-def task_body(words: str = WORDS * 3) -> bytes:
-    return b'{"type":"chat",' + chat_body(words)[1:]
+def task_body(words: str = WORDS * 3, model: str = "stub") -> bytes:
+    return b'{"type":"chat",' + chat_body(words, model)[1:]
 
 
 def request(method: str, path: str, body: bytes = b"") -> bytes:

@@ -98,9 +98,20 @@ class Process:
 
 def queue_server(folder: Path, *, model_url: str = NOWHERE, workers: int = 4) -> Process:
     """`ollama-queue-server` over `folder`, durable."""
-    options = ["--data-dir", str(folder), "--ollama-host", model_url, "--workers", str(workers)]
+    options = ["--ollama-host", model_url, "--workers", str(workers)]
+    return _serve(folder, *options)
+
+
+def server_of(folder: Path, settings: dict[str, Any]) -> Process:
+    """The same with these settings, as a `config.yaml` has them."""
+    path = folder.with_suffix(".yaml")
+    path.write_text(json.dumps(settings))  # JSON is YAML
+    return _serve(folder, "--config", str(path))
+
+
+def _serve(folder: Path, *options: str) -> Process:
     log = folder.with_suffix(".log")
-    return Process("ollama_queue.http.serve", "/healthz", log, *options)
+    return Process("ollama_queue.http.serve", "/healthz", log, "--data-dir", str(folder), *options)
 
 
 def paused_server(folder: Path, *, model_url: str = NOWHERE, workers: int = 4) -> Process:

@@ -1,0 +1,120 @@
+"""How many loads does `policy: affinity` save, and whom does it keep waiting?
+
+Tasks of four models, submitted in turn, before servers with memory for one model each. A load takes
+as long as 40 calls; times are a tenth of life's (2 s and 50 ms), but for `--full`. Nothing can do
+with fewer than four loads.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from typing import Any, NamedTuple
+
+from benchmarks import load
+from benchmarks.harness import ONCE, Bench, Sample
+from benchmarks.loading import MODELS, NUMBER
+from benchmarks.processes import Process, server_of
+
+LOAD_S, CALL_S = 2.0, 0.05
+FIFO = "fifo"
+
+
+class Shape(NamedTuple):
+    """What is measured: so many tasks over so many servers, and life's times by `scale`."""
+
+    tasks: int
+    servers: int
+    scale: float
+
+    @property
+    def limit(self) -> str:
+        return f"raw: fewest loads, {self.servers} server{'s' * (self.servers > 1)}"
+
+
+def measure(bench: Bench) -> None:
+    tasks, scale = bench.size(400, 40), 1.0 if bench.full else bench.size(100, 25) / 1000
+    bounds = [60.0] if bench.quick else [60.0, 10.0]
+    rounds = []
+    for servers in (2,) if bench.quick else (1, 2):
+        shape = Shape(tasks, servers, scale)
+        rounds += [
+            (partial(_round, bench, shape, [None]), ONCE),
+            (partial(_round, bench, shape, bounds), bench.runs),
+        ]
+    bench.table(rounds)
+
+
+def _round(bench: Bench, shape: Shape, bounds: list[float | None]) -> Iterator[Sample]:
+    """One drain for each bound of `affinity_max_wait`; None for `fifo`."""
+    yield Sample(shape.limit, _fewest(shape))
+    for bound in bounds:
+        name = FIFO if bound is None else f"affinity, {bound:g} s"
+        what = f"{name}, {shape.servers} server{'s' * (shape.servers > 1)}"
+        yield Sample(what, _drain(bench, shape, bound), (shape.limit,))
+
+
+def _fewest(shape: Shape) -> dict[str, float]:
+    busy_s = (len(MODELS) * LOAD_S + shape.tasks * CALL_S) * shape.scale
+    return {"loads": len(MODELS), "makespan s": busy_s / shape.servers}
+
+
+def _drain(bench: Bench, shape: Shape, bound: float | None) -> dict[str, float]:
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(_model_server(bench, shape.scale)) for _ in range(shape.servers)
+        ]
+        settings: dict[str, Any] = {
+            "backends": [
+                {"name": f"b{n}", "url": server.url, "parallel": 1}
+                for n, server in enumerate(servers)
+            ],
+            "scheduler": {"policy": FIFO},
+        }
+        if bound is not None:
+            max_wait = f"{bound * shape.scale * 1000:g}ms"
+            settings["scheduler"] = {"policy": "affinity", "affinity_max_wait": max_wait}
+        queue = stack.enter_context(server_of(bench.fresh(), settings))
+        queue.post("/api/pause")
+        _submit(queue, shape.tasks)
+        resumed = time.monotonic_ns()
+        queue.post("/api/resume")
+        while queue.get("/api/status")["completed_tasks"] < shape.tasks:
+            time.sleep(0.05)
+        return _figures([server.get("/books") for server in servers], resumed)
+
+
+def _model_server(bench: Bench, scale: float) -> Process:
+    times = ["--load-s", f"{LOAD_S * scale}", "--call-s", f"{CALL_S * scale}"]
+    return Process("benchmarks.loading", "/api/tags", bench.fresh() / "log", *times)
+
+
+def _submit(queue: Process, tasks: int) -> None:
+    connection = load.Connection(queue.port)
+    for number in range(tasks):
+        model = MODELS[number % len(MODELS)]
+        body = load.task_body(f"{load.WORDS} {NUMBER}{number}@", model)
+        connection.exchange(load.request("POST", "/api/tasks", body))
+    connection.close()
+
+
+def _figures(books: list[dict[str, Any]], resumed: int) -> dict[str, float]:
+    calls = sorted(call for each in books for call in each["calls"])
+    starts = [began for _, began, _ in calls]
+    return {
+        "loads": sum(each["loads"] for each in books),
+        "makespan s": (max(end for _, _, end in calls) - resumed) / 1e9,
+        "longest wait s": (max(starts) - resumed) / 1e9,
+        "longest passed over s": max(map(_passed_over_ns, starts, _tails(starts))) / 1e9,
+    }
+
+
+def _tails(starts: list[int]) -> Iterator[list[int]]:
+    """For each task the starts of those behind it."""
+    return (starts[place + 1 :] for place in range(len(starts)))
+
+
+def _passed_over_ns(began: int, behind: list[int]) -> int:
+    """From the first to the last that ran before this one although they were behind it."""
+    passing = [start for start in behind if start < began]
+    return max(passing) - min(passing) if passing else 0

@@ -1,0 +1,82 @@
+"""A model server with memory for one model, in Ollama's dialect, that says how often it loaded one.
+
+`python -m benchmarks.loading --port N --load-s S --call-s S`: a call of another model than the last
+one's waits for its loading first. A prompt carries the number of its task as `@n=…@`. `GET /books`
+gives the number of loads, and of each call its number, its start and its end in
+`time.monotonic_ns()`, which all processes of a machine share.
+"""
+
+import argparse
+import asyncio
+import json
+import time
+from typing import Any
+
+NUMBER = "@n="
+MODELS = ("red", "green", "blue", "grey")
+
+
+class Server:
+    """One call at a time, as a queue with `parallel: 1` asks for."""
+
+    def __init__(self, load_s: float, call_s: float) -> None:
+        self.load_s, self.call_s = load_s, call_s
+        self.loaded: str | None = None
+        self.loads = 0
+        self.calls: list[tuple[int, int, int]] = []
+
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One request after another, each with a Content-Length or no body."""
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+                _, at, rest = head.partition("content-length:")
+                body = await reader.readexactly(int(rest.split("\r", 1)[0])) if at else b""
+                answer = json.dumps(await self.answer(head.split(" ", 2)[1], body)).encode()
+                writer.write(
+                    b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n"
+                    b"Content-Length: %d\r\n\r\n%s\n" % (len(answer) + 1, answer)
+                )
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    async def answer(self, path: str, body: bytes) -> dict[str, Any]:
+        match path:
+            case "/api/chat":
+                return await self.chat(json.loads(body))
+            case "/api/tags":
+                return _listing(*MODELS)
+            case "/api/ps":
+                return _listing(self.loaded) if self.loaded else _listing()
+            case "/books":
+                return {"loads": self.loads, "calls": self.calls}
+        return {"version": "0.0.0"}
+
+    async def chat(self, asked: dict[str, Any]) -> dict[str, Any]:
+        began = time.monotonic_ns()
+        number = int(asked["messages"][-1]["content"].partition(NUMBER)[2].partition("@")[0])
+        if asked["model"] != self.loaded:
+            self.loaded, self.loads = asked["model"], self.loads + 1
+            await asyncio.sleep(self.load_s)
+        await asyncio.sleep(self.call_s)
+        self.calls.append((number, began, time.monotonic_ns()))
+        message = {"role": "assistant", "content": "Rayleigh."}
+        return {"model": self.loaded, "message": message, "done": True, "eval_count": 3}
+
+
+def _listing(*models: str) -> dict[str, Any]:
+    return {"models": [{"name": model, "digest": model} for model in models]}
+
+
+async def _serve(port: int, server: Server) -> None:
+    listening = await asyncio.start_server(server.converse, "127.0.0.1", port)
+    await listening.serve_forever()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--load-s", type=float, required=True)
+    parser.add_argument("--call-s", type=float, required=True)
+    given = parser.parse_args()
+    asyncio.run(_serve(given.port, Server(given.load_s, given.call_s)))
