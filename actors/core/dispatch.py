@@ -11,10 +11,10 @@ from ollama_queue.actors.core.gates import Gate
 from ollama_queue.actors.core.lifecycle import become
 from ollama_queue.actors.core.missing import Missing
 from ollama_queue.actors.core.orders import Announce, Order, Run, SetFlag, Watch
-from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Outcome
+from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Outcome, Verdict
 from ollama_queue.actors.core.policies import Policy
 from ollama_queue.actors.core.records import Status
-from ollama_queue.actors.core.routing import Gates, Lane, read_route
+from ollama_queue.actors.core.routing import Gates, Lane, Route, read_route
 from ollama_queue.actors.core.settling import utc
 from ollama_queue.actors.core.slots import Running, Slots
 from ollama_queue.actors.core.waiting import WaitingRoom
@@ -38,7 +38,7 @@ class Dispatch:
         """Start what can start now."""
         while self.slots.free and (lanes := self._open_lanes(now)):
             entry = self.policy.choose(
-                self.waiting, lanes, lambda entry: self._is_loaded(entry, now), now
+                self.waiting, lanes, lambda entry: self._is_warm(entry, now), now
             )
             yield from self._start(entry, now)
 
@@ -54,17 +54,18 @@ class Dispatch:
     def _open_lanes(self, now: float) -> list[Lane]:
         return [lane for lane in self.waiting.lanes if lane.is_open(now)]
 
-    def _is_loaded(self, entry: Entry, now: float) -> bool:
-        route = read_route(entry.route)
-        return any(
-            gate.is_open(now) and gate.has_loaded(route.model, route.runner)
-            for gate in self.waiting.lane(entry.route).usable
-        )
+    def _is_warm(self, entry: Entry, now: float) -> bool:
+        return not _would_load(self._gate_for(entry, now), read_route(entry.route))
+
+    def _gate_for(self, entry: Entry, now: float) -> Gate:
+        """The backend that takes an entry of an open lane."""
+        lane, ready = self.waiting.lane(entry.route), self.waiting.ready
+        gate = self.gates.choose(lane, read_route(entry.route), entry.avoid, ready, now)
+        assert gate is not None, "no backend of an open lane is open"
+        return gate
 
     def _start(self, entry: Entry, now: float) -> Iterator[Order]:
-        route, lane = read_route(entry.route), self.waiting.lane(entry.route)
-        gate = self.gates.choose(lane, route, entry.avoid, len(self.waiting), now)
-        assert gate is not None, "no backend of an open lane is open"
+        route, gate = read_route(entry.route), self._gate_for(entry, now)
         self.waiting.remove(entry)
         entry.attempt += 1
         running = self.slots.occupy(entry, gate, route.model, now)
@@ -92,11 +93,10 @@ class Dispatch:
     def end(self, running: Running, outcome: Outcome | None, now: float) -> Iterator[Order]:
         """A call has left its slot; without an outcome because its worker is no more."""
         self.slots.release(running)
-        gate, tokens = running.gate, None
+        gate = running.gate
         if isinstance(outcome, Answered):
-            tokens = float(outcome.prompt_tokens + outcome.reply_tokens)
             self.durations.note(running.model, gate.name, now - running.started_at)
-        self.policy.end(running.priority, running.entry.tenant, running.charged, tokens)
+        self.policy.end(running.priority, running.entry.tenant, running.charged, _tokens(outcome))
         if gate.leave(outcome, now):
             retry_after_s = outcome.retry_after_s if isinstance(outcome, Failed) else None
             yield Watch(gate.name, probe_delay(gate.refusals, retry_after_s))
@@ -110,7 +110,7 @@ class Dispatch:
         if gate is None:
             return
         had = gate.models
-        if gate.see(look, now):
+        if gate.see(look, self._models_in(gate), now):
             yield Announce("backend_changed", gate.name, gate.error)
         if gate.models != had:
             self.waiting.regroup()
@@ -140,3 +140,18 @@ class Dispatch:
         dues = [self.waiting.next_due, self.missing.next_due]
         dues += [gate.resting_until for gate in self.gates]
         return min((due for due in dues if due is not None), default=None)
+
+
+def _would_load(gate: Gate, route: Route) -> bool:
+    """A call of this route would have to load its model there first, as far as known."""
+    return gate.type == "ollama" and not gate.has_loaded(route.model, route.runner)
+
+
+def _tokens(outcome: Outcome | None) -> float | None:
+    """What a tenant pays for a call: nothing where no server took it on; None: nobody knows."""
+    match outcome:
+        case Answered(prompt_tokens=prompt, reply_tokens=reply):
+            return max(float(prompt + reply), 1.0)
+        case None | Failed(verdict=Verdict.REFUSED):
+            return 0.0
+    return None

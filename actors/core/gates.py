@@ -1,6 +1,6 @@
 """One model server as the plan sees it: whether it is well, what it has, and who is inside."""
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 
 from msgspec import Struct
 
@@ -128,8 +128,11 @@ class Gate(Struct, eq=False):
         self.refusals += 1
         return True
 
-    def see(self, look: Look, now: float) -> bool:
-        """What a look has found. True when the server comes in or goes out by it."""
+    def see(self, look: Look, running: Iterable[str], now: float) -> bool:
+        """What a look has found, while calls of the models `running` are inside.
+
+        True when the server comes in or goes out by it.
+        """
         self.is_unseen = False
         if look.retry_after_s:
             self.resting_until = now + min(look.retry_after_s, LONGEST_REST_S)
@@ -143,8 +146,7 @@ class Gate(Struct, eq=False):
         self.version = look.version or self.version
         if not self.is_pinned:
             self.models, self.is_known = look.models, True
-        busy = self.loaded if self.running else {}
-        self.loaded = {name: self.loaded.get(name, "") for name in (*look.loaded, *busy)}
+        self.loaded = {name: self.loaded.get(name, "") for name in (*look.loaded, *running)}
         return was_out
 
     # --- shown ----------------------------------------------------------------------------------

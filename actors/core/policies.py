@@ -5,11 +5,14 @@ Each policy is bounded: `docs/scheduling.md` says by what, and the tests hold it
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from math import floor
 
 from ollama_queue.actors.core.config import Scheduler
 from ollama_queue.actors.core.entries import Entry
 from ollama_queue.actors.core.routing import Lane
 from ollama_queue.actors.core.waiting import Order, WaitingRoom
+
+IN_TURNS = 2 / 3  # of the longest wait; what is left makes up for turns that last longer
 
 
 def rank_of(aging_s: float | None) -> Callable[[Entry], float]:
@@ -31,29 +34,51 @@ def _plain_rank(entry: Entry) -> float:
 class Passing:
     """When entries were passed over first, for a bound on how long that may go on.
 
-    An entry is passed over when one behind it in order runs in its stead. Of all passings only
-    those count that reached further back than all before them.
+    An entry is passed over when one behind it in order, but of its level, runs in its stead. Of all
+    passings in a level only those count that reached further back than all before them. They are
+    told apart to a fiftieth of the bound, so that few are kept; an entry counts as passed over a
+    little longer than it was, never shorter.
     """
 
-    def __init__(self) -> None:
-        self._reached: list[Order] = []  # both lists grow together, and each is sorted
-        self._at: list[float] = []
+    def __init__(self, max_wait_s: float) -> None:
+        self._max_wait_s = max_wait_s
+        self._levels: dict[int, tuple[list[Order], list[float]]] = {}
+        """By whole rank how far back passings reached, and when; both lists are sorted."""
+
+    def __bool__(self) -> bool:
+        """Something that was passed over may still wait."""
+        return bool(self._levels)
 
     def note(self, order: Order, now: float) -> None:
         """The entry at `order` ran before others that stand in front of it."""
-        if not self._reached or order > self._reached[-1]:
-            self._reached.append(order)
-            self._at.append(now)
+        reached, at = self._levels.setdefault(floor(order[0]), ([], []))
+        if reached and order <= reached[-1]:
+            return
+        if at and now < at[-1] + self._max_wait_s / 50:
+            reached[-1] = order
+        else:
+            reached.append(order)
+            at.append(now)
+        while len(at) > 1 and at[1] + self._max_wait_s <= now:  # so long that it does not matter
+            del reached[0], at[0]
 
     def since(self, order: Order) -> float | None:
         """When the entry at `order` was passed over first; None if it never was."""
-        place = bisect_right(self._reached, order)
-        return self._at[place] if place < len(self._at) else None
+        first = None
+        for level in (floor(order[0]), floor(order[0]) + 1):  # with aging, levels have no borders
+            reached, at = self._levels.get(level, ((), ()))
+            place = bisect_right(reached, order)
+            if place < len(at) and (first is None or at[place] < first):
+                first = at[place]
+        return first
 
     def forget_before(self, order: Order) -> None:
         """Nothing waits in front of `order` any more."""
-        place = bisect_right(self._reached, order)
-        del self._reached[:place], self._at[:place]
+        for level, (reached, at) in list(self._levels.items()):
+            place = bisect_right(reached, order)
+            del reached[:place], at[:place]
+            if not reached:
+                del self._levels[level]
 
 
 class Shares:
@@ -61,7 +86,7 @@ class Shares:
 
     Each tenant has a tag, the tokens that it has had; who has the lowest is next. Who comes back
     after a pause begins where the others are, and cannot save up. While a call runs it counts with
-    the mean of those before; at its end with what it took (P. Goyal, H. Vin, H. Cheng,
+    the mean of those before; at its end with what it took, where that is known (P. Goyal, H. Vin, H. Cheng,
     "Start-time Fair Queuing", SIGCOMM 1996).
     """
 
@@ -69,27 +94,32 @@ class Shares:
 
     def __init__(self) -> None:
         self._tags: dict[str | None, float] = {}
-        self._floor = 0.0  # the tag of the tenant that was served last
+        self._inside: dict[str | None, float] = {}  # what tenants pay for calls that still run
+        self._floor = 0.0  # no tenant that is here has had less
         self._mean = self.FIRST_GUESS
 
     def tag(self, tenant: str | None) -> float:
         return max(self._tags.get(tenant, 0.0), self._floor)
 
     def begin(self, tenant: str | None) -> float:
-        """A call of the tenant begins; returns what it is charged for now."""
-        self._floor = self.tag(tenant)
-        self._tags[tenant] = self._floor + self._mean
-        if len(self._tags) > 10_000:  # those below the floor have no more claim than a new one
+        """A call of the tenant that is next begins; returns what it is charged for now."""
+        least = [self._tags[name] - charged for name, charged in self._inside.items()]
+        tag = self.tag(tenant)
+        self._floor = min([tag, *least])
+        self._tags[tenant] = tag + self._mean
+        self._inside[tenant] = self._inside.get(tenant, 0.0) + self._mean
+        if len(self._tags) > 10_000:  # those at the floor have no more claim than a new one
             self._tags = {name: tag for name, tag in self._tags.items() if tag > self._floor}
         return self._mean
 
     def end(self, tenant: str | None, charged: float, tokens: float | None) -> None:
-        """The call has ended; `tokens` None when it is to cost nothing, as it failed."""
+        """The call has ended; `tokens` None: nobody knows what it took, and the charge stays."""
         if tokens is not None:
-            self._mean += (max(tokens, 1.0) - self._mean) / 16
-        cost = 0.0 if tokens is None else max(tokens, 1.0)
-        if tenant in self._tags:
-            self._tags[tenant] += cost - charged
+            self._tags[tenant] += tokens - charged
+            self._mean += (tokens - self._mean) / 16 if tokens else 0.0
+        self._inside[tenant] -= charged
+        if self._inside[tenant] < 0.5:  # no call costs as little
+            del self._inside[tenant]
 
 
 class Policy:
@@ -99,7 +129,10 @@ class Policy:
         self._affinity = settings.policy == "affinity"
         self._max_wait = settings.affinity_max_wait
         self._fair = settings.fair
-        self._passing = Passing()
+        self._aging = settings.aging is not None
+        self._passing = Passing(settings.affinity_max_wait)
+        self._turns: dict[str, float] = {}
+        """Since when a route has gone before others, while any that it passed over may wait."""
         self._shares: dict[int, Shares] = {}
         self.rank = rank_of(settings.aging)
 
@@ -107,19 +140,19 @@ class Policy:
         self,
         room: WaitingRoom,
         lanes: Sequence[Lane],
-        is_loaded: Callable[[Entry], bool],
+        is_warm: Callable[[Entry], bool],
         now: float,
     ) -> Entry:
         """The entry that runs next in one of `lanes`, which all have a backend that can take it.
 
-        `is_loaded`: whether such a backend has the entry's model loaded already.
+        `is_warm`: whether the backend that would take the entry need not load its model.
         """
         if not (self._affinity or self._fair):
             return room.first(lanes)
         level = list(room.level(lanes))
         if self._fair:
             level = self._of_the_next_tenant(level)
-        return self._warmest(room, level, is_loaded, now) if self._affinity else level[0]
+        return self._warmest(room, level, is_warm, now) if self._affinity else level[0]
 
     def _of_the_next_tenant(self, level: list[Entry]) -> list[Entry]:
         """The entries of the tenant that has had least."""
@@ -130,25 +163,38 @@ class Policy:
         return self._shares_of(entry).tag(entry.tenant)
 
     def _shares_of(self, entry: Entry) -> Shares:
-        return self._shares.setdefault(entry.priority, Shares())
+        return self._shares_at(entry.priority)
+
+    def _shares_at(self, priority: int) -> Shares:
+        """Those of a level; aging makes one of all."""
+        return self._shares.setdefault(0 if self._aging else priority, Shares())
 
     def _warmest(
         self,
         room: WaitingRoom,
         level: list[Entry],
-        is_loaded: Callable[[Entry], bool],
+        is_warm: Callable[[Entry], bool],
         now: float,
     ) -> Entry:
-        """The first whose model is loaded, if those before it can be passed over once more."""
+        """The first that needs no loading, if those before it can be passed over once more.
+
+        A route goes before others for its share of `affinity_max_wait` only, so that all get
+        their turn in that time: else all would be overdue at once, and load for one task each.
+        """
         first, *others = level
         self._passing.forget_before(room.order(room.first(room.lanes)))
-        if others and not is_loaded(first):
-            since = self._passing.since(room.order(first))
-            if since is None or now < since + self._max_wait:
-                for entry in others:
-                    if is_loaded(entry):
-                        self._passing.note(room.order(entry), now)
-                        return entry
+        if not self._passing:
+            self._turns.clear()
+        if is_warm(first):
+            return first
+        since = self._passing.since(room.order(first))
+        if since is None or now < since + self._max_wait:
+            turn = self._max_wait * IN_TURNS / len({entry.route for entry in level})
+            for entry in others:
+                if is_warm(entry) and now <= self._turns.setdefault(entry.route, now) + turn:
+                    self._passing.note(room.order(entry), now)
+                    return entry
+        self._turns[first.route] = now
         return first
 
     # --- what calls cost, for fairness ----------------------------------------------------------
@@ -158,6 +204,6 @@ class Policy:
         return self._shares_of(entry).begin(entry.tenant) if self._fair else 0.0
 
     def end(self, priority: int, tenant: str | None, charged: float, tokens: float | None) -> None:
-        """A call, begun at `priority`, has ended and took so many tokens; None: it failed."""
+        """A call, begun at `priority`, has ended and took so many tokens; None: nobody knows."""
         if self._fair:
-            self._shares.setdefault(priority, Shares()).end(tenant, charged, tokens)
+            self._shares_at(priority).end(tenant, charged, tokens)

@@ -158,9 +158,9 @@ class Gates:
         """The best of the lane's backends that can take a call now.
 
         Preferred, in this order: another one than where it failed before; a local one, unless
-        `local_first_policy` is off or more than `max_local_queue_size` tasks wait; one that need
-        not load the model, or load it anew with other runner options; the higher `priority`; the
-        fewest running; the first named.
+        `local_first_policy` is off or more than `max_local_queue_size` tasks wait now (`waiting`);
+        one that need not load the model, or load it anew with other runner options; the higher
+        `priority`; the fewest running; the first named.
         """
         rules = self.rules
         locals_first = rules.local_first_policy and waiting <= rules.max_local_queue_size

@@ -61,6 +61,11 @@ class WaitingRoom:
     def __len__(self) -> int:
         return self._reasons.total()
 
+    @property
+    def ready(self) -> int:
+        """How many are due."""
+        return self._reasons[WaitingFor.SLOT]
+
     # --- in and out -----------------------------------------------------------------------------
 
     def add(self, entry: Entry, now: float) -> None:
