@@ -34,7 +34,7 @@ class Shape(NamedTuple):
 
 def measure(bench: Bench) -> None:
     tasks, scale = bench.size(400, 40), 1.0 if bench.full else bench.size(100, 25) / 1000
-    bounds = [60.0] if bench.quick else [60.0, 10.0]
+    bounds = [60.0] if bench.quick else [60.0, 30.0]
     rounds = []
     for servers in (2,) if bench.quick else (1, 2):
         shape = Shape(tasks, servers, scale)

@@ -119,7 +119,8 @@ class Plan:
         if asked.ollama_only and self.gates.allowed(replace(route, ollama_only=False)):
             field, why = asked.ollama_only
             raise Invalid(why, field=field)
-        raise Invalid(self.gates.why_none(route), field=self.gates.rule_of(route))
+        field, why = self.gates.why_none(route)
+        raise Invalid(why, field=field)
 
     def reserve(self, tasks: int, size: int) -> None:
         """Keep room for a batch. Raises `QueueFull`, `Unavailable` when draining."""

@@ -86,8 +86,8 @@ class Shares:
 
     Each tenant has a tag, the tokens that it has had; who has the lowest is next. Who comes back
     after a pause begins where the others are, and cannot save up. While a call runs it counts with
-    the mean of those before; at its end with what it took, where that is known (P. Goyal, H. Vin, H. Cheng,
-    "Start-time Fair Queuing", SIGCOMM 1996).
+    the mean of those before; at its end with what it took, where that is known (P. Goyal, H. Vin,
+    H. Cheng, "Start-time Fair Queuing", SIGCOMM 1996).
     """
 
     FIRST_GUESS = 256.0
@@ -131,8 +131,8 @@ class Policy:
         self._fair = settings.fair
         self._aging = settings.aging is not None
         self._passing = Passing(settings.affinity_max_wait)
-        self._turns: dict[str, float] = {}
-        """Since when a route has gone before others, while any that it passed over may wait."""
+        self._turns: dict[tuple[str, int], float] = {}
+        """Since when a route has its turn in a level, while any that it passed over may wait."""
         self._shares: dict[int, Shares] = {}
         self.rank = rank_of(settings.aging)
 
@@ -152,7 +152,7 @@ class Policy:
         level = list(room.level(lanes))
         if self._fair:
             level = self._of_the_next_tenant(level)
-        return self._warmest(room, level, is_warm, now) if self._affinity else level[0]
+        return self._warmest(room, lanes, level, is_warm, now) if self._affinity else level[0]
 
     def _of_the_next_tenant(self, level: list[Entry]) -> list[Entry]:
         """The entries of the tenant that has had least."""
@@ -172,6 +172,7 @@ class Policy:
     def _warmest(
         self,
         room: WaitingRoom,
+        lanes: Sequence[Lane],
         level: list[Entry],
         is_warm: Callable[[Entry], bool],
         now: float,
@@ -189,13 +190,21 @@ class Policy:
             return first
         since = self._passing.since(room.order(first))
         if since is None or now < since + self._max_wait:
-            turn = self._max_wait * IN_TURNS / len({entry.route for entry in level})
+            servers = len({gate for lane in lanes for gate in lane.usable})
+            share = min(servers / len({entry.route for entry in level}), 1.0)
             for entry in others:
-                if is_warm(entry) and now <= self._turns.setdefault(entry.route, now) + turn:
+                if is_warm(entry) and self._has_turn(entry, share, now):
                     self._passing.note(room.order(entry), now)
                     return entry
-        self._turns[first.route] = now
+        self._turns[first.route, first.priority] = now
         return first
+
+    def _has_turn(self, entry: Entry, share: float, now: float) -> bool:
+        key = (entry.route, entry.priority)
+        began = self._turns.get(key)
+        if began is None or began + self._max_wait <= now:
+            began = self._turns[key] = now
+        return now <= began + self._max_wait * IN_TURNS * share
 
     # --- what calls cost, for fairness ----------------------------------------------------------
 

@@ -133,16 +133,18 @@ class Gates:
             return route.backend.removeprefix(TAG) in gate.tags
         return route.backend == gate.name
 
-    def why_none(self, route: Route) -> str:
-        """The sentence for a route that no backend may run, whatever its state."""
-        if route.backend is not None:
-            tags = sorted({TAG + tag for gate in self for tag in gate.tags})
-            return f"backend must name a backend: there are {', '.join([*self.names, *tags])}"
-        return "remote_execution needs a remote backend, and there is none"
-
-    def rule_of(self, route: Route) -> str:
-        """The field of a task by which no backend may run it."""
-        return "backend" if route.backend is not None else "remote_execution"
+    def why_none(self, route: Route) -> tuple[str, str]:
+        """The field by which no backend may run a route, whatever its state; what is right."""
+        if route.backend is None:
+            return "remote_execution", "remote_execution needs a remote backend, and there is none"
+        if self.allowed(Route(route.model, backend=route.backend)):
+            why = f"remote_execution needs a remote backend, and {route.backend} is a local one"
+            return "remote_execution", why
+        tags = sorted({TAG + tag for gate in self for tag in gate.tags})
+        return (
+            "backend",
+            f"backend must name a backend: there are {', '.join([*self.names, *tags])}",
+        )
 
     def lane(self, route: Route) -> Lane:
         """The backends that have the route's model, or may have it: empty if there is none."""

@@ -246,22 +246,20 @@ class WaitingRoom:
                 before += self._lines[key].bisect_key_left(_age_of(entry))
         return before
 
-    def place(self, entry: Entry) -> tuple[int, int]:
-        """How many come before a due entry in its own queue, and how many are in that."""
-        line = self._lines[_key_of(entry)]
-        return line.bisect_key_left(_age_of(entry)), len(line)
+    def older_than(self, entry: Entry, key: QueueKey) -> int:
+        """How many in a queue are older than this entry."""
+        place: int = self._lines[key].bisect_key_left(_age_of(entry))
+        return place
 
     def sizes(self, lane: Lane) -> Mapping[int, int]:
         """How many due entries wait in a lane, by priority."""
         return self._sizes.get(lane, {})
 
-    def queues(self, lane: Lane) -> int:
-        """In how many queues they wait."""
-        return len(self._heads.get(lane, ()))
-
-    def lengths(self, lane: Lane) -> Iterator[tuple[QueueKey, int]]:
-        """How many entries wait in each queue of a lane."""
-        for _, key in self._heads.get(lane, ()):
+    def lengths(self, lane: Lane, most: int) -> Iterator[tuple[QueueKey, int]]:
+        """How many entries wait in each queue of a lane; of more than `most` in some of them."""
+        heads = self._heads.get(lane, ())
+        for place in range(0, len(heads), len(heads) // (most + 1) + 1):
+            _, key = heads[place]
             yield key, len(self._lines[key])
 
     def reason(self, entry: Entry) -> WaitingFor:
