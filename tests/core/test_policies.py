@@ -1,5 +1,7 @@
 """What each policy promises, over whole drains, and what it may cost others."""
 
+from itertools import pairwise
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
@@ -95,7 +97,7 @@ class TestAffinity:
         sim.run()
 
         above = [int(start.task_id) % 2 for start in sim.starts if int(start.task_id) >= 40]
-        assert sum(a != b for a, b in zip(above, above[1:], strict=False)) == 1
+        assert sum(a != b for a, b in pairwise(above)) == 1
 
     @given(models, st.integers(1, 3), st.sampled_from([0.0, 3.0, 9.0, 100.0]), st.booleans())
     def test_no_task_is_passed_over_beyond_the_bound(
