@@ -31,7 +31,7 @@ class Lane(NamedTuple):
     @property
     def usable(self) -> tuple[Gate, ...]:
         """Those that tasks are given to as things are, full or not."""
-        if self.instead and not any(gate.is_in for gate in self.gates):
+        if self.instead and not any(gate.is_in or gate.is_unseen for gate in self.gates):
             return self.instead
         return self.gates
 

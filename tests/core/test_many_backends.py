@@ -51,6 +51,7 @@ class Machine(RuleBasedStateMachine):
                 remote=name == "far",
                 tags=TAGS[name],
                 is_known=False,
+                is_unseen=True,
             )
             for name in NAMES
         ]
@@ -68,6 +69,7 @@ class Machine(RuleBasedStateMachine):
         self.calls: dict[int, Run] = {}
         self.ended: set[str] = set()
         self.lists: dict[str, frozenset[str] | None] = {}
+        self.looked_at: set[str] = set()
         self.drained: set[str] = set()
         self.paused = False
 
@@ -97,13 +99,17 @@ class Machine(RuleBasedStateMachine):
         found = self.lists.get(name)
         return found is None or model in found
 
+    def has_place(self, task_id: str) -> bool:
+        """A backend can take it, and all that may run it were looked at once."""
+        able = {name for name in NAMES if self.may_run(task_id, name)}
+        return able <= self.looked_at and any(map(self.is_open, able))
+
     def could_start(self) -> list[str]:
         """The tasks that could begin now, the first first."""
         ready = [
             self.plan.entries[task_id]
             for task_id in self.waiting
-            if self.plan.entries[task_id].due <= self.now
-            and any(self.is_open(name) and self.may_run(task_id, name) for name in NAMES)
+            if self.plan.entries[task_id].due <= self.now and self.has_place(task_id)
         ]
         ready.sort(key=lambda entry: (-entry.priority, entry.queued_at, entry.id))
         return [entry.id for entry in ready]
@@ -168,12 +174,14 @@ class Machine(RuleBasedStateMachine):
     @rule(name=names, found=lists)
     def look(self, name: str, found: frozenset[str] | None) -> None:
         self.lists[name] = found
+        self.looked_at.add(name)
         orders = self.plan.looked(name, Look(models=found), self.now)
         assert self.gates[name].healthy
         self.obey(orders)
 
     @rule(name=names)
     def look_in_vain(self, name: str) -> None:
+        self.looked_at.add(name)
         self.obey(self.plan.looked(name, Look(error=REFUSED.error), self.now))
 
     @rule(name=names, value=st.booleans())
