@@ -14,7 +14,7 @@ from ollama_queue.actors.core.orders import Announce, Order, Run, SetFlag, Watch
 from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Outcome, Verdict
 from ollama_queue.actors.core.policies import Policy
 from ollama_queue.actors.core.records import Status
-from ollama_queue.actors.core.routing import Gates, Lane, Route, read_route
+from ollama_queue.actors.core.routing import Gates, Lane, read_route
 from ollama_queue.actors.core.settling import utc
 from ollama_queue.actors.core.slots import Running, Slots
 from ollama_queue.actors.core.waiting import WaitingRoom
@@ -55,7 +55,8 @@ class Dispatch:
         return [lane for lane in self.waiting.lanes if lane.is_open(now)]
 
     def _is_warm(self, entry: Entry, now: float) -> bool:
-        return not _would_load(self._gate_for(entry, now), read_route(entry.route))
+        route = read_route(entry.route)
+        return self._gate_for(entry, now).has_loaded(route.model, route.runner)
 
     def _gate_for(self, entry: Entry, now: float) -> Gate:
         """The backend that takes an entry of an open lane."""
@@ -140,11 +141,6 @@ class Dispatch:
         dues = [self.waiting.next_due, self.missing.next_due]
         dues += [gate.resting_until for gate in self.gates]
         return min((due for due in dues if due is not None), default=None)
-
-
-def _would_load(gate: Gate, route: Route) -> bool:
-    """A call of this route would have to load its model there first, as far as known."""
-    return gate.type == "ollama" and not gate.has_loaded(route.model, route.runner)
 
 
 def _tokens(outcome: Outcome | None) -> float | None:

@@ -143,11 +143,11 @@ class TestPreference:
         assert self.chosen(gate("avoided")) == "avoided"
 
     def test_then_one_that_has_it_loaded_for_the_same_runner(self) -> None:
-        assert self.chosen(gate("a"), gate("b", loaded={"m": ""}, remote=True)) == "b"
+        assert self.chosen(gate("a", priority=9), gate("b", loaded={"m": ""})) == "b"
         assert self.chosen(gate("a"), gate("b", loaded={"m": '{"num_ctx":8}'})) == "a"
 
     def test_then_a_local_one(self) -> None:
-        far, near = gate("far", remote=True, priority=9), gate("near")
+        far, near = gate("far", remote=True, loaded={"m": ""}), gate("near")
         assert self.chosen(far, near) == "near"
         off = RemoteScheduling(local_first_policy=False)
         assert self.chosen(far, near, rules=off) == "far"
