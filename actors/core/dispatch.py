@@ -111,7 +111,7 @@ class Dispatch:
         if gate is None:
             return
         had = gate.models
-        if gate.see(look, self._models_in(gate), now):
+        if gate.see(look, now, self._models_in(gate)):
             yield Announce("backend_changed", gate.name, gate.error)
         if gate.models != had:
             self.waiting.regroup()

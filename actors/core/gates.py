@@ -128,7 +128,7 @@ class Gate(Struct, eq=False):
         self.refusals += 1
         return True
 
-    def see(self, look: Look, running: Iterable[str], now: float) -> bool:
+    def see(self, look: Look, now: float, running: Iterable[str] = ()) -> bool:
         """What a look has found, while calls of the models `running` are inside.
 
         True when the server comes in or goes out by it.
