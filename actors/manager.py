@@ -9,6 +9,7 @@ from typing import Any, Self, cast
 from ollama_queue.actors import views, watch
 from ollama_queue.actors.actor import Ref, ask, log, start, stop
 from ollama_queue.actors.batches import draft_batch
+from ollama_queue.actors.boot import Runtime
 from ollama_queue.actors.bulk_verbs import ManyTasks
 from ollama_queue.actors.core.config import Config, Logging
 from ollama_queue.actors.core.errors import Invalid, QueueError, Unavailable
@@ -54,6 +55,7 @@ from ollama_queue.actors.core.records import (
 )
 from ollama_queue.actors.core.submission import draft, parse_priority
 from ollama_queue.actors.cron_verbs import CronVerbs
+from ollama_queue.actors.disk import check_room
 from ollama_queue.actors.executors import create_executor
 from ollama_queue.actors.journal import Logbook
 from ollama_queue.actors.mailbox import Mailbox
@@ -62,7 +64,7 @@ from ollama_queue.actors.pool import Pool, ThreadPool
 from ollama_queue.actors.replies import Page, Stored
 from ollama_queue.actors.subscription import Leave, Listener
 from ollama_queue.actors.switchboard import Generation, Switchboard
-from ollama_queue.actors.system import Runtime, System
+from ollama_queue.actors.system import System
 
 BATCH_PATIENCE_S = 300.0
 
@@ -163,6 +165,7 @@ class QueueManager(Listener, CronVerbs, ManyTasks):
 
     def submit(self, new: NewTask, *, idempotency_key: str | None = None) -> Submitted:
         asked = draft(new, idempotency_key, ollama_alone=self.config.ollama_alone)
+        check_room(self.config.queue.storage_path, len(asked.spec))
         answer = ask(self._now().scheduler, asked)
         if isinstance(answer, Stored):  # the key was used before, for this very task
             record = answer.record
@@ -176,6 +179,8 @@ class QueueManager(Listener, CronVerbs, ManyTasks):
     ) -> BatchSubmitted:
         alone = self.config.ollama_alone
         asked = draft_batch(tasks, idempotency_key, ollama_alone=alone)
+        size = sum(len(each.spec) for each in asked.asked)
+        check_room(self.config.queue.storage_path, size)
         return ask(self._now().scheduler, asked, BATCH_PATIENCE_S)  # type: ignore[no-any-return]
 
     def get_batch(self, batch_id: str) -> Batch:

@@ -7,7 +7,7 @@ from typing import Any, assert_never
 from msgspec.structs import replace
 
 from ollama_queue.actors.actor import Actor, Ref, tell
-from ollama_queue.actors.core.errors import Conflict, NotFound, QueueError, Unavailable
+from ollama_queue.actors.core.errors import Conflict, NotFound, QueueError
 from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.messages import (
     BatchStored,
@@ -46,8 +46,8 @@ from ollama_queue.actors.scans import scan
 class Persistence(Actor):
     """Owns the disk and never waits for it: the fsync runs aside while the mailbox stays open.
 
-    Changes gather while one fsync is in flight; its end writes the next batch. A read that sees
-    a change which is not durable yet is answered when it is.
+    Changes gather meanwhile; its end writes the next batch. A read that sees a change which is not
+    durable yet is answered when it is.
     """
 
     def __init__(
@@ -248,12 +248,12 @@ class Persistence(Actor):
         record = self.record(task_id)
         if record is None:
             raise NotFound(f"there is no task {task_id}", field="id")
-        error = Conflict(f"task {task_id} is {record.status}: it cannot be {wanted}", field="id")
-        self.answer(error, self.unsynced(task_id))
+        why = f"task {task_id} is {record.status}: it cannot be {wanted}"
+        self.answer(Conflict(why, field="id"), self.unsynced(task_id))
 
     def fetch(self, command: Retry | Delete, scheduler: Ref) -> None:
         record = self.record(command.task_id)
-        if record is not None and isinstance(command, Delete) and not command.means(record):
+        if isinstance(command, Delete) and record is not None and not command.means(record):
             record = None
         self.pass_on(scheduler, Fetched(command, record))
 
@@ -270,10 +270,9 @@ class Persistence(Actor):
         return answer
 
     def recover(self) -> Recovered:
-        try:
-            return self.store.recover()
-        except Exception as error:  # rocksdict raises nothing more special
-            raise Unavailable(self.store.why_not(str(error))) from None
+        found = self.store.recover()
+        self.hidden |= found.hidden
+        return found
 
     def query(self, wanted: TaskFilter) -> None:
         """A page, as of now. What is about to be durable is shown: the answer waits for that."""
@@ -283,8 +282,8 @@ class Persistence(Actor):
 
     def aside(self, read: Callable[[], Any]) -> None:
         """Read where nobody waits for it; the reply comes with `Scanned`."""
-        self.tickets += 1
-        ticket, me = self.tickets, self.actor_ref
+        self.tickets = ticket = self.tickets + 1
+        me = self.actor_ref
         self.scans[ticket] = (self.later(), self.in_flight)
         self.scanner.submit(read, lambda found, error: tell(me, Scanned(ticket, found, error)))
 

@@ -1,13 +1,13 @@
 """The store: how records lie in RocksDB. Only Persistence uses it."""
 
-import json
 import os
-from datetime import UTC, datetime
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 from msgspec import Struct
 from rocksdict import (
+    AccessType,
     DBRecoveryMode,
     Options,
     Rdict,
@@ -19,7 +19,7 @@ from rocksdict import (
 from ollama_queue.actors.batch_book import BatchBook
 from ollama_queue.actors.core.cron_records import Cron
 from ollama_queue.actors.core.entries import Entry
-from ollama_queue.actors.core.errors import Unavailable
+from ollama_queue.actors.core.errors import QueueError, Unavailable
 from ollama_queue.actors.core.figures import Counts
 from ollama_queue.actors.core.idempotency import Keyed
 from ollama_queue.actors.core.records import Record, Status
@@ -36,6 +36,7 @@ from ollama_queue.actors.layout import (
     key_range,
 )
 from ollama_queue.actors.listings import delete_rows, put_rows
+from ollama_queue.actors.ownership import sign, why_not
 from ollama_queue.actors.upgrade import FORMAT, upgrade
 
 JOURNAL_BYTES = 24 << 20
@@ -43,7 +44,10 @@ SLICE_BYTES = 1 << 20  # a larger WriteBatch would hold the interpreter for too 
 
 
 class Recovered(Struct, frozen=True):
-    """All that a plan is made from. `last_us`: when the newest task was accepted."""
+    """All that a plan is made from. `last_us`: when the newest task was accepted.
+
+    `hidden` are the tasks of batches that a crash has cut, where they cannot be deleted yet.
+    """
 
     waiting: list[Entry]
     running: list[Entry]
@@ -51,6 +55,7 @@ class Recovered(Struct, frozen=True):
     flags: dict[str, bool]
     last_us: int
     crons: list[Cron] = []
+    hidden: dict[str, list[Record]] = {}
 
 
 class Store:
@@ -58,9 +63,13 @@ class Store:
 
     home: ClassVar[int | None] = None  # the process of RocksDB's threads: a fork leaves them behind
 
-    def __init__(self, folder: str, url: str | None) -> None:
-        """Open or create. Raises `Unavailable` with a sentence when it cannot be had."""
-        self._folder = Path(folder)
+    def __init__(self, folder: str, url: str | None, *, read_only: bool = False) -> None:
+        """Open or create. Raises `Unavailable` with a sentence when it cannot be had.
+
+        With `read_only` nothing is written, and it is open beside whoever writes it.
+        """
+        self.folder = Path(folder)
+        self.read_only = read_only
         self._families: dict[str, Rdict] = {}
         self._handles: dict[str, Any] = {}
         self._db = self._open()
@@ -68,11 +77,15 @@ class Store:
             self._families = {name: self._db.get_column_family(name) for name in FAMILIES}
             self._handles = {name: self._db.get_column_family_handle(name) for name in FAMILIES}
             self.batches = BatchBook(self._families, self._handles)
-            self.boot = self._begin()
-            self._write_owner(url)
-        except BaseException:
-            self.close()
-            raise
+            self.boot = self._last_boot() if read_only else self._begin()
+            if not read_only:
+                sign(self.folder, url)
+        except BaseException as error:
+            with suppress(Exception):  # a disk that took no write may not close either
+                self.close()
+            if isinstance(error, QueueError) or not isinstance(error, Exception):
+                raise
+            raise Unavailable(why_not(self.folder, str(error))) from None
         self.counts = self._load_counts()
         self._no_sync = WriteOptions()
 
@@ -96,36 +109,18 @@ class Store:
         options.set_db_write_buffer_size(JOURNAL_BYTES)
         families = {name: Options(raw_mode=True) for name in FAMILIES}
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            return Rdict(str(self._folder / "rocksdb"), options, column_families=families)
-        except Exception as error:  # rocksdict raises nothing more special
-            raise Unavailable(self.why_not(str(error))) from None
-
-    def why_not(self, words: str) -> str:
-        """What RocksDB says, as a sentence that helps."""
-        if "While lock file" in words or "lock hold by" in words:
-            return f"the folder {self._folder} is in use by {self._owner()}"
-        if "orruption" in words:
-            return (
-                f"the store in {self._folder} is damaged ({words}); "
-                "restore a copy of the folder, or move it away to begin anew"
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return Rdict(
+                str(self.folder / "rocksdb"),
+                options,
+                column_families=families,
+                access_type=self._access(),
             )
-        return f"cannot open the store in {self._folder}: {words}"
+        except Exception as error:  # rocksdict raises nothing more special
+            raise Unavailable(why_not(self.folder, str(error))) from None
 
-    def _owner(self) -> str:
-        try:
-            owner = json.loads((self._folder / "owner.json").read_text())
-            where = f" at {owner['url']}" if owner.get("url") else ""
-            return f"process {owner['pid']}{where}, since {owner['since']}"
-        except (OSError, ValueError, KeyError, TypeError):
-            return "another process"
-
-    def _write_owner(self, url: str | None) -> None:
-        """RocksDB's own LOCK file is empty: it cannot say who holds it."""
-        since = datetime.now(UTC).isoformat(timespec="seconds")
-        draft = self._folder / "owner.json.new"
-        draft.write_text(json.dumps({"pid": os.getpid(), "url": url, "since": since}))
-        draft.replace(self._folder / "owner.json")
+    def _access(self) -> AccessType:
+        return AccessType.read_only() if self.read_only else AccessType.read_write()
 
     def _begin(self) -> int:
         """Check the format and count this boot; both are durable before anything else is."""
@@ -133,11 +128,11 @@ class Store:
         known = int(meta.get(b"format") or FORMAT)
         if not 1 <= known <= FORMAT:
             raise Unavailable(
-                f"the store in {self._folder} has format {known}, this version reads "
+                f"the store in {self.folder} has format {known}, this version reads "
                 f"{FORMAT}: use the version that wrote it"
             )
         upgrade(self._db, self._families, self._handles)
-        boot = int(meta.get(b"boot") or b"0") + 1
+        boot = self._last_boot() + 1
         batch = WriteBatch(raw_mode=True)
         batch.put(b"format", b"%d" % FORMAT, self._handles["meta"])
         batch.put(b"boot", b"%d" % boot, self._handles["meta"])
@@ -145,17 +140,21 @@ class Store:
         self._db.flush_wal(True)
         return boot
 
+    def _last_boot(self) -> int:
+        return int(self._families["meta"].get(b"boot") or b"0")
+
     def _load_counts(self) -> Counts:
         raw = self._families["meta"].get(b"counts")
         return Counts(by_status=decode_counts(raw) if raw else {})
 
     def close(self) -> None:
         """Let go of the lock: families first, RocksDB keeps it while any of them lives."""
-        for family in self._families.values():
-            family.close()
+        families = [*self._families.values(), self._db]
         self._families.clear()
         self._handles.clear()
-        self._db.close()
+        with ExitStack() as all_of_them:  # after a failed write each may raise, and yet closes
+            for family in reversed(families):
+                all_of_them.callback(family.close)
 
     # --- writing --------------------------------------------------------------------------------
 
@@ -259,8 +258,19 @@ class Store:
         return tuple(self._families[name].snapshot() for name in names)
 
     def recover(self) -> Recovered:
-        """What waits, what was running, and the rest that a plan needs."""
-        self._drop_unfinished()
+        """What waits, what was running, and the rest that a plan needs. Raises `Unavailable`."""
+        try:
+            return self._recover()
+        except Exception as error:  # rocksdict raises nothing more special
+            raise Unavailable(why_not(self.folder, str(error))) from None
+
+    def _recover(self) -> Recovered:
+        hidden: dict[str, list[Record]] = {}
+        if self.read_only:
+            hidden = dict(self.batches.unfinished())
+        else:
+            self._drop_unfinished()
+        cut = {record.id for records in hidden.values() for record in records}
         index, meta = self._families["index"], self._families["meta"]
         flags = {
             key[5:].decode(): value == b"1"
@@ -269,7 +279,7 @@ class Store:
         newest = next(key_range(self._families["tasks"].iter, b"", b"g", backwards=True), None)
         last = decode_record(newest[1]).created_at.timestamp() if newest else 0.0
         return Recovered(
-            waiting=list(entries(index, Status.PENDING)),
+            waiting=[e for e in entries(index, Status.PENDING) if e.id not in cut],
             running=list(entries(index, Status.RUNNING)),
             keys=[(key[1:], decode_keyed(raw)) for key, raw in key_range(index.iter, b"k", b"l")],
             flags=flags,
@@ -277,4 +287,5 @@ class Store:
             crons=[
                 decode_cron(raw) for _, raw in key_range(self._families["crons"].iter, b"", b"g")
             ],
+            hidden=hidden,
         )

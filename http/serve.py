@@ -24,6 +24,7 @@ from gevent.threadpool import ThreadPool
 
 from ollama_queue import __version__
 from ollama_queue.actors import settings
+from ollama_queue.actors.boot import Runtime
 from ollama_queue.actors.core.config import Config, Logging
 from ollama_queue.actors.core.errors import QueueError, Unavailable
 from ollama_queue.actors.core.urls import shown
@@ -32,7 +33,6 @@ from ollama_queue.actors.journal import follow
 from ollama_queue.actors.logs import open_handler
 from ollama_queue.actors.manager import QueueManager
 from ollama_queue.actors.pool import Done, Pool, attempt
-from ollama_queue.actors.system import Runtime
 from ollama_queue.http import guard
 from ollama_queue.http.app import create_app
 from ollama_queue.http.check_config import listing

@@ -155,6 +155,13 @@ def test_a_damaged_table_is_never_taken_for_a_shorter_one(tmp_path: Path) -> Non
     assert set(refusals) - {"3000 wait"} == {w for w in refusals if "orrupt" in w}
 
 
+def test_a_table_that_is_missing_is_told(tmp_path: Path) -> None:
+    filled(tmp_path, 10)
+    max((tmp_path / "rocksdb").glob("*.sst"), key=lambda table: table.stat().st_size).unlink()
+
+    assert "is damaged" in what_recovering_says(tmp_path)
+
+
 def what_recovering_says(folder: Path) -> str:
     try:
         store = Store(str(folder), None)

@@ -21,13 +21,13 @@ from ollama_queue import (
     chat_task,
 )
 from ollama_queue.actors.actor import Actor, Ref
+from ollama_queue.actors.boot import Runtime
 from ollama_queue.actors.core import config
 from ollama_queue.actors.core.messages import Publish
 from ollama_queue.actors.event_bus import EventBus
 from ollama_queue.actors.executors import create_executor
 from ollama_queue.actors.pool import ThreadPool
 from ollama_queue.actors.switchboard import Generation
-from ollama_queue.actors.system import Runtime
 from ollama_queue.actors.watch import ENDS
 from tests.behaviours import WORDS
 from tests.fakes import Answer, Behaviour, FakeOllama, Stream

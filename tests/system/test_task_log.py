@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from ollama_queue import Config, Invalid, QueueManager, Unavailable, generate_task
+from ollama_queue.actors.boot import Runtime
 from ollama_queue.actors.core.config import Logging, Ollama, Queue, Retry
-from ollama_queue.actors.system import Runtime
 from tests.fakes import Answer, FakeOllama, Hang
 from tests.queue_server import QueueServer
 from tests.servers import ROOT

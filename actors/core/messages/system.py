@@ -2,6 +2,8 @@
 
 from msgspec import Struct
 
+from ollama_queue.actors.core.messages.wake import Wake
+
 
 class Crashed(Struct, frozen=True):
     """An actor of generation `generation` has ended on an error, told as text: an exception
@@ -18,4 +20,4 @@ class Shutdown(Struct, frozen=True):
     grace_s: float
 
 
-ToSystem = Crashed | Shutdown
+ToSystem = Crashed | Shutdown | Wake
