@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 import bottle
 
@@ -71,7 +71,7 @@ def _tasks(limit: int) -> Iterator[NewTask]:
             time.sleep(0)  # others get their turn
 
 
-def _lines(stream: BinaryIO, limit: int) -> Iterator[Any]:
+def _lines(stream: reading.Body, limit: int) -> Iterator[Any]:
     read = number = 0
     while line := stream.readline(limit - read + 1):
         read += len(line)

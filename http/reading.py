@@ -1,7 +1,8 @@
 """Reading requests: bodies, queries, and one clear sentence for what is wrong in them."""
 
 import math
-from typing import Any, BinaryIO, cast
+from collections.abc import Callable
+from typing import Any, BinaryIO
 
 import bottle
 import msgspec
@@ -22,11 +23,34 @@ def body(limit: int) -> Any:
     return decode(raw, "the body")
 
 
-def body_stream(limit: int) -> BinaryIO:
+class Body:
+    """A request's body, not yet read. One that does not come whole and well is `Invalid`."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def read(self, size: int) -> bytes:
+        return self._wholly(self._stream.read, size)
+
+    def readline(self, size: int) -> bytes:
+        return self._wholly(self._stream.readline, size)
+
+    def _wholly(self, read: Callable[[int], bytes], size: int) -> bytes:
+        try:
+            return read(size)
+        except TimeoutError:
+            raise Invalid(
+                "the body did not come: nothing was sent for too long", field="body"
+            ) from None
+        except OSError as error:
+            raise Invalid(f"the body did not come whole: {error}", field="body") from None
+
+
+def body_stream(limit: int) -> Body:
     """The request's body, not yet read. Raises `TooLarge` for one that says it is."""
     if bottle.request.content_length > limit:
         raise too_large(limit)
-    return cast(BinaryIO, bottle.request.environ["wsgi.input"])
+    return Body(bottle.request.environ["wsgi.input"])
 
 
 def too_large(limit: int) -> wire.TooLarge:

@@ -10,6 +10,7 @@ monkey.patch_all()
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -19,7 +20,6 @@ from typing import Any
 import click
 import gevent
 from gevent.event import AsyncResult, Event
-from gevent.pywsgi import WSGIServer
 from gevent.threadpool import ThreadPool
 
 from ollama_queue import __version__
@@ -36,10 +36,12 @@ from ollama_queue.actors.pool import Done, Pool, attempt
 from ollama_queue.http import guard
 from ollama_queue.http.app import create_app
 from ollama_queue.http.check_config import listing
+from ollama_queue.http.handler import Server
 from ollama_queue.http.sockets import SocketHandler
 
 log = logging.getLogger("ollama_queue")
 
+FILES = 16_384  # open at once, sockets among them
 LINES_TOGETHER = 100  # some milliseconds of work
 
 
@@ -100,12 +102,13 @@ def serve(config: Config) -> None:
     queue.start()
     journal = follow(queue.listen, LINES_TOGETHER)
     app = create_app(queue, max_body=config.server.max_body, loopback_only=guard.is_loopback(host))
-    server = WSGIServer(
+    server = Server(
         listener,
         app,
         log=None,
         error_log=log,
         handler_class=SocketHandler,
+        spawn=_connections(),
         environ={"ollama_queue.loopback_only": guard.is_loopback(host)},
     )
     server.start()
@@ -125,6 +128,15 @@ def serve(config: Config) -> None:
     if journal is not None:
         journal.close()
     server.stop(timeout=1)
+
+
+def _connections() -> int:
+    """How many at once: as many as may be open, less some for the disk and the model servers."""
+    most, allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < FILES:
+        most = FILES if allowed == resource.RLIM_INFINITY else min(FILES, allowed)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, allowed))
+    return max(most - 512, most // 2)
 
 
 def _say(config: Config, words: str) -> None:
