@@ -61,15 +61,15 @@ def read_tasks(path: str) -> "Iterator[NewTask]":
 
 
 def _items(path: str) -> list[Any]:
-    import msgspec
+    from ollama_queue.actors.core.plain_json import decode
 
     text = _text(path)
-    try:
-        if text.lstrip()[:1] != b"[":
-            return [msgspec.json.decode(line) for line in text.splitlines() if line.strip()]
-        return list(msgspec.json.decode(text))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Invalid(f"{path} is not JSON: {error}", field="file") from None
+    if text.lstrip()[:1] == b"[":
+        return list(decode(text, path, "file"))
+    lines = enumerate(text.splitlines(), 1)
+    return [
+        decode(line, f"line {number} of {path}", "file") for number, line in lines if line.strip()
+    ]
 
 
 def _text(path: str) -> bytes:

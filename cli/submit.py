@@ -52,11 +52,12 @@ def settings_of(
 
 def json_or_text(text: str) -> Any:
     """The value if it is JSON, else the text as it stands."""
-    import msgspec
+    from ollama_queue.actors.core.errors import Invalid
+    from ollama_queue.actors.core.plain_json import decode
 
     try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, ValueError):
+        return decode(text, "the value", "value")
+    except Invalid:
         return text
 
 

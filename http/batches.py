@@ -7,6 +7,7 @@ from typing import Any
 import bottle
 
 from ollama_queue.actors.api import QueueAPI
+from ollama_queue.actors.core import plain_json
 from ollama_queue.actors.core.errors import Invalid
 from ollama_queue.actors.core.records import NewTask, Status, Task
 from ollama_queue.actors.core.submission import naming, new_task
@@ -79,4 +80,4 @@ def _lines(stream: reading.Body, limit: int) -> Iterator[Any]:
         if read > limit:
             raise reading.too_large(limit)
         if line.strip():
-            yield reading.decode(line, f"line {number}")
+            yield plain_json.decode(line, f"line {number}", "body")

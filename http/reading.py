@@ -5,9 +5,8 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import bottle
-import msgspec
 
-from ollama_queue.actors.core import filters
+from ollama_queue.actors.core import filters, plain_json
 from ollama_queue.actors.core.errors import Invalid
 from ollama_queue.actors.core.filters import FIELDS, REPEATABLE
 from ollama_queue.actors.core.listing import TaskFilter
@@ -20,7 +19,7 @@ def body(limit: int) -> Any:
     raw = body_stream(limit).read(limit + 1 if length < 0 else length)
     if len(raw) > limit:
         raise too_large(limit)
-    return decode(raw, "the body")
+    return plain_json.decode(raw, "the body", "body")
 
 
 class Body:
@@ -55,15 +54,6 @@ def body_stream(limit: int) -> Body:
 
 def too_large(limit: int) -> wire.TooLarge:
     return wire.TooLarge(f"the body is larger than {limit} bytes")
-
-
-def decode(raw: bytes, what: str) -> Any:
-    try:
-        return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Invalid(f"{what} must be JSON: {error}", field="body") from None
-    except RecursionError:
-        raise Invalid(f"{what} is nested too deeply", field="body") from None
 
 
 def query(known: set[str]) -> dict[str, list[str]]:

@@ -15,6 +15,7 @@ from ollama_queue.actors.core.errors import Invalid, Unavailable
 from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats
 from ollama_queue.actors.core.filters import task_filter
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
+from ollama_queue.actors.core.plain_json import check_written, too_deep
 from ollama_queue.actors.core.records import (
     Batch,
     BatchSubmitted,
@@ -234,8 +235,13 @@ def _decode(response: httpx.Response, kind: type[T]) -> T:
 
 def _encode(value: Any) -> bytes:
     try:
-        return msgspec.json.encode(value)
-    except (TypeError, ValueError, RecursionError) as error:
+        written = msgspec.json.encode(value)
+        parts = value if isinstance(value, dict) else msgspec.structs.asdict(value)
+        check_written(written, parts)
+        return written
+    except RecursionError:
+        raise too_deep("the request", "body") from None
+    except (TypeError, ValueError) as error:
         raise Invalid(f"this cannot be written as JSON: {error}", field="body") from None
 
 

@@ -10,6 +10,7 @@ from msgspec.structs import asdict, replace
 from ollama_queue.actors.core import cron
 from ollama_queue.actors.core.cron_records import Cron, Missed, NewCron, Overlap, TaskTemplate
 from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.actors.core.plain_json import check_written, too_deep
 from ollama_queue.actors.core.records import NewTask
 from ollama_queue.actors.core.submission import draft, new_task
 
@@ -40,10 +41,12 @@ def new_cron(given: Any) -> NewCron:
     template = _template(fields["task_template"])
     try:
         made = msgspec.convert({**fields, "task_template": asdict(template)}, NewCron)
-        msgspec.json.encode(made)
+        check_written(msgspec.json.encode(made), {"metadata": made.metadata})
     except msgspec.ValidationError as error:
         raise _named(error) from None
-    except (TypeError, ValueError, RecursionError, OverflowError) as error:
+    except RecursionError:
+        raise too_deep("the cron", "cron") from None
+    except (TypeError, ValueError, OverflowError) as error:
         raise Invalid(f"the cron cannot be written as JSON: {error}", field="cron") from None
     return made
 

@@ -35,5 +35,5 @@ def become(
 ) -> Change:
     """The change of a task from one status to another. Raises `Conflict` where none leads."""
     if then not in NEXT[now]:
-        raise Conflict(f"task {task_id} is {now}, cannot become {then}")
+        raise Conflict(f"task {task_id} is {now}, cannot become {then}", field="id")
     return Change(task_id, {"status": then, **facts}, EVENT[then], ended, result)

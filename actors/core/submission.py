@@ -11,6 +11,7 @@ import msgspec
 from ollama_queue.actors.core.errors import Invalid
 from ollama_queue.actors.core.keys import body_digest, key_digest
 from ollama_queue.actors.core.messages import Submit
+from ollama_queue.actors.core.plain_json import check_written, too_deep
 from ollama_queue.actors.core.records import NewTask, Priority, Spec, TaskType
 from ollama_queue.actors.core.translation import untranslatable
 
@@ -57,7 +58,7 @@ def draft(new: NewTask, idempotency_key: str | None = None, *, ollama_alone: boo
     """Check a task once more, however it was made, and encode it for the scheduler.
 
     Unless all backends are Ollama servers (`ollama_alone`), it finds out what others can be asked.
-    Raises `Invalid`, also for what JSON cannot say (lone surrogates, endless nesting).
+    Raises `Invalid`, also for what JSON cannot say (NaN, lone surrogates) or nests too deeply.
     """
     if idempotency_key is not None and not 1 <= len(idempotency_key) <= 255:
         raise Invalid("Idempotency-Key must have 1 to 255 characters", field="idempotency_key")
@@ -68,13 +69,17 @@ def draft(new: NewTask, idempotency_key: str | None = None, *, ollama_alone: boo
         raise Invalid("Idempotency-Key must be text", field="idempotency_key") from None
     try:
         spec = msgspec.json.encode(Spec(new.payload, new.options, new.metadata))
+        parts = {"payload": new.payload, "options": new.options, "metadata": new.metadata}
+        check_written(spec, parts)
         msgspec.msgpack.encode((new.model, new.tenant, new.tags))
         only = None if ollama_alone else for_ollama_only(new)
         if idempotency_key is None:
             return Submit(new, spec, ollama_only=only)
         key, body = key_digest(new.tenant, idempotency_key), body_digest(new)
         return Submit(new, spec, key, body, ollama_only=only)
-    except (TypeError, ValueError, RecursionError, OverflowError) as error:
+    except RecursionError:
+        raise too_deep("the task", "payload") from None
+    except (TypeError, ValueError, OverflowError) as error:
         raise Invalid(f"the task cannot be written as JSON: {error}", field="payload") from None
 
 

@@ -109,15 +109,30 @@ class TestDraft:
         )
 
     @pytest.mark.parametrize("strange", [math.nan, math.inf, -math.inf])
-    def test_a_number_that_json_lacks_is_written_as_null(self, strange: float) -> None:
-        spec = draft(generate_task("m", "p", options={"x": strange})).spec
+    def test_a_number_that_json_lacks_is_named(self, strange: float) -> None:
+        for fields, name in (
+            ({"options": {"x": strange}}, "options.x"),
+            ({"format": {"a": [None, {"b": [0.5, strange]}]}}, "payload.format.a[1].b[1]"),
+            ({"metadata": {"t": (1, strange)}}, "metadata.t[1]"),
+        ):
+            with pytest.raises(Invalid, match="must be a finite number: JSON has no") as refused:
+                draft(generate_task("m", "p", **fields))
+            assert refused.value.field == name
 
-        assert spec == b'{"payload":{"prompt":"p"},"options":{"x":null},"metadata":{}}'
+    @pytest.mark.parametrize("place", ["payload", "options", "metadata"])
+    def test_nesting_has_a_limit(self, place: str) -> None:
+        def task(levels: int) -> NewTask:
+            return new_task({**GENERATE, place: {"x": nested(levels - 2)}})
+
+        assert draft(task(100))
+        for levels in (101, 500, 100_000):
+            with pytest.raises(Invalid, match="must not be nested more than 100 levels deep"):
+                draft(task(levels))
 
     @pytest.mark.parametrize(
         "value",
-        ["\ud800", {"\udfff": 1}, nested(100_000), object(), 10**5000, {(1, 2): 3}],
-        ids=["surrogate", "surrogate key", "nesting", "object", "huge", "tuple key"],
+        ["\ud800", {"\udfff": 1}, object(), 10**5000, {(1, 2): 3}],
+        ids=["surrogate", "surrogate key", "object", "huge", "tuple key"],
     )
     @pytest.mark.parametrize("place", ["payload", "options", "metadata"])
     def test_what_json_cannot_say_is_invalid(self, place: str, value: object) -> None:
@@ -137,7 +152,7 @@ class TestDraft:
         circle: dict[str, Any] = {}
         circle["x"] = circle
 
-        with pytest.raises(Invalid, match="cannot be written as JSON"):
+        with pytest.raises(Invalid, match="nested more than 100 levels"):
             draft(generate_task("m", "p", metadata=circle))
 
     def test_a_task_made_by_hand_is_checked_and_set_right(self) -> None:

@@ -122,7 +122,7 @@ def test_a_batch_with_a_failure_exits_1(house: House, tmp_path: Path) -> None:
     ("text", "words"),
     [
         (json.dumps([TASKS[0], {"type": "chat"}]), "tasks[1].model is missing"),
-        ("[", "is not JSON"),
+        ("[", "must be JSON"),
         ("", "tasks must be a list of at least one task"),
     ],
 )

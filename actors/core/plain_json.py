@@ -1,0 +1,76 @@
+"""JSON as the queue takes it: no number that it has no word for, and no endless nesting."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from ollama_queue.actors.core.errors import Invalid
+
+MAX_DEPTH = 100  # lists and objects inside each other
+_PLAIN = frozenset({str, int, bool, type(None)})
+_LISTS = (list, tuple, set, frozenset)
+
+
+def decode(raw: bytes | str, what: str, field: str) -> Any:
+    """The value of `raw`. Raises `Invalid` with a sentence about `what`."""
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise Invalid(f"{what} must be JSON: {error}", field=field) from None
+    except RecursionError:
+        raise too_deep(what, field) from None
+
+
+def check_written(written: bytes, parts: Mapping[Any, Any]) -> None:
+    """Raises `Invalid`, naming the place, where `written` is not what the parts say.
+
+    NaN and infinities are written as null; hence most values need not be looked through.
+    """
+    brackets = written.count(b"{") + written.count(b"[")
+    if b"null" in written or brackets > MAX_DEPTH:
+        for name, value in parts.items():
+            if not _is_sayable(value, MAX_DEPTH):
+                raise _what_is_wrong(value, str(name), str(name), MAX_DEPTH)
+
+
+def too_deep(what: str, field: str) -> Invalid:
+    return Invalid(f"{what} must not be nested more than {MAX_DEPTH} levels deep", field=field)
+
+
+def _is_sayable(value: Any, room: int) -> bool:
+    kind = type(value)
+    if kind is dict or kind is list:  # as most are; the way of all others takes twice as long
+        values: Iterable[Any] = value.values() if kind is dict else value
+    else:
+        inner = _inner(value)
+        if inner is None:
+            return not isinstance(value, float) or math.isfinite(value)
+        values = [each for _, each in inner]
+    if room == 0:
+        return False
+    return all(type(each) in _PLAIN or _is_sayable(each, room - 1) for each in values)
+
+
+def _inner(value: Any) -> Iterable[tuple[Any, Any]] | None:
+    """What a list or an object holds; None for anything else."""
+    if isinstance(value, dict):
+        return value.items()
+    if isinstance(value, _LISTS):
+        return enumerate(value)
+    if isinstance(value, msgspec.Struct):
+        return msgspec.structs.asdict(value).items()
+    return value.items() if isinstance(value, Mapping) else None
+
+
+def _what_is_wrong(value: Any, name: str, top: str, room: int) -> Invalid:
+    """Of a value that cannot be said: slowly, since the place has to be named."""
+    inner = _inner(value)
+    if inner is None:
+        return Invalid(f"{name} must be a finite number: JSON has no {value}", field=name)
+    if room == 0:
+        return too_deep(top, top)
+    key, wrong = next(pair for pair in inner if not _is_sayable(pair[1], room - 1))
+    place = f"{name}.{key}" if isinstance(key, str) else f"{name}[{key}]"
+    return _what_is_wrong(wrong, place, top, room - 1)
