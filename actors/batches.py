@@ -46,6 +46,7 @@ class Loading:
         self.batch, self.promise = batch, promise
         self.key, self.body = submit.key, submit.body
         self.is_stored = False
+        self.again: list[Promise | None] = []  # of who submitted it again meanwhile
         self._asked = deque(submit.asked)
         self._entries: deque[Entry] = deque()
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol, assert_never
 
 from ollama_queue.actors.actor import Actor, Ref, tell
 from ollama_queue.actors.batches import Loading
-from ollama_queue.actors.core.errors import Conflict, NotFound, Unavailable
+from ollama_queue.actors.core.errors import Conflict, NotFound
 from ollama_queue.actors.core.explaining import describe, describe_one, explain
 from ollama_queue.actors.core.firing import fire
 from ollama_queue.actors.core.idempotency import Keyed
@@ -119,8 +119,7 @@ class Scheduler(Actor):
             case LoadBatch(batch_id):
                 return self.load_batch(batch_id)
             case BatchStored(batch_id):
-                self.loading[batch_id].is_stored = True
-                return self.take_batch(batch_id, now)
+                return self.batch_stored(batch_id, now)
             case TakeBatch(batch_id):
                 return self.take_batch(batch_id, now)
             case Cancel(task_id):
@@ -200,7 +199,8 @@ class Scheduler(Actor):
         if message.key is not None:
             known = self.plan.keys.match(message.key, message.body, now)
             if known in self.loading and not self.loading[known].is_stored:
-                raise Unavailable("this batch is being stored", retry_after_s=1)
+                self.loading[known].again.append(self.later())
+                return
             if known is not None:
                 self.pass_on(self.persistence, FindBatch(known))
                 return
@@ -225,6 +225,13 @@ class Scheduler(Actor):
         else:
             tell(self.persistence, stored)
             tell(self.actor_ref, LoadBatch(batch_id))
+
+    def batch_stored(self, batch_id: str, now: float) -> None:
+        loading = self.loading[batch_id]
+        loading.is_stored = True
+        for promise in loading.again:
+            self.pass_on(self.persistence, FindBatch(batch_id), promise)
+        self.take_batch(batch_id, now)
 
     def take_batch(self, batch_id: str, now: float) -> None:
         entries = self.loading[batch_id].take()

@@ -4,6 +4,7 @@ Each subscribes first and reads then, so that nothing falls between; a reboot of
 the subscription, and they begin anew with the next generation.
 """
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any, Self
 import msgspec
 
 from ollama_queue.actors.actor import ask, tell
-from ollama_queue.actors.core.errors import Invalid, QueueError, Unavailable
+from ollama_queue.actors.core.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
 from ollama_queue.actors.core.events import ENDS
 from ollama_queue.actors.core.messages import Attach, Get, Subscribe, Unsubscribe
 from ollama_queue.actors.core.records import Chunk, Event
@@ -42,9 +43,20 @@ def wait(switchboard: Switchboard, task_id: str, timeout: float | None) -> Store
             return stored
         except (Closed, Unavailable) as lost:
             _check(lost)
-            now = switchboard.after(now, REBOOT_PATIENCE_S)
+            now = _next(switchboard, now, deadline)
         finally:
             leave()
+
+
+def _next(switchboard: Switchboard, now: Generation, deadline: float | None) -> Generation:
+    """The generation after `now`. Raises `TimeoutError` where it comes too late."""
+    left = math.inf if deadline is None else max(deadline - time.monotonic(), 0.0)
+    try:
+        return switchboard.after(now, min(left, REBOOT_PATIENCE_S))
+    except OutcomeUnknown:  # it still restarts
+        if left < REBOOT_PATIENCE_S:
+            raise TimeoutError("the queue still restarts") from None
+        raise
 
 
 def listen(

@@ -166,8 +166,8 @@ class Plan:
 
         Raises `Conflict` for a completed one, `QueueFull`, `Unavailable` when draining.
         """
-        self._check_room(1, record.size)
         change, entry = revive(record, now)
+        self._check_room(1, record.size)
         self.entries[entry.id] = entry
         self.waiting.add(entry, now)
         if entry.key is not None:

@@ -1,5 +1,6 @@
 """Waiting for a task, whatever happens to the actors meanwhile."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from ollama_queue.actors.core.errors import NotFound, OutcomeUnknown, Unavailabl
 from ollama_queue.actors.core.messages import Farewell
 from ollama_queue.actors.core.records import Status
 from ollama_queue.actors.event_bus import EventBus
+from ollama_queue.actors.switchboard import Generation
 from tests.actors.standins import PATIENCE_S, completed, started, task_id
 from tests.actors.watching import TASK, WHOLE, House, shown
 
@@ -46,6 +48,17 @@ def test_waiting_has_its_limit(house: House) -> None:
 def test_nobody_waits_for_an_unknown_task(house: House) -> None:
     with pytest.raises(NotFound):
         watch.wait(house.switchboard, task_id(2), PATIENCE_S)
+
+
+def test_a_reboot_does_not_make_waiting_longer(house: House) -> None:
+    house.switchboard.disconnect(OutcomeUnknown("restarts"))
+    now = Generation(house.bus, house.persistence, house.bus, house.bus)
+    with pytest.raises(TimeoutError):
+        watch._next(house.switchboard, now, time.monotonic())
+
+    house.switchboard.disconnect(Unavailable("has given up"))
+    with pytest.raises(Unavailable, match="given up"):
+        watch._next(house.switchboard, now, time.monotonic())
 
 
 def test_waiting_outlives_a_reboot(house: House) -> None:

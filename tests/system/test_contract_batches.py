@@ -1,5 +1,6 @@
 """Batches over `QueueManager` and over `Client`: all or none, in order, found again."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from ollama_queue import Conflict, Invalid, NotFound, QueueFull, Status, TaskFilter, TaskResult
-from ollama_queue.actors.core.records import NewTask, TaskType, WaitingFor
+from ollama_queue.actors.core.records import BatchSubmitted, NewTask, TaskType, WaitingFor
 from tests.fakes import Answer
 from tests.system.entrance import PATIENCE_S, Door, ask, reboot
 
@@ -190,3 +191,20 @@ def test_a_large_batch_is_reported_over_a_reboot_by_one_subscription(door: Door)
     assert [result.task_id for result in results] == ids
     assert [result.error for result in results if not result.success] == ["cancelled"]
     assert len(subscribed) == 2
+
+
+def test_a_batch_sent_twice_at_once_is_one(door: Door) -> None:
+    tasks = [ask(f"task {n}", scheduled_at=LATER) for n in range(1000)]
+
+    def submit(_: int) -> BatchSubmitted:
+        return door.manager.submit_batch(tasks, idempotency_key="the same")
+
+    with ThreadPoolExecutor(4) as threads:
+        made = list(threads.map(submit, range(4)))
+
+    assert len({tuple(each.task_ids) for each in made}) == 1
+    assert [each.created for each in made].count(True) == 1
+    assert door.queue.get_queue_stats().total_tasks == 1000
+
+
+LATER = datetime.now(UTC) + timedelta(days=1)

@@ -1,5 +1,7 @@
 """The verbs that change a task, over `QueueManager` and over `Client`."""
 
+from pathlib import Path
+
 import pytest
 
 from ollama_queue import Conflict, Invalid, NotFound, Priority, Status
@@ -115,8 +117,20 @@ def test_what_has_ended_cannot_be_changed(door: Door) -> None:
         door.queue.cancel_task(done)
     with pytest.raises(Conflict, match="completed"):
         door.queue.update_task_priority(done, 5)
+    with pytest.raises(Conflict, match="completed") as refused:
+        door.queue.retry_task(done)
+    assert refused.value.field == "id"
+
+
+def test_a_full_queue_says_first_that_a_task_is_completed(kind: str, tmp_path: Path) -> None:
+    door = Door(kind, tmp_path, max_queue_size=1)
+    done = door.run(ask()).id
+    door.busy()
+    door.queue.submit_task(ask())
+
     with pytest.raises(Conflict, match="completed"):
         door.queue.retry_task(done)
+    door.close()
 
 
 def test_what_has_not_ended_can_be_neither_retried_nor_deleted(door: Door) -> None:
