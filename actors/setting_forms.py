@@ -34,7 +34,7 @@ KEYS: dict[str, Any] = {}
 for _section, _kind in _kinds(Config).items():
     KEYS |= {_section: _kind} if is_list(_kind) else _kinds(_kind, f"{_section}.")
 
-_NOT_YET = {"auth", "proxy", "server.cors_origins", "server.tls_cert", "server.tls_key"}
+_NOT_YET = {"auth", "proxy"}
 
 
 def check_known(key: str, origin: str) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import bottle
@@ -32,15 +32,16 @@ def create_app(
     max_body: int = 32 << 20,
     max_upload: int = 256 << 20,
     loopback_only: bool = False,
+    origins: Collection[str] = (),
 ) -> bottle.Bottle:
     """A WSGI app over a `QueueManager`, or what does the same.
 
     `max_body` (bytes) limits a request's body, `max_upload` that of a batch; with
-    `loopback_only` other Hosts are refused.
+    `loopback_only` other Hosts are refused; pages of `origins` are let in.
     """
     app = bottle.Bottle()
     app.config["json.enable"] = False
-    app.install(lambda callback: _speak_json(callback, loopback_only))
+    app.install(lambda callback: _speak_json(callback, loopback_only, origins))
     app.default_error_handler = _no_route
 
     def submit() -> Any:
@@ -94,13 +95,15 @@ def create_app(
 # --- answers ------------------------------------------------------------------------------------
 
 
-def _speak_json(callback: Callable[..., Any], loopback_only: bool) -> Callable[..., Any]:
+def _speak_json(
+    callback: Callable[..., Any], loopback_only: bool = False, origins: Collection[str] = ()
+) -> Callable[..., Any]:
     """Encode what a route returns, and answer errors in one form."""
 
     def speak(*args: Any, **kwargs: Any) -> Any:
         bottle.response.content_type = "application/json"
         try:
-            guard.check(bottle.request.environ, loopback_only=loopback_only)
+            guard.check(bottle.request.environ, loopback_only=loopback_only, origins=origins)
             answer = callback(*args, **kwargs)
             return answer if isinstance(answer, Answer) else wire.encode(answer)
         except QueueError as error:

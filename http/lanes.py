@@ -15,8 +15,8 @@ class Lanes(httpx.AsyncBaseTransport):
     time when a hundred tasks wait. `verify`: whether certificates are checked.
     """
 
-    def __init__(self, verify: bool) -> None:
-        self._context: ssl.SSLContext | bool = httpx.create_ssl_context() if verify else False
+    def __init__(self, verify: ssl.SSLContext | bool) -> None:
+        self._context = verify
         self._all: set[httpx.AsyncHTTPTransport] = set()
         self._idle: list[httpx.AsyncHTTPTransport] = []
 

@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +27,8 @@ from ollama_queue import __version__
 from ollama_queue.actors import settings
 from ollama_queue.actors.boot import Runtime
 from ollama_queue.actors.core.config import Config, Logging
-from ollama_queue.actors.core.errors import QueueError, Unavailable
+from ollama_queue.actors.core.config import Server as ServerSettings
+from ollama_queue.actors.core.errors import Invalid, QueueError, Unavailable
 from ollama_queue.actors.core.urls import shown
 from ollama_queue.actors.executors import create_executor
 from ollama_queue.actors.journal import follow
@@ -36,6 +38,7 @@ from ollama_queue.actors.pool import Done, Pool, attempt
 from ollama_queue.http import guard
 from ollama_queue.http.app import create_app
 from ollama_queue.http.check_config import listing
+from ollama_queue.http.cross_origin import CrossOrigin
 from ollama_queue.http.handler import Server
 from ollama_queue.http.sockets import SocketHandler
 
@@ -94,22 +97,34 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(config: Config) -> None:
     """Serve until SIGTERM or SIGINT, then stop gracefully; a second signal stops at once."""
-    host = config.server.host
+    host, origins = config.server.host, config.server.cors_origins
+    secure = _tls(config.server)
     listener = listen(host, config.server.port)
     port = listener.getsockname()[1]
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    scheme = "http" if secure is None else "https"
+    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
     queue = QueueManager(config, runtime=Runtime(_pools, create_executor, _die, url))
     queue.start()
     journal = follow(queue.listen, LINES_TOGETHER)
-    app = create_app(queue, max_body=config.server.max_body, loopback_only=guard.is_loopback(host))
+    app: Any = create_app(
+        queue,
+        max_body=config.server.max_body,
+        max_upload=config.server.max_upload,
+        loopback_only=guard.is_loopback(host),
+        origins=origins,
+    )
     server = Server(
         listener,
-        app,
+        CrossOrigin(app, origins) if origins else app,
         log=None,
         error_log=log,
         handler_class=SocketHandler,
         spawn=_connections(),
-        environ={"ollama_queue.loopback_only": guard.is_loopback(host)},
+        environ={
+            "ollama_queue.loopback_only": guard.is_loopback(host),
+            "ollama_queue.origins": origins,
+        },
+        **({} if secure is None else {"ssl_context": secure}),
     )
     server.start()
     _tune()
@@ -128,6 +143,20 @@ def serve(config: Config) -> None:
     if journal is not None:
         journal.close()
     server.stop(timeout=1)
+
+
+def _tls(server: ServerSettings) -> ssl.SSLContext | None:
+    """What HTTPS is spoken with, if it is. Raises `Invalid` for files that do not do."""
+    if server.tls_cert is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(server.tls_cert, server.tls_key, password="")
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError, too
+        files = f"server.tls_cert {server.tls_cert} and server.tls_key {server.tls_key}"
+        why = error.strerror if isinstance(error, FileNotFoundError) else error
+        raise Invalid(f"{files} cannot be used: {why}", field="server.tls_cert") from None
+    return context
 
 
 def _connections() -> int:

@@ -159,7 +159,11 @@ class SocketHandler(Handler, WebSocketHandler):  # type: ignore[misc]
         if environ.get("HTTP_UPGRADE", "").lower() != "websocket":
             return False
         try:
-            guard.check(environ, loopback_only=environ.get("ollama_queue.loopback_only", False))
+            guard.check(
+                environ,
+                loopback_only=environ.get("ollama_queue.loopback_only", False),
+                origins=environ.get("ollama_queue.origins", ()),
+            )
         except Forbidden:
             return False  # the route answers it
         return bool(environ["PATH_INFO"] == wire.SOCKET)

@@ -19,13 +19,17 @@ Url = Annotated[str, "URL"]
 
 class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the HTTP door listens. A body has at most `max_body` bytes, that of a batch
-    `max_upload`; `shutdown_grace` in seconds."""
+    `max_upload`; `shutdown_grace` in seconds. With `tls_cert` and `tls_key` it speaks HTTPS.
+    Pages of `cors_origins` may use it from a browser, beside its own."""
 
     host: str = "127.0.0.1"
     port: int = 7125
     max_body: Size = 32 << 20
     max_upload: Size = 256 << 20
     shutdown_grace: Seconds = 30.0
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    cors_origins: list[str] = []
 
 
 class Ollama(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

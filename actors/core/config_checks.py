@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.core.urls import is_http_url
+from ollama_queue.actors.core.urls import is_http_url, is_origin
 
 if TYPE_CHECKING:
     from ollama_queue.actors.core.config import (
@@ -25,6 +25,9 @@ MAX_CALLS = 1024
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NAME_WANTED = "1 to 64 letters, digits, dots, _ or -, the first a letter or digit"
+_ORIGIN_WANTED = (
+    "an origin, such as https://app.example.com; name each: * would let every site's pages in"
+)
 _ABOVE_0 = "a duration above 0, up to 3650d"
 _FROM_0 = "a duration of 0 to 3650d"
 
@@ -60,6 +63,14 @@ def _server(server: "Server") -> Iterator[Rule]:
     yield server.max_body > 0, "server.max_body", "a size above 0"
     yield server.max_upload > 0, "server.max_upload", "a size above 0"
     yield 0 <= server.shutdown_grace <= DAY_S, "server.shutdown_grace", "0 to 1 day"
+    for name, file, other in (
+        ("server.tls_cert", server.tls_cert, server.tls_key),
+        ("server.tls_key", server.tls_key, server.tls_cert),
+    ):
+        yield file is not None or other is None, name, "a file, as its counterpart is given"
+        yield file is None or _is_path(file), name, "a file"
+    for index, origin in enumerate(server.cors_origins):
+        yield is_origin(origin), f"server.cors_origins[{index}]", _ORIGIN_WANTED
 
 
 def _backend(where: str, it: "Backend") -> Iterator[Rule]:

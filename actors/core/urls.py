@@ -13,6 +13,11 @@ def is_http_url(text: str) -> bool:
     return known and port != 0 and not any(ch.isspace() or ord(ch) < 32 for ch in text)
 
 
+def is_origin(text: str) -> bool:
+    """Whether it is what a browser calls a site: scheme, host in small letters, and port."""
+    return is_http_url(text) and text == text.lower() and text.count("/") == 2 and "@" not in text
+
+
 def is_here(url: str) -> bool:
     """Whether it names this machine by a loopback name."""
     host = urlsplit(url).hostname or ""

@@ -61,6 +61,17 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         ({"ollama": Ollama(timeout=s)}, "ollama.timeout", "a duration above 0, up to 1 day")
         for s in (0.0, -1.0, math.nan)
     ),
+    ({"server": Server(tls_cert="c")}, "server.tls_key", "a file, as its counterpart is given"),
+    ({"server": Server(tls_key="k")}, "server.tls_cert", "a file, as its counterpart is given"),
+    *(
+        (
+            {"server": Server(cors_origins=["http://a", bad])},
+            "server.cors_origins[1]",
+            "an origin, such as https://app.example.com; name each: * would let every site's "
+            "pages in",
+        )
+        for bad in ("*", "null", "a.example", "https://a/", "https://A", "https://a/b", "")
+    ),
     ({"server": Server(host="")}, "server.host", "an address, such as 127.0.0.1"),
     *((backends(HERE, name=name), "backends[0].name", NAME) for name in NO_NAMES),
     *(

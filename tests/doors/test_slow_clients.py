@@ -22,7 +22,7 @@ LARGE = 5 << 20
 
 def make_app() -> bottle.Bottle:
     app = bottle.Bottle()
-    app.install(lambda callback: _speak_json(callback, False))
+    app.install(lambda callback: _speak_json(callback))
     app.post("/echo", callback=lambda: reading.body(100))
     app.get("/large", callback=lambda: "x" * LARGE)
     return app

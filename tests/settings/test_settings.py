@@ -81,7 +81,13 @@ def test_the_endpoints_of_the_example_load_when_uncommented(read):
 
 ALL = Config(
     server=Server(
-        host="0.0.0.0", port=8000, max_body=1 << 20, max_upload=2 << 20, shutdown_grace=60
+        host="0.0.0.0",
+        port=8000,
+        max_body=1 << 20,
+        max_upload=2 << 20,
+        shutdown_grace=60,
+        tls_cert="/c.pem",
+        tls_key="/k.pem",
     ),
     ollama=Ollama(host="http://gpu:11434", timeout=5400),
     queue=Queue(
@@ -117,7 +123,8 @@ ALL = Config(
 
 def test_every_key_is_read_from_a_file(read):
     text = """
-server: {host: 0.0.0.0, port: 8000, max_body: 1MiB, max_upload: 2MiB, shutdown_grace: 1m}
+server: {host: 0.0.0.0, port: 8000, max_body: 1MiB, max_upload: 2MiB, shutdown_grace: 1m,
+  tls_cert: /c.pem, tls_key: /k.pem, cors_origins: []}
 ollama: {host: gpu, timeout: 1h30m}
 queue: {max_workers: 2, storage_path: /var/q, cleanup_interval: 1m, max_completed_tasks: 0,
         retention: null, max_queue_size: 10, max_queue_bytes: 64KB, durability: relaxed}
@@ -141,6 +148,8 @@ def test_every_key_but_lists_has_an_environment_variable():
         "SERVER_MAX_BODY": "1MiB",
         "SERVER_MAX_UPLOAD": "2MiB",
         "SERVER_SHUTDOWN_GRACE": "60",
+        "SERVER_TLS_CERT": "/c.pem",
+        "SERVER_TLS_KEY": "/k.pem",
         "OLLAMA_HOST": "gpu",
         "OLLAMA_TIMEOUT": "1h30m",
         "QUEUE_MAX_WORKERS": "2",

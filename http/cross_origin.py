@@ -1,0 +1,49 @@
+"""Lets pages of some other sites use the server from a browser (CORS)."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+METHODS = "GET, POST, PUT, DELETE"
+SHOWN = "Link, X-Total-Count, Retry-After"  # of an answer's headers, beyond what a page may see
+REMEMBER_S = 600
+
+
+class CrossOrigin:
+    """A WSGI app around another: tells browsers that pages of `origins` may see the answers."""
+
+    def __init__(self, app: App, origins: Iterable[str]) -> None:
+        self._app, self._origins = app, frozenset(origins)
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        origin = environ.get("HTTP_ORIGIN")
+        allowed = [("Vary", "Origin")]
+        if origin in self._origins:
+            allowed += [
+                ("Access-Control-Allow-Origin", origin),
+                ("Access-Control-Expose-Headers", SHOWN),
+            ]
+            if _is_preflight(environ):
+                start_response("204 No Content", [*allowed, *_what_it_may(environ)])
+                return []
+
+        def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+            return start_response(status, [*headers, *allowed], *error)
+
+        return self._app(environ, start)
+
+
+def _is_preflight(environ: dict[str, Any]) -> bool:
+    """A browser's question, before a request that a plain page could not make."""
+    asks = "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+    return asks and environ["REQUEST_METHOD"] == "OPTIONS"
+
+
+def _what_it_may(environ: dict[str, Any]) -> list[tuple[str, str]]:
+    """Whatever headers it wants to send: its own word would not make it more of a friend."""
+    wanted = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
+    return [
+        ("Access-Control-Allow-Methods", METHODS),
+        ("Access-Control-Allow-Headers", wanted),
+        ("Access-Control-Max-Age", str(REMEMBER_S)),
+    ]
