@@ -1,0 +1,3 @@
+import { loading } from "./parts.js";
+
+export const view = () => loading("overview");
