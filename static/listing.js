@@ -88,9 +88,10 @@ function take(page, isFirst) {
 
 // --- what the feed says
 
-/** Whether the list must not move now: somebody reads it further down, or has chosen from it. */
+/** Whether the list must not move now: somebody reads it further down, is in it, or has chosen. */
 function isHeld(list) {
-  return list.scroll.top > 8 || list.selected.size > 0 || list.at !== null || list.editing !== null || Boolean(state.route.query.open);
+  const isIn = document.activeElement?.closest(".task-row");
+  return Boolean(isIn || list.scroll.top > 8 || list.selected.size > 0 || list.editing !== null || state.route.query.open);
 }
 
 export function hear(message) {

@@ -3,7 +3,7 @@
 import { ask, bulk } from "../actions.js";
 import { h } from "../dom.js";
 import { number, plural } from "../format.js";
-import { selectLoaded } from "../listing.js";
+import { selectLoaded, settle } from "../listing.js";
 import { merge, state } from "../state.js";
 import { button, options } from "./parts.js";
 import { LEVELS } from "./task_row.js";
@@ -51,8 +51,8 @@ const BODY = {
 
 function confirm(name, word) {
   const { list } = state;
-  const title = list.matching ? `${word} all tasks that match?` : `${word} ${plural(chosenFor(list, name).length, "task")}?`;
-  ask({ title, body: BODY[name], confirm: word, danger: name !== "retry" }, () => carryOut(name));
+  const what = list.matching ? "all tasks that match" : plural(chosenFor(list, name).length, "task");
+  ask({ title: `${word} ${what}?`, body: BODY[name], confirm: `${word} ${list.matching ? "them all" : what}`, danger: name !== "retry" }, () => carryOut(name));
 }
 
 async function carryOut(name, more = {}) {
@@ -63,7 +63,9 @@ async function carryOut(name, more = {}) {
     for (let from = 0; from < ids.length; from += 1000) await bulk(name, { ids: ids.slice(from, from + 1000) }, more);
   }
   if (state.list === null) return;
+  document.activeElement?.blur(); // what was chosen is done with: the list may move
   selectLoaded(false);
+  settle();
 }
 
 function reprioritise(event) {

@@ -27,7 +27,13 @@ function drop(form) {
   },
     h("p", null, form.isReading ? "Reading …" : "Drop a file here, or"),
     h("label", { class: "button" }, "Choose a file",
-      h("input", { class: "hidden", type: "file", accept: ".json,.jsonl,.ndjson,.txt,application/json", onchange: (e) => take(e.target.files) })));
+      h("input", { class: "hidden", type: "file", accept: ".json,.jsonl,.ndjson,.txt,application/json", onchange: choose })));
+}
+
+/** The same file may be chosen again once it is mended: so the field forgets it. */
+function choose({ target }) {
+  if (target.files[0]) look(target.files[0]);
+  target.value = "";
 }
 
 async function look(file) {

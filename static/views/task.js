@@ -95,7 +95,7 @@ function facts(task) {
     ["Created", when(task.created_at, true)],
     task.scheduled_at && ["Scheduled", when(task.scheduled_at, true)],
     task.completed_at && ["Ended", when(task.completed_at, true)],
-    task.executed_on && ["Ran on", task.executed_on],
+    task.executed_on && [task.status === "running" ? "Runs on" : "Ran on", task.executed_on],
     task.backend && ["Only on", task.backend],
     ["Attempts", `${number(task.attempt)}${task.retry_count ? `, ${task.retry_count} of ${task.max_retries} retries` : ""}${task.interruptions ? `, ${task.interruptions} interrupted` : ""}`],
     task.timeout_s && ["Time limit", span(task.timeout_s)],
@@ -105,7 +105,7 @@ function facts(task) {
     task.tags.length > 0 && ["Tags", task.tags.map((tag) => h("a", { class: "tag", href: href("tasks", null, { tag }) }, tag))],
     ["Id", h("span", { class: "row" }, h("code", null, task.id), iconButton("copy", "Copy the id", () => copy(task.id)))],
   ];
-  return h("dl", { class: "facts" }, known.filter(Boolean).map(([name, value]) => h("div", { key: name }, h("dt", null, name), h("dd", null, value))));
+  return h("dl", { class: "facts" }, known.filter(Boolean).map(([name, value]) => h("div", { key: name, class: name === "Id" ? "whole" : null }, h("dt", null, name), h("dd", null, value))));
 }
 
 const link = (name, id) => h("a", { href: href("tasks", null, { [name]: id }), class: "mono" }, id);

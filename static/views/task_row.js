@@ -42,9 +42,22 @@ function sortable(list, sort, look) {
 
 export const sortBy = (sort) => go("tasks", null, { ...state.route.query, sort: sort === "created" ? null : sort });
 
+const drawn = new WeakMap(); // task -> {made, from}: a row that is as it was need not be compared
+
 /** `index` from 0 within the whole list. */
 export function taskRow(list, id, index, isOpen) {
   const task = list.tasks.get(id);
+  const second = isOpenEnded(task) ? Math.floor(Date.now() / 1000) : 0;
+  const from = [index, isOpen, list.matching || list.selected.has(id), list.at, list.editing, list.gone.has(id), state.route.query, second];
+  const known = drawn.get(task);
+  if (known?.from.every((value, at) => value === from[at])) return known.made;
+  const made = row(list, task, index, isOpen);
+  drawn.set(task, { made, from });
+  return made;
+}
+
+function row(list, task, index, isOpen) {
+  const { id } = task;
   const isChosen = list.matching || list.selected.has(id);
   const isAt = list.at === id;
   const looks = ["task-row", isOpen && "is-open", isChosen && "is-chosen", isAt && "is-at", list.gone.has(id) && "is-gone"];
@@ -77,7 +90,9 @@ function open(event, id) {
   go("tasks", null, { ...state.route.query, open: id });
 }
 
-const isOpenEnded = ({ status: name }) => name === "pending" || name === "running";
+function isOpenEnded({ status: name }) {
+  return name === "pending" || name === "running";
+}
 
 function levelCell(list, task) {
   if (!isOpenEnded(task)) return level(task.priority);

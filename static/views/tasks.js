@@ -92,7 +92,7 @@ function onscroll({ target }) {
   const { list } = state;
   const height = rowHeight(list.scroll.width < 620);
   if (target.scrollTop + target.clientHeight > (list.rows.length - 40) * height) listing.more();
-  const moved = Math.abs(target.scrollTop - list.scroll.top) >= height * 4 || target.scrollTop < 9;
+  const moved = Math.abs(target.scrollTop - list.scroll.top) >= height * 6 || target.scrollTop < 9;
   if (moved) merge("list", { scroll: { ...list.scroll, top: target.scrollTop } });
 }
 
