@@ -133,6 +133,7 @@ export function settle() {
     list.rows.splice(placeOf(id, list), 0, id);
   }
   list.fresh.clear();
+  if (list.rows.length < 50) more(); // what was further down comes up
   changed();
 }
 
