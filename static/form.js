@@ -23,6 +23,7 @@ export const emptyForm = () => ({
   format: "",
   schema: "",
   more: "",
+  kept: {}, // of the task that it was filled in with: fields that are not shown
   error: null,
   isSending: false,
   file: null,
@@ -38,7 +39,7 @@ export class FormError extends Error {
 
 /** The task as the API takes it. Raises `FormError`. */
 export function taskOf(form) {
-  const task = { type: form.type, model: form.model.trim(), payload: payloadOf(form), options: optionsOf(form), priority: form.priority };
+  const task = { ...form.kept, type: form.type, model: form.model.trim(), payload: payloadOf(form), options: optionsOf(form), priority: form.priority };
   const tags = form.tags.split(",").map((tag) => tag.trim()).filter(Boolean);
   if (tags.length) task.tags = tags;
   if (form.scheduled_at) task.scheduled_at = fromLocalField(form.scheduled_at);
@@ -113,6 +114,7 @@ export function formOf(task) {
     format: isSchema ? "schema" : format === "json" ? "json" : "",
     schema: isSchema ? pretty(format) : "",
     more: pretty(more),
+    kept: { metadata: task.metadata ?? {}, remote_execution: task.remote_execution ?? false },
   };
   return form;
 }
@@ -127,5 +129,5 @@ export function placeOf(field, form) {
   if (!field) return null;
   if (field in PLACES) return PLACES[field];
   const name = field.split(/[.[]/)[0];
-  return name in form && name !== "error" ? name : null;
+  return name in form && !["error", "kept", "file"].includes(name) ? name : null;
 }

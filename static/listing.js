@@ -1,6 +1,7 @@
 // The list of tasks: pages of it, kept up to date by the feed without moving under one's eyes.
 
 import * as api from "./api.js";
+import { plural } from "./format.js";
 import { changed, merge, state, update } from "./state.js";
 
 const PAGE = 200;
@@ -30,7 +31,7 @@ export function show(query) {
   load();
 }
 
-const EMPTY = { rows: [], cursor: null, total: null, isLoading: false, isWhole: false, error: null, matching: false, at: null, editing: null };
+const EMPTY = { rows: [], cursor: null, total: null, isLoading: false, isWhole: false, error: null, matching: false, at: null, editing: null, said: "" };
 
 /** Reads it anew from the start; what was selected and where one was stays. */
 export function refresh() {
@@ -64,7 +65,7 @@ async function load({ fresh = false, limit = PAGE } = {}) {
       next = page.cursor;
       if (!next || found >= 50) break;
     }
-    merge("list", { isLoading: false });
+    merge("list", { isLoading: false, said: `${plural(state.list.rows.length, "task")} shown${state.list.isWhole ? "" : ", more below"}` });
   } catch (error) {
     if (error.name !== "AbortError" && state.list?.key === key) merge("list", { isLoading: false, error });
   }

@@ -7,6 +7,7 @@ import { changed, state } from "./state.js";
 const MOST = 50;
 const TAIL = 400; // characters kept of a reply
 const WINDOW_MS = 5000; // that the speed is measured over
+const REPLAY_MS = 500; // in which what was said before comes at once
 
 let feed = null;
 let followed = "";
@@ -45,12 +46,13 @@ function hear({ type, task_id: id, data }) {
   changed();
 }
 
-const begin = () => ({ text: "", pieces: 0, marks: [] });
+const begin = () => ({ text: "", pieces: 0, marks: [], since: performance.now() });
 
 /** Tokens a second over the last seconds, null as long as nobody can know. */
 export function speed(reply) {
   const now = performance.now();
   const { marks, pieces } = reply;
+  if (now - reply.since < REPLAY_MS) return null;
   if (!marks.length || now - marks.at(-1)[0] > 400) marks.push([now, pieces]);
   while (marks.length > 2 && now - marks[1][0] > WINDOW_MS) marks.shift();
   const [at, then] = marks[0];

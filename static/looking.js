@@ -10,7 +10,7 @@ let following = null; // of the stream, while there is one
 export function openTask(id) {
   if (state.task?.id === id) return;
   closeTask();
-  update({ task: { id, data: null, error: null, reply: null, tab: state.taskTab ?? "talk" } });
+  update({ task: { id, data: null, error: null, reply: null, tab: state.taskTab } });
   read(id);
 }
 

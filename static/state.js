@@ -16,7 +16,10 @@ export const state = {
   task: null, // the task that is looked at, see task.js
   crons: null,
   batches: null,
-  submit: null, // the form, see views/submit.js
+  submit: null, // the form, see form.js
+  prefill: null, // the task that the form is to be filled in with
+  taskTab: "talk", // which part of a task was looked at last
+  hasFilters: false, // whether the fields of all filters are shown
   dialog: null, // {title, body, confirm, run}: a question to be answered first
   toasts: [], // [{id, kind, text}]
   theme: "auto", // auto, light, dark

@@ -33,7 +33,7 @@ function messageField(message, index, count, isBad) {
   const isText = typeof (message.content ?? "") === "string";
   return h("div", { class: `message-field ${isBad ? "is-wrong" : ""}` },
     h("div", { class: "row" },
-      h("select", { "aria-label": `Role of message ${index + 1}`, value: message.role, onchange: (e) => change(index, { role: e.target.value }) }, options(ROLES, message.role)),
+      h("select", { "aria-label": `Role of message ${index + 1}`, value: message.role, onchange: (e) => change(index, { role: e.target.value }) }, options([...new Set([...ROLES, message.role])], message.role)),
       h("span", { class: "grow" }),
       count > 1 && iconButton("trash", `Remove message ${index + 1}`, () => remove(index))),
     h("textarea", {

@@ -25,7 +25,7 @@ function chatMessage({ role, content, images, thinking, tool_calls: calls, tool_
 
 function message(role, text, more = null, look = "") {
   return h("section", { class: `message ${look || role.split(/[ :]/)[0]}`, "aria-label": role },
-    h("h3", null, role), more, text && markdown(text));
+    h("h2", null, role), more, text && markdown(text));
 }
 
 const pictures = (images) =>
@@ -46,11 +46,11 @@ const toolCalls = (calls) =>
 function answer(task, reply) {
   if (task.status === "completed") return result(task);
   if (task.status === "failed") {
-    return h("section", { class: "message went-wrong", "aria-label": "error" }, h("h3", null, "error"), h("p", { class: "pre" }, task.error));
+    return h("section", { class: "message went-wrong", "aria-label": "error" }, h("h2", null, "error"), h("p", { class: "pre" }, task.error));
   }
   if (task.status !== "running") return null;
   return h("section", { class: "message assistant is-live", "aria-label": "reply", "aria-busy": true },
-    h("h3", null, "assistant", h("span", { class: "quiet" }, reply?.pieces ? ` ${plural(reply.pieces, "token")} so far` : " at work …")),
+    h("h2", null, "assistant", h("span", { class: "quiet" }, reply?.pieces ? ` ${plural(reply.pieces, "token")} so far` : " at work …")),
     reply?.restarts > 0 && h("p", { class: "quiet" }, "An earlier attempt ended; this is the next one."),
     reply && [thoughts(reply.thinking, !reply.text), reply.text && markdown(reply.text), toolCalls(reply.calls)],
     h("span", { class: "caret", "aria-hidden": "true" }));
@@ -84,7 +84,7 @@ const SHOWN = 8;
 function embeddings(vectors) {
   const width = vectors[0]?.length ?? 0;
   return h("section", { class: "message assistant", "aria-label": "embeddings" },
-    h("h3", null, `${plural(vectors.length, "embedding")} of ${plural(width, "number")}`),
+    h("h2", null, `${plural(vectors.length, "embedding")} of ${plural(width, "number")}`),
     h("table", { class: "vectors" }, h("tbody", null, vectors.slice(0, 50).map((vector, index) => {
       const length = Math.hypot(...vector.slice(0, 10_000));
       return h("tr", null, h("th", { scope: "row" }, index + 1),

@@ -21,7 +21,7 @@ export function filters(query, list, stats) {
       h("div", { class: "toggles", role: "group", "aria-label": "Status" }, STATUSES.map((name) => statusToggle(query, name, stats))),
       h("label", { class: "sort-field" }, h("span", null, "Sort by"),
         h("select", { onchange: (e) => sortBy(e.target.value) }, options(["created", "started", "ended", "priority"], list.sort))),
-      button(used.length ? `Filters (${used.length})` : "Filters", () => update({ hasFilters: !state.hasFilters }), { image: "down", "aria-expanded": Boolean(state.hasFilters) })),
+      button(used.length ? `Filters (${used.length})` : "Filters", () => update({ hasFilters: !state.hasFilters }), { image: "down", "aria-expanded": state.hasFilters })),
     state.hasFilters ? moreFields(query, stats) : used.length > 0 && chips(query, used));
 }
 

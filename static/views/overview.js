@@ -70,7 +70,7 @@ function counts(stats) {
   return h("ul", { class: "counts", "aria-label": "Counts" },
     count("pending", stats.pending_tasks, stats.scheduled ? `${number(stats.scheduled)} for later` : oldest(stats)),
     count("running", stats.running_tasks, `${number(stats.workers_active)} of ${plural(stats.workers_active + stats.workers_idle, "slot")}`),
-    count("completed", stats.completed_tasks, `${rate(ended)} ended in the last minute`),
+    count("completed", stats.completed_tasks, `${number(Math.round(ended))} ended in the last minute`),
     count("failed", stats.failed_tasks, stats.failed_tasks ? "see why, retry" : "nothing to do"),
     count("cancelled", stats.cancelled_tasks, ""));
 }

@@ -43,7 +43,7 @@ function tab(state, name, word) {
 function connection({ status, retryAt }) {
   const seconds = retryAt ? Math.max(0, Math.ceil((retryAt - Date.now()) / 1000)) : null;
   const words = { live: "Live", connecting: "Connecting …", lost: seconds === null ? "Not connected" : `Reconnecting in ${seconds} s` };
-  return h("span", { class: `connection ${status}`, role: "status" }, h("span", { class: "dot", "aria-hidden": "true" }), words[status]);
+  return h("span", { class: `connection ${status}` }, h("span", { class: "dot", "aria-hidden": "true" }), words[status]);
 }
 
 function pauseButton(stats) {

@@ -27,7 +27,7 @@ export function headRow(list) {
       h("th", { role: "columnheader", class: "c-type", scope: "col" }, "Type"),
       sortable(list, "priority", "c-level"),
       sortable(list, "created", "c-time"),
-      sortable(list, "started", "c-started"),
+      sortable(list, list.sort === "ended" ? "ended" : "started", "c-started"),
       h("th", { role: "columnheader", class: "c-span", scope: "col" }, "Waited"),
       h("th", { role: "columnheader", class: "c-span", scope: "col" }, "Ran"),
       h("th", { role: "columnheader", class: "c-where", scope: "col" }, "Where")));
@@ -48,7 +48,7 @@ const drawn = new WeakMap(); // task -> {made, from}: a row that is as it was ne
 export function taskRow(list, id, index, isOpen) {
   const task = list.tasks.get(id);
   const second = isOpenEnded(task) ? Math.floor(Date.now() / 1000) : 0;
-  const from = [index, isOpen, list.matching || list.selected.has(id), list.at, list.editing, list.gone.has(id), state.route.query, second];
+  const from = [index, isOpen, list.matching || list.selected.has(id), list.at, list.editing, list.gone.has(id), list.sort, state.route.query, second];
   const known = drawn.get(task);
   if (known?.from.every((value, at) => value === from[at])) return known.made;
   const made = row(list, task, index, isOpen);
@@ -77,7 +77,7 @@ function row(list, task, index, isOpen) {
     h("td", { role: "gridcell", class: "c-type" }, task.type),
     h("td", { role: "gridcell", class: "c-level" }, levelCell(list, task)),
     h("td", { role: "gridcell", class: "c-time" }, when(task.created_at)),
-    h("td", { role: "gridcell", class: "c-started" }, when(task.started_at)),
+    h("td", { role: "gridcell", class: "c-started" }, when(list.sort === "ended" ? task.completed_at : task.started_at)),
     h("td", { role: "gridcell", class: "c-span" }, span(waited(task))),
     h("td", { role: "gridcell", class: "c-span" }, span(ran(task))),
     h("td", { role: "gridcell", class: "c-where" }, task.executed_on ?? h("span", { class: "quiet" }, task.backend ?? "–")));
@@ -97,7 +97,7 @@ function isOpenEnded({ status: name }) {
 function levelCell(list, task) {
   if (!isOpenEnded(task)) return level(task.priority);
   if (list.editing !== task.id) {
-    return h("button", { class: "edit-level", "aria-label": `Priority ${task.priority}, change`, title: "Change the priority", onclick: () => merge("list", { editing: task.id }) }, level(task.priority));
+    return h("button", { class: "edit-level", title: "Change the priority", onclick: () => merge("list", { editing: task.id }) }, level(task.priority), h("span", { class: "hidden" }, ", change the priority"));
   }
   const stop = () => state.list?.editing === task.id && merge("list", { editing: null });
   const change = (event) => {

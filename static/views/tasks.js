@@ -33,6 +33,7 @@ export function view({ list, route, stats, task }) {
   const open = one(route.query, "open");
   return h("div", { class: `tasks ${open ? "has-panel" : ""}` },
     h("h1", { class: "hidden" }, "Tasks"),
+    h("p", { class: "hidden", role: "status" }, list.said), // not at each event: a screen reader reads it
     h("section", { class: "tasks-list", "aria-label": "List of tasks" },
       filters(route.query, list, stats),
       list.selected.size ? chosenBar(list, listing.totalOf(list, stats)) : newsBar(list, stats),
@@ -50,7 +51,7 @@ function newsBar(list, stats) {
   const words = [fresh && `${number(fresh)} new`, gone && `${number(gone)} changed`].filter(Boolean).join(", ");
   const count = total === null ? `${plural(list.rows.length, "task")}${list.isWhole ? "" : " so far"}` : plural(total, "task");
   return h("div", { key: "news", class: "bar" },
-    h("span", { class: "quiet", role: "status" }, list.isLoading ? "Loading …" : count),
+    h("span", { class: "quiet" }, list.isLoading ? "Loading …" : count),
     words && button(`Show ${words}`, showNews, { look: "plain" }));
 }
 
@@ -67,7 +68,7 @@ function table(list, open, stats) {
   const first = Math.max(0, Math.floor(scroll.top / height) - AHEAD);
   const last = Math.min(rows.length, Math.ceil((scroll.top + scroll.height) / height) + AHEAD);
   const total = listing.totalOf(list, stats);
-  const look = narrow ? "narrow" : scroll.width < 980 ? "medium" : "wide";
+  const look = narrow ? "narrow" : scroll.width < 880 ? "tight" : scroll.width < 1120 ? "medium" : "wide";
   return h("div", { class: `rows ${look}`, tabindex: -1, onscroll, made: measure },
     rows.length > 0 && h("div", { style: { height: `${rows.length * height + 40}px`, "padding-top": `${first * height}px` } },
       h("table", { role: "grid", "aria-label": "Tasks", "aria-multiselectable": true, "aria-rowcount": total ?? -1 },

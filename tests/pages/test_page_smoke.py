@@ -4,6 +4,8 @@ import json
 import threading
 from pathlib import Path
 
+from playwright.sync_api import Route
+
 from ollama_queue import chat_task, embed_task, generate_task
 from tests.behaviours import Answer, Hang, Stream
 from tests.pages.browser import Desk, expect
@@ -128,7 +130,7 @@ def test_many_at_once(desk: Desk) -> None:
     page.get_by_label("Set the priority of the tasks chosen").select_option("15")
     expect(desk.row("number 258")).to_contain_text("15 critical")
 
-    desk.row("number 257").get_by_role("button", name="Priority 5, change").click()
+    desk.row("number 257").get_by_role("button", name="change the priority").click()
     page.get_by_label("Priority", exact=True).select_option("1")
     expect(desk.row("number 257")).to_contain_text("1 low")
 
@@ -244,6 +246,26 @@ def test_two_tabs_agree(desk: Desk) -> None:
     one.get_by_role("complementary").get_by_role("button", name="Cancel").click()
 
     expect(desk.row("seen twice", two)).to_contain_text("cancelled")
+
+
+def test_a_key_is_asked_for_and_kept_for_the_tab(desk: Desk) -> None:
+    page = desk.page
+
+    def guard(route: Route) -> None:
+        if route.request.headers.get("authorization") == "Bearer s3cret":
+            route.continue_()
+        else:
+            route.fulfill(status=401, json={"error": {"code": "unauthorized", "message": "no"}})
+
+    page.route("**/api/**", guard)
+    page.goto(f"{desk.server.base_url}/#/tasks")
+    page.get_by_label("API key", exact=True).fill("s3cret")
+    page.get_by_role("button", name="Use it").click()
+
+    expect(page.get_by_text("There are no tasks yet")).to_be_visible()
+    assert "s3cret" in page.evaluate("JSON.stringify(sessionStorage)")
+    assert "s3cret" not in page.evaluate("JSON.stringify(localStorage)")
+    desk.complaints.clear()  # the browser logs each 401
 
 
 def test_the_keyboard_is_enough(desk: Desk) -> None:
