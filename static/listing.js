@@ -5,6 +5,8 @@ import { plural } from "./format.js";
 import { changed, merge, state, update } from "./state.js";
 
 const PAGE = 200;
+const MOST_FRESH = 1000; // held back; beyond, the list is read anew
+const MOST_ROWS = 3000; // that have come in by themselves: a page may be open all day
 const NAMES = ["status", "type", "priority", "model", "tag", "batch_id", "cron_id", "tenant"];
 export const FILTERS = [...NAMES, "since", "until", "q"];
 
@@ -31,14 +33,11 @@ export function show(query) {
   load();
 }
 
-const EMPTY = { rows: [], cursor: null, total: null, isLoading: false, isWhole: false, error: null, matching: false, at: null, editing: null, said: "" };
+const EMPTY = { rows: [], cursor: null, total: null, isLoading: false, missed: [], isWhole: false, error: null, matching: false, at: null, editing: null, said: "" };
 
 /** Reads it anew from the start; what was selected and where one was stays. */
 export function refresh() {
-  const { list } = state;
-  if (!list) return;
-  const limit = Math.min(1000, Math.max(PAGE, list.rows.length));
-  load({ fresh: true, limit });
+  if (state.list) load({ fresh: true, limit: Math.min(1000, Math.max(PAGE, state.list.rows.length)) });
 }
 
 /** Reads the next page, if there is one. */
@@ -51,7 +50,7 @@ export function more() {
 async function load({ fresh = false, limit = PAGE } = {}) {
   request.abort();
   const { signal } = (request = new AbortController());
-  merge("list", { isLoading: true, error: null });
+  merge("list", { isLoading: true, error: null, missed: [] });
   const { key, filter, sort, cursor } = state.list;
   try {
     let next = fresh ? null : cursor;
@@ -65,7 +64,9 @@ async function load({ fresh = false, limit = PAGE } = {}) {
       next = page.cursor;
       if (!next || found >= 50) break;
     }
-    merge("list", { isLoading: false, said: `${plural(state.list.rows.length, "task")} shown${state.list.isWhole ? "" : ", more below"}` });
+    for (const message of state.list.missed) apply(message); // the pages may be older
+    merge("list", { isLoading: false, missed: [], said: `${plural(state.list.rows.length, "task")} shown${state.list.isWhole ? "" : ", more below"}` });
+    if (!isHeld(state.list)) settle();
   } catch (error) {
     if (error.name !== "AbortError" && state.list?.key === key) merge("list", { isLoading: false, error });
   }
@@ -103,6 +104,14 @@ export function hear(message) {
     list.seq = message.seq;
   }
   if (message.type !== "event" || !message.task) return;
+  if (list.isLoading) list.missed.push(message);
+  apply(message);
+  if (!isHeld(list)) settle();
+  changed();
+}
+
+function apply(message) {
+  const { list } = state;
   const { task } = message;
   const known = list.tasks.get(task.id);
   if (known && known.seq > message.seq) return;
@@ -111,15 +120,14 @@ export function hear(message) {
     list.tasks.set(task.id, task);
     if (isWanted) list.gone.delete(task.id);
     else list.gone.add(task.id);
-  } else if (isWanted && belongs(task, list)) list.fresh.set(task.id, task);
-  else list.fresh.delete(task.id);
-  if (!isHeld(list)) settle();
-  changed();
+  } else if (!isWanted || !belongs(task, list)) list.fresh.delete(task.id);
+  else if (list.fresh.size < MOST_FRESH) list.fresh.set(task.id, task);
 }
 
 /** Lets the list move: what is new comes in, what is wanted no more goes. */
 export function settle() {
   const { list } = state;
+  if (list.fresh.size >= MOST_FRESH || (list.fresh.size && list.sort === "priority")) return refreshSoon();
   if (list.gone.size) {
     list.rows = list.rows.filter((id) => !list.gone.has(id));
     for (const id of list.gone) {
@@ -128,14 +136,24 @@ export function settle() {
     }
     list.gone.clear();
   }
-  if (list.fresh.size && list.sort === "priority") return refresh(); // its place is the server's business
   for (const [id, task] of list.fresh) {
     list.tasks.set(id, task);
     list.rows.splice(placeOf(id, list), 0, id);
   }
   list.fresh.clear();
   if (list.rows.length < 50) more(); // what was further down comes up
+  if (list.rows.length > MOST_ROWS && list.scroll.top < 9 && !list.isLoading) load({ fresh: true });
   changed();
+}
+
+let soon = null;
+
+/** Once for all that comes within a second. */
+function refreshSoon() {
+  soon ??= setTimeout(() => {
+    soon = null;
+    refresh();
+  }, 1000);
 }
 
 /** Ids sort by creation; by start and end what comes now is the newest. */

@@ -48,7 +48,7 @@ function newsBar(list, stats) {
   const total = listing.totalOf(list, stats);
   const fresh = list.fresh.size;
   const gone = list.gone.size;
-  const words = [fresh && `${number(fresh)} new`, gone && `${number(gone)} changed`].filter(Boolean).join(", ");
+  const words = [fresh && `${number(fresh)}${fresh >= 1000 ? " or more" : ""} new`, gone && `${number(gone)} changed`].filter(Boolean).join(", ");
   const count = total === null ? `${plural(list.rows.length, "task")}${list.isWhole ? "" : " so far"}` : plural(total, "task");
   return h("div", { key: "news", class: "bar" },
     h("span", { class: "quiet" }, list.isLoading ? "Loading …" : count),

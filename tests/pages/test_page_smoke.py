@@ -10,6 +10,12 @@ from ollama_queue import chat_task, embed_task, generate_task
 from tests.behaviours import Answer, Hang, Stream
 from tests.pages.browser import Desk, expect
 
+TO_THE_END = """async (box, last) => {
+  while (!box.textContent.includes(last)) {
+    box.scrollTop = box.scrollHeight;
+    await new Promise(requestAnimationFrame);
+  }
+}"""
 MARKUP = "<img src=x onerror=\"document.title='owned'\"><b>bold</b>"
 
 
@@ -293,3 +299,40 @@ def test_it_fits_a_phone(desk: Desk) -> None:
         desk.open(view, page)
         expect(page.locator("main")).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, view
+
+
+def test_the_list_stays_where_it_is(desk: Desk) -> None:
+    """Whoever looks at a task is not pushed away from it by what comes in."""
+    desk.client.wait(desk.client.submit_task(generate_task("qwen3", "the one I read")))
+    page = desk.open("tasks")
+    desk.row("the one I read").click()
+    expect(page.get_by_role("complementary")).to_be_visible()
+    before = desk.row("the one I read").bounding_box()
+
+    desk.client.wait(desk.client.submit_task(generate_task("qwen3", "a newer one")))
+    news = page.get_by_role("button", name="Show 1 new")
+    expect(news).to_be_visible()
+    assert desk.row("the one I read").bounding_box() == before
+    expect(desk.row("a newer one")).to_have_count(0)
+    news.click()
+    expect(desk.row("a newer one")).to_contain_text("completed")
+
+
+def test_ten_thousand_tasks(desk: Desk) -> None:
+    desk.client.pause()
+    for first in range(0, 10_000, 1000):
+        desk.client.submit_batch(
+            [generate_task("qwen3", f"number {n}", priority=1) for n in range(first, first + 1000)]
+        )
+    page = desk.open("tasks?sort=priority")
+    expect(page.get_by_text("10,000 tasks")).to_be_visible()
+    page.get_by_role("button", name="Created").click()
+    expect(desk.row("number 9999")).to_be_visible()
+
+    page.locator(".rows").evaluate(TO_THE_END, "number 0")
+    expect(desk.row("number 0")).to_be_visible()
+    assert page.locator(".task-row").count() < 100
+    page.get_by_role("searchbox").fill("number 4321")
+    expect(page.get_by_role("row").filter(has_text="number 4321")).to_have_count(1)
+    desk.client.submit_task(generate_task("qwen3", "number 4321 again", priority=15))
+    expect(desk.row("number 4321 again")).to_be_visible()
