@@ -4,6 +4,7 @@ import { fromLocalField, toLocalField } from "./format.js";
 
 /** An empty form; texts are as they are typed. */
 export const emptyForm = () => ({
+  part: "submit", // of the state, where it is kept
   mode: "one",
   type: "chat",
   model: "",
@@ -124,10 +125,12 @@ const pretty = (value) => (Object.keys(value).length ? JSON.stringify(value, nul
 // The server names fields of the task; these are where the form has them.
 const PLACES = { "payload.messages": "messages", "payload.prompt": "prompt", "payload.input": "input", "payload.format": "format", payload: "more" };
 
+const OURS = ["error", "part", "kept", "file"]; // no fields
+
 /** The field of the form that an error is about, or null where it has none for it. */
 export function placeOf(field, form) {
   if (!field) return null;
   if (field in PLACES) return PLACES[field];
   const name = field.split(/[.[]/)[0];
-  return name in form && !["error", "kept", "file"].includes(name) ? name : null;
+  return name in form && !OURS.includes(name) ? name : null;
 }

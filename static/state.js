@@ -15,6 +15,7 @@ export const state = {
   list: null, // the list of tasks, see listing.js
   task: null, // the task that is looked at, see task.js
   crons: null,
+  cronForm: null, // of the cron that is made or changed, see crons.js
   batches: null,
   submit: null, // the form, see form.js
   prefill: null, // the task that the form is to be filled in with

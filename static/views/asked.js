@@ -1,7 +1,7 @@
 // The part of the form that the model is to see: messages, a prompt, or texts.
 
 import { h } from "../dom.js";
-import { merge, state } from "../state.js";
+import { merge } from "../state.js";
 import { button, field, iconButton, options } from "./parts.js";
 import { bound, errorAt } from "./submit.js";
 
@@ -23,35 +23,34 @@ function messages(form) {
   const bad = /messages\[(\d+)\]/.exec(form.error?.field ?? "");
   return h("fieldset", { class: `messages ${error ? "is-wrong" : ""}` },
     h("legend", null, "Messages"),
-    form.messages.map((message, index) => messageField(message, index, form.messages.length, bad && Number(bad[1]) === index)),
+    form.messages.map((message, index) => messageField(form, message, index, bad && Number(bad[1]) === index)),
     error && h("p", { class: "error", role: "alert" }, error),
-    button("Add a message", add, { image: "plus" }));
+    button("Add a message", () => add(form), { image: "plus" }));
 }
 
 /** A content that is no text (parts, as OpenAI has them) is shown as JSON and kept. */
-function messageField(message, index, count, isBad) {
+function messageField(form, message, index, isBad) {
   const isText = typeof (message.content ?? "") === "string";
   return h("div", { class: `message-field ${isBad ? "is-wrong" : ""}` },
     h("div", { class: "row" },
-      h("select", { "aria-label": `Role of message ${index + 1}`, value: message.role, onchange: (e) => change(index, { role: e.target.value }) }, options([...new Set([...ROLES, message.role])], message.role)),
+      h("select", { "aria-label": `Role of message ${index + 1}`, value: message.role, onchange: (e) => change(form, index, { role: e.target.value }) }, options([...new Set([...ROLES, message.role])], message.role)),
       h("span", { class: "grow" }),
-      count > 1 && iconButton("trash", `Remove message ${index + 1}`, () => remove(index))),
+      form.messages.length > 1 && iconButton("trash", `Remove message ${index + 1}`, () => remove(form, index))),
     h("textarea", {
       "aria-label": `Message ${index + 1}`, rows: 3, readonly: !isText, placeholder: message.role === "user" ? "Ask something" : "",
       value: isText ? (message.content ?? "") : JSON.stringify(message.content, null, 2),
-      oninput: (e) => change(index, { content: e.target.value }),
+      oninput: (e) => change(form, index, { content: e.target.value }),
     }));
 }
 
-function change(index, values) {
-  merge("submit", { messages: state.submit.messages.map((each, at) => (at === index ? { ...each, ...values } : each)) });
+function change({ part, messages: all }, index, values) {
+  merge(part, { messages: all.map((each, at) => (at === index ? { ...each, ...values } : each)) });
 }
 
-const remove = (index) => merge("submit", { messages: state.submit.messages.filter((_, at) => at !== index) });
+const remove = ({ part, messages: all }, index) => merge(part, { messages: all.filter((_, at) => at !== index) });
 
 /** The roles take turns. */
-function add() {
-  const { messages: all } = state.submit;
+function add({ part, messages: all }) {
   const role = all.at(-1)?.role === "user" ? "assistant" : "user";
-  merge("submit", { messages: [...all, { role, content: "" }] });
+  merge(part, { messages: [...all, { role, content: "" }] });
 }

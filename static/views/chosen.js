@@ -25,7 +25,7 @@ export function chosenBar(list, total) {
     verb(list, "cancel", "Cancel", "close"),
     verb(list, "retry", "Retry", "retry"),
     verb(list, "delete", "Delete", "trash"),
-    h("select", { "aria-label": "Set the priority of the tasks chosen", value: "", disabled: !count(list, "priority"), onchange: reprioritise },
+    h("select", { "aria-label": "Set the priority of the tasks chosen", value: "", disabled: count(list, "priority") === 0, onchange: reprioritise },
       options([["", "Priority …"], ...LEVELS], "")),
     button("Clear", () => selectLoaded(false), { look: "plain" }));
 }

@@ -4,16 +4,17 @@ import { attempt } from "../actions.js";
 import * as api from "../api.js";
 import { h } from "../dom.js";
 import { emptyForm, formOf, placeOf, taskOf } from "../form.js";
-import { go } from "../router.js";
+import { go, one } from "../router.js";
 import { merge, state, toast, update } from "../state.js";
 import { asked } from "./asked.js";
 import { button, field, options } from "./parts.js";
 import { batchForm } from "./submit_batch.js";
 import { LEVELS } from "./task_row.js";
 
-export function enter() {
+export function enter({ query }) {
   if (state.prefill) update({ submit: formOf(state.prefill), prefill: null });
   else if (!state.submit) update({ submit: emptyForm() });
+  if (one(query, "mode")) merge("submit", { mode: one(query, "mode") });
 }
 
 const MODES = [["one", "One task"], ["batch", "A file of tasks"]];
@@ -27,34 +28,43 @@ export function view({ submit: form, stats }) {
     form.mode === "batch" ? batchForm(form) : taskForm(form, stats));
 }
 
-/** Joins an input to a field of the form. */
+/** Joins an input to a field of the form, which is the part of the state that it names. */
 export const bound = (form, name, props = {}) => ({
   value: form[name],
-  oninput: (event) => merge("submit", { [name]: event.target.value }),
+  oninput: (event) => merge(form.part, { [name]: event.target.value }),
   ...props,
 });
 
 /** What is said beside a field: the error that is about it. */
 export const errorAt = (form, name) => (form.error && placeOf(form.error.field, form) === name ? form.error.message : null);
 
+/** The error that is about no field. */
+export const strayError = (form) =>
+  form.error && placeOf(form.error.field, form) === null && h("p", { class: "form-error", role: "alert" }, form.error.message);
+
 function taskForm(form, stats) {
-  const stray = form.error && placeOf(form.error.field, form) === null;
   return h("form", { class: "sheet form", novalidate: true, onsubmit: submit, onkeydown: byKey },
     h("div", { class: "grid" },
-      field("type", "Type", (props) => h("select", { ...props, ...bound(form, "type"), onchange: (e) => merge("submit", { type: e.target.value }) }, options(["chat", "generate", "embed"], form.type)), { error: errorAt(form, "type") }),
+      typeField(form),
       modelField(form, stats),
-      field("priority", "Priority", (props) => h("select", { ...props, onchange: (e) => merge("submit", { priority: Number(e.target.value) }) }, options(LEVELS, form.priority)), { error: errorAt(form, "priority") }),
+      priorityField(form),
       field("scheduled_at", "Not before", (props) => h("input", { ...props, ...bound(form, "scheduled_at"), type: "datetime-local" }), { error: errorAt(form, "scheduled_at"), hint: "Your local time; empty is now" })),
     asked(form),
     more(form, stats),
-    stray && h("p", { class: "form-error", role: "alert" }, form.error.message),
+    strayError(form),
     h("div", { class: "row" },
       h("button", { class: "button primary", disabled: form.isSending }, form.isSending ? "Submitting …" : "Submit"),
       button("Start over", () => update({ submit: emptyForm() }), { look: "plain" }),
       h("span", { class: "quiet" }, "Ctrl+Enter submits")));
 }
 
-function modelField(form, stats) {
+export const typeField = (form) =>
+  field("type", "Type", (props) => h("select", { ...props, ...bound(form, "type"), onchange: (e) => merge(form.part, { type: e.target.value }) }, options(["chat", "generate", "embed"], form.type)), { error: errorAt(form, "type") });
+
+export const priorityField = (form) =>
+  field("priority", "Priority", (props) => h("select", { ...props, onchange: (e) => merge(form.part, { priority: Number(e.target.value) }) }, options(LEVELS, form.priority)), { error: errorAt(form, "priority") });
+
+export function modelField(form, stats) {
   const known = (stats?.backends ?? []).flatMap((backend) => backend.models ?? []);
   const models = [...new Set(known)].sort();
   const isUnknown = form.model.trim() && models.length && !models.some((name) => name === form.model.trim() || name === `${form.model.trim()}:latest`);
@@ -67,13 +77,13 @@ function modelField(form, stats) {
 
 const MORE = ["tags", "backend", "max_retries", "timeout_s", "temperature", "num_predict", "options", "format", "schema", "more"];
 
-function more(form, stats) {
+export function more(form, stats) {
   const isOpen = form.hasMore ?? MORE.some((name) => form[name] !== "" || errorAt(form, name));
   const line = (name, label, props, hint = null) => field(name, label, (given) => h("input", { ...given, ...bound(form, name), ...props }), { error: errorAt(form, name), hint });
   const area = (name, label, placeholder, hint = null) =>
     field(name, label, (given) => h("textarea", { ...given, ...bound(form, name), class: "mono", rows: 3, spellcheck: "false", placeholder }), { error: errorAt(form, name), hint });
   const talks = form.type !== "embed";
-  return h("details", { class: "more", open: isOpen, ontoggle: (e) => e.target.open !== isOpen && merge("submit", { hasMore: e.target.open }) },
+  return h("details", { class: "more", open: isOpen, ontoggle: (e) => e.target.open !== isOpen && merge(form.part, { hasMore: e.target.open }) },
     h("summary", null, "Options"),
     h("div", { class: "grid" },
       talks && line("temperature", "Temperature", { type: "number", step: "0.1", min: 0, placeholder: "the model's" }),

@@ -51,7 +51,7 @@ function found({ checked, error, isSending, made }) {
       checked.more > 0 && h("li", null, `and ${number(checked.more)} more`)),
     error && h("p", { class: "form-error", role: "alert" }, error.message),
     made
-      ? h("p", null, `Submitted ${plural(made.task_ids.length, "task")}. `, h("a", { href: href("tasks", null, { batch_id: made.batch_id }) }, "See them"))
+      ? h("p", null, `Submitted ${plural(made.task_ids.length, "task")}. `, h("a", { href: href("batches", made.batch_id) }, "Follow the batch"))
       : h("div", { class: "row" }, button(isSending ? "Submitting …" : `Submit ${plural(checked.count, "task")}`, send, { look: "primary", disabled: !isGood || isSending }),
         !isGood && h("span", { class: "quiet" }, "Mend the file and drop it again")));
 }
