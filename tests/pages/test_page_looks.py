@@ -60,8 +60,10 @@ class Scene:
 def scene(browser: Browser, server: QueueServer, replies: Replies) -> Iterator[Scene]:
     gate = threading.Event()
     page = browser.new_page(base_url=server.base_url)
-    yield Scene(Visit(page, server), replies, gate)
+    made = Scene(Visit(page, server), replies, gate)
+    yield made
     gate.set()
+    server.client().cancel_task(made.waiting)
     page.close()
 
 

@@ -28,7 +28,7 @@ def test_pausing_is_shown_and_undone(visit: Visit) -> None:
     visit.open()
     visit.button("Pause the queue").click()
     visit.confirm("Pause")
-    banner = visit.page.locator(".banner")
+    banner = visit.page.locator(".banner.paused")
     try:
         expect(banner).to_contain_text("The queue is paused")
         task_id = visit.chat("while paused")
@@ -50,11 +50,12 @@ def test_a_model_server_is_drained_and_resumed(visit: Visit) -> None:
         visit.confirm("Drain")
         expect(servers).to_contain_text("drained")
         task_id = visit.chat("nobody takes it")
-        expect(visit.page.locator(".banner")).to_contain_text("No model server can take tasks")
+        banner = visit.page.locator(".banner.nobody")
+        expect(banner).to_contain_text("No model server can take tasks")
         visit.button("Resume ollama").click()
         expect(servers).to_contain_text("healthy")
         visit.ended(task_id)
-        expect(visit.page.locator(".banner")).to_have_count(0)
+        expect(banner).to_have_count(0)
     finally:
         visit.client.resume_backend("ollama")
 
@@ -62,6 +63,7 @@ def test_a_model_server_is_drained_and_resumed(visit: Visit) -> None:
 def test_a_model_that_nobody_has_is_said(visit: Visit) -> None:
     visit.open()
     task_id = visit.chat("for nobody", model="unheard-of")
-    expect(visit.page.locator(".banner")).to_contain_text("1 task waits for a model")
+    banner = visit.page.locator(".banner.missing")
+    expect(banner).to_contain_text("1 task waits for a model")
     visit.client.cancel_task(task_id)
-    expect(visit.page.locator(".banner")).to_have_count(0)
+    expect(banner).to_have_count(0)

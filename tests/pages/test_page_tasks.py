@@ -100,7 +100,7 @@ def test_the_list_is_sorted(visit: Visit) -> None:
 def test_a_priority_is_changed_in_place(visit: Visit) -> None:
     task_id = later(visit, "to raise", tags=["raise"])
     visit.open("tasks?tag=raise")
-    rows(visit).get_by_role("button", name="5 normal, change the priority").click()
+    rows(visit).get_by_role("button", name="change the priority").click()
     rows(visit).get_by_role("combobox", name="Priority").select_option("15 critical")
     visit.said("Priority is 15")
     expect(rows(visit)).to_contain_text("15 critical")
