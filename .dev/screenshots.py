@@ -35,9 +35,7 @@ ANSWER = (
     "- and what fails is tried again.\n\n"
     "```\nollama-queue submit chat --model qwen3\n```"
 )
-STORY = (
-    "The lighthouse keeper counted the ships that passed, and wrote each one down. " * 3
-).split(" ")
+STORY = "The lighthouse keeper counted the ships that passed, and wrote each one down. "
 QUESTIONS = (
     *("Summarise the minutes of Monday's meeting", "Which invoices are still open?"),
     *("Translate the release notes into Welsh", "Name three risks of the migration"),
