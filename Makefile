@@ -11,10 +11,10 @@ PY ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3.14;
 PYTHON := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint typing bench binary clean
+.PHONY: help run demo test lint typing bench binary screenshots clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: $(VENV)/.ok ## start the queue at PORT (7125) before your Ollama, or before a small model if none answers
 	@$(PYTHON) .dev/run.py --port $(PORT)
@@ -42,6 +42,9 @@ bench: $(VENV)/.ok ## run the benchmarks, or those that ARGS picks
 
 binary: $(VENV)/.ok ## make dist/ollama-queue-server and dist/ollama-queue, single files that need no Python
 	@$(PYTHON) .dev/build_binaries.py
+
+screenshots: $(VENV)/.ok ## take the pictures of the page that the README shows; needs Chromium
+	@$(PYTHON) .dev/screenshots.py
 
 clean: ## remove what make made, but not the queue's data
 	rm -rf $(VENV) .demo .backends build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -16,8 +16,11 @@ from ollama_queue.http.bulk import add_bulk_routes
 from ollama_queue.http.crons import add_cron_routes
 from ollama_queue.http.feed import Source, add_feed_routes
 from ollama_queue.http.talk import talk
+from ollama_queue.http.web import add_page_routes
 
 log = logging.getLogger("ollama_queue")
+
+READY = (Answer, bottle.HTTPResponse)  # what a route may return beside records
 
 
 class Broken(QueueError):
@@ -80,6 +83,7 @@ def create_app(
     add_batch_routes(app, queue, max_upload)
     add_cron_routes(app, queue, max_body)
     add_feed_routes(app, queue, talk)
+    add_page_routes(app)
     app.get([wire.STATUS, "/api/stats"], callback=queue.get_queue_stats)
     app.get(wire.HISTORY, callback=queue.get_history)
     app.get(wire.BACKENDS, callback=queue.list_backends)
@@ -105,7 +109,7 @@ def _speak_json(
         try:
             guard.check(bottle.request.environ, loopback_only=loopback_only, origins=origins)
             answer = callback(*args, **kwargs)
-            return answer if isinstance(answer, Answer) else wire.encode(answer)
+            return answer if isinstance(answer, READY) else wire.encode(answer)
         except QueueError as error:
             return _answer(error)
         except Exception:

@@ -28,6 +28,7 @@ OPENAPI = "/openapi.json"
 BACKENDS = "/api/backends"
 PAUSE = "/api/pause"
 RESUME = "/api/resume"
+STATIC = "/static"
 NDJSON = "application/x-ndjson"
 LONGEST_WAIT_S = 3600.0  # of one request with ?wait=
 

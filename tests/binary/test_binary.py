@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable
 
+import httpx
 import pytest
 import websocket
 
@@ -51,6 +52,14 @@ def test_does_the_main_job(server: BinaryServer, programs: Programs) -> None:
     assert programs.task(task_id)["status"] == "completed"
     assert "completed" in programs.ask("status")
     assert [path.name for path in programs.home.iterdir()] == ["data"]
+
+
+def test_has_the_page_in_it(server: BinaryServer) -> None:
+    page = httpx.get(f"{server.base_url}/", headers={"Accept": "text/html"})
+    script = httpx.get(f"{server.base_url}/static/views/tasks.js")
+
+    assert "<title>Ollama Queue</title>" in page.text
+    assert script.headers["Content-Type"].startswith("text/javascript")
 
 
 def test_tells_events_over_a_websocket(server: BinaryServer) -> None:

@@ -1,0 +1,151 @@
+// The whole HTTP API, a function for each verb. An answer that is an error is thrown as ApiError.
+
+const KEY = "ollama-queue-key"; // in sessionStorage: for this tab only
+
+/** `status` 0: the server could not be reached. `field` names what was wrong in a request. */
+export class ApiError extends Error {
+  constructor(status, code, message, field = null) {
+    super(message);
+    Object.assign(this, { status, code, field });
+  }
+}
+
+export const apiKey = () => sessionStorage.getItem(KEY);
+export const setApiKey = (key) => (key ? sessionStorage.setItem(KEY, key) : sessionStorage.removeItem(KEY));
+
+let unauthorized = () => {};
+
+/** `listener` is called when the server asks for another API key. */
+export const onUnauthorized = (listener) => (unauthorized = listener);
+
+async function open(method, path, { query, body, headers, signal } = {}) {
+  const words = new URLSearchParams();
+  for (const [name, value] of Object.entries(query ?? {})) {
+    for (const each of [value].flat()) if (each !== null && each !== undefined && each !== "") words.append(name, each);
+  }
+  const sent = { ...headers };
+  if (apiKey()) sent.Authorization = `Bearer ${apiKey()}`;
+  if (body !== undefined && !(body instanceof Blob)) {
+    sent["Content-Type"] = "application/json";
+    body = JSON.stringify(body);
+  }
+  const response = await fetch(words.size ? `${path}?${words}` : path, { method, body, headers: sent, signal }).catch((error) => {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(0, "unreachable", "the server cannot be reached");
+  });
+  if (!response.ok) throw await failure(response);
+  return response;
+}
+
+async function failure(response) {
+  const said = await response.json().catch(() => null);
+  if (response.status === 401) unauthorized();
+  const { code = "error", message = `the server answered ${response.status}`, field = null } = said?.error ?? {};
+  return new ApiError(response.status, code, message, field);
+}
+
+const call = async (method, path, more) => (await open(method, path, more)).json();
+const one = (path, id, verb = "") => `${path}/${encodeURIComponent(id)}${verb && `/${verb}`}`;
+const fresh = () => ({ "Idempotency-Key": crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}` });
+
+// --- tasks
+
+export const submitTask = (task) => call("POST", "/api/tasks", { body: task, headers: fresh() });
+export const submitBatch = (tasks) => call("POST", "/api/tasks/batch", { body: { tasks }, headers: fresh() });
+/** A file of JSON lines, or of a JSON array, as it is. */
+export const submitBatchFile = (file, isLines) =>
+  call("POST", "/api/tasks/batch", {
+    body: file,
+    headers: { ...fresh(), "Content-Type": isLines ? "application/x-ndjson" : "application/json" },
+  });
+
+/** A page: `{tasks, cursor, total}`; `cursor` and `total` are null where there is none. */
+export async function listTasks(query, signal) {
+  const response = await open("GET", "/api/tasks", { query, signal });
+  const next = /<([^>]*)>; rel="next"/.exec(response.headers.get("Link") ?? "");
+  const total = response.headers.get("X-Total-Count");
+  return {
+    tasks: await response.json(),
+    cursor: next && new URLSearchParams(next[1].split("?")[1]).get("cursor"),
+    total: total === null ? null : Number(total),
+  };
+}
+
+export const getTask = (id, signal) => call("GET", one("/api/tasks", id), { signal });
+export const cancelTask = (id) => call("POST", one("/api/tasks", id, "cancel"));
+export const retryTask = (id) => call("POST", one("/api/tasks", id, "retry"));
+export const deleteTask = (id) => call("DELETE", one("/api/tasks", id));
+export const setPriority = (id, priority) => call("POST", one("/api/tasks", id, "priority"), { body: { priority } });
+
+/** `chosen`: {ids} or {filter}; `more`: {priority}. Answers {done, errors, left, cursor}. */
+export const bulk = (verb, chosen, more) => call("POST", `/api/tasks/${verb}`, { body: { ...chosen, ...more } });
+
+/** The reply as it comes: yields {event: chunk|restart|end, id, data}; goes on behind `lastId`. */
+export async function* streamTask(id, { signal, lastId } = {}) {
+  const headers = lastId ? { "Last-Event-ID": lastId } : {};
+  const response = await open("GET", one("/api/tasks", id, "stream"), { headers, signal });
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const frames = (rest + value).split("\n\n");
+    rest = frames.pop();
+    for (const frame of frames) {
+      const event = eventOf(frame);
+      if (event) yield event;
+    }
+  }
+}
+
+function eventOf(frame) {
+  const fields = {};
+  for (const line of frame.split("\n")) {
+    const at = line.indexOf(":");
+    if (at > 0) fields[line.slice(0, at)] = line.slice(at + 1).replace(/^ /, "");
+  }
+  return fields.data && { event: fields.event, id: fields.id ?? null, data: JSON.parse(fields.data) };
+}
+
+// --- the queue
+
+export const getStatus = () => call("GET", "/api/status");
+export const getHistory = () => call("GET", "/api/history");
+export const listBackends = () => call("GET", "/api/backends");
+export const drainBackend = (name) => call("POST", one("/api/backends", name, "drain"));
+export const resumeBackend = (name) => call("POST", one("/api/backends", name, "resume"));
+export const pause = () => call("POST", "/api/pause");
+export const resume = () => call("POST", "/api/resume");
+
+// --- batches
+
+export const listBatches = (limit = 100) => call("GET", "/api/batches", { query: { limit } });
+export const getBatch = (id) => call("GET", one("/api/batches", id));
+
+// --- crons
+
+export const listCrons = () => call("GET", "/api/cron");
+export const getCron = (id) => call("GET", one("/api/cron", id));
+export const addCron = (cron) => call("POST", "/api/cron", { body: cron });
+export const updateCron = (id, change) => call("PUT", one("/api/cron", id), { body: change });
+export const removeCron = (id) => call("DELETE", one("/api/cron", id));
+export const enableCron = (id) => call("PUT", one("/api/cron", id, "enable"));
+export const disableCron = (id) => call("PUT", one("/api/cron", id, "disable"));
+export const runCron = (id) => call("POST", one("/api/cron", id, "run"));
+/** When an expression would be due next: {next: [times]}. */
+export const testCron = (cron_expr, timezone, count = 5) =>
+  call("POST", "/api/cron/test", { body: { cron_expr, timezone, count } });
+
+// --- the feed
+
+/** A WebSocket to the feed. */
+export function socket() {
+  const url = new URL("/ws", location.href);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  return apiKey() ? new WebSocket(url, [`key.${base64url(apiKey())}`]) : new WebSocket(url);
+}
+
+function base64url(text) {
+  const bytes = String.fromCharCode(...new TextEncoder().encode(text));
+  return btoa(bytes).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+}

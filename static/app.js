@@ -1,0 +1,66 @@
+// Joins the parts: the address says which view is shown, the feed tells what happens.
+
+import { onUnauthorized } from "./api.js";
+import { render } from "./dom.js";
+import { openFeed } from "./feed.js";
+import { hearKeys } from "./keys.js";
+import { start } from "./router.js";
+import { changed, state, subscribe, update } from "./state.js";
+import { loadTheme } from "./theme.js";
+import * as batches from "./views/batches.js";
+import * as crons from "./views/crons.js";
+import * as overview from "./views/overview.js";
+import { shell } from "./views/shell.js";
+import * as submit from "./views/submit.js";
+import * as task from "./views/task.js";
+import * as tasks from "./views/tasks.js";
+
+// A view has `view(state)`, and as it needs them: `enter(route, before)` at each change of the
+// address to it, `leave()` when another comes, `hear(message)` of the feed, `key(event)`.
+const VIEWS = { overview, tasks, task, submit, crons, batches };
+
+const ENDED = ["completed", "failed", "cancelled"];
+
+function follow(route, before) {
+  if (before.view !== route.view) VIEWS[before.view].leave?.();
+  VIEWS[route.view].enter?.(route, before);
+  document.title = `${TITLES[route.view]} · Ollama Queue`;
+}
+
+const TITLES = {
+  overview: "Overview",
+  tasks: "Tasks",
+  task: "Task",
+  submit: "Submit",
+  crons: "Crons",
+  batches: "Batches",
+};
+
+function hear(message) {
+  if (message.type === "snapshot" || message.type === "stats") update({ stats: message.stats });
+  if (message.type === "snapshot") {
+    state.running = new Map(message.tasks.filter((t) => t.status === "running").map((t) => [t.id, t]));
+  } else if (message.type === "event" && message.task) {
+    keepRunning(message.event, message.task);
+  }
+  VIEWS[state.route.view].hear?.(message);
+  changed();
+}
+
+function keepRunning(event, told) {
+  if (told.status === "running" && event !== "task_deleted") state.running.set(told.id, told);
+  else state.running.delete(told.id);
+  if (ENDED.includes(told.status)) state.live.delete(told.id);
+}
+
+loadTheme();
+onUnauthorized(() => update({ needsKey: true }));
+subscribe(() => render(document.getElementById("page"), shell(state, VIEWS[state.route.view])));
+start(follow);
+hearKeys((event) => VIEWS[state.route.view].key?.(event));
+export const feed = openFeed({
+  hear,
+  told: (status, retryAt) => update({ connection: { status, retryAt } }),
+});
+// Spans that go on (waits, runs) are counted on by the page itself.
+setInterval(() => document.hidden || changed(), 1000);

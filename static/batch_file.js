@@ -1,0 +1,48 @@
+// A file of tasks, looked at before it goes.
+
+const TYPES = ["chat", "generate", "embed"];
+const MOST_ERRORS = 20;
+
+/** {file, isLines, count, types, models, errors: [{at, message}], more}: what a file holds. */
+export async function check(file) {
+  const text = await file.text();
+  const first = text.trimStart()[0];
+  const found = { file, isLines: false, count: 0, types: {}, models: {}, errors: [], more: 0 };
+  const whole = first === "[" || first === "{" ? parsed(text) : { error: new Error("it is no JSON") };
+  if ("value" in whole && (Array.isArray(whole.value) || Array.isArray(whole.value.tasks))) {
+    (whole.value.tasks ?? whole.value).forEach((task, index) => look(found, task, `task ${index + 1}`));
+  } else {
+    found.isLines = true;
+    text.split("\n").forEach((line, index) => {
+      if (!line.trim()) return;
+      const { value, error } = parsed(line);
+      if (error) wrong(found, `line ${index + 1}`, error.message);
+      else look(found, value, `line ${index + 1}`);
+    });
+  }
+  if (!found.count && !found.errors.length) wrong(found, "the file", "there is no task in it");
+  return found;
+}
+
+function parsed(text) {
+  try {
+    return { value: JSON.parse(text) };
+  } catch (error) {
+    return { error };
+  }
+}
+
+/** Only what is surely wrong: the server looks at the rest, and takes all of them or none. */
+function look(found, task, at) {
+  found.count++;
+  if (task === null || typeof task !== "object" || Array.isArray(task)) return wrong(found, at, "a task must be a JSON object");
+  if (!TYPES.includes(task.type)) return wrong(found, at, `type must be one of ${TYPES.join(", ")}`);
+  if (typeof task.model !== "string" || !task.model.trim()) return wrong(found, at, "model is missing: name a model");
+  found.types[task.type] = (found.types[task.type] ?? 0) + 1;
+  found.models[task.model] = (found.models[task.model] ?? 0) + 1;
+}
+
+function wrong(found, at, message) {
+  if (found.errors.length < MOST_ERRORS) found.errors.push({ at, message });
+  else found.more++;
+}

@@ -1,0 +1,101 @@
+// Views describe elements with `h`; `render` makes the page so, and touches only what differs.
+// What a user wrote becomes text nodes and attributes, never markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+const SVG_TAGS = new Set(["svg", "g", "path", "rect", "line", "circle", "polyline", "text", "title"]);
+const LIVE = new Set(["value", "checked", "indeterminate", "selected", "open"]);
+
+/**
+ * Describes an element. `props`: attributes; `on…` handlers; `key` for items of lists; `style` as an
+ * object; `made` is called with a new element once it is on the page. Children that are null or
+ * false leave a gap, so that those behind them keep their elements (and the focus in them).
+ */
+export function h(tag, props, ...children) {
+  return { tag, key: props?.key, props: props ?? {}, children: flat(children) };
+}
+
+/** Makes the children of `root` as described. */
+export function render(root, ...children) {
+  const made = [];
+  patchChildren(root, flat(children), made);
+  for (const [call, node] of made) call(node);
+}
+
+function flat(children) {
+  return children.flat(Infinity).map((child) => {
+    if (child === null || child === undefined || child === false) return { text: "" };
+    return typeof child === "object" ? child : { text: String(child) };
+  });
+}
+
+function patchChildren(parent, wanted, made) {
+  const keys = new Set(wanted.map((item) => item.key).filter((key) => key !== undefined));
+  const known = new Map();
+  for (const node of [...parent.childNodes]) {
+    if (node.key_ === undefined) continue;
+    if (keys.has(node.key_)) known.set(node.key_, node);
+    else node.remove(); // first, so that those that stay need not move: moving loses the focus
+  }
+  let at = parent.firstChild;
+  for (const item of wanted) {
+    let node = item.key === undefined ? at : known.get(item.key);
+    if (!node || node.key_ !== item.key || !fits(node, item)) node = create(item);
+    if (node === at) at = at.nextSibling;
+    else parent.insertBefore(node, at);
+    patch(node, item, made);
+  }
+  while (at) {
+    const next = at.nextSibling;
+    at.remove();
+    at = next;
+  }
+}
+
+function fits(node, item) {
+  return item.tag === undefined ? node.nodeType === 3 : node.tag_ === item.tag;
+}
+
+function create(item) {
+  if (item.tag === undefined) return document.createTextNode("");
+  const node = SVG_TAGS.has(item.tag)
+    ? document.createElementNS(SVG, item.tag)
+    : document.createElement(item.tag);
+  node.tag_ = item.tag;
+  node.key_ = item.key;
+  return node;
+}
+
+function patch(node, item, made) {
+  if (item.tag === undefined) {
+    if (node.data !== item.text) node.data = item.text;
+    return;
+  }
+  const before = node.props_;
+  if (before === item.props) return; // the very same description
+  if (!before && item.props.made) made.push([item.props.made, node]);
+  for (const name in before) if (!(name in item.props)) set(node, name, null, before[name]);
+  for (const name in item.props) {
+    if (!LIVE.has(name)) set(node, name, item.props[name], before?.[name]);
+  }
+  patchChildren(node, item.children, made);
+  for (const name in item.props) {
+    if (LIVE.has(name) && node[name] !== item.props[name]) node[name] = item.props[name];
+  }
+  node.props_ = item.props;
+}
+
+function set(node, name, value, before) {
+  if (name === "key" || name === "made" || (value === before && name !== "style")) return;
+  if (name.startsWith("on")) node[name] = value ?? null;
+  else if (name === "style") setStyle(node, value ?? {}, before ?? {});
+  else if (LIVE.has(name)) node[name] = value ?? (name === "value" ? "" : false);
+  else if (name.startsWith("aria-") && value !== null && value !== undefined) {
+    node.setAttribute(name, String(value));
+  } else if (value === null || value === undefined || value === false) node.removeAttribute(name);
+  else node.setAttribute(name, value === true ? "" : value);
+}
+
+function setStyle(node, wanted, before) {
+  for (const name in before) if (!(name in wanted)) node.style.removeProperty(name);
+  for (const name in wanted) if (wanted[name] !== before[name]) node.style.setProperty(name, wanted[name]);
+}

@@ -1,0 +1,136 @@
+// The form of a new task: what is in it, and the task that it stands for.
+
+import { fromLocalField, toLocalField } from "./format.js";
+
+/** An empty form; texts are as they are typed. */
+export const emptyForm = () => ({
+  part: "submit", // of the state, where it is kept
+  mode: "one",
+  type: "chat",
+  model: "",
+  messages: [{ role: "user", content: "" }],
+  system: "",
+  prompt: "",
+  input: "",
+  priority: 5,
+  scheduled_at: "",
+  tags: "",
+  backend: "",
+  max_retries: "",
+  timeout_s: "",
+  temperature: "",
+  num_predict: "",
+  options: "",
+  format: "",
+  schema: "",
+  more: "",
+  kept: {}, // of the task that it was filled in with: fields that are not shown
+  error: null,
+  isSending: false,
+  file: null,
+});
+
+/** What cannot be read from the form; `field` is that of the form. */
+export class FormError extends Error {
+  constructor(field, message) {
+    super(message);
+    this.field = field;
+  }
+}
+
+/** The task as the API takes it. Raises `FormError`. */
+export function taskOf(form) {
+  const task = { ...form.kept, type: form.type, model: form.model.trim(), payload: payloadOf(form), options: optionsOf(form), priority: form.priority };
+  const tags = form.tags.split(",").map((tag) => tag.trim()).filter(Boolean);
+  if (tags.length) task.tags = tags;
+  if (form.scheduled_at) task.scheduled_at = fromLocalField(form.scheduled_at);
+  if (form.backend.trim()) task.backend = form.backend.trim();
+  for (const name of ["max_retries", "timeout_s"]) if (form[name] !== "") task[name] = Number(form[name]);
+  return task;
+}
+
+function payloadOf(form) {
+  const payload = { ...json(form, "more") };
+  if (form.type === "chat") {
+    payload.messages = form.messages.map((message) => ({ ...message }));
+    if (!payload.messages.some(({ content }) => hasContent(content))) throw new FormError("messages", "Write at least one message");
+  } else if (form.type === "generate") {
+    payload.prompt = form.prompt;
+    if (!form.prompt.trim()) throw new FormError("prompt", "Write what the model is to go on with");
+  } else {
+    const texts = form.input.split(/\n{2,}/).map((text) => text.trim()).filter(Boolean);
+    if (!texts.length) throw new FormError("input", "Write at least one text");
+    payload.input = texts.length === 1 ? texts[0] : texts;
+  }
+  if (form.type !== "embed") {
+    if (form.system.trim()) payload.system = form.system;
+    if (form.format === "json") payload.format = "json";
+    if (form.format === "schema") payload.format = json(form, "schema");
+  }
+  return payload;
+}
+
+const hasContent = (content) => (typeof content === "string" ? content.trim() : content);
+
+function optionsOf(form) {
+  const options = { ...json(form, "options") };
+  if (form.type !== "embed") for (const name of ["temperature", "num_predict"]) if (form[name] !== "") options[name] = Number(form[name]);
+  return options;
+}
+
+function json(form, name) {
+  if (!form[name].trim()) return {};
+  let value;
+  try {
+    value = JSON.parse(form[name]);
+  } catch (error) {
+    throw new FormError(name, `This must be JSON: ${error.message}`);
+  }
+  if (value === null || typeof value !== "object" || Array.isArray(value)) throw new FormError(name, 'This must be a JSON object, such as {"seed": 1}');
+  return value;
+}
+
+/** A form filled in with a task. What has no field of its own is in the JSON fields. */
+export function formOf(task) {
+  const { messages, system, prompt, input, format, ...more } = task.payload ?? {};
+  const { temperature, num_predict, ...options } = task.options ?? {};
+  const isSchema = format && typeof format === "object";
+  const form = {
+    ...emptyForm(),
+    type: task.type,
+    model: task.model,
+    messages: messages?.map((message) => ({ ...message })) ?? emptyForm().messages,
+    system: system ?? "",
+    prompt: prompt ?? "",
+    input: [input ?? []].flat().join("\n\n"),
+    priority: task.priority,
+    scheduled_at: task.scheduled_at > new Date().toISOString() ? toLocalField(task.scheduled_at).slice(0, 16) : "",
+    tags: (task.tags ?? []).join(", "),
+    backend: task.backend ?? "",
+    max_retries: task.max_retries ?? "",
+    timeout_s: task.timeout_s ?? "",
+    temperature: temperature ?? "",
+    num_predict: num_predict ?? "",
+    options: pretty(options),
+    format: isSchema ? "schema" : format === "json" ? "json" : "",
+    schema: isSchema ? pretty(format) : "",
+    more: pretty(more),
+    kept: { metadata: task.metadata ?? {}, remote_execution: task.remote_execution ?? false },
+  };
+  return form;
+}
+
+const pretty = (value) => (Object.keys(value).length ? JSON.stringify(value, null, 2) : "");
+
+// The server names fields of the task; these are where the form has them.
+const PLACES = { "payload.messages": "messages", "payload.prompt": "prompt", "payload.input": "input", "payload.format": "format", payload: "more" };
+
+const OURS = ["error", "part", "kept", "file"]; // no fields
+
+/** The field of the form that an error is about, or null where it has none for it. */
+export function placeOf(field, form) {
+  if (!field) return null;
+  if (field in PLACES) return PLACES[field];
+  const name = field.split(/[.[]/)[0];
+  return name in form && !OURS.includes(name) ? name : null;
+}

@@ -1,0 +1,72 @@
+// Numbers, spans and times as people read them.
+
+const whole = new Intl.NumberFormat("en-GB");
+const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const fullDay = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
+
+export const number = (value) => (value === null || value === undefined ? "–" : whole.format(value));
+
+/** 1234567 as 1.2M: for places where the size matters, not the digits. */
+export function short(value) {
+  if (value < 10_000) return number(value);
+  for (const [size, unit] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]]) {
+    if (value >= size) return `${(value / size).toFixed(value < size * 10 ? 1 : 0)}${unit}`;
+  }
+}
+
+/** One decimal below 10. */
+export const rate = (value) => (value < 10 ? value.toFixed(1) : number(Math.round(value)));
+
+/** Seconds as 0.4 s, 12 s, 3 m 05 s, 2 h 10 m, 4 d 3 h. */
+export function span(seconds) {
+  if (seconds === null || seconds === undefined || Number.isNaN(seconds)) return "–";
+  if (seconds < 0) seconds = 0;
+  if (seconds < 0.95) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  const s = Math.round(seconds);
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} m ${pad(s % 60)} s`;
+  if (s < 86400) return `${Math.floor(s / 3600)} h ${pad(Math.floor((s % 3600) / 60))} m`;
+  return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
+}
+
+/** Seconds between two times as the API gives them. */
+export const between = (from, to) => (Date.parse(to) - Date.parse(from)) / 1000;
+
+/** A local time: the clock if it is today, else the day too. */
+export function time(text) {
+  if (!text) return "–";
+  const at = new Date(text);
+  const isToday = at.toDateString() === new Date().toDateString();
+  return isToday ? clock.format(at) : `${day.format(at)} ${clock.format(at).slice(0, 5)}`;
+}
+
+/** A local time with its day. */
+export const fullTime = (text) => (text ? `${fullDay.format(new Date(text))}, ${clock.format(new Date(text))}` : "–");
+
+/** The same time as UTC, to hover over. */
+export const utc = (text) => (text ? new Date(text).toISOString().replace("T", " ").replace(/\.000Z|Z/, " UTC") : "");
+
+/** A time as a field of type datetime-local wants it, and back. */
+export function toLocalField(text) {
+  const at = new Date(text);
+  return new Date(at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+}
+
+export const fromLocalField = (text) => (text ? new Date(text).toISOString() : null);
+
+const NAMES = { 1: "low", 5: "normal", 10: "high", 15: "critical" };
+
+export const priority = (level) => NAMES[level] ?? String(level);
+
+export const plural = (count, word) => `${number(count)} ${word}${count === 1 ? "" : word.endsWith("ch") ? "es" : "s"}`;
+
+export function size(bytes) {
+  for (const [unit, name] of [[1 << 30, "GiB"], [1 << 20, "MiB"], [1 << 10, "KiB"]]) {
+    if (bytes >= unit) return `${(bytes / unit).toFixed(1)} ${name}`;
+  }
+  return `${bytes} bytes`;
+}
+
+const pad = (value) => String(value).padStart(2, "0");

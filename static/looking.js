@@ -1,0 +1,107 @@
+// The task that is looked at: all of it, and its reply as it comes.
+
+import * as api from "./api.js";
+import { changed, merge, state, update } from "./state.js";
+
+let reading = new AbortController();
+let following = null; // of the stream, while there is one
+
+/** Looks at a task: `state.task` is {id, data, error, reply, tab}. */
+export function openTask(id) {
+  if (state.task?.id === id) return;
+  closeTask();
+  update({ task: { id, data: null, error: null, reply: null, tab: state.taskTab } });
+  read(id);
+}
+
+export function closeTask() {
+  reading.abort();
+  stop();
+  update({ task: null });
+}
+
+/** Which part of it is shown; the next task is shown in the same way. */
+export function showTab(tab) {
+  state.taskTab = tab;
+  merge("task", { tab });
+}
+
+export async function read(id) {
+  reading.abort();
+  const { signal } = (reading = new AbortController());
+  try {
+    const data = await api.getTask(id, signal);
+    if (state.task?.id !== id) return;
+    merge("task", { data, error: null });
+    if (data.status === "running") follow(id);
+    else {
+      stop();
+      if (data.status !== "pending" || !data.attempt) merge("task", { reply: null });
+    }
+  } catch (error) {
+    if (error.name !== "AbortError" && state.task?.id === id) merge("task", { error });
+  }
+}
+
+/** The list says little of a task: what happens to it is told at once, and then all of it is read. */
+export function hearTask(message) {
+  const { task } = state;
+  if (!task) return;
+  if (message.type === "snapshot" && task.data) read(task.id);
+  if (message.type !== "event" || message.task?.id !== task.id) return;
+  if (message.event === "task_deleted") {
+    stop();
+    merge("task", { data: null, error: new api.ApiError(404, "not_found", "This task has been deleted") });
+  } else {
+    if (task.data) {
+      const { payload, options, metadata, result } = task.data;
+      merge("task", { data: { ...message.task, payload, options, metadata, result } });
+    }
+    read(task.id);
+  }
+}
+
+// --- the stream
+
+const EMPTY = { text: "", thinking: "", calls: [], pieces: 0, restarts: 0 };
+
+async function follow(id) {
+  if (following) return;
+  const mine = (following = new AbortController());
+  let lastId = null;
+  const reply = { ...EMPTY, calls: [] };
+  merge("task", { reply });
+  while (following === mine) {
+    try {
+      for await (const { event, id: place, data } of api.streamTask(id, { signal: mine.signal, lastId })) {
+        if (following !== mine) return;
+        if (event === "end") return finish(mine, id);
+        if (event === "restart") Object.assign(reply, EMPTY, { calls: [], restarts: reply.restarts + 1 });
+        else add(reply, data);
+        lastId = place ?? lastId;
+        changed();
+      }
+    } catch (error) {
+      if (error.name === "AbortError" || error.status === 404) return;
+    }
+    await new Promise((wake) => setTimeout(wake, 1000)); // the connection was lost: it goes on behind lastId
+  }
+}
+
+function add(reply, data) {
+  const part = data.message ?? data;
+  reply.text += part.content ?? part.response ?? "";
+  reply.thinking += part.thinking ?? "";
+  if (part.tool_calls) reply.calls.push(...part.tool_calls);
+  reply.pieces++;
+}
+
+function finish(mine, id) {
+  if (following === mine) following = null;
+  read(id);
+}
+
+function stop() {
+  following?.abort();
+  following = null;
+}

@@ -1,0 +1,79 @@
+// Above the list: what is searched for. The address keeps it.
+
+import { h } from "../dom.js";
+import { fromLocalField, toLocalField } from "../format.js";
+import { go, href, one, replace } from "../router.js";
+import { state, update } from "../state.js";
+import { icon } from "./icons.js";
+import { button, field, options } from "./parts.js";
+import { LEVELS, sortBy } from "./task_row.js";
+
+const STATUSES = ["pending", "running", "completed", "failed", "cancelled"];
+const MORE = ["type", "priority", "model", "tag", "batch_id", "cron_id", "tenant", "since", "until"];
+const TYPES = [["", "any"], "chat", "generate", "embed"];
+const WORDS = { batch_id: "batch", cron_id: "cron" };
+
+export function filters(query, list, stats) {
+  const used = MORE.filter((name) => one(query, name));
+  return h("search", { class: "filters" },
+    h("div", { class: "row" },
+      h("input", { type: "search", "aria-label": "Search", placeholder: "Search id, model, tag, text   /", value: typed ?? one(query, "q"), oninput: onSearch, onblur: searched }),
+      h("div", { class: "toggles", role: "group", "aria-label": "Status" }, STATUSES.map((name) => statusToggle(query, name, stats))),
+      h("label", { class: "sort-field" }, h("span", null, "Sort by"),
+        h("select", { onchange: (e) => sortBy(e.target.value) }, options(["created", "started", "ended", "priority"], list.sort))),
+      button(used.length ? `Filters (${used.length})` : "Filters", () => update({ hasFilters: !state.hasFilters }), { image: "down", "aria-expanded": state.hasFilters })),
+    state.hasFilters ? moreFields(query, stats) : used.length > 0 && chips(query, used));
+}
+
+let typed = null; // what is being typed, before it is in the address
+let timer = null;
+
+function onSearch(event) {
+  typed = event.target.value;
+  clearTimeout(timer);
+  timer = setTimeout(searched, 250);
+}
+
+function searched() {
+  if (typed === null) return;
+  clearTimeout(timer);
+  const q = typed.trim();
+  typed = null;
+  if (q !== one(state.route.query, "q")) replace("tasks", null, { ...state.route.query, q });
+}
+
+function statusToggle(query, name, stats) {
+  const chosen = query.status ?? [];
+  const isOn = chosen.includes(name);
+  const status = isOn ? chosen.filter((each) => each !== name) : [...chosen, name];
+  const count = stats?.[`${name}_tasks`];
+  return h("button", { type: "button", class: `toggle status ${name}`, "aria-pressed": isOn, title: `${name}: ${count ?? "?"} in all`, onclick: () => go("tasks", null, { ...query, status }) },
+    icon(name), h("span", null, name));
+}
+
+const set = (name, value) => go("tasks", null, { ...state.route.query, [name]: value });
+
+function moreFields(query, stats) {
+  const models = [...new Set((stats?.backends ?? []).flatMap((backend) => backend.models ?? []))].sort();
+  const text = (name, label, more = {}) =>
+    field(`filter-${name}`, label, (props) => h("input", { ...props, value: one(query, name), onchange: (e) => set(name, e.target.value.trim()), ...more }));
+  const time = (name, label) =>
+    field(`filter-${name}`, label, (props) =>
+      h("input", { ...props, type: "datetime-local", value: one(query, name) ? toLocalField(one(query, name)).slice(0, 16) : "", onchange: (e) => set(name, fromLocalField(e.target.value)) }));
+  return h("div", { class: "more-fields" },
+    field("filter-type", "Type", (props) => h("select", { ...props, onchange: (e) => set("type", e.target.value) }, options(TYPES, one(query, "type")))),
+    field("filter-priority", "Priority", (props) => h("select", { ...props, onchange: (e) => set("priority", e.target.value) }, options([["", "any"], ...LEVELS], one(query, "priority")))),
+    text("model", "Model", { list: "known-models", placeholder: "any" }),
+    h("datalist", { id: "known-models" }, models.map((name) => h("option", { key: name, value: name }))),
+    text("tag", "Tag", { placeholder: "any" }),
+    text("batch_id", "Batch", { placeholder: "id" }),
+    text("cron_id", "Cron", { placeholder: "id" }),
+    time("since", "Created since"),
+    time("until", "Created until"),
+    h("a", { class: "button", href: href("tasks", null, { sort: query.sort }) }, "Clear"));
+}
+
+const chips = (query, used) =>
+  h("div", { class: "row chips" }, used.map((name) =>
+    h("a", { key: name, class: "chip", href: href("tasks", null, { ...query, [name]: null }), title: "Take this filter away" },
+      h("span", null, `${WORDS[name] ?? name}: ${query[name].join(" or ")}`), icon("close"))));

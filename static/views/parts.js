@@ -1,0 +1,62 @@
+// Small things that all views are made of.
+
+import { h } from "../dom.js";
+import { fullTime, priority, time, utc } from "../format.js";
+import { icon } from "./icons.js";
+
+const STATUS_WORDS = { slot: "", schedule: "scheduled", retry: "waits to retry", backend: "no backend", paused: "paused" };
+
+/** A status as icon and word, never by colour alone; a pending task says what it waits for. */
+export function status(task) {
+  const why = task.status === "pending" ? STATUS_WORDS[task.waiting_for ?? "slot"] : "";
+  return h("span", { class: `status ${task.status}` }, icon(task.status), h("span", null, why || task.status));
+}
+
+/** A local time; UTC when hovered over. */
+export const when = (text, whole = false) =>
+  text ? h("time", { datetime: text, title: utc(text) }, whole ? fullTime(text) : time(text)) : h("span", { class: "quiet" }, "–");
+
+export const level = (value) => h("span", { class: `level level-${priority(value)}` }, `${value} ${priority(value) === String(value) ? "" : priority(value)}`.trim());
+
+/** A button with a word, and an icon before it. `look`: primary, danger, plain, or nothing. */
+export const button = (text, onclick, { look = "", image = null, ...props } = {}) =>
+  h("button", { type: "button", class: `button ${look}`, onclick, ...props }, image && icon(image), h("span", null, text));
+
+/** A button that is an icon only; `label` is said by screen readers and when hovered over. */
+export const iconButton = (image, label, onclick, props = {}) =>
+  h("button", { type: "button", class: "icon-button", "aria-label": label, title: label, onclick, ...props }, icon(image));
+
+/** Nothing is here: what that means, and what to do. */
+export const empty = (title, text, ...more) => h("div", { class: "empty" }, h("p", { class: "empty-title" }, title), h("p", null, text), more);
+
+export const loading = (what) => h("div", { class: "empty", role: "status" }, h("p", { class: "quiet" }, `Loading ${what} …`));
+
+/** What went wrong, and a way to try again. */
+export const failure = (error, again) =>
+  h("div", { class: "empty", role: "alert" }, icon("warn"), h("p", { class: "empty-title" }, error.message),
+    h("p", null, "Nothing is lost: the queue keeps its tasks on disk."), again && button("Try again", again));
+
+let fields = 0;
+const ids = new Map();
+const idOf = (name) => ids.get(name) ?? (ids.set(name, `field-${++fields}`), ids.get(name));
+
+/**
+ * A labelled input. `make(props)` gives the input itself from the props that join it to its label,
+ * hint and error. `name` is unique on the page.
+ */
+export function field(name, label, make, { error = null, hint = null, look = "" } = {}) {
+  const id = idOf(name);
+  const described = [error && `${id}-error`, hint && `${id}-hint`].filter(Boolean).join(" ");
+  const props = { id, name, "aria-invalid": error ? "true" : null, "aria-describedby": described || null };
+  return h("div", { class: `field ${look} ${error ? "is-wrong" : ""}` },
+    h("label", { for: id }, label), make(props),
+    error && h("p", { class: "error", id: `${id}-error`, role: "alert" }, error),
+    hint && h("p", { class: "hint", id: `${id}-hint` }, hint));
+}
+
+/** Options of a select; `choices` are values or [value, word]. */
+export const options = (choices, chosen) =>
+  choices.map((each) => {
+    const [value, word] = [each].flat().length === 2 ? each : [each, each];
+    return h("option", { key: value, value, selected: String(value) === String(chosen) }, word);
+  });

@@ -1,0 +1,105 @@
+// What is around each view: navigation, how the connection stands, banners, questions, news.
+
+import { ask, pause, resume } from "../actions.js";
+import { setApiKey } from "../api.js";
+import { h } from "../dom.js";
+import { number } from "../format.js";
+import { href } from "../router.js";
+import { dismiss, update } from "../state.js";
+import { switchTheme } from "../theme.js";
+import { icon } from "./icons.js";
+import { button, iconButton } from "./parts.js";
+
+const TABS = [["overview", "Overview"], ["tasks", "Tasks"], ["submit", "Submit"], ["crons", "Crons"], ["batches", "Batches"]];
+
+export function shell(state, { view }) {
+  return [
+    h("a", { class: "skip", href: "#main", onclick: skip }, "Skip to the content"),
+    h("header", { class: "top" },
+      h("a", { class: "brand", href: href("overview") }, h("img", { src: "/static/icon.svg", alt: "", width: 20, height: 20 }), h("span", null, "Ollama Queue")),
+      h("nav", { "aria-label": "Views" }, TABS.map(([name, word]) => tab(state, name, word))),
+      h("div", { class: "top-end" }, connection(state.connection), pauseButton(state.stats),
+        iconButton(state.theme, `Theme: ${state.theme}. Switch`, () => switchTheme(state.theme)))),
+    h("div", { class: "banners", role: "status" }, banners(state)),
+    h("main", { id: "main", tabindex: -1, class: `view-${state.route.view}` }, view(state)),
+    h("div", { class: "toasts", role: "status", "aria-live": "polite" }, state.toasts.map(toastBox)),
+    state.dialog && question(state.dialog),
+    state.needsKey && keyDialog(),
+  ];
+}
+
+function skip(event) {
+  event.preventDefault(); // the address is the view's
+  document.getElementById("main").focus();
+}
+
+function tab(state, name, word) {
+  const isHere = name === (state.route.view === "task" ? "tasks" : state.route.view);
+  const count = name === "tasks" ? state.stats?.pending_tasks + state.stats?.running_tasks : 0;
+  return h("a", { key: name, href: href(name), "aria-current": isHere ? "page" : null }, word,
+    count > 0 && h("span", { class: "count", title: "waiting and running" }, number(count)));
+}
+
+function connection({ status, retryAt }) {
+  const seconds = retryAt ? Math.max(0, Math.ceil((retryAt - Date.now()) / 1000)) : null;
+  const words = { live: "Live", connecting: "Connecting …", lost: seconds === null ? "Not connected" : `Reconnecting in ${seconds} s` };
+  return h("span", { class: `connection ${status}` }, h("span", { class: "dot", "aria-hidden": "true" }), words[status]);
+}
+
+function pauseButton(stats) {
+  if (!stats || stats.paused) return null;
+  const body = "Tasks that run may finish; no others start until you resume. New tasks are still taken on.";
+  return iconButton("pause", "Pause the queue", () => ask({ title: "Pause the queue?", body, confirm: "Pause" }, pause));
+}
+
+function banners({ stats, connection: { status } }) {
+  const shown = [];
+  if (status === "lost") {
+    shown.push(banner("lost", "warn", "The connection is lost. What you see may be old; the page reconnects by itself."));
+  }
+  if (stats?.paused) {
+    shown.push(banner("paused", "pause", "The queue is paused: no task starts.", button("Resume", resume, { look: "primary" })));
+  }
+  const nobody = stats?.backends.length && stats.backends.every((b) => !b.healthy || b.drained);
+  if (nobody && stats.pending_tasks) {
+    const why = stats.backends.find((b) => b.error)?.error;
+    shown.push(banner("nobody", "warn", `No model server can take tasks${why ? `: ${why}` : ""}. They wait, and none is lost.`, h("a", { href: href("overview") }, "See the backends")));
+  } else if (stats?.waiting_for?.backend) {
+    const count = stats.waiting_for.backend;
+    shown.push(banner("missing", "warn", `${number(count)} ${count === 1 ? "task waits" : "tasks wait"} for a model that no backend can serve now.`, h("a", { href: href("tasks", null, { status: "pending" }) }, "See what waits")));
+  }
+  return shown;
+}
+
+const banner = (key, image, text, ...more) => h("div", { key, class: `banner ${key}` }, icon(image), h("p", null, text), more);
+
+const toastBox = ({ id, kind, text }) =>
+  h("div", { key: id, class: `toast ${kind}`, role: kind === "error" ? "alert" : null },
+    icon({ good: "completed", error: "warn" }[kind] ?? "pending"), h("p", null, text), iconButton("close", "Close", () => dismiss(id)));
+
+const showModal = (node) => node.showModal();
+
+function question({ title, body, confirm, danger, run }) {
+  const close = () => update({ dialog: null });
+  const yes = () => {
+    close();
+    run();
+  };
+  return h("dialog", { key: "question", class: "dialog", made: showModal, onclose: close, "aria-labelledby": "question-title" },
+    h("h2", { id: "question-title" }, title), typeof body === "string" ? h("p", null, body) : body,
+    h("div", { class: "row end" }, button("Not now", close), button(confirm, yes, { look: danger ? "danger" : "primary" })));
+}
+
+function keyDialog() {
+  const use = (event) => {
+    event.preventDefault();
+    setApiKey(new FormData(event.target).get("key").trim());
+    location.reload();
+  };
+  return h("dialog", { key: "key", class: "dialog", made: showModal, oncancel: (event) => event.preventDefault(), "aria-labelledby": "key-title" },
+    h("h2", { id: "key-title" }, "This queue asks for an API key"),
+    h("p", null, "It is kept for this tab only, and sent to this server only."),
+    h("form", { onsubmit: use, class: "row" },
+      h("input", { name: "key", type: "password", autocomplete: "off", required: true, "aria-label": "API key" }),
+      h("button", { class: "button primary" }, "Use it")));
+}

@@ -1,0 +1,85 @@
+"""A real browser on a real server, whose model server is the fake.
+
+There is one server for all tests, and a browser for each module: while Playwright's synchronous
+API is open, its thread can run no other event loop, and tests of other folders need one.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
+
+from tests.fakes import FakeOllama
+from tests.pages.visiting import MODELS, Replies, Visit
+from tests.queue_server import QueueServer
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
+
+expect.set_options(timeout=15_000)
+
+
+def skip(why: str) -> None:
+    """Skips the test, but where nothing may be skipped, as in CI, fails it."""
+    if os.environ.get("OLLAMA_QUEUE_NO_SKIPS"):
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Debian's, since Playwright's own would be another download."""
+    if CHROMIUM is None:
+        skip("the tests of the page need Chromium: apt-get install chromium")
+    return CHROMIUM
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        # --no-sandbox: Chromium's own needs rights that root in a container has not.
+        options = ["--no-sandbox", "--disable-dev-shm-usage"]
+        made = playwright.chromium.launch(executable_path=chromium, args=options)
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="session")
+def replies() -> Replies:
+    """How the fake replies, by a word of what it is asked."""
+    return Replies()
+
+
+@pytest.fixture(scope="session")
+def fake(replies: Replies) -> Iterator[FakeOllama]:
+    with FakeOllama(replies.to) as made:
+        made.lists(*MODELS, loaded=["smollm2"])
+        yield made
+
+
+@pytest.fixture(scope="session")
+def server(
+    chromium: str, fake: FakeOllama, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[QueueServer]:
+    """Asks for Chromium first: without it there is no need to start anything."""
+    with QueueServer(tmp_path_factory.mktemp("queue"), fake.url) as made:
+        yield made
+
+
+@pytest.fixture
+def context(browser: Browser, server: QueueServer) -> Iterator[BrowserContext]:
+    made = browser.new_context(
+        base_url=server.base_url, viewport={"width": 1280, "height": 800}, locale="en-GB"
+    )
+    made.set_default_timeout(15_000)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def visit(context: BrowserContext, server: QueueServer) -> Iterator[Visit]:
+    """The page in a tab of its own; that nothing broke in it is checked at the end."""
+    made = Visit(context.new_page(), server)
+    yield made
+    assert made.complaints() == []

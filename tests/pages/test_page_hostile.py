@@ -1,0 +1,104 @@
+"""Whatever users and model servers write is shown as the text it is: nothing of it is markup."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from ollama_queue import generate_task
+from tests.behaviours import Answer, Stream
+from tests.pages.visiting import Replies, Visit
+
+IMAGE = '<img src="x" onerror="window.hacked=1">'
+SCRIPT = "<script>window.hacked=1</script>"
+BREAKOUT = '"><svg onload="window.hacked=1">'
+LINK = "[click](javascript:window.hacked=1) **bold** `</code><b onclick=window.hacked=1>`"
+PAYLOADS = (IMAGE, SCRIPT, BREAKOUT, LINK)
+
+
+def unharmed(page: Page) -> None:
+    """That nothing ran, and nothing could: no element came of a text."""
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("main :is(script, svg[onload], [onerror], [onclick])").count() == 0
+    assert page.locator("main a[href^='javascript']").count() == 0
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_every_field_of_a_task_is_text(visit: Visit, replies: Replies, payload: str) -> None:
+    replies.when("reply badly", Stream((payload, " and more")))
+    fields = {"tags": [payload], "metadata": {payload: payload}, "tenant": payload[:60]}
+    done = visit.chat(f"reply badly {payload}", system=payload, **fields)
+    waiting = visit.chat(payload, model=payload, tags=[payload])
+    visit.ended(done)
+    page = visit.open(f"task/{done}")
+    for tab in ("Timeline", "Payload", "Raw JSON", "Conversation"):
+        page.get_by_role("tab", name=tab).click()
+        unharmed(page)
+    if payload is not LINK:  # which is shown with its stars as bold, on purpose
+        expect(page.get_by_role("region", name="assistant")).to_contain_text(payload)
+    visit.open("tasks")
+    expect(page.locator("tr.task-row", has_text=payload).first).to_be_visible()
+    unharmed(page)
+    visit.open(f"tasks?open={waiting}")
+    expect(visit.panel()).to_contain_text(payload)
+    unharmed(page)
+    visit.open()
+    unharmed(page)
+    visit.client.cancel_task(waiting)
+
+
+def test_errors_of_a_model_server_are_text(visit: Visit, replies: Replies) -> None:
+    replies.when("curse", Answer(400, {"error": IMAGE}))
+    task_id = visit.chat("curse me", tags=["cursed"])
+    visit.ended(task_id)
+    page = visit.open(f"task/{task_id}")
+    expect(page.get_by_role("region", name="error")).to_contain_text(IMAGE)
+    unharmed(page)
+    visit.open("tasks?tag=cursed")
+    expect(page.locator("tr.task-row")).to_contain_text(IMAGE)
+    unharmed(page)
+    batch = visit.client.submit_batch([generate_task("smollm2", f"curse {SCRIPT}")])
+    visit.open(f"batches/{batch.batch_id}")
+    expect(visit.panel()).to_contain_text(IMAGE)
+    expect(visit.panel()).to_contain_text(SCRIPT)
+    unharmed(page)
+
+
+@pytest.mark.parametrize("payload", (IMAGE, BREAKOUT))
+def test_a_cron_is_text(visit: Visit, payload: str) -> None:
+    template = {"type": "generate", "model": payload, "prompt": payload, "tags": [payload]}
+    cron = {"name": payload, "cron_expr": "0 0 1 1 *", "task_template": template}
+    cron_id = visit.client.add_cron_task({**cron, "metadata": {payload: payload}})
+    page = visit.open(f"crons/{cron_id}")
+    expect(visit.panel().get_by_role("heading", level=1)).to_have_text(payload)
+    unharmed(page)
+    visit.button("Edit").click()
+    expect(visit.field("Name")).to_have_value(payload)
+    unharmed(page)
+    visit.open(f"crons/{cron_id}")
+    visit.button("Remove").click()
+    expect(page.get_by_role("dialog")).to_contain_text(payload)
+    visit.confirm("Remove")
+    unharmed(page)
+
+
+def test_addresses_are_text(visit: Visit) -> None:
+    page = visit.open(f"tasks?q={IMAGE}&tag={SCRIPT}&model={BREAKOUT}&batch_id={IMAGE}")
+    expect(page.locator("main")).to_contain_text("No task matches")
+    expect(page.locator(".chips")).to_contain_text(SCRIPT)
+    unharmed(page)
+    visit.open(f"crons/{IMAGE}")
+    visit.open(f"task/{IMAGE}")
+    expect(page.locator("main")).to_contain_text("It may have been deleted")
+    unharmed(page)
+
+
+def test_the_policy_stands_behind_it(visit: Visit) -> None:
+    """Should markup ever come of a text, the browser would still not run it."""
+    page = visit.open()
+    add = "() => { document.body.innerHTML += '<img src=x onerror=\"window.hacked=1\">'; }"
+    with pytest.raises(Exception, match="TrustedHTML"):
+        page.evaluate(add)
+    script = "const s = document.createElement('script'); s.append('window.hacked = 1');"
+    page.evaluate(f"() => {{ try {{ {script} document.body.append(s); }} catch {{}} }}")
+    unharmed(page)
+    visit.forgive("Content Security Policy")
+    visit.forgive("Trusted")

@@ -1,0 +1,148 @@
+"""How the page looks and is used: light and dark, small and large, by keyboard and by ear."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from ollama_queue import generate_task
+from tests.behaviours import Answer, Stream
+from tests.pages import axe
+from tests.pages.conftest import skip
+from tests.pages.visiting import Replies, Visit, no_sideways
+from tests.queue_server import QueueServer
+
+DRAWN = """() => new Promise((done) => {
+    let frames = 3;  // what is seen is measured in one, drawn anew in the next
+    const step = () => (frames-- ? requestAnimationFrame(step) : done());
+    step();
+})"""
+LONG = "an_uncommonly_long_word_without_any_space_in_it_" * 4
+
+
+class Scene:
+    """A queue with something of each kind in it."""
+
+    def __init__(self, visit: Visit, replies: Replies, gate: threading.Event) -> None:
+        replies.when("scene fails", Answer(400, {"error": f"no luck with {LONG}"}))
+        replies.when("scene runs", Stream((f"words {LONG}", " end"), gate=gate))
+        client = visit.client
+        self.failed = visit.chat(f"scene fails {LONG}", tags=["long", LONG])
+        self.done = visit.chat("scene done: # a title\n\n- a list", system="Be brief.")
+        visit.ended(self.failed, self.done)
+        self.running = visit.chat(f"scene runs {LONG}", model="qwen3")
+        self.waiting = visit.chat("scene waits", model=LONG)
+        self.batch = client.submit_batch([generate_task("smollm2", "scene fails")]).batch_id
+        template = {"type": "generate", "model": "smollm2", "prompt": LONG}
+        cron = {"name": f"scene {LONG}", "cron_expr": "0 9 * * 1-5", "task_template": template}
+        self.cron = client.add_cron_task({**cron, "timezone": "Asia/Tokyo"})
+
+    def addresses(self) -> dict[str, str]:
+        """Each view, and what must be in sight before it is looked at."""
+        return {
+            "overview": "healthy",
+            "tasks": "scene waits",
+            f"tasks?open={self.failed}": "no luck",
+            f"task/{self.running}": "words",
+            f"task/{self.done}": "Hello from here",
+            "submit": "Message",
+            "submit?mode=batch": "Drop a file",
+            "crons": "0 9 * * 1-5",
+            f"crons/{self.cron}": "Next runs",
+            f"crons/{self.cron}?edit=1": "The next five times",
+            "batches": self.batch,
+            f"batches/{self.batch}": "Errors",
+        }
+
+
+@pytest.fixture(scope="module")
+def scene(browser: Browser, server: QueueServer, replies: Replies) -> Iterator[Scene]:
+    gate = threading.Event()
+    page = browser.new_page(base_url=server.base_url)
+    made = Scene(Visit(page, server), replies, gate)
+    yield made
+    gate.set()
+    server.client().cancel_task(made.waiting)
+    page.close()
+
+
+def show(visit: Visit, address: str, sight: str) -> None:
+    visit.open(address)
+    expect(visit.page.locator("main")).to_contain_text(sight)
+
+
+def test_nothing_is_wider_than_the_window(visit: Visit, scene: Scene) -> None:
+    for address, sight in scene.addresses().items():
+        show(visit, address, sight)
+        for width in (1280, 800, 360, 3840):
+            visit.page.set_viewport_size({"width": width, "height": 800})
+            visit.page.evaluate(DRAWN)
+            no_sideways(visit.page, f"{address} at {width}")
+
+
+def test_axe_finds_nothing(visit: Visit, scene: Scene) -> None:
+    try:
+        axe.source()
+    except FileNotFoundError:
+        skip("the tests of accessibility need npm: apt-get install npm")
+    found = []
+    for address, sight in scene.addresses().items():
+        visit.page.emulate_media(color_scheme="light", reduced_motion="reduce")
+        show(visit, address, sight)
+        found += [f"{address}: {each}" for each in axe.mistakes(visit.page)]
+        visit.page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+        found += [f"{address}, dark: {each}" for each in axe.mistakes(visit.page, axe.COLOURS)]
+    assert found == [], "\n".join(found)
+
+
+def test_the_theme_is_the_systems_until_it_is_chosen(visit: Visit) -> None:
+    background = "getComputedStyle(document.body).backgroundColor"
+    visit.page.emulate_media(color_scheme="dark")
+    visit.open()
+    dark = visit.page.evaluate(background)
+    visit.page.emulate_media(color_scheme="light")
+    light = visit.page.evaluate(background)
+    assert dark != light
+    visit.button("Theme: auto. Switch").click()
+    visit.button("Theme: light. Switch").click()
+    expect(visit.button("Theme: dark. Switch")).to_be_visible()
+    assert visit.page.evaluate(background) == dark
+    visit.page.reload()
+    expect(visit.button("Theme: dark. Switch")).to_be_visible()
+    assert visit.page.evaluate(background) == dark
+
+
+def test_a_question_keeps_the_focus_and_gives_it_back(visit: Visit, scene: Scene) -> None:
+    visit.open(f"crons/{scene.cron}")
+    remove = visit.button("Remove")
+    remove.focus()
+    visit.page.keyboard.press("Enter")
+    dialog = visit.page.get_by_role("dialog")
+    expect(dialog.locator(":focus")).to_have_count(1)
+    visit.page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(remove).to_be_focused()
+
+
+def test_the_views_are_reached_by_tab(visit: Visit) -> None:
+    visit.open()
+    visit.page.keyboard.press("Tab")
+    expect(visit.page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    visit.page.keyboard.press("Enter")
+    expect(visit.page.locator("main")).to_be_focused()
+    visit.open()
+    for _ in range(4):
+        visit.page.keyboard.press("Tab")
+    expect(visit.page.get_by_role("link", name="Tasks")).to_be_focused()
+    visit.page.keyboard.press("Enter")
+    expect(visit.page.get_by_role("heading", name="Tasks", exact=True)).to_be_attached()
+
+
+def test_focus_stays_while_the_page_changes(visit: Visit) -> None:
+    visit.open("crons/new")
+    expect(visit.field("Name")).to_be_focused()
+    visit.field("Model").fill("half a na")
+    visit.ended(visit.chat("something happens meanwhile"))
+    expect(visit.field("Model")).to_be_focused()
+    expect(visit.field("Model")).to_have_value("half a na")

@@ -1,0 +1,159 @@
+"""The Submit view: each type of task, mistakes beside their fields, a file of tasks."""
+
+import json
+import re
+from pathlib import Path
+
+from playwright.sync_api import expect
+
+from ollama_queue import Task
+from tests.pages.visiting import Visit
+
+ON_TASK = re.compile(r"#/task/[0-9a-f-]{36}$")
+
+
+def submitted(visit: Visit) -> Task:
+    """The task that the form made: the page shows it now."""
+    visit.button("Submit").click()
+    expect(visit.page).to_have_url(ON_TASK)
+    expect(visit.page.locator("main .status").first).to_contain_text("completed")
+    return visit.client.get_task(visit.page.url.rpartition("/")[2])
+
+
+def options(visit: Visit) -> None:
+    visit.page.locator("details.more > summary").click()
+
+
+def test_a_chat_of_several_messages(visit: Visit) -> None:
+    visit.open("submit")
+    visit.field("Model").fill("qwen3")
+    visit.field("Priority").select_option("10 high")
+    visit.field("System").fill("Be brief.")
+    visit.field("Message 1").fill("What is a queue?")
+    visit.button("Add a message").click()
+    visit.field("Message 2").fill("A line of those who wait.")
+    visit.button("Add a message").click()
+    expect(visit.field("Role of message 3")).to_have_value("user")
+    visit.field("Message 3").fill("And a stack?")
+    options(visit)
+    visit.field("Temperature").fill("0.5")
+    visit.field("Tags").fill("one, two")
+    task = submitted(visit)
+    expect(visit.page.locator("main")).to_contain_text("Hello from here")
+    assert (task.type, task.model, task.priority) == ("chat", "qwen3", 10)
+    assert [each["role"] for each in task.payload["messages"]] == ["user", "assistant", "user"]
+    assert task.payload["system"] == "Be brief."
+    assert (task.options, task.tags) == ({"temperature": 0.5}, ["one", "two"])
+
+
+def test_a_completion_in_json(visit: Visit) -> None:
+    visit.open("submit")
+    visit.field("Type").select_option("generate")
+    visit.field("Model").fill("smollm2")
+    visit.field("Prompt").fill("A colour, as JSON")
+    options(visit)
+    visit.field("Reply").select_option("JSON")
+    visit.field("More options (JSON)").fill('{"seed": 7}')
+    task = submitted(visit)
+    assert task.payload == {"prompt": "A colour, as JSON", "format": "json"}
+    assert task.options == {"seed": 7}
+
+
+def test_embeddings_are_summarised(visit: Visit) -> None:
+    visit.open("submit")
+    visit.field("Type").select_option("embed")
+    visit.field("Model").fill("nomic-embed-text")
+    visit.field("Texts").fill("one text\n\nanother text")
+    task = submitted(visit)
+    assert task.payload == {"input": ["one text", "another text"]}
+    expect(visit.page.get_by_role("region", name="embeddings")).to_contain_text("2 embeddings of")
+
+
+def test_a_task_for_later(visit: Visit) -> None:
+    visit.open("submit")
+    visit.field("Model").fill("smollm2")
+    visit.field("Message 1").fill("for later")
+    visit.field("Not before").fill("2030-01-02T03:04")
+    visit.button("Submit").click()
+    expect(visit.page.locator("main .status").first).to_contain_text("scheduled")
+    task = visit.client.get_task(visit.page.url.rpartition("/")[2])
+    assert task.scheduled_at is not None and task.scheduled_at.year == 2030
+    visit.client.cancel_task(task.id)
+
+
+def test_a_mistake_is_said_beside_its_field(visit: Visit) -> None:
+    visit.open("submit")
+    wrong = visit.page.locator("main form .is-wrong")
+    visit.button("Submit").click()
+    expect(visit.page.locator("main form [role=alert]")).to_contain_text("at least one message")
+    visit.field("Message 1").fill("something")
+    visit.button("Submit").click()
+    expect(wrong.locator("label")).to_have_text("Model")
+    expect(visit.field("Model")).to_be_focused()
+    visit.field("Model").fill("smollm2")
+    options(visit)
+    visit.field("More options (JSON)").fill("[1]")
+    visit.button("Submit").click()
+    expect(wrong.locator("label")).to_have_text("More options (JSON)")
+    visit.field("More options (JSON)").fill("")
+    visit.field("Time limit").fill("-3")  # which only the server minds
+    visit.button("Submit").click()
+    expect(wrong).to_contain_text("timeout_s must be seconds above 0")
+    visit.field("Time limit").fill("30")
+    assert submitted(visit).timeout_s == 30
+
+
+def lines(*tasks: object) -> bytes:
+    return "\n".join(json.dumps(task) for task in tasks).encode()
+
+
+def chat(text: str) -> dict[str, object]:
+    return {"type": "chat", "model": "smollm2", "messages": [{"role": "user", "content": text}]}
+
+
+def test_a_file_of_tasks_is_dropped(visit: Visit) -> None:
+    visit.open("batches")
+    visit.page.get_by_role("link", name="Submit a batch").click()
+    text = lines(chat("first"), {"type": "generate", "model": "qwen3", "prompt": "second"}).decode()
+    dropped = visit.page.evaluate_handle(
+        "(text) => { const data = new DataTransfer();"
+        "data.items.add(new File([text], 'tasks.jsonl')); return data; }",
+        text,
+    )
+    visit.page.locator(".drop").dispatch_event("drop", {"dataTransfer": dropped})
+    found = visit.page.locator(".found")
+    expect(found).to_contain_text("tasks.jsonl")
+    expect(found).to_contain_text("1 chat, 1 generate")
+    visit.button("Submit 2 tasks").click()
+    visit.page.get_by_role("link", name="Follow the batch").click()
+    expect(visit.panel().locator(".tally")).to_contain_text("completed2")
+
+
+def test_an_array_of_tasks_is_chosen(visit: Visit, tmp_path: Path) -> None:
+    visit.open("submit?mode=batch")
+    file = tmp_path / "tasks.json"
+    file.write_text(json.dumps([chat("a"), chat("b"), chat("c")]))
+    visit.page.locator("input[type=file]").set_input_files(file)
+    visit.button("Submit 3 tasks").click()
+    expect(visit.page.locator(".found")).to_contain_text("Submitted 3 tasks")
+
+
+def test_what_is_wrong_in_a_file_is_named_before_it_goes(visit: Visit) -> None:
+    visit.open("submit?mode=batch")
+    bad = lines(chat("fine"), {"type": "chat", "messages": []}) + b"\nno json at all\n"
+    files = {"name": "bad.jsonl", "mimeType": "application/x-ndjson", "buffer": bad}
+    visit.page.locator("input[type=file]").set_input_files(files)
+    mistakes = visit.page.locator(".mistakes li")
+    expect(mistakes).to_have_count(2)
+    expect(mistakes.first).to_contain_text("line 2 model is missing")
+    expect(mistakes.last).to_contain_text("line 3")
+    expect(visit.page.get_by_role("button", name=re.compile("^Submit \\d"))).to_be_disabled()
+
+
+def test_what_only_the_server_minds_in_a_file_is_named(visit: Visit) -> None:
+    visit.open("submit?mode=batch")
+    body = lines(chat("fine"), chat("fine") | {"priority": 99})
+    files = {"name": "bad.jsonl", "mimeType": "application/x-ndjson", "buffer": body}
+    visit.page.locator("input[type=file]").set_input_files(files)
+    visit.button("Submit 2 tasks").click()
+    expect(visit.page.locator(".found [role=alert]")).to_contain_text("priority must be")
