@@ -48,7 +48,7 @@ def create_app(
     app.default_error_handler = _no_route
 
     def submit() -> Any:
-        key = bottle.request.get_header("Idempotency-Key")
+        key = reading.header("Idempotency-Key")
         submitted = queue.submit(new_task(reading.body(max_body)), idempotency_key=key)
         bottle.response.status = 201 if submitted.created else 200
         return {

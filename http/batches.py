@@ -19,7 +19,7 @@ def add_batch_routes(app: bottle.Bottle, queue: QueueAPI, max_upload: int) -> No
 
     def submit() -> Any:
         wait = reading.wait_parameter()
-        key = bottle.request.get_header("Idempotency-Key")
+        key = reading.header("Idempotency-Key")
         made = queue.submit_batch(list(_tasks(max_upload)), idempotency_key=key)
         bottle.response.status = 201 if made.created else 200
         answer: dict[str, Any] = {"batch_id": made.batch_id, "task_ids": made.task_ids}

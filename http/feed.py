@@ -40,7 +40,7 @@ def add_feed_routes(
 
     def stream(task_id: str) -> Answer:
         reading.query(set())
-        last = bottle.request.get_header("Last-Event-ID")
+        last = reading.header("Last-Event-ID")
         after = watch.place(last) if last else None
         source.get_task_status(task_id)  # an unknown one is a 404, not a stream
         chunks = source.follow_task(task_id, after=after, heartbeat=sse.HEARTBEAT_S)

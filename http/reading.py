@@ -56,6 +56,15 @@ def too_large(limit: int) -> wire.TooLarge:
     return wire.TooLarge(f"the body is larger than {limit} bytes")
 
 
+def header(name: str) -> str | None:
+    """A header, None where it was not sent. Raises `Invalid` for what is no text."""
+    try:
+        found: str | None = bottle.request.get_header(name)
+    except UnicodeError:
+        raise Invalid(f"{name} must be UTF-8", field=name) from None
+    return found
+
+
 def query(known: set[str]) -> dict[str, list[str]]:
     """The query's parameters. Raises `Invalid` for one that the route does not know."""
     given: dict[str, list[str]] = bottle.request.query.dict

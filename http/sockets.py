@@ -124,8 +124,11 @@ class SafeWebSocket(WebSocket):  # type: ignore[misc]
         body = struct.pack("!H", code) + words[:123]
         try:
             if code != 1006 and self._lock.acquire(timeout=CLOSE_S):
-                self._socket.settimeout(CLOSE_S)
-                self._put(body, self.OPCODE_CLOSE)
+                try:
+                    self._socket.settimeout(CLOSE_S)
+                    self._put(body, self.OPCODE_CLOSE)
+                finally:
+                    self._lock.release()  # who waits to send finds it closed
             self._socket.shutdown(SHUT_RD)  # wakes who still reads
         except OSError:
             pass  # it is gone already
