@@ -8,6 +8,7 @@ from rocksdict import Options, Rdict, WriteBatch
 
 from ollama_queue.actors import upgrade
 from ollama_queue.actors.core.entries import entry_of
+from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.keys import mint
 from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.records import Record, Status
@@ -107,7 +108,7 @@ def test_a_crash_in_between_is_made_up_for(tmp_path: Path, monkeypatch: Any) -> 
     decode = upgrade.decode_record
     with monkeypatch.context() as patch:
         patch.setattr(upgrade, "decode_record", crash)
-        with pytest.raises(OSError, match="on purpose"):
+        with pytest.raises(Unavailable, match="on purpose"):
             Store(str(tmp_path / "old"), None)
 
     store = Store(str(tmp_path / "old"), None)
