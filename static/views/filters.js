@@ -53,10 +53,21 @@ function statusToggle(query, name, stats) {
 
 const set = (name, value) => go("tasks", null, { ...state.route.query, [name]: value });
 
+const drafts = {}; // of the other texts, by name, before they are in the address
+
+const draft = (name) => (event) => (drafts[name] = event.target.value);
+
+function settleDraft(name) {
+  if (drafts[name] === undefined) return;
+  const value = drafts[name].trim();
+  delete drafts[name];
+  if (value !== one(state.route.query, name)) set(name, value);
+}
+
 function moreFields(query, stats) {
   const models = [...new Set((stats?.backends ?? []).flatMap((backend) => backend.models ?? []))].sort();
   const text = (name, label, more = {}) =>
-    field(`filter-${name}`, label, (props) => h("input", { ...props, value: one(query, name), onchange: (e) => set(name, e.target.value.trim()), ...more }));
+    field(`filter-${name}`, label, (props) => h("input", { ...props, value: drafts[name] ?? one(query, name), oninput: draft(name), onchange: () => settleDraft(name), onblur: () => settleDraft(name), ...more }));
   const time = (name, label) =>
     field(`filter-${name}`, label, (props) =>
       h("input", { ...props, type: "datetime-local", value: one(query, name) ? toLocalField(one(query, name)).slice(0, 16) : "", onchange: (e) => set(name, fromLocalField(e.target.value)) }));

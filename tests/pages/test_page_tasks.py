@@ -64,6 +64,21 @@ def test_filters_narrow_the_list_and_are_in_the_address(visit: Visit, replies: R
     visit.client.cancel_task(high)
 
 
+def test_a_filter_that_is_being_typed_is_left_alone(visit: Visit) -> None:
+    """What happens meanwhile draws the page anew."""
+    visit.open("tasks?tag=typing")
+    visit.page.get_by_role("button", name=re.compile("^Filters")).click()
+    visit.field("Model").fill("qwe")
+    task_id = later(visit, "comes meanwhile", tags=["typing"], model="qwen3")
+    expect(rows(visit)).to_have_count(1)
+    expect(visit.field("Model")).to_have_value("qwe")
+    visit.field("Model").press_sequentially("n3")
+    visit.field("Model").press("Enter")
+    expect(visit.page).to_have_url(re.compile("model=qwen3"))
+    expect(rows(visit)).to_contain_text("comes meanwhile")
+    visit.client.cancel_task(task_id)
+
+
 def test_filters_by_type_and_time(visit: Visit) -> None:
     visit.ended(visit.chat("by time", tags=["timed"]))
     visit.open("tasks?tag=timed&type=embed")
