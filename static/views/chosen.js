@@ -18,16 +18,17 @@ const MEANT_FOR = {
 
 export function chosenBar(list, total) {
   const words = list.matching ? `All ${total === null ? "" : number(total)} that match` : `${number(list.selected.size)} chosen`;
+  // Keys: a button must not become another one under the finger that is about to press it.
   const offersAll = !list.matching && list.selected.size === list.rows.length && !list.isWhole;
   return h("div", { key: "chosen", class: "bar chosen", role: "toolbar", "aria-label": "What to do with the tasks chosen" },
     h("strong", { role: "status" }, words),
-    offersAll && button(`Choose all ${total === null ? "" : number(total)} that match`, () => merge("list", { matching: true }), { look: "plain" }),
+    offersAll && button(`Choose all ${total === null ? "" : number(total)} that match`, () => merge("list", { matching: true }), { key: "all", look: "plain" }),
     verb(list, "cancel", "Cancel", "close"),
     verb(list, "retry", "Retry", "retry"),
     verb(list, "delete", "Delete", "trash"),
-    h("select", { "aria-label": "Set the priority of the tasks chosen", value: "", disabled: count(list, "priority") === 0, onchange: reprioritise },
+    h("select", { key: "priority", "aria-label": "Set the priority of the tasks chosen", value: "", disabled: count(list, "priority") === 0, onchange: reprioritise },
       options([["", "Priority …"], ...LEVELS], "")),
-    button("Clear", () => selectLoaded(false), { look: "plain" }));
+    button("Clear", () => selectLoaded(false), { key: "clear", look: "plain" }));
 }
 
 /** How many of those chosen it can be done to; null when nobody knows yet. */
@@ -40,7 +41,7 @@ const chosenFor = (list, name) => [...list.selected].filter((id) => MEANT_FOR[na
 
 function verb(list, name, word, image) {
   const found = count(list, name);
-  return button(found === null || found === 0 ? word : `${word} ${number(found)}`, () => confirm(name, word), { image, disabled: found === 0, look: name === "delete" ? "danger" : "" });
+  return button(found === null || found === 0 ? word : `${word} ${number(found)}`, () => confirm(name, word), { key: name, image, disabled: found === 0, look: name === "delete" ? "danger" : "" });
 }
 
 const BODY = {

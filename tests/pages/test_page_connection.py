@@ -25,6 +25,7 @@ def own_visit(browser: Browser, own_server: QueueServer) -> Iterator[Visit]:
     yield visit
     visit.forgive("ERR_CONNECTION_REFUSED")
     visit.forgive("WebSocket connection")
+    visit.forgive("503 (Service Unavailable)")  # of a server that is about to stop
     assert visit.complaints() == []
     context.close()
 

@@ -148,6 +148,7 @@ def test_disable_enable_and_remove(visit: Visit) -> None:
     expect(switch).to_be_checked()
     visit.button("Remove").click()
     visit.button("Not now").click()
+    expect(visit.page.get_by_role("dialog")).to_have_count(0)
     expect(visit.line("to switch")).to_have_count(1)
     visit.button("Remove").click()
     visit.confirm("Remove")

@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from ollama_queue import NotFound, Status, Unavailable
-from ollama_queue.actors import prober, system
+from ollama_queue.actors import boot, prober
 from ollama_queue.actors.actor import Actor, tell
 from ollama_queue.actors.core import dispatch, messages
 from ollama_queue.actors.core.records import Event
@@ -191,7 +191,7 @@ def test_a_crash_at_the_start_is_told_and_lets_go_of_the_folder(
 def test_a_disk_that_does_not_answer_at_the_end_is_reported(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(system, "CLOSE_PATIENCE_S", 0.1)
+    monkeypatch.setattr(boot, "CLOSE_PATIENCE_S", 0.1)
     hung = ManualPool()
     hung.hangs = True
     house.queue._runtime = replace(house.queue._runtime, pools=lambda: (hung, ManualPool()))

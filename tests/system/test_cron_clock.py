@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ollama_queue import QueueFull
-from ollama_queue.actors import system
+from ollama_queue.actors import boot
 from ollama_queue.actors.actor import tell
 from ollama_queue.actors.core.messages import Wake
 from ollama_queue.actors.cron_ticker import CronTicker
@@ -25,7 +25,7 @@ class Clock:
             def __init__(self, *args: Any, **facts: Any) -> None:
                 super().__init__(*args, **facts, clock=lambda: clock.now.timestamp())
 
-        patch.setattr(system, "CronTicker", Ticker)
+        patch.setattr(boot, "CronTicker", Ticker)
 
     def strike(self, door: Door, minute: int) -> None:
         """It is 12:MM now; the ticker has seen it, and the scheduler what comes of it."""

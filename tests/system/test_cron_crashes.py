@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors import system
+from ollama_queue.actors import boot
 from ollama_queue.actors.actor import Actor, tell
 from ollama_queue.actors.core import messages
 from ollama_queue.actors.cron_ticker import CronTicker
@@ -54,7 +54,7 @@ def hands(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
         def __init__(self, *args: Any, **facts: Any) -> None:
             super().__init__(*args, **facts, clock=lambda: shown[-1].timestamp())
 
-    monkeypatch.setattr(system, "CronTicker", Ticker)
+    monkeypatch.setattr(boot, "CronTicker", Ticker)
     return shown
 
 
