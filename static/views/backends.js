@@ -36,8 +36,8 @@ const DRAIN = "Calls that run go on; it gets no others until you resume it.";
 
 const drainButton = (one) =>
   one.drained
-    ? button("Resume", () => undrain(one), { look: "primary", "aria-label": `Resume ${one.name}` })
-    : button("Drain", () => ask({ title: `Drain ${one.name}?`, body: DRAIN, confirm: "Drain" }, () => drain(one)), { "aria-label": `Drain ${one.name}` });
+    ? button("Resume", () => undrain(one), { key: "resume", look: "primary", "aria-label": `Resume ${one.name}` })
+    : button("Drain", () => ask({ title: `Drain ${one.name}?`, body: DRAIN, confirm: "Drain" }, () => drain(one)), { key: "drain", "aria-label": `Drain ${one.name}` });
 
 function slots({ running, parallel }) {
   const words = `${number(running)} of ${plural(parallel, "slot")} busy`;

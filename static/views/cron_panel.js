@@ -14,8 +14,8 @@ export function cronPanel(cron, looked) {
         button("Run now", () => run(cron), { image: "running", look: "primary" }),
         button("Edit", () => go("crons", cron.id, { edit: 1 }), { image: "edit" }),
         cron.enabled
-          ? button("Disable", () => enable(cron, false), { image: "pause" })
-          : button("Enable", () => enable(cron, true), { image: "completed" }),
+          ? button("Disable", () => enable(cron, false), { key: "disable", image: "pause" })
+          : button("Enable", () => enable(cron, true), { key: "enable", image: "completed" }),
         button("Remove", () => remove(cron), { image: "trash", look: "danger" }))),
     facts(cron),
     cron.enabled && part("Next runs", times(looked?.id === cron.id ? looked.next : null, cron.timezone)),

@@ -69,11 +69,12 @@ function actions(task) {
   const isOpen = task.status === "pending" || task.status === "running";
   const isRetried = task.status === "failed" || task.status === "cancelled";
   return [
-    isOpen && button("Cancel", () => cancelTask(task), { image: "close" }),
-    isRetried && button("Retry", () => retryTask(task), { image: "retry", look: "primary" }),
-    button("Retry as new …", () => retryAsNew(task), { image: "edit", disabled: !task.payload }),
-    task.result && button("Copy result", () => copy(textOf(task.result)), { image: "copy" }),
-    !isOpen && button("Delete", () => deleteTask(task), { image: "trash", look: "danger" }),
+    // Keys: a button must not become another one under the finger that is about to press it.
+    isOpen && button("Cancel", () => cancelTask(task), { key: "cancel", image: "close" }),
+    isRetried && button("Retry", () => retryTask(task), { key: "retry", image: "retry", look: "primary" }),
+    button("Retry as new …", () => retryAsNew(task), { key: "anew", image: "edit", disabled: !task.payload }),
+    task.result && button("Copy result", () => copy(textOf(task.result)), { key: "copy", image: "copy" }),
+    !isOpen && button("Delete", () => deleteTask(task), { key: "delete", image: "trash", look: "danger" }),
   ];
 }
 
