@@ -162,7 +162,7 @@ def look(page: Page, address: str, sight: str) -> None:
 
 
 def main() -> None:
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    chromium = shutil.which(os.environ.get("CHROMIUM", "chromium"))
     if chromium is None:
         sys.exit("make screenshots needs Chromium: apt-get install chromium")
     SHOTS.mkdir(parents=True, exist_ok=True)

@@ -37,18 +37,30 @@ function patchChildren(parent, wanted, made) {
     else node.remove(); // first, so that those that stay need not move: moving loses the focus
   }
   let at = parent.firstChild;
+  let spare = count([...parent.childNodes], "key_") - count(wanted, "key"); // of those without a key
   for (const item of wanted) {
-    let node = item.key === undefined ? at : known.get(item.key);
-    if (!node || node.key_ !== item.key || !fits(node, item)) node = create(item);
+    let node = known.get(item.key);
+    if (item.key === undefined) {
+      const isLoose = () => at && at.key_ === undefined;
+      for (; spare > 0 && isLoose() && !fits(at, item); spare--) at = dropped(at);
+      if (isLoose() && fits(at, item)) node = at;
+      else if (isLoose() && spare === 0) at = dropped(at); // what was at this place is another now
+      else spare++;
+    }
+    if (!node || !fits(node, item)) node = create(item);
     if (node === at) at = at.nextSibling;
     else parent.insertBefore(node, at);
     patch(node, item, made);
   }
-  while (at) {
-    const next = at.nextSibling;
-    at.remove();
-    at = next;
-  }
+  while (at) at = dropped(at);
+}
+
+const count = (items, key) => items.filter((item) => item[key] === undefined).length;
+
+function dropped(node) {
+  const next = node.nextSibling;
+  node.remove();
+  return next;
 }
 
 function fits(node, item) {

@@ -15,7 +15,7 @@ from tests.fakes import FakeOllama
 from tests.pages.visiting import MODELS, Replies, Visit
 from tests.queue_server import QueueServer
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
+CHROMIUM = shutil.which(os.environ.get("CHROMIUM", "chromium"))
 
 expect.set_options(timeout=15_000)
 

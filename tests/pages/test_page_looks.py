@@ -146,3 +146,45 @@ def test_focus_stays_while_the_page_changes(visit: Visit) -> None:
     visit.ended(visit.chat("something happens meanwhile"))
     expect(visit.field("Model")).to_be_focused()
     expect(visit.field("Model")).to_have_value("half a na")
+
+
+REDRAWN = """async ([before, after]) => {
+    const { h, render } = await import("/static/dom.js");
+    const root = document.createElement("div");
+    const made = (parts) => parts.map((part) => {
+        if (part === null) return null;
+        const [tag, name, key] = part;
+        return h(tag, { id: name, key: key ?? undefined });
+    });
+    render(root, ...made(before));
+    const old = new Map([...root.children].map((node) => [node.id, node]));
+    render(root, ...made(after));
+    const kept = [...root.children].filter((node) => old.get(node.id) === node);
+    return [[...root.children].map((node) => node.id), kept.map((node) => node.id)];
+}"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (["all", "cancel", "retry"], [None, "cancel", "retry"]),
+        ([None, "cancel", "retry"], ["all", "cancel", "retry"]),
+        (["one", None, "two"], ["one", "new", "two"]),
+        (["k:one", "two"], [None, "two"]),
+        ([None, "two"], ["k:one", "two"]),
+        (["k:one", "k:two", "end"], ["k:two", "k:three", "end"]),
+        (["k:one", None, "end"], ["k:one", "k:two", "k:three", None, "end"]),
+    ],
+)
+def test_what_stays_on_the_page_stays_the_same_element(
+    visit: Visit, before: list[str | None], after: list[str | None]
+) -> None:
+    """Else the focus, or a click under way, would be on another button than it was."""
+
+    def parts(names: list[str | None]) -> list[tuple[str, str, str | None] | None]:
+        return [name and ("button", name, name if name[:2] == "k:" else None) for name in names]
+
+    visit.page.goto("/")
+    shown, kept = visit.page.evaluate(REDRAWN, [parts(before), parts(after)])
+    assert shown == [name for name in after if name]
+    assert kept == [name for name in after if name and name in before]
