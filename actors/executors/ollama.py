@@ -35,13 +35,20 @@ class Listed(msgspec.Struct):
 
 
 class Listing(msgspec.Struct):
-    """The answer of /api/tags and /api/ps; a list without entries may be null."""
+    """The answer of /api/tags and /api/ps; a list without entries may be null.
 
-    models: list[Listed] | None = None
+    One that is no list at all comes from what only talks like Ollama: it cannot say.
+    """
+
+    models: list[Listed] | msgspec.UnsetType | None = msgspec.UNSET
 
     @property
     def names(self) -> frozenset[str]:
         return frozenset(model_name(listed.name) for listed in self.models or ())
+
+    @property
+    def says(self) -> bool:
+        return self.models is not msgspec.UNSET
 
     def other_names(self, loaded: "Listing") -> frozenset[str]:
         """What else is in memory: a copy shares the model, which is there under one name only."""
@@ -65,7 +72,8 @@ class OllamaExecutor(HttpExecutor):
         with contextlib.suppress(CallFailed, httpx.TransportError):
             version = text_in(self.decode(get("/api/version")), "version")
         in_memory = loaded.names | listing.other_names(loaded)
-        return Look(version=version or None, models=listing.names, loaded=in_memory)
+        models = listing.names if listing.says else None
+        return Look(version=version or None, models=models, loaded=in_memory)
 
     def reply(self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk) -> Answered:
         body = request_body(kind, model, spec)

@@ -75,6 +75,15 @@ class TestAtOllama:
         assert error is not None
         assert error.startswith(f"gpu at {fake.url} {words}")
 
+    def test_an_answer_without_a_list_says_nothing_of_models(
+        self, fake: FakeOllama, ollama: Executor
+    ) -> None:
+        fake.facts["/api/tags"] = Answer(body={"what": "a list?"})
+        assert ollama.look().models is None
+
+        fake.facts["/api/tags"] = Answer(body={"models": None})
+        assert ollama.look().models == frozenset()
+
     def test_gives_up_in_time(
         self, fake: FakeOllama, ollama: Executor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
