@@ -9,16 +9,17 @@ import { changed, merge, state, toast, update } from "./state.js";
 
 const LATEST = 10; // tasks shown of a cron
 
-/** Shows what an address asks for: the list, one cron, or a form. */
-export async function show({ id, query }) {
+/** Shows what an address asks for: the list, one cron, or a form. After another view all is read anew. */
+export async function show({ id, query }, before) {
+  const isBack = before.view !== "crons";
   if (!state.crons) update({ crons: { items: null, error: null, looked: null } });
-  if (!state.crons.items) await load();
+  if (!state.crons.items || isBack) await load();
   if (state.route.view !== "crons" || state.route.id !== id) return;
   const cron = find(id);
   const isForm = id === "new" || (cron && one(query, "edit"));
   if (!isForm) update({ cronForm: null });
   else if (!state.cronForm || state.cronForm.id !== (cron?.id ?? null)) openForm(cron);
-  if (cron && state.crons.looked?.id !== id) look(cron);
+  if (cron && (isBack || state.crons.looked?.id !== id)) look(cron);
 }
 
 export const find = (id) => state.crons?.items?.find((cron) => cron.id === id);

@@ -8,6 +8,7 @@ export const emptyForm = () => ({
   mode: "one",
   type: "chat",
   model: "",
+  hasModel: false, // whether it was chosen for the user already
   messages: [{ role: "user", content: "" }],
   system: "",
   prompt: "",

@@ -23,12 +23,12 @@ export function filterOf(query) {
   return filter;
 }
 
-/** Shows the list that an address asks for, unless it is shown already. */
-export function show(query) {
+/** Shows the list that an address asks for. What is known of it may be old after another view. */
+export function show(query, isBack) {
   const filter = filterOf(query);
   const sort = query.sort?.at(-1) || "created";
   const key = JSON.stringify([filter, sort]);
-  if (state.list?.key === key) return;
+  if (state.list?.key === key) return isBack && refresh();
   update({ list: { key, filter, sort, ...EMPTY, tasks: new Map(), selected: new Set(), gone: new Set(), fresh: new Map(), scroll: { top: 0, height: 900, width: state.list?.scroll.width ?? 1200 } } });
   load();
 }

@@ -5,7 +5,7 @@ import { fromLocalField, toLocalField } from "../format.js";
 import { go, href, one, replace } from "../router.js";
 import { state, update } from "../state.js";
 import { icon } from "./icons.js";
-import { button, field, options } from "./parts.js";
+import { button, field, modelsOf, options } from "./parts.js";
 import { LEVELS, sortBy } from "./task_row.js";
 
 const STATUSES = ["pending", "running", "completed", "failed", "cancelled"];
@@ -65,7 +65,7 @@ function settleDraft(name) {
 }
 
 function moreFields(query, stats) {
-  const models = [...new Set((stats?.backends ?? []).flatMap((backend) => backend.models ?? []))].sort();
+  const models = modelsOf(stats);
   const text = (name, label, more = {}) =>
     field(`filter-${name}`, label, (props) => h("input", { ...props, value: drafts[name] ?? one(query, name), oninput: draft(name), onchange: () => settleDraft(name), onblur: () => settleDraft(name), ...more }));
   const time = (name, label) =>

@@ -3,11 +3,11 @@
 import { attempt } from "../actions.js";
 import * as api from "../api.js";
 import { h } from "../dom.js";
-import { emptyForm, formOf, placeOf, taskOf } from "../form.js";
+import { emptyForm, FormError, formOf, placeOf, taskOf } from "../form.js";
 import { go, one } from "../router.js";
 import { merge, state, toast, update } from "../state.js";
 import { asked } from "./asked.js";
-import { button, field, options } from "./parts.js";
+import { button, field, modelsOf, options } from "./parts.js";
 import { batchForm } from "./submit_batch.js";
 import { LEVELS } from "./task_row.js";
 
@@ -15,6 +15,14 @@ export function enter({ query }) {
   if (state.prefill) update({ submit: formOf(state.prefill), prefill: null });
   else if (!state.submit) update({ submit: emptyForm() });
   if (one(query, "mode")) merge("submit", { mode: one(query, "mode") });
+  chooseTheOnlyModel();
+}
+
+export const hear = chooseTheOnlyModel; // the models may become known while the form is open
+
+function chooseTheOnlyModel() {
+  const models = modelsOf(state.stats);
+  if (models.length === 1 && state.submit.model === "" && !state.submit.hasModel) merge("submit", { model: models[0], hasModel: true });
 }
 
 const MODES = [["one", "One task"], ["batch", "A file of tasks"]];
@@ -65,8 +73,7 @@ export const priorityField = (form) =>
   field("priority", "Priority", (props) => h("select", { ...props, onchange: (e) => merge(form.part, { priority: Number(e.target.value) }) }, options(LEVELS, form.priority)), { error: errorAt(form, "priority") });
 
 export function modelField(form, stats) {
-  const known = (stats?.backends ?? []).flatMap((backend) => backend.models ?? []);
-  const models = [...new Set(known)].sort();
+  const models = modelsOf(stats);
   const isUnknown = form.model.trim() && models.length && !models.some((name) => name === form.model.trim() || name === `${form.model.trim()}:latest`);
   const hint = isUnknown ? "No model server lists it now; the task waits for one" : models.length ? `${models.length} to choose from` : "No model server has listed its models yet";
   return [
@@ -108,8 +115,8 @@ async function submit(event) {
   if (state.submit.isSending) return;
   let task;
   try {
+    if (!state.submit.model.trim()) throw new FormError("model", "Name a model"); // first, as it stands first
     task = taskOf(state.submit);
-    if (!task.model) throw Object.assign(new Error("Name a model"), { field: "model" });
     merge("submit", { isSending: true, error: null });
     const { task_id: id } = await api.submitTask(task);
     update({ submit: { ...emptyForm(), type: task.type, model: task.model } });

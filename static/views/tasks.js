@@ -14,8 +14,8 @@ import { headRow, taskRow } from "./task_row.js";
 
 const AHEAD = 12; // rows drawn outside of what is seen
 
-export function enter(route) {
-  listing.show(route.query);
+export function enter(route, before) {
+  listing.show(route.query, before.view !== "tasks");
   const id = one(route.query, "open");
   if (id) openTask(id);
   else closeTask();
@@ -98,6 +98,7 @@ function onscroll({ target }) {
 }
 
 function measure(node) {
+  node.scrollTop = state.list.scroll.top; // where it was when another view came
   new ResizeObserver(() => {
     if (state.list && node.clientHeight) merge("list", { scroll: { ...state.list.scroll, width: node.clientWidth, height: node.clientHeight } });
   }).observe(node);

@@ -184,3 +184,15 @@ def test_back_leaves_the_form_and_then_the_cron(visit: Visit) -> None:
 def test_a_cron_that_is_gone_says_so(visit: Visit) -> None:
     visit.open("crons/none-such")
     expect(visit.panel()).to_contain_text("There is no such cron")
+
+
+def test_runs_while_another_view_was_shown_are_in_the_list(visit: Visit) -> None:
+    cron_id = add(visit, "seen again")
+    visit.open(f"crons/{cron_id}")
+    expect(visit.line("seen again").locator(".l-count")).to_have_text("0")
+    visit.page.get_by_role("link", name="Overview").click()
+    expect(visit.page.get_by_role("heading", name="Overview")).to_be_attached()
+    visit.ended(visit.client.run_cron_task(cron_id).task_id)
+    visit.page.go_back()
+    expect(visit.line("seen again").locator(".l-count")).to_have_text("1")
+    expect(visit.panel().locator(".status.completed")).to_have_count(1)

@@ -6,6 +6,7 @@ import threading
 import pytest
 from playwright.sync_api import Locator, expect
 
+from ollama_queue import generate_task
 from tests.behaviours import Answer, Stream
 from tests.pages.visiting import Replies, Visit
 
@@ -200,3 +201,29 @@ def test_the_list_does_not_move_while_a_task_is_open(visit: Visit) -> None:
     expect(rows(visit)).to_have_count(3)
     show.click()
     expect(rows(visit)).to_have_count(4)
+
+
+def test_what_happened_while_another_view_was_shown_is_in_the_list(visit: Visit) -> None:
+    page = visit.open("tasks?tag=meanwhile")
+    expect(page.locator("main")).to_contain_text("No task matches")
+    for count in (1, 2):
+        page.get_by_role("link", name="Overview").click()
+        expect(page.get_by_role("heading", name="Overview")).to_be_attached()
+        visit.ended(visit.chat("done meanwhile", tags=["meanwhile"]))
+        page.go_back()
+        expect(rows(visit)).to_have_count(count)
+        expect(rows(visit).first).to_contain_text("completed")
+
+
+def test_the_list_is_where_it_was_after_another_view(visit: Visit) -> None:
+    tasks = [generate_task("nobodys", f"row {n:02}", tags=["rows"]) for n in range(60)]
+    visit.client.submit_batch(tasks)
+    page = visit.open("tasks?tag=rows")
+    row = page.locator("tr.task-row", has_text="row 05")
+    page.locator(".rows").evaluate("box => { box.scrollTop = box.scrollHeight; }")
+    expect(row).to_be_in_viewport()
+    page.get_by_role("link", name="Overview").click()
+    expect(page.get_by_role("heading", name="Overview")).to_be_attached()
+    page.go_back()
+    expect(row).to_be_in_viewport()
+    visit.client.cancel_tasks(filter={"tag": ["rows"]})
