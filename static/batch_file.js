@@ -1,6 +1,7 @@
 // A file of tasks, looked at before it goes.
 
-const TYPES = ["chat", "generate", "embed"];
+const ASKED = { chat: "messages", generate: "prompt", embed: "input" }; // what a task of each type must hold
+const TYPES = Object.keys(ASKED);
 const MOST_ERRORS = 20;
 
 /** {file, isLines, count, types, models, errors: [{at, message}], more}: what a file holds. */
@@ -38,6 +39,8 @@ function look(found, task, at) {
   if (task === null || typeof task !== "object" || Array.isArray(task)) return wrong(found, at, "a task must be a JSON object");
   if (!TYPES.includes(task.type)) return wrong(found, at, `type must be one of ${TYPES.join(", ")}`);
   if (typeof task.model !== "string" || !task.model.trim()) return wrong(found, at, "model is missing: name a model");
+  const name = ASKED[task.type];
+  if (!(name in task) && !(name in (task.payload ?? {}))) return wrong(found, at, `${name} is missing: a ${task.type} task needs it`);
   found.types[task.type] = (found.types[task.type] ?? 0) + 1;
   found.models[task.model] = (found.models[task.model] ?? 0) + 1;
 }

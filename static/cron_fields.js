@@ -2,7 +2,7 @@
 
 import { formOf as taskForm, placeOf, taskOf } from "./form.js";
 
-const NEW = { type: "chat", model: "", payload: {}, options: {}, priority: 5, tags: [] };
+const NEW = { type: "chat", model: null, payload: {}, options: {}, priority: 5, tags: [] };
 
 /** The form of a new cron, or one filled in with a cron. */
 export function formOf(cron) {

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { ask, attempt } from "./actions.js";
 import { time } from "./format.js";
 import { cronOf, formOf, isTiming, said } from "./cron_fields.js";
+import { focusWrong, withModel } from "./form.js";
 import { go, one, replace } from "./router.js";
 import { changed, merge, state, toast, update } from "./state.js";
 
@@ -96,7 +97,7 @@ export async function save() {
   const form = state.cronForm;
   if (form.isSending) return;
   try {
-    const cron = cronOf(form);
+    const cron = cronOf(withModel(form, state.stats));
     merge("cronForm", { isSending: true, error: null });
     const saved = await (form.id ? api.updateCron(form.id, cron) : api.addCron(cron));
     await load();
@@ -107,6 +108,7 @@ export async function save() {
     replace("crons", saved.id);
   } catch (error) {
     merge("cronForm", { isSending: false, error: said(error) });
+    focusWrong();
   }
 }
 

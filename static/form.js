@@ -5,10 +5,8 @@ import { fromLocalField, toLocalField } from "./format.js";
 /** An empty form; texts are as they are typed. */
 export const emptyForm = () => ({
   part: "submit", // of the state, where it is kept
-  mode: "one",
   type: "chat",
-  model: "",
-  hasModel: false, // whether it was chosen for the user already
+  model: null, // as long as nothing was typed
   messages: [{ role: "user", content: "" }],
   system: "",
   prompt: "",
@@ -30,6 +28,15 @@ export const emptyForm = () => ({
   isSending: false,
   file: null,
 });
+
+/** The names of all models that some model server lists. */
+export const modelsOf = (stats) => [...new Set((stats?.backends ?? []).flatMap((backend) => backend.models ?? []))].sort();
+
+/** The form with its model: the only one there is, as long as nothing was typed. */
+export function withModel(form, stats) {
+  const models = modelsOf(stats);
+  return { ...form, model: form.model ?? (models.length === 1 ? models[0] : "") };
+}
 
 /** What cannot be read from the form; `field` is that of the form. */
 export class FormError extends Error {
@@ -125,6 +132,14 @@ const pretty = (value) => (Object.keys(value).length ? JSON.stringify(value, nul
 
 // The server names fields of the task; these are where the form has them.
 const PLACES = { "payload.messages": "messages", "payload.prompt": "prompt", "payload.input": "input", "payload.format": "format", payload: "more" };
+
+/** Takes the user to the field that is wrong, once the page shows it. */
+export function focusWrong() {
+  requestAnimationFrame(() => requestAnimationFrame(() => {
+    const found = document.querySelector(".is-wrong :is(input, textarea)") ?? document.querySelector(".is-wrong select");
+    found?.focus();
+  }));
+}
 
 const OURS = ["error", "part", "kept", "file"]; // no fields
 

@@ -2,6 +2,7 @@
 
 import { retime, save } from "../crons.js";
 import { h } from "../dom.js";
+import { withModel } from "../form.js";
 import { go } from "../router.js";
 import { merge } from "../state.js";
 import { asked } from "./asked.js";
@@ -13,7 +14,8 @@ const OVERLAPS = [["allow", "submit another"], ["skip", "skip the run"]];
 const MISSED = [["skip", "skip them"], ["once", "run once for all"]];
 const EXAMPLES = [["0 * * * *", "each hour"], ["0 9 * * 1-5", "weekdays at 9"], ["*/15 * * * *", "each quarter"], ["0 3 1 * *", "monthly"]];
 
-export function cronForm(form, stats) {
+export function cronForm(given, stats) {
+  const form = withModel(given, stats);
   const title = form.id ? "Change the cron" : "New cron";
   const close = () => go("crons", form.id);
   const submit = (event) => {

@@ -1,11 +1,12 @@
 // Above the list: what is searched for. The address keeps it.
 
 import { h } from "../dom.js";
+import { modelsOf } from "../form.js";
 import { fromLocalField, toLocalField } from "../format.js";
 import { go, href, one, replace } from "../router.js";
 import { state, update } from "../state.js";
 import { icon } from "./icons.js";
-import { button, field, modelsOf, options } from "./parts.js";
+import { button, field, options } from "./parts.js";
 import { LEVELS, sortBy } from "./task_row.js";
 
 const STATUSES = ["pending", "running", "completed", "failed", "cancelled"];

@@ -60,6 +60,3 @@ export const options = (choices, chosen) =>
     const [value, word] = [each].flat().length === 2 ? each : [each, each];
     return h("option", { key: value, value, selected: String(value) === String(chosen) }, word);
   });
-
-/** The names of all models that some model server lists. */
-export const modelsOf = (stats) => [...new Set((stats?.backends ?? []).flatMap((backend) => backend.models ?? []))].sort();

@@ -3,43 +3,36 @@
 import { attempt } from "../actions.js";
 import * as api from "../api.js";
 import { h } from "../dom.js";
-import { emptyForm, FormError, formOf, placeOf, taskOf } from "../form.js";
+import { emptyForm, FormError, focusWrong, formOf, modelsOf, placeOf, taskOf, withModel } from "../form.js";
 import { go, one } from "../router.js";
 import { merge, state, toast, update } from "../state.js";
 import { asked } from "./asked.js";
-import { button, field, modelsOf, options } from "./parts.js";
+import { button, field, options } from "./parts.js";
 import { batchForm } from "./submit_batch.js";
 import { LEVELS } from "./task_row.js";
 
-export function enter({ query }) {
+export function enter() {
   if (state.prefill) update({ submit: formOf(state.prefill), prefill: null });
   else if (!state.submit) update({ submit: emptyForm() });
-  if (one(query, "mode")) merge("submit", { mode: one(query, "mode") });
-  chooseTheOnlyModel();
+  merge("submit", { error: null });
 }
 
-export const hear = chooseTheOnlyModel; // the models may become known while the form is open
+const MODES = [["", "One task"], ["batch", "A file of tasks"]];
 
-function chooseTheOnlyModel() {
-  const models = modelsOf(state.stats);
-  if (models.length === 1 && state.submit.model === "" && !state.submit.hasModel) merge("submit", { model: models[0], hasModel: true });
-}
-
-const MODES = [["one", "One task"], ["batch", "A file of tasks"]];
-
-export function view({ submit: form, stats }) {
+export function view({ submit: form, stats, route }) {
   if (!form) return null;
+  const chosen = one(route.query, "mode");
   return h("div", { class: "submit" },
     h("h1", null, "Submit"),
     h("div", { class: "toggles", role: "group", "aria-label": "What to submit" }, MODES.map(([mode, word]) =>
-      h("button", { key: mode, type: "button", class: "toggle", "aria-pressed": form.mode === mode, onclick: () => merge("submit", { mode, error: null }) }, word))),
-    form.mode === "batch" ? batchForm(form) : taskForm(form, stats));
+      h("button", { key: mode, type: "button", class: "toggle", "aria-pressed": chosen === mode, onclick: () => go("submit", null, { mode }) }, word))),
+    chosen === "batch" ? batchForm(form) : taskForm(withModel(form, stats), stats));
 }
 
 /** Joins an input to a field of the form, which is the part of the state that it names. */
 export const bound = (form, name, props = {}) => ({
   value: form[name],
-  oninput: (event) => merge(form.part, { [name]: event.target.value }),
+  oninput: (event) => merge(form.part, { [name]: event.target.value, error: errorAt(form, name) ? null : form.error }),
   ...props,
 });
 
@@ -115,8 +108,9 @@ async function submit(event) {
   if (state.submit.isSending) return;
   let task;
   try {
-    if (!state.submit.model.trim()) throw new FormError("model", "Name a model"); // first, as it stands first
-    task = taskOf(state.submit);
+    const form = withModel(state.submit, state.stats);
+    if (!form.model.trim()) throw new FormError("model", "Name a model"); // first, as it stands first
+    task = taskOf(form);
     merge("submit", { isSending: true, error: null });
     const { task_id: id } = await api.submitTask(task);
     update({ submit: { ...emptyForm(), type: task.type, model: task.model } });
@@ -125,11 +119,6 @@ async function submit(event) {
   } catch (error) {
     merge("submit", { isSending: false, error });
     if (placeOf(error.field, state.submit) === null) return attempt(() => Promise.reject(error));
-    requestAnimationFrame(() => requestAnimationFrame(focusWrong));
+    focusWrong();
   }
-}
-
-function focusWrong() {
-  const found = document.querySelector(".is-wrong :is(input, textarea)") ?? document.querySelector(".is-wrong select");
-  found?.focus();
 }

@@ -4,10 +4,12 @@ import json
 import re
 from pathlib import Path
 
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from ollama_queue import Task
-from tests.pages.visiting import Visit
+from tests.fakes import FakeOllama
+from tests.pages.visiting import Replies, Visit
+from tests.queue_server import QueueServer
 
 ON_TASK = re.compile(r"#/task/[0-9a-f-]{36}$")
 
@@ -104,6 +106,25 @@ def test_a_mistake_is_said_beside_its_field(visit: Visit) -> None:
     assert submitted(visit).timeout_s == 30
 
 
+def test_the_only_model_there_is_need_not_be_named(
+    browser: Browser, replies: Replies, tmp_path: Path
+) -> None:
+    with FakeOllama(replies.to).lists("lonely") as one, QueueServer(tmp_path, one.url) as server:
+        page = browser.new_page(base_url=server.base_url)
+        visit = Visit(page, server)
+        visit.open("crons/new")
+        expect(visit.field("Model")).to_have_value("lonely")
+        visit.open("submit")
+        expect(visit.field("Model")).to_have_value("lonely")
+        visit.field("Model").fill("")  # another one is about to be typed
+        expect(visit.field("Model")).to_have_value("")
+        visit.open("submit")
+        visit.field("Message 1").fill("to the only one")
+        assert submitted(visit).model == "lonely"
+        assert visit.complaints() == []
+        page.close()
+
+
 def lines(*tasks: object) -> bytes:
     return "\n".join(json.dumps(task) for task in tasks).encode()
 
@@ -141,13 +162,15 @@ def test_an_array_of_tasks_is_chosen(visit: Visit, tmp_path: Path) -> None:
 
 def test_what_is_wrong_in_a_file_is_named_before_it_goes(visit: Visit) -> None:
     visit.open("submit?mode=batch")
-    bad = lines(chat("fine"), {"type": "chat", "messages": []}) + b"\nno json at all\n"
+    promptless = {"type": "generate", "model": "smollm2", "payload": {"prompts": "?"}}
+    bad = lines(chat("fine"), {"type": "chat", "messages": []}, promptless) + b"\nno json at all\n"
     files = {"name": "bad.jsonl", "mimeType": "application/x-ndjson", "buffer": bad}
     visit.page.locator("input[type=file]").set_input_files(files)
     mistakes = visit.page.locator(".mistakes li")
-    expect(mistakes).to_have_count(2)
+    expect(mistakes).to_have_count(3)
     expect(mistakes.first).to_contain_text("line 2 model is missing")
-    expect(mistakes.last).to_contain_text("line 3")
+    expect(mistakes.nth(1)).to_contain_text("line 3 prompt is missing")
+    expect(mistakes.last).to_contain_text("line 4")
     expect(visit.page.get_by_role("button", name=re.compile("^Submit \\d"))).to_be_disabled()
 
 
