@@ -11,6 +11,8 @@ import os
 import shutil
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,6 +47,18 @@ QUESTIONS = (
 REVIEWS = [f"Is review {number} of the new lamp friendly? Yes or no." for number in range(1, 241)]
 
 
+class Told(list[str]):
+    """The story, in words, as fast as a model tells one: speeds are to be seen, too."""
+
+    def __init__(self) -> None:
+        super().__init__(f"{word} " for word in (STORY * 60).split())
+
+    def __iter__(self) -> Iterator[str]:
+        for word in super().__iter__():
+            yield word
+            time.sleep(0.06)
+
+
 class Models:
     """The part that the model servers play; those asked for a story talk until `end` is set."""
 
@@ -54,7 +68,7 @@ class Models:
     def reply(self, body: dict[str, Any]) -> Behaviour:
         text = str(body)
         if "lighthouse" in text:
-            return Stream([f"{word} " for word in (STORY * 3).split()], then="hang")
+            return Stream(Told(), then="hang")
         if "stack trace" in text:
             return Answer(400, {"error": "the input is longer than the model's context of 2048"})
         if "review 20 " in text:
@@ -136,7 +150,7 @@ def an_hour(route: Route) -> None:
 def views(ids: dict[str, str]) -> dict[str, tuple[str, str]]:
     """Each picture: its address, and what must be in sight."""
     return {
-        "overview": ("overview", "The lighthouse"),
+        "overview": ("overview", "/s"),
         "tasks": (f"tasks?open={ids[QUESTIONS[3]]}", "each question is on disk"),
         "task": (f"task/{ids['story']}", "The lighthouse"),
         "submit": ("submit", "Message"),

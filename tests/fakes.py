@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
 from socket import SHUT_RDWR, socket
 from typing import Any, Self, cast
 
@@ -246,7 +247,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", dialect.content_type)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for index, word in enumerate((*stream.words, None)):
+        for index, word in enumerate(chain(stream.words, [None])):
             if index == 1 and stream.gate is not None:
                 stream.gate.wait()
             if word is not None:
