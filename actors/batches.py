@@ -18,9 +18,7 @@ SLICE_TASKS = 200
 SLICE_BYTES = 1 << 20
 
 
-def draft_batch(
-    tasks: Iterable[NewTask], idempotency_key: str | None = None, *, ollama_alone: bool = True
-) -> SubmitBatch:
+def draft_batch(tasks: Iterable[NewTask], idempotency_key: str | None = None) -> SubmitBatch:
     """Check and encode all tasks of a batch. Raises `Invalid`, naming `tasks[3].model` and so on.
 
     Other threads get their turn between the tasks.
@@ -28,7 +26,7 @@ def draft_batch(
     asked = []
     for index, task in enumerate(tasks):
         with naming(index):
-            asked.append(draft(task, ollama_alone=ollama_alone))
+            asked.append(draft(task))
         if index % 50 == 49:
             time.sleep(0)
     if not asked:

@@ -76,7 +76,6 @@ class Boot:
             crons=recovered.crons,
             scheduler=self.scheduler,
             persistence=persistence,
-            ollama_alone=config.ollama_alone,
         )
         self.sweeper = start(
             Sweeper,

@@ -49,14 +49,12 @@ class CronTicker(Actor):
         crons: Iterable[Cron],
         scheduler: Ref,
         persistence: Ref,
-        ollama_alone: bool = True,
         clock: Callable[[], float] = time.time,
         chance: random.Random | None = None,
     ) -> None:
         super().__init__(report)
         self.crons = {cron.id: cron for cron in crons}
         self.scheduler, self.persistence = scheduler, persistence
-        self.ollama_alone = ollama_alone
         self.clock, self.chance = clock, chance or random.Random()
         self.firing: dict[str, list[tuple[OfOne, Promise | None]]] = {}  # with what waits
 
@@ -152,9 +150,8 @@ class CronTicker(Actor):
     def submission(self, cron: Cron, after: Cron, by_hand: bool = False) -> Submit:
         new = task_of(cron)
         spec = msgspec.json.encode(Spec(new.payload, new.options, new.metadata))
-        only = None if self.ollama_alone else for_ollama_only(new)
         firing = Firing(after, self.actor_ref, by_hand)
-        return Submit(new, spec, firing=firing, ollama_only=only)
+        return Submit(new, spec, firing=firing, ollama_only=for_ollama_only(new))
 
     def fired(self, cron: Cron) -> None:
         """The scheduler has let go of it; what has been asked meanwhile comes again."""

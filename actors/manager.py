@@ -164,7 +164,7 @@ class QueueManager(Listener, CronVerbs, ManyTasks):
     # --- verbs ----------------------------------------------------------------------------------
 
     def submit(self, new: NewTask, *, idempotency_key: str | None = None) -> Submitted:
-        asked = draft(new, idempotency_key, ollama_alone=self.config.ollama_alone)
+        asked = draft(new, idempotency_key)
         check_room(self.config.queue.storage_path, len(asked.spec))
         answer = ask(self._now().scheduler, asked)
         if isinstance(answer, Stored):  # the key was used before, for this very task
@@ -177,8 +177,7 @@ class QueueManager(Listener, CronVerbs, ManyTasks):
     def submit_batch(
         self, tasks: Iterable[NewTask], *, idempotency_key: str | None = None
     ) -> BatchSubmitted:
-        alone = self.config.ollama_alone
-        asked = draft_batch(tasks, idempotency_key, ollama_alone=alone)
+        asked = draft_batch(tasks, idempotency_key)
         size = sum(len(each.spec) for each in asked.asked)
         check_room(self.config.queue.storage_path, size)
         return ask(self._now().scheduler, asked, BATCH_PATIENCE_S)  # type: ignore[no-any-return]

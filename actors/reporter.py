@@ -2,18 +2,20 @@
 
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from ollama_queue.actors.awaited import Awaited, Callback
+from ollama_queue.actors.awaited import Awaited, Callback, Gathering
 from ollama_queue.actors.core.errors import NotFound, QueueError, Unavailable
 from ollama_queue.actors.core.events import ENDS
+from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import Task, TaskResult
 from ollama_queue.actors.mailbox import Closed, Mailbox
 from ollama_queue.actors.verbs import result_of
 
 log = logging.getLogger("ollama_queue")
 
+FAILED = "the callback of task %s failed"
 ENDS_AHEAD = 100_000
 OUTAGE_PATIENCE_S = 30.0
 
@@ -26,10 +28,13 @@ class Reporter(threading.Thread):
     """
 
     def __init__(
-        self, listen: Callable[..., Callable[[], None]], read: Callable[[str], Task]
+        self,
+        listen: Callable[..., Callable[[], None]],
+        read: Callable[[str], Task],
+        read_page: Callable[[TaskFilter], TaskPage],
     ) -> None:
         super().__init__(name="ollama-queue-callbacks", daemon=True)
-        self._listen, self._read = listen, read
+        self._listen, self._read, self._read_page = listen, read, read_page
         self._awaited = Awaited()
         self._lock = threading.Lock()  # of the above
         self._mailbox = Mailbox[Any](ENDS_AHEAD)
@@ -37,7 +42,7 @@ class Reporter(threading.Thread):
         self._is_closed = False
         self.start()
 
-    def submit(self, submit: Callable[[], list[str]], callback: Callback) -> list[str]:
+    def submit(self, submit: Callable[[], list[str]], callback: Callback | Gathering) -> list[str]:
         """Submit tasks, of which `submit` returns the ids, and await the end of each."""
         late: Collection[str] = ()
         with self._lock:
@@ -64,7 +69,10 @@ class Reporter(threading.Thread):
                 self._look_at_all()
                 while True:
                     item = self._mailbox.get()
-                    self._look(item if isinstance(item, str) else item.task.id)
+                    if isinstance(item, str):
+                        self._look(item)
+                    else:
+                        self._hear(item.task.id)
             except (Closed, Unavailable) as lost:
                 if not self._begin_anew(lost):
                     break
@@ -94,19 +102,42 @@ class Reporter(threading.Thread):
         for task_id in ids:
             self._look(task_id)
 
-    def _look(self, task_id: str) -> None:
-        with self._lock:
-            if not self._awaited.is_awaited(task_id):
-                return
-        result = ending(self._read, task_id)
-        if result is None:
+    def _hear(self, task_id: str) -> None:
+        """A task has ended."""
+        who = self._who(task_id)
+        if isinstance(who, Gathering) and not who.hear(task_id):
             return
+        self._look(task_id)
+
+    def _look(self, task_id: str) -> None:
+        """A task may have ended."""
+        who = self._who(task_id)
+        if isinstance(who, Gathering):
+            self._gather(who)
+        elif who is not None and (result := ending(self._read, task_id)) is not None:
+            self._call([task_id], lambda: who(result))
+
+    def _who(self, task_id: str) -> Callback | Gathering | None:
         with self._lock:
-            callback = self._awaited.take(task_id)
+            return self._awaited.of(task_id)
+
+    def _gather(self, batch: Gathering) -> None:
+        wanted: TaskFilter | None = batch.first_page()
+        while wanted is not None:
+            wanted = batch.take(wanted, self._read_page(wanted))
+        for task_id in batch.unlisted:
+            if (result := ending(self._read, task_id)) is not None:
+                batch.add(result)
+        if batch.is_complete:
+            self._call(batch.ids, batch.call)
+
+    def _call(self, ids: Iterable[str], callback: Callable[[], object]) -> None:
+        with self._lock:
+            self._awaited.forget(ids)
         try:
-            callback(result)
+            callback()
         except Exception:
-            log.exception("the callback of task %s failed", task_id)
+            log.exception(FAILED, next(iter(ids)))
 
 
 def ending(read: Callable[[str], Task], task_id: str) -> TaskResult | None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol, assert_never
 
-from ollama_queue.actors.actor import Actor, Ref, tell
+from ollama_queue.actors.actor import Actor, Ref, log, tell
 from ollama_queue.actors.batches import Loading
 from ollama_queue.actors.core.errors import Conflict, NotFound
 from ollama_queue.actors.core.explaining import describe, describe_one, explain
@@ -146,6 +146,7 @@ class Scheduler(Actor):
                 return self.carry_out(self.plan.looked(backend, look, now), now)
             case DrainBackend(backend, value):
                 orders = self.plan.drain_backend(backend, value, now)
+                log.info("backend %s %s", backend, "drained" if value else "resumed")
                 return self.carry_out(orders, now, reply=describe_one(self.plan, backend, now))
             case Pause():
                 return self.carry_out(self.plan.pause(), now, reply=True)

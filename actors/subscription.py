@@ -170,7 +170,7 @@ class Listener(ComposedVerbs):
         if callback is None:
             return self.submit_batch(tasks).task_ids
         gathering = Gathering(callback)
-        return self._reported(lambda: gathering.of(self.submit_batch(tasks).task_ids), gathering)
+        return self._reported(lambda: gathering.of(self.submit_batch(tasks)), gathering)
 
     def submit_scheduled_batch_tasks_async(
         self,
@@ -181,10 +181,12 @@ class Listener(ComposedVerbs):
         later = (replace(task, scheduled_at=at) for task in tasks)
         return self.submit_batch_tasks_async(later, callback)
 
-    def _reported(self, submit: Callable[[], list[str]], callback: Callback) -> list[str]:
+    def _reported(
+        self, submit: Callable[[], list[str]], callback: Callback | Gathering
+    ) -> list[str]:
         with self._reporter_lock:
             if self._reporter is None or not self._reporter.is_alive():
-                self._reporter = Reporter(self.listen, self.get_task)
+                self._reporter = Reporter(self.listen, self.get_task, self.list_page)
             reporter = self._reporter
         return reporter.submit(submit, callback)
 

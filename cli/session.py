@@ -1,6 +1,5 @@
 """What all commands share: the global options, the way to the queue, errors and exit codes."""
 
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -20,12 +19,10 @@ from ollama_queue.actors.core.errors import (
     Unauthorized,
     Unavailable,
 )
+from ollama_queue.http import address
 
 if TYPE_CHECKING:
     from ollama_queue.actors.api import QueueAPI
-
-DEFAULT_SERVER = "http://127.0.0.1:7125"
-VARIABLE = "OLLAMA_QUEUE_SERVER"
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -78,7 +75,7 @@ class Session:
         self, connect: "Callable[[str], AbstractContextManager[QueueAPI]]" = _client
     ) -> None:
         self.connect = connect
-        self.server = os.environ.get(VARIABLE) or DEFAULT_SERVER
+        self.server = address.usual()
         self.output = "table"
         self.is_quiet = False
 
@@ -134,7 +131,7 @@ _OPTIONS = (
         metavar="URL",
         expose_value=False,
         callback=_set_server,
-        help=f"Where the queue is. [env: {VARIABLE}; default: {DEFAULT_SERVER}]",
+        help=f"Where the queue is. [env: {address.VARIABLE}; default: {address.DEFAULT_SERVER}]",
     ),
     click.option(
         "--output",

@@ -24,7 +24,7 @@ from ollama_queue.actors.core.records import (
     Task,
 )
 from ollama_queue.actors.verbs import Gathering
-from ollama_queue.http import async_reader, connection, frames, requests
+from ollama_queue.http import address, async_reader, connection, frames, requests
 from ollama_queue.http.async_listener import AsyncListener
 from ollama_queue.http.async_reader import AsyncMailbox, AsyncReading
 from ollama_queue.http.async_reporter import Leave
@@ -37,13 +37,13 @@ T = TypeVar("T")
 class AsyncClient(AsyncListener):
     """A queue on a server, for one event loop: `async with AsyncClient("localhost:7125") as queue`.
 
-    The verbs and errors of `Client`, as coroutines; streams are async iterators. May be used by
-    many tasks at once. `timeout` (seconds) limits each request beyond its own waiting.
+    The verbs, errors and addresses of `Client`, as coroutines; streams are async iterators. May be
+    used by many tasks at once. `timeout` (seconds) limits each request beyond its own waiting.
     """
 
-    def __init__(self, url: str = connection.DEFAULT_URL, *, timeout: float = 30.0) -> None:
+    def __init__(self, url: str | None = None, *, timeout: float = 30.0) -> None:
         super().__init__()
-        self.url = connection.full(url)
+        self.url = address.full(address.usual() if url is None else url)
         self._timeout = timeout
         options = connection.options(self.url, timeout)
         self._http = httpx.AsyncClient(**options, transport=Lanes(options["verify"]))

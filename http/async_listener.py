@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -11,6 +11,7 @@ from weakref import WeakSet
 from msgspec.structs import replace
 
 from ollama_queue.actors.awaited import Callback, Gathering
+from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import (
     BatchSubmitted,
     Chunk,
@@ -26,7 +27,8 @@ from ollama_queue.http.async_reporter import AsyncReporter, AsyncSubscription, L
 
 
 class AsyncListener:
-    """Needs `submit`, `submit_batch`, `wait`, `get_task`, `stream_task`, `listen` and `close`.
+    """Needs `submit`, `submit_batch`, `wait`, `get_task`, `list_page`, `stream_task`, `listen` and
+    `close`.
 
     An async context manager that closes itself.
     """
@@ -62,6 +64,9 @@ class AsyncListener:
         raise NotImplementedError
 
     async def get_task(self, task_id: str, *, wait: float | None = None) -> Task:
+        raise NotImplementedError
+
+    async def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
         raise NotImplementedError
 
     def stream_task(self, task_id: str, *, timeout: float | None = None) -> AsyncIterator[Chunk]:
@@ -147,7 +152,7 @@ class AsyncListener:
         gathering = Gathering(callback)
 
         async def submit() -> list[str]:
-            return gathering.of((await self.submit_batch(tasks)).task_ids)
+            return gathering.of(await self.submit_batch(tasks))
 
         return await self._reported(submit, gathering)
 
@@ -161,11 +166,13 @@ class AsyncListener:
         return await self.submit_batch_tasks_async(later, callback)
 
     async def _reported(
-        self, submit: Callable[[], Awaitable[list[str]]], callback: Callback
+        self, submit: Callable[[], Awaitable[list[str]]], callback: Callback | Gathering
     ) -> list[str]:
         async with self._reporter_lock:
             if self._reporter is None or not self._reporter.is_alive:
-                self._reporter = await AsyncReporter(self.listen, self.get_task).begin()
+                self._reporter = await AsyncReporter(
+                    self.listen, self.get_task, self.list_page
+                ).begin()
             reporter = self._reporter
         return await reporter.submit(submit, callback)
 

@@ -4,16 +4,17 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from ollama_queue.actors.awaited import Awaited, Callback
+from ollama_queue.actors.awaited import Awaited, Callback, Gathering
 from ollama_queue.actors.core.errors import NotFound, QueueError, Unavailable
 from ollama_queue.actors.core.events import ENDS
+from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import Event, Task, TaskResult
 from ollama_queue.actors.mailbox import Closed
-from ollama_queue.actors.reporter import ENDS_AHEAD, OUTAGE_PATIENCE_S
+from ollama_queue.actors.reporter import ENDS_AHEAD, FAILED, OUTAGE_PATIENCE_S
 from ollama_queue.actors.verbs import result_of
 from ollama_queue.http.async_reader import AsyncMailbox
 
@@ -103,8 +104,9 @@ class AsyncReporter:
         self,
         listen: Callable[..., Awaitable[Leave]],
         read: Callable[[str], Awaitable[Task]],
+        read_page: Callable[[TaskFilter], Awaitable[TaskPage]],
     ) -> None:
-        self._listen, self._read = listen, read
+        self._listen, self._read, self._read_page = listen, read, read_page
         self._awaited = Awaited()
         self._mailbox = AsyncMailbox[Any](ENDS_AHEAD)
         self._leave: Leave | None = None
@@ -121,7 +123,7 @@ class AsyncReporter:
         return self._task is not None and not self._task.done()
 
     async def submit(
-        self, submit: Callable[[], Awaitable[list[str]]], callback: Callback
+        self, submit: Callable[[], Awaitable[list[str]]], callback: Callback | Gathering
     ) -> list[str]:
         """Submit tasks, of which `submit` returns the ids, and await the end of each."""
         late: Collection[str] = ()
@@ -151,7 +153,10 @@ class AsyncReporter:
                     await self._look_at_all()
                     while True:
                         item = await self._mailbox.get()
-                        await self._look(item if isinstance(item, str) else item.task.id)
+                        if isinstance(item, str):
+                            await self._look(item)
+                        else:
+                            await self._hear(item.task.id)
                 except (Closed, Unavailable) as lost:
                     if not await self._begin_anew(lost):
                         break
@@ -178,20 +183,44 @@ class AsyncReporter:
         for task_id in self._awaited.ids():
             await self._look(task_id)
 
-    async def _look(self, task_id: str) -> None:
-        if not self._awaited.is_awaited(task_id):
+    async def _hear(self, task_id: str) -> None:
+        """A task has ended."""
+        who = self._awaited.of(task_id)
+        if isinstance(who, Gathering) and not who.hear(task_id):
             return
+        await self._look(task_id)
+
+    async def _look(self, task_id: str) -> None:
+        """A task may have ended."""
+        who = self._awaited.of(task_id)
+        if isinstance(who, Gathering):
+            await self._gather(who)
+        elif who is not None and (result := await self._ending(task_id)) is not None:
+            await self._call([task_id], lambda: who(result))
+
+    async def _ending(self, task_id: str) -> TaskResult | None:
+        """How a task ended; None when it has not."""
         try:
             task = await self._read(task_id)
-            if not task.status.is_final:
-                return
-            result = result_of(task)
         except NotFound as gone:
-            result = TaskResult(task_id, False, error=gone.message)
-        callback = self._awaited.take(task_id)
+            return TaskResult(task_id, False, error=gone.message)
+        return result_of(task) if task.status.is_final else None
+
+    async def _gather(self, batch: Gathering) -> None:
+        wanted: TaskFilter | None = batch.first_page()
+        while wanted is not None:
+            wanted = batch.take(wanted, await self._read_page(wanted))
+        for task_id in batch.unlisted:
+            if (result := await self._ending(task_id)) is not None:
+                batch.add(result)
+        if batch.is_complete:
+            await self._call(batch.ids, batch.call)
+
+    async def _call(self, ids: Iterable[str], callback: Callable[[], object]) -> None:
+        self._awaited.forget(ids)
         try:
-            answer = callback(result)
+            answer = callback()
             if inspect.isawaitable(answer):
                 await answer
         except Exception:
-            log.exception("the callback of task %s failed", task_id)
+            log.exception(FAILED, next(iter(ids)))

@@ -25,7 +25,7 @@ from ollama_queue.actors.core.records import (
 )
 from ollama_queue.actors.mailbox import Mailbox
 from ollama_queue.actors.subscription import Leave, Listener
-from ollama_queue.http import connection, frames, reader, requests
+from ollama_queue.http import address, connection, frames, reader, requests
 from ollama_queue.http.requests import Request
 
 T = TypeVar("T")
@@ -34,13 +34,14 @@ T = TypeVar("T")
 class Client(Listener, BulkVerbs):
     """A queue on a server: `Client("localhost:7125")`, `Client("https://host")`.
 
-    May be used from several threads. `timeout` (seconds) limits each request beyond its own
-    waiting. All verbs raise `QueueError`: `Unavailable` when the server cannot be reached.
+    Without a URL it is at `OLLAMA_QUEUE_SERVER`, else on this machine at port 7125. May be used
+    from several threads. `timeout` (seconds) limits each request beyond its own waiting. All verbs
+    raise `QueueError`: `Unavailable` when the server cannot be reached.
     """
 
-    def __init__(self, url: str = connection.DEFAULT_URL, *, timeout: float = 30.0) -> None:
+    def __init__(self, url: str | None = None, *, timeout: float = 30.0) -> None:
         super().__init__()
-        self.url = connection.full(url)
+        self.url = address.full(address.usual() if url is None else url)
         self._timeout = timeout
         self._http = httpx.Client(**connection.options(self.url, timeout))
         self._readings: WeakSet[reader.Reading] = WeakSet()

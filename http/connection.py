@@ -1,34 +1,21 @@
-"""What both clients make of an address, of a refusal, and of a connection that is lost."""
+"""What both clients make of a request, of a refusal, and of a connection that is lost."""
 
 import time
 from typing import Any
 
 import httpx
 
-from ollama_queue.actors.core.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
+from ollama_queue.actors.core.errors import OutcomeUnknown, QueueError, Unavailable
 from ollama_queue.actors.core.records import Task
 from ollama_queue.http import wire
 from ollama_queue.http.requests import KEY, Request
 
-DEFAULT_URL = "http://127.0.0.1:7125"
 SUBMIT_PATIENCE_S = 10.0  # a submit whose answer was lost is repeated over a restart of the server
 READ_PATIENCE_S = 0.5
 WAIT_SLICE_S = 30.0  # one request of a longer wait
 OUTAGE_PATIENCE_S = 30.0  # a wait outlives a restart of the server
 LOOK_AGAIN_S = 0.5
 SILENCE_S = 20.0  # of a stream without even a comment: the connection is dead
-
-
-def full(url: str) -> str:
-    """`host`, `host:port` or a URL, as a URL without a slash at its end."""
-    text = url.strip().rstrip("/")
-    if "://" not in text:
-        text = f"http://{text}"
-        if ":" not in text.removeprefix("http://").rpartition("]")[2]:
-            text = f"{text}:7125"
-    if not text.startswith(("http://", "https://")):
-        raise Invalid(f"{url!r} is no http(s) URL", field="url")
-    return text
 
 
 def options(url: str, timeout: float) -> dict[str, Any]:

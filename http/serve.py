@@ -215,7 +215,7 @@ def _on_signal() -> Event:
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="Default: text.")
 @click.option("--verbose", is_flag=True, help="Log everything that happens.")
 @click.option("--check-config", is_flag=True, help="Print all settings and their origins, and end.")
-@click.version_option(__version__, prog_name="ollama-queue-server")
+@click.version_option(__version__, prog_name="ollama-queue-server", message="%(prog)s %(version)s")
 def main(path: str | None, verbose: bool, check_config: bool, **given: Any) -> None:
     """Run the queue server.
 

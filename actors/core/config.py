@@ -181,11 +181,6 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return replace(backend, parallel=parallel, remote=remote)
 
     @property
-    def ollama_alone(self) -> bool:
-        """All model servers in use are Ollama's."""
-        return all(backend.type == "ollama" for backend in self.all_backends)
-
-    @property
     def workers(self) -> int:
         """How many calls may run at once: `queue.max_workers`, else the sum of `parallel`."""
         return self.queue.max_workers or sum(b.parallel or 1 for b in self.all_backends)

@@ -104,18 +104,26 @@ class Dispatch:
             yield Announce("backend_changed", gate.name, gate.error)
         elif running.loads and isinstance(outcome, Answered):
             yield Watch(gate.name, 0.0)  # what had to go for its model?
+        elif isinstance(outcome, Failed) and outcome.verdict is Verdict.NO_MODEL:
+            gate.lack(running.model)
+            yield Watch(gate.name, 0.0)
+            yield from self._regroup(now)
 
     def looked(self, name: str, look: Look, now: float) -> Iterator[Order]:
         """What a look at a backend has found."""
         gate = self.gates.get(name)
         if gate is None:
             return
-        had = gate.models
+        had, lacked = gate.models, gate.lacking
         if gate.see(look, now, self._models_in(gate)):
             yield Announce("backend_changed", gate.name, gate.error)
-        if gate.models != had:
-            self.waiting.regroup()
-            yield from self.missing.check(self.waiting.newly_stuck(), now)
+        if (gate.models, gate.lacking) != (had, lacked):
+            yield from self._regroup(now)
+
+    def _regroup(self, now: float) -> Iterator[Order]:
+        """A backend has other models: where may what waits run now?"""
+        self.waiting.regroup()
+        yield from self.missing.check(self.waiting.newly_stuck(), now)
 
     def set_drained(self, name: str, value: bool) -> Iterator[Order]:
         """Give a backend no more calls, or some again. Raises `NotFound`."""
@@ -148,6 +156,6 @@ def _tokens(outcome: Outcome | None) -> float | None:
     match outcome:
         case Answered(prompt_tokens=prompt, reply_tokens=reply):
             return max(float(prompt + reply), 1.0)
-        case None | Failed(verdict=Verdict.REFUSED):
+        case None | Failed(verdict=Verdict.REFUSED | Verdict.NO_MODEL):
             return 0.0
     return None

@@ -12,7 +12,7 @@ class Entry(Struct, gc=False, array_like=True, omit_defaults=False):
     """One task; also the value of its status index, so that a boot reads nothing else.
 
     Instants are seconds since 1970. `due` is 0 for a task that may run now. `avoid` is the backend
-    on which it failed last.
+    on which it failed last, `lacking` are those that said that they do not have its model.
     """
 
     id: str
@@ -31,6 +31,7 @@ class Entry(Struct, gc=False, array_like=True, omit_defaults=False):
     cron_id: str | None = None
     tenant: str | None = None
     avoid: str | None = None
+    lacking: tuple[str, ...] = ()
 
 
 def entry_of(record: Record) -> Entry:
@@ -53,6 +54,7 @@ def entry_of(record: Record) -> Entry:
         cron_id=record.cron_id,
         tenant=record.tenant,
         avoid=record.avoid,
+        lacking=record.lacking,
     )
 
 

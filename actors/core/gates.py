@@ -9,6 +9,7 @@ from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Outcome, S
 
 FAILURES_ALLOWED = 2  # in a row; with the third a backend is out
 LONGEST_REST_S = 3600.0
+_ANSWERED = (Verdict.FINAL, Verdict.NO_MODEL)  # the server is well
 
 
 class Gate(Struct, eq=False):
@@ -16,8 +17,9 @@ class Gate(Struct, eq=False):
 
     `models` None: any, since it cannot say or has not been asked. `is_known`: it has said which
     models it has since the queue started (or the settings have); `is_unseen` while its first look
-    is on its way. `loaded` are the models in its memory as far as known, each with the runner's
-    options that it was last asked with.
+    is on its way. `lacking` are models that calls did not find since the last look. `loaded` are
+    the models in its memory as far as known, each with the runner's options that it was last asked
+    with.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Gate(Struct, eq=False):
     priority: int = 0
     tags: frozenset[str] = frozenset()
     models: frozenset[str] | None = None
+    lacking: frozenset[str] = frozenset()
     is_pinned: bool = False
     is_known: bool = True
     is_unseen: bool = False
@@ -63,7 +66,7 @@ class Gate(Struct, eq=False):
         return self.resting_until is not None and self.resting_until > now
 
     def serves(self, model: str) -> bool:
-        return self.models is None or model in self.models
+        return (self.models is None or model in self.models) and model not in self.lacking
 
     def has_loaded(self, model: str, runner: str) -> bool:
         """It need not load it for a call. Only Ollama loads when asked: others have theirs."""
@@ -90,6 +93,11 @@ class Gate(Struct, eq=False):
         self.loaded = {name: kept for name, kept in self.loaded.items() if name in others}
         self.loaded[model] = runner
 
+    def lack(self, model: str) -> None:
+        """A call did not find a model: it is gone, until a look finds it."""
+        self.lacking |= {model}
+        self.loaded = {name: kept for name, kept in self.loaded.items() if name != model}
+
     def leave(self, outcome: Outcome | None, now: float) -> bool:
         """A call has ended, or its worker. True when its end puts the server out."""
         self.running -= 1
@@ -101,7 +109,7 @@ class Gate(Struct, eq=False):
             if outcome.reply_s:
                 self.timed_tokens += outcome.reply_tokens
                 self.reply_s += outcome.reply_s
-        if not isinstance(outcome, Failed) or outcome.verdict is Verdict.FINAL:
+        if not isinstance(outcome, Failed) or outcome.verdict in _ANSWERED:
             self.failures_in_a_row = self.refusals = 0
             self.failures += isinstance(outcome, Failed)
             return False
@@ -144,6 +152,7 @@ class Gate(Struct, eq=False):
         self.healthy, self.error = True, None
         self.failures_in_a_row = 0
         self.version = look.version or self.version
+        self.lacking = frozenset()
         if not self.is_pinned:
             self.models, self.is_known = look.models, True
         self.loaded = {name: self.loaded.get(name, "") for name in (*look.loaded, *running)}
@@ -165,7 +174,7 @@ class Gate(Struct, eq=False):
             priority=self.priority,
             tags=sorted(self.tags),
             version=self.version,
-            models=None if self.models is None else sorted(self.models),
+            models=None if self.models is None else sorted(self.models - self.lacking),
             loaded=sorted(self.loaded),
             resting_s=round(rest, 3) if rest > 0 else None,
             calls=self.calls,

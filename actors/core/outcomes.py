@@ -13,12 +13,14 @@ class Verdict(StrEnum):
     SAME_IS_FINAL: as RETRY, unless the attempt before failed with the same words (500, and an
     error line inside a 200 stream): servers answer permanent mistakes with 500, too.
     REFUSED: the server never took the call on (DNS, refused, connect timeout, 503).
+    NO_MODEL: the server does not have the model (any more): another one may.
     """
 
     FINAL = "final"
     RETRY = "retry"
     SAME_IS_FINAL = "same_is_final"
     REFUSED = "refused"
+    NO_MODEL = "no_model"
 
 
 class Answered(Struct, frozen=True):

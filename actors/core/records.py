@@ -124,8 +124,8 @@ class Record(_Facts, frozen=True, kw_only=True):
 
     `route` is the task's route key (`routing.route_key`), `size` what is asked in bytes, `key`
     the digest of its idempotency key, `words` the last error where the same words again are
-    final, `avoid` the backend on which it failed last: they are here so that a boot can rebuild the
-    plan without reading payloads.
+    final, `avoid` the backend on which it failed last, `lacking` those that said that they do not
+    have its model: they are here so that a boot can rebuild the plan without reading payloads.
     """
 
     route: str = ""
@@ -133,6 +133,7 @@ class Record(_Facts, frozen=True, kw_only=True):
     key: bytes | None = None
     words: str = ""
     avoid: str | None = None
+    lacking: tuple[str, ...] = ()
 
 
 class Task(_Facts, frozen=True, kw_only=True):

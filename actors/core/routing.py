@@ -43,8 +43,11 @@ class Lane(NamedTuple):
         return any(gate.is_open(now) for gate in gates)
 
     def is_shut(self, now: float) -> bool:
-        """None of them would take a call, had it room."""
-        return not any(gate.is_in and not gate.is_resting(now) for gate in self.usable)
+        """None of them would take a call, had it room, and none is about to be known."""
+        return not any(
+            (gate.is_in and not gate.is_resting(now)) or (gate.is_unseen and not gate.drained)
+            for gate in self.usable
+        )
 
     def __bool__(self) -> bool:
         return bool(self.gates or self.instead)

@@ -33,13 +33,17 @@ def settle(running: Running, outcome: Outcome, retry: Retry, now: float, chance:
 
 def _failed(running: Running, failed: Failed, retry: Retry, now: float, chance: float) -> Change:
     entry, error = running.entry, failed.error
-    entry.avoid = running.gate.name
+    entry.avoid = backend = running.gate.name
     ended = attempt_of(running, error, now)
     if failed.verdict is Verdict.REFUSED:  # nobody took it on: no retry is spent
         return put_back(entry, ended, error)
+    if failed.verdict is Verdict.NO_MODEL and backend not in entry.lacking:
+        # Once only: a server may list a model that it refuses.
+        entry.lacking = (*entry.lacking, backend)
+        return put_back(entry, ended, error)
     same_again = failed.verdict is Verdict.SAME_IS_FINAL and entry.words == error
     spent = entry.retry_count >= entry.max_retries
-    if failed.verdict is Verdict.FINAL or same_again or spent:
+    if failed.verdict in (Verdict.FINAL, Verdict.NO_MODEL) or same_again or spent:
         return end(entry, Status.FAILED, ended, now, error=error)
     entry.words = error if failed.verdict is Verdict.SAME_IS_FINAL else ""
     entry.retry_count += 1
@@ -65,6 +69,7 @@ def put_back(entry: Entry, ended: Attempt | None, error: str | None = None) -> C
         error=error,
         words=entry.words,
         avoid=entry.avoid,
+        lacking=entry.lacking,
         next_attempt_at=utc(entry.due) if entry.due else None,
     )
 
@@ -90,6 +95,7 @@ def revive(record: Record, now: float) -> tuple[Change, Entry]:
         "error": None,
         "words": "",
         "avoid": None,
+        "lacking": (),
         "started_at": None,
         "completed_at": None,
         "next_attempt_at": None,

@@ -54,11 +54,12 @@ def embed_task(model: str, input: str | Sequence[str], **fields: Any) -> NewTask
     return new_task({"type": "embed", "model": model, "input": value, **fields})
 
 
-def draft(new: NewTask, idempotency_key: str | None = None, *, ollama_alone: bool = True) -> Submit:
+def draft(new: NewTask, idempotency_key: str | None = None) -> Submit:
     """Check a task once more, however it was made, and encode it for the scheduler.
 
-    Unless all backends are Ollama servers (`ollama_alone`), it finds out what others can be asked.
-    Raises `Invalid`, also for what JSON cannot say (NaN, lone surrogates) or nests too deeply.
+    It finds out whether only Ollama can be asked for it, whatever backends there are: tomorrow
+    there may be others. Raises `Invalid`, also for what JSON cannot say (NaN, lone surrogates) or
+    nests too deeply.
     """
     if idempotency_key is not None and not 1 <= len(idempotency_key) <= 255:
         raise Invalid("Idempotency-Key must have 1 to 255 characters", field="idempotency_key")
@@ -72,7 +73,7 @@ def draft(new: NewTask, idempotency_key: str | None = None, *, ollama_alone: boo
         parts = {"payload": new.payload, "options": new.options, "metadata": new.metadata}
         check_written(spec, parts)
         msgspec.msgpack.encode((new.model, new.tenant, new.tags))
-        only = None if ollama_alone else for_ollama_only(new)
+        only = for_ollama_only(new)
         if idempotency_key is None:
             return Submit(new, spec, ollama_only=only)
         key, body = key_digest(new.tenant, idempotency_key), body_digest(new)

@@ -24,6 +24,12 @@ DROPPED = frozenset(("keep_alive", "stream"))
 # What Ollama does anyway. Too long a prompt is cut by the server or refused by it, so that
 # nothing else can be asked for; whether a model thinks that was not asked to, it decides itself.
 DEFAULTS = {"truncate": True, "shift": True, "raw": False, "think": False}
+_PLAIN_FIELDS = {
+    TaskType.CHAT: DROPPED | {"messages", "system"},
+    TaskType.GENERATE: DROPPED | {"prompt", "system"},
+    TaskType.EMBED: DROPPED | {"input"},
+}
+_PLAIN_MESSAGE = frozenset(("role", "content"))
 EFFORTS = {True: "medium", "low": "low", "medium": "medium", "high": "high"}
 
 
@@ -37,11 +43,23 @@ def request_of(kind: TaskType, model: str, spec: Spec) -> tuple[str, dict[str, A
 
 def untranslatable(new: NewTask) -> Untranslatable | None:
     """What `request_of` would raise for this task, without making anything large."""
+    if _is_plain(new):
+        return None
     try:
         _request(new.type, new.payload, new.options, Outline())
     except Untranslatable as error:
         return error
     return None
+
+
+def _is_plain(new: NewTask) -> bool:
+    """Nothing but what every server knows: most tasks are, and each submit asks."""
+    if not (new.payload.keys() <= _PLAIN_FIELDS[new.type] and new.options.keys() <= SAME_OPTIONS):
+        return False
+    if new.type is TaskType.EMBED:
+        return not new.options
+    said = new.payload.get("messages", ())
+    return all(each.keys() <= _PLAIN_MESSAGE and each["role"] != "tool" for each in said)
 
 
 def _request(
@@ -56,8 +74,9 @@ def _request(
     elif kind is TaskType.GENERATE and ("raw" in fields or "suffix" in fields):
         path, body = "/completions", {**_completion(fields), **_options(options)}
     else:
+        steered = _options(options)  # before the messages, which may be many
         said = talk.of_messages(fields) if kind is TaskType.CHAT else talk.of_prompt(fields)
-        path, body = "/chat/completions", {"messages": said, **_shared(fields), **_options(options)}
+        path, body = "/chat/completions", {"messages": said, **_shared(fields), **steered}
     refuse(fields, "")
     return path, body
 

@@ -25,7 +25,19 @@ def is_here(url: str) -> bool:
 
 
 def shown(url: str, instead: str = "") -> str:
-    """A URL with `instead` in place of the name and password that it may hold."""
+    """A URL with `instead` in place of what may be secret in it: name, password, and its query's
+    values. Without `instead` they are left out, the whole query with them."""
     parts = urlsplit(url)
     _, at, place = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{instead}{at}{place}" if at and instead else place).geturl()
+    if not instead:
+        return parts._replace(netloc=place, query="").geturl()
+    query = "&".join(_hidden(part, instead) for part in parts.query.split("&"))
+    return parts._replace(netloc=f"{instead if at else ''}{at}{place}", query=query).geturl()
+
+
+def _hidden(part: str, instead: str) -> str:
+    """One part of a query without its value; where it is not `name=value`, all of it is one."""
+    name, equals, value = part.partition("=")
+    if not equals:
+        name, value = "", name
+    return f"{name}{equals}{instead}" if value else part

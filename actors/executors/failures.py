@@ -1,6 +1,7 @@
 """What a failed call means: from HTTP statuses and httpx errors to a `Failed` with its sentence."""
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -11,6 +12,9 @@ import httpx
 import msgspec
 
 from ollama_queue.actors.core.outcomes import Failed, Verdict
+
+# What Ollama, LiteLLM, vLLM and OpenAI say of a model that they do not have.
+_NO_MODEL = re.compile(r"\bmodel\b.*\b(not found|does not exist)\b", re.IGNORECASE)
 
 
 class CallFailed(Exception):
@@ -34,6 +38,8 @@ def failure_of_status(
     if verdict in (Verdict.RETRY, Verdict.REFUSED):
         wait_s = retry_after_s(headers.get("retry-after", ""), now)
     words = server_words(body) or _phrase(status)
+    if status == 404 and (_NO_MODEL.search(words) or b"model_not_found" in body):
+        verdict = Verdict.NO_MODEL
     return Failed(f"{who} answered {status}: {words}", verdict, wait_s)
 
 

@@ -1,15 +1,18 @@
 """The scheduler: pauses, retries, lost workers, draining."""
 
+import logging
+
 import pytest
 
 from ollama_queue.actors.actor import Ref, ask, start, stop, tell
 from ollama_queue.actors.core.entries import entry_of
-from ollama_queue.actors.core.errors import Unavailable
+from ollama_queue.actors.core.errors import NotFound, Unavailable
 from ollama_queue.actors.core.messages import (
     BackendChanged,
     Cancel,
     Describe,
     Drain,
+    DrainBackend,
     Explain,
     Finished,
     Pause,
@@ -43,6 +46,20 @@ def test_pausing_and_resuming_are_saved(office: Office) -> None:
     office.handle(Resume())
     assert office.commits[-1].saves[0] == SetFlag("paused", False, "queue_resumed")
     assert office.crew.workers[0].told == [Run(0, task, 1, "ollama")]
+
+
+def test_draining_and_resuming_a_backend_are_saved_and_logged(
+    office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for value in (True, False):
+        office.handle(DrainBackend("ollama", value))
+        saved = SetFlag("drained:ollama", value, "backend_changed", "ollama")
+        assert office.commits[-1].saves == (saved,)
+    with pytest.raises(NotFound):
+        office.handle(DrainBackend("gpu1", True))
+
+    assert caplog.messages == ["backend ollama drained", "backend ollama resumed"]
 
 
 def test_a_refusal_sets_the_prober_on_and_a_well_backend_goes_on(office: Office) -> None:

@@ -75,6 +75,7 @@ def put_back(task_id: str, call: Attempt | None, **fields: object) -> Change:
         "error": None,
         "words": "",
         "avoid": None,
+        "lacking": (),
         "next_attempt_at": None,
         **UNSPENT,
         **fields,

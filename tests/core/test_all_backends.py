@@ -82,7 +82,7 @@ def test_endpoints_do_not_count_unless_remote_scheduling_is_enabled() -> None:
 
 
 def test_secrets_do_not_reach_a_log() -> None:
-    url = "http://me:secret@far"
+    url = "http://me:secret@far/v1?key=secret"
     config = Config(
         backends=[Backend(name="b", url=url, api_key="secret")],
         remote_scheduling=RemoteScheduling(

@@ -62,9 +62,19 @@ def test_a_task_says_where_it_may_run(fields: dict[str, Any], expected: list[str
 
 
 def test_what_only_ollama_knows_runs_there() -> None:
-    new = draft(generate_task("m", "hi", template="x"), ollama_alone=False)
+    new = draft(generate_task("m", "hi", template="x"))
 
     assert where(plan_of([gate("a", type="openai"), gate("b")], 3), new, new) == ["b"]
+
+
+def test_also_when_other_servers_come_later() -> None:
+    before = plan_of([gate("a", healthy=False)])
+    before.submit("x", asked(template="x"), NOW)
+    plan = plan_of([gate("far", type="openai"), gate("a")], 2)
+
+    orders = plan.recover([before.entries["x"]], [], [], [], NOW)
+
+    assert [order.backend for order in orders if isinstance(order, Run)] == ["a"]
 
 
 REFUSED = [
@@ -95,7 +105,7 @@ def test_what_nothing_may_run_is_refused(fields: dict[str, Any], field: str, wor
 
 
 def test_what_only_ollama_knows_is_refused_where_there_is_none() -> None:
-    new = draft(generate_task("m", "hi", template="x"), ollama_alone=False)
+    new = draft(generate_task("m", "hi", template="x"))
 
     with pytest.raises(Invalid) as caught:
         plan_of([gate("a", type="openai")]).submit("a", new, NOW)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ollama_queue.actors.core.config import Retry, Scheduler
-from ollama_queue.actors.core.explaining import explain
+from ollama_queue.actors.core.explaining import describe, explain
 from ollama_queue.actors.core.gates import Gate
 from ollama_queue.actors.core.orders import Announce, Change, Order, Run, SetFlag, Watch
 from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Outcome, Verdict
@@ -85,6 +85,27 @@ class TestMissing:
         plan.looked("b", Look(error="connection refused"), NOW + 1000)
         assert changes(plan.wake(NOW + 2000)) == []
         assert runs(plan.looked("b", Look(models=None), NOW + 3000)) == ["x"]
+
+    def test_until_the_first_look_nobody_knows_that_none_can_take_it(self) -> None:
+        unseen = Gate("a", "ollama", 1, is_known=False, is_unseen=True)
+        plan = plan_of([unseen])
+        reasons = []
+
+        def note() -> None:
+            waiting = explain(plan, ["x"], NOW)["x"]
+            reasons.append(waiting.waiting_for)
+            assert describe(plan, NOW).waiting_for == {waiting.waiting_for: 1}
+            assert waiting.eta_s is None
+
+        plan.submit("x", asked(), NOW)
+        note()
+        plan.drain_backend("a", True, NOW)
+        note()
+        plan.drain_backend("a", False, NOW)
+        plan.looked("a", Look(error="connection refused"), NOW)
+        note()
+
+        assert reasons == [WaitingFor.SLOT, WaitingFor.BACKEND, WaitingFor.BACKEND]
 
     def test_one_that_has_it_and_is_out_is_waited_for(self) -> None:
         gates = [Gate("a", "ollama", 1, models=OTHERS), Gate("b", "ollama", 1, healthy=False)]

@@ -75,12 +75,12 @@ def test_waiting(shell: Shell) -> None:
 
 
 def test_waiting_for_a_task_that_fails(shell: Shell, model: FakeOllama) -> None:
-    model.script(Answer(404, {"error": "model 'qwen3' not found"}))
+    model.script(Answer(400, {"error": "no such option"}))
 
     assert shell.run("waiting") == ""
     assert shell.code == 1
     assert shell.errors.startswith("Task failed: ")
-    assert shell.errors.endswith("model 'qwen3' not found\n")
+    assert shell.errors.endswith("no such option\n")
 
 
 def test_embedded(shell: Shell) -> None:

@@ -73,7 +73,7 @@ def test_a_chat_is_answered_at_once_and_its_result_later(app: WebApp, server: Qu
 
 
 def test_a_task_that_fails_says_why(app: WebApp, server: QueueServer, model: FakeOllama) -> None:
-    model.script(Answer(404, {"error": "model not found"}))
+    model.script(Answer(400, {"error": "no such option"}))
     task_id = submitted(app)
     with server.client() as queue:
         queue.wait(task_id, timeout=30)
@@ -81,7 +81,7 @@ def test_a_task_that_fails_says_why(app: WebApp, server: QueueServer, model: Fak
     shown = app.call("GET", f"/task/{task_id}").json()
 
     assert (shown["status"], shown["result"]) == ("failed", None)
-    assert shown["error"].endswith("model not found")
+    assert shown["error"].endswith("no such option")
 
 
 @pytest.mark.parametrize(

@@ -44,11 +44,33 @@ def test_a_failure_has_the_servers_words_and_its_wish_when_to_come_back() -> Non
 
 
 def test_a_final_failure_has_no_time_to_come_back() -> None:
-    body = b'{"error":"model \\"nope\\" not found, try pulling it first"}'
+    body = b'{"error":"404 page not found"}'
 
     assert failure_of_status(WHO, 404, {"retry-after": "7"}, body, NOW) == Failed(
-        f'{WHO} answered 404: model "nope" not found, try pulling it first', Verdict.FINAL
+        f"{WHO} answered 404: 404 page not found", Verdict.FINAL
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "verdict"),
+    [
+        (404, b'{"error":"model \\"x\\" not found, try pulling it first"}', Verdict.NO_MODEL),
+        (404, b'{"error":"model \'x\' not found"}', Verdict.NO_MODEL),
+        (404, b'{"error":{"message":"model \'x\' not found","code":404}}', Verdict.NO_MODEL),
+        (404, b'{"error":{"message":"No access.","code":"model_not_found"}}', Verdict.NO_MODEL),
+        (404, b'{"object":"error","message":"The model `x` does not exist."}', Verdict.NO_MODEL),
+        (404, b'{"detail":"Not Found"}', Verdict.FINAL),
+        (404, b'{"error":"404 page not found"}', Verdict.FINAL),
+        (404, b"<html>model not found</html>", Verdict.FINAL),
+        (404, b"", Verdict.FINAL),
+        (400, b'{"error":"model not found"}', Verdict.FINAL),
+        (500, b'{"error":"model not found"}', Verdict.SAME_IS_FINAL),
+    ],
+)
+def test_only_a_404_says_that_the_model_is_not_there(
+    status: int, body: bytes, verdict: Verdict
+) -> None:
+    assert failure_of_status(WHO, status, {}, body, NOW).verdict is verdict
 
 
 @pytest.mark.parametrize(("status", "words"), [(502, "Bad Gateway"), (599, "no reason given")])

@@ -17,8 +17,8 @@ SHORT = "ollama"
 LOGIN = base64.b64encode(b"me:open sesame").decode()
 
 
-def of(fake: FakeOllama, kind: Any, key: str, login: str = "") -> Executor:
-    url = fake.openai_url if kind == "openai" else fake.url
+def of(fake: FakeOllama, kind: Any, key: str, login: str = "", query: str = "") -> Executor:
+    url = (fake.openai_url if kind == "openai" else fake.url) + query
     url = url.replace("//", f"//{login}@") if login else url
     return create_executor(Backend(name="gpu", type=kind, url=url, api_key=key), 5.0)
 
@@ -61,6 +61,15 @@ def test_a_server_may_repeat_them(
     assert broken.error == f"{where} reported an error: {shown}"[:2000]
     assert look.error == refused.error
     assert not key or key == SHORT or key not in caplog.text
+
+
+def test_a_key_may_stand_in_the_query(fake: FakeOllama) -> None:
+    fake.facts["/v1/models?key=open%20sesame"] = Answer(403, {"error": "open sesame is no key"})
+    executor = of(fake, "openai", "", query="?key=open%20sesame")
+    look = executor.look()
+    executor.close()
+
+    assert look.error == f"gpu at {fake.openai_url} answered 403: [key] is no key"
 
 
 def test_a_key_may_have_any_letters(fake: FakeOllama) -> None:

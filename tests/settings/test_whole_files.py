@@ -121,7 +121,7 @@ def traced(read):
 
 ODD = """
 backends:
-  - {name: a, url: "http://a:1/v1?x=1#y", type: openai, tags: ["a, b", "]", "é"], models: ["1", x]}
+  - {name: a, url: "http://a:1/v1?x=#y", type: openai, tags: ["a, b", "]", "é"], models: ["1", x]}
   - {name: "7", url: "http://b", remote: yes}
 queue: {storage_path: "a: b # c", retention: null, cleanup_interval: 0.0015, max_queue_bytes: 1001}
 remote_scheduling: {endpoints: [{name: "null", base_url: "http://c", enabled: off}]}
@@ -157,13 +157,14 @@ def test_the_listing_names_the_origin_of_each_value(traced):
 
 
 def test_the_listing_hides_secrets(read, traced, refused):
-    text = EVERYTHING.replace("http://gpu1", "http://me:hush@gpu1")
+    url = '"http://me:hush@gpu1:11434/?key=hush&hush&v="'
+    text = EVERYTHING.replace("http://gpu1:11434", url)
     environ = {"CLOUD_KEY": "hush", "KEY": "hush", "OLLAMA_HOST": "http://hush@far:1"}
     written = listing(traced(text, environ))
 
     assert "hush" not in written
     assert written.count("api_key: ***") == 2
-    assert "url: http://***@gpu1:11434" in written
+    assert "url: http://***@gpu1:11434/?key=***&***&v=" in written
     assert "host: http://***@far:1" in written
     assert refused(written).startswith("config.yaml is not YAML: ")
 

@@ -93,6 +93,35 @@ def test_a_model_that_goes_is_no_longer_sent_there(tmp_path: Path) -> None:
     assert task.executed_on == "gpu2"
 
 
+def test_a_model_that_went_since_the_last_look_is_run_elsewhere(tmp_path: Path) -> None:
+    with Fleet(tmp_path, gpu1={"priority": 9}, gpu2={}) as fleet:
+        fleet.found()
+        fleet["gpu1"].lists("smollm2")  # as a delete does
+        fleet["gpu1"].script(Answer(404, {"error": "model 'm' not found"}))
+        task = fleet.run(ask(max_retries=0))
+        again = fleet.run(ask())
+        state = fleet.state("gpu1")
+
+    assert (task.status, task.executed_on, task.retry_count) == (Status.COMPLETED, "gpu2", 0)
+    assert [ended.backend for ended in task.attempts] == ["gpu1", "gpu2"]
+    assert (again.executed_on, again.attempt, state.healthy) == ("gpu2", 1, True)
+
+
+def test_or_its_task_waits_until_one_has_it_again(tmp_path: Path) -> None:
+    gone = {"error": {"message": "The model `m` does not exist.", "code": "model_not_found"}}
+    with Fleet(tmp_path, rules=OFTEN, llama={"type": "openai"}) as fleet:
+        fleet.found()
+        fleet["llama"].lists("smollm2")
+        fleet["llama"].script(Answer(404, gone))
+        task_id = fleet.queue.submit_task(ask(max_retries=0))
+        fleet.until(lambda: fleet.queue.get_task(task_id).attempt == 1)
+        fleet.until(lambda: fleet.queue.get_task(task_id).waiting_for == "backend")
+        fleet["llama"].lists("m")
+        task = fleet.ended(task_id)
+
+    assert (task.status, task.attempt, task.retry_count) == (Status.COMPLETED, 2, 0)
+
+
 def test_an_ollama_that_does_not_list_its_models_gets_no_calls(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, gpu1={"priority": 9}, gpu2={})
     fleet["gpu1"].facts["/api/tags"] = GONE

@@ -34,11 +34,20 @@ def test_retries_are_limited(door: Door, allowed: int | None, calls: int) -> Non
 
 
 def test_a_hopeless_call_is_made_once(door: Door) -> None:
-    door.fake.script(Answer(404, {"error": "model 'smollm2' not found"}))
+    door.fake.script(Answer(404, {"error": "404 page not found"}))
 
     task = door.run(ask())
 
     assert (task.status, task.attempt) == (Status.FAILED, 1)
+    assert "404 page not found" in (task.error or "")
+
+
+def test_a_model_that_is_listed_and_not_there_is_asked_for_twice(door: Door) -> None:
+    door.fake.script(*[Answer(404, {"error": "model 'smollm2' not found"})] * 3)
+
+    task = door.run(ask(max_retries=0))
+
+    assert (task.status, task.attempt, task.retry_count) == (Status.FAILED, 2, 0)
     assert "model 'smollm2' not found" in (task.error or "")
 
 

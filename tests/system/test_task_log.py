@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from ollama_queue import Config, Invalid, QueueManager, Unavailable, generate_task
+from ollama_queue import (
+    Config,
+    Invalid,
+    QueueManager,
+    Unavailable,
+    __version__,
+    generate_task,
+)
 from ollama_queue.actors.boot import Runtime
 from ollama_queue.actors.core.config import Logging, Ollama, Queue, Retry
 from tests.fakes import Answer, FakeOllama, Hang
@@ -97,6 +104,10 @@ def test_a_server_logs_text_to_stderr_and_as_much_as_it_is_told(tmp_path: Path) 
             told = [line for line in lines if ids[1] in line]
             assert len(told) == (3 if level == "info" else 0)
             assert all(" INFO ollama_queue task " in line for line in told)
+
+
+def test_the_server_says_its_version_as_the_command_line_does(tmp_path: Path) -> None:
+    assert server_ends(tmp_path, "--version") == (0, f"ollama-queue-server {__version__}\n", "")
 
 
 def test_a_log_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:

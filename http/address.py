@@ -1,0 +1,25 @@
+"""Where the queue is that a client or the command line talks to."""
+
+import os
+
+from ollama_queue.actors.core.errors import Invalid
+
+DEFAULT_SERVER = "http://127.0.0.1:7125"
+VARIABLE = "OLLAMA_QUEUE_SERVER"
+
+
+def usual() -> str:
+    """The queue that is meant where none is named."""
+    return os.environ.get(VARIABLE) or DEFAULT_SERVER
+
+
+def full(url: str) -> str:
+    """`host`, `host:port` or a URL, as a URL without a slash at its end. Raises `Invalid`."""
+    text = url.strip().rstrip("/")
+    if "://" not in text:
+        text = f"http://{text}"
+        if ":" not in text.removeprefix("http://").rpartition("]")[2]:
+            text = f"{text}:7125"
+    if not text.startswith(("http://", "https://")):
+        raise Invalid(f"{url!r} is no http(s) URL", field="url")
+    return text
