@@ -91,7 +91,8 @@ def _task(path: str, body: Json) -> NewTask:
     """The task that a request asks for. Raises `Invalid`, naming the field."""
     kind = _KINDS[path]
     payload = {name: value for name, value in body.items() if value is not None}
-    payload.pop("model", None)
+    for beside in ("model", "stream"):  # how it is told makes no other task of it
+        payload.pop(beside, None)
     options = payload.pop("options", {})
     if path == wire.EMBEDDINGS:
         payload["input"] = payload.pop("prompt")
