@@ -119,6 +119,8 @@ class Queued:
                     return
                 if chunk.data is not None:
                     yield _line(chunk.data)
+                elif chunk.status is Status.CANCELLED:
+                    yield failed(f"task {self.task_id} was cancelled")
                 elif chunk.error is not None:
                     yield failed(chunk.error)
         except QueueError as error:

@@ -95,10 +95,8 @@ def test_a_departure_is_noticed(
         events = client.subscribe(["task_cancelled"])
         raw = socket.create_connection(("127.0.0.1", server.port))
         with context.wrap_socket(raw, server_hostname="127.0.0.1") as connection:
-            head = (
-                f"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
-            )
-            connection.sendall(head.encode() + body)
+            head = f"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}"
+            connection.sendall(f"{head}\r\n\r\n".encode() + body)
             model.wait_for_calls(1)
 
         assert events.get(PATIENCE_S).event == "task_cancelled"
