@@ -49,7 +49,7 @@ def add_ollama_routes(app: bottle.Bottle, queue: Servers, max_body: int) -> None
         if streams:
             return queued.streamed(_failed_line)
         reply = queued.whole()
-        return {"embedding": reply["embeddings"][0]} if path == wire.EMBEDDINGS else reply
+        return _embedding(reply) if path == wire.EMBEDDINGS else reply
 
     def refuse(**_: str) -> None:
         raise Forbidden("the queue does not pass this on: ask the model server itself")
@@ -66,6 +66,14 @@ def add_ollama_routes(app: bottle.Bottle, queue: Servers, max_body: int) -> None
 
 def encode_error(error: QueueError) -> bytes:
     return wire.encode({"error": error.message})
+
+
+def _embedding(reply: Any) -> Json:
+    """The one vector of a reply to `/api/embed`, as the older route has it."""
+    vectors = reply.get("embeddings") if isinstance(reply, dict) else None
+    if not vectors or not isinstance(vectors, list):
+        raise wire.TaskFailed("the model server sent no embedding", wire.passed_on(None))
+    return {"embedding": vectors[0]}
 
 
 def _failed_line(words: str) -> bytes:
