@@ -44,7 +44,7 @@ def add_ollama_routes(app: bottle.Bottle, queue: Servers, max_body: int) -> None
         body = _body(max_body)
         if not body.get(_ASKED[path]):
             return models.load(queue, path, body)
-        streams = _streams(body) and _KINDS[path] is not TaskType.EMBED
+        streams = _KINDS[path] is not TaskType.EMBED and _streams(body)
         queued = Queued(queue, _task(path, body))
         if streams:
             return queued.streamed(_failed_line)
