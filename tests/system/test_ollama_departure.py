@@ -154,7 +154,7 @@ def test_others_are_served_meanwhile(house: House) -> None:
     assert house.queue.wait(native, timeout=PATIENCE_S).status is Status.COMPLETED
 
 
-def test_a_server_that_stops_says_so(house: House) -> None:
+def test_a_server_that_stops_says_so_and_keeps_the_task(house: House) -> None:
     house.queue.pause()
     said: list[ollama.ResponseError] = []
 
@@ -166,8 +166,11 @@ def test_a_server_that_stops_says_so(house: House) -> None:
 
     asking = threading.Thread(target=ask)
     asking.start()
-    house.next("task_submitted")
+    task_id = house.next("task_submitted").id
     house.server.stop()
     asking.join(PATIENCE_S)
 
     assert (said[0].status_code, said[0].error) == (503, "the queue is shutting down")
+    house.server.start()
+    house.queue.resume()
+    assert house.queue.wait(task_id, timeout=PATIENCE_S).status is Status.COMPLETED
