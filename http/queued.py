@@ -114,8 +114,7 @@ class Queued:
         try:
             for chunk in rest:
                 if chunk.restart:
-                    words = f"the model server was lost in the middle of task {self.task_id}"
-                    yield failed(f"{words}; what came of it is not the whole reply")
+                    yield failed(self._interrupted())
                     return
                 if chunk.data is not None:
                     yield _line(chunk.data)
@@ -125,6 +124,11 @@ class Queued:
                     yield failed(chunk.error)
         except QueueError as error:
             yield failed(error.message)
+
+    def _interrupted(self) -> str:
+        ended = self._queue.get_task(self.task_id).attempts
+        why = (ended[-1].error if ended else None) or "the reply was interrupted"
+        return f"{why}; what came before of task {self.task_id} is not the whole reply"
 
 
 def failure_of(task: Task) -> wire.TaskFailed:

@@ -86,11 +86,9 @@ def test_a_stream_cannot_begin_anew(ask: Ask, model: FakeOllama, queue: Client) 
     status, words = failure(ask, "chat", "m", HI, stream=True)
 
     task = newest(queue)
-    assert (status, words) == (
-        -1,  # the client's own: it has had a 200 before
-        f"the model server was lost in the middle of task {task.id}; "
-        "what came of it is not the whole reply",
-    )
+    assert status == -1  # the client's own: it has had a 200 before
+    assert words.startswith("the connection to ollama at ")
+    assert words.endswith(f"; what came before of task {task.id} is not the whole reply")
     assert queue.wait(task.id, timeout=PATIENCE_S).status is Status.CANCELLED
 
 
@@ -102,7 +100,7 @@ def test_an_error_in_the_middle(ask: Ask, model: FakeOllama) -> None:
         model.default = Stream()
 
     assert status == -1
-    assert "the model runner has died" in words or "in the middle of task" in words
+    assert "the model runner has died" in words
 
 
 # --- the queue ----------------------------------------------------------------------------------
