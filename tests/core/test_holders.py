@@ -67,7 +67,7 @@ class TestListed:
     """A task that must have a backend with its model at once."""
 
     def submit(self, plan: Plan, model: str = "m", **fields: Any) -> None:
-        asked = draft(generate_task(model, "hi", **fields), listed=True, ollama_alone=False)
+        asked = draft(generate_task(model, "hi", **fields), listed=True)
         plan.submit("x", asked, NOW)
 
     def test_is_refused_once_all_have_said_what_they_have(self) -> None:
