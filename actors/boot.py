@@ -84,7 +84,8 @@ class Boot:
             scheduler=self.scheduler,
             persistence=persistence,
         )
-        return Generation(self.scheduler, persistence, bus, self.ticker)
+        assert self.prober is not None, "the scheduler has hired one"
+        return Generation(self.scheduler, persistence, bus, self.ticker, self.prober)
 
     def look_on(self, refusal: str) -> Generation:
         """Start what reads a store that cannot be written; all else is refused with `refusal`.
@@ -99,7 +100,7 @@ class Boot:
             recovered=recovered,
             refusal=refusal,
         )
-        return Generation(self.scheduler, persistence, bus, self.scheduler)
+        return Generation(self.scheduler, persistence, bus, self.scheduler, self.scheduler)
 
     def _open(self, *, read_only: bool) -> tuple[Ref, Ref, Recovered]:
         queue = self.config.queue

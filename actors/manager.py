@@ -62,6 +62,7 @@ from ollama_queue.actors.mailbox import Mailbox
 from ollama_queue.actors.options import LOG_OPTIONS, config_of
 from ollama_queue.actors.pool import Pool, ThreadPool
 from ollama_queue.actors.replies import Page, Stored
+from ollama_queue.actors.server_verbs import ServerVerbs
 from ollama_queue.actors.subscription import Leave, Listener
 from ollama_queue.actors.switchboard import Generation, Switchboard
 from ollama_queue.actors.system import System
@@ -77,7 +78,7 @@ def _give_up(reason: str) -> None:
     log.critical("this QueueManager is of no more use: %s", reason)
 
 
-class QueueManager(Listener, CronVerbs, ManyTasks):
+class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
     """A durable queue inside your own program: plain threads, nothing global.
 
     Two managers live side by side, each with a folder of its own. Open it as a context manager,
@@ -163,8 +164,11 @@ class QueueManager(Listener, CronVerbs, ManyTasks):
 
     # --- verbs ----------------------------------------------------------------------------------
 
-    def submit(self, new: NewTask, *, idempotency_key: str | None = None) -> Submitted:
-        asked = draft(new, idempotency_key)
+    def submit(
+        self, new: NewTask, *, idempotency_key: str | None = None, listed: bool = False
+    ) -> Submitted:
+        """With `listed` it raises `NotFound` for a model that no backend has, at once."""
+        asked = draft(new, idempotency_key, listed=listed)
         check_room(self.config.queue.storage_path, len(asked.spec))
         answer = ask(self._now().scheduler, asked)
         if isinstance(answer, Stored):  # the key was used before, for this very task

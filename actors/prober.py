@@ -1,16 +1,27 @@
 """Looks at each backend: is it well, which models has it, which of them are loaded?"""
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import assert_never
+from functools import partial
+from typing import Any, assert_never
 
 from ollama_queue.actors.actor import Actor, Ref, log, tell
 from ollama_queue.actors.core.backoff import probe_delay
-from ollama_queue.actors.core.messages import BackendChanged, Probed, ToProber, Wake
+from ollama_queue.actors.core.messages import (
+    BackendChanged,
+    Consult,
+    Consulted,
+    Probed,
+    Survey,
+    ToProber,
+    Wake,
+)
 from ollama_queue.actors.core.orders import Watch
-from ollama_queue.actors.core.outcomes import Look
+from ollama_queue.actors.core.outcomes import Failed, Look, Verdict
 from ollama_queue.actors.executors import Executor
+from ollama_queue.actors.inbox import Promise
 from ollama_queue.actors.pool import attempt
 
 LEAST_S = 0.25  # between two looks at the same backend, however often it is asked for
@@ -26,10 +37,21 @@ class Watched:
         self.failures = 0  # in a row
 
 
+class Round:
+    """What a door asked of several backends at `since`: the answer is what each has `found`."""
+
+    def __init__(
+        self, promise: Promise | None, names: frozenset[str], since: float, *, looks: bool = False
+    ) -> None:
+        self.promise, self.names, self.since, self.looks = promise, names, since, looks
+        self.found: dict[str, Any] = {}
+
+
 class Prober(Actor):
     """Looks at all backends at the start, every `interval_s` seconds, and when told to.
 
     A look runs in a thread of its own. One that is not well is looked at after 1, 2, 4 … 30 s.
+    It also carries to a backend what is no task, for doors: their only way past the plan.
     """
 
     def __init__(
@@ -45,6 +67,8 @@ class Prober(Actor):
         self.scheduler, self.interval_s, self.clock = scheduler, interval_s, clock
         now = clock()
         self.watched = {name: Watched(executor, now) for name, executor in executors.items()}
+        self.rounds: dict[int, Round] = {}
+        self.numbers = itertools.count()
 
     def on_start(self) -> None:
         self.look_at_the_due()
@@ -58,6 +82,15 @@ class Prober(Actor):
                 pass
             case Probed(backend, look):
                 self.probed(backend, look)
+            case Survey():
+                self.survey()
+            case Consult():
+                self.consult(message)
+            case Consulted(number, backend, loads, reply):
+                if loads:
+                    self.watched[backend].due = self.clock()  # what is in memory now?
+                if number in self.rounds:
+                    self.add(number, backend, reply)
             case _:
                 assert_never(message)
         self.look_at_the_due()
@@ -99,3 +132,48 @@ class Prober(Actor):
             delay_s = probe_delay(watched.failures, look.retry_after_s)
             watched.due = min(watched.due, self.clock() + delay_s)
         tell(self.scheduler, BackendChanged(name, look))
+        for number, each in list(self.rounds.items()):
+            if each.looks and watched.began >= each.since:
+                self.add(number, name, True)
+
+    # --- what doors ask for ---------------------------------------------------------------------
+
+    def survey(self) -> None:
+        """Have all looked at; a look that is on its way began too early to count."""
+        now = self.clock()
+        for watched in self.watched.values():
+            watched.due = now
+        self.begin(Round(self.later(), frozenset(self.watched), now, looks=True))
+
+    def consult(self, asked: Consult) -> None:
+        """Speak to each of these servers, in a thread of its own."""
+        number = self.begin(Round(self.later(), frozenset(asked.backends), self.clock()))
+        me = self.actor_ref
+
+        def work(name: str, executor: Executor) -> None:
+            call = partial(executor.consult, asked.path, asked.body, asked.limit_s)
+            reply, broke = attempt(call)
+            failed = Failed(broke or "", Verdict.FINAL)
+            tell(me, Consulted(number, name, asked.loads, failed if reply is None else reply))
+
+        for name in asked.backends:
+            args = (name, self.watched[name].executor)
+            threading.Thread(
+                target=work, args=args, name="ollama-queue-consult", daemon=True
+            ).start()
+
+    def begin(self, asked: Round) -> int:
+        number = next(self.numbers)
+        if asked.names:
+            self.rounds[number] = asked
+        else:
+            self.keep(asked.promise, {})
+        return number
+
+    def add(self, number: int, name: str, found: Any) -> None:
+        """A backend has done its part of what was asked; the last one makes the answer whole."""
+        asked = self.rounds[number]
+        asked.found[name] = found
+        if asked.found.keys() >= asked.names:
+            del self.rounds[number]
+            self.keep(asked.promise, asked.found)

@@ -15,6 +15,7 @@ class Generation(Struct, frozen=True):
     persistence: Ref
     bus: Ref
     ticker: Ref
+    prober: Ref
 
 
 class Switchboard:

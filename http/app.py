@@ -6,15 +6,19 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import bottle
+import msgspec
 
 from ollama_queue.actors.core.errors import Invalid, QueueError
 from ollama_queue.actors.core.submission import new_task
-from ollama_queue.http import guard, openapi, pages, reading, wire
+from ollama_queue.http import guard, ollama, openapi, pages, reading, wire
 from ollama_queue.http.answer import Answer
 from ollama_queue.http.batches import add_batch_routes
 from ollama_queue.http.bulk import add_bulk_routes
 from ollama_queue.http.crons import add_cron_routes
-from ollama_queue.http.feed import Source, add_feed_routes
+from ollama_queue.http.feed import add_feed_routes
+from ollama_queue.http.ollama import add_ollama_routes
+from ollama_queue.http.servers import Servers
+from ollama_queue.http.shapes import StatusAnswer
 from ollama_queue.http.talk import talk
 from ollama_queue.http.web import add_page_routes
 
@@ -30,7 +34,7 @@ class Broken(QueueError):
 
 
 def create_app(
-    queue: Source,
+    queue: Servers,
     *,
     max_body: int = 32 << 20,
     max_upload: int = 256 << 20,
@@ -72,6 +76,9 @@ def create_app(
             raise Invalid('the body must be {"priority": …}', field="priority")
         return queue.update_task_priority(task_id, body["priority"])
 
+    def status() -> Any:
+        return StatusAnswer(**msgspec.structs.asdict(queue.get_queue_stats()))
+
     app.post(wire.TASKS, callback=submit)
     app.get(wire.TASKS, callback=list_page)
     app.get(f"{wire.TASKS}/<task_id>", callback=get)
@@ -83,8 +90,9 @@ def create_app(
     add_batch_routes(app, queue, max_upload)
     add_cron_routes(app, queue, max_body)
     add_feed_routes(app, queue, talk)
+    add_ollama_routes(app, queue, max_body)
     add_page_routes(app)
-    app.get([wire.STATUS, "/api/stats"], callback=queue.get_queue_stats)
+    app.get([wire.STATUS, "/api/stats"], callback=status)
     app.get(wire.HISTORY, callback=queue.get_history)
     app.get(wire.BACKENDS, callback=queue.list_backends)
     app.post(f"{wire.BACKENDS}/<name>/drain", callback=queue.drain_backend)
@@ -120,9 +128,11 @@ def _speak_json(
 
 
 def _answer(error: QueueError) -> bytes:
-    status = bottle.response.status = wire.STATUS_OF.get(type(error), 500)
+    status = bottle.response.status = wire.status_of(error)
     if error.retry_after_s is not None or status in (429, 503):
         bottle.response.set_header("Retry-After", str(math.ceil(error.retry_after_s or 1)))
+    if wire.is_ollamas(bottle.request.path):
+        return ollama.encode_error(error)
     return wire.encode_error(error)
 
 
@@ -136,6 +146,8 @@ def _no_route(response: bottle.HTTPError) -> bytes:
     }
     code = {404: "not_found", 405: "method_not_allowed"}.get(response.status_code, "error")
     message = words.get(response.status_code, response.status_line)
+    if wire.is_ollamas(path):
+        return wire.encode({"error": message})
     return wire.encode({"error": {"code": code, "message": message}})
 
 

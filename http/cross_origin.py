@@ -5,7 +5,8 @@ from typing import Any
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 METHODS = "GET, POST, PUT, DELETE"
-SHOWN = "Link, X-Total-Count, Retry-After"  # of an answer's headers, beyond what a page may see
+# Of an answer's headers, beyond what a page may see.
+SHOWN = "Link, X-Total-Count, Retry-After, X-Queue-Task-Id, X-Queue-Wait-Ms, X-Queue-Backend"
 REMEMBER_S = 600
 
 

@@ -15,7 +15,7 @@ from ollama_queue.actors.mailbox import Closed, Mailbox
 from ollama_queue.actors.subscription import Leave, check_events
 from ollama_queue.actors.views import shown
 from ollama_queue.http import reading, sse, wire
-from ollama_queue.http.answer import Answer
+from ollama_queue.http.answer import Answer, Events
 
 
 class Source(QueueAPI, Protocol):
@@ -44,7 +44,7 @@ def add_feed_routes(
         after = watch.place(last) if last else None
         source.get_task_status(task_id)  # an unknown one is a 404, not a stream
         chunks = source.follow_task(task_id, after=after, heartbeat=sse.HEARTBEAT_S)
-        return Answer(_chunk_frames(task_id, chunks), chunks.close)
+        return Events(_chunk_frames(task_id, chunks), chunks.close)
 
     def events() -> Answer:
         given = reading.query({"events", "tasks"})
@@ -52,7 +52,7 @@ def add_feed_routes(
         feed = Feed(
             source, check_events(given.get("events")), None if tasks is None else frozenset(tasks)
         )
-        return Answer(_event_frames(feed), feed.close)
+        return Events(_event_frames(feed), feed.close)
 
     def socket() -> dict[str, Any]:
         websocket = bottle.request.environ.get("wsgi.websocket")

@@ -16,6 +16,8 @@ BODY_S = 60.0  # without a byte of the body, or with a piece of the answer not t
 SEND_PATIENCE_S = 30.0  # with a reader of a stream that takes nothing
 MAX_HEAD = 32 << 10  # bytes
 PIECE = 1 << 20  # bytes of an answer
+TLS_LOOK_S = 0.2  # how often a TLS connection on which something came is looked at for its end
+_ESTABLISHED = 1  # Linux's number of the state of a TCP connection that nobody has closed
 
 _REFUSAL = b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _TOO_SLOW = _REFUSAL % b"408 Request Timeout"
@@ -107,7 +109,9 @@ class Handler(WSGIHandler):  # type: ignore[misc]
         def watch() -> None:
             try:
                 wait_read(connection.fileno())
-                if connection.recv(1, socket.MSG_PEEK):
+                while self.server.ssl_enabled and _is_connected(connection):
+                    gevent.sleep(TLS_LOOK_S)
+                if not self.server.ssl_enabled and connection.recv(1, socket.MSG_PEEK):
                     return  # its next request: it is still there
             except OSError:
                 pass
@@ -142,3 +146,9 @@ class Handler(WSGIHandler):  # type: ignore[misc]
         whole = memoryview(data)  # the limit of time is one of each piece
         for start in range(0, len(whole), PIECE):
             super()._sendall(whole[start : start + PIECE])
+
+
+def _is_connected(connection: Any) -> bool:
+    """What TLS says at its end is data to everyone else, and cannot be peeked at."""
+    info: bytes = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    return info[0] == _ESTABLISHED

@@ -7,7 +7,7 @@ from msgspec import Struct
 from ollama_queue.actors.core.bulk import BulkResult
 from ollama_queue.actors.core.cron_records import Cron, NewCron
 from ollama_queue.actors.core.errors import Conflict, Invalid, NotFound, QueueError, QueueFull
-from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats
+from ollama_queue.actors.core.figures import BackendState, Minute
 from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.records import Batch, NewTask, Task
 from ollama_queue.http import wire
@@ -24,6 +24,7 @@ from ollama_queue.http.shapes import (
     ManyTasks,
     Matching,
     MatchingAndLevel,
+    StatusAnswer,
     Times,
 )
 from ollama_queue.http.wire import TooLarge
@@ -193,8 +194,8 @@ CRONS = (
 )
 
 QUEUE = (
-    get(wire.STATUS, "get_status", "How the queue is doing.", QueueStats),
-    get("/api/stats", "get_stats", f"The same as {wire.STATUS}.", QueueStats),
+    get(wire.STATUS, "get_status", "How the queue is doing.", StatusAnswer),
+    get("/api/stats", "get_stats", f"The same as {wire.STATUS}.", StatusAnswer),
     get(
         wire.HISTORY,
         "get_history",

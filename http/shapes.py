@@ -6,6 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from ollama_queue.actors.core import records
+from ollama_queue.actors.core.figures import QueueStats
 from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.records import NewTask, Status, Task
 
@@ -85,6 +86,19 @@ class CronTrial(Struct, forbid_unknown_fields=True):
 
 class Times(Struct):
     next: list[datetime]
+
+
+class Cloud(Struct, frozen=True):
+    """What Ollama's own clients look for at this address: that nothing goes to its cloud."""
+
+    disabled: bool = True
+    source: str = "ollama-queue"
+
+
+class StatusAnswer(QueueStats, frozen=True, kw_only=True):
+    """How the queue is doing, for clients of Ollama, too."""
+
+    cloud: Cloud = Cloud()
 
 
 class Done(Struct):

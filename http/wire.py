@@ -29,6 +29,18 @@ BACKENDS = "/api/backends"
 PAUSE = "/api/pause"
 RESUME = "/api/resume"
 STATIC = "/static"
+# Ollama's own API.
+CHAT = "/api/chat"
+GENERATE = "/api/generate"
+EMBED = "/api/embed"
+EMBEDDINGS = "/api/embeddings"
+TAGS = "/api/tags"
+PS = "/api/ps"
+VERSION = "/api/version"
+SHOW = "/api/show"
+BLOBS = "/api/blobs/"
+ADMIN = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete")
+_OLLAMAS = {CHAT, GENERATE, EMBED, EMBEDDINGS, TAGS, PS, VERSION, SHOW, *ADMIN}
 NDJSON = "application/x-ndjson"
 LONGEST_WAIT_S = 3600.0  # of one request with ?wait=
 
@@ -37,6 +49,16 @@ class TooLarge(Invalid):
     """The body is larger than the server takes."""
 
     code = "too_large"
+
+
+class TaskFailed(QueueError):
+    """The task that was to answer a request has come to another end, which is this `status`."""
+
+    code = "task_failed"
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 STATUS_OF: dict[type[QueueError], int] = {
@@ -62,6 +84,25 @@ class ErrorBody(msgspec.Struct, omit_defaults=True):
         field: str | None = None
 
     error: Detail
+
+
+def passed_on(status: int | None) -> int:
+    """The status of an answer for which a model server gave this one, or none (None).
+
+    What it thinks of the queue's key is not for the client, nor is a redirection.
+    """
+    if status is None or status < 400 or status in (401, 403, 407):
+        return 502
+    return status
+
+
+def is_ollamas(path: str) -> bool:
+    """A route of Ollama's API, whose clients read its form of errors."""
+    return path in _OLLAMAS or path.startswith(BLOBS)
+
+
+def status_of(error: QueueError) -> int:
+    return error.status if isinstance(error, TaskFailed) else STATUS_OF.get(type(error), 500)
 
 
 def error_body(error: QueueError) -> ErrorBody:

@@ -33,7 +33,7 @@ class FakeOllama:
     """Listens on a free port from the start; use it as a context manager.
 
     `script` says how the next inference calls go, one behaviour each; the others go as `default`
-    says, which may be a function of the request's body. `facts` says what a GET brings, by path.
+    says, which may be a function of the request's body. `facts` says what a GET (or `show`) brings.
     `calls` are the inference calls that came in, `probes` the paths of all GET requests, `peak` how
     many calls ran at once at most. Waiting raises `TimeoutError`.
     """
@@ -197,7 +197,8 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {name.lower(): value for name, value in self.headers.items()}
             self._infer(Call(self.path, body, headers))
         else:
-            self._answer(_NOT_FOUND)
+            known = self.fake.facts.get(self.path, _NOT_FOUND)
+            self._answer(known if isinstance(known, Answer) else _NOT_FOUND)
 
     def log_message(self, *_: Any) -> None:
         """Tests are quiet."""

@@ -38,11 +38,15 @@ class Answered(Struct, frozen=True):
 
 
 class Failed(Struct, frozen=True):
-    """The call failed. `error` is one sentence, with the server's own words where it had any."""
+    """The call failed. `error` is one sentence, with the server's own words where it had any.
+
+    `status` is that of its HTTP answer, None where there was none.
+    """
 
     error: str
     verdict: Verdict
     retry_after_s: float | None = None
+    status: int | None = None
 
 
 class Stopped(Struct, frozen=True):
@@ -50,6 +54,9 @@ class Stopped(Struct, frozen=True):
 
 
 Outcome = Answered | Failed | Stopped
+
+# What a model server says to a call past the queue: the body of its answer, or why there is none.
+Reply = bytes | Failed
 
 
 class Look(Struct, frozen=True):

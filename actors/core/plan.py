@@ -12,7 +12,7 @@ from ollama_queue.actors.core.acceptance import accept, route_of
 from ollama_queue.actors.core.config import Retry, Scheduler
 from ollama_queue.actors.core.dispatch import Dispatch
 from ollama_queue.actors.core.entries import Entries, Entry, entry_of
-from ollama_queue.actors.core.errors import Invalid, Unavailable
+from ollama_queue.actors.core.errors import Invalid, NotFound, Unavailable
 from ollama_queue.actors.core.idempotency import Keyed, Keys
 from ollama_queue.actors.core.lifecycle import become
 from ollama_queue.actors.core.messages import Submit
@@ -94,10 +94,12 @@ class Plan:
         return None if asked.key is None else self.keys.match(asked.key, asked.body, now)
 
     def submit(self, task_id: str, asked: Submit, now: float) -> list[Order]:
-        """Take on a task. Raises `Invalid` where no backend may run it, `QueueFull`,
-        `Unavailable` when draining."""
+        """Take on a task. Raises `Invalid` where no backend may run it, `NotFound` where it must
+        be `listed` and is not, `QueueFull`, `Unavailable` when draining."""
         self._check_room(1, len(asked.spec))
         self.check(asked)
+        if asked.listed and not self.gates.lane(read_route(route_of(asked))):
+            raise NotFound(f"model {asked.new.model!r} not found", field="model")
         record = accept(task_id, asked, self.retry.max_retries, now)
         entry = entry_of(record)
         self.entries[task_id] = entry

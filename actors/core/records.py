@@ -71,13 +71,17 @@ class NewTask(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
-    """One call to a model, once it has ended; `error` is None when the model answered."""
+    """One call to a model, once it has ended; `error` is None when the model answered.
+
+    `status`: what the model server answered a failed one with, if it answered in HTTP.
+    """
 
     attempt: int
     backend: str | None
     started_at: datetime
     ended_at: datetime
     error: str | None = None
+    status: int | None = None
 
 
 class Spec(Struct, frozen=True):

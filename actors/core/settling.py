@@ -34,7 +34,7 @@ def settle(running: Running, outcome: Outcome, retry: Retry, now: float, chance:
 def _failed(running: Running, failed: Failed, retry: Retry, now: float, chance: float) -> Change:
     entry, error = running.entry, failed.error
     entry.avoid = backend = running.gate.name
-    ended = attempt_of(running, error, now)
+    ended = attempt_of(running, error, now, failed.status)
     if failed.verdict is Verdict.REFUSED:  # nobody took it on: no retry is spent
         return put_back(entry, ended, error)
     if failed.verdict is Verdict.NO_MODEL and backend not in entry.lacking:
@@ -126,7 +126,9 @@ def _ends_as(
     return become(entry.id, Status.RUNNING, status, ended=ended, result=result, **facts, **counts)
 
 
-def attempt_of(running: Running, error: str | None, now: float) -> Attempt:
+def attempt_of(
+    running: Running, error: str | None, now: float, status: int | None = None
+) -> Attempt:
     """The attempt that has just ended."""
     return Attempt(
         attempt=running.attempt,
@@ -134,6 +136,7 @@ def attempt_of(running: Running, error: str | None, now: float) -> Attempt:
         started_at=utc(running.started_at),
         ended_at=utc(now),
         error=error,
+        status=status,
     )
 
 

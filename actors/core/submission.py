@@ -54,7 +54,7 @@ def embed_task(model: str, input: str | Sequence[str], **fields: Any) -> NewTask
     return new_task({"type": "embed", "model": model, "input": value, **fields})
 
 
-def draft(new: NewTask, idempotency_key: str | None = None) -> Submit:
+def draft(new: NewTask, idempotency_key: str | None = None, *, listed: bool = False) -> Submit:
     """Check a task once more, however it was made, and encode it for the scheduler.
 
     It finds out whether only Ollama can be asked for it, whatever backends there are: tomorrow
@@ -75,9 +75,9 @@ def draft(new: NewTask, idempotency_key: str | None = None) -> Submit:
         msgspec.msgpack.encode((new.model, new.tenant, new.tags))
         only = for_ollama_only(new)
         if idempotency_key is None:
-            return Submit(new, spec, ollama_only=only)
+            return Submit(new, spec, ollama_only=only, listed=listed)
         key, body = key_digest(new.tenant, idempotency_key), body_digest(new)
-        return Submit(new, spec, key, body, ollama_only=only)
+        return Submit(new, spec, key, body, ollama_only=only, listed=listed)
     except RecursionError:
         raise too_deep("the task", "payload") from None
     except (TypeError, ValueError, OverflowError) as error:

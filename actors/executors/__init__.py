@@ -1,10 +1,10 @@
 """What a worker runs: one executor per kind of model server."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from ollama_queue.actors.core.config import Backend
-from ollama_queue.actors.core.outcomes import Look, Outcome
+from ollama_queue.actors.core.outcomes import Look, Outcome, Reply
 from ollama_queue.actors.core.records import Spec, TaskType
 
 
@@ -32,6 +32,12 @@ class Executor(Protocol):
 
     def look(self) -> Look:
         """Ask the server, within 5 s, how it is and which models it has.
+
+        Never raises for what the server or the network does; a running call is not disturbed.
+        """
+
+    def consult(self, path: str, body: Mapping[str, Any] | None, limit_s: float) -> Reply:
+        """Make a call that is no task, within `limit_s` seconds: a POST of `body`, or a GET.
 
         Never raises for what the server or the network does; a running call is not disturbed.
         """

@@ -3,15 +3,24 @@
 import contextlib
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import httpx
 import msgspec
 
 from ollama_queue.actors.core.config import Backend
-from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Outcome, Stopped, Verdict
+from ollama_queue.actors.core.outcomes import (
+    Answered,
+    Failed,
+    Look,
+    Outcome,
+    Reply,
+    Stopped,
+    Verdict,
+)
 from ollama_queue.actors.core.records import Spec, TaskType
 from ollama_queue.actors.executors.credentials import headers_of, secrets_of
 from ollama_queue.actors.executors.failures import (
@@ -34,6 +43,7 @@ _T = TypeVar("_T")
 
 OnChunk = Callable[[Any], None]
 Get = Callable[[str], bytes]
+Fetch = Callable[[str, Mapping[str, Any] | None], bytes]  # a GET, or a POST of a body
 
 
 class Skimmed(msgspec.Struct):
@@ -95,27 +105,39 @@ class HttpExecutor(ABC):
         """What a look finds; `get` gives the body at a path and raises as `reply` does."""
 
     def look(self) -> Look:
-        # On its own connection: a call may be running on the warm one.
-        transport = ConnectionTransport(2 * LOOK_S, connect_s=2 * LOOK_S)
-        timer = threading.Timer(LOOK_S, transport.abort)  # ends also what comes byte by byte
+        found = self._aside(LOOK_S, lambda fetch: self.found(lambda path: fetch(path, None)))
+        if isinstance(found, Failed):
+            return Look(error=found.error, retry_after_s=found.retry_after_s)
+        return found
+
+    def consult(self, path: str, body: Mapping[str, Any] | None, limit_s: float) -> Reply:
+        return self._aside(limit_s, lambda fetch: fetch(path, body))
+
+    def _aside(self, limit_s: float, work: Callable[[Fetch], _T]) -> _T | Failed:
+        """On a connection of its own: a call may be running on the warm one."""
+        transport = ConnectionTransport(2 * limit_s, connect_s=2 * limit_s)
+        timer = threading.Timer(limit_s, transport.abort)  # ends also what comes byte by byte
         timer.daemon = True
         timer.start()
         try:
-            return self.found(lambda path: self._get(transport, path))
+            return work(partial(self._fetch, transport))
         except CallFailed as failure:
             failed = failure.outcome
         except httpx.TransportError as error:
-            failed = failure_of_error(self.name, self._shown, error, LOOK_S)
+            failed = failure_of_error(self.name, self._shown, error, limit_s)
             if transport.is_aborted:
-                failed = Failed(f"no answer from {self.name} within {LOOK_S:g} s", Verdict.RETRY)
+                failed = Failed(f"no answer from {self.name} within {limit_s:g} s", Verdict.RETRY)
         finally:
             timer.cancel()
             transport.close()
-        failed = self._told(failed)
-        return Look(error=failed.error, retry_after_s=failed.retry_after_s)
+        return self._told(failed)
 
-    def _get(self, transport: ConnectionTransport, path: str) -> bytes:
-        request = httpx.Request("GET", self._url(path), headers=self._headers)
+    def _fetch(
+        self, transport: ConnectionTransport, path: str, body: Mapping[str, Any] | None
+    ) -> bytes:
+        method = "GET" if body is None else "POST"
+        content = None if body is None else msgspec.json.encode(body)
+        request = httpx.Request(method, self._url(path), headers=self._headers, content=content)
         response = transport.handle_request(request)
         try:
             if response.is_success:

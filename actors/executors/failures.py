@@ -40,7 +40,7 @@ def failure_of_status(
     words = server_words(body) or _phrase(status)
     if status == 404 and (_NO_MODEL.search(words) or b"model_not_found" in body):
         verdict = Verdict.NO_MODEL
-    return Failed(f"{who} answered {status}: {words}", verdict, wait_s)
+    return Failed(f"{who} answered {status}: {words}", verdict, wait_s, status)
 
 
 def verdict_of_status(status: int) -> Verdict:

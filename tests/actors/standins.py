@@ -13,7 +13,15 @@ from ollama_queue.actors.actor import Ref
 from ollama_queue.actors.core.errors import QueueError
 from ollama_queue.actors.core.lifecycle import become
 from ollama_queue.actors.core.orders import Change, Insert
-from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Outcome, Stopped, Verdict
+from ollama_queue.actors.core.outcomes import (
+    Answered,
+    Failed,
+    Look,
+    Outcome,
+    Reply,
+    Stopped,
+    Verdict,
+)
 from ollama_queue.actors.core.records import Attempt, Record, Spec, Status, TaskType
 from ollama_queue.actors.inbox import Envelope, Promise
 from ollama_queue.actors.pool import Done, attempt
@@ -115,6 +123,8 @@ class Controlled:
         self.aborts: list[str | None] = []
         self.closed = threading.Event()
         self.probes: Queue[Any] = Queue()
+        self.says: Queue[Any] = Queue()
+        self.consulted: list[tuple[str, Any, float]] = []
 
     def begin(self) -> None:
         self.begun += 1
@@ -143,6 +153,13 @@ class Controlled:
         if isinstance(result, Exception):
             raise result
         return Look(error=result)
+
+    def consult(self, path: str, body: Any, limit_s: float) -> Reply:
+        self.consulted.append((path, body, limit_s))
+        said: bytes | Failed | Exception = self.says.get(timeout=PATIENCE_S)
+        if isinstance(said, Exception):
+            raise said
+        return said
 
     def close(self) -> None:
         self.closed.set()

@@ -38,7 +38,9 @@ class House:
 
     def connect(self, bus: Ref, persistence: Ref | None = None) -> None:
         found: Any = Recorder()
-        self.switchboard.connect(Generation(found, persistence or self.persistence, bus, found))
+        self.switchboard.connect(
+            Generation(found, persistence or self.persistence, bus, found, found)
+        )
 
     def commit(self, *saves: Any) -> None:
         ask(self.persistence, Commit(saves, START))

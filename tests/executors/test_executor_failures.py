@@ -65,9 +65,10 @@ class TestFailure:
         fake.script(Answer(503, {"error": "busy"}, {"Retry-After": "2"}), Answer(429, b"slow"))
 
         assert run(executor) == Failed(
-            f"ollama at {fake.url} answered 503: busy", Verdict.REFUSED, 2.0
+            f"ollama at {fake.url} answered 503: busy", Verdict.REFUSED, 2.0, 503
         )
-        assert run(executor) == Failed(f"ollama at {fake.url} answered 429: slow", Verdict.RETRY)
+        slow = f"ollama at {fake.url} answered 429: slow"
+        assert run(executor) == Failed(slow, Verdict.RETRY, status=429)
 
     def test_of_no_server(self, fake: FakeOllama, executor: OllamaExecutor) -> None:
         fake.refuse()
@@ -108,7 +109,7 @@ class TestFailure:
         )
 
         assert run(executor) == Failed(
-            f"ollama at {fake.url} answered 401: wrong key: [key]", Verdict.FINAL
+            f"ollama at {fake.url} answered 401: wrong key: [key]", Verdict.FINAL, status=401
         )
         assert KEY not in str(run(executor))
 

@@ -40,6 +40,7 @@ def test_a_failure_has_the_servers_words_and_its_wish_when_to_come_back() -> Non
         "server busy, please try again. maximum pending requests exceeded",
         Verdict.REFUSED,
         7.0,
+        503,
     )
 
 
@@ -47,7 +48,7 @@ def test_a_final_failure_has_no_time_to_come_back() -> None:
     body = b'{"error":"404 page not found"}'
 
     assert failure_of_status(WHO, 404, {"retry-after": "7"}, body, NOW) == Failed(
-        f"{WHO} answered 404: 404 page not found", Verdict.FINAL
+        f"{WHO} answered 404: 404 page not found", Verdict.FINAL, status=404
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors.core.config import Backend
-from ollama_queue.actors.core.outcomes import Look
+from ollama_queue.actors.core.outcomes import Failed, Look, Verdict
 from ollama_queue.actors.executors import Executor, calls, create_executor
 from ollama_queue.actors.executors.openai import OpenAIExecutor
 from tests.dialects import MODELS
@@ -107,6 +107,29 @@ class TestAtOllama:
         assert ollama.look() == Look(
             error=f"gpu at {fake.url} answered 503: busy", retry_after_s=7.0
         )
+
+
+class TestConsulting:
+    """A call that is no task, on a connection of its own."""
+
+    def test_brings_the_answer_as_it_is(self, fake: FakeOllama, ollama: Executor) -> None:
+        fake.facts["/api/show"] = Answer(body=b'{"a": 1}')
+
+        assert ollama.consult("/api/show", {"model": "m"}, 5.0) == b'{"a": 1}'
+        assert ollama.consult("/api/version", None, 5.0) == b'{"version": "0.9.3"}'
+
+    def test_brings_why_there_is_none(self, fake: FakeOllama, ollama: Executor) -> None:
+        fake.facts["/api/show"] = Answer(404, {"error": f"no model {KEY}"})
+        fake.facts["/api/ps"] = Hang()
+
+        assert ollama.consult("/api/show", {"model": "m"}, 5.0) == Failed(
+            f"gpu at {fake.url} answered 404: no model [key]", Verdict.FINAL, status=404
+        )
+        late = f"no answer from gpu at {fake.url} within 0.2 s"
+        assert ollama.consult("/api/ps", None, 0.2) == Failed(late, Verdict.RETRY)
+        fake.refuse()
+        gone = f"no connection to {fake.url}: connection refused"
+        assert ollama.consult("/api/ps", None, 5.0) == Failed(gone, Verdict.REFUSED)
 
 
 class TestAtOpenAI:

@@ -73,7 +73,7 @@ class TestSending:
         fake.script(Answer(404))
 
         assert run(executor) == Failed(
-            f"ollama at {fake.url} answered 404: Not Found", Verdict.FINAL
+            f"ollama at {fake.url} answered 404: Not Found", Verdict.FINAL, status=404
         )
         assert fake.calls[0].headers["authorization"] == "Basic bWU6cGFzcyB3b3Jk"
         executor.close()

@@ -95,9 +95,9 @@ def test_of_a_server_that_is_not_ready(fake: FakeOllama, openai: OpenAIExecutor)
     loading = f"llama at {fake.openai_url} answered 503: Loading model"
 
     assert [run(openai) for _ in range(3)] == [
-        Failed(loading, Verdict.REFUSED),
-        Failed(loading, Verdict.REFUSED, 7.0),
-        Failed(f"llama at {fake.openai_url} answered 429: slow down", Verdict.RETRY, 20.0),
+        Failed(loading, Verdict.REFUSED, status=503),
+        Failed(loading, Verdict.REFUSED, 7.0, 503),
+        Failed(f"llama at {fake.openai_url} answered 429: slow down", Verdict.RETRY, 20.0, 429),
     ]
 
 

@@ -187,6 +187,8 @@ def use(house: House) -> None:
         surely(lambda: queue.list_tasks(TaskFilter(limit=5)))
         surely(queue.get_queue_stats)
         surely(queue.get_history)
+        surely(queue.survey_backends)
+        surely(lambda: queue.consult_backends(["ollama"], "/api/ps"))
         surely(lambda: queue.drain_backend("ollama"))
         surely(lambda: queue.resume_backend("ollama"))
         house.perhaps(lambda: queue.get_task("unknown"))

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ import websocket
 
 from ollama_queue import AsyncClient, Client, QueueError, Status, Unavailable, generate_task
 from tests.executors.test_tls import certificate  # noqa: F401 (a fixture)
-from tests.fakes import FakeOllama
+from tests.fakes import FakeOllama, Hang
 from tests.queue_server import QueueServer
 from tests.servers import ROOT
 
@@ -48,13 +49,20 @@ class TlsServer(QueueServer):
 
 
 @pytest.fixture
+def model() -> Iterator[FakeOllama]:
+    with FakeOllama() as fake:
+        yield fake
+
+
+@pytest.fixture
 def server(
     tmp_path: Path,
+    model: FakeOllama,
     certificate: Path,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[TlsServer]:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    with FakeOllama() as model, TlsServer(tmp_path, model.url, certificate) as running:
+    with TlsServer(tmp_path, model.url, certificate) as running:
         yield running
 
 
@@ -73,6 +81,26 @@ def test_clients_speak_it_and_check_the_certificate(
     monkeypatch.delenv("SSL_CERT_FILE")
     with Client(server.base_url) as stranger, pytest.raises(Unavailable, match="CERTIFICATE"):
         stranger.get_queue_stats()
+
+
+def test_a_departure_is_noticed(
+    server: TlsServer,
+    model: FakeOllama,
+    certificate: Path,  # noqa: F811
+) -> None:
+    model.script(Hang())
+    context = ssl.create_default_context(cafile=certificate)
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]}).encode()
+    with server.client() as client:
+        events = client.subscribe(["task_cancelled"])
+        raw = socket.create_connection(("127.0.0.1", server.port))
+        with context.wrap_socket(raw, server_hostname="127.0.0.1") as connection:
+            head = f"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}"
+            connection.sendall(f"{head}\r\n\r\n".encode() + body)
+            model.wait_for_calls(1)
+
+        assert events.get(PATIENCE_S).event == "task_cancelled"
+    model.wait_for_disconnect()
 
 
 def test_web_sockets_are_for_friends(server: TlsServer, certificate: Path) -> None:  # noqa: F811

@@ -45,7 +45,7 @@ from ollama_queue.actors.core.messages.persistence import (
     Synced,
     ToPersistence,
 )
-from ollama_queue.actors.core.messages.prober import Probed, ToProber
+from ollama_queue.actors.core.messages.prober import Consult, Consulted, Probed, Survey, ToProber
 from ollama_queue.actors.core.messages.scheduler import (
     BackendChanged,
     BatchStored,
@@ -84,6 +84,8 @@ __all__ = [
     "Chunks",
     "ChunksReady",
     "Commit",
+    "Consult",
+    "Consulted",
     "Count",
     "Crashed",
     "Delete",
@@ -127,6 +129,7 @@ __all__ = [
     "Submit",
     "SubmitBatch",
     "Subscribe",
+    "Survey",
     "Swept",
     "Synced",
     "TakeBatch",

@@ -1,10 +1,12 @@
-"""To the Prober: which backend to look at soon, and what a look found."""
+"""To the Prober: which backends to look at or to speak to, and what came of it."""
+
+from typing import Any
 
 from msgspec import Struct
 
 from ollama_queue.actors.core.messages.wake import Wake
 from ollama_queue.actors.core.orders import Watch
-from ollama_queue.actors.core.outcomes import Look
+from ollama_queue.actors.core.outcomes import Look, Reply
 
 
 class Probed(Struct, frozen=True):
@@ -14,4 +16,31 @@ class Probed(Struct, frozen=True):
     look: Look
 
 
-ToProber = Watch | Probed | Wake
+class Survey(Struct, frozen=True):
+    """Look at all backends now. Reply: True, once the scheduler has been told of each."""
+
+
+class Consult(Struct, frozen=True):
+    """Make a short call to each of these backends, which is no task. Reply: `{backend: Reply}`.
+
+    Without a `body` it is a GET. `limit_s` is for all of a call; one with `loads` may change which
+    models are in memory.
+    """
+
+    backends: tuple[str, ...]
+    path: str
+    body: dict[str, Any] | None = None
+    limit_s: float = 5.0
+    loads: bool = False
+
+
+class Consulted(Struct, frozen=True):
+    """A backend has answered, or has not: the call was for the `number`-th `Consult`."""
+
+    number: int
+    backend: str
+    loads: bool
+    reply: Reply
+
+
+ToProber = Watch | Probed | Survey | Consult | Consulted | Wake

@@ -28,7 +28,8 @@ class Submit(Struct, frozen=True):
     `key` is the digest of an idempotency key and `body` that of what is asked: with a key that
     was used before for the same task the reply is that task, `Stored`; for another, `Conflict`.
     `ollama_only` is the field that only an Ollama server can be asked for, and why; None if any
-    can.
+    can. With `listed` the reply is `NotFound` if all backends that may run it have said which
+    models they have, and none has this one; otherwise it waits for a while.
     """
 
     new: NewTask
@@ -37,6 +38,7 @@ class Submit(Struct, frozen=True):
     body: bytes = b""
     firing: Firing | None = None
     ollama_only: tuple[str, str] | None = None
+    listed: bool = False
 
     @property
     def is_choosy(self) -> bool:

@@ -1,0 +1,26 @@
+"""What the door for Ollama's API needs of a queue: its verbs, and a way to its model servers."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol
+
+from ollama_queue.actors.core.outcomes import Reply
+from ollama_queue.actors.core.records import NewTask, Submitted
+from ollama_queue.http.feed import Source
+
+
+class Servers(Source, Protocol):
+    """A queue in this process, `QueueManager`; see there."""
+
+    def submit(
+        self, new: NewTask, *, idempotency_key: str | None = None, listed: bool = False
+    ) -> Submitted: ...
+
+    def survey_backends(self) -> None: ...
+
+    def consult_backends(
+        self, names: Collection[str], path: str, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Reply]: ...
+
+    def load_on_backends(
+        self, names: Collection[str], path: str, body: Mapping[str, Any]
+    ) -> dict[str, Reply]: ...

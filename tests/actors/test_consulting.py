@@ -1,0 +1,116 @@
+"""What doors ask of the prober: to look at all now, and to carry a call to model servers."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from ollama_queue.actors import prober
+from ollama_queue.actors.actor import SignOfLife, ask, stop, tell
+from ollama_queue.actors.core.errors import Unavailable
+from ollama_queue.actors.core.messages import BackendChanged, Consult, Survey
+from ollama_queue.actors.core.orders import Watch
+from ollama_queue.actors.core.outcomes import Failed, Verdict
+from tests.actors.standins import PATIENCE_S, asked
+from tests.actors.test_prober import Bench
+
+PS = "/api/ps"
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prober, "LEAST_S", 0.0)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    """Two backends, which have been looked at."""
+    made = Bench("gpu1", "gpu2")
+    for executor in made.executors.values():
+        executor.probes.put(None)
+    made.seen(2)
+    made.scheduler.clear()
+    yield made
+    stop(made.ref, PATIENCE_S)
+
+
+def test_a_survey_is_over_when_all_have_been_looked_at(bench: Bench) -> None:
+    promise = asked(bench.ref, Survey())
+    bench.executors["gpu1"].probes.put(None)
+    bench.seen()
+    assert not promise.is_kept
+
+    bench.executors["gpu2"].probes.put("no connection")
+
+    assert promise.get(PATIENCE_S) == {"gpu1": True, "gpu2": True}
+    assert len(bench.scheduler.told) == 2  # the plan knows before whoever asked
+
+
+def test_a_look_that_began_before_the_survey_does_not_count(bench: Bench) -> None:
+    tell(bench.ref, Watch("gpu1", 0.0))
+    ask(bench.ref, SignOfLife())
+    promise = asked(bench.ref, Survey())
+    bench.executors["gpu2"].probes.put(None)
+    bench.executors["gpu1"].probes.put(None)
+    bench.seen(2)
+    ask(bench.ref, SignOfLife())
+    assert not promise.is_kept
+
+    bench.executors["gpu1"].probes.put(None)
+
+    assert promise.get(PATIENCE_S) == {"gpu1": True, "gpu2": True}
+
+
+def test_each_server_is_consulted_and_answers_for_itself(bench: Bench) -> None:
+    bench.executors["gpu1"].says.put(b"[]")
+    bench.executors["gpu2"].says.put(Failed("busy", Verdict.RETRY))
+
+    replies = ask(bench.ref, Consult(("gpu1", "gpu2"), PS))
+
+    assert replies == {"gpu1": b"[]", "gpu2": Failed("busy", Verdict.RETRY)}
+    assert bench.executor.consulted == [(PS, None, 5.0)]
+    assert bench.scheduler.told == []
+
+
+def test_one_that_hangs_does_not_keep_others_from_being_consulted(bench: Bench) -> None:
+    hanging = asked(bench.ref, Consult(("gpu1",), PS))
+    bench.executors["gpu2"].says.put(b"{}")
+
+    assert ask(bench.ref, Consult(("gpu2",), PS)) == {"gpu2": b"{}"}
+    assert not hanging.is_kept
+    bench.executors["gpu1"].says.put(b"late")
+    assert hanging.get(PATIENCE_S) == {"gpu1": b"late"}
+
+
+def test_nobody_to_be_consulted_is_answered_at_once(bench: Bench) -> None:
+    assert ask(bench.ref, Consult((), PS)) == {}
+
+
+def test_a_call_that_may_load_is_followed_by_a_look(bench: Bench) -> None:
+    bench.executor.says.put(b"{}")
+    bench.executor.probes.put(None)
+    body = {"model": "m"}
+
+    ask(bench.ref, Consult(("gpu1",), "/api/generate", body, 300.0, loads=True))
+
+    assert bench.executor.consulted == [("/api/generate", body, 300.0)]
+    assert [message.backend for message in bench.seen()] == ["gpu1"]
+    assert isinstance(bench.scheduler.told[0], BackendChanged)
+
+
+def test_a_call_that_breaks_is_a_failure(bench: Bench) -> None:
+    bench.executor.says.put(RuntimeError("broken"))
+
+    replies = ask(bench.ref, Consult(("gpu1",), PS))
+
+    assert replies == {"gpu1": Failed("RuntimeError: broken", Verdict.FINAL)}
+    assert bench.reports == []
+
+
+def test_who_asks_hears_that_the_queue_stops(bench: Bench) -> None:
+    promise = asked(bench.ref, Consult(("gpu1",), PS))
+    ask(bench.ref, SignOfLife())
+    stop(bench.ref, PATIENCE_S)
+
+    with pytest.raises(Unavailable, match="stopped"):
+        promise.get(PATIENCE_S)
+    bench.executor.says.put(b"nobody hears it")

@@ -1,0 +1,49 @@
+"""Ollama's official client, as the tests of its routes use it: both of its kinds alike."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ollama
+import pytest
+
+from ollama_queue import Client
+
+HI = [{"role": "user", "content": "hi"}]
+Ask = Callable[..., Any]
+
+
+def sync(url: str, verb: str, *args: Any, headers: Any = None, **options: Any) -> Any:
+    with ollama.Client(url, headers=headers) as client:
+        answer = getattr(client, verb)(*args, **options)
+        return list(answer) if options.get("stream") else answer
+
+
+def asynchronous(url: str, verb: str, *args: Any, headers: Any = None, **options: Any) -> Any:
+    async def asked() -> Any:
+        async with ollama.AsyncClient(url, headers=headers) as client:
+            answer = await getattr(client, verb)(*args, **options)
+            return [part async for part in answer] if options.get("stream") else answer
+
+    return asyncio.run(asked())
+
+
+def newest(queue: Client) -> Any:
+    (task,) = queue.list_tasks({"limit": 1})
+    return task
+
+
+def failure(ask: Ask, verb: str, *args: Any, **options: Any) -> tuple[int, str]:
+    with pytest.raises(ollama.ResponseError) as caught:
+        ask(verb, *args, **options)
+    return caught.value.status_code, caught.value.error
+
+
+@contextmanager
+def paused(queue: Client) -> Iterator[None]:
+    queue.pause()
+    try:
+        yield
+    finally:
+        queue.resume()
