@@ -28,7 +28,7 @@ _PATHS = {
 class Vectors(msgspec.Struct):
     """What is read of embeddings, which are passed on as they are."""
 
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw()
     usage: Any = None
     error: Any = None
 
@@ -60,7 +60,7 @@ def _embeddings(executor: HttpExecutor, path: str, body: dict[str, Any]) -> Answ
         whole = b"".join(pieces).strip()
     told = executor.parse(_VECTORS, whole)
     executor.check(told.error)
-    if told.data is None:
+    if memoryview(told.data)[:1] != b"[":
         raise executor.failed("sent no embeddings", Verdict.RETRY)
     return Answered(whole, prompt_tokens=count_in(told.usage, "prompt_tokens"))
 

@@ -124,6 +124,6 @@ def _whole(value: Any) -> Any:
 
 def _with_message(choice: dict[str, Any]) -> dict[str, Any]:
     """A choice whose pieces are one message now."""
-    said = choice.pop("delta", {})
-    message = {"role": "assistant", "content": None, **said}
-    return {**choice, "message": message}
+    rest = {name: value for name, value in choice.items() if name != "delta"}
+    message = {"role": "assistant", "content": None, **object_in(choice, "delta")}
+    return {**rest, "message": message}
