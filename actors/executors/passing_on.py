@@ -60,7 +60,7 @@ def _embeddings(executor: HttpExecutor, path: str, body: dict[str, Any]) -> Answ
         whole = b"".join(pieces).strip()
     told = executor.parse(_VECTORS, whole)
     executor.check(told.error)
-    if memoryview(told.data)[:1] != b"[":
+    if bytes(memoryview(told.data)[:1]) != b"[":
         raise executor.failed("sent no embeddings", Verdict.RETRY)
     return Answered(whole, prompt_tokens=count_in(told.usage, "prompt_tokens"))
 
