@@ -223,7 +223,7 @@ def test_an_accepted_task_has_all_that_was_asked() -> None:
     assert (record.tags, record.tenant, record.timeout_s) == (["t"], "acme", 2.0)
     assert (record.queued_at, record.scheduled_at, record.max_retries) == (NOON, NOON, 0)
     assert (record.key, record.size) == (submit.key, len(submit.spec))
-    assert submit.spec == b'{"payload":{"prompt":"p"},"options":{},"metadata":{}}'
+    assert submit.spec == b'{"payload":{"prompt":"p"}}'
     assert Spec({"prompt": "p"}) == Spec(submit.new.payload)
 
 

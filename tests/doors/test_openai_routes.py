@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import httpx2
+import openai
 import pytest
 
 from ollama_queue import Status
 from ollama_queue.actors.core.errors import OutcomeUnknown, Unavailable
+from ollama_queue.http.app import create_app
 from ollama_queue.http.openai import Events
 from tests.doors.web import House
 from tests.fakes import Answer, Stream
 
 HI = [{"role": "user", "content": "hi"}]
+BASE = "http://127.0.0.1:7125/v1"
 CHAT = "/v1/chat/completions"
 PATIENCE_S = 10.0
 
@@ -135,6 +139,18 @@ def test_a_full_queue_is_told_before_anything_is_taken_on(house: House) -> None:
     assert answer.headers["x-should-retry"] == "true"
     assert int(answer.headers["Retry-After"]) >= 1
     assert house.queue.get_queue_stats().total_tasks == 2
+
+
+def test_openais_client_hears_that_the_queue_is_full(house: House) -> None:
+    house.running()
+    house.submit()
+    transport = httpx2.WSGITransport(app=create_app(house.queue))
+    with (
+        httpx2.Client(transport=transport) as http,
+        openai.OpenAI(base_url=BASE, api_key="none", max_retries=0, http_client=http) as client,
+        pytest.raises(openai.RateLimitError),
+    ):
+        client.embeddings.create(model="m", input="x")
 
 
 def test_a_task_that_failed_is_not_to_be_sent_again(house: House) -> None:
