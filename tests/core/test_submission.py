@@ -232,8 +232,7 @@ class TestDialect:
         payload = {"prompt": [1, 2], "logit_bias": {"5": 1}}
         task = new_task({**GENERATE, "prompt": [1, 2], "dialect": "openai"})
         submit = draft(
-            new_task({"type": "generate", "model": "m", "dialect": "openai", "payload": payload}),
-            ollama_alone=False,
+            new_task({"type": "generate", "model": "m", "dialect": "openai", "payload": payload})
         )
 
         assert title_of(task) == ""
