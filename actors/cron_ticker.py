@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import assert_never
 
-import msgspec
-
 from ollama_queue.actors.actor import Actor, Ref, tell
 from ollama_queue.actors.core.cron_forms import changed, scheduled, task_of
 from ollama_queue.actors.core.cron_records import Cron, Missed, NewCron
@@ -29,9 +27,8 @@ from ollama_queue.actors.core.messages import (
     Wake,
 )
 from ollama_queue.actors.core.orders import DropCron, SaveCron
-from ollama_queue.actors.core.records import Spec
 from ollama_queue.actors.core.settling import utc
-from ollama_queue.actors.core.submission import for_ollama_only
+from ollama_queue.actors.core.submission import encode_spec, for_ollama_only
 from ollama_queue.actors.inbox import Promise
 
 LATE_S = 60.0  # a run that comes later than this was missed; a restart takes less
@@ -149,7 +146,7 @@ class CronTicker(Actor):
 
     def submission(self, cron: Cron, after: Cron, by_hand: bool = False) -> Submit:
         new = task_of(cron)
-        spec = msgspec.json.encode(Spec(new.payload, new.options, new.metadata))
+        spec = encode_spec(new)
         firing = Firing(after, self.actor_ref, by_hand)
         return Submit(new, spec, firing=firing, ollama_only=for_ollama_only(new))
 

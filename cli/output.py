@@ -9,6 +9,7 @@ import click
 
 from ollama_queue.actors.core.errors import Conflict
 from ollama_queue.cli.session import CONTROL, Session, TaskFailed, one_line
+from ollama_queue.cli.words import words
 
 if TYPE_CHECKING:
     from ollama_queue.actors.core.figures import BackendState, QueueStats
@@ -181,23 +182,6 @@ def print_answer(task: "Task") -> None:
 def answer_line(task: "Task") -> str:
     """The beginning of what a completed task answered, on one line."""
     return one_line(words(task.result))[:120]
-
-
-def words(result: Any) -> str:
-    """What the model says in a reply, or in a piece of one."""
-    if not isinstance(result, dict):
-        return ""
-    vectors = result.get("embeddings")
-    if isinstance(vectors, list):
-        length = len(vectors[0]) if vectors else 0
-        return f"{len(vectors)} vector{'' if len(vectors) == 1 else 's'} of {length} numbers"
-    message = result.get("message") or {}
-    text = str(message.get("content") or result.get("response") or "")
-    if not text and "tool_calls" in message:
-        import msgspec
-
-        return msgspec.json.encode(message["tool_calls"]).decode()
-    return text
 
 
 def _row(task: "Task") -> tuple[str, ...]:

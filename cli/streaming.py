@@ -18,6 +18,7 @@ from ollama_queue.cli.session import (
     shared,
 )
 from ollama_queue.cli.waiting import Interrupted
+from ollama_queue.cli.words import words
 
 if TYPE_CHECKING:
     from ollama_queue.actors.core.records import Chunk, Event
@@ -34,7 +35,7 @@ def print_stream(session: Session, task_id: str, chunks: "Iterator[Chunk]") -> N
                 writer.end()
                 click.echo("That attempt was lost; from the beginning:", err=True)
             elif not chunk.done:
-                writer.write(output.words(chunk.data))
+                writer.write(words(chunk.data))
             if chunk.done:
                 writer.end()
                 _check(task_id, chunk)

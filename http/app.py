@@ -10,13 +10,14 @@ import msgspec
 
 from ollama_queue.actors.core.errors import Invalid, QueueError
 from ollama_queue.actors.core.submission import new_task
-from ollama_queue.http import guard, ollama, openapi, pages, reading, wire
+from ollama_queue.http import guard, ollama, openai, openapi, pages, reading, wire
 from ollama_queue.http.answer import Answer
 from ollama_queue.http.batches import add_batch_routes
 from ollama_queue.http.bulk import add_bulk_routes
 from ollama_queue.http.crons import add_cron_routes
 from ollama_queue.http.feed import add_feed_routes
 from ollama_queue.http.ollama import add_ollama_routes
+from ollama_queue.http.openai import add_openai_routes
 from ollama_queue.http.servers import Servers
 from ollama_queue.http.shapes import StatusAnswer
 from ollama_queue.http.talk import talk
@@ -91,6 +92,7 @@ def create_app(
     add_cron_routes(app, queue, max_body)
     add_feed_routes(app, queue, talk)
     add_ollama_routes(app, queue, max_body)
+    add_openai_routes(app, queue, max_body)
     add_page_routes(app)
     app.get([wire.STATUS, "/api/stats"], callback=status)
     app.get(wire.HISTORY, callback=queue.get_history)
@@ -133,6 +135,8 @@ def _answer(error: QueueError) -> bytes:
         bottle.response.set_header("Retry-After", str(math.ceil(error.retry_after_s or 1)))
     if wire.is_ollamas(bottle.request.path):
         return ollama.encode_error(error)
+    if wire.is_openais(bottle.request.path):
+        return openai.encode_error(error)
     return wire.encode_error(error)
 
 
@@ -148,6 +152,8 @@ def _no_route(response: bottle.HTTPError) -> bytes:
     message = words.get(response.status_code, response.status_line)
     if wire.is_ollamas(path):
         return wire.encode({"error": message})
+    if wire.is_openais(path):
+        return wire.encode(openai.error_body(response.status_code, message, code))
     return wire.encode({"error": {"code": code, "message": message}})
 
 

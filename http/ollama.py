@@ -5,7 +5,7 @@ from typing import Any
 import bottle
 
 from ollama_queue.actors.core.errors import Forbidden, Invalid, QueueError
-from ollama_queue.actors.core.records import NewTask, Priority, TaskType
+from ollama_queue.actors.core.records import NewTask, Priority, Task, TaskType
 from ollama_queue.actors.core.submission import new_task
 from ollama_queue.http import models, reading, wire
 from ollama_queue.http.queued import Queued, wishes
@@ -41,13 +41,13 @@ def add_ollama_routes(app: bottle.Bottle, queue: Servers, max_body: int) -> None
     """`max_body` (bytes) limits a request's body."""
 
     def replying(path: str) -> Any:
-        body = _body(max_body)
+        body = reading.json_object(max_body)
         if not body.get(_ASKED[path]):
             return models.load(queue, path, body)
         streams = _KINDS[path] is not TaskType.EMBED and _streams(body)
-        queued = Queued(queue, _task(path, body))
+        queued = Queued(queue, _task(path, body), Lines())
         if streams:
-            return queued.streamed(_failed_line)
+            return queued.streamed()
         reply = queued.whole()
         return _embedding(reply) if path == wire.EMBEDDINGS else reply
 
@@ -59,7 +59,7 @@ def add_ollama_routes(app: bottle.Bottle, queue: Servers, max_body: int) -> None
     app.get(wire.TAGS, callback=lambda: models.tags(queue))
     app.get(wire.PS, callback=lambda: models.loaded(queue))
     app.get(wire.VERSION, callback=lambda: models.version(queue))
-    app.post(wire.SHOW, callback=lambda: models.show(queue, _body(max_body)))
+    app.post(wire.SHOW, callback=lambda: models.show(queue, reading.json_object(max_body)))
     for method, path in _ADMIN:
         app.route(path, method=method, callback=refuse)
 
@@ -76,15 +76,24 @@ def _embedding(reply: Any) -> Json:
     return {"embedding": vectors[0]}
 
 
-def _failed_line(words: str) -> bytes:
-    return wire.encode({"error": words}) + b"\n"
+class Lines:
+    """A stream as Ollama writes it, a line of JSON each; a blank one would break some clients."""
 
+    media = wire.NDJSON
+    silence_s = 3600.0
+    end = b""
 
-def _body(limit: int) -> Json:
-    body = reading.body(limit)
-    if not isinstance(body, dict):
-        raise Invalid("the body must be a JSON object", field="body")
-    return body
+    def piece(self, data: Any) -> bytes:
+        return wire.encode(data) + b"\n"
+
+    def is_last(self, data: Any) -> bool:
+        return isinstance(data, dict) and data.get("done") is True
+
+    def waiting(self, task: Task | None) -> bytes:
+        return b""
+
+    def failed(self, error: QueueError) -> bytes:
+        return encode_error(error) + b"\n"
 
 
 def _streams(body: Json) -> bool:

@@ -1,8 +1,8 @@
 """A request that a task answers: its client waits, and the task ends when the client goes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import bottle
 
@@ -15,7 +15,6 @@ from ollama_queue.http.servers import Servers
 
 PRIORITY, TENANT, DETACH = "X-Queue-Priority", "X-Queue-Tenant", "X-Queue-Detach"
 TASK_ID, WAIT, BACKEND = "X-Queue-Task-Id", "X-Queue-Wait-Ms", "X-Queue-Backend"
-SILENCE_S = 3600.0  # nothing is said while a task waits: a blank line would break some clients
 CLIENT_GONE = 499
 _SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
@@ -33,6 +32,26 @@ def wishes(priority: int) -> dict[str, Any]:
     return {"priority": level, "tenant": reading.header(TENANT)}
 
 
+class Form(Protocol):
+    """How an API writes a stream; what it says nothing of is `b""`."""
+
+    media: str
+    silence_s: float  # after which `waiting` is said
+    end: bytes  # of a stream that ends well
+
+    def piece(self, data: Any) -> bytes:
+        """A piece of the reply."""
+
+    def is_last(self, data: Any) -> bool:
+        """Behind this piece the model says nothing more."""
+
+    def waiting(self, task: Task | None) -> bytes:
+        """A sign of life, with what is known of the task."""
+
+    def failed(self, error: QueueError) -> bytes:
+        """Last words, where the head of the answer has been sent."""
+
+
 class Queued:
     """A task, submitted for the client of the request in hand, and what becomes of it.
 
@@ -40,12 +59,13 @@ class Queued:
     a task that another request had brought.
     """
 
-    def __init__(self, queue: Servers, new: NewTask) -> None:
+    def __init__(self, queue: Servers, new: NewTask, form: Form) -> None:
         stays = _detached()
         made = _submit(queue, new, reading.header("Idempotency-Key"))
-        self._queue, self.task_id = queue, made.task_id
+        self._queue, self._form, self.task_id = queue, form, made.task_id
         self._is_over = stays or not made.created  # whether its end is no business of ours
-        self._stream = queue.follow_task(made.task_id, heartbeat=SILENCE_S)
+        self._has_begun = False  # whether a piece of the reply was sent
+        self._stream = queue.follow_task(made.task_id, heartbeat=form.silence_s)
         self._forget = watch_departure(self._stream.close)
         bottle.response.set_header(TASK_ID, made.task_id)
 
@@ -61,23 +81,21 @@ class Queued:
             raise failure_of(task)
         return task.result
 
-    def streamed(self, failed: Callable[[str], bytes]) -> Answer:
-        """The reply as it comes, a line of JSON each; the head of the answer goes with the first.
+    def streamed(self) -> Answer:
+        """The reply as it comes. The head of the answer goes with its first piece, or with the
+        first sign of life, where the form has such.
 
-        Raises `TaskFailed` or `Unavailable` for what goes wrong before; of what goes wrong later
-        `failed` makes the last line. A reply that begins anew, since its model server was lost,
-        counts as that: no client can take back what it has shown.
+        Raises `TaskFailed` or `Unavailable` for what goes wrong before; what goes wrong later are
+        its last words. A reply that begins anew, since its model server was lost, counts as that:
+        no client can take back what it has shown.
         """
         chunks = self._chunks()
         try:
-            first = next((chunk for chunk in chunks if chunk.data is not None), None)
-            task = self._shown()
-            if first is None:
-                raise failure_of(task)
+            start = self._start(chunks)
         except BaseException:
             self.close()
             raise
-        return Answer(self._lines(first, chunks, failed), self.close, wire.NDJSON)
+        return Answer(self._pieces(start, chunks), self.close, self._form.media)
 
     def close(self) -> None:
         """The client has its answer, or has gone: then the task ends, too."""
@@ -100,35 +118,60 @@ class Queued:
             bottle.response.set_header(BACKEND, task.executed_on)
         return task
 
-    def _chunks(self) -> Iterator[Chunk]:
+    def _chunks(self) -> Iterator[Chunk | None]:
         for chunk in self._stream:
             if chunk is not None:
-                # Behind the model's last line there is nothing to cancel.
-                self._is_over = self._is_over or chunk.done or _is_last(chunk.data)
-                yield chunk
+                # Behind the model's last word there is nothing to cancel.
+                self._is_over = self._is_over or chunk.done or self._form.is_last(chunk.data)
+            yield chunk
 
-    def _lines(
-        self, first: Chunk, rest: Iterator[Chunk], failed: Callable[[str], bytes]
-    ) -> Iterator[bytes]:
-        yield _line(first.data)
+    def _start(self, chunks: Iterator[Chunk | None]) -> bytes:
+        for chunk in chunks:
+            said = self._waiting() if chunk is None else b""
+            if chunk is not None and chunk.data is not None:
+                self._shown()
+                said = self._form.piece(chunk.data)
+                self._has_begun = True
+            if said:
+                return said
+        task = self._shown()
+        if self._has_begun and task.status is Status.COMPLETED:
+            return self._form.end
+        raise failure_of(task)
+
+    def _pieces(self, start: bytes, rest: Iterator[Chunk | None]) -> Iterator[bytes]:
+        yield start
         try:
             for chunk in rest:
-                if chunk.restart:
-                    yield failed(self._interrupted())
-                    return
-                if chunk.data is not None:
-                    yield _line(chunk.data)
-                elif chunk.status is Status.CANCELLED:
-                    yield failed(f"task {self.task_id} was cancelled")
-                elif chunk.error is not None:
-                    yield failed(chunk.error)
+                if chunk is not None and chunk.restart and self._has_begun:
+                    raise self._interrupted()
+                if said := self._waiting() if chunk is None else self._said(chunk):
+                    yield said
         except QueueError as error:
-            yield failed(error.message)
+            yield self._form.failed(error)
 
-    def _interrupted(self) -> str:
+    def _interrupted(self) -> wire.TaskFailed:
         ended = self._queue.get_task(self.task_id).attempts
         why = (ended[-1].error if ended else None) or "the reply was interrupted"
-        return f"{why}; what came before of task {self.task_id} is not the whole reply"
+        words = f"{why}; what came before of task {self.task_id} is not the whole reply"
+        return wire.TaskFailed(words, 502)
+
+    def _said(self, chunk: Chunk) -> bytes:
+        """Raises `TaskFailed` at the end of a task that gives no answer."""
+        if chunk.data is not None:
+            self._has_begun = True
+            return self._form.piece(chunk.data)
+        if not chunk.done:
+            return b""
+        if chunk.status is not Status.COMPLETED:
+            raise failure_of(self._queue.get_task(self.task_id))
+        return self._form.end
+
+    def _waiting(self) -> bytes:
+        task = None
+        with suppress(QueueError):  # the actors start anew: it waits on
+            task = self._queue.get_task(self.task_id)
+        return self._form.waiting(task)
 
 
 def failure_of(task: Task) -> wire.TaskFailed:
@@ -158,11 +201,3 @@ def _detached() -> bool:
     if given.strip().lower() not in _SWITCH:
         raise Invalid(f"{DETACH} must be true or false", field=DETACH)
     return _SWITCH[given.strip().lower()]
-
-
-def _is_last(data: Any) -> bool:
-    return isinstance(data, dict) and data.get("done") is True
-
-
-def _line(data: Any) -> bytes:
-    return wire.encode(data) + b"\n"

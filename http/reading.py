@@ -22,6 +22,14 @@ def body(limit: int) -> Any:
     return plain_json.decode(raw, "the body", "body")
 
 
+def json_object(limit: int) -> dict[str, Any]:
+    """The request's JSON, which is an object. Raises as `body` does."""
+    found = body(limit)
+    if not isinstance(found, dict):
+        raise Invalid("the body must be a JSON object", field="body")
+    return found
+
+
 class Body:
     """A request's body, not yet read. One that does not come whole and well is `Invalid`."""
 

@@ -40,6 +40,9 @@ VERSION = "/api/version"
 SHOW = "/api/show"
 BLOBS = "/api/blobs/"
 ADMIN = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete")
+# OpenAI's.
+OPENAI = "/v1/"
+MODELS = "/v1/models"
 _OLLAMAS = {CHAT, GENERATE, EMBED, EMBEDDINGS, TAGS, PS, VERSION, SHOW, *ADMIN}
 NDJSON = "application/x-ndjson"
 LONGEST_WAIT_S = 3600.0  # of one request with ?wait=
@@ -99,6 +102,11 @@ def passed_on(status: int | None) -> int:
 def is_ollamas(path: str) -> bool:
     """A route of Ollama's API, whose clients read its form of errors."""
     return path in _OLLAMAS or path.startswith(BLOBS)
+
+
+def is_openais(path: str) -> bool:
+    """The same of OpenAI's."""
+    return path.startswith(OPENAI)
 
 
 def status_of(error: QueueError) -> int:

@@ -2,6 +2,7 @@
 // hears of its tasks only.
 
 import { openFeed } from "./feed.js";
+import { said } from "./said.js";
 import { changed, state } from "./state.js";
 
 const MOST = 50;
@@ -39,8 +40,8 @@ function hear({ type, task_id: id, data }) {
   else if (type === "chunk") {
     if (!state.live.has(id)) state.live.set(id, begin());
     const reply = state.live.get(id);
-    const part = data.message ?? data;
-    reply.text = (reply.text + (part.content ?? part.response ?? "") + (part.thinking ?? "")).slice(-TAIL);
+    const { text, thinking } = said(data);
+    reply.text = (reply.text + text + thinking).slice(-TAIL);
     reply.pieces++;
   } else return;
   changed();

@@ -1,6 +1,7 @@
 // The task that is looked at: all of it, and its reply as it comes.
 
 import * as api from "./api.js";
+import { said } from "./said.js";
 import { changed, merge, state, update } from "./state.js";
 
 let reading = new AbortController();
@@ -54,8 +55,8 @@ export function hearTask(message) {
     merge("task", { data: null, error: new api.ApiError(404, "not_found", "This task has been deleted") });
   } else {
     if (task.data) {
-      const { payload, options, metadata, result } = task.data;
-      merge("task", { data: { ...message.task, payload, options, metadata, result } });
+      const { payload, options, metadata, dialect, result } = task.data;
+      merge("task", { data: { ...message.task, payload, options, metadata, dialect, result } });
     }
     read(task.id);
   }
@@ -89,11 +90,18 @@ async function follow(id) {
 }
 
 function add(reply, data) {
-  const part = data.message ?? data;
-  reply.text += part.content ?? part.response ?? "";
-  reply.thinking += part.thinking ?? "";
-  if (part.tool_calls) reply.calls.push(...part.tool_calls);
+  const { text, thinking, calls } = said(data);
+  reply.text += text;
+  reply.thinking += thinking;
+  for (const call of calls) addCall(reply.calls, call);
   reply.pieces++;
+}
+
+/** In OpenAI's words the arguments of a call come in pieces, which tell the call by its number. */
+function addCall(calls, { index, ...call }) {
+  const known = index === undefined ? undefined : calls.find((each) => each.index === index);
+  if (known) known.function.arguments += call.function?.arguments ?? "";
+  else calls.push({ index, ...call, function: { ...call.function } });
 }
 
 function finish(mine, id) {

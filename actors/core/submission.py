@@ -12,7 +12,7 @@ from ollama_queue.actors.core.errors import Invalid
 from ollama_queue.actors.core.keys import body_digest, key_digest
 from ollama_queue.actors.core.messages import Submit
 from ollama_queue.actors.core.plain_json import check_written, too_deep
-from ollama_queue.actors.core.records import NewTask, Priority, Spec, TaskType
+from ollama_queue.actors.core.records import Dialect, NewTask, Priority, Spec, TaskType
 from ollama_queue.actors.core.translation import untranslatable
 
 # What Ollama's endpoints take beside model, options and stream's own fields. In the flat form
@@ -69,7 +69,7 @@ def draft(new: NewTask, idempotency_key: str | None = None, *, listed: bool = Fa
     except UnicodeEncodeError:
         raise Invalid("Idempotency-Key must be text", field="idempotency_key") from None
     try:
-        spec = msgspec.json.encode(Spec(new.payload, new.options, new.metadata))
+        spec = encode_spec(new)
         parts = {"payload": new.payload, "options": new.options, "metadata": new.metadata}
         check_written(spec, parts)
         msgspec.msgpack.encode((new.model, new.tenant, new.tags))
@@ -84,9 +84,13 @@ def draft(new: NewTask, idempotency_key: str | None = None, *, listed: bool = Fa
         raise Invalid(f"the task cannot be written as JSON: {error}", field="payload") from None
 
 
+def encode_spec(new: NewTask) -> bytes:
+    return msgspec.json.encode(Spec(new.payload, new.options, new.metadata, new.dialect))
+
+
 def for_ollama_only(new: NewTask) -> tuple[str, str] | None:
     """The field that no other server than Ollama can be asked for, and why; None if any can."""
-    refused = untranslatable(new)
+    refused = untranslatable(new) if new.dialect is Dialect.OLLAMA else None
     return None if refused is None else (refused.field, str(refused))
 
 
@@ -218,7 +222,12 @@ def _check(task: NewTask) -> None:
     asked = _REQUIRED[task.type]
     if asked not in task.payload:
         raise Invalid(f"{asked} is missing: {_NAMED[task.type]} needs it", field=asked)
-    _CHECKS[task.type](task.payload[asked])
+    if task.dialect is Dialect.OLLAMA or task.type is TaskType.CHAT:
+        _CHECKS[task.type](task.payload[asked])
+    else:
+        _check_texts_or_tokens(asked, task.payload[asked])
+    if task.dialect is Dialect.OPENAI and task.options:
+        raise Invalid("options must be empty: in OpenAI's dialect payload has all", field="options")
 
 
 def _check_messages(messages: object) -> None:
@@ -241,6 +250,11 @@ def _check_input(value: object) -> None:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
         raise Invalid("input must be a text or a list of at least one text", field="input")
+
+
+def _check_texts_or_tokens(name: str, value: object) -> None:
+    if not isinstance(value, str) and not (isinstance(value, list) and value):
+        raise Invalid(f"{name} must be a text, or a list of texts or of tokens", field=name)
 
 
 _CHECKS = {

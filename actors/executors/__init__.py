@@ -24,7 +24,8 @@ class Executor(Protocol):
         """Make the call. Never raises for what the server or the network does.
 
         `on_chunk` gets each piece of a chat or generate reply as it comes: a dict in the shape of
-        a line of Ollama's stream, the last one (`done: true`) included.
+        a line of Ollama's stream, the last one (`done: true`) included; in OpenAI's dialect, in
+        that of an event of its stream.
         """
 
     def abort(self, failure: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Runs tasks on an Ollama server, in its own dialect."""
+"""Runs tasks on an Ollama server, in its own dialect or in OpenAI's."""
 
 import contextlib
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import httpx
 import msgspec
 
 from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Verdict
-from ollama_queue.actors.core.records import Spec, TaskType
+from ollama_queue.actors.core.records import Dialect, Spec, TaskType
 from ollama_queue.actors.core.routing import model_name
 from ollama_queue.actors.executors.calls import (
     Get,
@@ -21,6 +21,7 @@ from ollama_queue.actors.executors.calls import (
     text_in,
 )
 from ollama_queue.actors.executors.failures import CallFailed
+from ollama_queue.actors.executors.passing_on import pass_on
 
 _PATHS = {
     TaskType.CHAT: "/api/chat",
@@ -76,6 +77,8 @@ class OllamaExecutor(HttpExecutor):
         return Look(version=version or None, models=models, loaded=in_memory)
 
     def reply(self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk) -> Answered:
+        if spec.dialect is Dialect.OPENAI:
+            return pass_on(self, "/v1", kind, model, spec, on_chunk)
         body = request_body(kind, model, spec)
         with self.post(_PATHS[kind], body) as pieces:
             if kind is TaskType.EMBED:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Verdict
-from ollama_queue.actors.core.records import Spec, TaskType
+from ollama_queue.actors.core.records import Dialect, Spec, TaskType
 from ollama_queue.actors.core.routing import model_name
 from ollama_queue.actors.core.translation import Untranslatable, request_of
 from ollama_queue.actors.executors.calls import Get, HttpExecutor, OnChunk, count_in, lines
@@ -21,13 +21,14 @@ from ollama_queue.actors.executors.openai_reply import (
     StreamedReply,
     payloads,
 )
+from ollama_queue.actors.executors.passing_on import pass_on
 
 _MODELS = msgspec.json.Decoder(Models | list[Model])
 _EMBEDDINGS = msgspec.json.Decoder(Embeddings)
 
 
 class OpenAIExecutor(HttpExecutor):
-    """Translates both ways; what has no counterpart is refused before anything is sent."""
+    """Translates Ollama's dialect both ways; what has no counterpart is refused, and not sent."""
 
     def found(self, get: Get) -> Look:
         try:
@@ -40,6 +41,8 @@ class OpenAIExecutor(HttpExecutor):
         return Look(models=frozenset(model_name(model.id) for model in answer))
 
     def reply(self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk) -> Answered:
+        if spec.dialect is Dialect.OPENAI:
+            return pass_on(self, "", kind, model, spec, on_chunk)
         try:
             path, body = request_of(kind, model, spec)
         except Untranslatable as error:

@@ -3,6 +3,7 @@
 import { h } from "../dom.js";
 import { number, plural, span } from "../format.js";
 import { markdown } from "../markdown.js";
+import { said, vectorsOf } from "../said.js";
 
 /** `reply` is what has come by now, while the task runs. */
 export function conversation(task, reply) {
@@ -13,7 +14,7 @@ function asked({ type, payload }) {
   if (!payload) return null;
   const system = payload.system && message("system", payload.system);
   if (type === "chat") return [system, (payload.messages ?? []).map((each) => chatMessage(each))];
-  if (type === "generate") return [system, message("prompt", payload.prompt ?? "", pictures(payload.images))];
+  if (type === "generate") return [system, message("prompt", [payload.prompt ?? ""].flat().join("\n"), pictures(payload.images))];
   return [payload.input].flat().map((text, index) => message(`input ${index + 1}`, String(text)));
 }
 
@@ -41,7 +42,13 @@ const thoughts = (text, isOpen = false) =>
   text ? h("details", { class: "thoughts", ...(isOpen && { open: true }) }, h("summary", null, "Thinking"), h("p", { class: "pre" }, text)) : null;
 
 const toolCalls = (calls) =>
-  calls?.length ? h("div", null, calls.map((call) => h("pre", { tabindex: 0 }, h("code", null, `${call.function?.name ?? "tool"}(${JSON.stringify(call.function?.arguments ?? {}, null, 1)})`)))) : null;
+  calls?.length ? h("div", null, calls.map((call) => h("pre", { tabindex: 0 }, h("code", null, `${call.function?.name ?? "tool"}(${argumentsOf(call)})`)))) : null;
+
+/** OpenAI has them as a text, which comes in pieces. */
+function argumentsOf(call) {
+  const given = call.function?.arguments ?? {};
+  return typeof given === "string" ? given : JSON.stringify(given, null, 1);
+}
 
 function answer(task, reply) {
   if (task.status === "completed") return result(task);
@@ -56,26 +63,29 @@ function answer(task, reply) {
     h("span", { class: "caret", "aria-hidden": "true" }));
 }
 
-function result({ type, result: said }) {
-  if (said === null || said === undefined) return null;
-  if (type === "embed" || said.embeddings) return embeddings(said.embeddings ?? [said.embedding ?? []]);
-  const said_ = said.message ?? {};
-  const text = said_.content ?? said.response ?? "";
+function result({ type, result: reply }) {
+  if (reply === null || reply === undefined) return null;
+  const vectors = vectorsOf(reply);
+  if (type === "embed" || vectors) return embeddings(vectors ?? []);
+  const { text, thinking, calls } = said(reply);
   return [
-    message("assistant", text, [thoughts(said_.thinking ?? said.thinking), toolCalls(said_.tool_calls)]),
-    h("p", { class: "quiet figures" }, figures(said)),
+    message("assistant", text, [thoughts(thinking), toolCalls(calls)]),
+    h("p", { class: "quiet figures" }, figures(reply)),
   ];
 }
 
 /** Durations are in nanoseconds. */
-function figures(said) {
-  const seconds = said.eval_duration / 1e9;
+function figures(reply) {
+  const seconds = reply.eval_duration / 1e9;
+  const read = reply.prompt_eval_count ?? reply.usage?.prompt_tokens;
+  const written = reply.eval_count ?? reply.usage?.completion_tokens;
+  const reason = reply.done_reason ?? reply.choices?.[0]?.finish_reason;
   return [
-    said.prompt_eval_count && `${plural(said.prompt_eval_count, "token")} read`,
-    said.eval_count && `${plural(said.eval_count, "token")} written`,
-    seconds > 0.01 && said.eval_count && `${(said.eval_count / seconds).toFixed(1)} a second`,
-    said.total_duration > 1e6 && span(said.total_duration / 1e9),
-    said.done_reason && said.done_reason !== "stop" && `ended by ${said.done_reason}`,
+    read && `${plural(read, "token")} read`,
+    written && `${plural(written, "token")} written`,
+    seconds > 0.01 && written && `${(written / seconds).toFixed(1)} a second`,
+    reply.total_duration > 1e6 && span(reply.total_duration / 1e9),
+    reason && reason !== "stop" && `ended by ${reason}`,
   ].filter(Boolean).join(" · ");
 }
 

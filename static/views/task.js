@@ -5,6 +5,7 @@ import { h } from "../dom.js";
 import { number, span, time } from "../format.js";
 import { closeTask, hearTask, openTask, read, showTab } from "../looking.js";
 import { go, href } from "../router.js";
+import { said } from "../said.js";
 import { merge, state, update } from "../state.js";
 import { icon } from "./icons.js";
 import { conversation } from "./conversation.js";
@@ -72,7 +73,7 @@ function actions(task) {
     // Keys: a button must not become another one under the finger that is about to press it.
     isOpen && button("Cancel", () => cancelTask(task), { key: "cancel", image: "close" }),
     isRetried && button("Retry", () => retryTask(task), { key: "retry", image: "retry", look: "primary" }),
-    button("Retry as new …", () => retryAsNew(task), { key: "anew", image: "edit", disabled: !task.payload }),
+    button("Retry as new …", () => retryAsNew(task), { key: "anew", image: "edit", disabled: !task.payload || task.dialect === "openai" }),
     task.result && button("Copy result", () => copy(textOf(task.result)), { key: "copy", image: "copy" }),
     !isOpen && button("Delete", () => deleteTask(task), { key: "delete", image: "trash", look: "danger" }),
   ];
@@ -84,7 +85,7 @@ function retryAsNew({ type, model, payload, options: given, priority, tags, max_
   go("submit");
 }
 
-const textOf = (result) => result.message?.content ?? result.response ?? JSON.stringify(result, null, 2);
+const textOf = (result) => said(result).text || JSON.stringify(result, null, 2);
 
 function facts(task) {
   const isOpen = task.status === "pending" || task.status === "running";

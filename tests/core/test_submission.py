@@ -4,11 +4,12 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from ollama_queue.actors.core.acceptance import accept
 from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.core.records import NewTask, Spec, TaskType
+from ollama_queue.actors.core.records import Dialect, NewTask, Spec, TaskType
 from ollama_queue.actors.core.submission import (
     chat_task,
     draft,
@@ -222,5 +223,24 @@ def test_an_accepted_task_has_all_that_was_asked() -> None:
     assert (record.tags, record.tenant, record.timeout_s) == (["t"], "acme", 2.0)
     assert (record.queued_at, record.scheduled_at, record.max_retries) == (NOON, NOON, 0)
     assert (record.key, record.size) == (submit.key, len(submit.spec))
-    assert submit.spec == b'{"payload":{"prompt":"p"},"options":{},"metadata":{}}'
+    assert submit.spec == b'{"payload":{"prompt":"p"}}'
     assert Spec({"prompt": "p"}) == Spec(submit.new.payload)
+
+
+class TestDialect:
+    def test_openais_takes_what_ollama_has_no_words_for(self) -> None:
+        payload = {"prompt": [1, 2], "logit_bias": {"5": 1}}
+        task = new_task({**GENERATE, "prompt": [1, 2], "dialect": "openai"})
+        submit = draft(
+            new_task({"type": "generate", "model": "m", "dialect": "openai", "payload": payload})
+        )
+
+        assert title_of(task) == ""
+        assert submit.ollama_only is None
+        assert msgspec.json.decode(submit.spec) == {"payload": payload, "dialect": "openai"}
+
+    def test_what_lay_on_disk_before_there_were_dialects_is_ollamas(self) -> None:
+        old = b'{"payload":{"prompt":"p"},"options":{},"metadata":{}}'
+
+        assert msgspec.json.decode(old, type=Spec) == Spec({"prompt": "p"})
+        assert Spec().dialect is Dialect.OLLAMA

@@ -104,3 +104,29 @@ def test_a_type_that_is_nested_without_end_is_no_type() -> None:
         new_task({**GENERATE, "type": nested(100_000)})
 
     assert str(caught.value) == TYPE
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({**GENERATE, "prompt": []}, "prompt must be a text, or a list of texts or of tokens"),
+        ({**GENERATE, "prompt": 5}, "prompt must be a text, or a list of texts or of tokens"),
+        ({**CHAT, "messages": []}, "messages must be a list of at least one message"),
+        (
+            {**GENERATE, "options": {"seed": 1}},
+            "options must be empty: in OpenAI's dialect payload has all",
+        ),
+    ],
+)
+def test_what_is_wrong_in_openais_dialect(given: dict[str, object], words: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        new_task({**given, "dialect": "openai"})
+
+    assert str(caught.value) == words
+
+
+def test_a_dialect_that_nobody_speaks() -> None:
+    with pytest.raises(Invalid) as caught:
+        new_task({**GENERATE, "dialect": "latin"})
+
+    assert caught.value.field == "dialect"

@@ -6,6 +6,7 @@ import pytest
 
 from ollama_queue import __version__
 from ollama_queue.actors.core.records import Status
+from ollama_queue.actors.core.submission import chat_task, embed_task, generate_task
 from ollama_queue.cli.filter_options import STATUSES
 from tests.doors.command import House
 from tests.fakes import Answer, Hang
@@ -107,6 +108,28 @@ def test_result_prints_the_answer(house):
 
     assert house.ok("result", task_id) == "Hello from here\n"
     assert house.json("result", task_id)["message"]["content"] == "Hello from here"
+
+
+@pytest.mark.parametrize("verb", ["result", "stream"])
+def test_answers_in_openais_dialect_are_read_out_as_well(house, verb):
+    asked = [
+        chat_task("m", [{"role": "user", "content": "hi"}], dialect="openai"),
+        generate_task("m", "hi", dialect="openai"),
+    ]
+    for new in asked:
+        task_id = house.queue.submit_task(new)
+        house.queue.wait(task_id, timeout=5)
+
+        assert house.ok(verb, task_id) == "Hello from here\n"
+
+
+@pytest.mark.parametrize("vector", [[0.5, 1.0, 2.0], "AAAAPwAAgD8AAABA"])
+def test_embeddings_in_openais_dialect_are_counted(house, vector):
+    house.fake.script(Answer(body={"data": [{"embedding": vector}]}))
+    task_id = house.queue.submit_task(embed_task("m", "hi", dialect="openai"))
+    house.queue.wait(task_id, timeout=5)
+
+    assert house.ok("result", task_id) == "1 vector of 3 numbers\n"
 
 
 def test_result_of_a_task_that_has_not_ended(house):

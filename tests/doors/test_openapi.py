@@ -76,6 +76,7 @@ def test_it_names_the_routes_that_there_are() -> None:
         for route in create_app(QueueManager()).routes
         if route.rule != "/" and not route.rule.startswith("/static/")  # the page is no API
         if not wire.is_ollamas(route.rule)  # which is documented by others
+        if not wire.is_openais(route.rule)
     }
 
     assert routes == {

@@ -5,6 +5,7 @@ import threading
 
 from playwright.sync_api import expect
 
+from ollama_queue import embed_task
 from tests.behaviours import Answer, Stream
 from tests.pages.visiting import Replies, Visit
 
@@ -105,6 +106,22 @@ def test_all_of_it_can_be_seen_and_copied(visit: Visit) -> None:
     visit.button("Copy result").click()
     visit.said("Copied")
     assert visit.page.evaluate("navigator.clipboard.readText()") == "Hello from here"
+
+
+def test_replies_in_openais_dialect_are_read_like_all(visit: Visit, replies: Replies) -> None:
+    gate = threading.Event()
+    replies.when("openly", Stream(("Once", " upon", " a time"), gate=gate))
+    task_id = visit.chat("Tell it openly", dialect="openai")
+    visit.open(f"task/{task_id}")
+    expect(visit.page.get_by_role("region", name="reply")).to_contain_text("Once")
+    gate.set()
+    expect(visit.page.get_by_role("region", name="assistant")).to_contain_text("Once upon a time")
+    expect(visit.page.locator(".figures")).to_contain_text("3 tokens written")
+
+    vectors = visit.client.submit_task(embed_task("smollm2", ["a", "bcd"], dialect="openai"))
+    visit.ended(vectors)
+    visit.open(f"task/{vectors}")
+    expect(visit.page.get_by_role("region", name="embeddings")).to_contain_text("3.0000")
 
 
 def test_a_time_is_local_and_utc_when_hovered_over(visit: Visit) -> None:

@@ -1,0 +1,32 @@
+"""Replies of OpenAI's API in pieces."""
+
+from typing import Any
+
+
+def as_piece(reply: dict[str, Any]) -> dict[str, Any]:
+    """A whole reply to a chat as the one piece of a stream; what is a piece stays as it is."""
+    choices = reply.get("choices")
+    if not isinstance(choices, list) or not any(_is_whole(choice) for choice in choices):
+        return reply
+    said = [_delta(choice) if _is_whole(choice) else choice for choice in choices]
+    return {**reply, "object": "chat.completion.chunk", "choices": said}
+
+
+def is_count(piece: Any) -> bool:
+    """The last piece of a stream, which only counts tokens."""
+    return isinstance(piece, dict) and not piece.get("choices") and bool(piece.get("usage"))
+
+
+def _is_whole(choice: Any) -> bool:
+    return isinstance(choice, dict) and isinstance(choice.get("message"), dict)
+
+
+def _delta(choice: dict[str, Any]) -> dict[str, Any]:
+    rest = {name: value for name, value in choice.items() if name != "message"}
+    said = dict(choice["message"])
+    if isinstance(said.get("tool_calls"), list):
+        said["tool_calls"] = [
+            {"index": index, **call} if isinstance(call, dict) else call
+            for index, call in enumerate(said["tool_calls"])
+        ]
+    return {**rest, "delta": said}

@@ -1,0 +1,92 @@
+"""Tasks in OpenAI's dialect: what came in is what is sent, to any server that speaks it."""
+
+import time
+from typing import Any
+
+import msgspec
+
+from ollama_queue.actors.core.outcomes import Answered, Verdict
+from ollama_queue.actors.core.pieces import as_piece
+from ollama_queue.actors.core.records import Spec, TaskType
+from ollama_queue.actors.executors.calls import (
+    HttpExecutor,
+    OnChunk,
+    count_in,
+    lines,
+    object_in,
+)
+from ollama_queue.actors.executors.openai_reply import DONE, payloads
+from ollama_queue.actors.executors.whole_reply import WholeReply
+
+_PATHS = {
+    TaskType.CHAT: "/chat/completions",
+    TaskType.GENERATE: "/completions",
+    TaskType.EMBED: "/embeddings",
+}
+
+
+class Vectors(msgspec.Struct):
+    """What is read of embeddings, which are passed on as they are."""
+
+    data: msgspec.Raw = msgspec.Raw()
+    usage: Any = None
+    error: Any = None
+
+
+_VECTORS = msgspec.json.Decoder(Vectors)
+
+
+def pass_on(
+    executor: HttpExecutor, base: str, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk
+) -> Answered:
+    """Make the call at `base`, the path of the server's OpenAI API. Raises as `reply` does.
+
+    It is streamed whatever the task says, as all are, and counts its tokens.
+    """
+    path, body = base + _PATHS[kind], {**spec.payload, "model": model}
+    if kind is TaskType.EMBED:
+        body.pop("stream", None)
+        return _embeddings(executor, path, body)
+    options = {**object_in(body, "stream_options"), "include_usage": True}
+    body |= {"stream": True, "stream_options": options}
+    try:
+        return _streamed(executor, path, body, WholeReply(kind), on_chunk)
+    except RecursionError as error:
+        raise executor.failed("nested its reply too deeply", Verdict.FINAL) from error
+
+
+def _embeddings(executor: HttpExecutor, path: str, body: dict[str, Any]) -> Answered:
+    with executor.post(path, body) as pieces:
+        whole = b"".join(pieces).strip()
+    told = executor.parse(_VECTORS, whole)
+    executor.check(told.error)
+    if bytes(memoryview(told.data)[:1]) != b"[":
+        raise executor.failed("sent no embeddings", Verdict.RETRY)
+    return Answered(whole, prompt_tokens=count_in(told.usage, "prompt_tokens"))
+
+
+def _streamed(
+    executor: HttpExecutor, path: str, body: dict[str, Any], reply: WholeReply, on_chunk: OnChunk
+) -> Answered:
+    spoke: list[float] = []  # when it first said something, and last
+    has_ended = False
+    with executor.post(path, body) as pieces:
+        for data in payloads(lines(pieces)):
+            if data == DONE:
+                has_ended = True
+                break
+            event = executor.decode(data)
+            if event.get("object") == "error":  # vLLM's, without an `error` of its own
+                executor.check(event)
+            piece = as_piece(event)
+            if reply.take(piece):
+                spoke[1:] = [time.monotonic()]
+            on_chunk(piece)
+    if not (has_ended and reply.has_begun) and not reply.is_finished:
+        raise executor.failed("ended its reply too early, without [DONE]", Verdict.RETRY)
+    return Answered(
+        msgspec.json.encode(reply.whole()),
+        prompt_tokens=count_in(reply.usage, "prompt_tokens"),
+        reply_tokens=count_in(reply.usage, "completion_tokens"),
+        reply_s=spoke[-1] - spoke[0] or None if spoke else None,
+    )

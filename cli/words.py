@@ -1,0 +1,38 @@
+"""What a model says in a reply, or in a piece of one, in Ollama's dialect or in OpenAI's."""
+
+from typing import Any
+
+
+def words(reply: Any) -> str:
+    """The text; in its place the calls of tools, or how many vectors there are."""
+    if not isinstance(reply, dict):
+        return ""
+    vectors = _vectors(reply)
+    if vectors is not None:
+        length = _length(vectors[0]) if vectors else 0
+        return f"{len(vectors)} vector{'' if len(vectors) == 1 else 's'} of {length} numbers"
+    choices = reply.get("choices")
+    if isinstance(choices, list):
+        reply = next(iter(choices), None) or {}
+    message = reply.get("message") or reply.get("delta") or {}
+    text = str(message.get("content") or reply.get("response") or reply.get("text") or "")
+    if not text and message.get("tool_calls"):
+        import msgspec
+
+        return msgspec.json.encode(message["tool_calls"]).decode()
+    return text
+
+
+def _vectors(reply: dict[str, Any]) -> list[Any] | None:
+    if isinstance(reply.get("embeddings"), list):
+        return list(reply["embeddings"])
+    if isinstance(reply.get("data"), list):
+        return [each.get("embedding") or () for each in reply["data"]]
+    return None
+
+
+def _length(vector: Any) -> int:
+    """How many numbers there are; OpenAI's client asks for the bytes of floats in base64."""
+    if isinstance(vector, str):
+        return (len(vector) * 3 // 4 - vector.count("=")) // 4
+    return len(vector)
