@@ -87,7 +87,7 @@ function foot(list) {
   return empty("There are no tasks yet", "Submit one here, or point a client of Ollama at this server.", h("a", { class: "button primary", href: href("submit") }, "Submit a task"));
 }
 
-const rowHeight = (narrow) => (narrow ? 64 : innerWidth >= 2400 ? 40 : 36); // as in parts.css
+const rowHeight = (narrow) => (narrow ? 64 : innerWidth >= 2400 ? 40 : 36); // as in style.css
 
 function onscroll({ target }) {
   const { list } = state;

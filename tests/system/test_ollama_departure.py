@@ -50,6 +50,7 @@ class Caller:
         self._http = httpx.Client(timeout=PATIENCE_S)
         self.sent = threading.Thread(target=self._post, args=(url, body, headers))
         self.sockets: list[Any] = []
+        self.asked = threading.Event()
         self.sent.start()
 
     def _post(self, url: str, body: dict[str, Any], headers: dict[str, str]) -> None:
@@ -60,8 +61,11 @@ class Caller:
     def _trace(self, event: str, info: dict[str, Any]) -> None:
         if event == "connection.connect_tcp.complete":
             self.sockets.append(info["return_value"].get_extra_info("socket"))
+        elif event == "http11.receive_response_headers.started":
+            self.asked.set()
 
     def go(self) -> None:
+        assert self.asked.wait(PATIENCE_S)
         self.sockets[0].shutdown(2)
         self.sent.join(PATIENCE_S)
         self._http.close()
