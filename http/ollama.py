@@ -26,15 +26,6 @@ _KINDS = {
     wire.EMBED: TaskType.EMBED,
     wire.EMBEDDINGS: TaskType.EMBED,
 }
-_ADMIN = (
-    ("POST", "/api/pull"),
-    ("POST", "/api/push"),
-    ("POST", "/api/create"),
-    ("POST", "/api/copy"),
-    ("DELETE", "/api/delete"),
-    ("POST", f"{wire.BLOBS}<digest>"),
-    ("HEAD", f"{wire.BLOBS}<digest>"),
-)
 
 
 def add_ollama_routes(app: bottle.Bottle, queue: Servers, max_body: int) -> None:
@@ -60,8 +51,9 @@ def add_ollama_routes(app: bottle.Bottle, queue: Servers, max_body: int) -> None
     app.get(wire.PS, callback=lambda: models.loaded(queue))
     app.get(wire.VERSION, callback=lambda: models.version(queue))
     app.post(wire.SHOW, callback=lambda: models.show(queue, reading.json_object(max_body)))
-    for method, path in _ADMIN:
+    for path, method in wire.ADMIN.items():
         app.route(path, method=method, callback=refuse)
+    app.route(f"{wire.BLOBS}<digest>", method=["POST", "HEAD"], callback=refuse)
 
 
 def encode_error(error: QueueError) -> bytes:

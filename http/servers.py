@@ -1,4 +1,4 @@
-"""What the door for Ollama's API needs of a queue: its verbs, and a way to its model servers."""
+"""What the doors for others' APIs need of a queue: its verbs, and a way to its model servers."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol

@@ -39,7 +39,13 @@ PS = "/api/ps"
 VERSION = "/api/version"
 SHOW = "/api/show"
 BLOBS = "/api/blobs/"
-ADMIN = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete")
+ADMIN = {
+    "/api/pull": "POST",
+    "/api/push": "POST",
+    "/api/create": "POST",
+    "/api/copy": "POST",
+    "/api/delete": "DELETE",
+}
 # OpenAI's.
 OPENAI = "/v1/"
 MODELS = "/v1/models"

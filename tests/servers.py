@@ -11,6 +11,7 @@ import time
 import urllib.request
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / ".dev"))
@@ -131,7 +132,15 @@ class OllamaServer(model_server.ServerProcess):
         _wait_for(self, False, timeout_s)
 
 
-def _wait_for(server: LlamaServer | OllamaServer, busy: bool, timeout_s: float) -> None:
+Server = LlamaServer | OllamaServer
+
+
+def kind_of(server: Server) -> Any:
+    """The `type` of backend that it is."""
+    return "openai" if isinstance(server, LlamaServer) else "ollama"
+
+
+def _wait_for(server: Server, busy: bool, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     pause = Event()
     while server.busy() is not busy:

@@ -1,8 +1,6 @@
 """Random requests to the routes of Ollama's API: no answer is a mistake of ours."""
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ollama_queue.actors import prober
+from tests.doors.dropping_in import eager_target, headers, is_no_mistake
 from tests.doors.test_fuzz import SLOW, Target, body, scalar, value, word
 
 POSTS = ["chat", "generate", "embed", "embeddings", "show", "pull"]
@@ -36,34 +34,21 @@ asked = st.fixed_dictionaries(
 
 @pytest.fixture(scope="module")
 def target() -> Iterator[Target]:
-    least, prober.LEAST_S = prober.LEAST_S, 0.0  # between the looks that unknown models bring
-    with tempfile.TemporaryDirectory() as folder:
-        made = Target(Path(folder))
-        yield made
-        made.close()
-    prober.LEAST_S = least
+    yield from eager_target()
 
 
 @settings(SLOW, max_examples=300)
 @given(
     verb=st.sampled_from(POSTS),
     content=asked.map(msgspec.json.encode) | body,
-    headers=st.fixed_dictionaries(
-        {},
-        optional={
-            "HTTP_X_QUEUE_PRIORITY": st.sampled_from(["low", "15", "0", "\xff", ""]),
-            "HTTP_X_QUEUE_TENANT": st.sampled_from(["t", "\xff", ""]),
-            "HTTP_X_QUEUE_DETACH": st.sampled_from(["true", "False", "2", "\xff", ""]),
-            "HTTP_IDEMPOTENCY_KEY": st.sampled_from(["k", "\xff", "x" * 300]),
-        },
-    ),
+    headers=headers,
 )
 def test_no_request_finds_a_mistake_of_ours(
     target: Target, verb: str, content: bytes, headers: dict[str, Any]
 ) -> None:
     status, answer = target.call("POST", f"/api/{verb}", b"", content, headers)
 
-    assert status < 500 or (status in (502, 503) and b"the server has an error" not in answer)
+    assert is_no_mistake(status, answer)
     if status >= 400:
         told = msgspec.json.decode(answer)
         assert set(told) == {"error"}

@@ -1,4 +1,4 @@
-"""The three ways in that the contract tests take in turn."""
+"""The three ways in that the contract tests take in turn, and the model servers that are real."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,12 +6,19 @@ from pathlib import Path
 import pytest
 
 from ollama_queue.actors.api import QueueAPI
+from tests.servers import Server
 from tests.system.entrance import Door
 
 
 @pytest.fixture(params=["QueueManager", "Client", "AsyncClient"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture(params=["llama", "ollama"])
+def server(request: pytest.FixtureRequest) -> Server:
+    found: Server = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.fixture

@@ -12,25 +12,16 @@ import pytest
 
 from ollama_queue import Client, Status
 from tests.queue_server import QueueServer
-from tests.servers import LlamaServer, OllamaServer
+from tests.servers import OllamaServer, Server, kind_of
 
 HELLO: Any = [{"role": "user", "content": "Say hello."}]
 LONG: Any = [{"role": "user", "content": "Count from one to one thousand in words."}]
 PATIENCE_S = 60.0
 
-Server = LlamaServer | OllamaServer
-
-
-@pytest.fixture(params=["llama", "ollama"])
-def server(request: pytest.FixtureRequest) -> Server:
-    found: Server = request.getfixturevalue(request.param)
-    return found
-
 
 @pytest.fixture
 def queue(server: Server, tmp_path: Path) -> Iterator[Client]:
-    kind = "openai" if isinstance(server, LlamaServer) else "ollama"
-    process = QueueServer(tmp_path, server.url, workers=1, kind=kind)
+    process = QueueServer(tmp_path, server.url, workers=1, kind=kind_of(server))
     with process, process.client() as client:
         yield client
 

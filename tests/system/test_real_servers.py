@@ -5,7 +5,6 @@ Their model is nonsense-grade: shapes, counts and order are looked at, never wha
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,15 +19,10 @@ from ollama_queue import (
 )
 from ollama_queue.actors.core.config import Backend, Queue, Retry, Scheduler
 from tests.queue_server import QueueServer
-from tests.servers import LlamaServer, OllamaServer
+from tests.servers import LlamaServer, OllamaServer, Server, kind_of
 
-Server = LlamaServer | OllamaServer
 HELLO = [{"role": "user", "content": "Say hello."}]
 LONG = [{"role": "user", "content": "Count from one to one thousand in words."}]
-
-
-def kind_of(server: Server) -> Any:
-    return "openai" if isinstance(server, LlamaServer) else "ollama"
 
 
 def manager(
@@ -42,12 +36,6 @@ def manager(
             retry_config=Retry(initial_delay=0.05, max_delay=0.2),
         )
     )
-
-
-@pytest.fixture(params=["llama", "ollama"])
-def server(request: pytest.FixtureRequest) -> Server:
-    found: Server = request.getfixturevalue(request.param)
-    return found
 
 
 @pytest.fixture(params=["embedded", "server"])
