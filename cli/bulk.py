@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ollama_queue.actors.core.errors import Conflict
 from ollama_queue.cli import output
-from ollama_queue.cli.filter_options import chosen, filtering
+from ollama_queue.cli.filter_options import chosen, filtering, flag
 from ollama_queue.cli.session import Session, Tally, open_queue, session_of
 from ollama_queue.cli.waiting import StatusLine
 
@@ -20,16 +21,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def choosing(command: F) -> F:
     """The options that choose tasks in the place of ids; `Chosen` reads them."""
-    yes = click.option("--yes", is_flag=True, help="Do not ask first.")
-    everything = click.option("--all", "is_all", is_flag=True, help="All that it can be done to.")
-    return filtering(everything(yes(command)))
+    yes = click.option("--yes", is_flag=True, help="Do not ask first; needed off a terminal.")
+    dry = click.option("--dry-run", "is_dry", is_flag=True, help="Count the tasks, change nothing.")
+    everything = click.option("--all", "is_all", is_flag=True, help="Every eligible task.")
+    return filtering(everything(dry(yes(command))))
 
 
 class Chosen:
     """Which tasks are meant: the ids given, or what the options say. Raises `UsageError`."""
 
     def __init__(self, ids: Collection[str], given: dict[str, Any]) -> None:
-        self.ids, self.must_ask = ids, not given["yes"]
+        self.ids, self.is_sure, self.is_dry = ids, given["yes"], given["is_dry"]
         self.filter = chosen(given)
         if ids and (self.filter or given["is_all"]):
             raise click.UsageError("name tasks by ID, or choose them by options, not both")
@@ -39,6 +41,9 @@ class Chosen:
             raise click.UsageError(
                 "Missing argument 'ID...', or options that choose tasks: --model, --tag, --all …"
             )
+        for name, value in self.filter.items():
+            if "" in (value, *value):  # of a script's unset variable: it would choose all
+                raise click.UsageError(f"{flag(name)} must not be empty")
 
 
 def sweep(
@@ -46,8 +51,12 @@ def sweep(
 ) -> None:
     """Do it to all tasks that are chosen by options, slice by slice, and print how many."""
     session, queue = session_of(ctx), open_queue(ctx)
-    if tasks.must_ask and _is_terminal():
-        _ask(queue, tasks, verb, level)
+    if tasks.is_dry or not tasks.is_sure:
+        count = _count(session, queue, verb, tasks.filter, level)
+        if tasks.is_dry:
+            _print_count(session, count, verb, level)
+            return
+        _ask(ctx, count, verb, level)
     total, errors = 0, []
     line, cursor = StatusLine(session.shows_progress), None
     while True:
@@ -62,8 +71,81 @@ def sweep(
     _report(ctx, session, total, done, errors)
 
 
+def rehearse(ctx: click.Context, tasks: Chosen, verb: str, level: str | None = None) -> None:
+    """Print to how many of the tasks named it could be done, and why not to the others."""
+    from ollama_queue.actors.core.bulk import MEANT_FOR, Verb
+    from ollama_queue.actors.core.submission import parse_priority
+
+    queue, tally, count = open_queue(ctx), Tally(), 0
+    if level is not None:
+        parse_priority(level)
+    for task_id in dict.fromkeys(tasks.ids):
+        with tally:
+            task = queue.get_task(task_id)
+            if task.status not in MEANT_FOR[Verb(verb)]:
+                raise Conflict(f"task {task_id} is {task.status}: it would be left as it is")
+            count += 1
+    _print_count(session_of(ctx), count, verb, level)
+    ctx.exit(tally.code)
+
+
+def _count(
+    session: Session, queue: "QueueAPI", verb: str, filter: dict[str, Any], level: str | None
+) -> int:
+    """To how many tasks it would be done. What has no index is counted by reading it."""
+    from msgspec.structs import replace
+
+    from ollama_queue.actors.core.bulk import Verb, narrowed
+    from ollama_queue.actors.core.listing import MAX_LIMIT
+    from ollama_queue.actors.core.submission import parse_priority
+
+    wanted = narrowed(Verb(verb), filter, None if level is None else parse_priority(level))
+    if wanted is None:
+        return 0
+    page = queue.list_page(replace(wanted, limit=1))
+    if page.total is not None:
+        return page.total
+    line, count = StatusLine(session.shows_progress), 0
+    wanted = replace(wanted, limit=MAX_LIMIT)
+    while True:
+        page = queue.list_page(wanted)
+        count += len(page.tasks)
+        if page.cursor is None:
+            break
+        line.show(f"counting: {_phrase(count, verb, level)} so far")
+        wanted = replace(wanted, cursor=page.cursor)
+    line.clear()
+    return count
+
+
+def _phrase(count: int, verb: str, level: str | None) -> str:
+    tasks = f"{count} task{'' if count == 1 else 's'}"
+    if level is not None:
+        return f"give {tasks} priority {level}"
+    results = {0: "", 1: " and its result"}.get(count, " and their results")
+    return f"{verb} {tasks}{results if verb == 'delete' else ''}"
+
+
+def _print_count(session: Session, count: int, verb: str, level: str | None) -> None:
+    if session.speaks_json:
+        output.print_json({"dry_run": True, "count": count})
+    else:
+        click.echo(f"Would {_phrase(count, verb, level)}")
+
+
+def _ask(ctx: click.Context, count: int, verb: str, level: str | None) -> None:
+    """Ends the command when the answer is no, or when there is nobody to ask."""
+    what = _phrase(count, verb, level)
+    if not _is_terminal():
+        raise click.UsageError(f"this would {what}: add --yes to do it", ctx)
+    if count:
+        warning = " This cannot be undone." if verb == "delete" else ""
+        click.confirm(f"{what[0].upper()}{what[1:]}?{warning}", abort=True, err=True)
+
+
 def _is_terminal() -> bool:
-    return sys.stdin.isatty()
+    """Whether somebody sees the question, which goes to stderr, and can answer it."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _slice(queue: "QueueAPI", verb: str, filter: dict[str, Any], level: str | None) -> "BulkResult":
@@ -75,22 +157,6 @@ def _slice(queue: "QueueAPI", verb: str, filter: dict[str, Any], level: str | No
         "delete": queue.delete_tasks,
     }
     return verbs[verb](filter=filter)
-
-
-def _ask(queue: "QueueAPI", tasks: Chosen, verb: str, level: str | None) -> None:
-    """Ends the command when the answer is no."""
-    from msgspec.structs import replace
-
-    from ollama_queue.actors.core.bulk import Verb, narrowed
-    from ollama_queue.actors.core.submission import parse_priority
-
-    number = None if level is None else parse_priority(level)
-    wanted = narrowed(Verb(verb), tasks.filter, number)
-    if wanted is not None:
-        count = queue.list_page(replace(wanted, limit=1)).total
-        which = "all tasks that match" if count is None else f"{count} tasks"
-        what = f"Give {which} priority {level}" if level else f"{verb.capitalize()} {which}"
-        click.confirm(f"{what}?", abort=True, err=True)
 
 
 def _report(

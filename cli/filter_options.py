@@ -52,3 +52,8 @@ def filtering(command: F) -> F:
 def chosen(given: dict[str, Any]) -> dict[str, Any]:
     """What was given, as a filter has it."""
     return {name: given[name] for name in _OPTIONS if given[name] not in ((), None)}
+
+
+def flag(name: str) -> str:
+    """What the option of a filter's field is called on the command line."""
+    return {"batch_id": "--batch", "cron_id": "--cron", "q": "--search"}.get(name, f"--{name}")

@@ -1,17 +1,13 @@
 """The commands that look at tasks and change them."""
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ollama_queue.cli import output
-from ollama_queue.cli.bulk import Chosen, choosing, sweep
+from ollama_queue.cli.bulk import Chosen, choosing, rehearse, sweep
 from ollama_queue.cli.session import Tally, open_queue, session_of, shared
 from ollama_queue.cli.waiting import endings
-
-if TYPE_CHECKING:
-    from ollama_queue.actors.core.records import Task
 
 _task_id = click.argument("task_id", metavar="ID")
 _task_ids = click.argument("task_ids", metavar="ID...", nargs=-1, required=True)
@@ -67,17 +63,14 @@ def cancel(ctx: click.Context, /, task_ids: tuple[str, ...], **given: Any) -> No
     """Cancel tasks that wait or run.
 
     Name them, or have options choose them: one of an option's values and all options must fit.
+    What options choose is counted and asked about first; off a terminal, that takes --yes.
 
     \b
     Example:
       ollama-queue cancel 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
-      ollama-queue cancel --model qwen3 --tag nightly
+      ollama-queue cancel --model qwen3 --tag nightly --dry-run
     """
-    wanted = Chosen(task_ids, given)
-    if wanted.ids:
-        _each(ctx, wanted.ids, open_queue(ctx).cancel_task)
-    else:
-        sweep(ctx, wanted, "cancel", "cancelled")
+    _to_all(ctx, Chosen(task_ids, given), "cancel", "cancelled")
 
 
 @click.command()
@@ -86,20 +79,17 @@ def cancel(ctx: click.Context, /, task_ids: tuple[str, ...], **given: Any) -> No
 @shared
 @click.pass_context
 def retry(ctx: click.Context, /, task_ids: tuple[str, ...], **given: Any) -> None:
-    """Run failed or cancelled tasks anew.
+    """Retry failed or cancelled tasks.
 
     Name them, or have options choose them: one of an option's values and all options must fit.
+    What options choose is counted and asked about first; off a terminal, that takes --yes.
 
     \b
     Example:
       ollama-queue retry 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
-      ollama-queue retry --status failed --since 2026-12-24T00:00:00Z
+      ollama-queue retry --status failed --since 2026-12-24T00:00:00Z --yes
     """
-    wanted = Chosen(task_ids, given)
-    if wanted.ids:
-        _each(ctx, wanted.ids, open_queue(ctx).retry_task)
-    else:
-        sweep(ctx, wanted, "retry", "to run anew")
+    _to_all(ctx, Chosen(task_ids, given), "retry", "queued again")
 
 
 @click.command()
@@ -108,28 +98,40 @@ def retry(ctx: click.Context, /, task_ids: tuple[str, ...], **given: Any) -> Non
 @shared
 @click.pass_context
 def delete(ctx: click.Context, /, task_ids: tuple[str, ...], **given: Any) -> None:
-    """Forget tasks that have ended, and their results.
+    """Delete finished tasks and their results.
 
     Name them, or have options choose them: one of an option's values and all options must fit.
+    What options choose is counted and asked about first; off a terminal, that takes --yes.
 
     \b
     Example:
       ollama-queue delete 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
       ollama-queue delete --all --yes
     """
-    wanted = Chosen(task_ids, given)
-    if wanted.ids:
-        _each(ctx, wanted.ids, open_queue(ctx).delete_task)
+    _to_all(ctx, Chosen(task_ids, given), "delete", "deleted")
+
+
+def _to_all(ctx: click.Context, chosen: Chosen, verb: str, done: str) -> None:
+    """Do it to each that is named, reporting each error, the first of which decides the exit code;
+    or to those that options choose."""
+    if not chosen.ids:
+        sweep(ctx, chosen, verb, done)
+    elif chosen.is_dry:
+        rehearse(ctx, chosen, verb)
     else:
-        sweep(ctx, wanted, "delete", "deleted")
+        _to_each(ctx, chosen, verb)
 
 
-def _each(ctx: click.Context, task_ids: Iterable[str], verb: "Callable[[str], Task]") -> None:
-    """Do it to each, reporting each error; the first one decides the exit code."""
-    tally = Tally()
-    for task_id in task_ids:
+def _to_each(ctx: click.Context, chosen: Chosen, verb: str) -> None:
+    queue, tally = open_queue(ctx), Tally()
+    verbs = {
+        "cancel": queue.cancel_task,
+        "retry": queue.retry_task,
+        "delete": queue.delete_task,
+    }
+    for task_id in chosen.ids:
         with tally:
-            output.print_line(session_of(ctx), verb(task_id))
+            output.print_line(session_of(ctx), verbs[verb](task_id))
     ctx.exit(tally.code)
 
 
@@ -141,7 +143,8 @@ def _each(ctx: click.Context, task_ids: Iterable[str], verb: "Callable[[str], Ta
 def priority(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> None:
     """Change the priority of a task that waits or runs, or of all that options choose.
 
-    PRIORITY is low, normal, high, critical, or 1 to 15; the higher, the sooner.
+    PRIORITY is low, normal, high, critical, or 1 to 15; the higher, the sooner. What options choose
+    is counted and asked about first; off a terminal, that takes --yes.
 
     \b
     Example:
@@ -154,9 +157,11 @@ def priority(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> Non
         raise click.UsageError("name one ID and one PRIORITY")
     if not ids:
         sweep(ctx, wanted, "priority", f"with priority {level}", level)
-        return
-    task = open_queue(ctx).update_task_priority(ids[0], level)
-    output.print_line(session_of(ctx), task, f"priority {task.priority}")
+    elif wanted.is_dry:
+        rehearse(ctx, wanted, "priority", level)
+    else:
+        task = open_queue(ctx).update_task_priority(ids[0], level)
+        output.print_line(session_of(ctx), task, f"priority {task.priority}")
 
 
 @click.command()
