@@ -17,6 +17,7 @@ import pykka
 from msgspec import Struct
 from pykka.messages import _ActorStop
 
+from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.actors.core.errors import OutcomeUnknown, QueueError, Unavailable
 from ollama_queue.actors.core.messages import Wake
 from ollama_queue.actors.inbox import Envelope, Errand, Inbox, Promise
@@ -36,13 +37,15 @@ class Actor(pykka.ThreadingActor):
 
     A `QueueError` is an answer. Any other exception ends the actor: `report` is called once with
     a line of text. `on_start` opens what is needed, `on_stop` closes it, after a crash too.
+    Between messages it breathes, and in `handle` wherever that takes long: no other message comes
+    meanwhile.
     """
 
     use_daemon_thread = True
 
-    def __init__(self, report: Callable[[str], None]) -> None:
+    def __init__(self, report: Callable[[str], None], breathe: Breathe = as_threads_do) -> None:
         super().__init__()
-        self._report = report
+        self._report, self.breathe = report, breathe
         self._asker: Promise | None = None
         self._held: set[Promise] = set()
         self._timer: threading.Timer | None = None
@@ -123,6 +126,7 @@ class Actor(pykka.ThreadingActor):
             try:
                 envelope: Any = self.actor_inbox.get()
                 self._receive(envelope)
+                self.breathe()
             except BaseException as error:  # whatever it is, it ends this actor and no other
                 self._crash(error)
 

@@ -1,9 +1,9 @@
 """Batches on their way: prepared, stored and taken up slice by slice, so that nobody waits long."""
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from ollama_queue.actors.breathing import Breathe, as_threads_do, unhurried
 from ollama_queue.actors.core.acceptance import accept
 from ollama_queue.actors.core.entries import Entry, entry_of
 from ollama_queue.actors.core.errors import Invalid
@@ -18,23 +18,27 @@ SLICE_TASKS = 200
 SLICE_BYTES = 1 << 20
 
 
-def draft_batch(tasks: Iterable[NewTask], idempotency_key: str | None = None) -> SubmitBatch:
+def draft_batch(
+    tasks: Iterable[NewTask],
+    idempotency_key: str | None = None,
+    breathe: Breathe = as_threads_do,
+) -> SubmitBatch:
     """Check and encode all tasks of a batch. Raises `Invalid`, naming `tasks[3].model` and so on.
 
-    Other threads get their turn between the tasks.
+    It breathes between the tasks.
     """
     asked = []
-    for index, task in enumerate(tasks):
+    for index, task in enumerate(unhurried(tasks, breathe)):
         with naming(index):
             asked.append(draft(task))
-        if index % 50 == 49:
-            time.sleep(0)
     if not asked:
         raise Invalid("tasks must be a list of at least one task", field="tasks")
     if idempotency_key is None:
         return SubmitBatch(tuple(asked))
     key = draft(asked[0].new, idempotency_key).key
-    return SubmitBatch(tuple(asked), key, batch_digest(submit.new for submit in asked))
+    return SubmitBatch(
+        tuple(asked), key, batch_digest(submit.new for submit in unhurried(asked, breathe))
+    )
 
 
 class Loading:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from ollama_queue.actors.actor import Ref, ask, dismiss, start, stop, tell
+from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.actors.caretaker import Caretaker
 from ollama_queue.actors.core.config import Backend, Config
 from ollama_queue.actors.core.messages import Commit, Drain, Farewell, Recover
@@ -31,13 +32,15 @@ class Runtime(Struct, frozen=True):
     """What differs between an ordinary program and the server: handed in by whoever composes.
 
     `pools` makes the thread for fsyncs and the one for scans; `on_fatal` is told why the queue
-    has given up; `url` is where the queue can be reached, for `owner.json`.
+    has given up; `url` is where the queue can be reached, for `owner.json`. `breathe` gives way in
+    the midst of work; never call it in the threads of `pools`.
     """
 
     pools: Callable[[], tuple[Pool, Pool]]
-    make_executor: Callable[[Backend, float], Executor]
+    make_executor: Callable[[Backend, float, Breathe], Executor]
     on_fatal: Callable[[str], None]
     url: str | None = None
+    breathe: Breathe = as_threads_do
 
 
 class Boot:
@@ -65,6 +68,7 @@ class Boot:
         self.scheduler = start(
             Scheduler,
             self.reporter("Scheduler"),
+            breathe=self.runtime.breathe,
             plan=plan,
             recovered=recovered,
             persistence=persistence,
@@ -73,6 +77,7 @@ class Boot:
         self.ticker = start(
             CronTicker,
             self.reporter("CronTicker"),
+            breathe=self.runtime.breathe,
             crons=recovered.crons,
             scheduler=self.scheduler,
             persistence=persistence,
@@ -80,6 +85,7 @@ class Boot:
         self.sweeper = start(
             Sweeper,
             self.reporter("Sweeper"),
+            breathe=self.runtime.breathe,
             settings=config.queue,
             scheduler=self.scheduler,
             persistence=persistence,
@@ -96,6 +102,7 @@ class Boot:
         self.scheduler = start(
             Caretaker,
             self.reporter("Caretaker"),
+            breathe=self.runtime.breathe,
             plan=self._plan(0),
             recovered=recovered,
             refusal=refusal,
@@ -104,10 +111,11 @@ class Boot:
 
     def _open(self, *, read_only: bool) -> tuple[Ref, Ref, Recovered]:
         queue = self.config.queue
-        self.bus = start(EventBus, self.reporter("EventBus"))
+        self.bus = start(EventBus, self.reporter("EventBus"), breathe=self.runtime.breathe)
         self.persistence = start(
             Persistence,
             self.reporter("Persistence"),
+            breathe=self.runtime.breathe,
             open_store=lambda: Store(queue.storage_path, self.runtime.url, read_only=read_only),
             pools=self.runtime.pools,
             bus=self.bus,
@@ -135,6 +143,7 @@ class Boot:
         assert self.persistence is not None and self.bus is not None
         worker: Ref = Worker.start(
             report,
+            breathe=self.runtime.breathe,
             slot=slot,
             make_executor=self.make_executor,
             scheduler=scheduler,
@@ -147,6 +156,7 @@ class Boot:
     def hire_prober(self, scheduler: Ref) -> Ref:
         self.prober = Prober.start(
             self.reporter("Prober"),
+            breathe=self.runtime.breathe,
             executors={name: self.make_executor(name) for name in self.backends},
             interval_s=self.config.remote_scheduling.health_check_interval,
             scheduler=scheduler,
@@ -154,7 +164,8 @@ class Boot:
         return self.prober
 
     def make_executor(self, backend: str) -> Executor:
-        return self.runtime.make_executor(self.backends[backend], self.config.ollama.timeout)
+        silence_s = self.config.ollama.timeout
+        return self.runtime.make_executor(self.backends[backend], silence_s, self.runtime.breathe)
 
     def dismiss(self, worker: Ref) -> None:
         self.workers.remove(worker)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ollama_queue.actors.actor import Actor
+from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.actors.core.errors import NotFound, Unavailable
 from ollama_queue.actors.core.explaining import describe, explain
 from ollama_queue.actors.core.messages import Describe, Drain, Explain, GetCron, ListCrons
@@ -22,12 +23,13 @@ class Caretaker(Actor):
         self,
         report: Callable[[str], None],
         *,
+        breathe: Breathe = as_threads_do,
         plan: Plan,
         recovered: Recovered,
         refusal: str,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(report)
+        super().__init__(report, breathe)
         self.plan, self.refusal, self.clock = plan, refusal, clock
         self.crons = {cron.id: cron for cron in recovered.crons}
         flags = [name for name, is_on in recovered.flags.items() if is_on]

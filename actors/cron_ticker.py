@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import assert_never
 
 from ollama_queue.actors.actor import Actor, Ref, tell
+from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.actors.core.cron_forms import changed, scheduled, task_of
 from ollama_queue.actors.core.cron_records import Cron, Missed, NewCron
 from ollama_queue.actors.core.errors import NotFound
@@ -43,13 +44,14 @@ class CronTicker(Actor):
         self,
         report: Callable[[str], None],
         *,
+        breathe: Breathe = as_threads_do,
         crons: Iterable[Cron],
         scheduler: Ref,
         persistence: Ref,
         clock: Callable[[], float] = time.time,
         chance: random.Random | None = None,
     ) -> None:
-        super().__init__(report)
+        super().__init__(report, breathe)
         self.crons = {cron.id: cron for cron in crons}
         self.scheduler, self.persistence = scheduler, persistence
         self.clock, self.chance = clock, chance or random.Random()

@@ -8,6 +8,7 @@ from typing import Any, assert_never
 from msgspec import Struct
 
 from ollama_queue.actors.actor import Actor, tell
+from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.actors.core.history import History
 from ollama_queue.actors.core.messages import (
     Attach,
@@ -47,9 +48,12 @@ class EventBus(Actor):
     """Never waits for a subscriber: one that cannot keep up is closed, told `lagged`."""
 
     def __init__(
-        self, report: Callable[[str], None], clock: Callable[[], float] = time.time
+        self,
+        report: Callable[[str], None],
+        clock: Callable[[], float] = time.time,
+        breathe: Breathe = as_threads_do,
     ) -> None:
-        super().__init__(report)
+        super().__init__(report, breathe)
         self.clock = clock
         self.seq = 0  # of the newest event that was published
         self.subscribers: dict[Mailbox[Event], Subscribe] = {}

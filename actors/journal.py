@@ -2,10 +2,10 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
+from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.actors.core.config import Logging
 from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.events import ENDS, EVENTS
@@ -108,9 +108,9 @@ class Journal(threading.Thread):
     all the same, and it costs a fraction; those of other programs expect one line a record.
     """
 
-    def __init__(self, listen: Listen, together: int) -> None:
+    def __init__(self, listen: Listen, together: int, breathe: Breathe = as_threads_do) -> None:
         super().__init__(name="ollama-queue-journal", daemon=True)
-        self._listen, self._together = listen, together
+        self._listen, self._together, self._breathe = listen, together, breathe
         self._is_closed = False
         self._begin()
         self.start()
@@ -140,7 +140,7 @@ class Journal(threading.Thread):
         for start in range(0, len(events), self._together):
             if log.isEnabledFor(logging.INFO):
                 log.info(Lines([*map(line_of, events[start : start + self._together])]))
-            time.sleep(0)  # let others have their turn
+            self._breathe()
         if missed:
             log.warning("the log could not keep up: it does not tell of %d events", missed)
 
@@ -155,9 +155,9 @@ class Journal(threading.Thread):
         self._inbox.close("unsubscribed")
 
 
-def follow(listen: Listen, together: int) -> Journal | None:
+def follow(listen: Listen, together: int, breathe: Breathe = as_threads_do) -> Journal | None:
     """A journal of what `listen` brings; None where the log does not want to know."""
-    return Journal(listen, together) if log.isEnabledFor(logging.INFO) else None
+    return Journal(listen, together, breathe) if log.isEnabledFor(logging.INFO) else None
 
 
 class Logbook:
@@ -180,8 +180,8 @@ class Logbook:
         self._level = log.level
         log.setLevel(self._settings.level.upper())
 
-    def follow(self, listen: Listen) -> None:
-        self._journal = None if self._settings is None else follow(listen, 1)
+    def follow(self, listen: Listen, breathe: Breathe) -> None:
+        self._journal = None if self._settings is None else follow(listen, 1, breathe)
 
     def close(self) -> None:
         if self._journal is not None:

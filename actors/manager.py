@@ -103,6 +103,7 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
         logs = self.config.logging != Logging() or not LOG_OPTIONS.isdisjoint(options)
         self._logbook = Logbook(self.config.logging if logs and runtime is None else None)
         self._runtime = runtime or Runtime(_thread_pools, create_executor, _give_up)
+        self.breathe = self._runtime.breathe  # for doors, too
         self._switchboard = Switchboard()
         self._system: Ref | None = None
         self._pid = os.getpid()
@@ -122,7 +123,7 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
             except QueueError:
                 self._logbook.close()
                 raise
-            self._logbook.follow(self.listen)
+            self._logbook.follow(self.listen, self.breathe)
             # A thread that the interpreter ends inside RocksDB would abort the whole process.
             atexit.register(self._close_at_exit)
         return self
@@ -181,7 +182,7 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
     def submit_batch(
         self, tasks: Iterable[NewTask], *, idempotency_key: str | None = None
     ) -> BatchSubmitted:
-        asked = draft_batch(tasks, idempotency_key)
+        asked = draft_batch(tasks, idempotency_key, self.breathe)
         size = sum(len(each.spec) for each in asked.asked)
         check_room(self.config.queue.storage_path, size)
         return ask(self._now().scheduler, asked, BATCH_PATIENCE_S)  # type: ignore[no-any-return]

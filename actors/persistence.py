@@ -7,6 +7,7 @@ from typing import Any, assert_never
 from msgspec.structs import replace
 
 from ollama_queue.actors.actor import Actor, Ref, tell
+from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.actors.core.errors import Conflict, NotFound, QueueError
 from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.messages import (
@@ -54,12 +55,13 @@ class Persistence(Actor):
         self,
         report: Callable[[str], None],
         *,
+        breathe: Breathe = as_threads_do,
         open_store: Callable[[], Store],
         pools: Callable[[], tuple[Pool, Pool]],
         bus: Ref,
         durable: bool = True,
     ) -> None:
-        super().__init__(report)
+        super().__init__(report, breathe)
         self.open_store, self.pools, self.bus, self.durable = open_store, pools, bus, durable
         self.gathering = Group()
         self.in_flight: Group | None = None

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, assert_never
 
 from ollama_queue.actors.actor import Actor, Ref, log, tell
+from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.actors.core.backoff import probe_delay
 from ollama_queue.actors.core.messages import (
     BackendChanged,
@@ -58,12 +59,13 @@ class Prober(Actor):
         self,
         report: Callable[[str], None],
         *,
+        breathe: Breathe = as_threads_do,
         executors: Mapping[str, Executor],
         interval_s: float,
         scheduler: Ref,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(report)
+        super().__init__(report, breathe)
         self.scheduler, self.interval_s, self.clock = scheduler, interval_s, clock
         now = clock()
         self.watched = {name: Watched(executor, now) for name, executor in executors.items()}

@@ -7,6 +7,7 @@ from typing import Any, Protocol, assert_never
 
 from ollama_queue.actors.actor import Actor, Ref, log, tell
 from ollama_queue.actors.batches import Loading
+from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.actors.core.errors import Conflict, NotFound
 from ollama_queue.actors.core.explaining import describe, describe_one, explain
 from ollama_queue.actors.core.firing import fire
@@ -83,6 +84,7 @@ class Scheduler(Actor):
         self,
         report: Callable[[str], None],
         *,
+        breathe: Breathe = as_threads_do,
         plan: Plan,
         recovered: Recovered,
         persistence: Ref,
@@ -90,7 +92,7 @@ class Scheduler(Actor):
         clock: Callable[[], float] = time.time,
         chance: random.Random | None = None,
     ) -> None:
-        super().__init__(report)
+        super().__init__(report, breathe)
         self.plan, self.recovered, self.persistence = plan, recovered, persistence
         self.crew, self.clock, self.chance = crew, clock, chance or random.Random()
         self.last_us = recovered.last_us

@@ -7,6 +7,7 @@ from functools import partial
 from typing import assert_never
 
 from ollama_queue.actors.actor import Actor, Ref
+from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.actors.core.config import Queue
 from ollama_queue.actors.core.messages import Delete, Expired, FindExpired, Swept, Wake
 from ollama_queue.actors.core.messages.sweeper import ToSweeper
@@ -22,12 +23,13 @@ class Sweeper(Actor):
         self,
         report: Callable[[str], None],
         *,
+        breathe: Breathe = as_threads_do,
         settings: Queue,
         scheduler: Ref,
         persistence: Ref,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(report)
+        super().__init__(report, breathe)
         self.settings, self.scheduler, self.persistence = settings, scheduler, persistence
         self.clock = clock
         self.due: float | None = None  # None while it sweeps

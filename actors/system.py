@@ -22,7 +22,7 @@ class System(Actor):
     """Holds no state of the queue, only who is alive. The one actor that waits for others."""
 
     def __init__(self, config: Config, runtime: Runtime, switchboard: Switchboard) -> None:
-        super().__init__(runtime.on_fatal)
+        super().__init__(runtime.on_fatal, runtime.breathe)
         self.config, self.runtime, self.switchboard = config, runtime, switchboard
         self.folder = config.queue.storage_path
         self.boots = self.generation = 0

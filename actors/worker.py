@@ -10,6 +10,7 @@ from typing import Any, assert_never
 import msgspec
 
 from ollama_queue.actors.actor import Actor, Ref, ask, log, tell
+from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.actors.core.errors import NotFound, Unavailable
 from ollama_queue.actors.core.messages import (
     CallEnded,
@@ -69,13 +70,14 @@ class Worker(Actor):
         self,
         report: Callable[[str], None],
         *,
+        breathe: Breathe = as_threads_do,
         slot: int,
         make_executor: Callable[[str], Executor],
         scheduler: Ref,
         persistence: Ref,
         bus: Ref,
     ) -> None:
-        super().__init__(report)
+        super().__init__(report, breathe)
         self.slot, self.make_executor = slot, make_executor
         self.executors: dict[str, Executor] = {}  # by backend: a warm connection to each
         self.scheduler, self.persistence, self.bus = scheduler, persistence, bus

@@ -6,21 +6,22 @@ from typing import Any
 
 import bottle
 
-from ollama_queue.actors.api import QueueAPI
+from ollama_queue.actors.breathing import Breathe, unhurried
 from ollama_queue.actors.core import plain_json
 from ollama_queue.actors.core.errors import Invalid
 from ollama_queue.actors.core.records import NewTask, Status, Task
 from ollama_queue.actors.core.submission import naming, new_task
 from ollama_queue.http import reading, wire
+from ollama_queue.http.feed import Source
 
 
-def add_batch_routes(app: bottle.Bottle, queue: QueueAPI, max_upload: int) -> None:
+def add_batch_routes(app: bottle.Bottle, queue: Source, max_upload: int) -> None:
     """`max_upload` (bytes) limits the body of a batch."""
 
     def submit() -> Any:
         wait = reading.wait_parameter()
         key = reading.header("Idempotency-Key")
-        made = queue.submit_batch(list(_tasks(max_upload)), idempotency_key=key)
+        made = queue.submit_batch(list(_tasks(max_upload, queue.breathe)), idempotency_key=key)
         bottle.response.status = 201 if made.created else 200
         answer: dict[str, Any] = {"batch_id": made.batch_id, "task_ids": made.task_ids}
         if wait is not None:
@@ -39,7 +40,7 @@ def add_batch_routes(app: bottle.Bottle, queue: QueueAPI, max_upload: int) -> No
     app.get(f"{wire.BATCHES}/<batch_id>", callback=get)
 
 
-def _results(queue: QueueAPI, task_ids: list[str], wait: float) -> list[dict[str, Any]]:
+def _results(queue: Source, task_ids: list[str], wait: float) -> list[dict[str, Any]]:
     """One item for each task, in order, as they are after `wait` seconds at the latest."""
     deadline = time.monotonic() + wait
     items = []
@@ -54,10 +55,10 @@ def _item(task: Task) -> dict[str, Any]:
     return {"task_id": task.id, "status": task.status, "result": task.result, "error": error}
 
 
-def _tasks(limit: int) -> Iterator[NewTask]:
+def _tasks(limit: int, breathe: Breathe) -> Iterator[NewTask]:
     """The tasks of the body: an array, `{"tasks": […]}`, or a JSON value a line."""
     if bottle.request.content_type.partition(";")[0].strip() == wire.NDJSON:
-        given: Iterator[Any] = _lines(reading.body_stream(limit), limit)
+        given: Iterator[Any] = _lines(reading.body_stream(limit), limit, breathe)
     else:
         body = reading.body(limit)
         if isinstance(body, dict) and set(body) == {"tasks"}:
@@ -65,14 +66,12 @@ def _tasks(limit: int) -> Iterator[NewTask]:
         if not isinstance(body, list):
             raise Invalid('the body must be a list of tasks, or {"tasks": […]}', field="tasks")
         given = iter(body)
-    for index, each in enumerate(given):
+    for index, each in enumerate(unhurried(given, breathe)):
         with naming(index):
             yield new_task(each)
-        if index % 50 == 49:
-            time.sleep(0)  # others get their turn
 
 
-def _lines(stream: reading.Body, limit: int) -> Iterator[Any]:
+def _lines(stream: reading.Body, limit: int, breathe: Breathe) -> Iterator[Any]:
     read = number = 0
     while line := stream.readline(limit - read + 1):
         read += len(line)
@@ -81,3 +80,4 @@ def _lines(stream: reading.Body, limit: int) -> Iterator[Any]:
             raise reading.too_large(limit)
         if line.strip():
             yield plain_json.decode(line, f"line {number}", "body")
+        breathe()

@@ -8,6 +8,7 @@ import bottle
 
 from ollama_queue.actors import watch
 from ollama_queue.actors.api import QueueAPI
+from ollama_queue.actors.breathing import Breathe
 from ollama_queue.actors.core.errors import QueueError, Unavailable
 from ollama_queue.actors.core.figures import Snapshot
 from ollama_queue.actors.core.records import Chunk, Event
@@ -20,6 +21,8 @@ from ollama_queue.http.answer import Answer, Events
 
 class Source(QueueAPI, Protocol):
     """A queue in this process: what can be followed without a way over the wire."""
+
+    breathe: Breathe
 
     def follow_task(
         self, task_id: str, *, after: watch.Place | None = None, heartbeat: float

@@ -40,6 +40,7 @@ from ollama_queue.http.app import create_app
 from ollama_queue.http.check_config import listing
 from ollama_queue.http.cross_origin import CrossOrigin
 from ollama_queue.http.handler import Server
+from ollama_queue.http.hub import HubWatch
 from ollama_queue.http.sockets import SocketHandler
 
 log = logging.getLogger("ollama_queue")
@@ -103,9 +104,10 @@ def serve(config: Config) -> None:
     port = listener.getsockname()[1]
     scheme = "http" if secure is None else "https"
     url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-    queue = QueueManager(config, runtime=Runtime(_pools, create_executor, _die, url))
+    hub = HubWatch()
+    queue = QueueManager(config, runtime=Runtime(_pools, create_executor, _die, url, hub.breathe))
     queue.start()
-    journal = follow(queue.listen, LINES_TOGETHER)
+    journal = follow(queue.listen, LINES_TOGETHER, hub.breathe)
     app: Any = create_app(
         queue,
         max_body=config.server.max_body,
@@ -128,6 +130,7 @@ def serve(config: Config) -> None:
     )
     server.start()
     _tune()
+    hub.open()
     stopping = _on_signal()
     backends = ", ".join(f"{b.name} ({b.type} at {shown(b.url)})" for b in config.all_backends)
     _say(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.actors.core.config import Backend
 from ollama_queue.actors.core.outcomes import Look, Outcome, Reply
 from ollama_queue.actors.core.records import Spec, TaskType
@@ -47,13 +48,18 @@ class Executor(Protocol):
         """Close the connection."""
 
 
-def create_executor(backend: Backend, silence_s: float) -> Executor:
-    """The executor for `backend`; a call is given up after `silence_s` seconds without a byte."""
+def create_executor(
+    backend: Backend, silence_s: float, breathe: Breathe = as_threads_do
+) -> Executor:
+    """The executor for `backend`; a call is given up after `silence_s` seconds without a byte.
+
+    It gives way with `breathe` while it reads what a server sends.
+    """
     from ollama_queue.actors.executors.ollama import OllamaExecutor
     from ollama_queue.actors.executors.openai import OpenAIExecutor
 
-    kinds: dict[str, Callable[[Backend, float], Executor]] = {
+    kinds: dict[str, Callable[[Backend, float, Breathe], Executor]] = {
         "ollama": OllamaExecutor,
         "openai": OpenAIExecutor,
     }
-    return kinds[backend.type](backend, silence_s)
+    return kinds[backend.type](backend, silence_s, breathe)

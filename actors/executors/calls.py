@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
+from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.actors.core.config import Backend
 from ollama_queue.actors.core.outcomes import (
     Answered,
@@ -61,7 +62,10 @@ _SKIMMED = msgspec.json.Decoder(Skimmed)
 class HttpExecutor(ABC):
     """An `Executor` over HTTP; a subclass says what is sent and how the reply is read."""
 
-    def __init__(self, backend: Backend, silence_s: float) -> None:
+    def __init__(
+        self, backend: Backend, silence_s: float, breathe: Breathe = as_threads_do
+    ) -> None:
+        self.breathe = breathe
         url = httpx.URL(backend.url)
         self._base, self._silence_s = url, silence_s
         key = backend.api_key.strip()

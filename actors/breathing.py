@@ -1,0 +1,25 @@
+"""Giving way in the midst of work, so that nobody else waits long for a turn.
+
+The server's greenlets run until they let go, and while one runs nobody looks at the network: a
+loop over what users send calls `breathe` each time round. It costs next to nothing, and gives way
+only when the network has not been looked at for some milliseconds. How is handed in with the
+`Runtime`. The core is never given it: what loops for long there is an iterator, and the caller
+breathes between its items.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+Breathe = Callable[[], None]
+
+
+def as_threads_do() -> None:
+    """Nothing: the interpreter has threads take turns by itself."""
+
+
+def unhurried(items: Iterable[T], breathe: Breathe) -> Iterator[T]:
+    """The items; `breathe` is called behind each."""
+    for item in items:
+        yield item
+        breathe()
