@@ -74,6 +74,7 @@ class Persistence(Actor):
         self.store = self.open_store()
         self.seq = self.store.boot << 32
         self.syncer, self.scanner = self.pools()
+        self.aside(self.store.tidy)
 
     def on_stop(self) -> bool:  # type: ignore[override]
         """Close behind the fsync and the scans that still run."""

@@ -6,15 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from msgspec import Struct
-from rocksdict import (
-    AccessType,
-    DBRecoveryMode,
-    Options,
-    Rdict,
-    Snapshot,
-    WriteBatch,
-    WriteOptions,
-)
+from rocksdict import Rdict, Snapshot, WriteBatch, WriteOptions
 
 from ollama_queue.actors.batch_book import BatchBook
 from ollama_queue.actors.core.cron_records import Cron
@@ -23,6 +15,8 @@ from ollama_queue.actors.core.errors import QueueError, Unavailable
 from ollama_queue.actors.core.figures import Counts
 from ollama_queue.actors.core.idempotency import Keyed
 from ollama_queue.actors.core.records import Record, Status
+from ollama_queue.actors.disk import has_room
+from ollama_queue.actors.engine import MERGE_BYTES, merge_small_tables, open_engine
 from ollama_queue.actors.group import Group, Row
 from ollama_queue.actors.layout import (
     FAMILIES,
@@ -39,7 +33,6 @@ from ollama_queue.actors.listings import delete_rows, put_rows
 from ollama_queue.actors.ownership import sign, why_not
 from ollama_queue.actors.upgrade import FORMAT, upgrade
 
-JOURNAL_BYTES = 24 << 20
 SLICE_BYTES = 1 << 20  # a larger WriteBatch would hold the interpreter for too long
 
 
@@ -98,29 +91,11 @@ class Store:
                 f"process {Store.home}, which this one was forked from, has opened a queue: "
                 "use Client here, or fork before it does"
             )
-        options = Options(raw_mode=True)
-        options.create_if_missing(True)
-        options.create_missing_column_families(True)
-        # A torn tail is a crash's and fine; damage in the middle must not pass for the end.
-        options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
-        options.set_keep_log_file_num(4)
-        # A boot reads the journal again, and what it holds is in memory, too: keep both small.
-        options.set_max_total_wal_size(JOURNAL_BYTES)
-        options.set_db_write_buffer_size(JOURNAL_BYTES)
-        families = {name: Options(raw_mode=True) for name in FAMILIES}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            return Rdict(
-                str(self.folder / "rocksdb"),
-                options,
-                column_families=families,
-                access_type=self._access(),
-            )
+            return open_engine(self.folder / "rocksdb", read_only=self.read_only)
         except Exception as error:  # rocksdict raises nothing more special
             raise Unavailable(why_not(self.folder, str(error))) from None
-
-    def _access(self) -> AccessType:
-        return AccessType.read_only() if self.read_only else AccessType.read_write()
 
     def _begin(self) -> int:
         """Check the format and count this boot; both are durable before anything else is."""
@@ -240,6 +215,11 @@ class Store:
     def sync(self) -> None:
         """Make durable what was written; lets other threads run meanwhile."""
         self._db.flush_wal(True)
+
+    def tidy(self) -> None:
+        """Make small tables few, where the disk has room for it; to be done aside."""
+        if not self.read_only and has_room(str(self.folder), MERGE_BYTES):
+            merge_small_tables(self._db, self._families)
 
     # --- reading --------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ class Desk:
             bus=self.bus,
             durable=durable,
         )
+        self.scanner.run()  # small tables
 
     def ask(self, message: Any) -> Promise:
         """Ask, and return once the message has been handled, answered or not."""
