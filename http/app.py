@@ -8,6 +8,7 @@ from typing import Any
 import bottle
 import msgspec
 
+from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.actors.core.errors import Invalid, QueueError
 from ollama_queue.actors.core.submission import new_task
 from ollama_queue.http import guard, ollama, openai, openapi, pages, reading, wire
@@ -49,7 +50,7 @@ def create_app(
     """
     app = bottle.Bottle()
     app.config["json.enable"] = False
-    app.install(lambda callback: _speak_json(callback, loopback_only, origins))
+    app.install(lambda callback: _speak_json(callback, loopback_only, origins, queue.breathe))
     app.default_error_handler = _no_route
 
     def submit() -> Any:
@@ -110,12 +111,16 @@ def create_app(
 
 
 def _speak_json(
-    callback: Callable[..., Any], loopback_only: bool = False, origins: Collection[str] = ()
+    callback: Callable[..., Any],
+    loopback_only: bool = False,
+    origins: Collection[str] = (),
+    breathe: Breathe = as_threads_do,
 ) -> Callable[..., Any]:
     """Encode what a route returns, and answer errors in one form."""
 
     def speak(*args: Any, **kwargs: Any) -> Any:
         bottle.response.content_type = "application/json"
+        bottle.request.environ[reading.BREATHE] = breathe
         try:
             guard.check(bottle.request.environ, loopback_only=loopback_only, origins=origins)
             answer = callback(*args, **kwargs)

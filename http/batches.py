@@ -6,7 +6,7 @@ from typing import Any
 
 import bottle
 
-from ollama_queue.actors.breathing import Breathe, unhurried
+from ollama_queue.actors.breathing import unhurried
 from ollama_queue.actors.core import plain_json
 from ollama_queue.actors.core.errors import Invalid
 from ollama_queue.actors.core.records import NewTask, Status, Task
@@ -21,7 +21,7 @@ def add_batch_routes(app: bottle.Bottle, queue: Source, max_upload: int) -> None
     def submit() -> Any:
         wait = reading.wait_parameter()
         key = reading.header("Idempotency-Key")
-        made = queue.submit_batch(list(_tasks(max_upload, queue.breathe)), idempotency_key=key)
+        made = queue.submit_batch(list(_tasks(max_upload)), idempotency_key=key)
         bottle.response.status = 201 if made.created else 200
         answer: dict[str, Any] = {"batch_id": made.batch_id, "task_ids": made.task_ids}
         if wait is not None:
@@ -55,10 +55,10 @@ def _item(task: Task) -> dict[str, Any]:
     return {"task_id": task.id, "status": task.status, "result": task.result, "error": error}
 
 
-def _tasks(limit: int, breathe: Breathe) -> Iterator[NewTask]:
+def _tasks(limit: int) -> Iterator[NewTask]:
     """The tasks of the body: an array, `{"tasks": […]}`, or a JSON value a line."""
     if bottle.request.content_type.partition(";")[0].strip() == wire.NDJSON:
-        given: Iterator[Any] = _lines(reading.body_stream(limit), limit, breathe)
+        given: Iterator[Any] = _lines(reading.body_stream(limit), limit)
     else:
         body = reading.body(limit)
         if isinstance(body, dict) and set(body) == {"tasks"}:
@@ -66,12 +66,12 @@ def _tasks(limit: int, breathe: Breathe) -> Iterator[NewTask]:
         if not isinstance(body, list):
             raise Invalid('the body must be a list of tasks, or {"tasks": […]}', field="tasks")
         given = iter(body)
-    for index, each in enumerate(unhurried(given, breathe)):
+    for index, each in enumerate(unhurried(given, reading.breathing())):
         with naming(index):
             yield new_task(each)
 
 
-def _lines(stream: reading.Body, limit: int, breathe: Breathe) -> Iterator[Any]:
+def _lines(stream: reading.Body, limit: int) -> Iterator[Any]:
     read = number = 0
     while line := stream.readline(limit - read + 1):
         read += len(line)
@@ -80,4 +80,3 @@ def _lines(stream: reading.Body, limit: int, breathe: Breathe) -> Iterator[Any]:
             raise reading.too_large(limit)
         if line.strip():
             yield plain_json.decode(line, f"line {number}", "body")
-        breathe()

@@ -1,16 +1,21 @@
 """Reading requests: bodies, queries, and one clear sentence for what is wrong in them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import bottle
 
+from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.actors.core import filters, plain_json
 from ollama_queue.actors.core.errors import Invalid
 from ollama_queue.actors.core.filters import FIELDS, REPEATABLE
 from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.http import wire
+
+BREATHE = "ollama_queue.breathe"  # in the environ: how the request in hand gives way
+PIECE = 256 << 10  # bytes of a body that are read at once
+CHUNKED_PIECE = 1 << 10  # where it comes in chunks, each of which may be one byte
 
 
 def body(limit: int) -> Any:
@@ -31,16 +36,31 @@ def json_object(limit: int) -> dict[str, Any]:
 
 
 class Body:
-    """A request's body, not yet read. One that does not come whole and well is `Invalid`."""
+    """A request's body, not yet read. One that does not come whole and well is `Invalid`.
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+    It is read in pieces, and breathes between them: a quick client could keep it busy for ever,
+    and in tiny chunks a kilobyte takes ten milliseconds.
+    """
+
+    def __init__(self, stream: BinaryIO, breathe: Breathe, piece: int) -> None:
+        self._stream, self._breathe, self._piece = stream, breathe, piece
 
     def read(self, size: int) -> bytes:
-        return self._wholly(self._stream.read, size)
+        """`size` bytes, fewer only at the end."""
+        return b"".join(self._pieces(self._stream.read, size, b""))
 
     def readline(self, size: int) -> bytes:
-        return self._wholly(self._stream.readline, size)
+        """A line, or `size` bytes of it; fewer only at the end."""
+        return b"".join(self._pieces(self._stream.readline, size, b"\n"))
+
+    def _pieces(self, read: Callable[[int], bytes], size: int, end: bytes) -> Iterator[bytes]:
+        while size > 0:
+            piece = self._wholly(read, min(size, self._piece))
+            self._breathe()
+            yield piece
+            size -= len(piece)
+            if not piece or (end and piece.endswith(end)):
+                return
 
     def _wholly(self, read: Callable[[int], bytes], size: int) -> bytes:
         try:
@@ -57,7 +77,15 @@ def body_stream(limit: int) -> Body:
     """The request's body, not yet read. Raises `TooLarge` for one that says it is."""
     if bottle.request.content_length > limit:
         raise too_large(limit)
-    return Body(bottle.request.environ["wsgi.input"])
+    environ = bottle.request.environ
+    piece = CHUNKED_PIECE if bottle.request.content_length < 0 else PIECE
+    return Body(environ["wsgi.input"], breathing(), piece)
+
+
+def breathing() -> Breathe:
+    """How the request in hand gives way."""
+    found: Breathe = bottle.request.environ.get(BREATHE, as_threads_do)
+    return found
 
 
 def too_large(limit: int) -> wire.TooLarge:

@@ -1,0 +1,58 @@
+"""Listens to a server from outside, in a process of its own: how long was it deaf?"""
+
+import subprocess
+import sys
+from typing import Self
+
+_EAR = """
+import select, socket, sys, time
+
+def connect():
+    return socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+
+ear, longest = connect(), 0.0
+print("ready", flush=True)
+while True:
+    if select.select([sys.stdin], [], [], 0.002)[0]:
+        if not sys.stdin.readline():
+            break
+        print(longest, flush=True)
+        longest = 0.0
+    began = time.monotonic()
+    ear.sendall(b"GET /healthz HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
+    answer = b""
+    while b'"ok"}' not in answer:
+        answer += ear.recv(4096)
+    longest = max(longest, time.monotonic() - began)
+"""
+
+
+class Ear:
+    """Asks `/healthz` on one connection, again and again; its process shares nothing with a test's
+    own work."""
+
+    def __init__(self, port: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-S", "-c", _EAR, str(port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._said() == "ready"
+
+    def longest(self) -> float:
+        """The longest wait for an answer, in seconds, since this was asked last."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return float(self._said())
+
+    def _said(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate("")
