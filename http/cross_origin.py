@@ -1,5 +1,6 @@
 """Lets pages of some other sites use the server from a browser (CORS)."""
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -8,6 +9,7 @@ METHODS = "GET, POST, PUT, DELETE"
 # Of an answer's headers, beyond what a page may see.
 SHOWN = "Link, X-Total-Count, Retry-After, X-Queue-Task-Id, X-Queue-Wait-Ms, X-Queue-Backend"
 REMEMBER_S = 600
+_NAMES = re.compile(r"[\w!#$%&'*+.^`|~, -]*", re.ASCII)  # what is no list of names is not repeated
 
 
 class CrossOrigin:
@@ -43,6 +45,8 @@ def _is_preflight(environ: dict[str, Any]) -> bool:
 def _what_it_may(environ: dict[str, Any]) -> list[tuple[str, str]]:
     """Whatever headers it wants to send: its own word would not make it more of a friend."""
     wanted = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
+    if not _NAMES.fullmatch(wanted):
+        wanted = ""
     return [
         ("Access-Control-Allow-Methods", METHODS),
         ("Access-Control-Allow-Headers", wanted),

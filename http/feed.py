@@ -62,6 +62,7 @@ def add_feed_routes(
         if websocket is None:
             bottle.response.status = 426
             bottle.response.set_header("Upgrade", "websocket")
+            bottle.response.set_header("Sec-WebSocket-Version", "13")
             words = f"{wire.SOCKET} takes WebSockets only; {wire.EVENTS} says the same to others"
             return {"error": {"code": "upgrade_required", "message": words}}
         talk(websocket, source)

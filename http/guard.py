@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from ollama_queue.actors.core.errors import Forbidden
+from ollama_queue.actors.core.errors import Forbidden, Invalid
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -19,23 +19,35 @@ def is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:
-        return host.lower() == "localhost"
+        return host.lower().removesuffix(".") == "localhost"
 
 
 def check(
     environ: Mapping[str, str], *, loopback_only: bool, origins: Collection[str] = ()
 ) -> None:
-    """Raises `Forbidden` for a foreign Origin on an unsafe method, or a foreign Host.
+    """Raises `Forbidden` for a foreign Host, or for an unsafe method that comes from a foreign
+    page; `Invalid` for what is no Host.
 
     Pages of `origins` are let in as our own are. A WebSocket begins with a GET, and a page of any
     site may open one: it is not safe.
     """
     host = environ.get("HTTP_HOST", "")
-    if loopback_only and host and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+    if loopback_only and host and not is_loopback(_name(host)):
         raise Forbidden(f"this server answers to localhost only, not to {host}", field="Host")
-    origin = environ.get("HTTP_ORIGIN")
-    is_safe = environ["REQUEST_METHOD"] in _SAFE and "HTTP_UPGRADE" not in environ
-    if origin is None or is_safe or origin in origins:
+    if environ["REQUEST_METHOD"] in _SAFE and "HTTP_UPGRADE" not in environ:
         return
-    if urlsplit(origin).netloc != host:
-        raise Forbidden(f"requests from pages of {origin} are refused", field="Origin")
+    origin = environ.get("HTTP_ORIGIN")
+    if origin is None:
+        # An old browser, or a page that had it left out.
+        if environ.get("HTTP_SEC_FETCH_SITE", "").strip().lower() == "cross-site":
+            raise Forbidden("requests from pages of other sites are refused", field="Origin")
+    elif origin not in origins and origin not in (f"http://{host}", f"https://{host}"):
+        raise Forbidden(f"requests from pages of {origin[:256]} are refused", field="Origin")
+
+
+def _name(host: str) -> str:
+    """The host without its port. Raises `Invalid`."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        raise Invalid("Host must be a name or an address, and a port", field="Host") from None

@@ -1,131 +1,259 @@
-"""pywsgi's request handler, without what costs time for nothing here."""
+"""pywsgi's request handler with a strict reader of requests, and without what costs time for
+nothing here."""
 
+import contextlib
+import logging
 import socket
+import ssl
 from collections.abc import Callable
-from http.client import HTTPException
-from io import BytesIO
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import gevent
+import msgspec
+from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
-from gevent.socket import wait_read
+
+from ollama_queue.actors.breathing import Breathe, as_threads_do
+from ollama_queue.http import departure, head
+from ollama_queue.http.connection_limit import EXTRA, ConnectionLimit
+from ollama_queue.http.content import Content
+from ollama_queue.http.head import Refused
+from ollama_queue.http.sparing import Sparing
+
+log = logging.getLogger("ollama_queue")
+_say_no_tls = Sparing(log, logging.INFO)
 
 IDLE_S = 75.0  # between two requests of a connection
 HEAD_S = 10.0  # from a request's first byte to the end of its head; for TLS to be agreed on, too
 BODY_S = 60.0  # without a byte of the body, or with a piece of the answer not taken
 SEND_PATIENCE_S = 30.0  # with a reader of a stream that takes nothing
+LINGER_S = 2.0  # for a client to stop sending what nobody reads, before the connection is closed
 MAX_HEAD = 32 << 10  # bytes
+MAX_LINES = 100  # of a head
 PIECE = 1 << 20  # bytes of an answer
-TLS_LOOK_S = 0.2  # how often a TLS connection on which something came is looked at for its end
-_ESTABLISHED = 1  # Linux's number of the state of a TCP connection that nobody has closed
+HEALTH = "/healthz"  # answered beyond the limit of connections, too
 
-_REFUSAL = b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-_TOO_SLOW = _REFUSAL % b"408 Request Timeout"
-_TOO_LARGE = _REFUSAL % b"431 Request Header Fields Too Large"
-
-
-class HeadTooLarge(ValueError):
-    """The request's head has more bytes than are taken."""
+_REASONS = {
+    400: "Bad Request",
+    408: "Request Timeout",
+    417: "Expectation Failed",
+    431: "Request Header Fields Too Large",
+    501: "Not Implemented",
+    503: "Service Unavailable",
+    505: "HTTP Version Not Supported",
+}
 
 
 class Server(WSGIServer):  # type: ignore[misc]
-    """A client that does not get on with TLS does not hold its connection for ever."""
+    """Takes `most` connections at once, and some more to say that there are no more."""
 
-    def wrap_socket(self, client_socket: Any, **options: Any) -> Any:
-        client_socket.settimeout(HEAD_S)
-        return super().wrap_socket(client_socket, **options)
+    def __init__(
+        self, *args: Any, most: int = 10_000, breathe: Breathe = as_threads_do, **options: Any
+    ) -> None:
+        super().__init__(*args, spawn=Pool(most + EXTRA), **options)
+        self.limit, self.breathe = ConnectionLimit(most), breathe
+
+    def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> None:
+        """A client that does not get on with TLS gets one line, and not for ever."""
+        self.limit.enter()
+        try:
+            client_socket.settimeout(HEAD_S)
+            secure = self.wrap_socket(client_socket, **self.ssl_args)
+        except OSError as error:  # an SSLError is one, and a timeout
+            why = error.reason if isinstance(error, ssl.SSLError) else error
+            _say_no_tls("no TLS with %s: %s", address[0], why or error)
+            return
+        finally:
+            self.limit.leave()
+        with contextlib.closing(secure):
+            self.handle(secure, address)
 
 
 class Handler(WSGIHandler):  # type: ignore[misc]
-    """Waits for no client for ever, sends head and body of an answer in one piece, and formats no
-    access log."""
+    """Waits for no client for ever, runs nothing as a request that another reader might not take
+    for one, sends head and body of an answer in one piece, and formats no access log."""
 
+    said: head.Head
+    content: Content
+    _is_extra = False  # beyond the limit of connections
+    _is_unread = False  # the client may still be sending
     _head: bytearray | None = None
     _holds_head = False
-    _patience: gevent.Timeout | None = None  # with a head that does not come in one piece
+
+    def handle(self) -> None:
+        self._is_extra = not self.server.limit.enter()
+        try:
+            while self.handle_one_request():
+                self.server.limit.idle()
+        finally:
+            self.server.limit.leave()
+            self._hang_up()
+            for name in ("socket", "rfile", "wsgi_input"):
+                self.__dict__.pop(name, None)
+
+    def _hang_up(self) -> None:
+        """Close. What was sent and not read would have the client's end lose the answer."""
+        with contextlib.suppress(OSError), gevent.Timeout(LINGER_S, False):
+            if self._is_unread:
+                self.socket.shutdown(socket.SHUT_WR)
+                while self.socket.recv(1 << 16):
+                    self.server.breathe()
+        with contextlib.suppress(OSError, RuntimeError):  # the latter while a WebSocket is read
+            self.rfile.close()  # it keeps the socket open, too
+        with contextlib.suppress(OSError):
+            self.socket.close()
 
     # --- reading --------------------------------------------------------------------------------
 
-    def handle_one_request(self) -> Any:
-        self.socket.settimeout(IDLE_S)
+    def handle_one_request(self) -> bool:
+        """Whether another one may follow on this connection."""
         try:
-            ahead = self.rfile.peek(1)
-        except (OSError, ValueError):  # idle for too long, or gone
-            return None
-        if b"\r\n\r\n" in ahead:
-            return super().handle_one_request()
-        with gevent.Timeout(HEAD_S) as self._patience:
-            patience = self._patience
+            raw = self._read_head()
+            if not raw:
+                return False
+            self.said = head.parse(raw)
+            self.server.limit.busy()
+            if self._is_extra and self.said.target != HEALTH:
+                raise Refused(503, "there are too many connections: come again in a while")
+        except Refused as refused:
+            self._refuse(refused)
+            return False
+        except OSError:  # idle for too long, or gone
+            return False
+        self._take_up()
+        self.handle_one_response()
+        return not self.close_connection
+
+    def _read_head(self) -> bytes:
+        """The bytes up to the empty line; none where the client has gone. Raises `Refused`."""
+        self.socket.settimeout(IDLE_S)
+        if b"\r\n\r\n" in self.rfile.peek(1):
+            return self._read_lines()
+        with gevent.Timeout(HEAD_S) as patience:
             try:
-                return super().handle_one_request()
+                return self._read_lines()
             except gevent.Timeout as over:
                 if over is not patience:
                     raise
-                return "408", _TOO_SLOW
-            finally:
-                self._patience = None
+                raise Refused(408, "the request's head did not come in time") from None
 
-    def read_request(self, raw_requestline: str) -> Any:
-        is_read = super().read_request(raw_requestline)
-        if self._patience is not None:
-            self._patience.cancel()
-        self.socket.settimeout(BODY_S)
-        return is_read
-
-    def MessageClass(self, fp: Any, *rest: Any) -> Any:
-        """Parse the head, of which no more than `MAX_HEAD` bytes are read."""
-        if self._patience is None:
-            return super().MessageClass(fp, *rest)
-        lines, room = [], MAX_HEAD
-        while room > 0:
-            line = fp.readline(room)
-            lines.append(line)
+    def _read_lines(self) -> bytes:
+        lines: list[bytes] = []
+        room = MAX_HEAD
+        while room > 0 and len(lines) <= MAX_LINES:
+            line = self.rfile.readline(room)
             room -= len(line)
-            if line in (b"\r\n", b"\n", b""):
-                return super().MessageClass(BytesIO(b"".join(lines)), *rest)
-        raise HeadTooLarge
+            if line == b"\r\n" and not lines and room == MAX_HEAD - 2:
+                continue  # some clients end a body with an empty line too many
+            if not line:
+                return b""
+            lines.append(line)
+            if line == b"\r\n":
+                return b"".join(lines)
+            if room > 0 and not line.endswith(b"\r\n"):
+                raise Refused(400, "the lines of a request's head must end in CR LF")
+        limits = f"{MAX_HEAD} bytes and {MAX_LINES} lines"
+        raise Refused(431, f"a request's head may have {limits}")
 
-    def _handle_client_error(self, ex: Exception) -> Any:
-        if isinstance(ex, HeadTooLarge | HTTPException):  # the latter of more than 100 lines
-            return "431", _TOO_LARGE
-        return super()._handle_client_error(ex)
+    def _refuse(self, refused: Refused) -> None:
+        log.debug("refused a request of %s: %s", self.client_address, refused.reason)
+        code = "unavailable" if refused.status == 503 else "invalid"
+        body = msgspec.json.encode({"error": {"code": code, "message": refused.reason}})
+        answer = (
+            f"HTTP/1.1 {refused.status} {_REASONS[refused.status]}\r\n"
+            "Content-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"
+            f"{'Retry-After: 1' if refused.status == 503 else 'Cache-Control: no-store'}\r\n"
+            f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        self._is_unread = True
+        with contextlib.suppress(OSError):
+            self.socket.settimeout(LINGER_S)
+            self.socket.sendall(answer.encode() + body)
 
-    def log_request(self) -> None:
-        """pywsgi formats the line even when there is nowhere to write it to."""
+    def _take_up(self) -> None:
+        """Say of the request what pywsgi is to know."""
+        said = self.said
+        self.command, self.request_version = said.method, said.version
+        self.requestline = f"{said.method} {said.target} {said.version}"
+        self.close_connection = not said.keeps_alive or self._is_extra
+        self.socket.settimeout(BODY_S)
+        self.content = Content(self.rfile, said, self.socket.sendall, self.server.breathe)
+        self.application = self.server.application
+        self.environ = self.get_environ()
 
     def get_environ(self) -> dict[str, Any]:
-        environ: dict[str, Any] = super().get_environ()
+        environ: dict[str, Any] = self.server.get_environ()
+        said = self.said
+        path, _, query = said.target.partition("?")
+        environ["REQUEST_METHOD"] = said.method
+        environ["SCRIPT_NAME"] = ""
+        environ["PATH_INFO"] = unquote_to_bytes(path.encode("latin1")).decode("latin1")
+        environ["QUERY_STRING"] = query
+        environ["SERVER_PROTOCOL"] = said.version
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = map(str, self.client_address[:2])
+        for name, value in said.fields:
+            key = name.replace("-", "_").upper()
+            if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+                key = f"HTTP_{key}"
+            joint = "; " if key == "HTTP_COOKIE" else ","
+            environ[key] = f"{environ[key]}{joint}{value}" if key in environ else value
+        environ["wsgi.input"] = self.content
+        environ["wsgi.input_terminated"] = True
         environ["ollama_queue.watch_departure"] = self.watch_departure
         return environ
 
     def watch_departure(self, leave: Callable[[], None]) -> Callable[[], None]:
-        """Have `leave` called when the client closes the connection; returns how to stop that.
-
-        Otherwise a stream in which nothing happens would notice it at the next write only.
-        """
+        """Have `leave` called when the client closes the connection; returns how to stop that."""
         connection = self.socket
         connection.settimeout(SEND_PATIENCE_S)
 
-        def watch() -> None:
-            try:
-                wait_read(connection.fileno())
-                while self.server.ssl_enabled and _is_connected(connection):
-                    gevent.sleep(TLS_LOOK_S)
-                if not self.server.ssl_enabled and connection.recv(1, socket.MSG_PEEK):
-                    return  # its next request: it is still there
-            except OSError:
-                pass
+        def left() -> None:
+            self.close_connection = True
             leave()
 
-        watcher = gevent.spawn(watch)
+        stop = departure.watch(connection, left)
 
         def forget() -> None:
-            watcher.kill(block=False)
+            stop()
             connection.settimeout(BODY_S)
 
         return forget
 
     # --- writing --------------------------------------------------------------------------------
+
+    def handle_one_response(self) -> None:
+        self.status, self.result, self.headers_sent = None, None, False
+        self.response_use_chunked = self.connection_upgraded = False
+        self.response_length = 0
+        try:
+            self.run_application()
+            if not self.content.is_over and self.content.may_be_skipped:
+                self.content.read()
+        except OSError as error:  # the client has gone, or takes nothing
+            log.debug("the answer to %s did not get through: %s", self.client_address, error)
+            self.close_connection = True
+        except Exception:
+            log.exception("%s %s", self.said.method, self.environ["PATH_INFO"])
+            self.close_connection = True
+            self._send_error_response_if_possible(500)
+        self._is_unread = not self.content.is_over
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Any:
+        if not (self.content.is_over or self.content.may_be_skipped):
+            self.close_connection = True  # where the next request begins, nobody knows
+        write = super().start_response(status, headers, exc_info)
+        names = {name for name, _ in self.response_headers}
+        if b"X-Content-Type-Options" not in names:
+            self.response_headers.append((b"X-Content-Type-Options", b"nosniff"))
+        if self.close_connection and b"Connection" not in names:
+            self.response_headers.append((b"Connection", b"close"))
+        return write
+
+    def log_request(self) -> None:
+        """pywsgi formats the line even when there is nowhere to write it to."""
 
     def _write_with_headers(self, data: Any) -> None:
         self._holds_head = True
@@ -146,9 +274,3 @@ class Handler(WSGIHandler):  # type: ignore[misc]
         whole = memoryview(data)  # the limit of time is one of each piece
         for start in range(0, len(whole), PIECE):
             super()._sendall(whole[start : start + PIECE])
-
-
-def _is_connected(connection: Any) -> bool:
-    """What TLS says at its end is data to everyone else, and cannot be peeked at."""
-    info: bytes = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
-    return info[0] == _ESTABLISHED

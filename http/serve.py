@@ -38,6 +38,7 @@ from ollama_queue.actors.pool import Done, Pool, attempt
 from ollama_queue.http import guard
 from ollama_queue.http.app import create_app
 from ollama_queue.http.check_config import listing
+from ollama_queue.http.connection_limit import EXTRA
 from ollama_queue.http.cross_origin import CrossOrigin
 from ollama_queue.http.handler import Server
 from ollama_queue.http.hub import HubWatch
@@ -121,7 +122,8 @@ def serve(config: Config) -> None:
         log=None,
         error_log=log,
         handler_class=SocketHandler,
-        spawn=_connections(),
+        most=_connections(),
+        breathe=hub.breathe,
         environ={
             "ollama_queue.loopback_only": guard.is_loopback(host),
             "ollama_queue.origins": origins,
@@ -168,7 +170,7 @@ def _connections() -> int:
     if most < FILES:
         most = FILES if allowed == resource.RLIM_INFINITY else min(FILES, allowed)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, allowed))
-    return max(most - 512, most // 2)
+    return max(most - 512, most // 2) - EXTRA
 
 
 def _say(config: Config, words: str) -> None:

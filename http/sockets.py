@@ -5,7 +5,9 @@ and are closed without their code. Only the path of ours is upgraded; all else p
 """
 
 import logging
+import re
 import struct
+from collections.abc import Mapping
 from socket import SHUT_RD
 from threading import Lock
 from typing import Any
@@ -16,13 +18,14 @@ from geventwebsocket.exceptions import ProtocolError, WebSocketError
 from geventwebsocket.handler import WebSocketHandler
 from geventwebsocket.websocket import Header, WebSocket
 
-from ollama_queue.actors.core.errors import Forbidden
+from ollama_queue.actors.core.errors import QueueError
 from ollama_queue.http import guard, wire
 from ollama_queue.http.handler import Handler
 
 MAX_MESSAGE = 1 << 20
 IDLE_S = 60.0  # three pings without an answer, or a reader that takes nothing
 CLOSE_S = 2.0  # for the close frame, and what stands before it
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes
 CONTROL = (WebSocket.OPCODE_CLOSE, WebSocket.OPCODE_PING, WebSocket.OPCODE_PONG)
 
 
@@ -158,8 +161,9 @@ class SocketHandler(Handler, WebSocketHandler):  # type: ignore[misc]
             WSGIHandler.run_application(self)
 
     def _is_upgraded(self) -> bool:
+        """Whether the request opens a WebSocket; another one to its path is the route's."""
         environ = self.environ
-        if environ.get("HTTP_UPGRADE", "").lower() != "websocket":
+        if environ["PATH_INFO"] != wire.SOCKET or not is_handshake(environ):
             return False
         try:
             guard.check(
@@ -167,6 +171,19 @@ class SocketHandler(Handler, WebSocketHandler):  # type: ignore[misc]
                 loopback_only=environ.get("ollama_queue.loopback_only", False),
                 origins=environ.get("ollama_queue.origins", ()),
             )
-        except Forbidden:
+        except QueueError:
             return False  # the route answers it
-        return bool(environ["PATH_INFO"] == wire.SOCKET)
+        return self.content.is_over
+
+
+def is_handshake(environ: Mapping[str, Any]) -> bool:
+    """Whether it asks for a WebSocket as RFC 6455 (4.2.1) has it."""
+    words = [word.strip() for word in environ.get("HTTP_CONNECTION", "").lower().split(",")]
+    return (
+        environ["REQUEST_METHOD"] == "GET"
+        and environ["SERVER_PROTOCOL"] == "HTTP/1.1"
+        and environ.get("HTTP_UPGRADE", "").strip().lower() == "websocket"
+        and "upgrade" in words
+        and environ.get("HTTP_SEC_WEBSOCKET_VERSION") == "13"
+        and _KEY.fullmatch(environ.get("HTTP_SEC_WEBSOCKET_KEY", "")) is not None
+    )

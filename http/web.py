@@ -8,7 +8,7 @@ import bottle
 from msgspec import Struct
 
 from ollama_queue.actors.core.errors import NotFound
-from ollama_queue.http import wire
+from ollama_queue.http import reading, wire
 
 FOLDER = Path(__file__).resolve().parent.parent / "static"  # so in a checkout, a wheel and a binary
 TYPES = {
@@ -62,7 +62,7 @@ def files() -> dict[str, File]:
 
 def add_page_routes(app: bottle.Bottle) -> None:
     def root() -> bottle.HTTPResponse:
-        if "text/html" in bottle.request.get_header("Accept", "").lower():
+        if "text/html" in (reading.header("Accept") or "").lower():
             answer = _answer("index.html")
         else:
             answer = bottle.HTTPResponse(GREETING, 200, {"Content-Type": "text/plain"})
@@ -79,7 +79,7 @@ def _answer(name: str) -> bottle.HTTPResponse:
     if file is None:
         raise NotFound(f"the page has no file {name}")
     headers = {**HEADERS, "ETag": file.etag, "Content-Type": file.media}
-    known = bottle.request.get_header("If-None-Match", "")
+    known = reading.header("If-None-Match") or ""
     if file.etag in known or known.strip() == "*":
         return bottle.HTTPResponse(b"", 304, headers)
     return bottle.HTTPResponse(file.body, 200, headers)
