@@ -34,6 +34,7 @@ class FakeOllama:
 
     `script` says how the next inference calls go, one behaviour each; the others go as `default`
     says, which may be a function of the request's body. `facts` says what a GET (or `show`) brings.
+    `interim` is sent as it is before each answer to an inference call.
     `calls` are the inference calls that came in, `probes` the paths of all GET requests, `peak` how
     many calls ran at once at most. Waiting raises `TimeoutError`.
     """
@@ -41,6 +42,7 @@ class FakeOllama:
     def __init__(self, default: Behaviour | Callable[[dict[str, Any]], Behaviour] = _WELL) -> None:
         self.default = default
         self.facts: dict[str, Answer | Hang] = {p: Answer(body=b) for p, b in FACTS.items()}
+        self.interim = b""
         self.calls: list[Call] = []
         self.probes: list[str] = []
         self.running = self.peak = self.disconnects = self.connections = 0
@@ -207,6 +209,7 @@ class _Handler(BaseHTTPRequestHandler):
         behaviour = self.fake.started(call)
         self._is_running = True
         try:
+            self.wfile.write(self.fake.interim)
             self._behave(behaviour, call.body)
         except OSError:
             self._leave()

@@ -1,8 +1,7 @@
-"""httpx over the standard library's HTTP parser: one warm connection that any thread can cut."""
+"""httpx's transport: one warm connection that any thread can cut."""
 
 import contextlib
 import functools
-import http.client
 import socket
 import ssl
 import threading
@@ -10,8 +9,9 @@ from collections.abc import Iterator
 
 import httpx
 
+from ollama_queue.actors.executors.answers import Answer, Closed, Incoming, Malformed
+
 _PORTS = {"http": 80, "https": 443}
-_PIECE = 64 * 1024
 # How long the end of a body may take that nobody reads to its end: a stream's last word and the
 # mark that ends the body mostly come together, and seeing the mark saves the connection.
 _LAST_LOOK_S = 0.05
@@ -34,6 +34,7 @@ class ConnectionTransport(httpx.BaseTransport):
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._origin: tuple[str, bytes, int | None] | None = None
+        self._warm: Incoming | None = None  # nobody uses the connection, and nothing has come on it
 
     def begin(self) -> None:
         """Forget an earlier abort: a new call is about to run."""
@@ -53,6 +54,7 @@ class ConnectionTransport(httpx.BaseTransport):
 
     def drop(self) -> None:
         """Close the connection; the next request opens another."""
+        self._warm = None
         # Under the lock, lest abort shut a socket number that already belongs to someone else.
         with self._lock:
             if self._socket is not None:
@@ -63,18 +65,22 @@ class ConnectionTransport(httpx.BaseTransport):
         message = _as_bytes(request)
         url = request.url
         origin = (url.scheme, url.raw_host, url.port)
-        if origin != self._origin:
-            self.drop()
-            self._origin = origin
-        warm = self._socket
-        if warm is None:
-            return self._exchange(self._connect(url), message, request.method)
-        try:
-            return self._exchange(warm, message, request.method)
-        except _Unanswered:
-            # The server closed the idle connection, which is noticed only now. Not a byte was
-            # answered, so the request may go out again; on a fresh connection it is a failure.
-            return self._exchange(self._connect(url), message, request.method)
+        warm, self._warm = self._warm, None
+        if warm is not None and origin == self._origin and warm.is_quiet():
+            with contextlib.suppress(_Unanswered):
+                response = self._exchange(warm, message, request.method)
+                if response.status_code != 408:
+                    return response
+            # The server gave the idle connection up, with a 408 or without a word, which is noticed
+            # only now. It has not taken the request up, so that may go out again; on a fresh
+            # connection it is a failure.
+        self.drop()
+        self._origin = origin
+        return self._exchange(self._connect(url), message, request.method)
+
+    def keep(self, incoming: Incoming) -> None:
+        """Use the connection for the next request: its answer was read to the end."""
+        self._warm = incoming
 
     def fail(self, error: Exception) -> httpx.TransportError:
         """Drop the connection; `error`, seen while sending or reading, in httpx's words."""
@@ -83,58 +89,43 @@ class ConnectionTransport(httpx.BaseTransport):
             return Aborted("the call was aborted")
         if isinstance(error, TimeoutError):
             return httpx.ReadTimeout("the server was silent for too long")
-        if isinstance(error, _Closed):
-            return _Unanswered(str(error))
-        if isinstance(error, http.client.IncompleteRead):
-            return httpx.RemoteProtocolError("the answer was cut short")
-        if isinstance(error, http.client.HTTPException):
-            return httpx.RemoteProtocolError(str(error) or type(error).__name__)
+        if isinstance(error, Closed):
+            return _Unanswered(reason_of(error))
+        if isinstance(error, Malformed):
+            return httpx.RemoteProtocolError(str(error))
         return httpx.ReadError(reason_of(error))
 
-    def wait_at_most(self, seconds: float | None = None) -> None:
-        """Wait `seconds` for a byte instead of `silence_s`; None goes back to that."""
-        if self._socket is not None:
-            self._socket.settimeout(self._silence_s if seconds is None else seconds)
-
-    def _exchange(self, sock: socket.socket, message: bytes, method: str) -> httpx.Response:
+    def _exchange(self, incoming: Incoming, message: bytes, method: str) -> httpx.Response:
         with self._lock:
             aborted = self.is_aborted
         if aborted:
             self.drop()
             raise Aborted("the call was aborted before it was sent")
-        reply = None
         try:
             # A server may answer (413, say) and close before it has read everything.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                sock.sendall(message)
-            reply = _Reply(sock, method=method)
-            reply.begin()
-        except (OSError, http.client.HTTPException) as error:
-            if reply is not None:
-                reply.close()
+                incoming.socket.settimeout(self._silence_s)
+                incoming.socket.sendall(message)
+            # In all: neither a head that comes byte by byte nor interim answers are an answer.
+            incoming.wait_at_most(self._silence_s)
+            answer = Answer(incoming, method)
+            incoming.wait_at_most(None)
+        except (OSError, Malformed) as error:
             raise self.fail(error) from error
-        return self._response(reply)
-
-    def _response(self, reply: "_Reply") -> httpx.Response:
-        headers = [
-            (name.encode("latin-1"), value.encode("latin-1"))
-            for name, value in reply.headers.items()
-        ]
         return httpx.Response(
-            reply.status,
-            headers=headers,
-            stream=_Body(self, reply),
-            extensions={"reason_phrase": reply.reason.encode("latin-1")},
+            answer.status,
+            headers=answer.headers,
+            stream=_Body(self, incoming, answer),
+            extensions={"reason_phrase": answer.reason},
         )
 
-    def _connect(self, url: httpx.URL) -> socket.socket:
+    def _connect(self, url: httpx.URL) -> Incoming:
         host = url.raw_host.decode("ascii")
         try:
             sock = self._dial(host, url.port or _PORTS[url.scheme])
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if url.scheme == "https":
                 sock = self._secure(sock, host)
-            sock.settimeout(self._silence_s)
         except (OSError, UnicodeError) as error:
             self.drop()
             if self.is_aborted:
@@ -142,7 +133,7 @@ class ConnectionTransport(httpx.BaseTransport):
             if isinstance(error, TimeoutError):
                 raise httpx.ConnectTimeout(f"no answer for {self._connect_s:g} s") from error
             raise httpx.ConnectError(reason_of(error)) from error
-        return sock
+        return Incoming(sock, self._silence_s)
 
     def _dial(self, host: str, port: int) -> socket.socket:
         """Connect to the first address of `host` that answers; raises the last one's error."""
@@ -181,67 +172,34 @@ class ConnectionTransport(httpx.BaseTransport):
             raise Aborted("the call was aborted before it was sent")
 
 
-class _Closed(ConnectionError):
-    """The connection ended before the first byte of an answer."""
-
-
 class _Unanswered(httpx.RemoteProtocolError):
-    """`_Closed` in httpx's words."""
-
-
-class _Reply(http.client.HTTPResponse):
-    """An answer that tells silence from an answer cut short."""
-
-    def begin(self) -> None:
-        try:
-            first = self.fp.peek(1)
-        except ConnectionError as error:
-            raise _Closed(f"closed without an answer: {reason_of(error)}") from error
-        if not first:
-            raise _Closed("closed without an answer")
-        super().begin()
+    """The connection was closed before the first byte of an answer."""
 
 
 class _Body(httpx.SyncByteStream):
-    """The body of an answer. Read whole, it leaves the connection warm."""
+    """The body of an answer. Read to its end, it may leave the connection warm."""
 
-    def __init__(self, transport: ConnectionTransport, reply: _Reply) -> None:
-        self._transport, self._reply = transport, reply
-        self._left = reply.length  # None: chunked, or as long as the connection lasts
-        self._is_whole = self._is_broken = False
+    def __init__(self, transport: ConnectionTransport, incoming: Incoming, answer: Answer) -> None:
+        self._transport, self._incoming, self._answer = transport, incoming, answer
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            while piece := self._read():
+            while piece := self._answer.read():
                 yield piece
-        except (OSError, http.client.HTTPException) as error:
-            self._is_broken = True
-            self._reply.close()
+        except (OSError, Malformed) as error:
             raise self._transport.fail(error) from error
         if self._transport.is_aborted:  # whose EOF may look like the end of the body
             raise Aborted("the call was aborted")
 
     def close(self) -> None:
-        if not (self._is_whole or self._is_broken):
-            self._transport.wait_at_most(_LAST_LOOK_S)
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                self._read()
-            self._transport.wait_at_most()
-        self._reply.close()
-        if not self._is_whole or self._reply.will_close:
-            self._transport.drop()
-
-    def _read(self) -> bytes:
-        """The next piece; nothing at the end. Counts by itself: not every 3.11's read1 does."""
-        if self._left is None:
-            piece = self._reply.read1(_PIECE)
+        self._incoming.wait_at_most(_LAST_LOOK_S)
+        with contextlib.suppress(OSError, Malformed):
+            self._answer.read()  # at its end, or when it is broken, there is nothing to wait for
+        self._incoming.wait_at_most(None)
+        if self._answer.leaves_warm:
+            self._transport.keep(self._incoming)
         else:
-            piece = self._reply.read1(min(_PIECE, self._left)) if self._left else b""
-            self._left -= len(piece)
-            if self._left and not piece:
-                raise http.client.IncompleteRead(b"", self._left)
-        self._is_whole = not piece
-        return piece
+            self._transport.drop()
 
 
 def reason_of(error: Exception) -> str:

@@ -30,6 +30,19 @@ def test_a_chat_as_it_comes(ask: Ask) -> None:
     assert (last.done, last.done_reason, last.eval_count) == (True, "stop", 3)
 
 
+def test_each_client_gets_its_own_answer(ask: Ask, model: FakeOllama) -> None:
+    """Also when the server, or a proxy before it, sends an interim answer before each."""
+    model.interim = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    model.default = lambda body: Stream(words=[body["messages"][-1]["content"]])
+    try:
+        people = ("Alice", "Bob", "Carol")
+        answers = [ask("chat", "m", [{"role": "user", "content": name}]) for name in people]
+    finally:
+        model.interim, model.default = b"", Stream()
+
+    assert [answer.message.content for answer in answers] == list(people)
+
+
 def test_a_completion(ask: Ask) -> None:
     assert ask("generate", "m", "hi").response == "Hello from here"
     *parts, last = ask("generate", "m", "hi", stream=True)

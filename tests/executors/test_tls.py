@@ -59,6 +59,25 @@ class TestTls:
             with pytest.raises(Aborted):
                 call.result(5)
 
+    def test_is_not_used_again_when_something_is_left_in_it(
+        self, tls_server: ssl.SSLContext, trusted: None, transport: ConnectionTransport
+    ) -> None:
+        """The socket is silent then: what came is in OpenSSL's hands."""
+
+        def serve(connection: socket.socket) -> None:
+            secure = secured(tls_server, connection)
+            assert secure is not None
+            with secure:
+                secure.recv(65536)
+                secure.sendall(OK[:-2])
+                secure.sendall(OK[-2:] + OK.replace(b"ok", b"no"))
+                script.until_eof(secure)
+
+        with Script(serve, serve) as script:
+            url = f"https://{script.netloc}/"
+            assert [post(transport, url) for _ in range(2)] == [b"ok", b"ok"]
+            assert script.saw_eof.wait(5)
+
 
 def secured(context: ssl.SSLContext, connection: socket.socket) -> ssl.SSLSocket | None:
     try:

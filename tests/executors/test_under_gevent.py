@@ -12,6 +12,7 @@ TESTS = (
     "test_executor_failures",
     "test_openai_executor",
     "test_look",
+    "test_whose_answer",
 )
 RUN = """
 from gevent import monkey

@@ -1,0 +1,216 @@
+"""An HTTP/1 answer as it comes off its connection: strict where its end depends on it."""
+
+import re
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+
+MAX_INTERIM = 16  # answers (1xx) before the one that counts
+_MAX_HEAD = 64 << 10
+_MAX_FIELDS = 100
+_MAX_FRAME_LINE = 1 << 10  # a chunk's size and extensions, a trailer
+_PIECE = 64 << 10
+
+_STATUS = re.compile(rb"HTTP/1\.(\d) ([1-9]\d\d)(?: ([^\0\r]*))?")
+_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\0\r]*)")
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\0\r]*)?")
+_LENGTH = re.compile(rb"\d{1,18}")
+
+
+class Closed(ConnectionError):
+    """The connection ended before the first byte of an answer."""
+
+
+class Malformed(Exception):
+    """What came is no whole answer: where it ends, and the next begins, is not known."""
+
+
+class Incoming:
+    """The bytes of one connection, in the order in which they are asked for.
+
+    What has come and was not asked for stays here: it belongs to no answer.
+    """
+
+    def __init__(self, sock: socket.socket, silence_s: float) -> None:
+        self.socket, self._silence_s = sock, silence_s
+        self._held = bytearray()
+        self._deadline: float | None = None
+
+    def wait_at_most(self, seconds: float | None) -> None:
+        """From now on `seconds` in all; None: `silence_s` for each next byte."""
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+
+    def is_quiet(self) -> bool:
+        """Nothing is here that nobody asked for, the end of the connection included."""
+        if self._held:
+            return False
+        self.socket.settimeout(0)
+        try:
+            self.socket.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            return False
+        return False
+
+    def has_begun(self) -> bool:
+        """Wait for the first byte; False when the connection ends without one."""
+        return bool(self._held) or self._more()
+
+    def some(self, most: int) -> bytes:
+        """At least one byte, `most` of them at most; none at the end of the connection."""
+        if not self._held:
+            return self._receive(min(most, _PIECE))
+        piece = bytes(self._held[:most])
+        del self._held[:most]
+        return piece
+
+    def line(self, limit: int) -> bytes:
+        """The next line without its line feed, `limit` bytes long at most."""
+        looked = 0
+        while (end := self._held.find(b"\n", looked)) < 0:
+            looked = len(self._held)
+            if looked > limit:
+                break
+            if not self._more():
+                raise Malformed("the answer was cut short")
+        if not 0 <= end <= limit:
+            raise Malformed(f"a line of the answer's frame is longer than {limit} bytes")
+        line = bytes(self._held[:end])
+        del self._held[: end + 1]
+        return line
+
+    def _more(self) -> bool:
+        data = self._receive(_PIECE)
+        self._held += data
+        return bool(data)
+
+    def _receive(self, most: int) -> bytes:
+        left = self._silence_s
+        if self._deadline is not None:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+        self.socket.settimeout(left)
+        return self.socket.recv(most)
+
+
+class Answer:
+    """One answer: its head when it is made, then its body piece by piece.
+
+    Interim answers (1xx) before it are passed over. Raises `Closed`, `Malformed` or `OSError`.
+    """
+
+    def __init__(self, incoming: Incoming, method: str) -> None:
+        self._incoming = incoming
+        try:
+            has_begun = incoming.has_begun()
+        except ConnectionError as error:
+            raise Closed(str(error.strerror or error)) from error
+        if not has_begun:
+            raise Closed
+        for _ in range(MAX_INTERIM + 1):
+            self._read_head()
+            if not 100 <= self.status < 200:
+                break
+            if self.status == 101:
+                raise Malformed("the server changes to another protocol, unasked")
+        else:
+            raise Malformed(f"more than {MAX_INTERIM} interim answers")
+        self._pieces = self._body(method)
+        self._is_whole = False
+
+    @property
+    def leaves_warm(self) -> bool:
+        """It was read to its end, and the connection stays open for another."""
+        return self._is_whole and self._stays
+
+    def read(self) -> bytes:
+        """The next piece of the body; nothing at its end."""
+        return next(self._pieces, b"")
+
+    def _read_head(self) -> None:
+        line = self._incoming.line(_MAX_HEAD).removesuffix(b"\r")
+        status = _STATUS.fullmatch(line)
+        if status is None:
+            raise Malformed(f"not an HTTP answer: {line[:80].decode('latin-1')!r}")
+        self._version = int(status[1])
+        self.status, self.reason = int(status[2]), (status[3] or b"").strip()
+        self.headers: list[tuple[bytes, bytes]] = []
+        left = _MAX_HEAD
+        while line := self._incoming.line(left).removesuffix(b"\r"):
+            left -= len(line)
+            if len(self.headers) == _MAX_FIELDS or left <= 0:
+                raise Malformed("the answer's head is too long")
+            self._take_field(line)
+
+    def _take_field(self, line: bytes) -> None:
+        field = _FIELD.fullmatch(line)
+        if field is not None:
+            self.headers.append((field[1], field[2].strip(b" \t")))
+        elif line[:1] in b" \t" and self.headers and not {0, 13} & set(line):
+            name, value = self.headers.pop()  # HTTP's old way to go on in the next line
+            self.headers.append((name, value + b" " + line.strip()))
+        else:
+            raise Malformed(f"not a header: {line[:80].decode('latin-1')!r}")
+
+    def _values(self, name: bytes) -> list[bytes]:
+        """The elements of all headers called `name`, in lower case."""
+        lines = b",".join(value for each, value in self.headers if each.lower() == name)
+        return [value.strip().lower() for value in lines.split(b",") if value.strip()]
+
+    def _body(self, method: str) -> Iterator[bytes]:
+        lengths, codings = set(self._values(b"content-length")), self._values(b"transfer-encoding")
+        connection = self._values(b"connection")
+        self._stays = b"close" not in connection and (
+            self._version > 0 or b"keep-alive" in connection
+        )
+        if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
+            raise Malformed("the answer's Content-Length is not one number")
+        if codings not in ([], [b"identity"], [b"chunked"]):
+            raise Malformed("the answer's Transfer-Encoding is not chunked")
+        if method == "HEAD" or self.status in (204, 304):
+            return self._ended(iter(()))
+        if codings == [b"chunked"]:
+            # With a length beside it, or in HTTP/1.0, somebody may take the end for elsewhere.
+            self._stays = self._stays and self._version > 0 and not lengths
+            return self._ended(self._chunked())
+        if lengths:
+            return self._ended(self._sized(int(lengths.pop())))
+        self._stays = False
+        return self._ended(iter(lambda: self._incoming.some(_PIECE), b""))
+
+    def _ended(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        yield from pieces
+        self._is_whole = True
+
+    def _sized(self, left: int) -> Iterator[bytes]:
+        while left:
+            piece = self._incoming.some(left)
+            if not piece:
+                raise Malformed("the answer was cut short")
+            left -= len(piece)
+            yield piece
+
+    def _chunked(self) -> Iterator[bytes]:
+        while size := self._chunk_size():
+            yield from self._sized(size)
+            if self._frame_line():
+                raise Malformed("a chunk of the answer is longer than it says")
+        for _ in range(_MAX_FIELDS):
+            if not self._frame_line():
+                return
+        raise Malformed("what follows the answer's last chunk is too long")
+
+    def _chunk_size(self) -> int:
+        size = _SIZE.fullmatch(self._frame_line())
+        if size is None:
+            raise Malformed("the size of a chunk of the answer is not a number")
+        return int(size[1], 16)
+
+    def _frame_line(self) -> bytes:
+        line = self._incoming.line(_MAX_FRAME_LINE)
+        if not line.endswith(b"\r"):
+            raise Malformed("a chunk of the answer is not framed by CR LF")
+        return line[:-1]

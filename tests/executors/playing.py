@@ -1,0 +1,108 @@
+"""A server that plays what a test wrote down for each request, legal or not."""
+
+import contextlib
+import fcntl
+import socket
+import termios
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO, Self
+
+_CLOSED = 7  # TCP's state, as the first byte of TCP_INFO gives it
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How one request is answered.
+
+    `answer` is sent once the request was read, or before when `early`; `pushed` then comes unasked.
+    `body` is what the client must get of it, or None where it may get an error.
+    """
+
+    answer: bytes
+    body: bytes | None
+    pushed: bytes = b""
+    early: bool = False
+    closes: bool = False
+
+
+class Player:
+    """Plays `turns[id]` whenever `POST /id` comes, on whatever connection."""
+
+    def __init__(self, turns: Mapping[int, Turn]) -> None:
+        self._turns = turns
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._changed = threading.Condition()
+        self.connections = 0
+        self._busy = 0  # turns that are being played
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def wait_until_played(self) -> None:
+        """Until all that has been begun is sent, and has arrived."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._busy == 0, 10):
+                raise TimeoutError("a turn was not played to its end")
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            coming = connection.makefile("rb")
+            while line := coming.readline():
+                with self._turn():
+                    if not self._play(self._turns[int(line.split()[1][1:])], connection, coming):
+                        return
+
+    def _play(self, turn: Turn, connection: socket.socket, coming: BinaryIO) -> bool:
+        """Whether the connection goes on."""
+        length = 0
+        while line := coming.readline().strip():
+            name, _, value = line.partition(b":")
+            length = int(value) if name.lower() == b"content-length" else length
+        if not turn.early:
+            coming.read(length)
+        connection.sendall(turn.answer)
+        if turn.early:
+            coming.read(length)
+        connection.sendall(turn.pushed)
+        if turn.closes:
+            connection.shutdown(socket.SHUT_WR)
+        if turn.pushed or turn.closes:
+            _until_arrived(connection)
+        return not turn.closes
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        with self._changed:
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._busy -= 1
+                self._changed.notify_all()
+
+
+def _until_arrived(connection: socket.socket) -> None:
+    """Until the client's side has all that was sent, its end included, or is closed."""
+    while fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)) != bytes(4):
+        if connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == bytes([_CLOSED]):
+            return
