@@ -33,7 +33,8 @@ class Runtime(Struct, frozen=True):
 
     `pools` makes the thread for fsyncs and the one for scans; `on_fatal` is told why the queue
     has given up; `url` is where the queue can be reached, for `owner.json`. `breathe` gives way in
-    the midst of work; never call it in the threads of `pools`.
+    the midst of work; never call it in the threads of `pools`. `hub_gap_ms` tells for how long
+    nobody gave way, at most.
     """
 
     pools: Callable[[], tuple[Pool, Pool]]
@@ -41,6 +42,7 @@ class Runtime(Struct, frozen=True):
     on_fatal: Callable[[str], None]
     url: str | None = None
     breathe: Breathe = as_threads_do
+    hub_gap_ms: Callable[[], float | None] = lambda: None
 
 
 class Boot:

@@ -237,7 +237,8 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
         counts: Counts = ask(now.persistence, Count())
         state: PlanState = ask(now.scheduler, Describe())
         pace: float = ask(now.bus, GetThroughput())
-        return views.stats(counts, state, pace, time.time(), time.monotonic() - self._since)
+        up_s, gap_ms = time.monotonic() - self._since, self._runtime.hub_gap_ms()
+        return views.stats(counts, state, pace, time.time(), up_s, gap_ms)
 
     def get_history(self) -> list[Minute]:
         return ask(self._now().bus, GetHistory())  # type: ignore[no-any-return]

@@ -61,7 +61,12 @@ def _with_parts(task: Task, spec: bytes | None, result: bytes | None) -> Task:
 
 
 def stats(
-    counts: Counts, state: PlanState, throughput: float, now: float, uptime_s: float
+    counts: Counts,
+    state: PlanState,
+    throughput: float,
+    now: float,
+    uptime_s: float,
+    hub_gap_ms: float | None = None,
 ) -> QueueStats:
     """How the queue is doing: counts from the disk, slots and reasons from the plan."""
     totals = {status: counts.total(status) for status in Status}
@@ -85,4 +90,5 @@ def stats(
         backends=state.backends,
         uptime_s=round(uptime_s, 3),
         version=__version__,
+        hub_gap_ms=hub_gap_ms,
     )

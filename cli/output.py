@@ -132,6 +132,8 @@ def print_stats(session: Session, stats: "QueueStats") -> None:
         words = [f"{backend.running} of {backend.parallel} running", health(backend)]
         why = "" if backend.healthy else f": {backend.error}"
         facts[f"backend {backend.name}"] = ", ".join(words) + why
+    if stats.hub_gap_ms is not None:
+        facts["longest gap"] = f"{stats.hub_gap_ms:.0f} ms without an answer, in the last minute"
     facts["up"] = f"{span(stats.uptime_s)}, version {stats.version}"
     print_facts(facts)
 

@@ -106,7 +106,9 @@ def serve(config: Config) -> None:
     scheme = "http" if secure is None else "https"
     url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
     hub = HubWatch()
-    queue = QueueManager(config, runtime=Runtime(_pools, create_executor, _die, url, hub.breathe))
+    queue = QueueManager(
+        config, runtime=Runtime(_pools, create_executor, _die, url, hub.breathe, hub.longest_gap_ms)
+    )
     queue.start()
     journal = follow(queue.listen, LINES_TOGETHER, hub.breathe)
     app: Any = create_app(

@@ -66,7 +66,8 @@ class QueueStats(Struct, frozen=True, kw_only=True):
 
     `scheduled` of them wait for their time. `oldest_wait_s`: how long the one that has waited
     longest of the others does so, None where there is none. `throughput`: tasks that ended in the
-    last 60 seconds, a second.
+    last 60 seconds, a second. `hub_gap_ms`: the longest time in the last minute in which the server
+    looked at no connection, in ms; None for an embedded queue.
     """
 
     pending_tasks: int
@@ -86,6 +87,7 @@ class QueueStats(Struct, frozen=True, kw_only=True):
     backends: list[BackendState]
     uptime_s: float
     version: str
+    hub_gap_ms: float | None = None
 
 
 class Minute(Struct, frozen=True, kw_only=True):

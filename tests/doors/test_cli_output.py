@@ -119,15 +119,16 @@ def test_json_is_indented_for_people(terminal, capsys):
 
 
 def test_the_status_tells_of_waits_and_throughput(capsys):
-    def facts(state):
-        output.print_stats(Session(), views.stats(Counts(), state, 1.25, 100.0, uptime_s=1.0))
+    def facts(state, gap_ms=None):
+        output.print_stats(Session(), views.stats(Counts(), state, 1.25, 100.0, 1.0, gap_ms))
         lines = capsys.readouterr().out.splitlines()
         return {name: value.strip() for name, value in (line.split(":", 1) for line in lines)}
 
-    waits = facts(PlanState(0, 1, False, {"slot": 2, "schedule": 3}, [], 87.5, 3))
+    waits = facts(PlanState(0, 1, False, {"slot": 2, "schedule": 3}, [], 87.5, 3), 12.3)
     nothing = facts(PlanState(0, 1, False, {}, []))
 
     assert waits["waiting"] == "2 for slot, 3 for schedule"
     assert (waits["scheduled"], waits["longest wait"]) == ("3", "12.5 s")
     assert waits["throughput"] == nothing["throughput"] == "1.25 tasks a second"
-    assert {"waiting", "scheduled", "longest wait"}.isdisjoint(nothing)
+    assert waits["longest gap"] == "12 ms without an answer, in the last minute"
+    assert {"waiting", "scheduled", "longest wait", "longest gap"}.isdisjoint(nothing)
