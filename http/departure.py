@@ -1,41 +1,66 @@
-"""How a server notices that the client has gone while its request is answered."""
+"""How a server notices that a client has gone while its request is answered."""
 
 import socket
-from collections.abc import Callable
-from typing import Any
+import time
+from contextlib import suppress
+from typing import Any, Protocol
 
 import gevent
-from gevent.socket import wait_read
 
-LOOK_S = 0.2  # how often a connection on which something came is looked at for its end
+from ollama_queue.actors.breathing import Breathe
+
+LOOK_S = 0.5  # between two looks at the connections of all requests in hand
+LEAST_S = 0.1  # between two looks, however many want one
 _ESTABLISHED = 1  # Linux's number of the state of a TCP connection that nobody has closed
 
 
-def watch(connection: Any, leave: Callable[[], None]) -> Callable[[], None]:
-    """Have `leave` called once when the client closes `connection`; returns how to stop that.
+class Request(Protocol):
+    socket: Any
 
-    Otherwise an answer in which nothing happens would notice it at the next write only. The
-    client's next request, or over TLS anything, hides the end that comes behind it: then the
-    state of the connection is looked at now and then.
+    def client_left(self) -> None: ...
+
+
+class Departures:
+    """Tells each request in hand, once, that its client has closed the connection.
+
+    Otherwise one that waits would notice at its next write only. The kernel is asked for the state
+    of the connection: bytes that the client sent before it left hide the end from a reader, and
+    over TLS the end is bytes itself. So a client that closes its half only counts as gone.
     """
 
-    def look() -> None:
-        try:
-            wait_read(connection.fileno())
-            while is_connected(connection):
-                gevent.sleep(LOOK_S)
-        except OSError:
-            pass
-        leave()
+    def __init__(self, breathe: Breathe) -> None:
+        self._breathe = breathe
+        self._in_hand: set[Request] = set()
+        self._looked = time.monotonic()
 
-    watcher = gevent.spawn(look)
-    return lambda: watcher.kill(block=False)
+    def __contains__(self, request: Request) -> bool:
+        return request in self._in_hand
+
+    def watch(self, request: Request) -> None:
+        self._in_hand.add(request)
+
+    def forget(self, request: Request) -> None:
+        self._in_hand.discard(request)
+
+    def run(self) -> None:
+        """Look on for ever."""
+        while True:
+            gevent.sleep(LOOK_S)
+            self.look()
+
+    def look(self) -> None:
+        if time.monotonic() - self._looked < LEAST_S:
+            return
+        self._looked = time.monotonic()
+        for request in tuple(self._in_hand):
+            self._breathe()
+            if request in self._in_hand and not is_connected(request.socket):
+                request.client_left()
 
 
 def is_connected(connection: Any) -> bool:
-    """The client has not closed its end. Raises `OSError` for a connection that is closed here.
-
-    Asked of the kernel: what TLS says at its end is data to everyone else, and cannot be peeked at.
-    """
-    info: bytes = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
-    return info[0] == _ESTABLISHED
+    """Neither end has closed the connection."""
+    with suppress(OSError):
+        info: bytes = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        return info[0] == _ESTABLISHED
+    return False

@@ -15,9 +15,10 @@ from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from ollama_queue.actors.breathing import Breathe, as_threads_do
-from ollama_queue.http import departure, head
+from ollama_queue.http import head
 from ollama_queue.http.connection_limit import EXTRA, ConnectionLimit
 from ollama_queue.http.content import Content
+from ollama_queue.http.departure import Departures
 from ollama_queue.http.head import Refused
 from ollama_queue.http.sparing import Sparing
 
@@ -52,7 +53,16 @@ class Server(WSGIServer):  # type: ignore[misc]
         self, *args: Any, most: int = 10_000, breathe: Breathe = as_threads_do, **options: Any
     ) -> None:
         super().__init__(*args, spawn=Pool(most + EXTRA), **options)
-        self.limit, self.breathe = ConnectionLimit(most), breathe
+        self.breathe, self.departures = breathe, Departures(breathe)
+        self.limit = ConnectionLimit(most, self.departures.look)
+
+    def start(self) -> None:
+        super().start()
+        self._looking = gevent.spawn(self.departures.run)
+
+    def stop(self, timeout: float | None = None) -> None:
+        super().stop(timeout)
+        self._looking.kill(block=False)
 
     def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> None:
         """A client that does not get on with TLS gets one line, and not for ever."""
@@ -78,10 +88,12 @@ class Handler(WSGIHandler):  # type: ignore[misc]
     content: Content
     _is_extra = False  # beyond the limit of connections
     _is_unread = False  # the client may still be sending
+    _leave: Callable[[], None] | None = None  # what becomes of the request when the client leaves
     _head: bytearray | None = None
     _holds_head = False
 
     def handle(self) -> None:
+        self._greenlet = gevent.getcurrent()
         self._is_extra = not self.server.limit.enter()
         try:
             while self.handle_one_request():
@@ -95,7 +107,7 @@ class Handler(WSGIHandler):  # type: ignore[misc]
     def _hang_up(self) -> None:
         """Close. What was sent and not read would have the client's end lose the answer."""
         with contextlib.suppress(OSError), gevent.Timeout(LINGER_S, False):
-            if self._is_unread:
+            if self._is_unread and not self._is_extra:
                 self.socket.shutdown(socket.SHUT_WR)
                 while self.socket.recv(1 << 16):
                     self.server.breathe()
@@ -122,7 +134,11 @@ class Handler(WSGIHandler):  # type: ignore[misc]
         except OSError:  # idle for too long, or gone
             return False
         self._take_up()
-        self.handle_one_response()
+        self.server.departures.watch(self)
+        try:
+            self.handle_one_response()
+        finally:
+            self.server.departures.forget(self)
         return not self.close_connection
 
     def _read_head(self) -> bytes:
@@ -203,22 +219,32 @@ class Handler(WSGIHandler):  # type: ignore[misc]
         environ["ollama_queue.watch_departure"] = self.watch_departure
         return environ
 
+    # --- departures -----------------------------------------------------------------------------
+
     def watch_departure(self, leave: Callable[[], None]) -> Callable[[], None]:
-        """Have `leave` called when the client closes the connection; returns how to stop that."""
-        connection = self.socket
-        connection.settimeout(SEND_PATIENCE_S)
-
-        def left() -> None:
-            self.close_connection = True
-            leave()
-
-        stop = departure.watch(connection, left)
+        """Have `leave` called, which must not wait, when the client has gone; returns how to stop
+        that. Without it the request is broken off, unless its answer has begun."""
+        self.socket.settimeout(SEND_PATIENCE_S)
+        self._leave = leave
 
         def forget() -> None:
-            stop()
-            connection.settimeout(BODY_S)
+            self._leave = None
+            self.socket.settimeout(BODY_S)
 
         return forget
+
+    def client_left(self) -> None:
+        self.close_connection = True
+        self.server.limit.going(self._greenlet)
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
+        else:
+            gevent.get_hub().loop.run_callback(self._break_off)
+
+    def _break_off(self) -> None:
+        if self in self.server.departures and not self.headers_sent:
+            self._greenlet.throw(gevent.GreenletExit)
 
     # --- writing --------------------------------------------------------------------------------
 

@@ -156,6 +156,7 @@ class SocketHandler(Handler, WebSocketHandler):  # type: ignore[misc]
 
     def run_application(self) -> None:
         if self._is_upgraded():
+            self.server.departures.forget(self)  # who reads the frames notices
             WebSocketHandler.run_application(self)
         else:
             WSGIHandler.run_application(self)
