@@ -24,6 +24,7 @@ from ollama_queue.actors.core.outcomes import (
 )
 from ollama_queue.actors.core.records import Spec, TaskType
 from ollama_queue.actors.executors.credentials import headers_of, secrets_of
+from ollama_queue.actors.executors.decoding import Undecodable, decoded
 from ollama_queue.actors.executors.failures import (
     CallFailed,
     NotServed,
@@ -145,7 +146,7 @@ class HttpExecutor(ABC):
         response = transport.handle_request(request)
         try:
             if response.is_success:
-                return b"".join(bounded(response.iter_raw()))
+                return b"".join(self._pieces(response))
             failure = self._failure_of(response)
         finally:
             response.close()
@@ -164,7 +165,7 @@ class HttpExecutor(ABC):
         try:
             if not response.is_success:
                 raise CallFailed(self._failure_of(response))
-            yield bounded(response.iter_raw())
+            yield self._pieces(response)
         finally:
             response.close()
 
@@ -202,10 +203,19 @@ class HttpExecutor(ABC):
             self._urls[path] = url
         return url
 
+    def _pieces(self, response: httpx.Response) -> Iterator[bytes]:
+        """The body in plain bytes, at most `MAX_REPLY` of them, nor more before they are plain."""
+        codings = response.headers.get_list("content-encoding", split_commas=True)
+        sent = bounded(response.iter_raw())
+        try:
+            yield from bounded(decoded(sent, codings, self.breathe))
+        except Undecodable as error:
+            raise self.failed(f"sent {error}", Verdict.RETRY) from error
+
     def _failure_of(self, response: httpx.Response) -> Failed:
         body = b""
-        with contextlib.suppress(httpx.TransportError):  # the status says enough
-            for piece in response.iter_raw():
+        with contextlib.suppress(httpx.TransportError, CallFailed):  # the status says enough
+            for piece in self._pieces(response):
                 body += piece
                 if len(body) > _MAX_ERROR_BODY:
                     break
