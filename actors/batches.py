@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from ollama_queue.actors.breathing import Breathe, as_threads_do, unhurried
+from ollama_queue.actors.breathing import Breathe, as_threads_do, driven, unhurried
 from ollama_queue.actors.core.acceptance import accept
 from ollama_queue.actors.core.entries import Entry, entry_of
 from ollama_queue.actors.core.errors import Invalid
@@ -11,7 +11,7 @@ from ollama_queue.actors.core.keys import batch_digest
 from ollama_queue.actors.core.messages import StoreSlice, SubmitBatch
 from ollama_queue.actors.core.orders import Insert
 from ollama_queue.actors.core.records import Batch, NewTask
-from ollama_queue.actors.core.submission import draft, naming
+from ollama_queue.actors.core.submission import draft, drafting, naming
 from ollama_queue.actors.inbox import Promise
 
 SLICE_TASKS = 200
@@ -30,7 +30,7 @@ def draft_batch(
     asked = []
     for index, task in enumerate(unhurried(tasks, breathe)):
         with naming(index):
-            asked.append(draft(task))
+            asked.append(driven(drafting(task), breathe))
     if not asked:
         raise Invalid("tasks must be a list of at least one task", field="tasks")
     if idempotency_key is None:

@@ -10,6 +10,7 @@ from ollama_queue.actors import views, watch
 from ollama_queue.actors.actor import Ref, ask, log, start, stop
 from ollama_queue.actors.batches import draft_batch
 from ollama_queue.actors.boot import Runtime
+from ollama_queue.actors.breathing import driven
 from ollama_queue.actors.bulk_verbs import ManyTasks
 from ollama_queue.actors.core.config import Config, Logging
 from ollama_queue.actors.core.errors import Invalid, QueueError, Unavailable
@@ -53,7 +54,7 @@ from ollama_queue.actors.core.records import (
     Submitted,
     Task,
 )
-from ollama_queue.actors.core.submission import draft, parse_priority
+from ollama_queue.actors.core.submission import drafting, parse_priority
 from ollama_queue.actors.cron_verbs import CronVerbs
 from ollama_queue.actors.disk import check_room
 from ollama_queue.actors.executors import create_executor
@@ -169,7 +170,7 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
         self, new: NewTask, *, idempotency_key: str | None = None, listed: bool = False
     ) -> Submitted:
         """With `listed` it raises `NotFound` for a model that no backend has, at once."""
-        asked = draft(new, idempotency_key, listed=listed)
+        asked = driven(drafting(new, idempotency_key, listed=listed), self.breathe)
         check_room(self.config.queue.storage_path, len(asked.spec))
         answer = ask(self._now().scheduler, asked)
         if isinstance(answer, Stored):  # the key was used before, for this very task

@@ -7,7 +7,6 @@ from typing import Any
 import bottle
 
 from ollama_queue.actors.breathing import unhurried
-from ollama_queue.actors.core import plain_json
 from ollama_queue.actors.core.errors import Invalid
 from ollama_queue.actors.core.records import NewTask, Status, Task
 from ollama_queue.actors.core.submission import naming, new_task
@@ -79,4 +78,4 @@ def _lines(stream: reading.Body, limit: int) -> Iterator[Any]:
         if read > limit:
             raise reading.too_large(limit)
         if line.strip():
-            yield plain_json.decode(line, f"line {number}", "body")
+            yield reading.decode(line, f"line {number}")

@@ -1,21 +1,20 @@
 """Reading requests: bodies, queries, and one clear sentence for what is wrong in them."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import bottle
 
-from ollama_queue.actors.breathing import Breathe, as_threads_do
+from ollama_queue.actors.breathing import Breathe, as_threads_do, unhurried
 from ollama_queue.actors.core import filters, plain_json
 from ollama_queue.actors.core.errors import Invalid
 from ollama_queue.actors.core.filters import FIELDS, REPEATABLE
 from ollama_queue.actors.core.listing import TaskFilter
+from ollama_queue.actors.core.weighing import weigh
 from ollama_queue.http import wire
 
 BREATHE = "ollama_queue.breathe"  # in the environ: how the request in hand gives way
-PIECE = 256 << 10  # bytes of a body that are read at once
-CHUNKED_PIECE = 1 << 10  # where it comes in chunks, each of which may be one byte
 
 
 def body(limit: int) -> Any:
@@ -24,7 +23,18 @@ def body(limit: int) -> Any:
     raw = body_stream(limit).read(limit + 1 if length < 0 else length)
     if len(raw) > limit:
         raise too_large(limit)
-    return plain_json.decode(raw, "the body", "body")
+    return decode(raw, "the body")
+
+
+def decode(raw: bytes, what: str) -> Any:
+    """The JSON of `raw`. Raises `Invalid` with a sentence about `what`, before decoding where it
+    holds too many values."""
+    breathe = breathing()
+    for _ in unhurried(weigh(raw, what, "body"), breathe):
+        pass
+    found = plain_json.decode(raw, what, "body")
+    breathe()
+    return found
 
 
 def json_object(limit: int) -> dict[str, Any]:
@@ -36,31 +46,16 @@ def json_object(limit: int) -> dict[str, Any]:
 
 
 class Body:
-    """A request's body, not yet read. One that does not come whole and well is `Invalid`.
+    """A request's body, not yet read. One that does not come whole and well is `Invalid`."""
 
-    It is read in pieces, and breathes between them: a quick client could keep it busy for ever,
-    and in tiny chunks a kilobyte takes ten milliseconds.
-    """
-
-    def __init__(self, stream: BinaryIO, breathe: Breathe, piece: int) -> None:
-        self._stream, self._breathe, self._piece = stream, breathe, piece
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
 
     def read(self, size: int) -> bytes:
-        """`size` bytes, fewer only at the end."""
-        return b"".join(self._pieces(self._stream.read, size, b""))
+        return self._wholly(self._stream.read, size)
 
     def readline(self, size: int) -> bytes:
-        """A line, or `size` bytes of it; fewer only at the end."""
-        return b"".join(self._pieces(self._stream.readline, size, b"\n"))
-
-    def _pieces(self, read: Callable[[int], bytes], size: int, end: bytes) -> Iterator[bytes]:
-        while size > 0:
-            piece = self._wholly(read, min(size, self._piece))
-            self._breathe()
-            yield piece
-            size -= len(piece)
-            if not piece or (end and piece.endswith(end)):
-                return
+        return self._wholly(self._stream.readline, size)
 
     def _wholly(self, read: Callable[[int], bytes], size: int) -> bytes:
         try:
@@ -77,9 +72,7 @@ def body_stream(limit: int) -> Body:
     """The request's body, not yet read. Raises `TooLarge` for one that says it is."""
     if bottle.request.content_length > limit:
         raise too_large(limit)
-    environ = bottle.request.environ
-    piece = CHUNKED_PIECE if bottle.request.content_length < 0 else PIECE
-    return Body(environ["wsgi.input"], breathing(), piece)
+    return Body(bottle.request.environ["wsgi.input"])
 
 
 def breathing() -> Breathe:

@@ -42,6 +42,7 @@ class SafeWebSocket(WebSocket):  # type: ignore[misc]
     def __init__(self, environ: Any, stream: Any, handler: Any) -> None:
         super().__init__(environ, stream, handler)
         self._lock = Lock()
+        self._breathe = handler.server.breathe
         self._socket = handler.socket
         self._socket.settimeout(IDLE_S)
 
@@ -66,6 +67,7 @@ class SafeWebSocket(WebSocket):  # type: ignore[misc]
     def read_message(self) -> str | bytes | None:
         opcode, parts, size = 0, [], 0
         while True:
+            self._breathe()  # a frame may be two bytes
             header, payload = self.read_frame(MAX_MESSAGE - size)
             if header.opcode in CONTROL:
                 if self._control(header, payload):

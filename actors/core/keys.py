@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any
 
 import msgspec
 
@@ -31,21 +30,27 @@ def instant_of(task_id: str) -> int:
 
 def key_digest(tenant: str | None, key: str) -> bytes:
     """16 bytes that stand for an idempotency key; a key is its tenant's own."""
-    return _digest([tenant or "", key])
+    return digest(_ENCODER.encode([tenant or "", key]))
+
+
+def canonical(task: NewTask) -> bytes:
+    """What was asked, the same whatever the order of its fields."""
+    return _ENCODER.encode(task)
 
 
 def body_digest(task: NewTask) -> bytes:
     """16 bytes that stand for what was asked, whatever the order of its fields."""
-    return _digest(task)
+    return digest(canonical(task))
 
 
 def batch_digest(tasks: Iterable[NewTask]) -> bytes:
     """16 bytes that stand for all that a batch asks, in its order."""
-    digest = hashlib.blake2b(digest_size=16)
+    all_of_them = hashlib.blake2b(digest_size=16)
     for task in tasks:
-        digest.update(body_digest(task))
-    return digest.digest()
+        all_of_them.update(body_digest(task))
+    return all_of_them.digest()
 
 
-def _digest(value: Any) -> bytes:
-    return hashlib.blake2b(_ENCODER.encode(value), digest_size=16).digest()
+def digest(written: bytes) -> bytes:
+    """16 bytes that stand for these."""
+    return hashlib.blake2b(written, digest_size=16).digest()

@@ -1,15 +1,15 @@
 """From what a user wrote to a checked `NewTask`: the full form, the flat form, and the makers."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.core.keys import body_digest, key_digest
+from ollama_queue.actors.core.keys import canonical, digest, key_digest
 from ollama_queue.actors.core.messages import Submit
 from ollama_queue.actors.core.plain_json import check_written, too_deep
 from ollama_queue.actors.core.records import Dialect, NewTask, Priority, Spec, TaskType
@@ -55,7 +55,20 @@ def embed_task(model: str, input: str | Sequence[str], **fields: Any) -> NewTask
 
 
 def draft(new: NewTask, idempotency_key: str | None = None, *, listed: bool = False) -> Submit:
-    """Check a task once more, however it was made, and encode it for the scheduler.
+    """As `drafting`, without a pause."""
+    steps = drafting(new, idempotency_key, listed=listed)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast(Submit, end.value)
+
+
+def drafting(
+    new: NewTask, idempotency_key: str | None = None, *, listed: bool = False
+) -> Generator[None, None, Submit]:
+    """Check a task once more, however it was made, and encode it for the scheduler, in steps: one
+    that is large takes a while.
 
     It finds out whether only Ollama can be asked for it, whatever backends there are: tomorrow
     there may be others. Raises `Invalid`, also for what JSON cannot say (NaN, lone surrogates) or
@@ -70,13 +83,17 @@ def draft(new: NewTask, idempotency_key: str | None = None, *, listed: bool = Fa
         raise Invalid("Idempotency-Key must be text", field="idempotency_key") from None
     try:
         spec = encode_spec(new)
+        yield
         parts = {"payload": new.payload, "options": new.options, "metadata": new.metadata}
         check_written(spec, parts)
+        yield
         msgspec.msgpack.encode((new.model, new.tenant, new.tags))
         only = for_ollama_only(new)
         if idempotency_key is None:
             return Submit(new, spec, ollama_only=only, listed=listed)
-        key, body = key_digest(new.tenant, idempotency_key), body_digest(new)
+        written = canonical(new)
+        yield
+        key, body = key_digest(new.tenant, idempotency_key), digest(written)
         return Submit(new, spec, key, body, ollama_only=only, listed=listed)
     except RecursionError:
         raise too_deep("the task", "payload") from None
