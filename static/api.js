@@ -44,7 +44,15 @@ async function failure(response) {
   return new ApiError(response.status, code, message, field);
 }
 
-const call = async (method, path, more) => (await open(method, path, more)).json();
+const call = async (method, path, more) => contentOf(await open(method, path, more));
+
+/** Something between us and the server may answer with a page of its own. */
+const contentOf = (response) =>
+  response.json().catch((error) => {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(response.status, "unreadable", "the answer could not be read; try again");
+  });
+
 const one = (path, id, verb = "") => `${path}/${encodeURIComponent(id)}${verb && `/${verb}`}`;
 const fresh = () => ({ "Idempotency-Key": crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}` });
 
@@ -65,7 +73,7 @@ export async function listTasks(query, signal) {
   const next = /<([^>]*)>; rel="next"/.exec(response.headers.get("Link") ?? "");
   const total = response.headers.get("X-Total-Count");
   return {
-    tasks: await response.json(),
+    tasks: await contentOf(response),
     cursor: next && new URLSearchParams(next[1].split("?")[1]).get("cursor"),
     total: total === null ? null : Number(total),
   };

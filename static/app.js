@@ -10,7 +10,7 @@ import { loadTheme } from "./theme.js";
 import * as batches from "./views/batches.js";
 import * as crons from "./views/crons.js";
 import * as overview from "./views/overview.js";
-import { shell } from "./views/shell.js";
+import { broken, shell } from "./views/shell.js";
 import * as submit from "./views/submit.js";
 import * as task from "./views/task.js";
 import * as tasks from "./views/tasks.js";
@@ -18,6 +18,17 @@ import * as tasks from "./views/tasks.js";
 // A view has `view(state)`, and as it needs them: `enter(route, before)` at each change of the
 // address to it, `leave()` when another comes, `hear(message)` of the feed, `key(event)`.
 const VIEWS = { overview, tasks, task, submit, crons, batches };
+
+/** What cannot be drawn is never the end: the page says so, and tries again at the next change. */
+function draw() {
+  const page = document.getElementById("page");
+  try {
+    render(page, shell(state, VIEWS[state.route.view]));
+  } catch (error) {
+    page.replaceChildren(); // half of it is new, half old
+    render(page, broken(error));
+  }
+}
 
 const ENDED = ["completed", "failed", "cancelled"];
 
@@ -43,8 +54,8 @@ function hear(message) {
   } else if (message.type === "event" && message.task) {
     keepRunning(message.event, message.task);
   }
+  changed(); // also where the view cannot make sense of it
   VIEWS[state.route.view].hear?.(message);
-  changed();
 }
 
 function keepRunning(event, told) {
@@ -55,7 +66,7 @@ function keepRunning(event, told) {
 
 loadTheme();
 onUnauthorized(() => update({ needsKey: true }));
-subscribe(() => render(document.getElementById("page"), shell(state, VIEWS[state.route.view])));
+subscribe(draw);
 start(follow);
 hearKeys((event) => VIEWS[state.route.view].key?.(event));
 export const feed = openFeed({

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { ask, bulk } from "./actions.js";
 import { number, plural } from "./format.js";
-import { merge, state, toast, update } from "./state.js";
+import { inOrder, merge, state, toast, update } from "./state.js";
 
 const FIRST = 100;
 const MOST = 1000; // the server lists no more
@@ -24,11 +24,16 @@ export function leave() {
   timer = null;
 }
 
+const askAll = inOrder();
+const askOne = inOrder();
+
 export async function load() {
+  const isNews = askAll();
   try {
-    merge("batches", { items: await api.listBatches(state.batches.limit), error: null });
+    const items = await api.listBatches(state.batches.limit);
+    if (isNews()) merge("batches", { items, error: null });
   } catch (error) {
-    merge("batches", { error });
+    if (isNews()) merge("batches", { error });
   }
 }
 
@@ -42,15 +47,18 @@ export const hasMore = ({ items, limit }) => items.length === limit && limit < M
 /** How many of its tasks there still are: those that were deleted left the counts. */
 export const heldOf = (batch) => batch.pending + batch.running + batch.completed + batch.failed + batch.cancelled;
 
-async function look(id) {
+export async function look(id) {
+  const isNews = askOne();
   if (state.batches.looked?.id !== id) merge("batches", { looked: { id, batch: null, failed: [], error: null } });
   const [batch, page] = await Promise.allSettled([
     api.getBatch(id),
     api.listTasks({ batch_id: id, status: "failed", limit: FAILED }),
   ]);
-  if (state.batches?.looked?.id !== id) return;
+  const { looked } = state.batches;
+  if (looked?.id !== id || !isNews()) return;
   const error = batch.reason ?? page.reason ?? null;
-  merge("batches", { looked: { id, batch: batch.value ?? null, failed: page.value?.tasks ?? [], error } });
+  const isGone = error?.status === 404;
+  merge("batches", { looked: { id, batch: batch.value ?? (isGone ? null : looked.batch), failed: page.value?.tasks ?? looked.failed, error } });
 }
 
 /** Counts come from the server, once a second at most: a batch may have many thousand tasks. */
@@ -71,6 +79,7 @@ export const cancelRest = ({ id, pending, running }) =>
     title: `Cancel ${plural(pending + running, "task")}?`,
     body: "Those that run are stopped; the others do not start. What is done stays.",
     confirm: "Cancel them",
+    keep: "Keep tasks",
     danger: true,
   }, () => bulk("cancel", { filter: { batch_id: [id], status: ["pending", "running"] } }));
 

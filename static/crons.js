@@ -1,12 +1,12 @@
 // The crons, one of them looked at with its latest tasks, and the form that makes or changes one.
 
 import * as api from "./api.js";
-import { ask, attempt } from "./actions.js";
+import { ask, attempt, wish } from "./actions.js";
 import { time } from "./format.js";
 import { cronOf, formOf, isTiming, said } from "./cron_fields.js";
 import { focusWrong, withModel } from "./form.js";
 import { go, one, replace } from "./router.js";
-import { changed, merge, state, toast, update } from "./state.js";
+import { changed, inOrder, merge, state, toast, update } from "./state.js";
 
 const LATEST = 10; // tasks shown of a cron
 
@@ -25,21 +25,27 @@ export async function show({ id, query }, before) {
 
 export const find = (id) => state.crons?.items?.find((cron) => cron.id === id);
 
+const askAll = inOrder();
+const askOne = inOrder();
+
 export async function load() {
+  const isNews = askAll();
   try {
-    merge("crons", { items: await api.listCrons(), error: null });
+    const items = await api.listCrons();
+    if (isNews()) merge("crons", { items, error: null });
   } catch (error) {
-    merge("crons", { error });
+    if (isNews()) merge("crons", { error });
   }
 }
 
-async function look(cron) {
-  merge("crons", { looked: { id: cron.id, tasks: null, next: null } });
+export async function look(cron) {
+  const isNews = askOne();
+  if (state.crons.looked?.id !== cron.id) merge("crons", { looked: { id: cron.id, tasks: null, next: null, error: null } });
   const [page, times] = await Promise.allSettled([
     api.listTasks({ cron_id: cron.id, limit: LATEST }),
     api.testCron(cron.cron_expr, cron.timezone),
   ]);
-  if (state.crons?.looked?.id !== cron.id) return;
+  if (state.crons?.looked?.id !== cron.id || !isNews()) return;
   const looked = { id: cron.id, tasks: page.value?.tasks ?? [], next: times.value?.next ?? [], error: page.reason ?? times.reason ?? null };
   merge("crons", { looked });
 }
@@ -116,10 +122,12 @@ export async function save() {
 
 export const run = (cron) => attempt(() => api.runCron(cron.id), "Submitted");
 
-export function enable(cron, isOn) {
-  const call = isOn ? api.enableCron : api.disableCron;
-  return attempt(() => call(cron.id), isOn ? (after) => `Enabled. It runs next at ${time(after.next_run)}` : "Disabled");
-}
+export const enable = ({ id }, isOn) =>
+  wish(`cron ${id}`, isOn, async () => {
+    const call = isOn ? api.enableCron : api.disableCron;
+    const after = await attempt(() => call(id), isOn ? ({ next_run: next }) => `Enabled. It runs next at ${time(next)}` : "Disabled");
+    if (after) merge("crons", { items: state.crons.items.map((cron) => (cron.id === id ? after : cron)) });
+  });
 
 export function remove(cron) {
   const body = "It submits no more tasks. Those that it has submitted stay.";

@@ -6,6 +6,7 @@ import { changed, merge, state, update } from "./state.js";
 
 const PAGE = 200;
 const MOST_FRESH = 1000; // held back; beyond, the list is read anew
+const MOST_MISSED = 5000; // events kept while pages are on their way; beyond, the list is read anew
 const MOST_ROWS = 3000; // that have come in by themselves: a page may be open all day
 const NAMES = ["status", "type", "priority", "model", "tag", "batch_id", "cron_id", "tenant"];
 export const FILTERS = [...NAMES, "since", "until", "q"];
@@ -29,11 +30,26 @@ export function show(query, isBack) {
   const sort = query.sort?.at(-1) || "created";
   const key = JSON.stringify([filter, sort]);
   if (state.list?.key === key) return isBack && refresh();
-  update({ list: { key, filter, sort, ...EMPTY, tasks: new Map(), selected: new Set(), gone: new Set(), fresh: new Map(), scroll: { top: 0, height: 900, width: state.list?.scroll.width ?? 1200 } } });
+  update({ list: newList(key, filter, sort) });
   load();
 }
 
-const EMPTY = { rows: [], cursor: null, total: null, isLoading: false, missed: [], isWhole: false, error: null, matching: false, at: null, editing: null, said: "" };
+/** One that nothing is known of yet. Nothing of it is shared with another list. */
+const newList = (key, filter, sort) => ({
+  key, filter, sort,
+  rows: [], // ids, in their order
+  tasks: new Map(),
+  selected: new Set(),
+  gone: new Set(), // no longer wanted, still shown
+  fresh: new Map(), // wanted, not shown yet
+  missed: [], // what the feed said while pages were on their way
+  cursor: null, total: null, isWhole: false,
+  isRead: false, // whether the first page has come
+  isLoading: false, isBehind: false, error: null,
+  matching: false, counting: false, // all that match are selected; they are being counted
+  at: null, editing: null, said: "",
+  scroll: { top: 0, height: 900, width: state.list?.scroll.width ?? 1200 },
+});
 
 /** Reads it anew from the start; what was selected and where one was stays. */
 export function refresh() {
@@ -50,14 +66,14 @@ export function more() {
 async function load({ fresh = false, limit = PAGE } = {}) {
   request.abort();
   const { signal } = (request = new AbortController());
-  merge("list", { isLoading: true, error: null, missed: [] });
-  const { key, filter, sort, cursor } = state.list;
+  merge("list", { isLoading: true, isBehind: false, error: null, missed: [] });
+  const { filter, sort, cursor } = state.list;
   try {
     let next = fresh ? null : cursor;
     let isFirst = fresh || !cursor;
     for (let found = 0; ;) {
       const page = await api.listTasks({ ...filter, sort, limit, cursor: next }, signal);
-      if (state.list?.key !== key) return;
+      if (signal.aborted) return; // another list is shown, or this one is read anew
       take(page, isFirst);
       isFirst = false;
       found += page.tasks.length;
@@ -66,9 +82,10 @@ async function load({ fresh = false, limit = PAGE } = {}) {
     }
     for (const message of state.list.missed) apply(message); // the pages may be older
     merge("list", { isLoading: false, missed: [], said: `${plural(state.list.rows.length, "task")} shown${state.list.isWhole ? "" : ", more below"}` });
+    if (state.list.isBehind) refreshSoon();
     if (!isHeld(state.list)) settle();
   } catch (error) {
-    if (error.name !== "AbortError" && state.list?.key === key) merge("list", { isLoading: false, error });
+    if (!signal.aborted) merge("list", { isLoading: false, error });
   }
 }
 
@@ -85,7 +102,7 @@ function take(page, isFirst) {
     list.tasks.set(task.id, task);
   }
   for (const id of isFirst ? list.selected : []) if (!list.tasks.has(id)) list.selected.delete(id);
-  merge("list", { rows, cursor: page.cursor, isWhole: !page.cursor, total: page.total ?? (isFirst ? null : list.total) });
+  merge("list", { rows, isRead: true, cursor: page.cursor, isWhole: !page.cursor, total: page.total ?? (isFirst ? null : list.total) });
 }
 
 // --- what the feed says
@@ -93,18 +110,18 @@ function take(page, isFirst) {
 /** Whether the list must not move now: somebody reads it further down, is in it, or has chosen. */
 function isHeld(list) {
   const isIn = document.activeElement?.closest(".task-row");
-  return Boolean(isIn || list.scroll.top > 8 || list.selected.size > 0 || list.editing !== null || state.route.query.open);
+  const top = document.querySelector(".rows")?.scrollTop ?? 0; // now: the scroll event comes later
+  return Boolean(isIn || top > 8 || list.selected.size > 0 || list.editing !== null || state.route.query.open);
 }
 
 export function hear(message) {
   const { list } = state;
   if (!list) return;
-  if (message.type === "snapshot") {
-    if (list.seq !== undefined) refresh(); // the connection was lost meanwhile
-    list.seq = message.seq;
-  }
+  if (message.type === "snapshot") refresh(); // what happened before it, nobody has told
   if (message.type !== "event" || !message.task) return;
-  if (list.isLoading) list.missed.push(message);
+  if (list.isLoading && list.missed.length < MOST_MISSED) list.missed.push(message);
+  else if (list.isLoading) list.isBehind = true;
+  if (!list.isRead) return; // nothing to change yet: the first page is on its way
   apply(message);
   if (!isHeld(list)) settle();
   changed();
@@ -127,6 +144,7 @@ function apply(message) {
 /** Lets the list move: what is new comes in, what is wanted no more goes. */
 export function settle() {
   const { list } = state;
+  if (!list.isRead) return;
   if (list.fresh.size >= MOST_FRESH || (list.fresh.size && list.sort === "priority")) return refreshSoon();
   if (list.gone.size) {
     list.rows = list.rows.filter((id) => !list.gone.has(id));
@@ -194,6 +212,21 @@ export function totalOf({ filter, sort, total }, stats) {
   const { status, ...others } = filter;
   if (!stats || Object.keys(others).length || sort === "started" || sort === "ended") return total;
   return status ? status.reduce((sum, name) => sum + stats[`${name}_tasks`], 0) : stats.total_tasks;
+}
+
+/** How many tasks a verb that is meant for these statuses finds among those that match. */
+export async function countMatching({ filter }, statuses) {
+  const status = filter.status ? statuses.filter((name) => filter.status.includes(name)) : statuses;
+  if (!status.length) return 0;
+  let count = 0;
+  let cursor = null;
+  do {
+    const page = await api.listTasks({ ...filter, status, limit: 1000, cursor });
+    if (page.total !== null) return page.total;
+    count += page.tasks.length;
+    ({ cursor } = page);
+  } while (cursor);
+  return count;
 }
 
 // --- choosing

@@ -7,11 +7,11 @@ import { changed, merge, state, update } from "./state.js";
 let reading = new AbortController();
 let following = null; // of the stream, while there is one
 
-/** Looks at a task: `state.task` is {id, data, error, reply, tab}. */
+/** Looks at a task: `state.task` is {id, data, error, reply, tab, folds}. */
 export function openTask(id) {
   if (state.task?.id === id) return;
   closeTask();
-  update({ task: { id, data: null, error: null, reply: null, tab: state.taskTab } });
+  update({ task: { id, data: null, error: null, reply: null, tab: state.taskTab, folds: {} } });
   read(id);
 }
 
@@ -48,7 +48,7 @@ export async function read(id) {
 export function hearTask(message) {
   const { task } = state;
   if (!task) return;
-  if (message.type === "snapshot" && task.data) read(task.id);
+  if (message.type === "snapshot") read(task.id);
   if (message.type !== "event" || message.task?.id !== task.id) return;
   if (message.event === "task_deleted") {
     stop();

@@ -31,6 +31,7 @@ export const one = (query, name) => query[name]?.at(-1) ?? "";
 /** Goes to a view, as a step that the back button undoes. */
 export function go(view, id, query) {
   location.hash = href(view, id, query);
+  follow(); // now: the browser tells of it later, and a redraw before that would show the old address
 }
 
 /** The same, in place of where we are. */
@@ -47,8 +48,11 @@ export function start(onRoute) {
 }
 
 let heard = () => {};
+let seen = null; // the address that was followed last
 
 function follow() {
+  if (location.hash === seen) return;
+  seen = location.hash;
   const before = state.route;
   update({ route: parse(location.hash) });
   heard(state.route, before);

@@ -10,6 +10,7 @@ export const state = {
   stats: null, // QueueStats, as the feed says
   running: new Map(), // id -> task, those that run now
   live: new Map(), // id -> {text, pieces, firstAt, lastAt}, replies as they come
+  runningError: null,
   history: null, // the minutes of the last hour
   historyError: null,
   list: null, // the list of tasks, see listing.js
@@ -20,8 +21,9 @@ export const state = {
   submit: null, // the form, see form.js
   prefill: null, // the task that the form is to be filled in with
   taskTab: "talk", // which part of a task was looked at last
+  wishes: new Map(), // what controls were set to, while the server has not answered: see actions.js
   hasFilters: false, // whether the fields of all filters are shown
-  dialog: null, // {title, body, confirm, run}: a question to be answered first
+  dialog: null, // {key, title, body, confirm, keep, run}: a question to be answered first
   toasts: [], // [{id, kind, text}]
   theme: "auto", // auto, light, dark
 };
@@ -49,9 +51,22 @@ export function changed() {
   if (isDue) return;
   isDue = true;
   requestAnimationFrame(() => {
-    isDue = false;
+    isDue = false; // first: whatever becomes of it, the next change is drawn
     for (const listener of listeners) listener(state);
   });
+}
+
+/**
+ * For questions that may be asked again before they are answered. It is called with each question;
+ * what it gives back tells whether the answer is news: not older than one that was taken already.
+ */
+export function inOrder() {
+  let asked = 0;
+  let taken = 0;
+  return () => {
+    const mine = ++asked;
+    return () => mine > taken && Boolean((taken = mine));
+  };
 }
 
 let lastToast = 0;

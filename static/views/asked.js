@@ -1,7 +1,7 @@
 // The part of the form that the model is to see: messages, a prompt, or texts.
 
 import { h } from "../dom.js";
-import { merge } from "../state.js";
+import { merge, state } from "../state.js";
 import { button, field, iconButton, options } from "./parts.js";
 import { bound, errorAt } from "./submit.js";
 
@@ -33,7 +33,7 @@ function messageField(form, message, index, isBad) {
   const isText = typeof (message.content ?? "") === "string";
   return h("div", { class: `message-field ${isBad ? "is-wrong" : ""}` },
     h("div", { class: "row" },
-      h("select", { "aria-label": `Role of message ${index + 1}`, value: message.role, onchange: (e) => change(form, index, { role: e.target.value }) }, options([...new Set([...ROLES, message.role])], message.role)),
+      h("select", { "aria-label": `Role of message ${index + 1}`, value: message.role, oninput: (e) => change(form, index, { role: e.target.value }) }, options([...new Set([...ROLES, message.role])], message.role)),
       h("span", { class: "grow" }),
       form.messages.length > 1 && iconButton("trash", `Remove message ${index + 1}`, () => remove(form, index))),
     h("textarea", {
@@ -43,14 +43,17 @@ function messageField(form, message, index, isBad) {
     }));
 }
 
-function change({ part, messages: all }, index, values) {
-  merge(part, { messages: all.map((each, at) => (at === index ? { ...each, ...values } : each)) });
+// The messages are those of now: the form may have changed since the page was drawn.
+
+function change({ part }, index, values) {
+  merge(part, { messages: state[part].messages.map((each, at) => (at === index ? { ...each, ...values } : each)) });
 }
 
-const remove = ({ part, messages: all }, index) => merge(part, { messages: all.filter((_, at) => at !== index) });
+const remove = ({ part }, index) => merge(part, { messages: state[part].messages.filter((_, at) => at !== index) });
 
 /** The roles take turns. */
-function add({ part, messages: all }) {
+function add({ part }) {
+  const all = state[part].messages;
   const role = all.at(-1)?.role === "user" ? "assistant" : "user";
   merge(part, { messages: [...all, { role, content: "" }] });
 }

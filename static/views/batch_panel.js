@@ -1,11 +1,11 @@
 // One batch: how far it is, what failed, and its results as a file.
 
-import { cancelRest, download, heldOf, retryFailed } from "../batches.js";
+import { cancelRest, download, heldOf, look, retryFailed } from "../batches.js";
 import { h } from "../dom.js";
 import { number, plural } from "../format.js";
 import { go, href } from "../router.js";
 import { latestTask } from "./cron_panel.js";
-import { button, empty, failure, iconButton, loading, status, when } from "./parts.js";
+import { button, empty, failure, iconButton, loading, status, trouble, when } from "./parts.js";
 
 const STATUSES = ["pending", "running", "completed", "failed", "cancelled"];
 
@@ -16,11 +16,13 @@ export function batchPanel(looked, saving) {
     return empty("There is no such batch", "Its tasks may have been deleted, or their time to be kept is over.",
       h("a", { class: "button", href: href("batches") }, "All batches"));
   }
-  if (!batch) return failure(error);
+  const again = () => look(looked.id);
+  if (!batch) return failure(error, again);
   return h("article", { class: "one" },
     h("header", null,
       h("div", { class: "row" }, h("h1", { class: "grow" }, `Batch of ${plural(batch.total, "task")}`), iconButton("close", "Close", () => go("batches"))),
       h("div", { class: "row actions" }, actions(batch, saving))),
+    trouble(error, again),
     h("dl", { class: "facts" },
       fact("Progress", progress(batch)),
       fact("Created", when(batch.created_at, true)),
@@ -37,8 +39,8 @@ function actions(batch, saving) {
     saving
       ? button(`Stop saving, ${number(saving.done)} of ${number(saving.total)}`, () => saving.stop.abort(), { key: "stop", image: "close" })
       : button("Download results", () => download(batch), { key: "save", image: "down", look: "primary", disabled: !heldOf(batch) }),
-    h("a", { key: "see", class: "button", href: href("tasks", null, { batch_id: batch.id }) }, "See its tasks"),
-    batch.failed > 0 && button("Retry those that failed", () => retryFailed(batch), { key: "retry", image: "retry" }),
+    h("a", { key: "see", class: "button", href: href("tasks", null, { batch_id: batch.id }) }, "View tasks"),
+    batch.failed > 0 && button(`Retry ${number(batch.failed)} failed`, () => retryFailed(batch), { key: "retry", image: "retry" }),
     left > 0 && button("Cancel the rest", () => cancelRest(batch), { key: "cancel", image: "close", look: "danger" }),
   ];
 }

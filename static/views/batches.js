@@ -6,7 +6,7 @@ import { number } from "../format.js";
 import { go, href } from "../router.js";
 import { state } from "../state.js";
 import { batchPanel, progress } from "./batch_panel.js";
-import { button, empty, failure, loading, when } from "./parts.js";
+import { button, empty, failure, loading, trouble, when } from "./parts.js";
 
 export const enter = show;
 export const leave = left;
@@ -23,6 +23,7 @@ export function view({ batches, route }) {
       h("div", { class: "bar" },
         h("h1", { class: "grow" }, "Batches"),
         h("a", { class: "button", href: href("submit", null, { mode: "batch" }) }, "Submit a batch")),
+      trouble(batches.error, load),
       batches.items.length ? table(batches.items, route.id) : nothing(),
       hasMore(batches) && h("div", { class: "row list-foot" }, button("Show more", more))),
     route.id && h("aside", { key: "panel", class: "panel", "aria-label": "The batch" },

@@ -4,6 +4,8 @@ import { h } from "../dom.js";
 import { number, plural, span } from "../format.js";
 import { markdown } from "../markdown.js";
 import { said, vectorsOf } from "../said.js";
+import { merge, state } from "../state.js";
+import { fold } from "./parts.js";
 
 /** `reply` is what has come by now, while the task runs. */
 export function conversation(task, reply) {
@@ -13,15 +15,15 @@ export function conversation(task, reply) {
 function asked({ type, payload }) {
   if (!payload) return null;
   const system = payload.system && message("system", payload.system);
-  if (type === "chat") return [system, (payload.messages ?? []).map((each) => chatMessage(each))];
+  if (type === "chat") return [system, (payload.messages ?? []).map(chatMessage)];
   if (type === "generate") return [system, message("prompt", [payload.prompt ?? ""].flat().join("\n"), pictures(payload.images))];
   return [payload.input].flat().map((text, index) => message(`input ${index + 1}`, String(text)));
 }
 
-function chatMessage({ role, content, images, thinking, tool_calls: calls, tool_name: name }) {
+function chatMessage({ role, content, images, thinking, tool_calls: calls, tool_name: name }, index) {
   const parts = Array.isArray(content) ? content : [{ type: "text", text: content ?? "" }];
   const text = parts.map((part) => part?.text ?? `[${part?.type ?? "part"}]`).join("\n");
-  return message(name ? `${role}: ${name}` : role, text, [thoughts(thinking), pictures(images), toolCalls(calls)]);
+  return message(name ? `${role}: ${name}` : role, text, [thoughts(thinking, index), pictures(images), toolCalls(calls)]);
 }
 
 function message(role, text, more = null, look = "") {
@@ -38,8 +40,13 @@ function picture(data, index) {
   return h("img", { class: "picture", src: source, alt: `picture ${index + 1}` });
 }
 
-const thoughts = (text, isOpen = false) =>
-  text ? h("details", { class: "thoughts", ...(isOpen && { open: true }) }, h("summary", null, "Thinking"), h("p", { class: "pre" }, text)) : null;
+/** `name` tells it from others of the task; as the user left it, or `isOpen`. */
+function thoughts(text, name, isOpen = false) {
+  if (!text) return null;
+  const { folds } = state.task;
+  const turn = (isOn) => merge("task", { folds: { ...state.task.folds, [name]: isOn } });
+  return fold("thoughts", folds[name] ?? isOpen, turn, "Thinking", h("p", { class: "pre" }, text));
+}
 
 const toolCalls = (calls) =>
   calls?.length ? h("div", null, calls.map((call) => h("pre", { tabindex: 0 }, h("code", null, `${call.function?.name ?? "tool"}(${argumentsOf(call)})`)))) : null;
@@ -59,7 +66,7 @@ function answer(task, reply) {
   return h("section", { class: "message assistant is-live", "aria-label": "reply", "aria-busy": true },
     h("h2", null, "assistant", h("span", { class: "quiet" }, reply?.pieces ? ` ${plural(reply.pieces, "token")} so far` : " at work …")),
     reply?.restarts > 0 && h("p", { class: "quiet" }, "An earlier attempt ended; this is the next one."),
-    reply && [thoughts(reply.thinking, !reply.text), reply.text && markdown(reply.text), toolCalls(reply.calls)],
+    reply && [thoughts(reply.thinking, "reply", !reply.text), reply.text && markdown(reply.text), toolCalls(reply.calls)],
     h("span", { class: "caret", "aria-hidden": "true" }));
 }
 
@@ -69,7 +76,7 @@ function result({ type, result: reply }) {
   if (type === "embed" || vectors) return embeddings(vectors ?? []);
   const { text, thinking, calls } = said(reply);
   return [
-    message("assistant", text, [thoughts(thinking), toolCalls(calls)]),
+    message("assistant", text, [thoughts(thinking, "reply"), toolCalls(calls)]),
     h("p", { class: "quiet figures" }, figures(reply)),
   ];
 }

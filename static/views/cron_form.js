@@ -34,7 +34,7 @@ export function cronForm(given, stats) {
       rules(form),
       strayError(form),
       h("div", { class: "row end" },
-        button("Not now", close),
+        button("Cancel", close),
         h("button", { class: "button primary", disabled: form.isSending }, form.id ? "Save" : "Add the cron"))));
 }
 
@@ -59,11 +59,11 @@ function timing(form) {
 }
 
 const choice = (form, name, label, choices) =>
-  field(name, label, (props) => h("select", { ...props, onchange: (e) => merge("cronForm", { [name]: e.target.value }) }, options(choices, form[name])), { error: errorAt(form, name) });
+  field(name, label, (props) => h("select", { ...props, oninput: (e) => merge("cronForm", { [name]: e.target.value }) }, options(choices, form[name])), { error: errorAt(form, name) });
 
 const rules = (form) =>
   h("div", { class: "pair" },
     choice(form, "overlap", "While an earlier run still waits or runs", OVERLAPS),
     choice(form, "missed", "Runs missed while the queue is down", MISSED),
     h("label", { class: "row" },
-      h("input", { type: "checkbox", checked: form.enabled, onchange: (e) => merge("cronForm", { enabled: e.target.checked }) }), h("span", null, "Enabled")));
+      h("input", { type: "checkbox", checked: form.enabled, oninput: (e) => merge("cronForm", { enabled: e.target.checked }) }), h("span", null, "Enabled")));

@@ -1,10 +1,10 @@
 // One cron: when it runs, what it submits, and how its latest tasks did.
 
-import { enable, remove, run } from "../crons.js";
+import { enable, look, remove, run } from "../crons.js";
 import { h } from "../dom.js";
 import { between, number, span } from "../format.js";
 import { go, href } from "../router.js";
-import { button, iconButton, level, loading, status, when } from "./parts.js";
+import { button, iconButton, level, loading, status, trouble, when } from "./parts.js";
 
 export function cronPanel(cron, looked) {
   return h("article", { class: "one" },
@@ -63,7 +63,7 @@ function there(text, timeZone) {
 
 function latest(cron, looked) {
   if (looked?.id !== cron.id || !looked.tasks) return loading("its tasks");
-  if (looked.error) return h("p", { class: "error", role: "alert" }, looked.error.message);
+  if (looked.error) return trouble(looked.error, () => look(cron));
   if (!looked.tasks.length) return h("p", { class: "quiet" }, "It has submitted none, or they are no longer kept.");
   return [
     h("ul", { class: "latest" }, looked.tasks.map(latestTask)),

@@ -1,5 +1,6 @@
 // Tasks that are submitted again and again, by the clock: the list, and one beside it.
 
+import { wished } from "../actions.js";
 import { enable, hear as heard, load, show } from "../crons.js";
 import { h } from "../dom.js";
 import { number } from "../format.js";
@@ -8,7 +9,7 @@ import { state } from "../state.js";
 import { cronForm } from "./cron_form.js";
 import { cronPanel } from "./cron_panel.js";
 import { icon } from "./icons.js";
-import { empty, failure, loading, when } from "./parts.js";
+import { empty, failure, loading, trouble, when } from "./parts.js";
 
 export const enter = show;
 export const hear = heard;
@@ -25,6 +26,7 @@ export function view({ crons, cronForm: form, route, stats }) {
       h("div", { class: "bar" },
         h("h1", { class: "grow" }, "Crons"),
         h("a", { class: "button primary", href: href("crons", "new") }, icon("plus"), h("span", null, "New cron"))),
+      trouble(crons.error, load),
       crons.items.length ? table(crons.items, route.id) : nothing()),
     route.id && h("aside", { key: "panel", class: "panel", "aria-label": "The cron" }, beside(crons, form, route, stats)));
 }
@@ -53,20 +55,13 @@ function row(cron, isOpen) {
   const open = (event) => event.target.closest("a, input") || go("crons", id);
   return h("tr", { key: id, class: `${isOpen ? "is-open" : ""} ${enabled ? "" : "is-off"}`, onclick: open },
     h("td", { class: "l-on" },
-      h("input", { type: "checkbox", role: "switch", "aria-label": `${name} is enabled`, title: enabled ? "Enabled" : "Disabled", checked: enabled, onchange: (e) => flip(e, cron) })),
+      h("input", { type: "checkbox", role: "switch", "aria-label": `${name} is enabled`, title: enabled ? "Enabled" : "Disabled", checked: wished(`cron ${id}`, enabled), oninput: (e) => enable(cron, e.target.checked) })),
     h("td", { class: "l-name" }, h("a", { href: href("crons", id), "aria-current": isOpen ? "true" : null }, name)),
     h("td", { class: "l-what" }, h("code", null, cron.cron_expr), cron.timezone !== "UTC" && h("span", { class: "quiet" }, ` ${cron.timezone}`)),
     h("td", { class: "l-next", "data-word": "next" }, enabled ? when(cron.next_run) : h("span", { class: "quiet" }, "disabled")),
     h("td", { class: "l-last", "data-word": "last" }, when(cron.last_run)),
     h("td", { class: "l-count figure", "data-word": "runs" }, number(cron.run_count)),
     h("td", { class: "l-more l-aside" }, `${task.type} · ${task.model}`, h("span", { class: "quiet" }, ` ${gist(task)}`)));
-}
-
-/** The box shows what is so, not what was pressed: the answer of the server turns it. */
-function flip(event, cron) {
-  const isOn = event.target.checked;
-  event.target.checked = cron.enabled;
-  enable(cron, isOn);
 }
 
 /** What is asked, on one line. */

@@ -21,7 +21,7 @@ export function filters(query, list, stats) {
       h("input", { type: "search", "aria-label": "Search", placeholder: "Search id, model, tag, text   /", value: typed ?? one(query, "q"), oninput: onSearch, onblur: searched }),
       h("div", { class: "toggles", role: "group", "aria-label": "Status" }, STATUSES.map((name) => statusToggle(query, name, stats))),
       h("label", { class: "sort-field" }, h("span", null, "Sort by"),
-        h("select", { onchange: (e) => sortBy(e.target.value) }, options(["created", "started", "ended", "priority"], list.sort))),
+        h("select", { oninput: (e) => sortBy(e.target.value) }, options(["created", "started", "ended", "priority"], list.sort))),
       button(used.length ? `Filters (${used.length})` : "Filters", () => update({ hasFilters: !state.hasFilters }), { image: "down", "aria-expanded": state.hasFilters })),
     state.hasFilters ? moreFields(query, stats) : used.length > 0 && chips(query, used));
 }
@@ -46,10 +46,15 @@ function searched() {
 function statusToggle(query, name, stats) {
   const chosen = query.status ?? [];
   const isOn = chosen.includes(name);
-  const status = isOn ? chosen.filter((each) => each !== name) : [...chosen, name];
   const count = stats?.[`${name}_tasks`];
-  return h("button", { type: "button", class: `toggle status ${name}`, "aria-pressed": isOn, title: `${name}: ${count ?? "?"} in all`, onclick: () => go("tasks", null, { ...query, status }) },
+  return h("button", { type: "button", class: `toggle status ${name}`, "aria-pressed": isOn, title: `${name}: ${count ?? "?"} in all`, onclick: () => toggleStatus(name) },
     icon(name), h("span", null, name));
+}
+
+/** By the address as it is now: the page may not have been drawn since the last click. */
+function toggleStatus(name) {
+  const chosen = state.route.query.status ?? [];
+  set("status", chosen.includes(name) ? chosen.filter((each) => each !== name) : [...chosen, name]);
 }
 
 const set = (name, value) => go("tasks", null, { ...state.route.query, [name]: value });
@@ -71,10 +76,10 @@ function moreFields(query, stats) {
     field(`filter-${name}`, label, (props) => h("input", { ...props, value: drafts[name] ?? one(query, name), oninput: draft(name), onchange: () => settleDraft(name), onblur: () => settleDraft(name), ...more }));
   const time = (name, label) =>
     field(`filter-${name}`, label, (props) =>
-      h("input", { ...props, type: "datetime-local", value: one(query, name) ? toLocalField(one(query, name)).slice(0, 16) : "", onchange: (e) => set(name, fromLocalField(e.target.value)) }));
+      h("input", { ...props, type: "datetime-local", value: one(query, name) ? toLocalField(one(query, name)).slice(0, 16) : "", oninput: (e) => set(name, fromLocalField(e.target.value)) }));
   return h("div", { class: "more-fields" },
-    field("filter-type", "Type", (props) => h("select", { ...props, onchange: (e) => set("type", e.target.value) }, options(TYPES, one(query, "type")))),
-    field("filter-priority", "Priority", (props) => h("select", { ...props, onchange: (e) => set("priority", e.target.value) }, options([["", "any"], ...LEVELS], one(query, "priority")))),
+    field("filter-type", "Type", (props) => h("select", { ...props, oninput: (e) => set("type", e.target.value) }, options(TYPES, one(query, "type")))),
+    field("filter-priority", "Priority", (props) => h("select", { ...props, oninput: (e) => set("priority", e.target.value) }, options([["", "any"], ...LEVELS], one(query, "priority")))),
     text("model", "Model", { list: "known-models", placeholder: "any" }),
     h("datalist", { id: "known-models" }, models.map((name) => h("option", { key: name, value: name }))),
     text("tag", "Tag", { placeholder: "any" }),

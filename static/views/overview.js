@@ -6,10 +6,10 @@ import { h } from "../dom.js";
 import { number, plural, priority, rate, short, span, time } from "../format.js";
 import { followRunning, speed, stopFollowing } from "../live.js";
 import { href } from "../router.js";
-import { state, update } from "../state.js";
+import { inOrder, state, update } from "../state.js";
 import { backends } from "./backends.js";
 import { icon } from "./icons.js";
-import { failure, loading } from "./parts.js";
+import { failure, loading, trouble } from "./parts.js";
 import { ran } from "./task_row.js";
 
 const HISTORY_MS = 15_000;
@@ -32,29 +32,38 @@ export function hear(message) {
   else if (message.type === "event" && message.task) followRunning();
 }
 
+const askHistory = inOrder();
+const askRunning = inOrder();
+
 async function loadHistory() {
+  const isNews = askHistory();
   try {
-    update({ history: await api.getHistory(), historyError: null });
+    const history = await api.getHistory();
+    if (isNews()) update({ history, historyError: null });
   } catch (error) {
-    update({ historyError: error });
+    if (isNews()) update({ historyError: error });
   }
 }
 
 /** The snapshot has the newest tasks only: those that run may be older. */
 async function loadRunning() {
-  const page = await api.listTasks({ status: "running", sort: "started", limit: 50 }).catch(() => null);
-  if (!page) return;
-  state.running = new Map(page.tasks.reverse().map((task) => [task.id, task]));
-  if (timer) followRunning();
-  update({});
+  const isNews = askRunning();
+  try {
+    const page = await api.listTasks({ status: "running", sort: "started", limit: 50 });
+    if (!isNews()) return;
+    update({ running: new Map(page.tasks.reverse().map((task) => [task.id, task])), runningError: null });
+    if (timer) followRunning();
+  } catch (error) {
+    if (isNews()) update({ runningError: error });
+  }
 }
 
-export function view({ stats, history, historyError, running, live, connection }) {
+export function view({ stats, history, historyError, running, runningError, live, connection }) {
   if (!stats) return connection.status === "lost" ? failure({ message: "The server cannot be reached" }, null) : loading("the overview");
   return h("div", { class: "overview" },
     h("h1", { class: "hidden" }, "Overview"),
     counts(stats),
-    sheet("Running now", runningNow(stats, running, live), "wide"),
+    sheet("Running now", [trouble(runningError, loadRunning), runningNow(stats, running, live)], "wide"),
     sheet("Tasks ended a minute", throughput(history, historyError)),
     sheet("Wait before the first run", waits(history, historyError)),
     sheet("Waiting, by priority", byPriority(stats)),
@@ -111,6 +120,7 @@ function throughput(history, error) {
   const sum = (name) => history.reduce((all, minute) => all + minute[name], 0);
   const summary = `In the last hour ${plural(sum("completed"), "task")} completed, ${number(sum("failed"))} failed, ${number(sum("cancelled"))} were cancelled`;
   return [
+    trouble(error, loadHistory),
     chart({
       series: [
         { name: "completed", look: "completed", values: pick("completed") },
@@ -132,6 +142,7 @@ function waits(history, error) {
   const mean = started.reduce((sum, minute) => sum + (minute.wait_mean_s ?? 0) * minute.started, 0) / (all || 1);
   const summary = all ? `On average ${span(mean)}, at most ${span(longest)} in the last hour` : "No task has started in the last hour";
   return [
+    trouble(error, loadHistory),
     chart({
       series: [{ name: "longest", look: "wash", values: hour.map((m) => m.wait_max_s ?? null) }],
       line: { name: "average", look: "accent", values: hour.map((m) => m.wait_mean_s ?? null) },

@@ -36,6 +36,24 @@ export const failure = (error, again) =>
   h("div", { class: "empty", role: "alert" }, icon("warn"), h("p", { class: "empty-title" }, error.message),
     h("p", null, "Nothing is lost: the queue keeps its tasks on disk."), again && button("Try again", again));
 
+/** What went wrong while something older is still shown below. */
+export const trouble = (error, again) =>
+  error && h("div", { key: "trouble", class: "bar trouble", role: "alert" }, icon("warn"),
+    h("p", { class: "grow" }, `This may be out of date: ${error.message}`), button("Try again", again));
+
+/**
+ * A part that a click unfolds. `turn(isOpen)` is called by the click itself: the browser's `toggle`
+ * comes later, and a redraw between the two would take back what the user did.
+ */
+export function fold(look, isOpen, turn, summary, ...inside) {
+  const onclick = (event) => {
+    event.preventDefault();
+    turn(!isOpen);
+  };
+  const ontoggle = ({ target }) => target.open !== isOpen && turn(target.open); // by the browser's search
+  return h("details", { class: look, open: isOpen, ontoggle }, h("summary", { onclick }, summary), inside);
+}
+
 let fields = 0;
 const ids = new Map();
 const idOf = (name) => ids.get(name) ?? (ids.set(name, `field-${++fields}`), ids.get(name));

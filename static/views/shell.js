@@ -5,13 +5,14 @@ import { setApiKey } from "../api.js";
 import { h } from "../dom.js";
 import { number } from "../format.js";
 import { href } from "../router.js";
-import { dismiss, update } from "../state.js";
+import { changed, dismiss, state, update } from "../state.js";
 import { switchTheme } from "../theme.js";
 import { icon } from "./icons.js";
-import { button, iconButton } from "./parts.js";
+import { button, empty, iconButton } from "./parts.js";
 
 const TABS = [["overview", "Overview"], ["tasks", "Tasks"], ["submit", "Submit"], ["crons", "Crons"], ["batches", "Batches"]];
 
+/** `view` is drawn within it. One that cannot be drawn leaves the rest as it is, and says so. */
 export function shell(state, { view }) {
   return [
     h("a", { class: "skip", href: "#main", onclick: skip }, "Skip to the content"),
@@ -21,11 +22,30 @@ export function shell(state, { view }) {
       h("div", { class: "top-end" }, connection(state.connection), pauseButton(state.stats),
         iconButton(state.theme, `Theme: ${state.theme}. Switch`, () => switchTheme(state.theme)))),
     h("div", { class: "banners", role: "status" }, banners(state)),
-    h("main", { id: "main", tabindex: -1, class: `view-${state.route.view}` }, view(state)),
+    h("main", { id: "main", tabindex: -1, class: `view-${state.route.view}` }, drawn(view, state)),
     h("div", { class: "toasts", role: "status", "aria-live": "polite" }, state.toasts.map(toastBox)),
     state.dialog && question(state.dialog),
     state.needsKey && keyDialog(),
   ];
+}
+
+function drawn(view, now) {
+  try {
+    return view(now);
+  } catch (error) {
+    return broken(error);
+  }
+}
+
+let reported = "";
+
+/** In the place of what could not be drawn. The next change tries again by itself. */
+export function broken(error) {
+  if (error.stack !== reported) reportError(error); // once, not each second
+  reported = error.stack;
+  return h("div", { role: "alert" },
+    empty("This could not be shown", `${error.name}: ${error.message}. It is a fault of the page; the queue and its tasks are not harmed.`,
+      h("div", { class: "row" }, button("Try again", changed), button("Load the page anew", () => location.reload(), { look: "primary" }))));
 }
 
 function skip(event) {
@@ -79,15 +99,16 @@ const toastBox = ({ id, kind, text }) =>
 
 const showModal = (node) => node.showModal();
 
-function question({ title, body, confirm, danger, run }) {
-  const close = () => update({ dialog: null });
+/** Its key tells it from the one before: each is opened as it comes. */
+function question({ key, title, body, confirm, keep, danger, run }) {
+  const close = () => state.dialog?.key === key && update({ dialog: null });
   const yes = () => {
     close();
     run();
   };
-  return h("dialog", { key: "question", class: "dialog", made: showModal, onclose: close, "aria-labelledby": "question-title" },
-    h("h2", { id: "question-title" }, title), typeof body === "string" ? h("p", null, body) : body,
-    h("div", { class: "row end" }, button("Not now", close), button(confirm, yes, { look: danger ? "danger" : "primary" })));
+  return h("dialog", { key, class: "dialog", made: showModal, oncancel: close, onclose: close, "aria-labelledby": "question-title" },
+    h("h2", { id: "question-title" }, title), h("p", null, body),
+    h("div", { class: "row end" }, button(keep, close), button(confirm, yes, { look: danger ? "danger" : "primary" })));
 }
 
 function keyDialog() {
@@ -96,7 +117,8 @@ function keyDialog() {
     setApiKey(new FormData(event.target).get("key").trim());
     location.reload();
   };
-  return h("dialog", { key: "key", class: "dialog", made: showModal, oncancel: (event) => event.preventDefault(), "aria-labelledby": "key-title" },
+  // Browsers let a second Escape close it all the same; there is no way on without a key.
+  return h("dialog", { key: "key", class: "dialog", made: showModal, oncancel: (event) => event.preventDefault(), onclose: (event) => showModal(event.target), "aria-labelledby": "key-title" },
     h("h2", { id: "key-title" }, "This queue asks for an API key"),
     h("p", null, "It is kept for this tab only, and sent to this server only."),
     h("form", { onsubmit: use, class: "row" },

@@ -7,7 +7,7 @@ import { emptyForm, FormError, focusWrong, formOf, modelsOf, placeOf, taskOf, wi
 import { go, one } from "../router.js";
 import { merge, state, toast, update } from "../state.js";
 import { asked } from "./asked.js";
-import { button, field, options } from "./parts.js";
+import { button, field, fold, options } from "./parts.js";
 import { batchForm } from "./submit_batch.js";
 import { LEVELS } from "./task_row.js";
 
@@ -60,10 +60,10 @@ function taskForm(form, stats) {
 }
 
 export const typeField = (form) =>
-  field("type", "Type", (props) => h("select", { ...props, ...bound(form, "type"), onchange: (e) => merge(form.part, { type: e.target.value }) }, options(["chat", "generate", "embed"], form.type)), { error: errorAt(form, "type") });
+  field("type", "Type", (props) => h("select", { ...props, ...bound(form, "type") }, options(["chat", "generate", "embed"], form.type)), { error: errorAt(form, "type") });
 
 export const priorityField = (form) =>
-  field("priority", "Priority", (props) => h("select", { ...props, onchange: (e) => merge(form.part, { priority: Number(e.target.value) }) }, options(LEVELS, form.priority)), { error: errorAt(form, "priority") });
+  field("priority", "Priority", (props) => h("select", { ...props, oninput: (e) => merge(form.part, { priority: Number(e.target.value) }) }, options(LEVELS, form.priority)), { error: errorAt(form, "priority") });
 
 export function modelField(form, stats) {
   const models = modelsOf(stats);
@@ -83,8 +83,7 @@ export function more(form, stats) {
   const area = (name, label, placeholder, hint = null) =>
     field(name, label, (given) => h("textarea", { ...given, ...bound(form, name), class: "mono", rows: 3, spellcheck: "false", placeholder }), { error: errorAt(form, name), hint });
   const talks = form.type !== "embed";
-  return h("details", { class: "more", open: isOpen, ontoggle: (e) => e.target.open !== isOpen && merge(form.part, { hasMore: e.target.open }) },
-    h("summary", null, "Options"),
+  return fold("more", isOpen, (hasMore) => merge(form.part, { hasMore }), "Options",
     h("div", { class: "grid" },
       talks && line("temperature", "Temperature", { type: "number", step: "0.1", min: 0, placeholder: "the model's" }),
       talks && line("num_predict", "Most tokens", { type: "number", min: 1, placeholder: "no limit" }),

@@ -14,7 +14,8 @@ export function batchForm(form) {
   return h("div", { class: "sheet form" },
     h("p", null, "A file of JSON lines, one task a line, or a JSON array. All of its tasks are taken on, or none."),
     drop(form),
-    form.checked ? found(form) : h("pre", { tabindex: 0, "aria-label": "An example" }, h("code", null, EXAMPLE)));
+    form.checked ? found(form) : form.error && h("p", { class: "form-error", role: "alert" }, form.error.message),
+    !form.checked && h("pre", { tabindex: 0, "aria-label": "An example" }, h("code", null, EXAMPLE)));
 }
 
 function drop(form) {
@@ -38,8 +39,11 @@ function choose({ target }) {
 
 async function look(file) {
   merge("submit", { isOver: false, isReading: true, checked: null, made: null, error: null });
-  const checked = await check(file);
-  merge("submit", { isReading: false, checked });
+  try {
+    merge("submit", { isReading: false, checked: await check(file) });
+  } catch (error) { // it was changed or removed meanwhile, or is too large for the browser
+    merge("submit", { isReading: false, error: { message: `${file.name} cannot be read: ${error.message}` } });
+  }
 }
 
 function found({ checked, error, isSending, made }) {

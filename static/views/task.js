@@ -1,6 +1,6 @@
 // One task: beside the list, or as a view of its own.
 
-import { cancelTask, copy, deleteTask, retryTask, setPriority } from "../actions.js";
+import { cancelTask, copy, deleteTask, retryTask, setPriority, wished } from "../actions.js";
 import { h } from "../dom.js";
 import { number, span, time } from "../format.js";
 import { closeTask, hearTask, openTask, read, showTab } from "../looking.js";
@@ -9,7 +9,7 @@ import { said } from "../said.js";
 import { merge, state, update } from "../state.js";
 import { icon } from "./icons.js";
 import { conversation } from "./conversation.js";
-import { button, empty, failure, iconButton, loading, options, status, when } from "./parts.js";
+import { button, empty, failure, iconButton, loading, options, status, trouble, when } from "./parts.js";
 import { LEVELS } from "./task_row.js";
 import { timeline } from "./timeline.js";
 
@@ -39,6 +39,7 @@ export function taskPanel(looked, close = null) {
         close && h("a", { class: "icon-button", href: href("task", task.id), "aria-label": "Whole page", title: "Whole page" }, icon("expand")),
         close && iconButton("close", "Close", close)),
       h("div", { class: "row actions" }, actions(task))),
+    trouble(error, () => read(looked.id)),
     facts(task),
     tabs(tab),
     h("div", { class: "tab-panel", role: "tabpanel", id: "task-part", "aria-label": TABS[tab], tabindex: 0 }, PARTS[tab](task, looked)));
@@ -73,7 +74,7 @@ function actions(task) {
     // Keys: a button must not become another one under the finger that is about to press it.
     isOpen && button("Cancel", () => cancelTask(task), { key: "cancel", image: "close" }),
     isRetried && button("Retry", () => retryTask(task), { key: "retry", image: "retry", look: "primary" }),
-    button("Retry as new …", () => retryAsNew(task), { key: "anew", image: "edit", disabled: !task.payload || task.dialect === "openai" }),
+    button("Duplicate and edit …", () => retryAsNew(task), { key: "anew", image: "edit", disabled: !task.payload || task.dialect === "openai" }),
     task.result && button("Copy result", () => copy(textOf(task.result)), { key: "copy", image: "copy" }),
     !isOpen && button("Delete", () => deleteTask(task), { key: "delete", image: "trash", look: "danger" }),
   ];
@@ -124,7 +125,7 @@ function waitsFor({ waiting_for: why, position, eta_s: eta, next_attempt_at: nex
 }
 
 const priorityField = (task) =>
-  h("select", { "aria-label": "Priority", onchange: (e) => setPriority(task, Number(e.target.value)) }, options(LEVELS, task.priority));
+  h("select", { "aria-label": "Priority", oninput: (e) => setPriority(task, Number(e.target.value)) }, options(LEVELS, wished(`priority of ${task.id}`, task.priority)));
 
 function json(name, value) {
   const text = JSON.stringify(value ?? {}, null, 2);

@@ -1,6 +1,6 @@
 // A row of the list of tasks.
 
-import { setPriority } from "../actions.js";
+import { setPriority, wished } from "../actions.js";
 import { h } from "../dom.js";
 import { between, priority, span } from "../format.js";
 import * as listing from "../listing.js";
@@ -20,7 +20,7 @@ export function headRow(list) {
   return h("thead", { role: "rowgroup" },
     h("tr", { role: "row", "aria-rowindex": 1 },
       h("th", { role: "columnheader", class: "c-check", scope: "col" },
-        h("input", { type: "checkbox", "aria-label": "Choose all that are loaded", checked: isAll, indeterminate: list.selected.size > 0 && !isAll, onchange: (e) => listing.selectLoaded(e.target.checked) })),
+        h("input", { type: "checkbox", "aria-label": "Select all that are loaded", checked: isAll, indeterminate: list.selected.size > 0 && !isAll, oninput: (e) => listing.selectLoaded(e.target.checked) })),
       h("th", { role: "columnheader", class: "c-status", scope: "col" }, "Status"),
       h("th", { role: "columnheader", class: "c-title", scope: "col" }, "Task"),
       h("th", { role: "columnheader", class: "c-model", scope: "col" }, "Model"),
@@ -48,7 +48,7 @@ const drawn = new WeakMap(); // task -> {made, from}: a row that is as it was ne
 export function taskRow(list, id, index, isOpen) {
   const task = list.tasks.get(id);
   const second = isOpenEnded(task) ? Math.floor(Date.now() / 1000) : 0;
-  const from = [index, isOpen, list.matching || list.selected.has(id), list.at, list.editing, list.gone.has(id), list.sort, state.route.query, second];
+  const from = [index, isOpen, list.matching || list.selected.has(id), list.at, list.editing, list.gone.has(id), list.sort, state.route.query, second, levelOf(task)];
   const known = drawn.get(task);
   if (known?.from.every((value, at) => value === from[at])) return known.made;
   const made = row(list, task, index, isOpen);
@@ -67,7 +67,7 @@ function row(list, task, index, isOpen) {
   };
   return h("tr", props,
     h("td", { role: "gridcell", class: "c-check" },
-      h("input", { type: "checkbox", tabindex: -1, "aria-label": `Choose ${task.title || id}`, checked: isChosen, onchange: (e) => listing.select(id, e.target.checked) })),
+      h("input", { type: "checkbox", tabindex: -1, "aria-label": `Select ${task.title || id}`, checked: isChosen, oninput: (e) => listing.select(id, e.target.checked) })),
     h("td", { role: "gridcell", class: "c-status" }, status(task)),
     h("td", { role: "gridcell", class: "c-title" },
       h("a", { href: href("tasks", null, { ...state.route.query, open: id }), tabindex: -1, title: task.error ?? task.title }, task.title || h("span", { class: "quiet" }, "untitled")),
@@ -83,6 +83,8 @@ function row(list, task, index, isOpen) {
     h("td", { role: "gridcell", class: "c-where" }, task.executed_on ?? h("span", { class: "quiet" }, task.backend ?? "–")));
 }
 
+const levelOf = ({ id, priority: value }) => wished(`priority of ${id}`, value);
+
 const mark = (id) => state.list.at === id || merge("list", { at: id });
 
 function open(event, id) {
@@ -97,14 +99,14 @@ function isOpenEnded({ status: name }) {
 function levelCell(list, task) {
   if (!isOpenEnded(task)) return level(task.priority);
   if (list.editing !== task.id) {
-    return h("button", { class: "edit-level", title: "Change the priority", onclick: () => merge("list", { editing: task.id }) }, level(task.priority), h("span", { class: "hidden" }, ", change the priority"));
+    return h("button", { class: "edit-level", title: "Change the priority", onclick: () => merge("list", { editing: task.id }) }, level(levelOf(task)), h("span", { class: "hidden" }, ", change the priority"));
   }
   const stop = () => state.list?.editing === task.id && merge("list", { editing: null });
   const change = (event) => {
     stop();
     setPriority(task, Number(event.target.value));
   };
-  return h("select", { "aria-label": "Priority", made: (node) => node.focus(), onchange: change, onblur: stop, onkeydown: (e) => e.key === "Escape" && stop() }, options(LEVELS, task.priority));
+  return h("select", { "aria-label": "Priority", made: (node) => node.focus(), oninput: change, onblur: stop, onkeydown: (e) => e.key === "Escape" && stop() }, options(LEVELS, levelOf(task)));
 }
 
 const now = () => new Date().toISOString();

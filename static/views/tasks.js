@@ -8,7 +8,7 @@ import { go, href, one } from "../router.js";
 import { merge, state } from "../state.js";
 import { chosenBar } from "./chosen.js";
 import { filters } from "./filters.js";
-import { button, empty, failure, loading } from "./parts.js";
+import { button, empty, failure, loading, trouble } from "./parts.js";
 import { taskPanel } from "./task.js";
 import { headRow, taskRow } from "./task_row.js";
 
@@ -37,6 +37,7 @@ export function view({ list, route, stats, task }) {
     h("section", { class: "tasks-list", "aria-label": "List of tasks" },
       filters(route.query, list, stats),
       list.selected.size ? chosenBar(list, listing.totalOf(list, stats)) : newsBar(list, stats),
+      list.rows.length > 0 && trouble(list.error, listing.refresh),
       table(list, open, stats)),
     open && h("aside", { key: "panel", class: "panel", "aria-label": "The task" }, taskPanel(task, close)));
 }
@@ -51,7 +52,7 @@ function newsBar(list, stats) {
   const words = [fresh && `${number(fresh)}${fresh >= 1000 ? " or more" : ""} new`, gone && `${number(gone)} changed`].filter(Boolean).join(", ");
   const count = total === null ? `${plural(list.rows.length, "task")}${list.isWhole ? "" : " so far"}` : plural(total, "task");
   return h("div", { key: "news", class: "bar" },
-    h("span", { class: "quiet" }, list.isLoading ? "Loading …" : count),
+    h("span", { class: "quiet" }, list.isLoading ? "Loading …" : list.isRead && count),
     words && button(`Show ${words}`, showNews, { look: "plain" }));
 }
 
@@ -69,7 +70,8 @@ function table(list, open, stats) {
   const last = Math.min(rows.length, Math.ceil((scroll.top + scroll.height) / height) + AHEAD);
   const total = listing.totalOf(list, stats);
   const look = narrow ? "narrow" : scroll.width < 880 ? "tight" : scroll.width < 1120 ? "medium" : "wide";
-  return h("div", { class: `rows ${look}`, tabindex: -1, onscroll, made: measure },
+  // A key: another list begins at its top, not where the last one was scrolled to.
+  return h("div", { key: list.key, class: `rows ${look}`, tabindex: -1, onscroll, made: measure },
     rows.length > 0 && h("div", { style: { height: `${rows.length * height + 40}px`, "padding-top": `${first * height}px` } },
       h("table", { role: "grid", "aria-label": "Tasks", "aria-multiselectable": true, "aria-rowcount": total ?? -1 },
         headRow(list),
@@ -78,8 +80,8 @@ function table(list, open, stats) {
 }
 
 function foot(list) {
-  if (list.error) return failure(list.error, listing.refresh);
   if (list.rows.length) return null;
+  if (list.error) return failure(list.error, listing.refresh);
   if (!list.isWhole) return loading("tasks");
   if (Object.keys(list.filter).length) {
     return empty("No task matches", "Take a filter away to see more.", h("a", { class: "button", href: href("tasks") }, "Clear all filters"));

@@ -30,7 +30,7 @@ def test_a_batch_is_followed_to_its_end(visit: Visit, replies: Replies) -> None:
     gate.set()
     expect(line).to_contain_text("done")
     expect(counts).to_contain_text("completed3")
-    visit.panel().get_by_role("link", name="See its tasks").click()
+    visit.panel().get_by_role("link", name="View tasks").click()
     expect(visit.page).to_have_url(re.compile(f"#/tasks\\?batch_id={batch_id}"))
 
 
@@ -43,7 +43,7 @@ def test_errors_are_shown_and_retried(visit: Visit, replies: Replies) -> None:
     expect(errors).to_contain_text("no such luck")
     expect(visit.line(batch_id).locator(".l-last")).to_contain_text("1")
     replies.when("hopeless", Stream())
-    visit.button("Retry those that failed").click()
+    visit.button("Retry 1 failed").click()
     expect(visit.panel().locator(".tally")).to_contain_text("completed2")
     expect(errors).to_have_count(0)
 
@@ -54,7 +54,7 @@ def test_what_is_left_is_cancelled(visit: Visit, replies: Replies) -> None:
     visit.open(f"batches/{batch_id}")
     visit.button("Cancel the rest").click()
     visit.confirm("Cancel them")
-    visit.said("Cancelled 6 tasks")
+    visit.said("6 tasks cancelled")
     expect(visit.panel().locator(".tally")).to_contain_text("cancelled6")
     expect(visit.button("Cancel the rest")).to_have_count(0)
 

@@ -147,7 +147,7 @@ def test_disable_enable_and_remove(visit: Visit) -> None:
     switch.click()
     expect(switch).to_be_checked()
     visit.button("Remove").click()
-    visit.button("Not now").click()
+    visit.button("Cancel").click()
     expect(visit.page.get_by_role("dialog")).to_have_count(0)
     expect(visit.line("to switch")).to_have_count(1)
     visit.button("Remove").click()

@@ -49,11 +49,11 @@ def test_search_and_bulk_over_all_of_it(browser: Browser, full: QueueServer) -> 
     expect(rows).to_have_count(1)
     page.get_by_role("searchbox").fill("")
     expect(page.locator("main")).to_contain_text("10,000 tasks")
-    page.get_by_label("Choose all that are loaded").check()
-    visit.button("Choose all 10,000 that match").click()
+    page.get_by_label("Select all that are loaded").check()
+    visit.button("Select all 10,000").click()
     visit.page.get_by_role("toolbar").get_by_role("button", name="Cancel").click()
     visit.confirm("Cancel")
-    expect(page.locator(".toast", has_text="Cancelled 10,000 tasks")).to_be_visible(timeout=60_000)
+    expect(page.locator(".toast", has_text="10,000 tasks cancelled")).to_be_visible(timeout=60_000)
     assert visit.client.get_queue_stats().cancelled_tasks == COUNT
     assert visit.complaints() == []
     context.close()

@@ -67,7 +67,7 @@ def test_a_task_is_retried_as_new_with_edits(visit: Visit) -> None:
     task_id = visit.chat("the old question", model="qwen3", **fields)
     visit.ended(task_id)
     visit.open(f"task/{task_id}")
-    visit.button("Retry as new …").click()
+    visit.button("Duplicate and edit …").click()
     expect(visit.field("Message 1")).to_have_value("the old question")
     visit.field("Message 1").fill("a better question")
     visit.button("Submit").click()

@@ -133,36 +133,40 @@ def test_many_are_cancelled_retried_and_deleted(visit: Visit, count: int, tag: s
     expect(rows(visit).first).to_be_visible()
 
     def choose_all() -> None:
-        visit.page.get_by_role("checkbox", name=re.compile("^Choose all", re.I)).click()
+        visit.page.get_by_role("checkbox", name=re.compile("^Select all", re.I)).click()
         if count > 200:
-            visit.page.get_by_role("button", name=re.compile("^Choose all.* match$")).click()
-            expect(visit.page.get_by_role("toolbar")).to_contain_text("that match")
+            visit.page.get_by_role("button", name="Select all that match").click()
+            expect(visit.page.get_by_role("toolbar")).to_contain_text("All that match selected")
             expect(visit.page.get_by_role("button", name=re.compile(" match$"))).to_have_count(0)
 
     def act(word: str) -> None:
         bar = visit.page.get_by_role("toolbar")
         bar.get_by_role("button", name=re.compile(f"^{word}")).click()
+        question = visit.page.get_by_role("dialog").get_by_role("heading")
+        expect(question).to_have_text(f"{word} {count} tasks?")
         visit.confirm(word)
 
     choose_all()
     bar = visit.page.get_by_role("toolbar")
-    bar.get_by_label("Set the priority of the tasks chosen").select_option("10 high")
-    visit.said(f"Changed {count} tasks")
+    bar.get_by_label("Set the priority of the tasks selected").select_option("10 high")
+    if count > 200:
+        visit.confirm(f"Change {count}")
+    visit.said(f"{count} tasks changed")
     assert {task.priority for task in visit.client.list_tasks({"tag": tag, "limit": 1000})} == {10}
     choose_all()
     act("Cancel")
-    visit.said(f"Cancelled {count} tasks")
+    visit.said(f"{count} tasks cancelled")
     expect(rows(visit).first).to_contain_text("cancelled")
     choose_all()
     act("Retry")
-    visit.said(f"To run again: {count} tasks")
+    visit.said(f"{count} tasks queued again")
     choose_all()
     act("Cancel")
-    visit.said(f"Cancelled {count} tasks")
+    visit.said(f"{count} tasks cancelled")
     expect(rows(visit).first).to_contain_text("cancelled")
     choose_all()
     act("Delete")
-    visit.said(f"Deleted {count} tasks")
+    visit.said(f"{count} tasks deleted")
     expect(visit.page.locator("main")).to_contain_text("No task matches")
     assert visit.client.list_tasks({"tag": tag}) == []
 
@@ -186,7 +190,7 @@ def test_the_keyboard_finds_opens_and_chooses(visit: Visit) -> None:
     visit.page.keyboard.press("Escape")
     expect(visit.panel()).to_have_count(0)
     visit.page.keyboard.press("x")
-    expect(visit.page.get_by_role("toolbar")).to_contain_text("1 chosen")
+    expect(visit.page.get_by_role("toolbar")).to_contain_text("1 selected")
     visit.client.cancel_tasks(ids=ids)
 
 

@@ -1,0 +1,171 @@
+"""The list of tasks is right in any weather: filters change, events come, answers fail."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Locator, Page, Route, expect
+
+from tests.pages.visiting import Visit
+
+ADDRESSES = ("&status=pending", "", "&status=cancelled", "&sort=priority", "&q=storm")
+LATER = "2031-01-01T00:00:00Z"
+TASK_LISTS = re.compile(r"/api/tasks\?")
+MISSED = """async () =>
+    (await import("/static/state.js")).state.list.missed.length > 0"""
+
+# Answers to requests for lists are late or fail, by a seed, until `weather.isCalm`.
+WEATHER = """(() => {
+    const usual = window.fetch;
+    let seed = 7;
+    const next = () => (seed = (seed * 1103515245 + 12345) % 2147483648) / 2147483648;
+    window.weather = { isCalm: false, asked: 0 };
+    window.fetch = async (url, more) => {
+        if (weather.isCalm || !String(url).startsWith("/api/tasks?")) return usual(url, more);
+        weather.asked++;
+        const [late, fate] = [next() * 60, next()];
+        const answer = fate < 0.3 ? null : await usual(url, more);
+        await new Promise((wake) => setTimeout(wake, late));
+        if (!answer) throw new TypeError("a storm");
+        return answer;
+    };
+})()"""
+
+
+@pytest.fixture
+def held(visit: Visit) -> Iterator[list[Route]]:
+    """The requests for lists, which wait to be answered."""
+    routes: list[Route] = []
+    yield routes
+    visit.page.unroute_all(behavior="ignoreErrors")
+
+
+def rows(visit: Visit) -> Locator:
+    return visit.page.locator("tr.task-row")
+
+
+def turn(page: Page, address: str) -> None:
+    page.evaluate("(hash) => { location.hash = hash; }", f"#/{address}")
+
+
+def later(visit: Visit, text: str, tag: str) -> str:
+    return visit.chat(text, tags=[tag], scheduled_at=LATER)
+
+
+def test_events_before_the_first_page_wait_for_it(visit: Visit, held: list[Route]) -> None:
+    page = visit.open("tasks?tag=early-none")
+    expect(page.locator("main")).to_contain_text("No task matches")
+    page.route(TASK_LISTS, lambda route: held.append(route))
+    turn(page, "tasks?tag=early")
+    ids = [later(visit, f"early {number}", "early") for number in range(2)]
+    page.wait_for_function(MISSED)
+    turn(page, "tasks?tag=early&status=pending")
+    expect(rows(visit)).to_have_count(0)
+    ids.append(later(visit, "early 2", "early"))
+    page.wait_for_function(MISSED)
+    for route in held:
+        route.continue_()
+    page.unroute(TASK_LISTS)
+    expect(rows(visit)).to_have_count(3)
+    turn(page, "tasks?tag=early-none")
+    expect(page.locator("main")).to_contain_text("No task matches")
+    visit.client.cancel_tasks(ids=ids)
+
+
+def test_a_list_that_cannot_be_read_says_so_and_is_asked_for_again(visit: Visit) -> None:
+    ids = [later(visit, "fails 1", "fails")]
+    page = visit.open("tasks?tag=fails")
+    expect(rows(visit)).to_have_count(1)
+
+    def fail(route: Route) -> None:
+        error = {"code": "unavailable", "message": "the disk is being looked at"}
+        route.fulfill(status=503, json={"error": error})
+
+    page.route(TASK_LISTS, fail)
+    turn(page, "tasks?tag=fails&status=pending")
+    trouble = page.locator("main").get_by_role("alert")
+    expect(trouble).to_contain_text("the disk is being looked at")
+    expect(rows(visit)).to_have_count(0)
+    ids.append(later(visit, "fails 2", "fails"))
+    page.unroute(TASK_LISTS)
+    visit.button("Try again", trouble).click()
+    expect(rows(visit)).to_have_count(2)
+
+    page.route(TASK_LISTS, fail)
+    page.evaluate("async () => (await import('/static/listing.js')).refresh()")
+    expect(trouble).to_contain_text("This may be out of date: the disk is being looked at")
+    expect(rows(visit)).to_have_count(2)
+    page.unroute(TASK_LISTS)
+    visit.button("Try again", trouble).click()
+    expect(trouble).to_have_count(0)
+    expect(rows(visit)).to_have_count(2)
+    visit.client.cancel_tasks(ids=ids)
+    visit.forgive("503 (Service Unavailable)")
+
+
+def test_filters_changed_fast_in_a_storm_end_in_the_right_list(visit: Visit) -> None:
+    page = visit.page
+    page.add_init_script(WEATHER)
+    visit.open("tasks?tag=storm")
+    ids = []
+    for number in range(24):
+        ids.append(later(visit, f"storm {number}", "storm"))
+        if number % 3 == 0:
+            visit.client.cancel_task(ids[number])
+        turn(page, f"tasks?tag=storm{ADDRESSES[number % len(ADDRESSES)]}")
+    assert page.evaluate("weather.asked") >= 24
+    page.evaluate("() => { weather.isCalm = true; }")
+    turn(page, "tasks?tag=storm&status=pending&q=storm")
+    expect(rows(visit)).to_have_count(16)
+    turn(page, "tasks?tag=storm")
+    expect(rows(visit)).to_have_count(24)
+    listed = rows(visit).locator(".c-title a").all_inner_texts()
+    assert listed == [f"storm {number}" for number in reversed(range(24))]
+    visit.client.cancel_tasks(filter={"tag": "storm"})
+
+
+def test_two_filters_in_one_frame_both_count(visit: Visit) -> None:
+    page = visit.open("tasks?tag=frame")
+    press = """() => [...document.querySelectorAll(".toggle.status")].slice(0, 2).forEach(
+        (button) => button.click())"""
+    page.evaluate(press)
+    expect(page).to_have_url(re.compile("status=pending&status=running"))
+    expect(page.locator(".toggle.status[aria-pressed=true]")).to_have_count(2)
+
+
+def test_what_is_typed_and_pressed_in_one_frame_is_kept(visit: Visit) -> None:
+    page = visit.open("submit")
+    act = """() => {
+        const type = (field, text) => {
+            field.value = text;
+            field.dispatchEvent(new Event("input", { bubbles: true }));
+        };
+        type(document.querySelector("[aria-label='Message 1']"), "typed last");
+        const add = [...document.querySelectorAll("button")].find(
+            (button) => button.textContent === "Add a message");
+        add.click();
+        add.click();
+    }"""
+    page.evaluate(act)
+    expect(visit.field("Message 3")).to_be_visible()
+    expect(visit.field("Message 1")).to_have_value("typed last")
+
+
+def test_the_list_stays_where_it_was_scrolled_to_just_now(visit: Visit) -> None:
+    """Also by less than what is worth drawing anew, and before the browser tells of it."""
+    tasks = [later(visit, f"scrolled {number}", "scrolled") for number in range(40)]
+    page = visit.open("tasks?tag=scrolled")
+    expect(rows(visit).first).to_be_visible()
+    task = visit.client.get_task(later(visit, "scrolled", "elsewhere"))
+    event = {"type": "event", "event": "task_submitted", "seq": 1 << 52}
+    told = {"id": "ffffffff", "status": "pending", "model": "m", "type": "chat", "priority": 5}
+    told |= {"tags": ["scrolled"], "title": "new", "attempts": [], "attempt": 0, "seq": 1 << 52}
+    told |= {"created_at": "2026-01-01T00:00:00Z", "queued_at": "2026-01-01T00:00:00Z"}
+    hear = """async (message) => {
+        const { hear } = await import("/static/listing.js");
+        document.querySelector(".rows").scrollTop = 72;
+        hear(message);
+    }"""
+    page.evaluate(hear, event | {"task": told})
+    expect(visit.button("Show 1 new")).to_be_visible()
+    visit.client.cancel_tasks(ids=[*tasks, task.id])
