@@ -6,7 +6,17 @@ import inspect
 
 from benchmarks import harness
 
-NAMES = ("plan", "messages", "submits", "drain", "pickup", "lists", "memory", "affinity")
+NAMES = (
+    "plan",
+    "messages",
+    "submits",
+    "drain",
+    "pickup",
+    "lists",
+    "memory",
+    "affinity",
+    "listeners",
+)
 
 
 def main() -> None:

@@ -49,6 +49,8 @@ _REASONS = {
 class Server(WSGIServer):  # type: ignore[misc]
     """Takes `most` connections at once, and some more to say that there are no more."""
 
+    max_accept = 2  # at once: what hundreds of new ones have to do would come before all else
+
     def __init__(
         self, *args: Any, most: int = 10_000, breathe: Breathe = as_threads_do, **options: Any
     ) -> None:

@@ -104,21 +104,21 @@ class SafeWebSocket(WebSocket):  # type: ignore[misc]
 
     # --- writing --------------------------------------------------------------------------------
 
-    def send(self, message: str, binary: bool | None = None) -> None:
-        """Raises `OSError` when it cannot be sent."""
-        self.send_frame(message.encode(), self.OPCODE_TEXT)
+    def send(self, *messages: bytes) -> None:
+        """Each as a message of text, in one go. Raises `OSError` when they cannot be sent."""
+        self._say(b"".join(_frame(each, self.OPCODE_TEXT) for each in messages))
 
     def ping(self) -> None:
         self.send_frame(b"", self.OPCODE_PING)
 
     def send_frame(self, message: bytes, opcode: int) -> None:
+        self._say(_frame(message, opcode))
+
+    def _say(self, frames: bytes) -> None:
         with self._lock:
             if self.closed:
                 raise ConnectionResetError("the WebSocket is closed")
-            self._put(message, opcode)
-
-    def _put(self, message: bytes, opcode: int) -> None:
-        self.raw_write(bytes(Header.encode_header(True, opcode, b"", len(message), 0)) + message)
+            self.raw_write(frames)
 
     def close(self, code: int = 1000, message: str | bytes = "") -> None:
         """Say goodbye with this code; whoever reads or writes meanwhile finds it closed."""
@@ -131,13 +131,25 @@ class SafeWebSocket(WebSocket):  # type: ignore[misc]
             if code != 1006 and self._lock.acquire(timeout=CLOSE_S):
                 try:
                     self._socket.settimeout(CLOSE_S)
-                    self._put(body, self.OPCODE_CLOSE)
+                    self.raw_write(_frame(body, self.OPCODE_CLOSE))
                 finally:
                     self._lock.release()  # who waits to send finds it closed
             self._socket.shutdown(SHUT_RD)  # wakes who still reads
         except OSError:
             pass  # it is gone already
         self.environ = None
+
+
+def _frame(message: bytes, opcode: int) -> bytes:
+    """A whole message, as servers send it: without a mask."""
+    size, first = len(message), 0x80 | opcode
+    if size < 126:
+        head = struct.pack("!BB", first, size)
+    elif size < 1 << 16:
+        head = struct.pack("!BBH", first, 126, size)
+    else:
+        head = struct.pack("!BBQ", first, 127, size)
+    return head + message
 
 
 def _unmasked(payload: bytes, mask: bytes) -> bytes:

@@ -1,24 +1,23 @@
 """The talk over a WebSocket: a snapshot and what happens, and what the client wishes to hear."""
 
-import math
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from ollama_queue.actors.core.errors import Invalid, QueueError, Unavailable
-from ollama_queue.actors.core.figures import Snapshot
-from ollama_queue.actors.core.records import Chunk, Event
+from ollama_queue.actors.core.errors import Invalid, QueueError
+from ollama_queue.actors.core.records import Chunk
 from ollama_queue.actors.mailbox import Closed
 from ollama_queue.actors.subscription import check_events
 from ollama_queue.http import sse, wire
-from ollama_queue.http.feed import Feed, Source
+from ollama_queue.http.crier import Crier, Feed, Told
+from ollama_queue.http.feed import Source
 
 PING_S = 20.0
-STATS_S = 1.0  # between two of them, at least
+TOGETHER = 50  # messages that are sent in one go
 MOST_STREAMS = 50
 PIECES_AHEAD = 100  # of one stream, before the socket has taken them
 CODES = {"lagged": 1013, "shutdown": 1001}
@@ -27,7 +26,9 @@ CODES = {"lagged": 1013, "shutdown": 1001}
 class Socket(Protocol):
     """A WebSocket that may be used from several threads; a failing `send` is an `OSError`."""
 
-    def send(self, message: str) -> None: ...
+    def send(self, *messages: bytes) -> None:
+        """Each as a message of text, in one go."""
+        ...
 
     def ping(self) -> None: ...
 
@@ -46,14 +47,9 @@ class Wish(Struct, frozen=True, forbid_unknown_fields=True):
     chunks: bool | UnsetType = UNSET
 
 
-def talk(socket: Socket, source: Source) -> None:
+def talk(socket: Socket, source: Source, crier: Crier) -> None:
     """Speak until the socket is closed, by whichever end."""
-    try:
-        feed = Feed(source)
-    except QueueError as error:
-        socket.close(1013, error.message)
-        return
-    Talk(socket, source, feed).run()
+    Talk(socket, source, Feed(crier)).run()
 
 
 class Talk:
@@ -61,12 +57,8 @@ class Talk:
 
     def __init__(self, socket: Socket, source: Source, feed: Feed) -> None:
         self.socket, self.source, self.feed = socket, source, feed
-        self.events: frozenset[str] | None = None
-        self.tasks: frozenset[str] | None = None
         self.chunks = False
         self.streams: dict[str, Follower] = {}
-        self.stats_at = math.inf
-        self.stats_sent_at = 0.0
         self.ping_at = time.monotonic() + PING_S
 
     def run(self) -> None:
@@ -89,43 +81,21 @@ class Talk:
     # --- writing --------------------------------------------------------------------------------
 
     def _write(self) -> None:
-        item: Any = self.feed.first
-        while item is not _GONE:
-            if item is not None:
-                self._say(item)
-            now = time.monotonic()
-            if now >= self.stats_at:
-                self._say_stats(now)
-            if now >= self.ping_at:
+        while True:
+            items = self.feed.take(max(0.0, self.ping_at - time.monotonic()))
+            if _GONE in items:
+                return
+            for start in range(0, len(items), TOGETHER):
+                self._send(items[start : start + TOGETHER])
+            if time.monotonic() >= self.ping_at:
                 self.socket.ping()
-                self.ping_at = now + PING_S
-            item = self.feed.get(max(0.0, min(self.stats_at, self.ping_at) - now))
+                self.ping_at = time.monotonic() + PING_S
 
-    def _say(self, item: Any) -> None:
-        if isinstance(item, Piece):
-            self._send(item.message)
-            item.follower.room.release()
-        elif isinstance(item, Snapshot):
-            self._send({"type": "snapshot", **msgspec.structs.asdict(item)})
-        elif isinstance(item, Event):
-            self.stats_at = min(self.stats_at, self.stats_sent_at + STATS_S)
-            if self._is_wanted(item):
-                self._send({"type": "event", **msgspec.structs.asdict(item)})
-        else:
-            self._send(item)
-
-    def _is_wanted(self, event: Event) -> bool:
-        if self.events is not None and event.event not in self.events:
-            return False
-        return self.tasks is None or (event.task is not None and event.task.id in self.tasks)
-
-    def _say_stats(self, now: float) -> None:
-        self.stats_at, self.stats_sent_at = math.inf, now
-        with suppress(Unavailable):  # a reboot: the next snapshot has them
-            self._send({"type": "stats", "stats": self.source.get_queue_stats()})
-
-    def _send(self, message: Any) -> None:
-        self.socket.send(msgspec.json.encode(message).decode())
+    def _send(self, items: Sequence[Any]) -> None:
+        self.socket.send(*map(_message, items))
+        for item in items:
+            if isinstance(item, Piece):
+                item.follower.room.release()
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -143,13 +113,13 @@ class Talk:
             return _said(error)
         return {
             "type": "subscribed",
-            "subscribe": self.events,
-            "tasks": self.tasks,
+            "subscribe": self.feed.events,
+            "tasks": self.feed.tasks,
             "chunks": self.chunks,
         }
 
     def _fulfil(self, wish: Wish) -> None:
-        events, tasks, chunks = self.events, self.tasks, self.chunks
+        events, tasks, chunks = self.feed.events, self.feed.tasks, self.chunks
         if wish.subscribe is not UNSET:
             events = check_events(wish.subscribe)
         if wish.tasks is not UNSET:
@@ -158,7 +128,7 @@ class Talk:
             chunks = wish.chunks
         if chunks and not (tasks and len(tasks) <= MOST_STREAMS):
             raise Invalid(f"chunks need tasks, {MOST_STREAMS} at most", field="chunks")
-        self.events, self.tasks, self.chunks = events, tasks, chunks
+        self.feed.events, self.feed.tasks, self.chunks = events, tasks, chunks
         self._follow(tasks if chunks and tasks else frozenset())
 
     def _follow(self, wanted: frozenset[str]) -> None:
@@ -206,6 +176,12 @@ class Piece(Struct, frozen=True):
 
 
 _GONE = object()  # the client has left
+
+
+def _message(item: Any) -> bytes:
+    if isinstance(item, Told):
+        return item.message
+    return msgspec.json.encode(item.message if isinstance(item, Piece) else item)
 
 
 def _piece(task_id: str, chunk: Chunk) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 from ollama_queue import Event
 from ollama_queue.actors.actor import ask, tell
 from ollama_queue.actors.core.messages import Publish
+from ollama_queue.http.crier import Crier
 from ollama_queue.http.talk import talk
 from tests.doors.web import House
 
@@ -30,10 +31,11 @@ class Socket:
         self.may_send.set()
         self.sending = threading.Event()
 
-    def send(self, message: str) -> None:
+    def send(self, *messages: bytes) -> None:
         self.sending.set()
         assert self.may_send.wait(10)
-        self.sent.put(json.loads(message))
+        for message in messages:
+            self.sent.put(json.loads(message))
 
     def ping(self) -> None:
         self.sent.put("ping")
@@ -56,7 +58,8 @@ def house(tmp_path: Path) -> Iterator[House]:
 @pytest.fixture
 def socket(house: House) -> Iterator[Socket]:
     made = Socket()
-    threading.Thread(target=talk, args=(made, house.queue), daemon=True).start()
+    crier = Crier(house.queue)
+    threading.Thread(target=talk, args=(made, house.queue, crier), daemon=True).start()
     yield made
     made.may_send.set()
     made.received.put(None)
@@ -94,6 +97,6 @@ def test_a_client_that_leaves_ends_the_talk(socket: Socket) -> None:
 def test_a_queue_that_is_closed_is_said_at_once(house: House) -> None:
     house.queue.close(grace_s=0)
     socket = Socket()
-    talk(socket, house.queue)
+    talk(socket, house.queue, Crier(house.queue))
 
     assert socket.closed.get(timeout=10) == 1013

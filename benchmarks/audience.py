@@ -1,0 +1,96 @@
+"""WebSockets that listen and do no more: `python -m benchmarks.audience --port N --count N`.
+
+All are opened at once. It says `{"opened_s": …}` once each has had its snapshot, and goes on
+listening until its input ends.
+"""
+
+import argparse
+import json
+import select
+import socket
+import subprocess
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+HANDSHAKE = (
+    b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
+class Audience:
+    """The process, as its parent sees it. Entering waits for all snapshots, if not `eager`."""
+
+    def __init__(self, port: int, count: int, *, eager: bool = False) -> None:
+        self._eager = eager
+        argv = [sys.executable, "-m", "benchmarks.audience", "--port", str(port)]
+        self._child = subprocess.Popen(
+            [*argv, "--count", str(count)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Self:
+        if not self._eager:
+            self.opened_s()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._child.kill()
+        self._child.communicate()
+
+    def opened_s(self) -> float:
+        """How long it took from the first connection to the last snapshot; waits for that."""
+        assert self._child.stdout is not None
+        line = self._child.stdout.readline()
+        if not line:
+            raise RuntimeError("the audience ended early; its words are above")
+        return float(json.loads(line)["opened_s"])
+
+    @property
+    def has_opened(self) -> bool:
+        return bool(select.select([self._child.stdout], [], [], 0)[0])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--count", type=int, required=True)
+    given = parser.parse_args()
+    poll = select.epoll()
+    poll.register(sys.stdin.fileno(), select.EPOLLIN)
+    sockets: dict[int, socket.socket] = {}
+    began = time.monotonic()
+    for _ in range(given.count):
+        made = socket.create_connection(("127.0.0.1", given.port), 60)
+        made.sendall(HANDSHAKE)
+        made.setblocking(False)
+        sockets[made.fileno()] = made
+        poll.register(made.fileno(), select.EPOLLIN)
+    heads = dict.fromkeys(sockets, b"")  # of those without a snapshot
+    while True:
+        for number, _ in poll.poll():
+            if number == sys.stdin.fileno():
+                return
+            data = sockets[number].recv(1 << 18)
+            if not data:
+                raise ConnectionError("the server closed a WebSocket")
+            if number in heads:
+                heads[number] = (heads[number] + data)[:400]
+                if b'"snapshot"' in heads[number]:
+                    del heads[number]
+                    if not heads:
+                        opened = {"opened_s": time.monotonic() - began}
+                        print(json.dumps(opened), flush=True)
+
+
+if __name__ == "__main__":
+    main()
