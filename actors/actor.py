@@ -7,7 +7,7 @@ started the actor, promises of a dead actor are broken, and pykka's global regis
 """
 
 import logging
-import threading
+import queue
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -48,8 +48,7 @@ class Actor(pykka.ThreadingActor):
         self._report, self.breathe = report, breathe
         self._asker: Promise | None = None
         self._held: set[Promise] = set()
-        self._timer: threading.Timer | None = None
-        self._timer_due = 0.0
+        self._due: float | None = None
         self._epitaph: QueueError = Unavailable("the queue is stopped", retry_after_s=1)
 
     def handle(self, message: Any) -> Any:
@@ -94,16 +93,24 @@ class Actor(pykka.ThreadingActor):
     # --- time -----------------------------------------------------------------------------------
 
     def wake_at(self, due: float | None) -> None:
-        """Be told `Wake` at `due` (wall clock, seconds), or earlier; it may come for nothing."""
-        if due is None or (self._timer is not None and self._timer_due <= due):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        nap = min(max(due - time.time(), 0.0), LONGEST_NAP_S)
-        self._timer = threading.Timer(nap, _post, (self.actor_ref, Wake()))
-        self._timer.daemon = True
-        self._timer_due = due
-        self._timer.start()
+        """Be told `Wake` at `due` (wall clock, seconds), or earlier; it may come for nothing.
+
+        The actor's own thread keeps the time: a program that ends can start no thread any more.
+        """
+        if due is not None and (self._due is None or due < self._due):
+            self._due = due
+
+    def _next_envelope(self) -> Any:
+        inbox: Any = self.actor_inbox  # pykka's type knows only its own
+        if self._due is not None:
+            nap = min(self._due - time.time(), LONGEST_NAP_S)
+            try:
+                if nap > 0:
+                    return inbox.get(nap)
+            except queue.Empty:
+                pass
+            return Envelope(Wake())
+        return inbox.get()
 
     # --- pykka's side ---------------------------------------------------------------------------
 
@@ -124,8 +131,7 @@ class Actor(pykka.ThreadingActor):
     def _actor_loop_running(self) -> None:
         while not self.actor_stopped.is_set():
             try:
-                envelope: Any = self.actor_inbox.get()
-                self._receive(envelope)
+                self._receive(self._next_envelope())
                 self.breathe()
             except BaseException as error:  # whatever it is, it ends this actor and no other
                 self._crash(error)
@@ -140,7 +146,7 @@ class Actor(pykka.ThreadingActor):
             reply = True
         else:
             if isinstance(message, Wake):
-                self._timer = None
+                self._due = None
             try:
                 reply = self.handle(message)
             except QueueError as error:
@@ -172,8 +178,6 @@ class Actor(pykka.ThreadingActor):
         self._report(f"{type(error).__name__}: {error}")
 
     def _actor_loop_teardown(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
         unread = self.actor_inbox.close(self._epitaph)  # type: ignore[attr-defined]
         for promise in [envelope.reply_to for envelope in unread] + [*self._held, self._asker]:
             if promise is not None:

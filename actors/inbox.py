@@ -1,11 +1,23 @@
 """How mail reaches an actor, and how its reply comes back."""
 
+import os
 import queue
 import threading
 from collections.abc import Callable
 from typing import Any
 
-from ollama_queue.actors.core.errors import QueueError
+from ollama_queue.actors.core.errors import QueueError, Unavailable
+
+
+def check_process(pid: int) -> None:
+    """Raises `Unavailable` in a child of the process that a queue was opened in.
+
+    A fork leaves behind the threads that would answer, and locks as they were at that moment.
+    """
+    if os.getpid() != pid:
+        raise Unavailable(
+            f"this queue was opened in process {pid}; use Client here, or open it after the fork"
+        )
 
 
 class Promise:
@@ -80,8 +92,11 @@ class Inbox:
         self._queue: queue.SimpleQueue[Envelope] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._epitaph: QueueError | None = None
+        self._pid = os.getpid()
 
     def put(self, envelope: Envelope) -> None:
+        if os.getpid() != self._pid:
+            return  # nobody asks there: see `Switchboard`
         with self._lock:
             if self._epitaph is None:
                 self._queue.put(envelope)
@@ -89,8 +104,9 @@ class Inbox:
         if envelope.reply_to is not None:
             envelope.reply_to.break_with(self._epitaph)
 
-    def get(self) -> Envelope:
-        return self._queue.get()
+    def get(self, timeout: float | None = None) -> Envelope:
+        """Raises `queue.Empty` after `timeout` seconds."""
+        return self._queue.get(timeout=timeout)
 
     def empty(self) -> bool:
         return self._queue.empty()

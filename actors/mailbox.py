@@ -1,5 +1,6 @@
 """Where a subscriber outside the actors receives: a bounded queue that can be closed."""
 
+import os
 import threading
 import time
 from collections import deque
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from ollama_queue.actors.core.errors import QueueError
+from ollama_queue.actors.inbox import check_process
 
 T = TypeVar("T")
 
@@ -26,6 +28,7 @@ class Mailbox(Generic[T]):
         self._items: deque[T] = deque()
         self._reason: str | None = None
         self._changed = threading.Condition()
+        self._pid = os.getpid()
 
     @property
     def reason(self) -> str | None:
@@ -50,6 +53,7 @@ class Mailbox(Generic[T]):
 
     def get(self, timeout: float | None = None) -> T:
         """The next item. Raises `Closed`, or `TimeoutError` after `timeout` seconds."""
+        check_process(self._pid)
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while not self._items:

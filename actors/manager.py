@@ -2,18 +2,19 @@
 
 import atexit
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, cast
 
 from ollama_queue.actors import views, watch
-from ollama_queue.actors.actor import Ref, ask, log, start, stop
+from ollama_queue.actors.actor import Ref, SignOfLife, ask, log, stop
 from ollama_queue.actors.batches import draft_batch
 from ollama_queue.actors.boot import Runtime
 from ollama_queue.actors.breathing import driven
 from ollama_queue.actors.bulk_verbs import ManyTasks
 from ollama_queue.actors.core.config import Config, Logging
-from ollama_queue.actors.core.errors import Invalid, QueueError, Unavailable
+from ollama_queue.actors.core.errors import Invalid, QueueError
 from ollama_queue.actors.core.figures import (
     BackendState,
     Counts,
@@ -58,6 +59,7 @@ from ollama_queue.actors.core.submission import drafting, parse_priority
 from ollama_queue.actors.cron_verbs import CronVerbs
 from ollama_queue.actors.disk import check_room
 from ollama_queue.actors.executors import create_executor
+from ollama_queue.actors.inbox import check_process
 from ollama_queue.actors.journal import Logbook
 from ollama_queue.actors.mailbox import Mailbox
 from ollama_queue.actors.options import LOG_OPTIONS, config_of
@@ -107,6 +109,7 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
         self.breathe = self._runtime.breathe  # for doors, too
         self._switchboard = Switchboard()
         self._system: Ref | None = None
+        self._closing = threading.RLock()
         self._pid = os.getpid()
         self._since = time.monotonic()
 
@@ -114,54 +117,49 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
 
     def start(self) -> Self:
         """Open the store and start dispatching. Raises `Unavailable` when it cannot be opened."""
-        self._check_process()
+        check_process(self._pid)
         if self._system is None:
             self._logbook.open()
+            system = self._system = System.start(self.config, self._runtime, self._switchboard)
+            # A thread that the interpreter ends inside RocksDB would abort the whole process.
+            atexit.register(self.close, grace_s=0)
             try:
-                self._system = start(
-                    System, self.config, self._runtime, self._switchboard, timeout=600
-                )
+                ask(system, SignOfLife(), timeout=600)
             except QueueError:
-                self._logbook.close()
+                self._let_go()
                 raise
             self._logbook.follow(self.listen, self.breathe)
-            # A thread that the interpreter ends inside RocksDB would abort the whole process.
-            atexit.register(self._close_at_exit)
         return self
 
     def close(self, grace_s: float | None = None) -> None:
         """Stop: running tasks get `grace_s` seconds to end, then wait for the next start.
 
-        `grace_s` defaults to `server.shutdown_grace`. Returns once all is on disk and closed.
+        `grace_s` defaults to `server.shutdown_grace`. Returns once all is on disk and closed. In
+        a process that was forked off it does nothing: the queue stays with the parent.
         """
-        self._check_process()
-        system, self._system = self._system, None
-        if system is not None:
-            atexit.unregister(self._close_at_exit)
-            grace = self.config.server.shutdown_grace if grace_s is None else grace_s
-            ask(system, Shutdown(grace), timeout=None)
-            stop(system, 1.0)
-            self._hang_up()
-            self._logbook.close()
+        if os.getpid() != self._pid:
+            return
+        with self._closing:
+            if self._system is not None:
+                grace = self.config.server.shutdown_grace if grace_s is None else grace_s
+                ask(self._system, Shutdown(grace), timeout=None)
+                stop(self._system, 1.0)
+                self._hang_up()
+                self._let_go()
+
+    def _let_go(self) -> None:
+        """It is closed; until then, also where a Ctrl-C ended `close`, the end of the program is
+        to close it."""
+        self._system = None
+        atexit.unregister(self.close)
+        self._logbook.close()
 
     stop = close
 
     def __enter__(self) -> Self:
         return self.start()
 
-    def _close_at_exit(self) -> None:
-        if os.getpid() == self._pid:
-            self.close(grace_s=0)
-
-    def _check_process(self) -> None:
-        if os.getpid() != self._pid:
-            raise Unavailable(
-                f"this queue was opened in process {self._pid}; "
-                "use Client here, or open it after the fork"
-            )
-
     def _now(self) -> Generation:
-        self._check_process()
         return self._switchboard.current()
 
     # --- verbs ----------------------------------------------------------------------------------
@@ -210,7 +208,6 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
         return stored.record.status
 
     def wait(self, task_id: str, *, timeout: float | None = None) -> Task:
-        self._check_process()
         return self._shown(watch.wait(self._switchboard, task_id, timeout))
 
     def cancel_task(self, task_id: str) -> Task:
@@ -261,7 +258,7 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
         return ask(self._now().scheduler, DrainBackend(name, False))  # type: ignore[no-any-return]
 
     def stream_task(self, task_id: str, *, timeout: float | None = None) -> Iterator[Chunk]:
-        self._check_process()
+        check_process(self._pid)
         return cast(Iterator[Chunk], watch.stream(self._switchboard, task_id, timeout))
 
     # --- what the HTTP door needs beyond the verbs ----------------------------------------------
@@ -279,7 +276,6 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
         tasks: frozenset[str] | None = None,
         patience: float = 0.0,
     ) -> Leave:
-        self._check_process()
         return watch.listen(self._switchboard, mailbox, events, tasks)
 
     # --- pieces ---------------------------------------------------------------------------------

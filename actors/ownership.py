@@ -1,11 +1,42 @@
-"""Whose a store's folder is, and why it cannot be had."""
+"""Whose a store's folder is, which process may open one, and why it cannot be had."""
 
+import ctypes
 import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.disk import is_full
+
+_home: int | None = None  # the process that RocksDB's threads are in: a fork leaves them behind
+
+
+def claim() -> None:
+    """To be called before a store is opened. Raises `Unavailable` where none can be."""
+    global _home
+    if _home is None:
+        _home = os.getpid()
+        os.register_at_fork(after_in_child=_exit_plainly)
+    elif _home != os.getpid():
+        raise Unavailable(
+            f"process {_home}, which this one was forked from, has opened a queue: "
+            "use Client here, or fork before it does"
+        )
+
+
+def _exit_plainly() -> None:
+    """Have C's `exit` leave out what C++ would destroy.
+
+    RocksDB's destructors wait for its threads, and a forked process has none of them: it would
+    die of SIGSEGV. Python has ended already when these are called, the last one first; both pass
+    over the arguments that they do not take. What was opened is never closed here: the frames of
+    the threads that were left behind hold it for ever.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "on_exit"):  # musl has none
+        libc.on_exit(libc._exit, None)
+        libc.on_exit(libc.fcloseall, None)
 
 
 def sign(folder: Path, url: str | None) -> None:

@@ -5,7 +5,17 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from ollama_queue.actors.core.errors import Unavailable
+
 Done = Callable[[Any, str | None], None]
+
+
+def begin(thread: threading.Thread) -> None:
+    """Start it. Raises `Unavailable` where the system has no more, or the program ends."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise Unavailable(f"no thread could be started: {error}") from None
 
 
 class Pool(Protocol):

@@ -23,7 +23,7 @@ from ollama_queue.actors.core.orders import Watch
 from ollama_queue.actors.core.outcomes import Failed, Look, Verdict
 from ollama_queue.actors.executors import Executor
 from ollama_queue.actors.inbox import Promise
-from ollama_queue.actors.pool import attempt
+from ollama_queue.actors.pool import ThreadPool, attempt
 
 LEAST_S = 0.25  # between two looks at the same backend, however often it is asked for
 
@@ -33,6 +33,7 @@ class Watched:
 
     def __init__(self, executor: Executor, due: float) -> None:
         self.executor, self.due = executor, due
+        self.looks = ThreadPool("ollama-queue-probe")
         self.began = 0.0
         self.is_looking = False
         self.failures = 0  # in a row
@@ -51,7 +52,7 @@ class Round:
 class Prober(Actor):
     """Looks at all backends at the start, every `interval_s` seconds, and when told to.
 
-    A look runs in a thread of its own. One that is not well is looked at after 1, 2, 4 … 30 s.
+    Each backend has a thread for looks; one that is not well is looked at after 1, 2, 4 … 30 s.
     It also carries to a backend what is no task, for doors: their only way past the plan.
     """
 
@@ -74,6 +75,10 @@ class Prober(Actor):
 
     def on_start(self) -> None:
         self.look_at_the_due()
+
+    def on_stop(self) -> None:
+        for watched in self.watched.values():
+            watched.looks.finish(0.0)
 
     def handle(self, message: ToProber) -> None:
         match message:
@@ -112,13 +117,10 @@ class Prober(Actor):
     def look(self, name: str, watched: Watched, now: float) -> None:
         watched.began, watched.is_looking = now, True
         watched.due = now + self.interval_s
-        me, executor = self.actor_ref, watched.executor
-
-        def work() -> None:
-            found, broke = attempt(executor.look)
-            tell(me, Probed(name, found or Look(broke)))
-
-        threading.Thread(target=work, name="ollama-queue-probe", daemon=True).start()
+        me = self.actor_ref
+        watched.looks.submit(
+            watched.executor.look, lambda found, broke: tell(me, Probed(name, found or Look(broke)))
+        )
 
     def probed(self, name: str, look: Look) -> None:
         watched = self.watched[name]
@@ -160,9 +162,13 @@ class Prober(Actor):
 
         for name in asked.backends:
             args = (name, self.watched[name].executor)
-            threading.Thread(
+            thread = threading.Thread(
                 target=work, args=args, name="ollama-queue-consult", daemon=True
-            ).start()
+            )
+            try:
+                thread.start()
+            except RuntimeError as error:  # the system has no more, or the program ends
+                tell(me, Consulted(number, name, False, Failed(str(error), Verdict.FINAL)))
 
     def begin(self, asked: Round) -> int:
         number = next(self.numbers)

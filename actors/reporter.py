@@ -11,6 +11,7 @@ from ollama_queue.actors.core.events import ENDS
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import Task, TaskResult
 from ollama_queue.actors.mailbox import Closed, Mailbox
+from ollama_queue.actors.pool import begin
 from ollama_queue.actors.verbs import result_of
 
 log = logging.getLogger("ollama_queue")
@@ -40,7 +41,7 @@ class Reporter(threading.Thread):
         self._mailbox = Mailbox[Any](ENDS_AHEAD)
         self._leave = listen(self._mailbox, ENDS)
         self._is_closed = False
-        self.start()
+        begin(self)
 
     def submit(self, submit: Callable[[], list[str]], callback: Callback | Gathering) -> list[str]:
         """Submit tasks, of which `submit` returns the ids, and await the end of each."""
@@ -136,7 +137,7 @@ class Reporter(threading.Thread):
             self._awaited.forget(ids)
         try:
             callback()
-        except Exception:
+        except BaseException:  # one that calls sys.exit ends itself, not the callbacks of others
             log.exception(FAILED, next(iter(ids)))
 
 

@@ -1,9 +1,8 @@
 """The store: how records lie in RocksDB. Only Persistence uses it."""
 
-import os
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from msgspec import Struct
 from rocksdict import Rdict, Snapshot, WriteBatch, WriteOptions
@@ -30,7 +29,7 @@ from ollama_queue.actors.layout import (
     key_range,
 )
 from ollama_queue.actors.listings import delete_rows, put_rows
-from ollama_queue.actors.ownership import sign, why_not
+from ollama_queue.actors.ownership import claim, sign, why_not
 from ollama_queue.actors.upgrade import FORMAT, upgrade
 
 SLICE_BYTES = 1 << 20  # a larger WriteBatch would hold the interpreter for too long
@@ -53,8 +52,6 @@ class Recovered(Struct, frozen=True):
 
 class Store:
     """One RocksDB and who owns it. Methods raise plain `Exception` for what the disk does."""
-
-    home: ClassVar[int | None] = None  # the process of RocksDB's threads: a fork leaves them behind
 
     def __init__(self, folder: str, url: str | None, *, read_only: bool = False) -> None:
         """Open or create. Raises `Unavailable` with a sentence when it cannot be had.
@@ -85,12 +82,7 @@ class Store:
     # --- life -----------------------------------------------------------------------------------
 
     def _open(self) -> Rdict:
-        Store.home = Store.home or os.getpid()
-        if Store.home != os.getpid():
-            raise Unavailable(
-                f"process {Store.home}, which this one was forked from, has opened a queue: "
-                "use Client here, or fork before it does"
-            )
+        claim()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             return open_engine(self.folder / "rocksdb", read_only=self.read_only)

@@ -1,11 +1,13 @@
 """Where doors find the actors of the current boot."""
 
+import os
 import threading
 
 from msgspec import Struct
 
 from ollama_queue.actors.actor import Ref
 from ollama_queue.actors.core.errors import OutcomeUnknown, QueueError, Unavailable
+from ollama_queue.actors.inbox import check_process
 
 
 class Generation(Struct, frozen=True):
@@ -24,6 +26,7 @@ class Switchboard:
     def __init__(self) -> None:
         self._now: Generation | QueueError = Unavailable("the queue is not started")
         self._changed = threading.Condition()
+        self._pid = os.getpid()
 
     def connect(self, generation: Generation) -> None:
         self._set(generation)
@@ -38,6 +41,7 @@ class Switchboard:
             self._changed.notify_all()
 
     def current(self) -> Generation:
+        check_process(self._pid)
         now = self._now
         if isinstance(now, QueueError):
             raise now.again()
@@ -45,6 +49,7 @@ class Switchboard:
 
     def after(self, old: Generation | None, timeout: float) -> Generation:
         """The generation that follows `old`, for readers who wait a reboot out."""
+        check_process(self._pid)
         with self._changed:
             self._changed.wait_for(
                 lambda: self._now is not old and not isinstance(self._now, OutcomeUnknown), timeout

@@ -1,5 +1,6 @@
 """`Client`: the verbs of `QueueAPI` over HTTP."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -43,10 +44,16 @@ class Client(Listener, BulkVerbs):
         super().__init__()
         self.url = address.full(address.usual() if url is None else url)
         self._timeout = timeout
-        self._http = httpx.Client(**connection.options(self.url, timeout))
+        self._http = self._dial()
+        self._pid = os.getpid()
         self._readings: WeakSet[reader.Reading] = WeakSet()
 
+    def _dial(self) -> httpx.Client:
+        return httpx.Client(**connection.options(self.url, self._timeout))
+
     def close(self) -> None:
+        if os.getpid() != self._pid:
+            return
         self._hang_up()
         for reading in list(self._readings):
             reading.close()
@@ -198,6 +205,8 @@ class Client(Listener, BulkVerbs):
     def _answered(self, send: Callable[[], httpx.Response]) -> httpx.Response:
         if self._http.is_closed:
             raise Unavailable("this client is closed")
+        if os.getpid() != self._pid:  # after a fork: on one socket, two would mix their answers
+            self._http, self._pid = self._dial(), os.getpid()
         try:
             response = send()
             if response.is_success:

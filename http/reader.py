@@ -16,6 +16,7 @@ import httpx
 from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.records import Chunk
 from ollama_queue.actors.mailbox import Closed, Mailbox
+from ollama_queue.actors.pool import begin
 from ollama_queue.http.frames import BROKEN, CHUNKS_AHEAD, Patience, Place
 from ollama_queue.http.sse import Frame, Parser
 
@@ -32,7 +33,11 @@ class Reading(threading.Thread):
         super().__init__(name="ollama-queue-reading", daemon=True)
         self._response, self._mailbox, self._take = response, mailbox, take
         self._is_over = False
-        self.start()
+        try:
+            begin(self)
+        except Unavailable:
+            response.close()
+            raise
 
     def run(self) -> None:
         parser = Parser()
@@ -60,7 +65,7 @@ class Reading(threading.Thread):
         self._mailbox.close("unsubscribed")
         stream = self._response.extensions.get("network_stream")
         connection = stream.get_extra_info("socket") if stream is not None else None
-        if connection is not None:
+        if connection is not None and self.is_alive():  # after a fork it is the parent's
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 

@@ -123,7 +123,8 @@ class HttpExecutor(ABC):
         transport = ConnectionTransport(2 * limit_s, connect_s=2 * limit_s)
         timer = threading.Timer(limit_s, transport.abort)  # ends also what comes byte by byte
         timer.daemon = True
-        timer.start()
+        with contextlib.suppress(RuntimeError):  # a program that ends can start no thread any more
+            timer.start()
         try:
             return work(partial(self._fetch, transport))
         except CallFailed as failure:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from queue import Empty, Queue
+from queue import Queue
 from typing import Any
 
 import pykka
@@ -30,10 +30,6 @@ def puppet(reports: Queue[str]) -> Iterator[Ref]:
     ref = start(Puppet, reports.put, Queue())
     yield ref
     stop(ref, PATIENCE_S)
-
-
-def timers() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)}
 
 
 # --- stopping -----------------------------------------------------------------------------------
@@ -117,23 +113,31 @@ print(queue.submit_task(generate_task("m", "hi")))
 # --- time ---------------------------------------------------------------------------------------
 
 
-def test_one_timer_is_armed_and_only_an_earlier_due_arms_it_anew(puppet: Ref) -> None:
-    before, wakes = timers(), ask(puppet, lambda me: me.wakes)
+def test_only_an_earlier_due_counts_and_it_takes_no_thread(puppet: Ref) -> None:
+    wakes, before = ask(puppet, lambda me: me.wakes), threading.active_count()
     now = time.time()
 
     ask(puppet, lambda me: me.wake_at(now + 1000))
-    (armed,) = timers() - before
+    ask(puppet, lambda me: me.wake_at(now))
     ask(puppet, lambda me: me.wake_at(now + 2000))
     ask(puppet, lambda me: me.wake_at(None))
-    assert timers() - before == {armed}
 
-    ask(puppet, lambda me: me.wake_at(now))
-    wakes.get(timeout=PATIENCE_S)
-    armed.join(PATIENCE_S)
+    assert wakes.get(timeout=PATIENCE_S) == Wake()
+    assert ask(puppet, lambda me: wakes.empty())
+    assert threading.active_count() == before
 
-    assert not armed.is_alive()
-    with pytest.raises(Empty):
-        wakes.get_nowait()
+
+def test_mail_that_never_ends_holds_no_wake_up(puppet: Ref) -> None:
+    wakes = ask(puppet, lambda me: me.wakes)
+
+    def go_on(me: Any) -> None:
+        if wakes.empty():
+            tell(puppet, go_on)
+
+    ask(puppet, lambda me: me.wake_at(time.time() + 0.05))
+    tell(puppet, go_on)
+
+    assert wakes.get(timeout=PATIENCE_S) == Wake()
 
 
 def test_after_a_wake_the_next_due_arms_again(puppet: Ref) -> None:
@@ -142,15 +146,3 @@ def test_after_a_wake_the_next_due_arms_again(puppet: Ref) -> None:
     for _ in range(3):
         ask(puppet, lambda me: me.wake_at(time.time()))
         assert wakes.get(timeout=PATIENCE_S) == Wake()
-
-
-def test_a_stopped_actor_leaves_no_timer(reports: Queue[str]) -> None:
-    before = timers()
-    ref = start(Puppet, reports.put, Queue())
-    ask(ref, lambda me: me.wake_at(time.time() + 1000))
-    (armed,) = timers() - before
-
-    stop(ref, PATIENCE_S)
-    armed.join(PATIENCE_S)
-
-    assert not armed.is_alive()
