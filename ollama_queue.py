@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         Unauthorized,
         Unavailable,
     )
-    from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats
+    from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats, Unserved
     from ollama_queue.actors.core.listing import TaskFilter, TaskPage
     from ollama_queue.actors.core.records import (
         Attempt,
@@ -68,7 +68,7 @@ _HOME = {
         "Conflict", "Forbidden", "Invalid", "NotFound", "OutcomeUnknown", "QueueError", "QueueFull",
         "Unauthorized", "Unavailable",
     ],
-    "actors.core.figures": ["BackendState", "Minute", "QueueStats"],
+    "actors.core.figures": ["BackendState", "Minute", "QueueStats", "Unserved"],
     "actors.core.listing": ["TaskFilter", "TaskPage"],
     "actors.core.records": [
         "Attempt", "Batch", "BatchSubmitted", "Chunk", "Event", "NewTask", "Priority",
@@ -102,6 +102,7 @@ __all__ = [  # noqa: RUF022 - kept in the order of the table above
     "BackendState",
     "Minute",
     "QueueStats",
+    "Unserved",
     "TaskFilter",
     "TaskPage",
     "Attempt",

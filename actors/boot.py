@@ -161,6 +161,7 @@ class Boot:
             breathe=self.runtime.breathe,
             executors={name: self.make_executor(name) for name in self.backends},
             interval_s=self.config.remote_scheduling.health_check_interval,
+            max_rest_s=self.config.scheduler.max_rest,
             scheduler=scheduler,
         )
         return self.prober

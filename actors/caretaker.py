@@ -7,8 +7,15 @@ from typing import Any
 from ollama_queue.actors.actor import Actor
 from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.actors.core.errors import NotFound, Unavailable
-from ollama_queue.actors.core.explaining import describe, explain
-from ollama_queue.actors.core.messages import Describe, Drain, Explain, GetCron, ListCrons
+from ollama_queue.actors.core.explaining import looked_up
+from ollama_queue.actors.core.messages import (
+    Describe,
+    Drain,
+    Explain,
+    GetCron,
+    GetReasons,
+    ListCrons,
+)
 from ollama_queue.actors.core.plan import Plan
 from ollama_queue.actors.rocks import Recovered
 
@@ -37,10 +44,8 @@ class Caretaker(Actor):
 
     def handle(self, message: Any) -> Any:
         match message:
-            case Explain(task_ids):
-                return explain(self.plan, task_ids, self.clock())
-            case Describe():
-                return describe(self.plan, self.clock())
+            case Explain() | GetReasons() | Describe():
+                return looked_up(self.plan, message, self.clock())
             case GetCron(cron_id):
                 if cron_id not in self.crons:
                     raise NotFound(f"there is no cron {cron_id}", field="id")

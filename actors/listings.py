@@ -10,7 +10,7 @@ from rocksdict import WriteBatch
 from ollama_queue.actors.core.entries import entry_of
 from ollama_queue.actors.core.figures import Counts
 from ollama_queue.actors.core.keys import mint
-from ollama_queue.actors.core.listing import Sort, TaskFilter
+from ollama_queue.actors.core.listing import Reasons, Sort, TaskFilter
 from ollama_queue.actors.core.records import Batch, Record, Status
 from ollama_queue.actors.layout import STATUS_CODE, after, encode
 
@@ -24,6 +24,7 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _ID_LENGTH = 36
 _WITH_VALUES = (
     "status", "type", "priority", "model", "batch_id", "cron_id", "tenant", "tag", "q",
+    "waiting_for",
 )  # fmt: skip
 
 
@@ -194,7 +195,10 @@ def _id_of(moment: datetime | None, default: str) -> str:
 
 
 def total_of(
-    wanted: TaskFilter, counts: Counts, batch_of: Callable[[str], Batch | None]
+    wanted: TaskFilter,
+    counts: Counts,
+    batch_of: Callable[[str], Batch | None],
+    reasons: Reasons | None,
 ) -> int | None:
     """How many tasks are wanted, where the counts know."""
     given = {name for name in _WITH_VALUES if getattr(wanted, name)}
@@ -202,6 +206,8 @@ def total_of(
         return None
     if given <= {"status", "priority"}:
         return sum(_cells(wanted, counts).values())
+    if reasons is not None and given <= {"waiting_for", "status"}:
+        return sum(reasons.counts.get(reason, 0) for reason in set(wanted.waiting_for))
     if given == {"batch_id"}:
         batches = map(batch_of, dict.fromkeys(wanted.batch_id))
         return sum(batch.held for batch in batches if batch is not None)

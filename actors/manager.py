@@ -35,6 +35,7 @@ from ollama_queue.actors.core.messages import (
     Get,
     GetBatch,
     GetHistory,
+    GetReasons,
     GetThroughput,
     ListBatches,
     Pause,
@@ -227,8 +228,10 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
         return views.listed(record, None)
 
     def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
-        found: Page = ask(self._now().persistence, Query(task_filter(filter)))
-        return views.page(found, self._explain(found.records))
+        wanted, now = task_filter(filter), self._now()
+        reasons = ask(now.scheduler, GetReasons()) if wanted.waiting_for else None
+        found: Page = ask(now.persistence, Query(wanted, reasons))
+        return views.page(found, self._explain(found.records), wanted)
 
     def get_queue_stats(self) -> QueueStats:
         now = self._now()

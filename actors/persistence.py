@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from ollama_queue.actors.actor import Actor, Ref, tell
 from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.actors.core.errors import Conflict, NotFound, QueueError
-from ollama_queue.actors.core.listing import TaskFilter
+from ollama_queue.actors.core.listing import Reasons, TaskFilter
 from ollama_queue.actors.core.messages import (
     BatchStored,
     Commit,
@@ -99,8 +99,8 @@ class Persistence(Actor):
                 return self.get(task_id)
             case GetSpec(task_id):
                 return self.asked(task_id)
-            case Query(wanted):
-                return self.query(wanted)
+            case Query(wanted, reasons):
+                return self.query(wanted, reasons)
             case Count():
                 return self.once_synced(self.store.counts.copy())
             case Deny(task_id, wanted):
@@ -277,11 +277,11 @@ class Persistence(Actor):
         self.hidden |= found.hidden
         return found
 
-    def query(self, wanted: TaskFilter) -> None:
+    def query(self, wanted: TaskFilter, reasons: Reasons | None) -> None:
         """A page, as of now. What is about to be durable is shown: the answer waits for that."""
         about_to_be = self.in_flight.sealed if self.in_flight is not None else []
         hidden = self.hidden.keys() - {sealed.batch.id for sealed in about_to_be}
-        self.aside(scan(self.store, wanted, frozenset(hidden)))
+        self.aside(scan(self.store, wanted, frozenset(hidden), reasons))
 
     def aside(self, read: Callable[[], Any]) -> None:
         """Read where nobody waits for it; the reply comes with `Scanned`."""

@@ -63,11 +63,13 @@ class Prober(Actor):
         breathe: Breathe = as_threads_do,
         executors: Mapping[str, Executor],
         interval_s: float,
+        max_rest_s: float,
         scheduler: Ref,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(report, breathe)
-        self.scheduler, self.interval_s, self.clock = scheduler, interval_s, clock
+        self.scheduler, self.clock = scheduler, clock
+        self.interval_s, self.max_rest_s = interval_s, max_rest_s
         now = clock()
         self.watched = {name: Watched(executor, now) for name, executor in executors.items()}
         self.rounds: dict[int, Round] = {}
@@ -133,7 +135,8 @@ class Prober(Actor):
             watched.failures += 1
             if watched.failures == 1:
                 log.warning("backend %s is not well: %s", name, look.error)
-            delay_s = probe_delay(watched.failures, look.retry_after_s)
+            rest_s = min(self.max_rest_s, look.retry_after_s or 0.0)
+            delay_s = max(probe_delay(watched.failures), rest_s)
             watched.due = min(watched.due, self.clock() + delay_s)
         tell(self.scheduler, BackendChanged(name, look))
         for number, each in list(self.rounds.items()):

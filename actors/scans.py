@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
 from rocksdict import Snapshot
 
-from ollama_queue.actors.core.listing import Cursor, TaskFilter, Wanted, read_cursor
-from ollama_queue.actors.core.records import Record
+from ollama_queue.actors.core.listing import Cursor, Reasons, TaskFilter, Wanted, read_cursor
+from ollama_queue.actors.core.records import Record, Status
 from ollama_queue.actors.layout import decode_record, key_range, value_of
 from ollama_queue.actors.listings import FEW, LEAD, Choice, Stretch, choose, total_of
 from ollama_queue.actors.replies import Page
@@ -22,7 +23,10 @@ Row = tuple[str, bytes | None]  # its place in the order; the record, where it l
 
 
 def scan(
-    store: "Store", wanted: TaskFilter, hidden: frozenset[str] = frozenset()
+    store: "Store",
+    wanted: TaskFilter,
+    hidden: frozenset[str] = frozenset(),
+    reasons: Reasons | None = None,
 ) -> Callable[[], Page]:
     """How to read a page, newest or highest first; it touches RocksDB only and may run anywhere.
 
@@ -32,11 +36,16 @@ def scan(
     was written meanwhile, though its look-ups do not.
     """
     begin = read_cursor(wanted)
+    if reasons is not None:  # of tasks that wait, which pending ones do
+        if wanted.status and Status.PENDING not in wanted.status:
+            return lambda: Page(total=0)
+        wanted = replace(wanted, status=[Status.PENDING])
     choice = choose(wanted, store.counts, begin.place)
-    total = total_of(wanted, store.counts, store.batches.get)
+    total = total_of(wanted, store.counts, store.batches.get, reasons)
     index, tasks, specs, results = store.snapshots("index", "tasks", "specs", "results")
     rows = _rows(index, tasks, choice)
-    look = _Look(tasks, wanted, choice, hidden)
+    looks_for = None if choice.is_exact else Wanted(wanted, reasons)
+    look = _Look(tasks, wanted, choice, hidden, looks_for)
 
     def read() -> Page:
         page, places = look.page(rows, begin.skip)
@@ -64,13 +73,18 @@ class _Look:
     """Goes through rows until a page is full, all are read, or too many were read in vain."""
 
     def __init__(
-        self, tasks: Snapshot, wanted: TaskFilter, choice: Choice, hidden: frozenset[str]
+        self,
+        tasks: Snapshot,
+        wanted: TaskFilter,
+        choice: Choice,
+        hidden: frozenset[str],
+        looks_for: Wanted | None,
     ) -> None:
         self._tasks, self._hidden = tasks, hidden
         self._sort, self._limit = wanted.sort, wanted.limit
         self._lead = LEAD[wanted.sort]
         self._low, self._high = choice.low, choice.high
-        self._wanted = None if choice.is_exact else Wanted(wanted)
+        self._wanted = looks_for
 
     def page(self, rows: Iterator[Row], skip: int) -> tuple[Page, list[str]]:
         """A page, and the place of each of its tasks."""

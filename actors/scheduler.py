@@ -9,7 +9,7 @@ from ollama_queue.actors.actor import Actor, Ref, log, tell
 from ollama_queue.actors.batches import Loading
 from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.actors.core.errors import Conflict, NotFound
-from ollama_queue.actors.core.explaining import describe, describe_one, explain
+from ollama_queue.actors.core.explaining import describe_one, looked_up
 from ollama_queue.actors.core.firing import fire
 from ollama_queue.actors.core.idempotency import Keyed
 from ollama_queue.actors.core.keys import mint
@@ -31,6 +31,7 @@ from ollama_queue.actors.core.messages import (
     Fired,
     Firing,
     Get,
+    GetReasons,
     LoadBatch,
     Pause,
     Reprioritize,
@@ -154,10 +155,8 @@ class Scheduler(Actor):
                 return self.carry_out(self.plan.pause(), now, reply=True)
             case Resume():
                 return self.carry_out(self.plan.resume(now), now, reply=True)
-            case Explain(task_ids):
-                return explain(self.plan, task_ids, now)
-            case Describe():
-                return describe(self.plan, now)
+            case Explain() | GetReasons() | Describe():
+                return looked_up(self.plan, message, now)
             case Drain(grace_s):
                 self.drained = self.later()
                 return self.carry_out(self.plan.drain(grace_s, now), now)

@@ -7,7 +7,7 @@ import msgspec
 
 from ollama_queue import __version__
 from ollama_queue.actors.core.figures import Counts, PlanState, QueueStats, Waiting
-from ollama_queue.actors.core.listing import TaskPage
+from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import (
     Event,
     Priority,
@@ -42,11 +42,16 @@ def whole(stored: Stored, waiting: Waiting | None) -> Task:
     return _with_parts(listed(stored.record, waiting), stored.spec, stored.result)
 
 
-def page(found: Page, waiting: Mapping[str, Waiting]) -> TaskPage:
-    """A page of a list, with the parts of tasks that were asked for."""
+def page(found: Page, waiting: Mapping[str, Waiting], wanted: TaskFilter) -> TaskPage:
+    """A page of a list, with the parts of tasks that were asked for.
+
+    A task that waits for something else by now is left out where that was asked for.
+    """
     tasks = []
     for record in found.records:
         task = listed(record, waiting.get(record.id))
+        if wanted.waiting_for and task.waiting_for not in wanted.waiting_for:
+            continue
         tasks.append(_with_parts(task, found.specs.get(task.id), found.results.get(task.id)))
     return TaskPage(tasks, found.cursor, found.total)
 
@@ -81,6 +86,7 @@ def stats(
         total_tasks=sum(totals.values()),
         queues_by_priority=named | {str(level): n for level, n in levels.items() if n},
         waiting_for=state.waiting_for,
+        unserved=state.unserved,
         scheduled=state.scheduled,
         oldest_wait_s=None if state.oldest is None else round(max(0.0, now - state.oldest), 3),
         throughput=throughput,

@@ -7,6 +7,7 @@ import click
 
 STATUSES = ("pending", "running", "completed", "failed", "cancelled")
 TYPES = ("chat", "generate", "embed")
+REASONS = ("slot", "schedule", "retry", "backend", "paused")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,6 +35,13 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "cron_id": _any_of("--cron", "cron_id", "Only of this cron.", metavar="ID"),
     "tenant": _any_of("--tenant", "tenant", "Only of this tenant.", metavar="NAME"),
     "tag": _any_of("--tag", "tag", "Only with this tag.", metavar="TAG"),
+    "waiting_for": _any_of(
+        "--waiting-for",
+        "waiting_for",
+        f"Only what waits for this: {', '.join(REASONS)}.",
+        type=click.Choice(REASONS),
+        metavar="REASON",
+    ),
     "since": click.option("--since", metavar="TIME", help="Only what was submitted then or later."),
     "until": click.option("--until", metavar="TIME", help="Only what was submitted before."),
     "q": click.option(

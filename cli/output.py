@@ -1,5 +1,6 @@
 """What commands print: JSON for programs, and for people lines, tables and the model's words."""
 
+import math
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -114,6 +115,7 @@ def print_stats(session: Session, stats: "QueueStats") -> None:
         print_json(stats)
         return
     waits = [f"{count} for {reason}" for reason, count in stats.waiting_for.items() if count]
+    unserved = [f"{each.model} ({each.tasks}): {each.reason}" for each in stats.unserved]
     facts: dict[str, Any] = {
         "pending": stats.pending_tasks,
         "running": stats.running_tasks,
@@ -122,6 +124,7 @@ def print_stats(session: Session, stats: "QueueStats") -> None:
         "cancelled": stats.cancelled_tasks,
         "total": stats.total_tasks,
         "waiting": ", ".join(waits),
+        "no backend for": "; ".join(unserved),
         "scheduled": stats.scheduled or None,
         "longest wait": None if stats.oldest_wait_s is None else f"{stats.oldest_wait_s:.1f} s",
         "throughput": f"{stats.throughput:.2f} tasks a second",
@@ -150,11 +153,11 @@ def span(seconds: float) -> str:
 
 def health(backend: "BackendState") -> str:
     """In a word: what keeps tasks from it, if anything does."""
-    if not backend.healthy:
-        return "away"
+    if backend.resting_s is not None:
+        return f"resting {math.ceil(backend.resting_s)} s"
     if backend.drained:
         return "drained"
-    return "healthy" if backend.resting_s is None else f"rests {backend.resting_s:.0f} s"
+    return "healthy" if backend.healthy else "away"
 
 
 def check_ended(task: "Task") -> None:

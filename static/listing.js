@@ -8,7 +8,7 @@ const PAGE = 200;
 const MOST_FRESH = 1000; // held back; beyond, the list is read anew
 const MOST_MISSED = 5000; // events kept while pages are on their way; beyond, the list is read anew
 const MOST_ROWS = 3000; // that have come in by themselves: a page may be open all day
-const NAMES = ["status", "type", "priority", "model", "tag", "batch_id", "cron_id", "tenant"];
+const NAMES = ["status", "type", "priority", "model", "tag", "batch_id", "cron_id", "tenant", "waiting_for"];
 export const FILTERS = [...NAMES, "since", "until", "q"];
 
 let request = new AbortController();
@@ -131,6 +131,7 @@ function apply(message) {
   const { list } = state;
   const { task } = message;
   const known = list.tasks.get(task.id);
+  if (!known && list.filter.waiting_for && task.status === "pending") refreshSoon(); // events do not say what for
   if (known && known.seq > message.seq) return;
   const isWanted = message.event !== "task_deleted" && matches(task, list);
   if (known) {
@@ -193,11 +194,12 @@ const belongs = (task, { rows, sort, isWhole }) => sort !== "created" || isWhole
 const modelName = (name) => (name.lastIndexOf(":") > name.lastIndexOf("/") ? name : `${name}:latest`);
 
 /** The same question as the server's. */
-export function matches(task, { filter, sort }) {
+export function matches(task, { filter, sort, tasks }) {
   for (const name of ["status", "type", "priority", "batch_id", "cron_id", "tenant"]) {
     if (filter[name] && !filter[name].includes(task[name])) return false;
   }
   if (filter.model && !filter.model.map(modelName).includes(modelName(task.model))) return false;
+  if (filter.waiting_for && !(task.status === "pending" && (task.waiting_for ? filter.waiting_for.includes(task.waiting_for) : tasks.has(task.id)))) return false;
   if (filter.tag && !filter.tag.some((tag) => task.tags.includes(tag))) return false;
   if (filter.since && Date.parse(task.created_at) < Date.parse(filter.since)) return false;
   if (filter.until && Date.parse(task.created_at) >= Date.parse(filter.until)) return false;

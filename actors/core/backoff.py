@@ -18,6 +18,6 @@ def delay(retry: Retry, retry_count: int, chance: float) -> float:
     return base / 2 + base / 2 * chance
 
 
-def probe_delay(failures: int, retry_after_s: float | None = None) -> float:
+def probe_delay(failures: int) -> float:
     """Seconds until a backend that is out is probed: 1, 2, 4 … 30 after `failures` (from 1)."""
-    return max(float(min(30, 2 ** min(failures - 1, 5))), min(retry_after_s or 0.0, 3600.0))
+    return float(min(30, 2 ** min(failures - 1, 5)))

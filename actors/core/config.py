@@ -79,8 +79,9 @@ class Scheduler(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `affinity` prefers, inside one level, tasks whose model is loaded where a call may start; none
     is passed over for longer than `affinity_max_wait`. With `aging` a waiting task climbs one
     priority each so many seconds. `fair` shares each level between tenants, by tokens. A task whose
-    model no backend lists fails after `model_wait`. `batch_size` and `scheduling_interval` are
-    read and have no effect: nothing here polls.
+    model no backend lists fails after `model_wait`. A server that says `Retry-After` is left alone
+    for `max_rest` at most. `batch_size` and `scheduling_interval` are read and have no effect:
+    nothing here polls.
     """
 
     batch_size: int = 10
@@ -90,6 +91,7 @@ class Scheduler(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     aging: Seconds | None = None
     fair: bool = False
     model_wait: Seconds = 600.0
+    max_rest: Seconds = 300.0
 
 
 class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -103,6 +103,7 @@ def _scheduler(it: "Scheduler") -> Iterator[Rule]:
     aging = it.aging
     yield aging is None or 0 < aging <= MAX_S, "scheduler.aging", f"{_ABOVE_0}, or null"
     yield 0 <= it.model_wait <= MAX_S, "scheduler.model_wait", _FROM_0
+    yield 0 <= it.max_rest <= DAY_S, "scheduler.max_rest", "a duration of 0 to 1 day"
 
 
 def _retry(retry: "Retry") -> Iterator[Rule]:

@@ -29,6 +29,7 @@ class Dispatch:
         self.slots, self.gates = Slots(slots), gates
         self.policy = Policy(settings)
         self.durations = Durations()
+        self.max_rest_s = settings.max_rest
         self.waiting = WaitingRoom(self.policy.rank, lambda key: gates.lane(read_route(key)))
         self.missing = Missing(self.waiting, gates, settings.model_wait)
 
@@ -98,10 +99,12 @@ class Dispatch:
         if isinstance(outcome, Answered):
             self.durations.note(running.model, gate.name, now - running.started_at)
         self.policy.end(running.priority, running.entry.tenant, running.charged, _tokens(outcome))
-        if gate.leave(outcome, now):
-            retry_after_s = outcome.retry_after_s if isinstance(outcome, Failed) else None
-            yield Watch(gate.name, probe_delay(gate.refusals, retry_after_s))
+        rest_s = self._rest(gate, outcome, now) if isinstance(outcome, Failed) else 0.0
+        if gate.leave(running.entry.id, outcome):
+            yield Watch(gate.name, max(probe_delay(gate.refusals), rest_s))
             yield Announce("backend_changed", gate.name, gate.error)
+        elif gate.is_suspect:
+            yield Watch(gate.name, 0.0)
         elif running.loads and isinstance(outcome, Answered):
             yield Watch(gate.name, 0.0)  # what had to go for its model?
         elif isinstance(outcome, Failed) and outcome.verdict is Verdict.NO_MODEL:
@@ -115,10 +118,18 @@ class Dispatch:
         if gate is None:
             return
         had, lacked = gate.models, gate.lacking
-        if gate.see(look, now, self._models_in(gate)):
+        self._rest(gate, look, now)
+        if gate.see(look, self._models_in(gate)):
             yield Announce("backend_changed", gate.name, gate.error)
         if (gate.models, gate.lacking) != (had, lacked):
             yield from self._regroup(now)
+
+    def _rest(self, gate: Gate, said: Failed | Look, now: float) -> float:
+        """Leave a backend alone for as long as it asks for, within reason; returns how long."""
+        seconds = min(self.max_rest_s, said.retry_after_s or 0.0)
+        if seconds:
+            gate.rest(seconds, now)
+        return seconds
 
     def _regroup(self, now: float) -> Iterator[Order]:
         """A backend has other models: where may what waits run now?"""
@@ -126,13 +137,16 @@ class Dispatch:
         yield from self.missing.check(self.waiting.newly_stuck(), now)
 
     def set_drained(self, name: str, value: bool) -> Iterator[Order]:
-        """Give a backend no more calls, or some again. Raises `NotFound`."""
+        """Give a backend no more calls, or some again, at once. Raises `NotFound`."""
         gate = self.gates.get(name)
         if gate is None:
             known = ", ".join(self.gates.names)
             raise NotFound(f"there is no backend {name}; there are {known}", field="name")
         gate.drained = value
         yield SetFlag(DRAINED + name, value, "backend_changed", name)
+        if not value:  # whoever says so knows better than its Retry-After
+            gate.resting_until = None
+            yield Watch(name, 0.0)
 
     def restore_drained(self, flags: Iterable[str]) -> None:
         """The backends that were drained when the queue stopped."""

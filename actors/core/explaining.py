@@ -1,12 +1,32 @@
 """Why tasks wait, where they stand and when they may start; how slots and backends are."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from ollama_queue.actors.core.entries import Entry
 from ollama_queue.actors.core.estimates import Forecast
-from ollama_queue.actors.core.figures import BackendState, PlanState, Waiting
+from ollama_queue.actors.core.figures import BackendState, PlanState, Unserved, Waiting
+from ollama_queue.actors.core.listing import Reasons
+from ollama_queue.actors.core.messages import Describe, Explain, GetReasons
 from ollama_queue.actors.core.plan import Plan
 from ollama_queue.actors.core.records import WaitingFor
+from ollama_queue.actors.core.routing import Lane, read_route
+
+MOST_MODELS = 20  # that are named to wait for a backend
+MOST_KINDS = 1000  # of tasks that are looked at for that, in one lane
+
+
+def looked_up(
+    plan: Plan, asked: Explain | GetReasons | Describe, now: float
+) -> dict[str, Waiting] | Reasons | PlanState:
+    """The answer to a question that changes nothing."""
+    match asked:
+        case Explain(task_ids):
+            return explain(plan, task_ids, now)
+        case GetReasons():
+            return reasons(plan, now)
+        case Describe():
+            return describe(plan, now)
 
 
 def explain(plan: Plan, task_ids: Iterable[str], now: float) -> dict[str, Waiting]:
@@ -40,24 +60,52 @@ def _eta(forecast: Forecast, entry: Entry, reason: WaitingFor, now: float) -> fl
     return None
 
 
+def reasons(plan: Plan, now: float) -> Reasons:
+    """By what it can be told of any task why it waits."""
+    room = plan.waiting
+    shut = _shut_lanes(plan, now)
+    routes = frozenset(route for route, lane in room.routes.items() if lane in shut)
+    return Reasons(now, plan.paused, routes, _counts(plan, shut))
+
+
+def _shut_lanes(plan: Plan, now: float) -> frozenset[Lane]:
+    return frozenset(lane for lane in plan.waiting.lanes if lane.is_shut(now))
+
+
+def _counts(plan: Plan, shut: Iterable[Lane]) -> dict[str, int]:
+    """How many tasks wait for what."""
+    room = plan.waiting
+    counts = {reason.value: count for reason, count in room.reasons.items()}
+    if plan.paused:
+        counts = {WaitingFor.PAUSED.value: sum(counts.values())}
+    elif without := sum(sum(room.sizes(lane).values()) for lane in shut):
+        counts[WaitingFor.SLOT.value] -= without
+        counts[WaitingFor.BACKEND.value] = without
+    return {reason: count for reason, count in counts.items() if count}
+
+
+def _unserved(plan: Plan, shut: Iterable[Lane], now: float) -> list[Unserved]:
+    """The models for which tasks wait in these lanes, those with most tasks first."""
+    found: Counter[tuple[str, str]] = Counter()
+    for lane in shut:
+        for key, length in plan.waiting.lengths(lane, MOST_KINDS):
+            route = read_route(key.route)
+            found[route.model, plan.gates.why_shut(lane, route, now)] += length
+    return [Unserved(model, count, why) for (model, why), count in found.most_common(MOST_MODELS)]
+
+
 def describe(plan: Plan, now: float) -> PlanState:
     """A look at slots, backends and reasons to wait."""
-    room = plan.waiting
-    reasons = {reason.value: count for reason, count in room.reasons.items()}
-    shut = sum(sum(room.sizes(lane).values()) for lane in room.lanes if lane.is_shut(now))
-    if plan.paused:
-        reasons = {WaitingFor.PAUSED.value: sum(reasons.values())} if reasons else {}
-    elif shut:
-        reasons[WaitingFor.SLOT.value] -= shut
-        reasons[WaitingFor.BACKEND.value] = shut
+    room, shut = plan.waiting, _shut_lanes(plan, now)
     return PlanState(
         active=len(plan.slots),
         idle=plan.slots.free,
         paused=plan.paused,
-        waiting_for={reason: count for reason, count in reasons.items() if count},
+        waiting_for=_counts(plan, shut),
         backends=[gate.state(now) for gate in plan.gates],
         oldest=room.oldest,
         scheduled=room.reasons.get(WaitingFor.SCHEDULE, 0),
+        unserved=[] if plan.paused else _unserved(plan, shut, now),
     )
 
 

@@ -45,6 +45,14 @@ class BackendState(Struct, frozen=True, kw_only=True):
     wait_s: float | None = None
 
 
+class Unserved(Struct, frozen=True):
+    """A model whose tasks wait for a backend: how many do, and why none takes them, in words."""
+
+    model: str
+    tasks: int
+    reason: str
+
+
 class PlanState(Struct, frozen=True):
     """A look at slots, backends and reasons to wait.
 
@@ -59,15 +67,18 @@ class PlanState(Struct, frozen=True):
     backends: list[BackendState]
     oldest: float | None = None
     scheduled: int = 0
+    unserved: list[Unserved] = []
 
 
 class QueueStats(Struct, frozen=True, kw_only=True):
     """How the queue is doing. `queues_by_priority` and `waiting_for` count waiting tasks.
 
-    `scheduled` of them wait for their time. `oldest_wait_s`: how long the one that has waited
-    longest of the others does so, None where there is none. `throughput`: tasks that ended in the
-    last 60 seconds, a second. `hub_gap_ms`: the longest time in the last minute in which the server
-    looked at no connection, in ms; None for an embedded queue.
+    `unserved` are the models of those that wait for a backend, the 20 with most tasks, and why (of
+    more than 1,000 kinds of such tasks some are left out). `scheduled` of them wait for their time.
+    `oldest_wait_s`: how long the one that has waited longest of the others does so, None where
+    there is none. `throughput`: tasks that ended in the last 60 seconds, a second. `hub_gap_ms`:
+    the longest time in the last minute in which the server looked at no connection, in ms; None for
+    an embedded queue.
     """
 
     pending_tasks: int
@@ -78,6 +89,7 @@ class QueueStats(Struct, frozen=True, kw_only=True):
     total_tasks: int
     queues_by_priority: dict[str, int]
     waiting_for: dict[str, int]
+    unserved: list[Unserved]
     scheduled: int
     oldest_wait_s: float | None
     throughput: float

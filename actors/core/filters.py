@@ -15,13 +15,16 @@ from ollama_queue.actors.core.listing import (
     TaskFilter,
     read_cursor,
 )
-from ollama_queue.actors.core.records import Status, TaskType
+from ollama_queue.actors.core.records import Status, TaskType, WaitingFor
 from ollama_queue.actors.core.submission import parse_priority, parse_time
 
 FIELDS = TaskFilter.__struct_fields__
 REPEATABLE = frozenset(
-    ("status", "type", "priority", "model", "batch_id", "cron_id", "tenant", "tag", "include")
-)
+    (
+        "status", "type", "priority", "model", "batch_id", "cron_id", "tenant", "tag",
+        "waiting_for", "include",
+    )
+)  # fmt: skip
 """The fields that take several values."""
 
 E = TypeVar("E", bound=StrEnum)
@@ -92,6 +95,7 @@ _READERS: dict[str, Callable[[Any, str], Any]] = {
     "type": _each(_member_of(TaskType)),
     "priority": _each(lambda value, _: parse_priority(value)),
     **{name: _each(_text) for name in ("model", "batch_id", "cron_id", "tenant", "tag")},
+    "waiting_for": _each(_member_of(WaitingFor)),
     "since": parse_time,
     "until": parse_time,
     "q": _text,

@@ -1,5 +1,6 @@
 """One model server as the plan sees it: whether it is well, what it has, and who is inside."""
 
+import math
 from collections.abc import Container, Iterable
 
 from msgspec import Struct
@@ -8,7 +9,7 @@ from ollama_queue.actors.core.figures import BackendState
 from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Outcome, Stopped, Verdict
 
 FAILURES_ALLOWED = 2  # in a row; with the third a backend is out
-LONGEST_REST_S = 3600.0
+SUSPICIOUS = 3  # tasks that failed with no answer between: a look decides whose fault it is
 _ANSWERED = (Verdict.FINAL, Verdict.NO_MODEL)  # the server is well
 
 
@@ -39,7 +40,8 @@ class Gate(Struct, eq=False):
     healthy: bool = True
     drained: bool = False
     resting_until: float | None = None
-    failures_in_a_row: int = 0  # of calls and probes
+    failures_in_a_row: int = 0  # calls that were cut or refused, and looks in vain
+    suspects: frozenset[str] = frozenset()  # tasks that failed since a call or a look went well
     refusals: int = 0  # in a row, since a call was last taken on
     error: str | None = None
     calls: int = 0
@@ -72,6 +74,23 @@ class Gate(Struct, eq=False):
         """It need not load it for a call. Only Ollama loads when asked: others have theirs."""
         return self.type != "ollama" or self.loaded.get(model) == runner
 
+    @property
+    def is_suspect(self) -> bool:
+        """So many different tasks failed that it may be the server's fault: a look will tell."""
+        return len(self.suspects) >= SUSPICIOUS
+
+    def hindrance(self, now: float) -> str | None:
+        """What keeps calls from it, in a word or two; None: nothing does."""
+        if self.resting_until is not None and self.is_resting(now):
+            return f"resting {math.ceil(self.resting_until - now)} s"
+        if self.drained:
+            return "drained"
+        return None if self.is_in else "away"
+
+    def rest(self, seconds: float, now: float) -> None:
+        """Leave it alone for a while."""
+        self.resting_until = now + seconds
+
     def wake(self, now: float) -> None:
         """Its rest may be over."""
         if not self.is_resting(now):
@@ -98,8 +117,8 @@ class Gate(Struct, eq=False):
         self.lacking |= {model}
         self.loaded = {name: kept for name, kept in self.loaded.items() if name != model}
 
-    def leave(self, outcome: Outcome | None, now: float) -> bool:
-        """A call has ended, or its worker. True when its end puts the server out."""
+    def leave(self, task_id: str, outcome: Outcome | None) -> bool:
+        """A task's call has ended, or its worker. True when its end puts the server out."""
         self.running -= 1
         if outcome is None or isinstance(outcome, Stopped):
             return False
@@ -111,14 +130,18 @@ class Gate(Struct, eq=False):
                 self.reply_s += outcome.reply_s
         if not isinstance(outcome, Failed) or outcome.verdict in _ANSWERED:
             self.failures_in_a_row = self.refusals = 0
+            self.suspects = frozenset()
             self.failures += isinstance(outcome, Failed)
             return False
         self.failures += 1
-        return self._fail(outcome, now)
+        return self._fail(task_id, outcome)
 
-    def _fail(self, failed: Failed, now: float) -> bool:
-        if failed.retry_after_s:
-            self.resting_until = now + min(failed.retry_after_s, LONGEST_REST_S)
+    def _fail(self, task_id: str, failed: Failed) -> bool:
+        if failed.verdict not in (Verdict.REFUSED, Verdict.CUT):
+            # It answered: the fault may be the task's, and only other tasks and a look say no.
+            self.suspects |= {task_id}
+            self.refusals = 0
+            return False
         self.failures_in_a_row += 1
         refused = failed.verdict is Verdict.REFUSED
         if not refused:
@@ -136,21 +159,20 @@ class Gate(Struct, eq=False):
         self.refusals += 1
         return True
 
-    def see(self, look: Look, now: float, running: Iterable[str] = ()) -> bool:
+    def see(self, look: Look, running: Iterable[str] = ()) -> bool:
         """What a look has found, while calls of the models `running` are inside.
 
         True when the server comes in or goes out by it.
         """
         self.is_unseen = False
-        if look.retry_after_s:
-            self.resting_until = now + min(look.retry_after_s, LONGEST_REST_S)
         if look.error is not None:
             self.failures_in_a_row += 1
-            given_up = self.failures_in_a_row > FAILURES_ALLOWED or not self.is_known
+            fell = self.failures_in_a_row > FAILURES_ALLOWED
+            given_up = fell or self.is_suspect or not self.is_known
             return given_up and self.put_out(look.error)
         was_out = not self.healthy
         self.healthy, self.error = True, None
-        self.failures_in_a_row = 0
+        self.failures_in_a_row, self.suspects = 0, frozenset()
         self.version = look.version or self.version
         self.lacking = frozenset()
         if not self.is_pinned:

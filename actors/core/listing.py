@@ -1,13 +1,14 @@
 """Lists of tasks: which are wanted, whether one is, and where the next page begins."""
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
 from msgspec import Struct
 
 from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.core.records import Record, Status, Task, TaskType
+from ollama_queue.actors.core.records import Record, Status, Task, TaskType, WaitingFor
 from ollama_queue.actors.core.routing import model_name
 
 MAX_LIMIT = 1000
@@ -21,10 +22,11 @@ class TaskFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which tasks to list: any of the values of one field, all fields together.
 
     `since` (inclusive) and `until` (exclusive) are aware times and bound `created_at`; `q` is text
-    in id, model, tags or title, in capitals or not. Each sort has the newest or highest first:
-    `priority` the newest of a level first; by `started` and `ended` only tasks are listed that
-    have a `started_at` or have ended. `limit` is 1 to 1000, `offset` 0 to 10,000. `cursor` is
-    a `TaskPage`'s, of the same filter. `include` what lists leave out.
+    in id, model, tags or title, in capitals or not. With `waiting_for` only pending tasks are
+    listed. Each sort has the newest or highest first: `priority` the newest of a level first; by
+    `started` and `ended` only tasks are listed that have a `started_at` or have ended. `limit` is 1
+    to 1000, `offset` 0 to 10,000. `cursor` is a `TaskPage`'s, of the same filter. `include` what
+    lists leave out.
     """
 
     status: list[Status] = []
@@ -35,6 +37,7 @@ class TaskFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cron_id: list[str] = []
     tenant: list[str] = []
     tag: list[str] = []
+    waiting_for: list[WaitingFor] = []
     since: datetime | None = None
     until: datetime | None = None
     q: str = ""
@@ -50,7 +53,7 @@ class TaskPage(Struct, frozen=True):
     a list by what has no index reads a bounded number of tasks a page.
 
     `total` counts all that are wanted, where that is known without reading them: without filters,
-    by `status` and `priority`, or by `batch_id` alone.
+    by `status` and `priority`, or by `batch_id` or `waiting_for` alone.
     """
 
     tasks: list[Task]
@@ -58,10 +61,34 @@ class TaskPage(Struct, frozen=True):
     total: int | None = None
 
 
+class Reasons(Struct, frozen=True):
+    """What the plan knows of why tasks wait, for many at once, `at` an instant.
+
+    All wait for the same while it is `paused`; else those that are due wait for a backend where
+    their route is `shut`. `counts` says how many tasks wait for what.
+    """
+
+    at: float
+    paused: bool
+    shut: frozenset[str]
+    counts: Mapping[str, int]
+
+    def of(self, record: Record) -> WaitingFor | None:
+        """Why a task waits; None if it does not."""
+        if record.status is not Status.PENDING:
+            return None
+        if self.paused:
+            return WaitingFor.PAUSED
+        due = record.next_attempt_at or (None if record.attempt else record.scheduled_at)
+        if due is not None and due.timestamp() > self.at:
+            return WaitingFor.RETRY if record.attempt else WaitingFor.SCHEDULE
+        return WaitingFor.BACKEND if record.route in self.shut else WaitingFor.SLOT
+
+
 class Wanted:
     """A filter made ready to look at many records; `since` and `until` are not its business."""
 
-    def __init__(self, wanted: TaskFilter) -> None:
+    def __init__(self, wanted: TaskFilter, reasons: Reasons | None = None) -> None:
         self._facts = {
             name: frozenset(values)
             for name in ("status", "type", "priority", "batch_id", "cron_id", "tenant")
@@ -70,6 +97,7 @@ class Wanted:
         self._models = frozenset(map(model_name, wanted.model))
         self._tags = frozenset(wanted.tag)
         self._text = wanted.q.casefold()
+        self._reasons, self._waiting_for = reasons, frozenset(wanted.waiting_for)
 
     def __contains__(self, record: Record) -> bool:
         for name, values in self._facts.items():
@@ -78,6 +106,8 @@ class Wanted:
         if self._models and model_name(record.model) not in self._models:
             return False
         if self._tags and self._tags.isdisjoint(record.tags):
+            return False
+        if self._reasons is not None and self._reasons.of(record) not in self._waiting_for:
             return False
         return not self._text or self._is_said_in(record)
 

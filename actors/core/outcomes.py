@@ -9,7 +9,8 @@ class Verdict(StrEnum):
     """What a failed call means for the next one.
 
     FINAL: the same call would fail again (4xx, 501, a request that cannot be made).
-    RETRY: it may work later (connection cut, timeout, 408, 425, 429, other 5xx).
+    RETRY: it may work later (408, 425, 429, other 5xx, a reply that cannot be read, `timeout_s`).
+    CUT: as RETRY, and the server's own doing: the connection broke, or no byte came for too long.
     SAME_IS_FINAL: as RETRY, unless the attempt before failed with the same words (500, and an
     error line inside a 200 stream): servers answer permanent mistakes with 500, too.
     REFUSED: the server never took the call on (DNS, refused, connect timeout, 503).
@@ -18,6 +19,7 @@ class Verdict(StrEnum):
 
     FINAL = "final"
     RETRY = "retry"
+    CUT = "cut"
     SAME_IS_FINAL = "same_is_final"
     REFUSED = "refused"
     NO_MODEL = "no_model"

@@ -149,6 +149,16 @@ class Gates:
             f"backend must name a backend: there are {', '.join([*self.names, *tags])}",
         )
 
+    def why_shut(self, lane: Lane, route: Route, now: float) -> str:
+        """Why no backend of a route's lane takes a call, in a few words."""
+        if not lane:
+            allowed = [gate.name for gate in self.allowed(route)]
+            others = len(allowed) < len(self._gates)
+            if not allowed or not others:
+                return "no server has it"
+            return f"{_few(allowed)} {'does' if len(allowed) == 1 else 'do'} not have it"
+        return _few([f"{gate.name} is {gate.hindrance(now)}" for gate in lane.usable])
+
     def lane(self, route: Route) -> Lane:
         """The backends that have the route's model, or may have it: empty if there is none."""
         serving = [gate for gate in self.allowed(route) if gate.serves(route.model)]
@@ -184,6 +194,11 @@ class Gates:
             if best is None or rank < best:
                 best, chosen = rank, gate
         return chosen
+
+
+def _few(words: list[str], most: int = 3) -> str:
+    left = len(words) - most
+    return ", ".join(words[:most]) + (f" and {left} more" if left > 0 else "")
 
 
 def gates_of(backends: Iterable[Backend], rules: RemoteScheduling) -> Gates:

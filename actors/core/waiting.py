@@ -188,6 +188,11 @@ class WaitingRoom:
         """The lanes in which something waits; the empty one is that of what no backend has."""
         return self._heads.keys()
 
+    @property
+    def routes(self) -> Mapping[str, Lane]:
+        """The routes on which something waits that is due, and the lane of each."""
+        return self._lanes
+
     def newly_stuck(self) -> list[str]:
         """Routes whose model no backend has, each told once (and again after a `regroup`)."""
         stuck, self._stuck = self._stuck, []

@@ -63,11 +63,11 @@ def failure_of_error(who: str, url: str, error: httpx.TransportError, silence_s:
         case httpx.ConnectError() | httpx.ConnectTimeout():
             return Failed(f"no connection to {url}: {error}", Verdict.REFUSED)
         case httpx.TimeoutException():
-            return Failed(f"no byte from {who} for {silence_s:g} s", Verdict.RETRY)
+            return Failed(f"no byte from {who} for {silence_s:g} s", Verdict.CUT)
         case httpx.LocalProtocolError():
             return Failed(f"{who} cannot be asked: {error}", Verdict.FINAL)
         case _:
-            return Failed(f"the connection to {who} broke: {error}", Verdict.RETRY)
+            return Failed(f"the connection to {who} broke: {error}", Verdict.CUT)
 
 
 def retry_after_s(value: str, now: datetime) -> float | None:

@@ -91,7 +91,7 @@ class OllamaExecutor(HttpExecutor):
                 on_chunk(chunk)
                 if chunk.get("done") is True:
                     return answered(msgspec.json.encode(assembly.whole(chunk)), chunk)
-        raise self.failed("ended its reply too early, without done: true", Verdict.RETRY)
+        raise self.failed("ended its reply too early, without done: true", Verdict.CUT)
 
 
 def answered(reply: bytes, end: dict[str, Any]) -> Answered:

@@ -85,7 +85,7 @@ class OpenAIExecutor(HttpExecutor):
             if line is not None:
                 on_chunk(line)
         if not reply.is_finished:
-            raise self.failed("ended its reply too early, without [DONE]", Verdict.RETRY)
+            raise self.failed("ended its reply too early, without [DONE]", Verdict.CUT)
         return reply
 
     def _ended(

@@ -83,7 +83,7 @@ def _streamed(
                 spoke[1:] = [time.monotonic()]
             on_chunk(piece)
     if not (has_ended and reply.has_begun) and not reply.is_finished:
-        raise executor.failed("ended its reply too early, without [DONE]", Verdict.RETRY)
+        raise executor.failed("ended its reply too early, without [DONE]", Verdict.CUT)
     return Answered(
         msgspec.json.encode(reply.whole()),
         prompt_tokens=count_in(reply.usage, "prompt_tokens"),

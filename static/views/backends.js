@@ -26,9 +26,9 @@ function backend(one) {
 }
 
 function health({ healthy, drained, resting_s: rests }) {
+  if (rests) return h("span", { class: "status pending" }, icon("pending"), h("span", null, `resting ${Math.ceil(rests)} s`));
   if (drained) return h("span", { class: "status pending" }, icon("pause"), h("span", null, "drained"));
   if (!healthy) return h("span", { class: "status failed" }, icon("warn"), h("span", null, "unreachable"));
-  if (rests) return h("span", { class: "status pending" }, icon("pending"), h("span", null, `rests for ${span(rests)}`));
   return h("span", { class: "status completed" }, icon("completed"), h("span", null, "healthy"));
 }
 

@@ -10,9 +10,10 @@ import { button, field, options } from "./parts.js";
 import { LEVELS, sortBy } from "./task_row.js";
 
 const STATUSES = ["pending", "running", "completed", "failed", "cancelled"];
-const MORE = ["type", "priority", "model", "tag", "batch_id", "cron_id", "tenant", "since", "until"];
+const MORE = ["type", "priority", "model", "tag", "batch_id", "cron_id", "tenant", "waiting_for", "since", "until"];
 const TYPES = [["", "any"], "chat", "generate", "embed"];
-const WORDS = { batch_id: "batch", cron_id: "cron" };
+const REASONS = [["", "any"], "slot", "schedule", "retry", "backend", "paused"];
+const WORDS = { batch_id: "batch", cron_id: "cron", waiting_for: "waiting for" };
 
 export function filters(query, list, stats) {
   const used = MORE.filter((name) => one(query, name));
@@ -80,6 +81,7 @@ function moreFields(query, stats) {
   return h("div", { class: "more-fields" },
     field("filter-type", "Type", (props) => h("select", { ...props, oninput: (e) => set("type", e.target.value) }, options(TYPES, one(query, "type")))),
     field("filter-priority", "Priority", (props) => h("select", { ...props, oninput: (e) => set("priority", e.target.value) }, options([["", "any"], ...LEVELS], one(query, "priority")))),
+    field("filter-waiting-for", "Waiting for", (props) => h("select", { ...props, oninput: (e) => set("waiting_for", e.target.value) }, options(REASONS, one(query, "waiting_for")))),
     text("model", "Model", { list: "known-models", placeholder: "any" }),
     h("datalist", { id: "known-models" }, models.map((name) => h("option", { key: name, value: name }))),
     text("tag", "Tag", { placeholder: "any" }),

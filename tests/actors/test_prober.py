@@ -27,6 +27,7 @@ class Bench:
             self.reports.append,
             executors=self.executors,
             interval_s=interval_s,
+            max_rest_s=300.0,
             scheduler=self.scheduler,
         )
 
@@ -95,7 +96,7 @@ def test_a_backend_that_is_out_is_looked_at_again(
 ) -> None:
     delays = []
 
-    def soon(failures: int, retry_after_s: float | None) -> float:
+    def soon(failures: int) -> float:
         delays.append(failures)
         return 0.0
 

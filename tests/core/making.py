@@ -18,7 +18,7 @@ from ollama_queue.actors.core.submission import draft, generate_task
 NOW = 1_700_000_000.0
 DAY = 24 * 3600.0
 REFUSED = Failed("connection refused", Verdict.REFUSED)
-CUT = Failed("connection cut", Verdict.RETRY)
+CUT = Failed("connection cut", Verdict.CUT)
 HTTP_500 = Failed("500: the model is broken", Verdict.SAME_IS_FINAL)
 HTTP_400 = Failed("400: no such option", Verdict.FINAL)
 

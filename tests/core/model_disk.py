@@ -130,15 +130,27 @@ def settled(was: Record, outcome: Outcome) -> tuple[Status, int, str]:
 
 
 class ModelFailures:
-    """When calls put a backend out: a refusal does, and the third failure in a row."""
+    """When calls put a backend out, or only have it looked at.
+
+    A refusal puts it out, and the third cut in a row. Other failures of three different tasks, with
+    none between that went well, have it looked at.
+    """
 
     def __init__(self) -> None:
         self.in_a_row = 0
+        self.suspects: set[str] = set()
 
-    def put_out(self, outcome: Outcome) -> bool:
+    def put_out(self, task_id: str, outcome: Outcome) -> bool:
         if isinstance(outcome, Failed) and outcome.verdict is not Verdict.FINAL:
+            if outcome.verdict not in (Verdict.REFUSED, Verdict.CUT):
+                self.suspects.add(task_id)
+                return False
             self.in_a_row += 1
             return outcome.verdict is Verdict.REFUSED or self.in_a_row >= 3
         if not isinstance(outcome, Stopped):
-            self.in_a_row = 0
+            self.__init__()  # type: ignore[misc]
         return False
+
+    @property
+    def is_suspect(self) -> bool:
+        return len(self.suspects) >= 3

@@ -92,8 +92,7 @@ class PlanDriver(RuleBasedStateMachine):
                 case Replace(slot):
                     self.end_call(slot)
                 case Watch(_, delay_s):
-                    assert delay_s >= 1
-                    assert not self.is_watched
+                    assert delay_s >= 1 or self.failures.is_suspect
                     self.is_watched = True
 
     def end_call(self, slot: int) -> None:
@@ -222,9 +221,10 @@ class PlanDriver(RuleBasedStateMachine):
     def hear_end(self, run: Run, outcome: Outcome, chance: float) -> None:
         was, healthy = self.disk.records[run.task_id], self.gate.healthy
         self.end_call(run.slot)
-        goes_out = self.failures.put_out(outcome) and healthy
+        goes_out = self.failures.put_out(run.task_id, outcome) and healthy
+        looks = goes_out or (self.failures.is_suspect and isinstance(outcome, Failed))
         orders = self.plan.finished(run.slot, run.task_id, run.attempt, outcome, self.now, chance)
-        assert sum(isinstance(order, Watch) for order in orders) == goes_out
+        assert looks >= any(isinstance(order, Watch) for order in orders) >= goes_out
         assert sum(isinstance(order, Announce) for order in orders) == goes_out
         changes = [o for o in orders if isinstance(o, Change) and o.task_id == run.task_id]
         if was.status is Status.CANCELLED:

@@ -155,11 +155,10 @@ class Machine(RuleBasedStateMachine):
     def finish(self, data: st.DataObject, outcome: Outcome) -> None:
         run = self.calls.pop(data.draw(st.sampled_from(sorted(self.calls))))
         gate = self.gates[run.backend]
-        failed, was_in = gate.failures_in_a_row, gate.healthy
+        cuts, was_in = gate.failures_in_a_row, gate.healthy
         orders = self.plan.finished(run.slot, run.task_id, run.attempt, outcome, self.now, 0.5)
         goes_out = isinstance(outcome, Failed) and (
-            outcome.verdict is Verdict.REFUSED
-            or (outcome.verdict is not Verdict.FINAL and failed >= 2)
+            outcome.verdict is Verdict.REFUSED or (outcome.verdict is Verdict.CUT and cuts >= 2)
         )
         assert gate.healthy == (was_in and not goes_out)
         self.obey(orders)

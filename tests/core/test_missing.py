@@ -1,5 +1,6 @@
 """Models that no backend has, and backends that fail: what becomes of the tasks."""
 
+from math import inf, nan
 from typing import Any
 
 from ollama_queue.actors.core.config import Retry, Scheduler
@@ -9,7 +10,7 @@ from ollama_queue.actors.core.orders import Announce, Change, Order, Run, SetFla
 from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Outcome, Verdict
 from ollama_queue.actors.core.plan import Plan
 from ollama_queue.actors.core.records import Status, WaitingFor
-from tests.core.making import CUT, HTTP_400, NOW, REFUSED, asked, changes, plan_of, runs
+from tests.core.making import CUT, HTTP_400, HTTP_500, NOW, REFUSED, asked, changes, plan_of, runs
 
 OTHERS = frozenset({"other"})
 
@@ -186,14 +187,47 @@ class TestFailingOver:
                 assert watched(self.end(plan, outcome, f"x{n}")) in ([], [("a", 0.0)])
             assert plan.gates.get("a").healthy  # type: ignore[union-attr]
 
+    def test_bad_tasks_put_no_server_out(self) -> None:
+        plan = self.plan()
+        plan.drain_backend("b", True, NOW)
+        for n in range(9):
+            plan.submit(f"x{n}", asked(), NOW)
+            orders = self.end(plan, HTTP_500, f"x{n}")
+            assert watched(orders) == ([("a", 0.0)] if n >= 2 else [])
+        assert self.backends(plan.submit("y", asked(), NOW)) == ["a"]
+
+        plan.looked("a", Look(), NOW)  # it is well: the tasks are to blame
+        plan.submit("z", asked(), NOW)
+        assert watched(self.end(plan, HTTP_500, "z")) == []
+
+    def test_but_a_look_that_agrees_with_many_of_them_does(self) -> None:
+        plan = self.plan()
+        for n in range(3):
+            plan.submit(f"x{n}", asked(backend="a"), NOW)
+            self.end(plan, HTTP_500, f"x{n}")
+
+        orders = plan.looked("a", Look(error="timeout"), NOW)
+
+        assert Announce("backend_changed", "a", "timeout") in orders
+
+    def test_one_bad_task_is_no_suspicion_however_often_it_is_tried(self) -> None:
+        plan = self.plan()
+        plan.drain_backend("b", True, NOW)
+        plan.submit("x", asked(), NOW)
+        slow = Failed("no answer within timeout_s = 1 s", Verdict.RETRY)
+        for n in range(9):
+            assert watched(self.end(plan, slow, now=NOW + n)) == []
+            plan.wake(NOW + n + 1)
+        assert plan.looked("a", Look(error="timeout"), NOW) == []
+
     def test_failed_looks_count_too(self) -> None:
         plan = self.plan()
         looks = [plan.looked("a", Look(error="timeout"), NOW) for _ in range(4)]
 
         assert [bool(orders) for orders in looks] == [False, False, True, False]
 
-    def test_retry_after_rests_it_an_hour_at_most(self) -> None:
-        for asked_for, rest in ((20.0, 20.0), (9_999.0, 3600.0)):
+    def test_retry_after_rests_it_five_minutes_at_most(self) -> None:
+        for asked_for, rest in ((20.0, 20.0), *((long, 300.0) for long in (9_999.0, inf, nan))):
             plan = self.plan()
             plan.drain_backend("b", True, NOW)
             plan.submit("x", asked(), NOW)
@@ -201,6 +235,19 @@ class TestFailingOver:
             assert self.backends(plan.submit("y", asked(), NOW + 1)) == []
             assert explain(plan, ["y"], NOW + 1)["y"].waiting_for is WaitingFor.BACKEND
             assert self.backends(plan.wake(NOW + rest)) == ["a", "a"]
+
+    def test_resuming_wakes_one_that_rests(self) -> None:
+        plan = self.plan()
+        plan.drain_backend("b", True, NOW)
+        plan.submit("x", asked(), NOW)
+        self.end(plan, Failed("429: slow down", Verdict.RETRY, 200.0))
+        assert self.backends(plan.submit("y", asked(), NOW)) == []
+
+        orders = plan.drain_backend("a", False, NOW)
+
+        assert self.backends(orders) == ["a"]
+        assert watched(orders) == [("a", 0.0)]
+        assert describe(plan, NOW).backends[0].resting_s is None
 
     def test_a_backend_stays_drained_over_a_restart(self) -> None:
         plan = self.plan()

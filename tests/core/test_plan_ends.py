@@ -4,7 +4,7 @@ import pytest
 
 from ollama_queue.actors.core.config import Retry
 from ollama_queue.actors.core.explaining import describe, explain
-from ollama_queue.actors.core.figures import BackendState, PlanState, Waiting
+from ollama_queue.actors.core.figures import BackendState, PlanState, Unserved, Waiting
 from ollama_queue.actors.core.orders import Announce, Change, Replace, Watch
 from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Verdict
 from ollama_queue.actors.core.records import Status, WaitingFor
@@ -166,7 +166,10 @@ class TestBackend:
             failures=1,
             wait_s=0.0,
         )
-        assert describe(plan, NOW) == PlanState(0, 1, False, {"backend": 2}, [state], NOW)
+        unserved = [Unserved("m", 2, "b is away")]
+        assert describe(plan, NOW) == PlanState(
+            0, 1, False, {"backend": 2}, [state], NOW, unserved=unserved
+        )
         assert plan.looked("b", Look(), NOW + 1) == [
             Announce("backend_changed", "b"),
             *started("a", 2, now=1),

@@ -64,7 +64,7 @@ def test_the_better_of_two_is_taken(
     )
     gates = gates_of(config.all_backends, config.remote_scheduling)
     for gate in gates:
-        gate.see(Look(models=frozenset({"m"})), 0.0)
+        gate.see(Look(models=frozenset({"m"})))
     route = Route("m")
 
     gate = gates.choose(gates.lane(route), route, None, 1, 0.0)
@@ -76,7 +76,7 @@ def test_a_model_that_is_loaded_otherwise_has_to_be_loaded() -> None:
     config = Config(backends=[Backend(name=name, **OLLAMA) for name in ("first", "second")])
     gates = gates_of(config.all_backends, config.remote_scheduling)
     for gate in gates:
-        gate.see(Look(models=frozenset({"m"})), 0.0)
+        gate.see(Look(models=frozenset({"m"})))
         gate.load("m", '{"num_ctx":512}' if gate.name == "second" else "", [])
 
     def chosen(runner: str) -> str:

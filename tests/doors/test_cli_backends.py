@@ -1,12 +1,15 @@
 """`backends` and `completion`."""
 
 import os
+import re
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
 from tests.doors.command import House
+from tests.fakes import Answer
 from tests.servers import ROOT
 
 
@@ -27,6 +30,22 @@ def test_backends_are_listed(house):
     assert row.split()[:4] == ["ollama", "ollama", "healthy", "0/1"]
     (shown,) = house.json("backends")
     assert (shown["name"], shown["healthy"], shown["parallel"]) == ("ollama", True, 1)
+
+
+def test_one_that_rests_says_for_how_long_and_what_waits_for_it(house):
+    house.fake.script(Answer(503, {"error": "busy"}, {"Retry-After": "90"}))
+    with closing(house.queue.subscribe(["task_retrying"])) as feed:
+        task_id = house.submitted()
+        feed.get(10)
+
+    _, row = house.ok("backends").splitlines()
+    (seconds,) = re.findall(r"resting (\d+) s", row)
+    assert 80 < int(seconds) <= 90
+    assert re.search(r"no backend for: +m \(1\): ollama is resting \d+ s", house.ok("status"))
+    assert [task["id"] for task in house.json("list", "--waiting-for", "backend")] == [task_id]
+
+    assert "resting" not in house.ok("backends", "resume", "ollama")
+    assert house.queue.wait(task_id, timeout=10).status == "completed"
 
 
 # --- completion -----------------------------------------------------------------------------------

@@ -39,6 +39,8 @@ def test_options_narrow_the_list_down(house: House) -> None:
         (("--cron", batch_id), []),
         (("--tenant", "acme"), [first]),
         (("--tag", "a", "--tag", "b"), [first]),
+        (("--waiting-for", "paused"), [third, first]),
+        (("--waiting-for", "backend", "--waiting-for", "slot"), []),
         (("--search", "SEA"), [second]),
         (("-q", "the s", "--since", at), [second]),
         (("--until", at), [first]),

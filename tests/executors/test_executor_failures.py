@@ -24,12 +24,12 @@ class TestFailure:
             (Answer(500, {"error": "bad option"}), "answered 500: bad option", "same_is_final"),
             (Answer(301, b"", {"Location": "/x"}), "answered 301: Moved Permanently", "final"),
             (Stream(then="error"), "reported an error: the model runner has died", "same_is_final"),
-            (Stream(then="stop"), "ended its reply too early, without done: true", "retry"),
+            (Stream(then="stop"), "ended its reply too early, without done: true", "cut"),
             (ndjson(5), "sent invalid JSON: Expected `object`, got `int`", "retry"),
             (Answer(body=b"{oops\n"), "sent invalid JSON: ", "retry"),
             (Answer(body=b"[" * 10_000), "sent invalid JSON: ", "retry"),
             (Answer(body=b'{"a":"\xff"}'), "sent invalid JSON: ", "retry"),
-            (Answer(body=b""), "ended its reply too early, without done: true", "retry"),
+            (Answer(body=b""), "ended its reply too early, without done: true", "cut"),
         ],
     )
     def test_of_an_answer(
@@ -59,7 +59,7 @@ class TestFailure:
 
         assert isinstance(outcome, Failed)
         assert outcome.error.startswith(f"the connection to ollama at {fake.url} broke: ")
-        assert outcome.verdict is Verdict.RETRY
+        assert outcome.verdict is Verdict.CUT
 
     def test_of_a_busy_server(self, fake: FakeOllama, executor: OllamaExecutor) -> None:
         fake.script(Answer(503, {"error": "busy"}, {"Retry-After": "2"}), Answer(429, b"slow"))
@@ -82,9 +82,7 @@ class TestFailure:
         fake.script(silent)
         executor = OllamaExecutor(Backend(name="ollama", url=fake.url), 0.1)
 
-        assert run(executor) == Failed(
-            f"no byte from ollama at {fake.url} for 0.1 s", Verdict.RETRY
-        )
+        assert run(executor) == Failed(f"no byte from ollama at {fake.url} for 0.1 s", Verdict.CUT)
         fake.wait_for_disconnect()
         assert len(fake.calls) == 1
 

@@ -146,12 +146,12 @@ def test_retry_after(value: str, seconds: float | None) -> None:
         ),
         (
             httpx.ReadTimeout(""),
-            Failed("no byte from gpu at http://x for 300 s", Verdict.RETRY),
+            Failed("no byte from gpu at http://x for 300 s", Verdict.CUT),
         ),
         (
             httpx.ReadError("connection reset by peer"),
             Failed(
-                "the connection to gpu at http://x broke: connection reset by peer", Verdict.RETRY
+                "the connection to gpu at http://x broke: connection reset by peer", Verdict.CUT
             ),
         ),
         (

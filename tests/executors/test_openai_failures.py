@@ -26,7 +26,7 @@ from tests.fakes import Answer, Behaviour, FakeOllama, Stream
             "reported an error: no",
             "same_is_final",
         ),
-        (Stream(then="stop"), "ended its reply too early, without [DONE]", "retry"),
+        (Stream(then="stop"), "ended its reply too early, without [DONE]", "cut"),
         (sse("{oops"), "sent invalid JSON: ", "retry"),
         (
             sse(delta("stop", tool_calls=[{"function": {"name": "f", "arguments": "{"}}])),

@@ -108,6 +108,7 @@ ALL = Config(
         aging=600,
         fair=True,
         model_wait=1,
+        max_rest=20,
     ),
     retry_config=Retry(max_retries=0, initial_delay=0.5, max_delay=43200, backoff_factor=1.5),
     remote_scheduling=RemoteScheduling(
@@ -129,7 +130,7 @@ ollama: {host: gpu, timeout: 1h30m}
 queue: {max_workers: 2, storage_path: /var/q, cleanup_interval: 1m, max_completed_tasks: 0,
         retention: null, max_queue_size: 10, max_queue_bytes: 64KB, durability: relaxed}
 scheduler: {batch_size: 1, scheduling_interval: 500ms, policy: Affinity, affinity_max_wait: 0,
-            aging: 10m, fair: true, model_wait: 1}
+            aging: 10m, fair: true, model_wait: 1, max_rest: 20s}
 retry_config: {max_retries: 0, initial_delay: 500ms, max_delay: 12h, backoff_factor: 1.5}
 remote_scheduling: {enabled: yes, health_check_interval: 1m30s, fallback_to_local: no,
                     local_first_policy: off, max_local_queue_size: 0, endpoints: []}
@@ -167,6 +168,7 @@ def test_every_key_but_lists_has_an_environment_variable():
         "SCHEDULER_AGING": "10m",
         "SCHEDULER_FAIR": "true",
         "SCHEDULER_MODEL_WAIT": "1s",
+        "SCHEDULER_MAX_REST": "20",
         "RETRY_MAX_RETRIES": "0",
         "RETRY_INITIAL_DELAY": "500ms",
         "RETRY_MAX_DELAY": "12h",

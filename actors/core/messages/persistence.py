@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.listing import TaskFilter
+from ollama_queue.actors.core.listing import Reasons, TaskFilter
 from ollama_queue.actors.core.messages.scheduler import Delete, Retry
 from ollama_queue.actors.core.orders import Insert, Save
 from ollama_queue.actors.core.records import Batch
@@ -65,9 +65,10 @@ class GetSpec(Struct, frozen=True):
 
 
 class Query(Struct, frozen=True):
-    """Reply: `Page`; `Invalid` for a bad cursor."""
+    """Reply: `Page`; `Invalid` for a bad cursor. `reasons` where the filter asks for them."""
 
     filter: TaskFilter
+    reasons: Reasons | None = None
 
 
 class FindExpired(Struct, frozen=True):

@@ -160,6 +160,10 @@ class Explain(Struct, frozen=True):
     task_ids: tuple[str, ...]
 
 
+class GetReasons(Struct, frozen=True):
+    """By what is told why a task waits? Reply: `Reasons`."""
+
+
 class Describe(Struct, frozen=True):
     """How do slots and backends stand? Reply: `PlanState`."""
 
@@ -189,6 +193,7 @@ ToScheduler = (
     | Pause
     | Resume
     | Explain
+    | GetReasons
     | Describe
     | Drain
     | Wake
