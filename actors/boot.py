@@ -17,6 +17,7 @@ from ollama_queue.actors.cron_ticker import CronTicker
 from ollama_queue.actors.event_bus import EventBus
 from ollama_queue.actors.executors import Executor
 from ollama_queue.actors.persistence import Persistence
+from ollama_queue.actors.place import Place
 from ollama_queue.actors.pool import Pool
 from ollama_queue.actors.prober import Prober
 from ollama_queue.actors.rocks import Recovered, Store
@@ -49,9 +50,9 @@ class Boot:
     """One generation of actors, and all that must stop with it: the scheduler's `Crew`."""
 
     def __init__(
-        self, config: Config, runtime: Runtime, report: Callable[[str, str], None]
+        self, config: Config, runtime: Runtime, place: Place, report: Callable[[str, str], None]
     ) -> None:
-        self.config, self.runtime = config, runtime
+        self.config, self.runtime, self.place = config, runtime, place
         self.backends = {backend.name: backend for backend in config.all_backends}
         self._report = report
         self.bus: Ref | None = None
@@ -118,7 +119,9 @@ class Boot:
             Persistence,
             self.reporter("Persistence"),
             breathe=self.runtime.breathe,
-            open_store=lambda: Store(queue.storage_path, self.runtime.url, read_only=read_only),
+            open_store=lambda: Store(
+                queue.storage_path, self.runtime.url, read_only=read_only, place=self.place
+            ),
             pools=self.runtime.pools,
             bus=self.bus,
             durable=queue.durability == "strict",

@@ -1,5 +1,6 @@
 """RocksDB as the store uses it: how it is opened, and how its small tables become few."""
 
+import ctypes
 import re
 from itertools import accumulate
 from pathlib import Path
@@ -41,6 +42,13 @@ def open_engine(path: Path, *, read_only: bool = False) -> Rdict:
         column_families={name: Options(raw_mode=True) for name in FAMILIES},
         access_type=AccessType.read_only() if read_only else AccessType.read_write(),
     )
+
+
+def abandon(db: Rdict, families: list[Rdict]) -> None:
+    """Leave RocksDB open for good: to close, it would write into whatever lies at its path now."""
+    db.cancel_all_background(True)
+    for family in families:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(family))
 
 
 def merge_small_tables(db: Rdict, families: dict[str, Rdict]) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ollama_queue.actors.core.config import Logging
 from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.actors.private_files import private_opener
 
 ROTATE_AT = 10 << 20  # bytes
 KEEP_OLD = 5
@@ -99,6 +100,16 @@ class _File(logging.handlers.RotatingFileHandler):
             errors="backslashreplace",
         )
         self._is_file = os.path.isfile(path)
+
+    def _open(self) -> Any:
+        """A new file is private; one that is there keeps the mode that somebody gave it."""
+        return open(
+            self.baseFilename,
+            self.mode,
+            encoding=self.encoding,
+            errors=self.errors,
+            opener=private_opener,
+        )
 
     def shouldRollover(self, record: logging.LogRecord) -> int:
         return int(self._is_file and self.stream is not None and self.stream.tell() >= ROTATE_AT)

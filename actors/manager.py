@@ -67,6 +67,7 @@ from ollama_queue.actors.options import LOG_OPTIONS, config_of
 from ollama_queue.actors.pool import Pool, ThreadPool
 from ollama_queue.actors.replies import Page, Stored
 from ollama_queue.actors.server_verbs import ServerVerbs
+from ollama_queue.actors.settings import anchored
 from ollama_queue.actors.subscription import Leave, Listener
 from ollama_queue.actors.switchboard import Generation, Switchboard
 from ollama_queue.actors.system import System
@@ -90,11 +91,20 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
     """
 
     def __init__(
-        self, config: Config | None = None, *, runtime: Runtime | None = None, **options: Any
+        self,
+        config: Config | None = None,
+        *,
+        runtime: Runtime | None = None,
+        accept_loss: bool = False,
+        **options: Any,
     ) -> None:
         """Give a `Config`, or options: `ollama_host`, `ollama_timeout` (seconds or "5m"),
         `max_workers`, `storage_path`, `max_queue_size`, `durability`, `cleanup_interval`,
-        `max_completed_tasks`, `scheduling_interval`, `retry_config` (a dict or a record).
+        `max_completed_tasks`, `scheduling_interval`, `retry_config` (a dict or a record). Paths
+        are relative to the working folder as it is now.
+
+        A store that lacks what it has acknowledged is not opened; with `accept_loss`, meant for
+        one start, it goes on with what is left.
 
         With `log_level` or `log_file`, or a `Config` that says how to log, the `ollama_queue`
         logger is set up while the queue is open; other loggers are never touched. Raises
@@ -103,9 +113,10 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
         super().__init__()
         if config is not None and options:
             raise Invalid("give a Config or options, not both", field=min(options))
-        self.config = config or config_of(options)
+        self.config = anchored(config or config_of(options))
         logs = self.config.logging != Logging() or not LOG_OPTIONS.isdisjoint(options)
         self._logbook = Logbook(self.config.logging if logs and runtime is None else None)
+        self._accept_loss = accept_loss
         self._runtime = runtime or Runtime(_thread_pools, create_executor, _give_up)
         self.breathe = self._runtime.breathe  # for doors, too
         self._switchboard = Switchboard()
@@ -121,7 +132,12 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
         check_process(self._pid)
         if self._system is None:
             self._logbook.open()
-            system = self._system = System.start(self.config, self._runtime, self._switchboard)
+            system = self._system = System.start(
+                self.config,
+                self._runtime,
+                self._switchboard,
+                accept_loss=self._accept_loss,
+            )
             # A thread that the interpreter ends inside RocksDB would abort the whole process.
             atexit.register(self.close, grace_s=0)
             try:

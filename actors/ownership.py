@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.disk import is_full
+from ollama_queue.actors.private_files import replace_file
 
 _home: int | None = None  # the process that RocksDB's threads are in: a fork leaves them behind
 
@@ -42,9 +43,8 @@ def _exit_plainly() -> None:
 def sign(folder: Path, url: str | None) -> None:
     """Say who has it open: RocksDB's own LOCK file is empty."""
     since = datetime.now(UTC).isoformat(timespec="seconds")
-    draft = folder / "owner.json.new"
-    draft.write_text(json.dumps({"pid": os.getpid(), "url": url, "since": since}))
-    draft.replace(folder / "owner.json")
+    owner = {"pid": os.getpid(), "url": url, "since": since}
+    replace_file(folder / "owner.json", json.dumps(owner).encode())
 
 
 def why_not(folder: Path, words: str) -> str:

@@ -1,5 +1,6 @@
 """The memory: makes changes durable in groups, answers once they are, and reads."""
 
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, assert_never
@@ -43,6 +44,8 @@ from ollama_queue.actors.replies import Asked, Stored
 from ollama_queue.actors.rocks import Recovered, Store
 from ollama_queue.actors.scans import scan
 
+RELAXED_SYNC_S = 1.0
+
 
 class Persistence(Actor):
     """Owns the disk and never waits for it: the fsync runs aside while the mailbox stays open.
@@ -68,6 +71,7 @@ class Persistence(Actor):
         self.live: dict[str, Record] = {}  # records of running tasks: they change soon
         self.scans: dict[int, tuple[Promise | None, Group | None]] = {}
         self.tickets = 0
+        self.synced_at = -RELAXED_SYNC_S
         self.hidden: dict[str, list[Record]] = {}  # of batches that are not there yet, by id
 
     def on_start(self) -> None:
@@ -177,6 +181,9 @@ class Persistence(Actor):
 
     def write(self) -> None:
         """Hand the batch to RocksDB and its fsync to the side."""
+        gone = self.store.place.why_gone()
+        if gone is not None:
+            raise OSError(gone)
         group, self.gathering = self.gathering, Group()
         self.in_flight = group
         if not group.changes_disk:
@@ -189,6 +196,20 @@ class Persistence(Actor):
             self.syncer.submit(self.store.sync, lambda _, error: tell(me, Synced(error)))
         else:
             self.synced(None)
+            self.sync_behind()
+
+    def sync_behind(self) -> None:
+        """With relaxed durability: at most once a second, and nobody waits for it."""
+        me, now = self.actor_ref, time.monotonic()
+        if now - self.synced_at < RELAXED_SYNC_S:
+            return
+        self.synced_at = now
+
+        def ended(_: Any, error: str | None) -> None:
+            if error is not None:
+                tell(me, Synced(error))
+
+        self.syncer.submit(self.store.sync, ended)
 
     def synced(self, error: str | None) -> None:
         """Keep the promises, let the world know, and write what has gathered meanwhile."""

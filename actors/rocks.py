@@ -1,8 +1,8 @@
 """The store: how records lie in RocksDB. Only Persistence uses it."""
 
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from msgspec import Struct
 from rocksdict import Rdict, Snapshot, WriteBatch, WriteOptions
@@ -15,7 +15,7 @@ from ollama_queue.actors.core.figures import Counts
 from ollama_queue.actors.core.idempotency import Keyed
 from ollama_queue.actors.core.records import Record, Status
 from ollama_queue.actors.disk import has_room
-from ollama_queue.actors.engine import MERGE_BYTES, merge_small_tables, open_engine
+from ollama_queue.actors.engine import MERGE_BYTES, abandon, merge_small_tables, open_engine
 from ollama_queue.actors.group import Group, Row
 from ollama_queue.actors.layout import (
     FAMILIES,
@@ -30,6 +30,8 @@ from ollama_queue.actors.layout import (
 )
 from ollama_queue.actors.listings import delete_rows, put_rows
 from ollama_queue.actors.ownership import claim, sign, why_not
+from ollama_queue.actors.place import Place
+from ollama_queue.actors.sentinel import Sentinel, check_changes, check_files
 from ollama_queue.actors.upgrade import FORMAT, upgrade
 
 SLICE_BYTES = 1 << 20  # a larger WriteBatch would hold the interpreter for too long
@@ -53,15 +55,25 @@ class Recovered(Struct, frozen=True):
 class Store:
     """One RocksDB and who owns it. Methods raise plain `Exception` for what the disk does."""
 
-    def __init__(self, folder: str, url: str | None, *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        folder: str,
+        url: str | None,
+        *,
+        read_only: bool = False,
+        place: Place | None = None,
+    ) -> None:
         """Open or create. Raises `Unavailable` with a sentence when it cannot be had.
 
-        With `read_only` nothing is written, and it is open beside whoever writes it.
+        With `read_only` nothing is written, and it is open beside whoever writes it. `place` is the
+        folder, where somebody holds on to it from one opening to the next.
         """
-        self.folder = Path(folder)
+        self.place, self._is_mine = place or Place(folder), place is None
+        self.folder = self.place.folder
         self.read_only = read_only
         self._families: dict[str, Rdict] = {}
         self._handles: dict[str, Any] = {}
+        self._sentinel: Sentinel | None = None
         self._db = self._open()
         try:
             self._families = {name: self._db.get_column_family(name) for name in FAMILIES}
@@ -70,6 +82,7 @@ class Store:
             self.boot = self._last_boot() if read_only else self._begin()
             if not read_only:
                 sign(self.folder, url)
+                self._watch()
         except BaseException as error:
             with suppress(Exception):  # a disk that took no write may not close either
                 self.close()
@@ -84,10 +97,25 @@ class Store:
     def _open(self) -> Rdict:
         claim()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            return open_engine(self.folder / "rocksdb", read_only=self.read_only)
+            self.place.claim()
+            self._noted = None if self.read_only else check_files(self.place)
+            self.place.claim_rocks()
+            return open_engine(self.place.rocks, read_only=self.read_only)
         except Exception as error:  # rocksdict raises nothing more special
+            self._let_go()
+            if isinstance(error, QueueError):
+                raise
             raise Unavailable(why_not(self.folder, str(error))) from None
+
+    def _let_go(self) -> None:
+        if self._is_mine:
+            self.place.close()
+
+    def _watch(self) -> None:
+        """From now on note what is acknowledged."""
+        self.place.narrow_files()
+        self._sentinel = Sentinel(self.place, self._id, self._db.latest_sequence_number())
+        self.place.accepts_loss = False  # what is lost from now on is asked about again
 
     def _begin(self) -> int:
         """Check the format and count this boot; both are durable before anything else is."""
@@ -98,11 +126,14 @@ class Store:
                 f"the store in {self.folder} has format {known}, this version reads "
                 f"{FORMAT}: use the version that wrote it"
             )
+        self._id = (meta.get(b"id") or uuid4().hex.encode()).decode()
+        check_changes(self.place, self._noted, self._id, self._db.latest_sequence_number())
         upgrade(self._db, self._families, self._handles)
         boot = self._last_boot() + 1
         batch = WriteBatch(raw_mode=True)
         batch.put(b"format", b"%d" % FORMAT, self._handles["meta"])
         batch.put(b"boot", b"%d" % boot, self._handles["meta"])
+        batch.put(b"id", self._id.encode(), self._handles["meta"])
         self._db.write(batch)
         self._db.flush_wal(True)
         return boot
@@ -116,12 +147,25 @@ class Store:
 
     def close(self) -> None:
         """Let go of the lock: families first, RocksDB keeps it while any of them lives."""
+        changes = self._db.latest_sequence_number()
         families = [*self._families.values(), self._db]
         self._families.clear()
         self._handles.clear()
+        sentinel, self._sentinel = self._sentinel, None
         with ExitStack() as all_of_them:  # after a failed write each may raise, and yet closes
+            all_of_them.callback(self._let_go)
+            if sentinel is not None:
+                all_of_them.callback(sentinel.close)
+            if self.place.is_replaced():
+                abandon(self._db, families)
+                return
+            closing = all_of_them.enter_context(ExitStack())
             for family in reversed(families):
-                all_of_them.callback(family.close)
+                closing.callback(family.close)
+            closing.close()
+            if sentinel is not None:
+                sentinel.end(changes)
+                self.place.narrow_files()
 
     # --- writing --------------------------------------------------------------------------------
 
@@ -205,8 +249,14 @@ class Store:
             levels[record.priority] = levels.get(record.priority, 0) + step
 
     def sync(self) -> None:
-        """Make durable what was written; lets other threads run meanwhile."""
+        """Make durable what was written; lets other threads run meanwhile.
+
+        Raises `Unavailable` where that was in another folder than the one that was opened.
+        """
+        assert self._sentinel is not None
+        noted = self._sentinel.look(self._db.latest_sequence_number())
         self._db.flush_wal(True)
+        self._sentinel.note(noted)
 
     def tidy(self) -> None:
         """Make small tables few, where the disk has room for it; to be done aside."""

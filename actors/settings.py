@@ -1,14 +1,15 @@
 """From a YAML file, the environment and flags to a `Config`; says in one line what is wrong."""
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
 from ollama_queue.actors import setting_file
-from ollama_queue.actors.core.config import Config
+from ollama_queue.actors.core.config import Config, Path
 from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.setting_forms import KEYS, check_known, checked, is_list
+from ollama_queue.actors.setting_forms import KEYS, check_known, checked, is_list, plain
 
 _PREFIX = {"retry_config": "RETRY", "logging": "LOG"}
 _FLAGS = "command line"
@@ -60,6 +61,24 @@ def trace(path: str | None, environ: Mapping[str, str], flags: Mapping[str, Any]
         field = error.field or ""
         at = origins.get(field) or origins.get(field.partition("[")[0]) or path
         raise Invalid(f"{at}: {error.message}" if at else error.message, field=field) from None
+
+
+def anchored(config: Config) -> Config:
+    """The same, with each path from the root.
+
+    Whoever opens a queue takes this once: changing the working folder later does not move it.
+    """
+    sections = {}
+    for section in msgspec.structs.fields(Config):
+        struct = getattr(config, section.name)
+        if isinstance(struct, msgspec.Struct):
+            paths = {
+                field.name: os.path.abspath(path)
+                for field in msgspec.structs.fields(struct)
+                if plain(field.type) is Path and (path := getattr(struct, field.name)) is not None
+            }
+            sections[section.name] = msgspec.structs.replace(struct, **paths)
+    return msgspec.structs.replace(config, **sections)
 
 
 def _given(

@@ -10,6 +10,7 @@ from ollama_queue.actors.boot import Boot, Runtime
 from ollama_queue.actors.core.config import Config
 from ollama_queue.actors.core.errors import OutcomeUnknown, QueueError, Unavailable
 from ollama_queue.actors.core.messages import Crashed, Shutdown, ToSystem, Wake
+from ollama_queue.actors.place import Place
 from ollama_queue.actors.switchboard import Switchboard
 
 MAX_REBOOTS = 3
@@ -21,10 +22,18 @@ LAST_LOOK_S = 30.0
 class System(Actor):
     """Holds no state of the queue, only who is alive. The one actor that waits for others."""
 
-    def __init__(self, config: Config, runtime: Runtime, switchboard: Switchboard) -> None:
+    def __init__(
+        self,
+        config: Config,
+        runtime: Runtime,
+        switchboard: Switchboard,
+        *,
+        accept_loss: bool = False,
+    ) -> None:
         super().__init__(runtime.on_fatal, runtime.breathe)
         self.config, self.runtime, self.switchboard = config, runtime, switchboard
-        self.folder = config.queue.storage_path
+        self.place = Place(config.queue.storage_path, accept_loss=accept_loss)
+        self.folder = str(self.place.folder)
         self.boots = self.generation = 0
         self.reboots: deque[float] = deque(maxlen=MAX_REBOOTS)
         self.stands_by = False  # until the disk has room
@@ -32,7 +41,14 @@ class System(Actor):
         self.up_since = 0.0
 
     def on_start(self) -> None:
-        self.begin()
+        try:
+            self.begin()
+        except QueueError:
+            self.place.close()
+            raise
+
+    def on_stop(self) -> None:
+        self.place.close()
 
     def begin(self) -> None:
         """Raises the `QueueError` of the actor that could not start; then nothing has changed."""
@@ -49,7 +65,7 @@ class System(Actor):
         self.boots += 1
         number, me = self.boots, self.actor_ref
         report = lambda actor, error: tell(me, Crashed(actor, number, error))  # noqa: E731
-        return Boot(self.config, self.runtime, report), number
+        return Boot(self.config, self.runtime, self.place, report), number
 
     def handle(self, message: ToSystem) -> None:
         match message:
@@ -72,7 +88,10 @@ class System(Actor):
         )
         closed = self.boot.down("restarted")
         was_standing_by, self.stands_by = self.stands_by, False
-        if not closed:
+        gone = self.place.why_gone()
+        if gone is not None:
+            self.give_up(gone)
+        elif not closed:
             self.give_up(f"{actor} crashed ({error}), and the store could not be closed")
         elif disk.is_full(error) and not was_standing_by:
             self.stand_by()

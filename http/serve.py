@@ -97,7 +97,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(config: Config) -> None:
+def serve(config: Config, *, accept_loss: bool = False) -> None:
     """Serve until SIGTERM or SIGINT, then stop gracefully; a second signal stops at once."""
     host, origins = config.server.host, config.server.cors_origins
     secure = _tls(config.server)
@@ -106,9 +106,8 @@ def serve(config: Config) -> None:
     scheme = "http" if secure is None else "https"
     url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
     hub = HubWatch()
-    queue = QueueManager(
-        config, runtime=Runtime(_pools, create_executor, _die, url, hub.breathe, hub.longest_gap_ms)
-    )
+    runtime = Runtime(_pools, create_executor, _die, url, hub.breathe, hub.longest_gap_ms)
+    queue = QueueManager(config, runtime=runtime, accept_loss=accept_loss)
     queue.start()
     journal = follow(queue.listen, LINES_TOGETHER, hub.breathe)
     app: Any = create_app(
@@ -221,9 +220,12 @@ def _on_signal() -> Event:
 @click.option("--workers", type=click.IntRange(1), help="Calls to the model at once. Default: 4.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="Default: text.")
 @click.option("--verbose", is_flag=True, help="Log everything that happens.")
+@click.option("--accept-loss", is_flag=True, help="Start though acknowledged changes are missing.")
 @click.option("--check-config", is_flag=True, help="Print all settings and their origins, and end.")
 @click.version_option(__version__, prog_name="ollama-queue-server", message="%(prog)s %(version)s")
-def main(path: str | None, verbose: bool, check_config: bool, **given: Any) -> None:
+def main(
+    path: str | None, verbose: bool, accept_loss: bool, check_config: bool, **given: Any
+) -> None:
     """Run the queue server.
 
     Example: ollama-queue-server --port 7125 --data-dir ./data
@@ -239,13 +241,14 @@ def main(path: str | None, verbose: bool, check_config: bool, **given: Any) -> N
     flags = {keys[name]: value for name, value in given.items() if value is not None}
     if verbose:
         flags["logging.level"] = "debug"
+    os.umask(0o077)  # what this process writes is nobody else's to read: RocksDB's files, and logs
     try:
         loaded = settings.trace(path, os.environ, flags)
         if check_config:
             click.echo(listing(loaded), nl=False)
         else:
             _log_as(loaded.config.logging)
-            serve(loaded.config)
+            serve(settings.anchored(loaded.config), accept_loss=accept_loss)
     except QueueError as error:
         click.echo(f"ollama-queue-server: {error.message}", err=True)
         sys.exit(2 if error.code == "invalid" else 1)

@@ -12,9 +12,10 @@ import pytest
 from rocksdict import Options, Rdict
 
 from ollama_queue.actors.core.errors import Unavailable
+from ollama_queue.actors.group import Row
 from ollama_queue.actors.rocks import Store
 from tests.actors.standins import a_record
-from tests.actors.stores import PENDING, filled, listed, write
+from tests.actors.stores import PENDING, filled, group, listed, write
 from tests.servers import ROOT
 
 # --- who may open -------------------------------------------------------------------------------
@@ -107,10 +108,14 @@ def set_format(folder: Path, number: bytes) -> None:
 
 
 def journal_of_a_crash(folder: Path) -> Path:
-    """A copy of a store of 200 tasks as a crash leaves it: all of them in its journal."""
+    """A copy of a store of 200 tasks as a crash leaves it: all of them in its journal.
+
+    The newest one was not synced yet.
+    """
     store = Store(str(folder / "live"), None)
-    for number in range(200):
+    for number in range(199):
         write(store, a_record(number))
+    store.write(group(Row(a_record(199), None, b"{}", None, b"body")))
     shutil.copytree(folder / "live", folder / "copy")
     store.close()
     (journal,) = (folder / "copy" / "rocksdb").glob("*.log")

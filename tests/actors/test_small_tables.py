@@ -1,11 +1,8 @@
 """Tables of many short runs: they stay few, and a folder that is full of them opens and heals."""
 
-import os
 import resource
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,11 +15,8 @@ from tests.servers import ROOT
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    """In memory, where there is such a place: a thousand runs sync a hundred thousand times."""
-    base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=base) as made:
-        yield Path(made) / "data"
+def folder(in_memory: Path) -> Path:
+    return in_memory / "data"
 
 
 def run(folder: Path, number: int, *, tidy: bool = True) -> None:

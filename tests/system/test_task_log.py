@@ -238,7 +238,7 @@ def test_the_options_are_those_of_the_settings() -> None:
 
     assert (config.queue.cleanup_interval, config.queue.max_completed_tasks) == (1800, 1000)
     assert (config.ollama.timeout, config.scheduler.scheduling_interval) == (90, 0.5)
-    assert config.logging == Logging(level="warning", file="./logs/queue.log")
+    assert config.logging == Logging(level="warning", file=os.path.abspath("logs/queue.log"))
 
 
 @pytest.mark.parametrize("retry", [{"max_retries": 0}, Retry(max_retries=0)])
