@@ -71,7 +71,7 @@ class Persistence(Actor):
         self.live: dict[str, Record] = {}  # records of running tasks: they change soon
         self.scans: dict[int, tuple[Promise | None, Group | None]] = {}
         self.tickets = 0
-        self.synced_at = -RELAXED_SYNC_S
+        self.synced_at = time.monotonic()  # by the boot
         self.hidden: dict[str, list[Record]] = {}  # of batches that are not there yet, by id
 
     def on_start(self) -> None:

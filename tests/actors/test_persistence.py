@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ollama_queue.actors import persistence
 from ollama_queue.actors.actor import ask, stop
 from ollama_queue.actors.core.errors import NotFound, OutcomeUnknown
 from ollama_queue.actors.core.listing import TaskFilter
@@ -12,6 +13,7 @@ from ollama_queue.actors.core.orders import Change, DropKey, Remove, SetFlag
 from ollama_queue.actors.core.records import Record, Status
 from ollama_queue.actors.group import KEEP_ATTEMPTS
 from ollama_queue.actors.rocks import Store
+from ollama_queue.actors.sentinel import read_sentinel
 from tests.actors.conftest import Desk
 from tests.actors.standins import (
     PATIENCE_S,
@@ -144,6 +146,22 @@ def test_flags_and_dropped_keys_are_durable(tmp_path: Path) -> None:
 
     assert recovered.flags == {"paused": True}
     assert [key for key, _ in recovered.keys] == [b"b" * 16]
+
+
+def test_relaxed_durability_syncs_behind_at_most_once_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(persistence, "RELAXED_SYNC_S", 0.0)
+    desk = Desk(tmp_path / "data", durable=False)
+    noted = read_sentinel(tmp_path / "data")
+    assert desk.commit(insert(1)).is_kept  # nobody waits for the sync
+    desk.sync()
+    again = read_sentinel(tmp_path / "data")
+
+    assert noted is not None and again is not None and again.changes > noted.changes
+    desk.commit(insert(2))
+    desk.syncer.run("no such disk")
+    assert "no such disk" in desk.reports.get(timeout=PATIENCE_S)
 
 
 def test_relaxed_durability_answers_without_a_sync(tmp_path: Path) -> None:
