@@ -180,6 +180,7 @@ class EventBus(Actor):
         if stream is not None:
             for number, piece in enumerate(stream.pieces):
                 self.deliver(mailbox, Chunk(f"{stream.attempt}.{number}", piece))
+                self.breathe()
 
     def follow(self, event: Event) -> None:
         """A task that ends keeps its stream for a while, for readers that come late."""

@@ -278,7 +278,8 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
 
     def stream_task(self, task_id: str, *, timeout: float | None = None) -> Iterator[Chunk]:
         check_process(self._pid)
-        return cast(Iterator[Chunk], watch.stream(self._switchboard, task_id, timeout))
+        stream = watch.stream(self._switchboard, task_id, timeout, breathe=self.breathe)
+        return cast(Iterator[Chunk], stream)
 
     # --- what the HTTP door needs beyond the verbs ----------------------------------------------
 
@@ -286,7 +287,9 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
         self, task_id: str, *, after: watch.Place | None = None, heartbeat: float
     ) -> watch.Stream:
         """As `stream_task`, from behind `after`; None after each `heartbeat` s of silence."""
-        return watch.stream(self._switchboard, task_id, after=after, heartbeat=heartbeat)
+        return watch.stream(
+            self._switchboard, task_id, after=after, heartbeat=heartbeat, breathe=self.breathe
+        )
 
     def listen(
         self,

@@ -14,6 +14,7 @@ from typing import Any, Self
 import msgspec
 
 from ollama_queue.actors.actor import ask, tell
+from ollama_queue.actors.breathing import Breathe, as_threads_do, unhurried
 from ollama_queue.actors.core.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
 from ollama_queue.actors.core.events import ENDS
 from ollama_queue.actors.core.messages import Attach, Get, Subscribe, Unsubscribe
@@ -102,13 +103,14 @@ class Stream:
         *,
         after: Place | None = None,
         heartbeat: float | None = None,
+        breathe: Breathe = as_threads_do,
     ) -> None:
         self._switchboard, self._task_id = switchboard, task_id
         self._timeout, self._heartbeat = timeout, heartbeat
         self._reader = _Reader(after)
         self._leave: Callable[[], None] = lambda: None
         self._has_left = False
-        self._chunks = self._read()
+        self._chunks = unhurried(self._read(), breathe)
 
     def __iter__(self) -> Self:
         return self

@@ -27,29 +27,49 @@ from ollama_queue.actors.core.records import Spec
 from ollama_queue.actors.executors import Executor
 from ollama_queue.actors.replies import Asked
 
+TOGETHER = 200  # pieces in one message: whoever gets it handles nothing else meanwhile
+MOST = 5 * TOGETHER
+
 _decode_spec = msgspec.json.Decoder(Spec).decode
 
 
 class Pieces:
-    """What a call has brought and its worker has not yet taken."""
+    """What a call has brought and its worker has not yet taken: `MOST` pieces, then the call waits.
+
+    A million small objects are a long walk for the garbage collector, and nobody else runs then.
+    """
 
     def __init__(self) -> None:
         self._pieces: list[Any] = []
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._expected = False  # the worker will ask for more by itself
+        self._is_over = False
 
     def add(self, piece: Any) -> bool:
         """True when the worker must be told that there is something."""
-        with self._lock:
+        with self._changed:
+            while len(self._pieces) >= MOST and not self._is_over:
+                self._changed.wait()
+            if self._is_over:
+                return False
             self._pieces.append(piece)
             news, self._expected = not self._expected, True
             return news
 
     def take(self) -> tuple[Any, ...]:
-        with self._lock:
-            taken, self._pieces = tuple(self._pieces), []
+        """The next of them, `TOGETHER` at most."""
+        with self._changed:
+            taken = tuple(self._pieces[:TOGETHER])
+            del self._pieces[:TOGETHER]
             self._expected = bool(taken)
+            self._changed.notify()
             return taken
+
+    def close(self) -> None:
+        """Nobody will take any more: whoever adds one need not wait."""
+        with self._changed:
+            self._is_over = True
+            self._changed.notify()
 
 
 class Call:
@@ -61,6 +81,12 @@ class Call:
         self.sent = 0
         self.stopped = False
         self.deadline = time.time() + run.timeout_s if run.timeout_s is not None else None
+
+    def stop(self) -> None:
+        """End it; what it still brings is not wanted."""
+        self.stopped = True
+        self.executor.abort()
+        self.pieces.close()
 
 
 class Worker(Actor):
@@ -90,7 +116,7 @@ class Worker(Actor):
 
     def on_stop(self) -> None:
         if self.call is not None:
-            self.call.executor.abort()
+            self.call.stop()
         self.calls.put(None)
 
     def handle(self, message: ToWorker) -> None:
@@ -105,8 +131,7 @@ class Worker(Actor):
                 # Mail of one sender comes in order: the call, if it has not ended, is in hand.
                 call = self.call
                 if call is not None and (call.run.task_id, call.run.attempt) == (task_id, attempt):
-                    call.stopped = True
-                    call.executor.abort()
+                    call.stop()
             case ChunksReady():
                 self.hand_on(self.call)
             case CallEnded(outcome, error):
@@ -121,22 +146,26 @@ class Worker(Actor):
             self.executors[backend] = self.make_executor(backend)
         return self.executors[backend]
 
-    def hand_on(self, call: Call | None) -> None:
-        """Send what has come, as one message; what comes meanwhile waits for the next."""
+    def hand_on(self, call: Call | None) -> bool:
+        """Send the next of what has come, as one message, if there is any; the bus will ask for
+        more.
+        """
         if call is None or call.stopped:
-            return
+            return False
         pieces = call.pieces.take()
         if pieces:
             run = call.run
             tell(self.bus, Chunks(self.actor_ref, run.task_id, run.attempt, call.sent, pieces))
             call.sent += len(pieces)
+        return bool(pieces)
 
     def end(self, outcome: Outcome | None, error: str) -> None:
         call, self.call = self.call, None
         assert call is not None
         if outcome is None:
             raise RuntimeError(error)
-        self.hand_on(call)  # the bus hears all of it before anyone hears of the end
+        while self.hand_on(call):  # the bus hears all of it before anyone hears of the end
+            self.breathe()
         run = call.run
         tell(self.scheduler, Finished(self.slot, run.task_id, run.attempt, outcome))
 

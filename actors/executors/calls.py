@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from ollama_queue.actors.breathing import Breathe, as_threads_do
+from ollama_queue.actors.breathing import Breathe, as_threads_do, unhurried
 from ollama_queue.actors.core.config import Backend
+from ollama_queue.actors.core.errors import Invalid
 from ollama_queue.actors.core.outcomes import (
     Answered,
     Failed,
@@ -23,6 +24,7 @@ from ollama_queue.actors.core.outcomes import (
     Verdict,
 )
 from ollama_queue.actors.core.records import Spec, TaskType
+from ollama_queue.actors.core.weighing import MOST_PARTS, weigh
 from ollama_queue.actors.executors.credentials import headers_of, secrets_of
 from ollama_queue.actors.executors.decoding import Undecodable, decoded
 from ollama_queue.actors.executors.failures import (
@@ -147,7 +149,7 @@ class HttpExecutor(ABC):
         response = transport.handle_request(request)
         try:
             if response.is_success:
-                return b"".join(self._pieces(response))
+                return joined(self._pieces(response))
             failure = self._failure_of(response)
         finally:
             response.close()
@@ -178,7 +180,7 @@ class HttpExecutor(ABC):
 
     def skim(self, text: bytes) -> Skimmed:
         """Check `text` as `decode` does, without making objects of a million numbers."""
-        skimmed = self.parse(_SKIMMED, text)
+        skimmed = self.parse_numbers(_SKIMMED, text)
         self.check(skimmed.error)
         return skimmed
 
@@ -186,6 +188,17 @@ class HttpExecutor(ABC):
         return CallFailed(Failed(f"{self.name} {what}", verdict))
 
     def parse(self, decoder: msgspec.json.Decoder[_T], text: bytes) -> _T:
+        """What `text` says, unless it says too much at once: decoding cannot give way."""
+        if len(text) > MOST_PARTS:
+            try:
+                for _ in unhurried(weigh(text, "a line of the reply", ""), self.breathe):
+                    pass
+            except Invalid as error:
+                raise CallFailed(Failed(error.message, Verdict.FINAL)) from error
+        return self.parse_numbers(decoder, text)
+
+    def parse_numbers(self, decoder: msgspec.json.Decoder[_T], text: bytes) -> _T:
+        """The same of vectors, which are millions of numbers and little else."""
         try:
             return decoder.decode(text)
         except (ValueError, RecursionError) as error:
@@ -207,7 +220,7 @@ class HttpExecutor(ABC):
     def _pieces(self, response: httpx.Response) -> Iterator[bytes]:
         """The body in plain bytes, at most `MAX_REPLY` of them, nor more before they are plain."""
         codings = response.headers.get_list("content-encoding", split_commas=True)
-        sent = bounded(response.iter_raw())
+        sent = bounded(unhurried(response.iter_raw(), self.breathe))
         try:
             yield from bounded(decoded(sent, codings, self.breathe))
         except Undecodable as error:
@@ -242,26 +255,35 @@ def bounded(pieces: Iterable[bytes], limit: int = MAX_REPLY) -> Iterator[bytes]:
         yield piece
 
 
-def lines(pieces: Iterable[bytes], limit: int = MAX_LINE) -> Iterator[bytes]:
+def lines(
+    pieces: Iterable[bytes], breathe: Breathe = as_threads_do, limit: int = MAX_LINE
+) -> Iterator[bytes]:
     """The lines of a stream that are not blank, each as soon as it is whole."""
-    held: list[bytes] = []  # the start of a line, in pieces
-    size = 0
+    held = bytearray()  # the start of a line
     for piece in pieces:
         *ends, rest = piece.split(b"\n")
         for end in ends:
-            line = b"".join((*held, end)).strip()
-            held.clear()
-            size = 0
-            if len(line) > limit:
-                raise _too_long("a line of the reply", limit)
-            if line:
+            if held:
+                end = bytes(held) + end
+                held.clear()
+            if line := end.strip():
+                if len(line) > limit:
+                    raise _too_long("a line of the reply", limit)
                 yield line
-        held.append(rest)
-        size += len(rest)
-        if size > limit:
+                breathe()
+        held += rest
+        if len(held) > limit:
             raise _too_long("a line of the reply", limit)
-    if last := b"".join(held).strip():
+    if last := bytes(held).strip():
         yield last
+
+
+def joined(pieces: Iterable[bytes]) -> bytes:
+    """All of a reply, however small its pieces are."""
+    whole = bytearray()
+    for piece in pieces:
+        whole += piece
+    return bytes(whole)
 
 
 def _too_long(what: str, limit: int) -> CallFailed:

@@ -15,6 +15,7 @@ from ollama_queue.actors.executors.calls import (
     HttpExecutor,
     OnChunk,
     count_in,
+    joined,
     lines,
     list_in,
     object_in,
@@ -82,10 +83,10 @@ class OllamaExecutor(HttpExecutor):
         body = request_body(kind, model, spec)
         with self.post(_PATHS[kind], body) as pieces:
             if kind is TaskType.EMBED:
-                whole = b"".join(pieces).strip()
+                whole = joined(pieces).strip()
                 return answered(whole, msgspec.structs.asdict(self.skim(whole)))
             assembly = ChatAssembly() if kind is TaskType.CHAT else Assembly()
-            for line in lines(pieces):
+            for line in lines(pieces, self.breathe):
                 chunk = self.decode(line)
                 assembly.take(chunk)
                 on_chunk(chunk)

@@ -11,7 +11,7 @@ from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Verdict
 from ollama_queue.actors.core.records import Dialect, Spec, TaskType
 from ollama_queue.actors.core.routing import model_name
 from ollama_queue.actors.core.translation import Untranslatable, request_of
-from ollama_queue.actors.executors.calls import Get, HttpExecutor, OnChunk, count_in, lines
+from ollama_queue.actors.executors.calls import Get, HttpExecutor, OnChunk, count_in, joined, lines
 from ollama_queue.actors.executors.failures import CallFailed, NotServed
 from ollama_queue.actors.executors.openai_reply import (
     DONE,
@@ -59,7 +59,7 @@ class OpenAIExecutor(HttpExecutor):
         return answered(whole, reply.spoken_s)
 
     def _embeddings(self, body: dict[str, Any], pieces: Iterator[bytes]) -> Embeddings:
-        embeddings = self.parse(_EMBEDDINGS, b"".join(pieces))
+        embeddings = self.parse_numbers(_EMBEDDINGS, joined(pieces))
         self.check(embeddings.error)
         vectors = [one.embedding for one in embeddings.data or ()]
         wanted = 1 if isinstance(body["input"], str) else len(body["input"])
@@ -75,7 +75,7 @@ class OpenAIExecutor(HttpExecutor):
     def _streamed(
         self, reply: StreamedReply, pieces: Iterator[bytes], on_chunk: OnChunk
     ) -> StreamedReply:
-        for data in payloads(lines(pieces)):
+        for data in payloads(lines(pieces, self.breathe)):
             if data == DONE:
                 return reply
             event = self.decode(data)

@@ -12,6 +12,7 @@ from ollama_queue.actors.executors.calls import (
     HttpExecutor,
     OnChunk,
     count_in,
+    joined,
     lines,
     object_in,
 )
@@ -57,8 +58,8 @@ def pass_on(
 
 def _embeddings(executor: HttpExecutor, path: str, body: dict[str, Any]) -> Answered:
     with executor.post(path, body) as pieces:
-        whole = b"".join(pieces).strip()
-    told = executor.parse(_VECTORS, whole)
+        whole = joined(pieces).strip()
+    told = executor.parse_numbers(_VECTORS, whole)
     executor.check(told.error)
     if bytes(memoryview(told.data)[:1]) != b"[":
         raise executor.failed("sent no embeddings", Verdict.RETRY)
@@ -71,7 +72,7 @@ def _streamed(
     spoke: list[float] = []  # when it first said something, and last
     has_ended = False
     with executor.post(path, body) as pieces:
-        for data in payloads(lines(pieces)):
+        for data in payloads(lines(pieces, executor.breathe)):
             if data == DONE:
                 has_ended = True
                 break

@@ -14,7 +14,7 @@ from ollama_queue.actors.core.orders import Run, Stop
 from ollama_queue.actors.core.outcomes import Answered, Failed, Stopped, Verdict
 from ollama_queue.actors.core.records import Spec, TaskType
 from ollama_queue.actors.replies import Asked
-from ollama_queue.actors.worker import Worker
+from ollama_queue.actors.worker import MOST, TOGETHER, Worker
 from tests.actors.standins import PATIENCE_S, Controlled, Recorder, spec_of, task_id
 
 SLOT = 7701
@@ -145,6 +145,42 @@ def test_pieces_gather_while_one_message_is_on_its_way(bench: Bench) -> None:
     assert {(c.sender, c.task_id, c.attempt) for c in bench.bus.told} == {
         (bench.ref, task_id(1), 1)
     }
+
+
+def test_a_call_that_brings_more_than_is_taken_waits(bench: Bench) -> None:
+    bench.run()
+    bench.step("first")
+    bench.bus.wait_for(Chunks)
+    bench.step(*range(MOST))
+    beyond = threading.Event()
+    bench.end("beyond", beyond, DONE)
+    assert not beyond.is_set()
+
+    for count in range(1, MOST // TOGETHER + 2):
+        tell(bench.ref, ChunksReady())
+        bench.bus.wait_for(Chunks, count + 1)
+    bench.finished()
+
+    pieces = [chunks.pieces for chunks in bench.bus.told]
+    assert max(map(len, pieces)) == TOGETHER
+    assert [one for some in pieces for one in some] == ["first", *range(MOST), "beyond"]
+
+
+@pytest.mark.parametrize("ends", ["stop", "end of the actor"])
+def test_a_call_that_waits_can_be_ended(bench: Bench, ends: str) -> None:
+    bench.run()
+    bench.step("first", *range(MOST))
+    bench.bus.wait_for(Chunks)
+    bench.end("one", "two")
+    thread = bench.thread
+    assert thread is not None
+
+    if ends == "stop":
+        tell(bench.ref, Stop(SLOT, task_id(1), 1))
+        assert bench.finished() == [Finished(SLOT, task_id(1), 1, Stopped())]
+    stop(bench.ref, PATIENCE_S)
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
 
 
 def test_the_bus_hears_all_of_it_before_anyone_hears_of_the_end(bench: Bench) -> None:

@@ -1,14 +1,17 @@
 """The limits of a reply, and how it falls into lines."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from ollama_queue.actors.core.config import Backend
 from ollama_queue.actors.core.outcomes import Failed, Verdict
+from ollama_queue.actors.core.weighing import MOST_PARTS
 from ollama_queue.actors.executors.calls import bounded, lines
 from ollama_queue.actors.executors.failures import CallFailed
+from ollama_queue.actors.executors.ollama import OllamaExecutor
 
 MIB = 1 << 20
 
@@ -37,6 +40,16 @@ def test_a_line_has_a_limit(piece: bytes) -> None:
     assert caught.value.outcome == Failed("a line of the reply is longer than 1 MiB", Verdict.FINAL)
 
 
+def test_a_line_of_too_many_values_is_not_decoded() -> None:
+    executor = OllamaExecutor(Backend(name="ollama", url="http://127.0.0.1:1"), 5.0)
+
+    with pytest.raises(CallFailed) as caught:
+        executor.decode(b'{"x":[' + b"{}," * MOST_PARTS + b"1]}")
+
+    words = "a line of the reply must not hold more than 100000 texts, lists and objects"
+    assert caught.value.outcome == Failed(words, Verdict.FINAL)
+
+
 def test_a_reply_has_a_limit() -> None:
     with pytest.raises(CallFailed) as caught:
         list(bounded([b"x\n"] * MIB, limit=MIB))
@@ -46,6 +59,6 @@ def test_a_reply_has_a_limit() -> None:
 
 @pytest.mark.parametrize("limited", [bounded, lines])
 def test_what_is_as_long_as_the_limit_passes(
-    limited: Callable[[Iterable[bytes], int], Iterator[bytes]],
+    limited: Callable[..., Iterator[bytes]],
 ) -> None:
-    assert list(limited([b"x" * MIB], MIB)) == [b"x" * MIB]
+    assert list(limited([b"x" * MIB], limit=MIB)) == [b"x" * MIB]
