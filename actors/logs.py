@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ollama_queue.actors.core.config import Logging
 from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.actors.core.visible import visible
 from ollama_queue.actors.private_files import private_opener
 
 ROTATE_AT = 10 << 20  # bytes
@@ -30,7 +31,8 @@ class Line(NamedTuple):
     facts: dict[str, Any]
 
     def __str__(self) -> str:
-        return " ".join([self.message, *(f"{k}={_value(v)}" for k, v in self.facts.items())])
+        facts = (f"{name}={_value(value)}" for name, value in self.facts.items())
+        return visible(" ".join([self.message, *facts]))
 
 
 class Lines(NamedTuple):
@@ -50,12 +52,16 @@ def _value(value: Any) -> str:
 
 
 class TextFormatter(logging.Formatter):
+    """Each record begins at the margin. What it says on further lines (a traceback, or text of a
+    user) is indented, so that no text can pass for a record."""
+
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
         if not isinstance(record.msg, Lines):
-            return super().format(record)
+            said = super().format(record).split("\n")
+            return "\n    ".join(visible(line, keep="\t") for line in said)
         head = f"{self.formatTime(record)} {record.levelname} {record.name}"
         return "\n".join(f"{head} {line}" for line in record.msg.lines)
 

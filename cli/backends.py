@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ollama_queue.cli import output
-from ollama_queue.cli.session import one_line, open_queue, session_of, shared
+from ollama_queue.cli.session import open_queue, session_of, shared
 
 if TYPE_CHECKING:
     from ollama_queue.actors.core.figures import BackendState
@@ -69,16 +69,16 @@ def _show(ctx: click.Context, found: "list[BackendState]") -> None:
 def _row(backend: "BackendState") -> tuple[str, ...]:
     models = backend.models
     return (
-        one_line(backend.name),
+        backend.name,
         backend.type,
         output.health(backend),
         f"{backend.running}/{backend.parallel}",
         "?" if models is None else str(len(models)),
-        one_line(", ".join(backend.loaded)) or "-",
+        ", ".join(backend.loaded) or "-",
         str(backend.calls),
         str(backend.failures),
         rate(backend.tokens_per_s),
-        one_line(backend.error or ""),
+        backend.error or "",
     )
 
 

@@ -9,7 +9,14 @@ import click
 
 from ollama_queue.actors.core.errors import Invalid
 from ollama_queue.cli import output
-from ollama_queue.cli.session import Session, TaskFailed, open_queue, session_of, shared
+from ollama_queue.cli.session import (
+    Session,
+    TaskFailed,
+    one_line,
+    open_queue,
+    session_of,
+    shared,
+)
 from ollama_queue.cli.waiting import Interrupted
 
 if TYPE_CHECKING:
@@ -115,7 +122,8 @@ def _print_results(session: Session, tasks: "list[Task]") -> None:
             {"task_id": task.id, "status": task.status, "result": task.result, "error": error}
         )
         if not session.speaks_json:
-            click.echo(f"{task.id}  {task.status}  {error or output.answer_line(task)}")
+            said = one_line(error) if error else output.answer_line(task)
+            click.echo(f"{task.id}  {task.status}  {said}")
     if session.speaks_json:
         output.print_json(items)
     if failed:

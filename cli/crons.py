@@ -7,7 +7,7 @@ import click
 
 from ollama_queue.cli import output
 from ollama_queue.cli.cron_options import cron_options, fields_of, kind_of, zone
-from ollama_queue.cli.session import Session, Tally, one_line, open_queue, session_of, shared
+from ollama_queue.cli.session import Session, Tally, open_queue, session_of, shared
 
 if TYPE_CHECKING:
     from ollama_queue.actors.core.cron_records import Cron
@@ -222,13 +222,13 @@ def _print_line(session: Session, found: "Cron", done: str) -> None:
 def _row(found: "Cron") -> tuple[str, ...]:
     return (
         found.id,
-        one_line(found.name),
-        one_line(found.cron_expr),
+        found.name,
+        found.cron_expr,
         found.timezone,
         output.time_of(found.next_run) if found.enabled else "disabled",
         output.time_of(found.last_run),
         str(found.run_count),
-        one_line(found.task_template.model),
+        found.task_template.model,
     )
 
 

@@ -48,7 +48,9 @@ def frame(board: Board, now: float, width: int, height: int, hint: str = "") -> 
 
 
 def _head(board: Board, stats: "QueueStats", now: float) -> Text:
-    head = Text.assemble(("Ollama Queue ", "bold"), stats.version, f"  {one_line(board.server)}")
+    head = Text.assemble(
+        ("Ollama Queue ", "bold"), one_line(stats.version), f"  {one_line(board.server)}"
+    )
     head.append(f"  up {span(stats.uptime_s)}")
     if stats.paused:
         head.append("  PAUSED", style="bold yellow")
@@ -99,7 +101,7 @@ def _backends(backends: "list[BackendState]") -> Table:
         word = health(each)
         table.add_row(
             one_line(each.name),
-            each.type,
+            one_line(each.type),
             Text(word, "green" if word == "healthy" else "bold red"),
             f"{each.running}/{each.parallel}",
             str(each.calls),

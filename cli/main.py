@@ -9,7 +9,7 @@ import click
 from ollama_queue import __version__
 from ollama_queue.actors.core.errors import QueueError
 from ollama_queue.cli import backends, batch, completion, crons, listing, streaming, tasks, watch
-from ollama_queue.cli.session import complain, exit_code, shared
+from ollama_queue.cli.session import complain, exit_code, one_line, shared
 from ollama_queue.cli.submit import submit
 from ollama_queue.cli.waiting import Interrupted
 
@@ -31,7 +31,7 @@ class Program(click.Group):
             complain(error.format_message() + hint)
             code = error.exit_code
         except Interrupted as error:
-            click.echo(error.format_message(), err=True)
+            click.echo(one_line(error.format_message()), err=True)
             code = error.exit_code
         except click.ClickException as error:
             complain(error.format_message())

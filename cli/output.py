@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ollama_queue.actors.core.errors import Conflict
-from ollama_queue.cli.session import CONTROL, Session, TaskFailed, one_line
+from ollama_queue.actors.core.visible import visible
+from ollama_queue.cli.session import Session, TaskFailed, one_line
 from ollama_queue.cli.words import words
 
 if TYPE_CHECKING:
@@ -36,14 +37,14 @@ def print_json(value: Any) -> None:
     text = msgspec.json.encode(value)
     if sys.stdout.isatty():
         text = msgspec.json.format(text, indent=2)
-    click.echo(text.decode())
+    click.echo(visible(text.decode(), keep="\n"))  # the same document, as JSON escapes it
 
 
 def print_json_line(value: Any) -> None:
     """One of many documents, a line each, wherever they go."""
     import msgspec
 
-    click.echo(msgspec.json.encode(value).decode())
+    click.echo(visible(msgspec.json.encode(value).decode()))
 
 
 def print_submitted(session: Session, submitted: "Submitted") -> None:
@@ -63,7 +64,7 @@ def print_line(session: Session, task: "Task", *more: str) -> None:
     if session.speaks_json:
         print_json(task)
     else:
-        click.echo("  ".join((task.id, _coloured(task.status), *more)))
+        click.echo("  ".join((one_line(task.id), _coloured(task.status), *more)))
 
 
 def print_tasks(session: Session, tasks: "Sequence[Task]") -> None:
@@ -75,7 +76,7 @@ def print_tasks(session: Session, tasks: "Sequence[Task]") -> None:
         return
     rows = [_row(task) for task in tasks]
     if sys.stdout.isatty():
-        _print_table(rows)
+        _print_table([tuple(map(one_line, row)) for row in rows])
     else:
         print_plain([COLUMNS, *rows])
 
@@ -180,7 +181,7 @@ def print_answer(task: "Task") -> None:
     """The model's words; of an embedding, what there is."""
     text = words(task.result)
     if sys.stdout.isatty():
-        text = CONTROL.sub("\ufffd", text)
+        text = visible(text, keep="\n\t")
     click.echo(text, nl=not text.endswith("\n"), color=True)  # else a pipe gets less than was said
 
 
@@ -196,13 +197,15 @@ def _row(task: "Task") -> tuple[str, ...]:
         str(task.status),
         str(task.priority),
         str(task.type),
-        one_line(task.model),
+        task.model,
         made,
-        one_line(task.title),
+        task.title,
     )
 
 
 def print_plain(rows: Sequence[Sequence[str]]) -> None:
+    """Columns. Cells may hold whatever users wrote."""
+    rows = [[*map(one_line, row)] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -247,7 +250,7 @@ def fitting(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
 
 def print_facts(facts: dict[str, Any]) -> None:
     """A line for each, but for what there is nothing to say of."""
-    said = {name: value for name, value in facts.items() if value not in (None, "")}
+    said = {one_line(name): value for name, value in facts.items() if value not in (None, "")}
     width = max(map(len, said)) + 2
     for name, value in said.items():
         click.echo(f"{name + ':':<{width}}{one_line(value) if name != 'status' else value}")

@@ -1,6 +1,5 @@
 """What all commands share: the global options, the way to the queue, errors and exit codes."""
 
-import re
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
@@ -19,12 +18,11 @@ from ollama_queue.actors.core.errors import (
     Unauthorized,
     Unavailable,
 )
+from ollama_queue.actors.core.visible import visible
 from ollama_queue.http import address
 
 if TYPE_CHECKING:
     from ollama_queue.actors.api import QueueAPI
-
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,8 +56,8 @@ def complain(message: str) -> None:
 
 
 def one_line(value: object) -> str:
-    """As text without breaks, and without what a terminal would obey."""
-    return CONTROL.sub("\ufffd", " ".join(str(value).split()))
+    """As text without breaks, where nothing is unseen, and nothing that a terminal would obey."""
+    return visible(" ".join(str(value).split()))
 
 
 def _client(server: str) -> "AbstractContextManager[QueueAPI]":
@@ -90,7 +88,7 @@ class Session:
     def say(self, text: str) -> None:
         """Talk, as opposed to data and errors."""
         if not self.is_quiet:
-            click.echo(text, err=True)
+            click.echo(visible(text), err=True)
 
 
 def session_of(ctx: click.Context) -> Session:

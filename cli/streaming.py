@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ollama_queue.actors.core.events import EVENTS
+from ollama_queue.actors.core.visible import visible
 from ollama_queue.cli import output
 from ollama_queue.cli.session import (
-    CONTROL,
     Session,
     TaskFailed,
     one_line,
@@ -52,18 +52,24 @@ def _check(task_id: str, last: "Chunk") -> None:
 
 
 class _Writer:
-    """Prints pieces of one text, and at its end the line's, if that is missing."""
+    """Prints pieces of one text, and at its end the line's, if that is missing.
+
+    On a terminal all but line breaks and tabs that is unseen, or would be obeyed, is written out. A
+    pipe gets what the model said.
+    """
 
     def __init__(self) -> None:
         self._last = "\n"
 
     def write(self, text: str) -> None:
+        if not text:
+            return
+        shown = text
         if sys.stdout.isatty():
-            text = CONTROL.sub("\ufffd", text)
-        if text:
-            click.echo(text, nl=False, color=True)
-            sys.stdout.flush()
-            self._last = text[-1]
+            shown = visible(text, keep="\n\t", before=self._last)
+        click.echo(shown, nl=False, color=True)
+        sys.stdout.flush()
+        self._last = text[-1]
 
     def end(self) -> None:
         if self._last != "\n":

@@ -30,6 +30,7 @@ from ollama_queue.actors.core.config import Config, Logging
 from ollama_queue.actors.core.config import Server as ServerSettings
 from ollama_queue.actors.core.errors import Invalid, QueueError, Unavailable
 from ollama_queue.actors.core.urls import shown
+from ollama_queue.actors.core.visible import visible
 from ollama_queue.actors.executors import create_executor
 from ollama_queue.actors.journal import follow
 from ollama_queue.actors.logs import open_handler
@@ -74,7 +75,7 @@ def _pools() -> tuple[Pool, Pool]:
 
 def _die(reason: str) -> None:
     """The queue has given up: a supervisor may start it again, a hung disk must not stop that."""
-    click.echo(f"ollama-queue-server: {reason}", err=True)
+    click.echo(f"ollama-queue-server: {visible(reason)}", err=True)
     os._exit(70)
 
 
@@ -250,7 +251,7 @@ def main(
             _log_as(loaded.config.logging)
             serve(settings.anchored(loaded.config), accept_loss=accept_loss)
     except QueueError as error:
-        click.echo(f"ollama-queue-server: {error.message}", err=True)
+        click.echo(f"ollama-queue-server: {visible(error.message)}", err=True)
         sys.exit(2 if error.code == "invalid" else 1)
 
 

@@ -1,5 +1,6 @@
 // Views describe elements with `h`; `render` makes the page so, and touches only what differs.
-// What a user wrote becomes text nodes and attributes, never markup.
+// What a user wrote becomes text nodes and attributes, never markup. Controls, and marks that turn
+// the direction of what follows, are written out: nothing can pass for what it is not.
 
 const SVG = "http://www.w3.org/2000/svg";
 const SVG_TAGS = new Set(["svg", "g", "path", "rect", "line", "circle", "polyline", "text", "title"]);
@@ -24,9 +25,13 @@ export function render(root, ...children) {
 function flat(children) {
   return children.flat(Infinity).map((child) => {
     if (child === null || child === undefined || child === false) return { text: "" };
-    return typeof child === "object" ? child : { text: String(child) };
+    return typeof child === "object" ? child : { text: visible(String(child)) };
   });
 }
+
+const UNSEEN = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g;
+
+const visible = (text) => text.replace(UNSEEN, (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
 function patchChildren(parent, wanted, made) {
   const keys = new Set(wanted.map((item) => item.key).filter((key) => key !== undefined));
@@ -102,8 +107,9 @@ function set(node, name, value, before) {
   else if (name === "style") setStyle(node, value ?? {}, before ?? {});
   else if (LIVE.has(name)) node[name] = value ?? (name === "value" ? "" : false);
   else if (name.startsWith("aria-") && value !== null && value !== undefined) {
-    node.setAttribute(name, String(value));
+    node.setAttribute(name, visible(String(value)));
   } else if (value === null || value === undefined || value === false) node.removeAttribute(name);
+  else if (name === "title") node.setAttribute(name, visible(String(value)));
   else node.setAttribute(name, value === true ? "" : value);
 }
 

@@ -66,6 +66,27 @@ def test_a_device_is_never_rotated(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not Path("/dev/null.1").exists()
 
 
+FORGED = "no\n2027-01-15 08:00:00,250 INFO ollama_queue task 2 completed"
+
+
+def test_no_text_passes_for_a_line_of_the_log() -> None:
+    line = Line("task 1 failed", {}, {"error": f"{FORGED}\r\x1b[1A\u202e", "model": "m\u2028"})
+    try:
+        raise ValueError(FORGED)
+    except ValueError as error:
+        records = [record(Lines([line])), record("it said %s", FORGED), record("oh", error=error)]
+    at = TextFormatter().formatTime(records[0])
+    lines = [each for made in records for each in TextFormatter().format(made).splitlines()]
+
+    begun = [each.removeprefix(f"{at} ") for each in lines if not each.startswith("    ")]
+    assert begun == [
+        r'WARNING ollama_queue task 1 failed error="no\n2027-01-15 08:00:00,250 INFO ollama_queue '
+        r'task 2 completed\r\u001b[1A\u202e" model="m\u2028"',
+        "WARNING ollama_queue it said no",
+        "WARNING ollama_queue oh",
+    ]
+
+
 @pytest.mark.parametrize("word", ["a\nb", "é", "\udcff", '"', "\x1b[31m", "\u2028"])
 def test_json_is_one_line_whatever_is_said(word: str) -> None:
     written = JsonFormatter().format(record("it said %s", word))

@@ -83,23 +83,37 @@ def test_piped_output_is_plain_and_whole(capsys):
 
 
 def test_a_title_or_an_error_cannot_move_the_cursor(capsys):
-    evil = msgspec.structs.replace(TASK, title="a\x1b[2Jb", error="c\x07\nd\x9bm")
+    evil = msgspec.structs.replace(TASK, title="a\x1b[2Jb", error="c\x07\nd\x9bm\u202ex")
     output.print_tasks(Session(), [evil])
     output.print_task(Session(), evil)
     said = capsys.readouterr().out
 
-    assert not set(said) & set("\x1b\x07\x9b")
-    assert "c� d�m" in said
+    assert not set(said) & set("\x1b\x07\x9b\u202e")
+    assert r"c\u0007 d\u009bm\u202ex" in said
+
+
+def test_json_says_the_same_and_hides_nothing(terminal, capsys):
+    evil = {"title": "a\u202eb\x9b2J", "n": [1]}
+    output.print_json(evil)
+    output.print_json_line(evil)
+    for line in capsys.readouterr().out.splitlines():
+        assert line == r'{"title":"a\u202eb\u009b2J","n":[1]}'
+        assert json.loads(line) == evil
+
+    written = terminal(80)
+    output.print_json(evil)
+    assert json.loads(written.getvalue()) == evil
+    assert "\u202e" not in written.getvalue()
 
 
 def test_an_answer_is_verbatim_in_a_pipe_and_tame_on_a_terminal(terminal, capsys):
-    task = msgspec.structs.replace(TASK, result={"response": "a\x1b[2J\n\tb\n"})
+    task = msgspec.structs.replace(TASK, result={"response": "a\x1b[2J\u202e\n\tb\n"})
     output.print_answer(task)
-    assert capsys.readouterr().out == "a\x1b[2J\n\tb\n"
+    assert capsys.readouterr().out == "a\x1b[2J\u202e\n\tb\n"
 
     written = terminal(80)
     output.print_answer(task)
-    assert written.getvalue() == "a�[2J\n\tb\n"
+    assert written.getvalue() == "a\\u001b[2J\\u202e\n\tb\n"
 
 
 def test_tool_calls_are_the_answer_where_there_are_no_words(capsys):

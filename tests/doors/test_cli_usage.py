@@ -216,7 +216,7 @@ def test_each_error_has_its_exit_code(kind, code):
     result = run(lambda _: nullcontext(Refusing(kind("it is\nso \x1b[31m"))), "list")
 
     assert result.exit_code == code
-    assert result.stderr == "Error: it is so �[31m\n"
+    assert result.stderr == "Error: it is so \\u001b[31m\n"
 
 
 def test_no_error_is_without_an_exit_code():

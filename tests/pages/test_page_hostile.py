@@ -1,5 +1,7 @@
 """Whatever users and model servers write is shown as the text it is: nothing of it is markup."""
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -102,3 +104,24 @@ def test_the_policy_stands_behind_it(visit: Visit) -> None:
     unharmed(page)
     visit.forgive("Content Security Policy")
     visit.forgive("Trusted")
+
+
+def test_no_text_turns_what_stands_beside_it(visit: Visit, replies: Replies) -> None:
+    """Marks that turn the direction of what follows, and controls, are written out."""
+    turned = "invoice\u202efdp.exe\u2066 \x1b[2J"
+    shown = r"invoice\u202efdp.exe\u2066 \u001b[2J"
+    replies.when("turn round", Answer(400, {"error": turned}))
+    task_id = visit.chat(f"turn round {turned}", tags=[turned, "turned"])
+    visit.ended(task_id)
+    page = visit.open("tasks?tag=turned")
+    row = page.locator("tr.task-row")
+    expect(row).to_contain_text(shown)
+    expect(row.locator("a")).to_have_attribute("title", re.compile(re.escape(shown)))
+    visit.open(f"task/{task_id}")
+    expect(page.get_by_role("region", name="error")).to_contain_text(shown)
+    expect(page.locator(".facts")).to_contain_text(shown)
+    page.get_by_role("tab", name="Raw JSON").click()
+    expect(page.get_by_role("tabpanel")).to_contain_text(shown.split(" ")[0])
+    assert "\u202e" not in page.inner_text("body")
+    link = page.locator(".facts a.tag").first
+    assert link.evaluate("(node) => getComputedStyle(node).unicodeBidi") == "isolate"
