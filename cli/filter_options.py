@@ -64,4 +64,5 @@ def chosen(given: dict[str, Any]) -> dict[str, Any]:
 
 def flag(name: str) -> str:
     """What the option of a filter's field is called on the command line."""
-    return {"batch_id": "--batch", "cron_id": "--cron", "q": "--search"}.get(name, f"--{name}")
+    names = {"batch_id": "--batch", "cron_id": "--cron", "q": "--search"}
+    return names.get(name, f"--{name.replace('_', '-')}")

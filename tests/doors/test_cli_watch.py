@@ -44,7 +44,7 @@ def some_stats(**fields):
     facts = {f"{name}_tasks": count for name, count in counts.items()}
     facts |= {"pending_tasks": 5, "running_tasks": 1, "workers_active": 1, "workers_idle": 0}
     facts |= {"queues_by_priority": {"5": 3, "7": 2}, "waiting_for": {"slot": 4, "retry": 1}}
-    facts |= {"scheduled": 0, "oldest_wait_s": None, "throughput": 0.0}
+    facts |= {"unserved": [], "scheduled": 0, "oldest_wait_s": None, "throughput": 0.0}
     facts |= {"paused": False, "backends": [], "uptime_s": 3700.0, "version": "1"}
     return QueueStats(**{**facts, **fields})
 
