@@ -14,20 +14,21 @@ from msgspec import Struct
 from ollama_queue.actors.actor import log
 from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.engine import open_engine
-from ollama_queue.actors.journal_files import JournalFiles, size_of
+from ollama_queue.actors.journal_files import JournalFiles, Sizes, number_of, size_of, sizes_in
 from ollama_queue.actors.place import Place
 from ollama_queue.actors.private_files import replace_file
 
 SLOT_BYTES = 4096  # two of them take turns: one that a power failure cuts leaves the other
+MANIFEST = "MANIFEST-"
 MARK = "user.ollama_queue.store"  # an attribute of the folder itself: it outlives what is in it
 
 
 class Noted(Struct, frozen=True):
-    """What has been fsynced: how many changes, and how much of each file of the journal."""
+    """What has been fsynced: how many changes, and how much of the journal and the manifest."""
 
     store: str
     changes: int
-    journal: dict[int, int]
+    files: Sizes
 
 
 class Sentinel:
@@ -41,29 +42,32 @@ class Sentinel:
         """Begin anew: replaces what the last run has noted, and marks the folder."""
         self.place, self.store = place, store
         self._files = JournalFiles(str(place.rocks))
+        self._files.sizes()
         first = self.look(changes)
         path = place.folder / "sentinel"
         replace_file(path, _encoded(first).ljust(2 * SLOT_BYTES), durable=True)
-        self._slot, self._journal = 0, first.journal.keys()
+        self._slot, self._names = 0, first.files.keys()
         self._file = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with suppress(OSError, AttributeError):  # not all file systems have attributes
             os.setxattr(place.folder, MARK, store.encode())
 
     def look(self, changes: int) -> Noted:
         """What an fsync that begins now will make durable. Raises `OSError`."""
-        return Noted(self.store, changes, dict(self._files.sizes()))
+        return Noted(self.store, changes, self._files.sizes())
 
     def note(self, noted: Noted) -> None:
         """To be called after that fsync. Raises `Unavailable` where the folder is another."""
         self.place.check()
         self._write(noted)
-        if noted.journal.keys() != self._journal:
-            self._journal = noted.journal.keys()
+        if noted.files.keys() != self._names:
+            self._names = noted.files.keys()
             os.fsync(self._file)
 
     def end(self, changes: int) -> None:
         """After a clean stop, which leaves nothing in the journal."""
-        self._write(Noted(self.store, changes, {}))
+        sizes = sizes_in(str(self.place.rocks)).items()
+        manifests = {name: size for name, size in sizes if name.startswith(MANIFEST)}
+        self._write(Noted(self.store, changes, manifests))
         os.fsync(self._file)
 
     def close(self) -> None:
@@ -133,9 +137,15 @@ def _check_presence(place: Place, noted: Noted | None) -> None:
 
 def _check_journal(place: Place, noted: Noted) -> None:
     rocks = str(place.rocks)
-    cut = [n for n, size in noted.journal.items() if (size_of(rocks, n) or 0) < size]
-    if cut and max(cut) >= _oldest_needed(place.rocks):
-        what = f"its journal, rocksdb/{max(cut):06d}.log, has been removed or cut"
+    sizes = {name: size_of(rocks, name) for name in noted.files}
+    cut = [name for name, size in noted.files.items() if (sizes[name] or 0) < size]
+    for name in cut:
+        if name.startswith(MANIFEST) and sizes[name] is not None:  # RocksDB itself misses one
+            what = f"its list of tables, rocksdb/{name}, has been cut, or is an older one"
+            raise _lost(place.folder, what, "goes on with the tables that it still names")
+    logs = [name for name in cut if not name.startswith(MANIFEST)]
+    if logs and max(map(number_of, logs)) >= _oldest_needed(place.rocks):
+        what = f"its journal, rocksdb/{max(logs, key=number_of)}, has been removed or cut"
         raise _lost(place.folder, what, "goes on without what only this file held")
 
 
