@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 from ollama_queue.actors.breathing import Breathe, as_threads_do, driven, unhurried
 from ollama_queue.actors.core.acceptance import accept
 from ollama_queue.actors.core.entries import Entry, entry_of
-from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.actors.core.errors import Invalid, naming
 from ollama_queue.actors.core.keys import batch_digest
 from ollama_queue.actors.core.messages import StoreSlice, SubmitBatch
 from ollama_queue.actors.core.orders import Insert
 from ollama_queue.actors.core.records import Batch, NewTask
-from ollama_queue.actors.core.submission import draft, drafting, naming
+from ollama_queue.actors.core.submission import draft, drafting
 from ollama_queue.actors.inbox import Promise
 
 SLICE_TASKS = 200
@@ -29,7 +29,7 @@ def draft_batch(
     """
     asked = []
     for index, task in enumerate(unhurried(tasks, breathe)):
-        with naming(index):
+        with naming(f"tasks[{index}]"):
             asked.append(driven(drafting(task), breathe))
     if not asked:
         raise Invalid("tasks must be a list of at least one task", field="tasks")

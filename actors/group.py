@@ -17,9 +17,8 @@ from ollama_queue.actors.core.orders import (
     SetFlag,
 )
 from ollama_queue.actors.core.records import Batch, Event, Record, Status
+from ollama_queue.actors.core.settling import kept
 from ollama_queue.actors.inbox import Promise
-
-KEEP_ATTEMPTS = 100  # of one task; a backend that is away for days makes many
 
 
 class Row(Struct):
@@ -78,7 +77,7 @@ class Group:
         row = self.rows.setdefault(change.task_id, Row(was, was))
         facts = dict(change.fields)
         if change.ended is not None:
-            facts["attempts"] = [*was.attempts, change.ended][-KEEP_ATTEMPTS:]
+            facts["attempts"] = kept([*was.attempts, change.ended])
         if change.result is not None:
             row.result = change.result
         row.record = replace(was, seq=seq, **facts)

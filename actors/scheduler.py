@@ -8,7 +8,7 @@ from typing import Any, Protocol, assert_never
 from ollama_queue.actors.actor import Actor, Ref, log, tell
 from ollama_queue.actors.batches import Loading
 from ollama_queue.actors.breathing import Breathe, as_threads_do
-from ollama_queue.actors.core.errors import Conflict, NotFound
+from ollama_queue.actors.core.errors import Conflict, NotFound, naming
 from ollama_queue.actors.core.explaining import describe_one, looked_up
 from ollama_queue.actors.core.firing import fire
 from ollama_queue.actors.core.idempotency import Keyed
@@ -61,7 +61,6 @@ from ollama_queue.actors.core.orders import (
 from ollama_queue.actors.core.plan import Plan
 from ollama_queue.actors.core.records import Batch, Record, Status, Submitted
 from ollama_queue.actors.core.settling import utc
-from ollama_queue.actors.core.submission import naming
 from ollama_queue.actors.inbox import Promise
 from ollama_queue.actors.rocks import Recovered
 
@@ -208,7 +207,7 @@ class Scheduler(Actor):
                 return
         for index, asked in enumerate(message.asked):
             if asked.is_choosy:
-                with naming(index):
+                with naming(f"tasks[{index}]"):
                     self.plan.check(asked)
         count = len(message.asked)
         self.plan.reserve(count, sum(len(asked.spec) for asked in message.asked))

@@ -16,6 +16,7 @@ from weakref import WeakSet
 from msgspec.structs import replace
 
 from ollama_queue.actors.awaited import Callback, Gathering
+from ollama_queue.actors.core import limits
 from ollama_queue.actors.core.errors import Invalid, Unavailable
 from ollama_queue.actors.core.events import EVENTS
 from ollama_queue.actors.core.records import Chunk, Event, NewTask, Task, TaskResult
@@ -42,8 +43,12 @@ def check_events(names: Collection[str] | None) -> frozenset[str] | None:
 
 
 def check_tasks(ids: Collection[str] | None) -> frozenset[str] | None:
-    """The ids of tasks; one alone is meant as such."""
-    return None if ids is None else frozenset([ids] if isinstance(ids, str) else ids)
+    """The ids of tasks; one alone is meant as such. Raises `Invalid` for too many."""
+    if ids is None:
+        return None
+    ids = [ids] if isinstance(ids, str) else ids
+    limits.check_texts(ids, "tasks", limits.IDS, limits.NAME)
+    return frozenset(ids)
 
 
 class Subscription:

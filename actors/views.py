@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from ollama_queue import __version__
+from ollama_queue.actors.core import limits
+from ollama_queue.actors.core.errors import cut
 from ollama_queue.actors.core.figures import Counts, PlanState, QueueStats, Waiting
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import (
@@ -16,6 +19,7 @@ from ollama_queue.actors.core.records import (
     Status,
     Task,
 )
+from ollama_queue.actors.core.settling import briefly
 from ollama_queue.actors.replies import Page, Stored
 
 _FACTS = tuple(name for name in Record.__struct_fields__ if name in Task.__struct_fields__)
@@ -23,23 +27,60 @@ _decode_spec = msgspec.json.Decoder(Spec).decode
 
 
 def listed(record: Record, waiting: Waiting | None) -> Task:
-    """A task as lists show it: without payload and result."""
+    """A task as lists and events show it: without payload and result, and never large."""
+    return _facts_of(brief(record), waiting)
+
+
+def brief(record: Record) -> Record:
+    """With no more than the first and the newest of many attempts, and less of their words.
+
+    A store that was written when there were no limits may have larger tags and names.
+    """
+    attempts = record.attempts
+    if len(attempts) > limits.LISTED_ATTEMPTS:
+        attempts = [attempts[0], *attempts[1 - limits.LISTED_ATTEMPTS :]]
+    if attempts:
+        record = replace(record, attempts=[briefly(each) for each in attempts])
+    if _is_within(record):
+        return record
+    return replace(
+        record,
+        model=cut(record.model, limits.NAME),
+        tenant=record.tenant and cut(record.tenant, limits.NAME),
+        backend=record.backend and cut(record.backend, limits.NAME),
+        error=record.error and cut(record.error, limits.ERROR),
+        tags=[cut(tag, limits.TAG) for tag in record.tags[: limits.TAGS]],
+    )
+
+
+def _facts_of(record: Record, waiting: Waiting | None) -> Task:
     facts = {name: getattr(record, name) for name in _FACTS}
     if waiting is not None and record.status is Status.PENDING:
         facts |= {"waiting_for": waiting.waiting_for, "position": waiting.position}
     return Task(**facts)
 
 
+def _is_within(record: Record) -> bool:
+    """Whether all of it is as small as it may be today."""
+    names = (record.model, record.tenant or "", record.backend or "")
+    return (
+        max(map(len, names)) <= limits.NAME
+        and len(record.error or "") <= limits.ERROR
+        and len(record.tags) <= limits.TAGS
+        and max(map(len, record.tags), default=0) <= limits.TAG
+    )
+
+
 def shown(event: Event) -> Event:
     """An event as subscribers see it: its task as in lists."""
     if not isinstance(event.task, Record):
         return event
-    return msgspec.structs.replace(event, task=listed(event.task, None))
+    return replace(event, task=listed(event.task, None))
 
 
 def whole(stored: Stored, waiting: Waiting | None) -> Task:
     """A task with everything that is known of it."""
-    return _with_parts(listed(stored.record, waiting), stored.spec, stored.result)
+    return _with_parts(_facts_of(stored.record, waiting), stored.spec, stored.result)
 
 
 def page(found: Page, waiting: Mapping[str, Waiting], wanted: TaskFilter) -> TaskPage:
@@ -62,7 +103,7 @@ def _with_parts(task: Task, spec: bytes | None, result: bytes | None) -> Task:
         parts |= msgspec.structs.asdict(_decode_spec(spec))
     if result is not None:
         parts["result"] = msgspec.json.decode(result)
-    return msgspec.structs.replace(task, **parts) if parts else task
+    return replace(task, **parts) if parts else task
 
 
 def stats(

@@ -60,10 +60,11 @@ def batch(ctx: click.Context, /, path: str, sync: bool, idempotency_key: str | N
 
 def read_tasks(path: str) -> "Iterator[NewTask]":
     """The tasks of a file, checked. Raises `Invalid`, naming the item and its field."""
-    from ollama_queue.actors.core.submission import naming, new_task
+    from ollama_queue.actors.core.errors import naming
+    from ollama_queue.actors.core.submission import new_task
 
     for index, given in enumerate(_items(path)):
-        with naming(index):
+        with naming(f"tasks[{index}]"):
             yield new_task(given)
 
 

@@ -9,6 +9,7 @@ import bottle
 import msgspec
 
 from ollama_queue.actors.breathing import Breathe, as_threads_do
+from ollama_queue.actors.core import limits
 from ollama_queue.actors.core.errors import Invalid, QueueError
 from ollama_queue.actors.core.submission import new_task
 from ollama_queue.http import guard, ollama, openai, openapi, pages, reading, wire
@@ -123,6 +124,8 @@ def _speak_json(
         bottle.request.environ[reading.BREATHE] = breathe
         try:
             guard.check(bottle.request.environ, loopback_only=loopback_only, origins=origins)
+            for name, value in kwargs.items():  # of the path
+                limits.check_text(value, name)
             answer = callback(*args, **kwargs)
             return answer if isinstance(answer, READY) else wire.encode(answer)
         except QueueError as error:

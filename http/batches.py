@@ -7,9 +7,9 @@ from typing import Any
 import bottle
 
 from ollama_queue.actors.breathing import unhurried
-from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.actors.core.errors import Invalid, naming
 from ollama_queue.actors.core.records import NewTask, Status, Task
-from ollama_queue.actors.core.submission import naming, new_task
+from ollama_queue.actors.core.submission import new_task
 from ollama_queue.http import reading, wire
 from ollama_queue.http.feed import Source
 
@@ -66,7 +66,7 @@ def _tasks(limit: int) -> Iterator[NewTask]:
             raise Invalid('the body must be a list of tasks, or {"tasks": […]}', field="tasks")
         given = iter(body)
     for index, each in enumerate(unhurried(given, reading.breathing())):
-        with naming(index):
+        with naming(f"tasks[{index}]"):
             yield new_task(each)
 
 

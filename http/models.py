@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from ollama_queue import __version__
+from ollama_queue.actors.core import limits
 from ollama_queue.actors.core.errors import Invalid, NotFound, Unavailable
 from ollama_queue.actors.core.figures import BackendState
 from ollama_queue.actors.core.holders import best_first, holders, oldest_version, ollamas
@@ -147,6 +148,7 @@ def model_in(body: Json) -> str:
     model = body.get("model")
     if not isinstance(model, str) or not model.strip():
         raise Invalid("model is required: name a model, such as qwen3", field="model")
+    limits.check_text(model, "model")
     return model
 
 

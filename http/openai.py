@@ -5,6 +5,7 @@ from typing import Any
 
 import bottle
 
+from ollama_queue.actors.core import limits
 from ollama_queue.actors.core.errors import (
     Invalid,
     NotFound,
@@ -154,6 +155,7 @@ def _tier(body: Json) -> str | None:
     given = body.get("service_tier")
     if given is not None and not isinstance(given, str):
         raise Invalid("service_tier must be a text, such as flex", field="service_tier")
+    limits.check_text(given or "", "service_tier")
     return "default" if given == "auto" else given
 
 

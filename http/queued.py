@@ -6,14 +6,16 @@ from typing import Any, Protocol
 
 import bottle
 
+from ollama_queue.actors.core import limits
 from ollama_queue.actors.core.errors import Invalid, NotFound, QueueError
 from ollama_queue.actors.core.records import Chunk, NewTask, Status, Submitted, Task
-from ollama_queue.actors.core.submission import parse_priority
+from ollama_queue.actors.core.submission import parse_priority, parse_timeout
 from ollama_queue.http import reading, wire
 from ollama_queue.http.answer import Answer, watch_departure
 from ollama_queue.http.servers import Servers
 
 PRIORITY, TENANT, DETACH = "X-Queue-Priority", "X-Queue-Tenant", "X-Queue-Detach"
+TIMEOUT = "X-Queue-Timeout"
 TASK_ID, WAIT, BACKEND = "X-Queue-Task-Id", "X-Queue-Wait-Ms", "X-Queue-Backend"
 CLIENT_GONE = 499
 _SWITCH = {"true": True, "1": True, "false": False, "0": False}
@@ -29,7 +31,9 @@ def wishes(priority: int) -> dict[str, Any]:
         level = priority if given is None else parse_priority(given)
     except Invalid as error:
         raise Invalid(f"{PRIORITY}: {error.message}", field=PRIORITY) from None
-    return {"priority": level, "tenant": reading.header(TENANT)}
+    tenant = reading.header(TENANT)
+    limits.check_text(tenant or "", TENANT)
+    return {"priority": level, "tenant": tenant, "timeout_s": _timeout_s()}
 
 
 class Form(Protocol):
@@ -192,6 +196,14 @@ def _submit(queue: Servers, new: NewTask, key: str | None) -> Submitted:
         return queue.submit(new, idempotency_key=key, listed=True)
     queue.survey_backends()
     return queue.submit(new, idempotency_key=key, listed=True)
+
+
+def _timeout_s() -> float | None:
+    given = reading.header(TIMEOUT)
+    try:
+        return None if given is None else parse_timeout(float(given), TIMEOUT)
+    except ValueError:
+        return parse_timeout(None, TIMEOUT)
 
 
 def _detached() -> bool:

@@ -11,7 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 from ollama_queue.actors.core.errors import Invalid, QueueError
 from ollama_queue.actors.core.records import Chunk
 from ollama_queue.actors.mailbox import Closed
-from ollama_queue.actors.subscription import check_events
+from ollama_queue.actors.subscription import check_events, check_tasks
 from ollama_queue.http import sse, wire
 from ollama_queue.http.crier import Crier, Feed, Told
 from ollama_queue.http.feed import Source
@@ -123,7 +123,7 @@ class Talk:
         if wish.subscribe is not UNSET:
             events = check_events(wish.subscribe)
         if wish.tasks is not UNSET:
-            tasks = None if wish.tasks is None else frozenset(wish.tasks)
+            tasks = check_tasks(wish.tasks)
         if wish.chunks is not UNSET:
             chunks = wish.chunks
         if chunks and not (tasks and len(tasks) <= MOST_STREAMS):

@@ -7,13 +7,14 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ollama_queue.actors.core import limits
 from ollama_queue.actors.core.errors import Invalid, QueueError, Unavailable
 from ollama_queue.actors.core.filters import task_filter
 from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.records import Priority, Status
 from ollama_queue.actors.core.submission import parse_priority
 
-MOST_IDS = 1000  # in one call: as many as a page of a list has
+MOST_IDS = limits.IDS  # in one call: as many as a page of a list has
 SLICE = 500  # of the tasks that a filter matches
 LEVELS = range(1, 16)
 
@@ -100,6 +101,7 @@ def check_ids(ids: Collection[str]) -> list[str]:
         raise Invalid("ids must be a list of ids of tasks", field="ids")
     if not 1 <= len(ids) <= MOST_IDS:
         raise Invalid(f"ids must be 1 to {MOST_IDS} ids, not {len(ids)}", field="ids")
+    limits.check_texts(ids, "ids", MOST_IDS, limits.NAME)
     return list(dict.fromkeys(ids))
 
 

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct
 
+from ollama_queue.actors.core import limits
 from ollama_queue.actors.core.errors import Invalid
 
 ALIASES = {
@@ -51,6 +52,7 @@ def check(expr: object, timezone: object = "UTC") -> None:
     """Raises `Invalid`, with a reason that names the field, for what is no cron expression."""
     if not isinstance(expr, str):
         raise _wrong("it must be a text of five fields, such as 0 9 * * 1-5")
+    limits.check_text(expr, "cron_expr", limits.CRON_EXPR)
     zone_of(timezone)
     if _next_on_the_face(_lists(expr), _BEGIN) is None:
         raise _wrong(f"{expr!r} never comes: no month that it names has such a day")
@@ -127,6 +129,8 @@ def zone_of(name: object) -> tzinfo:
     """The time zone of that name. Raises `Invalid`."""
     if name == "UTC":  # known without a database of zones
         return UTC
+    if isinstance(name, str):
+        limits.check_text(name, "timezone")
     try:
         return ZoneInfo(name)  # type: ignore[arg-type]
     except (ZoneInfoNotFoundError, ValueError, TypeError, AttributeError, OSError):

@@ -7,14 +7,13 @@ from typing import Any
 import msgspec
 from msgspec.structs import asdict, replace
 
-from ollama_queue.actors.core import cron
+from ollama_queue.actors.core import cron, limits
 from ollama_queue.actors.core.cron_records import Cron, Missed, NewCron, Overlap, TaskTemplate
-from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.actors.core.errors import Invalid, naming
 from ollama_queue.actors.core.plain_json import check_written, too_deep
 from ollama_queue.actors.core.records import NewTask
 from ollama_queue.actors.core.submission import draft, new_task
 
-LONGEST_NAME = 200
 SET_BACK = timedelta(hours=1)  # of a clock; what lies further ahead was a wrong clock's time
 _TEMPLATE = TaskTemplate.__struct_fields__
 _NOT_IN_TEMPLATE = frozenset(NewTask.__struct_fields__) - frozenset(_TEMPLATE)
@@ -27,7 +26,11 @@ def new_cron(given: Any) -> NewCron:
 
     Raises `Invalid` with one sentence that names the field, such as `task_template.model: …`.
     """
-    fields = fields_of(given)
+    return _checked(fields_of(given), None)
+
+
+def _checked(fields: dict[str, Any], old: Cron | None) -> NewCron:
+    """What it keeps of an `old` cron was taken on before, when other limits may have held."""
     for name in fields:
         if name in _KEPT_BY_US:
             raise Invalid(f"{name} is set by the queue, leave it out", field=name)
@@ -36,12 +39,22 @@ def new_cron(given: Any) -> NewCron:
     for name in ("name", "cron_expr", "task_template"):
         if name not in fields:
             raise Invalid(f"{name} is missing: a cron needs it", field=name)
-    _check_name(fields["name"])
-    cron.check(fields["cron_expr"], fields.get("timezone", "UTC"))
-    template = _template(fields["task_template"])
+    expr, zone, template = (
+        fields["cron_expr"],
+        fields.get("timezone", "UTC"),
+        fields["task_template"],
+    )
+    if old is None or fields["name"] != old.name:
+        _check_name(fields["name"])
+    if old is None or (expr, zone) != (old.cron_expr, old.timezone):
+        cron.check(expr, zone)
+    if old is None or template is not old.task_template:
+        template = _template(template)
     try:
         made = msgspec.convert({**fields, "task_template": asdict(template)}, NewCron)
         check_written(msgspec.json.encode(made), {"metadata": made.metadata})
+        if old is None or made.metadata != old.metadata:
+            limits.check_size(made.metadata, "metadata", limits.METADATA)
     except msgspec.ValidationError as error:
         raise _named(error) from None
     except RecursionError:
@@ -59,7 +72,7 @@ def changed(old: Cron, given: Any, at: datetime) -> Cron:
     fields = {name: value for name, value in fields_of(given).items() if name not in _KEPT_BY_US}
     if "task_template" in fields:
         fields["task_template"] = _merged(old.task_template, fields["task_template"])
-    wanted = new_cron({**{name: getattr(old, name) for name in _WANTED}, **fields})
+    wanted = _checked({**{name: getattr(old, name) for name in _WANTED}, **fields}, old)
     made = replace(old, **{name: getattr(wanted, name) for name in _WANTED}, updated_at=at)
     timing = ("cron_expr", "timezone", "enabled")
     if all(getattr(made, name) == getattr(old, name) for name in timing):
@@ -91,8 +104,9 @@ def fields_of(given: Any) -> dict[str, Any]:
 
 
 def _check_name(name: object) -> None:
-    if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME:
-        raise Invalid(f"name must be a text of 1 to {LONGEST_NAME} characters", field="name")
+    if not isinstance(name, str) or not name.strip():
+        raise Invalid(f"name must be a text of 1 to {limits.NAME} characters", field="name")
+    limits.check_text(name, "name")
 
 
 def _template(given: Any) -> TaskTemplate:
@@ -107,12 +121,8 @@ def _template(given: Any) -> TaskTemplate:
                 f"task_template.{name} is not a field of a cron's task",
                 field=f"task_template.{name}",
             )
-    try:
+    with naming("task_template"):
         task = draft(new_task(given)).new
-    except Invalid as error:
-        raise Invalid(
-            f"task_template.{error.message}", field=f"task_template.{error.field}"
-        ) from None
     return TaskTemplate(**{name: getattr(task, name) for name in _TEMPLATE})
 
 

@@ -1,6 +1,18 @@
 """What a door answers when a request cannot be done; each error names what would help."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
+
+LONGEST = 4000  # characters of a message: it may quote what a user or a model server wrote
+LONGEST_FIELD = 256
+_OF_ALL = re.compile("(a|the) task ")
+
+
+def cut(text: str, most: int) -> str:
+    """The text, or its beginning with an ellipsis: at most `most` characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 class QueueError(Exception):
@@ -15,9 +27,10 @@ class QueueError(Exception):
     def __init__(
         self, message: str, *, field: str | None = None, retry_after_s: float | None = None
     ) -> None:
+        message = cut(message, LONGEST)
         super().__init__(message)
         self.message = message
-        self.field = field
+        self.field = field and cut(field, LONGEST_FIELD)
         self.retry_after_s = retry_after_s
 
     def again(self) -> Self:
@@ -71,3 +84,21 @@ class OutcomeUnknown(Unavailable):
     """No answer came in time: it may have been done. Repeat with the same idempotency key."""
 
     code = "outcome_unknown"
+
+
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Errors inside are of what stands at `place`, such as `tasks[3]`: they are said of that."""
+    try:
+        yield
+    except Invalid as error:
+        field, message = error.field or "task", error.message
+        said_of_all = _OF_ALL.match(message)
+        if said_of_all:
+            message = f"{place} {message[said_of_all.end() :]}"
+        elif message.startswith(field):
+            message = f"{place}.{message}"
+        else:
+            message = f"{place}: {message}"
+        named = place if field == "task" else f"{place}.{field}"
+        raise Invalid(message, field=named) from None

@@ -6,6 +6,7 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
+from ollama_queue.actors.core import limits
 from ollama_queue.actors.core.errors import Invalid
 from ollama_queue.actors.core.listing import (
     MAX_LIMIT,
@@ -56,7 +57,10 @@ def _each(read: Callable[[Any, str], Any]) -> Callable[[Any, str], list[Any]]:
 
     def read_all(value: Any, name: str) -> list[Any]:
         several = isinstance(value, list | tuple | set | frozenset)
-        return [read(each, name) for each in (value if several else [value])]
+        values = value if several else [value]
+        if len(values) > limits.VALUES:
+            raise Invalid(f"{name} must be at most {limits.VALUES} values", field=name)
+        return [read(each, name) for each in values]
 
     return read_all
 
@@ -78,6 +82,7 @@ def _member_of(kind: type[E]) -> Callable[[Any, str], E]:
 def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise Invalid(f"{name} must be a text", field=name)
+    limits.check_text(value, name, limits.TEXT)
     return value
 
 

@@ -17,6 +17,7 @@ RUNNER_OPTIONS = frozenset(
 )
 _ENCODER = Encoder(order="deterministic")
 TAG = "tag:"
+_RULES = " {"  # begins them, in a route's key
 
 
 class Lane(NamedTuple):
@@ -85,18 +86,20 @@ def route_key(
     asked = {"@backend": backend, "@remote": remote, "@ollama": ollama_only}
     rules |= {name: value for name, value in asked.items() if value}
     name = model_name(model)
+    if _RULES in name:  # what a user wrote must not be read as rules
+        rules, name = {"@model": name, **rules}, ""
     return f"{name} {_ENCODER.encode(rules).decode()}" if rules else name
 
 
 @lru_cache(maxsize=4096)
 def read_route(key: str) -> Route:
     """The route that a key stands for."""
-    model, brace, rest = key.partition(" {")
+    model, brace, rest = key.partition(_RULES)
     if not brace:
         return Route(key)
     rules: dict[str, Any] = decode("{" + rest)
     backend, remote = rules.pop("@backend", None), rules.pop("@remote", False)
-    only = rules.pop("@ollama", False)
+    only, model = rules.pop("@ollama", False), rules.pop("@model", model)
     runner = _ENCODER.encode(rules).decode() if rules else ""
     return Route(model, runner, backend, remote, only)
 

@@ -5,9 +5,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from ollama_queue.actors.core import limits
 from ollama_queue.actors.core.backoff import delay
 from ollama_queue.actors.core.config import Retry
 from ollama_queue.actors.core.entries import Entry, entry_of
+from ollama_queue.actors.core.errors import cut
 from ollama_queue.actors.core.lifecycle import become
 from ollama_queue.actors.core.orders import Change
 from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Stopped, Verdict
@@ -32,7 +34,7 @@ def settle(running: Running, outcome: Outcome, retry: Retry, now: float, chance:
 
 
 def _failed(running: Running, failed: Failed, retry: Retry, now: float, chance: float) -> Change:
-    entry, error = running.entry, failed.error
+    entry, error = running.entry, cut(failed.error, limits.ERROR)
     entry.avoid = backend = running.gate.name
     ended = attempt_of(running, error, now, failed.status)
     if failed.verdict is Verdict.REFUSED:  # nobody took it on: no retry is spent
@@ -66,7 +68,7 @@ def put_back(entry: Entry, ended: Attempt | None, error: str | None = None) -> C
         entry,
         Status.PENDING,
         ended,
-        error=error,
+        error=_words(error),
         words=entry.words,
         avoid=entry.avoid,
         lacking=entry.lacking,
@@ -80,7 +82,7 @@ def give_up(entry: Entry, error: str, now: float) -> Change:
         entry.id,
         Status.PENDING,
         Status.FAILED,
-        error=error,
+        error=_words(error),
         completed_at=utc(now),
         next_attempt_at=None,
     )
@@ -115,7 +117,7 @@ def end(
     tokens: int = 0,
 ) -> Change:
     """A running task has come to its end."""
-    facts = {"error": error, "tokens": tokens, "completed_at": utc(now)}
+    facts = {"error": _words(error), "tokens": tokens, "completed_at": utc(now)}
     return _ends_as(entry, status, ended, result=result, **facts)
 
 
@@ -135,9 +137,27 @@ def attempt_of(
         backend=running.gate.name,
         started_at=utc(running.started_at),
         ended_at=utc(now),
-        error=error,
+        error=_words(error),
         status=status,
     )
+
+
+def kept(attempts: list[Attempt]) -> list[Attempt]:
+    """What a task's record keeps of its attempts: the newest, of older ones less words."""
+    attempts = attempts[-limits.ATTEMPTS :]
+    whole = len(attempts) - limits.RECENT
+    return [*map(briefly, attempts[:whole]), *attempts[whole:]] if whole > 0 else attempts
+
+
+def briefly(attempt: Attempt) -> Attempt:
+    """With the beginning of its words only."""
+    if attempt.error is None or len(attempt.error) <= limits.BRIEF:
+        return attempt
+    return replace(attempt, error=cut(attempt.error, limits.BRIEF))
+
+
+def _words(error: str | None) -> str | None:
+    return error and cut(error, limits.ERROR)
 
 
 def utc(instant: float) -> datetime:

@@ -1,18 +1,18 @@
 """From what a user wrote to a checked `NewTask`: the full form, the flat form, and the makers."""
 
-import math
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import msgspec
 
+from ollama_queue.actors.core import limits
 from ollama_queue.actors.core.errors import Invalid
 from ollama_queue.actors.core.keys import canonical, digest, key_digest
 from ollama_queue.actors.core.messages import Submit
 from ollama_queue.actors.core.plain_json import check_written, too_deep
 from ollama_queue.actors.core.records import Dialect, NewTask, Priority, Spec, TaskType
+from ollama_queue.actors.core.routing import RUNNER_OPTIONS
 from ollama_queue.actors.core.translation import untranslatable
 
 # What Ollama's endpoints take beside model, options and stream's own fields. In the flat form
@@ -74,8 +74,10 @@ def drafting(
     there may be others. Raises `Invalid`, also for what JSON cannot say (NaN, lone surrogates) or
     nests too deeply.
     """
-    if idempotency_key is not None and not 1 <= len(idempotency_key) <= 255:
-        raise Invalid("Idempotency-Key must have 1 to 255 characters", field="idempotency_key")
+    if idempotency_key is not None and not 1 <= len(idempotency_key) <= limits.NAME:
+        raise Invalid(
+            f"Idempotency-Key must have 1 to {limits.NAME} characters", field="idempotency_key"
+        )
     new = new_task(msgspec.structs.asdict(new))
     try:
         (idempotency_key or "").encode()
@@ -109,17 +111,6 @@ def for_ollama_only(new: NewTask) -> tuple[str, str] | None:
     """The field that no other server than Ollama can be asked for, and why; None if any can."""
     refused = untranslatable(new) if new.dialect is Dialect.OLLAMA else None
     return None if refused is None else (refused.field, str(refused))
-
-
-@contextmanager
-def naming(index: int) -> Iterator[None]:
-    """Errors inside are of the task at `index` (from 0) of a batch."""
-    try:
-        yield
-    except Invalid as error:
-        raise Invalid(
-            f"tasks[{index}].{error.message}", field=f"tasks[{index}].{error.field}"
-        ) from None
 
 
 def new_task(given: Any) -> NewTask:
@@ -176,6 +167,14 @@ def parse_time(value: object, field: str) -> datetime:
     raise Invalid(f"{field} must be a time with a zone, such as 2026-12-25T10:00:00Z", field=field)
 
 
+def parse_timeout(value: float | None, field: str) -> float:
+    """Seconds that one attempt may take, at most 7 days. Raises `Invalid`."""
+    if value is None or not 0 < value <= limits.TIMEOUT_S:
+        most = f"{limits.TIMEOUT_S:.0f} (7 days)"
+        raise Invalid(f"{field} must be seconds above 0, at most {most}", field=field)
+    return value
+
+
 def title_of(task: NewTask) -> str:
     """The first 120 characters of what was asked, on one line."""
     payload = task.payload
@@ -187,7 +186,7 @@ def title_of(task: NewTask) -> str:
         asked = asked[0]
     if isinstance(asked, Mapping):  # a part of a message, as OpenAI has them
         asked = asked.get("text")
-    return " ".join(asked[:480].split())[:120] if isinstance(asked, str) else ""
+    return " ".join(asked[:480].split())[: limits.TITLE] if isinstance(asked, str) else ""
 
 
 def _task_type(given: Mapping[str, Any]) -> TaskType:
@@ -231,11 +230,11 @@ def _check(task: NewTask) -> None:
         raise Invalid("model must name a model, such as qwen3", field="model")
     if task.max_retries is not None and not 0 <= task.max_retries <= 100:
         raise Invalid("max_retries must be a whole number from 0 to 100", field="max_retries")
-    limit = task.timeout_s
-    if limit is not None and not (math.isfinite(limit) and limit > 0):
-        raise Invalid("timeout_s must be seconds above 0", field="timeout_s")
+    if task.timeout_s is not None:
+        parse_timeout(task.timeout_s, "timeout_s")
     if task.backend is not None and not task.backend.removeprefix("tag:").strip():
         raise Invalid("backend must be a backend's name, or tag:NAME", field="backend")
+    _check_sizes(task)
     asked = _REQUIRED[task.type]
     if asked not in task.payload:
         raise Invalid(f"{asked} is missing: {_NAMED[task.type]} needs it", field=asked)
@@ -245,6 +244,19 @@ def _check(task: NewTask) -> None:
         _check_texts_or_tokens(asked, task.payload[asked])
     if task.dialect is Dialect.OPENAI and task.options:
         raise Invalid("options must be empty: in OpenAI's dialect payload has all", field="options")
+
+
+def _check_sizes(task: NewTask) -> None:
+    """All but the payload, which the limit of the body bounds, is repeated in lists and events."""
+    limits.check_text(task.model, "model")
+    limits.check_text(task.tenant or "", "tenant")
+    limits.check_text(task.backend or "", "backend")
+    limits.check_texts(task.tags, "tags", limits.TAGS, limits.TAG)
+    limits.check_size(task.metadata, "metadata", limits.METADATA)
+    inner = task.payload.get("options")
+    for options in (task.options, inner if isinstance(inner, Mapping) else {}):
+        for name in options.keys() & RUNNER_OPTIONS:
+            limits.check_size(options[name], f"options.{name}", limits.OPTION)
 
 
 def _check_messages(messages: object) -> None:

@@ -13,7 +13,8 @@ import msgspec
 
 from ollama_queue.actors.breathing import Breathe, as_threads_do, unhurried
 from ollama_queue.actors.core.config import Backend
-from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.actors.core.errors import Invalid, cut
+from ollama_queue.actors.core.limits import ERROR
 from ollama_queue.actors.core.outcomes import (
     Answered,
     Failed,
@@ -40,7 +41,6 @@ MAX_LINE = 16 << 20
 MAX_REPLY = 64 << 20
 LOOK_S = 5.0  # for all of a look
 _MAX_ERROR_BODY = 64 << 10
-_MAX_ERROR = 2000  # characters
 _MOST = 1 << 53  # the largest number that JSON carries everywhere
 
 _T = TypeVar("_T")
@@ -242,7 +242,7 @@ class HttpExecutor(ABC):
         words = failed.error
         for secret in self._secrets:
             words = words.replace(secret, "[key]")
-        return msgspec.structs.replace(failed, error=words[:_MAX_ERROR])
+        return msgspec.structs.replace(failed, error=cut(words, ERROR))
 
 
 def bounded(pieces: Iterable[bytes], limit: int = MAX_REPLY) -> Iterator[bytes]:

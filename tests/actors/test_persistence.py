@@ -7,11 +7,11 @@ import pytest
 from ollama_queue.actors import persistence
 from ollama_queue.actors.actor import ask, stop
 from ollama_queue.actors.core.errors import NotFound, OutcomeUnknown
+from ollama_queue.actors.core.limits import ATTEMPTS
 from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.messages import Commit, Count, Deny, Get, GetSpec, Query, Recover
 from ollama_queue.actors.core.orders import Change, DropKey, Remove, SetFlag
 from ollama_queue.actors.core.records import Record, Status
-from ollama_queue.actors.group import KEEP_ATTEMPTS
 from ollama_queue.actors.rocks import Store
 from ollama_queue.actors.sentinel import read_sentinel
 from tests.actors.conftest import Desk
@@ -125,13 +125,13 @@ def test_numbers_of_events_grow_from_boot_to_boot(tmp_path: Path) -> None:
 
 def test_only_so_many_attempts_are_kept(desk: Desk) -> None:
     desk.saved(insert(1))
-    for number in range(1, KEEP_ATTEMPTS + 6):
+    for number in range(1, ATTEMPTS + 6):
         desk.commit(Change(task_id(1), {}, "task_retrying", ended=an_attempt(number)))
     desk.sync()
     desk.sync()
 
     kept = value(desk.get(1)).record.attempts
-    assert [ended.attempt for ended in kept] == list(range(6, KEEP_ATTEMPTS + 6))
+    assert [ended.attempt for ended in kept] == list(range(6, ATTEMPTS + 6))
 
 
 def test_flags_and_dropped_keys_are_durable(tmp_path: Path) -> None:

@@ -161,13 +161,13 @@ class TestDraft:
 
         assert draft(by_hand).new == generate_task("m", "p", priority=10)
 
-    @pytest.mark.parametrize("key", ["", "k" * 256])
-    def test_a_key_has_1_to_255_characters(self, key: str) -> None:
+    @pytest.mark.parametrize("key", ["", "k" * 257])
+    def test_a_key_has_1_to_256_characters(self, key: str) -> None:
         with pytest.raises(Invalid) as caught:
             draft(generate_task("m", "p"), key)
 
         assert caught.value.field == "idempotency_key"
-        assert str(caught.value) == "Idempotency-Key must have 1 to 255 characters"
+        assert str(caught.value) == "Idempotency-Key must have 1 to 256 characters"
 
     def test_a_key_that_cannot_be_written_is_named(self) -> None:
         with pytest.raises(Invalid) as caught:

@@ -18,6 +18,7 @@ PRIORITY = "priority must be low, normal, high, critical or a whole number from 
 TIME = "scheduled_at must be a time with a zone, such as 2026-12-25T10:00:00Z"
 TYPE = "type must be one of chat, generate, embed"
 INPUT = "input must be a text or a list of at least one text"
+TIMEOUT = "timeout_s must be seconds above 0, at most 604800 (7 days)"
 RETRIES = "max_retries must be a whole number from 0 to 100"
 MISSING = "{} is missing: {} task needs it"
 
@@ -52,8 +53,8 @@ def wrong(task: dict[str, Any], field: str, words: str, *values: Any) -> list[An
         *wrong(GENERATE, "scheduled_at", TIME, "0001-01-01T00:00+10:00", "9999-12-31T23:00-10:00"),
         *wrong(GENERATE, "max_retries", RETRIES, -1, 101, 10**400),
         *wrong(GENERATE, "max_retries", "max_retries: expected `int | null`, got `str`", "3"),
-        *wrong(GENERATE, "timeout_s", "timeout_s must be seconds above 0", 0, -1.5),
-        *wrong(GENERATE, "timeout_s", "timeout_s must be seconds above 0", math.inf, math.nan),
+        *wrong(GENERATE, "timeout_s", TIMEOUT, 0, -1.5),
+        *wrong(GENERATE, "timeout_s", TIMEOUT, math.inf, math.nan),
         *wrong(GENERATE, "timeout_s", "timeout_s: number out of range", 10**400),
         *wrong(GENERATE, "tenant", "tenant: expected `str | null`, got `int`", 1),
         ({**GENERATE, "tags": ["a", 1]}, "tags[1]", "tags[1]: expected `str`, got `int`"),

@@ -57,7 +57,7 @@ def test_each_form_of_a_batch_is_taken(http: httpx.Client, content: str, kind: s
     ("body", "field"),
     [
         ([TASKS[0], {**TASKS[1], "priorty": 1}], "tasks[1].priorty"),
-        ([TASKS[0], 3], "tasks[1].task"),
+        ([TASKS[0], 3], "tasks[1]"),
         ([], "tasks"),
         ({"task": TASKS}, "tasks"),
         ("x", "tasks"),
