@@ -154,7 +154,7 @@ class Actor(pykka.ThreadingActor):
                     name, told = type(self).__name__, type(message).__name__  # not what is in it
                     log.warning("%s could not %s: %s", name, told, error)
                 else:
-                    self._asker.break_with(error)
+                    self._asker.break_with(error.again())  # whose frames keep no message
                     self._asker = None
                 return
         if self._asker is not None:

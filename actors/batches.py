@@ -1,44 +1,101 @@
-"""Batches on their way: prepared, stored and taken up slice by slice, so that nobody waits long."""
+"""Batches on their way: drafted while they are read, stored and taken up slice by slice.
+
+What waits to be stored waits as bytes: as objects the tasks of a batch take ten times the room.
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from ollama_queue.actors.breathing import Breathe, as_threads_do, driven, unhurried
-from ollama_queue.actors.core.acceptance import accept
+from ollama_queue.actors.core.acceptance import Draft, draft_of, record_of
 from ollama_queue.actors.core.entries import Entry, entry_of
 from ollama_queue.actors.core.errors import Invalid, naming
-from ollama_queue.actors.core.keys import batch_digest
-from ollama_queue.actors.core.messages import StoreSlice, SubmitBatch
+from ollama_queue.actors.core.keys import BatchDigest, key_digest
+from ollama_queue.actors.core.messages import Choosy, StoreSlice, Submit, SubmitBatch
 from ollama_queue.actors.core.orders import Insert
 from ollama_queue.actors.core.records import Batch, NewTask
-from ollama_queue.actors.core.submission import draft, drafting
+from ollama_queue.actors.core.submission import check_key, drafting
 from ollama_queue.actors.inbox import Promise
 
 SLICE_TASKS = 200
 SLICE_BYTES = 1 << 20
+PACK_BYTES = 512 << 10  # so large a block is given back to the system when it is freed
+FACTS_BYTES = 150  # of a task beside what it asks, about
+LOOK_TASKS = 5000  # are drafted between two looks at whether there is room for them
+LOOK_BYTES = 8 << 20
+
+_encode_into = msgspec.msgpack.Encoder().encode_into
+_decode = msgspec.msgpack.Decoder(list[Draft]).decode
 
 
 def draft_batch(
     tasks: Iterable[NewTask],
     idempotency_key: str | None = None,
     breathe: Breathe = as_threads_do,
+    check_room: Callable[[int, int], None] = lambda tasks, size: None,
 ) -> SubmitBatch:
     """Check and encode all tasks of a batch. Raises `Invalid`, naming `tasks[3].model` and so on.
 
-    It breathes between the tasks.
+    It breathes between the tasks. Now and then `check_room` is told how many tasks of how many
+    bytes there are by now, to refuse those that are too many before they are read to the end.
     """
-    asked = []
+    check_key(idempotency_key)
+    packing = _Packing(idempotency_key is not None)
+    seen_tasks = seen_bytes = 0
     for index, task in enumerate(unhurried(tasks, breathe)):
         with naming(f"tasks[{index}]"):
-            asked.append(driven(drafting(task), breathe))
-    if not asked:
+            packing.add(driven(drafting(task), breathe))
+        if packing.count - seen_tasks >= LOOK_TASKS or packing.size - seen_bytes >= LOOK_BYTES:
+            seen_tasks, seen_bytes = packing.count, packing.size
+            check_room(seen_tasks, seen_bytes)
+    if not packing.count:
         raise Invalid("tasks must be a list of at least one task", field="tasks")
-    if idempotency_key is None:
-        return SubmitBatch(tuple(asked))
-    key = draft(asked[0].new, idempotency_key).key
-    return SubmitBatch(
-        tuple(asked), key, batch_digest(submit.new for submit in unhurried(asked, breathe))
-    )
+    return packing.packed(idempotency_key)
+
+
+class _Packing:
+    """Tasks of a batch, packed by slices."""
+
+    def __init__(self, is_keyed: bool) -> None:
+        self.count = self.size = 0  # of tasks; of what they ask, in bytes
+        self._digest = BatchDigest() if is_keyed else None
+        self._packs: deque[bytes] = deque()
+        self._drafts: list[Draft] = []
+        self._room = PACK_BYTES
+        self._buffer = bytearray()
+        self._choosy: dict[str, Choosy] = {}
+        self._tenant: str | None = None
+
+    def add(self, asked: Submit) -> None:
+        made = draft_of(asked)
+        if self._digest is not None:
+            self._digest.add(asked.new)
+        if asked.is_choosy and made.route not in self._choosy:
+            self._choosy[made.route] = Choosy(self.count, made.route, asked.ollama_only)
+        if not self.count:
+            self._tenant = made.tenant
+        self.count += 1
+        self.size += len(made.spec)
+        self._drafts.append(made)
+        self._room -= len(made.spec) + FACTS_BYTES
+        if self._room <= 0:
+            self._pack()
+
+    def packed(self, key: str | None) -> SubmitBatch:
+        if self._drafts:
+            self._pack()
+        packs, choosy = self._packs, tuple(self._choosy.values())
+        if key is None or self._digest is None:
+            return SubmitBatch(packs, self.count, self.size, choosy)
+        digest = key_digest(self._tenant, key)
+        return SubmitBatch(packs, self.count, self.size, choosy, digest, self._digest.digest())
+
+    def _pack(self) -> None:
+        _encode_into(self._drafts, self._buffer)
+        self._packs.append(bytes(self._buffer))
+        self._drafts, self._room = [], PACK_BYTES
 
 
 class Loading:
@@ -49,7 +106,8 @@ class Loading:
         self.key, self.body = submit.key, submit.body
         self.is_stored = False
         self.again: list[Promise | None] = []  # of who submitted it again meanwhile
-        self._asked = deque(submit.asked)
+        self._packs = submit.packs
+        self._drafts: deque[Draft] = deque()  # of the pack in hand
         self._entries: deque[Entry] = deque()
 
     def prepare(
@@ -58,14 +116,18 @@ class Loading:
         """The next slice of tasks to store; `mint` gives an id and its instant for each."""
         inserts: list[Insert] = []
         size = 0
-        while self._asked and len(inserts) < SLICE_TASKS and size < SLICE_BYTES:
-            asked = self._asked.popleft()
+        while len(inserts) < SLICE_TASKS and size < SLICE_BYTES:
+            if not self._drafts:
+                if not self._packs:
+                    break
+                self._drafts.extend(_decode(self._packs.popleft()))
+            made = self._drafts.popleft()
+            size += len(made.spec)
             task_id, now = mint()
-            record = accept(task_id, asked, max_retries, now, self.batch.id)
-            inserts.append(Insert(record, asked.spec))
+            record = record_of(task_id, made, max_retries, now, batch_id=self.batch.id)
+            inserts.append(Insert(record, made.spec))
             self._entries.append(entry_of(record))
-            size += len(asked.spec)
-        is_last = not self._asked
+        is_last = not self._packs and not self._drafts
         return StoreSlice(self.batch, tuple(inserts), is_last, scheduler, self.key, self.body)
 
     def take(self) -> list[Entry]:

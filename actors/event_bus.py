@@ -2,13 +2,13 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, assert_never
 
 from msgspec import Struct
 
 from ollama_queue.actors.actor import Actor, tell
-from ollama_queue.actors.breathing import Breathe, as_threads_do
+from ollama_queue.actors.breathing import Breathe, as_threads_do, unhurried
 from ollama_queue.actors.core.history import History
 from ollama_queue.actors.core.messages import (
     Attach,
@@ -108,9 +108,9 @@ class EventBus(Actor):
             _discard(self.readers, task_id, mailbox)
         mailbox.close(reason)
 
-    def publish(self, events: tuple[Event, ...]) -> None:
+    def publish(self, events: Iterable[Event]) -> None:
         everything = [s for s in self.subscribers.values() if s.tasks is None]
-        for event in events:
+        for event in unhurried(events, self.breathe):
             self.seq = max(self.seq, event.seq)
             self.history.take(event)
             wanted = list(everything)

@@ -1,5 +1,7 @@
 """What one fsync makes durable: changes merged task by task, and what is said once it has."""
 
+from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +21,7 @@ from ollama_queue.actors.core.orders import (
 from ollama_queue.actors.core.records import Batch, Event, Record, Status
 from ollama_queue.actors.core.settling import kept
 from ollama_queue.actors.inbox import Promise
+from ollama_queue.actors.layout import decode_record
 
 
 class Row(Struct):
@@ -32,13 +35,35 @@ class Row(Struct):
     cron: Cron | None = None  # whose run it is, as it is after it
 
 
+class Unseen:
+    """The tasks of a batch that is not there yet, as they lie on disk: there may be a million."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.levels: Counter[int] = Counter()  # how many have which priority
+        self._written: list[bytes] = []
+
+    def add(self, record: Record, written: bytes) -> None:
+        self.ids.append(record.id)
+        self.levels[record.priority] += 1
+        self._written.append(written)
+
+    def __iter__(self) -> Iterator[Record]:
+        return map(decode_record, self._written)
+
+
 class Sealed(Struct, frozen=True):
     """A batch whose tasks are all written: from now on they count, and are seen."""
 
     batch: Batch
-    records: list[Record]
+    tasks: Unseen
     key: bytes | None
     body: bytes
+
+    def __iter__(self) -> Iterator[Event]:
+        """What is told of it. The events are made as they are taken."""
+        at = self.batch.created_at
+        return (Event("task_submitted", task, at, task.seq) for task in self.tasks)
 
 
 class Group:
@@ -94,10 +119,6 @@ class Group:
         self.events.append(Event("task_deleted", replace(was, seq=seq), at, seq))
         return was
 
-    def seal(self, sealed: Sealed, at: datetime) -> None:
-        self.sealed.append(sealed)
-        self.events += [Event("task_submitted", r, at, r.seq) for r in sealed.records]
-
     def note(
         self, save: SetFlag | DropKey | SaveCron | DropCron | Announce, at: datetime, seq: int
     ) -> None:
@@ -146,7 +167,7 @@ class Group:
     def ids_of(self, batch_id: str) -> list[str] | None:
         """The tasks of a batch that is sealed here, in order."""
         sealed = next((each for each in self.sealed if each.batch.id == batch_id), None)
-        return None if sealed is None else [record.id for record in sealed.records]
+        return None if sealed is None else sealed.tasks.ids
 
     def spec(self, task_id: str) -> bytes | None:
         row = self.rows.get(task_id)

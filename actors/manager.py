@@ -27,6 +27,7 @@ from ollama_queue.actors.core.filters import task_filter
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.messages import (
     Cancel,
+    CheckRoom,
     Count,
     Delete,
     Describe,
@@ -198,9 +199,12 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
     def submit_batch(
         self, tasks: Iterable[NewTask], *, idempotency_key: str | None = None
     ) -> BatchSubmitted:
-        asked = draft_batch(tasks, idempotency_key, self.breathe)
-        size = sum(len(each.spec) for each in asked.asked)
-        check_room(self.config.queue.storage_path, size)
+        def check(tasks: int, size: int) -> None:
+            check_room(self.config.queue.storage_path, size)
+            ask(self._now().scheduler, CheckRoom(tasks, size))
+
+        asked = draft_batch(tasks, idempotency_key, self.breathe, check)
+        check_room(self.config.queue.storage_path, asked.size)
         return ask(self._now().scheduler, asked, BATCH_PATIENCE_S)  # type: ignore[no-any-return]
 
     def get_batch(self, batch_id: str) -> Batch:

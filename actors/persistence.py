@@ -25,6 +25,7 @@ from ollama_queue.actors.core.messages import (
     GetBatch,
     GetSpec,
     ListBatches,
+    LoadBatch,
     Publish,
     Query,
     Recover,
@@ -37,7 +38,7 @@ from ollama_queue.actors.core.messages import (
 from ollama_queue.actors.core.orders import Change, Insert, Remove, Save
 from ollama_queue.actors.core.records import Batch, BatchSubmitted, Record, Status
 from ollama_queue.actors.expiry import find_expired
-from ollama_queue.actors.group import Group, Row, Sealed
+from ollama_queue.actors.group import Group, Row, Sealed, Unseen
 from ollama_queue.actors.inbox import Promise
 from ollama_queue.actors.pool import Pool
 from ollama_queue.actors.replies import Asked, Stored
@@ -72,7 +73,7 @@ class Persistence(Actor):
         self.scans: dict[int, tuple[Promise | None, Group | None]] = {}
         self.tickets = 0
         self.synced_at = time.monotonic()  # by the boot
-        self.hidden: dict[str, list[Record]] = {}  # of batches that are not there yet, by id
+        self.hidden: dict[str, Unseen] = {}  # of batches that are not there yet, by id
 
     def on_start(self) -> None:
         self.store = self.open_store()
@@ -153,13 +154,13 @@ class Persistence(Actor):
         for insert in message.inserts:
             self.seq += 1
             rows.append(Row(replace(insert.record, seq=self.seq), None, insert.spec))
-        self.store.write_slice(batch.id, rows)
-        records = self.hidden.setdefault(batch.id, [])
-        records += [row.record for row in rows]
+        tasks = self.hidden.setdefault(batch.id, Unseen())
+        self.store.write_slice(batch.id, rows, tasks)
         if not message.is_last:
+            tell(message.scheduler, LoadBatch(batch.id))
             return
-        self.gathering.seal(Sealed(batch, records, message.key, message.body), batch.created_at)
-        answer = BatchSubmitted(batch.id, [record.id for record in records])
+        self.gathering.sealed.append(Sealed(batch, tasks, message.key, message.body))
+        answer = BatchSubmitted(batch.id, tasks.ids)
         self.gathering.answers.append((self.later(), answer))
         tell(message.scheduler, BatchStored(batch.id))
         if self.in_flight is None:
@@ -221,6 +222,8 @@ class Persistence(Actor):
             del self.hidden[sealed.batch.id]
         for promise, answer in group.answers:
             self.keep(promise, answer)
+        for sealed in group.sealed:  # before what came of its tasks since
+            tell(self.bus, Publish(sealed))
         if group.events:
             tell(self.bus, Publish(tuple(group.events)))
         if self.gathering:
@@ -295,7 +298,7 @@ class Persistence(Actor):
 
     def recover(self) -> Recovered:
         found = self.store.recover()
-        self.hidden |= found.hidden
+        self.hidden |= {batch_id: Unseen() for batch_id in found.hidden}
         return found
 
     def query(self, wanted: TaskFilter, reasons: Reasons | None) -> None:

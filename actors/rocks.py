@@ -16,7 +16,7 @@ from ollama_queue.actors.core.idempotency import Keyed
 from ollama_queue.actors.core.records import Record, Status
 from ollama_queue.actors.disk import has_room
 from ollama_queue.actors.engine import MERGE_BYTES, abandon, merge_small_tables, open_engine
-from ollama_queue.actors.group import Group, Row
+from ollama_queue.actors.group import Group, Row, Unseen
 from ollama_queue.actors.layout import (
     FAMILIES,
     decode_counts,
@@ -178,8 +178,8 @@ class Store:
             batch.delete(b"k" + key, self._handles["index"])
         for sealed in group.sealed:
             self.batches.seal(batch, sealed)
-            for record in sealed.records:
-                self._count(record, +1)
+            for level, count in sealed.tasks.levels.items():
+                self._count_at(Status.PENDING, level, count)
         for record in group.removed.values():
             self._remove(batch, record)
             self._count(record, -1)
@@ -199,11 +199,13 @@ class Store:
         batch.put(b"counts", encode(self.counts.by_status), self._handles["meta"])
         self._db.write(batch, self._no_sync)
 
-    def _put(self, batch: WriteBatch, row: Row) -> None:
+    def _put(self, batch: WriteBatch, row: Row) -> bytes:
+        """Returns the task's record as it is written."""
         record, was, handles = row.record, row.was, self._handles
         task_id = record.id.encode()
         put_rows(batch, handles["index"], record, was)
-        batch.put(task_id, encode(record), handles["tasks"])
+        written = encode(record)
+        batch.put(task_id, written, handles["tasks"])
         if row.spec is not None:
             batch.put(task_id, row.spec, handles["specs"])
             if record.key is not None:
@@ -213,6 +215,7 @@ class Store:
             batch.put(task_id, row.result, handles["results"])
         if row.cron is not None:
             self._put_cron(batch, row.cron.id, row.cron)
+        return written
 
     def _put_cron(self, batch: WriteBatch, cron_id: str, cron: Cron | None) -> None:
         if cron is None:
@@ -226,12 +229,12 @@ class Store:
             batch.delete(task_id, self._handles[name])
         delete_rows(batch, self._handles["index"], record)
 
-    def write_slice(self, batch_id: str, rows: list[Row]) -> None:
+    def write_slice(self, batch_id: str, rows: list[Row], tasks: Unseen) -> None:
         """Write a part of a batch, which does not count before the batch is sealed."""
         batch = WriteBatch(raw_mode=True)
         self.batches.begin(batch, batch_id)
         for row in rows:
-            self._put(batch, row)
+            tasks.add(row.record, self._put(batch, row))
         self._db.write(batch, self._no_sync)
 
     def _drop_unfinished(self) -> None:
@@ -245,8 +248,11 @@ class Store:
 
     def _count(self, record: Record | None, step: int) -> None:
         if record is not None:
-            levels = self.counts.by_status.setdefault(record.status.value, {})
-            levels[record.priority] = levels.get(record.priority, 0) + step
+            self._count_at(record.status, record.priority, step)
+
+    def _count_at(self, status: Status, level: int, step: int) -> None:
+        levels = self.counts.by_status.setdefault(status.value, {})
+        levels[level] = levels.get(level, 0) + step
 
     def sync(self) -> None:
         """Make durable what was written; lets other threads run meanwhile.

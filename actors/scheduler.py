@@ -17,6 +17,7 @@ from ollama_queue.actors.core.messages import (
     BackendChanged,
     BatchStored,
     Cancel,
+    CheckRoom,
     Commit,
     Delete,
     Deny,
@@ -116,6 +117,9 @@ class Scheduler(Actor):
         match message:
             case Submit(firing=firing):
                 return self.fire(message, firing) if firing else self.submit(message)
+            case CheckRoom(tasks, size):
+                self.plan.check_room(tasks, size)
+                return True
             case SubmitBatch():
                 return self.submit_batch(message)
             case LoadBatch(batch_id):
@@ -205,12 +209,11 @@ class Scheduler(Actor):
             if known is not None:
                 self.pass_on(self.persistence, FindBatch(known))
                 return
-        for index, asked in enumerate(message.asked):
-            if asked.is_choosy:
-                with naming(f"tasks[{index}]"):
-                    self.plan.check(asked)
-        count = len(message.asked)
-        self.plan.reserve(count, sum(len(asked.spec) for asked in message.asked))
+        for choosy in message.choosy:
+            with naming(f"tasks[{choosy.index}]"):
+                self.plan.check(choosy.route, choosy.ollama_only)
+        count = message.count
+        self.plan.reserve(count, message.size)
         if message.key is not None:
             self.plan.keys.add(message.key, Keyed(batch_id, message.body, now))
             self.plan.keys.end(message.key, batch_id)
@@ -225,7 +228,6 @@ class Scheduler(Actor):
             self.pass_on(self.persistence, stored, loading.promise)
         else:
             tell(self.persistence, stored)
-            tell(self.actor_ref, LoadBatch(batch_id))
 
     def batch_stored(self, batch_id: str, now: float) -> None:
         loading = self.loading[batch_id]

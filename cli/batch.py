@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import nullcontext
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from ollama_queue.actors.core.records import BatchSubmitted, NewTask, Task
 
 LOOK_S = 1.0
+PIECE = 256 << 10  # bytes of a file that are read at once
+LARGEST = 256 << 20  # bytes of one task; the server may take less
 
 
 @click.command()
@@ -46,9 +49,8 @@ def batch(ctx: click.Context, /, path: str, sync: bool, idempotency_key: str | N
       ollama-queue submit batch --file tasks.json --sync
     """
     session = session_of(ctx)
-    tasks = list(read_tasks(path))
     queue = open_queue(ctx)
-    made = queue.submit_batch(tasks, idempotency_key=idempotency_key)
+    made = queue.submit_batch(read_tasks(path), idempotency_key=idempotency_key)
     session.say(f"Batch {made.batch_id}: {len(made.task_ids)} tasks")
     if sync:
         _print_results(session, _ended(session, queue, made))
@@ -68,23 +70,26 @@ def read_tasks(path: str) -> "Iterator[NewTask]":
             yield new_task(given)
 
 
-def _items(path: str) -> list[Any]:
+def _items(path: str) -> "Iterator[Any]":
+    from ollama_queue.actors.core.json_items import in_lines, in_list
     from ollama_queue.actors.core.plain_json import decode
+    from ollama_queue.actors.encodings import as_utf8
 
-    text = _text(path)
-    if text.lstrip()[:1] == b"[":
-        return list(decode(text, path, "file"))
-    lines = enumerate(text.splitlines(), 1)
-    return [
-        decode(line, f"line {number} of {path}", "file") for number, line in lines if line.strip()
-    ]
+    pieces = as_utf8(_pieces(path), path, "file")
+    first = b""
+    while not first.strip() and (piece := next(pieces, b"")):
+        first += piece
+    is_list = first.lstrip()[:1] == b"["
+    items = in_list if is_list else in_lines
+    for place, item in items(chain([first], pieces), path, "file", LARGEST):
+        yield decode(item, place if is_list else f"{place} of {path}", "file")
 
 
-def _text(path: str) -> bytes:
-    if path == "-":
-        return sys.stdin.buffer.read()
+def _pieces(path: str) -> Iterator[bytes]:
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") if path != "-" else nullcontext(sys.stdin.buffer) as file:
+            while piece := file.read(PIECE):
+                yield piece
     except OSError as error:
         raise Invalid(f"{path} cannot be read: {error.strerror}", field="file") from None
 

@@ -90,7 +90,7 @@ def create_app(
     app.post(f"{wire.TASKS}/<task_id>/retry", callback=queue.retry_task)
     app.delete(f"{wire.TASKS}/<task_id>", callback=queue.delete_task)
     add_bulk_routes(app, queue, max_body)
-    add_batch_routes(app, queue, max_upload)
+    add_batch_routes(app, queue, max_upload, max_body)
     add_cron_routes(app, queue, max_body)
     add_feed_routes(app, queue, talk)
     add_ollama_routes(app, queue, max_body)

@@ -6,21 +6,22 @@ from typing import Any
 
 import bottle
 
-from ollama_queue.actors.breathing import unhurried
-from ollama_queue.actors.core.errors import Invalid, naming
+from ollama_queue.actors.core.errors import naming
+from ollama_queue.actors.core.json_items import in_lines, in_list
 from ollama_queue.actors.core.records import NewTask, Status, Task
 from ollama_queue.actors.core.submission import new_task
+from ollama_queue.actors.encodings import as_utf8
 from ollama_queue.http import reading, wire
 from ollama_queue.http.feed import Source
 
 
-def add_batch_routes(app: bottle.Bottle, queue: Source, max_upload: int) -> None:
-    """`max_upload` (bytes) limits the body of a batch."""
+def add_batch_routes(app: bottle.Bottle, queue: Source, max_upload: int, max_body: int) -> None:
+    """`max_upload` (bytes) limits the body of a batch, `max_body` each of its tasks."""
 
     def submit() -> Any:
         wait = reading.wait_parameter()
         key = reading.header("Idempotency-Key")
-        made = queue.submit_batch(list(_tasks(max_upload)), idempotency_key=key)
+        made = queue.submit_batch(_tasks(max_upload, max_body), idempotency_key=key)
         bottle.response.status = 201 if made.created else 200
         answer: dict[str, Any] = {"batch_id": made.batch_id, "task_ids": made.task_ids}
         if wait is not None:
@@ -54,28 +55,12 @@ def _item(task: Task) -> dict[str, Any]:
     return {"task_id": task.id, "status": task.status, "result": task.result, "error": error}
 
 
-def _tasks(limit: int) -> Iterator[NewTask]:
-    """The tasks of the body: an array, `{"tasks": […]}`, or a JSON value a line."""
-    if bottle.request.content_type.partition(";")[0].strip() == wire.NDJSON:
-        given: Iterator[Any] = _lines(reading.body_stream(limit), limit)
-    else:
-        body = reading.body(limit)
-        if isinstance(body, dict) and set(body) == {"tasks"}:
-            body = body["tasks"]
-        if not isinstance(body, list):
-            raise Invalid('the body must be a list of tasks, or {"tasks": […]}', field="tasks")
-        given = iter(body)
-    for index, each in enumerate(unhurried(given, reading.breathing())):
+def _tasks(max_upload: int, max_body: int) -> Iterator[NewTask]:
+    """The tasks of the body as they come: an array, `{"tasks": […]}`, or a JSON value a line."""
+    pieces = as_utf8(reading.pieces(max_upload), "the body", "body")
+    is_lines = bottle.request.content_type.partition(";")[0].strip() == wire.NDJSON
+    items = (in_lines if is_lines else in_list)(pieces, "the body", "body", max_body)
+    for index, (place, item) in enumerate(items):
+        given = reading.decode(item, place, place if place.startswith("tasks") else "body")
         with naming(f"tasks[{index}]"):
-            yield new_task(each)
-
-
-def _lines(stream: reading.Body, limit: int) -> Iterator[Any]:
-    read = number = 0
-    while line := stream.readline(limit - read + 1):
-        read += len(line)
-        number += 1
-        if read > limit:
-            raise reading.too_large(limit)
-        if line.strip():
-            yield reading.decode(line, f"line {number}")
+            yield new_task(given)

@@ -1,7 +1,7 @@
 """Reading requests: bodies, queries, and one clear sentence for what is wrong in them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import bottle
@@ -14,6 +14,7 @@ from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.weighing import weigh
 from ollama_queue.http import wire
 
+PIECE = 256 << 10  # bytes of a batch that are read at once
 BREATHE = "ollama_queue.breathe"  # in the environ: how the request in hand gives way
 
 
@@ -26,13 +27,13 @@ def body(limit: int) -> Any:
     return decode(raw, "the body")
 
 
-def decode(raw: bytes, what: str) -> Any:
+def decode(raw: bytes, what: str, field: str = "body") -> Any:
     """The JSON of `raw`. Raises `Invalid` with a sentence about `what`, before decoding where it
     holds too many values."""
     breathe = breathing()
-    for _ in unhurried(weigh(raw, what, "body"), breathe):
+    for _ in unhurried(weigh(raw, what, field), breathe):
         pass
-    found = plain_json.decode(raw, what, "body")
+    found = plain_json.decode(raw, what, field)
     breathe()
     return found
 
@@ -45,6 +46,17 @@ def json_object(limit: int) -> dict[str, Any]:
     return found
 
 
+def pieces(limit: int) -> Iterator[bytes]:
+    """The body as it comes. Raises `TooLarge` as soon as it is, `Invalid` as `Body` does."""
+    stream, breathe, read = body_stream(limit), breathing(), 0
+    while piece := stream.read(PIECE):
+        breathe()
+        read += len(piece)
+        if read > limit:
+            raise too_large(limit)
+        yield piece
+
+
 class Body:
     """A request's body, not yet read. One that does not come whole and well is `Invalid`."""
 
@@ -52,14 +64,9 @@ class Body:
         self._stream = stream
 
     def read(self, size: int) -> bytes:
-        return self._wholly(self._stream.read, size)
-
-    def readline(self, size: int) -> bytes:
-        return self._wholly(self._stream.readline, size)
-
-    def _wholly(self, read: Callable[[int], bytes], size: int) -> bytes:
+        """`size` bytes, fewer only at the end."""
         try:
-            return read(size)
+            return self._stream.read(size)
         except TimeoutError:
             raise Invalid(
                 "the body did not come: nothing was sent for too long", field="body"

@@ -7,6 +7,7 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import ctypes
 import gc
 import logging
 import os
@@ -48,6 +49,8 @@ from ollama_queue.http.sockets import SocketHandler
 log = logging.getLogger("ollama_queue")
 
 FILES = 16_384  # open at once, sockets among them
+BLOCK_BYTES = 128 << 10  # of memory
+_MMAP_THRESHOLD = -3  # as <malloc.h> numbers it
 LINES_TOGETHER = 100  # some milliseconds of work
 
 
@@ -194,8 +197,17 @@ def _log_as(settings: Logging) -> None:
 def _tune() -> None:
     gc.collect()
     gc.freeze()  # what a boot brings stays: collections need not look at it again
+    _give_back_memory()
     # The thread that syncs waits for the interpreter as long as this once the disk is done.
     sys.setswitchinterval(0.0002)
+
+
+def _give_back_memory() -> None:
+    """Have glibc keep to its first mind: what is larger than this is the system's again when it is
+    freed. Otherwise the largest batch that ever came is what the process takes from then on."""
+    choose = getattr(ctypes.CDLL(None), "mallopt", None)
+    if choose is not None:  # elsewhere than with glibc it is as it is
+        choose(_MMAP_THRESHOLD, BLOCK_BYTES)
 
 
 def _on_signal() -> Event:

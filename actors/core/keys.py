@@ -1,7 +1,6 @@
 """Identities: ids of tasks in the order of their arrival, and digests of idempotency keys."""
 
 import hashlib
-from collections.abc import Iterable
 
 import msgspec
 
@@ -43,12 +42,17 @@ def body_digest(task: NewTask) -> bytes:
     return digest(canonical(task))
 
 
-def batch_digest(tasks: Iterable[NewTask]) -> bytes:
+class BatchDigest:
     """16 bytes that stand for all that a batch asks, in its order."""
-    all_of_them = hashlib.blake2b(digest_size=16)
-    for task in tasks:
-        all_of_them.update(body_digest(task))
-    return all_of_them.digest()
+
+    def __init__(self) -> None:
+        self._digest = hashlib.blake2b(digest_size=16)
+
+    def add(self, task: NewTask) -> None:
+        self._digest.update(body_digest(task))
+
+    def digest(self) -> bytes:
+        return self._digest.digest()
 
 
 def digest(written: bytes) -> bytes:

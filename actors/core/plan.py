@@ -96,8 +96,9 @@ class Plan:
     def submit(self, task_id: str, asked: Submit, now: float) -> list[Order]:
         """Take on a task. Raises `Invalid` where no backend may run it, `NotFound` where it must
         be `listed` and is not, `QueueFull`, `Unavailable` when draining."""
-        self._check_room(1, len(asked.spec))
-        self.check(asked)
+        self.check_room(1, len(asked.spec))
+        if asked.is_choosy:
+            self.check(route_of(asked), asked.ollama_only)
         if asked.listed and not self.gates.lane(read_route(route_of(asked))):
             raise NotFound(f"model {asked.new.model!r} not found", field="model")
         record = accept(task_id, asked, self.retry.max_retries, now)
@@ -111,22 +112,20 @@ class Plan:
         orders.append(Insert(record, asked.spec, asked.body))
         return [*orders, *self._dispatch(now)]
 
-    def check(self, asked: Submit) -> None:
-        """Raise `Invalid` where no backend of the settings may ever run this."""
-        if not asked.is_choosy:
-            return
-        route = read_route(route_of(asked))
+    def check(self, key: str, ollama_only: tuple[str, str] | None) -> None:
+        """Raise `Invalid` where no backend of the settings may ever run a route."""
+        route = read_route(key)
         if self.gates.allowed(route):
             return
-        if asked.ollama_only and self.gates.allowed(replace(route, ollama_only=False)):
-            field, why = asked.ollama_only
+        if ollama_only and self.gates.allowed(replace(route, ollama_only=False)):
+            field, why = ollama_only
             raise Invalid(why, field=field)
         field, why = self.gates.why_none(route)
         raise Invalid(why, field=field)
 
     def reserve(self, tasks: int, size: int) -> None:
         """Keep room for a batch. Raises `QueueFull`, `Unavailable` when draining."""
-        self._check_room(tasks, size)
+        self.check_room(tasks, size)
         self.room.reserve(tasks, size)
 
     def take(self, entries: Iterable[Entry], now: float) -> list[Order]:
@@ -169,7 +168,7 @@ class Plan:
         Raises `Conflict` for a completed one, `QueueFull`, `Unavailable` when draining.
         """
         change, entry = revive(record, now)
-        self._check_room(1, record.size)
+        self.check_room(1, record.size)
         self.entries[entry.id] = entry
         self.waiting.add(entry, now)
         if entry.key is not None:
@@ -286,7 +285,7 @@ class Plan:
         if entry.key is not None:
             self.keys.end(entry.key, entry.id)
 
-    def _check_room(self, tasks: int, size: int) -> None:
+    def check_room(self, tasks: int, size: int) -> None:
         """Raises `QueueFull`, or `Unavailable` when draining."""
         if self.drain_by is not None:
             raise Unavailable("the queue is shutting down", retry_after_s=5)

@@ -74,15 +74,8 @@ def drafting(
     there may be others. Raises `Invalid`, also for what JSON cannot say (NaN, lone surrogates) or
     nests too deeply.
     """
-    if idempotency_key is not None and not 1 <= len(idempotency_key) <= limits.NAME:
-        raise Invalid(
-            f"Idempotency-Key must have 1 to {limits.NAME} characters", field="idempotency_key"
-        )
+    check_key(idempotency_key)
     new = new_task(msgspec.structs.asdict(new))
-    try:
-        (idempotency_key or "").encode()
-    except UnicodeEncodeError:
-        raise Invalid("Idempotency-Key must be text", field="idempotency_key") from None
     try:
         spec = encode_spec(new)
         yield
@@ -101,6 +94,18 @@ def drafting(
         raise too_deep("the task", "payload") from None
     except (TypeError, ValueError, OverflowError) as error:
         raise Invalid(f"the task cannot be written as JSON: {error}", field="payload") from None
+
+
+def check_key(key: str | None) -> None:
+    """Raises `Invalid` for what is no idempotency key."""
+    if key is not None and not 1 <= len(key) <= limits.NAME:
+        raise Invalid(
+            f"Idempotency-Key must have 1 to {limits.NAME} characters", field="idempotency_key"
+        )
+    try:
+        (key or "").encode()
+    except UnicodeEncodeError:
+        raise Invalid("Idempotency-Key must be text", field="idempotency_key") from None
 
 
 def encode_spec(new: NewTask) -> bytes:

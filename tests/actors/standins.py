@@ -23,7 +23,9 @@ from ollama_queue.actors.core.outcomes import (
     Verdict,
 )
 from ollama_queue.actors.core.records import Attempt, Record, Spec, Status, TaskType
+from ollama_queue.actors.group import Unseen
 from ollama_queue.actors.inbox import Envelope, Promise
+from ollama_queue.actors.layout import encode
 from ollama_queue.actors.pool import Done, attempt
 
 PATIENCE_S = 5.0
@@ -227,3 +229,11 @@ def completed(number: int, attempt: int = 1, result: bytes = b'{"response":"Hell
         result=result,
         completed_at=at(number + 60),
     )
+
+
+def unseen(*records: Record) -> Unseen:
+    """These as tasks of a batch that is not there yet."""
+    tasks = Unseen()
+    for record in records:
+        tasks.add(record, encode(record))
+    return tasks

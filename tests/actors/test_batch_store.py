@@ -6,10 +6,10 @@ from msgspec.structs import replace
 
 from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.records import Batch, Status
-from ollama_queue.actors.group import Group, Row, Sealed
+from ollama_queue.actors.group import Group, Row, Sealed, Unseen
 from ollama_queue.actors.rocks import Store
 from ollama_queue.actors.scans import scan
-from tests.actors.standins import a_record, at
+from tests.actors.standins import a_record, at, unseen
 
 BATCH = Batch(id="b" * 36, created_at=at(0), total=4, pending=4)
 KEY = b"k" * 16
@@ -20,12 +20,13 @@ def records(*numbers: int) -> list:
 
 
 def write_slice(store: Store, *numbers: int) -> None:
-    store.write_slice(BATCH.id, [Row(record, None, b"{}") for record in records(*numbers)])
+    rows = [Row(record, None, b"{}") for record in records(*numbers)]
+    store.write_slice(BATCH.id, rows, Unseen())
 
 
 def seal(store: Store) -> None:
     group = Group()
-    group.seal(Sealed(BATCH, records(1, 2, 3, 4), KEY, b"body"), at(0))
+    group.sealed.append(Sealed(BATCH, unseen(*records(1, 2, 3, 4)), KEY, b"body"))
     store.write(group)
 
 

@@ -14,7 +14,7 @@ from ollama_queue.actors.core.keys import mint
 from ollama_queue.actors.core.messages import Expired, FindExpired
 from ollama_queue.actors.core.records import Batch, Record, Status
 from ollama_queue.actors.expiry import find_expired
-from ollama_queue.actors.group import Group, Row, Sealed
+from ollama_queue.actors.group import Group, Row, Sealed, Unseen
 from ollama_queue.actors.rocks import Store
 from tests.actors.standins import a_record, at
 
@@ -48,9 +48,10 @@ def seal(store: Store, *tasks: Record) -> Batch:
         replace(task, status=Status.PENDING, completed_at=None, batch_id=BATCH.id) for task in tasks
     ]
     batch = replace(BATCH, total=len(tasks), pending=len(tasks))
-    store.write_slice(BATCH.id, [Row(task, None, b"{}") for task in waiting])
+    written = Unseen()
+    store.write_slice(BATCH.id, [Row(task, None, b"{}") for task in waiting], written)
     group = Group()
-    group.seal(Sealed(batch, waiting, None, b""), at(0))
+    group.sealed.append(Sealed(batch, written, None, b""))
     store.write(group)
     group = Group()
     group.rows = {

@@ -82,7 +82,7 @@ def without(name: str) -> dict[str, Any]:
         (without("cron_expr"), "cron_expr", "cron_expr is missing"),
         (without("task_template"), "task_template", "task_template is missing"),
         ({**PLAIN, "name": " "}, "name", "name must be a text of 1 to 256"),
-        ({**PLAIN, "name": "x" * 201}, "name", "name must be a text of 1 to 256"),
+        ({**PLAIN, "name": "x" * 257}, "name", "name must have at most 256 characters"),
         ({**PLAIN, "name": 5}, "name", "name must be a text"),
         ({**PLAIN, "cron_expr": "99 * * * *"}, "cron_expr", "cron_expr: minute '99'"),
         ({**PLAIN, "timezone": "Nowhere"}, "timezone", "timezone: 'Nowhere' is no time zone"),

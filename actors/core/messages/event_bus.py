@@ -1,5 +1,6 @@
 """To the EventBus: what has happened, and who wants to hear of it."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
@@ -9,9 +10,9 @@ from ollama_queue.actors.core.records import Event
 
 
 class Publish(Struct, frozen=True):
-    """These are on disk now."""
+    """These are on disk now. Of a large batch they are made only as they are taken."""
 
-    events: tuple[Event, ...]
+    events: Iterable[Event]
 
 
 class Chunks(Struct, frozen=True):

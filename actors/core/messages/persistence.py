@@ -23,7 +23,8 @@ class Commit(Struct, frozen=True):
 class StoreSlice(Struct, frozen=True):
     """Write a slice of a batch; nobody sees any of it before the last one has come.
 
-    Reply to the last: `BatchSubmitted`, once all is durable; `scheduler` is told `BatchStored`.
+    Reply to the last: `BatchSubmitted`, once all is durable; `scheduler` is told `BatchStored`, of
+    the others `LoadBatch`.
     """
 
     batch: Batch

@@ -1,5 +1,6 @@
 """To the Scheduler: commands of doors, facts of workers and of the prober."""
 
+from collections import deque
 from typing import Any
 
 from msgspec import Struct
@@ -46,19 +47,39 @@ class Submit(Struct, frozen=True):
         return bool(self.new.backend or self.new.remote_execution or self.ollama_only)
 
 
+class CheckRoom(Struct, frozen=True):
+    """Might so many more tasks of so many bytes wait? Reply: True, or `QueueFull`."""
+
+    tasks: int
+    size: int
+
+
+class Choosy(Struct, frozen=True):
+    """A route that not every backend may run, and the first task of a batch that has it."""
+
+    index: int
+    route: str
+    ollama_only: tuple[str, str] | None
+
+
 class SubmitBatch(Struct, frozen=True):
     """Take on all of these or none. Reply: `BatchSubmitted`, once they are on disk.
 
+    `packs` hold `count` drafts of tasks, encoded; what they ask is of `size` bytes. Whoever takes
+    them on empties it on the way, so that nobody holds a byte for longer than it is needed.
     `key` and `body` as in `Submit`; known again, the reply is that batch, `created` False.
     """
 
-    asked: tuple[Submit, ...]
+    packs: deque[bytes]
+    count: int
+    size: int
+    choosy: tuple[Choosy, ...] = ()
     key: bytes | None = None
     body: bytes = b""
 
 
 class LoadBatch(Struct, frozen=True):
-    """Prepare the next slice of a batch (the scheduler tells itself)."""
+    """Prepare the next slice of a batch: the one before is written."""
 
     batch_id: str
 
@@ -177,6 +198,7 @@ class Drain(Struct, frozen=True):
 
 ToScheduler = (
     Submit
+    | CheckRoom
     | SubmitBatch
     | LoadBatch
     | BatchStored
