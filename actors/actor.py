@@ -25,7 +25,7 @@ from ollama_queue.actors.inbox import Envelope, Errand, Inbox, Promise
 log = logging.getLogger("ollama_queue")
 
 Ref = pykka.ActorRef[Any]
-LONGEST_NAP_S = 10.0  # wall clocks jump: nobody sleeps longer without looking at it
+LONGEST_NAP_S = 10.0  # wall clocks are set: nobody sleeps longer without looking at it
 
 
 class SignOfLife(Struct, frozen=True):
@@ -37,15 +37,22 @@ class Actor(pykka.ThreadingActor):
 
     A `QueueError` is an answer. Any other exception ends the actor: `report` is called once with
     a line of text. `on_start` opens what is needed, `on_stop` closes it, after a crash too.
+    `clock` is what `wake_at` goes by, in seconds: a steady one, unless an actor needs the wall's.
+
     Between messages it breathes, and in `handle` wherever that takes long: no other message comes
     meanwhile.
     """
 
     use_daemon_thread = True
 
-    def __init__(self, report: Callable[[str], None], breathe: Breathe = as_threads_do) -> None:
+    def __init__(
+        self,
+        report: Callable[[str], None],
+        breathe: Breathe = as_threads_do,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__()
-        self._report, self.breathe = report, breathe
+        self._report, self.breathe, self.clock = report, breathe, clock
         self._asker: Promise | None = None
         self._held: set[Promise] = set()
         self._due: float | None = None
@@ -93,7 +100,7 @@ class Actor(pykka.ThreadingActor):
     # --- time -----------------------------------------------------------------------------------
 
     def wake_at(self, due: float | None) -> None:
-        """Be told `Wake` at `due` (wall clock, seconds), or earlier; it may come for nothing.
+        """Be told `Wake` at `due` (by `clock`), or earlier; it may come for nothing.
 
         The actor's own thread keeps the time: a program that ends can start no thread any more.
         """
@@ -103,7 +110,7 @@ class Actor(pykka.ThreadingActor):
     def _next_envelope(self) -> Any:
         inbox: Any = self.actor_inbox  # pykka's type knows only its own
         if self._due is not None:
-            nap = min(self._due - time.time(), LONGEST_NAP_S)
+            nap = min(self._due - self.clock(), LONGEST_NAP_S)
             try:
                 if nap > 0:
                     return inbox.get(nap)

@@ -92,6 +92,7 @@ class Boot:
             settings=config.queue,
             scheduler=self.scheduler,
             persistence=persistence,
+            known=recovered.last_us / 1e6,
         )
         assert self.prober is not None, "the scheduler has hired one"
         return Generation(self.scheduler, persistence, bus, self.ticker, self.prober)

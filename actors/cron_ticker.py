@@ -51,13 +51,15 @@ class CronTicker(Actor):
         clock: Callable[[], float] = time.time,
         chance: random.Random | None = None,
     ) -> None:
-        super().__init__(report, breathe)
+        super().__init__(report, breathe, clock)
         self.crons = {cron.id: cron for cron in crons}
         self.scheduler, self.persistence = scheduler, persistence
-        self.clock, self.chance = clock, chance or random.Random()
+        self.chance = chance or random.Random()
+        self.seen = utc(0)  # the clock, when it was looked at last
         self.firing: dict[str, list[tuple[OfOne, Promise | None]]] = {}  # with what waits
 
     def on_start(self) -> None:
+        self.put_right(utc(self.clock()))
         self.tick()
 
     def handle(self, message: ToCronTicker) -> None:
@@ -124,6 +126,9 @@ class CronTicker(Actor):
     def tick(self) -> None:
         """Run what is due, and be woken when the next is."""
         at = utc(self.clock())
+        if at < self.seen:
+            self.put_right(at)
+        self.seen = at
         for cron in list(self.crons.values()):
             if cron.next_run is not None and cron.next_run <= at and cron.id not in self.firing:
                 self.run(cron, cron.next_run, at)
@@ -133,6 +138,20 @@ class CronTicker(Actor):
             if cron.next_run is not None and cron.id not in self.firing
         ]
         self.wake_at(min(dues, default=None))
+
+    def put_right(self, at: datetime) -> None:
+        """The clock may have been ahead when it was found out when each is due next."""
+        for cron in list(self.crons.values()):
+            if cron.id not in self.firing:
+                self.put_one_right(cron, at)
+
+    def put_one_right(self, cron: Cron, at: datetime) -> None:
+        if cron.next_run is None or cron.next_run <= at:
+            return
+        right = scheduled(cron, at)
+        if right.next_run is not None and right.next_run < cron.next_run:
+            self.crons[cron.id] = right
+            tell(self.persistence, Commit((SaveCron(right, "cron_changed"),), at, right))
 
     def run(self, cron: Cron, due: datetime, at: datetime) -> None:
         """Of several runs that are due by now only one is made, or none that is too late."""
@@ -157,5 +176,7 @@ class CronTicker(Actor):
         if cron.id not in self.firing:
             return
         self.crons[cron.id] = cron
-        for message, promise in self.firing.pop(cron.id):
+        waiting = self.firing.pop(cron.id)
+        self.put_one_right(cron, utc(self.clock()))
+        for message, promise in waiting:
             self.pass_on(self.actor_ref, message, promise)

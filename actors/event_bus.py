@@ -50,11 +50,12 @@ class EventBus(Actor):
     def __init__(
         self,
         report: Callable[[str], None],
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
         breathe: Breathe = as_threads_do,
     ) -> None:
-        super().__init__(report, breathe)
-        self.clock = clock
+        super().__init__(report, breathe, clock)
+        self.wall = wall
         self.seq = 0  # of the newest event that was published
         self.subscribers: dict[Mailbox[Event], Subscribe] = {}
         self.by_task: dict[str, set[Mailbox[Event]]] = {}
@@ -62,7 +63,7 @@ class EventBus(Actor):
         self.streams: OrderedDict[str, Stream] = OrderedDict()
         self.bytes = 0
         self.ended: dict[str, float] = {}  # when to drop the stream, in order
-        self.history = History(clock())
+        self.history = History(wall())
 
     def handle(self, message: ToEventBus) -> Any:
         match message:
@@ -78,9 +79,9 @@ class EventBus(Actor):
             case Unsubscribe(mailbox):
                 self.unsubscribe(mailbox, "unsubscribed")
             case GetHistory():
-                return self.history.minutes(self.clock())
+                return self.history.minutes(self.wall())
             case GetThroughput():
-                return self.history.throughput(self.clock())
+                return self.history.throughput(self.wall())
             case Farewell(reason):
                 self.farewell(reason)
             case Wake():

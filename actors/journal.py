@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from ollama_queue.actors.breathing import Breathe, as_threads_do
@@ -64,7 +65,12 @@ def _waited_s(task: Record | Task) -> float | None:
     if task.started_at is None:
         return None
     since = max([task.queued_at, *(attempt.ended_at for attempt in task.attempts[-1:])])
-    return max(round((task.started_at - since).total_seconds(), 3), 0.0)
+    return _span(since, task.started_at)
+
+
+def _span(since: datetime, until: datetime) -> float:
+    """In seconds; none where the clock was set back between."""
+    return max(round((until - since).total_seconds(), 3), 0.0)
 
 
 def _ran_s(task: Record | Task) -> float | None:
@@ -73,10 +79,10 @@ def _ran_s(task: Record | Task) -> float | None:
     if last is not None and last.attempt == task.attempt:
         if task.completed_at not in (None, last.ended_at):
             return None  # that call had ended before: the task was waiting
-        return round((last.ended_at - last.started_at).total_seconds(), 3)
+        return _span(last.started_at, last.ended_at)
     if task.started_at is None or task.completed_at is None:
         return None
-    return round((task.completed_at - task.started_at).total_seconds(), 3)
+    return _span(task.started_at, task.completed_at)
 
 
 class Inbox(Mailbox[Event]):

@@ -34,7 +34,7 @@ class Watched:
     def __init__(self, executor: Executor, due: float) -> None:
         self.executor, self.due = executor, due
         self.looks = ThreadPool("ollama-queue-probe")
-        self.began = 0.0
+        self.began = due - LEAST_S
         self.is_looking = False
         self.failures = 0  # in a row
 
@@ -65,10 +65,10 @@ class Prober(Actor):
         interval_s: float,
         max_rest_s: float,
         scheduler: Ref,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(report, breathe)
-        self.scheduler, self.clock = scheduler, clock
+        super().__init__(report, breathe, clock)
+        self.scheduler = scheduler
         self.interval_s, self.max_rest_s = interval_s, max_rest_s
         now = clock()
         self.watched = {name: Watched(executor, now) for name, executor in executors.items()}

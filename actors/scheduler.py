@@ -1,13 +1,13 @@
 """The decider of tasks: gives commands and facts to the plan, and carries out what it orders."""
 
 import random
-import time
 from collections.abc import Callable
 from typing import Any, Protocol, assert_never
 
 from ollama_queue.actors.actor import Actor, Ref, log, tell
 from ollama_queue.actors.batches import Loading
 from ollama_queue.actors.breathing import Breathe, as_threads_do
+from ollama_queue.actors.clock import LEAST_STEP_S, Clock
 from ollama_queue.actors.core.errors import Conflict, NotFound, naming
 from ollama_queue.actors.core.explaining import describe_one, looked_up
 from ollama_queue.actors.core.firing import fire
@@ -90,12 +90,13 @@ class Scheduler(Actor):
         recovered: Recovered,
         persistence: Ref,
         crew: Crew,
-        clock: Callable[[], float] = time.time,
+        clock: Clock | None = None,
         chance: random.Random | None = None,
     ) -> None:
-        super().__init__(report, breathe)
+        self.time = clock or Clock()
+        super().__init__(report, breathe, self.time.now)
         self.plan, self.recovered, self.persistence = plan, recovered, persistence
-        self.crew, self.clock, self.chance = crew, clock, chance or random.Random()
+        self.crew, self.chance = crew, chance or random.Random()
         self.last_us = recovered.last_us
         self.workers: dict[int, Ref] = {}
         self.hired: dict[int, int] = {}  # by slot: the number of its worker, counted over all
@@ -114,6 +115,8 @@ class Scheduler(Actor):
 
     def handle(self, message: ToScheduler) -> Any:
         now = self.clock()
+        if step := self.time.step():
+            self.clock_set(step, now)
         match message:
             case Submit(firing=firing):
                 return self.fire(message, firing) if firing else self.submit(message)
@@ -168,10 +171,22 @@ class Scheduler(Actor):
             case _:
                 assert_never(message)
 
+    def clock_set(self, step: float, now: float) -> None:
+        """Somebody has set the wall clock, by so many seconds."""
+        way = "forward" if step > 0 else "back"
+        log.warning("the clock was set %s by %.0f s", way, abs(step))
+        self.carry_out(self.plan.clock_set(step, now), now)
+
     def mint(self) -> tuple[str, float]:
-        """An id that sorts behind all before it, whatever the clock does, and its instant."""
-        self.last_us = max(int(self.clock() * 1e6), self.last_us + 1)
-        return mint(self.last_us, self.chance.getrandbits(62)), self.last_us / 1e6
+        """An id that sorts behind all before it, whatever the clock does, and the time now.
+
+        That is the instant of the id, but where the clock is behind those of former ones.
+        """
+        now = self.clock()
+        self.last_us = max(int(now * 1e6), self.last_us + 1)
+        instant = self.last_us / 1e6
+        at = instant if instant < now + LEAST_STEP_S else now
+        return mint(self.last_us, self.chance.getrandbits(62)), at
 
     def submit(self, asked: Submit) -> None:
         task_id, now = self.mint()

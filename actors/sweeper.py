@@ -1,8 +1,12 @@
-"""Retention: lets go of the oldest ended tasks, in slices, so that the queue hardly notices."""
+"""Retention: lets go of the oldest ended tasks, in slices, so that the queue hardly notices.
+
+A clock that is wrong may make all of them look old, and what is deleted is gone. So their age goes
+by the wall clock only as far as a steady one agrees since the sweep before, or since the newest
+task of the last run: whoever sets the clock forward has a `cleanup_interval` to put it right.
+"""
 
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from functools import partial
 from typing import assert_never
 
@@ -27,11 +31,15 @@ class Sweeper(Actor):
         settings: Queue,
         scheduler: Ref,
         persistence: Ref,
-        clock: Callable[[], float] = time.time,
+        known: float,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(report, breathe)
+        """`known`: an instant that has been, in seconds since 1970."""
+        super().__init__(report, breathe, clock)
         self.settings, self.scheduler, self.persistence = settings, scheduler, persistence
-        self.clock = clock
+        self.wall = wall
+        self.known, self.known_at = known, clock()
         self.due: float | None = None  # None while it sweeps
         self.left: set[str] = set()  # whose deletion is not answered yet
         self.rest: FindExpired | None = None
@@ -54,14 +62,20 @@ class Sweeper(Actor):
     def wake(self) -> None:
         if self.due is None:
             return
-        now = self.clock()
-        if now < self.due:
+        if self.clock() < self.due:
             self.wake_at(self.due)
             return
-        age = self.settings.retention
-        before = None if age is None else utc(now) - timedelta(seconds=age)
+        age, now = self.settings.retention, self.trusted()
+        before = None if age is None else utc(max(now - age, 0.0))
         self.due, self.rest = None, FindExpired(self.settings.max_completed_tasks, before)
         self.go_on()
+
+    def trusted(self) -> float:
+        """The time, as far as both clocks agree since this was asked last."""
+        wall, steady = self.wall(), self.clock()
+        now = min(wall, self.known + steady - self.known_at)
+        self.known, self.known_at = wall, steady
+        return now
 
     def sweep(self, deletes: tuple[Delete, ...], rest: FindExpired | None) -> None:
         self.left, self.rest = {delete.task_id for delete in deletes}, rest

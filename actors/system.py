@@ -126,14 +126,14 @@ class System(Actor):
         self.look_later()
 
     def look_later(self) -> None:
-        self.due = time.time() + self.next_look_s
+        self.due = time.monotonic() + self.next_look_s
         self.next_look_s = min(2 * self.next_look_s, LAST_LOOK_S)
         self.wake_at(self.due)
 
     def look_at_disk(self) -> None:
         if not self.stands_by:
             return
-        if time.time() < self.due:
+        if time.monotonic() < self.due:
             self.wake_at(self.due)
             return
         on_looker = self.boot

@@ -80,7 +80,7 @@ class Call:
         self.pieces = Pieces()
         self.sent = 0
         self.stopped = False
-        self.deadline = time.time() + run.timeout_s if run.timeout_s is not None else None
+        self.deadline = time.monotonic() + run.timeout_s if run.timeout_s is not None else None
 
     def stop(self) -> None:
         """End it; what it still brings is not wanted."""
@@ -173,7 +173,7 @@ class Worker(Actor):
         call = self.call
         if call is None or call.deadline is None:
             return
-        if call.deadline <= time.time():
+        if call.deadline <= self.clock():
             call.executor.abort(f"no answer within timeout_s = {call.run.timeout_s:g} s")
         else:
             self.wake_at(call.deadline)

@@ -31,8 +31,8 @@ export function span(seconds) {
   return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
 }
 
-/** Seconds between two times as the API gives them. */
-export const between = (from, to) => (Date.parse(to) - Date.parse(from)) / 1000;
+/** Seconds between two times as the API gives them; none where the clock was set back between. */
+export const between = (from, to) => Math.max(0, (Date.parse(to) - Date.parse(from)) / 1000);
 
 /** A local time: the clock if it is today, else the day too. */
 export function time(text) {

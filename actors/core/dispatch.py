@@ -69,6 +69,7 @@ class Dispatch:
     def _start(self, entry: Entry, now: float) -> Iterator[Order]:
         route, gate = read_route(entry.route), self._gate_for(entry, now)
         self.waiting.remove(entry)
+        entry.due = 0.0
         entry.attempt += 1
         running = self.slots.occupy(entry, gate, route.model, now)
         running.charged = self.policy.begin(entry)
@@ -156,6 +157,15 @@ class Dispatch:
                 gate.drained = True
 
     # --- time -----------------------------------------------------------------------------------
+
+    def clock_set(self, step: float, now: float) -> None:
+        """The wall clock was set by so many seconds."""
+        for gate in self.gates:
+            if gate.resting_until is not None:
+                gate.resting_until += step
+        self.policy.clock_set()
+        self.waiting.clock_set(step, now)
+        self.missing.clock_set(step)
 
     @property
     def next_due(self) -> float | None:

@@ -11,8 +11,9 @@ from ollama_queue.actors.core.records import Record
 class Entry(Struct, gc=False, array_like=True, omit_defaults=False):
     """One task; also the value of its status index, so that a boot reads nothing else.
 
-    Instants are seconds since 1970. `due` is 0 for a task that may run now. `avoid` is the backend
-    on which it failed last, `lacking` are those that said that they do not have its model.
+    Instants are seconds since 1970. `due` is 0 for a task that may run now, and below 0 for one
+    that was asked for at that instant, which has come. `avoid` is the backend on which it failed
+    last, `lacking` are those that said that they do not have its model.
     """
 
     id: str

@@ -11,6 +11,7 @@ from ollama_queue.actors.core.messages import Describe, Explain, GetReasons
 from ollama_queue.actors.core.plan import Plan
 from ollama_queue.actors.core.records import WaitingFor
 from ollama_queue.actors.core.routing import Lane, read_route
+from ollama_queue.actors.core.settling import utc
 
 MOST_MODELS = 20  # that are named to wait for a backend
 MOST_KINDS = 1000  # of tasks that are looked at for that, in one lane
@@ -38,7 +39,8 @@ def explain(plan: Plan, task_ids: Iterable[str], now: float) -> dict[str, Waitin
         if entry is not None and plan.slots.running(task_id) is None:
             reason = _reason(plan, entry, now)
             eta_s = _eta(forecast, entry, reason, now)
-            found[task_id] = Waiting(reason, plan.waiting.position(entry), eta_s)
+            again = utc(entry.due) if entry.attempt and entry.due > 0 else None
+            found[task_id] = Waiting(reason, plan.waiting.position(entry), eta_s, again)
     return found
 
 

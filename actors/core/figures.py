@@ -13,6 +13,7 @@ class Waiting(Struct, frozen=True):
     waiting_for: WaitingFor
     position: int | None
     eta_s: float | None = None
+    next_attempt_at: datetime | None = None
 
 
 class BackendState(Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from collections.abc import Container, Iterable, Iterator
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ollama_queue.actors.core.errors import Conflict
 
@@ -41,6 +42,12 @@ class Keys:
                 rest.append((key, keyed))
         rest.sort(key=lambda row: row[1].accepted_at)
         self._ended.update(rest)
+
+    def clock_set(self, step: float) -> None:
+        """The wall clock was set by so many seconds: a key lives as long as it would have."""
+        for keys in (self._live, self._ended):
+            for key, keyed in keys.items():
+                keys[key] = replace(keyed, accepted_at=keyed.accepted_at + step)
 
     def find(self, key: bytes, now: float) -> Keyed | None:
         """What the key stands for, if it still lives."""

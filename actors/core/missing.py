@@ -32,6 +32,11 @@ class Missing:
         yield from ask_again.values()
         self._find_next()
 
+    def clock_set(self, step: float) -> None:
+        """The wall clock was set by so many seconds."""
+        self._since = {route: since + step for route, since in self._since.items()}
+        self._find_next()
+
     def expire(self, now: float) -> Iterator[tuple[Entry, str]]:
         """The entries that have waited long enough, and why each fails; they still wait."""
         if self.next_due is None or self.next_due > now:

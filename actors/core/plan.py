@@ -27,6 +27,7 @@ from ollama_queue.actors.core.orders import (
 )
 from ollama_queue.actors.core.outcomes import Look, Outcome
 from ollama_queue.actors.core.records import Record, Status
+from ollama_queue.actors.core.rewinding import put_right
 from ollama_queue.actors.core.room import Room
 from ollama_queue.actors.core.routing import Gates, read_route
 from ollama_queue.actors.core.settling import (
@@ -37,6 +38,7 @@ from ollama_queue.actors.core.settling import (
     revive,
     settle,
     utc,
+    with_start,
 )
 
 
@@ -81,6 +83,7 @@ class Plan:
         self.dispatch.restore_drained(flags)
         orders: list[Order] = []
         waiting, interrupted = list(waiting), list(interrupted)
+        put_right([*waiting, *interrupted], self.retry, now)
         self.entries.add([*waiting, *interrupted])
         self.waiting.fill(waiting, now)
         self.keys.restore(keys, self.entries)
@@ -141,7 +144,7 @@ class Plan:
         running = self.slots.running(task_id)
         was = Status.RUNNING if running else Status.PENDING
         change = become(task_id, was, Status.CANCELLED, completed_at=utc(now), next_attempt_at=None)
-        orders: list[Order] = [change]
+        orders: list[Order] = [change if running is None else with_start(change, running)]
         if running is None:
             self.waiting.remove(self.entries[task_id])
         else:
@@ -210,7 +213,7 @@ class Plan:
             return []  # of an older attempt: whatever it has to say, it is too late
         orders: list[Order] = []
         if not running.cancelled:
-            change = settle(running, outcome, self.retry, now, chance)
+            change = with_start(settle(running, outcome, self.retry, now, chance), running)
             orders.append(self._apply(running.entry, change, now))
         orders.extend(self.dispatch.end(running, outcome, now))
         return [*orders, *self._dispatch(now)]
@@ -227,8 +230,21 @@ class Plan:
                     change = put_back(running.entry, ended)
                 else:
                     change = interrupt(running.entry, error, ended, now)
-                orders.append(self._apply(running.entry, change, now))
+                orders.append(self._apply(running.entry, with_start(change, running), now))
         return [*orders, *self._dispatch(now)]
+
+    def clock_set(self, step: float, now: float) -> list[Order]:
+        """The wall clock was set by `step` seconds, and shows `now`.
+
+        What has lasted so far and what is to last a while keep their lengths; what was asked for
+        at an instant is due when the clock shows that.
+        """
+        if self.drain_by is not None:
+            self.drain_by += step
+        self.slots.clock_set(step)
+        self.keys.clock_set(step)
+        self.dispatch.clock_set(step, now)
+        return list(self._dispatch(now))
 
     def looked(self, backend: str, look: Look, now: float) -> list[Order]:
         """A backend was looked at."""

@@ -206,6 +206,11 @@ class Policy:
             began = self._turns[key] = now
         return now <= began + self._max_wait * IN_TURNS * share
 
+    def clock_set(self) -> None:
+        """The wall clock was set: the bounds on passing over and on turns begin anew."""
+        self._passing = Passing(self._max_wait)
+        self._turns.clear()
+
     # --- what calls cost, for fairness ----------------------------------------------------------
 
     def begin(self, entry: Entry) -> float:

@@ -128,6 +128,15 @@ def _ends_as(
     return become(entry.id, Status.RUNNING, status, ended=ended, result=result, **facts, **counts)
 
 
+def with_start(change: Change, running: Running) -> Change:
+    """The change of a task that ran, with its start as the clock would have shown it that was set
+    meanwhile: nothing ends before it began."""
+    if not running.is_moved:
+        return change
+    started_at = utc(running.started_at)
+    return replace(change, fields={**change.fields, "started_at": started_at})
+
+
 def attempt_of(
     running: Running, error: str | None, now: float, status: int | None = None
 ) -> Attempt:

@@ -15,7 +15,8 @@ class Running(Struct, gc=False):
     """One call, in the slot that it occupies.
 
     `loads`: its model was not in the backend's memory. `charged`: what its tenant pays for it until
-    its end, in the level of `priority`.
+    its end, in the level of `priority`. `is_moved`: the clock was set while it ran, and
+    `started_at` is what it would have shown by now.
     """
 
     entry: Entry
@@ -26,6 +27,7 @@ class Running(Struct, gc=False):
     priority: int
     started_at: float
     loads: bool = False
+    is_moved: bool = False
     charged: float = 0.0
     cancelled: bool = False
     stop_by: float | None = None  # a Stop was sent; the worker is given up then
@@ -81,6 +83,15 @@ class Slots:
         if running.stop_by is None:
             running.stop_by = now + STOP_PATIENCE_S
             yield Stop(running.slot, running.entry.id, running.attempt)
+
+    def clock_set(self, step: float) -> None:
+        """The wall clock was set by so many seconds."""
+        for running in self._busy.values():
+            running.started_at += step
+            running.entry.queued_at += step
+            running.is_moved = True
+            if running.stop_by is not None:
+                running.stop_by += step
 
     def overdue(self, now: float) -> list[Running]:
         """Calls that did not end in time after a Stop."""

@@ -47,6 +47,9 @@ class WaitingRoom:
 
     def __init__(self, rank: Callable[[Entry], float], lane_of: Callable[[str], Lane]) -> None:
         self._rank, self._lane_of = rank, lane_of
+        self._clear()
+
+    def _clear(self) -> None:
         self._lines: dict[QueueKey, SortedKeyList[Entry]] = {}  # the oldest first
         self._keys: dict[str, set[QueueKey]] = {}  # by route
         self._lanes: dict[str, Lane] = {}  # by route
@@ -75,7 +78,7 @@ class WaitingRoom:
             self._later.add(entry)
             self._reasons[_reason(entry)] += 1
         else:
-            entry.due = 0.0
+            _come(entry)
             self._enqueue(entry)
 
     def fill(self, entries: Iterable[Entry], now: float) -> None:
@@ -85,7 +88,7 @@ class WaitingRoom:
             if entry.due > now:
                 self.add(entry, now)
             else:
-                entry.due = 0.0
+                _come(entry)
                 self.bytes += entry.size
                 ready.setdefault(_key_of(entry), []).append(entry)
         for key, line in ready.items():
@@ -95,7 +98,7 @@ class WaitingRoom:
     def remove(self, entry: Entry) -> None:
         """Take an entry out, wherever it waits."""
         self.bytes -= entry.size
-        if entry.due:
+        if entry.due > 0:
             self._later.remove(entry)
             self._reasons[_reason(entry)] -= 1
             return
@@ -119,8 +122,22 @@ class WaitingRoom:
         while self._later and self._later[0].due <= now:
             entry = self._later.pop(0)
             self._reasons[_reason(entry)] -= 1
-            entry.due = 0.0
+            _come(entry)
             self._enqueue(entry)
+
+    def clock_set(self, step: float, now: float) -> None:
+        """The wall clock was set by so many seconds: each has waited as long as before, and waits
+        for its retry as long as it would have. What is for an instant goes by the clock."""
+        entries = [*self._later, *(entry for line in self._lines.values() for entry in line)]
+        for entry in entries:
+            is_retry = entry.attempt > 0
+            if entry.due and is_retry:
+                entry.due += step
+            entry.due = abs(entry.due)
+            if is_retry or entry.queued_at != entry.due:
+                entry.queued_at += step
+        self._clear()
+        self.fill(entries, now)
 
     def _enqueue(self, entry: Entry) -> None:
         self._reasons[WaitingFor.SLOT] += 1
@@ -241,7 +258,7 @@ class WaitingRoom:
 
     def position(self, entry: Entry) -> int | None:
         """How many entries of its route come before it by priority and age; None if not due."""
-        if entry.due:
+        if entry.due > 0:
             return None
         before = 0
         for key in self._keys[entry.route]:
@@ -269,7 +286,7 @@ class WaitingRoom:
 
     def reason(self, entry: Entry) -> WaitingFor:
         """Why an entry waits, as far as it is its own doing."""
-        return _reason(entry) if entry.due else WaitingFor.SLOT
+        return _reason(entry) if entry.due > 0 else WaitingFor.SLOT
 
     @property
     def reasons(self) -> dict[WaitingFor, int]:
@@ -279,6 +296,11 @@ class WaitingRoom:
     @property
     def next_due(self) -> float | None:
         return self._later[0].due if self._later else None
+
+
+def _come(entry: Entry) -> None:
+    """It may run now. For when it was asked for is kept: the clock may be set back."""
+    entry.due = 0.0 if entry.attempt or not entry.due else -abs(entry.due)
 
 
 def _reason(entry: Entry) -> WaitingFor:

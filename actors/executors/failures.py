@@ -36,7 +36,8 @@ def failure_of_status(
     verdict = verdict_of_status(status)
     wait_s = None
     if verdict in (Verdict.RETRY, Verdict.REFUSED):
-        wait_s = retry_after_s(headers.get("retry-after", ""), now)
+        told_at = _date(headers.get("date", "")) or now  # by the server's clock, as the date is
+        wait_s = retry_after_s(headers.get("retry-after", ""), told_at)
     words = server_words(body) or _phrase(status)
     if status == 404 and (_NO_MODEL.search(words) or b"model_not_found" in body):
         verdict = Verdict.NO_MODEL
@@ -75,14 +76,20 @@ def retry_after_s(value: str, now: datetime) -> float | None:
     try:
         seconds = float(value)
     except ValueError:
-        try:
-            then = parsedate_to_datetime(value)
-        except ValueError:
+        then = _date(value)
+        if then is None:
             return None
-        # HTTP's dates are GMT, also where one says `-0000` and so comes without a zone.
-        then = then if then.tzinfo else then.replace(tzinfo=UTC)
         seconds = (then - now).total_seconds()
     return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _date(value: str) -> datetime | None:
+    """One of HTTP's dates: GMT, also where one says `-0000` and so comes without a zone."""
+    try:
+        found = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def server_words(body: bytes) -> str:

@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 from ollama_queue.actors.actor import Ref
+from ollama_queue.actors.clock import Clock
 from ollama_queue.actors.core.gates import Gate
 from ollama_queue.actors.core.messages import Commit, Finished
 from ollama_queue.actors.core.outcomes import Answered, Outcome
@@ -43,8 +44,12 @@ class RecordingCrew:
 class Office:
     """A scheduler that is not started: `handle` is called by hand."""
 
-    def __init__(self, *, slots: int = 1, recovered: Recovered = NOTHING, **limits: int) -> None:
-        self.now = START.timestamp()
+    def __init__(
+        self, *, slots: int = 1, recovered: Recovered = NOTHING, last_us: int = 0, **limits: int
+    ) -> None:
+        self.now, self.lead = START.timestamp(), 0.0
+        if last_us:
+            recovered = Recovered([], [], [], {}, last_us)
         self.log: list[tuple[str, Any]] = []
         self.crew = RecordingCrew(self.log)
         self.persistence = Recorder("persistence", self.log)
@@ -55,12 +60,17 @@ class Office:
             recovered=recovered,
             persistence=self.persistence,
             crew=self.crew,
-            clock=lambda: self.now,
+            clock=Clock(lambda: self.now, lambda: self.now - self.lead),
             chance=random.Random(1),
         )
         self.due: list[float | None] = []
         self.scheduler.wake_at = self.due.append  # type: ignore[method-assign, assignment]
         self.scheduler.on_start()
+
+    def set_clock(self, step: float) -> None:
+        """The wall clock jumps, no time passes."""
+        self.now += step
+        self.lead += step
 
     def handle(self, message: Any) -> Any:
         return self.scheduler.handle(message)

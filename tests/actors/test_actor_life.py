@@ -115,7 +115,7 @@ print(queue.submit_task(generate_task("m", "hi")))
 
 def test_only_an_earlier_due_counts_and_it_takes_no_thread(puppet: Ref) -> None:
     wakes, before = ask(puppet, lambda me: me.wakes), threading.active_count()
-    now = time.time()
+    now = time.monotonic()
 
     ask(puppet, lambda me: me.wake_at(now + 1000))
     ask(puppet, lambda me: me.wake_at(now))
@@ -134,7 +134,7 @@ def test_mail_that_never_ends_holds_no_wake_up(puppet: Ref) -> None:
         if wakes.empty():
             tell(puppet, go_on)
 
-    ask(puppet, lambda me: me.wake_at(time.time() + 0.05))
+    ask(puppet, lambda me: me.wake_at(time.monotonic() + 0.05))
     tell(puppet, go_on)
 
     assert wakes.get(timeout=PATIENCE_S) == Wake()
@@ -144,5 +144,5 @@ def test_after_a_wake_the_next_due_arms_again(puppet: Ref) -> None:
     wakes = ask(puppet, lambda me: me.wakes)
 
     for _ in range(3):
-        ask(puppet, lambda me: me.wake_at(time.time()))
+        ask(puppet, lambda me: me.wake_at(time.monotonic()))
         assert wakes.get(timeout=PATIENCE_S) == Wake()

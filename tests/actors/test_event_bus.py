@@ -39,7 +39,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def bus(clock: Clock) -> EventBus:
-    return EventBus(lambda text: None, clock)
+    return EventBus(lambda text: None, clock, clock)
 
 
 def subscribe(

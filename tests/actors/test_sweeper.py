@@ -20,19 +20,26 @@ MORE = FindExpired(7, None, after="x", passed=1)
 class Desk:
     """A Sweeper that is not started: `handle` is called by hand."""
 
-    def __init__(self, settings: Queue = SETTINGS) -> None:
-        self.now = START.timestamp()
+    def __init__(self, settings: Queue = SETTINGS, known: float | None = None) -> None:
+        self.now, self.lead = START.timestamp(), 0.0
         self.scheduler, self.persistence = Recorder(), Recorder()
         self.sweeper = Sweeper(
             lambda text: None,
             settings=settings,
             scheduler=self.scheduler,  # type: ignore[arg-type]
             persistence=self.persistence,  # type: ignore[arg-type]
-            clock=lambda: self.now,
+            known=self.now if known is None else known,
+            clock=lambda: self.now - self.lead,
+            wall=lambda: self.now,
         )
         self.due: list[float | None] = []
         self.sweeper.wake_at = self.due.append  # type: ignore[method-assign]
         self.sweeper.on_start()
+
+    def set_clock(self, step: float) -> None:
+        """The wall clock jumps, no time passes."""
+        self.now += step
+        self.lead += step
 
     def wake(self, after: float) -> None:
         self.now += after

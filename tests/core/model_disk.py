@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 
 from msgspec.structs import replace
 
@@ -69,6 +70,22 @@ class ModelDisk:
         assert now.interruptions <= 3 or now.status is Status.FAILED
         assert now.status is Status.PENDING or now.next_attempt_at is None
         assert now.status.is_final == (now.completed_at is not None)
+
+    def clock_set(self, step: float) -> None:
+        """All as it would lie there, had the clock been right before."""
+        by = timedelta(seconds=step)
+        for record in list(self.records.values()):
+            if record.status.is_final:
+                continue
+            is_for_then = not record.attempt and record.queued_at == record.scheduled_at
+            again = record.next_attempt_at
+            self.records[record.id] = replace(
+                record,
+                queued_at=record.queued_at if is_for_then else record.queued_at + by,
+                next_attempt_at=None if again is None else again + by,
+            )
+        for key, keyed in self.keys.items():
+            self.keys[key] = replace(keyed, accepted_at=keyed.accepted_at + step)
 
     # --- what follows from it -------------------------------------------------------------------
 

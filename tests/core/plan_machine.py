@@ -29,7 +29,7 @@ from ollama_queue.actors.core.plan import Plan
 from ollama_queue.actors.core.records import Status
 from ollama_queue.actors.core.slots import STOP_PATIENCE_S
 from ollama_queue.actors.core.submission import draft, generate_task
-from tests.core.making import NOW, REFUSED, at, make_plan
+from tests.core.making import DAY, NOW, REFUSED, at, make_plan
 from tests.core.model_disk import ModelDisk, ModelFailures, settled
 from tests.core.strategies import backlogs, failures, outcomes, priorities, spans
 
@@ -126,28 +126,29 @@ class PlanDriver(RuleBasedStateMachine):
         new = generate_task(model, prompt, priority=priority, scheduled_at=due, **fields)
         submit = draft(new, key)
         us = max(int(self.now * 1e6), self.last_us + 1)
-        known = None if submit.key is None else self.disk.find(submit.key, us / 1e6)
+        now = us / 1e6 if us / 1e6 < self.now + 1 else self.now
+        known = None if submit.key is None else self.disk.find(submit.key, now)
         if known is None:
-            assert self.plan.find(submit, us / 1e6) is None
+            assert self.plan.find(submit, now) is None
         elif known.body != submit.body:
             with pytest.raises(Conflict):
-                self.plan.find(submit, us / 1e6)
+                self.plan.find(submit, now)
             return
         else:
-            assert self.plan.find(submit, us / 1e6) == known.task_id
+            assert self.plan.find(submit, now) == known.task_id
             return
         task_id = mint(us, 0)
         size = self.disk.waiting_bytes() + len(submit.spec)
         if self.drain_by is not None:
             with pytest.raises(Unavailable):
-                self.plan.submit(task_id, submit, us / 1e6)
+                self.plan.submit(task_id, submit, now)
         elif len(self.having(Status.PENDING)) >= MAX_TASKS or size > MAX_BYTES:
             with pytest.raises(QueueFull):
-                self.plan.submit(task_id, submit, us / 1e6)
+                self.plan.submit(task_id, submit, now)
         else:
             self.last_us = us
             self.accepted.add(task_id)
-            self.obey(self.plan.submit(task_id, submit, us / 1e6), us / 1e6)
+            self.obey(self.plan.submit(task_id, submit, now), now)
 
     @precondition(lambda self: self.drain_by is None and len(self.plan.waiting) < 4)
     @rule(backlog=backlogs)
@@ -277,6 +278,15 @@ class PlanDriver(RuleBasedStateMachine):
         if wakes:
             self.obey(self.plan.wake(self.now))
             assert not any(due <= self.now for due in self.stop_by.values())
+
+    @rule(step=st.sampled_from([-365 * DAY, -4.0, 60.0, 30 * DAY]))
+    def set_clock(self, step: float) -> None:
+        """Somebody sets the wall clock; all that lasts a while is to last as long."""
+        self.now = self.heard = self.now + step
+        self.disk.clock_set(step)
+        self.stop_by = {slot: due + step for slot, due in self.stop_by.items()}
+        self.drain_by = None if self.drain_by is None else self.drain_by + step
+        self.obey(self.plan.clock_set(step, self.now))
 
     @precondition(lambda self: self.plan.next_due is not None)
     @rule()

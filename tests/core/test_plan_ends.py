@@ -62,7 +62,7 @@ class TestFinished:
                 next_attempt_at=at(1.5),
             )
         ]
-        assert explain(plan, ["a"], NOW) == {"a": Waiting(WaitingFor.RETRY, None, 1.5)}
+        assert explain(plan, ["a"], NOW) == {"a": Waiting(WaitingFor.RETRY, None, 1.5, at(1.5))}
         assert plan.next_due == NOW + 1.5
         assert plan.wake(NOW + 1.5) == started("a", 2, now=1.5)
 

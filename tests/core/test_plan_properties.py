@@ -48,14 +48,15 @@ class PlanMachine(PlanDriver):
         for task_id, entry in self.plan.entries.items():
             stored = entry_of(self.disk.records[task_id])
             if stored.due <= self.heard:
-                stored.due = 0.0
+                stored.due = -stored.due if stored.due and not stored.attempt else 0.0
             assert entry == stored
 
     @invariant()
     def waiting_is_explained(self) -> None:
         healthy = self.gate.healthy and not self.gate.is_resting(self.heard)
         explained = explain(self.plan, self.accepted, self.heard)
-        assert {i: replace(waiting, eta_s=None) for i, waiting in explained.items()} == {
+        told = {i: replace(w, eta_s=None, next_attempt_at=None) for i, w in explained.items()}
+        assert told == {
             record.id: Waiting(
                 WaitingFor(self.disk.reason(record, self.heard, healthy)),
                 self.disk.position(record.id, self.heard),

@@ -1,6 +1,6 @@
 """What statuses, broken connections and error bodies come to."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -166,3 +166,13 @@ def test_every_broken_connection_has_a_verdict(
     error: httpx.TransportError, failure: Failed
 ) -> None:
     assert failure_of_error("gpu at http://x", "http://x", error, 300.0) == failure
+
+
+def test_a_date_to_come_back_at_is_by_the_clock_of_the_server() -> None:
+    said = {"retry-after": "Thu, 01 Jan 2026 12:00:30 GMT"}
+    slow = {**said, "date": "Thu, 01 Jan 2026 12:00:10 GMT"}
+    two_hours_later = NOW + timedelta(hours=2)
+
+    for headers, seconds in ((slow, 20.0), ({**said, "date": "today"}, 0.0)):
+        failed = failure_of_status(WHO, 429, headers, b"", two_hours_later)
+        assert failed.retry_after_s == seconds
