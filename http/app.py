@@ -27,6 +27,7 @@ from ollama_queue.http.web import add_page_routes
 
 log = logging.getLogger("ollama_queue")
 
+_ASKED = "ollama_queue.asked"  # in the environ: the path as it came
 READY = (Answer, bottle.HTTPResponse)  # what a route may return beside records
 
 
@@ -53,6 +54,7 @@ def create_app(
     app.config["json.enable"] = False
     app.install(lambda callback: _speak_json(callback, loopback_only, origins, queue.breathe))
     app.default_error_handler = _no_route
+    app.add_hook("before_request", _find_path)
 
     def submit() -> Any:
         key = reading.header("Idempotency-Key")
@@ -148,13 +150,20 @@ def _answer(error: QueueError) -> bytes:
     return wire.encode_error(error)
 
 
+def _find_path() -> None:
+    environ = bottle.request.environ
+    environ[_ASKED] = environ["PATH_INFO"]
+    environ["PATH_INFO"] = wire.tidy(environ["PATH_INFO"])
+
+
 def _no_route(response: bottle.HTTPError) -> bytes:
     """Bottle's own answers (no such route, another method) in our form."""
     response.content_type = "application/json"
     method, path = bottle.request.method, bottle.request.path
+    asked = bottle.request.environ[_ASKED]
     words = {
-        404: f"there is no {path}",
-        405: f"{path} does not take {method}",
+        404: f"there is no {asked}",
+        405: f"{asked} does not take {method}",
     }
     code = {404: "not_found", 405: "method_not_allowed"}.get(response.status_code, "error")
     message = words.get(response.status_code, response.status_line)

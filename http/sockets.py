@@ -178,7 +178,7 @@ class SocketHandler(Handler, WebSocketHandler):  # type: ignore[misc]
     def _is_upgraded(self) -> bool:
         """Whether the request opens a WebSocket; another one to its path is the route's."""
         environ = self.environ
-        if environ["PATH_INFO"] != wire.SOCKET or not is_handshake(environ):
+        if wire.tidy(environ["PATH_INFO"]) != wire.SOCKET or not is_handshake(environ):
             return False
         try:
             guard.check(

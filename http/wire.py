@@ -1,5 +1,6 @@
 """What both ends of the wire share: addresses, the form of errors, and how they map to statuses."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -105,14 +106,19 @@ def passed_on(status: int | None) -> int:
     return status
 
 
+def tidy(path: str) -> str:
+    """The path that is meant: clients put slashes at the end of addresses, and between them."""
+    return re.sub("/+", "/", f"/{path}").rstrip("/") or "/"
+
+
 def is_ollamas(path: str) -> bool:
-    """A route of Ollama's API, whose clients read its form of errors."""
-    return path in _OLLAMAS or path.startswith(BLOBS)
+    """A route of Ollama's API, or one below it: clients read its form of errors."""
+    return path.startswith(BLOBS) or "/".join(path.split("/", 3)[:3]) in _OLLAMAS
 
 
 def is_openais(path: str) -> bool:
     """The same of OpenAI's."""
-    return path.startswith(OPENAI)
+    return f"{path}/".startswith(OPENAI)
 
 
 def status_of(error: QueueError) -> int:

@@ -1,0 +1,58 @@
+"""Addresses as clients put them together, with slashes too many; and how a wrong one is told."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.doors.web import TASK, House
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["//api/tags", "/api/tags/", "/api//tags", "///api/tags//", "/v1/models/", "//v1//models"],
+)
+def test_slashes_too_many_are_passed_over(house: House, path: str) -> None:
+    assert house.http.get(f"http://127.0.0.1:7125{path}").status_code == 200
+
+
+def test_a_body_goes_with_them(house: House) -> None:
+    assert house.http.post("http://127.0.0.1:7125//api/tasks/", json=TASK).status_code == 201
+    asked = {"model": "smollm2", "prompt": "hi", "stream": False}
+    assert house.http.post("/api/generate/", json=asked).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "error"),
+    [
+        ("GET", "/nowhere/", 404, {"code": "not_found", "message": "there is no /nowhere/"}),
+        (
+            "GET",
+            "/api/tasks/x/y",
+            404,
+            {"code": "not_found", "message": "there is no /api/tasks/x/y"},
+        ),
+        ("POST", "/api/chat/x", 404, "there is no /api/chat/x"),
+        ("GET", "/api/chat/", 405, "/api/chat/ does not take GET"),
+    ],
+)
+def test_a_wrong_one_is_told_as_it_was_asked(
+    house: House, method: str, path: str, status: int, error: object
+) -> None:
+    answer = house.http.request(method, path)
+    assert (answer.status_code, answer.json()) == (status, {"error": error})
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/nowhere", "/v1/chat/completions/x"])
+def test_openais_clients_read_their_form(house: House, path: str) -> None:
+    answer = house.http.get(path)
+    assert answer.status_code == 404
+    assert answer.json()["error"]["message"] == f"there is no {path}"
+    assert answer.json()["error"]["type"]
