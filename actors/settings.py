@@ -20,8 +20,10 @@ def _variable(key: str) -> str:
     return f"{_PREFIX.get(section, section.upper())}_{name.upper()}"
 
 
-ENVIRONMENT = {_variable(key): key for key, kind in KEYS.items() if not is_list(kind)}
-"""The key that each environment variable sets."""
+ENVIRONMENT = {
+    _variable(key): key for key, kind in KEYS.items() if not is_list(kind) or kind == list[str]
+}
+"""The key that each environment variable sets; texts of a list stand between commas."""
 
 
 class Loaded(NamedTuple):
@@ -90,11 +92,17 @@ def _given(
             yield key, raw, path
     for variable, key in ENVIRONMENT.items():
         if environ.get(variable):
-            yield key, environ[variable], f"environment variable {variable}"
+            yield key, _read(environ[variable], KEYS[key]), f"environment variable {variable}"
     for key, raw in flags.items():
         if raw is not None:
             check_known(key, _FLAGS)
             yield key, raw, _FLAGS
+
+
+def _read(text: str, kind: Any) -> Any:
+    if not is_list(kind):
+        return text
+    return [each for part in text.split(",") if (each := part.strip())]
 
 
 def _places(key: str, value: Any) -> Iterator[str]:

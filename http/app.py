@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 import bottle
@@ -12,12 +12,13 @@ from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.actors.core import limits
 from ollama_queue.actors.core.errors import Invalid, QueueError
 from ollama_queue.actors.core.submission import new_task
-from ollama_queue.http import guard, ollama, openai, openapi, pages, reading, wire
+from ollama_queue.http import ollama, openai, openapi, pages, reading, wire
 from ollama_queue.http.answer import Answer
 from ollama_queue.http.batches import add_batch_routes
 from ollama_queue.http.bulk import add_bulk_routes
 from ollama_queue.http.crons import add_cron_routes
 from ollama_queue.http.feed import add_feed_routes
+from ollama_queue.http.guard import Guard
 from ollama_queue.http.ollama import add_ollama_routes
 from ollama_queue.http.openai import add_openai_routes
 from ollama_queue.http.servers import Servers
@@ -27,6 +28,8 @@ from ollama_queue.http.web import add_page_routes
 
 log = logging.getLogger("ollama_queue")
 
+ANYBODY = Guard()  # all Hosts, and pages of no other site
+_COLLECTIONS = {wire.TASKS, wire.BATCHES, wire.CRONS}
 _ASKED = "ollama_queue.asked"  # in the environ: the path as it came
 READY = (Answer, bottle.HTTPResponse)  # what a route may return beside records
 
@@ -42,17 +45,16 @@ def create_app(
     *,
     max_body: int = 32 << 20,
     max_upload: int = 256 << 20,
-    loopback_only: bool = False,
-    origins: Collection[str] = (),
+    guard: Guard = ANYBODY,
 ) -> bottle.Bottle:
     """A WSGI app over a `QueueManager`, or what does the same.
 
-    `max_body` (bytes) limits a request's body, `max_upload` that of a batch; with
-    `loopback_only` other Hosts are refused; pages of `origins` are let in.
+    `max_body` (bytes) limits a request's body, `max_upload` that of a batch; `guard` says whose
+    requests are taken.
     """
     app = bottle.Bottle()
     app.config["json.enable"] = False
-    app.install(lambda callback: _speak_json(callback, loopback_only, origins, queue.breathe))
+    app.install(lambda callback: _speak_json(callback, guard, queue.breathe))
     app.default_error_handler = _no_route
     app.add_hook("before_request", _find_path)
 
@@ -115,8 +117,7 @@ def create_app(
 
 def _speak_json(
     callback: Callable[..., Any],
-    loopback_only: bool = False,
-    origins: Collection[str] = (),
+    guard: Guard = ANYBODY,
     breathe: Breathe = as_threads_do,
 ) -> Callable[..., Any]:
     """Encode what a route returns, and answer errors in one form."""
@@ -125,7 +126,7 @@ def _speak_json(
         bottle.response.content_type = "application/json"
         bottle.request.environ[reading.BREATHE] = breathe
         try:
-            guard.check(bottle.request.environ, loopback_only=loopback_only, origins=origins)
+            guard.check(bottle.request.environ)
             for name, value in kwargs.items():  # of the path
                 limits.check_text(value, name)
             answer = callback(*args, **kwargs)
@@ -152,8 +153,11 @@ def _answer(error: QueueError) -> bytes:
 
 def _find_path() -> None:
     environ = bottle.request.environ
-    environ[_ASKED] = environ["PATH_INFO"]
-    environ["PATH_INFO"] = wire.tidy(environ["PATH_INFO"])
+    asked = environ[_ASKED] = environ["PATH_INFO"]
+    path = wire.tidy(asked)
+    # Who asks for one thing, and has no id of it, shall not get all of them.
+    if path not in _COLLECTIONS or environ["REQUEST_METHOD"] == "POST" or not asked.endswith("/"):
+        environ["PATH_INFO"] = path
 
 
 def _no_route(response: bottle.HTTPError) -> bytes:

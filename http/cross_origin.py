@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ollama_queue.http.guard import Guard
+
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 METHODS = "GET, POST, PUT, DELETE"
 # Of an answer's headers, beyond what a page may see.
@@ -13,15 +15,15 @@ _NAMES = re.compile(r"[\w!#$%&'*+.^`|~, -]*", re.ASCII)  # what is no list of na
 
 
 class CrossOrigin:
-    """A WSGI app around another: tells browsers that pages of `origins` may see the answers."""
+    """A WSGI app around another: tells browsers whose pages may see the answers."""
 
-    def __init__(self, app: App, origins: Iterable[str]) -> None:
-        self._app, self._origins = app, frozenset(origins)
+    def __init__(self, app: App, guard: Guard) -> None:
+        self._app, self._guard = app, guard
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         origin = environ.get("HTTP_ORIGIN")
         allowed = [("Vary", "Origin")]
-        if origin in self._origins:
+        if origin is not None and self._guard.is_friend(origin, environ["PATH_INFO"]):
             allowed += [
                 ("Access-Control-Allow-Origin", origin),
                 ("Access-Control-Expose-Headers", SHOWN),

@@ -37,11 +37,11 @@ from ollama_queue.actors.journal import follow
 from ollama_queue.actors.logs import open_handler
 from ollama_queue.actors.manager import QueueManager
 from ollama_queue.actors.pool import Done, Pool, attempt
-from ollama_queue.http import guard
 from ollama_queue.http.app import create_app
 from ollama_queue.http.check_config import listing
 from ollama_queue.http.connection_limit import EXTRA
 from ollama_queue.http.cross_origin import CrossOrigin
+from ollama_queue.http.guard import Guard, is_loopback
 from ollama_queue.http.handler import Server
 from ollama_queue.http.hub import HubWatch
 from ollama_queue.http.sockets import SocketHandler
@@ -103,7 +103,13 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(config: Config, *, accept_loss: bool = False) -> None:
     """Serve until SIGTERM or SIGINT, then stop gracefully; a second signal stops at once."""
-    host, origins = config.server.host, config.server.cors_origins
+    host = config.server.host
+    guard = Guard(
+        is_loopback(host),
+        tuple(config.server.allowed_hosts),
+        tuple(config.server.cors_origins),
+        tuple(config.ollama.origins),
+    )
     secure = _tls(config.server)
     listener = listen(host, config.server.port)
     port = listener.getsockname()[1]
@@ -118,21 +124,17 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
         queue,
         max_body=config.server.max_body,
         max_upload=config.server.max_upload,
-        loopback_only=guard.is_loopback(host),
-        origins=origins,
+        guard=guard,
     )
     server = Server(
         listener,
-        CrossOrigin(app, origins) if origins else app,
+        CrossOrigin(app, guard),
         log=None,
         error_log=log,
         handler_class=SocketHandler,
         most=_connections(),
         breathe=hub.breathe,
-        environ={
-            "ollama_queue.loopback_only": guard.is_loopback(host),
-            "ollama_queue.origins": origins,
-        },
+        environ={"ollama_queue.guard": guard},
         **({} if secure is None else {"ssl_context": secure}),
     )
     server.start()

@@ -19,7 +19,8 @@ from geventwebsocket.handler import WebSocketHandler
 from geventwebsocket.websocket import Header, WebSocket
 
 from ollama_queue.actors.core.errors import QueueError
-from ollama_queue.http import guard, wire
+from ollama_queue.http import wire
+from ollama_queue.http.guard import Guard
 from ollama_queue.http.handler import Handler
 
 MAX_MESSAGE = 1 << 20
@@ -181,11 +182,7 @@ class SocketHandler(Handler, WebSocketHandler):  # type: ignore[misc]
         if wire.tidy(environ["PATH_INFO"]) != wire.SOCKET or not is_handshake(environ):
             return False
         try:
-            guard.check(
-                environ,
-                loopback_only=environ.get("ollama_queue.loopback_only", False),
-                origins=environ.get("ollama_queue.origins", ()),
-            )
+            environ.get("ollama_queue.guard", Guard()).check(environ)
         except QueueError:
             return False  # the route answers it
         return self.content.is_over

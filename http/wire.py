@@ -55,6 +55,9 @@ NDJSON = "application/x-ndjson"
 LONGEST_WAIT_S = 3600.0  # of one request with ?wait=
 
 
+_BASE = re.compile(r"^/+(?:(api|v1)/+)?")
+
+
 class TooLarge(Invalid):
     """The body is larger than the server takes."""
 
@@ -107,8 +110,9 @@ def passed_on(status: int | None) -> int:
 
 
 def tidy(path: str) -> str:
-    """The path that is meant: clients put slashes at the end of addresses, and between them."""
-    return re.sub("/+", "/", f"/{path}").rstrip("/") or "/"
+    """The path that is meant: clients put slashes before it, at its end, and behind a base such as
+    `/v1/`. Others stay, since an id that is empty must not make another address."""
+    return _BASE.sub(lambda base: f"/{base[1]}/" if base[1] else "/", f"/{path}").rstrip("/") or "/"
 
 
 def is_ollamas(path: str) -> bool:

@@ -20,7 +20,8 @@ Url = Annotated[str, "URL"]
 class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the HTTP door listens. A body has at most `max_body` bytes, that of a batch
     `max_upload`; `shutdown_grace` in seconds. With `tls_cert` and `tls_key` it speaks HTTPS.
-    Pages of `cors_origins` may use it from a browser, beside its own."""
+    Pages of `cors_origins` may use it from a browser, beside its own. `allowed_hosts` are further
+    names that it answers to where it listens to this machine only."""
 
     host: str = "127.0.0.1"
     port: int = 7125
@@ -30,13 +31,17 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tls_cert: Path | None = None
     tls_key: Path | None = None
     cors_origins: list[str] = []
+    allowed_hosts: list[str] = []
 
 
 class Ollama(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The only backend unless `backends` names another; `timeout` is silence, in seconds."""
+    """The only backend unless `backends` names another; `timeout` is silence, in seconds.
+
+    Pages of `origins`, with `*` in them, may use the routes of Ollama's and OpenAI's API."""
 
     host: OllamaHost = "http://localhost:11434"
     timeout: Seconds = 300.0
+    origins: list[str] = []
 
 
 class Backend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

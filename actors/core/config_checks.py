@@ -28,6 +28,11 @@ _NAME_WANTED = "1 to 64 letters, digits, dots, _ or -, the first a letter or dig
 _ORIGIN_WANTED = (
     "an origin, such as https://app.example.com; name each: * would let every site's pages in"
 )
+_PATTERN_WANTED = "an origin, such as https://app.example.com or app://*, or * for all sites"
+_HOST = re.compile(
+    r"(\*\.)?[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*"
+)
+_HOST_WANTED = "a host without a port, such as queue.example.com or *.example.com"
 _ABOVE_0 = "a duration above 0, up to 3650d"
 _FROM_0 = "a duration of 0 to 3650d"
 
@@ -46,6 +51,8 @@ def _rules(config: "Config") -> Iterator[Rule]:
     yield is_http_url(config.ollama.host), "ollama.host", "an http(s) URL"
     timeout = config.ollama.timeout
     yield 0 < timeout <= DAY_S, "ollama.timeout", "a duration above 0, up to 1 day"
+    for index, origin in enumerate(config.ollama.origins):
+        yield "*" in origin or is_origin(origin), f"ollama.origins[{index}]", _PATTERN_WANTED
     for index, backend in enumerate(config.backends):
         yield from _backend(f"backends[{index}]", backend)
     yield from _queue(config.queue)
@@ -71,6 +78,9 @@ def _server(server: "Server") -> Iterator[Rule]:
         yield file is None or _is_path(file), name, "a file"
     for index, origin in enumerate(server.cors_origins):
         yield is_origin(origin), f"server.cors_origins[{index}]", _ORIGIN_WANTED
+    for index, host in enumerate(server.allowed_hosts):
+        is_host = _HOST.fullmatch(host) is not None
+        yield is_host, f"server.allowed_hosts[{index}]", _HOST_WANTED
 
 
 def _backend(where: str, it: "Backend") -> Iterator[Rule]:

@@ -1,6 +1,9 @@
 """What a URL of a model server must be, where it leads, and how it may be shown."""
 
+import re
 from urllib.parse import urlsplit
+
+_SITE = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@*]*")
 
 
 def is_http_url(text: str) -> bool:
@@ -15,6 +18,8 @@ def is_http_url(text: str) -> bool:
 
 def is_origin(text: str) -> bool:
     """Whether it is what a browser calls a site: scheme, host in small letters, and port."""
+    if not text.startswith(("http://", "https://")):
+        return _SITE.fullmatch(text) is not None  # of a browser's extension, or a program's page
     return is_http_url(text) and text == text.lower() and text.count("/") == 2 and "@" not in text
 
 

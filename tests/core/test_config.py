@@ -70,7 +70,20 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
             "an origin, such as https://app.example.com; name each: * would let every site's "
             "pages in",
         )
-        for bad in ("*", "null", "a.example", "https://a/", "https://A", "https://a/b", "")
+        for bad in ("*", "null", "a.example", "https://a/", "https://A", "https://a/b", "app://*")
+    ),
+    *(
+        (
+            {"server": Server(allowed_hosts=["10.0.0.1", "*.a.example", bad])},
+            "server.allowed_hosts[2]",
+            "a host without a port, such as queue.example.com or *.example.com",
+        )
+        for bad in ("*", "a:80", "http://a", "a b", "*.", "")
+    ),
+    (
+        {"ollama": Ollama(origins=["*", "app://*", "http://a", "a.example"])},
+        "ollama.origins[3]",
+        "an origin, such as https://app.example.com or app://*, or * for all sites",
     ),
     ({"server": Server(host="")}, "server.host", "an address, such as 127.0.0.1"),
     *((backends(HERE, name=name), "backends[0].name", NAME) for name in NO_NAMES),

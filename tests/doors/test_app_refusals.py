@@ -1,6 +1,7 @@
 """The HTTP door: what is not there, who may not, and the form of errors."""
 
 import logging
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ollama_queue import (
 )
 from ollama_queue.actors.core import errors
 from ollama_queue.http import wire
+from ollama_queue.http.guard import Guard
 from tests.doors.web import House, client, error
 from tests.fakes import Answer
 
@@ -64,25 +66,38 @@ def test_pages_of_other_sites_may_not_change_anything(house: House, origin: str)
     assert house.http.get("/api/tasks", headers={"Origin": origin}).json() == []
 
 
+NEAR = Guard(loopback_only=True, hosts=("queue.example.net", "*.example.com"))
+
+
 def test_our_own_page_may(house: House) -> None:
     assert house.submit(Origin="http://127.0.0.1:7125").status_code == 201
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:7125", "127.evil.example", "10.0.0.1"]
+    "host",
+    [
+        *("evil.example", "evil.example:7125", "127.evil.example", "8.8.8.8", "[2001:4860::1]"),
+        *("local", "localhost.evil.example", "evillocal", "queue.example.org", "example.com"),
+    ],
 )
 def test_a_name_that_only_points_here_is_refused(house: House, host: str) -> None:
-    local = client(house.queue, loopback_only=True)
+    local = client(house.queue, guard=NEAR)
 
     assert error(local.get("/api/tasks", headers={"Host": host})) == (403, "forbidden", "Host")
     assert house.http.get("/api/tasks", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(
-    "host", ["localhost", "localhost:7125", "127.0.0.1:1", "127.0.0.2", "[::1]:7125", "LOCALHOST"]
+    "host",
+    [
+        *("localhost", "localhost:7125", "127.0.0.1:1", "127.0.0.2", "[::1]:7125", "LOCALHOST"),
+        *("localhost.", "app.localhost", "host.docker.internal:7125", "box.local", "Box.Local."),
+        *("10.0.0.1", "192.168.1.5:7125", "[fd00::1]", "0.0.0.0", socket.gethostname()),
+        *("queue.example.net", "QUEUE.example.net:80", "a.example.com", "a.b.example.com"),
+    ],
 )
 def test_this_machine_has_several_names(house: House, host: str) -> None:
-    local = client(house.queue, loopback_only=True)
+    local = client(house.queue, guard=NEAR)
 
     assert local.get("/healthz", headers={"Host": host}).status_code == 200
 

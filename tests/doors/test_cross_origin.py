@@ -8,15 +8,18 @@ import pytest
 
 from ollama_queue.http.app import create_app
 from ollama_queue.http.cross_origin import CrossOrigin
+from ollama_queue.http.guard import Guard
 from tests.doors.web import TASK, House, error
 
+EXTENSION = "chrome-extension://abcdef"
 FRIEND, STRANGER = "https://app.example.com", "https://evil.example.com"
 
 
 @pytest.fixture
 def http(tmp_path: Path) -> Iterator[httpx.Client]:
     house = House(tmp_path)
-    app = CrossOrigin(create_app(house.queue, origins=[FRIEND]), [FRIEND])
+    guard = Guard(origins=(FRIEND, EXTENSION), drop_in_origins=("https://*.friends.example",))
+    app = CrossOrigin(create_app(house.queue, guard=guard), guard)
     transport = httpx.WSGITransport(app=app)
     yield httpx.Client(transport=transport, base_url="http://127.0.0.1:7125")
     house.close()
@@ -64,3 +67,46 @@ def test_a_stranger_is_refused_and_told_nothing(http: httpx.Client, origin: str)
     assert "Access-Control-Allow-Origin" not in answer.headers
     seen = http.get("/api/tasks", headers={"Origin": origin})
     assert "Access-Control-Allow-Origin" not in seen.headers
+
+
+def test_a_friend_may_be_an_extension(http: httpx.Client) -> None:
+    answer = http.post("/api/tasks", json=TASK, headers={"Origin": EXTENSION})
+    assert answer.status_code == 201
+    assert answer.headers["Access-Control-Allow-Origin"] == EXTENSION
+
+
+NEAR = [
+    *("http://localhost", "https://localhost:3000", "http://127.0.0.1:8080", "app://obsidian.md"),
+    *("file://", "tauri://localhost", "vscode-webview://1a2b", "vscode-file://vscode-app"),
+    "https://a.friends.example",
+]
+
+
+@pytest.mark.parametrize("origin", NEAR)
+def test_whom_ollama_lets_in_may_use_its_routes_only(http: httpx.Client, origin: str) -> None:
+    headers = {"Origin": origin}
+    for method, path in (("GET", "/api/tags"), ("POST", "/api/chat/"), ("GET", "/v1/models")):
+        asked = {**headers, "Access-Control-Request-Method": method}
+        preflight = http.options(path, headers=asked)
+        assert preflight.status_code == 204
+        assert preflight.headers["Access-Control-Allow-Origin"] == origin
+        answer = http.request(method, path, json={"model": "m", "messages": []}, headers=headers)
+        assert answer.status_code != 403
+        assert answer.headers["Access-Control-Allow-Origin"] == origin
+
+    refused = http.post("/api/tasks", json=TASK, headers=headers)
+    assert error(refused) == (403, "forbidden", "Origin")
+    assert "Access-Control-Allow-Origin" not in refused.headers
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("null", STRANGER, "http://localhost.evil.example", "http://evil.example:80", "app:/x"),
+        *("https://friends.example", "https://a.friends.example.evil", "http://192.168.1.5"),
+    ],
+)
+def test_strangers_may_not_use_those_routes_either(http: httpx.Client, origin: str) -> None:
+    answer = http.post("/api/chat", json={"model": "m"}, headers={"Origin": origin})
+    assert answer.status_code == 403
+    assert "Access-Control-Allow-Origin" not in answer.headers

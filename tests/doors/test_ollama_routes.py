@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from ollama_queue.http.guard import Guard
 from tests.behaviours import WORDS
 from tests.doors.web import MAX_BODY, House, client
 from tests.fakes import Answer, Stream
@@ -137,7 +138,7 @@ def test_pages_of_other_sites_are_refused(house: House, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/api/tags", "/api/ps", "/api/version"])
 def test_foreign_hosts_are_refused(house: House, path: str) -> None:
-    local = client(house.queue, loopback_only=True)
+    local = client(house.queue, guard=Guard(loopback_only=True))
 
     answer = local.get(path, headers={"Host": "evil.example"})
 

@@ -17,7 +17,15 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 @pytest.mark.parametrize(
     "path",
-    ["//api/tags", "/api/tags/", "/api//tags", "///api/tags//", "/v1/models/", "//v1//models"],
+    [
+        "//api/tags",
+        "/api/tags/",
+        "/api//tags",
+        "///api/tags//",
+        "/v1/models/",
+        "//v1//models",
+        "//",
+    ],
 )
 def test_slashes_too_many_are_passed_over(house: House, path: str) -> None:
     assert house.http.get(f"http://127.0.0.1:7125{path}").status_code == 200
@@ -56,3 +64,17 @@ def test_openais_clients_read_their_form(house: House, path: str) -> None:
     assert answer.status_code == 404
     assert answer.json()["error"]["message"] == f"there is no {path}"
     assert answer.json()["error"]["type"]
+
+
+@pytest.mark.parametrize("path", ["/api/tasks//cancel", "/api/tasks//delete", "/api/cron//run"])
+def test_an_empty_id_is_no_other_address(house: House, path: str) -> None:
+    """`/api/tasks/cancel` is for many tasks."""
+    task_id = house.running()
+    assert house.http.post(path, json={"status": ["running"]}).status_code == 404
+    assert house.queue.get_task_status(task_id) == "running"
+
+
+@pytest.mark.parametrize("path", ["/api/tasks/", "/api/batches/", "/api/cron/"])
+def test_one_without_an_id_is_not_all(house: House, path: str) -> None:
+    assert house.http.get(path).status_code == 404
+    assert house.http.delete(path).status_code == 404

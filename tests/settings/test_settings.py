@@ -18,6 +18,7 @@ from ollama_queue.actors.core.config import (
     Scheduler,
     Server,
 )
+from ollama_queue.actors.core.errors import Invalid
 from ollama_queue.actors.setting_forms import KEYS
 from ollama_queue.actors.settings import ENVIRONMENT, load, trace
 
@@ -88,8 +89,10 @@ ALL = Config(
         shutdown_grace=60,
         tls_cert="/c.pem",
         tls_key="/k.pem",
+        cors_origins=["https://a"],
+        allowed_hosts=["a.example"],
     ),
-    ollama=Ollama(host="http://gpu:11434", timeout=5400),
+    ollama=Ollama(host="http://gpu:11434", timeout=5400, origins=["*"]),
     queue=Queue(
         max_workers=2,
         storage_path="/var/q",
@@ -125,8 +128,9 @@ ALL = Config(
 def test_every_key_is_read_from_a_file(read):
     text = """
 server: {host: 0.0.0.0, port: 8000, max_body: 1MiB, max_upload: 2MiB, shutdown_grace: 1m,
-  tls_cert: /c.pem, tls_key: /k.pem, cors_origins: []}
-ollama: {host: gpu, timeout: 1h30m}
+  tls_cert: /c.pem, tls_key: /k.pem, cors_origins: ['https://a'],
+  allowed_hosts: [a.example]}
+ollama: {host: gpu, timeout: 1h30m, origins: ['*']}
 queue: {max_workers: 2, storage_path: /var/q, cleanup_interval: 1m, max_completed_tasks: 0,
         retention: null, max_queue_size: 10, max_queue_bytes: 64KB, durability: relaxed}
 scheduler: {batch_size: 1, scheduling_interval: 500ms, policy: Affinity, affinity_max_wait: 0,
@@ -142,7 +146,7 @@ logging: {level: DEBUG, file: /var/log/q.log, format: json}
     assert read(text) == ALL
 
 
-def test_every_key_but_lists_has_an_environment_variable():
+def test_every_key_but_lists_of_groups_has_an_environment_variable():
     environ = {
         "SERVER_HOST": "0.0.0.0",
         "SERVER_PORT": "8000",
@@ -152,7 +156,10 @@ def test_every_key_but_lists_has_an_environment_variable():
         "SERVER_TLS_CERT": "/c.pem",
         "SERVER_TLS_KEY": "/k.pem",
         "OLLAMA_HOST": "gpu",
+        "SERVER_CORS_ORIGINS": "https://a",
+        "SERVER_ALLOWED_HOSTS": "a.example",
         "OLLAMA_TIMEOUT": "1h30m",
+        "OLLAMA_ORIGINS": "*",
         "QUEUE_MAX_WORKERS": "2",
         "QUEUE_STORAGE_PATH": "/var/q",
         "QUEUE_CLEANUP_INTERVAL": "1m",
@@ -267,3 +274,17 @@ remote_scheduling: {endpoints: [{name: b, base_url: "http://b", enabled: false}]
         "remote_scheduling.endpoints[0].enabled": path,
         "logging.level": "command line",
     }
+
+
+def test_texts_of_a_list_stand_between_commas_in_the_environment():
+    environment = {
+        "OLLAMA_ORIGINS": "https://a.example, app://*,",
+        "SERVER_ALLOWED_HOSTS": "queue.example.com",
+    }
+    loaded = trace(None, environment, {})
+
+    assert loaded.config.ollama.origins == ["https://a.example", "app://*"]
+    assert loaded.config.server.allowed_hosts == ["queue.example.com"]
+    assert loaded.origins["ollama.origins"] == "environment variable OLLAMA_ORIGINS"
+    with pytest.raises(Invalid, match=r"OLLAMA_ORIGINS: ollama.origins\[0\] must be an origin"):
+        trace(None, {"OLLAMA_ORIGINS": "a.example"}, {})
