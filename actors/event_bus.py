@@ -143,13 +143,13 @@ class EventBus(Actor):
             stream = self.begin_stream(message.task_id, message.attempt)
         if stream.attempt > message.attempt:
             return  # of an older attempt
-        size = sum(len(str(piece)) for piece in message.pieces)
+        size = sum(len(str(piece)) for piece in unhurried(message.pieces, self.breathe))
         self.make_room(message.task_id, stream, size)
         if not stream.overflowed:
             stream.pieces.extend(message.pieces)
             stream.size += size
             self.bytes += size
-        for number, piece in enumerate(message.pieces, message.first):
+        for number, piece in enumerate(unhurried(message.pieces, self.breathe), message.first):
             chunk = Chunk(f"{message.attempt}.{number}", piece)
             for reader in list(self.readers.get(message.task_id, ())):
                 self.deliver(reader, chunk)
@@ -179,7 +179,7 @@ class EventBus(Actor):
         self.readers.setdefault(task_id, set()).add(mailbox)
         stream = self.streams.get(task_id)
         if stream is not None:
-            for number, piece in enumerate(stream.pieces):
+            for number, piece in enumerate(unhurried(stream.pieces, self.breathe)):
                 self.deliver(mailbox, Chunk(f"{stream.attempt}.{number}", piece))
                 self.breathe()
 

@@ -251,7 +251,7 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
         wanted, now = task_filter(filter), self._now()
         reasons = ask(now.scheduler, GetReasons()) if wanted.waiting_for else None
         found: Page = ask(now.persistence, Query(wanted, reasons))
-        return views.page(found, self._explain(found.records), wanted)
+        return views.page(found, self._explain(found.records), wanted, self.breathe)
 
     def get_queue_stats(self) -> QueueStats:
         now = self._now()

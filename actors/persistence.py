@@ -190,7 +190,7 @@ class Persistence(Actor):
         if not group.changes_disk:
             self.synced(None)
             return
-        self.store.write(group)
+        self.store.write(group, self.breathe)
         group.keep_running(self.live)
         if self.durable:
             me = self.actor_ref

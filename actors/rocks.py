@@ -8,6 +8,7 @@ from msgspec import Struct
 from rocksdict import Rdict, Snapshot, WriteBatch, WriteOptions
 
 from ollama_queue.actors.batch_book import BatchBook
+from ollama_queue.actors.breathing import Breathe, as_threads_do, unhurried
 from ollama_queue.actors.core.cron_records import Cron
 from ollama_queue.actors.core.entries import Entry
 from ollama_queue.actors.core.errors import QueueError, Unavailable
@@ -169,7 +170,7 @@ class Store:
 
     # --- writing --------------------------------------------------------------------------------
 
-    def write(self, group: Group) -> None:
+    def write(self, group: Group, breathe: Breathe = as_threads_do) -> None:
         """Write without sync, in slices; `sync` makes them durable."""
         batch = WriteBatch(raw_mode=True)
         for name, value in group.flags.items():
@@ -184,7 +185,7 @@ class Store:
             self._remove(batch, record)
             self._count(record, -1)
         self.batches.tally(batch, group.rows.values(), group.removed.values())
-        for row in group.rows.values():
+        for row in unhurried(group.rows.values(), breathe):
             self._put(batch, row)
             self._count(row.was, -1)
             self._count(row.record, +1)

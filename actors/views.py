@@ -7,6 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ollama_queue import __version__
+from ollama_queue.actors.breathing import Breathe, as_threads_do, unhurried
 from ollama_queue.actors.core import limits
 from ollama_queue.actors.core.errors import cut
 from ollama_queue.actors.core.figures import Counts, PlanState, QueueStats, Waiting
@@ -84,13 +85,18 @@ def whole(stored: Stored, waiting: Waiting | None) -> Task:
     return _with_parts(_facts_of(stored.record, waiting), stored.spec, stored.result)
 
 
-def page(found: Page, waiting: Mapping[str, Waiting], wanted: TaskFilter) -> TaskPage:
+def page(
+    found: Page,
+    waiting: Mapping[str, Waiting],
+    wanted: TaskFilter,
+    breathe: Breathe = as_threads_do,
+) -> TaskPage:
     """A page of a list, with the parts of tasks that were asked for.
 
     A task that waits for something else by now is left out where that was asked for.
     """
     tasks = []
-    for record in found.records:
+    for record in unhurried(found.records, breathe):
         task = listed(record, waiting.get(record.id))
         if wanted.waiting_for and task.waiting_for not in wanted.waiting_for:
             continue
