@@ -177,7 +177,7 @@ def test(ctx: click.Context, schedule: str, timezone: str | None, count: int) ->
     from ollama_queue.actors.core.cron import upcoming, zone_of
 
     name = timezone or "UTC"
-    times = upcoming(schedule, name, datetime.now(UTC), count)
+    times = list(upcoming(schedule, name, datetime.now(UTC), count))
     if session_of(ctx).speaks_json:
         output.print_json({"next": times})
         return

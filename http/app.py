@@ -130,6 +130,7 @@ def _speak_json(
             for name, value in kwargs.items():  # of the path
                 limits.check_text(value, name)
             answer = callback(*args, **kwargs)
+            breathe()
             return answer if isinstance(answer, READY) else wire.encode(answer)
         except QueueError as error:
             return _answer(error)

@@ -6,6 +6,7 @@ from typing import Any
 import bottle
 
 from ollama_queue.actors.api import QueueAPI
+from ollama_queue.actors.breathing import unhurried
 from ollama_queue.actors.core.cron import upcoming
 from ollama_queue.actors.core.errors import Invalid
 from ollama_queue.http import reading, wire
@@ -44,4 +45,5 @@ def _try_out(body: Any) -> Any:
     if not isinstance(body, dict) or "cron_expr" not in body or not set(body) <= known:
         raise Invalid('the body must be {"cron_expr", "timezone", "count"}', field="cron_expr")
     expr, zone, count = body["cron_expr"], body.get("timezone", "UTC"), body.get("count", 5)
-    return {"next": upcoming(expr, zone, datetime.now(UTC), count)}
+    times = upcoming(expr, zone, datetime.now(UTC), count)
+    return {"next": list(unhurried(times, reading.breathing()))}

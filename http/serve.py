@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+import croniter  # noqa: F401 (it and the executors take long to import, which no call should wait for)
 import gevent
 from gevent.event import AsyncResult, Event
 from gevent.threadpool import ThreadPool
@@ -32,7 +33,7 @@ from ollama_queue.actors.core.config import Server as ServerSettings
 from ollama_queue.actors.core.errors import Invalid, QueueError, Unavailable
 from ollama_queue.actors.core.urls import shown
 from ollama_queue.actors.core.visible import visible
-from ollama_queue.actors.executors import create_executor
+from ollama_queue.actors.executors import create_executor, ollama, openai  # noqa: F401
 from ollama_queue.actors.journal import follow
 from ollama_queue.actors.logs import open_handler
 from ollama_queue.actors.manager import QueueManager

@@ -6,9 +6,10 @@ a time that is skipped is due when the clock has jumped, one that comes twice is
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -73,17 +74,22 @@ def next_after(expr: str, timezone: str, instant: datetime) -> datetime | None:
     return None
 
 
-def upcoming(expr: str, timezone: str, instant: datetime, count: int = 5) -> list[datetime]:
-    """The next `count` times after `instant`, fewer when fewer are left. Raises `Invalid`."""
+def upcoming(expr: str, timezone: str, instant: datetime, count: int = 5) -> Iterator[datetime]:
+    """The next `count` times after `instant`, fewer when fewer are left. Raises `Invalid` at once.
+
+    Each takes some milliseconds to find where it is rare.
+    """
     check(expr, timezone)
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_TIMES:
         raise Invalid(f"count must be a whole number from 1 to {MOST_TIMES}", field="count")
-    times: list[datetime] = []
+    return islice(_times(expr, timezone, instant), count)
+
+
+def _times(expr: str, timezone: str, instant: datetime) -> Iterator[datetime]:
     found = next_after(expr, timezone, instant)
-    while found is not None and len(times) < count:
-        times.append(found)
+    while found is not None:
+        yield found
         found = next_after(expr, timezone, found)
-    return times
 
 
 # --- the clock's face ---------------------------------------------------------------------------

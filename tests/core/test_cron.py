@@ -137,9 +137,9 @@ def test_a_skipped_time_is_due_once_after_the_jump() -> None:
 def test_a_repeated_hour_runs_once() -> None:
     """New York, 2026-11-01: 01:00 to 02:00 happens twice."""
     before = datetime(2026, 11, 1, 4, 59, tzinfo=UTC)
-    half = upcoming("*/30 * * * *", "America/New_York", before, 5)
+    half = list(upcoming("*/30 * * * *", "America/New_York", before, 5))
     assert [f"{at:%H:%M}" for at in half] == ["05:00", "05:30", "07:00", "07:30", "08:00"]
-    daily = upcoming("30 1 * * *", "America/New_York", before, 2)
+    daily = list(upcoming("30 1 * * *", "America/New_York", before, 2))
     assert [f"{at:%d %H:%M}" for at in daily] == ["01 05:30", "02 06:30"]
     within = datetime(2026, 11, 1, 6, 10, tzinfo=UTC)  # the second 01:10
     assert next_after("30 1 * * *", "America/New_York", within) == daily[1]
