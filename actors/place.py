@@ -19,6 +19,7 @@ class Place:
         self.folder = Path(folder).absolute()
         self.rocks = self.folder / "rocksdb"
         self.accepts_loss = accept_loss  # until it has been opened once
+        self.has_lost = False  # and that was accepted: what is left must be made to agree
         self._pins: list[int] = []  # descriptors: no other folder gets these numbers
 
     def claim(self) -> None:

@@ -30,6 +30,7 @@ from ollama_queue.actors.layout import (
     key_range,
 )
 from ollama_queue.actors.listings import delete_rows, put_rows
+from ollama_queue.actors.mending import Mending
 from ollama_queue.actors.ownership import claim, sign, why_not
 from ollama_queue.actors.place import Place
 from ollama_queue.actors.sentinel import Sentinel, check_changes, check_files
@@ -116,7 +117,8 @@ class Store:
         """From now on note what is acknowledged."""
         self.place.narrow_files()
         self._sentinel = Sentinel(self.place, self._id, self._db.latest_sequence_number())
-        self.place.accepts_loss = False  # what is lost from now on is asked about again
+        # What is lost from now on is asked about again.
+        self.place.accepts_loss = self.place.has_lost = False
 
     def _begin(self) -> int:
         """Check the format and count this boot; both are durable before anything else is."""
@@ -130,6 +132,8 @@ class Store:
         self._id = (meta.get(b"id") or uuid4().hex.encode()).decode()
         check_changes(self.place, self._noted, self._id, self._db.latest_sequence_number())
         upgrade(self._db, self._families, self._handles)
+        if self.place.has_lost:
+            Mending(self._db, self._families, self._handles).run()
         boot = self._last_boot() + 1
         batch = WriteBatch(raw_mode=True)
         batch.put(b"format", b"%d" % FORMAT, self._handles["meta"])

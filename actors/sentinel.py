@@ -160,6 +160,7 @@ def _refuse(place: Place, loss: Unavailable) -> None:
     if not place.accepts_loss:
         raise loss
     log.warning("%s: accepted", loss.message)
+    place.has_lost = True
 
 
 def _oldest_needed(rocks: Path) -> int:

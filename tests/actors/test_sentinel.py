@@ -105,6 +105,34 @@ def test_accepting_the_loss_goes_on_with_what_is_left_and_does_not_ask_again(
     assert tasks(folder) == 5
 
 
+def test_what_is_left_agrees_again(tmp_path: Path) -> None:
+    """Of each column family another part was in the journal that is gone."""
+    live = tmp_path / "live"
+    store = Store(str(live), None)
+    write(store, *(a_record(number, key=b"%016d" % number) for number in range(20)))
+    for number, family in enumerate(store._families.values()):
+        family.flush()
+        more = range(20 + 5 * number, 25 + 5 * number)
+        write(store, *(a_record(number, key=b"%016d" % number) for number in more))
+    folder = tmp_path / "copy"
+    copy_at_rest(store, folder)
+    store.close()
+    for journal in (folder / "rocksdb").glob("*.log"):
+        journal.unlink()
+
+    place = Place(str(folder), accept_loss=True)
+    left = Store(str(folder), None, place=place)
+    found = left.recover()
+    ids = {entry.id for entry in found.waiting}
+    assert len(ids) >= 20
+    assert len(listed(left, limit=1000)) == len(ids) == left.counts.by_status["pending"][5]
+    assert {keyed.task_id for _, keyed in found.keys} <= ids
+    for task_id in ids:
+        assert left.record(task_id) is not None and left.spec(task_id) is not None
+    left.close()
+    place.close()
+
+
 def test_accepting_is_for_one_opening_only(tmp_path: Path) -> None:
     place = Place(str(tmp_path / "data"), accept_loss=True)
     Store(str(tmp_path / "data"), None, place=place).close()
