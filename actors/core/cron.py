@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct
@@ -38,6 +38,16 @@ class _Field(Struct, frozen=True):
     low: int
     high: int
     names: Mapping[str, int] = {}
+
+
+class Lists(NamedTuple):
+    """An expression, each field of which is a list of numbers, or `*`.
+
+    `both_days`: the day of month and that of week must fit, not either of them.
+    """
+
+    text: str
+    both_days: bool
 
 
 _FIELDS = (
@@ -95,7 +105,7 @@ def _times(expr: str, timezone: str, instant: datetime) -> Iterator[datetime]:
 # --- the clock's face ---------------------------------------------------------------------------
 
 
-def _next_on_the_face(lists: str, face: datetime) -> datetime | None:
+def _next_on_the_face(lists: Lists, face: datetime) -> datetime | None:
     from croniter import CroniterError  # 50 ms, for those only who have crons
 
     counting = copy.copy(_counter(lists))
@@ -108,11 +118,11 @@ def _next_on_the_face(lists: str, face: datetime) -> datetime | None:
 
 
 @lru_cache(maxsize=1024)
-def _counter(lists: str) -> Any:
+def _counter(lists: Lists) -> Any:
     """To copy, never to move: reading the fields takes five times as long as counting."""
     from croniter import croniter
 
-    return croniter(lists, _BEGIN, ret_type=datetime)
+    return croniter(lists.text, _BEGIN, ret_type=datetime, day_or=not lists.both_days)
 
 
 def _instant_of(face: datetime, zone: tzinfo) -> datetime:
@@ -149,8 +159,7 @@ def zone_of(name: object) -> tzinfo:
 # --- reading ------------------------------------------------------------------------------------
 
 
-def _lists(expr: str) -> str:
-    """The expression with each field as a list of numbers, or `*`."""
+def _lists(expr: str) -> Lists:
     words = expr.strip().lower().split()
     if len(words) == 1 and words[0].startswith("@"):
         if words[0] not in ALIASES:
@@ -160,7 +169,9 @@ def _lists(expr: str) -> str:
         names = ", ".join(field.name for field in _FIELDS)
         count = f"{len(words)} field{'' if len(words) == 1 else 's'}"
         raise _wrong(f"{expr!r} has {count}, it must have five: {names}")
-    return " ".join(_list(field, word) for field, word in zip(_FIELDS, words, strict=True))
+    text = " ".join(_list(field, word) for field, word in zip(_FIELDS, words, strict=True))
+    # Vixie cron's DOM_STAR and DOW_STAR: the field begins with one, whatever comes behind.
+    return Lists(text, words[2].startswith("*") or words[4].startswith("*"))
 
 
 def _list(field: _Field, word: str) -> str:

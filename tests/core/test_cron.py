@@ -57,6 +57,44 @@ def test_day_of_month_or_day_of_week() -> None:
     assert faces("0 0 10 * */1", 2) == ["01-10 00:00", "02-10 00:00"]
 
 
+# By vixie cron's rule: of a day field that begins with `*` both must fit, else either will do.
+DAYS = {
+    "*/2 * 1": lambda day, week: day % 2 == 1 and week == 1,
+    "1-31/2 * 1": lambda day, week: day % 2 == 1 or week == 1,
+    "1 * */2": lambda day, week: day == 1 and week % 2 == 0,
+    "1 * 0-6/2": lambda day, week: day == 1 or week % 2 == 0,
+    "*/10 * */3": lambda day, week: day in (1, 11, 21, 31) and week in (0, 3, 6),
+    "*,5 * 1": lambda day, week: week == 1,
+    "1,* * 1": lambda day, week: True,
+    "*/1 * 5": lambda day, week: week == 5,
+    "13 * 5": lambda day, week: day == 13 or week == 5,
+    "13 * *": lambda day, week: day == 13,
+    "* * *": lambda day, week: True,
+    "*/7 feb 7": lambda day, week: day in (1, 8, 15, 22, 29) and week == 0,
+}
+
+
+@pytest.mark.parametrize("days", DAYS)
+def test_both_day_fields_must_fit_where_one_begins_with_a_star(days: str) -> None:
+    is_due = DAYS[days]
+    months = (2,) if "feb" in days else range(1, 13)
+    year = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=n) for n in range(365)]
+    expected = [at for at in year if at.month in months and is_due(at.day, at.isoweekday() % 7)]
+
+    found, at = [], datetime(2025, 12, 31, 23, 59, tzinfo=UTC)
+    while (at := next_after(f"0 0 {days}", "UTC", at) or year[-1]) < year[-1]:
+        found.append(at)
+
+    assert found == expected[: len(found)]
+    assert len(found) >= len(expected) - 1
+
+
+def test_a_leap_day_at_a_weekend_is_waited_for_and_a_day_that_never_fits_refused() -> None:
+    assert [at.year for at in upcoming("0 0 29 2 */6", "UTC", NOON, 2)] == [2032, 2048]
+    with pytest.raises(Invalid, match="never comes"):
+        check("0 0 30 2 */2")
+
+
 def test_a_leap_day_is_waited_for() -> None:
     assert [at.year for at in upcoming("0 0 29 2 *", "UTC", NOON, 3)] == [2028, 2032, 2036]
 
@@ -181,8 +219,9 @@ ZONES = st.sampled_from(
 def fits(face: datetime, fields: tuple[tuple[str, frozenset[int]], ...]) -> bool:
     minute, hour, day, month, weekday = fields
     by_date, by_day = face.day in day[1], face.isoweekday() % 7 in weekday[1]
-    either = by_date or by_day if "*" not in (day[0], weekday[0]) else by_date and by_day
-    return face.minute in minute[1] and face.hour in hour[1] and face.month in month[1] and either
+    has_star = day[0].startswith("*") or weekday[0].startswith("*")
+    by_days = by_date and by_day if has_star else by_date or by_day
+    return face.minute in minute[1] and face.hour in hour[1] and face.month in month[1] and by_days
 
 
 def accepted(fields: tuple[tuple[str, frozenset[int]], ...]) -> str:
