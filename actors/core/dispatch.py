@@ -104,7 +104,7 @@ class Dispatch:
         if gate.leave(running.entry.id, outcome):
             yield Watch(gate.name, max(probe_delay(gate.refusals), rest_s))
             yield Announce("backend_changed", gate.name, gate.error)
-        elif gate.is_suspect:
+        elif isinstance(outcome, Failed) and gate.is_suspect:
             yield Watch(gate.name, 0.0)
         elif running.loads and isinstance(outcome, Answered):
             yield Watch(gate.name, 0.0)  # what had to go for its model?

@@ -7,7 +7,7 @@ from ollama_queue.actors.core.config import Retry, Scheduler
 from ollama_queue.actors.core.explaining import describe, explain
 from ollama_queue.actors.core.gates import Gate
 from ollama_queue.actors.core.orders import Announce, Change, Order, Run, SetFlag, Watch
-from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Outcome, Verdict
+from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Outcome, Stopped, Verdict
 from ollama_queue.actors.core.plan import Plan
 from ollama_queue.actors.core.records import Status, WaitingFor
 from tests.core.making import CUT, HTTP_400, HTTP_500, NOW, REFUSED, asked, changes, plan_of, runs
@@ -199,6 +199,15 @@ class TestFailingOver:
         plan.looked("a", Look(), NOW)  # it is well: the tasks are to blame
         plan.submit("z", asked(), NOW)
         assert watched(self.end(plan, HTTP_500, "z")) == []
+
+    def test_a_call_that_was_stopped_says_nothing_of_it(self) -> None:
+        plan = self.plan()
+        for n in range(3):
+            plan.submit(f"x{n}", asked(backend="a"), NOW)
+            self.end(plan, HTTP_500, f"x{n}")
+        plan.submit("y", asked(backend="a"), NOW)
+
+        assert watched(self.end(plan, Stopped(), "y")) == []
 
     def test_but_a_look_that_agrees_with_many_of_them_does(self) -> None:
         plan = self.plan()
