@@ -89,6 +89,14 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
+def unquoted(text: str) -> str:
+    """A variable's value as it was meant: an `.env` file may leave blanks and quotes around it."""
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        return text[1:-1].strip()
+    return text
+
+
 def _split_port(place: str) -> tuple[str, str]:
     bracketed = re.fullmatch(r"\[([^\]]+)\](?::(.*))?", place)
     if bracketed:

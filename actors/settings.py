@@ -9,6 +9,7 @@ import msgspec
 from ollama_queue.actors import setting_file
 from ollama_queue.actors.core.config import Config, Path
 from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.actors.notation import unquoted
 from ollama_queue.actors.setting_forms import KEYS, check_known, checked, is_list, plain
 
 _PREFIX = {"retry_config": "RETRY", "logging": "LOG"}
@@ -91,8 +92,9 @@ def _given(
         for key, raw in setting_file.read(path, environ).items():
             yield key, raw, path
     for variable, key in ENVIRONMENT.items():
-        if environ.get(variable):
-            yield key, _read(environ[variable], KEYS[key]), f"environment variable {variable}"
+        text = unquoted(environ.get(variable, ""))
+        if text:
+            yield key, _read(text, KEYS[key]), f"environment variable {variable}"
     for key, raw in flags.items():
         if raw is not None:
             check_known(key, _FLAGS)
@@ -102,7 +104,7 @@ def _given(
 def _read(text: str, kind: Any) -> Any:
     if not is_list(kind):
         return text
-    return [each for part in text.split(",") if (each := part.strip())]
+    return [each for part in text.split(",") if (each := unquoted(part))]
 
 
 def _places(key: str, value: Any) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import os
 
 from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.actors.notation import unquoted
 
 DEFAULT_SERVER = "http://127.0.0.1:7125"
 VARIABLE = "OLLAMA_QUEUE_SERVER"
@@ -10,7 +11,7 @@ VARIABLE = "OLLAMA_QUEUE_SERVER"
 
 def usual() -> str:
     """The queue that is meant where none is named."""
-    return os.environ.get(VARIABLE) or DEFAULT_SERVER
+    return unquoted(os.environ.get(VARIABLE, "")) or DEFAULT_SERVER
 
 
 def full(url: str) -> str:

@@ -103,7 +103,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(config: Config, *, accept_loss: bool = False) -> None:
-    """Serve until SIGTERM or SIGINT, then stop gracefully; a second signal stops at once."""
+    """Serve until a signal asks to end, then stop gracefully; a second one stops at once."""
     host = config.server.host
     guard = Guard(
         is_loopback(host),
@@ -214,7 +214,10 @@ def _give_back_memory() -> None:
 
 
 def _on_signal() -> Event:
-    """Set by the first SIGTERM or SIGINT; the second ends the process at once."""
+    """Set by the first signal that asks to end; the second ends the process at once.
+
+    SIGHUP is one of them, unless it was ignored when the process began, as `nohup` has it.
+    """
     stopping = Event()
 
     def stop() -> None:
@@ -222,8 +225,9 @@ def _on_signal() -> Event:
             os._exit(130)
         stopping.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        gevent.signal_handler(number, stop)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN or number is not signal.SIGHUP:
+            gevent.signal_handler(number, stop)
     return stopping
 
 

@@ -288,3 +288,12 @@ def test_texts_of_a_list_stand_between_commas_in_the_environment():
     assert loaded.origins["ollama.origins"] == "environment variable OLLAMA_ORIGINS"
     with pytest.raises(Invalid, match=r"OLLAMA_ORIGINS: ollama.origins\[0\] must be an origin"):
         trace(None, {"OLLAMA_ORIGINS": "a.example"}, {})
+
+
+@pytest.mark.parametrize("text", ["9", " 9 ", '"9"', "'9'", ' "9" ', '" 9"', "9\r"])
+def test_blanks_and_quotes_around_a_variable_are_passed_over(text):
+    environ = {"SERVER_PORT": text, "QUEUE_RETENTION": '"null"', "LOG_LEVEL": "''"}
+    config = load(None, environ, {})
+
+    assert (config.server.port, config.queue.retention) == (9, None)
+    assert config.logging.level == "info"
