@@ -14,7 +14,7 @@ from ollama_queue.actors.boot import Runtime
 from ollama_queue.actors.breathing import driven
 from ollama_queue.actors.bulk_verbs import ManyTasks
 from ollama_queue.actors.core.config import Config, Logging
-from ollama_queue.actors.core.errors import Invalid, QueueError
+from ollama_queue.actors.core.errors import Invalid, NotFound, QueueError, Unserved
 from ollama_queue.actors.core.figures import (
     BackendState,
     Counts,
@@ -45,6 +45,8 @@ from ollama_queue.actors.core.messages import (
     Resume,
     Retry,
     Shutdown,
+    Submit,
+    SubmitBatch,
 )
 from ollama_queue.actors.core.records import (
     Batch,
@@ -185,10 +187,11 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
     def submit(
         self, new: NewTask, *, idempotency_key: str | None = None, listed: bool = False
     ) -> Submitted:
-        """With `listed` it raises `NotFound` for a model that no backend has, at once."""
+        """With `listed` it raises `NotFound` for a model that no backend has, once all have been
+        asked again."""
         asked = driven(drafting(new, idempotency_key, listed=listed), self.breathe)
         check_room(self.config.queue.storage_path, len(asked.spec))
-        answer = ask(self._now().scheduler, asked)
+        answer = self._decided(asked)
         if isinstance(answer, Stored):  # the key was used before, for this very task
             record = answer.record
             where = self._explain([record]).get(record.id)
@@ -205,7 +208,15 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
 
         asked = draft_batch(tasks, idempotency_key, self.breathe, check)
         check_room(self.config.queue.storage_path, asked.size)
-        return ask(self._now().scheduler, asked, BATCH_PATIENCE_S)  # type: ignore[no-any-return]
+        return self._decided(asked, BATCH_PATIENCE_S)  # type: ignore[no-any-return]
+
+    def _decided(self, asked: Submit | SubmitBatch, timeout: float = 30.0) -> Any:
+        """What the plan says, if it knows no server for it then after a look at all of them."""
+        try:
+            return ask(self._now().scheduler, asked, timeout)
+        except (NotFound, Unserved):
+            self.survey_backends()
+        return ask(self._now().scheduler, asked, timeout)
 
     def get_batch(self, batch_id: str) -> Batch:
         return ask(self._now().persistence, GetBatch(batch_id))  # type: ignore[no-any-return]

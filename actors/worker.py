@@ -205,4 +205,5 @@ class Worker(Actor):
             return Failed(error.message, Verdict.FINAL)
         except Unavailable:
             return Stopped()  # the queue is rebooting or gone, and this call with it
-        return call.executor.run(asked.type, asked.model, _decode_spec(asked.spec), on_chunk)
+        model = call.run.model or asked.model
+        return call.executor.run(asked.type, model, _decode_spec(asked.spec), on_chunk)

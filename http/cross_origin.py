@@ -9,7 +9,10 @@ from ollama_queue.http.guard import Guard
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 METHODS = "GET, POST, PUT, DELETE"
 # Of an answer's headers, beyond what a page may see.
-SHOWN = "Link, X-Total-Count, Retry-After, X-Queue-Task-Id, X-Queue-Wait-Ms, X-Queue-Backend"
+SHOWN = (
+    "Link, X-Total-Count, Retry-After, "
+    "X-Queue-Task-Id, X-Queue-Wait-Ms, X-Queue-Backend, X-Queue-Ignored"
+)
 REMEMBER_S = 600
 _NAMES = re.compile(r"[\w!#$%&'*+.^`|~, -]*", re.ASCII)  # what is no list of names is not repeated
 

@@ -11,7 +11,7 @@ from ollama_queue import __version__
 from ollama_queue.actors.core import limits
 from ollama_queue.actors.core.errors import Invalid, NotFound, Unavailable
 from ollama_queue.actors.core.figures import BackendState
-from ollama_queue.actors.core.holders import best_first, holders, oldest_version, ollamas
+from ollama_queue.actors.core.holders import best_first, holders, names_of, oldest_version, ollamas
 from ollama_queue.actors.core.outcomes import Failed, Reply
 from ollama_queue.actors.core.routing import model_name
 from ollama_queue.http import wire
@@ -36,12 +36,12 @@ def tags(queue: Servers) -> Json:
         backends = queue.list_backends()
     found: dict[str, Json] = {}
     for each in backends:
-        entries = told.get(each.name, ())
+        entries, wanted = told.get(each.name, ()), names_of(each.models or ())
         if each.healthy and each.type != "ollama":
             entries = [_bare(name) for name in each.models or ()]
         for entry in entries:
             name = model_name(entry["name"])
-            if each.models is None or name in each.models:
+            if each.models is None or name in wanted:
                 found.setdefault(name, entry)
     return {"models": list(found.values())}
 
@@ -77,8 +77,10 @@ def _lists(queue: Servers, path: str) -> dict[str, list[Json]]:
 
 def _knows_less(backend: BackendState, entries: Iterable[Json]) -> bool:
     """The plan does not know all of what a server has just listed."""
-    known = backend.models
-    return known is not None and any(model_name(each["name"]) not in known for each in entries)
+    if backend.models is None:
+        return False
+    known = names_of(backend.models)
+    return any(model_name(each["name"]) not in known for each in entries)
 
 
 def _bare(name: str) -> Json:
@@ -130,7 +132,8 @@ def load(queue: Servers, path: str, body: Json) -> Any:
     having = find(queue, model)
     chosen = best_first(ollamas(having), model)
     if unloads:
-        groups = [[each.name for each in chosen if model_name(model) in each.loaded]]
+        name = model_name(model)
+        groups = [[each.name for each in chosen if name in names_of(each.loaded)]]
     else:
         groups = [[each.name] for each in chosen]
     if not any(groups) and (unloads or not any(each.type == "ollama" for each in having)):

@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import bottle
 
 from ollama_queue.actors.core import limits
-from ollama_queue.actors.core.errors import Invalid, NotFound, QueueError
-from ollama_queue.actors.core.records import Chunk, NewTask, Status, Submitted, Task
+from ollama_queue.actors.core.errors import Invalid, QueueError
+from ollama_queue.actors.core.records import Chunk, NewTask, Status, Task
 from ollama_queue.actors.core.submission import parse_priority, parse_timeout
+from ollama_queue.actors.core.translation import hints
 from ollama_queue.http import reading, wire
 from ollama_queue.http.answer import Answer, watch_departure
 from ollama_queue.http.servers import Servers
@@ -17,6 +19,8 @@ from ollama_queue.http.servers import Servers
 PRIORITY, TENANT, DETACH = "X-Queue-Priority", "X-Queue-Tenant", "X-Queue-Detach"
 TIMEOUT = "X-Queue-Timeout"
 TASK_ID, WAIT, BACKEND = "X-Queue-Task-Id", "X-Queue-Wait-Ms", "X-Queue-Backend"
+IGNORED = "X-Queue-Ignored"
+MAX_NAMES, MAX_NAME = 32, 64  # names in that header, and characters of one
 CLIENT_GONE = 499
 _SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
@@ -65,8 +69,10 @@ class Queued:
 
     def __init__(self, queue: Servers, new: NewTask, form: Form) -> None:
         stays = _detached()
-        made = _submit(queue, new, reading.header("Idempotency-Key"))
+        key = reading.header("Idempotency-Key")
+        made = queue.submit(new, idempotency_key=key, listed=True)
         self._queue, self._form, self.task_id = queue, form, made.task_id
+        self._hints = hints(new)
         self._is_over = stays or not made.created  # whether its end is no business of ours
         self._has_begun = False  # whether a piece of the reply was sent
         self._stream = queue.follow_task(made.task_id, heartbeat=form.silence_s)
@@ -120,7 +126,15 @@ class Queued:
             bottle.response.set_header(WAIT, str(max(0, round(waited.total_seconds() * 1000))))
         if task.executed_on is not None:
             bottle.response.set_header(BACKEND, task.executed_on)
+            self._say_ignored(task.executed_on)
         return task
+
+    def _say_ignored(self, backend: str) -> None:
+        """Name what this server was not told, in a header."""
+        types = {each.name: each.type for each in self._queue.list_backends() if self._hints}
+        if types.get(backend, "ollama") != "ollama":
+            names = [quote(name[:MAX_NAME], safe="") for name in self._hints[:MAX_NAMES]]
+            bottle.response.set_header(IGNORED, ", ".join(names))
 
     def _chunks(self) -> Iterator[Chunk | None]:
         for chunk in self._stream:
@@ -188,14 +202,6 @@ def failure_of(task: Task) -> wire.TaskFailed:
     if not task.attempts:  # no backend had its model within `model_wait`
         return wire.TaskFailed(words, 404)
     return wire.TaskFailed(words, wire.passed_on(task.attempts[-1].status))
-
-
-def _submit(queue: Servers, new: NewTask, key: str | None) -> Submitted:
-    """Take on a task whose model there is. A miss has all backends asked once more."""
-    with suppress(NotFound):
-        return queue.submit(new, idempotency_key=key, listed=True)
-    queue.survey_backends()
-    return queue.submit(new, idempotency_key=key, listed=True)
 
 
 def _timeout_s() -> float | None:

@@ -126,7 +126,10 @@ def is_openais(path: str) -> bool:
 
 
 def status_of(error: QueueError) -> int:
-    return error.status if isinstance(error, TaskFailed) else STATUS_OF.get(type(error), 500)
+    if isinstance(error, TaskFailed):
+        return error.status
+    kinds = (STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF)
+    return next(kinds, 500)
 
 
 def error_body(error: QueueError) -> ErrorBody:

@@ -191,7 +191,7 @@ function placeOf(id, { rows, sort }) {
 /** Whether its place is within what has been read. */
 const belongs = (task, { rows, sort, isWhole }) => sort !== "created" || isWhole || task.id > (rows.at(-1) ?? "");
 
-const modelName = (name) => (name.lastIndexOf(":") > name.lastIndexOf("/") ? name : `${name}:latest`);
+const modelName = (name) => name.trim().toLowerCase().replace(/^registry\.ollama\.ai\//, "").replace(/^library\//, "").replace(/:latest$/, "");
 
 /** The same question as the server's. */
 export function matches(task, { filter, sort, tasks }) {

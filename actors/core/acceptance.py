@@ -10,6 +10,7 @@ from ollama_queue.actors.core.records import Record, TaskType
 from ollama_queue.actors.core.routing import route_key
 from ollama_queue.actors.core.settling import utc
 from ollama_queue.actors.core.submission import title_of
+from ollama_queue.actors.core.translation import TAKEN_OPTIONS
 
 
 class Draft(Struct, frozen=True, array_like=True):
@@ -44,6 +45,7 @@ def route_of(asked: Submit) -> str:
         backend=new.backend,
         remote=new.remote_execution,
         ollama_only=asked.ollama_only is not None,
+        hints=not options.keys() <= TAKEN_OPTIONS,
     )
 
 

@@ -86,7 +86,8 @@ class Dispatch:
             next_attempt_at=None,
             executed_on=gate.name,
         )
-        yield Run(running.slot, entry.id, entry.attempt, gate.name, entry.timeout_s)
+        name = gate.own_name(route.model)
+        yield Run(running.slot, entry.id, entry.attempt, gate.name, entry.timeout_s, name)
 
     def _models_in(self, gate: Gate) -> frozenset[str]:
         return frozenset(running.model for running in self.slots if running.gate is gate)

@@ -44,6 +44,10 @@ class Invalid(QueueError):
     code = "invalid"
 
 
+class Unserved(Invalid):
+    """No server that has the model can be asked for this. One that can may have it by now."""
+
+
 class NotFound(QueueError):
     """No such task."""
 

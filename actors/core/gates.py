@@ -16,7 +16,8 @@ _ANSWERED = (Verdict.FINAL, Verdict.NO_MODEL)  # the server is well
 class Gate(Struct, eq=False):
     """Never more than `parallel` calls at once, and none to a server that is out.
 
-    `models` None: any, since it cannot say or has not been asked. `is_known`: it has said which
+    `models` None: any, since it cannot say or has not been asked; `spelled` says how it writes
+    their names, where that is not `routing.model_name`'s way. `is_known`: it has said which
     models it has since the queue started (or the settings have); `is_unseen` while its first look
     is on its way. `lacking` are models that calls did not find since the last look. `loaded` are
     the models in its memory as far as known, each with the runner's options that it was last asked
@@ -30,6 +31,7 @@ class Gate(Struct, eq=False):
     priority: int = 0
     tags: frozenset[str] = frozenset()
     models: frozenset[str] | None = None
+    spelled: dict[str, str] = {}
     lacking: frozenset[str] = frozenset()
     is_pinned: bool = False
     is_known: bool = True
@@ -69,6 +71,10 @@ class Gate(Struct, eq=False):
 
     def serves(self, model: str) -> bool:
         return (self.models is None or model in self.models) and model not in self.lacking
+
+    def own_name(self, model: str) -> str | None:
+        """How a model is to be called here; None: as the task calls it, Ollama knows them all."""
+        return None if self.type == "ollama" else self.spelled.get(model)
 
     def has_loaded(self, model: str, runner: str) -> bool:
         """It need not load it for a call. Only Ollama loads when asked: others have theirs."""
@@ -176,7 +182,7 @@ class Gate(Struct, eq=False):
         self.version = look.version or self.version
         self.lacking = frozenset()
         if not self.is_pinned:
-            self.models, self.is_known = look.models, True
+            self.models, self.spelled, self.is_known = look.models, look.spelled, True
         self.loaded = {name: self.loaded.get(name, "") for name in (*look.loaded, *running)}
         return was_out
 
@@ -196,8 +202,8 @@ class Gate(Struct, eq=False):
             priority=self.priority,
             tags=sorted(self.tags),
             version=self.version,
-            models=None if self.models is None else sorted(self.models - self.lacking),
-            loaded=sorted(self.loaded),
+            models=None if self.models is None else self._shown(self.models - self.lacking),
+            loaded=self._shown(self.loaded),
             resting_s=round(rest, 3) if rest > 0 else None,
             calls=self.calls,
             failures=self.failures,
@@ -205,3 +211,6 @@ class Gate(Struct, eq=False):
             tokens_per_s=round(self.timed_tokens / self.reply_s, 1) if self.reply_s else None,
             wait_s=round(self.waited_s / self.starts, 3) if self.starts else None,
         )
+
+    def _shown(self, models: Iterable[str]) -> list[str]:
+        return sorted(self.spelled.get(name, name).removesuffix(":latest") for name in models)

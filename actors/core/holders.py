@@ -9,7 +9,12 @@ from ollama_queue.actors.core.routing import model_name
 def holders(backends: Iterable[BackendState], model: str) -> list[BackendState]:
     """Those that have it, or may have it since they have not said, whether well or not."""
     name = model_name(model)
-    return [each for each in backends if each.models is None or name in each.models]
+    return [each for each in backends if each.models is None or name in names_of(each.models)]
+
+
+def names_of(models: Iterable[str]) -> frozenset[str]:
+    """Names as a server writes them, in the form that can be compared."""
+    return frozenset(map(model_name, models))
 
 
 def ollamas(backends: Iterable[BackendState]) -> list[BackendState]:
@@ -26,7 +31,12 @@ def best_first(backends: Iterable[BackendState], model: str) -> list[BackendStat
     name = model_name(model)
     return sorted(
         backends,
-        key=lambda each: (each.drained, each.remote, name not in each.loaded, -each.priority),
+        key=lambda each: (
+            each.drained,
+            each.remote,
+            name not in names_of(each.loaded),
+            -each.priority,
+        ),
     )
 
 

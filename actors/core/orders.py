@@ -79,13 +79,15 @@ Save = Insert | Change | Remove | SetFlag | DropKey | SaveCron | DropCron | Anno
 
 
 class Run(Struct, frozen=True):
-    """Make this call (the slot is the worker's own)."""
+    """Make this call (the slot is the worker's own). `model` is the backend's own name for the
+    task's model, None where that is the task's."""
 
     slot: int
     task_id: str
     attempt: int
     backend: str
     timeout_s: float | None = None
+    model: str | None = None
 
 
 class Stop(Struct, frozen=True):

@@ -65,8 +65,9 @@ class Look(Struct, frozen=True):
     """What a look at a model server found.
 
     `error` is None when it is well, else one sentence; `retry_after_s` is how long it asked to be
-    left alone. Names of models are as `routing.model_name` gives them; `models` is None where the
-    server cannot list them, `loaded` those in memory (empty where it does not say).
+    left alone. Names of models are as `routing.model_name` gives them, and `spelled` as
+    `routing.spellings`; `models` is None where the server cannot list them, `loaded` those in
+    memory (empty where it does not say).
     """
 
     error: str | None = None
@@ -74,3 +75,4 @@ class Look(Struct, frozen=True):
     models: frozenset[str] | None = None
     loaded: frozenset[str] = frozenset()
     retry_after_s: float | None = None
+    spelled: dict[str, str] = {}

@@ -12,7 +12,7 @@ from ollama_queue.actors.core.acceptance import accept, route_of
 from ollama_queue.actors.core.config import Retry, Scheduler
 from ollama_queue.actors.core.dispatch import Dispatch
 from ollama_queue.actors.core.entries import Entries, Entry, entry_of
-from ollama_queue.actors.core.errors import Invalid, NotFound, Unavailable
+from ollama_queue.actors.core.errors import Invalid, NotFound, Unavailable, Unserved
 from ollama_queue.actors.core.idempotency import Keyed, Keys
 from ollama_queue.actors.core.lifecycle import become
 from ollama_queue.actors.core.messages import Submit
@@ -29,7 +29,7 @@ from ollama_queue.actors.core.outcomes import Look, Outcome
 from ollama_queue.actors.core.records import Record, Status
 from ollama_queue.actors.core.rewinding import put_right
 from ollama_queue.actors.core.room import Room
-from ollama_queue.actors.core.routing import Gates, read_route
+from ollama_queue.actors.core.routing import Gates, Route, read_route
 from ollama_queue.actors.core.settling import (
     attempt_of,
     give_up,
@@ -116,15 +116,23 @@ class Plan:
         return [*orders, *self._dispatch(now)]
 
     def check(self, key: str, ollama_only: tuple[str, str] | None) -> None:
-        """Raise `Invalid` where no backend of the settings may ever run a route."""
+        """Raise `Invalid` where no backend of the settings may ever run a route, `Unserved` where
+        none that has its model can be asked for it."""
         route = read_route(key)
         if self.gates.allowed(route):
+            self._check_served(route, ollama_only)
             return
         if ollama_only and self.gates.allowed(replace(route, ollama_only=False)):
             field, why = ollama_only
             raise Invalid(why, field=field)
         field, why = self.gates.why_none(route)
         raise Invalid(why, field=field)
+
+    def _check_served(self, route: Route, ollama_only: tuple[str, str] | None) -> None:
+        anywhere = replace(route, ollama_only=False)
+        if ollama_only and not self.gates.lane(route) and self.gates.lane(anywhere):
+            field, why = ollama_only
+            raise Unserved(why, field=field)
 
     def reserve(self, tasks: int, size: int) -> None:
         """Keep room for a batch. Raises `QueueFull`, `Unavailable` when draining."""

@@ -58,7 +58,8 @@ class Route(Struct, frozen=True):
     """What decides where a task may run. Tasks of one route are alike to all backends.
 
     `runner` are the runner's options as JSON; `backend` and `remote` are what the task asks for;
-    with `ollama_only` no server of another type can be asked for it.
+    with `ollama_only` no server of another type can be asked for it, with `hints` it would be
+    asked without some options.
     """
 
     model: str
@@ -66,11 +67,28 @@ class Route(Struct, frozen=True):
     backend: str | None = None
     remote: bool = False
     ollama_only: bool = False
+    hints: bool = False
 
 
 def model_name(name: str) -> str:
-    """A model's name as backends and tasks may both write it: `x` and `x:latest` are one."""
-    return name.strip().removesuffix(":latest")
+    """The one form of the names that Ollama takes for the same model, whatever their case:
+    `x`, `x:latest`, `library/x`, `registry.ollama.ai/library/x:latest`."""
+    name = name.strip().lower().removeprefix("registry.ollama.ai/").removeprefix("library/")
+    return name.removesuffix(":latest")
+
+
+def spellings(names: Iterable[str]) -> dict[str, str]:
+    """By `model_name` how a server writes its models, where that is another text.
+
+    Two spellings of one name are told apart by the server alone: neither stands here.
+    """
+    spelled: dict[str, str] = {}
+    twice: set[str] = set()
+    for name in names:
+        canonical = model_name(name)
+        if spelled.setdefault(canonical, name) != name:
+            twice.add(canonical)
+    return {key: name for key, name in spelled.items() if key != name and key not in twice}
 
 
 def route_key(
@@ -80,10 +98,11 @@ def route_key(
     backend: str | None = None,
     remote: bool = False,
     ollama_only: bool = False,
+    hints: bool = False,
 ) -> str:
     """A task's `Route` as a text, short for the most common ones; `read_route` reads it."""
     rules: dict[str, Any] = {name: options[name] for name in options.keys() & RUNNER_OPTIONS}
-    asked = {"@backend": backend, "@remote": remote, "@ollama": ollama_only}
+    asked = {"@backend": backend, "@remote": remote, "@ollama": ollama_only, "@hints": hints}
     rules |= {name: value for name, value in asked.items() if value}
     name = model_name(model)
     if _RULES in name:  # what a user wrote must not be read as rules
@@ -95,13 +114,15 @@ def route_key(
 def read_route(key: str) -> Route:
     """The route that a key stands for."""
     model, brace, rest = key.partition(_RULES)
+    model = model_name(model)  # an older store has names in their own spelling
     if not brace:
-        return Route(key)
+        return Route(model)
     rules: dict[str, Any] = decode("{" + rest)
     backend, remote = rules.pop("@backend", None), rules.pop("@remote", False)
-    only, model = rules.pop("@ollama", False), rules.pop("@model", model)
+    only, hints = rules.pop("@ollama", False), rules.pop("@hints", False)
+    model = rules.pop("@model", model)
     runner = _ENCODER.encode(rules).decode() if rules else ""
-    return Route(model, runner, backend, remote, only)
+    return Route(model, runner, backend, remote, only, hints)
 
 
 class Gates:
@@ -177,8 +198,8 @@ class Gates:
 
         Preferred, in this order: another one than where it failed before; a local one, unless
         `local_first_policy` is off or more than `max_local_queue_size` tasks wait now (`waiting`);
-        one that need not load the model, or load it anew with other runner options; the higher
-        `priority`; the fewest running; the first named.
+        one that takes all of the task's options; one that need not load the model, or load it
+        anew with other runner options; the higher `priority`; the fewest running; the first named.
         """
         rules = self.rules
         locals_first = rules.local_first_policy and waiting <= rules.max_local_queue_size
@@ -190,6 +211,7 @@ class Gates:
             rank = (
                 gate.name == avoid,
                 locals_first and gate.remote,
+                route.hints and gate.type != "ollama",
                 not gate.has_loaded(route.model, route.runner),
                 -gate.priority,
                 gate.running,
@@ -219,6 +241,7 @@ def _gate(backend: Backend) -> Gate:
         priority=backend.priority,
         tags=frozenset(backend.tags),
         models=pinned,
+        spelled=spellings(backend.models),
         is_pinned=pinned is not None,
         is_known=pinned is not None,
         is_unseen=pinned is None,

@@ -10,15 +10,16 @@ from ollama_queue.actors.core.conversation import (
     Untranslatable,
     refuse,
 )
-from ollama_queue.actors.core.records import NewTask, Spec, TaskType
+from ollama_queue.actors.core.records import Dialect, NewTask, Spec, TaskType
 
-__all__ = ["Untranslatable", "request_of", "untranslatable"]
+__all__ = ["Untranslatable", "hints", "request_of", "untranslatable"]
 
 _OWN_OPTIONS = ("temperature", "top_p", "seed", "stop", "presence_penalty", "frequency_penalty")
 # Not OpenAI's, but llama.cpp and vLLM take them.
 _EXTRA_OPTIONS = ("top_k", "min_p", "typical_p", "repeat_penalty", "repeat_last_n")
 SAME_OPTIONS = frozenset((*_OWN_OPTIONS, *_EXTRA_OPTIONS))
 LIMIT_OPTION = "num_predict"
+TAKEN_OPTIONS = SAME_OPTIONS | {LIMIT_OPTION}
 # Fields that steer how Ollama sends and keeps things in memory, not what the model answers.
 DROPPED = frozenset(("keep_alive", "stream"))
 # What Ollama does anyway. Too long a prompt is cut by the server or refused by it, so that
@@ -52,12 +53,28 @@ def untranslatable(new: NewTask) -> Untranslatable | None:
     return None
 
 
+def hints(new: NewTask) -> list[str]:
+    """What an OpenAI-compatible server is not told of this task, by name: `num_ctx`, `keep_alive`.
+
+    All options are hints but those it takes: Ollama itself passes over one that it does not know.
+    """
+    if new.dialect is not Dialect.OLLAMA:
+        return []
+    inner = new.payload.get("options")
+    named = {**(inner if isinstance(inner, Mapping) else {}), **new.options}
+    taken = frozenset[str]() if new.type is TaskType.EMBED else TAKEN_OPTIONS
+    said = {name: value for name, value in named.items() if name not in taken}
+    if "keep_alive" in new.payload:
+        said["keep_alive"] = new.payload["keep_alive"]
+    return [name for name, value in said.items() if value not in ABSENT]
+
+
 def _is_plain(new: NewTask) -> bool:
     """Nothing but what every server knows: most tasks are, and each submit asks."""
     if not (new.payload.keys() <= _PLAIN_FIELDS[new.type] and new.options.keys() <= SAME_OPTIONS):
         return False
     if new.type is TaskType.EMBED:
-        return not new.options
+        return True
     said = new.payload.get("messages", ())
     return all(each.keys() <= _PLAIN_MESSAGE and each["role"] != "tool" for each in said)
 
@@ -70,7 +87,6 @@ def _request(
     options = {name: value for name, value in given.items() if value not in ABSENT}
     if kind is TaskType.EMBED:
         path, body = "/embeddings", _embed(fields)
-        refuse(options, "options.")
     elif kind is TaskType.GENERATE and ("raw" in fields or "suffix" in fields):
         path, body = "/completions", {**_completion(fields), **_options(options)}
     else:
@@ -150,10 +166,8 @@ def _options(options: dict[str, Any]) -> dict[str, Any]:
     for name, value in options.items():
         if name in SAME_OPTIONS:
             body[name] = value
-        elif name != LIMIT_OPTION:
-            raise Untranslatable(f"options.{name}")
-        elif _whole(value, f"options.{name}") > 0:  # else no limit, as without max_tokens
-            body["max_tokens"] = value
+        elif name == LIMIT_OPTION and _whole(value, f"options.{name}") > 0:
+            body["max_tokens"] = value  # else no limit, as without it
     return body
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Verdict
 from ollama_queue.actors.core.records import Dialect, Spec, TaskType
-from ollama_queue.actors.core.routing import model_name
+from ollama_queue.actors.core.routing import model_name, spellings
 from ollama_queue.actors.executors.calls import (
     Get,
     HttpExecutor,
@@ -75,7 +75,9 @@ class OllamaExecutor(HttpExecutor):
             version = text_in(self.decode(get("/api/version")), "version")
         in_memory = loaded.names | listing.other_names(loaded)
         models = listing.names if listing.says else None
-        return Look(version=version or None, models=models, loaded=in_memory)
+        names = (listed.name.removesuffix(":latest") for listed in listing.models or ())
+        spelled = spellings(names)
+        return Look(version=version or None, models=models, loaded=in_memory, spelled=spelled)
 
     def reply(self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk) -> Answered:
         if spec.dialect is Dialect.OPENAI:

@@ -9,7 +9,7 @@ import msgspec
 
 from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Verdict
 from ollama_queue.actors.core.records import Dialect, Spec, TaskType
-from ollama_queue.actors.core.routing import model_name
+from ollama_queue.actors.core.routing import model_name, spellings
 from ollama_queue.actors.core.translation import Untranslatable, request_of
 from ollama_queue.actors.executors.calls import Get, HttpExecutor, OnChunk, count_in, joined, lines
 from ollama_queue.actors.executors.failures import CallFailed, NotServed
@@ -38,7 +38,8 @@ class OpenAIExecutor(HttpExecutor):
         if isinstance(answer, Models):
             self.check(answer.error)
             answer = answer.data or []
-        return Look(models=frozenset(model_name(model.id) for model in answer))
+        names = [model.id for model in answer]
+        return Look(models=frozenset(map(model_name, names)), spelled=spellings(names))
 
     def reply(self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk) -> Answered:
         if spec.dialect is Dialect.OPENAI:

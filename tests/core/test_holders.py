@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.core.errors import NotFound
+from ollama_queue.actors.core.errors import NotFound, Unserved
 from ollama_queue.actors.core.figures import BackendState
 from ollama_queue.actors.core.gates import Gate
 from ollama_queue.actors.core.holders import best_first, holders, oldest_version, ollamas
@@ -99,12 +99,15 @@ class TestListed:
         assert list(plan.entries) == ["x"]
 
     def test_must_be_where_it_may_run(self) -> None:
-        """Only an Ollama takes its options, and it is another server that has the model."""
+        """Only an Ollama can be asked for it, and it is another server that has the model."""
         gates = [
             Gate("a", "ollama", 1, models=frozenset()),
             Gate("b", "openai", 1, models=frozenset({"m"})),
         ]
 
+        with pytest.raises(Unserved, match="template cannot be sent") as refused:
+            self.submit(plan_of(gates), template="{{ .Prompt }}")
+        assert refused.value.field == "template"
         with pytest.raises(NotFound):
-            self.submit(plan_of(gates), options={"num_ctx": 64})
-        self.submit(plan_of(gates))
+            self.submit(plan_of(gates), template="{{ .Prompt }}", model="else")
+        self.submit(plan_of(gates), options={"num_ctx": 64})

@@ -8,10 +8,27 @@ from hypothesis import given
 
 from ollama_queue.actors.core.config import Backend, Config, RemoteScheduling
 from ollama_queue.actors.core.outcomes import Look
-from ollama_queue.actors.core.routing import RUNNER_OPTIONS, Route, gates_of, route_key
+from ollama_queue.actors.core.routing import (
+    RUNNER_OPTIONS,
+    Route,
+    gates_of,
+    read_route,
+    route_key,
+    spellings,
+)
 
 
-@pytest.mark.parametrize("model", ["qwen3", "qwen3:latest", " qwen3:latest "])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "qwen3",
+        "qwen3:latest",
+        " qwen3:latest ",
+        "Qwen3",
+        "library/qwen3",
+        "registry.ollama.ai/library/Qwen3:latest",
+    ],
+)
 def test_a_model_and_its_latest_are_one_route(model: str) -> None:
     assert route_key(model, {}) == "qwen3"
 
@@ -31,6 +48,18 @@ def test_what_the_runner_does_not_care_about_makes_no_route() -> None:
 
     assert route_key("m", options) == "m"
     assert route_key("m", {**options, "num_ctx": 8}) == route_key("m:latest", {"num_ctx": 8})
+
+
+def test_an_older_stores_routes_name_the_same_models() -> None:
+    assert read_route("Library/Qwen3:8B") == Route("qwen3:8b")
+    assert read_route('Qwen3 {"num_ctx":8}') == Route("qwen3", '{"num_ctx":8}')
+
+
+def test_a_spelling_is_known_where_it_is_another_and_the_only_one() -> None:
+    assert spellings(["a", "Org/B", "c:latest", "D", "d", "e", "E"]) == {
+        "org/b": "Org/B",
+        "c": "c:latest",
+    }
 
 
 @given(st.dictionaries(st.sampled_from(sorted(RUNNER_OPTIONS)), st.integers(0, 3)), st.randoms())

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from ollama_queue.actors.core.records import NewTask, Spec, TaskType
 from ollama_queue.actors.core.routing import RUNNER_OPTIONS
 from ollama_queue.actors.core.submission import PAYLOAD_FIELDS
-from ollama_queue.actors.core.translation import Untranslatable, request_of, untranslatable
+from ollama_queue.actors.core.translation import Untranslatable, hints, request_of, untranslatable
 
 ASK = [{"role": "user", "content": "hi"}]
 PNG = "iVBORw0KGgoAAAA"
@@ -19,8 +19,6 @@ PNG = "iVBORw0KGgoAAAA"
 @pytest.mark.parametrize(
     ("kind", "payload", "options", "field"),
     [
-        ("chat", {}, {"num_ctx": 8}, "options.num_ctx"),
-        ("chat", {"options": {"mirostat": 1}}, {}, "options.mirostat"),
         ("chat", {}, {"num_predict": 1.5}, "options.num_predict"),
         ("chat", {}, {"num_predict": True}, "options.num_predict"),
         ("chat", {"options": 5}, {}, "options"),
@@ -46,8 +44,6 @@ PNG = "iVBORw0KGgoAAAA"
         ("generate", {"raw": True, "format": "json"}, {}, "format"),
         ("generate", {"raw": True, "logprobs": True, "top_logprobs": "x"}, {}, "top_logprobs"),
         ("generate", {"suffix": "s", "images": [PNG]}, {}, "images"),
-        ("generate", {"raw": True}, {"num_gpu": 1}, "options.num_gpu"),
-        ("embed", {}, {"temperature": 0}, "options.temperature"),
         ("embed", {"truncate": False}, {}, "truncate"),
     ],
 )
@@ -69,6 +65,31 @@ def test_what_has_no_counterpart_is_refused_by_name(
     assert error.field == field
     assert str(error).startswith(f"{field} cannot be sent to an OpenAI-compatible server")
     assert raised(new) == str(error)
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "options", "names"),
+    [
+        ("chat", {}, {"temperature": 1, "num_predict": 5}, []),
+        ("chat", {"keep_alive": "5m"}, {"num_ctx": 8, "seed": 1}, ["num_ctx", "keep_alive"]),
+        ("chat", {"options": {"mirostat": 1}}, {}, ["mirostat"]),
+        ("chat", {"options": {"num_ctx": 8}}, {"num_ctx": None, "tomorrow": 1}, ["tomorrow"]),
+        ("generate", {"prompt": "p", "raw": True}, {"num_gpu": 1}, ["num_gpu"]),
+        ("embed", {"input": "a"}, {"temperature": 0}, ["temperature"]),
+    ],
+)
+def test_a_hint_is_left_out_and_can_be_named(
+    kind: str, payload: dict[str, Any], options: dict[str, Any], names: list[str]
+) -> None:
+    asks: dict[str, Any] = {"chat": {"messages": ASK}, "generate": {}, "embed": {}}
+    new = NewTask(
+        type=TaskType(kind), model="m", payload={**asks[kind], **payload}, options=options
+    )
+
+    assert hints(new) == names
+    assert untranslatable(new) is None
+    _, body = request_of(new.type, "m", Spec(new.payload, new.options))
+    assert not body.keys() & {*names}
 
 
 def raised(new: NewTask) -> str | None:

@@ -121,14 +121,14 @@ def test_an_option_becomes_what_the_table_says() -> None:
     rows = table("option")
     before = sent(TaskType.CHAT, CHAT)
     found = {
-        option: news(before, sent(TaskType.CHAT, CHAT, **{option: 1})) or {"refused"}
+        option: news(before, sent(TaskType.CHAT, CHAT, **{option: 1})) or {"left out"}
         for option in rows
     }
 
     assert found == {option: names(row[0]) or {row[0]} for option, row in rows.items()}
-    refused = {option for option, names in found.items() if names == {"refused"}}
-    assert rows.keys() - refused == {*SAME_OPTIONS, LIMIT_OPTION}
-    assert refused == {*RUNNER_OPTIONS, "num_keep"}
+    hints = {option for option, names in found.items() if names == {"left out"}}
+    assert rows.keys() - hints == {*SAME_OPTIONS, LIMIT_OPTION}
+    assert hints == {*RUNNER_OPTIONS, "num_keep", "mirostat"}
 
 
 def test_a_messages_field_becomes_what_the_table_says() -> None:

@@ -152,10 +152,18 @@ def test_every_error_crosses_the_wire_and_back(kind: type[QueueError], status: i
 
 
 def test_every_error_has_a_status() -> None:
+    """One without a code of its own is, outside, what it is a kind of."""
     known = {each for each in vars(errors).values() if isinstance(each, type)}
-    ours = {each for each in known if issubclass(each, QueueError)} - {QueueError}
+    ours = {each for each in known if issubclass(each, QueueError) and "code" in vars(each)}
+    ours -= {QueueError}
 
     assert ours | {wire.TooLarge} == set(wire.STATUS_OF) == {kind for kind, _ in STATUSES}
+
+
+def test_an_error_without_a_code_of_its_own_is_answered_as_its_kind() -> None:
+    assert error(client(Failing(errors.Unserved("no", field="model"))).get("/api/tasks")) == (
+        *(400, "invalid", "model"),
+    )
 
 
 def test_a_mistake_of_ours_is_500_and_keeps_its_secrets(caplog: pytest.LogCaptureFixture) -> None:

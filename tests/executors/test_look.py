@@ -136,7 +136,8 @@ class TestAtOpenAI:
     def test_finds_its_models(self, fake: FakeOllama, openai: OpenAIExecutor) -> None:
         fake.lists("a", "b:latest", loaded=["a"])
 
-        assert openai.look() == Look(models=frozenset({"a", "b"}))
+        spelled = {"b": "b:latest"}
+        assert openai.look() == Look(models=frozenset({"a", "b"}), spelled=spelled)
         assert fake.probes == ["/v1/models"]
 
     @pytest.mark.parametrize(

@@ -105,10 +105,10 @@ def test_of_a_task_without_counterpart_comes_before_anything_is_sent(
     fake: FakeOllama, openai: OpenAIExecutor
 ) -> None:
     openai.begin()
-    spec = Spec({"prompt": "p"}, {"num_ctx": 8})
+    spec = Spec({"prompt": "p", "template": "t"})
 
     assert openai.run(TaskType.GENERATE, "m", spec, print) == Failed(
-        "options.num_ctx cannot be sent to an OpenAI-compatible server", Verdict.FINAL
+        "template cannot be sent to an OpenAI-compatible server", Verdict.FINAL
     )
     assert fake.calls == []
 

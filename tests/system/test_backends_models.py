@@ -54,7 +54,7 @@ def test_a_model_that_none_has_fails_its_tasks_and_no_others(tmp_path: Path) -> 
     limit = "did not list it within 0.3 s (scheduler.model_wait)"
     assert [task.error for task in tasks] == [
         f"no backend has the model nope: gpu1, gpu2, llama {limit}",
-        f"no backend has the model nope: gpu1, gpu2 {limit}",
+        f"no backend has the model nope: gpu1, gpu2, llama {limit}",
         f"no backend has the model nope: gpu2 {limit}",
     ]
     assert {(task.status, task.attempt, task.executed_on) for task in tasks} == {

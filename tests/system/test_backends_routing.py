@@ -165,7 +165,7 @@ WRONG = [
     (ask(backend="tag:slow"), "backend", "there are gpu1, llama, tag:fast"),
     (ask(backend="fast"), "backend", "there are gpu1, llama, tag:fast"),
     (ask(template="{{ .Prompt }}", backend="llama"), "template", "template"),
-    (ask(options={"num_ctx": 512}, backend="llama"), "options.num_ctx", "num_ctx"),
+    (ask(context=[1], backend="llama"), "context", "context"),
 ]
 
 
@@ -210,8 +210,7 @@ def test_a_wish_that_cannot_come_true_is_refused_at_every_door(
     ("new", "field"),
     [
         (generate_task("m", "hi", template="{{ .Prompt }}"), "template"),
-        (generate_task("m", "hi", options={"num_ctx": 512}), "options.num_ctx"),
-        (embed_task("m", "hi", options={"num_ctx": 512}), "options.num_ctx"),
+        (embed_task("m", "hi", truncate=False), "truncate"),
         (generate_task("m", "hi", remote_execution=True, context=[1]), "context"),
     ],
 )
@@ -229,6 +228,53 @@ def test_what_only_ollama_knows_never_goes_elsewhere(
     ):
         fleet.queue.submit_task(new)
     assert refused.value.field == field
+
+
+def test_hints_go_where_they_are_taken_if_they_can(tmp_path: Path) -> None:
+    """To the Ollama while it has a free slot, else without them; natively and drop-in."""
+    new = generate_task("m", "hi", options={"num_ctx": 512, "tomorrow": 1}, keep_alive="1m")
+    far = {"type": "openai", "priority": 9}
+    with Fleet(tmp_path, gpu1={"parallel": 1}, llama=far) as fleet:
+        fleet.found()
+        first = fleet.run(new)
+        fleet["gpu1"].script(Hang())
+        held = fleet.queue.submit_task(new)
+        second = fleet.run(new)
+        body = {
+            "model": "m",
+            "prompt": "hi",
+            "stream": False,
+            "options": {"num_ctx": 5, "é\r\n": 1},
+        }
+        answer = web.client(fleet.queue).post("/api/generate", json=body)
+        fleet.queue.cancel_task(held)
+        plain = web.client(fleet.queue).post("/api/generate", json={**body, "options": {}})
+
+    assert (first.executed_on, second.executed_on) == ("gpu1", "llama")
+    assert (answer.status_code, answer.headers["X-Queue-Backend"]) == (200, "llama")
+    assert answer.headers["X-Queue-Ignored"] == "num_ctx, %C3%A9%0D%0A"
+    assert not {"num_ctx", "options", "keep_alive"} & fleet["llama"].calls[0].body.keys()
+    assert "X-Queue-Ignored" not in plain.headers
+
+
+def test_what_only_another_server_has_is_refused_for_what_it_cannot_do(tmp_path: Path) -> None:
+    """Natively, in a batch and drop-in, at once; once an Ollama has the model, it runs there."""
+    new = generate_task("far", "hi", template="{{ .Prompt }}")
+    with Fleet(tmp_path, gpu1={}, llama={"type": "openai"}) as fleet:
+        fleet.found()
+        fleet["llama"].lists("m", "far")
+        fleet.queue.survey_backends()
+        for wrong in (lambda: fleet.queue.submit(new), lambda: fleet.queue.submit_batch([new])):
+            with pytest.raises(Invalid, match="template cannot be sent"):
+                wrong()
+        body = {"model": "far", "prompt": "hi", "template": "t"}
+        answer = web.client(fleet.queue).post("/api/generate", json=body)
+        fleet["gpu1"].lists("m", "far")  # as a pull does: nobody has looked since
+        task = fleet.run(new)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("template cannot be sent")
+    assert task.executed_on == "gpu1"
 
 
 def test_remote_execution_needs_a_remote_one(tmp_path: Path) -> None:
