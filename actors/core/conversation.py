@@ -63,6 +63,11 @@ class Conversation:
             return text
         if not isinstance(images, list) or not all(isinstance(image, str) for image in images):
             raise Untranslatable(where, ": they must be a list of base64 texts")
+        for index, image in enumerate(images):
+            if not image or (":" in image[:16] and not image.startswith("data:")):
+                raise Untranslatable(
+                    f"{where}[{index}]", ": it must be base64 text, not an address"
+                )
         said = [{"type": "text", "text": text}] if text else []
         shown = ({"type": "image_url", "image_url": {"url": self._url(i)}} for i in images)
         return [*said, *shown]

@@ -71,6 +71,7 @@ class StreamedReply:
         self._calls = ToolCalls()
         self._logprobs: list[Any] = []
         self._usage: dict[str, Any] = {}
+        self._timings: dict[str, Any] = {}  # llama.cpp's, in milliseconds
         self._spoke: tuple[float, float] | None = None  # when it first said something, and last
 
     @property
@@ -89,6 +90,7 @@ class StreamedReply:
         `tick` is a steady clock's time in seconds.
         """
         self._usage = object_in(event, "usage") or self._usage
+        self._timings = object_in(event, "timings") or self._timings
         choice = next(iter(list_in(event, "choices")), None)
         self._finish = text_in(choice, "finish_reason") or self._finish
         said = object_in(choice, "delta") or object_in(choice, "message")
@@ -146,11 +148,19 @@ class StreamedReply:
         reason = "stop" if self._finish in ("", "tool_calls", "function_call") else self._finish
         figures = {
             "prompt_eval_count": count_in(self._usage, "prompt_tokens"),
+            "prompt_eval_duration": self._timed_ns("prompt_ms"),
             "eval_count": count_in(self._usage, "completion_tokens"),
-            "eval_duration": round((self.spoken_s or 0) * 1e9),
+            "eval_duration": self._timed_ns("predicted_ms") or round((self.spoken_s or 0) * 1e9),
         }
         known = {name: figure for name, figure in figures.items() if figure}
         return {"done": True, "done_reason": reason, "total_duration": duration_ns, **known}
+
+    def _timed_ns(self, name: str) -> int:
+        """A span that the server measured itself, in nanoseconds; 0 where it did not."""
+        span = self._timings.get(name)
+        if isinstance(span, bool) or not isinstance(span, int | float):
+            return 0
+        return round(span * 1e6) if 0 <= span < 1e9 else 0
 
 
 def _older_logprobs(given: dict[str, Any]) -> list[dict[str, Any]]:

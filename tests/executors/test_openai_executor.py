@@ -47,6 +47,24 @@ class TestReply:
         assert settled([reply]) == [line("Hello from here", **END)]
         assert fake.calls[0].headers["authorization"] == f"Bearer {KEY}"
 
+    @pytest.mark.parametrize(
+        ("timings", "told"),
+        [
+            ({"prompt_ms": 12.5, "predicted_ms": 40}, (12_500_000, 40_000_000)),
+            ({"prompt_ms": "12", "predicted_ms": -1}, (None, None)),
+            ({"prompt_ms": True, "predicted_ms": 1e300}, (None, None)),
+            ([], (None, None)),
+        ],
+    )
+    def test_has_the_times_that_llama_cpp_measures(
+        self, fake: FakeOllama, openai: OpenAIExecutor, timings: Any, told: Any
+    ) -> None:
+        fake.script(sse(delta("stop", content="Hi"), {"choices": [], "timings": timings}))
+
+        reply = reply_of(run(openai))
+
+        assert (reply.get("prompt_eval_duration"), reply.get("eval_duration")) == told
+
     @pytest.mark.parametrize("raw", [False, True])
     def test_of_a_generate(self, fake: FakeOllama, openai: OpenAIExecutor, raw: bool) -> None:
         chunks: list[Any] = []
