@@ -3,23 +3,33 @@
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 import msgspec
 
 from ollama_queue import __version__
 from ollama_queue.actors.core import limits
-from ollama_queue.actors.core.errors import Invalid, NotFound, Unavailable
+from ollama_queue.actors.core.errors import Invalid, Unavailable, unknown_model
 from ollama_queue.actors.core.figures import BackendState
 from ollama_queue.actors.core.holders import best_first, holders, names_of, oldest_version, ollamas
 from ollama_queue.actors.core.outcomes import Failed, Reply
 from ollama_queue.actors.core.routing import model_name
+from ollama_queue.actors.executors.calls import count_in
 from ollama_queue.http import wire
 from ollama_queue.http.servers import Servers
 
 Json = dict[str, Any]
 
 UNTIMED = "0001-01-01T00:00:00Z"  # how Ollama writes a time that it does not know
+_DETAILS: Json = {
+    "parent_model": "",
+    "format": "",
+    "family": "",
+    "families": None,
+    "parameter_size": "",
+    "quantization_level": "",
+}
 _ZERO = re.compile(r"[+-]?0+(\.0*)?(ns|us|µs|ms|s|m|h)?")
 _LISTS = msgspec.json.Decoder(dict[str, list[Json] | None])
 
@@ -38,7 +48,7 @@ def tags(queue: Servers) -> Json:
     for each in backends:
         entries, wanted = told.get(each.name, ()), names_of(each.models or ())
         if each.healthy and each.type != "ollama":
-            entries = [_bare(name) for name in each.models or ()]
+            entries = [_bare(each.name, name) for name in each.models or ()]
         for entry in entries:
             name = model_name(entry["name"])
             if each.models is None or name in wanted:
@@ -83,11 +93,12 @@ def _knows_less(backend: BackendState, entries: Iterable[Json]) -> bool:
     return any(model_name(each["name"]) not in known for each in entries)
 
 
-def _bare(name: str) -> Json:
-    details = {"parent_model": "", "format": "", "family": "", "families": None}
-    details |= {"parameter_size": "", "quantization_level": ""}
-    entry = {"name": name, "model": name, "modified_at": UNTIMED, "size": 0, "digest": ""}
-    return {**entry, "details": details}
+def _bare(backend: str, name: str) -> Json:
+    """A model that no Ollama has. Ollama's command line reads a digest of 64 digits; this one
+    stands for the server and the name, and stays."""
+    digest = sha256(f"{backend}/{name}".encode()).hexdigest()
+    entry = {"name": name, "model": name, "modified_at": UNTIMED, "size": 0, "digest": digest}
+    return {**entry, "details": _DETAILS}
 
 
 # --- one model ----------------------------------------------------------------------------------
@@ -100,7 +111,7 @@ def find(queue: Servers, model: str) -> list[BackendState]:
         queue.survey_backends()
         found = holders(queue.list_backends(), model)
     if not found:
-        raise NotFound(f"model {model!r} not found", field="model")
+        raise unknown_model(model)
     return found
 
 
@@ -109,15 +120,53 @@ def show(queue: Servers, body: Json) -> Any:
     model = model_in({"model": body.get("model") or body.get("name")})
     having = find(queue, model)
     if not any(each.type == "ollama" for each in having):
-        texts = {"license": "", "modelfile": "", "parameters": "", "template": ""}
-        details = _bare(model)["details"]
-        return {**texts, "details": details, "model_info": {}, "capabilities": ["completion"]}
+        return _shown(queue, having, model)
     reply: Reply | None = None
     for each in best_first(ollamas(having), model):
         reply = queue.consult_backends([each.name], wire.SHOW, body)[each.name]
         if isinstance(reply, bytes):
             return msgspec.Raw(reply)
     raise _refused(model, reply)
+
+
+def _shown(queue: Servers, having: list[BackendState], model: str) -> Json:
+    """The answer to `show` for a model that no Ollama has: what Ollama's command line reads.
+
+    It wants a number in each place: 0 where the server does not say. llama.cpp's says it all where
+    it lists its models.
+    """
+    wanted = model_name(model)
+    replies = queue.consult_backends([each.name for each in having if each.healthy], "/models")
+    listed = (entry for reply in replies.values() for entry in _entries(reply))
+    entry = next((each for each in listed if model_name(each["id"]) == wanted), {})
+    known = entry.get("meta")
+    info = {
+        "general.parameter_count": count_in(known, "n_params"),
+        "unknown.context_length": count_in(known, "n_ctx_train"),
+        "unknown.embedding_length": count_in(known, "n_embd"),
+    }
+    return {
+        "license": "",
+        "modelfile": f"FROM {model}",
+        "parameters": "",
+        "template": "",
+        "details": _DETAILS,
+        "model_info": {"general.architecture": "unknown", **info},
+        "capabilities": ["completion"],
+        "modified_at": UNTIMED,
+    }
+
+
+def _entries(reply: Reply) -> list[Json]:
+    """The models of an OpenAI-compatible server's list, if it is one."""
+    try:
+        body = msgspec.json.decode(reply) if isinstance(reply, bytes) else None
+    except (msgspec.DecodeError, RecursionError):
+        return []
+    entries = body.get("data") if isinstance(body, dict) else body
+    if not isinstance(entries, list):
+        return []
+    return [each for each in entries if isinstance(each, dict) and isinstance(each.get("id"), str)]
 
 
 def load(queue: Servers, path: str, body: Json) -> Any:
@@ -175,5 +224,5 @@ def _nothing_done(path: str, model: str, reason: str) -> Json:
 
 def _refused(model: str, reply: Reply | None) -> Exception:
     if isinstance(reply, Failed):
-        return wire.TaskFailed(reply.error, wire.passed_on(reply.status))
+        return wire.failure_upstream(reply.status, reply.upstream, reply.error)
     return Unavailable(f"no server that has model {model!r} is well", retry_after_s=1)

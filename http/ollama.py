@@ -42,8 +42,11 @@ def add_ollama_routes(app: bottle.Bottle, queue: Servers, max_body: int) -> None
         reply = queued.whole()
         return _embedding(reply) if path == wire.EMBEDDINGS else reply
 
-    def refuse(**_: str) -> None:
-        raise Forbidden("the queue does not pass this on: ask the model server itself")
+    def refuse(verb: str) -> None:
+        raise Forbidden(
+            f"the queue does not pass on {verb}: run it against the model server itself, with its "
+            "address in OLLAMA_HOST"
+        )
 
     for path in _KINDS:
         app.post(path, callback=lambda path=path: replying(path))
@@ -52,8 +55,9 @@ def add_ollama_routes(app: bottle.Bottle, queue: Servers, max_body: int) -> None
     app.get(wire.VERSION, callback=lambda: models.version(queue))
     app.post(wire.SHOW, callback=lambda: models.show(queue, reading.json_object(max_body)))
     for path, method in wire.ADMIN.items():
-        app.route(path, method=method, callback=refuse)
-    app.route(f"{wire.BLOBS}<digest>", method=["POST", "HEAD"], callback=refuse)
+        verb = path.removeprefix("/api/")
+        app.route(path, method=method, callback=lambda verb=verb: refuse(verb))
+    app.route(f"{wire.BLOBS}<_>", method=["POST", "HEAD"], callback=lambda _: refuse("blobs"))
 
 
 def encode_error(error: QueueError) -> bytes:
@@ -64,7 +68,7 @@ def _embedding(reply: Any) -> Json:
     """The one vector of a reply to `/api/embed`, as the older route has it."""
     vectors = reply.get("embeddings") if isinstance(reply, dict) else None
     if not vectors or not isinstance(vectors, list):
-        raise wire.TaskFailed("the model server sent no embedding", wire.passed_on(None))
+        raise wire.TaskFailed("the model server sent no embedding", 502)
     return {"embedding": vectors[0]}
 
 

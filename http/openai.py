@@ -4,15 +4,16 @@ from datetime import datetime
 from typing import Any
 
 import bottle
+import msgspec
 
 from ollama_queue.actors.core import limits
 from ollama_queue.actors.core.errors import (
     Invalid,
-    NotFound,
     OutcomeUnknown,
     QueueError,
     QueueFull,
     Unavailable,
+    unknown_model,
 )
 from ollama_queue.actors.core.pieces import as_piece, is_count
 from ollama_queue.actors.core.records import Dialect, NewTask, Priority, Status, Task, TaskType
@@ -52,8 +53,8 @@ def add_openai_routes(app: bottle.Bottle, queue: Servers, max_body: int) -> None
         wanted = model_name(model)
         for each in models.tags(queue)["models"]:
             if model_name(each["name"]) == wanted:
-                return _listed(each)
-        raise NotFound(f"model {model!r} not found", field="model")
+                return {**_listed(each), "id": model}
+        raise unknown_model(model)
 
     def every() -> Json:
         return {"object": "list", "data": [_listed(each) for each in models.tags(queue)["models"]]}
@@ -128,7 +129,11 @@ def _body_of(error: QueueError) -> Json:
     status, code = wire.status_of(error), error.code
     if status == 404:
         code = "model_not_found"
-    return error_body(status, error.message, code, error.field)
+    body = error_body(status, error.message, code, error.field)
+    if isinstance(error, wire.TaskFailed) and error.upstream:
+        said = msgspec.structs.asdict(error.upstream)
+        body["error"] |= {name: value for name, value in said.items() if value is not None}
+    return body
 
 
 def _event(data: Json) -> bytes:

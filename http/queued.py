@@ -6,9 +6,10 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 import bottle
+from msgspec.structs import replace
 
 from ollama_queue.actors.core import limits
-from ollama_queue.actors.core.errors import Invalid, QueueError
+from ollama_queue.actors.core.errors import Invalid, QueueError, unknown_model
 from ollama_queue.actors.core.records import Chunk, NewTask, Status, Task
 from ollama_queue.actors.core.submission import parse_priority, parse_timeout
 from ollama_queue.actors.core.translation import hints
@@ -169,10 +170,11 @@ class Queued:
             yield self._form.failed(error)
 
     def _interrupted(self) -> wire.TaskFailed:
-        ended = self._queue.get_task(self.task_id).attempts
-        why = (ended[-1].error if ended else None) or "the reply was interrupted"
+        ended = self._queue.get_task(self.task_id).attempts  # the next one may have ended, too
+        said = next((each.upstream for each in reversed(ended) if each.error), None)
+        why = said.message if said else "the reply was interrupted"
         words = f"{why}; what came before of task {self.task_id} is not the whole reply"
-        return wire.TaskFailed(words, 502)
+        return wire.TaskFailed(words, 502, replace(said, message=words) if said else None)
 
     def _said(self, chunk: Chunk) -> bytes:
         """Raises `TaskFailed` at the end of a task that gives no answer."""
@@ -200,8 +202,9 @@ def failure_of(task: Task) -> wire.TaskFailed:
         return wire.TaskFailed(f"task {task.id} has not ended", CLIENT_GONE)
     words = task.error or "the task failed"
     if not task.attempts:  # no backend had its model within `model_wait`
-        return wire.TaskFailed(words, 404)
-    return wire.TaskFailed(words, wire.passed_on(task.attempts[-1].status))
+        return wire.TaskFailed(unknown_model(task.model).message, 404)
+    last = task.attempts[-1]
+    return wire.failure_upstream(last.status, last.upstream, words)
 
 
 def _timeout_s() -> float | None:

@@ -16,6 +16,7 @@ from ollama_queue.actors.core.errors import (
     Unauthorized,
     Unavailable,
 )
+from ollama_queue.actors.core.records import Upstream
 
 TASKS = "/api/tasks"
 BATCH = "/api/tasks/batch"
@@ -65,13 +66,30 @@ class TooLarge(Invalid):
 
 
 class TaskFailed(QueueError):
-    """The task that was to answer a request has come to another end, which is this `status`."""
+    """The task that was to answer a request has come to another end, which is this `status`.
+
+    `upstream` is what the model server said of it, where it is for the client.
+    """
 
     code = "task_failed"
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str, status: int, upstream: Upstream | None = None) -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.upstream = status, upstream
+
+
+def failure_upstream(status: int | None, said: Upstream | None, words: str) -> TaskFailed:
+    """The answer where a model server gave this `status`, or none (None), and said this.
+
+    What it thinks of the queue's own key is not for the client, nor is a redirection. `words` are
+    those of a server whose own were not kept.
+    """
+    if status in (401, 403, 407):
+        return TaskFailed(f"the model server does not let the queue in ({status})", 502)
+    message = said.message if said else words
+    if status is None or status < 400:
+        return TaskFailed(message, 502)
+    return TaskFailed(message, status, said)
 
 
 STATUS_OF: dict[type[QueueError], int] = {
@@ -97,16 +115,6 @@ class ErrorBody(msgspec.Struct, omit_defaults=True):
         field: str | None = None
 
     error: Detail
-
-
-def passed_on(status: int | None) -> int:
-    """The status of an answer for which a model server gave this one, or none (None).
-
-    What it thinks of the queue's key is not for the client, nor is a redirection.
-    """
-    if status is None or status < 400 or status in (401, 403, 407):
-        return 502
-    return status
 
 
 def tidy(path: str) -> str:

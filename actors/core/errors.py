@@ -105,4 +105,9 @@ def naming(place: str) -> Iterator[None]:
         else:
             message = f"{place}: {message}"
         named = place if field == "task" else f"{place}.{field}"
-        raise Invalid(message, field=named) from None
+        raise type(error)(message, field=named) from None
+
+
+def unknown_model(model: str) -> NotFound:
+    """No server has this model, in Ollama's words."""
+    return NotFound(f'model "{model}" not found, try pulling it first', field="model")

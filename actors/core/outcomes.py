@@ -4,6 +4,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from ollama_queue.actors.core.records import Upstream
+
 
 class Verdict(StrEnum):
     """What a failed call means for the next one.
@@ -42,13 +44,15 @@ class Answered(Struct, frozen=True):
 class Failed(Struct, frozen=True):
     """The call failed. `error` is one sentence, with the server's own words where it had any.
 
-    `status` is that of its HTTP answer, None where there was none.
+    `status` is that of its HTTP answer, None where there was none; `upstream` is what a client of
+    the server itself would hear.
     """
 
     error: str
     verdict: Verdict
     retry_after_s: float | None = None
     status: int | None = None
+    upstream: Upstream | None = None
 
 
 class Stopped(Struct, frozen=True):

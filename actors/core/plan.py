@@ -12,7 +12,7 @@ from ollama_queue.actors.core.acceptance import accept, route_of
 from ollama_queue.actors.core.config import Retry, Scheduler
 from ollama_queue.actors.core.dispatch import Dispatch
 from ollama_queue.actors.core.entries import Entries, Entry, entry_of
-from ollama_queue.actors.core.errors import Invalid, NotFound, Unavailable, Unserved
+from ollama_queue.actors.core.errors import Invalid, Unavailable, Unserved, unknown_model
 from ollama_queue.actors.core.idempotency import Keyed, Keys
 from ollama_queue.actors.core.lifecycle import become
 from ollama_queue.actors.core.messages import Submit
@@ -103,7 +103,7 @@ class Plan:
         if asked.is_choosy:
             self.check(route_of(asked), asked.ollama_only)
         if asked.listed and not self.gates.lane(read_route(route_of(asked))):
-            raise NotFound(f"model {asked.new.model!r} not found", field="model")
+            raise unknown_model(asked.new.model)
         record = accept(task_id, asked, self.retry.max_retries, now)
         entry = entry_of(record)
         self.entries[task_id] = entry

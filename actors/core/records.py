@@ -79,10 +79,23 @@ class NewTask(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     metadata: dict[str, Any] = {}
 
 
+class Upstream(Struct, frozen=True, omit_defaults=True):
+    """A failed call as a client of the model server itself would hear of it.
+
+    `message` never has the server's address; the others are OpenAI's, where the server gave them.
+    """
+
+    message: str
+    type: str | None = None
+    code: str | int | None = None
+    param: str | None = None
+
+
 class Attempt(Struct, frozen=True, kw_only=True):
     """One call to a model, once it has ended; `error` is None when the model answered.
 
-    `status`: what the model server answered a failed one with, if it answered in HTTP.
+    `status`: what the model server answered a failed one with, if it answered in HTTP; `upstream`
+    is how it said why.
     """
 
     attempt: int
@@ -91,6 +104,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     ended_at: datetime
     error: str | None = None
     status: int | None = None
+    upstream: Upstream | None = None
 
 
 class Spec(Struct, frozen=True, omit_defaults=True):

@@ -36,7 +36,7 @@ def settle(running: Running, outcome: Outcome, retry: Retry, now: float, chance:
 def _failed(running: Running, failed: Failed, retry: Retry, now: float, chance: float) -> Change:
     entry, error = running.entry, cut(failed.error, limits.ERROR)
     entry.avoid = backend = running.gate.name
-    ended = attempt_of(running, error, now, failed.status)
+    ended = attempt_of(running, error, now, failed)
     if failed.verdict is Verdict.REFUSED:  # nobody took it on: no retry is spent
         return put_back(entry, ended, error)
     if failed.verdict is Verdict.NO_MODEL and backend not in entry.lacking:
@@ -138,7 +138,7 @@ def with_start(change: Change, running: Running) -> Change:
 
 
 def attempt_of(
-    running: Running, error: str | None, now: float, status: int | None = None
+    running: Running, error: str | None, now: float, failed: Failed | None = None
 ) -> Attempt:
     """The attempt that has just ended."""
     return Attempt(
@@ -147,7 +147,8 @@ def attempt_of(
         started_at=utc(running.started_at),
         ended_at=utc(now),
         error=_words(error),
-        status=status,
+        status=failed.status if failed else None,
+        upstream=failed.upstream if failed else None,
     )
 
 
@@ -159,10 +160,10 @@ def kept(attempts: list[Attempt]) -> list[Attempt]:
 
 
 def briefly(attempt: Attempt) -> Attempt:
-    """With the beginning of its words only."""
-    if attempt.error is None or len(attempt.error) <= limits.BRIEF:
+    """With the beginning of its words only, and without the server's own."""
+    if attempt.error is None:
         return attempt
-    return replace(attempt, error=cut(attempt.error, limits.BRIEF))
+    return replace(attempt, error=cut(attempt.error, limits.BRIEF), upstream=None)
 
 
 def _words(error: str | None) -> str | None:

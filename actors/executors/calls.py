@@ -24,16 +24,17 @@ from ollama_queue.actors.core.outcomes import (
     Stopped,
     Verdict,
 )
-from ollama_queue.actors.core.records import Spec, TaskType
+from ollama_queue.actors.core.records import Spec, TaskType, Upstream
 from ollama_queue.actors.core.weighing import MOST_PARTS, weigh
 from ollama_queue.actors.executors.credentials import headers_of, secrets_of
 from ollama_queue.actors.executors.decoding import Undecodable, decoded
 from ollama_queue.actors.executors.failures import (
     CallFailed,
     NotServed,
-    error_words,
     failure_of_error,
     failure_of_status,
+    one_line,
+    upstream_of,
 )
 from ollama_queue.actors.executors.transport import ConnectionTransport
 
@@ -207,8 +208,9 @@ class HttpExecutor(ABC):
     def check(self, error: Any) -> None:
         """An error behind a status of 200: the model's runner died, or the request is bad."""
         if error:
-            words = error_words(error)
-            raise self.failed(f"reported an error: {words}", Verdict.SAME_IS_FINAL)
+            said = upstream_of(error)
+            words = f"{self.name} reported an error: {one_line(said.message)}"
+            raise CallFailed(Failed(words, Verdict.SAME_IS_FINAL, upstream=said))
 
     def _url(self, path: str) -> httpx.URL:
         url = self._urls.get(path)
@@ -239,10 +241,24 @@ class HttpExecutor(ABC):
 
     def _told(self, failed: Failed) -> Failed:
         """Fit to be stored and shown: a server may repeat the key it was given, or never end."""
-        words = failed.error
+        said = failed.upstream or Upstream(self._unnamed(failed.error))
+        fields = msgspec.structs.asdict(said)
+        said = Upstream(**{name: self._censored(value) for name, value in fields.items()})
+        words = self._censored(failed.error)
+        return msgspec.structs.replace(failed, error=words, upstream=said)
+
+    def _unnamed(self, words: str) -> str:
+        """Without the server's address, which is no business of who only wants an answer."""
+        for name in (self.name, self._shown):
+            words = words.replace(name, "the model server")
+        return words
+
+    def _censored(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
         for secret in self._secrets:
-            words = words.replace(secret, "[key]")
-        return msgspec.structs.replace(failed, error=cut(words, ERROR))
+            value = value.replace(secret, "[key]")
+        return cut(value, ERROR)
 
 
 def bounded(pieces: Iterable[bytes], limit: int = MAX_REPLY) -> Iterator[bytes]:

@@ -12,9 +12,13 @@ import httpx
 import msgspec
 
 from ollama_queue.actors.core.outcomes import Failed, Verdict
+from ollama_queue.actors.core.records import Upstream
 
 # What Ollama, LiteLLM, vLLM and OpenAI say of a model that they do not have.
 _NO_MODEL = re.compile(r"\bmodel\b.*\b(not found|does not exist)\b", re.IGNORECASE)
+
+
+MAX_FIELD = 256  # characters of a type, a code or a param
 
 
 class CallFailed(Exception):
@@ -38,10 +42,11 @@ def failure_of_status(
     if verdict in (Verdict.RETRY, Verdict.REFUSED):
         told_at = _date(headers.get("date", "")) or now  # by the server's clock, as the date is
         wait_s = retry_after_s(headers.get("retry-after", ""), told_at)
-    words = server_words(body) or _phrase(status)
+    said = server_error(body) or Upstream(_phrase(status))
+    words = one_line(said.message)
     if status == 404 and (_NO_MODEL.search(words) or b"model_not_found" in body):
         verdict = Verdict.NO_MODEL
-    return Failed(f"{who} answered {status}: {words}", verdict, wait_s, status)
+    return Failed(f"{who} answered {status}: {words}", verdict, wait_s, status, said)
 
 
 def verdict_of_status(status: int) -> Verdict:
@@ -92,29 +97,40 @@ def _date(value: str) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def server_words(body: bytes) -> str:
-    """What an error body says, on one line: Ollama's or OpenAI's form, or else its text."""
+def server_error(body: bytes) -> Upstream | None:
+    """What an error body says: Ollama's or OpenAI's form, or else its text."""
     try:
         answer = msgspec.json.decode(body)
     except (ValueError, RecursionError):
         text = body.decode("utf-8", "replace").strip()
-        return "" if text.startswith("<") else _one_line(text)  # a proxy's page is no sentence
+        # A proxy's page is no sentence.
+        return None if not text or text.startswith("<") else Upstream(text)
     if isinstance(answer, list) and len(answer) == 1:
         answer = answer[0]
     if isinstance(answer, dict) and answer.get("error"):
-        return error_words(answer["error"])
-    return error_words(answer) if answer else ""
+        return upstream_of(answer["error"])
+    return upstream_of(answer) if answer else None
 
 
-def error_words(error: Any) -> str:
-    """The text of an `error` field: a text, or an object with a message or a detail."""
+def upstream_of(error: Any) -> Upstream:
+    """An `error` field: a text, or an object with a message or a detail, and OpenAI's fields."""
+    more: dict[str, Any] = {}
     if isinstance(error, dict):
+        more = {name: _field(error.get(name)) for name in ("type", "code", "param")}
         named = (error.get(name) for name in ("message", "detail"))
         error = next((text for text in named if isinstance(text, str)), error)
-    return _one_line(error if isinstance(error, str) else msgspec.json.encode(error).decode())
+    text = error if isinstance(error, str) else msgspec.json.encode(error).decode()
+    return Upstream(text.strip(), **more)
 
 
-def _one_line(text: str) -> str:
+def _field(value: Any) -> Any:
+    """A short text or a number; anything else is none."""
+    if isinstance(value, str):
+        return value[:MAX_FIELD]
+    return value if type(value) is int and abs(value) < 1 << 53 else None
+
+
+def one_line(text: str) -> str:
     return " ".join(text.split())
 
 

@@ -73,7 +73,7 @@ class TestListed:
     def test_is_refused_once_all_have_said_what_they_have(self) -> None:
         plan = plan_of([Gate("a", "ollama", 1, models=frozenset({"other"}))])
 
-        with pytest.raises(NotFound, match="model 'm' not found"):
+        with pytest.raises(NotFound, match='model "m" not found, try pulling it first'):
             self.submit(plan)
 
         assert list(plan.entries) == []

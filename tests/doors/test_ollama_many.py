@@ -113,7 +113,21 @@ def test_a_model_is_shown_by_a_server_that_has_it(fleet: Fleet) -> None:
     fleet.one.facts["/api/show"] = Answer(500)
     assert fleet.post("/api/show", model="both").json() == {"modelfile": "0.9.3"}
     gpt = fleet.post("/api/show", model="gpt").json()
-    assert (gpt["capabilities"], gpt["model_info"]) == (["completion"], {})
+    assert gpt["capabilities"] == ["completion"]
+    assert gpt["model_info"] == {
+        "general.architecture": "unknown",
+        "general.parameter_count": 0,
+        "unknown.context_length": 0,
+        "unknown.embedding_length": 0,
+    }
+    meta = {"n_params": 134_515_008, "n_ctx_train": 2048, "size": 91_000_000}
+    fleet.other.facts["/v1/models"] = Answer(body={"data": [5, {"id": "GPT", "meta": meta}]})
+    assert fleet.post("/api/show", model="gpt").json()["model_info"] == {
+        "general.architecture": "unknown",
+        "general.parameter_count": 134_515_008,
+        "unknown.context_length": 2048,
+        "unknown.embedding_length": 0,
+    }
 
 
 def test_a_model_is_loaded_where_it_is(fleet: Fleet) -> None:

@@ -77,7 +77,7 @@ def test_a_failed_task_is_named_too(house: House) -> None:
 
     status, sentence = words(answer)
     assert status == 400
-    assert sentence.endswith("answered 400: no")
+    assert sentence == "no"
     task = house.queue.get_task(answer.headers["X-Queue-Task-Id"])
     assert (task.status, task.attempts[0].status) == ("failed", 400)
 
@@ -151,7 +151,8 @@ def test_other_methods(house: House) -> None:
     assert words(house.http.post("/api/tags")) == (405, "/api/tags does not take POST")
     assert words(house.http.post("/api/blobs/sha256:0")) == (
         403,
-        "the queue does not pass this on: ask the model server itself",
+        "the queue does not pass on blobs: run it against the model server itself, "
+        "with its address in OLLAMA_HOST",
     )
     assert house.http.head("/api/blobs/sha256:0").status_code == 403
 
@@ -208,4 +209,4 @@ def test_an_unload_that_fails(house: House) -> None:
 
     status, sentence = words(house.http.post("/api/generate", json=body))
 
-    assert (status, sentence.endswith("answered 500: cannot")) == (500, True)
+    assert (status, sentence) == (500, "cannot")

@@ -7,6 +7,7 @@ import pytest
 
 from ollama_queue import Status
 from tests.doors.openai_house import HI, House, chat
+from tests.executors.calling import delta, sse
 from tests.fakes import Answer, Behaviour, Hang, Stream
 
 PATIENCE_S = 10.0
@@ -35,16 +36,34 @@ def test_a_model_that_nobody_has(house: House, stream: bool) -> None:
         "invalid_request_error",
         "model",
     )
-    assert error.body["message"] == "model 'gone' not found"  # type: ignore[index]
+    words = 'model "gone" not found, try pulling it first'
+    assert error.body["message"] == words  # type: ignore[index]
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_models_own_refusals(house: House, stream: bool) -> None:
-    refusal = {"error": {"message": "m does not support tools", "type": "invalid_request_error"}}
-    house.model.script(Answer(400, refusal))
+    said = {
+        "message": "the prompt has 9000 tokens, and there is room for 512",
+        "type": "exceed_context_size_error",
+        "code": "context_length_exceeded",
+        "param": "messages",
+    }
+    house.model.script(Answer(400, {"error": said}))
 
-    with pytest.raises(openai.BadRequestError, match="answered 400: m does not support tools"):
+    with pytest.raises(openai.BadRequestError) as caught:
         chat(house, stream=stream)
+
+    assert caught.value.body == said
+
+
+def test_an_error_in_the_middle_of_a_stream_has_the_servers_code(house: House) -> None:
+    said = {"message": "no quota", "type": "insufficient_quota", "code": "quota", "param": None}
+    house.model.script(sse(delta(content="He"), {"error": said}))
+
+    with pytest.raises(openai.APIError) as caught:
+        list(chat(house, stream=True))
+
+    assert (caught.value.code, caught.value.type) == ("quota", "insufficient_quota")
 
 
 def test_mistakes_in_the_request(house: House) -> None:

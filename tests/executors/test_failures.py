@@ -1,17 +1,20 @@
 """What statuses, broken connections and error bodies come to."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
 import pytest
 
 from ollama_queue.actors.core.outcomes import Failed, Verdict
+from ollama_queue.actors.core.records import Upstream
 from ollama_queue.actors.executors.failures import (
-    error_words,
     failure_of_error,
     failure_of_status,
+    one_line,
     retry_after_s,
-    server_words,
+    server_error,
+    upstream_of,
     verdict_of_status,
 )
 
@@ -41,6 +44,7 @@ def test_a_failure_has_the_servers_words_and_its_wish_when_to_come_back() -> Non
         Verdict.REFUSED,
         7.0,
         503,
+        Upstream("server busy, please try again.  maximum pending requests exceeded"),
     )
 
 
@@ -48,7 +52,10 @@ def test_a_final_failure_has_no_time_to_come_back() -> None:
     body = b'{"error":"404 page not found"}'
 
     assert failure_of_status(WHO, 404, {"retry-after": "7"}, body, NOW) == Failed(
-        f"{WHO} answered 404: 404 page not found", Verdict.FINAL, status=404
+        f"{WHO} answered 404: 404 page not found",
+        Verdict.FINAL,
+        status=404,
+        upstream=Upstream("404 page not found"),
     )
 
 
@@ -100,16 +107,35 @@ def test_a_wordless_failure_has_the_statuss_name(status: int, words: str) -> Non
     ],
 )
 def test_the_servers_words(body: bytes, words: str) -> None:
-    assert server_words(body) == words
+    said = server_error(body)
+
+    assert (one_line(said.message) if said else "") == words
 
 
 def test_an_error_field_may_be_anything() -> None:
-    assert [error_words(error) for error in ("a  b", {"message": "c"}, {"message": 1}, 5)] == [
-        "a b",
-        "c",
-        '{"message":1}',
-        "5",
-    ]
+    said = [upstream_of(error) for error in ("a  b", {"message": "c"}, {"message": 1}, 5)]
+
+    assert [each.message for each in said] == ["a  b", "c", '{"message":1}', "5"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            {
+                "message": "too long",
+                "type": "invalid_request_error",
+                "code": "context_length_exceeded",
+                "param": "messages",
+            },
+            Upstream("too long", "invalid_request_error", "context_length_exceeded", "messages"),
+        ),
+        ({"message": "m", "code": 400, "type": None, "param": {}}, Upstream("m", code=400)),
+        ({"message": "m", "code": "x" * 300, "type": True}, Upstream("m", code="x" * 256)),
+    ],
+)
+def test_openais_fields_are_kept(error: Any, said: Upstream) -> None:
+    assert upstream_of(error) == said
 
 
 @pytest.mark.parametrize(

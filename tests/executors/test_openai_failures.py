@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors.core.outcomes import Answered, Failed, Verdict
-from ollama_queue.actors.core.records import Spec, TaskType
+from ollama_queue.actors.core.records import TaskType
 from ollama_queue.actors.executors.openai import OpenAIExecutor
 from tests.executors.calling import KEY, delta, reply_of, run, sse
 from tests.fakes import Answer, Behaviour, FakeOllama, Stream
@@ -104,10 +104,9 @@ def test_of_a_server_that_is_not_ready(fake: FakeOllama, openai: OpenAIExecutor)
 def test_of_a_task_without_counterpart_comes_before_anything_is_sent(
     fake: FakeOllama, openai: OpenAIExecutor
 ) -> None:
-    openai.begin()
-    spec = Spec({"prompt": "p", "template": "t"})
+    asked = {"prompt": "p", "template": "t"}
 
-    assert openai.run(TaskType.GENERATE, "m", spec, print) == Failed(
+    assert run(openai, TaskType.GENERATE, asked) == Failed(
         "template cannot be sent to an OpenAI-compatible server", Verdict.FINAL
     )
     assert fake.calls == []

@@ -165,7 +165,6 @@ WRONG = [
     (ask(backend="tag:slow"), "backend", "there are gpu1, llama, tag:fast"),
     (ask(backend="fast"), "backend", "there are gpu1, llama, tag:fast"),
     (ask(template="{{ .Prompt }}", backend="llama"), "template", "template"),
-    (ask(context=[1], backend="llama"), "context", "context"),
 ]
 
 

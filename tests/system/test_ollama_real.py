@@ -70,7 +70,8 @@ def test_lists_and_errors(client: official.Client, server: Server) -> None:
     for ask in (client.chat, client.generate, client.show):
         with pytest.raises(official.ResponseError) as caught:
             ask("nope")
-        assert (caught.value.status_code, caught.value.error) == (404, "model 'nope' not found")
+        words = 'model "nope" not found, try pulling it first'
+        assert (caught.value.status_code, caught.value.error) == (404, words)
 
 
 def test_a_client_that_leaves_stops_the_model(
