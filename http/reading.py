@@ -13,6 +13,7 @@ from ollama_queue.actors.core.filters import FIELDS, REPEATABLE
 from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.weighing import weigh
 from ollama_queue.http import wire
+from ollama_queue.http.unpacking import CODINGS, unpacked
 
 PIECE = 256 << 10  # bytes of a batch that are read at once
 BREATHE = "ollama_queue.breathe"  # in the environ: how the request in hand gives way
@@ -20,11 +21,7 @@ BREATHE = "ollama_queue.breathe"  # in the environ: how the request in hand give
 
 def body(limit: int) -> Any:
     """The request's JSON. Raises `TooLarge` before reading, `Invalid` for what is not JSON."""
-    length = bottle.request.content_length
-    raw = body_stream(limit).read(limit + 1 if length < 0 else length)
-    if len(raw) > limit:
-        raise too_large(limit)
-    return decode(raw, "the body")
+    return decode(b"".join(pieces(limit)), "the body")
 
 
 def decode(raw: bytes, what: str, field: str = "body") -> Any:
@@ -47,14 +44,28 @@ def json_object(limit: int) -> dict[str, Any]:
 
 
 def pieces(limit: int) -> Iterator[bytes]:
-    """The body as it comes. Raises `TooLarge` as soon as it is, `Invalid` as `Body` does."""
-    stream, breathe, read = body_stream(limit), breathing(), 0
-    while piece := stream.read(PIECE):
-        breathe()
+    """The body as it comes, decompressed. Raises `TooLarge` as soon as it is (both ways), `Invalid`
+    for one that does not come whole and well, `UnknownCoding`."""
+    coding, stream, read = _coding(), body_stream(limit), 0
+    packed = iter(lambda: stream.read(PIECE), b"")
+    for piece in unhurried(packed if coding is None else unpacked(packed, coding), breathing()):
         read += len(piece)
         if read > limit:
             raise too_large(limit)
         yield piece
+
+
+def _coding() -> str | None:
+    given = (header("Content-Encoding") or "").strip().lower().removeprefix("x-")
+    if given in ("", "identity"):
+        return None
+    if given not in CODINGS:
+        known = " or ".join(CODINGS)
+        raise wire.UnknownCoding(
+            f"Content-Encoding {given[:50]} is not taken: send {known}, or the body as it is",
+            field="Content-Encoding",
+        )
+    return given
 
 
 class Body:

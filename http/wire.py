@@ -65,6 +65,12 @@ class TooLarge(Invalid):
     code = "too_large"
 
 
+class UnknownCoding(Invalid):
+    """The body is compressed in a way that the server does not know."""
+
+    code = "unsupported_media_type"
+
+
 class TaskFailed(QueueError):
     """The task that was to answer a request has come to another end, which is this `status`.
 
@@ -99,6 +105,7 @@ STATUS_OF: dict[type[QueueError], int] = {
     NotFound: 404,
     Conflict: 409,
     TooLarge: 413,
+    UnknownCoding: 415,
     QueueFull: 429,
     OutcomeUnknown: 503,
     Unavailable: 503,

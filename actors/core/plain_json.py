@@ -1,6 +1,7 @@
 """JSON as the queue takes it: no number that it has no word for, and no endless nesting."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,6 +10,15 @@ import msgspec
 from ollama_queue.actors.core.errors import Invalid
 
 MAX_DEPTH = 100  # lists and objects inside each other
+MENDED_BYTES = 2 << 20
+# The first half of a pair without a second, then the second without a first. A backslash that
+# others escape begins nothing.
+_ESCAPE = rb"(?<!\\)((?:\\\\)*+)\\u[dD]"
+_HIGH_HALF = re.compile(_ESCAPE + rb"[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})")
+_LOW_HALF = re.compile(
+    rb"(?<!\\u[dD][89abAB][0-9a-fA-F]{2})" + _ESCAPE + rb"[c-fC-F][0-9a-fA-F]{2}"
+)
+_UNKNOWN = rb"\1\\ufffd"
 _PLAIN = frozenset({str, int, bool, type(None)})
 _LISTS = (list, tuple, set, frozenset)
 
@@ -18,9 +28,23 @@ def decode(raw: bytes | str, what: str, field: str) -> Any:
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeError) as error:
+        mended = _without_halves(raw.encode() if isinstance(raw, str) else raw)
+        if mended is not None:
+            return decode(mended, what, field)
         raise Invalid(f"{what} must be JSON: {error}", field=field) from None
     except RecursionError:
         raise too_deep(what, field) from None
+
+
+def _without_halves(raw: bytes) -> bytes | None:
+    """With U+FFFD for each half of a surrogate pair, as Go reads it; None if there is no half.
+
+    Programs that cut texts by UTF-16 units send them. In megabytes nobody looks for them.
+    """
+    if len(raw) > MENDED_BYTES:
+        return None
+    mended = _LOW_HALF.sub(_UNKNOWN, _HIGH_HALF.sub(_UNKNOWN, raw))
+    return None if mended == raw else mended
 
 
 def check_written(written: bytes, parts: Mapping[Any, Any]) -> None:

@@ -133,6 +133,7 @@ STATUSES: list[tuple[type[QueueError], int]] = [
     (NotFound, 404),
     (Conflict, 409),
     (wire.TooLarge, 413),
+    (wire.UnknownCoding, 415),
     (QueueFull, 429),
     (Unavailable, 503),
     (OutcomeUnknown, 503),
@@ -157,7 +158,11 @@ def test_every_error_has_a_status() -> None:
     ours = {each for each in known if issubclass(each, QueueError) and "code" in vars(each)}
     ours -= {QueueError}
 
-    assert ours | {wire.TooLarge} == set(wire.STATUS_OF) == {kind for kind, _ in STATUSES}
+    assert (
+        ours | {wire.TooLarge, wire.UnknownCoding}
+        == set(wire.STATUS_OF)
+        == {kind for kind, _ in STATUSES}
+    )
 
 
 def test_an_error_without_a_code_of_its_own_is_answered_as_its_kind() -> None:
