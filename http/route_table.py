@@ -120,7 +120,7 @@ TASKS = (
         list[Task],
         query=TaskFilter,
         sends=(
-            Query("Link", str, "The address of the next page, as rel=next."),
+            Query("Link", str, "The address of the next page, as rel=next, relative to this one."),
             Query(TOTAL, int, "How many match, where that is known without reading them all."),
         ),
         errors=(Invalid,),

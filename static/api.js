@@ -18,6 +18,9 @@ let unauthorized = () => {};
 /** `listener` is called when the server asks for another API key. */
 export const onUnauthorized = (listener) => (unauthorized = listener);
 
+/** The page may lie below a path that a proxy takes off. */
+const address = (path) => new URL(`.${path}`, document.baseURI);
+
 async function open(method, path, { query, body, headers, signal } = {}) {
   const words = new URLSearchParams();
   for (const [name, value] of Object.entries(query ?? {})) {
@@ -29,7 +32,9 @@ async function open(method, path, { query, body, headers, signal } = {}) {
     sent["Content-Type"] = "application/json";
     body = JSON.stringify(body);
   }
-  const response = await fetch(words.size ? `${path}?${words}` : path, { method, body, headers: sent, signal }).catch((error) => {
+  const url = address(path);
+  url.search = words;
+  const response = await fetch(url, { method, body, headers: sent, signal }).catch((error) => {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, "unreachable", "the server cannot be reached");
   });
@@ -148,7 +153,7 @@ export const testCron = (cron_expr, timezone, count = 5) =>
 
 /** A WebSocket to the feed. */
 export function socket() {
-  const url = new URL("/ws", location.href);
+  const url = address("/ws");
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   return apiKey() ? new WebSocket(url, [`key.${base64url(apiKey())}`]) : new WebSocket(url);
 }

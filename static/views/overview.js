@@ -68,7 +68,7 @@ export function view({ stats, history, historyError, running, runningError, live
     sheet("Wait before the first run", waits(history, historyError)),
     sheet("Waiting, by priority", byPriority(stats)),
     sheet("Model servers", backends(stats.backends), "wide"),
-    h("p", { class: "quiet foot" }, `Ollama Queue ${stats.version}, up for ${span(stats.uptime_s)} · `, h("a", { href: "/openapi.json" }, "openapi.json"),
+    h("p", { class: "quiet foot" }, `Ollama Queue ${stats.version}, up for ${span(stats.uptime_s)} · `, h("a", { href: "openapi.json" }, "openapi.json"),
       " · keys: / search, j k move, Enter open, x choose, g then o t s c b go to a view"));
 }
 

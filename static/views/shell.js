@@ -17,7 +17,7 @@ export function shell(state, { view }) {
   return [
     h("a", { class: "skip", href: "#main", onclick: skip }, "Skip to the content"),
     h("header", { class: "top" },
-      h("a", { class: "brand", href: href("overview") }, h("img", { src: "/static/icon.svg", alt: "", width: 20, height: 20 }), h("span", null, "Ollama Queue")),
+      h("a", { class: "brand", href: href("overview") }, h("img", { src: "static/icon.svg", alt: "", width: 20, height: 20 }), h("span", null, "Ollama Queue")),
       h("nav", { "aria-label": "Views" }, TABS.map(([name, word]) => tab(state, name, word))),
       h("div", { class: "top-end" }, connection(state.connection), pauseButton(state.stats),
         iconButton(state.theme, `Theme: ${state.theme}. Switch`, () => switchTheme(state.theme)))),

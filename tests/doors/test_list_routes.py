@@ -33,10 +33,10 @@ def test_a_page_links_to_the_next(house: House) -> None:
     assert [task["id"] for task in first.json()] == ids[1:3]
     assert first.headers["X-Total-Count"] == "5"
     link = first.headers["Link"]
-    assert link.startswith("</api/tasks?status=cancelled&status=pending&limit=2&cursor=created.")
+    assert link.startswith("<?status=cancelled&status=pending&limit=2&cursor=created.")
     assert link.endswith('>; rel="next"')
 
-    second = house.http.get(first.links["next"]["url"])
+    second = house.http.get(first.url.join(first.links["next"]["url"]))
     assert [task["id"] for task in second.json()] == ids[3:]
     assert "Link" not in second.headers
 
@@ -50,7 +50,7 @@ def test_a_link_carries_what_urls_must_escape(house: House) -> None:
             house.queue.cancel_task(ids[0])
 
     first = house.http.get(f"/api/tasks?limit=1&tag={quote('a&b=ü')}")
-    second = house.http.get(first.links["next"]["url"])
+    second = house.http.get(first.url.join(first.links["next"]["url"]))
 
     assert [task["id"] for task in first.json() + second.json()] == ids[::-1]
     assert "X-Total-Count" not in first.headers
