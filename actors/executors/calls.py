@@ -36,6 +36,7 @@ from ollama_queue.actors.executors.failures import (
     one_line,
     upstream_of,
 )
+from ollama_queue.actors.executors.mending import Halves, lenient
 from ollama_queue.actors.executors.transport import ConnectionTransport
 
 MAX_LINE = 16 << 20
@@ -58,6 +59,9 @@ class Skimmed(msgspec.Struct):
     prompt_eval_count: Any = None
     load_duration: Any = None
 
+
+_BOM = b"\xef\xbb\xbf"
+_PIECE_FIELDS = ("choices", "message", "response", "done")  # of a reply, in either dialect
 
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 _SKIMMED = msgspec.json.Decoder(Skimmed)
@@ -173,11 +177,26 @@ class HttpExecutor(ABC):
         finally:
             response.close()
 
-    def decode(self, text: bytes) -> dict[str, Any]:
-        """A JSON object out of the answer."""
-        value: dict[str, Any] = self.parse(_OBJECT, text)
+    def decode(self, text: bytes, halves: Halves | None = None) -> dict[str, Any]:
+        """A JSON object out of the answer, which is no error; `halves` are those of its reply."""
+        halves = halves or Halves()
+        self.weigh(text)
+        try:
+            value: dict[str, Any] = _OBJECT.decode(text)
+            value = halves.mended(value) if halves.is_waiting else value
+        except (ValueError, RecursionError) as error:
+            value = self._lenient(text, halves, error)
         self.check(value.get("error"))
+        if "detail" in value and value.keys().isdisjoint(_PIECE_FIELDS):  # FastAPI's own errors
+            self.check(value)
         return value
+
+    def _lenient(self, text: bytes, halves: Halves, error: Exception) -> dict[str, Any]:
+        with contextlib.suppress(ValueError, RecursionError):
+            value = halves.mended(lenient(text))
+            if isinstance(value, dict):
+                return value
+        raise self._invalid(error) from error
 
     def skim(self, text: bytes) -> Skimmed:
         """Check `text` as `decode` does, without making objects of a million numbers."""
@@ -189,13 +208,8 @@ class HttpExecutor(ABC):
         return CallFailed(Failed(f"{self.name} {what}", verdict))
 
     def parse(self, decoder: msgspec.json.Decoder[_T], text: bytes) -> _T:
-        """What `text` says, unless it says too much at once: decoding cannot give way."""
-        if len(text) > MOST_PARTS:
-            try:
-                for _ in unhurried(weigh(text, "a line of the reply", ""), self.breathe):
-                    pass
-            except Invalid as error:
-                raise CallFailed(Failed(error.message, Verdict.FINAL)) from error
+        """What `text` says, unless it says too much at once."""
+        self.weigh(text)
         return self.parse_numbers(decoder, text)
 
     def parse_numbers(self, decoder: msgspec.json.Decoder[_T], text: bytes) -> _T:
@@ -203,7 +217,19 @@ class HttpExecutor(ABC):
         try:
             return decoder.decode(text)
         except (ValueError, RecursionError) as error:
-            raise self.failed(f"sent invalid JSON: {error}", Verdict.RETRY) from error
+            raise self._invalid(error) from error
+
+    def weigh(self, text: bytes) -> None:
+        """Refuse what holds too many values: decoding cannot give way."""
+        if len(text) > MOST_PARTS:
+            try:
+                for _ in unhurried(weigh(text, "a line of the reply", ""), self.breathe):
+                    pass
+            except Invalid as error:
+                raise CallFailed(Failed(error.message, Verdict.FINAL)) from error
+
+    def _invalid(self, error: Exception) -> CallFailed:
+        return self.failed(f"sent invalid JSON: {error}", Verdict.RETRY)
 
     def check(self, error: Any) -> None:
         """An error behind a status of 200: the model's runner died, or the request is bad."""
@@ -276,6 +302,7 @@ def lines(
 ) -> Iterator[bytes]:
     """The lines of a stream that are not blank, each as soon as it is whole."""
     held = bytearray()  # the start of a line
+    mark = _BOM  # some servers begin a stream with it
     for piece in pieces:
         *ends, rest = piece.split(b"\n")
         for end in ends:
@@ -285,13 +312,14 @@ def lines(
             if line := end.strip():
                 if len(line) > limit:
                     raise _too_long("a line of the reply", limit)
-                yield line
+                yield line.removeprefix(mark)
+                mark = b""
                 breathe()
         held += rest
         if len(held) > limit:
             raise _too_long("a line of the reply", limit)
     if last := bytes(held).strip():
-        yield last
+        yield last.removeprefix(mark)
 
 
 def joined(pieces: Iterable[bytes]) -> bytes:
@@ -299,7 +327,7 @@ def joined(pieces: Iterable[bytes]) -> bytes:
     whole = bytearray()
     for piece in pieces:
         whole += piece
-    return bytes(whole)
+    return bytes(whole).removeprefix(_BOM)
 
 
 def _too_long(what: str, limit: int) -> CallFailed:

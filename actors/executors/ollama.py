@@ -22,6 +22,7 @@ from ollama_queue.actors.executors.calls import (
     text_in,
 )
 from ollama_queue.actors.executors.failures import CallFailed
+from ollama_queue.actors.executors.mending import Halves
 from ollama_queue.actors.executors.passing_on import pass_on
 
 _PATHS = {
@@ -86,10 +87,13 @@ class OllamaExecutor(HttpExecutor):
         with self.post(_PATHS[kind], body) as pieces:
             if kind is TaskType.EMBED:
                 whole = joined(pieces).strip()
+                if b"[[]" in whole or b",[]" in whole or b", []" in whole:
+                    raise self.failed("sent an empty embedding", Verdict.RETRY)
                 return answered(whole, msgspec.structs.asdict(self.skim(whole)))
             assembly = ChatAssembly() if kind is TaskType.CHAT else Assembly()
+            halves = Halves()
             for line in lines(pieces, self.breathe):
-                chunk = self.decode(line)
+                chunk = self.decode(line, halves)
                 assembly.take(chunk)
                 on_chunk(chunk)
                 if chunk.get("done") is True:

@@ -13,6 +13,7 @@ from ollama_queue.actors.core.routing import model_name, spellings
 from ollama_queue.actors.core.translation import Untranslatable, request_of
 from ollama_queue.actors.executors.calls import Get, HttpExecutor, OnChunk, count_in, joined, lines
 from ollama_queue.actors.executors.failures import CallFailed, NotServed
+from ollama_queue.actors.executors.mending import Halves
 from ollama_queue.actors.executors.openai_reply import (
     DONE,
     Embeddings,
@@ -66,6 +67,8 @@ class OpenAIExecutor(HttpExecutor):
         wanted = 1 if isinstance(body["input"], str) else len(body["input"])
         if len(vectors) != wanted:
             raise self.failed(f"sent {len(vectors)} embeddings instead of {wanted}", Verdict.RETRY)
+        if not all(vectors):
+            raise self.failed("sent an empty embedding", Verdict.RETRY)
         size = body.get("dimensions")
         wrong = {len(vector) for vector in vectors} - {size}
         if size is not None and wrong:
@@ -76,10 +79,13 @@ class OpenAIExecutor(HttpExecutor):
     def _streamed(
         self, reply: StreamedReply, pieces: Iterator[bytes], on_chunk: OnChunk
     ) -> StreamedReply:
+        halves = Halves()
         for data in payloads(lines(pieces, self.breathe)):
+            if data == DONE and not reply.has_begun:
+                raise self.failed("sent no reply before [DONE]", Verdict.RETRY)
             if data == DONE:
                 return reply
-            event = self.decode(data)
+            event = self.decode(data, halves)
             if event.get("object") == "error":  # vLLM's, without an `error` of its own
                 self.check(event)
             line = reply.take(event, _now(), time.monotonic())

@@ -9,6 +9,7 @@ import msgspec
 
 from ollama_queue.actors.core.records import TaskType
 from ollama_queue.actors.executors.calls import count_in, list_in, object_in, text_in
+from ollama_queue.actors.executors.mending import Halves, lenient
 from ollama_queue.actors.executors.tool_calls import ToolCalls
 
 DONE = b"[DONE]"
@@ -51,13 +52,29 @@ class Embeddings(msgspec.Struct):
 
 def payloads(lines: Iterator[bytes]) -> Iterator[bytes]:
     """What the events of a stream carry, or the one object of a server that does not stream."""
+    is_error = False
     for line in lines:
-        if line.startswith(b"data:"):
-            yield line[5:].strip()
+        if line.startswith(b"event:"):
+            is_error = line[6:].strip() == b"error"
+        elif line.startswith(b"data:"):
+            data = line[5:].strip()
+            yield _as_error(data) if is_error and data != DONE else data
+            is_error = False
         elif line.startswith(b"error:"):  # llama.cpp before 2025 says so
             yield b'{"error":%s}' % line[6:].strip()
         elif line.startswith(b"{"):
             yield b"\n".join((line, *lines))
+
+
+def _as_error(data: bytes) -> bytes:
+    """What an event called `error` carries, an object or mere words, in the form of all errors."""
+    try:
+        said = lenient(data)
+    except (ValueError, RecursionError):
+        said = data.decode("utf-8", "replace")
+    if isinstance(said, dict) and said.get("error"):
+        return data
+    return msgspec.json.encode({"error": Halves().mended(said) or "an error without words"})
 
 
 class StreamedReply:
@@ -66,6 +83,7 @@ class StreamedReply:
     def __init__(self, kind: TaskType, model: str) -> None:
         self._kind, self._model = kind, model
         self._finish = ""
+        self.has_begun = False
         self._text: list[str] = []
         self._thinking: list[str] = []
         self._calls = ToolCalls()
@@ -92,6 +110,7 @@ class StreamedReply:
         self._usage = object_in(event, "usage") or self._usage
         self._timings = object_in(event, "timings") or self._timings
         choice = next(iter(list_in(event, "choices")), None)
+        self.has_begun = self.has_begun or choice is not None
         self._finish = text_in(choice, "finish_reason") or self._finish
         said = object_in(choice, "delta") or object_in(choice, "message")
         text = text_in(said, "content") or text_in(said, "refusal") or text_in(choice, "text")

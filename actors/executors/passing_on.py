@@ -16,6 +16,7 @@ from ollama_queue.actors.executors.calls import (
     lines,
     object_in,
 )
+from ollama_queue.actors.executors.mending import Halves
 from ollama_queue.actors.executors.openai_reply import DONE, payloads
 from ollama_queue.actors.executors.whole_reply import WholeReply
 
@@ -63,6 +64,8 @@ def _embeddings(executor: HttpExecutor, path: str, body: dict[str, Any]) -> Answ
     executor.check(told.error)
     if bytes(memoryview(told.data)[:1]) != b"[":
         raise executor.failed("sent no embeddings", Verdict.RETRY)
+    if b'"embedding":[]' in whole or b'"embedding": []' in whole:
+        raise executor.failed("sent an empty embedding", Verdict.RETRY)
     return Answered(whole, prompt_tokens=count_in(told.usage, "prompt_tokens"))
 
 
@@ -71,19 +74,22 @@ def _streamed(
 ) -> Answered:
     spoke: list[float] = []  # when it first said something, and last
     has_ended = False
+    halves = Halves()
     with executor.post(path, body) as pieces:
         for data in payloads(lines(pieces, executor.breathe)):
             if data == DONE:
                 has_ended = True
                 break
-            event = executor.decode(data)
+            event = executor.decode(data, halves)
             if event.get("object") == "error":  # vLLM's, without an `error` of its own
                 executor.check(event)
             piece = as_piece(event)
             if reply.take(piece):
                 spoke[1:] = [time.monotonic()]
             on_chunk(piece)
-    if not (has_ended and reply.has_begun) and not reply.is_finished:
+    if has_ended and not reply.has_begun:
+        raise executor.failed("sent no reply before [DONE]", Verdict.RETRY)
+    if not has_ended and not reply.is_finished:
         raise executor.failed("ended its reply too early, without [DONE]", Verdict.CUT)
     return Answered(
         msgspec.json.encode(reply.whole()),

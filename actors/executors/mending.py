@@ -1,0 +1,63 @@
+"""JSON as some servers write it and no strict decoder reads: half characters, -Infinity."""
+
+import json
+import math
+from typing import Any
+
+_HIGH = range(0xD800, 0xDC00)  # first halves of surrogate pairs
+
+
+def lenient(text: bytes) -> Any:
+    """What `text` says: null for NaN and infinities, U+FFFD for bytes that are no UTF-8.
+
+    A text in it may still hold half a surrogate pair. Raises ValueError or RecursionError.
+    """
+    words = text.decode("utf-8", "replace")
+    return json.loads(words, parse_constant=lambda _: None, parse_float=_finite)
+
+
+class Halves:
+    """Mends half surrogate pairs in the pieces of one reply.
+
+    One at the end of a text waits for the other, in the same place of the next piece; one alone
+    becomes U+FFFD.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[Any, ...], str] = {}
+        self._is_last = False
+
+    @property
+    def is_waiting(self) -> bool:
+        return bool(self._waiting)
+
+    def mended(self, piece: Any) -> Any:
+        choices = piece.get("choices") if isinstance(piece, dict) else None
+        each = choices if isinstance(choices, list) else [piece]
+        ends = (one.get("finish_reason") or one.get("done") for one in each if type(one) is dict)
+        self._is_last = any(ends)
+        return self._mended(piece, ())
+
+    def _mended(self, value: Any, place: tuple[Any, ...]) -> Any:
+        if isinstance(value, dict):
+            place = (*place, value.get("index"))
+            return {_whole(key): self._mended(item, (*place, key)) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._mended(item, place) for item in value]
+        if not isinstance(value, str):
+            return value
+        text = self._waiting.pop(place, "") + value
+        if text and ord(text[-1]) in _HIGH and not self._is_last:
+            self._waiting[place] = text[-1]
+            text = text[:-1]
+        return _whole(text)
+
+
+def _whole(text: str) -> str:
+    """With pairs made one character, and halves U+FFFD."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _finite(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
