@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors.core.config import Backend
+from ollama_queue.actors.core.errors import cut
 from ollama_queue.actors.core.outcomes import Failed
 from ollama_queue.actors.executors import Executor, create_executor
 from tests.executors.calling import run
@@ -57,8 +58,8 @@ def test_a_server_may_repeat_them(
 
     assert isinstance(refused, Failed)
     assert isinstance(broken, Failed)
-    assert refused.error == f"{where} answered 403: {shown}"[:2000]
-    assert broken.error == f"{where} reported an error: {shown}"[:2000]
+    assert refused.error == cut(f"{where} answered 403: {shown}", 2000)
+    assert broken.error == cut(f"{where} reported an error: {shown}", 2000)
     assert look.error == refused.error
     assert not key or key == SHORT or key not in caplog.text
 
