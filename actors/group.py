@@ -19,7 +19,7 @@ from ollama_queue.actors.core.orders import (
     SetFlag,
 )
 from ollama_queue.actors.core.records import Batch, Event, Record, Status
-from ollama_queue.actors.core.settling import kept
+from ollama_queue.actors.core.settling import cut_attempt, kept
 from ollama_queue.actors.inbox import Promise
 from ollama_queue.actors.layout import decode_record
 
@@ -101,8 +101,9 @@ class Group:
             raise LookupError(f"a change of task {change.task_id}, which is not stored")
         row = self.rows.setdefault(change.task_id, Row(was, was))
         facts = dict(change.fields)
-        if change.ended is not None:
-            facts["attempts"] = kept([*was.attempts, change.ended])
+        ended = change.ended if change.cut is None else cut_attempt(was, change.cut, at)
+        if ended is not None:
+            facts["attempts"] = kept([*was.attempts, ended])
         if change.result is not None:
             row.result = change.result
         row.record = replace(was, seq=seq, **facts)

@@ -20,13 +20,17 @@ class Insert(Struct, frozen=True):
 
 
 class Change(Struct, frozen=True):
-    """Fields of a task's record that change, the event that says so, an attempt that ended."""
+    """Fields of a task's record that change, the event that says so, an attempt that ended.
+
+    `cut` says why, of an attempt that only its record knows of: the queue has restarted since.
+    """
 
     task_id: str
     fields: Mapping[str, Any]
     event: str
     ended: Attempt | None = None
     result: bytes | None = None
+    cut: str | None = None
 
 
 class Remove(Struct, frozen=True):

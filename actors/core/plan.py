@@ -41,6 +41,8 @@ from ollama_queue.actors.core.settling import (
     with_start,
 )
 
+CRASHED = "the queue crashed while it ran"
+
 
 class Plan:
     """The queue's decisions. Knows nothing that the disk could not give back."""
@@ -88,8 +90,8 @@ class Plan:
         self.waiting.fill(waiting, now)
         self.keys.restore(keys, self.entries)
         for entry in interrupted:
-            change = interrupt(entry, "the queue crashed while it ran", None, now)
-            orders.append(self._apply(entry, change, now))
+            change = interrupt(entry, CRASHED, None, now)
+            orders.append(replace(self._apply(entry, change, now), cut=CRASHED))
         return [*orders, *self._dispatch(now)]
 
     def find(self, asked: Submit, now: float) -> str | None:

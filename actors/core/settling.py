@@ -170,6 +170,18 @@ def _words(error: str | None) -> str | None:
     return error and cut(error, limits.ERROR)
 
 
+def cut_attempt(record: Record, error: str, at: datetime) -> Attempt:
+    """The attempt of a running task that a crash has cut, found out `at` the boot after it."""
+    started_at = record.started_at or at
+    return Attempt(
+        attempt=record.attempt,
+        backend=record.executed_on,
+        started_at=started_at,
+        ended_at=max(started_at, at),
+        error=error,
+    )
+
+
 def utc(instant: float) -> datetime:
     """Seconds since 1970 as an aware time."""
     return datetime.fromtimestamp(instant, UTC)

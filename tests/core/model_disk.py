@@ -12,6 +12,7 @@ from ollama_queue.actors.core.lifecycle import EVENT, NEXT
 from ollama_queue.actors.core.orders import Change, DropKey, Insert, Save, SetFlag
 from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Stopped, Verdict
 from ollama_queue.actors.core.records import Record, Status
+from ollama_queue.actors.core.settling import cut_attempt
 
 
 def due_of(record: Record) -> float:
@@ -57,6 +58,11 @@ class ModelDisk:
         if "status" in facts:
             assert facts["status"] in NEXT[was.status]
             assert change.event == EVENT[facts["status"]]
+        if change.cut is not None:
+            assert (was.status, change.ended) == (Status.RUNNING, None)
+            assert was.started_at is not None
+            ended = cut_attempt(was, change.cut, was.started_at)
+            facts["attempts"] = [*was.attempts, ended]
         if change.ended is not None:
             assert was.status is Status.RUNNING
             assert change.ended.attempt == was.attempt
@@ -65,6 +71,8 @@ class ModelDisk:
             assert facts["status"] is Status.COMPLETED
             self.results[change.task_id] = change.result
         now = self.records[change.task_id] = replace(was, **facts)
+        whole = was.status is not Status.RUNNING or now.status is Status.CANCELLED
+        assert whole or now.status is Status.RUNNING or len(now.attempts) == was.attempt
         assert was.retry_count <= now.retry_count <= now.max_retries
         assert was.interruptions <= now.interruptions <= 4
         assert now.interruptions <= 3 or now.status is Status.FAILED

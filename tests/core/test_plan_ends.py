@@ -1,6 +1,7 @@
 """The queue's decisions, one example each: what the end of a call means."""
 
 import pytest
+from msgspec.structs import replace
 
 from ollama_queue.actors.core.config import Retry
 from ollama_queue.actors.core.explaining import describe, explain
@@ -239,8 +240,9 @@ class TestInterruption:
         running, waiting = old.entries["a"], old.entries["b"]
         plan = make_plan()
 
+        why = "the queue crashed while it ran"
         assert plan.recover([waiting], [running], [], [], NOW + 1) == [
-            put_back("a", None, error="the queue crashed while it ran", interruptions=1),
+            replace(put_back("a", None, error=why, interruptions=1), cut=why),
             *started("a", 2, now=1),
         ]
 

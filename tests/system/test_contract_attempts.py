@@ -8,7 +8,7 @@ import pytest
 from ollama_queue import Status
 from ollama_queue.actors.worker import Worker
 from tests.fakes import Answer, Hang, Stream
-from tests.system.entrance import PATIENCE_S, Door, ask
+from tests.system.entrance import PATIENCE_S, Door, ask, reboot
 
 
 def test_a_call_that_fails_is_made_again(door: Door) -> None:
@@ -106,3 +106,16 @@ def test_a_backend_that_is_out_costs_no_retry(door: Door) -> None:
     door.fake.accept()
 
     assert door.queue.wait(task_id, timeout=PATIENCE_S).status is Status.COMPLETED
+
+
+def test_an_attempt_that_a_crash_cut_is_told(door: Door) -> None:
+    task_id = door.busy()
+    reboot(door)
+
+    task = door.queue.wait(task_id, timeout=PATIENCE_S)
+
+    first, second = task.attempts
+    assert (first.attempt, first.backend, first.status) == (1, "ollama", None)
+    assert first.error == "the queue crashed while it ran"
+    assert first.started_at <= first.ended_at <= second.started_at
+    assert (second.attempt, second.error, task.interruptions) == (2, None, 1)
