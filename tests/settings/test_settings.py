@@ -6,6 +6,7 @@ import msgspec
 import pytest
 import yaml
 
+from ollama_queue.actors import settings
 from ollama_queue.actors.core.config import (
     Backend,
     Config,
@@ -18,8 +19,9 @@ from ollama_queue.actors.core.config import (
     Scheduler,
     Server,
 )
+from ollama_queue.actors.core.config import Path as Path_
 from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.setting_forms import KEYS
+from ollama_queue.actors.setting_forms import KEYS, plain
 from ollama_queue.actors.settings import ENVIRONMENT, load, trace
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "config.example.yaml"
@@ -297,3 +299,15 @@ def test_blanks_and_quotes_around_a_variable_are_passed_over(text):
 
     assert (config.server.port, config.queue.retention) == (9, None)
     assert config.logging.level == "info"
+
+
+def test_every_path_is_anchored_where_the_program_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = {key: "./x/../y" for key, kind in KEYS.items() if plain(kind) is Path_}
+    anchored = settings.anchored(load(None, {}, paths))
+
+    assert len(paths) >= 4
+    for key in paths:
+        section, _, name = key.partition(".")
+        assert getattr(getattr(anchored, section), name) == str(tmp_path / "y"), key
+    assert settings.anchored(anchored) == anchored
