@@ -3,6 +3,7 @@
 import os
 
 from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.actors.core.urls import is_http_url
 from ollama_queue.actors.notation import unquoted
 
 DEFAULT_SERVER = "http://127.0.0.1:7125"
@@ -15,12 +16,17 @@ def usual() -> str:
 
 
 def full(url: str) -> str:
-    """`host`, `host:port` or a URL, as a URL without a slash at its end. Raises `Invalid`."""
-    text = url.strip().rstrip("/")
+    """`host`, `host:port`, an IPv6 address, or a URL, as a URL without a slash at its end.
+
+    Raises `Invalid`.
+    """
+    text = url.strip()
     if "://" not in text:
-        text = f"http://{text}"
-        if ":" not in text.removeprefix("http://").rpartition("]")[2]:
-            text = f"{text}:7125"
-    if not text.startswith(("http://", "https://")):
+        text = text.rstrip("/")
+        if text.count(":") > 1 and "[" not in text:
+            text = f"[{text}]"
+        has_port = ":" in text.rpartition("]")[2]
+        text = f"http://{text}" if has_port else f"http://{text}:7125"
+    if not is_http_url(text):
         raise Invalid(f"{url!r} is no http(s) URL", field="url")
-    return text
+    return text.rstrip("/")

@@ -96,15 +96,13 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(1024)
     except OSError as error:
         listener.close()
-        raise Unavailable(
-            f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}"
-        ) from None
+        raise Unavailable(f"cannot listen on {host}:{port}: {error.strerror}") from None
     return listener
 
 
 def serve(config: Config, *, accept_loss: bool = False) -> None:
     """Serve until a signal asks to end, then stop gracefully; a second one stops at once."""
-    host = config.server.host
+    host = config.server.host.strip("[]")  # as URLs have an IPv6 address
     guard = Guard(
         is_loopback(host),
         tuple(config.server.allowed_hosts),

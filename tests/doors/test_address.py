@@ -41,3 +41,27 @@ def test_an_address_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch)
         assert client.url == "http://[::1]:7125"
     with pytest.raises(Invalid, match="'ftp://x' is no http"):
         Client("ftp://x")
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("::1", "http://[::1]:7125"),
+        ("[::1]:80", "http://[::1]:80"),
+        ("fd00::1:2", "http://[fd00::1:2]:7125"),
+        ("far:80", "http://far:80"),
+        (" http://far/queue/ ", "http://far/queue"),
+    ],
+)
+def test_an_address_in_all_its_forms(text: str, url: str) -> None:
+    assert address.full(text) == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [*("http://far:abc", "http://[::1", "far:abc", "far:99999", "[::1", "a b", " ", "http://")],
+)
+def test_what_is_none_is_one_sentence(text: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        address.full(text)
+    assert str(caught.value) == f"{text!r} is no http(s) URL"
