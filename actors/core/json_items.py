@@ -53,17 +53,24 @@ def in_list(pieces: Iterable[bytes], what: str, field: str, most: int) -> Iterat
 def in_lines(pieces: Iterable[bytes], what: str, field: str, most: int) -> Iterator[Item]:
     """The values of JSON lines, which may end with LF, CR or both; empty ones are passed over."""
     text = _Text(pieces, what, field, most)
-    number, ending = 0, b""
+    number, is_open = 1, False  # after a CR, whose LF may come
     while text.has_more():
-        text.place = f"line {number + 1}"
+        blanks = text.take(text.match(_BLANKS, 0))  # of empty lines there may be millions
+        if blanks:
+            number += _endings(blanks) - (is_open and blanks.startswith(b"\n"))
+            is_open = blanks.endswith(b"\r")
+            continue
+        text.place, is_open = f"line {number}", False
         end = text.match(_LINE, 0)
         while text.is_at_end(end) and text.more(end):
             end = text.match(_LINE, end)
-        line, before, ending = text.take(end), ending, text.take(1)
-        if line or before != b"\r" or ending != b"\n":  # which together are one ending
-            number += 1
+        line = text.take(end)
         if line.strip():
             yield text.place, line
+
+
+def _endings(blanks: bytes) -> int:
+    return blanks.count(b"\n") + blanks.count(b"\r") - blanks.count(b"\r\n")
 
 
 class _Text:

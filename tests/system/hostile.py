@@ -1,0 +1,106 @@
+"""A model server and a client that do what HTTP lets nobody do, byte by byte."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from socket import SHUT_RDWR, create_connection, create_server, socket
+from typing import Any, Self
+
+FACTS = {
+    b"/api/version": b'{"version":"1"}',
+    b"/api/tags": b'{"models":[{"name":"m","model":"m"}]}',
+    b"/api/ps": b'{"models":[]}',
+}
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
+class HostileModel:
+    """Answers probes well, and calls with the bytes of `answer`, or as that function does."""
+
+    def __init__(self) -> None:
+        self.answer: bytes | Callable[[socket], Any] = b""
+        self._listener = create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket) -> None:
+        with connection, contextlib.suppress(OSError, ValueError):
+            reader = connection.makefile("rb")
+            while line := reader.readline():
+                length = 0
+                while (field := reader.readline()) != b"\r\n":
+                    name, _, value = field.lower().partition(b":")
+                    length = int(value) if name == b"content-length" else length
+                reader.read(length)
+                method, path, _ = line.split(b" ")
+                if method == b"GET":
+                    fact = FACTS.get(path, b"{}")
+                    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(fact)
+                    connection.sendall(head + fact)
+                elif callable(self.answer):
+                    self.answer(connection)
+                    return
+                else:
+                    connection.sendall(self.answer)
+
+
+def chunked(pieces: Iterable[bytes]) -> bytes:
+    """A body in chunks, its end among them."""
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+
+
+def request(
+    port: int,
+    method: str,
+    path: str,
+    body: bytes | Iterable[bytes] = b"",
+    headers: Sequence[tuple[str, str]] = (),
+) -> int:
+    """The status of the answer, which is read to its end; 0 where none came.
+
+    A body of pieces is sent as they are, as one in chunks that never ends.
+    """
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    is_whole = isinstance(body, bytes)
+    lines += [f"Content-Length: {len(body)}" if is_whole else "Transfer-Encoding: chunked"]
+    answer = b""
+    with create_connection(("127.0.0.1", port)) as connection, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # it may refuse before it has read everything
+            connection.sendall("\r\n".join([*lines, "", ""]).encode())
+            for piece in [body] if isinstance(body, bytes) else body:
+                connection.sendall(piece)
+            if not is_whole:
+                connection.shutdown(1)
+        answer = connection.recv(1 << 16)
+        while connection.recv(1 << 20):
+            pass
+    return int(answer.split(b" ", 2)[1]) if answer else 0
+
+
+def web_socket(port: int) -> socket:
+    """A WebSocket after its handshake; frames are for the caller to write."""
+    connection = create_connection(("127.0.0.1", port))
+    connection.sendall(UPGRADE)
+    assert connection.recv(12) == b"HTTP/1.1 101"
+    return connection
