@@ -10,7 +10,6 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -303,8 +302,7 @@ def test_the_server_hears(house: House, does: Callable[[House], None]) -> None:
     assert min(gaps) < most_s, f"deaf for {gaps} s; an idle one for {house.idle_s} s"
 
 
-def test_the_status_and_the_log_tell_how_long_it_was_deaf(house: House) -> None:
+def test_the_status_tells_how_long_it_was_deaf(house: House) -> None:
     with house.server.client() as client:
         gap_ms = client.get_queue_stats().hub_gap_ms
     assert gap_ms is not None and gap_ms > 0
-    assert Path(house.server.log).exists()
