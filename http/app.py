@@ -11,7 +11,7 @@ import msgspec
 from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.actors.core import limits
 from ollama_queue.actors.core.errors import Invalid, QueueError
-from ollama_queue.actors.core.submission import new_task
+from ollama_queue.actors.core.submission import new_task, own_key
 from ollama_queue.http import ollama, openai, openapi, pages, reading, wire
 from ollama_queue.http.answer import Answer
 from ollama_queue.http.batches import add_batch_routes
@@ -59,8 +59,9 @@ def create_app(
     app.add_hook("before_request", _find_path)
 
     def submit() -> Any:
-        key = reading.header("Idempotency-Key")
-        submitted = queue.submit(new_task(reading.body(max_body)), idempotency_key=key)
+        body = reading.body(max_body)
+        key = reading.header("Idempotency-Key") or own_key(body)
+        submitted = queue.submit(new_task(body), idempotency_key=key)
         bottle.response.status = 201 if submitted.created else 200
         return {
             "task_id": submitted.task_id,

@@ -8,6 +8,7 @@ import bottle
 from ollama_queue.actors.api import QueueAPI
 from ollama_queue.actors.breathing import unhurried
 from ollama_queue.actors.core.cron import upcoming
+from ollama_queue.actors.core.cron_records import Cron
 from ollama_queue.actors.core.errors import Invalid
 from ollama_queue.http import reading, wire
 
@@ -28,7 +29,7 @@ def add_cron_routes(app: bottle.Bottle, queue: QueueAPI, max_body: int) -> None:
         }
 
     one = f"{wire.CRONS}/<cron_id>"
-    app.get(wire.CRONS, callback=queue.list_cron_tasks)
+    app.get(wire.CRONS, callback=lambda: _filtered(queue.list_cron_tasks()))
     app.post(wire.CRONS, callback=add)
     app.post(f"{wire.CRONS}/test", callback=lambda: _try_out(reading.body(max_body)))
     app.get(one, callback=queue.get_cron_task)
@@ -37,6 +38,27 @@ def add_cron_routes(app: bottle.Bottle, queue: QueueAPI, max_body: int) -> None:
     app.put(f"{one}/enable", callback=queue.enable_cron_task)
     app.put(f"{one}/disable", callback=queue.disable_cron_task)
     app.post(f"{one}/run", callback=run)
+
+
+def _filtered(crons: list[Cron]) -> list[Cron]:
+    """Those that the query wants: `enabled`, `name` (repeatable), `limit` and `offset`."""
+    given = reading.query({"enabled", "name", "limit", "offset"})
+    enabled, names = given.get("enabled", [""])[-1], given.get("name")
+    if enabled not in ("", "true", "false"):
+        raise Invalid("enabled must be true or false", field="enabled")
+    start = reading.whole(given, "offset", 0)
+    count = reading.whole(given, "limit", len(crons))
+    found = [
+        cron
+        for cron in crons
+        if (not enabled or cron.enabled is (enabled == "true"))
+        and (names is None or cron.name in map(_text, names))
+    ]
+    return found[start : start + count]
+
+
+def _text(value: str) -> str:
+    return reading.as_unicode(value, "name")
 
 
 def _try_out(body: Any) -> Any:

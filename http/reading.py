@@ -127,7 +127,7 @@ def task_filter() -> TaskFilter:
     given = query(set(FIELDS))
     wanted: dict[str, Any] = {}
     for name, values in given.items():
-        values = [_unicode(value, name) for value in values]
+        values = [as_unicode(value, name) for value in values]
         if name in ("limit", "offset"):
             wanted[name] = whole(given, name, 0)
         elif name == "include":
@@ -137,7 +137,7 @@ def task_filter() -> TaskFilter:
     return filters.task_filter(wanted)
 
 
-def _unicode(value: str, name: str) -> str:
+def as_unicode(value: str, name: str) -> str:
     """Bottle gives the bytes of a query's values as so many characters."""
     try:
         return value.encode("latin1").decode()

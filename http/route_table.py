@@ -168,7 +168,19 @@ TASKS = (
 )
 
 CRONS = (
-    get(wire.CRONS, "list_crons", "All crons, the oldest first.", list[Cron]),
+    get(
+        wire.CRONS,
+        "list_crons",
+        "All crons, or those that match, the oldest first.",
+        list[Cron],
+        query=(
+            Query("enabled", bool, "Only those that run, or that do not."),
+            Query("name", list[str], "Only those of these names."),
+            Query("limit", int, "How many at most."),
+            Query("offset", int, "How many to pass over."),
+        ),
+        errors=(Invalid,),
+    ),
     post(wire.CRONS, "add_cron", "Add a cron.", Added, body=NewCron, status=201, errors=BODY),
     post(f"{wire.CRONS}/test", "test_cron", "The next times.", Times, body=CronTrial, errors=BODY),
     get(CRON, "get_cron", "One cron.", Cron, errors=BY_ID),

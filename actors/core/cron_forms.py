@@ -30,10 +30,12 @@ def new_cron(given: Any) -> NewCron:
 
 
 def _checked(fields: dict[str, Any], old: Cron | None) -> NewCron:
-    """What it keeps of an `old` cron was taken on before, when other limits may have held."""
+    """What it keeps of an `old` cron was taken on before, when other limits may have held.
+
+    What only the queue sets is passed over: clients send back whole crons.
+    """
+    fields = {name: value for name, value in fields.items() if name not in _KEPT_BY_US}
     for name in fields:
-        if name in _KEPT_BY_US:
-            raise Invalid(f"{name} is set by the queue, leave it out", field=name)
         if name not in _WANTED:
             raise Invalid(f"{name} is not a field of a cron", field=str(name))
     for name in ("name", "cron_expr", "task_template"):
@@ -65,11 +67,11 @@ def _checked(fields: dict[str, Any], old: Cron | None) -> NewCron:
 
 
 def changed(old: Cron, given: Any, at: datetime) -> Cron:
-    """The cron with some fields changed, or all. What only the queue sets is passed over.
+    """The cron with some fields changed, or all.
 
     A template that keeps its type changes field by field, too. Raises `Invalid` as `new_cron`.
     """
-    fields = {name: value for name, value in fields_of(given).items() if name not in _KEPT_BY_US}
+    fields = fields_of(given)
     if "task_template" in fields:
         fields["task_template"] = _merged(old.task_template, fields["task_template"])
     wanted = _checked({**{name: getattr(old, name) for name in _WANTED}, **fields}, old)

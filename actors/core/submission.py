@@ -11,7 +11,7 @@ from ollama_queue.actors.core.errors import Invalid
 from ollama_queue.actors.core.keys import canonical, digest, key_digest
 from ollama_queue.actors.core.messages import Submit
 from ollama_queue.actors.core.plain_json import check_written, too_deep
-from ollama_queue.actors.core.records import Dialect, NewTask, Priority, Spec, TaskType
+from ollama_queue.actors.core.records import Dialect, NewTask, Priority, Spec, Task, TaskType
 from ollama_queue.actors.core.routing import RUNNER_OPTIONS
 from ollama_queue.actors.core.translation import untranslatable
 
@@ -33,6 +33,10 @@ _TYPES = ", ".join(TaskType)
 _KINDS: dict[str, TaskType] = {kind.value: kind for kind in TaskType}
 _NAMES = {level.name.lower(): int(level) for level in Priority}
 _TASK_FIELDS = frozenset(NewTask.__struct_fields__)
+# Clients send back a whole task (the original's own in Go always does): what the queue sets is
+# passed over. As in Go, null is an empty list or object.
+_SET_BY_QUEUE = frozenset(Task.__struct_fields__) - _TASK_FIELDS
+_EMPTY_IF_NULL = ("options", "metadata", "tags")
 
 
 def chat_task(model: str, messages: Sequence[Mapping[str, Any]], **fields: Any) -> NewTask:
@@ -141,6 +145,12 @@ def new_task(given: Any) -> NewTask:
     return task
 
 
+def own_key(given: Any) -> str | None:
+    """The `id` that a client gave its task: its idempotency key, where it names no other."""
+    own = given.get("id") if isinstance(given, Mapping) else None
+    return own if isinstance(own, str) and own else None
+
+
 def parse_priority(value: object) -> int:
     """A level's name, or a whole number from 1 to 15. Raises `Invalid`."""
     if isinstance(value, str):
@@ -212,7 +222,9 @@ def _payload(kind: TaskType, given: Mapping[str, Any]) -> tuple[dict[str, Any], 
     payload = dict(payload)
     rest: dict[str, Any] = {}
     for name, value in given.items():
-        if name in ("type", "payload"):
+        if name in ("type", "payload") or name in _SET_BY_QUEUE:
+            continue
+        if value is None and name in _EMPTY_IF_NULL:
             continue
         if name in _TASK_FIELDS:
             rest[name] = value

@@ -91,8 +91,6 @@ def without(name: str) -> dict[str, Any]:
         ({**PLAIN, "enabled": "yes"}, "enabled", "enabled: expected `bool`, got `str`"),
         ({**PLAIN, "metadata": []}, "metadata", "metadata: expected `object`, got `array`"),
         ({**PLAIN, "schedule": "x"}, "schedule", "schedule is not a field of a cron"),
-        ({**PLAIN, "next_run": None}, "next_run", "next_run is set by the queue"),
-        ({**PLAIN, "id": "a"}, "id", "id is set by the queue"),
         ({**PLAIN, "name": "\udcff"}, "cron", "cannot be written as JSON"),
         ({**PLAIN, "task_template": 5}, "task_template", "task_template must be an object"),
         (with_template(model=""), "task_template.model", "task_template.model must name a model"),

@@ -110,7 +110,7 @@ def test_trying_an_expression_out(house: House) -> None:
     [
         ("/api/cron", {**CRON, "cron_expr": "0 9 * *"}, "cron_expr"),
         ("/api/cron", {**CRON, "task_template": {"type": "generate"}}, "task_template.model"),
-        ("/api/cron", {**CRON, "id": "x"}, "id"),
+        ("/api/cron", {**CRON, "ids": "x"}, "ids"),
         ("/api/cron", [], "cron"),
         ("/api/cron/test", {"cron_expr": "x"}, "cron_expr"),
         ("/api/cron/test", {"cron_expr": "@daily", "timezone": "x"}, "timezone"),
