@@ -129,7 +129,8 @@ class TestFail:
 
         outcome = run(executor, TaskType.EMBED, EMBED)
 
-        assert outcome == Failed(f"{executor.name} sent {said}", Verdict.RETRY)
+        assert isinstance(outcome, Failed)
+        assert (outcome.error, outcome.verdict) == (f"{executor.name} sent {said}", Verdict.RETRY)
 
     def test_leave_an_error_its_status(self, fake: FakeOllama, executor: OllamaExecutor) -> None:
         fake.script(Answer(400, b"\x0b", {"Content-Encoding": "br"}))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors.core.config import Backend
-from ollama_queue.actors.core.outcomes import Failed, Look, Verdict
+from ollama_queue.actors.core.outcomes import Failed, Look, Upstream, Verdict
 from ollama_queue.actors.executors import Executor, calls, create_executor
 from ollama_queue.actors.executors.openai import OpenAIExecutor
 from tests.dialects import MODELS
@@ -123,13 +123,24 @@ class TestConsulting:
         fake.facts["/api/ps"] = Hang()
 
         assert ollama.consult("/api/show", {"model": "m"}, 5.0) == Failed(
-            f"gpu at {fake.url} answered 404: no model [key]", Verdict.FINAL, status=404
+            f"gpu at {fake.url} answered 404: no model [key]",
+            Verdict.FINAL,
+            status=404,
+            upstream=Upstream("no model [key]"),
         )
         late = f"no answer from gpu at {fake.url} within 0.2 s"
-        assert ollama.consult("/api/ps", None, 0.2) == Failed(late, Verdict.RETRY)
+        assert ollama.consult("/api/ps", None, 0.2) == Failed(
+            late,
+            Verdict.RETRY,
+            upstream=Upstream("no answer from the model server within 0.2 s"),
+        )
         fake.refuse()
         gone = f"no connection to {fake.url}: connection refused"
-        assert ollama.consult("/api/ps", None, 5.0) == Failed(gone, Verdict.REFUSED)
+        assert ollama.consult("/api/ps", None, 5.0) == Failed(
+            gone,
+            Verdict.REFUSED,
+            upstream=Upstream("no connection to the model server: connection refused"),
+        )
 
 
 class TestAtOpenAI:

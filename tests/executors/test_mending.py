@@ -142,7 +142,8 @@ class TestErrors:
         outcome = call(fake, way, b"data: [DONE]\n\n")
 
         words = f"b at {fake.openai_url} sent no reply before [DONE]"
-        assert outcome == Failed(words, Verdict.RETRY)
+        assert isinstance(outcome, Failed)
+        assert (outcome.error, outcome.verdict) == (words, Verdict.RETRY)
 
     @pytest.mark.parametrize("way", WAYS)
     def test_an_empty_embedding(self, fake: FakeOllama, way: str) -> None:
