@@ -48,7 +48,7 @@ const TITLES = {
 };
 
 function hear(message) {
-  if (message.type === "snapshot" || message.type === "stats") update({ stats: message.stats });
+  if (message.type === "snapshot" || message.type === "stats") keepStats(message.stats);
   if (message.type === "snapshot") {
     state.running = new Map(message.tasks.filter((t) => t.status === "running").map((t) => [t.id, t]));
   } else if (message.type === "event" && message.task) {
@@ -56,6 +56,11 @@ function hear(message) {
   }
   changed(); // also where the view cannot make sense of it
   VIEWS[state.route.view].hear?.(message);
+}
+
+function keepStats(stats) {
+  const unservedSince = stats.waiting_for.backend ? state.unservedSince ?? Date.now() : null;
+  update({ stats, unservedSince });
 }
 
 function keepRunning(event, told) {

@@ -66,7 +66,7 @@ export function more() {
 async function load({ fresh = false, limit = PAGE } = {}) {
   request.abort();
   const { signal } = (request = new AbortController());
-  merge("list", { isLoading: true, isBehind: false, error: null, missed: [] });
+  merge("list", { isLoading: true, isBehind: false, counts: JSON.stringify(state.stats?.waiting_for), error: null, missed: [] });
   const { filter, sort, cursor } = state.list;
   try {
     let next = fresh ? null : cursor;
@@ -118,6 +118,7 @@ export function hear(message) {
   const { list } = state;
   if (!list) return;
   if (message.type === "snapshot") refresh(); // what happened before it, nobody has told
+  if (message.type === "stats" && list.filter.waiting_for) hearReasons(list, message.stats.waiting_for);
   if (message.type !== "event" || !message.task) return;
   if (list.isLoading && list.missed.length < MOST_MISSED) list.missed.push(message);
   else if (list.isLoading) list.isBehind = true;
@@ -125,6 +126,13 @@ export function hear(message) {
   apply(message);
   if (!isHeld(list)) settle();
   changed();
+}
+
+/** What tasks wait for may change without an event of theirs; then other counts tell of it. */
+function hearReasons(list, counts) {
+  const heard = JSON.stringify(counts);
+  if (list.counts !== heard) refreshSoon();
+  list.counts = heard;
 }
 
 function apply(message) {

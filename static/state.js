@@ -8,6 +8,7 @@ export const state = {
   connection: { status: "connecting", retryAt: null }, // connecting, live, lost
   needsKey: false, // the server asks for an API key
   stats: null, // QueueStats, as the feed says
+  unservedSince: null, // when (ms) tasks began to wait for a model server, null while none do
   running: new Map(), // id -> task, those that run now
   live: new Map(), // id -> {text, pieces, firstAt, lastAt}, replies as they come
   runningError: null,

@@ -47,7 +47,7 @@ function verb(list, name, word, image) {
 const BODY = {
   cancel: () => "Those that run are stopped; the others do not start.",
   retry: () => "They go back to the queue at their current priority.",
-  delete: (tasks) => `Deletes ${tasks} and their results. This cannot be undone.`,
+  delete: (count) => `Deletes ${plural(count, "task")} and ${count === 1 ? "its result" : "their results"}. This cannot be undone.`,
   priority: () => "Those that wait take their new place in the queue.",
 };
 
@@ -61,7 +61,7 @@ async function confirm(name, word, more = {}) {
   const to = name === "priority" ? ` ${more.priority}` : "";
   ask({
     title: name === "priority" ? `Give ${tasks} priority${to}?` : `${word} ${tasks}?`,
-    body: BODY[name](tasks),
+    body: BODY[name](asked),
     confirm: name === "priority" ? `Change ${tasks}` : `${word} ${tasks}`,
     keep: name === "cancel" ? "Keep tasks" : "Cancel",
     danger: name === "cancel" || name === "delete",

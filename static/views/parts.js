@@ -2,15 +2,20 @@
 
 import { h } from "../dom.js";
 import { fullTime, priority, time, utc } from "../format.js";
+import { state } from "../state.js";
 import { icon } from "./icons.js";
 
-const STATUS_WORDS = { slot: "", schedule: "scheduled", retry: "waits to retry", backend: "no backend", paused: "paused" };
+const STATUS_WORDS = { slot: "", schedule: "scheduled", retry: "waits to retry", backend: "no server", paused: "paused" };
 
 /** A status as icon and word, never by colour alone; a pending task says what it waits for. */
 export function status(task) {
   const why = task.status === "pending" ? STATUS_WORDS[task.waiting_for ?? "slot"] : "";
-  return h("span", { class: `status ${task.status}` }, icon(task.status), h("span", null, why || task.status));
+  const title = why && task.waiting_for === "backend" ? reasonOf(task.model) : null;
+  return h("span", { class: `status ${task.status}`, title }, icon(task.status), h("span", null, why || task.status));
 }
+
+/** Why no model server takes the tasks of a model, null where nobody has said. */
+export const reasonOf = (model) => state.stats?.unserved.find((each) => each.model === model)?.reason ?? null;
 
 /** A local time; UTC when hovered over. */
 export const when = (text, whole = false) =>

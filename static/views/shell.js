@@ -3,7 +3,7 @@
 import { ask, pause, resume } from "../actions.js";
 import { setApiKey } from "../api.js";
 import { h } from "../dom.js";
-import { number } from "../format.js";
+import { number, plural } from "../format.js";
 import { href } from "../router.js";
 import { changed, dismiss, state, update } from "../state.js";
 import { switchTheme } from "../theme.js";
@@ -72,7 +72,10 @@ function pauseButton(stats) {
   return iconButton("pause", "Pause the queue", () => ask({ title: "Pause the queue?", body, confirm: "Pause" }, pause));
 }
 
-function banners({ stats, connection: { status } }) {
+const PATIENCE_MS = 10_000; // a server that restarts is back by then
+const MOST_MODELS = 3; // named
+
+function banners({ stats, unservedSince, connection: { status } }) {
   const shown = [];
   if (status === "lost") {
     shown.push(banner("lost", "warn", "The connection is lost. What you see may be old; the page reconnects by itself."));
@@ -80,15 +83,19 @@ function banners({ stats, connection: { status } }) {
   if (stats?.paused) {
     shown.push(banner("paused", "pause", "The queue is paused: no task starts.", button("Resume", resume, { look: "primary" })));
   }
-  const nobody = stats?.backends.length && stats.backends.every((b) => !b.healthy || b.drained);
-  if (nobody && stats.pending_tasks) {
-    const why = stats.backends.find((b) => b.error)?.error;
-    shown.push(banner("nobody", "warn", `No model server can take tasks${why ? `: ${why}` : ""}. They wait, and none is lost.`, h("a", { href: href("overview") }, "See the backends")));
-  } else if (stats?.waiting_for?.backend) {
-    const count = stats.waiting_for.backend;
-    shown.push(banner("missing", "warn", `${number(count)} ${count === 1 ? "task waits" : "tasks wait"} for a model that no backend can serve now.`, h("a", { href: href("tasks", null, { status: "pending" }) }, "See what waits")));
-  }
+  if (unservedSince !== null && Date.now() - unservedSince >= PATIENCE_MS) shown.push(unserved(stats));
   return shown;
+}
+
+/** Which models no server takes, and why; each leads to exactly the tasks that wait for it. */
+function unserved({ waiting_for: { backend: count }, unserved: models }) {
+  const waiting = (query) => href("tasks", null, { waiting_for: "backend", ...query });
+  return banner("unserved", "warn", `${plural(count, "task")} waiting for a model server; nothing is lost.`,
+    h("ul", null, models.slice(0, MOST_MODELS).map(({ model, tasks, reason }) =>
+      h("li", { key: `${model} ${reason}` }, h("a", { href: waiting({ model }) }, model), ` (${number(tasks)}): ${reason}`)),
+    models.length > MOST_MODELS && h("li", { key: "…" }, `and ${plural(models.length - MOST_MODELS, "more model")}`)),
+    h("a", { href: waiting() }, `View ${count === 1 ? "the task" : `all ${number(count)}`}`),
+    h("a", { href: href("overview") }, "View model servers"));
 }
 
 const banner = (key, image, text, ...more) => h("div", { key, class: `banner ${key}` }, icon(image), h("p", null, text), more);

@@ -9,7 +9,7 @@ import { said } from "../said.js";
 import { merge, state, update } from "../state.js";
 import { icon } from "./icons.js";
 import { conversation } from "./conversation.js";
-import { button, empty, failure, iconButton, loading, options, status, trouble, when } from "./parts.js";
+import { button, empty, failure, iconButton, loading, options, reasonOf, status, trouble, when } from "./parts.js";
 import { LEVELS } from "./task_row.js";
 import { timeline } from "./timeline.js";
 
@@ -113,11 +113,11 @@ function facts(task) {
 
 const link = (name, id) => h("a", { href: href("tasks", null, { [name]: id }), class: "mono" }, id);
 
-function waitsFor({ waiting_for: why, position, eta_s: eta, next_attempt_at: next, scheduled_at: due }) {
+function waitsFor({ waiting_for: why, model, position, eta_s: eta, next_attempt_at: next, scheduled_at: due }) {
   const words = {
     schedule: () => `its time, ${time(due)}`,
     retry: () => (next ? `its next attempt, ${time(next)}` : "its next attempt"),
-    backend: () => "a model server that has the model",
+    backend: () => `a model server: ${reasonOf(model) ?? "none can take it"}`,
     paused: () => "the queue to be resumed",
     slot: () => `a free slot${position ? `, ${number(position)} before it` : ", next in line"}${eta ? `, about ${span(eta)}` : ""}`,
   };

@@ -62,7 +62,13 @@ def test_pausing_is_shown_and_undone(visit: Visit) -> None:
         visit.client.resume()
 
 
+def wait(visit: Visit, seconds: int) -> None:
+    """On the page's own clock."""
+    visit.page.clock.fast_forward(seconds * 1000)
+
+
 def test_a_model_server_is_drained_and_resumed(visit: Visit) -> None:
+    visit.page.clock.install()
     visit.open()
     servers = visit.page.get_by_role("region", name="Model servers")
     expect(servers).to_contain_text("healthy")
@@ -71,8 +77,15 @@ def test_a_model_server_is_drained_and_resumed(visit: Visit) -> None:
         visit.confirm("Drain")
         expect(servers).to_contain_text("drained")
         task_id = visit.chat("nobody takes it")
-        banner = visit.page.locator(".banner.nobody")
-        expect(banner).to_contain_text("No model server can take tasks")
+        expect(visit.page.get_by_role("region", name="Waiting, by priority")).to_contain_text(
+            "for a model server: 1"
+        )
+        banner = visit.page.locator(".banner.unserved")
+        wait(visit, 8)
+        expect(banner).to_have_count(0)
+        wait(visit, 3)
+        expect(banner).to_contain_text("1 task waiting for a model server; nothing is lost.")
+        expect(banner).to_contain_text("smollm2 (1): ollama is drained")
         visit.button("Resume ollama").click()
         expect(servers).to_contain_text("healthy")
         visit.ended(task_id)
@@ -81,10 +94,47 @@ def test_a_model_server_is_drained_and_resumed(visit: Visit) -> None:
         visit.client.resume_backend("ollama")
 
 
-def test_a_model_that_nobody_has_is_said(visit: Visit) -> None:
+def test_the_banner_names_the_models_that_nobody_has_and_leads_to_their_tasks(
+    visit: Visit,
+) -> None:
+    visit.page.clock.install()
     visit.open()
-    task_id = visit.chat("for nobody", model="unheard-of")
-    banner = visit.page.locator(".banner.missing")
-    expect(banner).to_contain_text("1 task waits for a model")
-    visit.client.cancel_task(task_id)
+    models = ("unheard-of", "unheard-of", "gone-model", "third", "fourth")
+    ids = [visit.chat(f"for {model}", model=model) for model in models]
+    other = visit.chat("for later", scheduled_at="2031-01-01T00:00:00Z", model="unheard-of")
+    waits = visit.page.get_by_role("region", name="Waiting, by priority")
+    expect(waits).to_contain_text("for a model server: 5")
+    wait(visit, 11)
+    banner = visit.page.locator(".banner.unserved")
+    expect(banner).to_contain_text("5 tasks waiting for a model server; nothing is lost.")
+    expect(banner).to_contain_text("unheard-of (2): no server has it")
+    expect(banner).to_contain_text("and 1 more model")
+    banner.get_by_role("link", name="unheard-of").click()
+    rows = visit.page.locator("tr.task-row")
+    expect(visit.page).to_have_url(re.compile("waiting_for=backend&model=unheard-of$"))
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_contain_text("no server")
+    expect(rows.first.locator(".status")).to_have_attribute("title", "no server has it")
+    expect(visit.page.locator(".chips")).to_contain_text("waiting for: backend")
+    banner.get_by_role("link", name="View all 5").click()
+    expect(rows).to_have_count(5)
+    rows.first.locator(".c-title a").click()
+    expect(visit.panel()).to_contain_text("a model server: no server has it")
+    visit.client.cancel_tasks(ids=[*ids, other])
     expect(banner).to_have_count(0)
+
+
+def test_a_list_by_what_tasks_wait_for_follows_without_an_event_of_theirs(visit: Visit) -> None:
+    visit.client.drain_backend("ollama")
+    try:
+        task_id = visit.chat("waits for a server", tags=["reasons"])
+        visit.open("tasks?waiting_for=paused")
+        rows = visit.page.locator("tr.task-row")
+        expect(visit.page.locator("main")).to_contain_text("No task matches")
+        visit.client.pause()
+        expect(rows).to_have_count(1)
+        visit.client.cancel_task(task_id)
+        expect(rows).to_have_count(0)
+    finally:
+        visit.client.resume()
+        visit.client.resume_backend("ollama")
