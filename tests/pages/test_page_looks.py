@@ -28,7 +28,7 @@ class Scene:
         replies.when("scene fails", Answer(400, {"error": f"no luck with {LONG}"}))
         replies.when("scene runs", Stream((f"words {LONG}", " end"), gate=gate))
         client = visit.client
-        self.failed = visit.chat(f"scene fails {LONG}", tags=["long", LONG])
+        self.failed = visit.chat(f"scene fails {LONG}", tags=["long", LONG[:128]])
         self.done = visit.chat("scene done: # a title\n\n- a list", system="Be brief.")
         visit.ended(self.failed, self.done)
         self.running = visit.chat(f"scene runs {LONG}", model="qwen3")
