@@ -21,7 +21,7 @@ WEATHER = """(() => {
     const next = () => (seed = (seed * 1103515245 + 12345) % 2147483648) / 2147483648;
     window.weather = { isCalm: false, asked: 0 };
     window.fetch = async (url, more) => {
-        if (weather.isCalm || !String(url).startsWith("/api/tasks?")) return usual(url, more);
+        if (weather.isCalm || !String(url).includes("api/tasks?")) return usual(url, more);
         weather.asked++;
         const [late, fate] = [next() * 60, next()];
         const answer = fate < 0.3 ? null : await usual(url, more);
