@@ -7,7 +7,7 @@ import click
 
 from ollama_queue.cli import output
 from ollama_queue.cli.cron_options import cron_options, fields_of, kind_of, zone
-from ollama_queue.cli.session import Session, Tally, open_queue, session_of, shared
+from ollama_queue.cli.session import Tally, open_queue, session_of, shared
 
 if TYPE_CHECKING:
     from ollama_queue.actors.core.cron_records import Cron
@@ -204,19 +204,18 @@ def _each(
     ctx: click.Context, cron_ids: tuple[str, ...], verb: Callable[[str], "Cron"], done: str
 ) -> None:
     tally = Tally()
-    for cron_id in cron_ids:
-        with tally:
-            _print_line(session_of(ctx), verb(cron_id), done)
+    with output.Records(session_of(ctx), cron_ids) as records:
+        for cron_id in cron_ids:
+            with tally:
+                found = verb(cron_id)
+                records.add(found, _line(found, done))
     ctx.exit(tally.code)
 
 
-def _print_line(session: Session, found: "Cron", done: str) -> None:
-    if session.speaks_json:
-        output.print_json(found)
-        return
+def _line(found: "Cron", done: str) -> str:
     next_run = f"next {output.time_of(found.next_run)}" if found.next_run else ""
     words = (found.id, done, "" if done == "removed" else next_run)
-    click.echo("  ".join(word for word in words if word))
+    return "  ".join(word for word in words if word)
 
 
 def _row(found: "Cron") -> tuple[str, ...]:

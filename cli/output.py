@@ -2,9 +2,9 @@
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
@@ -59,12 +59,41 @@ def print_submitted(session: Session, submitted: "Submitted") -> None:
     session.say(f"{done}: {submitted.status}. Look: ollama-queue status {task_id}")
 
 
+class Records:
+    """What was done to each of those that were named: a line each, as it is done, or one JSON
+    document at the end, an array where several were named. Use it as a context manager."""
+
+    def __init__(self, session: Session, named: Collection[str]) -> None:
+        self._session, self._are_many = session, len(named) > 1
+        self._done: list[Any] = []
+
+    def add(self, record: Any, line: str) -> None:
+        if self._session.speaks_json:
+            self._done.append(record)
+        else:
+            click.echo(line)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._session.speaks_json and self._are_many:
+            print_json(self._done)
+        elif self._done:
+            print_json(self._done[0])
+
+
+def task_line(task: "Task", *more: str) -> str:
+    """A task that something was done to."""
+    return "  ".join((one_line(task.id), _coloured(task.status), *more))
+
+
 def print_line(session: Session, task: "Task", *more: str) -> None:
     """A task that something was done to."""
     if session.speaks_json:
         print_json(task)
     else:
-        click.echo("  ".join((one_line(task.id), _coloured(task.status), *more)))
+        click.echo(task_line(task, *more))
 
 
 def print_tasks(session: Session, tasks: "Sequence[Task]") -> None:

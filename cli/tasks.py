@@ -129,9 +129,11 @@ def _to_each(ctx: click.Context, chosen: Chosen, verb: str) -> None:
         "retry": queue.retry_task,
         "delete": queue.delete_task,
     }
-    for task_id in chosen.ids:
-        with tally:
-            output.print_line(session_of(ctx), verbs[verb](task_id))
+    with output.Records(session_of(ctx), chosen.ids) as records:
+        for task_id in chosen.ids:
+            with tally:
+                task = verbs[verb](task_id)
+                records.add(task, output.task_line(task))
     ctx.exit(tally.code)
 
 
@@ -170,19 +172,20 @@ def priority(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> Non
 @shared
 @click.pass_context
 def wait(ctx: click.Context, task_ids: tuple[str, ...], timeout: float | None) -> None:
-    """Wait for tasks to end; says so of each as it ends.
+    """Wait for tasks to end; says so of each as it ends, with --output json of all at the end.
 
     \b
     Example:
       ollama-queue wait 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60 --timeout 60
     """
     session, tally = session_of(ctx), Tally()
-    for ending in endings(session, open_queue(ctx), task_ids, timeout):
-        with tally:
-            if isinstance(ending, Exception):
-                raise ending
-            output.print_line(session, ending)
-            output.check_completed(ending)
+    with output.Records(session, task_ids) as records:
+        for ending in endings(session, open_queue(ctx), task_ids, timeout):
+            with tally:
+                if isinstance(ending, Exception):
+                    raise ending
+                records.add(ending, output.task_line(ending))
+                output.check_completed(ending)
     ctx.exit(tally.code)
 
 

@@ -144,7 +144,7 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
     _say(
         config,
         f"Ollama Queue {__version__} on {url}; tasks in {config.queue.storage_path}; "
-        f"{config.workers} workers for {backends}",
+        f"{config.workers} {'worker' if config.workers == 1 else 'workers'} for {backends}",
     )
     if config.queue.durability == "relaxed":
         log.warning("durability is relaxed: a power failure may lose the last seconds")

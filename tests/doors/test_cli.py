@@ -173,12 +173,19 @@ def test_cancel_does_each_and_reports_each(house):
     assert (again.exit_code, again.stderr.count("Error: ")) == (4, 2)
 
 
-def test_cancel_as_json(house):
+def test_several_ids_are_one_json_array(house):
     house.queue.pause()
-    first, second = house.submitted(), house.submitted()
-    lines = house.ok("cancel", first, second, "--output", "json").splitlines()
+    first, second, third = (house.submitted() for _ in range(3))
 
-    assert [json.loads(line)["status"] for line in lines] == ["cancelled", "cancelled"]
+    assert [task["status"] for task in house.json("cancel", first, second)] == ["cancelled"] * 2
+    result = house.run("cancel", "nobody", first, third, "--output", "json")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (3, 2)
+    assert [task["id"] for task in json.loads(result.stdout)] == [third]
+    result = house.run("wait", first, second, "--output", "json")
+    assert [task["id"] for task in json.loads(result.stdout)] == [first, second]
+    result = house.run("delete", "nobody", "no one", "--output", "json")
+    assert (result.exit_code, json.loads(result.stdout)) == (3, [])
+    assert house.json("retry", first)["id"] == first
 
 
 def test_retry_and_delete(house):
