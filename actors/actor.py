@@ -20,6 +20,7 @@ from pykka.messages import _ActorStop
 from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.actors.core.errors import OutcomeUnknown, QueueError, Unavailable
 from ollama_queue.actors.core.messages import Wake
+from ollama_queue.actors.core.readable import check
 from ollama_queue.actors.inbox import Envelope, Errand, Inbox, Promise
 
 log = logging.getLogger("ollama_queue")
@@ -35,9 +36,10 @@ class SignOfLife(Struct, frozen=True):
 class Actor(pykka.ThreadingActor):
     """Takes one message at a time in `handle`; what that returns is the reply.
 
-    A `QueueError` is an answer. Any other exception ends the actor: `report` is called once with
-    a line of text. `on_start` opens what is needed, `on_stop` closes it, after a crash too.
-    `clock` is what `wake_at` goes by, in seconds: a steady one, unless an actor needs the wall's.
+    A `QueueError` is an answer, also to what an asker put wrongly. Any other exception ends the
+    actor: `report` is called once with a line of text. `on_start` opens what is needed, `on_stop`
+    closes it, after a crash too. `clock` is what `wake_at` goes by, in seconds: a steady
+    one, unless an actor needs the wall's.
 
     Between messages it breathes, and in `handle` wherever that takes long: no other message comes
     meanwhile.
@@ -155,6 +157,8 @@ class Actor(pykka.ThreadingActor):
             if isinstance(message, Wake):
                 self._due = None
             try:
+                if self._asker is not None:
+                    check(message)
                 reply = self.handle(message)
             except QueueError as error:
                 if self._asker is None:

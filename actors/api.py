@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
+from ollama_queue.actors.core.arguments import AnyTask, OfBatch, OfCron, OfTask, Tasks
 from ollama_queue.actors.core.bulk import BulkResult, Filter
 from ollama_queue.actors.core.cron_records import Cron, NewCron
 from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats
@@ -13,7 +14,6 @@ from ollama_queue.actors.core.records import (
     Batch,
     BatchSubmitted,
     Chunk,
-    NewTask,
     Priority,
     Status,
     Submitted,
@@ -34,23 +34,25 @@ class CronAPI(Protocol):
         """The oldest first."""
         ...
 
-    def get_cron_task(self, cron_id: str) -> Cron: ...
+    def get_cron_task(self, cron_id: OfCron) -> Cron: ...
 
-    def update_cron_task(self, cron_id: str, changes: NewCron | Cron | Mapping[str, Any]) -> Cron:
+    def update_cron_task(
+        self, cron_id: OfCron, changes: NewCron | Cron | Mapping[str, Any]
+    ) -> Cron:
         """Change the fields given; those that only the queue sets are passed over."""
         ...
 
-    def remove_cron_task(self, cron_id: str) -> Cron:
+    def remove_cron_task(self, cron_id: OfCron) -> Cron:
         """Forget a cron; returns it as it was. Tasks that it has submitted stay."""
         ...
 
-    def enable_cron_task(self, cron_id: str) -> Cron:
+    def enable_cron_task(self, cron_id: OfCron) -> Cron:
         """Let it run by the clock, from now on."""
         ...
 
-    def disable_cron_task(self, cron_id: str) -> Cron: ...
+    def disable_cron_task(self, cron_id: OfCron) -> Cron: ...
 
-    def run_cron_task(self, cron_id: str) -> Submitted:
+    def run_cron_task(self, cron_id: OfCron) -> Submitted:
         """Run it once now, enabled or not; its next run stays.
 
         Raises `Conflict` when it may not overlap and a task of it lives, `QueueFull`.
@@ -67,20 +69,20 @@ class BulkAPI(Protocol):
     """
 
     def cancel_tasks(
-        self, ids: Collection[str] | None = None, *, filter: Filter | None = None
+        self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
     ) -> BulkResult: ...
 
     def retry_tasks(
-        self, ids: Collection[str] | None = None, *, filter: Filter | None = None
+        self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
     ) -> BulkResult: ...
 
     def delete_tasks(
-        self, ids: Collection[str] | None = None, *, filter: Filter | None = None
+        self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
     ) -> BulkResult: ...
 
     def reprioritize_tasks(
         self,
-        ids: Collection[str] | None = None,
+        ids: Collection[OfTask] | None = None,
         *,
         filter: Filter | None = None,
         priority: int | Priority | str,
@@ -92,7 +94,7 @@ class BulkAPI(Protocol):
 class QueueAPI(CronAPI, BulkAPI, Protocol):
     """What the HTTP routes, the CLI and programs rely on. All verbs raise `QueueError`."""
 
-    def submit(self, new: NewTask, *, idempotency_key: str | None = None) -> Submitted:
+    def submit(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted:
         """Take on a task; returns once it is on disk.
 
         The same key with the same task finds the first one again (`created` False); with
@@ -100,30 +102,30 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         """
         ...
 
-    def submit_task(self, new: NewTask) -> str:
+    def submit_task(self, new: AnyTask) -> str:
         """Take on a task and return its id."""
         ...
 
     def submit_batch(
-        self, tasks: Iterable[NewTask], *, idempotency_key: str | None = None
+        self, tasks: Iterable[AnyTask], *, idempotency_key: str | None = None
     ) -> BatchSubmitted:
         """Take on all tasks or none; returns once all are on disk. Raises as `submit`, naming
         the task that is wrong: `tasks[3].model: …`."""
         ...
 
     def submit_batch_tasks(
-        self, tasks: Iterable[NewTask], *, timeout: float | None = None
+        self, tasks: Iterable[AnyTask], *, timeout: float | None = None
     ) -> list[TaskResult]:
         """Take on all tasks or none and wait: their results, in the order given."""
         ...
 
-    def submit_scheduled_task(self, new: NewTask, at: datetime) -> str:
+    def submit_scheduled_task(self, new: AnyTask, at: datetime) -> str:
         """Take on a task that runs at `at` (aware), or now if that is past."""
         ...
 
     def submit_batch_tasks_async(
         self,
-        tasks: Iterable[NewTask],
+        tasks: Iterable[AnyTask],
         callback: Callable[[list[TaskResult]], object] | None = None,
     ) -> list[str]:
         """Take on all tasks or none; returns their ids once they are on disk.
@@ -135,45 +137,45 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
 
     def submit_scheduled_batch_tasks_async(
         self,
-        tasks: Iterable[NewTask],
+        tasks: Iterable[AnyTask],
         at: datetime,
         callback: Callable[[list[TaskResult]], object] | None = None,
     ) -> list[str]:
         """As `submit_batch_tasks_async`; the tasks run at `at` (aware), or now if that is past."""
         ...
 
-    def get_batch(self, batch_id: str) -> Batch: ...
+    def get_batch(self, batch_id: OfBatch) -> Batch: ...
 
     def list_batches(self, limit: int = 100) -> list[Batch]:
         """The newest first."""
         ...
 
-    def get_task(self, task_id: str, *, wait: float | None = None) -> Task:
+    def get_task(self, task_id: OfTask, *, wait: float | None = None) -> Task:
         """The whole task. With `wait`, once it has ended or `wait` seconds have passed."""
         ...
 
-    def get_task_status(self, task_id: str) -> Status: ...
+    def get_task_status(self, task_id: OfTask) -> Status: ...
 
-    def wait(self, task_id: str, *, timeout: float | None = None) -> Task:
+    def wait(self, task_id: OfTask, *, timeout: float | None = None) -> Task:
         """The task once it has ended; raises `TimeoutError` after `timeout` seconds."""
         ...
 
-    def cancel_task(self, task_id: str) -> Task:
+    def cancel_task(self, task_id: OfTask) -> Task:
         """Cancel a pending or running task. Raises `NotFound`, `Conflict` when it has ended."""
         ...
 
-    def update_task_priority(self, task_id: str, priority: int | Priority | str) -> Task:
+    def update_task_priority(self, task_id: OfTask, priority: int | Priority | str) -> Task:
         """Change the priority of a pending or running task (for its next attempt)."""
         ...
 
-    def retry_task(self, task_id: str) -> Task:
+    def retry_task(self, task_id: OfTask) -> Task:
         """Run a failed or cancelled task anew: its retries and errors begin at nothing.
 
         Raises `NotFound`, `Conflict` when it is completed or has not ended.
         """
         ...
 
-    def delete_task(self, task_id: str) -> Task:
+    def delete_task(self, task_id: OfTask) -> Task:
         """Forget an ended task; returns it as it was. Raises `NotFound`, `Conflict`."""
         ...
 
@@ -211,7 +213,7 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         """Give it calls again. Raises `NotFound`."""
         ...
 
-    def stream_task(self, task_id: str, *, timeout: float | None = None) -> Iterator[Chunk]:
+    def stream_task(self, task_id: OfTask, *, timeout: float | None = None) -> Iterator[Chunk]:
         """The reply piece by piece, each once and in order; the last `Chunk` is `done`.
 
         Works while the task waits, runs, or has ended. A `restart` chunk takes back what came
@@ -220,13 +222,13 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         ...
 
     def submit_streaming_task(
-        self, new: NewTask, *, timeout: float | None = None
+        self, new: AnyTask, *, timeout: float | None = None
     ) -> Iterator[Chunk]:
         """Take on a task, and `stream_task` it."""
         ...
 
     def submit_task_with_callback(
-        self, new: NewTask, callback: Callable[[TaskResult], object]
+        self, new: AnyTask, callback: Callable[[TaskResult], object]
     ) -> str:
         """Take on a task; `callback` is called once it has ended, in a thread of its own.
 
@@ -236,13 +238,17 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         ...
 
     def submit_task_with_channel(
-        self, new: NewTask, channel: "queue.Queue[TaskResult] | queue.SimpleQueue[TaskResult]"
+        self,
+        new: AnyTask,
+        channel: "queue.Queue[TaskResult] | queue.SimpleQueue[TaskResult]",
     ) -> str:
         """Take on a task; its result is put into `channel` once it has ended."""
         ...
 
     def subscribe(
-        self, events: Collection[str] | None = None, tasks: Collection[str] | None = None
+        self,
+        events: Collection[str] | None = None,
+        tasks: Tasks | None = None,
     ) -> Subscription:
         """The queue's events from now on: all, or those named, of all tasks or those named."""
         ...

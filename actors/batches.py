@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from ollama_queue.actors.breathing import Breathe, as_threads_do, driven, unhurried
+from ollama_queue.actors.core import arguments
 from ollama_queue.actors.core.acceptance import Draft, draft_of, record_of
+from ollama_queue.actors.core.arguments import AnyTask
 from ollama_queue.actors.core.entries import Entry, entry_of
 from ollama_queue.actors.core.errors import Invalid, naming
 from ollama_queue.actors.core.keys import BatchDigest, key_digest
 from ollama_queue.actors.core.messages import Choosy, StoreSlice, Submit, SubmitBatch
 from ollama_queue.actors.core.orders import Insert
-from ollama_queue.actors.core.records import Batch, NewTask
-from ollama_queue.actors.core.submission import check_key, drafting
+from ollama_queue.actors.core.records import Batch
+from ollama_queue.actors.core.submission import drafting
 from ollama_queue.actors.inbox import Promise
 
 SLICE_TASKS = 200
@@ -31,7 +33,7 @@ _decode = msgspec.msgpack.Decoder(list[Draft]).decode
 
 
 def draft_batch(
-    tasks: Iterable[NewTask],
+    tasks: Iterable[AnyTask],
     idempotency_key: str | None = None,
     breathe: Breathe = as_threads_do,
     check_room: Callable[[int, int], None] = lambda tasks, size: None,
@@ -41,10 +43,10 @@ def draft_batch(
     It breathes between the tasks. Now and then `check_room` is told how many tasks of how many
     bytes there are by now, to refuse those that are too many before they are read to the end.
     """
-    check_key(idempotency_key)
+    idempotency_key = arguments.key(idempotency_key)
     packing = _Packing(idempotency_key is not None)
     seen_tasks = seen_bytes = 0
-    for index, task in enumerate(unhurried(tasks, breathe)):
+    for index, task in enumerate(unhurried(arguments.tasks(tasks), breathe)):
         with naming(f"tasks[{index}]"):
             packing.add(driven(drafting(task), breathe))
         if packing.count - seen_tasks >= LOOK_TASKS or packing.size - seen_bytes >= LOOK_BYTES:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from ollama_queue.actors.core.arguments import OfTask
 from ollama_queue.actors.core.bulk import Bulk, BulkResult, Filter, Verb, bulk
 from ollama_queue.actors.core.records import Priority
 
@@ -13,23 +14,23 @@ class BulkVerbs:
         raise NotImplementedError
 
     def cancel_tasks(
-        self, ids: Collection[str] | None = None, *, filter: Filter | None = None
+        self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
     ) -> BulkResult:
         return self._do_bulk(bulk(Verb.CANCEL, ids, filter))
 
     def retry_tasks(
-        self, ids: Collection[str] | None = None, *, filter: Filter | None = None
+        self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
     ) -> BulkResult:
         return self._do_bulk(bulk(Verb.RETRY, ids, filter))
 
     def delete_tasks(
-        self, ids: Collection[str] | None = None, *, filter: Filter | None = None
+        self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
     ) -> BulkResult:
         return self._do_bulk(bulk(Verb.DELETE, ids, filter))
 
     def reprioritize_tasks(
         self,
-        ids: Collection[str] | None = None,
+        ids: Collection[OfTask] | None = None,
         *,
         filter: Filter | None = None,
         priority: int | Priority | str,

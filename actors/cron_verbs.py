@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from ollama_queue.actors.actor import ask
+from ollama_queue.actors.core import arguments
+from ollama_queue.actors.core.arguments import OfCron
 from ollama_queue.actors.core.cron_forms import fields_of, new_cron
 from ollama_queue.actors.core.cron_records import Cron, NewCron
 from ollama_queue.actors.core.messages import (
@@ -26,28 +30,33 @@ class CronVerbs:
         raise NotImplementedError
 
     def add_cron_task(self, new: NewCron | Mapping[str, Any]) -> str:
-        made: Cron = ask(self._now().ticker, AddCron(new_cron(new)))
+        with arguments.reading("new"):
+            wanted = new_cron(new)
+        made: Cron = ask(self._now().ticker, AddCron(wanted))
         return made.id
 
     def list_cron_tasks(self) -> list[Cron]:
         return ask(self._now().ticker, ListCrons())  # type: ignore[no-any-return]
 
-    def get_cron_task(self, cron_id: str) -> Cron:
-        return ask(self._now().ticker, GetCron(cron_id))  # type: ignore[no-any-return]
+    def get_cron_task(self, cron_id: OfCron) -> Cron:
+        return ask(self._now().ticker, GetCron(arguments.cron_id(cron_id)))  # type: ignore[no-any-return]
 
-    def update_cron_task(self, cron_id: str, changes: NewCron | Cron | Mapping[str, Any]) -> Cron:
-        return ask(  # type: ignore[no-any-return]
-            self._now().ticker, UpdateCron(cron_id, fields_of(changes))
-        )
+    def update_cron_task(
+        self, cron_id: OfCron, changes: NewCron | Cron | Mapping[str, Any]
+    ) -> Cron:
+        wanted = arguments.cron_id(cron_id)
+        with arguments.reading("changes"):
+            facts = msgspec.json.decode(msgspec.json.encode(fields_of(changes)))
+        return ask(self._now().ticker, UpdateCron(wanted, facts))  # type: ignore[no-any-return]
 
-    def remove_cron_task(self, cron_id: str) -> Cron:
-        return ask(self._now().ticker, RemoveCron(cron_id))  # type: ignore[no-any-return]
+    def remove_cron_task(self, cron_id: OfCron) -> Cron:
+        return ask(self._now().ticker, RemoveCron(arguments.cron_id(cron_id)))  # type: ignore[no-any-return]
 
-    def enable_cron_task(self, cron_id: str) -> Cron:
-        return ask(self._now().ticker, EnableCron(cron_id, True))  # type: ignore[no-any-return]
+    def enable_cron_task(self, cron_id: OfCron) -> Cron:
+        return ask(self._now().ticker, EnableCron(arguments.cron_id(cron_id), True))  # type: ignore[no-any-return]
 
-    def disable_cron_task(self, cron_id: str) -> Cron:
-        return ask(self._now().ticker, EnableCron(cron_id, False))  # type: ignore[no-any-return]
+    def disable_cron_task(self, cron_id: OfCron) -> Cron:
+        return ask(self._now().ticker, EnableCron(arguments.cron_id(cron_id), False))  # type: ignore[no-any-return]
 
-    def run_cron_task(self, cron_id: str) -> Submitted:
-        return ask(self._now().ticker, RunNow(cron_id))  # type: ignore[no-any-return]
+    def run_cron_task(self, cron_id: OfCron) -> Submitted:
+        return ask(self._now().ticker, RunNow(arguments.cron_id(cron_id)))  # type: ignore[no-any-return]

@@ -13,6 +13,8 @@ from ollama_queue.actors.batches import draft_batch
 from ollama_queue.actors.boot import Runtime
 from ollama_queue.actors.breathing import driven
 from ollama_queue.actors.bulk_verbs import ManyTasks
+from ollama_queue.actors.core import arguments
+from ollama_queue.actors.core.arguments import LONGEST_ANSWER_S, AnyTask, OfBatch, OfTask
 from ollama_queue.actors.core.config import Config, Logging
 from ollama_queue.actors.core.errors import Invalid, NotFound, QueueError, Unserved
 from ollama_queue.actors.core.figures import (
@@ -52,7 +54,6 @@ from ollama_queue.actors.core.records import (
     Batch,
     BatchSubmitted,
     Chunk,
-    NewTask,
     Priority,
     Record,
     Status,
@@ -116,6 +117,12 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
         super().__init__()
         if config is not None and options:
             raise Invalid("give a Config or options, not both", field=min(options))
+        if config is not None and not isinstance(config, Config):
+            raise Invalid(
+                "config must be a Config; a folder is named as storage_path", field="config"
+            )
+        if runtime is not None:
+            arguments.record(runtime, Runtime, "runtime")
         self.config = anchored(config or config_of(options))
         logs = self.config.logging != Logging() or not LOG_OPTIONS.isdisjoint(options)
         self._logbook = Logbook(self.config.logging if logs and runtime is None else None)
@@ -157,12 +164,17 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
         `grace_s` defaults to `server.shutdown_grace`. Returns once all is on disk and closed. In
         a process that was forked off it does nothing: the queue stays with the parent.
         """
+        grace_s = arguments.seconds(grace_s, "grace_s")
         if os.getpid() != self._pid:
             return
         with self._closing:
             if self._system is not None:
                 grace = self.config.server.shutdown_grace if grace_s is None else grace_s
-                ask(self._system, Shutdown(grace), timeout=None)
+                try:
+                    ask(self._system, Shutdown(grace), timeout=None)
+                except QueueError:
+                    self._let_go()  # it has crashed: there is nothing left to stop
+                    raise
                 stop(self._system, 1.0)
                 self._hang_up()
                 self._let_go()
@@ -185,7 +197,11 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
     # --- verbs ----------------------------------------------------------------------------------
 
     def submit(
-        self, new: NewTask, *, idempotency_key: str | None = None, listed: bool = False
+        self,
+        new: AnyTask,
+        *,
+        idempotency_key: str | None = None,
+        listed: bool = False,
     ) -> Submitted:
         """With `listed` it raises `NotFound` for a model that no backend has, once all have been
         asked again."""
@@ -200,7 +216,7 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
         return answer  # type: ignore[no-any-return]
 
     def submit_batch(
-        self, tasks: Iterable[NewTask], *, idempotency_key: str | None = None
+        self, tasks: Iterable[AnyTask], *, idempotency_key: str | None = None
     ) -> BatchSubmitted:
         def check(tasks: int, size: int) -> None:
             check_room(self.config.queue.storage_path, size)
@@ -218,16 +234,16 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
             self.survey_backends()
         return ask(self._now().scheduler, asked, timeout)
 
-    def get_batch(self, batch_id: str) -> Batch:
-        return ask(self._now().persistence, GetBatch(batch_id))  # type: ignore[no-any-return]
+    def get_batch(self, batch_id: OfBatch) -> Batch:
+        return ask(self._now().persistence, GetBatch(arguments.batch_id(batch_id)))  # type: ignore[no-any-return]
 
     def list_batches(self, limit: int = 100) -> list[Batch]:
-        if not 1 <= limit <= 1000:
-            raise Invalid("limit must be 1 to 1000", field="limit")
-        return ask(self._now().persistence, ListBatches(limit))  # type: ignore[no-any-return]
+        wanted = ListBatches(arguments.whole(limit, "limit", 1, 1000))
+        return ask(self._now().persistence, wanted)  # type: ignore[no-any-return]
 
-    def get_task(self, task_id: str, *, wait: float | None = None) -> Task:
-        if wait:
+    def get_task(self, task_id: OfTask, *, wait: float | None = None) -> Task:
+        task_id = arguments.task_id(task_id)
+        if wait := arguments.seconds(wait, "wait", LONGEST_ANSWER_S):
             try:
                 return self.wait(task_id, timeout=wait)
             except TimeoutError:
@@ -235,27 +251,31 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
         stored: Stored = ask(self._now().persistence, Get(task_id))
         return self._shown(stored)
 
-    def get_task_status(self, task_id: str) -> Status:
-        stored: Stored = ask(self._now().persistence, Get(task_id))
+    def get_task_status(self, task_id: OfTask) -> Status:
+        stored: Stored = ask(self._now().persistence, Get(arguments.task_id(task_id)))
         return stored.record.status
 
-    def wait(self, task_id: str, *, timeout: float | None = None) -> Task:
+    def wait(self, task_id: OfTask, *, timeout: float | None = None) -> Task:
+        task_id, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
         return self._shown(watch.wait(self._switchboard, task_id, timeout))
 
-    def cancel_task(self, task_id: str) -> Task:
+    def cancel_task(self, task_id: OfTask) -> Task:
+        task_id = arguments.task_id(task_id)
         ask(self._now().scheduler, Cancel(task_id))
         return self.get_task(task_id)
 
-    def update_task_priority(self, task_id: str, priority: int | Priority | str) -> Task:
+    def update_task_priority(self, task_id: OfTask, priority: int | Priority | str) -> Task:
+        task_id = arguments.task_id(task_id)
         ask(self._now().scheduler, Reprioritize(task_id, parse_priority(priority)))
         return self.get_task(task_id)
 
-    def retry_task(self, task_id: str) -> Task:
+    def retry_task(self, task_id: OfTask) -> Task:
+        task_id = arguments.task_id(task_id)
         ask(self._now().scheduler, Retry(task_id))
         return self.get_task(task_id)
 
-    def delete_task(self, task_id: str) -> Task:
-        record: Record = ask(self._now().scheduler, Delete(task_id))
+    def delete_task(self, task_id: OfTask) -> Task:
+        record: Record = ask(self._now().scheduler, Delete(arguments.task_id(task_id)))
         return views.listed(record, None)
 
     def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
@@ -286,22 +306,26 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
         ask(self._now().scheduler, Resume())
 
     def drain_backend(self, name: str) -> BackendState:
-        return ask(self._now().scheduler, DrainBackend(name, True))  # type: ignore[no-any-return]
+        wanted = DrainBackend(arguments.backend(name), True)
+        return ask(self._now().scheduler, wanted)  # type: ignore[no-any-return]
 
     def resume_backend(self, name: str) -> BackendState:
-        return ask(self._now().scheduler, DrainBackend(name, False))  # type: ignore[no-any-return]
+        wanted = DrainBackend(arguments.backend(name), False)
+        return ask(self._now().scheduler, wanted)  # type: ignore[no-any-return]
 
-    def stream_task(self, task_id: str, *, timeout: float | None = None) -> Iterator[Chunk]:
+    def stream_task(self, task_id: OfTask, *, timeout: float | None = None) -> Iterator[Chunk]:
         check_process(self._pid)
+        task_id, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
         stream = watch.stream(self._switchboard, task_id, timeout, breathe=self.breathe)
         return cast(Iterator[Chunk], stream)
 
     # --- what the HTTP door needs beyond the verbs ----------------------------------------------
 
     def follow_task(
-        self, task_id: str, *, after: watch.Place | None = None, heartbeat: float
+        self, task_id: OfTask, *, after: watch.Place | None = None, heartbeat: float
     ) -> watch.Stream:
         """As `stream_task`, from behind `after`; None after each `heartbeat` s of silence."""
+        task_id = arguments.task_id(task_id)
         return watch.stream(
             self._switchboard, task_id, after=after, heartbeat=heartbeat, breathe=self.breathe
         )

@@ -1,12 +1,12 @@
 """The keyword options of `QueueManager`: names of their own for settings."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import asdict
 
 from ollama_queue.actors import settings
+from ollama_queue.actors.core import arguments
 from ollama_queue.actors.core.config import Config
 from ollama_queue.actors.core.errors import Invalid
 
@@ -38,11 +38,11 @@ def config_of(options: dict[str, Any]) -> Config:
         else:
             known = ", ".join([*_KEYS, "retry_config"])
             raise Invalid(f"{name} is not an option; known are {known}", field=name)
-    return settings.load(None, {}, flags)
+    with arguments.reading("options"):
+        return settings.load(None, {}, flags)
 
 
 def _retry(value: Any) -> dict[str, Any]:
-    given = asdict(value) if isinstance(value, Struct) else value
-    if not isinstance(given, Mapping):
-        raise Invalid("retry_config must be a group of settings", field="retry_config")
+    given = asdict(value) if issubclass(type(value), Struct) else value
+    given = arguments.mapping(given, "retry_config", "a group of settings")
     return {f"retry_config.{key}": each for key, each in given.items()}

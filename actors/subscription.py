@@ -13,42 +13,21 @@ from functools import partial
 from typing import Any
 from weakref import WeakSet
 
-from msgspec.structs import replace
-
 from ollama_queue.actors.awaited import Callback, Gathering
-from ollama_queue.actors.core import limits
-from ollama_queue.actors.core.errors import Invalid, Unavailable
-from ollama_queue.actors.core.events import EVENTS
-from ollama_queue.actors.core.records import Chunk, Event, NewTask, Task, TaskResult
+from ollama_queue.actors.core import arguments
+from ollama_queue.actors.core.arguments import AnyTask, OfTask, Tasks
+from ollama_queue.actors.core.errors import Unavailable
+from ollama_queue.actors.core.records import Chunk, Event, Task, TaskResult
+from ollama_queue.actors.core.submission import parse_time
 from ollama_queue.actors.mailbox import Closed, Mailbox
 from ollama_queue.actors.reporter import Reporter
-from ollama_queue.actors.verbs import ComposedVerbs
+from ollama_queue.actors.verbs import ComposedVerbs, later
 from ollama_queue.actors.views import shown
 
 Leave = Callable[[], None]
 # Puts a mailbox in force, trying for so many seconds. Raises `Unavailable`.
 Put = Callable[[Mailbox[Any], float], Leave]
 OUTAGE_PATIENCE_S = 30.0
-
-
-def check_events(names: Collection[str] | None) -> frozenset[str] | None:
-    """The names of events. Raises `Invalid` for one that there is not."""
-    if isinstance(names, str):
-        names = (names,)
-    for name in names or ():
-        if name not in EVENTS:
-            known = ", ".join(sorted(EVENTS))
-            raise Invalid(f"there is no event {name}; there are {known}", field="events")
-    return None if names is None else frozenset(names)
-
-
-def check_tasks(ids: Collection[str] | None) -> frozenset[str] | None:
-    """The ids of tasks; one alone is meant as such. Raises `Invalid` for too many."""
-    if ids is None:
-        return None
-    ids = [ids] if isinstance(ids, str) else ids
-    limits.check_texts(ids, "tasks", limits.IDS, limits.NAME)
-    return frozenset(ids)
 
 
 class Subscription:
@@ -66,6 +45,7 @@ class Subscription:
 
     def get(self, timeout: float | None = None) -> Event:
         """The next event. Raises `TimeoutError` after `timeout` seconds, `Closed` at the end."""
+        timeout = arguments.seconds(timeout, "timeout")
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             left = None if deadline is None else deadline - time.monotonic()
@@ -125,21 +105,23 @@ class Listener(ComposedVerbs):
         """
         raise NotImplementedError
 
-    def get_task(self, task_id: str, *, wait: float | None = None) -> Task:
+    def get_task(self, task_id: OfTask, *, wait: float | None = None) -> Task:
         raise NotImplementedError
 
-    def stream_task(self, task_id: str, *, timeout: float | None = None) -> Iterator[Chunk]:
+    def stream_task(self, task_id: OfTask, *, timeout: float | None = None) -> Iterator[Chunk]:
         raise NotImplementedError
 
     def submit_streaming_task(
-        self, new: NewTask, *, timeout: float | None = None
+        self, new: AnyTask, *, timeout: float | None = None
     ) -> Iterator[Chunk]:
         return self.stream_task(self.submit_task(new), timeout=timeout)
 
     def subscribe(
-        self, events: Collection[str] | None = None, tasks: Collection[str] | None = None
+        self,
+        events: Collection[str] | None = None,
+        tasks: Tasks | None = None,
     ) -> Subscription:
-        names, ids = check_events(events), check_tasks(tasks)
+        names, ids = arguments.events(events), arguments.watched(tasks)
         subscription = Subscription(partial(self._put, names, ids))
         self._subscriptions.add(subscription)
         return subscription
@@ -154,37 +136,40 @@ class Listener(ComposedVerbs):
         return self.listen(mailbox, events, tasks, patience)
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        subscription.close()
+        arguments.record(subscription, Subscription, "subscription").close()
 
     def submit_task_with_callback(
-        self, new: NewTask, callback: Callable[[TaskResult], object]
+        self, new: AnyTask, callback: Callable[[TaskResult], object]
     ) -> str:
+        arguments.callback(callback)
         (task_id,) = self._reported(lambda: [self.submit_task(new)], callback)
         return task_id
 
     def submit_task_with_channel(
-        self, new: NewTask, channel: "queue.Queue[TaskResult] | queue.SimpleQueue[TaskResult]"
+        self,
+        new: AnyTask,
+        channel: "queue.Queue[TaskResult] | queue.SimpleQueue[TaskResult]",
     ) -> str:
-        return self.submit_task_with_callback(new, channel.put)
+        return self.submit_task_with_callback(new, arguments.channel(channel))
 
     def submit_batch_tasks_async(
         self,
-        tasks: Iterable[NewTask],
+        tasks: Iterable[AnyTask],
         callback: Callable[[list[TaskResult]], object] | None = None,
     ) -> list[str]:
         if callback is None:
             return self.submit_batch(tasks).task_ids
-        gathering = Gathering(callback)
+        gathering = Gathering(arguments.callback(callback))
         return self._reported(lambda: gathering.of(self.submit_batch(tasks)), gathering)
 
     def submit_scheduled_batch_tasks_async(
         self,
-        tasks: Iterable[NewTask],
+        tasks: Iterable[AnyTask],
         at: datetime,
         callback: Callable[[list[TaskResult]], object] | None = None,
     ) -> list[str]:
-        later = (replace(task, scheduled_at=at) for task in tasks)
-        return self.submit_batch_tasks_async(later, callback)
+        parse_time(at, "at")
+        return self.submit_batch_tasks_async(later(tasks, at), callback)
 
     def _reported(
         self, submit: Callable[[], list[str]], callback: Callback | Gathering

@@ -1,13 +1,16 @@
 """Verbs that are made of others, the same for `QueueManager` and `Client`."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
 from msgspec.structs import replace
 
+from ollama_queue.actors.core import arguments
+from ollama_queue.actors.core.arguments import AnyTask, OfTask
+from ollama_queue.actors.core.errors import naming
 from ollama_queue.actors.core.filters import task_filter
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import (
@@ -18,6 +21,7 @@ from ollama_queue.actors.core.records import (
     Task,
     TaskResult,
 )
+from ollama_queue.actors.core.submission import parse_time
 
 
 class ComposedVerbs:
@@ -38,15 +42,15 @@ class ComposedVerbs:
     def close(self) -> None:
         raise NotImplementedError
 
-    def submit(self, new: NewTask, *, idempotency_key: str | None = None) -> Submitted:
+    def submit(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted:
         raise NotImplementedError
 
     def submit_batch(
-        self, tasks: Iterable[NewTask], *, idempotency_key: str | None = None
+        self, tasks: Iterable[AnyTask], *, idempotency_key: str | None = None
     ) -> BatchSubmitted:
         raise NotImplementedError
 
-    def wait(self, task_id: str, *, timeout: float | None = None) -> Task:
+    def wait(self, task_id: OfTask, *, timeout: float | None = None) -> Task:
         raise NotImplementedError
 
     def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
@@ -56,21 +60,22 @@ class ComposedVerbs:
         """As many as there are, up to the filter's `limit`, over as many pages as it takes."""
         return full_page(self.list_page, task_filter(filter)).tasks
 
-    def submit_task(self, new: NewTask) -> str:
+    def submit_task(self, new: AnyTask) -> str:
         """Take on a task and return its id."""
         return self.submit(new).task_id
 
-    def submit_scheduled_task(self, new: NewTask, at: datetime) -> str:
+    def submit_scheduled_task(self, new: AnyTask, at: datetime) -> str:
         """Take on a task that runs at `at` (aware) or soon after; in the past means now."""
-        return self.submit_task(replace(new, scheduled_at=at))
+        return self.submit_task(scheduled(new, at))
 
     def submit_batch_tasks(
-        self, tasks: Iterable[NewTask], *, timeout: float | None = None
+        self, tasks: Iterable[AnyTask], *, timeout: float | None = None
     ) -> list[TaskResult]:
         """Take on all tasks or none, and wait for their results, in the order given.
 
         Raises `TimeoutError` when not all have ended after `timeout` seconds.
         """
+        timeout = arguments.seconds(timeout, "timeout")
         deadline = None if timeout is None else time.monotonic() + timeout
         results = []
         for task_id in self.submit_batch(tasks).task_ids:
@@ -109,6 +114,22 @@ def full_page(list_page: Callable[[TaskFilter], TaskPage], wanted: TaskFilter) -
     while found.following is not None:
         found.add(list_page(found.following))
     return TaskPage(found.tasks, found.cursor, found.total)
+
+
+def scheduled(new: AnyTask, at: datetime) -> AnyTask:
+    """A task that runs at `at`. Raises `Invalid`."""
+    wanted, due = arguments.task(new), parse_time(at, "at")
+    if isinstance(wanted, NewTask):
+        return replace(wanted, scheduled_at=due)
+    return {**wanted, "scheduled_at": due}
+
+
+def later(tasks: Iterable[AnyTask], at: datetime) -> Iterator[AnyTask]:
+    """Tasks that run at `at`. Raises `Invalid`, naming the task."""
+    due = parse_time(at, "at")
+    for index, task in enumerate(arguments.tasks(tasks)):
+        with naming(f"tasks[{index}]"):
+            yield scheduled(task, due)
 
 
 def result_of(task: Task) -> TaskResult:

@@ -7,6 +7,7 @@ from ollama_queue.actors.core.urls import is_http_url
 from ollama_queue.actors.notation import unquoted
 
 DEFAULT_SERVER = "http://127.0.0.1:7125"
+LONGEST = 2000  # characters of a URL
 VARIABLE = "OLLAMA_QUEUE_SERVER"
 
 
@@ -20,7 +21,9 @@ def full(url: str) -> str:
 
     Raises `Invalid`.
     """
-    text = url.strip()
+    from ollama_queue.actors.core import arguments  # where only help is shown, it is not needed
+
+    text = arguments.text(url, "url", LONGEST).strip()
     if "://" not in text:
         text = text.rstrip("/")
         if text.count(":") > 1 and "[" not in text:

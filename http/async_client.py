@@ -7,6 +7,8 @@ from weakref import WeakSet
 
 import httpx
 
+from ollama_queue.actors.core import arguments
+from ollama_queue.actors.core.arguments import AnyTask, OfBatch, OfCron, OfTask
 from ollama_queue.actors.core.bulk import BulkResult, Filter, Verb, bulk
 from ollama_queue.actors.core.cron_records import Cron, NewCron
 from ollama_queue.actors.core.errors import Unavailable
@@ -17,7 +19,6 @@ from ollama_queue.actors.core.records import (
     Batch,
     BatchSubmitted,
     Chunk,
-    NewTask,
     Priority,
     Status,
     Submitted,
@@ -44,8 +45,8 @@ class AsyncClient(AsyncListener):
     def __init__(self, url: str | None = None, *, timeout: float = 30.0) -> None:
         super().__init__()
         self.url = address.full(address.usual() if url is None else url)
-        self._timeout = timeout
-        options = connection.options(self.url, timeout)
+        self._timeout = connection.limit(timeout)
+        options = connection.options(self.url, self._timeout)
         self._http = httpx.AsyncClient(**options, transport=Lanes(options["verify"]))
         self._readings: WeakSet[AsyncReading] = WeakSet()
 
@@ -59,27 +60,27 @@ class AsyncClient(AsyncListener):
 
     # --- tasks ----------------------------------------------------------------------------------
 
-    async def submit(self, new: NewTask, *, idempotency_key: str | None = None) -> Submitted:
+    async def submit(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted:
         return await self._ask(requests.submit(new, idempotency_key))
 
     async def submit_batch(
-        self, tasks: Iterable[NewTask], *, idempotency_key: str | None = None
+        self, tasks: Iterable[AnyTask], *, idempotency_key: str | None = None
     ) -> BatchSubmitted:
         return await self._ask(requests.submit_batch(tasks, idempotency_key))
 
-    async def get_batch(self, batch_id: str) -> Batch:
+    async def get_batch(self, batch_id: OfBatch) -> Batch:
         return await self._ask(requests.get_batch(batch_id))
 
     async def list_batches(self, limit: int = 100) -> list[Batch]:
         return await self._ask(requests.list_batches(limit))
 
-    async def get_task(self, task_id: str, *, wait: float | None = None) -> Task:
+    async def get_task(self, task_id: OfTask, *, wait: float | None = None) -> Task:
         return await self._ask(requests.get_task(task_id, wait))
 
-    async def get_task_status(self, task_id: str) -> Status:
+    async def get_task_status(self, task_id: OfTask) -> Status:
         return (await self.get_task(task_id)).status
 
-    async def wait(self, task_id: str, *, timeout: float | None = None) -> Task:
+    async def wait(self, task_id: OfTask, *, timeout: float | None = None) -> Task:
         wait = connection.Wait(task_id, timeout)
         while True:
             try:
@@ -91,16 +92,16 @@ class AsyncClient(AsyncListener):
                     raise
                 await asyncio.sleep(wait.pause_after(error))
 
-    async def cancel_task(self, task_id: str) -> Task:
+    async def cancel_task(self, task_id: OfTask) -> Task:
         return await self._ask(requests.cancel_task(task_id))
 
-    async def update_task_priority(self, task_id: str, priority: int | Priority | str) -> Task:
+    async def update_task_priority(self, task_id: OfTask, priority: int | Priority | str) -> Task:
         return await self._ask(requests.update_task_priority(task_id, priority))
 
-    async def retry_task(self, task_id: str) -> Task:
+    async def retry_task(self, task_id: OfTask) -> Task:
         return await self._ask(requests.retry_task(task_id))
 
-    async def delete_task(self, task_id: str) -> Task:
+    async def delete_task(self, task_id: OfTask) -> Task:
         return await self._ask(requests.delete_task(task_id))
 
     async def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
@@ -113,23 +114,23 @@ class AsyncClient(AsyncListener):
         return found.tasks
 
     async def cancel_tasks(
-        self, ids: Collection[str] | None = None, *, filter: Filter | None = None
+        self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
     ) -> BulkResult:
         return await self._ask(requests.do_bulk(bulk(Verb.CANCEL, ids, filter)))
 
     async def retry_tasks(
-        self, ids: Collection[str] | None = None, *, filter: Filter | None = None
+        self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
     ) -> BulkResult:
         return await self._ask(requests.do_bulk(bulk(Verb.RETRY, ids, filter)))
 
     async def delete_tasks(
-        self, ids: Collection[str] | None = None, *, filter: Filter | None = None
+        self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
     ) -> BulkResult:
         return await self._ask(requests.do_bulk(bulk(Verb.DELETE, ids, filter)))
 
     async def reprioritize_tasks(
         self,
-        ids: Collection[str] | None = None,
+        ids: Collection[OfTask] | None = None,
         *,
         filter: Filter | None = None,
         priority: int | Priority | str,
@@ -167,31 +168,33 @@ class AsyncClient(AsyncListener):
     async def list_cron_tasks(self) -> list[Cron]:
         return await self._ask(requests.list_cron_tasks())
 
-    async def get_cron_task(self, cron_id: str) -> Cron:
+    async def get_cron_task(self, cron_id: OfCron) -> Cron:
         return await self._ask(requests.get_cron_task(cron_id))
 
     async def update_cron_task(
-        self, cron_id: str, changes: NewCron | Cron | Mapping[str, Any]
+        self, cron_id: OfCron, changes: NewCron | Cron | Mapping[str, Any]
     ) -> Cron:
         return await self._ask(requests.update_cron_task(cron_id, changes))
 
-    async def remove_cron_task(self, cron_id: str) -> Cron:
+    async def remove_cron_task(self, cron_id: OfCron) -> Cron:
         return await self._ask(requests.remove_cron_task(cron_id))
 
-    async def enable_cron_task(self, cron_id: str) -> Cron:
+    async def enable_cron_task(self, cron_id: OfCron) -> Cron:
         return await self._ask(requests.enable_cron_task(cron_id))
 
-    async def disable_cron_task(self, cron_id: str) -> Cron:
+    async def disable_cron_task(self, cron_id: OfCron) -> Cron:
         return await self._ask(requests.disable_cron_task(cron_id))
 
-    async def run_cron_task(self, cron_id: str) -> Submitted:
+    async def run_cron_task(self, cron_id: OfCron) -> Submitted:
         return await self._ask(requests.run_cron_task(cron_id))
 
     # --- what is read as it comes ---------------------------------------------------------------
 
-    def stream_task(self, task_id: str, *, timeout: float | None = None) -> AsyncIterator[Chunk]:
+    def stream_task(self, task_id: OfTask, *, timeout: float | None = None) -> AsyncIterator[Chunk]:
+        wanted, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
+
         async def read(headers: Mapping[str, str], mailbox: AsyncMailbox[Chunk]) -> AsyncReading:
-            response = await self._open(requests.stream_task(task_id, headers))
+            response = await self._open(requests.stream_task(wanted, headers))
             return self._noted(AsyncReading(response, mailbox, frames.chunk))
 
         return async_reader.read_stream(read, timeout)

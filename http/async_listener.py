@@ -8,20 +8,19 @@ from types import TracebackType
 from typing import Any, Self
 from weakref import WeakSet
 
-from msgspec.structs import replace
-
 from ollama_queue.actors.awaited import Callback, Gathering
+from ollama_queue.actors.core import arguments
+from ollama_queue.actors.core.arguments import AnyTask, OfTask, Tasks
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import (
     BatchSubmitted,
     Chunk,
-    NewTask,
     Submitted,
     Task,
     TaskResult,
 )
-from ollama_queue.actors.subscription import check_events, check_tasks
-from ollama_queue.actors.verbs import result_of
+from ollama_queue.actors.core.submission import parse_time
+from ollama_queue.actors.verbs import later, result_of, scheduled
 from ollama_queue.http.async_reader import AsyncMailbox
 from ollama_queue.http.async_reporter import AsyncReporter, AsyncSubscription, Leave
 
@@ -52,24 +51,24 @@ class AsyncListener:
     async def close(self) -> None:
         raise NotImplementedError
 
-    async def submit(self, new: NewTask, *, idempotency_key: str | None = None) -> Submitted:
+    async def submit(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted:
         raise NotImplementedError
 
     async def submit_batch(
-        self, tasks: Iterable[NewTask], *, idempotency_key: str | None = None
+        self, tasks: Iterable[AnyTask], *, idempotency_key: str | None = None
     ) -> BatchSubmitted:
         raise NotImplementedError
 
-    async def wait(self, task_id: str, *, timeout: float | None = None) -> Task:
+    async def wait(self, task_id: OfTask, *, timeout: float | None = None) -> Task:
         raise NotImplementedError
 
-    async def get_task(self, task_id: str, *, wait: float | None = None) -> Task:
+    async def get_task(self, task_id: OfTask, *, wait: float | None = None) -> Task:
         raise NotImplementedError
 
     async def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
         raise NotImplementedError
 
-    def stream_task(self, task_id: str, *, timeout: float | None = None) -> AsyncIterator[Chunk]:
+    def stream_task(self, task_id: OfTask, *, timeout: float | None = None) -> AsyncIterator[Chunk]:
         raise NotImplementedError
 
     async def listen(
@@ -87,15 +86,16 @@ class AsyncListener:
 
     # --- submitting -----------------------------------------------------------------------------
 
-    async def submit_task(self, new: NewTask) -> str:
+    async def submit_task(self, new: AnyTask) -> str:
         return (await self.submit(new)).task_id
 
-    async def submit_scheduled_task(self, new: NewTask, at: datetime) -> str:
-        return await self.submit_task(replace(new, scheduled_at=at))
+    async def submit_scheduled_task(self, new: AnyTask, at: datetime) -> str:
+        return await self.submit_task(scheduled(new, at))
 
     async def submit_batch_tasks(
-        self, tasks: Iterable[NewTask], *, timeout: float | None = None
+        self, tasks: Iterable[AnyTask], *, timeout: float | None = None
     ) -> list[TaskResult]:
+        timeout = arguments.seconds(timeout, "timeout")
         deadline = None if timeout is None else time.monotonic() + timeout
         results = []
         for task_id in (await self.submit_batch(tasks)).task_ids:
@@ -103,18 +103,25 @@ class AsyncListener:
             results.append(result_of(await self.wait(task_id, timeout=left)))
         return results
 
-    async def submit_streaming_task(
-        self, new: NewTask, *, timeout: float | None = None
+    def submit_streaming_task(
+        self, new: AnyTask, *, timeout: float | None = None
     ) -> AsyncIterator[Chunk]:
-        async for chunk in self.stream_task(await self.submit_task(new), timeout=timeout):
-            yield chunk
+        wanted, limit = arguments.task(new), arguments.seconds(timeout, "timeout")
+
+        async def chunks() -> AsyncIterator[Chunk]:
+            async for chunk in self.stream_task(await self.submit_task(wanted), timeout=limit):
+                yield chunk
+
+        return chunks()
 
     # --- events ---------------------------------------------------------------------------------
 
     async def subscribe(
-        self, events: Collection[str] | None = None, tasks: Collection[str] | None = None
+        self,
+        events: Collection[str] | None = None,
+        tasks: Tasks | None = None,
     ) -> AsyncSubscription:
-        names, ids = check_events(events), check_tasks(tasks)
+        names, ids = arguments.events(events), arguments.watched(tasks)
 
         async def put(mailbox: AsyncMailbox[Any], patience: float) -> Leave:
             return await self.listen(mailbox, names, ids, patience)
@@ -124,13 +131,15 @@ class AsyncListener:
         return await subscription.begin()
 
     async def unsubscribe(self, subscription: AsyncSubscription) -> None:
-        await subscription.close()
+        await arguments.record(subscription, AsyncSubscription, "subscription").close()
 
     # --- results --------------------------------------------------------------------------------
 
     async def submit_task_with_callback(
-        self, new: NewTask, callback: Callable[[TaskResult], object]
+        self, new: AnyTask, callback: Callable[[TaskResult], object]
     ) -> str:
+        arguments.callback(callback)
+
         async def submit() -> list[str]:
             return [await self.submit_task(new)]
 
@@ -138,18 +147,18 @@ class AsyncListener:
         return task_id
 
     async def submit_task_with_channel(
-        self, new: NewTask, channel: "asyncio.Queue[TaskResult]"
+        self, new: AnyTask, channel: "asyncio.Queue[TaskResult]"
     ) -> str:
-        return await self.submit_task_with_callback(new, channel.put)
+        return await self.submit_task_with_callback(new, arguments.channel(channel))
 
     async def submit_batch_tasks_async(
         self,
-        tasks: Iterable[NewTask],
+        tasks: Iterable[AnyTask],
         callback: Callable[[list[TaskResult]], object] | None = None,
     ) -> list[str]:
         if callback is None:
             return (await self.submit_batch(tasks)).task_ids
-        gathering = Gathering(callback)
+        gathering = Gathering(arguments.callback(callback))
 
         async def submit() -> list[str]:
             return gathering.of(await self.submit_batch(tasks))
@@ -158,12 +167,12 @@ class AsyncListener:
 
     async def submit_scheduled_batch_tasks_async(
         self,
-        tasks: Iterable[NewTask],
+        tasks: Iterable[AnyTask],
         at: datetime,
         callback: Callable[[list[TaskResult]], object] | None = None,
     ) -> list[str]:
-        later = (replace(task, scheduled_at=at) for task in tasks)
-        return await self.submit_batch_tasks_async(later, callback)
+        parse_time(at, "at")
+        return await self.submit_batch_tasks_async(later(tasks, at), callback)
 
     async def _reported(
         self, submit: Callable[[], Awaitable[list[str]]], callback: Callback | Gathering

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ollama_queue.actors.awaited import Awaited, Callback, Gathering
+from ollama_queue.actors.core import arguments
 from ollama_queue.actors.core.errors import NotFound, QueueError, Unavailable
 from ollama_queue.actors.core.events import ENDS
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
@@ -43,6 +44,7 @@ class AsyncSubscription:
 
     async def get(self, timeout: float | None = None) -> Event:
         """The next event. Raises `TimeoutError` after `timeout` seconds, `Closed` at the end."""
+        timeout = arguments.seconds(timeout, "timeout")
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             left = None if deadline is None else deadline - time.monotonic()

@@ -9,6 +9,8 @@ from weakref import WeakSet
 import httpx
 
 from ollama_queue.actors.bulk import BulkVerbs
+from ollama_queue.actors.core import arguments
+from ollama_queue.actors.core.arguments import AnyTask, OfBatch, OfCron, OfTask
 from ollama_queue.actors.core.bulk import Bulk, BulkResult
 from ollama_queue.actors.core.cron_records import Cron, NewCron
 from ollama_queue.actors.core.errors import Unavailable
@@ -18,7 +20,6 @@ from ollama_queue.actors.core.records import (
     Batch,
     BatchSubmitted,
     Chunk,
-    NewTask,
     Priority,
     Status,
     Submitted,
@@ -43,7 +44,7 @@ class Client(Listener, BulkVerbs):
     def __init__(self, url: str | None = None, *, timeout: float = 30.0) -> None:
         super().__init__()
         self.url = address.full(address.usual() if url is None else url)
-        self._timeout = timeout
+        self._timeout = connection.limit(timeout)
         self._http = self._dial()
         self._pid = os.getpid()
         self._readings: WeakSet[reader.Reading] = WeakSet()
@@ -61,27 +62,27 @@ class Client(Listener, BulkVerbs):
 
     # --- tasks ----------------------------------------------------------------------------------
 
-    def submit(self, new: NewTask, *, idempotency_key: str | None = None) -> Submitted:
+    def submit(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted:
         return self._ask(requests.submit(new, idempotency_key))
 
     def submit_batch(
-        self, tasks: Iterable[NewTask], *, idempotency_key: str | None = None
+        self, tasks: Iterable[AnyTask], *, idempotency_key: str | None = None
     ) -> BatchSubmitted:
         return self._ask(requests.submit_batch(tasks, idempotency_key))
 
-    def get_batch(self, batch_id: str) -> Batch:
+    def get_batch(self, batch_id: OfBatch) -> Batch:
         return self._ask(requests.get_batch(batch_id))
 
     def list_batches(self, limit: int = 100) -> list[Batch]:
         return self._ask(requests.list_batches(limit))
 
-    def get_task(self, task_id: str, *, wait: float | None = None) -> Task:
+    def get_task(self, task_id: OfTask, *, wait: float | None = None) -> Task:
         return self._ask(requests.get_task(task_id, wait))
 
-    def get_task_status(self, task_id: str) -> Status:
+    def get_task_status(self, task_id: OfTask) -> Status:
         return self.get_task(task_id).status
 
-    def wait(self, task_id: str, *, timeout: float | None = None) -> Task:
+    def wait(self, task_id: OfTask, *, timeout: float | None = None) -> Task:
         wait = connection.Wait(task_id, timeout)
         while True:
             try:
@@ -93,16 +94,16 @@ class Client(Listener, BulkVerbs):
                     raise
                 time.sleep(wait.pause_after(error))
 
-    def cancel_task(self, task_id: str) -> Task:
+    def cancel_task(self, task_id: OfTask) -> Task:
         return self._ask(requests.cancel_task(task_id))
 
-    def update_task_priority(self, task_id: str, priority: int | Priority | str) -> Task:
+    def update_task_priority(self, task_id: OfTask, priority: int | Priority | str) -> Task:
         return self._ask(requests.update_task_priority(task_id, priority))
 
-    def retry_task(self, task_id: str) -> Task:
+    def retry_task(self, task_id: OfTask) -> Task:
         return self._ask(requests.retry_task(task_id))
 
-    def delete_task(self, task_id: str) -> Task:
+    def delete_task(self, task_id: OfTask) -> Task:
         return self._ask(requests.delete_task(task_id))
 
     def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
@@ -142,29 +143,33 @@ class Client(Listener, BulkVerbs):
     def list_cron_tasks(self) -> list[Cron]:
         return self._ask(requests.list_cron_tasks())
 
-    def get_cron_task(self, cron_id: str) -> Cron:
+    def get_cron_task(self, cron_id: OfCron) -> Cron:
         return self._ask(requests.get_cron_task(cron_id))
 
-    def update_cron_task(self, cron_id: str, changes: NewCron | Cron | Mapping[str, Any]) -> Cron:
+    def update_cron_task(
+        self, cron_id: OfCron, changes: NewCron | Cron | Mapping[str, Any]
+    ) -> Cron:
         return self._ask(requests.update_cron_task(cron_id, changes))
 
-    def remove_cron_task(self, cron_id: str) -> Cron:
+    def remove_cron_task(self, cron_id: OfCron) -> Cron:
         return self._ask(requests.remove_cron_task(cron_id))
 
-    def enable_cron_task(self, cron_id: str) -> Cron:
+    def enable_cron_task(self, cron_id: OfCron) -> Cron:
         return self._ask(requests.enable_cron_task(cron_id))
 
-    def disable_cron_task(self, cron_id: str) -> Cron:
+    def disable_cron_task(self, cron_id: OfCron) -> Cron:
         return self._ask(requests.disable_cron_task(cron_id))
 
-    def run_cron_task(self, cron_id: str) -> Submitted:
+    def run_cron_task(self, cron_id: OfCron) -> Submitted:
         return self._ask(requests.run_cron_task(cron_id))
 
     # --- what is read as it comes ---------------------------------------------------------------
 
-    def stream_task(self, task_id: str, *, timeout: float | None = None) -> Iterator[Chunk]:
+    def stream_task(self, task_id: OfTask, *, timeout: float | None = None) -> Iterator[Chunk]:
+        wanted, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
+
         def read(headers: Mapping[str, str], mailbox: Mailbox[Chunk]) -> reader.Reading:
-            response = self._open(requests.stream_task(task_id, headers))
+            response = self._open(requests.stream_task(wanted, headers))
             return self._noted(reader.Reading(response, mailbox, frames.chunk))
 
         return reader.read_stream(read, timeout)

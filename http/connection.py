@@ -5,7 +5,9 @@ from typing import Any
 
 import httpx
 
-from ollama_queue.actors.core.errors import OutcomeUnknown, QueueError, Unavailable
+from ollama_queue.actors.core import arguments
+from ollama_queue.actors.core.arguments import OfTask
+from ollama_queue.actors.core.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
 from ollama_queue.actors.core.records import Task
 from ollama_queue.http import wire
 from ollama_queue.http.requests import KEY, Request
@@ -18,8 +20,20 @@ LOOK_AGAIN_S = 0.5
 SILENCE_S = 20.0  # of a stream without even a comment: the connection is dead
 
 
+def limit(timeout: float) -> float:
+    """That of any request, in seconds. Raises `Invalid`."""
+    found = arguments.seconds(timeout, "timeout")
+    if not found:
+        raise Invalid("timeout must be seconds above 0", field="timeout")
+    return found
+
+
 def options(url: str, timeout: float) -> dict[str, Any]:
     """What an httpx client is made with; `timeout` in seconds."""
+    try:
+        httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise Invalid(f"{url!r} is no http(s) URL: {error}", field="url") from None
     return {
         "base_url": url,
         "timeout": httpx.Timeout(timeout, pool=None),
@@ -90,8 +104,9 @@ class Tries:
 class Wait:
     """A wait for a task's end: slice by slice, and over a restart of the server."""
 
-    def __init__(self, task_id: str, timeout: float | None) -> None:
-        self._task_id, self._timeout = task_id, timeout
+    def __init__(self, task_id: OfTask, timeout: float | None) -> None:
+        self._task_id = arguments.task_id(task_id)
+        self._timeout = timeout = arguments.seconds(timeout, "timeout")
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._lost_at: float | None = None
 

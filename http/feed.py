@@ -8,10 +8,11 @@ import bottle
 from ollama_queue.actors import watch
 from ollama_queue.actors.api import QueueAPI
 from ollama_queue.actors.breathing import Breathe
+from ollama_queue.actors.core import arguments
 from ollama_queue.actors.core.errors import QueueError
 from ollama_queue.actors.core.records import Chunk
 from ollama_queue.actors.mailbox import Mailbox
-from ollama_queue.actors.subscription import Leave, check_events, check_tasks
+from ollama_queue.actors.subscription import Leave
 from ollama_queue.http import reading, sse, wire
 from ollama_queue.http.answer import Answer, Events
 from ollama_queue.http.crier import Crier, Feed, Told
@@ -52,7 +53,8 @@ def add_feed_routes(
 
     def events() -> Answer:
         given = reading.query({"events", "tasks"})
-        feed = Feed(crier, check_events(given.get("events")), check_tasks(given.get("tasks")))
+        events, tasks = arguments.events(given.get("events")), arguments.watched(given.get("tasks"))
+        feed = Feed(crier, events, tasks)
         return Events(_event_frames(feed, feed.take(FIRST_S)), feed.close)
 
     def socket() -> dict[str, Any]:

@@ -9,9 +9,12 @@ import httpx
 import msgspec
 from msgspec import Struct
 
+from ollama_queue.actors.core import arguments
+from ollama_queue.actors.core.arguments import LONGEST_ANSWER_S, AnyTask, OfBatch, OfCron, OfTask
 from ollama_queue.actors.core.bulk import Bulk, BulkResult
+from ollama_queue.actors.core.cron_forms import fields_of
 from ollama_queue.actors.core.cron_records import Cron, NewCron
-from ollama_queue.actors.core.errors import Invalid, Unavailable
+from ollama_queue.actors.core.errors import Invalid, Unavailable, naming
 from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats
 from ollama_queue.actors.core.filters import task_filter
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
@@ -19,11 +22,11 @@ from ollama_queue.actors.core.plain_json import check_written, too_deep
 from ollama_queue.actors.core.records import (
     Batch,
     BatchSubmitted,
-    NewTask,
     Priority,
     Submitted,
     Task,
 )
+from ollama_queue.actors.core.submission import parse_priority
 from ollama_queue.http import pages, wire
 
 BATCH_PATIENCE_S = 300.0
@@ -43,7 +46,7 @@ class Request(Struct, Generic[T], frozen=True, kw_only=True):
     path: str
     kind: type[T]
     content: bytes = b""
-    headers: Mapping[str, str] = {}
+    headers: Mapping[str, str | bytes] = {}
     params: Mapping[str, Any] = {}
     patience_s: float = 0.0
 
@@ -71,49 +74,55 @@ class Added(Struct, frozen=True):
 # --- tasks --------------------------------------------------------------------------------------
 
 
-def submit(new: NewTask, key: str | None) -> Request[Submitted]:
-    return _send("POST", wire.TASKS, Submitted, new, {KEY: key or uuid.uuid4().hex})
+def submit(new: AnyTask, key: str | None) -> Request[Submitted]:
+    return _send("POST", wire.TASKS, Submitted, arguments.task(new), {KEY: _key(key)})
 
 
-def submit_batch(tasks: Iterable[NewTask], key: str | None) -> Request[BatchSubmitted]:
+def submit_batch(tasks: Iterable[AnyTask], key: str | None) -> Request[BatchSubmitted]:
     return Request(
         method="POST",
         path=wire.BATCH,
         kind=BatchSubmitted,
-        content=b"\n".join(_encode(task) for task in tasks),
+        content=_lines(tasks),
         # Read line by line, however many there are.
-        headers={KEY: key or uuid.uuid4().hex, "Content-Type": wire.NDJSON},
+        headers={KEY: _key(key), "Content-Type": wire.NDJSON},
         patience_s=BATCH_PATIENCE_S,
     )
 
 
-def get_batch(batch_id: str) -> Request[Batch]:
-    return _get(_of(wire.BATCHES, batch_id), Batch)
+def get_batch(batch_id: OfBatch) -> Request[Batch]:
+    return _get(_of(wire.BATCHES, arguments.batch_id(batch_id)), Batch)
 
 
 def list_batches(limit: int) -> Request[list[Batch]]:
-    return _get(wire.BATCHES, list[Batch], {"limit": limit})
+    return _get(wire.BATCHES, list[Batch], {"limit": arguments.whole(limit, "limit", 1, 1000)})
 
 
-def get_task(task_id: str, wait: float | None) -> Request[Task]:
+def get_task(task_id: OfTask, wait: float | None) -> Request[Task]:
+    wait = arguments.seconds(wait, "wait", LONGEST_ANSWER_S)
     params = {"wait": f"{wait:.3f}"} if wait else {}
-    return _get(_of(wire.TASKS, task_id), Task, params, patience_s=wait or 0.0)
+    return _get(_of(wire.TASKS, arguments.task_id(task_id)), Task, params, patience_s=wait or 0.0)
 
 
-def cancel_task(task_id: str) -> Request[Task]:
-    return _send("POST", f"{_of(wire.TASKS, task_id)}/cancel", Task)
+def cancel_task(task_id: OfTask) -> Request[Task]:
+    return _send("POST", f"{_of(wire.TASKS, arguments.task_id(task_id))}/cancel", Task)
 
 
-def update_task_priority(task_id: str, priority: int | Priority | str) -> Request[Task]:
-    return _send("POST", f"{_of(wire.TASKS, task_id)}/priority", Task, {"priority": priority})
+def update_task_priority(task_id: OfTask, priority: int | Priority | str) -> Request[Task]:
+    return _send(
+        "POST",
+        f"{_of(wire.TASKS, arguments.task_id(task_id))}/priority",
+        Task,
+        {"priority": parse_priority(priority)},
+    )
 
 
-def retry_task(task_id: str) -> Request[Task]:
-    return _send("POST", f"{_of(wire.TASKS, task_id)}/retry", Task)
+def retry_task(task_id: OfTask) -> Request[Task]:
+    return _send("POST", f"{_of(wire.TASKS, arguments.task_id(task_id))}/retry", Task)
 
 
-def delete_task(task_id: str) -> Request[Task]:
-    return _send("DELETE", _of(wire.TASKS, task_id), Task)
+def delete_task(task_id: OfTask) -> Request[Task]:
+    return _send("DELETE", _of(wire.TASKS, arguments.task_id(task_id)), Task)
 
 
 def list_page(filter: TaskFilter | Mapping[str, Any] | None) -> Request[TaskPage]:
@@ -142,11 +151,11 @@ def list_backends() -> Request[list[BackendState]]:
 
 
 def drain_backend(name: str) -> Request[BackendState]:
-    return _send("POST", f"{_of(wire.BACKENDS, name)}/drain", BackendState)
+    return _send("POST", f"{_of(wire.BACKENDS, arguments.backend(name))}/drain", BackendState)
 
 
 def resume_backend(name: str) -> Request[BackendState]:
-    return _send("POST", f"{_of(wire.BACKENDS, name)}/resume", BackendState)
+    return _send("POST", f"{_of(wire.BACKENDS, arguments.backend(name))}/resume", BackendState)
 
 
 def pause() -> Request[Any]:
@@ -161,43 +170,46 @@ def resume() -> Request[Any]:
 
 
 def add_cron_task(new: NewCron | Mapping[str, Any]) -> Request[Added]:
-    return _send("POST", wire.CRONS, Added, new)
+    with arguments.reading("new"):
+        return _send("POST", wire.CRONS, Added, fields_of(new))
 
 
 def list_cron_tasks() -> Request[list[Cron]]:
     return _get(wire.CRONS, list[Cron])
 
 
-def get_cron_task(cron_id: str) -> Request[Cron]:
-    return _get(_of(wire.CRONS, cron_id), Cron)
+def get_cron_task(cron_id: OfCron) -> Request[Cron]:
+    return _get(_of(wire.CRONS, arguments.cron_id(cron_id)), Cron)
 
 
-def update_cron_task(cron_id: str, changes: NewCron | Cron | Mapping[str, Any]) -> Request[Cron]:
-    return _send("PUT", _of(wire.CRONS, cron_id), Cron, changes)
+def update_cron_task(cron_id: OfCron, changes: NewCron | Cron | Mapping[str, Any]) -> Request[Cron]:
+    path = _of(wire.CRONS, arguments.cron_id(cron_id))
+    with arguments.reading("changes"):
+        return _send("PUT", path, Cron, fields_of(changes))
 
 
-def remove_cron_task(cron_id: str) -> Request[Cron]:
-    return _send("DELETE", _of(wire.CRONS, cron_id), Cron)
+def remove_cron_task(cron_id: OfCron) -> Request[Cron]:
+    return _send("DELETE", _of(wire.CRONS, arguments.cron_id(cron_id)), Cron)
 
 
-def enable_cron_task(cron_id: str) -> Request[Cron]:
-    return _send("PUT", f"{_of(wire.CRONS, cron_id)}/enable", Cron)
+def enable_cron_task(cron_id: OfCron) -> Request[Cron]:
+    return _send("PUT", f"{_of(wire.CRONS, arguments.cron_id(cron_id))}/enable", Cron)
 
 
-def disable_cron_task(cron_id: str) -> Request[Cron]:
-    return _send("PUT", f"{_of(wire.CRONS, cron_id)}/disable", Cron)
+def disable_cron_task(cron_id: OfCron) -> Request[Cron]:
+    return _send("PUT", f"{_of(wire.CRONS, arguments.cron_id(cron_id))}/disable", Cron)
 
 
-def run_cron_task(cron_id: str) -> Request[Submitted]:
-    return _send("POST", f"{_of(wire.CRONS, cron_id)}/run", Submitted)
+def run_cron_task(cron_id: OfCron) -> Request[Submitted]:
+    return _send("POST", f"{_of(wire.CRONS, arguments.cron_id(cron_id))}/run", Submitted)
 
 
 # --- what is read as it comes -------------------------------------------------------------------
 
 
-def stream_task(task_id: str, headers: Mapping[str, str]) -> Request[Any]:
+def stream_task(task_id: OfTask, headers: Mapping[str, str]) -> Request[Any]:
     """`headers` say behind which chunk to begin."""
-    path = f"{_of(wire.TASKS, task_id)}/stream"
+    path = f"{_of(wire.TASKS, arguments.task_id(task_id))}/stream"
     return Request(method="GET", path=path, kind=object, headers=headers)
 
 
@@ -219,7 +231,7 @@ def _send(
     path: str,
     kind: type[T],
     body: Any = None,
-    headers: Mapping[str, str] | None = None,
+    headers: Mapping[str, str | bytes] | None = None,
 ) -> Request[T]:
     content = b"" if body is None else _encode(body)
     sent = {"Content-Type": "application/json", **(headers or {})}
@@ -241,8 +253,21 @@ def _encode(value: Any) -> bytes:
         return written
     except RecursionError:
         raise too_deep("the request", "body") from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise Invalid(f"this cannot be written as JSON: {error}", field="body") from None
+
+
+def _key(key: str | None) -> bytes:
+    found = arguments.key(key)
+    return (uuid.uuid4().hex if found is None else found).encode()
+
+
+def _lines(tasks: Iterable[AnyTask]) -> bytes:
+    lines = []
+    for index, task in enumerate(arguments.tasks(tasks)):
+        with naming(f"tasks[{index}]"):
+            lines.append(_encode(arguments.task(task, "task")))
+    return b"\n".join(lines)
 
 
 def _of(root: str, name: str) -> str:

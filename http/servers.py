@@ -3,8 +3,9 @@
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
+from ollama_queue.actors.core.arguments import AnyTask
 from ollama_queue.actors.core.outcomes import Reply
-from ollama_queue.actors.core.records import NewTask, Submitted
+from ollama_queue.actors.core.records import Submitted
 from ollama_queue.http.feed import Source
 
 
@@ -12,7 +13,7 @@ class Servers(Source, Protocol):
     """A queue in this process, `QueueManager`; see there."""
 
     def submit(
-        self, new: NewTask, *, idempotency_key: str | None = None, listed: bool = False
+        self, new: AnyTask, *, idempotency_key: str | None = None, listed: bool = False
     ) -> Submitted: ...
 
     def survey_backends(self) -> None: ...

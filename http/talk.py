@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from ollama_queue.actors.core import arguments
 from ollama_queue.actors.core.errors import Invalid, QueueError
 from ollama_queue.actors.core.records import Chunk
 from ollama_queue.actors.mailbox import Closed
-from ollama_queue.actors.subscription import check_events, check_tasks
 from ollama_queue.http import sse, wire
 from ollama_queue.http.crier import Crier, Feed, Told
 from ollama_queue.http.feed import Source
@@ -121,9 +121,9 @@ class Talk:
     def _fulfil(self, wish: Wish) -> None:
         events, tasks, chunks = self.feed.events, self.feed.tasks, self.chunks
         if wish.subscribe is not UNSET:
-            events = check_events(wish.subscribe)
+            events = arguments.events(wish.subscribe)
         if wish.tasks is not UNSET:
-            tasks = check_tasks(wish.tasks)
+            tasks = arguments.watched(wish.tasks)
         if wish.chunks is not UNSET:
             chunks = wish.chunks
         if chunks and not (tasks and len(tasks) <= MOST_STREAMS):

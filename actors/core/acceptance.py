@@ -1,6 +1,5 @@
 """From what was asked to the record of an accepted task."""
 
-from collections.abc import Mapping
 from datetime import datetime
 
 from msgspec import Struct
@@ -38,7 +37,7 @@ def route_of(asked: Submit) -> str:
     """Where it may run. Options stand beside the payload, or in it as Ollama has them."""
     new = asked.new
     inner = new.payload.get("options")
-    options = {**inner, **new.options} if isinstance(inner, Mapping) else new.options
+    options = {**inner, **new.options} if type(inner) is dict else new.options
     return route_key(
         new.model,
         options,

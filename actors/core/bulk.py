@@ -7,7 +7,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ollama_queue.actors.core import limits
+from ollama_queue.actors.core import arguments, limits
+from ollama_queue.actors.core.arguments import OfTask
 from ollama_queue.actors.core.errors import Invalid, QueueError, Unavailable
 from ollama_queue.actors.core.filters import task_filter
 from ollama_queue.actors.core.listing import TaskFilter
@@ -83,7 +84,7 @@ class Bulk(Struct, frozen=True):
 
 def bulk(
     verb: Verb,
-    ids: Collection[str] | None,
+    ids: Collection[OfTask] | None,
     filter: Filter | None,
     priority: int | Priority | str | None = None,
 ) -> Bulk:
@@ -91,18 +92,13 @@ def bulk(
     if (ids is None) == (filter is None):
         raise Invalid("give either ids or a filter", field="ids")
     level = parse_priority(priority) if verb is Verb.PRIORITY else None
+    filter = None if filter is None else task_filter(filter)
     return Bulk(verb, None if ids is None else check_ids(ids), filter, level)
 
 
-def check_ids(ids: Collection[str]) -> list[str]:
+def check_ids(ids: Collection[OfTask]) -> list[str]:
     """Each id once, in the order given. Raises `Invalid`."""
-    is_list = isinstance(ids, Collection) and not isinstance(ids, str | bytes | Mapping)
-    if not is_list or not all(isinstance(each, str) for each in ids):
-        raise Invalid("ids must be a list of ids of tasks", field="ids")
-    if not 1 <= len(ids) <= MOST_IDS:
-        raise Invalid(f"ids must be 1 to {MOST_IDS} ids, not {len(ids)}", field="ids")
-    limits.check_texts(ids, "ids", MOST_IDS, limits.NAME)
-    return list(dict.fromkeys(ids))
+    return arguments.ids(ids, "ids", MOST_IDS)
 
 
 def narrowed(verb: Verb, given: Filter, level: int | None = None) -> TaskFilter | None:

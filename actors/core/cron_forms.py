@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import asdict, replace
 
-from ollama_queue.actors.core import cron, limits
+from ollama_queue.actors.core import arguments, cron, limits
 from ollama_queue.actors.core.cron_records import Cron, Missed, NewCron, Overlap, TaskTemplate
 from ollama_queue.actors.core.errors import Invalid, naming
 from ollama_queue.actors.core.plain_json import check_written, too_deep
@@ -100,9 +100,7 @@ def task_of(made: Cron) -> NewTask:
 def fields_of(given: Any) -> dict[str, Any]:
     if isinstance(given, (NewCron, Cron)):
         return asdict(given)
-    if not isinstance(given, Mapping):
-        raise Invalid("a cron must be a JSON object", field="cron")
-    return dict(given)
+    return arguments.mapping(given, "cron", "a JSON object")
 
 
 def _check_name(name: object) -> None:

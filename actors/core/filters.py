@@ -6,7 +6,7 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from ollama_queue.actors.core import limits
+from ollama_queue.actors.core import arguments, limits
 from ollama_queue.actors.core.errors import Invalid
 from ollama_queue.actors.core.listing import (
     MAX_LIMIT,
@@ -38,9 +38,14 @@ def task_filter(given: TaskFilter | Mapping[str, Any] | None) -> TaskFilter:
     """
     if given is None:
         return TaskFilter()
-    facts = msgspec.structs.asdict(given) if isinstance(given, TaskFilter) else given
-    if not isinstance(facts, Mapping):
-        raise Invalid("filter must be a TaskFilter or a dict", field="filter")
+    with arguments.reading("filter"):
+        return _checked(given)
+
+
+def _checked(given: Any) -> TaskFilter:
+    if isinstance(given, TaskFilter):
+        given = msgspec.structs.asdict(given)
+    facts = arguments.mapping(given, "filter", "a TaskFilter or a dict")
     for name in facts:
         if name not in FIELDS:
             known = ", ".join(FIELDS)
@@ -82,15 +87,14 @@ def _member_of(kind: type[E]) -> Callable[[Any, str], E]:
 def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise Invalid(f"{name} must be a text", field=name)
-    limits.check_text(value, name, limits.TEXT)
-    return value
+    plain = str.__str__(value)
+    limits.check_text(plain, name, limits.TEXT)
+    return arguments.unicode(plain, name)
 
 
 def _whole(least: int, most: int) -> Callable[[Any, str], int]:
     def read(value: Any, name: str) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise Invalid(f"{name} must be a whole number from {least} to {most}", field=name)
-        return int(value)
+        return arguments.whole(value, name, least, most)
 
     return read
 
@@ -99,7 +103,9 @@ _READERS: dict[str, Callable[[Any, str], Any]] = {
     "status": _each(_member_of(Status)),
     "type": _each(_member_of(TaskType)),
     "priority": _each(lambda value, _: parse_priority(value)),
-    **{name: _each(_text) for name in ("model", "batch_id", "cron_id", "tenant", "tag")},
+    "batch_id": _each(arguments.batch_id),
+    "cron_id": _each(arguments.cron_id),
+    **{name: _each(_text) for name in ("model", "tenant", "tag")},
     "waiting_for": _each(_member_of(WaitingFor)),
     "since": parse_time,
     "until": parse_time,

@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import msgspec
 
-from ollama_queue.actors.core import limits
+from ollama_queue.actors.core import arguments, limits
+from ollama_queue.actors.core.arguments import AnyTask
 from ollama_queue.actors.core.errors import Invalid
 from ollama_queue.actors.core.keys import canonical, digest, key_digest
 from ollama_queue.actors.core.messages import Submit
@@ -58,7 +59,7 @@ def embed_task(model: str, input: str | Sequence[str], **fields: Any) -> NewTask
     return new_task({"type": "embed", "model": model, "input": value, **fields})
 
 
-def draft(new: NewTask, idempotency_key: str | None = None, *, listed: bool = False) -> Submit:
+def draft(new: AnyTask, idempotency_key: str | None = None, *, listed: bool = False) -> Submit:
     """As `drafting`, without a pause."""
     steps = drafting(new, idempotency_key, listed=listed)
     while True:
@@ -69,7 +70,7 @@ def draft(new: NewTask, idempotency_key: str | None = None, *, listed: bool = Fa
 
 
 def drafting(
-    new: NewTask, idempotency_key: str | None = None, *, listed: bool = False
+    new: AnyTask, idempotency_key: str | None = None, *, listed: bool = False
 ) -> Generator[None, None, Submit]:
     """Check a task once more, however it was made, and encode it for the scheduler, in steps: one
     that is large takes a while.
@@ -78,8 +79,11 @@ def drafting(
     there may be others. Raises `Invalid`, also for what JSON cannot say (NaN, lone surrogates) or
     nests too deeply.
     """
-    check_key(idempotency_key)
-    new = new_task(msgspec.structs.asdict(new))
+    idempotency_key = arguments.key(idempotency_key)
+    with arguments.reading("new"):
+        wanted = arguments.task(new)
+        facts = msgspec.structs.asdict(wanted) if isinstance(wanted, NewTask) else wanted
+        new = new_task(facts)
     try:
         spec = encode_spec(new)
         yield
@@ -98,18 +102,6 @@ def drafting(
         raise too_deep("the task", "payload") from None
     except (TypeError, ValueError, OverflowError) as error:
         raise Invalid(f"the task cannot be written as JSON: {error}", field="payload") from None
-
-
-def check_key(key: str | None) -> None:
-    """Raises `Invalid` for what is no idempotency key."""
-    if key is not None and not 1 <= len(key) <= limits.NAME:
-        raise Invalid(
-            f"Idempotency-Key must have 1 to {limits.NAME} characters", field="idempotency_key"
-        )
-    try:
-        (key or "").encode()
-    except UnicodeEncodeError:
-        raise Invalid("Idempotency-Key must be text", field="idempotency_key") from None
 
 
 def encode_spec(new: NewTask) -> bytes:
@@ -154,13 +146,15 @@ def own_key(given: Any) -> str | None:
 def parse_priority(value: object) -> int:
     """A level's name, or a whole number from 1 to 15. Raises `Invalid`."""
     if isinstance(value, str):
-        named = _NAMES.get(value.strip().lower())
+        digits = str.__str__(value).strip()
+        named = _NAMES.get(digits.lower())
         if named is not None:
             return named
-        digits = value.strip()
         value = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 3 else value
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 15:
-        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = int.__index__(value)
+        if 1 <= value <= 15:
+            return value
     raise Invalid(
         "priority must be low, normal, high, critical or a whole number from 1 to 15",
         field="priority",
@@ -169,16 +163,13 @@ def parse_priority(value: object) -> int:
 
 def parse_time(value: object, field: str) -> datetime:
     """An RFC 3339 time with a zone, as UTC. Raises `Invalid`."""
-    if isinstance(value, str):
-        try:
+    try:
+        if isinstance(value, str):
             value = datetime.fromisoformat(value)
-        except ValueError:
-            value = None
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        try:
+        if isinstance(value, datetime) and value.tzinfo is not None:
             return value.astimezone(UTC)
-        except (OverflowError, ValueError):
-            pass
+    except Exception:  # out of the calendar, or whatever a tzinfo of another's raises
+        pass
     raise Invalid(f"{field} must be a time with a zone, such as 2026-12-25T10:00:00Z", field=field)
 
 
@@ -195,13 +186,19 @@ def title_of(task: NewTask) -> str:
     payload = task.payload
     asked: Any = payload.get(_REQUIRED[task.type], "")
     if task.type is TaskType.CHAT:
-        said = [message for message in asked if message.get("role") == "user"] or asked
-        asked = said[-1].get("content")
-    if isinstance(asked, list) and asked:
+        said = [message for message in asked if _of(message, "role") == "user"] or asked
+        asked = _of(said[-1], "content")
+    if type(asked) is list and asked:
         asked = asked[0]
-    if isinstance(asked, Mapping):  # a part of a message, as OpenAI has them
-        asked = asked.get("text")
-    return " ".join(asked[:480].split())[: limits.TITLE] if isinstance(asked, str) else ""
+    if isinstance(asked, dict):  # a part of a message, as OpenAI has them
+        asked = _of(asked, "text")
+    return " ".join(asked[:480].split())[: limits.TITLE] if type(asked) is str else ""
+
+
+def _of(message: Any, name: str) -> Any:
+    """A text or a list in it. An actor may ask, and no code of a caller's class may run there."""
+    value = dict.get(message, name) if isinstance(message, dict) else None
+    return value if type(value) in (str, list, dict) else None
 
 
 def _task_type(given: Mapping[str, Any]) -> TaskType:

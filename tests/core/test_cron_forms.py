@@ -77,7 +77,7 @@ def without(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("given", "field", "words"),
     [
-        ([], "cron", "a cron must be a JSON object"),
+        ([], "cron", "cron must be a JSON object"),
         (without("name"), "name", "name is missing"),
         (without("cron_expr"), "cron_expr", "cron_expr is missing"),
         (without("task_template"), "task_template", "task_template is missing"),

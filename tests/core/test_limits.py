@@ -8,6 +8,7 @@ import pytest
 
 from ollama_queue import Invalid, TaskFilter
 from ollama_queue.actors.core import limits
+from ollama_queue.actors.core.arguments import watched
 from ollama_queue.actors.core.bulk import check_ids
 from ollama_queue.actors.core.cron import upcoming
 from ollama_queue.actors.core.cron_forms import changed, new_cron, scheduled
@@ -16,7 +17,6 @@ from ollama_queue.actors.core.filters import task_filter
 from ollama_queue.actors.core.limits import METADATA, NAME, TAG, TAGS, TIMEOUT_S
 from ollama_queue.actors.core.routing import read_route, route_key
 from ollama_queue.actors.core.submission import draft, new_task
-from ollama_queue.actors.subscription import check_tasks
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TASK = {"type": "generate", "model": "m", "prompt": "p"}
@@ -95,7 +95,7 @@ CASES: list[Case] = [
     (listed, {"status": ["failed"] * 100}, {"status": ["failed"] * 101}, "status"),
     (listed, {}, {"cursor": "c" * 257}, "cursor"),
     (check_ids, {"ids": ["i" * NAME] * 1000}, {"ids": ["i", "i" * (NAME + 1)]}, "ids[1]"),
-    (check_tasks, {"ids": ["i" * NAME] * 1000}, {"ids": ["i"] * 1001}, "tasks"),
+    (watched, {"value": ["i" * NAME] * 1000}, {"value": ["i"] * 1001}, "tasks"),
 ]
 
 
