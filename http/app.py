@@ -60,7 +60,8 @@ def create_app(
 
     def submit() -> Any:
         body = reading.body(max_body)
-        key = reading.header("Idempotency-Key") or own_key(body)
+        key = reading.header("Idempotency-Key")
+        key = own_key(body) if key is None else key
         submitted = queue.submit(new_task(body), idempotency_key=key)
         bottle.response.status = 201 if submitted.created else 200
         return {
