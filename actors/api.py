@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ollama_queue.actors.core.arguments import AnyTask, OfBatch, OfCron, OfTask, Tasks
 from ollama_queue.actors.core.bulk import BulkResult, Filter
-from ollama_queue.actors.core.cron_records import Cron, NewCron
+from ollama_queue.actors.core.cron_records import Cron, IfExists, NewCron
 from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import (
@@ -26,8 +26,17 @@ from ollama_queue.actors.subscription import Subscription
 class CronAPI(Protocol):
     """The verbs of crons. All of them raise `QueueError`: `NotFound` for an unknown id."""
 
-    def add_cron_task(self, new: NewCron | Mapping[str, Any]) -> str:
-        """Take on a cron and return its id, once it is on disk. Raises `Invalid`."""
+    def add_cron_task(
+        self, new: NewCron | Mapping[str, Any], *, if_exists: IfExists | None = None
+    ) -> str:
+        """Take on a cron and return its id, once it is on disk. Raises `Invalid`.
+
+        Where there is a cron of this name, `if_exists` says what to do; both ways its id is
+        returned. "update": it becomes what is given, with the usual values for all that is not, but
+        stays switched on or off unless `enabled` is given, and keeps its runs; raises `Conflict`
+        when several have the name. "keep": it stays as it is; of several, the oldest is meant.
+        "error": raises `Conflict`. None, as if there were none, makes another one.
+        """
         ...
 
     def list_cron_tasks(self) -> list[Cron]:

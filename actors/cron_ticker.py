@@ -8,9 +8,9 @@ from typing import assert_never
 
 from ollama_queue.actors.actor import Actor, Ref, tell
 from ollama_queue.actors.breathing import Breathe, as_threads_do
-from ollama_queue.actors.core.cron_forms import changed, scheduled, task_of
-from ollama_queue.actors.core.cron_records import Cron, Missed, NewCron
-from ollama_queue.actors.core.errors import NotFound
+from ollama_queue.actors.core.cron_forms import changed, restated, scheduled, task_of
+from ollama_queue.actors.core.cron_records import Cron, CronAdded, Missed, NewCron
+from ollama_queue.actors.core.errors import Conflict, NotFound
 from ollama_queue.actors.core.keys import mint
 from ollama_queue.actors.core.messages import (
     AddCron,
@@ -34,7 +34,7 @@ from ollama_queue.actors.inbox import Promise
 
 LATE_S = 60.0  # a run that comes later than this was missed; a restart takes less
 
-OfOne = UpdateCron | EnableCron | RemoveCron | RunNow
+OfOne = AddCron | UpdateCron | EnableCron | RemoveCron | RunNow
 
 
 class CronTicker(Actor):
@@ -64,8 +64,8 @@ class CronTicker(Actor):
 
     def handle(self, message: ToCronTicker) -> None:
         match message:
-            case AddCron(new):
-                self.add(new)
+            case AddCron():
+                self.add(message)
             case UpdateCron() | EnableCron() | RemoveCron() | RunNow():
                 self.of_one(message)
             case GetCron(cron_id):
@@ -82,14 +82,41 @@ class CronTicker(Actor):
 
     # --- commands -------------------------------------------------------------------------------
 
-    def add(self, new: NewCron) -> None:
-        now = self.clock()
+    def add(self, asked: AddCron) -> None:
+        new, now = asked.new, self.clock()
+        named = [cron for cron in self.crons.values() if cron.name == new.name]
+        if named and asked.if_exists is not None:
+            self.add_again(asked, min(named, key=lambda cron: cron.id), len(named))
+            return
         cron_id = mint(int(now * 1e6), self.chance.getrandbits(62))
         facts = {name: getattr(new, name) for name in NewCron.__struct_fields__}
         at = utc(now)
-        self.save(scheduled(Cron(id=cron_id, created_at=at, updated_at=at, **facts), at))
+        made = Cron(id=cron_id, created_at=at, updated_at=at, **facts)
+        self.save(scheduled(made, at), CronAdded(cron_id))
 
-    def of_one(self, message: OfOne) -> None:
+    def add_again(self, asked: AddCron, old: Cron, count: int) -> None:
+        """There are crons of this name, `old` the first of them."""
+        name, found = asked.new.name, CronAdded(old.id, created=False)
+        if asked.if_exists == "error":
+            raise Conflict(f"there is a cron named {name!r} already: {old.id}", field="name")
+        if asked.if_exists == "keep":
+            self.show(found)
+            return
+        if count > 1:
+            raise Conflict(
+                f"{count} crons are named {name!r}: which one is meant? Remove all but it",
+                field="name",
+            )
+        if old.id in self.firing:
+            self.firing[old.id].append((asked, self.later()))
+            return
+        made = restated(old, asked.new, asked.sets_enabled, utc(self.clock()))
+        if made is old:
+            self.show(found)
+        else:
+            self.save(made, found)
+
+    def of_one(self, message: UpdateCron | EnableCron | RemoveCron | RunNow) -> None:
         cron, at = self.cron(message.cron_id), utc(self.clock())
         if cron.id in self.firing:
             self.firing[cron.id].append((message, self.later()))
@@ -112,12 +139,12 @@ class CronTicker(Actor):
             raise NotFound(f"there is no cron {cron_id}", field="id")
         return found
 
-    def save(self, cron: Cron) -> None:
+    def save(self, cron: Cron, reply: CronAdded | None = None) -> None:
         self.crons[cron.id] = cron
-        commit = Commit((SaveCron(cron, "cron_changed"),), cron.updated_at, cron)
+        commit = Commit((SaveCron(cron, "cron_changed"),), cron.updated_at, reply or cron)
         self.pass_on(self.persistence, commit)
 
-    def show(self, found: Cron | list[Cron]) -> None:
+    def show(self, found: Cron | list[Cron] | CronAdded) -> None:
         """An empty commit is answered when all before it is durable."""
         self.pass_on(self.persistence, Commit((), utc(self.clock()), found))
 

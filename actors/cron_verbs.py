@@ -9,7 +9,7 @@ from ollama_queue.actors.actor import ask
 from ollama_queue.actors.core import arguments
 from ollama_queue.actors.core.arguments import OfCron
 from ollama_queue.actors.core.cron_forms import fields_of, new_cron
-from ollama_queue.actors.core.cron_records import Cron, NewCron
+from ollama_queue.actors.core.cron_records import Cron, CronAdded, IfExists, NewCron
 from ollama_queue.actors.core.messages import (
     AddCron,
     EnableCron,
@@ -29,11 +29,20 @@ class CronVerbs:
     def _now(self) -> Generation:
         raise NotImplementedError
 
-    def add_cron_task(self, new: NewCron | Mapping[str, Any]) -> str:
+    def add_cron(
+        self, new: NewCron | Mapping[str, Any], *, if_exists: IfExists | None = None
+    ) -> CronAdded:
+        """As `add_cron_task`; says too whether it is a new one."""
+        what = arguments.if_exists(if_exists)
         with arguments.reading("new"):
-            wanted = new_cron(new)
-        made: Cron = ask(self._now().ticker, AddCron(wanted))
-        return made.id
+            fields = fields_of(new)
+            asked = AddCron(new_cron(fields), what, "enabled" in fields)
+        return ask(self._now().ticker, asked)  # type: ignore[no-any-return]
+
+    def add_cron_task(
+        self, new: NewCron | Mapping[str, Any], *, if_exists: IfExists | None = None
+    ) -> str:
+        return self.add_cron(new, if_exists=if_exists).id
 
     def list_cron_tasks(self) -> list[Cron]:
         return ask(self._now().ticker, ListCrons())  # type: ignore[no-any-return]

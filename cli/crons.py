@@ -10,7 +10,7 @@ from ollama_queue.cli.cron_options import cron_options, fields_of, kind_of, zone
 from ollama_queue.cli.session import Tally, open_queue, session_of, shared
 
 if TYPE_CHECKING:
-    from ollama_queue.actors.core.cron_records import Cron
+    from ollama_queue.actors.core.cron_records import Cron, IfExists
 
 COLUMNS = ("ID", "NAME", "SCHEDULE", "TIMEZONE", "NEXT RUN", "LAST RUN", "RUNS", "MODEL")
 _cron_id = click.argument("cron_id", metavar="ID")
@@ -34,9 +34,14 @@ def cron() -> None:
 @cron.command()
 @cron_options(is_new=True)
 @click.option("--disabled", is_flag=True, help="Keep it, and do not run it by the clock yet.")
+@click.option(
+    "--if-exists",
+    type=click.Choice(["update", "keep", "error"]),
+    help="Where there is one of this name, instead of adding another.",
+)
 @shared
 @click.pass_context
-def add(ctx: click.Context, /, disabled: bool, **given: Any) -> None:
+def add(ctx: click.Context, /, disabled: bool, if_exists: "IfExists | None", **given: Any) -> None:
     """Add a cron; prints its id.
 
     A schedule has the fields minute, hour, day of month, month, day of week (0 or 7 is Sunday).
@@ -50,13 +55,16 @@ def add(ctx: click.Context, /, disabled: bool, **given: Any) -> None:
         raise click.UsageError("say what to submit: --prompt, --messages or --input", ctx)
     fields = fields_of(given)
     fields["task_template"].setdefault("type", kind_of(given))
-    cron_id = open_queue(ctx).add_cron_task({**fields, "enabled": not disabled})
+    if disabled:
+        fields["enabled"] = False
+    cron_id = open_queue(ctx).add_cron_task(fields, if_exists=if_exists)
     session = session_of(ctx)
     if session.speaks_json:
         output.print_json({"id": cron_id})
     else:
         click.echo(cron_id)
-        session.say(f"Added. Look: ollama-queue cron show {cron_id}")
+        added = "" if if_exists else "Added. "  # or found
+        session.say(f"{added}Look: ollama-queue cron show {cron_id}")
 
 
 @cron.command("list")

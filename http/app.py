@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import bottle
 import msgspec
@@ -16,7 +16,7 @@ from ollama_queue.http import ollama, openai, openapi, pages, reading, wire
 from ollama_queue.http.answer import Answer
 from ollama_queue.http.batches import add_batch_routes
 from ollama_queue.http.bulk import add_bulk_routes
-from ollama_queue.http.crons import add_cron_routes
+from ollama_queue.http.crons import Crons, add_cron_routes
 from ollama_queue.http.feed import add_feed_routes
 from ollama_queue.http.guard import Guard
 from ollama_queue.http.ollama import add_ollama_routes
@@ -34,6 +34,10 @@ _ASKED = "ollama_queue.asked"  # in the environ: the path as it came
 READY = (Answer, bottle.HTTPResponse)  # what a route may return beside records
 
 
+class Queue(Servers, Crons, Protocol):
+    """What all the routes together ask for."""
+
+
 class Broken(QueueError):
     """A mistake of ours, found while answering a request."""
 
@@ -41,7 +45,7 @@ class Broken(QueueError):
 
 
 def create_app(
-    queue: Servers,
+    queue: Queue,
     *,
     max_body: int = 32 << 20,
     max_upload: int = 256 << 20,

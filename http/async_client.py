@@ -10,7 +10,7 @@ import httpx
 from ollama_queue.actors.core import arguments
 from ollama_queue.actors.core.arguments import AnyTask, OfBatch, OfCron, OfTask
 from ollama_queue.actors.core.bulk import BulkResult, Filter, Verb, bulk
-from ollama_queue.actors.core.cron_records import Cron, NewCron
+from ollama_queue.actors.core.cron_records import Cron, IfExists, NewCron
 from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats
 from ollama_queue.actors.core.filters import task_filter
@@ -162,8 +162,10 @@ class AsyncClient(AsyncListener):
 
     # --- crons ----------------------------------------------------------------------------------
 
-    async def add_cron_task(self, new: NewCron | Mapping[str, Any]) -> str:
-        return (await self._ask(requests.add_cron_task(new))).id
+    async def add_cron_task(
+        self, new: NewCron | Mapping[str, Any], *, if_exists: IfExists | None = None
+    ) -> str:
+        return (await self._ask(requests.add_cron_task(new, if_exists))).id
 
     async def list_cron_tasks(self) -> list[Cron]:
         return await self._ask(requests.list_cron_tasks())

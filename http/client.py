@@ -12,7 +12,7 @@ from ollama_queue.actors.bulk import BulkVerbs
 from ollama_queue.actors.core import arguments
 from ollama_queue.actors.core.arguments import AnyTask, OfBatch, OfCron, OfTask
 from ollama_queue.actors.core.bulk import Bulk, BulkResult
-from ollama_queue.actors.core.cron_records import Cron, NewCron
+from ollama_queue.actors.core.cron_records import Cron, IfExists, NewCron
 from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
@@ -137,8 +137,10 @@ class Client(Listener, BulkVerbs):
 
     # --- crons ----------------------------------------------------------------------------------
 
-    def add_cron_task(self, new: NewCron | Mapping[str, Any]) -> str:
-        return self._ask(requests.add_cron_task(new)).id
+    def add_cron_task(
+        self, new: NewCron | Mapping[str, Any], *, if_exists: IfExists | None = None
+    ) -> str:
+        return self._ask(requests.add_cron_task(new, if_exists)).id
 
     def list_cron_tasks(self) -> list[Cron]:
         return self._ask(requests.list_cron_tasks())

@@ -80,7 +80,8 @@ class Tries:
 
     def __init__(self, request: Request[Any]) -> None:
         is_read = request.method == "GET"
-        patience = SUBMIT_PATIENCE_S if KEY in request.headers else READ_PATIENCE_S * is_read
+        is_safe = KEY in request.headers or request.is_safe_twice
+        patience = SUBMIT_PATIENCE_S if is_safe else READ_PATIENCE_S * is_read
         self._patience, self._pause = patience, 0.05
         self._lost: OutcomeUnknown | None = None
         self._lost_at = 0.0

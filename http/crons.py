@@ -1,23 +1,34 @@
 """The routes of crons."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import bottle
 
 from ollama_queue.actors.api import QueueAPI
 from ollama_queue.actors.breathing import unhurried
+from ollama_queue.actors.core import arguments
 from ollama_queue.actors.core.cron import upcoming
-from ollama_queue.actors.core.cron_records import Cron
+from ollama_queue.actors.core.cron_records import Cron, CronAdded, IfExists, NewCron
 from ollama_queue.actors.core.errors import Invalid
 from ollama_queue.http import reading, wire
 
 
-def add_cron_routes(app: bottle.Bottle, queue: QueueAPI, max_body: int) -> None:
+class Crons(QueueAPI, Protocol):
+    def add_cron(
+        self, new: NewCron | Mapping[str, Any], *, if_exists: IfExists | None = None
+    ) -> CronAdded: ...
+
+
+def add_cron_routes(app: bottle.Bottle, queue: Crons, max_body: int) -> None:
     def add() -> Any:
-        cron_id = queue.add_cron_task(reading.body(max_body))
-        bottle.response.status = 201
-        return {"id": cron_id}
+        given = reading.query({"if_exists"}).get("if_exists")
+        added = queue.add_cron(
+            reading.body(max_body), if_exists=arguments.if_exists(given and given[-1])
+        )
+        bottle.response.status = 201 if added.created else 200
+        return {"id": added.id}
 
     def run(cron_id: str) -> Any:
         submitted = queue.run_cron_task(cron_id)

@@ -13,7 +13,7 @@ from ollama_queue.actors.core import arguments
 from ollama_queue.actors.core.arguments import LONGEST_ANSWER_S, AnyTask, OfBatch, OfCron, OfTask
 from ollama_queue.actors.core.bulk import Bulk, BulkResult
 from ollama_queue.actors.core.cron_forms import fields_of
-from ollama_queue.actors.core.cron_records import Cron, NewCron
+from ollama_queue.actors.core.cron_records import Cron, IfExists, NewCron
 from ollama_queue.actors.core.errors import Invalid, Unavailable, naming
 from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats
 from ollama_queue.actors.core.filters import task_filter
@@ -40,6 +40,7 @@ class Request(Struct, Generic[T], frozen=True, kw_only=True):
     """What is sent, and `kind`, what the answer holds.
 
     `patience_s`: how long the server may take for it, beyond what any request may.
+    `is_safe_twice`: an order that is sent again when its answer was lost.
     """
 
     method: str
@@ -49,6 +50,7 @@ class Request(Struct, Generic[T], frozen=True, kw_only=True):
     headers: Mapping[str, str | bytes] = {}
     params: Mapping[str, Any] = {}
     patience_s: float = 0.0
+    is_safe_twice: bool = False
 
     def read(self, response: httpx.Response) -> T:
         """The answer. Raises `Unavailable` for what no queue of this version says."""
@@ -169,9 +171,16 @@ def resume() -> Request[Any]:
 # --- crons --------------------------------------------------------------------------------------
 
 
-def add_cron_task(new: NewCron | Mapping[str, Any]) -> Request[Added]:
+def add_cron_task(new: NewCron | Mapping[str, Any], if_exists: IfExists | None) -> Request[Added]:
+    what = arguments.if_exists(if_exists)
     with arguments.reading("new"):
-        return _send("POST", wire.CRONS, Added, fields_of(new))
+        request = _send("POST", wire.CRONS, Added, fields_of(new))
+    if what is None:
+        return request
+    # Done twice, these do the same as once.
+    return msgspec.structs.replace(
+        request, params={"if_exists": what}, is_safe_twice=what != "error"
+    )
 
 
 def list_cron_tasks() -> Request[list[Cron]]:

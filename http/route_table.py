@@ -5,7 +5,7 @@ from typing import Any
 from msgspec import Struct
 
 from ollama_queue.actors.core.bulk import BulkResult
-from ollama_queue.actors.core.cron_records import Cron, NewCron
+from ollama_queue.actors.core.cron_records import Cron, IfExists, NewCron
 from ollama_queue.actors.core.errors import Conflict, Invalid, NotFound, QueueError, QueueFull
 from ollama_queue.actors.core.figures import BackendState, Minute
 from ollama_queue.actors.core.listing import TaskFilter
@@ -60,6 +60,9 @@ class Route(Struct, frozen=True, kw_only=True):
 WAIT = Query("wait", float, "Answer once it has ended, or after so many seconds (0 to 3600).")
 LIMIT = Query("limit", int, "How many at most: 1 to 1000.")
 KEY = Query("Idempotency-Key", str, "The same request with the same key is done once.")
+IF_EXISTS = Query(
+    "if_exists", IfExists, "Where there is one of its name: without this, another one is added."
+)
 BY_ID = (NotFound,)
 BY_STATE = (NotFound, Conflict)
 BODY = (Invalid, TooLarge)
@@ -181,7 +184,17 @@ CRONS = (
         ),
         errors=(Invalid,),
     ),
-    post(wire.CRONS, "add_cron", "Add a cron.", Added, body=NewCron, status=201, errors=BODY),
+    post(
+        wire.CRONS,
+        "add_cron",
+        "Add a cron.",
+        Added,
+        body=NewCron,
+        query=(IF_EXISTS,),
+        status=201,
+        also={200: "There is one of this name: this is it."},
+        errors=(*BODY, Conflict),
+    ),
     post(f"{wire.CRONS}/test", "test_cron", "The next times.", Times, body=CronTrial, errors=BODY),
     get(CRON, "get_cron", "One cron.", Cron, errors=BY_ID),
     put(

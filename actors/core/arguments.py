@@ -6,10 +6,10 @@ argument's name as its `field`. None of them trusts what an object says of itsel
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from ollama_queue.actors.core import limits
-from ollama_queue.actors.core.cron_records import Cron
+from ollama_queue.actors.core.cron_records import Cron, IfExists
 from ollama_queue.actors.core.errors import Invalid, NotFound, QueueError
 from ollama_queue.actors.core.events import EVENTS
 from ollama_queue.actors.core.records import (
@@ -163,6 +163,16 @@ def whole(value: object, name: str, least: int, most: int) -> int:
     if not least <= number <= most:
         raise Invalid(f"{name} must be a whole number from {least} to {most}", field=name)
     return number
+
+
+def if_exists(value: object) -> IfExists | None:
+    known: tuple[IfExists, ...] = get_args(IfExists)
+    if value is None:
+        return None
+    for each in known:
+        if type(value) is str and value == each:
+            return each
+    raise Invalid(f"if_exists must be one of {', '.join(known)}", field="if_exists")
 
 
 def key(value: object) -> str | None:

@@ -82,6 +82,16 @@ def changed(old: Cron, given: Any, at: datetime) -> Cron:
     return scheduled(made, at)
 
 
+def restated(old: Cron, new: NewCron, sets_enabled: bool, at: datetime) -> Cron:
+    """What `old` is when a program says anew, as `new`, what it is to be: all of it, but whether it
+    is switched on only where that was said. The same record when nothing is different."""
+    fields = fields_of(new)
+    if not sets_enabled:
+        del fields["enabled"]
+    made = changed(old, fields, at)
+    return old if replace(made, updated_at=old.updated_at) == old else made
+
+
 def scheduled(made: Cron, at: datetime) -> Cron:
     """The cron with its next run after `at`, and not again one that it has just had."""
     if not made.enabled:

@@ -2,11 +2,14 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from ollama_queue.actors.core.records import Priority, TaskType
+
+IfExists = Literal["update", "keep", "error"]
+"""What becomes of a cron that is added while there is one of its name."""
 
 
 class Overlap(StrEnum):
@@ -72,3 +75,10 @@ class Cron(Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     metadata: dict[str, Any] = {}
+
+
+class CronAdded(Struct, frozen=True):
+    """The answer to a new cron. `created` is False where one of its name was there already."""
+
+    id: str
+    created: bool = True

@@ -5,7 +5,7 @@ from typing import Any
 
 from ollama_queue.actors.core import messages
 from ollama_queue.actors.core.cron_forms import new_cron
-from ollama_queue.actors.core.cron_records import Cron, NewCron
+from ollama_queue.actors.core.cron_records import Cron, CronAdded, IfExists, NewCron
 from ollama_queue.actors.core.messages import Commit, Fired, Submit
 from ollama_queue.actors.cron_ticker import CronTicker
 from tests.actors.standins import START, Recorder
@@ -64,15 +64,16 @@ class Tower:
         self.now = START + timedelta(seconds=seconds)
         self.handle(messages.Wake())
 
-    def add(self, **fields: Any) -> Cron:
-        self.handle(messages.AddCron(a_new_cron(**fields)))
+    def add(self, if_exists: IfExists | None = None, **fields: Any) -> Cron:
+        asked = messages.AddCron(a_new_cron(**fields), if_exists, "enabled" in fields)
+        self.handle(asked)
         return self.saved
 
     @property
     def saved(self) -> Cron:
         """What was saved or shown last."""
-        found: Cron = self.commits[-1].reply
-        return found
+        reply: Cron | CronAdded = self.commits[-1].reply
+        return self.ticker.crons[reply.id] if isinstance(reply, CronAdded) else reply
 
     @property
     def commits(self) -> list[Commit]:

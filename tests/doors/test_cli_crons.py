@@ -56,6 +56,20 @@ def test_all_options(house):
     assert (cron.enabled, cron.next_run) == (False, None)
 
 
+def test_adding_by_name_finds_it_again(house):
+    first = house.json(*ADD, "--prompt", "Report", "--if-exists", "update")
+    house.queue.disable_cron_task(first["id"])
+    again = house.run(*ADD, "--prompt", "Other", "--if-exists", "update")
+
+    assert again.stdout == f"{first['id']}\n"
+    assert again.stderr == f"Look: ollama-queue cron show {first['id']}\n"
+    (cron,) = house.queue.list_cron_tasks()
+    assert (cron.task_template.payload, cron.enabled) == ({"prompt": "Other"}, False)
+    assert house.ok(*ADD, "--prompt", "x", "--if-exists", "keep").strip() == cron.id
+    refused = house.run(*ADD, "--prompt", "x", "--if-exists", "error")
+    assert (refused.exit_code, cron.id in refused.stderr) == (4, True)
+
+
 def test_an_embedding(house):
     cron_id = house.ok(*ADD, "--input", "one", "--input", "two").strip()
     template = house.queue.get_cron_task(cron_id).task_template

@@ -58,6 +58,28 @@ def test_adding_showing_and_listing(house: House) -> None:
     assert house.http.get("/api/cron").json() == [cron]
 
 
+def test_adding_by_name_says_whether_it_was_there(house: House) -> None:
+    for what, status in (("keep", 201), ("keep", 200), ("update", 200), ("error", 409)):
+        body = {**CRON, "cron_expr": "@monthly"} if what == "update" else CRON
+        response = house.http.post("/api/cron", params={"if_exists": what}, json=body)
+        assert response.status_code == status
+        if status < 300:
+            assert list(response.json()) == ["id"]
+    (cron,) = house.http.get("/api/cron").json()
+    assert (cron["id"] in response.text, cron["cron_expr"]) == (True, "@monthly")
+
+
+@pytest.mark.parametrize(
+    "query", ["if_exists=", "if_exists=Keep", "if-exists=keep", "if_exists=%ff"]
+)
+def test_a_wrong_query_adds_nothing(house: House, query: str) -> None:
+    response = house.http.post(f"/api/cron?{query}", json=CRON)
+
+    assert response.status_code == 400
+    assert "if_exists" in response.json()["error"]["message"]
+    assert house.http.get("/api/cron").json() == []
+
+
 def test_the_whole_form_may_be_put_back(house: House) -> None:
     cron_id = added(house)
     cron = house.http.get(f"/api/cron/{cron_id}").json()

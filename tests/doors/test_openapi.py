@@ -187,6 +187,8 @@ def test_bulk_is_as_documented(house: House, call: Caller) -> None:
 def test_crons_are_as_documented(call: Caller) -> None:
     made = call("POST", "/api/cron", json=CRON, status=201)
     call("POST", "/api/cron", json={}, status=400)
+    call("POST", "/api/cron", params={"if_exists": "keep"}, json=CRON)
+    call("POST", "/api/cron", params={"if_exists": "error"}, json=CRON, status=409)
     call("GET", "/api/cron")
     for method, rule in (("GET", ""), ("PUT", "/enable"), ("PUT", "/disable"), ("DELETE", "")):
         call(method, f"/api/cron/{{id}}{rule}", id=made["id"])

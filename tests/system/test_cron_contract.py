@@ -3,7 +3,9 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +138,53 @@ def test_a_run_by_hand_may_be_refused(door: Door) -> None:
         queue.run_cron_task(cron_id)
 
     assert queue.get_cron_task(cron_id).run_count == 1
+
+
+def test_a_program_that_starts_twice_has_one_cron(queue: QueueAPI) -> None:
+    first = queue.add_cron_task(PLAIN, if_exists="update")
+    again = queue.add_cron_task({**PLAIN, "cron_expr": "@monthly"}, if_exists="update")
+    kept = queue.add_cron_task(PLAIN, if_exists="keep")
+
+    assert first == again == kept
+    (cron,) = queue.list_cron_tasks()
+    assert cron.cron_expr == "@monthly"
+    with pytest.raises(Conflict, match=first):
+        queue.add_cron_task(PLAIN, if_exists="error")
+    assert queue.add_cron_task(PLAIN) != first
+
+
+def test_a_record_says_whether_it_is_switched_on_and_a_mapping_may_leave_it(
+    queue: QueueAPI,
+) -> None:
+    cron_id = queue.add_cron_task(PLAIN, if_exists="update")
+    queue.disable_cron_task(cron_id)
+    template = TaskTemplate(type=TaskType.EMBED, model="m", payload={"input": "x"})
+
+    queue.add_cron_task(PLAIN, if_exists="update")
+    assert not queue.get_cron_task(cron_id).enabled
+    record = NewCron(name=PLAIN["name"], cron_expr="@daily", task_template=template)
+    queue.add_cron_task(record, if_exists="update")
+    assert queue.get_cron_task(cron_id).enabled
+
+
+@pytest.mark.parametrize("what", ["keep", "update"])
+def test_of_many_that_ask_at_once_one_adds_it(door: Door, what: Any) -> None:
+    feed = door.manager.subscribe({"cron_changed"})
+    with ThreadPoolExecutor(8) as pool:
+        add = partial(door.queue.add_cron_task, PLAIN, if_exists=what)
+        ids = {each.result() for each in [pool.submit(add) for _ in range(32)]}
+
+    assert [cron.id for cron in door.queue.list_cron_tasks()] == list(ids)
+    door.queue.remove_cron_task(*ids)
+    assert [feed.get(PATIENCE_S).cron_id for _ in range(2)] == list(ids) * 2
+
+
+def test_a_wrong_if_exists_is_refused(queue: QueueAPI) -> None:
+    wrong: Any = "replace"
+    with pytest.raises(Invalid, match="if_exists must be one of") as refused:
+        queue.add_cron_task(PLAIN, if_exists=wrong)
+    assert refused.value.field == "if_exists"
+    assert queue.list_cron_tasks() == []
 
 
 def test_mistakes_are_refused(queue: QueueAPI) -> None:

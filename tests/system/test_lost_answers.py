@@ -17,15 +17,15 @@ CREATED = b"HTTP/1.1 201 Created\r\nContent-Length: %d\r\n\r\n%s" % (len(TAKEN),
 NEW = generate_task("m", "hi")
 
 
-def over_client(url: str, verb: str, *args: Any) -> Any:
+def over_client(url: str, verb: str, *args: Any, **more: Any) -> Any:
     with Client(url) as client:
-        return getattr(client, verb)(*args)
+        return getattr(client, verb)(*args, **more)
 
 
-def over_async_client(url: str, verb: str, *args: Any) -> Any:
+def over_async_client(url: str, verb: str, *args: Any, **more: Any) -> Any:
     async def run() -> Any:
         async with AsyncClient(url) as client:
-            return await getattr(client, verb)(*args)
+            return await getattr(client, verb)(*args, **more)
 
     return asyncio.run(run())
 
@@ -65,6 +65,28 @@ def test_a_submit_is_repeated_with_its_own_key(call: Call) -> None:
 
     keys = requests.keys()
     assert (len(keys), len(set(keys))) == (3, 1)
+
+
+CRON = {"name": "n", "cron_expr": "@daily", "task_template": {"type": "embed", "model": "m"}}
+FOUND = b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"id": "1"}'
+
+
+@both
+@pytest.mark.parametrize("what", ["update", "keep"])
+def test_a_cron_by_name_is_repeated(call: Call, what: str) -> None:
+    requests = Requests(b"", FOUND)
+    with requests.script:
+        assert call(requests.script.url, "add_cron_task", CRON, if_exists=what) == "1"
+    assert [f"?if_exists={what} ".encode() in each for each in requests.seen] == [True, True]
+
+
+@both
+@pytest.mark.parametrize("what", [None, "error"])
+def test_one_that_could_be_added_twice_is_not(call: Call, what: str | None) -> None:
+    requests = Requests(b"", FOUND)
+    with requests.script, pytest.raises(OutcomeUnknown):
+        call(requests.script.url, "add_cron_task", CRON, if_exists=what)
+    assert len(requests.seen) == 1
 
 
 @both

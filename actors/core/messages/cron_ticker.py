@@ -5,14 +5,21 @@ from typing import Any
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.cron_records import Cron, NewCron
+from ollama_queue.actors.core.cron_records import Cron, IfExists, NewCron
 from ollama_queue.actors.core.messages.wake import Wake
 
 
 class AddCron(Struct, frozen=True):
-    """Take on a cron that the door has checked. Reply: `Cron`, once it is on disk."""
+    """Take on a cron that the door has checked. Reply: `CronAdded`, once it is on disk.
+
+    Where there is one of its name, `if_exists` says what to do: "update" it, "keep" it as it is, or
+    "error", which is `Conflict`; None makes another one. `sets_enabled`: `enabled` was given, so
+    that an update switches it too.
+    """
 
     new: NewCron
+    if_exists: IfExists | None = None
+    sets_enabled: bool = True
 
 
 class UpdateCron(Struct, frozen=True):
