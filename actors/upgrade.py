@@ -7,17 +7,19 @@ from rocksdict import Rdict, WriteBatch
 from ollama_queue.actors.layout import STATUS_CODE, decode_record, key_range
 from ollama_queue.actors.listings import put_rows
 
-FORMAT = 2  # 1 had no rows to list tasks by priority, cron, start and end
+# 1 had no rows to list tasks by priority, cron, start and end; in 2 the rows of tasks that wait or
+# run held the words in which they failed last.
+FORMAT = 3
 SLICE_TASKS = 500
 
 
 def upgrade(db: Rdict, families: dict[str, Rdict], handles: dict[str, Any]) -> None:
-    """Give the tasks of format 1 their rows, slice by slice; a crash in between is made up for.
+    """Write the rows of all tasks anew, slice by slice; a crash in between is made up for.
 
     From the first slice on an older version would misread the index: it finds a newer format.
     """
     meta = families["meta"]
-    if meta.get(b"format") == b"1":
+    if meta.get(b"format") in (b"1", b"2"):
         begin = WriteBatch(raw_mode=True)
         begin.put(b"format", b"%d" % FORMAT, handles["meta"])
         begin.put(b"upgrading", b"1", handles["meta"])

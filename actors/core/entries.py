@@ -28,7 +28,6 @@ class Entry(Struct, gc=False, array_like=True, omit_defaults=False):
     size: int
     timeout_s: float | None
     key: bytes | None
-    words: str
     cron_id: str | None = None
     tenant: str | None = None
     avoid: str | None = None
@@ -51,7 +50,6 @@ def entry_of(record: Record) -> Entry:
         size=record.size,
         timeout_s=record.timeout_s,
         key=record.key,
-        words=record.words,
         cron_id=record.cron_id,
         tenant=record.tenant,
         avoid=record.avoid,

@@ -10,11 +10,11 @@ from ollama_queue.actors.core.records import Upstream
 class Verdict(StrEnum):
     """What a failed call means for the next one.
 
-    FINAL: the same call would fail again (4xx, 501, a request that cannot be made).
-    RETRY: it may work later (408, 425, 429, other 5xx, a reply that cannot be read, `timeout_s`).
+    FINAL: the same call would fail again (4xx, 501, words that are known to be for good, a request
+    that cannot be made).
+    RETRY: it may work later (408, 425, 429, other 5xx, an error inside a stream, a reply that
+    cannot be read, `timeout_s`).
     CUT: as RETRY, and the server's own doing: the connection broke, or no byte came for too long.
-    SAME_IS_FINAL: as RETRY, unless the attempt before failed with the same words (500, and an
-    error line inside a 200 stream): servers answer permanent mistakes with 500, too.
     REFUSED: the server never took the call on (DNS, refused, connect timeout, 503).
     NO_MODEL: the server does not have the model (any more): another one may.
     """
@@ -22,7 +22,6 @@ class Verdict(StrEnum):
     FINAL = "final"
     RETRY = "retry"
     CUT = "cut"
-    SAME_IS_FINAL = "same_is_final"
     REFUSED = "refused"
     NO_MODEL = "no_model"
 

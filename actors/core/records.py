@@ -151,15 +151,14 @@ class Record(_Facts, frozen=True, kw_only=True):
     """The small, changing part of a task, as it lies on disk and travels in events.
 
     `route` is the task's route key (`routing.route_key`), `size` what is asked in bytes, `key`
-    the digest of its idempotency key, `words` the last error where the same words again are
-    final, `avoid` the backend on which it failed last, `lacking` those that said that they do not
-    have its model: they are here so that a boot can rebuild the plan without reading payloads.
+    the digest of its idempotency key, `avoid` the backend on which it failed last, `lacking` those
+    that said that they do not have its model: they are here so that a boot can rebuild the plan
+    without reading payloads.
     """
 
     route: str = ""
     size: int = 0
     key: bytes | None = None
-    words: str = ""
     avoid: str | None = None
     lacking: tuple[str, ...] = ()
 

@@ -43,11 +43,9 @@ def _failed(running: Running, failed: Failed, retry: Retry, now: float, chance: 
         # Once only: a server may list a model that it refuses.
         entry.lacking = (*entry.lacking, backend)
         return put_back(entry, ended, error)
-    same_again = failed.verdict is Verdict.SAME_IS_FINAL and entry.words == error
     spent = entry.retry_count >= entry.max_retries
-    if failed.verdict in (Verdict.FINAL, Verdict.NO_MODEL) or same_again or spent:
+    if failed.verdict in (Verdict.FINAL, Verdict.NO_MODEL) or spent:
         return end(entry, Status.FAILED, ended, now, error=error)
-    entry.words = error if failed.verdict is Verdict.SAME_IS_FINAL else ""
     entry.retry_count += 1
     entry.due = now + delay(retry, entry.retry_count, chance)
     return put_back(entry, ended, error)
@@ -69,7 +67,6 @@ def put_back(entry: Entry, ended: Attempt | None, error: str | None = None) -> C
         Status.PENDING,
         ended,
         error=_words(error),
-        words=entry.words,
         avoid=entry.avoid,
         lacking=entry.lacking,
         next_attempt_at=utc(entry.due) if entry.due else None,
@@ -95,7 +92,6 @@ def revive(record: Record, now: float) -> tuple[Change, Entry]:
         "retry_count": 0,
         "interruptions": 0,
         "error": None,
-        "words": "",
         "avoid": None,
         "lacking": (),
         "started_at": None,

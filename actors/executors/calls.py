@@ -35,6 +35,7 @@ from ollama_queue.actors.executors.failures import (
     failure_of_status,
     one_line,
     upstream_of,
+    verdict_of_error,
 )
 from ollama_queue.actors.executors.mending import Halves, lenient
 from ollama_queue.actors.executors.transport import ConnectionTransport
@@ -236,7 +237,7 @@ class HttpExecutor(ABC):
         if error:
             said = upstream_of(error)
             words = f"{self.name} reported an error: {one_line(said.message)}"
-            raise CallFailed(Failed(words, Verdict.SAME_IS_FINAL, upstream=said))
+            raise CallFailed(Failed(words, verdict_of_error(said), upstream=said))
 
     def _url(self, path: str) -> httpx.URL:
         url = self._urls.get(path)

@@ -13,6 +13,7 @@ import msgspec
 
 from ollama_queue.actors.core.outcomes import Failed, Verdict
 from ollama_queue.actors.core.records import Upstream
+from ollama_queue.actors.executors.permanent import is_permanent
 
 # What Ollama, LiteLLM, vLLM and OpenAI say of a model that they do not have.
 _NO_MODEL = re.compile(r"\bmodel\b.*\b(not found|does not exist)\b", re.IGNORECASE)
@@ -46,6 +47,8 @@ def failure_of_status(
     words = one_line(said.message)
     if status == 404 and (_NO_MODEL.search(words) or b"model_not_found" in body):
         verdict = Verdict.NO_MODEL
+    if status == 500 and is_permanent(words):
+        verdict, wait_s = Verdict.FINAL, None
     return Failed(f"{who} answered {status}: {words}", verdict, wait_s, status, said)
 
 
@@ -53,14 +56,17 @@ def verdict_of_status(status: int) -> Verdict:
     match status:
         case 503:
             return Verdict.REFUSED
-        case 500:
-            return Verdict.SAME_IS_FINAL
-        case 501:
-            return Verdict.FINAL
-        case 408 | 425 | 429:
+        case 408 | 425 | 429 | 500:
             return Verdict.RETRY
         case _:
             return Verdict.RETRY if status > 501 else Verdict.FINAL
+
+
+def verdict_of_error(said: Upstream) -> Verdict:
+    """That of an error behind a status of 200: some servers put the status of their own in it."""
+    if type(said.code) is int and 400 <= said.code < 500:
+        return verdict_of_status(said.code)
+    return Verdict.FINAL if is_permanent(one_line(said.message)) else Verdict.RETRY
 
 
 def failure_of_error(who: str, url: str, error: httpx.TransportError, silence_s: float) -> Failed:

@@ -44,7 +44,7 @@ def test_each_boot_has_the_next_number(tmp_path: Path) -> None:
 
 
 def test_recovering_gives_back_all_that_a_plan_needs(tmp_path: Path) -> None:
-    waits = a_record(1, next_attempt_at=at(500), attempt=2, words="no")
+    waits = a_record(1, next_attempt_at=at(500), attempt=2)
     runs = a_record(2, status=RUNNING, attempt=1, key=b"k" * 16)
     over = a_record(3, status=Status.COMPLETED, key=b"o" * 16)
     store = Store(str(tmp_path), None)

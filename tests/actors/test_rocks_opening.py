@@ -86,10 +86,10 @@ except Unavailable as error:
 def test_an_unknown_format_is_refused_and_let_go(tmp_path: Path) -> None:
     Store(str(tmp_path), None).close()
     set_format(tmp_path, b"99")
-    with pytest.raises(Unavailable, match="has format 99, this version reads 2") as refused:
+    with pytest.raises(Unavailable, match="has format 99, this version reads 3") as refused:
         Store(str(tmp_path), None)
 
-    set_format(tmp_path, b"2")
+    set_format(tmp_path, b"3")
     Store(str(tmp_path), None).close()
     assert refused.value.__traceback__ is not None  # kept, and yet the folder was let go
 

@@ -1,8 +1,11 @@
-"""A store of format 1 is given the rows that lists need, once; a crash in between costs none."""
+"""A store of an older format is given its rows anew, once; a crash in between costs none."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from rocksdict import Options, Rdict, WriteBatch
 
@@ -33,31 +36,56 @@ def a_task(number: int) -> Record:
     )
 
 
-def first_format(folder: Path, count: int) -> list[Record]:
-    """A store as version 0.1.0 wrote it."""
+def stored(folder: Path, count: int) -> list[Record]:
     store = Store(str(folder), None)
     tasks = [a_task(number) for number in range(count)]
     group = Group()
     group.rows = {task.id: Row(task, None, b"{}") for task in tasks}
     store.write(group)
     store.close()
+    return tasks
 
+
+def first_format(folder: Path, count: int) -> list[Record]:
+    """A store as version 0.1.0 wrote it: tasks by status alone."""
+    tasks = stored(folder, count)
+    with raw(folder) as (db, index, handles):
+        batch = WriteBatch(raw_mode=True)
+        for key in list(index.keys()):
+            batch.delete(key, handles["index"])
+        for task in tasks:
+            entry = b"" if task.status.is_final else encode(entry_of(task))
+            batch.put(STATUS_CODE[task.status] + task.id.encode(), entry, handles["index"])
+        batch.put(b"format", b"1", handles["meta"])
+        db.write(batch)
+    return tasks
+
+
+def second_format(folder: Path, count: int) -> list[Record]:
+    """One whose rows of live tasks held the words of their last failure before their cron."""
+    tasks = stored(folder, count)
+    with raw(folder) as (db, index, handles):
+        batch = WriteBatch(raw_mode=True)
+        for key, value in list(index.items()):
+            if value:
+                entry = msgspec.msgpack.decode(value)
+                batch.put(key, encode([*entry[:12], "500: no", *entry[12:]]), handles["index"])
+        batch.put(b"format", b"2", handles["meta"])
+        db.write(batch)
+    return tasks
+
+
+@contextmanager
+def raw(folder: Path) -> Iterator[tuple[Rdict, Rdict, dict[str, Any]]]:
+    """The store as RocksDB has it: all of it, its index, and what its writes name."""
     families = {name: Options(raw_mode=True) for name in FAMILIES}
     db = Rdict(str(folder / "rocksdb"), Options(raw_mode=True), column_families=families)
     handles = {name: db.get_column_family_handle(name) for name in FAMILIES}
     index = db.get_column_family("index")
-    batch = WriteBatch(raw_mode=True)
-    for key in list(index.keys()):
-        batch.delete(key, handles["index"])
-    for task in tasks:
-        entry = b"" if task.status.is_final else encode(entry_of(task))
-        batch.put(STATUS_CODE[task.status] + task.id.encode(), entry, handles["index"])
-    batch.put(b"format", b"1", handles["meta"])
-    db.write(batch)
+    yield db, index, handles
     index.close()
     handles.clear()
     db.close()
-    return tasks
 
 
 def rows(store: Store) -> list[bytes]:
@@ -75,12 +103,13 @@ def check(store: Store, tasks: list[Record], folder: Path) -> None:
     other = Store(str(folder), None)
     other.write(group)
     assert rows(store) == rows(other)
-    assert store._families["meta"].get(b"format") == b"2"
+    assert store._families["meta"].get(b"format") == b"%d" % upgrade.FORMAT
     other.close()
 
 
-def test_an_older_store_lists_as_a_new_one(tmp_path: Path) -> None:
-    tasks = first_format(tmp_path / "old", 20)
+@pytest.mark.parametrize("older", [first_format, second_format])
+def test_an_older_store_lists_as_a_new_one(tmp_path: Path, older: Any) -> None:
+    tasks = older(tmp_path / "old", 20)
 
     store = Store(str(tmp_path / "old"), None)
 
@@ -89,8 +118,10 @@ def test_an_older_store_lists_as_a_new_one(tmp_path: Path) -> None:
     assert listed(store, status=[Status.FAILED]) == failed[::-1]
     assert listed(store, sort="ended", status=[Status.FAILED]) == failed
     assert listed(store, cron_id=[CRON]) == [task.id for task in tasks[::-1] if task.cron_id]
-    waiting = {task.id for task in tasks if task.status is Status.PENDING}
-    assert {entry.id for entry in store.recover().waiting} == waiting
+    found = store.recover()
+    for status, live in ((Status.PENDING, found.waiting), (Status.RUNNING, found.running)):
+        expected = [entry_of(task) for task in tasks if task.status is status]
+        assert sorted(live, key=lambda entry: entry.id) == expected
     store.close()
 
 

@@ -19,7 +19,7 @@ NOW = 1_700_000_000.0
 DAY = 24 * 3600.0
 REFUSED = Failed("connection refused", Verdict.REFUSED)
 CUT = Failed("connection cut", Verdict.CUT)
-HTTP_500 = Failed("500: the model is broken", Verdict.SAME_IS_FINAL)
+HTTP_500 = Failed("500: the model is broken", Verdict.RETRY)
 HTTP_400 = Failed("400: no such option", Verdict.FINAL)
 
 
@@ -73,7 +73,6 @@ def put_back(task_id: str, call: Attempt | None, **fields: object) -> Change:
     """The change that lets a running task wait again."""
     fields = {
         "error": None,
-        "words": "",
         "avoid": None,
         "lacking": (),
         "next_attempt_at": None,

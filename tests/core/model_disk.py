@@ -139,19 +139,17 @@ class ModelDisk:
         return keyed if lives or now < keyed.accepted_at + KEEP_S else None
 
 
-def settled(was: Record, outcome: Outcome) -> tuple[Status, int, str]:
-    """Status, retry count and words of a task whose call ended so."""
+def settled(was: Record, outcome: Outcome) -> tuple[Status, int]:
+    """Status and retry count of a task whose call ended so."""
     match outcome:
         case Answered():
-            return Status.COMPLETED, was.retry_count, was.words
+            return Status.COMPLETED, was.retry_count
         case Stopped() | Failed(verdict=Verdict.REFUSED):
-            return Status.PENDING, was.retry_count, was.words
-        case Failed(error, verdict):
-            repeats = verdict is Verdict.SAME_IS_FINAL and was.words == error
-            if verdict is Verdict.FINAL or repeats or was.retry_count == was.max_retries:
-                return Status.FAILED, was.retry_count, was.words
-            words = error if verdict is Verdict.SAME_IS_FINAL else ""
-            return Status.PENDING, was.retry_count + 1, words
+            return Status.PENDING, was.retry_count
+        case Failed(verdict=verdict):
+            if verdict is Verdict.FINAL or was.retry_count == was.max_retries:
+                return Status.FAILED, was.retry_count
+            return Status.PENDING, was.retry_count + 1
 
 
 class ModelFailures:

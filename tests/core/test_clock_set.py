@@ -159,7 +159,7 @@ class TestRecovering:
     def entry(self, task_id: str, queued: float, **facts: object) -> Entry:
         plain = {"route": "m", "priority": 5, "due": 0.0, "attempt": 0, "retry_count": 0}
         plain |= {"max_retries": 3, "interruptions": 0, "size": 1, "timeout_s": None}
-        plain |= {"key": None, "words": "", **facts}
+        plain |= {"key": None, **facts}
         return Entry(id=task_id, queued_at=NOW + queued, **plain)  # type: ignore[arg-type]
 
     def order(self, *entries: Entry) -> list[str]:

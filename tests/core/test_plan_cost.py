@@ -68,7 +68,6 @@ def entry(n: int, routes: int, later: bool) -> Entry:
         size=10,
         timeout_s=None,
         key=None,
-        words="",
     )
 
 

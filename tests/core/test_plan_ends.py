@@ -9,6 +9,7 @@ from ollama_queue.actors.core.figures import BackendState, PlanState, Unserved, 
 from ollama_queue.actors.core.orders import Announce, Change, Replace, Watch
 from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Verdict
 from ollama_queue.actors.core.records import Status, WaitingFor
+from ollama_queue.actors.core.settling import utc
 from tests.core.making import (
     CUT,
     GREETING,
@@ -116,23 +117,17 @@ class TestFinished:
             )
         ]
 
-    def test_the_same_words_of_a_500_again_are_final(self) -> None:
-        plan = filled(GREETING)
+    def test_a_500_that_repeats_its_words_has_all_its_retries_with_growing_delays(self) -> None:
+        plan, now, delays = filled(asked(max_retries=3)), NOW, []
+        for attempt in (1, 2, 3):
+            (change,) = plan.finished(0, "a", attempt, HTTP_500, now, 1.0)
+            assert isinstance(change, Change) and change.fields["status"] is Status.PENDING
+            delays.append((change.fields["next_attempt_at"] - utc(now)).total_seconds())
+            now += delays[-1]
+            assert runs(plan.wake(now)) == ["a"]
 
-        first = plan.finished(0, "a", 1, HTTP_500, NOW, 0.5)
-        plan.wake(NOW + 60)
-        second = plan.finished(0, "a", 2, HTTP_500, NOW + 60, 0.5)
-
-        assert changes([*first, *second]) == [("a", Status.PENDING), ("a", Status.FAILED)]
-
-    @pytest.mark.parametrize("between", [CUT, Failed("500: no memory", Verdict.SAME_IS_FINAL)])
-    def test_the_same_words_are_not_final_with_others_between(self, between: Failed) -> None:
-        plan = filled(GREETING)
-
-        for attempt, failure in enumerate([HTTP_500, between, HTTP_500], start=1):
-            orders = plan.finished(0, "a", attempt, failure, NOW, 0.5)
-            plan.wake(NOW + 60)
-            assert changes(orders) == [("a", Status.PENDING)]
+        assert changes(plan.finished(0, "a", 4, HTTP_500, now, 1.0)) == [("a", Status.FAILED)]
+        assert delays == sorted(delays) and delays[0] < delays[-1]
 
     def test_an_end_of_another_attempt_is_too_late(self) -> None:
         plan = filled(GREETING, GREETING, slots=2)

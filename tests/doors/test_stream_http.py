@@ -201,7 +201,7 @@ def test_then_each_event_comes_once_with_its_task(house: House) -> None:
     assert heard == sorted(heard, key=lambda event: event["seq"])
     listed = house.http.get("/api/tasks").json()[0]
     assert heard[2]["task"].keys() == listed.keys()
-    assert not {"route", "size", "key", "words"} & heard[0]["task"].keys()
+    assert not {"route", "size", "key", "lacking"} & heard[0]["task"].keys()
     reader.close()
 
 

@@ -21,9 +21,9 @@ class TestFailure:
         ("behaviour", "words", "verdict"),
         [
             (Answer(404, {"error": "no such model"}), "answered 404: no such model", "final"),
-            (Answer(500, {"error": "bad option"}), "answered 500: bad option", "same_is_final"),
+            (Answer(500, {"error": "bad option"}), "answered 500: bad option", "retry"),
             (Answer(301, b"", {"Location": "/x"}), "answered 301: Moved Permanently", "final"),
-            (Stream(then="error"), "reported an error: the model runner has died", "same_is_final"),
+            (Stream(then="error"), "reported an error: the model runner has died", "retry"),
             (Stream(then="stop"), "ended its reply too early, without done: true", "cut"),
             (ndjson(5), "sent invalid JSON: Expected `object`, got `int`", "retry"),
             (Answer(body=b"{oops\n"), "sent invalid JSON: ", "retry"),
@@ -98,7 +98,7 @@ class TestFailure:
         outcomes = [run(executor, TaskType.EMBED, {"input": "a"}) for _ in range(2)]
 
         verdicts = [outcome.verdict for outcome in outcomes if isinstance(outcome, Failed)]
-        assert verdicts == [Verdict.SAME_IS_FINAL, Verdict.RETRY]
+        assert verdicts == [Verdict.RETRY, Verdict.RETRY]
 
     def test_never_shows_the_key(self, fake: FakeOllama, executor: OllamaExecutor) -> None:
         fake.script(

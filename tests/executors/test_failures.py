@@ -26,8 +26,7 @@ WHO = "ollama at http://localhost:11434"
     ("verdict", "statuses"),
     [
         (Verdict.REFUSED, [503]),
-        (Verdict.RETRY, [408, 425, 429, 502, 504, 507, 520, 599]),
-        (Verdict.SAME_IS_FINAL, [500]),
+        (Verdict.RETRY, [408, 425, 429, 500, 502, 504, 507, 520, 599]),
         (Verdict.FINAL, [300, 301, 302, 304, 307, 308, 400, 401, 403, 404, 413, 422, 499, 501]),
     ],
 )
@@ -72,7 +71,7 @@ def test_a_final_failure_has_no_time_to_come_back() -> None:
         (404, b"<html>model not found</html>", Verdict.FINAL),
         (404, b"", Verdict.FINAL),
         (400, b'{"error":"model not found"}', Verdict.FINAL),
-        (500, b'{"error":"model not found"}', Verdict.SAME_IS_FINAL),
+        (500, b'{"error":"model not found"}', Verdict.RETRY),
     ],
 )
 def test_only_a_404_says_that_the_model_is_not_there(

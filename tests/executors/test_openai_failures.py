@@ -14,17 +14,17 @@ from tests.fakes import Answer, Behaviour, FakeOllama, Stream
 @pytest.mark.parametrize(
     ("behaviour", "words", "verdict"),
     [
-        (Stream(then="error"), "reported an error: the model runner has died", "same_is_final"),
+        (Stream(then="error"), "reported an error: the model runner has died", "retry"),
         (
             sse({"error": {"message": "no", "code": 1}}),
             "reported an error: no",
-            "same_is_final",
+            "retry",
         ),
-        (Answer(body=b'error: {"message":"no"}\n\n'), "reported an error: no", "same_is_final"),
+        (Answer(body=b'error: {"message":"no"}\n\n'), "reported an error: no", "retry"),
         (
             sse({"object": "error", "message": "no", "code": 400}),
             "reported an error: no",
-            "same_is_final",
+            "final",
         ),
         (Stream(then="stop"), "ended its reply too early, without [DONE]", "cut"),
         (sse("{oops"), "sent invalid JSON: ", "retry"),
@@ -59,7 +59,7 @@ def test_of_an_answer(
     [
         ({}, "sent 0 embeddings instead of 1", "retry"),
         ({"data": 5}, "sent invalid JSON: Expected `array | null`", "retry"),
-        ({"error": {"message": "no"}}, "reported an error: no", "same_is_final"),
+        ({"error": {"message": "no"}}, "reported an error: no", "retry"),
     ],
 )
 def test_of_an_embed(
