@@ -58,7 +58,10 @@ def payloads(lines: Iterator[bytes]) -> Iterator[bytes]:
             is_error = line[6:].strip() == b"error"
         elif line.startswith(b"data:"):
             data = line[5:].strip()
-            yield _as_error(data) if is_error and data != DONE else data
+            if is_error and data != DONE:
+                yield _as_error(data)
+            elif data not in (b"", b"null"):  # llama.cpp's between the prompts of a list
+                yield data
             is_error = False
         elif line.startswith(b"error:"):  # llama.cpp before 2025 says so
             yield b'{"error":%s}' % line[6:].strip()

@@ -12,7 +12,7 @@ import pytest
 
 from ollama_queue import Client, Status
 from tests.queue_server import QueueServer
-from tests.servers import OllamaServer, Server, kind_of
+from tests.servers import LlamaServer, OllamaServer, Server, kind_of
 
 HELLO: Any = [{"role": "user", "content": "Say hello."}]
 LONG: Any = [{"role": "user", "content": "Count from one to one thousand in words."}]
@@ -82,6 +82,23 @@ def test_replies_errors_and_departure(
     (task, *_) = queue.list_tasks()
     assert queue.wait(task.id, timeout=PATIENCE_S).status is Status.CANCELLED
     server.wait_until_idle(20)
+
+
+def test_a_list_of_prompts_at_llama(llama: LlamaServer, tmp_path: Path) -> None:
+    """llama.cpp sends events of `null` between them."""
+    process = QueueServer(tmp_path, llama.url, workers=1, kind="openai")
+    asked: Any = {"model": llama.model, "prompt": ["One", "Two", "Three"], "max_tokens": 4}
+    with process, official.OpenAI(base_url=f"{process.base_url}/v1", api_key="none") as client:
+        whole = client.completions.create(**asked, temperature=0.0)
+        pieces = list(client.completions.create(**asked, temperature=0.0, stream=True))
+        (task, *_) = process.client().list_tasks()
+
+    assert [choice.index for choice in whole.choices] == [0, 1, 2]
+    assert {choice.finish_reason for choice in whole.choices} == {"length"}
+    for choice in whole.choices:
+        said = [c.text for piece in pieces for c in piece.choices if c.index == choice.index]
+        assert choice.text and "".join(said) == choice.text
+    assert (task.attempt, task.retry_count) == (1, 0)
 
 
 def test_embeddings_at_ollama(ollama: OllamaServer, tmp_path: Path) -> None:
