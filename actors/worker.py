@@ -206,4 +206,5 @@ class Worker(Actor):
         except Unavailable:
             return Stopped()  # the queue is rebooting or gone, and this call with it
         model = call.run.model or asked.model
-        return call.executor.run(asked.type, model, _decode_spec(asked.spec), on_chunk)
+        spec = _decode_spec(asked.spec)
+        return call.executor.run(asked.type, model, spec, on_chunk, call.run.without)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "NAME", "TYPE", "HEALTH", "RUNNING", "MODELS", "LOADED",
-    "CALLS", "FAILURES", "TOKENS/S", "ERROR",
+    "CALLS", "FAILURES", "TOKENS/S", "WITHOUT", "ERROR",
 )  # fmt: skip
 
 
@@ -21,6 +21,8 @@ COLUMNS = (
 @click.pass_context
 def backends(ctx: click.Context) -> None:
     """List the model servers, and how each is doing.
+
+    WITHOUT names what a server refuses of what the queue adds to requests, and is not asked for.
 
     \b
     Example:
@@ -78,6 +80,7 @@ def _row(backend: "BackendState") -> tuple[str, ...]:
         str(backend.calls),
         str(backend.failures),
         rate(backend.tokens_per_s),
+        ", ".join(backend.without) or "-",
         backend.error or "",
     )
 

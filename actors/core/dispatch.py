@@ -86,8 +86,8 @@ class Dispatch:
             next_attempt_at=None,
             executed_on=gate.name,
         )
-        name = gate.own_name(route.model)
-        yield Run(running.slot, entry.id, entry.attempt, gate.name, entry.timeout_s, name)
+        name, without = gate.own_name(route.model), gate.refuses(route.model)
+        yield Run(running.slot, entry.id, entry.attempt, gate.name, entry.timeout_s, name, without)
 
     def _models_in(self, gate: Gate) -> frozenset[str]:
         return frozenset(running.model for running in self.slots if running.gate is gate)
@@ -100,6 +100,7 @@ class Dispatch:
         gate = running.gate
         if isinstance(outcome, Answered):
             self.durations.note(running.model, gate.name, now - running.started_at)
+            gate.learn(running.model, outcome.without)
         self.policy.end(running.priority, running.entry.tenant, running.charged, _tokens(outcome))
         rest_s = self._rest(gate, outcome, now) if isinstance(outcome, Failed) else 0.0
         if gate.leave(running.entry.id, outcome):

@@ -20,9 +20,11 @@ class BackendState(Struct, frozen=True, kw_only=True):
     """One model server, as the plan sees it: `running` of at most `parallel` calls.
 
     `models` None: it has not said yet, or cannot say, which it has. `loaded` are the models in its
-    memory, as far as known. `resting_s`: it asked to be left alone for so long. Counts and figures
-    are since the queue started: `calls` and `failures` ended, `tokens` generated, at
-    `tokens_per_s` while it generated; `wait_s` is the mean time that its tasks had waited.
+    memory, as far as known. `without`: what it refuses of what the queue adds to requests
+    (`stream_options`, `stream`), and is not asked any more. `resting_s`: it asked to be left alone
+    for so long. Counts and figures are since the queue started: `calls` and `failures` ended,
+    `tokens` generated, at `tokens_per_s` while it generated; `wait_s` is the mean time that its
+    tasks had waited.
     """
 
     name: str
@@ -38,6 +40,7 @@ class BackendState(Struct, frozen=True, kw_only=True):
     version: str | None = None
     models: list[str] | None = None
     loaded: list[str] = []
+    without: list[str] = []
     resting_s: float | None = None
     calls: int = 0
     failures: int = 0

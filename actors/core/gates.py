@@ -10,6 +10,7 @@ from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Outcome, S
 
 FAILURES_ALLOWED = 2  # in a row; with the third a backend is out
 SUSPICIOUS = 3  # tasks that failed with no answer between: a look decides whose fault it is
+MOST_REFUSALS = 256  # models of one backend of which it is known what of a request it refuses
 _ANSWERED = (Verdict.FINAL, Verdict.NO_MODEL)  # the server is well
 
 
@@ -21,7 +22,7 @@ class Gate(Struct, eq=False):
     models it has since the queue started (or the settings have); `is_unseen` while its first look
     is on its way. `lacking` are models that calls did not find since the last look. `loaded` are
     the models in its memory as far as known, each with the runner's options that it was last asked
-    with.
+    with. `without` is what it refuses of what the queue adds to requests, by model.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Gate(Struct, eq=False):
     is_known: bool = True
     is_unseen: bool = False
     loaded: dict[str, str] = {}
+    without: dict[str, frozenset[str]] = {}
     version: str | None = None
     running: int = 0
     healthy: bool = True
@@ -80,6 +82,10 @@ class Gate(Struct, eq=False):
         """It need not load it for a call. Only Ollama loads when asked: others have theirs."""
         return self.type != "ollama" or self.loaded.get(model) == runner
 
+    def refuses(self, model: str) -> frozenset[str]:
+        """What of a request it is not asked for this model."""
+        return self.without.get(model, frozenset())
+
     @property
     def is_suspect(self) -> bool:
         """So many different tasks failed that it may be the server's fault: a look will tell."""
@@ -122,6 +128,12 @@ class Gate(Struct, eq=False):
         """A call did not find a model: it is gone, until a look finds it."""
         self.lacking |= {model}
         self.loaded = {name: kept for name, kept in self.loaded.items() if name != model}
+
+    def learn(self, model: str, without: frozenset[str]) -> None:
+        """A call of this model was answered only without these fields."""
+        if without and without != self.refuses(model):
+            newest = list({**self.without, model: without}.items())[-MOST_REFUSALS:]
+            self.without = dict(newest)
 
     def leave(self, task_id: str, outcome: Outcome | None) -> bool:
         """A task's call has ended, or its worker. True when its end puts the server out."""
@@ -177,6 +189,8 @@ class Gate(Struct, eq=False):
             given_up = fell or self.is_suspect or not self.is_known
             return given_up and self.put_out(look.error)
         was_out = not self.healthy
+        if was_out or (look.version or self.version) != self.version:
+            self.without = {}  # it may be another server by now
         self.healthy, self.error = True, None
         self.failures_in_a_row, self.suspects = 0, frozenset()
         self.version = look.version or self.version
@@ -204,6 +218,7 @@ class Gate(Struct, eq=False):
             version=self.version,
             models=None if self.models is None else self._shown(self.models - self.lacking),
             loaded=self._shown(self.loaded),
+            without=sorted(frozenset().union(*self.without.values())),
             resting_s=round(rest, 3) if rest > 0 else None,
             calls=self.calls,
             failures=self.failures,

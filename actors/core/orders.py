@@ -84,7 +84,7 @@ Save = Insert | Change | Remove | SetFlag | DropKey | SaveCron | DropCron | Anno
 
 class Run(Struct, frozen=True):
     """Make this call (the slot is the worker's own). `model` is the backend's own name for the
-    task's model, None where that is the task's."""
+    task's model, None where that is the task's; `without` is what it refuses of what we add."""
 
     slot: int
     task_id: str
@@ -92,6 +92,7 @@ class Run(Struct, frozen=True):
     backend: str
     timeout_s: float | None = None
     model: str | None = None
+    without: frozenset[str] = frozenset()
 
 
 class Stop(Struct, frozen=True):

@@ -30,7 +30,8 @@ class Answered(Struct, frozen=True):
     """The model answered; `result` is the whole reply as JSON, in the task's dialect.
 
     `reply_s` is how long the model generated, `load_s` how long it was loaded before, in seconds;
-    None where the server does not say. Tokens are 0 there.
+    None where the server does not say. Tokens are 0 there. `without` names what the server refuses
+    of what the queue adds to a request (`stream_options`, `stream`), and so was not asked.
     """
 
     result: bytes
@@ -38,6 +39,7 @@ class Answered(Struct, frozen=True):
     reply_tokens: int = 0
     reply_s: float | None = None
     load_s: float | None = None
+    without: frozenset[str] = frozenset()
 
 
 class Failed(Struct, frozen=True):

@@ -37,8 +37,6 @@ EFFORTS = {True: "medium", "low": "low", "medium": "medium", "high": "high"}
 def request_of(kind: TaskType, model: str, spec: Spec) -> tuple[str, dict[str, Any]]:
     """The path and the body of the request. Raises `Untranslatable`."""
     path, body = _request(kind, spec.payload, spec.options, Conversation())
-    if kind is not TaskType.EMBED:
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
     return path, {"model": model, **body}
 
 

@@ -20,13 +20,19 @@ class Executor(Protocol):
         """Forget an earlier abort: a new call is about to run."""
 
     def run(
-        self, kind: TaskType, model: str, spec: Spec, on_chunk: Callable[[Any], None]
+        self,
+        kind: TaskType,
+        model: str,
+        spec: Spec,
+        on_chunk: Callable[[Any], None],
+        without: frozenset[str] = frozenset(),
     ) -> Outcome:
         """Make the call. Never raises for what the server or the network does.
 
         `on_chunk` gets each piece of a chat or generate reply as it comes: a dict in the shape of
         a line of Ollama's stream, the last one (`done: true`) included; in OpenAI's dialect, in
-        that of an event of its stream.
+        that of an event of its stream. `without` names what the server is known to refuse of what
+        we add to requests, and is not asked.
         """
 
     def abort(self, failure: str | None = None) -> None:

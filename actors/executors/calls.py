@@ -98,9 +98,16 @@ class HttpExecutor(ABC):
     def close(self) -> None:
         self._transport.close()
 
-    def run(self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk) -> Outcome:
+    def run(
+        self,
+        kind: TaskType,
+        model: str,
+        spec: Spec,
+        on_chunk: OnChunk,
+        without: frozenset[str] = frozenset(),
+    ) -> Outcome:
         try:
-            outcome: Outcome = self.reply(kind, model, spec, on_chunk)
+            outcome: Outcome = self.reply(kind, model, spec, on_chunk, without)
         except CallFailed as failure:
             outcome = failure.outcome
         except httpx.TransportError as error:
@@ -110,7 +117,9 @@ class HttpExecutor(ABC):
         return self._told(outcome) if isinstance(outcome, Failed) else outcome
 
     @abstractmethod
-    def reply(self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk) -> Answered:
+    def reply(
+        self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk, without: frozenset[str]
+    ) -> Answered:
         """Make the call. Raises `CallFailed` or httpx's errors."""
 
     @abstractmethod

@@ -80,9 +80,11 @@ class OllamaExecutor(HttpExecutor):
         spelled = spellings(names)
         return Look(version=version or None, models=models, loaded=in_memory, spelled=spelled)
 
-    def reply(self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk) -> Answered:
+    def reply(
+        self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk, without: frozenset[str]
+    ) -> Answered:
         if spec.dialect is Dialect.OPENAI:
-            return pass_on(self, "/v1", kind, model, spec, on_chunk)
+            return pass_on(self, "/v1", kind, model, spec, on_chunk, without)
         body = request_body(kind, model, spec)
         with self.post(_PATHS[kind], body) as pieces:
             if kind is TaskType.EMBED:

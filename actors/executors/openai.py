@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Verdict
 from ollama_queue.actors.core.records import Dialect, Spec, TaskType
 from ollama_queue.actors.core.routing import model_name, spellings
 from ollama_queue.actors.core.translation import Untranslatable, request_of
+from ollama_queue.actors.executors.asking import STREAM, streamed
 from ollama_queue.actors.executors.calls import Get, HttpExecutor, OnChunk, count_in, joined, lines
 from ollama_queue.actors.executors.failures import CallFailed, NotServed
 from ollama_queue.actors.executors.mending import Halves
@@ -42,23 +44,26 @@ class OpenAIExecutor(HttpExecutor):
         names = [model.id for model in answer]
         return Look(models=frozenset(map(model_name, names)), spelled=spellings(names))
 
-    def reply(self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk) -> Answered:
+    def reply(
+        self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk, without: frozenset[str]
+    ) -> Answered:
         if spec.dialect is Dialect.OPENAI:
-            return pass_on(self, "", kind, model, spec, on_chunk)
+            return pass_on(self, "", kind, model, spec, on_chunk, without)
         try:
             path, body = request_of(kind, model, spec)
         except Untranslatable as error:
             raise CallFailed(Failed(str(error), Verdict.FINAL)) from error
         started = time.monotonic_ns()
-        with self.post(path, body) as pieces:
-            if kind is TaskType.EMBED:
+        if kind is TaskType.EMBED:
+            with self.post(path, body) as pieces:
                 embeddings = self._embeddings(body, pieces)
-                return answered(embeddings.as_ollama(model, time.monotonic_ns() - started), None)
-            reply = self._streamed(StreamedReply(kind, model), pieces, on_chunk)
+            return answered(embeddings.as_ollama(model, time.monotonic_ns() - started), None)
+        with streamed(self, path, body, without) as (pieces, left):
+            reply = self._read(StreamedReply(kind, model), pieces, on_chunk, STREAM in left)
         ending, whole = self._ended(reply, time.monotonic_ns() - started)
         for line in ending:
             on_chunk(line)
-        return answered(whole, reply.spoken_s)
+        return replace(answered(whole, reply.spoken_s), without=left)
 
     def _embeddings(self, body: dict[str, Any], pieces: Iterator[bytes]) -> Embeddings:
         embeddings = self.parse_numbers(_EMBEDDINGS, joined(pieces))
@@ -76,8 +81,8 @@ class OpenAIExecutor(HttpExecutor):
             raise self.failed(words, Verdict.FINAL)
         return embeddings
 
-    def _streamed(
-        self, reply: StreamedReply, pieces: Iterator[bytes], on_chunk: OnChunk
+    def _read(
+        self, reply: StreamedReply, pieces: Iterator[bytes], on_chunk: OnChunk, is_whole: bool
     ) -> StreamedReply:
         halves = Halves()
         for data in payloads(lines(pieces, self.breathe)):
@@ -91,7 +96,7 @@ class OpenAIExecutor(HttpExecutor):
             line = reply.take(event, _now(), time.monotonic())
             if line is not None:
                 on_chunk(line)
-        if not reply.is_finished:
+        if not reply.is_finished and not (is_whole and reply.has_begun):
             raise self.failed("ended its reply too early, without [DONE]", Verdict.CUT)
         return reply
 

@@ -1,21 +1,17 @@
 """Tasks in OpenAI's dialect: what came in is what is sent, to any server that speaks it."""
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from ollama_queue.actors.core.outcomes import Answered, Verdict
 from ollama_queue.actors.core.pieces import as_piece
 from ollama_queue.actors.core.records import Spec, TaskType
-from ollama_queue.actors.executors.calls import (
-    HttpExecutor,
-    OnChunk,
-    count_in,
-    joined,
-    lines,
-    object_in,
-)
+from ollama_queue.actors.executors.asking import STREAM, streamed
+from ollama_queue.actors.executors.calls import HttpExecutor, OnChunk, count_in, joined, lines
 from ollama_queue.actors.executors.mending import Halves
 from ollama_queue.actors.executors.openai_reply import DONE, payloads
 from ollama_queue.actors.executors.whole_reply import WholeReply
@@ -39,20 +35,26 @@ _VECTORS = msgspec.json.Decoder(Vectors)
 
 
 def pass_on(
-    executor: HttpExecutor, base: str, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk
+    executor: HttpExecutor,
+    base: str,
+    kind: TaskType,
+    model: str,
+    spec: Spec,
+    on_chunk: OnChunk,
+    without: frozenset[str],
 ) -> Answered:
     """Make the call at `base`, the path of the server's OpenAI API. Raises as `reply` does.
 
-    It is streamed whatever the task says, as all are, and counts its tokens.
+    It is streamed whatever the task says, as all are, and counts its tokens, if the server lets it.
     """
     path, body = base + _PATHS[kind], {**spec.payload, "model": model}
     if kind is TaskType.EMBED:
         body.pop("stream", None)
         return _embeddings(executor, path, body)
-    options = {**object_in(body, "stream_options"), "include_usage": True}
-    body |= {"stream": True, "stream_options": options}
     try:
-        return _streamed(executor, path, body, WholeReply(kind), on_chunk)
+        with streamed(executor, path, body, without) as (pieces, left):
+            answered = _read(executor, pieces, WholeReply(kind), on_chunk, STREAM in left)
+        return replace(answered, without=left)
     except RecursionError as error:
         raise executor.failed("nested its reply too deeply", Verdict.FINAL) from error
 
@@ -69,27 +71,30 @@ def _embeddings(executor: HttpExecutor, path: str, body: dict[str, Any]) -> Answ
     return Answered(whole, prompt_tokens=count_in(told.usage, "prompt_tokens"))
 
 
-def _streamed(
-    executor: HttpExecutor, path: str, body: dict[str, Any], reply: WholeReply, on_chunk: OnChunk
+def _read(
+    executor: HttpExecutor,
+    pieces: Iterator[bytes],
+    reply: WholeReply,
+    on_chunk: OnChunk,
+    is_whole: bool,
 ) -> Answered:
     spoke: list[float] = []  # when it first said something, and last
     has_ended = False
     halves = Halves()
-    with executor.post(path, body) as pieces:
-        for data in payloads(lines(pieces, executor.breathe)):
-            if data == DONE:
-                has_ended = True
-                break
-            event = executor.decode(data, halves)
-            if event.get("object") == "error":  # vLLM's, without an `error` of its own
-                executor.check(event)
-            piece = as_piece(event)
-            if reply.take(piece):
-                spoke[1:] = [time.monotonic()]
-            on_chunk(piece)
+    for data in payloads(lines(pieces, executor.breathe)):
+        if data == DONE:
+            has_ended = True
+            break
+        event = executor.decode(data, halves)
+        if event.get("object") == "error":  # vLLM's, without an `error` of its own
+            executor.check(event)
+        piece = as_piece(event)
+        if reply.take(piece):
+            spoke[1:] = [time.monotonic()]
+        on_chunk(piece)
     if has_ended and not reply.has_begun:
         raise executor.failed("sent no reply before [DONE]", Verdict.RETRY)
-    if not has_ended and not reply.is_finished:
+    if not has_ended and not reply.is_finished and not (is_whole and reply.has_begun):
         raise executor.failed("ended its reply too early, without [DONE]", Verdict.CUT)
     return Answered(
         msgspec.json.encode(reply.whole()),

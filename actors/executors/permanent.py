@@ -25,6 +25,8 @@ _WORDS = (
     # llama.cpp without --jinja (llama.cpp#10920, LLMKube#126).
     r"^Unsupported param: tools",
     r"^tools param requires --jinja flag",
+    # llama.cpp of early 2025 (asked again unstreamed).
+    r"^Cannot use tools with stream",
     # llama.cpp when the model's template refuses the messages (llama.cpp#19851, #17040).
     r"\bJinja Exception: ",
     r"\braise_exception\(",

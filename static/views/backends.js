@@ -20,6 +20,7 @@ function backend(one) {
       h("span", { class: "quiet" }, [
         `${plural(one.calls, "call")}, ${number(one.failures)} failed`,
         one.tokens_per_s !== null && `${rate(one.tokens_per_s)} tokens a second`,
+        one.without.length > 0 && `asked without ${one.without.join(" and ")}`,
         one.wait_s !== null && `tasks waited ${span(one.wait_s)} on average`,
       ].filter(Boolean).join(" · "))),
     h("div", { class: "row models" }, models(one)));

@@ -132,7 +132,12 @@ class Controlled:
         self.begun += 1
 
     def run(
-        self, kind: TaskType, model: str, spec: Spec, on_chunk: Callable[[Any], None]
+        self,
+        kind: TaskType,
+        model: str,
+        spec: Spec,
+        on_chunk: Callable[[Any], None],
+        without: frozenset[str] = frozenset(),
     ) -> Outcome:
         self.calls.put((kind, model, spec))
         while True:

@@ -7,7 +7,6 @@ import pytest
 from ollama_queue.actors.core.records import Spec, TaskType
 from ollama_queue.actors.core.translation import request_of
 
-STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 ASK = [{"role": "user", "content": "hi"}]
 PNG = "iVBORw0KGgoAAAA"
 
@@ -63,7 +62,6 @@ def test_a_chat() -> None:
         "top_logprobs": 2,
         **{name: value for name, value in options.items() if name != "num_predict"},
         "max_tokens": 6,
-        **STREAMED,
     }
 
 
@@ -89,7 +87,6 @@ def test_a_generate_is_a_chat_of_one_message() -> None:
                 "type": "json_schema",
                 "json_schema": {"name": "reply", "schema": schema},
             },
-            **STREAMED,
         },
     )
 
@@ -110,7 +107,7 @@ def test_a_generate_is_a_chat_of_one_message() -> None:
 def test_a_raw_prompt_is_a_completion(payload: dict[str, Any], body: dict[str, Any]) -> None:
     assert request_of(TaskType.GENERATE, "m", Spec(payload, {"seed": 1})) == (
         "/completions",
-        {"model": "m", **body, "seed": 1, **STREAMED},
+        {"model": "m", **body, "seed": 1},
     )
 
 
@@ -135,7 +132,7 @@ def test_an_embed() -> None:
     ],
 )
 def test_what_asks_for_nothing_is_left_out(payload: dict[str, Any]) -> None:
-    assert chat(payload) == {"model": "m", "messages": ASK, **STREAMED}
+    assert chat(payload) == {"model": "m", "messages": ASK}
 
 
 @pytest.mark.parametrize(
