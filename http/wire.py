@@ -93,7 +93,9 @@ def failure_upstream(status: int | None, said: Upstream | None, words: str) -> T
     if status in (401, 403, 407):
         return TaskFailed(f"the model server does not let the queue in ({status})", 502)
     message = said.message if said else words
-    if status is None or status < 400:
+    if status is None:  # it said so inside a reply, or it is the queue that says it
+        return TaskFailed(message, 502, said)
+    if status < 400:
         return TaskFailed(message, 502)
     return TaskFailed(message, status, said)
 

@@ -57,13 +57,15 @@ def test_the_models_own_refusals(house: House, stream: bool) -> None:
 
 
 def test_an_error_in_the_middle_of_a_stream_has_the_servers_code(house: House) -> None:
-    said = {"message": "no quota", "type": "insufficient_quota", "code": "quota", "param": None}
+    """One that no retry mends: else the next attempt may be there before anything was sent."""
+    words = "the request exceeds the available context size"
+    said = {"message": words, "type": "invalid_request_error", "code": "too_long", "param": None}
     house.model.script(sse(delta(content="He"), {"error": said}))
 
     with pytest.raises(openai.APIError) as caught:
         list(chat(house, stream=True))
 
-    assert (caught.value.code, caught.value.type) == ("quota", "insufficient_quota")
+    assert (caught.value.code, caught.value.type) == ("too_long", "invalid_request_error")
 
 
 def test_mistakes_in_the_request(house: House) -> None:
