@@ -251,7 +251,10 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         new: AnyTask,
         channel: "queue.Queue[TaskResult] | queue.SimpleQueue[TaskResult]",
     ) -> str:
-        """Take on a task; its result is put into `channel` once it has ended."""
+        """Take on a task; its result is put into `channel` once it has ended.
+
+        Where that is full, results wait until it is read, and hold nothing else up.
+        """
         ...
 
     def subscribe(

@@ -1,5 +1,8 @@
 """How mail reaches an actor, and how its reply comes back."""
 
+import _queue
+import _thread
+import inspect
 import os
 import queue
 import threading
@@ -17,6 +20,19 @@ def check_process(pid: int) -> None:
     if os.getpid() != pid:
         raise Unavailable(
             f"this queue was opened in process {pid}; use Client here, or open it after the fork"
+        )
+
+
+def check_threads() -> None:
+    """Raises `Unavailable` where the standard library is patched by halves.
+
+    A queue of greenlets does not wake the thread that waits for it.
+    """
+    has_own_threads = inspect.isbuiltin(_thread.start_new_thread)
+    if has_own_threads and queue.SimpleQueue is not _queue.SimpleQueue:
+        raise Unavailable(
+            "the standard library's queues are patched and its threads are not, so no thread would"
+            " hear of another: use monkey.patch_all() without thread=False, or with queue=False too"
         )
 
 

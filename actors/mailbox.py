@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
+from ollama_queue.actors.core.arguments import late
 from ollama_queue.actors.core.errors import QueueError
 from ollama_queue.actors.inbox import check_process
 
@@ -61,7 +62,7 @@ class Mailbox(Generic[T]):
                     raise Closed(self._reason)
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
-                    raise TimeoutError(f"nothing came within {timeout:g} s")
+                    raise late("nothing came", timeout)
                 self._changed.wait(left)
             return self._items.popleft()
 

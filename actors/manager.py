@@ -64,7 +64,7 @@ from ollama_queue.actors.core.submission import drafting, parse_priority
 from ollama_queue.actors.cron_verbs import CronVerbs
 from ollama_queue.actors.disk import check_room
 from ollama_queue.actors.executors import create_executor
-from ollama_queue.actors.inbox import check_process
+from ollama_queue.actors.inbox import check_process, check_threads
 from ollama_queue.actors.journal import Logbook
 from ollama_queue.actors.mailbox import Mailbox
 from ollama_queue.actors.options import LOG_OPTIONS, config_of
@@ -140,6 +140,7 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
     def start(self) -> Self:
         """Open the store and start dispatching. Raises `Unavailable` when it cannot be opened."""
         check_process(self._pid)
+        check_threads()
         if self._system is None:
             self._logbook.open()
             system = self._system = System.start(

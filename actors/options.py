@@ -1,5 +1,7 @@
 """The keyword options of `QueueManager`: names of their own for settings."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from msgspec import Struct
@@ -25,10 +27,11 @@ _KEYS = {
     "log_level": "logging.level",
     "log_file": "logging.file",
 }
+_NAMES = {key: name for name, key in _KEYS.items()}
 
 
 def config_of(options: dict[str, Any]) -> Config:
-    """The settings that these options mean. Raises `Invalid`, naming what is wrong."""
+    """The settings that these options mean. Raises `Invalid`, naming the option that is wrong."""
     flags: dict[str, Any] = {}
     for name, value in options.items():
         if name == "retry_config":
@@ -38,8 +41,21 @@ def config_of(options: dict[str, Any]) -> Config:
         else:
             known = ", ".join([*_KEYS, "retry_config"])
             raise Invalid(f"{name} is not an option; known are {known}", field=name)
-    with arguments.reading("options"):
+    with arguments.reading("options"), _in_our_names():
         return settings.load(None, {}, flags)
+
+
+@contextmanager
+def _in_our_names() -> Iterator[None]:
+    """Errors name settings, and the command line, which has them from flags."""
+    try:
+        yield
+    except Invalid as error:
+        message = error.message.removeprefix(f"{settings.FLAGS}: ")
+        name = _NAMES.get(error.field or "")
+        if name is not None:
+            message = message.replace(error.field or "", name, 1)
+        raise Invalid(message, field=name or error.field) from None
 
 
 def _retry(value: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ollama_queue.actors.notation import unquoted
 from ollama_queue.actors.setting_forms import KEYS, check_known, checked, is_list, plain
 
 _PREFIX = {"retry_config": "RETRY", "logging": "LOG"}
-_FLAGS = "command line"
+FLAGS = "command line"  # what errors call them
 
 
 def _variable(key: str) -> str:
@@ -97,8 +97,8 @@ def _given(
             yield key, _read(text, KEYS[key]), f"environment variable {variable}"
     for key, raw in flags.items():
         if raw is not None:
-            check_known(key, _FLAGS)
-            yield key, raw, _FLAGS
+            check_known(key, FLAGS)
+            yield key, raw, FLAGS
 
 
 def _read(text: str, kind: Any) -> Any:

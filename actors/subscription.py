@@ -14,6 +14,7 @@ from typing import Any
 from weakref import WeakSet
 
 from ollama_queue.actors.awaited import Callback, Gathering
+from ollama_queue.actors.channels import Channels
 from ollama_queue.actors.core import arguments
 from ollama_queue.actors.core.arguments import AnyTask, OfTask, Tasks
 from ollama_queue.actors.core.errors import Unavailable
@@ -51,6 +52,8 @@ class Subscription:
             left = None if deadline is None else deadline - time.monotonic()
             try:
                 return shown(self._mailbox.get(left))
+            except TimeoutError:
+                raise arguments.late("nothing came", timeout) from None
             except Closed as closed:
                 if self._is_closed or closed.message != "restarted":
                     raise
@@ -91,6 +94,7 @@ class Listener(ComposedVerbs):
         self._subscriptions: WeakSet[Subscription] = WeakSet()
         self._reporter: Reporter | None = None
         self._reporter_lock = threading.Lock()
+        self._channels = Channels()
 
     def listen(
         self,
@@ -150,7 +154,7 @@ class Listener(ComposedVerbs):
         new: AnyTask,
         channel: "queue.Queue[TaskResult] | queue.SimpleQueue[TaskResult]",
     ) -> str:
-        return self.submit_task_with_callback(new, arguments.channel(channel))
+        return self.submit_task_with_callback(new, self._channels.lane(channel))
 
     def submit_batch_tasks_async(
         self,

@@ -15,6 +15,7 @@ import msgspec
 
 from ollama_queue.actors.actor import ask, tell
 from ollama_queue.actors.breathing import Breathe, as_threads_do, unhurried
+from ollama_queue.actors.core.arguments import late
 from ollama_queue.actors.core.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
 from ollama_queue.actors.core.events import ENDS
 from ollama_queue.actors.core.messages import Attach, Get, Subscribe, Unsubscribe
@@ -42,6 +43,8 @@ def wait(switchboard: Switchboard, task_id: str, timeout: float | None) -> Store
                 mailbox.get(None if deadline is None else deadline - time.monotonic())
                 stored = ask(now.persistence, Get(task_id))
             return stored
+        except TimeoutError:
+            raise late(f"task {task_id} has not ended", timeout) from None
         except (Closed, Unavailable) as lost:
             _check(lost)
             now = _next(switchboard, now, deadline)

@@ -63,7 +63,7 @@ def endings(
     finally:
         line.clear()
     for task_id in waiting:
-        yield Conflict(f"task {task_id} has not ended within {timeout:g} s; it goes on")
+        yield Conflict(f"task {task_id} has not ended within {timeout:.15g} s; it goes on")
 
 
 def progress(task: "Task") -> str:

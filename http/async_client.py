@@ -36,21 +36,29 @@ T = TypeVar("T")
 
 
 class AsyncClient(AsyncListener):
-    """A queue on a server, for one event loop: `async with AsyncClient("localhost:7125") as queue`.
+    """A queue on a server, for asyncio: `async with AsyncClient("localhost:7125") as queue`.
 
     The verbs, errors and addresses of `Client`, as coroutines; streams are async iterators. May be
-    used by many tasks at once. `timeout` (seconds) limits each request beyond its own waiting.
+    used by many tasks at once, in one event loop after another (`asyncio.run` twice): its
+    connections and callbacks end with their loop. Raises `Conflict` where two run at the same time,
+    and without asyncio. `timeout` (seconds) limits each request beyond its own waiting.
     """
 
     def __init__(self, url: str | None = None, *, timeout: float = 30.0) -> None:
-        super().__init__()
         self.url = address.full(address.usual() if url is None else url)
         self._timeout = connection.limit(timeout)
-        options = connection.options(self.url, self._timeout)
-        self._http = httpx.AsyncClient(**options, transport=Lanes(options["verify"]))
+        self._options = connection.options(self.url, self._timeout)
         self._readings: WeakSet[AsyncReading] = WeakSet()
+        self._is_closed = False
+        super().__init__()
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._http = httpx.AsyncClient(**self._options, transport=Lanes(self._options["verify"]))
 
     async def close(self) -> None:
+        self._enter()
+        self._is_closed = True
         await self._hang_up()
         for reading in list(self._readings):
             await reading.close()
@@ -88,7 +96,7 @@ class AsyncClient(AsyncListener):
                 if wait.is_over(task):
                     return task
             except Unavailable as error:
-                if self._http.is_closed:
+                if self._is_closed:
                     raise
                 await asyncio.sleep(wait.pause_after(error))
 
@@ -225,7 +233,7 @@ class AsyncClient(AsyncListener):
             try:
                 return request.read(await self._answered(lambda: self._http.request(**options)))
             except Unavailable as error:
-                if self._http.is_closed:
+                if self._is_closed:
                     raise
                 await asyncio.sleep(tries.pause_after(error))
 
@@ -235,8 +243,9 @@ class AsyncClient(AsyncListener):
         return await self._answered(lambda: self._http.send(built, stream=True))
 
     async def _answered(self, send: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
-        if self._http.is_closed:
+        if self._is_closed:
             raise Unavailable("this client is closed")
+        self._enter()
         try:
             response = await send()
             if response.is_success:

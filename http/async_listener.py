@@ -11,6 +11,7 @@ from weakref import WeakSet
 from ollama_queue.actors.awaited import Callback, Gathering
 from ollama_queue.actors.core import arguments
 from ollama_queue.actors.core.arguments import AnyTask, OfTask, Tasks
+from ollama_queue.actors.core.errors import Conflict
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import (
     BatchSubmitted,
@@ -21,6 +22,7 @@ from ollama_queue.actors.core.records import (
 )
 from ollama_queue.actors.core.submission import parse_time
 from ollama_queue.actors.verbs import later, result_of, scheduled
+from ollama_queue.http.async_channels import AsyncChannels
 from ollama_queue.http.async_reader import AsyncMailbox
 from ollama_queue.http.async_reporter import AsyncReporter, AsyncSubscription, Leave
 
@@ -34,10 +36,36 @@ class AsyncListener:
 
     def __init__(self) -> None:
         self._subscriptions: WeakSet[AsyncSubscription] = WeakSet()
+        self._channels = AsyncChannels()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """What belongs to one event loop, made anew."""
         self._reporter: AsyncReporter | None = None
         self._reporter_lock = asyncio.Lock()
 
+    def _enter(self) -> None:
+        """The event loop that runs is this client's from now on; one before it is over.
+
+        Raises `Conflict` where that runs as well, or where none does.
+        """
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            raise Conflict(
+                "AsyncClient needs asyncio; with trio, use Client and trio.to_thread"
+            ) from None
+        if here is self._loop:
+            return
+        if self._loop is not None:
+            if self._loop.is_running():
+                raise Conflict("this AsyncClient is used in another event loop: make one for each")
+            self._begin()
+        self._loop = here
+
     async def __aenter__(self) -> Self:
+        self._enter()
         return self
 
     async def __aexit__(
@@ -149,7 +177,7 @@ class AsyncListener:
     async def submit_task_with_channel(
         self, new: AnyTask, channel: "asyncio.Queue[TaskResult]"
     ) -> str:
-        return await self.submit_task_with_callback(new, arguments.channel(channel))
+        return await self.submit_task_with_callback(new, self._channels.lane(channel))
 
     async def submit_batch_tasks_async(
         self,
@@ -177,6 +205,7 @@ class AsyncListener:
     async def _reported(
         self, submit: Callable[[], Awaitable[list[str]]], callback: Callback | Gathering
     ) -> list[str]:
+        self._enter()
         async with self._reporter_lock:
             if self._reporter is None or not self._reporter.is_alive:
                 self._reporter = await AsyncReporter(

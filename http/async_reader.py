@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
+from ollama_queue.actors.core.arguments import late
 from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.records import Chunk
 from ollama_queue.actors.mailbox import Closed
@@ -54,8 +55,15 @@ class AsyncMailbox(Generic[T]):
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            raise TimeoutError(f"nothing came within {timeout:g} s") from None
+            raise late("nothing came", timeout) from None
         return self._items.popleft()
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end; nothing is left to do where its event loop is over."""
+    if task.get_loop() is asyncio.get_running_loop():
+        task.cancel()
+        await asyncio.wait([task])
 
 
 class AsyncReading:
@@ -87,8 +95,7 @@ class AsyncReading:
 
     async def close(self) -> None:
         self._mailbox.close("unsubscribed")
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        await end(self._task)
         with contextlib.suppress(Exception):
             await self._response.aclose()  # if it was closed before it began to read
 

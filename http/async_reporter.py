@@ -17,7 +17,7 @@ from ollama_queue.actors.core.records import Event, Task, TaskResult
 from ollama_queue.actors.mailbox import Closed
 from ollama_queue.actors.reporter import ENDS_AHEAD, FAILED, OUTAGE_PATIENCE_S
 from ollama_queue.actors.verbs import result_of
-from ollama_queue.http.async_reader import AsyncMailbox
+from ollama_queue.http.async_reader import AsyncMailbox, end
 
 log = logging.getLogger("ollama_queue")
 
@@ -50,6 +50,8 @@ class AsyncSubscription:
             left = None if deadline is None else deadline - time.monotonic()
             try:
                 return await self._mailbox.get(left)
+            except TimeoutError:
+                raise arguments.late("nothing came", timeout) from None
             except Closed as closed:
                 if self._is_closed or closed.message != "restarted":
                     raise
@@ -145,8 +147,7 @@ class AsyncReporter:
         if self._leave is not None:
             await self._leave()
         if self._task is not None and self._task is not asyncio.current_task():
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await end(self._task)
 
     async def _run(self) -> None:
         try:

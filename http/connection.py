@@ -120,7 +120,7 @@ class Wait:
         """Raises `TimeoutError` when it has gone on for too long."""
         self._lost_at = None
         if not task.status.is_final and self._is_late():
-            raise TimeoutError(f"task {self._task_id} has not ended within {self._timeout:g} s")
+            raise arguments.late(f"task {self._task_id} has not ended", self._timeout)
         return task.status.is_final
 
     def pause_after(self, error: Unavailable) -> float:

@@ -152,8 +152,13 @@ def seconds(value: object, name: str, most: float = LONGEST_WAIT_S) -> float | N
         elif _is(value, int) and not _is(value, bool):
             number = float(min(int.__index__(value), 1 << 60))  # type: ignore[arg-type]
     if not 0 <= number <= most:
-        raise Invalid(f"{name} must be seconds from 0 to {most:g}, or None", field=name)
+        raise Invalid(f"{name} must be seconds from 0 to {most:.0f}, or None", field=name)
     return number
+
+
+def late(what: str, timeout: float | None) -> TimeoutError:
+    """What has not happened within `timeout` seconds, which are quoted as they were given."""
+    return TimeoutError(what if timeout is None else f"{what} within {timeout:.15g} s")
 
 
 def whole(value: object, name: str, least: int, most: int) -> int:
@@ -228,13 +233,14 @@ def callback(value: C, name: str = "callback") -> C:
     return value
 
 
-def channel(value: object) -> Callable[[Any], Any]:
-    """How to put into a queue."""
+def channel(value: object) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """How to put into a queue, and how without waiting for room, if it knows."""
     with reading("channel"):
         put = getattr(value, "put", None)
-    if not callable(put):
+        put_now = getattr(value, "put_nowait", put)
+    if not callable(put) or not callable(put_now):
         raise Invalid(f"channel must be a queue, with put, not {_kind(value)}", field="channel")
-    return put  # type: ignore[no-any-return]
+    return put, put_now
 
 
 def record(value: C, kind: type[Any], name: str) -> C:

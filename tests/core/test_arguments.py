@@ -77,6 +77,18 @@ def test_a_timeout_is_finite(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    "timeout,said", [(0.1, "0.1"), (5, "5"), (1234567.5, "1234567.5"), (31536000.0, "31536000")]
+)
+def test_a_timeout_is_quoted_as_it_was_given(timeout: float, said: str) -> None:
+    assert str(arguments.late("nothing came", timeout)) == f"nothing came within {said} s"
+
+
+def test_the_longest_timeout_is_a_number_that_people_read() -> None:
+    with pytest.raises(Invalid, match="timeout must be seconds from 0 to 31536000, or None"):
+        arguments.seconds(-1, "timeout")
+
+
+@pytest.mark.parametrize(
     "message",
     [
         Get("\ud800"),

@@ -12,6 +12,7 @@ import pytest
 import ollama_queue
 from ollama_queue import (
     AsyncClient,
+    Conflict,
     NotFound,
     Status,
     TaskResult,
@@ -124,6 +125,72 @@ def test_results_come_one_by_one_in_one_task(server: QueueServer) -> None:
         assert len({task for _, task in seen}) == 1
 
     play(server, scene)
+
+
+# --- event loops --------------------------------------------------------------------------------
+
+
+def test_one_client_serves_one_event_loop_after_another(server: QueueServer) -> None:
+    """Each run leaves open what it has begun."""
+    queue = AsyncClient(server.base_url)
+
+    async def scene() -> list[Any]:
+        events = await queue.subscribe(["task_completed"])
+        channel: asyncio.Queue[TaskResult] = asyncio.Queue()
+        ids = await asyncio.gather(
+            *[queue.submit_task_with_channel(NEW, channel) for _ in range(4)]
+        )
+        assert (await events.get(PATIENCE_S)).event == "task_completed"
+        assert (await channel.get()).task_id in ids
+        chunks = queue.stream_task(ids[0])
+        await anext(chunks)
+        return [events, chunks]
+
+    left = [asyncio.run(scene()) for _ in range(2)]
+    loop = asyncio.new_event_loop()  # one that is neither running nor closed
+    left.append(loop.run_until_complete(scene()))
+
+    async def again() -> None:
+        with pytest.raises(StopAsyncIteration):
+            await anext(left[0][1])
+        completed = left[0][0].get(PATIENCE_S)
+        await queue.submit_task(NEW)
+        while (await asyncio.wait_for(completed, PATIENCE_S)).event != "task_completed":
+            pass
+        await queue.close()
+        with pytest.raises(Unavailable, match="this client is closed"):
+            await queue.get_queue_stats()
+
+    asyncio.run(again())
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
+def test_two_event_loops_at_the_same_time_are_refused(server: QueueServer) -> None:
+    async def scene(queue: AsyncClient) -> None:
+        other = asyncio.to_thread(asyncio.run, queue.get_queue_stats())
+        with pytest.raises(Conflict, match="used in another event loop: make one for each"):
+            await other
+        assert await queue.get_queue_stats()
+
+    play(server, scene)
+
+
+def test_without_asyncio_one_sentence_says_so() -> None:
+    """As under trio: its coroutines are driven by something else."""
+    queue = AsyncClient("localhost:1")
+    verbs: list[Coroutine[Any, Any, Any]] = [
+        queue.__aenter__(),
+        queue.get_queue_stats(),
+        queue.wait("a", timeout=1),
+        queue.subscribe(),
+        queue.submit_task_with_callback(NEW, print),
+        queue.submit_batch_tasks_async([NEW], print),
+        anext(queue.stream_task("a")),  # type: ignore[list-item]
+    ]
+    for verb in verbs:
+        with pytest.raises(Conflict, match="AsyncClient needs asyncio"):
+            verb.send(None)
 
 
 # --- giving up, and closing ---------------------------------------------------------------------

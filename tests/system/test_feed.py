@@ -1,11 +1,12 @@
 """Hearing of things, over `QueueManager` and over `Client`: streams, events, callbacks."""
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from queue import SimpleQueue
+from queue import Queue, SimpleQueue
 from typing import Any
 
 import pytest
@@ -202,6 +203,35 @@ def test_a_channel_gets_the_results_in_the_order_of_ends(door: Door) -> None:
     assert [channel.get(timeout=PATIENCE_S).task_id for _ in ids] == ids
 
 
+def test_a_full_channel_holds_up_nobody_else(kind: str, door: Door) -> None:
+    full: Any = (asyncio.Queue if kind == "AsyncClient" else Queue)(maxsize=1)
+    others: SimpleQueue[TaskResult] = SimpleQueue()
+    ids = [door.queue.submit_task_with_channel(ask(str(n)), full) for n in range(4)]
+    last = door.queue.submit_task_with_callback(ask(), others.put)
+
+    assert others.get(timeout=PATIENCE_S).task_id == last
+    assert [took(door, full).task_id for _ in ids] == ids
+    again = door.queue.submit_task_with_channel(ask(), full)
+    assert took(door, full).task_id == again
+
+
+def test_a_full_queue_of_threads_holds_up_no_event_loop(door: Door) -> None:
+    full: Queue[TaskResult] = Queue(maxsize=1)
+    ids = [door.queue.submit_task_with_channel(ask(str(n)), full) for n in range(3)]
+
+    assert door.queue.wait(ids[-1], timeout=PATIENCE_S).status is Status.COMPLETED
+    assert [full.get(timeout=PATIENCE_S).task_id for _ in ids] == ids
+
+
+def took(door: Door, channel: Any) -> TaskResult:
+    if isinstance(channel, Queue):
+        result: TaskResult = channel.get(timeout=PATIENCE_S)
+    else:
+        assert door._client is not None
+        result = door._client.run(asyncio.wait_for(channel.get(), PATIENCE_S))
+    return result
+
+
 def test_callbacks_run_in_one_thread_and_may_call_verbs(door: Door) -> None:
     seen: SimpleQueue[tuple[threading.Thread, Status]] = SimpleQueue()
 
@@ -250,3 +280,15 @@ def test_a_cancel_is_reported(door: Door) -> None:
 
 def test_a_result_outlives_a_reboot(door: Door) -> None:
     assert ended(door, lambda _: reboot(door)).success
+
+
+def test_a_timeout_is_quoted_as_it_was_given(door: Door) -> None:
+    task_id = door.busy()
+    queue = door.queue
+
+    with pytest.raises(TimeoutError, match=rf"^task {task_id} has not ended within 0\.0301 s$"):
+        queue.wait(task_id, timeout=0.0301)
+    with pytest.raises(TimeoutError, match=r"^nothing came within 0\.0301 s$"):
+        next(queue.stream_task(task_id, timeout=0.0301))
+    with pytest.raises(TimeoutError, match=r"^nothing came within 0\.0301 s$"):
+        queue.subscribe(["queue_paused"]).get(timeout=0.0301)

@@ -252,7 +252,10 @@ def test_retries_are_a_record_or_a_dict(retry: Any) -> None:
         ({"retry_config": 3}, "retry_config must be a group of settings"),
         ({"retry_config": {"retries": 3}}, "did you mean retry_config."),
         ({"log_lvel": "info"}, "log_lvel is not an option; known are "),
-        ({"log_level": "loud"}, "logging.level: 'loud' is not one of debug, info"),
+        ({"log_level": "loud"}, "log_level: 'loud' is not one of debug, info"),
+        ({"max_workers": 0}, "max_workers must be 1 to 1024"),
+        ({"ollama_host": "::bad::"}, "ollama_host: '::bad::' is not a host"),
+        ({"retry_config": {"max_retries": -1}}, "retry_config.max_retries must be 0 to 100"),
         ({"config": Config(), "max_workers": 3}, "give a Config or options, not both"),
     ],
 )
@@ -261,3 +264,6 @@ def test_a_wrong_option_is_named(options: dict[str, Any], words: str) -> None:
         QueueManager(**options)
 
     assert words in caught.value.message
+    assert "command line" not in caught.value.message
+    assert caught.value.field is not None
+    assert caught.value.field.split(".")[0] in options

@@ -1,11 +1,14 @@
 """Two queues live side by side in one process, each with a folder of its own."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from ollama_queue import NotFound, QueueManager, Status, Unavailable
+from tests.servers import ROOT
 from tests.system.entrance import PATIENCE_S, Door, ask
 
 
@@ -73,3 +76,26 @@ def test_a_stopped_queue_may_be_started_again(tmp_path: Path) -> None:
     door.manager.start()
     assert door.run(ask()).status is Status.COMPLETED
     door.close()
+
+
+@pytest.mark.parametrize("halves,works", [("thread=False", False), ("", True)])
+def test_a_library_that_is_patched_by_halves_is_told(
+    tmp_path: Path, halves: str, works: bool
+) -> None:
+    program = f"""
+from gevent import monkey
+monkey.patch_all({halves})
+from ollama_queue import QueueManager, Unavailable, generate_task
+try:
+    with QueueManager(storage_path={str(tmp_path)!r}, ollama_host="127.0.0.1:9") as queue:
+        print(queue.get_task_status(queue.submit_task(generate_task("m", "hi"))))
+except Unavailable as error:
+    print(error)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, cwd=ROOT, text=True, timeout=60
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert ("monkey.patch_all() without thread=False" in ended.stdout) is not works
+    assert ("pending" in ended.stdout) is works
