@@ -68,11 +68,13 @@ def load(count: int) -> list[NewTask]:
     """Chats and prompts by turns; each fifth only Ollama can be asked for."""
     tasks = []
     for n in range(count):
-        options = SHORT if n % 5 else {**SHORT, "num_ctx": 512}
-        if n % 2:
-            tasks.append(chat_task(MODEL, HELLO, options=options))
+        prompt = "Once upon a time"
+        if n % 5 == 0:
+            tasks.append(generate_task(MODEL, prompt, options=SHORT, template="{{ .Prompt }}"))
+        elif n % 2:
+            tasks.append(chat_task(MODEL, HELLO, options=SHORT))
         else:
-            tasks.append(generate_task(MODEL, "Once upon a time", options=options))
+            tasks.append(generate_task(MODEL, prompt, options=SHORT))
     return tasks
 
 
@@ -87,7 +89,7 @@ def check(tasks: list[Task]) -> None:
         text = task.result["message"]["content"] if task.type == "chat" else task.result["response"]
         assert text
         assert 1 <= task.result["eval_count"] <= 4
-        only = "num_ctx" in (task.options or {})
+        only = "template" in (task.payload or {})
         assert {ended.backend for ended in task.attempts} <= ({"ollama"} if only else set(PARALLEL))
     for name, most in PARALLEL.items():
         assert 1 <= at_once(tasks, name) <= most
