@@ -7,7 +7,8 @@ and so that the command line starts quickly. A wheel installs this file as the p
 """
 
 import os.path
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False  # type checkers know better; typing itself would be half of this import
 
 if not __file__.endswith(("__init__.py", "__init__.pyc")):
     # A checkout or an editable install: this folder itself is the package, so that
@@ -17,6 +18,8 @@ if not __file__.endswith(("__init__.py", "__init__.pyc")):
         __spec__.submodule_search_locations = __path__
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from ollama_queue.actors.core.bulk import BulkError, BulkResult
     from ollama_queue.actors.core.config import Config
     from ollama_queue.actors.core.cron_records import (
@@ -126,7 +129,7 @@ __all__ = [  # noqa: RUF022 - kept in the order of the table above
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _LAZY:
         raise AttributeError(f"module 'ollama_queue' has no attribute {name!r}")
     from importlib import import_module

@@ -19,7 +19,7 @@ PACKAGES = (
     "from gevent import monkey; monkey.patch_all(); import gevent.pywsgi, bottle, click, httpx, "
     "msgspec, pykka, rocksdict, sortedcontainers"
 )
-CLI = "from ollama_queue.cli.main import main; main()"
+CLI = "from ollama_queue.cli.start import main; main()"
 
 
 def measure(bench: Bench) -> None:
@@ -58,7 +58,7 @@ def _round(bench: Bench, killed: Path) -> Iterator[Sample]:
 
 def _cli(*arguments: str) -> dict[str, float]:
     """No figure where there is no CLI to measure."""
-    if importlib.util.find_spec("ollama_queue.cli.main") is None:
+    if importlib.util.find_spec("ollama_queue.cli.start") is None:
         return {}
     return {"s": _seconds("-c", CLI, *arguments)}
 

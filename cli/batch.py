@@ -87,8 +87,9 @@ def _items(path: str) -> "Iterator[Any]":
 
 def _pieces(path: str) -> Iterator[bytes]:
     try:
-        with open(path, "rb") if path != "-" else nullcontext(sys.stdin.buffer) as file:
-            while piece := file.read(PIECE):
+        from_stdin: Any = nullcontext(sys.stdin.buffer)
+        with open(path, "rb") if path != "-" else from_stdin as file:
+            while piece := file.read1(PIECE):  # comes back between two reads, where Ctrl-C is seen
                 yield piece
     except OSError as error:
         raise Invalid(f"{path} cannot be read: {error.strerror}", field="file") from None

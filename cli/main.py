@@ -1,12 +1,14 @@
 """The `ollama-queue` program: its commands, and the one place where errors become exit codes."""
 
-import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
 
 from ollama_queue import __version__
+from ollama_queue.actors import standard_streams
 from ollama_queue.actors.core.errors import QueueError
 from ollama_queue.cli import backends, batch, completion, crons, listing, streaming, tasks, watch
 from ollama_queue.cli.session import complain, exit_code, one_line, shared
@@ -14,41 +16,77 @@ from ollama_queue.cli.submit import submit
 from ollama_queue.cli.waiting import Interrupted
 
 BROKEN_PIPE = 141  # 128 and the signal's number, as shells have it
+CANNOT_WRITE = 2
+
+
+class OutputLost(Exception):
+    """Whoever read the output has left, as head does; or there is no room for it."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self.exit_code = BROKEN_PIPE if isinstance(error, BrokenPipeError) else CANNOT_WRITE
+        if self.exit_code == CANNOT_WRITE:
+            with suppress(OSError):
+                complain(f"the output cannot be written: {error.strerror}")
+        standard_streams.discard()
 
 
 class Program(click.Group):
     """Runs one command and exits; no command handles an error itself."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
+        try:
+            code = self._run(*args, **extra)
+        except OutputLost as lost:
+            code = lost.exit_code
+        except OSError as error:  # of what an error says
+            code = OutputLost(error).exit_code
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def _run(self, *args: Any, **extra: Any) -> Any:
+        """The exit code, or nothing of the kind."""
         extra["standalone_mode"] = False
         try:
-            code = super().main(*args, **extra)
+            return super().main(*args, **extra)
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
-            code = error.exit_code
+            return error.exit_code
         except click.UsageError as error:
             hint = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
             complain(error.format_message() + hint)
-            code = error.exit_code
+            return error.exit_code
         except Interrupted as error:
             click.echo(one_line(error.format_message()), err=True)
-            code = error.exit_code
+            return error.exit_code
         except click.ClickException as error:
             complain(error.format_message())
-            code = error.exit_code
+            return error.exit_code
         except QueueError as error:
             complain(error.message)
-            code = exit_code(error)
-        except click.Abort:
-            code = Interrupted.exit_code
-        sys.exit(code if isinstance(code, int) else 0)
+            return exit_code(error)
+        except (click.Abort, KeyboardInterrupt):
+            return Interrupted.exit_code
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _outputs():  # --help and the like print here
+            return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _outputs():
             return super().invoke(ctx)
-        except BrokenPipeError:  # whoever read the output has left, as head does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(BROKEN_PIPE)
+
+
+@contextmanager
+def _outputs() -> Iterator[None]:
+    """All other errors of the system are answers by now."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputLost(error) from None
+    except SystemExit as end:  # of rich, which takes it upon itself to end the program
+        if isinstance(end.__context__, BrokenPipeError):
+            raise OutputLost(end.__context__) from None
+        raise
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
@@ -58,7 +96,8 @@ def cli() -> None:
     """Put work into an Ollama Queue and see what becomes of it.
 
     The options below may stand before or after a command. Exit codes: 0 done, 1 the task failed,
-    2 wrong usage or refused, 3 not found, 4 not in that state, 5 queue full, 6 no queue answers.
+    2 wrong usage or refused, 3 not found, 4 not in that state, 5 queue full, 6 no queue answers,
+    130 Ctrl-C.
 
     \b
     Example:
@@ -79,12 +118,3 @@ for command in (
     *completion.COMMANDS,
 ):
     cli.add_command(command)
-
-
-def main() -> None:
-    """The program's entry."""
-    cli.main(prog_name="ollama-queue")
-
-
-if __name__ == "__main__":
-    main()

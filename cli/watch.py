@@ -15,6 +15,7 @@ from ollama_queue.actors.core.events import ENDS
 from ollama_queue.cli import output
 from ollama_queue.cli.board import Board, Meter
 from ollama_queue.cli.session import open_queue, session_of, shared
+from ollama_queue.cli.waiting import Interrupted
 
 if TYPE_CHECKING:
     from ollama_queue.actors.api import QueueAPI
@@ -50,8 +51,10 @@ def watch(ctx: click.Context, once: bool) -> None:
     elif once or not sys.stdout.isatty():
         _print(board)
     else:
-        with suppress(KeyboardInterrupt):
+        try:
             _show(queue, board)
+        except KeyboardInterrupt:
+            ctx.exit(Interrupted.exit_code)
 
 
 def look(queue: "QueueAPI", board: Board) -> None:

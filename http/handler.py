@@ -13,6 +13,7 @@ import gevent
 import msgspec
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
+from gevent.server import StreamServer
 
 from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.http import head
@@ -57,12 +58,23 @@ class Server(WSGIServer):  # type: ignore[misc]
         super().__init__(*args, spawn=Pool(most + EXTRA), **options)
         self.breathe, self.departures = breathe, Departures(breathe)
         self.limit = ConnectionLimit(most, self.departures.look)
+        self._further: list[StreamServer] = []
+
+    def listen_at(self, listener: socket.socket) -> None:
+        """Take connections there, too, once it starts."""
+        further = StreamServer(listener, self._handle, spawn=self.pool)
+        further.max_accept = self.max_accept
+        self._further.append(further)
 
     def start(self) -> None:
         super().start()
+        for further in self._further:
+            further.start()
         self._looking = gevent.spawn(self.departures.run)
 
     def stop(self, timeout: float | None = None) -> None:
+        for further in self._further:
+            further.close()
         super().stop(timeout)
         self._looking.kill(block=False)
 

@@ -52,6 +52,12 @@ class Request(Struct, Generic[T], frozen=True, kw_only=True):
     patience_s: float = 0.0
     is_safe_twice: bool = False
 
+    def __post_init__(self) -> None:
+        """Raises `Invalid` for what no query can say."""
+        for name, values in self.params.items():
+            for value in values if isinstance(values, list) else [values]:
+                _check_text(str(value), name)
+
     def read(self, response: httpx.Response) -> T:
         """The answer. Raises `Unavailable` for what no queue of this version says."""
         found = _decode(response, self.kind)
@@ -280,4 +286,14 @@ def _lines(tasks: Iterable[AnyTask]) -> bytes:
 
 
 def _of(root: str, name: str) -> str:
+    _check_text(name, "id")
     return f"{root}/{quote(name, safe='')}"  # a slash would lead to another route
+
+
+def _check_text(text: str, field: str) -> None:
+    """Raises `Invalid` for half a surrogate pair, which UTF-8 does not have."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise Invalid(f"{field} is no text: it holds {half!a}", field=field) from None

@@ -1,22 +1,29 @@
 """`ollama-queue-server`: the actors as greenlets, and the HTTP door, in one process.
 
-Never import this module: its first line patches the standard library for the whole process.
+Never import this module: its first lines patch the standard library for the whole process.
 """
+
+import signal
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # As SIGTERM does: until the queue is open there is nothing to stop gracefully.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from gevent import monkey
 
 monkey.patch_all()
 
 import ctypes
+import errno
 import gc
 import logging
 import os
 import resource
-import signal
 import socket
 import ssl
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -26,7 +33,7 @@ from gevent.event import AsyncResult, Event
 from gevent.threadpool import ThreadPool
 
 from ollama_queue import __version__
-from ollama_queue.actors import settings
+from ollama_queue.actors import settings, standard_streams
 from ollama_queue.actors.boot import Runtime
 from ollama_queue.actors.core.config import Config, Logging
 from ollama_queue.actors.core.config import Server as ServerSettings
@@ -79,24 +86,63 @@ def _pools() -> tuple[Pool, Pool]:
 
 def _die(reason: str) -> None:
     """The queue has given up: a supervisor may start it again, a hung disk must not stop that."""
-    click.echo(f"ollama-queue-server: {visible(reason)}", err=True)
+    _tell(f"ollama-queue-server: {visible(reason)}")
     os._exit(70)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises `Unavailable` when the address cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def _tell(words: str) -> None:
+    """On stderr, if anybody still reads it: a server does not end for want of a listener."""
+    with suppress(OSError):
+        click.echo(words, err=True)
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Listening sockets on one port, one for each address that `host` has; port 0 is a free one.
+
+    `localhost` has both of the loopback interface's. An address of a kind that this machine does
+    not have is passed over, where another does. Raises `Unavailable` when one cannot be had.
+    """
+    listeners: list[socket.socket] = []
+    missing: OSError | None = None
+    try:
+        for family, address in _addresses(host):
+            taken = listeners[0].getsockname()[1] if listeners else port
+            try:
+                listeners.append(_listener(family, (address[0], taken, *address[2:])))
+            except OSError as error:
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                missing = error
+        if missing is not None and not listeners:
+            raise missing
+    except OSError as error:
+        for listener in listeners:
+            listener.close()
+        if port == 0 and listeners and error.errno == errno.EADDRINUSE:
+            return listen(host, 0)  # the port was free at one address only
+        raise Unavailable(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    return listeners
+
+
+def _addresses(host: str) -> list[tuple[socket.AddressFamily, Any]]:
+    if host.lower().removesuffix(".") == "localhost":  # whatever /etc/hosts says
+        return [(socket.AF_INET, ("127.0.0.1", 0)), (socket.AF_INET6, ("::1", 0))]
+    found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+    return [(family, address) for family, _, _, _, address in found]
+
+
+def _listener(family: socket.AddressFamily, address: Any) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     # Inherited by each connection. Without it every answer waits 40 ms: it goes out in two
     # pieces, the second of which Nagle's algorithm holds back.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
-        listener.bind((host, port))
+        listener.bind(address)
         listener.listen(1024)
-    except OSError as error:
+    except OSError:
         listener.close()
-        raise Unavailable(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        raise
     return listener
 
 
@@ -110,8 +156,8 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
         tuple(config.ollama.origins),
     )
     secure = _tls(config.server)
-    listener = listen(host, config.server.port)
-    port = listener.getsockname()[1]
+    listeners = listen(host, config.server.port)
+    port = listeners[0].getsockname()[1]
     scheme = "http" if secure is None else "https"
     url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
     hub = HubWatch()
@@ -126,7 +172,7 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
         guard=guard,
     )
     server = Server(
-        listener,
+        listeners[0],
         CrossOrigin(app, guard),
         log=None,
         error_log=log,
@@ -136,6 +182,8 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
         environ={"ollama_queue.guard": guard},
         **({} if secure is None else {"ssl_context": secure}),
     )
+    for listener in listeners[1:]:
+        server.listen_at(listener)
     server.start()
     _tune()
     hub.open()
@@ -184,7 +232,7 @@ def _say(config: Config, words: str) -> None:
     if config.logging.format == "json":
         log.info(words)
     else:
-        click.echo(words, err=True)
+        _tell(words)
 
 
 def _log_as(settings: Logging) -> None:
@@ -259,6 +307,7 @@ def main(
     flags = {keys[name]: value for name, value in given.items() if value is not None}
     if verbose:
         flags["logging.level"] = "debug"
+    standard_streams.prepare()
     os.umask(0o077)  # what this process writes is nobody else's to read: RocksDB's files, and logs
     try:
         loaded = settings.trace(path, os.environ, flags)
@@ -267,6 +316,7 @@ def main(
         else:
             _log_as(loaded.config.logging)
             serve(settings.anchored(loaded.config), accept_loss=accept_loss)
+            standard_streams.finish()
     except QueueError as error:
         click.echo(f"ollama-queue-server: {visible(error.message)}", err=True)
         sys.exit(2 if error.code == "invalid" else 1)

@@ -31,12 +31,13 @@ def visible(text: str, keep: str = "", before: str = "") -> str:
         found = match[0]
         if found in keep or match["joiner"]:
             return found
-        return _NAMES.get(found) or _escaped(found)
+        return _NAMES.get(found) or escaped(found)
 
     last = before[-1:]
     return _FOUND.sub(shown, last + text)[len(_FOUND.sub(shown, last)) :]
 
 
-def _escaped(found: str) -> str:
-    units = found.encode("utf-16-be", "surrogatepass").hex()
+def escaped(text: str) -> str:
+    """Each character as JSON escapes it: those beyond U+FFFF as two."""
+    units = text.encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))

@@ -63,7 +63,7 @@ def test_the_script_asks_this_program(house):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "_OLLAMA_QUEUE_COMPLETE": "bash_complete"}
     environment |= {"COMP_WORDS": "ollama-queue wa", "COMP_CWORD": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", "from ollama_queue.cli.main import main; main()"],
+        [sys.executable, "-c", "from ollama_queue.cli.start import main; main()"],
         env=environment,
         capture_output=True,
         text=True,

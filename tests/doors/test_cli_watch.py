@@ -200,7 +200,7 @@ class Terminal:
 
     def __init__(self, server):
         self.fd, theirs = pty.openpty()
-        command = [sys.executable, "-m", "ollama_queue.cli.main", "watch"]
+        command = [sys.executable, "-m", "ollama_queue.cli.start", "watch"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "160"}
         environment |= {"LINES": "50", "OLLAMA_QUEUE_SERVER": server.base_url}
         self.process = subprocess.Popen(
@@ -257,4 +257,4 @@ def test_ctrl_c_ends_it_well(tmp_path):
         terminal = Terminal(server)
         terminal.until("0 running")
         terminal.process.send_signal(signal.SIGINT)
-        assert terminal.end() == 0
+        assert terminal.end() == 130

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from ollama_queue import Status, generate_task
 from tests.fakes import FakeOllama, Stream
 from tests.queue_server import QueueServer
+from tests.servers import ROOT
 
 PATIENCE_S = 20.0
 
@@ -47,3 +50,69 @@ def test_under_nohup_a_hang_up_is_nothing(tmp_path: Path) -> None:
             client.get_queue_stats()
             client.wait(client.submit_task(generate_task("m", "x")), timeout=PATIENCE_S)
         assert "stopping" not in server.log_text()
+
+
+INTERRUPTS = """
+import signal, sys
+
+left = int(sys.argv.pop(1))
+
+def count(frame, event, arg):
+    global left
+    left -= 1
+    if left == 0:
+        sys.settrace(None)
+        signal.raise_signal(signal.SIGINT)
+    return count
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+reset = signal.signal
+
+def began(*args):
+    signal.signal = reset
+    reset(*args)
+    sys.settrace(count)
+
+signal.signal = began
+import ollama_queue.http.serve
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 100, 3000, 10_000, 30_000, 100_000])
+def test_ctrl_c_while_modules_load_is_no_traceback(tmp_path: Path, lines: int) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPTS, str(lines)],
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        cwd=tmp_path,
+        timeout=PATIENCE_S,
+    )
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, b"")
+
+
+def test_a_server_whose_messages_nobody_reads_stops_as_well(tmp_path: Path) -> None:
+    options = ["--port", "0", "--ollama-host", "http://127.0.0.1:9"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "ollama_queue.http.serve", *options],
+        env={"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+    ) as process:
+        assert process.stderr is not None
+        while b" on http://127.0.0.1:" not in process.stderr.readline():
+            assert process.poll() is None
+        process.stderr.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) == 0
+
+
+def test_settings_are_listed_in_any_encoding(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "ollama_queue.http.serve", "--check-config", "--data-dir", "a 😀 é"],
+        env={"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "cp1252"},
+        capture_output=True,
+        cwd=tmp_path,
+        encoding="cp1252",
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert r"a \ud83d\ude00 é" in ended.stdout

@@ -1,0 +1,63 @@
+"""Where `ollama-queue` starts: from here on Ctrl-C ends it, and never with a traceback."""
+
+import os
+import signal
+import sys
+
+CLEANUP_S = 2  # for what an interrupted command has left to do; then it ends wherever it hangs
+
+
+def main() -> None:
+    """The program's entry."""
+    minds = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not so under nohup
+    if minds:
+        signal.signal(signal.SIGINT, _leave)  # there is nothing to tidy up while modules load
+    from ollama_queue.actors import standard_streams
+    from ollama_queue.cli.main import cli
+
+    standard_streams.prepare()
+    if minds:
+        sys.unraisablehook = _unraisable
+        signal.signal(signal.SIGALRM, _leave)
+        signal.signal(signal.SIGINT, _interrupt)
+    try:
+        cli.main(_texts(sys.argv[1:]), prog_name="ollama-queue")
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # how it ended is known by now
+
+
+def _texts(arguments: list[str]) -> list[str]:
+    """With bytes that the locale does not know read as UTF-8, and U+FFFD for what is none.
+
+    The name of a file stays as it is.
+    """
+    texts = []
+    for before, text in zip(["", *arguments], arguments, strict=False):
+        is_file = "--file" in (before, text.partition("=")[0])
+        has_bytes = any("\ud800" <= character <= "\udfff" for character in text)
+        recode = has_bytes and not is_file
+        texts.append(os.fsencode(text).decode(errors="replace") if recode else text)
+    return texts
+
+
+def _leave(*_: object) -> None:
+    os._exit(130)
+
+
+def _interrupt(*_: object) -> None:
+    """Once: a second Ctrl-C would break off what the first one has to say. (A standalone file gets
+    each twice, as two processes.)"""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.alarm(CLEANUP_S)
+    raise KeyboardInterrupt
+
+
+def _unraisable(problem: "sys.UnraisableHookArgs") -> None:
+    """Ctrl-C came in a place that an exception cannot leave, such as a finalizer."""
+    if issubclass(problem.exc_type, KeyboardInterrupt):
+        _leave()
+    sys.__unraisablehook__(problem)
+
+
+if __name__ == "__main__":
+    main()
