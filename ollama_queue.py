@@ -57,8 +57,11 @@ if TYPE_CHECKING:
         TaskType,
     )
     from ollama_queue.actors.core.submission import chat_task, embed_task, generate_task
+    from ollama_queue.actors.mailbox import Closed
     from ollama_queue.actors.manager import QueueManager
+    from ollama_queue.actors.subscription import Subscription
     from ollama_queue.http.async_client import AsyncClient
+    from ollama_queue.http.async_reporter import AsyncSubscription
     from ollama_queue.http.client import Client
 
 __version__ = "0.1.0"
@@ -78,8 +81,11 @@ _HOME = {
         "Status", "Submitted", "Task", "TaskResult", "TaskType",
     ],
     "actors.core.submission": ["chat_task", "embed_task", "generate_task"],
+    "actors.mailbox": ["Closed"],
     "actors.manager": ["QueueManager"],
+    "actors.subscription": ["Subscription"],
     "http.async_client": ["AsyncClient"],
+    "http.async_reporter": ["AsyncSubscription"],
     "http.client": ["Client"],
 }  # fmt: skip
 _LAZY = {name: module for module, names in _HOME.items() for name in names}
@@ -123,8 +129,11 @@ __all__ = [  # noqa: RUF022 - kept in the order of the table above
     "chat_task",
     "embed_task",
     "generate_task",
+    "Closed",
     "QueueManager",
+    "Subscription",
     "AsyncClient",
+    "AsyncSubscription",
     "Client",
 ]
 

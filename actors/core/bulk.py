@@ -12,7 +12,7 @@ from ollama_queue.actors.core.arguments import OfTask
 from ollama_queue.actors.core.errors import Invalid, QueueError, Unavailable
 from ollama_queue.actors.core.filters import task_filter
 from ollama_queue.actors.core.listing import TaskFilter
-from ollama_queue.actors.core.records import Priority, Status
+from ollama_queue.actors.core.records import Priority, Public, Status
 from ollama_queue.actors.core.submission import parse_priority
 
 MOST_IDS = limits.IDS  # in one call: as many as a page of a list has
@@ -42,7 +42,7 @@ _ANY = TaskFilter()
 Filter = TaskFilter | Mapping[str, Any]
 
 
-class BulkError(Struct, frozen=True):
+class BulkError(Struct, Public, frozen=True):
     """Why it was not done to one task: `code` and `message` of the `QueueError`."""
 
     id: str
@@ -50,7 +50,7 @@ class BulkError(Struct, frozen=True):
     message: str
 
 
-class BulkResult(Struct, frozen=True):
+class BulkResult(Struct, Public, frozen=True):
     """To how many tasks it was done, and to which it was not.
 
     `left`: how many more tasks the filter matches, None where more may be left and it takes

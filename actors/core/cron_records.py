@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.records import Priority, TaskType
+from ollama_queue.actors.core.records import Priority, Public, TaskType
 
 IfExists = Literal["update", "keep", "error"]
 """What becomes of a cron that is added while there is one of its name."""
@@ -26,7 +26,7 @@ class Missed(StrEnum):
     ONCE = "once"
 
 
-class TaskTemplate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TaskTemplate(Struct, Public, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What each run submits; the fields are those of a `NewTask`."""
 
     type: TaskType
@@ -41,7 +41,7 @@ class TaskTemplate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     tags: list[str] = []
 
 
-class NewCron(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NewCron(Struct, Public, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a user may ask for. Checked by `cron_forms.new_cron`."""
 
     name: str
@@ -54,7 +54,7 @@ class NewCron(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     metadata: dict[str, Any] = {}
 
 
-class Cron(Struct, frozen=True, kw_only=True):
+class Cron(Struct, Public, frozen=True, kw_only=True):
     """A cron as it is shown, and as it lies on disk.
 
     `next_run` is None while it is disabled; `last_run` is when a task was last submitted, and
@@ -77,7 +77,7 @@ class Cron(Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any] = {}
 
 
-class CronAdded(Struct, frozen=True):
+class CronAdded(Struct, Public, frozen=True):
     """The answer to a new cron. `created` is False where one of its name was there already."""
 
     id: str

@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.core.records import Record, Status, Task, TaskType, WaitingFor
+from ollama_queue.actors.core.records import Public, Record, Status, Task, TaskType, WaitingFor
 from ollama_queue.actors.core.routing import model_name
 
 MAX_LIMIT = 1000
@@ -18,7 +18,7 @@ Sort = Literal["created", "started", "ended", "priority"]
 Part = Literal["payload", "result"]
 
 
-class TaskFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TaskFilter(Struct, Public, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which tasks to list: any of the values of one field, all fields together.
 
     `since` (inclusive) and `until` (exclusive) are aware times and bound `created_at`; `q` is text
@@ -48,7 +48,7 @@ class TaskFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     include: list[Part] = []
 
 
-class TaskPage(Struct, frozen=True):
+class TaskPage(Struct, Public, frozen=True):
     """A page of a list. With a `cursor` there may be more, even if this page is short or empty:
     a list by what has no index reads a bounded number of tasks a page.
 

@@ -4,7 +4,23 @@ from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any
 
+import msgspec
 from msgspec import Struct
+
+
+class Public:
+    """A record that callers get or give."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the HTTP API says of it, for `json.dumps` and web frameworks.
+
+        Plain dicts, lists, numbers and texts, all of them new: times are in ISO 8601 (UTC with
+        `Z`), enums are their values, records in it are dicts.
+        """
+        said: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        return said
 
 
 class Status(StrEnum):
@@ -53,7 +69,7 @@ class WaitingFor(StrEnum):
     PAUSED = "paused"
 
 
-class NewTask(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NewTask(Struct, Public, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a user may ask for; the scheduler adds the rest on acceptance.
 
     Made by `chat_task`, `generate_task`, `embed_task`, or from JSON by `submission.new_task`,
@@ -79,7 +95,7 @@ class NewTask(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     metadata: dict[str, Any] = {}
 
 
-class Upstream(Struct, frozen=True, omit_defaults=True):
+class Upstream(Struct, Public, frozen=True, omit_defaults=True):
     """A failed call as a client of the model server itself would hear of it.
 
     `message` never has the server's address; the others are OpenAI's, where the server gave them.
@@ -91,7 +107,7 @@ class Upstream(Struct, frozen=True, omit_defaults=True):
     param: str | None = None
 
 
-class Attempt(Struct, frozen=True, kw_only=True):
+class Attempt(Struct, Public, frozen=True, kw_only=True):
     """One call to a model, once it has ended; `error` is None when the model answered.
 
     `status`: what the model server answered a failed one with, if it answered in HTTP; `upstream`
@@ -116,7 +132,7 @@ class Spec(Struct, frozen=True, omit_defaults=True):
     dialect: Dialect = Dialect.OLLAMA
 
 
-class _Facts(Struct, frozen=True, kw_only=True):
+class _Facts(Struct, Public, frozen=True, kw_only=True):
     id: str
     type: TaskType
     model: str
@@ -182,7 +198,7 @@ class Task(_Facts, frozen=True, kw_only=True):
     eta_s: float | None = None
 
 
-class Submitted(Struct, frozen=True):
+class Submitted(Struct, Public, frozen=True):
     """The answer to a submit. `created` is False when an idempotency key found the task again."""
 
     task_id: str
@@ -191,16 +207,21 @@ class Submitted(Struct, frozen=True):
     created: bool = True
 
 
-class TaskResult(Struct, frozen=True):
-    """How a task ended: `data` is the model's reply, or None and an `error`."""
+class TaskResult(Struct, Public, frozen=True):
+    """How a task ended: `result` is the model's reply, or None and an `error`."""
 
     task_id: str
     success: bool
-    data: Any = None
+    result: Any = None
     error: str | None = None
 
+    @property
+    def data(self) -> Any:
+        """The `result`, by its name in programs written for the original."""
+        return self.result
 
-class BatchSubmitted(Struct, frozen=True):
+
+class BatchSubmitted(Struct, Public, frozen=True):
     """The answer to a batch: the ids of its tasks in the order given."""
 
     batch_id: str
@@ -208,7 +229,7 @@ class BatchSubmitted(Struct, frozen=True):
     created: bool = True
 
 
-class Batch(Struct, frozen=True, kw_only=True):
+class Batch(Struct, Public, frozen=True, kw_only=True):
     """Tasks that were submitted together, and how many of them are where."""
 
     id: str
@@ -230,7 +251,7 @@ class Batch(Struct, frozen=True, kw_only=True):
         return self.pending + self.running + self.completed + self.failed + self.cancelled
 
 
-class Event(Struct, frozen=True):
+class Event(Struct, Public, frozen=True):
     """A change that is on disk. `seq` numbers all events of a queue in the order of commits.
 
     Between the actors `task` is the `Record`; a subscriber is shown a `Task`, as in lists.
@@ -247,7 +268,7 @@ class Event(Struct, frozen=True):
     backend: str | None = None
 
 
-class Chunk(Struct, frozen=True):
+class Chunk(Struct, Public, frozen=True):
     """A piece of a running task's reply, in the task's dialect.
 
     `id` is `attempt.n`, n from 0. `restart` says that what came before belongs to an attempt

@@ -14,4 +14,4 @@ tasks = [
 
 with Client(SERVER) as queue:
     for number, result in enumerate(queue.submit_batch_tasks(tasks)):
-        print(f"Task {number}: success={result.success}, data={result.data}")
+        print(f"Task {number}: success={result.success}, result={result.result}")

@@ -13,7 +13,7 @@ channel: Queue[TaskResult] = Queue()
 
 def report(result: TaskResult) -> None:
     """Called in a thread of the client's, one result after the other."""
-    print("Called back:", result.data["response"] if result.success else result.error)
+    print("Called back:", result.result["response"] if result.success else result.error)
     called_back.set()
 
 
@@ -23,4 +23,4 @@ with Client(SERVER) as queue:
 
     queue.submit_task_with_channel(embed_task("nomic-embed-text", "Some words"), channel)
     vector = channel.get(timeout=300)
-    print("Through the channel:", vector.data["embeddings"] if vector.success else vector.error)
+    print("Through the channel:", vector.result["embeddings"] if vector.success else vector.error)

@@ -11,7 +11,7 @@ reported = Event()
 
 def report(result: TaskResult) -> None:
     if result.success:
-        print("Task completed:", result.data["message"]["content"])
+        print("Task completed:", result.result["message"]["content"])
     else:
         print("Task failed:", result.error)
     reported.set()

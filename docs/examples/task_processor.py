@@ -48,7 +48,7 @@ def question(message: str, model: str) -> NewTask:
 
 
 def answer_of(result: TaskResult) -> str | None:
-    return result.data["message"]["content"] if result.success else None
+    return result.result["message"]["content"] if result.success else None
 
 
 def show(answer: str | None, error: str | None) -> None:

@@ -32,6 +32,6 @@ embed = embed_task(
 
 with Client(SERVER) as queue:
     talk, code, vector = queue.submit_batch_tasks([chat, generate, embed], timeout=300)
-    print("chat:", talk.data["message"]["content"])
-    print("generate:", code.data["response"])
-    print("embed:", len(vector.data["embeddings"][0]), "numbers")
+    print("chat:", talk.result["message"]["content"])
+    print("generate:", code.result["response"])
+    print("embed:", len(vector.result["embeddings"][0]), "numbers")

@@ -151,9 +151,9 @@ def test_streaming_a_task_that_fails(shell: Shell, model: FakeOllama) -> None:
 def test_batch(shell: Shell) -> None:
     first, second, third = shell.run("batch").splitlines()
 
-    assert first.startswith("Task 0: success=True, data={") and "'content': 'Hello!'" in first
-    assert second.startswith("Task 1: success=True, data={") and "'response': 'Hello!'" in second
-    assert third.startswith("Task 2: success=True, data={") and "'embeddings': [[" in third
+    assert first.startswith("Task 0: success=True, result={") and "'content': 'Hello!'" in first
+    assert second.startswith("Task 1: success=True, result={") and "'response': 'Hello!'" in second
+    assert third.startswith("Task 2: success=True, result={") and "'embeddings': [[" in third
 
 
 def test_batch_and_schedule(shell: Shell, server: QueueServer, model: FakeOllama) -> None:
