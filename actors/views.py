@@ -57,8 +57,7 @@ def brief(record: Record) -> Record:
 def _facts_of(record: Record, waiting: Waiting | None) -> Task:
     facts = {name: getattr(record, name) for name in _FACTS}
     if waiting is not None and record.status is Status.PENDING:
-        of_plan = ("waiting_for", "position", "next_attempt_at")
-        facts |= {name: getattr(waiting, name) for name in of_plan}
+        facts |= msgspec.structs.asdict(waiting)
     return Task(**facts)
 
 

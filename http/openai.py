@@ -92,8 +92,9 @@ class Events:
     def waiting(self, task: Task | None) -> bytes:
         if task is None or task.status is not Status.PENDING:
             return sse.SILENCE
+        position = "" if task.position is None else f" position={task.position}"
         eta = "" if task.eta_s is None else f" eta={task.eta_s:.0f}"
-        return f": queued position={task.position}{eta}\n\n".encode()
+        return f": queued{position}{eta}\n\n".encode()
 
     def failed(self, error: QueueError) -> bytes:
         return _event(_body_of(error))

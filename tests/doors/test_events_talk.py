@@ -1,11 +1,9 @@
 """The talk over a WebSocket whose other end does not keep up, or whose queue restarts."""
 
-import json
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -15,37 +13,10 @@ from ollama_queue.actors.actor import ask, tell
 from ollama_queue.actors.core.messages import Publish
 from ollama_queue.http.crier import Crier
 from ollama_queue.http.talk import talk
+from tests.doors.talking import Socket
 from tests.doors.web import House
 
 NOTHING: Any = None
-
-
-class Socket:
-    """A WebSocket in the hands of the test; `may_send` holds back what is sent."""
-
-    def __init__(self) -> None:
-        self.sent: SimpleQueue[Any] = SimpleQueue()
-        self.received: SimpleQueue[str | None] = SimpleQueue()
-        self.closed: SimpleQueue[int] = SimpleQueue()
-        self.may_send = threading.Event()
-        self.may_send.set()
-        self.sending = threading.Event()
-
-    def send(self, *messages: bytes) -> None:
-        self.sending.set()
-        assert self.may_send.wait(10)
-        for message in messages:
-            self.sent.put(json.loads(message))
-
-    def ping(self) -> None:
-        self.sent.put("ping")
-
-    def receive(self) -> str | None:
-        return self.received.get(timeout=20)
-
-    def close(self, code: int = 1000, message: str = "") -> None:
-        self.closed.put(code)
-        self.received.put(None)
 
 
 @pytest.fixture

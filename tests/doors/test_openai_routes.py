@@ -9,8 +9,9 @@ import httpx
 import httpx2
 import openai
 import pytest
+from msgspec.structs import replace
 
-from ollama_queue import Status
+from ollama_queue import Status, generate_task
 from ollama_queue.actors.core.errors import OutcomeUnknown, Unavailable
 from ollama_queue.http.app import create_app
 from ollama_queue.http.openai import Events
@@ -69,6 +70,23 @@ class Waiting:
     def rest(self) -> list[str]:
         """What comes beside the comments."""
         return [line for line in self.lines if line and not line.startswith(":")]
+
+
+@pytest.mark.parametrize(
+    ("facts", "comment"),
+    [
+        ({"position": 3, "eta_s": 12.3}, b": queued position=3 eta=12\n\n"),
+        ({"position": 0}, b": queued position=0\n\n"),
+        ({"eta_s": 40.0}, b": queued eta=40\n\n"),  # it waits for its next attempt
+        ({}, b": queued\n\n"),
+        ({"status": Status.RUNNING}, b":\n\n"),
+    ],
+)
+def test_a_comment_says_what_is_known(house: House, facts: Any, comment: bytes) -> None:
+    house.queue.pause()
+    task = house.queue.get_task(house.queue.submit_task(generate_task("m", "hi")))
+    known = {"position": None, "eta_s": None, **facts}
+    assert Events(None, False).waiting(replace(task, **known)) == comment
 
 
 def test_comments_tell_where_it_stands(house: House) -> None:

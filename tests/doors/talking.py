@@ -1,0 +1,34 @@
+"""A WebSocket in the hands of a test, in place of a connection."""
+
+import json
+import threading
+from queue import SimpleQueue
+from typing import Any
+
+
+class Socket:
+    """What is `sent` and `received`; `may_send` holds back what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: SimpleQueue[Any] = SimpleQueue()
+        self.received: SimpleQueue[str | None] = SimpleQueue()
+        self.closed: SimpleQueue[int] = SimpleQueue()
+        self.may_send = threading.Event()
+        self.may_send.set()
+        self.sending = threading.Event()
+
+    def send(self, *messages: bytes) -> None:
+        self.sending.set()
+        assert self.may_send.wait(10)
+        for message in messages:
+            self.sent.put(json.loads(message))
+
+    def ping(self) -> None:
+        self.sent.put("ping")
+
+    def receive(self) -> str | None:
+        return self.received.get(timeout=20)
+
+    def close(self, code: int = 1000, message: str = "") -> None:
+        self.closed.put(code)
+        self.received.put(None)
