@@ -2,11 +2,13 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -153,6 +155,30 @@ def test_ctrl_c_while_it_reads_a_batch(server: QueueServer) -> None:
         assert process.wait(PATIENCE_S) == 130
         assert process.stderr is not None
         assert_short(process.stderr.read())
+
+
+def test_ctrl_c_at_a_question(server: QueueServer, running: str) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ollama_queue.cli.start", "cancel", "--all"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OLLAMA_QUEUE_SERVER": server.base_url},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    said = b""
+    while b"[y/N]" not in said:
+        said += os.read(ours, 1000)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE_S) == 130
+    with suppress(OSError):  # nothing more was said
+        said += os.read(ours, 1000)
+    os.close(ours)
+    assert_short(said)
+    with server.client() as client:
+        assert client.get_task(running).status in ("pending", "running")
 
 
 def test_many_ctrl_c_are_one(server: QueueServer, running: str) -> None:
