@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any, assert_never
 
 from msgspec.structs import replace
@@ -194,7 +195,8 @@ class Persistence(Actor):
         group.keep_running(self.live)
         if self.durable:
             me = self.actor_ref
-            self.syncer.submit(self.store.sync, lambda _, error: tell(me, Synced(error)))
+            sync = partial(self.store.sync, self.store.written())
+            self.syncer.submit(sync, lambda _, error: tell(me, Synced(error)))
         else:
             self.synced(None)
             self.sync_behind()
@@ -210,7 +212,7 @@ class Persistence(Actor):
             if error is not None:
                 tell(me, Synced(error))
 
-        self.syncer.submit(self.store.sync, ended)
+        self.syncer.submit(partial(self.store.sync, self.store.written()), ended)
 
     def synced(self, error: str | None) -> None:
         """Keep the promises, let the world know, and write what has gathered meanwhile."""

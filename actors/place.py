@@ -18,9 +18,11 @@ class Place:
     def __init__(self, folder: str, *, accept_loss: bool = False) -> None:
         self.folder = Path(folder).absolute()
         self.rocks = self.folder / "rocksdb"
+        self._rocks = str(self.rocks)  # looked at around each fsync
         self.accepts_loss = accept_loss  # until it has been opened once
         self.has_lost = False  # and that was accepted: what is left must be made to agree
         self._pins: list[int] = []  # descriptors: no other folder gets these numbers
+        self._claimed: os.stat_result | None = None  # of RocksDB's folder
 
     def claim(self) -> None:
         """Make the folder, or make it private; the second time see that it is still the same.
@@ -38,6 +40,7 @@ class Place:
         """The same for RocksDB's folder in it, once it is known that nothing is missing."""
         if len(self._pins) == 1:
             self._pins.append(open_folder(self.rocks))
+            self._claimed = os.fstat(self._pins[1])
             self._narrow(self.rocks, self._pins[1])
         self.narrow_files()
 
@@ -60,9 +63,7 @@ class Place:
     def why_gone(self) -> str | None:
         """A sentence, where the folder has been removed, moved or replaced since the claim."""
         try:
-            if len(self._pins) < 2 or os.path.samestat(
-                os.stat(self.rocks), os.fstat(self._pins[1])
-            ):
+            if self._claimed is None or os.path.samestat(os.stat(self._rocks), self._claimed):
                 return None
         except OSError:
             pass
@@ -82,6 +83,7 @@ class Place:
             raise Unavailable(why)
 
     def close(self) -> None:
+        self._claimed = None
         while self._pins:
             os.close(self._pins.pop())
 

@@ -33,7 +33,7 @@ from ollama_queue.actors.listings import delete_rows, put_rows
 from ollama_queue.actors.mending import Mending
 from ollama_queue.actors.ownership import claim, sign, why_not
 from ollama_queue.actors.place import Place
-from ollama_queue.actors.sentinel import Sentinel, check_changes, check_files
+from ollama_queue.actors.sentinel import Noted, Sentinel, check_changes, check_files
 from ollama_queue.actors.upgrade import FORMAT, upgrade
 
 SLICE_BYTES = 1 << 20  # a larger WriteBatch would hold the interpreter for too long
@@ -259,15 +259,23 @@ class Store:
         levels = self.counts.by_status.setdefault(status.value, {})
         levels[level] = levels.get(level, 0) + step
 
-    def sync(self) -> None:
-        """Make durable what was written; lets other threads run meanwhile.
+    def written(self) -> Noted:
+        """What `sync` would make durable now.
+
+        It is found out beforehand: in the thread that syncs, each call of the system would have to
+        wait for its turn to go on.
+        """
+        assert self._sentinel is not None
+        return self._sentinel.look(self._db.latest_sequence_number())
+
+    def sync(self, written: Noted) -> None:
+        """Make it durable, and note that it is; lets other threads run meanwhile.
 
         Raises `Unavailable` where that was in another folder than the one that was opened.
         """
         assert self._sentinel is not None
-        noted = self._sentinel.look(self._db.latest_sequence_number())
         self._db.flush_wal(True)
-        self._sentinel.note(noted)
+        self._sentinel.note(written)
 
     def tidy(self) -> None:
         """Make small tables few, where the disk has room for it; to be done aside."""

@@ -41,7 +41,7 @@ class Pieces:
 
     def __init__(self) -> None:
         self._pieces: list[Any] = []
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.Lock())
         self._expected = False  # the worker will ask for more by itself
         self._is_over = False
 

@@ -11,7 +11,7 @@ import msgspec
 from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.actors.core import limits
 from ollama_queue.actors.core.errors import Invalid, QueueError
-from ollama_queue.actors.core.submission import new_task, own_key
+from ollama_queue.actors.core.submission import check_object, own_key
 from ollama_queue.http import ollama, openai, openapi, pages, reading, wire
 from ollama_queue.http.answer import Answer
 from ollama_queue.http.batches import add_batch_routes
@@ -66,7 +66,8 @@ def create_app(
         body = reading.body(max_body)
         key = reading.header("Idempotency-Key")
         key = own_key(body) if key is None else key
-        submitted = queue.submit(new_task(body), idempotency_key=key)
+        check_object(body)  # all else of it is checked once, where tasks are drafted
+        submitted = queue.submit(body, idempotency_key=key)
         bottle.response.status = 201 if submitted.created else 200
         return {
             "task_id": submitted.task_id,

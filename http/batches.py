@@ -8,8 +8,8 @@ import bottle
 
 from ollama_queue.actors.core.errors import naming
 from ollama_queue.actors.core.json_items import in_lines, in_list
-from ollama_queue.actors.core.records import NewTask, Status, Task
-from ollama_queue.actors.core.submission import new_task
+from ollama_queue.actors.core.records import Status, Task
+from ollama_queue.actors.core.submission import check_object
 from ollama_queue.actors.encodings import as_utf8
 from ollama_queue.http import reading, wire
 from ollama_queue.http.feed import Source
@@ -55,12 +55,15 @@ def _item(task: Task) -> dict[str, Any]:
     return {"task_id": task.id, "status": task.status, "result": task.result, "error": error}
 
 
-def _tasks(max_upload: int, max_body: int) -> Iterator[NewTask]:
+def _tasks(max_upload: int, max_body: int) -> Iterator[dict[str, Any]]:
     """The tasks of the body as they come: an array, `{"tasks": […]}`, or a JSON value a line."""
     pieces = as_utf8(reading.pieces(max_upload), "the body", "body")
     is_lines = bottle.request.content_type.partition(";")[0].strip() == wire.NDJSON
+    breathe = reading.breathing()
     items = (in_lines if is_lines else in_list)(pieces, "the body", "body", max_body)
     for index, (place, item) in enumerate(items):
-        given = reading.decode(item, place, place if place.startswith("tasks") else "body")
+        field = place if place.startswith("tasks") else "body"
+        given = reading.decode(item, place, field, breathe)
         with naming(f"tasks[{index}]"):
-            yield new_task(given)
+            check_object(given)
+        yield given

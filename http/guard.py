@@ -7,6 +7,7 @@ Origin and, when only this machine is served, of Host.
 
 import socket
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -54,7 +55,7 @@ class Guard(Struct, frozen=True):
         A WebSocket begins with a GET, and a page of any site may open one: it is not safe.
         """
         host = environ.get("HTTP_HOST", "")
-        if self.loopback_only and host and not self._is_known(_name(host)):
+        if self.loopback_only and host and not self._is_known(host):
             words = f"this server answers to localhost only, not to {host[:256]}"
             raise Forbidden(f"{words}: see server.allowed_hosts", field="Host")
         if environ["REQUEST_METHOD"] in _SAFE and "HTTP_UPGRADE" not in environ:
@@ -79,14 +80,13 @@ class Guard(Struct, frozen=True):
             _fits(origin, pattern) for pattern in (*_NEAR, *self.drop_in_origins)
         )
 
-    def _is_known(self, name: str) -> bool:
-        name = name.lower().removesuffix(".")
-        if any(_fits(name, pattern.lower()) for pattern in self.hosts):
-            return True
-        try:
-            return ip_address(name).is_private  # an address is no name that somebody could move
-        except ValueError:
-            return name in ("localhost", socket.gethostname().lower()) or name.endswith(_LOCAL)
+    def _is_known(self, host: str) -> bool:
+        name, is_near = _read(host)
+        return (
+            is_near
+            or any(_fits(name, pattern.lower()) for pattern in self.hosts)
+            or name == socket.gethostname().lower()
+        )
 
 
 def _fits(text: str, pattern: str) -> bool:
@@ -98,9 +98,17 @@ def _fits(text: str, pattern: str) -> bool:
     return is_long_enough and text.startswith(before) and text.endswith(behind)
 
 
-def _name(host: str) -> str:
-    """The host without its port. Raises `Invalid`."""
+@lru_cache(maxsize=256)
+def _read(host: str) -> tuple[str, bool]:
+    """The host without its port, and whether it is near whatever this machine is called.
+
+    A client sends the same one each time. Raises `Invalid`.
+    """
     try:
-        return urlsplit(f"//{host}").hostname or ""
+        name = (urlsplit(f"//{host}").hostname or "").lower().removesuffix(".")
     except ValueError:
         raise Invalid("Host must be a name or an address, and a port", field="Host") from None
+    try:
+        return name, ip_address(name).is_private  # no name that somebody could move
+    except ValueError:
+        return name, name == "localhost" or name.endswith(_LOCAL)

@@ -21,13 +21,12 @@ BREATHE = "ollama_queue.breathe"  # in the environ: how the request in hand give
 
 def body(limit: int) -> Any:
     """The request's JSON. Raises `TooLarge` before reading, `Invalid` for what is not JSON."""
-    return decode(b"".join(pieces(limit)), "the body")
+    return decode(b"".join(pieces(limit)), "the body", "body", breathing())
 
 
-def decode(raw: bytes, what: str, field: str = "body") -> Any:
+def decode(raw: bytes, what: str, field: str, breathe: Breathe) -> Any:
     """The JSON of `raw`. Raises `Invalid` with a sentence about `what`, before decoding where it
     holds too many values."""
-    breathe = breathing()
     for _ in unhurried(weigh(raw, what, field), breathe):
         pass
     found = plain_json.decode(raw, what, field)
@@ -105,6 +104,8 @@ def too_large(limit: int) -> wire.TooLarge:
 
 def header(name: str) -> str | None:
     """A header, None where it was not sent. Raises `Invalid` for what is no text."""
+    if f"HTTP_{name.replace('-', '_').upper()}" not in bottle.request.environ:
+        return None
     try:
         found: str | None = bottle.request.get_header(name)
     except UnicodeError:

@@ -179,7 +179,9 @@ class SocketHandler(Handler, WebSocketHandler):  # type: ignore[misc]
     def _is_upgraded(self) -> bool:
         """Whether the request opens a WebSocket; another one to its path is the route's."""
         environ = self.environ
-        if wire.tidy(environ["PATH_INFO"]) != wire.SOCKET or not is_handshake(environ):
+        if "HTTP_UPGRADE" not in environ or wire.tidy(environ["PATH_INFO"]) != wire.SOCKET:
+            return False
+        if not is_handshake(environ):
             return False
         try:
             environ.get("ollama_queue.guard", Guard()).check(environ)

@@ -119,8 +119,7 @@ def new_task(given: Any) -> NewTask:
 
     Raises `Invalid` with one sentence that names the field and says what would be right.
     """
-    if not isinstance(given, Mapping):
-        raise Invalid("a task must be a JSON object", field="task")
+    check_object(given)
     kind = _task_type(given)
     if "model" not in given:
         raise Invalid("model is missing: name a model, such as qwen3", field="model")
@@ -135,6 +134,12 @@ def new_task(given: Any) -> NewTask:
         raise Invalid(f"the task cannot be written as JSON: {error}", field="task") from None
     _check(task)
     return task
+
+
+def check_object(given: Any) -> None:
+    """Raises `Invalid` for what came as JSON and is no object."""
+    if not isinstance(given, Mapping):
+        raise Invalid("a task must be a JSON object", field="task")
 
 
 def own_key(given: Any) -> str | None:
@@ -263,14 +268,18 @@ def _check(task: NewTask) -> None:
 def _check_sizes(task: NewTask) -> None:
     """All but the payload, which the limit of the body bounds, is repeated in lists and events."""
     limits.check_text(task.model, "model")
-    limits.check_text(task.tenant or "", "tenant")
-    limits.check_text(task.backend or "", "backend")
-    limits.check_texts(task.tags, "tags", limits.TAGS, limits.TAG)
-    limits.check_size(task.metadata, "metadata", limits.METADATA)
-    inner = task.payload.get("options")
-    for options in (task.options, inner if isinstance(inner, Mapping) else {}):
-        for name in options.keys() & RUNNER_OPTIONS:
-            limits.check_size(options[name], f"options.{name}", limits.OPTION)
+    if task.tenant:
+        limits.check_text(task.tenant, "tenant")
+    if task.backend:
+        limits.check_text(task.backend, "backend")
+    if task.tags:
+        limits.check_texts(task.tags, "tags", limits.TAGS, limits.TAG)
+    if task.metadata:
+        limits.check_size(task.metadata, "metadata", limits.METADATA)
+    for options in (task.options, task.payload.get("options")):
+        if options and isinstance(options, Mapping):
+            for name in options.keys() & RUNNER_OPTIONS:
+                limits.check_size(options[name], f"options.{name}", limits.OPTION)
 
 
 def _check_messages(messages: object) -> None:

@@ -22,7 +22,7 @@ def group(*rows: Row) -> Group:
 def write(store: Store, *records: Record, was: Record | None = None) -> None:
     spec = None if was else b"{}"
     store.write(group(*(Row(record, was, spec, None, b"body") for record in records)))
-    store.sync()
+    store.sync(store.written())
 
 
 def filled(folder: Path, count: int) -> None:

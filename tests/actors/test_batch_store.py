@@ -51,7 +51,7 @@ def test_slices_are_hidden_until_the_seal(tmp_path: Path) -> None:
 def test_a_crash_between_the_slices_leaves_nothing(tmp_path: Path) -> None:
     store = Store(str(tmp_path), None)
     write_slice(store, 1, 2)
-    store.sync()
+    store.sync(store.written())
     store.close()
 
     again = Store(str(tmp_path), None)

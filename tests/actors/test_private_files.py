@@ -40,7 +40,7 @@ def test_all_that_a_store_writes_is_private(tmp_path: Path) -> None:
         assert wide(folder) == []
         write(store, a_record(number))
         store._families["tasks"].flush()  # a new table, as they come by themselves
-        store.sync()
+        store.sync(store.written())
         assert wide(folder) == []
         store.close()
         assert wide(folder) == []

@@ -23,7 +23,7 @@ def test_a_task_is_read_as_it_was_written(tmp_path: Path) -> None:
     record = a_record(1, tags=["a"], attempts=[an_attempt(1, "cut")], scheduled_at=at(9), seq=7)
     store = Store(str(tmp_path), None)
     store.write(group(Row(record, None, b"the spec", b"the result")))
-    store.sync()
+    store.sync(store.written())
     store.close()
 
     store = Store(str(tmp_path), None)

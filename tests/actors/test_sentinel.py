@@ -282,7 +282,7 @@ def test_crashes_and_stops_at_any_moment_are_never_asked_about(in_memory: Path) 
             store.write(group(Row(a_record(count), None, b"{}", None, b"body")))
             count += 1
             if chance.random() < 0.6:
-                store.sync()
+                store.sync(store.written())
                 synced = count
             if chance.random() < 0.2:
                 store._families[chance.choice(["tasks", "index", "specs"])].flush()

@@ -9,6 +9,7 @@ import pytest
 
 from ollama_queue import Status, Unavailable, chat_task
 from ollama_queue.actors.rocks import Store
+from ollama_queue.actors.sentinel import Noted
 from tests.system.crashing import PATIENCE_S, House
 
 
@@ -27,11 +28,11 @@ def test_after_an_fsync_error_it_goes_on_from_what_is_on_disk(
     sync, failures = Store.sync, [True]
     before = house.generation()
 
-    def fails_once(store: Store) -> None:
+    def fails_once(store: Store, written: Noted) -> None:
         if failures:
             failures.clear()
             raise OSError(5, "Input/output error")
-        sync(store)
+        sync(store, written)
 
     monkeypatch.setattr(Store, "sync", fails_once)
     new = chat_task("smollm2", [{"role": "user", "content": "well"}])
@@ -48,7 +49,7 @@ def test_after_an_fsync_error_it_goes_on_from_what_is_on_disk(
 def test_a_disk_that_never_syncs_is_given_up_with_the_reason(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(store: Store) -> None:
+    def fails(store: Store, written: Noted) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(Store, "sync", fails)
