@@ -5,10 +5,11 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Self, cast
 
 from ollama_queue.actors import views, watch
-from ollama_queue.actors.actor import Ref, SignOfLife, ask, log, stop
+from ollama_queue.actors.actor import Ref, SignOfLife, ask, log, stop, tell
 from ollama_queue.actors.batches import draft_batch
 from ollama_queue.actors.boot import Runtime
 from ollama_queue.actors.breathing import driven
@@ -33,6 +34,7 @@ from ollama_queue.actors.core.messages import (
     Count,
     Delete,
     Describe,
+    Drain,
     DrainBackend,
     Explain,
     Get,
@@ -131,7 +133,7 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
         self.breathe = self._runtime.breathe  # for doors, too
         self._switchboard = Switchboard()
         self._system: Ref | None = None
-        self._closing = threading.RLock()
+        self._closing, self._is_closing = threading.RLock(), False
         self._pid = os.getpid()
         self._since = time.monotonic()
 
@@ -162,15 +164,20 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
     def close(self, grace_s: float | None = None) -> None:
         """Stop: running tasks get `grace_s` seconds to end, then wait for the next start.
 
-        `grace_s` defaults to `server.shutdown_grace`. Returns once all is on disk and closed. In
-        a process that was forked off it does nothing: the queue stays with the parent.
+        `grace_s` defaults to `server.shutdown_grace`. Returns once all is on disk and closed. Where
+        a close is under way, in another thread or left by a Ctrl-C, it may shorten that. In a
+        process that was forked off it does nothing: the queue stays with the parent.
         """
         grace_s = arguments.seconds(grace_s, "grace_s")
         if os.getpid() != self._pid:
             return
+        grace = self.config.server.shutdown_grace if grace_s is None else grace_s
+        if self._is_closing:
+            with suppress(QueueError):
+                tell(self._now().scheduler, Drain(grace))
         with self._closing:
             if self._system is not None:
-                grace = self.config.server.shutdown_grace if grace_s is None else grace_s
+                self._is_closing = True
                 try:
                     ask(self._system, Shutdown(grace), timeout=None)
                 except QueueError:
@@ -183,7 +190,7 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
     def _let_go(self) -> None:
         """It is closed; until then, also where a Ctrl-C ended `close`, the end of the program is
         to close it."""
-        self._system = None
+        self._system, self._is_closing = None, False
         atexit.unregister(self.close)
         self._logbook.close()
 

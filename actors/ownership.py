@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -47,8 +48,19 @@ def sign(folder: Path, url: str | None) -> None:
     replace_file(folder / "owner.json", json.dumps(owner).encode())
 
 
+def unsign(folder: Path) -> None:
+    """Nobody has it open any more; to be called while the lock is still held."""
+    with suppress(OSError):  # on a disk that is gone or read-only it stays, and says what was
+        (folder / "owner.json").unlink(missing_ok=True)
+
+
 def why_not(folder: Path, words: str) -> str:
     """What RocksDB or the system says, as a sentence that helps."""
+    if "lock hold by current process" in words:
+        return (
+            f"the folder {folder} is in use by this very process: "
+            "use the QueueManager that has it open, or close that one first"
+        )
     if "While lock file" in words or "lock hold by" in words:
         return f"the folder {folder} is in use by {_owner(folder)}"
     if "orruption" in words:

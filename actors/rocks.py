@@ -31,7 +31,7 @@ from ollama_queue.actors.layout import (
 )
 from ollama_queue.actors.listings import delete_rows, put_rows
 from ollama_queue.actors.mending import Mending
-from ollama_queue.actors.ownership import claim, sign, why_not
+from ollama_queue.actors.ownership import claim, sign, unsign, why_not
 from ollama_queue.actors.place import Place
 from ollama_queue.actors.sentinel import Noted, Sentinel, check_changes, check_files
 from ollama_queue.actors.upgrade import FORMAT, upgrade
@@ -164,6 +164,8 @@ class Store:
             if self.place.is_replaced():
                 abandon(self._db, families)
                 return
+            if not self.read_only:
+                unsign(self.folder)
             closing = all_of_them.enter_context(ExitStack())
             for family in reversed(families):
                 closing.callback(family.close)

@@ -164,12 +164,20 @@ class Scheduler(Actor):
             case Explain() | GetReasons() | Describe():
                 return looked_up(self.plan, message, now)
             case Drain(grace_s):
-                self.drained = self.later()
+                if self.drained is None:
+                    self.drained = self.later()
+                    self.say_who_is_waited_for(grace_s)
                 return self.carry_out(self.plan.drain(grace_s, now), now)
             case Wake():
                 return self.carry_out(self.plan.wake(now), now)
             case _:
                 assert_never(message)
+
+    def say_who_is_waited_for(self, grace_s: float) -> None:
+        count = len(self.plan.slots)
+        if count and grace_s:
+            tasks = "1 running task has" if count == 1 else f"{count} running tasks have"
+            log.warning("stopping: %s up to %g s to end; Ctrl-C stops at once", tasks, grace_s)
 
     def clock_set(self, step: float, now: float) -> None:
         """Somebody has set the wall clock, by so many seconds."""

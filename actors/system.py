@@ -37,6 +37,7 @@ class System(Actor):
         self.boots = self.generation = 0
         self.reboots: deque[float] = deque(maxlen=MAX_REBOOTS)
         self.stands_by = False  # until the disk has room
+        self.has_ended = False
         self.next_look_s = FIRST_LOOK_S
         self.up_since = 0.0
 
@@ -158,6 +159,9 @@ class System(Actor):
         self.runtime.on_fatal(reason)
 
     def shut_down(self, grace_s: float) -> None:
+        if self.has_ended:  # who asked first may have left, by a Ctrl-C
+            return
+        self.has_ended = True
         try:
             self.boot.drain(grace_s)
         except QueueError as error:  # what it could not finish, the next boot will

@@ -208,8 +208,10 @@ class Plan:
         return [*self.dispatch.set_drained(name, value), *self._dispatch(now)]
 
     def drain(self, grace_s: float, now: float) -> list[Order]:
-        """Start nothing more, and stop what still runs after `grace_s` seconds."""
-        self.drain_by = now + grace_s
+        """Start nothing more, and stop what still runs after `grace_s` seconds; said again, the
+        sooner one counts."""
+        by = now + grace_s
+        self.drain_by = by if self.drain_by is None else min(by, self.drain_by)
         return self.wake(now)
 
     # --- facts ----------------------------------------------------------------------------------

@@ -66,12 +66,13 @@ def test_a_folder_that_was_open_to_others_is_mended_with_a_warning(
 def test_a_folder_with_other_things_in_it_keeps_its_mode(tmp_path: Path) -> None:
     (tmp_path / "project.py").write_text("theirs")
     tmp_path.chmod(0o755)
-    Store(str(tmp_path), None).close()
+    store = Store(str(tmp_path), None)
 
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
     assert stat.S_IMODE((tmp_path / "project.py").stat().st_mode) & 0o044
     assert wide(tmp_path / "rocksdb") == []
     assert not (tmp_path / "owner.json").stat().st_mode & 0o077
+    store.close()
 
 
 def test_a_link_is_refused_with_where_it_leads(tmp_path: Path) -> None:

@@ -21,11 +21,26 @@ from tests.servers import ROOT
 # --- who may open -------------------------------------------------------------------------------
 
 
-def test_a_second_opener_in_this_process_is_told_who_has_it(tmp_path: Path) -> None:
+def test_a_second_opener_in_this_process_is_told_so(tmp_path: Path) -> None:
     store = Store(str(tmp_path), "http://127.0.0.1:7125")
 
-    with pytest.raises(Unavailable, match=f"in use by process {os.getpid()} at http://127"):
+    with pytest.raises(Unavailable, match="in use by this very process"):
         Store(str(tmp_path), None)
+    assert (tmp_path / "owner.json").exists()
+    store.close()
+
+
+def test_who_has_closed_it_is_not_named_any_more(tmp_path: Path) -> None:
+    Store(str(tmp_path), None).close()
+
+    assert not (tmp_path / "owner.json").exists()
+
+
+def test_who_only_reads_leaves_the_name_of_who_writes(tmp_path: Path) -> None:
+    store = Store(str(tmp_path), None)
+    Store(str(tmp_path), None, read_only=True).close()
+
+    assert (tmp_path / "owner.json").exists()
     store.close()
 
 

@@ -115,7 +115,7 @@ def test_each_way_to_start_a_server(way: str, plain: dict[str, str], tmp_path: P
         assert client.get_queue_stats().total_tasks == 0
 
     folder = "my-queue-data" if "--data-dir" in way else "data"
-    assert (tmp_path / folder / "owner.json").exists()
+    assert (tmp_path / folder / "sentinel").exists()
     host = "192.168.1.100" if "--ollama-host" in way else "localhost"
     assert f"at http://{host}:11434" in started.said
     assert ("--config" in way) == (tmp_path / "ollama-queue.log").exists()

@@ -191,7 +191,7 @@ class Describe(Struct, frozen=True):
 
 class Drain(Struct, frozen=True):
     """Start no more tasks; stop running ones after `grace` seconds. Reply: None, once each
-    running task is saved as ended or pending."""
+    running task is saved as ended or pending. Told again, it may only shorten that."""
 
     grace_s: float
 
