@@ -11,7 +11,7 @@ import pytest
 from tests.queue_server import QueueServer
 from tests.servers import FOLDER, LlamaServer, OllamaServer
 
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 
 
 class CommandLine:
