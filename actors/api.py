@@ -1,7 +1,7 @@
 """The verbs of a queue, the same on `QueueManager` (embedded) and `Client` (over HTTP)."""
 
 import queue
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -222,17 +222,20 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         """Give it calls again. Raises `NotFound`."""
         ...
 
-    def stream_task(self, task_id: OfTask, *, timeout: float | None = None) -> Iterator[Chunk]:
+    def stream_task(
+        self, task_id: OfTask, *, timeout: float | None = None
+    ) -> Generator[Chunk, None, None]:
         """The reply piece by piece, each once and in order; the last `Chunk` is `done`.
 
         Works while the task waits, runs, or has ended. A `restart` chunk takes back what came
-        before it. Raises `TimeoutError` after `timeout` seconds of silence.
+        before it. Raises `TimeoutError` after `timeout` seconds of silence. A stream that is left
+        early is closed with `contextlib.closing`.
         """
         ...
 
     def submit_streaming_task(
         self, new: AnyTask, *, timeout: float | None = None
-    ) -> Iterator[Chunk]:
+    ) -> Generator[Chunk, None, None]:
         """Take on a task, and `stream_task` it."""
         ...
 

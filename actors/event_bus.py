@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from ollama_queue.actors.actor import Actor, tell
 from ollama_queue.actors.breathing import Breathe, as_threads_do, unhurried
+from ollama_queue.actors.core.events import Happened
 from ollama_queue.actors.core.history import History
 from ollama_queue.actors.core.messages import (
     Attach,
@@ -23,7 +24,7 @@ from ollama_queue.actors.core.messages import (
     Unsubscribe,
     Wake,
 )
-from ollama_queue.actors.core.records import Chunk, Event
+from ollama_queue.actors.core.records import Chunk
 from ollama_queue.actors.mailbox import Mailbox
 
 BUFFER_BYTES = 1 << 20  # of one task
@@ -57,8 +58,8 @@ class EventBus(Actor):
         super().__init__(report, breathe, clock)
         self.wall = wall
         self.seq = 0  # of the newest event that was published
-        self.subscribers: dict[Mailbox[Event], Subscribe] = {}
-        self.by_task: dict[str, set[Mailbox[Event]]] = {}
+        self.subscribers: dict[Mailbox[Happened], Subscribe] = {}
+        self.by_task: dict[str, set[Mailbox[Happened]]] = {}
         self.readers: dict[str, set[Mailbox[Chunk]]] = {}
         self.streams: OrderedDict[str, Stream] = OrderedDict()
         self.bytes = 0
@@ -109,7 +110,7 @@ class EventBus(Actor):
             _discard(self.readers, task_id, mailbox)
         mailbox.close(reason)
 
-    def publish(self, events: Iterable[Event]) -> None:
+    def publish(self, events: Iterable[Happened]) -> None:
         everything = [s for s in self.subscribers.values() if s.tasks is None]
         for event in unhurried(events, self.breathe):
             self.seq = max(self.seq, event.seq)
@@ -123,7 +124,7 @@ class EventBus(Actor):
             if event.task is not None and event.task.id in self.streams:
                 self.follow(event)
 
-    def deliver(self, mailbox: Mailbox[Any], item: Event | Chunk) -> None:
+    def deliver(self, mailbox: Mailbox[Any], item: Happened | Chunk) -> None:
         if not mailbox.put(item):
             self.unsubscribe(mailbox, "lagged")
 
@@ -183,7 +184,7 @@ class EventBus(Actor):
                 self.deliver(mailbox, Chunk(f"{stream.attempt}.{number}", piece))
                 self.breathe()
 
-    def follow(self, event: Event) -> None:
+    def follow(self, event: Happened) -> None:
         """A task that ends keeps its stream for a while, for readers that come late."""
         assert event.task is not None
         if event.task.status.is_final:

@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ollama_queue.actors.core.cron_records import Cron
+from ollama_queue.actors.core.events import Happened
 from ollama_queue.actors.core.orders import (
     Announce,
     Change,
@@ -18,7 +19,7 @@ from ollama_queue.actors.core.orders import (
     SaveCron,
     SetFlag,
 )
-from ollama_queue.actors.core.records import Batch, Event, Record, Status
+from ollama_queue.actors.core.records import Batch, Record, Status
 from ollama_queue.actors.core.settling import cut_attempt, kept
 from ollama_queue.actors.inbox import Promise
 from ollama_queue.actors.layout import decode_record
@@ -60,10 +61,10 @@ class Sealed(Struct, frozen=True):
     key: bytes | None
     body: bytes
 
-    def __iter__(self) -> Iterator[Event]:
+    def __iter__(self) -> Iterator[Happened]:
         """What is told of it. The events are made as they are taken."""
         at = self.batch.created_at
-        return (Event("task_submitted", task, at, task.seq) for task in self.tasks)
+        return (Happened("task_submitted", task, at, task.seq) for task in self.tasks)
 
 
 class Group:
@@ -76,7 +77,7 @@ class Group:
         self.flags: dict[str, bool] = {}
         self.dropped_keys: list[bytes] = []
         self.crons: dict[str, Cron | None] = {}  # None when removed
-        self.events: list[Event] = []
+        self.events: list[Happened] = []
         self.answers: list[tuple[Promise | None, Any]] = []
 
     @property
@@ -92,7 +93,7 @@ class Group:
     def insert(self, insert: Insert, at: datetime, seq: int) -> Record:
         record = replace(insert.record, seq=seq)
         self.rows[record.id] = Row(record, None, insert.spec, None, insert.body)
-        self.events.append(Event("task_submitted", record, at, seq))
+        self.events.append(Happened("task_submitted", record, at, seq))
         return record
 
     def change(self, change: Change, was: Record | None, at: datetime, seq: int) -> Record:
@@ -107,7 +108,7 @@ class Group:
         if change.result is not None:
             row.result = change.result
         row.record = replace(was, seq=seq, **facts)
-        self.events.append(Event(change.event, row.record, at, seq))
+        self.events.append(Happened(change.event, row.record, at, seq))
         return row.record
 
     def remove(self, was: Record | None, at: datetime, seq: int) -> Record:
@@ -117,7 +118,7 @@ class Group:
         on_disk = was if row is None else row.was
         if on_disk is not None:
             self.removed[was.id] = on_disk
-        self.events.append(Event("task_deleted", replace(was, seq=seq), at, seq))
+        self.events.append(Happened("task_deleted", replace(was, seq=seq), at, seq))
         return was
 
     def note(
@@ -127,16 +128,16 @@ class Group:
         match save:
             case SetFlag(name, value, event, backend):
                 self.flags[name] = value
-                self.events.append(Event(event, None, at, seq, backend=backend))
+                self.events.append(Happened(event, None, at, seq, backend=backend))
             case Announce(event, backend, reason):
-                self.events.append(Event(event, None, at, seq, reason=reason, backend=backend))
+                self.events.append(Happened(event, None, at, seq, reason=reason, backend=backend))
             case DropKey(key):
                 self.dropped_keys.append(key)
             case SaveCron():
                 self._save_cron(save, at, seq)
             case DropCron(cron_id):
                 self.crons[cron_id] = None
-                self.events.append(Event("cron_changed", None, at, seq, cron_id))
+                self.events.append(Happened("cron_changed", None, at, seq, cron_id))
 
     def _save_cron(self, save: SaveCron, at: datetime, seq: int) -> None:
         self.crons[save.cron.id] = save.cron
@@ -144,7 +145,7 @@ class Group:
         if save.task_id is not None:
             row = self.rows[save.task_id]
             row.cron, task = save.cron, row.record
-        self.events.append(Event(save.event, task, at, seq, save.cron.id, save.reason))
+        self.events.append(Happened(save.event, task, at, seq, save.cron.id, save.reason))
 
     def keep_running(self, live: dict[str, Record]) -> None:
         """Let `live` hold the tasks that run, as this group has them."""

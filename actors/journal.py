@@ -9,8 +9,8 @@ from typing import Any
 from ollama_queue.actors.breathing import Breathe, as_threads_do
 from ollama_queue.actors.core.config import Logging
 from ollama_queue.actors.core.errors import Unavailable
-from ollama_queue.actors.core.events import ENDS, EVENTS
-from ollama_queue.actors.core.records import Event, Record, Task
+from ollama_queue.actors.core.events import ENDS, EVENTS, Happened
+from ollama_queue.actors.core.records import Record
 from ollama_queue.actors.logs import Line, Lines, open_handler
 from ollama_queue.actors.mailbox import Closed, Mailbox
 
@@ -26,7 +26,7 @@ CLOSE_PATIENCE_S = 10.0
 MAX_ERROR = 500  # characters of an upstream's words
 
 
-def line_of(event: Event) -> Line:
+def line_of(event: Happened) -> Line:
     """What an event says: who it was, and what is known. No payload, no title, no secret."""
     facts: dict[str, Any] = {}
     names: dict[str, Any] = {"event": event.event}
@@ -47,7 +47,7 @@ def line_of(event: Event) -> Line:
     return Line(f"{subject} {told}", names, facts)
 
 
-def _task_facts(name: str, task: Record | Task) -> dict[str, Any]:
+def _task_facts(name: str, task: Record) -> dict[str, Any]:
     known: dict[str, Any] = {
         "model": task.model,
         "priority": task.priority,
@@ -60,7 +60,7 @@ def _task_facts(name: str, task: Record | Task) -> dict[str, Any]:
     return {key: value for key, value in known.items() if value is not None}
 
 
-def _waited_s(task: Record | Task) -> float | None:
+def _waited_s(task: Record) -> float | None:
     """From when it might have run, or from its last attempt's end."""
     if task.started_at is None:
         return None
@@ -73,7 +73,7 @@ def _span(since: datetime, until: datetime) -> float:
     return max(round((until - since).total_seconds(), 3), 0.0)
 
 
-def _ran_s(task: Record | Task) -> float | None:
+def _ran_s(task: Record) -> float | None:
     """How long the call took that ends now; None where there was none."""
     last = task.attempts[-1] if task.attempts else None
     if last is not None and last.attempt == task.attempt:
@@ -85,21 +85,21 @@ def _ran_s(task: Record | Task) -> float | None:
     return _span(task.started_at, task.completed_at)
 
 
-class Inbox(Mailbox[Event]):
+class Inbox(Mailbox[Happened]):
     """A mailbox that is never cut off: what it has no room for is counted."""
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
         self._missed = 0
 
-    def put(self, item: Event) -> bool:
+    def put(self, item: Happened) -> bool:
         with self._changed:
             if self._reason is None and len(self._items) >= self._size:
                 self._missed += 1
                 return True
             return super().put(item)
 
-    def take(self) -> tuple[list[Event], int]:
+    def take(self) -> tuple[list[Happened], int]:
         """The next events, and how many were missed behind them. Raises `Closed`."""
         first = self.get()
         with self._changed:
@@ -142,7 +142,7 @@ class Journal(threading.Thread):
             if self._is_closed:
                 self._hang_up()
 
-    def _write(self, events: list[Event], missed: int) -> None:
+    def _write(self, events: list[Happened], missed: int) -> None:
         for start in range(0, len(events), self._together):
             if log.isEnabledFor(logging.INFO):
                 log.info(Lines([*map(line_of, events[start : start + self._together])]))

@@ -4,9 +4,9 @@ import atexit
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Self, cast
+from typing import Any, Self, Unpack, cast
 
 from ollama_queue.actors import views, watch
 from ollama_queue.actors.actor import Ref, SignOfLife, ask, log, stop, tell
@@ -69,7 +69,7 @@ from ollama_queue.actors.executors import create_executor
 from ollama_queue.actors.inbox import check_process, check_threads
 from ollama_queue.actors.journal import Logbook
 from ollama_queue.actors.mailbox import Mailbox
-from ollama_queue.actors.options import LOG_OPTIONS, config_of
+from ollama_queue.actors.options import LOG_OPTIONS, Options, config_of
 from ollama_queue.actors.pool import Pool, ThreadPool
 from ollama_queue.actors.replies import Page, Stored
 from ollama_queue.actors.server_verbs import ServerVerbs
@@ -102,12 +102,13 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
         *,
         runtime: Runtime | None = None,
         accept_loss: bool = False,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> None:
         """Give a `Config`, or options: `ollama_host`, `ollama_timeout` (seconds or "5m"),
         `max_workers`, `storage_path`, `max_queue_size`, `durability`, `cleanup_interval`,
-        `max_completed_tasks`, `scheduling_interval`, `retry_config` (a dict or a record). Paths
-        are relative to the working folder as it is now.
+        `max_completed_tasks`, `scheduling_interval`, `retry_config` (`max_retries`,
+        `initial_delay`, `max_delay`, `backoff_factor`), `log_level`, `log_file`. Paths are relative
+        to the working folder as it is now.
 
         A store that lacks what it has acknowledged is not opened; with `accept_loss`, meant for
         one start, it goes on with what is left.
@@ -321,11 +322,13 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
         wanted = DrainBackend(arguments.backend(name), False)
         return ask(self._now().scheduler, wanted)  # type: ignore[no-any-return]
 
-    def stream_task(self, task_id: OfTask, *, timeout: float | None = None) -> Iterator[Chunk]:
+    def stream_task(
+        self, task_id: OfTask, *, timeout: float | None = None
+    ) -> Generator[Chunk, None, None]:
         check_process(self._pid)
         task_id, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
         stream = watch.stream(self._switchboard, task_id, timeout, breathe=self.breathe)
-        return cast(Iterator[Chunk], stream)
+        return cast(Generator[Chunk, None, None], stream)
 
     # --- what the HTTP door needs beyond the verbs ----------------------------------------------
 

@@ -1,18 +1,46 @@
 """The keyword options of `QueueManager`: names of their own for settings."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from os import PathLike
+from typing import Any, Literal, TypedDict
 
 from msgspec import Struct
 from msgspec.structs import asdict
 
 from ollama_queue.actors import settings
 from ollama_queue.actors.core import arguments
-from ollama_queue.actors.core.config import Config
+from ollama_queue.actors.core.config import Config, Retry
 from ollama_queue.actors.core.errors import Invalid
 
 LOG_OPTIONS = frozenset({"log_level", "log_file"})
+
+
+class RetryOptions(TypedDict, total=False):
+    """How failed calls are retried; spans are seconds, or a text such as "30s"."""
+
+    max_retries: int
+    initial_delay: float | str
+    max_delay: float | str
+    backoff_factor: float
+
+
+class Options(TypedDict, total=False):
+    """The options; spans are seconds, or a text such as "5m". None is the default."""
+
+    ollama_host: str | None
+    ollama_timeout: float | str | None
+    max_workers: int | None
+    storage_path: str | PathLike[str] | None
+    max_queue_size: int | None
+    durability: Literal["strict", "relaxed"] | None
+    cleanup_interval: float | str | None
+    max_completed_tasks: int | None
+    scheduling_interval: float | str | None
+    retry_config: RetryOptions | Retry
+    log_level: Literal["debug", "info", "warning", "error"] | None
+    log_file: str | PathLike[str] | None
+
 
 _KEYS = {
     "ollama_host": "ollama.host",
@@ -30,7 +58,7 @@ _KEYS = {
 _NAMES = {key: name for name, key in _KEYS.items()}
 
 
-def config_of(options: dict[str, Any]) -> Config:
+def config_of(options: Mapping[str, Any]) -> Config:
     """The settings that these options mean. Raises `Invalid`, naming the option that is wrong."""
     flags: dict[str, Any] = {}
     for name, value in options.items():

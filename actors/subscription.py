@@ -7,7 +7,7 @@ force. A mailbox that is closed because the queue restarted is replaced by anoth
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from ollama_queue.actors.channels import Channels
 from ollama_queue.actors.core import arguments
 from ollama_queue.actors.core.arguments import AnyTask, OfTask, Tasks
 from ollama_queue.actors.core.errors import Unavailable
+from ollama_queue.actors.core.events import Happened
 from ollama_queue.actors.core.records import Chunk, Event, Task, TaskResult
 from ollama_queue.actors.core.submission import parse_time
 from ollama_queue.actors.mailbox import Closed, Mailbox
@@ -40,7 +41,7 @@ class Subscription:
 
     def __init__(self, put: Put) -> None:
         self._put = put
-        self._mailbox = Mailbox[Event]()
+        self._mailbox = Mailbox[Happened | Event]()
         self._leave = put(self._mailbox, 0.0)
         self._is_closed = False
 
@@ -61,7 +62,7 @@ class Subscription:
 
     def _begin_anew(self, deadline: float | None) -> None:
         left = OUTAGE_PATIENCE_S if deadline is None else deadline - time.monotonic()
-        mailbox = Mailbox[Event]()
+        mailbox = Mailbox[Happened | Event]()
         try:
             leave = self._put(mailbox, min(max(left, 0.0), OUTAGE_PATIENCE_S))
         except Unavailable:
@@ -112,12 +113,14 @@ class Listener(ComposedVerbs):
     def get_task(self, task_id: OfTask, *, wait: float | None = None) -> Task:
         raise NotImplementedError
 
-    def stream_task(self, task_id: OfTask, *, timeout: float | None = None) -> Iterator[Chunk]:
+    def stream_task(
+        self, task_id: OfTask, *, timeout: float | None = None
+    ) -> Generator[Chunk, None, None]:
         raise NotImplementedError
 
     def submit_streaming_task(
         self, new: AnyTask, *, timeout: float | None = None
-    ) -> Iterator[Chunk]:
+    ) -> Generator[Chunk, None, None]:
         return self.stream_task(self.submit_task(new), timeout=timeout)
 
     def subscribe(

@@ -10,6 +10,7 @@ from ollama_queue import __version__
 from ollama_queue.actors.breathing import Breathe, as_threads_do, unhurried
 from ollama_queue.actors.core import limits
 from ollama_queue.actors.core.errors import cut
+from ollama_queue.actors.core.events import Happened
 from ollama_queue.actors.core.figures import Counts, PlanState, QueueStats, Waiting
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import (
@@ -72,11 +73,13 @@ def _is_within(record: Record) -> bool:
     )
 
 
-def shown(event: Event) -> Event:
+def shown(event: Happened | Event) -> Event:
     """An event as subscribers see it: its task as in lists."""
-    if not isinstance(event.task, Record):
+    if isinstance(event, Event):  # from a server, which has shown it so
         return event
-    return replace(event, task=listed(event.task, None))
+    facts = msgspec.structs.asdict(event)
+    facts["task"] = None if event.task is None else listed(event.task, None)
+    return Event(**facts)
 
 
 def whole(stored: Stored, waiting: Waiting | None) -> Task:

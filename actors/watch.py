@@ -7,9 +7,9 @@ the subscription, and they begin anew with the next generation.
 import math
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
@@ -17,9 +17,9 @@ from ollama_queue.actors.actor import ask, tell
 from ollama_queue.actors.breathing import Breathe, as_threads_do, unhurried
 from ollama_queue.actors.core.arguments import late
 from ollama_queue.actors.core.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
-from ollama_queue.actors.core.events import ENDS
+from ollama_queue.actors.core.events import ENDS, Happened
 from ollama_queue.actors.core.messages import Attach, Get, Subscribe, Unsubscribe
-from ollama_queue.actors.core.records import Chunk, Event
+from ollama_queue.actors.core.records import Chunk
 from ollama_queue.actors.mailbox import Closed, Mailbox
 from ollama_queue.actors.replies import Stored
 from ollama_queue.actors.switchboard import Generation, Switchboard
@@ -34,7 +34,7 @@ def wait(switchboard: Switchboard, task_id: str, timeout: float | None) -> Store
     deadline = None if timeout is None else time.monotonic() + timeout
     now = switchboard.current()
     while True:
-        mailbox = Mailbox[Event]()
+        mailbox = Mailbox[Happened]()
         leave = partial(tell, now.bus, Unsubscribe(mailbox))
         try:
             ask(now.bus, Subscribe(mailbox, ENDS, frozenset({task_id})))
@@ -90,7 +90,7 @@ def place(chunk_id: str) -> Place:
     return int(found[1]), int(found[2])
 
 
-class Stream:
+class Stream(Generator[Chunk | None, None, None]):
     """The chunks of a task's reply, each exactly once and in order, and one that is `done`.
 
     What is no longer buffered comes as one chunk with the whole reply when the task ends. Begins
@@ -115,11 +115,12 @@ class Stream:
         self._has_left = False
         self._chunks = unhurried(self._read(), breathe)
 
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Chunk | None:
+    def send(self, value: None) -> Chunk | None:
         return next(self._chunks)
+
+    def throw(self, *error: Any) -> Chunk | None:
+        self.close()
+        return super().throw(*error)
 
     def close(self) -> None:
         """End it, from any thread: whoever waits for the next chunk gets none."""
@@ -129,7 +130,7 @@ class Stream:
     def _read(self) -> Iterator[Chunk | None]:
         now = self._switchboard.current()
         while not self._has_left:
-            mailbox = Mailbox[Event | Chunk](size=100_000)
+            mailbox = Mailbox[Happened | Chunk](size=100_000)
             leave = self._leave = partial(tell, now.bus, Unsubscribe(mailbox))
             try:
                 yield from self._follow(now, mailbox)
@@ -142,7 +143,9 @@ class Stream:
             finally:
                 leave()
 
-    def _follow(self, now: Generation, mailbox: Mailbox[Event | Chunk]) -> Iterator[Chunk | None]:
+    def _follow(
+        self, now: Generation, mailbox: Mailbox[Happened | Chunk]
+    ) -> Iterator[Chunk | None]:
         # One mailbox for both: the end comes behind the last chunk.
         ask(now.bus, Subscribe(mailbox, ENDS, frozenset({self._task_id})))
         ask(now.bus, Attach(mailbox, self._task_id))
@@ -164,7 +167,7 @@ class Stream:
             self._reader.is_joined = False  # not all pieces had room in it
         yield from self._reader.end(stored)
 
-    def _next(self, mailbox: Mailbox[Event | Chunk]) -> Event | Chunk | None:
+    def _next(self, mailbox: Mailbox[Happened | Chunk]) -> Happened | Chunk | None:
         if self._has_left:
             raise Closed("unsubscribed")
         try:

@@ -1,7 +1,7 @@
 """`AsyncClient`: the verbs of `QueueAPI` over HTTP, as coroutines."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -200,7 +200,9 @@ class AsyncClient(AsyncListener):
 
     # --- what is read as it comes ---------------------------------------------------------------
 
-    def stream_task(self, task_id: OfTask, *, timeout: float | None = None) -> AsyncIterator[Chunk]:
+    def stream_task(
+        self, task_id: OfTask, *, timeout: float | None = None
+    ) -> AsyncGenerator[Chunk, None]:
         wanted, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
 
         async def read(headers: Mapping[str, str], mailbox: AsyncMailbox[Chunk]) -> AsyncReading:

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping
+from contextlib import aclosing
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -96,7 +97,9 @@ class AsyncListener:
     async def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
         raise NotImplementedError
 
-    def stream_task(self, task_id: OfTask, *, timeout: float | None = None) -> AsyncIterator[Chunk]:
+    def stream_task(
+        self, task_id: OfTask, *, timeout: float | None = None
+    ) -> AsyncGenerator[Chunk, None]:
         raise NotImplementedError
 
     async def listen(
@@ -133,12 +136,14 @@ class AsyncListener:
 
     def submit_streaming_task(
         self, new: AnyTask, *, timeout: float | None = None
-    ) -> AsyncIterator[Chunk]:
+    ) -> AsyncGenerator[Chunk, None]:
         wanted, limit = arguments.task(new), arguments.seconds(timeout, "timeout")
 
-        async def chunks() -> AsyncIterator[Chunk]:
-            async for chunk in self.stream_task(await self.submit_task(wanted), timeout=limit):
-                yield chunk
+        async def chunks() -> AsyncGenerator[Chunk, None]:
+            task_id = await self.submit_task(wanted)
+            async with aclosing(self.stream_task(task_id, timeout=limit)) as stream:
+                async for chunk in stream:
+                    yield chunk
 
         return chunks()
 

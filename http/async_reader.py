@@ -7,7 +7,7 @@ and lose nothing.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 import httpx
@@ -103,7 +103,7 @@ class AsyncReading:
 async def read_stream(
     read: Callable[[Mapping[str, str], AsyncMailbox[Chunk]], Awaitable[AsyncReading]],
     timeout: float | None,
-) -> AsyncIterator[Chunk]:
+) -> AsyncGenerator[Chunk, None]:
     """The chunks of a task; comes again behind the last one when the connection is lost.
 
     `read` begins to, with these headers; it raises `QueueError`.

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -167,7 +167,9 @@ class Client(Listener, BulkVerbs):
 
     # --- what is read as it comes ---------------------------------------------------------------
 
-    def stream_task(self, task_id: OfTask, *, timeout: float | None = None) -> Iterator[Chunk]:
+    def stream_task(
+        self, task_id: OfTask, *, timeout: float | None = None
+    ) -> Generator[Chunk, None, None]:
         wanted, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
 
         def read(headers: Mapping[str, str], mailbox: Mailbox[Chunk]) -> reader.Reading:

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 import msgspec
 
 from ollama_queue.actors.core.errors import QueueError, Unavailable
+from ollama_queue.actors.core.events import Happened
 from ollama_queue.actors.core.figures import QueueStats, Snapshot
-from ollama_queue.actors.core.records import Event, Task
+from ollama_queue.actors.core.records import Task
 from ollama_queue.actors.mailbox import Closed, Mailbox
 from ollama_queue.actors.subscription import Leave
 from ollama_queue.actors.views import shown
@@ -41,7 +42,7 @@ class Source(Protocol):
 class Told:
     """What is told to many; however many take it, it is encoded once in each form."""
 
-    def __init__(self, kind: str, item: Any, event: Event | None = None) -> None:
+    def __init__(self, kind: str, item: Any, event: Happened | None = None) -> None:
         """`item` is encoded as a JSON object. `event`, if it is one, is for filters."""
         self.kind, self.event, self._item = kind, event, item
 
@@ -114,7 +115,7 @@ class Feed:
         """Take what it wants to hear. False once it has been too slow, or has gone."""
         return all(self._outbox.put(each) for each in told if self._wants(each.event))
 
-    def _wants(self, event: Event | None) -> bool:
+    def _wants(self, event: Happened | None) -> bool:
         if event is None:
             return True
         if self.events is not None and event.event not in self.events:
@@ -217,7 +218,7 @@ class Crier:
         wait = None if self._stats_at == math.inf else max(0.0, self._stats_at - time.monotonic())
         with suppress(TimeoutError):
             items = [mailbox.get(wait), *mailbox.drain()]
-            if events := [item for item in items if isinstance(item, Event)]:
+            if events := [item for item in items if isinstance(item, Happened)]:
                 self._tell([Told("event", shown(event), event) for event in events])
                 self._seq = max(self._seq, events[-1].seq)
                 self._stats_at = min(self._stats_at, self._stats_told_at + STATS_S)

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from ollama_queue.actors.core.errors import QueueError, Unavailable
-from ollama_queue.actors.core.records import Chunk, Event, Status, Task
+from ollama_queue.actors.core.records import Chunk, Event, Status
 from ollama_queue.http.sse import Frame
 
 OUTAGE_PATIENCE_S = 30.0  # a stream outlives a restart of the server
@@ -25,12 +25,8 @@ class End(Struct, frozen=True):
     error: str | None
 
 
-class _ShownEvent(Event, frozen=True):
-    task: Task | None
-
-
 _decode_end = msgspec.json.Decoder(End).decode
-_decode_event = msgspec.json.Decoder(_ShownEvent).decode
+_decode_event = msgspec.json.Decoder(Event).decode
 
 
 def chunk(frame: Frame) -> Chunk | None:

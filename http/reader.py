@@ -8,7 +8,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import httpx
@@ -72,7 +72,7 @@ class Reading(threading.Thread):
 
 def read_stream(
     read: Callable[[Mapping[str, str], Mailbox[Chunk]], Reading], timeout: float | None
-) -> Iterator[Chunk]:
+) -> Generator[Chunk, None, None]:
     """The chunks of a task; comes again behind the last one when the connection is lost.
 
     `read` begins to, with these headers; it raises `QueueError`.

@@ -5,10 +5,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from ollama_queue.actors.core import records
 from ollama_queue.actors.core.figures import QueueStats
 from ollama_queue.actors.core.listing import TaskFilter
-from ollama_queue.actors.core.records import NewTask, Status, Task
+from ollama_queue.actors.core.records import NewTask, Status
 
 
 class Accepted(Struct):
@@ -103,9 +102,3 @@ class StatusAnswer(QueueStats, frozen=True, kw_only=True):
 
 class Done(Struct):
     status: str
-
-
-class Event(records.Event, frozen=True):
-    """A change that is on disk, as the feeds tell it; the task is as in lists."""
-
-    task: Task | None

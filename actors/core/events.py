@@ -1,4 +1,10 @@
-"""The names of events: each is published only after what it tells is on disk."""
+"""Events: each is published only after what it tells is on disk."""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from ollama_queue.actors.core.records import Record
 
 ENDS = frozenset({"task_completed", "task_failed", "task_cancelled"})
 EVENTS = ENDS | {
@@ -14,3 +20,15 @@ EVENTS = ENDS | {
     "cron_fired",
     "cron_skipped",
 }
+
+
+class Happened(Struct, frozen=True):
+    """An event between the actors, with the task's record; a subscriber is shown an `Event`."""
+
+    event: str
+    task: Record | None
+    at: datetime
+    seq: int
+    cron_id: str | None = None
+    reason: str | None = None
+    backend: str | None = None

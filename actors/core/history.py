@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
+from ollama_queue.actors.core.events import Happened
 from ollama_queue.actors.core.figures import Minute
-from ollama_queue.actors.core.records import Event, Record, Status, Task
+from ollama_queue.actors.core.records import Record, Status
 
 MINUTES = 60
 PACE_S = 60  # what `throughput` looks back at
@@ -43,7 +44,7 @@ class History:
         self._minutes = [_Tally() for _ in range(MINUTES)]
         self._seconds = [_Second() for _ in range(PACE_S)]
 
-    def take(self, event: Event) -> None:
+    def take(self, event: Happened) -> None:
         """Count an event; those that tell nothing of a task's way are passed over."""
         task = event.task
         if task is None:
@@ -57,7 +58,7 @@ class History:
             case "task_completed" | "task_failed" | "task_cancelled":
                 self._end(event.at, task)
 
-    def _start(self, tally: _Tally, task: Record | Task) -> None:
+    def _start(self, tally: _Tally, task: Record) -> None:
         """The first start: whoever asked has waited until now."""
         waited = 0.0
         if task.started_at is not None:
@@ -66,7 +67,7 @@ class History:
         tally.wait_s += waited
         tally.longest_s = max(tally.longest_s, waited)
 
-    def _end(self, at: datetime, task: Record | Task) -> None:
+    def _end(self, at: datetime, task: Record) -> None:
         tally = self._minute(at)
         match task.status:
             case Status.COMPLETED:

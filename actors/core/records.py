@@ -254,13 +254,13 @@ class Batch(Struct, Public, frozen=True, kw_only=True):
 class Event(Struct, Public, frozen=True):
     """A change that is on disk. `seq` numbers all events of a queue in the order of commits.
 
-    Between the actors `task` is the `Record`; a subscriber is shown a `Task`, as in lists.
-    `cron_id` names the cron of `cron_fired`, `cron_skipped` and `cron_changed`; `reason` says why
-    a run was skipped. `backend` names that of `backend_changed`; `reason` says why it is out.
+    `task` is as in lists; None for what happened to no task. `cron_id` names the cron of
+    `cron_fired`, `cron_skipped` and `cron_changed`; `reason` says why a run was skipped. `backend`
+    names that of `backend_changed`; `reason` says why it is out.
     """
 
     event: str
-    task: Record | Task | None
+    task: Task | None
     at: datetime
     seq: int
     cron_id: str | None = None

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import msgspec
 
@@ -14,6 +14,7 @@ from ollama_queue.actors.core.messages import Submit
 from ollama_queue.actors.core.plain_json import check_written, too_deep
 from ollama_queue.actors.core.records import Dialect, NewTask, Priority, Spec, Task, TaskType
 from ollama_queue.actors.core.routing import RUNNER_OPTIONS
+from ollama_queue.actors.core.task_fields import ChatFields, EmbedFields, GenerateFields
 from ollama_queue.actors.core.translation import untranslatable
 
 # What Ollama's endpoints take beside model, options and stream's own fields. In the flat form
@@ -40,21 +41,28 @@ _SET_BY_QUEUE = frozenset(Task.__struct_fields__) - _TASK_FIELDS
 _EMPTY_IF_NULL = ("options", "metadata", "tags")
 
 
-def chat_task(model: str, messages: Sequence[Mapping[str, Any]], **fields: Any) -> NewTask:
-    """A chat task. `fields`: `system`, `tools`, `format`, `priority`, `options`, … as in HTTP.
+def chat_task(
+    model: str, messages: Sequence[Mapping[str, Any]], **fields: Unpack[ChatFields]
+) -> NewTask:
+    """A chat task. Any task may have `priority` (`low normal high critical`, or 1 to 15),
+    `options`, `max_retries`, `timeout_s` (seconds for one attempt), `scheduled_at`, `backend`,
+    `remote_execution`, `tenant`, `tags`, `metadata`, `keep_alive`, `truncate`, `shift`; one that
+    talks `system`, `format`, `think`, `stream`, `logprobs`, `top_logprobs`; a chat `tools`.
 
     Raises `Invalid`, naming the field.
     """
     return new_task({"type": "chat", "model": model, "messages": list(messages), **fields})
 
 
-def generate_task(model: str, prompt: str, **fields: Any) -> NewTask:
-    """A completion task; `fields` as for `chat_task`. Raises `Invalid`, naming the field."""
+def generate_task(model: str, prompt: str, **fields: Unpack[GenerateFields]) -> NewTask:
+    """A completion task: `fields` as for `chat_task`, for `tools` `suffix`, `template`, `context`,
+    `raw`, `images`. Raises `Invalid`, naming the field."""
     return new_task({"type": "generate", "model": model, "prompt": prompt, **fields})
 
 
-def embed_task(model: str, input: str | Sequence[str], **fields: Any) -> NewTask:
-    """An embedding task; `fields` as for `chat_task`. Raises `Invalid`, naming the field."""
+def embed_task(model: str, input: str | Sequence[str], **fields: Unpack[EmbedFields]) -> NewTask:
+    """An embedding task: of the `fields` of `chat_task` those that any task may have, and
+    `dimensions`. Raises `Invalid`, naming the field."""
     value = input if isinstance(input, str) else list(input)
     return new_task({"type": "embed", "model": model, "input": value, **fields})
 

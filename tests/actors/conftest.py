@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors.actor import Ref, SignOfLife, ask, start, stop
+from ollama_queue.actors.core.events import Happened
 from ollama_queue.actors.core.messages import Commit, Get
-from ollama_queue.actors.core.records import Event
 from ollama_queue.actors.inbox import Promise
 from ollama_queue.actors.persistence import Persistence
 from ollama_queue.actors.rocks import Store
@@ -60,7 +60,7 @@ class Desk:
         assert promise.is_kept
 
     @property
-    def published(self) -> list[Event]:
+    def published(self) -> list[Happened]:
         return [event for message in self.bus.told for event in message.events]
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors import event_bus
+from ollama_queue.actors.core.events import Happened
 from ollama_queue.actors.core.messages import (
     Attach,
     Chunks,
@@ -18,7 +19,7 @@ from ollama_queue.actors.core.messages import (
     Unsubscribe,
     Wake,
 )
-from ollama_queue.actors.core.records import Event, Status
+from ollama_queue.actors.core.records import Status
 from ollama_queue.actors.event_bus import KEEP_S, EventBus
 from ollama_queue.actors.mailbox import Closed, Mailbox
 from tests.actors.standins import START, Recorder, a_record, task_id
@@ -64,7 +65,7 @@ def attach(bus: EventBus, number: int, size: int = 1000) -> Mailbox[Any]:
 
 def publish(bus: EventBus, *events: tuple[str, int | None]) -> None:
     made = (
-        Event(name, None if number is None else a_record(number), START, seq)
+        Happened(name, None if number is None else a_record(number), START, seq)
         for seq, (name, number) in enumerate(events)
     )
     bus.handle(Publish(tuple(made)))
@@ -75,11 +76,11 @@ def send(bus: EventBus, number: int, attempt: int, first: int, *pieces: Any) -> 
 
 
 def finish(bus: EventBus, number: int, status: Status = Status.COMPLETED) -> None:
-    event = Event("task_completed", a_record(number, status=status), START, 1)
+    event = Happened("task_completed", a_record(number, status=status), START, 1)
     bus.handle(Publish((event,)))
 
 
-def heard(mailbox: Mailbox[Event]) -> list[tuple[str, str | None]]:
+def heard(mailbox: Mailbox[Happened]) -> list[tuple[str, str | None]]:
     return [(e.event, e.task.id if e.task else None) for e in mailbox.drain()]
 
 
@@ -263,7 +264,7 @@ def test_a_mailbox_for_both_gets_the_end_behind_the_last_piece(bus: EventBus) ->
     finish(bus, 1)
 
     kinds: list[Callable[..., Any]] = [type(item) for item in mailbox.drain()]
-    assert [kind.__name__ for kind in kinds] == ["Chunk", "Event"]
+    assert [kind.__name__ for kind in kinds] == ["Chunk", "Happened"]
 
 
 # --- history ------------------------------------------------------------------------------------

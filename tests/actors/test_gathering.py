@@ -8,10 +8,10 @@ from typing import Any
 
 from ollama_queue.actors.awaited import Gathering
 from ollama_queue.actors.core.errors import NotFound
+from ollama_queue.actors.core.events import Happened
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import (
     BatchSubmitted,
-    Event,
     Status,
     Task,
     TaskResult,
@@ -89,7 +89,7 @@ class Shelf:
 
     def tell(self, task_id: str) -> None:
         now = datetime.now(START.tzinfo)
-        self.mailbox.put(Event("task_completed", a_task(task_id, Status.COMPLETED), now, 1))
+        self.mailbox.put(Happened("task_completed", a_task(task_id, Status.COMPLETED), now, 1))
 
     def results(self) -> list[tuple[str, Any, str | None]]:
         found = self.called.get(timeout=PATIENCE_S)

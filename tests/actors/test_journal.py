@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors.core.errors import Unavailable
-from ollama_queue.actors.core.events import EVENTS
-from ollama_queue.actors.core.records import Attempt, Event, Record, Status, TaskType
+from ollama_queue.actors.core.events import EVENTS, Happened
+from ollama_queue.actors.core.records import Attempt, Record, Status, TaskType
 from ollama_queue.actors.journal import LOGGED, MAX_ERROR, Inbox, Journal, follow, line_of
 from ollama_queue.actors.mailbox import Closed, Mailbox
 from tests.actors.standins import PATIENCE_S, START
@@ -29,10 +29,10 @@ def call(attempt: int, since: float, until: float, error: str | None = None) -> 
     )
 
 
-def event(name: str, **facts: Any) -> Event:
+def event(name: str, **facts: Any) -> Happened:
     plain = {"id": "t1", "type": TaskType.CHAT, "model": "m:1", "priority": 5, "max_retries": 3}
     plain |= {"created_at": START, "queued_at": START, "title": "hush, a payload"}
-    return Event(name, Record(**plain, **facts), START, 7)
+    return Happened(name, Record(**plain, **facts), START, 7)
 
 
 RUN = {"attempt": 1, "started_at": at(2), "executed_on": "b"}
@@ -96,26 +96,26 @@ FAILED = {**RUN, "error": "no such model", "attempts": [call(1, 2, 3.5, "no such
             event("task_deleted", status=Status.FAILED, completed_at=at(3.5), **FAILED),
             "task t1 deleted model=m:1 priority=5 attempt=1 backend=b",
         ),
-        (Event("queue_paused", None, START, 7), "queue paused"),
-        (Event("cron_changed", None, START, 7, "c1"), "cron c1 changed"),
+        (Happened("queue_paused", None, START, 7), "queue paused"),
+        (Happened("cron_changed", None, START, 7, "c1"), "cron c1 changed"),
         (
-            Event("cron_skipped", None, START, 7, "c1", "the queue is full"),
+            Happened("cron_skipped", None, START, 7, "c1", "the queue is full"),
             'cron c1 skipped reason="the queue is full"',
         ),
         (
-            Event("cron_fired", event("task_submitted").task, START, 7, "c1"),
+            Happened("cron_fired", event("task_submitted").task, START, 7, "c1"),
             "cron c1 fired task_id=t1",
         ),
     ],
 )
-def test_an_event_is_one_line(told: Event, line: str) -> None:
+def test_an_event_is_one_line(told: Happened, line: str) -> None:
     assert str(line_of(told)) == line
     assert line_of(told).names["event"] == told.event
 
 
 def test_a_line_names_what_it_is_about() -> None:
     assert line_of(event("task_submitted")).names == {"event": "task_submitted", "task_id": "t1"}
-    fired = line_of(Event("cron_fired", None, START, 7, "c1"))
+    fired = line_of(Happened("cron_fired", None, START, 7, "c1"))
     assert fired.names == {"event": "cron_fired", "cron_id": "c1"}
 
 

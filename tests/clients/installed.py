@@ -7,6 +7,7 @@ packages that the project itself is to know nothing of.
 import shutil
 import subprocess
 import venv
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -28,15 +29,15 @@ def python() -> Path:
 
 
 @cache
-def node_folder() -> Path:
-    """A folder whose scripts find `PACKAGES`. Raises `FileNotFoundError` where there is no npm."""
-    home, stamp = FOLDER / "node", FOLDER / "node" / ".installed"
-    if not stamp.exists() or stamp.read_text() != "\n".join(PACKAGES):
+def node_folder(name: str = "node", packages: Sequence[str] = PACKAGES) -> Path:
+    """A folder whose scripts find `packages`. Raises `FileNotFoundError` where there is no npm."""
+    home, stamp = FOLDER / name, FOLDER / name / ".installed"
+    if not stamp.exists() or stamp.read_text() != "\n".join(packages):
         if shutil.which("npm") is None:
             raise FileNotFoundError("npm")
         home.mkdir(parents=True, exist_ok=True)
         options = ["--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-        command = ["npm", "install", *options, "--prefix", str(home), *PACKAGES]
+        command = ["npm", "install", *options, "--prefix", str(home), *packages]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        stamp.write_text("\n".join(PACKAGES))
+        stamp.write_text("\n".join(packages))
     return home

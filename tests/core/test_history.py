@@ -7,9 +7,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ollama_queue.actors.core.events import Happened
 from ollama_queue.actors.core.figures import Minute
 from ollama_queue.actors.core.history import MINUTES, PACE_S, History
-from ollama_queue.actors.core.records import Event, Record, Status, TaskType
+from ollama_queue.actors.core.records import Record, Status, TaskType
 from ollama_queue.actors.core.settling import utc
 
 BEGIN = 1_700_000_040.0  # a minute's first second
@@ -20,7 +21,7 @@ ENDS = {
 }
 
 
-def event(name: str, seconds: float, **facts: Any) -> Event:
+def event(name: str, seconds: float, **facts: Any) -> Happened:
     """Something that happened so many seconds after `BEGIN`."""
     at = utc(BEGIN + seconds)
     made = {
@@ -34,16 +35,16 @@ def event(name: str, seconds: float, **facts: Any) -> Event:
         "status": ENDS.get(name, Status.PENDING),
         **facts,
     }
-    return Event(name, Record(**made), at, seq=1)
+    return Happened(name, Record(**made), at, seq=1)
 
 
-def start(seconds: float, waited: float, attempt: int = 1) -> Event:
+def start(seconds: float, waited: float, attempt: int = 1) -> Happened:
     at = utc(BEGIN + seconds)
     queued = at - timedelta(seconds=waited)
     return event("task_started", seconds, queued_at=queued, started_at=at, attempt=attempt)
 
 
-def after(*events: Event) -> History:
+def after(*events: Happened) -> History:
     history = History(BEGIN)
     for each in events:
         history.take(each)
@@ -89,7 +90,7 @@ def test_other_events_count_nothing() -> None:
         event("task_retrying", 1),
         event("priority_updated", 1),
         event("task_deleted", 1, status=Status.COMPLETED),
-        Event("queue_paused", None, utc(BEGIN), seq=2),
+        Happened("queue_paused", None, utc(BEGIN), seq=2),
     )
 
     assert history.minutes(BEGIN) == [minute(0)]

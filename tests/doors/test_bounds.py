@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from ollama_queue.actors.core import limits
-from ollama_queue.actors.core.records import Attempt, Event, Record, Task
+from ollama_queue.actors.core.events import Happened
+from ollama_queue.actors.core.records import Attempt, Record, Task
 from ollama_queue.actors.core.settling import kept, utc
 from ollama_queue.actors.replies import Stored
 from ollama_queue.actors.views import listed, shown, whole
@@ -146,7 +147,7 @@ def test_lists_and_events_carry_little_of_a_task() -> None:
     assert len(msgspec.json.encode(task).decode()) < 14_000
     assert [each.attempt for each in task.attempts] == [51, 149, 150]
     assert {len(each.error or "") for each in task.attempts} == {limits.BRIEF}
-    assert shown(Event("task_failed", largest(), utc(0), 1)).task == task
+    assert shown(Happened("task_failed", largest(), utc(0), 1)).task == task
 
 
 def test_a_record_keeps_the_newest_attempts_and_their_words() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ollama_queue import Event
 from ollama_queue.actors.actor import ask, tell
+from ollama_queue.actors.core.events import Happened
 from ollama_queue.actors.core.messages import Publish
 from ollama_queue.http.crier import Crier
 from ollama_queue.http.talk import talk
@@ -42,7 +42,7 @@ def test_one_that_does_not_keep_up_is_closed_with_1013(house: House, socket: Soc
     socket.sending.clear()
     house.queue.pause()
     assert socket.sending.wait(10)
-    flood = (Event("queue_paused", None, datetime.now(UTC), seq) for seq in range(1, 2002))
+    flood = (Happened("queue_paused", None, datetime.now(UTC), seq) for seq in range(1, 2002))
     bus = house.queue._switchboard.current().bus
     tell(bus, Publish(tuple(flood)))
     ask(bus, Publish(()))

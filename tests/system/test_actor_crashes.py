@@ -17,7 +17,7 @@ from ollama_queue import NotFound, Status, Unavailable
 from ollama_queue.actors import boot, prober
 from ollama_queue.actors.actor import Actor, tell
 from ollama_queue.actors.core import dispatch, messages
-from ollama_queue.actors.core.records import Event
+from ollama_queue.actors.core.events import Happened
 from ollama_queue.actors.cron_ticker import CronTicker
 from ollama_queue.actors.event_bus import EventBus
 from ollama_queue.actors.persistence import Persistence
@@ -127,7 +127,7 @@ def check_tasks(house: House, ends: Counter[str]) -> None:
 def crash_until_it_gives_up(house: House, patch: pytest.MonkeyPatch) -> str:
     """The reason that it gave."""
 
-    def broken(bus: EventBus, events: tuple[Event, ...]) -> None:
+    def broken(bus: EventBus, events: tuple[Happened, ...]) -> None:
         raise Crash("on purpose")
 
     house.queue.start()

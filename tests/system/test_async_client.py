@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ def test_it_has_each_verb_with_the_same_parameters(name: str) -> None:
     assert form(verb) == form(VERBS[name])
     gives = inspect.signature(verb).return_annotation
     if "stream" in name:
-        assert gives.__origin__ is AsyncIterator
+        assert gives.__origin__ is AsyncGenerator
     else:
         assert inspect.iscoroutinefunction(verb)
 

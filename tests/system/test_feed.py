@@ -3,17 +3,19 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 from queue import Queue, SimpleQueue
 from typing import Any
 
 import pytest
 
-from ollama_queue import Chunk, Event, Invalid, NotFound, Status, TaskResult
+from ollama_queue import Chunk, Invalid, NotFound, Status, TaskResult
 from ollama_queue.actors.actor import ask as call
 from ollama_queue.actors.api import QueueAPI
+from ollama_queue.actors.core.events import Happened
 from ollama_queue.actors.core.messages import Publish
 from ollama_queue.actors.mailbox import Closed
 from ollama_queue.http import sse
@@ -162,7 +164,7 @@ def test_a_subscription_ends_with_its_queue(queue: QueueAPI) -> None:
 
 def test_a_subscription_that_is_not_read_has_lagged(door: Door) -> None:
     heard = door.manager.subscribe()
-    flood = (Event("queue_paused", None, datetime.now(UTC), seq) for seq in range(1001))
+    flood = (Happened("queue_paused", None, datetime.now(UTC), seq) for seq in range(1001))
     in_full = Publish(tuple(flood))
     call(door.manager._switchboard.current().bus, in_full)  # returns once it is published
 
@@ -292,3 +294,14 @@ def test_a_timeout_is_quoted_as_it_was_given(door: Door) -> None:
         next(queue.stream_task(task_id, timeout=0.0301))
     with pytest.raises(TimeoutError, match=r"^nothing came within 0\.0301 s$"):
         queue.subscribe(["queue_paused"]).get(timeout=0.0301)
+
+
+def test_a_stream_that_is_left_early_is_closed(door: Door) -> None:
+    stream = door.queue.stream_task(door.busy(), timeout=PATIENCE_S)
+
+    assert isinstance(stream, Generator)
+    with closing(stream) as chunks:
+        chunks.close()
+        assert next(chunks, None) is None
+    with pytest.raises(KeyError):
+        stream.throw(KeyError("on purpose"))

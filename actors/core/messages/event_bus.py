@@ -5,14 +5,14 @@ from typing import Any
 
 from msgspec import Struct
 
+from ollama_queue.actors.core.events import Happened
 from ollama_queue.actors.core.messages.wake import Wake
-from ollama_queue.actors.core.records import Event
 
 
 class Publish(Struct, frozen=True):
     """These are on disk now. Of a large batch they are made only as they are taken."""
 
-    events: Iterable[Event]
+    events: Iterable[Happened]
 
 
 class Chunks(Struct, frozen=True):

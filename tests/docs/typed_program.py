@@ -1,0 +1,119 @@
+"""A program as users write it: strict type checkers find nothing in it. It is never run."""
+
+import asyncio
+import queue as queues
+from contextlib import aclosing, closing
+from datetime import UTC, datetime
+from typing import Any, assert_type
+
+from ollama_queue import (
+    AsyncClient,
+    Batch,
+    Client,
+    Cron,
+    Event,
+    NewTask,
+    Priority,
+    QueueError,
+    QueueManager,
+    Status,
+    Submitted,
+    Task,
+    TaskFilter,
+    TaskPage,
+    TaskResult,
+    chat_task,
+    embed_task,
+    generate_task,
+)
+
+
+def tasks() -> list[NewTask]:
+    chat = chat_task(
+        "qwen3",
+        [{"role": "user", "content": "Hello!"}],
+        system="You are brief.",
+        priority="high",
+        options={"temperature": 0.2},
+        tags=["nightly"],
+        metadata={"user": 5},
+        scheduled_at=datetime.now(UTC),
+        tools=[{"type": "function", "function": {"name": "now"}}],
+    )
+    haiku = generate_task("qwen3", "A haiku", priority=Priority.LOW, max_retries=2, format="json")
+    return [chat, haiku, embed_task("nomic-embed-text", ["a", "b"], dimensions=3, timeout_s=5)]
+
+
+def told(event: Event) -> str:
+    assert_type(event.task, Task | None)
+    return event.event if event.task is None else f"{event.event} {event.task.id}"
+
+
+def report(result: TaskResult) -> None:
+    print(result.task_id, result.success, result.error)
+
+
+def use(queue: QueueManager | Client) -> None:
+    submitted = queue.submit(tasks()[0], idempotency_key="today")
+    assert_type(submitted, Submitted)
+    task = queue.wait(submitted, timeout=300)
+    assert_type(task, Task)
+    assert_type(task.status, Status)
+    assert_type(queue.submit_batch_tasks(tasks(), timeout=5), list[TaskResult])
+    assert_type(queue.get_batch(queue.submit_batch(tasks())), Batch)
+
+    with closing(queue.stream_task(task)) as chunks:
+        for chunk in chunks:
+            print(chunk.id, chunk.data, chunk.done)
+    with closing(queue.submit_streaming_task({"type": "generate", "model": "m"})) as chunks:
+        print(next(chunks).status)
+
+    channel: queues.Queue[TaskResult] = queues.Queue(maxsize=1)
+    queue.submit_task_with_callback(tasks()[1], report)
+    queue.submit_task_with_channel(tasks()[1], channel)
+    subscription = queue.subscribe(["task_completed"], tasks=[submitted])
+    print(told(subscription.get(timeout=5)), [told(event) for event in subscription])
+    queue.unsubscribe(subscription)
+
+    page = queue.list_page(TaskFilter(status=[Status.FAILED], limit=10))
+    assert_type(page, TaskPage)
+    assert_type(queue.list_tasks({"tag": "nightly"}), list[Task])
+    cron_id = queue.add_cron_task({"name": "daily", "cron_expr": "0 9 * * *"}, if_exists="update")
+    assert_type(queue.get_cron_task(cron_id), Cron)
+    try:
+        queue.cancel_tasks(filter={"model": "qwen3"})
+    except QueueError as error:
+        print(error.code, error.field, error.retry_after_s)
+
+
+async def use_it(address: str) -> None:
+    async with AsyncClient(address, timeout=5) as queue:
+        task_id = await queue.submit_task(tasks()[1])
+        assert_type(await queue.wait(task_id), Task)
+        async with aclosing(queue.stream_task(task_id)) as chunks:
+            async for chunk in chunks:
+                print(chunk.data)
+        async with aclosing(queue.submit_streaming_task(tasks()[1])) as chunks:
+            print((await anext(chunks)).done)
+        channel: asyncio.Queue[TaskResult] = asyncio.Queue()
+        await queue.submit_task_with_channel(tasks()[1], channel)
+        async with await queue.subscribe() as events:
+            async for event in events:
+                print(told(event))
+
+
+def main() -> None:
+    options: dict[str, Any] = {"log_level": "debug"}
+    with QueueManager(
+        ollama_host="http://localhost:11434",
+        storage_path="./data",
+        max_workers=3,
+        ollama_timeout="5m",
+        durability="relaxed",
+        retry_config={"max_retries": 3, "initial_delay": "1s"},
+    ) as embedded:
+        use(embedded)
+    QueueManager(**options)
+    with Client("localhost:7125") as client:
+        use(client)
+    asyncio.run(use_it("localhost:7125"))
