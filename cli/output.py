@@ -24,8 +24,9 @@ COLOURS = {
     "failed": "red",
     "cancelled": "magenta",
 }
-COLUMNS = ("ID", "STATUS", "PRIO", "TYPE", "MODEL", "CREATED", "TITLE")
-DROPPED_FIRST = ("TYPE", "CREATED", "MODEL")  # on a terminal too narrow for all
+COLUMNS = ("ID", "STATUS", "PRIO", "TYPE", "MODEL", "CREATED", "STARTS", "TITLE")
+DROPPED_FIRST = ("TYPE", "CREATED", "MODEL", "STARTS")  # on a terminal too narrow for all
+UNITS = ((1, "s", 59.5), (60, "min", 59.5), (3600, "h", 47.5), (86400, "days", math.inf))
 GAP = 2
 TITLE_WIDTH = 16  # at least, where there are columns to drop
 
@@ -55,8 +56,19 @@ def print_submitted(session: Session, submitted: "Submitted") -> None:
         print_json({"task_id": task_id, **facts})
         return
     click.echo(task_id)
-    done = "Submitted" if submitted.created else "Found again by its key"
-    session.say(f"{done}: {submitted.status}. Look: ollama-queue status {task_id}")
+    if not submitted.created:
+        look = f"Look: ollama-queue status {task_id}"
+        session.say(f"Found again by its key: {submitted.status}. {look}")
+        return
+    place = "" if submitted.position is None else f" ({ordinal(submitted.position + 1)})"
+    done = f"Queued{place}" if submitted.status == "pending" else "Running"
+    session.say(f"{done}. Follow: ollama-queue stream {task_id}")
+
+
+def ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 4th, 11th, 21st."""
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{'th' if number % 100 in (11, 12, 13) else ending}"
 
 
 class Records:
@@ -119,6 +131,7 @@ def print_task(session: Session, task: "Task") -> None:
         "id": task.id,
         "status": _coloured(task.status) + reason,
         "position": task.position,
+        "starts": starts_in(task),
         "type": task.type,
         "model": task.model,
         "priority": task.priority,
@@ -181,6 +194,16 @@ def span(seconds: float) -> str:
     return " ".join(f"{count} {unit}" for count, unit in units[first : first + 2])
 
 
+def starts_in(task: "Task") -> str:
+    """About how long it takes until a waiting task may start; nothing where that is unknown."""
+    if task.eta_s is None:
+        return ""
+    if task.eta_s < 1:
+        return "any moment"
+    counts = ((task.eta_s / size, unit, most) for size, unit, most in UNITS)
+    return next(f"about {count:.0f} {unit}" for count, unit, most in counts if count < most)
+
+
 def health(backend: "BackendState") -> str:
     """In a word: what keeps tasks from it, if anything does."""
     if backend.resting_s is not None:
@@ -228,6 +251,7 @@ def _row(task: "Task") -> tuple[str, ...]:
         str(task.type),
         task.model,
         made,
+        starts_in(task),
         task.title,
     )
 
@@ -268,12 +292,15 @@ def fitting(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
         for index, name in enumerate(COLUMNS[:-1])
     }
 
+    if not any(row[COLUMNS.index("STARTS")] for row in rows):
+        del widths["STARTS"]  # nothing waits, or nobody knows
+
     def left() -> int:
         return width - sum(widths.values()) - GAP * (len(widths) + 1)
 
     for name in DROPPED_FIRST:
         if left() < TITLE_WIDTH:
-            del widths[name]
+            widths.pop(name, None)
     return {**widths, "TITLE": max(left(), len("TITLE"))}
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ollama_queue.actors.core.errors import Conflict, QueueError, Unavailable
+from ollama_queue.cli.output import starts_in
 from ollama_queue.cli.session import Session, one_line
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def progress(task: "Task") -> str:
             return "waiting: the queue is paused"
         case _:
             place = f"position {task.position}" if task.position else "next"
-            return f"waiting: {place}"
+            return ", ".join(filter(None, (f"waiting: {place}", starts_in(task))))
 
 
 class StatusLine:

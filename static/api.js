@@ -1,5 +1,7 @@
 // The whole HTTP API, a function for each verb. An answer that is an error is thrown as ApiError.
 
+import { justRead } from "./estimates.js";
+
 const KEY = "ollama-queue-key"; // in sessionStorage: for this tab only
 
 /** `status` 0: the server could not be reached. `field` names what was wrong in a request. */
@@ -78,13 +80,13 @@ export async function listTasks(query, signal) {
   const next = /<([^>]*)>; rel="next"/.exec(response.headers.get("Link") ?? "");
   const total = response.headers.get("X-Total-Count");
   return {
-    tasks: await contentOf(response),
+    tasks: (await contentOf(response)).map(justRead),
     cursor: next && new URLSearchParams(next[1].split("?")[1]).get("cursor"),
     total: total === null ? null : Number(total),
   };
 }
 
-export const getTask = (id, signal) => call("GET", one("/api/tasks", id), { signal });
+export const getTask = async (id, signal) => justRead(await call("GET", one("/api/tasks", id), { signal }));
 export const cancelTask = (id) => call("POST", one("/api/tasks", id, "cancel"));
 export const retryTask = (id) => call("POST", one("/api/tasks", id, "retry"));
 export const deleteTask = (id) => call("DELETE", one("/api/tasks", id));

@@ -6,6 +6,10 @@ import { changed, merge, state, update } from "./state.js";
 
 let reading = new AbortController();
 let following = null; // of the stream, while there is one
+let isReading = false;
+let soon = null; // the timer of the next reading
+
+const STALE_MS = 2000; // from a change of the queue until the place of a task that waits is read anew
 
 /** Looks at a task: `state.task` is {id, data, error, reply, tab, folds}. */
 export function openTask(id) {
@@ -17,6 +21,8 @@ export function openTask(id) {
 
 export function closeTask() {
   reading.abort();
+  clearTimeout(soon);
+  soon = null;
   stop();
   update({ task: null });
 }
@@ -29,6 +35,7 @@ export function showTab(tab) {
 
 export async function read(id) {
   reading.abort();
+  isReading = true;
   const { signal } = (reading = new AbortController());
   try {
     const data = await api.getTask(id, signal);
@@ -42,6 +49,16 @@ export async function read(id) {
   } catch (error) {
     if (error.name !== "AbortError" && state.task?.id === id) merge("task", { error });
   }
+  if (!signal.aborted) isReading = false;
+}
+
+function readSoon(id) {
+  soon ??= setTimeout(() => {
+    soon = null;
+    if (state.task?.id !== id || state.task.data?.status !== "pending") return;
+    if (isReading) readSoon(id); // it may be large
+    else read(id);
+  }, STALE_MS);
 }
 
 /** The list says little of a task: what happens to it is told at once, and then all of it is read. */
@@ -49,6 +66,7 @@ export function hearTask(message) {
   const { task } = state;
   if (!task) return;
   if (message.type === "snapshot") read(task.id);
+  if (message.type === "stats") readSoon(task.id); // its place changes without an event of its own
   if (message.type !== "event" || message.task?.id !== task.id) return;
   if (message.event === "task_deleted") {
     stop();

@@ -2,6 +2,7 @@
 
 import { cancelTask, copy, deleteTask, retryTask, setPriority, wished } from "../actions.js";
 import { h } from "../dom.js";
+import { standing, startsIn } from "../estimates.js";
 import { number, span, time } from "../format.js";
 import { closeTask, hearTask, openTask, read, showTab } from "../looking.js";
 import { go, href } from "../router.js";
@@ -113,15 +114,17 @@ function facts(task) {
 
 const link = (name, id) => h("a", { href: href("tasks", null, { [name]: id }), class: "mono" }, id);
 
-function waitsFor({ waiting_for: why, model, position, eta_s: eta, next_attempt_at: next, scheduled_at: due }) {
+function waitsFor(task) {
+  const { waiting_for: why, model, next_attempt_at: next, scheduled_at: due } = task;
   const words = {
     schedule: () => `its time, ${time(due)}`,
     retry: () => (next ? `its next attempt, ${time(next)}` : "its next attempt"),
     backend: () => `a model server: ${reasonOf(model) ?? "none can take it"}`,
     paused: () => "the queue to be resumed",
-    slot: () => `a free slot${position ? `, ${number(position)} before it` : ", next in line"}${eta ? `, about ${span(eta)}` : ""}`,
+    slot: () => "a free slot",
   };
-  return words[why]?.() ?? "–";
+  const what = words[why]?.();
+  return what ? [what, standing(task), startsIn(task)].filter(Boolean).join(", ") : "–";
 }
 
 const priorityField = (task) =>

@@ -2,6 +2,7 @@
 
 import { setPriority, wished } from "../actions.js";
 import { h } from "../dom.js";
+import { standing, startsIn } from "../estimates.js";
 import { between, priority, span } from "../format.js";
 import * as listing from "../listing.js";
 import { go, href } from "../router.js";
@@ -77,10 +78,17 @@ function row(list, task, index, isOpen) {
     h("td", { role: "gridcell", class: "c-type" }, task.type),
     h("td", { role: "gridcell", class: "c-level" }, levelCell(list, task)),
     h("td", { role: "gridcell", class: "c-time" }, when(task.created_at)),
-    h("td", { role: "gridcell", class: "c-started" }, when(list.sort === "ended" ? task.completed_at : task.started_at)),
+    h("td", { role: "gridcell", class: "c-started" }, startOrEnd(list, task)),
     h("td", { role: "gridcell", class: "c-span" }, span(waited(task))),
     h("td", { role: "gridcell", class: "c-span" }, span(ran(task))),
     h("td", { role: "gridcell", class: "c-where" }, task.executed_on ?? h("span", { class: "quiet" }, task.backend ?? "–")));
+}
+
+/** When it started or ended, or of a task that waits when it may start, or its place. */
+function startOrEnd({ sort }, task) {
+  const [expected, place] = [startsIn(task), standing(task)];
+  if (!expected && !place) return when(sort === "ended" ? task.completed_at : task.started_at);
+  return h("span", { class: "quiet", title: [place, expected && `starts: ${expected}`].filter(Boolean).join(", ") }, expected ?? place);
 }
 
 const levelOf = ({ id, priority: value }) => wished(`priority of ${id}`, value);

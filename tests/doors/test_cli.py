@@ -26,7 +26,16 @@ def test_list_has_a_line_for_each_task(house):
     ids = [house.submitted(words) for words in ("first", "second\nline")]
     heading, second, first = house.ok("list").splitlines()
 
-    assert heading.split() == ["ID", "STATUS", "PRIO", "TYPE", "MODEL", "CREATED", "TITLE"]
+    assert heading.split() == [
+        "ID",
+        "STATUS",
+        "PRIO",
+        "TYPE",
+        "MODEL",
+        "CREATED",
+        "STARTS",
+        "TITLE",
+    ]
     assert first.split()[:5] == [ids[0], "pending", "5", "chat", "m"]
     assert second.split()[0] == ids[1]
     assert second.endswith("second line")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 from datetime import UTC, datetime
 
@@ -65,6 +66,48 @@ def test_a_table_fits_the_terminal_and_shows_ids_in_full(terminal, width):
         assert max(len(line.rstrip()) for line in lines) <= width
         assert "[red]what" in lines[1]
     assert ("CREATED" in lines[0]) == (width >= 120)
+
+
+def test_places_are_said_as_people_do():
+    said = "1st 2nd 3rd 4th 10th 11th 12th 13th 21st 22nd 101st 111th 1012th"
+    assert [output.ordinal(int(each[:-2])) for each in said.split()] == said.split()
+
+
+@pytest.mark.parametrize(
+    ("eta_s", "words"),
+    [
+        (None, ""),
+        (0.0, "any moment"),
+        (0.99, "any moment"),
+        (1.0, "about 1 s"),
+        (59.4, "about 59 s"),
+        (59.6, "about 1 min"),
+        (130.0, "about 2 min"),
+        (3599.0, "about 1 h"),
+        (47 * 3600.0, "about 47 h"),
+        (48 * 3600.0, "about 2 days"),
+        (400 * 86400.0, "about 400 days"),
+    ],
+)
+def test_an_estimate_is_said_in_one_unit(eta_s, words):
+    assert output.starts_in(msgspec.structs.replace(TASK, eta_s=eta_s)) == words
+
+
+def test_a_task_that_waits_says_when_it_may_start(terminal, capsys):
+    waits = msgspec.structs.replace(TASK, status=Status.PENDING, position=3, eta_s=130.0)
+    output.print_task(Session(), waits)
+    assert re.search(r"^position: +3\nstarts: +about 2 min$", capsys.readouterr().out, re.MULTILINE)
+    output.print_tasks(Session(), [waits, TASK])
+    assert "  about 2 min  " in capsys.readouterr().out
+
+    written = terminal(130)
+    output.print_tasks(Session(), [waits, TASK])
+    lines = written.getvalue().splitlines()
+    assert "STARTS" in lines[0]
+    assert "about 2 min" in lines[1]
+    written = terminal(130)
+    output.print_tasks(Session(), [TASK])
+    assert "STARTS" not in written.getvalue()
 
 
 def test_colours_are_for_terminals_only(terminal, capsys):

@@ -22,7 +22,15 @@ def test_submit_prints_the_id_alone_and_talks_on_stderr(house):
 
     [task] = house.queue.list_tasks()
     assert result.stdout == f"{task.id}\n"
-    assert result.stderr == f"Submitted: pending. Look: ollama-queue status {task.id}\n"
+    assert result.stderr == f"Queued (1st). Follow: ollama-queue stream {task.id}\n"
+    assert "Queued (2nd). Follow: " in house.run(*CHAT, "user:hello").stderr
+    later = house.run(*CHAT, "user:hello", "--scheduled-at", "2035-01-01T00:00:00Z")
+    assert later.stderr.startswith("Queued. Follow: ")
+
+
+def test_submit_of_a_task_that_runs_at_once(house):
+    house.ended()  # the queue knows by now that its model server is there
+    assert house.run(*CHAT, "user:hello").stderr.startswith("Running. Follow: ")
 
 
 def test_submit_as_json(house):

@@ -142,6 +142,7 @@ def test_ctrl_c_elsewhere_is_130(house):
     [
         ({"position": 3}, "waiting: position 3"),
         ({"position": 0}, "waiting: next"),
+        ({"position": 3, "eta_s": 130.0}, "waiting: position 3, about 2 min"),
         ({"waiting_for": WaitingFor.PAUSED, "position": 3}, "waiting: the queue is paused"),
         ({"waiting_for": WaitingFor.BACKEND}, "waiting: no model server can take it"),
         (

@@ -2,6 +2,7 @@
 
 import re
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import Locator, expect
@@ -231,3 +232,36 @@ def test_the_list_is_where_it_was_after_another_view(visit: Visit) -> None:
     page.go_back()
     expect(row).to_be_in_viewport()
     visit.client.cancel_tasks(filter={"tag": ["rows"]})
+
+
+def test_a_task_that_waits_says_when_it_may_start(visit: Visit) -> None:
+    due = datetime.now(UTC) + timedelta(hours=2)
+    scheduled = visit.chat("in two hours", scheduled_at=due, tags=["waits"])
+    visit.chat("never", model="unheard-of", tags=["waits"])
+    task_id = visit.chat("neither", model="unheard-of", tags=["waits"])
+    visit.open("tasks?tag=waits")
+    expect(rows(visit).filter(has_text="in two hours")).to_contain_text("about 2 h")
+    expect(rows(visit).filter(has_text="never")).to_contain_text("next in line")
+    expect(rows(visit).filter(has_text="neither")).to_contain_text("2nd in line")
+    visit.open(f"task/{task_id}")
+    facts = visit.page.locator(".facts")
+    expect(facts).to_contain_text(re.compile("a model server: .*, 2nd in line"))
+    visit.open(f"task/{scheduled}")
+    expect(facts).to_contain_text(re.compile("its time, .*, about 2 h"))
+
+
+def test_the_estimate_of_a_task_is_of_this_moment(visit: Visit, replies: Replies) -> None:
+    """Others end before it: its place is asked for anew, and its words follow."""
+    visit.ended(visit.chat("how long does it take"))
+    gates = [threading.Event() for _ in range(4)]
+    for number, gate in enumerate(gates):
+        replies.when(f"blocker {number}", Stream(gate=gate))
+    blockers = [visit.chat(f"blocker {number}", tags=["place"]) for number in range(4)]
+    first, second = (visit.chat(words, tags=["place"]) for words in ("one", "two"))
+    visit.open(f"task/{second}")
+    expect(visit.page.locator(".facts")).to_contain_text("2nd in line, any moment")
+    visit.client.cancel_task(first)
+    expect(visit.page.locator(".facts")).to_contain_text("next in line, any moment")
+    for gate in gates:
+        gate.set()
+    visit.ended(*blockers, second)
