@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         TaskTemplate,
     )
     from ollama_queue.actors.core.errors import (
+        BatchTimeout,
         Conflict,
         Forbidden,
         Invalid,
@@ -71,8 +72,8 @@ _HOME = {
     "actors.core.config": ["Config"],
     "actors.core.cron_records": ["Cron", "Missed", "NewCron", "Overlap", "TaskTemplate"],
     "actors.core.errors": [
-        "Conflict", "Forbidden", "Invalid", "NotFound", "OutcomeUnknown", "QueueError", "QueueFull",
-        "Unauthorized", "Unavailable",
+        "BatchTimeout", "Conflict", "Forbidden", "Invalid", "NotFound", "OutcomeUnknown",
+        "QueueError", "QueueFull", "Unauthorized", "Unavailable",
     ],
     "actors.core.figures": ["BackendState", "Minute", "QueueStats", "Unserved"],
     "actors.core.listing": ["TaskFilter", "TaskPage"],
@@ -99,6 +100,7 @@ __all__ = [  # noqa: RUF022 - kept in the order of the table above
     "NewCron",
     "Overlap",
     "TaskTemplate",
+    "BatchTimeout",
     "Conflict",
     "Forbidden",
     "Invalid",

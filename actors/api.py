@@ -21,6 +21,7 @@ from ollama_queue.actors.core.records import (
     TaskResult,
 )
 from ollama_queue.actors.subscription import Subscription
+from ollama_queue.actors.task_stream import TaskStream
 
 
 class CronAPI(Protocol):
@@ -123,9 +124,40 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         ...
 
     def submit_batch_tasks(
-        self, tasks: Iterable[AnyTask], *, timeout: float | None = None
+        self,
+        tasks: Iterable[AnyTask],
+        *,
+        timeout: float | None = None,
+        on_progress: Callable[[int, int], object] | None = None,
     ) -> list[TaskResult]:
-        """Take on all tasks or none and wait: their results, in the order given."""
+        """Take on all tasks or none, and `wait_batch`."""
+        ...
+
+    def wait_batch(
+        self,
+        batch_id: OfBatch,
+        *,
+        timeout: float | None = None,
+        on_progress: Callable[[int, int], object] | None = None,
+    ) -> list[TaskResult]:
+        """The results of a batch once all of its tasks have ended, in the order given.
+
+        `on_progress(done, total)` is called where this waits: at the start, and whenever it is
+        heard that more have ended. A task that was deleted meanwhile has an `error`; of a batch
+        that is given by its id, those deleted before are left out. Raises `NotFound`, and
+        `BatchTimeout` after `timeout` seconds: the tasks go on. That, and a `QueueError` that ends
+        the wait, has the batch's `batch_id` and `task_ids`.
+        """
+        ...
+
+    def as_completed(
+        self, ids: Collection[OfTask], *, timeout: float | None = None
+    ) -> Generator[TaskResult, None, None]:
+        """The results of up to 1,000,000 tasks, each as it ends, those that have ended first.
+
+        One that was deleted has an `error`. Raises `TimeoutError` when not all have ended
+        `timeout` seconds after the call: they go on.
+        """
         ...
 
     def submit_scheduled_task(self, new: AnyTask, at: datetime) -> str:
@@ -234,9 +266,13 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         ...
 
     def submit_streaming_task(
-        self, new: AnyTask, *, timeout: float | None = None
-    ) -> Generator[Chunk, None, None]:
-        """Take on a task, and `stream_task` it."""
+        self, new: AnyTask, *, timeout: float | None = None, cancel_on_close: bool = False
+    ) -> TaskStream:
+        """Take on a task, and `stream_task` it. The generator has its `task_id`.
+
+        Leaving it before its last chunk (`close`, `break`, an error) leaves the task as it is; with
+        `cancel_on_close` it is cancelled.
+        """
         ...
 
     def submit_task_with_callback(
@@ -258,6 +294,11 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
 
         Where that is full, results wait until it is read, and hold nothing else up.
         """
+        ...
+
+    def on_end(self, task_id: OfTask, callback: Callable[[TaskResult], object]) -> None:
+        """Have `callback` called once a task has ended, or now if it has: as
+        `submit_task_with_callback`, beside the callbacks that it has. Raises `NotFound`."""
         ...
 
     def subscribe(

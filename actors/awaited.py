@@ -1,19 +1,26 @@
 """Which tasks' ends are awaited, by whom, and what becomes of those heard of too early."""
 
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
+from ollama_queue.actors.core.errors import QueueError, Unavailable
 from ollama_queue.actors.core.listing import MAX_LIMIT, TaskFilter, TaskPage
 from ollama_queue.actors.core.records import BatchSubmitted, TaskResult
+from ollama_queue.actors.mailbox import Closed
 from ollama_queue.actors.verbs import result_of
+
+OUTAGE_PATIENCE_S = 30.0  # a wait outlives a restart of the queue
+PAUSE_S = 0.2  # between two tries to reach it
+FOLLOWED = 100  # so few tasks are followed by themselves, and the ends of others are not sent
 
 Callback = Callable[[TaskResult], Any]
 
 
 class Gathering:
-    """All results of a batch, for one callback that gets them at once, in the order given.
+    """All results of a batch, for one who gets them at once, in the order given.
 
     They are read when all of its tasks have ended, page by page: over HTTP, one by one would take
     many times as long. A reading begins with `first_page`, goes on with what `take` says, and ends
@@ -50,7 +57,7 @@ class Gathering:
             self._unlisted.discard(task.id)
             if task.id in self._unheard and task.status.is_final:
                 self.add(result_of(task))
-        return None if page.cursor is None else replace(asked, cursor=page.cursor)
+        return following(asked, page)
 
     def add(self, result: TaskResult) -> None:
         self._unheard.discard(result.task_id)
@@ -65,12 +72,74 @@ class Gathering:
         return self._results.keys()
 
     @property
+    def total(self) -> int:
+        return len(self._results)
+
+    @property
+    def done(self) -> int:
+        """How many have ended, as far as is known."""
+        return len(self._results) - len(self._unheard)
+
+    @property
     def is_complete(self) -> bool:
         return not self._unheard
 
     def call(self) -> Any:
         """What the callback returns, which gets the results."""
         return self._callback([each for each in self._results.values() if each is not None])
+
+
+def members(batch_id: str) -> TaskFilter:
+    """The first page of a batch's tasks, the last of them first."""
+    return TaskFilter(batch_id=[batch_id], limit=MAX_LIMIT)
+
+
+def following(asked: TaskFilter, page: TaskPage) -> TaskFilter | None:
+    """The page behind this one; None where it was the last."""
+    return None if page.cursor is None else replace(asked, cursor=page.cursor)
+
+
+class Waiting:
+    """How long somebody waits for the ends of tasks, and over which losses of the queue.
+
+    `late` makes the error of a wait that takes longer than `timeout` seconds.
+    """
+
+    def __init__(
+        self, ids: Collection[str], timeout: float | None, late: Callable[[], TimeoutError]
+    ) -> None:
+        self.followed = frozenset(ids) if len(ids) <= FOLLOWED else None
+        self.late = late
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._lost_at: float | None = None
+
+    @property
+    def left_s(self) -> float | None:
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    @property
+    def patience_s(self) -> float:
+        """How long to try to reach the queue."""
+        left = self.left_s
+        return OUTAGE_PATIENCE_S if left is None else min(left, OUTAGE_PATIENCE_S)
+
+    def heard(self) -> None:
+        self._lost_at = None
+
+    def pause_after(self, lost: QueueError) -> float:
+        """Seconds until the next try; raises what is to be said when there is none."""
+        is_cut = isinstance(lost, Closed) and lost.message in ("restarted", "lagged")
+        if isinstance(lost, Closed):
+            lost = Unavailable("the queue was closed during the wait")
+            if not is_cut:
+                raise lost from None
+        now = time.monotonic()
+        self._lost_at = self._lost_at or now
+        if self.left_s == 0:
+            raise (self.late() if is_cut else lost) from None
+        if now - self._lost_at > OUTAGE_PATIENCE_S:
+            raise lost from None
+        return PAUSE_S
 
 
 class Awaited:
@@ -80,9 +149,9 @@ class Awaited:
     """
 
     def __init__(self) -> None:
-        self._callbacks: dict[str, Callback | Gathering] = {}
+        self._callbacks: dict[str, tuple[Callback | Gathering, ...]] = {}
         self._expected = self._renewals = 0  # submits on their way; subscriptions replaced
-        self._missed: set[str] = set()  # ends of tasks that nobody awaited, while some are expected
+        self._missed: set[str] = set()  # ends that came while some are expected
 
     def __len__(self) -> int:
         return len(self._callbacks)
@@ -96,7 +165,10 @@ class Awaited:
         self, ids: Collection[str], callback: Callback | Gathering, expected: int
     ) -> Collection[str]:
         """These are the submit's tasks. Returns those to look at: they may have ended unheard."""
-        self._callbacks.update(dict.fromkeys(ids, callback))
+        alone = (callback,)  # one for all: there may be a million
+        for task_id in ids:
+            before = self._callbacks.get(task_id)
+            self._callbacks[task_id] = alone if before is None else (*before, callback)
         late = ids if expected != self._renewals else self._missed.intersection(ids)
         return self._one_each(late)
 
@@ -110,11 +182,11 @@ class Awaited:
         """What happened meanwhile was not heard of."""
         self._renewals += 1
 
-    def of(self, task_id: str) -> Callback | Gathering | None:
+    def of(self, task_id: str) -> Sequence[Callback | Gathering]:
         """Who waits for this task, which may have ended."""
-        if task_id not in self._callbacks and self._expected:
-            self._missed.add(task_id)
-        return self._callbacks.get(task_id)
+        if self._expected:
+            self._missed.add(task_id)  # somebody may be about to wait for it
+        return self._callbacks.get(task_id, ())
 
     def ids(self) -> Sequence[str]:
         """All to look at."""
@@ -122,11 +194,24 @@ class Awaited:
 
     def _one_each(self, ids: Iterable[str]) -> Sequence[str]:
         """Of tasks that are read together, one is enough."""
-        gathered = ((self._callbacks[task_id], task_id) for task_id in ids)
-        looks = {who if isinstance(who, Gathering) else each: each for who, each in gathered}
-        return tuple(looks.values())
+        awaited = ((who, each) for each in ids for who in self._callbacks[each])
+        looks = {who if isinstance(who, Gathering) else each: each for who, each in awaited}
+        return tuple(dict.fromkeys(looks.values()))
 
-    def forget(self, ids: Iterable[str]) -> None:
-        """The ends of these tasks have been told."""
-        for task_id in ids:
-            del self._callbacks[task_id]
+    def take(self, task_id: str) -> Sequence[Callback]:
+        """Who is to be told of this task's end by itself; they are forgotten."""
+        whole = self._callbacks.get(task_id, ())
+        self._keep(task_id, tuple(who for who in whole if isinstance(who, Gathering)))
+        return [who for who in whole if not isinstance(who, Gathering)]
+
+    def forget(self, batch: Gathering) -> None:
+        """The ends of its tasks have been told."""
+        for task_id in batch.ids:
+            whole = self._callbacks.get(task_id, ())
+            self._keep(task_id, tuple(who for who in whole if who is not batch))
+
+    def _keep(self, task_id: str, callbacks: tuple[Callback | Gathering, ...]) -> None:
+        if callbacks:
+            self._callbacks[task_id] = callbacks
+        else:
+            self._callbacks.pop(task_id, None)

@@ -2,10 +2,11 @@
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
-from ollama_queue.actors.awaited import Awaited, Callback, Gathering
+from ollama_queue.actors.awaited import OUTAGE_PATIENCE_S, Awaited, Callback, Gathering
 from ollama_queue.actors.core.errors import NotFound, QueueError, Unavailable
 from ollama_queue.actors.core.events import ENDS
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
@@ -18,7 +19,6 @@ log = logging.getLogger("ollama_queue")
 
 FAILED = "the callback of task %s failed"
 ENDS_AHEAD = 100_000
-OUTAGE_PATIENCE_S = 30.0
 
 
 class Reporter(threading.Thread):
@@ -59,6 +59,20 @@ class Reporter(threading.Thread):
             self._mailbox.put(task_id)  # lost only when the mailbox is replaced: then all are read
         return ids
 
+    def add(self, task_id: str, callback: Callback) -> None:
+        """Await the end of a task that there is already."""
+        ended: list[Task] = []
+
+        def find() -> list[str]:
+            task = self._read(task_id)
+            if task.status.is_final:
+                ended.append(task)
+            return [task.id]
+
+        self.submit(find, callback)
+        for task in ended:
+            self._mailbox.put(task)
+
     def close(self) -> None:
         self._is_closed = True
         self._leave()
@@ -73,7 +87,7 @@ class Reporter(threading.Thread):
                     if isinstance(item, str):
                         self._look(item)
                     else:
-                        self._hear(item.task.id)
+                        self._hear((item if isinstance(item, Task) else item.task).id)
             except (Closed, Unavailable) as lost:
                 if not self._begin_anew(lost):
                     break
@@ -106,39 +120,57 @@ class Reporter(threading.Thread):
     def _hear(self, task_id: str) -> None:
         """A task has ended."""
         who = self._who(task_id)
-        if isinstance(who, Gathering) and not who.hear(task_id):
-            return
-        self._look(task_id)
+        full = [each for each in who if isinstance(each, Gathering) and each.hear(task_id)]
+        self._tell(task_id, [*full, *callbacks_of(who)])
 
     def _look(self, task_id: str) -> None:
         """A task may have ended."""
-        who = self._who(task_id)
-        if isinstance(who, Gathering):
-            self._gather(who)
-        elif who is not None and (result := ending(self._read, task_id)) is not None:
-            self._call([task_id], lambda: who(result))
+        self._tell(task_id, self._who(task_id))
 
-    def _who(self, task_id: str) -> Callback | Gathering | None:
+    def _who(self, task_id: str) -> Sequence[Callback | Gathering]:
         with self._lock:
             return self._awaited.of(task_id)
 
-    def _gather(self, batch: Gathering) -> None:
-        wanted: TaskFilter | None = batch.first_page()
-        while wanted is not None:
-            wanted = batch.take(wanted, self._read_page(wanted))
-        for task_id in batch.unlisted:
-            if (result := ending(self._read, task_id)) is not None:
-                batch.add(result)
-        if batch.is_complete:
-            self._call(batch.ids, batch.call)
+    def _tell(self, task_id: str, who: Sequence[Callback | Gathering]) -> None:
+        """Those of them for whom all has ended."""
+        for each in who:
+            if isinstance(each, Gathering):
+                self._gather(each)
+        if callbacks_of(who) and (result := ending(self._read, task_id)) is not None:
+            with self._lock:
+                callbacks = self._awaited.take(task_id)
+            for callback in callbacks:
+                self._call(task_id, partial(callback, result))
 
-    def _call(self, ids: Iterable[str], callback: Callable[[], object]) -> None:
-        with self._lock:
-            self._awaited.forget(ids)
+    def _gather(self, batch: Gathering) -> None:
+        gather(batch, self._read, self._read_page)
+        if batch.is_complete:
+            with self._lock:
+                self._awaited.forget(batch)
+            self._call(next(iter(batch.ids)), batch.call)
+
+    def _call(self, task_id: str, callback: Callable[[], object]) -> None:
         try:
             callback()
         except BaseException:  # one that calls sys.exit ends itself, not the callbacks of others
-            log.exception(FAILED, next(iter(ids)))
+            log.exception(FAILED, task_id)
+
+
+def callbacks_of(who: Sequence[Callback | Gathering]) -> list[Callback]:
+    """Those that await one task by itself."""
+    return [each for each in who if not isinstance(each, Gathering)]
+
+
+def gather(
+    batch: Gathering, read: Callable[[str], Task], read_page: Callable[[TaskFilter], TaskPage]
+) -> None:
+    """Read the results that there are."""
+    wanted: TaskFilter | None = batch.first_page()
+    while wanted is not None:
+        wanted = batch.take(wanted, read_page(wanted))
+    for task_id in batch.unlisted:
+        if (result := ending(read, task_id)) is not None:
+            batch.add(result)
 
 
 def ending(read: Callable[[str], Task], task_id: str) -> TaskResult | None:

@@ -13,23 +13,38 @@ from functools import partial
 from typing import Any
 from weakref import WeakSet
 
-from ollama_queue.actors.awaited import Callback, Gathering
+from ollama_queue.actors import ends
+from ollama_queue.actors.awaited import (
+    OUTAGE_PATIENCE_S,
+    Callback,
+    Gathering,
+    following,
+    members,
+)
 from ollama_queue.actors.channels import Channels
-from ollama_queue.actors.core import arguments
-from ollama_queue.actors.core.arguments import AnyTask, OfTask, Tasks
+from ollama_queue.actors.core import arguments, limits
+from ollama_queue.actors.core.arguments import AnyTask, OfBatch, OfTask, Tasks
 from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.events import Happened
-from ollama_queue.actors.core.records import Chunk, Event, Task, TaskResult
+from ollama_queue.actors.core.listing import TaskFilter
+from ollama_queue.actors.core.records import (
+    Batch,
+    BatchSubmitted,
+    Chunk,
+    Event,
+    Task,
+    TaskResult,
+)
 from ollama_queue.actors.core.submission import parse_time
 from ollama_queue.actors.mailbox import Closed, Mailbox
 from ollama_queue.actors.reporter import Reporter
+from ollama_queue.actors.task_stream import TaskStream
 from ollama_queue.actors.verbs import ComposedVerbs, later
 from ollama_queue.actors.views import shown
 
 Leave = Callable[[], None]
 # Puts a mailbox in force, trying for so many seconds. Raises `Unavailable`.
 Put = Callable[[Mailbox[Any], float], Leave]
-OUTAGE_PATIENCE_S = 30.0
 
 
 class Subscription:
@@ -118,10 +133,20 @@ class Listener(ComposedVerbs):
     ) -> Generator[Chunk, None, None]:
         raise NotImplementedError
 
+    def get_batch(self, batch_id: OfBatch) -> Batch:
+        raise NotImplementedError
+
+    def cancel_task(self, task_id: OfTask) -> Task:
+        raise NotImplementedError
+
     def submit_streaming_task(
-        self, new: AnyTask, *, timeout: float | None = None
-    ) -> Generator[Chunk, None, None]:
-        return self.stream_task(self.submit_task(new), timeout=timeout)
+        self, new: AnyTask, *, timeout: float | None = None, cancel_on_close: bool = False
+    ) -> TaskStream:
+        timeout = arguments.seconds(timeout, "timeout")
+        cancel = self.cancel_task if arguments.flag(cancel_on_close, "cancel_on_close") else None
+        task_id = self.submit_task(new)
+        chunks = self.stream_task(task_id, timeout=timeout)
+        return TaskStream(task_id, chunks, cancel)
 
     def subscribe(
         self,
@@ -178,14 +203,63 @@ class Listener(ComposedVerbs):
         parse_time(at, "at")
         return self.submit_batch_tasks_async(later(tasks, at), callback)
 
+    def on_end(self, task_id: OfTask, callback: Callable[[TaskResult], object]) -> None:
+        arguments.callback(callback)
+        self._reporting().add(arguments.task_id(task_id), callback)
+
+    # --- waiting for many -----------------------------------------------------------------------
+
+    def submit_batch_tasks(
+        self,
+        tasks: Iterable[AnyTask],
+        *,
+        timeout: float | None = None,
+        on_progress: ends.OnProgress | None = None,
+    ) -> list[TaskResult]:
+        timeout, on_progress = ends.waits(timeout, on_progress)
+        return self.wait_batch(self.submit_batch(tasks), timeout=timeout, on_progress=on_progress)
+
+    def wait_batch(
+        self,
+        batch_id: OfBatch,
+        *,
+        timeout: float | None = None,
+        on_progress: ends.OnProgress | None = None,
+    ) -> list[TaskResult]:
+        timeout, on_progress = ends.waits(timeout, on_progress)
+        made = self._members(batch_id)
+        return ends.gathered(self.listen, self.get_task, self.list_page, made, timeout, on_progress)
+
+    def _members(self, batch_id: OfBatch) -> BatchSubmitted:
+        name, ids = arguments.batch_id(batch_id), arguments.members(batch_id)
+        if ids is not None:
+            return BatchSubmitted(name, ids)
+        self.get_batch(name)  # there is one
+        ids = []
+        wanted: TaskFilter | None = members(name)
+        while wanted is not None:
+            page = self.list_page(wanted)
+            ids += [task.id for task in page.tasks]
+            wanted = following(wanted, page)
+        return BatchSubmitted(name, ids[::-1])
+
+    def as_completed(
+        self, ids: Collection[OfTask], *, timeout: float | None = None
+    ) -> Generator[TaskResult, None, None]:
+        wanted = arguments.ids(ids, "ids", limits.AWAITED, least=0)
+        timeout = arguments.seconds(timeout, "timeout")
+        return ends.completed(self.listen, self.get_task, wanted, timeout)
+
     def _reported(
         self, submit: Callable[[], list[str]], callback: Callback | Gathering
     ) -> list[str]:
+        return self._reporting().submit(submit, callback)
+
+    def _reporting(self) -> Reporter:
         with self._reporter_lock:
             if self._reporter is None or not self._reporter.is_alive():
                 self._reporter = Reporter(self.listen, self.get_task, self.list_page)
-            reporter = self._reporter
-        return reporter.submit(submit, callback)
+            return self._reporter
 
     def _hang_up(self) -> None:
         """End all subscriptions and callbacks."""

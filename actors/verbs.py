@@ -1,6 +1,5 @@
 """Verbs that are made of others, the same for `QueueManager` and `Client`."""
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from types import TracebackType
@@ -9,7 +8,7 @@ from typing import Any, Self
 from msgspec.structs import replace
 
 from ollama_queue.actors.core import arguments
-from ollama_queue.actors.core.arguments import AnyTask, OfTask
+from ollama_queue.actors.core.arguments import AnyTask
 from ollama_queue.actors.core.errors import naming
 from ollama_queue.actors.core.filters import task_filter
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
@@ -25,8 +24,8 @@ from ollama_queue.actors.core.submission import parse_time
 
 
 class ComposedVerbs:
-    """Needs `submit`, `submit_batch`, `wait`, `list_page` and `close`; a context manager that
-    closes itself."""
+    """Needs `submit`, `submit_batch`, `list_page` and `close`; a context manager that closes
+    itself."""
 
     def __enter__(self) -> Self:
         return self
@@ -50,9 +49,6 @@ class ComposedVerbs:
     ) -> BatchSubmitted:
         raise NotImplementedError
 
-    def wait(self, task_id: OfTask, *, timeout: float | None = None) -> Task:
-        raise NotImplementedError
-
     def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
         raise NotImplementedError
 
@@ -67,21 +63,6 @@ class ComposedVerbs:
     def submit_scheduled_task(self, new: AnyTask, at: datetime) -> str:
         """Take on a task that runs at `at` (aware) or soon after; in the past means now."""
         return self.submit_task(scheduled(new, at))
-
-    def submit_batch_tasks(
-        self, tasks: Iterable[AnyTask], *, timeout: float | None = None
-    ) -> list[TaskResult]:
-        """Take on all tasks or none, and wait for their results, in the order given.
-
-        Raises `TimeoutError` when not all have ended after `timeout` seconds.
-        """
-        timeout = arguments.seconds(timeout, "timeout")
-        deadline = None if timeout is None else time.monotonic() + timeout
-        results = []
-        for task_id in self.submit_batch(tasks).task_ids:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            results.append(result_of(self.wait(task_id, timeout=left)))
-        return results
 
 
 class Gathering:

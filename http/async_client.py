@@ -26,9 +26,9 @@ from ollama_queue.actors.core.records import (
 )
 from ollama_queue.actors.verbs import Gathering
 from ollama_queue.http import address, async_reader, connection, frames, requests
+from ollama_queue.http.async_ends import Leave
 from ollama_queue.http.async_listener import AsyncListener
 from ollama_queue.http.async_reader import AsyncMailbox, AsyncReading
-from ollama_queue.http.async_reporter import Leave
 from ollama_queue.http.lanes import Lanes
 from ollama_queue.http.requests import Request
 
@@ -219,7 +219,7 @@ class AsyncClient(AsyncListener):
         patience: float = 0.0,
     ) -> Leave:
         request = requests.events(events, tasks)
-        response = await async_reader.patiently(lambda: self._open(request), patience)
+        response = await async_reader.patiently(lambda: self._open(request), patience, self._http)
         return self._noted(AsyncReading(response, mailbox, frames.TakesEvents())).close
 
     def _noted(self, reading: AsyncReading) -> AsyncReading:

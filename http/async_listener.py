@@ -1,20 +1,26 @@
 """The verbs of `AsyncClient` that are made of others."""
 
 import asyncio
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping
-from contextlib import aclosing
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+)
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 from weakref import WeakSet
 
-from ollama_queue.actors.awaited import Callback, Gathering
-from ollama_queue.actors.core import arguments
-from ollama_queue.actors.core.arguments import AnyTask, OfTask, Tasks
+from ollama_queue.actors.awaited import Callback, Gathering, following, members
+from ollama_queue.actors.core import arguments, limits
+from ollama_queue.actors.core.arguments import AnyTask, OfBatch, OfTask, Tasks
 from ollama_queue.actors.core.errors import Conflict
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import (
+    Batch,
     BatchSubmitted,
     Chunk,
     Submitted,
@@ -22,15 +28,19 @@ from ollama_queue.actors.core.records import (
     TaskResult,
 )
 from ollama_queue.actors.core.submission import parse_time
-from ollama_queue.actors.verbs import later, result_of, scheduled
+from ollama_queue.actors.ends import OnProgress, waits
+from ollama_queue.actors.task_stream import AsyncTaskStream
+from ollama_queue.actors.verbs import later, scheduled
+from ollama_queue.http import async_ends
 from ollama_queue.http.async_channels import AsyncChannels
+from ollama_queue.http.async_ends import Leave
 from ollama_queue.http.async_reader import AsyncMailbox
-from ollama_queue.http.async_reporter import AsyncReporter, AsyncSubscription, Leave
+from ollama_queue.http.async_reporter import AsyncReporter, AsyncSubscription
 
 
 class AsyncListener:
-    """Needs `submit`, `submit_batch`, `wait`, `get_task`, `list_page`, `stream_task`, `listen` and
-    `close`.
+    """Needs `submit`, `submit_batch`, `get_batch`, `get_task`, `cancel_task`, `list_page`,
+    `stream_task`, `listen` and `close`.
 
     An async context manager that closes itself.
     """
@@ -88,7 +98,10 @@ class AsyncListener:
     ) -> BatchSubmitted:
         raise NotImplementedError
 
-    async def wait(self, task_id: OfTask, *, timeout: float | None = None) -> Task:
+    async def get_batch(self, batch_id: OfBatch) -> Batch:
+        raise NotImplementedError
+
+    async def cancel_task(self, task_id: OfTask) -> Task:
         raise NotImplementedError
 
     async def get_task(self, task_id: OfTask, *, wait: float | None = None) -> Task:
@@ -123,29 +136,16 @@ class AsyncListener:
     async def submit_scheduled_task(self, new: AnyTask, at: datetime) -> str:
         return await self.submit_task(scheduled(new, at))
 
-    async def submit_batch_tasks(
-        self, tasks: Iterable[AnyTask], *, timeout: float | None = None
-    ) -> list[TaskResult]:
-        timeout = arguments.seconds(timeout, "timeout")
-        deadline = None if timeout is None else time.monotonic() + timeout
-        results = []
-        for task_id in (await self.submit_batch(tasks)).task_ids:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            results.append(result_of(await self.wait(task_id, timeout=left)))
-        return results
-
     def submit_streaming_task(
-        self, new: AnyTask, *, timeout: float | None = None
-    ) -> AsyncGenerator[Chunk, None]:
+        self, new: AnyTask, *, timeout: float | None = None, cancel_on_close: bool = False
+    ) -> AsyncTaskStream:
         wanted, limit = arguments.task(new), arguments.seconds(timeout, "timeout")
-
-        async def chunks() -> AsyncGenerator[Chunk, None]:
-            task_id = await self.submit_task(wanted)
-            async with aclosing(self.stream_task(task_id, timeout=limit)) as stream:
-                async for chunk in stream:
-                    yield chunk
-
-        return chunks()
+        cancel = self.cancel_task if arguments.flag(cancel_on_close, "cancel_on_close") else None
+        return AsyncTaskStream(
+            lambda: self.submit_task(wanted),
+            lambda task_id: self.stream_task(task_id, timeout=limit),
+            cancel,
+        )
 
     # --- events ---------------------------------------------------------------------------------
 
@@ -207,17 +207,71 @@ class AsyncListener:
         parse_time(at, "at")
         return await self.submit_batch_tasks_async(later(tasks, at), callback)
 
+    async def on_end(self, task_id: OfTask, callback: Callable[[TaskResult], object]) -> None:
+        arguments.callback(callback)
+        wanted = arguments.task_id(task_id)
+        await (await self._reporting()).add(wanted, callback)
+
     async def _reported(
         self, submit: Callable[[], Awaitable[list[str]]], callback: Callback | Gathering
     ) -> list[str]:
+        return await (await self._reporting()).submit(submit, callback)
+
+    async def _reporting(self) -> AsyncReporter:
         self._enter()
         async with self._reporter_lock:
             if self._reporter is None or not self._reporter.is_alive:
                 self._reporter = await AsyncReporter(
                     self.listen, self.get_task, self.list_page
                 ).begin()
-            reporter = self._reporter
-        return await reporter.submit(submit, callback)
+            return self._reporter
+
+    # --- waiting for many -----------------------------------------------------------------------
+
+    async def submit_batch_tasks(
+        self,
+        tasks: Iterable[AnyTask],
+        *,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> list[TaskResult]:
+        timeout, on_progress = waits(timeout, on_progress)
+        return await self.wait_batch(
+            await self.submit_batch(tasks), timeout=timeout, on_progress=on_progress
+        )
+
+    async def wait_batch(
+        self,
+        batch_id: OfBatch,
+        *,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> list[TaskResult]:
+        timeout, on_progress = waits(timeout, on_progress)
+        made = await self._members(batch_id)
+        return await async_ends.gathered(
+            self.listen, self.get_task, self.list_page, made, timeout, on_progress
+        )
+
+    async def _members(self, batch_id: OfBatch) -> BatchSubmitted:
+        name, ids = arguments.batch_id(batch_id), arguments.members(batch_id)
+        if ids is not None:
+            return BatchSubmitted(name, ids)
+        await self.get_batch(name)  # there is one
+        ids = []
+        wanted: TaskFilter | None = members(name)
+        while wanted is not None:
+            page = await self.list_page(wanted)
+            ids += [task.id for task in page.tasks]
+            wanted = following(wanted, page)
+        return BatchSubmitted(name, ids[::-1])
+
+    def as_completed(
+        self, ids: Collection[OfTask], *, timeout: float | None = None
+    ) -> AsyncGenerator[TaskResult, None]:
+        wanted = arguments.ids(ids, "ids", limits.AWAITED, least=0)
+        timeout = arguments.seconds(timeout, "timeout")
+        return async_ends.completed(self.listen, self.get_task, wanted, timeout)
 
     async def _hang_up(self) -> None:
         """End all subscriptions and callbacks."""

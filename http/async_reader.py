@@ -127,12 +127,14 @@ async def read_stream(
 
 
 async def patiently(
-    open_it: Callable[[], Awaitable[httpx.Response]], patience: float
+    open_it: Callable[[], Awaitable[httpx.Response]], patience: float, client: httpx.AsyncClient
 ) -> httpx.Response:
-    """Try for so many seconds to reach the server."""
+    """Try for so many seconds to reach the server, while the client is open."""
     tries = Patience(patience)
     while True:
         try:
             return await open_it()
         except Unavailable as error:
+            if client.is_closed:
+                raise
             await asyncio.sleep(tries.pause_after(error))

@@ -4,24 +4,23 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from ollama_queue.actors.awaited import Awaited, Callback, Gathering
+from ollama_queue.actors.awaited import OUTAGE_PATIENCE_S, Awaited, Callback, Gathering
 from ollama_queue.actors.core import arguments
-from ollama_queue.actors.core.errors import NotFound, QueueError, Unavailable
+from ollama_queue.actors.core.errors import QueueError, Unavailable
 from ollama_queue.actors.core.events import ENDS
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
-from ollama_queue.actors.core.records import Event, Task, TaskResult
+from ollama_queue.actors.core.records import Event, Task
 from ollama_queue.actors.mailbox import Closed
-from ollama_queue.actors.reporter import ENDS_AHEAD, FAILED, OUTAGE_PATIENCE_S
-from ollama_queue.actors.verbs import result_of
+from ollama_queue.actors.reporter import ENDS_AHEAD, FAILED, callbacks_of
+from ollama_queue.http.async_ends import Leave, ending, gather
 from ollama_queue.http.async_reader import AsyncMailbox, end
 
 log = logging.getLogger("ollama_queue")
-
-Leave = Callable[[], Awaitable[None]]
 
 
 class AsyncSubscription:
@@ -141,6 +140,20 @@ class AsyncReporter:
             self._mailbox.put(task_id)  # lost only when the mailbox is replaced: then all are read
         return ids
 
+    async def add(self, task_id: str, callback: Callback) -> None:
+        """Await the end of a task that there is already."""
+        ended: list[Task] = []
+
+        async def find() -> list[str]:
+            task = await self._read(task_id)
+            if task.status.is_final:
+                ended.append(task)
+            return [task.id]
+
+        await self.submit(find, callback)
+        for task in ended:
+            self._mailbox.put(task)
+
     async def close(self) -> None:
         self._is_closed = True
         self._mailbox.close("unsubscribed")
@@ -159,7 +172,7 @@ class AsyncReporter:
                         if isinstance(item, str):
                             await self._look(item)
                         else:
-                            await self._hear(item.task.id)
+                            await self._hear((item if isinstance(item, Task) else item.task).id)
                 except (Closed, Unavailable) as lost:
                     if not await self._begin_anew(lost):
                         break
@@ -189,41 +202,32 @@ class AsyncReporter:
     async def _hear(self, task_id: str) -> None:
         """A task has ended."""
         who = self._awaited.of(task_id)
-        if isinstance(who, Gathering) and not who.hear(task_id):
-            return
-        await self._look(task_id)
+        full = [each for each in who if isinstance(each, Gathering) and each.hear(task_id)]
+        await self._tell(task_id, [*full, *callbacks_of(who)])
 
     async def _look(self, task_id: str) -> None:
         """A task may have ended."""
-        who = self._awaited.of(task_id)
-        if isinstance(who, Gathering):
-            await self._gather(who)
-        elif who is not None and (result := await self._ending(task_id)) is not None:
-            await self._call([task_id], lambda: who(result))
+        await self._tell(task_id, self._awaited.of(task_id))
 
-    async def _ending(self, task_id: str) -> TaskResult | None:
-        """How a task ended; None when it has not."""
-        try:
-            task = await self._read(task_id)
-        except NotFound as gone:
-            return TaskResult(task_id, False, error=gone.message)
-        return result_of(task) if task.status.is_final else None
+    async def _tell(self, task_id: str, who: Sequence[Callback | Gathering]) -> None:
+        """Those of them for whom all has ended."""
+        for each in who:
+            if isinstance(each, Gathering):
+                await self._gather(each)
+        if callbacks_of(who) and (result := await ending(self._read, task_id)) is not None:
+            for callback in self._awaited.take(task_id):
+                await self._call(task_id, partial(callback, result))
 
     async def _gather(self, batch: Gathering) -> None:
-        wanted: TaskFilter | None = batch.first_page()
-        while wanted is not None:
-            wanted = batch.take(wanted, await self._read_page(wanted))
-        for task_id in batch.unlisted:
-            if (result := await self._ending(task_id)) is not None:
-                batch.add(result)
+        await gather(batch, self._read, self._read_page)
         if batch.is_complete:
-            await self._call(batch.ids, batch.call)
+            self._awaited.forget(batch)
+            await self._call(next(iter(batch.ids)), batch.call)
 
-    async def _call(self, ids: Iterable[str], callback: Callable[[], object]) -> None:
-        self._awaited.forget(ids)
+    async def _call(self, task_id: str, callback: Callable[[], object]) -> None:
         try:
             answer = callback()
             if inspect.isawaitable(answer):
                 await answer
         except Exception:
-            log.exception(FAILED, next(iter(ids)))
+            log.exception(FAILED, task_id)

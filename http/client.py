@@ -186,7 +186,7 @@ class Client(Listener, BulkVerbs):
         patience: float = 0.0,
     ) -> Leave:
         request = requests.events(events, tasks)
-        response = reader.patiently(lambda: self._open(request), patience)
+        response = reader.patiently(lambda: self._open(request), patience, self._http)
         return self._noted(reader.Reading(response, mailbox, frames.TakesEvents())).close
 
     def _noted(self, reading: reader.Reading) -> reader.Reading:

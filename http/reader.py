@@ -95,11 +95,15 @@ def read_stream(
                 reading.close()
 
 
-def patiently(open_it: Callable[[], httpx.Response], patience: float) -> httpx.Response:
-    """Try for so many seconds to reach the server."""
+def patiently(
+    open_it: Callable[[], httpx.Response], patience: float, client: httpx.Client
+) -> httpx.Response:
+    """Try for so many seconds to reach the server, while the client is open."""
     tries = Patience(patience)
     while True:
         try:
             return open_it()
         except Unavailable as error:
+            if client.is_closed:
+                raise
             time.sleep(tries.pause_after(error))

@@ -4,6 +4,7 @@ Each gives a plain value back, of which an actor can rely on all, or raises `Inv
 argument's name as its `field`. None of them trusts what an object says of itself.
 """
 
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar, get_args
@@ -76,6 +77,13 @@ def batch_id(value: object, name: str = "batch_id") -> str:
     return _id(value.id if isinstance(value, Batch) else value, name, "batch")
 
 
+def members(value: object) -> list[str] | None:
+    """The tasks of a batch, where they are known here."""
+    if not _is(value, BatchSubmitted):
+        return None
+    return ids(value.task_ids, "batch_id", sys.maxsize)  # type: ignore[attr-defined]
+
+
 def cron_id(value: object, name: str = "cron_id") -> str:
     return _id(value.id if isinstance(value, Cron) else value, name, "cron")
 
@@ -96,15 +104,15 @@ def _id(value: object, name: str, kind: str) -> str:
     return plain
 
 
-def ids(value: object, name: str, most: int) -> list[str]:
-    """1 to `most` tasks, each once, in the order given."""
+def ids(value: object, name: str, most: int, least: int = 1) -> list[str]:
+    """`least` to `most` tasks, each once, in the order given."""
     wrong = f"{name} must be a list of ids of tasks"
     if not _is(value, Collection) or _is(value, (str, bytes, bytearray, Mapping)):
         raise Invalid(wrong, field=name)
     with reading(name):
         several = list(value)  # type: ignore[call-overload]
-    if not 1 <= len(several) <= most:
-        raise Invalid(f"{name} must be 1 to {most} ids, not {len(several)}", field=name)
+    if not least <= len(several) <= most:
+        raise Invalid(f"{name} must be {least} to {most} ids, not {len(several)}", field=name)
     return list(dict.fromkeys(task_id(each, f"{name}[{n}]") for n, each in enumerate(several)))
 
 
@@ -241,6 +249,16 @@ def channel(value: object) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
     if not callable(put) or not callable(put_now):
         raise Invalid(f"channel must be a queue, with put, not {_kind(value)}", field="channel")
     return put, put_now
+
+
+def on_progress(value: C) -> C:
+    return value if value is None else callback(value, "on_progress")
+
+
+def flag(value: object, name: str) -> bool:
+    if type(value) is not bool:
+        raise Invalid(f"{name} must be True or False, not {_kind(value)}", field=name)
+    return value
 
 
 def record(value: C, kind: type[Any], name: str) -> C:

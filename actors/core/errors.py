@@ -1,7 +1,7 @@
 """What a door answers when a request cannot be done; each error names what would help."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
 
@@ -19,10 +19,13 @@ class QueueError(Exception):
     """Base of all errors that the queue answers with.
 
     `code` is stable and is what crosses the wire; the message is one sentence for a person.
-    `retry_after_s` (seconds, or None) says when trying again makes sense.
+    `retry_after_s` (seconds, or None) says when trying again makes sense. Where it ends the wait
+    for a batch that was taken on, `batch_id` and `task_ids` are the batch's.
     """
 
     code = "error"
+    batch_id: str | None = None
+    task_ids: Sequence[str] = ()
 
     def __init__(
         self, message: str, *, field: str | None = None, retry_after_s: float | None = None
@@ -88,6 +91,18 @@ class OutcomeUnknown(Unavailable):
     """No answer came in time: it may have been done. Repeat with the same idempotency key."""
 
     code = "outcome_unknown"
+
+
+class BatchTimeout(TimeoutError):
+    """Not all tasks of a batch have ended in time; they go on. `wait_batch` takes its `batch_id`,
+    `as_completed` its `task_ids`."""
+
+    def __init__(self, message: str, batch_id: str, task_ids: Sequence[str]) -> None:
+        super().__init__(message)
+        self.batch_id, self.task_ids = batch_id, task_ids
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str, Sequence[str]]]:
+        return type(self), (str(self), self.batch_id, self.task_ids)
 
 
 @contextmanager

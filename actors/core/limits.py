@@ -18,6 +18,7 @@ TAG = 128
 TAGS = 64  # of one task
 VALUES = 100  # of one field of a filter
 IDS = 1000  # in one call, or followed by one subscription
+AWAITED = 1_000_000  # ids of `as_completed`, which sends none of them in one request
 METADATA = 64 << 10  # bytes as JSON
 OPTION = 256  # bytes as JSON: each of the runner's options, by which backends are told apart
 TIMEOUT_S = 7 * 24 * 3600.0

@@ -10,8 +10,9 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from ollama_queue import AsyncClient, Event
+from ollama_queue import AsyncClient, Chunk, Event
 from ollama_queue.actors.manager import QueueManager
+from ollama_queue.actors.task_stream import AsyncTaskStream
 from ollama_queue.http.app import create_app
 from ollama_queue.http.async_reporter import AsyncSubscription
 
@@ -53,6 +54,8 @@ class Blocking:
         return lambda result: self._loop.run_in_executor(self._callbacks, value, result)
 
     def _done(self, result: Any) -> Any:
+        if isinstance(result, AsyncTaskStream):
+            return BlockingStream(self, result)
         if inspect.isasyncgen(result):
             return self.each(result)
         if inspect.iscoroutine(result):
@@ -69,6 +72,26 @@ class Blocking:
 
         while (item := self.run(following())) is not nothing:
             yield item
+
+
+class BlockingStream:
+    def __init__(self, client: Blocking, stream: AsyncTaskStream) -> None:
+        self._client, self._stream = client, stream
+        self._chunks = client.each(stream)
+
+    @property
+    def task_id(self) -> str | None:
+        return self._stream.task_id
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return self._chunks
+
+    def __next__(self) -> Chunk:
+        found: Chunk = next(self._chunks)
+        return found
+
+    def close(self) -> None:
+        self._client.run(self._stream.aclose())
 
 
 class BlockingSubscription:

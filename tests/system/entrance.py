@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import httpx
 
-from ollama_queue import Client, Config, NewTask, QueueManager, generate_task
+from ollama_queue import BatchSubmitted, Client, Config, NewTask, QueueManager, generate_task
 from ollama_queue.actors.actor import tell
 from ollama_queue.actors.api import QueueAPI
 from ollama_queue.actors.core import config
@@ -88,6 +88,7 @@ WITH_AN_ID: list[Callable[[QueueAPI, str], Any]] = [
     lambda queue, task_id: queue.update_task_priority(task_id, 5),
     lambda queue, task_id: queue.retry_task(task_id),
     lambda queue, task_id: queue.delete_task(task_id),
+    lambda queue, task_id: queue.on_end(task_id, print),
     lambda queue, task_id: list(queue.stream_task(task_id, timeout=1.0) or ()),
 ]
 
@@ -96,6 +97,9 @@ VERBS: list[Callable[[QueueAPI], Any]] = [
     lambda queue: queue.submit_task(ask()),
     lambda queue: queue.submit_batch([ask()]),
     lambda queue: queue.submit_batch_tasks([ask()]),
+    lambda queue: list(queue.as_completed([NOBODY], timeout=0.1) or ()),
+    lambda queue: queue.wait_batch(NOBODY),
+    lambda queue: queue.wait_batch(BatchSubmitted(NOBODY, [NOBODY]), timeout=0.1),
     lambda queue: queue.submit_scheduled_task(ask(), datetime.now(UTC)),
     lambda queue: queue.submit_batch_tasks_async([ask()], print),
     lambda queue: queue.submit_scheduled_batch_tasks_async([ask()], datetime.now(UTC)),

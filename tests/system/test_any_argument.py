@@ -38,6 +38,8 @@ USUAL: dict[str, Any] = {
     "at": datetime(2026, 1, 1, tzinfo=UTC),
     "callback": lambda _: None,
     "channel": SimpleQueue(),
+    "on_progress": None,
+    "cancel_on_close": False,
     "changes": {"name": "another"},
     "timeout": 0.05,
 }

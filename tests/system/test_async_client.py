@@ -21,6 +21,7 @@ from ollama_queue import (
 )
 from ollama_queue.actors.api import QueueAPI
 from ollama_queue.actors.mailbox import Closed
+from ollama_queue.actors.task_stream import AsyncTaskStream
 from tests.fakes import FakeOllama, Hang, Stream
 from tests.queue_server import QueueServer
 
@@ -73,7 +74,9 @@ def test_it_has_each_verb_with_the_same_parameters(name: str) -> None:
 
     assert form(verb) == form(VERBS[name])
     gives = inspect.signature(verb).return_annotation
-    if "stream" in name:
+    if name == "submit_streaming_task":
+        assert gives is AsyncTaskStream
+    elif name in ("stream_task", "as_completed"):
         assert gives.__origin__ is AsyncGenerator
     else:
         assert inspect.iscoroutinefunction(verb)
@@ -193,6 +196,62 @@ def test_without_asyncio_one_sentence_says_so() -> None:
             verb.send(None)
 
 
+def test_progress_may_be_awaited_and_ends_come_one_by_one(server: QueueServer) -> None:
+    async def scene(queue: AsyncClient) -> None:
+        told: list[int] = []
+
+        async def on_progress(done: int, total: int) -> None:
+            await queue.get_queue_stats()
+            told.append(done)
+
+        await queue.submit_batch_tasks([NEW] * 8, on_progress=on_progress, timeout=PATIENCE_S)
+        made = await queue.submit_batch([NEW] * 8)
+        ends = [result.task_id async for result in queue.as_completed(made.task_ids)]
+
+        assert told == sorted(set(told)) and told[-1] == 8
+        assert sorted(ends) == made.task_ids
+
+    play(server, scene)
+
+
+def test_a_stream_whose_reader_is_cancelled_cancels_its_task(
+    server: QueueServer, model: FakeOllama
+) -> None:
+    async def scene(queue: AsyncClient) -> None:
+        async def read(stream: Any) -> None:
+            async with aclosing(stream):
+                async for _ in stream:
+                    pass
+
+        for cancels, left in ((True, Status.CANCELLED), (False, Status.RUNNING)):
+            model.script(Hang())
+            calls = len(model.calls)
+            stream = queue.submit_streaming_task(NEW, cancel_on_close=cancels)
+            assert stream.task_id is None
+            reading = asyncio.create_task(read(stream))
+            await asyncio.to_thread(model.wait_for_calls, calls + 1)
+            reading.cancel()
+            await asyncio.wait([reading])
+            assert reading.cancelled() and stream.task_id is not None
+            assert await queue.get_task_status(stream.task_id) is left
+        await queue.cancel_task(stream.task_id)
+
+    play(server, scene)
+
+
+def test_a_stream_that_is_dropped_cancels_its_task(server: QueueServer, model: FakeOllama) -> None:
+    async def scene(queue: AsyncClient) -> None:
+        model.script(Stream(words=["x"], then="hang"))
+        heard = await queue.subscribe(["task_cancelled"])
+
+        async for _ in queue.submit_streaming_task(NEW, cancel_on_close=True):
+            break
+
+        assert (await heard.get(PATIENCE_S)).event == "task_cancelled"
+
+    play(server, scene)
+
+
 # --- giving up, and closing ---------------------------------------------------------------------
 
 
@@ -284,6 +343,9 @@ def test_all_goes_on_after_kill_nine(model: FakeOllama, tmp_path: Path) -> None:
             results: asyncio.Queue[list[TaskResult]] = asyncio.Queue()
             ids = await queue.submit_batch_tasks_async([NEW] * 3, results.put)
             waits = asyncio.create_task(queue.wait(ids[0], timeout=30))
+            batch = await queue.submit_batch([NEW] * 3)
+            gathered = asyncio.create_task(queue.wait_batch(batch, timeout=30))
+            ends = asyncio.create_task(all_ends(queue, batch.task_ids))
             heard = await queue.subscribe(["task_completed"])
             event = asyncio.create_task(heard.get(30))
 
@@ -300,10 +362,16 @@ def test_all_goes_on_after_kill_nine(model: FakeOllama, tmp_path: Path) -> None:
             assert words == ["Hello", " from", " here", ""]
             assert [result.task_id for result in await results.get()] == ids
             assert (await waits).status is Status.COMPLETED
+            assert [result.task_id for result in await gathered] == batch.task_ids
+            assert sorted(await ends) == batch.task_ids
             assert (await event).event == "task_completed"
 
     with QueueServer(tmp_path, model.url) as server:
         asyncio.run(scene(server))
+
+
+async def all_ends(queue: AsyncClient, ids: list[str]) -> list[str]:
+    return [result.task_id async for result in queue.as_completed(ids, timeout=30)]
 
 
 async def ready(queue: AsyncClient) -> None:

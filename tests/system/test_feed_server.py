@@ -6,6 +6,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,28 @@ def test_a_stream_goes_on_after_kill_nine(model: FakeOllama, tmp_path: Path) -> 
         "",
     ]
     assert rest[-1].status is Status.COMPLETED
+
+
+def test_waits_for_many_go_on_after_kill_nine(model: FakeOllama, tmp_path: Path) -> None:
+    with (
+        QueueServer(tmp_path, model.url) as server,
+        server.client() as client,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        client.pause()
+        made = client.submit_batch([generate_task("m", "hi")] * 3)
+        begun = threading.Event()
+        batch = threads.submit(
+            client.wait_batch, made, timeout=30, on_progress=lambda done, total: begun.set()
+        )
+        ends = threads.submit(list, client.as_completed(made.task_ids, timeout=30))
+        assert begun.wait(PATIENCE_S)
+        server.kill()
+        server.start()
+        client.resume()
+
+        assert [result.task_id for result in batch.result()] == made.task_ids
+        assert sorted(result.task_id for result in ends.result()) == made.task_ids
 
 
 def test_a_websocket_says_how_things_stand_and_what_happens(server: QueueServer) -> None:
