@@ -9,6 +9,7 @@ from collections.abc import (
     Iterable,
     Mapping,
 )
+from contextlib import suppress
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +18,7 @@ from weakref import WeakSet
 from ollama_queue.actors.awaited import Callback, Gathering, following, members
 from ollama_queue.actors.core import arguments, limits
 from ollama_queue.actors.core.arguments import AnyTask, OfBatch, OfTask, Tasks
-from ollama_queue.actors.core.errors import Conflict
+from ollama_queue.actors.core.errors import Conflict, QueueError
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import (
     Batch,
@@ -141,11 +142,21 @@ class AsyncListener:
     ) -> AsyncTaskStream:
         wanted, limit = arguments.task(new), arguments.seconds(timeout, "timeout")
         cancel = self.cancel_task if arguments.flag(cancel_on_close, "cancel_on_close") else None
+        submit = self.submit_task if cancel is None else self._submit_or_cancel
         return AsyncTaskStream(
-            lambda: self.submit_task(wanted),
-            lambda task_id: self.stream_task(task_id, timeout=limit),
-            cancel,
+            lambda: submit(wanted), lambda task_id: self.stream_task(task_id, timeout=limit), cancel
         )
+
+    async def _submit_or_cancel(self, new: AnyTask) -> str:
+        """Where this is cancelled on the way, so is the task, once its id is known."""
+        self._enter()
+        submitting = asyncio.ensure_future(self.submit_task(new))
+        try:
+            return await asyncio.shield(submitting)
+        except asyncio.CancelledError:
+            with suppress(QueueError):
+                await self.cancel_task(await submitting)
+            raise
 
     # --- events ---------------------------------------------------------------------------------
 

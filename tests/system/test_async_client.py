@@ -232,9 +232,18 @@ def test_a_stream_whose_reader_is_cancelled_cancels_its_task(
             await asyncio.to_thread(model.wait_for_calls, calls + 1)
             reading.cancel()
             await asyncio.wait([reading])
-            assert reading.cancelled() and stream.task_id is not None
-            assert await queue.get_task_status(stream.task_id) is left
-        await queue.cancel_task(stream.task_id)
+            assert reading.cancelled()
+            (task,) = await queue.list_tasks({"limit": 1})
+            assert task.status is left and stream.task_id in (task.id, None)
+        await queue.cancel_task(task)
+
+        early = asyncio.create_task(read(queue.submit_streaming_task(NEW, cancel_on_close=True)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # its submit is on the way
+        early.cancel()
+        await asyncio.wait([early])
+        (last,) = await queue.list_tasks({"limit": 1})
+        assert (early.cancelled() and last.id == task.id) or last.status is not Status.RUNNING
 
     play(server, scene)
 
