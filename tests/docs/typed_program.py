@@ -60,6 +60,10 @@ def use(queue: QueueManager | Client) -> None:
     assert_type(task, Task)
     assert_type(task.status, Status)
     assert_type(queue.submit_batch_tasks(tasks(), timeout=5), list[TaskResult])
+    made = queue.submit_batch(tasks())
+    assert_type(queue.wait_batch(made, on_progress=print), list[TaskResult])
+    assert_type(list(queue.as_completed(made.task_ids)), list[TaskResult])
+    queue.on_end(made.task_ids[0], print)
     assert_type(queue.get_batch(queue.submit_batch(tasks())), Batch)
 
     with closing(queue.stream_task(task)) as chunks:
