@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ollama_queue.actors.actor import Actor, tell
 from ollama_queue.actors.breathing import Breathe, as_threads_do, unhurried
-from ollama_queue.actors.core.events import Happened
+from ollama_queue.actors.core.happened import Happened
 from ollama_queue.actors.core.history import History
 from ollama_queue.actors.core.messages import (
     Attach,

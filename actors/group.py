@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ollama_queue.actors.core.cron_records import Cron
-from ollama_queue.actors.core.events import Happened
+from ollama_queue.actors.core.happened import Happened
 from ollama_queue.actors.core.orders import (
     Announce,
     Change,

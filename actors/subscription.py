@@ -25,7 +25,7 @@ from ollama_queue.actors.channels import Channels
 from ollama_queue.actors.core import arguments, limits
 from ollama_queue.actors.core.arguments import AnyTask, OfBatch, OfTask, Tasks
 from ollama_queue.actors.core.errors import Unavailable
-from ollama_queue.actors.core.events import Happened
+from ollama_queue.actors.core.happened import Happened
 from ollama_queue.actors.core.listing import TaskFilter
 from ollama_queue.actors.core.records import (
     Batch,

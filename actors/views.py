@@ -10,8 +10,8 @@ from ollama_queue import __version__
 from ollama_queue.actors.breathing import Breathe, as_threads_do, unhurried
 from ollama_queue.actors.core import limits
 from ollama_queue.actors.core.errors import cut
-from ollama_queue.actors.core.events import Happened
 from ollama_queue.actors.core.figures import Counts, PlanState, QueueStats, Waiting
+from ollama_queue.actors.core.happened import Happened
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import (
     Event,

@@ -17,7 +17,8 @@ from ollama_queue.actors.actor import ask, tell
 from ollama_queue.actors.breathing import Breathe, as_threads_do, unhurried
 from ollama_queue.actors.core.arguments import late
 from ollama_queue.actors.core.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
-from ollama_queue.actors.core.events import ENDS, Happened
+from ollama_queue.actors.core.events import ENDS
+from ollama_queue.actors.core.happened import Happened
 from ollama_queue.actors.core.messages import Attach, Get, Subscribe, Unsubscribe
 from ollama_queue.actors.core.records import Chunk
 from ollama_queue.actors.mailbox import Closed, Mailbox

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import msgspec
 
 from ollama_queue.actors.core.errors import QueueError, Unavailable
-from ollama_queue.actors.core.events import Happened
 from ollama_queue.actors.core.figures import QueueStats, Snapshot
+from ollama_queue.actors.core.happened import Happened
 from ollama_queue.actors.core.records import Task
 from ollama_queue.actors.mailbox import Closed, Mailbox
 from ollama_queue.actors.subscription import Leave

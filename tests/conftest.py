@@ -1,5 +1,6 @@
 """What all tests share: a guard of the layout, hypothesis's profile, and the real model servers."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,10 @@ for forbidden in ("http/__init__.py", "tests/http/__init__.py"):
 import hypothesis  # noqa: E402 (these two would fail for want of Python's http)
 
 from tests.servers import LlamaServer, OllamaServer  # noqa: E402
+
+# A shell's background job ignores SIGINT, and so would all that the tests start, to be ended by it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("ci", derandomize=False, print_blob=True, deadline=None)
 hypothesis.settings.load_profile("ci")

@@ -4,7 +4,6 @@ Each gives a plain value back, of which an actor can rely on all, or raises `Inv
 argument's name as its `field`. None of them trusts what an object says of itself.
 """
 
-import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar, get_args
@@ -23,6 +22,7 @@ from ollama_queue.actors.core.records import (
 )
 
 LONGEST_WAIT_S = 31_536_000.0  # a year
+ANY_NUMBER = 1 << 31  # of ids: they are those of a batch that was taken on
 LONGEST_ANSWER_S = 3600.0  # that one request, or `get_task`, may wait for a task's end
 
 OfTask = str | Task | Submitted | TaskResult
@@ -81,7 +81,7 @@ def members(value: object) -> list[str] | None:
     """The tasks of a batch, where they are known here."""
     if not _is(value, BatchSubmitted):
         return None
-    return ids(value.task_ids, "batch_id", sys.maxsize)  # type: ignore[attr-defined]
+    return ids(value.task_ids, "batch_id", ANY_NUMBER)  # type: ignore[attr-defined]
 
 
 def cron_id(value: object, name: str = "cron_id") -> str:

@@ -1,10 +1,4 @@
-"""Events: each is published only after what it tells is on disk."""
-
-from datetime import datetime
-
-from msgspec import Struct
-
-from ollama_queue.actors.core.records import Record
+"""The names of events, which help texts show: nothing is imported for them."""
 
 ENDS = frozenset({"task_completed", "task_failed", "task_cancelled"})
 EVENTS = ENDS | {
@@ -20,15 +14,3 @@ EVENTS = ENDS | {
     "cron_fired",
     "cron_skipped",
 }
-
-
-class Happened(Struct, frozen=True):
-    """An event between the actors, with the task's record; a subscriber is shown an `Event`."""
-
-    event: str
-    task: Record | None
-    at: datetime
-    seq: int
-    cron_id: str | None = None
-    reason: str | None = None
-    backend: str | None = None

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.events import Happened
 from ollama_queue.actors.core.figures import Minute
+from ollama_queue.actors.core.happened import Happened
 from ollama_queue.actors.core.records import Record, Status
 
 MINUTES = 60

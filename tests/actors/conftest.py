@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors.actor import Ref, SignOfLife, ask, start, stop
-from ollama_queue.actors.core.events import Happened
+from ollama_queue.actors.core.happened import Happened
 from ollama_queue.actors.core.messages import Commit, Get
 from ollama_queue.actors.inbox import Promise
 from ollama_queue.actors.persistence import Persistence

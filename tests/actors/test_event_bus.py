@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors import event_bus
-from ollama_queue.actors.core.events import Happened
+from ollama_queue.actors.core.happened import Happened
 from ollama_queue.actors.core.messages import (
     Attach,
     Chunks,

@@ -8,7 +8,7 @@ from typing import Any
 
 from ollama_queue.actors.awaited import Gathering
 from ollama_queue.actors.core.errors import NotFound
-from ollama_queue.actors.core.events import Happened
+from ollama_queue.actors.core.happened import Happened
 from ollama_queue.actors.core.listing import TaskFilter, TaskPage
 from ollama_queue.actors.core.records import (
     BatchSubmitted,

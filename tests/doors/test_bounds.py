@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from ollama_queue.actors.core import limits
-from ollama_queue.actors.core.events import Happened
+from ollama_queue.actors.core.happened import Happened
 from ollama_queue.actors.core.records import Attempt, Record, Task
 from ollama_queue.actors.core.settling import kept, utc
 from ollama_queue.actors.replies import Stored

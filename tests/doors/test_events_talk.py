@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.actor import ask, tell
-from ollama_queue.actors.core.events import Happened
+from ollama_queue.actors.actor import tell
+from ollama_queue.actors.core.happened import Happened
 from ollama_queue.actors.core.messages import Publish
-from ollama_queue.http.crier import Crier
+from ollama_queue.http.crier import Crier, Feed
 from ollama_queue.http.talk import talk
 from tests.doors.talking import Socket
 from tests.doors.web import House
@@ -27,17 +27,25 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 
 @pytest.fixture
-def socket(house: House) -> Iterator[Socket]:
+def crier(house: House) -> Crier:
+    return Crier(house.queue)
+
+
+@pytest.fixture
+def socket(house: House, crier: Crier) -> Iterator[Socket]:
     made = Socket()
-    crier = Crier(house.queue)
     threading.Thread(target=talk, args=(made, house.queue, crier), daemon=True).start()
     yield made
     made.may_send.set()
     made.received.put(None)
 
 
-def test_one_that_does_not_keep_up_is_closed_with_1013(house: House, socket: Socket) -> None:
+def test_one_that_does_not_keep_up_is_closed_with_1013(
+    house: House, crier: Crier, socket: Socket
+) -> None:
     socket.sent.get(timeout=10)
+    witness = Feed(crier, size=5000)  # it is told behind the other
+    assert witness.take(10)
     socket.may_send.clear()
     socket.sending.clear()
     house.queue.pause()
@@ -45,7 +53,12 @@ def test_one_that_does_not_keep_up_is_closed_with_1013(house: House, socket: Soc
     flood = (Happened("queue_paused", None, datetime.now(UTC), seq) for seq in range(1, 2002))
     bus = house.queue._switchboard.current().bus
     tell(bus, Publish(tuple(flood)))
-    ask(bus, Publish(()))
+    heard = 0
+    while heard < 2002:
+        told = witness.take(10)
+        assert told
+        heard += sum(each.kind == "event" for each in told)
+    witness.close()
     socket.may_send.set()
 
     assert socket.closed.get(timeout=10) == 1013

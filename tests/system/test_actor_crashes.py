@@ -17,7 +17,7 @@ from ollama_queue import NotFound, Status, Unavailable
 from ollama_queue.actors import boot, prober
 from ollama_queue.actors.actor import Actor, tell
 from ollama_queue.actors.core import dispatch, messages
-from ollama_queue.actors.core.events import Happened
+from ollama_queue.actors.core.happened import Happened
 from ollama_queue.actors.cron_ticker import CronTicker
 from ollama_queue.actors.event_bus import EventBus
 from ollama_queue.actors.persistence import Persistence
@@ -53,6 +53,8 @@ BY_HAND = {
     messages.Recover: messages.Recover(),
     messages.WorkerLost: messages.WorkerLost(0, 0, "by hand"),
     messages.Drain: messages.Drain(0.0),
+    messages.CheckRoom: messages.CheckRoom(1, 1),
+    messages.GetReasons: messages.GetReasons(),
     messages.FindExpired: messages.FindExpired(0, None),
     messages.Expired: messages.Expired((), None),
     messages.Swept: messages.Swept("any"),

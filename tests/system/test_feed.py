@@ -15,7 +15,7 @@ import pytest
 from ollama_queue import Chunk, Invalid, NotFound, Status, TaskResult
 from ollama_queue.actors.actor import ask as call
 from ollama_queue.actors.api import QueueAPI
-from ollama_queue.actors.core.events import Happened
+from ollama_queue.actors.core.happened import Happened
 from ollama_queue.actors.core.messages import Publish
 from ollama_queue.actors.mailbox import Closed
 from ollama_queue.http import sse

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.events import Happened
+from ollama_queue.actors.core.happened import Happened
 from ollama_queue.actors.core.messages.wake import Wake
 
 
