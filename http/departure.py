@@ -49,7 +49,10 @@ class Departures:
             self.look()
 
     def look(self) -> None:
-        if time.monotonic() - self._looked < LEAST_S:
+        """Look now, or with those who also want to know once `LEAST_S` are over."""
+        wanted = time.monotonic()
+        gevent.sleep(max(0.0, self._looked + LEAST_S - wanted))
+        if self._looked > wanted:
             return
         self._looked = time.monotonic()
         for request in tuple(self._in_hand):
