@@ -179,7 +179,8 @@ def test_a_failed_handshake_is_one_line(secure: QueueServer) -> None:
     for sent in (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\x16\x03\x01", b""):
         with socket.create_connection(("127.0.0.1", secure.port), timeout=PATIENCE_S) as client:
             client.sendall(sent)
-            client.shutdown(socket.SHUT_WR)
+            with suppress(OSError):  # the server may have given it up already
+                client.shutdown(socket.SHUT_WR)
             assert is_closed_in_time(client)
     with Client(secure.base_url) as client:
         client.get_queue_stats()
