@@ -375,6 +375,8 @@ def test_all_goes_on_after_kill_nine(model: FakeOllama, tmp_path: Path) -> None:
             assert (await waits).status is Status.COMPLETED
             assert [result.task_id for result in await gathered] == batch.task_ids
             assert sorted(await ends) == batch.task_ids
+            while not event.done():  # what happens before it is connected again is not told
+                await queue.wait(await queue.submit_task(NEW), timeout=30)
             assert (await event).event == "task_completed"
 
     with QueueServer(tmp_path, model.url) as server:
