@@ -36,6 +36,9 @@ def check_threads() -> None:
         )
 
 
+SIGNALS_S = 1.0
+
+
 class Promise:
     """The reply to come: kept once, with a value or a `QueueError`.
 
@@ -65,7 +68,11 @@ class Promise:
 
     def get(self, timeout: float | None) -> Any:
         """The value. Raises the `QueueError`, or `TimeoutError` after `timeout` seconds."""
-        if not self._open.acquire(timeout=-1 if timeout is None else timeout):
+        if timeout is None:
+            # A Ctrl-C that comes in the moment before a wait does not end it: look now and then.
+            while not self._open.acquire(timeout=SIGNALS_S):
+                pass
+        elif not self._open.acquire(timeout=timeout):
             raise TimeoutError
         self._open.release()
         if self._error is not None:
