@@ -174,7 +174,7 @@ class Scheduler(Actor):
                 assert_never(message)
 
     def say_who_is_waited_for(self, grace_s: float) -> None:
-        count = len(self.plan.slots)
+        count = sum(not running.cancelled for running in self.plan.slots)
         if count and grace_s:
             tasks = "1 running task has" if count == 1 else f"{count} running tasks have"
             log.warning("stopping: %s up to %g s to end; Ctrl-C stops at once", tasks, grace_s)
