@@ -17,11 +17,11 @@ import pykka
 from msgspec import Struct
 from pykka.messages import _ActorStop
 
-from ollama_queue.actors.breathing import Breathe, as_threads_do
-from ollama_queue.actors.core.errors import OutcomeUnknown, QueueError, Unavailable
-from ollama_queue.actors.core.messages import Wake
-from ollama_queue.actors.core.readable import check
-from ollama_queue.actors.inbox import Envelope, Errand, Inbox, Promise
+from .breathing import Breathe, as_threads_do
+from .core.errors import OutcomeUnknown, QueueError, Unavailable
+from .core.messages import Wake
+from .core.readable import check
+from .inbox import Envelope, Errand, Inbox, Promise
 
 log = logging.getLogger("ollama_queue")
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from ollama_queue.actors.core.arguments import AnyTask, OfBatch, OfCron, OfTask, Tasks
-from ollama_queue.actors.core.bulk import BulkResult, Filter
-from ollama_queue.actors.core.cron_records import Cron, IfExists, NewCron
-from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats
-from ollama_queue.actors.core.listing import TaskFilter, TaskPage
-from ollama_queue.actors.core.records import (
+from .core.arguments import AnyTask, OfBatch, OfCron, OfTask, Tasks
+from .core.bulk import BulkResult, Filter
+from .core.cron_records import Cron, IfExists, NewCron
+from .core.figures import BackendState, Minute, QueueStats
+from .core.listing import TaskFilter, TaskPage
+from .core.records import (
     Batch,
     BatchSubmitted,
     Chunk,
@@ -20,8 +20,8 @@ from ollama_queue.actors.core.records import (
     Task,
     TaskResult,
 )
-from ollama_queue.actors.subscription import Subscription
-from ollama_queue.actors.task_stream import TaskStream
+from .subscription import Subscription
+from .task_stream import TaskStream
 
 
 class CronAPI(Protocol):

@@ -6,11 +6,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from ollama_queue.actors.core.errors import QueueError, Unavailable
-from ollama_queue.actors.core.listing import MAX_LIMIT, TaskFilter, TaskPage
-from ollama_queue.actors.core.records import BatchSubmitted, TaskResult
-from ollama_queue.actors.mailbox import Closed
-from ollama_queue.actors.verbs import result_of
+from .core.errors import QueueError, Unavailable
+from .core.listing import MAX_LIMIT, TaskFilter, TaskPage
+from .core.records import BatchSubmitted, TaskResult
+from .mailbox import Closed
+from .verbs import result_of
 
 OUTAGE_PATIENCE_S = 30.0  # a wait outlives a restart of the queue
 PAUSE_S = 0.2  # between two tries to reach it

@@ -6,11 +6,11 @@ from typing import Any
 from msgspec.structs import replace
 from rocksdict import Rdict, WriteBatch
 
-from ollama_queue.actors.core.errors import Conflict
-from ollama_queue.actors.core.idempotency import Keyed
-from ollama_queue.actors.core.records import Batch, BatchSubmitted, Record
-from ollama_queue.actors.group import Row, Sealed
-from ollama_queue.actors.layout import after, decode_batch, decode_record, encode, key_range
+from .core.errors import Conflict
+from .core.idempotency import Keyed
+from .core.records import Batch, BatchSubmitted, Record
+from .group import Row, Sealed
+from .layout import after, decode_batch, decode_record, encode, key_range
 
 
 class BatchBook:

@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from ollama_queue.actors.breathing import Breathe, as_threads_do, driven, unhurried
-from ollama_queue.actors.core import arguments
-from ollama_queue.actors.core.acceptance import Draft, draft_of, record_of
-from ollama_queue.actors.core.arguments import AnyTask
-from ollama_queue.actors.core.entries import Entry, entry_of
-from ollama_queue.actors.core.errors import Invalid, naming
-from ollama_queue.actors.core.keys import BatchDigest, key_digest
-from ollama_queue.actors.core.messages import Choosy, StoreSlice, Submit, SubmitBatch
-from ollama_queue.actors.core.orders import Insert
-from ollama_queue.actors.core.records import Batch
-from ollama_queue.actors.core.submission import drafting
-from ollama_queue.actors.inbox import Promise
+from .breathing import Breathe, as_threads_do, driven, unhurried
+from .core import arguments
+from .core.acceptance import Draft, draft_of, record_of
+from .core.arguments import AnyTask
+from .core.entries import Entry, entry_of
+from .core.errors import Invalid, naming
+from .core.keys import BatchDigest, key_digest
+from .core.messages import Choosy, StoreSlice, Submit, SubmitBatch
+from .core.orders import Insert
+from .core.records import Batch
+from .core.submission import drafting
+from .inbox import Promise
 
 SLICE_TASKS = 200
 SLICE_BYTES = 1 << 20

@@ -5,26 +5,26 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from ollama_queue.actors.actor import Ref, ask, dismiss, start, stop, tell
-from ollama_queue.actors.breathing import Breathe, as_threads_do
-from ollama_queue.actors.caretaker import Caretaker
-from ollama_queue.actors.core.config import Backend, Config
-from ollama_queue.actors.core.messages import Commit, Drain, Farewell, Recover
-from ollama_queue.actors.core.plan import Plan
-from ollama_queue.actors.core.routing import gates_of
-from ollama_queue.actors.core.settling import utc
-from ollama_queue.actors.cron_ticker import CronTicker
-from ollama_queue.actors.event_bus import EventBus
-from ollama_queue.actors.executors import Executor
-from ollama_queue.actors.persistence import Persistence
-from ollama_queue.actors.place import Place
-from ollama_queue.actors.pool import Pool
-from ollama_queue.actors.prober import Prober
-from ollama_queue.actors.rocks import Recovered, Store
-from ollama_queue.actors.scheduler import Scheduler
-from ollama_queue.actors.sweeper import Sweeper
-from ollama_queue.actors.switchboard import Generation
-from ollama_queue.actors.worker import Worker
+from .actor import Ref, ask, dismiss, start, stop, tell
+from .breathing import Breathe, as_threads_do
+from .caretaker import Caretaker
+from .core.config import Backend, Config
+from .core.messages import Commit, Drain, Farewell, Recover
+from .core.plan import Plan
+from .core.routing import gates_of
+from .core.settling import utc
+from .cron_ticker import CronTicker
+from .event_bus import EventBus
+from .executors import Executor
+from .persistence import Persistence
+from .place import Place
+from .pool import Pool
+from .prober import Prober
+from .rocks import Recovered, Store
+from .scheduler import Scheduler
+from .sweeper import Sweeper
+from .switchboard import Generation
+from .worker import Worker
 
 CLOSE_PATIENCE_S = 12.0  # two pools, 5 s each, and the closing itself
 

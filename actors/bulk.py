@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
-from ollama_queue.actors.core.arguments import OfTask
-from ollama_queue.actors.core.bulk import Bulk, BulkResult, Filter, Verb, bulk
-from ollama_queue.actors.core.records import Priority
+from .core.arguments import OfTask
+from .core.bulk import Bulk, BulkResult, Filter, Verb, bulk
+from .core.records import Priority
 
 
 class BulkVerbs:

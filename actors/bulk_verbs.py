@@ -2,13 +2,13 @@
 
 from msgspec.structs import replace
 
-from ollama_queue.actors.actor import ask_all
-from ollama_queue.actors.bulk import BulkVerbs
-from ollama_queue.actors.core.bulk import Bulk, BulkResult, Filter, Verb, narrowed, summed
-from ollama_queue.actors.core.listing import TaskPage
-from ollama_queue.actors.core.messages import Cancel, Delete, Reprioritize, Retry
-from ollama_queue.actors.switchboard import Generation
-from ollama_queue.actors.verbs import full_page
+from .actor import ask_all
+from .bulk import BulkVerbs
+from .core.bulk import Bulk, BulkResult, Filter, Verb, narrowed, summed
+from .core.listing import TaskPage
+from .core.messages import Cancel, Delete, Reprioritize, Retry
+from .switchboard import Generation
+from .verbs import full_page
 
 TOGETHER = 100
 

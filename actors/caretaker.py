@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ollama_queue.actors.actor import Actor
-from ollama_queue.actors.breathing import Breathe, as_threads_do
-from ollama_queue.actors.core.errors import NotFound, Unavailable
-from ollama_queue.actors.core.explaining import looked_up
-from ollama_queue.actors.core.messages import (
+from .actor import Actor
+from .breathing import Breathe, as_threads_do
+from .core.errors import NotFound, Unavailable
+from .core.explaining import looked_up
+from .core.messages import (
     Describe,
     Drain,
     Explain,
@@ -16,8 +16,8 @@ from ollama_queue.actors.core.messages import (
     GetReasons,
     ListCrons,
 )
-from ollama_queue.actors.core.plan import Plan
-from ollama_queue.actors.rocks import Recovered
+from .core.plan import Plan
+from .rocks import Recovered
 
 
 class Caretaker(Actor):

@@ -7,9 +7,9 @@ from collections import deque
 from typing import Any
 from weakref import WeakValueDictionary
 
-from ollama_queue.actors.core import arguments
-from ollama_queue.actors.core.records import TaskResult
-from ollama_queue.actors.pool import begin
+from .core import arguments
+from .core.records import TaskResult
+from .pool import begin
 
 log = logging.getLogger("ollama_queue")
 

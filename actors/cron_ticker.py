@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import assert_never
 
-from ollama_queue.actors.actor import Actor, Ref, tell
-from ollama_queue.actors.breathing import Breathe, as_threads_do
-from ollama_queue.actors.core.cron_forms import changed, restated, scheduled, task_of
-from ollama_queue.actors.core.cron_records import Cron, CronAdded, Missed, NewCron
-from ollama_queue.actors.core.errors import Conflict, NotFound
-from ollama_queue.actors.core.keys import mint
-from ollama_queue.actors.core.messages import (
+from .actor import Actor, Ref, tell
+from .breathing import Breathe, as_threads_do
+from .core.cron_forms import changed, restated, scheduled, task_of
+from .core.cron_records import Cron, CronAdded, Missed, NewCron
+from .core.errors import Conflict, NotFound
+from .core.keys import mint
+from .core.messages import (
     AddCron,
     Commit,
     EnableCron,
@@ -27,10 +27,10 @@ from ollama_queue.actors.core.messages import (
     UpdateCron,
     Wake,
 )
-from ollama_queue.actors.core.orders import DropCron, SaveCron
-from ollama_queue.actors.core.settling import utc
-from ollama_queue.actors.core.submission import encode_spec, for_ollama_only
-from ollama_queue.actors.inbox import Promise
+from .core.orders import DropCron, SaveCron
+from .core.settling import utc
+from .core.submission import encode_spec, for_ollama_only
+from .inbox import Promise
 
 LATE_S = 60.0  # a run that comes later than this was missed; a restart takes less
 

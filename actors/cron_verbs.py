@@ -5,12 +5,12 @@ from typing import Any
 
 import msgspec
 
-from ollama_queue.actors.actor import ask
-from ollama_queue.actors.core import arguments
-from ollama_queue.actors.core.arguments import OfCron
-from ollama_queue.actors.core.cron_forms import fields_of, new_cron
-from ollama_queue.actors.core.cron_records import Cron, CronAdded, IfExists, NewCron
-from ollama_queue.actors.core.messages import (
+from .actor import ask
+from .core import arguments
+from .core.arguments import OfCron
+from .core.cron_forms import fields_of, new_cron
+from .core.cron_records import Cron, CronAdded, IfExists, NewCron
+from .core.messages import (
     AddCron,
     EnableCron,
     GetCron,
@@ -19,8 +19,8 @@ from ollama_queue.actors.core.messages import (
     RunNow,
     UpdateCron,
 )
-from ollama_queue.actors.core.records import Submitted
-from ollama_queue.actors.switchboard import Generation
+from .core.records import Submitted
+from .switchboard import Generation
 
 
 class CronVerbs:

@@ -4,7 +4,7 @@ import codecs
 import json
 from collections.abc import Iterable, Iterator
 
-from ollama_queue.actors.core.errors import Invalid
+from .core.errors import Invalid
 
 
 def as_utf8(pieces: Iterable[bytes], what: str, field: str) -> Iterator[bytes]:

@@ -5,14 +5,14 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from typing import Any, TypeVar
 
-from ollama_queue.actors.awaited import Gathering, Waiting
-from ollama_queue.actors.core import arguments
-from ollama_queue.actors.core.errors import BatchTimeout, QueueError, Unavailable
-from ollama_queue.actors.core.events import ENDS
-from ollama_queue.actors.core.listing import TaskFilter, TaskPage
-from ollama_queue.actors.core.records import BatchSubmitted, Task, TaskResult
-from ollama_queue.actors.mailbox import Closed, Mailbox
-from ollama_queue.actors.reporter import ENDS_AHEAD, ending, gather
+from .awaited import Gathering, Waiting
+from .core import arguments
+from .core.errors import BatchTimeout, QueueError, Unavailable
+from .core.events import ENDS
+from .core.listing import TaskFilter, TaskPage
+from .core.records import BatchSubmitted, Task, TaskResult
+from .mailbox import Closed, Mailbox
+from .reporter import ENDS_AHEAD, ending, gather
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from rocksdict import (
     Rdict,
 )
 
-from ollama_queue.actors.layout import FAMILIES
+from .layout import FAMILIES
 
 JOURNAL_BYTES = 24 << 20
 OPEN_FILES = 128  # tables at once: so a store opens where a process may have 256 files

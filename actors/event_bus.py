@@ -7,11 +7,11 @@ from typing import Any, assert_never
 
 from msgspec import Struct
 
-from ollama_queue.actors.actor import Actor, tell
-from ollama_queue.actors.breathing import Breathe, as_threads_do, unhurried
-from ollama_queue.actors.core.happened import Happened
-from ollama_queue.actors.core.history import History
-from ollama_queue.actors.core.messages import (
+from .actor import Actor, tell
+from .breathing import Breathe, as_threads_do, unhurried
+from .core.happened import Happened
+from .core.history import History
+from .core.messages import (
     Attach,
     Chunks,
     ChunksReady,
@@ -24,8 +24,8 @@ from ollama_queue.actors.core.messages import (
     Unsubscribe,
     Wake,
 )
-from ollama_queue.actors.core.records import Chunk
-from ollama_queue.actors.mailbox import Mailbox
+from .core.records import Chunk
+from .mailbox import Mailbox
 
 BUFFER_BYTES = 1 << 20  # of one task
 ALL_BUFFERS_BYTES = 64 << 20

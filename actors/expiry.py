@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 from rocksdict import Snapshot
 
-from ollama_queue.actors.core.messages import Delete, Expired, FindExpired
-from ollama_queue.actors.layout import after, decode_batch, decode_record, key_range, value_of
-from ollama_queue.actors.listings import ENDED, FEW, LEAD, end_code, moment_key
+from .core.messages import Delete, Expired, FindExpired
+from .layout import after, decode_batch, decode_record, key_range, value_of
+from .listings import ENDED, FEW, LEAD, end_code, moment_key
 
 if TYPE_CHECKING:
-    from ollama_queue.actors.rocks import Store
+    from .rocks import Store
 
 SLICE_TASKS = 200
 

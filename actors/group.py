@@ -8,9 +8,9 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ollama_queue.actors.core.cron_records import Cron
-from ollama_queue.actors.core.happened import Happened
-from ollama_queue.actors.core.orders import (
+from .core.cron_records import Cron
+from .core.happened import Happened
+from .core.orders import (
     Announce,
     Change,
     DropCron,
@@ -19,10 +19,10 @@ from ollama_queue.actors.core.orders import (
     SaveCron,
     SetFlag,
 )
-from ollama_queue.actors.core.records import Batch, Record, Status
-from ollama_queue.actors.core.settling import cut_attempt, kept
-from ollama_queue.actors.inbox import Promise
-from ollama_queue.actors.layout import decode_record
+from .core.records import Batch, Record, Status
+from .core.settling import cut_attempt, kept
+from .inbox import Promise
+from .layout import decode_record
 
 
 class Row(Struct):

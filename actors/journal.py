@@ -6,14 +6,14 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from ollama_queue.actors.breathing import Breathe, as_threads_do
-from ollama_queue.actors.core.config import Logging
-from ollama_queue.actors.core.errors import Unavailable
-from ollama_queue.actors.core.events import ENDS, EVENTS
-from ollama_queue.actors.core.happened import Happened
-from ollama_queue.actors.core.records import Record
-from ollama_queue.actors.logs import Line, Lines, open_handler
-from ollama_queue.actors.mailbox import Closed, Mailbox
+from .breathing import Breathe, as_threads_do
+from .core.config import Logging
+from .core.errors import Unavailable
+from .core.events import ENDS, EVENTS
+from .core.happened import Happened
+from .core.records import Record
+from .logs import Line, Lines, open_handler
+from .mailbox import Closed, Mailbox
 
 log = logging.getLogger("ollama_queue")
 

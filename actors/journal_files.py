@@ -4,7 +4,7 @@ import os
 import re
 import time
 
-from ollama_queue.actors.private_files import narrow_file
+from .private_files import narrow_file
 
 TICK_NS = 50_000_000  # a folder's time is coarse: what changes within a tick looks the same
 _NAME = re.compile(r"\d+\.log|MANIFEST-\d+")

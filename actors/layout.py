@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 from rocksdict import Rdict, RdictIter, ReadOptions, Snapshot
 
-from ollama_queue.actors.core.cron_records import Cron
-from ollama_queue.actors.core.entries import Entry
-from ollama_queue.actors.core.idempotency import Keyed
-from ollama_queue.actors.core.records import Batch, Record, Status
+from .core.cron_records import Cron
+from .core.entries import Entry
+from .core.idempotency import Keyed
+from .core.records import Batch, Record, Status
 
 # specs    id -> Spec, JSON                     written once
 # tasks    id -> Record, msgpack                small, changes

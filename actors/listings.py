@@ -7,12 +7,12 @@ from typing import Any
 from msgspec import Struct
 from rocksdict import WriteBatch
 
-from ollama_queue.actors.core.entries import entry_of
-from ollama_queue.actors.core.figures import Counts
-from ollama_queue.actors.core.keys import mint
-from ollama_queue.actors.core.listing import Reasons, Sort, TaskFilter
-from ollama_queue.actors.core.records import Batch, Record, Status
-from ollama_queue.actors.layout import STATUS_CODE, after, encode
+from .core.entries import entry_of
+from .core.figures import Counts
+from .core.keys import mint
+from .core.listing import Reasons, Sort, TaskFilter
+from .core.records import Batch, Record, Status
+from .layout import STATUS_CODE, after, encode
 
 FEW = 2000  # rows that one look may read in vain
 ENDED = tuple(status for status in Status if status.is_final)

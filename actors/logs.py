@@ -9,10 +9,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from ollama_queue.actors.core.config import Logging
-from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.core.visible import visible
-from ollama_queue.actors.private_files import private_opener
+from .core.config import Logging
+from .core.errors import Invalid
+from .core.visible import visible
+from .private_files import private_opener
 
 ROTATE_AT = 10 << 20  # bytes
 KEEP_OLD = 5

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from ollama_queue.actors.core.arguments import late
-from ollama_queue.actors.core.errors import QueueError
-from ollama_queue.actors.inbox import check_process
+from .core.arguments import late
+from .core.errors import QueueError
+from .inbox import check_process
 
 T = TypeVar("T")
 

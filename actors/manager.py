@@ -8,17 +8,17 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Self, Unpack, cast
 
-from ollama_queue.actors import views, watch
-from ollama_queue.actors.actor import Ref, SignOfLife, ask, log, stop, tell
-from ollama_queue.actors.batches import draft_batch
-from ollama_queue.actors.boot import Runtime
-from ollama_queue.actors.breathing import driven
-from ollama_queue.actors.bulk_verbs import ManyTasks
-from ollama_queue.actors.core import arguments
-from ollama_queue.actors.core.arguments import LONGEST_ANSWER_S, AnyTask, OfBatch, OfTask
-from ollama_queue.actors.core.config import Config, Logging
-from ollama_queue.actors.core.errors import Invalid, NotFound, QueueError, Unserved
-from ollama_queue.actors.core.figures import (
+from . import views, watch
+from .actor import Ref, SignOfLife, ask, log, stop, tell
+from .batches import draft_batch
+from .boot import Runtime
+from .breathing import driven
+from .bulk_verbs import ManyTasks
+from .core import arguments
+from .core.arguments import LONGEST_ANSWER_S, AnyTask, OfBatch, OfTask
+from .core.config import Config, Logging
+from .core.errors import Invalid, NotFound, QueueError, Unserved
+from .core.figures import (
     BackendState,
     Counts,
     Minute,
@@ -26,9 +26,9 @@ from ollama_queue.actors.core.figures import (
     QueueStats,
     Waiting,
 )
-from ollama_queue.actors.core.filters import task_filter
-from ollama_queue.actors.core.listing import TaskFilter, TaskPage
-from ollama_queue.actors.core.messages import (
+from .core.filters import task_filter
+from .core.listing import TaskFilter, TaskPage
+from .core.messages import (
     Cancel,
     CheckRoom,
     Count,
@@ -52,7 +52,7 @@ from ollama_queue.actors.core.messages import (
     Submit,
     SubmitBatch,
 )
-from ollama_queue.actors.core.records import (
+from .core.records import (
     Batch,
     BatchSubmitted,
     Chunk,
@@ -62,21 +62,21 @@ from ollama_queue.actors.core.records import (
     Submitted,
     Task,
 )
-from ollama_queue.actors.core.submission import drafting, parse_priority
-from ollama_queue.actors.cron_verbs import CronVerbs
-from ollama_queue.actors.disk import check_room
-from ollama_queue.actors.executors import create_executor
-from ollama_queue.actors.inbox import check_process, check_threads
-from ollama_queue.actors.journal import Logbook
-from ollama_queue.actors.mailbox import Mailbox
-from ollama_queue.actors.options import LOG_OPTIONS, Options, config_of
-from ollama_queue.actors.pool import Pool, ThreadPool
-from ollama_queue.actors.replies import Page, Stored
-from ollama_queue.actors.server_verbs import ServerVerbs
-from ollama_queue.actors.settings import anchored
-from ollama_queue.actors.subscription import Leave, Listener
-from ollama_queue.actors.switchboard import Generation, Switchboard
-from ollama_queue.actors.system import System
+from .core.submission import drafting, parse_priority
+from .cron_verbs import CronVerbs
+from .disk import check_room
+from .executors import create_executor
+from .inbox import check_process, check_threads
+from .journal import Logbook
+from .mailbox import Mailbox
+from .options import LOG_OPTIONS, Options, config_of
+from .pool import Pool, ThreadPool
+from .replies import Page, Stored
+from .server_verbs import ServerVerbs
+from .settings import anchored
+from .subscription import Leave, Listener
+from .switchboard import Generation, Switchboard
+from .system import System
 
 BATCH_PATIENCE_S = 300.0
 

@@ -10,15 +10,15 @@ from typing import Any
 from msgspec.structs import replace
 from rocksdict import Rdict, WriteBatch
 
-from ollama_queue.actors.core.records import Record, Status
-from ollama_queue.actors.layout import (
+from .core.records import Record, Status
+from .layout import (
     decode_batch,
     decode_keyed,
     decode_record,
     encode,
     key_range,
 )
-from ollama_queue.actors.listings import put_rows
+from .listings import put_rows
 
 SLICE_BYTES = 1 << 20
 _END = b"\xff"  # behind all keys: they are texts

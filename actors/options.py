@@ -8,10 +8,10 @@ from typing import Any, Literal, TypedDict
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from ollama_queue.actors import settings
-from ollama_queue.actors.core import arguments
-from ollama_queue.actors.core.config import Config, Retry
-from ollama_queue.actors.core.errors import Invalid
+from . import settings
+from .core import arguments
+from .core.config import Config, Retry
+from .core.errors import Invalid
 
 LOG_OPTIONS = frozenset({"log_level", "log_file"})
 

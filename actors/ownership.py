@@ -7,9 +7,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ollama_queue.actors.core.errors import Unavailable
-from ollama_queue.actors.disk import is_full
-from ollama_queue.actors.private_files import replace_file
+from .core.errors import Unavailable
+from .disk import is_full
+from .private_files import replace_file
 
 _home: int | None = None  # the process that RocksDB's threads are in: a fork leaves them behind
 

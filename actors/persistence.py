@@ -8,11 +8,11 @@ from typing import Any, assert_never
 
 from msgspec.structs import replace
 
-from ollama_queue.actors.actor import Actor, Ref, tell
-from ollama_queue.actors.breathing import Breathe, as_threads_do
-from ollama_queue.actors.core.errors import Conflict, NotFound, QueueError
-from ollama_queue.actors.core.listing import Reasons, TaskFilter
-from ollama_queue.actors.core.messages import (
+from .actor import Actor, Ref, tell
+from .breathing import Breathe, as_threads_do
+from .core.errors import Conflict, NotFound, QueueError
+from .core.listing import Reasons, TaskFilter
+from .core.messages import (
     BatchStored,
     Commit,
     Count,
@@ -36,15 +36,15 @@ from ollama_queue.actors.core.messages import (
     Synced,
     ToPersistence,
 )
-from ollama_queue.actors.core.orders import Change, Insert, Remove, Save
-from ollama_queue.actors.core.records import Batch, BatchSubmitted, Record, Status
-from ollama_queue.actors.expiry import find_expired
-from ollama_queue.actors.group import Group, Row, Sealed, Unseen
-from ollama_queue.actors.inbox import Promise
-from ollama_queue.actors.pool import Pool
-from ollama_queue.actors.replies import Asked, Stored
-from ollama_queue.actors.rocks import Recovered, Store
-from ollama_queue.actors.scans import scan
+from .core.orders import Change, Insert, Remove, Save
+from .core.records import Batch, BatchSubmitted, Record, Status
+from .expiry import find_expired
+from .group import Group, Row, Sealed, Unseen
+from .inbox import Promise
+from .pool import Pool
+from .replies import Asked, Stored
+from .rocks import Recovered, Store
+from .scans import scan
 
 RELAXED_SYNC_S = 1.0
 

@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from ollama_queue.actors.actor import log
-from ollama_queue.actors.core.errors import Unavailable
-from ollama_queue.actors.private_files import narrow, narrow_file, open_folder
+from .actor import log
+from .core.errors import Unavailable
+from .private_files import narrow, narrow_file, open_folder
 
 # What a queue and its surroundings keep in their folder. One that holds other things as well, such
 # as a whole project, keeps its mode: what is private in it is RocksDB's folder and each file.

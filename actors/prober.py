@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, assert_never
 
-from ollama_queue.actors.actor import Actor, Ref, log, tell
-from ollama_queue.actors.breathing import Breathe, as_threads_do
-from ollama_queue.actors.core.backoff import probe_delay
-from ollama_queue.actors.core.messages import (
+from .actor import Actor, Ref, log, tell
+from .breathing import Breathe, as_threads_do
+from .core.backoff import probe_delay
+from .core.messages import (
     BackendChanged,
     Consult,
     Consulted,
@@ -19,11 +19,11 @@ from ollama_queue.actors.core.messages import (
     ToProber,
     Wake,
 )
-from ollama_queue.actors.core.orders import Watch
-from ollama_queue.actors.core.outcomes import Failed, Look, Verdict
-from ollama_queue.actors.executors import Executor
-from ollama_queue.actors.inbox import Promise
-from ollama_queue.actors.pool import ThreadPool, attempt
+from .core.orders import Watch
+from .core.outcomes import Failed, Look, Verdict
+from .executors import Executor
+from .inbox import Promise
+from .pool import ThreadPool, attempt
 
 LEAST_S = 0.25  # between two looks at the same backend, however often it is asked for
 

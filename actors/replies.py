@@ -2,7 +2,7 @@
 
 from msgspec import Struct, field
 
-from ollama_queue.actors.core.records import Record, TaskType
+from .core.records import Record, TaskType
 
 
 class Stored(Struct, frozen=True):

@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
-from ollama_queue.actors.awaited import OUTAGE_PATIENCE_S, Awaited, Callback, Gathering
-from ollama_queue.actors.core.errors import NotFound, QueueError, Unavailable
-from ollama_queue.actors.core.events import ENDS
-from ollama_queue.actors.core.listing import TaskFilter, TaskPage
-from ollama_queue.actors.core.records import Task, TaskResult
-from ollama_queue.actors.mailbox import Closed, Mailbox
-from ollama_queue.actors.pool import begin
-from ollama_queue.actors.verbs import result_of
+from .awaited import OUTAGE_PATIENCE_S, Awaited, Callback, Gathering
+from .core.errors import NotFound, QueueError, Unavailable
+from .core.events import ENDS
+from .core.listing import TaskFilter, TaskPage
+from .core.records import Task, TaskResult
+from .mailbox import Closed, Mailbox
+from .pool import begin
+from .verbs import result_of
 
 log = logging.getLogger("ollama_queue")
 

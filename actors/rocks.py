@@ -7,18 +7,18 @@ from uuid import uuid4
 from msgspec import Struct
 from rocksdict import Rdict, Snapshot, WriteBatch, WriteOptions
 
-from ollama_queue.actors.batch_book import BatchBook
-from ollama_queue.actors.breathing import Breathe, as_threads_do, unhurried
-from ollama_queue.actors.core.cron_records import Cron
-from ollama_queue.actors.core.entries import Entry
-from ollama_queue.actors.core.errors import QueueError, Unavailable
-from ollama_queue.actors.core.figures import Counts
-from ollama_queue.actors.core.idempotency import Keyed
-from ollama_queue.actors.core.records import Record, Status
-from ollama_queue.actors.disk import has_room
-from ollama_queue.actors.engine import MERGE_BYTES, abandon, merge_small_tables, open_engine
-from ollama_queue.actors.group import Group, Row, Unseen
-from ollama_queue.actors.layout import (
+from .batch_book import BatchBook
+from .breathing import Breathe, as_threads_do, unhurried
+from .core.cron_records import Cron
+from .core.entries import Entry
+from .core.errors import QueueError, Unavailable
+from .core.figures import Counts
+from .core.idempotency import Keyed
+from .core.records import Record, Status
+from .disk import has_room
+from .engine import MERGE_BYTES, abandon, merge_small_tables, open_engine
+from .group import Group, Row, Unseen
+from .layout import (
     FAMILIES,
     decode_counts,
     decode_cron,
@@ -29,12 +29,12 @@ from ollama_queue.actors.layout import (
     entries,
     key_range,
 )
-from ollama_queue.actors.listings import delete_rows, put_rows
-from ollama_queue.actors.mending import Mending
-from ollama_queue.actors.ownership import claim, sign, unsign, why_not
-from ollama_queue.actors.place import Place
-from ollama_queue.actors.sentinel import Noted, Sentinel, check_changes, check_files
-from ollama_queue.actors.upgrade import FORMAT, upgrade
+from .listings import delete_rows, put_rows
+from .mending import Mending
+from .ownership import claim, sign, unsign, why_not
+from .place import Place
+from .sentinel import Noted, Sentinel, check_changes, check_files
+from .upgrade import FORMAT, upgrade
 
 SLICE_BYTES = 1 << 20  # a larger WriteBatch would hold the interpreter for too long
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 from rocksdict import Snapshot
 
-from ollama_queue.actors.core.listing import Cursor, Reasons, TaskFilter, Wanted, read_cursor
-from ollama_queue.actors.core.records import Record, Status
-from ollama_queue.actors.layout import decode_record, key_range, value_of
-from ollama_queue.actors.listings import FEW, LEAD, Choice, Stretch, choose, total_of
-from ollama_queue.actors.replies import Page
+from .core.listing import Cursor, Reasons, TaskFilter, Wanted, read_cursor
+from .core.records import Record, Status
+from .layout import decode_record, key_range, value_of
+from .listings import FEW, LEAD, Choice, Stretch, choose, total_of
+from .replies import Page
 
 if TYPE_CHECKING:
-    from ollama_queue.actors.rocks import Store
+    from .rocks import Store
 
 INCLUDED_BYTES = 4 << 20  # of payloads and results in one page; one task may have more
 

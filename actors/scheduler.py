@@ -4,16 +4,16 @@ import random
 from collections.abc import Callable
 from typing import Any, Protocol, assert_never
 
-from ollama_queue.actors.actor import Actor, Ref, log, tell
-from ollama_queue.actors.batches import Loading
-from ollama_queue.actors.breathing import Breathe, as_threads_do
-from ollama_queue.actors.clock import LEAST_STEP_S, Clock
-from ollama_queue.actors.core.errors import Conflict, NotFound, naming
-from ollama_queue.actors.core.explaining import describe_one, looked_up
-from ollama_queue.actors.core.firing import fire
-from ollama_queue.actors.core.idempotency import Keyed
-from ollama_queue.actors.core.keys import mint
-from ollama_queue.actors.core.messages import (
+from .actor import Actor, Ref, log, tell
+from .batches import Loading
+from .breathing import Breathe, as_threads_do
+from .clock import LEAST_STEP_S, Clock
+from .core.errors import Conflict, NotFound, naming
+from .core.explaining import describe_one, looked_up
+from .core.firing import fire
+from .core.idempotency import Keyed
+from .core.keys import mint
+from .core.messages import (
     BackendChanged,
     BatchStored,
     Cancel,
@@ -45,7 +45,7 @@ from ollama_queue.actors.core.messages import (
     Wake,
     WorkerLost,
 )
-from ollama_queue.actors.core.orders import (
+from .core.orders import (
     Announce,
     Change,
     DropKey,
@@ -59,11 +59,11 @@ from ollama_queue.actors.core.orders import (
     Stop,
     Watch,
 )
-from ollama_queue.actors.core.plan import Plan
-from ollama_queue.actors.core.records import Batch, Record, Status, Submitted
-from ollama_queue.actors.core.settling import utc
-from ollama_queue.actors.inbox import Promise
-from ollama_queue.actors.rocks import Recovered
+from .core.plan import Plan
+from .core.records import Batch, Record, Status, Submitted
+from .core.settling import utc
+from .inbox import Promise
+from .rocks import Recovered
 
 _SAVES = (Insert, Change, Remove, SetFlag, DropKey, SaveCron, Announce)
 

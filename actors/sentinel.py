@@ -11,12 +11,12 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from ollama_queue.actors.actor import log
-from ollama_queue.actors.core.errors import Unavailable
-from ollama_queue.actors.engine import open_engine
-from ollama_queue.actors.journal_files import JournalFiles, Sizes, number_of, size_of, sizes_in
-from ollama_queue.actors.place import Place
-from ollama_queue.actors.private_files import replace_file
+from .actor import log
+from .core.errors import Unavailable
+from .engine import open_engine
+from .journal_files import JournalFiles, Sizes, number_of, size_of, sizes_in
+from .place import Place
+from .private_files import replace_file
 
 SLOT_BYTES = 4096  # two of them take turns: one that a power failure cuts leaves the other
 MANIFEST = "MANIFEST-"

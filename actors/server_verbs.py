@@ -3,10 +3,10 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ollama_queue.actors.actor import ask
-from ollama_queue.actors.core.messages import Consult, Survey
-from ollama_queue.actors.core.outcomes import Reply
-from ollama_queue.actors.switchboard import Generation
+from .actor import ask
+from .core.messages import Consult, Survey
+from .core.outcomes import Reply
+from .switchboard import Generation
 
 SHORT_S = 5.0
 LOADING_S = 300.0  # as long as Ollama itself waits for a model

@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.setting_forms import KEYS, SECTIONS, check_known
+from .core.errors import Invalid
+from .setting_forms import KEYS, SECTIONS, check_known
 
 # YAML gives braces a meaning of their own in `{api_key: ${KEY}}`: while it reads, others stand in.
 _STAND_INS = {ord("$"): "\ue000", ord("{"): "\ue001", ord("}"): "\ue002"}

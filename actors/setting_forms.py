@@ -8,9 +8,9 @@ from typing import Any, Literal, NoReturn, get_args, get_origin
 
 import msgspec
 
-from ollama_queue.actors.core.config import Config, OllamaHost, Path, Seconds, Secret, Size, Url
-from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.notation import parse_duration, parse_ollama_host, parse_size, shown
+from .core.config import Config, OllamaHost, Path, Seconds, Secret, Size, Url
+from .core.errors import Invalid
+from .notation import parse_duration, parse_ollama_host, parse_size, shown
 
 
 def _kinds(struct: Any, before: str = "") -> dict[str, Any]:

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ollama_queue.actors import setting_file
-from ollama_queue.actors.core.config import Config, Path
-from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.notation import unquoted
-from ollama_queue.actors.setting_forms import KEYS, check_known, checked, is_list, plain
+from . import setting_file
+from .core.config import Config, Path
+from .core.errors import Invalid
+from .notation import unquoted
+from .setting_forms import KEYS, check_known, checked, is_list, plain
 
 _PREFIX = {"retry_config": "RETRY", "logging": "LOG"}
 FLAGS = "command line"  # what errors call them

@@ -4,7 +4,7 @@ import codecs
 import os
 import sys
 
-from ollama_queue.actors.core.visible import escaped
+from .core.visible import escaped
 
 _ESCAPING = "ollama_queue.escaping"
 

@@ -13,21 +13,21 @@ from functools import partial
 from typing import Any
 from weakref import WeakSet
 
-from ollama_queue.actors import ends
-from ollama_queue.actors.awaited import (
+from . import ends
+from .awaited import (
     OUTAGE_PATIENCE_S,
     Callback,
     Gathering,
     following,
     members,
 )
-from ollama_queue.actors.channels import Channels
-from ollama_queue.actors.core import arguments, limits
-from ollama_queue.actors.core.arguments import AnyTask, OfBatch, OfTask, Tasks
-from ollama_queue.actors.core.errors import Unavailable
-from ollama_queue.actors.core.happened import Happened
-from ollama_queue.actors.core.listing import TaskFilter
-from ollama_queue.actors.core.records import (
+from .channels import Channels
+from .core import arguments, limits
+from .core.arguments import AnyTask, OfBatch, OfTask, Tasks
+from .core.errors import Unavailable
+from .core.happened import Happened
+from .core.listing import TaskFilter
+from .core.records import (
     Batch,
     BatchSubmitted,
     Chunk,
@@ -35,12 +35,12 @@ from ollama_queue.actors.core.records import (
     Task,
     TaskResult,
 )
-from ollama_queue.actors.core.submission import parse_time
-from ollama_queue.actors.mailbox import Closed, Mailbox
-from ollama_queue.actors.reporter import Reporter
-from ollama_queue.actors.task_stream import TaskStream
-from ollama_queue.actors.verbs import ComposedVerbs, later
-from ollama_queue.actors.views import shown
+from .core.submission import parse_time
+from .mailbox import Closed, Mailbox
+from .reporter import Reporter
+from .task_stream import TaskStream
+from .verbs import ComposedVerbs, later
+from .views import shown
 
 Leave = Callable[[], None]
 # Puts a mailbox in force, trying for so many seconds. Raises `Unavailable`.

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import assert_never
 
-from ollama_queue.actors.actor import Actor, Ref
-from ollama_queue.actors.breathing import Breathe, as_threads_do
-from ollama_queue.actors.core.config import Queue
-from ollama_queue.actors.core.messages import Delete, Expired, FindExpired, Swept, Wake
-from ollama_queue.actors.core.messages.sweeper import ToSweeper
-from ollama_queue.actors.core.settling import utc
+from .actor import Actor, Ref
+from .breathing import Breathe, as_threads_do
+from .core.config import Queue
+from .core.messages import Delete, Expired, FindExpired, Swept, Wake
+from .core.messages.sweeper import ToSweeper
+from .core.settling import utc
 
 FIRST_S = 2.0  # after a start, which has enough to do
 

@@ -5,9 +5,9 @@ import threading
 
 from msgspec import Struct
 
-from ollama_queue.actors.actor import Ref
-from ollama_queue.actors.core.errors import OutcomeUnknown, QueueError, Unavailable
-from ollama_queue.actors.inbox import check_process
+from .actor import Ref
+from .core.errors import OutcomeUnknown, QueueError, Unavailable
+from .inbox import check_process
 
 
 class Generation(Struct, frozen=True):

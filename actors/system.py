@@ -4,14 +4,14 @@ import time
 from collections import deque
 from typing import assert_never
 
-from ollama_queue.actors import disk
-from ollama_queue.actors.actor import Actor, log, tell
-from ollama_queue.actors.boot import Boot, Runtime
-from ollama_queue.actors.core.config import Config
-from ollama_queue.actors.core.errors import OutcomeUnknown, QueueError, Unavailable
-from ollama_queue.actors.core.messages import Crashed, Shutdown, ToSystem, Wake
-from ollama_queue.actors.place import Place
-from ollama_queue.actors.switchboard import Switchboard
+from . import disk
+from .actor import Actor, log, tell
+from .boot import Boot, Runtime
+from .core.config import Config
+from .core.errors import OutcomeUnknown, QueueError, Unavailable
+from .core.messages import Crashed, Shutdown, ToSystem, Wake
+from .place import Place
+from .switchboard import Switchboard
 
 MAX_REBOOTS = 3
 REBOOT_WINDOW_S = 60.0

@@ -7,8 +7,8 @@ from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import Any
 
-from ollama_queue.actors.core.errors import Conflict, NotFound, QueueError
-from ollama_queue.actors.core.records import Chunk
+from .core.errors import Conflict, NotFound, QueueError
+from .core.records import Chunk
 
 log = logging.getLogger("ollama_queue")
 

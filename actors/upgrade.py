@@ -4,8 +4,8 @@ from typing import Any
 
 from rocksdict import Rdict, WriteBatch
 
-from ollama_queue.actors.layout import STATUS_CODE, decode_record, key_range
-from ollama_queue.actors.listings import put_rows
+from .layout import STATUS_CODE, decode_record, key_range
+from .listings import put_rows
 
 # 1 had no rows to list tasks by priority, cron, start and end; in 2 the rows of tasks that wait or
 # run held the words in which they failed last.

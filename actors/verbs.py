@@ -7,12 +7,12 @@ from typing import Any, Self
 
 from msgspec.structs import replace
 
-from ollama_queue.actors.core import arguments
-from ollama_queue.actors.core.arguments import AnyTask
-from ollama_queue.actors.core.errors import naming
-from ollama_queue.actors.core.filters import task_filter
-from ollama_queue.actors.core.listing import TaskFilter, TaskPage
-from ollama_queue.actors.core.records import (
+from .core import arguments
+from .core.arguments import AnyTask
+from .core.errors import naming
+from .core.filters import task_filter
+from .core.listing import TaskFilter, TaskPage
+from .core.records import (
     BatchSubmitted,
     NewTask,
     Status,
@@ -20,7 +20,7 @@ from ollama_queue.actors.core.records import (
     Task,
     TaskResult,
 )
-from ollama_queue.actors.core.submission import parse_time
+from .core.submission import parse_time
 
 
 class ComposedVerbs:

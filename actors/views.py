@@ -7,13 +7,14 @@ import msgspec
 from msgspec.structs import replace
 
 from ollama_queue import __version__
-from ollama_queue.actors.breathing import Breathe, as_threads_do, unhurried
-from ollama_queue.actors.core import limits
-from ollama_queue.actors.core.errors import cut
-from ollama_queue.actors.core.figures import Counts, PlanState, QueueStats, Waiting
-from ollama_queue.actors.core.happened import Happened
-from ollama_queue.actors.core.listing import TaskFilter, TaskPage
-from ollama_queue.actors.core.records import (
+
+from .breathing import Breathe, as_threads_do, unhurried
+from .core import limits
+from .core.errors import cut
+from .core.figures import Counts, PlanState, QueueStats, Waiting
+from .core.happened import Happened
+from .core.listing import TaskFilter, TaskPage
+from .core.records import (
     Event,
     Priority,
     Record,
@@ -21,8 +22,8 @@ from ollama_queue.actors.core.records import (
     Status,
     Task,
 )
-from ollama_queue.actors.core.settling import briefly
-from ollama_queue.actors.replies import Page, Stored
+from .core.settling import briefly
+from .replies import Page, Stored
 
 _FACTS = tuple(name for name in Record.__struct_fields__ if name in Task.__struct_fields__)
 _decode_spec = msgspec.json.Decoder(Spec).decode

@@ -13,17 +13,17 @@ from typing import Any
 
 import msgspec
 
-from ollama_queue.actors.actor import ask, tell
-from ollama_queue.actors.breathing import Breathe, as_threads_do, unhurried
-from ollama_queue.actors.core.arguments import late
-from ollama_queue.actors.core.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
-from ollama_queue.actors.core.events import ENDS
-from ollama_queue.actors.core.happened import Happened
-from ollama_queue.actors.core.messages import Attach, Get, Subscribe, Unsubscribe
-from ollama_queue.actors.core.records import Chunk
-from ollama_queue.actors.mailbox import Closed, Mailbox
-from ollama_queue.actors.replies import Stored
-from ollama_queue.actors.switchboard import Generation, Switchboard
+from .actor import ask, tell
+from .breathing import Breathe, as_threads_do, unhurried
+from .core.arguments import late
+from .core.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
+from .core.events import ENDS
+from .core.happened import Happened
+from .core.messages import Attach, Get, Subscribe, Unsubscribe
+from .core.records import Chunk
+from .mailbox import Closed, Mailbox
+from .replies import Stored
+from .switchboard import Generation, Switchboard
 
 REBOOT_PATIENCE_S = 30.0
 Place = tuple[int, int]  # an attempt and the number of a chunk in it

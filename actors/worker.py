@@ -9,10 +9,10 @@ from typing import Any, assert_never
 
 import msgspec
 
-from ollama_queue.actors.actor import Actor, Ref, ask, log, tell
-from ollama_queue.actors.breathing import Breathe, as_threads_do
-from ollama_queue.actors.core.errors import NotFound, Unavailable
-from ollama_queue.actors.core.messages import (
+from .actor import Actor, Ref, ask, log, tell
+from .breathing import Breathe, as_threads_do
+from .core.errors import NotFound, Unavailable
+from .core.messages import (
     CallEnded,
     Chunks,
     ChunksReady,
@@ -21,11 +21,11 @@ from ollama_queue.actors.core.messages import (
     ToWorker,
     Wake,
 )
-from ollama_queue.actors.core.orders import Run, Stop
-from ollama_queue.actors.core.outcomes import Failed, Outcome, Stopped, Verdict
-from ollama_queue.actors.core.records import Spec
-from ollama_queue.actors.executors import Executor
-from ollama_queue.actors.replies import Asked
+from .core.orders import Run, Stop
+from .core.outcomes import Failed, Outcome, Stopped, Verdict
+from .core.records import Spec
+from .executors import Executor
+from .replies import Asked
 
 TOGETHER = 200  # pieces in one message: whoever gets it handles nothing else meanwhile
 MOST = 5 * TOGETHER

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ollama_queue.cli import output
-from ollama_queue.cli.session import open_queue, session_of, shared
+from . import output
+from .session import open_queue, session_of, shared
 
 if TYPE_CHECKING:
-    from ollama_queue.actors.core.figures import BackendState
+    from ..actors.core.figures import BackendState
 
 COLUMNS = (
     "NAME", "TYPE", "HEALTH", "RUNNING", "MODELS", "LOADED",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.cli import output
-from ollama_queue.cli.session import (
+from ..actors.core.errors import Invalid
+from . import output
+from .session import (
     Session,
     TaskFailed,
     one_line,
@@ -18,11 +18,11 @@ from ollama_queue.cli.session import (
     session_of,
     shared,
 )
-from ollama_queue.cli.waiting import Interrupted
+from .waiting import Interrupted
 
 if TYPE_CHECKING:
-    from ollama_queue.actors.api import QueueAPI
-    from ollama_queue.actors.core.records import BatchSubmitted, NewTask, Task
+    from ..actors.api import QueueAPI
+    from ..actors.core.records import BatchSubmitted, NewTask, Task
 
 LOOK_S = 1.0
 PIECE = 256 << 10  # bytes of a file that are read at once
@@ -62,8 +62,8 @@ def batch(ctx: click.Context, /, path: str, sync: bool, idempotency_key: str | N
 
 def read_tasks(path: str) -> "Iterator[NewTask]":
     """The tasks of a file, checked. Raises `Invalid`, naming the item and its field."""
-    from ollama_queue.actors.core.errors import naming
-    from ollama_queue.actors.core.submission import new_task
+    from ..actors.core.errors import naming
+    from ..actors.core.submission import new_task
 
     for index, given in enumerate(_items(path)):
         with naming(f"tasks[{index}]"):
@@ -71,9 +71,9 @@ def read_tasks(path: str) -> "Iterator[NewTask]":
 
 
 def _items(path: str) -> "Iterator[Any]":
-    from ollama_queue.actors.core.json_items import in_lines, in_list
-    from ollama_queue.actors.core.plain_json import decode
-    from ollama_queue.actors.encodings import as_utf8
+    from ..actors.core.json_items import in_lines, in_list
+    from ..actors.core.plain_json import decode
+    from ..actors.encodings import as_utf8
 
     pieces = as_utf8(_pieces(path), path, "file")
     first = b""

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ollama_queue.actors.core.errors import Conflict
-from ollama_queue.cli import output
-from ollama_queue.cli.filter_options import chosen, filtering, flag
-from ollama_queue.cli.session import Session, Tally, open_queue, session_of
-from ollama_queue.cli.waiting import StatusLine
+from ..actors.core.errors import Conflict
+from . import output
+from .filter_options import chosen, filtering, flag
+from .session import Session, Tally, open_queue, session_of
+from .waiting import StatusLine
 
 if TYPE_CHECKING:
-    from ollama_queue.actors.api import QueueAPI
-    from ollama_queue.actors.core.bulk import BulkError, BulkResult
+    from ..actors.api import QueueAPI
+    from ..actors.core.bulk import BulkError, BulkResult
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -73,8 +73,8 @@ def sweep(
 
 def rehearse(ctx: click.Context, tasks: Chosen, verb: str, level: str | None = None) -> None:
     """Print to how many of the tasks named it could be done, and why not to the others."""
-    from ollama_queue.actors.core.bulk import MEANT_FOR, Verb
-    from ollama_queue.actors.core.submission import parse_priority
+    from ..actors.core.bulk import MEANT_FOR, Verb
+    from ..actors.core.submission import parse_priority
 
     queue, tally, count = open_queue(ctx), Tally(), 0
     if level is not None:
@@ -95,9 +95,9 @@ def _count(
     """To how many tasks it would be done. What has no index is counted by reading it."""
     from msgspec.structs import replace
 
-    from ollama_queue.actors.core.bulk import Verb, narrowed
-    from ollama_queue.actors.core.listing import MAX_LIMIT
-    from ollama_queue.actors.core.submission import parse_priority
+    from ..actors.core.bulk import Verb, narrowed
+    from ..actors.core.listing import MAX_LIMIT
+    from ..actors.core.submission import parse_priority
 
     wanted = narrowed(Verb(verb), filter, None if level is None else parse_priority(level))
     if wanted is None:
@@ -162,7 +162,7 @@ def _slice(queue: "QueueAPI", verb: str, filter: dict[str, Any], level: str | No
 def _report(
     ctx: click.Context, session: Session, total: int, done: str, errors: "list[BulkError]"
 ) -> None:
-    from ollama_queue.http.wire import error_of
+    from ..http.wire import error_of
 
     if session.speaks_json:
         output.print_json({"done": total, "errors": errors})

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ollama_queue.cli.submit import messages_of, settings_of
+from .submit import messages_of, settings_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 OF_CRON = {

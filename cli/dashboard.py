@@ -10,14 +10,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ollama_queue.cli.backends import rate
-from ollama_queue.cli.board import Board
-from ollama_queue.cli.output import COLOURS, health, span
-from ollama_queue.cli.session import one_line
+from .backends import rate
+from .board import Board
+from .output import COLOURS, health, span
+from .session import one_line
 
 if TYPE_CHECKING:
-    from ollama_queue.actors.core.figures import BackendState, QueueStats
-    from ollama_queue.actors.core.records import Task
+    from ..actors.core.figures import BackendState, QueueStats
+    from ..actors.core.records import Task
 
 LEVELS = {"15": "critical", "10": "high", "5": "normal", "1": "low"}
 FRAME_LINES = 20  # without the rows of running tasks and of backends

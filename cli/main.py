@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from ollama_queue import __version__
-from ollama_queue.actors import standard_streams
-from ollama_queue.actors.core.errors import QueueError
-from ollama_queue.cli import backends, batch, completion, crons, listing, streaming, tasks, watch
-from ollama_queue.cli.session import complain, exit_code, one_line, shared
-from ollama_queue.cli.submit import submit
-from ollama_queue.cli.waiting import Interrupted
+
+from ..actors import standard_streams
+from ..actors.core.errors import QueueError
+from . import backends, batch, completion, crons, listing, streaming, tasks, watch
+from .session import complain, exit_code, one_line, shared
+from .submit import submit
+from .waiting import Interrupted
 
 BROKEN_PIPE = 141  # 128 and the signal's number, as shells have it
 CANNOT_WRITE = 2

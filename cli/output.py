@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from ollama_queue.actors.core.errors import Conflict
-from ollama_queue.actors.core.visible import visible
-from ollama_queue.cli.session import Session, TaskFailed, one_line
-from ollama_queue.cli.words import words
+from ..actors.core.errors import Conflict
+from ..actors.core.visible import visible
+from .session import Session, TaskFailed, one_line
+from .words import words
 
 if TYPE_CHECKING:
-    from ollama_queue.actors.core.figures import BackendState, QueueStats
-    from ollama_queue.actors.core.records import Submitted, Task
+    from ..actors.core.figures import BackendState, QueueStats
+    from ..actors.core.records import Submitted, Task
 
 COLOURS = {
     "pending": "yellow",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ollama_queue.actors.core.errors import (
+from ..actors.core.errors import (
     Conflict,
     Forbidden,
     Invalid,
@@ -18,11 +18,11 @@ from ollama_queue.actors.core.errors import (
     Unauthorized,
     Unavailable,
 )
-from ollama_queue.actors.core.visible import visible
-from ollama_queue.http import address
+from ..actors.core.visible import visible
+from ..http import address
 
 if TYPE_CHECKING:
-    from ollama_queue.actors.api import QueueAPI
+    from ..actors.api import QueueAPI
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -61,7 +61,7 @@ def one_line(value: object) -> str:
 
 
 def _client(server: str) -> "AbstractContextManager[QueueAPI]":
-    from ollama_queue.http.client import Client
+    from ..http.client import Client
 
     return closing(Client(server))
 

@@ -12,8 +12,8 @@ def main() -> None:
     minds = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not so under nohup
     if minds:
         signal.signal(signal.SIGINT, _leave)  # there is nothing to tidy up while modules load
-    from ollama_queue.actors import standard_streams
-    from ollama_queue.cli.main import cli
+    from ..actors import standard_streams
+    from .main import cli
 
     standard_streams.prepare()
     if minds:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ollama_queue.actors.core.events import EVENTS
-from ollama_queue.actors.core.visible import visible
-from ollama_queue.cli import output
-from ollama_queue.cli.session import (
+from ..actors.core.events import EVENTS
+from ..actors.core.visible import visible
+from . import output
+from .session import (
     Session,
     TaskFailed,
     one_line,
@@ -17,11 +17,11 @@ from ollama_queue.cli.session import (
     session_of,
     shared,
 )
-from ollama_queue.cli.waiting import Interrupted
-from ollama_queue.cli.words import words
+from .waiting import Interrupted
+from .words import words
 
 if TYPE_CHECKING:
-    from ollama_queue.actors.core.records import Chunk, Event
+    from ..actors.core.records import Chunk, Event
 
 
 def print_stream(session: Session, task_id: str, chunks: "Iterator[Chunk]") -> None:

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ollama_queue.cli import output
-from ollama_queue.cli.session import Session, open_queue, session_of, shared
-from ollama_queue.cli.streaming import print_stream
-from ollama_queue.cli.waiting import endings
+from . import output
+from .session import Session, open_queue, session_of, shared
+from .streaming import print_stream
+from .waiting import endings
 
 if TYPE_CHECKING:
-    from ollama_queue.actors.core.errors import QueueError
-    from ollama_queue.actors.core.records import Task
+    from ..actors.core.errors import QueueError
+    from ..actors.core.records import Task
 
 F = TypeVar("F", bound=Callable[..., Any])
 ROLES = ("system", "user", "assistant", "tool")
@@ -52,8 +52,8 @@ def settings_of(
 
 def json_or_text(text: str) -> Any:
     """The value if it is JSON, else the text as it stands."""
-    from ollama_queue.actors.core.errors import Invalid
-    from ollama_queue.actors.core.plain_json import decode
+    from ..actors.core.errors import Invalid
+    from ..actors.core.plain_json import decode
 
     try:
         return decode(text, "the value", "value")
@@ -209,7 +209,7 @@ def embed(ctx: click.Context, /, **given: Any) -> None:
 
 
 def _send(ctx: click.Context, kind: str, given: dict[str, Any]) -> None:
-    from ollama_queue.actors.core.submission import new_task
+    from ..actors.core.submission import new_task
 
     session = session_of(ctx)
     key, is_awaited = given.pop("idempotency_key"), given.pop("wait")

@@ -4,10 +4,10 @@ from typing import Any
 
 import click
 
-from ollama_queue.cli import output
-from ollama_queue.cli.bulk import Chosen, choosing, rehearse, sweep
-from ollama_queue.cli.session import Tally, open_queue, session_of, shared
-from ollama_queue.cli.waiting import endings
+from . import output
+from .bulk import Chosen, choosing, rehearse, sweep
+from .session import Tally, open_queue, session_of, shared
+from .waiting import endings
 
 _task_id = click.argument("task_id", metavar="ID")
 _task_ids = click.argument("task_ids", metavar="ID...", nargs=-1, required=True)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ollama_queue.actors.core.errors import Conflict, QueueError, Unavailable
-from ollama_queue.cli.output import starts_in
-from ollama_queue.cli.session import Session, one_line
+from ..actors.core.errors import Conflict, QueueError, Unavailable
+from .output import starts_in
+from .session import Session, one_line
 
 if TYPE_CHECKING:
-    from ollama_queue.actors.api import QueueAPI
-    from ollama_queue.actors.core.records import Task
+    from ..actors.api import QueueAPI
+    from ..actors.core.records import Task
 
 LOOK_S = 1.0  # between two looks, when there is a line to draw or another task to look at
 LONG_S = 30.0

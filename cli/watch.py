@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ollama_queue.actors.core.errors import QueueError
-from ollama_queue.actors.core.events import ENDS
-from ollama_queue.cli import output
-from ollama_queue.cli.board import Board, Meter
-from ollama_queue.cli.session import open_queue, session_of, shared
-from ollama_queue.cli.waiting import Interrupted
+from ..actors.core.errors import QueueError
+from ..actors.core.events import ENDS
+from . import output
+from .board import Board, Meter
+from .session import open_queue, session_of, shared
+from .waiting import Interrupted
 
 if TYPE_CHECKING:
-    from ollama_queue.actors.api import QueueAPI
-    from ollama_queue.actors.core.records import Task
+    from ..actors.api import QueueAPI
+    from ..actors.core.records import Task
 
 DRAW_S = 0.25
 LOOK_S = 0.5
@@ -59,8 +59,8 @@ def watch(ctx: click.Context, once: bool) -> None:
 
 def look(queue: "QueueAPI", board: Board) -> None:
     """Tell the board how things stand. Raises `QueueError`."""
-    from ollama_queue.actors.core.listing import TaskFilter
-    from ollama_queue.actors.core.records import Status
+    from ..actors.core.listing import TaskFilter
+    from ..actors.core.records import Status
 
     running = queue.list_tasks(TaskFilter(status=[Status.RUNNING], limit=MOST_TASKS))
     board.saw(queue.get_queue_stats(), running, time.monotonic())
@@ -69,7 +69,7 @@ def look(queue: "QueueAPI", board: Board) -> None:
 def _print(board: Board) -> None:
     from rich.console import Console
 
-    from ollama_queue.cli.dashboard import frame
+    from .dashboard import frame
 
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -82,7 +82,7 @@ def _show(queue: "QueueAPI", board: Board) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    from ollama_queue.cli.dashboard import frame
+    from .dashboard import frame
 
     console = Console(highlight=False)
     with (

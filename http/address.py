@@ -2,9 +2,9 @@
 
 import os
 
-from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.core.urls import is_http_url
-from ollama_queue.actors.notation import unquoted
+from ..actors.core.errors import Invalid
+from ..actors.core.urls import is_http_url
+from ..actors.notation import unquoted
 
 DEFAULT_SERVER = "http://127.0.0.1:7125"
 LONGEST = 2000  # characters of a URL
@@ -21,7 +21,7 @@ def full(url: str) -> str:
 
     Raises `Invalid`.
     """
-    from ollama_queue.actors.core import arguments  # where only help is shown, it is not needed
+    from ..actors.core import arguments  # where only help is shown, it is not needed
 
     text = arguments.text(url, "url", LONGEST).strip()
     if "://" not in text:

@@ -5,7 +5,7 @@ from typing import Any
 
 import bottle
 
-from ollama_queue.http import sse
+from . import sse
 
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 

@@ -8,23 +8,23 @@ from typing import Any, Protocol
 import bottle
 import msgspec
 
-from ollama_queue.actors.breathing import Breathe, as_threads_do
-from ollama_queue.actors.core import limits
-from ollama_queue.actors.core.errors import Invalid, QueueError
-from ollama_queue.actors.core.submission import check_object, own_key
-from ollama_queue.http import ollama, openai, openapi, pages, reading, wire
-from ollama_queue.http.answer import Answer
-from ollama_queue.http.batches import add_batch_routes
-from ollama_queue.http.bulk import add_bulk_routes
-from ollama_queue.http.crons import Crons, add_cron_routes
-from ollama_queue.http.feed import add_feed_routes
-from ollama_queue.http.guard import Guard
-from ollama_queue.http.ollama import add_ollama_routes
-from ollama_queue.http.openai import add_openai_routes
-from ollama_queue.http.servers import Servers
-from ollama_queue.http.shapes import StatusAnswer
-from ollama_queue.http.talk import talk
-from ollama_queue.http.web import add_page_routes
+from ..actors.breathing import Breathe, as_threads_do
+from ..actors.core import limits
+from ..actors.core.errors import Invalid, QueueError
+from ..actors.core.submission import check_object, own_key
+from . import ollama, openai, openapi, pages, reading, wire
+from .answer import Answer
+from .batches import add_batch_routes
+from .bulk import add_bulk_routes
+from .crons import Crons, add_cron_routes
+from .feed import add_feed_routes
+from .guard import Guard
+from .ollama import add_ollama_routes
+from .openai import add_openai_routes
+from .servers import Servers
+from .shapes import StatusAnswer
+from .talk import talk
+from .web import add_page_routes
 
 log = logging.getLogger("ollama_queue")
 

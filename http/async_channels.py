@@ -8,9 +8,9 @@ from collections import deque
 from typing import Any
 from weakref import WeakValueDictionary
 
-from ollama_queue.actors.channels import FAILED
-from ollama_queue.actors.core import arguments
-from ollama_queue.actors.core.records import TaskResult
+from ..actors.channels import FAILED
+from ..actors.core import arguments
+from ..actors.core.records import TaskResult
 
 log = logging.getLogger("ollama_queue")
 

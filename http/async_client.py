@@ -7,15 +7,15 @@ from weakref import WeakSet
 
 import httpx
 
-from ollama_queue.actors.core import arguments
-from ollama_queue.actors.core.arguments import AnyTask, OfBatch, OfCron, OfTask
-from ollama_queue.actors.core.bulk import BulkResult, Filter, Verb, bulk
-from ollama_queue.actors.core.cron_records import Cron, IfExists, NewCron
-from ollama_queue.actors.core.errors import Unavailable
-from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats
-from ollama_queue.actors.core.filters import task_filter
-from ollama_queue.actors.core.listing import TaskFilter, TaskPage
-from ollama_queue.actors.core.records import (
+from ..actors.core import arguments
+from ..actors.core.arguments import AnyTask, OfBatch, OfCron, OfTask
+from ..actors.core.bulk import BulkResult, Filter, Verb, bulk
+from ..actors.core.cron_records import Cron, IfExists, NewCron
+from ..actors.core.errors import Unavailable
+from ..actors.core.figures import BackendState, Minute, QueueStats
+from ..actors.core.filters import task_filter
+from ..actors.core.listing import TaskFilter, TaskPage
+from ..actors.core.records import (
     Batch,
     BatchSubmitted,
     Chunk,
@@ -24,13 +24,13 @@ from ollama_queue.actors.core.records import (
     Submitted,
     Task,
 )
-from ollama_queue.actors.verbs import Gathering
-from ollama_queue.http import address, async_reader, connection, frames, requests
-from ollama_queue.http.async_ends import Leave
-from ollama_queue.http.async_listener import AsyncListener
-from ollama_queue.http.async_reader import AsyncMailbox, AsyncReading
-from ollama_queue.http.lanes import Lanes
-from ollama_queue.http.requests import Request
+from ..actors.verbs import Gathering
+from . import address, async_reader, connection, frames, requests
+from .async_ends import Leave
+from .async_listener import AsyncListener
+from .async_reader import AsyncMailbox, AsyncReading
+from .lanes import Lanes
+from .requests import Request
 
 T = TypeVar("T")
 

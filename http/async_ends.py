@@ -6,16 +6,16 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
-from ollama_queue.actors.awaited import Gathering, Waiting
-from ollama_queue.actors.core.errors import NotFound, QueueError, Unavailable
-from ollama_queue.actors.core.events import ENDS
-from ollama_queue.actors.core.listing import TaskFilter, TaskPage
-from ollama_queue.actors.core.records import BatchSubmitted, Task, TaskResult
-from ollama_queue.actors.ends import OnProgress, batch_waiting, unfinished
-from ollama_queue.actors.mailbox import Closed
-from ollama_queue.actors.reporter import ENDS_AHEAD
-from ollama_queue.actors.verbs import result_of
-from ollama_queue.http.async_reader import AsyncMailbox
+from ..actors.awaited import Gathering, Waiting
+from ..actors.core.errors import NotFound, QueueError, Unavailable
+from ..actors.core.events import ENDS
+from ..actors.core.listing import TaskFilter, TaskPage
+from ..actors.core.records import BatchSubmitted, Task, TaskResult
+from ..actors.ends import OnProgress, batch_waiting, unfinished
+from ..actors.mailbox import Closed
+from ..actors.reporter import ENDS_AHEAD
+from ..actors.verbs import result_of
+from .async_reader import AsyncMailbox
 
 T = TypeVar("T")
 

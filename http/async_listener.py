@@ -15,12 +15,12 @@ from types import TracebackType
 from typing import Any, Self
 from weakref import WeakSet
 
-from ollama_queue.actors.awaited import Callback, Gathering, following, members
-from ollama_queue.actors.core import arguments, limits
-from ollama_queue.actors.core.arguments import AnyTask, OfBatch, OfTask, Tasks
-from ollama_queue.actors.core.errors import Conflict, QueueError
-from ollama_queue.actors.core.listing import TaskFilter, TaskPage
-from ollama_queue.actors.core.records import (
+from ..actors.awaited import Callback, Gathering, following, members
+from ..actors.core import arguments, limits
+from ..actors.core.arguments import AnyTask, OfBatch, OfTask, Tasks
+from ..actors.core.errors import Conflict, QueueError
+from ..actors.core.listing import TaskFilter, TaskPage
+from ..actors.core.records import (
     Batch,
     BatchSubmitted,
     Chunk,
@@ -28,15 +28,15 @@ from ollama_queue.actors.core.records import (
     Task,
     TaskResult,
 )
-from ollama_queue.actors.core.submission import parse_time
-from ollama_queue.actors.ends import OnProgress, waits
-from ollama_queue.actors.task_stream import AsyncTaskStream
-from ollama_queue.actors.verbs import later, scheduled
-from ollama_queue.http import async_ends
-from ollama_queue.http.async_channels import AsyncChannels
-from ollama_queue.http.async_ends import Leave
-from ollama_queue.http.async_reader import AsyncMailbox
-from ollama_queue.http.async_reporter import AsyncReporter, AsyncSubscription
+from ..actors.core.submission import parse_time
+from ..actors.ends import OnProgress, waits
+from ..actors.task_stream import AsyncTaskStream
+from ..actors.verbs import later, scheduled
+from . import async_ends
+from .async_channels import AsyncChannels
+from .async_ends import Leave
+from .async_reader import AsyncMailbox
+from .async_reporter import AsyncReporter, AsyncSubscription
 
 
 class AsyncListener:

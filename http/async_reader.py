@@ -12,12 +12,12 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from ollama_queue.actors.core.arguments import late
-from ollama_queue.actors.core.errors import Unavailable
-from ollama_queue.actors.core.records import Chunk
-from ollama_queue.actors.mailbox import Closed
-from ollama_queue.http.frames import BROKEN, CHUNKS_AHEAD, Patience, Place
-from ollama_queue.http.sse import Frame, Parser
+from ..actors.core.arguments import late
+from ..actors.core.errors import Unavailable
+from ..actors.core.records import Chunk
+from ..actors.mailbox import Closed
+from .frames import BROKEN, CHUNKS_AHEAD, Patience, Place
+from .sse import Frame, Parser
 
 T = TypeVar("T")
 

@@ -9,16 +9,16 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from ollama_queue.actors.awaited import OUTAGE_PATIENCE_S, Awaited, Callback, Gathering
-from ollama_queue.actors.core import arguments
-from ollama_queue.actors.core.errors import QueueError, Unavailable
-from ollama_queue.actors.core.events import ENDS
-from ollama_queue.actors.core.listing import TaskFilter, TaskPage
-from ollama_queue.actors.core.records import Event, Task
-from ollama_queue.actors.mailbox import Closed
-from ollama_queue.actors.reporter import ENDS_AHEAD, FAILED, callbacks_of
-from ollama_queue.http.async_ends import Leave, ending, gather
-from ollama_queue.http.async_reader import AsyncMailbox, end
+from ..actors.awaited import OUTAGE_PATIENCE_S, Awaited, Callback, Gathering
+from ..actors.core import arguments
+from ..actors.core.errors import QueueError, Unavailable
+from ..actors.core.events import ENDS
+from ..actors.core.listing import TaskFilter, TaskPage
+from ..actors.core.records import Event, Task
+from ..actors.mailbox import Closed
+from ..actors.reporter import ENDS_AHEAD, FAILED, callbacks_of
+from .async_ends import Leave, ending, gather
+from .async_reader import AsyncMailbox, end
 
 log = logging.getLogger("ollama_queue")
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import bottle
 
-from ollama_queue.actors.core.errors import naming
-from ollama_queue.actors.core.json_items import in_lines, in_list
-from ollama_queue.actors.core.records import Status, Task
-from ollama_queue.actors.core.submission import check_object
-from ollama_queue.actors.encodings import as_utf8
-from ollama_queue.http import reading, wire
-from ollama_queue.http.feed import Source
+from ..actors.core.errors import naming
+from ..actors.core.json_items import in_lines, in_list
+from ..actors.core.records import Status, Task
+from ..actors.core.submission import check_object
+from ..actors.encodings import as_utf8
+from . import reading, wire
+from .feed import Source
 
 
 def add_batch_routes(app: bottle.Bottle, queue: Source, max_upload: int, max_body: int) -> None:

@@ -5,10 +5,10 @@ from typing import Any
 
 import bottle
 
-from ollama_queue.actors.api import BulkAPI
-from ollama_queue.actors.core.bulk import BulkResult, Verb
-from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.http import reading, wire
+from ..actors.api import BulkAPI
+from ..actors.core.bulk import BulkResult, Verb
+from ..actors.core.errors import Invalid
+from . import reading, wire
 
 
 def add_bulk_routes(app: bottle.Bottle, queue: BulkAPI, max_body: int) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from ollama_queue.actors.core.config import OllamaHost, Seconds, Secret, Size, Url
-from ollama_queue.actors.core.urls import shown
-from ollama_queue.actors.notation import write_duration, write_size
-from ollama_queue.actors.setting_forms import is_list, plain
-from ollama_queue.actors.settings import Loaded
+from ..actors.core.config import OllamaHost, Seconds, Secret, Size, Url
+from ..actors.core.urls import shown
+from ..actors.notation import write_duration, write_size
+from ..actors.setting_forms import is_list, plain
+from ..actors.settings import Loaded
 
 HIDDEN = "***"  # no YAML by itself: a file that still holds it is refused
 COMMENT_AT = 44

@@ -8,15 +8,15 @@ from weakref import WeakSet
 
 import httpx
 
-from ollama_queue.actors.bulk import BulkVerbs
-from ollama_queue.actors.core import arguments
-from ollama_queue.actors.core.arguments import AnyTask, OfBatch, OfCron, OfTask
-from ollama_queue.actors.core.bulk import Bulk, BulkResult
-from ollama_queue.actors.core.cron_records import Cron, IfExists, NewCron
-from ollama_queue.actors.core.errors import Unavailable
-from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats
-from ollama_queue.actors.core.listing import TaskFilter, TaskPage
-from ollama_queue.actors.core.records import (
+from ..actors.bulk import BulkVerbs
+from ..actors.core import arguments
+from ..actors.core.arguments import AnyTask, OfBatch, OfCron, OfTask
+from ..actors.core.bulk import Bulk, BulkResult
+from ..actors.core.cron_records import Cron, IfExists, NewCron
+from ..actors.core.errors import Unavailable
+from ..actors.core.figures import BackendState, Minute, QueueStats
+from ..actors.core.listing import TaskFilter, TaskPage
+from ..actors.core.records import (
     Batch,
     BatchSubmitted,
     Chunk,
@@ -25,10 +25,10 @@ from ollama_queue.actors.core.records import (
     Submitted,
     Task,
 )
-from ollama_queue.actors.mailbox import Mailbox
-from ollama_queue.actors.subscription import Leave, Listener
-from ollama_queue.http import address, connection, frames, reader, requests
-from ollama_queue.http.requests import Request
+from ..actors.mailbox import Mailbox
+from ..actors.subscription import Leave, Listener
+from . import address, connection, frames, reader, requests
+from .requests import Request
 
 T = TypeVar("T")
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import httpx
 
-from ollama_queue.actors.core import arguments
-from ollama_queue.actors.core.arguments import OfTask
-from ollama_queue.actors.core.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
-from ollama_queue.actors.core.records import Task
-from ollama_queue.http import wire
-from ollama_queue.http.requests import KEY, Request
+from ..actors.core import arguments
+from ..actors.core.arguments import OfTask
+from ..actors.core.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
+from ..actors.core.records import Task
+from . import wire
+from .requests import KEY, Request
 
 SUBMIT_PATIENCE_S = 10.0  # a submit whose answer was lost is repeated over a restart of the server
 READ_PATIENCE_S = 0.5

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import gevent
 from gevent import Greenlet
 
-from ollama_queue.http.sparing import Sparing
+from .sparing import Sparing
 
 EXTRA = 32  # connections beyond the limit, on which only `/healthz` is answered
 

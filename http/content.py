@@ -4,9 +4,9 @@ import sys
 from collections.abc import Callable
 from typing import BinaryIO
 
-from ollama_queue.actors.breathing import Breathe
-from ollama_queue.http import head
-from ollama_queue.http.head import Refused
+from ..actors.breathing import Breathe
+from . import head
+from .head import Refused
 
 PIECE = 1 << 20  # bytes that are read at once
 MAX_LINE = 4096  # bytes of the line before a chunk, or of a trailer

@@ -11,14 +11,14 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ollama_queue.actors.core.errors import QueueError, Unavailable
-from ollama_queue.actors.core.figures import QueueStats, Snapshot
-from ollama_queue.actors.core.happened import Happened
-from ollama_queue.actors.core.records import Task
-from ollama_queue.actors.mailbox import Closed, Mailbox
-from ollama_queue.actors.subscription import Leave
-from ollama_queue.actors.views import shown
-from ollama_queue.http import sse
+from ..actors.core.errors import QueueError, Unavailable
+from ..actors.core.figures import QueueStats, Snapshot
+from ..actors.core.happened import Happened
+from ..actors.core.records import Task
+from ..actors.mailbox import Closed, Mailbox
+from ..actors.subscription import Leave
+from ..actors.views import shown
+from . import sse
 
 log = logging.getLogger("ollama_queue")
 

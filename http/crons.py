@@ -6,13 +6,13 @@ from typing import Any, Protocol
 
 import bottle
 
-from ollama_queue.actors.api import QueueAPI
-from ollama_queue.actors.breathing import unhurried
-from ollama_queue.actors.core import arguments
-from ollama_queue.actors.core.cron import upcoming
-from ollama_queue.actors.core.cron_records import Cron, CronAdded, IfExists, NewCron
-from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.http import reading, wire
+from ..actors.api import QueueAPI
+from ..actors.breathing import unhurried
+from ..actors.core import arguments
+from ..actors.core.cron import upcoming
+from ..actors.core.cron_records import Cron, CronAdded, IfExists, NewCron
+from ..actors.core.errors import Invalid
+from . import reading, wire
 
 
 class Crons(QueueAPI, Protocol):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ollama_queue.http.guard import Guard
+from .guard import Guard
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 METHODS = "GET, POST, PUT, DELETE"

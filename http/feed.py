@@ -5,17 +5,17 @@ from typing import Any, Protocol
 
 import bottle
 
-from ollama_queue.actors import watch
-from ollama_queue.actors.api import QueueAPI
-from ollama_queue.actors.breathing import Breathe
-from ollama_queue.actors.core import arguments
-from ollama_queue.actors.core.errors import QueueError
-from ollama_queue.actors.core.records import Chunk
-from ollama_queue.actors.mailbox import Mailbox
-from ollama_queue.actors.subscription import Leave
-from ollama_queue.http import reading, sse, wire
-from ollama_queue.http.answer import Answer, Events
-from ollama_queue.http.crier import Crier, Feed, Told
+from ..actors import watch
+from ..actors.api import QueueAPI
+from ..actors.breathing import Breathe
+from ..actors.core import arguments
+from ..actors.core.errors import QueueError
+from ..actors.core.records import Chunk
+from ..actors.mailbox import Mailbox
+from ..actors.subscription import Leave
+from . import reading, sse, wire
+from .answer import Answer, Events
+from .crier import Crier, Feed, Told
 
 FIRST_S = 30.0  # for a snapshot, or what is wrong with the queue
 

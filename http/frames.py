@@ -6,9 +6,9 @@ import httpx
 import msgspec
 from msgspec import Struct
 
-from ollama_queue.actors.core.errors import QueueError, Unavailable
-from ollama_queue.actors.core.records import Chunk, Event, Status
-from ollama_queue.http.sse import Frame
+from ..actors.core.errors import QueueError, Unavailable
+from ..actors.core.records import Chunk, Event, Status
+from .sse import Frame
 
 OUTAGE_PATIENCE_S = 30.0  # a stream outlives a restart of the server
 PAUSE_S = 0.2  # between two tries to reach it

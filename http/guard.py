@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.errors import Forbidden, Invalid
-from ollama_queue.http import wire
+from ..actors.core.errors import Forbidden, Invalid
+from . import wire
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 # Names that nobody on the internet can own; Ollama lets them in, too.

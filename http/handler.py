@@ -15,13 +15,13 @@ from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 from gevent.server import StreamServer
 
-from ollama_queue.actors.breathing import Breathe, as_threads_do
-from ollama_queue.http import head
-from ollama_queue.http.connection_limit import EXTRA, ConnectionLimit
-from ollama_queue.http.content import Content
-from ollama_queue.http.departure import Departures
-from ollama_queue.http.head import Refused
-from ollama_queue.http.sparing import Sparing
+from ..actors.breathing import Breathe, as_threads_do
+from . import head
+from .connection_limit import EXTRA, ConnectionLimit
+from .content import Content
+from .departure import Departures
+from .head import Refused
+from .sparing import Sparing
 
 log = logging.getLogger("ollama_queue")
 _say_no_tls = Sparing(log, logging.INFO)

@@ -9,15 +9,16 @@ from typing import Any
 import msgspec
 
 from ollama_queue import __version__
-from ollama_queue.actors.core import limits
-from ollama_queue.actors.core.errors import Invalid, Unavailable, unknown_model
-from ollama_queue.actors.core.figures import BackendState
-from ollama_queue.actors.core.holders import best_first, holders, names_of, oldest_version, ollamas
-from ollama_queue.actors.core.outcomes import Failed, Reply
-from ollama_queue.actors.core.routing import model_name
-from ollama_queue.actors.executors.calls import count_in
-from ollama_queue.http import wire
-from ollama_queue.http.servers import Servers
+
+from ..actors.core import limits
+from ..actors.core.errors import Invalid, Unavailable, unknown_model
+from ..actors.core.figures import BackendState
+from ..actors.core.holders import best_first, holders, names_of, oldest_version, ollamas
+from ..actors.core.outcomes import Failed, Reply
+from ..actors.core.routing import model_name
+from ..actors.executors.calls import count_in
+from . import wire
+from .servers import Servers
 
 Json = dict[str, Any]
 

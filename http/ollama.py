@@ -4,12 +4,12 @@ from typing import Any
 
 import bottle
 
-from ollama_queue.actors.core.errors import Forbidden, Invalid, QueueError
-from ollama_queue.actors.core.records import NewTask, Priority, Task, TaskType
-from ollama_queue.actors.core.submission import new_task
-from ollama_queue.http import models, reading, wire
-from ollama_queue.http.queued import Queued, wishes
-from ollama_queue.http.servers import Servers
+from ..actors.core.errors import Forbidden, Invalid, QueueError
+from ..actors.core.records import NewTask, Priority, Task, TaskType
+from ..actors.core.submission import new_task
+from . import models, reading, wire
+from .queued import Queued, wishes
+from .servers import Servers
 
 Json = dict[str, Any]
 

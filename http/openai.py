@@ -6,8 +6,8 @@ from typing import Any
 import bottle
 import msgspec
 
-from ollama_queue.actors.core import limits
-from ollama_queue.actors.core.errors import (
+from ..actors.core import limits
+from ..actors.core.errors import (
     Invalid,
     OutcomeUnknown,
     QueueError,
@@ -15,13 +15,13 @@ from ollama_queue.actors.core.errors import (
     Unavailable,
     unknown_model,
 )
-from ollama_queue.actors.core.pieces import as_piece, is_count
-from ollama_queue.actors.core.records import Dialect, NewTask, Priority, Status, Task, TaskType
-from ollama_queue.actors.core.routing import model_name
-from ollama_queue.actors.core.submission import new_task
-from ollama_queue.http import models, reading, sse, wire
-from ollama_queue.http.queued import TASK_ID, Queued, wishes
-from ollama_queue.http.servers import Servers
+from ..actors.core.pieces import as_piece, is_count
+from ..actors.core.records import Dialect, NewTask, Priority, Status, Task, TaskType
+from ..actors.core.routing import model_name
+from ..actors.core.submission import new_task
+from . import models, reading, sse, wire
+from .queued import TASK_ID, Queued, wishes
+from .servers import Servers
 
 Json = dict[str, Any]
 

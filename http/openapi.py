@@ -11,13 +11,14 @@ import msgspec
 from msgspec import Struct, inspect
 
 from ollama_queue import __version__
-from ollama_queue.actors.core.cron_records import TaskTemplate
-from ollama_queue.actors.core.errors import Forbidden, Unavailable
-from ollama_queue.actors.core.records import Event, NewTask, Priority
-from ollama_queue.actors.core.submission import PAYLOAD_FIELDS
-from ollama_queue.http import wire
-from ollama_queue.http.route_table import ROUTES, Query, Route
-from ollama_queue.http.wire import ErrorBody
+
+from ..actors.core.cron_records import TaskTemplate
+from ..actors.core.errors import Forbidden, Unavailable
+from ..actors.core.records import Event, NewTask, Priority
+from ..actors.core.submission import PAYLOAD_FIELDS
+from . import wire
+from .route_table import ROUTES, Query, Route
+from .wire import ErrorBody
 
 JSON = "application/json"
 REF = "#/components/schemas/{name}"

@@ -6,8 +6,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import msgspec
 
-from ollama_queue.actors.core.listing import TaskFilter, TaskPage
-from ollama_queue.actors.core.records import Task
+from ..actors.core.listing import TaskFilter, TaskPage
+from ..actors.core.records import Task
 
 TOTAL = "X-Total-Count"
 

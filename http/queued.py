@@ -8,14 +8,14 @@ from urllib.parse import quote
 import bottle
 from msgspec.structs import replace
 
-from ollama_queue.actors.core import limits
-from ollama_queue.actors.core.errors import Invalid, QueueError, unknown_model
-from ollama_queue.actors.core.records import Chunk, NewTask, Status, Task
-from ollama_queue.actors.core.submission import parse_priority, parse_timeout
-from ollama_queue.actors.core.translation import hints
-from ollama_queue.http import reading, wire
-from ollama_queue.http.answer import Answer, watch_departure
-from ollama_queue.http.servers import Servers
+from ..actors.core import limits
+from ..actors.core.errors import Invalid, QueueError, unknown_model
+from ..actors.core.records import Chunk, NewTask, Status, Task
+from ..actors.core.submission import parse_priority, parse_timeout
+from ..actors.core.translation import hints
+from . import reading, wire
+from .answer import Answer, watch_departure
+from .servers import Servers
 
 PRIORITY, TENANT, DETACH = "X-Queue-Priority", "X-Queue-Tenant", "X-Queue-Detach"
 TIMEOUT = "X-Queue-Timeout"

@@ -13,12 +13,12 @@ from typing import Any
 
 import httpx
 
-from ollama_queue.actors.core.errors import Unavailable
-from ollama_queue.actors.core.records import Chunk
-from ollama_queue.actors.mailbox import Closed, Mailbox
-from ollama_queue.actors.pool import begin
-from ollama_queue.http.frames import BROKEN, CHUNKS_AHEAD, Patience, Place
-from ollama_queue.http.sse import Frame, Parser
+from ..actors.core.errors import Unavailable
+from ..actors.core.records import Chunk
+from ..actors.mailbox import Closed, Mailbox
+from ..actors.pool import begin
+from .frames import BROKEN, CHUNKS_AHEAD, Patience, Place
+from .sse import Frame, Parser
 
 
 class Reading(threading.Thread):

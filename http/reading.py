@@ -6,14 +6,14 @@ from typing import Any, BinaryIO
 
 import bottle
 
-from ollama_queue.actors.breathing import Breathe, as_threads_do, unhurried
-from ollama_queue.actors.core import filters, plain_json
-from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.core.filters import FIELDS, REPEATABLE
-from ollama_queue.actors.core.listing import TaskFilter
-from ollama_queue.actors.core.weighing import weigh
-from ollama_queue.http import wire
-from ollama_queue.http.unpacking import CODINGS, unpacked
+from ..actors.breathing import Breathe, as_threads_do, unhurried
+from ..actors.core import filters, plain_json
+from ..actors.core.errors import Invalid
+from ..actors.core.filters import FIELDS, REPEATABLE
+from ..actors.core.listing import TaskFilter
+from ..actors.core.weighing import weigh
+from . import wire
+from .unpacking import CODINGS, unpacked
 
 PIECE = 256 << 10  # bytes of a batch that are read at once
 BREATHE = "ollama_queue.breathe"  # in the environ: how the request in hand gives way

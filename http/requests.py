@@ -9,25 +9,25 @@ import httpx
 import msgspec
 from msgspec import Struct
 
-from ollama_queue.actors.core import arguments
-from ollama_queue.actors.core.arguments import LONGEST_ANSWER_S, AnyTask, OfBatch, OfCron, OfTask
-from ollama_queue.actors.core.bulk import Bulk, BulkResult
-from ollama_queue.actors.core.cron_forms import fields_of
-from ollama_queue.actors.core.cron_records import Cron, IfExists, NewCron
-from ollama_queue.actors.core.errors import Invalid, Unavailable, naming
-from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats
-from ollama_queue.actors.core.filters import task_filter
-from ollama_queue.actors.core.listing import TaskFilter, TaskPage
-from ollama_queue.actors.core.plain_json import check_written, too_deep
-from ollama_queue.actors.core.records import (
+from ..actors.core import arguments
+from ..actors.core.arguments import LONGEST_ANSWER_S, AnyTask, OfBatch, OfCron, OfTask
+from ..actors.core.bulk import Bulk, BulkResult
+from ..actors.core.cron_forms import fields_of
+from ..actors.core.cron_records import Cron, IfExists, NewCron
+from ..actors.core.errors import Invalid, Unavailable, naming
+from ..actors.core.figures import BackendState, Minute, QueueStats
+from ..actors.core.filters import task_filter
+from ..actors.core.listing import TaskFilter, TaskPage
+from ..actors.core.plain_json import check_written, too_deep
+from ..actors.core.records import (
     Batch,
     BatchSubmitted,
     Priority,
     Submitted,
     Task,
 )
-from ollama_queue.actors.core.submission import parse_priority
-from ollama_queue.http import pages, wire
+from ..actors.core.submission import parse_priority
+from . import pages, wire
 
 BATCH_PATIENCE_S = 300.0
 BULK_PATIENCE_S = 90.0  # a filter may have to read many tasks before it has found some

@@ -4,15 +4,15 @@ from typing import Any
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.bulk import BulkResult
-from ollama_queue.actors.core.cron_records import Cron, IfExists, NewCron
-from ollama_queue.actors.core.errors import Conflict, Invalid, NotFound, QueueError, QueueFull
-from ollama_queue.actors.core.figures import BackendState, Minute
-from ollama_queue.actors.core.listing import TaskFilter
-from ollama_queue.actors.core.records import Batch, NewTask, Task
-from ollama_queue.http import wire
-from ollama_queue.http.pages import TOTAL
-from ollama_queue.http.shapes import (
+from ..actors.core.bulk import BulkResult
+from ..actors.core.cron_records import Cron, IfExists, NewCron
+from ..actors.core.errors import Conflict, Invalid, NotFound, QueueError, QueueFull
+from ..actors.core.figures import BackendState, Minute
+from ..actors.core.listing import TaskFilter
+from ..actors.core.records import Batch, NewTask, Task
+from . import wire
+from .pages import TOTAL
+from .shapes import (
     Accepted,
     Added,
     BatchAccepted,
@@ -27,7 +27,7 @@ from ollama_queue.http.shapes import (
     StatusAnswer,
     Times,
 )
-from ollama_queue.http.wire import TooLarge
+from .wire import TooLarge
 
 
 class Query(Struct, frozen=True):

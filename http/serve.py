@@ -33,26 +33,27 @@ from gevent.event import AsyncResult, Event
 from gevent.threadpool import ThreadPool
 
 from ollama_queue import __version__
-from ollama_queue.actors import settings, standard_streams
-from ollama_queue.actors.boot import Runtime
-from ollama_queue.actors.core.config import Config, Logging
-from ollama_queue.actors.core.config import Server as ServerSettings
-from ollama_queue.actors.core.errors import Invalid, QueueError, Unavailable
-from ollama_queue.actors.core.urls import shown
-from ollama_queue.actors.core.visible import visible
-from ollama_queue.actors.executors import create_executor, ollama, openai  # noqa: F401
-from ollama_queue.actors.journal import follow
-from ollama_queue.actors.logs import open_handler
-from ollama_queue.actors.manager import QueueManager
-from ollama_queue.actors.pool import Done, Pool, attempt
-from ollama_queue.http.app import create_app
-from ollama_queue.http.check_config import listing
-from ollama_queue.http.connection_limit import EXTRA
-from ollama_queue.http.cross_origin import CrossOrigin
-from ollama_queue.http.guard import Guard, is_loopback
-from ollama_queue.http.handler import Server
-from ollama_queue.http.hub import HubWatch
-from ollama_queue.http.sockets import SocketHandler
+
+from ..actors import settings, standard_streams
+from ..actors.boot import Runtime
+from ..actors.core.config import Config, Logging
+from ..actors.core.config import Server as ServerSettings
+from ..actors.core.errors import Invalid, QueueError, Unavailable
+from ..actors.core.urls import shown
+from ..actors.core.visible import visible
+from ..actors.executors import create_executor, ollama, openai  # noqa: F401
+from ..actors.journal import follow
+from ..actors.logs import open_handler
+from ..actors.manager import QueueManager
+from ..actors.pool import Done, Pool, attempt
+from .app import create_app
+from .check_config import listing
+from .connection_limit import EXTRA
+from .cross_origin import CrossOrigin
+from .guard import Guard, is_loopback
+from .handler import Server
+from .hub import HubWatch
+from .sockets import SocketHandler
 
 log = logging.getLogger("ollama_queue")
 

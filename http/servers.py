@@ -3,10 +3,10 @@
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
-from ollama_queue.actors.core.arguments import AnyTask
-from ollama_queue.actors.core.outcomes import Reply
-from ollama_queue.actors.core.records import Submitted
-from ollama_queue.http.feed import Source
+from ..actors.core.arguments import AnyTask
+from ..actors.core.outcomes import Reply
+from ..actors.core.records import Submitted
+from .feed import Source
 
 
 class Servers(Source, Protocol):

@@ -5,9 +5,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.figures import QueueStats
-from ollama_queue.actors.core.listing import TaskFilter
-from ollama_queue.actors.core.records import NewTask, Status
+from ..actors.core.figures import QueueStats
+from ..actors.core.listing import TaskFilter
+from ..actors.core.records import NewTask, Status
 
 
 class Accepted(Struct):

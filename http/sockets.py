@@ -18,10 +18,10 @@ from geventwebsocket.exceptions import ProtocolError, WebSocketError
 from geventwebsocket.handler import WebSocketHandler
 from geventwebsocket.websocket import Header, WebSocket
 
-from ollama_queue.actors.core.errors import QueueError
-from ollama_queue.http import wire
-from ollama_queue.http.guard import Guard
-from ollama_queue.http.handler import Handler
+from ..actors.core.errors import QueueError
+from . import wire
+from .guard import Guard
+from .handler import Handler
 
 MAX_MESSAGE = 1 << 20
 IDLE_S = 60.0  # three pings without an answer, or a reader that takes nothing

@@ -8,13 +8,13 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from ollama_queue.actors.core import arguments
-from ollama_queue.actors.core.errors import Invalid, QueueError
-from ollama_queue.actors.core.records import Chunk
-from ollama_queue.actors.mailbox import Closed
-from ollama_queue.http import sse, wire
-from ollama_queue.http.crier import Crier, Feed, Told
-from ollama_queue.http.feed import Source
+from ..actors.core import arguments
+from ..actors.core.errors import Invalid, QueueError
+from ..actors.core.records import Chunk
+from ..actors.mailbox import Closed
+from . import sse, wire
+from .crier import Crier, Feed, Told
+from .feed import Source
 
 PING_S = 20.0
 TOGETHER = 50  # messages that are sent in one go

@@ -7,8 +7,8 @@ from pathlib import Path
 import bottle
 from msgspec import Struct
 
-from ollama_queue.actors.core.errors import NotFound
-from ollama_queue.http import reading, wire
+from ..actors.core.errors import NotFound
+from . import reading, wire
 
 FOLDER = Path(__file__).resolve().parent.parent / "static"  # so in a checkout, a wheel and a binary
 TYPES = {

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from ollama_queue.actors.core.errors import (
+from ..actors.core.errors import (
     Conflict,
     Forbidden,
     Invalid,
@@ -16,7 +16,7 @@ from ollama_queue.actors.core.errors import (
     Unauthorized,
     Unavailable,
 )
-from ollama_queue.actors.core.records import Upstream
+from ..actors.core.records import Upstream
 
 TASKS = "/api/tasks"
 BATCH = "/api/tasks/batch"

@@ -4,12 +4,12 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.messages import Submit
-from ollama_queue.actors.core.records import Record, TaskType
-from ollama_queue.actors.core.routing import route_key
-from ollama_queue.actors.core.settling import utc
-from ollama_queue.actors.core.submission import title_of
-from ollama_queue.actors.core.translation import TAKEN_OPTIONS
+from .messages import Submit
+from .records import Record, TaskType
+from .routing import route_key
+from .settling import utc
+from .submission import title_of
+from .translation import TAKEN_OPTIONS
 
 
 class Draft(Struct, frozen=True, array_like=True):

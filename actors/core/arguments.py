@@ -8,11 +8,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar, get_args
 
-from ollama_queue.actors.core import limits
-from ollama_queue.actors.core.cron_records import Cron, IfExists
-from ollama_queue.actors.core.errors import Invalid, NotFound, QueueError
-from ollama_queue.actors.core.events import EVENTS
-from ollama_queue.actors.core.records import (
+from . import limits
+from .cron_records import Cron, IfExists
+from .errors import Invalid, NotFound, QueueError
+from .events import EVENTS
+from .records import (
     Batch,
     BatchSubmitted,
     NewTask,

@@ -1,6 +1,6 @@
 """How long to wait before trying again."""
 
-from ollama_queue.actors.core.config import Retry
+from .config import Retry
 
 
 def delay(retry: Retry, retry_count: int, chance: float) -> float:

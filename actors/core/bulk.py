@@ -7,13 +7,13 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ollama_queue.actors.core import arguments, limits
-from ollama_queue.actors.core.arguments import OfTask
-from ollama_queue.actors.core.errors import Invalid, QueueError, Unavailable
-from ollama_queue.actors.core.filters import task_filter
-from ollama_queue.actors.core.listing import TaskFilter
-from ollama_queue.actors.core.records import Priority, Public, Status
-from ollama_queue.actors.core.submission import parse_priority
+from . import arguments, limits
+from .arguments import OfTask
+from .errors import Invalid, QueueError, Unavailable
+from .filters import task_filter
+from .listing import TaskFilter
+from .records import Priority, Public, Status
+from .submission import parse_priority
 
 MOST_IDS = limits.IDS  # in one call: as many as a page of a list has
 SLICE = 500  # of the tasks that a filter matches

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ollama_queue.actors.core.config_checks import DAY_S, check
-from ollama_queue.actors.core.urls import is_here, shown
+from .config_checks import DAY_S, check
+from .urls import is_here, shown
 
 # Plain numbers and texts, with how people write them: `setting_forms.py` reads each kind.
 Seconds = Annotated[float, "seconds"]

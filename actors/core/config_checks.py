@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.core.urls import is_http_url, is_origin
+from .errors import Invalid
+from .urls import is_http_url, is_origin
 
 if TYPE_CHECKING:
-    from ollama_queue.actors.core.config import (
+    from .config import (
         Backend,
         Config,
         Endpoint,

@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct
 
-from ollama_queue.actors.core import limits
-from ollama_queue.actors.core.errors import Invalid
+from . import limits
+from .errors import Invalid
 
 ALIASES = {
     "@hourly": "0 * * * *",

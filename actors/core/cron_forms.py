@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 from msgspec.structs import asdict, replace
 
-from ollama_queue.actors.core import arguments, cron, limits
-from ollama_queue.actors.core.cron_records import Cron, Missed, NewCron, Overlap, TaskTemplate
-from ollama_queue.actors.core.errors import Invalid, naming
-from ollama_queue.actors.core.plain_json import check_written, too_deep
-from ollama_queue.actors.core.records import NewTask
-from ollama_queue.actors.core.submission import draft, new_task
+from . import arguments, cron, limits
+from .cron_records import Cron, Missed, NewCron, Overlap, TaskTemplate
+from .errors import Invalid, naming
+from .plain_json import check_written, too_deep
+from .records import NewTask
+from .submission import draft, new_task
 
 SET_BACK = timedelta(hours=1)  # of a clock; what lies further ahead was a wrong clock's time
 _TEMPLATE = TaskTemplate.__struct_fields__

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.records import Priority, Public, TaskType
+from .records import Priority, Public, TaskType
 
 IfExists = Literal["update", "keep", "error"]
 """What becomes of a cron that is added while there is one of its name."""

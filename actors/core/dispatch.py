@@ -2,22 +2,22 @@
 
 from collections.abc import Iterable, Iterator
 
-from ollama_queue.actors.core.backoff import probe_delay
-from ollama_queue.actors.core.config import Scheduler
-from ollama_queue.actors.core.entries import Entry
-from ollama_queue.actors.core.errors import NotFound
-from ollama_queue.actors.core.estimates import Durations
-from ollama_queue.actors.core.gates import Gate
-from ollama_queue.actors.core.lifecycle import become
-from ollama_queue.actors.core.missing import Missing
-from ollama_queue.actors.core.orders import Announce, Order, Run, SetFlag, Watch
-from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Outcome, Verdict
-from ollama_queue.actors.core.policies import Policy
-from ollama_queue.actors.core.records import Status
-from ollama_queue.actors.core.routing import Gates, Lane, read_route
-from ollama_queue.actors.core.settling import utc
-from ollama_queue.actors.core.slots import Running, Slots
-from ollama_queue.actors.core.waiting import WaitingRoom
+from .backoff import probe_delay
+from .config import Scheduler
+from .entries import Entry
+from .errors import NotFound
+from .estimates import Durations
+from .gates import Gate
+from .lifecycle import become
+from .missing import Missing
+from .orders import Announce, Order, Run, SetFlag, Watch
+from .outcomes import Answered, Failed, Look, Outcome, Verdict
+from .policies import Policy
+from .records import Status
+from .routing import Gates, Lane, read_route
+from .settling import utc
+from .slots import Running, Slots
+from .waiting import WaitingRoom
 
 DRAINED = "drained:"  # and the backend's name: a flag that survives a restart
 

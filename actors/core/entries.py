@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.records import Record
+from .records import Record
 
 
 class Entry(Struct, gc=False, array_like=True, omit_defaults=False):

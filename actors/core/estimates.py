@@ -3,11 +3,11 @@
 from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
-from ollama_queue.actors.core.entries import Entry
-from ollama_queue.actors.core.gates import Gate
-from ollama_queue.actors.core.routing import Lane, read_route
-from ollama_queue.actors.core.slots import Slots
-from ollama_queue.actors.core.waiting import QueueKey, WaitingRoom
+from .entries import Entry
+from .gates import Gate
+from .routing import Lane, read_route
+from .slots import Slots
+from .waiting import QueueKey, WaitingRoom
 
 WEIGHT = 0.2  # of the newest call in a mean
 MOST_QUEUES = 50  # of a lane, that are looked at one by one

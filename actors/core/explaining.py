@@ -3,15 +3,15 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from ollama_queue.actors.core.entries import Entry
-from ollama_queue.actors.core.estimates import Forecast
-from ollama_queue.actors.core.figures import BackendState, PlanState, Unserved, Waiting
-from ollama_queue.actors.core.listing import Reasons
-from ollama_queue.actors.core.messages import Describe, Explain, GetReasons
-from ollama_queue.actors.core.plan import Plan
-from ollama_queue.actors.core.records import WaitingFor
-from ollama_queue.actors.core.routing import Lane, read_route
-from ollama_queue.actors.core.settling import utc
+from .entries import Entry
+from .estimates import Forecast
+from .figures import BackendState, PlanState, Unserved, Waiting
+from .listing import Reasons
+from .messages import Describe, Explain, GetReasons
+from .plan import Plan
+from .records import WaitingFor
+from .routing import Lane, read_route
+from .settling import utc
 
 MOST_MODELS = 20  # that are named to wait for a backend
 MOST_KINDS = 1000  # of tasks that are looked at for that, in one lane

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from msgspec import Struct, field
 
-from ollama_queue.actors.core.records import Public, Status, Task, WaitingFor
+from .records import Public, Status, Task, WaitingFor
 
 
 class Waiting(Struct, frozen=True):

@@ -6,9 +6,9 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from ollama_queue.actors.core import arguments, limits
-from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.core.listing import (
+from . import arguments, limits
+from .errors import Invalid
+from .listing import (
     MAX_LIMIT,
     MAX_OFFSET,
     Part,
@@ -16,8 +16,8 @@ from ollama_queue.actors.core.listing import (
     TaskFilter,
     read_cursor,
 )
-from ollama_queue.actors.core.records import Status, TaskType, WaitingFor
-from ollama_queue.actors.core.submission import parse_priority, parse_time
+from .records import Status, TaskType, WaitingFor
+from .submission import parse_priority, parse_time
 
 FIELDS = TaskFilter.__struct_fields__
 REPEATABLE = frozenset(

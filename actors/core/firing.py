@@ -2,12 +2,12 @@
 
 from msgspec.structs import replace
 
-from ollama_queue.actors.core.cron_records import Overlap
-from ollama_queue.actors.core.errors import Conflict, Invalid, QueueFull
-from ollama_queue.actors.core.messages import Firing, Submit
-from ollama_queue.actors.core.orders import Order, SaveCron
-from ollama_queue.actors.core.plan import Plan
-from ollama_queue.actors.core.settling import utc
+from .cron_records import Overlap
+from .errors import Conflict, Invalid, QueueFull
+from .messages import Firing, Submit
+from .orders import Order, SaveCron
+from .plan import Plan
+from .settling import utc
 
 
 def fire(plan: Plan, task_id: str, asked: Submit, firing: Firing, now: float) -> list[Order]:

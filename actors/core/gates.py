@@ -5,8 +5,8 @@ from collections.abc import Container, Iterable
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.figures import BackendState
-from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Outcome, Stopped, Verdict
+from .figures import BackendState
+from .outcomes import Answered, Failed, Look, Outcome, Stopped, Verdict
 
 FAILURES_ALLOWED = 2  # in a row; with the third a backend is out
 SUSPICIOUS = 3  # tasks that failed with no answer between: a look decides whose fault it is

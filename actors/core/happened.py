@@ -4,7 +4,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.records import Record
+from .records import Record
 
 
 class Happened(Struct, frozen=True):

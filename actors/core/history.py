@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.figures import Minute
-from ollama_queue.actors.core.happened import Happened
-from ollama_queue.actors.core.records import Record, Status
+from .figures import Minute
+from .happened import Happened
+from .records import Record, Status
 
 MINUTES = 60
 PACE_S = 60  # what `throughput` looks back at

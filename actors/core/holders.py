@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from ollama_queue.actors.core.figures import BackendState
-from ollama_queue.actors.core.routing import model_name
+from .figures import BackendState
+from .routing import model_name
 
 
 def holders(backends: Iterable[BackendState], model: str) -> list[BackendState]:

@@ -5,7 +5,7 @@ from collections.abc import Container, Iterable, Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ollama_queue.actors.core.errors import Conflict
+from .errors import Conflict
 
 KEEP_S = 24 * 3600.0
 KEEP_ENDED = 100_000

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from ollama_queue.actors.core.errors import Invalid
+from .errors import Invalid
 
 Item = tuple[str, bytes]  # where it stands, as errors call it, and its JSON
 

@@ -4,7 +4,7 @@ import hashlib
 
 import msgspec
 
-from ollama_queue.actors.core.records import NewTask
+from .records import NewTask
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from ollama_queue.actors.core.errors import Conflict
-from ollama_queue.actors.core.orders import Change
-from ollama_queue.actors.core.records import Attempt, Status
+from .errors import Conflict
+from .orders import Change
+from .records import Attempt, Status
 
 # Every change of status passes this table; the docs draw it, the tests walk it.
 NEXT: dict[Status, frozenset[Status]] = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from ollama_queue.actors.core.errors import Invalid
+from .errors import Invalid
 
 # Characters, where nothing else is said. Each of these is repeated in lists, events and the log.
 NAME = 256  # of a model, tenant, backend, cron or time zone, an id, an idempotency key, a tier

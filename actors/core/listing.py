@@ -7,9 +7,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.core.records import Public, Record, Status, Task, TaskType, WaitingFor
-from ollama_queue.actors.core.routing import model_name
+from .errors import Invalid
+from .records import Public, Record, Status, Task, TaskType, WaitingFor
+from .routing import model_name
 
 MAX_LIMIT = 1000
 MAX_OFFSET = 10_000

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
-from ollama_queue.actors.core.entries import Entry
-from ollama_queue.actors.core.orders import Order, Watch
-from ollama_queue.actors.core.routing import Gates, Route, read_route
-from ollama_queue.actors.core.waiting import WaitingRoom
+from .entries import Entry
+from .orders import Order, Watch
+from .routing import Gates, Route, read_route
+from .waiting import WaitingRoom
 
 
 class Missing:

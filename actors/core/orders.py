@@ -5,8 +5,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.cron_records import Cron
-from ollama_queue.actors.core.records import Attempt, Record
+from .cron_records import Cron
+from .records import Attempt, Record
 
 # --- saves --------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.records import Upstream
+from .records import Upstream
 
 
 class Verdict(StrEnum):

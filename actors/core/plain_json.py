@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ollama_queue.actors.core.errors import Invalid
+from .errors import Invalid
 
 MAX_DEPTH = 100  # lists and objects inside each other
 MENDED_BYTES = 2 << 20

@@ -8,15 +8,15 @@ from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
-from ollama_queue.actors.core.acceptance import accept, route_of
-from ollama_queue.actors.core.config import Retry, Scheduler
-from ollama_queue.actors.core.dispatch import Dispatch
-from ollama_queue.actors.core.entries import Entries, Entry, entry_of
-from ollama_queue.actors.core.errors import Invalid, Unavailable, Unserved, unknown_model
-from ollama_queue.actors.core.idempotency import Keyed, Keys
-from ollama_queue.actors.core.lifecycle import become
-from ollama_queue.actors.core.messages import Submit
-from ollama_queue.actors.core.orders import (
+from .acceptance import accept, route_of
+from .config import Retry, Scheduler
+from .dispatch import Dispatch
+from .entries import Entries, Entry, entry_of
+from .errors import Invalid, Unavailable, Unserved, unknown_model
+from .idempotency import Keyed, Keys
+from .lifecycle import become
+from .messages import Submit
+from .orders import (
     Change,
     DropKey,
     Insert,
@@ -25,12 +25,12 @@ from ollama_queue.actors.core.orders import (
     Replace,
     SetFlag,
 )
-from ollama_queue.actors.core.outcomes import Look, Outcome
-from ollama_queue.actors.core.records import Record, Status
-from ollama_queue.actors.core.rewinding import put_right
-from ollama_queue.actors.core.room import Room
-from ollama_queue.actors.core.routing import Gates, Route, read_route
-from ollama_queue.actors.core.settling import (
+from .outcomes import Look, Outcome
+from .records import Record, Status
+from .rewinding import put_right
+from .room import Room
+from .routing import Gates, Route, read_route
+from .settling import (
     attempt_of,
     give_up,
     interrupt,

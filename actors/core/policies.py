@@ -7,10 +7,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from math import floor
 
-from ollama_queue.actors.core.config import Scheduler
-from ollama_queue.actors.core.entries import Entry
-from ollama_queue.actors.core.routing import Lane
-from ollama_queue.actors.core.waiting import Order, WaitingRoom
+from .config import Scheduler
+from .entries import Entry
+from .routing import Lane
+from .waiting import Order, WaitingRoom
 
 IN_TURNS = 2 / 3  # of the longest wait; what is left makes up for turns that last longer
 

@@ -11,10 +11,10 @@ from typing import Any, get_type_hints
 import msgspec
 from msgspec import Struct
 
-from ollama_queue.actors.core.arguments import unicode
-from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.core.filters import task_filter
-from ollama_queue.actors.core.listing import TaskFilter
+from .arguments import unicode
+from .errors import Invalid
+from .filters import task_filter
+from .listing import TaskFilter
 
 _LOOKED_AT = (
     str,

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from ollama_queue.actors.core.backoff import delay
-from ollama_queue.actors.core.config import Retry
-from ollama_queue.actors.core.entries import Entry
+from .backoff import delay
+from .config import Retry
+from .entries import Entry
 
 LEAST_S = 1.0  # that a clock was ahead; ids of the same microsecond are told apart by less
 

@@ -1,7 +1,7 @@
 """How much may wait at once."""
 
-from ollama_queue.actors.core.errors import QueueFull
-from ollama_queue.actors.core.waiting import WaitingRoom
+from .errors import QueueFull
+from .waiting import WaitingRoom
 
 
 class Room:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 from msgspec.json import Encoder, decode
 
-from ollama_queue.actors.core.config import Backend, RemoteScheduling
-from ollama_queue.actors.core.gates import Gate
+from .config import Backend, RemoteScheduling
+from .gates import Gate
 
 # Options that belong to Ollama's runner: another value makes it load the model anew
 # (Ollama, `needsReload` in server/sched.go).

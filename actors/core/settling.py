@@ -5,16 +5,16 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from ollama_queue.actors.core import limits
-from ollama_queue.actors.core.backoff import delay
-from ollama_queue.actors.core.config import Retry
-from ollama_queue.actors.core.entries import Entry, entry_of
-from ollama_queue.actors.core.errors import cut
-from ollama_queue.actors.core.lifecycle import become
-from ollama_queue.actors.core.orders import Change
-from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Stopped, Verdict
-from ollama_queue.actors.core.records import Attempt, Record, Status
-from ollama_queue.actors.core.slots import Running
+from . import limits
+from .backoff import delay
+from .config import Retry
+from .entries import Entry, entry_of
+from .errors import cut
+from .lifecycle import become
+from .orders import Change
+from .outcomes import Answered, Failed, Outcome, Stopped, Verdict
+from .records import Attempt, Record, Status
+from .slots import Running
 
 MAX_INTERRUPTIONS = 3
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.entries import Entry
-from ollama_queue.actors.core.gates import Gate
-from ollama_queue.actors.core.orders import Stop
+from .entries import Entry
+from .gates import Gate
+from .orders import Stop
 
 STOP_PATIENCE_S = 5.0  # a worker that is silent so long after a Stop is replaced
 

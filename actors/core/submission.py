@@ -6,16 +6,16 @@ from typing import Any, Unpack, cast
 
 import msgspec
 
-from ollama_queue.actors.core import arguments, limits
-from ollama_queue.actors.core.arguments import AnyTask
-from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.core.keys import canonical, digest, key_digest
-from ollama_queue.actors.core.messages import Submit
-from ollama_queue.actors.core.plain_json import check_written, too_deep
-from ollama_queue.actors.core.records import Dialect, NewTask, Priority, Spec, Task, TaskType
-from ollama_queue.actors.core.routing import RUNNER_OPTIONS
-from ollama_queue.actors.core.task_fields import ChatFields, EmbedFields, GenerateFields
-from ollama_queue.actors.core.translation import untranslatable
+from . import arguments, limits
+from .arguments import AnyTask
+from .errors import Invalid
+from .keys import canonical, digest, key_digest
+from .messages import Submit
+from .plain_json import check_written, too_deep
+from .records import Dialect, NewTask, Priority, Spec, Task, TaskType
+from .routing import RUNNER_OPTIONS
+from .task_fields import ChatFields, EmbedFields, GenerateFields
+from .translation import untranslatable
 
 # What Ollama's endpoints take beside model, options and stream's own fields. In the flat form
 # these may stand at the top of a task; inside `payload` anything passes through, so that a

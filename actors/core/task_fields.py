@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypedDict
 
-from ollama_queue.actors.core.records import Dialect
+from .records import Dialect
 
 
 class TaskFields(TypedDict, total=False):

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ollama_queue.actors.core.conversation import (
+from .conversation import (
     ABSENT,
     Conversation,
     Outline,
     Untranslatable,
     refuse,
 )
-from ollama_queue.actors.core.records import Dialect, NewTask, Spec, TaskType
+from .records import Dialect, NewTask, Spec, TaskType
 
 __all__ = ["Untranslatable", "hints", "request_of", "untranslatable"]
 

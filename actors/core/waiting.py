@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from sortedcontainers import SortedKeyList, SortedList
 
-from ollama_queue.actors.core.entries import Entry
-from ollama_queue.actors.core.records import WaitingFor
-from ollama_queue.actors.core.routing import Lane
+from .entries import Entry
+from .records import WaitingFor
+from .routing import Lane
 
 Order = tuple[float, float, str]
 """Where an entry stands among all: the rank of its level, when it was queued, its id."""

@@ -6,7 +6,7 @@ take as long as a gigabyte of text. So the values are counted.
 
 from collections.abc import Iterator
 
-from ollama_queue.actors.core.errors import Invalid
+from .errors import Invalid
 
 MOST_PARTS = 100_000  # texts (names of fields among them), lists and objects
 MOST_VALUES = 1_000_000  # these and numbers, true, false and null

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from ollama_queue.actors.breathing import Breathe, as_threads_do
-from ollama_queue.actors.core.config import Backend
-from ollama_queue.actors.core.outcomes import Look, Outcome, Reply
-from ollama_queue.actors.core.records import Spec, TaskType
+from ..breathing import Breathe, as_threads_do
+from ..core.config import Backend
+from ..core.outcomes import Look, Outcome, Reply
+from ..core.records import Spec, TaskType
 
 
 class Executor(Protocol):
@@ -61,8 +61,8 @@ def create_executor(
 
     It gives way with `breathe` while it reads what a server sends.
     """
-    from ollama_queue.actors.executors.ollama import OllamaExecutor
-    from ollama_queue.actors.executors.openai import OpenAIExecutor
+    from .ollama import OllamaExecutor
+    from .openai import OpenAIExecutor
 
     kinds: dict[str, Callable[[Backend, float, Breathe], Executor]] = {
         "ollama": OllamaExecutor,

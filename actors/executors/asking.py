@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ollama_queue.actors.core.outcomes import Failed, Verdict
-from ollama_queue.actors.executors.calls import HttpExecutor, object_in
-from ollama_queue.actors.executors.failures import CallFailed
+from ..core.outcomes import Failed, Verdict
+from .calls import HttpExecutor, object_in
+from .failures import CallFailed
 
 STREAM, OPTIONS = "stream", "stream_options"
 _STATUSES = (400, 422, 500, 501)

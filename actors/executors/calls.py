@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from ollama_queue.actors.breathing import Breathe, as_threads_do, unhurried
-from ollama_queue.actors.core.config import Backend
-from ollama_queue.actors.core.errors import Invalid, cut
-from ollama_queue.actors.core.limits import ERROR
-from ollama_queue.actors.core.outcomes import (
+from ..breathing import Breathe, as_threads_do, unhurried
+from ..core.config import Backend
+from ..core.errors import Invalid, cut
+from ..core.limits import ERROR
+from ..core.outcomes import (
     Answered,
     Failed,
     Look,
@@ -24,11 +24,11 @@ from ollama_queue.actors.core.outcomes import (
     Stopped,
     Verdict,
 )
-from ollama_queue.actors.core.records import Spec, TaskType, Upstream
-from ollama_queue.actors.core.weighing import MOST_PARTS, weigh
-from ollama_queue.actors.executors.credentials import headers_of, secrets_of
-from ollama_queue.actors.executors.decoding import Undecodable, decoded
-from ollama_queue.actors.executors.failures import (
+from ..core.records import Spec, TaskType, Upstream
+from ..core.weighing import MOST_PARTS, weigh
+from .credentials import headers_of, secrets_of
+from .decoding import Undecodable, decoded
+from .failures import (
     CallFailed,
     NotServed,
     failure_of_error,
@@ -37,8 +37,8 @@ from ollama_queue.actors.executors.failures import (
     upstream_of,
     verdict_of_error,
 )
-from ollama_queue.actors.executors.mending import Halves, lenient
-from ollama_queue.actors.executors.transport import ConnectionTransport
+from .mending import Halves, lenient
+from .transport import ConnectionTransport
 
 MAX_LINE = 16 << 20
 MAX_REPLY = 64 << 20

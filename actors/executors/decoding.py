@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Iterable, Iterator
 
-from ollama_queue.actors.breathing import Breathe
+from ..breathing import Breathe
 
 _PIECE = 64 << 10
 _GZIP, _ZLIB, _BARE = 31, 15, -15  # zlib's `wbits`

@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import msgspec
 
-from ollama_queue.actors.core.outcomes import Failed, Verdict
-from ollama_queue.actors.core.records import Upstream
-from ollama_queue.actors.executors.permanent import is_permanent
+from ..core.outcomes import Failed, Verdict
+from ..core.records import Upstream
+from .permanent import is_permanent
 
 # What Ollama, LiteLLM, vLLM and OpenAI say of a model that they do not have.
 _NO_MODEL = re.compile(r"\bmodel\b.*\b(not found|does not exist)\b", re.IGNORECASE)

@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import msgspec
 
-from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Verdict
-from ollama_queue.actors.core.records import Dialect, Spec, TaskType
-from ollama_queue.actors.core.routing import model_name, spellings
-from ollama_queue.actors.executors.calls import (
+from ..core.outcomes import Answered, Failed, Look, Verdict
+from ..core.records import Dialect, Spec, TaskType
+from ..core.routing import model_name, spellings
+from .calls import (
     Get,
     HttpExecutor,
     OnChunk,
@@ -21,9 +21,9 @@ from ollama_queue.actors.executors.calls import (
     object_in,
     text_in,
 )
-from ollama_queue.actors.executors.failures import CallFailed
-from ollama_queue.actors.executors.mending import Halves
-from ollama_queue.actors.executors.passing_on import pass_on
+from .failures import CallFailed
+from .mending import Halves
+from .passing_on import pass_on
 
 _PATHS = {
     TaskType.CHAT: "/api/chat",

@@ -8,15 +8,15 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Verdict
-from ollama_queue.actors.core.records import Dialect, Spec, TaskType
-from ollama_queue.actors.core.routing import model_name, spellings
-from ollama_queue.actors.core.translation import Untranslatable, request_of
-from ollama_queue.actors.executors.asking import STREAM, streamed
-from ollama_queue.actors.executors.calls import Get, HttpExecutor, OnChunk, count_in, joined, lines
-from ollama_queue.actors.executors.failures import CallFailed, NotServed
-from ollama_queue.actors.executors.mending import Halves
-from ollama_queue.actors.executors.openai_reply import (
+from ..core.outcomes import Answered, Failed, Look, Verdict
+from ..core.records import Dialect, Spec, TaskType
+from ..core.routing import model_name, spellings
+from ..core.translation import Untranslatable, request_of
+from .asking import STREAM, streamed
+from .calls import Get, HttpExecutor, OnChunk, count_in, joined, lines
+from .failures import CallFailed, NotServed
+from .mending import Halves
+from .openai_reply import (
     DONE,
     Embeddings,
     Model,
@@ -24,7 +24,7 @@ from ollama_queue.actors.executors.openai_reply import (
     StreamedReply,
     payloads,
 )
-from ollama_queue.actors.executors.passing_on import pass_on
+from .passing_on import pass_on
 
 _MODELS = msgspec.json.Decoder(Models | list[Model])
 _EMBEDDINGS = msgspec.json.Decoder(Embeddings)

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from ollama_queue.actors.core.records import TaskType
-from ollama_queue.actors.executors.calls import count_in, list_in, object_in, text_in
-from ollama_queue.actors.executors.mending import Halves, lenient
-from ollama_queue.actors.executors.tool_calls import ToolCalls
+from ..core.records import TaskType
+from .calls import count_in, list_in, object_in, text_in
+from .mending import Halves, lenient
+from .tool_calls import ToolCalls
 
 DONE = b"[DONE]"
 

@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from ollama_queue.actors.core.outcomes import Answered, Verdict
-from ollama_queue.actors.core.pieces import as_piece
-from ollama_queue.actors.core.records import Spec, TaskType
-from ollama_queue.actors.executors.asking import STREAM, streamed
-from ollama_queue.actors.executors.calls import HttpExecutor, OnChunk, count_in, joined, lines
-from ollama_queue.actors.executors.mending import Halves
-from ollama_queue.actors.executors.openai_reply import DONE, payloads
-from ollama_queue.actors.executors.whole_reply import WholeReply
+from ..core.outcomes import Answered, Verdict
+from ..core.pieces import as_piece
+from ..core.records import Spec, TaskType
+from .asking import STREAM, streamed
+from .calls import HttpExecutor, OnChunk, count_in, joined, lines
+from .mending import Halves
+from .openai_reply import DONE, payloads
+from .whole_reply import WholeReply
 
 _PATHS = {
     TaskType.CHAT: "/chat/completions",

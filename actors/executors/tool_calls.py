@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from ollama_queue.actors.executors.calls import object_in, text_in
+from .calls import object_in, text_in
 
 _ARGUMENTS = msgspec.json.Decoder(dict[str, Any] | None)
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from ollama_queue.actors.core.records import TaskType
-from ollama_queue.actors.executors.calls import list_in, object_in, text_in
+from ..core.records import TaskType
+from .calls import list_in, object_in, text_in
 
 _OBJECTS = {TaskType.CHAT: "chat.completion", TaskType.GENERATE: "text_completion"}
 # Texts that come in pieces; of all other fields the last value stands.

@@ -39,13 +39,24 @@ def python_files(room: str) -> list[Path]:
 
 
 def imports_of(path: Path) -> Iterator[str]:
-    """The modules that a file imports, anywhere in it; `from a import b` is `a.b`."""
+    """The modules that a file imports, anywhere in it; `from a import b` is `a.b`.
+
+    What it imports relatively is named as it is in the package: `ollama_queue.actors.base.actor`.
+    """
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} imports by a relative name"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            origin = ".".join([*package_of(path, node.level), *filter(None, [node.module])])
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def package_of(path: Path, level: int) -> list[str]:
+    """The package that an import with this many dots starts from: none of them, no package."""
+    if not level:
+        return []
+    package = ["ollama_queue", *path.parent.relative_to(ROOT).parts]
+    return package[: len(package) - level + 1]
 
 
 def is_in(name: str, packages: set[str]) -> bool:
@@ -130,6 +141,12 @@ def test_tests_are_no_package_and_have_names_of_their_own() -> None:
 
     assert "__init__.py" not in names
     assert sorted(names) == sorted(set(names))
+
+
+def test_the_check_of_imports_understands_relative_ones() -> None:
+    assert package_of(ROOT / "actors" / "core" / "plan.py", 0) == []
+    assert package_of(ROOT / "actors" / "core" / "plan.py", 1) == ["ollama_queue", "actors", "core"]
+    assert package_of(ROOT / "actors" / "core" / "plan.py", 3) == ["ollama_queue"]
 
 
 def test_the_check_of_imports_finds_them_anywhere(tmp_path: Path) -> None:

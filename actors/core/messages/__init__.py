@@ -4,7 +4,7 @@ Each is a frozen value. A command names its reply; what has no reply is told, ne
 that are orders of the plan are in `orders.py`.
 """
 
-from ollama_queue.actors.core.messages.cron_ticker import (
+from .cron_ticker import (
     AddCron,
     EnableCron,
     Fired,
@@ -15,7 +15,7 @@ from ollama_queue.actors.core.messages.cron_ticker import (
     ToCronTicker,
     UpdateCron,
 )
-from ollama_queue.actors.core.messages.event_bus import (
+from .event_bus import (
     Attach,
     Chunks,
     Farewell,
@@ -26,7 +26,7 @@ from ollama_queue.actors.core.messages.event_bus import (
     ToEventBus,
     Unsubscribe,
 )
-from ollama_queue.actors.core.messages.persistence import (
+from .persistence import (
     Commit,
     Count,
     Deny,
@@ -45,8 +45,8 @@ from ollama_queue.actors.core.messages.persistence import (
     Synced,
     ToPersistence,
 )
-from ollama_queue.actors.core.messages.prober import Consult, Consulted, Probed, Survey, ToProber
-from ollama_queue.actors.core.messages.scheduler import (
+from .prober import Consult, Consulted, Probed, Survey, ToProber
+from .scheduler import (
     BackendChanged,
     BatchStored,
     Cancel,
@@ -72,10 +72,10 @@ from ollama_queue.actors.core.messages.scheduler import (
     ToScheduler,
     WorkerLost,
 )
-from ollama_queue.actors.core.messages.sweeper import Swept, ToSweeper
-from ollama_queue.actors.core.messages.system import Crashed, Shutdown, ToSystem
-from ollama_queue.actors.core.messages.wake import Wake
-from ollama_queue.actors.core.messages.worker import CallEnded, ChunksReady, ToWorker
+from .sweeper import Swept, ToSweeper
+from .system import Crashed, Shutdown, ToSystem
+from .wake import Wake
+from .worker import CallEnded, ChunksReady, ToWorker
 
 __all__ = [
     "AddCron",

@@ -5,8 +5,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.cron_records import Cron, IfExists, NewCron
-from ollama_queue.actors.core.messages.wake import Wake
+from ..cron_records import Cron, IfExists, NewCron
+from .wake import Wake
 
 
 class AddCron(Struct, frozen=True):

@@ -5,8 +5,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.happened import Happened
-from ollama_queue.actors.core.messages.wake import Wake
+from ..happened import Happened
+from .wake import Wake
 
 
 class Publish(Struct, frozen=True):

@@ -5,10 +5,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.listing import Reasons, TaskFilter
-from ollama_queue.actors.core.messages.scheduler import Delete, Retry
-from ollama_queue.actors.core.orders import Insert, Save
-from ollama_queue.actors.core.records import Batch
+from ..listing import Reasons, TaskFilter
+from ..orders import Insert, Save
+from ..records import Batch
+from .scheduler import Delete, Retry
 
 
 class Commit(Struct, frozen=True):

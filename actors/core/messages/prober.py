@@ -4,9 +4,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.messages.wake import Wake
-from ollama_queue.actors.core.orders import Watch
-from ollama_queue.actors.core.outcomes import Look, Reply
+from ..orders import Watch
+from ..outcomes import Look, Reply
+from .wake import Wake
 
 
 class Probed(Struct, frozen=True):

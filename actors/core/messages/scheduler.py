@@ -5,10 +5,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.cron_records import Cron
-from ollama_queue.actors.core.messages.wake import Wake
-from ollama_queue.actors.core.outcomes import Look, Outcome
-from ollama_queue.actors.core.records import NewTask, Record
+from ..cron_records import Cron
+from ..outcomes import Look, Outcome
+from ..records import NewTask, Record
+from .wake import Wake
 
 
 class Firing(Struct, frozen=True):

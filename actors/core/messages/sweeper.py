@@ -2,8 +2,8 @@
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.messages.persistence import Expired
-from ollama_queue.actors.core.messages.wake import Wake
+from .persistence import Expired
+from .wake import Wake
 
 
 class Swept(Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.messages.wake import Wake
+from .wake import Wake
 
 
 class Crashed(Struct, frozen=True):

@@ -2,9 +2,9 @@
 
 from msgspec import Struct
 
-from ollama_queue.actors.core.messages.wake import Wake
-from ollama_queue.actors.core.orders import Run, Stop
-from ollama_queue.actors.core.outcomes import Outcome
+from ..orders import Run, Stop
+from ..outcomes import Outcome
+from .wake import Wake
 
 
 class ChunksReady(Struct, frozen=True):
