@@ -20,16 +20,17 @@ if not __file__.endswith(("__init__.py", "__init__.pyc")):
 if TYPE_CHECKING:
     from typing import Any
 
-    from ollama_queue.actors.core.bulk import BulkError, BulkResult
-    from ollama_queue.actors.core.config import Config
-    from ollama_queue.actors.core.cron_records import (
+    from ollama_queue.actors.core.config.config import Config
+    from ollama_queue.actors.core.intake.bulk import BulkError, BulkResult
+    from ollama_queue.actors.core.intake.submission import chat_task, embed_task, generate_task
+    from ollama_queue.actors.core.model.crons import (
         Cron,
         Missed,
         NewCron,
         Overlap,
         TaskTemplate,
     )
-    from ollama_queue.actors.core.errors import (
+    from ollama_queue.actors.core.model.errors import (
         BatchTimeout,
         Conflict,
         Forbidden,
@@ -41,9 +42,9 @@ if TYPE_CHECKING:
         Unauthorized,
         Unavailable,
     )
-    from ollama_queue.actors.core.figures import BackendState, Minute, QueueStats, Unserved
-    from ollama_queue.actors.core.listing import TaskFilter, TaskPage
-    from ollama_queue.actors.core.records import (
+    from ollama_queue.actors.core.model.stats import BackendState, Minute, QueueStats, Unserved
+    from ollama_queue.actors.core.model.task_filter import TaskFilter, TaskPage
+    from ollama_queue.actors.core.model.tasks import (
         Attempt,
         Batch,
         BatchSubmitted,
@@ -57,7 +58,6 @@ if TYPE_CHECKING:
         TaskResult,
         TaskType,
     )
-    from ollama_queue.actors.core.submission import chat_task, embed_task, generate_task
     from ollama_queue.actors.mailbox import Closed
     from ollama_queue.actors.manager import QueueManager
     from ollama_queue.actors.subscription import Subscription
@@ -68,20 +68,20 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "actors.core.bulk": ["BulkError", "BulkResult"],
-    "actors.core.config": ["Config"],
-    "actors.core.cron_records": ["Cron", "Missed", "NewCron", "Overlap", "TaskTemplate"],
-    "actors.core.errors": [
+    "actors.core.intake.bulk": ["BulkError", "BulkResult"],
+    "actors.core.config.config": ["Config"],
+    "actors.core.model.crons": ["Cron", "Missed", "NewCron", "Overlap", "TaskTemplate"],
+    "actors.core.model.errors": [
         "BatchTimeout", "Conflict", "Forbidden", "Invalid", "NotFound", "OutcomeUnknown",
         "QueueError", "QueueFull", "Unauthorized", "Unavailable",
     ],
-    "actors.core.figures": ["BackendState", "Minute", "QueueStats", "Unserved"],
-    "actors.core.listing": ["TaskFilter", "TaskPage"],
-    "actors.core.records": [
+    "actors.core.model.stats": ["BackendState", "Minute", "QueueStats", "Unserved"],
+    "actors.core.model.task_filter": ["TaskFilter", "TaskPage"],
+    "actors.core.model.tasks": [
         "Attempt", "Batch", "BatchSubmitted", "Chunk", "Event", "NewTask", "Priority",
         "Status", "Submitted", "Task", "TaskResult", "TaskType",
     ],
-    "actors.core.submission": ["chat_task", "embed_task", "generate_task"],
+    "actors.core.intake.submission": ["chat_task", "embed_task", "generate_task"],
     "actors.mailbox": ["Closed"],
     "actors.manager": ["QueueManager"],
     "actors.subscription": ["Subscription"],

@@ -18,9 +18,9 @@ from msgspec import Struct
 from pykka.messages import _ActorStop
 
 from .breathing import Breathe, as_threads_do
-from .core.errors import OutcomeUnknown, QueueError, Unavailable
+from .core.intake.message_check import check
 from .core.messages import Wake
-from .core.readable import check
+from .core.model.errors import OutcomeUnknown, QueueError, Unavailable
 from .inbox import Envelope, Errand, Inbox, Promise
 
 log = logging.getLogger("ollama_queue")

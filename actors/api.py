@@ -5,12 +5,12 @@ from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from .core.arguments import AnyTask, OfBatch, OfCron, OfTask, Tasks
-from .core.bulk import BulkResult, Filter
-from .core.cron_records import Cron, IfExists, NewCron
-from .core.figures import BackendState, Minute, QueueStats
-from .core.listing import TaskFilter, TaskPage
-from .core.records import (
+from .core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask, Tasks
+from .core.intake.bulk import BulkResult, Filter
+from .core.model.crons import Cron, IfExists, NewCron
+from .core.model.stats import BackendState, Minute, QueueStats
+from .core.model.task_filter import TaskFilter, TaskPage
+from .core.model.tasks import (
     Batch,
     BatchSubmitted,
     Chunk,

@@ -6,9 +6,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from .core.errors import QueueError, Unavailable
-from .core.listing import MAX_LIMIT, TaskFilter, TaskPage
-from .core.records import BatchSubmitted, TaskResult
+from .core.model.errors import QueueError, Unavailable
+from .core.model.task_filter import MAX_LIMIT, TaskFilter, TaskPage
+from .core.model.tasks import BatchSubmitted, TaskResult
 from .mailbox import Closed
 from .verbs import result_of
 

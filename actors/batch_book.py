@@ -6,9 +6,9 @@ from typing import Any
 from msgspec.structs import replace
 from rocksdict import Rdict, WriteBatch
 
-from .core.errors import Conflict
-from .core.idempotency import Keyed
-from .core.records import Batch, BatchSubmitted, Record
+from .core.model.errors import Conflict
+from .core.model.tasks import Batch, BatchSubmitted, Record
+from .core.plan.idempotency import Keyed
 from .group import Row, Sealed
 from .layout import after, decode_batch, decode_record, encode, key_range
 

@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from .breathing import Breathe, as_threads_do, driven, unhurried
-from .core import arguments
-from .core.acceptance import Draft, draft_of, record_of
-from .core.arguments import AnyTask
-from .core.entries import Entry, entry_of
-from .core.errors import Invalid, naming
-from .core.keys import BatchDigest, key_digest
+from .core.intake import arguments
+from .core.intake.arguments import AnyTask
+from .core.intake.submission import drafting
 from .core.messages import Choosy, StoreSlice, Submit, SubmitBatch
-from .core.orders import Insert
-from .core.records import Batch
-from .core.submission import drafting
+from .core.model.errors import Invalid, naming
+from .core.model.ids import BatchDigest, key_digest
+from .core.model.orders import Insert
+from .core.model.tasks import Batch
+from .core.plan.acceptance import Draft, draft_of, record_of
+from .core.plan.entries import Entry, entry_of
 from .inbox import Promise
 
 SLICE_TASKS = 200

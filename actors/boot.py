@@ -8,11 +8,11 @@ from msgspec import Struct
 from .actor import Ref, ask, dismiss, start, stop, tell
 from .breathing import Breathe, as_threads_do
 from .caretaker import Caretaker
-from .core.config import Backend, Config
+from .core.config.config import Backend, Config
 from .core.messages import Commit, Drain, Farewell, Recover
-from .core.plan import Plan
-from .core.routing import gates_of
-from .core.settling import utc
+from .core.plan.plan import Plan
+from .core.plan.settle import utc
+from .core.routing.routes import gates_of
 from .cron_ticker import CronTicker
 from .event_bus import EventBus
 from .executors import Executor

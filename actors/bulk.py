@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
-from .core.arguments import OfTask
-from .core.bulk import Bulk, BulkResult, Filter, Verb, bulk
-from .core.records import Priority
+from .core.intake.arguments import OfTask
+from .core.intake.bulk import Bulk, BulkResult, Filter, Verb, bulk
+from .core.model.tasks import Priority
 
 
 class BulkVerbs:

@@ -4,9 +4,9 @@ from msgspec.structs import replace
 
 from .actor import ask_all
 from .bulk import BulkVerbs
-from .core.bulk import Bulk, BulkResult, Filter, Verb, narrowed, summed
-from .core.listing import TaskPage
+from .core.intake.bulk import Bulk, BulkResult, Filter, Verb, narrowed, summed
 from .core.messages import Cancel, Delete, Reprioritize, Retry
+from .core.model.task_filter import TaskPage
 from .switchboard import Generation
 from .verbs import full_page
 

@@ -6,8 +6,6 @@ from typing import Any
 
 from .actor import Actor
 from .breathing import Breathe, as_threads_do
-from .core.errors import NotFound, Unavailable
-from .core.explaining import looked_up
 from .core.messages import (
     Describe,
     Drain,
@@ -16,7 +14,9 @@ from .core.messages import (
     GetReasons,
     ListCrons,
 )
-from .core.plan import Plan
+from .core.model.errors import NotFound, Unavailable
+from .core.plan.explain import looked_up
+from .core.plan.plan import Plan
 from .rocks import Recovered
 
 

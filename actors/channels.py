@@ -7,8 +7,8 @@ from collections import deque
 from typing import Any
 from weakref import WeakValueDictionary
 
-from .core import arguments
-from .core.records import TaskResult
+from .core.intake import arguments
+from .core.model.tasks import TaskResult
 from .pool import begin
 
 log = logging.getLogger("ollama_queue")

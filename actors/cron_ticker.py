@@ -8,10 +8,8 @@ from typing import assert_never
 
 from .actor import Actor, Ref, tell
 from .breathing import Breathe, as_threads_do
-from .core.cron_forms import changed, restated, scheduled, task_of
-from .core.cron_records import Cron, CronAdded, Missed, NewCron
-from .core.errors import Conflict, NotFound
-from .core.keys import mint
+from .core.intake.crons import changed, restated, scheduled, task_of
+from .core.intake.submission import encode_spec, for_ollama_only
 from .core.messages import (
     AddCron,
     Commit,
@@ -27,9 +25,11 @@ from .core.messages import (
     UpdateCron,
     Wake,
 )
-from .core.orders import DropCron, SaveCron
-from .core.settling import utc
-from .core.submission import encode_spec, for_ollama_only
+from .core.model.crons import Cron, CronAdded, Missed, NewCron
+from .core.model.errors import Conflict, NotFound
+from .core.model.ids import mint
+from .core.model.orders import DropCron, SaveCron
+from .core.plan.settle import utc
 from .inbox import Promise
 
 LATE_S = 60.0  # a run that comes later than this was missed; a restart takes less

@@ -6,10 +6,9 @@ from typing import Any
 import msgspec
 
 from .actor import ask
-from .core import arguments
-from .core.arguments import OfCron
-from .core.cron_forms import fields_of, new_cron
-from .core.cron_records import Cron, CronAdded, IfExists, NewCron
+from .core.intake import arguments
+from .core.intake.arguments import OfCron
+from .core.intake.crons import fields_of, new_cron
 from .core.messages import (
     AddCron,
     EnableCron,
@@ -19,7 +18,8 @@ from .core.messages import (
     RunNow,
     UpdateCron,
 )
-from .core.records import Submitted
+from .core.model.crons import Cron, CronAdded, IfExists, NewCron
+from .core.model.tasks import Submitted
 from .switchboard import Generation
 
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from .core.errors import Unavailable
+from .core.model.errors import Unavailable
 
 # Kept for what is under way: outcomes, cancels, and RocksDB's own tables and journal.
 RESERVE_BYTES = 32 << 20

@@ -4,7 +4,7 @@ import codecs
 import json
 from collections.abc import Iterable, Iterator
 
-from .core.errors import Invalid
+from .core.model.errors import Invalid
 
 
 def as_utf8(pieces: Iterable[bytes], what: str, field: str) -> Iterator[bytes]:

@@ -6,11 +6,11 @@ from contextlib import closing
 from typing import Any, TypeVar
 
 from .awaited import Gathering, Waiting
-from .core import arguments
-from .core.errors import BatchTimeout, QueueError, Unavailable
-from .core.events import ENDS
-from .core.listing import TaskFilter, TaskPage
-from .core.records import BatchSubmitted, Task, TaskResult
+from .core.intake import arguments
+from .core.model.errors import BatchTimeout, QueueError, Unavailable
+from .core.model.event_names import ENDS
+from .core.model.task_filter import TaskFilter, TaskPage
+from .core.model.tasks import BatchSubmitted, Task, TaskResult
 from .mailbox import Closed, Mailbox
 from .reporter import ENDS_AHEAD, ending, gather
 

@@ -9,8 +9,6 @@ from msgspec import Struct
 
 from .actor import Actor, tell
 from .breathing import Breathe, as_threads_do, unhurried
-from .core.happened import Happened
-from .core.history import History
 from .core.messages import (
     Attach,
     Chunks,
@@ -24,7 +22,9 @@ from .core.messages import (
     Unsubscribe,
     Wake,
 )
-from .core.records import Chunk
+from .core.model.events import Happened
+from .core.model.history import History
+from .core.model.tasks import Chunk
 from .mailbox import Mailbox
 
 BUFFER_BYTES = 1 << 20  # of one task

@@ -8,9 +8,9 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from .core.cron_records import Cron
-from .core.happened import Happened
-from .core.orders import (
+from .core.model.crons import Cron
+from .core.model.events import Happened
+from .core.model.orders import (
     Announce,
     Change,
     DropCron,
@@ -19,8 +19,8 @@ from .core.orders import (
     SaveCron,
     SetFlag,
 )
-from .core.records import Batch, Record, Status
-from .core.settling import cut_attempt, kept
+from .core.model.tasks import Batch, Record, Status
+from .core.plan.settle import cut_attempt, kept
 from .inbox import Promise
 from .layout import decode_record
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from .core.errors import QueueError, Unavailable
+from .core.model.errors import QueueError, Unavailable
 
 
 def check_process(pid: int) -> None:

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from .breathing import Breathe, as_threads_do
-from .core.config import Logging
-from .core.errors import Unavailable
-from .core.events import ENDS, EVENTS
-from .core.happened import Happened
-from .core.records import Record
+from .core.config.config import Logging
+from .core.model.errors import Unavailable
+from .core.model.event_names import ENDS, EVENTS
+from .core.model.events import Happened
+from .core.model.tasks import Record
 from .logs import Line, Lines, open_handler
 from .mailbox import Closed, Mailbox
 

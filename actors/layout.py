@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 from rocksdict import Rdict, RdictIter, ReadOptions, Snapshot
 
-from .core.cron_records import Cron
-from .core.entries import Entry
-from .core.idempotency import Keyed
-from .core.records import Batch, Record, Status
+from .core.model.crons import Cron
+from .core.model.tasks import Batch, Record, Status
+from .core.plan.entries import Entry
+from .core.plan.idempotency import Keyed
 
 # specs    id -> Spec, JSON                     written once
 # tasks    id -> Record, msgpack                small, changes

@@ -9,9 +9,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from .core.config import Logging
-from .core.errors import Invalid
-from .core.visible import visible
+from .core.config.config import Logging
+from .core.model.errors import Invalid
+from .core.text.escaping import visible
 from .private_files import private_opener
 
 ROTATE_AT = 10 << 20  # bytes

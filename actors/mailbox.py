@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from .core.arguments import late
-from .core.errors import QueueError
+from .core.intake.arguments import late
+from .core.model.errors import QueueError
 from .inbox import check_process
 
 T = TypeVar("T")

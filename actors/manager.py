@@ -14,20 +14,11 @@ from .batches import draft_batch
 from .boot import Runtime
 from .breathing import driven
 from .bulk_verbs import ManyTasks
-from .core import arguments
-from .core.arguments import LONGEST_ANSWER_S, AnyTask, OfBatch, OfTask
-from .core.config import Config, Logging
-from .core.errors import Invalid, NotFound, QueueError, Unserved
-from .core.figures import (
-    BackendState,
-    Counts,
-    Minute,
-    PlanState,
-    QueueStats,
-    Waiting,
-)
-from .core.filters import task_filter
-from .core.listing import TaskFilter, TaskPage
+from .core.config.config import Config, Logging
+from .core.intake import arguments
+from .core.intake.arguments import LONGEST_ANSWER_S, AnyTask, OfBatch, OfTask
+from .core.intake.filters import task_filter
+from .core.intake.submission import drafting, parse_priority
 from .core.messages import (
     Cancel,
     CheckRoom,
@@ -52,7 +43,17 @@ from .core.messages import (
     Submit,
     SubmitBatch,
 )
-from .core.records import (
+from .core.model.errors import Invalid, NotFound, QueueError, Unserved
+from .core.model.stats import (
+    BackendState,
+    Counts,
+    Minute,
+    PlanState,
+    QueueStats,
+    Waiting,
+)
+from .core.model.task_filter import TaskFilter, TaskPage
+from .core.model.tasks import (
     Batch,
     BatchSubmitted,
     Chunk,
@@ -62,7 +63,6 @@ from .core.records import (
     Submitted,
     Task,
 )
-from .core.submission import drafting, parse_priority
 from .cron_verbs import CronVerbs
 from .disk import check_room
 from .executors import create_executor

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 from rocksdict import Rdict, WriteBatch
 
-from .core.records import Record, Status
+from .core.model.tasks import Record, Status
 from .layout import (
     decode_batch,
     decode_keyed,

@@ -9,9 +9,9 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from . import settings
-from .core import arguments
-from .core.config import Config, Retry
-from .core.errors import Invalid
+from .core.config.config import Config, Retry
+from .core.intake import arguments
+from .core.model.errors import Invalid
 
 LOG_OPTIONS = frozenset({"log_level", "log_file"})
 

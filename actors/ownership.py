@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .core.errors import Unavailable
+from .core.model.errors import Unavailable
 from .disk import is_full
 from .private_files import replace_file
 

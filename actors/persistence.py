@@ -10,8 +10,6 @@ from msgspec.structs import replace
 
 from .actor import Actor, Ref, tell
 from .breathing import Breathe, as_threads_do
-from .core.errors import Conflict, NotFound, QueueError
-from .core.listing import Reasons, TaskFilter
 from .core.messages import (
     BatchStored,
     Commit,
@@ -36,8 +34,10 @@ from .core.messages import (
     Synced,
     ToPersistence,
 )
-from .core.orders import Change, Insert, Remove, Save
-from .core.records import Batch, BatchSubmitted, Record, Status
+from .core.model.errors import Conflict, NotFound, QueueError
+from .core.model.orders import Change, Insert, Remove, Save
+from .core.model.task_filter import Reasons, TaskFilter
+from .core.model.tasks import Batch, BatchSubmitted, Record, Status
 from .expiry import find_expired
 from .group import Group, Row, Sealed, Unseen
 from .inbox import Promise

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from .actor import log
-from .core.errors import Unavailable
+from .core.model.errors import Unavailable
 from .private_files import narrow, narrow_file, open_folder
 
 # What a queue and its surroundings keep in their folder. One that holds other things as well, such

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from .core.errors import Unavailable
+from .core.model.errors import Unavailable
 
 Done = Callable[[Any, str | None], None]
 

@@ -6,7 +6,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from .core.errors import Unavailable
+from .core.model.errors import Unavailable
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 OTHERS = 0o077  # what group and all others may do

@@ -9,7 +9,6 @@ from typing import Any, assert_never
 
 from .actor import Actor, Ref, log, tell
 from .breathing import Breathe, as_threads_do
-from .core.backoff import probe_delay
 from .core.messages import (
     BackendChanged,
     Consult,
@@ -19,8 +18,9 @@ from .core.messages import (
     ToProber,
     Wake,
 )
-from .core.orders import Watch
-from .core.outcomes import Failed, Look, Verdict
+from .core.model.orders import Watch
+from .core.model.outcomes import Failed, Look, Verdict
+from .core.plan.backoff import probe_delay
 from .executors import Executor
 from .inbox import Promise
 from .pool import ThreadPool, attempt

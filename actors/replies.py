@@ -2,7 +2,7 @@
 
 from msgspec import Struct, field
 
-from .core.records import Record, TaskType
+from .core.model.tasks import Record, TaskType
 
 
 class Stored(Struct, frozen=True):

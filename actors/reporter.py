@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any
 
 from .awaited import OUTAGE_PATIENCE_S, Awaited, Callback, Gathering
-from .core.errors import NotFound, QueueError, Unavailable
-from .core.events import ENDS
-from .core.listing import TaskFilter, TaskPage
-from .core.records import Task, TaskResult
+from .core.model.errors import NotFound, QueueError, Unavailable
+from .core.model.event_names import ENDS
+from .core.model.task_filter import TaskFilter, TaskPage
+from .core.model.tasks import Task, TaskResult
 from .mailbox import Closed, Mailbox
 from .pool import begin
 from .verbs import result_of

@@ -9,12 +9,12 @@ from rocksdict import Rdict, Snapshot, WriteBatch, WriteOptions
 
 from .batch_book import BatchBook
 from .breathing import Breathe, as_threads_do, unhurried
-from .core.cron_records import Cron
-from .core.entries import Entry
-from .core.errors import QueueError, Unavailable
-from .core.figures import Counts
-from .core.idempotency import Keyed
-from .core.records import Record, Status
+from .core.model.crons import Cron
+from .core.model.errors import QueueError, Unavailable
+from .core.model.stats import Counts
+from .core.model.tasks import Record, Status
+from .core.plan.entries import Entry
+from .core.plan.idempotency import Keyed
 from .disk import has_room
 from .engine import MERGE_BYTES, abandon, merge_small_tables, open_engine
 from .group import Group, Row, Unseen

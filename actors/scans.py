@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 from rocksdict import Snapshot
 
-from .core.listing import Cursor, Reasons, TaskFilter, Wanted, read_cursor
-from .core.records import Record, Status
+from .core.model.task_filter import Cursor, Reasons, TaskFilter, Wanted, read_cursor
+from .core.model.tasks import Record, Status
 from .layout import decode_record, key_range, value_of
 from .listings import FEW, LEAD, Choice, Stretch, choose, total_of
 from .replies import Page

@@ -8,11 +8,6 @@ from .actor import Actor, Ref, log, tell
 from .batches import Loading
 from .breathing import Breathe, as_threads_do
 from .clock import LEAST_STEP_S, Clock
-from .core.errors import Conflict, NotFound, naming
-from .core.explaining import describe_one, looked_up
-from .core.firing import fire
-from .core.idempotency import Keyed
-from .core.keys import mint
 from .core.messages import (
     BackendChanged,
     BatchStored,
@@ -45,7 +40,9 @@ from .core.messages import (
     Wake,
     WorkerLost,
 )
-from .core.orders import (
+from .core.model.errors import Conflict, NotFound, naming
+from .core.model.ids import mint
+from .core.model.orders import (
     Announce,
     Change,
     DropKey,
@@ -59,9 +56,12 @@ from .core.orders import (
     Stop,
     Watch,
 )
-from .core.plan import Plan
-from .core.records import Batch, Record, Status, Submitted
-from .core.settling import utc
+from .core.model.tasks import Batch, Record, Status, Submitted
+from .core.plan.explain import describe_one, looked_up
+from .core.plan.firing import fire
+from .core.plan.idempotency import Keyed
+from .core.plan.plan import Plan
+from .core.plan.settle import utc
 from .inbox import Promise
 from .rocks import Recovered
 

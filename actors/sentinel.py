@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from .actor import log
-from .core.errors import Unavailable
+from .core.model.errors import Unavailable
 from .engine import open_engine
 from .journal_files import JournalFiles, Sizes, number_of, size_of, sizes_in
 from .place import Place

@@ -5,7 +5,7 @@ from typing import Any
 
 from .actor import ask
 from .core.messages import Consult, Survey
-from .core.outcomes import Reply
+from .core.model.outcomes import Reply
 from .switchboard import Generation
 
 SHORT_S = 5.0

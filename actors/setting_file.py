@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .core.errors import Invalid
+from .core.model.errors import Invalid
 from .setting_forms import KEYS, SECTIONS, check_known
 
 # YAML gives braces a meaning of their own in `{api_key: ${KEY}}`: while it reads, others stand in.

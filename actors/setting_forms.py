@@ -8,8 +8,8 @@ from typing import Any, Literal, NoReturn, get_args, get_origin
 
 import msgspec
 
-from .core.config import Config, OllamaHost, Path, Seconds, Secret, Size, Url
-from .core.errors import Invalid
+from .core.config.config import Config, OllamaHost, Path, Seconds, Secret, Size, Url
+from .core.model.errors import Invalid
 from .notation import parse_duration, parse_ollama_host, parse_size, shown
 
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from . import setting_file
-from .core.config import Config, Path
-from .core.errors import Invalid
+from .core.config.config import Config, Path
+from .core.model.errors import Invalid
 from .notation import unquoted
 from .setting_forms import KEYS, check_known, checked, is_list, plain
 

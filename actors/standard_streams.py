@@ -4,7 +4,7 @@ import codecs
 import os
 import sys
 
-from .core.visible import escaped
+from .core.text.escaping import escaped
 
 _ESCAPING = "ollama_queue.escaping"
 

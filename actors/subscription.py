@@ -22,12 +22,14 @@ from .awaited import (
     members,
 )
 from .channels import Channels
-from .core import arguments, limits
-from .core.arguments import AnyTask, OfBatch, OfTask, Tasks
-from .core.errors import Unavailable
-from .core.happened import Happened
-from .core.listing import TaskFilter
-from .core.records import (
+from .core.intake import arguments
+from .core.intake.arguments import AnyTask, OfBatch, OfTask, Tasks
+from .core.intake.submission import parse_time
+from .core.model import limits
+from .core.model.errors import Unavailable
+from .core.model.events import Happened
+from .core.model.task_filter import TaskFilter
+from .core.model.tasks import (
     Batch,
     BatchSubmitted,
     Chunk,
@@ -35,7 +37,6 @@ from .core.records import (
     Task,
     TaskResult,
 )
-from .core.submission import parse_time
 from .mailbox import Closed, Mailbox
 from .reporter import Reporter
 from .task_stream import TaskStream

@@ -12,10 +12,10 @@ from typing import assert_never
 
 from .actor import Actor, Ref
 from .breathing import Breathe, as_threads_do
-from .core.config import Queue
+from .core.config.config import Queue
 from .core.messages import Delete, Expired, FindExpired, Swept, Wake
 from .core.messages.sweeper import ToSweeper
-from .core.settling import utc
+from .core.plan.settle import utc
 
 FIRST_S = 2.0  # after a start, which has enough to do
 

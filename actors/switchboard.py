@@ -6,7 +6,7 @@ import threading
 from msgspec import Struct
 
 from .actor import Ref
-from .core.errors import OutcomeUnknown, QueueError, Unavailable
+from .core.model.errors import OutcomeUnknown, QueueError, Unavailable
 from .inbox import check_process
 
 

@@ -7,9 +7,9 @@ from typing import assert_never
 from . import disk
 from .actor import Actor, log, tell
 from .boot import Boot, Runtime
-from .core.config import Config
-from .core.errors import OutcomeUnknown, QueueError, Unavailable
+from .core.config.config import Config
 from .core.messages import Crashed, Shutdown, ToSystem, Wake
+from .core.model.errors import OutcomeUnknown, QueueError, Unavailable
 from .place import Place
 from .switchboard import Switchboard
 

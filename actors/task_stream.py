@@ -7,8 +7,8 @@ from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import Any
 
-from .core.errors import Conflict, NotFound, QueueError
-from .core.records import Chunk
+from .core.model.errors import Conflict, NotFound, QueueError
+from .core.model.tasks import Chunk
 
 log = logging.getLogger("ollama_queue")
 

@@ -7,12 +7,13 @@ from typing import Any, Self
 
 from msgspec.structs import replace
 
-from .core import arguments
-from .core.arguments import AnyTask
-from .core.errors import naming
-from .core.filters import task_filter
-from .core.listing import TaskFilter, TaskPage
-from .core.records import (
+from .core.intake import arguments
+from .core.intake.arguments import AnyTask
+from .core.intake.filters import task_filter
+from .core.intake.submission import parse_time
+from .core.model.errors import naming
+from .core.model.task_filter import TaskFilter, TaskPage
+from .core.model.tasks import (
     BatchSubmitted,
     NewTask,
     Status,
@@ -20,7 +21,6 @@ from .core.records import (
     Task,
     TaskResult,
 )
-from .core.submission import parse_time
 
 
 class ComposedVerbs:

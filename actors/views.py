@@ -9,12 +9,12 @@ from msgspec.structs import replace
 from ollama_queue import __version__
 
 from .breathing import Breathe, as_threads_do, unhurried
-from .core import limits
-from .core.errors import cut
-from .core.figures import Counts, PlanState, QueueStats, Waiting
-from .core.happened import Happened
-from .core.listing import TaskFilter, TaskPage
-from .core.records import (
+from .core.model import limits
+from .core.model.errors import cut
+from .core.model.events import Happened
+from .core.model.stats import Counts, PlanState, QueueStats, Waiting
+from .core.model.task_filter import TaskFilter, TaskPage
+from .core.model.tasks import (
     Event,
     Priority,
     Record,
@@ -22,7 +22,7 @@ from .core.records import (
     Status,
     Task,
 )
-from .core.settling import briefly
+from .core.plan.settle import briefly
 from .replies import Page, Stored
 
 _FACTS = tuple(name for name in Record.__struct_fields__ if name in Task.__struct_fields__)

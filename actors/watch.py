@@ -15,12 +15,12 @@ import msgspec
 
 from .actor import ask, tell
 from .breathing import Breathe, as_threads_do, unhurried
-from .core.arguments import late
-from .core.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
-from .core.events import ENDS
-from .core.happened import Happened
+from .core.intake.arguments import late
 from .core.messages import Attach, Get, Subscribe, Unsubscribe
-from .core.records import Chunk
+from .core.model.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
+from .core.model.event_names import ENDS
+from .core.model.events import Happened
+from .core.model.tasks import Chunk
 from .mailbox import Closed, Mailbox
 from .replies import Stored
 from .switchboard import Generation, Switchboard

@@ -11,7 +11,6 @@ import msgspec
 
 from .actor import Actor, Ref, ask, log, tell
 from .breathing import Breathe, as_threads_do
-from .core.errors import NotFound, Unavailable
 from .core.messages import (
     CallEnded,
     Chunks,
@@ -21,9 +20,10 @@ from .core.messages import (
     ToWorker,
     Wake,
 )
-from .core.orders import Run, Stop
-from .core.outcomes import Failed, Outcome, Stopped, Verdict
-from .core.records import Spec
+from .core.model.errors import NotFound, Unavailable
+from .core.model.orders import Run, Stop
+from .core.model.outcomes import Failed, Outcome, Stopped, Verdict
+from .core.model.tasks import Spec
 from .executors import Executor
 from .replies import Asked
 

@@ -11,16 +11,16 @@ from functools import partial
 from typing import Any
 
 from benchmarks.harness import Bench, Sample
-from ollama_queue.actors.core.config import RemoteScheduling, Retry, Scheduler
-from ollama_queue.actors.core.explaining import explain
-from ollama_queue.actors.core.gates import Gate
-from ollama_queue.actors.core.keys import mint
+from ollama_queue.actors.core.config.config import RemoteScheduling, Retry, Scheduler
+from ollama_queue.actors.core.intake.submission import chat_task, draft
 from ollama_queue.actors.core.messages import Submit
-from ollama_queue.actors.core.orders import Run
-from ollama_queue.actors.core.outcomes import Answered
-from ollama_queue.actors.core.plan import Plan
-from ollama_queue.actors.core.routing import Gates
-from ollama_queue.actors.core.submission import chat_task, draft
+from ollama_queue.actors.core.model.ids import mint
+from ollama_queue.actors.core.model.orders import Run
+from ollama_queue.actors.core.model.outcomes import Answered
+from ollama_queue.actors.core.plan.explain import explain
+from ollama_queue.actors.core.plan.plan import Plan
+from ollama_queue.actors.core.routing.gates import Gate
+from ollama_queue.actors.core.routing.routes import Gates
 
 SLOTS = 4
 BLOCK = 100  # decisions of one kind between two looks at the clock

@@ -12,7 +12,7 @@ from benchmarks import load
 from benchmarks.harness import Bench, Sample, appends_per_s, percentiles_ms
 from benchmarks.processes import NOWHERE, Process, hello_server, paused_server
 from ollama_queue import Config, NewTask, QueueManager, chat_task
-from ollama_queue.actors.core.config import Ollama, Queue
+from ollama_queue.actors.core.config.config import Ollama, Queue
 
 POST = load.request("POST", "/api/tasks", load.task_body())
 APPENDS, ROCKS = "raw: synced appends", "raw: RocksDB write + flush_wal"

@@ -8,7 +8,7 @@ from . import output
 from .session import open_queue, session_of, shared
 
 if TYPE_CHECKING:
-    from ..actors.core.figures import BackendState
+    from ..actors.core.model.stats import BackendState
 
 COLUMNS = (
     "NAME", "TYPE", "HEALTH", "RUNNING", "MODELS", "LOADED",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..actors.core.errors import Invalid
+from ..actors.core.model.errors import Invalid
 from . import output
 from .session import (
     Session,
@@ -22,7 +22,7 @@ from .waiting import Interrupted
 
 if TYPE_CHECKING:
     from ..actors.api import QueueAPI
-    from ..actors.core.records import BatchSubmitted, NewTask, Task
+    from ..actors.core.model.tasks import BatchSubmitted, NewTask, Task
 
 LOOK_S = 1.0
 PIECE = 256 << 10  # bytes of a file that are read at once
@@ -62,8 +62,8 @@ def batch(ctx: click.Context, /, path: str, sync: bool, idempotency_key: str | N
 
 def read_tasks(path: str) -> "Iterator[NewTask]":
     """The tasks of a file, checked. Raises `Invalid`, naming the item and its field."""
-    from ..actors.core.errors import naming
-    from ..actors.core.submission import new_task
+    from ..actors.core.intake.submission import new_task
+    from ..actors.core.model.errors import naming
 
     for index, given in enumerate(_items(path)):
         with naming(f"tasks[{index}]"):
@@ -71,8 +71,8 @@ def read_tasks(path: str) -> "Iterator[NewTask]":
 
 
 def _items(path: str) -> "Iterator[Any]":
-    from ..actors.core.json_items import in_lines, in_list
-    from ..actors.core.plain_json import decode
+    from ..actors.core.text.json_items import in_lines, in_list
+    from ..actors.core.text.strict_json import decode
     from ..actors.encodings import as_utf8
 
     pieces = as_utf8(_pieces(path), path, "file")

@@ -16,8 +16,8 @@ from .output import COLOURS, health, span
 from .session import one_line
 
 if TYPE_CHECKING:
-    from ..actors.core.figures import BackendState, QueueStats
-    from ..actors.core.records import Task
+    from ..actors.core.model.stats import BackendState, QueueStats
+    from ..actors.core.model.tasks import Task
 
 LEVELS = {"15": "critical", "10": "high", "5": "normal", "1": "low"}
 FRAME_LINES = 20  # without the rows of running tasks and of backends

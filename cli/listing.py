@@ -37,7 +37,7 @@ def list_(ctx: click.Context, /, **given: Any) -> None:
       ollama-queue list --search invoice --model qwen3 --since 2026-01-01T00:00:00Z
       ollama-queue list --status failed --sort ended --output json
     """
-    from ..actors.core.filters import task_filter
+    from ..actors.core.intake.filters import task_filter
     from ..actors.verbs import full_page
 
     wanted = task_filter({name: value for name, value in given.items() if value != ()})

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from ..actors.core.errors import Conflict
-from ..actors.core.visible import visible
+from ..actors.core.model.errors import Conflict
+from ..actors.core.text.escaping import visible
 from .session import Session, TaskFailed, one_line
 from .words import words
 
 if TYPE_CHECKING:
-    from ..actors.core.figures import BackendState, QueueStats
-    from ..actors.core.records import Submitted, Task
+    from ..actors.core.model.stats import BackendState, QueueStats
+    from ..actors.core.model.tasks import Submitted, Task
 
 COLOURS = {
     "pending": "yellow",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..actors.core.errors import (
+from ..actors.core.model.errors import (
     Conflict,
     Forbidden,
     Invalid,
@@ -18,7 +18,7 @@ from ..actors.core.errors import (
     Unauthorized,
     Unavailable,
 )
-from ..actors.core.visible import visible
+from ..actors.core.text.escaping import visible
 from ..http import address
 
 if TYPE_CHECKING:

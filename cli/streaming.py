@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..actors.core.events import EVENTS
-from ..actors.core.visible import visible
+from ..actors.core.model.event_names import EVENTS
+from ..actors.core.text.escaping import visible
 from . import output
 from .session import (
     Session,
@@ -21,7 +21,7 @@ from .waiting import Interrupted
 from .words import words
 
 if TYPE_CHECKING:
-    from ..actors.core.records import Chunk, Event
+    from ..actors.core.model.tasks import Chunk, Event
 
 
 def print_stream(session: Session, task_id: str, chunks: "Iterator[Chunk]") -> None:

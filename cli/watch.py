@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..actors.core.errors import QueueError
-from ..actors.core.events import ENDS
+from ..actors.core.model.errors import QueueError
+from ..actors.core.model.event_names import ENDS
 from . import output
 from .board import Board, Meter
 from .session import open_queue, session_of, shared
@@ -19,7 +19,7 @@ from .waiting import Interrupted
 
 if TYPE_CHECKING:
     from ..actors.api import QueueAPI
-    from ..actors.core.records import Task
+    from ..actors.core.model.tasks import Task
 
 DRAW_S = 0.25
 LOOK_S = 0.5
@@ -59,8 +59,8 @@ def watch(ctx: click.Context, once: bool) -> None:
 
 def look(queue: "QueueAPI", board: Board) -> None:
     """Tell the board how things stand. Raises `QueueError`."""
-    from ..actors.core.listing import TaskFilter
-    from ..actors.core.records import Status
+    from ..actors.core.model.task_filter import TaskFilter
+    from ..actors.core.model.tasks import Status
 
     running = queue.list_tasks(TaskFilter(status=[Status.RUNNING], limit=MOST_TASKS))
     board.saw(queue.get_queue_stats(), running, time.monotonic())

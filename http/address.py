@@ -2,8 +2,8 @@
 
 import os
 
-from ..actors.core.errors import Invalid
-from ..actors.core.urls import is_http_url
+from ..actors.core.config.urls import is_http_url
+from ..actors.core.model.errors import Invalid
 from ..actors.notation import unquoted
 
 DEFAULT_SERVER = "http://127.0.0.1:7125"
@@ -21,7 +21,7 @@ def full(url: str) -> str:
 
     Raises `Invalid`.
     """
-    from ..actors.core import arguments  # where only help is shown, it is not needed
+    from ..actors.core.intake import arguments  # where only help is shown, it is not needed
 
     text = arguments.text(url, "url", LONGEST).strip()
     if "://" not in text:

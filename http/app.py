@@ -9,9 +9,9 @@ import bottle
 import msgspec
 
 from ..actors.breathing import Breathe, as_threads_do
-from ..actors.core import limits
-from ..actors.core.errors import Invalid, QueueError
-from ..actors.core.submission import check_object, own_key
+from ..actors.core.intake.submission import check_object, own_key
+from ..actors.core.model import limits
+from ..actors.core.model.errors import Invalid, QueueError
 from . import ollama, openai, openapi, pages, reading, wire
 from .answer import Answer
 from .batches import add_batch_routes

@@ -9,8 +9,8 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from ..actors.channels import FAILED
-from ..actors.core import arguments
-from ..actors.core.records import TaskResult
+from ..actors.core.intake import arguments
+from ..actors.core.model.tasks import TaskResult
 
 log = logging.getLogger("ollama_queue")
 

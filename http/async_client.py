@@ -7,15 +7,15 @@ from weakref import WeakSet
 
 import httpx
 
-from ..actors.core import arguments
-from ..actors.core.arguments import AnyTask, OfBatch, OfCron, OfTask
-from ..actors.core.bulk import BulkResult, Filter, Verb, bulk
-from ..actors.core.cron_records import Cron, IfExists, NewCron
-from ..actors.core.errors import Unavailable
-from ..actors.core.figures import BackendState, Minute, QueueStats
-from ..actors.core.filters import task_filter
-from ..actors.core.listing import TaskFilter, TaskPage
-from ..actors.core.records import (
+from ..actors.core.intake import arguments
+from ..actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask
+from ..actors.core.intake.bulk import BulkResult, Filter, Verb, bulk
+from ..actors.core.intake.filters import task_filter
+from ..actors.core.model.crons import Cron, IfExists, NewCron
+from ..actors.core.model.errors import Unavailable
+from ..actors.core.model.stats import BackendState, Minute, QueueStats
+from ..actors.core.model.task_filter import TaskFilter, TaskPage
+from ..actors.core.model.tasks import (
     Batch,
     BatchSubmitted,
     Chunk,

@@ -7,10 +7,10 @@ from contextlib import aclosing
 from typing import Any, TypeVar
 
 from ..actors.awaited import Gathering, Waiting
-from ..actors.core.errors import NotFound, QueueError, Unavailable
-from ..actors.core.events import ENDS
-from ..actors.core.listing import TaskFilter, TaskPage
-from ..actors.core.records import BatchSubmitted, Task, TaskResult
+from ..actors.core.model.errors import NotFound, QueueError, Unavailable
+from ..actors.core.model.event_names import ENDS
+from ..actors.core.model.task_filter import TaskFilter, TaskPage
+from ..actors.core.model.tasks import BatchSubmitted, Task, TaskResult
 from ..actors.ends import OnProgress, batch_waiting, unfinished
 from ..actors.mailbox import Closed
 from ..actors.reporter import ENDS_AHEAD

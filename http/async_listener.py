@@ -16,11 +16,13 @@ from typing import Any, Self
 from weakref import WeakSet
 
 from ..actors.awaited import Callback, Gathering, following, members
-from ..actors.core import arguments, limits
-from ..actors.core.arguments import AnyTask, OfBatch, OfTask, Tasks
-from ..actors.core.errors import Conflict, QueueError
-from ..actors.core.listing import TaskFilter, TaskPage
-from ..actors.core.records import (
+from ..actors.core.intake import arguments
+from ..actors.core.intake.arguments import AnyTask, OfBatch, OfTask, Tasks
+from ..actors.core.intake.submission import parse_time
+from ..actors.core.model import limits
+from ..actors.core.model.errors import Conflict, QueueError
+from ..actors.core.model.task_filter import TaskFilter, TaskPage
+from ..actors.core.model.tasks import (
     Batch,
     BatchSubmitted,
     Chunk,
@@ -28,7 +30,6 @@ from ..actors.core.records import (
     Task,
     TaskResult,
 )
-from ..actors.core.submission import parse_time
 from ..actors.ends import OnProgress, waits
 from ..actors.task_stream import AsyncTaskStream
 from ..actors.verbs import later, scheduled

@@ -12,9 +12,9 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from ..actors.core.arguments import late
-from ..actors.core.errors import Unavailable
-from ..actors.core.records import Chunk
+from ..actors.core.intake.arguments import late
+from ..actors.core.model.errors import Unavailable
+from ..actors.core.model.tasks import Chunk
 from ..actors.mailbox import Closed
 from .frames import BROKEN, CHUNKS_AHEAD, Patience, Place
 from .sse import Frame, Parser

@@ -10,11 +10,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..actors.awaited import OUTAGE_PATIENCE_S, Awaited, Callback, Gathering
-from ..actors.core import arguments
-from ..actors.core.errors import QueueError, Unavailable
-from ..actors.core.events import ENDS
-from ..actors.core.listing import TaskFilter, TaskPage
-from ..actors.core.records import Event, Task
+from ..actors.core.intake import arguments
+from ..actors.core.model.errors import QueueError, Unavailable
+from ..actors.core.model.event_names import ENDS
+from ..actors.core.model.task_filter import TaskFilter, TaskPage
+from ..actors.core.model.tasks import Event, Task
 from ..actors.mailbox import Closed
 from ..actors.reporter import ENDS_AHEAD, FAILED, callbacks_of
 from .async_ends import Leave, ending, gather

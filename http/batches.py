@@ -6,10 +6,10 @@ from typing import Any
 
 import bottle
 
-from ..actors.core.errors import naming
-from ..actors.core.json_items import in_lines, in_list
-from ..actors.core.records import Status, Task
-from ..actors.core.submission import check_object
+from ..actors.core.intake.submission import check_object
+from ..actors.core.model.errors import naming
+from ..actors.core.model.tasks import Status, Task
+from ..actors.core.text.json_items import in_lines, in_list
 from ..actors.encodings import as_utf8
 from . import reading, wire
 from .feed import Source

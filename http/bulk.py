@@ -6,8 +6,8 @@ from typing import Any
 import bottle
 
 from ..actors.api import BulkAPI
-from ..actors.core.bulk import BulkResult, Verb
-from ..actors.core.errors import Invalid
+from ..actors.core.intake.bulk import BulkResult, Verb
+from ..actors.core.model.errors import Invalid
 from . import reading, wire
 
 

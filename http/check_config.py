@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from ..actors.core.config import OllamaHost, Seconds, Secret, Size, Url
-from ..actors.core.urls import shown
+from ..actors.core.config.config import OllamaHost, Seconds, Secret, Size, Url
+from ..actors.core.config.urls import shown
 from ..actors.notation import write_duration, write_size
 from ..actors.setting_forms import is_list, plain
 from ..actors.settings import Loaded

@@ -9,14 +9,14 @@ from weakref import WeakSet
 import httpx
 
 from ..actors.bulk import BulkVerbs
-from ..actors.core import arguments
-from ..actors.core.arguments import AnyTask, OfBatch, OfCron, OfTask
-from ..actors.core.bulk import Bulk, BulkResult
-from ..actors.core.cron_records import Cron, IfExists, NewCron
-from ..actors.core.errors import Unavailable
-from ..actors.core.figures import BackendState, Minute, QueueStats
-from ..actors.core.listing import TaskFilter, TaskPage
-from ..actors.core.records import (
+from ..actors.core.intake import arguments
+from ..actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask
+from ..actors.core.intake.bulk import Bulk, BulkResult
+from ..actors.core.model.crons import Cron, IfExists, NewCron
+from ..actors.core.model.errors import Unavailable
+from ..actors.core.model.stats import BackendState, Minute, QueueStats
+from ..actors.core.model.task_filter import TaskFilter, TaskPage
+from ..actors.core.model.tasks import (
     Batch,
     BatchSubmitted,
     Chunk,

@@ -5,10 +5,10 @@ from typing import Any
 
 import httpx
 
-from ..actors.core import arguments
-from ..actors.core.arguments import OfTask
-from ..actors.core.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
-from ..actors.core.records import Task
+from ..actors.core.intake import arguments
+from ..actors.core.intake.arguments import OfTask
+from ..actors.core.model.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
+from ..actors.core.model.tasks import Task
 from . import wire
 from .requests import KEY, Request
 

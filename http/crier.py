@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ..actors.core.errors import QueueError, Unavailable
-from ..actors.core.figures import QueueStats, Snapshot
-from ..actors.core.happened import Happened
-from ..actors.core.records import Task
+from ..actors.core.model.errors import QueueError, Unavailable
+from ..actors.core.model.events import Happened
+from ..actors.core.model.stats import QueueStats, Snapshot
+from ..actors.core.model.tasks import Task
 from ..actors.mailbox import Closed, Mailbox
 from ..actors.subscription import Leave
 from ..actors.views import shown

@@ -8,10 +8,10 @@ import bottle
 
 from ..actors.api import QueueAPI
 from ..actors.breathing import unhurried
-from ..actors.core import arguments
-from ..actors.core.cron import upcoming
-from ..actors.core.cron_records import Cron, CronAdded, IfExists, NewCron
-from ..actors.core.errors import Invalid
+from ..actors.core.intake import arguments
+from ..actors.core.intake.cron_schedule import upcoming
+from ..actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
+from ..actors.core.model.errors import Invalid
 from . import reading, wire
 
 

@@ -8,9 +8,9 @@ import bottle
 from ..actors import watch
 from ..actors.api import QueueAPI
 from ..actors.breathing import Breathe
-from ..actors.core import arguments
-from ..actors.core.errors import QueueError
-from ..actors.core.records import Chunk
+from ..actors.core.intake import arguments
+from ..actors.core.model.errors import QueueError
+from ..actors.core.model.tasks import Chunk
 from ..actors.mailbox import Mailbox
 from ..actors.subscription import Leave
 from . import reading, sse, wire

@@ -6,8 +6,8 @@ import httpx
 import msgspec
 from msgspec import Struct
 
-from ..actors.core.errors import QueueError, Unavailable
-from ..actors.core.records import Chunk, Event, Status
+from ..actors.core.model.errors import QueueError, Unavailable
+from ..actors.core.model.tasks import Chunk, Event, Status
 from .sse import Frame
 
 OUTAGE_PATIENCE_S = 30.0  # a stream outlives a restart of the server

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from ..actors.core.errors import Forbidden, Invalid
+from ..actors.core.model.errors import Forbidden, Invalid
 from . import wire
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -10,12 +10,18 @@ import msgspec
 
 from ollama_queue import __version__
 
-from ..actors.core import limits
-from ..actors.core.errors import Invalid, Unavailable, unknown_model
-from ..actors.core.figures import BackendState
-from ..actors.core.holders import best_first, holders, names_of, oldest_version, ollamas
-from ..actors.core.outcomes import Failed, Reply
-from ..actors.core.routing import model_name
+from ..actors.core.model import limits
+from ..actors.core.model.errors import Invalid, Unavailable, unknown_model
+from ..actors.core.model.model_names import model_name
+from ..actors.core.model.outcomes import Failed, Reply
+from ..actors.core.model.stats import BackendState
+from ..actors.core.routing.model_holders import (
+    best_first,
+    holders,
+    names_of,
+    oldest_version,
+    ollamas,
+)
 from ..actors.executors.calls import count_in
 from . import wire
 from .servers import Servers

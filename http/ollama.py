@@ -4,9 +4,9 @@ from typing import Any
 
 import bottle
 
-from ..actors.core.errors import Forbidden, Invalid, QueueError
-from ..actors.core.records import NewTask, Priority, Task, TaskType
-from ..actors.core.submission import new_task
+from ..actors.core.intake.submission import new_task
+from ..actors.core.model.errors import Forbidden, Invalid, QueueError
+from ..actors.core.model.tasks import NewTask, Priority, Task, TaskType
 from . import models, reading, wire
 from .queued import Queued, wishes
 from .servers import Servers

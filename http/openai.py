@@ -6,8 +6,9 @@ from typing import Any
 import bottle
 import msgspec
 
-from ..actors.core import limits
-from ..actors.core.errors import (
+from ..actors.core.intake.submission import new_task
+from ..actors.core.model import limits
+from ..actors.core.model.errors import (
     Invalid,
     OutcomeUnknown,
     QueueError,
@@ -15,10 +16,9 @@ from ..actors.core.errors import (
     Unavailable,
     unknown_model,
 )
-from ..actors.core.pieces import as_piece, is_count
-from ..actors.core.records import Dialect, NewTask, Priority, Status, Task, TaskType
-from ..actors.core.routing import model_name
-from ..actors.core.submission import new_task
+from ..actors.core.model.model_names import model_name
+from ..actors.core.model.tasks import Dialect, NewTask, Priority, Status, Task, TaskType
+from ..actors.core.openai.chunks import as_piece, is_count
 from . import models, reading, sse, wire
 from .queued import TASK_ID, Queued, wishes
 from .servers import Servers

@@ -12,10 +12,10 @@ from msgspec import Struct, inspect
 
 from ollama_queue import __version__
 
-from ..actors.core.cron_records import TaskTemplate
-from ..actors.core.errors import Forbidden, Unavailable
-from ..actors.core.records import Event, NewTask, Priority
-from ..actors.core.submission import PAYLOAD_FIELDS
+from ..actors.core.intake.submission import PAYLOAD_FIELDS
+from ..actors.core.model.crons import TaskTemplate
+from ..actors.core.model.errors import Forbidden, Unavailable
+from ..actors.core.model.tasks import Event, NewTask, Priority
 from . import wire
 from .route_table import ROUTES, Query, Route
 from .wire import ErrorBody

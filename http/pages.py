@@ -6,8 +6,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import msgspec
 
-from ..actors.core.listing import TaskFilter, TaskPage
-from ..actors.core.records import Task
+from ..actors.core.model.task_filter import TaskFilter, TaskPage
+from ..actors.core.model.tasks import Task
 
 TOTAL = "X-Total-Count"
 

@@ -8,11 +8,11 @@ from urllib.parse import quote
 import bottle
 from msgspec.structs import replace
 
-from ..actors.core import limits
-from ..actors.core.errors import Invalid, QueueError, unknown_model
-from ..actors.core.records import Chunk, NewTask, Status, Task
-from ..actors.core.submission import parse_priority, parse_timeout
-from ..actors.core.translation import hints
+from ..actors.core.intake.submission import parse_priority, parse_timeout
+from ..actors.core.model import limits
+from ..actors.core.model.errors import Invalid, QueueError, unknown_model
+from ..actors.core.model.tasks import Chunk, NewTask, Status, Task
+from ..actors.core.openai.translation import hints
 from . import reading, wire
 from .answer import Answer, watch_departure
 from .servers import Servers

@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 
-from ..actors.core.errors import Unavailable
-from ..actors.core.records import Chunk
+from ..actors.core.model.errors import Unavailable
+from ..actors.core.model.tasks import Chunk
 from ..actors.mailbox import Closed, Mailbox
 from ..actors.pool import begin
 from .frames import BROKEN, CHUNKS_AHEAD, Patience, Place

@@ -7,11 +7,12 @@ from typing import Any, BinaryIO
 import bottle
 
 from ..actors.breathing import Breathe, as_threads_do, unhurried
-from ..actors.core import filters, plain_json
-from ..actors.core.errors import Invalid
-from ..actors.core.filters import FIELDS, REPEATABLE
-from ..actors.core.listing import TaskFilter
-from ..actors.core.weighing import weigh
+from ..actors.core.intake import filters
+from ..actors.core.intake.filters import FIELDS, REPEATABLE
+from ..actors.core.model.errors import Invalid
+from ..actors.core.model.task_filter import TaskFilter
+from ..actors.core.text import strict_json
+from ..actors.core.text.json_weight import weigh
 from . import wire
 from .unpacking import CODINGS, unpacked
 
@@ -29,7 +30,7 @@ def decode(raw: bytes, what: str, field: str, breathe: Breathe) -> Any:
     holds too many values."""
     for _ in unhurried(weigh(raw, what, field), breathe):
         pass
-    found = plain_json.decode(raw, what, field)
+    found = strict_json.decode(raw, what, field)
     breathe()
     return found
 

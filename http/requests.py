@@ -9,24 +9,24 @@ import httpx
 import msgspec
 from msgspec import Struct
 
-from ..actors.core import arguments
-from ..actors.core.arguments import LONGEST_ANSWER_S, AnyTask, OfBatch, OfCron, OfTask
-from ..actors.core.bulk import Bulk, BulkResult
-from ..actors.core.cron_forms import fields_of
-from ..actors.core.cron_records import Cron, IfExists, NewCron
-from ..actors.core.errors import Invalid, Unavailable, naming
-from ..actors.core.figures import BackendState, Minute, QueueStats
-from ..actors.core.filters import task_filter
-from ..actors.core.listing import TaskFilter, TaskPage
-from ..actors.core.plain_json import check_written, too_deep
-from ..actors.core.records import (
+from ..actors.core.intake import arguments
+from ..actors.core.intake.arguments import LONGEST_ANSWER_S, AnyTask, OfBatch, OfCron, OfTask
+from ..actors.core.intake.bulk import Bulk, BulkResult
+from ..actors.core.intake.crons import fields_of
+from ..actors.core.intake.filters import task_filter
+from ..actors.core.intake.submission import parse_priority
+from ..actors.core.model.crons import Cron, IfExists, NewCron
+from ..actors.core.model.errors import Invalid, Unavailable, naming
+from ..actors.core.model.stats import BackendState, Minute, QueueStats
+from ..actors.core.model.task_filter import TaskFilter, TaskPage
+from ..actors.core.model.tasks import (
     Batch,
     BatchSubmitted,
     Priority,
     Submitted,
     Task,
 )
-from ..actors.core.submission import parse_priority
+from ..actors.core.text.strict_json import check_written, too_deep
 from . import pages, wire
 
 BATCH_PATIENCE_S = 300.0

@@ -4,12 +4,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..actors.core.bulk import BulkResult
-from ..actors.core.cron_records import Cron, IfExists, NewCron
-from ..actors.core.errors import Conflict, Invalid, NotFound, QueueError, QueueFull
-from ..actors.core.figures import BackendState, Minute
-from ..actors.core.listing import TaskFilter
-from ..actors.core.records import Batch, NewTask, Task
+from ..actors.core.intake.bulk import BulkResult
+from ..actors.core.model.crons import Cron, IfExists, NewCron
+from ..actors.core.model.errors import Conflict, Invalid, NotFound, QueueError, QueueFull
+from ..actors.core.model.stats import BackendState, Minute
+from ..actors.core.model.task_filter import TaskFilter
+from ..actors.core.model.tasks import Batch, NewTask, Task
 from . import wire
 from .pages import TOTAL
 from .shapes import (

@@ -36,11 +36,11 @@ from ollama_queue import __version__
 
 from ..actors import settings, standard_streams
 from ..actors.boot import Runtime
-from ..actors.core.config import Config, Logging
-from ..actors.core.config import Server as ServerSettings
-from ..actors.core.errors import Invalid, QueueError, Unavailable
-from ..actors.core.urls import shown
-from ..actors.core.visible import visible
+from ..actors.core.config.config import Config, Logging
+from ..actors.core.config.config import Server as ServerSettings
+from ..actors.core.config.urls import shown
+from ..actors.core.model.errors import Invalid, QueueError, Unavailable
+from ..actors.core.text.escaping import visible
 from ..actors.executors import create_executor, ollama, openai  # noqa: F401
 from ..actors.journal import follow
 from ..actors.logs import open_handler

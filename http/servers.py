@@ -3,9 +3,9 @@
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
-from ..actors.core.arguments import AnyTask
-from ..actors.core.outcomes import Reply
-from ..actors.core.records import Submitted
+from ..actors.core.intake.arguments import AnyTask
+from ..actors.core.model.outcomes import Reply
+from ..actors.core.model.tasks import Submitted
 from .feed import Source
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..actors.core.figures import QueueStats
-from ..actors.core.listing import TaskFilter
-from ..actors.core.records import NewTask, Status
+from ..actors.core.model.stats import QueueStats
+from ..actors.core.model.task_filter import TaskFilter
+from ..actors.core.model.tasks import NewTask, Status
 
 
 class Accepted(Struct):

@@ -18,7 +18,7 @@ from geventwebsocket.exceptions import ProtocolError, WebSocketError
 from geventwebsocket.handler import WebSocketHandler
 from geventwebsocket.websocket import Header, WebSocket
 
-from ..actors.core.errors import QueueError
+from ..actors.core.model.errors import QueueError
 from . import wire
 from .guard import Guard
 from .handler import Handler

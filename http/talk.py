@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from ..actors.core import arguments
-from ..actors.core.errors import Invalid, QueueError
-from ..actors.core.records import Chunk
+from ..actors.core.intake import arguments
+from ..actors.core.model.errors import Invalid, QueueError
+from ..actors.core.model.tasks import Chunk
 from ..actors.mailbox import Closed
 from . import sse, wire
 from .crier import Crier, Feed, Told

@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Iterable, Iterator
 
-from ..actors.core.errors import Invalid
+from ..actors.core.model.errors import Invalid
 
 CODINGS = {"gzip": 31, "deflate": zlib.MAX_WBITS}  # and what zlib calls them
 PIECE = 256 << 10  # bytes of what comes out at once

@@ -7,7 +7,7 @@ from pathlib import Path
 import bottle
 from msgspec import Struct
 
-from ..actors.core.errors import NotFound
+from ..actors.core.model.errors import NotFound
 from . import reading, wire
 
 FOLDER = Path(__file__).resolve().parent.parent / "static"  # so in a checkout, a wheel and a binary

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from ..actors.core.errors import (
+from ..actors.core.model.errors import (
     Conflict,
     Forbidden,
     Invalid,
@@ -16,7 +16,7 @@ from ..actors.core.errors import (
     Unauthorized,
     Unavailable,
 )
-from ..actors.core.records import Upstream
+from ..actors.core.model.tasks import Upstream
 
 TASKS = "/api/tasks"
 BATCH = "/api/tasks/batch"

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from ..breathing import Breathe, as_threads_do
-from ..core.config import Backend
-from ..core.outcomes import Look, Outcome, Reply
-from ..core.records import Spec, TaskType
+from ..core.config.config import Backend
+from ..core.model.outcomes import Look, Outcome, Reply
+from ..core.model.tasks import Spec, TaskType
 
 
 class Executor(Protocol):

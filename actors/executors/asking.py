@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ..core.outcomes import Failed, Verdict
+from ..core.model.outcomes import Failed, Verdict
 from .calls import HttpExecutor, object_in
 from .failures import CallFailed
 

@@ -12,10 +12,10 @@ import httpx
 import msgspec
 
 from ..breathing import Breathe, as_threads_do, unhurried
-from ..core.config import Backend
-from ..core.errors import Invalid, cut
-from ..core.limits import ERROR
-from ..core.outcomes import (
+from ..core.config.config import Backend
+from ..core.model.errors import Invalid, cut
+from ..core.model.limits import ERROR
+from ..core.model.outcomes import (
     Answered,
     Failed,
     Look,
@@ -24,8 +24,8 @@ from ..core.outcomes import (
     Stopped,
     Verdict,
 )
-from ..core.records import Spec, TaskType, Upstream
-from ..core.weighing import MOST_PARTS, weigh
+from ..core.model.tasks import Spec, TaskType, Upstream
+from ..core.text.json_weight import MOST_PARTS, weigh
 from .credentials import headers_of, secrets_of
 from .decoding import Undecodable, decoded
 from .failures import (

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import msgspec
 
-from ..core.outcomes import Failed, Verdict
-from ..core.records import Upstream
+from ..core.model.outcomes import Failed, Verdict
+from ..core.model.tasks import Upstream
 from .permanent import is_permanent
 
 # What Ollama, LiteLLM, vLLM and OpenAI say of a model that they do not have.

@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import msgspec
 
-from ..core.outcomes import Answered, Failed, Look, Verdict
-from ..core.records import Dialect, Spec, TaskType
-from ..core.routing import model_name, spellings
+from ..core.model.model_names import model_name, spellings
+from ..core.model.outcomes import Answered, Failed, Look, Verdict
+from ..core.model.tasks import Dialect, Spec, TaskType
 from .calls import (
     Get,
     HttpExecutor,

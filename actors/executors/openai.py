@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from ..core.outcomes import Answered, Failed, Look, Verdict
-from ..core.records import Dialect, Spec, TaskType
-from ..core.routing import model_name, spellings
-from ..core.translation import Untranslatable, request_of
+from ..core.model.model_names import model_name, spellings
+from ..core.model.outcomes import Answered, Failed, Look, Verdict
+from ..core.model.tasks import Dialect, Spec, TaskType
+from ..core.openai.translation import Untranslatable, request_of
 from .asking import STREAM, streamed
 from .calls import Get, HttpExecutor, OnChunk, count_in, joined, lines
 from .failures import CallFailed, NotServed

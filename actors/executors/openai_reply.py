@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ..core.records import TaskType
+from ..core.model.tasks import TaskType
 from .calls import count_in, list_in, object_in, text_in
 from .mending import Halves, lenient
 from .tool_calls import ToolCalls

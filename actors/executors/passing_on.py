@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from ..core.outcomes import Answered, Verdict
-from ..core.pieces import as_piece
-from ..core.records import Spec, TaskType
+from ..core.model.outcomes import Answered, Verdict
+from ..core.model.tasks import Spec, TaskType
+from ..core.openai.chunks import as_piece
 from .asking import STREAM, streamed
 from .calls import HttpExecutor, OnChunk, count_in, joined, lines
 from .mending import Halves

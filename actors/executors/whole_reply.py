@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..core.records import TaskType
+from ..core.model.tasks import TaskType
 from .calls import list_in, object_in, text_in
 
 _OBJECTS = {TaskType.CHAT: "chat.completion", TaskType.GENERATE: "text_completion"}

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors.actor import Ref, SignOfLife, ask, start, stop
-from ollama_queue.actors.core.happened import Happened
 from ollama_queue.actors.core.messages import Commit, Get
+from ollama_queue.actors.core.model.events import Happened
 from ollama_queue.actors.inbox import Promise
 from ollama_queue.actors.persistence import Persistence
 from ollama_queue.actors.rocks import Store

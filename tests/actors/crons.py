@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ollama_queue.actors.core import messages
-from ollama_queue.actors.core.cron_forms import new_cron
-from ollama_queue.actors.core.cron_records import Cron, CronAdded, IfExists, NewCron
+from ollama_queue.actors.core.intake.crons import new_cron
 from ollama_queue.actors.core.messages import Commit, Fired, Submit
+from ollama_queue.actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ollama_queue.actors.cron_ticker import CronTicker
 from tests.actors.standins import START, Recorder
 

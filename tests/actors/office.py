@@ -5,10 +5,10 @@ from typing import Any
 
 from ollama_queue.actors.actor import Ref
 from ollama_queue.actors.clock import Clock
-from ollama_queue.actors.core.gates import Gate
+from ollama_queue.actors.core.intake.submission import draft, generate_task
 from ollama_queue.actors.core.messages import Commit, Finished
-from ollama_queue.actors.core.outcomes import Answered, Outcome
-from ollama_queue.actors.core.submission import draft, generate_task
+from ollama_queue.actors.core.model.outcomes import Answered, Outcome
+from ollama_queue.actors.core.routing.gates import Gate
 from ollama_queue.actors.rocks import Recovered
 from ollama_queue.actors.scheduler import Scheduler
 from tests.actors.standins import START, Recorder

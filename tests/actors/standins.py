@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from ollama_queue.actors.actor import Ref
-from ollama_queue.actors.core.errors import QueueError
-from ollama_queue.actors.core.lifecycle import become
-from ollama_queue.actors.core.orders import Change, Insert
-from ollama_queue.actors.core.outcomes import (
+from ollama_queue.actors.core.model.errors import QueueError
+from ollama_queue.actors.core.model.lifecycle import become
+from ollama_queue.actors.core.model.orders import Change, Insert
+from ollama_queue.actors.core.model.outcomes import (
     Answered,
     Failed,
     Look,
@@ -22,7 +22,7 @@ from ollama_queue.actors.core.outcomes import (
     Stopped,
     Verdict,
 )
-from ollama_queue.actors.core.records import Attempt, Record, Spec, Status, TaskType
+from ollama_queue.actors.core.model.tasks import Attempt, Record, Spec, Status, TaskType
 from ollama_queue.actors.group import Unseen
 from ollama_queue.actors.inbox import Envelope, Promise
 from ollama_queue.actors.layout import encode

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ollama_queue.actors.core.listing import TaskFilter
-from ollama_queue.actors.core.records import Record, Status
+from ollama_queue.actors.core.model.task_filter import TaskFilter
+from ollama_queue.actors.core.model.tasks import Record, Status
 from ollama_queue.actors.group import Group, Row
 from ollama_queue.actors.rocks import Store
 from ollama_queue.actors.scans import scan

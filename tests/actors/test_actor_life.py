@@ -13,8 +13,8 @@ import pykka
 import pytest
 
 from ollama_queue.actors.actor import Ref, ask, start, stop, tell
-from ollama_queue.actors.core.errors import QueueError, Unavailable
 from ollama_queue.actors.core.messages import Wake
+from ollama_queue.actors.core.model.errors import QueueError, Unavailable
 from tests.actors.puppet import Puppet, hold
 from tests.actors.standins import PATIENCE_S, asked
 from tests.servers import ROOT

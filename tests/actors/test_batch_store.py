@@ -4,8 +4,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from ollama_queue.actors.core.listing import TaskFilter
-from ollama_queue.actors.core.records import Batch, Status
+from ollama_queue.actors.core.model.task_filter import TaskFilter
+from ollama_queue.actors.core.model.tasks import Batch, Status
 from ollama_queue.actors.group import Group, Row, Sealed, Unseen
 from ollama_queue.actors.rocks import Store
 from ollama_queue.actors.scans import scan

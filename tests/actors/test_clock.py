@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 import pytest
 
 from ollama_queue.actors.clock import Clock
-from ollama_queue.actors.core.config import Queue
-from ollama_queue.actors.core.explaining import explain
+from ollama_queue.actors.core.config.config import Queue
 from ollama_queue.actors.core.messages import Describe, Expired, FindExpired, GetReasons
-from ollama_queue.actors.core.orders import Insert
-from ollama_queue.actors.core.outcomes import Failed, Verdict
-from ollama_queue.actors.core.records import WaitingFor
-from ollama_queue.actors.core.settling import utc
+from ollama_queue.actors.core.model.orders import Insert
+from ollama_queue.actors.core.model.outcomes import Failed, Verdict
+from ollama_queue.actors.core.model.tasks import WaitingFor
+from ollama_queue.actors.core.plan.explain import explain
+from ollama_queue.actors.core.plan.settle import utc
 from ollama_queue.actors.sweeper import FIRST_S
 from tests.actors.crons import Tower, a_cron
 from tests.actors.office import Office

@@ -6,10 +6,10 @@ import pytest
 
 from ollama_queue.actors import prober
 from ollama_queue.actors.actor import SignOfLife, ask, stop, tell
-from ollama_queue.actors.core.errors import Unavailable
 from ollama_queue.actors.core.messages import BackendChanged, Consult, Survey
-from ollama_queue.actors.core.orders import Watch
-from ollama_queue.actors.core.outcomes import Failed, Verdict
+from ollama_queue.actors.core.model.errors import Unavailable
+from ollama_queue.actors.core.model.orders import Watch
+from ollama_queue.actors.core.model.outcomes import Failed, Verdict
 from tests.actors.standins import PATIENCE_S, asked
 from tests.actors.test_prober import Bench
 

@@ -3,10 +3,10 @@
 import pytest
 
 from ollama_queue import Conflict, Invalid
-from ollama_queue.actors.core.arguments import if_exists
-from ollama_queue.actors.core.cron_records import CronAdded
+from ollama_queue.actors.core.intake.arguments import if_exists
 from ollama_queue.actors.core.messages import AddCron, EnableCron, Fired, RemoveCron, RunNow
-from ollama_queue.actors.core.orders import SaveCron
+from ollama_queue.actors.core.model.crons import CronAdded
+from ollama_queue.actors.core.model.orders import SaveCron
 from tests.actors.crons import TEMPLATE, Tower
 
 

@@ -8,10 +8,10 @@ import pytest
 from msgspec.structs import replace
 
 from ollama_queue import Conflict, Cron, Overlap
-from ollama_queue.actors.core.cron_forms import task_of
+from ollama_queue.actors.core.intake.crons import task_of
+from ollama_queue.actors.core.intake.submission import draft
 from ollama_queue.actors.core.messages import Commit, Fired, Firing
-from ollama_queue.actors.core.orders import DropCron, SaveCron
-from ollama_queue.actors.core.submission import draft
+from ollama_queue.actors.core.model.orders import DropCron, SaveCron
 from ollama_queue.actors.group import Group
 from ollama_queue.actors.rocks import Store
 from tests.actors.conftest import Desk

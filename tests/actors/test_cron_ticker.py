@@ -16,7 +16,7 @@ from ollama_queue.actors.core.messages import (
     RunNow,
     UpdateCron,
 )
-from ollama_queue.actors.core.orders import DropCron, SaveCron
+from ollama_queue.actors.core.model.orders import DropCron, SaveCron
 from ollama_queue.actors.cron_ticker import CronTicker
 from tests.actors.crons import Tower, a_cron
 from tests.actors.standins import PATIENCE_S, START, Recorder, asked

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ollama_queue.actors import expiry
-from ollama_queue.actors.core.keys import mint
 from ollama_queue.actors.core.messages import Expired, FindExpired
-from ollama_queue.actors.core.records import Batch, Record, Status
+from ollama_queue.actors.core.model.ids import mint
+from ollama_queue.actors.core.model.tasks import Batch, Record, Status
 from ollama_queue.actors.expiry import find_expired
 from ollama_queue.actors.group import Group, Row, Sealed, Unseen
 from ollama_queue.actors.rocks import Store

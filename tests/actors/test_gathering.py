@@ -7,10 +7,10 @@ from queue import SimpleQueue
 from typing import Any
 
 from ollama_queue.actors.awaited import Gathering
-from ollama_queue.actors.core.errors import NotFound
-from ollama_queue.actors.core.happened import Happened
-from ollama_queue.actors.core.listing import TaskFilter, TaskPage
-from ollama_queue.actors.core.records import (
+from ollama_queue.actors.core.model.errors import NotFound
+from ollama_queue.actors.core.model.events import Happened
+from ollama_queue.actors.core.model.task_filter import TaskFilter, TaskPage
+from ollama_queue.actors.core.model.tasks import (
     BatchSubmitted,
     Status,
     Task,

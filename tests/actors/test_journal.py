@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.core.errors import Unavailable
-from ollama_queue.actors.core.events import EVENTS
-from ollama_queue.actors.core.happened import Happened
-from ollama_queue.actors.core.records import Attempt, Record, Status, TaskType
+from ollama_queue.actors.core.model.errors import Unavailable
+from ollama_queue.actors.core.model.event_names import EVENTS
+from ollama_queue.actors.core.model.events import Happened
+from ollama_queue.actors.core.model.tasks import Attempt, Record, Status, TaskType
 from ollama_queue.actors.journal import LOGGED, MAX_ERROR, Inbox, Journal, follow, line_of
 from ollama_queue.actors.mailbox import Closed, Mailbox
 from tests.actors.standins import PATIENCE_S, START

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.core.keys import mint
-from ollama_queue.actors.core.listing import TaskFilter
-from ollama_queue.actors.core.records import Status
+from ollama_queue.actors.core.model.ids import mint
+from ollama_queue.actors.core.model.task_filter import TaskFilter
+from ollama_queue.actors.core.model.tasks import Status
 from ollama_queue.actors.group import Group, Row
 from ollama_queue.actors.rocks import Store
 from ollama_queue.actors.scans import scan

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ollama_queue.actors import scans
-from ollama_queue.actors.core.keys import instant_of, mint
-from ollama_queue.actors.core.listing import TaskFilter
-from ollama_queue.actors.core.records import Record, Status, TaskType
-from ollama_queue.actors.core.settling import utc
+from ollama_queue.actors.core.model.ids import instant_of, mint
+from ollama_queue.actors.core.model.task_filter import TaskFilter
+from ollama_queue.actors.core.model.tasks import Record, Status, TaskType
+from ollama_queue.actors.core.plan.settle import utc
 from ollama_queue.actors.group import Group, Row
 from ollama_queue.actors.rocks import Store
 from ollama_queue.actors.scans import scan

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ollama_queue.actors import logs
-from ollama_queue.actors.core.config import Logging
-from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.actors.core.config.config import Logging
+from ollama_queue.actors.core.model.errors import Invalid
 from ollama_queue.actors.logs import JsonFormatter, Line, Lines, TextFormatter, open_handler
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ollama_queue.actors.core.config import Logging
-from ollama_queue.actors.core.errors import Unavailable
+from ollama_queue.actors.core.config.config import Logging
+from ollama_queue.actors.core.model.errors import Unavailable
 from ollama_queue.actors.logs import open_handler
 from ollama_queue.actors.rocks import Store
 from tests.actors.standins import a_record

@@ -8,8 +8,8 @@ import pytest
 from ollama_queue.actors import prober
 from ollama_queue.actors.actor import Ref, SignOfLife, ask, start, stop, tell
 from ollama_queue.actors.core.messages import BackendChanged, Wake
-from ollama_queue.actors.core.orders import Watch
-from ollama_queue.actors.core.outcomes import Look
+from ollama_queue.actors.core.model.orders import Watch
+from ollama_queue.actors.core.model.outcomes import Look
 from ollama_queue.actors.prober import Prober
 from tests.actors.standins import PATIENCE_S, Controlled, Recorder
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ollama_queue.actors.core.entries import entry_of
-from ollama_queue.actors.core.idempotency import Keyed
-from ollama_queue.actors.core.records import Record, Status
+from ollama_queue.actors.core.model.tasks import Record, Status
+from ollama_queue.actors.core.plan.entries import entry_of
+from ollama_queue.actors.core.plan.idempotency import Keyed
 from ollama_queue.actors.group import Row
 from ollama_queue.actors.rocks import Store
 from tests.actors.standins import a_record, an_attempt, at, task_id

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rocksdict import Options, Rdict
 
-from ollama_queue.actors.core.errors import Unavailable
+from ollama_queue.actors.core.model.errors import Unavailable
 from ollama_queue.actors.group import Row
 from ollama_queue.actors.rocks import Store
 from tests.actors.standins import a_record

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.core.errors import Conflict, NotFound, QueueFull
-from ollama_queue.actors.core.keys import instant_of
+from ollama_queue.actors.core.intake.submission import draft, generate_task
 from ollama_queue.actors.core.messages import (
     Cancel,
     Delete,
@@ -16,9 +15,10 @@ from ollama_queue.actors.core.messages import (
     Reprioritize,
     Retry,
 )
-from ollama_queue.actors.core.orders import Change, Insert, Remove, Run, Stop
-from ollama_queue.actors.core.records import Status
-from ollama_queue.actors.core.submission import draft, generate_task
+from ollama_queue.actors.core.model.errors import Conflict, NotFound, QueueFull
+from ollama_queue.actors.core.model.ids import instant_of
+from ollama_queue.actors.core.model.orders import Change, Insert, Remove, Run, Stop
+from ollama_queue.actors.core.model.tasks import Status
 from ollama_queue.actors.rocks import Recovered
 from tests.actors.office import DONE, Office
 from tests.actors.standins import START, a_record, task_id

@@ -3,7 +3,7 @@
 import pytest
 
 from ollama_queue.actors.batches import SLICE_TASKS, draft_batch
-from ollama_queue.actors.core.errors import QueueFull
+from ollama_queue.actors.core.intake.submission import generate_task
 from ollama_queue.actors.core.messages import (
     BatchStored,
     FindBatch,
@@ -12,7 +12,7 @@ from ollama_queue.actors.core.messages import (
     SubmitBatch,
     TakeBatch,
 )
-from ollama_queue.actors.core.submission import generate_task
+from ollama_queue.actors.core.model.errors import QueueFull
 from tests.actors.office import Office
 
 

@@ -5,8 +5,7 @@ import logging
 import pytest
 
 from ollama_queue.actors.actor import Ref, ask, start, stop, tell
-from ollama_queue.actors.core.entries import entry_of
-from ollama_queue.actors.core.errors import NotFound, Unavailable
+from ollama_queue.actors.core.intake.submission import draft, generate_task
 from ollama_queue.actors.core.messages import (
     BackendChanged,
     Cancel,
@@ -21,11 +20,12 @@ from ollama_queue.actors.core.messages import (
     Wake,
     WorkerLost,
 )
-from ollama_queue.actors.core.orders import Run, SetFlag, Stop, Watch
-from ollama_queue.actors.core.outcomes import Failed, Look, Verdict
-from ollama_queue.actors.core.records import Status, Submitted, WaitingFor
-from ollama_queue.actors.core.slots import STOP_PATIENCE_S
-from ollama_queue.actors.core.submission import draft, generate_task
+from ollama_queue.actors.core.model.errors import NotFound, Unavailable
+from ollama_queue.actors.core.model.orders import Run, SetFlag, Stop, Watch
+from ollama_queue.actors.core.model.outcomes import Failed, Look, Verdict
+from ollama_queue.actors.core.model.tasks import Status, Submitted, WaitingFor
+from ollama_queue.actors.core.plan.entries import entry_of
+from ollama_queue.actors.core.plan.slots import STOP_PATIENCE_S
 from ollama_queue.actors.rocks import Recovered
 from ollama_queue.actors.scheduler import Scheduler
 from tests.actors.office import DONE, NOTHING, Office

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.core.config import Queue
-from ollama_queue.actors.core.errors import Conflict, Unavailable
+from ollama_queue.actors.core.config.config import Queue
 from ollama_queue.actors.core.messages import Delete, Expired, FindExpired, Swept, Wake
-from ollama_queue.actors.core.settling import utc
+from ollama_queue.actors.core.model.errors import Conflict, Unavailable
+from ollama_queue.actors.core.plan.settle import utc
 from ollama_queue.actors.sweeper import FIRST_S, Sweeper
 from tests.actors.standins import START, Recorder, task_id
 

@@ -10,11 +10,11 @@ import pytest
 from rocksdict import Options, Rdict, WriteBatch
 
 from ollama_queue.actors import upgrade
-from ollama_queue.actors.core.entries import entry_of
-from ollama_queue.actors.core.errors import Unavailable
-from ollama_queue.actors.core.keys import mint
-from ollama_queue.actors.core.listing import TaskFilter
-from ollama_queue.actors.core.records import Record, Status
+from ollama_queue.actors.core.model.errors import Unavailable
+from ollama_queue.actors.core.model.ids import mint
+from ollama_queue.actors.core.model.task_filter import TaskFilter
+from ollama_queue.actors.core.model.tasks import Record, Status
+from ollama_queue.actors.core.plan.entries import entry_of
 from ollama_queue.actors.group import Group, Row
 from ollama_queue.actors.layout import FAMILIES, STATUS_CODE, encode
 from ollama_queue.actors.rocks import Store

@@ -3,7 +3,7 @@
 import pytest
 
 from ollama_queue.actors import views
-from ollama_queue.actors.core.figures import Counts, PlanState, QueueStats
+from ollama_queue.actors.core.model.stats import Counts, PlanState, QueueStats
 
 NOW = 1_700_000_000.0
 

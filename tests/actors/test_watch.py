@@ -9,9 +9,9 @@ import pytest
 
 from ollama_queue.actors import watch
 from ollama_queue.actors.actor import start, stop, tell
-from ollama_queue.actors.core.errors import NotFound, OutcomeUnknown, Unavailable
 from ollama_queue.actors.core.messages import Farewell
-from ollama_queue.actors.core.records import Status
+from ollama_queue.actors.core.model.errors import NotFound, OutcomeUnknown, Unavailable
+from ollama_queue.actors.core.model.tasks import Status
 from ollama_queue.actors.event_bus import EventBus
 from ollama_queue.actors.switchboard import Generation
 from tests.actors.standins import PATIENCE_S, completed, started, task_id

@@ -6,9 +6,9 @@ from typing import Any
 
 from ollama_queue.actors import watch
 from ollama_queue.actors.actor import Ref, ask, start, stop, tell
-from ollama_queue.actors.core.lifecycle import become
 from ollama_queue.actors.core.messages import Chunks, Commit
-from ollama_queue.actors.core.records import Chunk, Status
+from ollama_queue.actors.core.model.lifecycle import become
+from ollama_queue.actors.core.model.tasks import Chunk, Status
 from ollama_queue.actors.event_bus import EventBus
 from ollama_queue.actors.persistence import Persistence
 from ollama_queue.actors.pool import ThreadPool

@@ -4,16 +4,16 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from ollama_queue.actors.core.config import RemoteScheduling, Retry, Scheduler
-from ollama_queue.actors.core.gates import Gate
+from ollama_queue.actors.core.config.config import RemoteScheduling, Retry, Scheduler
+from ollama_queue.actors.core.intake.submission import draft, generate_task
 from ollama_queue.actors.core.messages import Submit
-from ollama_queue.actors.core.orders import Change, Order, Run
-from ollama_queue.actors.core.outcomes import Failed, Verdict
-from ollama_queue.actors.core.plan import Plan
-from ollama_queue.actors.core.records import Attempt, Status
-from ollama_queue.actors.core.routing import Gates
-from ollama_queue.actors.core.settling import utc
-from ollama_queue.actors.core.submission import draft, generate_task
+from ollama_queue.actors.core.model.orders import Change, Order, Run
+from ollama_queue.actors.core.model.outcomes import Failed, Verdict
+from ollama_queue.actors.core.model.tasks import Attempt, Status
+from ollama_queue.actors.core.plan.plan import Plan
+from ollama_queue.actors.core.plan.settle import utc
+from ollama_queue.actors.core.routing.gates import Gate
+from ollama_queue.actors.core.routing.routes import Gates
 
 NOW = 1_700_000_000.0
 DAY = 24 * 3600.0

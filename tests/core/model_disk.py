@@ -6,13 +6,13 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
-from ollama_queue.actors.core.entries import Entry, entry_of
-from ollama_queue.actors.core.idempotency import KEEP_S, Keyed
-from ollama_queue.actors.core.lifecycle import EVENT, NEXT
-from ollama_queue.actors.core.orders import Change, DropKey, Insert, Save, SetFlag
-from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Stopped, Verdict
-from ollama_queue.actors.core.records import Record, Status
-from ollama_queue.actors.core.settling import cut_attempt
+from ollama_queue.actors.core.model.lifecycle import EVENT, NEXT
+from ollama_queue.actors.core.model.orders import Change, DropKey, Insert, Save, SetFlag
+from ollama_queue.actors.core.model.outcomes import Answered, Failed, Outcome, Stopped, Verdict
+from ollama_queue.actors.core.model.tasks import Record, Status
+from ollama_queue.actors.core.plan.entries import Entry, entry_of
+from ollama_queue.actors.core.plan.idempotency import KEEP_S, Keyed
+from ollama_queue.actors.core.plan.settle import cut_attempt
 
 
 def due_of(record: Record) -> float:

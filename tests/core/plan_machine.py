@@ -8,11 +8,11 @@ import pytest
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from msgspec.structs import replace
 
-from ollama_queue.actors.core.config import Retry
-from ollama_queue.actors.core.errors import Conflict, QueueFull, Unavailable
-from ollama_queue.actors.core.explaining import describe
-from ollama_queue.actors.core.keys import mint
-from ollama_queue.actors.core.orders import (
+from ollama_queue.actors.core.config.config import Retry
+from ollama_queue.actors.core.intake.submission import draft, generate_task
+from ollama_queue.actors.core.model.errors import Conflict, QueueFull, Unavailable
+from ollama_queue.actors.core.model.ids import mint
+from ollama_queue.actors.core.model.orders import (
     Announce,
     Change,
     DropKey,
@@ -24,11 +24,11 @@ from ollama_queue.actors.core.orders import (
     Stop,
     Watch,
 )
-from ollama_queue.actors.core.outcomes import Failed, Look, Outcome
-from ollama_queue.actors.core.plan import Plan
-from ollama_queue.actors.core.records import Status
-from ollama_queue.actors.core.slots import STOP_PATIENCE_S
-from ollama_queue.actors.core.submission import draft, generate_task
+from ollama_queue.actors.core.model.outcomes import Failed, Look, Outcome
+from ollama_queue.actors.core.model.tasks import Status
+from ollama_queue.actors.core.plan.explain import describe
+from ollama_queue.actors.core.plan.plan import Plan
+from ollama_queue.actors.core.plan.slots import STOP_PATIENCE_S
 from tests.core.making import DAY, NOW, REFUSED, at, make_plan
 from tests.core.model_disk import ModelDisk, ModelFailures, settled
 from tests.core.strategies import backlogs, failures, outcomes, priorities, spans

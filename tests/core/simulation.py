@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from ollama_queue.actors.core.messages import Submit
-from ollama_queue.actors.core.orders import Change, Order, Run, Watch
-from ollama_queue.actors.core.outcomes import Answered, Look, Outcome
-from ollama_queue.actors.core.plan import Plan
-from ollama_queue.actors.core.records import Status
+from ollama_queue.actors.core.model.orders import Change, Order, Run, Watch
+from ollama_queue.actors.core.model.outcomes import Answered, Look, Outcome
+from ollama_queue.actors.core.model.tasks import Status
+from ollama_queue.actors.core.plan.plan import Plan
 from tests.core.making import NOW
 
 Answer = Callable[[Submit], tuple[float, Outcome]]

@@ -2,8 +2,8 @@
 
 import hypothesis.strategies as st
 
-from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Stopped, Verdict
-from ollama_queue.actors.core.slots import STOP_PATIENCE_S
+from ollama_queue.actors.core.model.outcomes import Answered, Failed, Outcome, Stopped, Verdict
+from ollama_queue.actors.core.plan.slots import STOP_PATIENCE_S
 from tests.core.making import DAY
 
 priorities = st.sampled_from([1, 5, 10])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ollama_queue.actors.core.config import (
+from ollama_queue.actors.core.config.config import (
     Backend,
     Config,
     Endpoint,

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from ollama_queue.actors.core import arguments, limits
-from ollama_queue.actors.core.arguments import LONGEST_WAIT_S
-from ollama_queue.actors.core.errors import Invalid, NotFound, QueueError
-from ollama_queue.actors.core.listing import TaskFilter
+from ollama_queue.actors.core.intake import arguments
+from ollama_queue.actors.core.intake.arguments import LONGEST_WAIT_S
+from ollama_queue.actors.core.intake.message_check import check
 from ollama_queue.actors.core.messages import Cancel, DrainBackend, Get, Query, Shutdown
-from ollama_queue.actors.core.readable import check
-from ollama_queue.actors.core.records import BatchSubmitted, Status, Submitted, TaskResult
+from ollama_queue.actors.core.model import limits
+from ollama_queue.actors.core.model.errors import Invalid, NotFound, QueueError
+from ollama_queue.actors.core.model.task_filter import TaskFilter
+from ollama_queue.actors.core.model.tasks import BatchSubmitted, Status, Submitted, TaskResult
 from tests.anything import anything
 
 CHECKS: dict[str, Callable[[Any], Any]] = {

@@ -4,9 +4,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from ollama_queue.actors.core.backoff import delay, probe_delay
-from ollama_queue.actors.core.config import Config, Retry
-from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.actors.core.config.config import Config, Retry
+from ollama_queue.actors.core.model.errors import Invalid
+from ollama_queue.actors.core.plan.backoff import delay, probe_delay
 
 RETRY = Retry(initial_delay=1.0, max_delay=30.0, backoff_factor=2.0)
 seconds = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.core.bulk import (
+from ollama_queue.actors.core.intake.bulk import (
     MEANT_FOR,
     MOST_IDS,
     SLICE,
@@ -15,10 +15,16 @@ from ollama_queue.actors.core.bulk import (
     narrowed,
     summed,
 )
-from ollama_queue.actors.core.errors import Conflict, Invalid, NotFound, OutcomeUnknown, Unavailable
-from ollama_queue.actors.core.lifecycle import NEXT
-from ollama_queue.actors.core.listing import TaskFilter
-from ollama_queue.actors.core.records import Status
+from ollama_queue.actors.core.model.errors import (
+    Conflict,
+    Invalid,
+    NotFound,
+    OutcomeUnknown,
+    Unavailable,
+)
+from ollama_queue.actors.core.model.lifecycle import NEXT
+from ollama_queue.actors.core.model.task_filter import TaskFilter
+from ollama_queue.actors.core.model.tasks import Status
 
 
 @pytest.mark.parametrize("verb", Verb)

@@ -2,13 +2,13 @@
 
 import pytest
 
-from ollama_queue.actors.core.entries import Entry
-from ollama_queue.actors.core.explaining import describe, explain
-from ollama_queue.actors.core.gates import Gate
-from ollama_queue.actors.core.idempotency import KEEP_S
-from ollama_queue.actors.core.orders import Change
-from ollama_queue.actors.core.outcomes import Answered, Failed, Verdict
-from ollama_queue.actors.core.records import Status, WaitingFor
+from ollama_queue.actors.core.model.orders import Change
+from ollama_queue.actors.core.model.outcomes import Answered, Failed, Verdict
+from ollama_queue.actors.core.model.tasks import Status, WaitingFor
+from ollama_queue.actors.core.plan.entries import Entry
+from ollama_queue.actors.core.plan.explain import describe, explain
+from ollama_queue.actors.core.plan.idempotency import KEEP_S
+from ollama_queue.actors.core.routing.gates import Gate
 from tests.core.making import CUT, DAY, GREETING, NOW, asked, at, filled, make_plan, plan_of, runs
 
 HOUR = 3600.0

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.core.config import (
+from ollama_queue.actors.core.config.config import (
     Backend,
     Config,
     Endpoint,
@@ -17,7 +17,7 @@ from ollama_queue.actors.core.config import (
     Scheduler,
     Server,
 )
-from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.actors.core.model.errors import Invalid
 
 HERE = "http://localhost:1"
 NO_URLS = (

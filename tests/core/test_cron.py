@@ -10,7 +10,7 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from ollama_queue import Invalid
-from ollama_queue.actors.core.cron import ALIASES, check, next_after, upcoming
+from ollama_queue.actors.core.intake.cron_schedule import ALIASES, check, next_after, upcoming
 from tests.servers import ROOT
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)  # a Thursday
@@ -276,7 +276,8 @@ def test_every_alias_works() -> None:
 
 
 def test_croniter_is_not_loaded_for_nothing() -> None:
-    program = "import sys, ollama_queue.actors.core.cron; print('croniter' in sys.modules)"
+    module = "ollama_queue.actors.core.intake.cron_schedule"
+    program = f"import sys, {module}; print('croniter' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -7,14 +7,14 @@ import pytest
 from msgspec.structs import replace
 
 from ollama_queue import Conflict, Cron, Overlap, QueueFull, Status, Unavailable
-from ollama_queue.actors.core.cron_forms import new_cron, task_of
-from ollama_queue.actors.core.entries import entry_of
-from ollama_queue.actors.core.firing import fire
+from ollama_queue.actors.core.intake.crons import new_cron, task_of
+from ollama_queue.actors.core.intake.submission import draft
 from ollama_queue.actors.core.messages import Firing
-from ollama_queue.actors.core.orders import Insert, Order, SaveCron
-from ollama_queue.actors.core.outcomes import Answered
-from ollama_queue.actors.core.plan import Plan
-from ollama_queue.actors.core.submission import draft
+from ollama_queue.actors.core.model.orders import Insert, Order, SaveCron
+from ollama_queue.actors.core.model.outcomes import Answered
+from ollama_queue.actors.core.plan.entries import entry_of
+from ollama_queue.actors.core.plan.firing import fire
+from ollama_queue.actors.core.plan.plan import Plan
 from tests.core.making import make_plan
 
 NOW = 1_767_323_045.0

@@ -7,8 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from ollama_queue import Cron, Invalid, Missed, NewCron, Overlap, TaskTemplate, TaskType
-from ollama_queue.actors.core.cron_forms import changed, new_cron, scheduled, task_of
-from ollama_queue.actors.core.submission import draft
+from ollama_queue.actors.core.intake.crons import changed, new_cron, scheduled, task_of
+from ollama_queue.actors.core.intake.submission import draft
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 PLAIN: dict[str, Any] = {

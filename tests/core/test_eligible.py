@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.core.config import RemoteScheduling
-from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.core.gates import Gate
+from ollama_queue.actors.core.config.config import RemoteScheduling
+from ollama_queue.actors.core.intake.submission import draft, generate_task
 from ollama_queue.actors.core.messages import Submit
-from ollama_queue.actors.core.orders import Run
-from ollama_queue.actors.core.outcomes import Answered, Look
-from ollama_queue.actors.core.plan import Plan
-from ollama_queue.actors.core.submission import draft, generate_task
+from ollama_queue.actors.core.model.errors import Invalid
+from ollama_queue.actors.core.model.orders import Run
+from ollama_queue.actors.core.model.outcomes import Answered, Look
+from ollama_queue.actors.core.plan.plan import Plan
+from ollama_queue.actors.core.routing.gates import Gate
 from tests.core.making import NOW, asked, plan_of
 
 FORCED = RemoteScheduling(fallback_to_local=False)

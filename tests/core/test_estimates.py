@@ -3,11 +3,11 @@
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
-from ollama_queue.actors.core.estimates import MOST_QUEUES
-from ollama_queue.actors.core.explaining import explain
-from ollama_queue.actors.core.gates import Gate
-from ollama_queue.actors.core.outcomes import Answered
-from ollama_queue.actors.core.plan import Plan
+from ollama_queue.actors.core.model.outcomes import Answered
+from ollama_queue.actors.core.plan.estimates import MOST_QUEUES
+from ollama_queue.actors.core.plan.explain import explain
+from ollama_queue.actors.core.plan.plan import Plan
+from ollama_queue.actors.core.routing.gates import Gate
 from tests.core.making import NOW, asked, plan_of
 from tests.core.simulation import Simulation, answer
 

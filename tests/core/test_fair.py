@@ -5,11 +5,11 @@ from collections import Counter
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
-from ollama_queue.actors.core.config import Retry, Scheduler
-from ollama_queue.actors.core.gates import Gate
+from ollama_queue.actors.core.config.config import Retry, Scheduler
 from ollama_queue.actors.core.messages import Submit
-from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Verdict
-from ollama_queue.actors.core.policies import Shares
+from ollama_queue.actors.core.model.outcomes import Answered, Failed, Outcome, Verdict
+from ollama_queue.actors.core.plan.policies import Shares
+from ollama_queue.actors.core.routing.gates import Gate
 from tests.core.making import asked, plan_of
 from tests.core.simulation import Answer, Simulation
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.core.filters import task_filter
-from ollama_queue.actors.core.listing import Cursor, TaskFilter, Wanted, read_cursor
-from ollama_queue.actors.core.records import Record, Status, TaskType
+from ollama_queue.actors.core.intake.filters import task_filter
+from ollama_queue.actors.core.model.errors import Invalid
+from ollama_queue.actors.core.model.task_filter import Cursor, TaskFilter, Wanted, read_cursor
+from ollama_queue.actors.core.model.tasks import Record, Status, TaskType
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 

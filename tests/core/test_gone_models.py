@@ -1,13 +1,13 @@
 """A model that a backend listed, and that a call does not find there."""
 
-from ollama_queue.actors.core.config import Retry, Scheduler
-from ollama_queue.actors.core.entries import entry_of
-from ollama_queue.actors.core.explaining import describe_one, explain
-from ollama_queue.actors.core.gates import Gate
-from ollama_queue.actors.core.orders import Change, Insert, Order, Run, Watch
-from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Verdict
-from ollama_queue.actors.core.plan import Plan
-from ollama_queue.actors.core.records import Status, WaitingFor
+from ollama_queue.actors.core.config.config import Retry, Scheduler
+from ollama_queue.actors.core.model.orders import Change, Insert, Order, Run, Watch
+from ollama_queue.actors.core.model.outcomes import Answered, Failed, Look, Verdict
+from ollama_queue.actors.core.model.tasks import Status, WaitingFor
+from ollama_queue.actors.core.plan.entries import entry_of
+from ollama_queue.actors.core.plan.explain import describe_one, explain
+from ollama_queue.actors.core.plan.plan import Plan
+from ollama_queue.actors.core.routing.gates import Gate
 from tests.core.making import NOW, asked, changes, plan_of
 from tests.core.model_disk import ModelDisk
 

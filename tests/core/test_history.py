@@ -7,11 +7,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_queue.actors.core.figures import Minute
-from ollama_queue.actors.core.happened import Happened
-from ollama_queue.actors.core.history import MINUTES, PACE_S, History
-from ollama_queue.actors.core.records import Record, Status, TaskType
-from ollama_queue.actors.core.settling import utc
+from ollama_queue.actors.core.model.events import Happened
+from ollama_queue.actors.core.model.history import MINUTES, PACE_S, History
+from ollama_queue.actors.core.model.stats import Minute
+from ollama_queue.actors.core.model.tasks import Record, Status, TaskType
+from ollama_queue.actors.core.plan.settle import utc
 
 BEGIN = 1_700_000_040.0  # a minute's first second
 ENDS = {

@@ -4,13 +4,18 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.core.errors import NotFound, Unserved
-from ollama_queue.actors.core.figures import BackendState
-from ollama_queue.actors.core.gates import Gate
-from ollama_queue.actors.core.holders import best_first, holders, oldest_version, ollamas
-from ollama_queue.actors.core.outcomes import Look
-from ollama_queue.actors.core.plan import Plan
-from ollama_queue.actors.core.submission import draft, generate_task
+from ollama_queue.actors.core.intake.submission import draft, generate_task
+from ollama_queue.actors.core.model.errors import NotFound, Unserved
+from ollama_queue.actors.core.model.outcomes import Look
+from ollama_queue.actors.core.model.stats import BackendState
+from ollama_queue.actors.core.plan.plan import Plan
+from ollama_queue.actors.core.routing.gates import Gate
+from ollama_queue.actors.core.routing.model_holders import (
+    best_first,
+    holders,
+    oldest_version,
+    ollamas,
+)
 from tests.core.making import NOW, plan_of
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ollama_queue.actors.core import idempotency
-from ollama_queue.actors.core.idempotency import KEEP_ENDED, KEEP_S, Keyed, Keys
+from ollama_queue.actors.core.plan import idempotency
+from ollama_queue.actors.core.plan.idempotency import KEEP_ENDED, KEEP_S, Keyed, Keys
 from tests.core.making import NOW
 
 HOUR = 3600.0

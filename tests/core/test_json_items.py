@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ollama_queue import Invalid
-from ollama_queue.actors.core import plain_json
-from ollama_queue.actors.core.json_items import Item, in_lines, in_list
+from ollama_queue.actors.core.text import strict_json
+from ollama_queue.actors.core.text.json_items import Item, in_lines, in_list
 from ollama_queue.actors.encodings import as_utf8
 
 MOST = 1 << 20
@@ -42,7 +42,7 @@ def read(
 ) -> Any:
     text = as_utf8(pieces(raw, cuts), "the body", "body")
     found = items(text, "the body", "body", most)
-    return [plain_json.decode(item, place, place) for place, item in found]
+    return [strict_json.decode(item, place, place) for place, item in found]
 
 
 def whole(raw: bytes) -> Any:

@@ -5,8 +5,8 @@ import uuid
 import hypothesis.strategies as st
 from hypothesis import given
 
-from ollama_queue.actors.core.keys import body_digest, instant_of, key_digest, mint
-from ollama_queue.actors.core.submission import new_task
+from ollama_queue.actors.core.intake.submission import new_task
+from ollama_queue.actors.core.model.ids import body_digest, instant_of, key_digest, mint
 from tests.core.making import asked
 
 YEAR_2500_US = 16_725_225_600_000_000

@@ -4,10 +4,10 @@ from itertools import product
 
 import pytest
 
-from ollama_queue.actors.core.errors import Conflict
-from ollama_queue.actors.core.lifecycle import EVENT, NEXT, become
-from ollama_queue.actors.core.orders import Change
-from ollama_queue.actors.core.records import Status
+from ollama_queue.actors.core.model.errors import Conflict
+from ollama_queue.actors.core.model.lifecycle import EVENT, NEXT, become
+from ollama_queue.actors.core.model.orders import Change
+from ollama_queue.actors.core.model.tasks import Status
 from tests.core.making import ended
 
 PENDING, RUNNING = Status.PENDING, Status.RUNNING

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from ollama_queue import Invalid, TaskFilter
-from ollama_queue.actors.core import limits
-from ollama_queue.actors.core.arguments import watched
-from ollama_queue.actors.core.bulk import check_ids
-from ollama_queue.actors.core.cron import upcoming
-from ollama_queue.actors.core.cron_forms import changed, new_cron, scheduled
-from ollama_queue.actors.core.cron_records import Cron
-from ollama_queue.actors.core.filters import task_filter
-from ollama_queue.actors.core.limits import METADATA, NAME, TAG, TAGS, TIMEOUT_S
-from ollama_queue.actors.core.routing import read_route, route_key
-from ollama_queue.actors.core.submission import draft, new_task
+from ollama_queue.actors.core.intake.arguments import watched
+from ollama_queue.actors.core.intake.bulk import check_ids
+from ollama_queue.actors.core.intake.cron_schedule import upcoming
+from ollama_queue.actors.core.intake.crons import changed, new_cron, scheduled
+from ollama_queue.actors.core.intake.filters import task_filter
+from ollama_queue.actors.core.intake.submission import draft, new_task
+from ollama_queue.actors.core.model import limits
+from ollama_queue.actors.core.model.crons import Cron
+from ollama_queue.actors.core.model.limits import METADATA, NAME, TAG, TAGS, TIMEOUT_S
+from ollama_queue.actors.core.routing.routes import read_route, route_key
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TASK = {"type": "generate", "model": "m", "prompt": "p"}

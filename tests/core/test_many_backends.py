@@ -13,11 +13,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ollama_queue.actors.core.config import RemoteScheduling, Retry, Scheduler
-from ollama_queue.actors.core.gates import Gate
-from ollama_queue.actors.core.orders import Change, Order, Run
-from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Outcome, Verdict
-from ollama_queue.actors.core.records import Status
+from ollama_queue.actors.core.config.config import RemoteScheduling, Retry, Scheduler
+from ollama_queue.actors.core.model.orders import Change, Order, Run
+from ollama_queue.actors.core.model.outcomes import Answered, Failed, Look, Outcome, Verdict
+from ollama_queue.actors.core.model.tasks import Status
+from ollama_queue.actors.core.routing.gates import Gate
 from tests.core.making import NOW, REFUSED, asked, plan_of
 from tests.core.strategies import failures
 

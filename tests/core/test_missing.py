@@ -3,13 +3,20 @@
 from math import inf, nan
 from typing import Any
 
-from ollama_queue.actors.core.config import Retry, Scheduler
-from ollama_queue.actors.core.explaining import describe, explain
-from ollama_queue.actors.core.gates import Gate
-from ollama_queue.actors.core.orders import Announce, Change, Order, Run, SetFlag, Watch
-from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Outcome, Stopped, Verdict
-from ollama_queue.actors.core.plan import Plan
-from ollama_queue.actors.core.records import Status, WaitingFor
+from ollama_queue.actors.core.config.config import Retry, Scheduler
+from ollama_queue.actors.core.model.orders import Announce, Change, Order, Run, SetFlag, Watch
+from ollama_queue.actors.core.model.outcomes import (
+    Answered,
+    Failed,
+    Look,
+    Outcome,
+    Stopped,
+    Verdict,
+)
+from ollama_queue.actors.core.model.tasks import Status, WaitingFor
+from ollama_queue.actors.core.plan.explain import describe, explain
+from ollama_queue.actors.core.plan.plan import Plan
+from ollama_queue.actors.core.routing.gates import Gate
 from tests.core.making import CUT, HTTP_400, HTTP_500, NOW, REFUSED, asked, changes, plan_of, runs
 
 OTHERS = frozenset({"other"})

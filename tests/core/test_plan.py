@@ -2,13 +2,13 @@
 
 import pytest
 
-from ollama_queue.actors.core.acceptance import accept
-from ollama_queue.actors.core.errors import QueueFull, Unavailable
-from ollama_queue.actors.core.explaining import describe, explain
-from ollama_queue.actors.core.figures import BackendState, PlanState, Waiting
-from ollama_queue.actors.core.orders import Change, Insert, Replace, SetFlag, Stop
-from ollama_queue.actors.core.outcomes import Answered, Stopped
-from ollama_queue.actors.core.records import Record, Status, TaskType, WaitingFor
+from ollama_queue.actors.core.model.errors import QueueFull, Unavailable
+from ollama_queue.actors.core.model.orders import Change, Insert, Replace, SetFlag, Stop
+from ollama_queue.actors.core.model.outcomes import Answered, Stopped
+from ollama_queue.actors.core.model.stats import BackendState, PlanState, Waiting
+from ollama_queue.actors.core.model.tasks import Record, Status, TaskType, WaitingFor
+from ollama_queue.actors.core.plan.acceptance import accept
+from ollama_queue.actors.core.plan.explain import describe, explain
 from tests.core.making import (
     GREETING,
     NOW,

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ollama_queue.actors.core.entries import Entry
-from ollama_queue.actors.core.explaining import describe, explain
-from ollama_queue.actors.core.outcomes import Answered, Look
-from ollama_queue.actors.core.plan import Plan
+from ollama_queue.actors.core.model.outcomes import Answered, Look
+from ollama_queue.actors.core.plan.entries import Entry
+from ollama_queue.actors.core.plan.explain import describe, explain
+from ollama_queue.actors.core.plan.plan import Plan
 from tests.core.making import CUT, NOW, REFUSED, asked, make_plan
 
 FEW, MANY = 1_000, 64_000

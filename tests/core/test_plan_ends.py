@@ -3,13 +3,13 @@
 import pytest
 from msgspec.structs import replace
 
-from ollama_queue.actors.core.config import Retry
-from ollama_queue.actors.core.explaining import describe, explain
-from ollama_queue.actors.core.figures import BackendState, PlanState, Unserved, Waiting
-from ollama_queue.actors.core.orders import Announce, Change, Replace, Watch
-from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Verdict
-from ollama_queue.actors.core.records import Status, WaitingFor
-from ollama_queue.actors.core.settling import utc
+from ollama_queue.actors.core.config.config import Retry
+from ollama_queue.actors.core.model.orders import Announce, Change, Replace, Watch
+from ollama_queue.actors.core.model.outcomes import Answered, Failed, Look, Verdict
+from ollama_queue.actors.core.model.stats import BackendState, PlanState, Unserved, Waiting
+from ollama_queue.actors.core.model.tasks import Status, WaitingFor
+from ollama_queue.actors.core.plan.explain import describe, explain
+from ollama_queue.actors.core.plan.settle import utc
 from tests.core.making import (
     CUT,
     GREETING,

@@ -3,13 +3,13 @@
 import pytest
 from msgspec.structs import replace
 
-from ollama_queue.actors.core.acceptance import accept
-from ollama_queue.actors.core.errors import Conflict
-from ollama_queue.actors.core.idempotency import Keyed
-from ollama_queue.actors.core.orders import DropKey, Insert
-from ollama_queue.actors.core.outcomes import Answered
-from ollama_queue.actors.core.plan import Plan
-from ollama_queue.actors.core.records import Record, Status
+from ollama_queue.actors.core.model.errors import Conflict
+from ollama_queue.actors.core.model.orders import DropKey, Insert
+from ollama_queue.actors.core.model.outcomes import Answered
+from ollama_queue.actors.core.model.tasks import Record, Status
+from ollama_queue.actors.core.plan.acceptance import accept
+from ollama_queue.actors.core.plan.idempotency import Keyed
+from ollama_queue.actors.core.plan.plan import Plan
 from tests.core.making import (
     DAY,
     HTTP_400,

@@ -6,10 +6,10 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from ollama_queue.actors.core.config import Scheduler
-from ollama_queue.actors.core.gates import Gate
-from ollama_queue.actors.core.outcomes import Answered
-from ollama_queue.actors.core.plan import Plan
+from ollama_queue.actors.core.config.config import Scheduler
+from ollama_queue.actors.core.model.outcomes import Answered
+from ollama_queue.actors.core.plan.plan import Plan
+from ollama_queue.actors.core.routing.gates import Gate
 from tests.core.making import NOW, asked, plan_of
 from tests.core.simulation import Simulation, answer, passed_over_s
 

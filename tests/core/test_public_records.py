@@ -11,7 +11,7 @@ from msgspec import Struct, inspect
 
 import ollama_queue
 from ollama_queue import Event, Priority, Status, Task, TaskResult, chat_task
-from ollama_queue.actors.core.records import Public
+from ollama_queue.actors.core.model.tasks import Public
 
 AT = datetime(2026, 11, 26, 17, 30, 0, 250_000, UTC)
 SETTINGS = {"Config"}  # what a queue is made of, told by no verb

@@ -1,9 +1,9 @@
 """What a backend refuses of a request, as its gate remembers it."""
 
-from ollama_queue.actors.core.explaining import describe
-from ollama_queue.actors.core.gates import MOST_REFUSALS, Gate
-from ollama_queue.actors.core.orders import Order, Run
-from ollama_queue.actors.core.outcomes import Answered, Look
+from ollama_queue.actors.core.model.orders import Order, Run
+from ollama_queue.actors.core.model.outcomes import Answered, Look
+from ollama_queue.actors.core.plan.explain import describe
+from ollama_queue.actors.core.routing.gates import MOST_REFUSALS, Gate
 from tests.core.making import NOW, REFUSED, asked, plan_of
 
 OPTIONS = frozenset({"stream_options"})

@@ -6,9 +6,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from ollama_queue.actors.core.config import Backend, Config, RemoteScheduling
-from ollama_queue.actors.core.outcomes import Look
-from ollama_queue.actors.core.routing import (
+from ollama_queue.actors.core.config.config import Backend, Config, RemoteScheduling
+from ollama_queue.actors.core.model.outcomes import Look
+from ollama_queue.actors.core.routing.routes import (
     RUNNER_OPTIONS,
     Route,
     gates_of,

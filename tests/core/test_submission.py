@@ -7,10 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ollama_queue.actors.core.acceptance import accept
-from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.core.records import Dialect, NewTask, Spec, TaskType
-from ollama_queue.actors.core.submission import (
+from ollama_queue.actors.core.intake.submission import (
     chat_task,
     draft,
     embed_task,
@@ -18,6 +15,9 @@ from ollama_queue.actors.core.submission import (
     new_task,
     title_of,
 )
+from ollama_queue.actors.core.model.errors import Invalid
+from ollama_queue.actors.core.model.tasks import Dialect, NewTask, Spec, TaskType
+from ollama_queue.actors.core.plan.acceptance import accept
 from tests.core.making import NOW, nested
 
 GENERATE: dict[str, Any] = {"type": "generate", "model": "m", "prompt": "p"}

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.core.submission import new_task
+from ollama_queue.actors.core.intake.submission import new_task
+from ollama_queue.actors.core.model.errors import Invalid
 from tests.core.making import nested
 
 GENERATE: dict[str, Any] = {"type": "generate", "model": "m", "prompt": "p"}

@@ -7,10 +7,10 @@ import hypothesis.strategies as st
 import msgspec
 from hypothesis import HealthCheck, given, settings
 
-from ollama_queue.actors.core.acceptance import accept
-from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.core.records import NewTask, Spec
-from ollama_queue.actors.core.submission import PAYLOAD_FIELDS, draft, new_task
+from ollama_queue.actors.core.intake.submission import PAYLOAD_FIELDS, draft, new_task
+from ollama_queue.actors.core.model.errors import Invalid
+from ollama_queue.actors.core.model.tasks import NewTask, Spec
+from ollama_queue.actors.core.plan.acceptance import accept
 from tests.core.making import NOW
 
 texts = st.text(st.characters(exclude_categories=()), max_size=5)  # lone surrogates, too

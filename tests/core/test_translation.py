@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.core.records import Spec, TaskType
-from ollama_queue.actors.core.translation import request_of
+from ollama_queue.actors.core.model.tasks import Spec, TaskType
+from ollama_queue.actors.core.openai.translation import request_of
 
 ASK = [{"role": "user", "content": "hi"}]
 PNG = "iVBORw0KGgoAAAA"

@@ -7,10 +7,15 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import example, given
 
-from ollama_queue.actors.core.records import NewTask, Spec, TaskType
-from ollama_queue.actors.core.routing import RUNNER_OPTIONS
-from ollama_queue.actors.core.submission import PAYLOAD_FIELDS
-from ollama_queue.actors.core.translation import Untranslatable, hints, request_of, untranslatable
+from ollama_queue.actors.core.intake.submission import PAYLOAD_FIELDS
+from ollama_queue.actors.core.model.model_names import RUNNER_OPTIONS
+from ollama_queue.actors.core.model.tasks import NewTask, Spec, TaskType
+from ollama_queue.actors.core.openai.translation import (
+    Untranslatable,
+    hints,
+    request_of,
+    untranslatable,
+)
 
 ASK = [{"role": "user", "content": "hi"}]
 PNG = "iVBORw0KGgoAAAA"

@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from ollama_queue.actors.core.visible import visible
+from ollama_queue.actors.core.text.escaping import visible
 
 EVERYTHING = "".join(map(chr, range(sys.maxunicode + 1)))
 # Formats that are seen: signs of numbers in Arabic, Syriac and Kaithi, joins of hieroglyphs and of

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_queue.actors.core import weighing
-from ollama_queue.actors.core.errors import Invalid
-from ollama_queue.actors.core.weighing import MOST_PARTS, MOST_VALUES, weigh
+from ollama_queue.actors.core.model.errors import Invalid
+from ollama_queue.actors.core.text import json_weight
+from ollama_queue.actors.core.text.json_weight import MOST_PARTS, MOST_VALUES, weigh
 
 TRICKY = st.text(alphabet='ab"\\,{[]}\n:é', max_size=9)
 VALUES = st.recursive(
@@ -43,10 +43,10 @@ def test_parts_are_counted_exactly_wherever_a_slice_ends(
 ) -> None:
     raw = json.dumps(value, ensure_ascii=ascii_only).encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(weighing, "SLICE", size)
-        patch.setattr(weighing, "MOST_PARTS", parts_of(value))
+        patch.setattr(json_weight, "SLICE", size)
+        patch.setattr(json_weight, "MOST_PARTS", parts_of(value))
         assert passes(raw)
-        patch.setattr(weighing, "MOST_PARTS", parts_of(value) - 1)
+        patch.setattr(json_weight, "MOST_PARTS", parts_of(value) - 1)
         assert not passes(raw)
 
 

@@ -5,8 +5,8 @@ from typing import get_args
 
 from ollama_queue import QueueManager
 from ollama_queue.actors.core import messages
-from ollama_queue.actors.core.lifecycle import NEXT
-from ollama_queue.actors.core.records import Status
+from ollama_queue.actors.core.model.lifecycle import NEXT
+from ollama_queue.actors.core.model.tasks import Status
 from ollama_queue.http.app import create_app
 from tests.servers import ROOT
 

@@ -7,11 +7,11 @@ import msgspec
 import pytest
 import yaml
 
-from ollama_queue.actors.core.config import Backend
-from ollama_queue.actors.core.records import Spec, TaskType
-from ollama_queue.actors.core.routing import RUNNER_OPTIONS
-from ollama_queue.actors.core.submission import PAYLOAD_FIELDS
-from ollama_queue.actors.core.translation import (
+from ollama_queue.actors.core.config.config import Backend
+from ollama_queue.actors.core.intake.submission import PAYLOAD_FIELDS
+from ollama_queue.actors.core.model.model_names import RUNNER_OPTIONS
+from ollama_queue.actors.core.model.tasks import Spec, TaskType
+from ollama_queue.actors.core.openai.translation import (
     LIMIT_OPTION,
     SAME_OPTIONS,
     Untranslatable,

@@ -5,7 +5,7 @@ import re
 import msgspec
 import pytest
 
-from ollama_queue.actors.core.config import Backend, Config, Endpoint
+from ollama_queue.actors.core.config.config import Backend, Config, Endpoint
 from ollama_queue.actors.options import config_of
 from ollama_queue.actors.setting_forms import KEYS, is_list
 from ollama_queue.actors.settings import ENVIRONMENT, load, trace

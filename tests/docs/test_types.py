@@ -10,9 +10,9 @@ from typing import get_type_hints
 
 import pytest
 
-from ollama_queue.actors.core.records import NewTask
-from ollama_queue.actors.core.submission import PAYLOAD_FIELDS
-from ollama_queue.actors.core.task_fields import ChatFields, EmbedFields, GenerateFields
+from ollama_queue.actors.core.intake.submission import PAYLOAD_FIELDS
+from ollama_queue.actors.core.intake.task_fields import ChatFields, EmbedFields, GenerateFields
+from ollama_queue.actors.core.model.tasks import NewTask
 from ollama_queue.actors.options import _KEYS, Options
 from tests.clients.installed import node_folder
 from tests.servers import ROOT

@@ -20,7 +20,7 @@ from ollama_queue import (
     Unauthorized,
     Unavailable,
 )
-from ollama_queue.actors.core import errors
+from ollama_queue.actors.core.model import errors
 from ollama_queue.http import wire
 from ollama_queue.http.guard import Guard
 from tests.doors.web import House, client, error

@@ -5,8 +5,9 @@ import json
 import click
 import pytest
 
-from ollama_queue.actors.core import bulk, listing
-from ollama_queue.actors.core.records import TaskType
+from ollama_queue.actors.core.intake import bulk
+from ollama_queue.actors.core.model import task_filter
+from ollama_queue.actors.core.model.tasks import TaskType
 from ollama_queue.cli import bulk as command
 from ollama_queue.cli.filter_options import TYPES
 from tests.doors.command import House
@@ -115,7 +116,7 @@ def test_off_a_terminal_nothing_is_done_unasked(house, args, what):
 
 
 def test_what_is_counted_page_by_page_is_counted_whole(house, monkeypatch):
-    monkeypatch.setattr(listing, "MAX_LIMIT", 2)
+    monkeypatch.setattr(task_filter, "MAX_LIMIT", 2)
     house.queue.pause()
     for _ in range(5):
         house.submitted(tags=["a"])

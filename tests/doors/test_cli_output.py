@@ -11,8 +11,8 @@ import pytest
 from click import unstyle
 
 from ollama_queue.actors import views
-from ollama_queue.actors.core.figures import Counts, PlanState
-from ollama_queue.actors.core.records import Status, Task, TaskType
+from ollama_queue.actors.core.model.stats import Counts, PlanState
+from ollama_queue.actors.core.model.tasks import Status, Task, TaskType
 from ollama_queue.cli import output
 from ollama_queue.cli.session import Session
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ollama_queue.actors.core.visible import visible
+from ollama_queue.actors.core.text.escaping import visible
 from tests.behaviours import Answer
 from tests.doors.command import House
 

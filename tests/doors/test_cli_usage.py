@@ -9,7 +9,7 @@ import click
 import pytest
 
 from ollama_queue import __version__
-from ollama_queue.actors.core.errors import (
+from ollama_queue.actors.core.model.errors import (
     Conflict,
     Forbidden,
     Invalid,

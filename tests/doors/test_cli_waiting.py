@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from ollama_queue.actors.core.errors import Unavailable
-from ollama_queue.actors.core.records import Status, Task, TaskType, WaitingFor
+from ollama_queue.actors.core.model.errors import Unavailable
+from ollama_queue.actors.core.model.tasks import Status, Task, TaskType, WaitingFor
 from ollama_queue.cli.main import cli
 from ollama_queue.cli.session import Session
 from ollama_queue.cli.waiting import StatusLine, progress

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from ollama_queue import Status, Task, TaskType, generate_task
-from ollama_queue.actors.core.figures import BackendState, QueueStats
+from ollama_queue.actors.core.model.stats import BackendState, QueueStats
 from ollama_queue.cli.board import Board, Meter
 from ollama_queue.cli.dashboard import frame
 from ollama_queue.cli.output import span

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.core.figures import QueueStats
-from ollama_queue.actors.core.records import Task
+from ollama_queue.actors.core.model.stats import QueueStats
+from ollama_queue.actors.core.model.tasks import Task
 from ollama_queue.actors.mailbox import Closed, Mailbox
 from ollama_queue.actors.subscription import Leave
 from ollama_queue.http.crier import Crier, Feed, Told

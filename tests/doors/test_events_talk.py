@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors.actor import tell
-from ollama_queue.actors.core.happened import Happened
 from ollama_queue.actors.core.messages import Publish
+from ollama_queue.actors.core.model.events import Happened
 from ollama_queue.http.crier import Crier, Feed
 from ollama_queue.http.talk import talk
 from tests.doors.talking import Socket

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ollama_queue import Config, QueueManager, generate_task
-from ollama_queue.actors.core import config
+from ollama_queue.actors.core.config import config
 from ollama_queue.http import wire
 from ollama_queue.http.app import create_app
 from ollama_queue.http.route_table import ROUTES

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from ollama_queue import Config, QueueManager
-from ollama_queue.actors.core.config import Backend, Queue
+from ollama_queue.actors.core.config.config import Backend, Queue
 from tests.doors.web import client
 from tests.fakes import FakeOllama
 

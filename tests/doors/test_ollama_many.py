@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from ollama_queue import Config, QueueManager
-from ollama_queue.actors.core import config
-from ollama_queue.actors.core.config import Backend
+from ollama_queue.actors.core.config import config
+from ollama_queue.actors.core.config.config import Backend
 from tests.doors.web import client
 from tests.fakes import Answer, FakeOllama
 

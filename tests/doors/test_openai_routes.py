@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from ollama_queue import Status, generate_task
-from ollama_queue.actors.core.errors import OutcomeUnknown, Unavailable
+from ollama_queue.actors.core.model.errors import OutcomeUnknown, Unavailable
 from ollama_queue.http.app import create_app
 from ollama_queue.http.openai import Events
 from tests.doors.web import House

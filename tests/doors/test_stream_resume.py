@@ -10,7 +10,7 @@ import pytest
 from ollama_queue import Invalid
 from ollama_queue.actors import event_bus, watch
 from ollama_queue.actors.core.messages import Get
-from ollama_queue.actors.core.records import Chunk, Status
+from ollama_queue.actors.core.model.tasks import Chunk, Status
 from ollama_queue.actors.replies import Stored
 from tests.actors.standins import PATIENCE_S, Recorder, a_record, completed, spec_of, started
 from tests.actors.watching import TASK, WHOLE, House, shown

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 
 from ollama_queue import Config, QueueManager
-from ollama_queue.actors.core import config
+from ollama_queue.actors.core.config import config
 from ollama_queue.http.app import create_app
 from tests.fakes import FakeOllama, Hang
 

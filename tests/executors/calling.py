@@ -6,8 +6,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome
-from ollama_queue.actors.core.records import Spec, TaskType
+from ollama_queue.actors.core.model.outcomes import Answered, Failed, Outcome
+from ollama_queue.actors.core.model.tasks import Spec, TaskType
 from ollama_queue.actors.executors import Executor
 from tests.fakes import Answer
 

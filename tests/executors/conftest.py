@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ollama_queue.actors.core.config import Backend
+from ollama_queue.actors.core.config.config import Backend
 from ollama_queue.actors.executors.ollama import OllamaExecutor
 from ollama_queue.actors.executors.openai import OpenAIExecutor
 from ollama_queue.actors.executors.transport import ConnectionTransport

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.core.outcomes import Answered, Failed
-from ollama_queue.actors.core.records import Dialect, Spec, TaskType
+from ollama_queue.actors.core.model.outcomes import Answered, Failed
+from ollama_queue.actors.core.model.tasks import Dialect, Spec, TaskType
 from ollama_queue.actors.executors.openai import OpenAIExecutor
 from tests.executors.calling import ASK, reply_of
 from tests.fakes import Answer, Behaviour, Cut, FakeOllama, Stream

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from ollama_queue.actors.core.config import Backend
-from ollama_queue.actors.core.outcomes import Failed, Verdict
-from ollama_queue.actors.core.weighing import MOST_PARTS
+from ollama_queue.actors.core.config.config import Backend
+from ollama_queue.actors.core.model.outcomes import Failed, Verdict
+from ollama_queue.actors.core.text.json_weight import MOST_PARTS
 from ollama_queue.actors.executors.calls import bounded, lines
 from ollama_queue.actors.executors.failures import CallFailed
 from ollama_queue.actors.executors.ollama import OllamaExecutor

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from ollama_queue.actors.breathing import as_threads_do
-from ollama_queue.actors.core.outcomes import Failed, Verdict
-from ollama_queue.actors.core.records import TaskType
+from ollama_queue.actors.core.model.outcomes import Failed, Verdict
+from ollama_queue.actors.core.model.tasks import TaskType
 from ollama_queue.actors.executors.calls import MAX_REPLY
 from ollama_queue.actors.executors.decoding import Undecodable, decoded
 from ollama_queue.actors.executors.ollama import OllamaExecutor

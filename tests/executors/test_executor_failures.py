@@ -6,9 +6,16 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.core.config import Backend
-from ollama_queue.actors.core.outcomes import Answered, Failed, Look, Outcome, Stopped, Verdict
-from ollama_queue.actors.core.records import Spec, TaskType
+from ollama_queue.actors.core.config.config import Backend
+from ollama_queue.actors.core.model.outcomes import (
+    Answered,
+    Failed,
+    Look,
+    Outcome,
+    Stopped,
+    Verdict,
+)
+from ollama_queue.actors.core.model.tasks import Spec, TaskType
 from ollama_queue.actors.executors.ollama import OllamaExecutor
 from tests.executors.calling import ASK, KEY, ndjson, run
 from tests.fakes import Answer, Behaviour, Cut, FakeOllama, Hang, Stream

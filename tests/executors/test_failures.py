@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from ollama_queue.actors.core.outcomes import Failed, Verdict
-from ollama_queue.actors.core.records import Upstream
+from ollama_queue.actors.core.model.outcomes import Failed, Verdict
+from ollama_queue.actors.core.model.tasks import Upstream
 from ollama_queue.actors.executors.failures import (
     failure_of_error,
     failure_of_status,

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.core.config import Backend
-from ollama_queue.actors.core.outcomes import Failed, Look, Upstream, Verdict
+from ollama_queue.actors.core.config.config import Backend
+from ollama_queue.actors.core.model.outcomes import Failed, Look, Upstream, Verdict
 from ollama_queue.actors.executors import Executor, calls, create_executor
 from ollama_queue.actors.executors.openai import OpenAIExecutor
 from tests.dialects import MODELS

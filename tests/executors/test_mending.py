@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from ollama_queue.actors.core.config import Backend
-from ollama_queue.actors.core.outcomes import Answered, Failed, Outcome, Verdict
-from ollama_queue.actors.core.records import Dialect, Spec, TaskType
+from ollama_queue.actors.core.config.config import Backend
+from ollama_queue.actors.core.model.outcomes import Answered, Failed, Outcome, Verdict
+from ollama_queue.actors.core.model.tasks import Dialect, Spec, TaskType
 from ollama_queue.actors.executors.mending import Halves, lenient
 from ollama_queue.actors.executors.ollama import OllamaExecutor
 from ollama_queue.actors.executors.openai import OpenAIExecutor

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from ollama_queue.actors.core.config import Backend
-from ollama_queue.actors.core.outcomes import Answered, Failed, Verdict
-from ollama_queue.actors.core.records import Spec, TaskType
+from ollama_queue.actors.core.config.config import Backend
+from ollama_queue.actors.core.model.outcomes import Answered, Failed, Verdict
+from ollama_queue.actors.core.model.tasks import Spec, TaskType
 from ollama_queue.actors.executors import create_executor
 from ollama_queue.actors.executors.ollama import OllamaExecutor, request_body
 from tests.executors.calling import ASK, KEY, figures, ndjson, reply_of, run

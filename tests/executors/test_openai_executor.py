@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.core.config import Backend
-from ollama_queue.actors.core.outcomes import Answered, Stopped
-from ollama_queue.actors.core.records import TaskType
+from ollama_queue.actors.core.config.config import Backend
+from ollama_queue.actors.core.model.outcomes import Answered, Stopped
+from ollama_queue.actors.core.model.tasks import TaskType
 from ollama_queue.actors.executors import create_executor
 from ollama_queue.actors.executors.openai import OpenAIExecutor
 from tests.executors.calling import KEY, delta, figures, reply_of, run, sse

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.core.outcomes import Answered, Failed, Verdict
-from ollama_queue.actors.core.records import TaskType
+from ollama_queue.actors.core.model.outcomes import Answered, Failed, Verdict
+from ollama_queue.actors.core.model.tasks import TaskType
 from ollama_queue.actors.executors.openai import OpenAIExecutor
 from tests.executors.calling import KEY, delta, reply_of, run, sse
 from tests.fakes import Answer, Behaviour, FakeOllama, Stream

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ollama_queue.actors.core.outcomes import Failed, Verdict
-from ollama_queue.actors.core.records import Upstream
+from ollama_queue.actors.core.model.outcomes import Failed, Verdict
+from ollama_queue.actors.core.model.tasks import Upstream
 from ollama_queue.actors.executors.failures import failure_of_status, verdict_of_error
 from ollama_queue.actors.executors.ollama import OllamaExecutor
 from tests.executors.calling import run

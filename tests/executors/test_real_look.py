@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ollama_queue.actors.core.config import Backend
-from ollama_queue.actors.core.outcomes import Answered, Look
-from ollama_queue.actors.core.records import Spec, TaskType
+from ollama_queue.actors.core.config.config import Backend
+from ollama_queue.actors.core.model.outcomes import Answered, Look
+from ollama_queue.actors.core.model.tasks import Spec, TaskType
 from ollama_queue.actors.executors import Executor, create_executor
 from tests.servers import LlamaServer, OllamaServer, model_server
 

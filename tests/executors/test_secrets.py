@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.core.config import Backend
-from ollama_queue.actors.core.errors import cut
-from ollama_queue.actors.core.outcomes import Failed
+from ollama_queue.actors.core.config.config import Backend
+from ollama_queue.actors.core.model.errors import cut
+from ollama_queue.actors.core.model.outcomes import Failed
 from ollama_queue.actors.executors import Executor, create_executor
 from tests.executors.calling import run
 from tests.fakes import Answer, FakeOllama, Stream

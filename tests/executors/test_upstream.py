@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ollama_queue.actors.core.config import Backend
-from ollama_queue.actors.core.outcomes import Failed
-from ollama_queue.actors.core.records import Spec, TaskType, Upstream
+from ollama_queue.actors.core.config.config import Backend
+from ollama_queue.actors.core.model.outcomes import Failed
+from ollama_queue.actors.core.model.tasks import Spec, TaskType, Upstream
 from ollama_queue.actors.executors import Executor, create_executor
 from ollama_queue.actors.executors.openai import OpenAIExecutor
 from tests.executors.calling import ASK, KEY, call, ndjson, sse

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from ollama_queue.actors.core.pieces import as_piece
-from ollama_queue.actors.core.records import TaskType
+from ollama_queue.actors.core.model.tasks import TaskType
+from ollama_queue.actors.core.openai.chunks import as_piece
 from ollama_queue.actors.executors.whole_reply import WholeReply
 from tests.executors.calling import delta
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.actors.core.model.errors import Invalid
 from ollama_queue.actors.notation import (
     parse_duration,
     parse_ollama_host,

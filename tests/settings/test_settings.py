@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from ollama_queue.actors import settings
-from ollama_queue.actors.core.config import (
+from ollama_queue.actors.core.config.config import (
     Backend,
     Config,
     Endpoint,
@@ -19,8 +19,8 @@ from ollama_queue.actors.core.config import (
     Scheduler,
     Server,
 )
-from ollama_queue.actors.core.config import Path as Path_
-from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.actors.core.config.config import Path as Path_
+from ollama_queue.actors.core.model.errors import Invalid
 from ollama_queue.actors.setting_forms import KEYS, plain
 from ollama_queue.actors.settings import ENVIRONMENT, load, trace
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ollama_queue.actors.core.errors import Invalid
+from ollama_queue.actors.core.model.errors import Invalid
 from ollama_queue.actors.settings import load
 
 

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from ollama_queue.actors.core.config import (
+from ollama_queue.actors.core.config.config import (
     Backend,
     Config,
     Endpoint,

@@ -22,7 +22,7 @@ from ollama_queue import (
 )
 from ollama_queue.actors.actor import Actor, Ref
 from ollama_queue.actors.boot import Runtime
-from ollama_queue.actors.core import config
+from ollama_queue.actors.core.config import config
 from ollama_queue.actors.core.messages import Publish
 from ollama_queue.actors.event_bus import EventBus
 from ollama_queue.actors.executors import create_executor

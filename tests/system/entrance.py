@@ -11,7 +11,7 @@ import httpx
 from ollama_queue import BatchSubmitted, Client, Config, NewTask, QueueManager, generate_task
 from ollama_queue.actors.actor import tell
 from ollama_queue.actors.api import QueueAPI
-from ollama_queue.actors.core import config
+from ollama_queue.actors.core.config import config
 from ollama_queue.http.app import create_app
 from tests.fakes import FakeOllama, Hang
 from tests.system.blocking import AppServer, Blocking

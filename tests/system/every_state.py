@@ -13,9 +13,9 @@ import msgspec
 
 from ollama_queue import Client, Config, NewTask, QueueManager, generate_task
 from ollama_queue.actors.actor import ask, tell
-from ollama_queue.actors.core import config
-from ollama_queue.actors.core.figures import Waiting
+from ollama_queue.actors.core.config import config
 from ollama_queue.actors.core.messages import Explain
+from ollama_queue.actors.core.model.stats import Waiting
 from ollama_queue.http import sse
 from ollama_queue.http.crier import Crier
 from ollama_queue.http.talk import talk

@@ -7,14 +7,14 @@ from typing import Any, Self
 from msgspec.structs import replace
 
 from ollama_queue import Config, NewTask, QueueManager, Task, generate_task
-from ollama_queue.actors.core.config import (
+from ollama_queue.actors.core.config.config import (
     Backend,
     Queue,
     RemoteScheduling,
     Retry,
     Scheduler,
 )
-from ollama_queue.actors.core.figures import BackendState
+from ollama_queue.actors.core.model.stats import BackendState
 from tests.fakes import FakeOllama
 
 PATIENCE_S = 20.0

@@ -16,8 +16,9 @@ from msgspec.structs import replace
 from ollama_queue import NotFound, Status, Unavailable
 from ollama_queue.actors import boot, prober
 from ollama_queue.actors.actor import Actor, tell
-from ollama_queue.actors.core import dispatch, messages
-from ollama_queue.actors.core.happened import Happened
+from ollama_queue.actors.core import messages
+from ollama_queue.actors.core.model.events import Happened
+from ollama_queue.actors.core.plan import dispatch
 from ollama_queue.actors.cron_ticker import CronTicker
 from ollama_queue.actors.event_bus import EventBus
 from ollama_queue.actors.persistence import Persistence

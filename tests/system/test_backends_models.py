@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ollama_queue import Status
-from ollama_queue.actors.core.config import RemoteScheduling
+from ollama_queue.actors.core.config.config import RemoteScheduling
 from tests.fakes import Answer, Hang
 from tests.system.fleet import PATIENCE_S, Fleet, ask
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from ollama_queue import Config, NewTask, QueueManager, Status, Task, chat_task, generate_task
-from ollama_queue.actors.core.config import Backend, Queue, Retry
+from ollama_queue.actors.core.config.config import Backend, Queue, Retry
 from tests.servers import LlamaServer, OllamaServer
 
 PATIENCE_S = 60.0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ollama_queue import Client, Invalid, NewTask, Status, embed_task, generate_task
-from ollama_queue.actors.core.config import RemoteScheduling
+from ollama_queue.actors.core.config.config import RemoteScheduling
 from tests.doors import command, web
 from tests.fakes import Hang, Stream
 from tests.system.blocking import AppServer

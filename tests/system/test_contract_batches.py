@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ollama_queue import Conflict, Invalid, NotFound, QueueFull, Status, TaskFilter, TaskResult
-from ollama_queue.actors.core.records import BatchSubmitted, NewTask, TaskType, WaitingFor
+from ollama_queue.actors.core.model.tasks import BatchSubmitted, NewTask, TaskType, WaitingFor
 from tests.fakes import Answer
 from tests.system.entrance import PATIENCE_S, Door, ask, reboot
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from ollama_queue import Minute
-from ollama_queue.actors.core.events import ENDS
+from ollama_queue.actors.core.model.event_names import ENDS
 from tests.fakes import Answer
 from tests.system.entrance import PATIENCE_S, Door, ask
 

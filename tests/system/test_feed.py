@@ -15,8 +15,8 @@ import pytest
 from ollama_queue import Chunk, Invalid, NotFound, Status, TaskResult
 from ollama_queue.actors.actor import ask as call
 from ollama_queue.actors.api import QueueAPI
-from ollama_queue.actors.core.happened import Happened
 from ollama_queue.actors.core.messages import Publish
+from ollama_queue.actors.core.model.events import Happened
 from ollama_queue.actors.mailbox import Closed
 from ollama_queue.http import sse
 from tests.fakes import Answer, Hang, Stream

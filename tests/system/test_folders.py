@@ -15,7 +15,7 @@ import pytest
 
 from ollama_queue import Config, QueueError, QueueManager, Unavailable, generate_task
 from ollama_queue.actors.boot import Runtime
-from ollama_queue.actors.core import config
+from ollama_queue.actors.core.config import config
 from ollama_queue.actors.executors import create_executor
 from ollama_queue.actors.layout import key_range
 from ollama_queue.actors.pool import ThreadPool

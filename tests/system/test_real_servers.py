@@ -17,7 +17,7 @@ from ollama_queue import (
     embed_task,
     generate_task,
 )
-from ollama_queue.actors.core.config import Backend, Queue, Retry, Scheduler
+from ollama_queue.actors.core.config.config import Backend, Queue, Retry, Scheduler
 from tests.queue_server import QueueServer
 from tests.servers import LlamaServer, OllamaServer, Server, kind_of
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ollama_queue import Config, QueueManager, generate_task
-from ollama_queue.actors.core import config
+from ollama_queue.actors.core.config import config
 from tests.fakes import FakeOllama, Hang
 from tests.system.entrance import PATIENCE_S
 

@@ -9,7 +9,7 @@ import pytest
 
 from ollama_queue import Config, Conflict, NotFound, QueueManager, Status
 from ollama_queue.actors.actor import ask as ask_actor
-from ollama_queue.actors.core import config
+from ollama_queue.actors.core.config import config
 from ollama_queue.actors.core.messages import Delete
 from tests.fakes import Answer, FakeOllama, Hang
 from tests.system.entrance import PATIENCE_S, ask

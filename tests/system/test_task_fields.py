@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ollama_queue import Task
-from ollama_queue.actors.core.records import WaitingFor
+from ollama_queue.actors.core.model.tasks import WaitingFor
 from ollama_queue.http import openai
 from tests.system.every_state import LATER, Json, Scene, as_json
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..cron_records import Cron, IfExists, NewCron
+from ..model.crons import Cron, IfExists, NewCron
 from .wake import Wake
 
 

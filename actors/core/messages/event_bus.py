@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..happened import Happened
+from ..model.events import Happened
 from .wake import Wake
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..listing import Reasons, TaskFilter
-from ..orders import Insert, Save
-from ..records import Batch
+from ..model.orders import Insert, Save
+from ..model.task_filter import Reasons, TaskFilter
+from ..model.tasks import Batch
 from .scheduler import Delete, Retry
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..orders import Watch
-from ..outcomes import Look, Reply
+from ..model.orders import Watch
+from ..model.outcomes import Look, Reply
 from .wake import Wake
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..cron_records import Cron
-from ..outcomes import Look, Outcome
-from ..records import NewTask, Record
+from ..model.crons import Cron
+from ..model.outcomes import Look, Outcome
+from ..model.tasks import NewTask, Record
 from .wake import Wake
 
 

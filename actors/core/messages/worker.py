@@ -2,8 +2,8 @@
 
 from msgspec import Struct
 
-from ..orders import Run, Stop
-from ..outcomes import Outcome
+from ..model.orders import Run, Stop
+from ..model.outcomes import Outcome
 from .wake import Wake
 
 

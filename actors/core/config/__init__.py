@@ -1,0 +1,1 @@
+"""The settings as one frozen record, and the rules for their values."""

@@ -1,0 +1,163 @@
+"""Which values of the settings are right: the rules of `Config`, one line for each."""
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..model.errors import Invalid
+from .urls import is_http_url, is_origin
+
+if TYPE_CHECKING:
+    from .config import (
+        Backend,
+        Config,
+        Endpoint,
+        Queue,
+        RemoteScheduling,
+        Retry,
+        Scheduler,
+        Server,
+    )
+
+DAY_S = 86_400.0
+MAX_S = 3650 * DAY_S  # beyond it calendars end
+MAX_CALLS = 1024
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NAME_WANTED = "1 to 64 letters, digits, dots, _ or -, the first a letter or digit"
+_ORIGIN_WANTED = (
+    "an origin, such as https://app.example.com; name each: * would let every site's pages in"
+)
+_PATTERN_WANTED = "an origin, such as https://app.example.com or app://*, or * for all sites"
+_HOST = re.compile(
+    r"(\*\.)?[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*"
+)
+_HOST_WANTED = "a host without a port, such as queue.example.com or *.example.com"
+_ABOVE_0 = "a duration above 0, up to 3650d"
+_FROM_0 = "a duration of 0 to 3650d"
+
+Rule = tuple[bool, str, str]  # whether it is kept, the key, what would be right
+
+
+def check(config: "Config") -> None:
+    """Raises `Invalid` for the first rule that is broken, naming the key."""
+    for is_kept, key, wanted in _rules(config):
+        if not is_kept:
+            raise Invalid(f"{key} must be {wanted}", field=key)
+
+
+def _rules(config: "Config") -> Iterator[Rule]:
+    yield from _server(config.server)
+    yield is_http_url(config.ollama.host), "ollama.host", "an http(s) URL"
+    timeout = config.ollama.timeout
+    yield 0 < timeout <= DAY_S, "ollama.timeout", "a duration above 0, up to 1 day"
+    for index, origin in enumerate(config.ollama.origins):
+        yield "*" in origin or is_origin(origin), f"ollama.origins[{index}]", _PATTERN_WANTED
+    for index, backend in enumerate(config.backends):
+        yield from _backend(f"backends[{index}]", backend)
+    yield from _queue(config.queue)
+    yield from _scheduler(config.scheduler)
+    yield from _retry(config.retry_config)
+    yield from _remote(config.remote_scheduling)
+    yield from _names(config)
+    file = config.logging.file
+    yield file is None or _is_path(file), "logging.file", "a file"
+
+
+def _server(server: "Server") -> Iterator[Rule]:
+    yield server.host != "", "server.host", "an address, such as 127.0.0.1"
+    yield 0 <= server.port <= 65535, "server.port", "0 to 65535"
+    yield server.max_body > 0, "server.max_body", "a size above 0"
+    yield server.max_upload > 0, "server.max_upload", "a size above 0"
+    yield 0 <= server.shutdown_grace <= DAY_S, "server.shutdown_grace", "0 to 1 day"
+    for name, file, other in (
+        ("server.tls_cert", server.tls_cert, server.tls_key),
+        ("server.tls_key", server.tls_key, server.tls_cert),
+    ):
+        yield file is not None or other is None, name, "a file, as its counterpart is given"
+        yield file is None or _is_path(file), name, "a file"
+    for index, origin in enumerate(server.cors_origins):
+        yield is_origin(origin), f"server.cors_origins[{index}]", _ORIGIN_WANTED
+    for index, host in enumerate(server.allowed_hosts):
+        is_host = _HOST.fullmatch(host) is not None
+        yield is_host, f"server.allowed_hosts[{index}]", _HOST_WANTED
+
+
+def _backend(where: str, it: "Backend") -> Iterator[Rule]:
+    yield _NAME.fullmatch(it.name) is not None, f"{where}.name", _NAME_WANTED
+    yield is_http_url(it.url), f"{where}.url", "an http(s) URL, such as http://gpu1:11434"
+    yield _is_key(it.api_key), f"{where}.api_key", "one line of ASCII"
+    parallel = it.parallel
+    yield parallel is None or 1 <= parallel <= MAX_CALLS, f"{where}.parallel", "1 to 1024"
+    for name, texts in (("tags", it.tags), ("models", it.models)):
+        for index, text in enumerate(texts):
+            yield text.strip() != "", f"{where}.{name}[{index}]", "a text that is not empty"
+
+
+def _queue(queue: "Queue") -> Iterator[Rule]:
+    workers = queue.max_workers
+    yield workers is None or 1 <= workers <= MAX_CALLS, "queue.max_workers", "1 to 1024"
+    yield _is_path(queue.storage_path), "queue.storage_path", "a folder"
+    yield 0 < queue.cleanup_interval <= MAX_S, "queue.cleanup_interval", _ABOVE_0
+    yield queue.max_completed_tasks >= 0, "queue.max_completed_tasks", "0 or more"
+    retention = queue.retention
+    yield retention is None or 0 < retention <= MAX_S, "queue.retention", f"{_ABOVE_0}, or null"
+    yield queue.max_queue_size > 0, "queue.max_queue_size", "1 or more"
+    yield queue.max_queue_bytes > 0, "queue.max_queue_bytes", "a size above 0"
+
+
+def _scheduler(it: "Scheduler") -> Iterator[Rule]:
+    yield it.batch_size >= 1, "scheduler.batch_size", "1 or more"
+    yield 0 < it.scheduling_interval <= MAX_S, "scheduler.scheduling_interval", _ABOVE_0
+    yield 0 <= it.affinity_max_wait <= MAX_S, "scheduler.affinity_max_wait", _FROM_0
+    aging = it.aging
+    yield aging is None or 0 < aging <= MAX_S, "scheduler.aging", f"{_ABOVE_0}, or null"
+    yield 0 <= it.model_wait <= MAX_S, "scheduler.model_wait", _FROM_0
+    yield 0 <= it.max_rest <= DAY_S, "scheduler.max_rest", "a duration of 0 to 1 day"
+
+
+def _retry(retry: "Retry") -> Iterator[Rule]:
+    yield 0 <= retry.max_retries <= 100, "retry_config.max_retries", "0 to 100"
+    yield retry.initial_delay > 0, "retry_config.initial_delay", "a duration above 0"
+    yield (
+        retry.initial_delay <= retry.max_delay <= DAY_S,
+        "retry_config.max_delay",
+        "no less than retry_config.initial_delay, and 1 day at most",
+    )
+    yield retry.backoff_factor >= 1, "retry_config.backoff_factor", "1 or more"
+
+
+def _remote(it: "RemoteScheduling") -> Iterator[Rule]:
+    section = "remote_scheduling"
+    yield 0 < it.health_check_interval <= MAX_S, f"{section}.health_check_interval", _ABOVE_0
+    yield it.max_local_queue_size >= 0, f"{section}.max_local_queue_size", "0 or more"
+    for index, endpoint in enumerate(it.endpoints):
+        yield from _endpoint(f"{section}.endpoints[{index}]", endpoint)
+
+
+def _endpoint(where: str, it: "Endpoint") -> Iterator[Rule]:
+    yield _NAME.fullmatch(it.name) is not None, f"{where}.name", _NAME_WANTED
+    url = it.base_url
+    yield is_http_url(url), f"{where}.base_url", "an http(s) URL, such as https://gpu1:8080/v1"
+    yield _is_key(it.api_key), f"{where}.api_key", "one line of ASCII"
+
+
+def _names(config: "Config") -> Iterator[Rule]:
+    """No two backends share a name, be they in `backends` or enabled endpoints."""
+    named = [(f"backends[{n}].name", b.name) for n, b in enumerate(config.backends)]
+    taken = set() if named else {"ollama"}  # the one of `ollama.host`
+    for index, endpoint in enumerate(config.remote_scheduling.endpoints):
+        if endpoint.enabled:
+            named.append((f"remote_scheduling.endpoints[{index}].name", endpoint.name))
+    for key, name in named:
+        yield name not in taken, key, "a name that no other backend has"
+        taken.add(name)
+
+
+def _is_key(text: str) -> bool:
+    """A header can carry it."""
+    return text.isascii() and text.isprintable()
+
+
+def _is_path(text: str) -> bool:
+    return text != "" and "\0" not in text

@@ -1,0 +1,204 @@
+"""The settings of a queue as one frozen record; `settings.py` reads it from file and env."""
+
+from typing import Annotated, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from .checks import DAY_S, check
+from .urls import is_here, shown
+
+# Plain numbers and texts, with how people write them: `setting_forms.py` reads each kind.
+Seconds = Annotated[float, "seconds"]
+Size = Annotated[int, "bytes"]
+Path = Annotated[str, "path"]
+OllamaHost = Annotated[str, "OLLAMA_HOST"]
+Secret = Annotated[str, "secret"]
+Url = Annotated[str, "URL"]
+
+
+class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the HTTP door listens. A body has at most `max_body` bytes, that of a batch
+    `max_upload`; `shutdown_grace` in seconds. With `tls_cert` and `tls_key` it speaks HTTPS.
+    Pages of `cors_origins` may use it from a browser, beside its own. `allowed_hosts` are further
+    names that it answers to where it listens to this machine only."""
+
+    host: str = "127.0.0.1"
+    port: int = 7125
+    max_body: Size = 32 << 20
+    max_upload: Size = 256 << 20
+    shutdown_grace: Seconds = 30.0
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    cors_origins: list[str] = []
+    allowed_hosts: list[str] = []
+
+
+class Ollama(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The only backend unless `backends` names another; `timeout` is silence, in seconds.
+
+    Pages of `origins`, with `*` in them, may use the routes of Ollama's and OpenAI's API."""
+
+    host: OllamaHost = "http://localhost:11434"
+    timeout: Seconds = 300.0
+    origins: list[str] = []
+
+
+class Backend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One model server. `parallel` is how many calls it gets at once (None: see `Config`).
+
+    Of two that would do, the one of higher `priority` is taken. `models` empty: those it lists.
+    `remote` None: an `openai` one is remote unless it runs on this machine.
+    """
+
+    name: str
+    url: Url
+    type: Literal["ollama", "openai"] = "ollama"
+    api_key: Secret = ""
+    parallel: int | None = None
+    priority: int = 0
+    tags: list[str] = []
+    models: list[str] = []
+    remote: bool | None = None
+
+    def __repr__(self) -> str:  # the key must not reach a log
+        return f"Backend({self.name!r}, {self.type}, {shown(self.url)!r})"
+
+
+class Queue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`max_queue_size` tasks and `max_queue_bytes` of payload may wait at once."""
+
+    max_workers: int | None = None
+    storage_path: Path = "./data"
+    cleanup_interval: Seconds = 3600.0
+    max_completed_tasks: int = 100_000
+    retention: Seconds | None = 7 * DAY_S
+    max_queue_size: int = 1_000_000
+    max_queue_bytes: Size = 4 << 30
+    durability: Literal["strict", "relaxed"] = "strict"
+
+
+class Scheduler(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which waiting task runs next, beyond priority and age; instants in seconds.
+
+    `affinity` prefers, inside one level, tasks whose model is loaded where a call may start; none
+    is passed over for longer than `affinity_max_wait`. With `aging` a waiting task climbs one
+    priority each so many seconds. `fair` shares each level between tenants, by tokens. A task whose
+    model no backend lists fails after `model_wait`. A server that says `Retry-After` is left alone
+    for `max_rest` at most. `batch_size` and `scheduling_interval` are read and have no effect:
+    nothing here polls.
+    """
+
+    batch_size: int = 10
+    scheduling_interval: Seconds = 1.0
+    policy: Literal["fifo", "affinity"] = "fifo"
+    affinity_max_wait: Seconds = 30.0
+    aging: Seconds | None = None
+    fair: bool = False
+    model_wait: Seconds = 600.0
+    max_rest: Seconds = 300.0
+
+
+class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A remote server as `remote_scheduling` names it: it becomes a `Backend`."""
+
+    name: str
+    base_url: Url
+    api_key: Secret = ""
+    priority: int = 0
+    enabled: bool = True
+
+    def __repr__(self) -> str:  # the key must not reach a log
+        return f"Endpoint({self.name!r}, {shown(self.base_url)!r})"
+
+
+class RemoteScheduling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How local and remote backends share the work; `endpoints` count only when `enabled`.
+
+    `local_first_policy`: of backends that could run a task now, local ones come first, until more
+    than `max_local_queue_size` tasks wait. `fallback_to_local`: a task with `remote_execution` may
+    run on a local one while no remote one is well. `health_check_interval` in seconds.
+    """
+
+    enabled: bool = False
+    health_check_interval: Seconds = 30.0
+    fallback_to_local: bool = True
+    local_first_policy: bool = True
+    max_local_queue_size: int = 100
+    endpoints: list[Endpoint] = []
+
+
+class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Exponential backoff: `initial_delay * backoff_factor**n`, at most `max_delay` (seconds)."""
+
+    max_retries: int = 3
+    initial_delay: Seconds = 1.0
+    max_delay: Seconds = 30.0
+    backoff_factor: float = 2.0
+
+
+class Logging(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`file` None logs to stderr; a file is rotated."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    file: Path | None = None
+    format: Literal["text", "json"] = "text"
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings. Checked when made; raises `Invalid`, naming the key as `section.key`."""
+
+    server: Server = Server()
+    ollama: Ollama = Ollama()
+    backends: list[Backend] = []
+    queue: Queue = Queue()
+    scheduler: Scheduler = Scheduler()
+    retry_config: Retry = Retry()
+    remote_scheduling: RemoteScheduling = RemoteScheduling()
+    logging: Logging = Logging()
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def all_backends(self) -> list[Backend]:
+        """The model servers in use, each with its `parallel` and `remote` settled.
+
+        Those of `backends`, else the one of `ollama.host`; then the enabled endpoints of
+        `remote_scheduling`, of type `openai`, when it is enabled. `parallel` defaults to
+        `queue.max_workers` for a single Ollama, else to 1 (ollama) or 4 (openai); to 4 where a
+        single backend sets neither.
+        """
+        named = self.backends or [Backend(name="ollama", url=self.ollama.host)]
+        if self.remote_scheduling.enabled:
+            remote = [e for e in self.remote_scheduling.endpoints if e.enabled]
+            named = [*named, *map(_from_endpoint, remote)]
+        alone = len(named) == 1
+        return [self._settled(backend, alone) for backend in named]
+
+    def _settled(self, backend: Backend, alone: bool) -> Backend:
+        parallel = backend.parallel
+        if parallel is None and alone:
+            parallel = self.queue.max_workers or 4
+        elif parallel is None:
+            parallel = 1 if backend.type == "ollama" else 4
+        remote = backend.remote
+        if remote is None:
+            remote = backend.type == "openai" and not is_here(backend.url)
+        return replace(backend, parallel=parallel, remote=remote)
+
+    @property
+    def workers(self) -> int:
+        """How many calls may run at once: `queue.max_workers`, else the sum of `parallel`."""
+        return self.queue.max_workers or sum(b.parallel or 1 for b in self.all_backends)
+
+
+def _from_endpoint(endpoint: Endpoint) -> Backend:
+    return Backend(
+        name=endpoint.name,
+        url=endpoint.base_url,
+        type="openai",
+        api_key=endpoint.api_key,
+        priority=endpoint.priority,
+        remote=True,
+    )

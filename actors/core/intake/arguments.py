@@ -1,0 +1,275 @@
+"""What callers give to verbs, checked where they call: the same for all three classes.
+
+Each gives a plain value back, of which an actor can rely on all, or raises `Invalid` with the
+argument's name as its `field`. None of them trusts what an object says of itself.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar, get_args
+
+from ..model import limits
+from ..model.crons import Cron, IfExists
+from ..model.errors import Invalid, NotFound, QueueError
+from ..model.event_names import EVENTS
+from ..model.tasks import (
+    Batch,
+    BatchSubmitted,
+    NewTask,
+    Submitted,
+    Task,
+    TaskResult,
+)
+
+LONGEST_WAIT_S = 31_536_000.0  # a year
+ANY_NUMBER = 1 << 31  # of ids: they are those of a batch that was taken on
+LONGEST_ANSWER_S = 3600.0  # that one request, or `get_task`, may wait for a task's end
+
+OfTask = str | Task | Submitted | TaskResult
+"""A task's id, or a record that has it."""
+OfBatch = str | Batch | BatchSubmitted
+"""A batch's id, or a record that has it."""
+OfCron = str | Cron
+"""A cron's id, or the cron."""
+
+Tasks = OfTask | Collection[OfTask]
+"""One task or several."""
+AnyTask = NewTask | Mapping[str, Any]
+"""A task to be: a record, or a mapping of its fields, as in HTTP."""
+
+C = TypeVar("C")
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Whatever else the code of a caller's objects raises, while they are read, is `Invalid`."""
+    try:
+        yield
+    except QueueError:
+        raise
+    except Exception as error:
+        raise Invalid(f"{name} cannot be read: {type(error).__name__}", field=name) from error
+
+
+def text(value: object, name: str, most: int) -> str:
+    """1 to `most` characters of Unicode."""
+    if not _is(value, str):
+        raise Invalid(f"{name} must be a text, not {_kind(value)}", field=name)
+    plain = str.__str__(value)
+    if not 1 <= len(plain) <= most:
+        raise Invalid(f"{name} must have 1 to {most} characters, not {len(plain)}", field=name)
+    return unicode(plain, name)
+
+
+def unicode(plain: str, name: str) -> str:
+    try:
+        plain.encode()
+    except UnicodeEncodeError:
+        raise Invalid(f"{name} must be Unicode: half a pair stands alone", field=name) from None
+    return plain
+
+
+def task_id(value: object, name: str = "task_id") -> str:
+    return _id(value.id if isinstance(value, Task) else value, name, "task")
+
+
+def batch_id(value: object, name: str = "batch_id") -> str:
+    return _id(value.id if isinstance(value, Batch) else value, name, "batch")
+
+
+def members(value: object) -> list[str] | None:
+    """The tasks of a batch, where they are known here."""
+    if not _is(value, BatchSubmitted):
+        return None
+    return ids(value.task_ids, "batch_id", ANY_NUMBER)  # type: ignore[attr-defined]
+
+
+def cron_id(value: object, name: str = "cron_id") -> str:
+    return _id(value.id if isinstance(value, Cron) else value, name, "cron")
+
+
+def backend(value: object) -> str:
+    return _id(value, "name", "backend")
+
+
+def _id(value: object, name: str, kind: str) -> str:
+    """Raises `NotFound` for what no id can be: in a path it would lead to another route."""
+    if kind == "task" and isinstance(value, Submitted | TaskResult):
+        value = value.task_id
+    if kind == "batch" and isinstance(value, BatchSubmitted):
+        value = value.batch_id
+    plain = text(value, name, limits.NAME)
+    if "/" in plain or plain in (".", "..") or any(c < " " or c == "\x7f" for c in plain):
+        raise NotFound(f"there is no {kind} {plain!r}")
+    return plain
+
+
+def ids(value: object, name: str, most: int, least: int = 1) -> list[str]:
+    """`least` to `most` tasks, each once, in the order given."""
+    wrong = f"{name} must be a list of ids of tasks"
+    if not _is(value, Collection) or _is(value, (str, bytes, bytearray, Mapping)):
+        raise Invalid(wrong, field=name)
+    with reading(name):
+        several = list(value)  # type: ignore[call-overload]
+    if not least <= len(several) <= most:
+        raise Invalid(f"{name} must be {least} to {most} ids, not {len(several)}", field=name)
+    return list(dict.fromkeys(task_id(each, f"{name}[{n}]") for n, each in enumerate(several)))
+
+
+def watched(value: object) -> frozenset[str] | None:
+    """The tasks that a subscription is of; one alone is meant as such."""
+    if value is None:
+        return None
+    alone = _is(value, (str, Task, Submitted, TaskResult))
+    if not alone and _is(value, Collection) and _is_empty(value):
+        return frozenset()
+    return frozenset(ids([value] if alone else value, "tasks", limits.IDS))
+
+
+def _is_empty(value: Any) -> bool:
+    with reading("tasks"):
+        return len(value) == 0
+
+
+def events(value: object) -> frozenset[str] | None:
+    """The names of events; one alone is meant as such."""
+    if value is None:
+        return None
+    if not _is(value, Collection) or _is(value, (bytes, bytearray, Mapping)):
+        raise Invalid("events must be a list of names of events", field="events")
+    names: list[object] = [value]
+    if not _is(value, str):
+        with reading("events"):
+            names = list(value)  # type: ignore[call-overload]
+    plain = [text(each, "events", limits.NAME) for each in names]
+    for each in plain:
+        if each not in EVENTS:
+            known = ", ".join(sorted(EVENTS))
+            raise Invalid(f"there is no event {each}; there are {known}", field="events")
+    return frozenset(plain)
+
+
+def seconds(value: object, name: str, most: float = LONGEST_WAIT_S) -> float | None:
+    """0 to `most` seconds, or None."""
+    if value is None:
+        return None
+    number = -1.0
+    with reading(name):
+        if _is(value, float):
+            number = float.__float__(value)  # type: ignore[arg-type]
+        elif _is(value, int) and not _is(value, bool):
+            number = float(min(int.__index__(value), 1 << 60))  # type: ignore[arg-type]
+    if not 0 <= number <= most:
+        raise Invalid(f"{name} must be seconds from 0 to {most:.0f}, or None", field=name)
+    return number
+
+
+def late(what: str, timeout: float | None) -> TimeoutError:
+    """What has not happened within `timeout` seconds, which are quoted as they were given."""
+    return TimeoutError(what if timeout is None else f"{what} within {timeout:.15g} s")
+
+
+def whole(value: object, name: str, least: int, most: int) -> int:
+    number = least - 1
+    if _is(value, int) and not _is(value, bool):
+        number = int.__index__(value)  # type: ignore[arg-type]
+    if not least <= number <= most:
+        raise Invalid(f"{name} must be a whole number from {least} to {most}", field=name)
+    return number
+
+
+def if_exists(value: object) -> IfExists | None:
+    known: tuple[IfExists, ...] = get_args(IfExists)
+    if value is None:
+        return None
+    for each in known:
+        if type(value) is str and value == each:
+            return each
+    raise Invalid(f"if_exists must be one of {', '.join(known)}", field="if_exists")
+
+
+def key(value: object) -> str | None:
+    """An idempotency key, as it can stand in a header."""
+    if value is None:
+        return None
+    if not _is(value, str):
+        raise Invalid(
+            f"idempotency_key must be a text, not {_kind(value)}", field="idempotency_key"
+        )
+    plain = unicode(str.__str__(value), "idempotency_key")
+    if not 1 <= len(plain) <= limits.NAME:
+        raise Invalid(
+            f"Idempotency-Key must have 1 to {limits.NAME} characters", field="idempotency_key"
+        )
+    if plain != plain.strip() or any(c < " " or c == "\x7f" for c in plain):
+        raise Invalid(
+            "Idempotency-Key must be without control characters and blanks around it",
+            field="idempotency_key",
+        )
+    return plain
+
+
+def task(value: object, name: str = "new") -> NewTask | dict[str, Any]:
+    """A task to be: a `NewTask`, or a mapping of its fields."""
+    if _is(value, NewTask):
+        return value  # type: ignore[return-value]
+    return mapping(value, name, "a NewTask, or a mapping of its fields")
+
+
+def tasks(value: object) -> Iterator[Any]:
+    """What can be gone through; each of it is looked at on its turn."""
+    if _is(value, (str, bytes, bytearray, Mapping, NewTask)) or not _is(value, Iterable):
+        raise Invalid(f"tasks must be a list of tasks, not {_kind(value)}", field="tasks")
+    with reading("tasks"):
+        return iter(value)  # type: ignore[call-overload, no-any-return]
+
+
+def mapping(value: object, name: str, wanted: str) -> dict[str, Any]:
+    """A plain dict of texts to anything."""
+    if not _is(value, Mapping):
+        raise Invalid(f"{name} must be {wanted}, not {_kind(value)}", field=name)
+    with reading(name):
+        facts: dict[str, Any] = dict(value)  # type: ignore[call-overload]
+    if not all(type(each) is str for each in facts):
+        raise Invalid(f"{name} must be {wanted}: its keys are texts", field=name)
+    return facts
+
+
+def callback(value: C, name: str = "callback") -> C:
+    if not callable(value):
+        raise Invalid(f"{name} must be callable, not {_kind(value)}", field=name)
+    return value
+
+
+def channel(value: object) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """How to put into a queue, and how without waiting for room, if it knows."""
+    with reading("channel"):
+        put = getattr(value, "put", None)
+        put_now = getattr(value, "put_nowait", put)
+    if not callable(put) or not callable(put_now):
+        raise Invalid(f"channel must be a queue, with put, not {_kind(value)}", field="channel")
+    return put, put_now
+
+
+def on_progress(value: C) -> C:
+    return value if value is None else callback(value, "on_progress")
+
+
+def flag(value: object, name: str) -> bool:
+    if type(value) is not bool:
+        raise Invalid(f"{name} must be True or False, not {_kind(value)}", field=name)
+    return value
+
+
+def record(value: C, kind: type[Any], name: str) -> C:
+    if not _is(value, kind):
+        raise Invalid(f"{name} must be a {kind.__name__}, not {_kind(value)}", field=name)
+    return value
+
+
+def _is(value: object, kinds: Any) -> bool:
+    return issubclass(type(value), kinds)  # isinstance would believe a __class__ of its own
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"of type {type(value).__name__}"

@@ -1,0 +1,221 @@
+"""When a cron is due: five fields or an alias, in a time zone.
+
+Fields are read here, so that a mistake can be named, and handed to croniter as plain lists. It
+counts on the wall clock's face, without a zone, and what daylight saving does is decided here:
+a time that is skipped is due when the clock has jumped, one that comes twice is due the first time.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
+from itertools import islice
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from msgspec import Struct
+
+from ..model import limits
+from ..model.errors import Invalid
+
+ALIASES = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_BEGIN = datetime(2000, 1, 1)
+MOST_TIMES = 100
+
+
+class _Field(Struct, frozen=True):
+    name: str
+    low: int
+    high: int
+    names: Mapping[str, int] = {}
+
+
+class Lists(NamedTuple):
+    """An expression, each field of which is a list of numbers, or `*`.
+
+    `both_days`: the day of month and that of week must fit, not either of them.
+    """
+
+    text: str
+    both_days: bool
+
+
+_FIELDS = (
+    _Field("minute", 0, 59),
+    _Field("hour", 0, 23),
+    _Field("day of month", 1, 31),
+    _Field("month", 1, 12, {name: number for number, name in enumerate(_MONTHS, 1)}),
+    _Field("day of week", 0, 6, {name: number for number, name in enumerate(_DAYS)}),
+)
+
+
+def check(expr: object, timezone: object = "UTC") -> None:
+    """Raises `Invalid`, with a reason that names the field, for what is no cron expression."""
+    if not isinstance(expr, str):
+        raise _wrong("it must be a text of five fields, such as 0 9 * * 1-5")
+    limits.check_text(expr, "cron_expr", limits.CRON_EXPR)
+    zone_of(timezone)
+    if _next_on_the_face(_lists(expr), _BEGIN) is None:
+        raise _wrong(f"{expr!r} never comes: no month that it names has such a day")
+
+
+def next_after(expr: str, timezone: str, instant: datetime) -> datetime | None:
+    """The first time after `instant` (aware), in UTC; None when none is left.
+
+    Raises `Invalid` as `check` does.
+    """
+    zone, lists = zone_of(timezone), _lists(expr)
+    face = _next_on_the_face(lists, instant.astimezone(zone).replace(tzinfo=None))
+    while face is not None:
+        found = _instant_of(face, zone)
+        if found > instant:  # in the second of two equal hours the times of the first come again
+            return found
+        face = _next_on_the_face(lists, face)
+    return None
+
+
+def upcoming(expr: str, timezone: str, instant: datetime, count: int = 5) -> Iterator[datetime]:
+    """The next `count` times after `instant`, fewer when fewer are left. Raises `Invalid` at once.
+
+    Each takes some milliseconds to find where it is rare.
+    """
+    check(expr, timezone)
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_TIMES:
+        raise Invalid(f"count must be a whole number from 1 to {MOST_TIMES}", field="count")
+    return islice(_times(expr, timezone, instant), count)
+
+
+def _times(expr: str, timezone: str, instant: datetime) -> Iterator[datetime]:
+    found = next_after(expr, timezone, instant)
+    while found is not None:
+        yield found
+        found = next_after(expr, timezone, found)
+
+
+# --- the clock's face ---------------------------------------------------------------------------
+
+
+def _next_on_the_face(lists: Lists, face: datetime) -> datetime | None:
+    from croniter import CroniterError  # 50 ms, for those only who have crons
+
+    counting = copy.copy(_counter(lists))
+    counting.set_current(face, force=True)
+    try:
+        found: datetime = counting.get_next()
+    except (CroniterError, OverflowError):
+        return None
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _counter(lists: Lists) -> Any:
+    """To copy, never to move: reading the fields takes five times as long as counting."""
+    from croniter import croniter
+
+    return croniter(lists.text, _BEGIN, ret_type=datetime, day_or=not lists.both_days)
+
+
+def _instant_of(face: datetime, zone: tzinfo) -> datetime:
+    found = face.replace(tzinfo=zone).astimezone(UTC)
+    if found.astimezone(zone).replace(tzinfo=None) == face:
+        return found
+    # The clock never shows this time: it is the instant of the jump, somewhere before `found`.
+    early, late = face.replace(tzinfo=zone, fold=1).astimezone(UTC), found
+    before = early.astimezone(zone).utcoffset()
+    while late - early > timedelta(seconds=1):
+        middle = early + (late - early) // 2
+        if middle.astimezone(zone).utcoffset() == before:
+            early = middle
+        else:
+            late = middle
+    return late.replace(microsecond=0)
+
+
+def zone_of(name: object) -> tzinfo:
+    """The time zone of that name. Raises `Invalid`."""
+    if name == "UTC":  # known without a database of zones
+        return UTC
+    if isinstance(name, str):
+        limits.check_text(name, "timezone")
+    try:
+        return ZoneInfo(name)  # type: ignore[arg-type]
+    except (ZoneInfoNotFoundError, ValueError, TypeError, AttributeError, OSError):
+        raise Invalid(
+            f"timezone: {name!r} is no time zone, write a name such as UTC or Europe/Berlin",
+            field="timezone",
+        ) from None
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def _lists(expr: str) -> Lists:
+    words = expr.strip().lower().split()
+    if len(words) == 1 and words[0].startswith("@"):
+        if words[0] not in ALIASES:
+            raise _wrong(f"{words[0]} is not known; known are {', '.join(ALIASES)}")
+        words = ALIASES[words[0]].split()
+    if len(words) != len(_FIELDS):
+        names = ", ".join(field.name for field in _FIELDS)
+        count = f"{len(words)} field{'' if len(words) == 1 else 's'}"
+        raise _wrong(f"{expr!r} has {count}, it must have five: {names}")
+    text = " ".join(_list(field, word) for field, word in zip(_FIELDS, words, strict=True))
+    # Vixie cron's DOM_STAR and DOW_STAR: the field begins with one, whatever comes behind.
+    return Lists(text, words[2].startswith("*") or words[4].startswith("*"))
+
+
+def _list(field: _Field, word: str) -> str:
+    if word in ("*", "*/1"):
+        return "*"
+    values: set[int] = set()
+    for part in word.split(","):
+        values.update(_values(field, part, word))
+    return ",".join(map(str, sorted(values)))
+
+
+def _values(field: _Field, part: str, word: str) -> list[int]:
+    """`*`, a value, a range, each with a step or without."""
+    span, slash, step = part.partition("/")
+    first, dash, last = span.partition("-")
+    every = _number(step, 1, field.high, word, field, "a step") if slash else 1
+    if span == "*":
+        low, high = field.low, field.high
+    else:
+        low = _value(field, first, word)
+        high = _value(field, last, word) if dash else field.high if slash else low
+    if field is _FIELDS[-1] and low == 7 and high != 7:
+        low = 0
+    found = list(range(low, high + 1))
+    if low > high:  # around the end, as sat-sun or 22-2
+        found = [*range(low, field.high + 1), *range(field.low, high + 1)]
+    return [0 if field is _FIELDS[-1] and value == 7 else value for value in found[::every]]
+
+
+def _value(field: _Field, text: str, word: str) -> int:
+    if text in field.names:
+        return field.names[text]
+    sunday = 1 if field is _FIELDS[-1] else 0  # which may be 7, too
+    return _number(text, field.low, field.high + sunday, word, field, "it")
+
+
+def _number(text: str, low: int, high: int, word: str, field: _Field, what: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 4 else -1
+    if low <= number <= high:
+        return number
+    names = f", or {next(iter(field.names))} and so on" if field.names and what == "it" else ""
+    forms = " (values, ranges a-b, lists a,b and steps */n)"
+    raise _wrong(f"{field.name} {word!r}: {what} must be {low} to {high}{names}{forms}")
+
+
+def _wrong(reason: str) -> Invalid:
+    return Invalid(f"cron_expr: {reason}", field="cron_expr")

@@ -1,0 +1,157 @@
+"""From what a user wrote to a checked cron, and from a cron to the task of one run."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from msgspec.structs import asdict, replace
+
+from ..model import limits
+from ..model.crons import Cron, Missed, NewCron, Overlap, TaskTemplate
+from ..model.errors import Invalid, naming
+from ..model.tasks import NewTask
+from ..text.strict_json import check_written, too_deep
+from . import arguments, cron_schedule
+from .submission import draft, new_task
+
+SET_BACK = timedelta(hours=1)  # of a clock; what lies further ahead was a wrong clock's time
+_TEMPLATE = TaskTemplate.__struct_fields__
+_NOT_IN_TEMPLATE = frozenset(NewTask.__struct_fields__) - frozenset(_TEMPLATE)
+_WANTED = NewCron.__struct_fields__
+_KEPT_BY_US = frozenset(Cron.__struct_fields__) - frozenset(_WANTED)
+
+
+def new_cron(given: Any) -> NewCron:
+    """Check a cron as it came from JSON or a caller; its template may have either form of a task.
+
+    Raises `Invalid` with one sentence that names the field, such as `task_template.model: …`.
+    """
+    return _checked(fields_of(given), None)
+
+
+def _checked(fields: dict[str, Any], old: Cron | None) -> NewCron:
+    """What it keeps of an `old` cron was taken on before, when other limits may have held.
+
+    What only the queue sets is passed over: clients send back whole crons.
+    """
+    fields = {name: value for name, value in fields.items() if name not in _KEPT_BY_US}
+    for name in fields:
+        if name not in _WANTED:
+            raise Invalid(f"{name} is not a field of a cron", field=str(name))
+    for name in ("name", "cron_expr", "task_template"):
+        if name not in fields:
+            raise Invalid(f"{name} is missing: a cron needs it", field=name)
+    expr, zone, template = (
+        fields["cron_expr"],
+        fields.get("timezone", "UTC"),
+        fields["task_template"],
+    )
+    if old is None or fields["name"] != old.name:
+        _check_name(fields["name"])
+    if old is None or (expr, zone) != (old.cron_expr, old.timezone):
+        cron_schedule.check(expr, zone)
+    if old is None or template is not old.task_template:
+        template = _template(template)
+    try:
+        made = msgspec.convert({**fields, "task_template": asdict(template)}, NewCron)
+        check_written(msgspec.json.encode(made), {"metadata": made.metadata})
+        if old is None or made.metadata != old.metadata:
+            limits.check_size(made.metadata, "metadata", limits.METADATA)
+    except msgspec.ValidationError as error:
+        raise _named(error) from None
+    except RecursionError:
+        raise too_deep("the cron", "cron") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise Invalid(f"the cron cannot be written as JSON: {error}", field="cron") from None
+    return made
+
+
+def changed(old: Cron, given: Any, at: datetime) -> Cron:
+    """The cron with some fields changed, or all.
+
+    A template that keeps its type changes field by field, too. Raises `Invalid` as `new_cron`.
+    """
+    fields = fields_of(given)
+    if "task_template" in fields:
+        fields["task_template"] = _merged(old.task_template, fields["task_template"])
+    wanted = _checked({**{name: getattr(old, name) for name in _WANTED}, **fields}, old)
+    made = replace(old, **{name: getattr(wanted, name) for name in _WANTED}, updated_at=at)
+    timing = ("cron_expr", "timezone", "enabled")
+    if all(getattr(made, name) == getattr(old, name) for name in timing):
+        return made
+    return scheduled(made, at)
+
+
+def restated(old: Cron, new: NewCron, sets_enabled: bool, at: datetime) -> Cron:
+    """What `old` is when a program says anew, as `new`, what it is to be: all of it, but whether it
+    is switched on only where that was said. The same record when nothing is different."""
+    fields = fields_of(new)
+    if not sets_enabled:
+        del fields["enabled"]
+    made = changed(old, fields, at)
+    return old if replace(made, updated_at=old.updated_at) == old else made
+
+
+def scheduled(made: Cron, at: datetime) -> Cron:
+    """The cron with its next run after `at`, and not again one that it has just had."""
+    if not made.enabled:
+        return replace(made, next_run=None)
+    last = made.last_run or at
+    after = last if at < last < at + SET_BACK else at
+    return replace(made, next_run=cron_schedule.next_after(made.cron_expr, made.timezone, after))
+
+
+def task_of(made: Cron) -> NewTask:
+    """The task of the cron's next run."""
+    metadata = {"cron_name": made.name, "cron_run_count": made.run_count + 1}
+    return NewTask(**asdict(made.task_template), metadata=metadata)
+
+
+def fields_of(given: Any) -> dict[str, Any]:
+    if isinstance(given, (NewCron, Cron)):
+        return asdict(given)
+    return arguments.mapping(given, "cron", "a JSON object")
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not name.strip():
+        raise Invalid(f"name must be a text of 1 to {limits.NAME} characters", field="name")
+    limits.check_text(name, "name")
+
+
+def _template(given: Any) -> TaskTemplate:
+    """Checked as a task is, since that is what it becomes."""
+    if isinstance(given, TaskTemplate):
+        given = asdict(given)
+    if not isinstance(given, Mapping):
+        raise Invalid("task_template must be an object", field="task_template")
+    for name in given:
+        if name in _NOT_IN_TEMPLATE:
+            raise Invalid(
+                f"task_template.{name} is not a field of a cron's task",
+                field=f"task_template.{name}",
+            )
+    with naming("task_template"):
+        task = draft(new_task(given)).new
+    return TaskTemplate(**{name: getattr(task, name) for name in _TEMPLATE})
+
+
+def _merged(old: TaskTemplate, given: Any) -> Any:
+    """What was given over what there was, unless it is a task of another type altogether."""
+    if isinstance(given, TaskTemplate):
+        return given
+    if not isinstance(given, Mapping) or given.get("type", old.type) != old.type:
+        return given
+    flat = {name: value for name, value in given.items() if name not in _TEMPLATE}
+    kept = {name: value for name, value in old.payload.items() if name not in flat}
+    return {**asdict(old), "payload": kept, **given}
+
+
+def _named(error: msgspec.ValidationError) -> Invalid:
+    what, _, where = str(error).partition(" - at `$.")
+    name = where.rstrip("`") or "cron"
+    known = {"overlap": Overlap, "missed": Missed}.get(name)
+    if known is not None:
+        return Invalid(f"{name} must be one of {', '.join(known)}", field=name)
+    return Invalid(f"{name}: {what[0].lower()}{what[1:]}", field=name)

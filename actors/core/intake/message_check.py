@@ -1,0 +1,61 @@
+"""Whether an asked message holds what its type says: what an actor cannot read, it answers.
+
+Doors check what callers give. This is for a door that has not: one wrong word must not end an actor
+and, with it, all calls that run.
+"""
+
+import math
+from functools import cache
+from typing import Any, get_type_hints
+
+import msgspec
+from msgspec import Struct
+
+from ..model.errors import Invalid
+from ..model.task_filter import TaskFilter
+from .arguments import unicode
+from .filters import task_filter
+
+_LOOKED_AT = (
+    str,
+    str | None,
+    int,
+    int | None,
+    float,
+    bool,
+    bytes,
+    bytes | None,
+    tuple[str, ...],
+    frozenset[str] | None,
+    dict[str, Any],
+    dict[str, Any] | None,
+)
+
+
+def check(message: Any) -> None:
+    """Raises `Invalid`, naming the field."""
+    kind: Any = type(message)
+    for name, hint in _fields(kind):
+        value = getattr(message, name)
+        if hint is TaskFilter:
+            task_filter(value)
+            continue
+        try:
+            msgspec.convert(value, hint)
+        except msgspec.ValidationError as error:
+            raise Invalid(f"{name}: {error}", field=name) from None
+        for text in value if isinstance(value, tuple | frozenset) else (value,):
+            if isinstance(text, str):
+                unicode(text, name)
+            elif isinstance(text, float) and not math.isfinite(text):
+                raise Invalid(f"{name} must be a finite number", field=name)
+
+
+@cache
+def _fields(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
+    """Those that are plain values; what is a record was checked when it was made."""
+    if not issubclass(kind, Struct):
+        return ()
+    hints = get_type_hints(kind)
+    known = (*_LOOKED_AT, TaskFilter)
+    return tuple((name, hints[name]) for name in kind.__struct_fields__ if hints[name] in known)

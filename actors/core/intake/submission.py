@@ -1,0 +1,334 @@
+"""From what a user wrote to a checked `NewTask`: the full form, the flat form, and the makers."""
+
+from collections.abc import Generator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Unpack, cast
+
+import msgspec
+
+from ..messages import Submit
+from ..model import limits
+from ..model.errors import Invalid
+from ..model.ids import canonical, digest, key_digest
+from ..model.model_names import RUNNER_OPTIONS
+from ..model.tasks import Dialect, NewTask, Priority, Spec, Task, TaskType
+from ..openai.translation import untranslatable
+from ..text.strict_json import check_written, too_deep
+from . import arguments
+from .arguments import AnyTask
+from .task_fields import ChatFields, EmbedFields, GenerateFields
+
+# What Ollama's endpoints take beside model, options and stream's own fields. In the flat form
+# these may stand at the top of a task; inside `payload` anything passes through, so that a
+# field that Ollama adds tomorrow needs no release of ours.
+_SHARED = ("keep_alive", "truncate", "shift")
+_TALK = (*_SHARED, "stream", "format", "think", "system", "logprobs", "top_logprobs")
+PAYLOAD_FIELDS = {
+    TaskType.CHAT: frozenset((*_TALK, "messages", "tools")),
+    TaskType.GENERATE: frozenset(
+        (*_TALK, "prompt", "suffix", "template", "context", "raw", "images")
+    ),
+    TaskType.EMBED: frozenset((*_SHARED, "input", "dimensions")),
+}
+_REQUIRED = {TaskType.CHAT: "messages", TaskType.GENERATE: "prompt", TaskType.EMBED: "input"}
+_NAMED = {kind: f"{'an' if kind is TaskType.EMBED else 'a'} {kind} task" for kind in TaskType}
+_TYPES = ", ".join(TaskType)
+_KINDS: dict[str, TaskType] = {kind.value: kind for kind in TaskType}
+_NAMES = {level.name.lower(): int(level) for level in Priority}
+_TASK_FIELDS = frozenset(NewTask.__struct_fields__)
+# Clients send back a whole task (the original's own in Go always does): what the queue sets is
+# passed over. As in Go, null is an empty list or object.
+_SET_BY_QUEUE = frozenset(Task.__struct_fields__) - _TASK_FIELDS
+_EMPTY_IF_NULL = ("options", "metadata", "tags")
+
+
+def chat_task(
+    model: str, messages: Sequence[Mapping[str, Any]], **fields: Unpack[ChatFields]
+) -> NewTask:
+    """A chat task. Any task may have `priority` (`low normal high critical`, or 1 to 15),
+    `options`, `max_retries`, `timeout_s` (seconds for one attempt), `scheduled_at`, `backend`,
+    `remote_execution`, `tenant`, `tags`, `metadata`, `keep_alive`, `truncate`, `shift`; one that
+    talks `system`, `format`, `think`, `stream`, `logprobs`, `top_logprobs`; a chat `tools`.
+
+    Raises `Invalid`, naming the field.
+    """
+    return new_task({"type": "chat", "model": model, "messages": list(messages), **fields})
+
+
+def generate_task(model: str, prompt: str, **fields: Unpack[GenerateFields]) -> NewTask:
+    """A completion task: `fields` as for `chat_task`, for `tools` `suffix`, `template`, `context`,
+    `raw`, `images`. Raises `Invalid`, naming the field."""
+    return new_task({"type": "generate", "model": model, "prompt": prompt, **fields})
+
+
+def embed_task(model: str, input: str | Sequence[str], **fields: Unpack[EmbedFields]) -> NewTask:
+    """An embedding task: of the `fields` of `chat_task` those that any task may have, and
+    `dimensions`. Raises `Invalid`, naming the field."""
+    value = input if isinstance(input, str) else list(input)
+    return new_task({"type": "embed", "model": model, "input": value, **fields})
+
+
+def draft(new: AnyTask, idempotency_key: str | None = None, *, listed: bool = False) -> Submit:
+    """As `drafting`, without a pause."""
+    steps = drafting(new, idempotency_key, listed=listed)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast(Submit, end.value)
+
+
+def drafting(
+    new: AnyTask, idempotency_key: str | None = None, *, listed: bool = False
+) -> Generator[None, None, Submit]:
+    """Check a task once more, however it was made, and encode it for the scheduler, in steps: one
+    that is large takes a while.
+
+    It finds out whether only Ollama can be asked for it, whatever backends there are: tomorrow
+    there may be others. Raises `Invalid`, also for what JSON cannot say (NaN, lone surrogates) or
+    nests too deeply.
+    """
+    idempotency_key = arguments.key(idempotency_key)
+    with arguments.reading("new"):
+        wanted = arguments.task(new)
+        facts = msgspec.structs.asdict(wanted) if isinstance(wanted, NewTask) else wanted
+        new = new_task(facts)
+    try:
+        spec = encode_spec(new)
+        yield
+        parts = {"payload": new.payload, "options": new.options, "metadata": new.metadata}
+        check_written(spec, parts)
+        yield
+        msgspec.msgpack.encode((new.model, new.tenant, new.tags))
+        only = for_ollama_only(new)
+        if idempotency_key is None:
+            return Submit(new, spec, ollama_only=only, listed=listed)
+        written = canonical(new)
+        yield
+        key, body = key_digest(new.tenant, idempotency_key), digest(written)
+        return Submit(new, spec, key, body, ollama_only=only, listed=listed)
+    except RecursionError:
+        raise too_deep("the task", "payload") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise Invalid(f"the task cannot be written as JSON: {error}", field="payload") from None
+
+
+def encode_spec(new: NewTask) -> bytes:
+    return msgspec.json.encode(Spec(new.payload, new.options, new.metadata, new.dialect))
+
+
+def for_ollama_only(new: NewTask) -> tuple[str, str] | None:
+    """The field that no other server than Ollama can be asked for, and why; None if any can."""
+    refused = untranslatable(new) if new.dialect is Dialect.OLLAMA else None
+    return None if refused is None else (refused.field, str(refused))
+
+
+def new_task(given: Any) -> NewTask:
+    """Check a task as it came from JSON or a caller, full form or flat.
+
+    Raises `Invalid` with one sentence that names the field and says what would be right.
+    """
+    check_object(given)
+    kind = _task_type(given)
+    if "model" not in given:
+        raise Invalid("model is missing: name a model, such as qwen3", field="model")
+    payload, rest = _payload(kind, given)
+    rest["priority"] = parse_priority(rest.get("priority", Priority.NORMAL))
+    _times(rest)
+    try:
+        task = msgspec.convert({**rest, "type": kind, "payload": payload}, NewTask)
+    except msgspec.ValidationError as error:
+        raise _named(error) from None
+    except (UnicodeError, RecursionError, OverflowError) as error:
+        raise Invalid(f"the task cannot be written as JSON: {error}", field="task") from None
+    _check(task)
+    return task
+
+
+def check_object(given: Any) -> None:
+    """Raises `Invalid` for what came as JSON and is no object."""
+    if not isinstance(given, Mapping):
+        raise Invalid("a task must be a JSON object", field="task")
+
+
+def own_key(given: Any) -> str | None:
+    """The `id` that a client gave its task: its idempotency key, where it names no other."""
+    own = given.get("id") if isinstance(given, Mapping) else None
+    return own if isinstance(own, str) and own else None
+
+
+def parse_priority(value: object) -> int:
+    """A level's name, or a whole number from 1 to 15. Raises `Invalid`."""
+    if isinstance(value, str):
+        digits = str.__str__(value).strip()
+        named = _NAMES.get(digits.lower())
+        if named is not None:
+            return named
+        value = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 3 else value
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = int.__index__(value)
+        if 1 <= value <= 15:
+            return value
+    raise Invalid(
+        "priority must be low, normal, high, critical or a whole number from 1 to 15",
+        field="priority",
+    )
+
+
+def parse_time(value: object, field: str) -> datetime:
+    """An RFC 3339 time with a zone, as UTC. Raises `Invalid`."""
+    try:
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        if isinstance(value, datetime) and value.tzinfo is not None:
+            return value.astimezone(UTC)
+    except Exception:  # out of the calendar, or whatever a tzinfo of another's raises
+        pass
+    raise Invalid(f"{field} must be a time with a zone, such as 2026-12-25T10:00:00Z", field=field)
+
+
+def parse_timeout(value: float | None, field: str) -> float:
+    """Seconds that one attempt may take, at most 7 days. Raises `Invalid`."""
+    if value is None or not 0 < value <= limits.TIMEOUT_S:
+        most = f"{limits.TIMEOUT_S:.0f} (7 days)"
+        raise Invalid(f"{field} must be seconds above 0, at most {most}", field=field)
+    return value
+
+
+def title_of(task: NewTask) -> str:
+    """The first 120 characters of what was asked, on one line."""
+    payload = task.payload
+    asked: Any = payload.get(_REQUIRED[task.type], "")
+    if task.type is TaskType.CHAT:
+        said = [message for message in asked if _of(message, "role") == "user"] or asked
+        asked = _of(said[-1], "content")
+    if type(asked) is list and asked:
+        asked = asked[0]
+    if isinstance(asked, dict):  # a part of a message, as OpenAI has them
+        asked = _of(asked, "text")
+    return " ".join(asked[:480].split())[: limits.TITLE] if type(asked) is str else ""
+
+
+def _of(message: Any, name: str) -> Any:
+    """A text or a list in it. An actor may ask, and no code of a caller's class may run there."""
+    value = dict.get(message, name) if isinstance(message, dict) else None
+    return value if type(value) in (str, list, dict) else None
+
+
+def _task_type(given: Mapping[str, Any]) -> TaskType:
+    if "type" not in given:
+        raise Invalid(f"type is missing: it must be one of {_TYPES}", field="type")
+    named = given["type"]
+    kind = _KINDS.get(named) if isinstance(named, str) else None
+    if kind is None:
+        raise Invalid(f"type must be one of {_TYPES}", field="type")
+    return kind
+
+
+def _payload(kind: TaskType, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split into the model's part and ours; in the flat form payload fields stand at the top."""
+    payload = given.get("payload", {})
+    if not isinstance(payload, Mapping):
+        raise Invalid("payload must be an object", field="payload")
+    payload = dict(payload)
+    rest: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in ("type", "payload") or name in _SET_BY_QUEUE:
+            continue
+        if value is None and name in _EMPTY_IF_NULL:
+            continue
+        if name in _TASK_FIELDS:
+            rest[name] = value
+        elif name not in PAYLOAD_FIELDS[kind]:
+            raise Invalid(f"{name} is not a field of {_NAMED[kind]}", field=str(name))
+        elif name in payload:
+            raise Invalid(f"{name} is given both in payload and beside it", field=str(name))
+        else:
+            payload[name] = value
+    return payload, rest
+
+
+def _times(rest: dict[str, Any]) -> None:
+    if rest.get("scheduled_at") is not None:
+        rest["scheduled_at"] = parse_time(rest["scheduled_at"], "scheduled_at")
+
+
+def _check(task: NewTask) -> None:
+    if not task.model.strip():
+        raise Invalid("model must name a model, such as qwen3", field="model")
+    if task.max_retries is not None and not 0 <= task.max_retries <= 100:
+        raise Invalid("max_retries must be a whole number from 0 to 100", field="max_retries")
+    if task.timeout_s is not None:
+        parse_timeout(task.timeout_s, "timeout_s")
+    if task.backend is not None and not task.backend.removeprefix("tag:").strip():
+        raise Invalid("backend must be a backend's name, or tag:NAME", field="backend")
+    _check_sizes(task)
+    asked = _REQUIRED[task.type]
+    if asked not in task.payload:
+        raise Invalid(f"{asked} is missing: {_NAMED[task.type]} needs it", field=asked)
+    if task.dialect is Dialect.OLLAMA or task.type is TaskType.CHAT:
+        _CHECKS[task.type](task.payload[asked])
+    else:
+        _check_texts_or_tokens(asked, task.payload[asked])
+    if task.dialect is Dialect.OPENAI and task.options:
+        raise Invalid("options must be empty: in OpenAI's dialect payload has all", field="options")
+
+
+def _check_sizes(task: NewTask) -> None:
+    """All but the payload, which the limit of the body bounds, is repeated in lists and events."""
+    limits.check_text(task.model, "model")
+    if task.tenant:
+        limits.check_text(task.tenant, "tenant")
+    if task.backend:
+        limits.check_text(task.backend, "backend")
+    if task.tags:
+        limits.check_texts(task.tags, "tags", limits.TAGS, limits.TAG)
+    if task.metadata:
+        limits.check_size(task.metadata, "metadata", limits.METADATA)
+    for options in (task.options, task.payload.get("options")):
+        if options and isinstance(options, Mapping):
+            for name in options.keys() & RUNNER_OPTIONS:
+                limits.check_size(options[name], f"options.{name}", limits.OPTION)
+
+
+def _check_messages(messages: object) -> None:
+    if not isinstance(messages, list) or not messages:
+        raise Invalid("messages must be a list of at least one message", field="messages")
+    for index, message in enumerate(messages):
+        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+            raise Invalid(
+                f"messages[{index}] must be an object with a role and a content",
+                field=f"messages[{index}]",
+            )
+
+
+def _check_prompt(prompt: object) -> None:
+    if not isinstance(prompt, str):
+        raise Invalid("prompt must be a text", field="prompt")
+
+
+def _check_input(value: object) -> None:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
+        raise Invalid("input must be a text or a list of at least one text", field="input")
+
+
+def _check_texts_or_tokens(name: str, value: object) -> None:
+    if not isinstance(value, str) and not (isinstance(value, list) and value):
+        raise Invalid(f"{name} must be a text, or a list of texts or of tokens", field=name)
+
+
+_CHECKS = {
+    TaskType.CHAT: _check_messages,
+    TaskType.GENERATE: _check_prompt,
+    TaskType.EMBED: _check_input,
+}
+
+
+def _named(error: msgspec.ValidationError) -> Invalid:
+    """msgspec's `Expected int, got str - at $.a.b` as `a.b: Expected int, got str`."""
+    what, _, where = str(error).partition(" - at `")
+    path = where.rpartition("$.")[2].rstrip("`")
+    if path:
+        return Invalid(f"{path}: {what[0].lower()}{what[1:]}", field=path)
+    return Invalid(f"the task is wrong: {what[0].lower()}{what[1:]}", field="task")

@@ -1,0 +1,63 @@
+"""The keyword arguments of `chat_task`, `generate_task` and `embed_task`, for type checkers.
+
+What each means to the queue is told in `NewTask`; the rest is Ollama's.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypedDict
+
+from ..model.tasks import Dialect
+
+
+class TaskFields(TypedDict, total=False):
+    """What any task may have."""
+
+    priority: int | str
+    options: Mapping[str, Any]
+    max_retries: int | None
+    timeout_s: float | None
+    scheduled_at: datetime | str | None
+    backend: str | None
+    remote_execution: bool
+    tenant: str | None
+    tags: Sequence[str]
+    metadata: Mapping[str, Any]
+    dialect: Dialect
+    payload: Mapping[str, Any]
+    keep_alive: float | str | None
+    truncate: bool
+    shift: bool
+
+
+class TalkFields(TaskFields, total=False):
+    """What chat and generate tasks may have."""
+
+    system: str
+    format: str | Mapping[str, Any]
+    think: bool | str
+    stream: bool
+    logprobs: bool
+    top_logprobs: int
+
+
+class ChatFields(TalkFields, total=False):
+    """What a chat task may have beside its messages."""
+
+    tools: Sequence[Mapping[str, Any]]
+
+
+class GenerateFields(TalkFields, total=False):
+    """What a generate task may have beside its prompt."""
+
+    suffix: str
+    template: str
+    context: Sequence[int]
+    raw: bool
+    images: Sequence[str]
+
+
+class EmbedFields(TaskFields, total=False):
+    """What an embedding task may have beside its input."""
+
+    dimensions: int

@@ -1,0 +1,84 @@
+"""What a cron is: a task that is submitted again and again, by the clock."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from .tasks import Priority, Public, TaskType
+
+IfExists = Literal["update", "keep", "error"]
+"""What becomes of a cron that is added while there is one of its name."""
+
+
+class Overlap(StrEnum):
+    """What becomes of a run that is due while the task of an earlier one still waits or runs."""
+
+    ALLOW = "allow"
+    SKIP = "skip"
+
+
+class Missed(StrEnum):
+    """What becomes of runs that were due while the queue was down: none, or one for all."""
+
+    SKIP = "skip"
+    ONCE = "once"
+
+
+class TaskTemplate(Struct, Public, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What each run submits; the fields are those of a `NewTask`."""
+
+    type: TaskType
+    model: str
+    payload: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    priority: int = Priority.NORMAL
+    max_retries: int | None = None
+    timeout_s: float | None = None
+    remote_execution: bool = False
+    backend: str | None = None
+    tags: list[str] = []
+
+
+class NewCron(Struct, Public, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a user may ask for. Checked by `cron_forms.new_cron`."""
+
+    name: str
+    cron_expr: str
+    task_template: TaskTemplate
+    enabled: bool = True
+    timezone: str = "UTC"
+    overlap: Overlap = Overlap.ALLOW
+    missed: Missed = Missed.SKIP
+    metadata: dict[str, Any] = {}
+
+
+class Cron(Struct, Public, frozen=True, kw_only=True):
+    """A cron as it is shown, and as it lies on disk.
+
+    `next_run` is None while it is disabled; `last_run` is when a task was last submitted, and
+    `run_count` how often one was.
+    """
+
+    id: str
+    name: str
+    cron_expr: str
+    timezone: str = "UTC"
+    enabled: bool
+    overlap: Overlap = Overlap.ALLOW
+    missed: Missed = Missed.SKIP
+    task_template: TaskTemplate
+    next_run: datetime | None = None
+    last_run: datetime | None = None
+    run_count: int = 0
+    created_at: datetime
+    updated_at: datetime
+    metadata: dict[str, Any] = {}
+
+
+class CronAdded(Struct, Public, frozen=True):
+    """The answer to a new cron. `created` is False where one of its name was there already."""
+
+    id: str
+    created: bool = True

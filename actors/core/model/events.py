@@ -1,0 +1,19 @@
+"""An event: it is published only after what it tells is on disk."""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from .tasks import Record
+
+
+class Happened(Struct, frozen=True):
+    """An event between the actors, with the task's record; a subscriber is shown an `Event`."""
+
+    event: str
+    task: Record | None
+    at: datetime
+    seq: int
+    cron_id: str | None = None
+    reason: str | None = None
+    backend: str | None = None

@@ -1,0 +1,145 @@
+"""Lists of tasks: which are wanted, whether one is, and where the next page begins."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct
+
+from .errors import Invalid
+from .model_names import model_name
+from .tasks import Public, Record, Status, Task, TaskType, WaitingFor
+
+MAX_LIMIT = 1000
+MAX_OFFSET = 10_000
+
+Sort = Literal["created", "started", "ended", "priority"]
+Part = Literal["payload", "result"]
+
+
+class TaskFilter(Struct, Public, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which tasks to list: any of the values of one field, all fields together.
+
+    `since` (inclusive) and `until` (exclusive) are aware times and bound `created_at`; `q` is text
+    in id, model, tags or title, in capitals or not. With `waiting_for` only pending tasks are
+    listed. Each sort has the newest or highest first: `priority` the newest of a level first; by
+    `started` and `ended` only tasks are listed that have a `started_at` or have ended. `limit` is 1
+    to 1000, `offset` 0 to 10,000. `cursor` is a `TaskPage`'s, of the same filter. `include` what
+    lists leave out.
+    """
+
+    status: list[Status] = []
+    type: list[TaskType] = []
+    priority: list[int] = []
+    model: list[str] = []
+    batch_id: list[str] = []
+    cron_id: list[str] = []
+    tenant: list[str] = []
+    tag: list[str] = []
+    waiting_for: list[WaitingFor] = []
+    since: datetime | None = None
+    until: datetime | None = None
+    q: str = ""
+    sort: Sort = "created"
+    limit: int = 100
+    offset: int = 0
+    cursor: str | None = None
+    include: list[Part] = []
+
+
+class TaskPage(Struct, Public, frozen=True):
+    """A page of a list. With a `cursor` there may be more, even if this page is short or empty:
+    a list by what has no index reads a bounded number of tasks a page.
+
+    `total` counts all that are wanted, where that is known without reading them: without filters,
+    by `status` and `priority`, or by `batch_id` or `waiting_for` alone.
+    """
+
+    tasks: list[Task]
+    cursor: str | None = None
+    total: int | None = None
+
+
+class Reasons(Struct, frozen=True):
+    """What the plan knows of why tasks wait, for many at once, `at` an instant.
+
+    All wait for the same while it is `paused`; else those that are due wait for a backend where
+    their route is `shut`. `counts` says how many tasks wait for what.
+    """
+
+    at: float
+    paused: bool
+    shut: frozenset[str]
+    counts: Mapping[str, int]
+
+    def of(self, record: Record) -> WaitingFor | None:
+        """Why a task waits; None if it does not."""
+        if record.status is not Status.PENDING:
+            return None
+        if self.paused:
+            return WaitingFor.PAUSED
+        due = record.next_attempt_at or (None if record.attempt else record.scheduled_at)
+        if due is not None and due.timestamp() > self.at:
+            return WaitingFor.RETRY if record.attempt else WaitingFor.SCHEDULE
+        return WaitingFor.BACKEND if record.route in self.shut else WaitingFor.SLOT
+
+
+class Wanted:
+    """A filter made ready to look at many records; `since` and `until` are not its business."""
+
+    def __init__(self, wanted: TaskFilter, reasons: Reasons | None = None) -> None:
+        self._facts = {
+            name: frozenset(values)
+            for name in ("status", "type", "priority", "batch_id", "cron_id", "tenant")
+            if (values := getattr(wanted, name))
+        }
+        self._models = frozenset(map(model_name, wanted.model))
+        self._tags = frozenset(wanted.tag)
+        self._text = wanted.q.casefold()
+        self._reasons, self._waiting_for = reasons, frozenset(wanted.waiting_for)
+
+    def __contains__(self, record: Record) -> bool:
+        for name, values in self._facts.items():
+            if getattr(record, name) not in values:
+                return False
+        if self._models and model_name(record.model) not in self._models:
+            return False
+        if self._tags and self._tags.isdisjoint(record.tags):
+            return False
+        if self._reasons is not None and self._reasons.of(record) not in self._waiting_for:
+            return False
+        return not self._text or self._is_said_in(record)
+
+    def _is_said_in(self, record: Record) -> bool:
+        texts = (record.id, record.model, record.title, *record.tags)
+        return any(self._text in text.casefold() for text in texts)
+
+
+class Cursor(Struct, frozen=True):
+    """Where a page ended: `place` is that of its last task in the order of the sort; the next
+    page leaves out `skip` more."""
+
+    sort: Sort
+    skip: int
+    place: str
+
+    def __str__(self) -> str:
+        return f"{self.sort}.{self.skip}.{self.place}"
+
+
+def read_cursor(wanted: TaskFilter) -> Cursor:
+    """Where a list goes on, or its very beginning (`place` empty). Raises `Invalid`."""
+    if wanted.cursor is None:
+        return Cursor(wanted.sort, wanted.offset, "")
+    parts = re.fullmatch(r"([a-z]{1,10})\.([0-9]{1,5})\.([0-9a-f-]{1,64})", wanted.cursor)
+    if parts is None:
+        raise Invalid("cursor must be one that a list has given", field="cursor")
+    if parts[1] != wanted.sort:
+        raise Invalid(
+            f"cursor is of a list sorted by {parts[1]}, this one is by {wanted.sort}",
+            field="cursor",
+        )
+    if wanted.offset:
+        raise Invalid("offset cannot be given together with cursor", field="offset")
+    return Cursor(wanted.sort, int(parts[2]), parts[3])

@@ -1,0 +1,175 @@
+"""From a task in Ollama's dialect to a request in OpenAI's, without guessing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..model.tasks import Dialect, NewTask, Spec, TaskType
+from .conversation import (
+    ABSENT,
+    Conversation,
+    Outline,
+    Untranslatable,
+    refuse,
+)
+
+__all__ = ["Untranslatable", "hints", "request_of", "untranslatable"]
+
+_OWN_OPTIONS = ("temperature", "top_p", "seed", "stop", "presence_penalty", "frequency_penalty")
+# Not OpenAI's, but llama.cpp and vLLM take them.
+_EXTRA_OPTIONS = ("top_k", "min_p", "typical_p", "repeat_penalty", "repeat_last_n")
+SAME_OPTIONS = frozenset((*_OWN_OPTIONS, *_EXTRA_OPTIONS))
+LIMIT_OPTION = "num_predict"
+TAKEN_OPTIONS = SAME_OPTIONS | {LIMIT_OPTION}
+# Fields that steer how Ollama sends and keeps things in memory, not what the model answers.
+DROPPED = frozenset(("keep_alive", "stream"))
+# What Ollama does anyway. Too long a prompt is cut by the server or refused by it, so that
+# nothing else can be asked for; whether a model thinks that was not asked to, it decides itself.
+DEFAULTS = {"truncate": True, "shift": True, "raw": False, "think": False}
+_PLAIN_FIELDS = {
+    TaskType.CHAT: DROPPED | {"messages", "system"},
+    TaskType.GENERATE: DROPPED | {"prompt", "system"},
+    TaskType.EMBED: DROPPED | {"input"},
+}
+_PLAIN_MESSAGE = frozenset(("role", "content"))
+EFFORTS = {True: "medium", "low": "low", "medium": "medium", "high": "high"}
+
+
+def request_of(kind: TaskType, model: str, spec: Spec) -> tuple[str, dict[str, Any]]:
+    """The path and the body of the request. Raises `Untranslatable`."""
+    path, body = _request(kind, spec.payload, spec.options, Conversation())
+    return path, {"model": model, **body}
+
+
+def untranslatable(new: NewTask) -> Untranslatable | None:
+    """What `request_of` would raise for this task, without making anything large."""
+    if _is_plain(new):
+        return None
+    try:
+        _request(new.type, new.payload, new.options, Outline())
+    except Untranslatable as error:
+        return error
+    return None
+
+
+def hints(new: NewTask) -> list[str]:
+    """What an OpenAI-compatible server is not told of this task, by name: `num_ctx`, `keep_alive`.
+
+    All options are hints but those it takes: Ollama itself passes over one that it does not know.
+    """
+    if new.dialect is not Dialect.OLLAMA:
+        return []
+    inner = new.payload.get("options")
+    named = {**(inner if isinstance(inner, Mapping) else {}), **new.options}
+    taken = frozenset[str]() if new.type is TaskType.EMBED else TAKEN_OPTIONS
+    said = {name: value for name, value in named.items() if name not in taken}
+    if "keep_alive" in new.payload:
+        said["keep_alive"] = new.payload["keep_alive"]
+    return [name for name, value in said.items() if value not in ABSENT]
+
+
+def _is_plain(new: NewTask) -> bool:
+    """Nothing but what every server knows: most tasks are, and each submit asks."""
+    if not (new.payload.keys() <= _PLAIN_FIELDS[new.type] and new.options.keys() <= SAME_OPTIONS):
+        return False
+    if new.type is TaskType.EMBED:
+        return True
+    said = new.payload.get("messages", ())
+    return all(each.keys() <= _PLAIN_MESSAGE and each["role"] != "tool" for each in said)
+
+
+def _request(
+    kind: TaskType, payload: Mapping[str, Any], own: Mapping[str, Any], talk: Conversation
+) -> tuple[str, dict[str, Any]]:
+    fields = _fields(payload)
+    given = {**fields.pop("options", {}), **own}
+    options = {name: value for name, value in given.items() if value not in ABSENT}
+    if kind is TaskType.EMBED:
+        path, body = "/embeddings", _embed(fields)
+    elif kind is TaskType.GENERATE and ("raw" in fields or "suffix" in fields):
+        path, body = "/completions", {**_completion(fields), **_options(options)}
+    else:
+        steered = _options(options)  # before the messages, which may be many
+        said = talk.of_messages(fields) if kind is TaskType.CHAT else talk.of_prompt(fields)
+        path, body = "/chat/completions", {"messages": said, **_shared(fields), **steered}
+    refuse(fields, "")
+    return path, body
+
+
+def _fields(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the payload means something."""
+    fields = {
+        name: value
+        for name, value in payload.items()
+        if name not in DROPPED and (value not in ABSENT or name in ("prompt", "messages"))
+    }
+    for name, default in DEFAULTS.items():
+        if fields.get(name) is default:
+            del fields[name]
+    if not fields.get("logprobs", True):
+        del fields["logprobs"]
+    if fields.get("top_logprobs") == 0:
+        del fields["top_logprobs"]
+    if not isinstance(fields.get("options", {}), Mapping):
+        raise Untranslatable("options", ": it must be an object")
+    return fields
+
+
+def _embed(fields: dict[str, Any]) -> dict[str, Any]:
+    body = {"input": fields.pop("input", "")}
+    if "dimensions" in fields:
+        body["dimensions"] = fields.pop("dimensions")
+    return body
+
+
+def _completion(fields: dict[str, Any]) -> dict[str, Any]:
+    """A prompt that no chat template is to touch."""
+    fields.pop("raw", None)
+    body = {"prompt": fields.pop("prompt", "")}
+    if "suffix" in fields:
+        body["suffix"] = fields.pop("suffix")
+    if fields.pop("logprobs", False):  # here, how many to tell of
+        body["logprobs"] = _whole(fields.pop("top_logprobs", 1), "top_logprobs")
+    return body
+
+
+def _shared(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a chat beside its messages."""
+    body: dict[str, Any] = {
+        name: fields.pop(name) for name in ("tools", "logprobs", "top_logprobs") if name in fields
+    }
+    if "format" in fields:
+        body["response_format"] = _response_format(fields.pop("format"))
+    if "think" in fields:
+        body["reasoning_effort"] = _effort(fields.pop("think"))
+    return body
+
+
+def _response_format(wanted: Any) -> dict[str, Any]:
+    if wanted == "json":
+        return {"type": "json_object"}
+    if isinstance(wanted, Mapping):
+        return {"type": "json_schema", "json_schema": {"name": "reply", "schema": wanted}}
+    raise Untranslatable("format", ": it must be json or a schema")
+
+
+def _effort(wanted: Any) -> str:
+    effort = EFFORTS.get(wanted) if wanted is True or isinstance(wanted, str) else None
+    if effort is None:
+        raise Untranslatable("think", ": it must be true, false, low, medium or high")
+    return effort
+
+
+def _options(options: dict[str, Any]) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    for name, value in options.items():
+        if name in SAME_OPTIONS:
+            body[name] = value
+        elif name == LIMIT_OPTION and _whole(value, f"options.{name}") > 0:
+            body["max_tokens"] = value  # else no limit, as without it
+    return body
+
+
+def _whole(value: Any, where: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise Untranslatable(where, ": it must be a whole number")
+    return value

@@ -1,0 +1,1 @@
+"""Decides which task runs next, and what becomes of each."""

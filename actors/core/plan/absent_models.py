@@ -1,0 +1,67 @@
+"""Models that no backend has: their tasks wait for a while, and fail then."""
+
+from collections.abc import Iterable, Iterator
+
+from ..model.orders import Order, Watch
+from ..routing.routes import Gates, Route, read_route
+from .entries import Entry
+from .waiting import WaitingRoom
+
+
+class Missing:
+    """Since when routes wait whose model no backend lists that may run them.
+
+    A backend that has not been asked yet may have it. They are asked once more at once, since the
+    model may have come meanwhile.
+    """
+
+    def __init__(self, room: WaitingRoom, gates: Gates, wait_s: float) -> None:
+        self._room, self._gates, self._wait_s = room, gates, wait_s
+        self._since: dict[str, float] = {}
+        self.next_due: float | None = None
+        """When `expire` has something to do, or a little before."""
+
+    def check(self, stuck: Iterable[str], now: float) -> Iterator[Order]:
+        """No backend that may run these routes has their model: let the time run for them."""
+        ask_again: dict[str, Watch] = {}
+        for route in stuck:
+            if route not in self._since:
+                self._since[route] = now
+                asked = self._gates.allowed(read_route(route))
+                ask_again |= {gate.name: Watch(gate.name, 0.0) for gate in asked}
+        yield from ask_again.values()
+        self._find_next()
+
+    def clock_set(self, step: float) -> None:
+        """The wall clock was set by so many seconds."""
+        self._since = {route: since + step for route, since in self._since.items()}
+        self._find_next()
+
+    def expire(self, now: float) -> Iterator[tuple[Entry, str]]:
+        """The entries that have waited long enough, and why each fails; they still wait."""
+        if self.next_due is None or self.next_due > now:
+            return
+        for route in list(self._since):
+            while self._room.is_stuck(route):
+                entry = self._room.oldest_of(route)
+                if self._due(route, entry) > now:
+                    break
+                yield entry, self._why(read_route(route))
+        self._find_next()
+
+    def _due(self, route: str, entry: Entry) -> float:
+        return max(self._since[route], entry.queued_at) + self._wait_s
+
+    def _find_next(self) -> None:
+        self._since = {r: since for r, since in self._since.items() if self._room.is_stuck(r)}
+        dues = (self._due(route, self._room.oldest_of(route)) for route in self._since)
+        self.next_due = min(dues, default=None)
+
+    def _why(self, route: Route) -> str:
+        asked = [gate.name for gate in self._gates.allowed(route)]
+        waited = f"within {self._wait_s:g} s (scheduler.model_wait)"
+        if not asked:
+            wish = route.backend or ("a remote one" if route.remote else "an Ollama")
+            return f"no backend came that may run it ({wish}) {waited}"
+        names = ", ".join(asked)
+        return f"no backend has the model {route.model}: {names} did not list it {waited}"

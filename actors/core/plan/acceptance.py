@@ -1,0 +1,108 @@
+"""From what was asked to the record of an accepted task."""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from ..intake.submission import title_of
+from ..messages import Submit
+from ..model.tasks import Record, TaskType
+from ..openai.translation import TAKEN_OPTIONS
+from ..routing.routes import route_key
+from .settle import utc
+
+
+class Draft(Struct, frozen=True, array_like=True):
+    """All that a task's first record and its `Spec` are made of, once it has an id.
+
+    As bytes it takes little more room than what was asked: so batches wait to be stored.
+    """
+
+    type: TaskType
+    model: str
+    priority: int
+    title: str
+    scheduled_at: datetime | None
+    max_retries: int | None
+    timeout_s: float | None
+    remote_execution: bool
+    backend: str | None
+    tenant: str | None
+    tags: list[str]
+    route: str
+    spec: bytes
+
+
+def route_of(asked: Submit) -> str:
+    """Where it may run. Options stand beside the payload, or in it as Ollama has them."""
+    new = asked.new
+    inner = new.payload.get("options")
+    options = {**inner, **new.options} if type(inner) is dict else new.options
+    return route_key(
+        new.model,
+        options,
+        backend=new.backend,
+        remote=new.remote_execution,
+        ollama_only=asked.ollama_only is not None,
+        hints=not options.keys() <= TAKEN_OPTIONS,
+    )
+
+
+def draft_of(asked: Submit) -> Draft:
+    new = asked.new
+    return Draft(
+        new.type,
+        new.model,
+        new.priority,
+        title_of(new),
+        new.scheduled_at,
+        new.max_retries,
+        new.timeout_s,
+        new.remote_execution,
+        new.backend,
+        new.tenant,
+        new.tags,
+        route_of(asked),
+        asked.spec,
+    )
+
+
+def accept(task_id: str, asked: Submit, max_retries: int, now: float) -> Record:
+    """The first record of a task; `max_retries` is the queue's setting, for a task without one."""
+    cron_id = asked.firing.cron.id if asked.firing else None
+    return record_of(task_id, draft_of(asked), max_retries, now, cron_id=cron_id, key=asked.key)
+
+
+def record_of(
+    task_id: str,
+    draft: Draft,
+    max_retries: int,
+    now: float,
+    *,
+    batch_id: str | None = None,
+    cron_id: str | None = None,
+    key: bytes | None = None,
+) -> Record:
+    """The same of a draft."""
+    at = utc(now)
+    return Record(
+        id=task_id,
+        type=draft.type,
+        model=draft.model,
+        priority=draft.priority,
+        title=draft.title,
+        created_at=at,
+        queued_at=max(at, draft.scheduled_at or at),
+        scheduled_at=draft.scheduled_at,
+        max_retries=max_retries if draft.max_retries is None else draft.max_retries,
+        timeout_s=draft.timeout_s,
+        remote_execution=draft.remote_execution,
+        backend=draft.backend,
+        batch_id=batch_id,
+        cron_id=cron_id,
+        tenant=draft.tenant,
+        tags=draft.tags,
+        route=draft.route,
+        size=len(draft.spec),
+        key=key,
+    )

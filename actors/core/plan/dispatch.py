@@ -1,0 +1,187 @@
+"""From what waits to what runs: free slots, open backends, and the task that is next for them."""
+
+from collections.abc import Iterable, Iterator
+
+from ..config.config import Scheduler
+from ..model.errors import NotFound
+from ..model.lifecycle import become
+from ..model.orders import Announce, Order, Run, SetFlag, Watch
+from ..model.outcomes import Answered, Failed, Look, Outcome, Verdict
+from ..model.tasks import Status
+from ..routing.gates import Gate
+from ..routing.routes import Gates, Lane, read_route
+from .absent_models import Missing
+from .backoff import probe_delay
+from .entries import Entry
+from .estimates import Durations
+from .policies import Policy
+from .settle import utc
+from .slots import Running, Slots
+from .waiting import WaitingRoom
+
+DRAINED = "drained:"  # and the backend's name: a flag that survives a restart
+
+
+class Dispatch:
+    """Owns the slots, the gates and the waiting room, and matches them."""
+
+    def __init__(self, slots: int, gates: Gates, settings: Scheduler) -> None:
+        self.slots, self.gates = Slots(slots), gates
+        self.policy = Policy(settings)
+        self.durations = Durations()
+        self.max_rest_s = settings.max_rest
+        self.waiting = WaitingRoom(self.policy.rank, lambda key: gates.lane(read_route(key)))
+        self.missing = Missing(self.waiting, gates, settings.model_wait)
+
+    # --- starting -------------------------------------------------------------------------------
+
+    def fill(self, now: float) -> Iterator[Order]:
+        """Start what can start now."""
+        while self.slots.free and (lanes := self._open_lanes(now)):
+            entry = self.policy.choose(
+                self.waiting, lanes, lambda entry: self._is_warm(entry, now), now
+            )
+            yield from self._start(entry, now)
+
+    def ripen(self, now: float) -> Iterator[Order]:
+        """Let those whose time has come wait for a slot; look again where no model is."""
+        self.waiting.ripen(now)
+        for gate in self.gates:
+            gate.wake(now)
+        stuck = self.waiting.newly_stuck()
+        if stuck:
+            yield from self.missing.check(stuck, now)
+
+    def _open_lanes(self, now: float) -> list[Lane]:
+        return [lane for lane in self.waiting.lanes if lane.is_open(now)]
+
+    def _is_warm(self, entry: Entry, now: float) -> bool:
+        route = read_route(entry.route)
+        return self._gate_for(entry, now).has_loaded(route.model, route.runner)
+
+    def _gate_for(self, entry: Entry, now: float) -> Gate:
+        """The backend that takes an entry of an open lane."""
+        lane, ready = self.waiting.lane(entry.route), self.waiting.ready
+        gate = self.gates.choose(lane, read_route(entry.route), entry.avoid, ready, now)
+        assert gate is not None, "no backend of an open lane is open"
+        return gate
+
+    def _start(self, entry: Entry, now: float) -> Iterator[Order]:
+        route, gate = read_route(entry.route), self._gate_for(entry, now)
+        self.waiting.remove(entry)
+        entry.due = 0.0
+        entry.attempt += 1
+        running = self.slots.occupy(entry, gate, route.model, now)
+        running.charged = self.policy.begin(entry)
+        gate.enter(max(now - entry.queued_at, 0.0))
+        if not gate.has_loaded(route.model, route.runner):
+            gate.load(route.model, route.runner, self._models_in(gate))
+            running.loads = True
+        yield become(
+            entry.id,
+            Status.PENDING,
+            Status.RUNNING,
+            attempt=entry.attempt,
+            started_at=utc(now),
+            next_attempt_at=None,
+            executed_on=gate.name,
+        )
+        name, without = gate.own_name(route.model), gate.refuses(route.model)
+        yield Run(running.slot, entry.id, entry.attempt, gate.name, entry.timeout_s, name, without)
+
+    def _models_in(self, gate: Gate) -> frozenset[str]:
+        return frozenset(running.model for running in self.slots if running.gate is gate)
+
+    # --- facts ----------------------------------------------------------------------------------
+
+    def end(self, running: Running, outcome: Outcome | None, now: float) -> Iterator[Order]:
+        """A call has left its slot; without an outcome because its worker is no more."""
+        self.slots.release(running)
+        gate = running.gate
+        if isinstance(outcome, Answered):
+            self.durations.note(running.model, gate.name, now - running.started_at)
+            gate.learn(running.model, outcome.without)
+        self.policy.end(running.priority, running.entry.tenant, running.charged, _tokens(outcome))
+        rest_s = self._rest(gate, outcome, now) if isinstance(outcome, Failed) else 0.0
+        if gate.leave(running.entry.id, outcome):
+            yield Watch(gate.name, max(probe_delay(gate.refusals), rest_s))
+            yield Announce("backend_changed", gate.name, gate.error)
+        elif isinstance(outcome, Failed) and gate.is_suspect:
+            yield Watch(gate.name, 0.0)
+        elif running.loads and isinstance(outcome, Answered):
+            yield Watch(gate.name, 0.0)  # what had to go for its model?
+        elif isinstance(outcome, Failed) and outcome.verdict is Verdict.NO_MODEL:
+            gate.lack(running.model)
+            yield Watch(gate.name, 0.0)
+            yield from self._regroup(now)
+
+    def looked(self, name: str, look: Look, now: float) -> Iterator[Order]:
+        """What a look at a backend has found."""
+        gate = self.gates.get(name)
+        if gate is None:
+            return
+        had, lacked = gate.models, gate.lacking
+        self._rest(gate, look, now)
+        if gate.see(look, self._models_in(gate)):
+            yield Announce("backend_changed", gate.name, gate.error)
+        if (gate.models, gate.lacking) != (had, lacked):
+            yield from self._regroup(now)
+
+    def _rest(self, gate: Gate, said: Failed | Look, now: float) -> float:
+        """Leave a backend alone for as long as it asks for, within reason; returns how long."""
+        seconds = min(self.max_rest_s, said.retry_after_s or 0.0)
+        if seconds:
+            gate.rest(seconds, now)
+        return seconds
+
+    def _regroup(self, now: float) -> Iterator[Order]:
+        """A backend has other models: where may what waits run now?"""
+        self.waiting.regroup()
+        yield from self.missing.check(self.waiting.newly_stuck(), now)
+
+    def set_drained(self, name: str, value: bool) -> Iterator[Order]:
+        """Give a backend no more calls, or some again, at once. Raises `NotFound`."""
+        gate = self.gates.get(name)
+        if gate is None:
+            known = ", ".join(self.gates.names)
+            raise NotFound(f"there is no backend {name}; there are {known}", field="name")
+        gate.drained = value
+        yield SetFlag(DRAINED + name, value, "backend_changed", name)
+        if not value:  # whoever says so knows better than its Retry-After
+            gate.resting_until = None
+            yield Watch(name, 0.0)
+
+    def restore_drained(self, flags: Iterable[str]) -> None:
+        """The backends that were drained when the queue stopped."""
+        for flag in flags:
+            gate = self.gates.get(flag.removeprefix(DRAINED))
+            if flag.startswith(DRAINED) and gate is not None:
+                gate.drained = True
+
+    # --- time -----------------------------------------------------------------------------------
+
+    def clock_set(self, step: float, now: float) -> None:
+        """The wall clock was set by so many seconds."""
+        for gate in self.gates:
+            if gate.resting_until is not None:
+                gate.resting_until += step
+        self.policy.clock_set()
+        self.waiting.clock_set(step, now)
+        self.missing.clock_set(step)
+
+    @property
+    def next_due(self) -> float | None:
+        """When something may start or fail by time alone."""
+        dues = [self.waiting.next_due, self.missing.next_due]
+        dues += [gate.resting_until for gate in self.gates]
+        return min((due for due in dues if due is not None), default=None)
+
+
+def _tokens(outcome: Outcome | None) -> float | None:
+    """What a tenant pays for a call: nothing where no server took it on; None: nobody knows."""
+    match outcome:
+        case Answered(prompt_tokens=prompt, reply_tokens=reply):
+            return max(float(prompt + reply), 1.0)
+        case None | Failed(verdict=Verdict.REFUSED | Verdict.NO_MODEL):
+            return 0.0
+    return None

@@ -1,0 +1,116 @@
+"""Why tasks wait, where they stand and when they may start; how slots and backends are."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from ..messages import Describe, Explain, GetReasons
+from ..model.stats import BackendState, PlanState, Unserved, Waiting
+from ..model.task_filter import Reasons
+from ..model.tasks import WaitingFor
+from ..routing.routes import Lane, read_route
+from .entries import Entry
+from .estimates import Forecast
+from .plan import Plan
+from .settle import utc
+
+MOST_MODELS = 20  # that are named to wait for a backend
+MOST_KINDS = 1000  # of tasks that are looked at for that, in one lane
+
+
+def looked_up(
+    plan: Plan, asked: Explain | GetReasons | Describe, now: float
+) -> dict[str, Waiting] | Reasons | PlanState:
+    """The answer to a question that changes nothing."""
+    match asked:
+        case Explain(task_ids):
+            return explain(plan, task_ids, now)
+        case GetReasons():
+            return reasons(plan, now)
+        case Describe():
+            return describe(plan, now)
+
+
+def explain(plan: Plan, task_ids: Iterable[str], now: float) -> dict[str, Waiting]:
+    """Why those of the tasks that wait do so."""
+    forecast = Forecast(plan.waiting, plan.slots, plan.dispatch.durations, now)
+    found = {}
+    for task_id in task_ids:
+        entry = plan.entries.get(task_id)
+        if entry is not None and plan.slots.running(task_id) is None:
+            reason = _reason(plan, entry, now)
+            eta_s = _eta(forecast, entry, reason, now)
+            again = utc(entry.due) if entry.attempt and entry.due > 0 else None
+            found[task_id] = Waiting(reason, plan.waiting.position(entry), eta_s, again)
+    return found
+
+
+def _reason(plan: Plan, entry: Entry, now: float) -> WaitingFor:
+    if plan.paused:
+        return WaitingFor.PAUSED
+    reason = plan.waiting.reason(entry)
+    if reason is WaitingFor.SLOT and plan.waiting.lane(entry.route).is_shut(now):
+        return WaitingFor.BACKEND
+    return reason
+
+
+def _eta(forecast: Forecast, entry: Entry, reason: WaitingFor, now: float) -> float | None:
+    match reason:
+        case WaitingFor.SLOT:
+            return forecast.start_of(entry)
+        case WaitingFor.SCHEDULE | WaitingFor.RETRY:
+            return round(max(entry.due - now, 0.0), 3)
+    return None
+
+
+def reasons(plan: Plan, now: float) -> Reasons:
+    """By what it can be told of any task why it waits."""
+    room = plan.waiting
+    shut = _shut_lanes(plan, now)
+    routes = frozenset(route for route, lane in room.routes.items() if lane in shut)
+    return Reasons(now, plan.paused, routes, _counts(plan, shut))
+
+
+def _shut_lanes(plan: Plan, now: float) -> frozenset[Lane]:
+    return frozenset(lane for lane in plan.waiting.lanes if lane.is_shut(now))
+
+
+def _counts(plan: Plan, shut: Iterable[Lane]) -> dict[str, int]:
+    """How many tasks wait for what."""
+    room = plan.waiting
+    counts = {reason.value: count for reason, count in room.reasons.items()}
+    if plan.paused:
+        counts = {WaitingFor.PAUSED.value: sum(counts.values())}
+    elif without := sum(sum(room.sizes(lane).values()) for lane in shut):
+        counts[WaitingFor.SLOT.value] -= without
+        counts[WaitingFor.BACKEND.value] = without
+    return {reason: count for reason, count in counts.items() if count}
+
+
+def _unserved(plan: Plan, shut: Iterable[Lane], now: float) -> list[Unserved]:
+    """The models for which tasks wait in these lanes, those with most tasks first."""
+    found: Counter[tuple[str, str]] = Counter()
+    for lane in shut:
+        for key, length in plan.waiting.lengths(lane, MOST_KINDS):
+            route = read_route(key.route)
+            found[route.model, plan.gates.why_shut(lane, route, now)] += length
+    return [Unserved(model, count, why) for (model, why), count in found.most_common(MOST_MODELS)]
+
+
+def describe(plan: Plan, now: float) -> PlanState:
+    """A look at slots, backends and reasons to wait."""
+    room, shut = plan.waiting, _shut_lanes(plan, now)
+    return PlanState(
+        active=len(plan.slots),
+        idle=plan.slots.free,
+        paused=plan.paused,
+        waiting_for=_counts(plan, shut),
+        backends=[gate.state(now) for gate in plan.gates],
+        oldest=room.oldest,
+        scheduled=room.reasons.get(WaitingFor.SCHEDULE, 0),
+        unserved=[] if plan.paused else _unserved(plan, shut, now),
+    )
+
+
+def describe_one(plan: Plan, backend: str, now: float) -> BackendState:
+    """A look at one backend, which there is."""
+    return next(gate.state(now) for gate in plan.gates if gate.name == backend)

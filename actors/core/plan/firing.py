@@ -1,0 +1,37 @@
+"""A cron is due: its task and its next run are saved together, or only why there is no task."""
+
+from msgspec.structs import replace
+
+from ..messages import Firing, Submit
+from ..model.crons import Overlap
+from ..model.errors import Conflict, Invalid, QueueFull
+from ..model.orders import Order, SaveCron
+from .plan import Plan
+from .settle import utc
+
+
+def fire(plan: Plan, task_id: str, asked: Submit, firing: Firing, now: float) -> list[Order]:
+    """Submit the task of a run. One by hand raises where one by the clock is skipped.
+
+    Raises `Conflict`, `QueueFull`, `Invalid` where no backend may run it; `Unavailable` when
+    draining.
+    """
+    cron = firing.cron
+    try:
+        _check_overlap(plan, firing)
+        orders = plan.submit(task_id, asked, now)
+    except (Conflict, Invalid, QueueFull) as error:
+        if firing.by_hand:
+            raise
+        return [SaveCron(cron, "cron_skipped", reason=error.message)]
+    ran = replace(cron, run_count=cron.run_count + 1, last_run=utc(now))
+    return [*orders, SaveCron(ran, "cron_fired", task_id)]
+
+
+def _check_overlap(plan: Plan, firing: Firing) -> None:
+    cron = firing.cron
+    if cron.overlap is Overlap.SKIP and (live := plan.entries.of_cron(cron.id)):
+        tasks = (
+            "a task of it still waits or runs" if live == 1 else f"{live} tasks of it still live"
+        )
+        raise Conflict(f"cron {cron.id} may not overlap, and {tasks}", field="id")

@@ -1,0 +1,106 @@
+"""Which idempotency keys live, and which task each of them stands for."""
+
+from collections.abc import Container, Iterable, Iterator
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ..model.errors import Conflict
+
+KEEP_S = 24 * 3600.0
+KEEP_ENDED = 100_000
+
+
+class Keyed(Struct, frozen=True, gc=False, array_like=True):
+    """What a key stands for: a task, the digest of what was asked, and when (seconds)."""
+
+    task_id: str
+    body: bytes
+    accepted_at: float
+
+
+class Keys:
+    """A key lives 24 h from acceptance and as long as its task waits or runs.
+
+    Of the keys of ended tasks only the newest 100,000 are kept.
+    """
+
+    def __init__(self) -> None:
+        self._live: dict[bytes, Keyed] = {}
+        self._ended: dict[bytes, Keyed] = {}  # in the order in which their tasks ended
+
+    def __len__(self) -> int:
+        return len(self._live) + len(self._ended)
+
+    def restore(self, rows: Iterable[tuple[bytes, Keyed]], live: Container[str]) -> None:
+        """Take in what lay on disk; `live` are the ids of the tasks that wait or run."""
+        rest = []
+        for key, keyed in rows:
+            if keyed.task_id in live:
+                self._live[key] = keyed
+            else:
+                rest.append((key, keyed))
+        rest.sort(key=lambda row: row[1].accepted_at)
+        self._ended.update(rest)
+
+    def clock_set(self, step: float) -> None:
+        """The wall clock was set by so many seconds: a key lives as long as it would have."""
+        for keys in (self._live, self._ended):
+            for key, keyed in keys.items():
+                keys[key] = replace(keyed, accepted_at=keyed.accepted_at + step)
+
+    def find(self, key: bytes, now: float) -> Keyed | None:
+        """What the key stands for, if it still lives."""
+        keyed = self._live.get(key)
+        if keyed is None:
+            keyed = self._ended.get(key)
+            if keyed is not None and keyed.accepted_at + KEEP_S <= now:
+                return None
+        return keyed
+
+    def match(self, key: bytes, body: bytes, now: float) -> str | None:
+        """The task that the key stands for. Raises `Conflict` if that was asked something else."""
+        keyed = self.find(key, now)
+        if keyed is not None and keyed.body != body:
+            raise Conflict(
+                f"this Idempotency-Key was used for another task, {keyed.task_id}",
+                field="idempotency_key",
+            )
+        return None if keyed is None else keyed.task_id
+
+    def add(self, key: bytes, keyed: Keyed) -> None:
+        self._ended.pop(key, None)
+        self._live[key] = keyed
+
+    # An expired key may be another task's by now: what becomes of a task concerns its own only.
+
+    def end(self, key: bytes, task_id: str) -> None:
+        """The key's task has ended."""
+        _move(key, task_id, self._live, self._ended)
+
+    def revive(self, key: bytes, task_id: str) -> None:
+        """The key's task waits again."""
+        _move(key, task_id, self._ended, self._live)
+
+    def drop(self, key: bytes, task_id: str) -> bool:
+        """The key's task is no more; False if the key was not its own."""
+        keyed = self._ended.get(key)
+        if keyed is None or keyed.task_id != task_id:
+            return False
+        del self._ended[key]
+        return True
+
+    def expire(self, now: float) -> Iterator[bytes]:
+        """Drop and name the keys that have lived long enough, oldest end first."""
+        while self._ended:
+            key = next(iter(self._ended))
+            if len(self._ended) <= KEEP_ENDED and self._ended[key].accepted_at + KEEP_S > now:
+                return
+            del self._ended[key]
+            yield key
+
+
+def _move(key: bytes, task_id: str, here: dict[bytes, Keyed], there: dict[bytes, Keyed]) -> None:
+    keyed = here.get(key)
+    if keyed is not None and keyed.task_id == task_id:
+        there[key] = here.pop(key)

@@ -1,0 +1,320 @@
+"""Which task runs next: takes commands and facts, gives back orders, and does nothing itself.
+
+A command that cannot be done raises `QueueError`; a fact never does: a stale one yields no
+orders. Instants (`now`) are seconds since 1970, chance is a number from 0 to 1; both are arguments.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from msgspec.structs import replace
+
+from ..config.config import Retry, Scheduler
+from ..messages import Submit
+from ..model.errors import Invalid, Unavailable, Unserved, unknown_model
+from ..model.lifecycle import become
+from ..model.orders import (
+    Change,
+    DropKey,
+    Insert,
+    Order,
+    Remove,
+    Replace,
+    SetFlag,
+)
+from ..model.outcomes import Look, Outcome
+from ..model.tasks import Record, Status
+from ..routing.routes import Gates, Route, read_route
+from .acceptance import accept, route_of
+from .capacity import Room
+from .clock_repair import put_right
+from .dispatch import Dispatch
+from .entries import Entries, Entry, entry_of
+from .idempotency import Keyed, Keys
+from .settle import (
+    attempt_of,
+    give_up,
+    interrupt,
+    put_back,
+    revive,
+    settle,
+    utc,
+    with_start,
+)
+
+CRASHED = "the queue crashed while it ran"
+
+
+class Plan:
+    """The queue's decisions. Knows nothing that the disk could not give back."""
+
+    def __init__(
+        self,
+        *,
+        slots: int,
+        gates: Gates,
+        retry: Retry,
+        scheduler: Scheduler,
+        max_tasks: int = 1_000_000,
+        max_bytes: int = 4 << 30,
+    ) -> None:
+        self.dispatch = Dispatch(slots, gates, scheduler)
+        self.slots, self.waiting, self.gates = self.dispatch.slots, self.dispatch.waiting, gates
+        self.retry = retry
+        self.room = Room(self.waiting, max_tasks, max_bytes)
+        self.entries = Entries()
+        self.keys = Keys()
+        self.paused = False
+        self.drain_by: float | None = None
+
+    # --- commands -------------------------------------------------------------------------------
+
+    def recover(
+        self,
+        waiting: Iterable[Entry],
+        interrupted: Iterable[Entry],
+        keys: Iterable[tuple[bytes, Keyed]],
+        flags: Iterable[str],
+        now: float,
+    ) -> list[Order]:
+        """Take up what lay on disk; a crash of the queue interrupted what was running.
+
+        `flags` are the names of the switches that are on.
+        """
+        flags = set(flags)
+        self.paused = "paused" in flags
+        self.dispatch.restore_drained(flags)
+        orders: list[Order] = []
+        waiting, interrupted = list(waiting), list(interrupted)
+        put_right([*waiting, *interrupted], self.retry, now)
+        self.entries.add([*waiting, *interrupted])
+        self.waiting.fill(waiting, now)
+        self.keys.restore(keys, self.entries)
+        for entry in interrupted:
+            change = interrupt(entry, CRASHED, None, now)
+            orders.append(replace(self._apply(entry, change, now), cut=CRASHED))
+        return [*orders, *self._dispatch(now)]
+
+    def find(self, asked: Submit, now: float) -> str | None:
+        """The task that the same idempotency key stands for. Raises `Conflict` for another body."""
+        return None if asked.key is None else self.keys.match(asked.key, asked.body, now)
+
+    def submit(self, task_id: str, asked: Submit, now: float) -> list[Order]:
+        """Take on a task. Raises `Invalid` where no backend may run it, `NotFound` where it must
+        be `listed` and is not, `QueueFull`, `Unavailable` when draining."""
+        self.check_room(1, len(asked.spec))
+        if asked.is_choosy:
+            self.check(route_of(asked), asked.ollama_only)
+        if asked.listed and not self.gates.lane(read_route(route_of(asked))):
+            raise unknown_model(asked.new.model)
+        record = accept(task_id, asked, self.retry.max_retries, now)
+        entry = entry_of(record)
+        self.entries[task_id] = entry
+        self.waiting.add(entry, now)
+        orders: list[Order] = []
+        if asked.key is not None:
+            self.keys.add(asked.key, Keyed(task_id, asked.body, now))
+            orders.extend(DropKey(key) for key in self.keys.expire(now))
+        orders.append(Insert(record, asked.spec, asked.body))
+        return [*orders, *self._dispatch(now)]
+
+    def check(self, key: str, ollama_only: tuple[str, str] | None) -> None:
+        """Raise `Invalid` where no backend of the settings may ever run a route, `Unserved` where
+        none that has its model can be asked for it."""
+        route = read_route(key)
+        if self.gates.allowed(route):
+            self._check_served(route, ollama_only)
+            return
+        if ollama_only and self.gates.allowed(replace(route, ollama_only=False)):
+            field, why = ollama_only
+            raise Invalid(why, field=field)
+        field, why = self.gates.why_none(route)
+        raise Invalid(why, field=field)
+
+    def _check_served(self, route: Route, ollama_only: tuple[str, str] | None) -> None:
+        anywhere = replace(route, ollama_only=False)
+        if ollama_only and not self.gates.lane(route) and self.gates.lane(anywhere):
+            field, why = ollama_only
+            raise Unserved(why, field=field)
+
+    def reserve(self, tasks: int, size: int) -> None:
+        """Keep room for a batch. Raises `QueueFull`, `Unavailable` when draining."""
+        self.check_room(tasks, size)
+        self.room.reserve(tasks, size)
+
+    def take(self, entries: Iterable[Entry], now: float) -> list[Order]:
+        """Let tasks of a stored batch wait, for which there is room."""
+        for entry in entries:
+            self.entries[entry.id] = entry
+            self.waiting.add(entry, now)
+            self.room.release(1, entry.size)
+        return list(self._dispatch(now))
+
+    def cancel(self, task_id: str, now: float) -> list[Order]:
+        """End a live task at once; a running call keeps its slot until it has ended."""
+        running = self.slots.running(task_id)
+        was = Status.RUNNING if running else Status.PENDING
+        change = become(task_id, was, Status.CANCELLED, completed_at=utc(now), next_attempt_at=None)
+        orders: list[Order] = [change if running is None else with_start(change, running)]
+        if running is None:
+            self.waiting.remove(self.entries[task_id])
+        else:
+            self.slots.cancel(running)
+            orders.extend(self.slots.stop(running, now))
+        self._forget(self.entries[task_id])
+        return [*orders, *self._dispatch(now)]
+
+    def reprioritize(self, task_id: str, priority: int, now: float) -> list[Order]:
+        """Move a live task to another level; its place inside the level goes by its age."""
+        entry = self.entries[task_id]
+        waits = self.slots.running(task_id) is None
+        if waits:
+            self.waiting.remove(entry)
+        entry.priority = priority
+        if waits:
+            self.waiting.add(entry, now)
+        change = Change(task_id, {"priority": priority}, "priority_updated")
+        return [change, *self._dispatch(now)]
+
+    def revive(self, record: Record, now: float) -> list[Order]:
+        """Run an ended task anew, behind those of its level that wait already.
+
+        Raises `Conflict` for a completed one, `QueueFull`, `Unavailable` when draining.
+        """
+        change, entry = revive(record, now)
+        self.check_room(1, record.size)
+        self.entries[entry.id] = entry
+        self.waiting.add(entry, now)
+        if entry.key is not None:
+            self.keys.revive(entry.key, entry.id)
+        return [change, *self._dispatch(now)]
+
+    def delete(self, record: Record) -> list[Order]:
+        """Forget an ended task and its key."""
+        orders: list[Order] = [Remove(record.id)]
+        if record.key is not None and self.keys.drop(record.key, record.id):
+            orders.append(DropKey(record.key))
+        return orders
+
+    def pause(self) -> list[Order]:
+        self.paused = True
+        return [SetFlag("paused", True, "queue_paused")]
+
+    def resume(self, now: float) -> list[Order]:
+        self.paused = False
+        return [SetFlag("paused", False, "queue_resumed"), *self._dispatch(now)]
+
+    def drain_backend(self, name: str, value: bool, now: float) -> list[Order]:
+        """Give a backend no more calls (True), or some again. Raises `NotFound`."""
+        return [*self.dispatch.set_drained(name, value), *self._dispatch(now)]
+
+    def drain(self, grace_s: float, now: float) -> list[Order]:
+        """Start nothing more, and stop what still runs after `grace_s` seconds; said again, the
+        sooner one counts."""
+        by = now + grace_s
+        self.drain_by = by if self.drain_by is None else min(by, self.drain_by)
+        return self.wake(now)
+
+    # --- facts ----------------------------------------------------------------------------------
+
+    def finished(
+        self, slot: int, task_id: str, attempt: int, outcome: Outcome, now: float, chance: float
+    ) -> list[Order]:
+        """A call has ended."""
+        running = self.slots.in_slot(slot)
+        if running is None or (running.entry.id, running.attempt) != (task_id, attempt):
+            return []  # of an older attempt: whatever it has to say, it is too late
+        orders: list[Order] = []
+        if not running.cancelled:
+            change = with_start(settle(running, outcome, self.retry, now, chance), running)
+            orders.append(self._apply(running.entry, change, now))
+        orders.extend(self.dispatch.end(running, outcome, now))
+        return [*orders, *self._dispatch(now)]
+
+    def lost(self, slot: int, error: str, now: float) -> list[Order]:
+        """The worker of this slot is no more."""
+        running = self.slots.in_slot(slot)
+        orders: list[Order] = [Replace(slot)]
+        if running is not None:
+            orders.extend(self.dispatch.end(running, None, now))
+            if not running.cancelled:
+                ended = attempt_of(running, error, now)
+                if running.stop_by is not None:  # its silence is no fault of the task's
+                    change = put_back(running.entry, ended)
+                else:
+                    change = interrupt(running.entry, error, ended, now)
+                orders.append(self._apply(running.entry, with_start(change, running), now))
+        return [*orders, *self._dispatch(now)]
+
+    def clock_set(self, step: float, now: float) -> list[Order]:
+        """The wall clock was set by `step` seconds, and shows `now`.
+
+        What has lasted so far and what is to last a while keep their lengths; what was asked for
+        at an instant is due when the clock shows that.
+        """
+        if self.drain_by is not None:
+            self.drain_by += step
+        self.slots.clock_set(step)
+        self.keys.clock_set(step)
+        self.dispatch.clock_set(step, now)
+        return list(self._dispatch(now))
+
+    def looked(self, backend: str, look: Look, now: float) -> list[Order]:
+        """A backend was looked at."""
+        return [*self.dispatch.looked(backend, look, now), *self._dispatch(now)]
+
+    def wake(self, now: float) -> list[Order]:
+        """Time has passed."""
+        orders: list[Order] = []
+        if self.drain_by is not None and self.drain_by <= now:
+            for running in self.slots:
+                orders.extend(self.slots.stop(running, now))
+        for running in self.slots.overdue(now):
+            orders.extend(self.lost(running.slot, "its worker did not stop in time", now))
+        return [*orders, *self._dispatch(now)]
+
+    @property
+    def next_due(self) -> float | None:
+        """When `wake` is needed next."""
+        dues = [self.slots.next_overdue]
+        if self.drain_by is None:
+            dues.append(self.dispatch.next_due)
+        elif any(running.stop_by is None for running in self.slots):
+            dues.append(self.drain_by)
+        return min((due for due in dues if due is not None), default=None)
+
+    @property
+    def is_drained(self) -> bool:
+        return self.drain_by is not None and not self.slots
+
+    # --- steps ----------------------------------------------------------------------------------
+
+    def _dispatch(self, now: float) -> Iterator[Order]:
+        """Fill the free slots with the first that may run; end those that no backend will run."""
+        yield from self.dispatch.ripen(now)
+        if self.drain_by is not None:
+            return
+        for entry, error in self.dispatch.missing.expire(now):
+            self.waiting.remove(entry)
+            self._forget(entry)
+            yield give_up(entry, error, now)
+        if not self.paused:
+            yield from self.dispatch.fill(now)
+
+    def _apply(self, entry: Entry, change: Change, now: float) -> Change:
+        """Let an entry go where the change says: back among the waiting, or out."""
+        if change.fields["status"] is Status.PENDING:
+            self.waiting.add(entry, now)
+        else:
+            self._forget(entry)
+        return change
+
+    def _forget(self, entry: Entry) -> None:
+        del self.entries[entry.id]
+        if entry.key is not None:
+            self.keys.end(entry.key, entry.id)
+
+    def check_room(self, tasks: int, size: int) -> None:
+        """Raises `QueueFull`, or `Unavailable` when draining."""
+        if self.drain_by is not None:
+            raise Unavailable("the queue is shutting down", retry_after_s=5)
+        self.room.check(tasks, size)

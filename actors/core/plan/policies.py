@@ -1,0 +1,223 @@
+"""Which of the waiting tasks runs next: strict priority and FIFO, and what users may add to it.
+
+Each policy is bounded: `docs/scheduling.md` says by what, and the tests hold it to that.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from math import floor
+
+from ..config.config import Scheduler
+from ..routing.routes import Lane
+from .entries import Entry
+from .waiting import Order, WaitingRoom
+
+IN_TURNS = 2 / 3  # of the longest wait; what is left makes up for turns that last longer
+
+
+def rank_of(aging_s: float | None) -> Callable[[Entry], float]:
+    """How a level is numbered, the first to run the lowest; a level is 1 wide.
+
+    With aging a task climbs one priority each `aging_s` seconds. All climb alike, so that of two
+    tasks the order never changes while they wait: a task is overtaken only by those that were
+    queued less than `aging_s` seconds after it for each priority that they are above it.
+    """
+    if aging_s is None:
+        return _plain_rank
+    return lambda entry: entry.queued_at / aging_s - entry.priority
+
+
+def _plain_rank(entry: Entry) -> float:
+    return -entry.priority
+
+
+class Passing:
+    """When entries were passed over first, for a bound on how long that may go on.
+
+    An entry is passed over when one behind it in order, but of its level, runs in its stead. Of all
+    passings in a level only those count that reached further back than all before them. They are
+    told apart to a fiftieth of the bound, so that few are kept; an entry counts as passed over a
+    little longer than it was, never shorter.
+    """
+
+    def __init__(self, max_wait_s: float) -> None:
+        self._max_wait_s = max_wait_s
+        self._levels: dict[int, tuple[list[Order], list[float]]] = {}
+        """By whole rank how far back passings reached, and when; both lists are sorted."""
+
+    def __bool__(self) -> bool:
+        """Something that was passed over may still wait."""
+        return bool(self._levels)
+
+    def note(self, order: Order, now: float) -> None:
+        """The entry at `order` ran before others that stand in front of it."""
+        reached, at = self._levels.setdefault(floor(order[0]), ([], []))
+        if reached and order <= reached[-1]:
+            return
+        if at and now < at[-1] + self._max_wait_s / 50:
+            reached[-1] = order
+        else:
+            reached.append(order)
+            at.append(now)
+        while len(at) > 1 and at[1] + self._max_wait_s <= now:  # so long that it does not matter
+            del reached[0], at[0]
+
+    def since(self, order: Order) -> float | None:
+        """When the entry at `order` was passed over first; None if it never was."""
+        first = None
+        for level in (floor(order[0]), floor(order[0]) + 1):  # with aging, levels have no borders
+            reached, at = self._levels.get(level, ((), ()))
+            place = bisect_right(reached, order)
+            if place < len(at) and (first is None or at[place] < first):
+                first = at[place]
+        return first
+
+    def forget_before(self, order: Order) -> None:
+        """Nothing waits in front of `order` any more."""
+        for level, (reached, at) in list(self._levels.items()):
+            place = bisect_right(reached, order)
+            del reached[:place], at[:place]
+            if not reached:
+                del self._levels[level]
+
+
+class Shares:
+    """Fair sharing of one level between tenants, by tokens: start-time fair queueing.
+
+    Each tenant has a tag, the tokens that it has had; who has the lowest is next. Who comes back
+    after a pause begins where the others are, and cannot save up. While a call runs it counts with
+    the mean of those before; at its end with what it took, where that is known (P. Goyal, H. Vin,
+    H. Cheng, "Start-time Fair Queuing", SIGCOMM 1996).
+    """
+
+    FIRST_GUESS = 256.0
+
+    def __init__(self) -> None:
+        self._tags: dict[str | None, float] = {}
+        self._inside: dict[str | None, float] = {}  # what tenants pay for calls that still run
+        self._floor = 0.0  # no tenant that is here has had less
+        self._mean = self.FIRST_GUESS
+
+    def tag(self, tenant: str | None) -> float:
+        return max(self._tags.get(tenant, 0.0), self._floor)
+
+    def begin(self, tenant: str | None) -> float:
+        """A call of the tenant that is next begins; returns what it is charged for now."""
+        least = [self._tags[name] - charged for name, charged in self._inside.items()]
+        tag = self.tag(tenant)
+        self._floor = min([tag, *least])
+        self._tags[tenant] = tag + self._mean
+        self._inside[tenant] = self._inside.get(tenant, 0.0) + self._mean
+        if len(self._tags) > 10_000:  # those at the floor have no more claim than a new one
+            self._tags = {name: tag for name, tag in self._tags.items() if tag > self._floor}
+        return self._mean
+
+    def end(self, tenant: str | None, charged: float, tokens: float | None) -> None:
+        """The call has ended; `tokens` None: nobody knows what it took, and the charge stays."""
+        if tokens is not None:
+            self._tags[tenant] += tokens - charged
+            self._mean += (tokens - self._mean) / 16 if tokens else 0.0
+        self._inside[tenant] -= charged
+        if self._inside[tenant] < 0.5:  # no call costs as little
+            del self._inside[tenant]
+
+
+class Policy:
+    """Chooses among the heads of the queues, by the settings."""
+
+    def __init__(self, settings: Scheduler) -> None:
+        self._affinity = settings.policy == "affinity"
+        self._max_wait = settings.affinity_max_wait
+        self._fair = settings.fair
+        self._aging = settings.aging is not None
+        self._passing = Passing(settings.affinity_max_wait)
+        self._turns: dict[tuple[str, int], float] = {}
+        """Since when a route has its turn in a level, while any that it passed over may wait."""
+        self._shares: dict[int, Shares] = {}
+        self.rank = rank_of(settings.aging)
+
+    def choose(
+        self,
+        room: WaitingRoom,
+        lanes: Sequence[Lane],
+        is_warm: Callable[[Entry], bool],
+        now: float,
+    ) -> Entry:
+        """The entry that runs next in one of `lanes`, which all have a backend that can take it.
+
+        `is_warm`: whether the backend that would take the entry need not load its model.
+        """
+        if not (self._affinity or self._fair):
+            return room.first(lanes)
+        level = list(room.level(lanes))
+        if self._fair:
+            level = self._of_the_next_tenant(level)
+        return self._warmest(room, lanes, level, is_warm, now) if self._affinity else level[0]
+
+    def _of_the_next_tenant(self, level: list[Entry]) -> list[Entry]:
+        """The entries of the tenant that has had least."""
+        least = min(level, key=self._tag_of)
+        return [entry for entry in level if entry.tenant == least.tenant]
+
+    def _tag_of(self, entry: Entry) -> float:
+        return self._shares_of(entry).tag(entry.tenant)
+
+    def _shares_of(self, entry: Entry) -> Shares:
+        return self._shares_at(entry.priority)
+
+    def _shares_at(self, priority: int) -> Shares:
+        """Those of a level; aging makes one of all."""
+        return self._shares.setdefault(0 if self._aging else priority, Shares())
+
+    def _warmest(
+        self,
+        room: WaitingRoom,
+        lanes: Sequence[Lane],
+        level: list[Entry],
+        is_warm: Callable[[Entry], bool],
+        now: float,
+    ) -> Entry:
+        """The first that needs no loading, if those before it can be passed over once more.
+
+        A route goes before others for its share of `affinity_max_wait` only, so that all get
+        their turn in that time: else all would be overdue at once, and load for one task each.
+        """
+        first, *others = level
+        self._passing.forget_before(room.order(room.first(room.lanes)))
+        if not self._passing:
+            self._turns.clear()
+        if is_warm(first):
+            return first
+        since = self._passing.since(room.order(first))
+        if since is None or now < since + self._max_wait:
+            servers = len({gate for lane in lanes for gate in lane.usable})
+            share = min(servers / len({entry.route for entry in level}), 1.0)
+            for entry in others:
+                if is_warm(entry) and self._has_turn(entry, share, now):
+                    self._passing.note(room.order(entry), now)
+                    return entry
+        self._turns[first.route, first.priority] = now
+        return first
+
+    def _has_turn(self, entry: Entry, share: float, now: float) -> bool:
+        key = (entry.route, entry.priority)
+        began = self._turns.get(key)
+        if began is None or began + self._max_wait <= now:
+            began = self._turns[key] = now
+        return now <= began + self._max_wait * IN_TURNS * share
+
+    def clock_set(self) -> None:
+        """The wall clock was set: the bounds on passing over and on turns begin anew."""
+        self._passing = Passing(self._max_wait)
+        self._turns.clear()
+
+    # --- what calls cost, for fairness ----------------------------------------------------------
+
+    def begin(self, entry: Entry) -> float:
+        """A call begins; returns what its tenant is charged for now."""
+        return self._shares_of(entry).begin(entry.tenant) if self._fair else 0.0
+
+    def end(self, priority: int, tenant: str | None, charged: float, tokens: float | None) -> None:
+        """A call, begun at `priority`, has ended and took so many tokens; None: nobody knows."""
+        if self._fair:
+            self._shares_at(priority).end(tenant, charged, tokens)

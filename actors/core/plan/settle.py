@@ -1,0 +1,183 @@
+"""What the end of a call means for its task."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec.structs import replace
+
+from ..config.config import Retry
+from ..model import limits
+from ..model.errors import cut
+from ..model.lifecycle import become
+from ..model.orders import Change
+from ..model.outcomes import Answered, Failed, Outcome, Stopped, Verdict
+from ..model.tasks import Attempt, Record, Status
+from .backoff import delay
+from .entries import Entry, entry_of
+from .slots import Running
+
+MAX_INTERRUPTIONS = 3
+
+
+def settle(running: Running, outcome: Outcome, retry: Retry, now: float, chance: float) -> Change:
+    """The change that an outcome makes: ended, or waiting again (its entry says until when)."""
+    match outcome:
+        case Answered(result) as answered:
+            ended = attempt_of(running, None, now)
+            tokens = answered.reply_tokens
+            done = Status.COMPLETED
+            return end(running.entry, done, ended, now, result=result, tokens=tokens)
+        case Stopped():
+            return put_back(running.entry, attempt_of(running, "stopped by the queue", now))
+        case Failed() as failed:
+            return _failed(running, failed, retry, now, chance)
+
+
+def _failed(running: Running, failed: Failed, retry: Retry, now: float, chance: float) -> Change:
+    entry, error = running.entry, cut(failed.error, limits.ERROR)
+    entry.avoid = backend = running.gate.name
+    ended = attempt_of(running, error, now, failed)
+    if failed.verdict is Verdict.REFUSED:  # nobody took it on: no retry is spent
+        return put_back(entry, ended, error)
+    if failed.verdict is Verdict.NO_MODEL and backend not in entry.lacking:
+        # Once only: a server may list a model that it refuses.
+        entry.lacking = (*entry.lacking, backend)
+        return put_back(entry, ended, error)
+    spent = entry.retry_count >= entry.max_retries
+    if failed.verdict in (Verdict.FINAL, Verdict.NO_MODEL) or spent:
+        return end(entry, Status.FAILED, ended, now, error=error)
+    entry.retry_count += 1
+    entry.due = now + delay(retry, entry.retry_count, chance)
+    return put_back(entry, ended, error)
+
+
+def interrupt(entry: Entry, error: str, ended: Attempt | None, now: float) -> Change:
+    """A crash of ours ended the call: 3 are allowed, the fourth may mean that the task does it."""
+    entry.interruptions += 1
+    if entry.interruptions <= MAX_INTERRUPTIONS:
+        return put_back(entry, ended, error)
+    words = f"interrupted {entry.interruptions} times, the last time because {error}"
+    return end(entry, Status.FAILED, ended, now, error=words)
+
+
+def put_back(entry: Entry, ended: Attempt | None, error: str | None = None) -> Change:
+    """A running task waits again, at its old place or until it is due."""
+    return _ends_as(
+        entry,
+        Status.PENDING,
+        ended,
+        error=_words(error),
+        avoid=entry.avoid,
+        lacking=entry.lacking,
+        next_attempt_at=utc(entry.due) if entry.due else None,
+    )
+
+
+def give_up(entry: Entry, error: str, now: float) -> Change:
+    """A waiting task fails, since nothing will ever run it."""
+    return become(
+        entry.id,
+        Status.PENDING,
+        Status.FAILED,
+        error=_words(error),
+        completed_at=utc(now),
+        next_attempt_at=None,
+    )
+
+
+def revive(record: Record, now: float) -> tuple[Change, Entry]:
+    """An ended task begins anew. Raises `Conflict` for a completed one."""
+    facts: dict[str, Any] = {
+        "queued_at": utc(now),
+        "retry_count": 0,
+        "interruptions": 0,
+        "error": None,
+        "avoid": None,
+        "lacking": (),
+        "started_at": None,
+        "completed_at": None,
+        "next_attempt_at": None,
+    }
+    change = become(record.id, record.status, Status.PENDING, **facts)
+    return change, entry_of(replace(record, **facts))
+
+
+def end(
+    entry: Entry,
+    status: Status,
+    ended: Attempt | None,
+    now: float,
+    *,
+    error: str | None = None,
+    result: bytes | None = None,
+    tokens: int = 0,
+) -> Change:
+    """A running task has come to its end."""
+    facts = {"error": _words(error), "tokens": tokens, "completed_at": utc(now)}
+    return _ends_as(entry, status, ended, result=result, **facts)
+
+
+def _ends_as(
+    entry: Entry, status: Status, ended: Attempt | None, result: bytes | None = None, **facts: Any
+) -> Change:
+    counts = {"retry_count": entry.retry_count, "interruptions": entry.interruptions}
+    return become(entry.id, Status.RUNNING, status, ended=ended, result=result, **facts, **counts)
+
+
+def with_start(change: Change, running: Running) -> Change:
+    """The change of a task that ran, with its start as the clock would have shown it that was set
+    meanwhile: nothing ends before it began."""
+    if not running.is_moved:
+        return change
+    started_at = utc(running.started_at)
+    return replace(change, fields={**change.fields, "started_at": started_at})
+
+
+def attempt_of(
+    running: Running, error: str | None, now: float, failed: Failed | None = None
+) -> Attempt:
+    """The attempt that has just ended."""
+    return Attempt(
+        attempt=running.attempt,
+        backend=running.gate.name,
+        started_at=utc(running.started_at),
+        ended_at=utc(now),
+        error=_words(error),
+        status=failed.status if failed else None,
+        upstream=failed.upstream if failed else None,
+    )
+
+
+def kept(attempts: list[Attempt]) -> list[Attempt]:
+    """What a task's record keeps of its attempts: the newest, of older ones less words."""
+    attempts = attempts[-limits.ATTEMPTS :]
+    whole = len(attempts) - limits.RECENT
+    return [*map(briefly, attempts[:whole]), *attempts[whole:]] if whole > 0 else attempts
+
+
+def briefly(attempt: Attempt) -> Attempt:
+    """With the beginning of its words only, and without the server's own."""
+    if attempt.error is None:
+        return attempt
+    return replace(attempt, error=cut(attempt.error, limits.BRIEF), upstream=None)
+
+
+def _words(error: str | None) -> str | None:
+    return error and cut(error, limits.ERROR)
+
+
+def cut_attempt(record: Record, error: str, at: datetime) -> Attempt:
+    """The attempt of a running task that a crash has cut, found out `at` the boot after it."""
+    started_at = record.started_at or at
+    return Attempt(
+        attempt=record.attempt,
+        backend=record.executed_on,
+        started_at=started_at,
+        ended_at=max(started_at, at),
+        error=error,
+    )
+
+
+def utc(instant: float) -> datetime:
+    """Seconds since 1970 as an aware time."""
+    return datetime.fromtimestamp(instant, UTC)

@@ -1,0 +1,308 @@
+"""What waits: one queue for each route, tenant and priority, and what is not due yet."""
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from sortedcontainers import SortedKeyList, SortedList
+
+from ..model.tasks import WaitingFor
+from ..routing.routes import Lane
+from .entries import Entry
+
+Order = tuple[float, float, str]
+"""Where an entry stands among all: the rank of its level, when it was queued, its id."""
+
+
+class QueueKey(NamedTuple):
+    """Entries with the same key wait in line: nothing but their age can tell them apart."""
+
+    route: str
+    tenant: str | None
+    priority: int
+
+
+Head = tuple[Order, QueueKey]
+
+
+def _age_of(entry: Entry) -> tuple[float, str]:
+    return (entry.queued_at, entry.id)
+
+
+def _due_of(entry: Entry) -> tuple[float, str]:
+    return (entry.due, entry.id)
+
+
+def _key_of(entry: Entry) -> QueueKey:
+    return QueueKey(entry.route, entry.tenant, entry.priority)
+
+
+class WaitingRoom:
+    """All waiting entries; the heads of their queues stand in order in the lane of their route.
+
+    `rank` gives an entry's level, the lowest first; `lane_of` says which backends may run a
+    route. A step is O(log n), whatever the number of tasks; `regroup` is O(routes).
+    """
+
+    def __init__(self, rank: Callable[[Entry], float], lane_of: Callable[[str], Lane]) -> None:
+        self._rank, self._lane_of = rank, lane_of
+        self._clear()
+
+    def _clear(self) -> None:
+        self._lines: dict[QueueKey, SortedKeyList[Entry]] = {}  # the oldest first
+        self._keys: dict[str, set[QueueKey]] = {}  # by route
+        self._lanes: dict[str, Lane] = {}  # by route
+        self._heads: dict[Lane, SortedList[Head]] = {}
+        self._sizes: dict[Lane, Counter[int]] = {}  # how many wait there, by priority
+        self._later: SortedKeyList[Entry] = SortedKeyList(key=_due_of)
+        self._reasons: Counter[WaitingFor] = Counter()
+        self._stuck: list[str] = []
+        self._ages: list[tuple[float, str, QueueKey]] = []  # a heap of heads, and of former ones
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return self._reasons.total()
+
+    @property
+    def ready(self) -> int:
+        """How many are due."""
+        return self._reasons[WaitingFor.SLOT]
+
+    # --- in and out -----------------------------------------------------------------------------
+
+    def add(self, entry: Entry, now: float) -> None:
+        """Put an entry in its place."""
+        self.bytes += entry.size
+        if entry.due > now:
+            self._later.add(entry)
+            self._reasons[_reason(entry)] += 1
+        else:
+            _come(entry)
+            self._enqueue(entry)
+
+    def fill(self, entries: Iterable[Entry], now: float) -> None:
+        """Take in many at once, as a boot does: sorted together, not one by one."""
+        ready: dict[QueueKey, list[Entry]] = {}
+        for entry in entries:
+            if entry.due > now:
+                self.add(entry, now)
+            else:
+                _come(entry)
+                self.bytes += entry.size
+                ready.setdefault(_key_of(entry), []).append(entry)
+        for key, line in ready.items():
+            self._reasons[WaitingFor.SLOT] += len(line)
+            self._open_line(key, SortedKeyList(line, key=_age_of))
+
+    def remove(self, entry: Entry) -> None:
+        """Take an entry out, wherever it waits."""
+        self.bytes -= entry.size
+        if entry.due > 0:
+            self._later.remove(entry)
+            self._reasons[_reason(entry)] -= 1
+            return
+        self._reasons[WaitingFor.SLOT] -= 1
+        key = _key_of(entry)
+        line, lane = self._lines[key], self._lanes[key.route]
+        self._sizes[lane][key.priority] -= 1
+        if line[0] is not entry:
+            line.remove(entry)
+            return
+        heads = self._heads[lane]
+        heads.remove((self.order(entry), key))
+        del line[0]
+        if line:
+            self._lead(key, line[0], heads)
+        else:
+            self._close_line(key)
+
+    def ripen(self, now: float) -> None:
+        """Let those whose time has come into their queues."""
+        while self._later and self._later[0].due <= now:
+            entry = self._later.pop(0)
+            self._reasons[_reason(entry)] -= 1
+            _come(entry)
+            self._enqueue(entry)
+
+    def clock_set(self, step: float, now: float) -> None:
+        """The wall clock was set by so many seconds: each has waited as long as before, and waits
+        for its retry as long as it would have. What is for an instant goes by the clock."""
+        entries = [*self._later, *(entry for line in self._lines.values() for entry in line)]
+        for entry in entries:
+            is_retry = entry.attempt > 0
+            if entry.due and is_retry:
+                entry.due += step
+            entry.due = abs(entry.due)
+            if is_retry or entry.queued_at != entry.due:
+                entry.queued_at += step
+        self._clear()
+        self.fill(entries, now)
+
+    def _enqueue(self, entry: Entry) -> None:
+        self._reasons[WaitingFor.SLOT] += 1
+        key = _key_of(entry)
+        line = self._lines.get(key)
+        if line is None:
+            self._open_line(key, SortedKeyList([entry], key=_age_of))
+            return
+        head, lane = line[0], self._lanes[key.route]
+        line.add(entry)
+        self._sizes[lane][key.priority] += 1
+        if line[0] is entry:
+            heads = self._heads[lane]
+            heads.remove((self.order(head), key))
+            self._lead(key, entry, heads)
+
+    def _open_line(self, key: QueueKey, line: SortedKeyList[Entry]) -> None:
+        self._lines[key] = line
+        self._keys.setdefault(key.route, set()).add(key)
+        if key.route not in self._lanes:
+            lane = self._lanes[key.route] = self._lane_of(key.route)
+            if not lane:
+                self._stuck.append(key.route)
+        self._enter_lane(key, line)
+
+    def _enter_lane(self, key: QueueKey, line: SortedKeyList[Entry]) -> None:
+        lane = self._lanes[key.route]
+        if lane not in self._heads:
+            self._heads[lane], self._sizes[lane] = SortedList(), Counter()
+        self._lead(key, line[0], self._heads[lane])
+        self._sizes[lane][key.priority] += len(line)
+
+    def _lead(self, key: QueueKey, head: Entry, heads: SortedList[Head]) -> None:
+        """The entry is first in its queue now."""
+        heads.add((self.order(head), key))
+        heapq.heappush(self._ages, (head.queued_at, head.id, key))
+        if len(self._ages) > 2 * len(self._lines) + 1000:
+            self._ages = [(line[0].queued_at, line[0].id, key) for key, line in self._lines.items()]
+            heapq.heapify(self._ages)
+
+    def _close_line(self, key: QueueKey) -> None:
+        lane = self._lanes[key.route]
+        del self._lines[key]
+        self._keys[key.route].remove(key)
+        if not self._keys[key.route]:
+            del self._keys[key.route], self._lanes[key.route]
+        if not self._heads[lane]:
+            del self._heads[lane], self._sizes[lane]
+
+    def regroup(self) -> None:
+        """Backends have other models: ask anew for the lane of each route."""
+        self._lanes = {route: self._lane_of(route) for route in self._lanes}
+        self._stuck = [route for route, lane in self._lanes.items() if not lane]
+        self._heads, self._sizes = {}, {}
+        for key, line in self._lines.items():
+            self._enter_lane(key, line)
+
+    # --- looking --------------------------------------------------------------------------------
+
+    def order(self, entry: Entry) -> Order:
+        return (self._rank(entry), entry.queued_at, entry.id)
+
+    @property
+    def lanes(self) -> Iterable[Lane]:
+        """The lanes in which something waits; the empty one is that of what no backend has."""
+        return self._heads.keys()
+
+    @property
+    def routes(self) -> Mapping[str, Lane]:
+        """The routes on which something waits that is due, and the lane of each."""
+        return self._lanes
+
+    def newly_stuck(self) -> list[str]:
+        """Routes whose model no backend has, each told once (and again after a `regroup`)."""
+        stuck, self._stuck = self._stuck, []
+        return stuck
+
+    def is_stuck(self, route: str) -> bool:
+        """Something waits on this route, and no backend has its model."""
+        lane = self._lanes.get(route)
+        return lane is not None and not lane
+
+    def lane(self, route: str) -> Lane:
+        """Which backends may run a route."""
+        lane = self._lanes.get(route)
+        return self._lane_of(route) if lane is None else lane
+
+    def first(self, lanes: Iterable[Lane]) -> Entry:
+        """The first entry in order of those in these lanes (one at least)."""
+        _, key = min(self._heads[lane][0] for lane in lanes)
+        entry: Entry = self._lines[key][0]
+        return entry
+
+    def level(self, lanes: Iterable[Lane]) -> Iterator[Entry]:
+        """The heads of these lanes in order, as long as they are less than a level behind."""
+        last = None
+        for order, key in heapq.merge(*(self._heads[lane] for lane in lanes)):
+            last = order[0] + 1 if last is None else last
+            if order[0] >= last:
+                return
+            yield self._lines[key][0]
+
+    def oldest_of(self, route: str) -> Entry:
+        """The entry of a route that has waited longest."""
+        heads: list[Entry] = [self._lines[key][0] for key in self._keys[route]]
+        return min(heads, key=_age_of)
+
+    @property
+    def oldest(self) -> float | None:
+        """Since when the entry has waited that has waited longest; None where none is due."""
+        while self._ages:
+            queued_at, task_id, key = self._ages[0]
+            line = self._lines.get(key)
+            if line is not None and line[0].id == task_id:
+                return queued_at
+            heapq.heappop(self._ages)
+        return None
+
+    def position(self, entry: Entry) -> int | None:
+        """How many entries of its route come before it by priority and age; None if not due."""
+        if entry.due > 0:
+            return None
+        before = 0
+        for key in self._keys[entry.route]:
+            if key.priority > entry.priority:
+                before += len(self._lines[key])
+            elif key.priority == entry.priority:
+                before += self._lines[key].bisect_key_left(_age_of(entry))
+        return before
+
+    def older_than(self, entry: Entry, key: QueueKey) -> int:
+        """How many in a queue are older than this entry."""
+        place: int = self._lines[key].bisect_key_left(_age_of(entry))
+        return place
+
+    def sizes(self, lane: Lane) -> Mapping[int, int]:
+        """How many due entries wait in a lane, by priority."""
+        return self._sizes.get(lane, {})
+
+    def lengths(self, lane: Lane, most: int) -> Iterator[tuple[QueueKey, int]]:
+        """How many entries wait in each queue of a lane; of more than `most` in some of them."""
+        heads = self._heads.get(lane, ())
+        for place in range(0, len(heads), len(heads) // (most + 1) + 1):
+            _, key = heads[place]
+            yield key, len(self._lines[key])
+
+    def reason(self, entry: Entry) -> WaitingFor:
+        """Why an entry waits, as far as it is its own doing."""
+        return _reason(entry) if entry.due > 0 else WaitingFor.SLOT
+
+    @property
+    def reasons(self) -> dict[WaitingFor, int]:
+        """How many entries wait for what."""
+        return {reason: count for reason, count in self._reasons.items() if count}
+
+    @property
+    def next_due(self) -> float | None:
+        return self._later[0].due if self._later else None
+
+
+def _come(entry: Entry) -> None:
+    """It may run now. For when it was asked for is kept: the clock may be set back."""
+    entry.due = 0.0 if entry.attempt or not entry.due else -abs(entry.due)
+
+
+def _reason(entry: Entry) -> WaitingFor:
+    """Why an entry that is not due waits: only a task that ran before waits for a retry."""
+    return WaitingFor.RETRY if entry.attempt else WaitingFor.SCHEDULE

@@ -1,0 +1,1 @@
+"""Which model server may run what."""

@@ -1,0 +1,52 @@
+"""Which model servers have a model, for calls that are no task: lists, `show`, loading."""
+
+from collections.abc import Iterable
+
+from ..model.model_names import model_name
+from ..model.stats import BackendState
+
+
+def holders(backends: Iterable[BackendState], model: str) -> list[BackendState]:
+    """Those that have it, or may have it since they have not said, whether well or not."""
+    name = model_name(model)
+    return [each for each in backends if each.models is None or name in names_of(each.models)]
+
+
+def names_of(models: Iterable[str]) -> frozenset[str]:
+    """Names as a server writes them, in the form that can be compared."""
+    return frozenset(map(model_name, models))
+
+
+def ollamas(backends: Iterable[BackendState]) -> list[BackendState]:
+    """The Ollama servers among them that are well."""
+    return [each for each in backends if each.type == "ollama" and each.healthy]
+
+
+def best_first(backends: Iterable[BackendState], model: str) -> list[BackendState]:
+    """In the order in which they are to be asked to have a model in memory.
+
+    Those that were drained come last; then local ones first, those that have it loaded, the higher
+    `priority`, and the order of the settings.
+    """
+    name = model_name(model)
+    return sorted(
+        backends,
+        key=lambda each: (
+            each.drained,
+            each.remote,
+            name not in names_of(each.loaded),
+            -each.priority,
+        ),
+    )
+
+
+def oldest_version(backends: Iterable[BackendState]) -> str | None:
+    """The least of the Ollama servers' versions: what all of them can do; None if none says."""
+    known = {each.version for each in ollamas(backends) if each.version}
+    return min(known, key=_numbers, default=None)
+
+
+def _numbers(version: str) -> list[int]:
+    """`0.12.3-rc1` as 0, 12, 3."""
+    parts = version.partition("-")[0].split(".")
+    return [int(part) if part.isascii() and part.isdigit() else 0 for part in parts]

@@ -1,0 +1,175 @@
+"""The tasks of a batch, one by one as its bytes come: of a JSON list, or of JSON lines.
+
+Only where each value ends is looked for, so no more than one is held at a time. Whoever takes it
+decodes it, and finds what is wrong inside; what is wrong between values is `Invalid` here.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from ..model.errors import Invalid
+
+Item = tuple[str, bytes]  # where it stands, as errors call it, and its JSON
+
+# A string without a quote inside, as most are, is passed over several times as fast.
+_STRING = rb'"(?:[^"]*+(?<!\\)"|(?:[^"\\]++|\\.)*+")'
+# Up to what may end a value: inside of brackets that is a bracket, beside them a comma, too. A
+# string that is not there to its end stops it at its first quote.
+_INSIDE = re.compile(rb'[^"\[\]{}]*+(?:' + _STRING + rb'[^"\[\]{}]*+)*+', re.DOTALL)
+_BESIDE = re.compile(rb'[^"\[\]{},]*+(?:' + _STRING + rb'[^"\[\]{},]*+)*+', re.DOTALL)
+_REST_OF_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_KEY = re.compile(_STRING + rb"(?=[ \t\r\n]*+:)", re.DOTALL)
+_LONGEST_KEY = 1000  # bytes up to its colon: `tasks` has five letters
+_BLANKS = re.compile(rb"[ \t\r\n]*+")
+_LINE = re.compile(rb"[^\r\n]*+")
+_QUOTE, _OPENING, _CLOSING = b'"'[0], frozenset(b"[{"), frozenset(b"]}")
+
+
+def in_list(pieces: Iterable[bytes], what: str, field: str, most: int) -> Iterator[Item]:
+    """The values of a JSON list, or of `{"tasks": [...]}`, each of at most `most` bytes.
+
+    `what` and `field` are what errors call the whole. Raises `Invalid`.
+    """
+    text = _Text(pieces, what, field, most)
+    is_wrapped = _begin(text)
+    stop, index = text.next(), 0
+    if stop == b"]":
+        text.take(1)
+    while stop != b"]":
+        text.place = f"tasks[{index}]"
+        yield text.place, text.take(_length(text))
+        stop, index = text.take(1), index + 1
+        if stop == b"}":
+            raise text.wrong(f"a list cannot end with }} (behind {text.place})")
+    if is_wrapped and text.next() == b"}":
+        text.take(1)
+        is_wrapped = False
+    if is_wrapped or text.next():
+        raise text.wrong("nothing but the end may stand behind the list of tasks")
+
+
+def in_lines(pieces: Iterable[bytes], what: str, field: str, most: int) -> Iterator[Item]:
+    """The values of JSON lines, which may end with LF, CR or both; empty ones are passed over."""
+    text = _Text(pieces, what, field, most)
+    number, is_open = 1, False  # after a CR, whose LF may come
+    while text.has_more():
+        blanks = text.take(text.match(_BLANKS, 0))  # of empty lines there may be millions
+        if blanks:
+            number += _endings(blanks) - (is_open and blanks.startswith(b"\n"))
+            is_open = blanks.endswith(b"\r")
+            continue
+        text.place, is_open = f"line {number}", False
+        end = text.match(_LINE, 0)
+        while text.is_at_end(end) and text.more(end):
+            end = text.match(_LINE, end)
+        line = text.take(end)
+        if line.strip():
+            yield text.place, line
+
+
+def _endings(blanks: bytes) -> int:
+    return blanks.count(b"\n") + blanks.count(b"\r") - blanks.count(b"\r\n")
+
+
+class _Text:
+    """The bytes that have come, from `start` in `data`: those before are done with."""
+
+    def __init__(self, pieces: Iterable[bytes], what: str, field: str, most: int) -> None:
+        self._pieces = iter(pieces)
+        self._what, self._field, self._most = what, field, most
+        self._data, self._start = bytearray(), 0
+        self.place = what  # of what is read now
+
+    def more(self, held: int = 0) -> bool:
+        """Have a piece come, False if there is none; `held` bytes are of a value without an end."""
+        if held > self._most:
+            raise Invalid(f"{self.place} is larger than {self._most} bytes", field=self.place)
+        del self._data[: self._start]
+        self._start = 0
+        for piece in self._pieces:
+            self._data += piece
+            return True
+        return False
+
+    def is_at_end(self, at: int) -> bool:
+        return self._start + at == len(self._data)
+
+    def is_shorter_than(self, count: int) -> bool:
+        return len(self._data) - self._start < count
+
+    def has_more(self) -> bool:
+        return not self.is_at_end(0) or self.more()
+
+    def match(self, pattern: re.Pattern[bytes], at: int) -> int:
+        """How far it goes, from `at`; both are counted from `start`."""
+        found = pattern.match(self._data, self._start + at)
+        return found.end() - self._start if found else at
+
+    def byte(self, at: int) -> int:
+        return self._data[self._start + at]
+
+    def take(self, count: int) -> bytes:
+        begin, self._start = self._start, min(self._start + count, len(self._data))
+        with memoryview(self._data) as view:
+            return bytes(view[begin : self._start])
+
+    def next(self) -> bytes:
+        """The next byte that is not blank, which is not taken; none at the end."""
+        while self.has_more():
+            self.take(self.match(_BLANKS, 0))
+            if not self.is_at_end(0):
+                return bytes([self.byte(0)])
+        return b""
+
+    def wrong(self, why: str) -> Invalid:
+        return Invalid(f"{self._what} must be JSON: {why}", field=self._field)
+
+    def another(self) -> Invalid:
+        words = f'{self._what} must be a list of tasks, or {{"tasks": […]}}'
+        return Invalid(words, field="tasks")
+
+
+def _begin(text: _Text) -> bool:
+    """Go behind the list's bracket. True where the list is a field of an object."""
+    is_wrapped = text.next() == b"{"
+    if is_wrapped:
+        text.take(1)
+        text.next()
+        while not (end := text.match(_KEY, 0)) and text.more():
+            if not text.is_shorter_than(_LONGEST_KEY):
+                break
+        try:
+            key = msgspec.json.decode(text.take(end))
+        except (msgspec.DecodeError, UnicodeError):
+            raise text.another() from None
+        text.next()
+        text.take(1)  # the colon
+        if key != "tasks":
+            raise text.another()
+    if text.next() != b"[":
+        raise text.another()
+    text.take(1)
+    return is_wrapped
+
+
+def _length(text: _Text) -> int:
+    """Of the value that begins here, up to the comma or bracket behind it."""
+    at, depth, is_cut = 0, 0, False  # is_cut: within a string
+    while True:
+        at = text.match(_REST_OF_STRING if is_cut else _INSIDE if depth else _BESIDE, at)
+        if text.is_at_end(at) or (is_cut and text.byte(at) != _QUOTE):
+            if not text.more(at):
+                raise text.wrong(f"it ends within {text.place}")
+            continue
+        found = text.byte(at)
+        if found == _QUOTE:
+            is_cut = not is_cut
+        elif found in _OPENING:
+            depth += 1
+        elif depth:
+            depth -= 1
+        else:
+            return at
+        at += 1

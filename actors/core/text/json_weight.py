@@ -1,0 +1,57 @@
+"""How much work a JSON text is, found out before it is decoded: decoding cannot give way.
+
+A long text costs next to nothing to decode, many small values do: a million `{}`, three megabytes,
+take as long as a gigabyte of text. So the values are counted.
+"""
+
+from collections.abc import Iterator
+
+from ..model.errors import Invalid
+
+MOST_PARTS = 100_000  # texts (names of fields among them), lists and objects
+MOST_VALUES = 1_000_000  # these and numbers, true, false and null
+SLICE = 256 << 10  # bytes between two pauses
+
+
+def weigh(raw: bytes, what: str, field: str) -> Iterator[None]:
+    """Raises `Invalid` with a sentence about `what` if it holds too many values.
+
+    Whoever drives it gives way at each of its pauses.
+    """
+    if len(raw) <= MOST_PARTS:  # as most are; each takes a byte
+        return
+    commas = quotes = opens = 0
+    for start in range(0, len(raw), SLICE):  # whatever stands within texts is counted, too
+        end = start + SLICE
+        commas += raw.count(b",", start, end)
+        quotes += raw.count(b'"', start, end)
+        opens += raw.count(b"{", start, end) + raw.count(b"[", start, end)
+        if quotes // 2 + opens > MOST_PARTS or commas + opens > MOST_VALUES:
+            yield from _weigh_exactly(raw, what, field)
+            return
+        yield
+
+
+def _weigh_exactly(raw: bytes, what: str, field: str) -> Iterator[None]:
+    """Without what stands within texts: a large piece of source code is one value."""
+    commas = quotes = opens = start = 0
+    while start < len(raw):
+        end = start + SLICE
+        piece = raw[start:end]
+        if (len(piece) - len(piece.rstrip(b"\\"))) % 2:  # an escape belongs to what it escapes
+            end += 1
+            piece = raw[start:end]
+        start = end
+        piece = piece.replace(b"\\\\", b"").replace(b'\\"', b"")
+        is_within = quotes % 2
+        quotes += piece.count(b'"')
+        if quotes // 2 <= MOST_PARTS:
+            outside = b"".join(piece.split(b'"')[is_within::2])
+            commas += outside.count(b",")
+            opens += outside.count(b"{") + outside.count(b"[")
+        if quotes // 2 + opens > MOST_PARTS:
+            words = f"{MOST_PARTS} texts, lists and objects"
+            raise Invalid(f"{what} must not hold more than {words}", field=field)
+        if commas + opens > MOST_VALUES:
+            raise Invalid(f"{what} must not hold more than {MOST_VALUES} values", field=field)
+        yield
