@@ -20,6 +20,8 @@ if not __file__.endswith(("__init__.py", "__init__.pyc")):
 if TYPE_CHECKING:
     from typing import Any
 
+    from ollama_queue.actors.api.subscription import Subscription
+    from ollama_queue.actors.base.mailbox import Closed
     from ollama_queue.actors.core.config.config import Config
     from ollama_queue.actors.core.intake.bulk import BulkError, BulkResult
     from ollama_queue.actors.core.intake.submission import chat_task, embed_task, generate_task
@@ -58,9 +60,7 @@ if TYPE_CHECKING:
         TaskResult,
         TaskType,
     )
-    from ollama_queue.actors.mailbox import Closed
-    from ollama_queue.actors.manager import QueueManager
-    from ollama_queue.actors.subscription import Subscription
+    from ollama_queue.actors.embedded.manager import QueueManager
     from ollama_queue.http.async_client import AsyncClient
     from ollama_queue.http.async_reporter import AsyncSubscription
     from ollama_queue.http.client import Client
@@ -82,9 +82,9 @@ _HOME = {
         "Status", "Submitted", "Task", "TaskResult", "TaskType",
     ],
     "actors.core.intake.submission": ["chat_task", "embed_task", "generate_task"],
-    "actors.mailbox": ["Closed"],
-    "actors.manager": ["QueueManager"],
-    "actors.subscription": ["Subscription"],
+    "actors.base.mailbox": ["Closed"],
+    "actors.embedded.manager": ["QueueManager"],
+    "actors.api.subscription": ["Subscription"],
     "http.async_client": ["AsyncClient"],
     "http.async_reporter": ["AsyncSubscription"],
     "http.client": ["Client"],

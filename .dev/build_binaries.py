@@ -25,7 +25,7 @@ ROOMS = ("actors", "http", "cli", "static", ".dev/binary")
 
 # httpx._main is a command line of its own, which brings rich along.
 UNUSED = ("tkinter", "setuptools", "test", "httpx._main", "pygments", "anyio")
-SERVER_ONLY = ("ollama_queue.actors.manager", "gevent", "rocksdict")
+SERVER_ONLY = ("ollama_queue.actors.embedded.manager", "gevent", "rocksdict")
 # Per program: its entry, its options, and what it does not need. PyInstaller follows every import,
 # also those within functions and those that only the type checker sees.
 PROGRAMS = {

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .actor import Actor
-from .breathing import Breathe, as_threads_do
+from .base.actor import Actor
+from .base.breathing import Breathe, as_threads_do
 from .core.messages import (
     Describe,
     Drain,
@@ -17,7 +17,7 @@ from .core.messages import (
 from .core.model.errors import NotFound, Unavailable
 from .core.plan.explain import looked_up
 from .core.plan.plan import Plan
-from .rocks import Recovered
+from .store.rocksdb import Recovered
 
 
 class Caretaker(Actor):

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import assert_never
 
-from .actor import Actor, Ref, tell
-from .breathing import Breathe, as_threads_do
+from .base.actor import Actor, Ref, tell
+from .base.breathing import Breathe, as_threads_do
+from .base.inbox import Promise
 from .core.intake.crons import changed, restated, scheduled, task_of
 from .core.intake.submission import encode_spec, for_ollama_only
 from .core.messages import (
@@ -30,7 +31,6 @@ from .core.model.errors import Conflict, NotFound
 from .core.model.ids import mint
 from .core.model.orders import DropCron, SaveCron
 from .core.plan.settle import utc
-from .inbox import Promise
 
 LATE_S = 60.0  # a run that comes later than this was missed; a restart takes less
 

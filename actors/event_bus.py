@@ -7,8 +7,9 @@ from typing import Any, assert_never
 
 from msgspec import Struct
 
-from .actor import Actor, tell
-from .breathing import Breathe, as_threads_do, unhurried
+from .base.actor import Actor, tell
+from .base.breathing import Breathe, as_threads_do, unhurried
+from .base.mailbox import Mailbox
 from .core.messages import (
     Attach,
     Chunks,
@@ -25,7 +26,6 @@ from .core.messages import (
 from .core.model.events import Happened
 from .core.model.history import History
 from .core.model.tasks import Chunk
-from .mailbox import Mailbox
 
 BUFFER_BYTES = 1 << 20  # of one task
 ALL_BUFFERS_BYTES = 64 << 20

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from .core.config.config import Logging
 from .core.model.errors import Invalid
 from .core.text.escaping import visible
-from .private_files import private_opener
+from .files.private_files import private_opener
 
 ROTATE_AT = 10 << 20  # bytes
 KEEP_OLD = 5

@@ -8,8 +8,10 @@ from typing import Any, assert_never
 
 from msgspec.structs import replace
 
-from .actor import Actor, Ref, tell
-from .breathing import Breathe, as_threads_do
+from .base.actor import Actor, Ref, tell
+from .base.breathing import Breathe, as_threads_do
+from .base.inbox import Promise
+from .base.thread_pool import Pool
 from .core.messages import (
     BatchStored,
     Commit,
@@ -34,17 +36,15 @@ from .core.messages import (
     Synced,
     ToPersistence,
 )
+from .core.messages.replies import Asked, Stored
 from .core.model.errors import Conflict, NotFound, QueueError
 from .core.model.orders import Change, Insert, Remove, Save
 from .core.model.task_filter import Reasons, TaskFilter
 from .core.model.tasks import Batch, BatchSubmitted, Record, Status
-from .expiry import find_expired
-from .group import Group, Row, Sealed, Unseen
-from .inbox import Promise
-from .pool import Pool
-from .replies import Asked, Stored
-from .rocks import Recovered, Store
-from .scans import scan
+from .store.commit_group import Group, Row, Sealed, Unseen
+from .store.expiry import find_expired
+from .store.page_reader import scan
+from .store.rocksdb import Recovered, Store
 
 RELAXED_SYNC_S = 1.0
 

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, assert_never
 
-from .actor import Actor, Ref, log, tell
-from .breathing import Breathe, as_threads_do
+from .base.actor import Actor, Ref, log, tell
+from .base.breathing import Breathe, as_threads_do
+from .base.inbox import Promise
+from .base.thread_pool import ThreadPool, attempt
 from .core.messages import (
     BackendChanged,
     Consult,
@@ -22,8 +24,6 @@ from .core.model.orders import Watch
 from .core.model.outcomes import Failed, Look, Verdict
 from .core.plan.backoff import probe_delay
 from .executors import Executor
-from .inbox import Promise
-from .pool import ThreadPool, attempt
 
 LEAST_S = 0.25  # between two looks at the same backend, however often it is asked for
 

@@ -4,10 +4,11 @@ import random
 from collections.abc import Callable
 from typing import Any, Protocol, assert_never
 
-from .actor import Actor, Ref, log, tell
-from .batches import Loading
-from .breathing import Breathe, as_threads_do
-from .clock import LEAST_STEP_S, Clock
+from .base.actor import Actor, Ref, log, tell
+from .base.breathing import Breathe, as_threads_do
+from .base.clock import LEAST_STEP_S, Clock
+from .base.inbox import Promise
+from .batch_loading import Loading
 from .core.messages import (
     BackendChanged,
     BatchStored,
@@ -62,8 +63,7 @@ from .core.plan.firing import fire
 from .core.plan.idempotency import Keyed
 from .core.plan.plan import Plan
 from .core.plan.settle import utc
-from .inbox import Promise
-from .rocks import Recovered
+from .store.rocksdb import Recovered
 
 _SAVES = (Insert, Change, Remove, SetFlag, DropKey, SaveCron, Announce)
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import assert_never
 
-from .actor import Actor, Ref
-from .breathing import Breathe, as_threads_do
+from .base.actor import Actor, Ref
+from .base.breathing import Breathe, as_threads_do
 from .core.config.config import Queue
 from .core.messages import Delete, Expired, FindExpired, Swept, Wake
 from .core.messages.sweeper import ToSweeper

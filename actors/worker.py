@@ -9,8 +9,8 @@ from typing import Any, assert_never
 
 import msgspec
 
-from .actor import Actor, Ref, ask, log, tell
-from .breathing import Breathe, as_threads_do
+from .base.actor import Actor, Ref, ask, log, tell
+from .base.breathing import Breathe, as_threads_do
 from .core.messages import (
     CallEnded,
     Chunks,
@@ -20,12 +20,12 @@ from .core.messages import (
     ToWorker,
     Wake,
 )
+from .core.messages.replies import Asked
 from .core.model.errors import NotFound, Unavailable
 from .core.model.orders import Run, Stop
 from .core.model.outcomes import Failed, Outcome, Stopped, Verdict
 from .core.model.tasks import Spec
 from .executors import Executor
-from .replies import Asked
 
 TOGETHER = 200  # pieces in one message: whoever gets it handles nothing else meanwhile
 MOST = 5 * TOGETHER

@@ -10,7 +10,7 @@ from typing import Any
 import pykka
 
 from benchmarks.harness import Bench, Sample
-from ollama_queue.actors.actor import Actor, ask, start, stop, tell
+from ollama_queue.actors.base.actor import Actor, ask, start, stop, tell
 
 LAST = -1  # the message that says so to whoever waits
 

@@ -21,7 +21,7 @@ from .session import (
 from .waiting import Interrupted
 
 if TYPE_CHECKING:
-    from ..actors.api import QueueAPI
+    from ..actors.api.queue_api import QueueAPI
     from ..actors.core.model.tasks import BatchSubmitted, NewTask, Task
 
 LOOK_S = 1.0
@@ -73,7 +73,7 @@ def read_tasks(path: str) -> "Iterator[NewTask]":
 def _items(path: str) -> "Iterator[Any]":
     from ..actors.core.text.json_items import in_lines, in_list
     from ..actors.core.text.strict_json import decode
-    from ..actors.encodings import as_utf8
+    from ..actors.files.text_encoding import as_utf8
 
     pieces = as_utf8(_pieces(path), path, "file")
     first = b""

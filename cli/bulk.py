@@ -13,7 +13,7 @@ from .session import Session, Tally, open_queue, session_of
 from .waiting import StatusLine
 
 if TYPE_CHECKING:
-    from ..actors.api import QueueAPI
+    from ..actors.api.queue_api import QueueAPI
     from ..actors.core.intake.bulk import BulkError, BulkResult
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -9,8 +9,8 @@ import click
 
 from ollama_queue import __version__
 
-from ..actors import standard_streams
 from ..actors.core.model.errors import QueueError
+from ..actors.files import standard_streams
 from . import backends, batch, completion, crons, listing, streaming, tasks, watch
 from .session import complain, exit_code, one_line, shared
 from .submit import submit

@@ -22,7 +22,7 @@ from ..actors.core.text.escaping import visible
 from ..http import address
 
 if TYPE_CHECKING:
-    from ..actors.api import QueueAPI
+    from ..actors.api.queue_api import QueueAPI
 
 F = TypeVar("F", bound=Callable[..., Any])
 

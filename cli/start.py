@@ -12,7 +12,7 @@ def main() -> None:
     minds = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not so under nohup
     if minds:
         signal.signal(signal.SIGINT, _leave)  # there is nothing to tidy up while modules load
-    from ..actors import standard_streams
+    from ..actors.files import standard_streams
     from .main import cli
 
     standard_streams.prepare()

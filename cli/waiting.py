@@ -14,7 +14,7 @@ from .output import starts_in
 from .session import Session, one_line
 
 if TYPE_CHECKING:
-    from ..actors.api import QueueAPI
+    from ..actors.api.queue_api import QueueAPI
     from ..actors.core.model.tasks import Task
 
 LOOK_S = 1.0  # between two looks, when there is a line to draw or another task to look at

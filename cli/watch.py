@@ -18,7 +18,7 @@ from .session import open_queue, session_of, shared
 from .waiting import Interrupted
 
 if TYPE_CHECKING:
-    from ..actors.api import QueueAPI
+    from ..actors.api.queue_api import QueueAPI
     from ..actors.core.model.tasks import Task
 
 DRAW_S = 0.25

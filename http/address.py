@@ -4,7 +4,7 @@ import os
 
 from ..actors.core.config.urls import is_http_url
 from ..actors.core.model.errors import Invalid
-from ..actors.notation import unquoted
+from ..actors.settings.notation import unquoted
 
 DEFAULT_SERVER = "http://127.0.0.1:7125"
 LONGEST = 2000  # characters of a URL

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import bottle
 import msgspec
 
-from ..actors.breathing import Breathe, as_threads_do
+from ..actors.base.breathing import Breathe, as_threads_do
 from ..actors.core.intake.submission import check_object, own_key
 from ..actors.core.model import limits
 from ..actors.core.model.errors import Invalid, QueueError

@@ -8,7 +8,7 @@ from collections import deque
 from typing import Any
 from weakref import WeakValueDictionary
 
-from ..actors.channels import FAILED
+from ..actors.api.channels import FAILED
 from ..actors.core.intake import arguments
 from ..actors.core.model.tasks import TaskResult
 

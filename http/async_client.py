@@ -7,6 +7,7 @@ from weakref import WeakSet
 
 import httpx
 
+from ..actors.api.verbs import Gathering
 from ..actors.core.intake import arguments
 from ..actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask
 from ..actors.core.intake.bulk import BulkResult, Filter, Verb, bulk
@@ -24,7 +25,6 @@ from ..actors.core.model.tasks import (
     Submitted,
     Task,
 )
-from ..actors.verbs import Gathering
 from . import address, async_reader, connection, frames, requests
 from .async_ends import Leave
 from .async_listener import AsyncListener

@@ -6,15 +6,15 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
-from ..actors.awaited import Gathering, Waiting
+from ..actors.api.awaited import Gathering, Waiting
+from ..actors.api.ends import OnProgress, batch_waiting, unfinished
+from ..actors.api.reporter import ENDS_AHEAD
+from ..actors.api.verbs import result_of
+from ..actors.base.mailbox import Closed
 from ..actors.core.model.errors import NotFound, QueueError, Unavailable
 from ..actors.core.model.event_names import ENDS
 from ..actors.core.model.task_filter import TaskFilter, TaskPage
 from ..actors.core.model.tasks import BatchSubmitted, Task, TaskResult
-from ..actors.ends import OnProgress, batch_waiting, unfinished
-from ..actors.mailbox import Closed
-from ..actors.reporter import ENDS_AHEAD
-from ..actors.verbs import result_of
 from .async_reader import AsyncMailbox
 
 T = TypeVar("T")

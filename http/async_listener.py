@@ -15,7 +15,10 @@ from types import TracebackType
 from typing import Any, Self
 from weakref import WeakSet
 
-from ..actors.awaited import Callback, Gathering, following, members
+from ..actors.api.awaited import Callback, Gathering, following, members
+from ..actors.api.ends import OnProgress, waits
+from ..actors.api.task_stream import AsyncTaskStream
+from ..actors.api.verbs import later, scheduled
 from ..actors.core.intake import arguments
 from ..actors.core.intake.arguments import AnyTask, OfBatch, OfTask, Tasks
 from ..actors.core.intake.submission import parse_time
@@ -30,9 +33,6 @@ from ..actors.core.model.tasks import (
     Task,
     TaskResult,
 )
-from ..actors.ends import OnProgress, waits
-from ..actors.task_stream import AsyncTaskStream
-from ..actors.verbs import later, scheduled
 from . import async_ends
 from .async_channels import AsyncChannels
 from .async_ends import Leave

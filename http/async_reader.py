@@ -12,10 +12,10 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
+from ..actors.base.mailbox import Closed
 from ..actors.core.intake.arguments import late
 from ..actors.core.model.errors import Unavailable
 from ..actors.core.model.tasks import Chunk
-from ..actors.mailbox import Closed
 from .frames import BROKEN, CHUNKS_AHEAD, Patience, Place
 from .sse import Frame, Parser
 

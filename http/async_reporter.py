@@ -9,14 +9,14 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from ..actors.awaited import OUTAGE_PATIENCE_S, Awaited, Callback, Gathering
+from ..actors.api.awaited import OUTAGE_PATIENCE_S, Awaited, Callback, Gathering
+from ..actors.api.reporter import ENDS_AHEAD, FAILED, callbacks_of
+from ..actors.base.mailbox import Closed
 from ..actors.core.intake import arguments
 from ..actors.core.model.errors import QueueError, Unavailable
 from ..actors.core.model.event_names import ENDS
 from ..actors.core.model.task_filter import TaskFilter, TaskPage
 from ..actors.core.model.tasks import Event, Task
-from ..actors.mailbox import Closed
-from ..actors.reporter import ENDS_AHEAD, FAILED, callbacks_of
 from .async_ends import Leave, ending, gather
 from .async_reader import AsyncMailbox, end
 

@@ -10,7 +10,7 @@ from ..actors.core.intake.submission import check_object
 from ..actors.core.model.errors import naming
 from ..actors.core.model.tasks import Status, Task
 from ..actors.core.text.json_items import in_lines, in_list
-from ..actors.encodings import as_utf8
+from ..actors.files.text_encoding import as_utf8
 from . import reading, wire
 from .feed import Source
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import bottle
 
-from ..actors.api import BulkAPI
+from ..actors.api.queue_api import BulkAPI
 from ..actors.core.intake.bulk import BulkResult, Verb
 from ..actors.core.model.errors import Invalid
 from . import reading, wire

@@ -8,9 +8,9 @@ import msgspec
 
 from ..actors.core.config.config import OllamaHost, Seconds, Secret, Size, Url
 from ..actors.core.config.urls import shown
-from ..actors.notation import write_duration, write_size
-from ..actors.setting_forms import is_list, plain
-from ..actors.settings import Loaded
+from ..actors.settings.notation import write_duration, write_size
+from ..actors.settings.settings import Loaded
+from ..actors.settings.value_types import is_list, plain
 
 HIDDEN = "***"  # no YAML by itself: a file that still holds it is refused
 COMMENT_AT = 44

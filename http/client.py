@@ -8,7 +8,9 @@ from weakref import WeakSet
 
 import httpx
 
-from ..actors.bulk import BulkVerbs
+from ..actors.api.bulk_verbs import BulkVerbs
+from ..actors.api.subscription import Leave, Listener
+from ..actors.base.mailbox import Mailbox
 from ..actors.core.intake import arguments
 from ..actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask
 from ..actors.core.intake.bulk import Bulk, BulkResult
@@ -25,8 +27,6 @@ from ..actors.core.model.tasks import (
     Submitted,
     Task,
 )
-from ..actors.mailbox import Mailbox
-from ..actors.subscription import Leave, Listener
 from . import address, connection, frames, reader, requests
 from .requests import Request
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from typing import BinaryIO
 
-from ..actors.breathing import Breathe
+from ..actors.base.breathing import Breathe
 from . import head
 from .head import Refused
 

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 import bottle
 
-from ..actors.api import QueueAPI
-from ..actors.breathing import unhurried
+from ..actors.api.queue_api import QueueAPI
+from ..actors.base.breathing import unhurried
 from ..actors.core.intake import arguments
 from ..actors.core.intake.cron_schedule import upcoming
 from ..actors.core.model.crons import Cron, CronAdded, IfExists, NewCron

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import gevent
 
-from ..actors.breathing import Breathe
+from ..actors.base.breathing import Breathe
 
 LOOK_S = 0.5  # between two looks at the connections of all requests in hand
 LEAST_S = 0.1  # between two looks, however many want one

@@ -5,14 +5,14 @@ from typing import Any, Protocol
 
 import bottle
 
-from ..actors import watch
-from ..actors.api import QueueAPI
-from ..actors.breathing import Breathe
+from ..actors.api.queue_api import QueueAPI
+from ..actors.api.subscription import Leave
+from ..actors.base.breathing import Breathe
+from ..actors.base.mailbox import Mailbox
 from ..actors.core.intake import arguments
 from ..actors.core.model.errors import QueueError
 from ..actors.core.model.tasks import Chunk
-from ..actors.mailbox import Mailbox
-from ..actors.subscription import Leave
+from ..actors.embedded import watch
 from . import reading, sse, wire
 from .answer import Answer, Events
 from .crier import Crier, Feed, Told

@@ -15,7 +15,7 @@ from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 from gevent.server import StreamServer
 
-from ..actors.breathing import Breathe, as_threads_do
+from ..actors.base.breathing import Breathe, as_threads_do
 from . import head
 from .connection_limit import EXTRA, ConnectionLimit
 from .content import Content

@@ -22,7 +22,7 @@ from ..actors.core.routing.model_holders import (
     oldest_version,
     ollamas,
 )
-from ..actors.executors.calls import count_in
+from ..actors.executors.http_executor import count_in
 from . import wire
 from .servers import Servers
 

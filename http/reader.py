@@ -13,10 +13,10 @@ from typing import Any
 
 import httpx
 
+from ..actors.base.mailbox import Closed, Mailbox
+from ..actors.base.thread_pool import begin
 from ..actors.core.model.errors import Unavailable
 from ..actors.core.model.tasks import Chunk
-from ..actors.mailbox import Closed, Mailbox
-from ..actors.pool import begin
 from .frames import BROKEN, CHUNKS_AHEAD, Patience, Place
 from .sse import Frame, Parser
 

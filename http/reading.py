@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 
 import bottle
 
-from ..actors.breathing import Breathe, as_threads_do, unhurried
+from ..actors.base.breathing import Breathe, as_threads_do, unhurried
 from ..actors.core.intake import filters
 from ..actors.core.intake.filters import FIELDS, REPEATABLE
 from ..actors.core.model.errors import Invalid

@@ -34,18 +34,19 @@ from gevent.threadpool import ThreadPool
 
 from ollama_queue import __version__
 
-from ..actors import settings, standard_streams
-from ..actors.boot import Runtime
+from ..actors.base.thread_pool import Done, Pool, attempt
 from ..actors.core.config.config import Config, Logging
 from ..actors.core.config.config import Server as ServerSettings
 from ..actors.core.config.urls import shown
 from ..actors.core.model.errors import Invalid, QueueError, Unavailable
 from ..actors.core.text.escaping import visible
+from ..actors.embedded.manager import QueueManager
 from ..actors.executors import create_executor, ollama, openai  # noqa: F401
-from ..actors.journal import follow
+from ..actors.files import standard_streams
 from ..actors.logs import open_handler
-from ..actors.manager import QueueManager
-from ..actors.pool import Done, Pool, attempt
+from ..actors.settings import settings
+from ..actors.supervision.generation import Runtime
+from ..actors.task_log import follow
 from .app import create_app
 from .check_config import listing
 from .connection_limit import EXTRA

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from ..actors.base.mailbox import Closed
 from ..actors.core.intake import arguments
 from ..actors.core.model.errors import Invalid, QueueError
 from ..actors.core.model.tasks import Chunk
-from ..actors.mailbox import Closed
 from . import sse, wire
 from .crier import Crier, Feed, Told
 from .feed import Source

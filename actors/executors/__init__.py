@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from ..breathing import Breathe, as_threads_do
+from ..base.breathing import Breathe, as_threads_do
 from ..core.config.config import Backend
 from ..core.model.outcomes import Look, Outcome, Reply
 from ..core.model.tasks import Spec, TaskType

@@ -13,7 +13,7 @@ import msgspec
 
 from ..core.model.outcomes import Failed, Verdict
 from ..core.model.tasks import Upstream
-from .permanent import is_permanent
+from .permanent_errors import is_permanent
 
 # What Ollama, LiteLLM, vLLM and OpenAI say of a model that they do not have.
 _NO_MODEL = re.compile(r"\bmodel\b.*\b(not found|does not exist)\b", re.IGNORECASE)

@@ -10,7 +10,8 @@ import msgspec
 from ..core.model.model_names import model_name, spellings
 from ..core.model.outcomes import Answered, Failed, Look, Verdict
 from ..core.model.tasks import Dialect, Spec, TaskType
-from .calls import (
+from .failures import CallFailed
+from .http_executor import (
     Get,
     HttpExecutor,
     OnChunk,
@@ -21,9 +22,8 @@ from .calls import (
     object_in,
     text_in,
 )
-from .failures import CallFailed
-from .mending import Halves
-from .passing_on import pass_on
+from .lenient_json import Halves
+from .openai_passthrough import pass_on
 
 _PATHS = {
     TaskType.CHAT: "/api/chat",

@@ -12,10 +12,10 @@ from ..core.model.model_names import model_name, spellings
 from ..core.model.outcomes import Answered, Failed, Look, Verdict
 from ..core.model.tasks import Dialect, Spec, TaskType
 from ..core.openai.translation import Untranslatable, request_of
-from .asking import STREAM, streamed
-from .calls import Get, HttpExecutor, OnChunk, count_in, joined, lines
 from .failures import CallFailed, NotServed
-from .mending import Halves
+from .http_executor import Get, HttpExecutor, OnChunk, count_in, joined, lines
+from .lenient_json import Halves
+from .openai_passthrough import pass_on
 from .openai_reply import (
     DONE,
     Embeddings,
@@ -24,7 +24,7 @@ from .openai_reply import (
     StreamedReply,
     payloads,
 )
-from .passing_on import pass_on
+from .stream_request import STREAM, streamed
 
 _MODELS = msgspec.json.Decoder(Models | list[Model])
 _EMBEDDINGS = msgspec.json.Decoder(Embeddings)

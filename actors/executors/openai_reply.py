@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from ..core.model.tasks import TaskType
-from .calls import count_in, list_in, object_in, text_in
-from .mending import Halves, lenient
+from .http_executor import count_in, list_in, object_in, text_in
+from .lenient_json import Halves, lenient
 from .tool_calls import ToolCalls
 
 DONE = b"[DONE]"

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from .calls import object_in, text_in
+from .http_executor import object_in, text_in
 
 _ARGUMENTS = msgspec.json.Decoder(dict[str, Any] | None)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from .answers import Answer, Closed, Incoming, Malformed
+from .http_response import Answer, Closed, Incoming, Malformed
 
 _PORTS = {"http": 80, "https": 443}
 # How long the end of a body may take that nobody reads to its end: a stream's last word and the

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.actor import Ref, SignOfLife, ask, start, stop
+from ollama_queue.actors.base.actor import Ref, SignOfLife, ask, start, stop
+from ollama_queue.actors.base.inbox import Promise
 from ollama_queue.actors.core.messages import Commit, Get
 from ollama_queue.actors.core.model.events import Happened
-from ollama_queue.actors.inbox import Promise
 from ollama_queue.actors.persistence import Persistence
-from ollama_queue.actors.rocks import Store
+from ollama_queue.actors.store.rocksdb import Store
 from tests.actors.standins import PATIENCE_S, START, ManualPool, Recorder, asked, task_id
 
 

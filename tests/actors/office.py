@@ -3,14 +3,14 @@
 import random
 from typing import Any
 
-from ollama_queue.actors.actor import Ref
-from ollama_queue.actors.clock import Clock
+from ollama_queue.actors.base.actor import Ref
+from ollama_queue.actors.base.clock import Clock
 from ollama_queue.actors.core.intake.submission import draft, generate_task
 from ollama_queue.actors.core.messages import Commit, Finished
 from ollama_queue.actors.core.model.outcomes import Answered, Outcome
 from ollama_queue.actors.core.routing.gates import Gate
-from ollama_queue.actors.rocks import Recovered
 from ollama_queue.actors.scheduler import Scheduler
+from ollama_queue.actors.store.rocksdb import Recovered
 from tests.actors.standins import START, Recorder
 from tests.core.making import plan_of
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from ollama_queue.actors.actor import Actor
+from ollama_queue.actors.base.actor import Actor
+from ollama_queue.actors.base.inbox import Promise
 from ollama_queue.actors.core.messages import Wake
-from ollama_queue.actors.inbox import Promise
 
 
 class Puppet(Actor):

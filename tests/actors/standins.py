@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 
-from ollama_queue.actors.actor import Ref
+from ollama_queue.actors.base.actor import Ref
+from ollama_queue.actors.base.inbox import Envelope, Promise
+from ollama_queue.actors.base.thread_pool import Done, attempt
 from ollama_queue.actors.core.model.errors import QueueError
 from ollama_queue.actors.core.model.lifecycle import become
 from ollama_queue.actors.core.model.orders import Change, Insert
@@ -23,10 +25,8 @@ from ollama_queue.actors.core.model.outcomes import (
     Verdict,
 )
 from ollama_queue.actors.core.model.tasks import Attempt, Record, Spec, Status, TaskType
-from ollama_queue.actors.group import Unseen
-from ollama_queue.actors.inbox import Envelope, Promise
-from ollama_queue.actors.layout import encode
-from ollama_queue.actors.pool import Done, attempt
+from ollama_queue.actors.store.commit_group import Unseen
+from ollama_queue.actors.store.encoding import encode
 
 PATIENCE_S = 5.0
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Record, Status
-from ollama_queue.actors.group import Group, Row
-from ollama_queue.actors.rocks import Store
-from ollama_queue.actors.scans import scan
+from ollama_queue.actors.store.commit_group import Group, Row
+from ollama_queue.actors.store.page_reader import scan
+from ollama_queue.actors.store.rocksdb import Store
 from tests.actors.standins import a_record
 
 PENDING, RUNNING = Status.PENDING, Status.RUNNING

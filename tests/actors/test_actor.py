@@ -6,7 +6,7 @@ from queue import Queue
 
 import pytest
 
-from ollama_queue.actors.actor import Ref, SignOfLife, ask, ask_all, start, stop, tell
+from ollama_queue.actors.base.actor import Ref, SignOfLife, ask, ask_all, start, stop, tell
 from ollama_queue.actors.core.model.errors import Conflict, NotFound, OutcomeUnknown, Unavailable
 from tests.actors.puppet import Puppet, hold, raising
 from tests.actors.standins import PATIENCE_S, Recorder, asked

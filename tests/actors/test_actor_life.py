@@ -12,7 +12,7 @@ from typing import Any
 import pykka
 import pytest
 
-from ollama_queue.actors.actor import Ref, ask, start, stop, tell
+from ollama_queue.actors.base.actor import Ref, ask, start, stop, tell
 from ollama_queue.actors.core.messages import Wake
 from ollama_queue.actors.core.model.errors import QueueError, Unavailable
 from tests.actors.puppet import Puppet, hold

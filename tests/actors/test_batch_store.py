@@ -6,9 +6,9 @@ from msgspec.structs import replace
 
 from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Batch, Status
-from ollama_queue.actors.group import Group, Row, Sealed, Unseen
-from ollama_queue.actors.rocks import Store
-from ollama_queue.actors.scans import scan
+from ollama_queue.actors.store.commit_group import Group, Row, Sealed, Unseen
+from ollama_queue.actors.store.page_reader import scan
+from ollama_queue.actors.store.rocksdb import Store
 from tests.actors.standins import a_record, at, unseen
 
 BATCH = Batch(id="b" * 36, created_at=at(0), total=4, pending=4)

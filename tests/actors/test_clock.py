@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from ollama_queue.actors.clock import Clock
+from ollama_queue.actors.base.clock import Clock
 from ollama_queue.actors.core.config.config import Queue
 from ollama_queue.actors.core.messages import Describe, Expired, FindExpired, GetReasons
 from ollama_queue.actors.core.model.orders import Insert

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from ollama_queue.actors import prober
-from ollama_queue.actors.actor import SignOfLife, ask, stop, tell
+from ollama_queue.actors.base.actor import SignOfLife, ask, stop, tell
 from ollama_queue.actors.core.messages import BackendChanged, Consult, Survey
 from ollama_queue.actors.core.model.errors import Unavailable
 from ollama_queue.actors.core.model.orders import Watch

@@ -12,8 +12,8 @@ from ollama_queue.actors.core.intake.crons import task_of
 from ollama_queue.actors.core.intake.submission import draft
 from ollama_queue.actors.core.messages import Commit, Fired, Firing
 from ollama_queue.actors.core.model.orders import DropCron, SaveCron
-from ollama_queue.actors.group import Group
-from ollama_queue.actors.rocks import Store
+from ollama_queue.actors.store.commit_group import Group
+from ollama_queue.actors.store.rocksdb import Store
 from tests.actors.conftest import Desk
 from tests.actors.crons import a_cron
 from tests.actors.office import Office
@@ -85,7 +85,7 @@ def test_a_cron_lies_in_the_same_batch_as_its_task(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A large group is written in slices: a crash between them must not part the two."""
-    monkeypatch.setattr("ollama_queue.actors.rocks.SLICE_BYTES", 1)
+    monkeypatch.setattr("ollama_queue.actors.store.rocksdb.SLICE_BYTES", 1)
     store = Store(str(tmp_path), None)
     group = Group()
     for number in (1, 2):

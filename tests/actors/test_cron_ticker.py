@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from ollama_queue import Invalid, Missed, NotFound, TaskType
-from ollama_queue.actors.actor import start, stop
+from ollama_queue.actors.base.actor import start, stop
 from ollama_queue.actors.core.messages import (
     EnableCron,
     Fired,

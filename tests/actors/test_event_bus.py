@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors import event_bus
+from ollama_queue.actors.base.mailbox import Closed, Mailbox
 from ollama_queue.actors.core.messages import (
     Attach,
     Chunks,
@@ -21,7 +22,6 @@ from ollama_queue.actors.core.messages import (
 from ollama_queue.actors.core.model.events import Happened
 from ollama_queue.actors.core.model.tasks import Status
 from ollama_queue.actors.event_bus import KEEP_S, EventBus
-from ollama_queue.actors.mailbox import Closed, Mailbox
 from tests.actors.standins import START, Recorder, a_record, task_id
 
 

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ollama_queue.actors import expiry
 from ollama_queue.actors.core.messages import Expired, FindExpired
 from ollama_queue.actors.core.model.ids import mint
 from ollama_queue.actors.core.model.tasks import Batch, Record, Status
-from ollama_queue.actors.expiry import find_expired
-from ollama_queue.actors.group import Group, Row, Sealed, Unseen
-from ollama_queue.actors.rocks import Store
+from ollama_queue.actors.store import expiry
+from ollama_queue.actors.store.commit_group import Group, Row, Sealed, Unseen
+from ollama_queue.actors.store.expiry import find_expired
+from ollama_queue.actors.store.rocksdb import Store
 from tests.actors.standins import a_record, at
 
 ENDS = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)

@@ -6,7 +6,9 @@ from datetime import datetime
 from queue import SimpleQueue
 from typing import Any
 
-from ollama_queue.actors.awaited import Gathering
+from ollama_queue.actors.api.awaited import Gathering
+from ollama_queue.actors.api.reporter import Reporter
+from ollama_queue.actors.base.mailbox import Mailbox
 from ollama_queue.actors.core.model.errors import NotFound
 from ollama_queue.actors.core.model.events import Happened
 from ollama_queue.actors.core.model.task_filter import TaskFilter, TaskPage
@@ -17,8 +19,6 @@ from ollama_queue.actors.core.model.tasks import (
     TaskResult,
     TaskType,
 )
-from ollama_queue.actors.mailbox import Mailbox
-from ollama_queue.actors.reporter import Reporter
 from tests.actors.standins import PATIENCE_S, START
 
 PAGE = 2

@@ -2,13 +2,13 @@
 
 from msgspec.structs import replace
 
-from ollama_queue.actors.actor import SignOfLife, ask
+from ollama_queue.actors.base.actor import SignOfLife, ask
+from ollama_queue.actors.base.inbox import Promise
 from ollama_queue.actors.core.messages import Query, StoreSlice
 from ollama_queue.actors.core.model.ids import mint
 from ollama_queue.actors.core.model.orders import Insert
 from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Batch
-from ollama_queue.actors.inbox import Promise
 from tests.actors.conftest import Desk
 from tests.actors.standins import Recorder, a_record, at, insert, value
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from ollama_queue.actors.base.mailbox import Closed, Mailbox
 from ollama_queue.actors.core.model.errors import Unavailable
 from ollama_queue.actors.core.model.event_names import EVENTS
 from ollama_queue.actors.core.model.events import Happened
 from ollama_queue.actors.core.model.tasks import Attempt, Record, Status, TaskType
-from ollama_queue.actors.journal import LOGGED, MAX_ERROR, Inbox, Journal, follow, line_of
-from ollama_queue.actors.mailbox import Closed, Mailbox
+from ollama_queue.actors.task_log import LOGGED, MAX_ERROR, Inbox, Journal, follow, line_of
 from tests.actors.standins import PATIENCE_S, START
 
 LOG = logging.getLogger("ollama_queue")
@@ -256,7 +256,7 @@ def test_it_says_when_it_hears_no_more(told: Told) -> None:
 
 
 def test_it_says_how_many_events_it_missed(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ollama_queue.actors.journal.INBOX_SIZE", 3)
+    monkeypatch.setattr("ollama_queue.actors.task_log.INBOX_SIZE", 3)
     bus = Bus()
     told.gate.clear()
     journal = Journal(bus.listen, 1)

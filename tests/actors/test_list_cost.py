@@ -11,9 +11,9 @@ import pytest
 from ollama_queue.actors.core.model.ids import mint
 from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Status
-from ollama_queue.actors.group import Group, Row
-from ollama_queue.actors.rocks import Store
-from ollama_queue.actors.scans import scan
+from ollama_queue.actors.store.commit_group import Group, Row
+from ollama_queue.actors.store.page_reader import scan
+from ollama_queue.actors.store.rocksdb import Store
 from tests.actors.standins import START, a_record, at
 
 FEWER, MORE = 1_000, 20_000

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ollama_queue.actors import scans
 from ollama_queue.actors.core.model.ids import instant_of, mint
 from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Record, Status, TaskType
 from ollama_queue.actors.core.plan.settle import utc
-from ollama_queue.actors.group import Group, Row
-from ollama_queue.actors.rocks import Store
-from ollama_queue.actors.scans import scan
+from ollama_queue.actors.store import page_reader
+from ollama_queue.actors.store.commit_group import Group, Row
+from ollama_queue.actors.store.page_reader import scan
+from ollama_queue.actors.store.rocksdb import Store
 from tests.actors.standins import START, a_record, at
 
 START_US = round(START.timestamp() * 1e6)
@@ -154,8 +154,8 @@ def test_a_list_is_what_looking_at_each_task_would_find(
 ) -> None:
     stored: dict[str, Record] = {}
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ollama_queue.actors.scans.FEW", few)
-        patch.setattr("ollama_queue.actors.listings.FEW", few)
+        patch.setattr("ollama_queue.actors.store.page_reader.FEW", few)
+        patch.setattr("ollama_queue.actors.store.indexes.FEW", few)
         store = Store(folder, None)
         for number, facts in drawn:
             task = a_task(number, **born(number), **(facts or {}))
@@ -206,7 +206,7 @@ def test_a_search_reads_so_many_tasks_and_says_where_to_go_on(tmp_path: Path) ->
     tasks = [a_task(n, title="needle" if n == 3 else "hay") for n in range(10)]
     store = filled(tmp_path, *tasks)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ollama_queue.actors.scans.FEW", 4)
+        patch.setattr("ollama_queue.actors.store.page_reader.FEW", 4)
         found = pages(store, TaskFilter(q="Needle"))
 
     assert found == [[], [tasks[3].id], []]
@@ -217,7 +217,7 @@ def test_a_cursor_remembers_how_many_to_leave_out(tmp_path: Path) -> None:
     tasks = [a_task(n, title="needle" if n % 2 else "hay") for n in range(10)]
     store = filled(tmp_path, *tasks)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ollama_queue.actors.scans.FEW", 3)
+        patch.setattr("ollama_queue.actors.store.page_reader.FEW", 3)
         found = pages(store, TaskFilter(q="needle", offset=3, limit=1))
 
     assert [i for page in found for i in page] == [tasks[3].id, tasks[1].id]
@@ -242,7 +242,7 @@ def test_payloads_and_results_are_there_where_they_are_asked_for(tmp_path: Path)
 
 
 def test_a_page_of_long_payloads_is_shorter(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(scans, "INCLUDED_BYTES", 4)
+    monkeypatch.setattr(page_reader, "INCLUDED_BYTES", 4)
     tasks = [a_task(n) for n in range(5)]
     store = filled(tmp_path, *tasks)  # two bytes of payload each
 

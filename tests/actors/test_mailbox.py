@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ollama_queue.actors.mailbox import Closed, Mailbox
+from ollama_queue.actors.base.mailbox import Closed, Mailbox
 from tests.actors.standins import PATIENCE_S
 
 

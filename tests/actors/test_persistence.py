@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 
 from ollama_queue.actors import persistence
-from ollama_queue.actors.actor import ask, stop
+from ollama_queue.actors.base.actor import ask, stop
 from ollama_queue.actors.core.messages import Commit, Count, Deny, Get, GetSpec, Query, Recover
 from ollama_queue.actors.core.model.errors import NotFound, OutcomeUnknown
 from ollama_queue.actors.core.model.limits import ATTEMPTS
 from ollama_queue.actors.core.model.orders import Change, DropKey, Remove, SetFlag
 from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Record, Status
-from ollama_queue.actors.rocks import Store
-from ollama_queue.actors.sentinel import read_sentinel
+from ollama_queue.actors.store.rocksdb import Store
+from ollama_queue.actors.store.sentinel import read_sentinel
 from tests.actors.conftest import Desk
 from tests.actors.standins import (
     PATIENCE_S,

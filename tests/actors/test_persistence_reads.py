@@ -2,7 +2,7 @@
 
 import pytest
 
-from ollama_queue.actors.actor import SignOfLife, ask
+from ollama_queue.actors.base.actor import SignOfLife, ask
 from ollama_queue.actors.core.messages import (
     Count,
     Deny,
@@ -13,11 +13,11 @@ from ollama_queue.actors.core.messages import (
     Query,
     Retry,
 )
+from ollama_queue.actors.core.messages.replies import Asked, Page
 from ollama_queue.actors.core.model.errors import Conflict, NotFound
 from ollama_queue.actors.core.model.orders import Change
 from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Status, TaskType
-from ollama_queue.actors.replies import Asked, Page
 from tests.actors.conftest import Desk
 from tests.actors.standins import (
     Recorder,

@@ -10,7 +10,7 @@ import pytest
 from ollama_queue.actors.core.config.config import Logging
 from ollama_queue.actors.core.model.errors import Unavailable
 from ollama_queue.actors.logs import open_handler
-from ollama_queue.actors.rocks import Store
+from ollama_queue.actors.store.rocksdb import Store
 from tests.actors.standins import a_record
 from tests.actors.stores import write
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors import prober
-from ollama_queue.actors.actor import Ref, SignOfLife, ask, start, stop, tell
+from ollama_queue.actors.base.actor import Ref, SignOfLife, ask, start, stop, tell
 from ollama_queue.actors.core.messages import BackendChanged, Wake
 from ollama_queue.actors.core.model.orders import Watch
 from ollama_queue.actors.core.model.outcomes import Look

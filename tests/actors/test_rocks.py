@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from ollama_queue.actors.core.model.tasks import Record, Status
 from ollama_queue.actors.core.plan.entries import entry_of
 from ollama_queue.actors.core.plan.idempotency import Keyed
-from ollama_queue.actors.group import Row
-from ollama_queue.actors.rocks import Store
+from ollama_queue.actors.store.commit_group import Row
+from ollama_queue.actors.store.rocksdb import Store
 from tests.actors.standins import a_record, an_attempt, at, task_id
 from tests.actors.stores import PENDING, RUNNING, group, listed, write
 

@@ -12,8 +12,8 @@ import pytest
 from rocksdict import Options, Rdict
 
 from ollama_queue.actors.core.model.errors import Unavailable
-from ollama_queue.actors.group import Row
-from ollama_queue.actors.rocks import Store
+from ollama_queue.actors.store.commit_group import Row
+from ollama_queue.actors.store.rocksdb import Store
 from tests.actors.standins import a_record
 from tests.actors.stores import PENDING, filled, group, listed, write
 from tests.servers import ROOT

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ollama_queue.actors.batches import SLICE_TASKS, draft_batch
+from ollama_queue.actors.batch_loading import SLICE_TASKS, draft_batch
 from ollama_queue.actors.core.intake.submission import generate_task
 from ollama_queue.actors.core.messages import (
     BatchStored,

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from ollama_queue.actors.actor import Ref, ask, start, stop, tell
+from ollama_queue.actors.base.actor import Ref, ask, start, stop, tell
 from ollama_queue.actors.core.intake.submission import draft, generate_task
 from ollama_queue.actors.core.messages import (
     BackendChanged,
@@ -26,8 +26,8 @@ from ollama_queue.actors.core.model.outcomes import Failed, Look, Verdict
 from ollama_queue.actors.core.model.tasks import Status, Submitted, WaitingFor
 from ollama_queue.actors.core.plan.entries import entry_of
 from ollama_queue.actors.core.plan.slots import STOP_PATIENCE_S
-from ollama_queue.actors.rocks import Recovered
 from ollama_queue.actors.scheduler import Scheduler
+from ollama_queue.actors.store.rocksdb import Recovered
 from tests.actors.office import DONE, NOTHING, Office
 from tests.actors.standins import PATIENCE_S, a_record, asked, task_id
 

@@ -11,9 +11,9 @@ import pytest
 from rocksdict import Options, Rdict
 
 from ollama_queue.actors.core.model.errors import Unavailable
-from ollama_queue.actors.group import Row
-from ollama_queue.actors.place import Place
-from ollama_queue.actors.rocks import Store
+from ollama_queue.actors.files.data_folder import Place
+from ollama_queue.actors.store.commit_group import Row
+from ollama_queue.actors.store.rocksdb import Store
 from tests.actors.standins import a_record
 from tests.actors.stores import group, listed, write
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ollama_queue.actors import engine
-from ollama_queue.actors.rocks import Store
+from ollama_queue.actors.store import engine
+from ollama_queue.actors.store.rocksdb import Store
 from tests.actors.standins import a_record
 from tests.actors.stores import filled, listed, write
 from tests.servers import ROOT

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors import event_bus
-from ollama_queue.actors.actor import Ref, tell
+from ollama_queue.actors.base.actor import Ref, tell
 from ollama_queue.actors.core.messages import Chunks, Get, Unsubscribe
+from ollama_queue.actors.core.messages.replies import Stored
 from ollama_queue.actors.core.model.errors import Unavailable
 from ollama_queue.actors.core.model.lifecycle import become
 from ollama_queue.actors.core.model.tasks import Chunk, Status
-from ollama_queue.actors.replies import Stored
 from tests.actors.standins import PATIENCE_S, Recorder, a_record, completed, spec_of, started
 from tests.actors.watching import TASK, WHOLE, House, shown
 

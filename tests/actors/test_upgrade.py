@@ -9,16 +9,16 @@ import msgspec
 import pytest
 from rocksdict import Options, Rdict, WriteBatch
 
-from ollama_queue.actors import upgrade
 from ollama_queue.actors.core.model.errors import Unavailable
 from ollama_queue.actors.core.model.ids import mint
 from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Record, Status
 from ollama_queue.actors.core.plan.entries import entry_of
-from ollama_queue.actors.group import Group, Row
-from ollama_queue.actors.layout import FAMILIES, STATUS_CODE, encode
-from ollama_queue.actors.rocks import Store
-from ollama_queue.actors.scans import scan
+from ollama_queue.actors.store import migrations
+from ollama_queue.actors.store.commit_group import Group, Row
+from ollama_queue.actors.store.encoding import FAMILIES, STATUS_CODE, encode
+from ollama_queue.actors.store.page_reader import scan
+from ollama_queue.actors.store.rocksdb import Store
 from tests.actors.standins import a_record, at
 
 CRON = mint(1, 1)
@@ -103,7 +103,7 @@ def check(store: Store, tasks: list[Record], folder: Path) -> None:
     other = Store(str(folder), None)
     other.write(group)
     assert rows(store) == rows(other)
-    assert store._families["meta"].get(b"format") == b"%d" % upgrade.FORMAT
+    assert store._families["meta"].get(b"format") == b"%d" % migrations.FORMAT
     other.close()
 
 
@@ -127,7 +127,7 @@ def test_an_older_store_lists_as_a_new_one(tmp_path: Path, older: Any) -> None:
 
 def test_a_crash_in_between_is_made_up_for(tmp_path: Path, monkeypatch: Any) -> None:
     tasks = first_format(tmp_path / "old", 20)
-    monkeypatch.setattr(upgrade, "SLICE_TASKS", 3)
+    monkeypatch.setattr(migrations, "SLICE_TASKS", 3)
     seen = []
 
     def crash(raw: bytes) -> Record:
@@ -136,9 +136,9 @@ def test_a_crash_in_between_is_made_up_for(tmp_path: Path, monkeypatch: Any) -> 
             raise OSError("on purpose")
         return decode(raw)
 
-    decode = upgrade.decode_record
+    decode = migrations.decode_record
     with monkeypatch.context() as patch:
-        patch.setattr(upgrade, "decode_record", crash)
+        patch.setattr(migrations, "decode_record", crash)
         with pytest.raises(Unavailable, match="on purpose"):
             Store(str(tmp_path / "old"), None)
 
@@ -146,5 +146,5 @@ def test_a_crash_in_between_is_made_up_for(tmp_path: Path, monkeypatch: Any) -> 
     check(store, tasks, tmp_path / "new")
     store.close()
     with monkeypatch.context() as patch:
-        patch.setattr(upgrade, "decode_record", None)  # nothing is read again
+        patch.setattr(migrations, "decode_record", None)  # nothing is read again
         Store(str(tmp_path / "old"), None).close()

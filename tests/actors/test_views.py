@@ -2,7 +2,7 @@
 
 import pytest
 
-from ollama_queue.actors import views
+from ollama_queue.actors.api import views
 from ollama_queue.actors.core.model.stats import Counts, PlanState, QueueStats
 
 NOW = 1_700_000_000.0

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ollama_queue.actors import watch
-from ollama_queue.actors.actor import start, stop, tell
+from ollama_queue.actors.base.actor import start, stop, tell
 from ollama_queue.actors.core.messages import Farewell
 from ollama_queue.actors.core.model.errors import NotFound, OutcomeUnknown, Unavailable
 from ollama_queue.actors.core.model.tasks import Status
+from ollama_queue.actors.embedded import watch
 from ollama_queue.actors.event_bus import EventBus
-from ollama_queue.actors.switchboard import Generation
+from ollama_queue.actors.supervision.switchboard import Generation
 from tests.actors.standins import PATIENCE_S, completed, started, task_id
 from tests.actors.watching import TASK, WHOLE, House, shown
 

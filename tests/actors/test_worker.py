@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.actor import Ref, SignOfLife, ask, start, stop, tell
+from ollama_queue.actors.base.actor import Ref, SignOfLife, ask, start, stop, tell
 from ollama_queue.actors.core.messages import Chunks, ChunksReady, Finished, GetSpec, Wake
+from ollama_queue.actors.core.messages.replies import Asked
 from ollama_queue.actors.core.model.errors import NotFound, OutcomeUnknown
 from ollama_queue.actors.core.model.orders import Run, Stop
 from ollama_queue.actors.core.model.outcomes import Answered, Failed, Stopped, Verdict
 from ollama_queue.actors.core.model.tasks import Spec, TaskType
-from ollama_queue.actors.replies import Asked
 from ollama_queue.actors.worker import MOST, TOGETHER, Worker
 from tests.actors.standins import PATIENCE_S, Controlled, Recorder, spec_of, task_id
 

@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ollama_queue.actors import watch
-from ollama_queue.actors.actor import Ref, ask, start, stop, tell
+from ollama_queue.actors.base.actor import Ref, ask, start, stop, tell
+from ollama_queue.actors.base.thread_pool import ThreadPool
 from ollama_queue.actors.core.messages import Chunks, Commit
 from ollama_queue.actors.core.model.lifecycle import become
 from ollama_queue.actors.core.model.tasks import Chunk, Status
+from ollama_queue.actors.embedded import watch
 from ollama_queue.actors.event_bus import EventBus
 from ollama_queue.actors.persistence import Persistence
-from ollama_queue.actors.pool import ThreadPool
-from ollama_queue.actors.rocks import Store
-from ollama_queue.actors.switchboard import Generation, Switchboard
+from ollama_queue.actors.store.rocksdb import Store
+from ollama_queue.actors.supervision.switchboard import Generation, Switchboard
 from tests.actors.standins import PATIENCE_S, START, Recorder, an_attempt, insert, started, task_id
 
 TASK = task_id(1)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ollama_queue import Invalid
 from ollama_queue.actors.core.text import strict_json
 from ollama_queue.actors.core.text.json_items import Item, in_lines, in_list
-from ollama_queue.actors.encodings import as_utf8
+from ollama_queue.actors.files.text_encoding import as_utf8
 
 MOST = 1 << 20
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=8) | st.sampled_from(

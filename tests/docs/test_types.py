@@ -13,7 +13,7 @@ import pytest
 from ollama_queue.actors.core.intake.submission import PAYLOAD_FIELDS
 from ollama_queue.actors.core.intake.task_fields import ChatFields, EmbedFields, GenerateFields
 from ollama_queue.actors.core.model.tasks import NewTask
-from ollama_queue.actors.options import _KEYS, Options
+from ollama_queue.actors.embedded.options import _KEYS, Options
 from tests.clients.installed import node_folder
 from tests.servers import ROOT
 

@@ -8,10 +8,10 @@ from typing import Any, Self
 
 from click.testing import CliRunner, Result
 
-from ollama_queue.actors.api import QueueAPI
+from ollama_queue.actors.api.queue_api import QueueAPI
 from ollama_queue.actors.core.config.config import Config, Ollama, Queue
 from ollama_queue.actors.core.intake.submission import chat_task
-from ollama_queue.actors.manager import QueueManager
+from ollama_queue.actors.embedded.manager import QueueManager
 from ollama_queue.cli.main import cli
 from ollama_queue.cli.session import Session
 from tests.fakes import FakeOllama

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from ollama_queue.actors.api.views import listed, shown, whole
+from ollama_queue.actors.core.messages.replies import Stored
 from ollama_queue.actors.core.model import limits
 from ollama_queue.actors.core.model.events import Happened
 from ollama_queue.actors.core.model.tasks import Attempt, Record, Task
 from ollama_queue.actors.core.plan.settle import kept, utc
-from ollama_queue.actors.replies import Stored
-from ollama_queue.actors.views import listed, shown, whole
 from tests.doors.command import House as Shell
 from tests.doors.web import House, error
 

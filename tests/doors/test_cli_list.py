@@ -68,7 +68,7 @@ def test_the_last_line_says_how_to_go_on(house: House) -> None:
 def test_a_search_reads_on_until_it_has_found_enough(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ollama_queue.actors.scans.FEW", 1)
+    monkeypatch.setattr("ollama_queue.actors.store.page_reader.FEW", 1)
     wanted = house.submitted("needle")
     for _ in range(3):
         house.submitted("hay")

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from click import unstyle
 
-from ollama_queue.actors import views
+from ollama_queue.actors.api import views
 from ollama_queue.actors.core.model.stats import Counts, PlanState
 from ollama_queue.actors.core.model.tasks import Status, Task, TaskType
 from ollama_queue.cli import output

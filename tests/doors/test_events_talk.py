@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.actor import tell
+from ollama_queue.actors.base.actor import tell
 from ollama_queue.actors.core.messages import Publish
 from ollama_queue.actors.core.model.events import Happened
 from ollama_queue.http.crier import Crier, Feed

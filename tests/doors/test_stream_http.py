@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.actor import tell
+from ollama_queue.actors.base.actor import tell
 from ollama_queue.http import sse
 from tests.doors.web import House, error
 from tests.fakes import Answer, Stream

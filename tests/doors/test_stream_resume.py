@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from ollama_queue import Invalid
-from ollama_queue.actors import event_bus, watch
+from ollama_queue.actors import event_bus
 from ollama_queue.actors.core.messages import Get
+from ollama_queue.actors.core.messages.replies import Stored
 from ollama_queue.actors.core.model.tasks import Chunk, Status
-from ollama_queue.actors.replies import Stored
+from ollama_queue.actors.embedded import watch
 from tests.actors.standins import PATIENCE_S, Recorder, a_record, completed, spec_of, started
 from tests.actors.watching import TASK, WHOLE, House, shown
 

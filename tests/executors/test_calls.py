@@ -9,8 +9,8 @@ from hypothesis import strategies as some
 from ollama_queue.actors.core.config.config import Backend
 from ollama_queue.actors.core.model.outcomes import Failed, Verdict
 from ollama_queue.actors.core.text.json_weight import MOST_PARTS
-from ollama_queue.actors.executors.calls import bounded, lines
 from ollama_queue.actors.executors.failures import CallFailed
+from ollama_queue.actors.executors.http_executor import bounded, lines
 from ollama_queue.actors.executors.ollama import OllamaExecutor
 
 MIB = 1 << 20

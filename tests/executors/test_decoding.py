@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from ollama_queue.actors.breathing import as_threads_do
+from ollama_queue.actors.base.breathing import as_threads_do
 from ollama_queue.actors.core.model.outcomes import Failed, Verdict
 from ollama_queue.actors.core.model.tasks import TaskType
-from ollama_queue.actors.executors.calls import MAX_REPLY
-from ollama_queue.actors.executors.decoding import Undecodable, decoded
+from ollama_queue.actors.executors.content_decoding import Undecodable, decoded
+from ollama_queue.actors.executors.http_executor import MAX_REPLY
 from ollama_queue.actors.executors.ollama import OllamaExecutor
 from ollama_queue.actors.executors.openai import OpenAIExecutor
 from tests.executors.calling import delta, ndjson, reply_of, run, sse

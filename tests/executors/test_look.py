@@ -7,7 +7,7 @@ import pytest
 
 from ollama_queue.actors.core.config.config import Backend
 from ollama_queue.actors.core.model.outcomes import Failed, Look, Upstream, Verdict
-from ollama_queue.actors.executors import Executor, calls, create_executor
+from ollama_queue.actors.executors import Executor, create_executor, http_executor
 from ollama_queue.actors.executors.openai import OpenAIExecutor
 from tests.dialects import MODELS
 from tests.executors.calling import KEY
@@ -87,7 +87,7 @@ class TestAtOllama:
     def test_gives_up_in_time(
         self, fake: FakeOllama, ollama: Executor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(calls, "LOOK_S", 0.2)
+        monkeypatch.setattr(http_executor, "LOOK_S", 0.2)
         fake.facts["/api/tags"] = Hang()
 
         assert ollama.look() == Look(error=f"no answer from gpu at {fake.url} within 0.2 s")
@@ -95,7 +95,7 @@ class TestAtOllama:
     def test_gives_up_on_connecting_in_time(
         self, full_port: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(calls, "LOOK_S", 0.2)
+        monkeypatch.setattr(http_executor, "LOOK_S", 0.2)
         url = f"http://127.0.0.1:{full_port}"
         executor = create_executor(Backend(name="gpu", url=url), 5.0)
 

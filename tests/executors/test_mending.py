@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 from ollama_queue.actors.core.config.config import Backend
 from ollama_queue.actors.core.model.outcomes import Answered, Failed, Outcome, Verdict
 from ollama_queue.actors.core.model.tasks import Dialect, Spec, TaskType
-from ollama_queue.actors.executors.mending import Halves, lenient
+from ollama_queue.actors.executors.lenient_json import Halves, lenient
 from ollama_queue.actors.executors.ollama import OllamaExecutor
 from ollama_queue.actors.executors.openai import OpenAIExecutor
 from tests.executors.calling import ASK

@@ -4,7 +4,7 @@ from typing import Any
 
 from ollama_queue.actors.core.model.tasks import TaskType
 from ollama_queue.actors.core.openai.chunks import as_piece
-from ollama_queue.actors.executors.whole_reply import WholeReply
+from ollama_queue.actors.executors.openai_whole_reply import WholeReply
 from tests.executors.calling import delta
 
 HEAD = {"id": "c1", "object": "chat.completion.chunk", "created": 5, "model": "m"}

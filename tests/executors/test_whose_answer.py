@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from ollama_queue.actors.executors.answers import MAX_INTERIM
+from ollama_queue.actors.executors.http_response import MAX_INTERIM
 from ollama_queue.actors.executors.transport import ConnectionTransport
 from tests.executors.playing import Player, Turn
 from tests.executors.raw import Script, answer, post

@@ -3,7 +3,7 @@
 import pytest
 
 from ollama_queue.actors.core.model.errors import Invalid
-from ollama_queue.actors.settings import load
+from ollama_queue.actors.settings.settings import load
 
 
 @pytest.fixture

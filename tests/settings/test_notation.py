@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_queue.actors.core.model.errors import Invalid
-from ollama_queue.actors.notation import (
+from ollama_queue.actors.settings.notation import (
     parse_duration,
     parse_ollama_host,
     parse_size,

@@ -6,7 +6,6 @@ import msgspec
 import pytest
 import yaml
 
-from ollama_queue.actors import settings
 from ollama_queue.actors.core.config.config import (
     Backend,
     Config,
@@ -21,8 +20,9 @@ from ollama_queue.actors.core.config.config import (
 )
 from ollama_queue.actors.core.config.config import Path as Path_
 from ollama_queue.actors.core.model.errors import Invalid
-from ollama_queue.actors.setting_forms import KEYS, plain
-from ollama_queue.actors.settings import ENVIRONMENT, load, trace
+from ollama_queue.actors.settings import settings
+from ollama_queue.actors.settings.settings import ENVIRONMENT, load, trace
+from ollama_queue.actors.settings.value_types import KEYS, plain
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "config.example.yaml"
 

@@ -11,8 +11,8 @@ from ollama_queue.actors.core.config.config import (
     Queue,
     RemoteScheduling,
 )
-from ollama_queue.actors.setting_forms import KEYS
-from ollama_queue.actors.settings import load, trace
+from ollama_queue.actors.settings.settings import load, trace
+from ollama_queue.actors.settings.value_types import KEYS
 from ollama_queue.http.check_config import listing
 
 FIRST_VERSION = """

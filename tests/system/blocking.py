@@ -11,8 +11,8 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from ollama_queue import AsyncClient, Chunk, Event
-from ollama_queue.actors.manager import QueueManager
-from ollama_queue.actors.task_stream import AsyncTaskStream
+from ollama_queue.actors.api.task_stream import AsyncTaskStream
+from ollama_queue.actors.embedded.manager import QueueManager
 from ollama_queue.http.app import create_app
 from ollama_queue.http.async_reporter import AsyncSubscription
 

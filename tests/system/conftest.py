@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ollama_queue.actors.api import QueueAPI
+from ollama_queue.actors.api.queue_api import QueueAPI
 from tests.servers import Server
 from tests.system.entrance import Door
 

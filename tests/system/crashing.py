@@ -20,15 +20,15 @@ from ollama_queue import (
     Unavailable,
     chat_task,
 )
-from ollama_queue.actors.actor import Actor, Ref
-from ollama_queue.actors.boot import Runtime
+from ollama_queue.actors.base.actor import Actor, Ref
+from ollama_queue.actors.base.thread_pool import ThreadPool
 from ollama_queue.actors.core.config import config
 from ollama_queue.actors.core.messages import Publish
+from ollama_queue.actors.embedded.watch import ENDS
 from ollama_queue.actors.event_bus import EventBus
 from ollama_queue.actors.executors import create_executor
-from ollama_queue.actors.pool import ThreadPool
-from ollama_queue.actors.switchboard import Generation
-from ollama_queue.actors.watch import ENDS
+from ollama_queue.actors.supervision.generation import Runtime
+from ollama_queue.actors.supervision.switchboard import Generation
 from tests.behaviours import WORDS
 from tests.fakes import Answer, Behaviour, FakeOllama, Stream
 

@@ -9,8 +9,8 @@ from typing import Any, cast
 import httpx
 
 from ollama_queue import BatchSubmitted, Client, Config, NewTask, QueueManager, generate_task
-from ollama_queue.actors.actor import tell
-from ollama_queue.actors.api import QueueAPI
+from ollama_queue.actors.api.queue_api import QueueAPI
+from ollama_queue.actors.base.actor import tell
 from ollama_queue.actors.core.config import config
 from ollama_queue.http.app import create_app
 from tests.fakes import FakeOllama, Hang

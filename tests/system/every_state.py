@@ -12,7 +12,7 @@ import httpx
 import msgspec
 
 from ollama_queue import Client, Config, NewTask, QueueManager, generate_task
-from ollama_queue.actors.actor import ask, tell
+from ollama_queue.actors.base.actor import ask, tell
 from ollama_queue.actors.core.config import config
 from ollama_queue.actors.core.messages import Explain
 from ollama_queue.actors.core.model.stats import Waiting

@@ -14,8 +14,8 @@ import pytest
 from msgspec.structs import replace
 
 from ollama_queue import NotFound, Status, Unavailable
-from ollama_queue.actors import boot, prober
-from ollama_queue.actors.actor import Actor, tell
+from ollama_queue.actors import prober
+from ollama_queue.actors.base.actor import Actor, tell
 from ollama_queue.actors.core import messages
 from ollama_queue.actors.core.model.events import Happened
 from ollama_queue.actors.core.plan import dispatch
@@ -23,10 +23,11 @@ from ollama_queue.actors.cron_ticker import CronTicker
 from ollama_queue.actors.event_bus import EventBus
 from ollama_queue.actors.persistence import Persistence
 from ollama_queue.actors.prober import Prober
-from ollama_queue.actors.rocks import Store
 from ollama_queue.actors.scheduler import Scheduler
+from ollama_queue.actors.store.rocksdb import Store
+from ollama_queue.actors.supervision import generation
+from ollama_queue.actors.supervision.system import MAX_REBOOTS
 from ollama_queue.actors.sweeper import Sweeper
-from ollama_queue.actors.system import MAX_REBOOTS
 from ollama_queue.actors.worker import Worker
 from tests.actors.crons import ABOUT_CRONS
 from tests.actors.standins import ManualPool
@@ -194,7 +195,7 @@ def test_a_crash_at_the_start_is_told_and_lets_go_of_the_folder(
 def test_a_disk_that_does_not_answer_at_the_end_is_reported(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(boot, "CLOSE_PATIENCE_S", 0.1)
+    monkeypatch.setattr(generation, "CLOSE_PATIENCE_S", 0.1)
     hung = ManualPool()
     hung.hangs = True
     house.queue._runtime = replace(house.queue._runtime, pools=lambda: (hung, ManualPool()))

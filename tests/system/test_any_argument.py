@@ -21,7 +21,7 @@ from ollama_queue import (
     Status,
     generate_task,
 )
-from ollama_queue.actors.api import QueueAPI
+from ollama_queue.actors.api.queue_api import QueueAPI
 from tests.anything import Odd, anything
 from tests.system.entrance import NOBODY, Door, ask
 

@@ -19,9 +19,9 @@ from ollama_queue import (
     Unavailable,
     generate_task,
 )
-from ollama_queue.actors.api import QueueAPI
-from ollama_queue.actors.mailbox import Closed
-from ollama_queue.actors.task_stream import AsyncTaskStream
+from ollama_queue.actors.api.queue_api import QueueAPI
+from ollama_queue.actors.api.task_stream import AsyncTaskStream
+from ollama_queue.actors.base.mailbox import Closed
 from tests.fakes import FakeOllama, Hang, Stream
 from tests.queue_server import QueueServer
 

@@ -21,7 +21,7 @@ from ollama_queue import (
     chat_task,
     embed_task,
 )
-from ollama_queue.actors.api import BulkAPI, QueueAPI
+from ollama_queue.actors.api.queue_api import BulkAPI, QueueAPI
 from tests.fakes import Stream
 from tests.system.entrance import PATIENCE_S, VERBS, Door, ask
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ollama_queue import BulkError, BulkResult, Conflict, Invalid, NotFound, Status, TaskFilter
-from ollama_queue.actors.api import QueueAPI
+from ollama_queue.actors.api.queue_api import QueueAPI
 from ollama_queue.actors.core.intake import bulk
 from tests.fakes import Answer
 from tests.system.entrance import NOBODY, Door, ask

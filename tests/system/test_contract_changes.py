@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ollama_queue import Conflict, Invalid, NotFound, Priority, Status
-from ollama_queue.actors.api import QueueAPI
+from ollama_queue.actors.api.queue_api import QueueAPI
 from tests.fakes import Answer
 from tests.system.entrance import NOBODY, PATIENCE_S, WITH_AN_ID, Door, ask
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ollama_queue import Invalid, Status, TaskFilter
-from ollama_queue.actors.api import QueueAPI
+from ollama_queue.actors.api.queue_api import QueueAPI
 from tests.system.entrance import Door, ask
 
 
@@ -83,7 +83,7 @@ def test_pages_follow_each_other(door: Door) -> None:
 def test_a_search_goes_on_until_the_list_is_full(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ollama_queue.actors.scans.FEW", 2)
+    monkeypatch.setattr("ollama_queue.actors.store.page_reader.FEW", 2)
     door.queue.pause()
     made = [door.queue.submit_task(ask(tags=["x"] if n % 4 == 0 else [])) for n in range(12)]
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ollama_queue import Invalid, Status, TaskFilter
-from ollama_queue.actors.api import QueueAPI
+from ollama_queue.actors.api.queue_api import QueueAPI
 from tests.fakes import Answer
 from tests.system.entrance import PATIENCE_S, Door, ask
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from ollama_queue import QueueFull
-from ollama_queue.actors import boot
-from ollama_queue.actors.actor import tell
+from ollama_queue.actors.base.actor import tell
 from ollama_queue.actors.core.messages import Wake
 from ollama_queue.actors.cron_ticker import CronTicker
+from ollama_queue.actors.supervision import generation
 from tests.actors.crons import TEMPLATE
 from tests.system.entrance import PATIENCE_S, Door
 
@@ -25,7 +25,7 @@ class Clock:
             def __init__(self, *args: Any, **facts: Any) -> None:
                 super().__init__(*args, **facts, clock=lambda: clock.now.timestamp())
 
-        patch.setattr(boot, "CronTicker", Ticker)
+        patch.setattr(generation, "CronTicker", Ticker)
 
     def strike(self, door: Door, minute: int) -> None:
         """It is 12:MM now; the ticker has seen it, and the scheduler what comes of it."""

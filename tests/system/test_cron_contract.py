@@ -22,7 +22,7 @@ from ollama_queue import (
     TaskType,
     Unavailable,
 )
-from ollama_queue.actors.api import QueueAPI
+from ollama_queue.actors.api.queue_api import QueueAPI
 from tests.servers import ROOT
 from tests.system.entrance import NOBODY, PATIENCE_S, Door
 

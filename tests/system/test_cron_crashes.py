@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors import boot
-from ollama_queue.actors.actor import Actor, tell
+from ollama_queue.actors.base.actor import Actor, tell
 from ollama_queue.actors.core import messages
 from ollama_queue.actors.cron_ticker import CronTicker
 from ollama_queue.actors.event_bus import EventBus
 from ollama_queue.actors.persistence import Persistence
 from ollama_queue.actors.scheduler import Scheduler
+from ollama_queue.actors.supervision import generation
 from tests.system.crashing import Fuse, House
 
 EVERY_MINUTE = {
@@ -54,7 +54,7 @@ def hands(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
         def __init__(self, *args: Any, **facts: Any) -> None:
             super().__init__(*args, **facts, clock=lambda: shown[-1].timestamp())
 
-    monkeypatch.setattr(boot, "CronTicker", Ticker)
+    monkeypatch.setattr(generation, "CronTicker", Ticker)
     return shown
 
 

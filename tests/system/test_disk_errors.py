@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ollama_queue import Status, Unavailable, chat_task
-from ollama_queue.actors.rocks import Store
-from ollama_queue.actors.sentinel import Noted
+from ollama_queue.actors.store.rocksdb import Store
+from ollama_queue.actors.store.sentinel import Noted
 from tests.system.crashing import PATIENCE_S, House
 
 

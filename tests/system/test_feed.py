@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from ollama_queue import Chunk, Invalid, NotFound, Status, TaskResult
-from ollama_queue.actors.actor import ask as call
-from ollama_queue.actors.api import QueueAPI
+from ollama_queue.actors.api.queue_api import QueueAPI
+from ollama_queue.actors.base.actor import ask as call
+from ollama_queue.actors.base.mailbox import Closed
 from ollama_queue.actors.core.messages import Publish
 from ollama_queue.actors.core.model.events import Happened
-from ollama_queue.actors.mailbox import Closed
 from ollama_queue.http import sse
 from tests.fakes import Answer, Hang, Stream
 from tests.system.entrance import NOBODY, PATIENCE_S, Door, ask, reboot

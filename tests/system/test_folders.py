@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from ollama_queue import Config, QueueError, QueueManager, Unavailable, generate_task
-from ollama_queue.actors.boot import Runtime
+from ollama_queue.actors.base.thread_pool import ThreadPool
 from ollama_queue.actors.core.config import config
 from ollama_queue.actors.executors import create_executor
-from ollama_queue.actors.layout import key_range
-from ollama_queue.actors.pool import ThreadPool
-from ollama_queue.actors.rocks import Store
+from ollama_queue.actors.store.encoding import key_range
+from ollama_queue.actors.store.rocksdb import Store
+from ollama_queue.actors.supervision.generation import Runtime
 from tests.fakes import FakeOllama
 from tests.queue_server import QueueServer
 from tests.system.test_kill9 import KILLS, SEED, Load, behave

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ollama_queue import Config, QueueManager, Status, Unavailable, generate_task
-from ollama_queue.actors import system
 from ollama_queue.actors.core.config import config
+from ollama_queue.actors.supervision import system
 from tests.fakes import Behaviour, FakeOllama, Stream
 from tests.queue_server import QueueServer
 from tests.system.test_kill9 import Load, all_tasks, behave

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ollama_queue import Config, Conflict, NotFound, QueueManager, Status
-from ollama_queue.actors.actor import ask as ask_actor
+from ollama_queue.actors.base.actor import ask as ask_actor
 from ollama_queue.actors.core.config import config
 from ollama_queue.actors.core.messages import Delete
 from tests.fakes import Answer, FakeOllama, Hang
@@ -159,7 +159,7 @@ def test_a_task_that_is_run_anew_in_between_stays(tmp_path: Path, fake: FakeOlla
 def test_a_store_of_many_is_swept_in_slices(
     tmp_path: Path, fake: FakeOllama, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ollama_queue.actors.expiry.SLICE_TASKS", 7)
+    monkeypatch.setattr("ollama_queue.actors.store.expiry.SLICE_TASKS", 7)
     with opened(tmp_path, fake) as queue:
         queue.pause()
         ids = queue.submit_batch([ask() for _ in range(40)]).task_ids

@@ -18,8 +18,8 @@ from ollama_queue import (
     __version__,
     generate_task,
 )
-from ollama_queue.actors.boot import Runtime
 from ollama_queue.actors.core.config.config import Logging, Ollama, Queue, Retry
+from ollama_queue.actors.supervision.generation import Runtime
 from tests.fakes import Answer, FakeOllama, Hang
 from tests.queue_server import QueueServer
 from tests.servers import ROOT

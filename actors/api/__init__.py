@@ -1,0 +1,1 @@
+"""The verbs of a queue, and what `QueueManager`, `Client` and `AsyncClient` share."""

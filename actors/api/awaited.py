@@ -1,0 +1,217 @@
+"""Which tasks' ends are awaited, by whom, and what becomes of those heard of too early."""
+
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from ..base.mailbox import Closed
+from ..core.model.errors import QueueError, Unavailable
+from ..core.model.task_filter import MAX_LIMIT, TaskFilter, TaskPage
+from ..core.model.tasks import BatchSubmitted, TaskResult
+from .verbs import result_of
+
+OUTAGE_PATIENCE_S = 30.0  # a wait outlives a restart of the queue
+PAUSE_S = 0.2  # between two tries to reach it
+FOLLOWED = 100  # so few tasks are followed by themselves, and the ends of others are not sent
+
+Callback = Callable[[TaskResult], Any]
+
+
+class Gathering:
+    """All results of a batch, for one who gets them at once, in the order given.
+
+    They are read when all of its tasks have ended, page by page: over HTTP, one by one would take
+    many times as long. A reading begins with `first_page`, goes on with what `take` says, and ends
+    with the tasks that no page had (`unlisted`): they are gone.
+    """
+
+    def __init__(self, callback: Callable[[list[TaskResult]], Any]) -> None:
+        self.batch_id = ""
+        self._callback = callback
+        self._results: dict[str, TaskResult | None] = {}
+        self._unheard: set[str] = set()  # have not ended, as far as is known
+        self._unlisted: set[str] = set()  # of those, in the reading under way
+
+    def of(self, made: BatchSubmitted) -> list[str]:
+        """Says whose results it gathers, before the first of them comes."""
+        self.batch_id = made.batch_id
+        self._results = dict.fromkeys(made.task_ids)
+        self._unheard = set(made.task_ids)
+        return made.task_ids
+
+    def hear(self, task_id: str) -> bool:
+        """A task has ended. True when the results are to be read."""
+        self._unheard.discard(task_id)
+        return not self._unheard
+
+    def first_page(self) -> TaskFilter:
+        self._unheard = {task_id for task_id, result in self._results.items() if result is None}
+        self._unlisted = set(self._unheard)
+        return TaskFilter(batch_id=[self.batch_id], include=["result"], limit=MAX_LIMIT)
+
+    def take(self, asked: TaskFilter, page: TaskPage) -> TaskFilter | None:
+        """A page that was read. Returns the next one to ask for, None behind the last."""
+        for task in page.tasks:
+            self._unlisted.discard(task.id)
+            if task.id in self._unheard and task.status.is_final:
+                self.add(result_of(task))
+        return following(asked, page)
+
+    def add(self, result: TaskResult) -> None:
+        self._unheard.discard(result.task_id)
+        self._results[result.task_id] = result
+
+    @property
+    def unlisted(self) -> Collection[str]:
+        return tuple(self._unlisted)
+
+    @property
+    def ids(self) -> Collection[str]:
+        return self._results.keys()
+
+    @property
+    def total(self) -> int:
+        return len(self._results)
+
+    @property
+    def done(self) -> int:
+        """How many have ended, as far as is known."""
+        return len(self._results) - len(self._unheard)
+
+    @property
+    def is_complete(self) -> bool:
+        return not self._unheard
+
+    def call(self) -> Any:
+        """What the callback returns, which gets the results."""
+        return self._callback([each for each in self._results.values() if each is not None])
+
+
+def members(batch_id: str) -> TaskFilter:
+    """The first page of a batch's tasks, the last of them first."""
+    return TaskFilter(batch_id=[batch_id], limit=MAX_LIMIT)
+
+
+def following(asked: TaskFilter, page: TaskPage) -> TaskFilter | None:
+    """The page behind this one; None where it was the last."""
+    return None if page.cursor is None else replace(asked, cursor=page.cursor)
+
+
+class Waiting:
+    """How long somebody waits for the ends of tasks, and over which losses of the queue.
+
+    `late` makes the error of a wait that takes longer than `timeout` seconds.
+    """
+
+    def __init__(
+        self, ids: Collection[str], timeout: float | None, late: Callable[[], TimeoutError]
+    ) -> None:
+        self.followed = frozenset(ids) if len(ids) <= FOLLOWED else None
+        self.late = late
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._lost_at: float | None = None
+
+    @property
+    def left_s(self) -> float | None:
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    @property
+    def patience_s(self) -> float:
+        """How long to try to reach the queue."""
+        left = self.left_s
+        return OUTAGE_PATIENCE_S if left is None else min(left, OUTAGE_PATIENCE_S)
+
+    def heard(self) -> None:
+        self._lost_at = None
+
+    def pause_after(self, lost: QueueError) -> float:
+        """Seconds until the next try; raises what is to be said when there is none."""
+        is_cut = isinstance(lost, Closed) and lost.message in ("restarted", "lagged")
+        if isinstance(lost, Closed):
+            lost = Unavailable("the queue was closed during the wait")
+            if not is_cut:
+                raise lost from None
+        now = time.monotonic()
+        self._lost_at = self._lost_at or now
+        if self.left_s == 0:
+            raise (self.late() if is_cut else lost) from None
+        if now - self._lost_at > OUTAGE_PATIENCE_S:
+            raise lost from None
+        return PAUSE_S
+
+
+class Awaited:
+    """The callbacks of tasks. A task's end may be heard of before its id is known here.
+
+    Not locked; the one who uses it from several threads does that.
+    """
+
+    def __init__(self) -> None:
+        self._callbacks: dict[str, tuple[Callback | Gathering, ...]] = {}
+        self._expected = self._renewals = 0  # submits on their way; subscriptions replaced
+        self._missed: set[str] = set()  # ends that came while some are expected
+
+    def __len__(self) -> int:
+        return len(self._callbacks)
+
+    def expect(self) -> int:
+        """A submit begins; give what this returns to `known`."""
+        self._expected += 1
+        return self._renewals
+
+    def known(
+        self, ids: Collection[str], callback: Callback | Gathering, expected: int
+    ) -> Collection[str]:
+        """These are the submit's tasks. Returns those to look at: they may have ended unheard."""
+        alone = (callback,)  # one for all: there may be a million
+        for task_id in ids:
+            before = self._callbacks.get(task_id)
+            self._callbacks[task_id] = alone if before is None else (*before, callback)
+        late = ids if expected != self._renewals else self._missed.intersection(ids)
+        return self._one_each(late)
+
+    def settled(self) -> None:
+        """A submit has ended, well or badly."""
+        self._expected -= 1
+        if not self._expected:
+            self._missed.clear()
+
+    def renewed(self) -> None:
+        """What happened meanwhile was not heard of."""
+        self._renewals += 1
+
+    def of(self, task_id: str) -> Sequence[Callback | Gathering]:
+        """Who waits for this task, which may have ended."""
+        if self._expected:
+            self._missed.add(task_id)  # somebody may be about to wait for it
+        return self._callbacks.get(task_id, ())
+
+    def ids(self) -> Sequence[str]:
+        """All to look at."""
+        return self._one_each(self._callbacks)
+
+    def _one_each(self, ids: Iterable[str]) -> Sequence[str]:
+        """Of tasks that are read together, one is enough."""
+        awaited = ((who, each) for each in ids for who in self._callbacks[each])
+        looks = {who if isinstance(who, Gathering) else each: each for who, each in awaited}
+        return tuple(dict.fromkeys(looks.values()))
+
+    def take(self, task_id: str) -> Sequence[Callback]:
+        """Who is to be told of this task's end by itself; they are forgotten."""
+        whole = self._callbacks.get(task_id, ())
+        self._keep(task_id, tuple(who for who in whole if isinstance(who, Gathering)))
+        return [who for who in whole if not isinstance(who, Gathering)]
+
+    def forget(self, batch: Gathering) -> None:
+        """The ends of its tasks have been told."""
+        for task_id in batch.ids:
+            whole = self._callbacks.get(task_id, ())
+            self._keep(task_id, tuple(who for who in whole if who is not batch))
+
+    def _keep(self, task_id: str, callbacks: tuple[Callback | Gathering, ...]) -> None:
+        if callbacks:
+            self._callbacks[task_id] = callbacks
+        else:
+            self._callbacks.pop(task_id, None)

@@ -1,0 +1,120 @@
+"""Verbs that are made of others, the same for `QueueManager` and `Client`."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+from msgspec.structs import replace
+
+from ..core.intake import arguments
+from ..core.intake.arguments import AnyTask
+from ..core.intake.filters import task_filter
+from ..core.intake.submission import parse_time
+from ..core.model.errors import naming
+from ..core.model.task_filter import TaskFilter, TaskPage
+from ..core.model.tasks import (
+    BatchSubmitted,
+    NewTask,
+    Status,
+    Submitted,
+    Task,
+    TaskResult,
+)
+
+
+class ComposedVerbs:
+    """Needs `submit`, `submit_batch`, `list_page` and `close`; a context manager that closes
+    itself."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def submit(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted:
+        raise NotImplementedError
+
+    def submit_batch(
+        self, tasks: Iterable[AnyTask], *, idempotency_key: str | None = None
+    ) -> BatchSubmitted:
+        raise NotImplementedError
+
+    def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
+        raise NotImplementedError
+
+    def list_tasks(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> list[Task]:
+        """As many as there are, up to the filter's `limit`, over as many pages as it takes."""
+        return full_page(self.list_page, task_filter(filter)).tasks
+
+    def submit_task(self, new: AnyTask) -> str:
+        """Take on a task and return its id."""
+        return self.submit(new).task_id
+
+    def submit_scheduled_task(self, new: AnyTask, at: datetime) -> str:
+        """Take on a task that runs at `at` (aware) or soon after; in the past means now."""
+        return self.submit_task(scheduled(new, at))
+
+
+class Gathering:
+    """A list of as many tasks as are wanted, put together from pages that may be shorter.
+
+    `following` is what to ask for next, None when it is complete.
+    """
+
+    def __init__(self, wanted: TaskFilter) -> None:
+        self.following: TaskFilter | None = wanted
+        self.tasks: list[Task] = []
+        self.cursor: str | None = None
+        self.total: int | None = None
+        self._wanted = wanted
+
+    def add(self, page: TaskPage) -> None:
+        if not self.tasks:
+            self.total = page.total
+        self.tasks += page.tasks
+        self.cursor = page.cursor
+        left = self._wanted.limit - len(self.tasks)
+        self.following = None
+        if page.cursor is not None and left > 0:
+            self.following = replace(self._wanted, limit=left, offset=0, cursor=page.cursor)
+
+
+def full_page(list_page: Callable[[TaskFilter], TaskPage], wanted: TaskFilter) -> TaskPage:
+    """A page of as many tasks as are wanted, if there are."""
+    found = Gathering(wanted)
+    while found.following is not None:
+        found.add(list_page(found.following))
+    return TaskPage(found.tasks, found.cursor, found.total)
+
+
+def scheduled(new: AnyTask, at: datetime) -> AnyTask:
+    """A task that runs at `at`. Raises `Invalid`."""
+    wanted, due = arguments.task(new), parse_time(at, "at")
+    if isinstance(wanted, NewTask):
+        return replace(wanted, scheduled_at=due)
+    return {**wanted, "scheduled_at": due}
+
+
+def later(tasks: Iterable[AnyTask], at: datetime) -> Iterator[AnyTask]:
+    """Tasks that run at `at`. Raises `Invalid`, naming the task."""
+    due = parse_time(at, "at")
+    for index, task in enumerate(arguments.tasks(tasks)):
+        with naming(f"tasks[{index}]"):
+            yield scheduled(task, due)
+
+
+def result_of(task: Task) -> TaskResult:
+    """How an ended task ended."""
+    done = task.status is Status.COMPLETED
+    error = None if done else task.error or str(task.status)
+    return TaskResult(task.id, done, task.result, error)

@@ -1,0 +1,151 @@
+"""From records, as they lie on disk, to what doors show."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from ollama_queue import __version__
+
+from ..base.breathing import Breathe, as_threads_do, unhurried
+from ..core.messages.replies import Page, Stored
+from ..core.model import limits
+from ..core.model.errors import cut
+from ..core.model.events import Happened
+from ..core.model.stats import Counts, PlanState, QueueStats, Waiting
+from ..core.model.task_filter import TaskFilter, TaskPage
+from ..core.model.tasks import (
+    Event,
+    Priority,
+    Record,
+    Spec,
+    Status,
+    Task,
+)
+from ..core.plan.settle import briefly
+
+_FACTS = tuple(name for name in Record.__struct_fields__ if name in Task.__struct_fields__)
+_decode_spec = msgspec.json.Decoder(Spec).decode
+
+
+def listed(record: Record, waiting: Waiting | None) -> Task:
+    """A task as lists and events show it: without payload and result, and never large."""
+    return _facts_of(brief(record), waiting)
+
+
+def brief(record: Record) -> Record:
+    """With no more than the first and the newest of many attempts, and less of their words.
+
+    A store that was written when there were no limits may have larger tags and names.
+    """
+    attempts = record.attempts
+    if len(attempts) > limits.LISTED_ATTEMPTS:
+        attempts = [attempts[0], *attempts[1 - limits.LISTED_ATTEMPTS :]]
+    if attempts:
+        record = replace(record, attempts=[briefly(each) for each in attempts])
+    if _is_within(record):
+        return record
+    return replace(
+        record,
+        model=cut(record.model, limits.NAME),
+        tenant=record.tenant and cut(record.tenant, limits.NAME),
+        backend=record.backend and cut(record.backend, limits.NAME),
+        error=record.error and cut(record.error, limits.ERROR),
+        tags=[cut(tag, limits.TAG) for tag in record.tags[: limits.TAGS]],
+    )
+
+
+def _facts_of(record: Record, waiting: Waiting | None) -> Task:
+    facts = {name: getattr(record, name) for name in _FACTS}
+    if waiting is not None and record.status is Status.PENDING:
+        facts |= msgspec.structs.asdict(waiting)
+    return Task(**facts)
+
+
+def _is_within(record: Record) -> bool:
+    """Whether all of it is as small as it may be today."""
+    names = (record.model, record.tenant or "", record.backend or "")
+    return (
+        max(map(len, names)) <= limits.NAME
+        and len(record.error or "") <= limits.ERROR
+        and len(record.tags) <= limits.TAGS
+        and max(map(len, record.tags), default=0) <= limits.TAG
+    )
+
+
+def shown(event: Happened | Event) -> Event:
+    """An event as subscribers see it: its task as in lists."""
+    if isinstance(event, Event):  # from a server, which has shown it so
+        return event
+    facts = msgspec.structs.asdict(event)
+    facts["task"] = None if event.task is None else listed(event.task, None)
+    return Event(**facts)
+
+
+def whole(stored: Stored, waiting: Waiting | None) -> Task:
+    """A task with everything that is known of it."""
+    return _with_parts(_facts_of(stored.record, waiting), stored.spec, stored.result)
+
+
+def page(
+    found: Page,
+    waiting: Mapping[str, Waiting],
+    wanted: TaskFilter,
+    breathe: Breathe = as_threads_do,
+) -> TaskPage:
+    """A page of a list, with the parts of tasks that were asked for.
+
+    A task that waits for something else by now is left out where that was asked for.
+    """
+    tasks = []
+    for record in unhurried(found.records, breathe):
+        task = listed(record, waiting.get(record.id))
+        if wanted.waiting_for and task.waiting_for not in wanted.waiting_for:
+            continue
+        tasks.append(_with_parts(task, found.specs.get(task.id), found.results.get(task.id)))
+    return TaskPage(tasks, found.cursor, found.total)
+
+
+def _with_parts(task: Task, spec: bytes | None, result: bytes | None) -> Task:
+    parts: dict[str, Any] = {}
+    if spec is not None:
+        parts |= msgspec.structs.asdict(_decode_spec(spec))
+    if result is not None:
+        parts["result"] = msgspec.json.decode(result)
+    return replace(task, **parts) if parts else task
+
+
+def stats(
+    counts: Counts,
+    state: PlanState,
+    throughput: float,
+    now: float,
+    uptime_s: float,
+    hub_gap_ms: float | None = None,
+) -> QueueStats:
+    """How the queue is doing: counts from the disk, slots and reasons from the plan."""
+    totals = {status: counts.total(status) for status in Status}
+    levels = counts.by_status.get(Status.PENDING, {})
+    named = {str(int(level)): 0 for level in Priority}
+    return QueueStats(
+        pending_tasks=totals[Status.PENDING],
+        running_tasks=totals[Status.RUNNING],
+        completed_tasks=totals[Status.COMPLETED],
+        failed_tasks=totals[Status.FAILED],
+        cancelled_tasks=totals[Status.CANCELLED],
+        total_tasks=sum(totals.values()),
+        queues_by_priority=named | {str(level): n for level, n in levels.items() if n},
+        waiting_for=state.waiting_for,
+        unserved=state.unserved,
+        scheduled=state.scheduled,
+        oldest_wait_s=None if state.oldest is None else round(max(0.0, now - state.oldest), 3),
+        throughput=throughput,
+        workers_active=state.active,
+        workers_idle=state.idle,
+        paused=state.paused,
+        backends=state.backends,
+        uptime_s=round(uptime_s, 3),
+        version=__version__,
+        hub_gap_ms=hub_gap_ms,
+    )

@@ -1,0 +1,1 @@
+"""What an actor is: its mailbox, its replies, its clock, its threads."""

@@ -1,0 +1,144 @@
+"""How mail reaches an actor, and how its reply comes back."""
+
+import _queue
+import _thread
+import inspect
+import os
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ..core.model.errors import QueueError, Unavailable
+
+
+def check_process(pid: int) -> None:
+    """Raises `Unavailable` in a child of the process that a queue was opened in.
+
+    A fork leaves behind the threads that would answer, and locks as they were at that moment.
+    """
+    if os.getpid() != pid:
+        raise Unavailable(
+            f"this queue was opened in process {pid}; use Client here, or open it after the fork"
+        )
+
+
+def check_threads() -> None:
+    """Raises `Unavailable` where the standard library is patched by halves.
+
+    A queue of greenlets does not wake the thread that waits for it.
+    """
+    has_own_threads = inspect.isbuiltin(_thread.start_new_thread)
+    if has_own_threads and queue.SimpleQueue is not _queue.SimpleQueue:
+        raise Unavailable(
+            "the standard library's queues are patched and its threads are not, so no thread would"
+            " hear of another: use monkey.patch_all() without thread=False, or with queue=False too"
+        )
+
+
+SIGNALS_S = 1.0
+
+
+class Promise:
+    """The reply to come: kept once, with a value or a `QueueError`.
+
+    pykka's own future does the same with a condition variable, at twice the cost.
+    """
+
+    __slots__ = ("_error", "_open", "_value", "is_kept")
+
+    def __init__(self) -> None:
+        self._open = threading.Lock()
+        self._open.acquire()
+        self._value: Any = None
+        self._error: QueueError | None = None
+        self.is_kept = False
+
+    def set(self, value: Any) -> None:
+        self._settle(value, None)
+
+    def break_with(self, error: QueueError) -> None:
+        self._settle(None, error)
+
+    def _settle(self, value: Any, error: QueueError | None) -> None:
+        if self.is_kept:
+            raise RuntimeError("a promise is kept once")
+        self._value, self._error, self.is_kept = value, error, True
+        self._open.release()
+
+    def get(self, timeout: float | None) -> Any:
+        """The value. Raises the `QueueError`, or `TimeoutError` after `timeout` seconds."""
+        if timeout is None:
+            # A Ctrl-C that comes in the moment before a wait does not end it: look now and then.
+            while not self._open.acquire(timeout=SIGNALS_S):
+                pass
+        elif not self._open.acquire(timeout=timeout):
+            raise TimeoutError
+        self._open.release()
+        if self._error is not None:
+            raise self._error.again()
+        return self._value
+
+
+class Errand(Promise):
+    """A promise that nobody waits for: `done` is told what it was kept with, at once."""
+
+    __slots__ = ("_done",)
+
+    def __init__(self, done: Callable[[Any], None]) -> None:
+        super().__init__()
+        self._done = done
+
+    def _settle(self, value: Any, error: QueueError | None) -> None:
+        super()._settle(value, error)
+        self._done(value if error is None else error)
+
+
+class Envelope:
+    """A message and, if it was asked, the promise of its reply."""
+
+    __slots__ = ("message", "reply_to")
+
+    def __init__(self, message: Any, reply_to: Promise | None = None) -> None:
+        self.message = message
+        self.reply_to = reply_to
+
+
+class Inbox:
+    """A queue of envelopes that refuses mail once its actor has stopped.
+
+    With a plain queue, mail that comes while an actor drains it for the last time is lost, and
+    whoever asked waits for ever.
+    """
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Envelope] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._epitaph: QueueError | None = None
+        self._pid = os.getpid()
+
+    def put(self, envelope: Envelope) -> None:
+        if os.getpid() != self._pid:
+            return  # nobody asks there: see `Switchboard`
+        with self._lock:
+            if self._epitaph is None:
+                self._queue.put(envelope)
+                return
+        if envelope.reply_to is not None:
+            envelope.reply_to.break_with(self._epitaph)
+
+    def get(self, timeout: float | None = None) -> Envelope:
+        """Raises `queue.Empty` after `timeout` seconds."""
+        return self._queue.get(timeout=timeout)
+
+    def empty(self) -> bool:
+        return self._queue.empty()
+
+    def close(self, epitaph: QueueError) -> list[Envelope]:
+        """Refuse all later mail with `epitaph`; gives back what nobody will read."""
+        with self._lock:
+            self._epitaph = epitaph
+            unread = []
+            while not self._queue.empty():
+                unread.append(self._queue.get())
+            return unread

@@ -1,0 +1,137 @@
+"""Batches on their way: drafted while they are read, stored and taken up slice by slice.
+
+What waits to be stored waits as bytes: as objects the tasks of a batch take ten times the room.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from .base.breathing import Breathe, as_threads_do, driven, unhurried
+from .base.inbox import Promise
+from .core.intake import arguments
+from .core.intake.arguments import AnyTask
+from .core.intake.submission import drafting
+from .core.messages import Choosy, StoreSlice, Submit, SubmitBatch
+from .core.model.errors import Invalid, naming
+from .core.model.ids import BatchDigest, key_digest
+from .core.model.orders import Insert
+from .core.model.tasks import Batch
+from .core.plan.acceptance import Draft, draft_of, record_of
+from .core.plan.entries import Entry, entry_of
+
+SLICE_TASKS = 200
+SLICE_BYTES = 1 << 20
+PACK_BYTES = 512 << 10  # so large a block is given back to the system when it is freed
+FACTS_BYTES = 150  # of a task beside what it asks, about
+LOOK_TASKS = 5000  # are drafted between two looks at whether there is room for them
+LOOK_BYTES = 8 << 20
+
+_encode_into = msgspec.msgpack.Encoder().encode_into
+_decode = msgspec.msgpack.Decoder(list[Draft]).decode
+
+
+def draft_batch(
+    tasks: Iterable[AnyTask],
+    idempotency_key: str | None = None,
+    breathe: Breathe = as_threads_do,
+    check_room: Callable[[int, int], None] = lambda tasks, size: None,
+) -> SubmitBatch:
+    """Check and encode all tasks of a batch. Raises `Invalid`, naming `tasks[3].model` and so on.
+
+    It breathes between the tasks. Now and then `check_room` is told how many tasks of how many
+    bytes there are by now, to refuse those that are too many before they are read to the end.
+    """
+    idempotency_key = arguments.key(idempotency_key)
+    packing = _Packing(idempotency_key is not None)
+    seen_tasks = seen_bytes = 0
+    for index, task in enumerate(unhurried(arguments.tasks(tasks), breathe)):
+        with naming(f"tasks[{index}]"):
+            packing.add(driven(drafting(task), breathe))
+        if packing.count - seen_tasks >= LOOK_TASKS or packing.size - seen_bytes >= LOOK_BYTES:
+            seen_tasks, seen_bytes = packing.count, packing.size
+            check_room(seen_tasks, seen_bytes)
+    if not packing.count:
+        raise Invalid("tasks must be a list of at least one task", field="tasks")
+    return packing.packed(idempotency_key)
+
+
+class _Packing:
+    """Tasks of a batch, packed by slices."""
+
+    def __init__(self, is_keyed: bool) -> None:
+        self.count = self.size = 0  # of tasks; of what they ask, in bytes
+        self._digest = BatchDigest() if is_keyed else None
+        self._packs: deque[bytes] = deque()
+        self._drafts: list[Draft] = []
+        self._room = PACK_BYTES
+        self._buffer = bytearray()
+        self._choosy: dict[str, Choosy] = {}
+        self._tenant: str | None = None
+
+    def add(self, asked: Submit) -> None:
+        made = draft_of(asked)
+        if self._digest is not None:
+            self._digest.add(asked.new)
+        if asked.is_choosy and made.route not in self._choosy:
+            self._choosy[made.route] = Choosy(self.count, made.route, asked.ollama_only)
+        if not self.count:
+            self._tenant = made.tenant
+        self.count += 1
+        self.size += len(made.spec)
+        self._drafts.append(made)
+        self._room -= len(made.spec) + FACTS_BYTES
+        if self._room <= 0:
+            self._pack()
+
+    def packed(self, key: str | None) -> SubmitBatch:
+        if self._drafts:
+            self._pack()
+        packs, choosy = self._packs, tuple(self._choosy.values())
+        if key is None or self._digest is None:
+            return SubmitBatch(packs, self.count, self.size, choosy)
+        digest = key_digest(self._tenant, key)
+        return SubmitBatch(packs, self.count, self.size, choosy, digest, self._digest.digest())
+
+    def _pack(self) -> None:
+        _encode_into(self._drafts, self._buffer)
+        self._packs.append(bytes(self._buffer))
+        self._drafts, self._room = [], PACK_BYTES
+
+
+class Loading:
+    """One batch between its submit and the moment when the last of its tasks waits."""
+
+    def __init__(self, batch: Batch, submit: SubmitBatch, promise: Promise | None) -> None:
+        self.batch, self.promise = batch, promise
+        self.key, self.body = submit.key, submit.body
+        self.is_stored = False
+        self.again: list[Promise | None] = []  # of who submitted it again meanwhile
+        self._packs = submit.packs
+        self._drafts: deque[Draft] = deque()  # of the pack in hand
+        self._entries: deque[Entry] = deque()
+
+    def prepare(
+        self, mint: Callable[[], tuple[str, float]], max_retries: int, scheduler: object
+    ) -> StoreSlice:
+        """The next slice of tasks to store; `mint` gives an id and its instant for each."""
+        inserts: list[Insert] = []
+        size = 0
+        while len(inserts) < SLICE_TASKS and size < SLICE_BYTES:
+            if not self._drafts:
+                if not self._packs:
+                    break
+                self._drafts.extend(_decode(self._packs.popleft()))
+            made = self._drafts.popleft()
+            size += len(made.spec)
+            task_id, now = mint()
+            record = record_of(task_id, made, max_retries, now, batch_id=self.batch.id)
+            inserts.append(Insert(record, made.spec))
+            self._entries.append(entry_of(record))
+        is_last = not self._packs and not self._drafts
+        return StoreSlice(self.batch, tuple(inserts), is_last, scheduler, self.key, self.body)
+
+    def take(self) -> list[Entry]:
+        """The next tasks that may wait now; empty when all do."""
+        return [self._entries.popleft() for _ in range(min(SLICE_TASKS, len(self._entries)))]

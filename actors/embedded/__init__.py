@@ -1,0 +1,1 @@
+"""`QueueManager`, the queue inside your own program."""

@@ -1,0 +1,362 @@
+"""`QueueManager`: the embedded queue, the verbs of `QueueAPI` over the actors."""
+
+import atexit
+import os
+import threading
+import time
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Self, Unpack, cast
+
+from ..api import views
+from ..api.subscription import Leave, Listener
+from ..base.actor import Ref, SignOfLife, ask, log, stop, tell
+from ..base.breathing import driven
+from ..base.inbox import check_process, check_threads
+from ..base.mailbox import Mailbox
+from ..base.thread_pool import Pool, ThreadPool
+from ..batch_loading import draft_batch
+from ..core.config.config import Config, Logging
+from ..core.intake import arguments
+from ..core.intake.arguments import LONGEST_ANSWER_S, AnyTask, OfBatch, OfTask
+from ..core.intake.filters import task_filter
+from ..core.intake.submission import drafting, parse_priority
+from ..core.messages import (
+    Cancel,
+    CheckRoom,
+    Count,
+    Delete,
+    Describe,
+    Drain,
+    DrainBackend,
+    Explain,
+    Get,
+    GetBatch,
+    GetHistory,
+    GetReasons,
+    GetThroughput,
+    ListBatches,
+    Pause,
+    Query,
+    Reprioritize,
+    Resume,
+    Retry,
+    Shutdown,
+    Submit,
+    SubmitBatch,
+)
+from ..core.messages.replies import Page, Stored
+from ..core.model.errors import Invalid, NotFound, QueueError, Unserved
+from ..core.model.stats import (
+    BackendState,
+    Counts,
+    Minute,
+    PlanState,
+    QueueStats,
+    Waiting,
+)
+from ..core.model.task_filter import TaskFilter, TaskPage
+from ..core.model.tasks import (
+    Batch,
+    BatchSubmitted,
+    Chunk,
+    Priority,
+    Record,
+    Status,
+    Submitted,
+    Task,
+)
+from ..executors import create_executor
+from ..files.free_space import check_room
+from ..settings.settings import anchored
+from ..supervision.generation import Runtime
+from ..supervision.switchboard import Generation, Switchboard
+from ..supervision.system import System
+from ..task_log import Logbook
+from . import watch
+from .bulk_verbs import ManyTasks
+from .cron_verbs import CronVerbs
+from .options import LOG_OPTIONS, Options, config_of
+from .server_verbs import ServerVerbs
+
+BATCH_PATIENCE_S = 300.0
+
+
+def _thread_pools() -> tuple[Pool, Pool]:
+    return ThreadPool("ollama-queue-sync"), ThreadPool("ollama-queue-scan")
+
+
+def _give_up(reason: str) -> None:
+    log.critical("this QueueManager is of no more use: %s", reason)
+
+
+class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
+    """A durable queue inside your own program: plain threads, nothing global.
+
+    Two managers live side by side, each with a folder of its own. Open it as a context manager,
+    or call `start` and `close`. All verbs raise `QueueError`; they may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        runtime: Runtime | None = None,
+        accept_loss: bool = False,
+        **options: Unpack[Options],
+    ) -> None:
+        """Give a `Config`, or options: `ollama_host`, `ollama_timeout` (seconds or "5m"),
+        `max_workers`, `storage_path`, `max_queue_size`, `durability`, `cleanup_interval`,
+        `max_completed_tasks`, `scheduling_interval`, `retry_config` (`max_retries`,
+        `initial_delay`, `max_delay`, `backoff_factor`), `log_level`, `log_file`. Paths are relative
+        to the working folder as it is now.
+
+        A store that lacks what it has acknowledged is not opened; with `accept_loss`, meant for
+        one start, it goes on with what is left.
+
+        With `log_level` or `log_file`, or a `Config` that says how to log, the `ollama_queue`
+        logger is set up while the queue is open; other loggers are never touched. Raises
+        `Invalid`, naming what is wrong.
+        """
+        super().__init__()
+        if config is not None and options:
+            raise Invalid("give a Config or options, not both", field=min(options))
+        if config is not None and not isinstance(config, Config):
+            raise Invalid(
+                "config must be a Config; a folder is named as storage_path", field="config"
+            )
+        if runtime is not None:
+            arguments.record(runtime, Runtime, "runtime")
+        self.config = anchored(config or config_of(options))
+        logs = self.config.logging != Logging() or not LOG_OPTIONS.isdisjoint(options)
+        self._logbook = Logbook(self.config.logging if logs and runtime is None else None)
+        self._accept_loss = accept_loss
+        self._runtime = runtime or Runtime(_thread_pools, create_executor, _give_up)
+        self.breathe = self._runtime.breathe  # for doors, too
+        self._switchboard = Switchboard()
+        self._system: Ref | None = None
+        self._closing, self._is_closing = threading.RLock(), False
+        self._pid = os.getpid()
+        self._since = time.monotonic()
+
+    # --- life -----------------------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """Open the store and start dispatching. Raises `Unavailable` when it cannot be opened."""
+        check_process(self._pid)
+        check_threads()
+        if self._system is None:
+            self._logbook.open()
+            system = self._system = System.start(
+                self.config,
+                self._runtime,
+                self._switchboard,
+                accept_loss=self._accept_loss,
+            )
+            # A thread that the interpreter ends inside RocksDB would abort the whole process.
+            atexit.register(self.close, grace_s=0)
+            try:
+                ask(system, SignOfLife(), timeout=600)
+            except QueueError:
+                self._let_go()
+                raise
+            self._logbook.follow(self.listen, self.breathe)
+        return self
+
+    def close(self, grace_s: float | None = None) -> None:
+        """Stop: running tasks get `grace_s` seconds to end, then wait for the next start.
+
+        `grace_s` defaults to `server.shutdown_grace`. Returns once all is on disk and closed. Where
+        a close is under way, in another thread or left by a Ctrl-C, it may shorten that. In a
+        process that was forked off it does nothing: the queue stays with the parent.
+        """
+        grace_s = arguments.seconds(grace_s, "grace_s")
+        if os.getpid() != self._pid:
+            return
+        grace = self.config.server.shutdown_grace if grace_s is None else grace_s
+        if self._is_closing:
+            with suppress(QueueError):
+                tell(self._now().scheduler, Drain(grace))
+        with self._closing:
+            if self._system is not None:
+                self._is_closing = True
+                try:
+                    ask(self._system, Shutdown(grace), timeout=None)
+                except QueueError:
+                    self._let_go()  # it has crashed: there is nothing left to stop
+                    raise
+                stop(self._system, 1.0)
+                self._hang_up()
+                self._let_go()
+
+    def _let_go(self) -> None:
+        """It is closed; until then, also where a Ctrl-C ended `close`, the end of the program is
+        to close it."""
+        self._system, self._is_closing = None, False
+        atexit.unregister(self.close)
+        self._logbook.close()
+
+    stop = close
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def _now(self) -> Generation:
+        return self._switchboard.current()
+
+    # --- verbs ----------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        new: AnyTask,
+        *,
+        idempotency_key: str | None = None,
+        listed: bool = False,
+    ) -> Submitted:
+        """With `listed` it raises `NotFound` for a model that no backend has, once all have been
+        asked again."""
+        asked = driven(drafting(new, idempotency_key, listed=listed), self.breathe)
+        check_room(self.config.queue.storage_path, len(asked.spec))
+        answer = self._decided(asked)
+        if isinstance(answer, Stored):  # the key was used before, for this very task
+            record = answer.record
+            where = self._explain([record]).get(record.id)
+            position = where.position if where else None
+            return Submitted(record.id, record.status, position, created=False)
+        return answer  # type: ignore[no-any-return]
+
+    def submit_batch(
+        self, tasks: Iterable[AnyTask], *, idempotency_key: str | None = None
+    ) -> BatchSubmitted:
+        def check(tasks: int, size: int) -> None:
+            check_room(self.config.queue.storage_path, size)
+            ask(self._now().scheduler, CheckRoom(tasks, size))
+
+        asked = draft_batch(tasks, idempotency_key, self.breathe, check)
+        check_room(self.config.queue.storage_path, asked.size)
+        return self._decided(asked, BATCH_PATIENCE_S)  # type: ignore[no-any-return]
+
+    def _decided(self, asked: Submit | SubmitBatch, timeout: float = 30.0) -> Any:
+        """What the plan says, if it knows no server for it then after a look at all of them."""
+        try:
+            return ask(self._now().scheduler, asked, timeout)
+        except (NotFound, Unserved):
+            self.survey_backends()
+        return ask(self._now().scheduler, asked, timeout)
+
+    def get_batch(self, batch_id: OfBatch) -> Batch:
+        return ask(self._now().persistence, GetBatch(arguments.batch_id(batch_id)))  # type: ignore[no-any-return]
+
+    def list_batches(self, limit: int = 100) -> list[Batch]:
+        wanted = ListBatches(arguments.whole(limit, "limit", 1, 1000))
+        return ask(self._now().persistence, wanted)  # type: ignore[no-any-return]
+
+    def get_task(self, task_id: OfTask, *, wait: float | None = None) -> Task:
+        task_id = arguments.task_id(task_id)
+        if wait := arguments.seconds(wait, "wait", LONGEST_ANSWER_S):
+            try:
+                return self.wait(task_id, timeout=wait)
+            except TimeoutError:
+                pass
+        stored: Stored = ask(self._now().persistence, Get(task_id))
+        return self._shown(stored)
+
+    def get_task_status(self, task_id: OfTask) -> Status:
+        stored: Stored = ask(self._now().persistence, Get(arguments.task_id(task_id)))
+        return stored.record.status
+
+    def wait(self, task_id: OfTask, *, timeout: float | None = None) -> Task:
+        task_id, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
+        return self._shown(watch.wait(self._switchboard, task_id, timeout))
+
+    def cancel_task(self, task_id: OfTask) -> Task:
+        task_id = arguments.task_id(task_id)
+        ask(self._now().scheduler, Cancel(task_id))
+        return self.get_task(task_id)
+
+    def update_task_priority(self, task_id: OfTask, priority: int | Priority | str) -> Task:
+        task_id = arguments.task_id(task_id)
+        ask(self._now().scheduler, Reprioritize(task_id, parse_priority(priority)))
+        return self.get_task(task_id)
+
+    def retry_task(self, task_id: OfTask) -> Task:
+        task_id = arguments.task_id(task_id)
+        ask(self._now().scheduler, Retry(task_id))
+        return self.get_task(task_id)
+
+    def delete_task(self, task_id: OfTask) -> Task:
+        record: Record = ask(self._now().scheduler, Delete(arguments.task_id(task_id)))
+        return views.listed(record, None)
+
+    def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
+        wanted, now = task_filter(filter), self._now()
+        reasons = ask(now.scheduler, GetReasons()) if wanted.waiting_for else None
+        found: Page = ask(now.persistence, Query(wanted, reasons))
+        return views.page(found, self._explain(found.records), wanted, self.breathe)
+
+    def get_queue_stats(self) -> QueueStats:
+        now = self._now()
+        counts: Counts = ask(now.persistence, Count())
+        state: PlanState = ask(now.scheduler, Describe())
+        pace: float = ask(now.bus, GetThroughput())
+        up_s, gap_ms = time.monotonic() - self._since, self._runtime.hub_gap_ms()
+        return views.stats(counts, state, pace, time.time(), up_s, gap_ms)
+
+    def get_history(self) -> list[Minute]:
+        return ask(self._now().bus, GetHistory())  # type: ignore[no-any-return]
+
+    def list_backends(self) -> list[BackendState]:
+        state: PlanState = ask(self._now().scheduler, Describe())
+        return state.backends
+
+    def pause(self) -> None:
+        ask(self._now().scheduler, Pause())
+
+    def resume(self) -> None:
+        ask(self._now().scheduler, Resume())
+
+    def drain_backend(self, name: str) -> BackendState:
+        wanted = DrainBackend(arguments.backend(name), True)
+        return ask(self._now().scheduler, wanted)  # type: ignore[no-any-return]
+
+    def resume_backend(self, name: str) -> BackendState:
+        wanted = DrainBackend(arguments.backend(name), False)
+        return ask(self._now().scheduler, wanted)  # type: ignore[no-any-return]
+
+    def stream_task(
+        self, task_id: OfTask, *, timeout: float | None = None
+    ) -> Generator[Chunk, None, None]:
+        check_process(self._pid)
+        task_id, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
+        stream = watch.stream(self._switchboard, task_id, timeout, breathe=self.breathe)
+        return cast(Generator[Chunk, None, None], stream)
+
+    # --- what the HTTP door needs beyond the verbs ----------------------------------------------
+
+    def follow_task(
+        self, task_id: OfTask, *, after: watch.Place | None = None, heartbeat: float
+    ) -> watch.Stream:
+        """As `stream_task`, from behind `after`; None after each `heartbeat` s of silence."""
+        task_id = arguments.task_id(task_id)
+        return watch.stream(
+            self._switchboard, task_id, after=after, heartbeat=heartbeat, breathe=self.breathe
+        )
+
+    def listen(
+        self,
+        mailbox: Mailbox[Any],
+        events: frozenset[str] | None = None,
+        tasks: frozenset[str] | None = None,
+        patience: float = 0.0,
+    ) -> Leave:
+        return watch.listen(self._switchboard, mailbox, events, tasks)
+
+    # --- pieces ---------------------------------------------------------------------------------
+
+    def _shown(self, stored: Stored) -> Task:
+        return views.whole(stored, self._explain([stored.record]).get(stored.record.id))
+
+    def _explain(self, records: list[Record]) -> dict[str, Waiting]:
+        """Why those that wait do so: only the plan knows."""
+        pending = tuple(r.id for r in records if r.status is Status.PENDING)
+        return ask(self._now().scheduler, Explain(pending)) if pending else {}

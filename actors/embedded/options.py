@@ -1,0 +1,92 @@
+"""The keyword options of `QueueManager`: names of their own for settings."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from os import PathLike
+from typing import Any, Literal, TypedDict
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from ..core.config.config import Config, Retry
+from ..core.intake import arguments
+from ..core.model.errors import Invalid
+from ..settings import settings
+
+LOG_OPTIONS = frozenset({"log_level", "log_file"})
+
+
+class RetryOptions(TypedDict, total=False):
+    """How failed calls are retried; spans are seconds, or a text such as "30s"."""
+
+    max_retries: int
+    initial_delay: float | str
+    max_delay: float | str
+    backoff_factor: float
+
+
+class Options(TypedDict, total=False):
+    """The options; spans are seconds, or a text such as "5m". None is the default."""
+
+    ollama_host: str | None
+    ollama_timeout: float | str | None
+    max_workers: int | None
+    storage_path: str | PathLike[str] | None
+    max_queue_size: int | None
+    durability: Literal["strict", "relaxed"] | None
+    cleanup_interval: float | str | None
+    max_completed_tasks: int | None
+    scheduling_interval: float | str | None
+    retry_config: RetryOptions | Retry
+    log_level: Literal["debug", "info", "warning", "error"] | None
+    log_file: str | PathLike[str] | None
+
+
+_KEYS = {
+    "ollama_host": "ollama.host",
+    "ollama_timeout": "ollama.timeout",
+    "max_workers": "queue.max_workers",
+    "storage_path": "queue.storage_path",
+    "max_queue_size": "queue.max_queue_size",
+    "durability": "queue.durability",
+    "cleanup_interval": "queue.cleanup_interval",
+    "max_completed_tasks": "queue.max_completed_tasks",
+    "scheduling_interval": "scheduler.scheduling_interval",
+    "log_level": "logging.level",
+    "log_file": "logging.file",
+}
+_NAMES = {key: name for name, key in _KEYS.items()}
+
+
+def config_of(options: Mapping[str, Any]) -> Config:
+    """The settings that these options mean. Raises `Invalid`, naming the option that is wrong."""
+    flags: dict[str, Any] = {}
+    for name, value in options.items():
+        if name == "retry_config":
+            flags |= _retry(value)
+        elif name in _KEYS:
+            flags[_KEYS[name]] = value
+        else:
+            known = ", ".join([*_KEYS, "retry_config"])
+            raise Invalid(f"{name} is not an option; known are {known}", field=name)
+    with arguments.reading("options"), _in_our_names():
+        return settings.load(None, {}, flags)
+
+
+@contextmanager
+def _in_our_names() -> Iterator[None]:
+    """Errors name settings, and the command line, which has them from flags."""
+    try:
+        yield
+    except Invalid as error:
+        message = error.message.removeprefix(f"{settings.FLAGS}: ")
+        name = _NAMES.get(error.field or "")
+        if name is not None:
+            message = message.replace(error.field or "", name, 1)
+        raise Invalid(message, field=name or error.field) from None
+
+
+def _retry(value: Any) -> dict[str, Any]:
+    given = asdict(value) if issubclass(type(value), Struct) else value
+    given = arguments.mapping(given, "retry_config", "a group of settings")
+    return {f"retry_config.{key}": each for key, each in given.items()}

@@ -1,0 +1,366 @@
+"""What both executors share: the HTTP call to a model server, its limits and how it ends."""
+
+import contextlib
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+
+from ..base.breathing import Breathe, as_threads_do, unhurried
+from ..core.config.config import Backend
+from ..core.model.errors import Invalid, cut
+from ..core.model.limits import ERROR
+from ..core.model.outcomes import (
+    Answered,
+    Failed,
+    Look,
+    Outcome,
+    Reply,
+    Stopped,
+    Verdict,
+)
+from ..core.model.tasks import Spec, TaskType, Upstream
+from ..core.text.json_weight import MOST_PARTS, weigh
+from .content_decoding import Undecodable, decoded
+from .credentials import headers_of, secrets_of
+from .failures import (
+    CallFailed,
+    NotServed,
+    failure_of_error,
+    failure_of_status,
+    one_line,
+    upstream_of,
+    verdict_of_error,
+)
+from .lenient_json import Halves, lenient
+from .transport import ConnectionTransport
+
+MAX_LINE = 16 << 20
+MAX_REPLY = 64 << 20
+LOOK_S = 5.0  # for all of a look
+_MAX_ERROR_BODY = 64 << 10
+_MOST = 1 << 53  # the largest number that JSON carries everywhere
+
+_T = TypeVar("_T")
+
+OnChunk = Callable[[Any], None]
+Get = Callable[[str], bytes]
+Fetch = Callable[[str, Mapping[str, Any] | None], bytes]  # a GET, or a POST of a body
+
+
+class Skimmed(msgspec.Struct):
+    """What is read of an answer that is passed on as it is."""
+
+    error: Any = None
+    prompt_eval_count: Any = None
+    load_duration: Any = None
+
+
+_BOM = b"\xef\xbb\xbf"
+_PIECE_FIELDS = ("choices", "message", "response", "done")  # of a reply, in either dialect
+
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
+_SKIMMED = msgspec.json.Decoder(Skimmed)
+
+
+class HttpExecutor(ABC):
+    """An `Executor` over HTTP; a subclass says what is sent and how the reply is read."""
+
+    def __init__(
+        self, backend: Backend, silence_s: float, breathe: Breathe = as_threads_do
+    ) -> None:
+        self.breathe = breathe
+        url = httpx.URL(backend.url)
+        self._base, self._silence_s = url, silence_s
+        key = backend.api_key.strip()
+        self._shown = str(url.copy_with(userinfo=b"", query=None)).rstrip("/")
+        self.name = f"{backend.name} at {self._shown}"
+        self._headers = headers_of(url, key)
+        self._secrets = secrets_of(url, key, self._headers)
+        self._urls: dict[str, httpx.URL] = {}  # parsing one costs a tenth of a call
+        self._transport = ConnectionTransport(silence_s)
+        self._failure: str | None = None
+
+    def begin(self) -> None:
+        self._failure = None
+        self._transport.begin()
+
+    def abort(self, failure: str | None = None) -> None:
+        if not self._transport.is_aborted:  # the first reason stands
+            self._failure = failure
+        self._transport.abort()
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def run(
+        self,
+        kind: TaskType,
+        model: str,
+        spec: Spec,
+        on_chunk: OnChunk,
+        without: frozenset[str] = frozenset(),
+    ) -> Outcome:
+        try:
+            outcome: Outcome = self.reply(kind, model, spec, on_chunk, without)
+        except CallFailed as failure:
+            outcome = failure.outcome
+        except httpx.TransportError as error:
+            outcome = failure_of_error(self.name, self._shown, error, self._silence_s)
+        if self._transport.is_aborted:
+            return Stopped() if self._failure is None else Failed(self._failure, Verdict.RETRY)
+        return self._told(outcome) if isinstance(outcome, Failed) else outcome
+
+    @abstractmethod
+    def reply(
+        self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk, without: frozenset[str]
+    ) -> Answered:
+        """Make the call. Raises `CallFailed` or httpx's errors."""
+
+    @abstractmethod
+    def found(self, get: Get) -> Look:
+        """What a look finds; `get` gives the body at a path and raises as `reply` does."""
+
+    def look(self) -> Look:
+        found = self._aside(LOOK_S, lambda fetch: self.found(lambda path: fetch(path, None)))
+        if isinstance(found, Failed):
+            return Look(error=found.error, retry_after_s=found.retry_after_s)
+        return found
+
+    def consult(self, path: str, body: Mapping[str, Any] | None, limit_s: float) -> Reply:
+        return self._aside(limit_s, lambda fetch: fetch(path, body))
+
+    def _aside(self, limit_s: float, work: Callable[[Fetch], _T]) -> _T | Failed:
+        """On a connection of its own: a call may be running on the warm one."""
+        transport = ConnectionTransport(2 * limit_s, connect_s=2 * limit_s)
+        timer = threading.Timer(limit_s, transport.abort)  # ends also what comes byte by byte
+        timer.daemon = True
+        with contextlib.suppress(RuntimeError):  # a program that ends can start no thread any more
+            timer.start()
+        try:
+            return work(partial(self._fetch, transport))
+        except CallFailed as failure:
+            failed = failure.outcome
+        except httpx.TransportError as error:
+            failed = failure_of_error(self.name, self._shown, error, limit_s)
+            if transport.is_aborted:
+                failed = Failed(f"no answer from {self.name} within {limit_s:g} s", Verdict.RETRY)
+        finally:
+            timer.cancel()
+            transport.close()
+        return self._told(failed)
+
+    def _fetch(
+        self, transport: ConnectionTransport, path: str, body: Mapping[str, Any] | None
+    ) -> bytes:
+        method = "GET" if body is None else "POST"
+        content = None if body is None else msgspec.json.encode(body)
+        request = httpx.Request(method, self._url(path), headers=self._headers, content=content)
+        response = transport.handle_request(request)
+        try:
+            if response.is_success:
+                return joined(self._pieces(response))
+            failure = self._failure_of(response)
+        finally:
+            response.close()
+        raise NotServed(failure) if response.status_code in (404, 405) else CallFailed(failure)
+
+    @contextlib.contextmanager
+    def post(self, path: str, body: dict[str, Any]) -> Iterator[Iterator[bytes]]:
+        """Send `body`; the pieces of a good answer, at most `MAX_REPLY` bytes in all."""
+        try:
+            content = msgspec.json.encode(body)
+        except (TypeError, ValueError, RecursionError) as error:
+            words = f"the task cannot be sent as JSON: {error}"
+            raise CallFailed(Failed(words, Verdict.FINAL)) from error
+        request = httpx.Request("POST", self._url(path), headers=self._headers, content=content)
+        response = self._transport.handle_request(request)
+        try:
+            if not response.is_success:
+                raise CallFailed(self._failure_of(response))
+            yield self._pieces(response)
+        finally:
+            response.close()
+
+    def decode(self, text: bytes, halves: Halves | None = None) -> dict[str, Any]:
+        """A JSON object out of the answer, which is no error; `halves` are those of its reply."""
+        halves = halves or Halves()
+        self.weigh(text)
+        try:
+            value: dict[str, Any] = _OBJECT.decode(text)
+            value = halves.mended(value) if halves.is_waiting else value
+        except (ValueError, RecursionError) as error:
+            value = self._lenient(text, halves, error)
+        self.check(value.get("error"))
+        if "detail" in value and value.keys().isdisjoint(_PIECE_FIELDS):  # FastAPI's own errors
+            self.check(value)
+        return value
+
+    def _lenient(self, text: bytes, halves: Halves, error: Exception) -> dict[str, Any]:
+        with contextlib.suppress(ValueError, RecursionError):
+            value = halves.mended(lenient(text))
+            if isinstance(value, dict):
+                return value
+        raise self._invalid(error) from error
+
+    def skim(self, text: bytes) -> Skimmed:
+        """Check `text` as `decode` does, without making objects of a million numbers."""
+        skimmed = self.parse_numbers(_SKIMMED, text)
+        self.check(skimmed.error)
+        return skimmed
+
+    def failed(self, what: str, verdict: Verdict) -> CallFailed:
+        return CallFailed(Failed(f"{self.name} {what}", verdict))
+
+    def parse(self, decoder: msgspec.json.Decoder[_T], text: bytes) -> _T:
+        """What `text` says, unless it says too much at once."""
+        self.weigh(text)
+        return self.parse_numbers(decoder, text)
+
+    def parse_numbers(self, decoder: msgspec.json.Decoder[_T], text: bytes) -> _T:
+        """The same of vectors, which are millions of numbers and little else."""
+        try:
+            return decoder.decode(text)
+        except (ValueError, RecursionError) as error:
+            raise self._invalid(error) from error
+
+    def weigh(self, text: bytes) -> None:
+        """Refuse what holds too many values: decoding cannot give way."""
+        if len(text) > MOST_PARTS:
+            try:
+                for _ in unhurried(weigh(text, "a line of the reply", ""), self.breathe):
+                    pass
+            except Invalid as error:
+                raise CallFailed(Failed(error.message, Verdict.FINAL)) from error
+
+    def _invalid(self, error: Exception) -> CallFailed:
+        return self.failed(f"sent invalid JSON: {error}", Verdict.RETRY)
+
+    def check(self, error: Any) -> None:
+        """An error behind a status of 200: the model's runner died, or the request is bad."""
+        if error:
+            said = upstream_of(error)
+            words = f"{self.name} reported an error: {one_line(said.message)}"
+            raise CallFailed(Failed(words, verdict_of_error(said), upstream=said))
+
+    def _url(self, path: str) -> httpx.URL:
+        url = self._urls.get(path)
+        if url is None:
+            url = self._base.copy_with(path=self._base.path.rstrip("/") + path)
+            self._urls[path] = url
+        return url
+
+    def _pieces(self, response: httpx.Response) -> Iterator[bytes]:
+        """The body in plain bytes, at most `MAX_REPLY` of them, nor more before they are plain."""
+        codings = response.headers.get_list("content-encoding", split_commas=True)
+        sent = bounded(unhurried(response.iter_raw(), self.breathe))
+        try:
+            yield from bounded(decoded(sent, codings, self.breathe))
+        except Undecodable as error:
+            raise self.failed(f"sent {error}", Verdict.RETRY) from error
+
+    def _failure_of(self, response: httpx.Response) -> Failed:
+        body = b""
+        with contextlib.suppress(httpx.TransportError, CallFailed):  # the status says enough
+            for piece in self._pieces(response):
+                body += piece
+                if len(body) > _MAX_ERROR_BODY:
+                    break
+        return failure_of_status(
+            self.name, response.status_code, response.headers, body, datetime.now(UTC)
+        )
+
+    def _told(self, failed: Failed) -> Failed:
+        """Fit to be stored and shown: a server may repeat the key it was given, or never end."""
+        said = failed.upstream or Upstream(self._unnamed(failed.error))
+        fields = msgspec.structs.asdict(said)
+        said = Upstream(**{name: self._censored(value) for name, value in fields.items()})
+        words = self._censored(failed.error)
+        return msgspec.structs.replace(failed, error=words, upstream=said)
+
+    def _unnamed(self, words: str) -> str:
+        """Without the server's address, which is no business of who only wants an answer."""
+        for name in (self.name, self._shown):
+            words = words.replace(name, "the model server")
+        return words
+
+    def _censored(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        for secret in self._secrets:
+            value = value.replace(secret, "[key]")
+        return cut(value, ERROR)
+
+
+def bounded(pieces: Iterable[bytes], limit: int = MAX_REPLY) -> Iterator[bytes]:
+    """The pieces as they come, `limit` bytes at most."""
+    total = 0
+    for piece in pieces:
+        total += len(piece)
+        if total > limit:
+            raise _too_long("the reply", limit)
+        yield piece
+
+
+def lines(
+    pieces: Iterable[bytes], breathe: Breathe = as_threads_do, limit: int = MAX_LINE
+) -> Iterator[bytes]:
+    """The lines of a stream that are not blank, each as soon as it is whole."""
+    held = bytearray()  # the start of a line
+    mark = _BOM  # some servers begin a stream with it
+    for piece in pieces:
+        *ends, rest = piece.split(b"\n")
+        for end in ends:
+            if held:
+                end = bytes(held) + end
+                held.clear()
+            if line := end.strip():
+                if len(line) > limit:
+                    raise _too_long("a line of the reply", limit)
+                yield line.removeprefix(mark)
+                mark = b""
+                breathe()
+        held += rest
+        if len(held) > limit:
+            raise _too_long("a line of the reply", limit)
+    if last := bytes(held).strip():
+        yield last.removeprefix(mark)
+
+
+def joined(pieces: Iterable[bytes]) -> bytes:
+    """All of a reply, however small its pieces are."""
+    whole = bytearray()
+    for piece in pieces:
+        whole += piece
+    return bytes(whole).removeprefix(_BOM)
+
+
+def _too_long(what: str, limit: int) -> CallFailed:
+    return CallFailed(Failed(f"{what} is longer than {limit >> 20} MiB", Verdict.FINAL))
+
+
+def text_in(value: Any, name: str) -> str:
+    """A text field of what should be an object, `""` if it is not there or is something else."""
+    field = value.get(name) if isinstance(value, dict) else None
+    return field if isinstance(field, str) else ""
+
+
+def object_in(value: Any, name: str) -> dict[str, Any]:
+    field = value.get(name) if isinstance(value, dict) else None
+    return field if isinstance(field, dict) else {}
+
+
+def list_in(value: Any, name: str) -> list[Any]:
+    field = value.get(name) if isinstance(value, dict) else None
+    return field if isinstance(field, list) else []
+
+
+def count_in(value: Any, name: str) -> int:
+    """A whole number (tokens, nanoseconds), 0 if it is not there or is something else."""
+    field = value.get(name) if isinstance(value, dict) else None
+    return field if type(field) is int and 0 <= field <= _MOST else 0

@@ -1,0 +1,104 @@
+"""Tasks in OpenAI's dialect: what came in is what is sent, to any server that speaks it."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from ..core.model.outcomes import Answered, Verdict
+from ..core.model.tasks import Spec, TaskType
+from ..core.openai.chunks import as_piece
+from .http_executor import HttpExecutor, OnChunk, count_in, joined, lines
+from .lenient_json import Halves
+from .openai_reply import DONE, payloads
+from .openai_whole_reply import WholeReply
+from .stream_request import STREAM, streamed
+
+_PATHS = {
+    TaskType.CHAT: "/chat/completions",
+    TaskType.GENERATE: "/completions",
+    TaskType.EMBED: "/embeddings",
+}
+
+
+class Vectors(msgspec.Struct):
+    """What is read of embeddings, which are passed on as they are."""
+
+    data: msgspec.Raw = msgspec.Raw()
+    usage: Any = None
+    error: Any = None
+
+
+_VECTORS = msgspec.json.Decoder(Vectors)
+
+
+def pass_on(
+    executor: HttpExecutor,
+    base: str,
+    kind: TaskType,
+    model: str,
+    spec: Spec,
+    on_chunk: OnChunk,
+    without: frozenset[str],
+) -> Answered:
+    """Make the call at `base`, the path of the server's OpenAI API. Raises as `reply` does.
+
+    It is streamed whatever the task says, as all are, and counts its tokens, if the server lets it.
+    """
+    path, body = base + _PATHS[kind], {**spec.payload, "model": model}
+    if kind is TaskType.EMBED:
+        body.pop("stream", None)
+        return _embeddings(executor, path, body)
+    try:
+        with streamed(executor, path, body, without) as (pieces, left):
+            answered = _read(executor, pieces, WholeReply(kind), on_chunk, STREAM in left)
+        return replace(answered, without=left)
+    except RecursionError as error:
+        raise executor.failed("nested its reply too deeply", Verdict.FINAL) from error
+
+
+def _embeddings(executor: HttpExecutor, path: str, body: dict[str, Any]) -> Answered:
+    with executor.post(path, body) as pieces:
+        whole = joined(pieces).strip()
+    told = executor.parse_numbers(_VECTORS, whole)
+    executor.check(told.error)
+    if bytes(memoryview(told.data)[:1]) != b"[":
+        raise executor.failed("sent no embeddings", Verdict.RETRY)
+    if b'"embedding":[]' in whole or b'"embedding": []' in whole:
+        raise executor.failed("sent an empty embedding", Verdict.RETRY)
+    return Answered(whole, prompt_tokens=count_in(told.usage, "prompt_tokens"))
+
+
+def _read(
+    executor: HttpExecutor,
+    pieces: Iterator[bytes],
+    reply: WholeReply,
+    on_chunk: OnChunk,
+    is_whole: bool,
+) -> Answered:
+    spoke: list[float] = []  # when it first said something, and last
+    has_ended = False
+    halves = Halves()
+    for data in payloads(lines(pieces, executor.breathe)):
+        if data == DONE:
+            has_ended = True
+            break
+        event = executor.decode(data, halves)
+        if event.get("object") == "error":  # vLLM's, without an `error` of its own
+            executor.check(event)
+        piece = as_piece(event)
+        if reply.take(piece):
+            spoke[1:] = [time.monotonic()]
+        on_chunk(piece)
+    if has_ended and not reply.has_begun:
+        raise executor.failed("sent no reply before [DONE]", Verdict.RETRY)
+    if not has_ended and not reply.is_finished and not (is_whole and reply.has_begun):
+        raise executor.failed("ended its reply too early, without [DONE]", Verdict.CUT)
+    return Answered(
+        msgspec.json.encode(reply.whole()),
+        prompt_tokens=count_in(reply.usage, "prompt_tokens"),
+        reply_tokens=count_in(reply.usage, "completion_tokens"),
+        reply_s=spoke[-1] - spoke[0] or None if spoke else None,
+    )

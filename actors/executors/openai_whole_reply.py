@@ -1,0 +1,129 @@
+"""Puts the pieces of a streamed reply of OpenAI's together, as it would be unstreamed: pure."""
+
+from typing import Any
+
+from ..core.model.tasks import TaskType
+from .http_executor import list_in, object_in, text_in
+
+_OBJECTS = {TaskType.CHAT: "chat.completion", TaskType.GENERATE: "text_completion"}
+# Texts that come in pieces; of all other fields the last value stands.
+_GROWING = frozenset(
+    ("content", "text", "reasoning", "reasoning_content", "refusal", "arguments", "transcript")
+)
+
+
+class WholeReply:
+    """The reply as far as it has come."""
+
+    def __init__(self, kind: TaskType) -> None:
+        self._kind = kind
+        self._head: dict[str, Any] = {}
+        self._choices: dict[int, _Object] = {}
+
+    @property
+    def has_begun(self) -> bool:
+        return bool(self._choices)
+
+    @property
+    def is_finished(self) -> bool:
+        """Each choice has said why it ended."""
+        return bool(self._choices) and all(c.has("finish_reason") for c in self._choices.values())
+
+    @property
+    def usage(self) -> dict[str, Any]:
+        return object_in(self._head, "usage")
+
+    def take(self, piece: dict[str, Any]) -> bool:
+        """Whether the piece says something of the reply itself."""
+        said = False
+        for name, value in piece.items():
+            if name not in ("choices", "obfuscation") and value is not None:
+                self._head[name] = value
+        for place, choice in enumerate(list_in(piece, "choices")):
+            if isinstance(choice, dict):
+                index = choice.get("index")
+                known = self._choices.setdefault(index if type(index) is int else place, _Object())
+                known.take(choice)
+                said = said or bool(object_in(choice, "delta") or text_in(choice, "text"))
+        return said
+
+    def whole(self) -> dict[str, Any]:
+        choices = [self._choices[index].whole() for index in sorted(self._choices)]
+        if self._kind is TaskType.CHAT:
+            choices = [_with_message(choice) for choice in choices]
+        return {**self._head, "object": _OBJECTS[self._kind], "choices": choices}
+
+
+class _Object:
+    """An object that comes in pieces."""
+
+    def __init__(self) -> None:
+        self._fields: dict[str, Any] = {}
+
+    def has(self, name: str) -> bool:
+        return self._fields.get(name) is not None
+
+    def take(self, piece: dict[str, Any]) -> None:
+        for name, value in piece.items():
+            known = self._fields.get(name)
+            if isinstance(value, str) and name in _GROWING:
+                known = self._grown(name, known, _Text)
+                known.append(value)
+            elif isinstance(value, dict):
+                self._grown(name, known, _Object).take(value)
+            elif isinstance(value, list):
+                self._grown(name, known, _List).take(value)
+            elif known is None or value not in (None, ""):
+                self._fields[name] = value
+
+    def is_another(self, piece: dict[str, Any]) -> bool:
+        """Some servers give all tool calls of a reply the same index, each with its own id."""
+        ids, names = (self._fields.get("id"), piece.get("id")), object_in(piece, "function")
+        return all(ids) and ids[0] != ids[1] and bool(text_in(names, "name"))
+
+    def whole(self) -> dict[str, Any]:
+        return {name: _whole(value) for name, value in self._fields.items()}
+
+    def _grown(self, name: str, known: Any, kind: type[Any]) -> Any:
+        if not isinstance(known, kind):
+            known = self._fields[name] = kind()
+        return known
+
+
+class _List:
+    """A list that comes in pieces: objects with an `index` (tool calls) grow, others are added."""
+
+    def __init__(self) -> None:
+        self._items: list[Any] = []
+        self._at: dict[int, _Object] = {}
+
+    def take(self, piece: list[Any]) -> None:
+        for item in piece:
+            index = item.get("index") if isinstance(item, dict) else None
+            if type(index) is not int:
+                self._items.append(item)
+                continue
+            known = self._at.get(index)
+            if known is None or known.is_another(item):
+                known = self._at[index] = _Object()
+                self._items.append(known)
+            known.take({name: value for name, value in item.items() if name != "index"})
+
+    def whole(self) -> list[Any]:
+        return [_whole(item) for item in self._items]
+
+
+class _Text(list[str]):
+    def whole(self) -> str:
+        return "".join(self)
+
+
+def _whole(value: Any) -> Any:
+    return value.whole() if isinstance(value, _Object | _List | _Text) else value
+
+
+def _with_message(choice: dict[str, Any]) -> dict[str, Any]:
+    """A choice whose pieces are one message now."""
+    rest = {name: value for name, value in choice.items() if name != "delta"}
+    message = {"role": "assistant", "content": None, **object_in(choice, "delta")}
+    return {**rest, "message": message}

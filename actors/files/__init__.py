@@ -1,0 +1,1 @@
+"""Files, folders and streams of the operating system."""

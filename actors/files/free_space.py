@@ -1,0 +1,38 @@
+"""Whether the disk has room: looked at before work is taken on, and when a write has failed."""
+
+import os
+from pathlib import Path
+
+from ..core.model.errors import Unavailable
+
+# Kept for what is under way: outcomes, cancels, and RocksDB's own tables and journal.
+RESERVE_BYTES = 32 << 20
+_FULL = ("No space left on device", "Disk quota exceeded")  # as strerror has them
+
+
+def is_full(words: str) -> bool:
+    """Whether an error's words say that there was no room."""
+    return any(full in words for full in _FULL)
+
+
+def has_room(folder: str, size: int = 0) -> bool:
+    """Whether `size` bytes may be taken on: they lie in the journal and in a table at times."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:  # gone, or out of reach: whoever writes there is told more
+        return True
+    return disk.f_bavail * disk.f_frsize >= RESERVE_BYTES + 2 * size
+
+
+def check_room(folder: str, size: int = 0) -> None:
+    """Raises `Unavailable` where there is no room for `size` bytes more."""
+    if not has_room(folder, size):
+        raise no_room(folder)
+
+
+def no_room(folder: str) -> Unavailable:
+    return Unavailable(
+        f"the disk is full: {Path(folder).absolute()} needs {RESERVE_BYTES >> 20} MiB of free "
+        "space; the queue goes on when there is room again",
+        retry_after_s=5,
+    )

@@ -1,0 +1,94 @@
+"""Folders and files that only their owner may read, whatever the umask says."""
+
+import os
+import pwd
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from ..core.model.errors import Unavailable
+
+FOLDER_MODE, FILE_MODE = 0o700, 0o600
+OTHERS = 0o077  # what group and all others may do
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def open_folder(folder: Path, *, create: bool = True) -> int:
+    """A descriptor of `folder`, which is made with mode 0700 where it is missing.
+
+    Raises `Unavailable` where it is a link or belongs to another user: what is written there could
+    be read or replaced by others. Raises `OSError` where it cannot be had.
+    """
+    if create:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            folder.mkdir(FOLDER_MODE)
+            folder.chmod(FOLDER_MODE)  # the umask may have taken more than it should
+    if folder.is_symlink():
+        raise Unavailable(
+            f"cannot open the store in {folder}: it is a symbolic link, name the folder it "
+            f"leads to ({os.path.realpath(folder)})"
+        )
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    owner = os.fstat(descriptor).st_uid
+    if owner != os.geteuid():
+        os.close(descriptor)
+        raise Unavailable(
+            f"cannot open the store in {folder}: it belongs to {_user(owner)}, and this process "
+            f"runs as {_user(os.geteuid())}; use a folder of its own"
+        )
+    return descriptor
+
+
+def _user(number: int) -> str:
+    try:
+        return f"user {pwd.getpwuid(number).pw_name}"
+    except KeyError:
+        return f"user {number}"
+
+
+def narrow(descriptor: int) -> int | None:
+    """Take from all but the owner what they may do with it; the mode that was, if it was wider."""
+    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    if not mode & OTHERS:
+        return None
+    os.fchmod(descriptor, mode & ~OTHERS)
+    return mode
+
+
+def narrow_file(name: str, folder: int) -> None:
+    """Make an ordinary file private; one that is gone meanwhile does not matter."""
+    with suppress(FileNotFoundError, PermissionError):
+        facts = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if stat.S_ISREG(facts.st_mode) and facts.st_mode & OTHERS:
+            os.chmod(name, stat.S_IMODE(facts.st_mode) & ~OTHERS, dir_fd=folder)
+
+
+def replace_file(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Write a private file in the place of an older one: whoever reads it gets either, whole.
+
+    With `durable` so it is after a power failure as well, and the new one is there to stay.
+    """
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)  # of a crash
+    with open(os.open(draft, _NEW, FILE_MODE), "wb") as file:
+        file.write(content)
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
+    draft.replace(path)
+    if durable:
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def private_opener(path: str, flags: int) -> int:
+    """For `open`: a file that it makes is private; one that is there stays as it is."""
+    return os.open(path, flags, FILE_MODE)

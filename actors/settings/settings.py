@@ -1,0 +1,114 @@
+"""From a YAML file, the environment and flags to a `Config`; says in one line what is wrong."""
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ..core.config.config import Config, Path
+from ..core.model.errors import Invalid
+from . import yaml_file
+from .notation import unquoted
+from .value_types import KEYS, check_known, checked, is_list, plain
+
+_PREFIX = {"retry_config": "RETRY", "logging": "LOG"}
+FLAGS = "command line"  # what errors call them
+
+
+def _variable(key: str) -> str:
+    section, _, name = key.partition(".")
+    return f"{_PREFIX.get(section, section.upper())}_{name.upper()}"
+
+
+ENVIRONMENT = {
+    _variable(key): key for key, kind in KEYS.items() if not is_list(kind) or kind == list[str]
+}
+"""The key that each environment variable sets; texts of a list stand between commas."""
+
+
+class Loaded(NamedTuple):
+    """Settings, and where each that is not a default comes from.
+
+    The keys of `origins` are such as `server.port` and `backends[0].url`; their values a path,
+    `environment variable NAME` or `command line`.
+    """
+
+    config: Config
+    origins: dict[str, str]
+
+
+def load(path: str | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
+    """The settings: flags beat environment beats file beats defaults.
+
+    `path` None reads no file; `flags` maps keys such as `server.port` to values, None where a
+    flag was not given; an empty environment variable counts as unset. Raises `Invalid`.
+    """
+    return trace(path, environ, flags).config
+
+
+def trace(path: str | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Loaded:
+    """As `load`, with the origins."""
+    given = {key: (raw, origin) for key, raw, origin in _given(path, environ, flags)}
+    origins: dict[str, str] = {}
+    sections: dict[str, Any] = {}
+    for key, (raw, origin) in given.items():
+        value = checked(key, raw, KEYS[key], origin)
+        section, _, name = key.rpartition(".")
+        group = sections.setdefault(section, {}) if section else sections
+        group[name] = value
+        origins |= dict.fromkeys(_places(key, value), origin)
+    try:
+        return Loaded(msgspec.convert(sections, Config), origins)
+    except Invalid as error:
+        field = error.field or ""
+        at = origins.get(field) or origins.get(field.partition("[")[0]) or path
+        raise Invalid(f"{at}: {error.message}" if at else error.message, field=field) from None
+
+
+def anchored(config: Config) -> Config:
+    """The same, with each path from the root.
+
+    Whoever opens a queue takes this once: changing the working folder later does not move it.
+    """
+    sections = {}
+    for section in msgspec.structs.fields(Config):
+        struct = getattr(config, section.name)
+        if isinstance(struct, msgspec.Struct):
+            paths = {
+                field.name: os.path.abspath(path)
+                for field in msgspec.structs.fields(struct)
+                if plain(field.type) is Path and (path := getattr(struct, field.name)) is not None
+            }
+            sections[section.name] = msgspec.structs.replace(struct, **paths)
+    return msgspec.structs.replace(config, **sections)
+
+
+def _given(
+    path: str | None, environ: Mapping[str, str], flags: Mapping[str, Any]
+) -> Iterator[tuple[str, Any, str]]:
+    """Each key that is given, what was written for it, and where; the last of a key counts."""
+    if path is not None:
+        for key, raw in yaml_file.read(path, environ).items():
+            yield key, raw, path
+    for variable, key in ENVIRONMENT.items():
+        text = unquoted(environ.get(variable, ""))
+        if text:
+            yield key, _read(text, KEYS[key]), f"environment variable {variable}"
+    for key, raw in flags.items():
+        if raw is not None:
+            check_known(key, FLAGS)
+            yield key, raw, FLAGS
+
+
+def _read(text: str, kind: Any) -> Any:
+    if not is_list(kind):
+        return text
+    return [each for part in text.split(",") if (each := unquoted(part))]
+
+
+def _places(key: str, value: Any) -> Iterator[str]:
+    yield key
+    for index, item in enumerate(value if isinstance(value, list) else ()):
+        for name in item if isinstance(item, dict) else ():
+            yield f"{key}[{index}].{name}"

@@ -1,0 +1,132 @@
+"""Each setting's key and kind, and how what people write for it becomes a value."""
+
+import difflib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from types import NoneType
+from typing import Any, Literal, NoReturn, get_args, get_origin
+
+import msgspec
+
+from ..core.config.config import Config, OllamaHost, Path, Seconds, Secret, Size, Url
+from ..core.model.errors import Invalid
+from .notation import parse_duration, parse_ollama_host, parse_size, shown
+
+
+def _kinds(struct: Any, before: str = "") -> dict[str, Any]:
+    return {f"{before}{field.name}": field.type for field in msgspec.structs.fields(struct)}
+
+
+def is_list(kind: Any) -> bool:
+    return get_origin(kind) is list
+
+
+def plain(kind: Any) -> Any:
+    """The kind of a value that may be null as well."""
+    if NoneType not in get_args(kind):
+        return kind
+    return next(part for part in get_args(kind) if part is not NoneType)
+
+
+SECTIONS = list(_kinds(Config))
+KEYS: dict[str, Any] = {}
+"""The kind of each setting: of `section.name`, and of a list that is a section by itself."""
+for _section, _kind in _kinds(Config).items():
+    KEYS |= {_section: _kind} if is_list(_kind) else _kinds(_kind, f"{_section}.")
+
+_NOT_YET = {"auth", "proxy"}
+
+
+def check_known(key: str, origin: str) -> None:
+    """Raises `Invalid`, with what was meant, for a key that there is not."""
+    section = key.partition(".")[0]
+    for name in (section, key):
+        if name in _NOT_YET:
+            raise Invalid(f"{origin}: {name} is not supported yet: remove it", field=name)
+    if key not in KEYS:
+        kin = [name for name in KEYS if name.startswith(f"{section}.")]
+        _refuse_unknown(key, origin, KEYS, kin or SECTIONS)
+
+
+def checked(key: str, raw: Any, kind: Any, origin: str) -> Any:
+    """`raw` as a plain value of `kind`; raises `Invalid` with the key and its origin."""
+    if is_list(kind):
+        if raw is not None and not isinstance(raw, list):
+            raise Invalid(f"{origin}: {key} must be a list", field=key)
+        (item,) = get_args(kind)
+        return [checked(f"{key}[{n}]", each, item, origin) for n, each in enumerate(raw or ())]
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return _checked_group(key, raw, kind, origin)
+    try:
+        return _converted(raw, kind)
+    except Invalid as error:
+        raise Invalid(f"{origin}: {key}: {error.message}", field=key) from None
+
+
+def _checked_group(where: str, raw: Any, kind: Any, origin: str) -> dict[str, Any]:
+    required = [field.name for field in msgspec.structs.fields(kind) if field.required]
+    if not isinstance(raw, Mapping):
+        words = " and a ".join(required)
+        raise Invalid(f"{origin}: {where} must be a group with a {words}", field=where)
+    known = _kinds(kind, f"{where}.")
+    group = {}
+    for name, item in raw.items():
+        key = f"{where}.{name}"
+        if key not in known:
+            _refuse_unknown(key, origin, known, known)
+        group[name] = checked(key, item, known[key], origin)
+    for name in required:
+        if name not in group:
+            raise Invalid(f"{origin}: {where}.{name} is missing", field=f"{where}.{name}")
+    return group
+
+
+def _refuse_unknown(
+    key: str, origin: str, known: Iterable[str], instead: Iterable[str]
+) -> NoReturn:
+    near = difflib.get_close_matches(key, list(known), 1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(instead)}"
+    raise Invalid(f"{origin}: {key} is not a setting: {hint}", field=key)
+
+
+def _converted(raw: Any, kind: Any) -> Any:
+    """`raw` as `kind`; a text that reads as a number is one, as the environment has only texts."""
+    is_text = isinstance(raw, str)
+    if kind != plain(kind) and (raw is None or (is_text and raw.lower() == "null")):
+        return None
+    kind = plain(kind)
+    if kind in _PARSERS:
+        return _PARSERS[kind](raw)
+    if get_origin(kind) is Literal and is_text:
+        raw = raw.lower()
+    try:
+        return msgspec.convert(raw, kind, strict=False)
+    except msgspec.ValidationError:
+        raise Invalid(f"{shown(raw)} is not {_wanted(kind)}") from None
+
+
+def _wanted(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(get_args(kind))}"
+    return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[kind]
+
+
+def _path(raw: Any) -> str:
+    text: str = _converted(os.fspath(raw) if isinstance(raw, os.PathLike) else raw, str)
+    return os.path.expanduser(text)
+
+
+def _secret(raw: Any) -> str:
+    if not isinstance(raw, str):
+        raise Invalid("must be a text, in quotes")  # which is not shown
+    return raw
+
+
+_PARSERS: dict[Any, Callable[[Any], Any]] = {
+    Seconds: parse_duration,
+    Size: parse_size,
+    OllamaHost: parse_ollama_host,
+    Path: _path,
+    Secret: _secret,
+    Url: lambda raw: _converted(raw, str),
+}

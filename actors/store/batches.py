@@ -1,0 +1,108 @@
+"""How batches lie in the store: in slices, committed by the record that is written last."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from msgspec.structs import replace
+from rocksdict import Rdict, WriteBatch
+
+from ..core.model.errors import Conflict
+from ..core.model.tasks import Batch, BatchSubmitted, Record
+from ..core.plan.idempotency import Keyed
+from .commit_group import Row, Sealed
+from .encoding import after, decode_batch, decode_record, encode, key_range
+
+
+class BatchBook:
+    """The batches of a store, over its column families and their handles."""
+
+    def __init__(self, families: dict[str, Rdict], handles: dict[str, Any]) -> None:
+        self._families, self._handles = families, handles
+        self._open: dict[str, Batch] = {}  # those that are not over: their counts change
+
+    def begin(self, batch: WriteBatch, batch_id: str) -> None:
+        """A slice of it is written: a boot that finds no record of it deletes all slices."""
+        batch.put(b"loading:" + batch_id.encode(), b"", self._handles["meta"])
+
+    def seal(self, batch: WriteBatch, sealed: Sealed) -> None:
+        made = sealed.batch
+        batch.delete(b"loading:" + made.id.encode(), self._handles["meta"])
+        self._put(batch, made)
+        if sealed.key is not None:
+            keyed = Keyed(made.id, sealed.body, made.created_at.timestamp())
+            batch.put(b"k" + sealed.key, encode(keyed), self._handles["index"])
+
+    def tally(self, batch: WriteBatch, rows: Iterable[Row], removed: Iterable[Record]) -> None:
+        """Keep the counts of batches in step with their tasks."""
+        changed: dict[str, Batch] = {}
+        for row in rows:
+            if row.record.batch_id is not None and row.was is not None:
+                _count(changed, self, row.was, -1)
+                _count(changed, self, row.record, +1)
+        for record in removed:
+            if record.batch_id is not None:
+                _count(changed, self, record, -1)
+        for made in changed.values():
+            if made.held:
+                self._put(batch, made)
+            else:
+                self._delete(batch, made.id)
+
+    def _put(self, batch: WriteBatch, made: Batch) -> None:
+        batch.put(made.id.encode(), encode(made), self._handles["batches"])
+        if made.is_over:
+            self._open.pop(made.id, None)
+        else:
+            self._open[made.id] = made
+
+    def _delete(self, batch: WriteBatch, batch_id: str) -> None:
+        """The last of its tasks is deleted."""
+        batch.delete(batch_id.encode(), self._handles["batches"])
+        self._open.pop(batch_id, None)
+
+    def get(self, batch_id: str) -> Batch | None:
+        if batch_id in self._open:
+            return self._open[batch_id]
+        raw = self._families["batches"].get(batch_id.encode())
+        return None if raw is None else decode_batch(raw)
+
+    def newest(self, limit: int) -> list[Batch]:
+        found = key_range(self._families["batches"].iter, b"", b"g", backwards=True)
+        return [decode_batch(raw) for _, (_, raw) in zip(range(limit), found, strict=False)]
+
+    def task_ids(self, batch_id: str) -> list[str]:
+        """In the order in which they were given."""
+        return [key.decode() for key in self._members(batch_id)]
+
+    def found_again(self, batch_id: str) -> BatchSubmitted:
+        """A batch that was submitted again. Raises `Conflict` where all of it is deleted."""
+        if self.get(batch_id) is None:
+            raise Conflict(
+                f"this Idempotency-Key was used for batch {batch_id}, which has been deleted",
+                field="idempotency_key",
+            )
+        return BatchSubmitted(batch_id, self.task_ids(batch_id), created=False)
+
+    def _members(self, batch_id: str) -> Iterator[bytes]:
+        prefix = b"b" + batch_id.encode()
+        for key, _ in key_range(self._families["index"].iter, prefix, after(prefix)):
+            yield key[len(prefix) :]
+
+    def unfinished(self) -> list[tuple[str, list[Record]]]:
+        """Batches that a crash has cut, with what was written of each."""
+        found = []
+        for key, _ in key_range(self._families["meta"].iter, b"loading:", b"loading;"):
+            batch_id = key[8:].decode()
+            raws = (self._families["tasks"].get(task) for task in self._members(batch_id))
+            found.append((batch_id, [decode_record(raw) for raw in raws if raw is not None]))
+        return found
+
+    def forget(self, batch: WriteBatch, batch_id: str) -> None:
+        batch.delete(b"loading:" + batch_id.encode(), self._handles["meta"])
+
+
+def _count(changed: dict[str, Batch], book: BatchBook, record: Record, step: int) -> None:
+    batch_id, status = record.batch_id or "", record.status.value
+    made = changed.get(batch_id) or book.get(batch_id)
+    if made is not None:
+        changed[batch_id] = replace(made, **{status: getattr(made, status) + step})

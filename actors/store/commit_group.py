@@ -1,0 +1,180 @@
+"""What one fsync makes durable: changes merged task by task, and what is said once it has."""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ..base.inbox import Promise
+from ..core.model.crons import Cron
+from ..core.model.events import Happened
+from ..core.model.orders import (
+    Announce,
+    Change,
+    DropCron,
+    DropKey,
+    Insert,
+    SaveCron,
+    SetFlag,
+)
+from ..core.model.tasks import Batch, Record, Status
+from ..core.plan.settle import cut_attempt, kept
+from .encoding import decode_record
+
+
+class Row(Struct):
+    """One task's part of a group: its newest record and what else is written of it."""
+
+    record: Record
+    was: Record | None  # as it lies on disk, None when new
+    spec: bytes | None = None
+    result: bytes | None = None
+    body: bytes = b""
+    cron: Cron | None = None  # whose run it is, as it is after it
+
+
+class Unseen:
+    """The tasks of a batch that is not there yet, as they lie on disk: there may be a million."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.levels: Counter[int] = Counter()  # how many have which priority
+        self._written: list[bytes] = []
+
+    def add(self, record: Record, written: bytes) -> None:
+        self.ids.append(record.id)
+        self.levels[record.priority] += 1
+        self._written.append(written)
+
+    def __iter__(self) -> Iterator[Record]:
+        return map(decode_record, self._written)
+
+
+class Sealed(Struct, frozen=True):
+    """A batch whose tasks are all written: from now on they count, and are seen."""
+
+    batch: Batch
+    tasks: Unseen
+    key: bytes | None
+    body: bytes
+
+    def __iter__(self) -> Iterator[Happened]:
+        """What is told of it. The events are made as they are taken."""
+        at = self.batch.created_at
+        return (Happened("task_submitted", task, at, task.seq) for task in self.tasks)
+
+
+class Group:
+    """Gathers while the fsync before it is in flight."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Row] = {}
+        self.removed: dict[str, Record] = {}  # as they lie on disk
+        self.sealed: list[Sealed] = []
+        self.flags: dict[str, bool] = {}
+        self.dropped_keys: list[bytes] = []
+        self.crons: dict[str, Cron | None] = {}  # None when removed
+        self.events: list[Happened] = []
+        self.answers: list[tuple[Promise | None, Any]] = []
+
+    @property
+    def changes_disk(self) -> bool:
+        tasks = self.rows or self.removed or self.sealed
+        return bool(tasks or self.flags or self.dropped_keys or self.crons)
+
+    def __bool__(self) -> bool:
+        return self.changes_disk or bool(self.answers or self.events)
+
+    # --- merging --------------------------------------------------------------------------------
+
+    def insert(self, insert: Insert, at: datetime, seq: int) -> Record:
+        record = replace(insert.record, seq=seq)
+        self.rows[record.id] = Row(record, None, insert.spec, None, insert.body)
+        self.events.append(Happened("task_submitted", record, at, seq))
+        return record
+
+    def change(self, change: Change, was: Record | None, at: datetime, seq: int) -> Record:
+        """Merge a change into the task's record, `was` being the newest that is known."""
+        if was is None:
+            raise LookupError(f"a change of task {change.task_id}, which is not stored")
+        row = self.rows.setdefault(change.task_id, Row(was, was))
+        facts = dict(change.fields)
+        ended = change.ended if change.cut is None else cut_attempt(was, change.cut, at)
+        if ended is not None:
+            facts["attempts"] = kept([*was.attempts, ended])
+        if change.result is not None:
+            row.result = change.result
+        row.record = replace(was, seq=seq, **facts)
+        self.events.append(Happened(change.event, row.record, at, seq))
+        return row.record
+
+    def remove(self, was: Record | None, at: datetime, seq: int) -> Record:
+        if was is None:
+            raise LookupError("a removal of a task that is not stored")
+        row = self.rows.pop(was.id, None)
+        on_disk = was if row is None else row.was
+        if on_disk is not None:
+            self.removed[was.id] = on_disk
+        self.events.append(Happened("task_deleted", replace(was, seq=seq), at, seq))
+        return was
+
+    def note(
+        self, save: SetFlag | DropKey | SaveCron | DropCron | Announce, at: datetime, seq: int
+    ) -> None:
+        """What concerns no task, or not its record."""
+        match save:
+            case SetFlag(name, value, event, backend):
+                self.flags[name] = value
+                self.events.append(Happened(event, None, at, seq, backend=backend))
+            case Announce(event, backend, reason):
+                self.events.append(Happened(event, None, at, seq, reason=reason, backend=backend))
+            case DropKey(key):
+                self.dropped_keys.append(key)
+            case SaveCron():
+                self._save_cron(save, at, seq)
+            case DropCron(cron_id):
+                self.crons[cron_id] = None
+                self.events.append(Happened("cron_changed", None, at, seq, cron_id))
+
+    def _save_cron(self, save: SaveCron, at: datetime, seq: int) -> None:
+        self.crons[save.cron.id] = save.cron
+        task = None
+        if save.task_id is not None:
+            row = self.rows[save.task_id]
+            row.cron, task = save.cron, row.record
+        self.events.append(Happened(save.event, task, at, seq, save.cron.id, save.reason))
+
+    def keep_running(self, live: dict[str, Record]) -> None:
+        """Let `live` hold the tasks that run, as this group has them."""
+        for task_id in self.removed:
+            live.pop(task_id, None)
+        for task_id, row in self.rows.items():
+            if row.record.status is Status.RUNNING:
+                live[task_id] = row.record
+            else:
+                live.pop(task_id, None)
+
+    # --- what is not durable yet ----------------------------------------------------------------
+
+    def touches(self, task_id: str) -> bool:
+        return task_id in self.rows or task_id in self.removed
+
+    def record(self, task_id: str) -> Record | None:
+        row = self.rows.get(task_id)
+        return None if row is None else row.record
+
+    def ids_of(self, batch_id: str) -> list[str] | None:
+        """The tasks of a batch that is sealed here, in order."""
+        sealed = next((each for each in self.sealed if each.batch.id == batch_id), None)
+        return None if sealed is None else sealed.tasks.ids
+
+    def spec(self, task_id: str) -> bytes | None:
+        row = self.rows.get(task_id)
+        return None if row is None else row.spec
+
+    def result(self, task_id: str) -> bytes | None:
+        row = self.rows.get(task_id)
+        return None if row is None else row.result

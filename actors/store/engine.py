@@ -1,0 +1,92 @@
+"""RocksDB as the store uses it: how it is opened, and how its small tables become few."""
+
+import ctypes
+import re
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from rocksdict import (
+    AccessType,
+    BottommostLevelCompaction,
+    CompactOptions,
+    DBRecoveryMode,
+    Options,
+    Rdict,
+)
+
+from .encoding import FAMILIES
+
+JOURNAL_BYTES = 24 << 20
+OPEN_FILES = 128  # tables at once: so a store opens where a process may have 256 files
+SMALL_BYTES = 4 << 20
+MERGE_AT = 4  # small neighbours become one table
+MERGE_BYTES = 16 << 20  # at most, in one go: nothing that a stop would have to wait for
+
+
+def open_engine(path: Path, *, read_only: bool = False) -> Rdict:
+    """Open or create. Raises plain `Exception` for what RocksDB says."""
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.create_missing_column_families(True)
+    # A torn tail is a crash's and fine; damage in the middle must not pass for the end.
+    options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
+    options.set_keep_log_file_num(4)
+    # A boot reads the journal again, and what it holds is in memory, too: keep both small.
+    options.set_max_total_wal_size(JOURNAL_BYTES)
+    options.set_db_write_buffer_size(JOURNAL_BYTES)
+    options.set_max_open_files(OPEN_FILES)
+    return Rdict(
+        str(path),
+        options,
+        column_families={name: Options(raw_mode=True) for name in FAMILIES},
+        access_type=AccessType.read_only() if read_only else AccessType.read_write(),
+    )
+
+
+def abandon(db: Rdict, families: list[Rdict]) -> None:
+    """Leave RocksDB open for good: to close, it would write into whatever lies at its path now."""
+    db.cancel_all_background(True)
+    for family in families:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(family))
+
+
+def merge_small_tables(db: Rdict, families: dict[str, Rdict]) -> None:
+    """Merge small tables that lie side by side, up to 16 MiB of them; others can run meanwhile.
+
+    Each boot and stop writes what the journal held into tables of their own. Ids ascend, so the
+    tables of tasks never overlap: RocksDB moves them to the last level as they are, for good.
+    """
+    force = CompactOptions()
+    force.set_bottommost_level_compaction(BottommostLevelCompaction.force())
+    known = {int(Path(table["name"]).stem): table for table in db.live_files()}
+    left = MERGE_BYTES
+    for family in families.values():
+        listed = family.property_value("rocksdb.sstables") or ""
+        numbers = [int(number) for number in re.findall(r"^ (\d+):", listed, re.MULTILINE)]
+        for run in _small_neighbours([known[n] for n in numbers if n in known]):
+            part = _within(left, run)
+            if len(part) < MERGE_AT:
+                return
+            left -= sum(table["size"] for table in part)
+            family.compact_range(part[0]["start_key"], part[-1]["end_key"], force)
+
+
+def _small_neighbours(tables: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Runs of at least `MERGE_AT`; level 0, where tables overlap, RocksDB merges by itself."""
+    runs: list[list[dict[str, Any]]] = [[]]
+    deep = [table for table in tables if table["level"] > 0]
+    for table in sorted(deep, key=lambda table: (table["level"], table["start_key"])):
+        if runs[-1] and runs[-1][-1]["level"] != table["level"]:
+            runs.append([])
+        if table["size"] < SMALL_BYTES:
+            runs[-1].append(table)
+        else:
+            runs.append([])
+    return [run for run in runs if len(run) >= MERGE_AT]
+
+
+def _within(size: int, tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first of them, as many as have `size` bytes together."""
+    sums = accumulate(table["size"] for table in tables)
+    return [table for table, total in zip(tables, sums, strict=True) if total <= size]

@@ -1,0 +1,68 @@
+"""Finding the ended tasks that have been kept long enough."""
+
+import heapq
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+from rocksdict import Snapshot
+
+from ..core.messages import Delete, Expired, FindExpired
+from .encoding import after, decode_batch, decode_record, key_range, value_of
+from .indexes import ENDED, FEW, LEAD, end_code, moment_key
+
+if TYPE_CHECKING:
+    from .rocksdb import Store
+
+SLICE_TASKS = 200
+
+
+def find_expired(store: "Store", asked: FindExpired) -> Callable[[], Expired]:
+    """How to find a slice of them, the oldest end first; it may run anywhere, as a scan may.
+
+    Tasks of a batch that is not over stay, and are passed.
+    """
+    beyond = sum(map(store.counts.total, ENDED)) - asked.keep - asked.passed
+    limit = "" if asked.before is None else moment_key(asked.before)
+    index, tasks, batches = store.snapshots("index", "tasks", "batches")
+    # Behind `after`: the rows before it are deleted by now, and slow to step over.
+    starts = ((end_code(status), asked.after.encode()) for status in ENDED)
+    found = [key_range(index.iter, code + place, after(code)) for code, place in starts]
+    places = heapq.merge(*(_places(rows) for rows in found))
+    stays = _Stays(batches)
+
+    def find() -> Expired:
+        deletes: list[Delete] = []
+        place, passed = asked.after, asked.passed
+        for seen, place in enumerate((p for p in places if p != asked.after), 1):
+            if seen > beyond and place >= limit:
+                return Expired(tuple(deletes), None)
+            record = decode_record(tasks[place[LEAD["ended"] :].encode()])
+            if record.batch_id is not None and record.batch_id in stays:
+                passed += 1
+            else:
+                deletes.append(Delete(record.id, record.seq))
+            if len(deletes) == SLICE_TASKS or seen == FEW:
+                rest = replace(asked, after=place, passed=passed)
+                return Expired(tuple(deletes), rest)
+        return Expired(tuple(deletes), None)
+
+    return find
+
+
+def _places(rows: Iterator[tuple[bytes, bytes]]) -> Iterator[str]:
+    return (key[2:].decode() for key, _ in rows)
+
+
+class _Stays:
+    """The batches that are not over: somebody may wait for all of their results."""
+
+    def __init__(self, batches: Snapshot) -> None:
+        self._batches = batches
+        self._known: dict[str, bool] = {}
+
+    def __contains__(self, batch_id: str) -> bool:
+        if batch_id not in self._known:
+            raw = value_of(self._batches, batch_id.encode())
+            self._known[batch_id] = raw is not None and not decode_batch(raw).is_over
+        return self._known[batch_id]

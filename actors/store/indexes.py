@@ -1,0 +1,214 @@
+"""The index rows that lists are read from: how they are kept in step with a task, and chosen."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from msgspec import Struct
+from rocksdict import WriteBatch
+
+from ..core.model.ids import mint
+from ..core.model.stats import Counts
+from ..core.model.task_filter import Reasons, Sort, TaskFilter
+from ..core.model.tasks import Batch, Record, Status
+from ..core.plan.entries import entry_of
+from .encoding import STATUS_CODE, after, encode
+
+FEW = 2000  # rows that one look may read in vain
+ENDED = tuple(status for status in Status if status.is_final)
+LEAD: dict[Sort, int] = {"created": 0, "priority": 1, "started": 14, "ended": 14}
+"""How much of a row's place in the order comes before the task's id."""
+
+_LEVELS = [b"%x" % priority for priority in range(16)]
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+_ID_LENGTH = 36
+_WITH_VALUES = (
+    "status", "type", "priority", "model", "batch_id", "cron_id", "tenant", "tag", "q",
+    "waiting_for",
+)  # fmt: skip
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def put_rows(batch: WriteBatch, index: Any, record: Record, was: Record | None) -> None:
+    """Change the rows of a task along with its record; `was` None means that it is new."""
+    entry = b"" if record.status.is_final else encode(entry_of(record))
+    batch.put(_status_row(record), entry, index)
+    if was is None:
+        for row in (*_born_with(record), _started_row(record), _ended_row(record)):
+            if row is not None:
+                batch.put(row, b"", index)
+        return
+    if was.status is not record.status or was.priority != record.priority:
+        batch.delete(_status_row(was), index)
+    if was.started_at is not record.started_at:
+        _move(batch, index, _started_row(was), _started_row(record))
+    if was.completed_at is not record.completed_at:
+        _move(batch, index, _ended_row(was), _ended_row(record))
+
+
+def delete_rows(batch: WriteBatch, index: Any, record: Record) -> None:
+    rows = (_status_row(record), _started_row(record), _ended_row(record), *_born_with(record))
+    for row in rows:
+        if row is not None:
+            batch.delete(row, index)
+
+
+def _move(batch: WriteBatch, index: Any, old: bytes | None, new: bytes | None) -> None:
+    if old == new:
+        return
+    if old is not None:
+        batch.delete(old, index)
+    if new is not None:
+        batch.put(new, b"", index)
+
+
+def _born_with(record: Record) -> list[bytes]:
+    rows = []
+    if record.batch_id is not None:
+        rows.append(f"b{record.batch_id}{record.id}".encode())
+    if record.cron_id is not None:
+        rows.append(f"c{record.cron_id}{record.id}".encode())
+    return rows
+
+
+def _status_row(record: Record) -> bytes:
+    return STATUS_CODE[record.status] + _LEVELS[record.priority] + record.id.encode()
+
+
+def _started_row(record: Record) -> bytes | None:
+    at = record.started_at
+    return None if at is None else f"t{moment_key(at)}{record.id}".encode()
+
+
+def _ended_row(record: Record) -> bytes | None:
+    at = record.completed_at
+    if at is None:
+        return None
+    return end_code(record.status) + f"{moment_key(at)}{record.id}".encode()
+
+
+def end_code(status: Status) -> bytes:
+    return b"e" + STATUS_CODE[status][1:]
+
+
+def moment_key(at: datetime) -> str:
+    """How a moment stands in a row: its microseconds since 1970."""
+    return f"{int(at.timestamp() * 1e6):014x}"
+
+
+# --- choosing -----------------------------------------------------------------------------------
+
+
+class Stretch(Struct, frozen=True):
+    """Rows from `start` to before `end`; behind `cut` bytes of a key its place in the order."""
+
+    start: bytes
+    end: bytes
+    cut: int
+
+
+class Choice(Struct, frozen=True):
+    """What a list is read from: index rows, or None for the tasks themselves.
+
+    Ids are from `low` to before `high`. `is_exact`: every row is of a wanted task.
+    """
+
+    stretches: list[Stretch] | None
+    low: str
+    high: str
+    is_exact: bool
+
+
+def choose(wanted: TaskFilter, counts: Counts, before: str) -> Choice:
+    """What to read, backwards and from before the place `before` (empty: from the end).
+
+    By creation an index of the values serves, where there is one: that of the status if it
+    leaves few tasks, else of the batch, the cron, the status. Other sorts have an order of their
+    own, in which all but the status (and by priority, that) is looked for task by task.
+    """
+    given = {name for name in _WITH_VALUES if getattr(wanted, name)}
+    low, high = _id_of(wanted.since, ""), _id_of(wanted.until, "g")
+    is_bound = wanted.since is not None or wanted.until is not None
+    if wanted.sort == "created":
+        used, prefixes = _values(wanted, given, counts)
+        top = min(high, before or high)
+        stretches = None if prefixes is None else [_under(p, low, top) for p in prefixes]
+        return Choice(stretches, low, top, given == used)
+    if wanted.sort == "priority":
+        used, stretches = {"status", "priority"}, _by_level(wanted, counts, before)
+    elif wanted.sort == "started":
+        used, stretches = set(), [_under(b"t", "", before or "g")]
+    else:
+        ends = [status for status in ENDED if not wanted.status or status in wanted.status]
+        used, stretches = {"status"}, [_under(end_code(s), "", before or "g") for s in ends]
+    return Choice(stretches, low, high, given <= used and not is_bound)
+
+
+def _values(
+    wanted: TaskFilter, given: set[str], counts: Counts
+) -> tuple[set[str], list[bytes] | None]:
+    """The fields whose index to use, and what its rows begin with."""
+    by_status = given & {"status", "priority"}
+    cells = _cells(wanted, counts)
+    is_few = sum(cells.values()) <= FEW
+    if by_status and (is_few or not given & {"batch_id", "cron_id"}):
+        return by_status, list(cells)
+    for name, letter in (("batch_id", "b"), ("cron_id", "c")):
+        if name in given:
+            ids = [i for i in dict.fromkeys(getattr(wanted, name)) if len(i) == _ID_LENGTH]
+            return {name}, [f"{letter}{i}".encode() for i in ids]
+    return set(), None
+
+
+def _cells(wanted: TaskFilter, counts: Counts) -> dict[bytes, int]:
+    """How many tasks each wanted status and level has, by what their rows begin with."""
+    return {
+        STATUS_CODE[status] + _LEVELS[level]: count
+        for status in Status
+        if not wanted.status or status in wanted.status
+        for level, count in counts.by_status.get(status, {}).items()
+        if count and (not wanted.priority or level in wanted.priority)
+    }
+
+
+def _by_level(wanted: TaskFilter, counts: Counts, before: str) -> list[Stretch]:
+    found = []
+    for cell in _cells(wanted, counts):
+        end = after(cell)
+        if before:
+            end = min(end, cell[:2] + before.encode())
+        found.append(Stretch(cell, end, 2))
+    return found
+
+
+def _under(prefix: bytes, low: str, high: str) -> Stretch:
+    return Stretch(prefix + low.encode(), prefix + high.encode(), len(prefix))
+
+
+def _id_of(moment: datetime | None, default: str) -> str:
+    """The lowest id of a moment: ids hold the microsecond in which a task was accepted."""
+    if moment is None:
+        return default
+    return mint(max(0, (moment - _BEGINNING) // timedelta(microseconds=1)), 0)
+
+
+def total_of(
+    wanted: TaskFilter,
+    counts: Counts,
+    batch_of: Callable[[str], Batch | None],
+    reasons: Reasons | None,
+) -> int | None:
+    """How many tasks are wanted, where the counts know."""
+    given = {name for name in _WITH_VALUES if getattr(wanted, name)}
+    if wanted.since is not None or wanted.until is not None:
+        return None
+    if given <= {"status", "priority"}:
+        return sum(_cells(wanted, counts).values())
+    if reasons is not None and given <= {"waiting_for", "status"}:
+        return sum(reasons.counts.get(reason, 0) for reason in set(wanted.waiting_for))
+    if given == {"batch_id"}:
+        batches = map(batch_of, dict.fromkeys(wanted.batch_id))
+        return sum(batch.held for batch in batches if batch is not None)
+    return None

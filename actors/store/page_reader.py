@@ -1,0 +1,138 @@
+"""Reading a page of a list of tasks."""
+
+import heapq
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+from rocksdict import Snapshot
+
+from ..core.messages.replies import Page
+from ..core.model.task_filter import Cursor, Reasons, TaskFilter, Wanted, read_cursor
+from ..core.model.tasks import Record, Status
+from .encoding import decode_record, key_range, value_of
+from .indexes import FEW, LEAD, Choice, Stretch, choose, total_of
+
+if TYPE_CHECKING:
+    from .rocksdb import Store
+
+INCLUDED_BYTES = 4 << 20  # of payloads and results in one page; one task may have more
+
+Row = tuple[str, bytes | None]  # its place in the order; the record, where it lies here
+
+
+def scan(
+    store: "Store",
+    wanted: TaskFilter,
+    hidden: frozenset[str] = frozenset(),
+    reasons: Reasons | None = None,
+) -> Callable[[], Page]:
+    """How to read a page, newest or highest first; it touches RocksDB only and may run anywhere.
+
+    Tasks of `hidden` batches are left out. Raises `Invalid` for a bad cursor.
+
+    The iterators are made at once: one that a snapshot (rocksdict 0.3.29) makes later shows what
+    was written meanwhile, though its look-ups do not.
+    """
+    begin = read_cursor(wanted)
+    if reasons is not None:  # of tasks that wait, which pending ones do
+        if wanted.status and Status.PENDING not in wanted.status:
+            return lambda: Page(total=0)
+        wanted = replace(wanted, status=[Status.PENDING])
+    choice = choose(wanted, store.counts, begin.place)
+    total = total_of(wanted, store.counts, store.batches.get, reasons)
+    index, tasks, specs, results = store.snapshots("index", "tasks", "specs", "results")
+    rows = _rows(index, tasks, choice)
+    looks_for = None if choice.is_exact else Wanted(wanted, reasons)
+    look = _Look(tasks, wanted, choice, hidden, looks_for)
+
+    def read() -> Page:
+        page, places = look.page(rows, begin.skip)
+        page.total = total
+        _include(page, places, wanted, specs, results)
+        return page
+
+    return read
+
+
+def _rows(index: Snapshot, tasks: Snapshot, choice: Choice) -> Iterator[Row]:
+    if choice.stretches is None:
+        low, high = choice.low.encode(), choice.high.encode()
+        found = key_range(tasks.iter, low, high, backwards=True)
+        return ((key.decode(), raw) for key, raw in found)
+    return heapq.merge(*(_stretch(index, each) for each in choice.stretches), reverse=True)
+
+
+def _stretch(index: Snapshot, stretch: Stretch) -> Iterator[Row]:
+    found = key_range(index.iter, stretch.start, stretch.end, backwards=True)
+    return ((key[stretch.cut :].decode(), None) for key, _ in found)
+
+
+class _Look:
+    """Goes through rows until a page is full, all are read, or too many were read in vain."""
+
+    def __init__(
+        self,
+        tasks: Snapshot,
+        wanted: TaskFilter,
+        choice: Choice,
+        hidden: frozenset[str],
+        looks_for: Wanted | None,
+    ) -> None:
+        self._tasks, self._hidden = tasks, hidden
+        self._sort, self._limit = wanted.sort, wanted.limit
+        self._lead = LEAD[wanted.sort]
+        self._low, self._high = choice.low, choice.high
+        self._wanted = looks_for
+
+    def page(self, rows: Iterator[Row], skip: int) -> tuple[Page, list[str]]:
+        """A page, and the place of each of its tasks."""
+        page, places, last = Page(), list[str](), ""
+        if self._wanted is None and not self._hidden:
+            rows, skip = islice(rows, skip, None), 0
+        for seen, (place, raw) in enumerate(rows, 1):
+            record = self._record(place, raw)
+            if record is not None and skip:
+                skip -= 1
+            elif record is not None:
+                if len(page.records) == self._limit:
+                    page.cursor = str(Cursor(self._sort, 0, last))
+                    break
+                page.records.append(record)
+                places.append(place)
+            last = place
+            if self._wanted is not None and seen == FEW:
+                page.cursor = str(Cursor(self._sort, skip, last))
+                break
+        return page, places
+
+    def _record(self, place: str, raw: bytes | None) -> Record | None:
+        """The task at a place, if it is wanted and may be seen."""
+        task_id = place[self._lead :]
+        if not self._low <= task_id < self._high:
+            return None
+        record = decode_record(self._tasks[task_id.encode()] if raw is None else raw)
+        if record.batch_id in self._hidden:
+            return None
+        return record if self._wanted is None or record in self._wanted else None
+
+
+def _include(
+    page: Page, places: list[str], wanted: TaskFilter, specs: Snapshot, results: Snapshot
+) -> None:
+    """Add what lists leave out; what would be too much for a page goes on the next."""
+    size = 0
+    for number, record in enumerate(page.records):
+        key = record.id.encode()
+        spec = value_of(specs, key) if "payload" in wanted.include else None
+        result = value_of(results, key) if "result" in wanted.include else None
+        size += len(spec or b"") + len(result or b"")
+        if size > INCLUDED_BYTES and number:
+            del page.records[number:]
+            page.cursor = str(Cursor(wanted.sort, 0, places[number - 1]))
+            return
+        if spec is not None:
+            page.specs[record.id] = spec
+        if result is not None:
+            page.results[record.id] = result

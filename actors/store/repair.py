@@ -1,0 +1,94 @@
+"""Has the column families of a store agree again, where a loss was accepted.
+
+Each of them goes from the journal into tables at a time of its own. With a part of the journal gone
+a task may have a record and no spec, rows of the index and no record, or be counted and not there.
+"""
+
+from collections import Counter
+from typing import Any
+
+from msgspec.structs import replace
+from rocksdict import Rdict, WriteBatch
+
+from ..core.model.tasks import Record, Status
+from .encoding import (
+    decode_batch,
+    decode_keyed,
+    decode_record,
+    encode,
+    key_range,
+)
+from .indexes import put_rows
+
+SLICE_BYTES = 1 << 20
+_END = b"\xff"  # behind all keys: they are texts
+
+
+class Mending:
+    """What has a record and a spec stays; all else is made from that, or goes."""
+
+    def __init__(self, db: Rdict, families: dict[str, Rdict], handles: dict[str, Any]) -> None:
+        self.db, self.families, self.handles = db, families, handles
+        self.batch = WriteBatch(raw_mode=True)
+
+    def run(self) -> None:
+        kept: set[bytes] = set()
+        levels: Counter[tuple[Status, int]] = Counter()
+        batches: Counter[tuple[str, Status]] = Counter()
+        for key, _ in key_range(self.families["index"].iter, b"", _END):
+            if not key.startswith(b"k"):
+                self.delete("index", key)
+        for key, raw in key_range(self.families["tasks"].iter, b"", _END):
+            if self.families["specs"].get(key) is None:
+                self.delete("tasks", key)
+                continue
+            record: Record = decode_record(raw)
+            kept.add(key)
+            levels[record.status, record.priority] += 1
+            batches[record.batch_id or "", record.status] += 1
+            put_rows(self.batch, self.handles["index"], record, None)
+            self.write(SLICE_BYTES)
+        self.drop_leftovers(kept)
+        self.count_batches(batches)
+        self.count_all(levels)
+        self.drop_keys(kept)
+        self.write(0)
+
+    def drop_leftovers(self, kept: set[bytes]) -> None:
+        for name in ("specs", "results"):
+            for key, _ in key_range(self.families[name].iter, b"", _END):
+                if key not in kept:
+                    self.delete(name, key)
+
+    def count_batches(self, counts: Counter[tuple[str, Status]]) -> None:
+        for key, raw in key_range(self.families["batches"].iter, b"", _END):
+            made = decode_batch(raw)
+            made = replace(made, **{status.value: counts[made.id, status] for status in Status})
+            if made.held:
+                self.batch.put(key, encode(made), self.handles["batches"])
+            else:
+                self.delete("batches", key)
+
+    def count_all(self, levels: Counter[tuple[Status, int]]) -> None:
+        by_status: dict[str, dict[int, int]] = {}
+        for (status, priority), count in levels.items():
+            by_status.setdefault(status.value, {})[priority] = count
+        self.batch.put(b"counts", encode(by_status), self.handles["meta"])
+
+    def drop_keys(self, kept: set[bytes]) -> None:
+        """Idempotency keys of what is gone: the same submit is a new one."""
+        self.write(0)
+        for key, raw in key_range(self.families["index"].iter, b"k", b"l"):
+            owner = decode_keyed(raw).task_id.encode()
+            if owner not in kept and self.families["batches"].get(owner) is None:
+                self.delete("index", key)
+
+    def delete(self, family: str, key: bytes) -> None:
+        self.batch.delete(key, self.handles[family])
+        self.write(SLICE_BYTES)
+
+    def write(self, size: int) -> None:
+        """What has gathered, once it is so large."""
+        if self.batch.size_in_bytes() >= size:
+            self.db.write(self.batch)
+            self.batch = WriteBatch(raw_mode=True)

@@ -1,0 +1,186 @@
+"""What was acknowledged, written beside RocksDB: so the next start sees whether it is all there.
+
+RocksDB alone takes a journal that is missing or empty for one that held nothing.
+"""
+
+import os
+import zlib
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from ..base.actor import log
+from ..core.model.errors import Unavailable
+from ..files.data_folder import Place
+from ..files.private_files import replace_file
+from .engine import open_engine
+from .wal_files import JournalFiles, Sizes, number_of, size_of, sizes_in
+
+SLOT_BYTES = 4096  # two of them take turns: one that a power failure cuts leaves the other
+MANIFEST = "MANIFEST-"
+MARK = "user.ollama_queue.store"  # an attribute of the folder itself: it outlives what is in it
+
+
+class Noted(Struct, frozen=True):
+    """What has been fsynced: how many changes, and how much of the journal and the manifest."""
+
+    store: str
+    changes: int
+    files: Sizes
+
+
+class Sentinel:
+    """Written after each fsync and before what it has made durable is acknowledged.
+
+    By itself it is fsynced only at a boot, at a stop, and when the journal's files change: the
+    kernel keeps the rest over `kill -9`, and after a power failure an older note asks for less.
+    """
+
+    def __init__(self, place: Place, store: str, changes: int) -> None:
+        """Begin anew: replaces what the last run has noted, and marks the folder."""
+        self.place, self.store = place, store
+        self._files = JournalFiles(str(place.rocks))
+        self._files.sizes()
+        first = self.look(changes)
+        path = place.folder / "sentinel"
+        replace_file(path, _encoded(first).ljust(2 * SLOT_BYTES), durable=True)
+        self._slot, self._names = 0, first.files.keys()
+        self._file = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with suppress(OSError, AttributeError):  # not all file systems have attributes
+            os.setxattr(place.folder, MARK, store.encode())
+
+    def look(self, changes: int) -> Noted:
+        """What an fsync that begins now will make durable. Raises `OSError`."""
+        return Noted(self.store, changes, self._files.sizes())
+
+    def note(self, noted: Noted) -> None:
+        """To be called after that fsync. Raises `Unavailable` where the folder is another."""
+        self.place.check()
+        self._write(noted)
+        if noted.files.keys() != self._names:
+            self._names = noted.files.keys()
+            os.fsync(self._file)
+
+    def end(self, changes: int) -> None:
+        """After a clean stop, which leaves nothing in the journal."""
+        sizes = sizes_in(str(self.place.rocks)).items()
+        manifests = {name: size for name, size in sizes if name.startswith(MANIFEST)}
+        self._write(Noted(self.store, changes, manifests))
+        os.fsync(self._file)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def _write(self, noted: Noted) -> None:
+        self._slot = 1 - self._slot
+        os.pwrite(self._file, _encoded(noted), self._slot * SLOT_BYTES)
+
+
+def _encoded(noted: Noted) -> bytes:
+    words = msgspec.json.encode(noted)
+    return b"%08x %s\n" % (zlib.crc32(words), words)
+
+
+def _decoded(slot: bytes) -> Noted | None:
+    line = slot.partition(b"\n")[0]
+    code, _, words = line.partition(b" ")
+    if code != b"%08x" % zlib.crc32(words):
+        return None
+    return msgspec.json.decode(words, type=Noted)
+
+
+def read_sentinel(folder: Path) -> Noted | None:
+    """None where there is none. Raises `Unavailable` when it cannot be read."""
+    try:
+        raw = (folder / "sentinel").read_bytes()
+    except FileNotFoundError:
+        return None
+    slots = _decoded(raw[:SLOT_BYTES]), _decoded(raw[SLOT_BYTES:])
+    found = [noted for noted in slots if noted is not None]
+    if not found:
+        raise _lost(folder, "its file sentinel is damaged", "goes on with what is there")
+    return max(found, key=lambda noted: noted.changes)
+
+
+# --- is all of it there? ------------------------------------------------------------------------
+
+
+def check_files(place: Place) -> Noted | None:
+    """Before RocksDB opens, as that would make what is left look whole; what was noted last.
+
+    Raises `Unavailable`, with what `--accept-loss` would do, when files are missing or cut. A store
+    of an older version, which had no sentinel, and a new folder are not asked.
+    """
+    try:
+        noted = read_sentinel(place.folder)
+        _check_presence(place, noted)
+        if noted is not None:
+            _check_journal(place, noted)
+    except Unavailable as loss:
+        _refuse(place, loss)
+        return None
+    return noted
+
+
+def _check_presence(place: Place, noted: Noted | None) -> None:
+    folder, is_marked = place.folder, _is_marked(place.folder)
+    if noted is None and not is_marked:
+        return
+    if not (place.rocks / "CURRENT").exists():
+        what = "RocksDB's files have been removed" if noted else "the folder has been emptied"
+        raise _lost(folder, what, "begins with an empty queue")
+    if noted is None:
+        raise _lost(folder, "its file sentinel has been removed", "goes on with what is there")
+
+
+def _check_journal(place: Place, noted: Noted) -> None:
+    rocks = str(place.rocks)
+    sizes = {name: size_of(rocks, name) for name in noted.files}
+    cut = [name for name, size in noted.files.items() if (sizes[name] or 0) < size]
+    for name in cut:
+        if name.startswith(MANIFEST) and sizes[name] is not None:  # RocksDB itself misses one
+            what = f"its list of tables, rocksdb/{name}, has been cut, or is an older one"
+            raise _lost(place.folder, what, "goes on with the tables that it still names")
+    logs = [name for name in cut if not name.startswith(MANIFEST)]
+    if logs and max(map(number_of, logs)) >= _oldest_needed(place.rocks):
+        what = f"its journal, rocksdb/{max(logs, key=number_of)}, has been removed or cut"
+        raise _lost(place.folder, what, "goes on without what only this file held")
+
+
+def check_changes(place: Place, noted: Noted | None, store: str, changes: int) -> None:
+    """Once RocksDB is open. Raises `Unavailable` when it holds less than was acknowledged."""
+    if noted is not None and (noted.store != store or changes < noted.changes):
+        what = "its files have been replaced by older ones, or by those of another store"
+        _refuse(place, _lost(place.folder, what, "goes on with what is there"))
+
+
+def _refuse(place: Place, loss: Unavailable) -> None:
+    if not place.accepts_loss:
+        raise loss
+    log.warning("%s: accepted", loss.message)
+    place.has_lost = True
+
+
+def _oldest_needed(rocks: Path) -> int:
+    """The number of the oldest file of the journal that holds what no table does."""
+    db = open_engine(rocks, read_only=True)
+    try:
+        return db.property_int_value("rocksdb.min-log-number-to-keep") or 0
+    finally:
+        db.close()
+
+
+def _is_marked(folder: Path) -> bool:
+    try:
+        return bool(os.getxattr(folder, MARK))
+    except (OSError, AttributeError):
+        return False
+
+
+def _lost(folder: Path, what: str, then: str) -> Unavailable:
+    return Unavailable(
+        f"the store in {folder} lacks changes that were acknowledged, since {what}: put it back, "
+        f"or start once with --accept-loss (in Python accept_loss=True), which {then}"
+    )

@@ -1,0 +1,1 @@
+"""Starts, reboots and stops the actors; where doors find them."""

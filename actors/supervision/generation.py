@@ -1,0 +1,202 @@
+"""One generation of actors: started bottom up, stopped top down."""
+
+import time
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from ..base.actor import Ref, ask, dismiss, start, stop, tell
+from ..base.breathing import Breathe, as_threads_do
+from ..base.thread_pool import Pool
+from ..caretaker import Caretaker
+from ..core.config.config import Backend, Config
+from ..core.messages import Commit, Drain, Farewell, Recover
+from ..core.plan.plan import Plan
+from ..core.plan.settle import utc
+from ..core.routing.routes import gates_of
+from ..cron_ticker import CronTicker
+from ..event_bus import EventBus
+from ..executors import Executor
+from ..files.data_folder import Place
+from ..persistence import Persistence
+from ..prober import Prober
+from ..scheduler import Scheduler
+from ..store.rocksdb import Recovered, Store
+from ..sweeper import Sweeper
+from ..worker import Worker
+from .switchboard import Generation
+
+CLOSE_PATIENCE_S = 12.0  # two pools, 5 s each, and the closing itself
+
+
+class Runtime(Struct, frozen=True):
+    """What differs between an ordinary program and the server: handed in by whoever composes.
+
+    `pools` makes the thread for fsyncs and the one for scans; `on_fatal` is told why the queue
+    has given up; `url` is where the queue can be reached, for `owner.json`. `breathe` gives way in
+    the midst of work; never call it in the threads of `pools`. `hub_gap_ms` tells for how long
+    nobody gave way, at most.
+    """
+
+    pools: Callable[[], tuple[Pool, Pool]]
+    make_executor: Callable[[Backend, float, Breathe], Executor]
+    on_fatal: Callable[[str], None]
+    url: str | None = None
+    breathe: Breathe = as_threads_do
+    hub_gap_ms: Callable[[], float | None] = lambda: None
+
+
+class Boot:
+    """One generation of actors, and all that must stop with it: the scheduler's `Crew`."""
+
+    def __init__(
+        self, config: Config, runtime: Runtime, place: Place, report: Callable[[str, str], None]
+    ) -> None:
+        self.config, self.runtime, self.place = config, runtime, place
+        self.backends = {backend.name: backend for backend in config.all_backends}
+        self._report = report
+        self.bus: Ref | None = None
+        self.persistence: Ref | None = None
+        self.scheduler: Ref | None = None
+        self.ticker: Ref | None = None
+        self.sweeper: Ref | None = None
+        self.prober: Ref | None = None
+        self.workers: list[Ref] = []
+
+    def up(self) -> Generation:
+        """Start bottom up. Raises the `QueueError` of whichever actor could not."""
+        config = self.config
+        bus, persistence, recovered = self._open(read_only=False)
+        plan = self._plan(config.workers)
+        self.scheduler = start(
+            Scheduler,
+            self.reporter("Scheduler"),
+            breathe=self.runtime.breathe,
+            plan=plan,
+            recovered=recovered,
+            persistence=persistence,
+            crew=self,
+        )
+        self.ticker = start(
+            CronTicker,
+            self.reporter("CronTicker"),
+            breathe=self.runtime.breathe,
+            crons=recovered.crons,
+            scheduler=self.scheduler,
+            persistence=persistence,
+        )
+        self.sweeper = start(
+            Sweeper,
+            self.reporter("Sweeper"),
+            breathe=self.runtime.breathe,
+            settings=config.queue,
+            scheduler=self.scheduler,
+            persistence=persistence,
+            known=recovered.last_us / 1e6,
+        )
+        assert self.prober is not None, "the scheduler has hired one"
+        return Generation(self.scheduler, persistence, bus, self.ticker, self.prober)
+
+    def look_on(self, refusal: str) -> Generation:
+        """Start what reads a store that cannot be written; all else is refused with `refusal`.
+
+        Raises the `QueueError` of whichever actor could not start.
+        """
+        bus, persistence, recovered = self._open(read_only=True)
+        self.scheduler = start(
+            Caretaker,
+            self.reporter("Caretaker"),
+            breathe=self.runtime.breathe,
+            plan=self._plan(0),
+            recovered=recovered,
+            refusal=refusal,
+        )
+        return Generation(self.scheduler, persistence, bus, self.scheduler, self.scheduler)
+
+    def _open(self, *, read_only: bool) -> tuple[Ref, Ref, Recovered]:
+        queue = self.config.queue
+        self.bus = start(EventBus, self.reporter("EventBus"), breathe=self.runtime.breathe)
+        self.persistence = start(
+            Persistence,
+            self.reporter("Persistence"),
+            breathe=self.runtime.breathe,
+            open_store=lambda: Store(
+                queue.storage_path, self.runtime.url, read_only=read_only, place=self.place
+            ),
+            pools=self.runtime.pools,
+            bus=self.bus,
+            durable=queue.durability == "strict",
+            timeout=600.0,  # a large store of an older format is upgraded first
+        )
+        recovered: Recovered = ask(self.persistence, Recover(), timeout=None)
+        return self.bus, self.persistence, recovered
+
+    def _plan(self, slots: int) -> Plan:
+        config = self.config
+        return Plan(
+            slots=slots,
+            gates=gates_of(config.all_backends, config.remote_scheduling),
+            retry=config.retry_config,
+            scheduler=config.scheduler,
+            max_tasks=config.queue.max_queue_size,
+            max_bytes=config.queue.max_queue_bytes,
+        )
+
+    def reporter(self, name: str) -> Callable[[str], None]:
+        return lambda error: self._report(name, error)
+
+    def hire_worker(self, slot: int, scheduler: Ref, report: Callable[[str], None]) -> Ref:
+        assert self.persistence is not None and self.bus is not None
+        worker: Ref = Worker.start(
+            report,
+            breathe=self.runtime.breathe,
+            slot=slot,
+            make_executor=self.make_executor,
+            scheduler=scheduler,
+            persistence=self.persistence,
+            bus=self.bus,
+        )
+        self.workers.append(worker)
+        return worker
+
+    def hire_prober(self, scheduler: Ref) -> Ref:
+        self.prober = Prober.start(
+            self.reporter("Prober"),
+            breathe=self.runtime.breathe,
+            executors={name: self.make_executor(name) for name in self.backends},
+            interval_s=self.config.remote_scheduling.health_check_interval,
+            max_rest_s=self.config.scheduler.max_rest,
+            scheduler=scheduler,
+        )
+        return self.prober
+
+    def make_executor(self, backend: str) -> Executor:
+        silence_s = self.config.ollama.timeout
+        return self.runtime.make_executor(self.backends[backend], silence_s, self.runtime.breathe)
+
+    def dismiss(self, worker: Ref) -> None:
+        self.workers.remove(worker)
+        dismiss(worker)
+
+    def drain(self, grace_s: float) -> None:
+        """Let running tasks end, and everything be durable. Raises `QueueError`."""
+        for ref in (self.ticker, self.sweeper):
+            if ref is not None:
+                stop(ref, CLOSE_PATIENCE_S)
+        if self.scheduler is not None:
+            ask(self.scheduler, Drain(grace_s), timeout=grace_s + CLOSE_PATIENCE_S)
+        if self.persistence is not None:
+            ask(self.persistence, Commit((), utc(time.time()), True), timeout=CLOSE_PATIENCE_S)
+
+    def down(self, reason: str) -> bool:
+        """Stop what runs, deciders first, the disk last; False when it cannot be closed."""
+        for ref in (self.ticker, self.sweeper, self.scheduler):
+            if ref is not None:
+                stop(ref, 1.0)
+        for ref in (self.prober, *self.workers):  # nobody hires any more
+            if ref is not None:
+                stop(ref, 1.0)
+        if self.bus is not None:
+            tell(self.bus, Farewell(reason))
+            stop(self.bus, 1.0)
+        return self.persistence is None or stop(self.persistence, CLOSE_PATIENCE_S)

@@ -1,0 +1,201 @@
+"""The life of each task in the log: one line an event, told by the event bus like all others."""
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from .base.breathing import Breathe, as_threads_do
+from .base.mailbox import Closed, Mailbox
+from .core.config.config import Logging
+from .core.model.errors import Unavailable
+from .core.model.event_names import ENDS, EVENTS
+from .core.model.events import Happened
+from .core.model.tasks import Record
+from .logs import Line, Lines, open_handler
+
+log = logging.getLogger("ollama_queue")
+
+Listen = Callable[[Mailbox[Any], frozenset[str]], Callable[[], None]]
+
+LOGGED = EVENTS - {"backend_changed"}  # of which the Prober tells
+CALL_ENDS = ENDS | {"task_retrying"}
+MISHAPS = {"task_failed", "task_retrying"}
+INBOX_SIZE = 100_000
+CLOSE_PATIENCE_S = 10.0
+MAX_ERROR = 500  # characters of an upstream's words
+
+
+def line_of(event: Happened) -> Line:
+    """What an event says: who it was, and what is known. No payload, no title, no secret."""
+    facts: dict[str, Any] = {}
+    names: dict[str, Any] = {"event": event.event}
+    task = event.task
+    if event.event.startswith("cron_"):
+        subject = f"cron {event.cron_id}"
+        names["cron_id"] = event.cron_id
+        facts = {} if task is None else {"task_id": task.id}
+    elif task is None:
+        subject = "queue"
+    else:
+        subject = f"task {task.id}"
+        names["task_id"] = task.id
+        facts = _task_facts(event.event, task)
+    if event.reason is not None:
+        facts["reason"] = event.reason
+    told = event.event.removeprefix(f"{subject.partition(' ')[0]}_").replace("_", " ")
+    return Line(f"{subject} {told}", names, facts)
+
+
+def _task_facts(name: str, task: Record) -> dict[str, Any]:
+    known: dict[str, Any] = {
+        "model": task.model,
+        "priority": task.priority,
+        "attempt": task.attempt or None,
+        "backend": task.executed_on,
+        "wait_s": _waited_s(task) if name == "task_started" else None,
+        "run_s": _ran_s(task) if name in CALL_ENDS else None,
+        "error": (task.error or "")[:MAX_ERROR] if name in MISHAPS else None,
+    }
+    return {key: value for key, value in known.items() if value is not None}
+
+
+def _waited_s(task: Record) -> float | None:
+    """From when it might have run, or from its last attempt's end."""
+    if task.started_at is None:
+        return None
+    since = max([task.queued_at, *(attempt.ended_at for attempt in task.attempts[-1:])])
+    return _span(since, task.started_at)
+
+
+def _span(since: datetime, until: datetime) -> float:
+    """In seconds; none where the clock was set back between."""
+    return max(round((until - since).total_seconds(), 3), 0.0)
+
+
+def _ran_s(task: Record) -> float | None:
+    """How long the call took that ends now; None where there was none."""
+    last = task.attempts[-1] if task.attempts else None
+    if last is not None and last.attempt == task.attempt:
+        if task.completed_at not in (None, last.ended_at):
+            return None  # that call had ended before: the task was waiting
+        return _span(last.started_at, last.ended_at)
+    if task.started_at is None or task.completed_at is None:
+        return None
+    return _span(task.started_at, task.completed_at)
+
+
+class Inbox(Mailbox[Happened]):
+    """A mailbox that is never cut off: what it has no room for is counted."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._missed = 0
+
+    def put(self, item: Happened) -> bool:
+        with self._changed:
+            if self._reason is None and len(self._items) >= self._size:
+                self._missed += 1
+                return True
+            return super().put(item)
+
+    def take(self) -> tuple[list[Happened], int]:
+        """The next events, and how many were missed behind them. Raises `Closed`."""
+        first = self.get()
+        with self._changed:
+            missed, self._missed = self._missed, 0
+            return [first, *self.drain()], missed
+
+
+class Journal(threading.Thread):
+    """Writes what happens into the log, in a thread of its own. After a reboot it begins anew.
+
+    Up to `together` events that came at once are one record. Our own formatters give each a line
+    all the same, and it costs a fraction; those of other programs expect one line a record.
+    """
+
+    def __init__(self, listen: Listen, together: int, breathe: Breathe = as_threads_do) -> None:
+        super().__init__(name="ollama-queue-journal", daemon=True)
+        self._listen, self._together, self._breathe = listen, together, breathe
+        self._is_closed = False
+        self._begin()
+        self.start()
+
+    def _begin(self) -> None:
+        self._inbox = Inbox(INBOX_SIZE)
+        self._leave = self._listen(self._inbox, LOGGED)
+
+    def run(self) -> None:
+        while True:
+            try:
+                while True:
+                    self._write(*self._inbox.take())
+            except Closed as closed:
+                if self._is_closed or closed.message != "restarted":
+                    return
+            try:
+                self._begin()
+            except Unavailable as error:
+                if not self._is_closed:
+                    log.error("the log tells of no more tasks: %s", error.message)
+                return
+            if self._is_closed:
+                self._hang_up()
+
+    def _write(self, events: list[Happened], missed: int) -> None:
+        for start in range(0, len(events), self._together):
+            if log.isEnabledFor(logging.INFO):
+                log.info(Lines([*map(line_of, events[start : start + self._together])]))
+            self._breathe()
+        if missed:
+            log.warning("the log could not keep up: it does not tell of %d events", missed)
+
+    def close(self) -> None:
+        """Once what has come so far is written, or after 10 s."""
+        self._is_closed = True
+        self._hang_up()
+        self.join(CLOSE_PATIENCE_S)
+
+    def _hang_up(self) -> None:
+        self._leave()
+        self._inbox.close("unsubscribed")
+
+
+def follow(listen: Listen, together: int, breathe: Breathe = as_threads_do) -> Journal | None:
+    """A journal of what `listen` brings; None where the log does not want to know."""
+    return Journal(listen, together, breathe) if log.isEnabledFor(logging.INFO) else None
+
+
+class Logbook:
+    """The log of one embedded queue: the `ollama_queue` logger as its settings want it."""
+
+    def __init__(self, settings: Logging | None) -> None:
+        """None leaves all logging to the program."""
+        self._settings = settings
+        self._level = log.level
+        self._handler: logging.Handler | None = None
+        self._journal: Journal | None = None
+
+    def open(self) -> None:
+        """Raises `Invalid` when the file cannot be written."""
+        if self._settings is None:
+            return
+        if self._settings.file or not log.hasHandlers():
+            self._handler = open_handler(self._settings)
+            log.addHandler(self._handler)
+        self._level = log.level
+        log.setLevel(self._settings.level.upper())
+
+    def follow(self, listen: Listen, breathe: Breathe) -> None:
+        self._journal = None if self._settings is None else follow(listen, 1, breathe)
+
+    def close(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+        if self._handler is not None:
+            log.removeHandler(self._handler)
+            self._handler.close()
+        if self._settings is not None:
+            log.setLevel(self._level)
+        self._journal = self._handler = None
