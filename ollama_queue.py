@@ -1,8 +1,8 @@
 """Ollama Queue: a durable priority queue in front of Ollama and OpenAI-compatible servers.
 
 The names below are the public Python interface. Each is imported when it is first used, so that
-`import ollama_queue.http.serve` can patch the standard library before anything else is loaded,
-and so that the command line starts quickly. A wheel installs this file as the package's
+`import ollama_queue.http.serving.serve` can patch the standard library before anything else is
+loaded, and so that the command line starts quickly. A wheel installs this file as the package's
 `__init__.py`.
 """
 
@@ -61,9 +61,9 @@ if TYPE_CHECKING:
         TaskType,
     )
     from ollama_queue.actors.embedded.manager import QueueManager
-    from ollama_queue.http.async_client import AsyncClient
-    from ollama_queue.http.async_reporter import AsyncSubscription
-    from ollama_queue.http.client import Client
+    from ollama_queue.http.clients.async_client import AsyncClient
+    from ollama_queue.http.clients.async_reporter import AsyncSubscription
+    from ollama_queue.http.clients.client import Client
 
 __version__ = "0.1.0"
 
@@ -85,9 +85,9 @@ _HOME = {
     "actors.base.mailbox": ["Closed"],
     "actors.embedded.manager": ["QueueManager"],
     "actors.api.subscription": ["Subscription"],
-    "http.async_client": ["AsyncClient"],
-    "http.async_reporter": ["AsyncSubscription"],
-    "http.client": ["Client"],
+    "http.clients.async_client": ["AsyncClient"],
+    "http.clients.async_reporter": ["AsyncSubscription"],
+    "http.clients.client": ["Client"],
 }  # fmt: skip
 _LAZY = {name: module for module, names in _HOME.items() for name in names}
 

@@ -111,7 +111,9 @@ def server_of(folder: Path, settings: dict[str, Any]) -> Process:
 
 def _serve(folder: Path, *options: str) -> Process:
     log = folder.with_suffix(".log")
-    return Process("ollama_queue.http.serve", "/healthz", log, "--data-dir", str(folder), *options)
+    return Process(
+        "ollama_queue.http.serving.serve", "/healthz", log, "--data-dir", str(folder), *options
+    )
 
 
 def paused_server(folder: Path, *, model_url: str = NOWHERE, workers: int = 4) -> Process:

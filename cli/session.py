@@ -19,7 +19,7 @@ from ..actors.core.model.errors import (
     Unavailable,
 )
 from ..actors.core.text.escaping import visible
-from ..http import address
+from ..http.clients import address
 
 if TYPE_CHECKING:
     from ..actors.api.queue_api import QueueAPI
@@ -61,7 +61,7 @@ def one_line(value: object) -> str:
 
 
 def _client(server: str) -> "AbstractContextManager[QueueAPI]":
-    from ..http.client import Client
+    from ..http.clients.client import Client
 
     return closing(Client(server))
 

@@ -1,6 +1,6 @@
 """What the standalone ollama-queue-server starts with."""
 
-from ollama_queue.http.serve import main  # first: it patches the standard library
+from ollama_queue.http.serving.serve import main  # first: it patches the standard library
 
 # isort: split
 import ctypes

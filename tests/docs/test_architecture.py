@@ -7,7 +7,7 @@ from ollama_queue import QueueManager
 from ollama_queue.actors.core import messages
 from ollama_queue.actors.core.model.lifecycle import NEXT
 from ollama_queue.actors.core.model.tasks import Status
-from ollama_queue.http.app import create_app
+from ollama_queue.http.serving.app import create_app
 from tests.servers import ROOT
 
 TEXT = (ROOT / "docs" / "architecture.md").read_text()

@@ -9,7 +9,7 @@ from ollama_queue.actors.core.config.config import Backend, Config, Endpoint
 from ollama_queue.actors.embedded.options import config_of
 from ollama_queue.actors.settings.settings import ENVIRONMENT, load, trace
 from ollama_queue.actors.settings.value_types import KEYS, is_list
-from ollama_queue.http.check_config import listing
+from ollama_queue.http.serving.check_config import listing
 from tests.servers import ROOT
 
 TEXT = (ROOT / "docs" / "configuration.md").read_text()

@@ -135,4 +135,4 @@ def test_a_program_runs(
 
 
 def test_the_client_of_these_examples_is_the_public_one() -> None:
-    assert Client.__module__ == "ollama_queue.http.client"
+    assert Client.__module__ == "ollama_queue.http.clients.client"

@@ -225,4 +225,4 @@ def test_each_program_has_a_test_here() -> None:
     tests = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
 
     assert set(PROGRAMS) - elsewhere <= tests
-    assert Client.__module__ == "ollama_queue.http.client"
+    assert Client.__module__ == "ollama_queue.http.clients.client"

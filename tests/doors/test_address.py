@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from ollama_queue import AsyncClient, Client, Invalid
-from ollama_queue.http import address
+from ollama_queue.http.clients import address
 
 
 async def url_of_async_client() -> str:

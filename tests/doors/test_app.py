@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ollama_queue.http.app import create_app
+from ollama_queue.http.serving.app import create_app
 from tests.doors.web import MAX_BODY, TASK, House, error
 
 

@@ -22,7 +22,7 @@ from ollama_queue import (
 )
 from ollama_queue.actors.core.model import errors
 from ollama_queue.http import wire
-from ollama_queue.http.guard import Guard
+from ollama_queue.http.serving.guard import Guard
 from tests.doors.web import House, client, error
 from tests.fakes import Answer
 

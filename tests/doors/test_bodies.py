@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from ollama_queue.http.app import create_app
-from ollama_queue.http.unpacking import unpacked
+from ollama_queue.http.requests.decompression import unpacked
+from ollama_queue.http.serving.app import create_app
 from tests.doors.command import House as Shell
 from tests.doors.web import House, error
 

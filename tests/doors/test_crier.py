@@ -12,7 +12,7 @@ from ollama_queue.actors.api.subscription import Leave
 from ollama_queue.actors.base.mailbox import Closed, Mailbox
 from ollama_queue.actors.core.model.stats import QueueStats
 from ollama_queue.actors.core.model.tasks import Task
-from ollama_queue.http.crier import Crier, Feed, Told
+from ollama_queue.http.native.crier import Crier, Feed, Told
 from tests.doors.web import House
 
 PATIENCE_S = 10.0

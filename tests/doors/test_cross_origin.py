@@ -6,9 +6,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ollama_queue.http.app import create_app
-from ollama_queue.http.cross_origin import CrossOrigin
-from ollama_queue.http.guard import Guard
+from ollama_queue.http.serving.app import create_app
+from ollama_queue.http.serving.cors import CrossOrigin
+from ollama_queue.http.serving.guard import Guard
 from tests.doors.web import TASK, House, error
 
 EXTENSION = "chrome-extension://abcdef"

@@ -11,8 +11,8 @@ import pytest
 from ollama_queue.actors.base.actor import tell
 from ollama_queue.actors.core.messages import Publish
 from ollama_queue.actors.core.model.events import Happened
-from ollama_queue.http.crier import Crier, Feed
-from ollama_queue.http.talk import talk
+from ollama_queue.http.native.crier import Crier, Feed
+from ollama_queue.http.native.websocket_session import talk
 from tests.doors.talking import Socket
 from tests.doors.web import House
 

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from ollama_queue import Config, QueueManager, generate_task
 from ollama_queue.actors.core.config import config
 from ollama_queue.http import wire
-from ollama_queue.http.app import create_app
-from ollama_queue.http.route_table import ROUTES
+from ollama_queue.http.native.route_table import ROUTES
+from ollama_queue.http.serving.app import create_app
 from tests.fakes import FakeOllama
 from tests.queue_server import QueueServer
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import gevent
 import pytest
 
-from ollama_queue.http.hub import GAP_S, WORK_S, HubWatch
+from ollama_queue.http.serving.hub_watch import GAP_S, WORK_S, HubWatch
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ollama_queue.http.guard import Guard
+from ollama_queue.http.serving.guard import Guard
 from tests.behaviours import WORDS
 from tests.doors.web import MAX_BODY, House, client
 from tests.fakes import Answer, Stream

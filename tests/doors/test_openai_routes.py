@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from ollama_queue import Status, generate_task
 from ollama_queue.actors.core.model.errors import OutcomeUnknown, Unavailable
-from ollama_queue.http.app import create_app
-from ollama_queue.http.openai import Events
+from ollama_queue.http.dropin.openai import Events
+from ollama_queue.http.serving.app import create_app
 from tests.doors.web import House
 from tests.fakes import Answer, Stream
 

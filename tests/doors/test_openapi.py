@@ -12,8 +12,9 @@ from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from ollama_queue import QueueManager
-from ollama_queue.http import openapi, wire
-from ollama_queue.http.app import create_app
+from ollama_queue.http import wire
+from ollama_queue.http.native import openapi
+from ollama_queue.http.serving.app import create_app
 from tests.doors.web import TASK, House
 from tests.fakes import Answer
 

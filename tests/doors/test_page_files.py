@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ollama_queue.http.web import FOLDER, files
+from ollama_queue.http.native.page_files import FOLDER, files
 from tests.doors.web import House, error
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}

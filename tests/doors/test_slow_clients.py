@@ -10,9 +10,10 @@ import gevent
 import gevent.event
 import pytest
 
-from ollama_queue.http import handler, reading
-from ollama_queue.http.app import _speak_json
-from ollama_queue.http.sockets import SocketHandler
+from ollama_queue.http.requests import reading
+from ollama_queue.http.serving import handler
+from ollama_queue.http.serving.app import _speak_json
+from ollama_queue.http.serving.websocket import SocketHandler
 
 PATIENCE_S = 10.0
 POST = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"

@@ -7,7 +7,7 @@ import httpx
 
 from ollama_queue import Config, QueueManager
 from ollama_queue.actors.core.config import config
-from ollama_queue.http.app import create_app
+from ollama_queue.http.serving.app import create_app
 from tests.fakes import FakeOllama, Hang
 
 TASK = {"type": "generate", "model": "smollm2", "prompt": "hi"}

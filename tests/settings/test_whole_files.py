@@ -13,7 +13,7 @@ from ollama_queue.actors.core.config.config import (
 )
 from ollama_queue.actors.settings.settings import load, trace
 from ollama_queue.actors.settings.value_types import KEYS
-from ollama_queue.http.check_config import listing
+from ollama_queue.http.serving.check_config import listing
 
 FIRST_VERSION = """
 ollama:

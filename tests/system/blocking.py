@@ -13,8 +13,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from ollama_queue import AsyncClient, Chunk, Event
 from ollama_queue.actors.api.task_stream import AsyncTaskStream
 from ollama_queue.actors.embedded.manager import QueueManager
-from ollama_queue.http.app import create_app
-from ollama_queue.http.async_reporter import AsyncSubscription
+from ollama_queue.http.clients.async_reporter import AsyncSubscription
+from ollama_queue.http.serving.app import create_app
 
 
 class Blocking:

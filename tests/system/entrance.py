@@ -12,7 +12,7 @@ from ollama_queue import BatchSubmitted, Client, Config, NewTask, QueueManager, 
 from ollama_queue.actors.api.queue_api import QueueAPI
 from ollama_queue.actors.base.actor import tell
 from ollama_queue.actors.core.config import config
-from ollama_queue.http.app import create_app
+from ollama_queue.http.serving.app import create_app
 from tests.fakes import FakeOllama, Hang
 from tests.system.blocking import AppServer, Blocking
 

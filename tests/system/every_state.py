@@ -17,8 +17,8 @@ from ollama_queue.actors.core.config import config
 from ollama_queue.actors.core.messages import Explain
 from ollama_queue.actors.core.model.stats import Waiting
 from ollama_queue.http import sse
-from ollama_queue.http.crier import Crier
-from ollama_queue.http.talk import talk
+from ollama_queue.http.native.crier import Crier
+from ollama_queue.http.native.websocket_session import talk
 from tests.doors import command
 from tests.doors.talking import Socket
 from tests.fakes import Answer, FakeOllama, Hang, Stream

@@ -139,7 +139,7 @@ def test_files_that_do_not_do_are_one_line_and_exit_2(
 def start(folder: Path, cert: Path, key: Path) -> str:
     """What the server says that does not start."""
     ended = subprocess.run(
-        [sys.executable, "-m", "ollama_queue.http.serve", "--port", "0"],
+        [sys.executable, "-m", "ollama_queue.http.serving.serve", "--port", "0"],
         env={"PYTHONPATH": str(ROOT), "SERVER_TLS_CERT": str(cert), "SERVER_TLS_KEY": str(key)},
         capture_output=True,
         cwd=folder,

@@ -19,7 +19,7 @@ OTHER_LOOPBACK = "127.0.0.2"
 
 def run_server(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "ollama_queue.http.serve", *options],
+        [sys.executable, "-m", "ollama_queue.http.serving.serve", *options],
         env={"PYTHONPATH": str(ROOT)},
         capture_output=True,
         cwd=folder,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ollama_queue import AsyncClient, Client, OutcomeUnknown, Unavailable, generate_task
-from ollama_queue.http import connection
+from ollama_queue.http.clients import connection
 from tests.executors.raw import Script
 
 TAKEN = b'{"task_id": "1", "status": "pending", "position": 0}'

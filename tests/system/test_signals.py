@@ -93,7 +93,7 @@ def test_ctrl_c_while_modules_load_is_no_traceback(tmp_path: Path, lines: int) -
 def test_a_server_whose_messages_nobody_reads_stops_as_well(tmp_path: Path) -> None:
     options = ["--port", "0", "--ollama-host", "http://127.0.0.1:9"]
     with subprocess.Popen(
-        [sys.executable, "-m", "ollama_queue.http.serve", *options],
+        [sys.executable, "-m", "ollama_queue.http.serving.serve", *options],
         env={"PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
         cwd=tmp_path,
@@ -108,7 +108,14 @@ def test_a_server_whose_messages_nobody_reads_stops_as_well(tmp_path: Path) -> N
 
 def test_settings_are_listed_in_any_encoding(tmp_path: Path) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "ollama_queue.http.serve", "--check-config", "--data-dir", "a 😀 é"],
+        [
+            sys.executable,
+            "-m",
+            "ollama_queue.http.serving.serve",
+            "--check-config",
+            "--data-dir",
+            "a 😀 é",
+        ],
         env={"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "cp1252"},
         capture_output=True,
         cwd=tmp_path,

@@ -12,7 +12,7 @@ import pytest
 
 from ollama_queue import Task
 from ollama_queue.actors.core.model.tasks import WaitingFor
-from ollama_queue.http import openai
+from ollama_queue.http.dropin import openai
 from tests.system.every_state import LATER, Json, Scene, as_json
 
 STATES = (

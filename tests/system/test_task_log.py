@@ -33,7 +33,7 @@ def server_ends(folder: Path, *options: str, **environment: str) -> tuple[int, s
     """Run a server that ends by itself: its code, stdout and stderr."""
     given = {name: value for name, value in os.environ.items() if "OLLAMA" not in name}
     done = subprocess.run(
-        [sys.executable, "-m", "ollama_queue.http.serve", *options],
+        [sys.executable, "-m", "ollama_queue.http.serving.serve", *options],
         env={**given, "PYTHONPATH": str(ROOT), **environment},
         cwd=folder,
         capture_output=True,

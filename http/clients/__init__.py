@@ -1,0 +1,1 @@
+"""`Client` and `AsyncClient`, the queue over HTTP."""

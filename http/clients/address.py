@@ -1,0 +1,35 @@
+"""Where the queue is that a client or the command line talks to."""
+
+import os
+
+from ...actors.core.config.urls import is_http_url
+from ...actors.core.model.errors import Invalid
+from ...actors.settings.notation import unquoted
+
+DEFAULT_SERVER = "http://127.0.0.1:7125"
+LONGEST = 2000  # characters of a URL
+VARIABLE = "OLLAMA_QUEUE_SERVER"
+
+
+def usual() -> str:
+    """The queue that is meant where none is named."""
+    return unquoted(os.environ.get(VARIABLE, "")) or DEFAULT_SERVER
+
+
+def full(url: str) -> str:
+    """`host`, `host:port`, an IPv6 address, or a URL, as a URL without a slash at its end.
+
+    Raises `Invalid`.
+    """
+    from ...actors.core.intake import arguments  # where only help is shown, it is not needed
+
+    text = arguments.text(url, "url", LONGEST).strip()
+    if "://" not in text:
+        text = text.rstrip("/")
+        if text.count(":") > 1 and "[" not in text:
+            text = f"[{text}]"
+        has_port = ":" in text.rpartition("]")[2]
+        text = f"http://{text}" if has_port else f"http://{text}:7125"
+    if not is_http_url(text):
+        raise Invalid(f"{url!r} is no http(s) URL", field="url")
+    return text.rstrip("/")

@@ -1,0 +1,1 @@
+"""Others' APIs: the routes of Ollama and OpenAI."""

@@ -1,0 +1,235 @@
+"""Models over all model servers, in Ollama's words: lists, one by name, loaded and unloaded."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from ollama_queue import __version__
+
+from ...actors.core.model import limits
+from ...actors.core.model.errors import Invalid, Unavailable, unknown_model
+from ...actors.core.model.model_names import model_name
+from ...actors.core.model.outcomes import Failed, Reply
+from ...actors.core.model.stats import BackendState
+from ...actors.core.routing.model_holders import (
+    best_first,
+    holders,
+    names_of,
+    oldest_version,
+    ollamas,
+)
+from ...actors.executors.http_executor import count_in
+from .. import wire
+from .queue_protocol import Servers
+
+Json = dict[str, Any]
+
+UNTIMED = "0001-01-01T00:00:00Z"  # how Ollama writes a time that it does not know
+_DETAILS: Json = {
+    "parent_model": "",
+    "format": "",
+    "family": "",
+    "families": None,
+    "parameter_size": "",
+    "quantization_level": "",
+}
+_ZERO = re.compile(r"[+-]?0+(\.0*)?(ns|us|µs|ms|s|m|h)?")
+_LISTS = msgspec.json.Decoder(dict[str, list[Json] | None])
+
+
+# --- lists --------------------------------------------------------------------------------------
+
+
+def tags(queue: Servers) -> Json:
+    """The models that tasks may name. Of one that no Ollama has, little more than the name."""
+    told = _lists(queue, wire.TAGS)
+    backends = queue.list_backends()
+    if any(_knows_less(each, told.get(each.name, ())) for each in backends):
+        queue.survey_backends()  # one came since the last look, or the settings leave it out
+        backends = queue.list_backends()
+    found: dict[str, Json] = {}
+    for each in backends:
+        entries, wanted = told.get(each.name, ()), names_of(each.models or ())
+        if each.healthy and each.type != "ollama":
+            entries = [_bare(each.name, name) for name in each.models or ()]
+        for entry in entries:
+            name = model_name(entry["name"])
+            if each.models is None or name in wanted:
+                found.setdefault(name, entry)
+    return {"models": list(found.values())}
+
+
+def loaded(queue: Servers) -> Json:
+    """The models in memory, each once."""
+    told = _lists(queue, wire.PS)
+    found: dict[str, Json] = {}
+    for each in queue.list_backends():
+        for entry in told.get(each.name, ()):
+            found.setdefault(model_name(entry["name"]), entry)
+    return {"models": list(found.values())}
+
+
+def version(queue: Servers) -> Json:
+    """What clients may count on: the oldest Ollama's; where there is none, the queue's own."""
+    return {"version": oldest_version(queue.list_backends()) or __version__}
+
+
+def _lists(queue: Servers, path: str) -> dict[str, list[Json]]:
+    """What each Ollama lists there, by backend; those that give no list are left out."""
+    names = [each.name for each in ollamas(queue.list_backends())]
+    found = {}
+    for name, reply in queue.consult_backends(names, path).items():
+        if isinstance(reply, bytes):
+            try:
+                entries = _LISTS.decode(reply).get("models") or ()
+            except msgspec.DecodeError:
+                continue
+            found[name] = [each for each in entries if isinstance(each.get("name"), str)]
+    return found
+
+
+def _knows_less(backend: BackendState, entries: Iterable[Json]) -> bool:
+    """The plan does not know all of what a server has just listed."""
+    if backend.models is None:
+        return False
+    known = names_of(backend.models)
+    return any(model_name(each["name"]) not in known for each in entries)
+
+
+def _bare(backend: str, name: str) -> Json:
+    """A model that no Ollama has. Ollama's command line reads a digest of 64 digits; this one
+    stands for the server and the name, and stays."""
+    digest = sha256(f"{backend}/{name}".encode()).hexdigest()
+    entry = {"name": name, "model": name, "modified_at": UNTIMED, "size": 0, "digest": digest}
+    return {**entry, "details": _DETAILS}
+
+
+# --- one model ----------------------------------------------------------------------------------
+
+
+def find(queue: Servers, model: str) -> list[BackendState]:
+    """The servers that have a model. On a miss all are asked once more; then it is `NotFound`."""
+    found = holders(queue.list_backends(), model)
+    if not found:
+        queue.survey_backends()
+        found = holders(queue.list_backends(), model)
+    if not found:
+        raise unknown_model(model)
+    return found
+
+
+def show(queue: Servers, body: Json) -> Any:
+    """What an Ollama that has the model says of it."""
+    model = model_in({"model": body.get("model") or body.get("name")})
+    having = find(queue, model)
+    if not any(each.type == "ollama" for each in having):
+        return _shown(queue, having, model)
+    reply: Reply | None = None
+    for each in best_first(ollamas(having), model):
+        reply = queue.consult_backends([each.name], wire.SHOW, body)[each.name]
+        if isinstance(reply, bytes):
+            return msgspec.Raw(reply)
+    raise _refused(model, reply)
+
+
+def _shown(queue: Servers, having: list[BackendState], model: str) -> Json:
+    """The answer to `show` for a model that no Ollama has: what Ollama's command line reads.
+
+    It wants a number in each place: 0 where the server does not say. llama.cpp's says it all where
+    it lists its models.
+    """
+    wanted = model_name(model)
+    replies = queue.consult_backends([each.name for each in having if each.healthy], "/models")
+    listed = (entry for reply in replies.values() for entry in _entries(reply))
+    entry = next((each for each in listed if model_name(each["id"]) == wanted), {})
+    known = entry.get("meta")
+    info = {
+        "general.parameter_count": count_in(known, "n_params"),
+        "unknown.context_length": count_in(known, "n_ctx_train"),
+        "unknown.embedding_length": count_in(known, "n_embd"),
+    }
+    return {
+        "license": "",
+        "modelfile": f"FROM {model}",
+        "parameters": "",
+        "template": "",
+        "details": _DETAILS,
+        "model_info": {"general.architecture": "unknown", **info},
+        "capabilities": ["completion"],
+        "modified_at": UNTIMED,
+    }
+
+
+def _entries(reply: Reply) -> list[Json]:
+    """The models of an OpenAI-compatible server's list, if it is one."""
+    try:
+        body = msgspec.json.decode(reply) if isinstance(reply, bytes) else None
+    except (msgspec.DecodeError, RecursionError):
+        return []
+    entries = body.get("data") if isinstance(body, dict) else body
+    if not isinstance(entries, list):
+        return []
+    return [each for each in entries if isinstance(each, dict) and isinstance(each.get("id"), str)]
+
+
+def load(queue: Servers, path: str, body: Json) -> Any:
+    """Have a model loaded where it would run, or (`keep_alive: 0`) unloaded wherever it is.
+
+    Servers that are not Ollama's have their models without being asked: nothing is done there.
+    """
+    model = model_in(body)
+    unloads = path in (wire.CHAT, wire.GENERATE) and _is_zero(body.get("keep_alive"))
+    if unloads:
+        queue.survey_backends()  # who has it in memory?
+    having = find(queue, model)
+    chosen = best_first(ollamas(having), model)
+    if unloads:
+        name = model_name(model)
+        groups = [[each.name for each in chosen if name in names_of(each.loaded)]]
+    else:
+        groups = [[each.name] for each in chosen]
+    if not any(groups) and (unloads or not any(each.type == "ollama" for each in having)):
+        return _nothing_done(path, model, "unload" if unloads else "load")
+    reply: Reply | None = None
+    for names in groups:
+        for reply in queue.load_on_backends(names, path, {**body, "stream": False}).values():
+            if isinstance(reply, bytes):
+                return msgspec.Raw(reply)
+    raise _refused(model, reply)
+
+
+def model_in(body: Json) -> str:
+    """The model that a request names. Raises `Invalid`."""
+    model = body.get("model")
+    if not isinstance(model, str) or not model.strip():
+        raise Invalid("model is required: name a model, such as qwen3", field="model")
+    limits.check_text(model, "model")
+    return model
+
+
+def _is_zero(keep_alive: Any) -> bool:
+    if isinstance(keep_alive, str):
+        return _ZERO.fullmatch(keep_alive.strip()) is not None
+    return keep_alive is not None and keep_alive == 0
+
+
+def _nothing_done(path: str, model: str, reason: str) -> Json:
+    if path == wire.EMBEDDINGS:
+        return {"embedding": []}
+    if path == wire.EMBED:
+        return {"model": model, "embeddings": []}
+    said: Json = {"response": ""}
+    if path == wire.CHAT:
+        said = {"message": {"role": "assistant", "content": ""}}
+    now = datetime.now(UTC)
+    return {"model": model, "created_at": now, **said, "done": True, "done_reason": reason}
+
+
+def _refused(model: str, reply: Reply | None) -> Exception:
+    if isinstance(reply, Failed):
+        return wire.failure_upstream(reply.status, reply.upstream, reply.error)
+    return Unavailable(f"no server that has model {model!r} is well", retry_after_s=1)

@@ -1,0 +1,115 @@
+"""Ollama's own API: what its clients send becomes tasks, and what they hear is in its words."""
+
+from typing import Any
+
+import bottle
+
+from ...actors.core.intake.submission import new_task
+from ...actors.core.model.errors import Forbidden, Invalid, QueueError
+from ...actors.core.model.tasks import NewTask, Priority, Task, TaskType
+from .. import wire
+from ..requests import reading
+from . import models
+from .queue_protocol import Servers
+from .queued_call import Queued, wishes
+
+Json = dict[str, Any]
+
+# What a request must have to be more than a wish to have its model in memory.
+_ASKED = {
+    wire.CHAT: "messages",
+    wire.GENERATE: "prompt",
+    wire.EMBED: "input",
+    wire.EMBEDDINGS: "prompt",
+}
+_KINDS = {
+    wire.CHAT: TaskType.CHAT,
+    wire.GENERATE: TaskType.GENERATE,
+    wire.EMBED: TaskType.EMBED,
+    wire.EMBEDDINGS: TaskType.EMBED,
+}
+
+
+def add_ollama_routes(app: bottle.Bottle, queue: Servers, max_body: int) -> None:
+    """`max_body` (bytes) limits a request's body."""
+
+    def replying(path: str) -> Any:
+        body = reading.json_object(max_body)
+        if not body.get(_ASKED[path]):
+            return models.load(queue, path, body)
+        streams = _KINDS[path] is not TaskType.EMBED and _streams(body)
+        queued = Queued(queue, _task(path, body), Lines())
+        if streams:
+            return queued.streamed()
+        reply = queued.whole()
+        return _embedding(reply) if path == wire.EMBEDDINGS else reply
+
+    def refuse(verb: str) -> None:
+        raise Forbidden(
+            f"the queue does not pass on {verb}: run it against the model server itself, with its "
+            "address in OLLAMA_HOST"
+        )
+
+    for path in _KINDS:
+        app.post(path, callback=lambda path=path: replying(path))
+    app.get(wire.TAGS, callback=lambda: models.tags(queue))
+    app.get(wire.PS, callback=lambda: models.loaded(queue))
+    app.get(wire.VERSION, callback=lambda: models.version(queue))
+    app.post(wire.SHOW, callback=lambda: models.show(queue, reading.json_object(max_body)))
+    for path, method in wire.ADMIN.items():
+        verb = path.removeprefix("/api/")
+        app.route(path, method=method, callback=lambda verb=verb: refuse(verb))
+    app.route(f"{wire.BLOBS}<_>", method=["POST", "HEAD"], callback=lambda _: refuse("blobs"))
+
+
+def encode_error(error: QueueError) -> bytes:
+    return wire.encode({"error": error.message})
+
+
+def _embedding(reply: Any) -> Json:
+    """The one vector of a reply to `/api/embed`, as the older route has it."""
+    vectors = reply.get("embeddings") if isinstance(reply, dict) else None
+    if not vectors or not isinstance(vectors, list):
+        raise wire.TaskFailed("the model server sent no embedding", 502)
+    return {"embedding": vectors[0]}
+
+
+class Lines:
+    """A stream as Ollama writes it, a line of JSON each; a blank one would break some clients."""
+
+    media = wire.NDJSON
+    silence_s = 3600.0
+    end = b""
+
+    def piece(self, data: Any) -> bytes:
+        return wire.encode(data) + b"\n"
+
+    def is_last(self, data: Any) -> bool:
+        return isinstance(data, dict) and data.get("done") is True
+
+    def waiting(self, task: Task | None) -> bytes:
+        return b""
+
+    def failed(self, error: QueueError) -> bytes:
+        return encode_error(error) + b"\n"
+
+
+def _streams(body: Json) -> bool:
+    """As Ollama: unless it is told not to."""
+    given = body.get("stream")
+    if given is not None and not isinstance(given, bool):
+        raise Invalid("stream must be true or false", field="stream")
+    return given is not False
+
+
+def _task(path: str, body: Json) -> NewTask:
+    """The task that a request asks for. Raises `Invalid`, naming the field."""
+    kind = _KINDS[path]
+    payload = {name: value for name, value in body.items() if value is not None}
+    for beside in ("model", "stream"):  # how it is told makes no other task of it
+        payload.pop(beside, None)
+    options = payload.pop("options", {})
+    if path == wire.EMBEDDINGS:
+        payload["input"] = payload.pop("prompt")
+    asked = {"type": kind, "model": models.model_in(body), "payload": payload, "options": options}
+    return new_task({**asked, **wishes(Priority.HIGH)})

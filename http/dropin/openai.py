@@ -1,0 +1,188 @@
+"""OpenAI's API: what its clients send becomes tasks in its dialect, passed on as it came."""
+
+from datetime import datetime
+from typing import Any
+
+import bottle
+import msgspec
+
+from ...actors.core.intake.submission import new_task
+from ...actors.core.model import limits
+from ...actors.core.model.errors import (
+    Invalid,
+    OutcomeUnknown,
+    QueueError,
+    QueueFull,
+    Unavailable,
+    unknown_model,
+)
+from ...actors.core.model.model_names import model_name
+from ...actors.core.model.tasks import Dialect, NewTask, Priority, Status, Task, TaskType
+from ...actors.core.openai.chunks import as_piece, is_count
+from .. import sse, wire
+from ..requests import reading
+from . import models
+from .queue_protocol import Servers
+from .queued_call import TASK_ID, Queued, wishes
+
+Json = dict[str, Any]
+
+_KINDS = {
+    "/v1/chat/completions": TaskType.CHAT,
+    "/v1/completions": TaskType.GENERATE,
+    "/v1/embeddings": TaskType.EMBED,
+}
+# Others, and none, are as a call without a word: what they are to the model server, it says.
+_TIERS = {
+    "priority": Priority.CRITICAL,
+    "fast": Priority.CRITICAL,
+    "flex": Priority.LOW,
+}
+_RETRY = "x-should-retry"
+
+
+def add_openai_routes(app: bottle.Bottle, queue: Servers, max_body: int) -> None:
+    """`max_body` (bytes) limits a request's body."""
+
+    def replying(path: str) -> Any:
+        body = reading.json_object(max_body)
+        streams = _KINDS[path] is not TaskType.EMBED and _streams(body)
+        events = Events(_tier(body), _wants_usage(body))
+        queued = Queued(queue, _task(_KINDS[path], body), events)
+        return queued.streamed() if streams else events.tiered(queued.whole())
+
+    def one(model: str) -> Json:
+        wanted = model_name(model)
+        for each in models.tags(queue)["models"]:
+            if model_name(each["name"]) == wanted:
+                return {**_listed(each), "id": model}
+        raise unknown_model(model)
+
+    def every() -> Json:
+        return {"object": "list", "data": [_listed(each) for each in models.tags(queue)["models"]]}
+
+    for path in _KINDS:
+        app.post(path, callback=lambda path=path: replying(path))
+    app.get(wire.MODELS, callback=every)
+    app.get(f"{wire.MODELS}/<model:path>", callback=one)
+
+
+class Events:
+    """A stream as OpenAI writes it: server-sent events, and comments while the task waits.
+
+    `tier` is the one that was asked for, `counts` whether the tokens are to be told.
+    """
+
+    media = "text/event-stream"
+    silence_s = sse.HEARTBEAT_S
+    end = b"data: [DONE]\n\n"
+
+    def __init__(self, tier: str | None, counts: bool) -> None:
+        self._tier, self._counts = tier, counts
+
+    def piece(self, data: Any) -> bytes:
+        piece = as_piece(data)
+        if not self._counts and piece.get("usage"):
+            if is_count(piece):
+                return b""
+            piece = {name: value for name, value in piece.items() if name != "usage"}
+        return _event(self.tiered(piece))
+
+    def is_last(self, data: Any) -> bool:
+        return is_count(data)
+
+    def waiting(self, task: Task | None) -> bytes:
+        if task is None or task.status is not Status.PENDING:
+            return sse.SILENCE
+        position = "" if task.position is None else f" position={task.position}"
+        eta = "" if task.eta_s is None else f" eta={task.eta_s:.0f}"
+        return f": queued{position}{eta}\n\n".encode()
+
+    def failed(self, error: QueueError) -> bytes:
+        return _event(_body_of(error))
+
+    def tiered(self, reply: Json) -> Json:
+        """With the service tier that was asked for, where the model server names none."""
+        return reply if self._tier is None else {"service_tier": self._tier, **reply}
+
+
+def encode_error(error: QueueError) -> bytes:
+    """The body for `error`, and the header that tells clients whether to come again.
+
+    They come again by themselves, with a request that is another task: where one was taken on
+    already, or may have been, they must not, unless a key says that it is the same.
+    """
+    is_safe = "HTTP_IDEMPOTENCY_KEY" in bottle.request.environ or not (
+        bottle.response.get_header(TASK_ID) or isinstance(error, OutcomeUnknown)
+    )
+    again = isinstance(error, QueueFull | Unavailable) and is_safe
+    bottle.response.set_header(_RETRY, "true" if again else "false")
+    return wire.encode(_body_of(error))
+
+
+def error_body(status: int, message: str, code: str, param: str | None = None) -> Json:
+    """An error as OpenAI's clients read it."""
+    kind = "invalid_request_error" if status < 500 else "api_error"
+    if status == 429:
+        kind = "rate_limit_error"
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def _body_of(error: QueueError) -> Json:
+    status, code = wire.status_of(error), error.code
+    if status == 404:
+        code = "model_not_found"
+    body = error_body(status, error.message, code, error.field)
+    if isinstance(error, wire.TaskFailed) and error.upstream:
+        said = msgspec.structs.asdict(error.upstream)
+        body["error"] |= {name: value for name, value in said.items() if value is not None}
+    return body
+
+
+def _event(data: Json) -> bytes:
+    return b"data: %s\n\n" % wire.encode(data)
+
+
+def _listed(model: Json) -> Json:
+    """An entry of Ollama's list as OpenAI has them; a time that is not known is 0."""
+    try:
+        created = max(0, int(datetime.fromisoformat(model["modified_at"]).timestamp()))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        created = 0
+    return {"id": model["name"], "object": "model", "created": created, "owned_by": "ollama-queue"}
+
+
+def _streams(body: Json) -> bool:
+    given = body.get("stream")
+    if given is not None and not isinstance(given, bool):
+        raise Invalid("stream must be true or false", field="stream")
+    return given is True
+
+
+def _tier(body: Json) -> str | None:
+    given = body.get("service_tier")
+    if given is not None and not isinstance(given, str):
+        raise Invalid("service_tier must be a text, such as flex", field="service_tier")
+    limits.check_text(given or "", "service_tier")
+    return "default" if given == "auto" else given
+
+
+def _wants_usage(body: Json) -> bool:
+    given = body.get("stream_options")
+    if given is not None and not isinstance(given, dict):
+        raise Invalid("stream_options must be an object", field="stream_options")
+    return (given or {}).get("include_usage") is True
+
+
+def _task(kind: TaskType, body: Json) -> NewTask:
+    """The task that a request asks for. Raises `Invalid`, naming the field."""
+    payload = dict(body)
+    for beside in ("model", "stream"):  # how it is told makes no other task of it
+        payload.pop(beside, None)
+    options = {**(payload.pop("stream_options", None) or {})}
+    options.pop("include_usage", None)
+    if options:
+        payload["stream_options"] = options
+    asked = {"type": kind, "dialect": Dialect.OPENAI, "payload": payload}
+    level = _TIERS.get(_tier(body) or "", Priority.HIGH)
+    return new_task({**asked, "model": models.model_in(body), **wishes(level)})

@@ -1,0 +1,27 @@
+"""What the doors for others' APIs need of a queue: its verbs, and a way to its model servers."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol
+
+from ...actors.core.intake.arguments import AnyTask
+from ...actors.core.model.outcomes import Reply
+from ...actors.core.model.tasks import Submitted
+from ..native.feed import Source
+
+
+class Servers(Source, Protocol):
+    """A queue in this process, `QueueManager`; see there."""
+
+    def submit(
+        self, new: AnyTask, *, idempotency_key: str | None = None, listed: bool = False
+    ) -> Submitted: ...
+
+    def survey_backends(self) -> None: ...
+
+    def consult_backends(
+        self, names: Collection[str], path: str, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Reply]: ...
+
+    def load_on_backends(
+        self, names: Collection[str], path: str, body: Mapping[str, Any]
+    ) -> dict[str, Reply]: ...

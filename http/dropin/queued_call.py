@@ -1,0 +1,225 @@
+"""A request that a task answers: its client waits, and the task ends when the client goes."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import bottle
+from msgspec.structs import replace
+
+from ...actors.core.intake.submission import parse_priority, parse_timeout
+from ...actors.core.model import limits
+from ...actors.core.model.errors import Invalid, QueueError, unknown_model
+from ...actors.core.model.tasks import Chunk, NewTask, Status, Task
+from ...actors.core.openai.translation import hints
+from .. import wire
+from ..requests import reading
+from ..requests.streaming import Answer, watch_departure
+from .queue_protocol import Servers
+
+PRIORITY, TENANT, DETACH = "X-Queue-Priority", "X-Queue-Tenant", "X-Queue-Detach"
+TIMEOUT = "X-Queue-Timeout"
+TASK_ID, WAIT, BACKEND = "X-Queue-Task-Id", "X-Queue-Wait-Ms", "X-Queue-Backend"
+IGNORED = "X-Queue-Ignored"
+MAX_NAMES, MAX_NAME = 32, 64  # names in that header, and characters of one
+CLIENT_GONE = 499
+_SWITCH = {"true": True, "1": True, "false": False, "0": False}
+
+
+def wishes(priority: int) -> dict[str, Any]:
+    """What the request's headers say of its task, whose priority is `priority` without a word.
+
+    Raises `Invalid`, naming the header.
+    """
+    given = reading.header(PRIORITY)
+    try:
+        level = priority if given is None else parse_priority(given)
+    except Invalid as error:
+        raise Invalid(f"{PRIORITY}: {error.message}", field=PRIORITY) from None
+    tenant = reading.header(TENANT)
+    limits.check_text(tenant or "", TENANT)
+    return {"priority": level, "tenant": tenant, "timeout_s": _timeout_s()}
+
+
+class Form(Protocol):
+    """How an API writes a stream; what it says nothing of is `b""`."""
+
+    media: str
+    silence_s: float  # after which `waiting` is said
+    end: bytes  # of a stream that ends well
+
+    def piece(self, data: Any) -> bytes:
+        """A piece of the reply."""
+
+    def is_last(self, data: Any) -> bool:
+        """Behind this piece the model says nothing more."""
+
+    def waiting(self, task: Task | None) -> bytes:
+        """A sign of life, with what is known of the task."""
+
+    def failed(self, error: QueueError) -> bytes:
+        """Last words, where the head of the answer has been sent."""
+
+
+class Queued:
+    """A task, submitted for the client of the request in hand, and what becomes of it.
+
+    A client that goes cancels it, unless it sent `X-Queue-Detach`, or its `Idempotency-Key` found
+    a task that another request had brought.
+    """
+
+    def __init__(self, queue: Servers, new: NewTask, form: Form) -> None:
+        stays = _detached()
+        key = reading.header("Idempotency-Key")
+        made = queue.submit(new, idempotency_key=key, listed=True)
+        self._queue, self._form, self.task_id = queue, form, made.task_id
+        self._hints = hints(new)
+        self._is_over = stays or not made.created  # whether its end is no business of ours
+        self._has_begun = False  # whether a piece of the reply was sent
+        self._stream = queue.follow_task(made.task_id, heartbeat=form.silence_s)
+        self._forget = watch_departure(self._stream.close)
+        bottle.response.set_header(TASK_ID, made.task_id)
+
+    def whole(self) -> Any:
+        """The whole reply, once it is there. Raises `TaskFailed`, `Unavailable`."""
+        try:
+            for _ in self._chunks():
+                pass
+        finally:
+            self.close()
+        task = self._shown()
+        if task.status is not Status.COMPLETED:
+            raise failure_of(task)
+        return task.result
+
+    def streamed(self) -> Answer:
+        """The reply as it comes. The head of the answer goes with its first piece, or with the
+        first sign of life, where the form has such.
+
+        Raises `TaskFailed` or `Unavailable` for what goes wrong before; what goes wrong later are
+        its last words. A reply that begins anew, since its model server was lost, counts as that:
+        no client can take back what it has shown.
+        """
+        chunks = self._chunks()
+        try:
+            start = self._start(chunks)
+        except BaseException:
+            self.close()
+            raise
+        return Answer(self._pieces(start, chunks), self.close, self._form.media)
+
+    def close(self) -> None:
+        """The client has its answer, or has gone: then the task ends, too."""
+        self._forget()
+        self._stream.close()
+        if not self._is_over:
+            self._is_over = True
+            with suppress(QueueError):  # it has just ended, or the queue itself does
+                self._queue.cancel_task(self.task_id)
+
+    # --- pieces ---------------------------------------------------------------------------------
+
+    def _shown(self) -> Task:
+        """The task, of whose run the headers tell."""
+        task = self._queue.get_task(self.task_id)
+        if task.started_at is not None:
+            waited = task.started_at - task.created_at
+            bottle.response.set_header(WAIT, str(max(0, round(waited.total_seconds() * 1000))))
+        if task.executed_on is not None:
+            bottle.response.set_header(BACKEND, task.executed_on)
+            self._say_ignored(task.executed_on)
+        return task
+
+    def _say_ignored(self, backend: str) -> None:
+        """Name what this server was not told, in a header."""
+        types = {each.name: each.type for each in self._queue.list_backends() if self._hints}
+        if types.get(backend, "ollama") != "ollama":
+            names = [quote(name[:MAX_NAME], safe="") for name in self._hints[:MAX_NAMES]]
+            bottle.response.set_header(IGNORED, ", ".join(names))
+
+    def _chunks(self) -> Iterator[Chunk | None]:
+        for chunk in self._stream:
+            if chunk is not None:
+                # Behind the model's last word there is nothing to cancel.
+                self._is_over = self._is_over or chunk.done or self._form.is_last(chunk.data)
+            yield chunk
+
+    def _start(self, chunks: Iterator[Chunk | None]) -> bytes:
+        for chunk in chunks:
+            said = self._waiting() if chunk is None else b""
+            if chunk is not None and chunk.data is not None:
+                self._shown()
+                said = self._form.piece(chunk.data)
+                self._has_begun = True
+            if said:
+                return said
+        task = self._shown()
+        if self._has_begun and task.status is Status.COMPLETED:
+            return self._form.end
+        raise failure_of(task)
+
+    def _pieces(self, start: bytes, rest: Iterator[Chunk | None]) -> Iterator[bytes]:
+        yield start
+        try:
+            for chunk in rest:
+                if chunk is not None and chunk.restart and self._has_begun:
+                    raise self._interrupted()
+                if said := self._waiting() if chunk is None else self._said(chunk):
+                    yield said
+        except QueueError as error:
+            yield self._form.failed(error)
+
+    def _interrupted(self) -> wire.TaskFailed:
+        ended = self._queue.get_task(self.task_id).attempts  # the next one may have ended, too
+        said = next((each.upstream for each in reversed(ended) if each.error), None)
+        why = said.message if said else "the reply was interrupted"
+        words = f"{why}; what came before of task {self.task_id} is not the whole reply"
+        return wire.TaskFailed(words, 502, replace(said, message=words) if said else None)
+
+    def _said(self, chunk: Chunk) -> bytes:
+        """Raises `TaskFailed` at the end of a task that gives no answer."""
+        if chunk.data is not None:
+            self._has_begun = True
+            return self._form.piece(chunk.data)
+        if not chunk.done:
+            return b""
+        if chunk.status is not Status.COMPLETED:
+            raise failure_of(self._queue.get_task(self.task_id))
+        return self._form.end
+
+    def _waiting(self) -> bytes:
+        task = None
+        with suppress(QueueError):  # the actors start anew: it waits on
+            task = self._queue.get_task(self.task_id)
+        return self._form.waiting(task)
+
+
+def failure_of(task: Task) -> wire.TaskFailed:
+    """Why a task gives no answer, with the model server's status where it gave one."""
+    if task.status is Status.CANCELLED:
+        return wire.TaskFailed(f"task {task.id} was cancelled", CLIENT_GONE)
+    if task.status is not Status.FAILED:
+        return wire.TaskFailed(f"task {task.id} has not ended", CLIENT_GONE)
+    words = task.error or "the task failed"
+    if not task.attempts:  # no backend had its model within `model_wait`
+        return wire.TaskFailed(unknown_model(task.model).message, 404)
+    last = task.attempts[-1]
+    return wire.failure_upstream(last.status, last.upstream, words)
+
+
+def _timeout_s() -> float | None:
+    given = reading.header(TIMEOUT)
+    try:
+        return None if given is None else parse_timeout(float(given), TIMEOUT)
+    except ValueError:
+        return parse_timeout(None, TIMEOUT)
+
+
+def _detached() -> bool:
+    given = reading.header(DETACH)
+    if given is None:
+        return False
+    if given.strip().lower() not in _SWITCH:
+        raise Invalid(f"{DETACH} must be true or false", field=DETACH)
+    return _SWITCH[given.strip().lower()]

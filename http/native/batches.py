@@ -1,0 +1,70 @@
+"""The routes of batches: many tasks in one request, all or none."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import bottle
+
+from ...actors.core.intake.submission import check_object
+from ...actors.core.model.errors import naming
+from ...actors.core.model.tasks import Status, Task
+from ...actors.core.text.json_items import in_lines, in_list
+from ...actors.files.text_encoding import as_utf8
+from .. import wire
+from ..requests import reading
+from .feed import Source
+
+
+def add_batch_routes(app: bottle.Bottle, queue: Source, max_upload: int, max_body: int) -> None:
+    """`max_upload` (bytes) limits the body of a batch, `max_body` each of its tasks."""
+
+    def submit() -> Any:
+        wait = reading.wait_parameter()
+        key = reading.header("Idempotency-Key")
+        made = queue.submit_batch(_tasks(max_upload, max_body), idempotency_key=key)
+        bottle.response.status = 201 if made.created else 200
+        answer: dict[str, Any] = {"batch_id": made.batch_id, "task_ids": made.task_ids}
+        if wait is not None:
+            answer["results"] = _results(queue, made.task_ids, wait)
+        return answer
+
+    def get(batch_id: str) -> Any:
+        return queue.get_batch(batch_id)
+
+    def newest() -> Any:
+        given = reading.query({"limit"})
+        return queue.list_batches(reading.whole(given, "limit", 100))
+
+    app.post(wire.BATCH, callback=submit)
+    app.get(wire.BATCHES, callback=newest)
+    app.get(f"{wire.BATCHES}/<batch_id>", callback=get)
+
+
+def _results(queue: Source, task_ids: list[str], wait: float) -> list[dict[str, Any]]:
+    """One item for each task, in order, as they are after `wait` seconds at the latest."""
+    deadline = time.monotonic() + wait
+    items = []
+    for task_id in task_ids:
+        task = queue.get_task(task_id, wait=max(0.0, deadline - time.monotonic()))
+        items.append(_item(task))
+    return items
+
+
+def _item(task: Task) -> dict[str, Any]:
+    error = task.error if task.status is Status.FAILED else None
+    return {"task_id": task.id, "status": task.status, "result": task.result, "error": error}
+
+
+def _tasks(max_upload: int, max_body: int) -> Iterator[dict[str, Any]]:
+    """The tasks of the body as they come: an array, `{"tasks": […]}`, or a JSON value a line."""
+    pieces = as_utf8(reading.pieces(max_upload), "the body", "body")
+    is_lines = bottle.request.content_type.partition(";")[0].strip() == wire.NDJSON
+    breathe = reading.breathing()
+    items = (in_lines if is_lines else in_list)(pieces, "the body", "body", max_body)
+    for index, (place, item) in enumerate(items):
+        field = place if place.startswith("tasks") else "body"
+        given = reading.decode(item, place, field, breathe)
+        with naming(f"tasks[{index}]"):
+            check_object(given)
+        yield given

@@ -1,0 +1,83 @@
+"""The routes of crons."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import bottle
+
+from ...actors.api.queue_api import QueueAPI
+from ...actors.base.breathing import unhurried
+from ...actors.core.intake import arguments
+from ...actors.core.intake.cron_schedule import upcoming
+from ...actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
+from ...actors.core.model.errors import Invalid
+from .. import wire
+from ..requests import reading
+
+
+class Crons(QueueAPI, Protocol):
+    def add_cron(
+        self, new: NewCron | Mapping[str, Any], *, if_exists: IfExists | None = None
+    ) -> CronAdded: ...
+
+
+def add_cron_routes(app: bottle.Bottle, queue: Crons, max_body: int) -> None:
+    def add() -> Any:
+        given = reading.query({"if_exists"}).get("if_exists")
+        added = queue.add_cron(
+            reading.body(max_body), if_exists=arguments.if_exists(given and given[-1])
+        )
+        bottle.response.status = 201 if added.created else 200
+        return {"id": added.id}
+
+    def run(cron_id: str) -> Any:
+        submitted = queue.run_cron_task(cron_id)
+        bottle.response.status = 201
+        return {
+            "task_id": submitted.task_id,
+            "status": submitted.status,
+            "position": submitted.position,
+        }
+
+    one = f"{wire.CRONS}/<cron_id>"
+    app.get(wire.CRONS, callback=lambda: _filtered(queue.list_cron_tasks()))
+    app.post(wire.CRONS, callback=add)
+    app.post(f"{wire.CRONS}/test", callback=lambda: _try_out(reading.body(max_body)))
+    app.get(one, callback=queue.get_cron_task)
+    app.put(one, callback=lambda cron_id: queue.update_cron_task(cron_id, reading.body(max_body)))
+    app.delete(one, callback=queue.remove_cron_task)
+    app.put(f"{one}/enable", callback=queue.enable_cron_task)
+    app.put(f"{one}/disable", callback=queue.disable_cron_task)
+    app.post(f"{one}/run", callback=run)
+
+
+def _filtered(crons: list[Cron]) -> list[Cron]:
+    """Those that the query wants: `enabled`, `name` (repeatable), `limit` and `offset`."""
+    given = reading.query({"enabled", "name", "limit", "offset"})
+    enabled, names = given.get("enabled", [""])[-1], given.get("name")
+    if enabled not in ("", "true", "false"):
+        raise Invalid("enabled must be true or false", field="enabled")
+    start = reading.whole(given, "offset", 0)
+    count = reading.whole(given, "limit", len(crons))
+    found = [
+        cron
+        for cron in crons
+        if (not enabled or cron.enabled is (enabled == "true"))
+        and (names is None or cron.name in map(_text, names))
+    ]
+    return found[start : start + count]
+
+
+def _text(value: str) -> str:
+    return reading.as_unicode(value, "name")
+
+
+def _try_out(body: Any) -> Any:
+    """When an expression would be due; no cron is made."""
+    known = {"cron_expr", "timezone", "count"}
+    if not isinstance(body, dict) or "cron_expr" not in body or not set(body) <= known:
+        raise Invalid('the body must be {"cron_expr", "timezone", "count"}', field="cron_expr")
+    expr, zone, count = body["cron_expr"], body.get("timezone", "UTC"), body.get("count", 5)
+    times = upcoming(expr, zone, datetime.now(UTC), count)
+    return {"next": list(unhurried(times, reading.breathing()))}

@@ -1,0 +1,107 @@
+"""What the server says by itself: a task's reply as it comes, events, and how things stand."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import bottle
+
+from ...actors.api.queue_api import QueueAPI
+from ...actors.api.subscription import Leave
+from ...actors.base.breathing import Breathe
+from ...actors.base.mailbox import Mailbox
+from ...actors.core.intake import arguments
+from ...actors.core.model.errors import QueueError
+from ...actors.core.model.tasks import Chunk
+from ...actors.embedded import watch
+from .. import sse, wire
+from ..requests import reading
+from ..requests.streaming import Answer, Events
+from .crier import Crier, Feed, Told
+
+FIRST_S = 30.0  # for a snapshot, or what is wrong with the queue
+
+
+class Source(QueueAPI, Protocol):
+    """A queue in this process: what can be followed without a way over the wire."""
+
+    breathe: Breathe
+
+    def follow_task(
+        self, task_id: str, *, after: watch.Place | None = None, heartbeat: float
+    ) -> watch.Stream: ...
+
+    def listen(
+        self,
+        mailbox: Mailbox[Any],
+        events: frozenset[str] | None = None,
+        tasks: frozenset[str] | None = None,
+    ) -> Leave: ...
+
+
+def add_feed_routes(
+    app: bottle.Bottle, source: Source, talk: Callable[[Any, Source, Crier], None]
+) -> None:
+    """`talk` speaks to a WebSocket until it is closed."""
+    crier = Crier(source)
+
+    def stream(task_id: str) -> Answer:
+        reading.query(set())
+        last = reading.header("Last-Event-ID")
+        after = watch.place(last) if last else None
+        source.get_task_status(task_id)  # an unknown one is a 404, not a stream
+        chunks = source.follow_task(task_id, after=after, heartbeat=sse.HEARTBEAT_S)
+        return Events(_chunk_frames(task_id, chunks), chunks.close)
+
+    def events() -> Answer:
+        given = reading.query({"events", "tasks"})
+        events, tasks = arguments.events(given.get("events")), arguments.watched(given.get("tasks"))
+        feed = Feed(crier, events, tasks)
+        return Events(_event_frames(feed, feed.take(FIRST_S)), feed.close)
+
+    def socket() -> dict[str, Any]:
+        websocket = bottle.request.environ.get("wsgi.websocket")
+        if websocket is None:
+            bottle.response.status = 426
+            bottle.response.set_header("Upgrade", "websocket")
+            bottle.response.set_header("Sec-WebSocket-Version", "13")
+            words = f"{wire.SOCKET} takes WebSockets only; {wire.EVENTS} says the same to others"
+            return {"error": {"code": "upgrade_required", "message": words}}
+        talk(websocket, source, crier)
+        return {}
+
+    app.get(f"{wire.TASKS}/<task_id>/stream", callback=stream)
+    app.get(wire.EVENTS, callback=events)
+    app.get(wire.SOCKET, callback=socket)
+
+
+def _chunk_frames(task_id: str, chunks: Iterator[Chunk | None]) -> Iterator[bytes]:
+    try:
+        for chunk in chunks:
+            yield sse.SILENCE if chunk is None else _chunk_frame(task_id, chunk)
+    except QueueError as error:  # the client comes again, and says how far it had come
+        yield _last_words(error)
+
+
+def _chunk_frame(task_id: str, chunk: Chunk) -> bytes:
+    if chunk.done:
+        end = {"task_id": task_id, "status": chunk.status, "error": chunk.error}
+        return sse.frame("end", end)
+    if chunk.restart:
+        return sse.frame("restart", {"task_id": task_id})
+    return sse.frame("chunk", chunk.data, chunk.id)
+
+
+def _event_frames(feed: Feed, told: list[Told]) -> Iterator[bytes]:
+    try:
+        while True:
+            if frames := [each.frame for each in told if each.kind != "stats"]:
+                yield b"".join(frames)
+            elif not told:
+                yield sse.SILENCE
+            told = feed.take(sse.HEARTBEAT_S)
+    except QueueError as error:
+        yield _last_words(error)
+
+
+def _last_words(error: QueueError) -> bytes:
+    return f": {error.message}\n\n".encode()

@@ -1,0 +1,223 @@
+"""`/openapi.json`: the document of all native routes, made of their table and of the records."""
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from inspect import cleandoc
+from types import UnionType
+from typing import Any
+
+import msgspec
+from msgspec import Struct, inspect
+
+from ollama_queue import __version__
+
+from ...actors.core.intake.submission import PAYLOAD_FIELDS
+from ...actors.core.model.crons import TaskTemplate
+from ...actors.core.model.errors import Forbidden, Unavailable
+from ...actors.core.model.tasks import Event, NewTask, Priority
+from .. import wire
+from ..wire import ErrorBody
+from .route_table import ROUTES, Query, Route
+
+JSON = "application/json"
+REF = "#/components/schemas/{name}"
+ANYWHERE = (Forbidden, Unavailable)  # errors that each route may answer with
+RETRY_AFTER = Query("Retry-After", int, "Seconds after which to come back.")
+SAID = {
+    400: "The request is wrong; `field` names what in it.",
+    403: "It comes from a page of another site, or names a foreign host.",
+    404: "There is no such thing.",
+    409: "It is not in a state for that, or the key was used for something else.",
+    413: "The body is too large.",
+    429: "The queue is full.",
+    503: "The queue cannot answer now.",
+}
+
+Json = dict[str, Any]
+
+
+@cache
+def document() -> msgspec.Raw:
+    """The document, encoded."""
+    return msgspec.Raw(msgspec.json.encode(build(ROUTES)))
+
+
+def build(routes: Iterable[Route]) -> Json:
+    """The document of these routes."""
+    routes = tuple(routes)
+    shapes = _Shapes(kind for route in routes for kind in _kinds_of(route))
+    paths: dict[str, Json] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, shapes)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Ollama Queue",
+            "version": __version__,
+            "description": "A durable priority queue in front of model servers. "
+            "Times are RFC 3339, durations seconds.",
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {"schemas": shapes.components},
+    }
+
+
+# --- schemas ------------------------------------------------------------------------------------
+
+
+def _kinds_of(route: Route) -> Iterator[Any]:
+    yield from (kind for kind in (route.body, route.answer, ErrorBody, Event) if kind is not None)
+    if isinstance(route.query, tuple):
+        yield from (each.type for each in route.query)
+    else:
+        yield route.query
+    yield from (each.type for each in (*route.headers, *route.sends, RETRY_AFTER))
+
+
+class _Shapes:
+    """The schemas of all types that routes speak of. `components` are those that have a name."""
+
+    def __init__(self, kinds: Iterable[Any]) -> None:
+        self._kinds = list(dict.fromkeys(kinds))
+        types = [part for kind in self._kinds for part in _parts(kind)]
+        self._types = list(dict.fromkeys(types))
+        schemas, self.components = msgspec.json.schema_components(self._types, ref_template=REF)
+        self._schemas = dict(zip(self._types, schemas, strict=True))
+        for component in self.components.values():
+            if "description" in component:
+                component["description"] = cleandoc(component["description"])
+        _mark_times(self._types, self.components)
+        for task in (NewTask, TaskTemplate):
+            _allow_both_forms(self.components[task.__name__])
+
+    def of(self, kind: Any) -> Json:
+        schemas = [self._schemas[part] for part in _parts(kind)]
+        return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+
+    def fields_of(self, kind: type[Struct]) -> Json:
+        fields: Json = self.components[kind.__name__]["properties"]
+        return fields
+
+
+def _parts(kind: Any) -> tuple[Any, ...]:
+    """The members of a union: msgspec makes no schema of one that it could not decode."""
+    return kind.__args__ if isinstance(kind, UnionType) else (kind,)
+
+
+def _mark_times(kinds: Iterable[Any], components: Json) -> None:
+    """Say which texts are times: msgspec does so only of those that must have a zone."""
+    todo, seen = list(inspect.multi_type_info(kinds)), set[type]()
+    while todo:
+        info = todo.pop()
+        if isinstance(info, inspect.StructType) and info.cls not in seen:
+            seen.add(info.cls)
+            schemas = components[info.cls.__name__]["properties"]
+            for field in info.fields:
+                if _holds_time(field.type):
+                    _mark_time(schemas[field.encode_name])
+            todo += [field.type for field in info.fields]
+        todo += _inside(info)
+
+
+def _holds_time(info: inspect.Type) -> bool:
+    return isinstance(info, inspect.DateTimeType) or any(map(_holds_time, _inside(info)))
+
+
+def _inside(info: inspect.Type) -> list[inspect.Type]:
+    if isinstance(info, inspect.UnionType):
+        return list(info.types)
+    return [info.item_type] if isinstance(info, inspect.ListType) else []
+
+
+def _mark_time(schema: Json) -> None:
+    for part in (schema, schema.get("items", {}), *schema.get("anyOf", ())):
+        if part.get("type") == "string":
+            part["format"] = "date-time"
+
+
+def _allow_both_forms(task: Json) -> None:
+    """A task's payload may also stand at its top, and its priority have a name."""
+    flat = sorted(frozenset().union(*PAYLOAD_FIELDS.values()))
+    about = "As in `payload`, in the place of it."
+    task["properties"] |= {name: {"description": about} for name in flat}
+    names = [level.name.lower() for level in Priority]
+    number = {"type": "integer", "minimum": 1, "maximum": 15}
+    task["properties"]["priority"] = {
+        "anyOf": [number, {"enum": names}],
+        "default": int(Priority.NORMAL),
+    }
+
+
+# --- operations ---------------------------------------------------------------------------------
+
+
+def _operation(route: Route, shapes: _Shapes) -> Json:
+    made: Json = {"operationId": route.name, "summary": route.summary}
+    parameters = list(_parameters(route, shapes))
+    if parameters:
+        made["parameters"] = parameters
+    if route.body is not None:
+        content: Json = {JSON: {"schema": shapes.of(route.body)}}
+        if route.path == wire.BATCH:
+            content[wire.NDJSON] = {"schema": {"type": "string"}}
+        made["requestBody"] = {"required": True, "content": content}
+    made["responses"] = _responses(route, shapes)
+    return made
+
+
+def _parameters(route: Route, shapes: _Shapes) -> Iterator[Json]:
+    for name in re.findall(r"{(\w+)}", route.path):
+        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+    if isinstance(route.query, tuple):
+        yield from (_parameter(each, "query", shapes) for each in route.query)
+    else:
+        for name, schema in shapes.fields_of(route.query).items():
+            yield {"name": name, "in": "query", "schema": _given(schema)}
+    yield from (_parameter(each, "header", shapes) for each in route.headers)
+
+
+def _parameter(each: Query, where: str, shapes: _Shapes) -> Json:
+    return {
+        "name": each.name,
+        "in": where,
+        "description": each.about,
+        "schema": shapes.of(each.type),
+    }
+
+
+def _given(schema: Json) -> Json:
+    """A query has no null: what may be null is left out."""
+    if schema.get("default", ...) is None:
+        schema = {name: value for name, value in schema.items() if name != "default"}
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    return schema if len(kinds) != 1 else kinds[0]
+
+
+def _responses(route: Route, shapes: _Shapes) -> Json:
+    content = {} if route.answer is None else {route.media: {"schema": shapes.of(route.answer)}}
+    good: Json = {"description": route.summary}
+    if content:
+        good["content"] = content
+    if route.sends:
+        good["headers"] = _headers(route.sends, shapes)
+    found: Json = {str(route.status): good}
+    for status, words in route.also.items():
+        is_good = status < 300
+        found[str(status)] = {**good, "description": words} if is_good else _wrong(words, shapes)
+    for status in sorted({wire.STATUS_OF[error] for error in (*route.errors, *ANYWHERE)}):
+        found[str(status)] = _wrong(SAID[status], shapes)
+        if status in (429, 503):
+            found[str(status)]["headers"] = _headers((RETRY_AFTER,), shapes)
+    return found
+
+
+def _wrong(words: str, shapes: _Shapes) -> Json:
+    return {"description": words, "content": {JSON: {"schema": shapes.of(ErrorBody)}}}
+
+
+def _headers(sends: Iterable[Query], shapes: _Shapes) -> Json:
+    return {
+        each.name: {"description": each.about, "schema": shapes.of(each.type)} for each in sends
+    }

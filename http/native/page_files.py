@@ -1,0 +1,86 @@
+"""The page: its files, read once, and what a browser is to know of them."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+import bottle
+from msgspec import Struct
+
+from ...actors.core.model.errors import NotFound
+from .. import wire
+from ..requests import reading
+
+FOLDER = Path(__file__).resolve().parents[2] / "static"  # so in a checkout, a wheel and a binary
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+# Nothing inline, nothing from elsewhere, and no way to make markup of a text. Pictures in payloads
+# are shown as data.
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "form-action 'none'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",  # ask each time whether the ETag still holds
+}
+GREETING = b"Ollama is running"  # what clients of Ollama look for
+
+
+class File(Struct, frozen=True):
+    body: bytes
+    media: str
+    etag: str
+
+
+@cache
+def files() -> dict[str, File]:
+    """The page's files by their path under `/static/`."""
+    found = {}
+    for path in FOLDER.rglob("*"):
+        if path.suffix in TYPES:
+            body = path.read_bytes()
+            etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+            found[path.relative_to(FOLDER).as_posix()] = File(body, TYPES[path.suffix], etag)
+    return found
+
+
+def add_page_routes(app: bottle.Bottle) -> None:
+    def root() -> bottle.HTTPResponse:
+        if "text/html" in (reading.header("Accept") or "").lower():
+            answer = _answer("index.html")
+        else:
+            answer = bottle.HTTPResponse(GREETING, 200, {"Content-Type": "text/plain"})
+        answer.set_header("Vary", "Accept")
+        return answer
+
+    app.get("/", callback=root)
+    app.get(f"{wire.STATIC}/<name:path>", callback=_answer)
+
+
+def _answer(name: str) -> bottle.HTTPResponse:
+    """A file, or that the browser has it already. Raises `NotFound`."""
+    file = files().get(name)
+    if file is None:
+        raise NotFound(f"the page has no file {name}")
+    headers = {**HEADERS, "ETag": file.etag, "Content-Type": file.media}
+    known = reading.header("If-None-Match") or ""
+    if file.etag in known or known.strip() == "*":
+        return bottle.HTTPResponse(b"", 304, headers)
+    return bottle.HTTPResponse(file.body, 200, headers)

@@ -1,0 +1,203 @@
+"""The talk over a WebSocket: a snapshot and what happens, and what the client wishes to hear."""
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from ...actors.base.mailbox import Closed
+from ...actors.core.intake import arguments
+from ...actors.core.model.errors import Invalid, QueueError
+from ...actors.core.model.tasks import Chunk
+from .. import sse, wire
+from .crier import Crier, Feed, Told
+from .feed import Source
+
+PING_S = 20.0
+TOGETHER = 50  # messages that are sent in one go
+MOST_STREAMS = 50
+PIECES_AHEAD = 100  # of one stream, before the socket has taken them
+CODES = {"lagged": 1013, "shutdown": 1001}
+
+
+class Socket(Protocol):
+    """A WebSocket that may be used from several threads; a failing `send` is an `OSError`."""
+
+    def send(self, *messages: bytes) -> None:
+        """Each as a message of text, in one go."""
+        ...
+
+    def ping(self) -> None: ...
+
+    def receive(self) -> str | bytes | None:
+        """The next message; None once the socket is closed."""
+        ...
+
+    def close(self, code: int = 1000, message: str = "") -> None: ...
+
+
+class Wish(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the client wishes to hear; null is everything, what is left out stays as it was."""
+
+    subscribe: list[str] | UnsetType | None = UNSET
+    tasks: list[str] | UnsetType | None = UNSET
+    chunks: bool | UnsetType = UNSET
+
+
+def talk(socket: Socket, source: Source, crier: Crier) -> None:
+    """Speak until the socket is closed, by whichever end."""
+    Talk(socket, source, Feed(crier)).run()
+
+
+class Talk:
+    """One WebSocket: this thread writes, another reads, and one more follows each stream."""
+
+    def __init__(self, socket: Socket, source: Source, feed: Feed) -> None:
+        self.socket, self.source, self.feed = socket, source, feed
+        self.chunks = False
+        self.streams: dict[str, Follower] = {}
+        self.ping_at = time.monotonic() + PING_S
+
+    def run(self) -> None:
+        code, words = 1000, ""
+        threading.Thread(target=self._read, daemon=True).start()
+        try:
+            self._write()
+        except Closed as closed:
+            code, words = CODES.get(closed.message, 1000), closed.message
+        except QueueError as error:
+            code, words = 1013, error.message
+        except OSError:
+            code = 1006
+        finally:
+            self.feed.close()
+            self.socket.close(code, words)
+            for stream in tuple(self.streams.values()):
+                stream.close()
+
+    # --- writing --------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        while True:
+            items = self.feed.take(max(0.0, self.ping_at - time.monotonic()))
+            if _GONE in items:
+                return
+            for start in range(0, len(items), TOGETHER):
+                self._send(items[start : start + TOGETHER])
+            if time.monotonic() >= self.ping_at:
+                self.socket.ping()
+                self.ping_at = time.monotonic() + PING_S
+
+    def _send(self, items: Sequence[Any]) -> None:
+        self.socket.send(*map(_message, items))
+        for item in items:
+            if isinstance(item, Piece):
+                item.follower.room.release()
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        try:
+            while (message := self.socket.receive()) is not None:
+                self.feed.put(self._answer(message))
+        finally:
+            self.feed.put(_GONE)
+
+    def _answer(self, message: str | bytes) -> dict[str, Any]:
+        try:
+            self._fulfil(_decode(message))
+        except QueueError as error:
+            return _said(error)
+        return {
+            "type": "subscribed",
+            "subscribe": self.feed.events,
+            "tasks": self.feed.tasks,
+            "chunks": self.chunks,
+        }
+
+    def _fulfil(self, wish: Wish) -> None:
+        events, tasks, chunks = self.feed.events, self.feed.tasks, self.chunks
+        if wish.subscribe is not UNSET:
+            events = arguments.events(wish.subscribe)
+        if wish.tasks is not UNSET:
+            tasks = arguments.watched(wish.tasks)
+        if wish.chunks is not UNSET:
+            chunks = wish.chunks
+        if chunks and not (tasks and len(tasks) <= MOST_STREAMS):
+            raise Invalid(f"chunks need tasks, {MOST_STREAMS} at most", field="chunks")
+        self.feed.events, self.feed.tasks, self.chunks = events, tasks, chunks
+        self._follow(tasks if chunks and tasks else frozenset())
+
+    def _follow(self, wanted: frozenset[str]) -> None:
+        for task_id in self.streams.keys() - wanted:
+            self.streams.pop(task_id).close()
+        for task_id in sorted(wanted - self.streams.keys()):
+            self.streams[task_id] = Follower(task_id, self.source, self.feed)
+
+
+class Follower(threading.Thread):
+    """Hands on the chunks of one task, no more than `PIECES_AHEAD` before they are sent."""
+
+    def __init__(self, task_id: str, source: Source, feed: Feed) -> None:
+        super().__init__(daemon=True)
+        self.task_id, self.feed = task_id, feed
+        self.room = threading.Semaphore(PIECES_AHEAD)
+        self.stream = source.follow_task(task_id, heartbeat=sse.HEARTBEAT_S)
+        self.is_over = False
+        self.start()
+
+    def run(self) -> None:
+        try:
+            for chunk in self.stream:
+                if chunk is not None:
+                    self._put(_piece(self.task_id, chunk))
+        except QueueError as error:
+            self._put(_said(error))
+
+    def close(self) -> None:
+        self.is_over = True
+        self.stream.close()
+        self.room.release()
+
+    def _put(self, message: dict[str, Any]) -> None:
+        self.room.acquire()
+        if not self.is_over:
+            self.feed.put(Piece(self, message))
+
+
+class Piece(Struct, frozen=True):
+    """A message of a follower, who has room for another once it is sent."""
+
+    follower: Follower
+    message: dict[str, Any]
+
+
+_GONE = object()  # the client has left
+
+
+def _message(item: Any) -> bytes:
+    if isinstance(item, Told):
+        return item.message
+    return msgspec.json.encode(item.message if isinstance(item, Piece) else item)
+
+
+def _piece(task_id: str, chunk: Chunk) -> dict[str, Any]:
+    if chunk.done:
+        return {"type": "end", "task_id": task_id, "status": chunk.status, "error": chunk.error}
+    if chunk.restart:
+        return {"type": "restart", "task_id": task_id}
+    return {"type": "chunk", "task_id": task_id, "id": chunk.id, "data": chunk.data}
+
+
+def _said(error: QueueError) -> dict[str, Any]:
+    return {"type": "error", **msgspec.to_builtins(wire.error_body(error))}
+
+
+def _decode(message: str | bytes) -> Wish:
+    try:
+        return msgspec.json.decode(message, type=Wish)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise Invalid(f"this is no wish to hear something: {error}", field="message") from None

@@ -1,0 +1,1 @@
+"""Reads requests, and answers in pieces."""

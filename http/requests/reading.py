@@ -1,0 +1,171 @@
+"""Reading requests: bodies, queries, and one clear sentence for what is wrong in them."""
+
+import math
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import bottle
+
+from ...actors.base.breathing import Breathe, as_threads_do, unhurried
+from ...actors.core.intake import filters
+from ...actors.core.intake.filters import FIELDS, REPEATABLE
+from ...actors.core.model.errors import Invalid
+from ...actors.core.model.task_filter import TaskFilter
+from ...actors.core.text import strict_json
+from ...actors.core.text.json_weight import weigh
+from .. import wire
+from .decompression import CODINGS, unpacked
+
+PIECE = 256 << 10  # bytes of a batch that are read at once
+BREATHE = "ollama_queue.breathe"  # in the environ: how the request in hand gives way
+
+
+def body(limit: int) -> Any:
+    """The request's JSON. Raises `TooLarge` before reading, `Invalid` for what is not JSON."""
+    return decode(b"".join(pieces(limit)), "the body", "body", breathing())
+
+
+def decode(raw: bytes, what: str, field: str, breathe: Breathe) -> Any:
+    """The JSON of `raw`. Raises `Invalid` with a sentence about `what`, before decoding where it
+    holds too many values."""
+    for _ in unhurried(weigh(raw, what, field), breathe):
+        pass
+    found = strict_json.decode(raw, what, field)
+    breathe()
+    return found
+
+
+def json_object(limit: int) -> dict[str, Any]:
+    """The request's JSON, which is an object. Raises as `body` does."""
+    found = body(limit)
+    if not isinstance(found, dict):
+        raise Invalid("the body must be a JSON object", field="body")
+    return found
+
+
+def pieces(limit: int) -> Iterator[bytes]:
+    """The body as it comes, decompressed. Raises `TooLarge` as soon as it is (both ways), `Invalid`
+    for one that does not come whole and well, `UnknownCoding`."""
+    coding, stream, read = _coding(), body_stream(limit), 0
+    packed = iter(lambda: stream.read(PIECE), b"")
+    for piece in unhurried(packed if coding is None else unpacked(packed, coding), breathing()):
+        read += len(piece)
+        if read > limit:
+            raise too_large(limit)
+        yield piece
+
+
+def _coding() -> str | None:
+    given = (header("Content-Encoding") or "").strip().lower().removeprefix("x-")
+    if given in ("", "identity"):
+        return None
+    if given not in CODINGS:
+        known = " or ".join(CODINGS)
+        raise wire.UnknownCoding(
+            f"Content-Encoding {given[:50]} is not taken: send {known}, or the body as it is",
+            field="Content-Encoding",
+        )
+    return given
+
+
+class Body:
+    """A request's body, not yet read. One that does not come whole and well is `Invalid`."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def read(self, size: int) -> bytes:
+        """`size` bytes, fewer only at the end."""
+        try:
+            return self._stream.read(size)
+        except TimeoutError:
+            raise Invalid(
+                "the body did not come: nothing was sent for too long", field="body"
+            ) from None
+        except OSError as error:
+            raise Invalid(f"the body did not come whole: {error}", field="body") from None
+
+
+def body_stream(limit: int) -> Body:
+    """The request's body, not yet read. Raises `TooLarge` for one that says it is."""
+    if bottle.request.content_length > limit:
+        raise too_large(limit)
+    return Body(bottle.request.environ["wsgi.input"])
+
+
+def breathing() -> Breathe:
+    """How the request in hand gives way."""
+    found: Breathe = bottle.request.environ.get(BREATHE, as_threads_do)
+    return found
+
+
+def too_large(limit: int) -> wire.TooLarge:
+    return wire.TooLarge(f"the body is larger than {limit} bytes")
+
+
+def header(name: str) -> str | None:
+    """A header, None where it was not sent. Raises `Invalid` for what is no text."""
+    if f"HTTP_{name.replace('-', '_').upper()}" not in bottle.request.environ:
+        return None
+    try:
+        found: str | None = bottle.request.get_header(name)
+    except UnicodeError:
+        raise Invalid(f"{name} must be UTF-8", field=name) from None
+    return found
+
+
+def query(known: set[str]) -> dict[str, list[str]]:
+    """The query's parameters. Raises `Invalid` for one that the route does not know."""
+    given: dict[str, list[str]] = bottle.request.query.dict
+    for name in given:
+        if name not in known:
+            wanted = ", ".join(sorted(known))
+            raise Invalid(f"{name} is not a parameter here; known are {wanted}", field=name)
+    return given
+
+
+def task_filter() -> TaskFilter:
+    """Which tasks the query wants. Raises `Invalid`, naming the parameter."""
+    given = query(set(FIELDS))
+    wanted: dict[str, Any] = {}
+    for name, values in given.items():
+        values = [as_unicode(value, name) for value in values]
+        if name in ("limit", "offset"):
+            wanted[name] = whole(given, name, 0)
+        elif name == "include":
+            wanted[name] = [part for value in values for part in value.split(",")]
+        else:
+            wanted[name] = values if name in REPEATABLE else values[-1]
+    return filters.task_filter(wanted)
+
+
+def as_unicode(value: str, name: str) -> str:
+    """Bottle gives the bytes of a query's values as so many characters."""
+    try:
+        return value.encode("latin1").decode()
+    except UnicodeError:
+        raise Invalid(f"{name} must be UTF-8", field=name) from None
+
+
+def whole(given: dict[str, list[str]], name: str, default: int) -> int:
+    text = given.get(name, [str(default)])[-1]
+    if not (text.isascii() and text.isdigit()) or len(text) > 9:
+        raise Invalid(f"{name} must be a whole number", field=name)
+    return int(text)
+
+
+def wait_parameter() -> float | None:
+    """`?wait=` in seconds."""
+    given = query({"wait"}).get("wait")
+    return _seconds(given[-1]) if given else None
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= wire.LONGEST_WAIT_S:
+        limit = f"{wire.LONGEST_WAIT_S:g}"
+        raise Invalid(f"wait must be seconds from 0 to {limit}", field="wait")
+    return seconds

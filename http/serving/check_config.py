@@ -1,0 +1,70 @@
+"""What `--check-config` prints: the settings in force as YAML, each with where it comes from."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from ...actors.core.config.config import OllamaHost, Seconds, Secret, Size, Url
+from ...actors.core.config.urls import shown
+from ...actors.settings.notation import write_duration, write_size
+from ...actors.settings.settings import Loaded
+from ...actors.settings.value_types import is_list, plain
+
+HIDDEN = "***"  # no YAML by itself: a file that still holds it is refused
+COMMENT_AT = 44
+
+
+def listing(loaded: Loaded) -> str:
+    """A configuration file that says what `loaded` says, but for the secrets, which are hidden."""
+    lines = list(_section("", loaded.config, "", loaded.origins))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _section(before: str, group: Any, indent: str, origins: dict[str, str]) -> Iterator[str]:
+    """The lines of a group of settings; the keys of its settings begin with `before`."""
+    for field in msgspec.structs.fields(group):
+        key, value = f"{before}{field.name}", getattr(group, field.name)
+        name, origin = f"{indent}{field.name}", origins.get(key, "default")
+        if isinstance(value, msgspec.Struct):
+            yield f"{name}:"
+            yield from _section(f"{key}.", value, f"{indent}  ", origins)
+        elif is_list(field.type) and value and isinstance(value[0], msgspec.Struct):
+            yield _commented(f"{name}:", origin)
+            for index, item in enumerate(value):
+                yield from _item(f"{key}[{index}].", item, f"{indent}  ", origins)
+        else:
+            yield _commented(f"{name}: {_written(value, plain(field.type))}", origin)
+
+
+def _item(before: str, group: Any, indent: str, origins: dict[str, str]) -> Iterator[str]:
+    lines = list(_section(before, group, f"{indent}  ", origins))
+    yield f"{indent}- {lines[0].lstrip()}"
+    yield from lines[1:]
+
+
+def _commented(line: str, origin: str) -> str:
+    return f"{line:<{COMMENT_AT}}  # {' '.join(origin.split())}"
+
+
+def _written(value: Any, kind: Any) -> str:
+    """As it stands in YAML."""
+    if value is None:
+        return "null"
+    if kind == Seconds:
+        return write_duration(value)
+    if kind == Size:
+        return write_size(value)
+    if kind == Secret and value:
+        return HIDDEN
+    if kind in (Url, OllamaHost):
+        value = shown(value, HIDDEN)
+    return _text(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _text(text: str) -> str:
+    import yaml  # the server does without it when there is no file
+
+    dumped: str = yaml.safe_dump(text, width=float("inf"), allow_unicode=True)
+    return text if dumped.startswith(f"{text}\n") else json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,74 @@
+"""How many connections are held at once, and who goes when one more comes."""
+
+import logging
+from collections.abc import Callable
+
+import gevent
+from gevent import Greenlet
+
+from .sparing_log import Sparing
+
+EXTRA = 32  # connections beyond the limit, on which only `/healthz` is answered
+
+_warn = Sparing(logging.getLogger("ollama_queue"), logging.WARNING)
+
+
+class ConnectionLimit:
+    """Knows the greenlet of each connection, and which of them wait for a request.
+
+    At the limit the one that has waited longest is closed for one that comes. If all are in use,
+    the one that comes is an extra one. `look` finds those whose clients have left.
+    """
+
+    def __init__(self, most: int, look: Callable[[], None]) -> None:
+        self._most, self._look = most, look
+        self._held: set[Greenlet] = set()
+        self._idle: dict[Greenlet, None] = {}  # the longest first
+        self._leaving: set[Greenlet] = set()
+
+    def enter(self) -> bool:
+        """The current greenlet's connection has come. False for an extra one."""
+        self._held.add(gevent.getcurrent())
+        if self._is_full() and not self._close_the_oldest():
+            self._look()
+        is_extra = self._is_full()
+        if is_extra:
+            words = "all %d connections are in use: others get 503; see ulimit -n (open files)"
+            _warn(words, self._most)
+        self.idle()
+        return not is_extra
+
+    def _is_full(self) -> bool:
+        return len(self._held) - len(self._leaving) > self._most
+
+    def idle(self) -> None:
+        """The current greenlet waits for a request, until it is `busy`."""
+        self._idle[gevent.getcurrent()] = None
+
+    def busy(self) -> None:
+        current = gevent.getcurrent()
+        self._idle.pop(current, None)
+        self._leaving.discard(current)
+
+    def going(self, greenlet: Greenlet) -> None:
+        """Its client has left: it will soon be gone."""
+        self._leaving.add(greenlet)
+
+    def leave(self) -> None:
+        self.busy()
+        self._held.discard(gevent.getcurrent())
+
+    def _close_the_oldest(self) -> bool:
+        oldest = next(iter(self._idle), None)
+        if oldest is None:
+            return False
+        words = "all %d connections are open, and idle ones are closed; see ulimit -n (open files)"
+        _warn(words, self._most)
+        del self._idle[oldest]
+        self._leaving.add(oldest)
+        gevent.get_hub().loop.run_callback(self._close, oldest)
+        return True
+
+    def _close(self, greenlet: Greenlet) -> None:
+        if greenlet in self._leaving:  # no request has come meanwhile
+            greenlet.throw(gevent.GreenletExit)

@@ -1,0 +1,114 @@
+"""Keeps other sites' pages out: a browser sends their requests here too.
+
+A page of another site may post to a server on this machine (cross-site request forgery), and a
+name that its owner lets point here makes it the same site (DNS rebinding). Hence the checks of
+Origin and, when only this machine is served, of Host.
+"""
+
+import socket
+from collections.abc import Mapping
+from functools import lru_cache
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from ...actors.core.model.errors import Forbidden, Invalid
+from .. import wire
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+# Names that nobody on the internet can own; Ollama lets them in, too.
+_LOCAL = (".localhost", ".local", ".internal")
+# Whose pages Ollama lets in without a word: those of this machine, of desktop programs and editors.
+_NEAR = (
+    *(f"{scheme}://{host}" for scheme in ("http", "https") for host in ("localhost", "127.0.0.1")),
+    *(f"{scheme}://localhost:*" for scheme in ("http", "https")),
+    *(f"{scheme}://127.0.0.1:*" for scheme in ("http", "https")),
+    *("app://*", "file://*", "tauri://*", "vscode-webview://*", "vscode-file://*"),
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, by name or address, is this machine and nothing else."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower().removesuffix(".") == "localhost"
+
+
+class Guard(Struct, frozen=True):
+    """Who is let in. With `loopback_only` other Hosts than those near are refused, but `hosts`.
+
+    Pages of `origins` are let in as our own are, those of `drop_in_origins` (with `*` in them for
+    anything) and of what Ollama lets in to the routes of Ollama's and OpenAI's API.
+    """
+
+    loopback_only: bool = False
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    drop_in_origins: tuple[str, ...] = ()
+
+    def check(self, environ: Mapping[str, str]) -> None:
+        """Raises `Forbidden` for a foreign Host, or for an unsafe method that comes from a foreign
+        page; `Invalid` for what is no Host.
+
+        A WebSocket begins with a GET, and a page of any site may open one: it is not safe.
+        """
+        host = environ.get("HTTP_HOST", "")
+        if self.loopback_only and host and not self._is_known(host):
+            words = f"this server answers to localhost only, not to {host[:256]}"
+            raise Forbidden(f"{words}: see server.allowed_hosts", field="Host")
+        if environ["REQUEST_METHOD"] in _SAFE and "HTTP_UPGRADE" not in environ:
+            return
+        origin = environ.get("HTTP_ORIGIN")
+        if origin is None:
+            # An old browser, or a page that had it left out.
+            if environ.get("HTTP_SEC_FETCH_SITE", "").strip().lower() == "cross-site":
+                raise Forbidden("requests from pages of other sites are refused", field="Origin")
+            return
+        is_ours = origin in (f"http://{host}", f"https://{host}")
+        if not (is_ours or self.is_friend(origin, environ["PATH_INFO"])):
+            raise Forbidden(f"requests from pages of {origin[:256]} are refused", field="Origin")
+
+    def is_friend(self, origin: str, path: str) -> bool:
+        """Whether pages of this other site may use the route."""
+        if origin in self.origins:
+            return True
+        path = wire.tidy(path)
+        is_drop_in = wire.is_ollamas(path) or wire.is_openais(path)
+        return is_drop_in and any(
+            _fits(origin, pattern) for pattern in (*_NEAR, *self.drop_in_origins)
+        )
+
+    def _is_known(self, host: str) -> bool:
+        name, is_near = _read(host)
+        return (
+            is_near
+            or any(_fits(name, pattern.lower()) for pattern in self.hosts)
+            or name == socket.gethostname().lower()
+        )
+
+
+def _fits(text: str, pattern: str) -> bool:
+    """Whether they are the same, where the first `*` of the pattern is anything."""
+    before, star, behind = pattern.partition("*")
+    if not star:
+        return text == pattern
+    is_long_enough = len(text) >= len(before) + len(behind)
+    return is_long_enough and text.startswith(before) and text.endswith(behind)
+
+
+@lru_cache(maxsize=256)
+def _read(host: str) -> tuple[str, bool]:
+    """The host without its port, and whether it is near whatever this machine is called.
+
+    A client sends the same one each time. Raises `Invalid`.
+    """
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").lower().removesuffix(".")
+    except ValueError:
+        raise Invalid("Host must be a name or an address, and a port", field="Host") from None
+    try:
+        return name, ip_address(name).is_private  # no name that somebody could move
+    except ValueError:
+        return name, name == "localhost" or name.endswith(_LOCAL)

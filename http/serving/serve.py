@@ -1,0 +1,328 @@
+"""`ollama-queue-server`: the actors as greenlets, and the HTTP door, in one process.
+
+Never import this module: its first lines patch the standard library for the whole process.
+"""
+
+import signal
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # As SIGTERM does: until the queue is open there is nothing to stop gracefully.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import ctypes
+import errno
+import gc
+import logging
+import os
+import resource
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import click
+import croniter  # noqa: F401 (it and the executors take long to import, which no call should wait for)
+import gevent
+from gevent.event import AsyncResult, Event
+from gevent.threadpool import ThreadPool
+
+from ollama_queue import __version__
+
+from ...actors.base.thread_pool import Done, Pool, attempt
+from ...actors.core.config.config import Config, Logging
+from ...actors.core.config.config import Server as ServerSettings
+from ...actors.core.config.urls import shown
+from ...actors.core.model.errors import Invalid, QueueError, Unavailable
+from ...actors.core.text.escaping import visible
+from ...actors.embedded.manager import QueueManager
+from ...actors.executors import create_executor, ollama, openai  # noqa: F401
+from ...actors.files import standard_streams
+from ...actors.logs import open_handler
+from ...actors.settings import settings
+from ...actors.supervision.generation import Runtime
+from ...actors.task_log import follow
+from .app import create_app
+from .check_config import listing
+from .connection_limit import EXTRA
+from .cors import CrossOrigin
+from .guard import Guard, is_loopback
+from .handler import Server
+from .hub_watch import HubWatch
+from .websocket import SocketHandler
+
+log = logging.getLogger("ollama_queue")
+
+FILES = 16_384  # open at once, sockets among them
+BLOCK_BYTES = 128 << 10  # of memory
+_MMAP_THRESHOLD = -3  # as <malloc.h> numbers it
+LINES_TOGETHER = 100  # some milliseconds of work
+
+
+class NativePool:
+    """A `Pool` on one native thread: the hub's own pool is shared with DNS look-ups."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPool(1)
+
+    def submit(self, work: Callable[[], Any], done: Done) -> None:
+        # The link runs in the hub: greenlets and their queues are safe to touch there.
+        self._pool.spawn(attempt, work).rawlink(lambda result: done(*result.get_nowait()))
+
+    def finish(self, timeout: float) -> bool:
+        last: AsyncResult = self._pool.spawn(int)
+        if not last.wait(timeout) and not last.ready():
+            return False
+        self._pool.kill()
+        return True
+
+
+def _pools() -> tuple[Pool, Pool]:
+    return NativePool(), NativePool()
+
+
+def _die(reason: str) -> None:
+    """The queue has given up: a supervisor may start it again, a hung disk must not stop that."""
+    _tell(f"ollama-queue-server: {visible(reason)}")
+    os._exit(70)
+
+
+def _tell(words: str) -> None:
+    """On stderr, if anybody still reads it: a server does not end for want of a listener."""
+    with suppress(OSError):
+        click.echo(words, err=True)
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Listening sockets on one port, one for each address that `host` has; port 0 is a free one.
+
+    `localhost` has both of the loopback interface's. An address of a kind that this machine does
+    not have is passed over, where another does. Raises `Unavailable` when one cannot be had.
+    """
+    listeners: list[socket.socket] = []
+    missing: OSError | None = None
+    try:
+        for family, address in _addresses(host):
+            taken = listeners[0].getsockname()[1] if listeners else port
+            try:
+                listeners.append(_listener(family, (address[0], taken, *address[2:])))
+            except OSError as error:
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                missing = error
+        if missing is not None and not listeners:
+            raise missing
+    except OSError as error:
+        for listener in listeners:
+            listener.close()
+        if port == 0 and listeners and error.errno == errno.EADDRINUSE:
+            return listen(host, 0)  # the port was free at one address only
+        raise Unavailable(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    return listeners
+
+
+def _addresses(host: str) -> list[tuple[socket.AddressFamily, Any]]:
+    if host.lower().removesuffix(".") == "localhost":  # whatever /etc/hosts says
+        return [(socket.AF_INET, ("127.0.0.1", 0)), (socket.AF_INET6, ("::1", 0))]
+    found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+    return [(family, address) for family, _, _, _, address in found]
+
+
+def _listener(family: socket.AddressFamily, address: Any) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Inherited by each connection. Without it every answer waits 40 ms: it goes out in two
+    # pieces, the second of which Nagle's algorithm holds back.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        listener.bind(address)
+        listener.listen(1024)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def serve(config: Config, *, accept_loss: bool = False) -> None:
+    """Serve until a signal asks to end, then stop gracefully; a second one stops at once."""
+    host = config.server.host.strip("[]")  # as URLs have an IPv6 address
+    guard = Guard(
+        is_loopback(host),
+        tuple(config.server.allowed_hosts),
+        tuple(config.server.cors_origins),
+        tuple(config.ollama.origins),
+    )
+    secure = _tls(config.server)
+    listeners = listen(host, config.server.port)
+    port = listeners[0].getsockname()[1]
+    scheme = "http" if secure is None else "https"
+    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    hub = HubWatch()
+    runtime = Runtime(_pools, create_executor, _die, url, hub.breathe, hub.longest_gap_ms)
+    queue = QueueManager(config, runtime=runtime, accept_loss=accept_loss)
+    queue.start()
+    journal = follow(queue.listen, LINES_TOGETHER, hub.breathe)
+    app: Any = create_app(
+        queue,
+        max_body=config.server.max_body,
+        max_upload=config.server.max_upload,
+        guard=guard,
+    )
+    server = Server(
+        listeners[0],
+        CrossOrigin(app, guard),
+        log=None,
+        error_log=log,
+        handler_class=SocketHandler,
+        most=_connections(),
+        breathe=hub.breathe,
+        environ={"ollama_queue.guard": guard},
+        **({} if secure is None else {"ssl_context": secure}),
+    )
+    for listener in listeners[1:]:
+        server.listen_at(listener)
+    server.start()
+    _tune()
+    hub.open()
+    stopping = _on_signal()
+    backends = ", ".join(f"{b.name} ({b.type} at {shown(b.url)})" for b in config.all_backends)
+    _say(
+        config,
+        f"Ollama Queue {__version__} on {url}; tasks in {config.queue.storage_path}; "
+        f"{config.workers} {'worker' if config.workers == 1 else 'workers'} for {backends}",
+    )
+    if config.queue.durability == "relaxed":
+        log.warning("durability is relaxed: a power failure may lose the last seconds")
+    stopping.wait()
+    _say(config, "stopping: running tasks may finish, a second signal stops at once")
+    queue.close()  # the door stays open meanwhile: reads go on, submits get 503
+    if journal is not None:
+        journal.close()
+    server.stop(timeout=1)
+
+
+def _tls(server: ServerSettings) -> ssl.SSLContext | None:
+    """What HTTPS is spoken with, if it is. Raises `Invalid` for files that do not do."""
+    if server.tls_cert is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(server.tls_cert, server.tls_key, password="")
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError, too
+        files = f"server.tls_cert {server.tls_cert} and server.tls_key {server.tls_key}"
+        why = error.strerror if isinstance(error, FileNotFoundError) else error
+        raise Invalid(f"{files} cannot be used: {why}", field="server.tls_cert") from None
+    return context
+
+
+def _connections() -> int:
+    """How many at once: as many as may be open, less some for the disk and the model servers."""
+    most, allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < FILES:
+        most = FILES if allowed == resource.RLIM_INFINITY else min(FILES, allowed)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, allowed))
+    return max(most - 512, most // 2) - EXTRA
+
+
+def _say(config: Config, words: str) -> None:
+    """To whoever looks on; where a program reads stderr line by line, through the log."""
+    if config.logging.format == "json":
+        log.info(words)
+    else:
+        _tell(words)
+
+
+def _log_as(settings: Logging) -> None:
+    """Raises `Invalid` when the file cannot be written."""
+    logging.root.addHandler(open_handler(settings))
+    logging.root.setLevel(settings.level.upper())
+    for chatty in ("httpx", "httpcore", "pykka"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _tune() -> None:
+    gc.collect()
+    gc.freeze()  # what a boot brings stays: collections need not look at it again
+    _give_back_memory()
+    # The thread that syncs waits for the interpreter as long as this once the disk is done.
+    sys.setswitchinterval(0.0002)
+
+
+def _give_back_memory() -> None:
+    """Have glibc keep to its first mind: what is larger than this is the system's again when it is
+    freed. Otherwise the largest batch that ever came is what the process takes from then on."""
+    choose = getattr(ctypes.CDLL(None), "mallopt", None)
+    if choose is not None:  # elsewhere than with glibc it is as it is
+        choose(_MMAP_THRESHOLD, BLOCK_BYTES)
+
+
+def _on_signal() -> Event:
+    """Set by the first signal that asks to end; the second ends the process at once.
+
+    SIGHUP is one of them, unless it was ignored when the process began, as `nohup` has it.
+    """
+    stopping = Event()
+
+    def stop() -> None:
+        if stopping.is_set():
+            os._exit(130)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN or number is not signal.SIGHUP:
+            gevent.signal_handler(number, stop)
+    return stopping
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--host", help="Address to listen on. Default: 127.0.0.1, this machine only.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on. Default: 7125.")
+@click.option("--data-dir", help="Folder that the tasks are kept in. Default: ./data.")
+@click.option("--ollama-host", help="Where Ollama is. Default: http://localhost:11434.")
+@click.option("--config", "path", help="A config.yaml; see config.example.yaml for all keys.")
+@click.option("--workers", type=click.IntRange(1), help="Calls to the model at once. Default: 4.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), help="Default: text.")
+@click.option("--verbose", is_flag=True, help="Log everything that happens.")
+@click.option("--accept-loss", is_flag=True, help="Start though acknowledged changes are missing.")
+@click.option("--check-config", is_flag=True, help="Print all settings and their origins, and end.")
+@click.version_option(__version__, prog_name="ollama-queue-server", message="%(prog)s %(version)s")
+def main(
+    path: str | None, verbose: bool, accept_loss: bool, check_config: bool, **given: Any
+) -> None:
+    """Run the queue server.
+
+    Example: ollama-queue-server --port 7125 --data-dir ./data
+    """
+    keys = {
+        "host": "server.host",
+        "port": "server.port",
+        "data_dir": "queue.storage_path",
+        "ollama_host": "ollama.host",
+        "workers": "queue.max_workers",
+        "log_format": "logging.format",
+    }
+    flags = {keys[name]: value for name, value in given.items() if value is not None}
+    if verbose:
+        flags["logging.level"] = "debug"
+    standard_streams.prepare()
+    os.umask(0o077)  # what this process writes is nobody else's to read: RocksDB's files, and logs
+    try:
+        loaded = settings.trace(path, os.environ, flags)
+        if check_config:
+            click.echo(listing(loaded), nl=False)
+        else:
+            _log_as(loaded.config.logging)
+            serve(settings.anchored(loaded.config), accept_loss=accept_loss)
+            standard_streams.finish()
+    except QueueError as error:
+        click.echo(f"ollama-queue-server: {visible(error.message)}", err=True)
+        sys.exit(2 if error.code == "invalid" else 1)
+
+
+if __name__ == "__main__":
+    main()

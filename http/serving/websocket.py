@@ -1,0 +1,203 @@
+"""WebSockets on gevent's server: gevent-websocket, made safe.
+
+Its own frames have no limit of size, are unmasked byte by byte on the hub, need no mask at all,
+and are closed without their code. Only the path of ours is upgraded; all else passes by it.
+"""
+
+import logging
+import re
+import struct
+from collections.abc import Mapping
+from socket import SHUT_RD
+from threading import Lock
+from typing import Any
+
+import geventwebsocket.handler
+from gevent.pywsgi import WSGIHandler
+from geventwebsocket.exceptions import ProtocolError, WebSocketError
+from geventwebsocket.handler import WebSocketHandler
+from geventwebsocket.websocket import Header, WebSocket
+
+from ...actors.core.model.errors import QueueError
+from .. import wire
+from .guard import Guard
+from .handler import Handler
+
+MAX_MESSAGE = 1 << 20
+IDLE_S = 60.0  # three pings without an answer, or a reader that takes nothing
+CLOSE_S = 2.0  # for the close frame, and what stands before it
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes
+CONTROL = (WebSocket.OPCODE_CLOSE, WebSocket.OPCODE_PING, WebSocket.OPCODE_PONG)
+
+
+class TooBig(ProtocolError):  # type: ignore[misc]
+    """A message beyond the limit."""
+
+
+class SafeWebSocket(WebSocket):  # type: ignore[misc]
+    """May be written to from several greenlets: frames go out one after another."""
+
+    closed: bool
+    environ: Any
+
+    def __init__(self, environ: Any, stream: Any, handler: Any) -> None:
+        super().__init__(environ, stream, handler)
+        self._lock = Lock()
+        self._breathe = handler.server.breathe
+        self._socket = handler.socket
+        self._socket.settimeout(IDLE_S)
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def receive(self) -> str | bytes | None:
+        """The next message, or None once the socket is closed; never raises."""
+        if self.closed:
+            return None
+        try:
+            return self.read_message()
+        except TooBig:
+            self.close(1009, f"a message may have {MAX_MESSAGE} bytes")
+        except UnicodeError:
+            self.close(1007)
+        except ProtocolError:
+            self.close(1002)
+        except (WebSocketError, OSError, AttributeError):  # gone, idle, or closed by the writer
+            self.close(1006)
+        return None
+
+    def read_message(self) -> str | bytes | None:
+        opcode, parts, size = 0, [], 0
+        while True:
+            self._breathe()  # a frame may be two bytes
+            header, payload = self.read_frame(MAX_MESSAGE - size)
+            if header.opcode in CONTROL:
+                if self._control(header, payload):
+                    return None
+                continue
+            is_first = header.opcode in (self.OPCODE_TEXT, self.OPCODE_BINARY)
+            if is_first == bool(opcode) or not (is_first or header.opcode == 0):
+                raise ProtocolError
+            opcode = opcode or header.opcode
+            parts.append(payload)
+            size += len(payload)
+            if header.fin:
+                whole = b"".join(parts)
+                return whole.decode() if opcode == self.OPCODE_TEXT else whole
+
+    def read_frame(self, room: int = MAX_MESSAGE) -> tuple[Any, bytes]:
+        header = Header.decode_header(self.stream)
+        if header.flags or not header.mask:
+            raise ProtocolError
+        if header.opcode not in CONTROL and header.length > room:
+            raise TooBig
+        payload = self.raw_read(header.length) if header.length else b""
+        if len(payload) != header.length:
+            raise WebSocketError("the connection ended within a frame")
+        return header, _unmasked(payload, header.mask)
+
+    def _control(self, header: Any, payload: bytes) -> bool:
+        """Whether it was the last frame."""
+        if header.opcode == self.OPCODE_PING:
+            self.send_frame(payload, self.OPCODE_PONG)
+        elif header.opcode == self.OPCODE_CLOSE:
+            self.handle_close(header, payload)
+        return bool(header.opcode == self.OPCODE_CLOSE)
+
+    # --- writing --------------------------------------------------------------------------------
+
+    def send(self, *messages: bytes) -> None:
+        """Each as a message of text, in one go. Raises `OSError` when they cannot be sent."""
+        self._say(b"".join(_frame(each, self.OPCODE_TEXT) for each in messages))
+
+    def ping(self) -> None:
+        self.send_frame(b"", self.OPCODE_PING)
+
+    def send_frame(self, message: bytes, opcode: int) -> None:
+        self._say(_frame(message, opcode))
+
+    def _say(self, frames: bytes) -> None:
+        with self._lock:
+            if self.closed:
+                raise ConnectionResetError("the WebSocket is closed")
+            self.raw_write(frames)
+
+    def close(self, code: int = 1000, message: str | bytes = "") -> None:
+        """Say goodbye with this code; whoever reads or writes meanwhile finds it closed."""
+        if self.closed:
+            return
+        self.closed = True
+        words = message.encode() if isinstance(message, str) else bytes(message or b"")
+        body = struct.pack("!H", code) + words[:123]
+        try:
+            if code != 1006 and self._lock.acquire(timeout=CLOSE_S):
+                try:
+                    self._socket.settimeout(CLOSE_S)
+                    self.raw_write(_frame(body, self.OPCODE_CLOSE))
+                finally:
+                    self._lock.release()  # who waits to send finds it closed
+            self._socket.shutdown(SHUT_RD)  # wakes who still reads
+        except OSError:
+            pass  # it is gone already
+        self.environ = None
+
+
+def _frame(message: bytes, opcode: int) -> bytes:
+    """A whole message, as servers send it: without a mask."""
+    size, first = len(message), 0x80 | opcode
+    if size < 126:
+        head = struct.pack("!BB", first, size)
+    elif size < 1 << 16:
+        head = struct.pack("!BBH", first, 126, size)
+    else:
+        head = struct.pack("!BBQ", first, 127, size)
+    return head + message
+
+
+def _unmasked(payload: bytes, mask: bytes) -> bytes:
+    """As one number: byte by byte, a megabyte would stop the server for a third of a second."""
+    size = len(payload)
+    key = (mask * (size // 4 + 1))[:size]
+    number = int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")
+    return number.to_bytes(size, "little")
+
+
+geventwebsocket.handler.WebSocket = SafeWebSocket  # the one seam: it takes the class from there
+
+
+class SocketHandler(Handler, WebSocketHandler):  # type: ignore[misc]
+    """Our handler of requests, with WebSockets."""
+
+    logger = logging.getLogger("ollama_queue.sockets")
+
+    def run_application(self) -> None:
+        if self._is_upgraded():
+            self.server.departures.forget(self)  # who reads the frames notices
+            WebSocketHandler.run_application(self)
+        else:
+            WSGIHandler.run_application(self)
+
+    def _is_upgraded(self) -> bool:
+        """Whether the request opens a WebSocket; another one to its path is the route's."""
+        environ = self.environ
+        if "HTTP_UPGRADE" not in environ or wire.tidy(environ["PATH_INFO"]) != wire.SOCKET:
+            return False
+        if not is_handshake(environ):
+            return False
+        try:
+            environ.get("ollama_queue.guard", Guard()).check(environ)
+        except QueueError:
+            return False  # the route answers it
+        return self.content.is_over
+
+
+def is_handshake(environ: Mapping[str, Any]) -> bool:
+    """Whether it asks for a WebSocket as RFC 6455 (4.2.1) has it."""
+    words = [word.strip() for word in environ.get("HTTP_CONNECTION", "").lower().split(",")]
+    return (
+        environ["REQUEST_METHOD"] == "GET"
+        and environ["SERVER_PROTOCOL"] == "HTTP/1.1"
+        and environ.get("HTTP_UPGRADE", "").strip().lower() == "websocket"
+        and "upgrade" in words
+        and environ.get("HTTP_SEC_WEBSOCKET_VERSION") == "13"
+        and _KEY.fullmatch(environ.get("HTTP_SEC_WEBSOCKET_KEY", "")) is not None
+    )
