@@ -11,10 +11,10 @@ from ollama_queue import __version__
 
 from ..actors.core.model.errors import QueueError
 from ..actors.files import standard_streams
-from . import backends, batch, completion, crons, listing, streaming, tasks, watch
-from .session import complain, exit_code, one_line, shared
-from .submit import submit
-from .waiting import Interrupted
+from .commands import backends, batch, completion, crons, list_tasks, streaming, tasks, watch
+from .commands.submit import submit
+from .terminal.session import complain, exit_code, one_line, shared
+from .terminal.waiting import Interrupted
 
 BROKEN_PIPE = 141  # 128 and the signal's number, as shells have it
 CANNOT_WRITE = 2
@@ -111,7 +111,7 @@ cli.add_command(submit)
 submit.add_command(batch.batch)
 cli.add_command(crons.cron)
 for command in (
-    listing.list_,
+    list_tasks.list_,
     *tasks.COMMANDS,
     *streaming.COMMANDS,
     *watch.COMMANDS,

@@ -1,14 +1,16 @@
 """The rules of the house that a machine can check."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("actors", "http", "cli", "tests", "benchmarks")
-MAX_LINES = 400
+PACKAGES = ("actors", "http", "cli")
+ROOMS = (*PACKAGES, "tests", "benchmarks")
+MOST_FILES = 18  # in a folder of the package: beyond, nobody reads the list
 
 # Of the standard library, only what has no clock, chance, thread, log or file.
 PURE = {
@@ -112,17 +114,69 @@ def test_imports_point_inward(room: str, forbidden: set[str]) -> None:
     assert intruders(room, forbidden) == []
 
 
-@pytest.mark.parametrize("room", (*ROOMS, "static"))
-def test_no_file_is_too_long(room: str) -> None:
-    files = [p for end in ("py", "js", "css", "html") for p in (ROOT / room).rglob(f"*.{end}")]
-    assert files
-    long = {
-        str(path.relative_to(ROOT)): lines
-        for path in files
-        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > MAX_LINES
+def module_of(path: Path) -> str:
+    return ".".join(["ollama_queue", *path.relative_to(ROOT).with_suffix("").parts])
+
+
+def folder_graph() -> dict[str, dict[str, str]]:
+    """By folder of the package the folders it imports from, each with an import that shows it."""
+    files = [path for package in PACKAGES for path in python_files(package)]
+    folders = {module_of(path): module_of(path).rpartition(".")[0] for path in files}
+    folders |= {folder: folder for folder in folders.values()}
+    graph: dict[str, dict[str, str]] = {folder: {} for folder in folders.values()}
+    for path in files:
+        own = folders[module_of(path)]
+        for name in imports_of(path):
+            while name and name not in folders:
+                name = name.rpartition(".")[0]
+            if name and folders[name] != own:
+                graph[own][folders[name]] = f"{path.relative_to(ROOT)} imports {name}"
+    return graph
+
+
+def test_no_two_folders_import_each_other() -> None:
+    """Over any number of others: the graph of folders has no cycle."""
+    graph = folder_graph()
+    assert len(graph) > 20
+
+    def cycle_from(folder: str, path: list[str]) -> list[str]:
+        if folder in path:
+            return [graph[a][b] for a, b in zip(path, [*path[1:], folder], strict=True)]
+        if folder in checked:
+            return []
+        cycles = (cycle_from(imported, [*path, folder]) for imported in graph[folder])
+        found = next(filter(None, cycles), [])
+        checked.add(folder)
+        return found
+
+    checked: set[str] = set()
+    assert next(filter(None, (cycle_from(folder, []) for folder in graph)), []) == []
+
+
+@pytest.mark.parametrize(
+    ("library", "only_in"),
+    [
+        ("rocksdict", "actors/store"),
+        ("gevent", "http/serving"),
+        ("geventwebsocket", "http/serving"),
+        ("pykka", "actors/base"),
+    ],
+)
+def test_a_library_has_one_home(library: str, only_in: str) -> None:
+    homes = {
+        str(path.parent.relative_to(ROOT))
+        for package in PACKAGES
+        for path in python_files(package)
+        if any(is_in(name, {library}) for name in imports_of(path))
     }
 
-    assert long == {}
+    assert homes == {only_in}
+
+
+def test_no_folder_is_too_full() -> None:
+    folders = Counter(path.parent for package in PACKAGES for path in python_files(package))
+
+    assert [str(folder) for folder, files in folders.items() if files > MOST_FILES] == []
 
 
 @pytest.mark.parametrize("room", ROOMS)

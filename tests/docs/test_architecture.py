@@ -30,10 +30,17 @@ def test_every_message_is_named() -> None:
                 assert re.search(rf"\b{message.__name__}\b", TEXT), f"{name}: {message.__name__}"
 
 
-def test_every_room_is_named() -> None:
-    for path in (ROOT / "actors").glob("*.py"):
-        if path.stem not in ("__init__", "api"):
-            assert re.search(rf"\b{path.stem}\b", TEXT), path.name
+def test_every_folder_has_its_row_with_its_files() -> None:
+    rows = re.findall(r"^\| `([\w/]+)/` \| .* \| `([\w ]+)` \|$", TEXT, re.MULTILINE)
+    listed = {folder: sorted(files.split()) for folder, files in rows}
+    paths = [
+        path for package in ("actors", "http", "cli") for path in ROOT.glob(f"{package}/**/*.py")
+    ]
+    there: dict[str, list[str]] = {}
+    for path in sorted(paths):
+        if path.stem != "__init__":
+            there.setdefault(str(path.parent.relative_to(ROOT)), []).append(path.stem)
+    assert listed == there
 
 
 def test_every_route_is_in_the_readme() -> None:

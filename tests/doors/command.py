@@ -13,7 +13,7 @@ from ollama_queue.actors.core.config.config import Config, Ollama, Queue
 from ollama_queue.actors.core.intake.submission import chat_task
 from ollama_queue.actors.embedded.manager import QueueManager
 from ollama_queue.cli.main import cli
-from ollama_queue.cli.session import Session
+from ollama_queue.cli.terminal.session import Session
 from tests.fakes import FakeOllama
 
 

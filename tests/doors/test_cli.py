@@ -7,7 +7,7 @@ import pytest
 from ollama_queue import __version__
 from ollama_queue.actors.core.intake.submission import chat_task, embed_task, generate_task
 from ollama_queue.actors.core.model.tasks import Status
-from ollama_queue.cli.filter_options import STATUSES
+from ollama_queue.cli.terminal.filter_options import STATUSES
 from tests.doors.command import House
 from tests.fakes import Answer, Hang
 

@@ -8,8 +8,8 @@ import pytest
 from ollama_queue.actors.core.intake import bulk
 from ollama_queue.actors.core.model import task_filter
 from ollama_queue.actors.core.model.tasks import TaskType
-from ollama_queue.cli import bulk as command
-from ollama_queue.cli.filter_options import TYPES
+from ollama_queue.cli.terminal import bulk_choice as command
+from ollama_queue.cli.terminal.filter_options import TYPES
 from tests.doors.command import House
 from tests.fakes import Answer
 

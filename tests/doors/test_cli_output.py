@@ -13,8 +13,8 @@ from click import unstyle
 from ollama_queue.actors.api import views
 from ollama_queue.actors.core.model.stats import Counts, PlanState
 from ollama_queue.actors.core.model.tasks import Status, Task, TaskType
-from ollama_queue.cli import output
-from ollama_queue.cli.session import Session
+from ollama_queue.cli.terminal import output
+from ollama_queue.cli.terminal.session import Session
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ID = "0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60"

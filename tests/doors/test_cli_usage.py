@@ -21,7 +21,7 @@ from ollama_queue.actors.core.model.errors import (
     Unavailable,
 )
 from ollama_queue.cli.main import cli
-from ollama_queue.cli.session import EXIT, TaskFailed, _client, exit_code
+from ollama_queue.cli.terminal.session import EXIT, TaskFailed, _client, exit_code
 from ollama_queue.http.clients.address import DEFAULT_SERVER
 from tests.doors.command import House, run
 

@@ -13,8 +13,8 @@ import pytest
 from ollama_queue.actors.core.model.errors import Unavailable
 from ollama_queue.actors.core.model.tasks import Status, Task, TaskType, WaitingFor
 from ollama_queue.cli.main import cli
-from ollama_queue.cli.session import Session
-from ollama_queue.cli.waiting import StatusLine, progress
+from ollama_queue.cli.terminal.session import Session
+from ollama_queue.cli.terminal.waiting import StatusLine, progress
 from tests.doors.command import House, run
 from tests.fakes import Answer, Hang, Stream
 

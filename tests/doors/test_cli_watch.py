@@ -15,9 +15,9 @@ from rich.console import Console
 
 from ollama_queue import Status, Task, TaskType, generate_task
 from ollama_queue.actors.core.model.stats import BackendState, QueueStats
-from ollama_queue.cli.board import Board, Meter
-from ollama_queue.cli.dashboard import frame
-from ollama_queue.cli.output import span
+from ollama_queue.cli.commands.board import Board, Meter
+from ollama_queue.cli.commands.dashboard import frame
+from ollama_queue.cli.terminal.output import span
 from tests.doors.command import House
 from tests.fakes import FakeOllama, Stream
 from tests.queue_server import QueueServer

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..actors.core.model.errors import Conflict, QueueError, Unavailable
+from ...actors.core.model.errors import Conflict, QueueError, Unavailable
 from .output import starts_in
 from .session import Session, one_line
 
 if TYPE_CHECKING:
-    from ..actors.api.queue_api import QueueAPI
-    from ..actors.core.model.tasks import Task
+    from ...actors.api.queue_api import QueueAPI
+    from ...actors.core.model.tasks import Task
 
 LOOK_S = 1.0  # between two looks, when there is a line to draw or another task to look at
 LONG_S = 30.0

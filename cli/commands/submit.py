@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from . import output
-from .session import Session, open_queue, session_of, shared
+from ..terminal import output
+from ..terminal.session import Session, open_queue, session_of, shared
+from ..terminal.waiting import endings
 from .streaming import print_stream
-from .waiting import endings
 
 if TYPE_CHECKING:
-    from ..actors.core.model.errors import QueueError
-    from ..actors.core.model.tasks import Task
+    from ...actors.core.model.errors import QueueError
+    from ...actors.core.model.tasks import Task
 
 F = TypeVar("F", bound=Callable[..., Any])
 ROLES = ("system", "user", "assistant", "tool")
@@ -52,8 +52,8 @@ def settings_of(
 
 def json_or_text(text: str) -> Any:
     """The value if it is JSON, else the text as it stands."""
-    from ..actors.core.model.errors import Invalid
-    from ..actors.core.text.strict_json import decode
+    from ...actors.core.model.errors import Invalid
+    from ...actors.core.text.strict_json import decode
 
     try:
         return decode(text, "the value", "value")
@@ -209,7 +209,7 @@ def embed(ctx: click.Context, /, **given: Any) -> None:
 
 
 def _send(ctx: click.Context, kind: str, given: dict[str, Any]) -> None:
-    from ..actors.core.intake.submission import new_task
+    from ...actors.core.intake.submission import new_task
 
     session = session_of(ctx)
     key, is_awaited = given.pop("idempotency_key"), given.pop("wait")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..actors.core.model.errors import (
+from ...actors.core.model.errors import (
     Conflict,
     Forbidden,
     Invalid,
@@ -18,11 +18,11 @@ from ..actors.core.model.errors import (
     Unauthorized,
     Unavailable,
 )
-from ..actors.core.text.escaping import visible
-from ..http.clients import address
+from ...actors.core.text.escaping import visible
+from ...http.clients import address
 
 if TYPE_CHECKING:
-    from ..actors.api.queue_api import QueueAPI
+    from ...actors.api.queue_api import QueueAPI
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -61,7 +61,7 @@ def one_line(value: object) -> str:
 
 
 def _client(server: str) -> "AbstractContextManager[QueueAPI]":
-    from ..http.clients.client import Client
+    from ...http.clients.client import Client
 
     return closing(Client(server))
 

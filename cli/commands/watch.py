@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..actors.core.model.errors import QueueError
-from ..actors.core.model.event_names import ENDS
-from . import output
+from ...actors.core.model.errors import QueueError
+from ...actors.core.model.event_names import ENDS
+from ..terminal import output
+from ..terminal.session import open_queue, session_of, shared
+from ..terminal.waiting import Interrupted
 from .board import Board, Meter
-from .session import open_queue, session_of, shared
-from .waiting import Interrupted
 
 if TYPE_CHECKING:
-    from ..actors.api.queue_api import QueueAPI
-    from ..actors.core.model.tasks import Task
+    from ...actors.api.queue_api import QueueAPI
+    from ...actors.core.model.tasks import Task
 
 DRAW_S = 0.25
 LOOK_S = 0.5
@@ -59,8 +59,8 @@ def watch(ctx: click.Context, once: bool) -> None:
 
 def look(queue: "QueueAPI", board: Board) -> None:
     """Tell the board how things stand. Raises `QueueError`."""
-    from ..actors.core.model.task_filter import TaskFilter
-    from ..actors.core.model.tasks import Status
+    from ...actors.core.model.task_filter import TaskFilter
+    from ...actors.core.model.tasks import Status
 
     running = queue.list_tasks(TaskFilter(status=[Status.RUNNING], limit=MOST_TASKS))
     board.saw(queue.get_queue_stats(), running, time.monotonic())

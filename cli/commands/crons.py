@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import output
+from ..terminal import output
+from ..terminal.session import Tally, open_queue, session_of, shared
 from .cron_options import cron_options, fields_of, kind_of, zone
-from .session import Tally, open_queue, session_of, shared
 
 if TYPE_CHECKING:
-    from ..actors.core.model.crons import Cron, IfExists
+    from ...actors.core.model.crons import Cron, IfExists
 
 COLUMNS = ("ID", "NAME", "SCHEDULE", "TIMEZONE", "NEXT RUN", "LAST RUN", "RUNS", "MODEL")
 _cron_id = click.argument("cron_id", metavar="ID")
@@ -182,7 +182,7 @@ def test(ctx: click.Context, schedule: str, timezone: str | None, count: int) ->
     """
     from datetime import UTC, datetime
 
-    from ..actors.core.intake.cron_schedule import upcoming, zone_of
+    from ...actors.core.intake.cron_schedule import upcoming, zone_of
 
     name = timezone or "UTC"
     times = list(upcoming(schedule, name, datetime.now(UTC), count))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..actors.core.model.errors import Invalid
-from . import output
-from .session import (
+from ...actors.core.model.errors import Invalid
+from ..terminal import output
+from ..terminal.session import (
     Session,
     TaskFailed,
     one_line,
@@ -18,11 +18,11 @@ from .session import (
     session_of,
     shared,
 )
-from .waiting import Interrupted
+from ..terminal.waiting import Interrupted
 
 if TYPE_CHECKING:
-    from ..actors.api.queue_api import QueueAPI
-    from ..actors.core.model.tasks import BatchSubmitted, NewTask, Task
+    from ...actors.api.queue_api import QueueAPI
+    from ...actors.core.model.tasks import BatchSubmitted, NewTask, Task
 
 LOOK_S = 1.0
 PIECE = 256 << 10  # bytes of a file that are read at once
@@ -62,8 +62,8 @@ def batch(ctx: click.Context, /, path: str, sync: bool, idempotency_key: str | N
 
 def read_tasks(path: str) -> "Iterator[NewTask]":
     """The tasks of a file, checked. Raises `Invalid`, naming the item and its field."""
-    from ..actors.core.intake.submission import new_task
-    from ..actors.core.model.errors import naming
+    from ...actors.core.intake.submission import new_task
+    from ...actors.core.model.errors import naming
 
     for index, given in enumerate(_items(path)):
         with naming(f"tasks[{index}]"):
@@ -71,9 +71,9 @@ def read_tasks(path: str) -> "Iterator[NewTask]":
 
 
 def _items(path: str) -> "Iterator[Any]":
-    from ..actors.core.text.json_items import in_lines, in_list
-    from ..actors.core.text.strict_json import decode
-    from ..actors.files.text_encoding import as_utf8
+    from ...actors.core.text.json_items import in_lines, in_list
+    from ...actors.core.text.strict_json import decode
+    from ...actors.files.text_encoding import as_utf8
 
     pieces = as_utf8(_pieces(path), path, "file")
     first = b""

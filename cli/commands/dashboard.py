@@ -10,14 +10,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..terminal.output import COLOURS, health, span
+from ..terminal.session import one_line
 from .backends import rate
 from .board import Board
-from .output import COLOURS, health, span
-from .session import one_line
 
 if TYPE_CHECKING:
-    from ..actors.core.model.stats import BackendState, QueueStats
-    from ..actors.core.model.tasks import Task
+    from ...actors.core.model.stats import BackendState, QueueStats
+    from ...actors.core.model.tasks import Task
 
 LEVELS = {"15": "critical", "10": "high", "5": "normal", "1": "low"}
 FRAME_LINES = 20  # without the rows of running tasks and of backends

@@ -4,10 +4,10 @@ from typing import Any
 
 import click
 
-from . import output
-from .bulk import Chosen, choosing, rehearse, sweep
-from .session import Tally, open_queue, session_of, shared
-from .waiting import endings
+from ..terminal import output
+from ..terminal.bulk_choice import Chosen, choosing, rehearse, sweep
+from ..terminal.session import Tally, open_queue, session_of, shared
+from ..terminal.waiting import endings
 
 _task_id = click.argument("task_id", metavar="ID")
 _task_ids = click.argument("task_ids", metavar="ID...", nargs=-1, required=True)

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import output
-from .session import open_queue, session_of, shared
+from ..terminal import output
+from ..terminal.session import open_queue, session_of, shared
 
 if TYPE_CHECKING:
-    from ..actors.core.model.stats import BackendState
+    from ...actors.core.model.stats import BackendState
 
 COLUMNS = (
     "NAME", "TYPE", "HEALTH", "RUNNING", "MODELS", "LOADED",

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from .session import shared
+from ..terminal.session import shared
 
 SHELLS = ("bash", "zsh", "fish")
 VARIABLE = "_OLLAMA_QUEUE_COMPLETE"  # set by the script when it asks this program; click's form

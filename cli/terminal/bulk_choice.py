@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..actors.core.model.errors import Conflict
+from ...actors.core.model.errors import Conflict
 from . import output
 from .filter_options import chosen, filtering, flag
 from .session import Session, Tally, open_queue, session_of
 from .waiting import StatusLine
 
 if TYPE_CHECKING:
-    from ..actors.api.queue_api import QueueAPI
-    from ..actors.core.intake.bulk import BulkError, BulkResult
+    from ...actors.api.queue_api import QueueAPI
+    from ...actors.core.intake.bulk import BulkError, BulkResult
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -73,8 +73,8 @@ def sweep(
 
 def rehearse(ctx: click.Context, tasks: Chosen, verb: str, level: str | None = None) -> None:
     """Print to how many of the tasks named it could be done, and why not to the others."""
-    from ..actors.core.intake.bulk import MEANT_FOR, Verb
-    from ..actors.core.intake.submission import parse_priority
+    from ...actors.core.intake.bulk import MEANT_FOR, Verb
+    from ...actors.core.intake.submission import parse_priority
 
     queue, tally, count = open_queue(ctx), Tally(), 0
     if level is not None:
@@ -95,9 +95,9 @@ def _count(
     """To how many tasks it would be done. What has no index is counted by reading it."""
     from msgspec.structs import replace
 
-    from ..actors.core.intake.bulk import Verb, narrowed
-    from ..actors.core.intake.submission import parse_priority
-    from ..actors.core.model.task_filter import MAX_LIMIT
+    from ...actors.core.intake.bulk import Verb, narrowed
+    from ...actors.core.intake.submission import parse_priority
+    from ...actors.core.model.task_filter import MAX_LIMIT
 
     wanted = narrowed(Verb(verb), filter, None if level is None else parse_priority(level))
     if wanted is None:
@@ -162,7 +162,7 @@ def _slice(queue: "QueueAPI", verb: str, filter: dict[str, Any], level: str | No
 def _report(
     ctx: click.Context, session: Session, total: int, done: str, errors: "list[BulkError]"
 ) -> None:
-    from ..http.wire import error_of
+    from ...http.wire import error_of
 
     if session.speaks_json:
         output.print_json({"done": total, "errors": errors})

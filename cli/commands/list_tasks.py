@@ -4,9 +4,9 @@ from typing import Any
 
 import click
 
-from . import output
-from .filter_options import filtering
-from .session import open_queue, session_of, shared
+from ..terminal import output
+from ..terminal.filter_options import filtering
+from ..terminal.session import open_queue, session_of, shared
 
 SORTS = ("created", "started", "ended", "priority")
 
@@ -37,8 +37,8 @@ def list_(ctx: click.Context, /, **given: Any) -> None:
       ollama-queue list --search invoice --model qwen3 --since 2026-01-01T00:00:00Z
       ollama-queue list --status failed --sort ended --output json
     """
-    from ..actors.api.verbs import full_page
-    from ..actors.core.intake.filters import task_filter
+    from ...actors.api.verbs import full_page
+    from ...actors.core.intake.filters import task_filter
 
     wanted = task_filter({name: value for name, value in given.items() if value != ()})
     session = session_of(ctx)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from ..actors.core.model.errors import Conflict
-from ..actors.core.text.escaping import visible
+from ...actors.core.model.errors import Conflict
+from ...actors.core.text.escaping import visible
+from .reply_text import words
 from .session import Session, TaskFailed, one_line
-from .words import words
 
 if TYPE_CHECKING:
-    from ..actors.core.model.stats import BackendState, QueueStats
-    from ..actors.core.model.tasks import Submitted, Task
+    from ...actors.core.model.stats import BackendState, QueueStats
+    from ...actors.core.model.tasks import Submitted, Task
 
 COLOURS = {
     "pending": "yellow",

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..actors.core.model.event_names import EVENTS
-from ..actors.core.text.escaping import visible
-from . import output
-from .session import (
+from ...actors.core.model.event_names import EVENTS
+from ...actors.core.text.escaping import visible
+from ..terminal import output
+from ..terminal.reply_text import words
+from ..terminal.session import (
     Session,
     TaskFailed,
     one_line,
@@ -17,11 +18,10 @@ from .session import (
     session_of,
     shared,
 )
-from .waiting import Interrupted
-from .words import words
+from ..terminal.waiting import Interrupted
 
 if TYPE_CHECKING:
-    from ..actors.core.model.tasks import Chunk, Event
+    from ...actors.core.model.tasks import Chunk, Event
 
 
 def print_stream(session: Session, task_id: str, chunks: "Iterator[Chunk]") -> None:

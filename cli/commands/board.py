@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..actors.core.model.stats import QueueStats
-    from ..actors.core.model.tasks import Task
+    from ...actors.core.model.stats import QueueStats
+    from ...actors.core.model.tasks import Task
 
 MINUTE_S = 60.0
 SPAN_S = 5.0  # that a rate of chunks is taken over
