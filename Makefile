@@ -1,5 +1,5 @@
 # Everything runs in $(VENV), made on first use: nothing is installed into the system's Python.
-#   make run PORT=8000      make test ARGS="-x tests/core"      make test PY=python3.12
+#   make run PORT=8000      make test ARGS="-x tests/actors/core"      make test PY=python3.12
 
 PORT ?= 7125
 VENV ?= .venv

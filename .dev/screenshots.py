@@ -1,8 +1,8 @@
 """`make screenshots`: each view of the page in both themes, into docs/screenshots/.
 
-The queue is a real one, in front of two model servers that only play their part (tests/fakes.py),
-so that the pictures are the same wherever they are taken. What a minute cannot bring, the charts of
-a whole hour, is made up.
+The queue is a real one, in front of two model servers that only play their part
+(tests/support/fakes/model_server.py), so that the pictures are the same wherever they are taken.
+What a minute cannot bring, the charts of a whole hour, is made up.
 """
 
 import json
@@ -24,9 +24,9 @@ sys.path.insert(0, str(ROOT))
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright  # noqa: E402
 
 from ollama_queue import Client, chat_task, embed_task, generate_task  # noqa: E402
-from tests.behaviours import Answer, Behaviour, Stream  # noqa: E402
-from tests.fakes import FakeOllama  # noqa: E402
-from tests.queue_server import QueueServer  # noqa: E402
+from tests.support.fakes.behaviours import Answer, Behaviour, Stream  # noqa: E402
+from tests.support.fakes.model_server import FakeOllama  # noqa: E402
+from tests.support.servers.queue_server import QueueServer  # noqa: E402
 
 SHOTS = ROOT / "docs" / "screenshots"
 SIZE = {"width": 1280, "height": 800}

@@ -14,7 +14,7 @@ for forbidden in ("http/__init__.py", "tests/http/__init__.py"):
 
 import hypothesis  # noqa: E402 (these two would fail for want of Python's http)
 
-from tests.servers import LlamaServer, OllamaServer  # noqa: E402
+from tests.support.servers.real_models import LlamaServer, OllamaServer  # noqa: E402
 
 # A shell's background job ignores SIGINT, and so would all that the tests start, to be ended by it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

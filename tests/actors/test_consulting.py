@@ -10,8 +10,8 @@ from ollama_queue.actors.core.messages import BackendChanged, Consult, Survey
 from ollama_queue.actors.core.model.errors import Unavailable
 from ollama_queue.actors.core.model.orders import Watch
 from ollama_queue.actors.core.model.outcomes import Failed, Verdict
-from tests.actors.standins import PATIENCE_S, asked
 from tests.actors.test_prober import Bench
+from tests.support.recorders import PATIENCE_S, asked
 
 PS = "/api/ps"
 

@@ -7,7 +7,7 @@ from ollama_queue.actors.core.intake.arguments import if_exists
 from ollama_queue.actors.core.messages import AddCron, EnableCron, Fired, RemoveCron, RunNow
 from ollama_queue.actors.core.model.crons import CronAdded
 from ollama_queue.actors.core.model.orders import SaveCron
-from tests.actors.crons import TEMPLATE, Tower
+from tests.support.harness.cron_ticker import TEMPLATE, Tower
 
 
 def test_usually_it_is_another_one() -> None:

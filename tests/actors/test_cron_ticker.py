@@ -18,8 +18,8 @@ from ollama_queue.actors.core.messages import (
 )
 from ollama_queue.actors.core.model.orders import DropCron, SaveCron
 from ollama_queue.actors.cron_ticker import CronTicker
-from tests.actors.crons import Tower, a_cron
-from tests.actors.standins import PATIENCE_S, START, Recorder, asked
+from tests.support.harness.cron_ticker import Tower, a_cron
+from tests.support.recorders import PATIENCE_S, START, Recorder, asked
 
 # START is 03:04:05.
 FIRST, SECOND, THIRD = (datetime(2026, 1, 2, 3, minute, tzinfo=UTC) for minute in (5, 6, 7))

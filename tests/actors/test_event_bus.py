@@ -22,7 +22,7 @@ from ollama_queue.actors.core.messages import (
 from ollama_queue.actors.core.model.events import Happened
 from ollama_queue.actors.core.model.tasks import Status
 from ollama_queue.actors.event_bus import KEEP_S, EventBus
-from tests.actors.standins import START, Recorder, a_record, task_id
+from tests.support.recorders import START, Recorder, a_record, task_id
 
 
 class Clock:

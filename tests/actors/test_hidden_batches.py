@@ -9,18 +9,18 @@ from ollama_queue.actors.core.model.ids import mint
 from ollama_queue.actors.core.model.orders import Insert
 from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Batch
-from tests.actors.conftest import Desk
-from tests.actors.standins import Recorder, a_record, at, insert, value
+from tests.support.harness.persistence import PersistenceHarness
+from tests.support.recorders import Recorder, a_record, at, insert, value
 
 BATCH = Batch(id=mint(1, 1), created_at=at(0), total=2, pending=2)
 
 
-def store_slice(desk: Desk, number: int, is_last: bool = False) -> Promise:
+def store_slice(desk: PersistenceHarness, number: int, is_last: bool = False) -> Promise:
     record = replace(a_record(number), batch_id=BATCH.id)
     return desk.ask(StoreSlice(BATCH, (Insert(record, b"{}"),), is_last, Recorder()))
 
 
-def begun_list(desk: Desk) -> Promise:
+def begun_list(desk: PersistenceHarness) -> Promise:
     promise = desk.ask(Query(TaskFilter()))
     desk.scanner.run()
     ask(desk.ref, SignOfLife())
@@ -32,14 +32,14 @@ def shown(promise: Promise) -> tuple[int, int]:
     return len(page.records), page.total
 
 
-def test_a_batch_that_is_being_stored_is_not_listed(desk: Desk) -> None:
+def test_a_batch_that_is_being_stored_is_not_listed(desk: PersistenceHarness) -> None:
     desk.saved(insert(1))
     store_slice(desk, 2)
 
     assert shown(begun_list(desk)) == (1, 1)
 
 
-def test_a_batch_is_listed_with_its_seal_once_that_is_durable(desk: Desk) -> None:
+def test_a_batch_is_listed_with_its_seal_once_that_is_durable(desk: PersistenceHarness) -> None:
     store_slice(desk, 1)
     made = store_slice(desk, 2, is_last=True)
 
@@ -51,7 +51,7 @@ def test_a_batch_is_listed_with_its_seal_once_that_is_durable(desk: Desk) -> Non
     assert shown(listed) == shown(begun_list(desk)) == (2, 2)
 
 
-def test_a_seal_that_waits_for_another_sync_shows_nothing_yet(desk: Desk) -> None:
+def test_a_seal_that_waits_for_another_sync_shows_nothing_yet(desk: PersistenceHarness) -> None:
     desk.commit(insert(1))
     store_slice(desk, 2)
     store_slice(desk, 3, is_last=True)

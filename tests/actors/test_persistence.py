@@ -14,8 +14,8 @@ from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Record, Status
 from ollama_queue.actors.store.rocksdb import Store
 from ollama_queue.actors.store.sentinel import read_sentinel
-from tests.actors.conftest import Desk
-from tests.actors.standins import (
+from tests.support.harness.persistence import PersistenceHarness
+from tests.support.recorders import (
     PATIENCE_S,
     START,
     a_record,
@@ -40,7 +40,7 @@ def priority(number: int, level: int) -> Change:
 # --- writing ------------------------------------------------------------------------------------
 
 
-def test_a_commit_is_answered_once_it_is_durable(desk: Desk) -> None:
+def test_a_commit_is_answered_once_it_is_durable(desk: PersistenceHarness) -> None:
     promise = desk.commit(insert(1), reply="taken on")
     assert not promise.is_kept
 
@@ -49,7 +49,9 @@ def test_a_commit_is_answered_once_it_is_durable(desk: Desk) -> None:
     assert value(promise) == "taken on"
 
 
-def test_a_commit_without_a_reply_of_its_own_answers_the_first_changed_record(desk: Desk) -> None:
+def test_a_commit_without_a_reply_of_its_own_answers_the_first_changed_record(
+    desk: PersistenceHarness,
+) -> None:
     promise = desk.commit(insert(1), started(1), insert(2))
     desk.sync()
 
@@ -57,7 +59,7 @@ def test_a_commit_without_a_reply_of_its_own_answers_the_first_changed_record(de
     assert (record.id, record.status) == (task_id(1), Status.PENDING)
 
 
-def test_commits_that_come_during_a_sync_share_the_next(desk: Desk) -> None:
+def test_commits_that_come_during_a_sync_share_the_next(desk: PersistenceHarness) -> None:
     first = desk.commit(insert(1))
     later = [desk.commit(insert(number)) for number in range(2, 30)]
     assert desk.syncer.count == 1
@@ -72,7 +74,9 @@ def test_commits_that_come_during_a_sync_share_the_next(desk: Desk) -> None:
     assert (desk.syncer.count, desk.syncer.waiting) == (2, 0)
 
 
-def test_an_empty_commit_is_answered_when_all_before_it_is_durable(desk: Desk) -> None:
+def test_an_empty_commit_is_answered_when_all_before_it_is_durable(
+    desk: PersistenceHarness,
+) -> None:
     assert value(desk.commit(reply=True)) is True
 
     desk.commit(insert(1))
@@ -85,7 +89,7 @@ def test_an_empty_commit_is_answered_when_all_before_it_is_durable(desk: Desk) -
     assert value(drained) is True
 
 
-def test_an_empty_commit_behind_a_sync_needs_none_of_its_own(desk: Desk) -> None:
+def test_an_empty_commit_behind_a_sync_needs_none_of_its_own(desk: PersistenceHarness) -> None:
     desk.commit(insert(1))
     drained = desk.commit(reply=True)
 
@@ -95,7 +99,7 @@ def test_an_empty_commit_behind_a_sync_needs_none_of_its_own(desk: Desk) -> None
     assert desk.syncer.count == 1
 
 
-def test_events_follow_the_sync_in_the_order_of_commits(desk: Desk) -> None:
+def test_events_follow_the_sync_in_the_order_of_commits(desk: PersistenceHarness) -> None:
     desk.commit(insert(1), started(1))
     desk.commit(completed(1), SetFlag("paused", True, "queue_paused"))
     assert desk.published == []
@@ -115,7 +119,7 @@ def test_events_follow_the_sync_in_the_order_of_commits(desk: Desk) -> None:
 def test_numbers_of_events_grow_from_boot_to_boot(tmp_path: Path) -> None:
     seqs = []
     for number in range(2):
-        desk = Desk(tmp_path)
+        desk = PersistenceHarness(tmp_path)
         desk.saved(insert(number))
         seqs.append(desk.published[0].seq)
         desk.close()
@@ -123,7 +127,7 @@ def test_numbers_of_events_grow_from_boot_to_boot(tmp_path: Path) -> None:
     assert seqs == [(1 << 32) + 1, (2 << 32) + 1]
 
 
-def test_only_so_many_attempts_are_kept(desk: Desk) -> None:
+def test_only_so_many_attempts_are_kept(desk: PersistenceHarness) -> None:
     desk.saved(insert(1))
     for number in range(1, ATTEMPTS + 6):
         desk.commit(Change(task_id(1), {}, "task_retrying", ended=an_attempt(number)))
@@ -135,12 +139,12 @@ def test_only_so_many_attempts_are_kept(desk: Desk) -> None:
 
 
 def test_flags_and_dropped_keys_are_durable(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
+    desk = PersistenceHarness(tmp_path)
     desk.saved(insert(1, key=b"a" * 16), insert(2, key=b"b" * 16))
     desk.saved(SetFlag("paused", True, "queue_paused"), DropKey(b"a" * 16))
     desk.close()
 
-    desk = Desk(tmp_path)
+    desk = PersistenceHarness(tmp_path)
     recovered = ask(desk.ref, Recover())
     desk.close()
 
@@ -152,7 +156,7 @@ def test_relaxed_durability_syncs_behind_at_most_once_a_second(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(persistence, "RELAXED_SYNC_S", 0.0)
-    desk = Desk(tmp_path / "data", durable=False)
+    desk = PersistenceHarness(tmp_path / "data", durable=False)
     noted = read_sentinel(tmp_path / "data")
     assert desk.commit(insert(1)).is_kept  # nobody waits for the sync
     desk.sync()
@@ -165,7 +169,7 @@ def test_relaxed_durability_syncs_behind_at_most_once_a_second(
 
 
 def test_relaxed_durability_answers_without_a_sync(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, durable=False)
+    desk = PersistenceHarness(tmp_path, durable=False)
 
     assert desk.commit(insert(1), reply=1).is_kept
     assert value(desk.get(1)).record.id == task_id(1)
@@ -173,7 +177,7 @@ def test_relaxed_durability_answers_without_a_sync(tmp_path: Path) -> None:
     desk.close()
 
 
-def test_a_removed_task_leaves_nothing_behind(desk: Desk) -> None:
+def test_a_removed_task_leaves_nothing_behind(desk: PersistenceHarness) -> None:
     desk.saved(insert(1, key=b"k" * 16), started(1), completed(1))
     gone = desk.commit(Remove(task_id(1)), DropKey(b"k" * 16))
     desk.sync()
@@ -189,7 +193,7 @@ def test_a_removed_task_leaves_nothing_behind(desk: Desk) -> None:
             value(desk.ask(message))
 
 
-def test_a_worker_that_comes_after_the_removal_finds_nothing(desk: Desk) -> None:
+def test_a_worker_that_comes_after_the_removal_finds_nothing(desk: PersistenceHarness) -> None:
     """A call that was cancelled, and its task deleted, may ask late; no reason to crash."""
     desk.saved(insert(1, status=Status.CANCELLED))
     desk.commit(insert(2))
@@ -202,7 +206,7 @@ def test_a_worker_that_comes_after_the_removal_finds_nothing(desk: Desk) -> None
 # --- failure ------------------------------------------------------------------------------------
 
 
-def test_a_failed_sync_ends_it_and_breaks_every_promise(desk: Desk) -> None:
+def test_a_failed_sync_ends_it_and_breaks_every_promise(desk: PersistenceHarness) -> None:
     in_flight, gathering = desk.commit(insert(1)), desk.commit(insert(2))
     promises = [in_flight, gathering, desk.get(1), desk.get(2), desk.ask(Query(TaskFilter()))]
 
@@ -215,7 +219,7 @@ def test_a_failed_sync_ends_it_and_breaks_every_promise(desk: Desk) -> None:
     assert desk.published == []
 
 
-def test_a_failed_scan_ends_it(desk: Desk) -> None:
+def test_a_failed_scan_ends_it(desk: PersistenceHarness) -> None:
     page = desk.ask(Query(TaskFilter()))
     desk.scanner.run(error="Corruption: block checksum mismatch")
 
@@ -224,7 +228,7 @@ def test_a_failed_scan_ends_it(desk: Desk) -> None:
     assert "block checksum mismatch" in desk.reports.get(timeout=PATIENCE_S)
 
 
-def test_a_change_of_an_unknown_task_is_a_mistake_of_ours(desk: Desk) -> None:
+def test_a_change_of_an_unknown_task_is_a_mistake_of_ours(desk: PersistenceHarness) -> None:
     promise = asked(desk.ref, Commit((started(1),), START))
 
     with pytest.raises(OutcomeUnknown):
@@ -232,7 +236,7 @@ def test_a_change_of_an_unknown_task_is_a_mistake_of_ours(desk: Desk) -> None:
     assert "not stored" in desk.reports.get(timeout=PATIENCE_S)
 
 
-def test_a_crash_lets_go_of_the_folder(desk: Desk) -> None:
+def test_a_crash_lets_go_of_the_folder(desk: PersistenceHarness) -> None:
     desk.saved(insert(1))
     desk.commit(insert(2))
     desk.syncer.run(error="Input/output error")
@@ -243,7 +247,7 @@ def test_a_crash_lets_go_of_the_folder(desk: Desk) -> None:
     store.close()
 
 
-def test_a_disk_that_does_not_answer_cannot_be_closed(desk: Desk) -> None:
+def test_a_disk_that_does_not_answer_cannot_be_closed(desk: PersistenceHarness) -> None:
     desk.commit(insert(1))
     desk.syncer.hangs = True
 

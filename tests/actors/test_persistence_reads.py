@@ -18,8 +18,8 @@ from ollama_queue.actors.core.model.errors import Conflict, NotFound
 from ollama_queue.actors.core.model.orders import Change
 from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Status, TaskType
-from tests.actors.conftest import Desk
-from tests.actors.standins import (
+from tests.support.harness.persistence import PersistenceHarness
+from tests.support.recorders import (
     Recorder,
     completed,
     insert,
@@ -38,7 +38,7 @@ def priority(number: int, level: int) -> Change:
     return Change(task_id(number), {"priority": level}, "priority_updated")
 
 
-def test_a_read_of_a_change_waits_for_its_sync_and_no_other_does(desk: Desk) -> None:
+def test_a_read_of_a_change_waits_for_its_sync_and_no_other_does(desk: PersistenceHarness) -> None:
     desk.saved(insert(1), insert(2))
     desk.commit(priority(1, 9))
 
@@ -50,7 +50,7 @@ def test_a_read_of_a_change_waits_for_its_sync_and_no_other_does(desk: Desk) -> 
     assert value(changed).record.priority == 9
 
 
-def test_a_read_of_what_gathers_waits_for_the_sync_after(desk: Desk) -> None:
+def test_a_read_of_what_gathers_waits_for_the_sync_after(desk: PersistenceHarness) -> None:
     desk.commit(insert(1))
     desk.commit(priority(1, 9))
     read = desk.get(1)
@@ -62,7 +62,7 @@ def test_a_read_of_what_gathers_waits_for_the_sync_after(desk: Desk) -> None:
     assert value(read).record.priority == 9
 
 
-def test_a_worker_reads_its_spec_at_once(desk: Desk) -> None:
+def test_a_worker_reads_its_spec_at_once(desk: PersistenceHarness) -> None:
     wanted = Asked(TaskType.GENERATE, "smollm2", spec_of(1))
     desk.commit(insert(1), started(1))
     assert value(desk.ask(GetSpec(task_id(1)))) == wanted
@@ -71,7 +71,7 @@ def test_a_worker_reads_its_spec_at_once(desk: Desk) -> None:
     assert value(desk.ask(GetSpec(task_id(1)))) == wanted
 
 
-def test_a_whole_task_is_read_from_every_stage(desk: Desk) -> None:
+def test_a_whole_task_is_read_from_every_stage(desk: PersistenceHarness) -> None:
     desk.commit(insert(1), started(1))
     desk.commit(completed(1))
     reads = [desk.get(1)]
@@ -87,19 +87,19 @@ def test_a_whole_task_is_read_from_every_stage(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("message", [Get(task_id(9)), GetSpec(task_id(9)), Deny(task_id(9), "x")])
-def test_an_unknown_task_is_not_found(desk: Desk, message: object) -> None:
+def test_an_unknown_task_is_not_found(desk: PersistenceHarness, message: object) -> None:
     with pytest.raises(NotFound, match=task_id(9)):
         value(desk.ask(message))
 
 
-def test_a_task_that_is_over_is_denied(desk: Desk) -> None:
+def test_a_task_that_is_over_is_denied(desk: PersistenceHarness) -> None:
     desk.saved(insert(1), started(1), completed(1))
 
     with pytest.raises(Conflict, match="is completed: it cannot be cancelled"):
         value(desk.ask(Deny(task_id(1), "cancelled")))
 
 
-def test_a_denial_that_saw_a_change_waits_for_it(desk: Desk) -> None:
+def test_a_denial_that_saw_a_change_waits_for_it(desk: PersistenceHarness) -> None:
     desk.commit(insert(1), started(1), completed(1))
     denial = desk.ask(Deny(task_id(1), "cancelled"))
     assert not denial.is_kept
@@ -109,7 +109,7 @@ def test_a_denial_that_saw_a_change_waits_for_it(desk: Desk) -> None:
         value(denial)
 
 
-def test_a_list_is_given_once_what_it_saw_is_durable(desk: Desk) -> None:
+def test_a_list_is_given_once_what_it_saw_is_durable(desk: PersistenceHarness) -> None:
     desk.saved(insert(1))
     desk.commit(insert(2))
     desk.commit(insert(3))  # gathers: no list sees it
@@ -123,7 +123,7 @@ def test_a_list_is_given_once_what_it_saw_is_durable(desk: Desk) -> None:
     assert ids(value(page)) == [task_id(2), task_id(1)]
 
 
-def test_a_list_that_ends_after_the_sync_is_given_at_once(desk: Desk) -> None:
+def test_a_list_that_ends_after_the_sync_is_given_at_once(desk: PersistenceHarness) -> None:
     desk.commit(insert(1))
     page = desk.ask(Query(TaskFilter()))
     desk.sync()
@@ -136,7 +136,9 @@ def test_a_list_that_ends_after_the_sync_is_given_at_once(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("wanted", [TaskFilter(), TaskFilter(status=[Status.PENDING])])
-def test_a_list_shows_the_moment_of_its_question(desk: Desk, wanted: TaskFilter) -> None:
+def test_a_list_shows_the_moment_of_its_question(
+    desk: PersistenceHarness, wanted: TaskFilter
+) -> None:
     desk.saved(insert(1))
     page = desk.ask(Query(wanted))
     desk.saved(insert(2))
@@ -147,7 +149,7 @@ def test_a_list_shows_the_moment_of_its_question(desk: Desk, wanted: TaskFilter)
     assert ids(value(page)) == [task_id(1)]
 
 
-def test_counts_are_given_once_what_they_saw_is_durable(desk: Desk) -> None:
+def test_counts_are_given_once_what_they_saw_is_durable(desk: PersistenceHarness) -> None:
     desk.saved(insert(1))
     assert value(desk.ask(Count())).by_status == {"pending": {5: 1}}
 
@@ -160,7 +162,7 @@ def test_counts_are_given_once_what_they_saw_is_durable(desk: Desk) -> None:
     assert value(counts).by_status == {"pending": {5: 1, 9: 1}}
 
 
-def test_a_record_is_sent_on_together_with_the_question(desk: Desk) -> None:
+def test_a_record_is_sent_on_together_with_the_question(desk: PersistenceHarness) -> None:
     scheduler = Recorder(answer=lambda message: "done")
     desk.commit(insert(1))  # not durable yet: the commit that follows will be answered behind it
 

@@ -11,7 +11,7 @@ from ollama_queue.actors.core.messages import BackendChanged, Wake
 from ollama_queue.actors.core.model.orders import Watch
 from ollama_queue.actors.core.model.outcomes import Look
 from ollama_queue.actors.prober import Prober
-from tests.actors.standins import PATIENCE_S, Controlled, Recorder
+from tests.support.recorders import PATIENCE_S, Controlled, Recorder
 
 WELL = Look()
 

@@ -20,8 +20,8 @@ from ollama_queue.actors.core.model.ids import instant_of
 from ollama_queue.actors.core.model.orders import Change, Insert, Remove, Run, Stop
 from ollama_queue.actors.core.model.tasks import Status
 from ollama_queue.actors.store.rocksdb import Recovered
-from tests.actors.office import DONE, Office
-from tests.actors.standins import START, a_record, task_id
+from tests.support.harness.scheduler import DONE, Office
+from tests.support.recorders import START, a_record, task_id
 
 
 @pytest.fixture

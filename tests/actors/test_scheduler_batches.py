@@ -13,7 +13,7 @@ from ollama_queue.actors.core.messages import (
     TakeBatch,
 )
 from ollama_queue.actors.core.model.errors import QueueFull
-from tests.actors.office import Office
+from tests.support.harness.scheduler import Office
 
 
 def a_batch(count: int, key: str | None = "k") -> SubmitBatch:

@@ -28,8 +28,8 @@ from ollama_queue.actors.core.plan.entries import entry_of
 from ollama_queue.actors.core.plan.slots import STOP_PATIENCE_S
 from ollama_queue.actors.scheduler import Scheduler
 from ollama_queue.actors.store.rocksdb import Recovered
-from tests.actors.office import DONE, NOTHING, Office
-from tests.actors.standins import PATIENCE_S, a_record, asked, task_id
+from tests.support.harness.scheduler import DONE, NOTHING, Office
+from tests.support.recorders import PATIENCE_S, a_record, asked, task_id
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from ollama_queue.actors.core.messages import Delete, Expired, FindExpired, Swep
 from ollama_queue.actors.core.model.errors import Conflict, Unavailable
 from ollama_queue.actors.core.plan.settle import utc
 from ollama_queue.actors.sweeper import FIRST_S, Sweeper
-from tests.actors.standins import START, Recorder, task_id
+from tests.support.recorders import START, Recorder, task_id
 
 SETTINGS = Queue(cleanup_interval=60.0, max_completed_tasks=7, retention=3600.0)
 DELETES = tuple(Delete(task_id(number), number) for number in (1, 2))

@@ -15,7 +15,7 @@ from ollama_queue.actors.core.model.orders import Run, Stop
 from ollama_queue.actors.core.model.outcomes import Answered, Failed, Stopped, Verdict
 from ollama_queue.actors.core.model.tasks import Spec, TaskType
 from ollama_queue.actors.worker import MOST, TOGETHER, Worker
-from tests.actors.standins import PATIENCE_S, Controlled, Recorder, spec_of, task_id
+from tests.support.recorders import PATIENCE_S, Controlled, Recorder, spec_of, task_id
 
 SLOT = 7701
 DONE = Answered(b'{"response":"Hello"}')

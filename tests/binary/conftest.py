@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.binary.programs import DIST, BinaryServer, Programs
-from tests.fakes import FakeOllama
-from tests.servers import ROOT
+from tests.support.fakes.model_server import FakeOllama
+from tests.support.servers.binaries import DIST, BinaryServer, Programs
+from tests.support.servers.real_models import ROOT
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,9 +12,9 @@ import httpx
 import pytest
 import websocket
 
-from tests.behaviours import Stream
-from tests.binary.programs import ANSWER_WITHIN_S, DIST, BinaryServer, Programs
-from tests.fakes import FakeOllama
+from tests.support.fakes.behaviours import Stream
+from tests.support.fakes.model_server import FakeOllama
+from tests.support.servers.binaries import ANSWER_WITHIN_S, DIST, BinaryServer, Programs
 
 NAMES = ("ollama-queue", "ollama-queue-server")
 

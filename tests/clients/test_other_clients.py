@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.clients import installed
-from tests.fakes import FakeOllama
-from tests.queue_server import QueueServer
+from tests.support.fakes.model_server import FakeOllama
+from tests.support.servers import installed_clients
+from tests.support.servers.queue_server import QueueServer
 
 HERE = Path(__file__).parent
 SAID = "Hello from here"
@@ -46,7 +46,7 @@ def told(*command: str | Path, **environment: str) -> Any:
 
 def test_javascript(url: str, tmp_path: Path) -> None:
     """Imports are looked for beside the script."""
-    script = installed.node_folder() / "javascript.mjs"
+    script = installed_clients.node_folder() / "javascript.mjs"
     shutil.copy(HERE / "javascript.mjs", script)
 
     heard = told("node", script, url, "m")
@@ -66,7 +66,7 @@ def test_javascript(url: str, tmp_path: Path) -> None:
 
 def test_llama_index_and_litellm(url: str) -> None:
     """Both send `num_ctx` with every call to Ollama's API, whatever the server."""
-    heard = told(installed.python(), HERE / "agents.py", url, "m", PYTHONPATH="")
+    heard = told(installed_clients.python(), HERE / "agents.py", url, "m", PYTHONPATH="")
 
     assert heard == dict.fromkeys(heard, SAID)
     assert heard.keys() == {"llama_index", "streamed", "ollama", "parts", "openai"}

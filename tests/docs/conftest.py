@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviours import Stream
-from tests.fakes import FakeOllama
-from tests.queue_server import QueueServer
-from tests.servers import ROOT
+from tests.support.fakes.behaviours import Stream
+from tests.support.fakes.model_server import FakeOllama
+from tests.support.servers.queue_server import QueueServer
+from tests.support.servers.real_models import ROOT
 
 
 @pytest.fixture(scope="module")

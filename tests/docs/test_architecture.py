@@ -8,7 +8,7 @@ from ollama_queue.actors.core import messages
 from ollama_queue.actors.core.model.lifecycle import NEXT
 from ollama_queue.actors.core.model.tasks import Status
 from ollama_queue.http.serving.app import create_app
-from tests.servers import ROOT
+from tests.support.servers.real_models import ROOT
 
 TEXT = (ROOT / "docs" / "architecture.md").read_text()
 

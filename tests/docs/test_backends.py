@@ -17,7 +17,7 @@ from ollama_queue.actors.core.openai.translation import (
     Untranslatable,
     request_of,
 )
-from tests.servers import ROOT
+from tests.support.servers.real_models import ROOT
 
 PAGE = (ROOT / "docs/backends.md").read_text()
 CHAT = {"messages": [{"role": "user", "content": "hi"}]}

@@ -10,7 +10,7 @@ from ollama_queue.actors.embedded.options import config_of
 from ollama_queue.actors.settings.settings import ENVIRONMENT, load, trace
 from ollama_queue.actors.settings.value_types import KEYS, is_list
 from ollama_queue.http.serving.check_config import listing
-from tests.servers import ROOT
+from tests.support.servers.real_models import ROOT
 
 TEXT = (ROOT / "docs" / "configuration.md").read_text()
 ROWS = {

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ollama_queue import Client, chat_task
-from tests.fakes import FakeOllama
-from tests.queue_server import QueueServer
-from tests.servers import ROOT, model_server
+from tests.support.fakes.model_server import FakeOllama
+from tests.support.servers.queue_server import QueueServer
+from tests.support.servers.real_models import ROOT, model_server
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)

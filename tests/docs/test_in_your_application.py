@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.docs.test_examples import localized
-from tests.fakes import FakeOllama
-from tests.queue_server import QueueServer
-from tests.servers import ROOT
+from tests.support.fakes.model_server import FakeOllama
+from tests.support.servers.queue_server import QueueServer
+from tests.support.servers.real_models import ROOT
 
 TEXT = (ROOT / "docs" / "python.md").read_text()
 SHOWN = dict(re.findall(r"^```python (\w+)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL))

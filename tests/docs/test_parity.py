@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.docs.promises import PROMISES
-from tests.servers import ROOT
+from tests.support.servers.real_models import ROOT
 
 PAGE = (ROOT / "docs" / "parity.md").read_text()
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)

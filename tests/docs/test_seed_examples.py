@@ -10,10 +10,10 @@ import pytest
 
 import ollama_queue
 from ollama_queue import Client
-from tests.behaviours import Answer, Stream
-from tests.fakes import FakeOllama
-from tests.queue_server import QueueServer
-from tests.servers import ROOT
+from tests.support.fakes.behaviours import Answer, Stream
+from tests.support.fakes.model_server import FakeOllama
+from tests.support.servers.queue_server import QueueServer
+from tests.support.servers.real_models import ROOT
 
 EXAMPLES = ROOT / "docs" / "examples"
 PROGRAMS = {path.stem: path for path in sorted(EXAMPLES.glob("*.py"))}

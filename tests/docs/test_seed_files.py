@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from ollama_queue import Client, generate_task
-from tests.fakes import FakeOllama
-from tests.queue_server import QueueServer
-from tests.servers import ROOT, model_server
+from tests.support.fakes.model_server import FakeOllama
+from tests.support.servers.queue_server import QueueServer
+from tests.support.servers.real_models import ROOT, model_server
 
 EXAMPLES = ROOT / "docs" / "examples"
 WAYS = [

@@ -9,10 +9,10 @@ from typing import Any, Self
 import httpx
 import pytest
 
-from tests.behaviours import Answer
-from tests.fakes import FakeOllama
-from tests.queue_server import QueueServer
-from tests.servers import ROOT, model_server
+from tests.support.fakes.behaviours import Answer
+from tests.support.fakes.model_server import FakeOllama
+from tests.support.servers.queue_server import QueueServer
+from tests.support.servers.real_models import ROOT, model_server
 
 PROGRAM = ROOT / "docs" / "examples" / "web_app.py"
 QUESTION = {"message": "Hello", "model": "qwen3"}

@@ -14,8 +14,8 @@ from ollama_queue.actors.core.intake.submission import PAYLOAD_FIELDS
 from ollama_queue.actors.core.intake.task_fields import ChatFields, EmbedFields, GenerateFields
 from ollama_queue.actors.core.model.tasks import NewTask
 from ollama_queue.actors.embedded.options import _KEYS, Options
-from tests.clients.installed import node_folder
-from tests.servers import ROOT
+from tests.support.servers.installed_clients import node_folder
+from tests.support.servers.real_models import ROOT
 
 HERE = Path(__file__).parent
 PROGRAM, MISTAKES = HERE / "typed_program.py", HERE / "typed_mistakes.py"

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
-from tests.fakes import FakeOllama
-from tests.pages.visiting import MODELS, Replies, Visit
-from tests.queue_server import QueueServer
+from tests.support.fakes.model_server import FakeOllama
+from tests.support.harness.page import MODELS, Replies, Visit
+from tests.support.servers.queue_server import QueueServer
 
 CHROMIUM = shutil.which(os.environ.get("CHROMIUM", "chromium"))
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from ollama_queue import generate_task
-from tests.behaviours import Answer, Stream
-from tests.pages.visiting import Replies, Visit
+from tests.support.fakes.behaviours import Answer, Stream
+from tests.support.harness.page import Replies, Visit
 
 
 def submit(visit: Visit, *prompts: str, **fields: object) -> str:

@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import Locator, expect
 
-from tests.pages.visiting import Visit
+from tests.support.harness.page import Visit
 
 HOURLY = {
     "cron_expr": "0 * * * *",

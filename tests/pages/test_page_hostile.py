@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from ollama_queue import generate_task
-from tests.behaviours import Answer, Stream
-from tests.pages.visiting import Replies, Visit
+from tests.support.fakes.behaviours import Answer, Stream
+from tests.support.harness.page import Replies, Visit
 
 IMAGE = '<img src="x" onerror="window.hacked=1">'
 SCRIPT = "<script>window.hacked=1</script>"

@@ -7,11 +7,11 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from ollama_queue import generate_task
-from tests.behaviours import Answer, Stream
-from tests.pages import axe
 from tests.pages.conftest import skip
-from tests.pages.visiting import Replies, Visit, no_sideways
-from tests.queue_server import QueueServer
+from tests.support import axe
+from tests.support.fakes.behaviours import Answer, Stream
+from tests.support.harness.page import Replies, Visit, no_sideways
+from tests.support.servers.queue_server import QueueServer
 
 DRAWN = """() => new Promise((done) => {
     let frames = 3;  // what is seen is measured in one, drawn anew in the next

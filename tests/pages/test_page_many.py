@@ -6,9 +6,9 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from ollama_queue import generate_task
-from tests.fakes import FakeOllama
-from tests.pages.visiting import Visit
-from tests.queue_server import QueueServer
+from tests.support.fakes.model_server import FakeOllama
+from tests.support.harness.page import Visit
+from tests.support.servers.queue_server import QueueServer
 
 COUNT = 10_000
 

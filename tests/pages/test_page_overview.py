@@ -5,8 +5,8 @@ import threading
 
 from playwright.sync_api import expect
 
-from tests.behaviours import Stream
-from tests.pages.visiting import Replies, Visit
+from tests.support.fakes.behaviours import Stream
+from tests.support.harness.page import Replies, Visit
 
 
 def test_what_runs_is_shown_with_its_words(visit: Visit, replies: Replies) -> None:

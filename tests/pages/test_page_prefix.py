@@ -8,8 +8,8 @@ from contextlib import closing, suppress
 import pytest
 from playwright.sync_api import expect
 
-from tests.pages.visiting import Visit
-from tests.queue_server import QueueServer
+from tests.support.harness.page import Visit
+from tests.support.servers.queue_server import QueueServer
 
 PREFIX = b"/queue"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.pages.visiting import Visit
+from tests.support.harness.page import Visit
 
 ADDRESSES = ("&status=pending", "", "&status=cancelled", "&sort=priority", "&q=storm")
 LATER = "2031-01-01T00:00:00Z"

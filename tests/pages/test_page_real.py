@@ -4,9 +4,9 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, expect
 
-from tests.pages.visiting import Visit
-from tests.queue_server import QueueServer
-from tests.servers import LlamaServer
+from tests.support.harness.page import Visit
+from tests.support.servers.queue_server import QueueServer
+from tests.support.servers.real_models import LlamaServer
 
 
 def test_a_chat_with_a_real_model(browser: Browser, llama: LlamaServer, tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.behaviours import Stream
-from tests.pages.visiting import Replies, Visit
+from tests.support.fakes.behaviours import Stream
+from tests.support.harness.page import Replies, Visit
 
 # After each thing that a user does, the page is drawn at once: before what browsers tell later
 # (`toggle`, `close`, `hashchange`, `scroll`), and again after it. A click on a box is one task with

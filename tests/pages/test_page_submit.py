@@ -7,9 +7,9 @@ from pathlib import Path
 from playwright.sync_api import Browser, expect
 
 from ollama_queue import Task
-from tests.fakes import FakeOllama
-from tests.pages.visiting import Replies, Visit
-from tests.queue_server import QueueServer
+from tests.support.fakes.model_server import FakeOllama
+from tests.support.harness.page import Replies, Visit
+from tests.support.servers.queue_server import QueueServer
 
 ON_TASK = re.compile(r"#/task/[0-9a-f-]{36}$")
 

@@ -6,8 +6,8 @@ import threading
 from playwright.sync_api import expect
 
 from ollama_queue import embed_task
-from tests.behaviours import Answer, Stream
-from tests.pages.visiting import Replies, Visit
+from tests.support.fakes.behaviours import Answer, Stream
+from tests.support.harness.page import Replies, Visit
 
 
 def test_a_reply_is_followed_as_it_comes(visit: Visit, replies: Replies) -> None:

@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from ollama_queue import generate_task
-from tests.behaviours import Answer, Stream
-from tests.pages.visiting import Replies, Visit
+from tests.support.fakes.behaviours import Answer, Stream
+from tests.support.harness.page import Replies, Visit
 
 
 def rows(visit: Visit) -> Locator:

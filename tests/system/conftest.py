@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ollama_queue.actors.api.queue_api import QueueAPI
-from tests.servers import Server
-from tests.system.entrance import Door
+from tests.support.harness.doors import Door
+from tests.support.servers.real_models import Server
 
 
 @pytest.fixture(params=["QueueManager", "Client", "AsyncClient"])

@@ -1,0 +1,70 @@
+"""The mailbox between the event bus and one door."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from ollama_queue.actors.base.mailbox import Closed, Mailbox
+from tests.support.recorders import PATIENCE_S
+
+
+def test_what_is_put_in_comes_out_in_order() -> None:
+    mailbox = Mailbox[int]()
+    assert [mailbox.put(number) for number in range(3)] == [True] * 3
+
+    assert [mailbox.get(), mailbox.get(PATIENCE_S), mailbox.get(0)] == [0, 1, 2]
+
+
+def test_getting_waits_for_the_next() -> None:
+    mailbox = Mailbox[str]()
+    with ThreadPoolExecutor(1) as thread:
+        got = thread.submit(mailbox.get, PATIENCE_S)
+        mailbox.put("late")
+
+        assert got.result(PATIENCE_S) == "late"
+
+
+@pytest.mark.parametrize("timeout", [0.01, 0.0, -1.0])
+def test_nothing_in_time_is_a_timeout(timeout: float) -> None:
+    with pytest.raises(TimeoutError, match="nothing came"):
+        Mailbox[int]().get(timeout)
+
+
+def test_closing_wakes_who_waits_and_says_why() -> None:
+    mailbox = Mailbox[int]()
+    with ThreadPoolExecutor(1) as thread:
+        got = thread.submit(mailbox.get, PATIENCE_S)
+        mailbox.close("shutdown")
+
+        with pytest.raises(Closed, match="shutdown"):
+            got.result(PATIENCE_S)
+
+
+def test_what_lies_in_a_closed_mailbox_can_be_taken() -> None:
+    mailbox = Mailbox[int]()
+    mailbox.put(1)
+    mailbox.close("restarted")
+    mailbox.close("shutdown")
+
+    assert not mailbox.put(2)
+    assert mailbox.get() == 1
+    with pytest.raises(Closed, match="restarted"):  # the first reason stands
+        mailbox.get()
+
+
+def test_a_full_mailbox_is_closed_for_good() -> None:
+    mailbox = Mailbox[int](size=2)
+    assert [mailbox.put(number) for number in range(4)] == [True, True, False, False]
+
+    assert list(mailbox) == [0, 1]
+    with pytest.raises(Closed, match="lagged"):
+        mailbox.get()
+
+
+def test_draining_takes_all_that_is_here() -> None:
+    mailbox = Mailbox[int]()
+    mailbox.put(1)
+    mailbox.put(2)
+
+    assert mailbox.drain() == [1, 2]
+    assert mailbox.drain() == []

@@ -1,0 +1,313 @@
+"""The file, the environment and the flags: who wins, and what is understood."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+
+from ollama_queue.actors.core.config.config import (
+    Backend,
+    Config,
+    Endpoint,
+    Logging,
+    Ollama,
+    Queue,
+    RemoteScheduling,
+    Retry,
+    Scheduler,
+    Server,
+)
+from ollama_queue.actors.core.config.config import Path as Path_
+from ollama_queue.actors.core.model.errors import Invalid
+from ollama_queue.actors.settings import settings
+from ollama_queue.actors.settings.settings import ENVIRONMENT, load, trace
+from ollama_queue.actors.settings.value_types import KEYS, plain
+
+EXAMPLE = Path(__file__).resolve().parents[3] / "config.example.yaml"
+
+
+def keys_of(kind):
+    return {field.name: field.type for field in msgspec.structs.fields(kind)}
+
+
+def test_nothing_given_is_the_defaults():
+    assert load(None, {}, {}) == Config()
+
+
+def test_the_example_names_every_key_with_its_default():
+    document = yaml.safe_load(EXAMPLE.read_text())
+    sections = keys_of(Config)
+    sections.pop("backends")
+
+    assert load(str(EXAMPLE), {}, {}) == Config()
+    assert {s: set(keys) for s, keys in document.items()} == {
+        section: set(keys_of(kind)) for section, kind in sections.items()
+    }
+
+
+def uncommented(first):
+    """The lines of the example from a comment that begins so, as YAML."""
+    lines = EXAMPLE.read_text().splitlines()
+    lines = lines[lines.index(f"# {first}:") :]
+    return "\n".join(line[2:] for line in lines[: lines.index("")])
+
+
+def test_the_backends_of_the_example_load_when_uncommented(read):
+    text = uncommented("backends")
+
+    assert read(text, {"GPU1_KEY": "secret"}).backends == [
+        Backend(
+            name="gpu1",
+            type="openai",
+            url="http://gpu1:8080/v1",
+            api_key="secret",
+            parallel=4,
+            priority=10,
+            tags=["fast"],
+            models=["qwen3"],
+            remote=False,
+        )
+    ]
+    assert set(yaml.safe_load(text)["backends"][0]) == set(keys_of(Backend))
+
+
+def test_the_endpoints_of_the_example_load_when_uncommented(read):
+    text = uncommented("endpoints")
+    section = {"remote_scheduling": yaml.safe_load(text)}
+
+    assert read(yaml.safe_dump(section), {"OPENAI_API_KEY": "k"}).remote_scheduling.endpoints == [
+        Endpoint(name="OpenAI", base_url="https://api.example.com/v1", api_key="k", priority=10)
+    ]
+    assert set(section["remote_scheduling"]["endpoints"][0]) == set(keys_of(Endpoint))
+
+
+ALL = Config(
+    server=Server(
+        host="0.0.0.0",
+        port=8000,
+        max_body=1 << 20,
+        max_upload=2 << 20,
+        shutdown_grace=60,
+        tls_cert="/c.pem",
+        tls_key="/k.pem",
+        cors_origins=["https://a"],
+        allowed_hosts=["a.example"],
+    ),
+    ollama=Ollama(host="http://gpu:11434", timeout=5400, origins=["*"]),
+    queue=Queue(
+        max_workers=2,
+        storage_path="/var/q",
+        cleanup_interval=60,
+        max_completed_tasks=0,
+        retention=None,
+        max_queue_size=10,
+        max_queue_bytes=64000,
+        durability="relaxed",
+    ),
+    scheduler=Scheduler(
+        batch_size=1,
+        scheduling_interval=0.5,
+        policy="affinity",
+        affinity_max_wait=0,
+        aging=600,
+        fair=True,
+        model_wait=1,
+        max_rest=20,
+    ),
+    retry_config=Retry(max_retries=0, initial_delay=0.5, max_delay=43200, backoff_factor=1.5),
+    remote_scheduling=RemoteScheduling(
+        enabled=True,
+        health_check_interval=90,
+        fallback_to_local=False,
+        local_first_policy=False,
+        max_local_queue_size=0,
+    ),
+    logging=Logging(level="debug", file="/var/log/q.log", format="json"),
+)
+
+
+def test_every_key_is_read_from_a_file(read):
+    text = """
+server: {host: 0.0.0.0, port: 8000, max_body: 1MiB, max_upload: 2MiB, shutdown_grace: 1m,
+  tls_cert: /c.pem, tls_key: /k.pem, cors_origins: ['https://a'],
+  allowed_hosts: [a.example]}
+ollama: {host: gpu, timeout: 1h30m, origins: ['*']}
+queue: {max_workers: 2, storage_path: /var/q, cleanup_interval: 1m, max_completed_tasks: 0,
+        retention: null, max_queue_size: 10, max_queue_bytes: 64KB, durability: relaxed}
+scheduler: {batch_size: 1, scheduling_interval: 500ms, policy: Affinity, affinity_max_wait: 0,
+            aging: 10m, fair: true, model_wait: 1, max_rest: 20s}
+retry_config: {max_retries: 0, initial_delay: 500ms, max_delay: 12h, backoff_factor: 1.5}
+remote_scheduling: {enabled: yes, health_check_interval: 1m30s, fallback_to_local: no,
+                    local_first_policy: off, max_local_queue_size: 0, endpoints: []}
+logging: {level: DEBUG, file: /var/log/q.log, format: json}
+"""
+    assert {f"{s}.{name}" for s, keys in yaml.safe_load(text).items() for name in keys} == {
+        key for key in KEYS if key != "backends"
+    }
+    assert read(text) == ALL
+
+
+def test_every_key_but_lists_of_groups_has_an_environment_variable():
+    environ = {
+        "SERVER_HOST": "0.0.0.0",
+        "SERVER_PORT": "8000",
+        "SERVER_MAX_BODY": "1MiB",
+        "SERVER_MAX_UPLOAD": "2MiB",
+        "SERVER_SHUTDOWN_GRACE": "60",
+        "SERVER_TLS_CERT": "/c.pem",
+        "SERVER_TLS_KEY": "/k.pem",
+        "OLLAMA_HOST": "gpu",
+        "SERVER_CORS_ORIGINS": "https://a",
+        "SERVER_ALLOWED_HOSTS": "a.example",
+        "OLLAMA_TIMEOUT": "1h30m",
+        "OLLAMA_ORIGINS": "*",
+        "QUEUE_MAX_WORKERS": "2",
+        "QUEUE_STORAGE_PATH": "/var/q",
+        "QUEUE_CLEANUP_INTERVAL": "1m",
+        "QUEUE_MAX_COMPLETED_TASKS": "0",
+        "QUEUE_RETENTION": "null",
+        "QUEUE_MAX_QUEUE_SIZE": "10",
+        "QUEUE_MAX_QUEUE_BYTES": "64KB",
+        "QUEUE_DURABILITY": "relaxed",
+        "SCHEDULER_BATCH_SIZE": "1",
+        "SCHEDULER_SCHEDULING_INTERVAL": "0.5",
+        "SCHEDULER_POLICY": "affinity",
+        "SCHEDULER_AFFINITY_MAX_WAIT": "0",
+        "SCHEDULER_AGING": "10m",
+        "SCHEDULER_FAIR": "true",
+        "SCHEDULER_MODEL_WAIT": "1s",
+        "SCHEDULER_MAX_REST": "20",
+        "RETRY_MAX_RETRIES": "0",
+        "RETRY_INITIAL_DELAY": "500ms",
+        "RETRY_MAX_DELAY": "12h",
+        "RETRY_BACKOFF_FACTOR": "1.5",
+        "REMOTE_SCHEDULING_ENABLED": "1",
+        "REMOTE_SCHEDULING_HEALTH_CHECK_INTERVAL": "90",
+        "REMOTE_SCHEDULING_FALLBACK_TO_LOCAL": "false",
+        "REMOTE_SCHEDULING_LOCAL_FIRST_POLICY": "False",
+        "REMOTE_SCHEDULING_MAX_LOCAL_QUEUE_SIZE": "0",
+        "LOG_LEVEL": "debug",
+        "LOG_FILE": "/var/log/q.log",
+        "LOG_FORMAT": "json",
+    }
+
+    assert set(environ) == set(ENVIRONMENT)
+    assert load(None, environ, {}) == ALL
+
+
+def test_flags_beat_environment_beats_file(read):
+    text = "server: {host: file, port: 1, max_body: 1}"
+    environ = {"SERVER_PORT": "2", "SERVER_MAX_BODY": "2", "OTHER": "x"}
+    flags = {"server.max_body": 3, "queue.max_workers": None}
+
+    assert read(text, environ, flags).server == Server(host="file", port=2, max_body=3)
+
+
+def test_an_empty_variable_counts_as_unset(read):
+    assert read("server: {port: 1}", {"SERVER_PORT": ""}).server.port == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "# nothing\n", "queue:\n", "backends:\nserver: {}\n", "remote_scheduling: {endpoints: }"],
+)
+def test_empty_files_and_sections_change_nothing(read, text):
+    assert read(text) == Config()
+
+
+def test_variables_are_filled_in_everywhere(read):
+    text = """
+server: {port: "${PORT}"}
+queue: {storage_path: "/data/${WHO}/${WHO}"}
+backends: [{name: a, url: "http://${WHO}", api_key: "${KEY}"}]
+"""
+    config = read(text, {"PORT": "81", "WHO": "me", "KEY": "k"})
+
+    assert (config.server.port, config.queue.storage_path) == (81, "/data/me/me")
+    assert config.backends == [Backend(name="a", url="http://me", api_key="k")]
+
+
+def test_a_home_folder_is_found(read, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    config = read("queue: {storage_path: ~/queue}\nlogging: {file: ~/q.log}")
+
+    assert (config.queue.storage_path, config.logging.file) == ("/home/me/queue", "/home/me/q.log")
+
+
+@pytest.mark.parametrize("given", ["null", "NULL"])
+def test_null_in_the_environment_takes_back_what_the_file_says(read, given):
+    text = "queue: {max_workers: 2, retention: 1d}\nlogging: {file: a.log}"
+    environ = {"QUEUE_MAX_WORKERS": given, "QUEUE_RETENTION": given, "LOG_FILE": given}
+    config = read(text, environ)
+
+    assert (config.queue.max_workers, config.queue.retention) == (None, None)
+    assert config.logging.file is None
+
+
+def test_a_wrong_value_that_another_beats_does_not_matter(read):
+    assert read("server: {port: x}", {"SERVER_PORT": "y"}, {"server.port": 1}).server.port == 1
+
+
+# --- where it comes from --------------------------------------------------------------------------
+
+
+def test_each_value_has_an_origin_unless_it_is_a_default(tmp_path):
+    path = str(tmp_path / "config.yaml")
+    (tmp_path / "config.yaml").write_text("""
+server: {host: localhost, port: 1, max_body: 1}
+backends: [{name: a, url: "http://a"}]
+remote_scheduling: {endpoints: [{name: b, base_url: "http://b", enabled: false}]}
+""")
+    environ = {"SERVER_PORT": "2", "SERVER_MAX_BODY": "2"}
+    loaded = trace(path, environ, {"server.max_body": 3, "logging.level": "debug"})
+
+    assert loaded.config == load(path, environ, {"server.max_body": 3, "logging.level": "debug"})
+    assert loaded.origins == {
+        "server.host": path,
+        "server.port": "environment variable SERVER_PORT",
+        "server.max_body": "command line",
+        "backends": path,
+        "backends[0].name": path,
+        "backends[0].url": path,
+        "remote_scheduling.endpoints": path,
+        "remote_scheduling.endpoints[0].name": path,
+        "remote_scheduling.endpoints[0].base_url": path,
+        "remote_scheduling.endpoints[0].enabled": path,
+        "logging.level": "command line",
+    }
+
+
+def test_texts_of_a_list_stand_between_commas_in_the_environment():
+    environment = {
+        "OLLAMA_ORIGINS": "https://a.example, app://*,",
+        "SERVER_ALLOWED_HOSTS": "queue.example.com",
+    }
+    loaded = trace(None, environment, {})
+
+    assert loaded.config.ollama.origins == ["https://a.example", "app://*"]
+    assert loaded.config.server.allowed_hosts == ["queue.example.com"]
+    assert loaded.origins["ollama.origins"] == "environment variable OLLAMA_ORIGINS"
+    with pytest.raises(Invalid, match=r"OLLAMA_ORIGINS: ollama.origins\[0\] must be an origin"):
+        trace(None, {"OLLAMA_ORIGINS": "a.example"}, {})
+
+
+@pytest.mark.parametrize("text", ["9", " 9 ", '"9"', "'9'", ' "9" ', '" 9"', "9\r"])
+def test_blanks_and_quotes_around_a_variable_are_passed_over(text):
+    environ = {"SERVER_PORT": text, "QUEUE_RETENTION": '"null"', "LOG_LEVEL": "''"}
+    config = load(None, environ, {})
+
+    assert (config.server.port, config.queue.retention) == (9, None)
+    assert config.logging.level == "info"
+
+
+def test_every_path_is_anchored_where_the_program_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = {key: "./x/../y" for key, kind in KEYS.items() if plain(kind) is Path_}
+    anchored = settings.anchored(load(None, {}, paths))
+
+    assert len(paths) >= 4
+    for key in paths:
+        section, _, name = key.partition(".")
+        assert getattr(getattr(anchored, section), name) == str(tmp_path / "y"), key
+    assert settings.anchored(anchored) == anchored

@@ -1,0 +1,100 @@
+"""Batches in the store: written in slices, there all at once, gone after a crash in between."""
+
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from ollama_queue.actors.core.model.task_filter import TaskFilter
+from ollama_queue.actors.core.model.tasks import Batch, Status
+from ollama_queue.actors.store.commit_group import Group, Row, Sealed, Unseen
+from ollama_queue.actors.store.page_reader import scan
+from ollama_queue.actors.store.rocksdb import Store
+from tests.support.recorders import a_record, at, unseen
+
+BATCH = Batch(id="b" * 36, created_at=at(0), total=4, pending=4)
+KEY = b"k" * 16
+
+
+def records(*numbers: int) -> list:
+    return [replace(a_record(number), batch_id=BATCH.id) for number in numbers]
+
+
+def write_slice(store: Store, *numbers: int) -> None:
+    rows = [Row(record, None, b"{}") for record in records(*numbers)]
+    store.write_slice(BATCH.id, rows, Unseen())
+
+
+def seal(store: Store) -> None:
+    group = Group()
+    group.sealed.append(Sealed(BATCH, unseen(*records(1, 2, 3, 4)), KEY, b"body"))
+    store.write(group)
+
+
+def listed(store: Store, hidden: frozenset[str] = frozenset()) -> int:
+    return len(scan(store, TaskFilter(), hidden)().records)
+
+
+def test_slices_are_hidden_until_the_seal(tmp_path: Path) -> None:
+    store = Store(str(tmp_path), None)
+    write_slice(store, 1, 2)
+    write_slice(store, 3, 4)
+    assert (store.counts.total(Status.PENDING), store.batches.get(BATCH.id)) == (0, None)
+    assert (listed(store), listed(store, frozenset({BATCH.id}))) == (4, 0)
+
+    seal(store)
+
+    assert (store.counts.total(Status.PENDING), store.batches.get(BATCH.id)) == (4, BATCH)
+    assert store.batches.task_ids(BATCH.id) == [record.id for record in records(1, 2, 3, 4)]
+    store.close()
+
+
+def test_a_crash_between_the_slices_leaves_nothing(tmp_path: Path) -> None:
+    store = Store(str(tmp_path), None)
+    write_slice(store, 1, 2)
+    store.sync(store.written())
+    store.close()
+
+    again = Store(str(tmp_path), None)
+    recovered = again.recover()
+
+    assert (recovered.waiting, recovered.keys, listed(again)) == ([], [], 0)
+    assert again.batches.task_ids(BATCH.id) == []
+    assert again.spec(records(1)[0].id) is None
+    assert again.counts.total(Status.PENDING) == 0
+    again.close()
+
+
+def test_a_sealed_batch_is_recovered_whole(tmp_path: Path) -> None:
+    store = Store(str(tmp_path), None)
+    write_slice(store, 1, 2, 3, 4)
+    seal(store)
+    store.close()
+
+    again = Store(str(tmp_path), None)
+    recovered = again.recover()
+
+    assert [entry.id for entry in recovered.waiting] == [r.id for r in records(1, 2, 3, 4)]
+    assert [(key, keyed.task_id) for key, keyed in recovered.keys] == [(KEY, BATCH.id)]
+    assert again.batches.newest(10) == [BATCH]
+    again.close()
+
+
+def test_its_counts_follow_its_tasks(tmp_path: Path) -> None:
+    store = Store(str(tmp_path), None)
+    write_slice(store, 1, 2, 3, 4)
+    seal(store)
+    one, two = records(1, 2)
+    running, over = (replace(one, status=Status.RUNNING), replace(one, status=Status.COMPLETED))
+    group = Group()
+    group.rows = {one.id: Row(running, one), two.id: Row(replace(two, priority=9), two)}
+    store.write(group)
+    assert store.batches.get(BATCH.id) == replace(BATCH, pending=3, running=1)
+
+    group = Group()
+    group.rows = {one.id: Row(over, running)}
+    store.write(group)
+    store.close()
+
+    again = Store(str(tmp_path), None)
+    assert again.batches.get(BATCH.id) == replace(BATCH, pending=3, completed=1)
+    again.close()

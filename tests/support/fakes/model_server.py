@@ -1,0 +1,299 @@
+"""A small real HTTP server that talks like Ollama and OpenAI, and fails as a test asks it to."""
+
+import contextlib
+import json
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
+from socket import SHUT_RDWR, socket
+from typing import Any, Self, cast
+
+from tests.support.fakes.behaviours import Answer, Behaviour, Cut, Hang, Stream
+from tests.support.fakes.dialects import DIALECTS, FACTS, VECTORS, Dialect, listings
+
+__all__ = ["Answer", "Behaviour", "Call", "Cut", "FakeOllama", "Hang", "Stream"]
+
+_WELL = Stream()
+_NOT_FOUND = Answer(404, {"error": "404 page not found"})
+
+
+@dataclass(frozen=True)
+class Call:
+    """One inference request, as it came in."""
+
+    path: str
+    body: dict[str, Any]
+    headers: dict[str, str]  # names in lower case
+
+
+class FakeOllama:
+    """Listens on a free port from the start; use it as a context manager.
+
+    `script` says how the next inference calls go, one behaviour each; the others go as `default`
+    says, which may be a function of the request's body. `facts` says what a GET (or `show`) brings.
+    `interim` is sent as it is before each answer to an inference call.
+    `calls` are the inference calls that came in, `probes` the paths of all GET requests, `peak` how
+    many calls ran at once at most. Waiting raises `TimeoutError`.
+    """
+
+    def __init__(self, default: Behaviour | Callable[[dict[str, Any]], Behaviour] = _WELL) -> None:
+        self.default = default
+        self.facts: dict[str, Answer | Hang] = {p: Answer(body=b) for p, b in FACTS.items()}
+        self.interim = b""
+        self.calls: list[Call] = []
+        self.probes: list[str] = []
+        self.running = self.peak = self.disconnects = self.connections = 0
+        self._script: deque[Behaviour] = deque()
+        self._open: set[socket] = set()
+        self._changed = threading.Condition()
+        self.port = 0
+        self.accept()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def openai_url(self) -> str:
+        return f"{self.url}/v1"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.refuse()
+
+    def script(self, *behaviours: Behaviour) -> Self:
+        """How the next calls go, after those already scripted."""
+        with self._changed:
+            self._script.extend(behaviours)
+        return self
+
+    def lists(self, *models: str, loaded: Sequence[str] = ()) -> Self:
+        """Have these models, of which some are in memory."""
+        self.facts |= {p: Answer(body=b) for p, b in listings(models, loaded).items()}
+        return self
+
+    def refuse(self) -> None:
+        """Be gone: close all connections and the listening socket."""
+        self._server.stop()
+        self.disconnect()
+
+    def accept(self) -> None:
+        """Be back, on the same port."""
+        self._server = _Server(("127.0.0.1", self.port), self)
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.accept_all, daemon=True).start()
+
+    def disconnect(self) -> None:
+        """Close all connections, idle ones too, and go on listening."""
+        with self._changed:
+            for connection in self._open:
+                _shut(connection)
+
+    def wait_for_calls(self, count: int, timeout: float = 5) -> list[Call]:
+        """The first `count` inference calls or more, once they have come in."""
+        with self._changed:
+            self._wait(lambda: len(self.calls) >= count, timeout, f"{count} calls")
+            return list(self.calls)
+
+    def wait_for_disconnect(self, timeout: float = 5, count: int = 1) -> None:
+        """Until `count` clients in all have left in the middle of a call."""
+        with self._changed:
+            self._wait(lambda: self.disconnects >= count, timeout, f"{count} disconnects")
+
+    def wait_until_idle(self, timeout: float = 5) -> None:
+        with self._changed:
+            self._wait(lambda: self.running == 0, timeout, "no running call")
+
+    def _wait(self, is_so: Callable[[], bool], timeout: float, what: str) -> None:
+        if not self._changed.wait_for(is_so, timeout):
+            raise TimeoutError(f"waited {timeout} s for {what}; calls: {len(self.calls)}")
+
+    # What the handlers tell.
+
+    def connected(self, connection: socket) -> None:
+        with self._changed:
+            self.connections += 1
+            self._open.add(connection)
+
+    def closed(self, connection: socket) -> None:
+        with self._changed:
+            self._open.discard(connection)
+            self._changed.notify_all()
+
+    def started(self, call: Call) -> Behaviour:
+        with self._changed:
+            self.calls.append(call)
+            self.running += 1
+            self.peak = max(self.peak, self.running)
+            self._changed.notify_all()
+            if self._script:
+                return self._script.popleft()
+        return self.default(call.body) if callable(self.default) else self.default
+
+    def ended(self) -> None:
+        with self._changed:
+            self.running -= 1
+            self._changed.notify_all()
+
+    def left(self) -> None:
+        with self._changed:
+            self.disconnects += 1
+            self._changed.notify_all()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], fake: FakeOllama) -> None:
+        self.fake = fake
+        super().__init__(address, _Handler)
+
+    def accept_all(self) -> None:
+        """`serve_forever` without its polling, so that `stop` takes no time."""
+        while True:
+            try:
+                connection, client = self.get_request()
+            except OSError:
+                return self.server_close()
+            self.fake.connected(connection)
+            self.process_request(connection, client)
+
+    def stop(self) -> None:
+        _shut(self.socket)
+        self.server_close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that leaves is what many tests are about."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    _is_running = False
+
+    @property
+    def fake(self) -> FakeOllama:
+        return cast(_Server, self.server).fake
+
+    def finish(self) -> None:
+        self.fake.closed(self.connection)
+        super().finish()
+
+    def do_GET(self) -> None:
+        self.fake.probes.append(self.path)
+        known = self.fake.facts.get(self.path, _NOT_FOUND)
+        if isinstance(known, Hang):
+            self._hang()
+        else:
+            self._answer(known)
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path in DIALECTS or self.path in VECTORS:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            self._infer(Call(self.path, body, headers))
+        else:
+            known = self.fake.facts.get(self.path, _NOT_FOUND)
+            self._answer(known if isinstance(known, Answer) else _NOT_FOUND)
+
+    def log_message(self, *_: Any) -> None:
+        """Tests are quiet."""
+
+    def _infer(self, call: Call) -> None:
+        behaviour = self.fake.started(call)
+        self._is_running = True
+        try:
+            self.wfile.write(self.fake.interim)
+            self._behave(behaviour, call.body)
+        except OSError:
+            self._leave()
+        self._end()
+
+    def _behave(self, behaviour: Behaviour, body: dict[str, Any]) -> None:
+        match behaviour:
+            case Answer():
+                self._answer(behaviour)
+            case Hang():
+                self._hang()
+            case Cut():
+                self._cut()
+            case Stream() if body.get("stream", self.path in ("/api/chat", "/api/generate")):
+                self._stream(behaviour, body)
+            case Stream(words, gate=gate):
+                if gate is not None:
+                    gate.wait()
+                self._answer(Answer(body=self._whole(body, words)))
+
+    def _answer(self, answer: Answer) -> None:
+        body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+        self.send_response(answer.status)
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        for name, value in {**headers, **answer.headers}.items():
+            self.send_header(name, value)
+        self._end()
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _whole(self, body: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
+        if self.path in VECTORS:
+            return VECTORS[self.path](body)
+        return DIALECTS[self.path].whole(body, words)
+
+    def _stream(self, stream: Stream, body: dict[str, Any]) -> None:
+        dialect = DIALECTS[self.path]
+        self.send_response(200)
+        self.send_header("Content-Type", dialect.content_type)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for index, word in enumerate(chain(stream.words, [None])):
+            if index == 1 and stream.gate is not None:
+                stream.gate.wait()
+            if word is not None:
+                self._chunk(dialect.framed(dialect.word(body, word)))
+        if stream.then == "hang":
+            self._hang()
+        elif stream.then == "cut":
+            self._cut()
+        else:
+            self._end()
+            for line in _ending(dialect, stream, body):
+                self._chunk(dialect.framed(line))
+            self.wfile.write(b"0\r\n\r\n")
+
+    def _chunk(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+
+    def _hang(self) -> None:
+        if not self.connection.recv(1):
+            self._leave()
+
+    def _cut(self) -> None:
+        self.close_connection = True
+        _shut(self.connection)
+
+    def _leave(self) -> None:
+        self.close_connection = True
+        self.fake.left()
+
+    def _end(self) -> None:
+        """Before the last bytes: after them, the client's next call may overtake this line."""
+        if self._is_running:
+            self._is_running = False
+            self.fake.ended()
+
+
+def _ending(dialect: Dialect, stream: Stream, body: dict[str, Any]) -> list[Any]:
+    if stream.then == "error":
+        return [{"error": stream.error}]
+    return dialect.end(body, len(stream.words)) if stream.then == "end" else []
+
+
+def _shut(connection: socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(SHUT_RDWR)

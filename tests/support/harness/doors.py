@@ -1,0 +1,126 @@
+"""One way in to a queue of one worker: `QueueManager` itself, or a client over the real app."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, cast
+
+import httpx
+
+from ollama_queue import BatchSubmitted, Client, Config, NewTask, QueueManager, generate_task
+from ollama_queue.actors.api.queue_api import QueueAPI
+from ollama_queue.actors.base.actor import tell
+from ollama_queue.actors.core.config import config
+from ollama_queue.http.serving.app import create_app
+from tests.support.blocking_client import AppServer, Blocking
+from tests.support.fakes.model_server import FakeOllama, Hang
+
+PATIENCE_S = 10.0
+NOBODY = "01a20000-0000-7000-8000-000000000000"
+
+
+class Door:
+    """The queue, as `manager` and through the door as `queue`, and its model server."""
+
+    def __init__(self, kind: str, folder: Path, **limits: Any) -> None:
+        self.fake = FakeOllama()
+        self.manager = QueueManager(
+            Config(
+                ollama=config.Ollama(host=self.fake.url),
+                queue=config.Queue(storage_path=str(folder), max_workers=1, **limits),
+                retry_config=config.Retry(max_retries=2, initial_delay=0.01, max_delay=0.02),
+            )
+        ).start()
+        self.queue: QueueAPI = self.manager
+        self._client: Blocking | None = None
+        self._server: AppServer | None = None
+        if kind == "Client":
+            client = Client("http://localhost:7125")
+            transport = httpx.WSGITransport(app=create_app(self.manager))
+            client._http = httpx.Client(transport=transport, base_url=client.url)
+            self.queue = client
+        if kind == "AsyncClient":
+            self._server = AppServer.of(self.manager)
+            self._client = Blocking(self._server.url)
+            self.queue = cast(QueueAPI, self._client)
+
+    def run(self, new: NewTask) -> Any:
+        """Submit a task and wait for its end."""
+        return self.queue.wait(self.queue.submit_task(new), timeout=PATIENCE_S)
+
+    def busy(self) -> str:
+        """A task that runs until it is stopped."""
+        before = len(self.fake.calls)
+        self.fake.script(Hang())
+        task_id = self.queue.submit_task(ask("hang"))
+        self.fake.wait_for_calls(before + 1)
+        return task_id
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.end()
+        self.manager.close(grace_s=0)
+        if self._server is not None:
+            self._server.end()
+        self.fake.refuse()
+
+
+def reboot(door: Door) -> None:
+    """The event bus is told what it does not understand, and all begin anew from disk."""
+    switchboard = door.manager._switchboard
+    now = switchboard.current()
+    nonsense: Any = "no message at all"
+    tell(now.bus, nonsense)
+    switchboard.after(now, PATIENCE_S)
+
+
+def ask(prompt: str = "hi", **fields: Any) -> NewTask:
+    return generate_task("smollm2", prompt, **fields)
+
+
+WITH_AN_ID: list[Callable[[QueueAPI, str], Any]] = [
+    lambda queue, task_id: queue.get_task(task_id),
+    lambda queue, task_id: queue.get_task(task_id, wait=1.0),
+    lambda queue, task_id: queue.get_task_status(task_id),
+    lambda queue, task_id: queue.wait(task_id, timeout=1.0),
+    lambda queue, task_id: queue.cancel_task(task_id),
+    lambda queue, task_id: queue.update_task_priority(task_id, 5),
+    lambda queue, task_id: queue.retry_task(task_id),
+    lambda queue, task_id: queue.delete_task(task_id),
+    lambda queue, task_id: queue.on_end(task_id, print),
+    lambda queue, task_id: list(queue.stream_task(task_id, timeout=1.0) or ()),
+]
+
+VERBS: list[Callable[[QueueAPI], Any]] = [
+    lambda queue: queue.submit(ask()),
+    lambda queue: queue.submit_task(ask()),
+    lambda queue: queue.submit_batch([ask()]),
+    lambda queue: queue.submit_batch_tasks([ask()]),
+    lambda queue: list(queue.as_completed([NOBODY], timeout=0.1) or ()),
+    lambda queue: queue.wait_batch(NOBODY),
+    lambda queue: queue.wait_batch(BatchSubmitted(NOBODY, [NOBODY]), timeout=0.1),
+    lambda queue: queue.submit_scheduled_task(ask(), datetime.now(UTC)),
+    lambda queue: queue.submit_batch_tasks_async([ask()], print),
+    lambda queue: queue.submit_scheduled_batch_tasks_async([ask()], datetime.now(UTC)),
+    lambda queue: queue.get_batch(NOBODY),
+    lambda queue: queue.list_batches(),
+    lambda queue: list(queue.submit_streaming_task(ask()) or ()),
+    lambda queue: queue.submit_task_with_callback(ask(), print),
+    lambda queue: queue.submit_task_with_channel(ask(), SimpleQueue()),
+    lambda queue: queue.subscribe(),
+    lambda queue: queue.list_page(),
+    lambda queue: queue.list_tasks(),
+    lambda queue: queue.get_queue_stats(),
+    lambda queue: queue.get_history(),
+    lambda queue: queue.cancel_tasks([NOBODY]),
+    lambda queue: queue.retry_tasks([NOBODY]),
+    lambda queue: queue.delete_tasks(filter={}),
+    lambda queue: queue.reprioritize_tasks([NOBODY], priority=5),
+    lambda queue: queue.list_backends(),
+    lambda queue: queue.drain_backend("ollama"),
+    lambda queue: queue.resume_backend("ollama"),
+    lambda queue: queue.pause(),
+    lambda queue: queue.resume(),
+    *[lambda queue, verb=verb: verb(queue, NOBODY) for verb in WITH_AN_ID],
+]

@@ -1,0 +1,80 @@
+"""A real bus and a real disk behind a switchboard; the test is the worker."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ollama_queue.actors.base.actor import Ref, ask, start, stop, tell
+from ollama_queue.actors.base.thread_pool import ThreadPool
+from ollama_queue.actors.core.messages import Chunks, Commit
+from ollama_queue.actors.core.model.lifecycle import become
+from ollama_queue.actors.core.model.tasks import Chunk, Status
+from ollama_queue.actors.embedded import watch
+from ollama_queue.actors.event_bus import EventBus
+from ollama_queue.actors.persistence import Persistence
+from ollama_queue.actors.store.rocksdb import Store
+from ollama_queue.actors.supervision.switchboard import Generation, Switchboard
+from tests.support.recorders import (
+    PATIENCE_S,
+    START,
+    Recorder,
+    an_attempt,
+    insert,
+    started,
+    task_id,
+)
+
+TASK = task_id(1)
+WHOLE = {"response": "Hello"}
+
+
+class EventBusHarness:
+    """Bus and disk of one generation, behind a switchboard."""
+
+    def __init__(self, folder: Path) -> None:
+        self.switchboard = Switchboard()
+        self.bus: Ref = start(EventBus, print)
+        self.persistence: Ref = start(
+            Persistence,
+            print,
+            open_store=lambda: Store(str(folder), None),
+            pools=lambda: (ThreadPool("sync"), ThreadPool("scan")),
+            bus=self.bus,
+        )
+        self.connect(self.bus)
+        self.commit(insert(1))
+
+    def connect(self, bus: Ref, persistence: Ref | None = None) -> None:
+        found: Any = Recorder()
+        self.switchboard.connect(
+            Generation(found, persistence or self.persistence, bus, found, found)
+        )
+
+    def commit(self, *saves: Any) -> None:
+        ask(self.persistence, Commit(saves, START))
+
+    def retry(self, attempt: int) -> None:
+        """The attempt fails, and the next begins."""
+        ended = an_attempt(attempt, "cut")
+        self.commit(
+            become(TASK, Status.RUNNING, Status.PENDING, ended=ended), started(1, attempt + 1)
+        )
+
+    def send(self, attempt: int, first: int, *pieces: Any, bus: Ref | None = None) -> None:
+        sender = Recorder()
+        tell(bus or self.bus, Chunks(sender, TASK, attempt, first, pieces))
+
+    def stream(self, timeout: float = PATIENCE_S) -> Iterator[Chunk]:
+        return watch.stream(self.switchboard, TASK, timeout)
+
+    def close(self) -> None:
+        for ref in (self.persistence, self.bus):
+            stop(ref, PATIENCE_S)
+
+
+def shown(chunks: Iterator[Chunk]) -> list[tuple[str, Any]]:
+    """Ids and data; `restart` and `done` in the place of data."""
+    return [
+        (c.id, "restart" if c.restart else (c.error or "done") if c.done else c.data)
+        for c in chunks
+    ]

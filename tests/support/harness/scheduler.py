@@ -1,0 +1,92 @@
+"""A scheduler between recorders: what it is told is done by hand, what it tells is kept."""
+
+import random
+from typing import Any
+
+from ollama_queue.actors.base.actor import Ref
+from ollama_queue.actors.base.clock import Clock
+from ollama_queue.actors.core.intake.submission import draft, generate_task
+from ollama_queue.actors.core.messages import Commit, Finished
+from ollama_queue.actors.core.model.outcomes import Answered, Outcome
+from ollama_queue.actors.core.routing.gates import Gate
+from ollama_queue.actors.scheduler import Scheduler
+from ollama_queue.actors.store.rocksdb import Recovered
+from tests.support.plans import plan_of
+from tests.support.recorders import START, Recorder
+
+DONE = Answered(b"{}")
+NOTHING = Recovered([], [], [], {}, 0)
+
+
+class RecordingCrew:
+    """Hires recorders, all of which share one log."""
+
+    def __init__(self, log: list[tuple[str, Any]]) -> None:
+        self.log = log
+        self.workers: list[Recorder] = []
+        self.dismissed: list[Recorder] = []
+        self.reports: list[Any] = []
+        self.prober = Recorder("prober", log)
+
+    def hire_worker(self, slot: int, scheduler: Ref, report: Any) -> Any:
+        worker = Recorder(f"worker {slot}", self.log)
+        self.workers.append(worker)
+        self.reports.append(report)
+        return worker
+
+    def hire_prober(self, scheduler: Ref) -> Any:
+        return self.prober
+
+    def dismiss(self, worker: Any) -> None:
+        self.dismissed.append(worker)
+
+
+class Office:
+    """A scheduler that is not started: `handle` is called by hand."""
+
+    def __init__(
+        self, *, slots: int = 1, recovered: Recovered = NOTHING, last_us: int = 0, **limits: int
+    ) -> None:
+        self.now, self.lead = START.timestamp(), 0.0
+        if last_us:
+            recovered = Recovered([], [], [], {}, last_us)
+        self.log: list[tuple[str, Any]] = []
+        self.crew = RecordingCrew(self.log)
+        self.persistence = Recorder("persistence", self.log)
+        gate = Gate("ollama", "openai", parallel=slots)
+        self.scheduler = Scheduler(
+            lambda text: None,
+            plan=plan_of([gate], slots, **limits),
+            recovered=recovered,
+            persistence=self.persistence,
+            crew=self.crew,
+            clock=Clock(lambda: self.now, lambda: self.now - self.lead),
+            chance=random.Random(1),
+        )
+        self.due: list[float | None] = []
+        self.scheduler.wake_at = self.due.append  # type: ignore[method-assign, assignment]
+        self.scheduler.on_start()
+
+    def set_clock(self, step: float) -> None:
+        """The wall clock jumps, no time passes."""
+        self.now += step
+        self.lead += step
+
+    def handle(self, message: Any) -> Any:
+        return self.scheduler.handle(message)
+
+    def submit(self, prompt: str = "hi", key: str | None = None, **fields: Any) -> str:
+        """The id that it got."""
+        self.handle(draft(generate_task("smollm2", prompt, **fields), key))
+        return self.commits[-1].reply.task_id
+
+    def finish(self, task: str, outcome: Outcome = DONE, slot: int = 0, attempt: int = 1) -> None:
+        self.handle(Finished(slot, task, attempt, outcome))
+
+    @property
+    def commits(self) -> list[Commit]:
+        return [message for message in self.persistence.told if isinstance(message, Commit)]
+
+    def since(self, mark: int) -> list[tuple[str, str]]:
+        """Who was told what since the log was so long."""
+        return [(name, type(message).__name__) for name, message in self.log[mark:]]

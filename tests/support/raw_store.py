@@ -1,0 +1,38 @@
+"""Stores to look into: written by hand, a group at a time."""
+
+from pathlib import Path
+
+from ollama_queue.actors.core.model.task_filter import TaskFilter
+from ollama_queue.actors.core.model.tasks import Record, Status
+from ollama_queue.actors.store.commit_group import Group, Row
+from ollama_queue.actors.store.page_reader import scan
+from ollama_queue.actors.store.rocksdb import Store
+from tests.support.recorders import a_record
+
+PENDING, RUNNING = Status.PENDING, Status.RUNNING
+
+
+def group(*rows: Row) -> Group:
+    """Rows that one fsync makes durable."""
+    made = Group()
+    made.rows |= {row.record.id: row for row in rows}
+    return made
+
+
+def write(store: Store, *records: Record, was: Record | None = None) -> None:
+    spec = None if was else b"{}"
+    store.write(group(*(Row(record, was, spec, None, b"body") for record in records)))
+    store.sync(store.written())
+
+
+def filled(folder: Path, count: int) -> None:
+    """A closed store of so many tasks, partly in tables, all in the journal's past."""
+    store = Store(str(folder), None)
+    write(store, *(a_record(number) for number in range(count)))
+    store.close()
+    Store(str(folder), None).close()  # opening moves the journal into tables
+
+
+def listed(store: Store, **wanted: object) -> list[int]:
+    read = scan(store, TaskFilter(**wanted))
+    return [int(record.id, 16) for record in read().records]

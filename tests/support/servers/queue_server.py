@@ -1,0 +1,39 @@
+"""The queue server as a process of its own, to be killed and started again on the same folder."""
+
+import sys
+from pathlib import Path
+
+from ollama_queue import Client
+from tests.support.servers.real_models import ROOT, model_server
+
+
+class QueueServer(model_server.ServerProcess):
+    """`ollama-queue-server` on a free loopback port, with its log beside its data."""
+
+    def __init__(self, folder: Path, model_url: str, *, workers: int = 4, kind: str = "ollama"):
+        super().__init__("ollama-queue-server", folder / "server.log")
+        self.folder = folder
+        self.workers = workers
+        self.config = folder / "config.yaml"
+        self.config.parent.mkdir(parents=True, exist_ok=True)
+        self.config.write_text(
+            f"backends: [{{name: ollama, type: {kind}, url: '{model_url}'}}]\n"
+            "retry_config: {initial_delay: 50ms, max_delay: 200ms}\n"
+        )
+
+    def command(self) -> list[str | Path]:
+        options = ["--port", str(self.port), "--data-dir", self.folder / "data"]
+        options += ["--config", self.config, "--workers", str(self.workers)]
+        return [sys.executable, "-m", "ollama_queue.http.serving.serve", *options]
+
+    def environment(self) -> dict[str, str]:
+        return {"PYTHONPATH": str(ROOT)}
+
+    def ready_url(self) -> str:
+        return f"{self.base_url}/healthz"
+
+    def client(self) -> Client:
+        return Client(self.base_url)
+
+    def log_text(self) -> str:
+        return str(self.log.read_text(errors="replace"))

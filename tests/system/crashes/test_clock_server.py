@@ -1,0 +1,143 @@
+"""A server whose wall clock is wrong, and is put right while it runs."""
+
+import struct
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ollama_queue import Client, NewTask, Status, Task, generate_task
+from tests.support.fakes.model_server import Answer, FakeOllama
+from tests.support.servers.queue_server import QueueServer
+
+SHIM = Path(__file__).with_name("clock_shim.c")
+PATIENCE_S = 30.0
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+DAY, YEAR = timedelta(days=1), timedelta(days=365)
+EVERY_MINUTE = {
+    "name": "m",
+    "cron_expr": "* * * * *",
+    "task_template": {"type": "generate", "model": "m", "prompt": "hi"},
+}
+
+
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("shim") / "clock_shim.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", made, SHIM], check=True)
+    return made
+
+
+class WrongServer(QueueServer):
+    """A queue server whose clock is as far ahead as the test says."""
+
+    def __init__(self, folder: Path, model_url: str, shim: Path, *settings: str) -> None:
+        super().__init__(folder, model_url, workers=1)
+        self.shim, self.lead = shim, folder / "lead"
+        self.config.write_text("\n".join([f"ollama: {{host: '{model_url}'}}", *settings]))
+        self.set_clock(timedelta())
+
+    def set_clock(self, ahead: timedelta) -> None:
+        """Over the old bytes: the server has the file mapped."""
+        self.lead.touch()
+        with self.lead.open("r+b") as file:
+            file.write(struct.pack("q", int(ahead.total_seconds())))
+
+    def environment(self) -> dict[str, str]:
+        return {
+            **super().environment(),
+            "LD_PRELOAD": str(self.shim),
+            "CLOCK_LEAD": str(self.lead),
+        }
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeOllama]:
+    with FakeOllama() as made:
+        yield made
+
+
+def ask(**fields: Any) -> NewTask:
+    return generate_task("m", "hi", **fields)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def spans(task: Task) -> list[timedelta]:
+    found = [ended.ended_at - ended.started_at for ended in task.attempts]
+    if task.started_at and task.completed_at:
+        found.append(task.completed_at - task.started_at)
+    return found
+
+
+@pytest.mark.parametrize("ahead", [2 * HOUR, YEAR])
+def test_a_clock_that_was_ahead_is_put_right(
+    fake: FakeOllama, tmp_path: Path, shim: Path, ahead: timedelta
+) -> None:
+    server = WrongServer(tmp_path, fake.url, shim, "retry_config: {initial_delay: 2s}")
+    server.set_clock(ahead)
+    server.start()
+    try:
+        client = server.client()
+        cron = client.get_cron_task(client.add_cron_task(EVERY_MINUTE))
+        assert cron.next_run is not None and cron.next_run > now() + ahead - HOUR
+        first = client.wait(client.submit_task(ask()), timeout=PATIENCE_S)
+        assert first.created_at > now() + ahead - HOUR
+        fake.script(Answer(502, {"error": "try later"}))
+        with closing(client.subscribe(["task_retrying", "cron_changed"])) as events:
+            again = client.submit_task(ask())
+            events.get(PATIENCE_S)
+            server.set_clock(timedelta())
+            later = client.submit_task(ask(scheduled_at=now() + HOUR))
+            assert client.get_task(later).waiting_for == "schedule"
+            client.list_cron_tasks()  # the ticker looks at the clock; by itself it does each 10 s
+            tried = client.wait(again, timeout=PATIENCE_S)
+            while events.get(PATIENCE_S).event != "cron_changed":
+                pass
+
+        cron = client.get_cron_task(cron.id)
+        assert cron.next_run is not None and cron.next_run < now() + 2 * MINUTE
+        assert [attempt.error is None for attempt in tried.attempts] == [False, True]
+        last = client.wait(client.submit_task(ask()), timeout=PATIENCE_S)
+        assert last.id > later > tried.id > first.id
+        assert abs(last.created_at - now()) < HOUR
+        assert client.get_task(later).status is Status.PENDING
+        assert all(span >= timedelta() for task in (first, tried, last) for span in spans(task))
+        waits = [minute.wait_mean_s for minute in client.get_history()]
+        assert all(wait is None or wait >= 0 for wait in waits)
+        assert "Traceback" not in server.log_text()
+    finally:
+        server.stop()
+
+
+def test_a_start_a_month_ahead_deletes_nothing_for_its_age(
+    fake: FakeOllama, tmp_path: Path, shim: Path
+) -> None:
+    server = WrongServer(tmp_path, fake.url, shim, "queue: {max_completed_tasks: 1}")
+    server.start()
+    client = server.client()
+    ids = [client.submit_task(ask()) for _ in range(2)]
+    for task_id in ids:
+        client.wait(task_id, timeout=PATIENCE_S)
+    server.stop()
+
+    server.set_clock(30 * DAY)
+    server.start()
+    try:
+        client = server.client()
+        with closing(client.subscribe(["task_deleted"])) as events:
+            if ids[0] in stored(client):  # one is too many: this shows that it was swept
+                assert events.get(PATIENCE_S).task.id == ids[0]
+        assert stored(client) == [ids[1]]
+    finally:
+        server.stop()
+
+
+def stored(client: Client) -> list[Any]:
+    return [task.id for task in client.list_tasks()]
