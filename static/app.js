@@ -16,14 +16,17 @@ import * as task from "./views/task.js";
 import * as tasks from "./views/tasks.js";
 
 // A view has `view(state)`, and as it needs them: `enter(route, before)` at each change of the
-// address to it, `leave()` when another comes, `hear(message)` of the feed, `key(event)`.
+// address to it, `leave()` when another comes, `hear(message)` of the feed, `key(event)`, and
+// `drawn(state)` each time it is on the page.
 const VIEWS = { overview, tasks, task, submit, crons, batches };
 
 /** What cannot be drawn is never the end: the page says so, and tries again at the next change. */
 function draw() {
   const page = document.getElementById("page");
+  const shown = VIEWS[state.route.view];
   try {
-    render(page, shell(state, VIEWS[state.route.view]));
+    render(page, shell(state, shown));
+    shown.drawn?.(state);
   } catch (error) {
     page.replaceChildren(); // half of it is new, half old
     render(page, broken(error));

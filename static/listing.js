@@ -168,7 +168,6 @@ export function settle() {
     list.rows.splice(placeOf(id, list), 0, id);
   }
   list.fresh.clear();
-  if (list.rows.length < 50) more(); // what was further down comes up
   if (list.rows.length > MOST_ROWS && list.scroll.top < 9 && !list.isLoading) load({ fresh: true });
   changed();
 }

@@ -13,6 +13,7 @@ import { taskPanel } from "./task.js";
 import { headRow, taskRow } from "./task_row.js";
 
 const AHEAD = 12; // rows drawn outside of what is seen
+const READ_AHEAD = 40; // rows below what is seen; when fewer have been read, the next page is
 
 export function enter(route, before) {
   listing.show(route.query, before.view !== "tasks");
@@ -26,6 +27,14 @@ export const leave = () => closeTask();
 export function hear(message) {
   listing.hear(message);
   hearTask(message);
+}
+
+/** Reads on while the end of what has been read is near, whatever brought it there: a scroll, a taller
+ * window, rows that went, or a scroll while another page was on its way. */
+export function drawn({ list }) {
+  if (!list) return;
+  const { top, height } = list.scroll;
+  if (top + height > (list.rows.length - READ_AHEAD) * rowHeight(list.scroll.width < 620)) listing.more();
 }
 
 export function view({ list, route, stats, task }) {
@@ -94,7 +103,6 @@ const rowHeight = (narrow) => (narrow ? 64 : innerWidth >= 2400 ? 40 : 36); // a
 function onscroll({ target }) {
   const { list } = state;
   const height = rowHeight(list.scroll.width < 620);
-  if (target.scrollTop + target.clientHeight > (list.rows.length - 40) * height) listing.more();
   const moved = Math.abs(target.scrollTop - list.scroll.top) >= height * 6 || target.scrollTop < 9;
   if (moved) merge("list", { scroll: { ...list.scroll, top: target.scrollTop } });
 }

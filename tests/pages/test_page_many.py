@@ -36,6 +36,8 @@ def test_the_whole_list_is_scrolled_through(browser: Browser, full: QueueServer)
         oldest = COUNT - 200 * (number + 1)
         box.evaluate("box => { box.scrollTop = box.scrollHeight; }")
         expect(page.locator("tr.task-row", has_text=f"task {oldest:05}")).to_be_visible()
+        # The end moves on before the next scroll to it: otherwise that would lead nowhere new.
+        expect(page.locator("main")).to_contain_text(f"{200 * (number + 2)} tasks shown")
     assert rows.count() < 100, "rows out of sight are drawn"
     context.close()
 

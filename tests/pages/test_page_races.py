@@ -6,7 +6,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
+from ollama_queue import generate_task
 from tests.support.harness.page import Visit
+from tests.support.servers.queue_server import QueueServer
 
 ADDRESSES = ("&status=pending", "", "&status=cancelled", "&sort=priority", "&q=storm")
 LATER = "2031-01-01T00:00:00Z"
@@ -169,3 +171,46 @@ def test_the_list_stays_where_it_was_scrolled_to_just_now(visit: Visit) -> None:
     page.evaluate(hear, event | {"task": told})
     expect(visit.button("Show 1 new")).to_be_visible()
     visit.client.cancel_tasks(ids=[*tasks, task.id])
+
+
+@pytest.fixture(scope="module")
+def deep(server: QueueServer) -> Iterator[int]:
+    """How many tasks have the tag `deep`: more than one reading brings, for a model nobody has."""
+    count = 450
+    tasks = [
+        generate_task("nobodys", f"deep {number:03}", tags=["deep"], scheduled_at=LATER)
+        for number in range(count)
+    ]
+    with server.client() as client:
+        client.submit_batch(tasks)
+        yield count
+        client.cancel_tasks(filter={"tag": "deep"})
+
+
+def test_a_scroll_while_the_list_is_read_anew_is_not_lost(visit: Visit, deep: int) -> None:
+    """Nothing moves any more when the answer comes: the page sees that its end is in view."""
+    page = visit.open("tasks?tag=deep")
+    expect(rows(visit).first).to_contain_text(f"deep {deep - 1}")
+    scroll = """async () => {
+        const { refresh } = await import("/static/listing.js");
+        const usual = window.fetch;
+        let release;
+        const released = new Promise((resolve) => { release = resolve; });
+        window.fetch = (...request) => released.then(() => usual(...request));
+        refresh();
+        const box = document.querySelector(".rows");
+        const scrolled = new Promise((resolve) => box.addEventListener("scroll", resolve));
+        box.scrollTop = box.scrollHeight;
+        await scrolled;
+        window.fetch = usual;
+        release();
+    }"""
+    page.evaluate(scroll)
+    expect(page.locator("tr.task-row", has_text=f"deep {deep - 201}")).to_be_attached()
+
+
+def test_a_tall_window_is_filled(visit: Visit, deep: int) -> None:
+    """No scroll brings the next page where the first one leaves nothing to scroll."""
+    visit.page.set_viewport_size({"width": 1280, "height": 9000})
+    visit.open("tasks?tag=deep")
+    expect(visit.page.locator("tr.task-row", has_text="deep 240")).to_be_visible()
