@@ -27,10 +27,18 @@ def install(folder: Path, part: str) -> None:
         raise RuntimeError(done.stderr.strip())
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+class ReservedPort:
+    """A free loopback port that nobody else is given by chance as long as this object lives.
+
+    A server may listen on it, stop and come again: all here set SO_REUSEADDR, and the socket that
+    keeps the port never listens, so that others are refused a connection while no server does.
+    """
+
+    def __init__(self) -> None:
+        self._keeper = socket.socket()
+        self._keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._keeper.bind(("127.0.0.1", 0))
+        self.number: int = self._keeper.getsockname()[1]
 
 
 def answers(url: str) -> bool:
@@ -51,7 +59,8 @@ class ServerProcess:
     def __init__(self, name: str, log: Path, port: int = 0) -> None:
         self.name = name
         self.log = log
-        self.port = port or free_port()
+        self._reserved = None if port else ReservedPort()
+        self.port = self._reserved.number if self._reserved else port
         self.base_url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -90,7 +90,8 @@ def test_a_server_starts_as_shown(
         subprocess.run(shlex.split(command), env=environment, cwd=tmp_path, check=True)
         return
     words = [*shlex.split(command.replace("http://localhost:11434", model.url))]
-    words += ["--port", str(model_server.free_port())]
+    reserved = model_server.ReservedPort()
+    words += ["--port", str(reserved.number)]
 
     process = subprocess.Popen(
         words, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True

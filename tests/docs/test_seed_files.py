@@ -26,7 +26,8 @@ class Started:
     """A server that an example starts, on a port of its own."""
 
     def __init__(self, words: list[str], environment: dict[str, str], folder: Path) -> None:
-        self.port = model_server.free_port()
+        self.reserved = model_server.ReservedPort()
+        self.port = self.reserved.number
         self.words = [*words, "--port", str(self.port)]
         self.environment, self.folder = environment, folder
         self.said = ""

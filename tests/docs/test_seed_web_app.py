@@ -22,7 +22,8 @@ class WebApp:
     """`python docs/examples/web_app.py` on a free port, in front of a queue."""
 
     def __init__(self, queue_url: str) -> None:
-        self.port = model_server.free_port()
+        self.reserved = model_server.ReservedPort()
+        self.port = self.reserved.number
         self.settings = {"PORT": str(self.port), "OLLAMA_QUEUE_SERVER": queue_url}
 
     def __enter__(self) -> Self:
@@ -109,7 +110,8 @@ def test_an_unknown_task_is_404(app: WebApp) -> None:
 
 
 def test_a_queue_that_is_away_is_503() -> None:
-    with WebApp(f"127.0.0.1:{model_server.free_port()}") as app:
+    nobody = model_server.ReservedPort()
+    with WebApp(f"127.0.0.1:{nobody.number}") as app:
         assert app.call("POST", "/chat", json=QUESTION).status_code == 503
 
 

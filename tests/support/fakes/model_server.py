@@ -13,6 +13,7 @@ from typing import Any, Self, cast
 
 from tests.support.fakes.behaviours import Answer, Behaviour, Cut, Hang, Stream
 from tests.support.fakes.dialects import DIALECTS, FACTS, VECTORS, Dialect, listings
+from tests.support.servers.real_models import model_server
 
 __all__ = ["Answer", "Behaviour", "Call", "Cut", "FakeOllama", "Hang", "Stream"]
 
@@ -49,7 +50,8 @@ class FakeOllama:
         self._script: deque[Behaviour] = deque()
         self._open: set[socket] = set()
         self._changed = threading.Condition()
-        self.port = 0
+        self._reserved = model_server.ReservedPort()  # nobody else gets it between two `accept`
+        self.port = self._reserved.number
         self.accept()
 
     @property
@@ -85,7 +87,6 @@ class FakeOllama:
     def accept(self) -> None:
         """Be back, on the same port."""
         self._server = _Server(("127.0.0.1", self.port), self)
-        self.port = self._server.server_address[1]
         threading.Thread(target=self._server.accept_all, daemon=True).start()
 
     def disconnect(self) -> None:
