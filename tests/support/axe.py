@@ -1,20 +1,16 @@
 """axe-core, which finds what people with a screen reader or weak eyes would stumble over.
 
-It is taken from npm when it is first asked for, into `build/axe`, and is part of nothing that
-users get.
+It is taken from npm when it is first asked for, and is part of nothing that users get.
 """
 
-import shutil
-import subprocess
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page
 
-VERSION = "4.14.1"
-FOLDER = Path(__file__).resolve().parents[2] / "build" / "axe"
-FILE = FOLDER / "node_modules" / "axe-core" / "axe.min.js"
+from tests.support.servers.installed_clients import node_folder
+
+AXE = ("axe-core@4.14.1",)
 ALL = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
 COLOURS = {"type": "rule", "values": ["color-contrast"]}
 
@@ -22,14 +18,7 @@ COLOURS = {"type": "rule", "values": ["color-contrast"]}
 @cache
 def source() -> str:
     """Its text. Raises `FileNotFoundError` where there is no npm to get it by."""
-    if not FILE.exists():
-        if shutil.which("npm") is None:
-            raise FileNotFoundError("npm")
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        options = ["--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-        command = ["npm", "install", *options, "--prefix", str(FOLDER), f"axe-core@{VERSION}"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return FILE.read_text()
+    return (node_folder("axe", AXE) / "node_modules" / "axe-core" / "axe.min.js").read_text()
 
 
 def mistakes(page: Page, rules: dict[str, Any] = ALL) -> list[str]:

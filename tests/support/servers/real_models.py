@@ -16,7 +16,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / ".dev"))
 
-import model_server  # noqa: E402 (what `make run` and `make demo` start, too)
+# What `make run` and `make demo` start, too; `as` tells type checkers that it is passed on.
+import model_server as model_server  # noqa: E402
 
 FOLDER = ROOT / ".backends"
 MODELFILE = """\
@@ -87,7 +88,8 @@ class OllamaServer(model_server.ServerProcess):
         return f"{self.base_url}/api/version"
 
     def _create_model(self) -> None:
-        modelfile = FOLDER / "Modelfile"
+        """Others may be creating it at this moment, each from a file of its own."""
+        modelfile = FOLDER / f"Modelfile.{self.port}"
         modelfile.write_text(MODELFILE.format(gguf=FOLDER / "smollm2.gguf"))
         create: list[str | Path] = [
             FOLDER / "ollama-serve",
@@ -98,6 +100,7 @@ class OllamaServer(model_server.ServerProcess):
             modelfile,
         ]
         done = subprocess.run(create, capture_output=True, text=True)
+        modelfile.unlink()
         if done.returncode != 0:
             self.stop()
             raise RuntimeError(f"Ollama could not create {self.model}: {done.stderr.strip()}")
