@@ -29,13 +29,18 @@ lint: $(VENV)/.ok ## check the style and the formatting
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 
-# mypy does not follow the __path__ of ollama_queue.py: it is shown an ordinary package of links.
+# mypy does not follow the __path__ of ollama_queue.py: it is shown an ordinary package of links. In
+# the place where that lies it finds the benchmarks and what supports the tests, too.
 typing: $(VENV)/.ok ## check the types
-	@mkdir -p build/typing/ollama_queue
+	@mkdir -p build/typing/ollama_queue build/typing/tests
 	@ln -sfn ../../../ollama_queue.py build/typing/ollama_queue/__init__.py
 	@for room in actors http cli static; do \
 		ln -sfn ../../../$$room build/typing/ollama_queue/$$room; done
-	cd build/typing && $(abspath $(PYTHON)) -m mypy --config-file ../../setup.cfg -p ollama_queue
+	@ln -sfn ../../../tests/support build/typing/tests/support
+	@ln -sfn ../../benchmarks build/typing/benchmarks
+	@ln -sfn ../../.dev/model_server.py build/typing/model_server.py
+	cd build/typing && $(abspath $(PYTHON)) -m mypy --config-file ../../setup.cfg \
+		-p ollama_queue -p benchmarks -p tests.support -m model_server
 
 bench: $(VENV)/.ok ## run the benchmarks, or those that ARGS picks
 	$(PYTHON) -m benchmarks $(ARGS)

@@ -6,7 +6,7 @@ with fewer than four loads.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
@@ -45,7 +45,7 @@ def measure(bench: Bench) -> None:
     bench.table(rounds)
 
 
-def _round(bench: Bench, shape: Shape, bounds: list[float | None]) -> Iterator[Sample]:
+def _round(bench: Bench, shape: Shape, bounds: Sequence[float | None]) -> Iterator[Sample]:
     """One drain for each bound of `affinity_max_wait`; None for `fifo`."""
     yield Sample(shape.limit, _fewest(shape))
     for bound in bounds:

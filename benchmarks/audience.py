@@ -57,6 +57,7 @@ class Audience:
 
     @property
     def has_opened(self) -> bool:
+        assert self._child.stdout is not None
         return bool(select.select([self._child.stdout], [], [], 0)[0])
 
 

@@ -3,6 +3,7 @@
 import math
 import uuid
 from collections import UserDict, deque
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -49,7 +50,9 @@ class OddInt(int):
         raise RuntimeError("odd")
 
 
-ODD = st.sampled_from([Odd, lambda: OddText("a"), lambda: OddDict({"a": 1}), lambda: OddInt(3)])
+ODD: st.SearchStrategy[Callable[[], Any]] = st.sampled_from(
+    [Odd, lambda: OddText("a"), lambda: OddDict({"a": 1}), lambda: OddInt(3)]
+)
 FIXED: list[Any] = [
     None,
     True,

@@ -168,7 +168,7 @@ class Scene:
 
 def new(state: str, **fields: Any) -> NewTask:
     model = fields.pop("model", "smollm2")
-    about = {"tags": [state], "metadata": {"of": state}, "options": {"seed": 7}}
+    about: dict[str, Any] = {"tags": [state], "metadata": {"of": state}, "options": {"seed": 7}}
     return generate_task(model, state, **about, **fields)
 
 

@@ -231,7 +231,7 @@ class PlanDriver(RuleBasedStateMachine):
         if was.status is Status.CANCELLED:
             assert changes == []
         else:
-            fields = {"retry_count": was.retry_count}
+            fields: dict[str, Any] = {"retry_count": was.retry_count}
             fields |= changes[0].fields
             assert (fields["status"], fields["retry_count"]) == settled(was, outcome)
         self.obey(orders)

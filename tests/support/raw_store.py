@@ -1,6 +1,7 @@
 """Stores to look into: written by hand, a group at a time."""
 
 from pathlib import Path
+from typing import Any
 
 from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Record, Status
@@ -33,6 +34,6 @@ def filled(folder: Path, count: int) -> None:
     Store(str(folder), None).close()  # opening moves the journal into tables
 
 
-def listed(store: Store, **wanted: object) -> list[int]:
+def listed(store: Store, **wanted: Any) -> list[int]:
     read = scan(store, TaskFilter(**wanted))
     return [int(record.id, 16) for record in read().records]

@@ -175,7 +175,8 @@ class Controlled:
 def asked(ref: Ref, message: Any) -> Promise:
     """Ask without waiting."""
     promise = Promise()
-    ref.actor_inbox.put(Envelope(message, reply_to=promise))
+    inbox: Any = ref.actor_inbox  # pykka's type knows only its own envelopes
+    inbox.put(Envelope(message, reply_to=promise))
     return promise
 
 
@@ -217,8 +218,9 @@ def insert(number: int, **facts: Any) -> Insert:
 
 
 def started(number: int, attempt: int = 1) -> Change:
-    facts = {"attempt": attempt, "started_at": at(number)}
-    return become(task_id(number), Status.PENDING, Status.RUNNING, **facts)
+    return become(
+        task_id(number), Status.PENDING, Status.RUNNING, attempt=attempt, started_at=at(number)
+    )
 
 
 def an_attempt(number: int, error: str | None = None) -> Attempt:

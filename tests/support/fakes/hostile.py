@@ -82,15 +82,15 @@ def request(
     """
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in headers]
-    is_whole = isinstance(body, bytes)
-    lines += [f"Content-Length: {len(body)}" if is_whole else "Transfer-Encoding: chunked"]
+    whole = body if isinstance(body, bytes) else None
+    lines += ["Transfer-Encoding: chunked" if whole is None else f"Content-Length: {len(whole)}"]
     answer = b""
     with create_connection(("127.0.0.1", port)) as connection, contextlib.suppress(OSError):
         with contextlib.suppress(OSError):  # it may refuse before it has read everything
             connection.sendall("\r\n".join([*lines, "", ""]).encode())
             for piece in [body] if isinstance(body, bytes) else body:
                 connection.sendall(piece)
-            if not is_whole:
+            if whole is None:
                 connection.shutdown(1)
         answer = connection.recv(1 << 16)
         while connection.recv(1 << 20):

@@ -24,7 +24,7 @@ from ollama_queue.actors.base.actor import Actor, Ref
 from ollama_queue.actors.base.thread_pool import ThreadPool
 from ollama_queue.actors.core.config import config
 from ollama_queue.actors.core.messages import Publish
-from ollama_queue.actors.embedded.watch import ENDS
+from ollama_queue.actors.core.model.event_names import ENDS
 from ollama_queue.actors.event_bus import EventBus
 from ollama_queue.actors.executors import create_executor
 from ollama_queue.actors.supervision.generation import Runtime

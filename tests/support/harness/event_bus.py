@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ollama_queue.actors.base.actor import Ref, ask, start, stop, tell
 from ollama_queue.actors.base.thread_pool import ThreadPool
@@ -65,7 +65,8 @@ class EventBusHarness:
         tell(bus or self.bus, Chunks(sender, TASK, attempt, first, pieces))
 
     def stream(self, timeout: float = PATIENCE_S) -> Iterator[Chunk]:
-        return watch.stream(self.switchboard, TASK, timeout)
+        chunks = watch.stream(self.switchboard, TASK, timeout)
+        return cast(Iterator[Chunk], chunks)  # None is only for who asks for a heartbeat
 
     def close(self) -> None:
         for ref in (self.persistence, self.bus):

@@ -1,7 +1,7 @@
 """A scheduler between recorders: what it is told is done by hand, what it tells is kept."""
 
 import random
-from typing import Any
+from typing import Any, cast
 
 from ollama_queue.actors.base.actor import Ref
 from ollama_queue.actors.base.clock import Clock
@@ -58,7 +58,7 @@ class Office:
             lambda text: None,
             plan=plan_of([gate], slots, **limits),
             recovered=recovered,
-            persistence=self.persistence,
+            persistence=cast(Ref, self.persistence),
             crew=self.crew,
             clock=Clock(lambda: self.now, lambda: self.now - self.lead),
             chance=random.Random(1),
@@ -78,7 +78,7 @@ class Office:
     def submit(self, prompt: str = "hi", key: str | None = None, **fields: Any) -> str:
         """The id that it got."""
         self.handle(draft(generate_task("smollm2", prompt, **fields), key))
-        return self.commits[-1].reply.task_id
+        return str(self.commits[-1].reply.task_id)
 
     def finish(self, task: str, outcome: Outcome = DONE, slot: int = 0, attempt: int = 1) -> None:
         self.handle(Finished(slot, task, attempt, outcome))

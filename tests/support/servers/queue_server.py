@@ -22,7 +22,7 @@ class QueueServer(model_server.ServerProcess):
         )
 
     def command(self) -> list[str | Path]:
-        options = ["--port", str(self.port), "--data-dir", self.folder / "data"]
+        options: list[str | Path] = ["--port", str(self.port), "--data-dir", self.folder / "data"]
         options += ["--config", self.config, "--workers", str(self.workers)]
         return [sys.executable, "-m", "ollama_queue.http.serving.serve", *options]
 
