@@ -11,7 +11,7 @@ TESTS = (
     "test_transport",
     "test_executor_failures",
     "test_openai_executor",
-    "test_look",
+    "test_probe",
     "test_whose_answer",
 )
 RUN = """
@@ -32,7 +32,7 @@ def test_all_of_it_works_there_too() -> None:
 
     done = subprocess.run(
         [sys.executable, "-c", RUN, *files],
-        cwd=HERE.parent.parent,
+        cwd=HERE.parents[2],
         capture_output=True,
         text=True,
         timeout=120,
