@@ -32,7 +32,7 @@ ALL_BUFFERS_BYTES = 64 << 20
 KEEP_S = 60.0  # a buffer outlives its task's end by so much
 
 
-class Stream(Struct):
+class StreamBuffer(Struct):
     """The reply of a task as far as it has come, for readers that come late.
 
     A stream that has outgrown its buffer keeps nothing: a late reader gets the whole reply as
@@ -61,7 +61,7 @@ class EventBus(Actor):
         self.subscribers: dict[Mailbox[Happened], Subscribe] = {}
         self.by_task: dict[str, set[Mailbox[Happened]]] = {}
         self.readers: dict[str, set[Mailbox[Chunk]]] = {}
-        self.streams: OrderedDict[str, Stream] = OrderedDict()
+        self.streams: OrderedDict[str, StreamBuffer] = OrderedDict()
         self.bytes = 0
         self.ended: dict[str, float] = {}  # when to drop the stream, in order
         self.history = History(wall())
@@ -155,12 +155,12 @@ class EventBus(Actor):
             for reader in list(self.readers.get(message.task_id, ())):
                 self.deliver(reader, chunk)
 
-    def begin_stream(self, task_id: str, attempt: int) -> Stream:
+    def begin_stream(self, task_id: str, attempt: int) -> StreamBuffer:
         self.forget_stream(task_id)
-        stream = self.streams[task_id] = Stream(attempt, [])
+        stream = self.streams[task_id] = StreamBuffer(attempt, [])
         return stream
 
-    def make_room(self, task_id: str, stream: Stream, size: int) -> None:
+    def make_room(self, task_id: str, stream: StreamBuffer, size: int) -> None:
         """Let a stream that grows too large go, and others while all together are."""
         if stream.overflowed:
             return
@@ -172,7 +172,7 @@ class EventBus(Actor):
             if oldest is stream:
                 return
 
-    def empty(self, stream: Stream) -> None:
+    def empty(self, stream: StreamBuffer) -> None:
         self.bytes -= stream.size
         stream.pieces, stream.size, stream.overflowed = [], 0, True
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from .core.config.config import Logging
+from .core.config.config import LoggingSettings
 from .core.model.errors import Invalid
 from .core.text.escaping import visible
 from .files.private_files import private_opener
@@ -20,7 +20,7 @@ KEEP_OLD = 5
 _PLAIN = re.compile(r"[\w.:/@+-]+")
 
 
-class Line(NamedTuple):
+class LogLine(NamedTuple):
     """A message with facts: in text they follow as `key=value`, in JSON they are fields.
 
     `names` are facts that the message tells already.
@@ -35,10 +35,10 @@ class Line(NamedTuple):
         return visible(" ".join([self.message, *facts]))
 
 
-class Lines(NamedTuple):
+class LogLines(NamedTuple):
     """The message of one record, and a line each in the log: what a record costs, they share."""
 
-    lines: list[Line]
+    lines: list[LogLine]
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.lines))
@@ -59,7 +59,7 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        if not isinstance(record.msg, Lines):
+        if not isinstance(record.msg, LogLines):
             said = super().format(record).split("\n")
             return "\n    ".join(visible(line, keep="\t") for line in said)
         head = f"{self.formatTime(record)} {record.levelname} {record.name}"
@@ -72,7 +72,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         head = {"time": at.replace("+00:00", "Z"), "level": record.levelname.lower()}
-        if isinstance(record.msg, Lines):
+        if isinstance(record.msg, LogLines):
             return "\n".join(
                 json.dumps({**head, "message": line.message, **line.names, **line.facts})
                 for line in record.msg.lines
@@ -83,7 +83,7 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(head)
 
 
-def open_handler(settings: Logging) -> logging.Handler:
+def open_handler(settings: LoggingSettings) -> logging.Handler:
     """A handler as `settings` wants it. Raises `Invalid` when its file cannot be written."""
     handler = _file_handler(settings.file) if settings.file else logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())

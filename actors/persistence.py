@@ -26,9 +26,9 @@ from .core.messages import (
     GetBatch,
     GetSpec,
     ListBatches,
+    ListTasks,
     LoadBatch,
     Publish,
-    Query,
     Recover,
     Retry,
     Scanned,
@@ -41,7 +41,7 @@ from .core.model.errors import Conflict, NotFound, QueueError
 from .core.model.orders import Change, Insert, Remove, Save
 from .core.model.task_filter import Reasons, TaskFilter
 from .core.model.tasks import Batch, BatchSubmitted, Record, Status
-from .store.commit_group import Group, Row, Sealed, Unseen
+from .store.commit_group import Group, Sealed, TaskWrite, Unseen
 from .store.expiry import find_expired
 from .store.page_reader import scan
 from .store.rocksdb import Recovered, Store
@@ -105,7 +105,7 @@ class Persistence(Actor):
                 return self.get(task_id)
             case GetSpec(task_id):
                 return self.asked(task_id)
-            case Query(wanted, reasons):
+            case ListTasks(wanted, reasons):
                 return self.query(wanted, reasons)
             case Count():
                 return self.once_synced(self.store.counts.copy())
@@ -154,7 +154,7 @@ class Persistence(Actor):
         batch, rows = message.batch, []
         for insert in message.inserts:
             self.seq += 1
-            rows.append(Row(replace(insert.record, seq=self.seq), None, insert.spec))
+            rows.append(TaskWrite(replace(insert.record, seq=self.seq), None, insert.spec))
         tasks = self.hidden.setdefault(batch.id, Unseen())
         self.store.write_slice(batch.id, rows, tasks)
         if not message.is_last:

@@ -12,7 +12,7 @@ from typing import assert_never
 
 from .base.actor import Actor, Ref
 from .base.breathing import Breathe, as_threads_do
-from .core.config.config import Queue
+from .core.config.config import QueueSettings
 from .core.messages import Delete, Expired, FindExpired, Swept, Wake
 from .core.messages.sweeper import ToSweeper
 from .core.plan.settle import utc
@@ -28,7 +28,7 @@ class Sweeper(Actor):
         report: Callable[[str], None],
         *,
         breathe: Breathe = as_threads_do,
-        settings: Queue,
+        settings: QueueSettings,
         scheduler: Ref,
         persistence: Ref,
         known: float,

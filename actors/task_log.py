@@ -8,16 +8,16 @@ from typing import Any
 
 from .base.breathing import Breathe, as_threads_do
 from .base.mailbox import Closed, Mailbox
-from .core.config.config import Logging
+from .core.config.config import LoggingSettings
 from .core.model.errors import Unavailable
 from .core.model.event_names import ENDS, EVENTS
 from .core.model.events import Happened
 from .core.model.tasks import Record
-from .logs import Line, Lines, open_handler
+from .logs import LogLine, LogLines, open_handler
 
 log = logging.getLogger("ollama_queue")
 
-Listen = Callable[[Mailbox[Any], frozenset[str]], Callable[[], None]]
+ListenToEvents = Callable[[Mailbox[Any], frozenset[str]], Callable[[], None]]
 
 LOGGED = EVENTS - {"backend_changed"}  # of which the Prober tells
 CALL_ENDS = ENDS | {"task_retrying"}
@@ -27,7 +27,7 @@ CLOSE_PATIENCE_S = 10.0
 MAX_ERROR = 500  # characters of an upstream's words
 
 
-def line_of(event: Happened) -> Line:
+def line_of(event: Happened) -> LogLine:
     """What an event says: who it was, and what is known. No payload, no title, no secret."""
     facts: dict[str, Any] = {}
     names: dict[str, Any] = {"event": event.event}
@@ -45,7 +45,7 @@ def line_of(event: Happened) -> Line:
     if event.reason is not None:
         facts["reason"] = event.reason
     told = event.event.removeprefix(f"{subject.partition(' ')[0]}_").replace("_", " ")
-    return Line(f"{subject} {told}", names, facts)
+    return LogLine(f"{subject} {told}", names, facts)
 
 
 def _task_facts(name: str, task: Record) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def _ran_s(task: Record) -> float | None:
     return _span(task.started_at, task.completed_at)
 
 
-class Inbox(Mailbox[Happened]):
+class LossyMailbox(Mailbox[Happened]):
     """A mailbox that is never cut off: what it has no room for is counted."""
 
     def __init__(self, size: int) -> None:
@@ -115,7 +115,9 @@ class Journal(threading.Thread):
     all the same, and it costs a fraction; those of other programs expect one line a record.
     """
 
-    def __init__(self, listen: Listen, together: int, breathe: Breathe = as_threads_do) -> None:
+    def __init__(
+        self, listen: ListenToEvents, together: int, breathe: Breathe = as_threads_do
+    ) -> None:
         super().__init__(name="ollama-queue-journal", daemon=True)
         self._listen, self._together, self._breathe = listen, together, breathe
         self._is_closed = False
@@ -123,7 +125,7 @@ class Journal(threading.Thread):
         self.start()
 
     def _begin(self) -> None:
-        self._inbox = Inbox(INBOX_SIZE)
+        self._inbox = LossyMailbox(INBOX_SIZE)
         self._leave = self._listen(self._inbox, LOGGED)
 
     def run(self) -> None:
@@ -146,7 +148,7 @@ class Journal(threading.Thread):
     def _write(self, events: list[Happened], missed: int) -> None:
         for start in range(0, len(events), self._together):
             if log.isEnabledFor(logging.INFO):
-                log.info(Lines([*map(line_of, events[start : start + self._together])]))
+                log.info(LogLines([*map(line_of, events[start : start + self._together])]))
             self._breathe()
         if missed:
             log.warning("the log could not keep up: it does not tell of %d events", missed)
@@ -162,7 +164,9 @@ class Journal(threading.Thread):
         self._inbox.close("unsubscribed")
 
 
-def follow(listen: Listen, together: int, breathe: Breathe = as_threads_do) -> Journal | None:
+def follow(
+    listen: ListenToEvents, together: int, breathe: Breathe = as_threads_do
+) -> Journal | None:
     """A journal of what `listen` brings; None where the log does not want to know."""
     return Journal(listen, together, breathe) if log.isEnabledFor(logging.INFO) else None
 
@@ -170,7 +174,7 @@ def follow(listen: Listen, together: int, breathe: Breathe = as_threads_do) -> J
 class Logbook:
     """The log of one embedded queue: the `ollama_queue` logger as its settings want it."""
 
-    def __init__(self, settings: Logging | None) -> None:
+    def __init__(self, settings: LoggingSettings | None) -> None:
         """None leaves all logging to the program."""
         self._settings = settings
         self._level = log.level
@@ -187,7 +191,7 @@ class Logbook:
         self._level = log.level
         log.setLevel(self._settings.level.upper())
 
-    def follow(self, listen: Listen, breathe: Breathe) -> None:
+    def follow(self, listen: ListenToEvents, breathe: Breathe) -> None:
         self._journal = None if self._settings is None else follow(listen, 1, breathe)
 
     def close(self) -> None:

@@ -11,7 +11,11 @@ from functools import partial
 from typing import Any
 
 from benchmarks.harness import Bench, Sample
-from ollama_queue.actors.core.config.config import RemoteScheduling, Retry, Scheduler
+from ollama_queue.actors.core.config.config import (
+    RemoteScheduling,
+    RetrySettings,
+    SchedulerSettings,
+)
 from ollama_queue.actors.core.intake.submission import chat_task, draft
 from ollama_queue.actors.core.messages import Submit
 from ollama_queue.actors.core.model.ids import mint
@@ -47,7 +51,9 @@ class Busy:
     def __init__(self, waiting: int) -> None:
         self.chance = random.Random(waiting)
         gates = Gates([Gate("stub", "ollama", SLOTS)], RemoteScheduling())
-        self.plan = Plan(slots=SLOTS, gates=gates, retry=Retry(), scheduler=Scheduler())
+        self.plan = Plan(
+            slots=SLOTS, gates=gates, retry=RetrySettings(), scheduler=SchedulerSettings()
+        )
         self.us = 1_790_000_000_000_000
         self.run: Run | None = None
         for task_id in self.new_ids(waiting + SLOTS):

@@ -12,7 +12,7 @@ from benchmarks import load
 from benchmarks.harness import Bench, Sample, appends_per_s, percentiles_ms
 from benchmarks.processes import NOWHERE, Process, hello_server, paused_server
 from ollama_queue import Config, NewTask, QueueManager, chat_task
-from ollama_queue.actors.core.config.config import Ollama, Queue
+from ollama_queue.actors.core.config.config import OllamaSettings, QueueSettings
 
 POST = load.request("POST", "/api/tasks", load.task_body())
 APPENDS, ROCKS = "raw: synced appends", "raw: RocksDB write + flush_wal"
@@ -20,8 +20,8 @@ APPENDS, ROCKS = "raw: synced appends", "raw: RocksDB write + flush_wal"
 
 def embedded(folder: Path, model_url: str = NOWHERE, workers: int = 4) -> QueueManager:
     """A queue in this process, as a program of its own would have it."""
-    queue = Queue(storage_path=str(folder), max_workers=workers)
-    return QueueManager(Config(queue=queue, ollama=Ollama(host=model_url)))
+    queue = QueueSettings(storage_path=str(folder), max_workers=workers)
+    return QueueManager(Config(queue=queue, ollama=OllamaSettings(host=model_url)))
 
 
 def measure(bench: Bench) -> None:

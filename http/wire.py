@@ -18,6 +18,9 @@ from ..actors.core.model.errors import (
 )
 from ..actors.core.model.tasks import Upstream
 
+Json = dict[str, Any]
+"""A JSON object."""
+
 TASKS = "/api/tasks"
 BATCH = "/api/tasks/batch"
 BATCHES = "/api/batches"

@@ -19,7 +19,7 @@ FOLLOWED = 100  # so few tasks are followed by themselves, and the ends of other
 Callback = Callable[[TaskResult], Any]
 
 
-class Gathering:
+class BatchResults:
     """All results of a batch, for one who gets them at once, in the order given.
 
     They are read when all of its tasks have ended, page by page: over HTTP, one by one would take
@@ -99,7 +99,7 @@ def following(asked: TaskFilter, page: TaskPage) -> TaskFilter | None:
     return None if page.cursor is None else replace(asked, cursor=page.cursor)
 
 
-class Waiting:
+class WaitDeadline:
     """How long somebody waits for the ends of tasks, and over which losses of the queue.
 
     `late` makes the error of a wait that takes longer than `timeout` seconds.
@@ -149,7 +149,7 @@ class Awaited:
     """
 
     def __init__(self) -> None:
-        self._callbacks: dict[str, tuple[Callback | Gathering, ...]] = {}
+        self._callbacks: dict[str, tuple[Callback | BatchResults, ...]] = {}
         self._expected = self._renewals = 0  # submits on their way; subscriptions replaced
         self._missed: set[str] = set()  # ends that came while some are expected
 
@@ -162,7 +162,7 @@ class Awaited:
         return self._renewals
 
     def known(
-        self, ids: Collection[str], callback: Callback | Gathering, expected: int
+        self, ids: Collection[str], callback: Callback | BatchResults, expected: int
     ) -> Collection[str]:
         """These are the submit's tasks. Returns those to look at: they may have ended unheard."""
         alone = (callback,)  # one for all: there may be a million
@@ -182,7 +182,7 @@ class Awaited:
         """What happened meanwhile was not heard of."""
         self._renewals += 1
 
-    def of(self, task_id: str) -> Sequence[Callback | Gathering]:
+    def of(self, task_id: str) -> Sequence[Callback | BatchResults]:
         """Who waits for this task, which may have ended."""
         if self._expected:
             self._missed.add(task_id)  # somebody may be about to wait for it
@@ -195,22 +195,22 @@ class Awaited:
     def _one_each(self, ids: Iterable[str]) -> Sequence[str]:
         """Of tasks that are read together, one is enough."""
         awaited = ((who, each) for each in ids for who in self._callbacks[each])
-        looks = {who if isinstance(who, Gathering) else each: each for who, each in awaited}
+        looks = {who if isinstance(who, BatchResults) else each: each for who, each in awaited}
         return tuple(dict.fromkeys(looks.values()))
 
     def take(self, task_id: str) -> Sequence[Callback]:
         """Who is to be told of this task's end by itself; they are forgotten."""
         whole = self._callbacks.get(task_id, ())
-        self._keep(task_id, tuple(who for who in whole if isinstance(who, Gathering)))
-        return [who for who in whole if not isinstance(who, Gathering)]
+        self._keep(task_id, tuple(who for who in whole if isinstance(who, BatchResults)))
+        return [who for who in whole if not isinstance(who, BatchResults)]
 
-    def forget(self, batch: Gathering) -> None:
+    def forget(self, batch: BatchResults) -> None:
         """The ends of its tasks have been told."""
         for task_id in batch.ids:
             whole = self._callbacks.get(task_id, ())
             self._keep(task_id, tuple(who for who in whole if who is not batch))
 
-    def _keep(self, task_id: str, callbacks: tuple[Callback | Gathering, ...]) -> None:
+    def _keep(self, task_id: str, callbacks: tuple[Callback | BatchResults, ...]) -> None:
         if callbacks:
             self._callbacks[task_id] = callbacks
         else:

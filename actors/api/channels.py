@@ -20,19 +20,19 @@ class Channels:
     """The channels of one queue: one that is full holds up neither callbacks nor other channels."""
 
     def __init__(self) -> None:
-        self._lanes: WeakValueDictionary[int, Lane] = WeakValueDictionary()
+        self._writers: WeakValueDictionary[int, ChannelWriter] = WeakValueDictionary()
         self._lock = threading.Lock()
 
-    def lane(self, channel: Any) -> "Lane":
+    def writer(self, channel: Any) -> "ChannelWriter":
         """The way into a channel, the same one as long as anybody uses it. Raises `Invalid`."""
         with self._lock:
-            found = self._lanes.get(id(channel))
-            if found is None:
-                found = self._lanes[id(channel)] = Lane(channel)
-            return found
+            writer = self._writers.get(id(channel))
+            if writer is None:
+                writer = self._writers[id(channel)] = ChannelWriter(channel)
+            return writer
 
 
-class Lane:
+class ChannelWriter:
     """Puts results into one channel, in order. While it is full they wait here, and a thread of
     its own puts them in as they are read; what has no `put_nowait` is believed never to be full."""
 

@@ -11,13 +11,13 @@ from ..core.model.errors import BatchTimeout, QueueError, Unavailable
 from ..core.model.event_names import ENDS
 from ..core.model.task_filter import TaskFilter, TaskPage
 from ..core.model.tasks import BatchSubmitted, Task, TaskResult
-from .awaited import Gathering, Waiting
+from .awaited import BatchResults, WaitDeadline
 from .reporter import ENDS_AHEAD, ending, gather
 
 T = TypeVar("T")
 
 Listen = Callable[..., Callable[[], None]]
-Read = Callable[[str], Task]
+ReadTask = Callable[[str], Task]
 OnProgress = Callable[[int, int], object]
 
 
@@ -34,7 +34,7 @@ def unfinished(left: int, total: int, timeout: float | None) -> str:
 
 
 def ends(
-    listen: Listen, waiting: Waiting, look: Callable[[str | None], Generator[T, None, None]]
+    listen: Listen, waiting: WaitDeadline, look: Callable[[str | None], Generator[T, None, None]]
 ) -> Generator[T, None, None]:
     """What `look` makes of the id of each task that ends, and of None, where any may have ended
     unheard: at the start and after each loss of the queue."""
@@ -52,7 +52,7 @@ def ends(
         time.sleep(pause_s)
 
 
-def _next(mailbox: Mailbox[Any], waiting: Waiting) -> str:
+def _next(mailbox: Mailbox[Any], waiting: WaitDeadline) -> str:
     try:
         event = mailbox.get(waiting.left_s)
     except TimeoutError:
@@ -62,7 +62,7 @@ def _next(mailbox: Mailbox[Any], waiting: Waiting) -> str:
 
 
 def completed(
-    listen: Listen, read: Read, ids: Sequence[str], timeout: float | None
+    listen: Listen, read: ReadTask, ids: Sequence[str], timeout: float | None
 ) -> Generator[TaskResult, None, None]:
     """The results of tasks, each as it ends; `timeout` is counted from here."""
     left = dict.fromkeys(ids)
@@ -80,20 +80,22 @@ def completed(
                 if not left:
                     return
 
-    waiting = Waiting(ids, timeout, lambda: TimeoutError(unfinished(len(left), len(ids), timeout)))
+    waiting = WaitDeadline(
+        ids, timeout, lambda: TimeoutError(unfinished(len(left), len(ids), timeout))
+    )
     return results()
 
 
 def gathered(
     listen: Listen,
-    read: Read,
+    read: ReadTask,
     read_page: Callable[[TaskFilter], TaskPage],
     made: BatchSubmitted,
     timeout: float | None,
     on_progress: OnProgress | None,
 ) -> list[TaskResult]:
     """The results of a batch once all have ended. Errors name the batch."""
-    batch = Gathering(list)
+    batch = BatchResults(list)
     batch.of(made)
     told = -1
 
@@ -116,9 +118,9 @@ def gathered(
     return batch.call()  # type: ignore[no-any-return]
 
 
-def batch_waiting(batch: Gathering, made: BatchSubmitted, timeout: float | None) -> Waiting:
+def batch_waiting(batch: BatchResults, made: BatchSubmitted, timeout: float | None) -> WaitDeadline:
     def late() -> BatchTimeout:
         words = unfinished(batch.total - batch.done, batch.total, timeout)
         return BatchTimeout(words, made.batch_id, made.task_ids)
 
-    return Waiting(made.task_ids, timeout, late)
+    return WaitDeadline(made.task_ids, timeout, late)

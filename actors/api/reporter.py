@@ -12,7 +12,7 @@ from ..core.model.errors import NotFound, QueueError, Unavailable
 from ..core.model.event_names import ENDS
 from ..core.model.task_filter import TaskFilter, TaskPage
 from ..core.model.tasks import Task, TaskResult
-from .awaited import OUTAGE_PATIENCE_S, Awaited, Callback, Gathering
+from .awaited import OUTAGE_PATIENCE_S, Awaited, BatchResults, Callback
 from .verbs import result_of
 
 log = logging.getLogger("ollama_queue")
@@ -43,7 +43,9 @@ class Reporter(threading.Thread):
         self._is_closed = False
         begin(self)
 
-    def submit(self, submit: Callable[[], list[str]], callback: Callback | Gathering) -> list[str]:
+    def submit(
+        self, submit: Callable[[], list[str]], callback: Callback | BatchResults
+    ) -> list[str]:
         """Submit tasks, of which `submit` returns the ids, and await the end of each."""
         late: Collection[str] = ()
         with self._lock:
@@ -120,21 +122,21 @@ class Reporter(threading.Thread):
     def _hear(self, task_id: str) -> None:
         """A task has ended."""
         who = self._who(task_id)
-        full = [each for each in who if isinstance(each, Gathering) and each.hear(task_id)]
+        full = [each for each in who if isinstance(each, BatchResults) and each.hear(task_id)]
         self._tell(task_id, [*full, *callbacks_of(who)])
 
     def _look(self, task_id: str) -> None:
         """A task may have ended."""
         self._tell(task_id, self._who(task_id))
 
-    def _who(self, task_id: str) -> Sequence[Callback | Gathering]:
+    def _who(self, task_id: str) -> Sequence[Callback | BatchResults]:
         with self._lock:
             return self._awaited.of(task_id)
 
-    def _tell(self, task_id: str, who: Sequence[Callback | Gathering]) -> None:
+    def _tell(self, task_id: str, who: Sequence[Callback | BatchResults]) -> None:
         """Those of them for whom all has ended."""
         for each in who:
-            if isinstance(each, Gathering):
+            if isinstance(each, BatchResults):
                 self._gather(each)
         if callbacks_of(who) and (result := ending(self._read, task_id)) is not None:
             with self._lock:
@@ -142,7 +144,7 @@ class Reporter(threading.Thread):
             for callback in callbacks:
                 self._call(task_id, partial(callback, result))
 
-    def _gather(self, batch: Gathering) -> None:
+    def _gather(self, batch: BatchResults) -> None:
         gather(batch, self._read, self._read_page)
         if batch.is_complete:
             with self._lock:
@@ -156,13 +158,13 @@ class Reporter(threading.Thread):
             log.exception(FAILED, task_id)
 
 
-def callbacks_of(who: Sequence[Callback | Gathering]) -> list[Callback]:
+def callbacks_of(who: Sequence[Callback | BatchResults]) -> list[Callback]:
     """Those that await one task by itself."""
-    return [each for each in who if not isinstance(each, Gathering)]
+    return [each for each in who if not isinstance(each, BatchResults)]
 
 
 def gather(
-    batch: Gathering, read: Callable[[str], Task], read_page: Callable[[TaskFilter], TaskPage]
+    batch: BatchResults, read: Callable[[str], Task], read_page: Callable[[TaskFilter], TaskPage]
 ) -> None:
     """Read the results that there are."""
     wanted: TaskFilter | None = batch.first_page()

@@ -32,8 +32,8 @@ from ..core.model.tasks import (
 from . import ends
 from .awaited import (
     OUTAGE_PATIENCE_S,
+    BatchResults,
     Callback,
-    Gathering,
     following,
     members,
 )
@@ -183,7 +183,7 @@ class Listener(ComposedVerbs):
         new: AnyTask,
         channel: "queue.Queue[TaskResult] | queue.SimpleQueue[TaskResult]",
     ) -> str:
-        return self.submit_task_with_callback(new, self._channels.lane(channel))
+        return self.submit_task_with_callback(new, self._channels.writer(channel))
 
     def submit_batch_tasks_async(
         self,
@@ -192,7 +192,7 @@ class Listener(ComposedVerbs):
     ) -> list[str]:
         if callback is None:
             return self.submit_batch(tasks).task_ids
-        gathering = Gathering(arguments.callback(callback))
+        gathering = BatchResults(arguments.callback(callback))
         return self._reported(lambda: gathering.of(self.submit_batch(tasks)), gathering)
 
     def submit_scheduled_batch_tasks_async(
@@ -252,7 +252,7 @@ class Listener(ComposedVerbs):
         return ends.completed(self.listen, self.get_task, wanted, timeout)
 
     def _reported(
-        self, submit: Callable[[], list[str]], callback: Callback | Gathering
+        self, submit: Callable[[], list[str]], callback: Callback | BatchResults
     ) -> list[str]:
         return self._reporting().submit(submit, callback)
 

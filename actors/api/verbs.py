@@ -65,7 +65,7 @@ class ComposedVerbs:
         return self.submit_task(scheduled(new, at))
 
 
-class Gathering:
+class PageCollector:
     """A list of as many tasks as are wanted, put together from pages that may be shorter.
 
     `following` is what to ask for next, None when it is complete.
@@ -91,7 +91,7 @@ class Gathering:
 
 def full_page(list_page: Callable[[TaskFilter], TaskPage], wanted: TaskFilter) -> TaskPage:
     """A page of as many tasks as are wanted, if there are."""
-    found = Gathering(wanted)
+    found = PageCollector(wanted)
     while found.following is not None:
         found.add(list_page(found.following))
     return TaskPage(found.tasks, found.cursor, found.total)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ..core.model.errors import Unavailable
 
-Done = Callable[[Any, str | None], None]
+OnDone = Callable[[Any, str | None], None]
 
 
 def begin(thread: threading.Thread) -> None:
@@ -24,7 +24,7 @@ class Pool(Protocol):
     What runs in it may touch RocksDB and nothing of ours: no promise, no message, no log.
     """
 
-    def submit(self, work: Callable[[], Any], done: Done) -> None:
+    def submit(self, work: Callable[[], Any], done: OnDone) -> None:
         """Do `work`, then call `done(result, None)` or `done(None, what went wrong)`."""
 
     def finish(self, timeout: float) -> bool:
@@ -35,11 +35,11 @@ class ThreadPool:
     """A `Pool` on a plain daemon thread: a hung disk must not keep a program from ending."""
 
     def __init__(self, name: str) -> None:
-        self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Done] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], OnDone] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[], Any], done: Done) -> None:
+    def submit(self, work: Callable[[], Any], done: OnDone) -> None:
         self._jobs.put((work, done))
 
     def finish(self, timeout: float) -> bool:

@@ -13,7 +13,7 @@ from ..supervision.switchboard import Generation
 TOGETHER = 100
 
 
-class ManyTasks(BulkVerbs):
+class EmbeddedBulkVerbs(BulkVerbs):
     """Needs `_now`, which gives the actors of this boot, and `list_page`."""
 
     def _now(self) -> Generation:

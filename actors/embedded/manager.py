@@ -16,7 +16,7 @@ from ..base.inbox import check_process, check_threads
 from ..base.mailbox import Mailbox
 from ..base.thread_pool import Pool, ThreadPool
 from ..batch_loading import draft_batch
-from ..core.config.config import Config, Logging
+from ..core.config.config import Config, LoggingSettings
 from ..core.intake import arguments
 from ..core.intake.arguments import LONGEST_ANSWER_S, AnyTask, OfBatch, OfTask
 from ..core.intake.filters import task_filter
@@ -36,8 +36,8 @@ from ..core.messages import (
     GetReasons,
     GetThroughput,
     ListBatches,
+    ListTasks,
     Pause,
-    Query,
     Reprioritize,
     Resume,
     Retry,
@@ -46,7 +46,7 @@ from ..core.messages import (
     SubmitBatch,
 )
 from ..core.messages.replies import Page, Stored
-from ..core.model.errors import Invalid, NotFound, QueueError, Unserved
+from ..core.model.errors import Invalid, NoCapableServer, NotFound, QueueError
 from ..core.model.stats import (
     BackendState,
     Counts,
@@ -74,7 +74,7 @@ from ..supervision.switchboard import Generation, Switchboard
 from ..supervision.system import System
 from ..task_log import Logbook
 from . import watch
-from .bulk_verbs import ManyTasks
+from .bulk_verbs import EmbeddedBulkVerbs
 from .cron_verbs import CronVerbs
 from .options import LOG_OPTIONS, Options, config_of
 from .server_verbs import ServerVerbs
@@ -90,7 +90,7 @@ def _give_up(reason: str) -> None:
     log.critical("this QueueManager is of no more use: %s", reason)
 
 
-class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
+class QueueManager(Listener, CronVerbs, EmbeddedBulkVerbs, ServerVerbs):
     """A durable queue inside your own program: plain threads, nothing global.
 
     Two managers live side by side, each with a folder of its own. Open it as a context manager,
@@ -128,7 +128,7 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
         if runtime is not None:
             arguments.record(runtime, Runtime, "runtime")
         self.config = anchored(config or config_of(options))
-        logs = self.config.logging != Logging() or not LOG_OPTIONS.isdisjoint(options)
+        logs = self.config.logging != LoggingSettings() or not LOG_OPTIONS.isdisjoint(options)
         self._logbook = Logbook(self.config.logging if logs and runtime is None else None)
         self._accept_loss = accept_loss
         self._runtime = runtime or Runtime(_thread_pools, create_executor, _give_up)
@@ -240,7 +240,7 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
         """What the plan says, if it knows no server for it then after a look at all of them."""
         try:
             return ask(self._now().scheduler, asked, timeout)
-        except (NotFound, Unserved):
+        except (NotFound, NoCapableServer):
             self.survey_backends()
         return ask(self._now().scheduler, asked, timeout)
 
@@ -291,7 +291,7 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
     def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
         wanted, now = task_filter(filter), self._now()
         reasons = ask(now.scheduler, GetReasons()) if wanted.waiting_for else None
-        found: Page = ask(now.persistence, Query(wanted, reasons))
+        found: Page = ask(now.persistence, ListTasks(wanted, reasons))
         return views.page(found, self._explain(found.records), wanted, self.breathe)
 
     def get_queue_stats(self) -> QueueStats:
@@ -334,8 +334,8 @@ class QueueManager(Listener, CronVerbs, ManyTasks, ServerVerbs):
     # --- what the HTTP door needs beyond the verbs ----------------------------------------------
 
     def follow_task(
-        self, task_id: OfTask, *, after: watch.Place | None = None, heartbeat: float
-    ) -> watch.Stream:
+        self, task_id: OfTask, *, after: watch.ChunkPosition | None = None, heartbeat: float
+    ) -> watch.ChunkStream:
         """As `stream_task`, from behind `after`; None after each `heartbeat` s of silence."""
         task_id = arguments.task_id(task_id)
         return watch.stream(

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypedDict
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from ..core.config.config import Config, Retry
+from ..core.config.config import Config, RetrySettings
 from ..core.intake import arguments
 from ..core.model.errors import Invalid
 from ..settings import settings
@@ -37,7 +37,7 @@ class Options(TypedDict, total=False):
     cleanup_interval: float | str | None
     max_completed_tasks: int | None
     scheduling_interval: float | str | None
-    retry_config: RetryOptions | Retry
+    retry_config: RetryOptions | RetrySettings
     log_level: Literal["debug", "info", "warning", "error"] | None
     log_file: str | PathLike[str] | None
 

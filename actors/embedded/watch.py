@@ -26,7 +26,7 @@ from ..core.model.tasks import Chunk
 from ..supervision.switchboard import Generation, Switchboard
 
 REBOOT_PATIENCE_S = 30.0
-Place = tuple[int, int]  # an attempt and the number of a chunk in it
+ChunkPosition = tuple[int, int]  # an attempt and the number of a chunk in it
 _PLACE = re.compile(r"(\d{1,9})\.(\d{1,9})", re.ASCII)
 
 
@@ -83,7 +83,7 @@ def listen(
             old = now
 
 
-def place(chunk_id: str) -> Place:
+def place(chunk_id: str) -> ChunkPosition:
     """Attempt and number of a chunk. Raises `Invalid` for what is no chunk's id."""
     found = _PLACE.fullmatch(chunk_id)
     if found is None:
@@ -91,7 +91,7 @@ def place(chunk_id: str) -> Place:
     return int(found[1]), int(found[2])
 
 
-class Stream(Generator[Chunk | None, None, None]):
+class ChunkStream(Generator[Chunk | None, None, None]):
     """The chunks of a task's reply, each exactly once and in order, and one that is `done`.
 
     What is no longer buffered comes as one chunk with the whole reply when the task ends. Begins
@@ -105,7 +105,7 @@ class Stream(Generator[Chunk | None, None, None]):
         task_id: str,
         timeout: float | None = None,
         *,
-        after: Place | None = None,
+        after: ChunkPosition | None = None,
         heartbeat: float | None = None,
         breathe: Breathe = as_threads_do,
     ) -> None:
@@ -179,13 +179,13 @@ class Stream(Generator[Chunk | None, None, None]):
             return None
 
 
-stream = Stream
+stream = ChunkStream
 
 
 class _Reader:
     """Keeps the promise of a stream: no gap, no repetition, a restart where an attempt was lost."""
 
-    def __init__(self, after: Place | None) -> None:
+    def __init__(self, after: ChunkPosition | None) -> None:
         self.attempt, last = after or (0, -1)
         self.next = last + 1
         self.shown = self.attempt  # the attempt of the chunks that were handed out

@@ -49,8 +49,8 @@ _MOST = 1 << 53  # the largest number that JSON carries everywhere
 _T = TypeVar("_T")
 
 OnChunk = Callable[[Any], None]
-Get = Callable[[str], bytes]
-Fetch = Callable[[str, Mapping[str, Any] | None], bytes]  # a GET, or a POST of a body
+GetPath = Callable[[str], bytes]
+SendRequest = Callable[[str, Mapping[str, Any] | None], bytes]  # a GET, or a POST of a body
 
 
 class Skimmed(msgspec.Struct):
@@ -123,7 +123,7 @@ class HttpExecutor(ABC):
         """Make the call. Raises `CallFailed` or httpx's errors."""
 
     @abstractmethod
-    def found(self, get: Get) -> Look:
+    def found(self, get: GetPath) -> Look:
         """What a look finds; `get` gives the body at a path and raises as `reply` does."""
 
     def look(self) -> Look:
@@ -135,7 +135,7 @@ class HttpExecutor(ABC):
     def consult(self, path: str, body: Mapping[str, Any] | None, limit_s: float) -> Reply:
         return self._aside(limit_s, lambda fetch: fetch(path, body))
 
-    def _aside(self, limit_s: float, work: Callable[[Fetch], _T]) -> _T | Failed:
+    def _aside(self, limit_s: float, work: Callable[[SendRequest], _T]) -> _T | Failed:
         """On a connection of its own: a call may be running on the warm one."""
         transport = ConnectionTransport(2 * limit_s, connect_s=2 * limit_s)
         timer = threading.Timer(limit_s, transport.abort)  # ends also what comes byte by byte

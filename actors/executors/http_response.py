@@ -18,11 +18,11 @@ _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\0\r]*)?")
 _LENGTH = re.compile(rb"\d{1,18}")
 
 
-class Closed(ConnectionError):
+class ConnectionClosed(ConnectionError):
     """The connection ended before the first byte of an answer."""
 
 
-class Malformed(Exception):
+class MalformedResponse(Exception):
     """What came is no whole answer: where it ends, and the next begins, is not known."""
 
 
@@ -74,9 +74,9 @@ class Incoming:
             if looked > limit:
                 break
             if not self._more():
-                raise Malformed("the answer was cut short")
+                raise MalformedResponse("the answer was cut short")
         if not 0 <= end <= limit:
-            raise Malformed(f"a line of the answer's frame is longer than {limit} bytes")
+            raise MalformedResponse(f"a line of the answer's frame is longer than {limit} bytes")
         line = bytes(self._held[:end])
         del self._held[: end + 1]
         return line
@@ -96,10 +96,11 @@ class Incoming:
         return self.socket.recv(most)
 
 
-class Answer:
+class HttpResponse:
     """One answer: its head when it is made, then its body piece by piece.
 
-    Interim answers (1xx) before it are passed over. Raises `Closed`, `Malformed` or `OSError`.
+    Interim answers (1xx) before it are passed over. Raises `ConnectionClosed`,
+    `MalformedResponse` or `OSError`.
     """
 
     def __init__(self, incoming: Incoming, method: str) -> None:
@@ -107,17 +108,17 @@ class Answer:
         try:
             has_begun = incoming.has_begun()
         except ConnectionError as error:
-            raise Closed(str(error.strerror or error)) from error
+            raise ConnectionClosed(str(error.strerror or error)) from error
         if not has_begun:
-            raise Closed
+            raise ConnectionClosed
         for _ in range(MAX_INTERIM + 1):
             self._read_head()
             if not 100 <= self.status < 200:
                 break
             if self.status == 101:
-                raise Malformed("the server changes to another protocol, unasked")
+                raise MalformedResponse("the server changes to another protocol, unasked")
         else:
-            raise Malformed(f"more than {MAX_INTERIM} interim answers")
+            raise MalformedResponse(f"more than {MAX_INTERIM} interim answers")
         self._pieces = self._body(method)
         self._is_whole = False
 
@@ -134,7 +135,7 @@ class Answer:
         line = self._incoming.line(_MAX_HEAD).removesuffix(b"\r")
         status = _STATUS.fullmatch(line)
         if status is None:
-            raise Malformed(f"not an HTTP answer: {line[:80].decode('latin-1')!r}")
+            raise MalformedResponse(f"not an HTTP answer: {line[:80].decode('latin-1')!r}")
         self._version = int(status[1])
         self.status, self.reason = int(status[2]), (status[3] or b"").strip()
         self.headers: list[tuple[bytes, bytes]] = []
@@ -142,7 +143,7 @@ class Answer:
         while line := self._incoming.line(left).removesuffix(b"\r"):
             left -= len(line)
             if len(self.headers) == _MAX_FIELDS or left <= 0:
-                raise Malformed("the answer's head is too long")
+                raise MalformedResponse("the answer's head is too long")
             self._take_field(line)
 
     def _take_field(self, line: bytes) -> None:
@@ -153,7 +154,7 @@ class Answer:
             name, value = self.headers.pop()  # HTTP's old way to go on in the next line
             self.headers.append((name, value + b" " + line.strip()))
         else:
-            raise Malformed(f"not a header: {line[:80].decode('latin-1')!r}")
+            raise MalformedResponse(f"not a header: {line[:80].decode('latin-1')!r}")
 
     def _values(self, name: bytes) -> list[bytes]:
         """The elements of all headers called `name`, in lower case."""
@@ -167,9 +168,9 @@ class Answer:
             self._version > 0 or b"keep-alive" in connection
         )
         if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
-            raise Malformed("the answer's Content-Length is not one number")
+            raise MalformedResponse("the answer's Content-Length is not one number")
         if codings not in ([], [b"identity"], [b"chunked"]):
-            raise Malformed("the answer's Transfer-Encoding is not chunked")
+            raise MalformedResponse("the answer's Transfer-Encoding is not chunked")
         if method == "HEAD" or self.status in (204, 304):
             return self._ended(iter(()))
         if codings == [b"chunked"]:
@@ -189,7 +190,7 @@ class Answer:
         while left:
             piece = self._incoming.some(left)
             if not piece:
-                raise Malformed("the answer was cut short")
+                raise MalformedResponse("the answer was cut short")
             left -= len(piece)
             yield piece
 
@@ -197,20 +198,20 @@ class Answer:
         while size := self._chunk_size():
             yield from self._sized(size)
             if self._frame_line():
-                raise Malformed("a chunk of the answer is longer than it says")
+                raise MalformedResponse("a chunk of the answer is longer than it says")
         for _ in range(_MAX_FIELDS):
             if not self._frame_line():
                 return
-        raise Malformed("what follows the answer's last chunk is too long")
+        raise MalformedResponse("what follows the answer's last chunk is too long")
 
     def _chunk_size(self) -> int:
         size = _SIZE.fullmatch(self._frame_line())
         if size is None:
-            raise Malformed("the size of a chunk of the answer is not a number")
+            raise MalformedResponse("the size of a chunk of the answer is not a number")
         return int(size[1], 16)
 
     def _frame_line(self) -> bytes:
         line = self._incoming.line(_MAX_FRAME_LINE)
         if not line.endswith(b"\r"):
-            raise Malformed("a chunk of the answer is not framed by CR LF")
+            raise MalformedResponse("a chunk of the answer is not framed by CR LF")
         return line[:-1]

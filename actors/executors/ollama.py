@@ -12,7 +12,7 @@ from ..core.model.outcomes import Answered, Failed, Look, Verdict
 from ..core.model.tasks import Dialect, Spec, TaskType
 from .failures import CallFailed
 from .http_executor import (
-    Get,
+    GetPath,
     HttpExecutor,
     OnChunk,
     count_in,
@@ -66,7 +66,7 @@ _LISTING = msgspec.json.Decoder(Listing)
 class OllamaExecutor(HttpExecutor):
     """Streams chat and generate whatever the task says: only so can it be watched and cut."""
 
-    def found(self, get: Get) -> Look:
+    def found(self, get: GetPath) -> Look:
         listing = self.parse(_LISTING, get("/api/tags"))
         # Older ones, and what only talks like Ollama, may lack the other two.
         loaded, version = Listing(), ""

@@ -13,32 +13,32 @@ from ..core.model.outcomes import Answered, Failed, Look, Verdict
 from ..core.model.tasks import Dialect, Spec, TaskType
 from ..core.openai.translation import Untranslatable, request_of
 from .failures import CallFailed, NotServed
-from .http_executor import Get, HttpExecutor, OnChunk, count_in, joined, lines
+from .http_executor import GetPath, HttpExecutor, OnChunk, count_in, joined, lines
 from .lenient_json import Halves
 from .openai_passthrough import pass_on
 from .openai_reply import (
     DONE,
     Embeddings,
-    Model,
-    Models,
+    ListedModel,
+    ModelList,
     StreamedReply,
     payloads,
 )
 from .stream_request import STREAM, streamed
 
-_MODELS = msgspec.json.Decoder(Models | list[Model])
+_MODELS = msgspec.json.Decoder(ModelList | list[ListedModel])
 _EMBEDDINGS = msgspec.json.Decoder(Embeddings)
 
 
 class OpenAIExecutor(HttpExecutor):
     """Translates Ollama's dialect both ways; what has no counterpart is refused, and not sent."""
 
-    def found(self, get: Get) -> Look:
+    def found(self, get: GetPath) -> Look:
         try:
             answer = self.parse(_MODELS, get("/models"))
         except NotServed:  # not every compatible server lists its models
             return Look()
-        if isinstance(answer, Models):
+        if isinstance(answer, ModelList):
             self.check(answer.error)
             answer = answer.data or []
         names = [model.id for model in answer]

@@ -15,14 +15,14 @@ from .tool_calls import ToolCalls
 DONE = b"[DONE]"
 
 
-class Model(msgspec.Struct):
+class ListedModel(msgspec.Struct):
     id: str
 
 
-class Models(msgspec.Struct):
+class ModelList(msgspec.Struct):
     """The answer to a listing of models; some servers send the bare list."""
 
-    data: list[Model] | None = None
+    data: list[ListedModel] | None = None
     error: Any = None
 
 

@@ -67,7 +67,7 @@ class _Object:
         for name, value in piece.items():
             known = self._fields.get(name)
             if isinstance(value, str) and name in _GROWING:
-                known = self._grown(name, known, _Text)
+                known = self._grown(name, known, _JoinedText)
                 known.append(value)
             elif isinstance(value, dict):
                 self._grown(name, known, _Object).take(value)
@@ -113,13 +113,13 @@ class _List:
         return [_whole(item) for item in self._items]
 
 
-class _Text(list[str]):
+class _JoinedText(list[str]):
     def whole(self) -> str:
         return "".join(self)
 
 
 def _whole(value: Any) -> Any:
-    return value.whole() if isinstance(value, _Object | _List | _Text) else value
+    return value.whole() if isinstance(value, _Object | _List | _JoinedText) else value
 
 
 def _with_message(choice: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from .http_response import Answer, Closed, Incoming, Malformed
+from .http_response import ConnectionClosed, HttpResponse, Incoming, MalformedResponse
 
 _PORTS = {"http": 80, "https": 443}
 # How long the end of a body may take that nobody reads to its end: a stream's last word and the
@@ -89,9 +89,9 @@ class ConnectionTransport(httpx.BaseTransport):
             return Aborted("the call was aborted")
         if isinstance(error, TimeoutError):
             return httpx.ReadTimeout("the server was silent for too long")
-        if isinstance(error, Closed):
+        if isinstance(error, ConnectionClosed):
             return _Unanswered(reason_of(error))
-        if isinstance(error, Malformed):
+        if isinstance(error, MalformedResponse):
             return httpx.RemoteProtocolError(str(error))
         return httpx.ReadError(reason_of(error))
 
@@ -108,14 +108,14 @@ class ConnectionTransport(httpx.BaseTransport):
                 incoming.socket.sendall(message)
             # In all: neither a head that comes byte by byte nor interim answers are an answer.
             incoming.wait_at_most(self._silence_s)
-            answer = Answer(incoming, method)
+            answer = HttpResponse(incoming, method)
             incoming.wait_at_most(None)
-        except (OSError, Malformed) as error:
+        except (OSError, MalformedResponse) as error:
             raise self.fail(error) from error
         return httpx.Response(
             answer.status,
             headers=answer.headers,
-            stream=_Body(self, incoming, answer),
+            stream=_ResponseBody(self, incoming, answer),
             extensions={"reason_phrase": answer.reason},
         )
 
@@ -176,24 +176,26 @@ class _Unanswered(httpx.RemoteProtocolError):
     """The connection was closed before the first byte of an answer."""
 
 
-class _Body(httpx.SyncByteStream):
+class _ResponseBody(httpx.SyncByteStream):
     """The body of an answer. Read to its end, it may leave the connection warm."""
 
-    def __init__(self, transport: ConnectionTransport, incoming: Incoming, answer: Answer) -> None:
+    def __init__(
+        self, transport: ConnectionTransport, incoming: Incoming, answer: HttpResponse
+    ) -> None:
         self._transport, self._incoming, self._answer = transport, incoming, answer
 
     def __iter__(self) -> Iterator[bytes]:
         try:
             while piece := self._answer.read():
                 yield piece
-        except (OSError, Malformed) as error:
+        except (OSError, MalformedResponse) as error:
             raise self._transport.fail(error) from error
         if self._transport.is_aborted:  # whose EOF may look like the end of the body
             raise Aborted("the call was aborted")
 
     def close(self) -> None:
         self._incoming.wait_at_most(_LAST_LOOK_S)
-        with contextlib.suppress(OSError, Malformed):
+        with contextlib.suppress(OSError, MalformedResponse):
             self._answer.read()  # at its end, or when it is broken, there is nothing to wait for
         self._incoming.wait_at_most(None)
         if self._answer.leaves_warm:

@@ -12,7 +12,7 @@ from .private_files import narrow, narrow_file, open_folder
 OURS = ("rocksdb", "owner.json", "owner.json.new", "sentinel", "sentinel.new", "lost+found")
 
 
-class Place:
+class DataFolder:
     """The folder of one queue, over all its reboots. Holds on to it from the first `claim` on."""
 
     def __init__(self, folder: str, *, accept_loss: bool = False) -> None:

@@ -9,7 +9,7 @@ from rocksdict import Rdict, WriteBatch
 from ..core.model.errors import Conflict
 from ..core.model.tasks import Batch, BatchSubmitted, Record
 from ..core.plan.idempotency import Keyed
-from .commit_group import Row, Sealed
+from .commit_group import Sealed, TaskWrite
 from .encoding import after, decode_batch, decode_record, encode, key_range
 
 
@@ -32,7 +32,9 @@ class BatchBook:
             keyed = Keyed(made.id, sealed.body, made.created_at.timestamp())
             batch.put(b"k" + sealed.key, encode(keyed), self._handles["index"])
 
-    def tally(self, batch: WriteBatch, rows: Iterable[Row], removed: Iterable[Record]) -> None:
+    def tally(
+        self, batch: WriteBatch, rows: Iterable[TaskWrite], removed: Iterable[Record]
+    ) -> None:
         """Keep the counts of batches in step with their tasks."""
         changed: dict[str, Batch] = {}
         for row in rows:

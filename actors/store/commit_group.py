@@ -25,7 +25,7 @@ from ..core.plan.settle import cut_attempt, kept
 from .encoding import decode_record
 
 
-class Row(Struct):
+class TaskWrite(Struct):
     """One task's part of a group: its newest record and what else is written of it."""
 
     record: Record
@@ -71,7 +71,7 @@ class Group:
     """Gathers while the fsync before it is in flight."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, Row] = {}
+        self.rows: dict[str, TaskWrite] = {}
         self.removed: dict[str, Record] = {}  # as they lie on disk
         self.sealed: list[Sealed] = []
         self.flags: dict[str, bool] = {}
@@ -92,7 +92,7 @@ class Group:
 
     def insert(self, insert: Insert, at: datetime, seq: int) -> Record:
         record = replace(insert.record, seq=seq)
-        self.rows[record.id] = Row(record, None, insert.spec, None, insert.body)
+        self.rows[record.id] = TaskWrite(record, None, insert.spec, None, insert.body)
         self.events.append(Happened("task_submitted", record, at, seq))
         return record
 
@@ -100,7 +100,7 @@ class Group:
         """Merge a change into the task's record, `was` being the newest that is known."""
         if was is None:
             raise LookupError(f"a change of task {change.task_id}, which is not stored")
-        row = self.rows.setdefault(change.task_id, Row(was, was))
+        row = self.rows.setdefault(change.task_id, TaskWrite(was, was))
         facts = dict(change.fields)
         ended = change.ended if change.cut is None else cut_attempt(was, change.cut, at)
         if ended is not None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 INCLUDED_BYTES = 4 << 20  # of payloads and results in one page; one task may have more
 
-Row = tuple[str, bytes | None]  # its place in the order; the record, where it lies here
+IndexRow = tuple[str, bytes | None]  # its place in the order; the record, where it lies here
 
 
 def scan(
@@ -56,7 +56,7 @@ def scan(
     return read
 
 
-def _rows(index: Snapshot, tasks: Snapshot, choice: Choice) -> Iterator[Row]:
+def _rows(index: Snapshot, tasks: Snapshot, choice: Choice) -> Iterator[IndexRow]:
     if choice.stretches is None:
         low, high = choice.low.encode(), choice.high.encode()
         found = key_range(tasks.iter, low, high, backwards=True)
@@ -64,7 +64,7 @@ def _rows(index: Snapshot, tasks: Snapshot, choice: Choice) -> Iterator[Row]:
     return heapq.merge(*(_stretch(index, each) for each in choice.stretches), reverse=True)
 
 
-def _stretch(index: Snapshot, stretch: Stretch) -> Iterator[Row]:
+def _stretch(index: Snapshot, stretch: Stretch) -> Iterator[IndexRow]:
     found = key_range(index.iter, stretch.start, stretch.end, backwards=True)
     return ((key[stretch.cut :].decode(), None) for key, _ in found)
 
@@ -86,7 +86,7 @@ class _Look:
         self._low, self._high = choice.low, choice.high
         self._wanted = looks_for
 
-    def page(self, rows: Iterator[Row], skip: int) -> tuple[Page, list[str]]:
+    def page(self, rows: Iterator[IndexRow], skip: int) -> tuple[Page, list[str]]:
         """A page, and the place of each of its tasks."""
         page, places, last = Page(), list[str](), ""
         if self._wanted is None and not self._hidden:

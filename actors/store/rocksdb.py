@@ -14,11 +14,11 @@ from ..core.model.stats import Counts
 from ..core.model.tasks import Record, Status
 from ..core.plan.entries import Entry
 from ..core.plan.idempotency import Keyed
-from ..files.data_folder import Place
+from ..files.data_folder import DataFolder
 from ..files.free_space import has_room
 from ..files.ownership import claim, sign, unsign, why_not
 from .batches import BatchBook
-from .commit_group import Group, Row, Unseen
+from .commit_group import Group, TaskWrite, Unseen
 from .encoding import (
     FAMILIES,
     decode_counts,
@@ -63,14 +63,14 @@ class Store:
         url: str | None,
         *,
         read_only: bool = False,
-        place: Place | None = None,
+        place: DataFolder | None = None,
     ) -> None:
         """Open or create. Raises `Unavailable` with a sentence when it cannot be had.
 
         With `read_only` nothing is written, and it is open beside whoever writes it. `place` is the
         folder, where somebody holds on to it from one opening to the next.
         """
-        self.place, self._is_mine = place or Place(folder), place is None
+        self.place, self._is_mine = place or DataFolder(folder), place is None
         self.folder = self.place.folder
         self.read_only = read_only
         self._families: dict[str, Rdict] = {}
@@ -206,7 +206,7 @@ class Store:
         batch.put(b"counts", encode(self.counts.by_status), self._handles["meta"])
         self._db.write(batch, self._no_sync)
 
-    def _put(self, batch: WriteBatch, row: Row) -> bytes:
+    def _put(self, batch: WriteBatch, row: TaskWrite) -> bytes:
         """Returns the task's record as it is written."""
         record, was, handles = row.record, row.was, self._handles
         task_id = record.id.encode()
@@ -236,7 +236,7 @@ class Store:
             batch.delete(task_id, self._handles[name])
         delete_rows(batch, self._handles["index"], record)
 
-    def write_slice(self, batch_id: str, rows: list[Row], tasks: Unseen) -> None:
+    def write_slice(self, batch_id: str, rows: list[TaskWrite], tasks: Unseen) -> None:
         """Write a part of a batch, which does not count before the batch is sealed."""
         batch = WriteBatch(raw_mode=True)
         self.batches.begin(batch, batch_id)

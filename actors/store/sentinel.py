@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from ..base.actor import log
 from ..core.model.errors import Unavailable
-from ..files.data_folder import Place
+from ..files.data_folder import DataFolder
 from ..files.private_files import replace_file
 from .engine import open_engine
 from .wal_files import JournalFiles, Sizes, number_of, size_of, sizes_in
@@ -38,7 +38,7 @@ class Sentinel:
     kernel keeps the rest over `kill -9`, and after a power failure an older note asks for less.
     """
 
-    def __init__(self, place: Place, store: str, changes: int) -> None:
+    def __init__(self, place: DataFolder, store: str, changes: int) -> None:
         """Begin anew: replaces what the last run has noted, and marks the folder."""
         self.place, self.store = place, store
         self._files = JournalFiles(str(place.rocks))
@@ -107,7 +107,7 @@ def read_sentinel(folder: Path) -> Noted | None:
 # --- is all of it there? ------------------------------------------------------------------------
 
 
-def check_files(place: Place) -> Noted | None:
+def check_files(place: DataFolder) -> Noted | None:
     """Before RocksDB opens, as that would make what is left look whole; what was noted last.
 
     Raises `Unavailable`, with what `--accept-loss` would do, when files are missing or cut. A store
@@ -124,7 +124,7 @@ def check_files(place: Place) -> Noted | None:
     return noted
 
 
-def _check_presence(place: Place, noted: Noted | None) -> None:
+def _check_presence(place: DataFolder, noted: Noted | None) -> None:
     folder, is_marked = place.folder, _is_marked(place.folder)
     if noted is None and not is_marked:
         return
@@ -135,7 +135,7 @@ def _check_presence(place: Place, noted: Noted | None) -> None:
         raise _lost(folder, "its file sentinel has been removed", "goes on with what is there")
 
 
-def _check_journal(place: Place, noted: Noted) -> None:
+def _check_journal(place: DataFolder, noted: Noted) -> None:
     rocks = str(place.rocks)
     sizes = {name: size_of(rocks, name) for name in noted.files}
     cut = [name for name, size in noted.files.items() if (sizes[name] or 0) < size]
@@ -149,14 +149,14 @@ def _check_journal(place: Place, noted: Noted) -> None:
         raise _lost(place.folder, what, "goes on without what only this file held")
 
 
-def check_changes(place: Place, noted: Noted | None, store: str, changes: int) -> None:
+def check_changes(place: DataFolder, noted: Noted | None, store: str, changes: int) -> None:
     """Once RocksDB is open. Raises `Unavailable` when it holds less than was acknowledged."""
     if noted is not None and (noted.store != store or changes < noted.changes):
         what = "its files have been replaced by older ones, or by those of another store"
         _refuse(place, _lost(place.folder, what, "goes on with what is there"))
 
 
-def _refuse(place: Place, loss: Unavailable) -> None:
+def _refuse(place: DataFolder, loss: Unavailable) -> None:
     if not place.accepts_loss:
         raise loss
     log.warning("%s: accepted", loss.message)

@@ -17,7 +17,7 @@ from ..core.routing.routes import gates_of
 from ..cron_ticker import CronTicker
 from ..event_bus import EventBus
 from ..executors import Executor
-from ..files.data_folder import Place
+from ..files.data_folder import DataFolder
 from ..persistence import Persistence
 from ..prober import Prober
 from ..scheduler import Scheduler
@@ -50,7 +50,11 @@ class Boot:
     """One generation of actors, and all that must stop with it: the scheduler's `Crew`."""
 
     def __init__(
-        self, config: Config, runtime: Runtime, place: Place, report: Callable[[str, str], None]
+        self,
+        config: Config,
+        runtime: Runtime,
+        place: DataFolder,
+        report: Callable[[str, str], None],
     ) -> None:
         self.config, self.runtime, self.place = config, runtime, place
         self.backends = {backend.name: backend for backend in config.all_backends}

@@ -9,7 +9,7 @@ from ..core.config.config import Config
 from ..core.messages import Crashed, Shutdown, ToSystem, Wake
 from ..core.model.errors import OutcomeUnknown, QueueError, Unavailable
 from ..files import free_space
-from ..files.data_folder import Place
+from ..files.data_folder import DataFolder
 from .generation import Boot, Runtime
 from .switchboard import Switchboard
 
@@ -32,7 +32,7 @@ class System(Actor):
     ) -> None:
         super().__init__(runtime.on_fatal, runtime.breathe)
         self.config, self.runtime, self.switchboard = config, runtime, switchboard
-        self.place = Place(config.queue.storage_path, accept_loss=accept_loss)
+        self.place = DataFolder(config.queue.storage_path, accept_loss=accept_loss)
         self.folder = str(self.place.folder)
         self.boots = self.generation = 0
         self.reboots: deque[float] = deque(maxlen=MAX_REBOOTS)

@@ -12,7 +12,7 @@ from ...actors.core.model.errors import Invalid
 from ..terminal import output
 from ..terminal.session import (
     Session,
-    TaskFailed,
+    TaskNotCompleted,
     one_line,
     open_queue,
     session_of,
@@ -134,4 +134,4 @@ def _print_results(session: Session, tasks: "list[Task]") -> None:
     if session.speaks_json:
         output.print_json(items)
     if failed:
-        raise TaskFailed(f"{failed} of {len(tasks)} tasks did not complete")
+        raise TaskNotCompleted(f"{failed} of {len(tasks)} tasks did not complete")

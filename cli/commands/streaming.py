@@ -12,7 +12,7 @@ from ..terminal import output
 from ..terminal.reply_text import words
 from ..terminal.session import (
     Session,
-    TaskFailed,
+    TaskNotCompleted,
     one_line,
     open_queue,
     session_of,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def print_stream(session: Session, task_id: str, chunks: "Iterator[Chunk]") -> None:
-    """The words as they come; with JSON, a line for each chunk. Raises `TaskFailed`."""
+    """The words as they come; with JSON, a line for each chunk. Raises `TaskNotCompleted`."""
     writer = _Writer()
     try:
         for chunk in chunks:
@@ -46,9 +46,9 @@ def print_stream(session: Session, task_id: str, chunks: "Iterator[Chunk]") -> N
 
 def _check(task_id: str, last: "Chunk") -> None:
     if last.status == "cancelled":
-        raise TaskFailed(f"task {task_id} was cancelled")
+        raise TaskNotCompleted(f"task {task_id} was cancelled")
     if last.status != "completed":
-        raise TaskFailed(f"task {task_id} failed: {last.error}")
+        raise TaskNotCompleted(f"task {task_id} failed: {last.error}")
 
 
 class _Writer:

@@ -11,7 +11,7 @@ import click
 from ...actors.core.model.errors import Conflict
 from ...actors.core.text.escaping import visible
 from .reply_text import words
-from .session import Session, TaskFailed, one_line
+from .session import Session, TaskNotCompleted, one_line
 
 if TYPE_CHECKING:
     from ...actors.core.model.stats import BackendState, QueueStats
@@ -222,11 +222,11 @@ def check_ended(task: "Task") -> None:
 
 
 def check_completed(task: "Task") -> None:
-    """Raises `TaskFailed` for a task that has ended otherwise."""
+    """Raises `TaskNotCompleted` for a task that has ended otherwise."""
     if task.status == "cancelled":
-        raise TaskFailed(f"task {task.id} was cancelled")
+        raise TaskNotCompleted(f"task {task.id} was cancelled")
     if task.status != "completed":
-        raise TaskFailed(f"task {task.id} failed: {task.error}")
+        raise TaskNotCompleted(f"task {task.id} failed: {task.error}")
 
 
 def print_answer(task: "Task") -> None:

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class TaskFailed(QueueError):
+class TaskNotCompleted(QueueError):
     """A task that was waited for, or whose result was asked for, has failed or was cancelled."""
 
     code = "task_failed"
 
 
 EXIT: dict[type[QueueError], int] = {
-    TaskFailed: 1,
+    TaskNotCompleted: 1,
     Invalid: 2,
     Unauthorized: 2,
     Forbidden: 2,

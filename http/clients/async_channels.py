@@ -21,17 +21,17 @@ class AsyncChannels:
     """As `Channels`, in one event loop."""
 
     def __init__(self) -> None:
-        self._lanes: WeakValueDictionary[int, AsyncLane] = WeakValueDictionary()
+        self._writers: WeakValueDictionary[int, AsyncChannelWriter] = WeakValueDictionary()
 
-    def lane(self, channel: Any) -> "AsyncLane":
+    def writer(self, channel: Any) -> "AsyncChannelWriter":
         """The way into a channel, the same one as long as anybody uses it. Raises `Invalid`."""
-        found = self._lanes.get(id(channel))
-        if found is None:
-            found = self._lanes[id(channel)] = AsyncLane(channel)
-        return found
+        writer = self._writers.get(id(channel))
+        if writer is None:
+            writer = self._writers[id(channel)] = AsyncChannelWriter(channel)
+        return writer
 
 
-class AsyncLane:
+class AsyncChannelWriter:
     """Puts results into one channel, in order. While it is full they wait here, and a task of its
     own puts them in as they are read."""
 

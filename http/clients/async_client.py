@@ -7,7 +7,7 @@ from weakref import WeakSet
 
 import httpx
 
-from ...actors.api.verbs import Gathering
+from ...actors.api.verbs import PageCollector
 from ...actors.core.intake import arguments
 from ...actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask
 from ...actors.core.intake.bulk import BulkResult, Filter, Verb, bulk
@@ -26,10 +26,10 @@ from ...actors.core.model.tasks import (
     Task,
 )
 from . import address, async_reader, connection, frames, requests
-from .async_ends import Leave
+from .async_ends import AsyncLeave
 from .async_listener import AsyncListener
 from .async_reader import AsyncMailbox, AsyncReading
-from .connection_pool import Lanes
+from .connection_pool import ConnectionPool
 from .requests import Request
 
 T = TypeVar("T")
@@ -54,7 +54,9 @@ class AsyncClient(AsyncListener):
 
     def _begin(self) -> None:
         super()._begin()
-        self._http = httpx.AsyncClient(**self._options, transport=Lanes(self._options["verify"]))
+        self._http = httpx.AsyncClient(
+            **self._options, transport=ConnectionPool(self._options["verify"])
+        )
 
     async def close(self) -> None:
         self._enter()
@@ -116,7 +118,7 @@ class AsyncClient(AsyncListener):
         return await self._ask(requests.list_page(filter))
 
     async def list_tasks(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> list[Task]:
-        found = Gathering(task_filter(filter))
+        found = PageCollector(task_filter(filter))
         while found.following is not None:
             found.add(await self.list_page(found.following))
         return found.tasks
@@ -217,7 +219,7 @@ class AsyncClient(AsyncListener):
         events: frozenset[str] | None = None,
         tasks: frozenset[str] | None = None,
         patience: float = 0.0,
-    ) -> Leave:
+    ) -> AsyncLeave:
         request = requests.events(events, tasks)
         response = await async_reader.patiently(lambda: self._open(request), patience, self._http)
         return self._noted(AsyncReading(response, mailbox, frames.TakesEvents())).close

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
-from ...actors.api.awaited import Gathering, Waiting
+from ...actors.api.awaited import BatchResults, WaitDeadline
 from ...actors.api.ends import OnProgress, batch_waiting, unfinished
 from ...actors.api.reporter import ENDS_AHEAD
 from ...actors.api.verbs import result_of
@@ -19,13 +19,13 @@ from .async_reader import AsyncMailbox
 
 T = TypeVar("T")
 
-Leave = Callable[[], Awaitable[None]]
-Listen = Callable[..., Awaitable[Leave]]
-Read = Callable[[str], Awaitable[Task]]
+AsyncLeave = Callable[[], Awaitable[None]]
+AsyncListen = Callable[..., Awaitable[AsyncLeave]]
+AsyncReadTask = Callable[[str], Awaitable[Task]]
 ReadPage = Callable[[TaskFilter], Awaitable[TaskPage]]
 
 
-async def ending(read: Read, task_id: str) -> TaskResult | None:
+async def ending(read: AsyncReadTask, task_id: str) -> TaskResult | None:
     """How a task ended; None when it has not."""
     try:
         task = await read(task_id)
@@ -34,7 +34,7 @@ async def ending(read: Read, task_id: str) -> TaskResult | None:
     return result_of(task) if task.status.is_final else None
 
 
-async def gather(batch: Gathering, read: Read, read_page: ReadPage) -> None:
+async def gather(batch: BatchResults, read: AsyncReadTask, read_page: ReadPage) -> None:
     """Read the results that there are."""
     wanted: TaskFilter | None = batch.first_page()
     while wanted is not None:
@@ -45,7 +45,9 @@ async def gather(batch: Gathering, read: Read, read_page: ReadPage) -> None:
 
 
 async def ends(
-    listen: Listen, waiting: Waiting, look: Callable[[str | None], AsyncGenerator[T, None]]
+    listen: AsyncListen,
+    waiting: WaitDeadline,
+    look: Callable[[str | None], AsyncGenerator[T, None]],
 ) -> AsyncGenerator[T, None]:
     """What `look` makes of the id of each task that ends, and of None, where any may have ended
     unheard: at the start and after each loss of the queue."""
@@ -66,7 +68,7 @@ async def ends(
         await asyncio.sleep(pause_s)
 
 
-async def _next(mailbox: AsyncMailbox[Any], waiting: Waiting) -> str:
+async def _next(mailbox: AsyncMailbox[Any], waiting: WaitDeadline) -> str:
     try:
         event = await mailbox.get(waiting.left_s)
     except TimeoutError:
@@ -76,7 +78,7 @@ async def _next(mailbox: AsyncMailbox[Any], waiting: Waiting) -> str:
 
 
 def completed(
-    listen: Listen, read: Read, ids: Sequence[str], timeout: float | None
+    listen: AsyncListen, read: AsyncReadTask, ids: Sequence[str], timeout: float | None
 ) -> AsyncGenerator[TaskResult, None]:
     """The results of tasks, each as it ends; `timeout` is counted from here."""
     left = dict.fromkeys(ids)
@@ -95,20 +97,22 @@ def completed(
                     if not left:
                         return
 
-    waiting = Waiting(ids, timeout, lambda: TimeoutError(unfinished(len(left), len(ids), timeout)))
+    waiting = WaitDeadline(
+        ids, timeout, lambda: TimeoutError(unfinished(len(left), len(ids), timeout))
+    )
     return results()
 
 
 async def gathered(
-    listen: Listen,
-    read: Read,
+    listen: AsyncListen,
+    read: AsyncReadTask,
     read_page: ReadPage,
     made: BatchSubmitted,
     timeout: float | None,
     on_progress: OnProgress | None,
 ) -> list[TaskResult]:
     """The results of a batch once all have ended. Errors name the batch."""
-    batch = Gathering(list)
+    batch = BatchResults(list)
     batch.of(made)
     told = -1
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 from weakref import WeakSet
 
-from ...actors.api.awaited import Callback, Gathering, following, members
+from ...actors.api.awaited import BatchResults, Callback, following, members
 from ...actors.api.ends import OnProgress, waits
 from ...actors.api.task_stream import AsyncTaskStream
 from ...actors.api.verbs import later, scheduled
@@ -35,7 +35,7 @@ from ...actors.core.model.tasks import (
 )
 from . import async_ends
 from .async_channels import AsyncChannels
-from .async_ends import Leave
+from .async_ends import AsyncLeave
 from .async_reader import AsyncMailbox
 from .async_reporter import AsyncReporter, AsyncSubscription
 
@@ -123,7 +123,7 @@ class AsyncListener:
         events: frozenset[str] | None = None,
         tasks: frozenset[str] | None = None,
         patience: float = 0.0,
-    ) -> Leave:
+    ) -> AsyncLeave:
         """Put events into `mailbox` from now on; returns how to leave.
 
         Tries for `patience` seconds where the queue is out of reach.
@@ -168,7 +168,7 @@ class AsyncListener:
     ) -> AsyncSubscription:
         names, ids = arguments.events(events), arguments.watched(tasks)
 
-        async def put(mailbox: AsyncMailbox[Any], patience: float) -> Leave:
+        async def put(mailbox: AsyncMailbox[Any], patience: float) -> AsyncLeave:
             return await self.listen(mailbox, names, ids, patience)
 
         subscription = AsyncSubscription(put)
@@ -194,7 +194,7 @@ class AsyncListener:
     async def submit_task_with_channel(
         self, new: AnyTask, channel: "asyncio.Queue[TaskResult]"
     ) -> str:
-        return await self.submit_task_with_callback(new, self._channels.lane(channel))
+        return await self.submit_task_with_callback(new, self._channels.writer(channel))
 
     async def submit_batch_tasks_async(
         self,
@@ -203,7 +203,7 @@ class AsyncListener:
     ) -> list[str]:
         if callback is None:
             return (await self.submit_batch(tasks)).task_ids
-        gathering = Gathering(arguments.callback(callback))
+        gathering = BatchResults(arguments.callback(callback))
 
         async def submit() -> list[str]:
             return gathering.of(await self.submit_batch(tasks))
@@ -225,7 +225,7 @@ class AsyncListener:
         await (await self._reporting()).add(wanted, callback)
 
     async def _reported(
-        self, submit: Callable[[], Awaitable[list[str]]], callback: Callback | Gathering
+        self, submit: Callable[[], Awaitable[list[str]]], callback: Callback | BatchResults
     ) -> list[str]:
         return await (await self._reporting()).submit(submit, callback)
 

@@ -17,7 +17,7 @@ from ...actors.core.intake.arguments import late
 from ...actors.core.model.errors import Unavailable
 from ...actors.core.model.tasks import Chunk
 from ..sse import Frame, Parser
-from .frames import BROKEN, CHUNKS_AHEAD, Patience, Place
+from .frames import BROKEN, CHUNKS_AHEAD, Patience, StreamPosition
 
 T = TypeVar("T")
 
@@ -108,7 +108,7 @@ async def read_stream(
 
     `read` begins to, with these headers; it raises `QueueError`.
     """
-    place = Place()
+    place = StreamPosition()
     while True:
         mailbox, reading = AsyncMailbox[Chunk](CHUNKS_AHEAD), None
         try:

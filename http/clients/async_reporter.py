@@ -9,7 +9,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from ...actors.api.awaited import OUTAGE_PATIENCE_S, Awaited, Callback, Gathering
+from ...actors.api.awaited import OUTAGE_PATIENCE_S, Awaited, BatchResults, Callback
 from ...actors.api.reporter import ENDS_AHEAD, FAILED, callbacks_of
 from ...actors.base.mailbox import Closed
 from ...actors.core.intake import arguments
@@ -17,7 +17,7 @@ from ...actors.core.model.errors import QueueError, Unavailable
 from ...actors.core.model.event_names import ENDS
 from ...actors.core.model.task_filter import TaskFilter, TaskPage
 from ...actors.core.model.tasks import Event, Task
-from .async_ends import Leave, ending, gather
+from .async_ends import AsyncLeave, ending, gather
 from .async_reader import AsyncMailbox, end
 
 log = logging.getLogger("ollama_queue")
@@ -31,10 +31,10 @@ class AsyncSubscription:
     async context manager that closes itself. Made by `AsyncClient.subscribe`.
     """
 
-    def __init__(self, put: Callable[[AsyncMailbox[Event], float], Awaitable[Leave]]) -> None:
+    def __init__(self, put: Callable[[AsyncMailbox[Event], float], Awaitable[AsyncLeave]]) -> None:
         self._put = put
         self._mailbox = AsyncMailbox[Event]()
-        self._leave: Leave | None = None
+        self._leave: AsyncLeave | None = None
         self._is_closed = False
 
     async def begin(self) -> Self:
@@ -105,14 +105,14 @@ class AsyncReporter:
 
     def __init__(
         self,
-        listen: Callable[..., Awaitable[Leave]],
+        listen: Callable[..., Awaitable[AsyncLeave]],
         read: Callable[[str], Awaitable[Task]],
         read_page: Callable[[TaskFilter], Awaitable[TaskPage]],
     ) -> None:
         self._listen, self._read, self._read_page = listen, read, read_page
         self._awaited = Awaited()
         self._mailbox = AsyncMailbox[Any](ENDS_AHEAD)
-        self._leave: Leave | None = None
+        self._leave: AsyncLeave | None = None
         self._is_closed = False
         self._task: asyncio.Task[None] | None = None
 
@@ -126,7 +126,7 @@ class AsyncReporter:
         return self._task is not None and not self._task.done()
 
     async def submit(
-        self, submit: Callable[[], Awaitable[list[str]]], callback: Callback | Gathering
+        self, submit: Callable[[], Awaitable[list[str]]], callback: Callback | BatchResults
     ) -> list[str]:
         """Submit tasks, of which `submit` returns the ids, and await the end of each."""
         late: Collection[str] = ()
@@ -202,23 +202,23 @@ class AsyncReporter:
     async def _hear(self, task_id: str) -> None:
         """A task has ended."""
         who = self._awaited.of(task_id)
-        full = [each for each in who if isinstance(each, Gathering) and each.hear(task_id)]
+        full = [each for each in who if isinstance(each, BatchResults) and each.hear(task_id)]
         await self._tell(task_id, [*full, *callbacks_of(who)])
 
     async def _look(self, task_id: str) -> None:
         """A task may have ended."""
         await self._tell(task_id, self._awaited.of(task_id))
 
-    async def _tell(self, task_id: str, who: Sequence[Callback | Gathering]) -> None:
+    async def _tell(self, task_id: str, who: Sequence[Callback | BatchResults]) -> None:
         """Those of them for whom all has ended."""
         for each in who:
-            if isinstance(each, Gathering):
+            if isinstance(each, BatchResults):
                 await self._gather(each)
         if callbacks_of(who) and (result := await ending(self._read, task_id)) is not None:
             for callback in self._awaited.take(task_id):
                 await self._call(task_id, partial(callback, result))
 
-    async def _gather(self, batch: Gathering) -> None:
+    async def _gather(self, batch: BatchResults) -> None:
         await gather(batch, self._read, self._read_page)
         if batch.is_complete:
             self._awaited.forget(batch)

@@ -8,7 +8,7 @@ import httpx
 KEPT = 20  # idle ones
 
 
-class Lanes(httpx.AsyncBaseTransport):
+class ConnectionPool(httpx.AsyncBaseTransport):
     """As many connections as there are requests at once.
 
     httpx's own pool looks through all of its connections at each request, which costs most of the
@@ -21,41 +21,44 @@ class Lanes(httpx.AsyncBaseTransport):
         self._idle: list[httpx.AsyncHTTPTransport] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        lane = self._idle.pop() if self._idle else self._new()
+        connection = self._idle.pop() if self._idle else self._new()
         try:
-            response = await lane.handle_async_request(request)
+            response = await connection.handle_async_request(request)
         except BaseException:
-            await self._take_back(lane)
+            await self._take_back(connection)
             raise
         assert isinstance(response.stream, httpx.AsyncByteStream)
-        response.stream = _Body(response.stream, self, lane)
+        response.stream = _PooledBody(response.stream, self, connection)
         return response
 
     async def aclose(self) -> None:
-        for lane in tuple(self._all):
-            await lane.aclose()
+        for connection in tuple(self._all):
+            await connection.aclose()
 
     def _new(self) -> httpx.AsyncHTTPTransport:
         limits = httpx.Limits(max_connections=1, max_keepalive_connections=1)
-        lane = httpx.AsyncHTTPTransport(verify=self._context, trust_env=False, limits=limits)
-        self._all.add(lane)
-        return lane
+        connection = httpx.AsyncHTTPTransport(verify=self._context, trust_env=False, limits=limits)
+        self._all.add(connection)
+        return connection
 
-    async def _take_back(self, lane: httpx.AsyncHTTPTransport) -> None:
+    async def _take_back(self, connection: httpx.AsyncHTTPTransport) -> None:
         if len(self._idle) < KEPT:
-            self._idle.append(lane)
+            self._idle.append(connection)
             return
-        self._all.discard(lane)
-        await lane.aclose()
+        self._all.discard(connection)
+        await connection.aclose()
 
 
-class _Body(httpx.AsyncByteStream):
+class _PooledBody(httpx.AsyncByteStream):
     """The body of a response; its connection is free once it is closed."""
 
     def __init__(
-        self, body: httpx.AsyncByteStream, lanes: Lanes, lane: httpx.AsyncHTTPTransport
+        self,
+        body: httpx.AsyncByteStream,
+        pool: ConnectionPool,
+        connection: httpx.AsyncHTTPTransport,
     ) -> None:
-        self._body, self._lanes, self._lane = body, lanes, lane
+        self._body, self._pool, self._connection = body, pool, connection
         self._is_closed = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -66,4 +69,4 @@ class _Body(httpx.AsyncByteStream):
         if not self._is_closed:
             self._is_closed = True
             await self._body.aclose()
-            await self._lanes._take_back(self._lane)
+            await self._pool._take_back(self._connection)

@@ -56,7 +56,7 @@ class TakesEvents:
         return _decode_event(frame.data) if frame.event == "event" else None
 
 
-class Place:
+class StreamPosition:
     """How far the reader of a stream has come: there it begins anew when the connection is lost."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from ...actors.base.thread_pool import begin
 from ...actors.core.model.errors import Unavailable
 from ...actors.core.model.tasks import Chunk
 from ..sse import Frame, Parser
-from .frames import BROKEN, CHUNKS_AHEAD, Patience, Place
+from .frames import BROKEN, CHUNKS_AHEAD, Patience, StreamPosition
 
 
 class Reading(threading.Thread):
@@ -77,7 +77,7 @@ def read_stream(
 
     `read` begins to, with these headers; it raises `QueueError`.
     """
-    place = Place()
+    place = StreamPosition()
     while True:
         mailbox, reading = Mailbox[Chunk](CHUNKS_AHEAD), None
         try:

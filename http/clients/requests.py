@@ -73,7 +73,7 @@ class PageRequest(Request[TaskPage], frozen=True, kw_only=True):
         return pagination.page_of(_decode(response, list[Task]), response.headers)
 
 
-class Added(Struct, frozen=True):
+class AddedCron(Struct, frozen=True):
     """The answer to a new cron."""
 
     id: str
@@ -177,10 +177,12 @@ def resume() -> Request[Any]:
 # --- crons --------------------------------------------------------------------------------------
 
 
-def add_cron_task(new: NewCron | Mapping[str, Any], if_exists: IfExists | None) -> Request[Added]:
+def add_cron_task(
+    new: NewCron | Mapping[str, Any], if_exists: IfExists | None
+) -> Request[AddedCron]:
     what = arguments.if_exists(if_exists)
     with arguments.reading("new"):
-        request = _send("POST", wire.CRONS, Added, fields_of(new))
+        request = _send("POST", wire.CRONS, AddedCron, fields_of(new))
     if what is None:
         return request
     # Done twice, these do the same as once.

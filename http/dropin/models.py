@@ -24,9 +24,8 @@ from ...actors.core.routing.model_holders import (
 )
 from ...actors.executors.http_executor import count_in
 from .. import wire
+from ..wire import Json
 from .queue_protocol import Servers
-
-Json = dict[str, Any]
 
 UNTIMED = "0001-01-01T00:00:00Z"  # how Ollama writes a time that it does not know
 _DETAILS: Json = {

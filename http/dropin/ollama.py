@@ -9,11 +9,10 @@ from ...actors.core.model.errors import Forbidden, Invalid, QueueError
 from ...actors.core.model.tasks import NewTask, Priority, Task, TaskType
 from .. import wire
 from ..requests import reading
+from ..wire import Json
 from . import models
 from .queue_protocol import Servers
 from .queued_call import Queued, wishes
-
-Json = dict[str, Any]
 
 # What a request must have to be more than a wish to have its model in memory.
 _ASKED = {
@@ -38,7 +37,7 @@ def add_ollama_routes(app: bottle.Bottle, queue: Servers, max_body: int) -> None
         if not body.get(_ASKED[path]):
             return models.load(queue, path, body)
         streams = _KINDS[path] is not TaskType.EMBED and _streams(body)
-        queued = Queued(queue, _task(path, body), Lines())
+        queued = Queued(queue, _task(path, body), OllamaStreamFormat())
         if streams:
             return queued.streamed()
         reply = queued.whole()
@@ -74,7 +73,7 @@ def _embedding(reply: Any) -> Json:
     return {"embedding": vectors[0]}
 
 
-class Lines:
+class OllamaStreamFormat:
     """A stream as Ollama writes it, a line of JSON each; a blank one would break some clients."""
 
     media = wire.NDJSON

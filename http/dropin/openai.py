@@ -21,11 +21,10 @@ from ...actors.core.model.tasks import Dialect, NewTask, Priority, Status, Task,
 from ...actors.core.openai.chunks import as_piece, is_count
 from .. import sse, wire
 from ..requests import reading
+from ..wire import Json
 from . import models
 from .queue_protocol import Servers
 from .queued_call import TASK_ID, Queued, wishes
-
-Json = dict[str, Any]
 
 _KINDS = {
     "/v1/chat/completions": TaskType.CHAT,
@@ -47,7 +46,7 @@ def add_openai_routes(app: bottle.Bottle, queue: Servers, max_body: int) -> None
     def replying(path: str) -> Any:
         body = reading.json_object(max_body)
         streams = _KINDS[path] is not TaskType.EMBED and _streams(body)
-        events = Events(_tier(body), _wants_usage(body))
+        events = OpenAIStreamFormat(_tier(body), _wants_usage(body))
         queued = Queued(queue, _task(_KINDS[path], body), events)
         return queued.streamed() if streams else events.tiered(queued.whole())
 
@@ -67,7 +66,7 @@ def add_openai_routes(app: bottle.Bottle, queue: Servers, max_body: int) -> None
     app.get(f"{wire.MODELS}/<model:path>", callback=one)
 
 
-class Events:
+class OpenAIStreamFormat:
     """A stream as OpenAI writes it: server-sent events, and comments while the task waits.
 
     `tier` is the one that was asked for, `counts` whether the tokens are to be told.

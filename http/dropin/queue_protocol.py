@@ -6,10 +6,10 @@ from typing import Any, Protocol
 from ...actors.core.intake.arguments import AnyTask
 from ...actors.core.model.outcomes import Reply
 from ...actors.core.model.tasks import Submitted
-from ..native.feed import Source
+from ..native.feed import LocalQueue
 
 
-class Servers(Source, Protocol):
+class Servers(LocalQueue, Protocol):
     """A queue in this process, `QueueManager`; see there."""
 
     def submit(

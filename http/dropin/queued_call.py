@@ -15,7 +15,7 @@ from ...actors.core.model.tasks import Chunk, NewTask, Status, Task
 from ...actors.core.openai.translation import hints
 from .. import wire
 from ..requests import reading
-from ..requests.streaming import Answer, watch_departure
+from ..requests.streaming import StreamingResponse, watch_departure
 from .queue_protocol import Servers
 
 PRIORITY, TENANT, DETACH = "X-Queue-Priority", "X-Queue-Tenant", "X-Queue-Detach"
@@ -93,7 +93,7 @@ class Queued:
             raise failure_of(task)
         return task.result
 
-    def streamed(self) -> Answer:
+    def streamed(self) -> StreamingResponse:
         """The reply as it comes. The head of the answer goes with its first piece, or with the
         first sign of life, where the form has such.
 
@@ -107,7 +107,7 @@ class Queued:
         except BaseException:
             self.close()
             raise
-        return Answer(self._pieces(start, chunks), self.close, self._form.media)
+        return StreamingResponse(self._pieces(start, chunks), self.close, self._form.media)
 
     def close(self) -> None:
         """The client has its answer, or has gone: then the task ends, too."""

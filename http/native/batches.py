@@ -13,10 +13,10 @@ from ...actors.core.text.json_items import in_lines, in_list
 from ...actors.files.text_encoding import as_utf8
 from .. import wire
 from ..requests import reading
-from .feed import Source
+from .feed import LocalQueue
 
 
-def add_batch_routes(app: bottle.Bottle, queue: Source, max_upload: int, max_body: int) -> None:
+def add_batch_routes(app: bottle.Bottle, queue: LocalQueue, max_upload: int, max_body: int) -> None:
     """`max_upload` (bytes) limits the body of a batch, `max_body` each of its tasks."""
 
     def submit() -> Any:
@@ -41,7 +41,7 @@ def add_batch_routes(app: bottle.Bottle, queue: Source, max_upload: int, max_bod
     app.get(f"{wire.BATCHES}/<batch_id>", callback=get)
 
 
-def _results(queue: Source, task_ids: list[str], wait: float) -> list[dict[str, Any]]:
+def _results(queue: LocalQueue, task_ids: list[str], wait: float) -> list[dict[str, Any]]:
     """One item for each task, in order, as they are after `wait` seconds at the latest."""
     deadline = time.monotonic() + wait
     items = []

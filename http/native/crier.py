@@ -29,7 +29,7 @@ STATS_S = 1.0  # between two of them, at least
 REBOOT_S = 0.05
 
 
-class Source(Protocol):
+class EventSource(Protocol):
     """Where the crier hears of things: a queue in this process."""
 
     def listen(self, mailbox: Mailbox[Any]) -> Leave: ...
@@ -39,7 +39,7 @@ class Source(Protocol):
     def get_queue_stats(self) -> QueueStats: ...
 
 
-class Told:
+class FeedMessage:
     """What is told to many; however many take it, it is encoded once in each form."""
 
     def __init__(self, kind: str, item: Any, event: Happened | None = None) -> None:
@@ -83,7 +83,7 @@ class Feed:
         crier.join(self)
 
     def take(self, timeout: float | None) -> list[Any]:
-        """All that is here: `Told`, and what was put in. None of it after `timeout` seconds.
+        """All that is here: `FeedMessage`, and what was put in. None of it after `timeout` seconds.
 
         Raises `Closed`, saying why nothing more comes, or what is wrong with the queue.
         """
@@ -107,11 +107,11 @@ class Feed:
 
     # --- from the crier -------------------------------------------------------------------------
 
-    def begin(self, snapshot: Told, seen: dict[str, int]) -> bool:
+    def begin(self, snapshot: FeedMessage, seen: dict[str, int]) -> bool:
         self._seen = seen
         return self._outbox.put(snapshot)
 
-    def hear(self, told: Iterable[Told]) -> bool:
+    def hear(self, told: Iterable[FeedMessage]) -> bool:
         """Take what it wants to hear. False once it has been too slow, or has gone."""
         return all(self._outbox.put(each) for each in told if self._wants(each.event))
 
@@ -139,7 +139,7 @@ class Crier:
     subscription: so no event is lost, and none comes twice. It is a thread of its own.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: EventSource) -> None:
         self._source = source
         self._lock = threading.Lock()
         self._newcomers: dict[Feed, None] = {}
@@ -219,18 +219,18 @@ class Crier:
         with suppress(TimeoutError):
             items = [mailbox.get(wait), *mailbox.drain()]
             if events := [item for item in items if isinstance(item, Happened)]:
-                self._tell([Told("event", shown(event), event) for event in events])
+                self._tell([FeedMessage("event", shown(event), event) for event in events])
                 self._seq = max(self._seq, events[-1].seq)
                 self._stats_at = min(self._stats_at, self._stats_told_at + STATS_S)
         if time.monotonic() >= self._stats_at:
             self._stats_at, self._stats_told_at = math.inf, time.monotonic()
-            self._tell([Told("stats", {"stats": self._source.get_queue_stats()})])
+            self._tell([FeedMessage("stats", {"stats": self._source.get_queue_stats()})])
 
     def _welcome(self) -> None:
         newcomers, seq = tuple(self._newcomers), self._seq
         tasks = self._source.list_tasks()
         stats = self._source.get_queue_stats()  # behind the tasks: never older than they
-        told = Told("snapshot", Snapshot(seq, stats, tasks))
+        told = FeedMessage("snapshot", Snapshot(seq, stats, tasks))
         seen = {task.id: task.seq for task in tasks}
         for feed in _in_turns(newcomers):
             with self._lock:
@@ -240,7 +240,7 @@ class Crier:
                 self._feeds[feed] = None
             feed.begin(told, seen)
 
-    def _tell(self, told: list[Told]) -> None:
+    def _tell(self, told: list[FeedMessage]) -> None:
         for feed in _in_turns(tuple(self._feeds)):
             if not feed.hear(told):
                 self.leave(feed)

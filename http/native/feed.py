@@ -15,20 +15,20 @@ from ...actors.core.model.tasks import Chunk
 from ...actors.embedded import watch
 from .. import sse, wire
 from ..requests import reading
-from ..requests.streaming import Answer, Events
-from .crier import Crier, Feed, Told
+from ..requests.streaming import EventStream, StreamingResponse
+from .crier import Crier, Feed, FeedMessage
 
 FIRST_S = 30.0  # for a snapshot, or what is wrong with the queue
 
 
-class Source(QueueAPI, Protocol):
+class LocalQueue(QueueAPI, Protocol):
     """A queue in this process: what can be followed without a way over the wire."""
 
     breathe: Breathe
 
     def follow_task(
-        self, task_id: str, *, after: watch.Place | None = None, heartbeat: float
-    ) -> watch.Stream: ...
+        self, task_id: str, *, after: watch.ChunkPosition | None = None, heartbeat: float
+    ) -> watch.ChunkStream: ...
 
     def listen(
         self,
@@ -39,24 +39,24 @@ class Source(QueueAPI, Protocol):
 
 
 def add_feed_routes(
-    app: bottle.Bottle, source: Source, talk: Callable[[Any, Source, Crier], None]
+    app: bottle.Bottle, source: LocalQueue, talk: Callable[[Any, LocalQueue, Crier], None]
 ) -> None:
     """`talk` speaks to a WebSocket until it is closed."""
     crier = Crier(source)
 
-    def stream(task_id: str) -> Answer:
+    def stream(task_id: str) -> StreamingResponse:
         reading.query(set())
         last = reading.header("Last-Event-ID")
         after = watch.place(last) if last else None
         source.get_task_status(task_id)  # an unknown one is a 404, not a stream
         chunks = source.follow_task(task_id, after=after, heartbeat=sse.HEARTBEAT_S)
-        return Events(_chunk_frames(task_id, chunks), chunks.close)
+        return EventStream(_chunk_frames(task_id, chunks), chunks.close)
 
-    def events() -> Answer:
+    def events() -> StreamingResponse:
         given = reading.query({"events", "tasks"})
         events, tasks = arguments.events(given.get("events")), arguments.watched(given.get("tasks"))
         feed = Feed(crier, events, tasks)
-        return Events(_event_frames(feed, feed.take(FIRST_S)), feed.close)
+        return EventStream(_event_frames(feed, feed.take(FIRST_S)), feed.close)
 
     def socket() -> dict[str, Any]:
         websocket = bottle.request.environ.get("wsgi.websocket")
@@ -91,7 +91,7 @@ def _chunk_frame(task_id: str, chunk: Chunk) -> bytes:
     return sse.frame("chunk", chunk.data, chunk.id)
 
 
-def _event_frames(feed: Feed, told: list[Told]) -> Iterator[bytes]:
+def _event_frames(feed: Feed, told: list[FeedMessage]) -> Iterator[bytes]:
     try:
         while True:
             if frames := [each.frame for each in told if each.kind != "stats"]:

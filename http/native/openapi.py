@@ -17,13 +17,13 @@ from ...actors.core.model.crons import TaskTemplate
 from ...actors.core.model.errors import Forbidden, Unavailable
 from ...actors.core.model.tasks import Event, NewTask, Priority
 from .. import wire
-from ..wire import ErrorBody
-from .route_table import ROUTES, Query, Route
+from ..wire import ErrorBody, Json
+from .route_table import ROUTES, HttpRoute, Parameter
 
 JSON = "application/json"
 REF = "#/components/schemas/{name}"
 ANYWHERE = (Forbidden, Unavailable)  # errors that each route may answer with
-RETRY_AFTER = Query("Retry-After", int, "Seconds after which to come back.")
+RETRY_AFTER = Parameter("Retry-After", int, "Seconds after which to come back.")
 SAID = {
     400: "The request is wrong; `field` names what in it.",
     403: "It comes from a page of another site, or names a foreign host.",
@@ -34,8 +34,6 @@ SAID = {
     503: "The queue cannot answer now.",
 }
 
-Json = dict[str, Any]
-
 
 @cache
 def document() -> msgspec.Raw:
@@ -43,7 +41,7 @@ def document() -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(build(ROUTES)))
 
 
-def build(routes: Iterable[Route]) -> Json:
+def build(routes: Iterable[HttpRoute]) -> Json:
     """The document of these routes."""
     routes = tuple(routes)
     shapes = _Shapes(kind for route in routes for kind in _kinds_of(route))
@@ -67,7 +65,7 @@ def build(routes: Iterable[Route]) -> Json:
 # --- schemas ------------------------------------------------------------------------------------
 
 
-def _kinds_of(route: Route) -> Iterator[Any]:
+def _kinds_of(route: HttpRoute) -> Iterator[Any]:
     yield from (kind for kind in (route.body, route.answer, ErrorBody, Event) if kind is not None)
     if isinstance(route.query, tuple):
         yield from (each.type for each in route.query)
@@ -153,7 +151,7 @@ def _allow_both_forms(task: Json) -> None:
 # --- operations ---------------------------------------------------------------------------------
 
 
-def _operation(route: Route, shapes: _Shapes) -> Json:
+def _operation(route: HttpRoute, shapes: _Shapes) -> Json:
     made: Json = {"operationId": route.name, "summary": route.summary}
     parameters = list(_parameters(route, shapes))
     if parameters:
@@ -167,7 +165,7 @@ def _operation(route: Route, shapes: _Shapes) -> Json:
     return made
 
 
-def _parameters(route: Route, shapes: _Shapes) -> Iterator[Json]:
+def _parameters(route: HttpRoute, shapes: _Shapes) -> Iterator[Json]:
     for name in re.findall(r"{(\w+)}", route.path):
         yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
     if isinstance(route.query, tuple):
@@ -178,7 +176,7 @@ def _parameters(route: Route, shapes: _Shapes) -> Iterator[Json]:
     yield from (_parameter(each, "header", shapes) for each in route.headers)
 
 
-def _parameter(each: Query, where: str, shapes: _Shapes) -> Json:
+def _parameter(each: Parameter, where: str, shapes: _Shapes) -> Json:
     return {
         "name": each.name,
         "in": where,
@@ -195,7 +193,7 @@ def _given(schema: Json) -> Json:
     return schema if len(kinds) != 1 else kinds[0]
 
 
-def _responses(route: Route, shapes: _Shapes) -> Json:
+def _responses(route: HttpRoute, shapes: _Shapes) -> Json:
     content = {} if route.answer is None else {route.media: {"schema": shapes.of(route.answer)}}
     good: Json = {"description": route.summary}
     if content:
@@ -217,7 +215,7 @@ def _wrong(words: str, shapes: _Shapes) -> Json:
     return {"description": words, "content": {JSON: {"schema": shapes.of(ErrorBody)}}}
 
 
-def _headers(sends: Iterable[Query], shapes: _Shapes) -> Json:
+def _headers(sends: Iterable[Parameter], shapes: _Shapes) -> Json:
     return {
         each.name: {"description": each.about, "schema": shapes.of(each.type)} for each in sends
     }

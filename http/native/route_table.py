@@ -30,7 +30,7 @@ from .shapes import (
 )
 
 
-class Query(Struct, frozen=True):
+class Parameter(Struct, frozen=True):
     """A parameter of a query."""
 
     name: str
@@ -38,7 +38,7 @@ class Query(Struct, frozen=True):
     about: str
 
 
-class Route(Struct, frozen=True, kw_only=True):
+class HttpRoute(Struct, frozen=True, kw_only=True):
     """`errors` beyond those that any route may answer with; `media` of the answer, and the
     headers that it `sends`."""
 
@@ -46,21 +46,21 @@ class Route(Struct, frozen=True, kw_only=True):
     path: str
     name: str
     summary: str
-    query: tuple[Query, ...] | type[Struct] = ()
-    headers: tuple[Query, ...] = ()
+    query: tuple[Parameter, ...] | type[Struct] = ()
+    headers: tuple[Parameter, ...] = ()
     body: Any = None
     answer: Any = None
     status: int = 200
-    sends: tuple[Query, ...] = ()
+    sends: tuple[Parameter, ...] = ()
     also: dict[int, str] = {}
     errors: tuple[type[QueueError], ...] = ()
     media: str = "application/json"
 
 
-WAIT = Query("wait", float, "Answer once it has ended, or after so many seconds (0 to 3600).")
-LIMIT = Query("limit", int, "How many at most: 1 to 1000.")
-KEY = Query("Idempotency-Key", str, "The same request with the same key is done once.")
-IF_EXISTS = Query(
+WAIT = Parameter("wait", float, "Answer once it has ended, or after so many seconds (0 to 3600).")
+LIMIT = Parameter("limit", int, "How many at most: 1 to 1000.")
+KEY = Parameter("Idempotency-Key", str, "The same request with the same key is done once.")
+IF_EXISTS = Parameter(
     "if_exists", IfExists, "Where there is one of its name: without this, another one is added."
 )
 BY_ID = (NotFound,)
@@ -71,23 +71,23 @@ ONE = f"{wire.TASKS}/{{id}}"
 CRON = f"{wire.CRONS}/{{id}}"
 
 
-def get(path: str, name: str, summary: str, answer: Any, **more: Any) -> Route:
-    return Route(method="GET", path=path, name=name, summary=summary, answer=answer, **more)
+def get(path: str, name: str, summary: str, answer: Any, **more: Any) -> HttpRoute:
+    return HttpRoute(method="GET", path=path, name=name, summary=summary, answer=answer, **more)
 
 
-def post(path: str, name: str, summary: str, answer: Any, **more: Any) -> Route:
-    return Route(method="POST", path=path, name=name, summary=summary, answer=answer, **more)
+def post(path: str, name: str, summary: str, answer: Any, **more: Any) -> HttpRoute:
+    return HttpRoute(method="POST", path=path, name=name, summary=summary, answer=answer, **more)
 
 
-def put(path: str, name: str, summary: str, answer: Any, **more: Any) -> Route:
-    return Route(method="PUT", path=path, name=name, summary=summary, answer=answer, **more)
+def put(path: str, name: str, summary: str, answer: Any, **more: Any) -> HttpRoute:
+    return HttpRoute(method="PUT", path=path, name=name, summary=summary, answer=answer, **more)
 
 
-def delete(path: str, name: str, summary: str, answer: Any, **more: Any) -> Route:
-    return Route(method="DELETE", path=path, name=name, summary=summary, answer=answer, **more)
+def delete(path: str, name: str, summary: str, answer: Any, **more: Any) -> HttpRoute:
+    return HttpRoute(method="DELETE", path=path, name=name, summary=summary, answer=answer, **more)
 
 
-def many(verb: str, summary: str, body: Any = Ids | Matching) -> Route:
+def many(verb: str, summary: str, body: Any = Ids | Matching) -> HttpRoute:
     path, name = f"{wire.TASKS}/{verb}", f"{verb}_tasks"
     return post(path, name, summary, BulkResult, body=body, errors=BODY)
 
@@ -123,8 +123,10 @@ TASKS = (
         list[Task],
         query=TaskFilter,
         sends=(
-            Query("Link", str, "The address of the next page, as rel=next, relative to this one."),
-            Query(TOTAL, int, "How many match, where that is known without reading them all."),
+            Parameter(
+                "Link", str, "The address of the next page, as rel=next, relative to this one."
+            ),
+            Parameter(TOTAL, int, "How many match, where that is known without reading them all."),
         ),
         errors=(Invalid,),
     ),
@@ -135,7 +137,7 @@ TASKS = (
         "The reply as it comes: events chunk (with ids attempt.n), restart, and one end.",
         str,
         media=SSE,
-        headers=(Query("Last-Event-ID", str, "Go on behind this chunk."),),
+        headers=(Parameter("Last-Event-ID", str, "Go on behind this chunk."),),
         errors=(Invalid, *BY_ID),
     ),
     post(f"{ONE}/cancel", "cancel_task", "End a pending or running task.", Task, errors=BY_STATE),
@@ -177,10 +179,10 @@ CRONS = (
         "All crons, or those that match, the oldest first.",
         list[Cron],
         query=(
-            Query("enabled", bool, "Only those that run, or that do not."),
-            Query("name", list[str], "Only those of these names."),
-            Query("limit", int, "How many at most."),
-            Query("offset", int, "How many to pass over."),
+            Parameter("enabled", bool, "Only those that run, or that do not."),
+            Parameter("name", list[str], "Only those of these names."),
+            Parameter("limit", int, "How many at most."),
+            Parameter("offset", int, "How many to pass over."),
         ),
         errors=(Invalid,),
     ),
@@ -256,8 +258,8 @@ QUEUE = (
         str,
         media=SSE,
         query=(
-            Query("events", list[str], "Only events of these names."),
-            Query("tasks", list[str], "Only those of tasks with these ids."),
+            Parameter("events", list[str], "Only events of these names."),
+            Parameter("tasks", list[str], "Only those of tasks with these ids."),
         ),
         errors=(Invalid,),
     ),
@@ -273,4 +275,4 @@ QUEUE = (
     get(wire.OPENAPI, "openapi", "This document.", dict[str, Any]),
 )
 
-ROUTES: tuple[Route, ...] = TASKS + CRONS + QUEUE
+ROUTES: tuple[HttpRoute, ...] = TASKS + CRONS + QUEUE

@@ -13,8 +13,8 @@ from ...actors.core.intake import arguments
 from ...actors.core.model.errors import Invalid, QueueError
 from ...actors.core.model.tasks import Chunk
 from .. import sse, wire
-from .crier import Crier, Feed, Told
-from .feed import Source
+from .crier import Crier, Feed, FeedMessage
+from .feed import LocalQueue
 
 PING_S = 20.0
 TOGETHER = 50  # messages that are sent in one go
@@ -47,7 +47,7 @@ class Wish(Struct, frozen=True, forbid_unknown_fields=True):
     chunks: bool | UnsetType = UNSET
 
 
-def talk(socket: Socket, source: Source, crier: Crier) -> None:
+def talk(socket: Socket, source: LocalQueue, crier: Crier) -> None:
     """Speak until the socket is closed, by whichever end."""
     Talk(socket, source, Feed(crier)).run()
 
@@ -55,7 +55,7 @@ def talk(socket: Socket, source: Source, crier: Crier) -> None:
 class Talk:
     """One WebSocket: this thread writes, another reads, and one more follows each stream."""
 
-    def __init__(self, socket: Socket, source: Source, feed: Feed) -> None:
+    def __init__(self, socket: Socket, source: LocalQueue, feed: Feed) -> None:
         self.socket, self.source, self.feed = socket, source, feed
         self.chunks = False
         self.streams: dict[str, Follower] = {}
@@ -141,7 +141,7 @@ class Talk:
 class Follower(threading.Thread):
     """Hands on the chunks of one task, no more than `PIECES_AHEAD` before they are sent."""
 
-    def __init__(self, task_id: str, source: Source, feed: Feed) -> None:
+    def __init__(self, task_id: str, source: LocalQueue, feed: Feed) -> None:
         super().__init__(daemon=True)
         self.task_id, self.feed = task_id, feed
         self.room = threading.Semaphore(PIECES_AHEAD)
@@ -179,7 +179,7 @@ _GONE = object()  # the client has left
 
 
 def _message(item: Any) -> bytes:
-    if isinstance(item, Told):
+    if isinstance(item, FeedMessage):
         return item.message
     return msgspec.json.encode(item.message if isinstance(item, Piece) else item)
 

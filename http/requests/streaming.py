@@ -20,7 +20,7 @@ def watch_departure(leave: Callable[[], None]) -> Callable[[], None]:
     return forget
 
 
-class Answer:
+class StreamingResponse:
     """A response that goes on and on; `close` is called once it has ended, well or not."""
 
     def __init__(self, pieces: Iterator[bytes], close: Callable[[], None], media: str) -> None:
@@ -36,7 +36,7 @@ class Answer:
         self._close()
 
 
-class Events(Answer):
+class EventStream(StreamingResponse):
     """Server-sent events; `leave` ends what they are made from, from any thread.
 
     They begin at once, with a comment: otherwise the client would have no head until something

@@ -26,7 +26,7 @@ from ..native.page_files import add_page_routes
 from ..native.shapes import StatusAnswer
 from ..native.websocket_session import talk
 from ..requests import reading
-from ..requests.streaming import Answer
+from ..requests.streaming import StreamingResponse
 from .guard import Guard
 
 log = logging.getLogger("ollama_queue")
@@ -34,10 +34,10 @@ log = logging.getLogger("ollama_queue")
 ANYBODY = Guard()  # all Hosts, and pages of no other site
 _COLLECTIONS = {wire.TASKS, wire.BATCHES, wire.CRONS}
 _ASKED = "ollama_queue.asked"  # in the environ: the path as it came
-READY = (Answer, bottle.HTTPResponse)  # what a route may return beside records
+READY = (StreamingResponse, bottle.HTTPResponse)  # what a route may return beside records
 
 
-class Queue(Servers, Crons, Protocol):
+class ServedQueue(Servers, Crons, Protocol):
     """What all the routes together ask for."""
 
 
@@ -48,7 +48,7 @@ class Broken(QueueError):
 
 
 def create_app(
-    queue: Queue,
+    queue: ServedQueue,
     *,
     max_body: int = 32 << 20,
     max_upload: int = 256 << 20,

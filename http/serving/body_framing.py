@@ -15,7 +15,7 @@ SKIP = 64 << 10  # bytes of a body that nobody wanted, which are read so that th
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Malformed(OSError):
+class MalformedBody(OSError):
     """The body breaks the rules of HTTP: nobody knows where it ends."""
 
 
@@ -25,7 +25,7 @@ class Content:
     def __init__(
         self,
         stream: BinaryIO,
-        said: request_head.Head,
+        said: request_head.RequestHead,
         send: Callable[[bytes], object],
         breathe: Breathe,
     ) -> None:
@@ -60,7 +60,7 @@ class Content:
                 self._breathe()
                 part = take(min(self._left, wanted, PIECE))
                 if not part:
-                    raise Malformed("the connection ended within it")
+                    raise MalformedBody("the connection ended within it")
                 parts.append(part)
                 wanted -= len(part)
                 self._left -= len(part)
@@ -69,7 +69,7 @@ class Content:
                     break
         except Refused as refused:
             self.is_broken = True
-            raise Malformed(refused.reason) from None
+            raise MalformedBody(refused.reason) from None
         except OSError:
             self.is_broken = True
             raise
@@ -78,7 +78,7 @@ class Content:
     def _is_ahead(self) -> bool:
         """Whether something is left to read; at the end of a chunk it looks for the next one."""
         if self.is_broken:
-            raise Malformed("it was broken before")
+            raise MalformedBody("it was broken before")
         if self._waits:
             self._waits = False
             self._send(CONTINUE)

@@ -14,7 +14,7 @@ LEAST_S = 0.1  # between two looks, however many want one
 _ESTABLISHED = 1  # Linux's number of the state of a TCP connection that nobody has closed
 
 
-class Request(Protocol):
+class WatchedRequest(Protocol):
     socket: Any
 
     def client_left(self) -> None: ...
@@ -30,16 +30,16 @@ class Departures:
 
     def __init__(self, breathe: Breathe) -> None:
         self._breathe = breathe
-        self._in_hand: set[Request] = set()
+        self._in_hand: set[WatchedRequest] = set()
         self._looked = time.monotonic()
 
-    def __contains__(self, request: Request) -> bool:
+    def __contains__(self, request: WatchedRequest) -> bool:
         return request in self._in_hand
 
-    def watch(self, request: Request) -> None:
+    def watch(self, request: WatchedRequest) -> None:
         self._in_hand.add(request)
 
-    def forget(self, request: Request) -> None:
+    def forget(self, request: WatchedRequest) -> None:
         self._in_hand.discard(request)
 
     def run(self) -> None:

@@ -47,7 +47,7 @@ _REASONS = {
 }
 
 
-class Server(WSGIServer):  # type: ignore[misc]
+class HttpServer(WSGIServer):  # type: ignore[misc]
     """Takes `most` connections at once, and some more to say that there are no more."""
 
     max_accept = 2  # at once: what hundreds of new ones have to do would come before all else
@@ -98,7 +98,7 @@ class Handler(WSGIHandler):  # type: ignore[misc]
     """Waits for no client for ever, runs nothing as a request that another reader might not take
     for one, sends head and body of an answer in one piece, and formats no access log."""
 
-    said: request_head.Head
+    said: request_head.RequestHead
     content: Content
     _is_extra = False  # beyond the limit of connections
     _is_unread = False  # the client may still be sending

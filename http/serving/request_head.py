@@ -2,7 +2,7 @@
 
 A proxy that ends a request elsewhere than the server does lets one client's bytes be run as
 another's request (request smuggling). So there is one way to say where a body ends, and lines end
-in CR LF. Pure: bytes in, a `Head` or `Refused` out.
+in CR LF. Pure: bytes in, a `RequestHead` or `Refused` out.
 """
 
 import re
@@ -32,7 +32,7 @@ class Refused(Exception):
         self.status, self.reason = status, reason
 
 
-class Head(Struct, frozen=True):
+class RequestHead(Struct, frozen=True):
     """What the head says. Text is Latin-1, as WSGI has it."""
 
     method: str
@@ -53,7 +53,7 @@ class Head(Struct, frozen=True):
         return self.is_chunked or bool(self.length)
 
 
-def parse(raw: bytes) -> Head:
+def parse(raw: bytes) -> RequestHead:
     """`raw` reaches from the request line to the empty line. Raises `Refused`."""
     first, *rest = raw.split(b"\r\n")
     method, target, minor = _request_line(first)
@@ -63,7 +63,7 @@ def parse(raw: bytes) -> Head:
     fields = _with_host(fields, authority, minor)
     length, is_chunked = _framing(everything, minor)
     words = _words(fields, "connection")
-    return Head(
+    return RequestHead(
         method,
         target,
         f"HTTP/1.{minor}",

@@ -34,9 +34,8 @@ from gevent.threadpool import ThreadPool
 
 from ollama_queue import __version__
 
-from ...actors.base.thread_pool import Done, Pool, attempt
-from ...actors.core.config.config import Config, Logging
-from ...actors.core.config.config import Server as ServerSettings
+from ...actors.base.thread_pool import OnDone, Pool, attempt
+from ...actors.core.config.config import Config, LoggingSettings, ServerSettings
 from ...actors.core.config.urls import shown
 from ...actors.core.model.errors import Invalid, QueueError, Unavailable
 from ...actors.core.text.escaping import visible
@@ -52,7 +51,7 @@ from .check_config import listing
 from .connection_limit import EXTRA
 from .cors import CrossOrigin
 from .guard import Guard, is_loopback
-from .handler import Server
+from .handler import HttpServer
 from .hub_watch import HubWatch
 from .websocket import SocketHandler
 
@@ -70,7 +69,7 @@ class NativePool:
     def __init__(self) -> None:
         self._pool = ThreadPool(1)
 
-    def submit(self, work: Callable[[], Any], done: Done) -> None:
+    def submit(self, work: Callable[[], Any], done: OnDone) -> None:
         # The link runs in the hub: greenlets and their queues are safe to touch there.
         self._pool.spawn(attempt, work).rawlink(lambda result: done(*result.get_nowait()))
 
@@ -173,7 +172,7 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
         max_upload=config.server.max_upload,
         guard=guard,
     )
-    server = Server(
+    server = HttpServer(
         listeners[0],
         CrossOrigin(app, guard),
         log=None,
@@ -237,7 +236,7 @@ def _say(config: Config, words: str) -> None:
         _tell(words)
 
 
-def _log_as(settings: Logging) -> None:
+def _log_as(settings: LoggingSettings) -> None:
     """Raises `Invalid` when the file cannot be written."""
     logging.root.addHandler(open_handler(settings))
     logging.root.setLevel(settings.level.upper())

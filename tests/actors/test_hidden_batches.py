@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from ollama_queue.actors.base.actor import SignOfLife, ask
 from ollama_queue.actors.base.inbox import Promise
-from ollama_queue.actors.core.messages import Query, StoreSlice
+from ollama_queue.actors.core.messages import ListTasks, StoreSlice
 from ollama_queue.actors.core.model.ids import mint
 from ollama_queue.actors.core.model.orders import Insert
 from ollama_queue.actors.core.model.task_filter import TaskFilter
@@ -21,7 +21,7 @@ def store_slice(desk: PersistenceHarness, number: int, is_last: bool = False) ->
 
 
 def begun_list(desk: PersistenceHarness) -> Promise:
-    promise = desk.ask(Query(TaskFilter()))
+    promise = desk.ask(ListTasks(TaskFilter()))
     desk.scanner.run()
     ask(desk.ref, SignOfLife())
     return promise

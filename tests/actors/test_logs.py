@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ollama_queue.actors import logs
-from ollama_queue.actors.core.config.config import Logging
+from ollama_queue.actors.core.config.config import LoggingSettings
 from ollama_queue.actors.core.model.errors import Invalid
-from ollama_queue.actors.logs import JsonFormatter, Line, Lines, TextFormatter, open_handler
+from ollama_queue.actors.logs import JsonFormatter, LogLine, LogLines, TextFormatter, open_handler
 
 
 def record(message: object, *args: object, error: BaseException | None = None) -> logging.LogRecord:
@@ -23,15 +23,15 @@ def record(message: object, *args: object, error: BaseException | None = None) -
 def test_a_line_as_text_ends_with_its_facts() -> None:
     facts = {"model": "qwen3:8b", "run_s": 0.5, "error": 'it said "no"\nand left', "n": ""}
 
-    assert str(Line("task 1 failed", {"task_id": "1"}, facts)) == (
+    assert str(LogLine("task 1 failed", {"task_id": "1"}, facts)) == (
         'task 1 failed model=qwen3:8b run_s=0.5 error="it said \\"no\\"\\nand left" n=""'
     )
 
 
 def test_a_line_as_json_has_its_facts_as_fields() -> None:
-    line = Line("task 1 failed", {"event": "task_failed", "task_id": "1"}, {"run_s": 0.5})
+    line = LogLine("task 1 failed", {"event": "task_failed", "task_id": "1"}, {"run_s": 0.5})
 
-    assert json.loads(JsonFormatter().format(record(Lines([line])))) == {
+    assert json.loads(JsonFormatter().format(record(LogLines([line])))) == {
         "time": "2027-01-15T08:00:00.250Z",
         "level": "warning",
         "message": "task 1 failed",
@@ -42,7 +42,9 @@ def test_a_line_as_json_has_its_facts_as_fields() -> None:
 
 
 def test_each_line_of_a_record_stands_by_itself() -> None:
-    made = record(Lines([Line("task 1 failed", {}, {"n": 1}), Line("queue paused", {}, {})]))
+    made = record(
+        LogLines([LogLine("task 1 failed", {}, {"n": 1}), LogLine("queue paused", {}, {})])
+    )
     text, written = TextFormatter().format(made), JsonFormatter().format(made)
 
     head = TextFormatter().formatTime(made)
@@ -58,7 +60,7 @@ def test_each_line_of_a_record_stands_by_itself() -> None:
 
 def test_a_device_is_never_rotated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "ROTATE_AT", 0)
-    handler = open_handler(Logging(file="/dev/null"))
+    handler = open_handler(LoggingSettings(file="/dev/null"))
     for _ in range(3):
         handler.handle(record("gone"))
     handler.close()
@@ -70,11 +72,15 @@ FORGED = "no\n2027-01-15 08:00:00,250 INFO ollama_queue task 2 completed"
 
 
 def test_no_text_passes_for_a_line_of_the_log() -> None:
-    line = Line("task 1 failed", {}, {"error": f"{FORGED}\r\x1b[1A\u202e", "model": "m\u2028"})
+    line = LogLine("task 1 failed", {}, {"error": f"{FORGED}\r\x1b[1A\u202e", "model": "m\u2028"})
     try:
         raise ValueError(FORGED)
     except ValueError as error:
-        records = [record(Lines([line])), record("it said %s", FORGED), record("oh", error=error)]
+        records = [
+            record(LogLines([line])),
+            record("it said %s", FORGED),
+            record("oh", error=error),
+        ]
     at = TextFormatter().formatTime(records[0])
     lines = [each for made in records for each in TextFormatter().format(made).splitlines()]
 
@@ -105,7 +111,7 @@ def test_json_tells_of_exceptions() -> None:
 
 
 def test_no_file_is_stderr() -> None:
-    handler = open_handler(Logging())
+    handler = open_handler(LoggingSettings())
 
     assert isinstance(handler, logging.StreamHandler)
     assert handler.stream is sys.stderr
@@ -116,7 +122,7 @@ def test_a_file_gets_its_folder_and_is_rotated(
 ) -> None:
     monkeypatch.setattr(logs, "ROTATE_AT", 1)
     path = tmp_path / "far" / "away" / "q.log"
-    handler = open_handler(Logging(file=str(path), format="json"))
+    handler = open_handler(LoggingSettings(file=str(path), format="json"))
     for number in range(8):
         handler.handle(record("number %d", number))
     handler.close()
@@ -130,7 +136,7 @@ def test_a_file_gets_its_folder_and_is_rotated(
 def test_a_file_is_added_to(tmp_path: Path) -> None:
     path = tmp_path / "q.log"
     for word in ("one \udcff", "two"):
-        handler = open_handler(Logging(file=str(path)))
+        handler = open_handler(LoggingSettings(file=str(path)))
         handler.handle(record(word))
         handler.close()
 
@@ -148,7 +154,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, path: str, why: 
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     with pytest.raises(Invalid) as caught:
-        open_handler(Logging(file=str(tmp_path / path)))
+        open_handler(LoggingSettings(file=str(tmp_path / path)))
 
     assert caught.value.field == "logging.file"
     assert caught.value.message.startswith(f"logging.file: {tmp_path / path} cannot be written: ")

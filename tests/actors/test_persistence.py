@@ -6,7 +6,7 @@ import pytest
 
 from ollama_queue.actors import persistence
 from ollama_queue.actors.base.actor import ask, stop
-from ollama_queue.actors.core.messages import Commit, Count, Deny, Get, GetSpec, Query, Recover
+from ollama_queue.actors.core.messages import Commit, Count, Deny, Get, GetSpec, ListTasks, Recover
 from ollama_queue.actors.core.model.errors import NotFound, OutcomeUnknown
 from ollama_queue.actors.core.model.limits import ATTEMPTS
 from ollama_queue.actors.core.model.orders import Change, DropKey, Remove, SetFlag
@@ -208,7 +208,7 @@ def test_a_worker_that_comes_after_the_removal_finds_nothing(desk: PersistenceHa
 
 def test_a_failed_sync_ends_it_and_breaks_every_promise(desk: PersistenceHarness) -> None:
     in_flight, gathering = desk.commit(insert(1)), desk.commit(insert(2))
-    promises = [in_flight, gathering, desk.get(1), desk.get(2), desk.ask(Query(TaskFilter()))]
+    promises = [in_flight, gathering, desk.get(1), desk.get(2), desk.ask(ListTasks(TaskFilter()))]
 
     desk.syncer.run(error="Input/output error")
 
@@ -220,7 +220,7 @@ def test_a_failed_sync_ends_it_and_breaks_every_promise(desk: PersistenceHarness
 
 
 def test_a_failed_scan_ends_it(desk: PersistenceHarness) -> None:
-    page = desk.ask(Query(TaskFilter()))
+    page = desk.ask(ListTasks(TaskFilter()))
     desk.scanner.run(error="Corruption: block checksum mismatch")
 
     with pytest.raises(OutcomeUnknown):

@@ -10,7 +10,7 @@ from ollama_queue.actors.core.messages import (
     Fetched,
     Get,
     GetSpec,
-    Query,
+    ListTasks,
     Retry,
 )
 from ollama_queue.actors.core.messages.replies import Asked, Page
@@ -114,7 +114,7 @@ def test_a_list_is_given_once_what_it_saw_is_durable(desk: PersistenceHarness) -
     desk.commit(insert(2))
     desk.commit(insert(3))  # gathers: no list sees it
 
-    page = desk.ask(Query(TaskFilter()))
+    page = desk.ask(ListTasks(TaskFilter()))
     desk.scanner.run()
     ask(desk.ref, SignOfLife())
     assert not page.is_kept
@@ -125,7 +125,7 @@ def test_a_list_is_given_once_what_it_saw_is_durable(desk: PersistenceHarness) -
 
 def test_a_list_that_ends_after_the_sync_is_given_at_once(desk: PersistenceHarness) -> None:
     desk.commit(insert(1))
-    page = desk.ask(Query(TaskFilter()))
+    page = desk.ask(ListTasks(TaskFilter()))
     desk.sync()
     assert not page.is_kept
 
@@ -140,7 +140,7 @@ def test_a_list_shows_the_moment_of_its_question(
     desk: PersistenceHarness, wanted: TaskFilter
 ) -> None:
     desk.saved(insert(1))
-    page = desk.ask(Query(wanted))
+    page = desk.ask(ListTasks(wanted))
     desk.saved(insert(2))
 
     desk.scanner.run()

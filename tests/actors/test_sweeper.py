@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.core.config.config import Queue
+from ollama_queue.actors.core.config.config import QueueSettings
 from ollama_queue.actors.core.messages import Delete, Expired, FindExpired, Swept, Wake
 from ollama_queue.actors.core.model.errors import Conflict, Unavailable
 from ollama_queue.actors.core.plan.settle import utc
 from ollama_queue.actors.sweeper import FIRST_S, Sweeper
 from tests.support.recorders import START, Recorder, task_id
 
-SETTINGS = Queue(cleanup_interval=60.0, max_completed_tasks=7, retention=3600.0)
+SETTINGS = QueueSettings(cleanup_interval=60.0, max_completed_tasks=7, retention=3600.0)
 DELETES = tuple(Delete(task_id(number), number) for number in (1, 2))
 MORE = FindExpired(7, None, after="x", passed=1)
 
@@ -20,7 +20,7 @@ MORE = FindExpired(7, None, after="x", passed=1)
 class Desk:
     """A Sweeper that is not started: `handle` is called by hand."""
 
-    def __init__(self, settings: Queue = SETTINGS, known: float | None = None) -> None:
+    def __init__(self, settings: QueueSettings = SETTINGS, known: float | None = None) -> None:
         self.now, self.lead = START.timestamp(), 0.0
         self.scheduler, self.persistence = Recorder(), Recorder()
         self.sweeper = Sweeper(
@@ -78,12 +78,12 @@ def test_it_looks_soon_after_the_start_and_then_by_the_interval() -> None:
 
 
 def test_a_short_interval_is_also_the_first() -> None:
-    desk = Desk(Queue(cleanup_interval=0.5))
+    desk = Desk(QueueSettings(cleanup_interval=0.5))
     assert desk.due == [desk.now + 0.5]
 
 
 def test_without_an_age_only_the_number_counts() -> None:
-    desk = Desk(Queue(retention=None))
+    desk = Desk(QueueSettings(retention=None))
     desk.wake(FIRST_S)
     assert desk.looks == [FindExpired(100_000, None)]
 

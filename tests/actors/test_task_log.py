@@ -14,7 +14,7 @@ from ollama_queue.actors.core.model.errors import Unavailable
 from ollama_queue.actors.core.model.event_names import EVENTS
 from ollama_queue.actors.core.model.events import Happened
 from ollama_queue.actors.core.model.tasks import Attempt, Record, Status, TaskType
-from ollama_queue.actors.task_log import LOGGED, MAX_ERROR, Inbox, Journal, follow, line_of
+from ollama_queue.actors.task_log import LOGGED, MAX_ERROR, Journal, LossyMailbox, follow, line_of
 from tests.support.recorders import PATIENCE_S, START
 
 LOG = logging.getLogger("ollama_queue")
@@ -129,7 +129,7 @@ def test_long_words_of_a_server_are_cut() -> None:
 
 
 def test_an_inbox_counts_what_it_has_no_room_for() -> None:
-    inbox = Inbox(2)
+    inbox = LossyMailbox(2)
     sent = [event("task_submitted") for _ in range(5)]
 
     assert all(inbox.put(each) for each in sent)

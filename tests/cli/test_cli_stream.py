@@ -34,10 +34,10 @@ class Interrupted:
         raise KeyboardInterrupt
 
     def subscribe(self, events=None):
-        return Cut(self.queue.subscribe(events), self.count)
+        return CutSubscription(self.queue.subscribe(events), self.count)
 
 
-class Cut:
+class CutSubscription:
     def __init__(self, subscription, count):
         self.subscription, self.count = subscription, count
         self.close = subscription.close

@@ -21,7 +21,7 @@ from ollama_queue.actors.core.model.errors import (
     Unavailable,
 )
 from ollama_queue.cli.main import cli
-from ollama_queue.cli.terminal.session import EXIT, TaskFailed, _client, exit_code
+from ollama_queue.cli.terminal.session import EXIT, TaskNotCompleted, _client, exit_code
 from ollama_queue.http.clients.address import DEFAULT_SERVER
 from tests.support.harness.cli import CliHarness, run
 
@@ -201,7 +201,7 @@ def test_a_wrong_usage_names_the_help():
 @pytest.mark.parametrize(
     ("kind", "code"),
     [
-        (TaskFailed, 1),
+        (TaskNotCompleted, 1),
         (Invalid, 2),
         (Unauthorized, 2),
         (Forbidden, 2),

@@ -2,7 +2,7 @@
 
 import ast
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -184,6 +184,37 @@ def test_nothing_has_a_name_that_says_nothing(room: str) -> None:
     empty = {"util", "utils", "common", "helper", "helpers", "misc"}
 
     assert [p for p in (ROOT / room).rglob("*") if p.stem.lower() in empty] == []
+
+
+def class_names(room: str) -> Iterator[tuple[str, str]]:
+    """The classes of a room, private ones and aliases of types among them; where each is."""
+    for path in python_files(room):
+        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                yield node.name, f"{path.relative_to(ROOT)}:{node.lineno}"
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and is_alias(node):
+                yield ast.unparse(node.targets[0]), f"{path.relative_to(ROOT)}:{node.lineno}"
+
+
+def is_alias(node: ast.Assign) -> bool:
+    """`Json = dict[str, Any]`, but no `T = TypeVar("T")`, no `LIMIT = 3`."""
+    name = ast.unparse(node.targets[0])
+    is_var = isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "TypeVar"
+    return name[0].isupper() and not name.isupper() and not is_var
+
+
+@pytest.mark.parametrize("rooms", [PACKAGES, ["tests/support"]])
+def test_no_class_has_the_name_of_another(rooms: Iterable[str]) -> None:
+    """A name stands for one thing, wherever a reader meets it."""
+    homes: dict[str, list[str]] = {}
+    for room in rooms:
+        for name, place in class_names(room):
+            homes.setdefault(name, []).append(place)
+
+    assert "FakeOllama" in homes or "EventBus" in homes
+    assert {name: places for name, places in homes.items() if len(places) > 1} == {}
 
 
 def test_nothing_hides_pythons_own_http() -> None:

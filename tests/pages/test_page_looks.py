@@ -21,7 +21,7 @@ DRAWN = """() => new Promise((done) => {
 LONG = "an_uncommonly_long_word_without_any_space_in_it_" * 4
 
 
-class Scene:
+class PageScene:
     """A queue with something of each kind in it."""
 
     def __init__(self, visit: Visit, replies: Replies, gate: threading.Event) -> None:
@@ -57,10 +57,10 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(browser: Browser, server: QueueServer, replies: Replies) -> Iterator[Scene]:
+def scene(browser: Browser, server: QueueServer, replies: Replies) -> Iterator[PageScene]:
     gate = threading.Event()
     page = browser.new_page(base_url=server.base_url)
-    made = Scene(Visit(page, server), replies, gate)
+    made = PageScene(Visit(page, server), replies, gate)
     yield made
     gate.set()
     server.client().cancel_task(made.waiting)
@@ -72,7 +72,7 @@ def show(visit: Visit, address: str, sight: str) -> None:
     expect(visit.page.locator("main")).to_contain_text(sight)
 
 
-def test_nothing_is_wider_than_the_window(visit: Visit, scene: Scene) -> None:
+def test_nothing_is_wider_than_the_window(visit: Visit, scene: PageScene) -> None:
     for address, sight in scene.addresses().items():
         show(visit, address, sight)
         for width in (1280, 800, 360, 3840):
@@ -81,7 +81,7 @@ def test_nothing_is_wider_than_the_window(visit: Visit, scene: Scene) -> None:
             no_sideways(visit.page, f"{address} at {width}")
 
 
-def test_axe_finds_nothing(visit: Visit, scene: Scene) -> None:
+def test_axe_finds_nothing(visit: Visit, scene: PageScene) -> None:
     try:
         axe.source()
     except FileNotFoundError:
@@ -113,7 +113,7 @@ def test_the_theme_is_the_systems_until_it_is_chosen(visit: Visit) -> None:
     assert visit.page.evaluate(background) == dark
 
 
-def test_a_question_keeps_the_focus_and_gives_it_back(visit: Visit, scene: Scene) -> None:
+def test_a_question_keeps_the_focus_and_gives_it_back(visit: Visit, scene: PageScene) -> None:
     visit.open(f"crons/{scene.cron}")
     remove = visit.button("Remove")
     remove.focus()

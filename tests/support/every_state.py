@@ -27,7 +27,9 @@ from tests.support.harness.cli import run as run_cli
 PATIENCE_S = 20.0
 LATER = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=2)
 PAYLOAD = {"type": "generate", "model": "smollm2", "prompt": "cron"}
-RETRIES = config.Retry(max_retries=3, initial_delay=0.001, backoff_factor=1e9, max_delay=3600.0)
+RETRIES = config.RetrySettings(
+    max_retries=3, initial_delay=0.001, backoff_factor=1e9, max_delay=3600.0
+)
 Json = dict[str, Any]
 
 
@@ -39,8 +41,8 @@ class Scene:
         self.fake = FakeOllama()
         self.manager = QueueManager(
             Config(
-                ollama=config.Ollama(host=self.fake.url),
-                queue=config.Queue(storage_path=str(folder), max_workers=1),
+                ollama=config.OllamaSettings(host=self.fake.url),
+                queue=config.QueueSettings(storage_path=str(folder), max_workers=1),
                 retry_config=RETRIES,
             )
         ).start()

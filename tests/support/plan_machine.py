@@ -8,7 +8,7 @@ import pytest
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from msgspec.structs import replace
 
-from ollama_queue.actors.core.config.config import Retry
+from ollama_queue.actors.core.config.config import RetrySettings
 from ollama_queue.actors.core.intake.submission import draft, generate_task
 from ollama_queue.actors.core.model.errors import Conflict, QueueFull, Unavailable
 from ollama_queue.actors.core.model.ids import mint
@@ -34,7 +34,7 @@ from tests.support.plans import DAY, NOW, REFUSED, at, make_plan
 from tests.support.strategies import backlogs, failures, outcomes, priorities, spans
 
 MAX_TASKS, MAX_BYTES = 7, 1200
-RETRY = Retry(max_retries=2, initial_delay=1.0, max_delay=4.0, backoff_factor=2.0)
+RETRY = RetrySettings(max_retries=2, initial_delay=1.0, max_delay=4.0, backoff_factor=2.0)
 KEYS = ("red", "green", "blue")
 
 

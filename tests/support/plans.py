@@ -4,7 +4,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from ollama_queue.actors.core.config.config import RemoteScheduling, Retry, Scheduler
+from ollama_queue.actors.core.config.config import (
+    RemoteScheduling,
+    RetrySettings,
+    SchedulerSettings,
+)
 from ollama_queue.actors.core.intake.submission import draft, generate_task
 from ollama_queue.actors.core.messages import Submit
 from ollama_queue.actors.core.model.orders import Change, Order, Run
@@ -36,19 +40,19 @@ def asked(prompt: str = "hi", *, model: str = "m", key: str | None = None, **fie
 def plan_of(gates: Iterable[Gate], slots: int = 1, **settings: Any) -> Plan:
     """A plan before these backends; `rules`, `scheduler`, `retry` and limits as in `Plan`."""
     rules = settings.pop("rules", RemoteScheduling())
-    defaults = {"retry": Retry(), "scheduler": Scheduler()}
+    defaults = {"retry": RetrySettings(), "scheduler": SchedulerSettings()}
     return Plan(slots=slots, gates=Gates(gates, rules), **{**defaults, **settings})
 
 
 def make_plan(
-    slots: int = 1, parallel: int | None = None, retry: Retry | None = None, **limits: int
+    slots: int = 1, parallel: int | None = None, retry: RetrySettings | None = None, **limits: int
 ) -> Plan:
     """A plan whose only backend `b` takes as many calls as there are slots, if not told else.
 
     It serves all models and does not tell what is loaded.
     """
     gate = Gate("b", "openai", slots if parallel is None else parallel)
-    return plan_of([gate], slots, retry=retry or Retry(), **limits)
+    return plan_of([gate], slots, retry=retry or RetrySettings(), **limits)
 
 
 def started(task_id: str, attempt: int = 1, *, slot: int = 0, now: float = 0) -> list[Order]:
@@ -90,7 +94,7 @@ def changes(orders: list[Order]) -> list[tuple[str, Status]]:
     return [(o.task_id, o.fields["status"]) for o in orders if isinstance(o, Change)]
 
 
-def filled(*submits: Submit, slots: int = 1, retry: Retry | None = None) -> Plan:
+def filled(*submits: Submit, slots: int = 1, retry: RetrySettings | None = None) -> Plan:
     """A plan that has taken on tasks `a`, `b`, `c` …"""
     plan = make_plan(slots, retry=retry)
     for task_id, submit in zip("abcdefgh", submits, strict=False):

@@ -5,7 +5,7 @@ from typing import Any
 
 from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Record, Status
-from ollama_queue.actors.store.commit_group import Group, Row
+from ollama_queue.actors.store.commit_group import Group, TaskWrite
 from ollama_queue.actors.store.page_reader import scan
 from ollama_queue.actors.store.rocksdb import Store
 from tests.support.recorders import a_record
@@ -13,7 +13,7 @@ from tests.support.recorders import a_record
 PENDING, RUNNING = Status.PENDING, Status.RUNNING
 
 
-def group(*rows: Row) -> Group:
+def group(*rows: TaskWrite) -> Group:
     """Rows that one fsync makes durable."""
     made = Group()
     made.rows |= {row.record.id: row for row in rows}
@@ -22,7 +22,7 @@ def group(*rows: Row) -> Group:
 
 def write(store: Store, *records: Record, was: Record | None = None) -> None:
     spec = None if was else b"{}"
-    store.write(group(*(Row(record, was, spec, None, b"body") for record in records)))
+    store.write(group(*(TaskWrite(record, was, spec, None, b"body") for record in records)))
     store.sync(store.written())
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from ollama_queue.actors.base.actor import Ref
 from ollama_queue.actors.base.inbox import Envelope, Promise
-from ollama_queue.actors.base.thread_pool import Done, attempt
+from ollama_queue.actors.base.thread_pool import OnDone, attempt
 from ollama_queue.actors.core.model.errors import QueueError
 from ollama_queue.actors.core.model.lifecycle import become
 from ollama_queue.actors.core.model.orders import Change, Insert
@@ -83,10 +83,10 @@ class ManualPool:
     def __init__(self) -> None:
         self.count = 0
         self.hangs = False
-        self._jobs: deque[tuple[Callable[[], Any], Done]] = deque()
+        self._jobs: deque[tuple[Callable[[], Any], OnDone]] = deque()
         self._changed = threading.Condition()
 
-    def submit(self, work: Callable[[], Any], done: Done) -> None:
+    def submit(self, work: Callable[[], Any], done: OnDone) -> None:
         with self._changed:
             self.count += 1
             self._jobs.append((work, done))

@@ -11,7 +11,7 @@ from ollama_queue.actors.core.model.tasks import Status
 from ollama_queue.actors.core.plan.plan import Plan
 from tests.support.plans import NOW
 
-Answer = Callable[[Submit], tuple[float, Outcome]]
+SimulatedCall = Callable[[Submit], tuple[float, Outcome]]
 """How long a call takes, in seconds, and how it ends."""
 
 
@@ -23,7 +23,7 @@ class Start(NamedTuple):
     at: float
 
 
-def answer(seconds: float = 1.0, tokens: int = 10) -> Answer:
+def answer(seconds: float = 1.0, tokens: int = 10) -> SimulatedCall:
     """Calls that all take as long, and as many tokens."""
     return lambda asked: (seconds, Answered(b"{}", reply_tokens=tokens))
 
@@ -31,7 +31,7 @@ def answer(seconds: float = 1.0, tokens: int = 10) -> Answer:
 class Simulation:
     """Obeys a plan. Each server has memory for one model, whose loading takes `load_s`."""
 
-    def __init__(self, plan: Plan, answer: Answer, load_s: float = 0.0) -> None:
+    def __init__(self, plan: Plan, answer: SimulatedCall, load_s: float = 0.0) -> None:
         self.plan, self._answer, self._load_s = plan, answer, load_s
         self.asked: dict[str, Submit] = {}
         self.starts: list[Start] = []

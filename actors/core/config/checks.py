@@ -12,11 +12,11 @@ if TYPE_CHECKING:
         Backend,
         Config,
         Endpoint,
-        Queue,
+        QueueSettings,
         RemoteScheduling,
-        Retry,
-        Scheduler,
-        Server,
+        RetrySettings,
+        SchedulerSettings,
+        ServerSettings,
     )
 
 DAY_S = 86_400.0
@@ -64,7 +64,7 @@ def _rules(config: "Config") -> Iterator[Rule]:
     yield file is None or _is_path(file), "logging.file", "a file"
 
 
-def _server(server: "Server") -> Iterator[Rule]:
+def _server(server: "ServerSettings") -> Iterator[Rule]:
     yield server.host != "", "server.host", "an address, such as 127.0.0.1"
     yield 0 <= server.port <= 65535, "server.port", "0 to 65535"
     yield server.max_body > 0, "server.max_body", "a size above 0"
@@ -94,7 +94,7 @@ def _backend(where: str, it: "Backend") -> Iterator[Rule]:
             yield text.strip() != "", f"{where}.{name}[{index}]", "a text that is not empty"
 
 
-def _queue(queue: "Queue") -> Iterator[Rule]:
+def _queue(queue: "QueueSettings") -> Iterator[Rule]:
     workers = queue.max_workers
     yield workers is None or 1 <= workers <= MAX_CALLS, "queue.max_workers", "1 to 1024"
     yield _is_path(queue.storage_path), "queue.storage_path", "a folder"
@@ -106,7 +106,7 @@ def _queue(queue: "Queue") -> Iterator[Rule]:
     yield queue.max_queue_bytes > 0, "queue.max_queue_bytes", "a size above 0"
 
 
-def _scheduler(it: "Scheduler") -> Iterator[Rule]:
+def _scheduler(it: "SchedulerSettings") -> Iterator[Rule]:
     yield it.batch_size >= 1, "scheduler.batch_size", "1 or more"
     yield 0 < it.scheduling_interval <= MAX_S, "scheduler.scheduling_interval", _ABOVE_0
     yield 0 <= it.affinity_max_wait <= MAX_S, "scheduler.affinity_max_wait", _FROM_0
@@ -116,7 +116,7 @@ def _scheduler(it: "Scheduler") -> Iterator[Rule]:
     yield 0 <= it.max_rest <= DAY_S, "scheduler.max_rest", "a duration of 0 to 1 day"
 
 
-def _retry(retry: "Retry") -> Iterator[Rule]:
+def _retry(retry: "RetrySettings") -> Iterator[Rule]:
     yield 0 <= retry.max_retries <= 100, "retry_config.max_retries", "0 to 100"
     yield retry.initial_delay > 0, "retry_config.initial_delay", "a duration above 0"
     yield (

@@ -17,7 +17,7 @@ Secret = Annotated[str, "secret"]
 Url = Annotated[str, "URL"]
 
 
-class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the HTTP door listens. A body has at most `max_body` bytes, that of a batch
     `max_upload`; `shutdown_grace` in seconds. With `tls_cert` and `tls_key` it speaks HTTPS.
     Pages of `cors_origins` may use it from a browser, beside its own. `allowed_hosts` are further
@@ -34,7 +34,7 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     allowed_hosts: list[str] = []
 
 
-class Ollama(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OllamaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The only backend unless `backends` names another; `timeout` is silence, in seconds.
 
     Pages of `origins`, with `*` in them, may use the routes of Ollama's and OpenAI's API."""
@@ -65,7 +65,7 @@ class Backend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return f"Backend({self.name!r}, {self.type}, {shown(self.url)!r})"
 
 
-class Queue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class QueueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`max_queue_size` tasks and `max_queue_bytes` of payload may wait at once."""
 
     max_workers: int | None = None
@@ -78,7 +78,7 @@ class Queue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     durability: Literal["strict", "relaxed"] = "strict"
 
 
-class Scheduler(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SchedulerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which waiting task runs next, beyond priority and age; instants in seconds.
 
     `affinity` prefers, inside one level, tasks whose model is loaded where a call may start; none
@@ -128,7 +128,7 @@ class RemoteScheduling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     endpoints: list[Endpoint] = []
 
 
-class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Exponential backoff: `initial_delay * backoff_factor**n`, at most `max_delay` (seconds)."""
 
     max_retries: int = 3
@@ -137,7 +137,7 @@ class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     backoff_factor: float = 2.0
 
 
-class Logging(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LoggingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`file` None logs to stderr; a file is rotated."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -148,14 +148,14 @@ class Logging(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings. Checked when made; raises `Invalid`, naming the key as `section.key`."""
 
-    server: Server = Server()
-    ollama: Ollama = Ollama()
+    server: ServerSettings = ServerSettings()
+    ollama: OllamaSettings = OllamaSettings()
     backends: list[Backend] = []
-    queue: Queue = Queue()
-    scheduler: Scheduler = Scheduler()
-    retry_config: Retry = Retry()
+    queue: QueueSettings = QueueSettings()
+    scheduler: SchedulerSettings = SchedulerSettings()
+    retry_config: RetrySettings = RetrySettings()
     remote_scheduling: RemoteScheduling = RemoteScheduling()
-    logging: Logging = Logging()
+    logging: LoggingSettings = LoggingSettings()
 
     def __post_init__(self) -> None:
         check(self)

@@ -65,7 +65,7 @@ class GetSpec(Struct, frozen=True):
     task_id: str
 
 
-class Query(Struct, frozen=True):
+class ListTasks(Struct, frozen=True):
     """Reply: `Page`; `Invalid` for a bad cursor. `reasons` where the filter asks for them."""
 
     filter: TaskFilter
@@ -136,7 +136,7 @@ ToPersistence = (
     | GetBatch
     | FindBatch
     | ListBatches
-    | Query
+    | ListTasks
     | FindExpired
     | Count
     | Deny

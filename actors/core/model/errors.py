@@ -47,7 +47,7 @@ class Invalid(QueueError):
     code = "invalid"
 
 
-class Unserved(Invalid):
+class NoCapableServer(Invalid):
     """No server that has the model can be asked for this. One that can may have it by now."""
 
 

@@ -1,9 +1,9 @@
 """How long to wait before trying again."""
 
-from ..config.config import Retry
+from ..config.config import RetrySettings
 
 
-def delay(retry: Retry, retry_count: int, chance: float) -> float:
+def delay(retry: RetrySettings, retry_count: int, chance: float) -> float:
     """Seconds until retry number `retry_count` (from 1): exponential, with equal jitter.
 
     The base is `initial_delay * backoff_factor**(retry_count - 1)`, at most `max_delay`; half of

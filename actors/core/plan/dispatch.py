@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from ..config.config import Scheduler
+from ..config.config import SchedulerSettings
 from ..model.errors import NotFound
 from ..model.lifecycle import become
 from ..model.orders import Announce, Order, Run, SetFlag, Watch
@@ -25,7 +25,7 @@ DRAINED = "drained:"  # and the backend's name: a flag that survives a restart
 class Dispatch:
     """Owns the slots, the gates and the waiting room, and matches them."""
 
-    def __init__(self, slots: int, gates: Gates, settings: Scheduler) -> None:
+    def __init__(self, slots: int, gates: Gates, settings: SchedulerSettings) -> None:
         self.slots, self.gates = Slots(slots), gates
         self.policy = Policy(settings)
         self.durations = Durations()

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
-from ..config.config import Retry, Scheduler
+from ..config.config import RetrySettings, SchedulerSettings
 from ..messages import Submit
-from ..model.errors import Invalid, Unavailable, Unserved, unknown_model
+from ..model.errors import Invalid, NoCapableServer, Unavailable, unknown_model
 from ..model.lifecycle import become
 from ..model.orders import (
     Change,
@@ -52,8 +52,8 @@ class Plan:
         *,
         slots: int,
         gates: Gates,
-        retry: Retry,
-        scheduler: Scheduler,
+        retry: RetrySettings,
+        scheduler: SchedulerSettings,
         max_tasks: int = 1_000_000,
         max_bytes: int = 4 << 30,
     ) -> None:
@@ -118,8 +118,8 @@ class Plan:
         return [*orders, *self._dispatch(now)]
 
     def check(self, key: str, ollama_only: tuple[str, str] | None) -> None:
-        """Raise `Invalid` where no backend of the settings may ever run a route, `Unserved` where
-        none that has its model can be asked for it."""
+        """Raise `Invalid` where no backend of the settings may ever run a route,
+        `NoCapableServer` where none that has its model can be asked for it."""
         route = read_route(key)
         if self.gates.allowed(route):
             self._check_served(route, ollama_only)
@@ -134,7 +134,7 @@ class Plan:
         anywhere = replace(route, ollama_only=False)
         if ollama_only and not self.gates.lane(route) and self.gates.lane(anywhere):
             field, why = ollama_only
-            raise Unserved(why, field=field)
+            raise NoCapableServer(why, field=field)
 
     def reserve(self, tasks: int, size: int) -> None:
         """Keep room for a batch. Raises `QueueFull`, `Unavailable` when draining."""

@@ -7,10 +7,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from math import floor
 
-from ..config.config import Scheduler
+from ..config.config import SchedulerSettings
 from ..routing.routes import Lane
 from .entries import Entry
-from .waiting import Order, WaitingRoom
+from .waiting import SortKey, WaitingRoom
 
 IN_TURNS = 2 / 3  # of the longest wait; what is left makes up for turns that last longer
 
@@ -42,14 +42,14 @@ class Passing:
 
     def __init__(self, max_wait_s: float) -> None:
         self._max_wait_s = max_wait_s
-        self._levels: dict[int, tuple[list[Order], list[float]]] = {}
+        self._levels: dict[int, tuple[list[SortKey], list[float]]] = {}
         """By whole rank how far back passings reached, and when; both lists are sorted."""
 
     def __bool__(self) -> bool:
         """Something that was passed over may still wait."""
         return bool(self._levels)
 
-    def note(self, order: Order, now: float) -> None:
+    def note(self, order: SortKey, now: float) -> None:
         """The entry at `order` ran before others that stand in front of it."""
         reached, at = self._levels.setdefault(floor(order[0]), ([], []))
         if reached and order <= reached[-1]:
@@ -62,7 +62,7 @@ class Passing:
         while len(at) > 1 and at[1] + self._max_wait_s <= now:  # so long that it does not matter
             del reached[0], at[0]
 
-    def since(self, order: Order) -> float | None:
+    def since(self, order: SortKey) -> float | None:
         """When the entry at `order` was passed over first; None if it never was."""
         first = None
         for level in (floor(order[0]), floor(order[0]) + 1):  # with aging, levels have no borders
@@ -72,7 +72,7 @@ class Passing:
                 first = at[place]
         return first
 
-    def forget_before(self, order: Order) -> None:
+    def forget_before(self, order: SortKey) -> None:
         """Nothing waits in front of `order` any more."""
         for level, (reached, at) in list(self._levels.items()):
             place = bisect_right(reached, order)
@@ -125,7 +125,7 @@ class Shares:
 class Policy:
     """Chooses among the heads of the queues, by the settings."""
 
-    def __init__(self, settings: Scheduler) -> None:
+    def __init__(self, settings: SchedulerSettings) -> None:
         self._affinity = settings.policy == "affinity"
         self._max_wait = settings.affinity_max_wait
         self._fair = settings.fair

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from ..config.config import Retry
+from ..config.config import RetrySettings
 from ..model import limits
 from ..model.errors import cut
 from ..model.lifecycle import become
@@ -19,7 +19,9 @@ from .slots import Running
 MAX_INTERRUPTIONS = 3
 
 
-def settle(running: Running, outcome: Outcome, retry: Retry, now: float, chance: float) -> Change:
+def settle(
+    running: Running, outcome: Outcome, retry: RetrySettings, now: float, chance: float
+) -> Change:
     """The change that an outcome makes: ended, or waiting again (its entry says until when)."""
     match outcome:
         case Answered(result) as answered:
@@ -33,7 +35,9 @@ def settle(running: Running, outcome: Outcome, retry: Retry, now: float, chance:
             return _failed(running, failed, retry, now, chance)
 
 
-def _failed(running: Running, failed: Failed, retry: Retry, now: float, chance: float) -> Change:
+def _failed(
+    running: Running, failed: Failed, retry: RetrySettings, now: float, chance: float
+) -> Change:
     entry, error = running.entry, cut(failed.error, limits.ERROR)
     entry.avoid = backend = running.gate.name
     ended = attempt_of(running, error, now, failed)

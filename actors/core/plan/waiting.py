@@ -11,7 +11,7 @@ from ..model.tasks import WaitingFor
 from ..routing.routes import Lane
 from .entries import Entry
 
-Order = tuple[float, float, str]
+SortKey = tuple[float, float, str]
 """Where an entry stands among all: the rank of its level, when it was queued, its id."""
 
 
@@ -23,7 +23,7 @@ class QueueKey(NamedTuple):
     priority: int
 
 
-Head = tuple[Order, QueueKey]
+QueueHead = tuple[SortKey, QueueKey]
 
 
 def _age_of(entry: Entry) -> tuple[float, str]:
@@ -53,7 +53,7 @@ class WaitingRoom:
         self._lines: dict[QueueKey, SortedKeyList[Entry]] = {}  # the oldest first
         self._keys: dict[str, set[QueueKey]] = {}  # by route
         self._lanes: dict[str, Lane] = {}  # by route
-        self._heads: dict[Lane, SortedList[Head]] = {}
+        self._heads: dict[Lane, SortedList[QueueHead]] = {}
         self._sizes: dict[Lane, Counter[int]] = {}  # how many wait there, by priority
         self._later: SortedKeyList[Entry] = SortedKeyList(key=_due_of)
         self._reasons: Counter[WaitingFor] = Counter()
@@ -170,7 +170,7 @@ class WaitingRoom:
         self._lead(key, line[0], self._heads[lane])
         self._sizes[lane][key.priority] += len(line)
 
-    def _lead(self, key: QueueKey, head: Entry, heads: SortedList[Head]) -> None:
+    def _lead(self, key: QueueKey, head: Entry, heads: SortedList[QueueHead]) -> None:
         """The entry is first in its queue now."""
         heads.add((self.order(head), key))
         heapq.heappush(self._ages, (head.queued_at, head.id, key))
@@ -197,7 +197,7 @@ class WaitingRoom:
 
     # --- looking --------------------------------------------------------------------------------
 
-    def order(self, entry: Entry) -> Order:
+    def order(self, entry: Entry) -> SortKey:
         return (self._rank(entry), entry.queued_at, entry.id)
 
     @property

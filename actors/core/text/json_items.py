@@ -11,7 +11,7 @@ import msgspec
 
 from ..model.errors import Invalid
 
-Item = tuple[str, bytes]  # where it stands, as errors call it, and its JSON
+JsonItem = tuple[str, bytes]  # where it stands, as errors call it, and its JSON
 
 # A string without a quote inside, as most are, is passed over several times as fast.
 _STRING = rb'"(?:[^"]*+(?<!\\)"|(?:[^"\\]++|\\.)*+")'
@@ -27,12 +27,12 @@ _LINE = re.compile(rb"[^\r\n]*+")
 _QUOTE, _OPENING, _CLOSING = b'"'[0], frozenset(b"[{"), frozenset(b"]}")
 
 
-def in_list(pieces: Iterable[bytes], what: str, field: str, most: int) -> Iterator[Item]:
+def in_list(pieces: Iterable[bytes], what: str, field: str, most: int) -> Iterator[JsonItem]:
     """The values of a JSON list, or of `{"tasks": [...]}`, each of at most `most` bytes.
 
     `what` and `field` are what errors call the whole. Raises `Invalid`.
     """
-    text = _Text(pieces, what, field, most)
+    text = _JsonText(pieces, what, field, most)
     is_wrapped = _begin(text)
     stop, index = text.next(), 0
     if stop == b"]":
@@ -50,9 +50,9 @@ def in_list(pieces: Iterable[bytes], what: str, field: str, most: int) -> Iterat
         raise text.wrong("nothing but the end may stand behind the list of tasks")
 
 
-def in_lines(pieces: Iterable[bytes], what: str, field: str, most: int) -> Iterator[Item]:
+def in_lines(pieces: Iterable[bytes], what: str, field: str, most: int) -> Iterator[JsonItem]:
     """The values of JSON lines, which may end with LF, CR or both; empty ones are passed over."""
-    text = _Text(pieces, what, field, most)
+    text = _JsonText(pieces, what, field, most)
     number, is_open = 1, False  # after a CR, whose LF may come
     while text.has_more():
         blanks = text.take(text.match(_BLANKS, 0))  # of empty lines there may be millions
@@ -73,7 +73,7 @@ def _endings(blanks: bytes) -> int:
     return blanks.count(b"\n") + blanks.count(b"\r") - blanks.count(b"\r\n")
 
 
-class _Text:
+class _JsonText:
     """The bytes that have come, from `start` in `data`: those before are done with."""
 
     def __init__(self, pieces: Iterable[bytes], what: str, field: str, most: int) -> None:
@@ -131,7 +131,7 @@ class _Text:
         return Invalid(words, field="tasks")
 
 
-def _begin(text: _Text) -> bool:
+def _begin(text: _JsonText) -> bool:
     """Go behind the list's bracket. True where the list is a field of an object."""
     is_wrapped = text.next() == b"{"
     if is_wrapped:
@@ -154,7 +154,7 @@ def _begin(text: _Text) -> bool:
     return is_wrapped
 
 
-def _length(text: _Text) -> int:
+def _length(text: _JsonText) -> int:
     """Of the value that begins here, up to the comma or bracket behind it."""
     at, depth, is_cut = 0, 0, False  # is_cut: within a string
     while True:

@@ -6,7 +6,7 @@ from datetime import datetime
 from queue import SimpleQueue
 from typing import Any
 
-from ollama_queue.actors.api.awaited import Gathering
+from ollama_queue.actors.api.awaited import BatchResults
 from ollama_queue.actors.api.reporter import Reporter
 from ollama_queue.actors.base.mailbox import Mailbox
 from ollama_queue.actors.core.model.errors import NotFound
@@ -79,7 +79,7 @@ class Shelf:
         self.tell("gone")
         first.get(timeout=PATIENCE_S)
         self.reads.clear()
-        gathering = Gathering(self.called.put)
+        gathering = BatchResults(self.called.put)
         reporter.submit(lambda: gathering.of(self.made), gathering)
         return reporter
 
@@ -142,7 +142,7 @@ def test_one_that_runs_anew_is_waited_for() -> None:
 def test_those_that_ended_before_the_submit_was_answered_count() -> None:
     shelf = Shelf("abc")
     reporter = Reporter(shelf.listen, shelf.read, shelf.read_page)
-    gathering = Gathering(shelf.called.put)
+    gathering = BatchResults(shelf.called.put)
 
     def submit() -> list[str]:
         for task_id in "abc":

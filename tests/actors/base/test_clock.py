@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from ollama_queue.actors.base.clock import Clock
-from ollama_queue.actors.core.config.config import Queue
+from ollama_queue.actors.core.config.config import QueueSettings
 from ollama_queue.actors.core.messages import Describe, Expired, FindExpired, GetReasons
 from ollama_queue.actors.core.model.orders import Insert
 from ollama_queue.actors.core.model.outcomes import Failed, Verdict
@@ -167,7 +167,7 @@ def looked_from(desk: Desk) -> datetime:
 
 
 def test_a_clock_that_jumps_is_trusted_after_an_interval() -> None:
-    desk = Desk(Queue(cleanup_interval=60.0, retention=3600.0))
+    desk = Desk(QueueSettings(cleanup_interval=60.0, retention=3600.0))
     desk.wake(FIRST_S)
     assert looked_from(desk) == START + timedelta(seconds=FIRST_S) - timedelta(hours=1)
 
@@ -179,7 +179,7 @@ def test_a_clock_that_jumps_is_trusted_after_an_interval() -> None:
 
 
 def test_or_never_if_it_is_put_right_before() -> None:
-    desk = Desk(Queue(cleanup_interval=60.0, retention=3600.0))
+    desk = Desk(QueueSettings(cleanup_interval=60.0, retention=3600.0))
     desk.wake(FIRST_S)
     looked_from(desk)
 
@@ -192,7 +192,9 @@ def test_or_never_if_it_is_put_right_before() -> None:
 
 
 def test_at_a_start_the_newest_task_says_how_late_it_is() -> None:
-    desk = Desk(Queue(cleanup_interval=60.0, retention=3600.0), known=START.timestamp() - 30 * DAY)
+    desk = Desk(
+        QueueSettings(cleanup_interval=60.0, retention=3600.0), known=START.timestamp() - 30 * DAY
+    )
     desk.wake(FIRST_S)
 
     assert looked_from(desk) == START - timedelta(days=30, hours=1, seconds=-FIRST_S)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ollama_queue.actors.core.config.config import Logging
+from ollama_queue.actors.core.config.config import LoggingSettings
 from ollama_queue.actors.core.model.errors import Unavailable
 from ollama_queue.actors.logs import open_handler
 from ollama_queue.actors.store.rocksdb import Store
@@ -107,7 +107,7 @@ def test_owner_json_is_never_written_through_a_link(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("umask")
 def test_a_new_log_file_is_private(tmp_path: Path) -> None:
-    handler = open_handler(Logging(file=str(tmp_path / "queue.log")))
+    handler = open_handler(LoggingSettings(file=str(tmp_path / "queue.log")))
     handler.close()
 
     assert not (tmp_path / "queue.log").stat().st_mode & 0o177

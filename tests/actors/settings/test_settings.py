@@ -10,13 +10,13 @@ from ollama_queue.actors.core.config.config import (
     Backend,
     Config,
     Endpoint,
-    Logging,
-    Ollama,
-    Queue,
+    LoggingSettings,
+    OllamaSettings,
+    QueueSettings,
     RemoteScheduling,
-    Retry,
-    Scheduler,
-    Server,
+    RetrySettings,
+    SchedulerSettings,
+    ServerSettings,
 )
 from ollama_queue.actors.core.config.config import Path as Path_
 from ollama_queue.actors.core.model.errors import Invalid
@@ -83,7 +83,7 @@ def test_the_endpoints_of_the_example_load_when_uncommented(read):
 
 
 ALL = Config(
-    server=Server(
+    server=ServerSettings(
         host="0.0.0.0",
         port=8000,
         max_body=1 << 20,
@@ -94,8 +94,8 @@ ALL = Config(
         cors_origins=["https://a"],
         allowed_hosts=["a.example"],
     ),
-    ollama=Ollama(host="http://gpu:11434", timeout=5400, origins=["*"]),
-    queue=Queue(
+    ollama=OllamaSettings(host="http://gpu:11434", timeout=5400, origins=["*"]),
+    queue=QueueSettings(
         max_workers=2,
         storage_path="/var/q",
         cleanup_interval=60,
@@ -105,7 +105,7 @@ ALL = Config(
         max_queue_bytes=64000,
         durability="relaxed",
     ),
-    scheduler=Scheduler(
+    scheduler=SchedulerSettings(
         batch_size=1,
         scheduling_interval=0.5,
         policy="affinity",
@@ -115,7 +115,9 @@ ALL = Config(
         model_wait=1,
         max_rest=20,
     ),
-    retry_config=Retry(max_retries=0, initial_delay=0.5, max_delay=43200, backoff_factor=1.5),
+    retry_config=RetrySettings(
+        max_retries=0, initial_delay=0.5, max_delay=43200, backoff_factor=1.5
+    ),
     remote_scheduling=RemoteScheduling(
         enabled=True,
         health_check_interval=90,
@@ -123,7 +125,7 @@ ALL = Config(
         local_first_policy=False,
         max_local_queue_size=0,
     ),
-    logging=Logging(level="debug", file="/var/log/q.log", format="json"),
+    logging=LoggingSettings(level="debug", file="/var/log/q.log", format="json"),
 )
 
 
@@ -201,7 +203,7 @@ def test_flags_beat_environment_beats_file(read):
     environ = {"SERVER_PORT": "2", "SERVER_MAX_BODY": "2", "OTHER": "x"}
     flags = {"server.max_body": 3, "queue.max_workers": None}
 
-    assert read(text, environ, flags).server == Server(host="file", port=2, max_body=3)
+    assert read(text, environ, flags).server == ServerSettings(host="file", port=2, max_body=3)
 
 
 def test_an_empty_variable_counts_as_unset(read):

@@ -7,8 +7,8 @@ from ollama_queue.actors.core.config.config import (
     Backend,
     Config,
     Endpoint,
-    Logging,
-    Queue,
+    LoggingSettings,
+    QueueSettings,
     RemoteScheduling,
 )
 from ollama_queue.actors.settings.settings import load, trace
@@ -66,8 +66,8 @@ KEYS_GIVEN = {"CLOUD_KEY": "c", "KEY": "k"}
 
 def test_the_file_of_the_first_version_loads_as_it_is(read):
     assert read(FIRST_VERSION) == Config(
-        queue=Queue(max_workers=4, max_completed_tasks=1000),
-        logging=Logging(file="ollama-queue.log"),
+        queue=QueueSettings(max_workers=4, max_completed_tasks=1000),
+        logging=LoggingSettings(file="ollama-queue.log"),
     )
 
 
@@ -79,7 +79,7 @@ def test_its_environment_is_understood():
         "RETRY_MAX_RETRIES": "3",
         "LOG_LEVEL": "info",
     }
-    assert load(None, environ, {}) == Config(queue=Queue(max_workers=4))
+    assert load(None, environ, {}) == Config(queue=QueueSettings(max_workers=4))
 
 
 def test_a_file_with_everything_loads(read):

@@ -13,7 +13,7 @@ from ollama_queue.actors.core.messages import Expired, FindExpired
 from ollama_queue.actors.core.model.ids import mint
 from ollama_queue.actors.core.model.tasks import Batch, Record, Status
 from ollama_queue.actors.store import expiry
-from ollama_queue.actors.store.commit_group import Group, Row, Sealed, Unseen
+from ollama_queue.actors.store.commit_group import Group, Sealed, TaskWrite, Unseen
 from ollama_queue.actors.store.expiry import find_expired
 from ollama_queue.actors.store.rocksdb import Store
 from tests.support.recorders import a_record, at
@@ -32,7 +32,7 @@ def a_task(number: int, ended: float | None, batch_id: str | None = None) -> Rec
 
 def save(store: Store, *tasks: Record) -> None:
     group = Group()
-    group.rows = {task.id: Row(task, None, b"{}") for task in tasks}
+    group.rows = {task.id: TaskWrite(task, None, b"{}") for task in tasks}
     store.write(group)
 
 
@@ -49,13 +49,13 @@ def seal(store: Store, *tasks: Record) -> Batch:
     ]
     batch = replace(BATCH, total=len(tasks), pending=len(tasks))
     written = Unseen()
-    store.write_slice(BATCH.id, [Row(task, None, b"{}") for task in waiting], written)
+    store.write_slice(BATCH.id, [TaskWrite(task, None, b"{}") for task in waiting], written)
     group = Group()
     group.sealed.append(Sealed(batch, written, None, b""))
     store.write(group)
     group = Group()
     group.rows = {
-        now.id: Row(now, was) for now, was in zip(tasks, waiting, strict=True) if now != was
+        now.id: TaskWrite(now, was) for now, was in zip(tasks, waiting, strict=True) if now != was
     }
     store.write(group)
     return batch

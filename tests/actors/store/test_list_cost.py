@@ -11,7 +11,7 @@ import pytest
 from ollama_queue.actors.core.model.ids import mint
 from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Status
-from ollama_queue.actors.store.commit_group import Group, Row
+from ollama_queue.actors.store.commit_group import Group, TaskWrite
 from ollama_queue.actors.store.page_reader import scan
 from ollama_queue.actors.store.rocksdb import Store
 from tests.support.recorders import START, a_record, at
@@ -82,7 +82,7 @@ def fill(store: Store, numbers: range) -> None:
                 started_at=None if status is Status.PENDING else at(number + 1),
                 completed_at=at(number + 2) if status.is_final else None,
             )
-            group.rows[record.id] = Row(record, None, b"{}")
+            group.rows[record.id] = TaskWrite(record, None, b"{}")
         store.write(group)
 
 

@@ -16,7 +16,7 @@ from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Record, Status, TaskType
 from ollama_queue.actors.core.plan.settle import utc
 from ollama_queue.actors.store import page_reader
-from ollama_queue.actors.store.commit_group import Group, Row
+from ollama_queue.actors.store.commit_group import Group, TaskWrite
 from ollama_queue.actors.store.page_reader import scan
 from ollama_queue.actors.store.rocksdb import Store
 from tests.support.recorders import START, a_record, at
@@ -35,7 +35,7 @@ def save(store: Store, changes: dict[str, tuple[Record | None, Record | None]]) 
     group = Group()
     for task_id, (was, now) in changes.items():
         if now is not None:
-            group.rows[task_id] = Row(now, was, None if was else b"{}")
+            group.rows[task_id] = TaskWrite(now, was, None if was else b"{}")
         elif was is not None:
             group.removed[task_id] = was
     store.write(group)
@@ -228,7 +228,7 @@ def test_payloads_and_results_are_there_where_they_are_asked_for(tmp_path: Path)
     store = Store(str(tmp_path), None)
     task = a_task(1, status=Status.COMPLETED)
     group = Group()
-    group.rows[task.id] = Row(task, None, b"the spec", b"the result")
+    group.rows[task.id] = TaskWrite(task, None, b"the spec", b"the result")
     store.write(group)
 
     light, payload, result = (

@@ -15,7 +15,7 @@ from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Record, Status
 from ollama_queue.actors.core.plan.entries import entry_of
 from ollama_queue.actors.store import migrations
-from ollama_queue.actors.store.commit_group import Group, Row
+from ollama_queue.actors.store.commit_group import Group, TaskWrite
 from ollama_queue.actors.store.encoding import FAMILIES, STATUS_CODE, encode
 from ollama_queue.actors.store.page_reader import scan
 from ollama_queue.actors.store.rocksdb import Store
@@ -40,7 +40,7 @@ def stored(folder: Path, count: int) -> list[Record]:
     store = Store(str(folder), None)
     tasks = [a_task(number) for number in range(count)]
     group = Group()
-    group.rows = {task.id: Row(task, None, b"{}") for task in tasks}
+    group.rows = {task.id: TaskWrite(task, None, b"{}") for task in tasks}
     store.write(group)
     store.close()
     return tasks
@@ -99,7 +99,7 @@ def listed(store: Store, **wanted: Any) -> list[str]:
 def check(store: Store, tasks: list[Record], folder: Path) -> None:
     """Its lists are those of a store that had these rows from the start."""
     group = Group()
-    group.rows = {task.id: Row(task, None, b"{}") for task in tasks}
+    group.rows = {task.id: TaskWrite(task, None, b"{}") for task in tasks}
     other = Store(str(folder), None)
     other.write(group)
     assert rows(store) == rows(other)

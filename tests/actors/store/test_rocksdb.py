@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from ollama_queue.actors.core.model.tasks import Record, Status
 from ollama_queue.actors.core.plan.entries import entry_of
 from ollama_queue.actors.core.plan.idempotency import Keyed
-from ollama_queue.actors.store.commit_group import Row
+from ollama_queue.actors.store.commit_group import TaskWrite
 from ollama_queue.actors.store.rocksdb import Store
 from tests.support.raw_store import PENDING, RUNNING, group, listed, write
 from tests.support.recorders import a_record, an_attempt, at, task_id
@@ -22,7 +22,7 @@ from tests.support.recorders import a_record, an_attempt, at, task_id
 def test_a_task_is_read_as_it_was_written(tmp_path: Path) -> None:
     record = a_record(1, tags=["a"], attempts=[an_attempt(1, "cut")], scheduled_at=at(9), seq=7)
     store = Store(str(tmp_path), None)
-    store.write(group(Row(record, None, b"the spec", b"the result")))
+    store.write(group(TaskWrite(record, None, b"the spec", b"the result")))
     store.sync(store.written())
     store.close()
 
@@ -110,7 +110,7 @@ def test_counts_equal_what_is_stored(drawn: list[tuple[int, Status, int]], reope
 
 
 def test_a_large_batch_is_written_in_slices(tmp_path: Path) -> None:
-    rows = [Row(a_record(number), None, b"x" * 300_000) for number in range(10)]
+    rows = [TaskWrite(a_record(number), None, b"x" * 300_000) for number in range(10)]
     store = Store(str(tmp_path), None)
     store.write(group(*rows))
     store.close()

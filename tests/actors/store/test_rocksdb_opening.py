@@ -12,7 +12,7 @@ import pytest
 from rocksdict import Options, Rdict
 
 from ollama_queue.actors.core.model.errors import Unavailable
-from ollama_queue.actors.store.commit_group import Row
+from ollama_queue.actors.store.commit_group import TaskWrite
 from ollama_queue.actors.store.rocksdb import Store
 from tests.support.raw_store import PENDING, filled, group, listed, write
 from tests.support.recorders import a_record
@@ -130,7 +130,7 @@ def journal_of_a_crash(folder: Path) -> Path:
     store = Store(str(folder / "live"), None)
     for number in range(199):
         write(store, a_record(number))
-    store.write(group(Row(a_record(199), None, b"{}", None, b"body")))
+    store.write(group(TaskWrite(a_record(199), None, b"{}", None, b"body")))
     shutil.copytree(folder / "live", folder / "copy")
     store.close()
     (journal,) = (folder / "copy" / "rocksdb").glob("*.log")

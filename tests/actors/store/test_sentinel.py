@@ -11,8 +11,8 @@ import pytest
 from rocksdict import Options, Rdict
 
 from ollama_queue.actors.core.model.errors import Unavailable
-from ollama_queue.actors.files.data_folder import Place
-from ollama_queue.actors.store.commit_group import Row
+from ollama_queue.actors.files.data_folder import DataFolder
+from ollama_queue.actors.store.commit_group import TaskWrite
 from ollama_queue.actors.store.rocksdb import Store
 from tests.support.raw_store import group, listed, write
 from tests.support.recorders import a_record
@@ -63,7 +63,7 @@ def refusal(folder: Path) -> str:
 
 
 def tasks(folder: Path, *, accept_loss: bool = False) -> int:
-    place = Place(str(folder), accept_loss=accept_loss)
+    place = DataFolder(str(folder), accept_loss=accept_loss)
     store = Store(str(folder), None, place=place)
     count = len(listed(store, limit=1000))
     store.recover()
@@ -120,7 +120,7 @@ def test_what_is_left_agrees_again(tmp_path: Path) -> None:
     for journal in (folder / "rocksdb").glob("*.log"):
         journal.unlink()
 
-    place = Place(str(folder), accept_loss=True)
+    place = DataFolder(str(folder), accept_loss=True)
     left = Store(str(folder), None, place=place)
     found = left.recover()
     ids = {entry.id for entry in found.waiting}
@@ -134,7 +134,7 @@ def test_what_is_left_agrees_again(tmp_path: Path) -> None:
 
 
 def test_accepting_is_for_one_opening_only(tmp_path: Path) -> None:
-    place = Place(str(tmp_path / "data"), accept_loss=True)
+    place = DataFolder(str(tmp_path / "data"), accept_loss=True)
     Store(str(tmp_path / "data"), None, place=place).close()
     (tmp_path / "data" / "rocksdb" / "CURRENT").unlink()
 
@@ -279,7 +279,7 @@ def test_crashes_and_stops_at_any_moment_are_never_asked_about(in_memory: Path) 
         store = Store(str(folder), None)
         synced = count
         for _ in range(chance.randrange(6)):
-            store.write(group(Row(a_record(count), None, b"{}", None, b"body")))
+            store.write(group(TaskWrite(a_record(count), None, b"{}", None, b"body")))
             count += 1
             if chance.random() < 0.6:
                 store.sync(store.written())

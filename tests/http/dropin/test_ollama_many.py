@@ -16,7 +16,7 @@ from tests.support.harness.app import client
 LOADED = {"model": "m", "done": True, "done_reason": "load"}
 
 
-class Fleet:
+class OllamaFleet:
     """A queue before two Ollamas and one other server, and a client of its routes."""
 
     def __init__(self, folder: Path, **pinned: list[str]) -> None:
@@ -33,7 +33,7 @@ class Fleet:
             for name, url in urls.items()
         ]
         backends.append(Backend(name="other", type="openai", url=self.other.openai_url))
-        queue = config.Queue(storage_path=str(folder))
+        queue = config.QueueSettings(storage_path=str(folder))
         self.queue = QueueManager(Config(backends=backends, queue=queue)).start()
         self.queue.survey_backends()
         self.http = client(self.queue)
@@ -59,8 +59,8 @@ class Fleet:
 
 
 @pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    made = Fleet(tmp_path)
+def fleet(tmp_path: Path) -> Iterator[OllamaFleet]:
+    made = OllamaFleet(tmp_path)
     yield made
     made.close()
 
@@ -68,20 +68,20 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
 # --- lists --------------------------------------------------------------------------------------
 
 
-def test_models_of_all_servers_are_listed_once(fleet: Fleet) -> None:
+def test_models_of_all_servers_are_listed_once(fleet: OllamaFleet) -> None:
     assert fleet.names("/api/tags") == ["both:latest", "one:latest", "two:8b", "gpt"]
     assert fleet.names("/api/ps") == ["one:latest", "two:8b"]
     (gpt,) = (each for each in fleet.get("/api/tags")["models"] if each["name"] == "gpt")
     assert (gpt["model"], gpt["size"], gpt["details"]["family"]) == ("gpt", 0, "")
 
 
-def test_a_model_that_has_just_come_is_listed(fleet: Fleet) -> None:
+def test_a_model_that_has_just_come_is_listed(fleet: OllamaFleet) -> None:
     fleet.one.lists("both", "one", "new")
 
     assert "new:latest" in fleet.names("/api/tags")
 
 
-def test_a_server_that_is_away_or_odd_is_left_out(fleet: Fleet) -> None:
+def test_a_server_that_is_away_or_odd_is_left_out(fleet: OllamaFleet) -> None:
     fleet.two.facts["/api/tags"] = Answer(500)
     fleet.two.facts["/api/ps"] = Answer(body={"models": [{"size": 1}, {"name": 7}]})
     assert fleet.names("/api/tags") == ["both:latest", "one:latest", "gpt"]
@@ -94,20 +94,20 @@ def test_a_server_that_is_away_or_odd_is_left_out(fleet: Fleet) -> None:
 
 
 def test_only_what_the_settings_allow_is_listed(tmp_path: Path) -> None:
-    fleet = Fleet(tmp_path, one=["both"])
+    fleet = OllamaFleet(tmp_path, one=["both"])
 
     assert fleet.names("/api/tags") == ["both:latest", "two:8b", "gpt"]
     fleet.close()
 
 
-def test_the_version_is_the_oldest(fleet: Fleet) -> None:
+def test_the_version_is_the_oldest(fleet: OllamaFleet) -> None:
     assert fleet.get("/api/version") == {"version": "0.9.3"}
 
 
 # --- one model ----------------------------------------------------------------------------------
 
 
-def test_a_model_is_shown_by_a_server_that_has_it(fleet: Fleet) -> None:
+def test_a_model_is_shown_by_a_server_that_has_it(fleet: OllamaFleet) -> None:
     assert fleet.post("/api/show", model="two:8b").json() == {"modelfile": "0.9.3"}
     assert fleet.post("/api/show", name="one").json() == {"modelfile": "0.12.0"}
     fleet.one.facts["/api/show"] = Answer(500)
@@ -130,21 +130,21 @@ def test_a_model_is_shown_by_a_server_that_has_it(fleet: Fleet) -> None:
     }
 
 
-def test_a_model_is_loaded_where_it_is(fleet: Fleet) -> None:
+def test_a_model_is_loaded_where_it_is(fleet: OllamaFleet) -> None:
     assert fleet.post("/api/generate", model="two:8b").json() == LOADED
     assert fleet.calls() == [0, 1, 0]
     assert fleet.post("/api/chat", model="both", messages=[]).json() == LOADED
     assert fleet.calls() == [1, 1, 0]
 
 
-def test_another_server_loads_it_where_one_cannot(fleet: Fleet) -> None:
+def test_another_server_loads_it_where_one_cannot(fleet: OllamaFleet) -> None:
     fleet.one.script(Answer(500, {"error": "no memory"}))
 
     assert fleet.post("/api/generate", model="both").json() == LOADED
     assert fleet.calls() == [1, 1, 0]
 
 
-def test_a_model_is_unloaded_wherever_it_is(fleet: Fleet) -> None:
+def test_a_model_is_unloaded_wherever_it_is(fleet: OllamaFleet) -> None:
     fleet.one.lists("both", loaded=["both"])
     fleet.two.lists("both", loaded=["both"])
 
@@ -154,14 +154,14 @@ def test_a_model_is_unloaded_wherever_it_is(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("keep_alive", [0, 0.0, "0", "0s", "0m"])
-def test_what_is_not_in_memory_is_not_unloaded(fleet: Fleet, keep_alive: Any) -> None:
+def test_what_is_not_in_memory_is_not_unloaded(fleet: OllamaFleet, keep_alive: Any) -> None:
     answer = fleet.post("/api/chat", model="both", messages=[], keep_alive=keep_alive).json()
 
     assert (answer["done_reason"], answer["message"]["content"]) == ("unload", "")
     assert fleet.calls() == [0, 0, 0]
 
 
-def test_other_servers_have_their_models_without_being_asked(fleet: Fleet) -> None:
+def test_other_servers_have_their_models_without_being_asked(fleet: OllamaFleet) -> None:
     assert fleet.post("/api/generate", model="gpt").json()["done_reason"] == "load"
     assert fleet.post("/api/generate", model="gpt", keep_alive=0).json()["done_reason"] == "unload"
     assert fleet.post("/api/embed", model="gpt", input=[]).json()["embeddings"] == []
@@ -169,7 +169,7 @@ def test_other_servers_have_their_models_without_being_asked(fleet: Fleet) -> No
     assert fleet.calls() == [0, 0, 0]
 
 
-def test_a_model_whose_servers_are_all_out(fleet: Fleet) -> None:
+def test_a_model_whose_servers_are_all_out(fleet: OllamaFleet) -> None:
     fleet.two.refuse()
     for _ in range(3):
         fleet.queue.survey_backends()
@@ -181,7 +181,7 @@ def test_a_model_whose_servers_are_all_out(fleet: Fleet) -> None:
         assert answer.headers["Retry-After"]
 
 
-def test_a_model_that_came_since_the_last_look_is_found(fleet: Fleet) -> None:
+def test_a_model_that_came_since_the_last_look_is_found(fleet: OllamaFleet) -> None:
     fleet.two.lists("new")
     messages = [{"role": "user", "content": "hi"}]
 
@@ -191,7 +191,7 @@ def test_a_model_that_came_since_the_last_look_is_found(fleet: Fleet) -> None:
     assert fleet.calls() == [0, 1, 0]
 
 
-def test_a_reply_of_another_server_reads_as_ollamas(fleet: Fleet) -> None:
+def test_a_reply_of_another_server_reads_as_ollamas(fleet: OllamaFleet) -> None:
     answer = fleet.post("/api/generate", model="gpt", prompt="hi", stream=False)
 
     assert answer.headers["X-Queue-Backend"] == "other"

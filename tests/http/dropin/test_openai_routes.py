@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from ollama_queue import Status, generate_task
 from ollama_queue.actors.core.model.errors import OutcomeUnknown, Unavailable
-from ollama_queue.http.dropin.openai import Events
+from ollama_queue.http.dropin.openai import OpenAIStreamFormat
 from ollama_queue.http.serving.app import create_app
 from tests.support.fakes.model_server import Answer, Stream
 from tests.support.harness.app import AppHarness
@@ -26,7 +26,7 @@ PATIENCE_S = 10.0
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppHarness]:
-    monkeypatch.setattr(Events, "silence_s", 0.02)
+    monkeypatch.setattr(OpenAIStreamFormat, "silence_s", 0.02)
     made = AppHarness(tmp_path)
     yield made
     made.close()
@@ -86,7 +86,7 @@ def test_a_comment_says_what_is_known(house: AppHarness, facts: Any, comment: by
     house.queue.pause()
     task = house.queue.get_task(house.queue.submit_task(generate_task("m", "hi")))
     known = {"position": None, "eta_s": None, **facts}
-    assert Events(None, False).waiting(replace(task, **known)) == comment
+    assert OpenAIStreamFormat(None, False).waiting(replace(task, **known)) == comment
 
 
 def test_comments_tell_where_it_stands(house: AppHarness) -> None:

@@ -12,7 +12,7 @@ from ollama_queue.actors.api.subscription import Leave
 from ollama_queue.actors.base.mailbox import Closed, Mailbox
 from ollama_queue.actors.core.model.stats import QueueStats
 from ollama_queue.actors.core.model.tasks import Task
-from ollama_queue.http.native.crier import Crier, Feed, Told
+from ollama_queue.http.native.crier import Crier, Feed, FeedMessage
 from tests.support.harness.app import AppHarness
 
 PATIENCE_S = 10.0
@@ -53,9 +53,9 @@ def library(house: AppHarness) -> Library:
     return Library(house.queue)
 
 
-def told(feed: Feed, count: int, kind: str = "event") -> list[Told]:
+def told(feed: Feed, count: int, kind: str = "event") -> list[FeedMessage]:
     """The next so many of a kind."""
-    found: list[Told] = []
+    found: list[FeedMessage] = []
     while len(found) < count:
         items = feed.take(PATIENCE_S)
         assert items, "nothing came"
@@ -123,7 +123,7 @@ def test_nothing_is_lost_or_told_twice_to_who_comes_amid_events(
         assert known == {task.id: task.seq for task in house.queue.list_tasks()}
 
 
-def _all(feed: Feed) -> Iterator[Told]:
+def _all(feed: Feed) -> Iterator[FeedMessage]:
     """Up to the stats, which come behind the events."""
     while True:
         for item in feed.take(PATIENCE_S):

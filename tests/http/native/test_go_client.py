@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from ollama_queue import Config, QueueManager
-from ollama_queue.actors.core.config.config import Backend, Queue
+from ollama_queue.actors.core.config.config import Backend, QueueSettings
 from tests.support.fakes.model_server import FakeOllama
 from tests.support.harness.app import client
 
@@ -68,7 +68,8 @@ CRON: dict[str, Any] = {
 def http(tmp_path: Path) -> Iterator[httpx.Client]:
     fake = FakeOllama()
     config = Config(
-        backends=[Backend(name="gpu", url=fake.url)], queue=Queue(storage_path=str(tmp_path))
+        backends=[Backend(name="gpu", url=fake.url)],
+        queue=QueueSettings(storage_path=str(tmp_path)),
     )
     with fake, QueueManager(config) as queue:
         yield client(queue)

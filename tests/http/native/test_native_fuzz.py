@@ -80,7 +80,10 @@ class Target:
 
     def __init__(self, folder: Path) -> None:
         self.fake = FakeOllama()
-        model, data = config.Ollama(host=self.fake.url), config.Queue(storage_path=str(folder))
+        model, data = (
+            config.OllamaSettings(host=self.fake.url),
+            config.QueueSettings(storage_path=str(folder)),
+        )
         self.queue = QueueManager(Config(ollama=model, queue=data)).start()
         self.app = create_app(self.queue)
         self.known = self.queue.submit_task(generate_task("m", "hi"))

@@ -25,7 +25,7 @@ def house(tmp_path: Path) -> Iterator[EventBusHarness]:
     made.close()
 
 
-def resumed(house: EventBusHarness, after: str, **options: Any) -> watch.Stream:
+def resumed(house: EventBusHarness, after: str, **options: Any) -> watch.ChunkStream:
     return watch.stream(house.switchboard, TASK, PATIENCE_S, after=watch.place(after), **options)
 
 

@@ -166,9 +166,9 @@ def test_every_error_has_a_status() -> None:
 
 
 def test_an_error_without_a_code_of_its_own_is_answered_as_its_kind() -> None:
-    assert error(client(Failing(errors.Unserved("no", field="model"))).get("/api/tasks")) == (
-        *(400, "invalid", "model"),
-    )
+    assert error(
+        client(Failing(errors.NoCapableServer("no", field="model"))).get("/api/tasks")
+    ) == (*(400, "invalid", "model"),)
 
 
 def test_a_mistake_of_ours_is_500_and_keeps_its_secrets(caplog: pytest.LogCaptureFixture) -> None:

@@ -36,7 +36,7 @@ def port() -> Iterator[int]:
     over = threading.Event()
 
     def serve() -> None:
-        server = handler.Server(
+        server = handler.HttpServer(
             ("127.0.0.1", 0), make_app(), log=None, error_log=None, handler_class=SocketHandler
         )
         server.start()

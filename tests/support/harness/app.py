@@ -21,8 +21,10 @@ class AppHarness:
         self.fake = FakeOllama()
         self.queue = QueueManager(
             Config(
-                ollama=config.Ollama(host=self.fake.url),
-                queue=config.Queue(storage_path=str(folder), max_workers=1, max_queue_size=1),
+                ollama=config.OllamaSettings(host=self.fake.url),
+                queue=config.QueueSettings(
+                    storage_path=str(folder), max_workers=1, max_queue_size=1
+                ),
             )
         ).start()
         self.http = client(self.queue)

@@ -9,16 +9,16 @@ from msgspec.structs import replace
 from ollama_queue import Config, NewTask, QueueManager, Task, generate_task
 from ollama_queue.actors.core.config.config import (
     Backend,
-    Queue,
+    QueueSettings,
     RemoteScheduling,
-    Retry,
-    Scheduler,
+    RetrySettings,
+    SchedulerSettings,
 )
 from ollama_queue.actors.core.model.stats import BackendState
 from tests.support.fakes.model_server import FakeOllama
 
 PATIENCE_S = 20.0
-QUICK = Retry(max_retries=3, initial_delay=0.01, max_delay=0.02)
+QUICK = RetrySettings(max_retries=3, initial_delay=0.01, max_delay=0.02)
 
 
 class Fleet:
@@ -43,8 +43,8 @@ class Fleet:
         ]
         self.config = Config(
             backends=named,
-            queue=Queue(storage_path=str(folder), max_workers=workers),
-            scheduler=Scheduler(model_wait=model_wait),
+            queue=QueueSettings(storage_path=str(folder), max_workers=workers),
+            scheduler=SchedulerSettings(model_wait=model_wait),
             retry_config=QUICK,
             remote_scheduling=rules or RemoteScheduling(),
         )

@@ -9,7 +9,7 @@ from typing import Any, Self
 from click.testing import CliRunner, Result
 
 from ollama_queue.actors.api.queue_api import QueueAPI
-from ollama_queue.actors.core.config.config import Config, Ollama, Queue
+from ollama_queue.actors.core.config.config import Config, OllamaSettings, QueueSettings
 from ollama_queue.actors.core.intake.submission import chat_task
 from ollama_queue.actors.embedded.manager import QueueManager
 from ollama_queue.cli.main import cli
@@ -33,7 +33,10 @@ class CliHarness:
         self.servers: list[str] = []
         path = str(folder / "data")
         self.queue = QueueManager(
-            Config(ollama=Ollama(host=self.fake.url), queue=Queue(storage_path=path, max_workers=1))
+            Config(
+                ollama=OllamaSettings(host=self.fake.url),
+                queue=QueueSettings(storage_path=path, max_workers=1),
+            )
         )
 
     def __enter__(self) -> Self:

@@ -93,9 +93,9 @@ class CrashHarness:
         self.fatal: Future[str] = Future()
         self.kinds: dict[str, str] = {}
         settings = Config(
-            ollama=config.Ollama(host=self.fake.url),
-            queue=config.Queue(storage_path=str(folder), max_workers=3),
-            retry_config=config.Retry(initial_delay=0.01, max_delay=0.02),
+            ollama=config.OllamaSettings(host=self.fake.url),
+            queue=config.QueueSettings(storage_path=str(folder), max_workers=3),
+            retry_config=config.RetrySettings(initial_delay=0.01, max_delay=0.02),
         )
         runtime = Runtime(
             pools=lambda: (ThreadPool("sync"), ThreadPool("scan")),

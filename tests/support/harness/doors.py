@@ -27,9 +27,11 @@ class Door:
         self.fake = FakeOllama()
         self.manager = QueueManager(
             Config(
-                ollama=config.Ollama(host=self.fake.url),
-                queue=config.Queue(storage_path=str(folder), max_workers=1, **limits),
-                retry_config=config.Retry(max_retries=2, initial_delay=0.01, max_delay=0.02),
+                ollama=config.OllamaSettings(host=self.fake.url),
+                queue=config.QueueSettings(storage_path=str(folder), max_workers=1, **limits),
+                retry_config=config.RetrySettings(
+                    max_retries=2, initial_delay=0.01, max_delay=0.02
+                ),
             )
         ).start()
         self.queue: QueueAPI = self.manager

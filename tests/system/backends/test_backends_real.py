@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from ollama_queue import Config, NewTask, QueueManager, Status, Task, chat_task, generate_task
-from ollama_queue.actors.core.config.config import Backend, Queue, Retry
+from ollama_queue.actors.core.config.config import Backend, QueueSettings, RetrySettings
 from tests.support.servers.real_models import LlamaServer, OllamaServer
 
 PATIENCE_S = 60.0
@@ -48,8 +48,8 @@ def queue(gpu: OllamaServer, llama: LlamaServer, tmp_path: Path) -> Iterator[Que
     ]
     config = Config(
         backends=backends,
-        queue=Queue(storage_path=str(tmp_path)),
-        retry_config=Retry(initial_delay=0.05, max_delay=0.2),
+        queue=QueueSettings(storage_path=str(tmp_path)),
+        retry_config=RetrySettings(initial_delay=0.05, max_delay=0.2),
     )
     with QueueManager(config) as queue:
         for backend in backends:

@@ -17,7 +17,12 @@ from ollama_queue import (
     embed_task,
     generate_task,
 )
-from ollama_queue.actors.core.config.config import Backend, Queue, Retry, Scheduler
+from ollama_queue.actors.core.config.config import (
+    Backend,
+    QueueSettings,
+    RetrySettings,
+    SchedulerSettings,
+)
 from tests.support.servers.queue_server import QueueServer
 from tests.support.servers.real_models import LlamaServer, OllamaServer, Server, kind_of
 
@@ -31,9 +36,9 @@ def manager(
     return QueueManager(
         Config(
             backends=[Backend(name="ollama", type=kind_of(server), url=server.url)],
-            queue=Queue(storage_path=str(folder), max_workers=workers),
-            scheduler=Scheduler(model_wait=model_wait),
-            retry_config=Retry(initial_delay=0.05, max_delay=0.2),
+            queue=QueueSettings(storage_path=str(folder), max_workers=workers),
+            scheduler=SchedulerSettings(model_wait=model_wait),
+            retry_config=RetrySettings(initial_delay=0.05, max_delay=0.2),
         )
     )
 

@@ -22,7 +22,7 @@ class Pair:
         self.queue = QueueManager(
             Config(
                 backends=[here],
-                queue=config.Queue(storage_path=str(folder)),
+                queue=config.QueueSettings(storage_path=str(folder)),
                 remote_scheduling=config.RemoteScheduling(enabled=True, endpoints=[there]),
             )
         ).start()

@@ -26,8 +26,8 @@ def fake() -> Iterator[FakeOllama]:
 @contextmanager
 def opened(folder: Path, fake: FakeOllama, **settings: Any) -> Iterator[QueueManager]:
     made = Config(
-        ollama=config.Ollama(host=fake.url),
-        queue=config.Queue(storage_path=str(folder), max_workers=1, **settings),
+        ollama=config.OllamaSettings(host=fake.url),
+        queue=config.QueueSettings(storage_path=str(folder), max_workers=1, **settings),
     )
     queue = QueueManager(made).start()
     yield queue

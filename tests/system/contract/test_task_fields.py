@@ -216,7 +216,7 @@ def test_events(scene: Scene, feed: str) -> None:
 def test_comments_to_clients_that_wait(
     scene: Scene, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openai.Events, "silence_s", 0.05)
+    monkeypatch.setattr(openai.OpenAIStreamFormat, "silence_s", 0.05)
     body: Json = {"model": "smollm2", "stream": True, "prompt": "hi"}
     if "chat" in path:
         body["messages"] = [{"role": "user", "content": body.pop("prompt")}]

@@ -40,7 +40,7 @@ class FolderServer:
         self.fatal: Future[str] = Future()
         pools = lambda: (ThreadPool("sync"), ThreadPool("scan"))  # noqa: E731
         runtime = Runtime(pools, create_executor, self.fatal.set_result)
-        settings = Config(queue=config.Queue(storage_path=folder, durability=durability))  # type: ignore[arg-type]
+        settings = Config(queue=config.QueueSettings(storage_path=folder, durability=durability))  # type: ignore[arg-type]
         self.queue = QueueManager(settings, runtime=runtime)
 
     def __enter__(self) -> "FolderServer":

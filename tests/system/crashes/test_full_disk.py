@@ -65,8 +65,8 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 @contextmanager
 def opened(disk: SmallDisk, model: FakeOllama) -> Iterator[QueueManager]:
     settings = Config(
-        ollama=config.Ollama(host=model.url),
-        queue=config.Queue(storage_path=str(disk.folder / "data"), max_workers=2),
+        ollama=config.OllamaSettings(host=model.url),
+        queue=config.QueueSettings(storage_path=str(disk.folder / "data"), max_workers=2),
     )
     with QueueManager(settings) as queue:
         yield queue

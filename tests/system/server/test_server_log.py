@@ -18,7 +18,12 @@ from ollama_queue import (
     __version__,
     generate_task,
 )
-from ollama_queue.actors.core.config.config import Logging, Ollama, Queue, Retry
+from ollama_queue.actors.core.config.config import (
+    LoggingSettings,
+    OllamaSettings,
+    QueueSettings,
+    RetrySettings,
+)
 from ollama_queue.actors.supervision.generation import Runtime
 from tests.support.fakes.model_server import Answer, FakeOllama, Hang
 from tests.support.servers.queue_server import QueueServer
@@ -79,7 +84,7 @@ def test_a_server_logs_each_event_of_a_task_as_json(tmp_path: Path) -> None:
     told = [[line for line in lines if line.get("task_id") == each] for each in ids]
 
     assert [[line["event"] for line in life] for life in told] == LIVES
-    assert lines[0]["message"].startswith("Ollama Queue ")
+    assert lines[0]["message"].startswith("OllamaSettings QueueSettings ")
     assert {tuple(line)[:3] for line in lines} == {("time", "level", "message")}
     last = told[0][-1]
     assert (last["attempt"], last["backend"], last["model"]) == (2, "ollama", "m")
@@ -100,7 +105,7 @@ def test_a_server_logs_text_to_stderr_and_as_much_as_it_is_told(tmp_path: Path) 
                 ids = lived(client, model)
             lines = server.log_text().splitlines()
 
-            assert lines[0].startswith("Ollama Queue ")
+            assert lines[0].startswith("OllamaSettings QueueSettings ")
             told = [line for line in lines if ids[1] in line]
             assert len(told) == (3 if level == "info" else 0)
             assert all(" INFO ollama_queue task " in line for line in told)
@@ -159,7 +164,7 @@ def test_an_embedded_queue_logs_into_a_file_while_it_is_open(tmp_path: Path) -> 
         QueueManager(
             ollama_host=model.url,
             storage_path=tmp_path / "data",
-            retry_config=Retry(initial_delay=0.01, max_delay=0.01),
+            retry_config=RetrySettings(initial_delay=0.01, max_delay=0.01),
             log_level="info",
             log_file=log,
         ) as queue,
@@ -183,7 +188,9 @@ def test_a_queue_that_says_nothing_of_logs_leaves_them_alone(tmp_path: Path) -> 
 
 
 def test_a_queue_composed_by_another_program_leaves_logs_to_it(tmp_path: Path) -> None:
-    config = Config(queue=Queue(storage_path=str(tmp_path)), logging=Logging(level="debug"))
+    config = Config(
+        queue=QueueSettings(storage_path=str(tmp_path)), logging=LoggingSettings(level="debug")
+    )
     runtime: Any = QueueManager(config)._runtime
     assert isinstance(runtime, Runtime)
     before = LOG.level
@@ -207,12 +214,14 @@ def test_a_queue_that_cannot_be_opened_leaves_the_log_as_it_was(tmp_path: Path) 
 def test_a_cancelled_call_tells_how_long_it_ran(tmp_path: Path) -> None:
     log = tmp_path / "queue.log"
     config = Config(
-        ollama=Ollama(host="http://127.0.0.1:9"),
-        queue=Queue(storage_path=str(tmp_path / "data")),
-        logging=Logging(file=str(log), format="json"),
+        ollama=OllamaSettings(host="http://127.0.0.1:9"),
+        queue=QueueSettings(storage_path=str(tmp_path / "data")),
+        logging=LoggingSettings(file=str(log), format="json"),
     )
     with FakeOllama(Hang()) as model:
-        config = Config(ollama=Ollama(host=model.url), queue=config.queue, logging=config.logging)
+        config = Config(
+            ollama=OllamaSettings(host=model.url), queue=config.queue, logging=config.logging
+        )
         with QueueManager(config) as queue:
             task_id = queue.submit_task(generate_task("m", "hi"))
             model.wait_for_calls(1)
@@ -238,12 +247,14 @@ def test_the_options_are_those_of_the_settings() -> None:
 
     assert (config.queue.cleanup_interval, config.queue.max_completed_tasks) == (1800, 1000)
     assert (config.ollama.timeout, config.scheduler.scheduling_interval) == (90, 0.5)
-    assert config.logging == Logging(level="warning", file=os.path.abspath("logs/queue.log"))
+    assert config.logging == LoggingSettings(
+        level="warning", file=os.path.abspath("logs/queue.log")
+    )
 
 
-@pytest.mark.parametrize("retry", [{"max_retries": 0}, Retry(max_retries=0)])
+@pytest.mark.parametrize("retry", [{"max_retries": 0}, RetrySettings(max_retries=0)])
 def test_retries_are_a_record_or_a_dict(retry: Any) -> None:
-    assert QueueManager(retry_config=retry).config.retry_config == Retry(max_retries=0)
+    assert QueueManager(retry_config=retry).config.retry_config == RetrySettings(max_retries=0)
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ from ollama_queue.actors.core.config.config import (
     Backend,
     Config,
     Endpoint,
-    Logging,
-    Ollama,
-    Queue,
+    LoggingSettings,
+    OllamaSettings,
+    QueueSettings,
     RemoteScheduling,
-    Retry,
-    Scheduler,
-    Server,
+    RetrySettings,
+    SchedulerSettings,
+    ServerSettings,
 )
 from ollama_queue.actors.core.model.errors import Invalid
 
@@ -51,21 +51,32 @@ NOT_ABOVE_0 = (0.0, -1.0, math.nan, math.inf, 1e10)
 
 
 BAD: list[tuple[dict[str, Any], str, str]] = [
-    *(({"server": Server(port=n)}, "server.port", "0 to 65535") for n in (-1, 65536)),
-    *(({"server": Server(max_body=n)}, "server.max_body", "a size above 0") for n in (0, -1)),
+    *(({"server": ServerSettings(port=n)}, "server.port", "0 to 65535") for n in (-1, 65536)),
     *(
-        ({"server": Server(shutdown_grace=s)}, "server.shutdown_grace", "0 to 1 day")
+        ({"server": ServerSettings(max_body=n)}, "server.max_body", "a size above 0")
+        for n in (0, -1)
+    ),
+    *(
+        ({"server": ServerSettings(shutdown_grace=s)}, "server.shutdown_grace", "0 to 1 day")
         for s in (-0.1, math.nan)
     ),
     *(
-        ({"ollama": Ollama(timeout=s)}, "ollama.timeout", "a duration above 0, up to 1 day")
+        ({"ollama": OllamaSettings(timeout=s)}, "ollama.timeout", "a duration above 0, up to 1 day")
         for s in (0.0, -1.0, math.nan)
     ),
-    ({"server": Server(tls_cert="c")}, "server.tls_key", "a file, as its counterpart is given"),
-    ({"server": Server(tls_key="k")}, "server.tls_cert", "a file, as its counterpart is given"),
+    (
+        {"server": ServerSettings(tls_cert="c")},
+        "server.tls_key",
+        "a file, as its counterpart is given",
+    ),
+    (
+        {"server": ServerSettings(tls_key="k")},
+        "server.tls_cert",
+        "a file, as its counterpart is given",
+    ),
     *(
         (
-            {"server": Server(cors_origins=["http://a", bad])},
+            {"server": ServerSettings(cors_origins=["http://a", bad])},
             "server.cors_origins[1]",
             "an origin, such as https://app.example.com; name each: * would let every site's "
             "pages in",
@@ -74,18 +85,18 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ),
     *(
         (
-            {"server": Server(allowed_hosts=["10.0.0.1", "*.a.example", bad])},
+            {"server": ServerSettings(allowed_hosts=["10.0.0.1", "*.a.example", bad])},
             "server.allowed_hosts[2]",
             "a host without a port, such as queue.example.com or *.example.com",
         )
         for bad in ("*", "a:80", "http://a", "a b", "*.", "")
     ),
     (
-        {"ollama": Ollama(origins=["*", "app://*", "http://a", "a.example"])},
+        {"ollama": OllamaSettings(origins=["*", "app://*", "http://a", "a.example"])},
         "ollama.origins[3]",
         "an origin, such as https://app.example.com or app://*, or * for all sites",
     ),
-    ({"server": Server(host="")}, "server.host", "an address, such as 127.0.0.1"),
+    ({"server": ServerSettings(host="")}, "server.host", "an address, such as 127.0.0.1"),
     *((backends(HERE, name=name), "backends[0].name", NAME) for name in NO_NAMES),
     *(
         (backends(url), "backends[0].url", "an http(s) URL, such as http://gpu1:11434")
@@ -134,52 +145,66 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "remote_scheduling.max_local_queue_size",
         "0 or more",
     ),
-    ({"scheduler": Scheduler(batch_size=0)}, "scheduler.batch_size", "1 or more"),
+    ({"scheduler": SchedulerSettings(batch_size=0)}, "scheduler.batch_size", "1 or more"),
     *(
-        ({"scheduler": Scheduler(scheduling_interval=s)}, "scheduler.scheduling_interval", ABOVE_0)
+        (
+            {"scheduler": SchedulerSettings(scheduling_interval=s)},
+            "scheduler.scheduling_interval",
+            ABOVE_0,
+        )
         for s in NOT_ABOVE_0
     ),
     *(
-        ({"scheduler": Scheduler(affinity_max_wait=s)}, "scheduler.affinity_max_wait", FROM_0)
+        (
+            {"scheduler": SchedulerSettings(affinity_max_wait=s)},
+            "scheduler.affinity_max_wait",
+            FROM_0,
+        )
         for s in (-1.0, math.nan, math.inf)
     ),
     *(
-        ({"scheduler": Scheduler(aging=s)}, "scheduler.aging", f"{ABOVE_0}, or null")
+        ({"scheduler": SchedulerSettings(aging=s)}, "scheduler.aging", f"{ABOVE_0}, or null")
         for s in NOT_ABOVE_0
     ),
     *(
-        ({"scheduler": Scheduler(model_wait=s)}, "scheduler.model_wait", FROM_0)
+        ({"scheduler": SchedulerSettings(model_wait=s)}, "scheduler.model_wait", FROM_0)
         for s in (-1.0, math.nan, math.inf)
     ),
-    *(({"logging": Logging(file=path)}, "logging.file", "a file") for path in ("", "a\0b")),
+    *(({"logging": LoggingSettings(file=path)}, "logging.file", "a file") for path in ("", "a\0b")),
     *(
-        ({"queue": Queue(storage_path=path)}, "queue.storage_path", "a folder")
+        ({"queue": QueueSettings(storage_path=path)}, "queue.storage_path", "a folder")
         for path in ("", "a\0b")
     ),
     *(
-        ({"queue": Queue(cleanup_interval=s)}, "queue.cleanup_interval", ABOVE_0)
+        ({"queue": QueueSettings(cleanup_interval=s)}, "queue.cleanup_interval", ABOVE_0)
         for s in NOT_ABOVE_0
     ),
-    ({"queue": Queue(max_completed_tasks=-1)}, "queue.max_completed_tasks", "0 or more"),
+    ({"queue": QueueSettings(max_completed_tasks=-1)}, "queue.max_completed_tasks", "0 or more"),
     *(
-        ({"queue": Queue(retention=s)}, "queue.retention", f"{ABOVE_0}, or null")
+        ({"queue": QueueSettings(retention=s)}, "queue.retention", f"{ABOVE_0}, or null")
         for s in NOT_ABOVE_0
     ),
-    *(({"ollama": Ollama(host=url)}, "ollama.host", "an http(s) URL") for url in NO_URLS),
+    *(({"ollama": OllamaSettings(host=url)}, "ollama.host", "an http(s) URL") for url in NO_URLS),
     *((backends(HERE, parallel=n), "backends[0].parallel", "1 to 1024") for n in (0, -1, 1025)),
-    *(({"queue": Queue(max_workers=n)}, "queue.max_workers", "1 to 1024") for n in (0, -1, 1025)),
-    *(({"queue": Queue(max_queue_size=n)}, "queue.max_queue_size", "1 or more") for n in (0, -1)),
     *(
-        ({"queue": Queue(max_queue_bytes=n)}, "queue.max_queue_bytes", "a size above 0")
+        ({"queue": QueueSettings(max_workers=n)}, "queue.max_workers", "1 to 1024")
+        for n in (0, -1, 1025)
+    ),
+    *(
+        ({"queue": QueueSettings(max_queue_size=n)}, "queue.max_queue_size", "1 or more")
         for n in (0, -1)
     ),
     *(
-        ({"retry_config": Retry(max_retries=n)}, "retry_config.max_retries", "0 to 100")
+        ({"queue": QueueSettings(max_queue_bytes=n)}, "queue.max_queue_bytes", "a size above 0")
+        for n in (0, -1)
+    ),
+    *(
+        ({"retry_config": RetrySettings(max_retries=n)}, "retry_config.max_retries", "0 to 100")
         for n in (-1, 101)
     ),
     *(
         (
-            {"retry_config": Retry(initial_delay=s)},
+            {"retry_config": RetrySettings(initial_delay=s)},
             "retry_config.initial_delay",
             "a duration above 0",
         )
@@ -187,14 +212,18 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ),
     *(
         (
-            {"retry_config": Retry(max_delay=s)},
+            {"retry_config": RetrySettings(max_delay=s)},
             "retry_config.max_delay",
             "no less than retry_config.initial_delay, and 1 day at most",
         )
         for s in (0.9, -1.0, math.nan)
     ),
     *(
-        ({"retry_config": Retry(backoff_factor=n)}, "retry_config.backoff_factor", "1 or more")
+        (
+            {"retry_config": RetrySettings(backoff_factor=n)},
+            "retry_config.backoff_factor",
+            "1 or more",
+        )
         for n in (0.9, -2.0, math.nan)
     ),
 ]
@@ -211,13 +240,13 @@ def test_a_bad_value_is_named(settings: dict[str, Any], key: str, wanted: str) -
 @pytest.mark.parametrize(
     "retry",
     [
-        Retry(max_delay=math.inf),
-        Retry(initial_delay=math.inf, max_delay=math.inf),
-        Retry(max_delay=1e300),
-        Retry(initial_delay=1e300, max_delay=1e300),
+        RetrySettings(max_delay=math.inf),
+        RetrySettings(initial_delay=math.inf, max_delay=math.inf),
+        RetrySettings(max_delay=1e300),
+        RetrySettings(initial_delay=1e300, max_delay=1e300),
     ],
 )
-def test_a_delay_that_no_calendar_holds_is_refused(retry: Retry) -> None:
+def test_a_delay_that_no_calendar_holds_is_refused(retry: RetrySettings) -> None:
     with pytest.raises(Invalid) as caught:
         Config(retry_config=retry)
 
@@ -227,17 +256,21 @@ def test_a_delay_that_no_calendar_holds_is_refused(retry: Retry) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"server": Server(port=0, max_body=1, shutdown_grace=0.0)},
-        {"server": Server(port=65535)},
-        {"queue": Queue(max_workers=1, max_queue_size=1, max_queue_bytes=1)},
-        {"queue": Queue(max_workers=1024)},
-        {"retry_config": Retry(max_retries=0, max_delay=1.0, backoff_factor=1.0)},
-        {"retry_config": Retry(max_retries=100)},
+        {"server": ServerSettings(port=0, max_body=1, shutdown_grace=0.0)},
+        {"server": ServerSettings(port=65535)},
+        {"queue": QueueSettings(max_workers=1, max_queue_size=1, max_queue_bytes=1)},
+        {"queue": QueueSettings(max_workers=1024)},
+        {"retry_config": RetrySettings(max_retries=0, max_delay=1.0, backoff_factor=1.0)},
+        {"retry_config": RetrySettings(max_retries=100)},
         backends("https://models.example/v1", type="openai", parallel=1),
         backends(HERE, name="a" * 64, parallel=1024, priority=-1, tags=["x"], models=["x:latest"]),
         backends(HERE, name="0._-"),
-        {"queue": Queue(max_completed_tasks=0, retention=None, cleanup_interval=0.001)},
-        {"scheduler": Scheduler(affinity_max_wait=0.0, aging=0.001, model_wait=0.0, batch_size=1)},
+        {"queue": QueueSettings(max_completed_tasks=0, retention=None, cleanup_interval=0.001)},
+        {
+            "scheduler": SchedulerSettings(
+                affinity_max_wait=0.0, aging=0.001, model_wait=0.0, batch_size=1
+            )
+        },
         {"remote_scheduling": RemoteScheduling(max_local_queue_size=0)},
         endpoints("ollama", "ollama", enabled=False),
     ],

@@ -10,7 +10,7 @@ from hypothesis import given
 from ollama_queue.actors.core.intake import arguments
 from ollama_queue.actors.core.intake.arguments import LONGEST_WAIT_S
 from ollama_queue.actors.core.intake.message_check import check
-from ollama_queue.actors.core.messages import Cancel, DrainBackend, Get, Query, Shutdown
+from ollama_queue.actors.core.messages import Cancel, DrainBackend, Get, ListTasks, Shutdown
 from ollama_queue.actors.core.model import limits
 from ollama_queue.actors.core.model.errors import Invalid, NotFound, QueueError
 from ollama_queue.actors.core.model.task_filter import TaskFilter
@@ -97,7 +97,7 @@ def test_the_longest_timeout_is_a_number_that_people_read() -> None:
         DrainBackend(["a"], True),  # type: ignore[arg-type]
         Shutdown("x"),  # type: ignore[arg-type]
         Shutdown(math.nan),
-        Query(TaskFilter(batch_id=["\ud800"])),
+        ListTasks(TaskFilter(batch_id=["\ud800"])),
     ],
 )
 def test_an_actor_sees_what_it_cannot_read(message: Any) -> None:

@@ -3,7 +3,7 @@
 from math import inf, nan
 from typing import Any
 
-from ollama_queue.actors.core.config.config import Retry, Scheduler
+from ollama_queue.actors.core.config.config import RetrySettings, SchedulerSettings
 from ollama_queue.actors.core.model.orders import Announce, Change, Order, Run, SetFlag, Watch
 from ollama_queue.actors.core.model.outcomes import (
     Answered,
@@ -25,7 +25,7 @@ OTHERS = frozenset({"other"})
 def plan_without(*names: str, **settings: Any) -> Plan:
     """A plan whose backends list another model than `m`."""
     gates = [Gate(name, "ollama", 1, models=OTHERS) for name in names]
-    return plan_of(gates, 2, scheduler=Scheduler(model_wait=60.0), **settings)
+    return plan_of(gates, 2, scheduler=SchedulerSettings(model_wait=60.0), **settings)
 
 
 def watched(orders: list[Order]) -> list[tuple[str, float]]:
@@ -77,7 +77,7 @@ class TestMissing:
         assert plan.next_due is None
 
     def test_what_is_lost_later_waits_from_then(self) -> None:
-        plan = plan_of([Gate("a", "ollama", 1)], scheduler=Scheduler(model_wait=60.0))
+        plan = plan_of([Gate("a", "ollama", 1)], scheduler=SchedulerSettings(model_wait=60.0))
         plan.submit("w", asked(), NOW)
         plan.submit("x", asked(), NOW)
 
@@ -86,7 +86,7 @@ class TestMissing:
 
     def test_one_that_was_never_looked_at_may_have_it(self) -> None:
         gates = [Gate("a", "ollama", 1, models=OTHERS), Gate("b", "ollama", 1, is_known=False)]
-        plan = plan_of(gates, scheduler=Scheduler(model_wait=60.0))
+        plan = plan_of(gates, scheduler=SchedulerSettings(model_wait=60.0))
 
         assert watched(plan.submit("x", asked(), NOW)) == []
         assert changes(plan.wake(NOW + 1000)) == []
@@ -117,7 +117,7 @@ class TestMissing:
 
     def test_one_that_has_it_and_is_out_is_waited_for(self) -> None:
         gates = [Gate("a", "ollama", 1, models=OTHERS), Gate("b", "ollama", 1, healthy=False)]
-        plan = plan_of(gates, scheduler=Scheduler(model_wait=60.0))
+        plan = plan_of(gates, scheduler=SchedulerSettings(model_wait=60.0))
         plan.submit("x", asked(), NOW)
 
         assert changes(plan.wake(NOW + 1000)) == []
@@ -132,7 +132,9 @@ class TestMissing:
 class TestFailingOver:
     def plan(self) -> Plan:
         gates = [Gate("a", "ollama", 2), Gate("b", "ollama", 2)]
-        return plan_of(gates, 4, retry=Retry(max_retries=9, initial_delay=1.0, max_delay=1.0))
+        return plan_of(
+            gates, 4, retry=RetrySettings(max_retries=9, initial_delay=1.0, max_delay=1.0)
+        )
 
     def end(
         self, plan: Plan, outcome: Outcome, task_id: str = "x", now: float = NOW

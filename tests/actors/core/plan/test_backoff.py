@@ -4,11 +4,11 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from ollama_queue.actors.core.config.config import Config, Retry
+from ollama_queue.actors.core.config.config import Config, RetrySettings
 from ollama_queue.actors.core.model.errors import Invalid
 from ollama_queue.actors.core.plan.backoff import delay, probe_delay
 
-RETRY = Retry(initial_delay=1.0, max_delay=30.0, backoff_factor=2.0)
+RETRY = RetrySettings(initial_delay=1.0, max_delay=30.0, backoff_factor=2.0)
 seconds = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False)
 
 
@@ -33,7 +33,7 @@ def test_it_doubles_up_to_the_longest_and_half_of_it_is_chance(
 
 @given(
     st.builds(
-        Retry,
+        RetrySettings,
         max_retries=st.just(100),
         initial_delay=seconds,
         max_delay=seconds,
@@ -43,7 +43,7 @@ def test_it_doubles_up_to_the_longest_and_half_of_it_is_chance(
     st.floats(0, 1),
 )
 def test_with_any_legal_setting_it_stays_within_bounds(
-    retry: Retry, retry_count: int, chance: float
+    retry: RetrySettings, retry_count: int, chance: float
 ) -> None:
     try:
         Config(retry_config=retry)
@@ -54,7 +54,7 @@ def test_with_any_legal_setting_it_stays_within_bounds(
 
 
 def test_a_steep_factor_reaches_the_longest_delay() -> None:
-    steep = Retry(max_retries=100, backoff_factor=1e6)
+    steep = RetrySettings(max_retries=100, backoff_factor=1e6)
     try:
         Config(retry_config=steep)
     except Invalid as error:

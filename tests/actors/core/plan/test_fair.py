@@ -5,18 +5,18 @@ from collections import Counter
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
-from ollama_queue.actors.core.config.config import Retry, Scheduler
+from ollama_queue.actors.core.config.config import RetrySettings, SchedulerSettings
 from ollama_queue.actors.core.messages import Submit
 from ollama_queue.actors.core.model.outcomes import Answered, Failed, Outcome, Verdict
 from ollama_queue.actors.core.plan.policies import Shares
 from ollama_queue.actors.core.routing.gates import Gate
 from tests.support.plans import asked, plan_of
-from tests.support.simulation import Answer, Simulation
+from tests.support.simulation import SimulatedCall, Simulation
 
 BIG, SMALL = 700, 7
 
 
-def by_tenant(tokens: dict[str, int]) -> Answer:
+def by_tenant(tokens: dict[str, int]) -> SimulatedCall:
     """Calls that take a hundredth of a second a token."""
 
     def answer(asked: Submit) -> tuple[float, Outcome]:
@@ -26,10 +26,10 @@ def by_tenant(tokens: dict[str, int]) -> Answer:
     return answer
 
 
-def shared(answer: Answer, slots: int = 1, **scheduler: object) -> Simulation:
+def shared(answer: SimulatedCall, slots: int = 1, **scheduler: object) -> Simulation:
     gates = [Gate("g", "ollama", slots)]
-    settings = Scheduler(fair=True, **scheduler)  # type: ignore[arg-type]
-    retry = Retry(max_retries=0)
+    settings = SchedulerSettings(fair=True, **scheduler)  # type: ignore[arg-type]
+    retry = RetrySettings(max_retries=0)
     return Simulation(plan_of(gates, slots, scheduler=settings, retry=retry), answer)
 
 

@@ -1,6 +1,6 @@
 """A model that a backend listed, and that a call does not find there."""
 
-from ollama_queue.actors.core.config.config import Retry, Scheduler
+from ollama_queue.actors.core.config.config import RetrySettings, SchedulerSettings
 from ollama_queue.actors.core.model.orders import Change, Insert, Order, Run, Watch
 from ollama_queue.actors.core.model.outcomes import Answered, Failed, Look, Verdict
 from ollama_queue.actors.core.model.tasks import Status, WaitingFor
@@ -18,8 +18,8 @@ BOTH, OTHER = frozenset({"m", "other"}), frozenset({"other"})
 def plan_with(**models: frozenset[str] | None) -> Plan:
     """A plan whose backends have these models; no task is tried again for any other reason."""
     gates = [Gate(name, "ollama", 1, models=listed) for name, listed in models.items()]
-    settings = Scheduler(model_wait=60.0)
-    return plan_of(gates, len(gates), scheduler=settings, retry=Retry(max_retries=0))
+    settings = SchedulerSettings(model_wait=60.0)
+    return plan_of(gates, len(gates), scheduler=settings, retry=RetrySettings(max_retries=0))
 
 
 def end(plan: Plan, outcome: Failed | Answered = GONE, task_id: str = "x") -> list[Order]:

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from ollama_queue.actors.core.config.config import Retry
+from ollama_queue.actors.core.config.config import RetrySettings
 from ollama_queue.actors.core.model.orders import Announce, Change, Replace, Watch
 from ollama_queue.actors.core.model.outcomes import Answered, Failed, Look, Verdict
 from ollama_queue.actors.core.model.stats import BackendState, PlanState, Unserved, Waiting
@@ -52,7 +52,7 @@ class TestFinished:
         assert plan.entries == {}
 
     def test_a_failed_call_is_retried_with_backoff(self) -> None:
-        plan = filled(GREETING, retry=Retry(initial_delay=2.0))
+        plan = filled(GREETING, retry=RetrySettings(initial_delay=2.0))
 
         assert plan.finished(0, "a", 1, CUT, NOW, 0.5) == [
             put_back(

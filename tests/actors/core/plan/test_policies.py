@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from ollama_queue.actors.core.config.config import Scheduler
+from ollama_queue.actors.core.config.config import SchedulerSettings
 from ollama_queue.actors.core.model.outcomes import Answered
 from ollama_queue.actors.core.plan.plan import Plan
 from ollama_queue.actors.core.routing.gates import Gate
@@ -19,7 +19,7 @@ models = st.lists(st.sampled_from(["red", "green", "blue"]), min_size=1, max_siz
 
 def affine(servers: int, max_wait: float, **more: object) -> Plan:
     """A plan with that policy, before servers with memory for one model each."""
-    scheduler = Scheduler(policy="affinity", affinity_max_wait=max_wait, **more)  # type: ignore[arg-type]
+    scheduler = SchedulerSettings(policy="affinity", affinity_max_wait=max_wait, **more)  # type: ignore[arg-type]
     gates = [Gate(f"g{n}", "ollama", 1) for n in range(servers)]
     return plan_of(gates, servers, scheduler=scheduler)
 
@@ -136,7 +136,7 @@ class TestAging:
     def test_nothing_overtakes_that_came_too_late(
         self, backlog: list[tuple[int, int]], policy: str, fair: bool
     ) -> None:
-        scheduler = Scheduler(policy=policy, aging=self.AGING_S, fair=fair)  # type: ignore[arg-type]
+        scheduler = SchedulerSettings(policy=policy, aging=self.AGING_S, fair=fair)  # type: ignore[arg-type]
         sim = Simulation(plan_of([Gate("g", "ollama", 1)], scheduler=scheduler), answer(1.0))
         came, at = {}, 0.0
         for n, (level, gap) in enumerate(backlog):
@@ -154,7 +154,7 @@ class TestAging:
                     assert later - since <= self.AGING_S * (max(above - level, 0) + others)
 
     def test_a_low_priority_is_not_starved(self) -> None:
-        plan = plan_of([Gate("g", "openai", 1)], scheduler=Scheduler(aging=2.0))
+        plan = plan_of([Gate("g", "openai", 1)], scheduler=SchedulerSettings(aging=2.0))
         sim = Simulation(plan, answer(1.0))
         sim.arrive("low", asked(priority=1), 0.5)
         for n in range(100):
@@ -166,8 +166,8 @@ class TestAging:
 
     def test_all_climb_alike(self) -> None:
         """Two tasks that wait keep their order, however long."""
-        rank = plan_of([], scheduler=Scheduler(aging=60.0)).dispatch.policy.rank
-        plan = plan_of([Gate("g", "openai", 1)], scheduler=Scheduler(aging=60.0))
+        rank = plan_of([], scheduler=SchedulerSettings(aging=60.0)).dispatch.policy.rank
+        plan = plan_of([Gate("g", "openai", 1)], scheduler=SchedulerSettings(aging=60.0))
         plan.pause()
         plan.submit("a", asked(priority=5), NOW)
         plan.submit("b", asked(priority=6), NOW + 59)

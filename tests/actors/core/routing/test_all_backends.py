@@ -6,8 +6,8 @@ from ollama_queue.actors.core.config.config import (
     Backend,
     Config,
     Endpoint,
-    Ollama,
-    Queue,
+    OllamaSettings,
+    QueueSettings,
     RemoteScheduling,
 )
 
@@ -27,7 +27,8 @@ def test_workers_and_parallel_default_to_each_other(
     workers: int | None, parallel: int | None, both: tuple[int, int]
 ) -> None:
     config = Config(
-        queue=Queue(max_workers=workers), backends=[Backend(name="b", url=HERE, parallel=parallel)]
+        queue=QueueSettings(max_workers=workers),
+        backends=[Backend(name="b", url=HERE, parallel=parallel)],
     )
 
     assert (config.workers, config.all_backends[0].parallel) == both
@@ -35,7 +36,7 @@ def test_workers_and_parallel_default_to_each_other(
 
 def test_ollamas_host_is_the_backend_unless_another_is_named() -> None:
     alone = Backend(name="ollama", url=HERE, parallel=4, remote=False)
-    assert Config(ollama=Ollama(host=HERE)).all_backends == [alone]
+    assert Config(ollama=OllamaSettings(host=HERE)).all_backends == [alone]
     named = Backend(name="b", url=HERE, type="openai", api_key="secret", parallel=2, remote=False)
     assert Config(backends=[named]).all_backends == [named]
 

@@ -13,7 +13,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ollama_queue.actors.core.config.config import RemoteScheduling, Retry, Scheduler
+from ollama_queue.actors.core.config.config import (
+    RemoteScheduling,
+    RetrySettings,
+    SchedulerSettings,
+)
 from ollama_queue.actors.core.model.orders import Change, Order, Run
 from ollama_queue.actors.core.model.outcomes import Answered, Failed, Look, Outcome, Verdict
 from ollama_queue.actors.core.model.tasks import Status
@@ -59,8 +63,8 @@ class Machine(RuleBasedStateMachine):
             gates,
             slots,
             rules=RemoteScheduling(fallback_to_local=fallback),
-            scheduler=Scheduler(policy=policy, model_wait=WAIT_S),  # type: ignore[arg-type]
-            retry=Retry(max_retries=1, initial_delay=4.0),
+            scheduler=SchedulerSettings(policy=policy, model_wait=WAIT_S),  # type: ignore[arg-type]
+            retry=RetrySettings(max_retries=1, initial_delay=4.0),
         )
         self.gates = {gate.name: gate for gate in gates}
         self.now, self.count = NOW, 0

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors.core.intake.submission import draft, generate_task
-from ollama_queue.actors.core.model.errors import NotFound, Unserved
+from ollama_queue.actors.core.model.errors import NoCapableServer, NotFound
 from ollama_queue.actors.core.model.outcomes import Look
 from ollama_queue.actors.core.model.stats import BackendState
 from ollama_queue.actors.core.plan.plan import Plan
@@ -110,7 +110,7 @@ class TestListed:
             Gate("b", "openai", 1, models=frozenset({"m"})),
         ]
 
-        with pytest.raises(Unserved, match="template cannot be sent") as refused:
+        with pytest.raises(NoCapableServer, match="template cannot be sent") as refused:
             self.submit(plan_of(gates), template="{{ .Prompt }}")
         assert refused.value.field == "template"
         with pytest.raises(NotFound):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ollama_queue import Invalid
 from ollama_queue.actors.core.text import strict_json
-from ollama_queue.actors.core.text.json_items import Item, in_lines, in_list
+from ollama_queue.actors.core.text.json_items import JsonItem, in_lines, in_list
 from ollama_queue.actors.files.text_encoding import as_utf8
 
 MOST = 1 << 20
@@ -38,7 +38,7 @@ def pieces(raw: bytes, cuts: list[int]) -> Iterator[bytes]:
 
 
 def read(
-    items: Callable[..., Iterator[Item]], raw: bytes, cuts: list[int], most: int = MOST
+    items: Callable[..., Iterator[JsonItem]], raw: bytes, cuts: list[int], most: int = MOST
 ) -> Any:
     text = as_utf8(pieces(raw, cuts), "the body", "body")
     found = items(text, "the body", "body", most)
@@ -147,7 +147,7 @@ def test_half_a_character_is_named() -> None:
 
 
 @pytest.mark.parametrize("items", [in_list, in_lines])
-def test_a_value_may_not_be_endless(items: Callable[..., Iterator[Item]]) -> None:
+def test_a_value_may_not_be_endless(items: Callable[..., Iterator[JsonItem]]) -> None:
     asked = 0
 
     def endless() -> Iterator[bytes]:
