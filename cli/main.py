@@ -1,4 +1,4 @@
-"""The `ollama-queue` program: its commands, and the one place where errors become exit codes."""
+"""The `ollama-queue` program: its commands, and how errors become exit codes."""
 
 import sys
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ CANNOT_WRITE = 2
 
 
 class OutputLost(Exception):
-    """Whoever read the output has left, as head does; or there is no room for it."""
+    """The output is closed (as by `head`), or its disk is full."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class OutputLost(Exception):
 
 
 class Program(click.Group):
-    """Runs one command and exits; no command handles an error itself."""
+    """Runs one command and exits. Commands raise; errors are handled here."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
         try:
@@ -45,7 +45,7 @@ class Program(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
     def _run(self, *args: Any, **extra: Any) -> Any:
-        """The exit code, or nothing of the kind."""
+        """The exit code, or any other value for success."""
         extra["standalone_mode"] = False
         try:
             return super().main(*args, **extra)
@@ -79,7 +79,7 @@ class Program(click.Group):
 
 @contextmanager
 def _outputs() -> Iterator[None]:
-    """All other errors of the system are answers by now."""
+    """Raise `OutputLost` for system errors, which can only come from writing here."""
     try:
         yield
     except OSError as error:
@@ -94,10 +94,10 @@ def _outputs() -> Iterator[None]:
 @click.version_option(__version__, prog_name="ollama-queue", message="%(prog)s %(version)s")
 @shared
 def cli() -> None:
-    """Put work into an Ollama Queue and see what becomes of it.
+    """Submit, inspect and manage tasks.
 
-    The options below may stand before or after a command. Exit codes: 0 done, 1 the task failed,
-    2 wrong usage or refused, 3 not found, 4 not in that state, 5 queue full, 6 no queue answers,
+    The options below may come before or after a command. Exit codes: 0 success, 1 the task failed,
+    2 wrong usage or refused, 3 not found, 4 wrong state, 5 queue full, 6 server unreachable,
     130 Ctrl-C.
 
     \b

@@ -20,9 +20,9 @@ COLUMNS = (
 @shared
 @click.pass_context
 def backends(ctx: click.Context) -> None:
-    """List the model servers, and how each is doing.
+    """List the model servers and their health.
 
-    WITHOUT names what a server refuses of what the queue adds to requests, and is not asked for.
+    WITHOUT lists what the queue leaves out of requests because the server refuses it.
 
     \b
     Example:
@@ -38,7 +38,7 @@ def backends(ctx: click.Context) -> None:
 @shared
 @click.pass_context
 def drain(ctx: click.Context, name: str) -> None:
-    """Give a model server no more tasks; those that it runs go on.
+    """Stop sending tasks to a model server; running ones finish.
 
     \b
     Example:
@@ -52,7 +52,7 @@ def drain(ctx: click.Context, name: str) -> None:
 @shared
 @click.pass_context
 def resume(ctx: click.Context, name: str) -> None:
-    """Give a drained model server tasks again.
+    """Send tasks to a drained model server again.
 
     \b
     Example:

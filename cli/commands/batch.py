@@ -31,18 +31,22 @@ LARGEST = 256 << 20  # bytes of one task; the server may take less
 
 @click.command()
 @click.option(
-    "--file", "path", required=True, metavar="FILE", help="A .json list, .jsonl, or - for stdin."
+    "--file",
+    "path",
+    required=True,
+    metavar="FILE",
+    help="A .json list, a .jsonl file, or - for stdin.",
 )
-@click.option("--sync", is_flag=True, help="Wait for all to end and print the results in order.")
+@click.option("--sync", is_flag=True, help="Wait for all tasks and print their results in order.")
 @click.option(
-    "--idempotency-key", metavar="KEY", help="The same key and file again find the first batch."
+    "--idempotency-key", metavar="KEY", help="Repeating the key and the file finds the first batch."
 )
 @shared
 @click.pass_context
 def batch(ctx: click.Context, /, path: str, sync: bool, idempotency_key: str | None) -> None:
-    """Submit the tasks of a file, all of them or none.
+    """Submit a file of tasks, all or none.
 
-    The file holds a JSON list of tasks, or one task a line. It is checked as a whole first.
+    The file contains a JSON list of tasks, or one task per line. It is validated as a whole first.
 
     \b
     Example:
@@ -96,7 +100,7 @@ def _pieces(path: str) -> Iterator[bytes]:
 
 
 def _ended(session: Session, queue: "QueueAPI", made: "BatchSubmitted") -> "list[Task]":
-    """All tasks of the batch, once the last has ended; meanwhile a bar, on a terminal."""
+    """All tasks of the batch, once the last has ended; shows a progress bar on a terminal."""
     last = made.task_ids[-1]
     try:
         if session.shows_progress:

@@ -1,4 +1,4 @@
-"""What `watch` knows: counts, running tasks, and how fast things go."""
+"""The state that `watch` shows: counts, running tasks, speeds."""
 
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ NEWS_S = 10.0  # for which it is said that the queue is back
 
 
 class Meter:
-    """Chunks of one reply: how many, and how many a second just now. Instants are seconds."""
+    """Counts the chunks of one reply, in total and per second. Instants are in seconds."""
 
     def __init__(self, now: float) -> None:
         self.total = 0
@@ -28,7 +28,7 @@ class Meter:
         self._times.append(now)
 
     def rate(self, now: float) -> float | None:
-        """None while it is too early to say."""
+        """Chunks per second; None while it is too early to tell."""
         since = max(self._since, now - SPAN_S)
         if now - since < 1.0:
             return None
@@ -36,7 +36,7 @@ class Meter:
 
 
 class Board:
-    """What there is to draw. `server` names the queue; all instants are monotonic seconds."""
+    """What to draw. `server` names the queue; instants are monotonic seconds."""
 
     def __init__(self, server: str, now: float) -> None:
         self.server = server
@@ -49,7 +49,7 @@ class Board:
         self._news: tuple[float, str] | None = None
 
     def saw(self, stats: "QueueStats", running: "Sequence[Task]", now: float) -> None:
-        """How things stand."""
+        """Take in the current stats."""
         if self._trouble is not None:
             self._news = (now, f"the queue is back after {now - self._seen_at:.0f} s")
         elif self.stats is not None and stats.uptime_s < self.stats.uptime_s:
@@ -60,15 +60,15 @@ class Board:
             del self.meters[gone]
 
     def lost(self, trouble: str) -> None:
-        """The queue does not answer."""
+        """Note that the queue is unreachable."""
         self._trouble = trouble
 
     def ended(self, event: str, now: float) -> None:
-        """A task has: `task_completed`, `task_failed` or `task_cancelled`."""
+        """Count an ended task: `task_completed`, `task_failed` or `task_cancelled`."""
         self._ends.append((now, event.removeprefix("task_")))
 
     def warning(self, now: float) -> str | None:
-        """What is wrong with what is shown."""
+        """The reason why the shown state may be stale."""
         away = now - self._seen_at
         if self._trouble is not None:
             return f"{self._trouble}; trying again, for {away:.0f} s now"
@@ -80,11 +80,11 @@ class Board:
         return self._news[1]
 
     def last_minute(self, now: float) -> Counter[str]:
-        """How many tasks ended, and how."""
+        """Number of ended tasks by outcome."""
         while self._ends and self._ends[0][0] <= now - MINUTE_S:
             self._ends.popleft()
         return Counter(how for _, how in tuple(self._ends))
 
     def watched_s(self, now: float) -> float:
-        """What `last_minute` is of, at the beginning."""
+        """The period that `last_minute` covers, shorter at the beginning."""
         return min(now - self._began_at, MINUTE_S)

@@ -1,4 +1,4 @@
-"""`completion`: what a shell needs to complete commands and options."""
+"""`completion`: shell completion scripts."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ VARIABLE = "_OLLAMA_QUEUE_COMPLETE"  # set by the script when it asks this progr
 @shared
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print a script that lets a shell complete commands and options.
+    """Print a shell completion script.
 
     \b
     Bash, in ~/.bashrc:  eval "$(ollama-queue completion bash)"

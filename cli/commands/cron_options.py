@@ -1,4 +1,4 @@
-"""The options of the commands that make and change crons."""
+"""The options of the commands that create and change crons."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -17,34 +17,36 @@ OF_CRON = {
 }
 
 
-zone = click.option("--timezone", metavar="ZONE", help="Such as Europe/Berlin; the default is UTC.")
+zone = click.option(
+    "--timezone", metavar="ZONE", help="Time zone, e.g. Europe/Berlin. Default: UTC."
+)
 
 
 def cron_options(is_new: bool) -> Callable[[F], F]:
-    """The options of what is submitted each time, and how."""
+    """Add the options that describe the task to submit."""
     options = (
-        click.option("--name", required=is_new, metavar="TEXT", help="What you call it."),
+        click.option("--name", required=is_new, metavar="TEXT", help="Name of the cron."),
         click.option(
             "--schedule",
             required=is_new,
             metavar="CRON",
-            help="Five fields, or an alias such as @daily.",
+            help="Five fields or an alias such as @daily.",
         ),
-        click.option("--model", required=is_new, metavar="NAME", help="The model that answers."),
-        click.option("--prompt", metavar="TEXT", help="What the model is to go on from."),
+        click.option("--model", required=is_new, metavar="NAME", help="Model name."),
+        click.option("--prompt", metavar="TEXT", help="Prompt text."),
         click.option(
             "--messages",
             multiple=True,
             callback=messages_of,
             metavar="ROLE:TEXT",
-            help="For a chat: a message, as of submit chat. Repeatable.",
+            help="Chat message, as in submit chat. Repeatable.",
         ),
-        click.option("--input", multiple=True, metavar="TEXT", help="To embed. Repeatable."),
-        click.option("--system", metavar="TEXT", help="What the model is told first."),
+        click.option("--input", multiple=True, metavar="TEXT", help="Text to embed. Repeatable."),
+        click.option("--system", metavar="TEXT", help="System prompt."),
         click.option(
             "--type",
             type=click.Choice(["generate", "chat", "embed"]),
-            help="Needed only where the rest does not say it.",
+            help="Task type, where the other options leave it open.",
         ),
         click.option("--priority", metavar="P", help="low, normal, high, critical, or 1 to 15."),
         click.option(
@@ -55,27 +57,27 @@ def cron_options(is_new: bool) -> Callable[[F], F]:
             callback=settings_of,
             help="A model option, such as temperature=0.2. Repeatable.",
         ),
-        click.option("--max-retries", type=int, metavar="N", help="Of a failed call."),
+        click.option("--max-retries", type=int, metavar="N", help="Retries after a failed call."),
         click.option(
             "--timeout",
             "timeout_s",
             type=float,
             metavar="SECONDS",
-            help="A limit for each attempt.",
+            help="Time limit of each attempt.",
         ),
         click.option(
-            "--tag", "tags", metavar="TAG", multiple=True, help="A word of yours. Repeatable."
+            "--tag", "tags", metavar="TAG", multiple=True, help="Label to filter by. Repeatable."
         ),
         zone,
         click.option(
             "--overlap",
             type=click.Choice(["allow", "skip"]),
-            help="Run also while the last task still waits or runs (the default), or skip.",
+            help="Run (the default) or skip while the last task is unfinished.",
         ),
         click.option(
             "--missed",
             type=click.Choice(["skip", "once"]),
-            help="Runs due while the queue was down: skip them (the default), or run once.",
+            help="Runs missed while the queue was down: skip (the default), or run once.",
         ),
     )
 
@@ -88,7 +90,7 @@ def cron_options(is_new: bool) -> Callable[[F], F]:
 
 
 def fields_of(given: dict[str, Any]) -> dict[str, Any]:
-    """What was given, by the names that crons and tasks have for it."""
+    """The given options under the field names of crons and tasks."""
     said = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in given.items()

@@ -16,14 +16,14 @@ COLUMNS = ("ID", "NAME", "SCHEDULE", "TIMEZONE", "NEXT RUN", "LAST RUN", "RUNS",
 _cron_id = click.argument("cron_id", metavar="ID")
 _cron_ids = click.argument("cron_ids", metavar="ID...", nargs=-1, required=True)
 _schedule = click.option(
-    "--schedule", required=True, metavar="CRON", help="Five fields, or an alias such as @daily."
+    "--schedule", required=True, metavar="CRON", help="Five fields or an alias such as @daily."
 )
 
 
 @click.group()
 @shared
 def cron() -> None:
-    """Submit tasks again and again, by the clock.
+    """Submit tasks on a schedule.
 
     \b
     Example:
@@ -33,11 +33,11 @@ def cron() -> None:
 
 @cron.command()
 @cron_options(is_new=True)
-@click.option("--disabled", is_flag=True, help="Keep it, and do not run it by the clock yet.")
+@click.option("--disabled", is_flag=True, help="Add it disabled.")
 @click.option(
     "--if-exists",
     type=click.Choice(["update", "keep", "error"]),
-    help="Where there is one of this name, instead of adding another.",
+    help="If a cron of this name exists: update it, keep it, or fail.",
 )
 @shared
 @click.pass_context
@@ -64,14 +64,14 @@ def add(ctx: click.Context, /, disabled: bool, if_exists: "IfExists | None", **g
     else:
         click.echo(cron_id)
         added = "" if if_exists else "Added. "  # or found
-        session.say(f"{added}Look: ollama-queue cron show {cron_id}")
+        session.say(f"{added}See: ollama-queue cron show {cron_id}")
 
 
 @cron.command("list")
 @shared
 @click.pass_context
 def list_(ctx: click.Context) -> None:
-    """List all crons, the oldest first.
+    """List crons, oldest first.
 
     \b
     Example:
@@ -91,7 +91,7 @@ def list_(ctx: click.Context) -> None:
 @shared
 @click.pass_context
 def show(ctx: click.Context, cron_id: str) -> None:
-    """Show a cron: when it runs, and what it submits.
+    """Show a cron.
 
     \b
     Example:
@@ -109,7 +109,7 @@ def show(ctx: click.Context, cron_id: str) -> None:
 @shared
 @click.pass_context
 def enable(ctx: click.Context, cron_ids: tuple[str, ...]) -> None:
-    """Let crons run by the clock again.
+    """Enable crons.
 
     \b
     Example:
@@ -123,7 +123,7 @@ def enable(ctx: click.Context, cron_ids: tuple[str, ...]) -> None:
 @shared
 @click.pass_context
 def disable(ctx: click.Context, cron_ids: tuple[str, ...]) -> None:
-    """Keep crons, and run them no more until they are enabled.
+    """Disable crons until they are enabled again.
 
     \b
     Example:
@@ -137,7 +137,7 @@ def disable(ctx: click.Context, cron_ids: tuple[str, ...]) -> None:
 @shared
 @click.pass_context
 def remove(ctx: click.Context, cron_ids: tuple[str, ...]) -> None:
-    """Remove crons; the tasks that they have submitted stay.
+    """Remove crons; their tasks stay.
 
     \b
     Example:
@@ -152,7 +152,7 @@ def remove(ctx: click.Context, cron_ids: tuple[str, ...]) -> None:
 @shared
 @click.pass_context
 def update(ctx: click.Context, /, cron_id: str, **given: Any) -> None:
-    """Change what is given, and nothing else. Another --type needs all that its task needs.
+    """Change the given fields only. A new --type needs all fields of its task.
 
     \b
     Example:
@@ -170,11 +170,11 @@ def update(ctx: click.Context, /, cron_id: str, **given: Any) -> None:
 @cron.command()
 @_schedule
 @zone
-@click.option("--count", type=int, default=5, show_default=True, help="How many times.")
+@click.option("--count", type=int, default=5, show_default=True, help="Number of times.")
 @shared
 @click.pass_context
 def test(ctx: click.Context, schedule: str, timezone: str | None, count: int) -> None:
-    """Show when a schedule is due next. Needs no server.
+    """Preview the next times of a schedule. Needs no server.
 
     \b
     Example:
@@ -199,7 +199,7 @@ def test(ctx: click.Context, schedule: str, timezone: str | None, count: int) ->
 @shared
 @click.pass_context
 def run(ctx: click.Context, cron_id: str) -> None:
-    """Run a cron once now, whatever its schedule says.
+    """Run a cron once, now.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""How `watch` looks: one frame of what is known. Loaded by that command only: it needs rich."""
+"""Draws one frame of `watch`. Imported by that command only: rich takes long to load."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ DROPPED = (">PRIO", "ON", ">CHUNKS")  # where there is no room for all
 
 
 def frame(board: Board, now: float, width: int, height: int, hint: str = "") -> RenderableType:
-    """What to draw at `now` (monotonic seconds) on so many columns and lines."""
+    """The frame at `now` (monotonic seconds), fitted to the columns and lines of the terminal."""
     stats = board.stats
     if stats is None:
         return Text(f"Waiting for the queue at {board.server}")
@@ -135,12 +135,12 @@ def _running(board: Board, now: float, rows: int, *, is_narrow: bool) -> Table:
 
 
 def _cut(text: str) -> Text:
-    """On one line, whatever the width."""
+    """Text on one line, whatever the width."""
     return Text(one_line(text), no_wrap=True, overflow="ellipsis")
 
 
 def _table(*columns: str) -> Table:
-    """`>` before a name sets its column to the right. Only the last one gives way."""
+    """A table; `>` before a name right-aligns its column. Only the last column shrinks."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
     for name in columns:
         side: Literal["left", "right"] = "right" if name[0] == ">" else "left"

@@ -1,4 +1,4 @@
-"""`list`: which tasks there are."""
+"""`list`: list tasks."""
 
 from typing import Any
 
@@ -18,18 +18,18 @@ SORTS = ("created", "started", "ended", "priority")
     type=click.Choice(SORTS),
     default="created",
     show_default=True,
-    help="The newest or the highest come first.",
+    help="Sort key, newest or highest first.",
 )
-@click.option("--limit", type=int, default=100, show_default=True, help="How many at most.")
-@click.option("--offset", type=int, default=0, help="How many of the first to leave out.")
-@click.option("--cursor", metavar="CURSOR", help="Go on where a list has ended.")
+@click.option("--limit", type=int, default=100, show_default=True, help="Most tasks to list.")
+@click.option("--offset", type=int, default=0, help="Tasks to skip.")
+@click.option("--cursor", metavar="CURSOR", help="Continue where a page ended.")
 @shared
 @click.pass_context
 def list_(ctx: click.Context, /, **given: Any) -> None:
-    """List tasks, the newest first.
+    """List tasks, newest first.
 
-    Options of different names narrow the list down together. A TIME is such as
-    2026-12-25T10:00:00Z. Where more are left, the last line says how to go on.
+    Values of one option are ORed, different options are ANDed. A TIME is like 2026-12-25T10:00:00Z.
+    If there are more tasks, the last line says how to continue.
 
     \b
     Example:

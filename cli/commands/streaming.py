@@ -1,4 +1,4 @@
-"""The commands that show things as they happen: a model's words, and the queue's events."""
+"""The commands that follow: `stream` a reply, `events` of the queue."""
 
 import sys
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def print_stream(session: Session, task_id: str, chunks: "Iterator[Chunk]") -> None:
-    """The words as they come; with JSON, a line for each chunk. Raises `TaskNotCompleted`."""
+    """Print the reply as it comes; with JSON, a line per chunk. Raises `TaskNotCompleted`."""
     writer = _Writer()
     try:
         for chunk in chunks:
@@ -82,10 +82,10 @@ class _Writer:
 @shared
 @click.pass_context
 def stream(ctx: click.Context, task_id: str) -> None:
-    """Print what the model answers, as it comes.
+    """Stream a task's reply.
 
-    From the first word, whether the task waits, runs or has ended. With --output json, a line
-    for each piece.
+    Starts at the first word, whether the task waits, runs or has ended. With --output json, one
+    line per chunk.
 
     \b
     Example:
@@ -101,12 +101,12 @@ def stream(ctx: click.Context, task_id: str) -> None:
     multiple=True,
     type=click.Choice(sorted(EVENTS)),
     metavar="NAME",
-    help=f"Only these: {', '.join(sorted(EVENTS))}. Repeatable.",
+    help=f"Event: {', '.join(sorted(EVENTS))}. Repeatable.",
 )
 @shared
 @click.pass_context
 def events(ctx: click.Context, names: tuple[str, ...]) -> None:
-    """Print what happens, a line for each event, until Ctrl-C.
+    """Print one line per event, until Ctrl-C.
 
     \b
     Example:

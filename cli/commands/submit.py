@@ -1,4 +1,4 @@
-"""The `submit` commands: from flags to a task, and with `--wait` to its answer."""
+"""The `submit` commands: from options to a task, and with `--wait` to its reply."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,7 +21,7 @@ ROLES = ("system", "user", "assistant", "tool")
 def messages_of(
     ctx: click.Context, param: click.Parameter, given: tuple[str, ...]
 ) -> list[dict[str, str]]:
-    """`ROLE:TEXT` each; the text may hold colons."""
+    """Messages from `ROLE:TEXT` values; the text may contain colons."""
     messages = []
     for text in given:
         role, colon, content = text.partition(":")
@@ -38,7 +38,7 @@ def messages_of(
 def settings_of(
     ctx: click.Context, param: click.Parameter, given: tuple[str, ...]
 ) -> dict[str, Any]:
-    """`KEY=VALUE` each."""
+    """Options from `KEY=VALUE` values."""
     settings = {}
     for text in given:
         key, equals, value = text.partition("=")
@@ -51,7 +51,7 @@ def settings_of(
 
 
 def json_or_text(text: str) -> Any:
-    """The value if it is JSON, else the text as it stands."""
+    """The value decoded from JSON, or the text itself if it is not JSON."""
     from ...actors.core.model.errors import Invalid
     from ...actors.core.text.strict_json import decode
 
@@ -75,12 +75,12 @@ def _all(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 
 _talk = _all(
-    click.option("--system", metavar="TEXT", help="What the model is told first."),
+    click.option("--system", metavar="TEXT", help="System prompt."),
     click.option(
         "--format",
         metavar="json|SCHEMA",
         callback=_json_or_text,
-        help="Have the answer as JSON, or by a JSON schema.",
+        help="Reply in JSON, or by a JSON schema.",
     ),
     click.option(
         "--think",
@@ -88,9 +88,9 @@ _talk = _all(
         is_flag=False,
         flag_value="true",
         callback=_json_or_text,
-        help="Let the model think: true, false, low, medium or high.",
+        help="Thinking: true, false, low, medium or high.",
     ),
-    click.option("--stream", is_flag=True, help="Print the answer word by word, as it comes."),
+    click.option("--stream", is_flag=True, help="Print the reply as it is generated."),
 )
 _task = _all(
     click.option("--priority", metavar="P", help="low, normal, high, critical, or 1 to 15."),
@@ -102,30 +102,30 @@ _task = _all(
         callback=settings_of,
         help="A model option, such as temperature=0.2. Repeatable.",
     ),
+    click.option("--max-retries", type=int, metavar="N", help="Retries after a failed call."),
     click.option(
-        "--max-retries", type=int, metavar="N", help="How often a failed call is repeated."
+        "--timeout", "timeout_s", type=float, metavar="SECONDS", help="Time limit of each attempt."
     ),
     click.option(
-        "--timeout", "timeout_s", type=float, metavar="SECONDS", help="A limit for each attempt."
+        "--scheduled-at", metavar="TIME", help="Earliest start, e.g. 2026-12-25T10:00:00Z."
     ),
-    click.option("--scheduled-at", metavar="TIME", help="Not before, e.g. 2026-12-25T10:00:00Z."),
-    click.option(
-        "--backend", metavar="NAME", help="Run it there: a model server, or tag:TAG for several."
-    ),
+    click.option("--backend", metavar="NAME", help="Model server to run on: its name, or tag:TAG."),
     click.option("--remote-execution", is_flag=True, help="Run it on a remote model server."),
     click.option(
-        "--tag", "tags", metavar="TAG", multiple=True, help="A word of yours. Repeatable."
+        "--tag", "tags", metavar="TAG", multiple=True, help="Label to filter by. Repeatable."
     ),
     click.option(
-        "--idempotency-key", metavar="KEY", help="The same key and task again find the first one."
+        "--idempotency-key",
+        metavar="KEY",
+        help="Repeating the key and the task finds the first one.",
     ),
-    click.option("--wait", is_flag=True, help="Wait for the end and print the answer."),
+    click.option("--wait", is_flag=True, help="Wait for the task and print its reply."),
 )
-_model = click.option("--model", required=True, metavar="NAME", help="The model that answers.")
+_model = click.option("--model", required=True, metavar="NAME", help="Model name.")
 
 
 class Kinds(click.Group):
-    """Its commands are the kinds of tasks; options may not come before them."""
+    """A group whose commands are the task types; options must follow them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
@@ -161,7 +161,7 @@ def submit() -> None:
 @shared
 @click.pass_context
 def chat(ctx: click.Context, /, **given: Any) -> None:
-    """Submit a conversation; the model says what comes next.
+    """Submit a chat.
 
     \b
     Example:
@@ -172,15 +172,15 @@ def chat(ctx: click.Context, /, **given: Any) -> None:
 
 @submit.command()
 @_model
-@click.option("--prompt", required=True, metavar="TEXT", help="What the model is to go on from.")
-@click.option("--suffix", metavar="TEXT", help="What comes after the answer.")
-@click.option("--template", metavar="TEXT", help="A prompt template in place of the model's own.")
+@click.option("--prompt", required=True, metavar="TEXT", help="Prompt text.")
+@click.option("--suffix", metavar="TEXT", help="Text that follows the reply.")
+@click.option("--template", metavar="TEXT", help="Prompt template that replaces the model's.")
 @_talk
 @_task
 @shared
 @click.pass_context
 def generate(ctx: click.Context, /, **given: Any) -> None:
-    """Submit a prompt; the model completes it.
+    """Submit a prompt to complete.
 
     \b
     Example:
@@ -194,12 +194,12 @@ def generate(ctx: click.Context, /, **given: Any) -> None:
 @click.option(
     "--input", required=True, multiple=True, metavar="TEXT", help="A text to embed. Repeatable."
 )
-@click.option("--dimensions", type=int, metavar="N", help="How long the vectors are to be.")
+@click.option("--dimensions", type=int, metavar="N", help="Length of the vectors.")
 @_task
 @shared
 @click.pass_context
 def embed(ctx: click.Context, /, **given: Any) -> None:
-    """Submit texts; the model gives a vector for each.
+    """Submit texts to embed.
 
     \b
     Example:

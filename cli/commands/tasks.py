@@ -1,4 +1,4 @@
-"""The commands that look at tasks and change them."""
+"""The commands that show and change tasks."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ _perhaps_ids = click.argument("task_ids", metavar="[ID...]", nargs=-1)
 @shared
 @click.pass_context
 def status(ctx: click.Context, task_id: str | None) -> None:
-    """Show a task, or without ID how the queue is doing.
+    """Show a task, or without ID the queue.
 
     \b
     Example:
@@ -37,9 +37,9 @@ def status(ctx: click.Context, task_id: str | None) -> None:
 @shared
 @click.pass_context
 def result(ctx: click.Context, task_id: str) -> None:
-    """Print what the model answered.
+    """Print a task's reply.
 
-    With --output json, its whole reply. A task that has not ended is an error: see wait.
+    With --output json, the whole reply. Fails if the task has not ended; see wait.
 
     \b
     Example:
@@ -60,10 +60,10 @@ def result(ctx: click.Context, task_id: str) -> None:
 @shared
 @click.pass_context
 def cancel(ctx: click.Context, /, task_ids: tuple[str, ...], **given: Any) -> None:
-    """Cancel tasks that wait or run.
+    """Cancel waiting or running tasks.
 
-    Name them, or have options choose them: one of an option's values and all options must fit.
-    What options choose is counted and asked about first; off a terminal, that takes --yes.
+    Name tasks by id, or select them by options: values of one option are ORed, different options
+    are ANDed. A selection is counted and must be confirmed; scripts need --yes.
 
     \b
     Example:
@@ -81,8 +81,8 @@ def cancel(ctx: click.Context, /, task_ids: tuple[str, ...], **given: Any) -> No
 def retry(ctx: click.Context, /, task_ids: tuple[str, ...], **given: Any) -> None:
     """Retry failed or cancelled tasks.
 
-    Name them, or have options choose them: one of an option's values and all options must fit.
-    What options choose is counted and asked about first; off a terminal, that takes --yes.
+    Name tasks by id, or select them by options: values of one option are ORed, different options
+    are ANDed. A selection is counted and must be confirmed; scripts need --yes.
 
     \b
     Example:
@@ -100,8 +100,8 @@ def retry(ctx: click.Context, /, task_ids: tuple[str, ...], **given: Any) -> Non
 def delete(ctx: click.Context, /, task_ids: tuple[str, ...], **given: Any) -> None:
     """Delete finished tasks and their results.
 
-    Name them, or have options choose them: one of an option's values and all options must fit.
-    What options choose is counted and asked about first; off a terminal, that takes --yes.
+    Name tasks by id, or select them by options: values of one option are ORed, different options
+    are ANDed. A selection is counted and must be confirmed; scripts need --yes.
 
     \b
     Example:
@@ -112,8 +112,10 @@ def delete(ctx: click.Context, /, task_ids: tuple[str, ...], **given: Any) -> No
 
 
 def _to_all(ctx: click.Context, chosen: Chosen, verb: str, done: str) -> None:
-    """Do it to each that is named, reporting each error, the first of which decides the exit code;
-    or to those that options choose."""
+    """Apply the verb to the named tasks, or to those that options select.
+
+    Each error is reported; the first decides the exit code.
+    """
     if not chosen.ids:
         sweep(ctx, chosen, verb, done)
     elif chosen.is_dry:
@@ -143,10 +145,10 @@ def _to_each(ctx: click.Context, chosen: Chosen, verb: str) -> None:
 @shared
 @click.pass_context
 def priority(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> None:
-    """Change the priority of a task that waits or runs, or of all that options choose.
+    """Change the priority of a task, or of all that options select.
 
-    PRIORITY is low, normal, high, critical, or 1 to 15; the higher, the sooner. What options choose
-    is counted and asked about first; off a terminal, that takes --yes.
+    PRIORITY is low, normal, high, critical, or 1 to 15; higher runs sooner. A selection
+    by options is counted and must be confirmed; scripts need --yes.
 
     \b
     Example:
@@ -168,11 +170,11 @@ def priority(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> Non
 
 @click.command()
 @_task_ids
-@click.option("--timeout", type=float, metavar="SECONDS", help="How long to wait at most.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Longest wait.")
 @shared
 @click.pass_context
 def wait(ctx: click.Context, task_ids: tuple[str, ...], timeout: float | None) -> None:
-    """Wait for tasks to end; says so of each as it ends, with --output json of all at the end.
+    """Wait for tasks to end and print each as it finishes; with --output json, all at the end.
 
     \b
     Example:
@@ -193,7 +195,7 @@ def wait(ctx: click.Context, task_ids: tuple[str, ...], timeout: float | None) -
 @shared
 @click.pass_context
 def pause(ctx: click.Context) -> None:
-    """Start no more tasks; those that run go on. Holds until resume, also over a restart.
+    """Start no new tasks; running ones finish. Survives a restart; ends with resume.
 
     \b
     Example:
@@ -207,7 +209,7 @@ def pause(ctx: click.Context) -> None:
 @shared
 @click.pass_context
 def resume(ctx: click.Context) -> None:
-    """Go on after a pause.
+    """Resume after a pause.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`watch`: the queue in a terminal, as it goes."""
+"""`watch`: the live dashboard."""
 
 import os
 import sys
@@ -30,14 +30,14 @@ HINT = "q ends this; the queue goes on"
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Print how things stand, and end.")
+@click.option("--once", is_flag=True, help="Print the current state and exit.")
 @shared
 @click.pass_context
 def watch(ctx: click.Context, once: bool) -> None:
-    """Show the queue as it goes: counts, waiting and running tasks, backends. q ends it.
+    """Live dashboard: counts, waiting and running tasks, backends. Press q to quit.
 
-    A restart of the server is waited out. Where the output is no terminal, it prints how things
-    stand and ends, as with --once; with --output json, as one document.
+    Reconnects after a restart of the server. If the output is not a terminal, prints the current
+    state once, as with --once; with --output json, as one document.
 
     \b
     Example:
@@ -58,7 +58,7 @@ def watch(ctx: click.Context, once: bool) -> None:
 
 
 def look(queue: "QueueAPI", board: Board) -> None:
-    """Tell the board how things stand. Raises `QueueError`."""
+    """Show the current state on the board. Raises `QueueError`."""
     from ...actors.core.model.task_filter import TaskFilter
     from ...actors.core.model.tasks import Status
 
@@ -78,7 +78,7 @@ def _print(board: Board) -> None:
 
 
 def _show(queue: "QueueAPI", board: Board) -> None:
-    """Draw until q is pressed, or Ctrl-C."""
+    """Draw until q or Ctrl-C."""
     from rich.console import Console
     from rich.live import Live
 
@@ -99,7 +99,7 @@ def _show(queue: "QueueAPI", board: Board) -> None:
 
 @contextmanager
 def pressed_keys() -> Iterator[Callable[[float], str]]:
-    """A function that waits so many seconds for keys, and says which; needs no Enter."""
+    """A function that waits some seconds for keys and returns them, without Enter."""
     import select
     import termios
     import tty
@@ -128,8 +128,10 @@ def _no_keys(seconds: float) -> str:
 
 
 class Informers:
-    """The threads that tell a board what happens, for as long as the block lasts: one looks how
-    things stand, one hears of ends, and one for each running task counts its chunks."""
+    """The threads that keep a board up to date while the block lasts.
+
+    One polls the stats, one hears of ended tasks, and one per running task counts its chunks.
+    """
 
     def __init__(self, queue: "QueueAPI", board: Board) -> None:
         self._queue, self._board = queue, board

@@ -1,4 +1,4 @@
-"""What is done to many tasks: the options that choose them, a question first, counts at the end."""
+"""Commands on many tasks: options that select them, a confirmation, counts at the end."""
 
 import sys
 from collections.abc import Callable, Collection
@@ -20,15 +20,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def choosing(command: F) -> F:
-    """The options that choose tasks in the place of ids; `Chosen` reads them."""
-    yes = click.option("--yes", is_flag=True, help="Do not ask first; needed off a terminal.")
-    dry = click.option("--dry-run", "is_dry", is_flag=True, help="Count the tasks, change nothing.")
+    """Add the options that select tasks instead of ids; `Chosen` reads them."""
+    yes = click.option(
+        "--yes", is_flag=True, help="Do not ask for confirmation. Required in scripts."
+    )
+    dry = click.option("--dry-run", "is_dry", is_flag=True, help="Only count the tasks.")
     everything = click.option("--all", "is_all", is_flag=True, help="Every eligible task.")
     return filtering(everything(dry(yes(command))))
 
 
 class Chosen:
-    """Which tasks are meant: the ids given, or what the options say. Raises `UsageError`."""
+    """The tasks selected: by ids or by options. Raises `UsageError`."""
 
     def __init__(self, ids: Collection[str], given: dict[str, Any]) -> None:
         self.ids, self.is_sure, self.is_dry = ids, given["yes"], given["is_dry"]
@@ -49,7 +51,7 @@ class Chosen:
 def sweep(
     ctx: click.Context, tasks: Chosen, verb: str, done: str, level: str | None = None
 ) -> None:
-    """Do it to all tasks that are chosen by options, slice by slice, and print how many."""
+    """Apply the verb to all selected tasks, slice by slice, and print the count."""
     session, queue = session_of(ctx), open_queue(ctx)
     if tasks.is_dry or not tasks.is_sure:
         count = _count(session, queue, verb, tasks.filter, level)
@@ -72,7 +74,7 @@ def sweep(
 
 
 def rehearse(ctx: click.Context, tasks: Chosen, verb: str, level: str | None = None) -> None:
-    """Print to how many of the tasks named it could be done, and why not to the others."""
+    """Print how many of the named tasks the verb would apply to, and why not to the others."""
     from ...actors.core.intake.bulk import MEANT_FOR, Verb
     from ...actors.core.intake.submission import parse_priority
 
@@ -92,7 +94,7 @@ def rehearse(ctx: click.Context, tasks: Chosen, verb: str, level: str | None = N
 def _count(
     session: Session, queue: "QueueAPI", verb: str, filter: dict[str, Any], level: str | None
 ) -> int:
-    """To how many tasks it would be done. What has no index is counted by reading it."""
+    """How many tasks are selected. Without an index, tasks are read to count them."""
     from msgspec.structs import replace
 
     from ...actors.core.intake.bulk import Verb, narrowed
@@ -134,7 +136,7 @@ def _print_count(session: Session, count: int, verb: str, level: str | None) -> 
 
 
 def _ask(ctx: click.Context, count: int, verb: str, level: str | None) -> None:
-    """Ends the command when the answer is no, or when there is nobody to ask."""
+    """End the command if the answer is no, or if nobody can answer."""
     what = _phrase(count, verb, level)
     if not _is_terminal():
         raise click.UsageError(f"this would {what}: add --yes to do it", ctx)
@@ -144,7 +146,7 @@ def _ask(ctx: click.Context, count: int, verb: str, level: str | None) -> None:
 
 
 def _is_terminal() -> bool:
-    """Whether somebody sees the question, which goes to stderr, and can answer it."""
+    """Whether a person can see the question on stderr and answer it."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 

@@ -1,4 +1,4 @@
-"""The options that choose tasks, wherever a command may be about many."""
+"""The options that select tasks, for every command that takes many."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _any_of(flag: str, field: str, help: str, **more: Any) -> Callable[[F], F]:
-    """An option that may be given several times: any of its values will do."""
+    """A repeatable option; a task matches if it has any of the values."""
     return click.option(flag, field, multiple=True, help=f"{help} Repeatable.", **more)
 
 
@@ -22,47 +22,45 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "status": _any_of(
         "--status",
         "status",
-        f"Only these: {', '.join(STATUSES)}.",
+        f"Status: {', '.join(STATUSES)}.",
         type=click.Choice(STATUSES),
         metavar="STATUS",
     ),
-    "type": _any_of("--type", "type", "Only chat, generate or embed.", type=click.Choice(TYPES)),
-    "priority": _any_of(
-        "--priority", "priority", "Only of this level: a name, or 1 to 15.", metavar="LEVEL"
-    ),
-    "model": _any_of("--model", "model", "Only for this model.", metavar="NAME"),
-    "batch_id": _any_of("--batch", "batch_id", "Only of this batch.", metavar="ID"),
-    "cron_id": _any_of("--cron", "cron_id", "Only of this cron.", metavar="ID"),
-    "tenant": _any_of("--tenant", "tenant", "Only of this tenant.", metavar="NAME"),
-    "tag": _any_of("--tag", "tag", "Only with this tag.", metavar="TAG"),
+    "type": _any_of("--type", "type", "Task type.", type=click.Choice(TYPES)),
+    "priority": _any_of("--priority", "priority", "Priority: a name, or 1 to 15.", metavar="LEVEL"),
+    "model": _any_of("--model", "model", "Model.", metavar="NAME"),
+    "batch_id": _any_of("--batch", "batch_id", "Batch.", metavar="ID"),
+    "cron_id": _any_of("--cron", "cron_id", "Cron.", metavar="ID"),
+    "tenant": _any_of("--tenant", "tenant", "Tenant.", metavar="NAME"),
+    "tag": _any_of("--tag", "tag", "Tag.", metavar="TAG"),
     "waiting_for": _any_of(
         "--waiting-for",
         "waiting_for",
-        f"Only what waits for this: {', '.join(REASONS)}.",
+        f"Reason to wait: {', '.join(REASONS)}.",
         type=click.Choice(REASONS),
         metavar="REASON",
     ),
-    "since": click.option("--since", metavar="TIME", help="Only what was submitted then or later."),
-    "until": click.option("--until", metavar="TIME", help="Only what was submitted before."),
+    "since": click.option("--since", metavar="TIME", help="Submitted at this time or later."),
+    "until": click.option("--until", metavar="TIME", help="Submitted before this time."),
     "q": click.option(
-        "--search", "-q", "q", metavar="TEXT", help="Text in id, model, tags or title."
+        "--search", "-q", "q", metavar="TEXT", help="Search in id, model, tags and title."
     ),
 }
 
 
 def filtering(command: F) -> F:
-    """Add all of them; `chosen` reads what was given."""
+    """Add all filter options; `chosen` reads their values."""
     for option in reversed(_OPTIONS.values()):
         command = option(command)
     return command
 
 
 def chosen(given: dict[str, Any]) -> dict[str, Any]:
-    """What was given, as a filter has it."""
+    """The given options as the fields of a `TaskFilter`."""
     return {name: given[name] for name in _OPTIONS if given[name] not in ((), None)}
 
 
 def flag(name: str) -> str:
-    """What the option of a filter's field is called on the command line."""
+    """The command line option of a filter's field."""
     names = {"batch_id": "--batch", "cron_id": "--cron", "q": "--search"}
     return names.get(name, f"--{name.replace('_', '-')}")

@@ -1,4 +1,4 @@
-"""What commands print: JSON for programs, and for people lines, tables and the model's words."""
+"""Output of commands: JSON for programs; lines, tables and replies for people."""
 
 import math
 import sys
@@ -32,7 +32,7 @@ TITLE_WIDTH = 16  # at least, where there are columns to drop
 
 
 def print_json(value: Any) -> None:
-    """One document on one line; indented where a person reads."""
+    """Print one JSON document, indented on a terminal."""
     import msgspec
 
     text = msgspec.json.encode(value)
@@ -42,14 +42,14 @@ def print_json(value: Any) -> None:
 
 
 def print_json_line(value: Any) -> None:
-    """One of many documents, a line each, wherever they go."""
+    """Print one of many JSON documents on a line of its own."""
     import msgspec
 
     click.echo(visible(msgspec.json.encode(value).decode()))
 
 
 def print_submitted(session: Session, submitted: "Submitted") -> None:
-    """The id alone is data, so that a script can keep it."""
+    """Print only the id on stdout, for scripts; the rest goes to stderr."""
     task_id = submitted.task_id
     if session.speaks_json:
         facts = {"status": submitted.status, "position": submitted.position}
@@ -57,8 +57,8 @@ def print_submitted(session: Session, submitted: "Submitted") -> None:
         return
     click.echo(task_id)
     if not submitted.created:
-        look = f"Look: ollama-queue status {task_id}"
-        session.say(f"Found again by its key: {submitted.status}. {look}")
+        follow = f"Follow: ollama-queue status {task_id}"
+        session.say(f"Already submitted with this key: {submitted.status}. {follow}")
         return
     place = "" if submitted.position is None else f" ({ordinal(submitted.position + 1)})"
     done = f"Queued{place}" if submitted.status == "pending" else "Running"
@@ -72,8 +72,11 @@ def ordinal(number: int) -> str:
 
 
 class Records:
-    """What was done to each of those that were named: a line each, as it is done, or one JSON
-    document at the end, an array where several were named. Use it as a context manager."""
+    """Prints the outcome for each named record.
+
+    A line each, at once; or one JSON document at the end, an array if several were named. Use it as
+    a context manager.
+    """
 
     def __init__(self, session: Session, named: Collection[str]) -> None:
         self._session, self._are_many = session, len(named) > 1
@@ -150,7 +153,7 @@ def print_task(session: Session, task: "Task") -> None:
     }
     print_facts(facts)
     if task.waiting_for == "backend":
-        session.say("No model server can take it now. Look: ollama-queue backends")
+        session.say("No model server can take it now. See: ollama-queue backends")
 
 
 def print_stats(session: Session, stats: "QueueStats") -> None:
@@ -185,7 +188,7 @@ def print_stats(session: Session, stats: "QueueStats") -> None:
 
 
 def span(seconds: float) -> str:
-    """In the two largest units: `1 h 5 m`."""
+    """A duration in its two largest units: `1 h 5 m`."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
@@ -195,7 +198,7 @@ def span(seconds: float) -> str:
 
 
 def starts_in(task: "Task") -> str:
-    """About how long it takes until a waiting task may start; nothing where that is unknown."""
+    """The estimate until a waiting task starts; empty if unknown."""
     if task.eta_s is None:
         return ""
     if task.eta_s < 1:
@@ -205,7 +208,7 @@ def starts_in(task: "Task") -> str:
 
 
 def health(backend: "BackendState") -> str:
-    """In a word: what keeps tasks from it, if anything does."""
+    """The health of a backend in one word."""
     if backend.resting_s is not None:
         return f"resting {math.ceil(backend.resting_s)} s"
     if backend.drained:
@@ -230,7 +233,7 @@ def check_completed(task: "Task") -> None:
 
 
 def print_answer(task: "Task") -> None:
-    """The model's words; of an embedding, what there is."""
+    """The reply's text; for embeddings a summary."""
     text = words(task.result)
     if sys.stdout.isatty():
         text = visible(text, keep="\n\t")
@@ -238,7 +241,7 @@ def print_answer(task: "Task") -> None:
 
 
 def answer_line(task: "Task") -> str:
-    """The beginning of what a completed task answered, on one line."""
+    """The beginning of a completed task's reply, on one line."""
     return one_line(words(task.result))[:120]
 
 
@@ -257,7 +260,7 @@ def _row(task: "Task") -> tuple[str, ...]:
 
 
 def print_plain(rows: Sequence[Sequence[str]]) -> None:
-    """Columns. Cells may hold whatever users wrote."""
+    """Print rows in columns. Cells may contain any text from users."""
     rows = [[*map(one_line, row)] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
@@ -286,7 +289,7 @@ def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
 
 
 def fitting(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
-    """The columns that `width` has room for and how wide they are; the title gets the rest."""
+    """The columns that fit into `width` with their widths; the title gets the rest."""
     widths = {
         name: max(len(name), *(len(row[index]) for row in rows))
         for index, name in enumerate(COLUMNS[:-1])
@@ -305,7 +308,7 @@ def fitting(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
 
 
 def print_facts(facts: dict[str, Any]) -> None:
-    """A line for each, but for what there is nothing to say of."""
+    """Print a line for each fact that has a value."""
     said = {one_line(name): value for name, value in facts.items() if value not in (None, "")}
     width = max(map(len, said)) + 2
     for name, value in said.items():

@@ -1,10 +1,10 @@
-"""What a model says in a reply, or in a piece of one, in Ollama's dialect or in OpenAI's."""
+"""The text of a reply, or of a chunk of one, in Ollama's or OpenAI's dialect."""
 
 from typing import Any
 
 
 def words(reply: Any) -> str:
-    """The text; in its place the calls of tools, or how many vectors there are."""
+    """The text; if there is none, the tool calls or the number of vectors."""
     if not isinstance(reply, dict):
         return ""
     vectors = _vectors(reply)
@@ -32,7 +32,7 @@ def _vectors(reply: dict[str, Any]) -> list[Any] | None:
 
 
 def _length(vector: Any) -> int:
-    """How many numbers there are; OpenAI's client asks for the bytes of floats in base64."""
+    """The length of a vector; OpenAI's client asks for base64 of its floats."""
     if isinstance(vector, str):
         return (len(vector) * 3 // 4 - vector.count("=")) // 4
     return len(vector)

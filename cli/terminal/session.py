@@ -1,4 +1,4 @@
-"""What all commands share: the global options, the way to the queue, errors and exit codes."""
+"""What all commands share: global options, the connection, errors and exit codes."""
 
 import sys
 from collections.abc import Callable
@@ -28,7 +28,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class TaskNotCompleted(QueueError):
-    """A task that was waited for, or whose result was asked for, has failed or was cancelled."""
+    """A task whose result was requested has failed or was cancelled."""
 
     code = "task_failed"
 
@@ -51,12 +51,12 @@ def exit_code(error: QueueError) -> int:
 
 
 def complain(message: str) -> None:
-    """One line on stderr, whatever the message holds."""
+    """Print an error on one line of stderr."""
     click.echo(f"Error: {one_line(message)}", err=True)
 
 
 def one_line(value: object) -> str:
-    """As text without breaks, where nothing is unseen, and nothing that a terminal would obey."""
+    """The value as one line of text with invisible and control characters escaped."""
     return visible(" ".join(str(value).split()))
 
 
@@ -67,7 +67,7 @@ def _client(server: str) -> "AbstractContextManager[QueueAPI]":
 
 
 class Session:
-    """One run of the program: its global options. `connect` says how a queue is reached."""
+    """One run of the program: its global options. `connect` opens the queue."""
 
     def __init__(
         self, connect: "Callable[[str], AbstractContextManager[QueueAPI]]" = _client
@@ -86,7 +86,7 @@ class Session:
         return sys.stderr.isatty() and not self.is_quiet
 
     def say(self, text: str) -> None:
-        """Talk, as opposed to data and errors."""
+        """Print a message on stderr, unless --quiet."""
         if not self.is_quiet:
             click.echo(visible(text), err=True)
 
@@ -96,13 +96,13 @@ def session_of(ctx: click.Context) -> Session:
 
 
 def open_queue(ctx: click.Context) -> "QueueAPI":
-    """The queue that this command talks to; closed when the command ends."""
+    """Open the queue; it is closed when the command ends."""
     session = session_of(ctx)
     return ctx.with_resource(session.connect(session.server))
 
 
 def shared(command: F) -> F:
-    """The global options. They may stand before and after the command; the last one counts."""
+    """Add the global options. They may come before and after the command; the last one wins."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -129,27 +129,28 @@ _OPTIONS = (
         metavar="URL",
         expose_value=False,
         callback=_set_server,
-        help=f"Where the queue is. [env: {address.VARIABLE}; default: {address.DEFAULT_SERVER}]",
+        help=f"Queue server. [env: {address.VARIABLE}; default: {address.DEFAULT_SERVER}]",
     ),
     click.option(
         "--output",
         type=click.Choice(["table", "json"]),
         expose_value=False,
         callback=_set_output,
-        help="For people (the default) or for programs.",
+        help="Table for people (the default), JSON for programs.",
     ),
     click.option(
         "--quiet",
         is_flag=True,
         expose_value=False,
         callback=_set_quiet,
-        help="Only data and errors, no talk.",
+        help="Print results and errors only.",
     ),
 )
 
 
 class Tally:
-    """Lets several go on when one fails: each error is said, the first decides the exit code."""
+    """Continues with the others when one fails: each error is printed, the first decides the exit
+    code."""
 
     def __init__(self) -> None:
         self.code = 0

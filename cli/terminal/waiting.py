@@ -1,4 +1,4 @@
-"""Waits for tasks to end: a line about it on a terminal, and kind words at Ctrl-C."""
+"""Waits for tasks to end, with a status line on a terminal; Ctrl-C ends only the waiting."""
 
 import math
 import shutil
@@ -29,17 +29,17 @@ class Interrupted(click.ClickException):
 
     def __init__(self, task_ids: Sequence[str]) -> None:
         ids = " ".join(task_ids)
-        goes = f"task {ids} goes" if len(task_ids) == 1 else f"{len(task_ids)} tasks go"
+        still = f"task {ids} continues" if len(task_ids) == 1 else f"{len(task_ids)} tasks continue"
         super().__init__(
-            f"Interrupted: {goes} on. Look: ollama-queue status {task_ids[0]}. "
-            f"Stop: ollama-queue cancel {ids}"
+            f"Interrupted; {still}. Status: ollama-queue status {task_ids[0]}. "
+            f"Cancel: ollama-queue cancel {ids}"
         )
 
 
 def endings(
     session: Session, queue: "QueueAPI", task_ids: Sequence[str], timeout: float | None = None
 ) -> "Iterator[Task | QueueError]":
-    """Each task once it has ended, whichever is first, or why it cannot be waited for."""
+    """Yield each task as it ends, or the error that prevents waiting for it."""
     waiting = list(dict.fromkeys(task_ids))
     deadline = math.inf if timeout is None else time.monotonic() + timeout
     line, look = StatusLine(session.shows_progress), _Looker(queue)
@@ -50,7 +50,9 @@ def endings(
                 seen = look(task_id, patience)
                 patience = 0.0
                 if seen is None or not (isinstance(seen, QueueError) or seen.status.is_final):
-                    line.show("waiting: the server is away" if seen is None else progress(seen))
+                    line.show(
+                        "waiting: the server is unreachable" if seen is None else progress(seen)
+                    )
                     continue
                 waiting.remove(task_id)
                 line.clear()
@@ -64,11 +66,11 @@ def endings(
     finally:
         line.clear()
     for task_id in waiting:
-        yield Conflict(f"task {task_id} has not ended within {timeout:.15g} s; it goes on")
+        yield Conflict(f"task {task_id} has not ended within {timeout:.15g} s; it continues")
 
 
 def progress(task: "Task") -> str:
-    """What there is to say of a task that has not ended."""
+    """The status line of a task that has not ended."""
     now = datetime.now(UTC)
     if task.started_at is not None and task.status == "running":
         seconds = max(0, int((now - task.started_at).total_seconds()))
@@ -77,9 +79,9 @@ def progress(task: "Task") -> str:
         case "schedule":
             return f"waiting: scheduled for {task.scheduled_at:%Y-%m-%d %H:%M:%SZ}"
         case "retry":
-            return f"waiting: to be tried again after: {task.error}"
+            return f"waiting: retry after: {task.error}"
         case "backend":
-            return "waiting: no model server can take it"
+            return "waiting: no model server is available"
         case "paused":
             return "waiting: the queue is paused"
         case _:
@@ -88,7 +90,7 @@ def progress(task: "Task") -> str:
 
 
 class StatusLine:
-    """One line on stderr that is drawn over and leaves no trace."""
+    """One line on stderr that is overwritten and finally cleared."""
 
     def __init__(self, is_on: bool) -> None:
         self.is_on = is_on
@@ -107,14 +109,14 @@ class StatusLine:
 
 
 class _Looker:
-    """Looks at tasks; once it has seen one, it is patient with a server that restarts."""
+    """Polls tasks; after the first success it tolerates a restart of the server."""
 
     def __init__(self, queue: "QueueAPI") -> None:
         self.queue = queue
         self.seen_at: float | None = None
 
     def __call__(self, task_id: str, wait: float) -> "Task | QueueError | None":
-        """None while the server is away."""
+        """The task or an error; None while the server is unreachable."""
         try:
             task = self.queue.get_task(task_id, wait=wait or None)
         except Unavailable as error:

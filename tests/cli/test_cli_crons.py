@@ -28,7 +28,7 @@ def test_adding_prints_the_id_alone(house):
     assert (cron.name, cron.cron_expr, cron.enabled) == ("Daily", "0 0 1 1 *", True)
     assert cron.task_template.payload == {"prompt": "Generate report"}
     assert (cron.task_template.type, cron.task_template.priority) == ("generate", 10)
-    assert result.stderr == f"Added. Look: ollama-queue cron show {cron.id}\n"
+    assert result.stderr == f"Added. See: ollama-queue cron show {cron.id}\n"
 
 
 def test_all_options(house):
@@ -62,7 +62,7 @@ def test_adding_by_name_finds_it_again(house):
     again = house.run(*ADD, "--prompt", "Other", "--if-exists", "update")
 
     assert again.stdout == f"{first['id']}\n"
-    assert again.stderr == f"Look: ollama-queue cron show {first['id']}\n"
+    assert again.stderr == f"See: ollama-queue cron show {first['id']}\n"
     (cron,) = house.queue.list_cron_tasks()
     assert (cron.task_template.payload, cron.enabled) == ({"prompt": "Other"}, False)
     assert house.ok(*ADD, "--prompt", "x", "--if-exists", "keep").strip() == cron.id

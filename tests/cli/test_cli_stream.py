@@ -111,7 +111,7 @@ def test_ctrl_c_ends_the_printing_alone(house):
     result = run(lambda _: nullcontext(Interrupted(house.queue, 1)), "stream", task_id)
 
     assert (result.exit_code, result.stdout) == (130, "Hello\n")
-    assert f"Interrupted: task {task_id} goes on." in result.stderr
+    assert f"Interrupted; task {task_id} continues." in result.stderr
 
 
 # --- events ---------------------------------------------------------------------------------------

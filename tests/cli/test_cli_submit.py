@@ -102,7 +102,7 @@ def test_the_same_key_finds_the_same_task(house):
     third = house.run(*CHAT, "user:b", "--idempotency-key", "k")
 
     assert first.stdout == second.stdout
-    assert second.stderr.startswith("Found again by its key: pending")
+    assert second.stderr.startswith("Already submitted with this key: pending")
     assert third.exit_code == 4
 
 

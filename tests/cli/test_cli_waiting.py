@@ -65,7 +65,7 @@ def test_wait_prints_first_what_ends_first(house):
     assert result.stdout == f"{quick}  cancelled\n"
     assert result.stderr.splitlines() == [
         f"Error: task {quick} was cancelled",
-        f"Error: task {slow} has not ended within 0 s; it goes on",
+        f"Error: task {slow} has not ended within 0 s; it continues",
     ]
     assert result.exit_code == 1
 
@@ -118,14 +118,14 @@ def test_ctrl_c_ends_the_waiting_alone(house):
     one = run(connect, "wait", first)
     assert (one.exit_code, one.stdout) == (130, "")
     assert one.stderr == (
-        f"Interrupted: task {first} goes on. Look: ollama-queue status {first}. "
-        f"Stop: ollama-queue cancel {first}\n"
+        f"Interrupted; task {first} continues. Status: ollama-queue status {first}. "
+        f"Cancel: ollama-queue cancel {first}\n"
     )
     two = run(connect, "wait", first, second)
-    assert f"2 tasks go on. Look: ollama-queue status {first}." in two.stderr
+    assert f"2 tasks continue. Status: ollama-queue status {first}." in two.stderr
     submitted = run(connect, "submit", "chat", "--model", "m", "--messages", "user:a", "--wait")
     assert (submitted.exit_code, submitted.stdout) == (130, "")
-    assert "goes on. Look: ollama-queue status " in submitted.stderr
+    assert "continues. Status: ollama-queue status " in submitted.stderr
     assert len(house.queue.list_tasks()) == 3
 
 
@@ -144,10 +144,10 @@ def test_ctrl_c_elsewhere_is_130(house):
         ({"position": 0}, "waiting: next"),
         ({"position": 3, "eta_s": 130.0}, "waiting: position 3, about 2 min"),
         ({"waiting_for": WaitingFor.PAUSED, "position": 3}, "waiting: the queue is paused"),
-        ({"waiting_for": WaitingFor.BACKEND}, "waiting: no model server can take it"),
+        ({"waiting_for": WaitingFor.BACKEND}, "waiting: no model server is available"),
         (
             {"waiting_for": WaitingFor.RETRY, "error": "cut"},
-            "waiting: to be tried again after: cut",
+            "waiting: retry after: cut",
         ),
         (
             {

@@ -188,4 +188,4 @@ def test_the_command_line_shows_them_all(fleet: Fleet) -> None:
     assert re.search(r"backend gpu1: +0 of 2 running, away: no connection", stats)
     assert re.search(r"backend gpu2: +0 of 1 running, drained\n", stats)
     assert "pending (backend)\n" in task.stdout and "backend:  gpu2\n" in task.stdout
-    assert task.stderr == "No model server can take it now. Look: ollama-queue backends\n"
+    assert task.stderr == "No model server can take it now. See: ollama-queue backends\n"
