@@ -1,4 +1,4 @@
-"""Looks at each backend: is it well, which models has it, which of them are loaded?"""
+"""Probes each backend: is it well, which models has it, which of them are loaded?"""
 
 import itertools
 import threading
@@ -12,47 +12,47 @@ from .base.breathing import Breathe, as_threads_do
 from .base.inbox import Promise
 from .base.thread_pool import ThreadPool, attempt
 from .core.messages import (
-    BackendChanged,
-    Consult,
-    Consulted,
+    BackendAnswered,
+    BackendProbed,
+    CallBackends,
+    ProbeAll,
     Probed,
-    Survey,
     ToProber,
     Wake,
 )
-from .core.model.orders import Watch
-from .core.model.outcomes import Failed, Look, Verdict
+from .core.model.orders import Probe
+from .core.model.outcomes import Failed, ProbeResult, Verdict
 from .core.plan.backoff import probe_delay
 from .executors import Executor
 
-LEAST_S = 0.25  # between two looks at the same backend, however often it is asked for
+LEAST_S = 0.25  # between two probes of the same backend, however often it is asked for
 
 
-class Watched:
-    """One backend, and when to look at it again. One look at a time."""
+class ProbedBackend:
+    """One backend, and when to probe it next. One probe at a time."""
 
     def __init__(self, executor: Executor, due: float) -> None:
         self.executor, self.due = executor, due
-        self.looks = ThreadPool("ollama-queue-probe")
+        self.probes = ThreadPool("ollama-queue-probe")
         self.began = due - LEAST_S
-        self.is_looking = False
+        self.is_probing = False
         self.failures = 0  # in a row
 
 
-class Round:
+class FanOut:
     """What a door asked of several backends at `since`: the answer is what each has `found`."""
 
     def __init__(
-        self, promise: Promise | None, names: frozenset[str], since: float, *, looks: bool = False
+        self, promise: Promise | None, names: frozenset[str], since: float, *, probes: bool = False
     ) -> None:
-        self.promise, self.names, self.since, self.looks = promise, names, since, looks
+        self.promise, self.names, self.since, self.probes = promise, names, since, probes
         self.found: dict[str, Any] = {}
 
 
 class Prober(Actor):
-    """Looks at all backends at the start, every `interval_s` seconds, and when told to.
+    """Probes all backends at the start, every `interval_s` seconds, and when told to.
 
-    Each backend has a thread for looks; one that is not well is looked at after 1, 2, 4 … 30 s.
+    Each backend has a thread for its probes; one that is not well is probed after 1, 2, 4 … 30 s.
     It also carries to a backend what is no task, for doors: their only way past the plan.
     """
 
@@ -71,97 +71,98 @@ class Prober(Actor):
         self.scheduler = scheduler
         self.interval_s, self.max_rest_s = interval_s, max_rest_s
         now = clock()
-        self.watched = {name: Watched(executor, now) for name, executor in executors.items()}
-        self.rounds: dict[int, Round] = {}
+        self.watched = {name: ProbedBackend(executor, now) for name, executor in executors.items()}
+        self.rounds: dict[int, FanOut] = {}
         self.numbers = itertools.count()
 
     def on_start(self) -> None:
-        self.look_at_the_due()
+        self.probe_due()
 
     def on_stop(self) -> None:
         for watched in self.watched.values():
-            watched.looks.finish(0.0)
+            watched.probes.finish(0.0)
 
     def handle(self, message: ToProber) -> None:
         match message:
-            case Watch(backend, delay_s):
+            case Probe(backend, delay_s):
                 watched = self.watched[backend]
                 watched.due = min(watched.due, self.clock() + delay_s)
             case Wake():
                 pass
-            case Probed(backend, look):
-                self.probed(backend, look)
-            case Survey():
-                self.survey()
-            case Consult():
-                self.consult(message)
-            case Consulted(number, backend, loads, reply):
+            case Probed(backend, result):
+                self.probed(backend, result)
+            case ProbeAll():
+                self.probe_all()
+            case CallBackends():
+                self.call_backends(message)
+            case BackendAnswered(number, backend, loads, reply):
                 if loads:
                     self.watched[backend].due = self.clock()  # what is in memory now?
                 if number in self.rounds:
                     self.add(number, backend, reply)
             case _:
                 assert_never(message)
-        self.look_at_the_due()
+        self.probe_due()
 
-    def look_at_the_due(self) -> None:
+    def probe_due(self) -> None:
         now, next_due = self.clock(), None
         for name, watched in self.watched.items():
-            if watched.is_looking:
+            if watched.is_probing:
                 continue
             due = max(watched.due, watched.began + LEAST_S)
             if due <= now:
-                self.look(name, watched, now)
+                self.probe(name, watched, now)
             else:
                 next_due = due if next_due is None else min(next_due, due)
         self.wake_at(next_due)
 
-    def look(self, name: str, watched: Watched, now: float) -> None:
-        watched.began, watched.is_looking = now, True
+    def probe(self, name: str, watched: ProbedBackend, now: float) -> None:
+        watched.began, watched.is_probing = now, True
         watched.due = now + self.interval_s
         me = self.actor_ref
-        watched.looks.submit(
-            watched.executor.look, lambda found, broke: tell(me, Probed(name, found or Look(broke)))
+        watched.probes.submit(
+            watched.executor.probe,
+            lambda found, broke: tell(me, Probed(name, found or ProbeResult(broke))),
         )
 
-    def probed(self, name: str, look: Look) -> None:
+    def probed(self, name: str, result: ProbeResult) -> None:
         watched = self.watched[name]
-        watched.is_looking = False
-        if look.error is None:
+        watched.is_probing = False
+        if result.error is None:
             if watched.failures:
                 log.info("backend %s is well again", name)
             watched.failures = 0
         else:
             watched.failures += 1
             if watched.failures == 1:
-                log.warning("backend %s is not well: %s", name, look.error)
-            rest_s = min(self.max_rest_s, look.retry_after_s or 0.0)
+                log.warning("backend %s is not well: %s", name, result.error)
+            rest_s = min(self.max_rest_s, result.retry_after_s or 0.0)
             delay_s = max(probe_delay(watched.failures), rest_s)
             watched.due = min(watched.due, self.clock() + delay_s)
-        tell(self.scheduler, BackendChanged(name, look))
+        tell(self.scheduler, BackendProbed(name, result))
         for number, each in list(self.rounds.items()):
-            if each.looks and watched.began >= each.since:
+            if each.probes and watched.began >= each.since:
                 self.add(number, name, True)
 
     # --- what doors ask for ---------------------------------------------------------------------
 
-    def survey(self) -> None:
-        """Have all looked at; a look that is on its way began too early to count."""
+    def probe_all(self) -> None:
+        """Probe all; a probe that is under way began too early to count."""
         now = self.clock()
         for watched in self.watched.values():
             watched.due = now
-        self.begin(Round(self.later(), frozenset(self.watched), now, looks=True))
+        self.begin(FanOut(self.later(), frozenset(self.watched), now, probes=True))
 
-    def consult(self, asked: Consult) -> None:
+    def call_backends(self, asked: CallBackends) -> None:
         """Speak to each of these servers, in a thread of its own."""
-        number = self.begin(Round(self.later(), frozenset(asked.backends), self.clock()))
+        number = self.begin(FanOut(self.later(), frozenset(asked.backends), self.clock()))
         me = self.actor_ref
 
         def work(name: str, executor: Executor) -> None:
-            call = partial(executor.consult, asked.path, asked.body, asked.limit_s)
+            call = partial(executor.request, asked.path, asked.body, asked.limit_s)
             reply, broke = attempt(call)
             failed = Failed(broke or "", Verdict.FINAL)
-            tell(me, Consulted(number, name, asked.loads, failed if reply is None else reply))
+            tell(me, BackendAnswered(number, name, asked.loads, failed if reply is None else reply))
 
         for name in asked.backends:
             args = (name, self.watched[name].executor)
@@ -171,9 +172,9 @@ class Prober(Actor):
             try:
                 thread.start()
             except RuntimeError as error:  # the system has no more, or the program ends
-                tell(me, Consulted(number, name, False, Failed(str(error), Verdict.FINAL)))
+                tell(me, BackendAnswered(number, name, False, Failed(str(error), Verdict.FINAL)))
 
-    def begin(self, asked: Round) -> int:
+    def begin(self, asked: FanOut) -> int:
         number = next(self.numbers)
         if asked.names:
             self.rounds[number] = asked

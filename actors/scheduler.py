@@ -10,7 +10,7 @@ from .base.clock import LEAST_STEP_S, Clock
 from .base.inbox import Promise
 from .batch_loading import Loading
 from .core.messages import (
-    BackendChanged,
+    BackendProbed,
     BatchStored,
     Cancel,
     CheckRoom,
@@ -49,13 +49,13 @@ from .core.model.orders import (
     DropKey,
     Insert,
     Order,
+    Probe,
     Remove,
     Replace,
     Run,
     SaveCron,
     SetFlag,
     Stop,
-    Watch,
 )
 from .core.model.tasks import Batch, Record, Status, Submitted
 from .core.plan.explain import describe_one, looked_up
@@ -151,8 +151,8 @@ class Scheduler(Actor):
                 if self.hired[slot] == hired:
                     self.carry_out(self.plan.lost(slot, error, now), now)
                 return None
-            case BackendChanged(backend, look):
-                return self.carry_out(self.plan.looked(backend, look, now), now)
+            case BackendProbed(backend, result):
+                return self.carry_out(self.plan.probed(backend, result, now), now)
             case DrainBackend(backend, value):
                 orders = self.plan.drain_backend(backend, value, now)
                 log.info("backend %s %s", backend, "drained" if value else "resumed")
@@ -300,7 +300,7 @@ class Scheduler(Actor):
             match order:
                 case Run(slot) | Stop(slot):
                     tell(self.workers[slot], order)
-                case Watch():
+                case Probe():
                     tell(self.prober, order)
                 case Replace(slot):
                     self.replace(slot)

@@ -241,7 +241,7 @@ class QueueManager(Listener, CronVerbs, EmbeddedBulkVerbs, ServerVerbs):
         try:
             return ask(self._now().scheduler, asked, timeout)
         except (NotFound, NoCapableServer):
-            self.survey_backends()
+            self.probe_backends()
         return ask(self._now().scheduler, asked, timeout)
 
     def get_batch(self, batch_id: OfBatch) -> Batch:

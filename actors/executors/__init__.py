@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from ..base.breathing import Breathe, as_threads_do
 from ..core.config.config import Backend
-from ..core.model.outcomes import Look, Outcome, Reply
+from ..core.model.outcomes import Outcome, ProbeResult, Reply
 from ..core.model.tasks import Spec, TaskType
 
 
@@ -38,13 +38,13 @@ class Executor(Protocol):
     def abort(self, failure: str | None = None) -> None:
         """End the running call. With `failure` it ends as a retryable `Failed(failure)`."""
 
-    def look(self) -> Look:
+    def probe(self) -> ProbeResult:
         """Ask the server, within 5 s, how it is and which models it has.
 
         Never raises for what the server or the network does; a running call is not disturbed.
         """
 
-    def consult(self, path: str, body: Mapping[str, Any] | None, limit_s: float) -> Reply:
+    def request(self, path: str, body: Mapping[str, Any] | None, limit_s: float) -> Reply:
         """Make a call that is no task, within `limit_s` seconds: a POST of `body`, or a GET.
 
         Never raises for what the server or the network does; a running call is not disturbed.

@@ -18,8 +18,8 @@ from ..core.model.limits import ERROR
 from ..core.model.outcomes import (
     Answered,
     Failed,
-    Look,
     Outcome,
+    ProbeResult,
     Reply,
     Stopped,
     Verdict,
@@ -42,7 +42,7 @@ from .transport import ConnectionTransport
 
 MAX_LINE = 16 << 20
 MAX_REPLY = 64 << 20
-LOOK_S = 5.0  # for all of a look
+PROBE_S = 5.0  # for all of a probe
 _MAX_ERROR_BODY = 64 << 10
 _MOST = 1 << 53  # the largest number that JSON carries everywhere
 
@@ -123,16 +123,16 @@ class HttpExecutor(ABC):
         """Make the call. Raises `CallFailed` or httpx's errors."""
 
     @abstractmethod
-    def found(self, get: GetPath) -> Look:
-        """What a look finds; `get` gives the body at a path and raises as `reply` does."""
+    def found(self, get: GetPath) -> ProbeResult:
+        """What a probe finds; `get` gives the body at a path and raises as `reply` does."""
 
-    def look(self) -> Look:
-        found = self._aside(LOOK_S, lambda fetch: self.found(lambda path: fetch(path, None)))
+    def probe(self) -> ProbeResult:
+        found = self._aside(PROBE_S, lambda fetch: self.found(lambda path: fetch(path, None)))
         if isinstance(found, Failed):
-            return Look(error=found.error, retry_after_s=found.retry_after_s)
+            return ProbeResult(error=found.error, retry_after_s=found.retry_after_s)
         return found
 
-    def consult(self, path: str, body: Mapping[str, Any] | None, limit_s: float) -> Reply:
+    def request(self, path: str, body: Mapping[str, Any] | None, limit_s: float) -> Reply:
         return self._aside(limit_s, lambda fetch: fetch(path, body))
 
     def _aside(self, limit_s: float, work: Callable[[SendRequest], _T]) -> _T | Failed:

@@ -8,7 +8,7 @@ import httpx
 import msgspec
 
 from ..core.model.model_names import model_name, spellings
-from ..core.model.outcomes import Answered, Failed, Look, Verdict
+from ..core.model.outcomes import Answered, Failed, ProbeResult, Verdict
 from ..core.model.tasks import Dialect, Spec, TaskType
 from .failures import CallFailed
 from .http_executor import (
@@ -66,7 +66,7 @@ _LISTING = msgspec.json.Decoder(Listing)
 class OllamaExecutor(HttpExecutor):
     """Streams chat and generate whatever the task says: only so can it be watched and cut."""
 
-    def found(self, get: GetPath) -> Look:
+    def found(self, get: GetPath) -> ProbeResult:
         listing = self.parse(_LISTING, get("/api/tags"))
         # Older ones, and what only talks like Ollama, may lack the other two.
         loaded, version = Listing(), ""
@@ -78,7 +78,9 @@ class OllamaExecutor(HttpExecutor):
         models = listing.names if listing.says else None
         names = (listed.name.removesuffix(":latest") for listed in listing.models or ())
         spelled = spellings(names)
-        return Look(version=version or None, models=models, loaded=in_memory, spelled=spelled)
+        return ProbeResult(
+            version=version or None, models=models, loaded=in_memory, spelled=spelled
+        )
 
     def reply(
         self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk, without: frozenset[str]

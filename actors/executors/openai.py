@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ..core.model.model_names import model_name, spellings
-from ..core.model.outcomes import Answered, Failed, Look, Verdict
+from ..core.model.outcomes import Answered, Failed, ProbeResult, Verdict
 from ..core.model.tasks import Dialect, Spec, TaskType
 from ..core.openai.translation import Untranslatable, request_of
 from .failures import CallFailed, NotServed
@@ -33,16 +33,16 @@ _EMBEDDINGS = msgspec.json.Decoder(Embeddings)
 class OpenAIExecutor(HttpExecutor):
     """Translates Ollama's dialect both ways; what has no counterpart is refused, and not sent."""
 
-    def found(self, get: GetPath) -> Look:
+    def found(self, get: GetPath) -> ProbeResult:
         try:
             answer = self.parse(_MODELS, get("/models"))
         except NotServed:  # not every compatible server lists its models
-            return Look()
+            return ProbeResult()
         if isinstance(answer, ModelList):
             self.check(answer.error)
             answer = answer.data or []
         names = [model.id for model in answer]
-        return Look(models=frozenset(map(model_name, names)), spelled=spellings(names))
+        return ProbeResult(models=frozenset(map(model_name, names)), spelled=spellings(names))
 
     def reply(
         self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk, without: frozenset[str]

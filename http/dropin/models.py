@@ -48,7 +48,7 @@ def tags(queue: Servers) -> Json:
     told = _lists(queue, wire.TAGS)
     backends = queue.list_backends()
     if any(_knows_less(each, told.get(each.name, ())) for each in backends):
-        queue.survey_backends()  # one came since the last look, or the settings leave it out
+        queue.probe_backends()  # one came since the last look, or the settings leave it out
         backends = queue.list_backends()
     found: dict[str, Json] = {}
     for each in backends:
@@ -81,7 +81,7 @@ def _lists(queue: Servers, path: str) -> dict[str, list[Json]]:
     """What each Ollama lists there, by backend; those that give no list are left out."""
     names = [each.name for each in ollamas(queue.list_backends())]
     found = {}
-    for name, reply in queue.consult_backends(names, path).items():
+    for name, reply in queue.call_backends(names, path).items():
         if isinstance(reply, bytes):
             try:
                 entries = _LISTS.decode(reply).get("models") or ()
@@ -114,7 +114,7 @@ def find(queue: Servers, model: str) -> list[BackendState]:
     """The servers that have a model. On a miss all are asked once more; then it is `NotFound`."""
     found = holders(queue.list_backends(), model)
     if not found:
-        queue.survey_backends()
+        queue.probe_backends()
         found = holders(queue.list_backends(), model)
     if not found:
         raise unknown_model(model)
@@ -129,7 +129,7 @@ def show(queue: Servers, body: Json) -> Any:
         return _shown(queue, having, model)
     reply: Reply | None = None
     for each in best_first(ollamas(having), model):
-        reply = queue.consult_backends([each.name], wire.SHOW, body)[each.name]
+        reply = queue.call_backends([each.name], wire.SHOW, body)[each.name]
         if isinstance(reply, bytes):
             return msgspec.Raw(reply)
     raise _refused(model, reply)
@@ -142,7 +142,7 @@ def _shown(queue: Servers, having: list[BackendState], model: str) -> Json:
     it lists its models.
     """
     wanted = model_name(model)
-    replies = queue.consult_backends([each.name for each in having if each.healthy], "/models")
+    replies = queue.call_backends([each.name for each in having if each.healthy], "/models")
     listed = (entry for reply in replies.values() for entry in _entries(reply))
     entry = next((each for each in listed if model_name(each["id"]) == wanted), {})
     known = entry.get("meta")
@@ -183,7 +183,7 @@ def load(queue: Servers, path: str, body: Json) -> Any:
     model = model_in(body)
     unloads = path in (wire.CHAT, wire.GENERATE) and _is_zero(body.get("keep_alive"))
     if unloads:
-        queue.survey_backends()  # who has it in memory?
+        queue.probe_backends()  # who has it in memory?
     having = find(queue, model)
     chosen = best_first(ollamas(having), model)
     if unloads:

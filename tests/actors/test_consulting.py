@@ -6,9 +6,9 @@ import pytest
 
 from ollama_queue.actors import prober
 from ollama_queue.actors.base.actor import SignOfLife, ask, stop, tell
-from ollama_queue.actors.core.messages import BackendChanged, Consult, Survey
+from ollama_queue.actors.core.messages import BackendProbed, CallBackends, ProbeAll
 from ollama_queue.actors.core.model.errors import Unavailable
-from ollama_queue.actors.core.model.orders import Watch
+from ollama_queue.actors.core.model.orders import Probe
 from ollama_queue.actors.core.model.outcomes import Failed, Verdict
 from tests.actors.test_prober import Bench
 from tests.support.recorders import PATIENCE_S, asked
@@ -34,7 +34,7 @@ def bench() -> Iterator[Bench]:
 
 
 def test_a_survey_is_over_when_all_have_been_looked_at(bench: Bench) -> None:
-    promise = asked(bench.ref, Survey())
+    promise = asked(bench.ref, ProbeAll())
     bench.executors["gpu1"].probes.put(None)
     bench.seen()
     assert not promise.is_kept
@@ -46,9 +46,9 @@ def test_a_survey_is_over_when_all_have_been_looked_at(bench: Bench) -> None:
 
 
 def test_a_look_that_began_before_the_survey_does_not_count(bench: Bench) -> None:
-    tell(bench.ref, Watch("gpu1", 0.0))
+    tell(bench.ref, Probe("gpu1", 0.0))
     ask(bench.ref, SignOfLife())
-    promise = asked(bench.ref, Survey())
+    promise = asked(bench.ref, ProbeAll())
     bench.executors["gpu2"].probes.put(None)
     bench.executors["gpu1"].probes.put(None)
     bench.seen(2)
@@ -64,7 +64,7 @@ def test_each_server_is_consulted_and_answers_for_itself(bench: Bench) -> None:
     bench.executors["gpu1"].says.put(b"[]")
     bench.executors["gpu2"].says.put(Failed("busy", Verdict.RETRY))
 
-    replies = ask(bench.ref, Consult(("gpu1", "gpu2"), PS))
+    replies = ask(bench.ref, CallBackends(("gpu1", "gpu2"), PS))
 
     assert replies == {"gpu1": b"[]", "gpu2": Failed("busy", Verdict.RETRY)}
     assert bench.executor.consulted == [(PS, None, 5.0)]
@@ -72,17 +72,17 @@ def test_each_server_is_consulted_and_answers_for_itself(bench: Bench) -> None:
 
 
 def test_one_that_hangs_does_not_keep_others_from_being_consulted(bench: Bench) -> None:
-    hanging = asked(bench.ref, Consult(("gpu1",), PS))
+    hanging = asked(bench.ref, CallBackends(("gpu1",), PS))
     bench.executors["gpu2"].says.put(b"{}")
 
-    assert ask(bench.ref, Consult(("gpu2",), PS)) == {"gpu2": b"{}"}
+    assert ask(bench.ref, CallBackends(("gpu2",), PS)) == {"gpu2": b"{}"}
     assert not hanging.is_kept
     bench.executors["gpu1"].says.put(b"late")
     assert hanging.get(PATIENCE_S) == {"gpu1": b"late"}
 
 
 def test_nobody_to_be_consulted_is_answered_at_once(bench: Bench) -> None:
-    assert ask(bench.ref, Consult((), PS)) == {}
+    assert ask(bench.ref, CallBackends((), PS)) == {}
 
 
 def test_a_call_that_may_load_is_followed_by_a_look(bench: Bench) -> None:
@@ -90,24 +90,24 @@ def test_a_call_that_may_load_is_followed_by_a_look(bench: Bench) -> None:
     bench.executor.probes.put(None)
     body = {"model": "m"}
 
-    ask(bench.ref, Consult(("gpu1",), "/api/generate", body, 300.0, loads=True))
+    ask(bench.ref, CallBackends(("gpu1",), "/api/generate", body, 300.0, loads=True))
 
     assert bench.executor.consulted == [("/api/generate", body, 300.0)]
     assert [message.backend for message in bench.seen()] == ["gpu1"]
-    assert isinstance(bench.scheduler.told[0], BackendChanged)
+    assert isinstance(bench.scheduler.told[0], BackendProbed)
 
 
 def test_a_call_that_breaks_is_a_failure(bench: Bench) -> None:
     bench.executor.says.put(RuntimeError("broken"))
 
-    replies = ask(bench.ref, Consult(("gpu1",), PS))
+    replies = ask(bench.ref, CallBackends(("gpu1",), PS))
 
     assert replies == {"gpu1": Failed("RuntimeError: broken", Verdict.FINAL)}
     assert bench.reports == []
 
 
 def test_who_asks_hears_that_the_queue_stops(bench: Bench) -> None:
-    promise = asked(bench.ref, Consult(("gpu1",), PS))
+    promise = asked(bench.ref, CallBackends(("gpu1",), PS))
     ask(bench.ref, SignOfLife())
     stop(bench.ref, PATIENCE_S)
 

@@ -7,13 +7,13 @@ import pytest
 
 from ollama_queue.actors import prober
 from ollama_queue.actors.base.actor import Ref, SignOfLife, ask, start, stop, tell
-from ollama_queue.actors.core.messages import BackendChanged, Wake
-from ollama_queue.actors.core.model.orders import Watch
-from ollama_queue.actors.core.model.outcomes import Look
+from ollama_queue.actors.core.messages import BackendProbed, Wake
+from ollama_queue.actors.core.model.orders import Probe
+from ollama_queue.actors.core.model.outcomes import ProbeResult
 from ollama_queue.actors.prober import Prober
 from tests.support.recorders import PATIENCE_S, Controlled, Recorder
 
-WELL = Look()
+WELL = ProbeResult()
 
 
 class Bench:
@@ -32,7 +32,7 @@ class Bench:
         )
 
     def seen(self, count: int = 1) -> list[Any]:
-        return self.scheduler.wait_for(BackendChanged, count)
+        return self.scheduler.wait_for(BackendProbed, count)
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +61,7 @@ def test_it_looks_at_all_backends_at_the_start() -> None:
     stop(made.ref, PATIENCE_S)
 
     assert sorted(message.backend for message in seen) == ["cloud", "gpu1", "gpu2"]
-    assert [message.look for message in seen] == [WELL] * 3
+    assert [message.result for message in seen] == [WELL] * 3
 
 
 def test_it_looks_again_after_the_interval() -> None:
@@ -69,7 +69,7 @@ def test_it_looks_again_after_the_interval() -> None:
     for _ in range(3):
         made.executor.probes.put(None)
 
-    assert made.seen(3) == [BackendChanged("gpu1", WELL)] * 3
+    assert made.seen(3) == [BackendProbed("gpu1", WELL)] * 3
     made.executor.probes.put(None)  # the one that waits
     stop(made.ref, PATIENCE_S)
 
@@ -78,7 +78,7 @@ def test_one_that_hangs_keeps_nobody_from_being_looked_at() -> None:
     made = Bench("hangs", "gpu2")
     made.executors["gpu2"].probes.put(None)
 
-    assert made.seen() == [BackendChanged("gpu2", WELL)]
+    assert made.seen() == [BackendProbed("gpu2", WELL)]
     made.executors["hangs"].probes.put(None)
     made.seen(2)
     stop(made.ref, PATIENCE_S)
@@ -86,9 +86,9 @@ def test_one_that_hangs_keeps_nobody_from_being_looked_at() -> None:
 
 def test_it_looks_when_it_is_told_to(bench: Bench) -> None:
     bench.executor.probes.put(None)
-    tell(bench.ref, Watch("gpu1", 0.0))
+    tell(bench.ref, Probe("gpu1", 0.0))
 
-    assert bench.seen() == [BackendChanged("gpu1", WELL)]
+    assert bench.seen() == [BackendProbed("gpu1", WELL)]
 
 
 def test_a_backend_that_is_out_is_looked_at_again(
@@ -103,9 +103,9 @@ def test_a_backend_that_is_out_is_looked_at_again(
     monkeypatch.setattr(prober, "probe_delay", soon)
     for result in ("no connection", "still none", None):
         bench.executor.probes.put(result)
-    tell(bench.ref, Watch("gpu1", 0.0))
+    tell(bench.ref, Probe("gpu1", 0.0))
 
-    assert [message.look.error for message in bench.seen(3)] == [
+    assert [message.result.error for message in bench.seen(3)] == [
         "no connection",
         "still none",
         None,
@@ -114,7 +114,7 @@ def test_a_backend_that_is_out_is_looked_at_again(
 
 
 def test_its_mailbox_stays_open_while_it_looks(bench: Bench) -> None:
-    tell(bench.ref, Watch("gpu1", 0.0))
+    tell(bench.ref, Probe("gpu1", 0.0))
 
     assert ask(bench.ref, SignOfLife(), timeout=PATIENCE_S)
     bench.executor.probes.put(None)
@@ -123,7 +123,7 @@ def test_its_mailbox_stays_open_while_it_looks(bench: Bench) -> None:
 
 def test_it_looks_once_at_a_time(bench: Bench) -> None:
     for _ in range(3):
-        tell(bench.ref, Watch("gpu1", 0.0))
+        tell(bench.ref, Probe("gpu1", 0.0))
     for _ in range(2):
         bench.executor.probes.put(None)
 
@@ -133,7 +133,7 @@ def test_it_looks_once_at_a_time(bench: Bench) -> None:
 
 
 def test_no_look_comes_before_its_time(bench: Bench) -> None:
-    tell(bench.ref, Watch("gpu1", 1800.0))
+    tell(bench.ref, Probe("gpu1", 1800.0))
     for _ in range(3):
         tell(bench.ref, Wake())
     ask(bench.ref, SignOfLife())
@@ -143,8 +143,8 @@ def test_no_look_comes_before_its_time(bench: Bench) -> None:
 
 def test_a_look_that_breaks_counts_as_failed(bench: Bench) -> None:
     bench.executor.probes.put(RuntimeError("broken"))
-    tell(bench.ref, Watch("gpu1", 0.0))
+    tell(bench.ref, Probe("gpu1", 0.0))
 
     (message,) = bench.seen()
-    assert message.look.error == "RuntimeError: broken"
+    assert message.result.error == "RuntimeError: broken"
     assert bench.reports == []

@@ -7,7 +7,7 @@ import pytest
 from ollama_queue.actors.base.actor import Ref, ask, start, stop, tell
 from ollama_queue.actors.core.intake.submission import draft, generate_task
 from ollama_queue.actors.core.messages import (
-    BackendChanged,
+    BackendProbed,
     Cancel,
     Describe,
     Drain,
@@ -21,8 +21,8 @@ from ollama_queue.actors.core.messages import (
     WorkerLost,
 )
 from ollama_queue.actors.core.model.errors import NotFound, Unavailable
-from ollama_queue.actors.core.model.orders import Run, SetFlag, Stop, Watch
-from ollama_queue.actors.core.model.outcomes import Failed, Look, Verdict
+from ollama_queue.actors.core.model.orders import Probe, Run, SetFlag, Stop
+from ollama_queue.actors.core.model.outcomes import Failed, ProbeResult, Verdict
 from ollama_queue.actors.core.model.tasks import Status, Submitted, WaitingFor
 from ollama_queue.actors.core.plan.entries import entry_of
 from ollama_queue.actors.core.plan.slots import STOP_PATIENCE_S
@@ -65,10 +65,10 @@ def test_draining_and_resuming_a_backend_are_saved_and_logged(
 def test_a_refusal_sets_the_prober_on_and_a_well_backend_goes_on(office: Office) -> None:
     task = office.submit()
     office.finish(task, Failed("no connection", Verdict.REFUSED))
-    assert office.crew.prober.told == [Watch("ollama", 1.0)]
+    assert office.crew.prober.told == [Probe("ollama", 1.0)]
     assert office.handle(Explain((task,)))[task].waiting_for is WaitingFor.BACKEND
 
-    office.handle(BackendChanged("ollama", Look()))
+    office.handle(BackendProbed("ollama", ProbeResult()))
     assert office.crew.workers[0].told[-1] == Run(0, task, 2, "ollama")
 
 

@@ -18,13 +18,13 @@ from ollama_queue.actors.core.model.orders import (
     DropKey,
     Insert,
     Order,
+    Probe,
     Replace,
     Run,
     SetFlag,
     Stop,
-    Watch,
 )
-from ollama_queue.actors.core.model.outcomes import Failed, Look, Outcome
+from ollama_queue.actors.core.model.outcomes import Failed, Outcome, ProbeResult
 from ollama_queue.actors.core.model.tasks import Status
 from ollama_queue.actors.core.plan.explain import describe
 from ollama_queue.actors.core.plan.plan import Plan
@@ -91,7 +91,7 @@ class PlanDriver(RuleBasedStateMachine):
                     self.stop_by[slot] = now + STOP_PATIENCE_S
                 case Replace(slot):
                     self.end_call(slot)
-                case Watch(_, delay_s):
+                case Probe(_, delay_s):
                     assert delay_s >= 1 or self.failures.is_suspect
                     self.is_watched = True
 
@@ -225,7 +225,7 @@ class PlanDriver(RuleBasedStateMachine):
         goes_out = self.failures.put_out(run.task_id, outcome) and healthy
         looks = goes_out or (self.failures.is_suspect and isinstance(outcome, Failed))
         orders = self.plan.finished(run.slot, run.task_id, run.attempt, outcome, self.now, chance)
-        assert looks >= any(isinstance(order, Watch) for order in orders) >= goes_out
+        assert looks >= any(isinstance(order, Probe) for order in orders) >= goes_out
         assert sum(isinstance(order, Announce) for order in orders) == goes_out
         changes = [o for o in orders if isinstance(o, Change) and o.task_id == run.task_id]
         if was.status is Status.CANCELLED:
@@ -267,7 +267,7 @@ class PlanDriver(RuleBasedStateMachine):
     @rule()
     def probe_backend(self) -> None:
         self.is_watched, self.failures = False, ModelFailures()
-        self.obey(self.plan.looked("b", Look(), self.now))
+        self.obey(self.plan.probed("b", ProbeResult(), self.now))
         assert self.gate.healthy
 
     @rule(span=spans, wakes=st.booleans())

@@ -18,8 +18,8 @@ from ollama_queue.actors.core.model.orders import Change, Insert
 from ollama_queue.actors.core.model.outcomes import (
     Answered,
     Failed,
-    Look,
     Outcome,
+    ProbeResult,
     Reply,
     Stopped,
     Verdict,
@@ -155,13 +155,13 @@ class Controlled:
         self.aborts.append(failure)
         self.steps.put(Stopped() if failure is None else Failed(failure, Verdict.RETRY))
 
-    def look(self) -> Look:
+    def probe(self) -> ProbeResult:
         result: str | Exception | None = self.probes.get(timeout=PATIENCE_S)
         if isinstance(result, Exception):
             raise result
-        return Look(error=result)
+        return ProbeResult(error=result)
 
-    def consult(self, path: str, body: Any, limit_s: float) -> Reply:
+    def request(self, path: str, body: Any, limit_s: float) -> Reply:
         self.consulted.append((path, body, limit_s))
         said: bytes | Failed | Exception = self.says.get(timeout=PATIENCE_S)
         if isinstance(said, Exception):

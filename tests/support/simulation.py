@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from ollama_queue.actors.core.messages import Submit
-from ollama_queue.actors.core.model.orders import Change, Order, Run, Watch
-from ollama_queue.actors.core.model.outcomes import Answered, Look, Outcome
+from ollama_queue.actors.core.model.orders import Change, Order, Probe, Run
+from ollama_queue.actors.core.model.outcomes import Answered, Outcome, ProbeResult
 from ollama_queue.actors.core.model.tasks import Status
 from ollama_queue.actors.core.plan.plan import Plan
 from tests.support.plans import NOW
@@ -66,9 +66,9 @@ class Simulation:
             match order:
                 case Run():
                     self._call(order)
-                case Watch(backend):
+                case Probe(backend):
                     loaded = frozenset({self._loaded.get(backend, "")} - {""})
-                    self.obey(self.plan.looked(backend, Look(loaded=loaded), NOW + self.now))
+                    self.obey(self.plan.probed(backend, ProbeResult(loaded=loaded), NOW + self.now))
                 case Change(task_id, {"status": status}):
                     assert task_id not in self.ends, "what has ended stays as it ended"
                     if Status(status).is_final:

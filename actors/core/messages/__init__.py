@@ -45,9 +45,9 @@ from .persistence import (
     Synced,
     ToPersistence,
 )
-from .prober import Consult, Consulted, Probed, Survey, ToProber
+from .prober import BackendAnswered, CallBackends, ProbeAll, Probed, ToProber
 from .scheduler import (
-    BackendChanged,
+    BackendProbed,
     BatchStored,
     Cancel,
     CheckRoom,
@@ -80,8 +80,10 @@ from .worker import CallEnded, ChunksReady, ToWorker
 __all__ = [
     "AddCron",
     "Attach",
-    "BackendChanged",
+    "BackendAnswered",
+    "BackendProbed",
     "BatchStored",
+    "CallBackends",
     "CallEnded",
     "Cancel",
     "CheckRoom",
@@ -89,8 +91,6 @@ __all__ = [
     "Chunks",
     "ChunksReady",
     "Commit",
-    "Consult",
-    "Consulted",
     "Count",
     "Crashed",
     "Delete",
@@ -121,6 +121,7 @@ __all__ = [
     "ListTasks",
     "LoadBatch",
     "Pause",
+    "ProbeAll",
     "Probed",
     "Publish",
     "Recover",
@@ -135,7 +136,6 @@ __all__ = [
     "Submit",
     "SubmitBatch",
     "Subscribe",
-    "Survey",
     "Swept",
     "Synced",
     "TakeBatch",

@@ -1,26 +1,26 @@
-"""To the Prober: which backends to look at or to speak to, and what came of it."""
+"""To the Prober: which backends to probe or to call, and what came of it."""
 
 from typing import Any
 
 from msgspec import Struct
 
-from ..model.orders import Watch
-from ..model.outcomes import Look, Reply
+from ..model.orders import Probe
+from ..model.outcomes import ProbeResult, Reply
 from .wake import Wake
 
 
 class Probed(Struct, frozen=True):
-    """A look at a backend has ended."""
+    """The probe of a backend has ended."""
 
     backend: str
-    look: Look
+    result: ProbeResult
 
 
-class Survey(Struct, frozen=True):
-    """Look at all backends now. Reply: True, once the scheduler has been told of each."""
+class ProbeAll(Struct, frozen=True):
+    """Probe all backends now. Reply: True, once the scheduler has been told of each."""
 
 
-class Consult(Struct, frozen=True):
+class CallBackends(Struct, frozen=True):
     """Make a short call to each of these backends, which is no task. Reply: `{backend: Reply}`.
 
     Without a `body` it is a GET. `limit_s` is for all of a call; one with `loads` may change which
@@ -34,8 +34,8 @@ class Consult(Struct, frozen=True):
     loads: bool = False
 
 
-class Consulted(Struct, frozen=True):
-    """A backend has answered, or has not: the call was for the `number`-th `Consult`."""
+class BackendAnswered(Struct, frozen=True):
+    """A backend has answered, or has not: the call was for the `number`-th `CallBackends`."""
 
     number: int
     backend: str
@@ -43,4 +43,4 @@ class Consulted(Struct, frozen=True):
     reply: Reply
 
 
-ToProber = Watch | Probed | Survey | Consult | Consulted | Wake
+ToProber = Probe | Probed | ProbeAll | CallBackends | BackendAnswered | Wake

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from ..model.crons import Cron
-from ..model.outcomes import Look, Outcome
+from ..model.outcomes import Outcome, ProbeResult
 from ..model.tasks import NewTask, Record
 from .wake import Wake
 
@@ -152,11 +152,11 @@ class WorkerLost(Struct, frozen=True):
     error: str
 
 
-class BackendChanged(Struct, frozen=True):
-    """A backend was looked at; this is how it is now."""
+class BackendProbed(Struct, frozen=True):
+    """A backend was probed; this is how it is now."""
 
     backend: str
-    look: Look
+    result: ProbeResult
 
 
 class DrainBackend(Struct, frozen=True):
@@ -210,7 +210,7 @@ ToScheduler = (
     | Fetched
     | Finished
     | WorkerLost
-    | BackendChanged
+    | BackendProbed
     | DrainBackend
     | Pause
     | Resume

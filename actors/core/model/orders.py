@@ -103,8 +103,8 @@ class Stop(Struct, frozen=True):
     attempt: int
 
 
-class Watch(Struct, frozen=True):
-    """Look at a backend after `delay_s`, before its time has come."""
+class Probe(Struct, frozen=True):
+    """Probe a backend after `delay_s`, before its time has come."""
 
     backend: str
     delay_s: float
@@ -116,4 +116,4 @@ class Replace(Struct, frozen=True):
     slot: int
 
 
-Order = Save | Run | Stop | Watch | Replace
+Order = Save | Run | Stop | Probe | Replace

@@ -66,8 +66,8 @@ Outcome = Answered | Failed | Stopped
 Reply = bytes | Failed
 
 
-class Look(Struct, frozen=True):
-    """What a look at a model server found.
+class ProbeResult(Struct, frozen=True):
+    """What a probe of a model server found.
 
     `error` is None when it is well, else one sentence; `retry_after_s` is how long it asked to be
     left alone. Names of models are as `routing.model_name` gives them, and `spelled` as

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from ..model.orders import Order, Watch
+from ..model.orders import Order, Probe
 from ..routing.routes import Gates, Route, read_route
 from .entries import Entry
 from .waiting import WaitingRoom
@@ -23,12 +23,12 @@ class Missing:
 
     def check(self, stuck: Iterable[str], now: float) -> Iterator[Order]:
         """No backend that may run these routes has their model: let the time run for them."""
-        ask_again: dict[str, Watch] = {}
+        ask_again: dict[str, Probe] = {}
         for route in stuck:
             if route not in self._since:
                 self._since[route] = now
                 asked = self._gates.allowed(read_route(route))
-                ask_again |= {gate.name: Watch(gate.name, 0.0) for gate in asked}
+                ask_again |= {gate.name: Probe(gate.name, 0.0) for gate in asked}
         yield from ask_again.values()
         self._find_next()
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from ..config.config import SchedulerSettings
 from ..model.errors import NotFound
 from ..model.lifecycle import become
-from ..model.orders import Announce, Order, Run, SetFlag, Watch
-from ..model.outcomes import Answered, Failed, Look, Outcome, Verdict
+from ..model.orders import Announce, Order, Probe, Run, SetFlag
+from ..model.outcomes import Answered, Failed, Outcome, ProbeResult, Verdict
 from ..model.tasks import Status
 from ..routing.gates import Gate
 from ..routing.routes import Gates, Lane, read_route
@@ -104,30 +104,30 @@ class Dispatch:
         self.policy.end(running.priority, running.entry.tenant, running.charged, _tokens(outcome))
         rest_s = self._rest(gate, outcome, now) if isinstance(outcome, Failed) else 0.0
         if gate.leave(running.entry.id, outcome):
-            yield Watch(gate.name, max(probe_delay(gate.refusals), rest_s))
+            yield Probe(gate.name, max(probe_delay(gate.refusals), rest_s))
             yield Announce("backend_changed", gate.name, gate.error)
         elif isinstance(outcome, Failed) and gate.is_suspect:
-            yield Watch(gate.name, 0.0)
+            yield Probe(gate.name, 0.0)
         elif running.loads and isinstance(outcome, Answered):
-            yield Watch(gate.name, 0.0)  # what had to go for its model?
+            yield Probe(gate.name, 0.0)  # what had to go for its model?
         elif isinstance(outcome, Failed) and outcome.verdict is Verdict.NO_MODEL:
             gate.lack(running.model)
-            yield Watch(gate.name, 0.0)
+            yield Probe(gate.name, 0.0)
             yield from self._regroup(now)
 
-    def looked(self, name: str, look: Look, now: float) -> Iterator[Order]:
-        """What a look at a backend has found."""
+    def probed(self, name: str, result: ProbeResult, now: float) -> Iterator[Order]:
+        """What the probe of a backend has found."""
         gate = self.gates.get(name)
         if gate is None:
             return
         had, lacked = gate.models, gate.lacking
-        self._rest(gate, look, now)
-        if gate.see(look, self._models_in(gate)):
+        self._rest(gate, result, now)
+        if gate.take_probe(result, self._models_in(gate)):
             yield Announce("backend_changed", gate.name, gate.error)
         if (gate.models, gate.lacking) != (had, lacked):
             yield from self._regroup(now)
 
-    def _rest(self, gate: Gate, said: Failed | Look, now: float) -> float:
+    def _rest(self, gate: Gate, said: Failed | ProbeResult, now: float) -> float:
         """Leave a backend alone for as long as it asks for, within reason; returns how long."""
         seconds = min(self.max_rest_s, said.retry_after_s or 0.0)
         if seconds:
@@ -149,7 +149,7 @@ class Dispatch:
         yield SetFlag(DRAINED + name, value, "backend_changed", name)
         if not value:  # whoever says so knows better than its Retry-After
             gate.resting_until = None
-            yield Watch(name, 0.0)
+            yield Probe(name, 0.0)
 
     def restore_drained(self, flags: Iterable[str]) -> None:
         """The backends that were drained when the queue stopped."""

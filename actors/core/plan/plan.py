@@ -21,7 +21,7 @@ from ..model.orders import (
     Replace,
     SetFlag,
 )
-from ..model.outcomes import Look, Outcome
+from ..model.outcomes import Outcome, ProbeResult
 from ..model.tasks import Record, Status
 from ..routing.routes import Gates, Route, read_route
 from .acceptance import accept, route_of
@@ -258,9 +258,9 @@ class Plan:
         self.dispatch.clock_set(step, now)
         return list(self._dispatch(now))
 
-    def looked(self, backend: str, look: Look, now: float) -> list[Order]:
-        """A backend was looked at."""
-        return [*self.dispatch.looked(backend, look, now), *self._dispatch(now)]
+    def probed(self, backend: str, result: ProbeResult, now: float) -> list[Order]:
+        """A backend was probed."""
+        return [*self.dispatch.probed(backend, result, now), *self._dispatch(now)]
 
     def wake(self, now: float) -> list[Order]:
         """Time has passed."""

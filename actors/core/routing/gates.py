@@ -5,11 +5,11 @@ from collections.abc import Container, Iterable
 
 from msgspec import Struct
 
-from ..model.outcomes import Answered, Failed, Look, Outcome, Stopped, Verdict
+from ..model.outcomes import Answered, Failed, Outcome, ProbeResult, Stopped, Verdict
 from ..model.stats import BackendState
 
 FAILURES_ALLOWED = 2  # in a row; with the third a backend is out
-SUSPICIOUS = 3  # tasks that failed with no answer between: a look decides whose fault it is
+SUSPICIOUS = 3  # tasks that failed with no answer between: a probe decides whose fault it is
 MOST_REFUSALS = 256  # models of one backend of which it is known what of a request it refuses
 _ANSWERED = (Verdict.FINAL, Verdict.NO_MODEL)  # the server is well
 
@@ -19,8 +19,8 @@ class Gate(Struct, eq=False):
 
     `models` None: any, since it cannot say or has not been asked; `spelled` says how it writes
     their names, where that is not `routing.model_name`'s way. `is_known`: it has said which
-    models it has since the queue started (or the settings have); `is_unseen` while its first look
-    is on its way. `lacking` are models that calls did not find since the last look. `loaded` are
+    models it has since the queue started (or the settings have); `is_unseen` while its first probe
+    is under way. `lacking` are models that calls did not find since the last probe. `loaded` are
     the models in its memory as far as known, each with the runner's options that it was last asked
     with. `without` is what it refuses of what the queue adds to requests, by model.
     """
@@ -44,8 +44,8 @@ class Gate(Struct, eq=False):
     healthy: bool = True
     drained: bool = False
     resting_until: float | None = None
-    failures_in_a_row: int = 0  # calls that were cut or refused, and looks in vain
-    suspects: frozenset[str] = frozenset()  # tasks that failed since a call or a look went well
+    failures_in_a_row: int = 0  # calls that were cut or refused, and probes in vain
+    suspects: frozenset[str] = frozenset()  # tasks that failed since a call or a probe went well
     refusals: int = 0  # in a row, since a call was last taken on
     error: str | None = None
     calls: int = 0
@@ -88,7 +88,7 @@ class Gate(Struct, eq=False):
 
     @property
     def is_suspect(self) -> bool:
-        """So many different tasks failed that it may be the server's fault: a look will tell."""
+        """So many different tasks failed that it may be the server's fault: a probe will tell."""
         return len(self.suspects) >= SUSPICIOUS
 
     def hindrance(self, now: float) -> str | None:
@@ -119,13 +119,13 @@ class Gate(Struct, eq=False):
     def load(self, model: str, runner: str, others: Container[str]) -> None:
         """It is asked for a model that it has not loaded; `others` are those that run.
 
-        What else was loaded may have to go for it: nobody knows until the next look.
+        What else was loaded may have to go for it: nobody knows until the next probe.
         """
         self.loaded = {name: kept for name, kept in self.loaded.items() if name in others}
         self.loaded[model] = runner
 
     def lack(self, model: str) -> None:
-        """A call did not find a model: it is gone, until a look finds it."""
+        """A call did not find a model: it is gone, until a probe finds it."""
         self.lacking |= {model}
         self.loaded = {name: kept for name, kept in self.loaded.items() if name != model}
 
@@ -156,7 +156,7 @@ class Gate(Struct, eq=False):
 
     def _fail(self, task_id: str, failed: Failed) -> bool:
         if failed.verdict not in (Verdict.REFUSED, Verdict.CUT):
-            # It answered: the fault may be the task's, and only other tasks and a look say no.
+            # It answered: the fault may be the task's, and only other tasks and a probe say no.
             self.suspects |= {task_id}
             self.refusals = 0
             return False
@@ -169,7 +169,7 @@ class Gate(Struct, eq=False):
         return False
 
     def put_out(self, error: str) -> bool:
-        """No more calls until a look finds it well. True if it was in."""
+        """No more calls until a probe finds it well. True if it was in."""
         self.error = error
         if not self.healthy:
             return False
@@ -177,27 +177,27 @@ class Gate(Struct, eq=False):
         self.refusals += 1
         return True
 
-    def see(self, look: Look, running: Iterable[str] = ()) -> bool:
-        """What a look has found, while calls of the models `running` are inside.
+    def take_probe(self, result: ProbeResult, running: Iterable[str] = ()) -> bool:
+        """What a probe has found, while calls of the models `running` are inside.
 
         True when the server comes in or goes out by it.
         """
         self.is_unseen = False
-        if look.error is not None:
+        if result.error is not None:
             self.failures_in_a_row += 1
             fell = self.failures_in_a_row > FAILURES_ALLOWED
             given_up = fell or self.is_suspect or not self.is_known
-            return given_up and self.put_out(look.error)
+            return given_up and self.put_out(result.error)
         was_out = not self.healthy
-        if was_out or (look.version or self.version) != self.version:
+        if was_out or (result.version or self.version) != self.version:
             self.without = {}  # it may be another server by now
         self.healthy, self.error = True, None
         self.failures_in_a_row, self.suspects = 0, frozenset()
-        self.version = look.version or self.version
+        self.version = result.version or self.version
         self.lacking = frozenset()
         if not self.is_pinned:
-            self.models, self.spelled, self.is_known = look.models, look.spelled, True
-        self.loaded = {name: self.loaded.get(name, "") for name in (*look.loaded, *running)}
+            self.models, self.spelled, self.is_known = result.models, result.spelled, True
+        self.loaded = {name: self.loaded.get(name, "") for name in (*result.loaded, *running)}
         return was_out
 
     # --- shown ----------------------------------------------------------------------------------

@@ -87,8 +87,8 @@ class TestAreRead:
     ) -> None:
         fake.facts["/api/tags"] = packed(Answer(body={"models": [{"name": "m:latest"}]}))
 
-        assert executor.look().models == {"m"}
-        assert executor.consult("/api/tags", None, 5) == b'{"models": [{"name": "m:latest"}]}'
+        assert executor.probe().models == {"m"}
+        assert executor.request("/api/tags", None, 5) == b'{"models": [{"name": "m:latest"}]}'
 
     def test_each_word_as_soon_as_it_is_there(self) -> None:
         packer = zlib.compressobj(wbits=31)

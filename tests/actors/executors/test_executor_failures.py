@@ -10,8 +10,8 @@ from ollama_queue.actors.core.config.config import Backend
 from ollama_queue.actors.core.model.outcomes import (
     Answered,
     Failed,
-    Look,
     Outcome,
+    ProbeResult,
     Stopped,
     Verdict,
 )
@@ -81,7 +81,7 @@ class TestFailure:
         words = f"no connection to {fake.url}: connection refused"
 
         assert run(executor) == Failed(words, Verdict.REFUSED)
-        assert executor.look() == Look(error=words)
+        assert executor.probe() == ProbeResult(error=words)
 
     @pytest.mark.parametrize("silent", [Hang(), Stream(then="hang")])
     def test_of_a_silent_server(self, fake: FakeOllama, silent: Behaviour) -> None:
@@ -176,7 +176,7 @@ class TestLook:
         with ThreadPoolExecutor() as pool:
             running = pool.submit(run, executor)
             fake.wait_for_calls(1)
-            assert executor.look().error is None
+            assert executor.probe().error is None
             gate.set()
 
             assert isinstance(running.result(5), Answered)
@@ -185,4 +185,4 @@ class TestLook:
         executor = OllamaExecutor(Backend(name="ollama", url=f"{fake.url}/else/"), 5.0)
 
         error = f"ollama at {fake.url}/else answered 404: 404 page not found"
-        assert executor.look() == Look(error=error)
+        assert executor.probe() == ProbeResult(error=error)

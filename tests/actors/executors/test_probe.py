@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors.core.config.config import Backend
-from ollama_queue.actors.core.model.outcomes import Failed, Look, Upstream, Verdict
+from ollama_queue.actors.core.model.outcomes import Failed, ProbeResult, Upstream, Verdict
 from ollama_queue.actors.executors import Executor, create_executor, http_executor
 from ollama_queue.actors.executors.openai import OpenAIExecutor
 from tests.support.fakes.dialects import MODELS
@@ -25,7 +25,7 @@ class TestAtOllama:
     def test_finds_its_models_and_those_in_memory(self, fake: FakeOllama, ollama: Executor) -> None:
         fake.lists("a", "b:8b", "hf.co/c/d:latest", loaded=["a"])
 
-        assert ollama.look() == Look(
+        assert ollama.probe() == ProbeResult(
             version="0.9.3",
             models=frozenset({"a", "b:8b", "hf.co/c/d"}),
             loaded=frozenset({"a"}),
@@ -41,12 +41,12 @@ class TestAtOllama:
         fake.facts["/api/tags"] = Answer(body={"models": listed})
         fake.facts["/api/ps"] = Answer(body={"models": [listed[0], {"name": "gone:latest"}]})
 
-        assert ollama.look().loaded == frozenset({"a", "b", "gone"})
+        assert ollama.probe().loaded == frozenset({"a", "b", "gone"})
 
     def test_may_find_nothing(self, fake: FakeOllama, ollama: Executor) -> None:
         fake.facts["/api/tags"] = fake.facts["/api/ps"] = Answer(body={"models": None})
 
-        assert ollama.look() == Look(version="0.9.3", models=frozenset())
+        assert ollama.probe() == ProbeResult(version="0.9.3", models=frozenset())
 
     @pytest.mark.parametrize("answer", [Answer(404), Answer(500), Answer(body=b"<html>")])
     def test_needs_no_more_than_the_list(
@@ -54,7 +54,7 @@ class TestAtOllama:
     ) -> None:
         fake.facts["/api/version"] = fake.facts["/api/ps"] = answer
 
-        assert ollama.look() == Look(models=frozenset(MODELS))
+        assert ollama.probe() == ProbeResult(models=frozenset(MODELS))
 
     @pytest.mark.parametrize(
         ("answer", "words"),
@@ -70,7 +70,7 @@ class TestAtOllama:
     ) -> None:
         fake.facts["/api/tags"] = answer
 
-        error = ollama.look().error
+        error = ollama.probe().error
 
         assert error is not None
         assert error.startswith(f"gpu at {fake.url} {words}")
@@ -79,32 +79,32 @@ class TestAtOllama:
         self, fake: FakeOllama, ollama: Executor
     ) -> None:
         fake.facts["/api/tags"] = Answer(body={"what": "a list?"})
-        assert ollama.look().models is None
+        assert ollama.probe().models is None
 
         fake.facts["/api/tags"] = Answer(body={"models": None})
-        assert ollama.look().models == frozenset()
+        assert ollama.probe().models == frozenset()
 
     def test_gives_up_in_time(
         self, fake: FakeOllama, ollama: Executor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(http_executor, "LOOK_S", 0.2)
+        monkeypatch.setattr(http_executor, "PROBE_S", 0.2)
         fake.facts["/api/tags"] = Hang()
 
-        assert ollama.look() == Look(error=f"no answer from gpu at {fake.url} within 0.2 s")
+        assert ollama.probe() == ProbeResult(error=f"no answer from gpu at {fake.url} within 0.2 s")
 
     def test_gives_up_on_connecting_in_time(
         self, full_port: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(http_executor, "LOOK_S", 0.2)
+        monkeypatch.setattr(http_executor, "PROBE_S", 0.2)
         url = f"http://127.0.0.1:{full_port}"
         executor = create_executor(Backend(name="gpu", url=url), 5.0)
 
-        assert executor.look() == Look(error=f"no answer from gpu at {url} within 0.2 s")
+        assert executor.probe() == ProbeResult(error=f"no answer from gpu at {url} within 0.2 s")
 
     def test_hears_how_long_to_wait(self, fake: FakeOllama, ollama: Executor) -> None:
         fake.facts["/api/tags"] = Answer(503, {"error": "busy"}, {"Retry-After": "7"})
 
-        assert ollama.look() == Look(
+        assert ollama.probe() == ProbeResult(
             error=f"gpu at {fake.url} answered 503: busy", retry_after_s=7.0
         )
 
@@ -115,28 +115,28 @@ class TestConsulting:
     def test_brings_the_answer_as_it_is(self, fake: FakeOllama, ollama: Executor) -> None:
         fake.facts["/api/show"] = Answer(body=b'{"a": 1}')
 
-        assert ollama.consult("/api/show", {"model": "m"}, 5.0) == b'{"a": 1}'
-        assert ollama.consult("/api/version", None, 5.0) == b'{"version": "0.9.3"}'
+        assert ollama.request("/api/show", {"model": "m"}, 5.0) == b'{"a": 1}'
+        assert ollama.request("/api/version", None, 5.0) == b'{"version": "0.9.3"}'
 
     def test_brings_why_there_is_none(self, fake: FakeOllama, ollama: Executor) -> None:
         fake.facts["/api/show"] = Answer(404, {"error": f"no model {KEY}"})
         fake.facts["/api/ps"] = Hang()
 
-        assert ollama.consult("/api/show", {"model": "m"}, 5.0) == Failed(
+        assert ollama.request("/api/show", {"model": "m"}, 5.0) == Failed(
             f"gpu at {fake.url} answered 404: no model [key]",
             Verdict.FINAL,
             status=404,
             upstream=Upstream("no model [key]"),
         )
         late = f"no answer from gpu at {fake.url} within 0.2 s"
-        assert ollama.consult("/api/ps", None, 0.2) == Failed(
+        assert ollama.request("/api/ps", None, 0.2) == Failed(
             late,
             Verdict.RETRY,
             upstream=Upstream("no answer from the model server within 0.2 s"),
         )
         fake.refuse()
         gone = f"no connection to {fake.url}: connection refused"
-        assert ollama.consult("/api/ps", None, 5.0) == Failed(
+        assert ollama.request("/api/ps", None, 5.0) == Failed(
             gone,
             Verdict.REFUSED,
             upstream=Upstream("no connection to the model server: connection refused"),
@@ -148,7 +148,7 @@ class TestAtOpenAI:
         fake.lists("a", "b:latest", loaded=["a"])
 
         spelled = {"b": "b:latest"}
-        assert openai.look() == Look(models=frozenset({"a", "b"}), spelled=spelled)
+        assert openai.probe() == ProbeResult(models=frozenset({"a", "b"}), spelled=spelled)
         assert fake.probes == ["/v1/models"]
 
     @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ class TestAtOpenAI:
     ) -> None:
         fake.facts["/v1/models"] = Answer(body=body)
 
-        assert openai.look() == Look(models=frozenset(models))
+        assert openai.probe() == ProbeResult(models=frozenset(models))
 
     @pytest.mark.parametrize("status", [404, 405])
     def test_does_not_need_a_list(
@@ -172,10 +172,10 @@ class TestAtOpenAI:
     ) -> None:
         fake.facts["/v1/models"] = Answer(status)
 
-        assert openai.look() == Look()
+        assert openai.probe() == ProbeResult()
 
     def test_says_what_is_wrong(self, fake: FakeOllama, openai: OpenAIExecutor) -> None:
         fake.facts["/v1/models"] = Answer(429, {"error": {"message": f"{KEY} asks too often"}})
 
         error = f"llama at {fake.openai_url} answered 429: [key] asks too often"
-        assert openai.look() == Look(error=error)
+        assert openai.probe() == ProbeResult(error=error)

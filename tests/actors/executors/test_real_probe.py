@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from ollama_queue.actors.core.config.config import Backend
-from ollama_queue.actors.core.model.outcomes import Answered, Look
+from ollama_queue.actors.core.model.outcomes import Answered, ProbeResult
 from ollama_queue.actors.core.model.tasks import Spec, TaskType
 from ollama_queue.actors.executors import Executor, create_executor
 from tests.support.servers.real_models import LlamaServer, OllamaServer, model_server
@@ -41,7 +41,7 @@ def _manage(ollama: OllamaServer, method: str, verb: str, body: dict[str, str]) 
 def test_at_llama(llama: LlamaServer) -> None:
     executor = create_executor(Backend(name="llama", type="openai", url=llama.url), 60.0)
 
-    assert executor.look() == Look(models=frozenset({"smollm2"}))
+    assert executor.probe() == ProbeResult(models=frozenset({"smollm2"}))
     executor.begin()
     answered = executor.run(TaskType.GENERATE, llama.model, SHORT, lambda _: None)
     executor.close()
@@ -55,7 +55,7 @@ def test_at_llama(llama: LlamaServer) -> None:
 def test_at_ollama(ollama: OllamaServer, ollama_executor: Executor, copy: str) -> None:
     ollama_executor.begin()
     answered = ollama_executor.run(TaskType.GENERATE, ollama.model, SHORT, lambda _: None)
-    look = ollama_executor.look()
+    look = ollama_executor.probe()
 
     assert isinstance(answered, Answered)
     assert answered.prompt_tokens > 0

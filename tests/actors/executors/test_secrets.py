@@ -53,7 +53,7 @@ def test_a_server_may_repeat_them(
     fake.facts[list_path] = Answer(403, {"error": echo})
     fake.script(Answer(403, {"error": echo}), Stream(then="error", error=echo))
 
-    refused, broken, look = run(executor), run(executor), executor.look()
+    refused, broken, look = run(executor), run(executor), executor.probe()
     executor.close()
 
     assert isinstance(refused, Failed)
@@ -67,7 +67,7 @@ def test_a_server_may_repeat_them(
 def test_a_key_may_stand_in_the_query(fake: FakeOllama) -> None:
     fake.facts["/v1/models?key=open%20sesame"] = Answer(403, {"error": "open sesame is no key"})
     executor = of(fake, "openai", "", query="?key=open%20sesame")
-    look = executor.look()
+    look = executor.probe()
     executor.close()
 
     assert look.error == f"gpu at {fake.openai_url} answered 403: [key] is no key"

@@ -35,7 +35,7 @@ class OllamaFleet:
         backends.append(Backend(name="other", type="openai", url=self.other.openai_url))
         queue = config.QueueSettings(storage_path=str(folder))
         self.queue = QueueManager(Config(backends=backends, queue=queue)).start()
-        self.queue.survey_backends()
+        self.queue.probe_backends()
         self.http = client(self.queue)
 
     def get(self, path: str) -> Any:
@@ -89,7 +89,7 @@ def test_a_server_that_is_away_or_odd_is_left_out(fleet: OllamaFleet) -> None:
 
     for fake in (fleet.one, fleet.two):
         fake.refuse()
-    fleet.queue.survey_backends()
+    fleet.queue.probe_backends()
     assert fleet.names("/api/ps") == []
 
 
@@ -172,7 +172,7 @@ def test_other_servers_have_their_models_without_being_asked(fleet: OllamaFleet)
 def test_a_model_whose_servers_are_all_out(fleet: OllamaFleet) -> None:
     fleet.two.refuse()
     for _ in range(3):
-        fleet.queue.survey_backends()
+        fleet.queue.probe_backends()
 
     for path in ("/api/show", "/api/generate"):
         answer = fleet.post(path, model="two:8b")

@@ -263,7 +263,7 @@ def test_what_only_another_server_has_is_refused_for_what_it_cannot_do(tmp_path:
     with Fleet(tmp_path, gpu1={}, llama={"type": "openai"}) as fleet:
         fleet.found()
         fleet["llama"].lists("m", "far")
-        fleet.queue.survey_backends()
+        fleet.queue.probe_backends()
         for wrong in (lambda: fleet.queue.submit(new), lambda: fleet.queue.submit_batch([new])):
             with pytest.raises(Invalid, match="template cannot be sent"):
                 wrong()

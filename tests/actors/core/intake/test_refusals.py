@@ -1,7 +1,7 @@
 """What a backend refuses of a request, as its gate remembers it."""
 
 from ollama_queue.actors.core.model.orders import Order, Run
-from ollama_queue.actors.core.model.outcomes import Answered, Look
+from ollama_queue.actors.core.model.outcomes import Answered, ProbeResult
 from ollama_queue.actors.core.plan.explain import describe
 from ollama_queue.actors.core.routing.gates import MOST_REFUSALS, Gate
 from tests.support.plans import NOW, REFUSED, asked, plan_of
@@ -32,14 +32,14 @@ def test_the_next_call_of_the_model_is_told() -> None:
 def test_it_is_forgotten_when_it_may_be_another_server() -> None:
     gate = Gate("b", "openai", 1, version="1")
     gate.learn("m", OPTIONS)
-    gate.see(Look(version="1"))
+    gate.take_probe(ProbeResult(version="1"))
     assert gate.refuses("m") == OPTIONS
-    gate.see(Look(version="2"))
+    gate.take_probe(ProbeResult(version="2"))
     assert gate.refuses("m") == frozenset()
 
     gate.learn("m", OPTIONS)
     gate.put_out(REFUSED.error)
-    gate.see(Look(version="2"))
+    gate.take_probe(ProbeResult(version="2"))
     assert gate.refuses("m") == frozenset()
 
 

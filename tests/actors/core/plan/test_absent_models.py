@@ -4,12 +4,12 @@ from math import inf, nan
 from typing import Any
 
 from ollama_queue.actors.core.config.config import RetrySettings, SchedulerSettings
-from ollama_queue.actors.core.model.orders import Announce, Change, Order, Run, SetFlag, Watch
+from ollama_queue.actors.core.model.orders import Announce, Change, Order, Probe, Run, SetFlag
 from ollama_queue.actors.core.model.outcomes import (
     Answered,
     Failed,
-    Look,
     Outcome,
+    ProbeResult,
     Stopped,
     Verdict,
 )
@@ -29,7 +29,7 @@ def plan_without(*names: str, **settings: Any) -> Plan:
 
 
 def watched(orders: list[Order]) -> list[tuple[str, float]]:
-    return [(o.backend, o.delay_s) for o in orders if isinstance(o, Watch)]
+    return [(o.backend, o.delay_s) for o in orders if isinstance(o, Probe)]
 
 
 class TestMissing:
@@ -38,7 +38,7 @@ class TestMissing:
 
         assert watched(plan.submit("x", asked(), NOW)) == [("a", 0.0), ("b", 0.0)]
         assert watched(plan.submit("y", asked(), NOW + 1)) == []
-        assert watched(plan.looked("a", Look(models=OTHERS), NOW + 2)) == []
+        assert watched(plan.probed("a", ProbeResult(models=OTHERS), NOW + 2)) == []
         waiting = explain(plan, ["x"], NOW)["x"]
         assert (waiting.waiting_for, waiting.eta_s) == (WaitingFor.BACKEND, None)
 
@@ -73,7 +73,7 @@ class TestMissing:
         plan = plan_without("a", "b")
         plan.submit("x", asked(), NOW)
 
-        assert runs(plan.looked("b", Look(models=OTHERS | {"m"}), NOW + 59)) == ["x"]
+        assert runs(plan.probed("b", ProbeResult(models=OTHERS | {"m"}), NOW + 59)) == ["x"]
         assert plan.next_due is None
 
     def test_what_is_lost_later_waits_from_then(self) -> None:
@@ -81,7 +81,7 @@ class TestMissing:
         plan.submit("w", asked(), NOW)
         plan.submit("x", asked(), NOW)
 
-        assert watched(plan.looked("a", Look(models=OTHERS), NOW + 100)) == [("a", 0.0)]
+        assert watched(plan.probed("a", ProbeResult(models=OTHERS), NOW + 100)) == [("a", 0.0)]
         assert plan.next_due == NOW + 160
 
     def test_one_that_was_never_looked_at_may_have_it(self) -> None:
@@ -90,9 +90,9 @@ class TestMissing:
 
         assert watched(plan.submit("x", asked(), NOW)) == []
         assert changes(plan.wake(NOW + 1000)) == []
-        plan.looked("b", Look(error="connection refused"), NOW + 1000)
+        plan.probed("b", ProbeResult(error="connection refused"), NOW + 1000)
         assert changes(plan.wake(NOW + 2000)) == []
-        assert runs(plan.looked("b", Look(models=None), NOW + 3000)) == ["x"]
+        assert runs(plan.probed("b", ProbeResult(models=None), NOW + 3000)) == ["x"]
 
     def test_until_the_first_look_nobody_knows_that_none_can_take_it(self) -> None:
         unseen = Gate("a", "ollama", 1, is_known=False, is_unseen=True)
@@ -110,7 +110,7 @@ class TestMissing:
         plan.drain_backend("a", True, NOW)
         note()
         plan.drain_backend("a", False, NOW)
-        plan.looked("a", Look(error="connection refused"), NOW)
+        plan.probed("a", ProbeResult(error="connection refused"), NOW)
         note()
 
         assert reasons == [WaitingFor.SLOT, WaitingFor.BACKEND, WaitingFor.BACKEND]
@@ -182,7 +182,7 @@ class TestFailingOver:
             assert bool(watched(orders)) == (n == 2)
         assert self.backends(plan.submit("y", asked(), NOW)) == []
 
-        orders = plan.looked("a", Look(), NOW)
+        orders = plan.probed("a", ProbeResult(), NOW)
 
         assert Announce("backend_changed", "a", None) in orders
         assert self.backends(orders) == ["a"]
@@ -205,7 +205,7 @@ class TestFailingOver:
             assert watched(orders) == ([("a", 0.0)] if n >= 2 else [])
         assert self.backends(plan.submit("y", asked(), NOW)) == ["a"]
 
-        plan.looked("a", Look(), NOW)  # it is well: the tasks are to blame
+        plan.probed("a", ProbeResult(), NOW)  # it is well: the tasks are to blame
         plan.submit("z", asked(), NOW)
         assert watched(self.end(plan, HTTP_500, "z")) == []
 
@@ -224,7 +224,7 @@ class TestFailingOver:
             plan.submit(f"x{n}", asked(backend="a"), NOW)
             self.end(plan, HTTP_500, f"x{n}")
 
-        orders = plan.looked("a", Look(error="timeout"), NOW)
+        orders = plan.probed("a", ProbeResult(error="timeout"), NOW)
 
         assert Announce("backend_changed", "a", "timeout") in orders
 
@@ -236,11 +236,11 @@ class TestFailingOver:
         for n in range(9):
             assert watched(self.end(plan, slow, now=NOW + n)) == []
             plan.wake(NOW + n + 1)
-        assert plan.looked("a", Look(error="timeout"), NOW) == []
+        assert plan.probed("a", ProbeResult(error="timeout"), NOW) == []
 
     def test_failed_looks_count_too(self) -> None:
         plan = self.plan()
-        looks = [plan.looked("a", Look(error="timeout"), NOW) for _ in range(4)]
+        looks = [plan.probed("a", ProbeResult(error="timeout"), NOW) for _ in range(4)]
 
         assert [bool(orders) for orders in looks] == [False, False, True, False]
 

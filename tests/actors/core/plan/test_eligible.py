@@ -9,7 +9,7 @@ from ollama_queue.actors.core.intake.submission import draft, generate_task
 from ollama_queue.actors.core.messages import Submit
 from ollama_queue.actors.core.model.errors import Invalid
 from ollama_queue.actors.core.model.orders import Run
-from ollama_queue.actors.core.model.outcomes import Answered, Look
+from ollama_queue.actors.core.model.outcomes import Answered, ProbeResult
 from ollama_queue.actors.core.plan.plan import Plan
 from ollama_queue.actors.core.routing.gates import Gate
 from tests.support.plans import NOW, asked, plan_of
@@ -196,16 +196,16 @@ class TestLoaded:
         assert one.loaded == {"m": '{"num_ctx":8}'}
 
         plan.finished(0, "x", 1, Answered(b"{}"), NOW, 0.5)
-        plan.looked("a", Look(loaded=frozenset({"m", "n"})), NOW)
+        plan.probed("a", ProbeResult(loaded=frozenset({"m", "n"})), NOW)
         assert one.loaded == {"m": '{"num_ctx":8}', "n": ""}
 
-        plan.looked("a", Look(), NOW)
+        plan.probed("a", ProbeResult(), NOW)
         assert one.loaded == {}
 
     def test_what_runs_counts_as_loaded_and_nothing_else_that_a_look_does_not_see(self) -> None:
         plan = plan_of([gate("a", parallel=2, loaded={"old": "", "m": ""})])
         plan.submit("x", asked(model="m"), NOW)
 
-        plan.looked("a", Look(), NOW)
+        plan.probed("a", ProbeResult(), NOW)
 
         assert next(iter(plan.gates)).loaded == {"m": ""}

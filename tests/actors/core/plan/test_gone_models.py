@@ -1,8 +1,8 @@
 """A model that a backend listed, and that a call does not find there."""
 
 from ollama_queue.actors.core.config.config import RetrySettings, SchedulerSettings
-from ollama_queue.actors.core.model.orders import Change, Insert, Order, Run, Watch
-from ollama_queue.actors.core.model.outcomes import Answered, Failed, Look, Verdict
+from ollama_queue.actors.core.model.orders import Change, Insert, Order, Probe, Run
+from ollama_queue.actors.core.model.outcomes import Answered, Failed, ProbeResult, Verdict
 from ollama_queue.actors.core.model.tasks import Status, WaitingFor
 from ollama_queue.actors.core.plan.entries import entry_of
 from ollama_queue.actors.core.plan.explain import describe_one, explain
@@ -33,7 +33,7 @@ def backends(orders: list[Order]) -> list[str]:
 
 
 def watched(orders: list[Order]) -> set[tuple[str, float]]:
-    return {(o.backend, o.delay_s) for o in orders if isinstance(o, Watch)}
+    return {(o.backend, o.delay_s) for o in orders if isinstance(o, Probe)}
 
 
 def test_its_task_goes_to_another_backend_and_spends_no_retry() -> None:
@@ -56,7 +56,7 @@ def test_or_waits_like_that_of_any_missing_model() -> None:
     waiting = explain(plan, ["x"], NOW)["x"]
     assert waiting.waiting_for is WaitingFor.BACKEND
     assert plan.next_due == NOW + 60
-    plan.looked("a", Look(models=OTHER), NOW + 1)
+    plan.probed("a", ProbeResult(models=OTHER), NOW + 1)
     (failed,) = plan.wake(NOW + 60)
     assert isinstance(failed, Change)
     assert failed.fields["error"] == (
@@ -74,8 +74,8 @@ def test_the_backend_has_it_no_more_until_its_next_look_and_is_well() -> None:
     assert backends(plan.submit("y", asked(), NOW)) == []
     assert backends(plan.submit("z", asked(model="other"), NOW)) == ["a"]
     end(plan, Answered(b"{}"), "z")
-    plan.looked("a", Look(error="timeout"), NOW)  # which tells nothing
-    assert backends(plan.looked("a", Look(models=BOTH), NOW)) == ["a"]
+    plan.probed("a", ProbeResult(error="timeout"), NOW)  # which tells nothing
+    assert backends(plan.probed("a", ProbeResult(models=BOTH), NOW)) == ["a"]
     assert describe_one(plan, "a", NOW).models == ["m", "other"]
 
 
@@ -84,7 +84,7 @@ def test_a_server_that_lists_it_and_refuses_it_again_fails_the_task() -> None:
         plan = plan_with(a=listed)
         plan.submit("x", asked(), NOW)
         end(plan)
-        assert backends(plan.looked("a", Look(models=listed), NOW)) == ["a"]
+        assert backends(plan.probed("a", ProbeResult(models=listed), NOW)) == ["a"]
 
         (failed, *_) = end(plan)
 
@@ -98,7 +98,7 @@ def test_also_where_another_is_tried_in_between() -> None:
     while "x" in plan.entries:
         orders = end(plan)
         for name in "ab":
-            orders += plan.looked(name, Look(models=BOTH), NOW)
+            orders += plan.probed(name, ProbeResult(models=BOTH), NOW)
         calls += backends(orders)
 
     assert calls == ["a", "b", "a"]
@@ -122,4 +122,4 @@ def test_a_pinned_model_comes_back_with_the_next_look() -> None:
     plan.submit("x", asked(), NOW)
 
     assert backends(end(plan)) == []
-    assert backends(plan.looked("a", Look(models=None), NOW)) == ["a"]
+    assert backends(plan.probed("a", ProbeResult(models=None), NOW)) == ["a"]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ollama_queue.actors.core.model.outcomes import Answered, Look
+from ollama_queue.actors.core.model.outcomes import Answered, ProbeResult
 from ollama_queue.actors.core.plan.entries import Entry
 from ollama_queue.actors.core.plan.explain import describe, explain
 from ollama_queue.actors.core.plan.plan import Plan
@@ -103,13 +103,13 @@ def finish(plan: Plan, n: int) -> None:
 def fail(plan: Plan, n: int) -> None:
     (running,) = plan.slots
     plan.finished(0, running.entry.id, running.attempt, CUT, NOW, 0.5)
-    plan.looked("b", Look(), NOW)
+    plan.probed("b", ProbeResult(), NOW)
 
 
 def refuse(plan: Plan, n: int) -> None:
     (running,) = plan.slots
     plan.finished(0, running.entry.id, running.attempt, REFUSED, NOW, 0.5)
-    plan.looked("b", Look(), NOW)
+    plan.probed("b", ProbeResult(), NOW)
 
 
 def cancel(plan: Plan, n: int) -> None:

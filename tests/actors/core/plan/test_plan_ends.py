@@ -4,8 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from ollama_queue.actors.core.config.config import RetrySettings
-from ollama_queue.actors.core.model.orders import Announce, Change, Replace, Watch
-from ollama_queue.actors.core.model.outcomes import Answered, Failed, Look, Verdict
+from ollama_queue.actors.core.model.orders import Announce, Change, Probe, Replace
+from ollama_queue.actors.core.model.outcomes import Answered, Failed, ProbeResult, Verdict
 from ollama_queue.actors.core.model.stats import BackendState, PlanState, Unserved, Waiting
 from ollama_queue.actors.core.model.tasks import Status, WaitingFor
 from ollama_queue.actors.core.plan.explain import describe, explain
@@ -144,7 +144,7 @@ class TestBackend:
 
         assert plan.finished(0, "a", 1, REFUSED, NOW, 0.5) == [
             put_back("a", ended(1, 0, 0, REFUSED.error), error=REFUSED.error, avoid="b"),
-            Watch("b", 1.0),
+            Probe("b", 1.0),
             Announce("backend_changed", "b", REFUSED.error),
         ]
         assert explain(plan, "ab", NOW) == {
@@ -166,7 +166,7 @@ class TestBackend:
         assert describe(plan, NOW) == PlanState(
             0, 1, False, {"backend": 2}, [state], NOW, unserved=unserved
         )
-        assert plan.looked("b", Look(), NOW + 1) == [
+        assert plan.probed("b", ProbeResult(), NOW + 1) == [
             Announce("backend_changed", "b"),
             *started("a", 2, now=1),
         ]
@@ -178,20 +178,20 @@ class TestBackend:
         orders = plan.finished(1, "b", 1, REFUSED, NOW, 0.5)
 
         assert changes(orders) == [("b", Status.PENDING)]
-        assert not any(isinstance(order, Watch) for order in orders)
+        assert not any(isinstance(order, Probe) for order in orders)
 
     def test_refusals_in_a_row_are_probed_ever_later(self) -> None:
         plan = filled(GREETING)
         delays = []
         for attempt in range(1, 8):
             orders = plan.finished(0, "a", attempt, REFUSED, NOW, 0.5)
-            delays += [order.delay_s for order in orders if isinstance(order, Watch)]
-            plan.looked("b", Look(), NOW)
+            delays += [order.delay_s for order in orders if isinstance(order, Probe)]
+            plan.probed("b", ProbeResult(), NOW)
 
         assert delays == [1, 2, 4, 8, 16, 30, 30]
         plan.finished(0, "a", 8, CUT, NOW, 0.0)
         plan.wake(NOW + 60)
-        assert Watch("b", 1.0) in plan.finished(0, "a", 9, REFUSED, NOW, 0.5)
+        assert Probe("b", 1.0) in plan.finished(0, "a", 9, REFUSED, NOW, 0.5)
 
 
 class TestInterruption:

@@ -19,7 +19,7 @@ from ollama_queue.actors.core.config.config import (
     SchedulerSettings,
 )
 from ollama_queue.actors.core.model.orders import Change, Order, Run
-from ollama_queue.actors.core.model.outcomes import Answered, Failed, Look, Outcome, Verdict
+from ollama_queue.actors.core.model.outcomes import Answered, Failed, Outcome, ProbeResult, Verdict
 from ollama_queue.actors.core.model.tasks import Status
 from ollama_queue.actors.core.routing.gates import Gate
 from tests.support.plans import NOW, REFUSED, asked, plan_of
@@ -178,14 +178,14 @@ class Machine(RuleBasedStateMachine):
     def look(self, name: str, found: frozenset[str] | None) -> None:
         self.lists[name] = found
         self.looked_at.add(name)
-        orders = self.plan.looked(name, Look(models=found), self.now)
+        orders = self.plan.probed(name, ProbeResult(models=found), self.now)
         assert self.gates[name].healthy
         self.obey(orders)
 
     @rule(name=names)
     def look_in_vain(self, name: str) -> None:
         self.looked_at.add(name)
-        self.obey(self.plan.looked(name, Look(error=REFUSED.error), self.now))
+        self.obey(self.plan.probed(name, ProbeResult(error=REFUSED.error), self.now))
 
     @rule(name=names, value=st.booleans())
     def drain_backend(self, name: str, value: bool) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from ollama_queue.actors.core.intake.submission import draft, generate_task
 from ollama_queue.actors.core.model.errors import NoCapableServer, NotFound
-from ollama_queue.actors.core.model.outcomes import Look
+from ollama_queue.actors.core.model.outcomes import ProbeResult
 from ollama_queue.actors.core.model.stats import BackendState
 from ollama_queue.actors.core.plan.plan import Plan
 from ollama_queue.actors.core.routing.gates import Gate
@@ -92,7 +92,7 @@ class TestListed:
         self.submit(plan)
 
         assert list(plan.entries) == ["x"]
-        plan.looked("b", Look(models=frozenset()), NOW)
+        plan.probed("b", ProbeResult(models=frozenset()), NOW)
         assert list(plan.entries) == ["x"]  # it has been taken on, and waits as any other
 
     def test_waits_for_one_that_is_out(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from ollama_queue.actors.core.config.config import Backend, Config, RemoteScheduling
-from ollama_queue.actors.core.model.outcomes import Look
+from ollama_queue.actors.core.model.outcomes import ProbeResult
 from ollama_queue.actors.core.routing.routes import (
     RUNNER_OPTIONS,
     Route,
@@ -93,7 +93,7 @@ def test_the_better_of_two_is_taken(
     )
     gates = gates_of(config.all_backends, config.remote_scheduling)
     for gate in gates:
-        gate.see(Look(models=frozenset({"m"})))
+        gate.take_probe(ProbeResult(models=frozenset({"m"})))
     route = Route("m")
 
     gate = gates.choose(gates.lane(route), route, None, 1, 0.0)
@@ -105,7 +105,7 @@ def test_a_model_that_is_loaded_otherwise_has_to_be_loaded() -> None:
     config = Config(backends=[Backend(name=name, **OLLAMA) for name in ("first", "second")])
     gates = gates_of(config.all_backends, config.remote_scheduling)
     for gate in gates:
-        gate.see(Look(models=frozenset({"m"})))
+        gate.take_probe(ProbeResult(models=frozenset({"m"})))
         gate.load("m", '{"num_ctx":512}' if gate.name == "second" else "", [])
 
     def chosen(runner: str) -> str:
