@@ -166,7 +166,7 @@ def decode_error(status: int, body: bytes, retry_after: str | None) -> QueueErro
     try:
         detail = msgspec.json.decode(body, type=ErrorBody).error
     except msgspec.DecodeError:
-        return Unavailable(f"this is no queue: it answered HTTP {status}", retry_after_s=wait)
+        return Unavailable(f"not a queue server: it answered HTTP {status}", retry_after_s=wait)
     return error_of(detail.code, detail.message, field=detail.field, retry_after_s=wait)
 
 

@@ -87,7 +87,7 @@ def place(chunk_id: str) -> ChunkPosition:
     """Attempt and number of a chunk. Raises `Invalid` for what is no chunk's id."""
     found = _PLACE.fullmatch(chunk_id)
     if found is None:
-        raise Invalid(f"{chunk_id!r} is no chunk's id, such as 1.17", field="Last-Event-ID")
+        raise Invalid(f"{chunk_id!r} is not a chunk id such as 1.17", field="Last-Event-ID")
     return int(found[1]), int(found[2])
 
 
@@ -228,5 +228,5 @@ def _check(lost: QueueError) -> None:
     if not isinstance(lost, Closed) or lost.message == "restarted":
         return
     if lost.message == "lagged":
-        raise Unavailable("this reader was too slow and has been cut off") from None
+        raise Unavailable("this reader was too slow and was disconnected") from None
     raise Unavailable("the queue is shutting down", retry_after_s=5) from None

@@ -33,6 +33,6 @@ def check_room(folder: str, size: int = 0) -> None:
 def no_room(folder: str) -> Unavailable:
     return Unavailable(
         f"the disk is full: {Path(folder).absolute()} needs {RESERVE_BYTES >> 20} MiB of free "
-        "space; the queue goes on when there is room again",
+        "space; the queue continues when there is space again",
         retry_after_s=5,
     )

@@ -50,7 +50,7 @@ def _document(path: str) -> Mapping[Any, Any]:
     if document is None:
         return {}
     if not isinstance(document, Mapping):
-        raise Invalid(f"{path} must hold sections: {', '.join(SECTIONS)}", field="config")
+        raise Invalid(f"{path} must contain sections: {', '.join(SECTIONS)}", field="config")
     return document
 
 

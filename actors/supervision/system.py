@@ -155,7 +155,7 @@ class System(Actor):
     def give_up(self, reason: str) -> None:
         self.generation, self.stands_by = 0, False  # nothing that still crashes matters any more
         log.critical("the queue gives up: %s", reason)
-        self.switchboard.disconnect(Unavailable(f"the queue has given up: {reason}"))
+        self.switchboard.disconnect(Unavailable(f"the queue has stopped: {reason}"))
         self.runtime.on_fatal(reason)
 
     def shut_down(self, grace_s: float) -> None:

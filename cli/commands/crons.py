@@ -52,7 +52,7 @@ def add(ctx: click.Context, /, disabled: bool, if_exists: "IfExists | None", **g
         --prompt "Generate the daily report" --timezone Europe/Berlin --overlap skip
     """
     if not (given["prompt"] or given["messages"] or given["input"]):
-        raise click.UsageError("say what to submit: --prompt, --messages or --input", ctx)
+        raise click.UsageError("missing --prompt, --messages or --input", ctx)
     fields = fields_of(given)
     fields["task_template"].setdefault("type", kind_of(given))
     if disabled:
@@ -163,7 +163,7 @@ def update(ctx: click.Context, /, cron_id: str, **given: Any) -> None:
     if not fields["task_template"]:
         del fields["task_template"]
     if not fields:
-        raise click.UsageError("nothing to change was given", ctx)
+        raise click.UsageError("nothing to change: give at least one option", ctx)
     _each(ctx, (cron_id,), lambda each: open_queue(ctx).update_cron_task(each, fields), "updated")
 
 

@@ -132,7 +132,7 @@ class Kinds(click.Group):
             return super().parse_args(ctx, args)
         except click.NoSuchOption:
             kinds = ", ".join(sorted(self.commands))
-            raise click.UsageError(f"say first what to submit: {kinds}", ctx) from None
+            raise click.UsageError(f"missing task type: {kinds}", ctx) from None
 
 
 @click.group(cls=Kinds)

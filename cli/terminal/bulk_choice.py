@@ -38,7 +38,7 @@ class Chosen:
         if ids and (self.filter or given["is_all"]):
             raise click.UsageError("name tasks by ID, or choose them by options, not both")
         if self.filter and given["is_all"]:
-            raise click.UsageError("--all leaves nothing to choose: leave it or the others out")
+            raise click.UsageError("--all cannot be combined with options that select tasks")
         if not (ids or self.filter or given["is_all"]):
             raise click.UsageError(
                 "Missing argument 'ID...', or options that choose tasks: --model, --tag, --all …"

@@ -31,5 +31,5 @@ def full(url: str) -> str:
         has_port = ":" in text.rpartition("]")[2]
         text = f"http://{text}" if has_port else f"http://{text}:7125"
     if not is_http_url(text):
-        raise Invalid(f"{url!r} is no http(s) URL", field="url")
+        raise Invalid(f"{url!r} is not an http(s) URL", field="url")
     return text.rstrip("/")

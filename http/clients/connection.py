@@ -33,7 +33,7 @@ def options(url: str, timeout: float) -> dict[str, Any]:
     try:
         httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise Invalid(f"{url!r} is no http(s) URL: {error}", field="url") from None
+        raise Invalid(f"{url!r} is not an http(s) URL: {error}", field="url") from None
     return {
         "base_url": url,
         "timeout": httpx.Timeout(timeout, pool=None),
@@ -70,7 +70,7 @@ def lost(url: str, error: httpx.TransportError) -> Unavailable:
     """What it means that there is no answer: only some of these say that nothing was done."""
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return Unavailable(
-            f"no queue answers at {url} ({error}): is ollama-queue-server running there?"
+            f"cannot reach a queue server at {url} ({error}): is ollama-queue-server running?"
         )
     return OutcomeUnknown(f"the connection to {url} was lost: {error or type(error).__name__}")
 

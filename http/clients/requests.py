@@ -259,7 +259,9 @@ def _decode(response: httpx.Response, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(response.content, type=kind)
     except msgspec.DecodeError as error:
-        raise Unavailable(f"this is no queue of this version: {error}") from None
+        raise Unavailable(
+            f"the reply is not from a queue server of this version: {error}"
+        ) from None
 
 
 def _encode(value: Any) -> bytes:
@@ -298,4 +300,4 @@ def _check_text(text: str, field: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         half = error.object[error.start]
-        raise Invalid(f"{field} is no text: it holds {half!a}", field=field) from None
+        raise Invalid(f"{field} is not valid Unicode: it contains {half!a}", field=field) from None

@@ -231,4 +231,4 @@ def _nothing_done(path: str, model: str, reason: str) -> Json:
 def _refused(model: str, reply: Reply | None) -> Exception:
     if isinstance(reply, Failed):
         return wire.failure_upstream(reply.status, reply.upstream, reply.error)
-    return Unavailable(f"no server that has model {model!r} is well", retry_after_s=1)
+    return Unavailable(f"no healthy server has model {model!r}", retry_after_s=1)

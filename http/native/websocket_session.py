@@ -127,7 +127,7 @@ class Talk:
         if wish.chunks is not UNSET:
             chunks = wish.chunks
         if chunks and not (tasks and len(tasks) <= MOST_STREAMS):
-            raise Invalid(f"chunks need tasks, {MOST_STREAMS} at most", field="chunks")
+            raise Invalid(f"chunks requires tasks, {MOST_STREAMS} at most", field="chunks")
         self.feed.events, self.feed.tasks, self.chunks = events, tasks, chunks
         self._follow(tasks if chunks and tasks else frozenset())
 
@@ -200,4 +200,7 @@ def _decode(message: str | bytes) -> Wish:
     try:
         return msgspec.json.decode(message, type=Wish)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise Invalid(f"this is no wish to hear something: {error}", field="message") from None
+        raise Invalid(
+            f'not a subscription message, such as {{"subscribe": ["task_completed"]}}: {error}',
+            field="message",
+        ) from None

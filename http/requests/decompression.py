@@ -27,4 +27,4 @@ def unpacked(pieces: Iterable[bytes], coding: str) -> Iterator[bytes]:
         why = str(error).rpartition(": ")[2]
         raise Invalid(f"the body is not {coding}: {why}", field="body") from None
     if has_begun and not unpacking.eof:
-        raise Invalid(f"the body did not come whole: its {coding} ends too early", field="body")
+        raise Invalid(f"the body is incomplete: its {coding} ends too early", field="body")

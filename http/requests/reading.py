@@ -79,11 +79,9 @@ class Body:
         try:
             return self._stream.read(size)
         except TimeoutError:
-            raise Invalid(
-                "the body did not come: nothing was sent for too long", field="body"
-            ) from None
+            raise Invalid("the body did not arrive in time", field="body") from None
         except OSError as error:
-            raise Invalid(f"the body did not come whole: {error}", field="body") from None
+            raise Invalid(f"the body is incomplete: {error}", field="body") from None
 
 
 def body_stream(limit: int) -> Body:
@@ -120,7 +118,9 @@ def query(known: set[str]) -> dict[str, list[str]]:
     for name in given:
         if name not in known:
             wanted = ", ".join(sorted(known))
-            raise Invalid(f"{name} is not a parameter here; known are {wanted}", field=name)
+            raise Invalid(
+                f"{name} is not a parameter of this route; known are {wanted}", field=name
+            )
     return given
 
 

@@ -189,7 +189,7 @@ def test_errors_of_single_tasks_are_said(house, monkeypatch):
         (("cancel",), "Missing argument 'ID...', or options that choose tasks: --model"),
         (("cancel", "a", "--all"), "name tasks by ID, or choose them by options, not both"),
         (("retry", "a", "--model", "m"), "not both"),
-        (("delete", "--all", "--tag", "a"), "--all leaves nothing to choose"),
+        (("delete", "--all", "--tag", "a"), "--all cannot be combined with"),
         (("priority", "high"), "Missing argument 'ID...'"),
         (("priority", "a", "b", "high"), "name one ID and one PRIORITY"),
         (("priority", "urgent", "--all"), "priority must be low"),

@@ -174,7 +174,7 @@ def test_quiet_leaves_data_and_errors(house, place):
         (("submit", "chat", "--model", "m"), "Missing option '--messages'"),
         (("submit", "chat", "--messages", "user:a"), "Missing option '--model'"),
         (("submit", "chat", "--modle", "m"), "Did you mean '--model'?"),
-        (("submit", "--model", "m"), "say first what to submit: batch, chat, embed, generate"),
+        (("submit", "--model", "m"), "missing task type: batch, chat, embed, generate"),
         (("list", "--status", "done"), "'done' is not one of 'pending', 'running'"),
         (("list", "--limit", "0"), "limit must be a whole number from 1 to 1000"),
         (("cancel",), "Missing argument 'ID...'"),

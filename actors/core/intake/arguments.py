@@ -65,7 +65,9 @@ def unicode(plain: str, name: str) -> str:
     try:
         plain.encode()
     except UnicodeEncodeError:
-        raise Invalid(f"{name} must be Unicode: half a pair stands alone", field=name) from None
+        raise Invalid(
+            f"{name} must be Unicode: it contains half a surrogate pair", field=name
+        ) from None
     return plain
 
 
@@ -203,7 +205,7 @@ def key(value: object) -> str | None:
         )
     if plain != plain.strip() or any(c < " " or c == "\x7f" for c in plain):
         raise Invalid(
-            "Idempotency-Key must be without control characters and blanks around it",
+            "Idempotency-Key must not contain control characters or surrounding blanks",
             field="idempotency_key",
         )
     return plain

@@ -151,7 +151,7 @@ def zone_of(name: object) -> tzinfo:
         return ZoneInfo(name)  # type: ignore[arg-type]
     except (ZoneInfoNotFoundError, ValueError, TypeError, AttributeError, OSError):
         raise Invalid(
-            f"timezone: {name!r} is no time zone, write a name such as UTC or Europe/Berlin",
+            f"timezone: {name!r} is not a time zone, write a name such as UTC or Europe/Berlin",
             field="timezone",
         ) from None
 

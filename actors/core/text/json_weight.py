@@ -51,7 +51,7 @@ def _weigh_exactly(raw: bytes, what: str, field: str) -> Iterator[None]:
             opens += outside.count(b"{") + outside.count(b"[")
         if quotes // 2 + opens > MOST_PARTS:
             words = f"{MOST_PARTS} texts, lists and objects"
-            raise Invalid(f"{what} must not hold more than {words}", field=field)
+            raise Invalid(f"{what} must not contain more than {words}", field=field)
         if commas + opens > MOST_VALUES:
-            raise Invalid(f"{what} must not hold more than {MOST_VALUES} values", field=field)
+            raise Invalid(f"{what} must not contain more than {MOST_VALUES} values", field=field)
         yield

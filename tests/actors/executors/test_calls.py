@@ -46,7 +46,7 @@ def test_a_line_of_too_many_values_is_not_decoded() -> None:
     with pytest.raises(CallFailed) as caught:
         executor.decode(b'{"x":[' + b"{}," * MOST_PARTS + b"1]}")
 
-    words = "a line of the reply must not hold more than 100000 texts, lists and objects"
+    words = "a line of the reply must not contain more than 100000 texts, lists and objects"
     assert caught.value.outcome == Failed(words, Verdict.FINAL)
 
 

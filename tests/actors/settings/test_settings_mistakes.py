@@ -141,7 +141,7 @@ from ollama_queue.actors.settings.settings import load
             "queue: {storage_path: '${A-B}'}",
             "config.yaml: queue.storage_path: ${A-B} is not a variable's name",
         ),
-        ("[]", "config.yaml must hold sections: server, ollama, backends, queue, scheduler, "),
+        ("[]", "config.yaml must contain sections: server, ollama, backends, queue, scheduler, "),
     ],
 )
 def test_what_is_wrong_in_a_file_is_said_in_one_line(refused, text, sentence):

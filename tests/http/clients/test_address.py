@@ -39,7 +39,7 @@ def test_an_address_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch)
 
     with Client("[::1]") as client:
         assert client.url == "http://[::1]:7125"
-    with pytest.raises(Invalid, match="'ftp://x' is no http"):
+    with pytest.raises(Invalid, match="'ftp://x' is not an http"):
         Client("ftp://x")
 
 
@@ -64,4 +64,4 @@ def test_an_address_in_all_its_forms(text: str, url: str) -> None:
 def test_what_is_none_is_one_sentence(text: str) -> None:
     with pytest.raises(Invalid) as caught:
         address.full(text)
-    assert str(caught.value) == f"{text!r} is no http(s) URL"
+    assert str(caught.value) == f"{text!r} is not an http(s) URL"

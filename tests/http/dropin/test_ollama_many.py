@@ -177,7 +177,7 @@ def test_a_model_whose_servers_are_all_out(fleet: OllamaFleet) -> None:
     for path in ("/api/show", "/api/generate"):
         answer = fleet.post(path, model="two:8b")
         assert answer.status_code == 503
-        assert answer.json() == {"error": "no server that has model 'two:8b' is well"}
+        assert answer.json() == {"error": "no healthy server has model 'two:8b'"}
         assert answer.headers["Retry-After"]
 
 

@@ -100,7 +100,7 @@ def test_an_unknown_coding_is_named(house: AppHarness, coding: str) -> None:
     ("content", "words"),
     [
         (b"{}", "the body is not gzip: incorrect header check"),
-        (gzip.compress(b"{}" * 50)[:-9], "the body did not come whole: its gzip ends too early"),
+        (gzip.compress(b"{}" * 50)[:-9], "the body is incomplete: its gzip ends too early"),
         (gzip.compress(b"{}") + b"more", "the body is not gzip"),
     ],
 )

@@ -182,7 +182,7 @@ def test_a_bad_chunk_is_refused_and_nothing_behind_it_runs(server: QueueServer, 
     said = heard(server, chunked(BAD_BODIES[name]) + NEXT)
 
     assert statuses(said) == [400], said
-    assert b"the body did not come whole" in said
+    assert b"the body is incomplete" in said
     assert b"Connection: close" in said
 
 

@@ -95,13 +95,13 @@ def test_a_body_that_stalls_is_told_and_cut(port: int, monkeypatch: pytest.Monke
     with connect(port, POST, b"[1") as slow:
         said = heard(slow)
     assert said.startswith(b"HTTP/1.1 400 ")
-    assert b"the body did not come: nothing was sent for too long" in said
+    assert b"the body did not arrive in time" in said
 
 
 def test_a_chunked_body_that_is_none_is_told(port: int) -> None:
     head = POST.replace(b"Content-Length: 5", b"Transfer-Encoding: chunked")
     with connect(port, head, b"nonsense\r\n") as client:
-        assert b"the body did not come whole" in answer(client)
+        assert b"the body is incomplete" in answer(client)
 
 
 def test_an_idle_connection_is_closed(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,7 +159,7 @@ def test_a_queue_that_crashes_again_and_again_gives_up(
         lambda: house.queue.wait("any"),
         lambda: list(house.queue.stream_task("any")),
     ):
-        with pytest.raises(Unavailable, match="has given up: crashed"):
+        with pytest.raises(Unavailable, match="has stopped: crashed"):
             verb()
 
 

@@ -64,5 +64,5 @@ def test_a_disk_that_never_syncs_is_given_up_with_the_reason(
             over.wait(0.02)
 
     assert "Input/output error" in house.fatal.result()
-    with pytest.raises(Unavailable, match=r"has given up: .*Input/output error"):
+    with pytest.raises(Unavailable, match=r"has stopped: .*Input/output error"):
         house.queue.get_queue_stats()

@@ -89,7 +89,7 @@ def gone(house: FolderServer, folder: Path) -> None:
         house.submit(1)
     reason = house.fatal.result(PATIENCE_S)
     assert reason.startswith(f"the folder {folder} has been removed or replaced while the queue")
-    with pytest.raises(Unavailable, match=r"has given up: the folder .* has been removed"):
+    with pytest.raises(Unavailable, match=r"has stopped: the folder .* has been removed"):
         house.submit(1)
 
 

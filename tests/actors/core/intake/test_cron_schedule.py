@@ -146,7 +146,7 @@ def test_what_is_refused_and_why(expr: object, words: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "Mars/Base", "Europe", "../etc/passwd", 5, None, "a\0b"])
 def test_an_unknown_time_zone_is_refused(name: object) -> None:
-    with pytest.raises(Invalid, match="is no time zone, write a name such as UTC") as refused:
+    with pytest.raises(Invalid, match="is not a time zone, write a name such as UTC") as refused:
         check("* * * * *", name)
     assert refused.value.field == "timezone"
 

@@ -85,7 +85,7 @@ def without(name: str) -> dict[str, Any]:
         ({**PLAIN, "name": "x" * 257}, "name", "name must have at most 256 characters"),
         ({**PLAIN, "name": 5}, "name", "name must be a text"),
         ({**PLAIN, "cron_expr": "99 * * * *"}, "cron_expr", "cron_expr: minute '99'"),
-        ({**PLAIN, "timezone": "Nowhere"}, "timezone", "timezone: 'Nowhere' is no time zone"),
+        ({**PLAIN, "timezone": "Nowhere"}, "timezone", "timezone: 'Nowhere' is not a time zone"),
         ({**PLAIN, "overlap": "maybe"}, "overlap", "overlap must be one of allow, skip"),
         ({**PLAIN, "missed": 1}, "missed", "missed must be one of skip, once"),
         ({**PLAIN, "enabled": "yes"}, "enabled", "enabled: expected `bool`, got `str`"),

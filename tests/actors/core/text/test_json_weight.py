@@ -63,6 +63,8 @@ def test_what_stands_within_a_text_is_one_value() -> None:
 
 
 def test_the_sentence_says_how_many_may_be_there() -> None:
-    with pytest.raises(Invalid, match="the body must not hold more than 100000 texts, lists") as no:
+    with pytest.raises(
+        Invalid, match="the body must not contain more than 100000 texts, lists"
+    ) as no:
         list(weigh(b"[" * (MOST_PARTS + 1), "the body", "body"))
     assert no.value.field == "body"
