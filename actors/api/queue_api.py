@@ -1,9 +1,12 @@
-"""The verbs of a queue, the same on `QueueManager` (embedded) and `Client` (over HTTP)."""
+"""The verbs of a queue, the same on `QueueManager` (embedded) and `Client` (over HTTP).
+
+`AsyncClient` has them too, as coroutines. Their docstrings are written here, once, for all three.
+"""
 
 import queue
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask, Tasks
 from ..core.intake.bulk import BulkResult, Filter
@@ -20,75 +23,117 @@ from ..core.model.tasks import (
     Task,
     TaskResult,
 )
-from .subscription import Subscription
 from .task_stream import TaskStream
+
+if TYPE_CHECKING:
+    from .subscription import Subscription
 
 
 class CronAPI(Protocol):
-    """The verbs of crons. All of them raise `QueueError`: `NotFound` for an unknown id."""
+    """The verbs of crons. `cron_id` is a cron's id, or the `Cron`."""
 
     def add_cron_task(
         self, new: NewCron | Mapping[str, Any], *, if_exists: IfExists | None = None
     ) -> str:
-        """Take on a cron and return its id, once it is on disk. Raises `Invalid`.
+        """Add a cron; returns its id once it is on disk.
 
-        Where there is a cron of this name, `if_exists` says what to do; both ways its id is
-        returned. "update": it becomes what is given, with the usual values for all that is not, but
-        stays switched on or off unless `enabled` is given, and keeps its runs; raises `Conflict`
-        when several have the name. "keep": it stays as it is; of several, the oldest is meant.
-        "error": raises `Conflict`. None, as if there were none, makes another one.
+        `new` is a `NewCron` or a mapping of its fields. `if_exists` says what to do when there is
+        a cron of that name; the id of that one is returned then:
+
+        - "update": replace its fields by those of `new`, and by the defaults for all that `new`
+          leaves out. It stays enabled or disabled unless `new` says `enabled`, and keeps its runs.
+        - "keep": leave it as it is. Of several with the name the oldest is meant.
+        - "error": raise `Conflict`.
+        - None: add another one.
+
+        Raises `Invalid`, naming the field, and `Conflict` when "update" finds several of the name.
         """
         ...
 
     def list_cron_tasks(self) -> list[Cron]:
-        """The oldest first."""
+        """Return all crons, the oldest first."""
         ...
 
-    def get_cron_task(self, cron_id: OfCron) -> Cron: ...
+    def get_cron_task(self, cron_id: OfCron) -> Cron:
+        """Return the cron `cron_id`: its id, or a `Cron`. Raises `NotFound`."""
+        ...
 
     def update_cron_task(
         self, cron_id: OfCron, changes: NewCron | Cron | Mapping[str, Any]
     ) -> Cron:
-        """Change the fields given; those that only the queue sets are passed over."""
+        """Change the fields of a cron that `changes` gives; returns the cron as it is then.
+
+        `cron_id` is its id, or the `Cron`; `changes` a mapping, a `NewCron` or a `Cron`.
+        Fields that only the queue sets (`id`, `next_run`, `last_run` …) are ignored, so that a
+        changed `Cron` may be given. Raises `NotFound`, and `Invalid`, naming the field.
+        """
         ...
 
     def remove_cron_task(self, cron_id: OfCron) -> Cron:
-        """Forget a cron; returns it as it was. Tasks that it has submitted stay."""
+        """Delete the cron `cron_id` (its id, or the `Cron`); returns it as it was.
+
+        Tasks that it has submitted stay. Raises `NotFound`.
+        """
         ...
 
     def enable_cron_task(self, cron_id: OfCron) -> Cron:
-        """Let it run by the clock, from now on."""
+        """Let a cron run by the clock from now on; returns it, with its `next_run`.
+
+        `cron_id` is its id, or the `Cron`. Raises `NotFound`.
+        """
         ...
 
-    def disable_cron_task(self, cron_id: OfCron) -> Cron: ...
+    def disable_cron_task(self, cron_id: OfCron) -> Cron:
+        """Let a cron run no more until it is enabled; returns it.
+
+        `cron_id` is its id, or the `Cron`. Tasks that it has submitted stay. Raises `NotFound`.
+        """
+        ...
 
     def run_cron_task(self, cron_id: OfCron) -> Submitted:
-        """Run it once now, enabled or not; its next run stays.
+        """Submit the task of a cron now, whether it is enabled or not; its next run stays.
 
-        Raises `Conflict` when it may not overlap and a task of it lives, `QueueFull`.
+        `cron_id` is its id, or the `Cron`. Returns the task's id, status and position.
+        Raises `NotFound`, `QueueFull`, and `Conflict` when its `overlap` is "skip" and a task of it
+        has not ended.
         """
         ...
 
 
 class BulkAPI(Protocol):
-    """The verbs of many tasks at once: of up to 1,000 `ids`, or of a slice of 500 of those that a
-    `filter` matches (as for `list_tasks`, the newest first; `{}` matches all).
-
-    Where a filter names no status, it matches the tasks that the verb can be done to. What cannot
-    be done to one task is told in the result and stops nothing. All raise `Invalid`.
-    """
+    """The verbs of many tasks at once."""
 
     def cancel_tasks(
         self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
-    ) -> BulkResult: ...
+    ) -> BulkResult:
+        """Cancel many tasks that wait or run.
+
+        Give either `ids`, 1 to 1,000 of them, or a `filter` as for `list_tasks`: it takes the
+        newest 500 of the matching tasks that can be cancelled; `{}` matches all. Call again while
+        the result has a `cursor`, with that as the filter's `cursor`. What cannot be done to one
+        task is in the result's `errors` and stops nothing.
+
+        Raises `Invalid`, naming the field.
+        """
+        ...
 
     def retry_tasks(
         self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
-    ) -> BulkResult: ...
+    ) -> BulkResult:
+        """Run many failed or cancelled tasks anew, each as `retry_task` does.
+
+        `ids` or a `filter`, and the result, as for `cancel_tasks`. Raises `Invalid`.
+        """
+        ...
 
     def delete_tasks(
         self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
-    ) -> BulkResult: ...
+    ) -> BulkResult:
+        """Delete many tasks that have ended.
+
+        `ids` or a `filter`, and the result, as for `cancel_tasks`. Raises `Invalid`.
+        """
+        ...
 
     def reprioritize_tasks(
         self,
@@ -97,30 +142,100 @@ class BulkAPI(Protocol):
         filter: Filter | None = None,
         priority: int | Priority | str,
     ) -> BulkResult:
-        """A filter leaves out what has this priority already."""
+        """Give many tasks that wait or run another `priority`, as `update_task_priority` does.
+
+        `ids` or a `filter`, and the result, as for `cancel_tasks`; a filter leaves out tasks that
+        have this priority already. Raises `Invalid`, naming the field.
+        """
         ...
 
 
 class QueueAPI(CronAPI, BulkAPI, Protocol):
-    """What the HTTP routes, the CLI and programs rely on. All verbs raise `QueueError`."""
+    """A queue: what `QueueManager` and `Client` have in common, to be named in types.
+
+    All verbs raise `QueueError`: beside what each names, `Unavailable` when the queue cannot answer
+    and `Invalid`, with the argument's name as `field`, for an argument that is wrong. `task_id` is
+    a task's id, or a record that has it; `new` a `NewTask`, or a mapping of its fields. Timeouts
+    are seconds from 0 to a year, None waits forever.
+    """
+
+    # --- submit ---------------------------------------------------------------------------------
 
     def submit(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted:
-        """Take on a task; returns once it is on disk.
+        """Submit a task; returns its id, status and position once it is on disk.
 
-        The same key with the same task finds the first one again (`created` False); with
-        another task it raises `Conflict`. Raises `Invalid`, `QueueFull`, `Unavailable`.
+        `new` is what `chat_task`, `generate_task` or `embed_task` made, or a mapping of its fields.
+        With an `idempotency_key` (1 to 256 characters) the same task is submitted once: given
+        again, the key finds the first one, and `created` is False.
+
+        Raises `Invalid`, naming the field, `QueueFull`, `Unavailable`, and `Conflict` when the key
+        was used for another task.
         """
         ...
 
     def submit_task(self, new: AnyTask) -> str:
-        """Take on a task and return its id."""
+        """Submit a task; returns its id once it is on disk. Raises as `submit`."""
         ...
+
+    def submit_scheduled_task(self, new: AnyTask, at: datetime) -> str:
+        """Submit a task that starts at `at` (an aware datetime) or soon after; returns its id.
+
+        A time in the past means now. Raises as `submit`.
+        """
+        ...
+
+    def submit_streaming_task(
+        self, new: AnyTask, *, timeout: float | None = None, cancel_on_close: bool = False
+    ) -> TaskStream:
+        """Submit a task and iterate over the `Chunk`s of its reply, as `stream_task` does.
+
+        The iterator's `task_id` is the task's. Leaving it before its last chunk (`close`, `break`,
+        an error) leaves the task running; with `cancel_on_close` the task is cancelled. Raises as
+        `submit` and `stream_task`.
+        """
+        ...
+
+    def submit_task_with_callback(
+        self, new: AnyTask, callback: Callable[[TaskResult], object]
+    ) -> str:
+        """Submit a task and have `callback(result)` called once it has ended; returns its id.
+
+        All callbacks run one after another, in the order in which their tasks end, in a thread of
+        their own; with `AsyncClient` in an asyncio task, and they may be coroutine functions. An
+        exception in one is logged. They outlive a restart of the queue, not of the program: see
+        `on_end`. Raises as `submit`.
+        """
+        ...
+
+    def submit_task_with_channel(
+        self,
+        new: AnyTask,
+        channel: "queue.Queue[TaskResult] | queue.SimpleQueue[TaskResult]",
+    ) -> str:
+        """Submit a task and have its result put into `channel` once it has ended; returns its id.
+
+        `channel` is a queue of the `queue` module, with `AsyncClient` an `asyncio.Queue`. While it
+        is full, results wait in order and hold up nothing else. Raises as `submit`.
+        """
+        ...
+
+    def on_end(self, task_id: OfTask, callback: Callable[[TaskResult], object]) -> None:
+        """Have `callback(result)` called once a task has ended, or soon if it has already.
+
+        As in `submit_task_with_callback`; a task may have several. Raises `NotFound`.
+        """
+        ...
+
+    # --- batches --------------------------------------------------------------------------------
 
     def submit_batch(
         self, tasks: Iterable[AnyTask], *, idempotency_key: str | None = None
     ) -> BatchSubmitted:
-        """Take on all tasks or none; returns once all are on disk. Raises as `submit`, naming
-        the task that is wrong: `tasks[3].model: …`."""
+        """Submit all tasks or none; returns the ids once all are on disk.
+
+        `tasks` may be any iterable, also a generator. `idempotency_key` as in `submit`, for the
+        batch. Raises as `submit`; the error names the task that is wrong: `tasks[3].model: …`.
+        """
         ...
 
     def submit_batch_tasks(
@@ -130,38 +245,10 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         timeout: float | None = None,
         on_progress: Callable[[int, int], object] | None = None,
     ) -> list[TaskResult]:
-        """Take on all tasks or none, and `wait_batch`."""
-        ...
+        """Submit all tasks or none, and wait for their results: `submit_batch`, then `wait_batch`.
 
-    def wait_batch(
-        self,
-        batch_id: OfBatch,
-        *,
-        timeout: float | None = None,
-        on_progress: Callable[[int, int], object] | None = None,
-    ) -> list[TaskResult]:
-        """The results of a batch once all of its tasks have ended, in the order given.
-
-        `on_progress(done, total)` is called where this waits: at the start, and whenever it is
-        heard that more have ended. A task that was deleted meanwhile has an `error`; of a batch
-        that is given by its id, those deleted before are left out. Raises `NotFound`, and
-        `BatchTimeout` after `timeout` seconds: the tasks go on. That, and a `QueueError` that ends
-        the wait, has the batch's `batch_id` and `task_ids`.
+        Raises as these do.
         """
-        ...
-
-    def as_completed(
-        self, ids: Collection[OfTask], *, timeout: float | None = None
-    ) -> Generator[TaskResult, None, None]:
-        """The results of up to 1,000,000 tasks, each as it ends, those that have ended first.
-
-        One that was deleted has an `error`. Raises `TimeoutError` when not all have ended
-        `timeout` seconds after the call: they go on.
-        """
-        ...
-
-    def submit_scheduled_task(self, new: AnyTask, at: datetime) -> str:
-        """Take on a task that runs at `at` (aware), or now if that is past."""
         ...
 
     def submit_batch_tasks_async(
@@ -169,10 +256,10 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         tasks: Iterable[AnyTask],
         callback: Callable[[list[TaskResult]], object] | None = None,
     ) -> list[str]:
-        """Take on all tasks or none; returns their ids once they are on disk.
+        """Submit all tasks or none; returns their ids once they are on disk.
 
-        `callback` is called once all have ended, as in `submit_task_with_callback`, with their
-        results in the order given.
+        `callback(results)` is called once all have ended, as in `submit_task_with_callback`, with
+        the results in the order given. Raises as `submit_batch`.
         """
         ...
 
@@ -182,139 +269,190 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         at: datetime,
         callback: Callable[[list[TaskResult]], object] | None = None,
     ) -> list[str]:
-        """As `submit_batch_tasks_async`; the tasks run at `at` (aware), or now if that is past."""
+        """Submit all `tasks` or none, to start at `at` (an aware datetime) or soon after.
+
+        A time in the past means now. Otherwise as `submit_batch_tasks_async`.
+        """
         ...
 
-    def get_batch(self, batch_id: OfBatch) -> Batch: ...
+    def wait_batch(
+        self,
+        batch_id: OfBatch,
+        *,
+        timeout: float | None = None,
+        on_progress: Callable[[int, int], object] | None = None,
+    ) -> list[TaskResult]:
+        """Wait until all tasks of a batch have ended; returns their results in the order given.
+
+        `batch_id` is an id, a `Batch`, or what `submit_batch` returned. `on_progress(done, total)`
+        is called in the waiting thread, at the start and as tasks end; with `AsyncClient` it may be
+        a coroutine function. A task that was deleted meanwhile has an `error`; of a batch given by
+        its id, those deleted before are left out.
+
+        Raises `NotFound`, and `BatchTimeout` after `timeout` seconds: the tasks go on. That, and a
+        `QueueError` that ends the wait, has the batch's `batch_id` and `task_ids`.
+        """
+        ...
+
+    def as_completed(
+        self, ids: Collection[OfTask], *, timeout: float | None = None
+    ) -> Generator[TaskResult, None, None]:
+        """Iterate over the results of the tasks `ids` (at most 1,000,000), each as it ends.
+
+        Those that have ended come first; one that was deleted has an `error`. Raises `TimeoutError`
+        when not all have ended `timeout` seconds after the call: the tasks go on.
+        """
+        ...
+
+    def get_batch(self, batch_id: OfBatch) -> Batch:
+        """Return a batch: how many of its tasks wait, run, and have ended how.
+
+        `batch_id` is an id, or what `submit_batch` returned.
+        Raises `NotFound`, also once all of its tasks are deleted.
+        """
+        ...
 
     def list_batches(self, limit: int = 100) -> list[Batch]:
-        """The newest first."""
+        """Return the newest batches, at most `limit` (1 to 1,000), the newest first."""
         ...
+
+    # --- one task -------------------------------------------------------------------------------
 
     def get_task(self, task_id: OfTask, *, wait: float | None = None) -> Task:
-        """The whole task. With `wait`, once it has ended or `wait` seconds have passed."""
+        """Return a task with its payload and result.
+
+        With `wait` (seconds, 0 to 3,600) it returns once the task has ended or that time is over,
+        whichever comes first. Raises `NotFound`.
+        """
         ...
 
-    def get_task_status(self, task_id: OfTask) -> Status: ...
+    def get_task_status(self, task_id: OfTask) -> Status:
+        """Return a task's status. Raises `NotFound`."""
+        ...
 
     def wait(self, task_id: OfTask, *, timeout: float | None = None) -> Task:
-        """The task once it has ended; raises `TimeoutError` after `timeout` seconds."""
-        ...
+        """Wait until a task has ended; returns it, with its result.
 
-    def cancel_task(self, task_id: OfTask) -> Task:
-        """Cancel a pending or running task. Raises `NotFound`, `Conflict` when it has ended."""
-        ...
-
-    def update_task_priority(self, task_id: OfTask, priority: int | Priority | str) -> Task:
-        """Change the priority of a pending or running task (for its next attempt)."""
-        ...
-
-    def retry_task(self, task_id: OfTask) -> Task:
-        """Run a failed or cancelled task anew: its retries and errors begin at nothing.
-
-        Raises `NotFound`, `Conflict` when it is completed or has not ended.
+        Outlives a restart of the queue. Raises `NotFound`, and `TimeoutError` after `timeout`
+        seconds: the task goes on.
         """
-        ...
-
-    def delete_task(self, task_id: OfTask) -> Task:
-        """Forget an ended task; returns it as it was. Raises `NotFound`, `Conflict`."""
-        ...
-
-    def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
-        """One page of a list, and the cursor of the next; may be shorter than its `limit` where
-        few tasks fit a filter. Raises `Invalid`, naming the field."""
-        ...
-
-    def list_tasks(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> list[Task]:
-        """Newest first, without payloads and results unless the filter says otherwise; up to its
-        `limit`, however many pages that takes. Raises `Invalid`, naming the field."""
-        ...
-
-    def get_queue_stats(self) -> QueueStats: ...
-
-    def get_history(self) -> list[Minute]:
-        """What happened in each minute of the last hour, the oldest first.
-
-        It begins with the queue's start: what was before it is not told.
-        """
-        ...
-
-    def list_backends(self) -> list[BackendState]:
-        """The model servers, in the order of the configuration."""
-        ...
-
-    def drain_backend(self, name: str) -> BackendState:
-        """Give a backend no more calls; those that run go on. Survives a restart.
-
-        Raises `NotFound`.
-        """
-        ...
-
-    def resume_backend(self, name: str) -> BackendState:
-        """Give it calls again. Raises `NotFound`."""
         ...
 
     def stream_task(
         self, task_id: OfTask, *, timeout: float | None = None
     ) -> Generator[Chunk, None, None]:
-        """The reply piece by piece, each once and in order; the last `Chunk` is `done`.
+        """Iterate over a task's reply, `Chunk` by `Chunk`, each once and in order.
 
-        Works while the task waits, runs, or has ended. A `restart` chunk takes back what came
-        before it. Raises `TimeoutError` after `timeout` seconds of silence. A stream that is left
-        early is closed with `contextlib.closing`.
+        Works while the task waits, runs, or has ended. The last chunk is `done` and has the task's
+        `status`; one with `restart` takes back all that came before it. Close a stream that is left
+        early, with `contextlib.closing` (`AsyncClient`: `aclosing`).
+
+        Raises `NotFound`, and `TimeoutError` after `timeout` seconds without a chunk.
         """
         ...
 
-    def submit_streaming_task(
-        self, new: AnyTask, *, timeout: float | None = None, cancel_on_close: bool = False
-    ) -> TaskStream:
-        """Take on a task, and `stream_task` it. The generator has its `task_id`.
+    def cancel_task(self, task_id: OfTask) -> Task:
+        """Cancel a task that waits or runs; returns it.
 
-        Leaving it before its last chunk (`close`, `break`, an error) leaves the task as it is; with
-        `cancel_on_close` it is cancelled.
+        Raises `NotFound`, and `Conflict` when it has ended.
         """
         ...
 
-    def submit_task_with_callback(
-        self, new: AnyTask, callback: Callable[[TaskResult], object]
-    ) -> str:
-        """Take on a task; `callback` is called once it has ended, in a thread of its own.
+    def update_task_priority(self, task_id: OfTask, priority: int | Priority | str) -> Task:
+        """Give a task another `priority`: 1 to 15, or "low", "normal", "high", "critical".
 
-        All callbacks run in that one thread, in the order in which their tasks end. An exception
-        in one is logged.
+        Of a running task it is that of its next attempt. Returns the task. Raises `Invalid`,
+        `NotFound`, and `Conflict` when it has ended.
         """
         ...
 
-    def submit_task_with_channel(
-        self,
-        new: AnyTask,
-        channel: "queue.Queue[TaskResult] | queue.SimpleQueue[TaskResult]",
-    ) -> str:
-        """Take on a task; its result is put into `channel` once it has ended.
+    def retry_task(self, task_id: OfTask) -> Task:
+        """Run a failed or cancelled task anew, with all of its retries; returns it.
 
-        Where that is full, results wait until it is read, and hold nothing else up.
+        Raises `NotFound`, and `Conflict` when it is completed or has not ended.
         """
         ...
 
-    def on_end(self, task_id: OfTask, callback: Callable[[TaskResult], object]) -> None:
-        """Have `callback` called once a task has ended, or now if it has: as
-        `submit_task_with_callback`, beside the callbacks that it has. Raises `NotFound`."""
+    def delete_task(self, task_id: OfTask) -> Task:
+        """Delete a task that has ended; returns it as it was.
+
+        Raises `NotFound`, and `Conflict` when it has not ended.
+        """
         ...
+
+    # --- lists ----------------------------------------------------------------------------------
+
+    def list_tasks(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> list[Task]:
+        """Return tasks, the newest first, up to the filter's `limit` (1 to 1,000; 100 by default).
+
+        `filter` is a `TaskFilter` or a mapping of its fields, such as `{"status": ["failed"],
+        "tag": "nightly"}`; None matches all. Tasks come without payload and result unless the
+        filter includes them. Raises `Invalid`, naming the field.
+        """
+        ...
+
+    def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
+        """Return one page of a list, as `list_tasks`, with the `cursor` of the next.
+
+        A page may be shorter than the `limit` although there are more: go on until `cursor` is
+        None. Raises `Invalid`, naming the field.
+        """
+        ...
+
+    # --- events ---------------------------------------------------------------------------------
 
     def subscribe(
         self,
         events: Collection[str] | None = None,
         tasks: Tasks | None = None,
-    ) -> Subscription:
-        """The queue's events from now on: all, or those named, of all tasks or those named."""
+    ) -> "Subscription":
+        """Subscribe to the queue's events from now on; returns an iterator over them.
+
+        `events` are names such as "task_completed", `tasks` up to 1,000 ids; None means all. Raises
+        `Invalid` for a name that no event has.
+        """
         ...
 
-    def unsubscribe(self, subscription: Subscription) -> None: ...
+    def unsubscribe(self, subscription: "Subscription") -> None:
+        """End `subscription`: whoever iterates over it comes to the end."""
+        ...
+
+    # --- the queue ------------------------------------------------------------------------------
+
+    def get_queue_stats(self) -> QueueStats:
+        """Return how the queue is doing: tasks by status, why they wait, workers, backends."""
+        ...
+
+    def get_history(self) -> list[Minute]:
+        """Return what happened in each minute of the last hour, the oldest first.
+
+        It begins with the queue's start: what was before is not known.
+        """
+        ...
+
+    def list_backends(self) -> list[BackendState]:
+        """Return the model servers, in the order of the configuration."""
+        ...
+
+    def drain_backend(self, name: str) -> BackendState:
+        """Start no more calls on a backend; those that run go on. Outlives a restart.
+
+        `name` is the backend's in the configuration. Returns its state. Raises `NotFound`.
+        """
+        ...
+
+    def resume_backend(self, name: str) -> BackendState:
+        """Start calls on the backend `name` again; returns its state. Raises `NotFound`."""
+        ...
 
     def pause(self) -> None:
-        """Stop dispatching; running tasks finish. Survives a restart."""
+        """Start no more tasks; those that run go on. Outlives a restart."""
         ...
 
-    def resume(self) -> None: ...
+    def resume(self) -> None:
+        """Start tasks again after `pause`."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the queue or the connections to it, and end subscriptions and callbacks."""
+        ...

@@ -90,6 +90,7 @@ class Subscription:
             self.close()
 
     def close(self) -> None:
+        """End it, from any thread: whoever reads it comes to the end."""
         self._is_closed = True
         self._leave()
         self._mailbox.close("unsubscribed")

@@ -14,18 +14,16 @@ from ..core.intake.submission import parse_time
 from ..core.model.errors import naming
 from ..core.model.task_filter import TaskFilter, TaskPage
 from ..core.model.tasks import (
-    BatchSubmitted,
     NewTask,
     Status,
-    Submitted,
     Task,
     TaskResult,
 )
+from .queue_api import QueueAPI
 
 
-class ComposedVerbs:
-    """Needs `submit`, `submit_batch`, `list_page` and `close`; a context manager that closes
-    itself."""
+class ComposedVerbs(QueueAPI):
+    """What is made of other verbs. A context manager that closes itself."""
 
     def __enter__(self) -> Self:
         return self
@@ -38,30 +36,13 @@ class ComposedVerbs:
     ) -> None:
         self.close()
 
-    def close(self) -> None:
-        raise NotImplementedError
-
-    def submit(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted:
-        raise NotImplementedError
-
-    def submit_batch(
-        self, tasks: Iterable[AnyTask], *, idempotency_key: str | None = None
-    ) -> BatchSubmitted:
-        raise NotImplementedError
-
-    def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
-        raise NotImplementedError
-
     def list_tasks(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> list[Task]:
-        """As many as there are, up to the filter's `limit`, over as many pages as it takes."""
         return full_page(self.list_page, task_filter(filter)).tasks
 
     def submit_task(self, new: AnyTask) -> str:
-        """Take on a task and return its id."""
         return self.submit(new).task_id
 
     def submit_scheduled_task(self, new: AnyTask, at: datetime) -> str:
-        """Take on a task that runs at `at` (aware) or soon after; in the past means now."""
         return self.submit_task(scheduled(new, at))
 
 

@@ -4,7 +4,7 @@ import atexit
 import os
 import threading
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Self, Unpack, cast
 
@@ -18,10 +18,12 @@ from ..base.thread_pool import Pool, ThreadPool
 from ..batch_loading import draft_batch
 from ..core.config.config import Config, LoggingSettings
 from ..core.intake import arguments
-from ..core.intake.arguments import LONGEST_ANSWER_S, AnyTask, OfBatch, OfTask
+from ..core.intake.arguments import LONGEST_ANSWER_S, AnyTask, OfBatch, OfCron, OfTask
+from ..core.intake.bulk import Bulk, BulkResult, Filter, Verb, bulk
 from ..core.intake.filters import task_filter
 from ..core.intake.submission import drafting, parse_priority
 from ..core.messages import (
+    CallBackends,
     Cancel,
     CheckRoom,
     Count,
@@ -38,6 +40,7 @@ from ..core.messages import (
     ListBatches,
     ListTasks,
     Pause,
+    ProbeAll,
     Reprioritize,
     Resume,
     Retry,
@@ -46,7 +49,9 @@ from ..core.messages import (
     SubmitBatch,
 )
 from ..core.messages.replies import Page, Stored
+from ..core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ..core.model.errors import Invalid, NoCapableServer, NotFound, QueueError
+from ..core.model.outcomes import Reply
 from ..core.model.stats import (
     BackendState,
     Counts,
@@ -74,12 +79,13 @@ from ..supervision.switchboard import Generation, Switchboard
 from ..supervision.system import System
 from ..task_log import Logbook
 from . import watch
-from .bulk_verbs import EmbeddedBulkVerbs
-from .cron_verbs import CronVerbs
+from .bulk import do_bulk
+from .crons import EmbeddedCrons
 from .options import LOG_OPTIONS, Options, config_of
-from .server_verbs import ServerVerbs
 
 BATCH_PATIENCE_S = 300.0
+SHORT_S = 5.0
+LOADING_S = 300.0  # as long as Ollama itself waits for a model
 
 
 def _thread_pools() -> tuple[Pool, Pool]:
@@ -90,7 +96,7 @@ def _give_up(reason: str) -> None:
     log.critical("this QueueManager is of no more use: %s", reason)
 
 
-class QueueManager(Listener, CronVerbs, EmbeddedBulkVerbs, ServerVerbs):
+class QueueManager(Listener):
     """A durable queue inside your own program: plain threads, nothing global.
 
     Two managers live side by side, each with a folder of its own. Open it as a context manager,
@@ -134,6 +140,7 @@ class QueueManager(Listener, CronVerbs, EmbeddedBulkVerbs, ServerVerbs):
         self._runtime = runtime or Runtime(_thread_pools, create_executor, _give_up)
         self.breathe = self._runtime.breathe  # for doors, too
         self._switchboard = Switchboard()
+        self._crons = EmbeddedCrons(self._switchboard)
         self._system: Ref | None = None
         self._closing, self._is_closing = threading.RLock(), False
         self._pid = os.getpid()
@@ -204,20 +211,15 @@ class QueueManager(Listener, CronVerbs, EmbeddedBulkVerbs, ServerVerbs):
     def _now(self) -> Generation:
         return self._switchboard.current()
 
-    # --- verbs ----------------------------------------------------------------------------------
+    # --- submitting -------------------------------------------------------------------------------
 
-    def submit(
-        self,
-        new: AnyTask,
-        *,
-        idempotency_key: str | None = None,
-        listed: bool = False,
-    ) -> Submitted:
-        """With `listed` it raises `NotFound` for a model that no backend has, once all have been
-        asked again."""
-        asked = driven(drafting(new, idempotency_key, listed=listed), self.breathe)
-        check_room(self.config.queue.storage_path, len(asked.spec))
-        answer = self._decided(asked)
+    def submit(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted:
+        return self._submit(new, idempotency_key, listed=False)
+
+    def _submit(self, new: AnyTask, idempotency_key: str | None, *, listed: bool) -> Submitted:
+        command = driven(drafting(new, idempotency_key, listed=listed), self.breathe)
+        check_room(self.config.queue.storage_path, len(command.spec))
+        answer = self._decided(command)
         if isinstance(answer, Stored):  # the key was used before, for this very task
             record = answer.record
             where = self._explain([record]).get(record.id)
@@ -244,12 +246,7 @@ class QueueManager(Listener, CronVerbs, EmbeddedBulkVerbs, ServerVerbs):
             self.probe_backends()
         return ask(self._now().scheduler, asked, timeout)
 
-    def get_batch(self, batch_id: OfBatch) -> Batch:
-        return ask(self._now().persistence, GetBatch(arguments.batch_id(batch_id)))  # type: ignore[no-any-return]
-
-    def list_batches(self, limit: int = 100) -> list[Batch]:
-        wanted = ListBatches(arguments.whole(limit, "limit", 1, 1000))
-        return ask(self._now().persistence, wanted)  # type: ignore[no-any-return]
+    # --- one task ---------------------------------------------------------------------------------
 
     def get_task(self, task_id: OfTask, *, wait: float | None = None) -> Task:
         task_id = arguments.task_id(task_id)
@@ -268,6 +265,14 @@ class QueueManager(Listener, CronVerbs, EmbeddedBulkVerbs, ServerVerbs):
     def wait(self, task_id: OfTask, *, timeout: float | None = None) -> Task:
         task_id, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
         return self._shown(watch.wait(self._switchboard, task_id, timeout))
+
+    def stream_task(
+        self, task_id: OfTask, *, timeout: float | None = None
+    ) -> Generator[Chunk, None, None]:
+        check_process(self._pid)
+        task_id, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
+        stream = watch.stream(self._switchboard, task_id, timeout, breathe=self.breathe)
+        return cast(Generator[Chunk, None, None], stream)
 
     def cancel_task(self, task_id: OfTask) -> Task:
         task_id = arguments.task_id(task_id)
@@ -288,11 +293,85 @@ class QueueManager(Listener, CronVerbs, EmbeddedBulkVerbs, ServerVerbs):
         record: Record = ask(self._now().scheduler, Delete(arguments.task_id(task_id)))
         return views.listed(record, None)
 
+    # --- many tasks -------------------------------------------------------------------------------
+
     def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
         wanted, now = task_filter(filter), self._now()
         reasons = ask(now.scheduler, GetReasons()) if wanted.waiting_for else None
         found: Page = ask(now.persistence, ListTasks(wanted, reasons))
         return views.page(found, self._explain(found.records), wanted, self.breathe)
+
+    def get_batch(self, batch_id: OfBatch) -> Batch:
+        return ask(self._now().persistence, GetBatch(arguments.batch_id(batch_id)))  # type: ignore[no-any-return]
+
+    def list_batches(self, limit: int = 100) -> list[Batch]:
+        wanted = ListBatches(arguments.whole(limit, "limit", 1, 1000))
+        return ask(self._now().persistence, wanted)  # type: ignore[no-any-return]
+
+    def cancel_tasks(
+        self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
+    ) -> BulkResult:
+        return self._do_bulk(bulk(Verb.CANCEL, ids, filter))
+
+    def retry_tasks(
+        self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
+    ) -> BulkResult:
+        return self._do_bulk(bulk(Verb.RETRY, ids, filter))
+
+    def delete_tasks(
+        self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
+    ) -> BulkResult:
+        return self._do_bulk(bulk(Verb.DELETE, ids, filter))
+
+    def reprioritize_tasks(
+        self,
+        ids: Collection[OfTask] | None = None,
+        *,
+        filter: Filter | None = None,
+        priority: int | Priority | str,
+    ) -> BulkResult:
+        return self._do_bulk(bulk(Verb.PRIORITY, ids, filter, priority))
+
+    def _do_bulk(self, bulk: Bulk) -> BulkResult:
+        return do_bulk(bulk, self._switchboard, self.list_page)
+
+    # --- crons ------------------------------------------------------------------------------------
+
+    def add_cron(
+        self, new: NewCron | Mapping[str, Any], *, if_exists: IfExists | None = None
+    ) -> CronAdded:
+        """As `add_cron_task`; says too whether it is a new one."""
+        return self._crons.add(new, if_exists)
+
+    def add_cron_task(
+        self, new: NewCron | Mapping[str, Any], *, if_exists: IfExists | None = None
+    ) -> str:
+        return self._crons.add(new, if_exists).id
+
+    def list_cron_tasks(self) -> list[Cron]:
+        return self._crons.all()
+
+    def get_cron_task(self, cron_id: OfCron) -> Cron:
+        return self._crons.get(cron_id)
+
+    def update_cron_task(
+        self, cron_id: OfCron, changes: NewCron | Cron | Mapping[str, Any]
+    ) -> Cron:
+        return self._crons.update(cron_id, changes)
+
+    def remove_cron_task(self, cron_id: OfCron) -> Cron:
+        return self._crons.remove(cron_id)
+
+    def enable_cron_task(self, cron_id: OfCron) -> Cron:
+        return self._crons.enable(cron_id, True)
+
+    def disable_cron_task(self, cron_id: OfCron) -> Cron:
+        return self._crons.enable(cron_id, False)
+
+    def run_cron_task(self, cron_id: OfCron) -> Submitted:
+        return self._crons.run(cron_id)
+
+    # --- the queue --------------------------------------------------------------------------------
 
     def get_queue_stats(self) -> QueueStats:
         now = self._now()
@@ -305,15 +384,15 @@ class QueueManager(Listener, CronVerbs, EmbeddedBulkVerbs, ServerVerbs):
     def get_history(self) -> list[Minute]:
         return ask(self._now().bus, GetHistory())  # type: ignore[no-any-return]
 
-    def list_backends(self) -> list[BackendState]:
-        state: PlanState = ask(self._now().scheduler, Describe())
-        return state.backends
-
     def pause(self) -> None:
         ask(self._now().scheduler, Pause())
 
     def resume(self) -> None:
         ask(self._now().scheduler, Resume())
+
+    def list_backends(self) -> list[BackendState]:
+        state: PlanState = ask(self._now().scheduler, Describe())
+        return state.backends
 
     def drain_backend(self, name: str) -> BackendState:
         wanted = DrainBackend(arguments.backend(name), True)
@@ -323,15 +402,11 @@ class QueueManager(Listener, CronVerbs, EmbeddedBulkVerbs, ServerVerbs):
         wanted = DrainBackend(arguments.backend(name), False)
         return ask(self._now().scheduler, wanted)  # type: ignore[no-any-return]
 
-    def stream_task(
-        self, task_id: OfTask, *, timeout: float | None = None
-    ) -> Generator[Chunk, None, None]:
-        check_process(self._pid)
-        task_id, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
-        stream = watch.stream(self._switchboard, task_id, timeout, breathe=self.breathe)
-        return cast(Generator[Chunk, None, None], stream)
+    # --- what the HTTP server needs beyond the verbs ----------------------------------------------
 
-    # --- what the HTTP door needs beyond the verbs ----------------------------------------------
+    def submit_listed(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted:
+        """As `submit`; raises `NotFound` for a model that no backend has, once all were probed."""
+        return self._submit(new, idempotency_key, listed=True)
 
     def follow_task(
         self, task_id: OfTask, *, after: watch.ChunkPosition | None = None, heartbeat: float
@@ -351,7 +426,25 @@ class QueueManager(Listener, CronVerbs, EmbeddedBulkVerbs, ServerVerbs):
     ) -> Leave:
         return watch.listen(self._switchboard, mailbox, events, tasks)
 
-    # --- pieces ---------------------------------------------------------------------------------
+    def probe_backends(self) -> None:
+        """Probe all model servers now; returns once the plan knows what was found."""
+        ask(self._now().prober, ProbeAll())
+
+    def call_backends(
+        self, names: Collection[str], path: str, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Reply]:
+        """What these servers answer to a GET of `path`, or to a POST of `body`, within 5 s."""
+        asked = CallBackends(tuple(names), path, None if body is None else dict(body), SHORT_S)
+        return ask(self._now().prober, asked)  # type: ignore[no-any-return]
+
+    def load_on_backends(
+        self, names: Collection[str], path: str, body: Mapping[str, Any]
+    ) -> dict[str, Reply]:
+        """The same of a POST that has them load or unload a model, within 5 minutes."""
+        asked = CallBackends(tuple(names), path, dict(body), LOADING_S, loads=True)
+        return ask(self._now().prober, asked, LOADING_S + SHORT_S)  # type: ignore[no-any-return]
+
+    # --- pieces -----------------------------------------------------------------------------------
 
     def _shown(self, stored: Stored) -> Task:
         return views.whole(stored, self._explain([stored.record]).get(stored.record.id))

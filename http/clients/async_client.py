@@ -7,6 +7,7 @@ from weakref import WeakSet
 
 import httpx
 
+from ...actors.api.docstrings import documented
 from ...actors.api.verbs import PageCollector
 from ...actors.core.intake import arguments
 from ...actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask
@@ -35,6 +36,7 @@ from .requests import Request
 T = TypeVar("T")
 
 
+@documented
 class AsyncClient(AsyncListener):
     """A queue on a server, for asyncio: `async with AsyncClient("localhost:7125") as queue`.
 

@@ -38,6 +38,7 @@ class AsyncSubscription:
         self._is_closed = False
 
     async def begin(self) -> Self:
+        """Subscribe; `AsyncClient.subscribe` has done it already."""
         self._leave = await self._put(self._mailbox, 0.0)
         return self
 
@@ -70,6 +71,7 @@ class AsyncSubscription:
             await self.close()
 
     async def close(self) -> None:
+        """End it: whoever reads it comes to the end."""
         self._is_closed = True
         self._mailbox.close("unsubscribed")
         if self._leave is not None:

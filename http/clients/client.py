@@ -2,18 +2,17 @@
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from typing import Any, TypeVar
 from weakref import WeakSet
 
 import httpx
 
-from ...actors.api.bulk_verbs import BulkVerbs
 from ...actors.api.subscription import Leave, Listener
 from ...actors.base.mailbox import Mailbox
 from ...actors.core.intake import arguments
 from ...actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask
-from ...actors.core.intake.bulk import Bulk, BulkResult
+from ...actors.core.intake.bulk import BulkResult, Filter, Verb, bulk
 from ...actors.core.model.crons import Cron, IfExists, NewCron
 from ...actors.core.model.errors import Unavailable
 from ...actors.core.model.stats import BackendState, Minute, QueueStats
@@ -33,7 +32,7 @@ from .requests import Request
 T = TypeVar("T")
 
 
-class Client(Listener, BulkVerbs):
+class Client(Listener):
     """A queue on a server: `Client("localhost:7125")`, `Client("https://host")`.
 
     Without a URL it is at `OLLAMA_QUEUE_SERVER`, else on this machine at port 7125. May be used
@@ -109,8 +108,29 @@ class Client(Listener, BulkVerbs):
     def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
         return self._ask(requests.list_page(filter))
 
-    def _do_bulk(self, asked: Bulk) -> BulkResult:
-        return self._ask(requests.do_bulk(asked))
+    def cancel_tasks(
+        self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
+    ) -> BulkResult:
+        return self._ask(requests.do_bulk(bulk(Verb.CANCEL, ids, filter)))
+
+    def retry_tasks(
+        self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
+    ) -> BulkResult:
+        return self._ask(requests.do_bulk(bulk(Verb.RETRY, ids, filter)))
+
+    def delete_tasks(
+        self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
+    ) -> BulkResult:
+        return self._ask(requests.do_bulk(bulk(Verb.DELETE, ids, filter)))
+
+    def reprioritize_tasks(
+        self,
+        ids: Collection[OfTask] | None = None,
+        *,
+        filter: Filter | None = None,
+        priority: int | Priority | str,
+    ) -> BulkResult:
+        return self._ask(requests.do_bulk(bulk(Verb.PRIORITY, ids, filter, priority)))
 
     # --- the queue ------------------------------------------------------------------------------
 

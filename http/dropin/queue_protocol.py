@@ -12,9 +12,7 @@ from ..native.feed import LocalQueue
 class Servers(LocalQueue, Protocol):
     """A queue in this process, `QueueManager`; see there."""
 
-    def submit(
-        self, new: AnyTask, *, idempotency_key: str | None = None, listed: bool = False
-    ) -> Submitted: ...
+    def submit_listed(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted: ...
 
     def probe_backends(self) -> None: ...
 

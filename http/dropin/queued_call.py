@@ -72,7 +72,7 @@ class Queued:
     def __init__(self, queue: Servers, new: NewTask, form: Form) -> None:
         stays = _detached()
         key = reading.header("Idempotency-Key")
-        made = queue.submit(new, idempotency_key=key, listed=True)
+        made = queue.submit_listed(new, idempotency_key=key)
         self._queue, self._form, self.task_id = queue, form, made.task_id
         self._hints = hints(new)
         self._is_over = stays or not made.created  # whether its end is no business of ours

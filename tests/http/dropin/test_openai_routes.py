@@ -198,7 +198,7 @@ def test_only_what_cannot_be_a_second_task_is_to_be_sent_again(
     def refuse(*_: Any, **__: Any) -> Any:
         raise error
 
-    monkeypatch.setattr(house.queue, "submit", refuse)
+    monkeypatch.setattr(house.queue, "submit_listed", refuse)
 
     answer = ask(house, **headers)
 

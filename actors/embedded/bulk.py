@@ -1,0 +1,51 @@
+"""Many tasks of an embedded queue at once."""
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from ..api.verbs import full_page
+from ..base.actor import ask_all
+from ..core.intake.bulk import Bulk, BulkResult, Verb, narrowed, summed
+from ..core.messages import Cancel, Delete, Reprioritize, Retry
+from ..core.model.task_filter import TaskFilter, TaskPage
+from ..supervision.switchboard import Switchboard
+
+TOGETHER = 100  # commands on their way at once
+
+
+def do_bulk(
+    bulk: Bulk, switchboard: Switchboard, list_page: Callable[[TaskFilter], TaskPage]
+) -> BulkResult:
+    """Do one thing to each of many tasks, named by their ids or by a filter."""
+    if bulk.filter is None:
+        return _do_each(bulk, bulk.ids or [], 0, switchboard)
+    eligible = narrowed(bulk.verb, bulk.filter, bulk.level)
+    page = TaskPage([]) if eligible is None else full_page(list_page, eligible)
+    ids = [task.id for task in page.tasks]
+    left = None if page.total is None else max(0, page.total - len(ids))
+    if left == 0 or page.cursor is None:
+        return _do_each(bulk, ids, 0, switchboard)
+    return replace(_do_each(bulk, ids, left, switchboard), cursor=page.cursor)
+
+
+def _do_each(bulk: Bulk, ids: list[str], left: int | None, switchboard: Switchboard) -> BulkResult:
+    """Commands that are on their way together share an fsync; others get their turn."""
+    scheduler, answers = switchboard.current().scheduler, []
+    for first in range(0, len(ids), TOGETHER):
+        part = ids[first : first + TOGETHER]
+        answers += ask_all(scheduler, [_command(bulk, task_id) for task_id in part])
+    return summed(ids, answers, left)
+
+
+def _command(bulk: Bulk, task_id: str) -> Cancel | Retry | Delete | Reprioritize:
+    match bulk.verb:
+        case Verb.CANCEL:
+            return Cancel(task_id)
+        case Verb.RETRY:
+            return Retry(task_id)
+        case Verb.DELETE:
+            return Delete(task_id)
+        case Verb.PRIORITY:
+            assert bulk.level is not None
+            return Reprioritize(task_id, bulk.level)
