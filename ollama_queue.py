@@ -140,6 +140,11 @@ __all__ = [  # noqa: RUF022 - kept in the order of the table above
 ]
 
 
+def __dir__() -> "list[str]":
+    """The public names, also those that nothing has imported yet."""
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]
+
+
 def __getattr__(name: str) -> "Any":
     if name not in _LAZY:
         raise AttributeError(f"module 'ollama_queue' has no attribute {name!r}")

@@ -16,11 +16,27 @@ def cut(text: str, most: int) -> str:
 
 
 class QueueError(Exception):
-    """Base of all errors that the queue answers with.
+    """Base of all errors that the verbs of a queue raise, but for timeouts, which are Python's.
 
-    `code` is stable and is what crosses the wire; the message is one sentence for a person.
-    `retry_after_s` (seconds, or None) says when trying again makes sense. Where it ends the wait
-    for a batch that was taken on, `batch_id` and `task_ids` are the batch's.
+    ```
+    QueueError
+    ├── Invalid             an argument or a field is wrong: `field` names it
+    ├── NotFound            no such task, batch, cron or backend
+    ├── Conflict            the task's status does not allow it, or a key or name is taken
+    ├── QueueFull           too many tasks wait
+    ├── Unauthorized        no API key, or an unknown one
+    ├── Forbidden           the API key does not allow it
+    ├── Unavailable         the queue is not started, restarting, stopping, or out of reach
+    │   └── OutcomeUnknown  no answer came: it may have been done or not
+    └── Closed              a subscription has ended
+    TimeoutError
+    └── BatchTimeout        not all tasks of a batch have ended in time
+    ```
+
+    `message` is one sentence for a person; `code` is stable and is what HTTP answers carry. `field`
+    names the argument or field that is wrong, or is None. `retry_after_s` (seconds, or None) says
+    when trying again makes sense. In an error that ends the wait for a batch, `batch_id` and
+    `task_ids` are the batch's.
     """
 
     code = "error"
@@ -37,7 +53,10 @@ class QueueError(Exception):
         self.retry_after_s = retry_after_s
 
     def again(self) -> Self:
-        """A fresh one of the same: raised, an error collects a traceback, and keeps its frames."""
+        """A new error of the same kind and words.
+
+        Once raised, an error holds on to a traceback and its frames: each raise gets its own.
+        """
         return type(self)(self.message, field=self.field, retry_after_s=self.retry_after_s)
 
 
@@ -52,31 +71,31 @@ class NoCapableServer(Invalid):
 
 
 class NotFound(QueueError):
-    """No such task."""
+    """There is no such task, batch, cron or backend."""
 
     code = "not_found"
 
 
 class Conflict(QueueError):
-    """The task is not in a state that allows it, or a key was used for something else."""
+    """The task's status does not allow it, or an idempotency key or a cron's name is taken."""
 
     code = "conflict"
 
 
 class QueueFull(QueueError):
-    """No room for more waiting tasks."""
+    """As many tasks wait as may: `queue.max_queue_size` or `queue.max_queue_bytes`."""
 
     code = "queue_full"
 
 
 class Unauthorized(QueueError):
-    """No key, or an unknown one."""
+    """The request has no API key, or an unknown one."""
 
     code = "unauthorized"
 
 
 class Forbidden(QueueError):
-    """The key does not allow it."""
+    """The API key, or the page that asks, is not allowed this."""
 
     code = "forbidden"
 

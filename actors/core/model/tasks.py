@@ -34,10 +34,13 @@ class Status(StrEnum):
 
     @property
     def is_final(self) -> bool:
+        """Whether the task has ended: completed, failed or cancelled."""
         return self not in (Status.PENDING, Status.RUNNING)
 
 
 class TaskType(StrEnum):
+    """What a task asks of a model, by the endpoint of Ollama that does it."""
+
     CHAT = "chat"
     GENERATE = "generate"
     EMBED = "embed"
@@ -243,6 +246,7 @@ class Batch(Struct, Public, frozen=True, kw_only=True):
 
     @property
     def is_over(self) -> bool:
+        """Whether all of its tasks have ended."""
         return self.pending + self.running == 0
 
     @property
