@@ -26,6 +26,7 @@ from ...actors.core.model.tasks import (
     Submitted,
     Task,
 )
+from .. import routes
 from . import address, async_reader, connection, frames, requests
 from .async_ends import AsyncLeave
 from .async_listener import AsyncListener
@@ -81,7 +82,7 @@ class AsyncClient(AsyncListener):
         return await self._ask(requests.submit_batch(tasks, idempotency_key))
 
     async def get_batch(self, batch_id: OfBatch) -> Batch:
-        return await self._ask(requests.get_batch(batch_id))
+        return await self._ask(requests.build(routes.GET_BATCH, batch_id))
 
     async def list_batches(self, limit: int = 100) -> list[Batch]:
         return await self._ask(requests.list_batches(limit))
@@ -105,16 +106,16 @@ class AsyncClient(AsyncListener):
                 await asyncio.sleep(wait.pause_after(error))
 
     async def cancel_task(self, task_id: OfTask) -> Task:
-        return await self._ask(requests.cancel_task(task_id))
+        return await self._ask(requests.build(routes.CANCEL_TASK, task_id))
 
     async def update_task_priority(self, task_id: OfTask, priority: int | Priority | str) -> Task:
         return await self._ask(requests.update_task_priority(task_id, priority))
 
     async def retry_task(self, task_id: OfTask) -> Task:
-        return await self._ask(requests.retry_task(task_id))
+        return await self._ask(requests.build(routes.RETRY_TASK, task_id))
 
     async def delete_task(self, task_id: OfTask) -> Task:
-        return await self._ask(requests.delete_task(task_id))
+        return await self._ask(requests.build(routes.DELETE_TASK, task_id))
 
     async def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
         return await self._ask(requests.list_page(filter))
@@ -152,55 +153,55 @@ class AsyncClient(AsyncListener):
     # --- the queue ------------------------------------------------------------------------------
 
     async def get_queue_stats(self) -> QueueStats:
-        return await self._ask(requests.get_queue_stats())
+        return await self._ask(requests.build(routes.GET_STATUS))
 
     async def get_history(self) -> list[Minute]:
-        return await self._ask(requests.get_history())
+        return await self._ask(requests.build(routes.GET_HISTORY))
 
     async def list_backends(self) -> list[BackendState]:
-        return await self._ask(requests.list_backends())
+        return await self._ask(requests.build(routes.LIST_BACKENDS))
 
     async def drain_backend(self, name: str) -> BackendState:
-        return await self._ask(requests.drain_backend(name))
+        return await self._ask(requests.build(routes.DRAIN_BACKEND, name))
 
     async def resume_backend(self, name: str) -> BackendState:
-        return await self._ask(requests.resume_backend(name))
+        return await self._ask(requests.build(routes.RESUME_BACKEND, name))
 
     async def pause(self) -> None:
-        await self._ask(requests.pause())
+        await self._ask(requests.build(routes.PAUSE))
 
     async def resume(self) -> None:
-        await self._ask(requests.resume())
+        await self._ask(requests.build(routes.RESUME))
 
     # --- crons ----------------------------------------------------------------------------------
 
     async def add_cron_task(
         self, new: NewCron | Mapping[str, Any], *, if_exists: IfExists | None = None
     ) -> str:
-        return (await self._ask(requests.add_cron_task(new, if_exists))).id
+        return (await self._ask(requests.add_cron(new, if_exists))).id
 
     async def list_cron_tasks(self) -> list[Cron]:
-        return await self._ask(requests.list_cron_tasks())
+        return await self._ask(requests.build(routes.LIST_CRONS))
 
     async def get_cron_task(self, cron_id: OfCron) -> Cron:
-        return await self._ask(requests.get_cron_task(cron_id))
+        return await self._ask(requests.build(routes.GET_CRON, cron_id))
 
     async def update_cron_task(
         self, cron_id: OfCron, changes: NewCron | Cron | Mapping[str, Any]
     ) -> Cron:
-        return await self._ask(requests.update_cron_task(cron_id, changes))
+        return await self._ask(requests.update_cron(cron_id, changes))
 
     async def remove_cron_task(self, cron_id: OfCron) -> Cron:
-        return await self._ask(requests.remove_cron_task(cron_id))
+        return await self._ask(requests.build(routes.REMOVE_CRON, cron_id))
 
     async def enable_cron_task(self, cron_id: OfCron) -> Cron:
-        return await self._ask(requests.enable_cron_task(cron_id))
+        return await self._ask(requests.build(routes.ENABLE_CRON, cron_id))
 
     async def disable_cron_task(self, cron_id: OfCron) -> Cron:
-        return await self._ask(requests.disable_cron_task(cron_id))
+        return await self._ask(requests.build(routes.DISABLE_CRON, cron_id))
 
     async def run_cron_task(self, cron_id: OfCron) -> Submitted:
-        return await self._ask(requests.run_cron_task(cron_id))
+        return await self._ask(requests.build(routes.RUN_CRON, cron_id))
 
     # --- what is read as it comes ---------------------------------------------------------------
 

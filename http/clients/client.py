@@ -26,6 +26,7 @@ from ...actors.core.model.tasks import (
     Submitted,
     Task,
 )
+from .. import routes
 from . import address, connection, frames, reader, requests
 from .requests import Request
 
@@ -70,7 +71,7 @@ class Client(Listener):
         return self._ask(requests.submit_batch(tasks, idempotency_key))
 
     def get_batch(self, batch_id: OfBatch) -> Batch:
-        return self._ask(requests.get_batch(batch_id))
+        return self._ask(requests.build(routes.GET_BATCH, batch_id))
 
     def list_batches(self, limit: int = 100) -> list[Batch]:
         return self._ask(requests.list_batches(limit))
@@ -94,16 +95,16 @@ class Client(Listener):
                 time.sleep(wait.pause_after(error))
 
     def cancel_task(self, task_id: OfTask) -> Task:
-        return self._ask(requests.cancel_task(task_id))
+        return self._ask(requests.build(routes.CANCEL_TASK, task_id))
 
     def update_task_priority(self, task_id: OfTask, priority: int | Priority | str) -> Task:
         return self._ask(requests.update_task_priority(task_id, priority))
 
     def retry_task(self, task_id: OfTask) -> Task:
-        return self._ask(requests.retry_task(task_id))
+        return self._ask(requests.build(routes.RETRY_TASK, task_id))
 
     def delete_task(self, task_id: OfTask) -> Task:
-        return self._ask(requests.delete_task(task_id))
+        return self._ask(requests.build(routes.DELETE_TASK, task_id))
 
     def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
         return self._ask(requests.list_page(filter))
@@ -135,55 +136,55 @@ class Client(Listener):
     # --- the queue ------------------------------------------------------------------------------
 
     def get_queue_stats(self) -> QueueStats:
-        return self._ask(requests.get_queue_stats())
+        return self._ask(requests.build(routes.GET_STATUS))
 
     def get_history(self) -> list[Minute]:
-        return self._ask(requests.get_history())
+        return self._ask(requests.build(routes.GET_HISTORY))
 
     def list_backends(self) -> list[BackendState]:
-        return self._ask(requests.list_backends())
+        return self._ask(requests.build(routes.LIST_BACKENDS))
 
     def drain_backend(self, name: str) -> BackendState:
-        return self._ask(requests.drain_backend(name))
+        return self._ask(requests.build(routes.DRAIN_BACKEND, name))
 
     def resume_backend(self, name: str) -> BackendState:
-        return self._ask(requests.resume_backend(name))
+        return self._ask(requests.build(routes.RESUME_BACKEND, name))
 
     def pause(self) -> None:
-        self._ask(requests.pause())
+        self._ask(requests.build(routes.PAUSE))
 
     def resume(self) -> None:
-        self._ask(requests.resume())
+        self._ask(requests.build(routes.RESUME))
 
     # --- crons ----------------------------------------------------------------------------------
 
     def add_cron_task(
         self, new: NewCron | Mapping[str, Any], *, if_exists: IfExists | None = None
     ) -> str:
-        return self._ask(requests.add_cron_task(new, if_exists)).id
+        return self._ask(requests.add_cron(new, if_exists)).id
 
     def list_cron_tasks(self) -> list[Cron]:
-        return self._ask(requests.list_cron_tasks())
+        return self._ask(requests.build(routes.LIST_CRONS))
 
     def get_cron_task(self, cron_id: OfCron) -> Cron:
-        return self._ask(requests.get_cron_task(cron_id))
+        return self._ask(requests.build(routes.GET_CRON, cron_id))
 
     def update_cron_task(
         self, cron_id: OfCron, changes: NewCron | Cron | Mapping[str, Any]
     ) -> Cron:
-        return self._ask(requests.update_cron_task(cron_id, changes))
+        return self._ask(requests.update_cron(cron_id, changes))
 
     def remove_cron_task(self, cron_id: OfCron) -> Cron:
-        return self._ask(requests.remove_cron_task(cron_id))
+        return self._ask(requests.build(routes.REMOVE_CRON, cron_id))
 
     def enable_cron_task(self, cron_id: OfCron) -> Cron:
-        return self._ask(requests.enable_cron_task(cron_id))
+        return self._ask(requests.build(routes.ENABLE_CRON, cron_id))
 
     def disable_cron_task(self, cron_id: OfCron) -> Cron:
-        return self._ask(requests.disable_cron_task(cron_id))
+        return self._ask(requests.build(routes.DISABLE_CRON, cron_id))
 
     def run_cron_task(self, cron_id: OfCron) -> Submitted:
-        return self._ask(requests.run_cron_task(cron_id))
+        return self._ask(requests.build(routes.RUN_CRON, cron_id))
 
     # --- what is read as it comes ---------------------------------------------------------------
 

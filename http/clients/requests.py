@@ -1,7 +1,10 @@
-"""Each verb as one HTTP request, and what its answer holds; the clients only carry it out."""
+"""Each verb as one HTTP request, and what its answer holds; the clients only carry it out.
+
+Where a verb takes nothing but an id, `build` makes it of the route alone.
+"""
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -10,14 +13,13 @@ import msgspec
 from msgspec import Struct
 
 from ...actors.core.intake import arguments
-from ...actors.core.intake.arguments import LONGEST_ANSWER_S, AnyTask, OfBatch, OfCron, OfTask
+from ...actors.core.intake.arguments import LONGEST_ANSWER_S, AnyTask, OfCron, OfTask
 from ...actors.core.intake.bulk import Bulk, BulkResult
 from ...actors.core.intake.crons import fields_of
 from ...actors.core.intake.filters import task_filter
 from ...actors.core.intake.submission import parse_priority
-from ...actors.core.model.crons import Cron, IfExists, NewCron
+from ...actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ...actors.core.model.errors import Invalid, Unavailable, naming
-from ...actors.core.model.stats import BackendState, Minute, QueueStats
 from ...actors.core.model.task_filter import TaskFilter, TaskPage
 from ...actors.core.model.tasks import (
     Batch,
@@ -27,11 +29,18 @@ from ...actors.core.model.tasks import (
     Task,
 )
 from ...actors.core.text.strict_json import check_written, too_deep
-from .. import pagination, wire
+from .. import pagination, routes, wire
+from ..routes import HttpRoute
 
 BATCH_PATIENCE_S = 300.0
 BULK_PATIENCE_S = 90.0  # a filter may have to read many tasks before it has found some
-KEY = "Idempotency-Key"
+KEY = routes.KEY.name
+TARGETS: dict[str, Callable[[Any], str]] = {  # how what a path names is checked
+    "task_id": arguments.task_id,
+    "batch_id": arguments.batch_id,
+    "cron_id": arguments.cron_id,
+    "name": arguments.backend,
+}
 
 T = TypeVar("T")
 
@@ -61,7 +70,7 @@ class Request(Struct, Generic[T], frozen=True, kw_only=True):
     def read(self, response: httpx.Response) -> T:
         """The answer. Raises `Unavailable` for what no queue of this version says."""
         found = _decode(response, self.kind)
-        if isinstance(found, Submitted | BatchSubmitted):
+        if isinstance(found, Submitted | BatchSubmitted | CronAdded):
             found = msgspec.structs.replace(found, created=response.status_code == 201)
         return found
 
@@ -73,24 +82,29 @@ class PageRequest(Request[TaskPage], frozen=True, kw_only=True):
         return pagination.page_of(_decode(response, list[Task]), response.headers)
 
 
-class AddedCron(Struct, frozen=True):
-    """The answer to a new cron."""
-
-    id: str
+def build(route: HttpRoute[T], target: object = None, **more: Any) -> Request[T]:
+    """The request for a route. `target`: what its path names, a task, a batch, a cron or a backend,
+    given in any way that its verb takes; `more` are fields of `Request`.
+    """
+    before, _, rest = route.path.partition("{")
+    name, _, after = rest.partition("}")
+    path = f"{before}{_in_path(TARGETS[name](target))}{after}" if name else route.path
+    if route.method != "GET":
+        more["headers"] = {"Content-Type": "application/json", **more.get("headers", {})}
+    return Request(method=route.method, path=path, kind=route.answer, **more)
 
 
 # --- tasks --------------------------------------------------------------------------------------
 
 
 def submit(new: AnyTask, key: str | None) -> Request[Submitted]:
-    return _send("POST", wire.TASKS, Submitted, arguments.task(new), {KEY: _key(key)})
+    content, headers = _encode(arguments.task(new)), {KEY: _key(key)}
+    return build(routes.SUBMIT, content=content, headers=headers)
 
 
 def submit_batch(tasks: Iterable[AnyTask], key: str | None) -> Request[BatchSubmitted]:
-    return Request(
-        method="POST",
-        path=wire.BATCH,
-        kind=BatchSubmitted,
+    return build(
+        routes.SUBMIT_BATCH,
         content=_lines(tasks),
         # Read line by line, however many there are.
         headers={KEY: _key(key), "Content-Type": wire.NDJSON},
@@ -98,161 +112,66 @@ def submit_batch(tasks: Iterable[AnyTask], key: str | None) -> Request[BatchSubm
     )
 
 
-def get_batch(batch_id: OfBatch) -> Request[Batch]:
-    return _get(_of(wire.BATCHES, arguments.batch_id(batch_id)), Batch)
-
-
 def list_batches(limit: int) -> Request[list[Batch]]:
-    return _get(wire.BATCHES, list[Batch], {"limit": arguments.whole(limit, "limit", 1, 1000)})
+    params = {"limit": arguments.whole(limit, "limit", 1, 1000)}
+    return build(routes.LIST_BATCHES, params=params)
 
 
 def get_task(task_id: OfTask, wait: float | None) -> Request[Task]:
     wait = arguments.seconds(wait, "wait", LONGEST_ANSWER_S)
     params = {"wait": f"{wait:.3f}"} if wait else {}
-    return _get(_of(wire.TASKS, arguments.task_id(task_id)), Task, params, patience_s=wait or 0.0)
-
-
-def cancel_task(task_id: OfTask) -> Request[Task]:
-    return _send("POST", f"{_of(wire.TASKS, arguments.task_id(task_id))}/cancel", Task)
+    return build(routes.GET_TASK, task_id, params=params, patience_s=wait or 0.0)
 
 
 def update_task_priority(task_id: OfTask, priority: int | Priority | str) -> Request[Task]:
-    return _send(
-        "POST",
-        f"{_of(wire.TASKS, arguments.task_id(task_id))}/priority",
-        Task,
-        {"priority": parse_priority(priority)},
-    )
-
-
-def retry_task(task_id: OfTask) -> Request[Task]:
-    return _send("POST", f"{_of(wire.TASKS, arguments.task_id(task_id))}/retry", Task)
-
-
-def delete_task(task_id: OfTask) -> Request[Task]:
-    return _send("DELETE", _of(wire.TASKS, arguments.task_id(task_id)), Task)
+    content = _encode({"priority": parse_priority(priority)})
+    return build(routes.UPDATE_TASK_PRIORITY, task_id, content=content)
 
 
 def list_page(filter: TaskFilter | Mapping[str, Any] | None) -> Request[TaskPage]:
-    params = pagination.query_of(task_filter(filter))
-    return PageRequest(method="GET", path=wire.TASKS, kind=TaskPage, params=params)
+    params, route = pagination.query_of(task_filter(filter)), routes.LIST_PAGE
+    return PageRequest(method=route.method, path=route.path, kind=TaskPage, params=params)
 
 
 def do_bulk(asked: Bulk) -> Request[BulkResult]:
-    request = _send("POST", f"{wire.TASKS}/{asked.verb}", BulkResult, asked.body)
-    return msgspec.structs.replace(request, patience_s=BULK_PATIENCE_S)
-
-
-# --- the queue ----------------------------------------------------------------------------------
-
-
-def get_queue_stats() -> Request[QueueStats]:
-    return _get(wire.STATUS, QueueStats)
-
-
-def get_history() -> Request[list[Minute]]:
-    return _get(wire.HISTORY, list[Minute])
-
-
-def list_backends() -> Request[list[BackendState]]:
-    return _get(wire.BACKENDS, list[BackendState])
-
-
-def drain_backend(name: str) -> Request[BackendState]:
-    return _send("POST", f"{_of(wire.BACKENDS, arguments.backend(name))}/drain", BackendState)
-
-
-def resume_backend(name: str) -> Request[BackendState]:
-    return _send("POST", f"{_of(wire.BACKENDS, arguments.backend(name))}/resume", BackendState)
-
-
-def pause() -> Request[Any]:
-    return _send("POST", wire.PAUSE, object)
-
-
-def resume() -> Request[Any]:
-    return _send("POST", wire.RESUME, object)
+    content = _encode(asked.body)
+    return build(routes.BULK[asked.verb], content=content, patience_s=BULK_PATIENCE_S)
 
 
 # --- crons --------------------------------------------------------------------------------------
 
 
-def add_cron_task(
-    new: NewCron | Mapping[str, Any], if_exists: IfExists | None
-) -> Request[AddedCron]:
+def add_cron(new: NewCron | Mapping[str, Any], if_exists: IfExists | None) -> Request[CronAdded]:
     what = arguments.if_exists(if_exists)
     with arguments.reading("new"):
-        request = _send("POST", wire.CRONS, AddedCron, fields_of(new))
+        content = _encode(fields_of(new))
     if what is None:
-        return request
+        return build(routes.ADD_CRON, content=content)
     # Done twice, these do the same as once.
-    return msgspec.structs.replace(
-        request, params={"if_exists": what}, is_safe_twice=what != "error"
-    )
+    params, is_safe_twice = {"if_exists": what}, what != "error"
+    return build(routes.ADD_CRON, content=content, params=params, is_safe_twice=is_safe_twice)
 
 
-def list_cron_tasks() -> Request[list[Cron]]:
-    return _get(wire.CRONS, list[Cron])
-
-
-def get_cron_task(cron_id: OfCron) -> Request[Cron]:
-    return _get(_of(wire.CRONS, arguments.cron_id(cron_id)), Cron)
-
-
-def update_cron_task(cron_id: OfCron, changes: NewCron | Cron | Mapping[str, Any]) -> Request[Cron]:
-    path = _of(wire.CRONS, arguments.cron_id(cron_id))
+def update_cron(cron_id: OfCron, changes: NewCron | Cron | Mapping[str, Any]) -> Request[Cron]:
     with arguments.reading("changes"):
-        return _send("PUT", path, Cron, fields_of(changes))
-
-
-def remove_cron_task(cron_id: OfCron) -> Request[Cron]:
-    return _send("DELETE", _of(wire.CRONS, arguments.cron_id(cron_id)), Cron)
-
-
-def enable_cron_task(cron_id: OfCron) -> Request[Cron]:
-    return _send("PUT", f"{_of(wire.CRONS, arguments.cron_id(cron_id))}/enable", Cron)
-
-
-def disable_cron_task(cron_id: OfCron) -> Request[Cron]:
-    return _send("PUT", f"{_of(wire.CRONS, arguments.cron_id(cron_id))}/disable", Cron)
-
-
-def run_cron_task(cron_id: OfCron) -> Request[Submitted]:
-    return _send("POST", f"{_of(wire.CRONS, arguments.cron_id(cron_id))}/run", Submitted)
+        content = _encode(fields_of(changes))
+    return build(routes.UPDATE_CRON, cron_id, content=content)
 
 
 # --- what is read as it comes -------------------------------------------------------------------
 
 
-def stream_task(task_id: OfTask, headers: Mapping[str, str]) -> Request[Any]:
+def stream_task(task_id: OfTask, headers: Mapping[str, str]) -> Request[str]:
     """`headers` say behind which chunk to begin."""
-    path = f"{_of(wire.TASKS, arguments.task_id(task_id))}/stream"
-    return Request(method="GET", path=path, kind=object, headers=headers)
+    return build(routes.STREAM_TASK, task_id, headers=headers)
 
 
-def events(names: Collection[str] | None, tasks: Collection[str] | None) -> Request[Any]:
-    return _get(wire.EVENTS, object, {"events": sorted(names or ()), "tasks": sorted(tasks or ())})
+def events(names: Collection[str] | None, tasks: Collection[str] | None) -> Request[str]:
+    params = {"events": sorted(names or ()), "tasks": sorted(tasks or ())}
+    return build(routes.EVENTS, params=params)
 
 
 # --- pieces -------------------------------------------------------------------------------------
-
-
-def _get(
-    path: str, kind: type[T], params: Mapping[str, Any] | None = None, *, patience_s: float = 0.0
-) -> Request[T]:
-    return Request(method="GET", path=path, kind=kind, params=params or {}, patience_s=patience_s)
-
-
-def _send(
-    method: str,
-    path: str,
-    kind: type[T],
-    body: Any = None,
-    headers: Mapping[str, str | bytes] | None = None,
-) -> Request[T]:
-    content = b"" if body is None else _encode(body)
-    sent = {"Content-Type": "application/json", **(headers or {})}
-    return Request(method=method, path=path, kind=kind, content=content, headers=sent)
 
 
 def _decode(response: httpx.Response, kind: type[T]) -> T:
@@ -289,9 +208,9 @@ def _lines(tasks: Iterable[AnyTask]) -> bytes:
     return b"\n".join(lines)
 
 
-def _of(root: str, name: str) -> str:
+def _in_path(name: str) -> str:
     _check_text(name, "id")
-    return f"{root}/{quote(name, safe='')}"  # a slash would lead to another route
+    return quote(name, safe="")  # a slash would lead to another route
 
 
 def _check_text(text: str, field: str) -> None:

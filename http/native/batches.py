@@ -8,52 +8,43 @@ import bottle
 
 from ...actors.core.intake.submission import check_object
 from ...actors.core.model.errors import naming
-from ...actors.core.model.tasks import Status, Task
+from ...actors.core.model.tasks import Status
 from ...actors.core.text.json_items import in_lines, in_list
 from ...actors.files.text_encoding import as_utf8
-from .. import wire
+from .. import routes, wire
 from ..requests import reading
+from .answers import Handlers, Item, shown
 from .feed import LocalQueue
 
 
-def add_batch_routes(app: bottle.Bottle, queue: LocalQueue, max_upload: int, max_body: int) -> None:
+def batch_handlers(queue: LocalQueue, max_upload: int, max_body: int) -> Handlers:
     """`max_upload` (bytes) limits the body of a batch, `max_body` each of its tasks."""
 
     def submit() -> Any:
         wait = reading.wait_parameter()
         key = reading.header("Idempotency-Key")
         made = queue.submit_batch(_tasks(max_upload, max_body), idempotency_key=key)
-        bottle.response.status = 201 if made.created else 200
-        answer: dict[str, Any] = {"batch_id": made.batch_id, "task_ids": made.task_ids}
+        answer = shown(made)
         if wait is not None:
-            answer["results"] = _results(queue, made.task_ids, wait)
+            answer.results = _results(queue, made.task_ids, wait)
         return answer
-
-    def get(batch_id: str) -> Any:
-        return queue.get_batch(batch_id)
 
     def newest() -> Any:
         given = reading.query({"limit"})
         return queue.list_batches(reading.whole(given, "limit", 100))
 
-    app.post(wire.BATCH, callback=submit)
-    app.get(wire.BATCHES, callback=newest)
-    app.get(f"{wire.BATCHES}/<batch_id>", callback=get)
+    return {routes.SUBMIT_BATCH: submit, routes.LIST_BATCHES: newest}
 
 
-def _results(queue: LocalQueue, task_ids: list[str], wait: float) -> list[dict[str, Any]]:
+def _results(queue: LocalQueue, task_ids: list[str], wait: float) -> list[Item]:
     """One item for each task, in order, as they are after `wait` seconds at the latest."""
     deadline = time.monotonic() + wait
     items = []
     for task_id in task_ids:
         task = queue.get_task(task_id, wait=max(0.0, deadline - time.monotonic()))
-        items.append(_item(task))
+        error = task.error if task.status is Status.FAILED else None
+        items.append(Item(task.id, task.status, task.result, error))
     return items
-
-
-def _item(task: Task) -> dict[str, Any]:
-    error = task.error if task.status is Status.FAILED else None
-    return {"task_id": task.id, "status": task.status, "result": task.result, "error": error}
 
 
 def _tasks(max_upload: int, max_body: int) -> Iterator[dict[str, Any]]:

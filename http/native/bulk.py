@@ -3,25 +3,24 @@
 from collections.abc import Callable
 from typing import Any
 
-import bottle
-
 from ...actors.api.queue_api import BulkAPI
-from ...actors.core.intake.bulk import BulkResult, Verb
+from ...actors.core.intake.bulk import BulkResult
 from ...actors.core.model.errors import Invalid
-from .. import wire
+from .. import routes
 from ..requests import reading
+from .answers import Handlers
 
 
-def add_bulk_routes(app: bottle.Bottle, queue: BulkAPI, max_body: int) -> None:
-    def add(verb: Verb, do: Callable[..., BulkResult], *more: str) -> None:
-        app.post(
-            f"{wire.TASKS}/{verb}", callback=lambda: do(**_chosen(reading.body(max_body), *more))
-        )
+def bulk_handlers(queue: BulkAPI, max_body: int) -> Handlers:
+    def many(do: Callable[..., BulkResult], *more: str) -> Callable[[], BulkResult]:
+        return lambda: do(**_chosen(reading.body(max_body), *more))
 
-    add(Verb.CANCEL, queue.cancel_tasks)
-    add(Verb.RETRY, queue.retry_tasks)
-    add(Verb.DELETE, queue.delete_tasks)
-    add(Verb.PRIORITY, queue.reprioritize_tasks, "priority")
+    return {
+        routes.CANCEL_TASKS: many(queue.cancel_tasks),
+        routes.RETRY_TASKS: many(queue.retry_tasks),
+        routes.DELETE_TASKS: many(queue.delete_tasks),
+        routes.REPRIORITIZE_TASKS: many(queue.reprioritize_tasks, "priority"),
+    }
 
 
 def _chosen(body: Any, *more: str) -> dict[str, Any]:

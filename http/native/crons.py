@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-import bottle
-
 from ...actors.api.queue_api import QueueAPI
 from ...actors.base.breathing import unhurried
 from ...actors.core.intake import arguments
 from ...actors.core.intake.cron_schedule import upcoming
 from ...actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ...actors.core.model.errors import Invalid
-from .. import wire
+from .. import routes
+from ..bodies import Times
 from ..requests import reading
+from .answers import Handlers
 
 
 class Crons(QueueAPI, Protocol):
@@ -22,34 +22,22 @@ class Crons(QueueAPI, Protocol):
     ) -> CronAdded: ...
 
 
-def add_cron_routes(app: bottle.Bottle, queue: Crons, max_body: int) -> None:
+def cron_handlers(queue: Crons, max_body: int) -> Handlers:
     def add() -> Any:
         given = reading.query({"if_exists"}).get("if_exists")
-        added = queue.add_cron(
+        return queue.add_cron(
             reading.body(max_body), if_exists=arguments.if_exists(given and given[-1])
         )
-        bottle.response.status = 201 if added.created else 200
-        return {"id": added.id}
 
-    def run(cron_id: str) -> Any:
-        submitted = queue.run_cron_task(cron_id)
-        bottle.response.status = 201
-        return {
-            "task_id": submitted.task_id,
-            "status": submitted.status,
-            "position": submitted.position,
-        }
+    def update(cron_id: str) -> Any:
+        return queue.update_cron_task(cron_id, reading.body(max_body))
 
-    one = f"{wire.CRONS}/<cron_id>"
-    app.get(wire.CRONS, callback=lambda: _filtered(queue.list_cron_tasks()))
-    app.post(wire.CRONS, callback=add)
-    app.post(f"{wire.CRONS}/test", callback=lambda: _try_out(reading.body(max_body)))
-    app.get(one, callback=queue.get_cron_task)
-    app.put(one, callback=lambda cron_id: queue.update_cron_task(cron_id, reading.body(max_body)))
-    app.delete(one, callback=queue.remove_cron_task)
-    app.put(f"{one}/enable", callback=queue.enable_cron_task)
-    app.put(f"{one}/disable", callback=queue.disable_cron_task)
-    app.post(f"{one}/run", callback=run)
+    return {
+        routes.LIST_CRONS: lambda: _filtered(queue.list_cron_tasks()),
+        routes.ADD_CRON: add,
+        routes.TEST_CRON: lambda: _try_out(reading.body(max_body)),
+        routes.UPDATE_CRON: update,
+    }
 
 
 def _filtered(crons: list[Cron]) -> list[Cron]:
@@ -80,4 +68,4 @@ def _try_out(body: Any) -> Any:
         raise Invalid('the body must be {"cron_expr", "timezone", "count"}', field="cron_expr")
     expr, zone, count = body["cron_expr"], body.get("timezone", "UTC"), body.get("count", 5)
     times = upcoming(expr, zone, datetime.now(UTC), count)
-    return {"next": list(unhurried(times, reading.breathing()))}
+    return Times(list(unhurried(times, reading.breathing())))

@@ -13,9 +13,10 @@ from ...actors.core.intake import arguments
 from ...actors.core.model.errors import QueueError
 from ...actors.core.model.tasks import Chunk
 from ...actors.embedded import watch
-from .. import sse, wire
+from .. import routes, sse
 from ..requests import reading
 from ..requests.streaming import EventStream, StreamingResponse
+from .answers import Handlers
 from .crier import Crier, Feed, FeedMessage
 
 FIRST_S = 30.0  # for a snapshot, or what is wrong with the queue
@@ -38,9 +39,7 @@ class LocalQueue(QueueAPI, Protocol):
     ) -> Leave: ...
 
 
-def add_feed_routes(
-    app: bottle.Bottle, source: LocalQueue, talk: Callable[[Any, LocalQueue, Crier], None]
-) -> None:
+def feed_handlers(source: LocalQueue, talk: Callable[[Any, LocalQueue, Crier], None]) -> Handlers:
     """`talk` speaks to a WebSocket until it is closed."""
     crier = Crier(source)
 
@@ -64,14 +63,13 @@ def add_feed_routes(
             bottle.response.status = 426
             bottle.response.set_header("Upgrade", "websocket")
             bottle.response.set_header("Sec-WebSocket-Version", "13")
-            words = f"{wire.SOCKET} takes WebSockets only; {wire.EVENTS} says the same to others"
+            socket_path, events_path = routes.SOCKET.path, routes.EVENTS.path
+            words = f"{socket_path} takes WebSockets only; {events_path} says the same to others"
             return {"error": {"code": "upgrade_required", "message": words}}
         talk(websocket, source, crier)
         return {}
 
-    app.get(f"{wire.TASKS}/<task_id>/stream", callback=stream)
-    app.get(wire.EVENTS, callback=events)
-    app.get(wire.SOCKET, callback=socket)
+    return {routes.STREAM_TASK: stream, routes.EVENTS: events, routes.SOCKET: socket}
 
 
 def _chunk_frames(task_id: str, chunks: Iterator[Chunk | None]) -> Iterator[bytes]:

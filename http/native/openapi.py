@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from inspect import cleandoc
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any
 
 import msgspec
@@ -17,8 +17,9 @@ from ...actors.core.model.crons import TaskTemplate
 from ...actors.core.model.errors import Forbidden, Unavailable
 from ...actors.core.model.tasks import Event, NewTask, Priority
 from .. import wire
+from ..routes import ROUTES, HttpRoute, Parameter
 from ..wire import ErrorBody, Json
-from .route_table import ROUTES, HttpRoute, Parameter
+from .answers import SHAPES
 
 JSON = "application/json"
 REF = "#/components/schemas/{name}"
@@ -41,13 +42,13 @@ def document() -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(build(ROUTES)))
 
 
-def build(routes: Iterable[HttpRoute]) -> Json:
+def build(routes: Iterable[HttpRoute[Any]]) -> Json:
     """The document of these routes."""
     routes = tuple(routes)
     shapes = _Shapes(kind for route in routes for kind in _kinds_of(route))
     paths: dict[str, Json] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, shapes)
+        paths.setdefault(route.public_path, {})[route.method.lower()] = _operation(route, shapes)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -65,13 +66,19 @@ def build(routes: Iterable[HttpRoute]) -> Json:
 # --- schemas ------------------------------------------------------------------------------------
 
 
-def _kinds_of(route: HttpRoute) -> Iterator[Any]:
-    yield from (kind for kind in (route.body, route.answer, ErrorBody, Event) if kind is not None)
+def _kinds_of(route: HttpRoute[Any]) -> Iterator[Any]:
+    kinds = (route.body, _answer_of(route), ErrorBody, Event)
+    yield from (kind for kind in kinds if kind is not None)
     if isinstance(route.query, tuple):
         yield from (each.type for each in route.query)
     else:
         yield route.query
     yield from (each.type for each in (*route.headers, *route.sends, RETRY_AFTER))
+
+
+def _answer_of(route: HttpRoute[Any]) -> Any:
+    """What a route answers, None where that is nothing."""
+    return None if route.answer is NoneType else SHAPES.get(route.answer, route.answer)
 
 
 class _Shapes:
@@ -151,22 +158,22 @@ def _allow_both_forms(task: Json) -> None:
 # --- operations ---------------------------------------------------------------------------------
 
 
-def _operation(route: HttpRoute, shapes: _Shapes) -> Json:
-    made: Json = {"operationId": route.name, "summary": route.summary}
+def _operation(route: HttpRoute[Any], shapes: _Shapes) -> Json:
+    made: Json = {"operationId": route.operation, "summary": route.summary}
     parameters = list(_parameters(route, shapes))
     if parameters:
         made["parameters"] = parameters
     if route.body is not None:
         content: Json = {JSON: {"schema": shapes.of(route.body)}}
-        if route.path == wire.BATCH:
+        if route.takes_lines:
             content[wire.NDJSON] = {"schema": {"type": "string"}}
         made["requestBody"] = {"required": True, "content": content}
     made["responses"] = _responses(route, shapes)
     return made
 
 
-def _parameters(route: HttpRoute, shapes: _Shapes) -> Iterator[Json]:
-    for name in re.findall(r"{(\w+)}", route.path):
+def _parameters(route: HttpRoute[Any], shapes: _Shapes) -> Iterator[Json]:
+    for name in re.findall(r"{(\w+)}", route.public_path):
         yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
     if isinstance(route.query, tuple):
         yield from (_parameter(each, "query", shapes) for each in route.query)
@@ -193,8 +200,9 @@ def _given(schema: Json) -> Json:
     return schema if len(kinds) != 1 else kinds[0]
 
 
-def _responses(route: HttpRoute, shapes: _Shapes) -> Json:
-    content = {} if route.answer is None else {route.media: {"schema": shapes.of(route.answer)}}
+def _responses(route: HttpRoute[Any], shapes: _Shapes) -> Json:
+    answer = _answer_of(route)
+    content = {} if answer is None else {route.media: {"schema": shapes.of(answer)}}
     good: Json = {"description": route.summary}
     if content:
         good["content"] = content

@@ -20,6 +20,7 @@ from geventwebsocket.websocket import Header, WebSocket
 
 from ...actors.core.model.errors import QueueError
 from .. import wire
+from ..routes import SOCKET
 from .guard import Guard
 from .handler import Handler
 
@@ -179,7 +180,7 @@ class SocketHandler(Handler, WebSocketHandler):  # type: ignore[misc]
     def _is_upgraded(self) -> bool:
         """Whether the request opens a WebSocket; another one to its path is the route's."""
         environ = self.environ
-        if "HTTP_UPGRADE" not in environ or wire.tidy(environ["PATH_INFO"]) != wire.SOCKET:
+        if "HTTP_UPGRADE" not in environ or wire.tidy(environ["PATH_INFO"]) != SOCKET.path:
             return False
         if not is_handshake(environ):
             return False

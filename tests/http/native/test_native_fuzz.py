@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from ollama_queue import Config, QueueManager, generate_task
 from ollama_queue.actors.core.config import config
 from ollama_queue.http import wire
-from ollama_queue.http.native.route_table import ROUTES
+from ollama_queue.http.routes import ROUTES
 from ollama_queue.http.serving.app import create_app
 from tests.support.fakes.model_server import FakeOllama
 from tests.support.servers.queue_server import QueueServer
@@ -142,7 +142,7 @@ def test_no_request_finds_a_mistake_of_ours(
     headers = {"CONTENT_TYPE": kind, **({"HTTP_IDEMPOTENCY_KEY": key} if key else {})}
 
     status, answer = target.call(
-        route.method, target.address(route.path, name), query, body, headers
+        route.method, target.address(route.public_path, name), query, body, headers
     )
 
     assert status < 500 or status == 503

@@ -1,0 +1,85 @@
+"""How what a verb returns is shown on the wire, where that is not the record itself."""
+
+from collections.abc import Callable
+from typing import Any
+
+import bottle
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from ...actors.core.model.crons import CronAdded
+from ...actors.core.model.stats import QueueStats
+from ...actors.core.model.tasks import BatchSubmitted, Status, Submitted
+from ..bodies import Done
+from ..routes import HttpRoute
+
+# What answers a route: called with the parameter of its path, if it has one.
+Handlers = dict[HttpRoute[Any], Callable[..., Any]]
+
+
+class Accepted(Struct):
+    """A task that was taken on. `position`: how many of its route run before it."""
+
+    task_id: str
+    status: Status
+    position: int | None
+
+
+class Item(Struct):
+    """How one task of a batch stands; `error` says why it has failed."""
+
+    task_id: str
+    status: Status
+    result: Any
+    error: str | None
+
+
+class BatchAccepted(Struct, omit_defaults=True):
+    """A batch that was taken on; `results` are given where the request waits for them."""
+
+    batch_id: str
+    task_ids: list[str]
+    results: list[Item] = []
+
+
+class Added(Struct):
+    id: str
+
+
+class Cloud(Struct, frozen=True):
+    """What Ollama's own clients look for at this address: that nothing goes to its cloud."""
+
+    disabled: bool = True
+    source: str = "ollama-queue"
+
+
+class StatusAnswer(QueueStats, frozen=True, kw_only=True):
+    """How the queue is doing, for clients of Ollama, too."""
+
+    cloud: Cloud = Cloud()
+
+
+SHAPES: dict[Any, type] = {
+    Submitted: Accepted,
+    BatchSubmitted: BatchAccepted,
+    CronAdded: Added,
+    QueueStats: StatusAnswer,
+}
+
+
+def shown(answer: Any) -> Any:
+    """The answer as its route sends it; the status says whether something new was made."""
+    if isinstance(answer, Submitted | BatchSubmitted | CronAdded):
+        bottle.response.status = 201 if answer.created else 200
+    match answer:
+        case Submitted():
+            return Accepted(answer.task_id, answer.status, answer.position)
+        case BatchSubmitted():
+            return BatchAccepted(answer.batch_id, answer.task_ids)
+        case CronAdded():
+            return Added(answer.id)
+        case QueueStats():
+            return StatusAnswer(**asdict(answer))
+        case None:
+            return Done("ok")
+    return answer

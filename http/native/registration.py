@@ -1,0 +1,52 @@
+"""Registers the routes of the table: each with its handler, or with the verb itself."""
+
+import re
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import bottle
+
+from .. import routes
+from ..routes import HttpRoute
+from . import openapi
+from .answers import Handlers, shown
+from .batches import batch_handlers
+from .bulk import bulk_handlers
+from .crons import Crons, cron_handlers
+from .feed import LocalQueue, feed_handlers
+from .tasks import task_handlers
+from .websocket_session import talk
+
+
+class NativeQueue(LocalQueue, Crons, Protocol):
+    """What the native routes together ask for."""
+
+
+def add_native_routes(
+    app: bottle.Bottle, queue: NativeQueue, max_body: int, max_upload: int
+) -> None:
+    """`max_body` and `max_upload` (bytes) limit a request's body, the latter that of a batch.
+
+    A verb that takes nothing but what is in its path is its own handler.
+    """
+    handlers: Handlers = {
+        **task_handlers(queue, max_body),
+        **bulk_handlers(queue, max_body),
+        **batch_handlers(queue, max_upload, max_body),
+        **cron_handlers(queue, max_body),
+        **feed_handlers(queue, talk),
+        routes.HEALTHZ: lambda: None,
+        routes.OPENAPI: openapi.document,
+    }
+    for route in routes.ROUTES:
+        handle = handlers.get(route) or getattr(queue, route.verb)
+        app.route(_rule(route), route.method, _answering(handle))
+
+
+def _rule(route: HttpRoute[Any]) -> str:
+    """The path in Bottle's form."""
+    return re.sub(r"{(\w+)}", r"<\1>", route.path)
+
+
+def _answering(handle: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda **path: shown(handle(**path))

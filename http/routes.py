@@ -1,0 +1,392 @@
+"""The queue's own routes, a row each. The app registers them, `/openapi.json` documents them, and
+the clients call by them; the README's table is compared with them.
+"""
+
+import re
+from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
+
+from ..actors.core.intake.bulk import BulkResult
+from ..actors.core.intake.bulk import Verb as BulkVerb
+from ..actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
+from ..actors.core.model.errors import Conflict, Invalid, NotFound, QueueError, QueueFull
+from ..actors.core.model.stats import BackendState, Minute, QueueStats
+from ..actors.core.model.task_filter import TaskFilter
+from ..actors.core.model.tasks import Batch, BatchSubmitted, NewTask, Submitted, Task
+from .bodies import (
+    CronTrial,
+    Done,
+    Ids,
+    IdsAndLevel,
+    Level,
+    ManyTasks,
+    Matching,
+    MatchingAndLevel,
+    Times,
+)
+from .pagination import TOTAL
+from .wire import TooLarge
+
+T = TypeVar("T")
+
+
+class Parameter(Struct, frozen=True):
+    """Of a query, or a header."""
+
+    name: str
+    type: Any
+    about: str
+
+
+class HttpRoute(Struct, Generic[T], frozen=True, eq=False, kw_only=True):
+    """What a request to one address does.
+
+    `path` has at most one parameter, in braces, named as the verb names it. `verb`: the method of
+    `QueueAPI` that answers, "" where there is none; what takes nothing but its path needs no
+    handler. `answer`: what the verb returns; `http/native/answers.py` says what is shown of it.
+    `operation`: the route's name in the document. `errors`: beyond those that any route may answer
+    with. `media` is that of the answer, `sends` are its headers.
+    """
+
+    method: str
+    path: str
+    verb: str
+    summary: str
+    answer: type[T]
+    operation: str
+    query: tuple[Parameter, ...] | type[Struct] = ()
+    headers: tuple[Parameter, ...] = ()
+    body: Any = None
+    takes_lines: bool = False
+    status: int = 200
+    sends: tuple[Parameter, ...] = ()
+    also: dict[int, str] = {}
+    errors: tuple[type[QueueError], ...] = ()
+    media: str = "application/json"
+
+    @property
+    def public_path(self) -> str:
+        """The path as documents have it: whatever its parameter is, it is called `id`."""
+        return re.sub(r"{\w+}", "{id}", self.path)
+
+
+def _row(
+    address: str, verb: str, summary: str, answer: type[T], *, operation: str = "", **more: Any
+) -> HttpRoute[T]:
+    method, path = address.split()
+    return HttpRoute(
+        method=method,
+        path=path,
+        verb=verb,
+        summary=summary,
+        answer=answer,
+        operation=operation or verb,
+        **more,
+    )
+
+
+WAIT = Parameter("wait", float, "Answer once it has ended, or after so many seconds (0 to 3600).")
+LIMIT = Parameter("limit", int, "How many at most: 1 to 1000.")
+KEY = Parameter("Idempotency-Key", str, "The same request with the same key is done once.")
+IF_EXISTS = Parameter(
+    "if_exists", IfExists, "Where there is one of its name: without this, another one is added."
+)
+BY_ID = (NotFound,)
+BY_STATE = (NotFound, Conflict)
+BODY = (Invalid, TooLarge)
+SSE = "text/event-stream"
+
+# --- tasks --------------------------------------------------------------------------------------
+
+SUBMIT = _row(
+    "POST /api/tasks",
+    "submit",
+    "Take a task on: 201 once it is on disk.",
+    Submitted,
+    operation="submit_task",
+    body=NewTask,
+    headers=(KEY,),
+    status=201,
+    also={200: "The key was used before for the same task: this is it."},
+    errors=(*BODY, Conflict, QueueFull),
+)
+SUBMIT_BATCH = _row(
+    "POST /api/tasks/batch",
+    "submit_batch",
+    "Take on many tasks, all of them or none; JSON lines are read as they come.",
+    BatchSubmitted,
+    body=ManyTasks | list[NewTask],
+    takes_lines=True,
+    headers=(KEY,),
+    query=(WAIT,),
+    status=201,
+    also={200: "The key was used before for the same batch: this is it."},
+    errors=(*BODY, Conflict, QueueFull),
+)
+LIST_PAGE = _row(
+    "GET /api/tasks",
+    "list_page",
+    "Tasks, the newest first, without payloads and results.",
+    list[Task],
+    operation="list_tasks",
+    query=TaskFilter,
+    sends=(
+        Parameter("Link", str, "The address of the next page, as rel=next, relative to this one."),
+        Parameter(TOTAL, int, "How many match, where that is known without reading them all."),
+    ),
+    errors=(Invalid,),
+)
+GET_TASK = _row(
+    "GET /api/tasks/{task_id}",
+    "get_task",
+    "The whole task.",
+    Task,
+    query=(WAIT,),
+    errors=(Invalid, *BY_ID),
+)
+STREAM_TASK = _row(
+    "GET /api/tasks/{task_id}/stream",
+    "stream_task",
+    "The reply as it comes: events chunk (with ids attempt.n), restart, and one end.",
+    str,
+    media=SSE,
+    headers=(Parameter("Last-Event-ID", str, "Go on behind this chunk."),),
+    errors=(Invalid, *BY_ID),
+)
+CANCEL_TASK = _row(
+    "POST /api/tasks/{task_id}/cancel",
+    "cancel_task",
+    "End a pending or running task.",
+    Task,
+    errors=BY_STATE,
+)
+UPDATE_TASK_PRIORITY = _row(
+    "POST /api/tasks/{task_id}/priority",
+    "update_task_priority",
+    "Change the priority of a pending or running task.",
+    Task,
+    body=Level,
+    errors=(*BODY, *BY_STATE),
+)
+RETRY_TASK = _row(
+    "POST /api/tasks/{task_id}/retry",
+    "retry_task",
+    "Run a failed or cancelled task anew.",
+    Task,
+    errors=(*BY_STATE, QueueFull),
+)
+DELETE_TASK = _row(
+    "DELETE /api/tasks/{task_id}", "delete_task", "Forget an ended task.", Task, errors=BY_STATE
+)
+CANCEL_TASKS = _row(
+    "POST /api/tasks/cancel",
+    "cancel_tasks",
+    "End many pending or running tasks.",
+    BulkResult,
+    body=Ids | Matching,
+    errors=BODY,
+)
+RETRY_TASKS = _row(
+    "POST /api/tasks/retry",
+    "retry_tasks",
+    "Run many failed or cancelled tasks anew.",
+    BulkResult,
+    body=Ids | Matching,
+    errors=BODY,
+)
+DELETE_TASKS = _row(
+    "POST /api/tasks/delete",
+    "delete_tasks",
+    "Forget many ended tasks.",
+    BulkResult,
+    body=Ids | Matching,
+    errors=BODY,
+)
+REPRIORITIZE_TASKS = _row(
+    "POST /api/tasks/priority",
+    "reprioritize_tasks",
+    "Change the priority of many tasks.",
+    BulkResult,
+    operation="priority_tasks",
+    body=IdsAndLevel | MatchingAndLevel,
+    errors=BODY,
+)
+BULK = {
+    BulkVerb.CANCEL: CANCEL_TASKS,
+    BulkVerb.RETRY: RETRY_TASKS,
+    BulkVerb.DELETE: DELETE_TASKS,
+    BulkVerb.PRIORITY: REPRIORITIZE_TASKS,
+}
+LIST_BATCHES = _row(
+    "GET /api/batches",
+    "list_batches",
+    "Batches, the newest first.",
+    list[Batch],
+    query=(LIMIT,),
+    errors=(Invalid,),
+)
+GET_BATCH = _row(
+    "GET /api/batches/{batch_id}", "get_batch", "How a batch stands.", Batch, errors=BY_ID
+)
+
+# --- crons --------------------------------------------------------------------------------------
+
+LIST_CRONS = _row(
+    "GET /api/cron",
+    "list_cron_tasks",
+    "All crons, or those that match, the oldest first.",
+    list[Cron],
+    operation="list_crons",
+    query=(
+        Parameter("enabled", bool, "Only those that run, or that do not."),
+        Parameter("name", list[str], "Only those of these names."),
+        Parameter("limit", int, "How many at most."),
+        Parameter("offset", int, "How many to pass over."),
+    ),
+    errors=(Invalid,),
+)
+ADD_CRON = _row(
+    "POST /api/cron",
+    "add_cron_task",
+    "Add a cron.",
+    CronAdded,
+    operation="add_cron",
+    body=NewCron,
+    query=(IF_EXISTS,),
+    status=201,
+    also={200: "There is one of this name: this is it."},
+    errors=(*BODY, Conflict),
+)
+TEST_CRON = _row(
+    "POST /api/cron/test",
+    "",
+    "The next times.",
+    Times,
+    operation="test_cron",
+    body=CronTrial,
+    errors=BODY,
+)
+GET_CRON = _row(
+    "GET /api/cron/{cron_id}",
+    "get_cron_task",
+    "One cron.",
+    Cron,
+    operation="get_cron",
+    errors=BY_ID,
+)
+UPDATE_CRON = _row(
+    "PUT /api/cron/{cron_id}",
+    "update_cron_task",
+    "Change the fields given; what only the queue sets is passed over.",
+    Cron,
+    operation="update_cron",
+    body=dict[str, Any],
+    errors=(*BODY, *BY_ID),
+)
+REMOVE_CRON = _row(
+    "DELETE /api/cron/{cron_id}",
+    "remove_cron_task",
+    "Forget a cron; its tasks stay.",
+    Cron,
+    operation="remove_cron",
+    errors=BY_ID,
+)
+ENABLE_CRON = _row(
+    "PUT /api/cron/{cron_id}/enable",
+    "enable_cron_task",
+    "Let it run by the clock.",
+    Cron,
+    operation="enable_cron",
+    errors=BY_ID,
+)
+DISABLE_CRON = _row(
+    "PUT /api/cron/{cron_id}/disable",
+    "disable_cron_task",
+    "Let it rest.",
+    Cron,
+    operation="disable_cron",
+    errors=BY_ID,
+)
+RUN_CRON = _row(
+    "POST /api/cron/{cron_id}/run",
+    "run_cron_task",
+    "Run it once now.",
+    Submitted,
+    operation="run_cron",
+    status=201,
+    errors=(*BY_STATE, QueueFull),
+)
+
+# --- the queue ----------------------------------------------------------------------------------
+
+GET_STATUS = _row(
+    "GET /api/status",
+    "get_queue_stats",
+    "How the queue is doing.",
+    QueueStats,
+    operation="get_status",
+)
+GET_STATS = _row(
+    "GET /api/stats",
+    "get_queue_stats",
+    "The same as /api/status.",
+    QueueStats,
+    operation="get_stats",
+)
+GET_HISTORY = _row(
+    "GET /api/history",
+    "get_history",
+    "What happened in each minute of the last hour, since the start; the oldest first.",
+    list[Minute],
+)
+LIST_BACKENDS = _row(
+    "GET /api/backends",
+    "list_backends",
+    "The model servers, in the order of the configuration.",
+    list[BackendState],
+)
+DRAIN_BACKEND = _row(
+    "POST /api/backends/{name}/drain",
+    "drain_backend",
+    "Give a model server, named by `id`, no more calls; those that run go on.",
+    BackendState,
+    errors=BY_ID,
+)
+RESUME_BACKEND = _row(
+    "POST /api/backends/{name}/resume",
+    "resume_backend",
+    "Give it calls again.",
+    BackendState,
+    errors=BY_ID,
+)
+PAUSE = _row("POST /api/pause", "pause", "Start no more tasks; those that run go on.", Done)
+RESUME = _row("POST /api/resume", "resume", "Go on after a pause.", Done)
+EVENTS = _row(
+    "GET /api/events",
+    "subscribe",
+    "What happens as it happens: an event snapshot, then each event (see Event).",
+    str,
+    operation="events",
+    media=SSE,
+    query=(
+        Parameter("events", list[str], "Only events of these names."),
+        Parameter("tasks", list[str], "Only those of tasks with these ids."),
+    ),
+    errors=(Invalid,),
+)
+SOCKET = _row(
+    "GET /ws",
+    "subscribe",
+    "The same over a WebSocket.",
+    type(None),
+    operation="socket",
+    status=101,
+    also={426: "This was no request for a WebSocket."},
+)
+HEALTHZ = _row("GET /healthz", "", "Whether the server lives.", Done, operation="healthz")
+OPENAPI = _row("GET /openapi.json", "", "This document.", dict[str, Any], operation="openapi")
+
+ROUTES: tuple[HttpRoute[Any], ...] = tuple(
+    row for row in tuple(globals().values()) if isinstance(row, HttpRoute)
+)
