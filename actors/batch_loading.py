@@ -14,12 +14,12 @@ from .core.intake import arguments
 from .core.intake.arguments import AnyTask
 from .core.intake.submission import drafting
 from .core.messages import Choosy, StoreSlice, Submit, SubmitBatch
+from .core.model.entry import Entry, entry_of
 from .core.model.errors import Invalid, naming
 from .core.model.ids import BatchDigest, key_digest
 from .core.model.orders import Insert
-from .core.model.tasks import Batch
+from .core.model.tasks import Batch, BatchSubmitted
 from .core.plan.acceptance import Draft, draft_of, record_of
-from .core.plan.entries import Entry, entry_of
 
 SLICE_TASKS = 200
 SLICE_BYTES = 1 << 20
@@ -103,11 +103,13 @@ class _Packing:
 class Loading:
     """One batch between its submit and the moment when the last of its tasks waits."""
 
-    def __init__(self, batch: Batch, submit: SubmitBatch, promise: Promise | None) -> None:
+    def __init__(
+        self, batch: Batch, submit: SubmitBatch, promise: Promise[BatchSubmitted] | None
+    ) -> None:
         self.batch, self.promise = batch, promise
         self.key, self.body = submit.key, submit.body
         self.is_stored = False
-        self.again: list[Promise | None] = []  # of who submitted it again meanwhile
+        self.again: list[Promise[BatchSubmitted] | None] = []  # of who submitted it again meanwhile
         self._packs = submit.packs
         self._drafts: deque[Draft] = deque()  # of the pack in hand
         self._entries: deque[Entry] = deque()

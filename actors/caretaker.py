@@ -2,9 +2,8 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
 
-from .base.actor import Actor
+from .base.actor import Actor, Replied, reply
 from .base.breathing import Breathe, as_threads_do
 from .core.messages import (
     Describe,
@@ -13,11 +12,13 @@ from .core.messages import (
     GetCron,
     GetReasons,
     ListCrons,
+    ToCronTicker,
+    ToScheduler,
 )
+from .core.messages.replies import Recovered
 from .core.model.errors import NotFound, Unavailable
-from .core.plan.explain import looked_up
+from .core.plan.explain import describe, explain, reasons
 from .core.plan.plan import Plan
-from .store.rocksdb import Recovered
 
 
 class Caretaker(Actor):
@@ -42,17 +43,21 @@ class Caretaker(Actor):
         flags = [name for name, is_on in recovered.flags.items() if is_on]
         plan.recover(recovered.waiting, [], [], flags, clock())
 
-    def handle(self, message: Any) -> Any:
+    def handle(self, message: ToScheduler | ToCronTicker) -> Replied:
         match message:
-            case Explain() | GetReasons() | Describe():
-                return looked_up(self.plan, message, self.clock())
+            case Explain(task_ids):
+                return reply(message, explain(self.plan, task_ids, self.clock()))
+            case GetReasons():
+                return reply(message, reasons(self.plan, self.clock()))
+            case Describe():
+                return reply(message, describe(self.plan, self.clock()))
             case GetCron(cron_id):
                 if cron_id not in self.crons:
                     raise NotFound(f"there is no cron {cron_id}", field="id")
-                return self.crons[cron_id]
+                return reply(message, self.crons[cron_id])
             case ListCrons():
-                return [self.crons[cron_id] for cron_id in sorted(self.crons)]
+                return reply(message, [self.crons[cron_id] for cron_id in sorted(self.crons)])
             case Drain():
-                return True
+                return reply(message, True)
             case _:
                 raise Unavailable(self.refusal, retry_after_s=5)

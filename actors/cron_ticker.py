@@ -4,19 +4,20 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import assert_never
+from functools import partial
+from typing import Any, assert_never
 
 from .base.actor import Actor, Ref, tell
 from .base.breathing import Breathe, as_threads_do
-from .base.inbox import Promise
 from .core.intake.crons import changed, restated, scheduled, task_of
 from .core.intake.submission import encode_spec, for_ollama_only
 from .core.messages import (
     AddCron,
+    Command,
     Commit,
     EnableCron,
+    Fire,
     Fired,
-    Firing,
     GetCron,
     ListCrons,
     RemoveCron,
@@ -26,6 +27,7 @@ from .core.messages import (
     UpdateCron,
     Wake,
 )
+from .core.messages.command import Reply
 from .core.model.crons import Cron, CronAdded, Missed, NewCron
 from .core.model.errors import Conflict, NotFound
 from .core.model.ids import mint
@@ -33,8 +35,6 @@ from .core.model.orders import DropCron, SaveCron
 from .core.plan.settle import utc
 
 LATE_S = 60.0  # a run that comes later than this was missed; a restart takes less
-
-OfOne = AddCron | UpdateCron | EnableCron | RemoveCron | RunNow
 
 
 class CronTicker(Actor):
@@ -56,7 +56,7 @@ class CronTicker(Actor):
         self.scheduler, self.persistence = scheduler, persistence
         self.chance = chance or random.Random()
         self.seen = utc(0)  # the clock, when it was looked at last
-        self.firing: dict[str, list[tuple[OfOne, Promise | None]]] = {}  # with what waits
+        self.firing: dict[str, list[Callable[[], None]]] = {}  # with what waits, to be asked again
 
     def on_start(self) -> None:
         self.put_right(utc(self.clock()))
@@ -69,9 +69,9 @@ class CronTicker(Actor):
             case UpdateCron() | EnableCron() | RemoveCron() | RunNow():
                 self.of_one(message)
             case GetCron(cron_id):
-                self.show(self.cron(cron_id))
+                self.show(message, self.cron(cron_id))
             case ListCrons():
-                self.show([self.crons[cron_id] for cron_id in sorted(self.crons)])
+                self.show(message, [self.crons[cron_id] for cron_id in sorted(self.crons)])
             case Fired(cron):
                 self.fired(cron)
             case Wake():
@@ -92,7 +92,7 @@ class CronTicker(Actor):
         facts = {name: getattr(new, name) for name in NewCron.__struct_fields__}
         at = utc(now)
         made = Cron(id=cron_id, created_at=at, updated_at=at, **facts)
-        self.save(scheduled(made, at), CronAdded(cron_id))
+        self.save(asked, scheduled(made, at), CronAdded(cron_id))
 
     def add_again(self, asked: AddCron, old: Cron, count: int) -> None:
         """There are crons of this name, `old` the first of them."""
@@ -100,7 +100,7 @@ class CronTicker(Actor):
         if asked.if_exists == "error":
             raise Conflict(f"there is a cron named {name!r} already: {old.id}", field="name")
         if asked.if_exists == "keep":
-            self.show(found)
+            self.show(asked, found)
             return
         if count > 1:
             raise Conflict(
@@ -108,30 +108,41 @@ class CronTicker(Actor):
                 field="name",
             )
         if old.id in self.firing:
-            self.firing[old.id].append((asked, self.later()))
+            self.wait(old.id, asked)
             return
         made = restated(old, asked.new, asked.sets_enabled, utc(self.clock()))
         if made is old:
-            self.show(found)
+            self.show(asked, found)
         else:
-            self.save(made, found)
+            self.save(asked, made, found)
 
     def of_one(self, message: UpdateCron | EnableCron | RemoveCron | RunNow) -> None:
         cron, at = self.cron(message.cron_id), utc(self.clock())
         if cron.id in self.firing:
-            self.firing[cron.id].append((message, self.later()))
+            self.wait(cron.id, message)
             return
         match message:
             case UpdateCron(_, fields):
-                self.save(changed(cron, fields, at))
+                now = changed(cron, fields, at)
+                self.save(message, now, now)
             case EnableCron(_, enabled):
-                self.save(changed(cron, {"enabled": enabled}, at))
+                now = changed(cron, {"enabled": enabled}, at)
+                self.save(message, now, now)
             case RemoveCron(cron_id):
                 del self.crons[cron_id]
-                self.pass_on(self.persistence, Commit((DropCron(cron_id),), at, cron))
+                commit = Commit((DropCron(cron_id),), at, cron)
+                self.pass_on(self.persistence, commit, self.later(message))
             case RunNow():
                 self.firing[cron.id] = []
-                self.pass_on(self.scheduler, self.submission(cron, cron, by_hand=True))
+                fire = self.fire(cron, cron, by_hand=True)
+                self.pass_on(self.scheduler, fire, self.later(message))
+            case _:
+                assert_never(message)
+
+    def wait(self, cron_id: str, message: Command[Any]) -> None:
+        """Until the scheduler has let go of that cron."""
+        again = partial(self.pass_on, self.actor_ref, message, self.later(message))
+        self.firing[cron_id].append(again)
 
     def cron(self, cron_id: str) -> Cron:
         found = self.crons.get(cron_id)
@@ -139,14 +150,15 @@ class CronTicker(Actor):
             raise NotFound(f"there is no cron {cron_id}", field="id")
         return found
 
-    def save(self, cron: Cron, reply: CronAdded | None = None) -> None:
+    def save(self, command: Command[Reply], cron: Cron, answer: Reply) -> None:
         self.crons[cron.id] = cron
-        commit = Commit((SaveCron(cron, "cron_changed"),), cron.updated_at, reply or cron)
-        self.pass_on(self.persistence, commit)
+        commit = Commit((SaveCron(cron, "cron_changed"),), cron.updated_at, answer)
+        self.pass_on(self.persistence, commit, self.later(command))
 
-    def show(self, found: Cron | list[Cron] | CronAdded) -> None:
+    def show(self, command: Command[Reply], answer: Reply) -> None:
         """An empty commit is answered when all before it is durable."""
-        self.pass_on(self.persistence, Commit((), utc(self.clock()), found))
+        commit = Commit((), utc(self.clock()), answer)
+        self.pass_on(self.persistence, commit, self.later(command))
 
     # --- time -----------------------------------------------------------------------------------
 
@@ -190,13 +202,12 @@ class CronTicker(Actor):
             tell(self.persistence, Commit(saves, at, after))
             return
         self.firing[cron.id] = []
-        tell(self.scheduler, self.submission(cron, after))
+        tell(self.scheduler, self.fire(cron, after))
 
-    def submission(self, cron: Cron, after: Cron, by_hand: bool = False) -> Submit:
+    def fire(self, cron: Cron, after: Cron, by_hand: bool = False) -> Fire:
         new = task_of(cron)
-        spec = encode_spec(new)
-        firing = Firing(after, self.actor_ref, by_hand)
-        return Submit(new, spec, firing=firing, ollama_only=for_ollama_only(new))
+        submit = Submit(new, encode_spec(new), ollama_only=for_ollama_only(new))
+        return Fire(submit, after, self.actor_ref, by_hand)
 
     def fired(self, cron: Cron) -> None:
         """The scheduler has let go of it; what has been asked meanwhile comes again."""
@@ -205,5 +216,5 @@ class CronTicker(Actor):
         self.crons[cron.id] = cron
         waiting = self.firing.pop(cron.id)
         self.put_one_right(cron, utc(self.clock()))
-        for message, promise in waiting:
-            self.pass_on(self.actor_ref, message, promise)
+        for again in waiting:
+            again()

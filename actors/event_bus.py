@@ -7,7 +7,7 @@ from typing import Any, assert_never
 
 from msgspec import Struct
 
-from .base.actor import Actor, tell
+from .base.actor import Actor, Replied, reply, tell
 from .base.breathing import Breathe, as_threads_do, unhurried
 from .base.mailbox import Mailbox
 from .core.messages import (
@@ -66,7 +66,7 @@ class EventBus(Actor):
         self.ended: dict[str, float] = {}  # when to drop the stream, in order
         self.history = History(wall())
 
-    def handle(self, message: ToEventBus) -> Any:
+    def handle(self, message: ToEventBus) -> Replied | None:
         match message:
             case Publish(events):
                 self.publish(events)
@@ -75,23 +75,27 @@ class EventBus(Actor):
                 tell(sender, ChunksReady())
             case Subscribe():
                 self.subscribe(message)
+                return reply(message, True)
             case Attach(mailbox, task_id):
                 self.attach(mailbox, task_id)
+                return reply(message, True)
             case Unsubscribe(mailbox):
                 self.unsubscribe(mailbox, "unsubscribed")
+                return reply(message, True)
             case GetHistory():
-                return self.history.minutes(self.wall())
+                return reply(message, self.history.minutes(self.wall()))
             case GetThroughput():
-                return self.history.throughput(self.wall())
+                return reply(message, self.history.throughput(self.wall()))
             case Farewell(reason):
                 self.farewell(reason)
+                return reply(message, True)
             case Wake():
                 self.drop_old_streams()
             case _:
                 assert_never(message)
-        return True
+        return None
 
-    def on_stop(self) -> None:
+    def on_close(self) -> None:
         self.farewell("restarted")
 
     # --- events ---------------------------------------------------------------------------------

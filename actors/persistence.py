@@ -4,17 +4,19 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Any, assert_never
+from typing import Any, TypeVar, assert_never
 
 from msgspec.structs import replace
 
-from .base.actor import Actor, Ref, tell
+from .base.actor import Actor, Ref, Replied, reply, tell
 from .base.breathing import Breathe, as_threads_do
 from .base.inbox import Promise
 from .base.thread_pool import Pool
 from .core.messages import (
     BatchStored,
+    Command,
     Commit,
+    CommitChange,
     Count,
     Delete,
     Deny,
@@ -30,22 +32,22 @@ from .core.messages import (
     LoadBatch,
     Publish,
     Recover,
-    Retry,
     Scanned,
     StoreSlice,
     Synced,
     ToPersistence,
 )
-from .core.messages.replies import Asked, Stored
-from .core.model.errors import Conflict, NotFound, QueueError
+from .core.messages.command import Reply
+from .core.messages.replies import Asked, Recovered, Stored
+from .core.model.errors import Conflict, NotFound
 from .core.model.orders import Change, Insert, Remove, Save
-from .core.model.task_filter import Reasons, TaskFilter
 from .core.model.tasks import Batch, BatchSubmitted, Record, Status
 from .store.commit_group import Group, Sealed, TaskWrite, Unseen
 from .store.expiry import find_expired
 from .store.page_reader import scan
-from .store.rocksdb import Recovered, Store
+from .store.rocksdb import Store
 
+T = TypeVar("T")
 RELAXED_SYNC_S = 1.0
 
 
@@ -71,7 +73,7 @@ class Persistence(Actor):
         self.gathering = Group()
         self.in_flight: Group | None = None
         self.live: dict[str, Record] = {}  # records of running tasks: they change soon
-        self.scans: dict[int, tuple[Promise | None, Group | None]] = {}
+        self.scans: dict[int, tuple[Promise[Any] | None, Group | None]] = {}
         self.tickets = 0
         self.synced_at = time.monotonic()  # by the boot
         self.hidden: dict[str, Unseen] = {}  # of batches that are not there yet, by id
@@ -80,59 +82,67 @@ class Persistence(Actor):
         self.store = self.open_store()
         self.seq = self.store.boot << 32
         self.syncer, self.scanner = self.pools()
-        self.aside(self.store.tidy)
+        self.aside(self.store.tidy, None)
 
-    def on_stop(self) -> bool:  # type: ignore[override]
+    def on_close(self) -> bool:
         """Close behind the fsync and the scans that still run."""
         if not (self.syncer.finish(5.0) and self.scanner.finish(5.0)):
             return False
         self.store.close()
         return True
 
-    def handle(self, message: ToPersistence) -> Any:
+    def handle(self, message: ToPersistence) -> Replied | None:
         match message:
             case Commit():
-                return self.commit(message)
+                self.commit(message)
+            case CommitChange():
+                self.commit_change(message)
             case StoreSlice():
-                return self.store_slice(message)
+                self.store_slice(message)
             case GetBatch(batch_id):
-                return self.once_synced(self.batch(batch_id))
-            case FindBatch(batch_id):
-                return self.find_batch(batch_id)
+                return self.once_synced(message, self.batch(batch_id))
+            case FindBatch():
+                return self.find_batch(message)
             case ListBatches(limit):
-                return self.once_synced(self.store.batches.newest(limit))
-            case Get(task_id):
-                return self.get(task_id)
+                return self.once_synced(message, self.store.batches.newest(limit))
+            case Get():
+                return self.get(message)
             case GetSpec(task_id):
-                return self.asked(task_id)
-            case ListTasks(wanted, reasons):
-                return self.query(wanted, reasons)
+                return reply(message, self.asked(task_id))
+            case ListTasks():
+                self.query(message)
             case Count():
-                return self.once_synced(self.store.counts.copy())
-            case Deny(task_id, wanted):
-                return self.deny(task_id, wanted)
-            case Fetch(command, scheduler):
-                return self.fetch(command, scheduler)
+                return self.once_synced(message, self.store.counts.copy())
+            case Deny():
+                self.deny(message)
+            case Fetch():
+                self.fetch(message)
             case Recover():
-                return self.recover()
+                return reply(message, self.recover())
             case Synced(error):
-                return self.synced(error)
+                self.synced(error)
             case FindExpired():
-                return self.aside(find_expired(self.store, message))
+                self.aside(find_expired(self.store, message), self.later(message))
             case Scanned(ticket, found, error):
-                return self.scanned(ticket, found, error)
+                self.scanned(ticket, found, error)
             case _:
                 assert_never(message)
+        return None
 
     # --- writing --------------------------------------------------------------------------------
 
-    def commit(self, message: Commit) -> None:
+    def commit(self, message: Commit[Reply]) -> None:
         """Add to the batch; if the disk is idle it goes at once."""
-        reply = message.reply
         for save in message.saves:
-            changed = self.merge(save, message.at)
-            reply = changed if reply is None else reply
-        self.gathering.answers.append((self.later(), reply))
+            self.merge(save, message.at)
+        self.gathering.answer(self.later(message), message.reply)
+        if self.in_flight is None:
+            self.write()
+
+    def commit_change(self, message: CommitChange) -> None:
+        changed, *_ = [self.merge(save, message.at) for save in message.saves]
+        assert changed is not None, "the change of a task comes first"
+        self.gathering.answer(self.later(message), changed)
         if self.in_flight is None:
             self.write()
 
@@ -147,7 +157,7 @@ class Persistence(Actor):
                 return self.gathering.remove(self.record(task_id), at, self.seq)
             case _:
                 self.gathering.note(save, at, self.seq)
-        return None
+                return None
 
     def store_slice(self, message: StoreSlice) -> None:
         """Write a slice; with the last of them the batch is there, all of it at once."""
@@ -162,18 +172,20 @@ class Persistence(Actor):
             return
         self.gathering.sealed.append(Sealed(batch, tasks, message.key, message.body))
         answer = BatchSubmitted(batch.id, tasks.ids)
-        self.gathering.answers.append((self.later(), answer))
+        self.gathering.answer(self.later(message), answer)
         tell(message.scheduler, BatchStored(batch.id))
         if self.in_flight is None:
             self.write()
 
-    def find_batch(self, batch_id: str) -> Any:
+    def find_batch(self, message: FindBatch) -> Replied | None:
         """The same answer as the first time, once it holds."""
+        batch_id = message.batch_id
         for group in (self.gathering, self.in_flight):
             ids = group.ids_of(batch_id) if group is not None else None
             if ids is not None:
-                return self.answer(BatchSubmitted(batch_id, ids, created=False), group)
-        return self.store.batches.found_again(batch_id)
+                again = BatchSubmitted(batch_id, ids, created=False)
+                return self.answer(message, again, group)
+        return reply(message, self.store.batches.found_again(batch_id))
 
     def batch(self, batch_id: str) -> Batch:
         found = None if batch_id in self.hidden else self.store.batches.get(batch_id)
@@ -208,7 +220,7 @@ class Persistence(Actor):
             return
         self.synced_at = now
 
-        def ended(_: Any, error: str | None) -> None:
+        def ended(_: object, error: str | None) -> None:
             if error is not None:
                 tell(me, Synced(error))
 
@@ -246,7 +258,8 @@ class Persistence(Actor):
             return group.record(task_id)
         return self.live.get(task_id) or self.store.record(task_id)
 
-    def get(self, task_id: str) -> Any:
+    def get(self, message: Get) -> Replied | None:
+        task_id = message.task_id
         record = self.record(task_id)
         if record is None:
             raise NotFound(f"there is no task {task_id}", field="id")
@@ -254,7 +267,7 @@ class Persistence(Actor):
         result = group.result(task_id) if group is not None else None
         if result is None and record.status is Status.COMPLETED:
             result = self.store.result(task_id)
-        return self.answer(Stored(record, self.spec_of(task_id), result), group)
+        return self.answer(message, Stored(record, self.spec_of(task_id), result), group)
 
     def asked(self, task_id: str) -> Asked:
         """For a worker's call: at once, since `Run` may come before the fsync."""
@@ -273,54 +286,58 @@ class Persistence(Actor):
             raise NotFound(f"there is no task {task_id}", field="id")
         return spec
 
-    def deny(self, task_id: str, wanted: str) -> None:
+    def deny(self, message: Deny) -> None:
+        task_id = message.task_id
         record = self.record(task_id)
         if record is None:
             raise NotFound(f"there is no task {task_id}", field="id")
-        why = f"task {task_id} is {record.status}: it cannot be {wanted}"
-        self.answer(Conflict(why, field="id"), self.unsynced(task_id))
+        why = f"task {task_id} is {record.status}: it cannot be {message.wanted}"
+        error, group = Conflict(why, field="id"), self.unsynced(task_id)
+        if group is None:
+            raise error
+        group.answer(self.later(message), error)
 
-    def fetch(self, command: Retry | Delete, scheduler: Ref) -> None:
+    def fetch(self, message: Fetch) -> None:
+        command = message.command
         record = self.record(command.task_id)
         if isinstance(command, Delete) and record is not None and not command.means(record):
             record = None
-        self.pass_on(scheduler, Fetched(command, record))
+        self.pass_on(message.scheduler, Fetched(command, record), self.later(message))
 
-    def once_synced(self, answer: Any) -> Any:
-        return self.answer(answer, self.in_flight)
+    def once_synced(self, command: Command[Reply], answer: Reply) -> Replied | None:
+        return self.answer(command, answer, self.in_flight)
 
-    def answer(self, answer: Any, group: Group | None) -> Any:
+    def answer(self, command: Command[Reply], answer: Reply, group: Group | None) -> Replied | None:
         """Reply at once, or when the group that the answer has seen is durable."""
-        if group is not None:
-            group.answers.append((self.later(), answer))
-            return None
-        if isinstance(answer, QueueError):
-            raise answer
-        return answer
+        if group is None:
+            return reply(command, answer)
+        group.answer(self.later(command), answer)
+        return None
 
     def recover(self) -> Recovered:
         found = self.store.recover()
         self.hidden |= {batch_id: Unseen() for batch_id in found.hidden}
         return found
 
-    def query(self, wanted: TaskFilter, reasons: Reasons | None) -> None:
+    def query(self, message: ListTasks) -> None:
         """A page, as of now. What is about to be durable is shown: the answer waits for that."""
         about_to_be = self.in_flight.sealed if self.in_flight is not None else []
         hidden = self.hidden.keys() - {sealed.batch.id for sealed in about_to_be}
-        self.aside(scan(self.store, wanted, frozenset(hidden), reasons))
+        read = scan(self.store, message.filter, frozenset(hidden), message.reasons)
+        self.aside(read, self.later(message))
 
-    def aside(self, read: Callable[[], Any]) -> None:
+    def aside(self, read: Callable[[], T], promise: Promise[T] | None) -> None:
         """Read where nobody waits for it; the reply comes with `Scanned`."""
         self.tickets = ticket = self.tickets + 1
         me = self.actor_ref
-        self.scans[ticket] = (self.later(), self.in_flight)
+        self.scans[ticket] = (promise, self.in_flight)
         self.scanner.submit(read, lambda found, error: tell(me, Scanned(ticket, found, error)))
 
-    def scanned(self, ticket: int, found: Any, error: str | None) -> None:
+    def scanned(self, ticket: int, found: object, error: str | None) -> None:
         promise, seen = self.scans.pop(ticket)
         if error is not None:
             raise OSError(f"scan: {error}")
         if seen is not None and seen is self.in_flight:
-            seen.answers.append((promise, found))
+            seen.answer(promise, found)
         else:
             self.keep(promise, found)

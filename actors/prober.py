@@ -5,11 +5,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, assert_never
+from typing import Any, Generic, TypeVar, assert_never
 
 from .base.actor import Actor, Ref, log, tell
 from .base.breathing import Breathe, as_threads_do
-from .base.inbox import Promise
 from .base.thread_pool import ThreadPool, attempt
 from .core.messages import (
     BackendAnswered,
@@ -25,6 +24,7 @@ from .core.model.outcomes import Failed, ProbeResult, Verdict
 from .core.plan.backoff import probe_delay
 from .executors import Executor
 
+T = TypeVar("T")
 LEAST_S = 0.25  # between two probes of the same backend, however often it is asked for
 
 
@@ -39,14 +39,19 @@ class ProbedBackend:
         self.failures = 0  # in a row
 
 
-class FanOut:
-    """What a door asked of several backends at `since`: the answer is what each has `found`."""
+class FanOut(Generic[T]):
+    """What a door asked of several backends at `since`: `done` is told what each has `found`."""
 
     def __init__(
-        self, promise: Promise | None, names: frozenset[str], since: float, *, probes: bool = False
+        self,
+        names: frozenset[str],
+        since: float,
+        done: Callable[[dict[str, T]], None],
+        *,
+        probes: bool = False,
     ) -> None:
-        self.promise, self.names, self.since, self.probes = promise, names, since, probes
-        self.found: dict[str, Any] = {}
+        self.names, self.since, self.done, self.probes = names, since, done, probes
+        self.found: dict[str, T] = {}
 
 
 class Prober(Actor):
@@ -72,13 +77,13 @@ class Prober(Actor):
         self.interval_s, self.max_rest_s = interval_s, max_rest_s
         now = clock()
         self.watched = {name: ProbedBackend(executor, now) for name, executor in executors.items()}
-        self.rounds: dict[int, FanOut] = {}
+        self.rounds: dict[int, FanOut[Any]] = {}
         self.numbers = itertools.count()
 
     def on_start(self) -> None:
         self.probe_due()
 
-    def on_stop(self) -> None:
+    def on_close(self) -> None:
         for watched in self.watched.values():
             watched.probes.finish(0.0)
 
@@ -92,7 +97,7 @@ class Prober(Actor):
             case Probed(backend, result):
                 self.probed(backend, result)
             case ProbeAll():
-                self.probe_all()
+                self.probe_all(message)
             case CallBackends():
                 self.call_backends(message)
             case BackendAnswered(number, backend, loads, reply):
@@ -146,16 +151,22 @@ class Prober(Actor):
 
     # --- what doors ask for ---------------------------------------------------------------------
 
-    def probe_all(self) -> None:
+    def probe_all(self, asked: ProbeAll) -> None:
         """Probe all; a probe that is under way began too early to count."""
         now = self.clock()
         for watched in self.watched.values():
             watched.due = now
-        self.begin(FanOut(self.later(), frozenset(self.watched), now, probes=True))
+        promise = self.later(asked)
+
+        def done(_: dict[str, bool]) -> None:
+            self.keep(promise, True)
+
+        self.begin(FanOut(frozenset(self.watched), now, done, probes=True))
 
     def call_backends(self, asked: CallBackends) -> None:
         """Speak to each of these servers, in a thread of its own."""
-        number = self.begin(FanOut(self.later(), frozenset(asked.backends), self.clock()))
+        done = partial(self.keep, self.later(asked))
+        number = self.begin(FanOut(frozenset(asked.backends), self.clock(), done))
         me = self.actor_ref
 
         def work(name: str, executor: Executor) -> None:
@@ -174,18 +185,18 @@ class Prober(Actor):
             except RuntimeError as error:  # the system has no more, or the program ends
                 tell(me, BackendAnswered(number, name, False, Failed(str(error), Verdict.FINAL)))
 
-    def begin(self, asked: FanOut) -> int:
+    def begin(self, asked: FanOut[T]) -> int:
         number = next(self.numbers)
         if asked.names:
             self.rounds[number] = asked
         else:
-            self.keep(asked.promise, {})
+            asked.done({})
         return number
 
-    def add(self, number: int, name: str, found: Any) -> None:
+    def add(self, number: int, name: str, found: object) -> None:
         """A backend has done its part of what was asked; the last one makes the answer whole."""
         asked = self.rounds[number]
         asked.found[name] = found
         if asked.found.keys() >= asked.names:
             del self.rounds[number]
-            self.keep(asked.promise, asked.found)
+            asked.done(asked.found)

@@ -2,9 +2,10 @@
 
 import random
 from collections.abc import Callable
-from typing import Any, Protocol, assert_never
+from functools import partial
+from typing import Protocol, assert_never
 
-from .base.actor import Actor, Ref, log, tell
+from .base.actor import Actor, Ref, Replied, log, reply, tell
 from .base.breathing import Breathe, as_threads_do
 from .base.clock import LEAST_STEP_S, Clock
 from .base.inbox import Promise
@@ -14,7 +15,9 @@ from .core.messages import (
     BatchStored,
     Cancel,
     CheckRoom,
+    Command,
     Commit,
+    CommitChange,
     Delete,
     Deny,
     Describe,
@@ -25,8 +28,8 @@ from .core.messages import (
     Fetched,
     FindBatch,
     Finished,
+    Fire,
     Fired,
-    Firing,
     Get,
     GetReasons,
     LoadBatch,
@@ -41,31 +44,26 @@ from .core.messages import (
     Wake,
     WorkerLost,
 )
+from .core.messages.command import Reply
+from .core.messages.replies import Recovered
+from .core.model.entry import Keyed
 from .core.model.errors import Conflict, NotFound, naming
 from .core.model.ids import mint
 from .core.model.orders import (
-    Announce,
-    Change,
-    DropKey,
-    Insert,
+    Act,
     Order,
     Probe,
-    Remove,
     Replace,
     Run,
     SaveCron,
-    SetFlag,
     Stop,
+    split,
 )
 from .core.model.tasks import Batch, Record, Status, Submitted
-from .core.plan.explain import describe_one, looked_up
+from .core.plan.explain import describe, describe_one, explain, reasons
 from .core.plan.firing import fire
-from .core.plan.idempotency import Keyed
 from .core.plan.plan import Plan
 from .core.plan.settle import utc
-from .store.rocksdb import Recovered
-
-_SAVES = (Insert, Change, Remove, SetFlag, DropKey, SaveCron, Announce)
 
 
 class Crew(Protocol):
@@ -103,7 +101,7 @@ class Scheduler(Actor):
         self.hires = 0
         self.fetching: set[str] = set()  # ended tasks that are about to change
         self.loading: dict[str, Loading] = {}  # batches on their way, by id
-        self.drained: Promise | None = None
+        self.drained: Promise[bool] | None = None
 
     def on_start(self) -> None:
         self.prober = self.crew.hire_prober(self.actor_ref)
@@ -113,65 +111,66 @@ class Scheduler(Actor):
         flags, now = [name for name, is_on in old.flags.items() if is_on], self.clock()
         self.carry_out(self.plan.recover(old.waiting, old.running, old.keys, flags, now), now)
 
-    def handle(self, message: ToScheduler) -> Any:
+    def handle(self, message: ToScheduler) -> Replied | None:
         now = self.clock()
         if step := self.time.step():
             self.clock_set(step, now)
         match message:
-            case Submit(firing=firing):
-                return self.fire(message, firing) if firing else self.submit(message)
+            case Submit():
+                self.submit(message)
+            case Fire():
+                self.fire(message)
             case CheckRoom(tasks, size):
                 self.plan.check_room(tasks, size)
-                return True
+                return reply(message, True)
             case SubmitBatch():
-                return self.submit_batch(message)
+                self.submit_batch(message)
             case LoadBatch(batch_id):
-                return self.load_batch(batch_id)
+                self.load_batch(batch_id)
             case BatchStored(batch_id):
-                return self.batch_stored(batch_id, now)
+                self.batch_stored(batch_id, now)
             case TakeBatch(batch_id):
-                return self.take_batch(batch_id, now)
-            case Cancel(task_id):
-                return self.change(task_id, "cancelled", lambda: self.plan.cancel(task_id, now))
-            case Reprioritize(task_id, priority):
-                return self.change(
-                    task_id,
-                    "given another priority",
-                    lambda: self.plan.reprioritize(task_id, priority, now),
-                )
+                self.take_batch(batch_id, now)
+            case Cancel() | Reprioritize():
+                self.change(message, now)
             case Retry() | Delete():
-                return self.fetch(message)
-            case Fetched(command, record):
-                return self.fetched(command, record, now)
+                self.fetch(message)
+            case Fetched():
+                self.fetched(message, now)
             case Finished(slot, task_id, attempt, outcome):
                 chance = self.chance.random()
-                orders = self.plan.finished(slot, task_id, attempt, outcome, now, chance)
-                return self.carry_out(orders, now)
+                self.carry_out(
+                    self.plan.finished(slot, task_id, attempt, outcome, now, chance), now
+                )
             case WorkerLost(slot, hired, error):
                 if self.hired[slot] == hired:
                     self.carry_out(self.plan.lost(slot, error, now), now)
-                return None
             case BackendProbed(backend, result):
-                return self.carry_out(self.plan.probed(backend, result, now), now)
+                self.carry_out(self.plan.probed(backend, result, now), now)
             case DrainBackend(backend, value):
                 orders = self.plan.drain_backend(backend, value, now)
                 log.info("backend %s %s", backend, "drained" if value else "resumed")
-                return self.carry_out(orders, now, reply=describe_one(self.plan, backend, now))
+                self.answer(message, orders, now, describe_one(self.plan, backend, now))
             case Pause():
-                return self.carry_out(self.plan.pause(), now, reply=True)
+                self.answer(message, self.plan.pause(), now, True)
             case Resume():
-                return self.carry_out(self.plan.resume(now), now, reply=True)
-            case Explain() | GetReasons() | Describe():
-                return looked_up(self.plan, message, now)
+                self.answer(message, self.plan.resume(now), now, True)
+            case Explain(task_ids):
+                return reply(message, explain(self.plan, task_ids, now))
+            case GetReasons():
+                return reply(message, reasons(self.plan, now))
+            case Describe():
+                return reply(message, describe(self.plan, now))
             case Drain(grace_s):
                 if self.drained is None:
-                    self.drained = self.later()
+                    self.drained = self.later(message)
                     self.say_who_is_waited_for(grace_s)
-                return self.carry_out(self.plan.drain(grace_s, now), now)
+                self.carry_out(self.plan.drain(grace_s, now), now)
             case Wake():
-                return self.carry_out(self.plan.wake(now), now)
+                self.carry_out(self.plan.wake(now), now)
             case _:
                 assert_never(message)
+        return None
 
     def say_who_is_waited_for(self, grace_s: float) -> None:
         count = sum(not running.cancelled for running in self.plan.slots)
@@ -200,37 +199,39 @@ class Scheduler(Actor):
         task_id, now = self.mint()
         known = self.plan.find(asked, now)
         if known is not None:
-            self.pass_on(self.persistence, Get(known))
+            promise = self.later(asked)
+            self.pass_on(self.persistence, Get(known), promise)
             return
-        self.take_on(task_id, self.plan.submit(task_id, asked, now), now)
+        orders = self.plan.submit(task_id, asked, now)
+        self.answer(asked, orders, now, self.submitted(task_id))
 
-    def fire(self, asked: Submit, firing: Firing) -> None:
+    def fire(self, firing: Fire) -> None:
         """A cron's run; whatever comes of it, the ticker is told, and after Persistence."""
         task_id, now = self.mint()
         cron = firing.cron
         try:
-            orders = fire(self.plan, task_id, asked, firing, now)
-            self.take_on(task_id, orders, now)
+            orders = fire(self.plan, task_id, firing, now)
+            self.answer(firing, orders, now, self.submitted(task_id))
             cron = next(order.cron for order in orders if isinstance(order, SaveCron))
         finally:
             tell(firing.ticker, Fired(cron))
 
-    def take_on(self, task_id: str, orders: list[Order], now: float) -> None:
+    def submitted(self, task_id: str) -> Submitted:
         status, position = Status.RUNNING, None
         entry = self.plan.entries.get(task_id)
         if entry is not None and self.plan.slots.running(task_id) is None:
             status, position = Status.PENDING, self.plan.waiting.position(entry)
-        self.carry_out(orders, now, reply=Submitted(task_id, status, position))
+        return Submitted(task_id, status, position)
 
     def submit_batch(self, message: SubmitBatch) -> None:
         batch_id, now = self.mint()
         if message.key is not None:
             known = self.plan.keys.match(message.key, message.body, now)
             if known in self.loading and not self.loading[known].is_stored:
-                self.loading[known].again.append(self.later())
+                self.loading[known].again.append(self.later(message))
                 return
             if known is not None:
-                self.pass_on(self.persistence, FindBatch(known))
+                self.pass_on(self.persistence, FindBatch(known), self.later(message))
                 return
         for choosy in message.choosy:
             with naming(f"tasks[{choosy.index}]"):
@@ -241,7 +242,7 @@ class Scheduler(Actor):
             self.plan.keys.add(message.key, Keyed(batch_id, message.body, now))
             self.plan.keys.end(message.key, batch_id)
         batch = Batch(id=batch_id, created_at=utc(now), total=count, pending=count)
-        self.loading[batch_id] = Loading(batch, message, self.later())
+        self.loading[batch_id] = Loading(batch, message, self.later(message))
         tell(self.actor_ref, LoadBatch(batch_id))
 
     def load_batch(self, batch_id: str) -> None:
@@ -267,12 +268,19 @@ class Scheduler(Actor):
         else:
             del self.loading[batch_id]
 
-    def change(self, task_id: str, wanted: str, orders: Callable[[], list[Order]]) -> None:
+    def change(self, command: Cancel | Reprioritize, now: float) -> None:
         """Change a live task; of any other only Persistence knows what to answer."""
+        task_id = command.task_id
+        match command:
+            case Cancel():
+                wanted, change = "cancelled", partial(self.plan.cancel, task_id, now)
+            case Reprioritize(_, priority):
+                wanted = "given another priority"
+                change = partial(self.plan.reprioritize, task_id, priority, now)
         if task_id in self.plan.entries:
-            self.carry_out(orders(), self.clock())
+            self.answer_changed(command, change(), now)
         else:
-            self.pass_on(self.persistence, Deny(task_id, wanted))
+            self.pass_on(self.persistence, Deny(task_id, wanted), self.later(command))
 
     def fetch(self, command: Retry | Delete) -> None:
         """Of an ended task only Persistence knows; it comes back as `Fetched`."""
@@ -280,30 +288,55 @@ class Scheduler(Actor):
         if task_id in self.plan.entries or task_id in self.fetching:
             raise Conflict(f"task {task_id} has not ended", field="id")
         self.fetching.add(task_id)
-        self.pass_on(self.persistence, Fetch(command, self.actor_ref))
+        self.pass_on(self.persistence, Fetch(command, self.actor_ref), self.later(command))
 
-    def fetched(self, command: Retry | Delete, record: Record | None, now: float) -> None:
+    def fetched(self, message: Fetched, now: float) -> None:
+        command, record = message.command, message.record
         self.fetching.discard(command.task_id)
         if record is None:
             raise NotFound(f"there is no task {command.task_id}", field="id")
-        if isinstance(command, Retry):
-            self.carry_out(self.plan.revive(record, now), now)
-        else:
-            self.carry_out(self.plan.delete(record), now)
+        match command:
+            case Retry():
+                orders = self.plan.revive(record, now)
+            case Delete():
+                orders = self.plan.delete(record)
+        self.answer_changed(message, orders, now)
 
-    def carry_out(self, orders: list[Order], now: float, reply: Any = None) -> None:
-        """Save first, act after; Persistence answers whoever asked once the saves are durable."""
-        saves = tuple(order for order in orders if isinstance(order, _SAVES))
+    # --- orders ---------------------------------------------------------------------------------
+    # Saves go first. Persistence answers whoever asked, once they are durable.
+
+    def carry_out(self, orders: list[Order], now: float) -> None:
+        saves, acts = split(orders)
         if saves:
-            self.pass_on(self.persistence, Commit(saves, utc(now), reply))
-        for order in orders:
-            match order:
+            tell(self.persistence, Commit(tuple(saves), utc(now), None))
+        self.act(acts, now)
+
+    def answer(
+        self, command: Command[Reply], orders: list[Order], now: float, answer: Reply
+    ) -> None:
+        saves, acts = split(orders)
+        commit = Commit(tuple(saves), utc(now), answer)
+        self.pass_on(self.persistence, commit, self.later(command))
+        self.act(acts, now)
+
+    def answer_changed(self, command: Command[Record], orders: list[Order], now: float) -> None:
+        """With the task's record, as the first of the orders changes it."""
+        saves, acts = split(orders)
+        commit = CommitChange(tuple(saves), utc(now))
+        self.pass_on(self.persistence, commit, self.later(command))
+        self.act(acts, now)
+
+    def act(self, acts: list[Act], now: float) -> None:
+        for act in acts:
+            match act:
                 case Run(slot) | Stop(slot):
-                    tell(self.workers[slot], order)
+                    tell(self.workers[slot], act)
                 case Probe():
-                    tell(self.prober, order)
+                    tell(self.prober, act)
                 case Replace(slot):
                     self.replace(slot)
+                case _:
+                    assert_never(act)
         if self.drained is not None and self.plan.is_drained:
             # An empty commit is answered when all before it is durable.
             self.pass_on(self.persistence, Commit((), utc(now), True), self.drained)

@@ -20,7 +20,6 @@ from .core.messages import (
     ToWorker,
     Wake,
 )
-from .core.messages.replies import Asked
 from .core.model.errors import NotFound, Unavailable
 from .core.model.orders import Run, Stop
 from .core.model.outcomes import Failed, Outcome, Stopped, Verdict
@@ -114,7 +113,7 @@ class Worker(Actor):
         name = f"ollama-queue-call-{self.slot}"
         threading.Thread(target=self.make_calls, name=name, daemon=True).start()
 
-    def on_stop(self) -> None:
+    def on_close(self) -> None:
         if self.call is not None:
             self.call.stop()
         self.calls.put(None)
@@ -200,7 +199,7 @@ class Worker(Actor):
                 tell(me, ChunksReady())
 
         try:
-            asked: Asked = ask(self.persistence, GetSpec(call.run.task_id))
+            asked = ask(self.persistence, GetSpec(call.run.task_id))
         except NotFound as error:
             return Failed(error.message, Verdict.FINAL)
         except Unavailable:

@@ -11,17 +11,17 @@ import queue
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NewType
 
 import pykka
-from msgspec import Struct
 from pykka.messages import _ActorStop
 
 from ..core.intake.message_check import check
-from ..core.messages import Wake
+from ..core.messages import Command, Wake
+from ..core.messages.command import Reply
 from ..core.model.errors import OutcomeUnknown, QueueError, Unavailable
 from .breathing import Breathe, as_threads_do
-from .inbox import Envelope, Errand, Inbox, Promise
+from .inbox import Envelope, Errand, Future, Inbox, Promise
 
 log = logging.getLogger("ollama_queue")
 
@@ -29,15 +29,19 @@ Ref = pykka.ActorRef[Any]
 LONGEST_NAP_S = 10.0  # wall clocks are set: nobody sleeps longer without looking at it
 
 
-class SignOfLife(Struct, frozen=True):
-    """Answered by every actor that has started well."""
+# What `handle` returns: made by `reply` alone, which sees that it fits the command.
+Replied = NewType("Replied", object)
+
+
+class SignOfLife(Command[bool], frozen=True):
+    """Answered with True by every actor that has started well."""
 
 
 class Actor(pykka.ThreadingActor):
-    """Takes one message at a time in `handle`; what that returns is the reply.
+    """Takes one message at a time in `handle`; what that returns (by `reply`) is the reply.
 
     A `QueueError` is an answer, also to what an asker put wrongly. Any other exception ends the
-    actor: `report` is called once with a line of text. `on_start` opens what is needed, `on_stop`
+    actor: `report` is called once with a line of text. `on_start` opens what is needed, `on_close`
     closes it, after a crash too. `clock` is what `wake_at` goes by, in seconds: a steady
     one, unless an actor needs the wall's.
 
@@ -55,27 +59,29 @@ class Actor(pykka.ThreadingActor):
     ) -> None:
         super().__init__()
         self._report, self.breathe, self.clock = report, breathe, clock
-        self._asker: Promise | None = None
-        self._held: set[Promise] = set()
+        mail: Any = self.actor_inbox  # pykka's type knows only its own envelopes
+        self._mail: Inbox = mail
+        self._asker: Promise[Any] | None = None
+        self._held: set[Promise[Any]] = set()
         self._due: float | None = None
         self._epitaph: QueueError = Unavailable("the queue is stopped", retry_after_s=1)
 
-    def handle(self, message: Any) -> Any:
+    def handle(self, message: Any) -> object:
         raise NotImplementedError
 
-    def on_stop(self) -> bool | None:  # type: ignore[override]
+    def on_close(self) -> bool | None:
         """Close what `on_start` opened; False when it cannot be closed."""
 
     # --- replies --------------------------------------------------------------------------------
 
-    def later(self) -> Promise | None:
-        """Take over the reply to the message in hand; None if it was told, not asked."""
+    def later(self, command: Command[Reply]) -> Promise[Reply] | None:
+        """Take over the reply to `command`, the message in hand; None if it was told, not asked."""
         asker, self._asker = self._asker, None
         if asker is not None:
             self._held.add(asker)
         return asker
 
-    def keep(self, promise: Promise | None, answer: Any) -> None:
+    def keep(self, promise: Promise[Reply] | None, answer: Reply | QueueError) -> None:
         """Give the reply that was taken over by `later`: a value, or a `QueueError`."""
         if promise is None:
             return
@@ -85,19 +91,19 @@ class Actor(pykka.ThreadingActor):
         else:
             promise.set(answer)
 
-    def pass_on(self, ref: Ref, message: Any, promise: Promise | None = None) -> None:
-        """Tell `ref` the message; it keeps `promise`, or answers who asked for the one in hand."""
-        if promise is None:
-            promise, self._asker = self._asker, None
-        else:
+    def pass_on(self, ref: Ref, command: Command[Reply], promise: Promise[Reply] | None) -> None:
+        """Have `ref` answer whoever was given `promise` by `later`: with its reply to `command`."""
+        if promise is not None:
             self._held.discard(promise)
-        _post(ref, message, promise)
+        _post(ref, command, promise)
 
-    def send_for(self, ref: Ref, message: Any, note: Callable[[Any], Any]) -> None:
+    def send_for(
+        self, ref: Ref, command: Command[Reply], note: Callable[[Reply | QueueError], object]
+    ) -> None:
         """Ask `ref` without waiting: what it replies, if only a `QueueError`, comes back to this
         actor as the message `note(reply)`."""
         me = self.actor_ref
-        _post(ref, message, Errand(lambda reply: _post(me, note(reply))))
+        _post(ref, command, Errand(lambda reply: _post(me, note(reply))))
 
     # --- time -----------------------------------------------------------------------------------
 
@@ -109,17 +115,16 @@ class Actor(pykka.ThreadingActor):
         if due is not None and (self._due is None or due < self._due):
             self._due = due
 
-    def _next_envelope(self) -> Any:
-        inbox: Any = self.actor_inbox  # pykka's type knows only its own
+    def _next_envelope(self) -> Envelope:
         if self._due is not None:
             nap = min(self._due - self.clock(), LONGEST_NAP_S)
             try:
                 if nap > 0:
-                    return inbox.get(nap)
+                    return self._mail.get(nap)
             except queue.Empty:
                 pass
             return Envelope(Wake())
-        return inbox.get()
+        return self._mail.get()
 
     # --- pykka's side ---------------------------------------------------------------------------
 
@@ -150,16 +155,16 @@ class Actor(pykka.ThreadingActor):
         self._asker = envelope.reply_to
         if isinstance(message, _ActorStop):
             self.actor_stopped.set()
-            reply = self.on_stop()
+            value: object = self.on_close()
         elif isinstance(message, SignOfLife):
-            reply = True
+            value = True
         else:
             if isinstance(message, Wake):
                 self._due = None
             try:
                 if self._asker is not None:
                     check(message)
-                reply = self.handle(message)
+                value = self.handle(message)
             except QueueError as error:
                 if self._asker is None:
                     name, told = type(self).__name__, type(message).__name__  # not what is in it
@@ -169,7 +174,7 @@ class Actor(pykka.ThreadingActor):
                     self._asker = None
                 return
         if self._asker is not None:
-            self._asker.set(reply)
+            self._asker.set(value)
             self._asker = None
 
     def _crash(self, error: BaseException) -> None:
@@ -183,19 +188,24 @@ class Actor(pykka.ThreadingActor):
         )
         try:
             if not was_stopping:
-                self.on_stop()
+                self.on_close()
         except BaseException as second:  # the teardown must follow, or whoever asked waits for ever
             log.error("%s could not close after its crash: %s", type(self).__name__, second)
         self._report(f"{type(error).__name__}: {error}")
 
     def _actor_loop_teardown(self) -> None:
-        unread = self.actor_inbox.close(self._epitaph)  # type: ignore[attr-defined]
+        unread = self._mail.close(self._epitaph)
         for promise in [envelope.reply_to for envelope in unread] + [*self._held, self._asker]:
             if promise is not None:
                 promise.break_with(self._epitaph)
 
 
-def _post(ref: Ref, message: Any, promise: Promise | None = None) -> None:
+def reply(command: Command[Reply], value: Reply) -> Replied:
+    """`value`, as the reply to `command`: type checkers see whether it is one."""
+    return Replied(value)
+
+
+def _post(ref: Ref, message: object, promise: Promise[Any] | None = None) -> None:
     inbox: Any = ref.actor_inbox  # pykka's type knows only its own envelopes
     inbox.put(Envelope(message, promise))
 
@@ -207,34 +217,36 @@ def start(actor: type[Actor], *args: Any, timeout: float = 60.0, **kwargs: Any) 
     return ref
 
 
-def ask(ref: Ref, message: Any, timeout: float | None = 30.0) -> Any:
+def ask(ref: Ref, command: Command[Reply], timeout: float | None = 30.0) -> Reply:
     """Ask from outside, and wait: for doors only, actors never do.
 
     Raises the `QueueError` that is the answer, or `OutcomeUnknown` after `timeout` seconds.
     """
-    promise = Promise()
-    _post(ref, message, promise)
+    future: Future[Reply] = Future()
+    _post(ref, command, future)
     try:
-        return promise.get(timeout=timeout)
+        return future.get(timeout=timeout)
     except TimeoutError:
         raise _no_answer(timeout) from None
 
 
-def ask_all(ref: Ref, messages: Iterable[Any], timeout: float = 30.0) -> list[Any]:
+def ask_all(
+    ref: Ref, commands: Iterable[Command[Reply]], timeout: float = 30.0
+) -> list[Reply | QueueError]:
     """Ask many things at once, and wait for all: what can share one fsync does.
 
     The answers come in order; a `QueueError` stands where that is the answer, `OutcomeUnknown`
     where none came within `timeout` seconds.
     """
-    promises = []
-    for message in messages:
-        promises.append(Promise())
-        _post(ref, message, promises[-1])
+    futures: list[Future[Reply]] = []
+    for command in commands:
+        futures.append(Future())
+        _post(ref, command, futures[-1])
     deadline = time.monotonic() + timeout
-    answers: list[Any] = []
-    for promise in promises:
+    answers: list[Reply | QueueError] = []
+    for future in futures:
         try:
-            answers.append(promise.get(max(0.0, deadline - time.monotonic())))
+            answers.append(future.get(max(0.0, deadline - time.monotonic())))
         except TimeoutError:
             answers.append(_no_answer(timeout))
         except QueueError as error:
@@ -248,7 +260,7 @@ def _no_answer(timeout: float | None) -> OutcomeUnknown:
     )
 
 
-def tell(ref: Ref, message: Any) -> None:
+def tell(ref: Ref, message: object) -> None:
     """Send a message; one to an actor that has stopped goes nowhere."""
     _post(ref, message)
 
@@ -260,10 +272,10 @@ def dismiss(ref: Ref) -> None:
 
 def stop(ref: Ref, timeout: float) -> bool:
     """Stop an actor and wait until it has closed; False if it has not, within `timeout` s."""
-    promise = Promise()
-    _post(ref, _ActorStop(), promise)
+    future: Future[bool | None] = Future()
+    _post(ref, _ActorStop(), future)
     try:
-        return promise.get(timeout=timeout) is not False
+        return future.get(timeout=timeout) is not False
     except TimeoutError:
         return False
     except QueueError:

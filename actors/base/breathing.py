@@ -24,7 +24,8 @@ def driven(steps: Generator[None, None, T], breathe: Breathe) -> T:
         try:
             next(steps)
         except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+            value: T = end.value
+            return value
         breathe()
 
 

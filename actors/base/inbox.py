@@ -7,8 +7,9 @@ import os
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+from ..core.messages.command import Reply
 from ..core.model.errors import QueueError, Unavailable
 
 
@@ -38,35 +39,56 @@ def check_threads() -> None:
 
 SIGNALS_S = 1.0
 
+# Where any of several replies will do, a promise of them may be kept by whoever gives one.
+Answer = TypeVar("Answer", contravariant=True)
 
-class Promise:
-    """The reply to come: kept once, with a value or a `QueueError`.
 
-    pykka's own future does the same with a condition variable, at twice the cost.
-    """
+class Promise(Generic[Answer]):
+    """The reply to come: kept once, with a value or a `QueueError`, by whoever has it to give."""
 
-    __slots__ = ("_error", "_open", "_value", "is_kept")
+    __slots__ = ("is_kept",)
 
     def __init__(self) -> None:
-        self._open = threading.Lock()
-        self._open.acquire()
-        self._value: Any = None
-        self._error: QueueError | None = None
         self.is_kept = False
 
-    def set(self, value: Any) -> None:
-        self._settle(value, None)
+    def set(self, value: Answer) -> None:
+        raise NotImplementedError
 
     def break_with(self, error: QueueError) -> None:
-        self._settle(None, error)
+        raise NotImplementedError
 
-    def _settle(self, value: Any, error: QueueError | None) -> None:
+    def _keep(self) -> None:
         if self.is_kept:
             raise RuntimeError("a promise is kept once")
-        self._value, self._error, self.is_kept = value, error, True
+        self.is_kept = True
+
+
+class Future(Promise[Reply]):
+    """A promise that somebody waits for.
+
+    pykka's own does the same with a condition variable, at twice the cost.
+    """
+
+    __slots__ = ("_error", "_open", "_value")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._open = threading.Lock()
+        self._open.acquire()
+        self._value: Reply
+        self._error: QueueError | None = None
+
+    def set(self, value: Reply) -> None:
+        self._keep()
+        self._value = value
         self._open.release()
 
-    def get(self, timeout: float | None) -> Any:
+    def break_with(self, error: QueueError) -> None:
+        self._keep()
+        self._error = error
+        self._open.release()
+
+    def get(self, timeout: float | None) -> Reply:
         """The value. Raises the `QueueError`, or `TimeoutError` after `timeout` seconds."""
         if timeout is None:
             # A Ctrl-C that comes in the moment before a wait does not end it: look now and then.
@@ -80,18 +102,22 @@ class Promise:
         return self._value
 
 
-class Errand(Promise):
+class Errand(Promise[Reply]):
     """A promise that nobody waits for: `done` is told what it was kept with, at once."""
 
     __slots__ = ("_done",)
 
-    def __init__(self, done: Callable[[Any], None]) -> None:
+    def __init__(self, done: Callable[[Reply | QueueError], None]) -> None:
         super().__init__()
         self._done = done
 
-    def _settle(self, value: Any, error: QueueError | None) -> None:
-        super()._settle(value, error)
-        self._done(value if error is None else error)
+    def set(self, value: Reply) -> None:
+        self._keep()
+        self._done(value)
+
+    def break_with(self, error: QueueError) -> None:
+        self._keep()
+        self._done(error)
 
 
 class Envelope:
@@ -99,7 +125,7 @@ class Envelope:
 
     __slots__ = ("message", "reply_to")
 
-    def __init__(self, message: Any, reply_to: Promise | None = None) -> None:
+    def __init__(self, message: object, reply_to: Promise[Any] | None = None) -> None:
         self.message = message
         self.reply_to = reply_to
 

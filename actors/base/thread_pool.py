@@ -3,11 +3,12 @@
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ..core.model.errors import Unavailable
 
-OnDone = Callable[[Any, str | None], None]
+T = TypeVar("T")
+OnDone = Callable[[T | None, str | None], None]
 
 
 def begin(thread: threading.Thread) -> None:
@@ -24,7 +25,7 @@ class Pool(Protocol):
     What runs in it may touch RocksDB and nothing of ours: no promise, no message, no log.
     """
 
-    def submit(self, work: Callable[[], Any], done: OnDone) -> None:
+    def submit(self, work: Callable[[], T], done: OnDone[T]) -> None:
         """Do `work`, then call `done(result, None)` or `done(None, what went wrong)`."""
 
     def finish(self, timeout: float) -> bool:
@@ -35,11 +36,13 @@ class ThreadPool:
     """A `Pool` on a plain daemon thread: a hung disk must not keep a program from ending."""
 
     def __init__(self, name: str) -> None:
-        self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], OnDone] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], OnDone[Any]] | None] = (
+            queue.SimpleQueue()
+        )
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[], Any], done: OnDone) -> None:
+    def submit(self, work: Callable[[], T], done: OnDone[T]) -> None:
         self._jobs.put((work, done))
 
     def finish(self, timeout: float) -> bool:
@@ -54,7 +57,7 @@ class ThreadPool:
             del job, work, done  # or the last job would keep what it refers to
 
 
-def attempt(work: Callable[[], Any]) -> tuple[Any, str | None]:
+def attempt(work: Callable[[], T]) -> tuple[T, None] | tuple[None, str]:
     """The result and None, or None and the error as text: a traceback would keep the store."""
     try:
         return work(), None

@@ -7,8 +7,10 @@ from msgspec.structs import replace
 from ..api.verbs import full_page
 from ..base.actor import ask_all
 from ..core.intake.bulk import Bulk, BulkResult, Verb, narrowed, summed
-from ..core.messages import Cancel, Delete, Reprioritize, Retry
+from ..core.messages import Cancel, Command, Delete, Reprioritize, Retry
+from ..core.model.errors import QueueError
 from ..core.model.task_filter import TaskFilter, TaskPage
+from ..core.model.tasks import Record
 from ..supervision.switchboard import Switchboard
 
 TOGETHER = 100  # commands on their way at once
@@ -31,14 +33,16 @@ def do_bulk(
 
 def _do_each(bulk: Bulk, ids: list[str], left: int | None, switchboard: Switchboard) -> BulkResult:
     """Commands that are on their way together share an fsync; others get their turn."""
-    scheduler, answers = switchboard.current().scheduler, []
+    scheduler = switchboard.current().scheduler
+    answers: list[Record | QueueError] = []
     for first in range(0, len(ids), TOGETHER):
-        part = ids[first : first + TOGETHER]
-        answers += ask_all(scheduler, [_command(bulk, task_id) for task_id in part])
+        part = [_command(bulk, task_id) for task_id in ids[first : first + TOGETHER]]
+        replies = ask_all(scheduler, part)
+        answers += replies
     return summed(ids, answers, left)
 
 
-def _command(bulk: Bulk, task_id: str) -> Cancel | Retry | Delete | Reprioritize:
+def _command(bulk: Bulk, task_id: str) -> Command[Record]:
     match bulk.verb:
         case Verb.CANCEL:
             return Cancel(task_id)

@@ -11,6 +11,7 @@ from ..core.intake.arguments import OfCron
 from ..core.intake.crons import fields_of, new_cron
 from ..core.messages import (
     AddCron,
+    Command,
     EnableCron,
     GetCron,
     ListCrons,
@@ -18,6 +19,7 @@ from ..core.messages import (
     RunNow,
     UpdateCron,
 )
+from ..core.messages.command import Reply
 from ..core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ..core.model.tasks import Submitted
 from ..supervision.switchboard import Switchboard
@@ -29,7 +31,7 @@ class EmbeddedCrons:
     def __init__(self, switchboard: Switchboard) -> None:
         self._switchboard = switchboard
 
-    def _ask(self, command: Any) -> Any:
+    def _ask(self, command: Command[Reply]) -> Reply:
         return ask(self._switchboard.current().ticker, command)
 
     def add(self, new: NewCron | Mapping[str, Any], if_exists: IfExists | None) -> CronAdded:
@@ -37,25 +39,25 @@ class EmbeddedCrons:
         with arguments.reading("new"):
             fields = fields_of(new)
             command = AddCron(new_cron(fields), what, "enabled" in fields)
-        return self._ask(command)  # type: ignore[no-any-return]
+        return self._ask(command)
 
     def all(self) -> list[Cron]:
-        return self._ask(ListCrons())  # type: ignore[no-any-return]
+        return self._ask(ListCrons())
 
     def get(self, cron_id: OfCron) -> Cron:
-        return self._ask(GetCron(arguments.cron_id(cron_id)))  # type: ignore[no-any-return]
+        return self._ask(GetCron(arguments.cron_id(cron_id)))
 
     def update(self, cron_id: OfCron, changes: NewCron | Cron | Mapping[str, Any]) -> Cron:
         plain_id = arguments.cron_id(cron_id)
         with arguments.reading("changes"):
             facts = msgspec.json.decode(msgspec.json.encode(fields_of(changes)))
-        return self._ask(UpdateCron(plain_id, facts))  # type: ignore[no-any-return]
+        return self._ask(UpdateCron(plain_id, facts))
 
     def remove(self, cron_id: OfCron) -> Cron:
-        return self._ask(RemoveCron(arguments.cron_id(cron_id)))  # type: ignore[no-any-return]
+        return self._ask(RemoveCron(arguments.cron_id(cron_id)))
 
     def enable(self, cron_id: OfCron, is_enabled: bool) -> Cron:
-        return self._ask(EnableCron(arguments.cron_id(cron_id), is_enabled))  # type: ignore[no-any-return]
+        return self._ask(EnableCron(arguments.cron_id(cron_id), is_enabled))
 
     def run(self, cron_id: OfCron) -> Submitted:
-        return self._ask(RunNow(arguments.cron_id(cron_id)))  # type: ignore[no-any-return]
+        return self._ask(RunNow(arguments.cron_id(cron_id)))

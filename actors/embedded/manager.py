@@ -26,6 +26,7 @@ from ..core.messages import (
     CallBackends,
     Cancel,
     CheckRoom,
+    Command,
     Count,
     Delete,
     Describe,
@@ -45,18 +46,15 @@ from ..core.messages import (
     Resume,
     Retry,
     Shutdown,
-    Submit,
-    SubmitBatch,
 )
-from ..core.messages.replies import Page, Stored
+from ..core.messages.command import Reply
+from ..core.messages.replies import Stored
 from ..core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ..core.model.errors import Invalid, NoCapableServer, NotFound, QueueError
-from ..core.model.outcomes import Reply
+from ..core.model.outcomes import BackendReply
 from ..core.model.stats import (
     BackendState,
-    Counts,
     Minute,
-    PlanState,
     QueueStats,
     Waiting,
 )
@@ -225,7 +223,7 @@ class QueueManager(Listener):
             where = self._explain([record]).get(record.id)
             position = where.position if where else None
             return Submitted(record.id, record.status, position, created=False)
-        return answer  # type: ignore[no-any-return]
+        return answer
 
     def submit_batch(
         self, tasks: Iterable[AnyTask], *, idempotency_key: str | None = None
@@ -236,9 +234,9 @@ class QueueManager(Listener):
 
         asked = draft_batch(tasks, idempotency_key, self.breathe, check)
         check_room(self.config.queue.storage_path, asked.size)
-        return self._decided(asked, BATCH_PATIENCE_S)  # type: ignore[no-any-return]
+        return self._decided(asked, BATCH_PATIENCE_S)
 
-    def _decided(self, asked: Submit | SubmitBatch, timeout: float = 30.0) -> Any:
+    def _decided(self, asked: Command[Reply], timeout: float = 30.0) -> Reply:
         """What the plan says, if it knows no server for it then after a look at all of them."""
         try:
             return ask(self._now().scheduler, asked, timeout)
@@ -255,11 +253,11 @@ class QueueManager(Listener):
                 return self.wait(task_id, timeout=wait)
             except TimeoutError:
                 pass
-        stored: Stored = ask(self._now().persistence, Get(task_id))
+        stored = ask(self._now().persistence, Get(task_id))
         return self._shown(stored)
 
     def get_task_status(self, task_id: OfTask) -> Status:
-        stored: Stored = ask(self._now().persistence, Get(arguments.task_id(task_id)))
+        stored = ask(self._now().persistence, Get(arguments.task_id(task_id)))
         return stored.record.status
 
     def wait(self, task_id: OfTask, *, timeout: float | None = None) -> Task:
@@ -290,7 +288,7 @@ class QueueManager(Listener):
         return self.get_task(task_id)
 
     def delete_task(self, task_id: OfTask) -> Task:
-        record: Record = ask(self._now().scheduler, Delete(arguments.task_id(task_id)))
+        record = ask(self._now().scheduler, Delete(arguments.task_id(task_id)))
         return views.listed(record, None)
 
     # --- many tasks -------------------------------------------------------------------------------
@@ -298,15 +296,15 @@ class QueueManager(Listener):
     def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
         wanted, now = task_filter(filter), self._now()
         reasons = ask(now.scheduler, GetReasons()) if wanted.waiting_for else None
-        found: Page = ask(now.persistence, ListTasks(wanted, reasons))
+        found = ask(now.persistence, ListTasks(wanted, reasons))
         return views.page(found, self._explain(found.records), wanted, self.breathe)
 
     def get_batch(self, batch_id: OfBatch) -> Batch:
-        return ask(self._now().persistence, GetBatch(arguments.batch_id(batch_id)))  # type: ignore[no-any-return]
+        return ask(self._now().persistence, GetBatch(arguments.batch_id(batch_id)))
 
     def list_batches(self, limit: int = 100) -> list[Batch]:
         wanted = ListBatches(arguments.whole(limit, "limit", 1, 1000))
-        return ask(self._now().persistence, wanted)  # type: ignore[no-any-return]
+        return ask(self._now().persistence, wanted)
 
     def cancel_tasks(
         self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
@@ -375,14 +373,14 @@ class QueueManager(Listener):
 
     def get_queue_stats(self) -> QueueStats:
         now = self._now()
-        counts: Counts = ask(now.persistence, Count())
-        state: PlanState = ask(now.scheduler, Describe())
-        pace: float = ask(now.bus, GetThroughput())
+        counts = ask(now.persistence, Count())
+        state = ask(now.scheduler, Describe())
+        pace = ask(now.bus, GetThroughput())
         up_s, gap_ms = time.monotonic() - self._since, self._runtime.hub_gap_ms()
         return views.stats(counts, state, pace, time.time(), up_s, gap_ms)
 
     def get_history(self) -> list[Minute]:
-        return ask(self._now().bus, GetHistory())  # type: ignore[no-any-return]
+        return ask(self._now().bus, GetHistory())
 
     def pause(self) -> None:
         ask(self._now().scheduler, Pause())
@@ -391,16 +389,16 @@ class QueueManager(Listener):
         ask(self._now().scheduler, Resume())
 
     def list_backends(self) -> list[BackendState]:
-        state: PlanState = ask(self._now().scheduler, Describe())
+        state = ask(self._now().scheduler, Describe())
         return state.backends
 
     def drain_backend(self, name: str) -> BackendState:
         wanted = DrainBackend(arguments.backend(name), True)
-        return ask(self._now().scheduler, wanted)  # type: ignore[no-any-return]
+        return ask(self._now().scheduler, wanted)
 
     def resume_backend(self, name: str) -> BackendState:
         wanted = DrainBackend(arguments.backend(name), False)
-        return ask(self._now().scheduler, wanted)  # type: ignore[no-any-return]
+        return ask(self._now().scheduler, wanted)
 
     # --- what the HTTP server needs beyond the verbs ----------------------------------------------
 
@@ -432,17 +430,17 @@ class QueueManager(Listener):
 
     def call_backends(
         self, names: Collection[str], path: str, body: Mapping[str, Any] | None = None
-    ) -> dict[str, Reply]:
+    ) -> dict[str, BackendReply]:
         """What these servers answer to a GET of `path`, or to a POST of `body`, within 5 s."""
         asked = CallBackends(tuple(names), path, None if body is None else dict(body), SHORT_S)
-        return ask(self._now().prober, asked)  # type: ignore[no-any-return]
+        return ask(self._now().prober, asked)
 
     def load_on_backends(
         self, names: Collection[str], path: str, body: Mapping[str, Any]
-    ) -> dict[str, Reply]:
+    ) -> dict[str, BackendReply]:
         """The same of a POST that has them load or unload a model, within 5 minutes."""
         asked = CallBackends(tuple(names), path, dict(body), LOADING_S, loads=True)
-        return ask(self._now().prober, asked, LOADING_S + SHORT_S)  # type: ignore[no-any-return]
+        return ask(self._now().prober, asked, LOADING_S + SHORT_S)
 
     # --- pieces -----------------------------------------------------------------------------------
 

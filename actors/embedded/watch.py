@@ -39,7 +39,7 @@ def wait(switchboard: Switchboard, task_id: str, timeout: float | None) -> Store
         leave = partial(tell, now.bus, Unsubscribe(mailbox))
         try:
             ask(now.bus, Subscribe(mailbox, ENDS, frozenset({task_id})))
-            stored: Stored = ask(now.persistence, Get(task_id))
+            stored = ask(now.persistence, Get(task_id))
             while not stored.record.status.is_final:
                 mailbox.get(None if deadline is None else deadline - time.monotonic())
                 stored = ask(now.persistence, Get(task_id))
@@ -151,7 +151,7 @@ class ChunkStream(Generator[Chunk | None, None, None]):
         ask(now.bus, Subscribe(mailbox, ENDS, frozenset({self._task_id})))
         ask(now.bus, Attach(mailbox, self._task_id))
         self._reader.is_joined = False
-        stored: Stored = ask(now.persistence, Get(self._task_id))
+        stored = ask(now.persistence, Get(self._task_id))
         while not stored.record.status.is_final:
             item = self._next(mailbox)
             if item is None:

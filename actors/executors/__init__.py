@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from ..base.breathing import Breathe, as_threads_do
 from ..core.config.config import Backend
-from ..core.model.outcomes import Outcome, ProbeResult, Reply
+from ..core.model.outcomes import BackendReply, Outcome, ProbeResult
 from ..core.model.tasks import Spec, TaskType
 
 
@@ -44,7 +44,7 @@ class Executor(Protocol):
         Never raises for what the server or the network does; a running call is not disturbed.
         """
 
-    def request(self, path: str, body: Mapping[str, Any] | None, limit_s: float) -> Reply:
+    def request(self, path: str, body: Mapping[str, Any] | None, limit_s: float) -> BackendReply:
         """Make a call that is no task, within `limit_s` seconds: a POST of `body`, or a GET.
 
         Never raises for what the server or the network does; a running call is not disturbed.

@@ -17,10 +17,10 @@ from ..core.model.errors import Invalid, cut
 from ..core.model.limits import ERROR
 from ..core.model.outcomes import (
     Answered,
+    BackendReply,
     Failed,
     Outcome,
     ProbeResult,
-    Reply,
     Stopped,
     Verdict,
 )
@@ -132,7 +132,7 @@ class HttpExecutor(ABC):
             return ProbeResult(error=found.error, retry_after_s=found.retry_after_s)
         return found
 
-    def request(self, path: str, body: Mapping[str, Any] | None, limit_s: float) -> Reply:
+    def request(self, path: str, body: Mapping[str, Any] | None, limit_s: float) -> BackendReply:
         return self._aside(limit_s, lambda fetch: fetch(path, body))
 
     def _aside(self, limit_s: float, work: Callable[[SendRequest], _T]) -> _T | Failed:

@@ -6,9 +6,9 @@ from typing import Any
 from msgspec.structs import replace
 from rocksdict import Rdict, WriteBatch
 
+from ..core.model.entry import Keyed
 from ..core.model.errors import Conflict
 from ..core.model.tasks import Batch, BatchSubmitted, Record
-from ..core.plan.idempotency import Keyed
 from .commit_group import Sealed, TaskWrite
 from .encoding import after, decode_batch, decode_record, encode, key_range
 

@@ -3,13 +3,15 @@
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from ..base.inbox import Promise
+from ..core.messages.command import Reply
 from ..core.model.crons import Cron
+from ..core.model.errors import QueueError
 from ..core.model.events import Happened
 from ..core.model.orders import (
     Announce,
@@ -78,7 +80,7 @@ class Group:
         self.dropped_keys: list[bytes] = []
         self.crons: dict[str, Cron | None] = {}  # None when removed
         self.events: list[Happened] = []
-        self.answers: list[tuple[Promise | None, Any]] = []
+        self.answers: list[tuple[Promise[Any] | None, object]] = []
 
     @property
     def changes_disk(self) -> bool:
@@ -87,6 +89,10 @@ class Group:
 
     def __bool__(self) -> bool:
         return self.changes_disk or bool(self.answers or self.events)
+
+    def answer(self, promise: Promise[Reply] | None, answer: Reply | QueueError) -> None:
+        """Keep the promise so once all of this is durable."""
+        self.answers.append((promise, answer))
 
     # --- merging --------------------------------------------------------------------------------
 
@@ -138,6 +144,8 @@ class Group:
             case DropCron(cron_id):
                 self.crons[cron_id] = None
                 self.events.append(Happened("cron_changed", None, at, seq, cron_id))
+            case _:
+                assert_never(save)
 
     def _save_cron(self, save: SaveCron, at: datetime, seq: int) -> None:
         self.crons[save.cron.id] = save.cron

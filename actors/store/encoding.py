@@ -7,9 +7,8 @@ import msgspec
 from rocksdict import Rdict, RdictIter, ReadOptions, Snapshot
 
 from ..core.model.crons import Cron
+from ..core.model.entry import Entry, Keyed
 from ..core.model.tasks import Batch, Record, Status
-from ..core.plan.entries import Entry
-from ..core.plan.idempotency import Keyed
 
 # specs    id -> Spec, JSON                     written once
 # tasks    id -> Record, msgpack                small, changes

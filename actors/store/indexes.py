@@ -7,11 +7,11 @@ from typing import Any
 from msgspec import Struct
 from rocksdict import WriteBatch
 
+from ..core.model.entry import entry_of
 from ..core.model.ids import mint
 from ..core.model.stats import Counts
 from ..core.model.task_filter import Reasons, Sort, TaskFilter
 from ..core.model.tasks import Batch, Record, Status
-from ..core.plan.entries import entry_of
 from .encoding import STATUS_CODE, after, encode
 
 FEW = 2000  # rows that one look may read in vain

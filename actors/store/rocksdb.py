@@ -4,16 +4,15 @@ from contextlib import ExitStack, suppress
 from typing import Any
 from uuid import uuid4
 
-from msgspec import Struct
 from rocksdict import Rdict, Snapshot, WriteBatch, WriteOptions
 
 from ..base.breathing import Breathe, as_threads_do, unhurried
+from ..core.messages.replies import Recovered
 from ..core.model.crons import Cron
+from ..core.model.entry import Keyed
 from ..core.model.errors import QueueError, Unavailable
 from ..core.model.stats import Counts
 from ..core.model.tasks import Record, Status
-from ..core.plan.entries import Entry
-from ..core.plan.idempotency import Keyed
 from ..files.data_folder import DataFolder
 from ..files.free_space import has_room
 from ..files.ownership import claim, sign, unsign, why_not
@@ -37,21 +36,6 @@ from .repair import Mending
 from .sentinel import Noted, Sentinel, check_changes, check_files
 
 SLICE_BYTES = 1 << 20  # a larger WriteBatch would hold the interpreter for too long
-
-
-class Recovered(Struct, frozen=True):
-    """All that a plan is made from. `last_us`: when the newest task was accepted.
-
-    `hidden` are the tasks of batches that a crash has cut, where they cannot be deleted yet.
-    """
-
-    waiting: list[Entry]
-    running: list[Entry]
-    keys: list[tuple[bytes, Keyed]]
-    flags: dict[str, bool]
-    last_us: int
-    crons: list[Cron] = []
-    hidden: dict[str, list[Record]] = {}
 
 
 class Store:

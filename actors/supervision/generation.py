@@ -11,6 +11,7 @@ from ..base.thread_pool import Pool
 from ..caretaker import Caretaker
 from ..core.config.config import Backend, Config
 from ..core.messages import Commit, Drain, Farewell, Recover
+from ..core.messages.replies import Recovered
 from ..core.plan.plan import Plan
 from ..core.plan.settle import utc
 from ..core.routing.routes import gates_of
@@ -21,7 +22,7 @@ from ..files.data_folder import DataFolder
 from ..persistence import Persistence
 from ..prober import Prober
 from ..scheduler import Scheduler
-from ..store.rocksdb import Recovered, Store
+from ..store.rocksdb import Store
 from ..sweeper import Sweeper
 from ..worker import Worker
 from .switchboard import Generation
@@ -132,7 +133,7 @@ class Boot:
             durable=queue.durability == "strict",
             timeout=600.0,  # a large store of an older format is upgraded first
         )
-        recovered: Recovered = ask(self.persistence, Recover(), timeout=None)
+        recovered = ask(self.persistence, Recover(), timeout=None)
         return self.bus, self.persistence, recovered
 
     def _plan(self, slots: int) -> Plan:

@@ -48,7 +48,7 @@ class System(Actor):
             self.place.close()
             raise
 
-    def on_stop(self) -> None:
+    def on_close(self) -> None:
         self.place.close()
 
     def begin(self) -> None:

@@ -13,7 +13,7 @@ from ollama_queue import __version__
 from ...actors.core.model import limits
 from ...actors.core.model.errors import Invalid, Unavailable, unknown_model
 from ...actors.core.model.model_names import model_name
-from ...actors.core.model.outcomes import Failed, Reply
+from ...actors.core.model.outcomes import BackendReply, Failed
 from ...actors.core.model.stats import BackendState
 from ...actors.core.routing.model_holders import (
     best_first,
@@ -127,7 +127,7 @@ def show(queue: Servers, body: Json) -> Any:
     having = find(queue, model)
     if not any(each.type == "ollama" for each in having):
         return _shown(queue, having, model)
-    reply: Reply | None = None
+    reply: BackendReply | None = None
     for each in best_first(ollamas(having), model):
         reply = queue.call_backends([each.name], wire.SHOW, body)[each.name]
         if isinstance(reply, bytes):
@@ -163,7 +163,7 @@ def _shown(queue: Servers, having: list[BackendState], model: str) -> Json:
     }
 
 
-def _entries(reply: Reply) -> list[Json]:
+def _entries(reply: BackendReply) -> list[Json]:
     """The models of an OpenAI-compatible server's list, if it is one."""
     try:
         body = msgspec.json.decode(reply) if isinstance(reply, bytes) else None
@@ -193,7 +193,7 @@ def load(queue: Servers, path: str, body: Json) -> Any:
         groups = [[each.name] for each in chosen]
     if not any(groups) and (unloads or not any(each.type == "ollama" for each in having)):
         return _nothing_done(path, model, "unload" if unloads else "load")
-    reply: Reply | None = None
+    reply: BackendReply | None = None
     for names in groups:
         for reply in queue.load_on_backends(names, path, {**body, "stream": False}).values():
             if isinstance(reply, bytes):
@@ -228,7 +228,7 @@ def _nothing_done(path: str, model: str, reason: str) -> Json:
     return {"model": model, "created_at": now, **said, "done": True, "done_reason": reason}
 
 
-def _refused(model: str, reply: Reply | None) -> Exception:
+def _refused(model: str, reply: BackendReply | None) -> Exception:
     if isinstance(reply, Failed):
         return wire.failure_upstream(reply.status, reply.upstream, reply.error)
     return Unavailable(f"no healthy server has model {model!r}", retry_after_s=1)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from ...actors.core.intake.arguments import AnyTask
-from ...actors.core.model.outcomes import Reply
+from ...actors.core.model.outcomes import BackendReply
 from ...actors.core.model.tasks import Submitted
 from ..native.feed import LocalQueue
 
@@ -18,8 +18,8 @@ class Servers(LocalQueue, Protocol):
 
     def call_backends(
         self, names: Collection[str], path: str, body: Mapping[str, Any] | None = None
-    ) -> dict[str, Reply]: ...
+    ) -> dict[str, BackendReply]: ...
 
     def load_on_backends(
         self, names: Collection[str], path: str, body: Mapping[str, Any]
-    ) -> dict[str, Reply]: ...
+    ) -> dict[str, BackendReply]: ...

@@ -24,7 +24,7 @@ import ssl
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import croniter  # noqa: F401 (it and the executors take long to import, which no call should wait for)
@@ -57,6 +57,7 @@ from .websocket import SocketHandler
 
 log = logging.getLogger("ollama_queue")
 
+T = TypeVar("T")
 FILES = 16_384  # open at once, sockets among them
 BLOCK_BYTES = 128 << 10  # of memory
 _MMAP_THRESHOLD = -3  # as <malloc.h> numbers it
@@ -69,7 +70,7 @@ class NativePool:
     def __init__(self) -> None:
         self._pool = ThreadPool(1)
 
-    def submit(self, work: Callable[[], Any], done: OnDone) -> None:
+    def submit(self, work: Callable[[], T], done: OnDone[T]) -> None:
         # The link runs in the hub: greenlets and their queues are safe to touch there.
         self._pool.spawn(attempt, work).rawlink(lambda result: done(*result.get_nowait()))
 

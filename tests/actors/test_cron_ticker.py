@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from ollama_queue import Invalid, Missed, NotFound, TaskType
-from ollama_queue.actors.base.actor import start, stop
+from ollama_queue.actors.base.actor import start, stop, tell
 from ollama_queue.actors.core.messages import (
     EnableCron,
     Fired,
@@ -58,9 +58,9 @@ def test_a_due_cron_is_submitted_once_with_its_next_run_already_set() -> None:
     assert (submit.new.type, submit.new.priority) == (TaskType.EMBED, 9)
     assert submit.new.metadata == {"cron_name": "Again", "cron_run_count": 1}
     assert msgspec.json.decode(submit.spec)["payload"] == {"input": "x"}
-    assert submit.firing is not None
-    assert submit.firing.cron == msgspec.structs.replace(cron, next_run=SECOND)
-    assert not submit.firing.by_hand
+    (fire,) = tower.fires
+    assert fire.cron == msgspec.structs.replace(cron, next_run=SECOND)
+    assert not fire.by_hand
 
 
 def test_it_counts_its_runs_and_goes_on() -> None:
@@ -85,7 +85,7 @@ def test_what_is_due_while_the_scheduler_has_it_comes_right_after() -> None:
 
     tower.ran()
 
-    assert [s.firing.cron.next_run for s in tower.submits] == [SECOND, THIRD]
+    assert [fire.cron.next_run for fire in tower.fires] == [SECOND, THIRD]
 
 
 def test_a_clock_that_goes_back_runs_nothing_twice() -> None:
@@ -107,7 +107,7 @@ def test_a_clock_that_goes_back_runs_nothing_twice() -> None:
 def test_a_run_that_is_a_little_late_is_made() -> None:
     tower = Tower(a_cron(next_run=START - timedelta(seconds=60)))
 
-    assert tower.submits[0].firing.cron.next_run == FIRST
+    assert tower.fires[0].cron.next_run == FIRST
     assert tower.commits == []
 
 
@@ -125,7 +125,7 @@ def test_or_made_up_for_by_one() -> None:
     tower = Tower(a_cron(next_run=START - timedelta(hours=3), missed=Missed.ONCE))
     tower.ran()
 
-    assert [s.firing.cron.next_run for s in tower.submits] == [FIRST]
+    assert [fire.cron.next_run for fire in tower.fires] == [FIRST]
     assert tower.commits == []
 
 
@@ -201,8 +201,8 @@ def test_a_run_by_hand_leaves_the_schedule_alone() -> None:
 
     tower.handle(RunNow(cron.id))
 
-    firing = tower.submits[0].firing
-    assert (firing.cron, firing.by_hand) == (cron, True)
+    fire = tower.fires[0]
+    assert (fire.cron, fire.by_hand) == (cron, True)
 
 
 def test_commands_wait_while_the_scheduler_has_the_cron() -> None:
@@ -279,9 +279,9 @@ def test_an_error_answers_whoever_waited() -> None:
     try:
         asked(ref, RunNow("cron 1"))
         removal, update = asked(ref, RemoveCron("cron 1")), asked(ref, UpdateCron("cron 1", {}))
-        (submit,) = scheduler.wait_for(object)
-        asked(ref, Fired(submit.firing.cron))
-        assert removal.get(PATIENCE_S) == submit.firing.cron
+        (fire,) = scheduler.wait_for(object)
+        tell(ref, Fired(fire.cron))
+        assert removal.get(PATIENCE_S) == fire.cron
         with pytest.raises(NotFound):
             update.get(PATIENCE_S)
     finally:

@@ -146,7 +146,7 @@ def test_a_farewell_closes_every_mailbox(bus: EventBus) -> None:
 
 def test_a_bus_that_stops_says_that_all_begins_anew(bus: EventBus) -> None:
     mailbox = subscribe(bus)
-    bus.on_stop()
+    bus.on_close()
 
     assert why_closed(mailbox) == "restarted"
 

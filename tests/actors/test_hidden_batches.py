@@ -3,31 +3,34 @@
 from msgspec.structs import replace
 
 from ollama_queue.actors.base.actor import SignOfLife, ask
-from ollama_queue.actors.base.inbox import Promise
+from ollama_queue.actors.base.inbox import Future
 from ollama_queue.actors.core.messages import ListTasks, StoreSlice
+from ollama_queue.actors.core.messages.replies import Page
 from ollama_queue.actors.core.model.ids import mint
 from ollama_queue.actors.core.model.orders import Insert
 from ollama_queue.actors.core.model.task_filter import TaskFilter
-from ollama_queue.actors.core.model.tasks import Batch
+from ollama_queue.actors.core.model.tasks import Batch, BatchSubmitted
 from tests.support.harness.persistence import PersistenceHarness
 from tests.support.recorders import Recorder, a_record, at, insert, value
 
 BATCH = Batch(id=mint(1, 1), created_at=at(0), total=2, pending=2)
 
 
-def store_slice(desk: PersistenceHarness, number: int, is_last: bool = False) -> Promise:
+def store_slice(
+    desk: PersistenceHarness, number: int, is_last: bool = False
+) -> Future[BatchSubmitted]:
     record = replace(a_record(number), batch_id=BATCH.id)
     return desk.ask(StoreSlice(BATCH, (Insert(record, b"{}"),), is_last, Recorder()))
 
 
-def begun_list(desk: PersistenceHarness) -> Promise:
+def begun_list(desk: PersistenceHarness) -> Future[Page]:
     promise = desk.ask(ListTasks(TaskFilter()))
     desk.scanner.run()
     ask(desk.ref, SignOfLife())
     return promise
 
 
-def shown(promise: Promise) -> tuple[int, int]:
+def shown(promise: Future[Page]) -> tuple[int, int | None]:
     page = value(promise)
     return len(page.records), page.total
 

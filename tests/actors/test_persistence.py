@@ -49,10 +49,10 @@ def test_a_commit_is_answered_once_it_is_durable(desk: PersistenceHarness) -> No
     assert value(promise) == "taken on"
 
 
-def test_a_commit_without_a_reply_of_its_own_answers_the_first_changed_record(
+def test_the_commit_of_a_change_answers_the_first_changed_record(
     desk: PersistenceHarness,
 ) -> None:
-    promise = desk.commit(insert(1), started(1), insert(2))
+    promise = desk.change(insert(1), started(1), insert(2))
     desk.sync()
 
     record = value(promise)
@@ -179,7 +179,7 @@ def test_relaxed_durability_answers_without_a_sync(tmp_path: Path) -> None:
 
 def test_a_removed_task_leaves_nothing_behind(desk: PersistenceHarness) -> None:
     desk.saved(insert(1, key=b"k" * 16), started(1), completed(1))
-    gone = desk.commit(Remove(task_id(1)), DropKey(b"k" * 16))
+    gone = desk.change(Remove(task_id(1)), DropKey(b"k" * 16))
     desk.sync()
 
     assert value(gone).id == task_id(1)
@@ -229,7 +229,7 @@ def test_a_failed_scan_ends_it(desk: PersistenceHarness) -> None:
 
 
 def test_a_change_of_an_unknown_task_is_a_mistake_of_ours(desk: PersistenceHarness) -> None:
-    promise = asked(desk.ref, Commit((started(1),), START))
+    promise = asked(desk.ref, Commit((started(1),), START, None))
 
     with pytest.raises(OutcomeUnknown):
         promise.get(timeout=PATIENCE_S)

@@ -15,11 +15,11 @@ from ollama_queue.actors.core.messages import (
     Reprioritize,
     Retry,
 )
+from ollama_queue.actors.core.messages.replies import Recovered
 from ollama_queue.actors.core.model.errors import Conflict, NotFound, QueueFull
 from ollama_queue.actors.core.model.ids import instant_of
 from ollama_queue.actors.core.model.orders import Change, Insert, Remove, Run, Stop
 from ollama_queue.actors.core.model.tasks import Status
-from ollama_queue.actors.store.rocksdb import Recovered
 from tests.support.harness.scheduler import DONE, Office
 from tests.support.recorders import START, a_record, task_id
 
@@ -113,7 +113,7 @@ def test_cancelling_a_running_task_saves_and_stops_it(office: Office) -> None:
 
     office.handle(Cancel(task))
 
-    assert office.since(mark) == [("persistence", "Commit"), ("worker 0", "Stop")]
+    assert office.since(mark) == [("persistence", "CommitChange"), ("worker 0", "Stop")]
     assert office.crew.workers[0].told[-1] == Stop(0, task, 1)
 
 
@@ -147,7 +147,7 @@ def test_an_ended_task_is_fetched_before_it_is_run_anew(office: Office) -> None:
 
     office.handle(Fetched(Retry(ended.id), ended))
 
-    assert office.since(1) == [("persistence", "Commit"), ("worker 0", "Run")]
+    assert office.since(1) == [("persistence", "CommitChange"), ("worker 0", "Run")]
     assert office.commits[0].saves[0].fields["retry_count"] == 0
     assert office.crew.workers[0].told == [Run(0, ended.id, 4, "ollama")]
 

@@ -20,14 +20,14 @@ from ollama_queue.actors.core.messages import (
     Wake,
     WorkerLost,
 )
+from ollama_queue.actors.core.messages.replies import Recovered
+from ollama_queue.actors.core.model.entry import entry_of
 from ollama_queue.actors.core.model.errors import NotFound, Unavailable
 from ollama_queue.actors.core.model.orders import Probe, Run, SetFlag, Stop
 from ollama_queue.actors.core.model.outcomes import Failed, ProbeResult, Verdict
 from ollama_queue.actors.core.model.tasks import Status, Submitted, WaitingFor
-from ollama_queue.actors.core.plan.entries import entry_of
 from ollama_queue.actors.core.plan.slots import STOP_PATIENCE_S
 from ollama_queue.actors.scheduler import Scheduler
-from ollama_queue.actors.store.rocksdb import Recovered
 from tests.support.harness.scheduler import DONE, NOTHING, Office
 from tests.support.recorders import PATIENCE_S, a_record, asked, task_id
 

@@ -19,6 +19,7 @@ from tests.support.servers.real_models import ROOT
 
 HERE = Path(__file__).parent
 PROGRAM, MISTAKES = HERE / "typed_program.py", HERE / "typed_mistakes.py"
+PROTOCOL = HERE / "protocol_mistakes.py"
 PYRIGHT = ("pyright@1.1.414",)
 # Given by the makers themselves.
 MADE = {"type", "model", "messages", "prompt", "input"}
@@ -38,7 +39,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (package / "py.typed").symlink_to(ROOT / "actors" / "py.typed")
     ours = [each for each in sys.path if each.endswith("site-packages")]
     (site / "others.pth").write_text("\n".join(ours))
-    for program in (PROGRAM, MISTAKES):
+    for program in (PROGRAM, MISTAKES, PROTOCOL):
         (home / program.name).symlink_to(program)
     return home
 
@@ -82,11 +83,18 @@ def test_checkers_find_nothing_in_a_right_program(home: Path, checker: object) -
 
 @pytest.mark.parametrize("checker", [mypy, pyright])
 def test_checkers_find_each_mistake(home: Path, checker: object) -> None:
-    lines = enumerate(MISTAKES.read_text().splitlines(), 1)
-    wrong = {number for number, line in lines if line.endswith("# wrong")}
-
     assert callable(checker)
-    assert checker(home, MISTAKES) == wrong
+    assert checker(home, MISTAKES) == wrong_lines(MISTAKES)
+
+
+def test_mypy_finds_each_mistake_of_the_protocol_between_actors(home: Path) -> None:
+    """Who asks gets what the command names, and who answers gives nothing else."""
+    assert mypy(home, PROTOCOL) == wrong_lines(PROTOCOL)
+
+
+def wrong_lines(program: Path) -> set[int]:
+    lines = enumerate(program.read_text().splitlines(), 1)
+    return {number for number, line in lines if line.endswith("# wrong")}
 
 
 @pytest.mark.parametrize(

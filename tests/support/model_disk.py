@@ -6,12 +6,12 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
+from ollama_queue.actors.core.model.entry import Entry, Keyed, entry_of
 from ollama_queue.actors.core.model.lifecycle import EVENT, NEXT
 from ollama_queue.actors.core.model.orders import Change, DropKey, Insert, Save, SetFlag
 from ollama_queue.actors.core.model.outcomes import Answered, Failed, Outcome, Stopped, Verdict
 from ollama_queue.actors.core.model.tasks import Record, Status
-from ollama_queue.actors.core.plan.entries import Entry, entry_of
-from ollama_queue.actors.core.plan.idempotency import KEEP_S, Keyed
+from ollama_queue.actors.core.plan.idempotency import KEEP_S
 from ollama_queue.actors.core.plan.settle import cut_attempt
 
 

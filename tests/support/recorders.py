@@ -10,17 +10,18 @@ from typing import Any
 import msgspec
 
 from ollama_queue.actors.base.actor import Ref
-from ollama_queue.actors.base.inbox import Envelope, Promise
+from ollama_queue.actors.base.inbox import Envelope, Future
 from ollama_queue.actors.base.thread_pool import OnDone, attempt
+from ollama_queue.actors.core.messages.command import Command, Reply
 from ollama_queue.actors.core.model.errors import QueueError
 from ollama_queue.actors.core.model.lifecycle import become
 from ollama_queue.actors.core.model.orders import Change, Insert
 from ollama_queue.actors.core.model.outcomes import (
     Answered,
+    BackendReply,
     Failed,
     Outcome,
     ProbeResult,
-    Reply,
     Stopped,
     Verdict,
 )
@@ -83,10 +84,10 @@ class ManualPool:
     def __init__(self) -> None:
         self.count = 0
         self.hangs = False
-        self._jobs: deque[tuple[Callable[[], Any], OnDone]] = deque()
+        self._jobs: deque[tuple[Callable[[], Any], OnDone[Any]]] = deque()
         self._changed = threading.Condition()
 
-    def submit(self, work: Callable[[], Any], done: OnDone) -> None:
+    def submit(self, work: Callable[[], Any], done: OnDone[Any]) -> None:
         with self._changed:
             self.count += 1
             self._jobs.append((work, done))
@@ -161,7 +162,7 @@ class Controlled:
             raise result
         return ProbeResult(error=result)
 
-    def request(self, path: str, body: Any, limit_s: float) -> Reply:
+    def request(self, path: str, body: Any, limit_s: float) -> BackendReply:
         self.consulted.append((path, body, limit_s))
         said: bytes | Failed | Exception = self.says.get(timeout=PATIENCE_S)
         if isinstance(said, Exception):
@@ -172,18 +173,18 @@ class Controlled:
         self.closed.set()
 
 
-def asked(ref: Ref, message: Any) -> Promise:
+def asked(ref: Ref, command: Command[Reply]) -> Future[Reply]:
     """Ask without waiting."""
-    promise = Promise()
+    future: Future[Reply] = Future()
     inbox: Any = ref.actor_inbox  # pykka's type knows only its own envelopes
-    inbox.put(Envelope(message, reply_to=promise))
-    return promise
+    inbox.put(Envelope(command, reply_to=future))
+    return future
 
 
-def value(promise: Promise) -> Any:
+def value(future: Future[Reply]) -> Reply:
     """What a promise that is kept by now was kept with."""
-    assert promise.is_kept
-    return promise.get(timeout=PATIENCE_S)
+    assert future.is_kept
+    return future.get(timeout=PATIENCE_S)
 
 
 def task_id(number: int) -> str:

@@ -10,15 +10,15 @@ from ollama_queue.actors.core.messages import Wake
 class Puppet(Actor):
     """Does what it is told: each message is a function of the actor."""
 
-    def __init__(self, report: Any, wakes: Any = None, on_stop: Any = None) -> None:
+    def __init__(self, report: Any, wakes: Any = None, on_close: Any = None) -> None:
         super().__init__(report)
-        self.wakes, self.at_stop = wakes, on_stop
-        self.taken: Promise | None = None
+        self.wakes, self.at_stop = wakes, on_close
+        self.taken: Promise[Any] | None = None
 
     def handle(self, message: Any) -> Any:
         return self.wakes.put(message) if isinstance(message, Wake) else message(self)
 
-    def on_stop(self) -> None:
+    def on_close(self) -> None:
         if self.at_stop is not None:
             self.at_stop()
 
@@ -31,4 +31,4 @@ def raising(error: BaseException) -> Any:
 
 
 def hold(puppet: Any) -> None:
-    puppet.taken = puppet.later()
+    puppet.taken = puppet.later(hold)

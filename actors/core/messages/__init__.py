@@ -1,9 +1,10 @@
-"""All messages between actors, one room for each receiver: read them and you know the system.
+"""All messages between actors, one file for each receiver: read them and you know the system.
 
 Each is a frozen value. A command names its reply; what has no reply is told, never asked. Those
 that are orders of the plan are in `orders.py`.
 """
 
+from .command import Command
 from .cron_ticker import (
     AddCron,
     EnableCron,
@@ -28,6 +29,7 @@ from .event_bus import (
 )
 from .persistence import (
     Commit,
+    CommitChange,
     Count,
     Deny,
     Expired,
@@ -59,7 +61,7 @@ from .scheduler import (
     Explain,
     Fetched,
     Finished,
-    Firing,
+    Fire,
     GetReasons,
     LoadBatch,
     Pause,
@@ -90,7 +92,9 @@ __all__ = [
     "Choosy",
     "Chunks",
     "ChunksReady",
+    "Command",
     "Commit",
+    "CommitChange",
     "Count",
     "Crashed",
     "Delete",
@@ -107,8 +111,8 @@ __all__ = [
     "FindBatch",
     "FindExpired",
     "Finished",
+    "Fire",
     "Fired",
-    "Firing",
     "Get",
     "GetBatch",
     "GetCron",

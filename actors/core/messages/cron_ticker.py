@@ -5,11 +5,13 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..model.crons import Cron, IfExists, NewCron
+from ..model.crons import Cron, CronAdded, IfExists, NewCron
+from ..model.tasks import Submitted
+from .command import Command
 from .wake import Wake
 
 
-class AddCron(Struct, frozen=True):
+class AddCron(Command[CronAdded], frozen=True):
     """Take on a cron that the door has checked. Reply: `CronAdded`, once it is on disk.
 
     Where there is one of its name, `if_exists` says what to do: "update" it, "keep" it as it is, or
@@ -22,39 +24,39 @@ class AddCron(Struct, frozen=True):
     sets_enabled: bool = True
 
 
-class UpdateCron(Struct, frozen=True):
+class UpdateCron(Command[Cron], frozen=True):
     """Change these fields. Reply: `Cron`, once it is on disk; `Invalid`, `NotFound`."""
 
     cron_id: str
     fields: Mapping[str, Any]
 
 
-class EnableCron(Struct, frozen=True):
+class EnableCron(Command[Cron], frozen=True):
     """Let it run by the clock, or no longer. Reply: `Cron`, once it is on disk."""
 
     cron_id: str
     enabled: bool
 
 
-class RemoveCron(Struct, frozen=True):
+class RemoveCron(Command[Cron], frozen=True):
     """Reply: the last of the `Cron`, once it is gone from disk. Its tasks stay."""
 
     cron_id: str
 
 
-class RunNow(Struct, frozen=True):
+class RunNow(Command[Submitted], frozen=True):
     """Run it once, whatever the clock says. Reply: `Submitted`; `Conflict`, `QueueFull`."""
 
     cron_id: str
 
 
-class GetCron(Struct, frozen=True):
+class GetCron(Command[Cron], frozen=True):
     """Reply: `Cron`, or `NotFound`; nothing that a crash could take back."""
 
     cron_id: str
 
 
-class ListCrons(Struct, frozen=True):
+class ListCrons(Command[list[Cron]], frozen=True):
     """Reply: all crons, the oldest first."""
 
 

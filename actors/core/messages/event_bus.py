@@ -6,6 +6,8 @@ from typing import Any
 from msgspec import Struct
 
 from ..model.events import Happened
+from ..model.stats import Minute
+from .command import Command
 from .wake import Wake
 
 
@@ -28,7 +30,7 @@ class Chunks(Struct, frozen=True):
     pieces: tuple[Any, ...]
 
 
-class Subscribe(Struct, frozen=True):
+class Subscribe(Command[bool], frozen=True):
     """Put events into `mailbox`: those named, of the tasks named (None: all). Reply: True."""
 
     mailbox: Any
@@ -36,28 +38,28 @@ class Subscribe(Struct, frozen=True):
     tasks: frozenset[str] | None = None
 
 
-class Attach(Struct, frozen=True):
+class Attach(Command[bool], frozen=True):
     """Put the chunks of a task into `mailbox`, from the first that is still there. Reply: True."""
 
     mailbox: Any
     task_id: str
 
 
-class Unsubscribe(Struct, frozen=True):
-    """Put nothing more into `mailbox`."""
+class Unsubscribe(Command[bool], frozen=True):
+    """Put nothing more into `mailbox`. Reply: True."""
 
     mailbox: Any
 
 
-class GetHistory(Struct, frozen=True):
+class GetHistory(Command[list[Minute]], frozen=True):
     """What happened in the last hour, as far as this boot saw it? Reply: a list of `Minute`."""
 
 
-class GetThroughput(Struct, frozen=True):
+class GetThroughput(Command[float], frozen=True):
     """How many tasks end? Reply: those of the last 60 s, as a number a second."""
 
 
-class Farewell(Struct, frozen=True):
+class Farewell(Command[bool], frozen=True):
     """Close every mailbox, saying why. Reply: True."""
 
     reason: str

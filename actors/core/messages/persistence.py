@@ -1,26 +1,36 @@
 """To Persistence: what to make durable, and what to read."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic
 
 from msgspec import Struct
 
 from ..model.orders import Insert, Save
+from ..model.stats import Counts
 from ..model.task_filter import Reasons, TaskFilter
-from ..model.tasks import Batch
+from ..model.tasks import Batch, BatchSubmitted, Record
+from .command import Command, Reply
+from .replies import Asked, Page, Recovered, Stored
 from .scheduler import Delete, Retry
 
 
-class Commit(Struct, frozen=True):
-    """Make these durable, all or none. Reply, once they are: `reply`, or the changed `Record`
-    where `reply` is None and the first of them changed a task."""
+class Commit(Command[Reply], Generic[Reply], frozen=True):
+    """Make these durable, all or none. Reply, once they are: `reply`."""
 
     saves: tuple[Save, ...]
     at: datetime
-    reply: Any = None
+    reply: Reply
 
 
-class StoreSlice(Struct, frozen=True):
+class CommitChange(Command[Record], frozen=True):
+    """The same of saves that the change of a task leads. Reply, once they are durable: its
+    changed `Record`."""
+
+    saves: tuple[Save, ...]
+    at: datetime
+
+
+class StoreSlice(Command[BatchSubmitted], frozen=True):
     """Write a slice of a batch; nobody sees any of it before the last one has come.
 
     Reply to the last: `BatchSubmitted`, once all is durable; `scheduler` is told `BatchStored`, of
@@ -35,44 +45,44 @@ class StoreSlice(Struct, frozen=True):
     body: bytes = b""
 
 
-class GetBatch(Struct, frozen=True):
+class GetBatch(Command[Batch], frozen=True):
     """Reply: `Batch`, or `NotFound`."""
 
     batch_id: str
 
 
-class FindBatch(Struct, frozen=True):
+class FindBatch(Command[BatchSubmitted], frozen=True):
     """A batch was submitted again. Reply: `BatchSubmitted` with `created` False."""
 
     batch_id: str
 
 
-class ListBatches(Struct, frozen=True):
+class ListBatches(Command[list[Batch]], frozen=True):
     """Reply: the newest `limit` batches."""
 
     limit: int
 
 
-class Get(Struct, frozen=True):
+class Get(Command[Stored], frozen=True):
     """Reply: `Stored`, or `NotFound`; nothing that a crash could take back."""
 
     task_id: str
 
 
-class GetSpec(Struct, frozen=True):
+class GetSpec(Command[Asked], frozen=True):
     """What is a call to ask? Reply: `Asked`, from the unwritten batch if it is there."""
 
     task_id: str
 
 
-class ListTasks(Struct, frozen=True):
+class ListTasks(Command[Page], frozen=True):
     """Reply: `Page`; `Invalid` for a bad cursor. `reasons` where the filter asks for them."""
 
     filter: TaskFilter
     reasons: Reasons | None = None
 
 
-class FindExpired(Struct, frozen=True):
+class FindExpired(Command["Expired"], frozen=True):
     """Which ended tasks are beyond the newest `keep`, or ended before `before`? The oldest first.
 
     Reply: `Expired`. A look goes on behind `after`, the place of a task in the order of their
@@ -92,25 +102,25 @@ class Expired(Struct, frozen=True):
     rest: FindExpired | None
 
 
-class Count(Struct, frozen=True):
+class Count(Command[Counts], frozen=True):
     """Reply: `Counts`."""
 
 
-class Deny(Struct, frozen=True):
+class Deny(Command[Record], frozen=True):
     """The plan does not know this task. Reply: `NotFound`, or `Conflict` saying what it is."""
 
     task_id: str
     wanted: str
 
 
-class Fetch(Struct, frozen=True):
+class Fetch(Command[Record], frozen=True):
     """Send `Fetched` to `scheduler`, together with the promise of whoever asked."""
 
     command: Retry | Delete
     scheduler: Any
 
 
-class Recover(Struct, frozen=True):
+class Recover(Command[Recovered], frozen=True):
     """Reply: `Recovered`, all that a plan is made from."""
 
 
@@ -124,12 +134,13 @@ class Scanned(Struct, frozen=True):
     """A scan has ended, `ticket` being its number."""
 
     ticket: int
-    found: Any
+    found: object
     error: str | None
 
 
 ToPersistence = (
-    Commit
+    Commit[Any]
+    | CommitChange
     | StoreSlice
     | Get
     | GetSpec

@@ -5,7 +5,8 @@ from typing import Any
 from msgspec import Struct
 
 from ..model.orders import Probe
-from ..model.outcomes import ProbeResult, Reply
+from ..model.outcomes import BackendReply, ProbeResult
+from .command import Command
 from .wake import Wake
 
 
@@ -16,12 +17,12 @@ class Probed(Struct, frozen=True):
     result: ProbeResult
 
 
-class ProbeAll(Struct, frozen=True):
+class ProbeAll(Command[bool], frozen=True):
     """Probe all backends now. Reply: True, once the scheduler has been told of each."""
 
 
-class CallBackends(Struct, frozen=True):
-    """Make a short call to each of these backends, which is no task. Reply: `{backend: Reply}`.
+class CallBackends(Command[dict[str, BackendReply]], frozen=True):
+    """Make a short call to each of these backends, which is no task. Reply: by backend.
 
     Without a `body` it is a GET. `limit_s` is for all of a call; one with `loads` may change which
     models are in memory.
@@ -40,7 +41,7 @@ class BackendAnswered(Struct, frozen=True):
     number: int
     backend: str
     loads: bool
-    reply: Reply
+    reply: BackendReply
 
 
 ToProber = Probe | Probed | ProbeAll | CallBackends | BackendAnswered | Wake

@@ -2,6 +2,8 @@
 
 from msgspec import Struct, field
 
+from ..model.crons import Cron
+from ..model.entry import Entry, Keyed
 from ..model.tasks import Record, TaskType
 
 
@@ -32,3 +34,18 @@ class Page(Struct):
     results: dict[str, bytes] = field(default_factory=dict)
     cursor: str | None = None
     total: int | None = None
+
+
+class Recovered(Struct, frozen=True):
+    """All that a plan is made from. `last_us`: when the newest task was accepted.
+
+    `hidden` are the tasks of batches that a crash has cut, where they cannot be deleted yet.
+    """
+
+    waiting: list[Entry]
+    running: list[Entry]
+    keys: list[tuple[bytes, Keyed]]
+    flags: dict[str, bool]
+    last_us: int
+    crons: list[Cron] = []
+    hidden: dict[str, list[Record]] = {}

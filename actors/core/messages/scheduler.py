@@ -7,23 +7,15 @@ from msgspec import Struct
 
 from ..model.crons import Cron
 from ..model.outcomes import Outcome, ProbeResult
-from ..model.tasks import NewTask, Record
+from ..model.stats import BackendState, PlanState, Waiting
+from ..model.task_filter import Reasons
+from ..model.tasks import BatchSubmitted, NewTask, Record, Submitted
+from .command import Command
+from .replies import Stored
 from .wake import Wake
 
 
-class Firing(Struct, frozen=True):
-    """Why a task is submitted: a cron is due, or is run by hand.
-
-    `cron` has the run after this one as its next already; both are saved in one commit, so that
-    no instant is run twice or left out. `ticker` is told `Fired`, whatever came of it.
-    """
-
-    cron: Cron
-    ticker: Any
-    by_hand: bool = False
-
-
-class Submit(Struct, frozen=True):
+class Submit(Command[Submitted | Stored], frozen=True):
     """Take on a task, checked and encoded by the door. Reply: `Submitted`, once it is on disk.
 
     `key` is the digest of an idempotency key and `body` that of what is asked: with a key that
@@ -37,7 +29,6 @@ class Submit(Struct, frozen=True):
     spec: bytes
     key: bytes | None = None
     body: bytes = b""
-    firing: Firing | None = None
     ollama_only: tuple[str, str] | None = None
     listed: bool = False
 
@@ -47,7 +38,21 @@ class Submit(Struct, frozen=True):
         return bool(self.new.backend or self.new.remote_execution or self.ollama_only)
 
 
-class CheckRoom(Struct, frozen=True):
+class Fire(Command[Submitted], frozen=True):
+    """Submit the task of a cron that is due, or is run by hand. Reply: `Submitted`, once it is on
+    disk.
+
+    `cron` has the run after this one as its next already; both are saved in one commit, so that
+    no instant is run twice or left out. `ticker` is told `Fired`, whatever came of it.
+    """
+
+    submit: Submit
+    cron: Cron
+    ticker: Any
+    by_hand: bool = False
+
+
+class CheckRoom(Command[bool], frozen=True):
     """Might so many more tasks of so many bytes wait? Reply: True, or `QueueFull`."""
 
     tasks: int
@@ -62,7 +67,7 @@ class Choosy(Struct, frozen=True):
     ollama_only: tuple[str, str] | None
 
 
-class SubmitBatch(Struct, frozen=True):
+class SubmitBatch(Command[BatchSubmitted], frozen=True):
     """Take on all of these or none. Reply: `BatchSubmitted`, once they are on disk.
 
     `packs` hold `count` drafts of tasks, encoded; what they ask is of `size` bytes. Whoever takes
@@ -96,26 +101,26 @@ class TakeBatch(Struct, frozen=True):
     batch_id: str
 
 
-class Cancel(Struct, frozen=True):
+class Cancel(Command[Record], frozen=True):
     """End a pending or running task. Reply: its `Record`, once it is on disk."""
 
     task_id: str
 
 
-class Reprioritize(Struct, frozen=True):
+class Reprioritize(Command[Record], frozen=True):
     """Change a live task's priority. Reply: its `Record`, once it is on disk."""
 
     task_id: str
     priority: int
 
 
-class Retry(Struct, frozen=True):
+class Retry(Command[Record], frozen=True):
     """Run a failed or cancelled task anew. Reply: its `Record`, once it is on disk."""
 
     task_id: str
 
 
-class Delete(Struct, frozen=True):
+class Delete(Command[Record], frozen=True):
     """Forget an ended task. Reply: its last `Record`, once it is gone from disk.
 
     With `seq`, only if it has not changed since: else `NotFound`.
@@ -128,8 +133,11 @@ class Delete(Struct, frozen=True):
         return self.seq in (None, record.seq)
 
 
-class Fetched(Struct, frozen=True):
-    """What Persistence has of a task that the plan does not know; None if nothing."""
+class Fetched(Command[Record], frozen=True):
+    """What Persistence has of a task that the plan does not know; None if nothing.
+
+    Reply: that to `command`, to whoever gave it.
+    """
 
     command: Retry | Delete
     record: Record | None
@@ -159,7 +167,7 @@ class BackendProbed(Struct, frozen=True):
     result: ProbeResult
 
 
-class DrainBackend(Struct, frozen=True):
+class DrainBackend(Command[BackendState], frozen=True):
     """Give a backend no more calls, or (`value` False) some again. Reply: its `BackendState`, once
     it is on disk; `NotFound`."""
 
@@ -167,30 +175,30 @@ class DrainBackend(Struct, frozen=True):
     value: bool
 
 
-class Pause(Struct, frozen=True):
+class Pause(Command[bool], frozen=True):
     """Stop dispatching. Reply: True, once it is on disk."""
 
 
-class Resume(Struct, frozen=True):
+class Resume(Command[bool], frozen=True):
     """Go on dispatching. Reply: True, once it is on disk."""
 
 
-class Explain(Struct, frozen=True):
+class Explain(Command[dict[str, Waiting]], frozen=True):
     """Why do these tasks wait? Reply: `{task_id: Waiting}` of those that do."""
 
     task_ids: tuple[str, ...]
 
 
-class GetReasons(Struct, frozen=True):
+class GetReasons(Command[Reasons], frozen=True):
     """By what is told why a task waits? Reply: `Reasons`."""
 
 
-class Describe(Struct, frozen=True):
+class Describe(Command[PlanState], frozen=True):
     """How do slots and backends stand? Reply: `PlanState`."""
 
 
-class Drain(Struct, frozen=True):
-    """Start no more tasks; stop running ones after `grace` seconds. Reply: None, once each
+class Drain(Command[bool], frozen=True):
+    """Start no more tasks; stop running ones after `grace_s` seconds. Reply: True, once each
     running task is saved as ended or pending. Told again, it may only shorten that."""
 
     grace_s: float
@@ -198,6 +206,7 @@ class Drain(Struct, frozen=True):
 
 ToScheduler = (
     Submit
+    | Fire
     | CheckRoom
     | SubmitBatch
     | LoadBatch

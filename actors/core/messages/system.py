@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from .command import Command
 from .wake import Wake
 
 
@@ -14,7 +15,7 @@ class Crashed(Struct, frozen=True):
     error: str
 
 
-class Shutdown(Struct, frozen=True):
+class Shutdown(Command[None], frozen=True):
     """Stop everything in order. Reply: None, once all is on disk and closed."""
 
     grace_s: float

@@ -1,6 +1,6 @@
-"""What the plan orders: the saves are carried out by Persistence, the rest by who is named."""
+"""What the plan orders: saves are carried out by Persistence, acts by whom they name."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -116,4 +116,18 @@ class Replace(Struct, frozen=True):
     slot: int
 
 
-Order = Save | Run | Stop | Probe | Replace
+Act = Run | Stop | Probe | Replace
+
+Order = Save | Act
+
+
+def split(orders: Iterable[Order]) -> tuple[list[Save], list[Act]]:
+    """The saves and the acts among them, each in their order."""
+    saves: list[Save] = []
+    acts: list[Act] = []
+    for order in orders:
+        if isinstance(order, Save):
+            saves.append(order)
+        else:
+            acts.append(order)
+    return saves, acts

@@ -63,7 +63,7 @@ class Stopped(Struct, frozen=True):
 Outcome = Answered | Failed | Stopped
 
 # What a model server says to a call past the queue: the body of its answer, or why there is none.
-Reply = bytes | Failed
+BackendReply = bytes | Failed
 
 
 class ProbeResult(Struct, frozen=True):

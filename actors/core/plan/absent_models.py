@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 
+from ..model.entry import Entry
 from ..model.orders import Order, Probe
 from ..routing.routes import Gates, Route, read_route
-from .entries import Entry
 from .waiting import WaitingRoom
 
 

@@ -67,9 +67,10 @@ def draft_of(asked: Submit) -> Draft:
     )
 
 
-def accept(task_id: str, asked: Submit, max_retries: int, now: float) -> Record:
+def accept(
+    task_id: str, asked: Submit, max_retries: int, now: float, cron_id: str | None = None
+) -> Record:
     """The first record of a task; `max_retries` is the queue's setting, for a task without one."""
-    cron_id = asked.firing.cron.id if asked.firing else None
     return record_of(task_id, draft_of(asked), max_retries, now, cron_id=cron_id, key=asked.key)
 
 

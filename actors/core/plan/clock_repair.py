@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from ..config.config import RetrySettings
+from ..model.entry import Entry
 from .backoff import delay
-from .entries import Entry
 
 LEAST_S = 1.0  # that a clock was ahead; ids of the same microsecond are told apart by less
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from ..config.config import SchedulerSettings
+from ..model.entry import Entry
 from ..model.errors import NotFound
 from ..model.lifecycle import become
 from ..model.orders import Announce, Order, Probe, Run, SetFlag
@@ -12,7 +13,6 @@ from ..routing.gates import Gate
 from ..routing.routes import Gates, Lane, read_route
 from .absent_models import Missing
 from .backoff import probe_delay
-from .entries import Entry
 from .estimates import Durations
 from .policies import Policy
 from .settle import utc

@@ -3,9 +3,9 @@
 from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
+from ..model.entry import Entry
 from ..routing.gates import Gate
 from ..routing.routes import Lane, read_route
-from .entries import Entry
 from .slots import Slots
 from .waiting import QueueKey, WaitingRoom
 

@@ -3,31 +3,17 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from ..messages import Describe, Explain, GetReasons
+from ..model.entry import Entry
 from ..model.stats import BackendState, PlanState, Unserved, Waiting
 from ..model.task_filter import Reasons
 from ..model.tasks import WaitingFor
 from ..routing.routes import Lane, read_route
-from .entries import Entry
 from .estimates import Forecast
 from .plan import Plan
 from .settle import utc
 
 MOST_MODELS = 20  # that are named to wait for a backend
 MOST_KINDS = 1000  # of tasks that are looked at for that, in one lane
-
-
-def looked_up(
-    plan: Plan, asked: Explain | GetReasons | Describe, now: float
-) -> dict[str, Waiting] | Reasons | PlanState:
-    """The answer to a question that changes nothing."""
-    match asked:
-        case Explain(task_ids):
-            return explain(plan, task_ids, now)
-        case GetReasons():
-            return reasons(plan, now)
-        case Describe():
-            return describe(plan, now)
 
 
 def explain(plan: Plan, task_ids: Iterable[str], now: float) -> dict[str, Waiting]:

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from ..messages import Firing, Submit
+from ..messages import Fire
 from ..model.crons import Overlap
 from ..model.errors import Conflict, Invalid, QueueFull
 from ..model.orders import Order, SaveCron
@@ -10,7 +10,7 @@ from .plan import Plan
 from .settle import utc
 
 
-def fire(plan: Plan, task_id: str, asked: Submit, firing: Firing, now: float) -> list[Order]:
+def fire(plan: Plan, task_id: str, firing: Fire, now: float) -> list[Order]:
     """Submit the task of a run. One by hand raises where one by the clock is skipped.
 
     Raises `Conflict`, `QueueFull`, `Invalid` where no backend may run it; `Unavailable` when
@@ -19,7 +19,7 @@ def fire(plan: Plan, task_id: str, asked: Submit, firing: Firing, now: float) ->
     cron = firing.cron
     try:
         _check_overlap(plan, firing)
-        orders = plan.submit(task_id, asked, now)
+        orders = plan.submit(task_id, firing.submit, now, cron.id)
     except (Conflict, Invalid, QueueFull) as error:
         if firing.by_hand:
             raise
@@ -28,7 +28,7 @@ def fire(plan: Plan, task_id: str, asked: Submit, firing: Firing, now: float) ->
     return [*orders, SaveCron(ran, "cron_fired", task_id)]
 
 
-def _check_overlap(plan: Plan, firing: Firing) -> None:
+def _check_overlap(plan: Plan, firing: Fire) -> None:
     cron = firing.cron
     if cron.overlap is Overlap.SKIP and (live := plan.entries.of_cron(cron.id)):
         tasks = (

@@ -2,21 +2,13 @@
 
 from collections.abc import Container, Iterable, Iterator
 
-from msgspec import Struct
 from msgspec.structs import replace
 
+from ..model.entry import Keyed
 from ..model.errors import Conflict
 
 KEEP_S = 24 * 3600.0
 KEEP_ENDED = 100_000
-
-
-class Keyed(Struct, frozen=True, gc=False, array_like=True):
-    """What a key stands for: a task, the digest of what was asked, and when (seconds)."""
-
-    task_id: str
-    body: bytes
-    accepted_at: float
 
 
 class Keys:

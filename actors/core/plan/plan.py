@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from ..config.config import RetrySettings, SchedulerSettings
 from ..messages import Submit
+from ..model.entry import Entry, Keyed, entry_of
 from ..model.errors import Invalid, NoCapableServer, Unavailable, unknown_model
 from ..model.lifecycle import become
 from ..model.orders import (
@@ -28,8 +29,8 @@ from .acceptance import accept, route_of
 from .capacity import Room
 from .clock_repair import put_right
 from .dispatch import Dispatch
-from .entries import Entries, Entry, entry_of
-from .idempotency import Keyed, Keys
+from .entries import Entries
+from .idempotency import Keys
 from .settle import (
     attempt_of,
     give_up,
@@ -98,15 +99,18 @@ class Plan:
         """The task that the same idempotency key stands for. Raises `Conflict` for another body."""
         return None if asked.key is None else self.keys.match(asked.key, asked.body, now)
 
-    def submit(self, task_id: str, asked: Submit, now: float) -> list[Order]:
-        """Take on a task. Raises `Invalid` where no backend may run it, `NotFound` where it must
-        be `listed` and is not, `QueueFull`, `Unavailable` when draining."""
+    def submit(
+        self, task_id: str, asked: Submit, now: float, cron_id: str | None = None
+    ) -> list[Order]:
+        """Take on a task, `cron_id` being the cron whose run it is. Raises `Invalid` where no
+        backend may run it, `NotFound` where it must be `listed` and is not, `QueueFull`,
+        `Unavailable` when draining."""
         self.check_room(1, len(asked.spec))
         if asked.is_choosy:
             self.check(route_of(asked), asked.ollama_only)
         if asked.listed and not self.gates.lane(read_route(route_of(asked))):
             raise unknown_model(asked.new.model)
-        record = accept(task_id, asked, self.retry.max_retries, now)
+        record = accept(task_id, asked, self.retry.max_retries, now, cron_id)
         entry = entry_of(record)
         self.entries[task_id] = entry
         self.waiting.add(entry, now)

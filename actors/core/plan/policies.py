@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from math import floor
 
 from ..config.config import SchedulerSettings
+from ..model.entry import Entry
 from ..routing.routes import Lane
-from .entries import Entry
 from .waiting import SortKey, WaitingRoom
 
 IN_TURNS = 2 / 3  # of the longest wait; what is left makes up for turns that last longer

@@ -7,13 +7,13 @@ from msgspec.structs import replace
 
 from ..config.config import RetrySettings
 from ..model import limits
+from ..model.entry import Entry, entry_of
 from ..model.errors import cut
 from ..model.lifecycle import become
 from ..model.orders import Change
 from ..model.outcomes import Answered, Failed, Outcome, Stopped, Verdict
 from ..model.tasks import Attempt, Record, Status
 from .backoff import delay
-from .entries import Entry, entry_of
 from .slots import Running
 
 MAX_INTERRUPTIONS = 3

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from ..model.entry import Entry
 from ..model.orders import Stop
 from ..routing.gates import Gate
-from .entries import Entry
 
 STOP_PATIENCE_S = 5.0  # a worker that is silent so long after a Stop is replaced
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from sortedcontainers import SortedKeyList, SortedList
 
+from ..model.entry import Entry
 from ..model.tasks import WaitingFor
 from ..routing.routes import Lane
-from .entries import Entry
 
 SortKey = tuple[float, float, str]
 """Where an entry stands among all: the rank of its level, when it was queued, its id."""

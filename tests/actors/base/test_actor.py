@@ -77,7 +77,10 @@ def test_a_told_message_has_no_reply_to_take_over(puppet: Ref) -> None:
 def test_the_question_in_hand_is_passed_on(puppet: Ref, reports: Queue[str]) -> None:
     other = start(Puppet, reports.put)
 
-    assert ask(puppet, lambda me: me.pass_on(other, lambda he: he.actor_urn)) == other.actor_urn
+    def passing(me: Puppet) -> None:
+        me.pass_on(other, lambda he: he.actor_urn, me.later(passing))
+
+    assert ask(puppet, passing) == other.actor_urn
     stop(other, PATIENCE_S)
 
 
@@ -94,8 +97,11 @@ def test_a_question_passed_on_to_a_dead_actor_is_refused(puppet: Ref, reports: Q
     dead = start(Puppet, reports.put)
     stop(dead, PATIENCE_S)
 
+    def passing(me: Puppet) -> None:
+        me.pass_on(dead, lambda he: 1, me.later(passing))
+
     with pytest.raises(Unavailable, match="stopped"):
-        ask(puppet, lambda me: me.pass_on(dead, lambda he: 1))
+        ask(puppet, passing)
     assert ask(puppet, lambda me: "alive") == "alive"
 
 
@@ -180,7 +186,7 @@ def test_whatever_is_raised_ends_this_actor_alone(
 def test_a_crash_while_closing_leaves_nobody_waiting(
     reports: Queue[str], error: BaseException
 ) -> None:
-    doomed = start(Puppet, reports.put, on_stop=lambda: raising(error)(None))
+    doomed = start(Puppet, reports.put, on_close=lambda: raising(error)(None))
     taken = asked(doomed, hold)
 
     tell(doomed, raising(RuntimeError("first")))
@@ -193,7 +199,7 @@ def test_a_crash_while_closing_leaves_nobody_waiting(
 
 def test_a_crash_closes_what_was_opened(reports: Queue[str]) -> None:
     closed = threading.Event()
-    doomed = start(Puppet, reports.put, on_stop=closed.set)
+    doomed = start(Puppet, reports.put, on_close=closed.set)
 
     tell(doomed, raising(RuntimeError("broken")))
 

@@ -97,9 +97,10 @@ def test_the_registry_of_a_host_program_is_left_alone(puppet: Ref) -> None:
 def test_a_program_that_does_not_close_its_queue_ends_at_once(tmp_path: Any) -> None:
     program = f"""
 from ollama_queue import Config, QueueManager, generate_task
-from ollama_queue.actors.core.config import Ollama, Queue
+from ollama_queue.actors.core.config.config import OllamaSettings, QueueSettings
 
-nobody, folder = Ollama(host="http://127.0.0.1:9"), Queue(storage_path={str(tmp_path)!r})
+nobody = OllamaSettings(host="http://127.0.0.1:9")
+folder = QueueSettings(storage_path={str(tmp_path)!r})
 queue = QueueManager(Config(ollama=nobody, queue=folder)).start()
 print(queue.submit_task(generate_task("m", "hi")))
 """

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 from rocksdict import Options, Rdict, WriteBatch
 
+from ollama_queue.actors.core.model.entry import entry_of
 from ollama_queue.actors.core.model.errors import Unavailable
 from ollama_queue.actors.core.model.ids import mint
 from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Record, Status
-from ollama_queue.actors.core.plan.entries import entry_of
 from ollama_queue.actors.store import migrations
 from ollama_queue.actors.store.commit_group import Group, TaskWrite
 from ollama_queue.actors.store.encoding import FAMILIES, STATUS_CODE, encode

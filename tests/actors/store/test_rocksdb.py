@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from ollama_queue.actors.core.model.entry import Keyed, entry_of
 from ollama_queue.actors.core.model.tasks import Record, Status
-from ollama_queue.actors.core.plan.entries import entry_of
-from ollama_queue.actors.core.plan.idempotency import Keyed
 from ollama_queue.actors.store.commit_group import TaskWrite
 from ollama_queue.actors.store.rocksdb import Store
 from tests.support.raw_store import PENDING, RUNNING, group, listed, write

@@ -5,7 +5,7 @@ from typing import Any
 
 from ollama_queue.actors.core import messages
 from ollama_queue.actors.core.intake.crons import new_cron
-from ollama_queue.actors.core.messages import Commit, Fired, Submit
+from ollama_queue.actors.core.messages import Commit, Fire, Fired, Submit
 from ollama_queue.actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ollama_queue.actors.cron_ticker import CronTicker
 from tests.support.recorders import START, Recorder
@@ -76,11 +76,15 @@ class Tower:
         return self.ticker.crons[reply.id] if isinstance(reply, CronAdded) else reply
 
     @property
-    def commits(self) -> list[Commit]:
+    def commits(self) -> list[Commit[Any]]:
         return self.persistence.told
 
     @property
     def submits(self) -> list[Submit]:
+        return [fire.submit for fire in self.fires]
+
+    @property
+    def fires(self) -> list[Fire]:
         return self.scheduler.told
 
     @property
@@ -94,8 +98,7 @@ class Tower:
 
     def ran(self) -> Cron:
         """The scheduler has taken the last run on."""
-        firing = self.submits[-1].firing
-        assert firing is not None
+        firing = self.fires[-1]
         count = firing.cron.run_count + 1
         facts = {name: getattr(firing.cron, name) for name in Cron.__struct_fields__}
         cron = Cron(**{**facts, "run_count": count, "last_run": self.now})

@@ -51,7 +51,7 @@ class EventBusHarness:
         )
 
     def commit(self, *saves: Any) -> None:
-        ask(self.persistence, Commit(saves, START))
+        ask(self.persistence, Commit(saves, START, None))
 
     def retry(self, attempt: int) -> None:
         """The attempt fails, and the next begins."""

@@ -5,9 +5,13 @@ from queue import Queue
 from typing import Any
 
 from ollama_queue.actors.base.actor import Ref, SignOfLife, ask, start, stop
-from ollama_queue.actors.base.inbox import Promise
-from ollama_queue.actors.core.messages import Commit, Get
+from ollama_queue.actors.base.inbox import Future
+from ollama_queue.actors.core.messages import Command, Commit, CommitChange, Get
+from ollama_queue.actors.core.messages.command import Reply
+from ollama_queue.actors.core.messages.replies import Stored
 from ollama_queue.actors.core.model.events import Happened
+from ollama_queue.actors.core.model.orders import Save
+from ollama_queue.actors.core.model.tasks import Record
 from ollama_queue.actors.persistence import Persistence
 from ollama_queue.actors.store.rocksdb import Store
 from tests.support.recorders import PATIENCE_S, START, ManualPool, Recorder, asked, task_id
@@ -31,16 +35,19 @@ class PersistenceHarness:
         )
         self.scanner.run()  # small tables
 
-    def ask(self, message: Any) -> Promise:
+    def ask(self, command: Command[Reply]) -> Future[Reply]:
         """Ask, and return once the message has been handled, answered or not."""
-        promise = asked(self.ref, message)
+        future = asked(self.ref, command)
         ask(self.ref, SignOfLife())
-        return promise
+        return future
 
-    def commit(self, *saves: Any, reply: Any = None) -> Promise:
+    def commit(self, *saves: Save, reply: Any = None) -> Future[Any]:
         return self.ask(Commit(saves, START, reply))
 
-    def get(self, number: int) -> Promise:
+    def change(self, *saves: Save) -> Future[Record]:
+        return self.ask(CommitChange(saves, START))
+
+    def get(self, number: int) -> Future[Stored]:
         return self.ask(Get(task_id(number)))
 
     def sync(self) -> None:
@@ -48,7 +55,7 @@ class PersistenceHarness:
         self.syncer.run()
         ask(self.ref, SignOfLife())
 
-    def saved(self, *saves: Any) -> None:
+    def saved(self, *saves: Save) -> None:
         """Commit and make durable."""
         promise = self.commit(*saves)
         self.sync()

@@ -6,11 +6,11 @@ from typing import Any, cast
 from ollama_queue.actors.base.actor import Ref
 from ollama_queue.actors.base.clock import Clock
 from ollama_queue.actors.core.intake.submission import draft, generate_task
-from ollama_queue.actors.core.messages import Commit, Finished
+from ollama_queue.actors.core.messages import Commit, CommitChange, Finished
+from ollama_queue.actors.core.messages.replies import Recovered
 from ollama_queue.actors.core.model.outcomes import Answered, Outcome
 from ollama_queue.actors.core.routing.gates import Gate
 from ollama_queue.actors.scheduler import Scheduler
-from ollama_queue.actors.store.rocksdb import Recovered
 from tests.support.plans import plan_of
 from tests.support.recorders import START, Recorder
 
@@ -84,8 +84,9 @@ class Office:
         self.handle(Finished(slot, task, attempt, outcome))
 
     @property
-    def commits(self) -> list[Commit]:
-        return [message for message in self.persistence.told if isinstance(message, Commit)]
+    def commits(self) -> list[Any]:
+        told = self.persistence.told
+        return [message for message in told if isinstance(message, Commit | CommitChange)]
 
     def since(self, mark: int) -> list[tuple[str, str]]:
         """Who was told what since the log was so long."""

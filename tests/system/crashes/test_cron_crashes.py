@@ -29,7 +29,7 @@ EVERY_MINUTE = {
 }
 AROUND = [
     (CronTicker, messages.Wake),
-    (Scheduler, messages.Submit),
+    (Scheduler, messages.Fire),
     (Persistence, messages.Commit),
     (Persistence, messages.Synced),
     (EventBus, messages.Publish),

@@ -2,10 +2,10 @@
 
 import pytest
 
+from ollama_queue.actors.core.model.entry import Entry
 from ollama_queue.actors.core.model.orders import Change
 from ollama_queue.actors.core.model.outcomes import Answered, Failed, Verdict
 from ollama_queue.actors.core.model.tasks import Status, WaitingFor
-from ollama_queue.actors.core.plan.entries import Entry
 from ollama_queue.actors.core.plan.explain import describe, explain
 from ollama_queue.actors.core.plan.idempotency import KEEP_S
 from ollama_queue.actors.core.routing.gates import Gate

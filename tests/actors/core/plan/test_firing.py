@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from ollama_queue import Conflict, Cron, Overlap, QueueFull, Status, Unavailable
 from ollama_queue.actors.core.intake.crons import new_cron, task_of
 from ollama_queue.actors.core.intake.submission import draft
-from ollama_queue.actors.core.messages import Firing
+from ollama_queue.actors.core.messages import Fire
+from ollama_queue.actors.core.model.entry import entry_of
 from ollama_queue.actors.core.model.orders import Insert, Order, SaveCron
 from ollama_queue.actors.core.model.outcomes import Answered
-from ollama_queue.actors.core.plan.entries import entry_of
 from ollama_queue.actors.core.plan.firing import fire
 from ollama_queue.actors.core.plan.plan import Plan
 from tests.support.plans import make_plan
@@ -33,8 +33,8 @@ def a_plan(**limits: int) -> Plan:
 
 
 def fired(plan: Plan, task_id: str, cron: Cron, by_hand: bool = False) -> list[Order]:
-    firing = Firing(cron, None, by_hand)
-    return fire(plan, task_id, replace(draft(task_of(cron)), firing=firing), firing, NOW)
+    firing = Fire(draft(task_of(cron)), cron, None, by_hand)
+    return fire(plan, task_id, firing, NOW)
 
 
 def test_the_task_and_the_cron_are_saved_together() -> None:

@@ -1,10 +1,10 @@
 """A model that a backend listed, and that a call does not find there."""
 
 from ollama_queue.actors.core.config.config import RetrySettings, SchedulerSettings
+from ollama_queue.actors.core.model.entry import entry_of
 from ollama_queue.actors.core.model.orders import Change, Insert, Order, Probe, Run
 from ollama_queue.actors.core.model.outcomes import Answered, Failed, ProbeResult, Verdict
 from ollama_queue.actors.core.model.tasks import Status, WaitingFor
-from ollama_queue.actors.core.plan.entries import entry_of
 from ollama_queue.actors.core.plan.explain import describe_one, explain
 from ollama_queue.actors.core.plan.plan import Plan
 from ollama_queue.actors.core.routing.gates import Gate

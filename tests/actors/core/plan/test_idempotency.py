@@ -2,8 +2,9 @@
 
 import pytest
 
+from ollama_queue.actors.core.model.entry import Keyed
 from ollama_queue.actors.core.plan import idempotency
-from ollama_queue.actors.core.plan.idempotency import KEEP_ENDED, KEEP_S, Keyed, Keys
+from ollama_queue.actors.core.plan.idempotency import KEEP_ENDED, KEEP_S, Keys
 from tests.support.plans import NOW
 
 HOUR = 3600.0

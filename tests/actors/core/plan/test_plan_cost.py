@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import pytest
 
+from ollama_queue.actors.core.model.entry import Entry
 from ollama_queue.actors.core.model.outcomes import Answered, ProbeResult
-from ollama_queue.actors.core.plan.entries import Entry
 from ollama_queue.actors.core.plan.explain import describe, explain
 from ollama_queue.actors.core.plan.plan import Plan
 from tests.support.plans import CUT, NOW, REFUSED, asked, make_plan

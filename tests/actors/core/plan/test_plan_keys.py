@@ -3,12 +3,12 @@
 import pytest
 from msgspec.structs import replace
 
+from ollama_queue.actors.core.model.entry import Keyed
 from ollama_queue.actors.core.model.errors import Conflict
 from ollama_queue.actors.core.model.orders import DropKey, Insert
 from ollama_queue.actors.core.model.outcomes import Answered
 from ollama_queue.actors.core.model.tasks import Record, Status
 from ollama_queue.actors.core.plan.acceptance import accept
-from ollama_queue.actors.core.plan.idempotency import Keyed
 from ollama_queue.actors.core.plan.plan import Plan
 from tests.support.plans import (
     DAY,

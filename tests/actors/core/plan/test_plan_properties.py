@@ -4,10 +4,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import invariant, run_state_machine_as_test
 from msgspec.structs import replace
 
+from ollama_queue.actors.core.model.entry import entry_of
 from ollama_queue.actors.core.model.ids import key_digest
 from ollama_queue.actors.core.model.stats import Waiting
 from ollama_queue.actors.core.model.tasks import Status, WaitingFor
-from ollama_queue.actors.core.plan.entries import entry_of
 from ollama_queue.actors.core.plan.explain import describe, explain
 from tests.support.model_disk import due_of
 from tests.support.plan_machine import KEYS, PlanDriver
