@@ -39,7 +39,7 @@ class Parameter(Struct, frozen=True):
     about: str
 
 
-class HttpRoute(Struct, Generic[T], frozen=True, eq=False, kw_only=True):
+class HttpRoute(Struct, Generic[T], frozen=True, eq=False):
     """What a request to one address does.
 
     `path` has at most one parameter, in braces, named as the verb names it. `verb`: the method of
@@ -52,8 +52,8 @@ class HttpRoute(Struct, Generic[T], frozen=True, eq=False, kw_only=True):
     method: str
     path: str
     verb: str
-    summary: str
     answer: type[T]
+    summary: str
     operation: str
     query: tuple[Parameter, ...] | type[Struct] = ()
     headers: tuple[Parameter, ...] = ()
@@ -72,18 +72,11 @@ class HttpRoute(Struct, Generic[T], frozen=True, eq=False, kw_only=True):
 
 
 def _row(
-    address: str, verb: str, summary: str, answer: type[T], *, operation: str = "", **more: Any
+    address: str, verb: str, answer: type[T], summary: str, *, operation: str = "", **more: Any
 ) -> HttpRoute[T]:
     method, path = address.split()
-    return HttpRoute(
-        method=method,
-        path=path,
-        verb=verb,
-        summary=summary,
-        answer=answer,
-        operation=operation or verb,
-        **more,
-    )
+    operation = operation or verb
+    return HttpRoute(method, path, verb, answer, summary, operation, **more)
 
 
 WAIT = Parameter("wait", float, "Answer once it has ended, or after so many seconds (0 to 3600).")
@@ -97,39 +90,26 @@ BY_STATE = (NotFound, Conflict)
 BODY = (Invalid, TooLarge)
 SSE = "text/event-stream"
 
+# fmt: off
 # --- tasks --------------------------------------------------------------------------------------
 
 SUBMIT = _row(
-    "POST /api/tasks",
-    "submit",
-    "Take a task on: 201 once it is on disk.",
-    Submitted,
-    operation="submit_task",
-    body=NewTask,
-    headers=(KEY,),
-    status=201,
+    "POST /api/tasks", "submit", Submitted,
+    "Take a task on: 201 once it is on disk.", operation="submit_task", body=NewTask,
+    headers=(KEY,), status=201,
     also={200: "The key was used before for the same task: this is it."},
     errors=(*BODY, Conflict, QueueFull),
 )
 SUBMIT_BATCH = _row(
-    "POST /api/tasks/batch",
-    "submit_batch",
+    "POST /api/tasks/batch", "submit_batch", BatchSubmitted,
     "Take on many tasks, all of them or none; JSON lines are read as they come.",
-    BatchSubmitted,
-    body=ManyTasks | list[NewTask],
-    takes_lines=True,
-    headers=(KEY,),
-    query=(WAIT,),
-    status=201,
+    body=ManyTasks | list[NewTask], takes_lines=True, headers=(KEY,), query=(WAIT,), status=201,
     also={200: "The key was used before for the same batch: this is it."},
     errors=(*BODY, Conflict, QueueFull),
 )
 LIST_PAGE = _row(
-    "GET /api/tasks",
-    "list_page",
-    "Tasks, the newest first, without payloads and results.",
-    list[Task],
-    operation="list_tasks",
+    "GET /api/tasks", "list_page", list[Task],
+    "Tasks, the newest first, without payloads and results.", operation="list_tasks",
     query=TaskFilter,
     sends=(
         Parameter("Link", str, "The address of the next page, as rel=next, relative to this one."),
@@ -138,79 +118,47 @@ LIST_PAGE = _row(
     errors=(Invalid,),
 )
 GET_TASK = _row(
-    "GET /api/tasks/{task_id}",
-    "get_task",
-    "The whole task.",
-    Task,
-    query=(WAIT,),
-    errors=(Invalid, *BY_ID),
+    "GET /api/tasks/{task_id}", "get_task", Task,
+    "The whole task.", query=(WAIT,), errors=(Invalid, *BY_ID),
 )
 STREAM_TASK = _row(
-    "GET /api/tasks/{task_id}/stream",
-    "stream_task",
-    "The reply as it comes: events chunk (with ids attempt.n), restart, and one end.",
-    str,
-    media=SSE,
+    "GET /api/tasks/{task_id}/stream", "stream_task", str,
+    "The reply as it comes: events chunk (with ids attempt.n), restart, and one end.", media=SSE,
     headers=(Parameter("Last-Event-ID", str, "Go on behind this chunk."),),
     errors=(Invalid, *BY_ID),
 )
 CANCEL_TASK = _row(
-    "POST /api/tasks/{task_id}/cancel",
-    "cancel_task",
-    "End a pending or running task.",
-    Task,
-    errors=BY_STATE,
+    "POST /api/tasks/{task_id}/cancel", "cancel_task", Task,
+    "End a pending or running task.", errors=BY_STATE,
 )
 UPDATE_TASK_PRIORITY = _row(
-    "POST /api/tasks/{task_id}/priority",
-    "update_task_priority",
-    "Change the priority of a pending or running task.",
-    Task,
-    body=Level,
-    errors=(*BODY, *BY_STATE),
+    "POST /api/tasks/{task_id}/priority", "update_task_priority", Task,
+    "Change the priority of a pending or running task.", body=Level, errors=(*BODY, *BY_STATE),
 )
 RETRY_TASK = _row(
-    "POST /api/tasks/{task_id}/retry",
-    "retry_task",
-    "Run a failed or cancelled task anew.",
-    Task,
-    errors=(*BY_STATE, QueueFull),
+    "POST /api/tasks/{task_id}/retry", "retry_task", Task,
+    "Run a failed or cancelled task anew.", errors=(*BY_STATE, QueueFull),
 )
 DELETE_TASK = _row(
-    "DELETE /api/tasks/{task_id}", "delete_task", "Forget an ended task.", Task, errors=BY_STATE
+    "DELETE /api/tasks/{task_id}", "delete_task", Task,
+    "Forget an ended task.", errors=BY_STATE,
 )
 CANCEL_TASKS = _row(
-    "POST /api/tasks/cancel",
-    "cancel_tasks",
-    "End many pending or running tasks.",
-    BulkResult,
-    body=Ids | Matching,
-    errors=BODY,
+    "POST /api/tasks/cancel", "cancel_tasks", BulkResult,
+    "End many pending or running tasks.", body=Ids | Matching, errors=BODY,
 )
 RETRY_TASKS = _row(
-    "POST /api/tasks/retry",
-    "retry_tasks",
-    "Run many failed or cancelled tasks anew.",
-    BulkResult,
-    body=Ids | Matching,
-    errors=BODY,
+    "POST /api/tasks/retry", "retry_tasks", BulkResult,
+    "Run many failed or cancelled tasks anew.", body=Ids | Matching, errors=BODY,
 )
 DELETE_TASKS = _row(
-    "POST /api/tasks/delete",
-    "delete_tasks",
-    "Forget many ended tasks.",
-    BulkResult,
-    body=Ids | Matching,
-    errors=BODY,
+    "POST /api/tasks/delete", "delete_tasks", BulkResult,
+    "Forget many ended tasks.", body=Ids | Matching, errors=BODY,
 )
 REPRIORITIZE_TASKS = _row(
-    "POST /api/tasks/priority",
-    "reprioritize_tasks",
-    "Change the priority of many tasks.",
-    BulkResult,
-    operation="priority_tasks",
-    body=IdsAndLevel | MatchingAndLevel,
-    errors=BODY,
+    "POST /api/tasks/priority", "reprioritize_tasks", BulkResult,
+    "Change the priority of many tasks.", operation="priority_tasks",
+    body=IdsAndLevel | MatchingAndLevel, errors=BODY,
 )
 BULK = {
     BulkVerb.CANCEL: CANCEL_TASKS,
@@ -219,25 +167,19 @@ BULK = {
     BulkVerb.PRIORITY: REPRIORITIZE_TASKS,
 }
 LIST_BATCHES = _row(
-    "GET /api/batches",
-    "list_batches",
-    "Batches, the newest first.",
-    list[Batch],
-    query=(LIMIT,),
-    errors=(Invalid,),
+    "GET /api/batches", "list_batches", list[Batch],
+    "Batches, the newest first.", query=(LIMIT,), errors=(Invalid,),
 )
 GET_BATCH = _row(
-    "GET /api/batches/{batch_id}", "get_batch", "How a batch stands.", Batch, errors=BY_ID
+    "GET /api/batches/{batch_id}", "get_batch", Batch,
+    "How a batch stands.", errors=BY_ID,
 )
 
 # --- crons --------------------------------------------------------------------------------------
 
 LIST_CRONS = _row(
-    "GET /api/cron",
-    "list_cron_tasks",
-    "All crons, or those that match, the oldest first.",
-    list[Cron],
-    operation="list_crons",
+    "GET /api/cron", "list_cron_tasks", list[Cron],
+    "All crons, or those that match, the oldest first.", operation="list_crons",
     query=(
         Parameter("enabled", bool, "Only those that run, or that do not."),
         Parameter("name", list[str], "Only those of these names."),
@@ -247,128 +189,78 @@ LIST_CRONS = _row(
     errors=(Invalid,),
 )
 ADD_CRON = _row(
-    "POST /api/cron",
-    "add_cron_task",
-    "Add a cron.",
-    CronAdded,
-    operation="add_cron",
-    body=NewCron,
-    query=(IF_EXISTS,),
-    status=201,
-    also={200: "There is one of this name: this is it."},
-    errors=(*BODY, Conflict),
+    "POST /api/cron", "add_cron_task", CronAdded,
+    "Add a cron.", operation="add_cron", body=NewCron, query=(IF_EXISTS,), status=201,
+    also={200: "There is one of this name: this is it."}, errors=(*BODY, Conflict),
 )
 TEST_CRON = _row(
-    "POST /api/cron/test",
-    "",
-    "The next times.",
-    Times,
-    operation="test_cron",
-    body=CronTrial,
-    errors=BODY,
+    "POST /api/cron/test", "", Times,
+    "The next times.", operation="test_cron", body=CronTrial, errors=BODY,
 )
 GET_CRON = _row(
-    "GET /api/cron/{cron_id}",
-    "get_cron_task",
-    "One cron.",
-    Cron,
-    operation="get_cron",
-    errors=BY_ID,
+    "GET /api/cron/{cron_id}", "get_cron_task", Cron,
+    "One cron.", operation="get_cron", errors=BY_ID,
 )
 UPDATE_CRON = _row(
-    "PUT /api/cron/{cron_id}",
-    "update_cron_task",
-    "Change the fields given; what only the queue sets is passed over.",
-    Cron,
-    operation="update_cron",
-    body=dict[str, Any],
-    errors=(*BODY, *BY_ID),
+    "PUT /api/cron/{cron_id}", "update_cron_task", Cron,
+    "Change the fields given; what only the queue sets is passed over.", operation="update_cron",
+    body=dict[str, Any], errors=(*BODY, *BY_ID),
 )
 REMOVE_CRON = _row(
-    "DELETE /api/cron/{cron_id}",
-    "remove_cron_task",
-    "Forget a cron; its tasks stay.",
-    Cron,
-    operation="remove_cron",
-    errors=BY_ID,
+    "DELETE /api/cron/{cron_id}", "remove_cron_task", Cron,
+    "Forget a cron; its tasks stay.", operation="remove_cron", errors=BY_ID,
 )
 ENABLE_CRON = _row(
-    "PUT /api/cron/{cron_id}/enable",
-    "enable_cron_task",
-    "Let it run by the clock.",
-    Cron,
-    operation="enable_cron",
-    errors=BY_ID,
+    "PUT /api/cron/{cron_id}/enable", "enable_cron_task", Cron,
+    "Let it run by the clock.", operation="enable_cron", errors=BY_ID,
 )
 DISABLE_CRON = _row(
-    "PUT /api/cron/{cron_id}/disable",
-    "disable_cron_task",
-    "Let it rest.",
-    Cron,
-    operation="disable_cron",
-    errors=BY_ID,
+    "PUT /api/cron/{cron_id}/disable", "disable_cron_task", Cron,
+    "Let it rest.", operation="disable_cron", errors=BY_ID,
 )
 RUN_CRON = _row(
-    "POST /api/cron/{cron_id}/run",
-    "run_cron_task",
-    "Run it once now.",
-    Submitted,
-    operation="run_cron",
-    status=201,
-    errors=(*BY_STATE, QueueFull),
+    "POST /api/cron/{cron_id}/run", "run_cron_task", Submitted,
+    "Run it once now.", operation="run_cron", status=201, errors=(*BY_STATE, QueueFull),
 )
 
 # --- the queue ----------------------------------------------------------------------------------
 
 GET_STATUS = _row(
-    "GET /api/status",
-    "get_queue_stats",
-    "How the queue is doing.",
-    QueueStats,
-    operation="get_status",
+    "GET /api/status", "get_queue_stats", QueueStats,
+    "How the queue is doing.", operation="get_status",
 )
 GET_STATS = _row(
-    "GET /api/stats",
-    "get_queue_stats",
-    "The same as /api/status.",
-    QueueStats,
-    operation="get_stats",
+    "GET /api/stats", "get_queue_stats", QueueStats,
+    "The same as /api/status.", operation="get_stats",
 )
 GET_HISTORY = _row(
-    "GET /api/history",
-    "get_history",
+    "GET /api/history", "get_history", list[Minute],
     "What happened in each minute of the last hour, since the start; the oldest first.",
-    list[Minute],
 )
 LIST_BACKENDS = _row(
-    "GET /api/backends",
-    "list_backends",
+    "GET /api/backends", "list_backends", list[BackendState],
     "The model servers, in the order of the configuration.",
-    list[BackendState],
 )
 DRAIN_BACKEND = _row(
-    "POST /api/backends/{name}/drain",
-    "drain_backend",
-    "Give a model server, named by `id`, no more calls; those that run go on.",
-    BackendState,
-    errors=BY_ID,
+    "POST /api/backends/{name}/drain", "drain_backend", BackendState,
+    "Give a model server, named by `id`, no more calls; those that run go on.", errors=BY_ID,
 )
 RESUME_BACKEND = _row(
-    "POST /api/backends/{name}/resume",
-    "resume_backend",
-    "Give it calls again.",
-    BackendState,
-    errors=BY_ID,
+    "POST /api/backends/{name}/resume", "resume_backend", BackendState,
+    "Give it calls again.", errors=BY_ID,
 )
-PAUSE = _row("POST /api/pause", "pause", "Start no more tasks; those that run go on.", Done)
-RESUME = _row("POST /api/resume", "resume", "Go on after a pause.", Done)
+PAUSE = _row(
+    "POST /api/pause", "pause", Done,
+    "Start no more tasks; those that run go on.",
+)
+RESUME = _row(
+    "POST /api/resume", "resume", Done,
+    "Go on after a pause.",
+)
 EVENTS = _row(
-    "GET /api/events",
-    "subscribe",
+    "GET /api/events", "subscribe", str,
     "What happens as it happens: an event snapshot, then each event (see Event).",
-    str,
-    operation="events",
-    media=SSE,
+    operation="events", media=SSE,
     query=(
         Parameter("events", list[str], "Only events of these names."),
         Parameter("tasks", list[str], "Only those of tasks with these ids."),
@@ -376,16 +268,19 @@ EVENTS = _row(
     errors=(Invalid,),
 )
 SOCKET = _row(
-    "GET /ws",
-    "subscribe",
-    "The same over a WebSocket.",
-    type(None),
-    operation="socket",
-    status=101,
+    "GET /ws", "subscribe", type(None),
+    "The same over a WebSocket.", operation="socket", status=101,
     also={426: "This was no request for a WebSocket."},
 )
-HEALTHZ = _row("GET /healthz", "", "Whether the server lives.", Done, operation="healthz")
-OPENAPI = _row("GET /openapi.json", "", "This document.", dict[str, Any], operation="openapi")
+HEALTHZ = _row(
+    "GET /healthz", "", Done,
+    "Whether the server lives.", operation="healthz",
+)
+OPENAPI = _row(
+    "GET /openapi.json", "", dict[str, Any],
+    "This document.", operation="openapi",
+)
+# fmt: on
 
 ROUTES: tuple[HttpRoute[Any], ...] = tuple(
     row for row in tuple(globals().values()) if isinstance(row, HttpRoute)

@@ -21,18 +21,6 @@ from ..actors.core.model.tasks import Upstream
 Json = dict[str, Any]
 """A JSON object."""
 
-TASKS = "/api/tasks"
-BATCH = "/api/tasks/batch"
-BATCHES = "/api/batches"
-CRONS = "/api/cron"
-EVENTS = "/api/events"
-SOCKET = "/ws"
-STATUS = "/api/status"
-HISTORY = "/api/history"
-OPENAPI = "/openapi.json"
-BACKENDS = "/api/backends"
-PAUSE = "/api/pause"
-RESUME = "/api/resume"
 STATIC = "/static"
 # Ollama's own API.
 CHAT = "/api/chat"

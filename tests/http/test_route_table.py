@@ -1,5 +1,7 @@
 """The table of native routes: the app registers just these, and each verb has its own."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from ollama_queue.http import routes, wire
 from ollama_queue.http.clients import requests
 from ollama_queue.http.routes import ROUTES, HttpRoute
 from ollama_queue.http.serving.app import create_app
+from tests.support.harness.app import AppHarness, error
 
 NO_ROUTES = {  # verbs of `QueueAPI` that are no request of their own, and why
     "submit_task": "submit",
@@ -30,6 +33,13 @@ NO_ROUTES = {  # verbs of `QueueAPI` that are no request of their own, and why
     "close": "of this end alone: no request closes a server",
 }
 ids = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[AppHarness]:
+    made = AppHarness(tmp_path)
+    yield made
+    made.close()
 
 
 def test_the_app_registers_the_table_and_nothing_else_of_its_own() -> None:
@@ -86,3 +96,21 @@ def test_a_target_is_checked_before_anything_is_sent() -> None:
 @ids
 def test_both_clients_have_the_verb(route: HttpRoute[Any]) -> None:
     assert not route.verb or (hasattr(Client, route.verb) and hasattr(AsyncClient, route.verb))
+
+
+@pytest.mark.parametrize(
+    "route",
+    [route for route in ROUTES if isinstance(route.query, tuple) and route.query],
+    ids=lambda route: route.operation,
+)
+def test_a_query_takes_what_the_table_says_and_nothing_else(
+    house: AppHarness, route: HttpRoute[Any]
+) -> None:
+    assert isinstance(route.query, tuple)
+    names = sorted(parameter.name for parameter in route.query)
+    path = route.public_path.replace("{id}", house.done())
+
+    refused = house.http.request(route.method, path, params={"nope": "1"})
+
+    assert error(refused) == (400, "invalid", "nope")
+    assert refused.json()["error"]["message"].endswith(f"known are {', '.join(names)}")
