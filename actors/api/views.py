@@ -22,8 +22,8 @@ from ..core.model.tasks import (
     Spec,
     Status,
     Task,
+    briefly,
 )
-from ..core.plan.settle import briefly
 
 _FACTS = tuple(name for name in Record.__struct_fields__ if name in Task.__struct_fields__)
 _decode_spec = msgspec.json.Decoder(Spec).decode

@@ -6,6 +6,10 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
+
+from . import limits
+from .errors import cut
 
 
 class Public:
@@ -124,6 +128,13 @@ class Attempt(Struct, Public, frozen=True, kw_only=True):
     error: str | None = None
     status: int | None = None
     upstream: Upstream | None = None
+
+
+def briefly(attempt: Attempt) -> Attempt:
+    """With the beginning of its error only, and without the model server's own."""
+    if attempt.error is None:
+        return attempt
+    return replace(attempt, error=cut(attempt.error, limits.BRIEF), upstream=None)
 
 
 class Spec(Struct, frozen=True, omit_defaults=True):

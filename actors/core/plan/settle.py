@@ -12,7 +12,7 @@ from ..model.errors import cut
 from ..model.lifecycle import become
 from ..model.orders import Change
 from ..model.outcomes import Answered, Failed, Outcome, Stopped, Verdict
-from ..model.tasks import Attempt, Record, Status
+from ..model.tasks import Attempt, Record, Status, briefly
 from .backoff import delay
 from .slots import Running
 
@@ -157,13 +157,6 @@ def kept(attempts: list[Attempt]) -> list[Attempt]:
     attempts = attempts[-limits.ATTEMPTS :]
     whole = len(attempts) - limits.RECENT
     return [*map(briefly, attempts[:whole]), *attempts[whole:]] if whole > 0 else attempts
-
-
-def briefly(attempt: Attempt) -> Attempt:
-    """With the beginning of its words only, and without the server's own."""
-    if attempt.error is None:
-        return attempt
-    return replace(attempt, error=cut(attempt.error, limits.BRIEF), upstream=None)
 
 
 def _words(error: str | None) -> str | None:
