@@ -1,7 +1,6 @@
 """Hearing of what happens, in Python: subscriptions, and callbacks at a task's end.
 
-`Listener` is what `QueueManager` and `Client` share: each only says how a mailbox is put in
-force. A mailbox that is closed because the queue restarted is replaced by another.
+`Listener` is what `QueueManager` and `Client` share.
 """
 
 import queue
@@ -9,43 +8,26 @@ import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from datetime import datetime
-from functools import partial
-from typing import Any
 from weakref import WeakSet
 
-from ..base.mailbox import Closed, Mailbox
+from ..base.mailbox import Closed
 from ..core.intake import arguments
 from ..core.intake.arguments import AnyTask, OfBatch, OfTask, Tasks
 from ..core.intake.submission import parse_time
 from ..core.model import limits
-from ..core.model.errors import Unavailable
-from ..core.model.events import Happened
-from ..core.model.task_filter import TaskFilter
 from ..core.model.tasks import (
-    Batch,
     BatchSubmitted,
-    Chunk,
     Event,
-    Task,
     TaskResult,
 )
-from . import ends
-from .awaited import (
-    OUTAGE_PATIENCE_S,
-    BatchResults,
-    Callback,
-    following,
-    members,
-)
-from .channels import Channels
-from .reporter import Reporter
+from ..routines import ends
+from ..routines.awaited import BatchResults, Callback
+from ..routines.channels import Channels
+from ..routines.hearing import Hearing
 from .task_stream import TaskStream
+from .threads import Reporter, Threads
 from .verbs import ComposedVerbs, later
 from .views import shown
-
-Leave = Callable[[], None]
-# Puts a mailbox in force, trying for so many seconds. Raises `Unavailable`.
-Put = Callable[[Mailbox[Any], float], Leave]
 
 
 class Subscription:
@@ -55,45 +37,17 @@ class Subscription:
     or its queue is closed. One that is not read in time raises `Closed`: it has `lagged`.
     """
 
-    def __init__(self, put: Put) -> None:
-        self._put = put
-        self._mailbox = Mailbox[Happened | Event]()
-        self._leave = put(self._mailbox, 0.0)
-        self._is_closed = False
+    def __init__(self, threads: Threads, hearing: Hearing) -> None:
+        self._threads, self._hearing = threads, hearing
+        threads.run(hearing.begin())
 
     def get(self, timeout: float | None = None) -> Event:
         """The next event. Raises `TimeoutError` after `timeout` seconds, `Closed` at the end."""
-        timeout = arguments.seconds(timeout, "timeout")
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            left = None if deadline is None else deadline - time.monotonic()
-            try:
-                return shown(self._mailbox.get(left))
-            except TimeoutError:
-                raise arguments.late("nothing came", timeout) from None
-            except Closed as closed:
-                if self._is_closed or closed.message != "restarted":
-                    raise
-            self._begin_anew(deadline)
-
-    def _begin_anew(self, deadline: float | None) -> None:
-        left = OUTAGE_PATIENCE_S if deadline is None else deadline - time.monotonic()
-        mailbox = Mailbox[Happened | Event]()
-        try:
-            leave = self._put(mailbox, min(max(left, 0.0), OUTAGE_PATIENCE_S))
-        except Unavailable:
-            if left < OUTAGE_PATIENCE_S:
-                raise TimeoutError("the queue is away") from None
-            raise
-        self._mailbox, self._leave = mailbox, leave
-        if self._is_closed:
-            self.close()
+        return shown(self._threads.run(self._hearing.get(timeout)))
 
     def close(self) -> None:
         """End it, from any thread: whoever reads it comes to the end."""
-        self._is_closed = True
-        self._leave()
-        self._mailbox.close("unsubscribed")
+        self._threads.run(self._hearing.close())
 
     def __iter__(self) -> Iterator[Event]:
         while True:
@@ -106,40 +60,14 @@ class Subscription:
 
 
 class Listener(ComposedVerbs):
-    """The verbs that hear of things; needs `listen`, `get_task` and `stream_task` as well."""
+    """The verbs that hear of things, made of the others and of routines."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: Threads) -> None:
+        self._threads = threads
         self._subscriptions: WeakSet[Subscription] = WeakSet()
         self._reporter: Reporter | None = None
         self._reporter_lock = threading.Lock()
-        self._channels = Channels()
-
-    def listen(
-        self,
-        mailbox: Mailbox[Any],
-        events: frozenset[str] | None = None,
-        tasks: frozenset[str] | None = None,
-        patience: float = 0.0,
-    ) -> Leave:
-        """Put events into `mailbox` from now on; returns how to leave.
-
-        Tries for `patience` seconds where the queue is out of reach.
-        """
-        raise NotImplementedError
-
-    def get_task(self, task_id: OfTask, *, wait: float | None = None) -> Task:
-        raise NotImplementedError
-
-    def stream_task(
-        self, task_id: OfTask, *, timeout: float | None = None
-    ) -> Generator[Chunk, None, None]:
-        raise NotImplementedError
-
-    def get_batch(self, batch_id: OfBatch) -> Batch:
-        raise NotImplementedError
-
-    def cancel_task(self, task_id: OfTask) -> Task:
-        raise NotImplementedError
+        self._channels = Channels(threads.run, threading.Lock())
 
     def submit_streaming_task(
         self, new: AnyTask, *, timeout: float | None = None, cancel_on_close: bool = False
@@ -156,18 +84,9 @@ class Listener(ComposedVerbs):
         tasks: Tasks | None = None,
     ) -> Subscription:
         names, ids = arguments.events(events), arguments.watched(tasks)
-        subscription = Subscription(partial(self._put, names, ids))
+        subscription = Subscription(self._threads, Hearing(names, ids))
         self._subscriptions.add(subscription)
         return subscription
-
-    def _put(
-        self,
-        events: frozenset[str] | None,
-        tasks: frozenset[str] | None,
-        mailbox: Mailbox[Any],
-        patience: float,
-    ) -> Leave:
-        return self.listen(mailbox, events, tasks, patience)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         arguments.record(subscription, Subscription, "subscription").close()
@@ -193,8 +112,8 @@ class Listener(ComposedVerbs):
     ) -> list[str]:
         if callback is None:
             return self.submit_batch(tasks).task_ids
-        gathering = BatchResults(arguments.callback(callback))
-        return self._reported(lambda: gathering.of(self.submit_batch(tasks)), gathering)
+        results = BatchResults(arguments.callback(callback))
+        return self._reported(lambda: results.of(self.submit_batch(tasks)), results)
 
     def submit_scheduled_batch_tasks_async(
         self,
@@ -230,27 +149,21 @@ class Listener(ComposedVerbs):
     ) -> list[TaskResult]:
         timeout, on_progress = ends.waits(timeout, on_progress)
         made = self._members(batch_id)
-        return ends.gathered(self.listen, self.get_task, self.list_page, made, timeout, on_progress)
+        return self._threads.run(ends.gathered(made, timeout, on_progress))
 
     def _members(self, batch_id: OfBatch) -> BatchSubmitted:
         name, ids = arguments.batch_id(batch_id), arguments.members(batch_id)
         if ids is not None:
             return BatchSubmitted(name, ids)
         self.get_batch(name)  # there is one
-        ids = []
-        wanted: TaskFilter | None = members(name)
-        while wanted is not None:
-            page = self.list_page(wanted)
-            ids += [task.id for task in page.tasks]
-            wanted = following(wanted, page)
-        return BatchSubmitted(name, ids[::-1])
+        return BatchSubmitted(name, self._threads.run(ends.batch_ids(name)))
 
     def as_completed(
         self, ids: Collection[OfTask], *, timeout: float | None = None
     ) -> Generator[TaskResult, None, None]:
         wanted = arguments.ids(ids, "ids", limits.AWAITED, least=0)
         timeout = arguments.seconds(timeout, "timeout")
-        return ends.completed(self.listen, self.get_task, wanted, timeout)
+        return self._threads.items(ends.completed(wanted, timeout, time.monotonic()))
 
     def _reported(
         self, submit: Callable[[], list[str]], callback: Callback | BatchResults
@@ -260,7 +173,7 @@ class Listener(ComposedVerbs):
     def _reporting(self) -> Reporter:
         with self._reporter_lock:
             if self._reporter is None or not self._reporter.is_alive():
-                self._reporter = Reporter(self.listen, self.get_task, self.list_page)
+                self._reporter = Reporter(self._threads)
             return self._reporter
 
     def _hang_up(self) -> None:

@@ -15,9 +15,7 @@ from ..core.model.errors import naming
 from ..core.model.task_filter import TaskFilter, TaskPage
 from ..core.model.tasks import (
     NewTask,
-    Status,
     Task,
-    TaskResult,
 )
 from .queue_api import QueueAPI
 
@@ -92,10 +90,3 @@ def later(tasks: Iterable[AnyTask], at: datetime) -> Iterator[AnyTask]:
     for index, task in enumerate(arguments.tasks(tasks)):
         with naming(f"tasks[{index}]"):
             yield scheduled(task, due)
-
-
-def result_of(task: Task) -> TaskResult:
-    """How an ended task ended."""
-    done = task.status is Status.COMPLETED
-    error = None if done else task.error or str(task.status)
-    return TaskResult(task.id, done, task.result, error)

@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import Any, Self, Unpack, cast
 
 from ..api import views
-from ..api.subscription import Leave, Listener
+from ..api.subscription import Listener
+from ..api.threads import Threads
 from ..base.actor import Ref, SignOfLife, ask, log, stop, tell
 from ..base.breathing import driven
 from ..base.inbox import check_process, check_threads
@@ -71,6 +72,7 @@ from ..core.model.tasks import (
 )
 from ..executors import create_executor
 from ..files.free_space import check_room
+from ..routines.steps import Leave
 from ..settings.settings import anchored
 from ..supervision.generation import Runtime
 from ..supervision.switchboard import Generation, Switchboard
@@ -122,7 +124,7 @@ class QueueManager(Listener):
         logger is set up while the queue is open; other loggers are never touched. Raises
         `Invalid`, naming what is wrong.
         """
-        super().__init__()
+        super().__init__(Threads.over(self.listen, self.get_task, self.list_page))
         if config is not None and options:
             raise Invalid("give a Config or options, not both", field=min(options))
         if config is not None and not isinstance(config, Config):
@@ -420,8 +422,8 @@ class QueueManager(Listener):
         mailbox: Mailbox[Any],
         events: frozenset[str] | None = None,
         tasks: frozenset[str] | None = None,
-        patience: float = 0.0,
     ) -> Leave:
+        """Put events into `mailbox` from now on; returns how to leave. Waits a reboot out."""
         return watch.listen(self._switchboard, mailbox, events, tasks)
 
     def probe_backends(self) -> None:

@@ -1,20 +1,27 @@
 """`AsyncClient`: the verbs of `QueueAPI` over HTTP, as coroutines."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping
-from typing import Any, TypeVar
+import time
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
 import httpx
 
 from ...actors.api.docstrings import documented
-from ...actors.api.verbs import PageCollector
+from ...actors.api.task_stream import AsyncTaskStream
+from ...actors.api.verbs import PageCollector, later, scheduled
 from ...actors.core.intake import arguments
-from ...actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask
+from ...actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask, Tasks
 from ...actors.core.intake.bulk import BulkResult, Filter, Verb, bulk
 from ...actors.core.intake.filters import task_filter
+from ...actors.core.intake.submission import parse_time
+from ...actors.core.model import limits
 from ...actors.core.model.crons import Cron, IfExists, NewCron
-from ...actors.core.model.errors import Unavailable
+from ...actors.core.model.errors import QueueError
 from ...actors.core.model.stats import BackendState, Minute, QueueStats
 from ...actors.core.model.task_filter import TaskFilter, TaskPage
 from ...actors.core.model.tasks import (
@@ -25,49 +32,77 @@ from ...actors.core.model.tasks import (
     Status,
     Submitted,
     Task,
+    TaskResult,
 )
+from ...actors.routines import ends
+from ...actors.routines.awaited import BatchResults
+from ...actors.routines.channels import Channels
+from ...actors.routines.ends import OnProgress
+from ...actors.routines.hearing import Hearing
 from .. import routes
-from . import address, async_reader, connection, frames, requests
-from .async_ends import AsyncLeave
-from .async_listener import AsyncListener
-from .async_reader import AsyncMailbox, AsyncReading
-from .connection_pool import ConnectionPool
+from . import address, connection, protocol, requests
+from .async_connections import AsyncConnections
+from .event_loop import AsyncReporter, AsyncSubscription, EventLoop
 from .requests import Request
 
 T = TypeVar("T")
 
 
 @documented
-class AsyncClient(AsyncListener):
+class AsyncClient:
     """A queue on a server, for asyncio: `async with AsyncClient("localhost:7125") as queue`.
 
     The verbs, errors and addresses of `Client`, as coroutines; streams are async iterators. May be
     used by many tasks at once, in one event loop after another (`asyncio.run` twice): its
     connections and callbacks end with their loop. Raises `Conflict` where two run at the same time,
-    and without asyncio. `timeout` (seconds) limits each request beyond its own waiting.
+    and without asyncio. `timeout` (seconds) limits each request beyond its own waiting;
+    `transport` is an httpx transport to send them by.
     """
 
-    def __init__(self, url: str | None = None, *, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        timeout: float = 30.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self.url = address.full(address.usual() if url is None else url)
-        self._timeout = connection.limit(timeout)
-        self._options = connection.options(self.url, self._timeout)
-        self._readings: WeakSet[AsyncReading] = WeakSet()
-        self._is_closed = False
-        super().__init__()
+        limit = connection.limit(timeout)
+        self._connections = AsyncConnections(self.url, limit, transport)
+        self._routines = EventLoop(self._connections.takes)
+        self._subscriptions: WeakSet[AsyncSubscription] = WeakSet()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
-    def _begin(self) -> None:
-        super()._begin()
-        self._http = httpx.AsyncClient(
-            **self._options, transport=ConnectionPool(self._options["verify"])
-        )
+    def _enter(self) -> None:
+        """Have what belongs to one event loop belong to the one that runs. Raises `Conflict`."""
+        here = self._connections.enter()
+        if here is not self._loop:
+            self._loop = here
+            self._channels = Channels(self._routines.run)
+            self._reporter: AsyncReporter | None = None
+            self._reporter_lock = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        self._enter()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
 
     async def close(self) -> None:
+        """End all subscriptions, callbacks and connections."""
         self._enter()
-        self._is_closed = True
-        await self._hang_up()
-        for reading in list(self._readings):
-            await reading.close()
-        await self._http.aclose()
+        self._connections.is_closed = True
+        for subscription in list(self._subscriptions):
+            await subscription.close()
+        if self._reporter is not None:
+            await self._reporter.close()
+        await self._connections.close()
 
     aclose = close
 
@@ -75,6 +110,12 @@ class AsyncClient(AsyncListener):
 
     async def submit(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted:
         return await self._ask(requests.submit(new, idempotency_key))
+
+    async def submit_task(self, new: AnyTask) -> str:
+        return (await self.submit(new)).task_id
+
+    async def submit_scheduled_task(self, new: AnyTask, at: datetime) -> str:
+        return await self.submit_task(scheduled(new, at))
 
     async def submit_batch(
         self, tasks: Iterable[AnyTask], *, idempotency_key: str | None = None
@@ -94,16 +135,7 @@ class AsyncClient(AsyncListener):
         return (await self.get_task(task_id)).status
 
     async def wait(self, task_id: OfTask, *, timeout: float | None = None) -> Task:
-        wait = connection.Wait(task_id, timeout)
-        while True:
-            try:
-                task = await self.get_task(task_id, wait=wait.slice_s())
-                if wait.is_over(task):
-                    return task
-            except Unavailable as error:
-                if self._is_closed:
-                    raise
-                await asyncio.sleep(wait.pause_after(error))
+        return await self._routines.run(protocol.wait(task_id, timeout))
 
     async def cancel_task(self, task_id: OfTask) -> Task:
         return await self._ask(requests.build(routes.CANCEL_TASK, task_id))
@@ -209,55 +241,138 @@ class AsyncClient(AsyncListener):
         self, task_id: OfTask, *, timeout: float | None = None
     ) -> AsyncGenerator[Chunk, None]:
         wanted, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
+        return self._routines.items(protocol.stream(wanted, timeout))
 
-        async def read(headers: Mapping[str, str], mailbox: AsyncMailbox[Chunk]) -> AsyncReading:
-            response = await self._open(requests.stream_task(wanted, headers))
-            return self._noted(AsyncReading(response, mailbox, frames.chunk))
+    def submit_streaming_task(
+        self, new: AnyTask, *, timeout: float | None = None, cancel_on_close: bool = False
+    ) -> AsyncTaskStream:
+        wanted, limit = arguments.task(new), arguments.seconds(timeout, "timeout")
+        cancel = self.cancel_task if arguments.flag(cancel_on_close, "cancel_on_close") else None
+        submit = self.submit_task if cancel is None else self._submit_or_cancel
+        return AsyncTaskStream(
+            lambda: submit(wanted), lambda task_id: self.stream_task(task_id, timeout=limit), cancel
+        )
 
-        return async_reader.read_stream(read, timeout)
+    async def _submit_or_cancel(self, new: AnyTask) -> str:
+        """Where this is cancelled on the way, so is the task, once its id is known."""
+        self._enter()
+        submitting = asyncio.ensure_future(self.submit_task(new))
+        try:
+            return await asyncio.shield(submitting)
+        except asyncio.CancelledError:
+            with suppress(QueueError):
+                await self.cancel_task(await submitting)
+            raise
 
-    async def listen(
+    # --- events ---------------------------------------------------------------------------------
+
+    async def subscribe(
         self,
-        mailbox: AsyncMailbox[Any],
-        events: frozenset[str] | None = None,
-        tasks: frozenset[str] | None = None,
-        patience: float = 0.0,
-    ) -> AsyncLeave:
-        request = requests.events(events, tasks)
-        response = await async_reader.patiently(lambda: self._open(request), patience, self._http)
-        return self._noted(AsyncReading(response, mailbox, frames.TakesEvents())).close
+        events: Collection[str] | None = None,
+        tasks: Tasks | None = None,
+    ) -> AsyncSubscription:
+        names, ids = arguments.events(events), arguments.watched(tasks)
+        hearing = Hearing(names, ids)
+        subscription = AsyncSubscription(self._routines, hearing)
+        self._subscriptions.add(subscription)
+        await self._routines.run(hearing.begin())
+        return subscription
 
-    def _noted(self, reading: AsyncReading) -> AsyncReading:
-        self._readings.add(reading)
-        return reading
+    async def unsubscribe(self, subscription: AsyncSubscription) -> None:
+        await arguments.record(subscription, AsyncSubscription, "subscription").close()
 
-    # --- carrying out ---------------------------------------------------------------------------
+    # --- results --------------------------------------------------------------------------------
+
+    async def submit_task_with_callback(
+        self, new: AnyTask, callback: Callable[[TaskResult], object]
+    ) -> str:
+        arguments.callback(callback)
+
+        async def submit() -> list[str]:
+            return [await self.submit_task(new)]
+
+        (task_id,) = await (await self._reporting()).submit(submit, callback)
+        return task_id
+
+    async def submit_task_with_channel(
+        self, new: AnyTask, channel: "asyncio.Queue[TaskResult]"
+    ) -> str:
+        self._enter()
+        return await self.submit_task_with_callback(new, self._channels.writer(channel))
+
+    async def submit_batch_tasks_async(
+        self,
+        tasks: Iterable[AnyTask],
+        callback: Callable[[list[TaskResult]], object] | None = None,
+    ) -> list[str]:
+        if callback is None:
+            return (await self.submit_batch(tasks)).task_ids
+        results = BatchResults(arguments.callback(callback))
+
+        async def submit() -> list[str]:
+            return results.of(await self.submit_batch(tasks))
+
+        return await (await self._reporting()).submit(submit, results)
+
+    async def submit_scheduled_batch_tasks_async(
+        self,
+        tasks: Iterable[AnyTask],
+        at: datetime,
+        callback: Callable[[list[TaskResult]], object] | None = None,
+    ) -> list[str]:
+        parse_time(at, "at")
+        return await self.submit_batch_tasks_async(later(tasks, at), callback)
+
+    async def on_end(self, task_id: OfTask, callback: Callable[[TaskResult], object]) -> None:
+        arguments.callback(callback)
+        wanted = arguments.task_id(task_id)
+        await (await self._reporting()).add(wanted, callback)
+
+    async def _reporting(self) -> AsyncReporter:
+        self._enter()
+        async with self._reporter_lock:
+            if self._reporter is None or not self._reporter.is_alive:
+                self._reporter = await AsyncReporter(self._routines).begin()
+            return self._reporter
+
+    # --- waiting for many -----------------------------------------------------------------------
+
+    async def submit_batch_tasks(
+        self,
+        tasks: Iterable[AnyTask],
+        *,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> list[TaskResult]:
+        timeout, on_progress = ends.waits(timeout, on_progress)
+        return await self.wait_batch(
+            await self.submit_batch(tasks), timeout=timeout, on_progress=on_progress
+        )
+
+    async def wait_batch(
+        self,
+        batch_id: OfBatch,
+        *,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> list[TaskResult]:
+        timeout, on_progress = ends.waits(timeout, on_progress)
+        made = await self._members(batch_id)
+        return await self._routines.run(ends.gathered(made, timeout, on_progress))
+
+    async def _members(self, batch_id: OfBatch) -> BatchSubmitted:
+        name, ids = arguments.batch_id(batch_id), arguments.members(batch_id)
+        if ids is not None:
+            return BatchSubmitted(name, ids)
+        await self.get_batch(name)  # there is one
+        return BatchSubmitted(name, await self._routines.run(ends.batch_ids(name)))
+
+    def as_completed(
+        self, ids: Collection[OfTask], *, timeout: float | None = None
+    ) -> AsyncGenerator[TaskResult, None]:
+        wanted = arguments.ids(ids, "ids", limits.AWAITED, least=0)
+        timeout = arguments.seconds(timeout, "timeout")
+        return self._routines.items(ends.completed(wanted, timeout, time.monotonic()))
 
     async def _ask(self, request: Request[T]) -> T:
-        """One request, and again when its answer was lost and it may be."""
-        tries, options = connection.Tries(request), connection.sent(request, self._timeout)
-        while True:
-            try:
-                return request.read(await self._answered(lambda: self._http.request(**options)))
-            except Unavailable as error:
-                if self._is_closed:
-                    raise
-                await asyncio.sleep(tries.pause_after(error))
-
-    async def _open(self, request: Request[Any]) -> httpx.Response:
-        """An answer that is read as it comes."""
-        built = self._http.build_request(**connection.opened(request, self._timeout))
-        return await self._answered(lambda: self._http.send(built, stream=True))
-
-    async def _answered(self, send: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
-        if self._is_closed:
-            raise Unavailable("this client is closed")
-        self._enter()
-        try:
-            response = await send()
-            if response.is_success:
-                return response
-            await response.aread()
-        except httpx.TransportError as error:
-            raise connection.lost(self.url, error) from None
-        raise connection.refusal(response)
+        return await self._routines.run(protocol.ask(request))

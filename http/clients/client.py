@@ -1,20 +1,16 @@
 """`Client`: the verbs of `QueueAPI` over HTTP."""
 
-import os
-import time
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping
 from typing import Any, TypeVar
-from weakref import WeakSet
 
 import httpx
 
-from ...actors.api.subscription import Leave, Listener
-from ...actors.base.mailbox import Mailbox
+from ...actors.api.subscription import Listener
+from ...actors.api.threads import Threads
 from ...actors.core.intake import arguments
 from ...actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask
 from ...actors.core.intake.bulk import BulkResult, Filter, Verb, bulk
 from ...actors.core.model.crons import Cron, IfExists, NewCron
-from ...actors.core.model.errors import Unavailable
 from ...actors.core.model.stats import BackendState, Minute, QueueStats
 from ...actors.core.model.task_filter import TaskFilter, TaskPage
 from ...actors.core.model.tasks import (
@@ -27,7 +23,8 @@ from ...actors.core.model.tasks import (
     Task,
 )
 from .. import routes
-from . import address, connection, frames, reader, requests
+from . import address, connection, protocol, requests
+from .connections import Connections
 from .requests import Request
 
 T = TypeVar("T")
@@ -37,28 +34,27 @@ class Client(Listener):
     """A queue on a server: `Client("localhost:7125")`, `Client("https://host")`.
 
     Without a URL it is at `OLLAMA_QUEUE_SERVER`, else on this machine at port 7125. May be used
-    from several threads. `timeout` (seconds) limits each request beyond its own waiting. All verbs
-    raise `QueueError`: `Unavailable` when the server cannot be reached.
+    from several threads. `timeout` (seconds) limits each request beyond its own waiting;
+    `transport` is an httpx transport to send them by. All verbs raise `QueueError`: `Unavailable`
+    when the server cannot be reached.
     """
 
-    def __init__(self, url: str | None = None, *, timeout: float = 30.0) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        timeout: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         self.url = address.full(address.usual() if url is None else url)
-        self._timeout = connection.limit(timeout)
-        self._http = self._dial()
-        self._pid = os.getpid()
-        self._readings: WeakSet[reader.Reading] = WeakSet()
-
-    def _dial(self) -> httpx.Client:
-        return httpx.Client(**connection.options(self.url, self._timeout))
+        limit = connection.limit(timeout)
+        self._connections = Connections(self.url, limit, transport)
+        super().__init__(Threads(self._connections.takes))
 
     def close(self) -> None:
-        if os.getpid() != self._pid:
-            return
-        self._hang_up()
-        for reading in list(self._readings):
-            reading.close()
-        self._http.close()
+        if not self._connections.is_another_process_s:
+            self._hang_up()
+            self._connections.close()
 
     # --- tasks ----------------------------------------------------------------------------------
 
@@ -83,16 +79,7 @@ class Client(Listener):
         return self.get_task(task_id).status
 
     def wait(self, task_id: OfTask, *, timeout: float | None = None) -> Task:
-        wait = connection.Wait(task_id, timeout)
-        while True:
-            try:
-                task = self.get_task(task_id, wait=wait.slice_s())
-                if wait.is_over(task):
-                    return task
-            except Unavailable as error:
-                if self._http.is_closed:
-                    raise
-                time.sleep(wait.pause_after(error))
+        return self._threads.run(protocol.wait(task_id, timeout))
 
     def cancel_task(self, task_id: OfTask) -> Task:
         return self._ask(requests.build(routes.CANCEL_TASK, task_id))
@@ -192,56 +179,7 @@ class Client(Listener):
         self, task_id: OfTask, *, timeout: float | None = None
     ) -> Generator[Chunk, None, None]:
         wanted, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
-
-        def read(headers: Mapping[str, str], mailbox: Mailbox[Chunk]) -> reader.Reading:
-            response = self._open(requests.stream_task(wanted, headers))
-            return self._noted(reader.Reading(response, mailbox, frames.chunk))
-
-        return reader.read_stream(read, timeout)
-
-    def listen(
-        self,
-        mailbox: Mailbox[Any],
-        events: frozenset[str] | None = None,
-        tasks: frozenset[str] | None = None,
-        patience: float = 0.0,
-    ) -> Leave:
-        request = requests.events(events, tasks)
-        response = reader.patiently(lambda: self._open(request), patience, self._http)
-        return self._noted(reader.Reading(response, mailbox, frames.TakesEvents())).close
-
-    def _noted(self, reading: reader.Reading) -> reader.Reading:
-        self._readings.add(reading)
-        return reading
-
-    # --- carrying out ---------------------------------------------------------------------------
+        return self._threads.items(protocol.stream(wanted, timeout))
 
     def _ask(self, request: Request[T]) -> T:
-        """One request, and again when its answer was lost and it may be."""
-        tries, options = connection.Tries(request), connection.sent(request, self._timeout)
-        while True:
-            try:
-                return request.read(self._answered(lambda: self._http.request(**options)))
-            except Unavailable as error:
-                if self._http.is_closed:
-                    raise
-                time.sleep(tries.pause_after(error))
-
-    def _open(self, request: Request[Any]) -> httpx.Response:
-        """An answer that is read as it comes."""
-        built = self._http.build_request(**connection.opened(request, self._timeout))
-        return self._answered(lambda: self._http.send(built, stream=True))
-
-    def _answered(self, send: Callable[[], httpx.Response]) -> httpx.Response:
-        if self._http.is_closed:
-            raise Unavailable("this client is closed")
-        if os.getpid() != self._pid:  # after a fork: on one socket, two would mix their answers
-            self._http, self._pid = self._dial(), os.getpid()
-        try:
-            response = send()
-            if response.is_success:
-                return response
-            response.read()
-        except httpx.TransportError as error:
-            raise connection.lost(self.url, error) from None
-        raise connection.refusal(response)
+        return self._threads.run(protocol.ask(request))

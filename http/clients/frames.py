@@ -1,18 +1,16 @@
-"""What a client makes of the frames that a server sends, and of a stream that breaks off."""
+"""What a client makes of the frames that a server sends."""
 
-import time
+from collections.abc import Callable
+from typing import Any
 
 import httpx
 import msgspec
 from msgspec import Struct
 
-from ...actors.core.model.errors import QueueError, Unavailable
 from ...actors.core.model.tasks import Chunk, Event, Status
-from ..sse import Frame
+from ...actors.routines.steps import Box
+from ..sse import Frame, Parser
 
-OUTAGE_PATIENCE_S = 30.0  # a stream outlives a restart of the server
-PAUSE_S = 0.2  # between two tries to reach it
-CHUNKS_AHEAD = 100_000  # of one stream, before they are taken
 # How an answer that is read as it comes may end; whoever takes what was read comes again.
 BROKEN = (httpx.HTTPError, httpx.StreamError, OSError, ValueError, EOFError)
 
@@ -56,41 +54,22 @@ class TakesEvents:
         return _decode_event(frame.data) if frame.event == "event" else None
 
 
-class StreamPosition:
-    """How far the reader of a stream has come: there it begins anew when the connection is lost."""
+class Intake:
+    """Bytes of an answer in, items into a mailbox; `take` gives None for what is passed over."""
 
-    def __init__(self) -> None:
-        self.headers: dict[str, str] = {}
-        self._lost_at: float | None = None
+    def __init__(self, mailbox: Box, take: Callable[[Frame], Any]) -> None:
+        self.mailbox = mailbox
+        self._take = take
+        self._parser = Parser()
 
-    def passed(self, piece: Chunk) -> None:
-        self._lost_at = None
-        if not (piece.restart or piece.done):
-            self.headers = {"Last-Event-ID": piece.id}
+    def feed(self, data: bytes) -> bool:
+        """False when nobody takes any more. Raises `BROKEN` where the answer is no good."""
+        for frame in self._parser.feed(data):
+            item = self._take(frame)
+            if item is not None and not self.mailbox.put(item):
+                return False
+        return True
 
-    def pause_after(self, lost: QueueError) -> float:
-        """Seconds until the next try; raises `Unavailable` when there have been enough."""
-        if lost.message == "unsubscribed":
-            raise Unavailable("this client is closed") from None
-        now = time.monotonic()
-        if self._lost_at is None:
-            if isinstance(lost, Unavailable):
-                raise lost
-            self._lost_at = now
-        if now - self._lost_at > OUTAGE_PATIENCE_S:
-            words = "the connection was lost, and the queue does not come back"
-            raise Unavailable(words) from None
-        return PAUSE_S
-
-
-class Patience:
-    """Tries to reach a server for so many seconds."""
-
-    def __init__(self, patience: float) -> None:
-        self._deadline = time.monotonic() + patience
-
-    def pause_after(self, error: Unavailable) -> float:
-        """Seconds until the next try; raises `error` when there is none."""
-        if time.monotonic() >= self._deadline:
-            raise error
-        return PAUSE_S
+    def end(self) -> None:
+        """The answer has ended, or broken off; whoever takes what was read may come again."""
+        self.mailbox.close("restarted")

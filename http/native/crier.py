@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ...actors.api.subscription import Leave
 from ...actors.api.views import shown
 from ...actors.base.mailbox import Closed, Mailbox
 from ...actors.core.model.errors import QueueError, Unavailable
 from ...actors.core.model.events import Happened
 from ...actors.core.model.stats import QueueStats, Snapshot
 from ...actors.core.model.tasks import Task
+from ...actors.routines.steps import Leave
 from .. import sse
 
 log = logging.getLogger("ollama_queue")

@@ -6,13 +6,13 @@ from typing import Any, Protocol
 import bottle
 
 from ...actors.api.queue_api import QueueAPI
-from ...actors.api.subscription import Leave
 from ...actors.base.breathing import Breathe
 from ...actors.base.mailbox import Mailbox
 from ...actors.core.intake import arguments
 from ...actors.core.model.errors import QueueError
 from ...actors.core.model.tasks import Chunk
 from ...actors.embedded import watch
+from ...actors.routines.steps import Leave
 from .. import routes, sse
 from ..requests import reading
 from ..requests.streaming import EventStream, StreamingResponse

@@ -13,7 +13,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from ollama_queue import AsyncClient, Chunk, Event
 from ollama_queue.actors.api.task_stream import AsyncTaskStream
 from ollama_queue.actors.embedded.manager import QueueManager
-from ollama_queue.http.clients.async_reporter import AsyncSubscription
+from ollama_queue.http.clients.event_loop import AsyncSubscription
 from ollama_queue.http.serving.app import create_app
 
 

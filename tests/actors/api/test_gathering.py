@@ -6,8 +6,7 @@ from datetime import datetime
 from queue import SimpleQueue
 from typing import Any
 
-from ollama_queue.actors.api.awaited import BatchResults
-from ollama_queue.actors.api.reporter import Reporter
+from ollama_queue.actors.api.threads import Reporter, Threads
 from ollama_queue.actors.base.mailbox import Mailbox
 from ollama_queue.actors.core.model.errors import NotFound
 from ollama_queue.actors.core.model.events import Happened
@@ -19,6 +18,7 @@ from ollama_queue.actors.core.model.tasks import (
     TaskResult,
     TaskType,
 )
+from ollama_queue.actors.routines.awaited import BatchResults
 from tests.support.recorders import PATIENCE_S, START
 
 PAGE = 2
@@ -73,7 +73,7 @@ class Shelf:
 
     def report(self) -> Reporter:
         """A reporter that has looked at all there was, and awaits the batch."""
-        reporter = Reporter(self.listen, self.read, self.read_page)
+        reporter = Reporter(Threads.over(self.listen, self.read, self.read_page))
         first: SimpleQueue[TaskResult] = SimpleQueue()
         reporter.submit(lambda: ["gone"], first.put)
         self.tell("gone")
@@ -141,7 +141,7 @@ def test_one_that_runs_anew_is_waited_for() -> None:
 
 def test_those_that_ended_before_the_submit_was_answered_count() -> None:
     shelf = Shelf("abc")
-    reporter = Reporter(shelf.listen, shelf.read, shelf.read_page)
+    reporter = Reporter(Threads.over(shelf.listen, shelf.read, shelf.read_page))
     gathering = BatchResults(shelf.called.put)
 
     def submit() -> list[str]:

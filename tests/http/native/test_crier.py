@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.api.subscription import Leave
 from ollama_queue.actors.base.mailbox import Closed, Mailbox
 from ollama_queue.actors.core.model.stats import QueueStats
 from ollama_queue.actors.core.model.tasks import Task
+from ollama_queue.actors.routines.steps import Leave
 from ollama_queue.http.native.crier import Crier, Feed, FeedMessage
 from tests.support.harness.app import AppHarness
 

@@ -38,10 +38,8 @@ class Door:
         self._client: Blocking | None = None
         self._server: AppServer | None = None
         if kind == "Client":
-            client = Client("http://localhost:7125")
             transport = httpx.WSGITransport(app=create_app(self.manager))
-            client._http = httpx.Client(transport=transport, base_url=client.url)
-            self.queue = client
+            self.queue = Client("http://localhost:7125", transport=transport)
         if kind == "AsyncClient":
             self._server = AppServer.of(self.manager)
             self._client = Blocking(self._server.url)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ollama_queue import AsyncClient, Client, OutcomeUnknown, Unavailable, generate_task
-from ollama_queue.http.clients import connection
+from ollama_queue.http.clients import protocol
 from tests.support.fakes.raw_http import Script
 
 TAKEN = b'{"task_id": "1", "status": "pending", "position": 0}'
@@ -115,7 +115,7 @@ def test_a_server_that_stays_away_leaves_the_outcome_unknown(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its first answer was lost, and then nobody is there who knows what became of it."""
-    monkeypatch.setattr(connection, "SUBMIT_PATIENCE_S", 0.3)
+    monkeypatch.setattr(protocol, "SUBMIT_PATIENCE_S", 0.3)
     requests = Requests(b"")
     with requests.script, pytest.raises(OutcomeUnknown, match="was lost"):
         call(requests.script.url, "submit_task", NEW)

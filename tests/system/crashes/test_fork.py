@@ -286,9 +286,9 @@ def test_a_client_that_was_forked_speaks_on_a_connection_of_its_own(tmp_path: Pa
     client = Client(server.url)
     task_id = client.submit_task(ask())
     client.wait(task_id, timeout=10)
-    before = client._http
+    before = client._connections._http
 
-    said = in_child(lambda: (client.get_task_status(task_id), client._http is before))
+    said = in_child(lambda: (client.get_task_status(task_id), client._connections._http is before))
 
     assert said == str((Status.COMPLETED, False))
     assert client.get_task_status(task_id) is Status.COMPLETED

@@ -1,20 +1,13 @@
 """Which tasks' ends are awaited, by whom, and what becomes of those heard of too early."""
 
-import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from msgspec.structs import replace
 
-from ..base.mailbox import Closed
-from ..core.model.errors import QueueError, Unavailable
 from ..core.model.task_filter import MAX_LIMIT, TaskFilter, TaskPage
-from ..core.model.tasks import BatchSubmitted, TaskResult
-from .verbs import result_of
-
-OUTAGE_PATIENCE_S = 30.0  # a wait outlives a restart of the queue
-PAUSE_S = 0.2  # between two tries to reach it
-FOLLOWED = 100  # so few tasks are followed by themselves, and the ends of others are not sent
+from ..core.model.tasks import BatchSubmitted, Status, Task, TaskResult
 
 Callback = Callable[[TaskResult], Any]
 
@@ -99,56 +92,14 @@ def following(asked: TaskFilter, page: TaskPage) -> TaskFilter | None:
     return None if page.cursor is None else replace(asked, cursor=page.cursor)
 
 
-class WaitDeadline:
-    """How long somebody waits for the ends of tasks, and over which losses of the queue.
-
-    `late` makes the error of a wait that takes longer than `timeout` seconds.
-    """
-
-    def __init__(
-        self, ids: Collection[str], timeout: float | None, late: Callable[[], TimeoutError]
-    ) -> None:
-        self.followed = frozenset(ids) if len(ids) <= FOLLOWED else None
-        self.late = late
-        self._deadline = None if timeout is None else time.monotonic() + timeout
-        self._lost_at: float | None = None
-
-    @property
-    def left_s(self) -> float | None:
-        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
-
-    @property
-    def patience_s(self) -> float:
-        """How long to try to reach the queue."""
-        left = self.left_s
-        return OUTAGE_PATIENCE_S if left is None else min(left, OUTAGE_PATIENCE_S)
-
-    def heard(self) -> None:
-        self._lost_at = None
-
-    def pause_after(self, lost: QueueError) -> float:
-        """Seconds until the next try; raises what is to be said when there is none."""
-        is_cut = isinstance(lost, Closed) and lost.message in ("restarted", "lagged")
-        if isinstance(lost, Closed):
-            lost = Unavailable("the queue was closed during the wait")
-            if not is_cut:
-                raise lost from None
-        now = time.monotonic()
-        self._lost_at = self._lost_at or now
-        if self.left_s == 0:
-            raise (self.late() if is_cut else lost) from None
-        if now - self._lost_at > OUTAGE_PATIENCE_S:
-            raise lost from None
-        return PAUSE_S
-
-
 class Awaited:
     """The callbacks of tasks. A task's end may be heard of before its id is known here.
 
-    Not locked; the one who uses it from several threads does that.
+    `lock` is held during each call, for those who share it between threads.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lock: AbstractContextManager[Any] | None = None) -> None:
+        self._lock = lock or nullcontext()
         self._callbacks: dict[str, tuple[Callback | BatchResults, ...]] = {}
         self._expected = self._renewals = 0  # submits on their way; subscriptions replaced
         self._missed: set[str] = set()  # ends that came while some are expected
@@ -158,39 +109,45 @@ class Awaited:
 
     def expect(self) -> int:
         """A submit begins; give what this returns to `known`."""
-        self._expected += 1
-        return self._renewals
+        with self._lock:
+            self._expected += 1
+            return self._renewals
 
     def known(
         self, ids: Collection[str], callback: Callback | BatchResults, expected: int
     ) -> Collection[str]:
         """These are the submit's tasks. Returns those to look at: they may have ended unheard."""
         alone = (callback,)  # one for all: there may be a million
-        for task_id in ids:
-            before = self._callbacks.get(task_id)
-            self._callbacks[task_id] = alone if before is None else (*before, callback)
-        late = ids if expected != self._renewals else self._missed.intersection(ids)
-        return self._one_each(late)
+        with self._lock:
+            for task_id in ids:
+                before = self._callbacks.get(task_id)
+                self._callbacks[task_id] = alone if before is None else (*before, callback)
+            late = ids if expected != self._renewals else self._missed.intersection(ids)
+            return self._one_each(late)
 
     def settled(self) -> None:
         """A submit has ended, well or badly."""
-        self._expected -= 1
-        if not self._expected:
-            self._missed.clear()
+        with self._lock:
+            self._expected -= 1
+            if not self._expected:
+                self._missed.clear()
 
     def renewed(self) -> None:
         """What happened meanwhile was not heard of."""
-        self._renewals += 1
+        with self._lock:
+            self._renewals += 1
 
     def of(self, task_id: str) -> Sequence[Callback | BatchResults]:
         """Who waits for this task, which may have ended."""
-        if self._expected:
-            self._missed.add(task_id)  # somebody may be about to wait for it
-        return self._callbacks.get(task_id, ())
+        with self._lock:
+            if self._expected:
+                self._missed.add(task_id)  # somebody may be about to wait for it
+            return self._callbacks.get(task_id, ())
 
     def ids(self) -> Sequence[str]:
         """All to look at."""
-        return self._one_each(self._callbacks)
+        with self._lock:
+            return self._one_each(self._callbacks)
 
     def _one_each(self, ids: Iterable[str]) -> Sequence[str]:
         """Of tasks that are read together, one is enough."""
@@ -200,18 +157,32 @@ class Awaited:
 
     def take(self, task_id: str) -> Sequence[Callback]:
         """Who is to be told of this task's end by itself; they are forgotten."""
-        whole = self._callbacks.get(task_id, ())
-        self._keep(task_id, tuple(who for who in whole if isinstance(who, BatchResults)))
-        return [who for who in whole if not isinstance(who, BatchResults)]
+        with self._lock:
+            whole = self._callbacks.get(task_id, ())
+            self._keep(task_id, tuple(who for who in whole if isinstance(who, BatchResults)))
+            return by_themselves(whole)
 
     def forget(self, batch: BatchResults) -> None:
         """The ends of its tasks have been told."""
-        for task_id in batch.ids:
-            whole = self._callbacks.get(task_id, ())
-            self._keep(task_id, tuple(who for who in whole if who is not batch))
+        with self._lock:
+            for task_id in batch.ids:
+                whole = self._callbacks.get(task_id, ())
+                self._keep(task_id, tuple(who for who in whole if who is not batch))
 
     def _keep(self, task_id: str, callbacks: tuple[Callback | BatchResults, ...]) -> None:
         if callbacks:
             self._callbacks[task_id] = callbacks
         else:
             self._callbacks.pop(task_id, None)
+
+
+def by_themselves(who: Sequence[Callback | BatchResults]) -> list[Callback]:
+    """Those that await one task by itself."""
+    return [each for each in who if not isinstance(each, BatchResults)]
+
+
+def result_of(task: Task) -> TaskResult:
+    """How an ended task ended."""
+    done = task.status is Status.COMPLETED
+    error = None if done else task.error or str(task.status)
+    return TaskResult(task.id, done, task.result, error)

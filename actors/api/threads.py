@@ -1,0 +1,146 @@
+"""The shell of routines for `QueueManager` and `Client`: takes their steps in plain threads."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from functools import partial
+from typing import Any, Self, TypeVar
+
+from ..base.mailbox import Mailbox
+from ..base.thread_pool import begin
+from ..core.model.task_filter import TaskFilter, TaskPage
+from ..core.model.tasks import Task
+from ..routines import steps
+from ..routines.awaited import BatchResults, Callback
+from ..routines.callbacks import Callbacks
+from ..routines.steps import Drive, Leave, Routine, Source, Step
+
+log = logging.getLogger("ollama_queue")
+
+CALLBACK_FAILED = "the callback of task %s failed"
+
+R = TypeVar("R")
+Take = Callable[["Threads", Any], Any]
+
+
+class Threads:
+    """Runs routines in the thread of whoever calls.
+
+    `takes` says how steps are taken beyond those that need no queue.
+    """
+
+    def __init__(self, takes: Mapping[type[Step[Any]], Take]) -> None:
+        self._takes = {**_TAKES, **takes}
+
+    @classmethod
+    def over(
+        cls,
+        listen: Callable[..., Leave],
+        read: Callable[[str], Task],
+        read_page: Callable[[TaskFilter], TaskPage],
+    ) -> Self:
+        """Of a queue whose `listen(mailbox, events, tasks)` puts events into a mailbox and returns
+        how to leave."""
+
+        def hear(_: Threads, step: steps.Listen) -> Source:
+            mailbox = Mailbox[Any](step.ahead)
+            return Source(mailbox, listen(mailbox, step.events, step.tasks))
+
+        return cls(
+            {
+                steps.Listen: hear,
+                steps.ReadTask: lambda _, step: read(step.task_id),
+                steps.ReadPage: lambda _, step: read_page(step.filter),
+            }
+        )
+
+    def run(self, routine: Routine[R]) -> R:
+        """What the routine gives."""
+        drive = Drive(routine)
+        while (step := drive.next()) is not None:
+            with drive:
+                drive.answer(self._takes[type(step)](self, step))
+        return drive.result
+
+    def items(self, routine: Routine[None]) -> Generator[Any, None, None]:
+        """What the routine delivers, piece by piece."""
+        drive = Drive(routine)
+        while (step := drive.next()) is not None:
+            with drive:
+                if isinstance(step, steps.Deliver):
+                    yield step.item
+                else:
+                    drive.answer(self._takes[type(step)](self, step))
+
+
+def write_log(_: object, step: steps.Log) -> None:
+    level = logging.getLevelName(step.level.upper())
+    log.log(level, step.words, *step.values, exc_info=step.error)
+
+
+def _call_back(_: Threads, step: steps.CallBack) -> None:
+    try:
+        step.function()
+    except BaseException:  # one that calls sys.exit ends itself, not the callbacks of others
+        log.exception(CALLBACK_FAILED, step.task_id)
+
+
+def _spawn(threads: Threads, step: steps.Spawn) -> None:
+    target = partial(threads.run, step.routine())
+    begin(threading.Thread(target=target, name=step.name, daemon=True))
+
+
+def _put_now(_: Threads, step: steps.PutNow) -> bool:
+    try:
+        step.put_now(step.item)
+    except queue.Full:
+        return False
+    return True
+
+
+def _put(_: Threads, step: steps.Put) -> bool:
+    step.put(step.item)
+    return True
+
+
+_TAKES: dict[type[Step[Any]], Take] = {
+    steps.Now: lambda _, step: time.monotonic(),
+    steps.Sleep: lambda _, step: time.sleep(step.seconds),
+    steps.Log: write_log,
+    steps.Invoke: lambda _, step: step.function(),
+    steps.CallBack: _call_back,
+    steps.Spawn: _spawn,
+    steps.PutNow: _put_now,
+    steps.Put: _put,
+    steps.Receive: lambda _, step: step.source.mailbox.get(step.timeout),
+    steps.Release: lambda _, step: step.source.leave(),
+}
+
+
+class Reporter(threading.Thread):
+    """The thread in which callbacks run, all of one queue."""
+
+    def __init__(self, threads: Threads) -> None:
+        super().__init__(name="ollama-queue-callbacks", daemon=True)
+        self._threads = threads
+        self._callbacks = Callbacks(threading.Lock())
+        threads.run(self._callbacks.begin())
+        begin(self)
+
+    def submit(
+        self, submit: Callable[[], list[str]], callback: Callback | BatchResults
+    ) -> list[str]:
+        """Submit tasks, of which `submit` returns the ids, and await the end of each."""
+        return self._threads.run(self._callbacks.submit(steps.Invoke(submit), callback))
+
+    def add(self, task_id: str, callback: Callback) -> None:
+        """Await the end of a task that there is already."""
+        self._threads.run(self._callbacks.add(task_id, callback))
+
+    def close(self) -> None:
+        self._threads.run(self._callbacks.close())
+
+    def run(self) -> None:
+        self._threads.run(self._callbacks.run())

@@ -1,0 +1,80 @@
+"""Results on their way into queues of the program's own, which may be full."""
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+from weakref import WeakValueDictionary
+
+from ..core.intake import arguments
+from ..core.model.tasks import TaskResult
+from .steps import Log, Put, PutNow, Routine, Sleep, Spawn
+
+LOOK_AGAIN_S = 0.05  # at a full channel that cannot be waited for
+
+
+class Channels:
+    """The channels of one queue: one that is full holds up neither callbacks nor other channels.
+
+    `run` runs a routine; `lock` is for those whose `run` may be in several threads at once.
+    """
+
+    def __init__(
+        self, run: Callable[[Routine[None]], Any], lock: AbstractContextManager[Any] | None = None
+    ) -> None:
+        self._run, self._lock = run, lock or nullcontext()
+        self._writers: WeakValueDictionary[int, ChannelWriter] = WeakValueDictionary()
+
+    def writer(self, channel: Any) -> "ChannelWriter":
+        """The way into a channel, the same one as long as anybody uses it. Raises `Invalid`."""
+        with self._lock:
+            writer = self._writers.get(id(channel))
+            if writer is None:
+                writer = self._writers[id(channel)] = ChannelWriter(channel, self._run, self._lock)
+            return writer
+
+
+class ChannelWriter:
+    """A callback that puts results into one channel, in order. While it is full they wait here, and
+    a routine of its own puts them in as they are read; what has no `put_nowait` is believed never
+    to be full."""
+
+    def __init__(
+        self,
+        channel: Any,
+        run: Callable[[Routine[None]], Any],
+        lock: AbstractContextManager[Any],
+    ) -> None:
+        self._put, self._put_now = arguments.channel(channel)
+        self._channel = channel  # as long as this lives, no other has its id
+        self._run, self._lock = run, lock
+        self._waiting: deque[TaskResult] = deque()
+
+    def __call__(self, result: TaskResult) -> Any:
+        return self._run(self._offer(result))
+
+    def _offer(self, result: TaskResult) -> Routine[None]:
+        with self._lock:
+            if self._waiting:
+                self._waiting.append(result)
+                return
+        if not (yield from PutNow(self._put_now, result)):
+            self._waiting.append(result)
+            try:
+                yield from Spawn(self._pour, "ollama-queue-channel")
+            except BaseException:
+                self._waiting.clear()
+                raise
+
+    def _pour(self) -> Routine[None]:
+        while True:
+            try:
+                if not (yield from Put(self._put, self._put_now, self._waiting[0])):
+                    yield from Sleep(LOOK_AGAIN_S)
+                    continue
+            except Exception as error:  # it is shut down, say: nothing goes in any more
+                yield from Log("error", "a result could not be put into its channel", error=error)
+            with self._lock:
+                self._waiting.popleft()
+                if not self._waiting:
+                    return

@@ -1,0 +1,194 @@
+"""Waiting for the ends of many tasks: by one subscription, over a restart of the queue."""
+
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+
+from ..base.mailbox import Closed
+from ..core.intake import arguments
+from ..core.model.errors import BatchTimeout, NotFound, QueueError, Unavailable
+from ..core.model.event_names import ENDS
+from ..core.model.task_filter import TaskFilter
+from ..core.model.tasks import BatchSubmitted, TaskResult
+from .awaited import BatchResults, following, members, result_of
+from .outage import OUTAGE_PATIENCE_S, PAUSE_S, Outage
+from .steps import (
+    Deliver,
+    Invoke,
+    Listen,
+    Now,
+    ReadPage,
+    ReadTask,
+    Receive,
+    Release,
+    Routine,
+    Sleep,
+    Source,
+)
+
+ENDS_AHEAD = 100_000  # before they are taken
+FOLLOWED = 100  # so few tasks are followed by themselves, and the ends of others are not sent
+
+OnProgress = Callable[[int, int], object]
+
+
+def ending(task_id: str) -> Routine[TaskResult | None]:
+    """How a task ended; None when it has not."""
+    try:
+        task = yield from ReadTask(task_id)
+    except NotFound as gone:
+        return TaskResult(task_id, False, error=gone.message)
+    return result_of(task) if task.status.is_final else None
+
+
+def gather(batch: BatchResults) -> Routine[None]:
+    """Read the results that there are."""
+    wanted: TaskFilter | None = batch.first_page()
+    while wanted is not None:
+        wanted = batch.take(wanted, (yield from ReadPage(wanted)))
+    for task_id in batch.unlisted:
+        if (result := (yield from ending(task_id))) is not None:
+            batch.add(result)
+
+
+def batch_ids(batch_id: str) -> Routine[list[str]]:
+    """The ids of a batch's tasks, in the order given."""
+    ids: list[str] = []
+    wanted: TaskFilter | None = members(batch_id)
+    while wanted is not None:
+        page = yield from ReadPage(wanted)
+        ids += [task.id for task in page.tasks]
+        wanted = following(wanted, page)
+    return ids[::-1]
+
+
+class EndWatch:
+    """The ends of some tasks, for one who waits until `deadline`, and no longer than an outage of
+    the queue may last. `late` makes the error of a wait that takes too long."""
+
+    def __init__(
+        self, ids: Collection[str], deadline: float | None, late: Callable[[], TimeoutError]
+    ) -> None:
+        self._followed = frozenset(ids) if len(ids) <= FOLLOWED else None
+        self._deadline, self._late = deadline, late
+        self._outage = Outage()
+        self._source: Source | None = None
+
+    def next(self) -> Routine[str | None]:
+        """The id of a task that has ended; None where any may have ended unheard, which is so at
+        the start and after each loss of the queue."""
+        if self._source is None:
+            left = yield from self._left_s()
+            patience = OUTAGE_PATIENCE_S if left is None else min(left, OUTAGE_PATIENCE_S)
+            self._source = yield from Listen(ENDS, self._followed, patience, ENDS_AHEAD)
+            return None
+        try:
+            event = yield from Receive(self._source, (yield from self._left_s()))
+        except TimeoutError:
+            raise self._late() from None
+        self._outage.end()
+        return event.task.id  # type: ignore[no-any-return]
+
+    def wait_out(self, lost: QueueError) -> Routine[None]:
+        """The queue is lost: pause, or raise what is to be said when there has been enough."""
+        if self._source is None:
+            raise lost  # it was tried for long enough
+        yield from self.close()
+        is_cut = isinstance(lost, Closed) and lost.message in ("restarted", "lagged")
+        if isinstance(lost, Closed):
+            lost = Unavailable("the queue was closed during the wait")
+            if not is_cut:
+                raise lost from None
+        is_too_long = self._outage.is_too_long((yield from Now()))
+        if (yield from self._left_s()) == 0:
+            raise (self._late() if is_cut else lost) from None
+        if is_too_long:
+            raise lost from None
+        yield from Sleep(PAUSE_S)
+
+    def close(self) -> Routine[None]:
+        source, self._source = self._source, None
+        if source is not None:
+            yield from Release(source)
+
+    def _left_s(self) -> Routine[float | None]:
+        return None if self._deadline is None else max(0.0, self._deadline - (yield from Now()))
+
+
+def completed(ids: Sequence[str], timeout: float | None, since: float) -> Routine[None]:
+    """Delivers the results of tasks, each as it ends. Raises `TimeoutError` where `timeout` seconds
+    after `since` not all have ended."""
+    left = dict.fromkeys(ids)
+    looks: deque[str] = deque()
+
+    def late() -> TimeoutError:
+        return TimeoutError(_unfinished(len(left), len(ids), timeout))
+
+    watch = EndWatch(ids, _deadline(timeout, since), late)
+    try:
+        while left:
+            try:
+                if not looks:
+                    ended = yield from watch.next()
+                    looks.extend(left if ended is None else (ended,))
+                result = (yield from ending(looks[0])) if looks[0] in left else None
+            except (Closed, Unavailable) as lost:
+                looks.clear()
+                yield from watch.wait_out(lost)
+                continue
+            task_id = looks.popleft()
+            if result is not None:
+                del left[task_id]
+                yield from Deliver(result)
+    finally:
+        yield from watch.close()
+
+
+def gathered(
+    made: BatchSubmitted, timeout: float | None, on_progress: OnProgress | None
+) -> Routine[list[TaskResult]]:
+    """The results of a batch once all have ended. Errors name the batch."""
+    batch = BatchResults(list)
+    batch.of(made)
+    told = -1
+
+    def late() -> BatchTimeout:
+        words = _unfinished(batch.total - batch.done, batch.total, timeout)
+        return BatchTimeout(words, made.batch_id, made.task_ids)
+
+    watch = EndWatch(made.task_ids, _deadline(timeout, (yield from Now())), late)
+    try:
+        while True:
+            try:
+                ended = yield from watch.next()
+                if ended is None or batch.hear(ended):
+                    yield from gather(batch)
+            except (Closed, Unavailable) as lost:
+                yield from watch.wait_out(lost)
+                continue
+            if on_progress is not None and batch.done != told:
+                told = batch.done
+                yield from Invoke(partial(on_progress, told, batch.total))
+            if batch.is_complete:
+                return batch.call()  # type: ignore[no-any-return]
+    except QueueError as error:
+        error.batch_id, error.task_ids = made.batch_id, made.task_ids
+        raise
+    finally:
+        yield from watch.close()
+
+
+def waits(
+    timeout: float | None, on_progress: OnProgress | None
+) -> tuple[float | None, OnProgress | None]:
+    """Two arguments, checked."""
+    return arguments.seconds(timeout, "timeout"), arguments.on_progress(on_progress)
+
+
+def _deadline(timeout: float | None, since: float) -> float | None:
+    return None if timeout is None else since + timeout
+
+
+def _unfinished(left: int, total: int, timeout: float | None) -> str:
+    have = "has" if left == 1 else "have"
+    return str(arguments.late(f"{left} of {total} tasks {have} not ended", timeout))

@@ -1,0 +1,134 @@
+"""The I/O of `AsyncClient`: its HTTP connections, in one event loop."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from weakref import WeakSet
+
+import httpx
+
+from ...actors.core.model.errors import Conflict, Unavailable
+from ...actors.routines.steps import Source, Step
+from . import connection, protocol
+from .connection_pool import ConnectionPool
+from .event_loop import AsyncMailbox, AsyncTake, end
+from .frames import BROKEN, Intake
+from .requests import Request
+
+
+class AsyncConnections:
+    """Those to the server at `url`; `timeout` (seconds) limits each request beyond its waiting.
+
+    They may be used in one event loop after another, and end with theirs. Once `is_closed` is set,
+    nothing is sent any more.
+    """
+
+    def __init__(
+        self, url: str, timeout: float, transport: httpx.AsyncBaseTransport | None
+    ) -> None:
+        self._url, self._timeout, self._transport = url, timeout, transport
+        self._options = connection.options(url, timeout, transport)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._http = self._dial()
+        self._readings: WeakSet[AsyncReading] = WeakSet()
+        self.is_closed = False
+
+    def _dial(self) -> httpx.AsyncClient:
+        transport = self._transport or ConnectionPool(self._options["verify"])
+        return httpx.AsyncClient(**{**self._options, "transport": transport})
+
+    def enter(self) -> asyncio.AbstractEventLoop:
+        """The event loop that runs is theirs from now on; one before it is over.
+
+        Raises `Conflict` where that runs as well, or where none does.
+        """
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            raise Conflict(
+                "AsyncClient needs asyncio; with trio, use Client and trio.to_thread"
+            ) from None
+        if here is not self._loop:
+            if self._loop is not None:
+                if self._loop.is_running():
+                    raise Conflict(
+                        "this AsyncClient is used in another event loop: make one for each"
+                    )
+                self._http = self._dial()
+            self._loop = here
+        return here
+
+    @property
+    def takes(self) -> Mapping[type[Step[Any]], AsyncTake]:
+        """How the steps of the protocol are taken."""
+
+        def taking(expand: Callable[[Any], Any]) -> AsyncTake:
+            return lambda loop, step: loop.run(expand(step))
+
+        return {
+            protocol.Send: lambda _, step: self._send(step.request),
+            protocol.Open: lambda _, step: self._open(step),
+            protocol.IsClosed: lambda _, step: self.is_closed,
+            **{kind: taking(expand) for kind, expand in protocol.EXPANDED.items()},
+        }
+
+    async def close(self) -> None:
+        self.is_closed = True
+        for reading in list(self._readings):
+            await reading.close()
+        await self._http.aclose()
+
+    async def _send(self, request: Request[Any]) -> httpx.Response:
+        options = connection.sent(request, self._timeout)
+        return await self._answered(lambda: self._http.request(**options))
+
+    async def _open(self, step: protocol.Open) -> Source:
+        def send() -> Awaitable[httpx.Response]:
+            options = connection.opened(step.request, self._timeout)
+            return self._http.send(self._http.build_request(**options), stream=True)
+
+        mailbox = AsyncMailbox[Any](step.ahead)
+        reading = AsyncReading(await self._answered(send), Intake(mailbox, step.take))
+        self._readings.add(reading)
+        return Source(mailbox, reading.close)
+
+    async def _answered(self, send: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+        if self.is_closed:
+            raise Unavailable("this client is closed")
+        self.enter()
+        try:
+            response = await send()
+            if response.is_success:
+                return response
+            await response.aread()
+        except httpx.TransportError as error:
+            raise connection.lost(self._url, error) from None
+        raise connection.refusal(response)
+
+
+class AsyncReading:
+    """Reads one answer as it comes, in a task of its own: whoever waits for an item of it may give
+    up at any moment and lose nothing."""
+
+    def __init__(self, response: httpx.Response, intake: Intake) -> None:
+        self._response, self._intake = response, intake
+        self._task = asyncio.create_task(self._read(), name="ollama-queue-reading")
+
+    async def _read(self) -> None:
+        try:
+            async for data in self._response.aiter_raw():
+                if not self._intake.feed(data):
+                    return
+        except BROKEN:
+            pass
+        finally:
+            self._intake.end()
+            with contextlib.suppress(Exception):
+                await self._response.aclose()
+
+    async def close(self) -> None:
+        self._intake.mailbox.close("unsubscribed")
+        await end(self._task)
+        with contextlib.suppress(Exception):
+            await self._response.aclose()  # if it was closed before it began to read

@@ -1,0 +1,188 @@
+"""What `Client` and `AsyncClient` do over HTTP, as routines without I/O: each request again when
+that is safe, each stream from where it broke off."""
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import httpx
+
+from ...actors.base.mailbox import Closed
+from ...actors.core.intake import arguments
+from ...actors.core.intake.arguments import OfTask
+from ...actors.core.model.errors import OutcomeUnknown, Unavailable
+from ...actors.core.model.tasks import Chunk, Task
+from ...actors.routines.outage import PAUSE_S, Outage
+from ...actors.routines.steps import (
+    Deliver,
+    Listen,
+    Now,
+    ReadPage,
+    ReadTask,
+    Receive,
+    Release,
+    Routine,
+    Sleep,
+    Source,
+    Step,
+)
+from ..sse import Frame
+from . import frames, requests
+from .requests import KEY, Request
+
+SUBMIT_PATIENCE_S = 10.0  # a submit whose answer was lost is repeated over a restart of the server
+READ_PATIENCE_S = 0.5
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0  # before a request is repeated; each is twice the last
+WAIT_SLICE_S = 30.0  # one request of a longer wait
+CHUNKS_AHEAD = 100_000  # of one stream, before they are taken
+
+T = TypeVar("T")
+
+
+class Send(Step[httpx.Response], frozen=True):
+    """The whole answer to a request. Raises the `QueueError` that it says; `Unavailable` where
+    there is none, which is `OutcomeUnknown` where the request may have arrived."""
+
+    request: Request[Any]
+
+
+class Open(Step[Source], frozen=True):
+    """Receive what `take` makes of the frames of an answer, which is read as it comes. Raises as
+    `Send`; the source is closed as "restarted" when the answer ends or breaks off."""
+
+    request: Request[Any]
+    take: Callable[[Frame], Any]
+    ahead: int
+
+
+class IsClosed(Step[bool], frozen=True):
+    """Whether the client is closed: then nothing is tried again."""
+
+
+def ask(request: Request[T]) -> Routine[T]:
+    """What the server answers; the request is repeated, if that is safe, when its answer was lost.
+
+    Once that is so, a server that is away says nothing of what has become of it.
+    """
+    outage, pause_s = Outage(_patience_s(request)), FIRST_PAUSE_S
+    lost: Unavailable | None = None
+    while True:
+        try:
+            return request.read((yield from Send(request)))
+        except Unavailable as error:
+            if (yield from IsClosed()):
+                raise
+            if lost is None and not isinstance(error, OutcomeUnknown):
+                raise
+            lost = lost or error
+            if outage.is_too_long((yield from Now())):
+                raise lost from None
+        yield from Sleep(pause_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+def _patience_s(request: Request[Any]) -> float:
+    """How long a request is repeated; 0 where doing it twice is not safe."""
+    if KEY in request.headers or request.is_safe_twice:
+        return SUBMIT_PATIENCE_S
+    return READ_PATIENCE_S if request.method == "GET" else 0.0
+
+
+def wait(task_id: OfTask, timeout: float | None) -> Routine[Task]:
+    """A task once it has ended: asked for slice by slice, over a restart of the server."""
+    task_id, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
+    deadline = None if timeout is None else (yield from Now()) + timeout
+    outage, left = Outage(), WAIT_SLICE_S
+    while True:
+        if deadline is not None:
+            left = min(max(deadline - (yield from Now()), 0.0), WAIT_SLICE_S)
+        try:
+            task = yield from ask(requests.get_task(task_id, left))
+        except Unavailable:
+            now = yield from Now()
+            is_late = deadline is not None and now >= deadline
+            if (yield from IsClosed()) or is_late or outage.is_too_long(now):
+                raise
+            yield from Sleep(PAUSE_S)
+            continue
+        outage.end()
+        if task.status.is_final:
+            return task
+        if deadline is not None and (yield from Now()) >= deadline:
+            raise arguments.late(f"task {task_id} has not ended", timeout)
+
+
+def listen(
+    events: frozenset[str] | None, tasks: frozenset[str] | None, patience_s: float, ahead: int
+) -> Routine[Source]:
+    """Events from now on. Tries for `patience_s` to reach the server."""
+    request = requests.events(events, tasks)
+    deadline = (yield from Now()) + patience_s
+    while True:
+        try:
+            return (yield from Open(request, frames.TakesEvents(), ahead))
+        except Unavailable:
+            if (yield from IsClosed()) or (yield from Now()) >= deadline:
+                raise
+        yield from Sleep(PAUSE_S)
+
+
+def stream(task_id: str, timeout: float | None) -> Routine[None]:
+    """Delivers the chunks of a task, each once and in order; goes on behind the last one when the
+    connection is lost. Raises `TimeoutError` after `timeout` seconds of silence."""
+    position, outage = StreamPosition(), Outage()
+    while True:
+        source: Source | None = None
+        try:
+            request = requests.stream_task(task_id, position.headers)
+            source = yield from Open(request, frames.chunk, CHUNKS_AHEAD)
+            while True:
+                chunk: Chunk = yield from Receive(source, timeout)
+                outage.end()
+                if position.passes(chunk):
+                    yield from Deliver(chunk)
+                if chunk.done:
+                    return
+        except (Closed, Unavailable) as lost:
+            if isinstance(lost, Closed) and lost.message == "unsubscribed":
+                raise Unavailable("this client is closed") from None
+            if outage.is_over and isinstance(lost, Unavailable):
+                raise  # it was never there
+            if outage.is_too_long((yield from Now())):
+                words = "the connection was lost, and the queue does not come back"
+                raise Unavailable(words) from None
+        finally:
+            if source is not None:
+                yield from Release(source)
+        yield from Sleep(PAUSE_S)
+
+
+# Steps that all queues have, as they are taken over HTTP.
+EXPANDED: dict[type[Step[Any]], Callable[[Any], Routine[Any]]] = {
+    Listen: lambda step: listen(step.events, step.tasks, step.patience_s, step.ahead),
+    ReadTask: lambda step: ask(requests.get_task(step.task_id, None)),
+    ReadPage: lambda step: ask(requests.list_page(step.filter)),
+}
+
+
+class StreamPosition:
+    """How far a stream has been read: behind this it goes on."""
+
+    _NUMBERED = re.compile(r"(\d+)\.(\d+)", re.ASCII)
+
+    def __init__(self) -> None:
+        self.headers: dict[str, str] = {}
+        self._last = (0, -1)
+
+    def passes(self, chunk: Chunk) -> bool:
+        """False for a chunk that has been here before."""
+        if chunk.restart:
+            self._last = (0, -1)
+        elif not chunk.done:
+            numbers = self._NUMBERED.fullmatch(chunk.id)
+            at = (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
+            if numbers and at <= self._last:
+                return False
+            self._last = at
+            self.headers = {"Last-Event-ID": chunk.id}
+        return True
