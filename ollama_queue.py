@@ -62,8 +62,8 @@ if TYPE_CHECKING:
     )
     from ollama_queue.actors.embedded.manager import QueueManager
     from ollama_queue.http.clients.async_client import AsyncClient
-    from ollama_queue.http.clients.async_reporter import AsyncSubscription
     from ollama_queue.http.clients.client import Client
+    from ollama_queue.http.clients.event_loop import AsyncSubscription
 
 __version__ = "0.1.0"
 
@@ -86,7 +86,7 @@ _HOME = {
     "actors.embedded.manager": ["QueueManager"],
     "actors.api.subscription": ["Subscription"],
     "http.clients.async_client": ["AsyncClient"],
-    "http.clients.async_reporter": ["AsyncSubscription"],
+    "http.clients.event_loop": ["AsyncSubscription"],
     "http.clients.client": ["Client"],
 }  # fmt: skip
 _LAZY = {name: module for module, names in _HOME.items() for name in names}

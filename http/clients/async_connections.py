@@ -8,6 +8,7 @@ from weakref import WeakSet
 
 import httpx
 
+from ...actors.core.intake import arguments
 from ...actors.core.model.errors import Conflict, Unavailable
 from ...actors.routines.steps import Source, Step
 from . import connection, protocol
@@ -27,6 +28,8 @@ class AsyncConnections:
     def __init__(
         self, url: str, timeout: float, transport: httpx.AsyncBaseTransport | None
     ) -> None:
+        if transport is not None:
+            arguments.record(transport, httpx.AsyncBaseTransport, "transport")
         self._url, self._timeout, self._transport = url, timeout, transport
         self._options = connection.options(url, timeout, transport)
         self._loop: asyncio.AbstractEventLoop | None = None

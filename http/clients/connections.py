@@ -13,6 +13,7 @@ import httpx
 from ...actors.api.threads import Take
 from ...actors.base.mailbox import Mailbox
 from ...actors.base.thread_pool import begin
+from ...actors.core.intake import arguments
 from ...actors.core.model.errors import Unavailable
 from ...actors.routines.steps import Source, Step
 from . import connection, protocol
@@ -24,6 +25,8 @@ class Connections:
     """Those to the server at `url`; `timeout` (seconds) limits each request beyond its waiting."""
 
     def __init__(self, url: str, timeout: float, transport: httpx.BaseTransport | None) -> None:
+        if transport is not None:
+            arguments.record(transport, httpx.BaseTransport, "transport")
         self._url, self._timeout, self._transport = url, timeout, transport
         self._http = self._dial()
         self._pid = os.getpid()

@@ -170,6 +170,7 @@ class AsyncSubscription:
         return event
 
     async def close(self) -> None:
+        """End it: whoever reads it comes to the end."""
         await self._loop.run(self._hearing.close())
 
     async def __aenter__(self) -> Self:

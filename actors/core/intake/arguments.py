@@ -265,7 +265,8 @@ def flag(value: object, name: str) -> bool:
 
 def record(value: C, kind: type[Any], name: str) -> C:
     if not _is(value, kind):
-        raise Invalid(f"{name} must be a {kind.__name__}, not {_kind(value)}", field=name)
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise Invalid(f"{name} must be {article} {kind.__name__}, not {_kind(value)}", field=name)
     return value
 
 

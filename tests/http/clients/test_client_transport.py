@@ -1,0 +1,77 @@
+"""Clients over a transport that is handed in, as httpx takes one."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ollama_queue import AsyncClient, Client, Invalid, Unavailable
+from ollama_queue.http.serving.app import create_app
+from tests.support.harness.doors import Door, ask
+
+URL = "http://queue.invalid"  # nobody is asked for it
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[Door]:
+    made = Door("QueueManager", tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_client_speaks_to_the_app_itself(door: Door) -> None:
+    transport = httpx.WSGITransport(app=create_app(door.manager))
+    with Client(URL, transport=transport) as queue:
+        task_id = queue.submit_task(ask())
+        chunks = list(queue.submit_streaming_task(ask(), timeout=10))
+
+        assert queue.wait(task_id, timeout=10).id == task_id
+        assert chunks[-1].done
+        assert door.manager.get_task(task_id).result == queue.get_task(task_id).result
+
+
+def test_an_async_client_uses_it_in_one_event_loop_after_another(door: Door) -> None:
+    app = httpx.WSGITransport(app=create_app(door.manager))
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        response = app.handle_request(request)
+        return httpx.Response(
+            response.status_code, headers=response.headers, content=response.read()
+        )
+
+    queue = AsyncClient(URL, transport=httpx.MockTransport(answer))
+
+    async def scene() -> str:
+        task_id = await queue.submit_task(ask())
+        assert (await queue.wait(task_id, timeout=10)).status.is_final
+        return task_id
+
+    ids = {asyncio.run(scene()) for _ in range(2)}
+
+    assert ids == {task.id for task in door.manager.list_tasks()}
+
+
+def test_an_error_of_a_transport_is_the_queue_s(door: Door) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("on purpose", request=request)
+
+    with (
+        Client(URL, transport=httpx.MockTransport(answer)) as queue,
+        pytest.raises(
+            Unavailable, match=r"cannot reach a queue server at http://queue.invalid \(on purpose\)"
+        ),
+    ):
+        queue.get_queue_stats()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(Client, "a BaseTransport"), (AsyncClient, "an AsyncBaseTransport")]
+)
+def test_what_is_no_transport_is_refused(kind: Any, name: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        kind(URL, transport="http://proxy:3128")
+    assert refused.value.field == "transport"
+    assert refused.value.message == f"transport must be {name}, not of type str"
