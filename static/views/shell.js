@@ -1,59 +1,59 @@
 // What is around each view: navigation, how the connection stands, banners, questions, news.
 
-import { ask, pause, resume } from "../actions.js";
-import { setApiKey } from "../api.js";
-import { h } from "../dom.js";
-import { number, plural } from "../format.js";
-import { href } from "../router.js";
-import { changed, dismiss, state, update } from "../state.js";
-import { switchTheme } from "../theme.js";
-import { icon } from "./icons.js";
-import { button, empty, iconButton } from "./parts.js";
+import { askToConfirm, handlePause, handleResume } from "../state/actions.js";
+import { setApiKey } from "../server/api.js";
+import { h } from "../lib/dom.js";
+import { number, plural } from "../lib/format.js";
+import { href } from "../state/router.js";
+import { notify, dismissToast, state, update } from "../state/store.js";
+import { switchTheme } from "../state/theme.js";
+import { icon } from "../lib/icons.js";
+import { button, emptyMessage, iconButton } from "../components/controls.js";
 
 const TABS = [["overview", "Overview"], ["tasks", "Tasks"], ["submit", "Submit"], ["crons", "Crons"], ["batches", "Batches"]];
 
-/** `view` is drawn within it. One that cannot be drawn leaves the rest as it is, and says so. */
-export function shell(state, { view }) {
+/** `draw(state)` gives the view that is drawn within it. One that cannot be drawn leaves the rest as it is, and says so. */
+export function shell(state, draw) {
   return [
-    h("a", { class: "skip", href: "#main", onclick: skip }, "Skip to the content"),
+    h("a", { class: "skip", href: "#main", onclick: skipToContent }, "Skip to the content"),
     h("header", { class: "top" },
       h("a", { class: "brand", href: href("overview") }, h("img", { src: "static/icon.svg", alt: "", width: 20, height: 20 }), h("span", null, "Ollama Queue")),
-      h("nav", { "aria-label": "Views" }, TABS.map(([name, word]) => tab(state, name, word))),
+      h("nav", { "aria-label": "Views" }, TABS.map(([name, word]) => navLink(state, name, word))),
       h("div", { class: "top-end" }, connection(state.connection), pauseButton(state.stats),
         iconButton(state.theme, `Theme: ${state.theme}. Switch`, () => switchTheme(state.theme)))),
     h("div", { class: "banners", role: "status" }, banners(state)),
-    h("main", { id: "main", tabindex: -1, class: `view-${state.route.view}` }, drawn(view, state)),
+    h("main", { id: "main", tabindex: -1, class: `view-${state.route.view}` }, drawSafely(draw, state)),
     h("div", { class: "toasts", role: "status", "aria-live": "polite" }, state.toasts.map(toastBox)),
-    state.dialog && question(state.dialog),
+    state.dialog && confirmDialog(state.dialog),
     state.needsKey && keyDialog(),
   ];
 }
 
-function drawn(view, now) {
+function drawSafely(draw, now) {
   try {
-    return view(now);
+    return draw(now);
   } catch (error) {
-    return broken(error);
+    return drawingError(error);
   }
 }
 
 let reported = "";
 
 /** In the place of what could not be drawn. The next change tries again by itself. */
-export function broken(error) {
+export function drawingError(error) {
   if (error.stack !== reported) reportError(error); // once, not each second
   reported = error.stack;
   return h("div", { role: "alert" },
-    empty("This could not be shown", `${error.name}: ${error.message}. It is a fault of the page; the queue and its tasks are not harmed.`,
-      h("div", { class: "row" }, button("Try again", changed), button("Load the page anew", () => location.reload(), { look: "primary" }))));
+    emptyMessage("This could not be shown", `${error.name}: ${error.message}. It is a fault of the page; the queue and its tasks are not harmed.`,
+      h("div", { class: "row" }, button("Try again", notify), button("Load the page anew", () => location.reload(), { variant: "primary" }))));
 }
 
-function skip(event) {
+function skipToContent(event) {
   event.preventDefault(); // the address is the view's
   document.getElementById("main").focus();
 }
 
-function tab(state, name, word) {
+function navLink(state, name, word) {
   const isHere = name === (state.route.view === "task" ? "tasks" : state.route.view);
   const count = name === "tasks" ? state.stats?.pending_tasks + state.stats?.running_tasks : 0;
   return h("a", { key: name, href: href(name), "aria-current": isHere ? "page" : null }, word,
@@ -69,7 +69,7 @@ function connection({ status, retryAt }) {
 function pauseButton(stats) {
   if (!stats || stats.paused) return null;
   const body = "Tasks that run may finish; no others start until you resume. New tasks are still taken on.";
-  return iconButton("pause", "Pause the queue", () => ask({ title: "Pause the queue?", body, confirm: "Pause" }, pause));
+  return iconButton("pause", "Pause the queue", () => askToConfirm({ title: "Pause the queue?", body, confirm: "Pause" }, handlePause));
 }
 
 const PATIENCE_MS = 10_000; // a server that restarts is back by then
@@ -81,14 +81,14 @@ function banners({ stats, unservedSince, connection: { status } }) {
     shown.push(banner("lost", "warn", "The connection is lost. What you see may be old; the page reconnects by itself."));
   }
   if (stats?.paused) {
-    shown.push(banner("paused", "pause", "The queue is paused: no task starts.", button("Resume", resume, { look: "primary" })));
+    shown.push(banner("paused", "pause", "The queue is paused: no task starts.", button("Resume", handleResume, { variant: "primary" })));
   }
-  if (unservedSince !== null && Date.now() - unservedSince >= PATIENCE_MS) shown.push(unserved(stats));
+  if (unservedSince !== null && Date.now() - unservedSince >= PATIENCE_MS) shown.push(unservedBanner(stats));
   return shown;
 }
 
 /** Which models no server takes, and why; each leads to exactly the tasks that wait for it. */
-function unserved({ waiting_for: { backend: count }, unserved: models }) {
+function unservedBanner({ waiting_for: { backend: count }, unserved: models }) {
   const waiting = (query) => href("tasks", null, { waiting_for: "backend", ...query });
   return banner("unserved", "warn", `${plural(count, "task")} waiting for a model server; nothing is lost.`,
     h("ul", null, models.slice(0, MOST_MODELS).map(({ model, tasks, reason }) =>
@@ -98,24 +98,24 @@ function unserved({ waiting_for: { backend: count }, unserved: models }) {
     h("a", { href: href("overview") }, "View model servers"));
 }
 
-const banner = (key, image, text, ...more) => h("div", { key, class: `banner ${key}` }, icon(image), h("p", null, text), more);
+const banner = (key, iconName, text, ...more) => h("div", { key, class: `banner ${key}` }, icon(iconName), h("p", null, text), more);
 
 const toastBox = ({ id, kind, text }) =>
   h("div", { key: id, class: `toast ${kind}`, role: kind === "error" ? "alert" : null },
-    icon({ good: "completed", error: "warn" }[kind] ?? "pending"), h("p", null, text), iconButton("close", "Close", () => dismiss(id)));
+    icon({ good: "completed", error: "warn" }[kind] ?? "pending"), h("p", null, text), iconButton("close", "Close", () => dismissToast(id)));
 
 const showModal = (node) => node.showModal();
 
 /** Its key tells it from the one before: each is opened as it comes. */
-function question({ key, title, body, confirm, keep, danger, run }) {
+function confirmDialog({ key, title, body, confirm, keep, danger, run }) {
   const close = () => state.dialog?.key === key && update({ dialog: null });
   const yes = () => {
     close();
     run();
   };
-  return h("dialog", { key, class: "dialog", made: showModal, oncancel: close, onclose: close, "aria-labelledby": "question-title" },
+  return h("dialog", { key, class: "dialog", mounted: showModal, oncancel: close, onclose: close, "aria-labelledby": "question-title" },
     h("h2", { id: "question-title" }, title), h("p", null, body),
-    h("div", { class: "row end" }, button(keep, close), button(confirm, yes, { look: danger ? "danger" : "primary" })));
+    h("div", { class: "row end" }, button(keep, close), button(confirm, yes, { variant: danger ? "danger" : "primary" })));
 }
 
 function keyDialog() {
@@ -125,7 +125,7 @@ function keyDialog() {
     location.reload();
   };
   // Browsers let a second Escape close it all the same; there is no way on without a key.
-  return h("dialog", { key: "key", class: "dialog", made: showModal, oncancel: (event) => event.preventDefault(), onclose: (event) => showModal(event.target), "aria-labelledby": "key-title" },
+  return h("dialog", { key: "key", class: "dialog", mounted: showModal, oncancel: (event) => event.preventDefault(), onclose: (event) => showModal(event.target), "aria-labelledby": "key-title" },
     h("h2", { id: "key-title" }, "This queue asks for an API key"),
     h("p", null, "It is kept for this tab only, and sent to this server only."),
     h("form", { onsubmit: use, class: "row" },

@@ -36,6 +36,7 @@ def test_every_folder_has_its_row_with_its_files() -> None:
     paths = [
         path for package in ("actors", "http", "cli") for path in ROOT.glob(f"{package}/**/*.py")
     ]
+    paths += [path for ending in ("js", "css") for path in ROOT.glob(f"static/**/*.{ending}")]
     there: dict[str, list[str]] = {}
     for path in sorted(paths):
         if path.stem != "__init__":

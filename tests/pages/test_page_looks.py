@@ -149,7 +149,7 @@ def test_focus_stays_while_the_page_changes(visit: Visit) -> None:
 
 
 REDRAWN = """async ([before, after]) => {
-    const { h, render } = await import("/static/dom.js");
+    const { h, render } = await import("/static/lib/dom.js");
     const root = document.createElement("div");
     const made = (parts) => parts.map((part) => {
         if (part === null) return null;

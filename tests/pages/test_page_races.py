@@ -14,7 +14,7 @@ ADDRESSES = ("&status=pending", "", "&status=cancelled", "&sort=priority", "&q=s
 LATER = "2031-01-01T00:00:00Z"
 TASK_LISTS = re.compile(r"/api/tasks\?")
 MISSED = """async () =>
-    (await import("/static/state.js")).state.list.missed.length > 0"""
+    (await import("/static/state/store.js")).state.list.buffered.length > 0"""
 
 # Answers to requests for lists are late or fail, by a seed, until `weather.isCalm`.
 WEATHER = """(() => {
@@ -94,7 +94,7 @@ def test_a_list_that_cannot_be_read_says_so_and_is_asked_for_again(visit: Visit)
     expect(rows(visit)).to_have_count(2)
 
     page.route(TASK_LISTS, fail)
-    page.evaluate("async () => (await import('/static/listing.js')).refresh()")
+    page.evaluate("async () => (await import('/static/state/task_list.js')).refreshTaskList()")
     expect(trouble).to_contain_text("This may be out of date: the disk is being looked at")
     expect(rows(visit)).to_have_count(2)
     page.unroute(TASK_LISTS)
@@ -160,15 +160,15 @@ def test_the_list_stays_where_it_was_scrolled_to_just_now(visit: Visit) -> None:
     expect(rows(visit).first).to_be_visible()
     task = visit.client.get_task(later(visit, "scrolled", "elsewhere"))
     event = {"type": "event", "event": "task_submitted", "seq": 1 << 52}
-    told = {"id": "ffffffff", "status": "pending", "model": "m", "type": "chat", "priority": 5}
-    told |= {"tags": ["scrolled"], "title": "new", "attempts": [], "attempt": 0, "seq": 1 << 52}
-    told |= {"created_at": "2026-01-01T00:00:00Z", "queued_at": "2026-01-01T00:00:00Z"}
-    hear = """async (message) => {
-        const { hear } = await import("/static/listing.js");
+    new = {"id": "ffffffff", "status": "pending", "model": "m", "type": "chat", "priority": 5}
+    new |= {"tags": ["scrolled"], "title": "new", "attempts": [], "attempt": 0, "seq": 1 << 52}
+    new |= {"created_at": "2026-01-01T00:00:00Z", "queued_at": "2026-01-01T00:00:00Z"}
+    apply = """async (message) => {
+        const { applyFeedToTaskList } = await import("/static/state/task_list.js");
         document.querySelector(".rows").scrollTop = 72;
-        hear(message);
+        applyFeedToTaskList(message);
     }"""
-    page.evaluate(hear, event | {"task": told})
+    page.evaluate(apply, event | {"task": new})
     expect(visit.button("Show 1 new")).to_be_visible()
     visit.client.cancel_tasks(ids=[*tasks, task.id])
 
@@ -192,12 +192,12 @@ def test_a_scroll_while_the_list_is_read_anew_is_not_lost(visit: Visit, deep: in
     page = visit.open("tasks?tag=deep")
     expect(rows(visit).first).to_contain_text(f"deep {deep - 1}")
     scroll = """async () => {
-        const { refresh } = await import("/static/listing.js");
+        const { refreshTaskList } = await import("/static/state/task_list.js");
         const usual = window.fetch;
         let release;
         const released = new Promise((resolve) => { release = resolve; });
         window.fetch = (...request) => released.then(() => usual(...request));
-        refresh();
+        refreshTaskList();
         const box = document.querySelector(".rows");
         const scrolled = new Promise((resolve) => box.addEventListener("scroll", resolve));
         box.scrollTop = box.scrollHeight;

@@ -22,11 +22,11 @@ NERVOUS = """(() => {
         return usual(() => run(draw));
     };
     window.redraws = 0;
-    import("/static/state.js").then(({ changed }) => {
+    import("/static/state/store.js").then(({ notify }) => {
         const redraw = (event) => {
             if (event.type === "click" && event.target.matches("[type=checkbox]")) return;
             window.redraws++;
-            changed();
+            notify();
             [...due].forEach(run);
         };
         for (const type of ["click", "input", "change", "keydown", "keyup"]) {
@@ -81,9 +81,9 @@ def test_what_a_model_thinks_is_folded_as_the_reader_left_it(
     visit.open(f"task/{visit.chat('think hard')}")
     expect(nervous.get_by_role("region", name="reply")).to_contain_text("1 token so far")
     say = """async (reply) => {
-        const { state, changed } = await import("/static/state.js");
+        const { state, notify } = await import("/static/state/store.js");
         Object.assign(state.task.reply, reply);
-        changed();
+        notify();
     }"""
     nervous.evaluate(say, {"thinking": "step by step", "text": ""})
     thoughts = nervous.locator("details.thoughts")
@@ -165,7 +165,7 @@ def test_controls_show_what_they_were_set_to_until_the_answer(
     level = nervous.locator(".facts").get_by_label("Priority")
     with nervous.expect_request("**/priority"):
         level.select_option("10 high")
-    nervous.evaluate("async () => (await import('/static/state.js')).changed()")
+    nervous.evaluate("async () => (await import('/static/state/store.js')).notify()")
     nervous.evaluate("() => new Promise(requestAnimationFrame)")
     shown["level"] = level.input_value()
     answer()
@@ -204,9 +204,9 @@ def test_a_view_that_cannot_be_drawn_says_so_and_the_page_goes_on(visit: Visit, 
     expect(page.locator("main :is(h1, h2)").first).to_be_attached()
     expect(page.locator("main")).not_to_contain_text("Loading")
     poison = f"""async () => {{
-        const {{ state, changed }} = await import("/static/state.js");
+        const {{ state, notify }} = await import("/static/state/store.js");
         {POISONS[view]};
-        changed();
+        notify();
     }}"""
     page.evaluate(poison)
     trouble = page.locator("main").get_by_role("alert")
@@ -223,7 +223,7 @@ def test_a_view_that_cannot_be_drawn_says_so_and_the_page_goes_on(visit: Visit, 
 
 def test_what_is_around_the_views_may_fail_too(visit: Visit) -> None:
     page = visit.open("crons")
-    poison = """async () => (await import("/static/state.js")).update({ toasts: null })"""
+    poison = """async () => (await import("/static/state/store.js")).update({ toasts: null })"""
     page.evaluate(poison)
     trouble = page.get_by_role("alert")
     expect(trouble).to_contain_text("This could not be shown")

@@ -38,7 +38,7 @@ def test_a_program_gets_what_ollama_says(http: httpx.Client, accept: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/static/app.js", "/static/views/tasks.js", "/static/style.css"]
+    "path", ["/", "/static/app.js", "/static/views/tasks.js", "/static/styles/base.css"]
 )
 def test_nothing_but_its_own_files_may_run(http: httpx.Client, path: str) -> None:
     headers = http.get(path, headers=HTML).headers
@@ -57,7 +57,7 @@ def test_files_have_their_types_and_are_sent_once(http: httpx.Client) -> None:
     other = http.get("/static/app.js", headers={"If-None-Match": '"another"'})
 
     assert first.headers["Content-Type"] == "text/javascript; charset=utf-8"
-    assert http.get("/static/style.css").headers["Content-Type"] == "text/css; charset=utf-8"
+    assert http.get("/static/styles/base.css").headers["Content-Type"] == "text/css; charset=utf-8"
     assert http.get("/static/icon.svg").headers["Content-Type"] == "image/svg+xml"
     assert (again.status_code, again.content) == (304, b"")
     assert other.content == first.content
@@ -79,7 +79,7 @@ def test_what_a_file_asks_for_is_there() -> None:
                 assert ((FOLDER / name).parent / each).resolve().is_file(), f"{name}: {each}"
             assert len(text.splitlines()) <= 300, name
         if name.endswith(".html"):
-            for each in re.findall(r'(?:src|href)="/static/([^"]+)"', text):
+            for each in re.findall(r'(?:src|href)="static/([^"]+)"', text):
                 assert each in files(), each
             assert not re.search(r"<style|\sstyle=|<script(?![^>]*\ssrc=)|\son\w+=", text)
 

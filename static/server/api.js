@@ -1,0 +1,163 @@
+// The HTTP API: a function for each verb that the page uses. Error responses are thrown as ApiError.
+
+import { stampEstimate } from "./task_times.js";
+
+const KEY = "ollama-queue-key"; // in sessionStorage: for this tab only
+
+/** `status` 0: the server could not be reached. `field` names what was wrong in a request. */
+export class ApiError extends Error {
+  constructor(status, code, message, field = null) {
+    super(message);
+    Object.assign(this, { status, code, field });
+  }
+}
+
+const apiKey = () => sessionStorage.getItem(KEY);
+export const setApiKey = (key) => (key ? sessionStorage.setItem(KEY, key) : sessionStorage.removeItem(KEY));
+
+let unauthorized = () => {};
+
+/** `listener` is called when the server asks for another API key. */
+export const onUnauthorized = (listener) => (unauthorized = listener);
+
+/** The page may lie below a path that a proxy takes off. */
+const address = (path) => new URL(`.${path}`, document.baseURI);
+
+async function sendRequest(method, path, { query, body, headers, signal } = {}) {
+  const words = new URLSearchParams();
+  for (const [name, value] of Object.entries(query ?? {})) {
+    for (const each of [value].flat()) if (each !== null && each !== undefined && each !== "") words.append(name, each);
+  }
+  const sent = { ...headers };
+  if (apiKey()) sent.Authorization = `Bearer ${apiKey()}`;
+  if (body !== undefined && !(body instanceof Blob)) {
+    sent["Content-Type"] = "application/json";
+    body = JSON.stringify(body);
+  }
+  const url = address(path);
+  url.search = words;
+  const response = await fetch(url, { method, body, headers: sent, signal }).catch((error) => {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(0, "unreachable", "the server cannot be reached");
+  });
+  if (!response.ok) throw await errorFrom(response);
+  return response;
+}
+
+async function errorFrom(response) {
+  const said = await response.json().catch(() => null);
+  if (response.status === 401) unauthorized();
+  const { code = "error", message = `the server answered ${response.status}`, field = null } = said?.error ?? {};
+  return new ApiError(response.status, code, message, field);
+}
+
+const requestJson = async (method, path, more) => jsonFrom(await sendRequest(method, path, more));
+
+/** Something between us and the server may answer with a page of its own. */
+const jsonFrom = (response) =>
+  response.json().catch((error) => {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(response.status, "unreadable", "the answer could not be read; try again");
+  });
+
+const pathOf = (path, id, verb = "") => `${path}/${encodeURIComponent(id)}${verb && `/${verb}`}`;
+const idempotencyKey = () => ({ "Idempotency-Key": crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}` });
+
+// --- tasks
+
+export const submitTask = (task) => requestJson("POST", "/api/tasks", { body: task, headers: idempotencyKey() });
+/** A file of JSON lines, or of a JSON array, as it is. */
+export const submitBatchFile = (file, isLines) =>
+  requestJson("POST", "/api/tasks/batch", {
+    body: file,
+    headers: { ...idempotencyKey(), "Content-Type": isLines ? "application/x-ndjson" : "application/json" },
+  });
+
+/** A page: `{tasks, cursor, total}`; `cursor` and `total` are null where there is none. */
+export async function listTasks(query, signal) {
+  const response = await sendRequest("GET", "/api/tasks", { query, signal });
+  const next = /<([^>]*)>; rel="next"/.exec(response.headers.get("Link") ?? "");
+  const total = response.headers.get("X-Total-Count");
+  return {
+    tasks: (await jsonFrom(response)).map(stampEstimate),
+    cursor: next && new URLSearchParams(next[1].split("?")[1]).get("cursor"),
+    total: total === null ? null : Number(total),
+  };
+}
+
+export const getTask = async (id, signal) => stampEstimate(await requestJson("GET", pathOf("/api/tasks", id), { signal }));
+export const cancelTask = (id) => requestJson("POST", pathOf("/api/tasks", id, "cancel"));
+export const retryTask = (id) => requestJson("POST", pathOf("/api/tasks", id, "retry"));
+export const deleteTask = (id) => requestJson("DELETE", pathOf("/api/tasks", id));
+export const setPriority = (id, priority) => requestJson("POST", pathOf("/api/tasks", id, "priority"), { body: { priority } });
+
+/** `target`: {ids} or {filter}; `more`: {priority}. Answers {done, errors, left, cursor}. */
+export const bulk = (verb, target, more) => requestJson("POST", `/api/tasks/${verb}`, { body: { ...target, ...more } });
+
+/** The reply as it comes: yields {event: chunk|restart|end, id, data}; goes on behind `lastId`. */
+export async function* streamTask(id, { signal, lastId } = {}) {
+  const headers = lastId ? { "Last-Event-ID": lastId } : {};
+  const response = await sendRequest("GET", pathOf("/api/tasks", id, "stream"), { headers, signal });
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const frames = (rest + value).split("\n\n");
+    rest = frames.pop();
+    for (const frame of frames) {
+      const event = parseEvent(frame);
+      if (event) yield event;
+    }
+  }
+}
+
+function parseEvent(frame) {
+  const fields = {};
+  for (const line of frame.split("\n")) {
+    const at = line.indexOf(":");
+    if (at > 0) fields[line.slice(0, at)] = line.slice(at + 1).replace(/^ /, "");
+  }
+  return fields.data && { event: fields.event, id: fields.id ?? null, data: JSON.parse(fields.data) };
+}
+
+// --- the queue
+
+export const getStatus = () => requestJson("GET", "/api/status");
+export const getHistory = () => requestJson("GET", "/api/history");
+export const drainBackend = (name) => requestJson("POST", pathOf("/api/backends", name, "drain"));
+export const resumeBackend = (name) => requestJson("POST", pathOf("/api/backends", name, "resume"));
+export const pause = () => requestJson("POST", "/api/pause");
+export const resume = () => requestJson("POST", "/api/resume");
+
+// --- batches
+
+export const listBatches = (limit = 100) => requestJson("GET", "/api/batches", { query: { limit } });
+export const getBatch = (id) => requestJson("GET", pathOf("/api/batches", id));
+
+// --- crons
+
+export const listCrons = () => requestJson("GET", "/api/cron");
+export const addCron = (cron) => requestJson("POST", "/api/cron", { body: cron });
+export const updateCron = (id, change) => requestJson("PUT", pathOf("/api/cron", id), { body: change });
+export const removeCron = (id) => requestJson("DELETE", pathOf("/api/cron", id));
+export const enableCron = (id) => requestJson("PUT", pathOf("/api/cron", id, "enable"));
+export const disableCron = (id) => requestJson("PUT", pathOf("/api/cron", id, "disable"));
+export const runCron = (id) => requestJson("POST", pathOf("/api/cron", id, "run"));
+/** When an expression would be due next: {next: [times]}. */
+export const testCron = (cron_expr, timezone, count = 5) =>
+  requestJson("POST", "/api/cron/test", { body: { cron_expr, timezone, count } });
+
+// --- the feed
+
+/** A WebSocket to the feed. */
+export function openSocket() {
+  const url = address("/ws");
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  return apiKey() ? new WebSocket(url, [`key.${base64url(apiKey())}`]) : new WebSocket(url);
+}
+
+function base64url(text) {
+  const bytes = String.fromCharCode(...new TextEncoder().encode(text));
+  return btoa(bytes).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+}

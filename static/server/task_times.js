@@ -1,0 +1,46 @@
+// When waiting tasks may start: the server's estimates, counted on from when they were read.
+
+import { secondsBetween, number } from "../lib/format.js";
+
+const readAt = new WeakMap(); // task -> when (ms)
+const UNITS = [[1, "s", 59.5], [60, "min", 59.5], [3600, "h", 47.5], [86400, "days", Infinity]];
+const ORDINAL_SUFFIXES = { one: "st", two: "nd", few: "rd", other: "th" };
+const ordinalRules = new Intl.PluralRules("en", { type: "ordinal" });
+
+/** The task, whose estimate holds from now on. */
+export function stampEstimate(task) {
+  readAt.set(task, Date.now());
+  return task;
+}
+
+/** "about 2 min" until a waiting task starts; null where nobody knows. */
+export function startsIn(task) {
+  if (task.status !== "pending" || typeof task.eta_s !== "number") return null;
+  const left = task.eta_s - (Date.now() - (readAt.get(task) ?? Date.now())) / 1000;
+  if (left < 1) return "any moment";
+  const [size, unit] = UNITS.find(([each, , most]) => left / each < most);
+  return `about ${Math.round(left / size)} ${unit}`;
+}
+
+/** "12th in line" of a waiting task; null where it has no place. */
+export function placeInLine({ status, position }) {
+  if (status !== "pending" || typeof position !== "number") return null;
+  return position === 0 ? "next in line" : `${number(position + 1)}${ORDINAL_SUFFIXES[ordinalRules.select(position + 1)]} in line`;
+}
+
+const now = () => new Date().toISOString();
+
+/** Seconds that it waited for its first run, or has waited by now; null while it is not due. */
+export function secondsWaited(task) {
+  if (task.status === "pending" && task.scheduled_at > now()) return null;
+  const from = task.scheduled_at > task.queued_at ? task.scheduled_at : task.queued_at;
+  const first = task.attempts[0]?.started_at ?? task.started_at;
+  if (first) return secondsBetween(from, first);
+  return task.status === "pending" ? secondsBetween(from, now()) : null;
+}
+
+/** Seconds of its last run, or of the one that goes on. */
+export function secondsRan(task) {
+  if (!task.started_at || task.status === "pending") return null;
+  return secondsBetween(task.started_at, task.status === "running" ? now() : task.completed_at);
+}

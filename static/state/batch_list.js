@@ -1,0 +1,127 @@
+// The batches, one of them looked at, and the download of its results.
+
+import * as api from "../server/api.js";
+import { askToConfirm, runBulk } from "./actions.js";
+import { number, plural } from "../lib/format.js";
+import { merge, state, showToast, update } from "./store.js";
+import { requestOrder } from "../lib/request_order.js";
+
+const FIRST_LIMIT = 100;
+const MAX_LIMIT = 1000; // the server lists no more
+const MAX_ERRORS = 20; // errors shown of a batch
+const DOWNLOAD_PAGE = 200; // tasks a request of a download
+const RELOAD_INTERVAL_MS = 1000; // between two readings while tasks of batches change
+
+let reloadTimer = null;
+
+export async function showBatches({ id }) {
+  if (!state.batches) update({ batches: { items: null, error: null, limit: FIRST_LIMIT, detail: null, downloads: {} } });
+  await Promise.all([loadBatches(), id && loadBatch(id)]);
+}
+
+/** The feed stays quiet of what is not looked at. */
+export function leaveBatches() {
+  clearTimeout(reloadTimer);
+  reloadTimer = null;
+}
+
+const listRequests = requestOrder();
+const batchRequests = requestOrder();
+
+export async function loadBatches() {
+  const isNews = listRequests();
+  try {
+    const items = await api.listBatches(state.batches.limit);
+    if (isNews()) merge("batches", { items, error: null });
+  } catch (error) {
+    if (isNews()) merge("batches", { error });
+  }
+}
+
+export function loadMoreBatches() {
+  merge("batches", { limit: MAX_LIMIT });
+  loadBatches();
+}
+
+export const hasMoreBatches = ({ items, limit }) => items.length === limit && limit < MAX_LIMIT;
+
+/** How many of its tasks there still are: those that were deleted left the counts. */
+export const countKept = (batch) => batch.pending + batch.running + batch.completed + batch.failed + batch.cancelled;
+
+export async function loadBatch(id) {
+  const isNews = batchRequests();
+  if (state.batches.detail?.id !== id) merge("batches", { detail: { id, batch: null, failed: [], error: null } });
+  const [batch, page] = await Promise.allSettled([
+    api.getBatch(id),
+    api.listTasks({ batch_id: id, status: "failed", limit: MAX_ERRORS }),
+  ]);
+  const { detail } = state.batches;
+  if (detail?.id !== id || !isNews()) return;
+  const error = batch.reason ?? page.reason ?? null;
+  const isGone = error?.status === 404;
+  merge("batches", { detail: { id, batch: batch.value ?? (isGone ? null : detail.batch), failed: page.value?.tasks ?? detail.failed, error } });
+}
+
+/** Counts come from the server, once a second at most: a batch may have many thousand tasks. */
+export function applyFeedToBatches({ type, task }) {
+  if (type === "snapshot") reloadBatches();
+  else if (task?.batch_id && !reloadTimer) reloadTimer = setTimeout(reloadBatches, RELOAD_INTERVAL_MS);
+}
+
+function reloadBatches() {
+  reloadTimer = null;
+  if (!state.batches) return;
+  loadBatches();
+  if (state.batches.detail && state.batches.detail.id === state.route.id) loadBatch(state.route.id);
+}
+
+export const confirmCancelRest = ({ id, pending, running }) =>
+  askToConfirm({
+    title: `Cancel ${plural(pending + running, "task")}?`,
+    body: "Those that run are stopped; the others do not start. What is done stays.",
+    confirm: "Cancel them",
+    keep: "Keep tasks",
+    danger: true,
+  }, () => runBulk("cancel", { filter: { batch_id: [id], status: ["pending", "running"] } }));
+
+export const retryFailedTasks = ({ id }) => runBulk("retry", { filter: { batch_id: [id], status: ["failed"] } });
+
+// --- the download
+
+/** All tasks of a batch with what was asked and answered, a line of JSON each, in their order. */
+export async function downloadResults(batch) {
+  const { id } = batch;
+  const { signal } = setDownload(id, { done: 0, total: countKept(batch), stop: new AbortController() }).stop;
+  const pages = [];
+  let cursor = null;
+  let done = 0;
+  try {
+    do {
+      const page = await api.listTasks({ batch_id: id, include: "payload,result", limit: DOWNLOAD_PAGE, cursor }, signal);
+      const lines = page.tasks.reverse().map((task) => `${JSON.stringify(task)}\n`);
+      pages.unshift(new Blob(lines)); // the list has the newest first, a batch its first line
+      done += lines.length;
+      setDownload(id, { ...state.batches.downloads[id], done });
+      ({ cursor } = page);
+    } while (cursor);
+    saveFile(new Blob(pages, { type: "application/x-ndjson" }), `batch-${id}.jsonl`);
+    showToast(`${number(done)} ${done === 1 ? "line" : "lines"} saved`, "good");
+  } catch (error) {
+    if (error.name !== "AbortError") showToast(`The download stopped: ${error.message}`, "error");
+  }
+  setDownload(id, null);
+}
+
+function setDownload(id, progress) {
+  merge("batches", { downloads: { ...state.batches.downloads, [id]: progress } });
+  return progress;
+}
+
+/** Gives a file to the browser's downloads. */
+function saveFile(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}

@@ -1,0 +1,30 @@
+// The keyboard: / to search, g and a letter to go to a view; the rest is the view's own.
+
+import { navigate } from "./router.js";
+
+const VIEW_KEYS = { o: "overview", t: "tasks", s: "submit", c: "crons", b: "batches" };
+const TYPING = "input, textarea, select, [contenteditable]";
+let isAfterG = false;
+
+/** `other(event)` gets what is no key of all views, outside of fields. */
+export function listenForKeys(other) {
+  addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    if (event.target.closest?.(TYPING)) {
+      if (event.key === "Escape") event.target.blur();
+      return;
+    }
+    if (isAfterG && VIEW_KEYS[event.key]) {
+      navigate(VIEW_KEYS[event.key]);
+      isAfterG = false;
+      return;
+    }
+    isAfterG = event.key === "g";
+    if (event.key === "/") {
+      event.preventDefault();
+      const field = document.querySelector("[type=search]");
+      if (field) field.focus();
+      else navigate("tasks");
+    } else other(event);
+  });
+}

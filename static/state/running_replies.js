@@ -1,0 +1,61 @@
+// The replies of all running tasks as they come, over a socket of their own: one that hears chunks
+// hears of its tasks only.
+
+import { openFeed } from "../server/feed.js";
+import { replyParts } from "../server/replies.js";
+import { notify, state } from "./store.js";
+
+const MAX_TASKS = 50;
+const MAX_TEXT = 400; // characters kept of a reply
+const WINDOW_MS = 5000; // that the speed is measured over
+const REPLAY_MS = 500; // in which what was said before comes at once
+
+let feed = null;
+let followedIds = "";
+
+/** Follows the tasks that run now; called again when others do. */
+export function followRunningTasks() {
+  const ids = [...state.running.keys()].slice(-MAX_TASKS);
+  const key = ids.join();
+  if (key === followedIds && feed) return;
+  followedIds = key;
+  if (!feed) feed = openFeed({ onMessage, subscription });
+  else feed.send(subscription());
+}
+
+export function stopFollowingTasks() {
+  feed?.close();
+  feed = null;
+  state.runningReplies.clear();
+}
+
+function subscription() {
+  const tasks = followedIds ? followedIds.split(",") : [];
+  return { subscribe: [], tasks, chunks: tasks.length > 0 };
+}
+
+function onMessage({ type, task_id: id, data }) {
+  if (type === "end") state.runningReplies.delete(id);
+  else if (type === "restart") state.runningReplies.set(id, emptyReply());
+  else if (type === "chunk") {
+    if (!state.runningReplies.has(id)) state.runningReplies.set(id, emptyReply());
+    const reply = state.runningReplies.get(id);
+    const { text, thinking } = replyParts(data);
+    reply.text = (reply.text + text + thinking).slice(-MAX_TEXT);
+    reply.pieces++;
+  } else return;
+  notify();
+}
+
+const emptyReply = () => ({ text: "", pieces: 0, marks: [], since: performance.now() });
+
+/** Tokens a second over the last seconds, null as long as nobody can know. */
+export function tokensPerSecond(reply) {
+  const now = performance.now();
+  const { marks, pieces } = reply;
+  if (now - reply.since < REPLAY_MS) return null;
+  if (!marks.length || now - marks.at(-1)[0] > 400) marks.push([now, pieces]);
+  while (marks.length > 2 && now - marks[1][0] > WINDOW_MS) marks.shift();
+  const [at, then] = marks[0];
+  return now - at < 900 ? null : ((pieces - then) * 1000) / (now - at);
+}

@@ -1,0 +1,152 @@
+// The form of a new task: what is in it, and the task that it stands for.
+
+import { fromLocalField, toLocalField } from "../lib/format.js";
+
+/** An empty form; texts are as they are typed. */
+export const emptyTaskForm = () => ({
+  stateKey: "submit", // of the state, where it is kept
+  type: "chat",
+  model: null, // as long as nothing was typed
+  messages: [{ role: "user", content: "" }],
+  system: "",
+  prompt: "",
+  input: "",
+  priority: 5,
+  scheduled_at: "",
+  tags: "",
+  backend: "",
+  max_retries: "",
+  timeout_s: "",
+  temperature: "",
+  num_predict: "",
+  options: "",
+  format: "",
+  schema: "",
+  extra_payload: "",
+  hiddenFields: {}, // of the task that it was filled in with: fields that are not shown
+  error: null,
+  isSending: false,
+  file: null,
+});
+
+/** The names of all models that some model server lists. */
+export const knownModels = (stats) => [...new Set((stats?.backends ?? []).flatMap((backend) => backend.models ?? []))].sort();
+
+/** The form with its model: the only one there is, as long as nothing was typed. */
+export function withModel(form, stats) {
+  const models = knownModels(stats);
+  return { ...form, model: form.model ?? (models.length === 1 ? models[0] : "") };
+}
+
+/** What cannot be read from the form; `field` is that of the form. */
+export class FormError extends Error {
+  constructor(field, message) {
+    super(message);
+    this.field = field;
+  }
+}
+
+/** The task as the API takes it. Raises `FormError`. */
+export function taskFrom(form) {
+  const task = { ...form.hiddenFields, type: form.type, model: form.model.trim(), payload: payloadFrom(form), options: optionsFrom(form), priority: form.priority };
+  const tags = form.tags.split(",").map((tag) => tag.trim()).filter(Boolean);
+  if (tags.length) task.tags = tags;
+  if (form.scheduled_at) task.scheduled_at = fromLocalField(form.scheduled_at);
+  if (form.backend.trim()) task.backend = form.backend.trim();
+  for (const name of ["max_retries", "timeout_s"]) if (form[name] !== "") task[name] = Number(form[name]);
+  return task;
+}
+
+function payloadFrom(form) {
+  const payload = { ...parseObject(form, "extra_payload") };
+  if (form.type === "chat") {
+    payload.messages = form.messages.map((message) => ({ ...message }));
+    if (!payload.messages.some(({ content }) => hasContent(content))) throw new FormError("messages", "Write at least one message");
+  } else if (form.type === "generate") {
+    payload.prompt = form.prompt;
+    if (!form.prompt.trim()) throw new FormError("prompt", "Write what the model is to go on with");
+  } else {
+    const texts = form.input.split(/\n{2,}/).map((text) => text.trim()).filter(Boolean);
+    if (!texts.length) throw new FormError("input", "Write at least one text");
+    payload.input = texts.length === 1 ? texts[0] : texts;
+  }
+  if (form.type !== "embed") {
+    if (form.system.trim()) payload.system = form.system;
+    if (form.format === "json") payload.format = "json";
+    if (form.format === "schema") payload.format = parseObject(form, "schema");
+  }
+  return payload;
+}
+
+const hasContent = (content) => (typeof content === "string" ? content.trim() : content);
+
+function optionsFrom(form) {
+  const options = { ...parseObject(form, "options") };
+  if (form.type !== "embed") for (const name of ["temperature", "num_predict"]) if (form[name] !== "") options[name] = Number(form[name]);
+  return options;
+}
+
+function parseObject(form, name) {
+  if (!form[name].trim()) return {};
+  let value;
+  try {
+    value = JSON.parse(form[name]);
+  } catch (error) {
+    throw new FormError(name, `This must be JSON: ${error.message}`);
+  }
+  if (value === null || typeof value !== "object" || Array.isArray(value)) throw new FormError(name, 'This must be a JSON object, such as {"seed": 1}');
+  return value;
+}
+
+/** A form filled in with a task. What has no field of its own is in the JSON fields. */
+export function taskFormFrom(task) {
+  const { messages, system, prompt, input, format, ...extraPayload } = task.payload ?? {};
+  const { temperature, num_predict, ...options } = task.options ?? {};
+  const isSchema = format && typeof format === "object";
+  const form = {
+    ...emptyTaskForm(),
+    type: task.type,
+    model: task.model,
+    messages: messages?.map((message) => ({ ...message })) ?? emptyTaskForm().messages,
+    system: system ?? "",
+    prompt: prompt ?? "",
+    input: [input ?? []].flat().join("\n\n"),
+    priority: task.priority,
+    scheduled_at: task.scheduled_at > new Date().toISOString() ? toLocalField(task.scheduled_at).slice(0, 16) : "",
+    tags: (task.tags ?? []).join(", "),
+    backend: task.backend ?? "",
+    max_retries: task.max_retries ?? "",
+    timeout_s: task.timeout_s ?? "",
+    temperature: temperature ?? "",
+    num_predict: num_predict ?? "",
+    options: formatObject(options),
+    format: isSchema ? "schema" : format === "json" ? "json" : "",
+    schema: isSchema ? formatObject(format) : "",
+    extra_payload: formatObject(extraPayload),
+    hiddenFields: { metadata: task.metadata ?? {}, remote_execution: task.remote_execution ?? false },
+  };
+  return form;
+}
+
+const formatObject = (value) => (Object.keys(value).length ? JSON.stringify(value, null, 2) : "");
+
+// The server names fields of the task; these are where the form has them.
+const FORM_FIELDS = { "payload.messages": "messages", "payload.prompt": "prompt", "payload.input": "input", "payload.format": "format", payload: "extra_payload" };
+
+/** Takes the user to the field that is wrong, once the page shows it. */
+export function focusInvalidField() {
+  requestAnimationFrame(() => requestAnimationFrame(() => {
+    const found = document.querySelector(".is-wrong :is(input, textarea)") ?? document.querySelector(".is-wrong select");
+    found?.focus();
+  }));
+}
+
+const NO_FIELDS = ["error", "stateKey", "hiddenFields", "file"]; // no fields
+
+/** The field of the form that an error is about, or null where it has none for it. */
+export function formFieldOf(field, form) {
+  if (!field) return null;
+  if (field in FORM_FIELDS) return FORM_FIELDS[field];
+  const name = field.split(/[.[]/)[0];
+  return name in form && !NO_FIELDS.includes(name) ? name : null;
+}
