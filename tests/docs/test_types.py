@@ -20,7 +20,6 @@ from tests.support.servers.real_models import ROOT
 HERE = Path(__file__).parent
 PROGRAM, MISTAKES = HERE / "typed_program.py", HERE / "typed_mistakes.py"
 PROTOCOL = HERE / "protocol_mistakes.py"
-PYRIGHT = ("pyright@1.1.414",)
 # Given by the makers themselves.
 MADE = {"type", "model", "messages", "prompt", "input"}
 
@@ -59,12 +58,12 @@ def mypy(home: Path, program: Path) -> set[int]:
 
 
 def pyright(home: Path, program: Path) -> set[int]:
-    installed = node_folder("pyright", PYRIGHT)
+    script = node_folder() / "node_modules/pyright/index.js"
     (home / "pyrightconfig.json").write_text(
         json.dumps({"typeCheckingMode": "strict", "venvPath": ".", "venv": "venv"})
     )
     told = subprocess.run(
-        ["node", installed / "node_modules/pyright/index.js", "--outputjson", program.name],
+        ["node", script, "--outputjson", program.name],
         capture_output=True,
         text=True,
         cwd=home,
