@@ -1,7 +1,7 @@
 // Joins the parts: the address says which view is shown, the feed tells what happens.
 
-import { onUnauthorized } from "./server/api.js";
 import { render } from "./lib/dom.js";
+import { onUnauthorized } from "./server/api.js";
 import { openFeed } from "./server/feed.js";
 import { listenForKeys } from "./state/keyboard.js";
 import { startRouter } from "./state/router.js";
@@ -51,7 +51,9 @@ function onRoute(route, before) {
 function onMessage(message) {
   if (message.type === "snapshot" || message.type === "stats") updateStats(message.stats);
   if (message.type === "snapshot") {
-    state.running = new Map(message.tasks.filter((t) => t.status === "running").map((t) => [t.id, t]));
+    state.running = new Map(
+      message.tasks.filter((t) => t.status === "running").map((t) => [t.id, t]),
+    );
   } else if (message.type === "event" && message.task) {
     updateRunning(message.event, message.task);
   }
@@ -60,7 +62,7 @@ function onMessage(message) {
 }
 
 function updateStats(stats) {
-  const unservedSince = stats.waiting_for.backend ? state.unservedSince ?? Date.now() : null;
+  const unservedSince = stats.waiting_for.backend ? (state.unservedSince ?? Date.now()) : null;
   update({ stats, unservedSince });
 }
 

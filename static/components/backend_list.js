@@ -1,35 +1,68 @@
 // The model servers: health, slots, models, and taking one out.
 
-import { askToConfirm, handleDrain, handleUndrain } from "../state/actions.js";
 import { h } from "../lib/dom.js";
-import { number, plural, rate, duration } from "../lib/format.js";
+import { duration, number, plural, rate } from "../lib/format.js";
 import { icon } from "../lib/icons.js";
+import { askToConfirm, handleDrain, handleUndrain } from "../state/actions.js";
 import { button } from "./controls.js";
 
 export function backendList(all) {
-  if (!all.length) return h("p", { class: "quiet" }, "No model server is configured: see config.example.yaml.");
+  if (!all.length)
+    return h("p", { class: "quiet" }, "No model server is configured: see config.example.yaml.");
   return h("ul", { class: "backends" }, all.map(backendItem));
 }
 
 function backendItem(one) {
-  return h("li", { key: one.name },
-    h("div", { class: "row" }, h("h3", null, one.name), health(one), h("span", { class: "quiet" }, [one.type, one.version, one.remote && "remote"].filter(Boolean).join(" ")),
-      h("span", { class: "grow" }), drainButton(one)),
+  return h(
+    "li",
+    { key: one.name },
+    h(
+      "div",
+      { class: "row" },
+      h("h3", null, one.name),
+      health(one),
+      h(
+        "span",
+        { class: "quiet" },
+        [one.type, one.version, one.remote && "remote"].filter(Boolean).join(" "),
+      ),
+      h("span", { class: "grow" }),
+      drainButton(one),
+    ),
     one.error && h("p", { class: "error" }, one.error),
-    h("div", { class: "row" }, slots(one),
-      h("span", { class: "quiet" }, [
-        `${plural(one.calls, "call")}, ${number(one.failures)} failed`,
-        one.tokens_per_s !== null && `${rate(one.tokens_per_s)} tokens a second`,
-        one.without.length > 0 && `asked without ${one.without.join(" and ")}`,
-        one.wait_s !== null && `tasks waited ${duration(one.wait_s)} on average`,
-      ].filter(Boolean).join(" · "))),
-    h("div", { class: "row models" }, models(one)));
+    h(
+      "div",
+      { class: "row" },
+      slots(one),
+      h(
+        "span",
+        { class: "quiet" },
+        [
+          `${plural(one.calls, "call")}, ${number(one.failures)} failed`,
+          one.tokens_per_s !== null && `${rate(one.tokens_per_s)} tokens a second`,
+          one.without.length > 0 && `asked without ${one.without.join(" and ")}`,
+          one.wait_s !== null && `tasks waited ${duration(one.wait_s)} on average`,
+        ]
+          .filter(Boolean)
+          .join(" · "),
+      ),
+    ),
+    h("div", { class: "row models" }, models(one)),
+  );
 }
 
 function health({ healthy, drained, resting_s: rests }) {
-  if (rests) return h("span", { class: "status pending" }, icon("pending"), h("span", null, `resting ${Math.ceil(rests)} s`));
-  if (drained) return h("span", { class: "status pending" }, icon("pause"), h("span", null, "drained"));
-  if (!healthy) return h("span", { class: "status failed" }, icon("warn"), h("span", null, "unreachable"));
+  if (rests)
+    return h(
+      "span",
+      { class: "status pending" },
+      icon("pending"),
+      h("span", null, `resting ${Math.ceil(rests)} s`),
+    );
+  if (drained)
+    return h("span", { class: "status pending" }, icon("pause"), h("span", null, "drained"));
+  if (!healthy)
+    return h("span", { class: "status failed" }, icon("warn"), h("span", null, "unreachable"));
   return h("span", { class: "status completed" }, icon("completed"), h("span", null, "healthy"));
 }
 
@@ -37,22 +70,54 @@ const DRAIN = "Calls that run go on; it gets no others until you resume it.";
 
 const drainButton = (one) =>
   one.drained
-    ? button("Resume", () => handleUndrain(one), { key: "resume", variant: "primary", "aria-label": `Resume ${one.name}` })
-    : button("Drain", () => askToConfirm({ title: `Drain ${one.name}?`, body: DRAIN, confirm: "Drain" }, () => handleDrain(one)), { key: "drain", "aria-label": `Drain ${one.name}` });
+    ? button("Resume", () => handleUndrain(one), {
+        key: "resume",
+        variant: "primary",
+        "aria-label": `Resume ${one.name}`,
+      })
+    : button(
+        "Drain",
+        () =>
+          askToConfirm({ title: `Drain ${one.name}?`, body: DRAIN, confirm: "Drain" }, () =>
+            handleDrain(one),
+          ),
+        { key: "drain", "aria-label": `Drain ${one.name}` },
+      );
 
 function slots({ running, parallel }) {
   const words = `${number(running)} of ${plural(parallel, "slot")} busy`;
-  const boxes = parallel <= 32 && Array.from({ length: parallel }, (_, index) => h("span", { class: index < running ? "slot busy" : "slot" }));
-  return h("span", { class: "slots" }, h("span", { class: "slot-boxes", "aria-hidden": "true" }, boxes), words);
+  const boxes =
+    parallel <= 32 &&
+    Array.from({ length: parallel }, (_, index) =>
+      h("span", { class: index < running ? "slot busy" : "slot" }),
+    );
+  return h(
+    "span",
+    { class: "slots" },
+    h("span", { class: "slot-boxes", "aria-hidden": "true" }, boxes),
+    words,
+  );
 }
 
 function models({ models: names, loaded }) {
-  if (names === null) return h("span", { class: "quiet" }, "It has not said yet which models it has.");
+  if (names === null)
+    return h("span", { class: "quiet" }, "It has not said yet which models it has.");
   if (!names.length) return h("span", { class: "quiet" }, "It has no models.");
-  const sorted = [...names].sort((a, b) => loaded.includes(b) - loaded.includes(a) || a.localeCompare(b));
+  const sorted = [...names].sort(
+    (a, b) => loaded.includes(b) - loaded.includes(a) || a.localeCompare(b),
+  );
   return [
-    sorted.slice(0, 24).map((name) =>
-      h("span", { key: name, class: loaded.includes(name) ? "tag is-loaded" : "tag" }, name, loaded.includes(name) && " · in memory")),
-    names.length > 24 && h("span", { key: "…", class: "quiet" }, `and ${number(names.length - 24)} more`),
+    sorted
+      .slice(0, 24)
+      .map((name) =>
+        h(
+          "span",
+          { key: name, class: loaded.includes(name) ? "tag is-loaded" : "tag" },
+          name,
+          loaded.includes(name) && " · in memory",
+        ),
+      ),
+    names.length > 24 &&
+      h("span", { key: "…", class: "quiet" }, `and ${number(names.length - 24)} more`),
   ];
 }

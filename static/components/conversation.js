@@ -1,7 +1,7 @@
 // What was asked, and what the model said, as people read it.
 
 import { h } from "../lib/dom.js";
-import { number, plural, duration } from "../lib/format.js";
+import { duration, number, plural } from "../lib/format.js";
 import { markdown } from "../lib/markdown.js";
 import { replyParts, replyVectors } from "../server/replies.js";
 import { merge, state } from "../state/store.js";
@@ -16,26 +16,53 @@ function promptMessages({ type, payload }) {
   if (!payload) return null;
   const system = payload.system && message("system", payload.system);
   if (type === "chat") return [system, (payload.messages ?? []).map(chatMessage)];
-  if (type === "generate") return [system, message("prompt", [payload.prompt ?? ""].flat().join("\n"), pictureRow(payload.images))];
+  if (type === "generate")
+    return [
+      system,
+      message("prompt", [payload.prompt ?? ""].flat().join("\n"), pictureRow(payload.images)),
+    ];
   return [payload.input].flat().map((text, index) => message(`input ${index + 1}`, String(text)));
 }
 
-function chatMessage({ role, content, images, thinking, tool_calls: calls, tool_name: name }, index) {
+function chatMessage(
+  { role, content, images, thinking, tool_calls: calls, tool_name: name },
+  index,
+) {
   const parts = Array.isArray(content) ? content : [{ type: "text", text: content ?? "" }];
   const text = parts.map((part) => part?.text ?? `[${part?.type ?? "part"}]`).join("\n");
-  return message(name ? `${role}: ${name}` : role, text, [thinkingSection(thinking, index), pictureRow(images), toolCalls(calls)]);
+  return message(name ? `${role}: ${name}` : role, text, [
+    thinkingSection(thinking, index),
+    pictureRow(images),
+    toolCalls(calls),
+  ]);
 }
 
 function message(role, text, more = null, className = "") {
-  return h("section", { class: `message ${className || role.split(/[ :]/)[0]}`, "aria-label": role },
-    h("h2", null, role), more, text && markdown(text));
+  return h(
+    "section",
+    { class: `message ${className || role.split(/[ :]/)[0]}`, "aria-label": role },
+    h("h2", null, role),
+    more,
+    text && markdown(text),
+  );
 }
 
 const pictureRow = (images) =>
-  images?.length && h("div", { class: "row" }, images.map((data, index) => picture(String(data), index)));
+  images?.length &&
+  h(
+    "div",
+    { class: "row" },
+    images.map((data, index) => picture(String(data), index)),
+  );
 
 function picture(data, index) {
-  const kind = data.startsWith("/9j/") ? "jpeg" : data.startsWith("UklGR") ? "webp" : data.startsWith("R0lGOD") ? "gif" : "png";
+  const kind = data.startsWith("/9j/")
+    ? "jpeg"
+    : data.startsWith("UklGR")
+      ? "webp"
+      : data.startsWith("R0lGOD")
+        ? "gif"
+        : "png";
   const source = data.startsWith("data:image/") ? data : `data:image/${kind};base64,${data}`;
   return h("img", { class: "picture", src: source, alt: `picture ${index + 1}` });
 }
@@ -44,12 +71,31 @@ function picture(data, index) {
 function thinkingSection(text, name, isOpen = false) {
   if (!text) return null;
   const { openSections } = state.task;
-  const turn = (isOn) => merge("task", { openSections: { ...state.task.openSections, [name]: isOn } });
-  return disclosure("thoughts", openSections[name] ?? isOpen, turn, "Thinking", h("p", { class: "pre" }, text));
+  const turn = (isOn) =>
+    merge("task", { openSections: { ...state.task.openSections, [name]: isOn } });
+  return disclosure(
+    "thoughts",
+    openSections[name] ?? isOpen,
+    turn,
+    "Thinking",
+    h("p", { class: "pre" }, text),
+  );
 }
 
 const toolCalls = (calls) =>
-  calls?.length ? h("div", null, calls.map((call) => h("pre", { tabindex: 0 }, h("code", null, `${call.function?.name ?? "tool"}(${argumentsOf(call)})`)))) : null;
+  calls?.length
+    ? h(
+        "div",
+        null,
+        calls.map((call) =>
+          h(
+            "pre",
+            { tabindex: 0 },
+            h("code", null, `${call.function?.name ?? "tool"}(${argumentsOf(call)})`),
+          ),
+        ),
+      )
+    : null;
 
 /** OpenAI has them as a text, which comes in pieces. */
 function argumentsOf(call) {
@@ -60,14 +106,36 @@ function argumentsOf(call) {
 function replySection(task, reply) {
   if (task.status === "completed") return result(task);
   if (task.status === "failed") {
-    return h("section", { class: "message went-wrong", "aria-label": "error" }, h("h2", null, "error"), h("p", { class: "pre" }, task.error));
+    return h(
+      "section",
+      { class: "message went-wrong", "aria-label": "error" },
+      h("h2", null, "error"),
+      h("p", { class: "pre" }, task.error),
+    );
   }
   if (task.status !== "running") return null;
-  return h("section", { class: "message assistant is-live", "aria-label": "reply", "aria-busy": true },
-    h("h2", null, "assistant", h("span", { class: "quiet" }, reply?.pieces ? ` ${plural(reply.pieces, "token")} so far` : " at work …")),
-    reply?.restarts > 0 && h("p", { class: "quiet" }, "An earlier attempt ended; this is the next one."),
-    reply && [thinkingSection(reply.thinking, "reply", !reply.text), reply.text && markdown(reply.text), toolCalls(reply.calls)],
-    h("span", { class: "caret", "aria-hidden": "true" }));
+  return h(
+    "section",
+    { class: "message assistant is-live", "aria-label": "reply", "aria-busy": true },
+    h(
+      "h2",
+      null,
+      "assistant",
+      h(
+        "span",
+        { class: "quiet" },
+        reply?.pieces ? ` ${plural(reply.pieces, "token")} so far` : " at work …",
+      ),
+    ),
+    reply?.restarts > 0 &&
+      h("p", { class: "quiet" }, "An earlier attempt ended; this is the next one."),
+    reply && [
+      thinkingSection(reply.thinking, "reply", !reply.text),
+      reply.text && markdown(reply.text),
+      toolCalls(reply.calls),
+    ],
+    h("span", { class: "caret", "aria-hidden": "true" }),
+  );
 }
 
 function result({ type, result: reply }) {
@@ -93,20 +161,50 @@ function usage(reply) {
     seconds > 0.01 && written && `${(written / seconds).toFixed(1)} a second`,
     reply.total_duration > 1e6 && duration(reply.total_duration / 1e9),
     reason && reason !== "stop" && `ended by ${reason}`,
-  ].filter(Boolean).join(" · ");
+  ]
+    .filter(Boolean)
+    .join(" · ");
 }
 
 const SHOWN_NUMBERS = 8;
 
 function embeddings(vectors) {
   const width = vectors[0]?.length ?? 0;
-  return h("section", { class: "message assistant", "aria-label": "embeddings" },
+  return h(
+    "section",
+    { class: "message assistant", "aria-label": "embeddings" },
     h("h2", null, `${plural(vectors.length, "embedding")} of ${plural(width, "number")}`),
-    h("table", { class: "vectors" }, h("tbody", null, vectors.slice(0, 50).map((vector, index) => {
-      const length = Math.hypot(...vector.slice(0, 10_000));
-      return h("tr", null, h("th", { scope: "row" }, index + 1),
-        h("td", { class: "mono" }, vector.slice(0, SHOWN_NUMBERS).map((value) => value.toFixed(4)).join("  "), vector.length > SHOWN_NUMBERS ? " …" : ""),
-        h("td", { class: "quiet" }, `length ${length.toFixed(2)}`));
-    }))),
-    vectors.length > 50 && h("p", { class: "quiet" }, `… and ${number(vectors.length - 50)} more; the raw JSON has them all`));
+    h(
+      "table",
+      { class: "vectors" },
+      h(
+        "tbody",
+        null,
+        vectors.slice(0, 50).map((vector, index) => {
+          const length = Math.hypot(...vector.slice(0, 10_000));
+          return h(
+            "tr",
+            null,
+            h("th", { scope: "row" }, index + 1),
+            h(
+              "td",
+              { class: "mono" },
+              vector
+                .slice(0, SHOWN_NUMBERS)
+                .map((value) => value.toFixed(4))
+                .join("  "),
+              vector.length > SHOWN_NUMBERS ? " …" : "",
+            ),
+            h("td", { class: "quiet" }, `length ${length.toFixed(2)}`),
+          );
+        }),
+      ),
+    ),
+    vectors.length > 50 &&
+      h(
+        "p",
+        { class: "quiet" },
+        `… and ${number(vectors.length - 50)} more; the raw JSON has them all`,
+      ),
+  );
 }

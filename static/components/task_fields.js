@@ -2,58 +2,202 @@
 
 import { h } from "../lib/dom.js";
 import { merge } from "../state/store.js";
-import { knownModels, formFieldOf } from "../state/task_form.js";
-import { field, disclosure, PRIORITY_CHOICES, selectOptions } from "./controls.js";
+import { formFieldOf, knownModels } from "../state/task_form.js";
+import { disclosure, field, PRIORITY_CHOICES, selectOptions } from "./controls.js";
 
 /** Joins an input to a field of the form, which is the part of the state that it names. */
 export const bindField = (form, name, props = {}) => ({
   value: form[name],
-  oninput: (event) => merge(form.stateKey, { [name]: event.target.value, error: fieldError(form, name) ? null : form.error }),
+  oninput: (event) =>
+    merge(form.stateKey, {
+      [name]: event.target.value,
+      error: fieldError(form, name) ? null : form.error,
+    }),
   ...props,
 });
 
 /** What is said beside a field: the error that is about it. */
-export const fieldError = (form, name) => (form.error && formFieldOf(form.error.field, form) === name ? form.error.message : null);
+export const fieldError = (form, name) =>
+  form.error && formFieldOf(form.error.field, form) === name ? form.error.message : null;
 
 /** The error that is about no field. */
 export const formError = (form) =>
-  form.error && formFieldOf(form.error.field, form) === null && h("p", { class: "form-error", role: "alert" }, form.error.message);
+  form.error &&
+  formFieldOf(form.error.field, form) === null &&
+  h("p", { class: "form-error", role: "alert" }, form.error.message);
 
 export const typeField = (form) =>
-  field("type", "Type", (props) => h("select", { ...props, ...bindField(form, "type") }, selectOptions(["chat", "generate", "embed"], form.type)), { error: fieldError(form, "type") });
+  field(
+    "type",
+    "Type",
+    (props) =>
+      h(
+        "select",
+        { ...props, ...bindField(form, "type") },
+        selectOptions(["chat", "generate", "embed"], form.type),
+      ),
+    { error: fieldError(form, "type") },
+  );
 
 export const priorityField = (form) =>
-  field("priority", "Priority", (props) => h("select", { ...props, oninput: (e) => merge(form.stateKey, { priority: Number(e.target.value) }) }, selectOptions(PRIORITY_CHOICES, form.priority)), { error: fieldError(form, "priority") });
+  field(
+    "priority",
+    "Priority",
+    (props) =>
+      h(
+        "select",
+        { ...props, oninput: (e) => merge(form.stateKey, { priority: Number(e.target.value) }) },
+        selectOptions(PRIORITY_CHOICES, form.priority),
+      ),
+    { error: fieldError(form, "priority") },
+  );
 
 export function modelField(form, stats) {
   const models = knownModels(stats);
-  const isUnknown = form.model.trim() && models.length && !models.some((name) => name === form.model.trim() || name === `${form.model.trim()}:latest`);
-  const hint = isUnknown ? "No model server lists it now; the task waits for one" : models.length ? `${models.length} to choose from` : "No model server has listed its models yet";
+  const isUnknown =
+    form.model.trim() &&
+    models.length &&
+    !models.some((name) => name === form.model.trim() || name === `${form.model.trim()}:latest`);
+  const hint = isUnknown
+    ? "No model server lists it now; the task waits for one"
+    : models.length
+      ? `${models.length} to choose from`
+      : "No model server has listed its models yet";
   return [
-    field("model", "Model", (props) => h("input", { ...props, ...bindField(form, "model"), list: "models", autocomplete: "off", spellcheck: "false", placeholder: "such as qwen3" }), { error: fieldError(form, "model"), hint }),
-    h("datalist", { id: "models" }, models.map((name) => h("option", { key: name, value: name }))),
+    field(
+      "model",
+      "Model",
+      (props) =>
+        h("input", {
+          ...props,
+          ...bindField(form, "model"),
+          list: "models",
+          autocomplete: "off",
+          spellcheck: "false",
+          placeholder: "such as qwen3",
+        }),
+      { error: fieldError(form, "model"), hint },
+    ),
+    h(
+      "datalist",
+      { id: "models" },
+      models.map((name) => h("option", { key: name, value: name })),
+    ),
   ];
 }
 
-const MORE_FIELDS = ["tags", "backend", "max_retries", "timeout_s", "temperature", "num_predict", "options", "format", "schema", "extra_payload"];
+const MORE_FIELDS = [
+  "tags",
+  "backend",
+  "max_retries",
+  "timeout_s",
+  "temperature",
+  "num_predict",
+  "options",
+  "format",
+  "schema",
+  "extra_payload",
+];
 
 export function moreFields(form, stats) {
-  const isOpen = form.showsOptions ?? MORE_FIELDS.some((name) => form[name] !== "" || fieldError(form, name));
-  const line = (name, label, props, hint = null) => field(name, label, (given) => h("input", { ...given, ...bindField(form, name), ...props }), { error: fieldError(form, name), hint });
+  const isOpen =
+    form.showsOptions ?? MORE_FIELDS.some((name) => form[name] !== "" || fieldError(form, name));
+  const line = (name, label, props, hint = null) =>
+    field(name, label, (given) => h("input", { ...given, ...bindField(form, name), ...props }), {
+      error: fieldError(form, name),
+      hint,
+    });
   const area = (name, label, placeholder, hint = null) =>
-    field(name, label, (given) => h("textarea", { ...given, ...bindField(form, name), class: "mono", rows: 3, spellcheck: "false", placeholder }), { error: fieldError(form, name), hint });
+    field(
+      name,
+      label,
+      (given) =>
+        h("textarea", {
+          ...given,
+          ...bindField(form, name),
+          class: "mono",
+          rows: 3,
+          spellcheck: "false",
+          placeholder,
+        }),
+      { error: fieldError(form, name), hint },
+    );
   const talks = form.type !== "embed";
-  return disclosure("more", isOpen, (showsOptions) => merge(form.stateKey, { showsOptions }), "Options",
-    h("div", { class: "grid" },
-      talks && line("temperature", "Temperature", { type: "number", step: "0.1", min: 0, placeholder: "the model's" }),
-      talks && line("num_predict", "Most tokens", { type: "number", min: 1, placeholder: "no limit" }),
-      talks && field("format", "Reply", (given) => h("select", { ...given, ...bindField(form, "format") }, selectOptions([["", "text"], ["json", "JSON"], ["schema", "JSON by a schema"]], form.format)), { error: fieldError(form, "format") }),
+  return disclosure(
+    "more",
+    isOpen,
+    (showsOptions) => merge(form.stateKey, { showsOptions }),
+    "Options",
+    h(
+      "div",
+      { class: "grid" },
+      talks &&
+        line("temperature", "Temperature", {
+          type: "number",
+          step: "0.1",
+          min: 0,
+          placeholder: "the model's",
+        }),
+      talks &&
+        line("num_predict", "Most tokens", { type: "number", min: 1, placeholder: "no limit" }),
+      talks &&
+        field(
+          "format",
+          "Reply",
+          (given) =>
+            h(
+              "select",
+              { ...given, ...bindField(form, "format") },
+              selectOptions(
+                [
+                  ["", "text"],
+                  ["json", "JSON"],
+                  ["schema", "JSON by a schema"],
+                ],
+                form.format,
+              ),
+            ),
+          { error: fieldError(form, "format") },
+        ),
       line("tags", "Tags", { placeholder: "nightly, report" }, "Separated by commas"),
-      line("timeout_s", "Time limit", { type: "number", min: 0, step: "any", placeholder: "none" }, "Seconds for one attempt"),
-      line("max_retries", "Retries", { type: "number", min: 0, max: 100, placeholder: "the queue's" }),
-      line("backend", "Only on", { list: "backends", placeholder: "any model server" }, "A name, or tag:NAME"),
-      h("datalist", { id: "backends" }, (stats?.backends ?? []).map(({ name }) => h("option", { key: name, value: name })))),
-    talks && form.format === "schema" && area("schema", "JSON schema", '{"type": "object", "properties": {}}'),
-    area("options", "More options (JSON)", '{"seed": 1, "num_ctx": 8192}', "Ollama's options, as they are"),
-    area("extra_payload", "More of the payload (JSON)", '{"keep_alive": "10m", "think": false}', "Fields that have no place above: tools, images, think, keep_alive"));
+      line(
+        "timeout_s",
+        "Time limit",
+        { type: "number", min: 0, step: "any", placeholder: "none" },
+        "Seconds for one attempt",
+      ),
+      line("max_retries", "Retries", {
+        type: "number",
+        min: 0,
+        max: 100,
+        placeholder: "the queue's",
+      }),
+      line(
+        "backend",
+        "Only on",
+        { list: "backends", placeholder: "any model server" },
+        "A name, or tag:NAME",
+      ),
+      h(
+        "datalist",
+        { id: "backends" },
+        (stats?.backends ?? []).map(({ name }) => h("option", { key: name, value: name })),
+      ),
+    ),
+    talks &&
+      form.format === "schema" &&
+      area("schema", "JSON schema", '{"type": "object", "properties": {}}'),
+    area(
+      "options",
+      "More options (JSON)",
+      '{"seed": 1, "num_ctx": 8192}',
+      "Ollama's options, as they are",
+    ),
+    area(
+      "extra_payload",
+      "More of the payload (JSON)",
+      '{"keep_alive": "10m", "think": false}',
+      "Fields that have no place above: tools, images, think, keep_alive",
+    ),
+  );
 }

@@ -6,6 +6,11 @@ import { statusLabel, timeLabel } from "./controls.js";
 
 /** A task on one line, with its error below. */
 export const taskLine = (task) =>
-  h("li", { key: task.id }, statusLabel(task),
-    h("a", { class: "grow", href: href("task", task.id) }, task.title || task.id), timeLabel(task.created_at),
-    task.error && h("p", { class: "error" }, task.error));
+  h(
+    "li",
+    { key: task.id },
+    statusLabel(task),
+    h("a", { class: "grow", href: href("task", task.id) }, task.title || task.id),
+    timeLabel(task.created_at),
+    task.error && h("p", { class: "error" }, task.error),
+  );

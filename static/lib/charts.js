@@ -13,34 +13,76 @@ const WIDTH = MINUTES * STEP;
  * a value into text, `summary` describes the chart to screen readers.
  */
 export function chart({ series, line = null, times, format, summary }) {
-  const sums = times.map((_, index) => series.reduce((sum, { values }) => sum + (values[index] ?? 0), 0));
+  const sums = times.map((_, index) =>
+    series.reduce((sum, { values }) => sum + (values[index] ?? 0), 0),
+  );
   const top = roundUp(Math.max(...sums, ...(line?.values ?? []).map((value) => value ?? 0)));
   const y = (value) => HEIGHT - (value / top) * HEIGHT;
-  return h("div", { class: "chart" },
+  return h(
+    "div",
+    { class: "chart" },
     h("span", { class: "chart-top" }, format(top)),
-    h("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": summary },
+    h(
+      "svg",
+      {
+        viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+        preserveAspectRatio: "none",
+        role: "img",
+        "aria-label": summary,
+      },
       h("line", { class: "axis", x1: 0, x2: WIDTH, y1: HEIGHT - 0.5, y2: HEIGHT - 0.5 }),
       h("line", { class: "axis faint", x1: 0, x2: WIDTH, y1: 0.5, y2: 0.5 }),
-      times.map((time, index) => column(series, index, y, [time, ...hoverLines(series, line, index, format)].join("\n"))),
-      line && linePaths(line, y)),
-    h("div", { class: "chart-foot quiet" }, h("span", null, "an hour ago"), legend(series, line), h("span", null, "now")));
+      times.map((time, index) =>
+        column(series, index, y, [time, ...hoverLines(series, line, index, format)].join("\n")),
+      ),
+      line && linePaths(line, y),
+    ),
+    h(
+      "div",
+      { class: "chart-foot quiet" },
+      h("span", null, "an hour ago"),
+      legend(series, line),
+      h("span", null, "now"),
+    ),
+  );
 }
 
 function column(series, index, y, title) {
   let base = 0;
-  return h("g", { key: index },
+  return h(
+    "g",
+    { key: index },
     series.map(({ color, values }) => {
       const value = values[index] ?? 0;
       const from = base;
       base += value;
       const height = y(from) - y(base);
-      return value > 0 && h("rect", { class: `fill ${color}`, x: index * STEP + 1, width: STEP - 2, y: y(base), height: Math.max(1, height) });
+      return (
+        value > 0 &&
+        h("rect", {
+          class: `fill ${color}`,
+          x: index * STEP + 1,
+          width: STEP - 2,
+          y: y(base),
+          height: Math.max(1, height),
+        })
+      );
     }),
-    h("rect", { class: "hover", x: index * STEP, width: STEP, y: 0, height: HEIGHT }, h("title", null, title)));
+    h(
+      "rect",
+      { class: "hover", x: index * STEP, width: STEP, y: 0, height: HEIGHT },
+      h("title", null, title),
+    ),
+  );
 }
 
 const hoverLines = (series, line, index, format) =>
-  [...series, line].filter(Boolean).map(({ name, values }) => `${name}: ${values[index] === null || values[index] === undefined ? "–" : format(values[index])}`);
+  [...series, line]
+    .filter(Boolean)
+    .map(
+      ({ name, values }) =>
+        `${name}: ${values[index] === null || values[index] === undefined ? "–" : format(values[index])}`,
+    );
 
 /** A line with gaps where nothing is known; a point that stands alone is a dash. */
 function linePaths({ color, values }, y) {
@@ -55,11 +97,23 @@ function linePaths({ color, values }, y) {
       isDown = true;
     }
   });
-  return h("path", { class: `line ${color}`, d: parts.join("") || "M0 0", "vector-effect": "non-scaling-stroke" });
+  return h("path", {
+    class: `line ${color}`,
+    d: parts.join("") || "M0 0",
+    "vector-effect": "non-scaling-stroke",
+  });
 }
 
 const legend = (series, line) =>
-  h("span", { class: "legend" }, [...series, line].filter(Boolean).map(({ name, color }) => h("span", { key: name }, h("span", { class: `key ${color}`, "aria-hidden": "true" }), name)));
+  h(
+    "span",
+    { class: "legend" },
+    [...series, line]
+      .filter(Boolean)
+      .map(({ name, color }) =>
+        h("span", { key: name }, h("span", { class: `key ${color}`, "aria-hidden": "true" }), name),
+      ),
+  );
 
 /** The next of 1, 2, 5, 10, 20, … */
 function roundUp(value) {
@@ -71,7 +125,9 @@ function roundUp(value) {
 /** Columns for the 60 minutes up to now, each with what `minutes` says of it, or null. */
 export function lastHour(minutes) {
   const now = Math.floor(Date.now() / 60_000);
-  const known = new Map(minutes.map((minute) => [Math.floor(Date.parse(minute.at) / 60_000), minute]));
+  const known = new Map(
+    minutes.map((minute) => [Math.floor(Date.parse(minute.at) / 60_000), minute]),
+  );
   return Array.from({ length: MINUTES }, (_, index) => {
     const at = now - MINUTES + 1 + index;
     return { at: new Date(at * 60_000).toISOString(), ...known.get(at) };

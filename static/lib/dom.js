@@ -3,7 +3,17 @@
 // the direction of what follows, are written out: nothing can pass for what it is not.
 
 const SVG = "http://www.w3.org/2000/svg";
-const SVG_TAGS = new Set(["svg", "g", "path", "rect", "line", "circle", "polyline", "text", "title"]);
+const SVG_TAGS = new Set([
+  "svg",
+  "g",
+  "path",
+  "rect",
+  "line",
+  "circle",
+  "polyline",
+  "text",
+  "title",
+]);
 const LIVE = new Set(["value", "checked", "indeterminate", "selected", "open"]);
 
 /**
@@ -31,7 +41,8 @@ function flat(children) {
 
 const UNSEEN = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g;
 
-const visible = (text) => text.replace(UNSEEN, (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`);
+const visible = (text) =>
+  text.replace(UNSEEN, (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
 function patchChildren(parent, wanted, made) {
   const keys = new Set(wanted.map((item) => item.key).filter((key) => key !== undefined));
@@ -49,7 +60,8 @@ function patchChildren(parent, wanted, made) {
       const isLoose = () => at && at.key_ === undefined;
       for (; spare > 0 && isLoose() && !fits(at, item); spare--) at = dropped(at);
       if (isLoose() && fits(at, item)) node = at;
-      else if (isLoose() && spare === 0) at = dropped(at); // what was at this place is another now
+      else if (isLoose() && spare === 0)
+        at = dropped(at); // what was at this place is another now
       else spare++;
     }
     if (!node || !fits(node, item)) node = create(item);
@@ -115,5 +127,6 @@ function set(node, name, value, before) {
 
 function setStyle(node, wanted, before) {
   for (const name in before) if (!(name in wanted)) node.style.removeProperty(name);
-  for (const name in wanted) if (wanted[name] !== before[name]) node.style.setProperty(name, wanted[name]);
+  for (const name in wanted)
+    if (wanted[name] !== before[name]) node.style.setProperty(name, wanted[name]);
 }

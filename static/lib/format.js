@@ -2,15 +2,25 @@
 
 const groupedDigits = new Intl.NumberFormat("en-GB");
 const dayFormat = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
-const clockFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const clockFormat = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hourCycle: "h23",
+});
 const fullDayFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 
-export const number = (value) => (value === null || value === undefined ? "–" : groupedDigits.format(value));
+export const number = (value) =>
+  value === null || value === undefined ? "–" : groupedDigits.format(value);
 
 /** 1234567 as 1.2M: for places where the size matters, not the digits. */
 export function compactNumber(value) {
   if (value < 10_000) return number(value);
-  for (const [scale, unit] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]]) {
+  for (const [scale, unit] of [
+    [1e9, "G"],
+    [1e6, "M"],
+    [1e3, "k"],
+  ]) {
     if (value >= scale) return `${(value / scale).toFixed(value < scale * 10 ? 1 : 0)}${unit}`;
   }
 }
@@ -39,14 +49,23 @@ export function localTime(text) {
   if (!text) return "–";
   const at = new Date(text);
   const isToday = at.toDateString() === new Date().toDateString();
-  return isToday ? clockFormat.format(at) : `${dayFormat.format(at)} ${clockFormat.format(at).slice(0, 5)}`;
+  return isToday
+    ? clockFormat.format(at)
+    : `${dayFormat.format(at)} ${clockFormat.format(at).slice(0, 5)}`;
 }
 
 /** A local time with its day. */
-export const localDateTime = (text) => (text ? `${fullDayFormat.format(new Date(text))}, ${clockFormat.format(new Date(text))}` : "–");
+export const localDateTime = (text) =>
+  text ? `${fullDayFormat.format(new Date(text))}, ${clockFormat.format(new Date(text))}` : "–";
 
 /** The same time as UTC, to hover over. */
-export const utcTime = (text) => (text ? new Date(text).toISOString().replace("T", " ").replace(/\.000Z|Z/, " UTC") : "");
+export const utcTime = (text) =>
+  text
+    ? new Date(text)
+        .toISOString()
+        .replace("T", " ")
+        .replace(/\.000Z|Z/, " UTC")
+    : "";
 
 /** A time as a field of type datetime-local wants it, and back. */
 export function toLocalField(text) {
@@ -60,10 +79,15 @@ const NAMES = { 1: "low", 5: "normal", 10: "high", 15: "critical" };
 
 export const priorityName = (level) => NAMES[level] ?? String(level);
 
-export const plural = (count, word) => `${number(count)} ${word}${count === 1 ? "" : word.endsWith("ch") ? "es" : "s"}`;
+export const plural = (count, word) =>
+  `${number(count)} ${word}${count === 1 ? "" : word.endsWith("ch") ? "es" : "s"}`;
 
 export function fileSize(bytes) {
-  for (const [unit, name] of [[1 << 30, "GiB"], [1 << 20, "MiB"], [1 << 10, "KiB"]]) {
+  for (const [unit, name] of [
+    [1 << 30, "GiB"],
+    [1 << 20, "MiB"],
+    [1 << 10, "KiB"],
+  ]) {
     if (bytes >= unit) return `${(bytes / unit).toFixed(1)} ${name}`;
   }
   return `${bytes} bytes`;

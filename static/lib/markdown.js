@@ -7,14 +7,20 @@ export function markdown(text) {
   const blocks = [];
   for (const [index, part] of text.split(/^```/m).entries()) {
     if (index % 2 === 1) blocks.push(codeBlock(part));
-    else for (const each of part.split(/\n{2,}/)) if (each.trim()) blocks.push(block(each.replace(/^\n+|\n+$/g, "")));
+    else
+      for (const each of part.split(/\n{2,}/))
+        if (each.trim()) blocks.push(block(each.replace(/^\n+|\n+$/g, "")));
   }
   return h("div", { class: "prose" }, blocks);
 }
 
 function codeBlock(part) {
   const [, language, code] = /^([^\n]*)\n?([\s\S]*)$/.exec(part);
-  return h("pre", { "aria-label": language.trim() || null, tabindex: 0 }, h("code", null, code.replace(/\n$/, "")));
+  return h(
+    "pre",
+    { "aria-label": language.trim() || null, tabindex: 0 },
+    h("code", null, code.replace(/\n$/, "")),
+  );
 }
 
 function block(text) {
@@ -22,9 +28,18 @@ function block(text) {
   if (heading) return h("p", { class: "prose-heading" }, inline(heading[2]));
   const lines = text.split("\n");
   const bullets = lines.every((line) => /^\s*[-*•]\s+/.test(line));
-  if (bullets) return h("ul", null, lines.map((line) => h("li", null, inline(line.replace(/^\s*[-*•]\s+/, "")))));
+  if (bullets)
+    return h(
+      "ul",
+      null,
+      lines.map((line) => h("li", null, inline(line.replace(/^\s*[-*•]\s+/, "")))),
+    );
   if (lines.length > 1 && lines.every((line) => /^\s*\d+[.)]\s+/.test(line))) {
-    return h("ol", { start: Number.parseInt(lines[0], 10) }, lines.map((line) => h("li", null, inline(line.replace(/^\s*\d+[.)]\s+/, "")))));
+    return h(
+      "ol",
+      { start: Number.parseInt(lines[0], 10) },
+      lines.map((line) => h("li", null, inline(line.replace(/^\s*\d+[.)]\s+/, "")))),
+    );
   }
   return h("p", null, inline(text));
 }

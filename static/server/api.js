@@ -13,7 +13,8 @@ export class ApiError extends Error {
 }
 
 const apiKey = () => sessionStorage.getItem(KEY);
-export const setApiKey = (key) => (key ? sessionStorage.setItem(KEY, key) : sessionStorage.removeItem(KEY));
+export const setApiKey = (key) =>
+  key ? sessionStorage.setItem(KEY, key) : sessionStorage.removeItem(KEY);
 
 let unauthorized = () => {};
 
@@ -26,7 +27,8 @@ const address = (path) => new URL(`.${path}`, document.baseURI);
 async function sendRequest(method, path, { query, body, headers, signal } = {}) {
   const words = new URLSearchParams();
   for (const [name, value] of Object.entries(query ?? {})) {
-    for (const each of [value].flat()) if (each !== null && each !== undefined && each !== "") words.append(name, each);
+    for (const each of [value].flat())
+      if (each !== null && each !== undefined && each !== "") words.append(name, each);
   }
   const sent = { ...headers };
   if (apiKey()) sent.Authorization = `Bearer ${apiKey()}`;
@@ -47,7 +49,11 @@ async function sendRequest(method, path, { query, body, headers, signal } = {}) 
 async function errorFrom(response) {
   const said = await response.json().catch(() => null);
   if (response.status === 401) unauthorized();
-  const { code = "error", message = `the server answered ${response.status}`, field = null } = said?.error ?? {};
+  const {
+    code = "error",
+    message = `the server answered ${response.status}`,
+    field = null,
+  } = said?.error ?? {};
   return new ApiError(response.status, code, message, field);
 }
 
@@ -61,16 +67,22 @@ const jsonFrom = (response) =>
   });
 
 const pathOf = (path, id, verb = "") => `${path}/${encodeURIComponent(id)}${verb && `/${verb}`}`;
-const idempotencyKey = () => ({ "Idempotency-Key": crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}` });
+const idempotencyKey = () => ({
+  "Idempotency-Key": crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`,
+});
 
 // --- tasks
 
-export const submitTask = (task) => requestJson("POST", "/api/tasks", { body: task, headers: idempotencyKey() });
+export const submitTask = (task) =>
+  requestJson("POST", "/api/tasks", { body: task, headers: idempotencyKey() });
 /** A file of JSON lines, or of a JSON array, as it is. */
 export const submitBatchFile = (file, isLines) =>
   requestJson("POST", "/api/tasks/batch", {
     body: file,
-    headers: { ...idempotencyKey(), "Content-Type": isLines ? "application/x-ndjson" : "application/json" },
+    headers: {
+      ...idempotencyKey(),
+      "Content-Type": isLines ? "application/x-ndjson" : "application/json",
+    },
   });
 
 /** A page: `{tasks, cursor, total}`; `cursor` and `total` are null where there is none. */
@@ -85,19 +97,25 @@ export async function listTasks(query, signal) {
   };
 }
 
-export const getTask = async (id, signal) => stampEstimate(await requestJson("GET", pathOf("/api/tasks", id), { signal }));
+export const getTask = async (id, signal) =>
+  stampEstimate(await requestJson("GET", pathOf("/api/tasks", id), { signal }));
 export const cancelTask = (id) => requestJson("POST", pathOf("/api/tasks", id, "cancel"));
 export const retryTask = (id) => requestJson("POST", pathOf("/api/tasks", id, "retry"));
 export const deleteTask = (id) => requestJson("DELETE", pathOf("/api/tasks", id));
-export const setPriority = (id, priority) => requestJson("POST", pathOf("/api/tasks", id, "priority"), { body: { priority } });
+export const setPriority = (id, priority) =>
+  requestJson("POST", pathOf("/api/tasks", id, "priority"), { body: { priority } });
 
 /** `target`: {ids} or {filter}; `more`: {priority}. Answers {done, errors, left, cursor}. */
-export const bulk = (verb, target, more) => requestJson("POST", `/api/tasks/${verb}`, { body: { ...target, ...more } });
+export const bulk = (verb, target, more) =>
+  requestJson("POST", `/api/tasks/${verb}`, { body: { ...target, ...more } });
 
 /** The reply as it comes: yields {event: chunk|restart|end, id, data}; goes on behind `lastId`. */
 export async function* streamTask(id, { signal, lastId } = {}) {
   const headers = lastId ? { "Last-Event-ID": lastId } : {};
-  const response = await sendRequest("GET", pathOf("/api/tasks", id, "stream"), { headers, signal });
+  const response = await sendRequest("GET", pathOf("/api/tasks", id, "stream"), {
+    headers,
+    signal,
+  });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
@@ -118,7 +136,9 @@ function parseEvent(frame) {
     const at = line.indexOf(":");
     if (at > 0) fields[line.slice(0, at)] = line.slice(at + 1).replace(/^ /, "");
   }
-  return fields.data && { event: fields.event, id: fields.id ?? null, data: JSON.parse(fields.data) };
+  return (
+    fields.data && { event: fields.event, id: fields.id ?? null, data: JSON.parse(fields.data) }
+  );
 }
 
 // --- the queue
@@ -132,14 +152,16 @@ export const resume = () => requestJson("POST", "/api/resume");
 
 // --- batches
 
-export const listBatches = (limit = 100) => requestJson("GET", "/api/batches", { query: { limit } });
+export const listBatches = (limit = 100) =>
+  requestJson("GET", "/api/batches", { query: { limit } });
 export const getBatch = (id) => requestJson("GET", pathOf("/api/batches", id));
 
 // --- crons
 
 export const listCrons = () => requestJson("GET", "/api/cron");
 export const addCron = (cron) => requestJson("POST", "/api/cron", { body: cron });
-export const updateCron = (id, change) => requestJson("PUT", pathOf("/api/cron", id), { body: change });
+export const updateCron = (id, change) =>
+  requestJson("PUT", pathOf("/api/cron", id), { body: change });
 export const removeCron = (id) => requestJson("DELETE", pathOf("/api/cron", id));
 export const enableCron = (id) => requestJson("PUT", pathOf("/api/cron", id, "enable"));
 export const disableCron = (id) => requestJson("PUT", pathOf("/api/cron", id, "disable"));

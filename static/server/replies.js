@@ -2,7 +2,9 @@
 
 export function replyParts(reply) {
   const choice = reply?.choices?.[0];
-  const part = choice ? choice.delta ?? choice.message ?? choice : reply?.message ?? reply ?? {};
+  const part = choice
+    ? (choice.delta ?? choice.message ?? choice)
+    : (reply?.message ?? reply ?? {});
   return {
     text: part.content ?? part.text ?? part.response ?? "",
     thinking: part.thinking ?? part.reasoning_content ?? part.reasoning ?? "",
@@ -13,12 +15,15 @@ export function replyParts(reply) {
 /** The vectors of a reply, null where it is none of an embed task. */
 export function replyVectors(reply) {
   if (Array.isArray(reply?.embeddings)) return reply.embeddings;
-  if (Array.isArray(reply?.data)) return reply.data.map(({ embedding }) => decodeVector(embedding ?? []));
+  if (Array.isArray(reply?.data))
+    return reply.data.map(({ embedding }) => decodeVector(embedding ?? []));
   return null;
 }
 
 /** OpenAI's client asks for the bytes of its floats in base64. */
 function decodeVector(vector) {
   if (typeof vector !== "string") return vector;
-  return Array.from(new Float32Array(Uint8Array.from(atob(vector), (byte) => byte.charCodeAt(0)).buffer));
+  return Array.from(
+    new Float32Array(Uint8Array.from(atob(vector), (byte) => byte.charCodeAt(0)).buffer),
+  );
 }

@@ -1,9 +1,14 @@
 // When waiting tasks may start: the server's estimates, counted on from when they were read.
 
-import { secondsBetween, number } from "../lib/format.js";
+import { number, secondsBetween } from "../lib/format.js";
 
 const readAt = new WeakMap(); // task -> when (ms)
-const UNITS = [[1, "s", 59.5], [60, "min", 59.5], [3600, "h", 47.5], [86400, "days", Infinity]];
+const UNITS = [
+  [1, "s", 59.5],
+  [60, "min", 59.5],
+  [3600, "h", 47.5],
+  [86400, "days", Infinity],
+];
 const ORDINAL_SUFFIXES = { one: "st", two: "nd", few: "rd", other: "th" };
 const ordinalRules = new Intl.PluralRules("en", { type: "ordinal" });
 
@@ -25,7 +30,9 @@ export function startsIn(task) {
 /** "12th in line" of a waiting task; null where it has no place. */
 export function placeInLine({ status, position }) {
   if (status !== "pending" || typeof position !== "number") return null;
-  return position === 0 ? "next in line" : `${number(position + 1)}${ORDINAL_SUFFIXES[ordinalRules.select(position + 1)]} in line`;
+  return position === 0
+    ? "next in line"
+    : `${number(position + 1)}${ORDINAL_SUFFIXES[ordinalRules.select(position + 1)]} in line`;
 }
 
 const now = () => new Date().toISOString();

@@ -1,10 +1,10 @@
 // What is done when a button is pressed, and what is said of it.
 
-import * as api from "../server/api.js";
 import { number, plural } from "../lib/format.js";
-import { applyFeedToTaskList } from "./task_list.js";
+import * as api from "../server/api.js";
 import { applyFeedToTask } from "./open_task.js";
-import { notify, state, showToast, update } from "./store.js";
+import { notify, showToast, state, update } from "./store.js";
+import { applyFeedToTaskList } from "./task_list.js";
 
 /** Does it; an error is said, and undefined returned. */
 export async function runWithToast(work, done = null) {
@@ -41,7 +41,10 @@ export const handleRetry = (task) => runWithToast(() => api.retryTask(task.id), 
 
 export const handlePriority = ({ id }, level) =>
   changeOptimistically(`priority of ${id}`, level, async () => {
-    const after = await runWithToast(() => api.setPriority(id, level), ({ priority }) => `Priority is ${priority} now`);
+    const after = await runWithToast(
+      () => api.setPriority(id, level),
+      ({ priority }) => `Priority is ${priority} now`,
+    );
     if (!after) return;
     const told = { type: "event", event: "priority_updated", task: after, seq: after.seq };
     applyFeedToTaskList(told); // the feed says so too, but perhaps later
@@ -61,7 +64,12 @@ export const handleResume = () => runWithToast(api.resume);
 export const handleDrain = (backend) => runWithToast(() => api.drainBackend(backend.name));
 export const handleUndrain = (backend) => runWithToast(() => api.resumeBackend(backend.name));
 
-const DONE_TEXT = { cancel: "cancelled", retry: "queued again", delete: "deleted", priority: "changed" };
+const DONE_TEXT = {
+  cancel: "cancelled",
+  retry: "queued again",
+  delete: "deleted",
+  priority: "changed",
+};
 
 /** The same to many tasks: to `ids`, or slice by slice to all that `filter` matches. */
 export async function runBulk(verb, target, more = {}) {
@@ -78,7 +86,8 @@ export async function runBulk(verb, target, more = {}) {
     if (cursor) showToast(`${number(done)} ${DONE_TEXT[verb]} so far …`);
   } while (cursor);
   if (done || !errors.length) showToast(`${plural(done, "task")} ${DONE_TEXT[verb]}`, "good");
-  if (errors.length) showToast(`Not done to ${plural(errors.length, "task")}: ${errors[0].message}`, "error");
+  if (errors.length)
+    showToast(`Not done to ${plural(errors.length, "task")}: ${errors[0].message}`, "error");
 }
 
 /** Puts text on the clipboard, also where the page is not served by https or localhost. */

@@ -9,9 +9,12 @@ export async function checkBatchFile(file) {
   const text = await file.text();
   const first = text.trimStart()[0];
   const found = { file, isLines: false, count: 0, types: {}, models: {}, errors: [], more: 0 };
-  const whole = first === "[" || first === "{" ? tryParse(text) : { error: new Error("it is no JSON") };
+  const whole =
+    first === "[" || first === "{" ? tryParse(text) : { error: new Error("it is no JSON") };
   if ("value" in whole && (Array.isArray(whole.value) || Array.isArray(whole.value.tasks))) {
-    (whole.value.tasks ?? whole.value).forEach((task, index) => checkTask(found, task, `task ${index + 1}`));
+    (whole.value.tasks ?? whole.value).forEach((task, index) =>
+      checkTask(found, task, `task ${index + 1}`),
+    );
   } else {
     found.isLines = true;
     text.split("\n").forEach((line, index) => {
@@ -36,11 +39,15 @@ function tryParse(text) {
 /** Only what is surely wrong: the server looks at the rest, and takes all of them or none. */
 function checkTask(found, task, at) {
   found.count++;
-  if (task === null || typeof task !== "object" || Array.isArray(task)) return addMistake(found, at, "a task must be a JSON object");
-  if (!TYPES.includes(task.type)) return addMistake(found, at, `type must be one of ${TYPES.join(", ")}`);
-  if (typeof task.model !== "string" || !task.model.trim()) return addMistake(found, at, "model is missing: name a model");
+  if (task === null || typeof task !== "object" || Array.isArray(task))
+    return addMistake(found, at, "a task must be a JSON object");
+  if (!TYPES.includes(task.type))
+    return addMistake(found, at, `type must be one of ${TYPES.join(", ")}`);
+  if (typeof task.model !== "string" || !task.model.trim())
+    return addMistake(found, at, "model is missing: name a model");
   const name = REQUIRED_FIELDS[task.type];
-  if (!(name in task) && !(name in (task.payload ?? {}))) return addMistake(found, at, `${name} is missing: a ${task.type} task needs it`);
+  if (!(name in task) && !(name in (task.payload ?? {})))
+    return addMistake(found, at, `${name} is missing: a ${task.type} task needs it`);
   found.types[task.type] = (found.types[task.type] ?? 0) + 1;
   found.models[task.model] = (found.models[task.model] ?? 0) + 1;
 }

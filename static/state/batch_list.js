@@ -1,10 +1,10 @@
 // The batches, one of them looked at, and the download of its results.
 
+import { number, plural } from "../lib/format.js";
+import { requestOrder } from "../lib/request_order.js";
 import * as api from "../server/api.js";
 import { askToConfirm, runBulk } from "./actions.js";
-import { number, plural } from "../lib/format.js";
-import { merge, state, showToast, update } from "./store.js";
-import { requestOrder } from "../lib/request_order.js";
+import { merge, showToast, state, update } from "./store.js";
 
 const FIRST_LIMIT = 100;
 const MAX_LIMIT = 1000; // the server lists no more
@@ -15,7 +15,10 @@ const RELOAD_INTERVAL_MS = 1000; // between two readings while tasks of batches 
 let reloadTimer = null;
 
 export async function showBatches({ id }) {
-  if (!state.batches) update({ batches: { items: null, error: null, limit: FIRST_LIMIT, detail: null, downloads: {} } });
+  if (!state.batches)
+    update({
+      batches: { items: null, error: null, limit: FIRST_LIMIT, detail: null, downloads: {} },
+    });
   await Promise.all([loadBatches(), id && loadBatch(id)]);
 }
 
@@ -46,11 +49,13 @@ export function loadMoreBatches() {
 export const hasMoreBatches = ({ items, limit }) => items.length === limit && limit < MAX_LIMIT;
 
 /** How many of its tasks there still are: those that were deleted left the counts. */
-export const countKept = (batch) => batch.pending + batch.running + batch.completed + batch.failed + batch.cancelled;
+export const countKept = (batch) =>
+  batch.pending + batch.running + batch.completed + batch.failed + batch.cancelled;
 
 export async function loadBatch(id) {
   const isNews = batchRequests();
-  if (state.batches.detail?.id !== id) merge("batches", { detail: { id, batch: null, failed: [], error: null } });
+  if (state.batches.detail?.id !== id)
+    merge("batches", { detail: { id, batch: null, failed: [], error: null } });
   const [batch, page] = await Promise.allSettled([
     api.getBatch(id),
     api.listTasks({ batch_id: id, status: "failed", limit: MAX_ERRORS }),
@@ -59,13 +64,21 @@ export async function loadBatch(id) {
   if (detail?.id !== id || !isNews()) return;
   const error = batch.reason ?? page.reason ?? null;
   const isGone = error?.status === 404;
-  merge("batches", { detail: { id, batch: batch.value ?? (isGone ? null : detail.batch), failed: page.value?.tasks ?? detail.failed, error } });
+  merge("batches", {
+    detail: {
+      id,
+      batch: batch.value ?? (isGone ? null : detail.batch),
+      failed: page.value?.tasks ?? detail.failed,
+      error,
+    },
+  });
 }
 
 /** Counts come from the server, once a second at most: a batch may have many thousand tasks. */
 export function applyFeedToBatches({ type, task }) {
   if (type === "snapshot") reloadBatches();
-  else if (task?.batch_id && !reloadTimer) reloadTimer = setTimeout(reloadBatches, RELOAD_INTERVAL_MS);
+  else if (task?.batch_id && !reloadTimer)
+    reloadTimer = setTimeout(reloadBatches, RELOAD_INTERVAL_MS);
 }
 
 function reloadBatches() {
@@ -76,28 +89,39 @@ function reloadBatches() {
 }
 
 export const confirmCancelRest = ({ id, pending, running }) =>
-  askToConfirm({
-    title: `Cancel ${plural(pending + running, "task")}?`,
-    body: "Those that run are stopped; the others do not start. What is done stays.",
-    confirm: "Cancel them",
-    keep: "Keep tasks",
-    danger: true,
-  }, () => runBulk("cancel", { filter: { batch_id: [id], status: ["pending", "running"] } }));
+  askToConfirm(
+    {
+      title: `Cancel ${plural(pending + running, "task")}?`,
+      body: "Those that run are stopped; the others do not start. What is done stays.",
+      confirm: "Cancel them",
+      keep: "Keep tasks",
+      danger: true,
+    },
+    () => runBulk("cancel", { filter: { batch_id: [id], status: ["pending", "running"] } }),
+  );
 
-export const retryFailedTasks = ({ id }) => runBulk("retry", { filter: { batch_id: [id], status: ["failed"] } });
+export const retryFailedTasks = ({ id }) =>
+  runBulk("retry", { filter: { batch_id: [id], status: ["failed"] } });
 
 // --- the download
 
 /** All tasks of a batch with what was asked and answered, a line of JSON each, in their order. */
 export async function downloadResults(batch) {
   const { id } = batch;
-  const { signal } = setDownload(id, { done: 0, total: countKept(batch), stop: new AbortController() }).stop;
+  const { signal } = setDownload(id, {
+    done: 0,
+    total: countKept(batch),
+    stop: new AbortController(),
+  }).stop;
   const pages = [];
   let cursor = null;
   let done = 0;
   try {
     do {
-      const page = await api.listTasks({ batch_id: id, include: "payload,result", limit: DOWNLOAD_PAGE, cursor }, signal);
+      const page = await api.listTasks(
+        { batch_id: id, include: "payload,result", limit: DOWNLOAD_PAGE, cursor },
+        signal,
+      );
       const lines = page.tasks.reverse().map((task) => `${JSON.stringify(task)}\n`);
       pages.unshift(new Blob(lines)); // the list has the newest first, a batch its first line
       done += lines.length;

@@ -1,8 +1,15 @@
 // A cron as a form, and back: the form of a task, and when it is submitted.
 
-import { taskFormFrom, formFieldOf, taskFrom } from "./task_form.js";
+import { formFieldOf, taskFormFrom, taskFrom } from "./task_form.js";
 
-const EMPTY_TEMPLATE = { type: "chat", model: null, payload: {}, options: {}, priority: 5, tags: [] };
+const EMPTY_TEMPLATE = {
+  type: "chat",
+  model: null,
+  payload: {},
+  options: {},
+  priority: 5,
+  tags: [],
+};
 
 /** The form of a new cron, or one filled in with a cron. */
 export function cronFormFrom(cron) {
@@ -44,4 +51,5 @@ export function cronFormError({ message, field }) {
 const SCHEDULE_FIELDS = ["cron_expr", "timezone"];
 
 /** Whether it is about when, not about what. */
-export const isScheduleError = (error, form) => Boolean(error) && SCHEDULE_FIELDS.includes(formFieldOf(error.field, form));
+export const isScheduleError = (error, form) =>
+  Boolean(error) && SCHEDULE_FIELDS.includes(formFieldOf(error.field, form));

@@ -1,13 +1,13 @@
 // The crons, one of them looked at with its latest tasks, and the form that makes or changes one.
 
-import * as api from "../server/api.js";
-import { askToConfirm, runWithToast, changeOptimistically } from "./actions.js";
 import { localTime } from "../lib/format.js";
-import { cronFrom, cronFormFrom, isScheduleError, cronFormError } from "./cron_form.js";
-import { focusInvalidField, withModel } from "./task_form.js";
-import { navigate, lastValue, replaceRoute } from "./router.js";
-import { notify, merge, state, showToast, update } from "./store.js";
 import { requestOrder } from "../lib/request_order.js";
+import * as api from "../server/api.js";
+import { askToConfirm, changeOptimistically, runWithToast } from "./actions.js";
+import { cronFormError, cronFormFrom, cronFrom, isScheduleError } from "./cron_form.js";
+import { lastValue, navigate, replaceRoute } from "./router.js";
+import { merge, notify, showToast, state, update } from "./store.js";
+import { focusInvalidField, withModel } from "./task_form.js";
 
 const MAX_LATEST = 10; // tasks shown of a cron
 
@@ -41,13 +41,19 @@ export async function loadCrons() {
 
 export async function loadCron(cron) {
   const isNews = cronRequests();
-  if (state.crons.detail?.id !== cron.id) merge("crons", { detail: { id: cron.id, tasks: null, next: null, error: null } });
+  if (state.crons.detail?.id !== cron.id)
+    merge("crons", { detail: { id: cron.id, tasks: null, next: null, error: null } });
   const [page, times] = await Promise.allSettled([
     api.listTasks({ cron_id: cron.id, limit: MAX_LATEST }),
     api.testCron(cron.cron_expr, cron.timezone),
   ]);
   if (state.crons?.detail?.id !== cron.id || !isNews()) return;
-  const detail = { id: cron.id, tasks: page.value?.tasks ?? [], next: times.value?.next ?? [], error: page.reason ?? times.reason ?? null };
+  const detail = {
+    id: cron.id,
+    tasks: page.value?.tasks ?? [],
+    next: times.value?.next ?? [],
+    error: page.reason ?? times.reason ?? null,
+  };
   merge("crons", { detail });
 }
 
@@ -94,7 +100,9 @@ async function previewSchedule() {
   if (!form) return;
   const { cron_expr: expr, timezone } = form;
   if (!expr.trim()) return merge("cronForm", { next: null });
-  const change = await api.testCron(expr.trim(), timezone.trim()).catch((error) => ({ next: null, error: cronFormError(error) }));
+  const change = await api
+    .testCron(expr.trim(), timezone.trim())
+    .catch((error) => ({ next: null, error: cronFormError(error) }));
   const isStill = state.cronForm?.cron_expr === expr && state.cronForm.timezone === timezone;
   if (isStill) merge("cronForm", change);
 }
@@ -109,7 +117,10 @@ export async function saveCron() {
     const saved = await (form.id ? api.updateCron(form.id, cron) : api.addCron(cron));
     await loadCrons();
     const { next_run: next } = findCron(saved.id) ?? {};
-    showToast(`${form.id ? "Changed" : "Added"}. ${next ? `It runs next at ${localTime(next)}` : "It is disabled"}`, "good");
+    showToast(
+      `${form.id ? "Changed" : "Added"}. ${next ? `It runs next at ${localTime(next)}` : "It is disabled"}`,
+      "good",
+    );
     update({ cronForm: null });
     merge("crons", { detail: null });
     replaceRoute("crons", saved.id);
@@ -126,13 +137,20 @@ export const runCronNow = (cron) => runWithToast(() => api.runCron(cron.id), "Su
 export const setCronEnabled = ({ id }, isOn) =>
   changeOptimistically(`cron ${id}`, isOn, async () => {
     const call = isOn ? api.enableCron : api.disableCron;
-    const after = await runWithToast(() => call(id), isOn ? ({ next_run: next }) => `Enabled. It runs next at ${localTime(next)}` : "Disabled");
-    if (after) merge("crons", { items: state.crons.items.map((cron) => (cron.id === id ? after : cron)) });
+    const after = await runWithToast(
+      () => call(id),
+      isOn ? ({ next_run: next }) => `Enabled. It runs next at ${localTime(next)}` : "Disabled",
+    );
+    if (after)
+      merge("crons", { items: state.crons.items.map((cron) => (cron.id === id ? after : cron)) });
   });
 
 export function confirmRemoveCron(cron) {
   const body = "It submits no more tasks. Those that it has submitted stay.";
-  askToConfirm({ title: `Remove ${cron.name}?`, body, confirm: "Remove", danger: true }, async () => {
-    if (await runWithToast(() => api.removeCron(cron.id), "Removed")) navigate("crons");
-  });
+  askToConfirm(
+    { title: `Remove ${cron.name}?`, body, confirm: "Remove", danger: true },
+    async () => {
+      if (await runWithToast(() => api.removeCron(cron.id), "Removed")) navigate("crons");
+    },
+  );
 }

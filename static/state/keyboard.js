@@ -9,7 +9,8 @@ let isAfterG = false;
 /** `other(event)` gets what is no key of all views, outside of fields. */
 export function listenForKeys(other) {
   addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]"))
+      return;
     if (event.target.closest?.(TYPING)) {
       if (event.key === "Escape") event.target.blur();
       return;

@@ -2,7 +2,7 @@
 
 import * as api from "../server/api.js";
 import { replyParts } from "../server/replies.js";
-import { notify, merge, state, update } from "./store.js";
+import { merge, notify, state, update } from "./store.js";
 
 let loadAbort = new AbortController();
 let replyAbort = null; // of the stream, while there is one
@@ -15,7 +15,9 @@ const RELOAD_DELAY_MS = 2000; // from a change of the queue until the place of a
 export function openTask(id) {
   if (state.task?.id === id) return;
   closeTask();
-  update({ task: { id, data: null, error: null, reply: null, tab: state.taskTab, openSections: {} } });
+  update({
+    task: { id, data: null, error: null, reply: null, tab: state.taskTab, openSections: {} },
+  });
   loadTask(id);
 }
 
@@ -56,7 +58,8 @@ function reloadSoon(id) {
   reloadTimer ??= setTimeout(() => {
     reloadTimer = null;
     if (state.task?.id !== id || state.task.data?.status !== "pending") return;
-    if (isLoading) reloadSoon(id); // it may be large
+    if (isLoading)
+      reloadSoon(id); // it may be large
     else loadTask(id);
   }, RELOAD_DELAY_MS);
 }
@@ -70,7 +73,10 @@ export function applyFeedToTask(message) {
   if (message.type !== "event" || message.task?.id !== task.id) return;
   if (message.event === "task_deleted") {
     stopReply();
-    merge("task", { data: null, error: new api.ApiError(404, "not_found", "This task has been deleted") });
+    merge("task", {
+      data: null,
+      error: new api.ApiError(404, "not_found", "This task has been deleted"),
+    });
   } else {
     if (task.data) {
       const { payload, options, metadata, dialect, result } = task.data;
@@ -92,10 +98,14 @@ async function followReply(id) {
   merge("task", { reply });
   while (replyAbort === mine) {
     try {
-      for await (const { event, id: place, data } of api.streamTask(id, { signal: mine.signal, lastId })) {
+      for await (const { event, id: place, data } of api.streamTask(id, {
+        signal: mine.signal,
+        lastId,
+      })) {
         if (replyAbort !== mine) return;
         if (event === "end") return endReply(mine, id);
-        if (event === "restart") Object.assign(reply, EMPTY_REPLY, { calls: [], restarts: reply.restarts + 1 });
+        if (event === "restart")
+          Object.assign(reply, EMPTY_REPLY, { calls: [], restarts: reply.restarts + 1 });
         else appendChunk(reply, data);
         lastId = place ?? lastId;
         notify();

@@ -30,7 +30,8 @@ export const emptyTaskForm = () => ({
 });
 
 /** The names of all models that some model server lists. */
-export const knownModels = (stats) => [...new Set((stats?.backends ?? []).flatMap((backend) => backend.models ?? []))].sort();
+export const knownModels = (stats) =>
+  [...new Set((stats?.backends ?? []).flatMap((backend) => backend.models ?? []))].sort();
 
 /** The form with its model: the only one there is, as long as nothing was typed. */
 export function withModel(form, stats) {
@@ -48,12 +49,23 @@ export class FormError extends Error {
 
 /** The task as the API takes it. Raises `FormError`. */
 export function taskFrom(form) {
-  const task = { ...form.hiddenFields, type: form.type, model: form.model.trim(), payload: payloadFrom(form), options: optionsFrom(form), priority: form.priority };
-  const tags = form.tags.split(",").map((tag) => tag.trim()).filter(Boolean);
+  const task = {
+    ...form.hiddenFields,
+    type: form.type,
+    model: form.model.trim(),
+    payload: payloadFrom(form),
+    options: optionsFrom(form),
+    priority: form.priority,
+  };
+  const tags = form.tags
+    .split(",")
+    .map((tag) => tag.trim())
+    .filter(Boolean);
   if (tags.length) task.tags = tags;
   if (form.scheduled_at) task.scheduled_at = fromLocalField(form.scheduled_at);
   if (form.backend.trim()) task.backend = form.backend.trim();
-  for (const name of ["max_retries", "timeout_s"]) if (form[name] !== "") task[name] = Number(form[name]);
+  for (const name of ["max_retries", "timeout_s"])
+    if (form[name] !== "") task[name] = Number(form[name]);
   return task;
 }
 
@@ -61,12 +73,16 @@ function payloadFrom(form) {
   const payload = { ...parseObject(form, "extra_payload") };
   if (form.type === "chat") {
     payload.messages = form.messages.map((message) => ({ ...message }));
-    if (!payload.messages.some(({ content }) => hasContent(content))) throw new FormError("messages", "Write at least one message");
+    if (!payload.messages.some(({ content }) => hasContent(content)))
+      throw new FormError("messages", "Write at least one message");
   } else if (form.type === "generate") {
     payload.prompt = form.prompt;
     if (!form.prompt.trim()) throw new FormError("prompt", "Write what the model is to go on with");
   } else {
-    const texts = form.input.split(/\n{2,}/).map((text) => text.trim()).filter(Boolean);
+    const texts = form.input
+      .split(/\n{2,}/)
+      .map((text) => text.trim())
+      .filter(Boolean);
     if (!texts.length) throw new FormError("input", "Write at least one text");
     payload.input = texts.length === 1 ? texts[0] : texts;
   }
@@ -82,7 +98,9 @@ const hasContent = (content) => (typeof content === "string" ? content.trim() : 
 
 function optionsFrom(form) {
   const options = { ...parseObject(form, "options") };
-  if (form.type !== "embed") for (const name of ["temperature", "num_predict"]) if (form[name] !== "") options[name] = Number(form[name]);
+  if (form.type !== "embed")
+    for (const name of ["temperature", "num_predict"])
+      if (form[name] !== "") options[name] = Number(form[name]);
   return options;
 }
 
@@ -94,7 +112,8 @@ function parseObject(form, name) {
   } catch (error) {
     throw new FormError(name, `This must be JSON: ${error.message}`);
   }
-  if (value === null || typeof value !== "object" || Array.isArray(value)) throw new FormError(name, 'This must be a JSON object, such as {"seed": 1}');
+  if (value === null || typeof value !== "object" || Array.isArray(value))
+    throw new FormError(name, 'This must be a JSON object, such as {"seed": 1}');
   return value;
 }
 
@@ -112,7 +131,10 @@ export function taskFormFrom(task) {
     prompt: prompt ?? "",
     input: [input ?? []].flat().join("\n\n"),
     priority: task.priority,
-    scheduled_at: task.scheduled_at > new Date().toISOString() ? toLocalField(task.scheduled_at).slice(0, 16) : "",
+    scheduled_at:
+      task.scheduled_at > new Date().toISOString()
+        ? toLocalField(task.scheduled_at).slice(0, 16)
+        : "",
     tags: (task.tags ?? []).join(", "),
     backend: task.backend ?? "",
     max_retries: task.max_retries ?? "",
@@ -123,7 +145,10 @@ export function taskFormFrom(task) {
     format: isSchema ? "schema" : format === "json" ? "json" : "",
     schema: isSchema ? formatObject(format) : "",
     extra_payload: formatObject(extraPayload),
-    hiddenFields: { metadata: task.metadata ?? {}, remote_execution: task.remote_execution ?? false },
+    hiddenFields: {
+      metadata: task.metadata ?? {},
+      remote_execution: task.remote_execution ?? false,
+    },
   };
   return form;
 }
@@ -131,14 +156,24 @@ export function taskFormFrom(task) {
 const formatObject = (value) => (Object.keys(value).length ? JSON.stringify(value, null, 2) : "");
 
 // The server names fields of the task; these are where the form has them.
-const FORM_FIELDS = { "payload.messages": "messages", "payload.prompt": "prompt", "payload.input": "input", "payload.format": "format", payload: "extra_payload" };
+const FORM_FIELDS = {
+  "payload.messages": "messages",
+  "payload.prompt": "prompt",
+  "payload.input": "input",
+  "payload.format": "format",
+  payload: "extra_payload",
+};
 
 /** Takes the user to the field that is wrong, once the page shows it. */
 export function focusInvalidField() {
-  requestAnimationFrame(() => requestAnimationFrame(() => {
-    const found = document.querySelector(".is-wrong :is(input, textarea)") ?? document.querySelector(".is-wrong select");
-    found?.focus();
-  }));
+  requestAnimationFrame(() =>
+    requestAnimationFrame(() => {
+      const found =
+        document.querySelector(".is-wrong :is(input, textarea)") ??
+        document.querySelector(".is-wrong select");
+      found?.focus();
+    }),
+  );
 }
 
 const NO_FIELDS = ["error", "stateKey", "hiddenFields", "file"]; // no fields

@@ -1,14 +1,24 @@
 // The list of tasks: pages of it, kept up to date by the feed without moving under one's eyes.
 
-import * as api from "../server/api.js";
 import { plural } from "../lib/format.js";
-import { notify, merge, state, update } from "./store.js";
+import * as api from "../server/api.js";
+import { merge, notify, state, update } from "./store.js";
 
 const PAGE_SIZE = 200;
 const MAX_INCOMING = 1000; // held back; beyond, the list is read anew
 const MAX_BUFFERED = 5000; // events kept while pages are on their way; beyond, the list is read anew
 const MAX_ROWS = 3000; // that have come in by themselves: a page may be open all day
-const LIST_FILTERS = ["status", "type", "priority", "model", "tag", "batch_id", "cron_id", "tenant", "waiting_for"];
+const LIST_FILTERS = [
+  "status",
+  "type",
+  "priority",
+  "model",
+  "tag",
+  "batch_id",
+  "cron_id",
+  "tenant",
+  "waiting_for",
+];
 const ALL_FILTERS = [...LIST_FILTERS, "since", "until", "q"];
 
 let request = new AbortController();
@@ -36,24 +46,37 @@ export function showTaskList(query, isBack) {
 
 /** One that nothing is known of yet. Nothing of it is shared with another list. */
 const newList = (key, filter, sort) => ({
-  key, filter, sort,
+  key,
+  filter,
+  sort,
   rows: [], // ids, in their order
   tasks: new Map(),
   selected: new Set(),
   outdated: new Set(), // no longer wanted, still shown
   incoming: new Map(), // wanted, not shown yet
   buffered: [], // what the feed said while pages were on their way
-  cursor: null, total: null, isComplete: false,
+  cursor: null,
+  total: null,
+  isComplete: false,
   isLoaded: false, // whether the first page has come
-  isLoading: false, needsRefresh: false, error: null,
-  allMatching: false, isCounting: false, // all that match are selected; they are being counted
-  activeId: null, editingId: null, announcement: "",
+  isLoading: false,
+  needsRefresh: false,
+  error: null,
+  allMatching: false,
+  isCounting: false, // all that match are selected; they are being counted
+  activeId: null,
+  editingId: null,
+  announcement: "",
   scroll: { top: 0, height: 900, width: state.list?.scroll.width ?? 1200 },
 });
 
 /** Reads it anew from the start; what was selected and where one was stays. */
 export function refreshTaskList() {
-  if (state.list) loadTasks({ fromStart: true, limit: Math.min(1000, Math.max(PAGE_SIZE, state.list.rows.length)) });
+  if (state.list)
+    loadTasks({
+      fromStart: true,
+      limit: Math.min(1000, Math.max(PAGE_SIZE, state.list.rows.length)),
+    });
 }
 
 /** Reads the next page, if there is one. */
@@ -66,12 +89,18 @@ export function loadMoreTasks() {
 async function loadTasks({ fromStart = false, limit = PAGE_SIZE } = {}) {
   request.abort();
   const { signal } = (request = new AbortController());
-  merge("list", { isLoading: true, needsRefresh: false, reasonCounts: JSON.stringify(state.stats?.waiting_for), error: null, buffered: [] });
+  merge("list", {
+    isLoading: true,
+    needsRefresh: false,
+    reasonCounts: JSON.stringify(state.stats?.waiting_for),
+    error: null,
+    buffered: [],
+  });
   const { filter, sort, cursor } = state.list;
   try {
     let next = fromStart ? null : cursor;
     let isFirst = fromStart || !cursor;
-    for (let found = 0; ;) {
+    for (let found = 0; ; ) {
       const page = await api.listTasks({ ...filter, sort, limit, cursor: next }, signal);
       if (signal.aborted) return; // another list is shown, or this one is read anew
       addPage(page, isFirst);
@@ -81,7 +110,11 @@ async function loadTasks({ fromStart = false, limit = PAGE_SIZE } = {}) {
       if (!next || found >= 50) break;
     }
     for (const message of state.list.buffered) applyEvent(message); // the pages may be older
-    merge("list", { isLoading: false, buffered: [], announcement: `${plural(state.list.rows.length, "task")} shown${state.list.isComplete ? "" : ", more below"}` });
+    merge("list", {
+      isLoading: false,
+      buffered: [],
+      announcement: `${plural(state.list.rows.length, "task")} shown${state.list.isComplete ? "" : ", more below"}`,
+    });
     if (state.list.needsRefresh) refreshSoon();
     if (!isPinned(state.list)) showHeldBack();
   } catch (error) {
@@ -102,7 +135,13 @@ function addPage(page, isFirst) {
     list.tasks.set(task.id, task);
   }
   for (const id of isFirst ? list.selected : []) if (!list.tasks.has(id)) list.selected.delete(id);
-  merge("list", { rows, isLoaded: true, cursor: page.cursor, isComplete: !page.cursor, total: page.total ?? (isFirst ? null : list.total) });
+  merge("list", {
+    rows,
+    isLoaded: true,
+    cursor: page.cursor,
+    isComplete: !page.cursor,
+    total: page.total ?? (isFirst ? null : list.total),
+  });
 }
 
 // --- what the feed says
@@ -111,14 +150,17 @@ function addPage(page, isFirst) {
 function isPinned(list) {
   const isIn = document.activeElement?.closest(".task-row");
   const top = document.querySelector(".rows")?.scrollTop ?? 0; // now: the scroll event comes later
-  return Boolean(isIn || top > 8 || list.selected.size > 0 || list.editingId !== null || state.route.query.open);
+  return Boolean(
+    isIn || top > 8 || list.selected.size > 0 || list.editingId !== null || state.route.query.open,
+  );
 }
 
 export function applyFeedToTaskList(message) {
   const { list } = state;
   if (!list) return;
   if (message.type === "snapshot") refreshTaskList(); // what happened before it, nobody has told
-  if (message.type === "stats" && list.filter.waiting_for) refreshOnNewReasons(list, message.stats.waiting_for);
+  if (message.type === "stats" && list.filter.waiting_for)
+    refreshOnNewReasons(list, message.stats.waiting_for);
   if (message.type !== "event" || !message.task) return;
   if (list.isLoading && list.buffered.length < MAX_BUFFERED) list.buffered.push(message);
   else if (list.isLoading) list.needsRefresh = true;
@@ -154,7 +196,8 @@ function applyEvent(message) {
 export function showHeldBack() {
   const { list } = state;
   if (!list.isLoaded) return;
-  if (list.incoming.size >= MAX_INCOMING || (list.incoming.size && list.sort === "priority")) return refreshSoon();
+  if (list.incoming.size >= MAX_INCOMING || (list.incoming.size && list.sort === "priority"))
+    return refreshSoon();
   if (list.outdated.size) {
     list.rows = list.rows.filter((id) => !list.outdated.has(id));
     for (const id of list.outdated) {
@@ -168,7 +211,8 @@ export function showHeldBack() {
     list.rows.splice(insertionIndex(id, list), 0, id);
   }
   list.incoming.clear();
-  if (list.rows.length > MAX_ROWS && list.scroll.top < 9 && !list.isLoading) loadTasks({ fromStart: true });
+  if (list.rows.length > MAX_ROWS && list.scroll.top < 9 && !list.isLoading)
+    loadTasks({ fromStart: true });
   notify();
 }
 
@@ -197,24 +241,44 @@ function insertionIndex(id, { rows, sort }) {
 }
 
 /** Whether its place is within what has been read. */
-const isWithinLoaded = (task, { rows, sort, isComplete }) => sort !== "created" || isComplete || task.id > (rows.at(-1) ?? "");
+const isWithinLoaded = (task, { rows, sort, isComplete }) =>
+  sort !== "created" || isComplete || task.id > (rows.at(-1) ?? "");
 
-const canonicalModel = (name) => name.trim().toLowerCase().replace(/^registry\.ollama\.ai\//, "").replace(/^library\//, "").replace(/:latest$/, "");
+const canonicalModel = (name) =>
+  name
+    .trim()
+    .toLowerCase()
+    .replace(/^registry\.ollama\.ai\//, "")
+    .replace(/^library\//, "")
+    .replace(/:latest$/, "");
 
 /** The same question as the server's. */
 function matchesFilter(task, { filter, sort, tasks }) {
   for (const name of ["status", "type", "priority", "batch_id", "cron_id", "tenant"]) {
     if (filter[name] && !filter[name].includes(task[name])) return false;
   }
-  if (filter.model && !filter.model.map(canonicalModel).includes(canonicalModel(task.model))) return false;
-  if (filter.waiting_for && !(task.status === "pending" && (task.waiting_for ? filter.waiting_for.includes(task.waiting_for) : tasks.has(task.id)))) return false;
+  if (filter.model && !filter.model.map(canonicalModel).includes(canonicalModel(task.model)))
+    return false;
+  if (
+    filter.waiting_for &&
+    !(
+      task.status === "pending" &&
+      (task.waiting_for ? filter.waiting_for.includes(task.waiting_for) : tasks.has(task.id))
+    )
+  )
+    return false;
   if (filter.tag && !filter.tag.some((tag) => task.tags.includes(tag))) return false;
   if (filter.since && Date.parse(task.created_at) < Date.parse(filter.since)) return false;
   if (filter.until && Date.parse(task.created_at) >= Date.parse(filter.until)) return false;
   if (sort === "started" && !task.started_at) return false;
   if (sort === "ended" && !task.completed_at) return false;
   const text = filter.q?.toLowerCase();
-  return !text || [task.id, task.model, task.title, ...task.tags].some((each) => each.toLowerCase().includes(text));
+  return (
+    !text ||
+    [task.id, task.model, task.title, ...task.tags].some((each) =>
+      each.toLowerCase().includes(text),
+    )
+  );
 }
 
 /** How many match, null where nobody knows. By status alone the counts of the queue say it. */

@@ -1,11 +1,26 @@
 // One batch: how far it is, what failed, and its results as a file.
 
-import { confirmCancelRest, downloadResults, countKept, loadBatch, retryFailedTasks } from "../state/batch_list.js";
+import {
+  button,
+  emptyMessage,
+  errorMessage,
+  iconButton,
+  loadingMessage,
+  staleWarning,
+  statusLabel,
+  timeLabel,
+} from "../components/controls.js";
+import { taskLine } from "../components/task_line.js";
 import { h } from "../lib/dom.js";
 import { number, plural } from "../lib/format.js";
-import { navigate, href } from "../state/router.js";
-import { taskLine } from "../components/task_line.js";
-import { button, emptyMessage, errorMessage, iconButton, loadingMessage, statusLabel, staleWarning, timeLabel } from "../components/controls.js";
+import {
+  confirmCancelRest,
+  countKept,
+  downloadResults,
+  loadBatch,
+  retryFailedTasks,
+} from "../state/batch_list.js";
+import { href, navigate } from "../state/router.js";
 
 const STATUSES = ["pending", "running", "completed", "failed", "cancelled"];
 
@@ -13,22 +28,45 @@ export function batchPanel(detail, saving) {
   if (!detail || (!detail.batch && !detail.error)) return loadingMessage("the batch");
   const { batch, failed, error } = detail;
   if (error?.status === 404) {
-    return emptyMessage("There is no such batch", "Its tasks may have been deleted, or their time to be kept is over.",
-      h("a", { class: "button", href: href("batches") }, "All batches"));
+    return emptyMessage(
+      "There is no such batch",
+      "Its tasks may have been deleted, or their time to be kept is over.",
+      h("a", { class: "button", href: href("batches") }, "All batches"),
+    );
   }
   const again = () => loadBatch(detail.id);
   if (!batch) return errorMessage(error, again);
-  return h("article", { class: "one" },
-    h("header", null,
-      h("div", { class: "row" }, h("h1", { class: "grow" }, `Batch of ${plural(batch.total, "task")}`), iconButton("close", "Close", () => navigate("batches"))),
-      h("div", { class: "row actions" }, batchActions(batch, saving))),
+  return h(
+    "article",
+    { class: "one" },
+    h(
+      "header",
+      null,
+      h(
+        "div",
+        { class: "row" },
+        h("h1", { class: "grow" }, `Batch of ${plural(batch.total, "task")}`),
+        iconButton("close", "Close", () => navigate("batches")),
+      ),
+      h("div", { class: "row actions" }, batchActions(batch, saving)),
+    ),
     staleWarning(error, again),
-    h("dl", { class: "facts" },
+    h(
+      "dl",
+      { class: "facts" },
       fact("Progress", batchProgress(batch)),
       fact("Created", timeLabel(batch.created_at, true)),
-      fact("Id", h("code", null, batch.id))),
+      fact("Id", h("code", null, batch.id)),
+    ),
     h("section", { class: "part" }, h("h2", null, "Tasks"), statusCounts(batch)),
-    failed.length > 0 && h("section", { key: "errors", class: "part" }, h("h2", null, "Errors"), failedTasks(batch, failed)));
+    failed.length > 0 &&
+      h(
+        "section",
+        { key: "errors", class: "part" },
+        h("h2", null, "Errors"),
+        failedTasks(batch, failed),
+      ),
+  );
 }
 
 const fact = (name, value) => h("div", null, h("dt", null, name), h("dd", null, value));
@@ -37,28 +75,72 @@ function batchActions(batch, saving) {
   const left = batch.pending + batch.running;
   return [
     saving
-      ? button(`Stop saving, ${number(saving.done)} of ${number(saving.total)}`, () => saving.stop.abort(), { key: "stop", iconName: "close" })
-      : button("Download results", () => downloadResults(batch), { key: "save", iconName: "down", variant: "primary", disabled: !countKept(batch) }),
-    h("a", { key: "see", class: "button", href: href("tasks", null, { batch_id: batch.id }) }, "View tasks"),
-    batch.failed > 0 && button(`Retry ${number(batch.failed)} failed`, () => retryFailedTasks(batch), { key: "retry", iconName: "retry" }),
-    left > 0 && button("Cancel the rest", () => confirmCancelRest(batch), { key: "cancel", iconName: "close", variant: "danger" }),
+      ? button(
+          `Stop saving, ${number(saving.done)} of ${number(saving.total)}`,
+          () => saving.stop.abort(),
+          { key: "stop", iconName: "close" },
+        )
+      : button("Download results", () => downloadResults(batch), {
+          key: "save",
+          iconName: "down",
+          variant: "primary",
+          disabled: !countKept(batch),
+        }),
+    h(
+      "a",
+      { key: "see", class: "button", href: href("tasks", null, { batch_id: batch.id }) },
+      "View tasks",
+    ),
+    batch.failed > 0 &&
+      button(`Retry ${number(batch.failed)} failed`, () => retryFailedTasks(batch), {
+        key: "retry",
+        iconName: "retry",
+      }),
+    left > 0 &&
+      button("Cancel the rest", () => confirmCancelRest(batch), {
+        key: "cancel",
+        iconName: "close",
+        variant: "danger",
+      }),
   ];
 }
 
 function statusCounts(batch) {
   const deleted = batch.total - countKept(batch);
-  return h("ul", { class: "tally" },
+  return h(
+    "ul",
+    { class: "tally" },
     STATUSES.map((name) =>
-      h("li", { key: name },
-        h("a", { href: href("tasks", null, { batch_id: batch.id, status: name }) }, statusLabel({ status: name })),
-        h("span", { class: "figure" }, number(batch[name])))),
-    deleted > 0 && h("li", null, h("span", { class: "quiet" }, "deleted"), h("span", { class: "figure" }, number(deleted))));
+      h(
+        "li",
+        { key: name },
+        h(
+          "a",
+          { href: href("tasks", null, { batch_id: batch.id, status: name }) },
+          statusLabel({ status: name }),
+        ),
+        h("span", { class: "figure" }, number(batch[name])),
+      ),
+    ),
+    deleted > 0 &&
+      h(
+        "li",
+        null,
+        h("span", { class: "quiet" }, "deleted"),
+        h("span", { class: "figure" }, number(deleted)),
+      ),
+  );
 }
 
 function failedTasks(batch, failed) {
   return [
     h("ul", { class: "latest" }, failed.map(taskLine)),
-    batch.failed > failed.length && h("a", { href: href("tasks", null, { batch_id: batch.id, status: "failed" }) }, `All ${number(batch.failed)} that failed`),
+    batch.failed > failed.length &&
+      h(
+        "a",
+        { href: href("tasks", null, { batch_id: batch.id, status: "failed" }) },
+        `All ${number(batch.failed)} that failed`,
+      ),
   ];
 }
 
@@ -68,9 +150,23 @@ export function batchProgress(batch) {
   const ended = held - batch.pending - batch.running;
   const words = ended === held ? "done" : `${number(ended)} of ${number(held)}`;
   const parts = ["completed", "failed", "cancelled", "running"].filter((name) => batch[name]);
-  return h("span", { class: "progress" },
-    h("span", { class: "meter", role: "img", "aria-label": parts.map((name) => `${number(batch[name])} ${name}`).join(", ") || "none has run yet" },
-      parts.map((name) => h("span", { key: name, class: name, style: { "flex-grow": String(batch[name]) } })),
-      batch.pending > 0 && h("span", { key: "pending", style: { "flex-grow": String(batch.pending) } })),
-    h("span", null, words));
+  return h(
+    "span",
+    { class: "progress" },
+    h(
+      "span",
+      {
+        class: "meter",
+        role: "img",
+        "aria-label":
+          parts.map((name) => `${number(batch[name])} ${name}`).join(", ") || "none has run yet",
+      },
+      parts.map((name) =>
+        h("span", { key: name, class: name, style: { "flex-grow": String(batch[name]) } }),
+      ),
+      batch.pending > 0 &&
+        h("span", { key: "pending", style: { "flex-grow": String(batch.pending) } }),
+    ),
+    h("span", null, words),
+  );
 }

@@ -1,30 +1,59 @@
 // One cron: when it runs, what it submits, and how its latest tasks did.
 
-import { setCronEnabled, loadCron, confirmRemoveCron, runCronNow } from "../state/cron_list.js";
-import { h } from "../lib/dom.js";
-import { secondsBetween, number, duration } from "../lib/format.js";
-import { navigate, href } from "../state/router.js";
-import { button, iconButton, priorityLabel, loadingMessage, staleWarning, timeLabel } from "../components/controls.js";
+import {
+  button,
+  iconButton,
+  loadingMessage,
+  priorityLabel,
+  staleWarning,
+  timeLabel,
+} from "../components/controls.js";
 import { taskLine } from "../components/task_line.js";
+import { h } from "../lib/dom.js";
+import { duration, number, secondsBetween } from "../lib/format.js";
+import { confirmRemoveCron, loadCron, runCronNow, setCronEnabled } from "../state/cron_list.js";
+import { href, navigate } from "../state/router.js";
 
 export function cronPanel(cron, detail) {
-  return h("article", { class: "one" },
-    h("header", null,
-      h("div", { class: "row" }, h("h1", { class: "grow" }, cron.name), iconButton("close", "Close", () => navigate("crons"))),
-      h("div", { class: "row actions" },
+  return h(
+    "article",
+    { class: "one" },
+    h(
+      "header",
+      null,
+      h(
+        "div",
+        { class: "row" },
+        h("h1", { class: "grow" }, cron.name),
+        iconButton("close", "Close", () => navigate("crons")),
+      ),
+      h(
+        "div",
+        { class: "row actions" },
         button("Run now", () => runCronNow(cron), { iconName: "running", variant: "primary" }),
         button("Edit", () => navigate("crons", cron.id, { edit: 1 }), { iconName: "edit" }),
         cron.enabled
-          ? button("Disable", () => setCronEnabled(cron, false), { key: "disable", iconName: "pause" })
-          : button("Enable", () => setCronEnabled(cron, true), { key: "enable", iconName: "completed" }),
-        button("Remove", () => confirmRemoveCron(cron), { iconName: "trash", variant: "danger" }))),
+          ? button("Disable", () => setCronEnabled(cron, false), {
+              key: "disable",
+              iconName: "pause",
+            })
+          : button("Enable", () => setCronEnabled(cron, true), {
+              key: "enable",
+              iconName: "completed",
+            }),
+        button("Remove", () => confirmRemoveCron(cron), { iconName: "trash", variant: "danger" }),
+      ),
+    ),
     cronFacts(cron),
-    cron.enabled && section("Next runs", nextTimes(detail?.id === cron.id ? detail.next : null, cron.timezone)),
+    cron.enabled &&
+      section("Next runs", nextTimes(detail?.id === cron.id ? detail.next : null, cron.timezone)),
     section("Latest tasks", latestTasks(cron, detail)),
-    section("What it submits", payloadSection(cron.task_template)));
+    section("What it submits", payloadSection(cron.task_template)),
+  );
 }
 
-const section = (title, ...inside) => h("section", { key: title, class: "part" }, h("h2", null, title), inside);
+const section = (title, ...inside) =>
+  h("section", { key: title, class: "part" }, h("h2", null, title), inside);
 
 function cronFacts(cron) {
   const { task_template: task } = cron;
@@ -41,20 +70,50 @@ function cronFacts(cron) {
     ["Priority", priorityLabel(task.priority)],
     task.tags.length > 0 && ["Tags", task.tags.map((tag) => h("span", { class: "tag" }, tag))],
   ];
-  return h("dl", { class: "facts" }, known.filter(Boolean).map(([name, value]) =>
-    h("div", { key: name }, h("dt", null, name), h("dd", null, value))));
+  return h(
+    "dl",
+    { class: "facts" },
+    known
+      .filter(Boolean)
+      .map(([name, value]) => h("div", { key: name }, h("dt", null, name), h("dd", null, value))),
+  );
 }
 
 /** Times as here; where the cron's clock is another, what it shows then is said beside. */
 export function nextTimes(next, timezone) {
   if (!next) return h("p", { class: "quiet" }, "…");
   if (!next.length) return h("p", { class: "quiet" }, "never");
-  return h("ol", { class: "next-times" }, next.map((text) =>
-    h("li", { key: text }, timeLabel(text, true), h("span", { class: "quiet" }, [timeInZone(text, timezone), `in ${duration(secondsBetween(new Date().toISOString(), text))}`].filter(Boolean).join(" · ")))));
+  return h(
+    "ol",
+    { class: "next-times" },
+    next.map((text) =>
+      h(
+        "li",
+        { key: text },
+        timeLabel(text, true),
+        h(
+          "span",
+          { class: "quiet" },
+          [
+            timeInZone(text, timezone),
+            `in ${duration(secondsBetween(new Date().toISOString(), text))}`,
+          ]
+            .filter(Boolean)
+            .join(" · "),
+        ),
+      ),
+    ),
+  );
 }
 
 function timeInZone(text, timeZone) {
-  const as = (zone) => new Intl.DateTimeFormat("en-GB", { timeZone: zone, weekday: "short", hour: "2-digit", minute: "2-digit" }).format(new Date(text));
+  const as = (zone) =>
+    new Intl.DateTimeFormat("en-GB", {
+      timeZone: zone,
+      weekday: "short",
+      hour: "2-digit",
+      minute: "2-digit",
+    }).format(new Date(text));
   try {
     return as(timeZone) === as(undefined) ? "" : `${as(timeZone)} there`;
   } catch {
@@ -65,7 +124,8 @@ function timeInZone(text, timeZone) {
 function latestTasks(cron, detail) {
   if (detail?.id !== cron.id || !detail.tasks) return loadingMessage("its tasks");
   if (detail.error) return staleWarning(detail.error, () => loadCron(cron));
-  if (!detail.tasks.length) return h("p", { class: "quiet" }, "It has submitted none, or they are no longer kept.");
+  if (!detail.tasks.length)
+    return h("p", { class: "quiet" }, "It has submitted none, or they are no longer kept.");
   return [
     h("ul", { class: "latest" }, detail.tasks.map(taskLine)),
     h("a", { href: href("tasks", null, { cron_id: cron.id }) }, "All its tasks"),
@@ -74,5 +134,9 @@ function latestTasks(cron, detail) {
 
 function payloadSection({ payload, options }) {
   const whole = { ...payload, ...(Object.keys(options).length && { options }) };
-  return h("pre", { tabindex: 0, "aria-label": "Payload" }, h("code", null, JSON.stringify(whole, null, 2)));
+  return h(
+    "pre",
+    { tabindex: 0, "aria-label": "Payload" },
+    h("code", null, JSON.stringify(whole, null, 2)),
+  );
 }

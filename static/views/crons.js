@@ -1,17 +1,29 @@
 // Tasks that are submitted again and again, by the clock: the list, and one beside it.
 
-import { optimisticValue } from "../state/actions.js";
-import { setCronEnabled, applyFeedToCrons, loadCrons, showCrons } from "../state/cron_list.js";
+import {
+  emptyMessage,
+  errorMessage,
+  loadingMessage,
+  staleWarning,
+  timeLabel,
+} from "../components/controls.js";
 import { h } from "../lib/dom.js";
 import { number } from "../lib/format.js";
-import { navigate, href } from "../state/router.js";
+import { icon } from "../lib/icons.js";
+import { optimisticValue } from "../state/actions.js";
+import { applyFeedToCrons, loadCrons, setCronEnabled, showCrons } from "../state/cron_list.js";
+import { href, navigate } from "../state/router.js";
 import { state } from "../state/store.js";
 import { cronEditor } from "./cron_editor.js";
 import { cronPanel } from "./cron_panel.js";
-import { icon } from "../lib/icons.js";
-import { emptyMessage, errorMessage, loadingMessage, staleWarning, timeLabel } from "../components/controls.js";
 
-export const cronsView = { title: "Crons", draw, enter: showCrons, onMessage: applyFeedToCrons, onKey };
+export const cronsView = {
+  title: "Crons",
+  draw,
+  enter: showCrons,
+  onMessage: applyFeedToCrons,
+  onKey,
+};
 
 function onKey(event) {
   if (event.key === "Escape" && state.route.id) navigate("crons");
@@ -19,48 +31,127 @@ function onKey(event) {
 }
 
 function draw({ crons, cronForm: form, route, stats }) {
-  if (!crons?.items) return crons?.error ? errorMessage(crons.error, loadCrons) : loadingMessage("crons");
-  return h("div", { class: "split" },
-    h("section", { class: "split-list", "aria-label": "List of crons" },
-      h("div", { class: "bar" },
+  if (!crons?.items)
+    return crons?.error ? errorMessage(crons.error, loadCrons) : loadingMessage("crons");
+  return h(
+    "div",
+    { class: "split" },
+    h(
+      "section",
+      { class: "split-list", "aria-label": "List of crons" },
+      h(
+        "div",
+        { class: "bar" },
         h("h1", { class: "grow" }, "Crons"),
-        h("a", { class: "button primary", href: href("crons", "new") }, icon("plus"), h("span", null, "New cron"))),
+        h(
+          "a",
+          { class: "button primary", href: href("crons", "new") },
+          icon("plus"),
+          h("span", null, "New cron"),
+        ),
+      ),
       staleWarning(crons.error, loadCrons),
-      crons.items.length ? cronTable(crons.items, route.id) : noCrons()),
-    route.id && h("aside", { key: "panel", class: "panel", "aria-label": "The cron" }, panelContent(crons, form, route, stats)));
+      crons.items.length ? cronTable(crons.items, route.id) : noCrons(),
+    ),
+    route.id &&
+      h(
+        "aside",
+        { key: "panel", class: "panel", "aria-label": "The cron" },
+        panelContent(crons, form, route, stats),
+      ),
+  );
 }
 
 const noCrons = () =>
-  emptyMessage("There are no crons yet", "A cron submits the same task again and again, by the clock.",
-    h("a", { class: "button", href: href("crons", "new") }, "Make the first one"));
+  emptyMessage(
+    "There are no crons yet",
+    "A cron submits the same task again and again, by the clock.",
+    h("a", { class: "button", href: href("crons", "new") }, "Make the first one"),
+  );
 
 function panelContent(crons, form, route, stats) {
   if (form) return cronEditor(form, stats);
   if (route.id === "new") return loadingMessage("the form");
   const cron = crons.items.find(({ id }) => id === route.id);
   if (cron) return cronPanel(cron, crons.detail);
-  return emptyMessage("There is no such cron", "It may have been removed.", h("a", { class: "button", href: href("crons") }, "All crons"));
+  return emptyMessage(
+    "There is no such cron",
+    "It may have been removed.",
+    h("a", { class: "button", href: href("crons") }, "All crons"),
+  );
 }
 
 const cronTable = (items, open) =>
-  h("table", { class: "lines" },
-    h("thead", null, h("tr", null,
-      [["On"], ["Name"], ["Schedule"], ["Next run"], ["Last run"], ["Runs", "figure"], ["Submits", "l-aside"]].map(([word, look]) =>
-        h("th", { scope: "col", class: look }, word)))),
-    h("tbody", null, items.map((cron) => cronRow(cron, cron.id === open))));
+  h(
+    "table",
+    { class: "lines" },
+    h(
+      "thead",
+      null,
+      h(
+        "tr",
+        null,
+        [
+          ["On"],
+          ["Name"],
+          ["Schedule"],
+          ["Next run"],
+          ["Last run"],
+          ["Runs", "figure"],
+          ["Submits", "l-aside"],
+        ].map(([word, look]) => h("th", { scope: "col", class: look }, word)),
+      ),
+    ),
+    h(
+      "tbody",
+      null,
+      items.map((cron) => cronRow(cron, cron.id === open)),
+    ),
+  );
 
 function cronRow(cron, isOpen) {
   const { id, name, enabled, task_template: task } = cron;
   const open = (event) => event.target.closest("a, input") || navigate("crons", id);
-  return h("tr", { key: id, class: `${isOpen ? "is-open" : ""} ${enabled ? "" : "is-off"}`, onclick: open },
-    h("td", { class: "l-on" },
-      h("input", { type: "checkbox", role: "switch", "aria-label": `${name} is enabled`, title: enabled ? "Enabled" : "Disabled", checked: optimisticValue(`cron ${id}`, enabled), oninput: (e) => setCronEnabled(cron, e.target.checked) })),
-    h("td", { class: "l-name" }, h("a", { href: href("crons", id), "aria-current": isOpen ? "true" : null }, name)),
-    h("td", { class: "l-what" }, h("code", null, cron.cron_expr), cron.timezone !== "UTC" && h("span", { class: "quiet" }, ` ${cron.timezone}`)),
-    h("td", { class: "l-next", "data-word": "next" }, enabled ? timeLabel(cron.next_run) : h("span", { class: "quiet" }, "disabled")),
+  return h(
+    "tr",
+    { key: id, class: `${isOpen ? "is-open" : ""} ${enabled ? "" : "is-off"}`, onclick: open },
+    h(
+      "td",
+      { class: "l-on" },
+      h("input", {
+        type: "checkbox",
+        role: "switch",
+        "aria-label": `${name} is enabled`,
+        title: enabled ? "Enabled" : "Disabled",
+        checked: optimisticValue(`cron ${id}`, enabled),
+        oninput: (e) => setCronEnabled(cron, e.target.checked),
+      }),
+    ),
+    h(
+      "td",
+      { class: "l-name" },
+      h("a", { href: href("crons", id), "aria-current": isOpen ? "true" : null }, name),
+    ),
+    h(
+      "td",
+      { class: "l-what" },
+      h("code", null, cron.cron_expr),
+      cron.timezone !== "UTC" && h("span", { class: "quiet" }, ` ${cron.timezone}`),
+    ),
+    h(
+      "td",
+      { class: "l-next", "data-word": "next" },
+      enabled ? timeLabel(cron.next_run) : h("span", { class: "quiet" }, "disabled"),
+    ),
     h("td", { class: "l-last", "data-word": "last" }, timeLabel(cron.last_run)),
     h("td", { class: "l-count figure", "data-word": "runs" }, number(cron.run_count)),
-    h("td", { class: "l-more l-aside" }, `${task.type} · ${task.model}`, h("span", { class: "quiet" }, ` ${promptExcerpt(task)}`)));
+    h(
+      "td",
+      { class: "l-more l-aside" },
+      `${task.type} · ${task.model}`,
+      h("span", { class: "quiet" }, ` ${promptExcerpt(task)}`),
+    ),
+  );
 }
 
 /** What is asked, on one line. */

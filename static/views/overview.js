@@ -1,17 +1,29 @@
 // How the queue is doing, at a glance.
 
-import * as api from "../server/api.js";
+import { backendList } from "../components/backend_list.js";
+import { errorMessage, loadingMessage, staleWarning } from "../components/controls.js";
 import { chart, lastHour } from "../lib/charts.js";
 import { h } from "../lib/dom.js";
-import { compactNumber, duration, localTime, number, plural, priorityName, rate } from "../lib/format.js";
-import { followRunningTasks, tokensPerSecond, stopFollowingTasks } from "../state/running_replies.js";
-import { href } from "../state/router.js";
-import { update } from "../state/store.js";
-import { backendList } from "../components/backend_list.js";
+import {
+  compactNumber,
+  duration,
+  localTime,
+  number,
+  plural,
+  priorityName,
+  rate,
+} from "../lib/format.js";
 import { icon } from "../lib/icons.js";
-import { errorMessage, loadingMessage, staleWarning } from "../components/controls.js";
-import { secondsRan } from "../server/task_times.js";
 import { requestOrder } from "../lib/request_order.js";
+import * as api from "../server/api.js";
+import { secondsRan } from "../server/task_times.js";
+import { href } from "../state/router.js";
+import {
+  followRunningTasks,
+  stopFollowingTasks,
+  tokensPerSecond,
+} from "../state/running_replies.js";
+import { update } from "../state/store.js";
 
 export const overviewView = { title: "Overview", draw, enter, leave, onMessage };
 
@@ -54,7 +66,10 @@ async function loadRunning() {
   try {
     const page = await api.listTasks({ status: "running", sort: "started", limit: 50 });
     if (!isNews()) return;
-    update({ running: new Map(page.tasks.reverse().map((task) => [task.id, task])), runningError: null });
+    update({
+      running: new Map(page.tasks.reverse().map((task) => [task.id, task])),
+      runningError: null,
+    });
     if (historyTimer) followRunningTasks();
   } catch (error) {
     if (isNews()) update({ runningError: error });
@@ -62,58 +77,131 @@ async function loadRunning() {
 }
 
 function draw({ stats, history, historyError, running, runningError, runningReplies, connection }) {
-  if (!stats) return connection.status === "lost" ? errorMessage({ message: "The server cannot be reached" }, null) : loadingMessage("the overview");
-  return h("div", { class: "overview" },
+  if (!stats)
+    return connection.status === "lost"
+      ? errorMessage({ message: "The server cannot be reached" }, null)
+      : loadingMessage("the overview");
+  return h(
+    "div",
+    { class: "overview" },
     h("h1", { class: "hidden" }, "Overview"),
     counts(stats),
-    section("Running now", [staleWarning(runningError, loadRunning), runningTasks(stats, running, runningReplies)], "wide"),
+    section(
+      "Running now",
+      [staleWarning(runningError, loadRunning), runningTasks(stats, running, runningReplies)],
+      "wide",
+    ),
     section("Tasks ended a minute", throughputChart(history, historyError)),
     section("Wait before the first run", waitChart(history, historyError)),
     section("Waiting, by priority", waitingByPriority(stats)),
     section("Model servers", backendList(stats.backends), "wide"),
-    h("p", { class: "quiet foot" }, `Ollama Queue ${stats.version}, up for ${duration(stats.uptime_s)} · `, h("a", { href: "openapi.json" }, "openapi.json"),
-      " · keys: / search, j k move, Enter open, x choose, g then o t s c b go to a view"));
+    h(
+      "p",
+      { class: "quiet foot" },
+      `Ollama Queue ${stats.version}, up for ${duration(stats.uptime_s)} · `,
+      h("a", { href: "openapi.json" }, "openapi.json"),
+      " · keys: / search, j k move, Enter open, x choose, g then o t s c b go to a view",
+    ),
+  );
 }
 
-const section = (title, body, className = "") => h("section", { class: `sheet ${className}`, "aria-label": title }, h("h2", null, title), body);
+const section = (title, body, className = "") =>
+  h("section", { class: `sheet ${className}`, "aria-label": title }, h("h2", null, title), body);
 
 function counts(stats) {
   const ended = stats.throughput * 60;
-  return h("ul", { class: "counts", "aria-label": "Counts" },
-    tile("pending", stats.pending_tasks, stats.scheduled ? `${number(stats.scheduled)} for later` : oldestWait(stats)),
-    tile("running", stats.running_tasks, `${number(stats.workers_active)} of ${plural(stats.workers_active + stats.workers_idle, "slot")}`),
-    tile("completed", stats.completed_tasks, `${number(Math.round(ended))} ended in the last minute`),
+  return h(
+    "ul",
+    { class: "counts", "aria-label": "Counts" },
+    tile(
+      "pending",
+      stats.pending_tasks,
+      stats.scheduled ? `${number(stats.scheduled)} for later` : oldestWait(stats),
+    ),
+    tile(
+      "running",
+      stats.running_tasks,
+      `${number(stats.workers_active)} of ${plural(stats.workers_active + stats.workers_idle, "slot")}`,
+    ),
+    tile(
+      "completed",
+      stats.completed_tasks,
+      `${number(Math.round(ended))} ended in the last minute`,
+    ),
     tile("failed", stats.failed_tasks, stats.failed_tasks ? "see why, retry" : "nothing to do"),
-    tile("cancelled", stats.cancelled_tasks, ""));
+    tile("cancelled", stats.cancelled_tasks, ""),
+  );
 }
 
-const oldestWait = (stats) => (stats.oldest_wait_s === null ? "nothing waits" : `the oldest for ${duration(stats.oldest_wait_s)}`);
+const oldestWait = (stats) =>
+  stats.oldest_wait_s === null
+    ? "nothing waits"
+    : `the oldest for ${duration(stats.oldest_wait_s)}`;
 
 const tile = (name, value, more) =>
-  h("li", { key: name }, h("a", { class: "tile", href: href("tasks", null, { status: name }) },
-    h("span", { class: `status ${name}` }, icon(name), h("span", null, name)),
-    h("strong", { title: number(value) }, compactNumber(value)),
-    h("span", { class: "quiet" }, more)));
+  h(
+    "li",
+    { key: name },
+    h(
+      "a",
+      { class: "tile", href: href("tasks", null, { status: name }) },
+      h("span", { class: `status ${name}` }, icon(name), h("span", null, name)),
+      h("strong", { title: number(value) }, compactNumber(value)),
+      h("span", { class: "quiet" }, more),
+    ),
+  );
 
 function runningTasks(stats, running, runningReplies) {
   if (!running.size) {
-    const words = stats.pending_tasks ? "Nothing runs at this moment." : "Nothing runs and nothing waits.";
-    return h("p", { class: "quiet" }, words, " ", h("a", { href: href("submit") }, "Submit a task"));
+    const words = stats.pending_tasks
+      ? "Nothing runs at this moment."
+      : "Nothing runs and nothing waits.";
+    return h(
+      "p",
+      { class: "quiet" },
+      words,
+      " ",
+      h("a", { href: href("submit") }, "Submit a task"),
+    );
   }
   const tasks = [...running.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
-  return h("ul", { class: "running-list" }, tasks.slice(0, 20).map((task) => runningTask(task, runningReplies.get(task.id))),
-    tasks.length > 20 && h("li", { key: "more" }, h("a", { href: href("tasks", null, { status: "running" }) }, `and ${number(tasks.length - 20)} more`)));
+  return h(
+    "ul",
+    { class: "running-list" },
+    tasks.slice(0, 20).map((task) => runningTask(task, runningReplies.get(task.id))),
+    tasks.length > 20 &&
+      h(
+        "li",
+        { key: "more" },
+        h(
+          "a",
+          { href: href("tasks", null, { status: "running" }) },
+          `and ${number(tasks.length - 20)} more`,
+        ),
+      ),
+  );
 }
 
 function runningTask(task, reply) {
   const pace = reply ? tokensPerSecond(reply) : null;
-  return h("li", { key: task.id },
+  return h(
+    "li",
+    { key: task.id },
     h("a", { class: "running-title", href: href("task", task.id) }, task.title || task.id),
-    h("span", { class: "quiet running-where" }, [task.model, task.executed_on].filter(Boolean).join(" on ")),
+    h(
+      "span",
+      { class: "quiet running-where" },
+      [task.model, task.executed_on].filter(Boolean).join(" on "),
+    ),
     h("span", { class: "amount" }, duration(secondsRan(task))),
     h("span", { class: "amount" }, reply ? `${number(reply.pieces)} tok` : "–"),
     h("span", { class: "amount" }, pace === null ? "–" : `${rate(pace)}/s`),
-    h("p", { class: "running-text quiet" }, h("span", null, reply?.text.replace(/\s+/g, " ") || "…"))); // its end is seen
+    h(
+      "p",
+      { class: "running-text quiet" },
+      h("span", null, reply?.text.replace(/\s+/g, " ") || "…"),
+    ),
+  ); // its end is seen
 }
 
 function throughputChart(history, error) {
@@ -130,7 +218,9 @@ function throughputChart(history, error) {
         { name: "failed", color: "failed", values: pick("failed") },
         { name: "cancelled", color: "cancelled", values: pick("cancelled") },
       ],
-      times: hour.map(({ at }) => localTime(at).slice(0, 5)), format: (value) => number(value), summary,
+      times: hour.map(({ at }) => localTime(at).slice(0, 5)),
+      format: (value) => number(value),
+      summary,
     }),
     h("p", { class: "quiet" }, `${summary}; ${compactNumber(sum("tokens"))} tokens.`),
   ];
@@ -142,31 +232,75 @@ function waitChart(history, error) {
   const started = history.filter((minute) => minute.started);
   const longest = Math.max(0, ...started.map((minute) => minute.wait_max_s ?? 0));
   const all = started.reduce((sum, minute) => sum + minute.started, 0);
-  const mean = started.reduce((sum, minute) => sum + (minute.wait_mean_s ?? 0) * minute.started, 0) / (all || 1);
-  const summary = all ? `On average ${duration(mean)}, at most ${duration(longest)} in the last hour` : "No task has started in the last hour";
+  const mean =
+    started.reduce((sum, minute) => sum + (minute.wait_mean_s ?? 0) * minute.started, 0) /
+    (all || 1);
+  const summary = all
+    ? `On average ${duration(mean)}, at most ${duration(longest)} in the last hour`
+    : "No task has started in the last hour";
   return [
     staleWarning(error, loadHistory),
     chart({
       series: [{ name: "longest", color: "wash", values: hour.map((m) => m.wait_max_s ?? null) }],
       line: { name: "average", color: "accent", values: hour.map((m) => m.wait_mean_s ?? null) },
-      times: hour.map(({ at }) => localTime(at).slice(0, 5)), format: duration, summary,
+      times: hour.map(({ at }) => localTime(at).slice(0, 5)),
+      format: duration,
+      summary,
     }),
     h("p", { class: "quiet" }, `${summary}.`),
   ];
 }
 
-const REASONS = { slot: "for a free slot", schedule: "for their time", retry: "to be retried", backend: "for a model server", paused: "for the queue to be resumed" };
+const REASONS = {
+  slot: "for a free slot",
+  schedule: "for their time",
+  retry: "to be retried",
+  backend: "for a model server",
+  paused: "for the queue to be resumed",
+};
 
 function waitingByPriority({ queues_by_priority: levels, waiting_for: reasons }) {
-  const rows = Object.entries(levels).map(([level, count]) => [Number(level), count]).sort((a, b) => b[0] - a[0]);
+  const rows = Object.entries(levels)
+    .map(([level, count]) => [Number(level), count])
+    .sort((a, b) => b[0] - a[0]);
   const most = Math.max(1, ...rows.map(([, count]) => count));
   const why = Object.entries(reasons).filter(([, count]) => count > 0);
   return [
-    h("table", { class: "depths" }, h("tbody", null, rows.map(([level, count]) =>
-      h("tr", { key: level },
-        h("th", { scope: "row" }, h("a", { href: href("tasks", null, { status: "pending", priority: level }) }, `${level} ${priorityName(level) === String(level) ? "" : priorityName(level)}`)),
-        h("td", { class: "depth" }, h("span", { class: "depth-bar", style: { width: `${(count / most) * 100}%` } })),
-        h("td", { class: "amount" }, number(count)))))),
-    h("p", { class: "quiet" }, why.length ? `They wait ${why.map(([name, count]) => `${REASONS[name] ?? name}: ${number(count)}`).join(", ")}.` : "Nothing waits."),
+    h(
+      "table",
+      { class: "depths" },
+      h(
+        "tbody",
+        null,
+        rows.map(([level, count]) =>
+          h(
+            "tr",
+            { key: level },
+            h(
+              "th",
+              { scope: "row" },
+              h(
+                "a",
+                { href: href("tasks", null, { status: "pending", priority: level }) },
+                `${level} ${priorityName(level) === String(level) ? "" : priorityName(level)}`,
+              ),
+            ),
+            h(
+              "td",
+              { class: "depth" },
+              h("span", { class: "depth-bar", style: { width: `${(count / most) * 100}%` } }),
+            ),
+            h("td", { class: "amount" }, number(count)),
+          ),
+        ),
+      ),
+    ),
+    h(
+      "p",
+      { class: "quiet" },
+      why.length
+        ? `They wait ${why.map(([name, count]) => `${REASONS[name] ?? name}: ${number(count)}`).join(", ")}.`
+        : "Nothing waits.",
+    ),
   ];
 }

@@ -1,29 +1,60 @@
 // What is around each view: navigation, how the connection stands, banners, questions, news.
 
-import { askToConfirm, handlePause, handleResume } from "../state/actions.js";
-import { setApiKey } from "../server/api.js";
+import { button, emptyMessage, iconButton } from "../components/controls.js";
 import { h } from "../lib/dom.js";
 import { number, plural } from "../lib/format.js";
-import { href } from "../state/router.js";
-import { notify, dismissToast, state, update } from "../state/store.js";
-import { switchTheme } from "../state/theme.js";
 import { icon } from "../lib/icons.js";
-import { button, emptyMessage, iconButton } from "../components/controls.js";
+import { setApiKey } from "../server/api.js";
+import { askToConfirm, handlePause, handleResume } from "../state/actions.js";
+import { href } from "../state/router.js";
+import { dismissToast, notify, state, update } from "../state/store.js";
+import { switchTheme } from "../state/theme.js";
 
-const TABS = [["overview", "Overview"], ["tasks", "Tasks"], ["submit", "Submit"], ["crons", "Crons"], ["batches", "Batches"]];
+const TABS = [
+  ["overview", "Overview"],
+  ["tasks", "Tasks"],
+  ["submit", "Submit"],
+  ["crons", "Crons"],
+  ["batches", "Batches"],
+];
 
 /** `draw(state)` gives the view that is drawn within it. One that cannot be drawn leaves the rest as it is, and says so. */
 export function shell(state, draw) {
   return [
     h("a", { class: "skip", href: "#main", onclick: skipToContent }, "Skip to the content"),
-    h("header", { class: "top" },
-      h("a", { class: "brand", href: href("overview") }, h("img", { src: "static/icon.svg", alt: "", width: 20, height: 20 }), h("span", null, "Ollama Queue")),
-      h("nav", { "aria-label": "Views" }, TABS.map(([name, word]) => navLink(state, name, word))),
-      h("div", { class: "top-end" }, connection(state.connection), pauseButton(state.stats),
-        iconButton(state.theme, `Theme: ${state.theme}. Switch`, () => switchTheme(state.theme)))),
+    h(
+      "header",
+      { class: "top" },
+      h(
+        "a",
+        { class: "brand", href: href("overview") },
+        h("img", { src: "static/icon.svg", alt: "", width: 20, height: 20 }),
+        h("span", null, "Ollama Queue"),
+      ),
+      h(
+        "nav",
+        { "aria-label": "Views" },
+        TABS.map(([name, word]) => navLink(state, name, word)),
+      ),
+      h(
+        "div",
+        { class: "top-end" },
+        connection(state.connection),
+        pauseButton(state.stats),
+        iconButton(state.theme, `Theme: ${state.theme}. Switch`, () => switchTheme(state.theme)),
+      ),
+    ),
     h("div", { class: "banners", role: "status" }, banners(state)),
-    h("main", { id: "main", tabindex: -1, class: `view-${state.route.view}` }, drawSafely(draw, state)),
-    h("div", { class: "toasts", role: "status", "aria-live": "polite" }, state.toasts.map(toastBox)),
+    h(
+      "main",
+      { id: "main", tabindex: -1, class: `view-${state.route.view}` },
+      drawSafely(draw, state),
+    ),
+    h(
+      "div",
+      { class: "toasts", role: "status", "aria-live": "polite" },
+      state.toasts.map(toastBox),
+    ),
     state.dialog && confirmDialog(state.dialog),
     state.needsKey && keyDialog(),
   ];
@@ -43,9 +74,20 @@ let reported = "";
 export function drawingError(error) {
   if (error.stack !== reported) reportError(error); // once, not each second
   reported = error.stack;
-  return h("div", { role: "alert" },
-    emptyMessage("This could not be shown", `${error.name}: ${error.message}. It is a fault of the page; the queue and its tasks are not harmed.`,
-      h("div", { class: "row" }, button("Try again", notify), button("Load the page anew", () => location.reload(), { variant: "primary" }))));
+  return h(
+    "div",
+    { role: "alert" },
+    emptyMessage(
+      "This could not be shown",
+      `${error.name}: ${error.message}. It is a fault of the page; the queue and its tasks are not harmed.`,
+      h(
+        "div",
+        { class: "row" },
+        button("Try again", notify),
+        button("Load the page anew", () => location.reload(), { variant: "primary" }),
+      ),
+    ),
+  );
 }
 
 function skipToContent(event) {
@@ -56,20 +98,36 @@ function skipToContent(event) {
 function navLink(state, name, word) {
   const isHere = name === (state.route.view === "task" ? "tasks" : state.route.view);
   const count = name === "tasks" ? state.stats?.pending_tasks + state.stats?.running_tasks : 0;
-  return h("a", { key: name, href: href(name), "aria-current": isHere ? "page" : null }, word,
-    count > 0 && h("span", { class: "count", title: "waiting and running" }, number(count)));
+  return h(
+    "a",
+    { key: name, href: href(name), "aria-current": isHere ? "page" : null },
+    word,
+    count > 0 && h("span", { class: "count", title: "waiting and running" }, number(count)),
+  );
 }
 
 function connection({ status, retryAt }) {
   const seconds = retryAt ? Math.max(0, Math.ceil((retryAt - Date.now()) / 1000)) : null;
-  const words = { live: "Live", connecting: "Connecting …", lost: seconds === null ? "Not connected" : `Reconnecting in ${seconds} s` };
-  return h("span", { class: `connection ${status}` }, h("span", { class: "dot", "aria-hidden": "true" }), words[status]);
+  const words = {
+    live: "Live",
+    connecting: "Connecting …",
+    lost: seconds === null ? "Not connected" : `Reconnecting in ${seconds} s`,
+  };
+  return h(
+    "span",
+    { class: `connection ${status}` },
+    h("span", { class: "dot", "aria-hidden": "true" }),
+    words[status],
+  );
 }
 
 function pauseButton(stats) {
   if (!stats || stats.paused) return null;
-  const body = "Tasks that run may finish; no others start until you resume. New tasks are still taken on.";
-  return iconButton("pause", "Pause the queue", () => askToConfirm({ title: "Pause the queue?", body, confirm: "Pause" }, handlePause));
+  const body =
+    "Tasks that run may finish; no others start until you resume. New tasks are still taken on.";
+  return iconButton("pause", "Pause the queue", () =>
+    askToConfirm({ title: "Pause the queue?", body, confirm: "Pause" }, handlePause),
+  );
 }
 
 const PATIENCE_MS = 10_000; // a server that restarts is back by then
@@ -78,31 +136,68 @@ const MOST_MODELS = 3; // named
 function banners({ stats, unservedSince, connection: { status } }) {
   const shown = [];
   if (status === "lost") {
-    shown.push(banner("lost", "warn", "The connection is lost. What you see may be old; the page reconnects by itself."));
+    shown.push(
+      banner(
+        "lost",
+        "warn",
+        "The connection is lost. What you see may be old; the page reconnects by itself.",
+      ),
+    );
   }
   if (stats?.paused) {
-    shown.push(banner("paused", "pause", "The queue is paused: no task starts.", button("Resume", handleResume, { variant: "primary" })));
+    shown.push(
+      banner(
+        "paused",
+        "pause",
+        "The queue is paused: no task starts.",
+        button("Resume", handleResume, { variant: "primary" }),
+      ),
+    );
   }
-  if (unservedSince !== null && Date.now() - unservedSince >= PATIENCE_MS) shown.push(unservedBanner(stats));
+  if (unservedSince !== null && Date.now() - unservedSince >= PATIENCE_MS)
+    shown.push(unservedBanner(stats));
   return shown;
 }
 
 /** Which models no server takes, and why; each leads to exactly the tasks that wait for it. */
 function unservedBanner({ waiting_for: { backend: count }, unserved: models }) {
   const waiting = (query) => href("tasks", null, { waiting_for: "backend", ...query });
-  return banner("unserved", "warn", `${plural(count, "task")} waiting for a model server; nothing is lost.`,
-    h("ul", null, models.slice(0, MOST_MODELS).map(({ model, tasks, reason }) =>
-      h("li", { key: `${model} ${reason}` }, h("a", { href: waiting({ model }) }, model), ` (${number(tasks)}): ${reason}`)),
-    models.length > MOST_MODELS && h("li", { key: "…" }, `and ${plural(models.length - MOST_MODELS, "more model")}`)),
+  return banner(
+    "unserved",
+    "warn",
+    `${plural(count, "task")} waiting for a model server; nothing is lost.`,
+    h(
+      "ul",
+      null,
+      models
+        .slice(0, MOST_MODELS)
+        .map(({ model, tasks, reason }) =>
+          h(
+            "li",
+            { key: `${model} ${reason}` },
+            h("a", { href: waiting({ model }) }, model),
+            ` (${number(tasks)}): ${reason}`,
+          ),
+        ),
+      models.length > MOST_MODELS &&
+        h("li", { key: "…" }, `and ${plural(models.length - MOST_MODELS, "more model")}`),
+    ),
     h("a", { href: waiting() }, `View ${count === 1 ? "the task" : `all ${number(count)}`}`),
-    h("a", { href: href("overview") }, "View model servers"));
+    h("a", { href: href("overview") }, "View model servers"),
+  );
 }
 
-const banner = (key, iconName, text, ...more) => h("div", { key, class: `banner ${key}` }, icon(iconName), h("p", null, text), more);
+const banner = (key, iconName, text, ...more) =>
+  h("div", { key, class: `banner ${key}` }, icon(iconName), h("p", null, text), more);
 
 const toastBox = ({ id, kind, text }) =>
-  h("div", { key: id, class: `toast ${kind}`, role: kind === "error" ? "alert" : null },
-    icon({ good: "completed", error: "warn" }[kind] ?? "pending"), h("p", null, text), iconButton("close", "Close", () => dismissToast(id)));
+  h(
+    "div",
+    { key: id, class: `toast ${kind}`, role: kind === "error" ? "alert" : null },
+    icon({ good: "completed", error: "warn" }[kind] ?? "pending"),
+    h("p", null, text),
+    iconButton("close", "Close", () => dismissToast(id)),
+  );
 
 const showModal = (node) => node.showModal();
 
@@ -113,9 +208,25 @@ function confirmDialog({ key, title, body, confirm, keep, danger, run }) {
     close();
     run();
   };
-  return h("dialog", { key, class: "dialog", mounted: showModal, oncancel: close, onclose: close, "aria-labelledby": "question-title" },
-    h("h2", { id: "question-title" }, title), h("p", null, body),
-    h("div", { class: "row end" }, button(keep, close), button(confirm, yes, { variant: danger ? "danger" : "primary" })));
+  return h(
+    "dialog",
+    {
+      key,
+      class: "dialog",
+      mounted: showModal,
+      oncancel: close,
+      onclose: close,
+      "aria-labelledby": "question-title",
+    },
+    h("h2", { id: "question-title" }, title),
+    h("p", null, body),
+    h(
+      "div",
+      { class: "row end" },
+      button(keep, close),
+      button(confirm, yes, { variant: danger ? "danger" : "primary" }),
+    ),
+  );
 }
 
 function keyDialog() {
@@ -125,10 +236,29 @@ function keyDialog() {
     location.reload();
   };
   // Browsers let a second Escape close it all the same; there is no way on without a key.
-  return h("dialog", { key: "key", class: "dialog", mounted: showModal, oncancel: (event) => event.preventDefault(), onclose: (event) => showModal(event.target), "aria-labelledby": "key-title" },
+  return h(
+    "dialog",
+    {
+      key: "key",
+      class: "dialog",
+      mounted: showModal,
+      oncancel: (event) => event.preventDefault(),
+      onclose: (event) => showModal(event.target),
+      "aria-labelledby": "key-title",
+    },
     h("h2", { id: "key-title" }, "This queue asks for an API key"),
     h("p", null, "It is kept for this tab only, and sent to this server only."),
-    h("form", { onsubmit: use, class: "row" },
-      h("input", { name: "key", type: "password", autocomplete: "off", required: true, "aria-label": "API key" }),
-      h("button", { class: "button primary" }, "Use it")));
+    h(
+      "form",
+      { onsubmit: use, class: "row" },
+      h("input", {
+        name: "key",
+        type: "password",
+        autocomplete: "off",
+        required: true,
+        "aria-label": "API key",
+      }),
+      h("button", { class: "button primary" }, "Use it"),
+    ),
+  );
 }

@@ -1,14 +1,30 @@
 // A new task, or a file of them.
 
-import { runWithToast } from "../state/actions.js";
-import * as api from "../server/api.js";
-import { h } from "../lib/dom.js";
-import { emptyTaskForm, FormError, focusInvalidField, taskFormFrom, formFieldOf, taskFrom, withModel } from "../state/task_form.js";
-import { navigate, lastValue } from "../state/router.js";
-import { merge, state, showToast, update } from "../state/store.js";
-import { promptFields } from "../components/prompt_fields.js";
 import { button, field } from "../components/controls.js";
-import { bindField, fieldError, modelField, moreFields, priorityField, formError, typeField } from "../components/task_fields.js";
+import { promptFields } from "../components/prompt_fields.js";
+import {
+  bindField,
+  fieldError,
+  formError,
+  modelField,
+  moreFields,
+  priorityField,
+  typeField,
+} from "../components/task_fields.js";
+import { h } from "../lib/dom.js";
+import * as api from "../server/api.js";
+import { runWithToast } from "../state/actions.js";
+import { lastValue, navigate } from "../state/router.js";
+import { merge, showToast, state, update } from "../state/store.js";
+import {
+  emptyTaskForm,
+  FormError,
+  focusInvalidField,
+  formFieldOf,
+  taskFormFrom,
+  taskFrom,
+  withModel,
+} from "../state/task_form.js";
 import { batchForm } from "./submit_batch.js";
 
 export const submitView = { title: "Submit", draw, enter };
@@ -19,32 +35,72 @@ function enter() {
   merge("submit", { error: null });
 }
 
-const MODES = [["", "One task"], ["batch", "A file of tasks"]];
+const MODES = [
+  ["", "One task"],
+  ["batch", "A file of tasks"],
+];
 
 function draw({ submit: form, stats, route }) {
   if (!form) return null;
   const chosen = lastValue(route.query, "mode");
-  return h("div", { class: "submit" },
+  return h(
+    "div",
+    { class: "submit" },
     h("h1", null, "Submit"),
-    h("div", { class: "toggles", role: "group", "aria-label": "What to submit" }, MODES.map(([mode, word]) =>
-      h("button", { key: mode, type: "button", class: "toggle", "aria-pressed": chosen === mode, onclick: () => navigate("submit", null, { mode }) }, word))),
-    chosen === "batch" ? batchForm(form) : singleTaskForm(withModel(form, stats), stats));
+    h(
+      "div",
+      { class: "toggles", role: "group", "aria-label": "What to submit" },
+      MODES.map(([mode, word]) =>
+        h(
+          "button",
+          {
+            key: mode,
+            type: "button",
+            class: "toggle",
+            "aria-pressed": chosen === mode,
+            onclick: () => navigate("submit", null, { mode }),
+          },
+          word,
+        ),
+      ),
+    ),
+    chosen === "batch" ? batchForm(form) : singleTaskForm(withModel(form, stats), stats),
+  );
 }
 
 function singleTaskForm(form, stats) {
-  return h("form", { class: "sheet form", novalidate: true, onsubmit: onSubmit, onkeydown: submitOnCtrlEnter },
-    h("div", { class: "grid" },
+  return h(
+    "form",
+    { class: "sheet form", novalidate: true, onsubmit: onSubmit, onkeydown: submitOnCtrlEnter },
+    h(
+      "div",
+      { class: "grid" },
       typeField(form),
       modelField(form, stats),
       priorityField(form),
-      field("scheduled_at", "Not before", (props) => h("input", { ...props, ...bindField(form, "scheduled_at"), type: "datetime-local" }), { error: fieldError(form, "scheduled_at"), hint: "Your local time; empty is now" })),
+      field(
+        "scheduled_at",
+        "Not before",
+        (props) =>
+          h("input", { ...props, ...bindField(form, "scheduled_at"), type: "datetime-local" }),
+        { error: fieldError(form, "scheduled_at"), hint: "Your local time; empty is now" },
+      ),
+    ),
     promptFields(form),
     moreFields(form, stats),
     formError(form),
-    h("div", { class: "row" },
-      h("button", { class: "button primary", disabled: form.isSending }, form.isSending ? "Submitting …" : "Submit"),
+    h(
+      "div",
+      { class: "row" },
+      h(
+        "button",
+        { class: "button primary", disabled: form.isSending },
+        form.isSending ? "Submitting …" : "Submit",
+      ),
       button("Start over", () => update({ submit: emptyTaskForm() }), { variant: "plain" }),
-      h("span", { class: "quiet" }, "Ctrl+Enter submits")));
+      h("span", { class: "quiet" }, "Ctrl+Enter submits"),
+    ),
+  );
 }
 
 function submitOnCtrlEnter(event) {
@@ -66,7 +122,8 @@ async function onSubmit(event) {
     navigate("task", id);
   } catch (error) {
     merge("submit", { isSending: false, error });
-    if (formFieldOf(error.field, state.submit) === null) return runWithToast(() => Promise.reject(error));
+    if (formFieldOf(error.field, state.submit) === null)
+      return runWithToast(() => Promise.reject(error));
     focusInvalidField();
   }
 }

@@ -1,17 +1,36 @@
 // One task: beside the list, or as a view of its own.
 
-import { handleCancel, copyText, handleDelete, handleRetry, handlePriority, optimisticValue } from "../state/actions.js";
-import { h } from "../lib/dom.js";
-import { placeInLine, startsIn } from "../server/task_times.js";
-import { number, duration, localTime } from "../lib/format.js";
-import { closeTask, applyFeedToTask, openTask, loadTask, showTaskTab } from "../state/open_task.js";
-import { navigate, href } from "../state/router.js";
-import { replyParts } from "../server/replies.js";
-import { merge, state, update } from "../state/store.js";
-import { icon } from "../lib/icons.js";
+import {
+  button,
+  emptyMessage,
+  errorMessage,
+  iconButton,
+  loadingMessage,
+  PRIORITY_CHOICES,
+  selectOptions,
+  staleWarning,
+  statusLabel,
+  timeLabel,
+  unservedReason,
+} from "../components/controls.js";
 import { conversation } from "../components/conversation.js";
-import { button, emptyMessage, errorMessage, iconButton, PRIORITY_CHOICES, loadingMessage, selectOptions, unservedReason, statusLabel, staleWarning, timeLabel } from "../components/controls.js";
 import { timeline } from "../components/timeline.js";
+import { h } from "../lib/dom.js";
+import { duration, localTime, number } from "../lib/format.js";
+import { icon } from "../lib/icons.js";
+import { replyParts } from "../server/replies.js";
+import { placeInLine, startsIn } from "../server/task_times.js";
+import {
+  copyText,
+  handleCancel,
+  handleDelete,
+  handlePriority,
+  handleRetry,
+  optimisticValue,
+} from "../state/actions.js";
+import { applyFeedToTask, closeTask, loadTask, openTask, showTaskTab } from "../state/open_task.js";
+import { href, navigate } from "../state/router.js";
+import { merge, state, update } from "../state/store.js";
 
 export const taskView = {
   title: "Task",
@@ -27,28 +46,73 @@ export function taskPanel(detail, close = null) {
   if (!detail) return loadingMessage("the task");
   const { data: task, error, tab } = detail;
   if (error?.status === 404) {
-    return emptyMessage(error.message, "It may have been deleted, or its time to be kept is over.",
-      close ? button("Close", close) : h("a", { class: "button", href: href("tasks") }, "All tasks"));
+    return emptyMessage(
+      error.message,
+      "It may have been deleted, or its time to be kept is over.",
+      close
+        ? button("Close", close)
+        : h("a", { class: "button", href: href("tasks") }, "All tasks"),
+    );
   }
   if (error && !task) return errorMessage(error, () => loadTask(detail.id));
   if (!task) return loadingMessage("the task");
-  return h("article", { class: "task" },
-    h("header", null,
-      h("div", { class: "row" }, statusLabel(task), h("h1", { class: "grow" }, task.title || "Untitled task"),
-        close && h("a", { class: "icon-button", href: href("task", task.id), "aria-label": "Whole page", title: "Whole page" }, icon("expand")),
-        close && iconButton("close", "Close", close)),
-      h("div", { class: "row actions" }, actions(task))),
+  return h(
+    "article",
+    { class: "task" },
+    h(
+      "header",
+      null,
+      h(
+        "div",
+        { class: "row" },
+        statusLabel(task),
+        h("h1", { class: "grow" }, task.title || "Untitled task"),
+        close &&
+          h(
+            "a",
+            {
+              class: "icon-button",
+              href: href("task", task.id),
+              "aria-label": "Whole page",
+              title: "Whole page",
+            },
+            icon("expand"),
+          ),
+        close && iconButton("close", "Close", close),
+      ),
+      h("div", { class: "row actions" }, actions(task)),
+    ),
     staleWarning(error, () => loadTask(detail.id)),
     facts(task),
     tabList(tab),
-    h("div", { class: "tab-panel", role: "tabpanel", id: "task-part", "aria-label": TABS[tab], tabindex: 0 }, TAB_CONTENT[tab](task, detail)));
+    h(
+      "div",
+      {
+        class: "tab-panel",
+        role: "tabpanel",
+        id: "task-part",
+        "aria-label": TABS[tab],
+        tabindex: 0,
+      },
+      TAB_CONTENT[tab](task, detail),
+    ),
+  );
 }
 
-const TABS = { conversation: "Conversation", timeline: "Timeline", payload: "Payload", raw: "Raw JSON" };
+const TABS = {
+  conversation: "Conversation",
+  timeline: "Timeline",
+  payload: "Payload",
+  raw: "Raw JSON",
+};
 const TAB_CONTENT = {
   conversation: (task, { reply }) => conversation(task, reply),
   timeline: (task) => timeline(task),
-  payload: (task) => [jsonSection("Payload", task.payload), jsonSection("Options", task.options), jsonSection("Metadata", task.metadata)],
+  payload: (task) => [
+    jsonSection("Payload", task.payload),
+    jsonSection("Options", task.options),
+    jsonSection("Metadata", task.metadata),
+  ],
   raw: (task) => jsonSection("Task", task),
 };
 
@@ -62,8 +126,25 @@ function tabList(current) {
     showTaskTab(names[at]);
     event.currentTarget.children[at].focus();
   };
-  return h("div", { class: "tabs", role: "tablist", "aria-label": "Parts of the task", onkeydown: step }, names.map((name) =>
-    h("button", { key: name, type: "button", role: "tab", "aria-selected": name === current, "aria-controls": "task-part", tabindex: name === current ? 0 : -1, onclick: () => showTaskTab(name) }, TABS[name])));
+  return h(
+    "div",
+    { class: "tabs", role: "tablist", "aria-label": "Parts of the task", onkeydown: step },
+    names.map((name) =>
+      h(
+        "button",
+        {
+          key: name,
+          type: "button",
+          role: "tab",
+          "aria-selected": name === current,
+          "aria-controls": "task-part",
+          tabindex: name === current ? 0 : -1,
+          onclick: () => showTaskTab(name),
+        },
+        TABS[name],
+      ),
+    ),
+  );
 }
 
 function actions(task) {
@@ -72,16 +153,60 @@ function actions(task) {
   return [
     // Keys: a button must not become another one under the finger that is about to press it.
     isOpen && button("Cancel", () => handleCancel(task), { key: "cancel", iconName: "close" }),
-    isRetried && button("Retry", () => handleRetry(task), { key: "retry", iconName: "retry", variant: "primary" }),
-    button("Duplicate and edit …", () => duplicate(task), { key: "anew", iconName: "edit", disabled: !task.payload || task.dialect === "openai" }),
-    task.result && button("Copy result", () => copyText(resultText(task.result)), { key: "copy", iconName: "copy" }),
-    !isOpen && button("Delete", () => handleDelete(task), { key: "delete", iconName: "trash", variant: "danger" }),
+    isRetried &&
+      button("Retry", () => handleRetry(task), {
+        key: "retry",
+        iconName: "retry",
+        variant: "primary",
+      }),
+    button("Duplicate and edit …", () => duplicate(task), {
+      key: "anew",
+      iconName: "edit",
+      disabled: !task.payload || task.dialect === "openai",
+    }),
+    task.result &&
+      button("Copy result", () => copyText(resultText(task.result)), {
+        key: "copy",
+        iconName: "copy",
+      }),
+    !isOpen &&
+      button("Delete", () => handleDelete(task), {
+        key: "delete",
+        iconName: "trash",
+        variant: "danger",
+      }),
   ];
 }
 
 /** The form of a new task, filled in with this one. */
-function duplicate({ type, model, payload, options: given, priority, tags, max_retries, timeout_s, backend, remote_execution, metadata }) {
-  update({ prefill: { type, model, payload, options: given, priority, tags, max_retries, timeout_s, backend, remote_execution, metadata } });
+function duplicate({
+  type,
+  model,
+  payload,
+  options: given,
+  priority,
+  tags,
+  max_retries,
+  timeout_s,
+  backend,
+  remote_execution,
+  metadata,
+}) {
+  update({
+    prefill: {
+      type,
+      model,
+      payload,
+      options: given,
+      priority,
+      tags,
+      max_retries,
+      timeout_s,
+      backend,
+      remote_execution,
+      metadata,
+    },
+  });
   navigate("submit");
 }
 
@@ -99,18 +224,46 @@ function facts(task) {
     task.completed_at && ["Ended", timeLabel(task.completed_at, true)],
     task.executed_on && [task.status === "running" ? "Runs on" : "Ran on", task.executed_on],
     task.backend && ["Only on", task.backend],
-    ["Attempts", `${number(task.attempt)}${task.retry_count ? `, ${task.retry_count} of ${task.max_retries} retries` : ""}${task.interruptions ? `, ${task.interruptions} interrupted` : ""}`],
+    [
+      "Attempts",
+      `${number(task.attempt)}${task.retry_count ? `, ${task.retry_count} of ${task.max_retries} retries` : ""}${task.interruptions ? `, ${task.interruptions} interrupted` : ""}`,
+    ],
     task.timeout_s && ["Time limit", duration(task.timeout_s)],
     task.batch_id && ["Batch", filterLink("batch_id", task.batch_id)],
     task.cron_id && ["Cron", filterLink("cron_id", task.cron_id)],
     task.tenant && ["Tenant", filterLink("tenant", task.tenant)],
-    task.tags.length > 0 && ["Tags", task.tags.map((tag) => h("a", { class: "tag", href: href("tasks", null, { tag }) }, tag))],
-    ["Id", h("span", { class: "row" }, h("code", null, task.id), iconButton("copy", "Copy the id", () => copyText(task.id)))],
+    task.tags.length > 0 && [
+      "Tags",
+      task.tags.map((tag) => h("a", { class: "tag", href: href("tasks", null, { tag }) }, tag)),
+    ],
+    [
+      "Id",
+      h(
+        "span",
+        { class: "row" },
+        h("code", null, task.id),
+        iconButton("copy", "Copy the id", () => copyText(task.id)),
+      ),
+    ],
   ];
-  return h("dl", { class: "facts" }, known.filter(Boolean).map(([name, value]) => h("div", { key: name, class: name === "Id" ? "whole" : null }, h("dt", null, name), h("dd", null, value))));
+  return h(
+    "dl",
+    { class: "facts" },
+    known
+      .filter(Boolean)
+      .map(([name, value]) =>
+        h(
+          "div",
+          { key: name, class: name === "Id" ? "whole" : null },
+          h("dt", null, name),
+          h("dd", null, value),
+        ),
+      ),
+  );
 }
 
-const filterLink = (name, id) => h("a", { href: href("tasks", null, { [name]: id }), class: "mono" }, id);
+const filterLink = (name, id) =>
+  h("a", { href: href("tasks", null, { [name]: id }), class: "mono" }, id);
 
 function waitingText(task) {
   const { waiting_for: why, model, next_attempt_at: next, scheduled_at: due } = task;
@@ -126,14 +279,34 @@ function waitingText(task) {
 }
 
 const priorityField = (task) =>
-  h("select", { "aria-label": "Priority", oninput: (e) => handlePriority(task, Number(e.target.value)) }, selectOptions(PRIORITY_CHOICES, optimisticValue(`priority of ${task.id}`, task.priority)));
+  h(
+    "select",
+    { "aria-label": "Priority", oninput: (e) => handlePriority(task, Number(e.target.value)) },
+    selectOptions(PRIORITY_CHOICES, optimisticValue(`priority of ${task.id}`, task.priority)),
+  );
 
 function jsonSection(name, value) {
   const text = JSON.stringify(value ?? {}, null, 2);
   const isLong = text.length > 200_000;
   const isEmpty = text === "{}";
-  return h("section", { key: name, class: "json" },
-    h("div", { class: "row" }, h("h2", { class: "grow" }, name), !isEmpty && iconButton("copy", `Copy ${name.toLowerCase()}`, () => copyText(text))),
-    isEmpty ? h("p", { class: "quiet" }, "none") : h("pre", { tabindex: 0 }, h("code", null, isLong && !state.task.showsAll ? `${text.slice(0, 200_000)} …` : text)),
-    isLong && !state.task.showsAll && button("Show all of it", () => merge("task", { showsAll: true })));
+  return h(
+    "section",
+    { key: name, class: "json" },
+    h(
+      "div",
+      { class: "row" },
+      h("h2", { class: "grow" }, name),
+      !isEmpty && iconButton("copy", `Copy ${name.toLowerCase()}`, () => copyText(text)),
+    ),
+    isEmpty
+      ? h("p", { class: "quiet" }, "none")
+      : h(
+          "pre",
+          { tabindex: 0 },
+          h("code", null, isLong && !state.task.showsAll ? `${text.slice(0, 200_000)} …` : text),
+        ),
+    isLong &&
+      !state.task.showsAll &&
+      button("Show all of it", () => merge("task", { showsAll: true })),
+  );
 }

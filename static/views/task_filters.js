@@ -1,30 +1,70 @@
 // Above the list: what is searched for. The address keeps it.
 
-import { h } from "../lib/dom.js";
-import { knownModels } from "../state/task_form.js";
-import { fromLocalField, toLocalField } from "../lib/format.js";
-import { navigate, href, lastValue, replaceRoute } from "../state/router.js";
-import { state, update } from "../state/store.js";
-import { icon } from "../lib/icons.js";
 import { button, field, PRIORITY_CHOICES, selectOptions } from "../components/controls.js";
+import { h } from "../lib/dom.js";
+import { fromLocalField, toLocalField } from "../lib/format.js";
+import { icon } from "../lib/icons.js";
+import { href, lastValue, navigate, replaceRoute } from "../state/router.js";
+import { state, update } from "../state/store.js";
+import { knownModels } from "../state/task_form.js";
 import { sortBy } from "./task_row.js";
 
 const STATUSES = ["pending", "running", "completed", "failed", "cancelled"];
-const MORE_FILTERS = ["type", "priority", "model", "tag", "batch_id", "cron_id", "tenant", "waiting_for", "since", "until"];
+const MORE_FILTERS = [
+  "type",
+  "priority",
+  "model",
+  "tag",
+  "batch_id",
+  "cron_id",
+  "tenant",
+  "waiting_for",
+  "since",
+  "until",
+];
 const TYPES = [["", "any"], "chat", "generate", "embed"];
 const REASONS = [["", "any"], "slot", "schedule", "retry", "backend", "paused"];
 const FILTER_LABELS = { batch_id: "batch", cron_id: "cron", waiting_for: "waiting for" };
 
 export function taskFilters(query, list, stats) {
   const used = MORE_FILTERS.filter((name) => lastValue(query, name));
-  return h("search", { class: "filters" },
-    h("div", { class: "row" },
-      h("input", { type: "search", "aria-label": "Search", placeholder: "Search id, model, tag, text   /", value: searchDraft ?? lastValue(query, "q"), oninput: onSearch, onblur: applySearch }),
-      h("div", { class: "toggles", role: "group", "aria-label": "Status" }, STATUSES.map((name) => statusToggle(query, name, stats))),
-      h("label", { class: "sort-field" }, h("span", null, "Sort by"),
-        h("select", { oninput: (e) => sortBy(e.target.value) }, selectOptions(["created", "started", "ended", "priority"], list.sort))),
-      button(used.length ? `Filters (${used.length})` : "Filters", () => update({ showsFilters: !state.showsFilters }), { iconName: "down", "aria-expanded": state.showsFilters })),
-    state.showsFilters ? filterFields(query, stats) : used.length > 0 && filterChips(query, used));
+  return h(
+    "search",
+    { class: "filters" },
+    h(
+      "div",
+      { class: "row" },
+      h("input", {
+        type: "search",
+        "aria-label": "Search",
+        placeholder: "Search id, model, tag, text   /",
+        value: searchDraft ?? lastValue(query, "q"),
+        oninput: onSearch,
+        onblur: applySearch,
+      }),
+      h(
+        "div",
+        { class: "toggles", role: "group", "aria-label": "Status" },
+        STATUSES.map((name) => statusToggle(query, name, stats)),
+      ),
+      h(
+        "label",
+        { class: "sort-field" },
+        h("span", null, "Sort by"),
+        h(
+          "select",
+          { oninput: (e) => sortBy(e.target.value) },
+          selectOptions(["created", "started", "ended", "priority"], list.sort),
+        ),
+      ),
+      button(
+        used.length ? `Filters (${used.length})` : "Filters",
+        () => update({ showsFilters: !state.showsFilters }),
+        { iconName: "down", "aria-expanded": state.showsFilters },
+      ),
+    ),
+    state.showsFilters ? filterFields(query, stats) : used.length > 0 && filterChips(query, used),
+  );
 }
 
 let searchDraft = null; // what is being typed, before it is in the address
@@ -41,21 +81,35 @@ function applySearch() {
   clearTimeout(searchTimer);
   const q = searchDraft.trim();
   searchDraft = null;
-  if (q !== lastValue(state.route.query, "q")) replaceRoute("tasks", null, { ...state.route.query, q });
+  if (q !== lastValue(state.route.query, "q"))
+    replaceRoute("tasks", null, { ...state.route.query, q });
 }
 
 function statusToggle(query, name, stats) {
   const chosen = query.status ?? [];
   const isOn = chosen.includes(name);
   const count = stats?.[`${name}_tasks`];
-  return h("button", { type: "button", class: `toggle status ${name}`, "aria-pressed": isOn, title: `${name}: ${count ?? "?"} in all`, onclick: () => toggleStatus(name) },
-    icon(name), h("span", null, name));
+  return h(
+    "button",
+    {
+      type: "button",
+      class: `toggle status ${name}`,
+      "aria-pressed": isOn,
+      title: `${name}: ${count ?? "?"} in all`,
+      onclick: () => toggleStatus(name),
+    },
+    icon(name),
+    h("span", null, name),
+  );
 }
 
 /** By the address as it is now: the page may not have been drawn since the last click. */
 function toggleStatus(name) {
   const chosen = state.route.query.status ?? [];
-  setFilter("status", chosen.includes(name) ? chosen.filter((each) => each !== name) : [...chosen, name]);
+  setFilter(
+    "status",
+    chosen.includes(name) ? chosen.filter((each) => each !== name) : [...chosen, name],
+  );
 }
 
 const setFilter = (name, value) => navigate("tasks", null, { ...state.route.query, [name]: value });
@@ -74,25 +128,79 @@ function applyDraft(name) {
 function filterFields(query, stats) {
   const models = knownModels(stats);
   const text = (name, label, more = {}) =>
-    field(`filter-${name}`, label, (props) => h("input", { ...props, value: drafts[name] ?? lastValue(query, name), oninput: draft(name), onchange: () => applyDraft(name), onblur: () => applyDraft(name), ...more }));
+    field(`filter-${name}`, label, (props) =>
+      h("input", {
+        ...props,
+        value: drafts[name] ?? lastValue(query, name),
+        oninput: draft(name),
+        onchange: () => applyDraft(name),
+        onblur: () => applyDraft(name),
+        ...more,
+      }),
+    );
   const time = (name, label) =>
     field(`filter-${name}`, label, (props) =>
-      h("input", { ...props, type: "datetime-local", value: lastValue(query, name) ? toLocalField(lastValue(query, name)).slice(0, 16) : "", oninput: (e) => setFilter(name, fromLocalField(e.target.value)) }));
-  return h("div", { class: "more-fields" },
-    field("filter-type", "Type", (props) => h("select", { ...props, oninput: (e) => setFilter("type", e.target.value) }, selectOptions(TYPES, lastValue(query, "type")))),
-    field("filter-priority", "Priority", (props) => h("select", { ...props, oninput: (e) => setFilter("priority", e.target.value) }, selectOptions([["", "any"], ...PRIORITY_CHOICES], lastValue(query, "priority")))),
-    field("filter-waiting-for", "Waiting for", (props) => h("select", { ...props, oninput: (e) => setFilter("waiting_for", e.target.value) }, selectOptions(REASONS, lastValue(query, "waiting_for")))),
+      h("input", {
+        ...props,
+        type: "datetime-local",
+        value: lastValue(query, name) ? toLocalField(lastValue(query, name)).slice(0, 16) : "",
+        oninput: (e) => setFilter(name, fromLocalField(e.target.value)),
+      }),
+    );
+  return h(
+    "div",
+    { class: "more-fields" },
+    field("filter-type", "Type", (props) =>
+      h(
+        "select",
+        { ...props, oninput: (e) => setFilter("type", e.target.value) },
+        selectOptions(TYPES, lastValue(query, "type")),
+      ),
+    ),
+    field("filter-priority", "Priority", (props) =>
+      h(
+        "select",
+        { ...props, oninput: (e) => setFilter("priority", e.target.value) },
+        selectOptions([["", "any"], ...PRIORITY_CHOICES], lastValue(query, "priority")),
+      ),
+    ),
+    field("filter-waiting-for", "Waiting for", (props) =>
+      h(
+        "select",
+        { ...props, oninput: (e) => setFilter("waiting_for", e.target.value) },
+        selectOptions(REASONS, lastValue(query, "waiting_for")),
+      ),
+    ),
     text("model", "Model", { list: "known-models", placeholder: "any" }),
-    h("datalist", { id: "known-models" }, models.map((name) => h("option", { key: name, value: name }))),
+    h(
+      "datalist",
+      { id: "known-models" },
+      models.map((name) => h("option", { key: name, value: name })),
+    ),
     text("tag", "Tag", { placeholder: "any" }),
     text("batch_id", "Batch", { placeholder: "id" }),
     text("cron_id", "Cron", { placeholder: "id" }),
     time("since", "Created since"),
     time("until", "Created until"),
-    h("a", { class: "button", href: href("tasks", null, { sort: query.sort }) }, "Clear"));
+    h("a", { class: "button", href: href("tasks", null, { sort: query.sort }) }, "Clear"),
+  );
 }
 
 const filterChips = (query, used) =>
-  h("div", { class: "row chips" }, used.map((name) =>
-    h("a", { key: name, class: "chip", href: href("tasks", null, { ...query, [name]: null }), title: "Take this filter away" },
-      h("span", null, `${FILTER_LABELS[name] ?? name}: ${query[name].join(" or ")}`), icon("close"))));
+  h(
+    "div",
+    { class: "row chips" },
+    used.map((name) =>
+      h(
+        "a",
+        {
+          key: name,
+          class: "chip",
+          href: href("tasks", null, { ...query, [name]: null }),
+          title: "Take this filter away",
+        },
+        h("span", null, `${FILTER_LABELS[name] ?? name}: ${query[name].join(" or ")}`),
+        icon("close"),
+      ),
+    ),
+  );

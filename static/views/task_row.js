@@ -1,22 +1,46 @@
 // A row of the list of tasks.
 
-import { handlePriority, optimisticValue } from "../state/actions.js";
+import {
+  PRIORITY_CHOICES,
+  priorityLabel,
+  selectOptions,
+  statusLabel,
+  timeLabel,
+} from "../components/controls.js";
 import { h } from "../lib/dom.js";
-import { secondsRan, placeInLine, startsIn, secondsWaited } from "../server/task_times.js";
 import { duration } from "../lib/format.js";
-import * as listing from "../state/task_list.js";
-import { navigate, href } from "../state/router.js";
-import { merge, state } from "../state/store.js";
 import { icon } from "../lib/icons.js";
-import { PRIORITY_CHOICES, priorityLabel, selectOptions, statusLabel, timeLabel } from "../components/controls.js";
+import { placeInLine, secondsRan, secondsWaited, startsIn } from "../server/task_times.js";
+import { handlePriority, optimisticValue } from "../state/actions.js";
+import { href, navigate } from "../state/router.js";
+import { merge, state } from "../state/store.js";
+import * as listing from "../state/task_list.js";
 
-const SORTS = [["created", "Created"], ["started", "Started"], ["ended", "Ended"], ["priority", "Priority"]];
+const SORTS = [
+  ["created", "Created"],
+  ["started", "Started"],
+  ["ended", "Ended"],
+  ["priority", "Priority"],
+];
 export function headRow(list) {
   const isAll = list.rows.length > 0 && list.selected.size === list.rows.length;
-  return h("thead", { role: "rowgroup" },
-    h("tr", { role: "row", "aria-rowindex": 1 },
-      h("th", { role: "columnheader", class: "c-check", scope: "col" },
-        h("input", { type: "checkbox", "aria-label": "Select all that are loaded", checked: isAll, indeterminate: list.selected.size > 0 && !isAll, oninput: (e) => listing.selectLoadedTasks(e.target.checked) })),
+  return h(
+    "thead",
+    { role: "rowgroup" },
+    h(
+      "tr",
+      { role: "row", "aria-rowindex": 1 },
+      h(
+        "th",
+        { role: "columnheader", class: "c-check", scope: "col" },
+        h("input", {
+          type: "checkbox",
+          "aria-label": "Select all that are loaded",
+          checked: isAll,
+          indeterminate: list.selected.size > 0 && !isAll,
+          oninput: (e) => listing.selectLoadedTasks(e.target.checked),
+        }),
+      ),
       h("th", { role: "columnheader", class: "c-status", scope: "col" }, "Status"),
       h("th", { role: "columnheader", class: "c-title", scope: "col" }, "Task"),
       h("th", { role: "columnheader", class: "c-model", scope: "col" }, "Model"),
@@ -26,17 +50,28 @@ export function headRow(list) {
       sortHeader(list, list.sort === "ended" ? "ended" : "started", "c-started"),
       h("th", { role: "columnheader", class: "c-span", scope: "col" }, "Waited"),
       h("th", { role: "columnheader", class: "c-span", scope: "col" }, "Ran"),
-      h("th", { role: "columnheader", class: "c-where", scope: "col" }, "Where")));
+      h("th", { role: "columnheader", class: "c-where", scope: "col" }, "Where"),
+    ),
+  );
 }
 
 function sortHeader(list, sort, className) {
   const isIt = list.sort === sort;
   const word = SORTS.find(([name]) => name === sort)[1];
-  return h("th", { role: "columnheader", class: className, scope: "col", "aria-sort": isIt ? "descending" : null },
-    h("button", { class: "sort", onclick: () => sortBy(sort) }, word, isIt && icon("down")));
+  return h(
+    "th",
+    {
+      role: "columnheader",
+      class: className,
+      scope: "col",
+      "aria-sort": isIt ? "descending" : null,
+    },
+    h("button", { class: "sort", onclick: () => sortBy(sort) }, word, isIt && icon("down")),
+  );
 }
 
-export const sortBy = (sort) => navigate("tasks", null, { ...state.route.query, sort: sort === "created" ? null : sort });
+export const sortBy = (sort) =>
+  navigate("tasks", null, { ...state.route.query, sort: sort === "created" ? null : sort });
 
 const rowCache = new WeakMap(); // task -> {made, from}: a row that is as it was need not be compared
 
@@ -44,7 +79,18 @@ const rowCache = new WeakMap(); // task -> {made, from}: a row that is as it was
 export function taskRow(list, id, index, isOpen) {
   const task = list.tasks.get(id);
   const second = isActive(task) ? Math.floor(Date.now() / 1000) : 0;
-  const from = [index, isOpen, list.allMatching || list.selected.has(id), list.activeId, list.editingId, list.outdated.has(id), list.sort, state.route.query, second, shownPriority(task)];
+  const from = [
+    index,
+    isOpen,
+    list.allMatching || list.selected.has(id),
+    list.activeId,
+    list.editingId,
+    list.outdated.has(id),
+    list.sort,
+    state.route.query,
+    second,
+    shownPriority(task),
+  ];
   const known = rowCache.get(task);
   if (known?.from.every((value, at) => value === from[at])) return known.made;
   const made = row(list, task, index, isOpen);
@@ -56,19 +102,53 @@ function row(list, task, index, isOpen) {
   const { id } = task;
   const isChosen = list.allMatching || list.selected.has(id);
   const isAt = list.activeId === id;
-  const looks = ["task-row", isOpen && "is-open", isChosen && "is-chosen", isAt && "is-at", list.outdated.has(id) && "is-gone"];
+  const looks = [
+    "task-row",
+    isOpen && "is-open",
+    isChosen && "is-chosen",
+    isAt && "is-at",
+    list.outdated.has(id) && "is-gone",
+  ];
   const props = {
-    key: id, role: "row", class: looks.filter(Boolean).join(" "), tabindex: isAt || (list.activeId === null && index === 0) ? 0 : -1,
-    "aria-rowindex": index + 2, "aria-selected": isChosen, onclick: (event) => openOnClick(event, id), onfocus: () => setActiveRow(id),
+    key: id,
+    role: "row",
+    class: looks.filter(Boolean).join(" "),
+    tabindex: isAt || (list.activeId === null && index === 0) ? 0 : -1,
+    "aria-rowindex": index + 2,
+    "aria-selected": isChosen,
+    onclick: (event) => openOnClick(event, id),
+    onfocus: () => setActiveRow(id),
   };
-  return h("tr", props,
-    h("td", { role: "gridcell", class: "c-check" },
-      h("input", { type: "checkbox", tabindex: -1, "aria-label": `Select ${task.title || id}`, checked: isChosen, oninput: (e) => listing.selectTask(id, e.target.checked) })),
+  return h(
+    "tr",
+    props,
+    h(
+      "td",
+      { role: "gridcell", class: "c-check" },
+      h("input", {
+        type: "checkbox",
+        tabindex: -1,
+        "aria-label": `Select ${task.title || id}`,
+        checked: isChosen,
+        oninput: (e) => listing.selectTask(id, e.target.checked),
+      }),
+    ),
     h("td", { role: "gridcell", class: "c-status" }, statusLabel(task)),
-    h("td", { role: "gridcell", class: "c-title" },
-      h("a", { href: href("tasks", null, { ...state.route.query, open: id }), tabindex: -1, title: task.error ?? task.title }, task.title || h("span", { class: "quiet" }, "untitled")),
+    h(
+      "td",
+      { role: "gridcell", class: "c-title" },
+      h(
+        "a",
+        {
+          href: href("tasks", null, { ...state.route.query, open: id }),
+          tabindex: -1,
+          title: task.error ?? task.title,
+        },
+        task.title || h("span", { class: "quiet" }, "untitled"),
+      ),
       task.error && task.status === "failed" && h("span", { class: "why" }, task.error),
-      task.tags.slice(0, 2).map((tag) => h("span", { class: "tag" }, tag))),
+      task.tags.slice(0, 2).map((tag) => h("span", { class: "tag" }, tag)),
+    ),
     h("td", { role: "gridcell", class: "c-model", title: task.model }, task.model),
     h("td", { role: "gridcell", class: "c-type" }, task.type),
     h("td", { role: "gridcell", class: "c-level" }, priorityCell(list, task)),
@@ -76,14 +156,26 @@ function row(list, task, index, isOpen) {
     h("td", { role: "gridcell", class: "c-started" }, startOrEnd(list, task)),
     h("td", { role: "gridcell", class: "c-span" }, duration(secondsWaited(task))),
     h("td", { role: "gridcell", class: "c-span" }, duration(secondsRan(task))),
-    h("td", { role: "gridcell", class: "c-where" }, task.executed_on ?? h("span", { class: "quiet" }, task.backend ?? "–")));
+    h(
+      "td",
+      { role: "gridcell", class: "c-where" },
+      task.executed_on ?? h("span", { class: "quiet" }, task.backend ?? "–"),
+    ),
+  );
 }
 
 /** When it started or ended, or of a task that waits when it may start, or its place. */
 function startOrEnd({ sort }, task) {
   const [expected, place] = [startsIn(task), placeInLine(task)];
   if (!expected && !place) return timeLabel(sort === "ended" ? task.completed_at : task.started_at);
-  return h("span", { class: "quiet", title: [place, expected && `starts: ${expected}`].filter(Boolean).join(", ") }, expected ?? place);
+  return h(
+    "span",
+    {
+      class: "quiet",
+      title: [place, expected && `starts: ${expected}`].filter(Boolean).join(", "),
+    },
+    expected ?? place,
+  );
 }
 
 const shownPriority = ({ id, priority: value }) => optimisticValue(`priority of ${id}`, value);
@@ -102,12 +194,31 @@ function isActive({ status: name }) {
 function priorityCell(list, task) {
   if (!isActive(task)) return priorityLabel(task.priority);
   if (list.editingId !== task.id) {
-    return h("button", { class: "edit-level", title: "Change the priority", onclick: () => merge("list", { editingId: task.id }) }, priorityLabel(shownPriority(task)), h("span", { class: "hidden" }, ", change the priority"));
+    return h(
+      "button",
+      {
+        class: "edit-level",
+        title: "Change the priority",
+        onclick: () => merge("list", { editingId: task.id }),
+      },
+      priorityLabel(shownPriority(task)),
+      h("span", { class: "hidden" }, ", change the priority"),
+    );
   }
   const stop = () => state.list?.editingId === task.id && merge("list", { editingId: null });
   const change = (event) => {
     stop();
     handlePriority(task, Number(event.target.value));
   };
-  return h("select", { "aria-label": "Priority", mounted: (node) => node.focus(), oninput: change, onblur: stop, onkeydown: (e) => e.key === "Escape" && stop() }, selectOptions(PRIORITY_CHOICES, shownPriority(task)));
+  return h(
+    "select",
+    {
+      "aria-label": "Priority",
+      mounted: (node) => node.focus(),
+      oninput: change,
+      onblur: stop,
+      onkeydown: (e) => e.key === "Escape" && stop(),
+    },
+    selectOptions(PRIORITY_CHOICES, shownPriority(task)),
+  );
 }

@@ -1,18 +1,32 @@
 // The list of tasks with its filters, what to do with those chosen, and one task beside it.
 
+import {
+  button,
+  emptyMessage,
+  errorMessage,
+  loadingMessage,
+  staleWarning,
+} from "../components/controls.js";
 import { h } from "../lib/dom.js";
 import { number, plural } from "../lib/format.js";
-import * as listing from "../state/task_list.js";
-import { closeTask, applyFeedToTask, openTask } from "../state/open_task.js";
-import { navigate, href, lastValue } from "../state/router.js";
+import { applyFeedToTask, closeTask, openTask } from "../state/open_task.js";
+import { href, lastValue, navigate } from "../state/router.js";
 import { merge, state } from "../state/store.js";
+import * as listing from "../state/task_list.js";
 import { selectionBar } from "./selection_bar.js";
-import { taskFilters } from "./task_filters.js";
-import { button, emptyMessage, errorMessage, loadingMessage, staleWarning } from "../components/controls.js";
 import { taskPanel } from "./task.js";
+import { taskFilters } from "./task_filters.js";
 import { headRow, taskRow } from "./task_row.js";
 
-export const tasksView = { title: "Tasks", draw, onDrawn, enter, leave: closeTask, onMessage, onKey };
+export const tasksView = {
+  title: "Tasks",
+  draw,
+  onDrawn,
+  enter,
+  leave: closeTask,
+  onMessage,
+  onKey,
+};
 
 const OVERSCAN = 12; // rows drawn outside of what is seen
 const READ_AHEAD = 40; // rows below the visible ones; with fewer, the next page is loaded
@@ -36,21 +50,35 @@ function onMessage(message) {
 function onDrawn({ list }) {
   if (!list) return;
   const { top, height } = list.scroll;
-  if (top + height > (list.rows.length - READ_AHEAD) * rowHeight(list.scroll.width < 620)) listing.loadMoreTasks();
+  if (top + height > (list.rows.length - READ_AHEAD) * rowHeight(list.scroll.width < 620))
+    listing.loadMoreTasks();
 }
 
 function draw({ list, route, stats, task }) {
   if (!list) return loadingMessage("tasks");
   const open = lastValue(route.query, "open");
-  return h("div", { class: `tasks ${open ? "has-panel" : ""}` },
+  return h(
+    "div",
+    { class: `tasks ${open ? "has-panel" : ""}` },
     h("h1", { class: "hidden" }, "Tasks"),
     h("p", { class: "hidden", role: "status" }, list.announcement), // not at each event: a screen reader reads it
-    h("section", { class: "tasks-list", "aria-label": "List of tasks" },
+    h(
+      "section",
+      { class: "tasks-list", "aria-label": "List of tasks" },
       taskFilters(route.query, list, stats),
-      list.selected.size ? selectionBar(list, listing.totalMatching(list, stats)) : countBar(list, stats),
+      list.selected.size
+        ? selectionBar(list, listing.totalMatching(list, stats))
+        : countBar(list, stats),
       list.rows.length > 0 && staleWarning(list.error, listing.refreshTaskList),
-      taskTable(list, open, stats)),
-    open && h("aside", { key: "panel", class: "panel", "aria-label": "The task" }, taskPanel(task, closePanel)));
+      taskTable(list, open, stats),
+    ),
+    open &&
+      h(
+        "aside",
+        { key: "panel", class: "panel", "aria-label": "The task" },
+        taskPanel(task, closePanel),
+      ),
+  );
 }
 
 const closePanel = () => navigate("tasks", null, { ...state.route.query, open: null });
@@ -60,11 +88,22 @@ function countBar(list, stats) {
   const total = listing.totalMatching(list, stats);
   const fresh = list.incoming.size;
   const gone = list.outdated.size;
-  const words = [fresh && `${number(fresh)}${fresh >= 1000 ? " or more" : ""} new`, gone && `${number(gone)} changed`].filter(Boolean).join(", ");
-  const count = total === null ? `${plural(list.rows.length, "task")}${list.isComplete ? "" : " so far"}` : plural(total, "task");
-  return h("div", { key: "news", class: "bar" },
+  const words = [
+    fresh && `${number(fresh)}${fresh >= 1000 ? " or more" : ""} new`,
+    gone && `${number(gone)} changed`,
+  ]
+    .filter(Boolean)
+    .join(", ");
+  const count =
+    total === null
+      ? `${plural(list.rows.length, "task")}${list.isComplete ? "" : " so far"}`
+      : plural(total, "task");
+  return h(
+    "div",
+    { key: "news", class: "bar" },
     h("span", { class: "quiet" }, list.isLoading ? "Loading …" : list.isLoaded && count),
-    words && button(`Show ${words}`, showHeldRows, { variant: "plain" }));
+    words && button(`Show ${words}`, showHeldRows, { variant: "plain" }),
+  );
 }
 
 function showHeldRows() {
@@ -80,14 +119,43 @@ function taskTable(list, open, stats) {
   const first = Math.max(0, Math.floor(scroll.top / height) - OVERSCAN);
   const last = Math.min(rows.length, Math.ceil((scroll.top + scroll.height) / height) + OVERSCAN);
   const total = listing.totalMatching(list, stats);
-  const look = narrow ? "narrow" : scroll.width < 880 ? "tight" : scroll.width < 1120 ? "medium" : "wide";
+  const look = narrow
+    ? "narrow"
+    : scroll.width < 880
+      ? "tight"
+      : scroll.width < 1120
+        ? "medium"
+        : "wide";
   // A key: another list begins at its top, not where the last one was scrolled to.
-  return h("div", { key: list.key, class: `rows ${look}`, tabindex: -1, onscroll: onScroll, mounted: onMounted },
-    rows.length > 0 && h("div", { style: { height: `${rows.length * height + 40}px`, "padding-top": `${first * height}px` } },
-      h("table", { role: "grid", "aria-label": "Tasks", "aria-multiselectable": true, "aria-rowcount": total ?? -1 },
-        headRow(list),
-        h("tbody", { role: "rowgroup" }, rows.slice(first, last).map((id, index) => taskRow(list, id, first + index, open === id))))),
-    emptyTable(list));
+  return h(
+    "div",
+    { key: list.key, class: `rows ${look}`, tabindex: -1, onscroll: onScroll, mounted: onMounted },
+    rows.length > 0 &&
+      h(
+        "div",
+        {
+          style: { height: `${rows.length * height + 40}px`, "padding-top": `${first * height}px` },
+        },
+        h(
+          "table",
+          {
+            role: "grid",
+            "aria-label": "Tasks",
+            "aria-multiselectable": true,
+            "aria-rowcount": total ?? -1,
+          },
+          headRow(list),
+          h(
+            "tbody",
+            { role: "rowgroup" },
+            rows
+              .slice(first, last)
+              .map((id, index) => taskRow(list, id, first + index, open === id)),
+          ),
+        ),
+      ),
+    emptyTable(list),
+  );
 }
 
 function emptyTable(list) {
@@ -95,9 +163,17 @@ function emptyTable(list) {
   if (list.error) return errorMessage(list.error, listing.refreshTaskList);
   if (!list.isComplete) return loadingMessage("tasks");
   if (Object.keys(list.filter).length) {
-    return emptyMessage("No task matches", "Take a filter away to see more.", h("a", { class: "button", href: href("tasks") }, "Clear all filters"));
+    return emptyMessage(
+      "No task matches",
+      "Take a filter away to see more.",
+      h("a", { class: "button", href: href("tasks") }, "Clear all filters"),
+    );
   }
-  return emptyMessage("There are no tasks yet", "Submit one here, or point a client of Ollama at this server.", h("a", { class: "button primary", href: href("submit") }, "Submit a task"));
+  return emptyMessage(
+    "There are no tasks yet",
+    "Submit one here, or point a client of Ollama at this server.",
+    h("a", { class: "button primary", href: href("submit") }, "Submit a task"),
+  );
 }
 
 const rowHeight = (narrow) => (narrow ? 64 : innerWidth >= 2400 ? 40 : 36); // as in style.css
@@ -112,7 +188,10 @@ function onScroll({ target }) {
 function onMounted(node) {
   node.scrollTop = state.list.scroll.top; // where it was when another view came
   new ResizeObserver(() => {
-    if (state.list && node.clientHeight) merge("list", { scroll: { ...state.list.scroll, width: node.clientWidth, height: node.clientHeight } });
+    if (state.list && node.clientHeight)
+      merge("list", {
+        scroll: { ...state.list.scroll, width: node.clientWidth, height: node.clientHeight },
+      });
   }).observe(node);
 }
 
@@ -123,7 +202,16 @@ function onKey(event) {
     if (event.key === "Escape") closePanel();
     return;
   }
-  const by = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -1e9, End: 1e9 }[event.key];
+  const by = {
+    j: 1,
+    ArrowDown: 1,
+    k: -1,
+    ArrowUp: -1,
+    PageDown: 10,
+    PageUp: -10,
+    Home: -1e9,
+    End: 1e9,
+  }[event.key];
   if (by) {
     event.preventDefault();
     const to = listing.moveActiveRow(by);
@@ -132,7 +220,8 @@ function onKey(event) {
   } else if (event.key === "Enter" && list.activeId) {
     event.preventDefault();
     openRow(list.activeId);
-  } else if (event.key === "x" && list.activeId) listing.selectTask(list.activeId, !list.selected.has(list.activeId));
+  } else if (event.key === "x" && list.activeId)
+    listing.selectTask(list.activeId, !list.selected.has(list.activeId));
   else if (event.key === "Escape") {
     if (lastValue(route.query, "open")) closePanel();
     else if (list.selected.size) listing.selectLoadedTasks(false);
@@ -147,6 +236,7 @@ function scrollToRow(index) {
   const height = rowHeight(state.list.scroll.width < 620);
   const top = index * height;
   if (top < box.scrollTop) box.scrollTop = top;
-  else if (top + height + 40 > box.scrollTop + box.clientHeight) box.scrollTop = top + height + 40 - box.clientHeight;
+  else if (top + height + 40 > box.scrollTop + box.clientHeight)
+    box.scrollTop = top + height + 40 - box.clientHeight;
   requestAnimationFrame(() => document.querySelector("tr.is-at")?.focus({ preventScroll: true }));
 }

@@ -11,7 +11,8 @@ const ollama = new Ollama({ host: url });
 told.models = (await ollama.list()).models.map((each) => each.name);
 told.chat = (await ollama.chat({ model, messages })).message.content;
 told.chunks = [];
-for await (const part of await ollama.chat({ model, messages, stream: true })) told.chunks.push(part.message.content);
+for await (const part of await ollama.chat({ model, messages, stream: true }))
+  told.chunks.push(part.message.content);
 told.generate = (await ollama.generate({ model, prompt: "Say hello." })).response;
 told.embed = (await ollama.embed({ model, input: ["a", "b"] })).embeddings.length;
 told.unknown = await ollama.chat({ model: "nope", messages }).catch((error) => error.message);
@@ -25,8 +26,14 @@ for await (const event of await openai.chat.completions.create({ model, messages
   const text = event.choices[0]?.delta?.content;
   if (text) told.deltas.push(text);
 }
-const vectors = await openai.embeddings.create({ model, input: ["a", "b"], encoding_format: "float" });
+const vectors = await openai.embeddings.create({
+  model,
+  input: ["a", "b"],
+  encoding_format: "float",
+});
 told.vectors = vectors.data.length;
-told.missing = await openai.chat.completions.create({ model: "nope", messages }).catch((error) => [error.status, error.code]);
+told.missing = await openai.chat.completions
+  .create({ model: "nope", messages })
+  .catch((error) => [error.status, error.code]);
 
 console.log(JSON.stringify(told));
