@@ -1,4 +1,4 @@
-// The model servers: health, slots, models, and taking one out.
+// The model servers: health, slots, models, drain and resume.
 
 import { h } from "../lib/dom.js";
 import { duration, number, plural, rate } from "../lib/format.js";
@@ -39,8 +39,8 @@ function backendItem(one) {
         { class: "quiet" },
         [
           `${plural(one.calls, "call")}, ${number(one.failures)} failed`,
-          one.tokens_per_s !== null && `${rate(one.tokens_per_s)} tokens a second`,
-          one.without.length > 0 && `asked without ${one.without.join(" and ")}`,
+          one.tokens_per_s !== null && `${rate(one.tokens_per_s)} tokens/s`,
+          one.without.length > 0 && `does not accept ${one.without.join(" and ")}`,
           one.wait_s !== null && `tasks waited ${duration(one.wait_s)} on average`,
         ]
           .filter(Boolean)
@@ -66,7 +66,7 @@ function health({ healthy, drained, resting_s: rests }) {
   return h("span", { class: "status completed" }, icon("completed"), h("span", null, "healthy"));
 }
 
-const DRAIN = "Calls that run go on; it gets no others until you resume it.";
+const DRAIN = "Running calls finish; it gets no new ones until you resume it.";
 
 const drainButton = (one) =>
   one.drained
@@ -85,7 +85,7 @@ const drainButton = (one) =>
       );
 
 function slots({ running, parallel }) {
-  const words = `${number(running)} of ${plural(parallel, "slot")} busy`;
+  const label = `${number(running)} of ${plural(parallel, "slot")} busy`;
   const boxes =
     parallel <= 32 &&
     Array.from({ length: parallel }, (_, index) =>
@@ -95,14 +95,13 @@ function slots({ running, parallel }) {
     "span",
     { class: "slots" },
     h("span", { class: "slot-boxes", "aria-hidden": "true" }, boxes),
-    words,
+    label,
   );
 }
 
 function models({ models: names, loaded }) {
-  if (names === null)
-    return h("span", { class: "quiet" }, "It has not said yet which models it has.");
-  if (!names.length) return h("span", { class: "quiet" }, "It has no models.");
+  if (names === null) return h("span", { class: "quiet" }, "Its models are not known yet.");
+  if (!names.length) return h("span", { class: "quiet" }, "No models.");
   const sorted = [...names].sort(
     (a, b) => loaded.includes(b) - loaded.includes(a) || a.localeCompare(b),
   );

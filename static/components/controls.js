@@ -1,4 +1,4 @@
-// Small things that all views are made of.
+// Buttons, fields, labels and messages that all views use.
 
 import { h } from "../lib/dom.js";
 import { localDateTime, localTime, priorityName, utcTime } from "../lib/format.js";
@@ -8,12 +8,12 @@ import { state } from "../state/store.js";
 const STATUS_WORDS = {
   slot: "",
   schedule: "scheduled",
-  retry: "waits to retry",
+  retry: "waiting to retry",
   backend: "no server",
   paused: "paused",
 };
 
-/** A status as icon and word, never by colour alone; a pending task says what it waits for. */
+/** A status as icon and text, never by colour alone; of a pending task, what it waits for. */
 export function statusLabel(task) {
   const why = task.status === "pending" ? STATUS_WORDS[task.waiting_for ?? "slot"] : "";
   const title = why && task.waiting_for === "backend" ? unservedReason(task.model) : null;
@@ -25,17 +25,17 @@ export function statusLabel(task) {
   );
 }
 
-/** Why no model server takes the tasks of a model, null where nobody has said. */
+/** Why no model server takes the tasks of a model; null where unknown. */
 export const unservedReason = (model) =>
-  state.stats?.unserved.find((each) => each.model === model)?.reason ?? null;
+  state.stats?.unserved.find((entry) => entry.model === model)?.reason ?? null;
 
-/** A local time; UTC when hovered over. */
-export const timeLabel = (text, whole = false) =>
+/** A local time, with UTC as its tooltip. `isFull` adds the day. */
+export const timeLabel = (text, isFull = false) =>
   text
     ? h(
         "time",
         { datetime: text, title: utcTime(text) },
-        whole ? localDateTime(text) : localTime(text),
+        isFull ? localDateTime(text) : localTime(text),
       )
     : h("span", { class: "quiet" }, "–");
 
@@ -52,7 +52,7 @@ export const PRIORITY_CHOICES = Array.from({ length: 15 }, (_, index) => {
   return [value, priorityName(value) === String(value) ? value : `${value} ${priorityName(value)}`];
 });
 
-/** A button with a word, and an icon before it. `variant`: primary, danger, plain, or nothing. */
+/** A button with text, and an icon before it. `variant`: primary, danger, plain, or nothing. */
 export const button = (text, onclick, { variant = "", iconName = null, ...props } = {}) =>
   h(
     "button",
@@ -61,7 +61,7 @@ export const button = (text, onclick, { variant = "", iconName = null, ...props 
     h("span", null, text),
   );
 
-/** A button that is an icon only; `label` is said by screen readers and when hovered over. */
+/** A button with an icon only; `label` is its name for screen readers, and its tooltip. */
 export const iconButton = (iconName, label, onclick, props = {}) =>
   h(
     "button",
@@ -69,14 +69,14 @@ export const iconButton = (iconName, label, onclick, props = {}) =>
     icon(iconName),
   );
 
-/** Nothing is here: what that means, and what to do. */
+/** In place of an empty list: what it means, and what to do. */
 export const emptyMessage = (title, text, ...more) =>
   h("div", { class: "empty" }, h("p", { class: "empty-title" }, title), h("p", null, text), more);
 
 export const loadingMessage = (what) =>
   h("div", { class: "empty", role: "status" }, h("p", { class: "quiet" }, `Loading ${what} …`));
 
-/** What went wrong, and a way to try again. */
+/** An error in place of content, with a way to try again. */
 export const errorMessage = (error, again) =>
   h(
     "div",
@@ -87,7 +87,7 @@ export const errorMessage = (error, again) =>
     again && button("Try again", again),
   );
 
-/** What went wrong while something older is still shown below. */
+/** An error above content that may be out of date. */
 export const staleWarning = (error, again) =>
   error &&
   h(
@@ -99,30 +99,32 @@ export const staleWarning = (error, again) =>
   );
 
 /**
- * A part that a click unfolds. `turn(isOpen)` is called by the click itself: the browser's `toggle`
- * comes later, and a redraw between the two would take back what the user did.
+ * A section that a click opens or closes. `onTurn(isOpen)` is called by the click itself: the
+ * browser's `toggle` comes later, and a redraw between the two would undo the click.
  */
-export function disclosure(look, isOpen, turn, summary, ...inside) {
+export function disclosure(className, isOpen, onTurn, summary, ...inside) {
   const onclick = (event) => {
     event.preventDefault();
-    turn(!isOpen);
+    onTurn(!isOpen);
   };
-  const ontoggle = ({ target }) => target.open !== isOpen && turn(target.open); // by the browser's search
+  const ontoggle = ({ target }) => target.open !== isOpen && onTurn(target.open); // opened by the browser's search
   return h(
     "details",
-    { class: look, open: isOpen, ontoggle },
+    { class: className, open: isOpen, ontoggle },
     h("summary", { onclick }, summary),
     inside,
   );
 }
 
-let fieldCount = 0;
-const fieldIds = new Map();
-const fieldId = (name) =>
-  fieldIds.get(name) ?? (fieldIds.set(name, `field-${++fieldCount}`), fieldIds.get(name));
+const fieldIds = new Map(); // by name
+
+function fieldId(name) {
+  if (!fieldIds.has(name)) fieldIds.set(name, `field-${fieldIds.size + 1}`);
+  return fieldIds.get(name);
+}
 
 /**
- * A labelled input. `make(props)` gives the input itself from the props that join it to its label,
+ * A labelled input. `make(props)` returns the input, given the props that connect it to its label,
  * hint and error. `name` is unique on the page.
  */
 export function field(name, label, make, { error = null, hint = null, variant = "" } = {}) {
@@ -144,9 +146,9 @@ export function field(name, label, make, { error = null, hint = null, variant = 
   );
 }
 
-/** Options of a select; `choices` are values or [value, word]. */
-export const selectOptions = (choices, chosen) =>
-  choices.map((each) => {
-    const [value, word] = [each].flat().length === 2 ? each : [each, each];
-    return h("option", { key: value, value, selected: String(value) === String(chosen) }, word);
+/** Options of a select; `choices` are values or [value, label]. */
+export const selectOptions = (choices, selected) =>
+  choices.map((choice) => {
+    const [value, label] = Array.isArray(choice) && choice.length === 2 ? choice : [choice, choice];
+    return h("option", { key: value, value, selected: String(value) === String(selected) }, label);
   });

@@ -1,4 +1,4 @@
-// What was asked, and what the model said, as people read it.
+// A task as a conversation: the prompt, then the reply of the model.
 
 import { h } from "../lib/dom.js";
 import { duration, number, plural } from "../lib/format.js";
@@ -7,7 +7,7 @@ import { replyParts, replyVectors } from "../server/replies.js";
 import { merge, state } from "../state/store.js";
 import { disclosure } from "./controls.js";
 
-/** `reply` is what has come by now, while the task runs. */
+/** `reply` is what has arrived so far, while the task runs. */
 export function conversation(task, reply) {
   return h("div", { class: "conversation" }, promptMessages(task), replySection(task, reply));
 }
@@ -67,16 +67,16 @@ function picture(data, index) {
   return h("img", { class: "picture", src: source, alt: `picture ${index + 1}` });
 }
 
-/** `name` tells it from others of the task; as the user left it, or `isOpen`. */
+/** Open or closed as the user left it, at first as `isOpen`; `name` is unique in the task. */
 function thinkingSection(text, name, isOpen = false) {
   if (!text) return null;
   const { openSections } = state.task;
-  const turn = (isOn) =>
+  const onTurn = (isOn) =>
     merge("task", { openSections: { ...state.task.openSections, [name]: isOn } });
   return disclosure(
     "thoughts",
     openSections[name] ?? isOpen,
-    turn,
+    onTurn,
     "Thinking",
     h("p", { class: "pre" }, text),
   );
@@ -97,10 +97,10 @@ const toolCalls = (calls) =>
       )
     : null;
 
-/** OpenAI has them as a text, which comes in pieces. */
+/** A text in OpenAI's format. */
 function argumentsOf(call) {
-  const given = call.function?.arguments ?? {};
-  return typeof given === "string" ? given : JSON.stringify(given, null, 1);
+  const args = call.function?.arguments ?? {};
+  return typeof args === "string" ? args : JSON.stringify(args, null, 1);
 }
 
 function replySection(task, reply) {
@@ -124,11 +124,11 @@ function replySection(task, reply) {
       h(
         "span",
         { class: "quiet" },
-        reply?.pieces ? ` ${plural(reply.pieces, "token")} so far` : " at work …",
+        reply?.pieces ? ` ${plural(reply.pieces, "token")} so far` : " working …",
       ),
     ),
     reply?.restarts > 0 &&
-      h("p", { class: "quiet" }, "An earlier attempt ended; this is the next one."),
+      h("p", { class: "quiet" }, "An earlier attempt failed; this is a new one."),
     reply && [
       thinkingSection(reply.thinking, "reply", !reply.text),
       reply.text && markdown(reply.text),
@@ -149,18 +149,18 @@ function result({ type, result: reply }) {
   ];
 }
 
-/** Durations are in nanoseconds. */
+/** Tokens and time. Durations are in nanoseconds. */
 function usage(reply) {
   const seconds = reply.eval_duration / 1e9;
   const read = reply.prompt_eval_count ?? reply.usage?.prompt_tokens;
   const written = reply.eval_count ?? reply.usage?.completion_tokens;
   const reason = reply.done_reason ?? reply.choices?.[0]?.finish_reason;
   return [
-    read && `${plural(read, "token")} read`,
-    written && `${plural(written, "token")} written`,
-    seconds > 0.01 && written && `${(written / seconds).toFixed(1)} a second`,
+    read && plural(read, "prompt token"),
+    written && plural(written, "output token"),
+    seconds > 0.01 && written && `${(written / seconds).toFixed(1)} tokens/s`,
     reply.total_duration > 1e6 && duration(reply.total_duration / 1e9),
-    reason && reason !== "stop" && `ended by ${reason}`,
+    reason && reason !== "stop" && `finish reason: ${reason}`,
   ]
     .filter(Boolean)
     .join(" · ");

@@ -1,4 +1,4 @@
-// The part of the form that the model is to see: messages, a prompt, or texts.
+// The fields of a form that hold the prompt: messages, a prompt, or texts.
 
 import { h } from "../lib/dom.js";
 import { merge, state } from "../state/store.js";
@@ -10,7 +10,7 @@ export function promptFields(form) {
   if (form.type === "generate")
     return [
       systemField(form),
-      textArea(form, "prompt", "Prompt", 8, "What the model is to go on with"),
+      textArea(form, "prompt", "Prompt", 8, "Text for the model to continue"),
     ];
   return textArea(
     form,
@@ -18,7 +18,7 @@ export function promptFields(form) {
     "Texts",
     8,
     "",
-    "An empty line between two texts; each gets an embedding of its own",
+    "Separate texts by an empty line; each gets its own embedding",
   );
 }
 
@@ -31,7 +31,7 @@ const textArea = (form, name, label, rows, placeholder, hint = null) =>
   );
 
 const systemField = (form) =>
-  textArea(form, "system", "System", 2, "How the model is to behave (may be empty)");
+  textArea(form, "system", "System", 2, "Instructions for the model (optional)");
 
 const ROLES = ["user", "assistant", "system", "tool"];
 
@@ -50,7 +50,7 @@ function messageFields(form) {
   );
 }
 
-/** A content that is no text (parts, as OpenAI has them) is shown as JSON and kept. */
+/** Content in OpenAI's parts is shown as JSON, read-only. */
 function messageField(form, message, index, isBad) {
   const isText = typeof (message.content ?? "") === "string";
   return h(
@@ -83,12 +83,12 @@ function messageField(form, message, index, isBad) {
   );
 }
 
-// The messages are those of now: the form may have changed since the page was drawn.
+// These read the messages from the state: the form may have changed since it was drawn.
 
 function changeMessage({ stateKey }, index, values) {
   merge(stateKey, {
-    messages: state[stateKey].messages.map((each, at) =>
-      at === index ? { ...each, ...values } : each,
+    messages: state[stateKey].messages.map((message, at) =>
+      at === index ? { ...message, ...values } : message,
     ),
   });
 }
@@ -96,7 +96,7 @@ function changeMessage({ stateKey }, index, values) {
 const removeMessage = ({ stateKey }, index) =>
   merge(stateKey, { messages: state[stateKey].messages.filter((_, at) => at !== index) });
 
-/** The roles take turns. */
+/** Roles alternate. */
 function addMessage({ stateKey }) {
   const all = state[stateKey].messages;
   const role = all.at(-1)?.role === "user" ? "assistant" : "user";

@@ -5,7 +5,7 @@ import { merge } from "../state/store.js";
 import { formFieldOf, knownModels } from "../state/task_form.js";
 import { disclosure, field, PRIORITY_CHOICES, selectOptions } from "./controls.js";
 
-/** Joins an input to a field of the form, which is the part of the state that it names. */
+/** Props that connect an input to a field of the form. */
 export const bindField = (form, name, props = {}) => ({
   value: form[name],
   oninput: (event) =>
@@ -16,11 +16,11 @@ export const bindField = (form, name, props = {}) => ({
   ...props,
 });
 
-/** What is said beside a field: the error that is about it. */
+/** The error of a field, null where there is none. */
 export const fieldError = (form, name) =>
   form.error && formFieldOf(form.error.field, form) === name ? form.error.message : null;
 
-/** The error that is about no field. */
+/** An error that belongs to no field. */
 export const formError = (form) =>
   form.error &&
   formFieldOf(form.error.field, form) === null &&
@@ -59,9 +59,9 @@ export function modelField(form, stats) {
     models.length &&
     !models.some((name) => name === form.model.trim() || name === `${form.model.trim()}:latest`);
   const hint = isUnknown
-    ? "No model server lists it now; the task waits for one"
+    ? "No model server has it now; the task will wait"
     : models.length
-      ? `${models.length} to choose from`
+      ? `${models.length} available`
       : "No model server has listed its models yet";
   return [
     field(
@@ -103,17 +103,22 @@ export function moreFields(form, stats) {
   const isOpen =
     form.showsOptions ?? MORE_FIELDS.some((name) => form[name] !== "" || fieldError(form, name));
   const line = (name, label, props, hint = null) =>
-    field(name, label, (given) => h("input", { ...given, ...bindField(form, name), ...props }), {
-      error: fieldError(form, name),
-      hint,
-    });
+    field(
+      name,
+      label,
+      (fieldProps) => h("input", { ...fieldProps, ...bindField(form, name), ...props }),
+      {
+        error: fieldError(form, name),
+        hint,
+      },
+    );
   const area = (name, label, placeholder, hint = null) =>
     field(
       name,
       label,
-      (given) =>
+      (fieldProps) =>
         h("textarea", {
-          ...given,
+          ...fieldProps,
           ...bindField(form, name),
           class: "mono",
           rows: 3,
@@ -122,7 +127,7 @@ export function moreFields(form, stats) {
         }),
       { error: fieldError(form, name), hint },
     );
-  const talks = form.type !== "embed";
+  const isText = form.type !== "embed";
   return disclosure(
     "more",
     isOpen,
@@ -131,28 +136,28 @@ export function moreFields(form, stats) {
     h(
       "div",
       { class: "grid" },
-      talks &&
+      isText &&
         line("temperature", "Temperature", {
           type: "number",
           step: "0.1",
           min: 0,
-          placeholder: "the model's",
+          placeholder: "model default",
         }),
-      talks &&
-        line("num_predict", "Most tokens", { type: "number", min: 1, placeholder: "no limit" }),
-      talks &&
+      isText &&
+        line("num_predict", "Max tokens", { type: "number", min: 1, placeholder: "no limit" }),
+      isText &&
         field(
           "format",
-          "Reply",
-          (given) =>
+          "Response format",
+          (fieldProps) =>
             h(
               "select",
-              { ...given, ...bindField(form, "format") },
+              { ...fieldProps, ...bindField(form, "format") },
               selectOptions(
                 [
                   ["", "text"],
                   ["json", "JSON"],
-                  ["schema", "JSON by a schema"],
+                  ["schema", "JSON schema"],
                 ],
                 form.format,
               ),
@@ -162,19 +167,19 @@ export function moreFields(form, stats) {
       line("tags", "Tags", { placeholder: "nightly, report" }, "Separated by commas"),
       line(
         "timeout_s",
-        "Time limit",
+        "Timeout",
         { type: "number", min: 0, step: "any", placeholder: "none" },
-        "Seconds for one attempt",
+        "Seconds per attempt",
       ),
       line("max_retries", "Retries", {
         type: "number",
         min: 0,
         max: 100,
-        placeholder: "the queue's",
+        placeholder: "queue default",
       }),
       line(
         "backend",
-        "Only on",
+        "Pin to server",
         { list: "backends", placeholder: "any model server" },
         "A name, or tag:NAME",
       ),
@@ -184,20 +189,20 @@ export function moreFields(form, stats) {
         (stats?.backends ?? []).map(({ name }) => h("option", { key: name, value: name })),
       ),
     ),
-    talks &&
+    isText &&
       form.format === "schema" &&
       area("schema", "JSON schema", '{"type": "object", "properties": {}}'),
     area(
       "options",
       "More options (JSON)",
       '{"seed": 1, "num_ctx": 8192}',
-      "Ollama's options, as they are",
+      "Passed to Ollama unchanged",
     ),
     area(
       "extra_payload",
-      "More of the payload (JSON)",
+      "More payload fields (JSON)",
       '{"keep_alive": "10m", "think": false}',
-      "Fields that have no place above: tools, images, think, keep_alive",
+      "Fields without an input above: tools, images, think, keep_alive",
     ),
   );
 }

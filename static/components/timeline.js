@@ -1,4 +1,4 @@
-// The life of a task as a line: when it waited, when it ran and where.
+// A task over time: when it waited, when and where it ran.
 
 import { h } from "../lib/dom.js";
 import { duration, secondsBetween } from "../lib/format.js";
@@ -6,7 +6,7 @@ import { statusLabel, timeLabel } from "./controls.js";
 
 export function timeline(task) {
   const steps = timelineSteps(task);
-  const whole = Math.max(
+  const total = Math.max(
     0.001,
     steps.reduce((sum, step) => sum + (step.seconds ?? 0), 0),
   );
@@ -26,7 +26,7 @@ export function timeline(task) {
           h("span", {
             class: `span ${step.kind}`,
             title: `${step.label}: ${duration(step.seconds)}`,
-            style: { "flex-grow": String(step.seconds / whole) },
+            style: { "flex-grow": String(step.seconds / total) },
           }),
         ),
     ),
@@ -57,7 +57,7 @@ function timelineSteps(task) {
   if (task.queued_at > task.created_at)
     steps.push({ label: "Submitted", kind: "plain", at: task.created_at });
   if (task.scheduled_at && task.scheduled_at > from) {
-    const due = task.scheduled_at < now() ? task.scheduled_at : now();
+    const [due] = [task.scheduled_at, now()].sort(); // the earlier
     steps.push({
       label: "Scheduled",
       kind: "scheduled",
@@ -88,7 +88,7 @@ function timelineSteps(task) {
     from = run.ended_at;
   }
   if (task.status === "pending")
-    steps.push({ label: "Waits", kind: "waits", at: from, seconds: secondsBetween(from, now()) });
+    steps.push({ label: "Waiting", kind: "waits", at: from, seconds: secondsBetween(from, now()) });
   if (task.status === "running") {
     steps.push({
       label: "Waited",
@@ -97,7 +97,7 @@ function timelineSteps(task) {
       seconds: Math.max(0, secondsBetween(from, task.started_at)),
     });
     steps.push({
-      label: "Runs",
+      label: "Running",
       kind: "runs",
       at: task.started_at,
       seconds: secondsBetween(task.started_at, now()),

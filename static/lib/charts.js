@@ -1,4 +1,4 @@
-// Small charts of the last hour, a column a minute.
+// Small charts of the last hour, one column per minute.
 
 import { h } from "./dom.js";
 
@@ -84,7 +84,7 @@ const hoverLines = (series, line, index, format) =>
         `${name}: ${values[index] === null || values[index] === undefined ? "–" : format(values[index])}`,
     );
 
-/** A line with gaps where nothing is known; a point that stands alone is a dash. */
+/** A line with gaps where values are null; a single point becomes a dash. */
 function linePaths({ color, values }, y) {
   const parts = [];
   let isDown = false;
@@ -115,14 +115,14 @@ const legend = (series, line) =>
       ),
   );
 
-/** The next of 1, 2, 5, 10, 20, … */
+/** Rounds up to 1, 2, 5, 10, 20, … */
 function roundUp(value) {
   if (!(value > 0)) return 1;
   const size = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 5, 10].find((step) => step * size >= value) * size;
 }
 
-/** Columns for the 60 minutes up to now, each with what `minutes` says of it, or null. */
+/** The 60 minutes up to now, each with its entry of `minutes` where there is one. */
 export function lastHour(minutes) {
   const now = Math.floor(Date.now() / 60_000);
   const known = new Map(

@@ -1,4 +1,4 @@
-// Numbers, spans and times as people read them.
+// Numbers, durations and times as people read them.
 
 const groupedDigits = new Intl.NumberFormat("en-GB");
 const dayFormat = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
@@ -13,7 +13,7 @@ const fullDayFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" }
 export const number = (value) =>
   value === null || value === undefined ? "–" : groupedDigits.format(value);
 
-/** 1234567 as 1.2M: for places where the size matters, not the digits. */
+/** 1234567 as 1.2M. */
 export function compactNumber(value) {
   if (value < 10_000) return number(value);
   for (const [scale, unit] of [
@@ -41,10 +41,10 @@ export function duration(seconds) {
   return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
 }
 
-/** Seconds between two times as the API gives them; none where the clock was set back between. */
+/** Seconds between two times of the API; 0 where the clock was set back between. */
 export const secondsBetween = (from, to) => Math.max(0, (Date.parse(to) - Date.parse(from)) / 1000);
 
-/** A local time: the clock if it is today, else the day too. */
+/** A local time, with its day unless it is today. */
 export function localTime(text) {
   if (!text) return "–";
   const at = new Date(text);
@@ -67,7 +67,7 @@ export const utcTime = (text) =>
         .replace(/\.000Z|Z/, " UTC")
     : "";
 
-/** A time as a field of type datetime-local wants it, and back. */
+/** A time as an input of type datetime-local takes it. */
 export function toLocalField(text) {
   const at = new Date(text);
   return new Date(at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);

@@ -1,4 +1,4 @@
-// Icons, drawn with one stroke on a grid of 16.
+// Icons: strokes on a grid of 16 by 16.
 
 import { h } from "./dom.js";
 
@@ -24,7 +24,7 @@ const PATHS = {
   dark: "M13.2 9.6A5.6 5.6 0 0 1 6.4 2.8a5.6 5.6 0 1 0 6.8 6.8z",
 };
 
-/** Decoration: what it stands for is said in words beside it, or in the button's label. */
+/** Decoration: text beside it or the button's label carries the meaning. */
 export const icon = (name) =>
   h(
     "svg",

@@ -1,15 +1,15 @@
-// The little of Markdown that models write, as elements: blocks of code, headings, lists, bold, code.
+// The part of Markdown that models use: code blocks, headings, lists, bold text, inline code.
 
 import { h } from "./dom.js";
 
-/** A text as elements. What is not understood stays as it was written. */
+/** Markdown as elements. Other syntax is shown as written. */
 export function markdown(text) {
   const blocks = [];
   for (const [index, part] of text.split(/^```/m).entries()) {
     if (index % 2 === 1) blocks.push(codeBlock(part));
     else
-      for (const each of part.split(/\n{2,}/))
-        if (each.trim()) blocks.push(block(each.replace(/^\n+|\n+$/g, "")));
+      for (const paragraph of part.split(/\n{2,}/))
+        if (paragraph.trim()) blocks.push(block(paragraph.replace(/^\n+|\n+$/g, "")));
   }
   return h("div", { class: "prose" }, blocks);
 }

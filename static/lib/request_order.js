@@ -1,14 +1,18 @@
-// Which answers are news, where requests overtake each other.
+// Tells new answers from old ones where requests overtake each other.
 
 /**
- * For questions that may be asked again before they are answered. It is called with each question;
- * what it gives back tells whether the answer is news: not older than one that was taken already.
+ * The returned function is called when a request starts. It returns `isNewest()`, to be called once
+ * with the answer: false when a later request has been answered already.
  */
 export function requestOrder() {
-  let asked = 0;
-  let taken = 0;
+  let started = 0;
+  let answered = 0;
   return () => {
-    const mine = ++asked;
-    return () => mine > taken && Boolean((taken = mine));
+    const request = ++started;
+    return () => {
+      if (request <= answered) return false;
+      answered = request;
+      return true;
+    };
   };
 }

@@ -4,7 +4,7 @@ import { stampEstimate } from "./task_times.js";
 
 const KEY = "ollama-queue-key"; // in sessionStorage: for this tab only
 
-/** `status` 0: the server could not be reached. `field` names what was wrong in a request. */
+/** `status` is 0 when the server could not be reached; `field` names the field that is wrong. */
 export class ApiError extends Error {
   constructor(status, code, message, field = null) {
     super(message);
@@ -18,52 +18,58 @@ export const setApiKey = (key) =>
 
 let unauthorized = () => {};
 
-/** `listener` is called when the server asks for another API key. */
+/** `listener` is called when the server refuses the API key. */
 export const onUnauthorized = (listener) => (unauthorized = listener);
 
-/** The page may lie below a path that a proxy takes off. */
+/** Relative: a proxy may serve the page below a path of its own. */
 const address = (path) => new URL(`.${path}`, document.baseURI);
 
 async function sendRequest(method, path, { query, body, headers, signal } = {}) {
-  const words = new URLSearchParams();
+  const params = new URLSearchParams();
   for (const [name, value] of Object.entries(query ?? {})) {
-    for (const each of [value].flat())
-      if (each !== null && each !== undefined && each !== "") words.append(name, each);
+    for (const item of [value].flat())
+      if (item !== null && item !== undefined && item !== "") params.append(name, item);
   }
-  const sent = { ...headers };
-  if (apiKey()) sent.Authorization = `Bearer ${apiKey()}`;
+  const allHeaders = { ...headers };
+  if (apiKey()) allHeaders.Authorization = `Bearer ${apiKey()}`;
   if (body !== undefined && !(body instanceof Blob)) {
-    sent["Content-Type"] = "application/json";
+    allHeaders["Content-Type"] = "application/json";
     body = JSON.stringify(body);
   }
   const url = address(path);
-  url.search = words;
-  const response = await fetch(url, { method, body, headers: sent, signal }).catch((error) => {
-    if (error.name === "AbortError") throw error;
-    throw new ApiError(0, "unreachable", "the server cannot be reached");
-  });
+  url.search = params;
+  const response = await fetch(url, { method, body, headers: allHeaders, signal }).catch(
+    (error) => {
+      if (error.name === "AbortError") throw error;
+      throw new ApiError(0, "unreachable", "the server cannot be reached");
+    },
+  );
   if (!response.ok) throw await errorFrom(response);
   return response;
 }
 
 async function errorFrom(response) {
-  const said = await response.json().catch(() => null);
+  const body = await response.json().catch(() => null);
   if (response.status === 401) unauthorized();
   const {
     code = "error",
     message = `the server answered ${response.status}`,
     field = null,
-  } = said?.error ?? {};
+  } = body?.error ?? {};
   return new ApiError(response.status, code, message, field);
 }
 
 const requestJson = async (method, path, more) => jsonFrom(await sendRequest(method, path, more));
 
-/** Something between us and the server may answer with a page of its own. */
+/** A proxy may answer with a page of its own. */
 const jsonFrom = (response) =>
   response.json().catch((error) => {
     if (error.name === "AbortError") throw error;
-    throw new ApiError(response.status, "unreadable", "the answer could not be read; try again");
+    throw new ApiError(
+      response.status,
+      "unreadable",
+      "the server's answer could not be read; try again",
+    );
   });
 
 const pathOf = (path, id, verb = "") => `${path}/${encodeURIComponent(id)}${verb && `/${verb}`}`;
@@ -75,7 +81,7 @@ const idempotencyKey = () => ({
 
 export const submitTask = (task) =>
   requestJson("POST", "/api/tasks", { body: task, headers: idempotencyKey() });
-/** A file of JSON lines, or of a JSON array, as it is. */
+/** `file` holds JSON Lines or a JSON array, and is sent unchanged. */
 export const submitBatchFile = (file, isLines) =>
   requestJson("POST", "/api/tasks/batch", {
     body: file,
@@ -85,7 +91,7 @@ export const submitBatchFile = (file, isLines) =>
     },
   });
 
-/** A page: `{tasks, cursor, total}`; `cursor` and `total` are null where there is none. */
+/** A page: `{tasks, cursor, total}`. `cursor` is null on the last page, `total` where unknown. */
 export async function listTasks(query, signal) {
   const response = await sendRequest("GET", "/api/tasks", { query, signal });
   const next = /<([^>]*)>; rel="next"/.exec(response.headers.get("Link") ?? "");
@@ -105,11 +111,11 @@ export const deleteTask = (id) => requestJson("DELETE", pathOf("/api/tasks", id)
 export const setPriority = (id, priority) =>
   requestJson("POST", pathOf("/api/tasks", id, "priority"), { body: { priority } });
 
-/** `target`: {ids} or {filter}; `more`: {priority}. Answers {done, errors, left, cursor}. */
+/** `target`: {ids} or {filter}; `more`: {priority}. Returns {done, errors, left, cursor}. */
 export const bulk = (verb, target, more) =>
   requestJson("POST", `/api/tasks/${verb}`, { body: { ...target, ...more } });
 
-/** The reply as it comes: yields {event: chunk|restart|end, id, data}; goes on behind `lastId`. */
+/** Streams a reply: yields {event: chunk|restart|end, id, data}, beginning after `lastId`. */
 export async function* streamTask(id, { signal, lastId } = {}) {
   const headers = lastId ? { "Last-Event-ID": lastId } : {};
   const response = await sendRequest("GET", pathOf("/api/tasks", id, "stream"), {
@@ -166,7 +172,7 @@ export const removeCron = (id) => requestJson("DELETE", pathOf("/api/cron", id))
 export const enableCron = (id) => requestJson("PUT", pathOf("/api/cron", id, "enable"));
 export const disableCron = (id) => requestJson("PUT", pathOf("/api/cron", id, "disable"));
 export const runCron = (id) => requestJson("POST", pathOf("/api/cron", id, "run"));
-/** When an expression would be due next: {next: [times]}. */
+/** The next times of a cron expression: {next: [times]}. */
 export const testCron = (cron_expr, timezone, count = 5) =>
   requestJson("POST", "/api/cron/test", { body: { cron_expr, timezone, count } });
 

@@ -20,14 +20,15 @@ export function openFeed({ onMessage, onStatus = () => {}, subscription = () => 
     clearTimeout(timer);
     timer = null;
     onStatus("connecting", null);
-    const mine = (current = openSocket());
-    const timeout = setTimeout(() => mine.close(), CONNECT_TIMEOUT_MS);
-    mine.onopen = () => {
+    const ws = openSocket();
+    current = ws;
+    const timeout = setTimeout(() => ws.close(), CONNECT_TIMEOUT_MS);
+    ws.onopen = () => {
       clearTimeout(timeout);
       send(subscription());
     };
-    mine.onmessage = ({ data }) => {
-      if (mine !== current) return;
+    ws.onmessage = ({ data }) => {
+      if (ws !== current) return;
       const message = JSON.parse(data);
       if (message.type === "snapshot") {
         failures = 0;
@@ -35,9 +36,9 @@ export function openFeed({ onMessage, onStatus = () => {}, subscription = () => 
       }
       onMessage(message);
     };
-    mine.onclose = () => {
+    ws.onclose = () => {
       clearTimeout(timeout);
-      if (mine === current && !isClosed) lost();
+      if (ws === current && !isClosed) lost();
     };
   }
 

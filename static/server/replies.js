@@ -1,5 +1,6 @@
-// What a reply, or a piece of one, says: in Ollama's words or in OpenAI's.
+// Reads replies, and chunks of them, in Ollama's format and in OpenAI's.
 
+/** {text, thinking, calls} of a reply or a chunk. */
 export function replyParts(reply) {
   const choice = reply?.choices?.[0];
   const part = choice
@@ -12,7 +13,7 @@ export function replyParts(reply) {
   };
 }
 
-/** The vectors of a reply, null where it is none of an embed task. */
+/** The vectors of an embed reply; null for any other reply. */
 export function replyVectors(reply) {
   if (Array.isArray(reply?.embeddings)) return reply.embeddings;
   if (Array.isArray(reply?.data))
@@ -20,7 +21,7 @@ export function replyVectors(reply) {
   return null;
 }
 
-/** OpenAI's client asks for the bytes of its floats in base64. */
+/** OpenAI's clients ask for base64 of the float bytes. */
 function decodeVector(vector) {
   if (typeof vector !== "string") return vector;
   return Array.from(

@@ -1,4 +1,4 @@
-// When waiting tasks may start: the server's estimates, counted on from when they were read.
+// How long tasks wait and run. Estimates of the server count down from when they were read.
 
 import { number, secondsBetween } from "../lib/format.js";
 
@@ -12,22 +12,22 @@ const UNITS = [
 const ORDINAL_SUFFIXES = { one: "st", two: "nd", few: "rd", other: "th" };
 const ordinalRules = new Intl.PluralRules("en", { type: "ordinal" });
 
-/** The task, whose estimate holds from now on. */
+/** Notes when the task was read, for its estimate. Returns the task. */
 export function stampEstimate(task) {
   readAt.set(task, Date.now());
   return task;
 }
 
-/** "about 2 min" until a waiting task starts; null where nobody knows. */
+/** "about 2 min" until a pending task starts; null where unknown. */
 export function startsIn(task) {
   if (task.status !== "pending" || typeof task.eta_s !== "number") return null;
   const left = task.eta_s - (Date.now() - (readAt.get(task) ?? Date.now())) / 1000;
   if (left < 1) return "any moment";
-  const [size, unit] = UNITS.find(([each, , most]) => left / each < most);
+  const [size, unit] = UNITS.find(([unitSeconds, , limit]) => left / unitSeconds < limit);
   return `about ${Math.round(left / size)} ${unit}`;
 }
 
-/** "12th in line" of a waiting task; null where it has no place. */
+/** "12th in line" of a pending task; null where it has no place. */
 export function placeInLine({ status, position }) {
   if (status !== "pending" || typeof position !== "number") return null;
   return position === 0
@@ -37,16 +37,16 @@ export function placeInLine({ status, position }) {
 
 const now = () => new Date().toISOString();
 
-/** Seconds that it waited for its first run, or has waited by now; null while it is not due. */
+/** Seconds from due to the first run, or to now; null while it is not due. */
 export function secondsWaited(task) {
   if (task.status === "pending" && task.scheduled_at > now()) return null;
-  const from = task.scheduled_at > task.queued_at ? task.scheduled_at : task.queued_at;
+  const from = [task.queued_at, task.scheduled_at].filter(Boolean).sort().at(-1); // the later
   const first = task.attempts[0]?.started_at ?? task.started_at;
   if (first) return secondsBetween(from, first);
   return task.status === "pending" ? secondsBetween(from, now()) : null;
 }
 
-/** Seconds of its last run, or of the one that goes on. */
+/** Seconds of the last run, or of the current one. */
 export function secondsRan(task) {
   if (!task.started_at || task.status === "pending") return null;
   return secondsBetween(task.started_at, task.status === "running" ? now() : task.completed_at);

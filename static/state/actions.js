@@ -1,4 +1,4 @@
-// What is done when a button is pressed, and what is said of it.
+// What buttons do, and the messages that follow.
 
 import { number, plural } from "../lib/format.js";
 import * as api from "../server/api.js";
@@ -6,7 +6,7 @@ import { applyFeedToTask } from "./open_task.js";
 import { notify, showToast, state, update } from "./store.js";
 import { applyFeedToTaskList } from "./task_list.js";
 
-/** Does it; an error is said, and undefined returned. */
+/** Runs `work` and shows `done` as a toast. An error is shown instead, and undefined returned. */
 export async function runWithToast(work, done = null) {
   try {
     const answer = await work();
@@ -19,20 +19,23 @@ export async function runWithToast(work, done = null) {
 
 let dialogs = 0;
 
-/** Asks first. `question`: {title, body, confirm, keep, danger}; `keep` is the button that says no. */
+/**
+ * Calls `run` if the user confirms. `question`: {title, body, confirm, keep, danger}; `confirm` and
+ * `keep` are the labels of its buttons.
+ */
 export function askToConfirm(question, run) {
   update({ dialog: { keep: "Cancel", ...question, key: `question-${++dialogs}`, run } });
 }
 
-/** What a control shows: what it was set to, until the server has answered, or else `value`. */
+/** The value that a control shows: the one it was set to until the server answers, then `value`. */
 export const optimisticValue = (control, value) => state.optimistic.get(control) ?? value;
 
-/** Does what a control was set to. `work` ends once the state has the answer; an error is said. */
+/** Shows `value` in a control while `work` saves it. `work` ends once the state has the answer. */
 export async function changeOptimistically(control, value, work) {
   state.optimistic.set(control, value);
   notify();
   await work();
-  if (state.optimistic.get(control) === value) state.optimistic.delete(control); // else it was set again
+  if (state.optimistic.get(control) === value) state.optimistic.delete(control); // else it was set again meanwhile
   notify();
 }
 
@@ -43,20 +46,19 @@ export const handlePriority = ({ id }, level) =>
   changeOptimistically(`priority of ${id}`, level, async () => {
     const after = await runWithToast(
       () => api.setPriority(id, level),
-      ({ priority }) => `Priority is ${priority} now`,
+      ({ priority }) => `Priority set to ${priority}`,
     );
     if (!after) return;
-    const told = { type: "event", event: "priority_updated", task: after, seq: after.seq };
-    applyFeedToTaskList(told); // the feed says so too, but perhaps later
-    applyFeedToTask(told);
+    const message = { type: "event", event: "priority_updated", task: after, seq: after.seq };
+    applyFeedToTaskList(message); // the feed sends it too, perhaps later
+    applyFeedToTask(message);
   });
 
-/** Asks, deletes, then calls `after`. */
-export function handleDelete(task, after = () => {}) {
+export function handleDelete(task) {
   const body = "Deletes the task and its result. This cannot be undone.";
-  askToConfirm({ title: "Delete this task?", body, confirm: "Delete", danger: true }, async () => {
-    if (await runWithToast(() => api.deleteTask(task.id), "Deleted")) after();
-  });
+  askToConfirm({ title: "Delete this task?", body, confirm: "Delete", danger: true }, () =>
+    runWithToast(() => api.deleteTask(task.id), "Deleted"),
+  );
 }
 
 export const handlePause = () => runWithToast(api.pause);
@@ -71,14 +73,14 @@ const DONE_TEXT = {
   priority: "changed",
 };
 
-/** The same to many tasks: to `ids`, or slice by slice to all that `filter` matches. */
+/** Runs a verb on many tasks: on `ids`, or slice by slice on all that `filter` matches. */
 export async function runBulk(verb, target, more = {}) {
   let done = 0;
   const errors = [];
   let cursor = null;
   do {
-    const part = target.filter && cursor ? { filter: { ...target.filter, cursor } } : target;
-    const answer = await runWithToast(() => api.bulk(verb, part, more));
+    const slice = target.filter && cursor ? { filter: { ...target.filter, cursor } } : target;
+    const answer = await runWithToast(() => api.bulk(verb, slice, more));
     if (!answer) break;
     done += answer.done;
     errors.push(...answer.errors);
@@ -87,15 +89,15 @@ export async function runBulk(verb, target, more = {}) {
   } while (cursor);
   if (done || !errors.length) showToast(`${plural(done, "task")} ${DONE_TEXT[verb]}`, "good");
   if (errors.length)
-    showToast(`Not done to ${plural(errors.length, "task")}: ${errors[0].message}`, "error");
+    showToast(`Failed for ${plural(errors.length, "task")}: ${errors[0].message}`, "error");
 }
 
-/** Puts text on the clipboard, also where the page is not served by https or localhost. */
+/** Copies text to the clipboard. Browsers allow it over HTTPS and on localhost only. */
 export async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);
     showToast("Copied", "good");
   } catch {
-    showToast("The browser does not let this page copy; select the text instead", "error");
+    showToast("The browser does not allow copying here; select the text instead", "error");
   }
 }

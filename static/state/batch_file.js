@@ -1,31 +1,38 @@
-// A file of tasks, looked at before it goes.
+// Checks a file of tasks before it is sent.
 
-const REQUIRED_FIELDS = { chat: "messages", generate: "prompt", embed: "input" }; // what a task of each type must hold
+const REQUIRED_FIELDS = { chat: "messages", generate: "prompt", embed: "input" }; // by type of task
 const TYPES = Object.keys(REQUIRED_FIELDS);
 const MAX_MISTAKES = 20;
 
-/** {file, isLines, count, types, models, errors: [{at, message}], more}: what a file holds. */
+/** {file, isLines, count, types, models, errors: [{at, message}], moreErrors} of a file. */
 export async function checkBatchFile(file) {
   const text = await file.text();
   const first = text.trimStart()[0];
-  const found = { file, isLines: false, count: 0, types: {}, models: {}, errors: [], more: 0 };
-  const whole =
-    first === "[" || first === "{" ? tryParse(text) : { error: new Error("it is no JSON") };
-  if ("value" in whole && (Array.isArray(whole.value) || Array.isArray(whole.value.tasks))) {
-    (whole.value.tasks ?? whole.value).forEach((task, index) =>
-      checkTask(found, task, `task ${index + 1}`),
-    );
+  const summary = {
+    file,
+    isLines: false,
+    count: 0,
+    types: {},
+    models: {},
+    errors: [],
+    moreErrors: 0,
+  };
+  const parsed = first === "[" || first === "{" ? tryParse(text) : {};
+  if ("value" in parsed && (Array.isArray(parsed.value) || Array.isArray(parsed.value.tasks))) {
+    const tasks = parsed.value.tasks ?? parsed.value;
+    for (const [index, task] of tasks.entries()) checkTask(summary, task, `task ${index + 1}`);
   } else {
-    found.isLines = true;
-    text.split("\n").forEach((line, index) => {
-      if (!line.trim()) return;
+    summary.isLines = true;
+    for (const [index, line] of text.split("\n").entries()) {
+      if (!line.trim()) continue;
       const { value, error } = tryParse(line);
-      if (error) addMistake(found, `line ${index + 1}`, error.message);
-      else checkTask(found, value, `line ${index + 1}`);
-    });
+      if (error) addMistake(summary, `line ${index + 1}`, error.message);
+      else checkTask(summary, value, `line ${index + 1}`);
+    }
   }
-  if (!found.count && !found.errors.length) addMistake(found, "the file", "there is no task in it");
-  return found;
+  if (!summary.count && !summary.errors.length)
+    addMistake(summary, "the file", "it contains no tasks");
+  return summary;
 }
 
 function tryParse(text) {
@@ -36,23 +43,23 @@ function tryParse(text) {
   }
 }
 
-/** Only what is surely wrong: the server looks at the rest, and takes all of them or none. */
-function checkTask(found, task, at) {
-  found.count++;
+/** Finds certain mistakes only: the server checks the rest, and accepts all tasks or none. */
+function checkTask(summary, task, at) {
+  summary.count++;
   if (task === null || typeof task !== "object" || Array.isArray(task))
-    return addMistake(found, at, "a task must be a JSON object");
+    return addMistake(summary, at, "a task must be a JSON object");
   if (!TYPES.includes(task.type))
-    return addMistake(found, at, `type must be one of ${TYPES.join(", ")}`);
+    return addMistake(summary, at, `type must be one of ${TYPES.join(", ")}`);
   if (typeof task.model !== "string" || !task.model.trim())
-    return addMistake(found, at, "model is missing: name a model");
+    return addMistake(summary, at, "model is missing");
   const name = REQUIRED_FIELDS[task.type];
   if (!(name in task) && !(name in (task.payload ?? {})))
-    return addMistake(found, at, `${name} is missing: a ${task.type} task needs it`);
-  found.types[task.type] = (found.types[task.type] ?? 0) + 1;
-  found.models[task.model] = (found.models[task.model] ?? 0) + 1;
+    return addMistake(summary, at, `${name} is missing: a ${task.type} task needs it`);
+  summary.types[task.type] = (summary.types[task.type] ?? 0) + 1;
+  summary.models[task.model] = (summary.models[task.model] ?? 0) + 1;
 }
 
-function addMistake(found, at, message) {
-  if (found.errors.length < MAX_MISTAKES) found.errors.push({ at, message });
-  else found.more++;
+function addMistake(summary, at, message) {
+  if (summary.errors.length < MAX_MISTAKES) summary.errors.push({ at, message });
+  else summary.moreErrors++;
 }

@@ -1,6 +1,6 @@
-// The batches, one of them looked at, and the download of its results.
+// The batches, the one that is open, and the download of its results.
 
-import { number, plural } from "../lib/format.js";
+import { plural } from "../lib/format.js";
 import { requestOrder } from "../lib/request_order.js";
 import * as api from "../server/api.js";
 import { askToConfirm, runBulk } from "./actions.js";
@@ -8,9 +8,9 @@ import { merge, showToast, state, update } from "./store.js";
 
 const FIRST_LIMIT = 100;
 const MAX_LIMIT = 1000; // the server lists no more
-const MAX_ERRORS = 20; // errors shown of a batch
-const DOWNLOAD_PAGE = 200; // tasks a request of a download
-const RELOAD_INTERVAL_MS = 1000; // between two readings while tasks of batches change
+const MAX_ERRORS = 20; // failed tasks shown of a batch
+const DOWNLOAD_PAGE = 200; // tasks per request
+const RELOAD_INTERVAL_MS = 1000; // between two loads while tasks of batches change
 
 let reloadTimer = null;
 
@@ -22,7 +22,7 @@ export async function showBatches({ id }) {
   await Promise.all([loadBatches(), id && loadBatch(id)]);
 }
 
-/** The feed stays quiet of what is not looked at. */
+/** Stops loading on messages of the feed. */
 export function leaveBatches() {
   clearTimeout(reloadTimer);
   reloadTimer = null;
@@ -32,12 +32,12 @@ const listRequests = requestOrder();
 const batchRequests = requestOrder();
 
 export async function loadBatches() {
-  const isNews = listRequests();
+  const isNewest = listRequests();
   try {
     const items = await api.listBatches(state.batches.limit);
-    if (isNews()) merge("batches", { items, error: null });
+    if (isNewest()) merge("batches", { items, error: null });
   } catch (error) {
-    if (isNews()) merge("batches", { error });
+    if (isNewest()) merge("batches", { error });
   }
 }
 
@@ -48,12 +48,12 @@ export function loadMoreBatches() {
 
 export const hasMoreBatches = ({ items, limit }) => items.length === limit && limit < MAX_LIMIT;
 
-/** How many of its tasks there still are: those that were deleted left the counts. */
+/** How many of its tasks exist: the counts leave out deleted ones. */
 export const countKept = (batch) =>
   batch.pending + batch.running + batch.completed + batch.failed + batch.cancelled;
 
 export async function loadBatch(id) {
-  const isNews = batchRequests();
+  const isNewest = batchRequests();
   if (state.batches.detail?.id !== id)
     merge("batches", { detail: { id, batch: null, failed: [], error: null } });
   const [batch, page] = await Promise.allSettled([
@@ -61,7 +61,7 @@ export async function loadBatch(id) {
     api.listTasks({ batch_id: id, status: "failed", limit: MAX_ERRORS }),
   ]);
   const { detail } = state.batches;
-  if (detail?.id !== id || !isNews()) return;
+  if (detail?.id !== id || !isNewest()) return;
   const error = batch.reason ?? page.reason ?? null;
   const isGone = error?.status === 404;
   merge("batches", {
@@ -74,7 +74,7 @@ export async function loadBatch(id) {
   });
 }
 
-/** Counts come from the server, once a second at most: a batch may have many thousand tasks. */
+/** Loads the counts at most once a second: a batch may have thousands of tasks. */
 export function applyFeedToBatches({ type, task }) {
   if (type === "snapshot") reloadBatches();
   else if (task?.batch_id && !reloadTimer)
@@ -92,8 +92,8 @@ export const confirmCancelRest = ({ id, pending, running }) =>
   askToConfirm(
     {
       title: `Cancel ${plural(pending + running, "task")}?`,
-      body: "Those that run are stopped; the others do not start. What is done stays.",
-      confirm: "Cancel them",
+      body: "Running tasks are stopped; waiting ones do not start. Finished tasks are kept.",
+      confirm: "Cancel tasks",
       keep: "Keep tasks",
       danger: true,
     },
@@ -105,7 +105,7 @@ export const retryFailedTasks = ({ id }) =>
 
 // --- the download
 
-/** All tasks of a batch with what was asked and answered, a line of JSON each, in their order. */
+/** Saves all tasks of a batch with payload and result as JSON Lines, in their order. */
 export async function downloadResults(batch) {
   const { id } = batch;
   const { signal } = setDownload(id, {
@@ -123,13 +123,13 @@ export async function downloadResults(batch) {
         signal,
       );
       const lines = page.tasks.reverse().map((task) => `${JSON.stringify(task)}\n`);
-      pages.unshift(new Blob(lines)); // the list has the newest first, a batch its first line
+      pages.unshift(new Blob(lines)); // lists begin with the newest task, the file with the first
       done += lines.length;
       setDownload(id, { ...state.batches.downloads[id], done });
       ({ cursor } = page);
     } while (cursor);
     saveFile(new Blob(pages, { type: "application/x-ndjson" }), `batch-${id}.jsonl`);
-    showToast(`${number(done)} ${done === 1 ? "line" : "lines"} saved`, "good");
+    showToast(`Saved ${plural(done, "task")}`, "good");
   } catch (error) {
     if (error.name !== "AbortError") showToast(`The download stopped: ${error.message}`, "error");
   }
@@ -141,7 +141,7 @@ function setDownload(id, progress) {
   return progress;
 }
 
-/** Gives a file to the browser's downloads. */
+/** Saves a file among the browser's downloads. */
 function saveFile(blob, name) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);

@@ -1,4 +1,4 @@
-// A cron as a form, and back: the form of a task, and when it is submitted.
+// The form of a cron: the form of a task with a schedule; conversion from and to a cron.
 
 import { formFieldOf, taskFormFrom, taskFrom } from "./task_form.js";
 
@@ -11,7 +11,7 @@ const EMPTY_TEMPLATE = {
   tags: [],
 };
 
-/** The form of a new cron, or one filled in with a cron. */
+/** The form of a new cron, or one filled with `cron`. */
 export function cronFormFrom(cron) {
   return {
     ...taskFormFrom(cron?.task_template ?? EMPTY_TEMPLATE),
@@ -27,10 +27,10 @@ export function cronFormFrom(cron) {
   };
 }
 
-/** The cron as the API takes it. What is empty in the form is set back. Raises `FormError`. */
+/** The cron of a form, as the API takes it. Empty fields are reset. Throws `FormError`. */
 export function cronFrom(form) {
   const unset = { tags: [], max_retries: null, timeout_s: null, backend: null };
-  const { metadata, ...template } = taskFrom(form); // the queue's own, in each run
+  const { metadata, ...template } = taskFrom(form); // the queue sets it for each run
   return {
     name: form.name.trim(),
     cron_expr: form.cron_expr.trim(),
@@ -42,7 +42,7 @@ export function cronFrom(form) {
   };
 }
 
-/** The error as the form says it: of a field of the task, not of the template. */
+/** An error with field names as the form has them: without `task_template`. */
 export function cronFormError({ message, field }) {
   const short = (text) => text?.replace("task_template.", "") ?? null;
   return { message: short(message), field: short(field) };
@@ -50,6 +50,6 @@ export function cronFormError({ message, field }) {
 
 const SCHEDULE_FIELDS = ["cron_expr", "timezone"];
 
-/** Whether it is about when, not about what. */
+/** Whether an error is about the schedule or its time zone. */
 export const isScheduleError = (error, form) =>
   Boolean(error) && SCHEDULE_FIELDS.includes(formFieldOf(error.field, form));

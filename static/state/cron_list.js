@@ -1,4 +1,4 @@
-// The crons, one of them looked at with its latest tasks, and the form that makes or changes one.
+// The crons, the one that is open with its latest tasks, and the form that creates or edits one.
 
 import { localTime } from "../lib/format.js";
 import { requestOrder } from "../lib/request_order.js";
@@ -11,7 +11,7 @@ import { focusInvalidField, withModel } from "./task_form.js";
 
 const MAX_LATEST = 10; // tasks shown of a cron
 
-/** Shows what an address asks for: the list, one cron, or a form. After another view all is read anew. */
+/** Shows what an address names: the list, a cron, or a form. Reloads all after another view. */
 export async function showCrons({ id, query }, before) {
   const isBack = before.view !== "crons";
   if (!state.crons) update({ crons: { items: null, error: null, detail: null } });
@@ -30,24 +30,24 @@ const listRequests = requestOrder();
 const cronRequests = requestOrder();
 
 export async function loadCrons() {
-  const isNews = listRequests();
+  const isNewest = listRequests();
   try {
     const items = await api.listCrons();
-    if (isNews()) merge("crons", { items, error: null });
+    if (isNewest()) merge("crons", { items, error: null });
   } catch (error) {
-    if (isNews()) merge("crons", { error });
+    if (isNewest()) merge("crons", { error });
   }
 }
 
 export async function loadCron(cron) {
-  const isNews = cronRequests();
+  const isNewest = cronRequests();
   if (state.crons.detail?.id !== cron.id)
     merge("crons", { detail: { id: cron.id, tasks: null, next: null, error: null } });
   const [page, times] = await Promise.allSettled([
     api.listTasks({ cron_id: cron.id, limit: MAX_LATEST }),
     api.testCron(cron.cron_expr, cron.timezone),
   ]);
-  if (state.crons?.detail?.id !== cron.id || !isNews()) return;
+  if (state.crons?.detail?.id !== cron.id || !isNewest()) return;
   const detail = {
     id: cron.id,
     tasks: page.value?.tasks ?? [],
@@ -57,7 +57,7 @@ export async function loadCron(cron) {
   merge("crons", { detail });
 }
 
-/** What the feed says: each change of a cron, and how its tasks do. */
+/** Takes in changes of crons and of the open one's tasks. */
 export async function applyFeedToCrons({ type, event, task }) {
   if (!state.crons) return;
   if (type === "snapshot" || event?.startsWith("cron_")) {
@@ -86,7 +86,7 @@ function openCronForm(cron) {
   previewSchedule();
 }
 
-/** The schedule or its zone has another value. */
+/** Changes the schedule or its time zone, and previews it. */
 export function updateSchedule(change) {
   const { error } = state.cronForm;
   merge("cronForm", { ...change, error: isScheduleError(error, state.cronForm) ? null : error });
@@ -94,7 +94,7 @@ export function updateSchedule(change) {
   previewTimer = setTimeout(previewSchedule, 200);
 }
 
-/** The next times of what is written by now; what is wrong with it is said beside its field. */
+/** Loads the next times of the schedule in the form, or the error of its field. */
 async function previewSchedule() {
   const form = state.cronForm;
   if (!form) return;
@@ -107,7 +107,7 @@ async function previewSchedule() {
   if (isStill) merge("cronForm", change);
 }
 
-/** Makes the cron, or changes it; what is wrong is said beside its field. */
+/** Creates or updates the cron; an error is shown beside its field. */
 export async function saveCron() {
   const form = state.cronForm;
   if (form.isSending) return;
@@ -118,7 +118,7 @@ export async function saveCron() {
     await loadCrons();
     const { next_run: next } = findCron(saved.id) ?? {};
     showToast(
-      `${form.id ? "Changed" : "Added"}. ${next ? `It runs next at ${localTime(next)}` : "It is disabled"}`,
+      `${form.id ? "Saved" : "Created"}. ${next ? `Next run: ${localTime(next)}` : "The cron is disabled"}`,
       "good",
     );
     update({ cronForm: null });
@@ -130,7 +130,7 @@ export async function saveCron() {
   }
 }
 
-// --- what else is done to one
+// --- actions
 
 export const runCronNow = (cron) => runWithToast(() => api.runCron(cron.id), "Submitted");
 
@@ -139,14 +139,14 @@ export const setCronEnabled = ({ id }, isOn) =>
     const call = isOn ? api.enableCron : api.disableCron;
     const after = await runWithToast(
       () => call(id),
-      isOn ? ({ next_run: next }) => `Enabled. It runs next at ${localTime(next)}` : "Disabled",
+      isOn ? ({ next_run: next }) => `Enabled. Next run: ${localTime(next)}` : "Disabled",
     );
     if (after)
       merge("crons", { items: state.crons.items.map((cron) => (cron.id === id ? after : cron)) });
   });
 
 export function confirmRemoveCron(cron) {
-  const body = "It submits no more tasks. Those that it has submitted stay.";
+  const body = "It stops submitting tasks. Tasks that it already submitted are kept.";
   askToConfirm(
     { title: `Remove ${cron.name}?`, body, confirm: "Remove", danger: true },
     async () => {

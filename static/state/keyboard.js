@@ -1,4 +1,4 @@
-// The keyboard: / to search, g and a letter to go to a view; the rest is the view's own.
+// Keyboard shortcuts of all views: / searches, g and a letter switches views.
 
 import { navigate } from "./router.js";
 
@@ -6,8 +6,8 @@ const VIEW_KEYS = { o: "overview", t: "tasks", s: "submit", c: "crons", b: "batc
 const TYPING = "input, textarea, select, [contenteditable]";
 let isAfterG = false;
 
-/** `other(event)` gets what is no key of all views, outside of fields. */
-export function listenForKeys(other) {
+/** `onOther(event)` gets all other keys, except those typed into fields. */
+export function listenForKeys(onOther) {
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]"))
       return;
@@ -26,6 +26,6 @@ export function listenForKeys(other) {
       const field = document.querySelector("[type=search]");
       if (field) field.focus();
       else navigate("tasks");
-    } else other(event);
+    } else onOther(event);
   });
 }

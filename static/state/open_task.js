@@ -1,17 +1,17 @@
-// The task that is looked at: all of it, and its reply as it comes.
+// The task that is shown: all of its fields, and its reply as it streams.
 
 import * as api from "../server/api.js";
 import { replyParts } from "../server/replies.js";
 import { merge, notify, state, update } from "./store.js";
 
 let loadAbort = new AbortController();
-let replyAbort = null; // of the stream, while there is one
+let replyAbort = null; // of the reply's stream, while there is one
 let isLoading = false;
-let reloadTimer = null; // the timer of the next reading
+let reloadTimer = null;
 
-const RELOAD_DELAY_MS = 2000; // from a change of the queue until the place of a task that waits is read anew
+const RELOAD_DELAY_MS = 2000; // from a change of the queue to the new place of a pending task
 
-/** Looks at a task: `state.task` is {id, data, error, reply, tab, openSections}. */
+/** Shows a task: `state.task` is {id, data, error, reply, tab, openSections}. */
 export function openTask(id) {
   if (state.task?.id === id) return;
   closeTask();
@@ -29,7 +29,7 @@ export function closeTask() {
   update({ task: null });
 }
 
-/** Which part of it is shown; the next task is shown in the same way. */
+/** Shows a tab of the task; the next task opens with the same tab. */
 export function showTaskTab(tab) {
   state.taskTab = tab;
   merge("task", { tab });
@@ -38,7 +38,8 @@ export function showTaskTab(tab) {
 export async function loadTask(id) {
   loadAbort.abort();
   isLoading = true;
-  const { signal } = (loadAbort = new AbortController());
+  loadAbort = new AbortController();
+  const { signal } = loadAbort;
   try {
     const data = await api.getTask(id, signal);
     if (state.task?.id !== id) return;
@@ -59,17 +60,17 @@ function reloadSoon(id) {
     reloadTimer = null;
     if (state.task?.id !== id || state.task.data?.status !== "pending") return;
     if (isLoading)
-      reloadSoon(id); // it may be large
+      reloadSoon(id); // it may be slow
     else loadTask(id);
   }, RELOAD_DELAY_MS);
 }
 
-/** The list says little of a task: what happens to it is told at once, and then all of it is read. */
+/** Shows what an event tells at once, then loads the rest: events have no payload and no result. */
 export function applyFeedToTask(message) {
   const { task } = state;
   if (!task) return;
   if (message.type === "snapshot") loadTask(task.id);
-  if (message.type === "stats") reloadSoon(task.id); // its place changes without an event of its own
+  if (message.type === "stats") reloadSoon(task.id); // its place changes without an event
   if (message.type !== "event" || message.task?.id !== task.id) return;
   if (message.event === "task_deleted") {
     stopReply();
@@ -86,34 +87,35 @@ export function applyFeedToTask(message) {
   }
 }
 
-// --- the stream
+// --- the stream of the reply
 
 const EMPTY_REPLY = { text: "", thinking: "", calls: [], pieces: 0, restarts: 0 };
 
 async function followReply(id) {
   if (replyAbort) return;
-  const mine = (replyAbort = new AbortController());
+  const abort = new AbortController();
+  replyAbort = abort;
   let lastId = null;
   const reply = { ...EMPTY_REPLY, calls: [] };
   merge("task", { reply });
-  while (replyAbort === mine) {
+  while (replyAbort === abort) {
     try {
-      for await (const { event, id: place, data } of api.streamTask(id, {
-        signal: mine.signal,
+      for await (const { event, id: chunkId, data } of api.streamTask(id, {
+        signal: abort.signal,
         lastId,
       })) {
-        if (replyAbort !== mine) return;
-        if (event === "end") return endReply(mine, id);
+        if (replyAbort !== abort) return;
+        if (event === "end") return endReply(abort, id);
         if (event === "restart")
           Object.assign(reply, EMPTY_REPLY, { calls: [], restarts: reply.restarts + 1 });
         else appendChunk(reply, data);
-        lastId = place ?? lastId;
+        lastId = chunkId ?? lastId;
         notify();
       }
     } catch (error) {
       if (error.name === "AbortError" || error.status === 404) return;
     }
-    await new Promise((wake) => setTimeout(wake, 1000)); // the connection was lost: it goes on behind lastId
+    await new Promise((wake) => setTimeout(wake, 1000)); // reconnects, and continues after lastId
   }
 }
 
@@ -125,15 +127,15 @@ function appendChunk(reply, data) {
   reply.pieces++;
 }
 
-/** In OpenAI's words the arguments of a call come in pieces, which tell the call by its number. */
+/** In OpenAI's format the arguments of a call come in pieces, which name the call by its index. */
 function appendToolCall(calls, { index, ...call }) {
-  const known = index === undefined ? undefined : calls.find((each) => each.index === index);
+  const known = index === undefined ? undefined : calls.find((other) => other.index === index);
   if (known) known.function.arguments += call.function?.arguments ?? "";
   else calls.push({ index, ...call, function: { ...call.function } });
 }
 
-function endReply(mine, id) {
-  if (replyAbort === mine) replyAbort = null;
+function endReply(abort, id) {
+  if (replyAbort === abort) replyAbort = null;
   loadTask(id);
 }
 

@@ -1,4 +1,4 @@
-// The address bar holds the view: #/tasks?status=failed&open=ID, so links, reload and back work.
+// The address bar holds the route: #/tasks?status=failed&open=ID, so links, reload and back work.
 
 import { state, update } from "./store.js";
 
@@ -6,35 +6,37 @@ const VIEW_NAMES = ["overview", "tasks", "task", "submit", "crons", "batches"];
 
 /** `#/view/id?query`; `query` is an object of values or lists of values, empty ones left out. */
 export function href(view, id = null, query = {}) {
-  const words = new URLSearchParams();
+  const params = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
-    for (const each of [value].flat()) {
-      if (each !== null && each !== undefined && each !== "") words.append(name, each);
+    for (const item of [value].flat()) {
+      if (item !== null && item !== undefined && item !== "") params.append(name, item);
     }
   }
   const path = id === null ? `#/${view}` : `#/${view}/${encodeURIComponent(id)}`;
-  return words.size ? `${path}?${words}` : path;
+  return params.size ? `${path}?${params}` : path;
 }
 
-/** What an address says; an unknown view is the overview. */
+/** The route that an address names; an unknown view becomes the overview. */
 function parseHash(hash) {
   const [path, search = ""] = hash.replace(/^#\/?/, "").split(/\?(.*)/s);
   const [view, id = null] = path.split("/").map(safeDecode);
   const query = {};
-  for (const [name, value] of new URLSearchParams(search)) (query[name] ??= []).push(value);
+  for (const [name, value] of new URLSearchParams(search)) {
+    query[name] = [...(query[name] ?? []), value];
+  }
   return { view: VIEW_NAMES.includes(view) ? view : "overview", id: id || null, query };
 }
 
 /** The last value of a parameter, or "". */
 export const lastValue = (query, name) => query[name]?.at(-1) ?? "";
 
-/** Goes to a view, as a step that the back button undoes. */
+/** Goes to a view, and adds a step to the history. */
 export function navigate(view, id, query) {
   location.hash = href(view, id, query);
-  followAddress(); // now: the browser tells of it later, and a redraw before that would show the old address
+  followAddress(); // now: `hashchange` comes later, and a redraw before it would show the old address
 }
 
-/** The same, in place of where we are. */
+/** Goes to a view in place of the current one. */
 export function replaceRoute(view, id, query) {
   history.replaceState(null, "", href(view, id, query));
   followAddress();
@@ -48,7 +50,7 @@ export function startRouter(onRoute) {
 }
 
 let listener = () => {};
-let followedHash = null; // the address that was followed last
+let followedHash = null; // the address that was applied last
 
 function followAddress() {
   if (location.hash === followedHash) return;

@@ -1,19 +1,19 @@
-// The replies of all running tasks as they come, over a socket of their own: one that hears chunks
-// hears of its tasks only.
+// The replies of running tasks as they stream, over a WebSocket of their own: one that subscribes to
+// chunks gets no other events.
 
 import { openFeed } from "../server/feed.js";
 import { replyParts } from "../server/replies.js";
 import { notify, state } from "./store.js";
 
 const MAX_TASKS = 50;
-const MAX_TEXT = 400; // characters kept of a reply
-const WINDOW_MS = 5000; // that the speed is measured over
-const REPLAY_MS = 500; // in which what was said before comes at once
+const MAX_TEXT = 400; // characters kept of a reply's end
+const WINDOW_MS = 5000; // over which the speed is measured
+const REPLAY_MS = 500; // in which earlier chunks arrive at once
 
 let feed = null;
 let followedIds = "";
 
-/** Follows the tasks that run now; called again when others do. */
+/** Follows the tasks that run now; called again when that changes. */
 export function followRunningTasks() {
   const ids = [...state.running.keys()].slice(-MAX_TASKS);
   const key = ids.join();
@@ -49,7 +49,7 @@ function onMessage({ type, task_id: id, data }) {
 
 const emptyReply = () => ({ text: "", pieces: 0, marks: [], since: performance.now() });
 
-/** Tokens a second over the last seconds, null as long as nobody can know. */
+/** Tokens per second over the last seconds; null until it is known. */
 export function tokensPerSecond(reply) {
   const now = performance.now();
   const { marks, pieces } = reply;

@@ -1,4 +1,4 @@
-// The one place where the page keeps what it knows. Views read it; actions change it.
+// All that the page knows. Views read it; actions change it.
 
 const listeners = new Set();
 let isDue = false;
@@ -7,24 +7,24 @@ export const state = {
   route: { view: "overview", id: null, query: {} },
   connection: { status: "connecting", retryAt: null }, // connecting, live, lost
   needsKey: false, // the server asks for an API key
-  stats: null, // QueueStats, as the feed says
-  unservedSince: null, // when (ms) tasks began to wait for a model server, null while none do
-  running: new Map(), // id -> task, those that run now
-  runningReplies: new Map(), // id -> {text, pieces, firstAt, lastAt}, replies as they come
+  stats: null, // QueueStats, from the feed
+  unservedSince: null, // when (ms) tasks began to wait for a model server; null while none do
+  running: new Map(), // id -> task, while it runs
+  runningReplies: new Map(), // id -> {text, pieces, marks, since}, see running_replies.js
   runningError: null,
   history: null, // the minutes of the last hour
   historyError: null,
-  list: null, // the list of tasks, see listing.js
-  task: null, // the task that is looked at, see task.js
+  list: null, // the list of tasks, see task_list.js
+  task: null, // the task that is shown, see open_task.js
   crons: null,
-  cronForm: null, // of the cron that is made or changed, see crons.js
+  cronForm: null, // the form of a cron, see cron_form.js
   batches: null,
-  submit: null, // the form, see form.js
-  prefill: null, // the task that the form is to be filled in with
+  submit: null, // the form of a new task, see task_form.js
+  prefill: null, // the task to fill the form with
   taskTab: "conversation", // the tab of a task that was shown last
-  optimistic: new Map(), // what controls were set to, while the server has not answered: see actions.js
-  showsFilters: false, // whether the fields of all filters are shown
-  dialog: null, // {key, title, body, confirm, keep, run}: a question to be answered first
+  optimistic: new Map(), // control -> the value it was set to, until the server answers
+  showsFilters: false, // whether all filter fields are shown
+  dialog: null, // {key, title, body, confirm, keep, run}: the question that is open
   toasts: [], // [{id, kind, text}]
   theme: "auto", // auto, light, dark
 };
@@ -35,31 +35,31 @@ export function update(change) {
   notify();
 }
 
-/** Changes some fields of one part, unless it has gone meanwhile. */
+/** Changes some fields of one part of the state; does nothing while that part is null. */
 export function merge(part, change) {
   if (state[part] === null) return;
   state[part] = { ...state[part], ...change };
   notify();
 }
 
-/** `listener` is called once before the next frame after any number of changes. */
+/** `listener` is called once a frame, however many changes there were. */
 export function subscribe(listener) {
   listeners.add(listener);
 }
 
-/** Something within the state has changed. */
+/** Tells listeners that something within the state has changed. */
 export function notify() {
   if (isDue) return;
   isDue = true;
   requestAnimationFrame(() => {
-    isDue = false; // first: whatever becomes of it, the next change is drawn
+    isDue = false; // first: if a listener fails, the next change is still drawn
     for (const listener of listeners) listener(state);
   });
 }
 
 let lastToast = 0;
 
-/** Says something for a few seconds; errors stay until they are closed. */
+/** Shows a message for a few seconds; errors stay until closed. */
 export function showToast(text, kind = "info") {
   const id = ++lastToast;
   update({ toasts: [...state.toasts.slice(-3), { id, kind, text }] });
@@ -67,5 +67,5 @@ export function showToast(text, kind = "info") {
 }
 
 export function dismissToast(id) {
-  update({ toasts: state.toasts.filter((each) => each.id !== id) });
+  update({ toasts: state.toasts.filter((toast) => toast.id !== id) });
 }

@@ -1,12 +1,12 @@
-// The form of a new task: what is in it, and the task that it stands for.
+// The form of a task: its fields, and conversion from and to a task.
 
 import { fromLocalField, toLocalField } from "../lib/format.js";
 
-/** An empty form; texts are as they are typed. */
+/** An empty form. Most fields hold text as typed. */
 export const emptyTaskForm = () => ({
-  stateKey: "submit", // of the state, where it is kept
+  stateKey: "submit", // where the state keeps the form
   type: "chat",
-  model: null, // as long as nothing was typed
+  model: null, // until something is typed
   messages: [{ role: "user", content: "" }],
   system: "",
   prompt: "",
@@ -23,23 +23,23 @@ export const emptyTaskForm = () => ({
   format: "",
   schema: "",
   extra_payload: "",
-  hiddenFields: {}, // of the task that it was filled in with: fields that are not shown
+  hiddenFields: {}, // fields of the original task that the form does not show
   error: null,
   isSending: false,
   file: null,
 });
 
-/** The names of all models that some model server lists. */
+/** The names of all models that the model servers list. */
 export const knownModels = (stats) =>
   [...new Set((stats?.backends ?? []).flatMap((backend) => backend.models ?? []))].sort();
 
-/** The form with its model: the only one there is, as long as nothing was typed. */
+/** The form with the only model filled in, if there is one and nothing was typed. */
 export function withModel(form, stats) {
   const models = knownModels(stats);
   return { ...form, model: form.model ?? (models.length === 1 ? models[0] : "") };
 }
 
-/** What cannot be read from the form; `field` is that of the form. */
+/** A value in the form that cannot be used; `field` names its field. */
 export class FormError extends Error {
   constructor(field, message) {
     super(message);
@@ -47,7 +47,7 @@ export class FormError extends Error {
   }
 }
 
-/** The task as the API takes it. Raises `FormError`. */
+/** The task of a form, as the API takes it. Throws `FormError`. */
 export function taskFrom(form) {
   const task = {
     ...form.hiddenFields,
@@ -74,16 +74,16 @@ function payloadFrom(form) {
   if (form.type === "chat") {
     payload.messages = form.messages.map((message) => ({ ...message }));
     if (!payload.messages.some(({ content }) => hasContent(content)))
-      throw new FormError("messages", "Write at least one message");
+      throw new FormError("messages", "Enter at least one message");
   } else if (form.type === "generate") {
     payload.prompt = form.prompt;
-    if (!form.prompt.trim()) throw new FormError("prompt", "Write what the model is to go on with");
+    if (!form.prompt.trim()) throw new FormError("prompt", "Enter a prompt");
   } else {
     const texts = form.input
       .split(/\n{2,}/)
       .map((text) => text.trim())
       .filter(Boolean);
-    if (!texts.length) throw new FormError("input", "Write at least one text");
+    if (!texts.length) throw new FormError("input", "Enter at least one text");
     payload.input = texts.length === 1 ? texts[0] : texts;
   }
   if (form.type !== "embed") {
@@ -117,7 +117,7 @@ function parseObject(form, name) {
   return value;
 }
 
-/** A form filled in with a task. What has no field of its own is in the JSON fields. */
+/** A form filled with a task. What has no field of its own goes into the JSON fields. */
 export function taskFormFrom(task) {
   const { messages, system, prompt, input, format, ...extraPayload } = task.payload ?? {};
   const { temperature, num_predict, ...options } = task.options ?? {};
@@ -155,7 +155,7 @@ export function taskFormFrom(task) {
 
 const formatObject = (value) => (Object.keys(value).length ? JSON.stringify(value, null, 2) : "");
 
-// The server names fields of the task; these are where the form has them.
+// Where the form has the fields that errors of the server name.
 const FORM_FIELDS = {
   "payload.messages": "messages",
   "payload.prompt": "prompt",
@@ -164,21 +164,21 @@ const FORM_FIELDS = {
   payload: "extra_payload",
 };
 
-/** Takes the user to the field that is wrong, once the page shows it. */
+/** Focuses the field with the error, once the page shows it. */
 export function focusInvalidField() {
   requestAnimationFrame(() =>
     requestAnimationFrame(() => {
-      const found =
+      const input =
         document.querySelector(".is-wrong :is(input, textarea)") ??
         document.querySelector(".is-wrong select");
-      found?.focus();
+      input?.focus();
     }),
   );
 }
 
-const NO_FIELDS = ["error", "stateKey", "hiddenFields", "file"]; // no fields
+const NO_FIELDS = ["error", "stateKey", "hiddenFields", "file"]; // keys of the form that are not fields
 
-/** The field of the form that an error is about, or null where it has none for it. */
+/** The field of the form that an error is about; null if there is none. */
 export function formFieldOf(field, form) {
   if (!field) return null;
   if (field in FORM_FIELDS) return FORM_FIELDS[field];

@@ -1,13 +1,13 @@
-// The list of tasks: pages of it, kept up to date by the feed without moving under one's eyes.
+// The list of tasks: read page by page, kept up to date by the feed, and held still while in use.
 
 import { plural } from "../lib/format.js";
 import * as api from "../server/api.js";
 import { merge, notify, state, update } from "./store.js";
 
 const PAGE_SIZE = 200;
-const MAX_INCOMING = 1000; // held back; beyond, the list is read anew
-const MAX_BUFFERED = 5000; // events kept while pages are on their way; beyond, the list is read anew
-const MAX_ROWS = 3000; // that have come in by themselves: a page may be open all day
+const MAX_INCOMING = 1000; // held back; beyond, the list is reloaded
+const MAX_BUFFERED = 5000; // events kept while a page loads; beyond, the list is reloaded
+const MAX_ROWS = 3000; // that the feed may add: a page may be open all day
 const LIST_FILTERS = [
   "status",
   "type",
@@ -23,7 +23,7 @@ const ALL_FILTERS = [...LIST_FILTERS, "since", "until", "q"];
 
 let request = new AbortController();
 
-/** What an address asks for, as a filter of the API: lists of values, and words. */
+/** The filter of an address's query, as the API takes it. */
 function filterFromQuery(query) {
   const filter = {};
   for (const name of ALL_FILTERS) {
@@ -34,7 +34,7 @@ function filterFromQuery(query) {
   return filter;
 }
 
-/** Shows the list that an address asks for. What is known of it may be old after another view. */
+/** Shows the list that an address names; reloads it if another view was shown before. */
 export function showTaskList(query, isBack) {
   const filter = filterFromQuery(query);
   const sort = query.sort?.at(-1) || "created";
@@ -44,7 +44,6 @@ export function showTaskList(query, isBack) {
   loadTasks();
 }
 
-/** One that nothing is known of yet. Nothing of it is shared with another list. */
 const newList = (key, filter, sort) => ({
   key,
   filter,
@@ -52,9 +51,9 @@ const newList = (key, filter, sort) => ({
   rows: [], // ids, in their order
   tasks: new Map(),
   selected: new Set(),
-  outdated: new Set(), // no longer wanted, still shown
-  incoming: new Map(), // wanted, not shown yet
-  buffered: [], // what the feed said while pages were on their way
+  outdated: new Set(), // shown, but no longer matching
+  incoming: new Map(), // matching, but not shown yet
+  buffered: [], // messages of the feed while a page loads
   cursor: null,
   total: null,
   isComplete: false,
@@ -63,14 +62,14 @@ const newList = (key, filter, sort) => ({
   needsRefresh: false,
   error: null,
   allMatching: false,
-  isCounting: false, // all that match are selected; they are being counted
+  isCounting: false, // all that match are selected, and counted
   activeId: null,
   editingId: null,
   announcement: "",
   scroll: { top: 0, height: 900, width: state.list?.scroll.width ?? 1200 },
 });
 
-/** Reads it anew from the start; what was selected and where one was stays. */
+/** Reloads the list; the selection and the place in it stay. */
 export function refreshTaskList() {
   if (state.list)
     loadTasks({
@@ -79,16 +78,17 @@ export function refreshTaskList() {
     });
 }
 
-/** Reads the next page, if there is one. */
+/** Loads the next page, if there is one. */
 export function loadMoreTasks() {
   const { list } = state;
   if (list && !list.isLoading && !list.isComplete && !list.error) loadTasks();
 }
 
-/** A filter that has no index finds little a page: it reads on until there is something to see. */
+/** Loads pages until there are some rows: a filter without an index may find few a page. */
 async function loadTasks({ fromStart = false, limit = PAGE_SIZE } = {}) {
   request.abort();
-  const { signal } = (request = new AbortController());
+  request = new AbortController();
+  const { signal } = request;
   merge("list", {
     isLoading: true,
     needsRefresh: false,
@@ -100,14 +100,14 @@ async function loadTasks({ fromStart = false, limit = PAGE_SIZE } = {}) {
   try {
     let next = fromStart ? null : cursor;
     let isFirst = fromStart || !cursor;
-    for (let found = 0; ; ) {
+    for (let count = 0; ; ) {
       const page = await api.listTasks({ ...filter, sort, limit, cursor: next }, signal);
-      if (signal.aborted) return; // another list is shown, or this one is read anew
+      if (signal.aborted) return; // another list is shown, or this one was reloaded
       addPage(page, isFirst);
       isFirst = false;
-      found += page.tasks.length;
+      count += page.tasks.length;
       next = page.cursor;
-      if (!next || found >= 50) break;
+      if (!next || count >= 50) break;
     }
     for (const message of state.list.buffered) applyEvent(message); // the pages may be older
     merge("list", {
@@ -144,55 +144,59 @@ function addPage(page, isFirst) {
   });
 }
 
-// --- what the feed says
+// --- messages of the feed
 
-/** Whether the list must not move now: somebody reads it further down, is in it, or has chosen. */
+/** Whether the list must not move: it is scrolled, focused, selected from, or a task is open. */
 function isPinned(list) {
-  const isIn = document.activeElement?.closest(".task-row");
+  const isFocused = document.activeElement?.closest(".task-row");
   const top = document.querySelector(".rows")?.scrollTop ?? 0; // now: the scroll event comes later
   return Boolean(
-    isIn || top > 8 || list.selected.size > 0 || list.editingId !== null || state.route.query.open,
+    isFocused ||
+      top > 8 ||
+      list.selected.size > 0 ||
+      list.editingId !== null ||
+      state.route.query.open,
   );
 }
 
 export function applyFeedToTaskList(message) {
   const { list } = state;
   if (!list) return;
-  if (message.type === "snapshot") refreshTaskList(); // what happened before it, nobody has told
+  if (message.type === "snapshot") refreshTaskList(); // events before it were missed
   if (message.type === "stats" && list.filter.waiting_for)
     refreshOnNewReasons(list, message.stats.waiting_for);
   if (message.type !== "event" || !message.task) return;
   if (list.isLoading && list.buffered.length < MAX_BUFFERED) list.buffered.push(message);
   else if (list.isLoading) list.needsRefresh = true;
-  if (!list.isLoaded) return; // nothing to change yet: the first page is on its way
+  if (!list.isLoaded) return; // the first page is still loading
   applyEvent(message);
   if (!isPinned(list)) showHeldBack();
   notify();
 }
 
-/** What tasks wait for may change without an event of theirs; then other counts tell of it. */
+/** What tasks wait for changes without an event; a change of the counts shows it. */
 function refreshOnNewReasons(list, counts) {
-  const heard = JSON.stringify(counts);
-  if (list.reasonCounts !== heard) refreshSoon();
-  list.reasonCounts = heard;
+  const text = JSON.stringify(counts);
+  if (list.reasonCounts !== text) refreshSoon();
+  list.reasonCounts = text;
 }
 
 function applyEvent(message) {
   const { list } = state;
   const { task } = message;
   const known = list.tasks.get(task.id);
-  if (!known && list.filter.waiting_for && task.status === "pending") refreshSoon(); // events do not say what for
+  if (!known && list.filter.waiting_for && task.status === "pending") refreshSoon(); // events do not tell what for
   if (known && known.seq > message.seq) return;
-  const isWanted = message.event !== "task_deleted" && matchesFilter(task, list);
+  const isMatch = message.event !== "task_deleted" && matchesFilter(task, list);
   if (known) {
     list.tasks.set(task.id, task);
-    if (isWanted) list.outdated.delete(task.id);
+    if (isMatch) list.outdated.delete(task.id);
     else list.outdated.add(task.id);
-  } else if (!isWanted || !isWithinLoaded(task, list)) list.incoming.delete(task.id);
+  } else if (!isMatch || !isWithinLoaded(task, list)) list.incoming.delete(task.id);
   else if (list.incoming.size < MAX_INCOMING) list.incoming.set(task.id, task);
 }
 
-/** Lets the list move: what is new comes in, what is wanted no more goes. */
+/** Lets the list move: adds incoming tasks, removes outdated ones. */
 export function showHeldBack() {
   const { list } = state;
   if (!list.isLoaded) return;
@@ -218,7 +222,7 @@ export function showHeldBack() {
 
 let refreshTimer = null;
 
-/** Once for all that comes within a second. */
+/** Reloads once for all causes within a second. */
 function refreshSoon() {
   if (refreshTimer) return;
   refreshTimer = setTimeout(() => {
@@ -227,7 +231,7 @@ function refreshSoon() {
   }, 1000);
 }
 
-/** Ids sort by creation; by start and end what comes now is the newest. */
+/** Where a new id belongs. Ids sort by creation; sorted by start or end, a new one is first. */
 function insertionIndex(id, { rows, sort }) {
   if (sort !== "created") return 0;
   let low = 0;
@@ -240,7 +244,7 @@ function insertionIndex(id, { rows, sort }) {
   return low;
 }
 
-/** Whether its place is within what has been read. */
+/** Whether a task belongs among the rows loaded so far. */
 const isWithinLoaded = (task, { rows, sort, isComplete }) =>
   sort !== "created" || isComplete || task.id > (rows.at(-1) ?? "");
 
@@ -252,7 +256,7 @@ const canonicalModel = (name) =>
     .replace(/^library\//, "")
     .replace(/:latest$/, "");
 
-/** The same question as the server's. */
+/** Whether a task matches the filter, as the server decides it. */
 function matchesFilter(task, { filter, sort, tasks }) {
   for (const name of ["status", "type", "priority", "batch_id", "cron_id", "tenant"]) {
     if (filter[name] && !filter[name].includes(task[name])) return false;
@@ -281,14 +285,14 @@ function matchesFilter(task, { filter, sort, tasks }) {
   );
 }
 
-/** How many match, null where nobody knows. By status alone the counts of the queue say it. */
+/** How many tasks match; null where unknown. The counts of the queue answer a filter by status. */
 export function totalMatching({ filter, sort, total }, stats) {
   const { status, ...others } = filter;
   if (!stats || Object.keys(others).length || sort === "started" || sort === "ended") return total;
   return status ? status.reduce((sum, name) => sum + stats[`${name}_tasks`], 0) : stats.total_tasks;
 }
 
-/** How many tasks a verb that is meant for these statuses finds among those that match. */
+/** Counts the matching tasks that have one of `statuses`. */
 export async function countMatching({ filter }, statuses) {
   const status = filter.status ? statuses.filter((name) => filter.status.includes(name)) : statuses;
   if (!status.length) return 0;
@@ -303,7 +307,7 @@ export async function countMatching({ filter }, statuses) {
   return count;
 }
 
-// --- choosing
+// --- selection
 
 export function selectTask(id, isOn) {
   const { list } = state;
@@ -317,7 +321,7 @@ export function selectLoadedTasks(isOn) {
   merge("list", { allMatching: false });
 }
 
-/** Moves the mark of the keyboard by so many rows. */
+/** Moves the active row by `by` rows; returns its index. */
 export function moveActiveRow(by) {
   const { rows, activeId } = state.list;
   const from = activeId === null ? (by > 0 ? -1 : rows.length) : rows.indexOf(activeId);

@@ -1,4 +1,4 @@
-// One batch: how far it is, what failed, and its results as a file.
+// One batch: its progress, its failed tasks, and its results as a file.
 
 import {
   button,
@@ -29,8 +29,8 @@ export function batchPanel(detail, saving) {
   const { batch, failed, error } = detail;
   if (error?.status === 404) {
     return emptyMessage(
-      "There is no such batch",
-      "Its tasks may have been deleted, or their time to be kept is over.",
+      "Batch not found",
+      "Its tasks may have been deleted or have expired.",
       h("a", { class: "button", href: href("batches") }, "All batches"),
     );
   }
@@ -56,7 +56,7 @@ export function batchPanel(detail, saving) {
       { class: "facts" },
       fact("Progress", batchProgress(batch)),
       fact("Created", timeLabel(batch.created_at, true)),
-      fact("Id", h("code", null, batch.id)),
+      fact("ID", h("code", null, batch.id)),
     ),
     h("section", { class: "part" }, h("h2", null, "Tasks"), statusCounts(batch)),
     failed.length > 0 &&
@@ -76,7 +76,7 @@ function batchActions(batch, saving) {
   return [
     saving
       ? button(
-          `Stop saving, ${number(saving.done)} of ${number(saving.total)}`,
+          `Stop download: ${number(saving.done)} of ${number(saving.total)}`,
           () => saving.stop.abort(),
           { key: "stop", iconName: "close" },
         )
@@ -139,16 +139,16 @@ function failedTasks(batch, failed) {
       h(
         "a",
         { href: href("tasks", null, { batch_id: batch.id, status: "failed" }) },
-        `All ${number(batch.failed)} that failed`,
+        `View all ${number(batch.failed)} failed`,
       ),
   ];
 }
 
-/** How much is over, as a bar and in words. */
+/** How many tasks have finished, as a bar and as text. */
 export function batchProgress(batch) {
-  const held = countKept(batch);
-  const ended = held - batch.pending - batch.running;
-  const words = ended === held ? "done" : `${number(ended)} of ${number(held)}`;
+  const kept = countKept(batch);
+  const ended = kept - batch.pending - batch.running;
+  const label = ended === kept ? "done" : `${number(ended)} of ${number(kept)}`;
   const parts = ["completed", "failed", "cancelled", "running"].filter((name) => batch[name]);
   return h(
     "span",
@@ -159,7 +159,7 @@ export function batchProgress(batch) {
         class: "meter",
         role: "img",
         "aria-label":
-          parts.map((name) => `${number(batch[name])} ${name}`).join(", ") || "none has run yet",
+          parts.map((name) => `${number(batch[name])} ${name}`).join(", ") || "none finished yet",
       },
       parts.map((name) =>
         h("span", { key: name, class: name, style: { "flex-grow": String(batch[name]) } }),
@@ -167,6 +167,6 @@ export function batchProgress(batch) {
       batch.pending > 0 &&
         h("span", { key: "pending", style: { "flex-grow": String(batch.pending) } }),
     ),
-    h("span", null, words),
+    h("span", null, label),
   );
 }

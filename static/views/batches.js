@@ -1,4 +1,4 @@
-// Tasks that were submitted together: the list, and one batch beside it.
+// The list of batches, and one beside it.
 
 import {
   button,
@@ -73,13 +73,9 @@ function draw({ batches, route }) {
 
 const noBatches = () =>
   emptyMessage(
-    "There are no batches yet",
-    "A batch is many tasks in one file, all taken on or none.",
-    h(
-      "a",
-      { class: "button", href: href("submit", null, { mode: "batch" }) },
-      "Drop a file on Submit",
-    ),
+    "No batches yet",
+    "A batch is a file of tasks. Either all are accepted or none.",
+    h("a", { class: "button", href: href("submit", null, { mode: "batch" }) }, "Submit a batch"),
   );
 
 const batchTable = (items, open) =>
@@ -92,11 +88,11 @@ const batchTable = (items, open) =>
       h(
         "tr",
         null,
-        ["Batch", "Created", "Progress", "Tasks", "Failed"].map((word) =>
+        ["Batch", "Created", "Progress", "Tasks", "Failed"].map((heading) =>
           h(
             "th",
-            { scope: "col", class: word === "Tasks" || word === "Failed" ? "figure" : null },
-            word,
+            { scope: "col", class: heading === "Tasks" || heading === "Failed" ? "figure" : null },
+            heading,
           ),
         ),
       ),

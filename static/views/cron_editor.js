@@ -1,4 +1,4 @@
-// The form that makes a cron or changes one.
+// The form that creates or edits a cron.
 
 import { button, field, iconButton, selectOptions } from "../components/controls.js";
 import { promptFields } from "../components/prompt_fields.js";
@@ -19,23 +19,23 @@ import { withModel } from "../state/task_form.js";
 import { nextTimes } from "./cron_panel.js";
 
 const OVERLAP_CHOICES = [
-  ["allow", "submit another"],
-  ["skip", "skip the run"],
+  ["allow", "submit another task"],
+  ["skip", "skip this run"],
 ];
 const MISSED_CHOICES = [
   ["skip", "skip them"],
-  ["once", "run once for all"],
+  ["once", "run once"],
 ];
 const EXAMPLES = [
-  ["0 * * * *", "each hour"],
+  ["0 * * * *", "hourly"],
   ["0 9 * * 1-5", "weekdays at 9"],
-  ["*/15 * * * *", "each quarter"],
+  ["*/15 * * * *", "every 15 minutes"],
   ["0 3 1 * *", "monthly"],
 ];
 
-export function cronEditor(given, stats) {
-  const form = withModel(given, stats);
-  const title = form.id ? "Change the cron" : "New cron";
+export function cronEditor(rawForm, stats) {
+  const form = withModel(rawForm, stats);
+  const title = form.id ? "Edit cron" : "New cron";
   const close = () => navigate("crons", form.id);
   const submit = (event) => {
     event.preventDefault();
@@ -59,7 +59,7 @@ export function cronEditor(given, stats) {
       { class: "fields" },
       lineField(form, "name", "Name", { mounted: (node) => node.focus() }),
       scheduleFields(form),
-      h("h2", null, "The task it submits"),
+      h("h2", null, "Task"),
       h("div", { class: "grid" }, typeField(form), modelField(form, stats), priorityField(form)),
       promptFields(form),
       moreFields(form, stats),
@@ -72,7 +72,7 @@ export function cronEditor(given, stats) {
         h(
           "button",
           { class: "button primary", disabled: form.isSending },
-          form.id ? "Save" : "Add the cron",
+          form.id ? "Save" : "Create cron",
         ),
       ),
     ),
@@ -83,7 +83,8 @@ const lineField = (form, name, label, props, hint = null) =>
   field(
     name,
     label,
-    (given) => h("input", { ...given, ...bindField(form, name), autocomplete: "off", ...props }),
+    (fieldProps) =>
+      h("input", { ...fieldProps, ...bindField(form, name), autocomplete: "off", ...props }),
     { error: fieldError(form, name), hint },
   );
 
@@ -108,8 +109,8 @@ function scheduleFields(form) {
     h(
       "div",
       { class: "row examples", role: "group", "aria-label": "Examples of schedules" },
-      EXAMPLES.map(([expr, word]) =>
-        button(word, () => updateSchedule({ cron_expr: expr }), { variant: "plain", title: expr }),
+      EXAMPLES.map(([expr, label]) =>
+        button(label, () => updateSchedule({ cron_expr: expr }), { variant: "plain", title: expr }),
       ),
     ),
     lineField(form, "timezone", "Time zone", { ...typed("timezone"), list: "time-zones" }),
@@ -117,7 +118,7 @@ function scheduleFields(form) {
     h(
       "div",
       { class: "preview", role: "status" },
-      h("h2", null, "The next five times"),
+      h("h2", null, "Next five runs"),
       form.next
         ? nextTimes(form.next, form.timezone)
         : h("p", { class: "quiet" }, form.error ? "–" : "Shown as you type"),
@@ -142,7 +143,7 @@ const ruleFields = (form) =>
   h(
     "div",
     { class: "pair" },
-    choiceField(form, "overlap", "While an earlier run still waits or runs", OVERLAP_CHOICES),
+    choiceField(form, "overlap", "If the previous run has not finished", OVERLAP_CHOICES),
     choiceField(form, "missed", "Runs missed while the queue is down", MISSED_CHOICES),
     h(
       "label",

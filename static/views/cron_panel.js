@@ -1,4 +1,4 @@
-// One cron: when it runs, what it submits, and how its latest tasks did.
+// One cron: its schedule, its latest tasks, and what it submits.
 
 import {
   button,
@@ -48,7 +48,7 @@ export function cronPanel(cron, detail) {
     cron.enabled &&
       section("Next runs", nextTimes(detail?.id === cron.id ? detail.next : null, cron.timezone)),
     section("Latest tasks", latestTasks(cron, detail)),
-    section("What it submits", payloadSection(cron.task_template)),
+    section("Task", payloadSection(cron.task_template)),
   );
 }
 
@@ -63,8 +63,11 @@ function cronFacts(cron) {
     ["Next run", cron.enabled ? timeLabel(cron.next_run, true) : "disabled"],
     ["Last run", cron.last_run ? timeLabel(cron.last_run, true) : "never"],
     ["Runs", number(cron.run_count)],
-    ["While one still runs", cron.overlap === "skip" ? "skips the run" : "submits another"],
-    ["Runs missed while the queue is down", cron.missed === "once" ? "one for all" : "skipped"],
+    [
+      "If the previous run has not finished",
+      cron.overlap === "skip" ? "skips this run" : "submits another task",
+    ],
+    ["Runs missed while the queue is down", cron.missed === "once" ? "run once" : "skipped"],
     ["Model", h("a", { href: href("tasks", null, { model: task.model }) }, task.model)],
     ["Type", task.type],
     ["Priority", priorityLabel(task.priority)],
@@ -79,7 +82,7 @@ function cronFacts(cron) {
   );
 }
 
-/** Times as here; where the cron's clock is another, what it shows then is said beside. */
+/** Local times; beside them the time in the cron's zone, where it differs. */
 export function nextTimes(next, timezone) {
   if (!next) return h("p", { class: "quiet" }, "…");
   if (!next.length) return h("p", { class: "quiet" }, "never");
@@ -115,9 +118,9 @@ function timeInZone(text, timeZone) {
       minute: "2-digit",
     }).format(new Date(text));
   try {
-    return as(timeZone) === as(undefined) ? "" : `${as(timeZone)} there`;
+    return as(timeZone) === as(undefined) ? "" : `${as(timeZone)} ${timeZone}`;
   } catch {
-    return ""; // the browser knows fewer zones than the server
+    return ""; // browsers know fewer zones than the server
   }
 }
 
@@ -125,10 +128,10 @@ function latestTasks(cron, detail) {
   if (detail?.id !== cron.id || !detail.tasks) return loadingMessage("its tasks");
   if (detail.error) return staleWarning(detail.error, () => loadCron(cron));
   if (!detail.tasks.length)
-    return h("p", { class: "quiet" }, "It has submitted none, or they are no longer kept.");
+    return h("p", { class: "quiet" }, "No tasks yet, or they have been deleted.");
   return [
     h("ul", { class: "latest" }, detail.tasks.map(taskLine)),
-    h("a", { href: href("tasks", null, { cron_id: cron.id }) }, "All its tasks"),
+    h("a", { href: href("tasks", null, { cron_id: cron.id }) }, "View all its tasks"),
   ];
 }
 

@@ -1,4 +1,4 @@
-// Tasks that are submitted again and again, by the clock: the list, and one beside it.
+// The list of crons, and one beside it.
 
 import {
   emptyMessage,
@@ -64,9 +64,9 @@ function draw({ crons, cronForm: form, route, stats }) {
 
 const noCrons = () =>
   emptyMessage(
-    "There are no crons yet",
-    "A cron submits the same task again and again, by the clock.",
-    h("a", { class: "button", href: href("crons", "new") }, "Make the first one"),
+    "No crons yet",
+    "A cron submits the same task on a schedule.",
+    h("a", { class: "button", href: href("crons", "new") }, "Create a cron"),
   );
 
 function panelContent(crons, form, route, stats) {
@@ -75,7 +75,7 @@ function panelContent(crons, form, route, stats) {
   const cron = crons.items.find(({ id }) => id === route.id);
   if (cron) return cronPanel(cron, crons.detail);
   return emptyMessage(
-    "There is no such cron",
+    "Cron not found",
     "It may have been removed.",
     h("a", { class: "button", href: href("crons") }, "All crons"),
   );
@@ -99,7 +99,7 @@ const cronTable = (items, open) =>
           ["Last run"],
           ["Runs", "figure"],
           ["Submits", "l-aside"],
-        ].map(([word, look]) => h("th", { scope: "col", class: look }, word)),
+        ].map(([heading, className]) => h("th", { scope: "col", class: className }, heading)),
       ),
     ),
     h(
@@ -154,7 +154,7 @@ function cronRow(cron, isOpen) {
   );
 }
 
-/** What is asked, on one line. */
+/** The start of the prompt, on one line. */
 function promptExcerpt({ payload }) {
   const last = payload.messages?.at(-1)?.content ?? payload.prompt ?? payload.input ?? "";
   const text = typeof last === "string" ? last : JSON.stringify(last);

@@ -1,4 +1,4 @@
-// How the queue is doing, at a glance.
+// The overview: counts, running tasks, throughput, waiting times, model servers.
 
 import { backendList } from "../components/backend_list.js";
 import { errorMessage, loadingMessage, staleWarning } from "../components/controls.js";
@@ -51,28 +51,28 @@ const historyRequests = requestOrder();
 const runningRequests = requestOrder();
 
 async function loadHistory() {
-  const isNews = historyRequests();
+  const isNewest = historyRequests();
   try {
     const history = await api.getHistory();
-    if (isNews()) update({ history, historyError: null });
+    if (isNewest()) update({ history, historyError: null });
   } catch (error) {
-    if (isNews()) update({ historyError: error });
+    if (isNewest()) update({ historyError: error });
   }
 }
 
-/** The snapshot has the newest tasks only: those that run may be older. */
+/** The snapshot of the feed has the newest tasks only; running ones may be older. */
 async function loadRunning() {
-  const isNews = runningRequests();
+  const isNewest = runningRequests();
   try {
     const page = await api.listTasks({ status: "running", sort: "started", limit: 50 });
-    if (!isNews()) return;
+    if (!isNewest()) return;
     update({
       running: new Map(page.tasks.reverse().map((task) => [task.id, task])),
       runningError: null,
     });
     if (historyTimer) followRunningTasks();
   } catch (error) {
-    if (isNews()) update({ runningError: error });
+    if (isNewest()) update({ runningError: error });
   }
 }
 
@@ -91,16 +91,16 @@ function draw({ stats, history, historyError, running, runningError, runningRepl
       [staleWarning(runningError, loadRunning), runningTasks(stats, running, runningReplies)],
       "wide",
     ),
-    section("Tasks ended a minute", throughputChart(history, historyError)),
-    section("Wait before the first run", waitChart(history, historyError)),
-    section("Waiting, by priority", waitingByPriority(stats)),
+    section("Finished per minute", throughputChart(history, historyError)),
+    section("Time to start", waitChart(history, historyError)),
+    section("Waiting by priority", waitingByPriority(stats)),
     section("Model servers", backendList(stats.backends), "wide"),
     h(
       "p",
       { class: "quiet foot" },
       `Ollama Queue ${stats.version}, up for ${duration(stats.uptime_s)} · `,
       h("a", { href: "openapi.json" }, "openapi.json"),
-      " · keys: / search, j k move, Enter open, x choose, g then o t s c b go to a view",
+      " · Keys: / search; j, k move; Enter open; x select; g, then o, t, s, c or b: switch view",
     ),
   );
 }
@@ -116,7 +116,7 @@ function counts(stats) {
     tile(
       "pending",
       stats.pending_tasks,
-      stats.scheduled ? `${number(stats.scheduled)} for later` : oldestWait(stats),
+      stats.scheduled ? `${number(stats.scheduled)} scheduled` : oldestWait(stats),
     ),
     tile(
       "running",
@@ -126,17 +126,15 @@ function counts(stats) {
     tile(
       "completed",
       stats.completed_tasks,
-      `${number(Math.round(ended))} ended in the last minute`,
+      `${number(Math.round(ended))} finished in the last minute`,
     ),
-    tile("failed", stats.failed_tasks, stats.failed_tasks ? "see why, retry" : "nothing to do"),
+    tile("failed", stats.failed_tasks, stats.failed_tasks ? "View failures" : "none"),
     tile("cancelled", stats.cancelled_tasks, ""),
   );
 }
 
 const oldestWait = (stats) =>
-  stats.oldest_wait_s === null
-    ? "nothing waits"
-    : `the oldest for ${duration(stats.oldest_wait_s)}`;
+  stats.oldest_wait_s === null ? "none waiting" : `oldest: ${duration(stats.oldest_wait_s)}`;
 
 const tile = (name, value, more) =>
   h(
@@ -153,16 +151,8 @@ const tile = (name, value, more) =>
 
 function runningTasks(stats, running, runningReplies) {
   if (!running.size) {
-    const words = stats.pending_tasks
-      ? "Nothing runs at this moment."
-      : "Nothing runs and nothing waits.";
-    return h(
-      "p",
-      { class: "quiet" },
-      words,
-      " ",
-      h("a", { href: href("submit") }, "Submit a task"),
-    );
+    const text = stats.pending_tasks ? "No task is running." : "No task is running or waiting.";
+    return h("p", { class: "quiet" }, text, " ", h("a", { href: href("submit") }, "Submit a task"));
   }
   const tasks = [...running.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
   return h(
@@ -201,7 +191,7 @@ function runningTask(task, reply) {
       { class: "running-text quiet" },
       h("span", null, reply?.text.replace(/\s+/g, " ") || "…"),
     ),
-  ); // its end is seen
+  ); // its end stays visible
 }
 
 function throughputChart(history, error) {
@@ -209,7 +199,7 @@ function throughputChart(history, error) {
   const hour = lastHour(history);
   const pick = (name) => hour.map((minute) => minute[name] ?? null);
   const sum = (name) => history.reduce((all, minute) => all + minute[name], 0);
-  const summary = `In the last hour ${plural(sum("completed"), "task")} completed, ${number(sum("failed"))} failed, ${number(sum("cancelled"))} were cancelled`;
+  const summary = `Last hour: ${number(sum("completed"))} completed, ${number(sum("failed"))} failed, ${number(sum("cancelled"))} cancelled`;
   return [
     staleWarning(error, loadHistory),
     chart({
@@ -236,8 +226,8 @@ function waitChart(history, error) {
     started.reduce((sum, minute) => sum + (minute.wait_mean_s ?? 0) * minute.started, 0) /
     (all || 1);
   const summary = all
-    ? `On average ${duration(mean)}, at most ${duration(longest)} in the last hour`
-    : "No task has started in the last hour";
+    ? `Last hour: ${duration(mean)} on average, ${duration(longest)} at most`
+    : "No task started in the last hour";
   return [
     staleWarning(error, loadHistory),
     chart({
@@ -253,10 +243,10 @@ function waitChart(history, error) {
 
 const REASONS = {
   slot: "for a free slot",
-  schedule: "for their time",
-  retry: "to be retried",
+  schedule: "for their scheduled time",
+  retry: "to retry",
   backend: "for a model server",
-  paused: "for the queue to be resumed",
+  paused: "for the queue to resume",
 };
 
 function waitingByPriority({ queues_by_priority: levels, waiting_for: reasons }) {
@@ -299,8 +289,8 @@ function waitingByPriority({ queues_by_priority: levels, waiting_for: reasons })
       "p",
       { class: "quiet" },
       why.length
-        ? `They wait ${why.map(([name, count]) => `${REASONS[name] ?? name}: ${number(count)}`).join(", ")}.`
-        : "Nothing waits.",
+        ? `Waiting: ${why.map(([name, count]) => `${number(count)} ${REASONS[name] ?? name}`).join(", ")}.`
+        : "No task is waiting.",
     ),
   ];
 }

@@ -1,4 +1,4 @@
-// The bar of what can be done to the tasks that are chosen.
+// Actions on the selected tasks.
 
 import { button, PRIORITY_CHOICES, selectOptions } from "../components/controls.js";
 import { h } from "../lib/dom.js";
@@ -7,7 +7,7 @@ import { askToConfirm, runBulk, runWithToast } from "../state/actions.js";
 import { merge, showToast, state } from "../state/store.js";
 import { countMatching, selectLoadedTasks, showHeldBack } from "../state/task_list.js";
 
-// Which tasks a verb is meant for, as the server has it.
+// The statuses that each verb applies to, as on the server.
 const ELIGIBLE = {
   cancel: ["pending", "running"],
   retry: ["failed", "cancelled"],
@@ -16,21 +16,21 @@ const ELIGIBLE = {
 };
 
 export function selectionBar(list, total) {
-  const words = list.allMatching
+  const label = list.allMatching
     ? `All ${total === null ? "that match" : number(total)} selected`
     : `${number(list.selected.size)} selected`;
-  // Keys: a button must not become another one under the finger that is about to press it.
+  // Keys: a button must not turn into another one just before a click.
   const offersAll =
     !list.allMatching && list.selected.size === list.rows.length && !list.isComplete;
   return h(
     "div",
     {
-      key: "chosen",
-      class: "bar chosen",
+      key: "selection",
+      class: "bar selection",
       role: "toolbar",
-      "aria-label": "What to do with the tasks selected",
+      "aria-label": "Actions on selected tasks",
     },
-    h("strong", { role: "status" }, words),
+    h("strong", { role: "status" }, label),
     offersAll &&
       button(
         `Select all ${total === null ? "that match" : number(total)}`,
@@ -44,7 +44,7 @@ export function selectionBar(list, total) {
       "select",
       {
         key: "priority",
-        "aria-label": "Set the priority of the tasks selected",
+        "aria-label": "Priority of selected tasks",
         value: "",
         disabled: list.isCounting || countEligible(list, "priority") === 0,
         oninput: onPriority,
@@ -55,7 +55,7 @@ export function selectionBar(list, total) {
   );
 }
 
-/** How many of those chosen it can be done to; null when nobody knows yet. */
+/** How many selected tasks the verb applies to; null where unknown. */
 function countEligible(list, name) {
   if (list.allMatching) return null;
   return eligibleIds(list, name).length;
@@ -64,43 +64,45 @@ function countEligible(list, name) {
 const eligibleIds = (list, name) =>
   [...list.selected].filter((id) => ELIGIBLE[name].includes(list.tasks.get(id)?.status));
 
-function actionButton(list, name, word, image) {
-  const found = countEligible(list, name);
+function actionButton(list, name, label, iconName) {
+  const eligible = countEligible(list, name);
   return button(
-    found === null || found === 0 ? word : `${word} ${number(found)}`,
-    () => confirmAction(name, word),
+    eligible === null || eligible === 0 ? label : `${label} ${number(eligible)}`,
+    () => confirmAction(name, label),
     {
       key: name,
-      image,
-      disabled: list.isCounting || found === 0,
+      iconName,
+      disabled: list.isCounting || eligible === 0,
       variant: name === "delete" ? "danger" : "",
     },
   );
 }
 
 const DIALOG_TEXT = {
-  cancel: () => "Those that run are stopped; the others do not start.",
+  cancel: () => "Running tasks are stopped; waiting ones do not start.",
   retry: () => "They go back to the queue at their current priority.",
   delete: (count) =>
     `Deletes ${plural(count, "task")} and ${count === 1 ? "its result" : "their results"}. This cannot be undone.`,
-  priority: () => "Those that wait take their new place in the queue.",
+  priority: () => "Waiting tasks move to their new place in the queue.",
 };
 
-/** Asks with the number of tasks, which is counted first where it is not known. */
-async function confirmAction(name, word, more = {}) {
+/** Asks to confirm, with the number of tasks, which is counted first where unknown. */
+async function confirmAction(name, label, more = {}) {
   const { list } = state;
-  const asked = list.allMatching
+  const count = list.allMatching
     ? await countAllMatching(list, name)
     : eligibleIds(list, name).length;
-  if (asked === undefined || state.list?.key !== list.key) return;
-  if (!asked) return showToast(`Nothing to ${name === "priority" ? "change" : name}`);
-  const tasks = plural(asked, "task");
-  const to = name === "priority" ? ` ${more.priority}` : "";
+  if (count === undefined || state.list?.key !== list.key) return;
+  if (!count) return showToast(`Nothing to ${name === "priority" ? "change" : name}`);
+  const tasks = plural(count, "task");
   askToConfirm(
     {
-      title: name === "priority" ? `Give ${tasks} priority${to}?` : `${word} ${tasks}?`,
-      body: DIALOG_TEXT[name](asked),
-      confirm: name === "priority" ? `Change ${tasks}` : `${word} ${tasks}`,
+      title:
+        name === "priority"
+          ? `Set the priority of ${tasks} to ${more.priority}?`
+          : `${label} ${tasks}?`,
+      body: DIALOG_TEXT[name](count),
+      confirm: name === "priority" ? `Change ${tasks}` : `${label} ${tasks}`,
       keep: name === "cancel" ? "Keep tasks" : "Cancel",
       danger: name === "cancel" || name === "delete",
     },
@@ -108,7 +110,7 @@ async function confirmAction(name, word, more = {}) {
   );
 }
 
-/** Undefined where it could not be counted, which is said. */
+/** Counts all matching tasks that the verb applies to; undefined after an error, which is shown. */
 async function countAllMatching(list, name) {
   merge("list", { isCounting: true });
   const count = await runWithToast(() => countMatching(list, ELIGIBLE[name]));
@@ -116,7 +118,7 @@ async function countAllMatching(list, name) {
   return count;
 }
 
-/** To the list that was asked about: the address may be another by now. */
+/** Acts on the list that the question was about: another may be shown by now. */
 async function runAction(list, name, more) {
   if (list.allMatching) await runBulk(name, { filter: list.filter }, more);
   else {
@@ -125,7 +127,7 @@ async function runAction(list, name, more) {
       await runBulk(name, { ids: ids.slice(from, from + 1000) }, more);
   }
   if (state.list?.key !== list.key) return;
-  document.activeElement?.blur(); // what was chosen is done with: the list may move
+  document.activeElement?.blur(); // the list may move now
   selectLoadedTasks(false);
   showHeldBack();
 }

@@ -1,4 +1,4 @@
-// What is around each view: navigation, how the connection stands, banners, questions, news.
+// What surrounds each view: navigation, connection, banners, dialogs, toasts.
 
 import { button, emptyMessage, iconButton } from "../components/controls.js";
 import { h } from "../lib/dom.js";
@@ -8,7 +8,7 @@ import { setApiKey } from "../server/api.js";
 import { askToConfirm, handlePause, handleResume } from "../state/actions.js";
 import { href } from "../state/router.js";
 import { dismissToast, notify, state, update } from "../state/store.js";
-import { switchTheme } from "../state/theme.js";
+import { NEXT_THEME, switchTheme } from "../state/theme.js";
 
 const TABS = [
   ["overview", "Overview"],
@@ -18,10 +18,10 @@ const TABS = [
   ["batches", "Batches"],
 ];
 
-/** `draw(state)` gives the view that is drawn within it. One that cannot be drawn leaves the rest as it is, and says so. */
+/** `draw(state)` describes the view inside. If it fails, an error takes its place. */
 export function shell(state, draw) {
   return [
-    h("a", { class: "skip", href: "#main", onclick: skipToContent }, "Skip to the content"),
+    h("a", { class: "skip", href: "#main", onclick: skipToContent }, "Skip to content"),
     h(
       "header",
       { class: "top" },
@@ -34,14 +34,14 @@ export function shell(state, draw) {
       h(
         "nav",
         { "aria-label": "Views" },
-        TABS.map(([name, word]) => navLink(state, name, word)),
+        TABS.map(([name, label]) => navLink(state, name, label)),
       ),
       h(
         "div",
         { class: "top-end" },
         connection(state.connection),
         pauseButton(state.stats),
-        iconButton(state.theme, `Theme: ${state.theme}. Switch`, () => switchTheme(state.theme)),
+        iconButton(state.theme, themeLabel(state.theme), () => switchTheme(state.theme)),
       ),
     ),
     h("div", { class: "banners", role: "status" }, banners(state)),
@@ -68,47 +68,53 @@ function drawSafely(draw, now) {
   }
 }
 
+/** Names the theme, and the one that a click switches to. */
+function themeLabel(theme) {
+  const names = { auto: "system", light: "light", dark: "dark" };
+  return `Theme: ${names[theme]} (switch to ${names[NEXT_THEME[theme]]})`;
+}
+
 let reported = "";
 
-/** In the place of what could not be drawn. The next change tries again by itself. */
+/** In place of what could not be drawn; the next change tries again. */
 export function drawingError(error) {
-  if (error.stack !== reported) reportError(error); // once, not each second
+  if (error.stack !== reported) reportError(error); // once, not every second
   reported = error.stack;
   return h(
     "div",
     { role: "alert" },
     emptyMessage(
       "This could not be shown",
-      `${error.name}: ${error.message}. It is a fault of the page; the queue and its tasks are not harmed.`,
+      `${error.name}: ${error.message}. This is a bug in the page; the queue and its tasks are not affected.`,
       h(
         "div",
         { class: "row" },
         button("Try again", notify),
-        button("Load the page anew", () => location.reload(), { variant: "primary" }),
+        button("Reload the page", () => location.reload(), { variant: "primary" }),
       ),
     ),
   );
 }
 
 function skipToContent(event) {
-  event.preventDefault(); // the address is the view's
+  event.preventDefault(); // the address holds the view
   document.getElementById("main").focus();
 }
 
-function navLink(state, name, word) {
+function navLink(state, name, label) {
   const isHere = name === (state.route.view === "task" ? "tasks" : state.route.view);
   const count = name === "tasks" ? state.stats?.pending_tasks + state.stats?.running_tasks : 0;
   return h(
     "a",
     { key: name, href: href(name), "aria-current": isHere ? "page" : null },
-    word,
+    label,
     count > 0 && h("span", { class: "count", title: "waiting and running" }, number(count)),
   );
 }
 
 function connection({ status, retryAt }) {
   const seconds = retryAt ? Math.max(0, Math.ceil((retryAt - Date.now()) / 1000)) : null;
-  const words = {
+  const labels = {
     live: "Live",
     connecting: "Connecting …",
     lost: seconds === null ? "Not connected" : `Reconnecting in ${seconds} s`,
@@ -117,21 +123,21 @@ function connection({ status, retryAt }) {
     "span",
     { class: `connection ${status}` },
     h("span", { class: "dot", "aria-hidden": "true" }),
-    words[status],
+    labels[status],
   );
 }
 
 function pauseButton(stats) {
   if (!stats || stats.paused) return null;
   const body =
-    "Tasks that run may finish; no others start until you resume. New tasks are still taken on.";
+    "Running tasks finish; no others start until you resume. New tasks are still accepted.";
   return iconButton("pause", "Pause the queue", () =>
     askToConfirm({ title: "Pause the queue?", body, confirm: "Pause" }, handlePause),
   );
 }
 
-const PATIENCE_MS = 10_000; // a server that restarts is back by then
-const MOST_MODELS = 3; // named
+const PATIENCE_MS = 10_000; // time for a server to restart
+const MOST_MODELS = 3; // shown by name
 
 function banners({ stats, unservedSince, connection: { status } }) {
   const shown = [];
@@ -140,7 +146,7 @@ function banners({ stats, unservedSince, connection: { status } }) {
       banner(
         "lost",
         "warn",
-        "The connection is lost. What you see may be old; the page reconnects by itself.",
+        "Connection lost. This page may be out of date; it reconnects automatically.",
       ),
     );
   }
@@ -149,7 +155,7 @@ function banners({ stats, unservedSince, connection: { status } }) {
       banner(
         "paused",
         "pause",
-        "The queue is paused: no task starts.",
+        "The queue is paused: no tasks start.",
         button("Resume", handleResume, { variant: "primary" }),
       ),
     );
@@ -159,7 +165,7 @@ function banners({ stats, unservedSince, connection: { status } }) {
   return shown;
 }
 
-/** Which models no server takes, and why; each leads to exactly the tasks that wait for it. */
+/** The models that no server takes, and why; each links to the tasks that wait for it. */
 function unservedBanner({ waiting_for: { backend: count }, unserved: models }) {
   const waiting = (query) => href("tasks", null, { waiting_for: "backend", ...query });
   return banner(
@@ -201,7 +207,7 @@ const toastBox = ({ id, kind, text }) =>
 
 const showModal = (node) => node.showModal();
 
-/** Its key tells it from the one before: each is opened as it comes. */
+/** A key of its own for each question, so that each opens as a new dialog. */
 function confirmDialog({ key, title, body, confirm, keep, danger, run }) {
   const close = () => state.dialog?.key === key && update({ dialog: null });
   const yes = () => {
@@ -235,7 +241,7 @@ function keyDialog() {
     setApiKey(new FormData(event.target).get("key").trim());
     location.reload();
   };
-  // Browsers let a second Escape close it all the same; there is no way on without a key.
+  // Browsers let a second Escape close it anyway; the page is of no use without a key.
   return h(
     "dialog",
     {
@@ -246,8 +252,8 @@ function keyDialog() {
       onclose: (event) => showModal(event.target),
       "aria-labelledby": "key-title",
     },
-    h("h2", { id: "key-title" }, "This queue asks for an API key"),
-    h("p", null, "It is kept for this tab only, and sent to this server only."),
+    h("h2", { id: "key-title" }, "This queue requires an API key"),
+    h("p", null, "It is kept in this tab only and sent to this server only."),
     h(
       "form",
       { onsubmit: use, class: "row" },
@@ -258,7 +264,7 @@ function keyDialog() {
         required: true,
         "aria-label": "API key",
       }),
-      h("button", { class: "button primary" }, "Use it"),
+      h("button", { class: "button primary" }, "Continue"),
     ),
   );
 }

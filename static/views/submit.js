@@ -1,4 +1,4 @@
-// A new task, or a file of them.
+// Submits a task, or a file of tasks.
 
 import { button, field } from "../components/controls.js";
 import { promptFields } from "../components/prompt_fields.js";
@@ -42,7 +42,7 @@ const MODES = [
 
 function draw({ submit: form, stats, route }) {
   if (!form) return null;
-  const chosen = lastValue(route.query, "mode");
+  const current = lastValue(route.query, "mode");
   return h(
     "div",
     { class: "submit" },
@@ -50,21 +50,21 @@ function draw({ submit: form, stats, route }) {
     h(
       "div",
       { class: "toggles", role: "group", "aria-label": "What to submit" },
-      MODES.map(([mode, word]) =>
+      MODES.map(([mode, label]) =>
         h(
           "button",
           {
             key: mode,
             type: "button",
             class: "toggle",
-            "aria-pressed": chosen === mode,
+            "aria-pressed": current === mode,
             onclick: () => navigate("submit", null, { mode }),
           },
-          word,
+          label,
         ),
       ),
     ),
-    chosen === "batch" ? batchForm(form) : singleTaskForm(withModel(form, stats), stats),
+    current === "batch" ? batchForm(form) : singleTaskForm(withModel(form, stats), stats),
   );
 }
 
@@ -83,7 +83,7 @@ function singleTaskForm(form, stats) {
         "Not before",
         (props) =>
           h("input", { ...props, ...bindField(form, "scheduled_at"), type: "datetime-local" }),
-        { error: fieldError(form, "scheduled_at"), hint: "Your local time; empty is now" },
+        { error: fieldError(form, "scheduled_at"), hint: "Local time; leave empty to start now" },
       ),
     ),
     promptFields(form),
@@ -113,12 +113,12 @@ async function onSubmit(event) {
   let task;
   try {
     const form = withModel(state.submit, state.stats);
-    if (!form.model.trim()) throw new FormError("model", "Name a model"); // first, as it stands first
+    if (!form.model.trim()) throw new FormError("model", "Enter a model"); // first, as in the form
     task = taskFrom(form);
     merge("submit", { isSending: true, error: null });
     const { task_id: id } = await api.submitTask(task);
     update({ submit: { ...emptyTaskForm(), type: task.type, model: task.model } });
-    showToast("Submitted: it is on disk", "good");
+    showToast("Submitted", "good");
     navigate("task", id);
   } catch (error) {
     merge("submit", { isSending: false, error });

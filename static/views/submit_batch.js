@@ -1,4 +1,4 @@
-// A file of tasks: dropped, checked, and sent as a batch.
+// Submits a file of tasks as a batch, after a check.
 
 import { button } from "../components/controls.js";
 import { h } from "../lib/dom.js";
@@ -18,7 +18,7 @@ export function batchForm(form) {
     h(
       "p",
       null,
-      "A file of JSON lines, one task a line, or a JSON array. All of its tasks are taken on, or none.",
+      "JSON Lines, one task per line, or a JSON array. Either all tasks are accepted or none.",
     ),
     dropArea(form),
     form.checked
@@ -30,16 +30,20 @@ export function batchForm(form) {
 }
 
 function dropArea(form) {
-  const take = (files) => files[0] && readFile(files[0]);
   return h(
     "div",
     {
       class: `drop ${form.isDragOver ? "is-over" : ""}`,
-      ondragover: (e) => (
-        e.preventDefault(), form.isDragOver || merge("submit", { isDragOver: true })
-      ),
+      ondragover: (event) => {
+        event.preventDefault();
+        if (!form.isDragOver) merge("submit", { isDragOver: true });
+      },
       ondragleave: () => merge("submit", { isDragOver: false }),
-      ondrop: (e) => (e.preventDefault(), take(e.dataTransfer.files)),
+      ondrop: (event) => {
+        event.preventDefault();
+        const [file] = event.dataTransfer.files;
+        if (file) readFile(file);
+      },
     },
     h("p", null, form.isReading ? "Reading …" : "Drop a file here, or"),
     h(
@@ -56,7 +60,7 @@ function dropArea(form) {
   );
 }
 
-/** The same file may be chosen again once it is mended: so the field forgets it. */
+/** Clears the input, so that the same file can be chosen again after a fix. */
 function onFileChosen({ target }) {
   if (target.files[0]) readFile(target.files[0]);
   target.value = "";
@@ -73,7 +77,7 @@ async function readFile(file) {
   try {
     merge("submit", { isReading: false, checked: await checkBatchFile(file) });
   } catch (error) {
-    // it was changed or removed meanwhile, or is too large for the browser
+    // it was changed or removed meanwhile, or is too large
     merge("submit", {
       isReading: false,
       error: { message: `${file.name} cannot be read: ${error.message}` },
@@ -85,7 +89,7 @@ function fileSummary({ checked, error, isSending, submitted }) {
   const isGood = !checked.errors.length;
   return h(
     "div",
-    { class: "found", role: "status" },
+    { class: "file-summary", role: "status" },
     h(
       "h2",
       null,
@@ -110,7 +114,7 @@ function fileSummary({ checked, error, isSending, submitted }) {
         checked.errors.map(({ at, message }) =>
           h("li", { key: at }, h("strong", null, at), ` ${message}`),
         ),
-        checked.more > 0 && h("li", null, `and ${number(checked.more)} more`),
+        checked.moreErrors > 0 && h("li", null, `and ${number(checked.moreErrors)} more`),
       ),
     error && h("p", { class: "form-error", role: "alert" }, error.message),
     submitted
@@ -118,7 +122,7 @@ function fileSummary({ checked, error, isSending, submitted }) {
           "p",
           null,
           `Submitted ${plural(submitted.task_ids.length, "task")}. `,
-          h("a", { href: href("batches", submitted.batch_id) }, "Follow the batch"),
+          h("a", { href: href("batches", submitted.batch_id) }, "View batch"),
         )
       : h(
           "div",
@@ -128,7 +132,7 @@ function fileSummary({ checked, error, isSending, submitted }) {
             submitFile,
             { variant: "primary", disabled: !isGood || isSending },
           ),
-          !isGood && h("span", { class: "quiet" }, "Mend the file and drop it again"),
+          !isGood && h("span", { class: "quiet" }, "Fix the file and drop it again"),
         ),
   );
 }

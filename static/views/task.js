@@ -1,4 +1,4 @@
-// One task: beside the list, or as a view of its own.
+// One task: beside the list, or on its own page.
 
 import {
   button,
@@ -41,14 +41,14 @@ export const taskView = {
   onKey: ({ key }) => key === "Escape" && history.back(),
 };
 
-/** `close` is given where the task stands beside the list. */
+/** `close` is null where the task has its own page. */
 export function taskPanel(detail, close = null) {
   if (!detail) return loadingMessage("the task");
   const { data: task, error, tab } = detail;
   if (error?.status === 404) {
     return emptyMessage(
       error.message,
-      "It may have been deleted, or its time to be kept is over.",
+      "It may have been deleted or have expired.",
       close
         ? button("Close", close)
         : h("a", { class: "button", href: href("tasks") }, "All tasks"),
@@ -73,8 +73,8 @@ export function taskPanel(detail, close = null) {
             {
               class: "icon-button",
               href: href("task", task.id),
-              "aria-label": "Whole page",
-              title: "Whole page",
+              "aria-label": "Open full page",
+              title: "Open full page",
             },
             icon("expand"),
           ),
@@ -151,7 +151,7 @@ function actions(task) {
   const isOpen = task.status === "pending" || task.status === "running";
   const isRetried = task.status === "failed" || task.status === "cancelled";
   return [
-    // Keys: a button must not become another one under the finger that is about to press it.
+    // Keys: a button must not turn into another one just before a click.
     isOpen && button("Cancel", () => handleCancel(task), { key: "cancel", iconName: "close" }),
     isRetried &&
       button("Retry", () => handleRetry(task), {
@@ -160,7 +160,7 @@ function actions(task) {
         variant: "primary",
       }),
     button("Duplicate and edit …", () => duplicate(task), {
-      key: "anew",
+      key: "duplicate",
       iconName: "edit",
       disabled: !task.payload || task.dialect === "openai",
     }),
@@ -178,7 +178,7 @@ function actions(task) {
   ];
 }
 
-/** The form of a new task, filled in with this one. */
+/** Opens the form of a new task, filled with this one. */
 function duplicate({
   type,
   model,
@@ -218,17 +218,17 @@ function facts(task) {
     ["Model", h("a", { href: href("tasks", null, { model: task.model }) }, task.model)],
     ["Type", task.type],
     ["Priority", isOpen ? priorityField(task) : task.priority],
-    task.status === "pending" && ["Waits for", waitingText(task)],
+    task.status === "pending" && ["Waiting for", waitingText(task)],
     ["Created", timeLabel(task.created_at, true)],
     task.scheduled_at && ["Scheduled", timeLabel(task.scheduled_at, true)],
     task.completed_at && ["Ended", timeLabel(task.completed_at, true)],
     task.executed_on && [task.status === "running" ? "Runs on" : "Ran on", task.executed_on],
-    task.backend && ["Only on", task.backend],
+    task.backend && ["Pinned to", task.backend],
     [
       "Attempts",
       `${number(task.attempt)}${task.retry_count ? `, ${task.retry_count} of ${task.max_retries} retries` : ""}${task.interruptions ? `, ${task.interruptions} interrupted` : ""}`,
     ],
-    task.timeout_s && ["Time limit", duration(task.timeout_s)],
+    task.timeout_s && ["Timeout", duration(task.timeout_s)],
     task.batch_id && ["Batch", filterLink("batch_id", task.batch_id)],
     task.cron_id && ["Cron", filterLink("cron_id", task.cron_id)],
     task.tenant && ["Tenant", filterLink("tenant", task.tenant)],
@@ -237,12 +237,12 @@ function facts(task) {
       task.tags.map((tag) => h("a", { class: "tag", href: href("tasks", null, { tag }) }, tag)),
     ],
     [
-      "Id",
+      "ID",
       h(
         "span",
         { class: "row" },
         h("code", null, task.id),
-        iconButton("copy", "Copy the id", () => copyText(task.id)),
+        iconButton("copy", "Copy ID", () => copyText(task.id)),
       ),
     ],
   ];
@@ -254,7 +254,7 @@ function facts(task) {
       .map(([name, value]) =>
         h(
           "div",
-          { key: name, class: name === "Id" ? "whole" : null },
+          { key: name, class: name === "ID" ? "whole" : null },
           h("dt", null, name),
           h("dd", null, value),
         ),
@@ -267,15 +267,15 @@ const filterLink = (name, id) =>
 
 function waitingText(task) {
   const { waiting_for: why, model, next_attempt_at: next, scheduled_at: due } = task;
-  const words = {
-    schedule: () => `its time, ${localTime(due)}`,
+  const reasons = {
+    schedule: () => `its scheduled time, ${localTime(due)}`,
     retry: () => (next ? `its next attempt, ${localTime(next)}` : "its next attempt"),
     backend: () => `a model server: ${unservedReason(model) ?? "none can take it"}`,
-    paused: () => "the queue to be resumed",
+    paused: () => "the queue to resume",
     slot: () => "a free slot",
   };
-  const what = words[why]?.();
-  return what ? [what, placeInLine(task), startsIn(task)].filter(Boolean).join(", ") : "–";
+  const reason = reasons[why]?.();
+  return reason ? [reason, placeInLine(task), startsIn(task)].filter(Boolean).join(", ") : "–";
 }
 
 const priorityField = (task) =>
@@ -305,8 +305,6 @@ function jsonSection(name, value) {
           { tabindex: 0 },
           h("code", null, isLong && !state.task.showsAll ? `${text.slice(0, 200_000)} …` : text),
         ),
-    isLong &&
-      !state.task.showsAll &&
-      button("Show all of it", () => merge("task", { showsAll: true })),
+    isLong && !state.task.showsAll && button("Show all", () => merge("task", { showsAll: true })),
   );
 }

@@ -1,4 +1,4 @@
-// Above the list: what is searched for. The address keeps it.
+// Search and filters above the list of tasks; the address holds them.
 
 import { button, field, PRIORITY_CHOICES, selectOptions } from "../components/controls.js";
 import { h } from "../lib/dom.js";
@@ -67,7 +67,7 @@ export function taskFilters(query, list, stats) {
   );
 }
 
-let searchDraft = null; // what is being typed, before it is in the address
+let searchDraft = null; // what is being typed, until the address has it
 let searchTimer = null;
 
 function onSearch(event) {
@@ -86,8 +86,8 @@ function applySearch() {
 }
 
 function statusToggle(query, name, stats) {
-  const chosen = query.status ?? [];
-  const isOn = chosen.includes(name);
+  const selected = query.status ?? [];
+  const isOn = selected.includes(name);
   const count = stats?.[`${name}_tasks`];
   return h(
     "button",
@@ -103,18 +103,18 @@ function statusToggle(query, name, stats) {
   );
 }
 
-/** By the address as it is now: the page may not have been drawn since the last click. */
+/** Reads the address: the page may not have been redrawn since the last click. */
 function toggleStatus(name) {
-  const chosen = state.route.query.status ?? [];
+  const selected = state.route.query.status ?? [];
   setFilter(
     "status",
-    chosen.includes(name) ? chosen.filter((each) => each !== name) : [...chosen, name],
+    selected.includes(name) ? selected.filter((other) => other !== name) : [...selected, name],
   );
 }
 
 const setFilter = (name, value) => navigate("tasks", null, { ...state.route.query, [name]: value });
 
-const drafts = {}; // of the other texts, by name, before they are in the address
+const drafts = {}; // other texts that are being typed, by name
 
 const draft = (name) => (event) => (drafts[name] = event.target.value);
 
@@ -197,7 +197,7 @@ const filterChips = (query, used) =>
           key: name,
           class: "chip",
           href: href("tasks", null, { ...query, [name]: null }),
-          title: "Take this filter away",
+          title: "Remove this filter",
         },
         h("span", null, `${FILTER_LABELS[name] ?? name}: ${query[name].join(" or ")}`),
         icon("close"),

@@ -56,30 +56,30 @@ export function headRow(list) {
 }
 
 function sortHeader(list, sort, className) {
-  const isIt = list.sort === sort;
-  const word = SORTS.find(([name]) => name === sort)[1];
+  const isSorted = list.sort === sort;
+  const label = SORTS.find(([name]) => name === sort)[1];
   return h(
     "th",
     {
       role: "columnheader",
       class: className,
       scope: "col",
-      "aria-sort": isIt ? "descending" : null,
+      "aria-sort": isSorted ? "descending" : null,
     },
-    h("button", { class: "sort", onclick: () => sortBy(sort) }, word, isIt && icon("down")),
+    h("button", { class: "sort", onclick: () => sortBy(sort) }, label, isSorted && icon("down")),
   );
 }
 
 export const sortBy = (sort) =>
   navigate("tasks", null, { ...state.route.query, sort: sort === "created" ? null : sort });
 
-const rowCache = new WeakMap(); // task -> {made, from}: a row that is as it was need not be compared
+const rowCache = new WeakMap(); // task -> {description, inputs}: an unchanged row is not compared again
 
-/** `index` from 0 within the whole list. */
+/** `index` counts from 0 in the whole list. */
 export function taskRow(list, id, index, isOpen) {
   const task = list.tasks.get(id);
   const second = isActive(task) ? Math.floor(Date.now() / 1000) : 0;
-  const from = [
+  const inputs = [
     index,
     isOpen,
     list.allMatching || list.selected.has(id),
@@ -92,30 +92,30 @@ export function taskRow(list, id, index, isOpen) {
     shownPriority(task),
   ];
   const known = rowCache.get(task);
-  if (known?.from.every((value, at) => value === from[at])) return known.made;
-  const made = row(list, task, index, isOpen);
-  rowCache.set(task, { made, from });
-  return made;
+  if (known?.inputs.every((value, at) => value === inputs[at])) return known.description;
+  const description = row(list, task, index, isOpen);
+  rowCache.set(task, { description, inputs });
+  return description;
 }
 
 function row(list, task, index, isOpen) {
   const { id } = task;
-  const isChosen = list.allMatching || list.selected.has(id);
-  const isAt = list.activeId === id;
-  const looks = [
+  const isSelected = list.allMatching || list.selected.has(id);
+  const isRowActive = list.activeId === id;
+  const classes = [
     "task-row",
     isOpen && "is-open",
-    isChosen && "is-chosen",
-    isAt && "is-at",
-    list.outdated.has(id) && "is-gone",
+    isSelected && "is-selected",
+    isRowActive && "is-active",
+    list.outdated.has(id) && "is-outdated",
   ];
   const props = {
     key: id,
     role: "row",
-    class: looks.filter(Boolean).join(" "),
-    tabindex: isAt || (list.activeId === null && index === 0) ? 0 : -1,
+    class: classes.filter(Boolean).join(" "),
+    tabindex: isRowActive || (list.activeId === null && index === 0) ? 0 : -1,
     "aria-rowindex": index + 2,
-    "aria-selected": isChosen,
+    "aria-selected": isSelected,
     onclick: (event) => openOnClick(event, id),
     onfocus: () => setActiveRow(id),
   };
@@ -129,7 +129,7 @@ function row(list, task, index, isOpen) {
         type: "checkbox",
         tabindex: -1,
         "aria-label": `Select ${task.title || id}`,
-        checked: isChosen,
+        checked: isSelected,
         oninput: (e) => listing.selectTask(id, e.target.checked),
       }),
     ),
@@ -146,7 +146,7 @@ function row(list, task, index, isOpen) {
         },
         task.title || h("span", { class: "quiet" }, "untitled"),
       ),
-      task.error && task.status === "failed" && h("span", { class: "why" }, task.error),
+      task.error && task.status === "failed" && h("span", { class: "row-error" }, task.error),
       task.tags.slice(0, 2).map((tag) => h("span", { class: "tag" }, tag)),
     ),
     h("td", { role: "gridcell", class: "c-model", title: task.model }, task.model),
@@ -164,7 +164,7 @@ function row(list, task, index, isOpen) {
   );
 }
 
-/** When it started or ended, or of a task that waits when it may start, or its place. */
+/** When it started or ended; of a pending task, when it may start, or its place in line. */
 function startOrEnd({ sort }, task) {
   const [expected, place] = [startsIn(task), placeInLine(task)];
   if (!expected && !place) return timeLabel(sort === "ended" ? task.completed_at : task.started_at);

@@ -1,4 +1,4 @@
-// The list of tasks with its filters, what to do with those chosen, and one task beside it.
+// The list of tasks with its filters, actions on selected tasks, and one task beside it.
 
 import {
   button,
@@ -28,7 +28,7 @@ export const tasksView = {
   onKey,
 };
 
-const OVERSCAN = 12; // rows drawn outside of what is seen
+const OVERSCAN = 12; // rows drawn above and below the visible ones
 const READ_AHEAD = 40; // rows below the visible ones; with fewer, the next page is loaded
 
 function enter(route, before) {
@@ -61,7 +61,7 @@ function draw({ list, route, stats, task }) {
     "div",
     { class: `tasks ${open ? "has-panel" : ""}` },
     h("h1", { class: "hidden" }, "Tasks"),
-    h("p", { class: "hidden", role: "status" }, list.announcement), // not at each event: a screen reader reads it
+    h("p", { class: "hidden", role: "status" }, list.announcement), // for screen readers, so not at every event
     h(
       "section",
       { class: "tasks-list", "aria-label": "List of tasks" },
@@ -83,14 +83,14 @@ function draw({ list, route, stats, task }) {
 
 const closePanel = () => navigate("tasks", null, { ...state.route.query, open: null });
 
-/** How many there are, and what is held back so that the list does not move. */
+/** The number of tasks, and a button for changes that are held back. */
 function countBar(list, stats) {
   const total = listing.totalMatching(list, stats);
-  const fresh = list.incoming.size;
-  const gone = list.outdated.size;
-  const words = [
-    fresh && `${number(fresh)}${fresh >= 1000 ? " or more" : ""} new`,
-    gone && `${number(gone)} changed`,
+  const incoming = list.incoming.size;
+  const outdated = list.outdated.size;
+  const held = [
+    incoming && `${number(incoming)}${incoming >= 1000 ? " or more" : ""} new`,
+    outdated && `${number(outdated)} changed`,
   ]
     .filter(Boolean)
     .join(", ");
@@ -102,7 +102,7 @@ function countBar(list, stats) {
     "div",
     { key: "news", class: "bar" },
     h("span", { class: "quiet" }, list.isLoading ? "Loading …" : list.isLoaded && count),
-    words && button(`Show ${words}`, showHeldRows, { variant: "plain" }),
+    held && button(`Show ${held}`, showHeldRows, { variant: "plain" }),
   );
 }
 
@@ -119,17 +119,23 @@ function taskTable(list, open, stats) {
   const first = Math.max(0, Math.floor(scroll.top / height) - OVERSCAN);
   const last = Math.min(rows.length, Math.ceil((scroll.top + scroll.height) / height) + OVERSCAN);
   const total = listing.totalMatching(list, stats);
-  const look = narrow
+  const layout = narrow
     ? "narrow"
     : scroll.width < 880
       ? "tight"
       : scroll.width < 1120
         ? "medium"
         : "wide";
-  // A key: another list begins at its top, not where the last one was scrolled to.
+  // A key: another list starts at its top, not where the previous one was scrolled to.
   return h(
     "div",
-    { key: list.key, class: `rows ${look}`, tabindex: -1, onscroll: onScroll, mounted: onMounted },
+    {
+      key: list.key,
+      class: `rows ${layout}`,
+      tabindex: -1,
+      onscroll: onScroll,
+      mounted: onMounted,
+    },
     rows.length > 0 &&
       h(
         "div",
@@ -164,19 +170,19 @@ function emptyTable(list) {
   if (!list.isComplete) return loadingMessage("tasks");
   if (Object.keys(list.filter).length) {
     return emptyMessage(
-      "No task matches",
-      "Take a filter away to see more.",
+      "No matching tasks",
+      "Remove a filter to see more.",
       h("a", { class: "button", href: href("tasks") }, "Clear all filters"),
     );
   }
   return emptyMessage(
-    "There are no tasks yet",
-    "Submit one here, or point a client of Ollama at this server.",
+    "No tasks yet",
+    "Submit one here, or point an Ollama client at this server.",
     h("a", { class: "button primary", href: href("submit") }, "Submit a task"),
   );
 }
 
-const rowHeight = (narrow) => (narrow ? 64 : innerWidth >= 2400 ? 40 : 36); // as in style.css
+const rowHeight = (narrow) => (narrow ? 64 : innerWidth >= 2400 ? 40 : 36); // as --row in base.css, and .narrow in tasks.css
 
 function onScroll({ target }) {
   const { list } = state;
@@ -186,7 +192,7 @@ function onScroll({ target }) {
 }
 
 function onMounted(node) {
-  node.scrollTop = state.list.scroll.top; // where it was when another view came
+  node.scrollTop = state.list.scroll.top; // where it was before another view was shown
   new ResizeObserver(() => {
     if (state.list && node.clientHeight)
       merge("list", {
@@ -195,7 +201,7 @@ function onMounted(node) {
   }).observe(node);
 }
 
-/** j k or arrows to move, Enter to open, x to choose, Escape to close. */
+/** j, k or arrows move; Enter opens; x selects; Escape closes. */
 function onKey(event) {
   const { list, route } = state;
   if (!list || event.target.closest("aside, button, a.button")) {
@@ -238,5 +244,7 @@ function scrollToRow(index) {
   if (top < box.scrollTop) box.scrollTop = top;
   else if (top + height + 40 > box.scrollTop + box.clientHeight)
     box.scrollTop = top + height + 40 - box.clientHeight;
-  requestAnimationFrame(() => document.querySelector("tr.is-at")?.focus({ preventScroll: true }));
+  requestAnimationFrame(() =>
+    document.querySelector("tr.is-active")?.focus({ preventScroll: true }),
+  );
 }

@@ -53,7 +53,7 @@ def test_what_is_left_is_cancelled(visit: Visit, replies: Replies) -> None:
     batch_id = submit(visit, *(f"endless {number}" for number in range(6)))
     visit.open(f"batches/{batch_id}")
     visit.button("Cancel the rest").click()
-    visit.confirm("Cancel them")
+    visit.confirm("Cancel tasks")
     visit.said("6 tasks cancelled")
     expect(visit.panel().locator(".tally")).to_contain_text("cancelled6")
     expect(visit.button("Cancel the rest")).to_have_count(0)
@@ -71,9 +71,9 @@ def test_results_are_downloaded_in_the_order_of_the_file(visit: Visit, tmp_path:
     tasks = [json.loads(line) for line in lines]
     assert [task["payload"]["prompt"] for task in tasks] == prompts
     assert {task["result"]["response"] for task in tasks} == {"Hello from here"}
-    visit.said("450 lines saved")
+    visit.said("Saved 450 tasks")
 
 
 def test_a_batch_that_is_gone_says_so(visit: Visit) -> None:
     visit.open("batches/none-such")
-    expect(visit.panel()).to_contain_text("There is no such batch")
+    expect(visit.panel()).to_contain_text("Batch not found")

@@ -40,8 +40,8 @@ def test_a_cron_is_made_with_its_next_times_in_sight(visit: Visit) -> None:
     visit.field("Priority").select_option("10 high")
     form(visit).locator("summary").click()
     visit.field("Tags").fill("news, daily")
-    visit.button("Add the cron").click()
-    visit.said("Added. It runs next at")
+    visit.button("Create cron").click()
+    visit.said("Created. Next run:")
     expect(visit.panel().get_by_role("heading", name="morning news")).to_be_visible()
     expect(visit.line("morning news")).to_contain_text("30 6 * * *")
     [cron] = [each for each in visit.client.list_cron_tasks() if each.name == "morning news"]
@@ -68,20 +68,20 @@ def test_what_is_wrong_is_said_beside_its_field(visit: Visit) -> None:
     expect(form(visit).locator(".next-times li")).to_have_count(5)
     visit.field("Message 1").fill("Anything")
     for label, answer in (("Name", "nameless no more"), ("Model", "smollm2")):
-        visit.button("Add the cron").click()
+        visit.button("Create cron").click()
         expect(wrong.locator("label")).to_have_text(label)
         visit.field(label).fill(answer)
     form(visit).locator("summary").click()
     visit.field("More options (JSON)").fill("{seed: 1}")
-    visit.button("Add the cron").click()
+    visit.button("Create cron").click()
     expect(wrong.locator(".error")).to_contain_text("This must be JSON")
     visit.field("More options (JSON)").fill('{"seed": 1}')
     visit.field("Retries").fill("-2")
-    visit.button("Add the cron").click()
+    visit.button("Create cron").click()
     expect(wrong.locator("label")).to_have_text("Retries")
     visit.field("Retries").fill("2")
-    visit.button("Add the cron").click()
-    visit.said("Added")
+    visit.button("Create cron").click()
+    visit.said("Created")
 
 
 def test_a_cron_is_changed_and_keeps_what_the_form_does_not_show(visit: Visit) -> None:
@@ -97,15 +97,15 @@ def test_a_cron_is_changed_and_keeps_what_the_form_does_not_show(visit: Visit) -
     visit.button("Edit").click()
     visit.field("Name").fill("changed")
     visit.field("Prompt").fill("New")
-    visit.field("While an earlier run still waits or runs").select_option("skip the run")
-    visit.field("Runs missed while the queue is down").select_option("run once for all")
+    visit.field("If the previous run has not finished").select_option("skip this run")
+    visit.field("Runs missed while the queue is down").select_option("run once")
     visit.button("Save").click()
-    visit.said("Changed")
+    visit.said("Saved")
     cron = visit.client.get_cron_task(cron_id)
     assert (cron.name, cron.overlap, cron.missed) == ("changed", "skip", "once")
     assert cron.task_template.payload == {"prompt": "New", "format": "json"}
     assert cron.task_template.backend == "ollama"
-    expect(visit.panel()).to_contain_text("skips the run")
+    expect(visit.panel()).to_contain_text("skips this run")
 
 
 def test_the_type_of_its_task_changes(visit: Visit) -> None:
@@ -115,7 +115,7 @@ def test_the_type_of_its_task_changes(visit: Visit) -> None:
     visit.field("Model").fill("nomic-embed-text")
     visit.field("Texts").fill("one\n\ntwo")
     visit.button("Save").click()
-    visit.said("Changed")
+    visit.said("Saved")
     template = visit.client.get_cron_task(cron_id).task_template
     assert (template.type, template.payload) == ("embed", {"input": ["one", "two"]})
 
@@ -123,13 +123,13 @@ def test_the_type_of_its_task_changes(visit: Visit) -> None:
 def test_run_now_shows_its_task_as_it_goes(visit: Visit) -> None:
     cron_id = add(visit, "to run now")
     visit.open(f"crons/{cron_id}")
-    expect(visit.panel()).to_contain_text("It has submitted none")
+    expect(visit.panel()).to_contain_text("No tasks yet")
     visit.button("Run now").click()
     latest = visit.panel().locator(".latest li")
     expect(latest).to_have_count(1)
     expect(latest).to_contain_text("completed")
     expect(visit.line("to run now").locator(".l-count")).to_have_text("1")
-    visit.panel().get_by_role("link", name="All its tasks").click()
+    visit.panel().get_by_role("link", name="View all its tasks").click()
     expect(visit.page).to_have_url(re.compile(f"#/tasks\\?cron_id={cron_id}"))
 
 
@@ -183,7 +183,7 @@ def test_back_leaves_the_form_and_then_the_cron(visit: Visit) -> None:
 
 def test_a_cron_that_is_gone_says_so(visit: Visit) -> None:
     visit.open("crons/none-such")
-    expect(visit.panel()).to_contain_text("There is no such cron")
+    expect(visit.panel()).to_contain_text("Cron not found")
 
 
 def test_runs_while_another_view_was_shown_are_in_the_list(visit: Visit) -> None:

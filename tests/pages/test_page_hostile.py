@@ -84,7 +84,7 @@ def test_a_cron_is_text(visit: Visit, payload: str) -> None:
 
 def test_addresses_are_text(visit: Visit) -> None:
     page = visit.open(f"tasks?q={IMAGE}&tag={SCRIPT}&model={BREAKOUT}&batch_id={IMAGE}")
-    expect(page.locator("main")).to_contain_text("No task matches")
+    expect(page.locator("main")).to_contain_text("No matching tasks")
     expect(page.locator(".chips")).to_contain_text(SCRIPT)
     unharmed(page)
     visit.open(f"crons/{IMAGE}")

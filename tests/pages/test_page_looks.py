@@ -50,7 +50,7 @@ class PageScene:
             "submit?mode=batch": "Drop a file",
             "crons": "0 9 * * 1-5",
             f"crons/{self.cron}": "Next runs",
-            f"crons/{self.cron}?edit=1": "The next five times",
+            f"crons/{self.cron}?edit=1": "Next five runs",
             "batches": self.batch,
             f"batches/{self.batch}": "Errors",
         }
@@ -104,12 +104,12 @@ def test_the_theme_is_the_systems_until_it_is_chosen(visit: Visit) -> None:
     visit.page.emulate_media(color_scheme="light")
     light = visit.page.evaluate(background)
     assert dark != light
-    visit.button("Theme: auto. Switch").click()
-    visit.button("Theme: light. Switch").click()
-    expect(visit.button("Theme: dark. Switch")).to_be_visible()
+    visit.button("Theme: system (switch to light)").click()
+    visit.button("Theme: light (switch to dark)").click()
+    expect(visit.button("Theme: dark (switch to system)")).to_be_visible()
     assert visit.page.evaluate(background) == dark
     visit.page.reload()
-    expect(visit.button("Theme: dark. Switch")).to_be_visible()
+    expect(visit.button("Theme: dark (switch to system)")).to_be_visible()
     assert visit.page.evaluate(background) == dark
 
 
@@ -128,7 +128,7 @@ def test_a_question_keeps_the_focus_and_gives_it_back(visit: Visit, scene: PageS
 def test_the_views_are_reached_by_tab(visit: Visit) -> None:
     visit.open()
     visit.page.keyboard.press("Tab")
-    expect(visit.page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    expect(visit.page.get_by_role("link", name="Skip to content")).to_be_focused()
     visit.page.keyboard.press("Enter")
     expect(visit.page.locator("main")).to_be_focused()
     visit.open()

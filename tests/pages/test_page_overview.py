@@ -30,16 +30,16 @@ def test_the_last_hour_is_drawn_as_the_history_has_it(visit: Visit) -> None:
     visit.ended(visit.chat("one for the chart"))
     history = visit.client.get_history()
     visit.open()
-    ended = visit.page.get_by_role("region", name="Tasks ended a minute")
-    words = f"In the last hour {sum(minute.completed for minute in history)} tasks? completed"
+    ended = visit.page.get_by_role("region", name="Finished per minute")
+    words = f"Last hour: {sum(minute.completed for minute in history)} completed"
     expect(ended.get_by_role("img", name=re.compile(f"^{words}"))).to_be_visible()
     columns = ended.locator("svg title")
     expect(columns).to_have_count(60)
     drawn = [re.search(r"completed: (\d+)", text) for text in columns.all_text_contents()]
     counts = [int(found[1]) for found in drawn if found]
     assert sum(counts) == sum(minute.completed for minute in history)
-    waits = visit.page.get_by_role("region", name="Wait before the first run")
-    expect(waits.get_by_role("img", name=re.compile("^On average"))).to_be_visible()
+    waits = visit.page.get_by_role("region", name="Time to start")
+    expect(waits.get_by_role("img", name=re.compile("^Last hour: .* on average"))).to_be_visible()
 
 
 def test_pausing_is_shown_and_undone(visit: Visit) -> None:
@@ -54,7 +54,7 @@ def test_pausing_is_shown_and_undone(visit: Visit) -> None:
         task_id = visit.chat("while paused", priority="high")
         expect(depth.locator(".amount")).to_have_text("1")
         visit.open(f"task/{task_id}")
-        expect(visit.page.locator(".facts")).to_contain_text("the queue to be resumed")
+        expect(visit.page.locator(".facts")).to_contain_text("the queue to resume")
         visit.button("Resume", banner).click()
         expect(banner).to_have_count(0)
         expect(visit.page.locator("main .status").first).to_contain_text("completed")
@@ -77,8 +77,8 @@ def test_a_model_server_is_drained_and_resumed(visit: Visit) -> None:
         visit.confirm("Drain")
         expect(servers).to_contain_text("drained")
         task_id = visit.chat("nobody takes it")
-        expect(visit.page.get_by_role("region", name="Waiting, by priority")).to_contain_text(
-            "for a model server: 1"
+        expect(visit.page.get_by_role("region", name="Waiting by priority")).to_contain_text(
+            "1 for a model server"
         )
         banner = visit.page.locator(".banner.unserved")
         wait(visit, 8)
@@ -102,8 +102,8 @@ def test_the_banner_names_the_models_that_nobody_has_and_leads_to_their_tasks(
     models = ("unheard-of", "unheard-of", "gone-model", "third", "fourth")
     ids = [visit.chat(f"for {model}", model=model) for model in models]
     other = visit.chat("for later", scheduled_at="2031-01-01T00:00:00Z", model="unheard-of")
-    waits = visit.page.get_by_role("region", name="Waiting, by priority")
-    expect(waits).to_contain_text("for a model server: 5")
+    waits = visit.page.get_by_role("region", name="Waiting by priority")
+    expect(waits).to_contain_text("5 for a model server")
     wait(visit, 11)
     banner = visit.page.locator(".banner.unserved")
     expect(banner).to_contain_text("5 tasks waiting for a model server; nothing is lost.")
@@ -130,7 +130,7 @@ def test_a_list_by_what_tasks_wait_for_follows_without_an_event_of_theirs(visit:
         task_id = visit.chat("waits for a server", tags=["reasons"])
         visit.open("tasks?waiting_for=paused")
         rows = visit.page.locator("tr.task-row")
-        expect(visit.page.locator("main")).to_contain_text("No task matches")
+        expect(visit.page.locator("main")).to_contain_text("No matching tasks")
         visit.client.pause()
         expect(rows).to_have_count(1)
         visit.client.cancel_task(task_id)

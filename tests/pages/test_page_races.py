@@ -56,7 +56,7 @@ def later(visit: Visit, text: str, tag: str) -> str:
 
 def test_events_before_the_first_page_wait_for_it(visit: Visit, held: list[Route]) -> None:
     page = visit.open("tasks?tag=early-none")
-    expect(page.locator("main")).to_contain_text("No task matches")
+    expect(page.locator("main")).to_contain_text("No matching tasks")
     page.route(TASK_LISTS, lambda route: held.append(route))
     turn(page, "tasks?tag=early")
     ids = [later(visit, f"early {number}", "early") for number in range(2)]
@@ -70,7 +70,7 @@ def test_events_before_the_first_page_wait_for_it(visit: Visit, held: list[Route
     page.unroute(TASK_LISTS)
     expect(rows(visit)).to_have_count(3)
     turn(page, "tasks?tag=early-none")
-    expect(page.locator("main")).to_contain_text("No task matches")
+    expect(page.locator("main")).to_contain_text("No matching tasks")
     visit.client.cancel_tasks(ids=ids)
 
 

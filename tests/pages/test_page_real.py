@@ -19,7 +19,7 @@ def test_a_chat_with_a_real_model(browser: Browser, llama: LlamaServer, tmp_path
         visit.field("Model").fill(llama.model)
         visit.field("Message 1").fill("Say hello.")
         page.locator("details.more > summary").click()
-        visit.field("Most tokens").fill("24")
+        visit.field("Max tokens").fill("24")
         visit.button("Submit").click()
         reply = page.get_by_role("region", name="assistant")
         expect(reply).to_be_visible(timeout=60_000)

@@ -169,7 +169,7 @@ def test_controls_show_what_they_were_set_to_until_the_answer(
     nervous.evaluate("() => new Promise(requestAnimationFrame)")
     shown["level"] = level.input_value()
     answer()
-    visit.said("it may not be changed" if is_refused else "Priority is 10 now")
+    visit.said("it may not be changed" if is_refused else "Priority set to 10")
     expect(level).to_have_value("5" if is_refused else "10")
 
     visit.open("crons")
@@ -227,7 +227,7 @@ def test_what_is_around_the_views_may_fail_too(visit: Visit) -> None:
     page.evaluate(poison)
     trouble = page.get_by_role("alert")
     expect(trouble).to_contain_text("This could not be shown")
-    visit.button("Load the page anew", trouble).click()
+    visit.button("Reload the page", trouble).click()
     expect(page.get_by_role("heading", name="Crons", level=1)).to_be_visible()
     expect(page.locator(".connection.live")).to_be_visible()
     visit.forgive("null")

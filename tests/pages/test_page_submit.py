@@ -54,7 +54,7 @@ def test_a_completion_in_json(visit: Visit) -> None:
     visit.field("Model").fill("smollm2")
     visit.field("Prompt").fill("A colour, as JSON")
     options(visit)
-    visit.field("Reply").select_option("JSON")
+    visit.field("Response format").select_option("JSON")
     visit.field("More options (JSON)").fill('{"seed": 7}')
     task = submitted(visit)
     assert task.payload == {"prompt": "A colour, as JSON", "format": "json"}
@@ -99,10 +99,10 @@ def test_a_mistake_is_said_beside_its_field(visit: Visit) -> None:
     visit.button("Submit").click()
     expect(wrong.locator("label")).to_have_text("More options (JSON)")
     visit.field("More options (JSON)").fill("")
-    visit.field("Time limit").fill("-3")  # which only the server minds
+    visit.field("Timeout").fill("-3")  # which only the server minds
     visit.button("Submit").click()
     expect(wrong).to_contain_text("timeout_s must be seconds above 0")
-    visit.field("Time limit").fill("30")
+    visit.field("Timeout").fill("30")
     assert submitted(visit).timeout_s == 30
 
 
@@ -143,11 +143,11 @@ def test_a_file_of_tasks_is_dropped(visit: Visit) -> None:
         text,
     )
     visit.page.locator(".drop").dispatch_event("drop", {"dataTransfer": dropped})
-    found = visit.page.locator(".found")
+    found = visit.page.locator(".file-summary")
     expect(found).to_contain_text("tasks.jsonl")
     expect(found).to_contain_text("1 chat, 1 generate")
     visit.button("Submit 2 tasks").click()
-    visit.page.get_by_role("link", name="Follow the batch").click()
+    visit.page.get_by_role("link", name="View batch").click()
     expect(visit.panel().locator(".tally")).to_contain_text("completed2")
 
 
@@ -157,7 +157,7 @@ def test_an_array_of_tasks_is_chosen(visit: Visit, tmp_path: Path) -> None:
     file.write_text(json.dumps([chat("a"), chat("b"), chat("c")]))
     visit.page.locator("input[type=file]").set_input_files(file)
     visit.button("Submit 3 tasks").click()
-    expect(visit.page.locator(".found")).to_contain_text("Submitted 3 tasks")
+    expect(visit.page.locator(".file-summary")).to_contain_text("Submitted 3 tasks")
 
 
 def test_what_is_wrong_in_a_file_is_named_before_it_goes(visit: Visit) -> None:
@@ -180,4 +180,4 @@ def test_what_only_the_server_minds_in_a_file_is_named(visit: Visit) -> None:
     files = {"name": "bad.jsonl", "mimeType": "application/x-ndjson", "buffer": body}
     visit.page.locator("input[type=file]").set_input_files(files)
     visit.button("Submit 2 tasks").click()
-    expect(visit.page.locator(".found [role=alert]")).to_contain_text("priority must be")
+    expect(visit.page.locator(".file-summary [role=alert]")).to_contain_text("priority must be")

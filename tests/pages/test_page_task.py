@@ -116,7 +116,7 @@ def test_replies_in_openais_dialect_are_read_like_all(visit: Visit, replies: Rep
     expect(visit.page.get_by_role("region", name="reply")).to_contain_text("Once")
     gate.set()
     expect(visit.page.get_by_role("region", name="assistant")).to_contain_text("Once upon a time")
-    expect(visit.page.locator(".figures")).to_contain_text("3 tokens written")
+    expect(visit.page.locator(".figures")).to_contain_text("3 output tokens")
 
     vectors = visit.client.submit_task(embed_task("smollm2", ["a", "bcd"], dialect="openai"))
     visit.ended(vectors)

@@ -25,7 +25,7 @@ def test_tasks_come_and_change_as_they_do(visit: Visit, replies: Replies) -> Non
     gate = threading.Event()
     replies.when("gated", Stream(gate=gate))
     visit.open("tasks?tag=live")
-    expect(visit.page.locator("main")).to_contain_text("No task matches")
+    expect(visit.page.locator("main")).to_contain_text("No matching tasks")
     visit.chat("gated reply", tags=["live"])
     expect(rows(visit)).to_have_count(1)
     expect(rows(visit)).to_contain_text("running")
@@ -84,11 +84,11 @@ def test_a_filter_that_is_being_typed_is_left_alone(visit: Visit) -> None:
 def test_filters_by_type_and_time(visit: Visit) -> None:
     visit.ended(visit.chat("by time", tags=["timed"]))
     visit.open("tasks?tag=timed&type=embed")
-    expect(visit.page.locator("main")).to_contain_text("No task matches")
+    expect(visit.page.locator("main")).to_contain_text("No matching tasks")
     visit.open("tasks?tag=timed&type=chat")
     expect(rows(visit)).to_have_count(1)
     visit.open("tasks?tag=timed&until=2020-01-01T00:00:00Z")
-    expect(visit.page.locator("main")).to_contain_text("No task matches")
+    expect(visit.page.locator("main")).to_contain_text("No matching tasks")
     visit.page.get_by_role("link", name="Clear all filters").click()
     expect(rows(visit).first).to_be_visible()
 
@@ -119,7 +119,7 @@ def test_a_priority_is_changed_in_place(visit: Visit) -> None:
     visit.open("tasks?tag=raise")
     rows(visit).get_by_role("button", name="change the priority").click()
     rows(visit).get_by_role("combobox", name="Priority").select_option("15 critical")
-    visit.said("Priority is 15")
+    visit.said("Priority set to 15")
     expect(rows(visit)).to_contain_text("15 critical")
     assert visit.client.get_task(task_id).priority == 15
     visit.client.cancel_task(task_id)
@@ -149,7 +149,7 @@ def test_many_are_cancelled_retried_and_deleted(visit: Visit, count: int, tag: s
 
     choose_all()
     bar = visit.page.get_by_role("toolbar")
-    bar.get_by_label("Set the priority of the tasks selected").select_option("10 high")
+    bar.get_by_label("Priority of selected tasks").select_option("10 high")
     if count > 200:
         visit.confirm(f"Change {count}")
     visit.said(f"{count} tasks changed")
@@ -168,7 +168,7 @@ def test_many_are_cancelled_retried_and_deleted(visit: Visit, count: int, tag: s
     choose_all()
     act("Delete")
     visit.said(f"{count} tasks deleted")
-    expect(visit.page.locator("main")).to_contain_text("No task matches")
+    expect(visit.page.locator("main")).to_contain_text("No matching tasks")
     assert visit.client.list_tasks({"tag": tag}) == []
 
 
@@ -210,7 +210,7 @@ def test_the_list_does_not_move_while_a_task_is_open(visit: Visit) -> None:
 
 def test_what_happened_while_another_view_was_shown_is_in_the_list(visit: Visit) -> None:
     page = visit.open("tasks?tag=meanwhile")
-    expect(page.locator("main")).to_contain_text("No task matches")
+    expect(page.locator("main")).to_contain_text("No matching tasks")
     for count in (1, 2):
         page.get_by_role("link", name="Overview").click()
         expect(page.get_by_role("heading", name="Overview")).to_be_attached()
@@ -247,7 +247,8 @@ def test_a_task_that_waits_says_when_it_may_start(visit: Visit) -> None:
     facts = visit.page.locator(".facts")
     expect(facts).to_contain_text(re.compile("a model server: .*, 2nd in line"))
     visit.open(f"task/{scheduled}")
-    expect(facts).to_contain_text(re.compile("its time, .*, about 2 h"))
+    expect(facts).to_contain_text(re.compile("its scheduled time, .*, about 2 h"))
+    visit.client.cancel_tasks(filter={"tag": ["waits"]})
 
 
 def test_the_estimate_of_a_task_is_of_this_moment(visit: Visit, replies: Replies) -> None:
