@@ -9,6 +9,7 @@ PY ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3.14;
 	&& echo $$python && break; done)
 
 PYTHON := $(VENV)/bin/python
+BIOME := build/node/node_modules/.bin/biome
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test lint typing bench binary screenshots clean
@@ -28,6 +29,8 @@ test: $(VENV)/.ok ## run the tests, or those that ARGS picks
 lint: $(VENV)/.ok ## check the style and the formatting
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
+	@$(PYTHON) .dev/node_packages.py
+	$(BIOME) ci --config-path=.dev --error-on-warnings static tests/clients
 
 # mypy does not follow the __path__ of ollama_queue.py: it is shown an ordinary package of links. In
 # the place where that lies it finds the benchmarks and what supports the tests, too.
