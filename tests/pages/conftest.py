@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 from tests.support.fakes.model_server import FakeOllama
-from tests.support.harness.page import MODELS, Replies, Visit
+from tests.support.harness.page import MODELS, BrowserTab, Replies
 from tests.support.servers.queue_server import QueueServer
 
 CHROMIUM = shutil.which(os.environ.get("CHROMIUM", "chromium"))
@@ -47,13 +47,13 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def replies() -> Replies:
-    """How the fake replies, by a word of what it is asked."""
+    """How the fake model server replies."""
     return Replies()
 
 
 @pytest.fixture(scope="session")
 def fake(replies: Replies) -> Iterator[FakeOllama]:
-    with FakeOllama(replies.to) as made:
+    with FakeOllama(replies.behaviour_for) as made:
         made.lists(*MODELS, loaded=["smollm2"])
         yield made
 
@@ -78,8 +78,8 @@ def context(browser: Browser, server: QueueServer) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def visit(context: BrowserContext, server: QueueServer) -> Iterator[Visit]:
-    """The page in a tab of its own; that nothing broke in it is checked at the end."""
-    made = Visit(context.new_page(), server)
+def tab(context: BrowserContext, server: QueueServer) -> Iterator[BrowserTab]:
+    """A new browser tab; at its end, the page must have had no errors."""
+    made = BrowserTab(context.new_page(), server)
     yield made
-    assert made.complaints() == []
+    assert made.errors() == []

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Route, expect
 
 from tests.support.fakes.model_server import FakeOllama
-from tests.support.harness.page import Visit
+from tests.support.harness.page import BrowserTab
 from tests.support.servers.queue_server import QueueServer
 
 
@@ -19,73 +19,75 @@ def own_server(browser: Browser, fake: FakeOllama, tmp_path: Path) -> Iterator[Q
 
 
 @pytest.fixture
-def own_visit(browser: Browser, own_server: QueueServer) -> Iterator[Visit]:
+def own_tab(browser: Browser, own_server: QueueServer) -> Iterator[BrowserTab]:
     context = browser.new_context(base_url=own_server.base_url)
-    visit = Visit(context.new_page(), own_server)
-    yield visit
-    visit.forgive("ERR_CONNECTION_REFUSED")
-    visit.forgive("WebSocket connection")
-    visit.forgive("503 (Service Unavailable)")  # of a server that is about to stop
-    assert visit.complaints() == []
+    tab = BrowserTab(context.new_page(), own_server)
+    yield tab
+    tab.ignore_errors("ERR_CONNECTION_REFUSED")
+    tab.ignore_errors("WebSocket connection")
+    tab.ignore_errors("503 (Service Unavailable)")  # of a server that is about to stop
+    assert tab.errors() == []
     context.close()
 
 
 def test_a_restart_of_the_server_is_said_and_got_over(
-    own_visit: Visit, own_server: QueueServer
+    own_tab: BrowserTab, own_server: QueueServer
 ) -> None:
-    visit = own_visit
-    visit.ended(visit.chat("before the restart"))
-    visit.open("tasks")
-    rows = visit.page.locator("tr.task-row")
+    tab = own_tab
+    tab.wait_for(tab.submit_chat("before the restart"))
+    tab.open("tasks")
+    rows = tab.page.locator("tr.task-row")
     expect(rows).to_have_count(1)
     own_server.stop()
-    expect(visit.page.locator(".banner")).to_contain_text("Connection lost")
-    expect(visit.page.locator(".connection.lost")).to_be_visible()
+    expect(tab.page.locator(".banner")).to_contain_text("Connection lost")
+    expect(tab.page.locator(".connection.lost")).to_be_visible()
     expect(rows).to_have_count(1)
     own_server.start()
-    visit.ended(visit.chat("after the restart"))
-    expect(visit.page.locator(".connection.live")).to_be_visible()
-    expect(visit.page.locator(".banner")).to_have_count(0)
+    tab.wait_for(tab.submit_chat("after the restart"))
+    expect(tab.page.locator(".connection.live")).to_be_visible()
+    expect(tab.page.locator(".banner")).to_have_count(0)
     expect(rows).to_have_count(2)
     expect(rows.first).to_contain_text("after the restart")
     expect(rows.first).to_contain_text("completed")
 
 
-def test_an_action_that_cannot_be_done_says_so(own_visit: Visit, own_server: QueueServer) -> None:
-    visit = own_visit
-    task_id = visit.chat("out of reach", scheduled_at="2031-01-01T00:00:00Z")
-    visit.open(f"task/{task_id}")
-    expect(visit.button("Cancel")).to_be_visible()
+def test_an_action_that_cannot_be_done_says_so(
+    own_tab: BrowserTab, own_server: QueueServer
+) -> None:
+    tab = own_tab
+    task_id = tab.submit_chat("out of reach", scheduled_at="2031-01-01T00:00:00Z")
+    tab.open(f"task/{task_id}")
+    expect(tab.button("Cancel")).to_be_visible()
     own_server.stop()
-    visit.button("Cancel").click()
-    visit.said("the server cannot be reached")
+    tab.button("Cancel").click()
+    tab.expect_toast("the server cannot be reached")
 
 
-def test_two_tabs_agree(visit: Visit, context: BrowserContext) -> None:
-    other = Visit(context.new_page(), visit.server)
-    task_id = visit.chat("seen twice", tags=["twice"], scheduled_at="2031-01-01T00:00:00Z")
-    visit.open("tasks?tag=twice")
+def test_two_tabs_agree(tab: BrowserTab, context: BrowserContext) -> None:
+    other = BrowserTab(context.new_page(), tab.server)
+    task_id = tab.submit_chat("seen twice", tags=["twice"], scheduled_at="2031-01-01T00:00:00Z")
+    tab.open("tasks?tag=twice")
     other.open(f"task/{task_id}")
-    row = visit.page.locator("tr.task-row")
+    row = tab.page.locator("tr.task-row")
     expect(row).to_contain_text("5 normal")
     other.page.locator(".facts").get_by_label("Priority").select_option("10 high")
     expect(row).to_contain_text("10 high")
-    visit.page.bring_to_front()  # a browser draws a tab behind another once a second
+    tab.page.bring_to_front()  # a browser draws a tab behind another once a second
     row.get_by_role("checkbox").check()
-    visit.page.get_by_role("toolbar").get_by_role("button", name="Cancel").click()
-    visit.confirm("Cancel")
+    tab.page.get_by_role("toolbar").get_by_role("button", name="Cancel").click()
+    tab.confirm("Cancel")
     expect(other.page.locator("main .status").first).to_contain_text("cancelled")
     expect(row).to_contain_text("cancelled")
     other.page.bring_to_front()
     other.button("Delete").click()
     other.confirm("Delete")
     expect(row).to_have_count(0)
-    assert other.complaints() == []
+    assert other.errors() == []
 
 
-def test_a_key_is_asked_for_and_kept_for_the_tab(visit: Visit) -> None:
+def test_a_key_is_asked_for_and_kept_for_the_tab(tab: BrowserTab) -> None:
     """The server's part is played: what it answers without a key."""
-    page = visit.page
+    page = tab.page
 
     def guard(route: Route) -> None:
         if route.request.headers.get("authorization") == "Bearer s3cret":
@@ -97,8 +99,8 @@ def test_a_key_is_asked_for_and_kept_for_the_tab(visit: Visit) -> None:
     page.route("**/api/**", guard)
     page.goto("/#/tasks")
     page.get_by_label("API key", exact=True).fill("s3cret")
-    visit.button("Continue").click()
+    tab.button("Continue").click()
     expect(page.locator("tr.task-row, .empty-title").first).to_be_visible()
     assert "s3cret" in page.evaluate("JSON.stringify(sessionStorage)")
     assert "s3cret" not in page.evaluate("JSON.stringify(localStorage)")
-    visit.forgive("WebSocket connection")  # of which the server knows no keys yet
+    tab.ignore_errors("WebSocket connection")  # of which the server knows no keys yet

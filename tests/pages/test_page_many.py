@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, expect
 
 from ollama_queue import generate_task
 from tests.support.fakes.model_server import FakeOllama
-from tests.support.harness.page import Visit
+from tests.support.harness.page import BrowserTab
 from tests.support.servers.queue_server import QueueServer
 
 COUNT = 10_000
@@ -26,8 +26,8 @@ def full(
 
 def test_the_whole_list_is_scrolled_through(browser: Browser, full: QueueServer) -> None:
     context = browser.new_context(base_url=full.base_url, viewport={"width": 1280, "height": 800})
-    visit = Visit(context.new_page(), full)
-    page = visit.open("tasks")
+    tab = BrowserTab(context.new_page(), full)
+    page = tab.open("tasks")
     rows = page.locator("tr.task-row")
     expect(page.locator("main")).to_contain_text("10,000 tasks")
     expect(rows.first).to_contain_text(f"task {COUNT - 1:05}")
@@ -44,18 +44,18 @@ def test_the_whole_list_is_scrolled_through(browser: Browser, full: QueueServer)
 
 def test_search_and_bulk_over_all_of_it(browser: Browser, full: QueueServer) -> None:
     context = browser.new_context(base_url=full.base_url, viewport={"width": 1280, "height": 800})
-    visit = Visit(context.new_page(), full)
-    page = visit.open("tasks")
+    tab = BrowserTab(context.new_page(), full)
+    page = tab.open("tasks")
     page.get_by_role("searchbox").fill("task 00007")
     rows = page.locator("tr.task-row")
     expect(rows).to_have_count(1)
     page.get_by_role("searchbox").fill("")
     expect(page.locator("main")).to_contain_text("10,000 tasks")
     page.get_by_label("Select all that are loaded").check()
-    visit.button("Select all 10,000").click()
-    visit.page.get_by_role("toolbar").get_by_role("button", name="Cancel").click()
-    visit.confirm("Cancel")
+    tab.button("Select all 10,000").click()
+    tab.page.get_by_role("toolbar").get_by_role("button", name="Cancel").click()
+    tab.confirm("Cancel")
     expect(page.locator(".toast", has_text="10,000 tasks cancelled")).to_be_visible(timeout=60_000)
-    assert visit.client.get_queue_stats().cancelled_tasks == COUNT
-    assert visit.complaints() == []
+    assert tab.client.get_queue_stats().cancelled_tasks == COUNT
+    assert tab.errors() == []
     context.close()

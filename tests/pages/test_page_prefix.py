@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.harness.page import Visit
+from tests.support.harness.page import BrowserTab
 from tests.support.servers.queue_server import QueueServer
 
 PREFIX = b"/queue"
@@ -68,11 +68,11 @@ def proxy(server: QueueServer) -> Iterator[Proxy]:
         yield made
 
 
-def test_all_of_it_works_below_a_prefix(visit: Visit, proxy: Proxy) -> None:
-    page = visit.page
+def test_all_of_it_works_below_a_prefix(tab: BrowserTab, proxy: Proxy) -> None:
+    page = tab.page
     page.goto(f"{proxy.url}#/tasks")
     expect(page.locator(".connection.live")).to_be_visible()
-    (task,) = visit.ended(visit.chat("below a prefix"))
+    (task,) = tab.wait_for(tab.submit_chat("below a prefix"))
     expect(page.locator("tr.task-row", has_text="below a prefix")).to_be_visible()
     page.goto(f"{proxy.url}#/task/{task.id}")
     expect(page.get_by_role("region", name="assistant")).to_contain_text("Hello from here")

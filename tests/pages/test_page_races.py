@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from ollama_queue import generate_task
-from tests.support.harness.page import Visit
+from tests.support.harness.page import BrowserTab
 from tests.support.servers.queue_server import QueueServer
 
 ADDRESSES = ("&status=pending", "", "&status=cancelled", "&sort=priority", "&q=storm")
@@ -35,49 +35,49 @@ WEATHER = """(() => {
 
 
 @pytest.fixture
-def held(visit: Visit) -> Iterator[list[Route]]:
+def held(tab: BrowserTab) -> Iterator[list[Route]]:
     """The requests for lists, which wait to be answered."""
     routes: list[Route] = []
     yield routes
-    visit.page.unroute_all(behavior="ignoreErrors")
+    tab.page.unroute_all(behavior="ignoreErrors")
 
 
-def rows(visit: Visit) -> Locator:
-    return visit.page.locator("tr.task-row")
+def rows(tab: BrowserTab) -> Locator:
+    return tab.page.locator("tr.task-row")
 
 
 def turn(page: Page, address: str) -> None:
     page.evaluate("(hash) => { location.hash = hash; }", f"#/{address}")
 
 
-def later(visit: Visit, text: str, tag: str) -> str:
-    return visit.chat(text, tags=[tag], scheduled_at=LATER)
+def later(tab: BrowserTab, text: str, tag: str) -> str:
+    return tab.submit_chat(text, tags=[tag], scheduled_at=LATER)
 
 
-def test_events_before_the_first_page_wait_for_it(visit: Visit, held: list[Route]) -> None:
-    page = visit.open("tasks?tag=early-none")
+def test_events_before_the_first_page_wait_for_it(tab: BrowserTab, held: list[Route]) -> None:
+    page = tab.open("tasks?tag=early-none")
     expect(page.locator("main")).to_contain_text("No matching tasks")
     page.route(TASK_LISTS, lambda route: held.append(route))
     turn(page, "tasks?tag=early")
-    ids = [later(visit, f"early {number}", "early") for number in range(2)]
+    ids = [later(tab, f"early {number}", "early") for number in range(2)]
     page.wait_for_function(MISSED)
     turn(page, "tasks?tag=early&status=pending")
-    expect(rows(visit)).to_have_count(0)
-    ids.append(later(visit, "early 2", "early"))
+    expect(rows(tab)).to_have_count(0)
+    ids.append(later(tab, "early 2", "early"))
     page.wait_for_function(MISSED)
     for route in held:
         route.continue_()
     page.unroute(TASK_LISTS)
-    expect(rows(visit)).to_have_count(3)
+    expect(rows(tab)).to_have_count(3)
     turn(page, "tasks?tag=early-none")
     expect(page.locator("main")).to_contain_text("No matching tasks")
-    visit.client.cancel_tasks(ids=ids)
+    tab.client.cancel_tasks(ids=ids)
 
 
-def test_a_list_that_cannot_be_read_says_so_and_is_asked_for_again(visit: Visit) -> None:
-    ids = [later(visit, "fails 1", "fails")]
-    page = visit.open("tasks?tag=fails")
-    expect(rows(visit)).to_have_count(1)
+def test_a_list_that_cannot_be_read_says_so_and_is_asked_for_again(tab: BrowserTab) -> None:
+    ids = [later(tab, "fails 1", "fails")]
+    page = tab.open("tasks?tag=fails")
+    expect(rows(tab)).to_have_count(1)
 
     def fail(route: Route) -> None:
         error = {"code": "unavailable", "message": "the disk is being looked at"}
@@ -87,47 +87,47 @@ def test_a_list_that_cannot_be_read_says_so_and_is_asked_for_again(visit: Visit)
     turn(page, "tasks?tag=fails&status=pending")
     trouble = page.locator("main").get_by_role("alert")
     expect(trouble).to_contain_text("the disk is being looked at")
-    expect(rows(visit)).to_have_count(0)
-    ids.append(later(visit, "fails 2", "fails"))
+    expect(rows(tab)).to_have_count(0)
+    ids.append(later(tab, "fails 2", "fails"))
     page.unroute(TASK_LISTS)
-    visit.button("Try again", trouble).click()
-    expect(rows(visit)).to_have_count(2)
+    tab.button("Try again", trouble).click()
+    expect(rows(tab)).to_have_count(2)
 
     page.route(TASK_LISTS, fail)
     page.evaluate("async () => (await import('/static/state/task_list.js')).refreshTaskList()")
     expect(trouble).to_contain_text("This may be out of date: the disk is being looked at")
-    expect(rows(visit)).to_have_count(2)
+    expect(rows(tab)).to_have_count(2)
     page.unroute(TASK_LISTS)
-    visit.button("Try again", trouble).click()
+    tab.button("Try again", trouble).click()
     expect(trouble).to_have_count(0)
-    expect(rows(visit)).to_have_count(2)
-    visit.client.cancel_tasks(ids=ids)
-    visit.forgive("503 (Service Unavailable)")
+    expect(rows(tab)).to_have_count(2)
+    tab.client.cancel_tasks(ids=ids)
+    tab.ignore_errors("503 (Service Unavailable)")
 
 
-def test_filters_changed_fast_in_a_storm_end_in_the_right_list(visit: Visit) -> None:
-    page = visit.page
+def test_filters_changed_fast_in_a_storm_end_in_the_right_list(tab: BrowserTab) -> None:
+    page = tab.page
     page.add_init_script(WEATHER)
-    visit.open("tasks?tag=storm")
+    tab.open("tasks?tag=storm")
     ids = []
     for number in range(24):
-        ids.append(later(visit, f"storm {number}", "storm"))
+        ids.append(later(tab, f"storm {number}", "storm"))
         if number % 3 == 0:
-            visit.client.cancel_task(ids[number])
+            tab.client.cancel_task(ids[number])
         turn(page, f"tasks?tag=storm{ADDRESSES[number % len(ADDRESSES)]}")
     assert page.evaluate("weather.asked") >= 24
     page.evaluate("() => { weather.isCalm = true; }")
     turn(page, "tasks?tag=storm&status=pending&q=storm")
-    expect(rows(visit)).to_have_count(16)
+    expect(rows(tab)).to_have_count(16)
     turn(page, "tasks?tag=storm")
-    expect(rows(visit)).to_have_count(24)
-    listed = rows(visit).locator(".c-title a").all_inner_texts()
+    expect(rows(tab)).to_have_count(24)
+    listed = rows(tab).locator(".c-title a").all_inner_texts()
     assert listed == [f"storm {number}" for number in reversed(range(24))]
-    visit.client.cancel_tasks(filter={"tag": "storm"})
+    tab.client.cancel_tasks(filter={"tag": "storm"})
 
 
-def test_two_filters_in_one_frame_both_count(visit: Visit) -> None:
-    page = visit.open("tasks?tag=frame")
+def test_two_filters_in_one_frame_both_count(tab: BrowserTab) -> None:
+    page = tab.open("tasks?tag=frame")
     press = """() => [...document.querySelectorAll(".toggle.status")].slice(0, 2).forEach(
         (button) => button.click())"""
     page.evaluate(press)
@@ -135,8 +135,8 @@ def test_two_filters_in_one_frame_both_count(visit: Visit) -> None:
     expect(page.locator(".toggle.status[aria-pressed=true]")).to_have_count(2)
 
 
-def test_what_is_typed_and_pressed_in_one_frame_is_kept(visit: Visit) -> None:
-    page = visit.open("submit")
+def test_what_is_typed_and_pressed_in_one_frame_is_kept(tab: BrowserTab) -> None:
+    page = tab.open("submit")
     act = """() => {
         const type = (field, text) => {
             field.value = text;
@@ -149,16 +149,16 @@ def test_what_is_typed_and_pressed_in_one_frame_is_kept(visit: Visit) -> None:
         add.click();
     }"""
     page.evaluate(act)
-    expect(visit.field("Message 3")).to_be_visible()
-    expect(visit.field("Message 1")).to_have_value("typed last")
+    expect(tab.field("Message 3")).to_be_visible()
+    expect(tab.field("Message 1")).to_have_value("typed last")
 
 
-def test_the_list_stays_where_it_was_scrolled_to_just_now(visit: Visit) -> None:
+def test_the_list_stays_where_it_was_scrolled_to_just_now(tab: BrowserTab) -> None:
     """Also by less than what is worth drawing anew, and before the browser tells of it."""
-    tasks = [later(visit, f"scrolled {number}", "scrolled") for number in range(40)]
-    page = visit.open("tasks?tag=scrolled")
-    expect(rows(visit).first).to_be_visible()
-    task = visit.client.get_task(later(visit, "scrolled", "elsewhere"))
+    tasks = [later(tab, f"scrolled {number}", "scrolled") for number in range(40)]
+    page = tab.open("tasks?tag=scrolled")
+    expect(rows(tab).first).to_be_visible()
+    task = tab.client.get_task(later(tab, "scrolled", "elsewhere"))
     event = {"type": "event", "event": "task_submitted", "seq": 1 << 52}
     new = {"id": "ffffffff", "status": "pending", "model": "m", "type": "chat", "priority": 5}
     new |= {"tags": ["scrolled"], "title": "new", "attempts": [], "attempt": 0, "seq": 1 << 52}
@@ -169,8 +169,8 @@ def test_the_list_stays_where_it_was_scrolled_to_just_now(visit: Visit) -> None:
         applyFeedToTaskList(message);
     }"""
     page.evaluate(apply, event | {"task": new})
-    expect(visit.button("Show 1 new")).to_be_visible()
-    visit.client.cancel_tasks(ids=[*tasks, task.id])
+    expect(tab.button("Show 1 new")).to_be_visible()
+    tab.client.cancel_tasks(ids=[*tasks, task.id])
 
 
 @pytest.fixture(scope="module")
@@ -187,10 +187,10 @@ def deep(server: QueueServer) -> Iterator[int]:
         client.cancel_tasks(filter={"tag": "deep"})
 
 
-def test_a_scroll_while_the_list_is_read_anew_is_not_lost(visit: Visit, deep: int) -> None:
+def test_a_scroll_while_the_list_is_read_anew_is_not_lost(tab: BrowserTab, deep: int) -> None:
     """Nothing moves any more when the answer comes: the page sees that its end is in view."""
-    page = visit.open("tasks?tag=deep")
-    expect(rows(visit).first).to_contain_text(f"deep {deep - 1}")
+    page = tab.open("tasks?tag=deep")
+    expect(rows(tab).first).to_contain_text(f"deep {deep - 1}")
     scroll = """async () => {
         const { refreshTaskList } = await import("/static/state/task_list.js");
         const usual = window.fetch;
@@ -209,8 +209,8 @@ def test_a_scroll_while_the_list_is_read_anew_is_not_lost(visit: Visit, deep: in
     expect(page.locator("tr.task-row", has_text=f"deep {deep - 201}")).to_be_attached()
 
 
-def test_a_tall_window_is_filled(visit: Visit, deep: int) -> None:
+def test_a_tall_window_is_filled(tab: BrowserTab, deep: int) -> None:
     """No scroll brings the next page where the first one leaves nothing to scroll."""
-    visit.page.set_viewport_size({"width": 1280, "height": 9000})
-    visit.open("tasks?tag=deep")
-    expect(visit.page.locator("tr.task-row", has_text="deep 240")).to_be_visible()
+    tab.page.set_viewport_size({"width": 1280, "height": 9000})
+    tab.open("tasks?tag=deep")
+    expect(tab.page.locator("tr.task-row", has_text="deep 240")).to_be_visible()

@@ -1,4 +1,4 @@
-"""axe-core, which finds what people with a screen reader or weak eyes would stumble over."""
+"""axe-core, which finds barriers for users of screen readers or with low vision."""
 
 from typing import Any
 
@@ -11,18 +11,18 @@ COLOURS = {"type": "rule", "values": ["color-contrast"]}
 
 
 def source() -> str:
-    """Its text. Raises `FileNotFoundError` where there is no npm to get it by."""
+    """The text of its script. Raises `FileNotFoundError` where there is no npm to get it by."""
     return (node_folder() / "node_modules/axe-core/axe.min.js").read_text()
 
 
-def mistakes(page: Page, rules: dict[str, Any] = ALL) -> list[str]:
-    """What is wrong with the page as it is now: the rule, and where."""
+def violations(page: Page, rules: dict[str, Any] = ALL) -> list[str]:
+    """The rules that the page breaks now, and where."""
     if page.evaluate("typeof axe") == "undefined":
         page.evaluate(source())
     run = "rules => axe.run({runOnly: rules, resultTypes: ['violations']})"
-    found: dict[str, Any] = page.evaluate(run, rules)
+    report: dict[str, Any] = page.evaluate(run, rules)
     return [
-        f"{broken['id']}: {node['target']} {' '.join(node['failureSummary'].split())}"
-        for broken in found["violations"]
-        for node in broken["nodes"]
+        f"{violation['id']}: {node['target']} {' '.join(node['failureSummary'].split())}"
+        for violation in report["violations"]
+        for node in violation["nodes"]
     ]

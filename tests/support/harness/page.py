@@ -1,4 +1,4 @@
-"""What tests of the page do again and again: look, point, and have tasks to look at."""
+"""A browser tab with the page, for its tests: opens views, finds elements, submits tasks."""
 
 import re
 from typing import Any
@@ -14,7 +14,7 @@ UNREACHABLE = "net::ERR_CONNECTION_REFUSED"
 
 
 class Replies:
-    """How the fake replies: as was said for a word that is in the request, else well."""
+    """How the fake model server replies, by a word in the request; without one, normally."""
 
     def __init__(self) -> None:
         self._by_word: dict[str, Behaviour] = {}
@@ -22,40 +22,40 @@ class Replies:
     def when(self, word: str, behaviour: Behaviour) -> None:
         self._by_word[word] = behaviour
 
-    def to(self, body: dict[str, Any]) -> Behaviour:
+    def behaviour_for(self, body: dict[str, Any]) -> Behaviour:
         text = str(body)
         found = (behaviour for word, behaviour in self._by_word.items() if word in text)
         return next(found, Stream())
 
 
-class Visit:
-    """A tab with the page. `client` is another way into the same queue."""
+class BrowserTab:
+    """A browser tab with the page of a server; `client` is a client of the same server."""
 
     def __init__(self, page: Page, server: QueueServer) -> None:
         self.page = page
         self.server = server
         self.client: Client = server.client()
-        self._complaints: list[str] = []
-        page.on("pageerror", lambda error: self._complaints.append(str(error)))
-        page.on("console", self._hear)
+        self._errors: list[str] = []
+        page.on("pageerror", lambda error: self._errors.append(str(error)))
+        page.on("console", self._on_console)
 
-    def _hear(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         if (
             message.type == "error"
             and "the server responded with a status of 4" not in message.text
         ):
-            self._complaints.append(message.text)
+            self._errors.append(message.text)
 
-    def complaints(self, *, expected: str | None = None) -> list[str]:
-        """Errors in the page's scripts and breaches of its policy, but for those expected."""
-        return [each for each in self._complaints if expected is None or expected not in each]
+    def errors(self, *, expected: str | None = None) -> list[str]:
+        """Errors of the page's scripts and of its security policy, without those expected."""
+        return [error for error in self._errors if expected is None or expected not in error]
 
-    def forgive(self, expected: str) -> None:
-        """Such errors are what the test is about."""
-        self._complaints = self.complaints(expected=expected)
+    def ignore_errors(self, expected: str) -> None:
+        """Drops errors that the test provokes."""
+        self._errors = self.errors(expected=expected)
 
     def open(self, address: str = "overview") -> Page:
-        """A view, from the start; waits until the page hears from the server."""
+        """Loads a view anew; waits until the page is connected to the server."""
         self.page.goto("about:blank")  # a change of the fragment alone would not load it anew
         self.page.goto(f"/#/{address}")
         expect(self.page.locator(".connection.live")).to_be_visible()
@@ -72,32 +72,32 @@ class Visit:
     def panel(self) -> Locator:
         return self.page.get_by_role("complementary")
 
-    def line(self, text: str) -> Locator:
-        """The line of a table that says so."""
+    def table_row(self, text: str) -> Locator:
+        """The row of a table that contains the text."""
         return self.page.locator("main tbody tr", has_text=text)
 
     def confirm(self, name: str) -> None:
-        """Answers the question that is asked; `name` is how the button begins."""
+        """Confirms the open dialog with the button whose label begins with `name`."""
         dialog = self.page.get_by_role("dialog")
         dialog.get_by_role("button", name=re.compile(f"^{name}")).click()
         expect(self.page.get_by_role("dialog")).to_have_count(0)
 
-    def said(self, text: str) -> None:
-        """Waits until the page says so in passing, and closes it."""
+    def expect_toast(self, text: str) -> None:
+        """Waits for a toast that contains the text, and closes it."""
         toast = self.page.locator(".toast", has_text=text).first
         expect(toast).to_be_visible()
         self.button("Close", toast).click()
 
     # --- what is in the queue
 
-    def chat(self, text: str, **fields: Any) -> str:
-        """Submits a chat; its task's id."""
+    def submit_chat(self, text: str, **fields: Any) -> str:
+        """Submits a chat; returns the id of its task."""
         model = fields.pop("model", "smollm2")
         new = chat_task(model, [{"role": "user", "content": text}], **fields)
         return self.client.submit_task(new)
 
-    def ended(self, *task_ids: str) -> list[Task]:
-        """The tasks, once all have ended."""
+    def wait_for(self, *task_ids: str) -> list[Task]:
+        """Waits until all tasks have ended; returns them."""
         tasks = [self.client.wait(task_id, timeout=30) for task_id in task_ids]
         assert all(task.completed_at for task in tasks)
         return tasks
@@ -110,7 +110,7 @@ WIDER = """() => [document.documentElement, document.querySelector("main")].conc
     (box) => `${box.tagName} ${box.className}: ${box.scrollWidth} in ${box.clientWidth}`)"""
 
 
-def no_sideways(page: Page, where: str) -> None:
-    """That nothing is wider than the window: nobody has to scroll sideways."""
+def assert_no_horizontal_scroll(page: Page, where: str) -> None:
+    """Nothing is wider than the window."""
     wider = page.evaluate(WIDER)
     assert wider == [], f"{where}: {wider}"
