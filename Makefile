@@ -12,7 +12,7 @@ PYTHON := $(VENV)/bin/python
 BIOME := build/node/node_modules/.bin/biome
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint typing bench binary screenshots clean
+.PHONY: help run demo test lint format typing bench binary screenshots clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -32,6 +32,11 @@ lint: $(VENV)/.ok ## check the style and the formatting
 	@$(PYTHON) .dev/node_packages.py
 	$(BIOME) ci --config-path=.dev --error-on-warnings static tests/clients
 
+format: $(VENV)/.ok ## format all sources as lint wants them
+	$(PYTHON) -m ruff format
+	@$(PYTHON) .dev/node_packages.py
+	$(BIOME) check --config-path=.dev --write static tests/clients
+
 # mypy does not follow the __path__ of ollama_queue.py: it is shown an ordinary package of links. In
 # the place where that lies it finds the benchmarks and what supports the tests, too.
 typing: $(VENV)/.ok ## check the types
@@ -41,9 +46,10 @@ typing: $(VENV)/.ok ## check the types
 		ln -sfn ../../../$$room build/typing/ollama_queue/$$room; done
 	@ln -sfn ../../../tests/support build/typing/tests/support
 	@ln -sfn ../../benchmarks build/typing/benchmarks
-	@ln -sfn ../../.dev/model_server.py build/typing/model_server.py
+	@for module in model_server node_packages; do \
+		ln -sfn ../../.dev/$$module.py build/typing/$$module.py; done
 	cd build/typing && $(abspath $(PYTHON)) -m mypy --config-file ../../setup.cfg \
-		-p ollama_queue -p benchmarks -p tests.support -m model_server
+		-p ollama_queue -p benchmarks -p tests.support -m model_server -m node_packages
 
 bench: $(VENV)/.ok ## run the benchmarks, or those that ARGS picks
 	$(PYTHON) -m benchmarks $(ARGS)
