@@ -54,18 +54,18 @@ const newList = (key, filter, sort) => ({
   outdated: new Set(), // shown, but no longer matching
   incoming: new Map(), // matching, but not shown yet
   buffered: [], // messages of the feed while a page loads
-  cursor: null,
+  cursor: null, // of the next page
   total: null,
-  isComplete: false,
-  isLoaded: false, // whether the first page has come
+  isComplete: false, // whether all pages are loaded
+  isLoaded: false, // whether the first page is loaded
   isLoading: false,
-  needsRefresh: false,
+  needsRefresh: false, // messages were dropped while a page loads
   error: null,
-  allMatching: false,
-  isCounting: false, // all that match are selected, and counted
-  activeId: null,
-  editingId: null,
-  announcement: "",
+  allMatching: false, // whether all that match are selected, loaded or not
+  isCounting: false, // whether their number is being counted
+  activeId: null, // the row that the keyboard acts on
+  editingId: null, // the row whose priority is being edited
+  announcement: "", // for screen readers
   scroll: { top: 0, height: 900, width: state.list?.scroll.width ?? 1200 },
 });
 

@@ -205,14 +205,16 @@ def test_a_view_that_cannot_be_drawn_says_so_and_the_page_goes_on(
     page = tab.open(f"task/{task_id}" if view == "task" else view)
     expect(page.locator("main :is(h1, h2)").first).to_be_attached()
     expect(page.locator("main")).not_to_contain_text("Loading")
+    # At each frame, since an answer that was on its way puts things right again.
     poison = f"""async () => {{
         const {{ state, notify }} = await import("/static/state/store.js");
         {POISONS[view]};
         notify();
+        const trouble = document.querySelector("main [role=alert]");
+        return trouble?.textContent.includes("This could not be shown");
     }}"""
-    page.evaluate(poison)
+    page.wait_for_function(poison)
     trouble = page.locator("main").get_by_role("alert")
-    expect(trouble).to_contain_text("This could not be shown")
     other = "Submit" if view == "batches" else "Batches"
     page.get_by_role("navigation").get_by_role("link", name=other).click()
     expect(page.get_by_role("heading", name=other, level=1)).to_be_visible()
