@@ -46,8 +46,7 @@ from .core.messages import (
 )
 from .core.messages.command import Reply
 from .core.messages.replies import Recovered
-from .core.model.entry import Keyed
-from .core.model.errors import Conflict, NotFound, naming
+from .core.model.errors import Conflict, NotFound
 from .core.model.ids import mint
 from .core.model.orders import (
     Act,
@@ -225,25 +224,18 @@ class Scheduler(Actor):
 
     def submit_batch(self, message: SubmitBatch) -> None:
         batch_id, now = self.mint()
-        if message.key is not None:
-            known = self.plan.keys.match(message.key, message.body, now)
-            if known in self.loading and not self.loading[known].is_stored:
-                self.loading[known].again.append(self.later(message))
-                return
-            if known is not None:
-                self.pass_on(self.persistence, FindBatch(known), self.later(message))
-                return
-        for choosy in message.choosy:
-            with naming(f"tasks[{choosy.index}]"):
-                self.plan.check(choosy.route, choosy.ollama_only)
-        count = message.count
-        self.plan.reserve(count, message.size)
-        if message.key is not None:
-            self.plan.keys.add(message.key, Keyed(batch_id, message.body, now))
-            self.plan.keys.end(message.key, batch_id)
+        known = self.plan.find(message, now)
+        if known in self.loading and not self.loading[known].is_stored:
+            self.loading[known].again.append(self.later(message))
+            return
+        if known is not None:
+            self.pass_on(self.persistence, FindBatch(known), self.later(message))
+            return
+        orders, count = self.plan.submit_batch(batch_id, message, now), message.count
         batch = Batch(id=batch_id, created_at=utc(now), total=count, pending=count)
         self.loading[batch_id] = Loading(batch, message, self.later(message))
         tell(self.actor_ref, LoadBatch(batch_id))
+        self.carry_out(orders, now)
 
     def load_batch(self, batch_id: str) -> None:
         loading = self.loading[batch_id]

@@ -30,5 +30,9 @@ class Entries(dict[str, Entry]):
         for entry in entries:
             self[entry.id] = entry
 
+    def replace(self, entry: Entry) -> None:
+        """The same task, by another entry."""
+        super().__setitem__(entry.id, entry)
+
     def of_cron(self, cron_id: str) -> int:
         return self._of_cron[cron_id]

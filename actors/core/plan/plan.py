@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from msgspec.structs import replace
 
 from ..config.config import RetrySettings, SchedulerSettings
-from ..messages import Submit
+from ..messages import Submit, SubmitBatch
 from ..model.entry import Entry, Keyed, entry_of
-from ..model.errors import Invalid, NoCapableServer, Unavailable, unknown_model
+from ..model.errors import Invalid, NoCapableServer, Unavailable, naming, unknown_model
 from ..model.lifecycle import become
 from ..model.orders import (
     Change,
@@ -91,12 +91,14 @@ class Plan:
         self.waiting.fill(waiting, now)
         self.keys.restore(keys, self.entries)
         for entry in interrupted:
-            change = interrupt(entry, CRASHED, None, now)
-            orders.append(replace(self._apply(entry, change, now), cut=CRASHED))
+            change, left = interrupt(entry, CRASHED, None, now)
+            orders.append(replace(change, cut=CRASHED))
+            self._let_go(left, change, now)
         return [*orders, *self._dispatch(now)]
 
-    def find(self, asked: Submit, now: float) -> str | None:
-        """The task that the same idempotency key stands for. Raises `Conflict` for another body."""
+    def find(self, asked: Submit | SubmitBatch, now: float) -> str | None:
+        """The task or batch that the same idempotency key stands for. Raises `Conflict` for
+        another body."""
         return None if asked.key is None else self.keys.match(asked.key, asked.body, now)
 
     def submit(
@@ -114,12 +116,15 @@ class Plan:
         entry = entry_of(record)
         self.entries[task_id] = entry
         self.waiting.add(entry, now)
-        orders: list[Order] = []
-        if asked.key is not None:
-            self.keys.add(asked.key, Keyed(task_id, asked.body, now))
-            orders.extend(DropKey(key) for key in self.keys.expire(now))
-        orders.append(Insert(record, asked.spec, asked.body))
-        return [*orders, *self._dispatch(now)]
+        dropped = self._remember(asked, task_id, now)
+        return [*dropped, Insert(record, asked.spec, asked.body), *self._dispatch(now)]
+
+    def _remember(self, asked: Submit | SubmitBatch, known: str, now: float) -> list[Order]:
+        """Let its idempotency key, if it has one, stand for the task or batch `known`."""
+        if asked.key is None:
+            return []
+        self.keys.add(asked.key, Keyed(known, asked.body, now))
+        return [DropKey(key) for key in self.keys.expire(now)]
 
     def check(self, key: str, ollama_only: tuple[str, str] | None) -> None:
         """Raise `Invalid` where no backend of the settings may ever run a route,
@@ -140,10 +145,20 @@ class Plan:
             field, why = ollama_only
             raise NoCapableServer(why, field=field)
 
-    def reserve(self, tasks: int, size: int) -> None:
-        """Keep room for a batch. Raises `QueueFull`, `Unavailable` when draining."""
-        self.check_room(tasks, size)
-        self.room.reserve(tasks, size)
+    def submit_batch(self, batch_id: str, asked: SubmitBatch, now: float) -> list[Order]:
+        """Keep room for the tasks of a batch, which wait once they are stored (`take`).
+
+        Raises as `submit` does, naming the task that no backend may run.
+        """
+        for choosy in asked.choosy:
+            with naming(f"tasks[{choosy.index}]"):
+                self.check(choosy.route, choosy.ollama_only)
+        self.check_room(asked.count, asked.size)
+        self.room.reserve(asked.count, asked.size)
+        orders = self._remember(asked, batch_id, now)
+        if asked.key is not None:
+            self.keys.end(asked.key, batch_id)  # it lives 24 h, however long the tasks wait
+        return orders
 
     def take(self, entries: Iterable[Entry], now: float) -> list[Order]:
         """Let tasks of a stored batch wait, for which there is room."""
@@ -229,8 +244,9 @@ class Plan:
             return []  # of an older attempt: whatever it has to say, it is too late
         orders: list[Order] = []
         if not running.cancelled:
-            change = with_start(settle(running, outcome, self.retry, now, chance), running)
-            orders.append(self._apply(running.entry, change, now))
+            change, entry = settle(running, outcome, self.retry, now, chance)
+            orders.append(with_start(change, running))
+            self._let_go(entry, change, now)
         orders.extend(self.dispatch.end(running, outcome, now))
         return [*orders, *self._dispatch(now)]
 
@@ -243,10 +259,11 @@ class Plan:
             if not running.cancelled:
                 ended = attempt_of(running, error, now)
                 if running.stop_by is not None:  # its silence is no fault of the task's
-                    change = put_back(running.entry, ended)
+                    change, entry = put_back(running.entry, ended), running.entry
                 else:
-                    change = interrupt(running.entry, error, ended, now)
-                orders.append(self._apply(running.entry, with_start(change, running), now))
+                    change, entry = interrupt(running.entry, error, ended, now)
+                orders.append(with_start(change, running))
+                self._let_go(entry, change, now)
         return [*orders, *self._dispatch(now)]
 
     def clock_set(self, step: float, now: float) -> list[Order]:
@@ -304,13 +321,14 @@ class Plan:
         if not self.paused:
             yield from self.dispatch.fill(now)
 
-    def _apply(self, entry: Entry, change: Change, now: float) -> Change:
-        """Let an entry go where the change says: back among the waiting, or out."""
+    def _let_go(self, entry: Entry, change: Change, now: float) -> None:
+        """A task runs no more: its entry, as it is now, goes where the change says, back among
+        the waiting or out."""
         if change.fields["status"] is Status.PENDING:
+            self.entries.replace(entry)
             self.waiting.add(entry, now)
         else:
             self._forget(entry)
-        return change
 
     def _forget(self, entry: Entry) -> None:
         del self.entries[entry.id]

@@ -1,7 +1,11 @@
-"""What the end of a call means for its task."""
+"""What the end of a call means for its task: how its record and its entry are to change.
 
+Nothing is changed here: an entry that is to wait again is a copy, for the plan to take.
+"""
+
+from copy import copy
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, assert_never
 
 from msgspec.structs import replace
 
@@ -21,47 +25,51 @@ MAX_INTERRUPTIONS = 3
 
 def settle(
     running: Running, outcome: Outcome, retry: RetrySettings, now: float, chance: float
-) -> Change:
-    """The change that an outcome makes: ended, or waiting again (its entry says until when)."""
+) -> tuple[Change, Entry]:
+    """What an outcome makes of a task: ended, or waiting again (its entry says until when)."""
+    entry = running.entry
     match outcome:
         case Answered(result) as answered:
             ended = attempt_of(running, None, now)
             tokens = answered.reply_tokens
             done = Status.COMPLETED
-            return end(running.entry, done, ended, now, result=result, tokens=tokens)
+            return end(entry, done, ended, now, result=result, tokens=tokens), entry
         case Stopped():
-            return put_back(running.entry, attempt_of(running, "stopped by the queue", now))
-        case Failed() as failed:
-            return _failed(running, failed, retry, now, chance)
+            return put_back(entry, attempt_of(running, "stopped by the queue", now)), entry
+        case Failed():
+            return _failed(running, outcome, retry, now, chance)
+        case _:
+            assert_never(outcome)
 
 
 def _failed(
     running: Running, failed: Failed, retry: RetrySettings, now: float, chance: float
-) -> Change:
-    entry, error = running.entry, cut(failed.error, limits.ERROR)
+) -> tuple[Change, Entry]:
+    entry, error = copy(running.entry), cut(failed.error, limits.ERROR)
     entry.avoid = backend = running.gate.name
     ended = attempt_of(running, error, now, failed)
     if failed.verdict is Verdict.REFUSED:  # nobody took it on: no retry is spent
-        return put_back(entry, ended, error)
+        return put_back(entry, ended, error), entry
     if failed.verdict is Verdict.NO_MODEL and backend not in entry.lacking:
         # Once only: a server may list a model that it refuses.
         entry.lacking = (*entry.lacking, backend)
-        return put_back(entry, ended, error)
+        return put_back(entry, ended, error), entry
     spent = entry.retry_count >= entry.max_retries
     if failed.verdict in (Verdict.FINAL, Verdict.NO_MODEL) or spent:
-        return end(entry, Status.FAILED, ended, now, error=error)
+        return end(entry, Status.FAILED, ended, now, error=error), entry
     entry.retry_count += 1
     entry.due = now + delay(retry, entry.retry_count, chance)
-    return put_back(entry, ended, error)
+    return put_back(entry, ended, error), entry
 
 
-def interrupt(entry: Entry, error: str, ended: Attempt | None, now: float) -> Change:
+def interrupt(entry: Entry, error: str, ended: Attempt | None, now: float) -> tuple[Change, Entry]:
     """A crash of ours ended the call: 3 are allowed, the fourth may mean that the task does it."""
+    entry = copy(entry)
     entry.interruptions += 1
     if entry.interruptions <= MAX_INTERRUPTIONS:
-        return put_back(entry, ended, error)
+        return put_back(entry, ended, error), entry
     words = f"interrupted {entry.interruptions} times, the last time because {error}"
-    return end(entry, Status.FAILED, ended, now, error=words)
+    return end(entry, Status.FAILED, ended, now, error=words), entry
 
 
 def put_back(entry: Entry, ended: Attempt | None, error: str | None = None) -> Change:

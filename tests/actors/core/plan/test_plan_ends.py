@@ -1,5 +1,7 @@
 """The queue's decisions, one example each: what the end of a call means."""
 
+from copy import copy
+
 import pytest
 from msgspec.structs import replace
 
@@ -9,7 +11,7 @@ from ollama_queue.actors.core.model.outcomes import Answered, Failed, ProbeResul
 from ollama_queue.actors.core.model.stats import BackendState, PlanState, Unserved, Waiting
 from ollama_queue.actors.core.model.tasks import Status, WaitingFor
 from ollama_queue.actors.core.plan.explain import describe, explain
-from ollama_queue.actors.core.plan.settle import utc
+from ollama_queue.actors.core.plan.settle import interrupt, settle, utc
 from tests.support.plans import (
     CUT,
     GREETING,
@@ -136,6 +138,18 @@ class TestFinished:
         assert plan.finished(1, "a", 1, Answered(b"{}"), NOW, 0.5) == []
         assert plan.finished(5, "a", 1, Answered(b"{}"), NOW, 0.5) == []
         assert len(plan.slots) == 2
+
+    @pytest.mark.parametrize("failed", [CUT, HTTP_400, HTTP_500, REFUSED])
+    def test_only_the_plan_changes_what_it_knows_of_a_task(self, failed: Failed) -> None:
+        plan = filled(GREETING)
+        running, entry = plan.slots.in_slot(0), copy(plan.entries["a"])
+        assert running is not None
+
+        _, left = settle(running, failed, RetrySettings(), NOW, 0.5)
+        interrupt(running.entry, "it crashed", None, NOW)
+
+        assert (plan.entries["a"], running.entry) == (entry, entry)
+        assert left.avoid == "b"
 
 
 class TestBackend:

@@ -3,8 +3,11 @@
 import pytest
 from msgspec.structs import replace
 
+from ollama_queue.actors.batch_loading import draft_batch
+from ollama_queue.actors.core.intake.submission import generate_task
+from ollama_queue.actors.core.messages import SubmitBatch
 from ollama_queue.actors.core.model.entry import Keyed
-from ollama_queue.actors.core.model.errors import Conflict
+from ollama_queue.actors.core.model.errors import Conflict, QueueFull
 from ollama_queue.actors.core.model.orders import DropKey, Insert
 from ollama_queue.actors.core.model.outcomes import Answered
 from ollama_queue.actors.core.model.tasks import Record, Status
@@ -84,6 +87,46 @@ class TestIdempotency:
 
         assert (plan.find(live, NOW + DAY), plan.find(over, NOW + DAY)) == ("a", None)
         assert (plan.find(live, NOW + 1), plan.find(over, NOW + 1)) == ("a", "z")
+
+
+def a_batch(*prompts: str, key: str | None = "k") -> SubmitBatch:
+    return draft_batch([generate_task("m", prompt) for prompt in prompts], key)
+
+
+class TestBatches:
+    def test_the_same_key_and_tasks_find_the_batch_again(self) -> None:
+        plan = make_plan()
+        assert plan.find(a_batch("1", "2"), NOW) is None
+
+        assert plan.submit_batch("B", a_batch("1", "2"), NOW) == []
+
+        assert plan.find(a_batch("1", "2"), NOW + DAY - 1) == "B"
+        assert plan.find(a_batch("1", "2"), NOW + DAY) is None
+        assert plan.find(a_batch("1", "2", key=None), NOW) is None
+
+    def test_the_same_key_for_another_batch_or_a_task_is_a_conflict(self) -> None:
+        plan = make_plan()
+        plan.submit_batch("B", a_batch("1", "2"), NOW)
+
+        for other in (a_batch("1", "3"), a_batch("1"), asked("1", key="k")):
+            with pytest.raises(Conflict, match="used for another task, B"):
+                plan.find(other, NOW)
+
+    def test_one_that_is_refused_leaves_its_key(self) -> None:
+        plan = make_plan(max_tasks=1)
+        with pytest.raises(QueueFull):
+            plan.submit_batch("B", a_batch("1", "2"), NOW)
+
+        assert plan.find(a_batch("1"), NOW) is None
+
+    def test_their_keys_expire_where_nobody_else_has_any(self) -> None:
+        plan = make_plan()
+        old = a_batch("1", key="old")
+        plan.submit_batch("A", old, NOW)
+
+        assert old.key is not None
+        assert plan.submit_batch("B", a_batch("1", key="new"), NOW + DAY) == [DropKey(old.key)]
+        assert len(plan.keys) == 1
 
 
 class TestKeyUsedAgain:
