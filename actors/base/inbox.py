@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from ..core.messages.command import Reply
 from ..core.model.errors import QueueError, Unavailable
 
 
@@ -39,6 +38,7 @@ def check_threads() -> None:
 
 SIGNALS_S = 1.0
 
+Reply = TypeVar("Reply")
 # Where any of several replies will do, a promise of them may be kept by whoever gives one.
 Answer = TypeVar("Answer", contravariant=True)
 
