@@ -3,11 +3,18 @@
 Never import this module: its first lines patch the standard library for the whole process.
 """
 
-import signal
+import os
 
-if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    # As SIGTERM does: until the queue is open there is nothing to stop gracefully.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+_signal = __import__("_signal")  # `signal` itself would load enums first, see cli/start.py
+try:
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        # As SIGTERM does: until the queue is open there is nothing to stop gracefully. Blocked
+        # meanwhile: of a signal whose handler has just been taken away Python complains.
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, [_signal.SIGINT])
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [_signal.SIGINT])
+except KeyboardInterrupt:
+    os._exit(130)
 
 from gevent import monkey
 
@@ -17,8 +24,8 @@ import ctypes
 import errno
 import gc
 import logging
-import os
 import resource
+import signal
 import socket
 import ssl
 import sys

@@ -23,7 +23,7 @@ EMOJI = "a 😀 é"
 # At a line of an import, of a call, of a return: each so many lines after the program's first one.
 SWEEP = [0, 30, 300, 1000, 3000, 10_000, 20_000, 40_000, 60_000, 80_000, 120_000, 160_000]
 INTERRUPTS = """
-import signal, sys
+import _signal, signal, sys
 
 left = int(sys.argv.pop(1))
 
@@ -37,14 +37,14 @@ def count(frame, event, arg):
 
 from ollama_queue.cli import start
 
-reset = signal.signal
+reset = _signal.signal
 
 def began(*args):
-    signal.signal = reset
+    _signal.signal = reset
     reset(*args)
     sys.settrace(count)
 
-signal.signal = began
+_signal.signal = began
 start.main()
 """
 
@@ -115,6 +115,34 @@ def test_ctrl_c_at_any_line(server: QueueServer, running: str, lines: int) -> No
         out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out) == (130, b"")
     assert_short(err)
+
+
+MINDED = """
+import _signal, os, sys
+
+known = set(sys.modules)
+
+def began(*_):
+    print(*sorted(set(sys.modules) - known), flush=True)
+    os._exit(0)
+
+_signal.signal = _signal.pthread_sigmask = began
+from ollama_queue.{} import main
+main()
+"""
+
+
+@pytest.mark.parametrize("program", ["cli.start", "http.serving.serve"])
+def test_next_to_nothing_runs_before_ctrl_c_is_minded(program: str) -> None:
+    """Until then a Ctrl-C hits Python's own start, which answers with a traceback."""
+    said = subprocess.run(
+        [sys.executable, "-c", MINDED.format(program)],
+        env={"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    names = f"ollama_queue.{program}".split(".")
+    assert said.stdout.split() == [".".join(names[: i + 1]) for i in range(len(names))]
 
 
 def assert_short(err: bytes) -> None:

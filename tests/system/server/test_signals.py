@@ -53,7 +53,7 @@ def test_under_nohup_a_hang_up_is_nothing(tmp_path: Path) -> None:
 
 
 INTERRUPTS = """
-import signal, sys
+import _signal, signal, sys
 
 left = int(sys.argv.pop(1))
 
@@ -66,14 +66,14 @@ def count(frame, event, arg):
     return count
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-reset = signal.signal
+reset = _signal.signal
 
 def began(*args):
-    signal.signal = reset
+    _signal.signal = reset
     reset(*args)
     sys.settrace(count)
 
-signal.signal = began
+_signal.signal = began
 import ollama_queue.http.serving.serve
 """
 
