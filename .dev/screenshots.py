@@ -174,6 +174,7 @@ def open_view(page: Page, address: str, text: str | re.Pattern[str]) -> None:
     page.goto(f"/#/{address}")
     expect(page.locator("main")).to_contain_text(text, timeout=20_000)
     expect(page.locator(".connection.live")).to_be_visible()
+    expect(page.locator("main")).not_to_contain_text("Loading")
 
 
 def main() -> None:
