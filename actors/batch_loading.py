@@ -13,7 +13,7 @@ from .base.inbox import Promise
 from .core.intake import arguments
 from .core.intake.arguments import AnyTask
 from .core.intake.submission import drafting
-from .core.messages import Choosy, StoreSlice, Submit, SubmitBatch
+from .core.messages import RestrictedRoute, StoreSlice, Submit, SubmitBatch
 from .core.model.entry import Entry, entry_of
 from .core.model.errors import Invalid, naming
 from .core.model.ids import BatchDigest, key_digest
@@ -44,7 +44,7 @@ def draft_batch(
     bytes there are by now, to refuse those that are too many before they are read to the end.
     """
     idempotency_key = arguments.key(idempotency_key)
-    packing = _Packing(idempotency_key is not None)
+    packing = _BatchPacker(idempotency_key is not None)
     seen_tasks = seen_bytes = 0
     for index, task in enumerate(unhurried(arguments.tasks(tasks), breathe)):
         with naming(f"tasks[{index}]"):
@@ -57,7 +57,7 @@ def draft_batch(
     return packing.packed(idempotency_key)
 
 
-class _Packing:
+class _BatchPacker:
     """Tasks of a batch, packed by slices."""
 
     def __init__(self, is_keyed: bool) -> None:
@@ -65,42 +65,42 @@ class _Packing:
         self._digest = BatchDigest() if is_keyed else None
         self._packs: deque[bytes] = deque()
         self._drafts: list[Draft] = []
-        self._room = PACK_BYTES
+        self._left = PACK_BYTES
         self._buffer = bytearray()
-        self._choosy: dict[str, Choosy] = {}
+        self._choosy: dict[str, RestrictedRoute] = {}
         self._tenant: str | None = None
 
     def add(self, asked: Submit) -> None:
         made = draft_of(asked)
         if self._digest is not None:
             self._digest.add(asked.new)
-        if asked.is_choosy and made.route not in self._choosy:
-            self._choosy[made.route] = Choosy(self.count, made.route, asked.ollama_only)
+        if asked.is_restricted and made.route not in self._choosy:
+            self._choosy[made.route] = RestrictedRoute(self.count, made.route, asked.ollama_only)
         if not self.count:
             self._tenant = made.tenant
         self.count += 1
         self.size += len(made.spec)
         self._drafts.append(made)
-        self._room -= len(made.spec) + FACTS_BYTES
-        if self._room <= 0:
+        self._left -= len(made.spec) + FACTS_BYTES
+        if self._left <= 0:
             self._pack()
 
     def packed(self, key: str | None) -> SubmitBatch:
         if self._drafts:
             self._pack()
-        packs, choosy = self._packs, tuple(self._choosy.values())
+        packs, restricted = self._packs, tuple(self._choosy.values())
         if key is None or self._digest is None:
-            return SubmitBatch(packs, self.count, self.size, choosy)
+            return SubmitBatch(packs, self.count, self.size, restricted)
         digest = key_digest(self._tenant, key)
-        return SubmitBatch(packs, self.count, self.size, choosy, digest, self._digest.digest())
+        return SubmitBatch(packs, self.count, self.size, restricted, digest, self._digest.digest())
 
     def _pack(self) -> None:
         _encode_into(self._drafts, self._buffer)
         self._packs.append(bytes(self._buffer))
-        self._drafts, self._room = [], PACK_BYTES
+        self._drafts, self._left = [], PACK_BYTES
 
 
-class Loading:
+class BatchLoad:
     """One batch between its submit and the moment when the last of its tasks waits."""
 
     def __init__(

@@ -15,9 +15,9 @@ from .core.messages import (
     AddCron,
     Command,
     Commit,
+    CronFired,
     EnableCron,
     Fire,
-    Fired,
     GetCron,
     ListCrons,
     RemoveCron,
@@ -72,7 +72,7 @@ class CronTicker(Actor):
                 self.show(message, self.cron(cron_id))
             case ListCrons():
                 self.show(message, [self.crons[cron_id] for cron_id in sorted(self.crons)])
-            case Fired(cron):
+            case CronFired(cron):
                 self.fired(cron)
             case Wake():
                 pass

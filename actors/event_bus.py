@@ -14,7 +14,7 @@ from .core.messages import (
     Attach,
     Chunks,
     ChunksReady,
-    Farewell,
+    CloseSubscriptions,
     GetHistory,
     GetThroughput,
     Publish,
@@ -23,7 +23,7 @@ from .core.messages import (
     Unsubscribe,
     Wake,
 )
-from .core.model.events import Happened
+from .core.model.events import EventRecord
 from .core.model.history import History
 from .core.model.tasks import Chunk
 
@@ -58,8 +58,8 @@ class EventBus(Actor):
         super().__init__(report, breathe, clock)
         self.wall = wall
         self.seq = 0  # of the newest event that was published
-        self.subscribers: dict[Mailbox[Happened], Subscribe] = {}
-        self.by_task: dict[str, set[Mailbox[Happened]]] = {}
+        self.subscribers: dict[Mailbox[EventRecord], Subscribe] = {}
+        self.by_task: dict[str, set[Mailbox[EventRecord]]] = {}
         self.readers: dict[str, set[Mailbox[Chunk]]] = {}
         self.streams: OrderedDict[str, StreamBuffer] = OrderedDict()
         self.bytes = 0
@@ -86,8 +86,8 @@ class EventBus(Actor):
                 return reply(message, self.history.minutes(self.wall()))
             case GetThroughput():
                 return reply(message, self.history.throughput(self.wall()))
-            case Farewell(reason):
-                self.farewell(reason)
+            case CloseSubscriptions(reason):
+                self.close_subscriptions(reason)
                 return reply(message, True)
             case Wake():
                 self.drop_old_streams()
@@ -96,7 +96,7 @@ class EventBus(Actor):
         return None
 
     def on_close(self) -> None:
-        self.farewell("restarted")
+        self.close_subscriptions("restarted")
 
     # --- events ---------------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ class EventBus(Actor):
             _discard(self.readers, task_id, mailbox)
         mailbox.close(reason)
 
-    def publish(self, events: Iterable[Happened]) -> None:
+    def publish(self, events: Iterable[EventRecord]) -> None:
         everything = [s for s in self.subscribers.values() if s.tasks is None]
         for event in unhurried(events, self.breathe):
             self.seq = max(self.seq, event.seq)
@@ -128,11 +128,11 @@ class EventBus(Actor):
             if event.task is not None and event.task.id in self.streams:
                 self.follow(event)
 
-    def deliver(self, mailbox: Mailbox[Any], item: Happened | Chunk) -> None:
+    def deliver(self, mailbox: Mailbox[Any], item: EventRecord | Chunk) -> None:
         if not mailbox.put(item):
             self.unsubscribe(mailbox, "lagged")
 
-    def farewell(self, reason: str) -> None:
+    def close_subscriptions(self, reason: str) -> None:
         for mailbox in list(self.subscribers):
             self.unsubscribe(mailbox, reason)
         for readers in list(self.readers.values()):
@@ -149,7 +149,7 @@ class EventBus(Actor):
         if stream.attempt > message.attempt:
             return  # of an older attempt
         size = sum(len(str(piece)) for piece in unhurried(message.pieces, self.breathe))
-        self.make_room(message.task_id, stream, size)
+        self.free_buffers(message.task_id, stream, size)
         if not stream.overflowed:
             stream.pieces.extend(message.pieces)
             stream.size += size
@@ -164,7 +164,7 @@ class EventBus(Actor):
         stream = self.streams[task_id] = StreamBuffer(attempt, [])
         return stream
 
-    def make_room(self, task_id: str, stream: StreamBuffer, size: int) -> None:
+    def free_buffers(self, task_id: str, stream: StreamBuffer, size: int) -> None:
         """Let a stream that grows too large go, and others while all together are."""
         if stream.overflowed:
             return
@@ -188,7 +188,7 @@ class EventBus(Actor):
                 self.deliver(mailbox, Chunk(f"{stream.attempt}.{number}", piece))
                 self.breathe()
 
-    def follow(self, event: Happened) -> None:
+    def follow(self, event: EventRecord) -> None:
         """A task that ends keeps its stream for a while, for readers that come late."""
         assert event.task is not None
         if event.task.status.is_final:

@@ -17,32 +17,32 @@ from .core.messages import (
     Command,
     Commit,
     CommitChange,
-    Count,
+    CountTasks,
     Delete,
-    Deny,
     Fetch,
     Fetched,
     FindBatch,
     FindExpired,
-    Get,
     GetBatch,
     GetSpec,
+    GetTask,
     ListBatches,
     ListTasks,
     LoadBatch,
     Publish,
     Recover,
+    RejectChange,
     Scanned,
     StoreSlice,
     Synced,
     ToPersistence,
 )
 from .core.messages.command import Reply
-from .core.messages.replies import Asked, Recovered, Stored
+from .core.messages.replies import CallSpec, Recovered, StoredTask
 from .core.model.errors import Conflict, NotFound
 from .core.model.orders import Change, Insert, Remove, Save
 from .core.model.tasks import Batch, BatchSubmitted, Record, Status
-from .store.commit_group import Group, Sealed, TaskWrite, Unseen
+from .store.commit_group import CommitGroup, HiddenTasks, SealedBatch, TaskWrite
 from .store.expiry import find_expired
 from .store.page_reader import scan
 from .store.rocksdb import Store
@@ -70,13 +70,13 @@ class Persistence(Actor):
     ) -> None:
         super().__init__(report, breathe)
         self.open_store, self.pools, self.bus, self.durable = open_store, pools, bus, durable
-        self.gathering = Group()
-        self.in_flight: Group | None = None
+        self.gathering = CommitGroup()
+        self.in_flight: CommitGroup | None = None
         self.live: dict[str, Record] = {}  # records of running tasks: they change soon
-        self.scans: dict[int, tuple[Promise[Any] | None, Group | None]] = {}
+        self.scans: dict[int, tuple[Promise[Any] | None, CommitGroup | None]] = {}
         self.tickets = 0
         self.synced_at = time.monotonic()  # by the boot
-        self.hidden: dict[str, Unseen] = {}  # of batches that are not there yet, by id
+        self.hidden: dict[str, HiddenTasks] = {}  # of batches that are not there yet, by id
 
     def on_start(self) -> None:
         self.store = self.open_store()
@@ -105,15 +105,15 @@ class Persistence(Actor):
                 return self.find_batch(message)
             case ListBatches(limit):
                 return self.once_synced(message, self.store.batches.newest(limit))
-            case Get():
+            case GetTask():
                 return self.get(message)
             case GetSpec(task_id):
                 return reply(message, self.asked(task_id))
             case ListTasks():
                 self.query(message)
-            case Count():
+            case CountTasks():
                 return self.once_synced(message, self.store.counts.copy())
-            case Deny():
+            case RejectChange():
                 self.deny(message)
             case Fetch():
                 self.fetch(message)
@@ -165,12 +165,12 @@ class Persistence(Actor):
         for insert in message.inserts:
             self.seq += 1
             rows.append(TaskWrite(replace(insert.record, seq=self.seq), None, insert.spec))
-        tasks = self.hidden.setdefault(batch.id, Unseen())
+        tasks = self.hidden.setdefault(batch.id, HiddenTasks())
         self.store.write_slice(batch.id, rows, tasks)
         if not message.is_last:
             tell(message.scheduler, LoadBatch(batch.id))
             return
-        self.gathering.sealed.append(Sealed(batch, tasks, message.key, message.body))
+        self.gathering.sealed.append(SealedBatch(batch, tasks, message.key, message.body))
         answer = BatchSubmitted(batch.id, tasks.ids)
         self.gathering.answer(self.later(message), answer)
         tell(message.scheduler, BatchStored(batch.id))
@@ -198,7 +198,7 @@ class Persistence(Actor):
         gone = self.store.place.why_gone()
         if gone is not None:
             raise OSError(gone)
-        group, self.gathering = self.gathering, Group()
+        group, self.gathering = self.gathering, CommitGroup()
         self.in_flight = group
         if not group.changes_disk:
             self.synced(None)
@@ -245,7 +245,7 @@ class Persistence(Actor):
 
     # --- reading --------------------------------------------------------------------------------
 
-    def unsynced(self, task_id: str) -> Group | None:
+    def unsynced(self, task_id: str) -> CommitGroup | None:
         """The group that will make the newest change of a task durable, if one must yet."""
         for group in (self.gathering, self.in_flight):
             if group is not None and group.touches(task_id):
@@ -258,7 +258,7 @@ class Persistence(Actor):
             return group.record(task_id)
         return self.live.get(task_id) or self.store.record(task_id)
 
-    def get(self, message: Get) -> Replied | None:
+    def get(self, message: GetTask) -> Replied | None:
         task_id = message.task_id
         record = self.record(task_id)
         if record is None:
@@ -267,14 +267,14 @@ class Persistence(Actor):
         result = group.result(task_id) if group is not None else None
         if result is None and record.status is Status.COMPLETED:
             result = self.store.result(task_id)
-        return self.answer(message, Stored(record, self.spec_of(task_id), result), group)
+        return self.answer(message, StoredTask(record, self.spec_of(task_id), result), group)
 
-    def asked(self, task_id: str) -> Asked:
+    def asked(self, task_id: str) -> CallSpec:
         """For a worker's call: at once, since `Run` may come before the fsync."""
         record = self.record(task_id)
         if record is None:  # cancelled and deleted before its call had asked
             raise NotFound(f"there is no task {task_id}", field="id")
-        return Asked(record.type, record.model, self.spec_of(task_id))
+        return CallSpec(record.type, record.model, self.spec_of(task_id))
 
     def spec_of(self, task_id: str) -> bytes:
         for group in (self.gathering, self.in_flight):
@@ -286,7 +286,7 @@ class Persistence(Actor):
             raise NotFound(f"there is no task {task_id}", field="id")
         return spec
 
-    def deny(self, message: Deny) -> None:
+    def deny(self, message: RejectChange) -> None:
         task_id = message.task_id
         record = self.record(task_id)
         if record is None:
@@ -307,7 +307,9 @@ class Persistence(Actor):
     def once_synced(self, command: Command[Reply], answer: Reply) -> Replied | None:
         return self.answer(command, answer, self.in_flight)
 
-    def answer(self, command: Command[Reply], answer: Reply, group: Group | None) -> Replied | None:
+    def answer(
+        self, command: Command[Reply], answer: Reply, group: CommitGroup | None
+    ) -> Replied | None:
         """Reply at once, or when the group that the answer has seen is durable."""
         if group is None:
             return reply(command, answer)
@@ -316,7 +318,7 @@ class Persistence(Actor):
 
     def recover(self) -> Recovered:
         found = self.store.recover()
-        self.hidden |= {batch_id: Unseen() for batch_id in found.hidden}
+        self.hidden |= {batch_id: HiddenTasks() for batch_id in found.hidden}
         return found
 
     def query(self, message: ListTasks) -> None:

@@ -9,37 +9,37 @@ from .base.actor import Actor, Ref, Replied, log, reply, tell
 from .base.breathing import Breathe, as_threads_do
 from .base.clock import LEAST_STEP_S, Clock
 from .base.inbox import Promise
-from .batch_loading import Loading
+from .batch_loading import BatchLoad
 from .core.messages import (
     BackendProbed,
     BatchStored,
     Cancel,
-    CheckRoom,
+    CheckCapacity,
     Command,
     Commit,
     CommitChange,
+    CronFired,
     Delete,
-    Deny,
     Describe,
     Drain,
     DrainBackend,
+    EnqueueBatch,
     Explain,
     Fetch,
     Fetched,
     FindBatch,
     Finished,
     Fire,
-    Fired,
-    Get,
-    GetReasons,
+    GetTask,
+    GetWaitReasons,
     LoadBatch,
     Pause,
+    RejectChange,
     Reprioritize,
     Resume,
     Retry,
     Submit,
     SubmitBatch,
-    TakeBatch,
     ToScheduler,
     Wake,
     WorkerLost,
@@ -59,18 +59,18 @@ from .core.model.orders import (
     split,
 )
 from .core.model.tasks import Batch, Record, Status, Submitted
+from .core.plan.cron_runs import submit_cron_run
 from .core.plan.explain import describe, describe_one, explain, reasons
-from .core.plan.firing import fire
 from .core.plan.plan import Plan
 from .core.plan.settle import utc
 
 
-class Crew(Protocol):
+class ActorSpawner(Protocol):
     """How the scheduler gets hands: System starts them, and knows them when all must stop."""
 
-    def hire_worker(self, slot: int, scheduler: Ref, report: Callable[[str], None]) -> Ref: ...
+    def spawn_worker(self, slot: int, scheduler: Ref, report: Callable[[str], None]) -> Ref: ...
 
-    def hire_prober(self, scheduler: Ref) -> Ref: ...
+    def spawn_prober(self, scheduler: Ref) -> Ref: ...
 
     def dismiss(self, worker: Ref) -> None: ...
 
@@ -86,24 +86,24 @@ class Scheduler(Actor):
         plan: Plan,
         recovered: Recovered,
         persistence: Ref,
-        crew: Crew,
+        spawner: ActorSpawner,
         clock: Clock | None = None,
         chance: random.Random | None = None,
     ) -> None:
         self.time = clock or Clock()
         super().__init__(report, breathe, self.time.now)
         self.plan, self.recovered, self.persistence = plan, recovered, persistence
-        self.crew, self.chance = crew, chance or random.Random()
+        self.spawner, self.chance = spawner, chance or random.Random()
         self.last_us = recovered.last_us
         self.workers: dict[int, Ref] = {}
-        self.hired: dict[int, int] = {}  # by slot: the number of its worker, counted over all
-        self.hires = 0
+        self.incarnation: dict[int, int] = {}  # by slot: the number of its worker, counted over all
+        self.incarnations = 0
         self.fetching: set[str] = set()  # ended tasks that are about to change
-        self.loading: dict[str, Loading] = {}  # batches on their way, by id
+        self.loading: dict[str, BatchLoad] = {}  # batches on their way, by id
         self.drained: Promise[bool] | None = None
 
     def on_start(self) -> None:
-        self.prober = self.crew.hire_prober(self.actor_ref)
+        self.prober = self.spawner.spawn_prober(self.actor_ref)
         for slot in range(self.plan.slots.free):
             self.replace(slot)
         old, self.recovered = self.recovered, Recovered([], [], [], {}, 0)
@@ -118,9 +118,9 @@ class Scheduler(Actor):
             case Submit():
                 self.submit(message)
             case Fire():
-                self.fire(message)
-            case CheckRoom(tasks, size):
-                self.plan.check_room(tasks, size)
+                self.submit_cron_run(message)
+            case CheckCapacity(tasks, size):
+                self.plan.check_capacity(tasks, size)
                 return reply(message, True)
             case SubmitBatch():
                 self.submit_batch(message)
@@ -128,7 +128,7 @@ class Scheduler(Actor):
                 self.load_batch(batch_id)
             case BatchStored(batch_id):
                 self.batch_stored(batch_id, now)
-            case TakeBatch(batch_id):
+            case EnqueueBatch(batch_id):
                 self.take_batch(batch_id, now)
             case Cancel() | Reprioritize():
                 self.change(message, now)
@@ -141,8 +141,8 @@ class Scheduler(Actor):
                 self.carry_out(
                     self.plan.finished(slot, task_id, attempt, outcome, now, chance), now
                 )
-            case WorkerLost(slot, hired, error):
-                if self.hired[slot] == hired:
+            case WorkerLost(slot, incarnation, error):
+                if self.incarnation[slot] == incarnation:
                     self.carry_out(self.plan.lost(slot, error, now), now)
             case BackendProbed(backend, result):
                 self.carry_out(self.plan.probed(backend, result, now), now)
@@ -156,7 +156,7 @@ class Scheduler(Actor):
                 self.answer(message, self.plan.resume(now), now, True)
             case Explain(task_ids):
                 return reply(message, explain(self.plan, task_ids, now))
-            case GetReasons():
+            case GetWaitReasons():
                 return reply(message, reasons(self.plan, now))
             case Describe():
                 return reply(message, describe(self.plan, now))
@@ -199,21 +199,21 @@ class Scheduler(Actor):
         known = self.plan.find(asked, now)
         if known is not None:
             promise = self.later(asked)
-            self.pass_on(self.persistence, Get(known), promise)
+            self.pass_on(self.persistence, GetTask(known), promise)
             return
         orders = self.plan.submit(task_id, asked, now)
         self.answer(asked, orders, now, self.submitted(task_id))
 
-    def fire(self, firing: Fire) -> None:
+    def submit_cron_run(self, cron_run: Fire) -> None:
         """A cron's run; whatever comes of it, the ticker is told, and after Persistence."""
         task_id, now = self.mint()
-        cron = firing.cron
+        cron = cron_run.cron
         try:
-            orders = fire(self.plan, task_id, firing, now)
-            self.answer(firing, orders, now, self.submitted(task_id))
+            orders = submit_cron_run(self.plan, task_id, cron_run, now)
+            self.answer(cron_run, orders, now, self.submitted(task_id))
             cron = next(order.cron for order in orders if isinstance(order, SaveCron))
         finally:
-            tell(firing.ticker, Fired(cron))
+            tell(cron_run.ticker, CronFired(cron))
 
     def submitted(self, task_id: str) -> Submitted:
         status, position = Status.RUNNING, None
@@ -233,7 +233,7 @@ class Scheduler(Actor):
             return
         orders, count = self.plan.submit_batch(batch_id, message, now), message.count
         batch = Batch(id=batch_id, created_at=utc(now), total=count, pending=count)
-        self.loading[batch_id] = Loading(batch, message, self.later(message))
+        self.loading[batch_id] = BatchLoad(batch, message, self.later(message))
         tell(self.actor_ref, LoadBatch(batch_id))
         self.carry_out(orders, now)
 
@@ -256,7 +256,7 @@ class Scheduler(Actor):
         entries = self.loading[batch_id].take()
         if entries:
             self.carry_out(self.plan.take(entries, now), now)
-            tell(self.actor_ref, TakeBatch(batch_id))
+            tell(self.actor_ref, EnqueueBatch(batch_id))
         else:
             del self.loading[batch_id]
 
@@ -272,7 +272,7 @@ class Scheduler(Actor):
         if task_id in self.plan.entries:
             self.answer_changed(command, change(), now)
         else:
-            self.pass_on(self.persistence, Deny(task_id, wanted), self.later(command))
+            self.pass_on(self.persistence, RejectChange(task_id, wanted), self.later(command))
 
     def fetch(self, command: Retry | Delete) -> None:
         """Of an ended task only Persistence knows; it comes back as `Fetched`."""
@@ -339,10 +339,10 @@ class Scheduler(Actor):
         """Put a new worker into a slot and let the old one go."""
         old = self.workers.get(slot)
         if old is not None:
-            self.crew.dismiss(old)
-        self.hires += 1
-        hired = self.hired[slot] = self.hires
+            self.spawner.dismiss(old)
+        self.incarnations += 1
+        incarnation = self.incarnation[slot] = self.incarnations
         me = self.actor_ref
-        self.workers[slot] = self.crew.hire_worker(
-            slot, me, lambda error: tell(me, WorkerLost(slot, hired, error))
+        self.workers[slot] = self.spawner.spawn_worker(
+            slot, me, lambda error: tell(me, WorkerLost(slot, incarnation, error))
         )

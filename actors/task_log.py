@@ -11,7 +11,7 @@ from .base.mailbox import Closed, Mailbox
 from .core.config.config import LoggingSettings
 from .core.model.errors import Unavailable
 from .core.model.event_names import ENDS, EVENTS
-from .core.model.events import Happened
+from .core.model.events import EventRecord
 from .core.model.tasks import Record
 from .logs import LogLine, LogLines, open_handler
 
@@ -27,7 +27,7 @@ CLOSE_PATIENCE_S = 10.0
 MAX_ERROR = 500  # characters of an upstream's words
 
 
-def line_of(event: Happened) -> LogLine:
+def line_of(event: EventRecord) -> LogLine:
     """What an event says: who it was, and what is known. No payload, no title, no secret."""
     facts: dict[str, Any] = {}
     names: dict[str, Any] = {"event": event.event}
@@ -86,21 +86,21 @@ def _ran_s(task: Record) -> float | None:
     return _span(task.started_at, task.completed_at)
 
 
-class LossyMailbox(Mailbox[Happened]):
+class LossyMailbox(Mailbox[EventRecord]):
     """A mailbox that is never cut off: what it has no room for is counted."""
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
         self._missed = 0
 
-    def put(self, item: Happened) -> bool:
+    def put(self, item: EventRecord) -> bool:
         with self._changed:
             if self._reason is None and len(self._items) >= self._size:
                 self._missed += 1
                 return True
             return super().put(item)
 
-    def take(self) -> tuple[list[Happened], int]:
+    def take(self) -> tuple[list[EventRecord], int]:
         """The next events, and how many were missed behind them. Raises `Closed`."""
         first = self.get()
         with self._changed:
@@ -108,7 +108,7 @@ class LossyMailbox(Mailbox[Happened]):
             return [first, *self.drain()], missed
 
 
-class Journal(threading.Thread):
+class TaskLogWriter(threading.Thread):
     """Writes what happens into the log, in a thread of its own. After a reboot it begins anew.
 
     Up to `together` events that came at once are one record. Our own formatters give each a line
@@ -145,7 +145,7 @@ class Journal(threading.Thread):
             if self._is_closed:
                 self._hang_up()
 
-    def _write(self, events: list[Happened], missed: int) -> None:
+    def _write(self, events: list[EventRecord], missed: int) -> None:
         for start in range(0, len(events), self._together):
             if log.isEnabledFor(logging.INFO):
                 log.info(LogLines([*map(line_of, events[start : start + self._together])]))
@@ -166,12 +166,12 @@ class Journal(threading.Thread):
 
 def follow(
     listen: ListenToEvents, together: int, breathe: Breathe = as_threads_do
-) -> Journal | None:
+) -> TaskLogWriter | None:
     """A journal of what `listen` brings; None where the log does not want to know."""
-    return Journal(listen, together, breathe) if log.isEnabledFor(logging.INFO) else None
+    return TaskLogWriter(listen, together, breathe) if log.isEnabledFor(logging.INFO) else None
 
 
-class Logbook:
+class EmbeddedLog:
     """The log of one embedded queue: the `ollama_queue` logger as its settings want it."""
 
     def __init__(self, settings: LoggingSettings | None) -> None:
@@ -179,7 +179,7 @@ class Logbook:
         self._settings = settings
         self._level = log.level
         self._handler: logging.Handler | None = None
-        self._journal: Journal | None = None
+        self._journal: TaskLogWriter | None = None
 
     def open(self) -> None:
         """Raises `Invalid` when the file cannot be written."""

@@ -32,7 +32,7 @@ MOST = 5 * TOGETHER
 _decode_spec = msgspec.json.Decoder(Spec).decode
 
 
-class Pieces:
+class PieceBuffer:
     """What a call has brought and its worker has not yet taken: `MOST` pieces, then the call waits.
 
     A million small objects are a long walk for the garbage collector, and nobody else runs then.
@@ -76,7 +76,7 @@ class Call:
 
     def __init__(self, run: Run, executor: Executor) -> None:
         self.run, self.executor = run, executor
-        self.pieces = Pieces()
+        self.pieces = PieceBuffer()
         self.sent = 0
         self.stopped = False
         self.deadline = time.monotonic() + run.timeout_s if run.timeout_s is not None else None

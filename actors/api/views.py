@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from ollama_queue import __version__
 
 from ..base.breathing import Breathe, as_threads_do, unhurried
-from ..core.messages.replies import Page, Stored
+from ..core.messages.replies import Page, StoredTask
 from ..core.model import limits
 from ..core.model.errors import cut
-from ..core.model.events import Happened
+from ..core.model.events import EventRecord
 from ..core.model.stats import Counts, PlanState, QueueStats, Waiting
 from ..core.model.task_filter import TaskFilter, TaskPage
 from ..core.model.tasks import (
@@ -74,7 +74,7 @@ def _is_within(record: Record) -> bool:
     )
 
 
-def shown(event: Happened | Event) -> Event:
+def shown(event: EventRecord | Event) -> Event:
     """An event as subscribers see it: its task as in lists."""
     if isinstance(event, Event):  # from a server, which has shown it so
         return event
@@ -83,7 +83,7 @@ def shown(event: Happened | Event) -> Event:
     return Event(**facts)
 
 
-def whole(stored: Stored, waiting: Waiting | None) -> Task:
+def whole(stored: StoredTask, waiting: Waiting | None) -> Task:
     """A task with everything that is known of it."""
     return _with_parts(_facts_of(stored.record, waiting), stored.spec, stored.result)
 

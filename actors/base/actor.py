@@ -21,7 +21,7 @@ from ..core.messages import Command, Wake
 from ..core.messages.command import Reply
 from ..core.model.errors import OutcomeUnknown, QueueError, Unavailable
 from .breathing import Breathe, as_threads_do
-from .inbox import Envelope, Errand, Future, Inbox, Promise
+from .inbox import CallbackPromise, Envelope, Future, Inbox, Promise
 
 log = logging.getLogger("ollama_queue")
 
@@ -33,7 +33,7 @@ LONGEST_NAP_S = 10.0  # wall clocks are set: nobody sleeps longer without lookin
 Replied = NewType("Replied", object)
 
 
-class SignOfLife(Command[bool], frozen=True):
+class Ping(Command[bool], frozen=True):
     """Answered with True by every actor that has started well."""
 
 
@@ -103,7 +103,7 @@ class Actor(pykka.ThreadingActor):
         """Ask `ref` without waiting: what it replies, if only a `QueueError`, comes back to this
         actor as the message `note(reply)`."""
         me = self.actor_ref
-        _post(ref, command, Errand(lambda reply: _post(me, note(reply))))
+        _post(ref, command, CallbackPromise(lambda reply: _post(me, note(reply))))
 
     # --- time -----------------------------------------------------------------------------------
 
@@ -156,7 +156,7 @@ class Actor(pykka.ThreadingActor):
         if isinstance(message, _ActorStop):
             self.actor_stopped.set()
             value: object = self.on_close()
-        elif isinstance(message, SignOfLife):
+        elif isinstance(message, Ping):
             value = True
         else:
             if isinstance(message, Wake):
@@ -213,7 +213,7 @@ def _post(ref: Ref, message: object, promise: Promise[Any] | None = None) -> Non
 def start(actor: type[Actor], *args: Any, timeout: float = 60.0, **kwargs: Any) -> Ref:
     """Start an actor and return once it has started well; raises what its `on_start` raised."""
     ref: Ref = actor.start(*args, **kwargs)
-    ask(ref, SignOfLife(), timeout)
+    ask(ref, Ping(), timeout)
     return ref
 
 

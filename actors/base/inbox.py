@@ -102,7 +102,7 @@ class Future(Promise[Reply]):
         return self._value
 
 
-class Errand(Promise[Reply]):
+class CallbackPromise(Promise[Reply]):
     """A promise that nobody waits for: `done` is told what it was kept with, at once."""
 
     __slots__ = ("_done",)

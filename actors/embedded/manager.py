@@ -11,7 +11,7 @@ from typing import Any, Self, Unpack, cast
 from ..api import views
 from ..api.subscription import Listener
 from ..api.threads import Threads
-from ..base.actor import Ref, SignOfLife, ask, log, stop, tell
+from ..base.actor import Ping, Ref, ask, log, stop, tell
 from ..base.breathing import driven
 from ..base.inbox import check_process, check_threads
 from ..base.mailbox import Mailbox
@@ -26,19 +26,19 @@ from ..core.intake.submission import drafting, parse_priority
 from ..core.messages import (
     CallBackends,
     Cancel,
-    CheckRoom,
+    CheckCapacity,
     Command,
-    Count,
+    CountTasks,
     Delete,
     Describe,
     Drain,
     DrainBackend,
     Explain,
-    Get,
     GetBatch,
     GetHistory,
-    GetReasons,
+    GetTask,
     GetThroughput,
+    GetWaitReasons,
     ListBatches,
     ListTasks,
     Pause,
@@ -49,7 +49,7 @@ from ..core.messages import (
     Shutdown,
 )
 from ..core.messages.command import Reply
-from ..core.messages.replies import Stored
+from ..core.messages.replies import StoredTask
 from ..core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ..core.model.errors import Invalid, NoCapableServer, NotFound, QueueError
 from ..core.model.outcomes import BackendReply
@@ -71,13 +71,13 @@ from ..core.model.tasks import (
     Task,
 )
 from ..executors import create_executor
-from ..files.free_space import check_room
+from ..files.free_space import check_free_space
 from ..routines.steps import Leave
 from ..settings.settings import anchored
 from ..supervision.generation import Runtime
 from ..supervision.switchboard import Generation, Switchboard
 from ..supervision.system import System
-from ..task_log import Logbook
+from ..task_log import EmbeddedLog
 from . import watch
 from .bulk import do_bulk
 from .crons import EmbeddedCrons
@@ -135,7 +135,7 @@ class QueueManager(Listener):
             arguments.record(runtime, Runtime, "runtime")
         self.config = anchored(config or config_of(options))
         logs = self.config.logging != LoggingSettings() or not LOG_OPTIONS.isdisjoint(options)
-        self._logbook = Logbook(self.config.logging if logs and runtime is None else None)
+        self._logbook = EmbeddedLog(self.config.logging if logs and runtime is None else None)
         self._accept_loss = accept_loss
         self._runtime = runtime or Runtime(_thread_pools, create_executor, _give_up)
         self.breathe = self._runtime.breathe  # for doors, too
@@ -163,7 +163,7 @@ class QueueManager(Listener):
             # A thread that the interpreter ends inside RocksDB would abort the whole process.
             atexit.register(self.close, grace_s=0)
             try:
-                ask(system, SignOfLife(), timeout=600)
+                ask(system, Ping(), timeout=600)
             except QueueError:
                 self._let_go()
                 raise
@@ -218,9 +218,9 @@ class QueueManager(Listener):
 
     def _submit(self, new: AnyTask, idempotency_key: str | None, *, listed: bool) -> Submitted:
         command = driven(drafting(new, idempotency_key, listed=listed), self.breathe)
-        check_room(self.config.queue.storage_path, len(command.spec))
+        check_free_space(self.config.queue.storage_path, len(command.spec))
         answer = self._decided(command)
-        if isinstance(answer, Stored):  # the key was used before, for this very task
+        if isinstance(answer, StoredTask):  # the key was used before, for this very task
             record = answer.record
             where = self._explain([record]).get(record.id)
             position = where.position if where else None
@@ -231,11 +231,11 @@ class QueueManager(Listener):
         self, tasks: Iterable[AnyTask], *, idempotency_key: str | None = None
     ) -> BatchSubmitted:
         def check(tasks: int, size: int) -> None:
-            check_room(self.config.queue.storage_path, size)
-            ask(self._now().scheduler, CheckRoom(tasks, size))
+            check_free_space(self.config.queue.storage_path, size)
+            ask(self._now().scheduler, CheckCapacity(tasks, size))
 
         asked = draft_batch(tasks, idempotency_key, self.breathe, check)
-        check_room(self.config.queue.storage_path, asked.size)
+        check_free_space(self.config.queue.storage_path, asked.size)
         return self._decided(asked, BATCH_PATIENCE_S)
 
     def _decided(self, asked: Command[Reply], timeout: float = 30.0) -> Reply:
@@ -255,11 +255,11 @@ class QueueManager(Listener):
                 return self.wait(task_id, timeout=wait)
             except TimeoutError:
                 pass
-        stored = ask(self._now().persistence, Get(task_id))
+        stored = ask(self._now().persistence, GetTask(task_id))
         return self._shown(stored)
 
     def get_task_status(self, task_id: OfTask) -> Status:
-        stored = ask(self._now().persistence, Get(arguments.task_id(task_id)))
+        stored = ask(self._now().persistence, GetTask(arguments.task_id(task_id)))
         return stored.record.status
 
     def wait(self, task_id: OfTask, *, timeout: float | None = None) -> Task:
@@ -297,7 +297,7 @@ class QueueManager(Listener):
 
     def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
         wanted, now = task_filter(filter), self._now()
-        reasons = ask(now.scheduler, GetReasons()) if wanted.waiting_for else None
+        reasons = ask(now.scheduler, GetWaitReasons()) if wanted.waiting_for else None
         found = ask(now.persistence, ListTasks(wanted, reasons))
         return views.page(found, self._explain(found.records), wanted, self.breathe)
 
@@ -375,7 +375,7 @@ class QueueManager(Listener):
 
     def get_queue_stats(self) -> QueueStats:
         now = self._now()
-        counts = ask(now.persistence, Count())
+        counts = ask(now.persistence, CountTasks())
         state = ask(now.scheduler, Describe())
         pace = ask(now.bus, GetThroughput())
         up_s, gap_ms = time.monotonic() - self._since, self._runtime.hub_gap_ms()
@@ -446,7 +446,7 @@ class QueueManager(Listener):
 
     # --- pieces -----------------------------------------------------------------------------------
 
-    def _shown(self, stored: Stored) -> Task:
+    def _shown(self, stored: StoredTask) -> Task:
         return views.whole(stored, self._explain([stored.record]).get(stored.record.id))
 
     def _explain(self, records: list[Record]) -> dict[str, Waiting]:

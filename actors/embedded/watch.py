@@ -17,11 +17,11 @@ from ..base.actor import ask, tell
 from ..base.breathing import Breathe, as_threads_do, unhurried
 from ..base.mailbox import Closed, Mailbox
 from ..core.intake.arguments import late
-from ..core.messages import Attach, Get, Subscribe, Unsubscribe
-from ..core.messages.replies import Stored
+from ..core.messages import Attach, GetTask, Subscribe, Unsubscribe
+from ..core.messages.replies import StoredTask
 from ..core.model.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
 from ..core.model.event_names import ENDS
-from ..core.model.events import Happened
+from ..core.model.events import EventRecord
 from ..core.model.tasks import Chunk
 from ..supervision.switchboard import Generation, Switchboard
 
@@ -30,19 +30,19 @@ ChunkPosition = tuple[int, int]  # an attempt and the number of a chunk in it
 _PLACE = re.compile(r"(\d{1,9})\.(\d{1,9})", re.ASCII)
 
 
-def wait(switchboard: Switchboard, task_id: str, timeout: float | None) -> Stored:
+def wait(switchboard: Switchboard, task_id: str, timeout: float | None) -> StoredTask:
     """The task once it has ended. Raises `TimeoutError` after `timeout` seconds."""
     deadline = None if timeout is None else time.monotonic() + timeout
     now = switchboard.current()
     while True:
-        mailbox = Mailbox[Happened]()
+        mailbox = Mailbox[EventRecord]()
         leave = partial(tell, now.bus, Unsubscribe(mailbox))
         try:
             ask(now.bus, Subscribe(mailbox, ENDS, frozenset({task_id})))
-            stored = ask(now.persistence, Get(task_id))
+            stored = ask(now.persistence, GetTask(task_id))
             while not stored.record.status.is_final:
                 mailbox.get(None if deadline is None else deadline - time.monotonic())
-                stored = ask(now.persistence, Get(task_id))
+                stored = ask(now.persistence, GetTask(task_id))
             return stored
         except TimeoutError:
             raise late(f"task {task_id} has not ended", timeout) from None
@@ -131,7 +131,7 @@ class ChunkStream(Generator[Chunk | None, None, None]):
     def _read(self) -> Iterator[Chunk | None]:
         now = self._switchboard.current()
         while not self._has_left:
-            mailbox = Mailbox[Happened | Chunk](size=100_000)
+            mailbox = Mailbox[EventRecord | Chunk](size=100_000)
             leave = self._leave = partial(tell, now.bus, Unsubscribe(mailbox))
             try:
                 yield from self._follow(now, mailbox)
@@ -145,13 +145,13 @@ class ChunkStream(Generator[Chunk | None, None, None]):
                 leave()
 
     def _follow(
-        self, now: Generation, mailbox: Mailbox[Happened | Chunk]
+        self, now: Generation, mailbox: Mailbox[EventRecord | Chunk]
     ) -> Iterator[Chunk | None]:
         # One mailbox for both: the end comes behind the last chunk.
         ask(now.bus, Subscribe(mailbox, ENDS, frozenset({self._task_id})))
         ask(now.bus, Attach(mailbox, self._task_id))
         self._reader.is_joined = False
-        stored = ask(now.persistence, Get(self._task_id))
+        stored = ask(now.persistence, GetTask(self._task_id))
         while not stored.record.status.is_final:
             item = self._next(mailbox)
             if item is None:
@@ -159,7 +159,7 @@ class ChunkStream(Generator[Chunk | None, None, None]):
             elif isinstance(item, Chunk):
                 yield from self._reader.take(item)
             else:
-                stored = ask(now.persistence, Get(self._task_id))
+                stored = ask(now.persistence, GetTask(self._task_id))
         ask(now.bus, Unsubscribe(mailbox))  # behind the last pieces, if they are on their way
         for item in mailbox.drain():
             if isinstance(item, Chunk):
@@ -168,7 +168,7 @@ class ChunkStream(Generator[Chunk | None, None, None]):
             self._reader.is_joined = False  # not all pieces had room in it
         yield from self._reader.end(stored)
 
-    def _next(self, mailbox: Mailbox[Happened | Chunk]) -> Happened | Chunk | None:
+    def _next(self, mailbox: Mailbox[EventRecord | Chunk]) -> EventRecord | Chunk | None:
         if self._has_left:
             raise Closed("unsubscribed")
         try:
@@ -205,7 +205,7 @@ class _Reader:
         yield from self._restart(attempt)
         yield chunk
 
-    def end(self, stored: Stored) -> Iterator[Chunk]:
+    def end(self, stored: StoredTask) -> Iterator[Chunk]:
         record = stored.record
         is_whole = self.is_joined and self.attempt == record.attempt
         if stored.result is not None and not is_whole:

@@ -37,7 +37,7 @@ from .failures import (
     upstream_of,
     verdict_of_error,
 )
-from .lenient_json import Halves, lenient
+from .lenient_json import SurrogateJoiner, lenient
 from .transport import ConnectionTransport
 
 MAX_LINE = 16 << 20
@@ -53,7 +53,7 @@ GetPath = Callable[[str], bytes]
 SendRequest = Callable[[str, Mapping[str, Any] | None], bytes]  # a GET, or a POST of a body
 
 
-class Skimmed(msgspec.Struct):
+class PassedOnFields(msgspec.Struct):
     """What is read of an answer that is passed on as it is."""
 
     error: Any = None
@@ -65,7 +65,7 @@ _BOM = b"\xef\xbb\xbf"
 _PIECE_FIELDS = ("choices", "message", "response", "done")  # of a reply, in either dialect
 
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
-_SKIMMED = msgspec.json.Decoder(Skimmed)
+_SKIMMED = msgspec.json.Decoder(PassedOnFields)
 
 
 class HttpExecutor(ABC):
@@ -187,9 +187,9 @@ class HttpExecutor(ABC):
         finally:
             response.close()
 
-    def decode(self, text: bytes, halves: Halves | None = None) -> dict[str, Any]:
+    def decode(self, text: bytes, halves: SurrogateJoiner | None = None) -> dict[str, Any]:
         """A JSON object out of the answer, which is no error; `halves` are those of its reply."""
-        halves = halves or Halves()
+        halves = halves or SurrogateJoiner()
         self.weigh(text)
         try:
             value: dict[str, Any] = _OBJECT.decode(text)
@@ -201,14 +201,14 @@ class HttpExecutor(ABC):
             self.check(value)
         return value
 
-    def _lenient(self, text: bytes, halves: Halves, error: Exception) -> dict[str, Any]:
+    def _lenient(self, text: bytes, halves: SurrogateJoiner, error: Exception) -> dict[str, Any]:
         with contextlib.suppress(ValueError, RecursionError):
             value = halves.mended(lenient(text))
             if isinstance(value, dict):
                 return value
         raise self._invalid(error) from error
 
-    def skim(self, text: bytes) -> Skimmed:
+    def skim(self, text: bytes) -> PassedOnFields:
         """Check `text` as `decode` does, without making objects of a million numbers."""
         skimmed = self.parse_numbers(_SKIMMED, text)
         self.check(skimmed.error)

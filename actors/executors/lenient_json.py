@@ -16,7 +16,7 @@ def lenient(text: bytes) -> Any:
     return json.loads(words, parse_constant=lambda _: None, parse_float=_finite)
 
 
-class Halves:
+class SurrogateJoiner:
     """Mends half surrogate pairs in the pieces of one reply.
 
     One at the end of a text waits for the other, in the same place of the next piece; one alone

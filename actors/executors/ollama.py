@@ -22,7 +22,7 @@ from .http_executor import (
     object_in,
     text_in,
 )
-from .lenient_json import Halves
+from .lenient_json import SurrogateJoiner
 from .openai_passthrough import pass_on
 
 _PATHS = {
@@ -94,8 +94,8 @@ class OllamaExecutor(HttpExecutor):
                 if b"[[]" in whole or b",[]" in whole or b", []" in whole:
                     raise self.failed("sent an empty embedding", Verdict.RETRY)
                 return answered(whole, msgspec.structs.asdict(self.skim(whole)))
-            assembly = ChatAssembly() if kind is TaskType.CHAT else Assembly()
-            halves = Halves()
+            assembly = ChatAssembly() if kind is TaskType.CHAT else GenerateAssembly()
+            halves = SurrogateJoiner()
             for line in lines(pieces, self.breathe):
                 chunk = self.decode(line, halves)
                 assembly.take(chunk)
@@ -134,7 +134,7 @@ def request_body(kind: TaskType, model: str, spec: Spec) -> dict[str, Any]:
     return body
 
 
-class Assembly:
+class GenerateAssembly:
     """Puts the lines of a generate stream together as Ollama answers unstreamed."""
 
     def __init__(self) -> None:
@@ -163,7 +163,7 @@ class Assembly:
         return {name: value for name, value in parts.items() if value}
 
 
-class ChatAssembly(Assembly):
+class ChatAssembly(GenerateAssembly):
     """The same of a chat stream, whose text is in messages."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from ..core.model.tasks import Dialect, Spec, TaskType
 from ..core.openai.translation import Untranslatable, request_of
 from .failures import CallFailed, NotServed
 from .http_executor import GetPath, HttpExecutor, OnChunk, count_in, joined, lines
-from .lenient_json import Halves
+from .lenient_json import SurrogateJoiner
 from .openai_passthrough import pass_on
 from .openai_reply import (
     DONE,
@@ -84,7 +84,7 @@ class OpenAIExecutor(HttpExecutor):
     def _read(
         self, reply: StreamedReply, pieces: Iterator[bytes], on_chunk: OnChunk, is_whole: bool
     ) -> StreamedReply:
-        halves = Halves()
+        halves = SurrogateJoiner()
         for data in payloads(lines(pieces, self.breathe)):
             if data == DONE and not reply.has_begun:
                 raise self.failed("sent no reply before [DONE]", Verdict.RETRY)

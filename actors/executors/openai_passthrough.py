@@ -11,7 +11,7 @@ from ..core.model.outcomes import Answered, Verdict
 from ..core.model.tasks import Spec, TaskType
 from ..core.openai.chunks import as_piece
 from .http_executor import HttpExecutor, OnChunk, count_in, joined, lines
-from .lenient_json import Halves
+from .lenient_json import SurrogateJoiner
 from .openai_reply import DONE, payloads
 from .openai_whole_reply import WholeReply
 from .stream_request import STREAM, streamed
@@ -80,7 +80,7 @@ def _read(
 ) -> Answered:
     spoke: list[float] = []  # when it first said something, and last
     has_ended = False
-    halves = Halves()
+    halves = SurrogateJoiner()
     for data in payloads(lines(pieces, executor.breathe)):
         if data == DONE:
             has_ended = True

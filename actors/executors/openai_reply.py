@@ -9,7 +9,7 @@ import msgspec
 
 from ..core.model.tasks import TaskType
 from .http_executor import count_in, list_in, object_in, text_in
-from .lenient_json import Halves, lenient
+from .lenient_json import SurrogateJoiner, lenient
 from .tool_calls import ToolCalls
 
 DONE = b"[DONE]"
@@ -77,7 +77,9 @@ def _as_error(data: bytes) -> bytes:
         said = data.decode("utf-8", "replace")
     if isinstance(said, dict) and said.get("error"):
         return data
-    return msgspec.json.encode({"error": Halves().mended(said) or "an error without words"})
+    return msgspec.json.encode(
+        {"error": SurrogateJoiner().mended(said) or "an error without words"}
+    )
 
 
 class StreamedReply:

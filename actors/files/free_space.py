@@ -15,7 +15,7 @@ def is_full(words: str) -> bool:
     return any(full in words for full in _FULL)
 
 
-def has_room(folder: str, size: int = 0) -> bool:
+def has_free_space(folder: str, size: int = 0) -> bool:
     """Whether `size` bytes may be taken on: they lie in the journal and in a table at times."""
     try:
         disk = os.statvfs(folder)
@@ -24,13 +24,13 @@ def has_room(folder: str, size: int = 0) -> bool:
     return disk.f_bavail * disk.f_frsize >= RESERVE_BYTES + 2 * size
 
 
-def check_room(folder: str, size: int = 0) -> None:
+def check_free_space(folder: str, size: int = 0) -> None:
     """Raises `Unavailable` where there is no room for `size` bytes more."""
-    if not has_room(folder, size):
-        raise no_room(folder)
+    if not has_free_space(folder, size):
+        raise disk_full(folder)
 
 
-def no_room(folder: str) -> Unavailable:
+def disk_full(folder: str) -> Unavailable:
     return Unavailable(
         f"the disk is full: {Path(folder).absolute()} needs {RESERVE_BYTES >> 20} MiB of free "
         "space; the queue continues when there is space again",

@@ -6,14 +6,14 @@ from typing import Any
 from msgspec.structs import replace
 from rocksdict import Rdict, WriteBatch
 
-from ..core.model.entry import Keyed
+from ..core.model.entry import KeyUse
 from ..core.model.errors import Conflict
 from ..core.model.tasks import Batch, BatchSubmitted, Record
-from .commit_group import Sealed, TaskWrite
+from .commit_group import SealedBatch, TaskWrite
 from .encoding import after, decode_batch, decode_record, encode, key_range
 
 
-class BatchBook:
+class BatchStore:
     """The batches of a store, over its column families and their handles."""
 
     def __init__(self, families: dict[str, Rdict], handles: dict[str, Any]) -> None:
@@ -24,12 +24,12 @@ class BatchBook:
         """A slice of it is written: a boot that finds no record of it deletes all slices."""
         batch.put(b"loading:" + batch_id.encode(), b"", self._handles["meta"])
 
-    def seal(self, batch: WriteBatch, sealed: Sealed) -> None:
+    def seal(self, batch: WriteBatch, sealed: SealedBatch) -> None:
         made = sealed.batch
         batch.delete(b"loading:" + made.id.encode(), self._handles["meta"])
         self._put(batch, made)
         if sealed.key is not None:
-            keyed = Keyed(made.id, sealed.body, made.created_at.timestamp())
+            keyed = KeyUse(made.id, sealed.body, made.created_at.timestamp())
             batch.put(b"k" + sealed.key, encode(keyed), self._handles["index"])
 
     def tally(
@@ -103,7 +103,7 @@ class BatchBook:
         batch.delete(b"loading:" + batch_id.encode(), self._handles["meta"])
 
 
-def _count(changed: dict[str, Batch], book: BatchBook, record: Record, step: int) -> None:
+def _count(changed: dict[str, Batch], book: BatchStore, record: Record, step: int) -> None:
     batch_id, status = record.batch_id or "", record.status.value
     made = changed.get(batch_id) or book.get(batch_id)
     if made is not None:

@@ -12,7 +12,7 @@ from ..base.inbox import Promise
 from ..core.messages.command import Reply
 from ..core.model.crons import Cron
 from ..core.model.errors import QueueError
-from ..core.model.events import Happened
+from ..core.model.events import EventRecord
 from ..core.model.orders import (
     Announce,
     Change,
@@ -38,7 +38,7 @@ class TaskWrite(Struct):
     cron: Cron | None = None  # whose run it is, as it is after it
 
 
-class Unseen:
+class HiddenTasks:
     """The tasks of a batch that is not there yet, as they lie on disk: there may be a million."""
 
     def __init__(self) -> None:
@@ -55,31 +55,31 @@ class Unseen:
         return map(decode_record, self._written)
 
 
-class Sealed(Struct, frozen=True):
+class SealedBatch(Struct, frozen=True):
     """A batch whose tasks are all written: from now on they count, and are seen."""
 
     batch: Batch
-    tasks: Unseen
+    tasks: HiddenTasks
     key: bytes | None
     body: bytes
 
-    def __iter__(self) -> Iterator[Happened]:
+    def __iter__(self) -> Iterator[EventRecord]:
         """What is told of it. The events are made as they are taken."""
         at = self.batch.created_at
-        return (Happened("task_submitted", task, at, task.seq) for task in self.tasks)
+        return (EventRecord("task_submitted", task, at, task.seq) for task in self.tasks)
 
 
-class Group:
+class CommitGroup:
     """Gathers while the fsync before it is in flight."""
 
     def __init__(self) -> None:
         self.rows: dict[str, TaskWrite] = {}
         self.removed: dict[str, Record] = {}  # as they lie on disk
-        self.sealed: list[Sealed] = []
+        self.sealed: list[SealedBatch] = []
         self.flags: dict[str, bool] = {}
         self.dropped_keys: list[bytes] = []
         self.crons: dict[str, Cron | None] = {}  # None when removed
-        self.events: list[Happened] = []
+        self.events: list[EventRecord] = []
         self.answers: list[tuple[Promise[Any] | None, object]] = []
 
     @property
@@ -99,7 +99,7 @@ class Group:
     def insert(self, insert: Insert, at: datetime, seq: int) -> Record:
         record = replace(insert.record, seq=seq)
         self.rows[record.id] = TaskWrite(record, None, insert.spec, None, insert.body)
-        self.events.append(Happened("task_submitted", record, at, seq))
+        self.events.append(EventRecord("task_submitted", record, at, seq))
         return record
 
     def change(self, change: Change, was: Record | None, at: datetime, seq: int) -> Record:
@@ -114,7 +114,7 @@ class Group:
         if change.result is not None:
             row.result = change.result
         row.record = replace(was, seq=seq, **facts)
-        self.events.append(Happened(change.event, row.record, at, seq))
+        self.events.append(EventRecord(change.event, row.record, at, seq))
         return row.record
 
     def remove(self, was: Record | None, at: datetime, seq: int) -> Record:
@@ -124,7 +124,7 @@ class Group:
         on_disk = was if row is None else row.was
         if on_disk is not None:
             self.removed[was.id] = on_disk
-        self.events.append(Happened("task_deleted", replace(was, seq=seq), at, seq))
+        self.events.append(EventRecord("task_deleted", replace(was, seq=seq), at, seq))
         return was
 
     def note(
@@ -134,16 +134,18 @@ class Group:
         match save:
             case SetFlag(name, value, event, backend):
                 self.flags[name] = value
-                self.events.append(Happened(event, None, at, seq, backend=backend))
+                self.events.append(EventRecord(event, None, at, seq, backend=backend))
             case Announce(event, backend, reason):
-                self.events.append(Happened(event, None, at, seq, reason=reason, backend=backend))
+                self.events.append(
+                    EventRecord(event, None, at, seq, reason=reason, backend=backend)
+                )
             case DropKey(key):
                 self.dropped_keys.append(key)
             case SaveCron():
                 self._save_cron(save, at, seq)
             case DropCron(cron_id):
                 self.crons[cron_id] = None
-                self.events.append(Happened("cron_changed", None, at, seq, cron_id))
+                self.events.append(EventRecord("cron_changed", None, at, seq, cron_id))
             case _:
                 assert_never(save)
 
@@ -153,7 +155,7 @@ class Group:
         if save.task_id is not None:
             row = self.rows[save.task_id]
             row.cron, task = save.cron, row.record
-        self.events.append(Happened(save.event, task, at, seq, save.cron.id, save.reason))
+        self.events.append(EventRecord(save.event, task, at, seq, save.cron.id, save.reason))
 
     def keep_running(self, live: dict[str, Record]) -> None:
         """Let `live` hold the tasks that run, as this group has them."""

@@ -7,7 +7,7 @@ import msgspec
 from rocksdict import Rdict, RdictIter, ReadOptions, Snapshot
 
 from ..core.model.crons import Cron
-from ..core.model.entry import Entry, Keyed
+from ..core.model.entry import Entry, KeyUse
 from ..core.model.tasks import Batch, Record, Status
 
 # specs    id -> Spec, JSON                     written once
@@ -29,7 +29,7 @@ STATUS_CODE = {status: b"s%d" % number for number, status in enumerate(Status)}
 encode = msgspec.msgpack.Encoder().encode
 decode_record = msgspec.msgpack.Decoder(Record).decode
 decode_entry = msgspec.msgpack.Decoder(Entry).decode
-decode_keyed = msgspec.msgpack.Decoder(Keyed).decode
+decode_keyed = msgspec.msgpack.Decoder(KeyUse).decode
 decode_batch = msgspec.msgpack.Decoder(Batch).decode
 encode_cron = msgspec.json.Encoder().encode
 decode_cron = msgspec.json.Decoder(Cron).decode

@@ -29,7 +29,7 @@ def find_expired(store: "Store", asked: FindExpired) -> Callable[[], Expired]:
     starts = ((end_code(status), asked.after.encode()) for status in ENDED)
     found = [key_range(index.iter, code + place, after(code)) for code, place in starts]
     places = heapq.merge(*(_places(rows) for rows in found))
-    stays = _Stays(batches)
+    stays = _OpenBatches(batches)
 
     def find() -> Expired:
         deletes: list[Delete] = []
@@ -54,7 +54,7 @@ def _places(rows: Iterator[tuple[bytes, bytes]]) -> Iterator[str]:
     return (key[2:].decode() for key, _ in rows)
 
 
-class _Stays:
+class _OpenBatches:
     """The batches that are not over: somebody may wait for all of their results."""
 
     def __init__(self, batches: Snapshot) -> None:

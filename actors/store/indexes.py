@@ -10,7 +10,7 @@ from rocksdict import WriteBatch
 from ..core.model.entry import entry_of
 from ..core.model.ids import mint
 from ..core.model.stats import Counts
-from ..core.model.task_filter import Reasons, Sort, TaskFilter
+from ..core.model.task_filter import Sort, TaskFilter, WaitReasons
 from ..core.model.tasks import Batch, Record, Status
 from .encoding import STATUS_CODE, after, encode
 
@@ -101,7 +101,7 @@ def moment_key(at: datetime) -> str:
 # --- choosing -----------------------------------------------------------------------------------
 
 
-class Stretch(Struct, frozen=True):
+class KeyRange(Struct, frozen=True):
     """Rows from `start` to before `end`; behind `cut` bytes of a key its place in the order."""
 
     start: bytes
@@ -109,19 +109,19 @@ class Stretch(Struct, frozen=True):
     cut: int
 
 
-class Choice(Struct, frozen=True):
+class ReadPlan(Struct, frozen=True):
     """What a list is read from: index rows, or None for the tasks themselves.
 
     Ids are from `low` to before `high`. `is_exact`: every row is of a wanted task.
     """
 
-    stretches: list[Stretch] | None
+    stretches: list[KeyRange] | None
     low: str
     high: str
     is_exact: bool
 
 
-def choose(wanted: TaskFilter, counts: Counts, before: str) -> Choice:
+def choose(wanted: TaskFilter, counts: Counts, before: str) -> ReadPlan:
     """What to read, backwards and from before the place `before` (empty: from the end).
 
     By creation an index of the values serves, where there is one: that of the status if it
@@ -135,7 +135,7 @@ def choose(wanted: TaskFilter, counts: Counts, before: str) -> Choice:
         used, prefixes = _values(wanted, given, counts)
         top = min(high, before or high)
         stretches = None if prefixes is None else [_under(p, low, top) for p in prefixes]
-        return Choice(stretches, low, top, given == used)
+        return ReadPlan(stretches, low, top, given == used)
     if wanted.sort == "priority":
         used, stretches = {"status", "priority"}, _by_level(wanted, counts, before)
     elif wanted.sort == "started":
@@ -143,7 +143,7 @@ def choose(wanted: TaskFilter, counts: Counts, before: str) -> Choice:
     else:
         ends = [status for status in ENDED if not wanted.status or status in wanted.status]
         used, stretches = {"status"}, [_under(end_code(s), "", before or "g") for s in ends]
-    return Choice(stretches, low, high, given <= used and not is_bound)
+    return ReadPlan(stretches, low, high, given <= used and not is_bound)
 
 
 def _values(
@@ -173,18 +173,18 @@ def _cells(wanted: TaskFilter, counts: Counts) -> dict[bytes, int]:
     }
 
 
-def _by_level(wanted: TaskFilter, counts: Counts, before: str) -> list[Stretch]:
+def _by_level(wanted: TaskFilter, counts: Counts, before: str) -> list[KeyRange]:
     found = []
     for cell in _cells(wanted, counts):
         end = after(cell)
         if before:
             end = min(end, cell[:2] + before.encode())
-        found.append(Stretch(cell, end, 2))
+        found.append(KeyRange(cell, end, 2))
     return found
 
 
-def _under(prefix: bytes, low: str, high: str) -> Stretch:
-    return Stretch(prefix + low.encode(), prefix + high.encode(), len(prefix))
+def _under(prefix: bytes, low: str, high: str) -> KeyRange:
+    return KeyRange(prefix + low.encode(), prefix + high.encode(), len(prefix))
 
 
 def _id_of(moment: datetime | None, default: str) -> str:
@@ -198,7 +198,7 @@ def total_of(
     wanted: TaskFilter,
     counts: Counts,
     batch_of: Callable[[str], Batch | None],
-    reasons: Reasons | None,
+    reasons: WaitReasons | None,
 ) -> int | None:
     """How many tasks are wanted, where the counts know."""
     given = {name for name in _WITH_VALUES if getattr(wanted, name)}

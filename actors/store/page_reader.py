@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from rocksdict import Snapshot
 
 from ..core.messages.replies import Page
-from ..core.model.task_filter import Cursor, Reasons, TaskFilter, Wanted, read_cursor
+from ..core.model.task_filter import Cursor, TaskFilter, TaskMatcher, WaitReasons, read_cursor
 from ..core.model.tasks import Record, Status
 from .encoding import decode_record, key_range, value_of
-from .indexes import FEW, LEAD, Choice, Stretch, choose, total_of
+from .indexes import FEW, LEAD, KeyRange, ReadPlan, choose, total_of
 
 if TYPE_CHECKING:
     from .rocksdb import Store
@@ -26,7 +26,7 @@ def scan(
     store: "Store",
     wanted: TaskFilter,
     hidden: frozenset[str] = frozenset(),
-    reasons: Reasons | None = None,
+    reasons: WaitReasons | None = None,
 ) -> Callable[[], Page]:
     """How to read a page, newest or highest first; it touches RocksDB only and may run anywhere.
 
@@ -44,8 +44,8 @@ def scan(
     total = total_of(wanted, store.counts, store.batches.get, reasons)
     index, tasks, specs, results = store.snapshots("index", "tasks", "specs", "results")
     rows = _rows(index, tasks, choice)
-    looks_for = None if choice.is_exact else Wanted(wanted, reasons)
-    look = _Look(tasks, wanted, choice, hidden, looks_for)
+    looks_for = None if choice.is_exact else TaskMatcher(wanted, reasons)
+    look = _PageScan(tasks, wanted, choice, hidden, looks_for)
 
     def read() -> Page:
         page, places = look.page(rows, begin.skip)
@@ -56,7 +56,7 @@ def scan(
     return read
 
 
-def _rows(index: Snapshot, tasks: Snapshot, choice: Choice) -> Iterator[IndexRow]:
+def _rows(index: Snapshot, tasks: Snapshot, choice: ReadPlan) -> Iterator[IndexRow]:
     if choice.stretches is None:
         low, high = choice.low.encode(), choice.high.encode()
         found = key_range(tasks.iter, low, high, backwards=True)
@@ -64,21 +64,21 @@ def _rows(index: Snapshot, tasks: Snapshot, choice: Choice) -> Iterator[IndexRow
     return heapq.merge(*(_stretch(index, each) for each in choice.stretches), reverse=True)
 
 
-def _stretch(index: Snapshot, stretch: Stretch) -> Iterator[IndexRow]:
+def _stretch(index: Snapshot, stretch: KeyRange) -> Iterator[IndexRow]:
     found = key_range(index.iter, stretch.start, stretch.end, backwards=True)
     return ((key[stretch.cut :].decode(), None) for key, _ in found)
 
 
-class _Look:
+class _PageScan:
     """Goes through rows until a page is full, all are read, or too many were read in vain."""
 
     def __init__(
         self,
         tasks: Snapshot,
         wanted: TaskFilter,
-        choice: Choice,
+        choice: ReadPlan,
         hidden: frozenset[str],
-        looks_for: Wanted | None,
+        looks_for: TaskMatcher | None,
     ) -> None:
         self._tasks, self._hidden = tasks, hidden
         self._sort, self._limit = wanted.sort, wanted.limit

@@ -24,7 +24,7 @@ SLICE_BYTES = 1 << 20
 _END = b"\xff"  # behind all keys: they are texts
 
 
-class Mending:
+class Repair:
     """What has a record and a spec stays; all else is made from that, or goes."""
 
     def __init__(self, db: Rdict, families: dict[str, Rdict], handles: dict[str, Any]) -> None:

@@ -9,15 +9,15 @@ from rocksdict import Rdict, Snapshot, WriteBatch, WriteOptions
 from ..base.breathing import Breathe, as_threads_do, unhurried
 from ..core.messages.replies import Recovered
 from ..core.model.crons import Cron
-from ..core.model.entry import Keyed
+from ..core.model.entry import KeyUse
 from ..core.model.errors import QueueError, Unavailable
 from ..core.model.stats import Counts
 from ..core.model.tasks import Record, Status
 from ..files.data_folder import DataFolder
-from ..files.free_space import has_room
+from ..files.free_space import has_free_space
 from ..files.ownership import claim, sign, unsign, why_not
-from .batches import BatchBook
-from .commit_group import Group, TaskWrite, Unseen
+from .batches import BatchStore
+from .commit_group import CommitGroup, HiddenTasks, TaskWrite
 from .encoding import (
     FAMILIES,
     decode_counts,
@@ -29,11 +29,11 @@ from .encoding import (
     entries,
     key_range,
 )
-from .engine import MERGE_BYTES, abandon, merge_small_tables, open_engine
 from .indexes import delete_rows, put_rows
 from .migrations import FORMAT, upgrade
-from .repair import Mending
-from .sentinel import Noted, Sentinel, check_changes, check_files
+from .repair import Repair
+from .rocksdb_setup import MERGE_BYTES, abandon, merge_small_tables, open_rocksdb
+from .sentinel import Sentinel, SyncedState, check_changes, check_files
 
 SLICE_BYTES = 1 << 20  # a larger WriteBatch would hold the interpreter for too long
 
@@ -64,7 +64,7 @@ class Store:
         try:
             self._families = {name: self._db.get_column_family(name) for name in FAMILIES}
             self._handles = {name: self._db.get_column_family_handle(name) for name in FAMILIES}
-            self.batches = BatchBook(self._families, self._handles)
+            self.batches = BatchStore(self._families, self._handles)
             self.boot = self._last_boot() if read_only else self._begin()
             if not read_only:
                 sign(self.folder, url)
@@ -86,7 +86,7 @@ class Store:
             self.place.claim()
             self._noted = None if self.read_only else check_files(self.place)
             self.place.claim_rocks()
-            return open_engine(self.place.rocks, read_only=self.read_only)
+            return open_rocksdb(self.place.rocks, read_only=self.read_only)
         except Exception as error:  # rocksdict raises nothing more special
             self._let_go()
             if isinstance(error, QueueError):
@@ -117,7 +117,7 @@ class Store:
         check_changes(self.place, self._noted, self._id, self._db.latest_sequence_number())
         upgrade(self._db, self._families, self._handles)
         if self.place.has_lost:
-            Mending(self._db, self._families, self._handles).run()
+            Repair(self._db, self._families, self._handles).run()
         boot = self._last_boot() + 1
         batch = WriteBatch(raw_mode=True)
         batch.put(b"format", b"%d" % FORMAT, self._handles["meta"])
@@ -160,7 +160,7 @@ class Store:
 
     # --- writing --------------------------------------------------------------------------------
 
-    def write(self, group: Group, breathe: Breathe = as_threads_do) -> None:
+    def write(self, group: CommitGroup, breathe: Breathe = as_threads_do) -> None:
         """Write without sync, in slices; `sync` makes them durable."""
         batch = WriteBatch(raw_mode=True)
         for name, value in group.flags.items():
@@ -200,7 +200,7 @@ class Store:
         if row.spec is not None:
             batch.put(task_id, row.spec, handles["specs"])
             if record.key is not None:
-                keyed = Keyed(record.id, row.body, record.created_at.timestamp())
+                keyed = KeyUse(record.id, row.body, record.created_at.timestamp())
                 batch.put(b"k" + record.key, encode(keyed), handles["index"])
         if row.result is not None:
             batch.put(task_id, row.result, handles["results"])
@@ -220,7 +220,7 @@ class Store:
             batch.delete(task_id, self._handles[name])
         delete_rows(batch, self._handles["index"], record)
 
-    def write_slice(self, batch_id: str, rows: list[TaskWrite], tasks: Unseen) -> None:
+    def write_slice(self, batch_id: str, rows: list[TaskWrite], tasks: HiddenTasks) -> None:
         """Write a part of a batch, which does not count before the batch is sealed."""
         batch = WriteBatch(raw_mode=True)
         self.batches.begin(batch, batch_id)
@@ -245,7 +245,7 @@ class Store:
         levels = self.counts.by_status.setdefault(status.value, {})
         levels[level] = levels.get(level, 0) + step
 
-    def written(self) -> Noted:
+    def written(self) -> SyncedState:
         """What `sync` would make durable now.
 
         It is found out beforehand: in the thread that syncs, each call of the system would have to
@@ -254,7 +254,7 @@ class Store:
         assert self._sentinel is not None
         return self._sentinel.look(self._db.latest_sequence_number())
 
-    def sync(self, written: Noted) -> None:
+    def sync(self, written: SyncedState) -> None:
         """Make it durable, and note that it is; lets other threads run meanwhile.
 
         Raises `Unavailable` where that was in another folder than the one that was opened.
@@ -265,7 +265,7 @@ class Store:
 
     def tidy(self) -> None:
         """Make small tables few, where the disk has room for it; to be done aside."""
-        if not self.read_only and has_room(str(self.folder), MERGE_BYTES):
+        if not self.read_only and has_free_space(str(self.folder), MERGE_BYTES):
             merge_small_tables(self._db, self._families)
 
     # --- reading --------------------------------------------------------------------------------

@@ -15,15 +15,15 @@ from ..base.actor import log
 from ..core.model.errors import Unavailable
 from ..files.data_folder import DataFolder
 from ..files.private_files import replace_file
-from .engine import open_engine
-from .wal_files import JournalFiles, Sizes, number_of, size_of, sizes_in
+from .rocksdb_setup import open_rocksdb
+from .wal_files import Sizes, WalFiles, number_of, size_of, sizes_in
 
 SLOT_BYTES = 4096  # two of them take turns: one that a power failure cuts leaves the other
 MANIFEST = "MANIFEST-"
 MARK = "user.ollama_queue.store"  # an attribute of the folder itself: it outlives what is in it
 
 
-class Noted(Struct, frozen=True):
+class SyncedState(Struct, frozen=True):
     """What has been fsynced: how many changes, and how much of the journal and the manifest."""
 
     store: str
@@ -41,7 +41,7 @@ class Sentinel:
     def __init__(self, place: DataFolder, store: str, changes: int) -> None:
         """Begin anew: replaces what the last run has noted, and marks the folder."""
         self.place, self.store = place, store
-        self._files = JournalFiles(str(place.rocks))
+        self._files = WalFiles(str(place.rocks))
         self._files.sizes()
         first = self.look(changes)
         path = place.folder / "sentinel"
@@ -51,11 +51,11 @@ class Sentinel:
         with suppress(OSError, AttributeError):  # not all file systems have attributes
             os.setxattr(place.folder, MARK, store.encode())
 
-    def look(self, changes: int) -> Noted:
+    def look(self, changes: int) -> SyncedState:
         """What an fsync that begins now will make durable. Raises `OSError`."""
-        return Noted(self.store, changes, self._files.sizes())
+        return SyncedState(self.store, changes, self._files.sizes())
 
-    def note(self, noted: Noted) -> None:
+    def note(self, noted: SyncedState) -> None:
         """To be called after that fsync. Raises `Unavailable` where the folder is another."""
         self.place.check()
         self._write(noted)
@@ -67,31 +67,31 @@ class Sentinel:
         """After a clean stop, which leaves nothing in the journal."""
         sizes = sizes_in(str(self.place.rocks)).items()
         manifests = {name: size for name, size in sizes if name.startswith(MANIFEST)}
-        self._write(Noted(self.store, changes, manifests))
+        self._write(SyncedState(self.store, changes, manifests))
         os.fsync(self._file)
 
     def close(self) -> None:
         os.close(self._file)
 
-    def _write(self, noted: Noted) -> None:
+    def _write(self, noted: SyncedState) -> None:
         self._slot = 1 - self._slot
         os.pwrite(self._file, _encoded(noted), self._slot * SLOT_BYTES)
 
 
-def _encoded(noted: Noted) -> bytes:
+def _encoded(noted: SyncedState) -> bytes:
     words = msgspec.json.encode(noted)
     return b"%08x %s\n" % (zlib.crc32(words), words)
 
 
-def _decoded(slot: bytes) -> Noted | None:
+def _decoded(slot: bytes) -> SyncedState | None:
     line = slot.partition(b"\n")[0]
     code, _, words = line.partition(b" ")
     if code != b"%08x" % zlib.crc32(words):
         return None
-    return msgspec.json.decode(words, type=Noted)
+    return msgspec.json.decode(words, type=SyncedState)
 
 
-def read_sentinel(folder: Path) -> Noted | None:
+def read_sentinel(folder: Path) -> SyncedState | None:
     """None where there is none. Raises `Unavailable` when it cannot be read."""
     try:
         raw = (folder / "sentinel").read_bytes()
@@ -107,7 +107,7 @@ def read_sentinel(folder: Path) -> Noted | None:
 # --- is all of it there? ------------------------------------------------------------------------
 
 
-def check_files(place: DataFolder) -> Noted | None:
+def check_files(place: DataFolder) -> SyncedState | None:
     """Before RocksDB opens, as that would make what is left look whole; what was noted last.
 
     Raises `Unavailable`, with what `--accept-loss` would do, when files are missing or cut. A store
@@ -124,7 +124,7 @@ def check_files(place: DataFolder) -> Noted | None:
     return noted
 
 
-def _check_presence(place: DataFolder, noted: Noted | None) -> None:
+def _check_presence(place: DataFolder, noted: SyncedState | None) -> None:
     folder, is_marked = place.folder, _is_marked(place.folder)
     if noted is None and not is_marked:
         return
@@ -135,7 +135,7 @@ def _check_presence(place: DataFolder, noted: Noted | None) -> None:
         raise _lost(folder, "its file sentinel has been removed", "goes on with what is there")
 
 
-def _check_journal(place: DataFolder, noted: Noted) -> None:
+def _check_journal(place: DataFolder, noted: SyncedState) -> None:
     rocks = str(place.rocks)
     sizes = {name: size_of(rocks, name) for name in noted.files}
     cut = [name for name, size in noted.files.items() if (sizes[name] or 0) < size]
@@ -149,7 +149,7 @@ def _check_journal(place: DataFolder, noted: Noted) -> None:
         raise _lost(place.folder, what, "goes on without what only this file held")
 
 
-def check_changes(place: DataFolder, noted: Noted | None, store: str, changes: int) -> None:
+def check_changes(place: DataFolder, noted: SyncedState | None, store: str, changes: int) -> None:
     """Once RocksDB is open. Raises `Unavailable` when it holds less than was acknowledged."""
     if noted is not None and (noted.store != store or changes < noted.changes):
         what = "its files have been replaced by older ones, or by those of another store"
@@ -165,7 +165,7 @@ def _refuse(place: DataFolder, loss: Unavailable) -> None:
 
 def _oldest_needed(rocks: Path) -> int:
     """The number of the oldest file of the journal that holds what no table does."""
-    db = open_engine(rocks, read_only=True)
+    db = open_rocksdb(rocks, read_only=True)
     try:
         return db.property_int_value("rocksdb.min-log-number-to-keep") or 0
     finally:

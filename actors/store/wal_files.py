@@ -12,7 +12,7 @@ _NAME = re.compile(r"\d+\.log|MANIFEST-\d+")
 Sizes = dict[str, int]
 
 
-class JournalFiles:
+class WalFiles:
     """Watched at each fsync, so it costs three calls of the system while no file comes or goes.
 
     The manifest says which tables there are. RocksDB syncs it by itself, at moments of its own:

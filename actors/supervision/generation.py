@@ -8,9 +8,8 @@ from msgspec import Struct
 from ..base.actor import Ref, ask, dismiss, start, stop, tell
 from ..base.breathing import Breathe, as_threads_do
 from ..base.thread_pool import Pool
-from ..caretaker import Caretaker
 from ..core.config.config import Backend, Config
-from ..core.messages import Commit, Drain, Farewell, Recover
+from ..core.messages import CloseSubscriptions, Commit, Drain, Recover
 from ..core.messages.replies import Recovered
 from ..core.plan.plan import Plan
 from ..core.plan.settle import utc
@@ -21,6 +20,7 @@ from ..executors import Executor
 from ..files.data_folder import DataFolder
 from ..persistence import Persistence
 from ..prober import Prober
+from ..read_only_scheduler import ReadOnlyScheduler
 from ..scheduler import Scheduler
 from ..store.rocksdb import Store
 from ..sweeper import Sweeper
@@ -48,7 +48,7 @@ class Runtime(Struct, frozen=True):
 
 
 class Boot:
-    """One generation of actors, and all that must stop with it: the scheduler's `Crew`."""
+    """One generation of actors, and all that must stop with it: the scheduler's `ActorSpawner`."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Boot:
             plan=plan,
             recovered=recovered,
             persistence=persistence,
-            crew=self,
+            spawner=self,
         )
         self.ticker = start(
             CronTicker,
@@ -99,7 +99,7 @@ class Boot:
             persistence=persistence,
             known=recovered.last_us / 1e6,
         )
-        assert self.prober is not None, "the scheduler has hired one"
+        assert self.prober is not None, "the scheduler has spawned one"
         return Generation(self.scheduler, persistence, bus, self.ticker, self.prober)
 
     def look_on(self, refusal: str) -> Generation:
@@ -109,8 +109,8 @@ class Boot:
         """
         bus, persistence, recovered = self._open(read_only=True)
         self.scheduler = start(
-            Caretaker,
-            self.reporter("Caretaker"),
+            ReadOnlyScheduler,
+            self.reporter("ReadOnlyScheduler"),
             breathe=self.runtime.breathe,
             plan=self._plan(0),
             recovered=recovered,
@@ -150,7 +150,7 @@ class Boot:
     def reporter(self, name: str) -> Callable[[str], None]:
         return lambda error: self._report(name, error)
 
-    def hire_worker(self, slot: int, scheduler: Ref, report: Callable[[str], None]) -> Ref:
+    def spawn_worker(self, slot: int, scheduler: Ref, report: Callable[[str], None]) -> Ref:
         assert self.persistence is not None and self.bus is not None
         worker: Ref = Worker.start(
             report,
@@ -164,7 +164,7 @@ class Boot:
         self.workers.append(worker)
         return worker
 
-    def hire_prober(self, scheduler: Ref) -> Ref:
+    def spawn_prober(self, scheduler: Ref) -> Ref:
         self.prober = Prober.start(
             self.reporter("Prober"),
             breathe=self.runtime.breathe,
@@ -202,6 +202,6 @@ class Boot:
             if ref is not None:
                 stop(ref, 1.0)
         if self.bus is not None:
-            tell(self.bus, Farewell(reason))
+            tell(self.bus, CloseSubscriptions(reason))
             stop(self.bus, 1.0)
         return self.persistence is None or stop(self.persistence, CLOSE_PATIENCE_S)

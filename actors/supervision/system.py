@@ -112,7 +112,7 @@ class System(Actor):
 
     def stand_by(self) -> None:
         """Nothing can be saved: go on with reads alone, and look again and again for room."""
-        refusal = free_space.no_room(self.folder)
+        refusal = free_space.disk_full(self.folder)
         log.error("%s; until then it only answers reads", refusal.message)
         if time.monotonic() - self.up_since > REBOOT_WINDOW_S:
             self.next_look_s = FIRST_LOOK_S
@@ -139,7 +139,7 @@ class System(Actor):
             return
         on_looker = self.boot
         try:
-            if free_space.has_room(self.folder):
+            if free_space.has_free_space(self.folder):
                 self.begin()  # RocksDB allows it beside a reader
         except QueueError as why:
             if not free_space.is_full(why.message):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..terminal import output
-from ..terminal.session import Tally, open_queue, session_of, shared
+from ..terminal.session import ErrorTally, open_queue, session_of, shared
 from .cron_options import cron_options, fields_of, kind_of, zone
 
 if TYPE_CHECKING:
@@ -211,8 +211,8 @@ def run(ctx: click.Context, cron_id: str) -> None:
 def _each(
     ctx: click.Context, cron_ids: tuple[str, ...], verb: Callable[[str], "Cron"], done: str
 ) -> None:
-    tally = Tally()
-    with output.Records(session_of(ctx), cron_ids) as records:
+    tally = ErrorTally()
+    with output.RecordPrinter(session_of(ctx), cron_ids) as records:
         for cron_id in cron_ids:
             with tally:
                 found = verb(cron_id)

@@ -124,7 +124,7 @@ _task = _all(
 _model = click.option("--model", required=True, metavar="NAME", help="Model name.")
 
 
-class Kinds(click.Group):
+class TaskTypeGroup(click.Group):
     """A group whose commands are the task types; options must follow them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -135,7 +135,7 @@ class Kinds(click.Group):
             raise click.UsageError(f"missing task type: {kinds}", ctx) from None
 
 
-@click.group(cls=Kinds)
+@click.group(cls=TaskTypeGroup)
 @shared
 def submit() -> None:
     """Submit a task: chat, generate or embed.

@@ -5,8 +5,8 @@ from typing import Any
 import click
 
 from ..terminal import output
-from ..terminal.bulk_choice import Chosen, choosing, rehearse, sweep
-from ..terminal.session import Tally, open_queue, session_of, shared
+from ..terminal.bulk_choice import BulkSelection, choosing, rehearse, sweep
+from ..terminal.session import ErrorTally, open_queue, session_of, shared
 from ..terminal.waiting import endings
 
 _task_id = click.argument("task_id", metavar="ID")
@@ -70,7 +70,7 @@ def cancel(ctx: click.Context, /, task_ids: tuple[str, ...], **given: Any) -> No
       ollama-queue cancel 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
       ollama-queue cancel --model qwen3 --tag nightly --dry-run
     """
-    _to_all(ctx, Chosen(task_ids, given), "cancel", "cancelled")
+    _to_all(ctx, BulkSelection(task_ids, given), "cancel", "cancelled")
 
 
 @click.command()
@@ -89,7 +89,7 @@ def retry(ctx: click.Context, /, task_ids: tuple[str, ...], **given: Any) -> Non
       ollama-queue retry 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
       ollama-queue retry --status failed --since 2026-12-24T00:00:00Z --yes
     """
-    _to_all(ctx, Chosen(task_ids, given), "retry", "queued again")
+    _to_all(ctx, BulkSelection(task_ids, given), "retry", "queued again")
 
 
 @click.command()
@@ -108,10 +108,10 @@ def delete(ctx: click.Context, /, task_ids: tuple[str, ...], **given: Any) -> No
       ollama-queue delete 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
       ollama-queue delete --all --yes
     """
-    _to_all(ctx, Chosen(task_ids, given), "delete", "deleted")
+    _to_all(ctx, BulkSelection(task_ids, given), "delete", "deleted")
 
 
-def _to_all(ctx: click.Context, chosen: Chosen, verb: str, done: str) -> None:
+def _to_all(ctx: click.Context, chosen: BulkSelection, verb: str, done: str) -> None:
     """Apply the verb to the named tasks, or to those that options select.
 
     Each error is reported; the first decides the exit code.
@@ -124,14 +124,14 @@ def _to_all(ctx: click.Context, chosen: Chosen, verb: str, done: str) -> None:
         _to_each(ctx, chosen, verb)
 
 
-def _to_each(ctx: click.Context, chosen: Chosen, verb: str) -> None:
-    queue, tally = open_queue(ctx), Tally()
+def _to_each(ctx: click.Context, chosen: BulkSelection, verb: str) -> None:
+    queue, tally = open_queue(ctx), ErrorTally()
     verbs = {
         "cancel": queue.cancel_task,
         "retry": queue.retry_task,
         "delete": queue.delete_task,
     }
-    with output.Records(session_of(ctx), chosen.ids) as records:
+    with output.RecordPrinter(session_of(ctx), chosen.ids) as records:
         for task_id in chosen.ids:
             with tally:
                 task = verbs[verb](task_id)
@@ -156,7 +156,7 @@ def priority(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> Non
       ollama-queue priority low --batch 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
     """
     *ids, level = words
-    wanted = Chosen(ids, given)
+    wanted = BulkSelection(ids, given)
     if len(ids) > 1:
         raise click.UsageError("name one ID and one PRIORITY")
     if not ids:
@@ -180,8 +180,8 @@ def wait(ctx: click.Context, task_ids: tuple[str, ...], timeout: float | None) -
     Example:
       ollama-queue wait 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60 --timeout 60
     """
-    session, tally = session_of(ctx), Tally()
-    with output.Records(session, task_ids) as records:
+    session, tally = session_of(ctx), ErrorTally()
+    with output.RecordPrinter(session, task_ids) as records:
         for ending in endings(session, open_queue(ctx), task_ids, timeout):
             with tally:
                 if isinstance(ending, Exception):

@@ -86,7 +86,7 @@ def _show(queue: "QueueAPI", board: Board) -> None:
 
     console = Console(highlight=False)
     with (
-        Informers(queue, board),
+        BoardUpdater(queue, board),
         Live(console=console, screen=True, auto_refresh=False) as live,
         pressed_keys() as keys_within,
     ):
@@ -127,7 +127,7 @@ def _no_keys(seconds: float) -> str:
     return ""
 
 
-class Informers:
+class BoardUpdater:
     """The threads that keep a board up to date while the block lasts.
 
     One polls the stats, one hears of ended tasks, and one per running task counts its chunks.

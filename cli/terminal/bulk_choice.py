@@ -9,7 +9,7 @@ import click
 from ...actors.core.model.errors import Conflict
 from . import output
 from .filter_options import chosen, filtering, flag
-from .session import Session, Tally, open_queue, session_of
+from .session import ErrorTally, Session, open_queue, session_of
 from .waiting import StatusLine
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def choosing(command: F) -> F:
-    """Add the options that select tasks instead of ids; `Chosen` reads them."""
+    """Add the options that select tasks instead of ids; `BulkSelection` reads them."""
     yes = click.option(
         "--yes", is_flag=True, help="Do not ask for confirmation. Required in scripts."
     )
@@ -29,7 +29,7 @@ def choosing(command: F) -> F:
     return filtering(everything(dry(yes(command))))
 
 
-class Chosen:
+class BulkSelection:
     """The tasks selected: by ids or by options. Raises `UsageError`."""
 
     def __init__(self, ids: Collection[str], given: dict[str, Any]) -> None:
@@ -49,7 +49,7 @@ class Chosen:
 
 
 def sweep(
-    ctx: click.Context, tasks: Chosen, verb: str, done: str, level: str | None = None
+    ctx: click.Context, tasks: BulkSelection, verb: str, done: str, level: str | None = None
 ) -> None:
     """Apply the verb to all selected tasks, slice by slice, and print the count."""
     session, queue = session_of(ctx), open_queue(ctx)
@@ -73,12 +73,12 @@ def sweep(
     _report(ctx, session, total, done, errors)
 
 
-def rehearse(ctx: click.Context, tasks: Chosen, verb: str, level: str | None = None) -> None:
+def rehearse(ctx: click.Context, tasks: BulkSelection, verb: str, level: str | None = None) -> None:
     """Print how many of the named tasks the verb would apply to, and why not to the others."""
     from ...actors.core.intake.bulk import MEANT_FOR, Verb
     from ...actors.core.intake.submission import parse_priority
 
-    queue, tally, count = open_queue(ctx), Tally(), 0
+    queue, tally, count = open_queue(ctx), ErrorTally(), 0
     if level is not None:
         parse_priority(level)
     for task_id in dict.fromkeys(tasks.ids):
@@ -170,7 +170,7 @@ def _report(
         output.print_json({"done": total, "errors": errors})
     else:
         click.echo(f"{total} {done}")
-    tally = Tally()
+    tally = ErrorTally()
     for error in errors:
         tally.add(error_of(error.code, error.message))
     ctx.exit(tally.code)

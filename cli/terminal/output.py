@@ -71,7 +71,7 @@ def ordinal(number: int) -> str:
     return f"{number}{'th' if number % 100 in (11, 12, 13) else ending}"
 
 
-class Records:
+class RecordPrinter:
     """Prints the outcome for each named record.
 
     A line each, at once; or one JSON document at the end, an array if several were named. Use it as

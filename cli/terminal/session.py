@@ -148,7 +148,7 @@ _OPTIONS = (
 )
 
 
-class Tally:
+class ErrorTally:
     """Continues with the others when one fails: each error is printed, the first decides the exit
     code."""
 

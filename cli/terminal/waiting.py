@@ -42,7 +42,7 @@ def endings(
     """Yield each task as it ends, or the error that prevents waiting for it."""
     waiting = list(dict.fromkeys(task_ids))
     deadline = math.inf if timeout is None else time.monotonic() + timeout
-    line, look = StatusLine(session.shows_progress), _Looker(queue)
+    line, look = StatusLine(session.shows_progress), _TaskPoller(queue)
     patience = 0.0  # look at all of them first
     try:
         while waiting:
@@ -108,7 +108,7 @@ class StatusLine:
             self._is_drawn = False
 
 
-class _Looker:
+class _TaskPoller:
     """Polls tasks; after the first success it tolerates a restart of the server."""
 
     def __init__(self, queue: "QueueAPI") -> None:

@@ -25,7 +25,7 @@ from ...actors.core.routing.model_holders import (
 from ...actors.executors.http_executor import count_in
 from .. import wire
 from ..wire import Json
-from .queue_protocol import Servers
+from .queue_protocol import DropinQueue
 
 UNTIMED = "0001-01-01T00:00:00Z"  # how Ollama writes a time that it does not know
 _DETAILS: Json = {
@@ -43,7 +43,7 @@ _LISTS = msgspec.json.Decoder(dict[str, list[Json] | None])
 # --- lists --------------------------------------------------------------------------------------
 
 
-def tags(queue: Servers) -> Json:
+def tags(queue: DropinQueue) -> Json:
     """The models that tasks may name. Of one that no Ollama has, little more than the name."""
     told = _lists(queue, wire.TAGS)
     backends = queue.list_backends()
@@ -62,7 +62,7 @@ def tags(queue: Servers) -> Json:
     return {"models": list(found.values())}
 
 
-def loaded(queue: Servers) -> Json:
+def loaded(queue: DropinQueue) -> Json:
     """The models in memory, each once."""
     told = _lists(queue, wire.PS)
     found: dict[str, Json] = {}
@@ -72,12 +72,12 @@ def loaded(queue: Servers) -> Json:
     return {"models": list(found.values())}
 
 
-def version(queue: Servers) -> Json:
+def version(queue: DropinQueue) -> Json:
     """What clients may count on: the oldest Ollama's; where there is none, the queue's own."""
     return {"version": oldest_version(queue.list_backends()) or __version__}
 
 
-def _lists(queue: Servers, path: str) -> dict[str, list[Json]]:
+def _lists(queue: DropinQueue, path: str) -> dict[str, list[Json]]:
     """What each Ollama lists there, by backend; those that give no list are left out."""
     names = [each.name for each in ollamas(queue.list_backends())]
     found = {}
@@ -110,7 +110,7 @@ def _bare(backend: str, name: str) -> Json:
 # --- one model ----------------------------------------------------------------------------------
 
 
-def find(queue: Servers, model: str) -> list[BackendState]:
+def find(queue: DropinQueue, model: str) -> list[BackendState]:
     """The servers that have a model. On a miss all are asked once more; then it is `NotFound`."""
     found = holders(queue.list_backends(), model)
     if not found:
@@ -121,7 +121,7 @@ def find(queue: Servers, model: str) -> list[BackendState]:
     return found
 
 
-def show(queue: Servers, body: Json) -> Any:
+def show(queue: DropinQueue, body: Json) -> Any:
     """What an Ollama that has the model says of it."""
     model = model_in({"model": body.get("model") or body.get("name")})
     having = find(queue, model)
@@ -135,7 +135,7 @@ def show(queue: Servers, body: Json) -> Any:
     raise _refused(model, reply)
 
 
-def _shown(queue: Servers, having: list[BackendState], model: str) -> Json:
+def _shown(queue: DropinQueue, having: list[BackendState], model: str) -> Json:
     """The answer to `show` for a model that no Ollama has: what Ollama's command line reads.
 
     It wants a number in each place: 0 where the server does not say. llama.cpp's says it all where
@@ -175,7 +175,7 @@ def _entries(reply: BackendReply) -> list[Json]:
     return [each for each in entries if isinstance(each, dict) and isinstance(each.get("id"), str)]
 
 
-def load(queue: Servers, path: str, body: Json) -> Any:
+def load(queue: DropinQueue, path: str, body: Json) -> Any:
     """Have a model loaded where it would run, or (`keep_alive: 0`) unloaded wherever it is.
 
     Servers that are not Ollama's have their models without being asked: nothing is done there.

@@ -11,8 +11,8 @@ from .. import wire
 from ..requests import reading
 from ..wire import Json
 from . import models
-from .queue_protocol import Servers
-from .queued_call import Queued, wishes
+from .queue_protocol import DropinQueue
+from .queued_call import QueuedCall, wishes
 
 # What a request must have to be more than a wish to have its model in memory.
 _ASKED = {
@@ -29,7 +29,7 @@ _KINDS = {
 }
 
 
-def add_ollama_routes(app: bottle.Bottle, queue: Servers, max_body: int) -> None:
+def add_ollama_routes(app: bottle.Bottle, queue: DropinQueue, max_body: int) -> None:
     """`max_body` (bytes) limits a request's body."""
 
     def replying(path: str) -> Any:
@@ -37,7 +37,7 @@ def add_ollama_routes(app: bottle.Bottle, queue: Servers, max_body: int) -> None
         if not body.get(_ASKED[path]):
             return models.load(queue, path, body)
         streams = _KINDS[path] is not TaskType.EMBED and _streams(body)
-        queued = Queued(queue, _task(path, body), OllamaStreamFormat())
+        queued = QueuedCall(queue, _task(path, body), OllamaStreamFormat())
         if streams:
             return queued.streamed()
         reply = queued.whole()

@@ -23,8 +23,8 @@ from .. import sse, wire
 from ..requests import reading
 from ..wire import Json
 from . import models
-from .queue_protocol import Servers
-from .queued_call import TASK_ID, Queued, wishes
+from .queue_protocol import DropinQueue
+from .queued_call import TASK_ID, QueuedCall, wishes
 
 _KINDS = {
     "/v1/chat/completions": TaskType.CHAT,
@@ -40,14 +40,14 @@ _TIERS = {
 _RETRY = "x-should-retry"
 
 
-def add_openai_routes(app: bottle.Bottle, queue: Servers, max_body: int) -> None:
+def add_openai_routes(app: bottle.Bottle, queue: DropinQueue, max_body: int) -> None:
     """`max_body` (bytes) limits a request's body."""
 
     def replying(path: str) -> Any:
         body = reading.json_object(max_body)
         streams = _KINDS[path] is not TaskType.EMBED and _streams(body)
         events = OpenAIStreamFormat(_tier(body), _wants_usage(body))
-        queued = Queued(queue, _task(_KINDS[path], body), events)
+        queued = QueuedCall(queue, _task(_KINDS[path], body), events)
         return queued.streamed() if streams else events.tiered(queued.whole())
 
     def one(model: str) -> Json:

@@ -9,7 +9,7 @@ from ...actors.core.model.tasks import Submitted
 from ..native.feed import LocalQueue
 
 
-class Servers(LocalQueue, Protocol):
+class DropinQueue(LocalQueue, Protocol):
     """A queue in this process, `QueueManager`; see there."""
 
     def submit_listed(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted: ...

@@ -15,8 +15,8 @@ from ...actors.core.model.tasks import Chunk, NewTask, Status, Task
 from ...actors.core.openai.translation import hints
 from .. import wire
 from ..requests import reading
-from ..requests.streaming import StreamingResponse, watch_departure
-from .queue_protocol import Servers
+from ..requests.streaming import StreamingResponse, on_disconnect
+from .queue_protocol import DropinQueue
 
 PRIORITY, TENANT, DETACH = "X-Queue-Priority", "X-Queue-Tenant", "X-Queue-Detach"
 TIMEOUT = "X-Queue-Timeout"
@@ -42,7 +42,7 @@ def wishes(priority: int) -> dict[str, Any]:
     return {"priority": level, "tenant": tenant, "timeout_s": _timeout_s()}
 
 
-class Form(Protocol):
+class StreamFormat(Protocol):
     """How an API writes a stream; what it says nothing of is `b""`."""
 
     media: str
@@ -62,14 +62,14 @@ class Form(Protocol):
         """Last words, where the head of the answer has been sent."""
 
 
-class Queued:
+class QueuedCall:
     """A task, submitted for the client of the request in hand, and what becomes of it.
 
     A client that goes cancels it, unless it sent `X-Queue-Detach`, or its `Idempotency-Key` found
     a task that another request had brought.
     """
 
-    def __init__(self, queue: Servers, new: NewTask, form: Form) -> None:
+    def __init__(self, queue: DropinQueue, new: NewTask, form: StreamFormat) -> None:
         stays = _detached()
         key = reading.header("Idempotency-Key")
         made = queue.submit_listed(new, idempotency_key=key)
@@ -78,7 +78,7 @@ class Queued:
         self._is_over = stays or not made.created  # whether its end is no business of ours
         self._has_begun = False  # whether a piece of the reply was sent
         self._stream = queue.follow_task(made.task_id, heartbeat=form.silence_s)
-        self._forget = watch_departure(self._stream.close)
+        self._forget = on_disconnect(self._stream.close)
         bottle.response.set_header(TASK_ID, made.task_id)
 
     def whole(self) -> Any:

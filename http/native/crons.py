@@ -16,13 +16,13 @@ from ..requests import reading
 from .answers import Handlers
 
 
-class Crons(QueueAPI, Protocol):
+class CronQueue(QueueAPI, Protocol):
     def add_cron(
         self, new: NewCron | Mapping[str, Any], *, if_exists: IfExists | None = None
     ) -> CronAdded: ...
 
 
-def cron_handlers(queue: Crons, max_body: int) -> Handlers:
+def cron_handlers(queue: CronQueue, max_body: int) -> Handlers:
     def add() -> Any:
         given = reading.query({"if_exists"}).get("if_exists")
         return queue.add_cron(

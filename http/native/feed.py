@@ -17,7 +17,7 @@ from .. import routes, sse
 from ..requests import reading
 from ..requests.streaming import EventStream, StreamingResponse
 from .answers import Handlers
-from .crier import Crier, Feed, FeedMessage
+from .feed_broadcaster import Feed, FeedBroadcaster, FeedMessage
 
 FIRST_S = 30.0  # for a snapshot, or what is wrong with the queue
 
@@ -39,9 +39,11 @@ class LocalQueue(QueueAPI, Protocol):
     ) -> Leave: ...
 
 
-def feed_handlers(source: LocalQueue, talk: Callable[[Any, LocalQueue, Crier], None]) -> Handlers:
-    """`talk` speaks to a WebSocket until it is closed."""
-    crier = Crier(source)
+def feed_handlers(
+    source: LocalQueue, run_session: Callable[[Any, LocalQueue, FeedBroadcaster], None]
+) -> Handlers:
+    """`run_session` speaks to a WebSocket until it is closed."""
+    broadcaster = FeedBroadcaster(source)
 
     def stream(task_id: str) -> StreamingResponse:
         reading.query(set())
@@ -54,7 +56,7 @@ def feed_handlers(source: LocalQueue, talk: Callable[[Any, LocalQueue, Crier], N
     def events() -> StreamingResponse:
         given = reading.query({"events", "tasks"})
         events, tasks = arguments.events(given.get("events")), arguments.watched(given.get("tasks"))
-        feed = Feed(crier, events, tasks)
+        feed = Feed(broadcaster, events, tasks)
         return EventStream(_event_frames(feed, feed.take(FIRST_S)), feed.close)
 
     def socket() -> dict[str, Any]:
@@ -66,7 +68,7 @@ def feed_handlers(source: LocalQueue, talk: Callable[[Any, LocalQueue, Crier], N
             socket_path, events_path = routes.SOCKET.path, routes.EVENTS.path
             words = f"{socket_path} takes WebSockets only; {events_path} says the same to others"
             return {"error": {"code": "upgrade_required", "message": words}}
-        talk(websocket, source, crier)
+        run_session(websocket, source, broadcaster)
         return {}
 
     return {routes.STREAM_TASK: stream, routes.EVENTS: events, routes.SOCKET: socket}

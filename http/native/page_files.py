@@ -43,21 +43,21 @@ HEADERS = {
 GREETING = b"Ollama is running"  # what clients of Ollama look for
 
 
-class File(Struct, frozen=True):
+class PageFile(Struct, frozen=True):
     body: bytes
     media: str
     etag: str
 
 
 @cache
-def files() -> dict[str, File]:
+def files() -> dict[str, PageFile]:
     """The page's files by their path under `/static/`."""
     found = {}
     for path in FOLDER.rglob("*"):
         if path.suffix in TYPES:
             body = path.read_bytes()
             etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-            found[path.relative_to(FOLDER).as_posix()] = File(body, TYPES[path.suffix], etag)
+            found[path.relative_to(FOLDER).as_posix()] = PageFile(body, TYPES[path.suffix], etag)
     return found
 
 

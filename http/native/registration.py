@@ -12,13 +12,13 @@ from . import openapi
 from .answers import Handlers, shown
 from .batches import batch_handlers
 from .bulk import bulk_handlers
-from .crons import Crons, cron_handlers
+from .crons import CronQueue, cron_handlers
 from .feed import LocalQueue, feed_handlers
 from .tasks import task_handlers
-from .websocket_session import talk
+from .websocket_session import run_session
 
 
-class NativeQueue(LocalQueue, Crons, Protocol):
+class NativeQueue(LocalQueue, CronQueue, Protocol):
     """What the native routes together ask for."""
 
 
@@ -34,7 +34,7 @@ def add_native_routes(
         **bulk_handlers(queue, max_body),
         **batch_handlers(queue, max_upload, max_body),
         **cron_handlers(queue, max_body),
-        **feed_handlers(queue, talk),
+        **feed_handlers(queue, run_session),
         routes.HEALTHZ: lambda: None,
         routes.OPENAPI: openapi.document,
     }

@@ -13,8 +13,8 @@ from ...actors.core.intake import arguments
 from ...actors.core.model.errors import Invalid, QueueError
 from ...actors.core.model.tasks import Chunk
 from .. import sse, wire
-from .crier import Crier, Feed, FeedMessage
 from .feed import LocalQueue
+from .feed_broadcaster import Feed, FeedBroadcaster, FeedMessage
 
 PING_S = 20.0
 TOGETHER = 50  # messages that are sent in one go
@@ -39,7 +39,7 @@ class Socket(Protocol):
     def close(self, code: int = 1000, message: str = "") -> None: ...
 
 
-class Wish(Struct, frozen=True, forbid_unknown_fields=True):
+class SubscriptionRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """What the client wishes to hear; null is everything, what is left out stays as it was."""
 
     subscribe: list[str] | UnsetType | None = UNSET
@@ -47,18 +47,18 @@ class Wish(Struct, frozen=True, forbid_unknown_fields=True):
     chunks: bool | UnsetType = UNSET
 
 
-def talk(socket: Socket, source: LocalQueue, crier: Crier) -> None:
+def run_session(socket: Socket, source: LocalQueue, broadcaster: FeedBroadcaster) -> None:
     """Speak until the socket is closed, by whichever end."""
-    Talk(socket, source, Feed(crier)).run()
+    WebSocketSession(socket, source, Feed(broadcaster)).run()
 
 
-class Talk:
+class WebSocketSession:
     """One WebSocket: this thread writes, another reads, and one more follows each stream."""
 
     def __init__(self, socket: Socket, source: LocalQueue, feed: Feed) -> None:
         self.socket, self.source, self.feed = socket, source, feed
         self.chunks = False
-        self.streams: dict[str, Follower] = {}
+        self.streams: dict[str, StreamFollower] = {}
         self.ping_at = time.monotonic() + PING_S
 
     def run(self) -> None:
@@ -94,8 +94,8 @@ class Talk:
     def _send(self, items: Sequence[Any]) -> None:
         self.socket.send(*map(_message, items))
         for item in items:
-            if isinstance(item, Piece):
-                item.follower.room.release()
+            if isinstance(item, StreamMessage):
+                item.follower.send_slots.release()
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -108,7 +108,7 @@ class Talk:
 
     def _answer(self, message: str | bytes) -> dict[str, Any]:
         try:
-            self._fulfil(_decode(message))
+            self._apply(_decode(message))
         except QueueError as error:
             return _said(error)
         return {
@@ -118,14 +118,14 @@ class Talk:
             "chunks": self.chunks,
         }
 
-    def _fulfil(self, wish: Wish) -> None:
+    def _apply(self, request: SubscriptionRequest) -> None:
         events, tasks, chunks = self.feed.events, self.feed.tasks, self.chunks
-        if wish.subscribe is not UNSET:
-            events = arguments.events(wish.subscribe)
-        if wish.tasks is not UNSET:
-            tasks = arguments.watched(wish.tasks)
-        if wish.chunks is not UNSET:
-            chunks = wish.chunks
+        if request.subscribe is not UNSET:
+            events = arguments.events(request.subscribe)
+        if request.tasks is not UNSET:
+            tasks = arguments.watched(request.tasks)
+        if request.chunks is not UNSET:
+            chunks = request.chunks
         if chunks and not (tasks and len(tasks) <= MOST_STREAMS):
             raise Invalid(f"chunks requires tasks, {MOST_STREAMS} at most", field="chunks")
         self.feed.events, self.feed.tasks, self.chunks = events, tasks, chunks
@@ -135,16 +135,16 @@ class Talk:
         for task_id in self.streams.keys() - wanted:
             self.streams.pop(task_id).close()
         for task_id in sorted(wanted - self.streams.keys()):
-            self.streams[task_id] = Follower(task_id, self.source, self.feed)
+            self.streams[task_id] = StreamFollower(task_id, self.source, self.feed)
 
 
-class Follower(threading.Thread):
+class StreamFollower(threading.Thread):
     """Hands on the chunks of one task, no more than `PIECES_AHEAD` before they are sent."""
 
     def __init__(self, task_id: str, source: LocalQueue, feed: Feed) -> None:
         super().__init__(daemon=True)
         self.task_id, self.feed = task_id, feed
-        self.room = threading.Semaphore(PIECES_AHEAD)
+        self.send_slots = threading.Semaphore(PIECES_AHEAD)
         self.stream = source.follow_task(task_id, heartbeat=sse.HEARTBEAT_S)
         self.is_over = False
         self.start()
@@ -160,18 +160,18 @@ class Follower(threading.Thread):
     def close(self) -> None:
         self.is_over = True
         self.stream.close()
-        self.room.release()
+        self.send_slots.release()
 
     def _put(self, message: dict[str, Any]) -> None:
-        self.room.acquire()
+        self.send_slots.acquire()
         if not self.is_over:
-            self.feed.put(Piece(self, message))
+            self.feed.put(StreamMessage(self, message))
 
 
-class Piece(Struct, frozen=True):
-    """A message of a follower, who has room for another once it is sent."""
+class StreamMessage(Struct, frozen=True):
+    """A message of a follower, which may send another once this is sent."""
 
-    follower: Follower
+    follower: StreamFollower
     message: dict[str, Any]
 
 
@@ -181,7 +181,7 @@ _GONE = object()  # the client has left
 def _message(item: Any) -> bytes:
     if isinstance(item, FeedMessage):
         return item.message
-    return msgspec.json.encode(item.message if isinstance(item, Piece) else item)
+    return msgspec.json.encode(item.message if isinstance(item, StreamMessage) else item)
 
 
 def _piece(task_id: str, chunk: Chunk) -> dict[str, Any]:
@@ -196,9 +196,9 @@ def _said(error: QueueError) -> dict[str, Any]:
     return {"type": "error", **msgspec.to_builtins(wire.error_body(error))}
 
 
-def _decode(message: str | bytes) -> Wish:
+def _decode(message: str | bytes) -> SubscriptionRequest:
     try:
-        return msgspec.json.decode(message, type=Wish)
+        return msgspec.json.decode(message, type=SubscriptionRequest)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise Invalid(
             f'not a subscription message, such as {{"subscribe": ["task_completed"]}}: {error}',

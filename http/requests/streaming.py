@@ -1,4 +1,4 @@
-"""Responses that go on and on, and how a client's departure is noticed."""
+"""Responses that go on and on, and how it is noticed that a client has disconnected."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,12 +10,12 @@ from .. import sse
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
-def watch_departure(leave: Callable[[], None]) -> Callable[[], None]:
+def on_disconnect(leave: Callable[[], None]) -> Callable[[], None]:
     """Have `leave` called once the client of this request has gone; returns how to stop that.
 
-    It must not wait. A server that cannot notice a departure never calls it.
+    It must not wait. A server that cannot notice it never calls it.
     """
-    watch: Any = bottle.request.environ.get("ollama_queue.watch_departure")
+    watch: Any = bottle.request.environ.get("ollama_queue.on_disconnect")
     forget: Callable[[], None] = watch(leave) if watch else lambda: None
     return forget
 
@@ -45,7 +45,7 @@ class EventStream(StreamingResponse):
 
     def __init__(self, frames: Iterator[bytes], leave: Callable[[], None]) -> None:
         super().__init__(frames, leave, "text/event-stream")
-        self._forget = watch_departure(leave)
+        self._forget = on_disconnect(leave)
 
     def __iter__(self) -> Iterator[bytes]:
         yield sse.SILENCE

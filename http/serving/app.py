@@ -14,7 +14,7 @@ from .. import wire
 from ..dropin import ollama, openai
 from ..dropin.ollama import add_ollama_routes
 from ..dropin.openai import add_openai_routes
-from ..dropin.queue_protocol import Servers
+from ..dropin.queue_protocol import DropinQueue
 from ..native.page_files import add_page_routes
 from ..native.registration import NativeQueue, add_native_routes
 from ..requests import reading
@@ -30,11 +30,11 @@ _ASKED = "ollama_queue.asked"  # in the environ: the path as it came
 READY = (StreamingResponse, bottle.HTTPResponse)  # what a route may return beside records
 
 
-class ServedQueue(Servers, NativeQueue, Protocol):
+class ServedQueue(DropinQueue, NativeQueue, Protocol):
     """What all the routes together ask for."""
 
 
-class Broken(QueueError):
+class InternalError(QueueError):
     """A mistake of ours, found while answering a request."""
 
     code = "internal"
@@ -89,7 +89,7 @@ def _speak_json(
             return _answer(error)
         except Exception:
             log.exception("%s %s", bottle.request.method, bottle.request.path)
-            return _answer(Broken("the server has an error of its own; its log says more"))
+            return _answer(InternalError("the server has an error of its own; its log says more"))
 
     return speak
 

@@ -19,7 +19,7 @@ class MalformedBody(OSError):
     """The body breaks the rules of HTTP: nobody knows where it ends."""
 
 
-class Content:
+class RequestInput:
     """`wsgi.input`. What is wrong with the body is an `OSError`; then it `is_broken`."""
 
     def __init__(
@@ -96,9 +96,9 @@ class Content:
             self.is_over = True
 
     def _read_trailers(self) -> None:
-        room = MAX_TRAILERS
+        left = MAX_TRAILERS
         while (line := self._stream.readline(MAX_LINE)) != b"\r\n":
             request_head.check_trailer(line)
-            room -= len(line)
-            if room < 0:
+            left -= len(line)
+            if left < 0:
                 raise Refused(400, "the trailers are too many")

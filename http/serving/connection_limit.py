@@ -6,11 +6,11 @@ from collections.abc import Callable
 import gevent
 from gevent import Greenlet
 
-from .sparing_log import Sparing
+from .rate_limited_log import RateLimitedLog
 
 EXTRA = 32  # connections beyond the limit, on which only `/healthz` is answered
 
-_warn = Sparing(logging.getLogger("ollama_queue"), logging.WARNING)
+_warn = RateLimitedLog(logging.getLogger("ollama_queue"), logging.WARNING)
 
 
 class ConnectionLimit:

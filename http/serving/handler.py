@@ -17,14 +17,14 @@ from gevent.server import StreamServer
 
 from ...actors.base.breathing import Breathe, as_threads_do
 from . import request_head
-from .body_framing import Content
+from .body_framing import RequestInput
 from .connection_limit import EXTRA, ConnectionLimit
-from .departure import Departures
+from .disconnects import DisconnectWatcher
+from .rate_limited_log import RateLimitedLog
 from .request_head import Refused
-from .sparing_log import Sparing
 
 log = logging.getLogger("ollama_queue")
-_say_no_tls = Sparing(log, logging.INFO)
+_say_no_tls = RateLimitedLog(log, logging.INFO)
 
 IDLE_S = 75.0  # between two requests of a connection
 HEAD_S = 10.0  # from a request's first byte to the end of its head; for TLS to be agreed on, too
@@ -56,8 +56,8 @@ class HttpServer(WSGIServer):  # type: ignore[misc]
         self, *args: Any, most: int = 10_000, breathe: Breathe = as_threads_do, **options: Any
     ) -> None:
         super().__init__(*args, spawn=Pool(most + EXTRA), **options)
-        self.breathe, self.departures = breathe, Departures(breathe)
-        self.limit = ConnectionLimit(most, self.departures.look)
+        self.breathe, self.disconnects = breathe, DisconnectWatcher(breathe)
+        self.limit = ConnectionLimit(most, self.disconnects.look)
         self._further: list[StreamServer] = []
 
     def listen_at(self, listener: socket.socket) -> None:
@@ -70,7 +70,7 @@ class HttpServer(WSGIServer):  # type: ignore[misc]
         super().start()
         for further in self._further:
             further.start()
-        self._looking = gevent.spawn(self.departures.run)
+        self._looking = gevent.spawn(self.disconnects.run)
 
     def stop(self, timeout: float | None = None) -> None:
         for further in self._further:
@@ -99,7 +99,7 @@ class Handler(WSGIHandler):  # type: ignore[misc]
     for one, sends head and body of an answer in one piece, and formats no access log."""
 
     said: request_head.RequestHead
-    content: Content
+    content: RequestInput
     _is_extra = False  # beyond the limit of connections
     _is_unread = False  # the client may still be sending
     _leave: Callable[[], None] | None = None  # what becomes of the request when the client leaves
@@ -148,11 +148,11 @@ class Handler(WSGIHandler):  # type: ignore[misc]
         except OSError:  # idle for too long, or gone
             return False
         self._take_up()
-        self.server.departures.watch(self)
+        self.server.disconnects.watch(self)
         try:
             self.handle_one_response()
         finally:
-            self.server.departures.forget(self)
+            self.server.disconnects.forget(self)
         return not self.close_connection
 
     def _read_head(self) -> bytes:
@@ -170,18 +170,18 @@ class Handler(WSGIHandler):  # type: ignore[misc]
 
     def _read_lines(self) -> bytes:
         lines: list[bytes] = []
-        room = MAX_HEAD
-        while room > 0 and len(lines) <= MAX_LINES:
-            line = self.rfile.readline(room)
-            room -= len(line)
-            if line == b"\r\n" and not lines and room == MAX_HEAD - 2:
+        left = MAX_HEAD
+        while left > 0 and len(lines) <= MAX_LINES:
+            line = self.rfile.readline(left)
+            left -= len(line)
+            if line == b"\r\n" and not lines and left == MAX_HEAD - 2:
                 continue  # some clients end a body with an empty line too many
             if not line:
                 return b""
             lines.append(line)
             if line == b"\r\n":
                 return b"".join(lines)
-            if room > 0 and not line.endswith(b"\r\n"):
+            if left > 0 and not line.endswith(b"\r\n"):
                 raise Refused(400, "the lines of a request's head must end in CR LF")
         limits = f"{MAX_HEAD} bytes and {MAX_LINES} lines"
         raise Refused(431, f"a request's head may have {limits}")
@@ -208,7 +208,7 @@ class Handler(WSGIHandler):  # type: ignore[misc]
         self.requestline = f"{said.method} {said.target} {said.version}"
         self.close_connection = not said.keeps_alive or self._is_extra
         self.socket.settimeout(BODY_S)
-        self.content = Content(self.rfile, said, self.socket.sendall, self.server.breathe)
+        self.content = RequestInput(self.rfile, said, self.socket.sendall, self.server.breathe)
         self.application = self.server.application
         self.environ = self.get_environ()
 
@@ -230,12 +230,12 @@ class Handler(WSGIHandler):  # type: ignore[misc]
             environ[key] = f"{environ[key]}{joint}{value}" if key in environ else value
         environ["wsgi.input"] = self.content
         environ["wsgi.input_terminated"] = True
-        environ["ollama_queue.watch_departure"] = self.watch_departure
+        environ["ollama_queue.on_disconnect"] = self.on_disconnect
         return environ
 
-    # --- departures -----------------------------------------------------------------------------
+    # --- disconnects ----------------------------------------------------------------------------
 
-    def watch_departure(self, leave: Callable[[], None]) -> Callable[[], None]:
+    def on_disconnect(self, leave: Callable[[], None]) -> Callable[[], None]:
         """Have `leave` called, which must not wait, when the client has gone; returns how to stop
         that. Without it the request is broken off, unless its answer has begun."""
         self.socket.settimeout(SEND_PATIENCE_S)
@@ -257,7 +257,7 @@ class Handler(WSGIHandler):  # type: ignore[misc]
             gevent.get_hub().loop.run_callback(self._break_off)
 
     def _break_off(self) -> None:
-        if self in self.server.departures and not self.headers_sent:
+        if self in self.server.disconnects and not self.headers_sent:
             self._greenlet.throw(gevent.GreenletExit)
 
     # --- writing --------------------------------------------------------------------------------

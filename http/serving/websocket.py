@@ -85,11 +85,11 @@ class SafeWebSocket(WebSocket):  # type: ignore[misc]
                 whole = b"".join(parts)
                 return whole.decode() if opcode == self.OPCODE_TEXT else whole
 
-    def read_frame(self, room: int = MAX_MESSAGE) -> tuple[Any, bytes]:
+    def read_frame(self, limit: int = MAX_MESSAGE) -> tuple[Any, bytes]:
         header = Header.decode_header(self.stream)
         if header.flags or not header.mask:
             raise ProtocolError
-        if header.opcode not in CONTROL and header.length > room:
+        if header.opcode not in CONTROL and header.length > limit:
             raise TooBig
         payload = self.raw_read(header.length) if header.length else b""
         if len(payload) != header.length:
@@ -172,7 +172,7 @@ class SocketHandler(Handler, WebSocketHandler):  # type: ignore[misc]
 
     def run_application(self) -> None:
         if self._is_upgraded():
-            self.server.departures.forget(self)  # who reads the frames notices
+            self.server.disconnects.forget(self)  # who reads the frames notices
             WebSocketHandler.run_application(self)
         else:
             WSGIHandler.run_application(self)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from ollama_queue.actors import prober
-from ollama_queue.actors.base.actor import SignOfLife, ask, stop, tell
+from ollama_queue.actors.base.actor import Ping, ask, stop, tell
 from ollama_queue.actors.core.messages import BackendProbed, CallBackends, ProbeAll
 from ollama_queue.actors.core.model.errors import Unavailable
 from ollama_queue.actors.core.model.orders import Probe
@@ -47,12 +47,12 @@ def test_a_survey_is_over_when_all_have_been_looked_at(bench: Bench) -> None:
 
 def test_a_look_that_began_before_the_survey_does_not_count(bench: Bench) -> None:
     tell(bench.ref, Probe("gpu1", 0.0))
-    ask(bench.ref, SignOfLife())
+    ask(bench.ref, Ping())
     promise = asked(bench.ref, ProbeAll())
     bench.executors["gpu2"].probes.put(None)
     bench.executors["gpu1"].probes.put(None)
     bench.seen(2)
-    ask(bench.ref, SignOfLife())
+    ask(bench.ref, Ping())
     assert not promise.is_kept
 
     bench.executors["gpu1"].probes.put(None)
@@ -108,7 +108,7 @@ def test_a_call_that_breaks_is_a_failure(bench: Bench) -> None:
 
 def test_who_asks_hears_that_the_queue_stops(bench: Bench) -> None:
     promise = asked(bench.ref, CallBackends(("gpu1",), PS))
-    ask(bench.ref, SignOfLife())
+    ask(bench.ref, Ping())
     stop(bench.ref, PATIENCE_S)
 
     with pytest.raises(Unavailable, match="stopped"):

@@ -4,7 +4,7 @@ import pytest
 
 from ollama_queue import Conflict, Invalid
 from ollama_queue.actors.core.intake.arguments import if_exists
-from ollama_queue.actors.core.messages import AddCron, EnableCron, Fired, RemoveCron, RunNow
+from ollama_queue.actors.core.messages import AddCron, CronFired, EnableCron, RemoveCron, RunNow
 from ollama_queue.actors.core.model.crons import CronAdded
 from ollama_queue.actors.core.model.orders import SaveCron
 from tests.support.harness.cron_ticker import TEMPLATE, Tower
@@ -114,7 +114,7 @@ def test_an_update_waits_while_the_scheduler_has_the_cron() -> None:
     tower.handle(removal)
     tower.handle(again)
     assert tower.saved.id != old.id
-    tower.handle(Fired(ran))
+    tower.handle(CronFired(ran))
     assert list(tower.ticker.crons) == [tower.saved.id]
 
 

@@ -8,8 +8,8 @@ import pytest
 from ollama_queue import Invalid, Missed, NotFound, TaskType
 from ollama_queue.actors.base.actor import start, stop, tell
 from ollama_queue.actors.core.messages import (
+    CronFired,
     EnableCron,
-    Fired,
     GetCron,
     ListCrons,
     RemoveCron,
@@ -227,7 +227,7 @@ def test_commands_wait_while_the_scheduler_has_the_cron() -> None:
 
 def test_a_stale_fact_changes_nothing() -> None:
     tower = Tower()
-    tower.handle(Fired(a_cron()))
+    tower.handle(CronFired(a_cron()))
     assert tower.ticker.crons == {}
 
 
@@ -280,7 +280,7 @@ def test_an_error_answers_whoever_waited() -> None:
         asked(ref, RunNow("cron 1"))
         removal, update = asked(ref, RemoveCron("cron 1")), asked(ref, UpdateCron("cron 1", {}))
         (fire,) = scheduler.wait_for(object)
-        tell(ref, Fired(fire.cron))
+        tell(ref, CronFired(fire.cron))
         assert removal.get(PATIENCE_S) == fire.cron
         with pytest.raises(NotFound):
             update.get(PATIENCE_S)

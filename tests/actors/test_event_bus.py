@@ -11,7 +11,7 @@ from ollama_queue.actors.core.messages import (
     Attach,
     Chunks,
     ChunksReady,
-    Farewell,
+    CloseSubscriptions,
     GetHistory,
     GetThroughput,
     Publish,
@@ -19,7 +19,7 @@ from ollama_queue.actors.core.messages import (
     Unsubscribe,
     Wake,
 )
-from ollama_queue.actors.core.model.events import Happened
+from ollama_queue.actors.core.model.events import EventRecord
 from ollama_queue.actors.core.model.tasks import Status
 from ollama_queue.actors.event_bus import KEEP_S, EventBus
 from tests.support.recorders import START, Recorder, a_record, task_id
@@ -65,7 +65,7 @@ def attach(bus: EventBus, number: int, size: int = 1000) -> Mailbox[Any]:
 
 def publish(bus: EventBus, *events: tuple[str, int | None]) -> None:
     made = (
-        Happened(name, None if number is None else a_record(number), START, seq)
+        EventRecord(name, None if number is None else a_record(number), START, seq)
         for seq, (name, number) in enumerate(events)
     )
     bus.handle(Publish(tuple(made)))
@@ -76,11 +76,11 @@ def send(bus: EventBus, number: int, attempt: int, first: int, *pieces: Any) -> 
 
 
 def finish(bus: EventBus, number: int, status: Status = Status.COMPLETED) -> None:
-    event = Happened("task_completed", a_record(number, status=status), START, 1)
+    event = EventRecord("task_completed", a_record(number, status=status), START, 1)
     bus.handle(Publish((event,)))
 
 
-def heard(mailbox: Mailbox[Happened]) -> list[tuple[str, str | None]]:
+def heard(mailbox: Mailbox[EventRecord]) -> list[tuple[str, str | None]]:
     return [(e.event, e.task.id if e.task else None) for e in mailbox.drain()]
 
 
@@ -138,7 +138,7 @@ def test_one_that_cannot_keep_up_is_dropped_and_the_others_are_not(bus: EventBus
 def test_a_farewell_closes_every_mailbox(bus: EventBus) -> None:
     mailboxes = [subscribe(bus), subscribe(bus, tasks=[1]), attach(bus, 1)]
 
-    bus.handle(Farewell("shutdown"))
+    bus.handle(CloseSubscriptions("shutdown"))
 
     assert [why_closed(mailbox) for mailbox in mailboxes] == ["shutdown"] * 3
     assert (bus.subscribers, bus.by_task, bus.readers) == ({}, {}, {})
@@ -264,7 +264,7 @@ def test_a_mailbox_for_both_gets_the_end_behind_the_last_piece(bus: EventBus) ->
     finish(bus, 1)
 
     kinds: list[Callable[..., Any]] = [type(item) for item in mailbox.drain()]
-    assert [kind.__name__ for kind in kinds] == ["Chunk", "Happened"]
+    assert [kind.__name__ for kind in kinds] == ["Chunk", "EventRecord"]
 
 
 # --- history ------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from ollama_queue.actors.base.actor import SignOfLife, ask
+from ollama_queue.actors.base.actor import Ping, ask
 from ollama_queue.actors.base.inbox import Future
 from ollama_queue.actors.core.messages import ListTasks, StoreSlice
 from ollama_queue.actors.core.messages.replies import Page
@@ -26,7 +26,7 @@ def store_slice(
 def begun_list(desk: PersistenceHarness) -> Future[Page]:
     promise = desk.ask(ListTasks(TaskFilter()))
     desk.scanner.run()
-    ask(desk.ref, SignOfLife())
+    ask(desk.ref, Ping())
     return promise
 
 

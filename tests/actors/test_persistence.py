@@ -6,7 +6,15 @@ import pytest
 
 from ollama_queue.actors import persistence
 from ollama_queue.actors.base.actor import ask, stop
-from ollama_queue.actors.core.messages import Commit, Count, Deny, Get, GetSpec, ListTasks, Recover
+from ollama_queue.actors.core.messages import (
+    Commit,
+    CountTasks,
+    GetSpec,
+    GetTask,
+    ListTasks,
+    Recover,
+    RejectChange,
+)
 from ollama_queue.actors.core.model.errors import NotFound, OutcomeUnknown
 from ollama_queue.actors.core.model.limits import ATTEMPTS
 from ollama_queue.actors.core.model.orders import Change, DropKey, Remove, SetFlag
@@ -186,9 +194,13 @@ def test_a_removed_task_leaves_nothing_behind(desk: PersistenceHarness) -> None:
     assert desk.published[-1].event == "task_deleted"
     recovered = value(desk.ask(Recover()))
     assert (recovered.waiting, recovered.running, recovered.keys) == ([], [], [])
-    counts = value(desk.ask(Count())).by_status
+    counts = value(desk.ask(CountTasks())).by_status
     assert sum(sum(levels.values()) for levels in counts.values()) == 0
-    for message in (Get(task_id(1)), GetSpec(task_id(1)), Deny(task_id(1), "cancelled")):
+    for message in (
+        GetTask(task_id(1)),
+        GetSpec(task_id(1)),
+        RejectChange(task_id(1), "cancelled"),
+    ):
         with pytest.raises(NotFound):
             value(desk.ask(message))
 
@@ -213,7 +225,7 @@ def test_a_failed_sync_ends_it_and_breaks_every_promise(desk: PersistenceHarness
     desk.syncer.run(error="Input/output error")
 
     assert desk.reports.get(timeout=PATIENCE_S) == "OSError: fsync: Input/output error"
-    for promise in [*promises, asked(desk.ref, Count())]:
+    for promise in [*promises, asked(desk.ref, CountTasks())]:
         with pytest.raises(OutcomeUnknown):
             promise.get(timeout=PATIENCE_S)
     assert desk.published == []

@@ -2,18 +2,18 @@
 
 import pytest
 
-from ollama_queue.actors.base.actor import SignOfLife, ask
+from ollama_queue.actors.base.actor import Ping, ask
 from ollama_queue.actors.core.messages import (
-    Count,
-    Deny,
+    CountTasks,
     Fetch,
     Fetched,
-    Get,
     GetSpec,
+    GetTask,
     ListTasks,
+    RejectChange,
     Retry,
 )
-from ollama_queue.actors.core.messages.replies import Asked, Page
+from ollama_queue.actors.core.messages.replies import CallSpec, Page
 from ollama_queue.actors.core.model.errors import Conflict, NotFound
 from ollama_queue.actors.core.model.orders import Change
 from ollama_queue.actors.core.model.task_filter import TaskFilter
@@ -63,7 +63,7 @@ def test_a_read_of_what_gathers_waits_for_the_sync_after(desk: PersistenceHarnes
 
 
 def test_a_worker_reads_its_spec_at_once(desk: PersistenceHarness) -> None:
-    wanted = Asked(TaskType.GENERATE, "smollm2", spec_of(1))
+    wanted = CallSpec(TaskType.GENERATE, "smollm2", spec_of(1))
     desk.commit(insert(1), started(1))
     assert value(desk.ask(GetSpec(task_id(1)))) == wanted
 
@@ -86,7 +86,9 @@ def test_a_whole_task_is_read_from_every_stage(desk: PersistenceHarness) -> None
         assert (stored.spec, stored.result) == (spec_of(1), b'{"response":"Hello"}')
 
 
-@pytest.mark.parametrize("message", [Get(task_id(9)), GetSpec(task_id(9)), Deny(task_id(9), "x")])
+@pytest.mark.parametrize(
+    "message", [GetTask(task_id(9)), GetSpec(task_id(9)), RejectChange(task_id(9), "x")]
+)
 def test_an_unknown_task_is_not_found(desk: PersistenceHarness, message: object) -> None:
     with pytest.raises(NotFound, match=task_id(9)):
         value(desk.ask(message))
@@ -96,12 +98,12 @@ def test_a_task_that_is_over_is_denied(desk: PersistenceHarness) -> None:
     desk.saved(insert(1), started(1), completed(1))
 
     with pytest.raises(Conflict, match="is completed: it cannot be cancelled"):
-        value(desk.ask(Deny(task_id(1), "cancelled")))
+        value(desk.ask(RejectChange(task_id(1), "cancelled")))
 
 
 def test_a_denial_that_saw_a_change_waits_for_it(desk: PersistenceHarness) -> None:
     desk.commit(insert(1), started(1), completed(1))
-    denial = desk.ask(Deny(task_id(1), "cancelled"))
+    denial = desk.ask(RejectChange(task_id(1), "cancelled"))
     assert not denial.is_kept
 
     desk.sync()
@@ -116,7 +118,7 @@ def test_a_list_is_given_once_what_it_saw_is_durable(desk: PersistenceHarness) -
 
     page = desk.ask(ListTasks(TaskFilter()))
     desk.scanner.run()
-    ask(desk.ref, SignOfLife())
+    ask(desk.ref, Ping())
     assert not page.is_kept
 
     desk.sync()
@@ -130,7 +132,7 @@ def test_a_list_that_ends_after_the_sync_is_given_at_once(desk: PersistenceHarne
     assert not page.is_kept
 
     desk.scanner.run()
-    ask(desk.ref, SignOfLife())
+    ask(desk.ref, Ping())
 
     assert ids(value(page)) == [task_id(1)]
 
@@ -144,18 +146,18 @@ def test_a_list_shows_the_moment_of_its_question(
     desk.saved(insert(2))
 
     desk.scanner.run()
-    ask(desk.ref, SignOfLife())
+    ask(desk.ref, Ping())
 
     assert ids(value(page)) == [task_id(1)]
 
 
 def test_counts_are_given_once_what_they_saw_is_durable(desk: PersistenceHarness) -> None:
     desk.saved(insert(1))
-    assert value(desk.ask(Count())).by_status == {"pending": {5: 1}}
+    assert value(desk.ask(CountTasks())).by_status == {"pending": {5: 1}}
 
     desk.commit(insert(2, priority=9))
     desk.commit(insert(3))
-    counts = desk.ask(Count())
+    counts = desk.ask(CountTasks())
     assert not counts.is_kept
 
     desk.sync()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors import prober
-from ollama_queue.actors.base.actor import Ref, SignOfLife, ask, start, stop, tell
+from ollama_queue.actors.base.actor import Ping, Ref, ask, start, stop, tell
 from ollama_queue.actors.core.messages import BackendProbed, Wake
 from ollama_queue.actors.core.model.orders import Probe
 from ollama_queue.actors.core.model.outcomes import ProbeResult
@@ -116,7 +116,7 @@ def test_a_backend_that_is_out_is_looked_at_again(
 def test_its_mailbox_stays_open_while_it_looks(bench: Bench) -> None:
     tell(bench.ref, Probe("gpu1", 0.0))
 
-    assert ask(bench.ref, SignOfLife(), timeout=PATIENCE_S)
+    assert ask(bench.ref, Ping(), timeout=PATIENCE_S)
     bench.executor.probes.put(None)
     bench.seen()
 
@@ -128,7 +128,7 @@ def test_it_looks_once_at_a_time(bench: Bench) -> None:
         bench.executor.probes.put(None)
 
     assert len(bench.seen(2)) == 2  # one for the first, one for all that came during it
-    ask(bench.ref, SignOfLife())
+    ask(bench.ref, Ping())
     assert bench.executor.probes.empty()
 
 
@@ -136,7 +136,7 @@ def test_no_look_comes_before_its_time(bench: Bench) -> None:
     tell(bench.ref, Probe("gpu1", 1800.0))
     for _ in range(3):
         tell(bench.ref, Wake())
-    ask(bench.ref, SignOfLife())
+    ask(bench.ref, Ping())
 
     assert bench.scheduler.told == []
 

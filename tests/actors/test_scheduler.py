@@ -8,10 +8,10 @@ from ollama_queue.actors.core.intake.submission import draft, generate_task
 from ollama_queue.actors.core.messages import (
     Cancel,
     Delete,
-    Deny,
     Fetch,
     Fetched,
-    Get,
+    GetTask,
+    RejectChange,
     Reprioritize,
     Retry,
 )
@@ -81,7 +81,7 @@ def test_a_known_key_leads_to_its_task(office: Office) -> None:
     first = office.submit(key="k")
     office.handle(draft(generate_task("smollm2", "hi"), "k"))
 
-    assert office.persistence.told[-1] == Get(first)
+    assert office.persistence.told[-1] == GetTask(first)
 
 
 def test_a_finish_is_saved_before_the_next_runs(office: Office) -> None:
@@ -92,7 +92,7 @@ def test_a_finish_is_saved_before_the_next_runs(office: Office) -> None:
 
     assert office.since(mark) == [("persistence", "Commit"), ("worker 0", "Run")]
     assert office.commits[-1].saves[0].result == DONE.result
-    assert office.crew.workers[0].told[-1] == Run(0, second, 1, "ollama")
+    assert office.spawner.workers[0].told[-1] == Run(0, second, 1, "ollama")
 
 
 def test_a_stale_finish_changes_nothing(office: Office) -> None:
@@ -114,7 +114,7 @@ def test_cancelling_a_running_task_saves_and_stops_it(office: Office) -> None:
     office.handle(Cancel(task))
 
     assert office.since(mark) == [("persistence", "CommitChange"), ("worker 0", "Stop")]
-    assert office.crew.workers[0].told[-1] == Stop(0, task, 1)
+    assert office.spawner.workers[0].told[-1] == Stop(0, task, 1)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_what_the_plan_does_not_know_persistence_answers(
 ) -> None:
     office.handle(message)
 
-    assert office.persistence.told == [Deny(task_id(9), wanted)]
+    assert office.persistence.told == [RejectChange(task_id(9), wanted)]
 
 
 def test_a_new_priority_is_saved(office: Office) -> None:
@@ -149,7 +149,7 @@ def test_an_ended_task_is_fetched_before_it_is_run_anew(office: Office) -> None:
 
     assert office.since(1) == [("persistence", "CommitChange"), ("worker 0", "Run")]
     assert office.commits[0].saves[0].fields["retry_count"] == 0
-    assert office.crew.workers[0].told == [Run(0, ended.id, 4, "ollama")]
+    assert office.spawner.workers[0].told == [Run(0, ended.id, 4, "ollama")]
 
 
 def test_an_ended_task_is_fetched_before_it_is_forgotten(office: Office) -> None:

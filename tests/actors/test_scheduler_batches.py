@@ -6,11 +6,11 @@ from ollama_queue.actors.batch_loading import SLICE_TASKS, draft_batch
 from ollama_queue.actors.core.intake.submission import generate_task
 from ollama_queue.actors.core.messages import (
     BatchStored,
+    EnqueueBatch,
     FindBatch,
     LoadBatch,
     StoreSlice,
     SubmitBatch,
-    TakeBatch,
 )
 from ollama_queue.actors.core.model.errors import QueueFull
 from tests.support.harness.scheduler import Office
@@ -50,7 +50,7 @@ def test_slices_are_stored_one_after_the_other_and_then_taken_up(office: Office)
     office.handle(BatchStored(batch_id))
     assert len(office.scheduler.plan.entries) == SLICE_TASKS
     for _ in range(3):
-        office.handle(TakeBatch(batch_id))
+        office.handle(EnqueueBatch(batch_id))
 
     assert len(office.scheduler.plan.entries) == count
     assert office.scheduler.loading == {}

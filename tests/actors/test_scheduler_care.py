@@ -41,11 +41,11 @@ def test_pausing_and_resuming_are_saved(office: Office) -> None:
     office.handle(Pause())
     assert office.commits[-1].saves == (SetFlag("paused", True, "queue_paused"),)
     task = office.submit()
-    assert office.crew.workers[0].told == []
+    assert office.spawner.workers[0].told == []
 
     office.handle(Resume())
     assert office.commits[-1].saves[0] == SetFlag("paused", False, "queue_resumed")
-    assert office.crew.workers[0].told == [Run(0, task, 1, "ollama")]
+    assert office.spawner.workers[0].told == [Run(0, task, 1, "ollama")]
 
 
 def test_draining_and_resuming_a_backend_are_saved_and_logged(
@@ -65,11 +65,11 @@ def test_draining_and_resuming_a_backend_are_saved_and_logged(
 def test_a_refusal_sets_the_prober_on_and_a_well_backend_goes_on(office: Office) -> None:
     task = office.submit()
     office.finish(task, Failed("no connection", Verdict.REFUSED))
-    assert office.crew.prober.told == [Probe("ollama", 1.0)]
+    assert office.spawner.prober.told == [Probe("ollama", 1.0)]
     assert office.handle(Explain((task,)))[task].waiting_for is WaitingFor.BACKEND
 
     office.handle(BackendProbed("ollama", ProbeResult()))
-    assert office.crew.workers[0].told[-1] == Run(0, task, 2, "ollama")
+    assert office.spawner.workers[0].told[-1] == Run(0, task, 2, "ollama")
 
 
 def test_a_retry_comes_when_it_is_due(office: Office) -> None:
@@ -82,15 +82,15 @@ def test_a_retry_comes_when_it_is_due(office: Office) -> None:
     office.now = due
     office.handle(Wake())
 
-    assert office.crew.workers[0].told[-1] == Run(0, task, 2, "ollama")
+    assert office.spawner.workers[0].told[-1] == Run(0, task, 2, "ollama")
 
 
 def test_a_lost_worker_is_replaced_and_its_task_runs_again(office: Office) -> None:
     task = office.submit()
     office.handle(WorkerLost(0, 1, "RuntimeError: broken"))
 
-    old, new = office.crew.workers
-    assert office.crew.dismissed == [old]
+    old, new = office.spawner.workers
+    assert office.spawner.dismissed == [old]
     assert new.told == [Run(0, task, 2, "ollama")]
     change = office.commits[-1].saves[0]
     assert change.fields["interruptions"] == 1
@@ -101,7 +101,7 @@ def test_the_loss_of_a_worker_long_replaced_is_no_news(office: Office) -> None:
     office.handle(WorkerLost(0, 1, "broken"))
     office.handle(WorkerLost(0, 1, "broken"))
 
-    assert len(office.crew.workers) == 2
+    assert len(office.spawner.workers) == 2
 
 
 def test_a_worker_that_does_not_stop_is_replaced(office: Office) -> None:
@@ -109,8 +109,8 @@ def test_a_worker_that_does_not_stop_is_replaced(office: Office) -> None:
     office.now += STOP_PATIENCE_S
     office.handle(Wake())
 
-    assert len(office.crew.workers) == 2
-    assert office.crew.dismissed == office.crew.workers[:1]
+    assert len(office.spawner.workers) == 2
+    assert office.spawner.dismissed == office.spawner.workers[:1]
 
 
 def test_each_slot_gets_a_worker_and_a_crash_puts_its_task_back() -> None:
@@ -118,8 +118,8 @@ def test_each_slot_gets_a_worker_and_a_crash_puts_its_task_back() -> None:
     waiting = entry_of(a_record(2))
     office = Office(slots=2, recovered=Recovered([waiting], [running], [], {}, 0))
 
-    assert len(office.crew.workers) == 2
-    runs = [run for worker in office.crew.workers for run in worker.told]
+    assert len(office.spawner.workers) == 2
+    runs = [run for worker in office.spawner.workers for run in worker.told]
     assert {(run.task_id, run.attempt) for run in runs} == {(task_id(1), 2), (task_id(2), 1)}
     assert office.commits[0].saves[0].fields["interruptions"] == 1
 
@@ -128,7 +128,7 @@ def test_a_pause_survives_a_restart() -> None:
     waiting = entry_of(a_record(1))
     office = Office(recovered=Recovered([waiting], [], [], {"paused": True}, 0))
 
-    assert office.crew.workers[0].told == []
+    assert office.spawner.workers[0].told == []
     assert office.handle(Describe()).paused
 
 
@@ -141,7 +141,7 @@ def started(office: Office) -> Ref:
         plan=parts.plan,
         recovered=NOTHING,
         persistence=office.persistence,
-        crew=office.crew,
+        spawner=office.spawner,
     )
     office.persistence.answer = lambda message: getattr(message, "reply", None)
     return ref
@@ -169,7 +169,7 @@ def test_draining_without_grace_stops_what_runs(office: Office) -> None:
     submitted: Submitted = ask(ref, draft(generate_task("smollm2", "hi")))
     asked(ref, Drain(0.0))
 
-    assert office.crew.workers[-1].wait_for(Stop) == [Stop(0, submitted.task_id, 1)]
+    assert office.spawner.workers[-1].wait_for(Stop) == [Stop(0, submitted.task_id, 1)]
     stop(ref, PATIENCE_S)
 
 

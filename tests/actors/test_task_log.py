@@ -12,9 +12,16 @@ import pytest
 from ollama_queue.actors.base.mailbox import Closed, Mailbox
 from ollama_queue.actors.core.model.errors import Unavailable
 from ollama_queue.actors.core.model.event_names import EVENTS
-from ollama_queue.actors.core.model.events import Happened
+from ollama_queue.actors.core.model.events import EventRecord
 from ollama_queue.actors.core.model.tasks import Attempt, Record, Status, TaskType
-from ollama_queue.actors.task_log import LOGGED, MAX_ERROR, Journal, LossyMailbox, follow, line_of
+from ollama_queue.actors.task_log import (
+    LOGGED,
+    MAX_ERROR,
+    LossyMailbox,
+    TaskLogWriter,
+    follow,
+    line_of,
+)
 from tests.support.recorders import PATIENCE_S, START
 
 LOG = logging.getLogger("ollama_queue")
@@ -30,10 +37,10 @@ def call(attempt: int, since: float, until: float, error: str | None = None) -> 
     )
 
 
-def event(name: str, **facts: Any) -> Happened:
+def event(name: str, **facts: Any) -> EventRecord:
     plain = {"id": "t1", "type": TaskType.CHAT, "model": "m:1", "priority": 5, "max_retries": 3}
     plain |= {"created_at": START, "queued_at": START, "title": "hush, a payload"}
-    return Happened(name, Record(**plain, **facts), START, 7)
+    return EventRecord(name, Record(**plain, **facts), START, 7)
 
 
 RUN = {"attempt": 1, "started_at": at(2), "executed_on": "b"}
@@ -97,26 +104,26 @@ FAILED = {**RUN, "error": "no such model", "attempts": [call(1, 2, 3.5, "no such
             event("task_deleted", status=Status.FAILED, completed_at=at(3.5), **FAILED),
             "task t1 deleted model=m:1 priority=5 attempt=1 backend=b",
         ),
-        (Happened("queue_paused", None, START, 7), "queue paused"),
-        (Happened("cron_changed", None, START, 7, "c1"), "cron c1 changed"),
+        (EventRecord("queue_paused", None, START, 7), "queue paused"),
+        (EventRecord("cron_changed", None, START, 7, "c1"), "cron c1 changed"),
         (
-            Happened("cron_skipped", None, START, 7, "c1", "the queue is full"),
+            EventRecord("cron_skipped", None, START, 7, "c1", "the queue is full"),
             'cron c1 skipped reason="the queue is full"',
         ),
         (
-            Happened("cron_fired", event("task_submitted").task, START, 7, "c1"),
+            EventRecord("cron_fired", event("task_submitted").task, START, 7, "c1"),
             "cron c1 fired task_id=t1",
         ),
     ],
 )
-def test_an_event_is_one_line(told: Happened, line: str) -> None:
+def test_an_event_is_one_line(told: EventRecord, line: str) -> None:
     assert str(line_of(told)) == line
     assert line_of(told).names["event"] == told.event
 
 
 def test_a_line_names_what_it_is_about() -> None:
     assert line_of(event("task_submitted")).names == {"event": "task_submitted", "task_id": "t1"}
-    fired = line_of(Happened("cron_fired", None, START, 7, "c1"))
+    fired = line_of(EventRecord("cron_fired", None, START, 7, "c1"))
     assert fired.names == {"event": "cron_fired", "cron_id": "c1"}
 
 
@@ -201,7 +208,7 @@ def test_all_events_are_logged_but_the_one_that_its_actor_tells_of() -> None:
 
 def test_what_has_come_is_written_before_it_is_closed(told: Told) -> None:
     bus = Bus()
-    journal = Journal(bus.listen, 1)
+    journal = TaskLogWriter(bus.listen, 1)
     inbox = bus.next()
     for _ in range(250):
         inbox.put(event("task_submitted"))
@@ -215,7 +222,7 @@ def test_what_has_come_is_written_before_it_is_closed(told: Told) -> None:
 def test_what_came_at_once_may_be_one_record(told: Told) -> None:
     bus = Bus()
     told.gate.clear()
-    journal = Journal(bus.listen, 3)
+    journal = TaskLogWriter(bus.listen, 3)
     inbox = bus.next()
     for _ in range(20):
         inbox.put(event("task_deleted"))
@@ -231,7 +238,7 @@ def test_what_came_at_once_may_be_one_record(told: Told) -> None:
 
 def test_it_goes_on_after_a_restart_and_ends_with_a_shutdown(told: Told) -> None:
     bus = Bus()
-    journal = Journal(bus.listen, 1)
+    journal = TaskLogWriter(bus.listen, 1)
     first = bus.next()
     first.put(event("task_submitted"))
     first.close("restarted")
@@ -247,7 +254,7 @@ def test_it_goes_on_after_a_restart_and_ends_with_a_shutdown(told: Told) -> None
 
 def test_it_says_when_it_hears_no_more(told: Told) -> None:
     bus = Bus()
-    journal = Journal(bus.listen, 1)
+    journal = TaskLogWriter(bus.listen, 1)
     bus.is_gone = True
     bus.next().close("restarted")
     journal.join(PATIENCE_S)
@@ -259,7 +266,7 @@ def test_it_says_how_many_events_it_missed(told: Told, monkeypatch: pytest.Monke
     monkeypatch.setattr("ollama_queue.actors.task_log.INBOX_SIZE", 3)
     bus = Bus()
     told.gate.clear()
-    journal = Journal(bus.listen, 1)
+    journal = TaskLogWriter(bus.listen, 1)
     inbox = bus.next()
     for _ in range(20):
         assert inbox.put(event("task_submitted"))

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.base.actor import Ref, SignOfLife, ask, start, stop, tell
+from ollama_queue.actors.base.actor import Ping, Ref, ask, start, stop, tell
 from ollama_queue.actors.core.messages import Chunks, ChunksReady, Finished, GetSpec, Wake
-from ollama_queue.actors.core.messages.replies import Asked
+from ollama_queue.actors.core.messages.replies import CallSpec
 from ollama_queue.actors.core.model.errors import NotFound, OutcomeUnknown
 from ollama_queue.actors.core.model.orders import Run, Stop
 from ollama_queue.actors.core.model.outcomes import Answered, Failed, Stopped, Verdict
@@ -42,10 +42,10 @@ class Bench:
             bus=self.bus,
         )
 
-    def spec(self, message: GetSpec) -> Asked:
+    def spec(self, message: GetSpec) -> CallSpec:
         if self.refusal is not None:
             raise self.refusal
-        return Asked(TaskType.GENERATE, "smollm2", spec_of(int(message.task_id, 16)))
+        return CallSpec(TaskType.GENERATE, "smollm2", spec_of(int(message.task_id, 16)))
 
     def run(self, number: int = 1, attempt: int = 1, timeout_s: float | None = None) -> None:
         tell(self.ref, Run(SLOT, task_id(number), attempt, "ollama", timeout_s))
@@ -56,7 +56,7 @@ class Bench:
         for step in (*steps, done):
             self.executor.steps.put(step)
         assert done.wait(PATIENCE_S)
-        ask(self.ref, SignOfLife())
+        ask(self.ref, Ping())
 
     def end(self, *steps: Any) -> None:
         """Let the call do these, the last of them being its outcome."""
@@ -136,7 +136,7 @@ def test_pieces_gather_while_one_message_is_on_its_way(bench: Bench) -> None:
 
     tell(bench.ref, ChunksReady())
     tell(bench.ref, ChunksReady())  # nothing came meanwhile: nothing is sent
-    ask(bench.ref, SignOfLife())
+    ask(bench.ref, Ping())
     bench.step("e")
     bench.bus.wait_for(Chunks, 3)
 
@@ -229,7 +229,7 @@ def test_an_executor_that_breaks_ends_its_worker(bench: Bench, error: BaseExcept
     assert str(error) in told
     assert "\n" not in told
     with pytest.raises(OutcomeUnknown):
-        ask(bench.ref, SignOfLife())
+        ask(bench.ref, Ping())
     assert bench.scheduler.told == []
 
 
@@ -261,6 +261,6 @@ def test_a_crash_ends_the_thread_too(bench: Bench) -> None:
 def test_a_wake_before_the_time_is_up_ends_nothing(bench: Bench) -> None:
     bench.run(timeout_s=3600)
     tell(bench.ref, Wake())
-    ask(bench.ref, SignOfLife())
+    ask(bench.ref, Ping())
 
     assert bench.executor.aborts == []

@@ -4,22 +4,22 @@ from ollama_queue.actors.base.actor import Actor, Ref, Replied, ask, ask_all, re
 from ollama_queue.actors.base.inbox import Future, Promise
 from ollama_queue.actors.core.messages import (
     Cancel,
-    CheckRoom,
+    CheckCapacity,
     Describe,
-    Get,
+    GetTask,
     GetThroughput,
     Submit,
     Wake,
 )
-from ollama_queue.actors.core.messages.replies import Stored
+from ollama_queue.actors.core.messages.replies import StoredTask
 from ollama_queue.actors.core.model.errors import QueueError
 from ollama_queue.actors.core.model.stats import PlanState
 from ollama_queue.actors.core.model.tasks import Record, Submitted
 
 
 def doors(ref: Ref) -> None:
-    stored: Stored = ask(ref, Get("a"))
-    record: Record = ask(ref, Get("a"))  # wrong
+    stored: StoredTask = ask(ref, GetTask("a"))
+    record: Record = ask(ref, GetTask("a"))  # wrong
     ask(ref, Wake())  # wrong
     states: list[PlanState | QueueError] = ask_all(ref, [Describe()])
     paces: list[str | QueueError] = ask_all(ref, [GetThroughput()])  # wrong
@@ -27,27 +27,27 @@ def doors(ref: Ref) -> None:
 
 
 class Answering(Actor):
-    def handle(self, message: Get | Cancel | CheckRoom | Submit) -> Replied | None:
+    def handle(self, message: GetTask | Cancel | CheckCapacity | Submit) -> Replied | None:
         match message:
-            case Get():
-                return reply(message, Stored)  # wrong
+            case GetTask():
+                return reply(message, StoredTask)  # wrong
             case Cancel():
                 return reply(message, True)  # wrong
-            case CheckRoom():
+            case CheckCapacity():
                 return True  # wrong
             case Submit():
                 return reply(message, None)  # wrong
 
     def pass_them_on(self, ref: Ref, submit: Submit, cancel: Cancel) -> None:
         promise = self.later(submit)
-        self.pass_on(ref, Get("known"), promise)  # one of its replies
-        self.pass_on(ref, Get("known"), self.later(cancel))  # wrong
+        self.pass_on(ref, GetTask("known"), promise)  # one of its replies
+        self.pass_on(ref, GetTask("known"), self.later(cancel))  # wrong
         self.keep(self.later(cancel), True)  # wrong
 
 
 def keeping(future: Future[Record], promise: Promise[Record]) -> None:
     promise.set(True)  # wrong
-    narrow: Promise[Submitted] = Future[Submitted | Stored]()
-    wide: Promise[Submitted | Stored] = Future[Submitted]()  # wrong
+    narrow: Promise[Submitted] = Future[Submitted | StoredTask]()
+    wide: Promise[Submitted | StoredTask] = Future[Submitted]()  # wrong
     print(future.get(None).created_at, future.get(None).submitted_at)  # wrong
     print(narrow, wide)

@@ -17,8 +17,8 @@ from ollama_queue.actors.core.config import config
 from ollama_queue.actors.core.messages import Explain
 from ollama_queue.actors.core.model.stats import Waiting
 from ollama_queue.http import sse
-from ollama_queue.http.native.crier import Crier
-from ollama_queue.http.native.websocket_session import talk
+from ollama_queue.http.native.feed_broadcaster import FeedBroadcaster
+from ollama_queue.http.native.websocket_session import run_session
 from tests.support.blocking_client import AppServer, Blocking
 from tests.support.fakes.model_server import Answer, FakeOllama, Hang, Stream
 from tests.support.fakes.websocket import Socket
@@ -129,7 +129,9 @@ class Scene:
     def _socket(self) -> Iterator[Iterator[Json]]:
         """What `/ws` says."""
         socket = Socket()
-        talks = threading.Thread(target=talk, args=(socket, self.manager, Crier(self.manager)))
+        talks = threading.Thread(
+            target=run_session, args=(socket, self.manager, FeedBroadcaster(self.manager))
+        )
         talks.start()
         yield (socket.sent.get(timeout=PATIENCE_S) for _ in iter(int, 1))
         socket.received.put(None)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
-from ollama_queue.actors.core.model.entry import Entry, Keyed, entry_of
+from ollama_queue.actors.core.model.entry import Entry, KeyUse, entry_of
 from ollama_queue.actors.core.model.lifecycle import EVENT, NEXT
 from ollama_queue.actors.core.model.orders import Change, DropKey, Insert, Save, SetFlag
 from ollama_queue.actors.core.model.outcomes import Answered, Failed, Outcome, Stopped, Verdict
@@ -31,7 +31,7 @@ class ModelDisk:
     def __init__(self) -> None:
         self.records: dict[str, Record] = {}
         self.results: dict[str, bytes] = {}
-        self.keys: dict[bytes, Keyed] = {}
+        self.keys: dict[bytes, KeyUse] = {}
         self.paused = False
 
     def save(self, order: Save) -> None:
@@ -42,7 +42,7 @@ class ModelDisk:
                 self.records[record.id] = record
                 if record.key is not None:
                     accepted_at = record.created_at.timestamp()
-                    self.keys[record.key] = Keyed(record.id, body, accepted_at)
+                    self.keys[record.key] = KeyUse(record.id, body, accepted_at)
             case Change():
                 self.change(order)
             case SetFlag("paused", value, event):
@@ -130,7 +130,7 @@ class ModelDisk:
     def waiting_bytes(self) -> int:
         return sum(record.size for record in self.having(Status.PENDING))
 
-    def find(self, key: bytes, now: float) -> Keyed | None:
+    def find(self, key: bytes, now: float) -> KeyUse | None:
         """What an idempotency key stands for."""
         keyed = self.keys.get(key)
         if keyed is None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Record, Status
-from ollama_queue.actors.store.commit_group import Group, TaskWrite
+from ollama_queue.actors.store.commit_group import CommitGroup, TaskWrite
 from ollama_queue.actors.store.page_reader import scan
 from ollama_queue.actors.store.rocksdb import Store
 from tests.support.recorders import a_record
@@ -13,9 +13,9 @@ from tests.support.recorders import a_record
 PENDING, RUNNING = Status.PENDING, Status.RUNNING
 
 
-def group(*rows: TaskWrite) -> Group:
+def group(*rows: TaskWrite) -> CommitGroup:
     """Rows that one fsync makes durable."""
-    made = Group()
+    made = CommitGroup()
     made.rows |= {row.record.id: row for row in rows}
     return made
 

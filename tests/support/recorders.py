@@ -26,7 +26,7 @@ from ollama_queue.actors.core.model.outcomes import (
     Verdict,
 )
 from ollama_queue.actors.core.model.tasks import Attempt, Record, Spec, Status, TaskType
-from ollama_queue.actors.store.commit_group import Unseen
+from ollama_queue.actors.store.commit_group import HiddenTasks
 from ollama_queue.actors.store.encoding import encode
 
 PATIENCE_S = 5.0
@@ -239,9 +239,9 @@ def completed(number: int, attempt: int = 1, result: bytes = b'{"response":"Hell
     )
 
 
-def unseen(*records: Record) -> Unseen:
+def unseen(*records: Record) -> HiddenTasks:
     """These as tasks of a batch that is not there yet."""
-    tasks = Unseen()
+    tasks = HiddenTasks()
     for record in records:
         tasks.add(record, encode(record))
     return tasks

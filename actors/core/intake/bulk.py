@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from ..model import limits
 from ..model.errors import Invalid, QueueError, Unavailable
 from ..model.task_filter import TaskFilter
-from ..model.tasks import Priority, Public, Status
+from ..model.tasks import Priority, PublicRecord, Status
 from . import arguments
 from .arguments import OfTask
 from .filters import task_filter
@@ -43,7 +43,7 @@ _ANY = TaskFilter()
 Filter = TaskFilter | Mapping[str, Any]
 
 
-class BulkError(Struct, Public, frozen=True):
+class BulkError(Struct, PublicRecord, frozen=True):
     """Why it was not done to one task: `code` and `message` of the `QueueError`."""
 
     id: str
@@ -51,7 +51,7 @@ class BulkError(Struct, Public, frozen=True):
     message: str
 
 
-class BulkResult(Struct, Public, frozen=True):
+class BulkResult(Struct, PublicRecord, frozen=True):
     """To how many tasks it was done, and to which it was not.
 
     `left`: how many more tasks the filter matches, None where more may be left and it takes

@@ -60,12 +60,12 @@ class ListCrons(Command[list[Cron]], frozen=True):
     """Reply: all crons, the oldest first."""
 
 
-class Fired(Struct, frozen=True):
+class CronFired(Struct, frozen=True):
     """The scheduler is done with a run: the cron as it has saved it, or as it was."""
 
     cron: Cron
 
 
 ToCronTicker = (
-    AddCron | UpdateCron | EnableCron | RemoveCron | RunNow | GetCron | ListCrons | Fired | Wake
+    AddCron | UpdateCron | EnableCron | RemoveCron | RunNow | GetCron | ListCrons | CronFired | Wake
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..model.events import Happened
+from ..model.events import EventRecord
 from ..model.stats import Minute
 from .command import Command
 from .wake import Wake
@@ -14,7 +14,7 @@ from .wake import Wake
 class Publish(Struct, frozen=True):
     """These are on disk now. Of a large batch they are made only as they are taken."""
 
-    events: Iterable[Happened]
+    events: Iterable[EventRecord]
 
 
 class Chunks(Struct, frozen=True):
@@ -59,7 +59,7 @@ class GetThroughput(Command[float], frozen=True):
     """How many tasks end? Reply: those of the last 60 s, as a number a second."""
 
 
-class Farewell(Command[bool], frozen=True):
+class CloseSubscriptions(Command[bool], frozen=True):
     """Close every mailbox, saying why. Reply: True."""
 
     reason: str
@@ -73,6 +73,6 @@ ToEventBus = (
     | Unsubscribe
     | GetHistory
     | GetThroughput
-    | Farewell
+    | CloseSubscriptions
     | Wake
 )

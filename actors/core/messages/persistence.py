@@ -7,10 +7,10 @@ from msgspec import Struct
 
 from ..model.orders import Insert, Save
 from ..model.stats import Counts
-from ..model.task_filter import Reasons, TaskFilter
+from ..model.task_filter import TaskFilter, WaitReasons
 from ..model.tasks import Batch, BatchSubmitted, Record
 from .command import Command, Reply
-from .replies import Asked, Page, Recovered, Stored
+from .replies import CallSpec, Page, Recovered, StoredTask
 from .scheduler import Delete, Retry
 
 
@@ -63,14 +63,14 @@ class ListBatches(Command[list[Batch]], frozen=True):
     limit: int
 
 
-class Get(Command[Stored], frozen=True):
-    """Reply: `Stored`, or `NotFound`; nothing that a crash could take back."""
+class GetTask(Command[StoredTask], frozen=True):
+    """Reply: `StoredTask`, or `NotFound`; nothing that a crash could take back."""
 
     task_id: str
 
 
-class GetSpec(Command[Asked], frozen=True):
-    """What is a call to ask? Reply: `Asked`, from the unwritten batch if it is there."""
+class GetSpec(Command[CallSpec], frozen=True):
+    """What is a call to ask? Reply: `CallSpec`, from the unwritten batch if it is there."""
 
     task_id: str
 
@@ -79,7 +79,7 @@ class ListTasks(Command[Page], frozen=True):
     """Reply: `Page`; `Invalid` for a bad cursor. `reasons` where the filter asks for them."""
 
     filter: TaskFilter
-    reasons: Reasons | None = None
+    reasons: WaitReasons | None = None
 
 
 class FindExpired(Command["Expired"], frozen=True):
@@ -102,11 +102,11 @@ class Expired(Struct, frozen=True):
     rest: FindExpired | None
 
 
-class Count(Command[Counts], frozen=True):
+class CountTasks(Command[Counts], frozen=True):
     """Reply: `Counts`."""
 
 
-class Deny(Command[Record], frozen=True):
+class RejectChange(Command[Record], frozen=True):
     """The plan does not know this task. Reply: `NotFound`, or `Conflict` saying what it is."""
 
     task_id: str
@@ -142,15 +142,15 @@ ToPersistence = (
     Commit[Any]
     | CommitChange
     | StoreSlice
-    | Get
+    | GetTask
     | GetSpec
     | GetBatch
     | FindBatch
     | ListBatches
     | ListTasks
     | FindExpired
-    | Count
-    | Deny
+    | CountTasks
+    | RejectChange
     | Fetch
     | Recover
     | Synced

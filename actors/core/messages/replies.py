@@ -3,11 +3,11 @@
 from msgspec import Struct, field
 
 from ..model.crons import Cron
-from ..model.entry import Entry, Keyed
+from ..model.entry import Entry, KeyUse
 from ..model.tasks import Record, TaskType
 
 
-class Stored(Struct, frozen=True):
+class StoredTask(Struct, frozen=True):
     """A task as it lies on disk; `spec` and `result` are JSON."""
 
     record: Record
@@ -15,7 +15,7 @@ class Stored(Struct, frozen=True):
     result: bytes | None
 
 
-class Asked(Struct, frozen=True):
+class CallSpec(Struct, frozen=True):
     """What a call asks of which model; `spec` is the task's `Spec` as JSON."""
 
     type: TaskType
@@ -44,7 +44,7 @@ class Recovered(Struct, frozen=True):
 
     waiting: list[Entry]
     running: list[Entry]
-    keys: list[tuple[bytes, Keyed]]
+    keys: list[tuple[bytes, KeyUse]]
     flags: dict[str, bool]
     last_us: int
     crons: list[Cron] = []

@@ -8,18 +8,18 @@ from msgspec import Struct
 from ..model.crons import Cron
 from ..model.outcomes import Outcome, ProbeResult
 from ..model.stats import BackendState, PlanState, Waiting
-from ..model.task_filter import Reasons
+from ..model.task_filter import WaitReasons
 from ..model.tasks import BatchSubmitted, NewTask, Record, Submitted
 from .command import Command
-from .replies import Stored
+from .replies import StoredTask
 from .wake import Wake
 
 
-class Submit(Command[Submitted | Stored], frozen=True):
+class Submit(Command[Submitted | StoredTask], frozen=True):
     """Take on a task, checked and encoded by the door. Reply: `Submitted`, once it is on disk.
 
     `key` is the digest of an idempotency key and `body` that of what is asked: with a key that
-    was used before for the same task the reply is that task, `Stored`; for another, `Conflict`.
+    was used before for the same task the reply is that task, `StoredTask`; for another, `Conflict`.
     `ollama_only` is the field that only an Ollama server can be asked for, and why; None if any
     can. With `listed` the reply is `NotFound` if all backends that may run it have said which
     models they have, and none has this one; otherwise it waits for a while.
@@ -33,7 +33,7 @@ class Submit(Command[Submitted | Stored], frozen=True):
     listed: bool = False
 
     @property
-    def is_choosy(self) -> bool:
+    def is_restricted(self) -> bool:
         """Not every backend may run it, whatever models they have."""
         return bool(self.new.backend or self.new.remote_execution or self.ollama_only)
 
@@ -43,7 +43,7 @@ class Fire(Command[Submitted], frozen=True):
     disk.
 
     `cron` has the run after this one as its next already; both are saved in one commit, so that
-    no instant is run twice or left out. `ticker` is told `Fired`, whatever came of it.
+    no instant is run twice or left out. `ticker` is told `CronFired`, whatever came of it.
     """
 
     submit: Submit
@@ -52,14 +52,14 @@ class Fire(Command[Submitted], frozen=True):
     by_hand: bool = False
 
 
-class CheckRoom(Command[bool], frozen=True):
+class CheckCapacity(Command[bool], frozen=True):
     """Might so many more tasks of so many bytes wait? Reply: True, or `QueueFull`."""
 
     tasks: int
     size: int
 
 
-class Choosy(Struct, frozen=True):
+class RestrictedRoute(Struct, frozen=True):
     """A route that not every backend may run, and the first task of a batch that has it."""
 
     index: int
@@ -78,7 +78,7 @@ class SubmitBatch(Command[BatchSubmitted], frozen=True):
     packs: deque[bytes]
     count: int
     size: int
-    choosy: tuple[Choosy, ...] = ()
+    restricted: tuple[RestrictedRoute, ...] = ()
     key: bytes | None = None
     body: bytes = b""
 
@@ -95,7 +95,7 @@ class BatchStored(Struct, frozen=True):
     batch_id: str
 
 
-class TakeBatch(Struct, frozen=True):
+class EnqueueBatch(Struct, frozen=True):
     """Let the next slice of a stored batch wait its turn (the scheduler tells itself)."""
 
     batch_id: str
@@ -153,10 +153,10 @@ class Finished(Struct, frozen=True):
 
 
 class WorkerLost(Struct, frozen=True):
-    """A worker has crashed: the `hired`-th of this queue, in this slot."""
+    """A worker has crashed: the `incarnation`-th of this queue, in this slot."""
 
     slot: int
-    hired: int
+    incarnation: int
     error: str
 
 
@@ -189,8 +189,8 @@ class Explain(Command[dict[str, Waiting]], frozen=True):
     task_ids: tuple[str, ...]
 
 
-class GetReasons(Command[Reasons], frozen=True):
-    """By what is told why a task waits? Reply: `Reasons`."""
+class GetWaitReasons(Command[WaitReasons], frozen=True):
+    """By what is told why a task waits? Reply: `WaitReasons`."""
 
 
 class Describe(Command[PlanState], frozen=True):
@@ -207,11 +207,11 @@ class Drain(Command[bool], frozen=True):
 ToScheduler = (
     Submit
     | Fire
-    | CheckRoom
+    | CheckCapacity
     | SubmitBatch
     | LoadBatch
     | BatchStored
-    | TakeBatch
+    | EnqueueBatch
     | Cancel
     | Reprioritize
     | Retry
@@ -224,7 +224,7 @@ ToScheduler = (
     | Pause
     | Resume
     | Explain
-    | GetReasons
+    | GetWaitReasons
     | Describe
     | Drain
     | Wake

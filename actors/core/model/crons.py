@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from .tasks import Priority, Public, TaskType
+from .tasks import Priority, PublicRecord, TaskType
 
 IfExists = Literal["update", "keep", "error"]
 """What becomes of a cron that is added while there is one of its name."""
@@ -26,7 +26,7 @@ class Missed(StrEnum):
     ONCE = "once"
 
 
-class TaskTemplate(Struct, Public, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TaskTemplate(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What each run submits; the fields are those of a `NewTask`."""
 
     type: TaskType
@@ -41,7 +41,7 @@ class TaskTemplate(Struct, Public, frozen=True, kw_only=True, forbid_unknown_fie
     tags: list[str] = []
 
 
-class NewCron(Struct, Public, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NewCron(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a user may ask for. Checked by `cron_forms.new_cron`."""
 
     name: str
@@ -54,7 +54,7 @@ class NewCron(Struct, Public, frozen=True, kw_only=True, forbid_unknown_fields=T
     metadata: dict[str, Any] = {}
 
 
-class Cron(Struct, Public, frozen=True, kw_only=True):
+class Cron(Struct, PublicRecord, frozen=True, kw_only=True):
     """A cron as it is shown, and as it lies on disk.
 
     `next_run` is None while it is disabled; `last_run` is when a task was last submitted, and
@@ -77,7 +77,7 @@ class Cron(Struct, Public, frozen=True, kw_only=True):
     metadata: dict[str, Any] = {}
 
 
-class CronAdded(Struct, Public, frozen=True):
+class CronAdded(Struct, PublicRecord, frozen=True):
     """The answer to a new cron. `created` is False where one of its name was there already."""
 
     id: str

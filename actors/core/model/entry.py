@@ -54,7 +54,7 @@ def entry_of(record: Record) -> Entry:
     )
 
 
-class Keyed(Struct, frozen=True, gc=False, array_like=True):
+class KeyUse(Struct, frozen=True, gc=False, array_like=True):
     """What a key stands for: a task, the digest of what was asked, and when (seconds)."""
 
     task_id: str

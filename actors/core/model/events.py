@@ -7,7 +7,7 @@ from msgspec import Struct
 from .tasks import Record
 
 
-class Happened(Struct, frozen=True):
+class EventRecord(Struct, frozen=True):
     """An event between the actors, with the task's record; a subscriber is shown an `Event`."""
 
     event: str

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
-from .events import Happened
+from .events import EventRecord
 from .stats import Minute
 from .tasks import Record, Status
 
@@ -44,7 +44,7 @@ class History:
         self._minutes = [_Tally() for _ in range(MINUTES)]
         self._seconds = [_Second() for _ in range(PACE_S)]
 
-    def take(self, event: Happened) -> None:
+    def take(self, event: EventRecord) -> None:
         """Count an event; those that tell nothing of a task's way are passed over."""
         task = event.task
         if task is None:

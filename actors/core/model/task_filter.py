@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from .errors import Invalid
 from .model_names import model_name
-from .tasks import Public, Record, Status, Task, TaskType, WaitingFor
+from .tasks import PublicRecord, Record, Status, Task, TaskType, WaitingFor
 
 MAX_LIMIT = 1000
 MAX_OFFSET = 10_000
@@ -18,7 +18,7 @@ Sort = Literal["created", "started", "ended", "priority"]
 Part = Literal["payload", "result"]
 
 
-class TaskFilter(Struct, Public, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TaskFilter(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which tasks to list: any of the values of one field, all fields together.
 
     `since` (inclusive) and `until` (exclusive) are aware times and bound `created_at`; `q` is text
@@ -48,7 +48,7 @@ class TaskFilter(Struct, Public, frozen=True, kw_only=True, forbid_unknown_field
     include: list[Part] = []
 
 
-class TaskPage(Struct, Public, frozen=True):
+class TaskPage(Struct, PublicRecord, frozen=True):
     """A page of a list. With a `cursor` there may be more, even if this page is short or empty:
     a list by what has no index reads a bounded number of tasks a page.
 
@@ -61,7 +61,7 @@ class TaskPage(Struct, Public, frozen=True):
     total: int | None = None
 
 
-class Reasons(Struct, frozen=True):
+class WaitReasons(Struct, frozen=True):
     """What the plan knows of why tasks wait, for many at once, `at` an instant.
 
     All wait for the same while it is `paused`; else those that are due wait for a backend where
@@ -85,10 +85,10 @@ class Reasons(Struct, frozen=True):
         return WaitingFor.BACKEND if record.route in self.shut else WaitingFor.SLOT
 
 
-class Wanted:
+class TaskMatcher:
     """A filter made ready to look at many records; `since` and `until` are not its business."""
 
-    def __init__(self, wanted: TaskFilter, reasons: Reasons | None = None) -> None:
+    def __init__(self, wanted: TaskFilter, reasons: WaitReasons | None = None) -> None:
         self._facts = {
             name: frozenset(values)
             for name in ("status", "type", "priority", "batch_id", "cron_id", "tenant")

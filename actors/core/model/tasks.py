@@ -12,7 +12,7 @@ from . import limits
 from .errors import cut
 
 
-class Public:
+class PublicRecord:
     """A record that callers get or give."""
 
     __slots__ = ()
@@ -76,7 +76,7 @@ class WaitingFor(StrEnum):
     PAUSED = "paused"
 
 
-class NewTask(Struct, Public, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NewTask(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a user may ask for; the scheduler adds the rest on acceptance.
 
     Made by `chat_task`, `generate_task`, `embed_task`, or from JSON by `submission.new_task`,
@@ -102,7 +102,7 @@ class NewTask(Struct, Public, frozen=True, kw_only=True, forbid_unknown_fields=T
     metadata: dict[str, Any] = {}
 
 
-class Upstream(Struct, Public, frozen=True, omit_defaults=True):
+class Upstream(Struct, PublicRecord, frozen=True, omit_defaults=True):
     """A failed call as a client of the model server itself would hear of it.
 
     `message` never has the server's address; the others are OpenAI's, where the server gave them.
@@ -114,7 +114,7 @@ class Upstream(Struct, Public, frozen=True, omit_defaults=True):
     param: str | None = None
 
 
-class Attempt(Struct, Public, frozen=True, kw_only=True):
+class Attempt(Struct, PublicRecord, frozen=True, kw_only=True):
     """One call to a model, once it has ended; `error` is None when the model answered.
 
     `status`: what the model server answered a failed one with, if it answered in HTTP; `upstream`
@@ -146,7 +146,7 @@ class Spec(Struct, frozen=True, omit_defaults=True):
     dialect: Dialect = Dialect.OLLAMA
 
 
-class _Facts(Struct, Public, frozen=True, kw_only=True):
+class _Facts(Struct, PublicRecord, frozen=True, kw_only=True):
     id: str
     type: TaskType
     model: str
@@ -212,7 +212,7 @@ class Task(_Facts, frozen=True, kw_only=True):
     eta_s: float | None = None
 
 
-class Submitted(Struct, Public, frozen=True):
+class Submitted(Struct, PublicRecord, frozen=True):
     """The answer to a submit. `created` is False when an idempotency key found the task again."""
 
     task_id: str
@@ -221,7 +221,7 @@ class Submitted(Struct, Public, frozen=True):
     created: bool = True
 
 
-class TaskResult(Struct, Public, frozen=True):
+class TaskResult(Struct, PublicRecord, frozen=True):
     """How a task ended: `result` is the model's reply, or None and an `error`."""
 
     task_id: str
@@ -235,7 +235,7 @@ class TaskResult(Struct, Public, frozen=True):
         return self.result
 
 
-class BatchSubmitted(Struct, Public, frozen=True):
+class BatchSubmitted(Struct, PublicRecord, frozen=True):
     """The answer to a batch: the ids of its tasks in the order given."""
 
     batch_id: str
@@ -243,7 +243,7 @@ class BatchSubmitted(Struct, Public, frozen=True):
     created: bool = True
 
 
-class Batch(Struct, Public, frozen=True, kw_only=True):
+class Batch(Struct, PublicRecord, frozen=True, kw_only=True):
     """Tasks that were submitted together, and how many of them are where."""
 
     id: str
@@ -266,7 +266,7 @@ class Batch(Struct, Public, frozen=True, kw_only=True):
         return self.pending + self.running + self.completed + self.failed + self.cancelled
 
 
-class Event(Struct, Public, frozen=True):
+class Event(Struct, PublicRecord, frozen=True):
     """A change that is on disk. `seq` numbers all events of a queue in the order of commits.
 
     `task` is as in lists; None for what happened to no task. `cron_id` names the cron of
@@ -283,7 +283,7 @@ class Event(Struct, Public, frozen=True):
     backend: str | None = None
 
 
-class Chunk(Struct, Public, frozen=True):
+class Chunk(Struct, PublicRecord, frozen=True):
     """A piece of a running task's reply, in the task's dialect.
 
     `id` is `attempt.n`, n from 0. `restart` says that what came before belongs to an attempt

@@ -8,15 +8,15 @@ from ..routing.routes import Gates, Route, read_route
 from .waiting import WaitingRoom
 
 
-class Missing:
+class AbsentModels:
     """Since when routes wait whose model no backend lists that may run them.
 
     A backend that has not been asked yet may have it. They are asked once more at once, since the
     model may have come meanwhile.
     """
 
-    def __init__(self, room: WaitingRoom, gates: Gates, wait_s: float) -> None:
-        self._room, self._gates, self._wait_s = room, gates, wait_s
+    def __init__(self, waiting: WaitingRoom, gates: Gates, wait_s: float) -> None:
+        self._waiting, self._gates, self._wait_s = waiting, gates, wait_s
         self._since: dict[str, float] = {}
         self.next_due: float | None = None
         """When `expire` has something to do, or a little before."""
@@ -42,8 +42,8 @@ class Missing:
         if self.next_due is None or self.next_due > now:
             return
         for route in list(self._since):
-            while self._room.is_stuck(route):
-                entry = self._room.oldest_of(route)
+            while self._waiting.is_stuck(route):
+                entry = self._waiting.oldest_of(route)
                 if self._due(route, entry) > now:
                     break
                 yield entry, self._why(read_route(route))
@@ -53,8 +53,8 @@ class Missing:
         return max(self._since[route], entry.queued_at) + self._wait_s
 
     def _find_next(self) -> None:
-        self._since = {r: since for r, since in self._since.items() if self._room.is_stuck(r)}
-        dues = (self._due(route, self._room.oldest_of(route)) for route in self._since)
+        self._since = {r: since for r, since in self._since.items() if self._waiting.is_stuck(r)}
+        dues = (self._due(route, self._waiting.oldest_of(route)) for route in self._since)
         self.next_due = min(dues, default=None)
 
     def _why(self, route: Route) -> str:

@@ -4,7 +4,7 @@ from ..model.errors import QueueFull
 from .waiting import WaitingRoom
 
 
-class Room:
+class Capacity:
     """`max_tasks` and `max_bytes` of what is asked may wait; batches reserve before they wait."""
 
     def __init__(self, waiting: WaitingRoom, max_tasks: int, max_bytes: int) -> None:

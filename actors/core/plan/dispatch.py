@@ -11,7 +11,7 @@ from ..model.outcomes import Answered, Failed, Outcome, ProbeResult, Verdict
 from ..model.tasks import Status
 from ..routing.gates import Gate
 from ..routing.routes import Gates, Lane, read_route
-from .absent_models import Missing
+from .absent_models import AbsentModels
 from .backoff import probe_delay
 from .estimates import Durations
 from .policies import Policy
@@ -31,7 +31,7 @@ class Dispatch:
         self.durations = Durations()
         self.max_rest_s = settings.max_rest
         self.waiting = WaitingRoom(self.policy.rank, lambda key: gates.lane(read_route(key)))
-        self.missing = Missing(self.waiting, gates, settings.model_wait)
+        self.absent_models = AbsentModels(self.waiting, gates, settings.model_wait)
 
     # --- starting -------------------------------------------------------------------------------
 
@@ -50,7 +50,7 @@ class Dispatch:
             gate.wake(now)
         stuck = self.waiting.newly_stuck()
         if stuck:
-            yield from self.missing.check(stuck, now)
+            yield from self.absent_models.check(stuck, now)
 
     def _open_lanes(self, now: float) -> list[Lane]:
         return [lane for lane in self.waiting.lanes if lane.is_open(now)]
@@ -137,7 +137,7 @@ class Dispatch:
     def _regroup(self, now: float) -> Iterator[Order]:
         """A backend has other models: where may what waits run now?"""
         self.waiting.regroup()
-        yield from self.missing.check(self.waiting.newly_stuck(), now)
+        yield from self.absent_models.check(self.waiting.newly_stuck(), now)
 
     def set_drained(self, name: str, value: bool) -> Iterator[Order]:
         """Give a backend no more calls, or some again, at once. Raises `NotFound`."""
@@ -167,12 +167,12 @@ class Dispatch:
                 gate.resting_until += step
         self.policy.clock_set()
         self.waiting.clock_set(step, now)
-        self.missing.clock_set(step)
+        self.absent_models.clock_set(step)
 
     @property
     def next_due(self) -> float | None:
         """When something may start or fail by time alone."""
-        dues = [self.waiting.next_due, self.missing.next_due]
+        dues = [self.waiting.next_due, self.absent_models.next_due]
         dues += [gate.resting_until for gate in self.gates]
         return min((due for due in dues if due is not None), default=None)
 

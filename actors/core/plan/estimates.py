@@ -60,19 +60,21 @@ class Forecast:
     models are left out.
     """
 
-    def __init__(self, room: WaitingRoom, slots: Slots, durations: Durations, now: float) -> None:
-        self._room, self._slots, self._durations, self._now = room, slots, durations, now
+    def __init__(
+        self, waiting: WaitingRoom, slots: Slots, durations: Durations, now: float
+    ) -> None:
+        self._waiting, self._slots, self._durations, self._now = waiting, slots, durations, now
         self._work: dict[Lane, _Work] = {}
 
     def start_of(self, entry: Entry) -> float | None:
         """Seconds until a due entry may start; None where nothing is known."""
-        gates = self._of(self._room.lane(entry.route)).gates
+        gates = self._of(self._waiting.lane(entry.route)).gates
         names = [gate.name for gate in gates]
         if self._durations.mean(names) is None:
             return None
         running = [running for running in self._slots if running.gate in gates]
         ahead = sum(self._seconds(running.model, names) for running in running) / 2
-        for lane in self._room.lanes:
+        for lane in self._waiting.lanes:
             work = self._of(lane)
             common = _capacity(gate for gate in work.gates if gate in gates)
             if common:
@@ -84,7 +86,7 @@ class Forecast:
         above = sum(seconds for level, seconds in work.seconds.items() if level > entry.priority)
         before = total = 0.0
         for key, length, each in work.queues.get(entry.priority, ()):
-            before += self._room.older_than(entry, key) * each
+            before += self._waiting.older_than(entry, key) * each
             total += length * each
         return above + (work.seconds[entry.priority] * before / total if total else 0.0)
 
@@ -97,10 +99,10 @@ class Forecast:
         gates = [gate for gate in lane.usable if gate.is_in]
         names = [gate.name for gate in gates]
         work = _Work(gates, {}, {})
-        for key, length in self._room.lengths(lane, MOST_QUEUES):
+        for key, length in self._waiting.lengths(lane, MOST_QUEUES):
             each = self._seconds(read_route(key.route).model, names)
             work.queues.setdefault(key.priority, []).append((key, length, each))
-        for level, count in self._room.sizes(lane).items():
+        for level, count in self._waiting.sizes(lane).items():
             told = work.queues.get(level, ())
             seen = sum(length for _, length, _ in told)
             each = sum(length * each for _, length, each in told) / seen if seen else 0.0

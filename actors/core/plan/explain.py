@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from ..model.entry import Entry
 from ..model.stats import BackendState, PlanState, Unserved, Waiting
-from ..model.task_filter import Reasons
+from ..model.task_filter import WaitReasons
 from ..model.tasks import WaitingFor
 from ..routing.routes import Lane, read_route
 from .estimates import Forecast
@@ -48,12 +48,12 @@ def _eta(forecast: Forecast, entry: Entry, reason: WaitingFor, now: float) -> fl
     return None
 
 
-def reasons(plan: Plan, now: float) -> Reasons:
+def reasons(plan: Plan, now: float) -> WaitReasons:
     """By what it can be told of any task why it waits."""
-    room = plan.waiting
+    waiting = plan.waiting
     shut = _shut_lanes(plan, now)
-    routes = frozenset(route for route, lane in room.routes.items() if lane in shut)
-    return Reasons(now, plan.paused, routes, _counts(plan, shut))
+    routes = frozenset(route for route, lane in waiting.routes.items() if lane in shut)
+    return WaitReasons(now, plan.paused, routes, _counts(plan, shut))
 
 
 def _shut_lanes(plan: Plan, now: float) -> frozenset[Lane]:
@@ -62,11 +62,11 @@ def _shut_lanes(plan: Plan, now: float) -> frozenset[Lane]:
 
 def _counts(plan: Plan, shut: Iterable[Lane]) -> dict[str, int]:
     """How many tasks wait for what."""
-    room = plan.waiting
-    counts = {reason.value: count for reason, count in room.reasons.items()}
+    waiting = plan.waiting
+    counts = {reason.value: count for reason, count in waiting.reasons.items()}
     if plan.paused:
         counts = {WaitingFor.PAUSED.value: sum(counts.values())}
-    elif without := sum(sum(room.sizes(lane).values()) for lane in shut):
+    elif without := sum(sum(waiting.sizes(lane).values()) for lane in shut):
         counts[WaitingFor.SLOT.value] -= without
         counts[WaitingFor.BACKEND.value] = without
     return {reason: count for reason, count in counts.items() if count}
@@ -84,15 +84,15 @@ def _unserved(plan: Plan, shut: Iterable[Lane], now: float) -> list[Unserved]:
 
 def describe(plan: Plan, now: float) -> PlanState:
     """A look at slots, backends and reasons to wait."""
-    room, shut = plan.waiting, _shut_lanes(plan, now)
+    waiting, shut = plan.waiting, _shut_lanes(plan, now)
     return PlanState(
         active=len(plan.slots),
         idle=plan.slots.free,
         paused=plan.paused,
         waiting_for=_counts(plan, shut),
         backends=[gate.state(now) for gate in plan.gates],
-        oldest=room.oldest,
-        scheduled=room.reasons.get(WaitingFor.SCHEDULE, 0),
+        oldest=waiting.oldest,
+        scheduled=waiting.reasons.get(WaitingFor.SCHEDULE, 0),
         unserved=[] if plan.paused else _unserved(plan, shut, now),
     )
 

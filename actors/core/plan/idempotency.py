@@ -4,27 +4,27 @@ from collections.abc import Container, Iterable, Iterator
 
 from msgspec.structs import replace
 
-from ..model.entry import Keyed
+from ..model.entry import KeyUse
 from ..model.errors import Conflict
 
 KEEP_S = 24 * 3600.0
 KEEP_ENDED = 100_000
 
 
-class Keys:
+class IdempotencyKeys:
     """A key lives 24 h from acceptance and as long as its task waits or runs.
 
     Of the keys of ended tasks only the newest 100,000 are kept.
     """
 
     def __init__(self) -> None:
-        self._live: dict[bytes, Keyed] = {}
-        self._ended: dict[bytes, Keyed] = {}  # in the order in which their tasks ended
+        self._live: dict[bytes, KeyUse] = {}
+        self._ended: dict[bytes, KeyUse] = {}  # in the order in which their tasks ended
 
     def __len__(self) -> int:
         return len(self._live) + len(self._ended)
 
-    def restore(self, rows: Iterable[tuple[bytes, Keyed]], live: Container[str]) -> None:
+    def restore(self, rows: Iterable[tuple[bytes, KeyUse]], live: Container[str]) -> None:
         """Take in what lay on disk; `live` are the ids of the tasks that wait or run."""
         rest = []
         for key, keyed in rows:
@@ -41,7 +41,7 @@ class Keys:
             for key, keyed in keys.items():
                 keys[key] = replace(keyed, accepted_at=keyed.accepted_at + step)
 
-    def find(self, key: bytes, now: float) -> Keyed | None:
+    def find(self, key: bytes, now: float) -> KeyUse | None:
         """What the key stands for, if it still lives."""
         keyed = self._live.get(key)
         if keyed is None:
@@ -60,7 +60,7 @@ class Keys:
             )
         return None if keyed is None else keyed.task_id
 
-    def add(self, key: bytes, keyed: Keyed) -> None:
+    def add(self, key: bytes, keyed: KeyUse) -> None:
         self._ended.pop(key, None)
         self._live[key] = keyed
 
@@ -92,7 +92,7 @@ class Keys:
             yield key
 
 
-def _move(key: bytes, task_id: str, here: dict[bytes, Keyed], there: dict[bytes, Keyed]) -> None:
+def _move(key: bytes, task_id: str, here: dict[bytes, KeyUse], there: dict[bytes, KeyUse]) -> None:
     keyed = here.get(key)
     if keyed is not None and keyed.task_id == task_id:
         there[key] = here.pop(key)

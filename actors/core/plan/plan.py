@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from ..config.config import RetrySettings, SchedulerSettings
 from ..messages import Submit, SubmitBatch
-from ..model.entry import Entry, Keyed, entry_of
+from ..model.entry import Entry, KeyUse, entry_of
 from ..model.errors import Invalid, NoCapableServer, Unavailable, naming, unknown_model
 from ..model.lifecycle import become
 from ..model.orders import (
@@ -26,11 +26,11 @@ from ..model.outcomes import Outcome, ProbeResult
 from ..model.tasks import Record, Status
 from ..routing.routes import Gates, Route, read_route
 from .acceptance import accept, route_of
-from .capacity import Room
+from .capacity import Capacity
 from .clock_repair import put_right
 from .dispatch import Dispatch
 from .entries import Entries
-from .idempotency import Keys
+from .idempotency import IdempotencyKeys
 from .settle import (
     attempt_of,
     give_up,
@@ -61,9 +61,9 @@ class Plan:
         self.dispatch = Dispatch(slots, gates, scheduler)
         self.slots, self.waiting, self.gates = self.dispatch.slots, self.dispatch.waiting, gates
         self.retry = retry
-        self.room = Room(self.waiting, max_tasks, max_bytes)
+        self.capacity = Capacity(self.waiting, max_tasks, max_bytes)
         self.entries = Entries()
-        self.keys = Keys()
+        self.keys = IdempotencyKeys()
         self.paused = False
         self.drain_by: float | None = None
 
@@ -73,7 +73,7 @@ class Plan:
         self,
         waiting: Iterable[Entry],
         interrupted: Iterable[Entry],
-        keys: Iterable[tuple[bytes, Keyed]],
+        keys: Iterable[tuple[bytes, KeyUse]],
         flags: Iterable[str],
         now: float,
     ) -> list[Order]:
@@ -107,8 +107,8 @@ class Plan:
         """Take on a task, `cron_id` being the cron whose run it is. Raises `Invalid` where no
         backend may run it, `NotFound` where it must be `listed` and is not, `QueueFull`,
         `Unavailable` when draining."""
-        self.check_room(1, len(asked.spec))
-        if asked.is_choosy:
+        self.check_capacity(1, len(asked.spec))
+        if asked.is_restricted:
             self.check(route_of(asked), asked.ollama_only)
         if asked.listed and not self.gates.lane(read_route(route_of(asked))):
             raise unknown_model(asked.new.model)
@@ -123,7 +123,7 @@ class Plan:
         """Let its idempotency key, if it has one, stand for the task or batch `known`."""
         if asked.key is None:
             return []
-        self.keys.add(asked.key, Keyed(known, asked.body, now))
+        self.keys.add(asked.key, KeyUse(known, asked.body, now))
         return [DropKey(key) for key in self.keys.expire(now)]
 
     def check(self, key: str, ollama_only: tuple[str, str] | None) -> None:
@@ -150,11 +150,11 @@ class Plan:
 
         Raises as `submit` does, naming the task that no backend may run.
         """
-        for choosy in asked.choosy:
-            with naming(f"tasks[{choosy.index}]"):
-                self.check(choosy.route, choosy.ollama_only)
-        self.check_room(asked.count, asked.size)
-        self.room.reserve(asked.count, asked.size)
+        for restricted in asked.restricted:
+            with naming(f"tasks[{restricted.index}]"):
+                self.check(restricted.route, restricted.ollama_only)
+        self.check_capacity(asked.count, asked.size)
+        self.capacity.reserve(asked.count, asked.size)
         orders = self._remember(asked, batch_id, now)
         if asked.key is not None:
             self.keys.end(asked.key, batch_id)  # it lives 24 h, however long the tasks wait
@@ -165,7 +165,7 @@ class Plan:
         for entry in entries:
             self.entries[entry.id] = entry
             self.waiting.add(entry, now)
-            self.room.release(1, entry.size)
+            self.capacity.release(1, entry.size)
         return list(self._dispatch(now))
 
     def cancel(self, task_id: str, now: float) -> list[Order]:
@@ -200,7 +200,7 @@ class Plan:
         Raises `Conflict` for a completed one, `QueueFull`, `Unavailable` when draining.
         """
         change, entry = revive(record, now)
-        self.check_room(1, record.size)
+        self.check_capacity(1, record.size)
         self.entries[entry.id] = entry
         self.waiting.add(entry, now)
         if entry.key is not None:
@@ -314,7 +314,7 @@ class Plan:
         yield from self.dispatch.ripen(now)
         if self.drain_by is not None:
             return
-        for entry, error in self.dispatch.missing.expire(now):
+        for entry, error in self.dispatch.absent_models.expire(now):
             self.waiting.remove(entry)
             self._forget(entry)
             yield give_up(entry, error, now)
@@ -335,8 +335,8 @@ class Plan:
         if entry.key is not None:
             self.keys.end(entry.key, entry.id)
 
-    def check_room(self, tasks: int, size: int) -> None:
+    def check_capacity(self, tasks: int, size: int) -> None:
         """Raises `QueueFull`, or `Unavailable` when draining."""
         if self.drain_by is not None:
             raise Unavailable("the queue is shutting down", retry_after_s=5)
-        self.room.check(tasks, size)
+        self.capacity.check(tasks, size)

@@ -31,7 +31,7 @@ def _plain_rank(entry: Entry) -> float:
     return -entry.priority
 
 
-class Passing:
+class PassedOver:
     """When entries were passed over first, for a bound on how long that may go on.
 
     An entry is passed over when one behind it in order, but of its level, runs in its stead. Of all
@@ -81,7 +81,7 @@ class Passing:
                 del self._levels[level]
 
 
-class Shares:
+class FairShares:
     """Fair sharing of one level between tenants, by tokens: start-time fair queueing.
 
     Each tenant has a tag, the tokens that it has had; who has the lowest is next. Who comes back
@@ -130,15 +130,15 @@ class Policy:
         self._max_wait = settings.affinity_max_wait
         self._fair = settings.fair
         self._aging = settings.aging is not None
-        self._passing = Passing(settings.affinity_max_wait)
+        self._passed_over = PassedOver(settings.affinity_max_wait)
         self._turns: dict[tuple[str, int], float] = {}
         """Since when a route has its turn in a level, while any that it passed over may wait."""
-        self._shares: dict[int, Shares] = {}
+        self._shares: dict[int, FairShares] = {}
         self.rank = rank_of(settings.aging)
 
     def choose(
         self,
-        room: WaitingRoom,
+        waiting: WaitingRoom,
         lanes: Sequence[Lane],
         is_warm: Callable[[Entry], bool],
         now: float,
@@ -148,11 +148,11 @@ class Policy:
         `is_warm`: whether the backend that would take the entry need not load its model.
         """
         if not (self._affinity or self._fair):
-            return room.first(lanes)
-        level = list(room.level(lanes))
+            return waiting.first(lanes)
+        level = list(waiting.level(lanes))
         if self._fair:
             level = self._of_the_next_tenant(level)
-        return self._warmest(room, lanes, level, is_warm, now) if self._affinity else level[0]
+        return self._warmest(waiting, lanes, level, is_warm, now) if self._affinity else level[0]
 
     def _of_the_next_tenant(self, level: list[Entry]) -> list[Entry]:
         """The entries of the tenant that has had least."""
@@ -162,16 +162,16 @@ class Policy:
     def _tag_of(self, entry: Entry) -> float:
         return self._shares_of(entry).tag(entry.tenant)
 
-    def _shares_of(self, entry: Entry) -> Shares:
+    def _shares_of(self, entry: Entry) -> FairShares:
         return self._shares_at(entry.priority)
 
-    def _shares_at(self, priority: int) -> Shares:
+    def _shares_at(self, priority: int) -> FairShares:
         """Those of a level; aging makes one of all."""
-        return self._shares.setdefault(0 if self._aging else priority, Shares())
+        return self._shares.setdefault(0 if self._aging else priority, FairShares())
 
     def _warmest(
         self,
-        room: WaitingRoom,
+        waiting: WaitingRoom,
         lanes: Sequence[Lane],
         level: list[Entry],
         is_warm: Callable[[Entry], bool],
@@ -183,18 +183,18 @@ class Policy:
         their turn in that time: else all would be overdue at once, and load for one task each.
         """
         first, *others = level
-        self._passing.forget_before(room.order(room.first(room.lanes)))
-        if not self._passing:
+        self._passed_over.forget_before(waiting.order(waiting.first(waiting.lanes)))
+        if not self._passed_over:
             self._turns.clear()
         if is_warm(first):
             return first
-        since = self._passing.since(room.order(first))
+        since = self._passed_over.since(waiting.order(first))
         if since is None or now < since + self._max_wait:
             servers = len({gate for lane in lanes for gate in lane.usable})
             share = min(servers / len({entry.route for entry in level}), 1.0)
             for entry in others:
                 if is_warm(entry) and self._has_turn(entry, share, now):
-                    self._passing.note(room.order(entry), now)
+                    self._passed_over.note(waiting.order(entry), now)
                     return entry
         self._turns[first.route, first.priority] = now
         return first
@@ -208,7 +208,7 @@ class Policy:
 
     def clock_set(self) -> None:
         """The wall clock was set: the bounds on passing over and on turns begin anew."""
-        self._passing = Passing(self._max_wait)
+        self._passed_over = PassedOver(self._max_wait)
         self._turns.clear()
 
     # --- what calls cost, for fairness ----------------------------------------------------------

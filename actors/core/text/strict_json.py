@@ -63,7 +63,7 @@ def too_deep(what: str, field: str) -> Invalid:
     return Invalid(f"{what} must not be nested more than {MAX_DEPTH} levels deep", field=field)
 
 
-def _is_sayable(value: Any, room: int) -> bool:
+def _is_sayable(value: Any, depth_left: int) -> bool:
     level = [value]  # by level: a call for each list and object would take ten times as long
     while level:
         below: list[Any] = []
@@ -75,12 +75,12 @@ def _is_sayable(value: Any, room: int) -> bool:
             if values is None:
                 if isinstance(each, float) and not math.isfinite(each):
                     return False
-            elif room == 0:
+            elif depth_left == 0:
                 return False
             else:
                 below += values
         level = [each for each in below if type(each) not in _PLAIN]
-        room -= 1
+        depth_left -= 1
     return True
 
 
@@ -95,13 +95,13 @@ def _inner(value: Any) -> Iterable[tuple[Any, Any]] | None:
     return value.items() if isinstance(value, Mapping) else None
 
 
-def _what_is_wrong(value: Any, name: str, top: str, room: int) -> Invalid:
+def _what_is_wrong(value: Any, name: str, top: str, depth_left: int) -> Invalid:
     """Of a value that cannot be said: slowly, since the place has to be named."""
     inner = _inner(value)
     if inner is None:
         return Invalid(f"{name} must be a finite number: JSON has no {value}", field=name)
-    if room == 0:
+    if depth_left == 0:
         return too_deep(top, top)
-    key, wrong = next(pair for pair in inner if not _is_sayable(pair[1], room - 1))
+    key, wrong = next(pair for pair in inner if not _is_sayable(pair[1], depth_left - 1))
     place = f"{name}.{key}" if isinstance(key, str) else f"{name}[{key}]"
-    return _what_is_wrong(wrong, place, top, room - 1)
+    return _what_is_wrong(wrong, place, top, depth_left - 1)

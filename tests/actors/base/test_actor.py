@@ -6,7 +6,7 @@ from queue import Queue
 
 import pytest
 
-from ollama_queue.actors.base.actor import Ref, SignOfLife, ask, ask_all, start, stop, tell
+from ollama_queue.actors.base.actor import Ping, Ref, ask, ask_all, start, stop, tell
 from ollama_queue.actors.core.model.errors import Conflict, NotFound, OutcomeUnknown, Unavailable
 from tests.support.recorders import PATIENCE_S, Recorder, asked
 from tests.support.scripted_actor import Puppet, hold, raising
@@ -51,7 +51,7 @@ def test_a_queue_error_nobody_asked_for_is_logged_and_the_actor_lives(
 
 def test_a_reply_taken_over_is_given_later(puppet: Ref) -> None:
     promise = asked(puppet, hold)
-    ask(puppet, SignOfLife())
+    ask(puppet, Ping())
     assert not promise.is_kept
 
     ask(puppet, lambda me: me.keep(me.taken, "late"))
@@ -176,7 +176,7 @@ def test_whatever_is_raised_ends_this_actor_alone(
         with pytest.raises(OutcomeUnknown, match="internal error"):
             promise.get(timeout=PATIENCE_S)
     with pytest.raises(OutcomeUnknown):
-        ask(doomed, SignOfLife())
+        ask(doomed, Ping())
     assert reports.get(timeout=PATIENCE_S) == f"{type(error).__name__}: {error}"
     assert ask(puppet, lambda me: "alive") == "alive"
     assert reports.empty()

@@ -6,7 +6,7 @@ import pytest
 
 from ollama_queue.actors.base.clock import Clock
 from ollama_queue.actors.core.config.config import QueueSettings
-from ollama_queue.actors.core.messages import Describe, Expired, FindExpired, GetReasons
+from ollama_queue.actors.core.messages import Describe, Expired, FindExpired, GetWaitReasons
 from ollama_queue.actors.core.model.orders import Insert
 from ollama_queue.actors.core.model.outcomes import Failed, Verdict
 from ollama_queue.actors.core.model.tasks import WaitingFor
@@ -111,7 +111,7 @@ def test_why_tasks_wait_goes_by_the_clock_as_it_is() -> None:
     office = Office()
     office.set_clock(HOUR)
 
-    assert office.handle(GetReasons()).at == office.now
+    assert office.handle(GetWaitReasons()).at == office.now
 
 
 # --- crons --------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ import pytest
 
 from ollama_queue.actors import event_bus
 from ollama_queue.actors.base.actor import Ref, tell
-from ollama_queue.actors.core.messages import Chunks, Get, Unsubscribe
-from ollama_queue.actors.core.messages.replies import Stored
+from ollama_queue.actors.core.messages import Chunks, GetTask, Unsubscribe
+from ollama_queue.actors.core.messages.replies import StoredTask
 from ollama_queue.actors.core.model.errors import Unavailable
 from ollama_queue.actors.core.model.lifecycle import become
 from ollama_queue.actors.core.model.tasks import Chunk, Status
@@ -168,10 +168,10 @@ def test_the_end_waits_for_pieces_that_are_on_their_way_to_the_bus(house: EventB
     record = a_record(1, status=Status.COMPLETED, attempt=1)
     slow = Slow()
 
-    def answer(_: Get) -> Stored:
+    def answer(_: GetTask) -> StoredTask:
         tell(house.bus, Chunks(slow, TASK, 1, 1, ("b",)))
         house.send(1, 2, "c")
-        return Stored(record, spec_of(1), b"{}")
+        return StoredTask(record, spec_of(1), b"{}")
 
     house.send(1, 0, "a")
     porter: Any = Porter(house.bus, slow)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ollama_queue.actors.base.actor import start, stop, tell
-from ollama_queue.actors.core.messages import Farewell
+from ollama_queue.actors.core.messages import CloseSubscriptions
 from ollama_queue.actors.core.model.errors import NotFound, OutcomeUnknown, Unavailable
 from ollama_queue.actors.core.model.tasks import Status
 from ollama_queue.actors.embedded import watch
@@ -95,7 +95,7 @@ def test_nobody_waits_for_a_queue_that_has_given_up(house: EventBusHarness) -> N
     reader = house.stream()
     next(reader)
     house.switchboard.disconnect(Unavailable("the queue has stopped: it crashed 4 times"))
-    tell(house.bus, Farewell("restarted"))
+    tell(house.bus, CloseSubscriptions("restarted"))
 
     with pytest.raises(Unavailable, match="has stopped"):
         next(reader)
@@ -106,7 +106,7 @@ def test_waiting_ends_with_the_queue(house: EventBusHarness) -> None:
     house.commit(started(1))
     house.send(1, 0, "a")
     assert next(reader).data == "a"
-    tell(house.bus, Farewell("shutdown"))
+    tell(house.bus, CloseSubscriptions("shutdown"))
 
     with pytest.raises(Unavailable, match="shutting down"):
         next(reader)

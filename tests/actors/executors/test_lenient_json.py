@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 from ollama_queue.actors.core.config.config import Backend
 from ollama_queue.actors.core.model.outcomes import Answered, Failed, Outcome, Verdict
 from ollama_queue.actors.core.model.tasks import Dialect, Spec, TaskType
-from ollama_queue.actors.executors.lenient_json import Halves, lenient
+from ollama_queue.actors.executors.lenient_json import SurrogateJoiner, lenient
 from ollama_queue.actors.executors.ollama import OllamaExecutor
 from ollama_queue.actors.executors.openai import OpenAIExecutor
 from tests.support.fakes.model_server import Answer, FakeOllama
@@ -159,7 +159,7 @@ class TestErrors:
 def test_where_a_text_is_cut_does_not_matter(words: str, data: some.DataObject) -> None:
     cuts = sorted(data.draw(some.lists(some.integers(0, len(words)), max_size=4)))
     pieces = [words[a:b] for a, b in zip([0, *cuts], [*cuts, len(words)], strict=True)]
-    halves = Halves()
+    halves = SurrogateJoiner()
 
     read = [halves.mended(lenient(json.dumps({"text": piece}).encode())) for piece in pieces]
     read.append(halves.mended({"text": "", "done": True}))

@@ -9,7 +9,7 @@ from typing import Any
 from ollama_queue.actors.api.threads import Reporter, Threads
 from ollama_queue.actors.base.mailbox import Mailbox
 from ollama_queue.actors.core.model.errors import NotFound
-from ollama_queue.actors.core.model.events import Happened
+from ollama_queue.actors.core.model.events import EventRecord
 from ollama_queue.actors.core.model.task_filter import TaskFilter, TaskPage
 from ollama_queue.actors.core.model.tasks import (
     BatchSubmitted,
@@ -89,7 +89,7 @@ class Shelf:
 
     def tell(self, task_id: str) -> None:
         now = datetime.now(START.tzinfo)
-        self.mailbox.put(Happened("task_completed", a_task(task_id, Status.COMPLETED), now, 1))
+        self.mailbox.put(EventRecord("task_completed", a_task(task_id, Status.COMPLETED), now, 1))
 
     def results(self) -> list[tuple[str, Any, str | None]]:
         found = self.called.get(timeout=PATIENCE_S)

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Batch, Status
-from ollama_queue.actors.store.commit_group import Group, Sealed, TaskWrite, Unseen
+from ollama_queue.actors.store.commit_group import CommitGroup, HiddenTasks, SealedBatch, TaskWrite
 from ollama_queue.actors.store.page_reader import scan
 from ollama_queue.actors.store.rocksdb import Store
 from tests.support.recorders import a_record, at, unseen
@@ -21,12 +21,12 @@ def records(*numbers: int) -> list:
 
 def write_slice(store: Store, *numbers: int) -> None:
     rows = [TaskWrite(record, None, b"{}") for record in records(*numbers)]
-    store.write_slice(BATCH.id, rows, Unseen())
+    store.write_slice(BATCH.id, rows, HiddenTasks())
 
 
 def seal(store: Store) -> None:
-    group = Group()
-    group.sealed.append(Sealed(BATCH, unseen(*records(1, 2, 3, 4)), KEY, b"body"))
+    group = CommitGroup()
+    group.sealed.append(SealedBatch(BATCH, unseen(*records(1, 2, 3, 4)), KEY, b"body"))
     store.write(group)
 
 
@@ -85,12 +85,12 @@ def test_its_counts_follow_its_tasks(tmp_path: Path) -> None:
     seal(store)
     one, two = records(1, 2)
     running, over = (replace(one, status=Status.RUNNING), replace(one, status=Status.COMPLETED))
-    group = Group()
+    group = CommitGroup()
     group.rows = {one.id: TaskWrite(running, one), two.id: TaskWrite(replace(two, priority=9), two)}
     store.write(group)
     assert store.batches.get(BATCH.id) == replace(BATCH, pending=3, running=1)
 
-    group = Group()
+    group = CommitGroup()
     group.rows = {one.id: TaskWrite(over, running)}
     store.write(group)
     store.close()

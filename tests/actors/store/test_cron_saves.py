@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from ollama_queue import Conflict, Cron, Overlap
 from ollama_queue.actors.core.intake.crons import task_of
 from ollama_queue.actors.core.intake.submission import draft
-from ollama_queue.actors.core.messages import Commit, Fire, Fired
+from ollama_queue.actors.core.messages import Commit, CronFired, Fire
 from ollama_queue.actors.core.model.orders import DropCron, SaveCron
-from ollama_queue.actors.store.commit_group import Group
+from ollama_queue.actors.store.commit_group import CommitGroup
 from ollama_queue.actors.store.rocksdb import Store
 from tests.support.harness.cron_ticker import a_cron
 from tests.support.harness.persistence import PersistenceHarness
@@ -87,7 +87,7 @@ def test_a_cron_lies_in_the_same_batch_as_its_task(
     """A large group is written in slices: a crash between them must not part the two."""
     monkeypatch.setattr("ollama_queue.actors.store.rocksdb.SLICE_BYTES", 1)
     store = Store(str(tmp_path), None)
-    group = Group()
+    group = CommitGroup()
     for number in (1, 2):
         group.insert(insert(number, cron_id=f"cron {number}"), START, number)
         group.note(SaveCron(a_cron(number), "cron_fired", task_id(number)), START, number)
@@ -124,12 +124,12 @@ def test_a_run_is_one_commit_and_the_ticker_hears_of_it_afterwards() -> None:
     assert office.since(mark) == [
         ("persistence", "Commit"),
         ("worker 0", "Run"),
-        ("ticker", "Fired"),
+        ("ticker", "CronFired"),
     ]
     saves = [type(save).__name__ for save in office.commits[-1].saves]
     assert saves == ["Insert", "Change", "SaveCron"]
     ran = a_cron(1, LATER, run_count=1, last_run=START)
-    assert ticker.told == [Fired(ran)]
+    assert ticker.told == [CronFired(ran)]
     assert office.commits[-1].saves[-1] == SaveCron(
         ran, "cron_fired", office.commits[-1].reply.task_id
     )
@@ -145,7 +145,7 @@ def test_a_skipped_run_saves_the_cron_alone() -> None:
     commit = office.commits[-1]
     assert isinstance(commit, Commit)
     assert [type(save).__name__ for save in commit.saves] == ["SaveCron"]
-    assert ticker.told[-1] == Fired(cron)
+    assert ticker.told[-1] == CronFired(cron)
 
 
 def test_a_refused_run_by_hand_lets_go_of_the_cron_too() -> None:
@@ -159,4 +159,4 @@ def test_a_refused_run_by_hand_lets_go_of_the_cron_too() -> None:
         fire(office, cron, ticker, by_hand=True)
 
     assert len(office.commits) == commits
-    assert ticker.told[-1] == Fired(cron)
+    assert ticker.told[-1] == CronFired(cron)

@@ -13,7 +13,7 @@ from ollama_queue.actors.core.messages import Expired, FindExpired
 from ollama_queue.actors.core.model.ids import mint
 from ollama_queue.actors.core.model.tasks import Batch, Record, Status
 from ollama_queue.actors.store import expiry
-from ollama_queue.actors.store.commit_group import Group, Sealed, TaskWrite, Unseen
+from ollama_queue.actors.store.commit_group import CommitGroup, HiddenTasks, SealedBatch, TaskWrite
 from ollama_queue.actors.store.expiry import find_expired
 from ollama_queue.actors.store.rocksdb import Store
 from tests.support.recorders import a_record, at
@@ -31,13 +31,13 @@ def a_task(number: int, ended: float | None, batch_id: str | None = None) -> Rec
 
 
 def save(store: Store, *tasks: Record) -> None:
-    group = Group()
+    group = CommitGroup()
     group.rows = {task.id: TaskWrite(task, None, b"{}") for task in tasks}
     store.write(group)
 
 
 def remove(store: Store, *tasks: Record) -> None:
-    group = Group()
+    group = CommitGroup()
     group.removed = {task.id: task for task in tasks}
     store.write(group)
 
@@ -48,12 +48,12 @@ def seal(store: Store, *tasks: Record) -> Batch:
         replace(task, status=Status.PENDING, completed_at=None, batch_id=BATCH.id) for task in tasks
     ]
     batch = replace(BATCH, total=len(tasks), pending=len(tasks))
-    written = Unseen()
+    written = HiddenTasks()
     store.write_slice(BATCH.id, [TaskWrite(task, None, b"{}") for task in waiting], written)
-    group = Group()
-    group.sealed.append(Sealed(batch, written, None, b""))
+    group = CommitGroup()
+    group.sealed.append(SealedBatch(batch, written, None, b""))
     store.write(group)
-    group = Group()
+    group = CommitGroup()
     group.rows = {
         now.id: TaskWrite(now, was) for now, was in zip(tasks, waiting, strict=True) if now != was
     }

@@ -11,7 +11,7 @@ import pytest
 from ollama_queue.actors.core.model.ids import mint
 from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Status
-from ollama_queue.actors.store.commit_group import Group, TaskWrite
+from ollama_queue.actors.store.commit_group import CommitGroup, TaskWrite
 from ollama_queue.actors.store.page_reader import scan
 from ollama_queue.actors.store.rocksdb import Store
 from tests.support.recorders import START, a_record, at
@@ -69,7 +69,7 @@ def fill(store: Store, numbers: range) -> None:
     """Tasks of all states and levels; every tenth is of the batch and of the cron."""
     start_us = round(START.timestamp() * 1e6)
     for first in range(numbers.start, numbers.stop, 1000):
-        group = Group()
+        group = CommitGroup()
         for number in range(first, first + 1000):
             status = list(Status)[number % 5]
             record = a_record(

@@ -16,7 +16,7 @@ from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Record, Status, TaskType
 from ollama_queue.actors.core.plan.settle import utc
 from ollama_queue.actors.store import page_reader
-from ollama_queue.actors.store.commit_group import Group, TaskWrite
+from ollama_queue.actors.store.commit_group import CommitGroup, TaskWrite
 from ollama_queue.actors.store.page_reader import scan
 from ollama_queue.actors.store.rocksdb import Store
 from tests.support.recorders import START, a_record, at
@@ -32,7 +32,7 @@ def a_task(number: int, **facts: Any) -> Record:
 
 def save(store: Store, changes: dict[str, tuple[Record | None, Record | None]]) -> None:
     """Write what was and what is of each task, in one group."""
-    group = Group()
+    group = CommitGroup()
     for task_id, (was, now) in changes.items():
         if now is not None:
             group.rows[task_id] = TaskWrite(now, was, None if was else b"{}")
@@ -227,7 +227,7 @@ def test_a_cursor_remembers_how_many_to_leave_out(tmp_path: Path) -> None:
 def test_payloads_and_results_are_there_where_they_are_asked_for(tmp_path: Path) -> None:
     store = Store(str(tmp_path), None)
     task = a_task(1, status=Status.COMPLETED)
-    group = Group()
+    group = CommitGroup()
     group.rows[task.id] = TaskWrite(task, None, b"the spec", b"the result")
     store.write(group)
 

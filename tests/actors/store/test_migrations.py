@@ -15,7 +15,7 @@ from ollama_queue.actors.core.model.ids import mint
 from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Record, Status
 from ollama_queue.actors.store import migrations
-from ollama_queue.actors.store.commit_group import Group, TaskWrite
+from ollama_queue.actors.store.commit_group import CommitGroup, TaskWrite
 from ollama_queue.actors.store.encoding import FAMILIES, STATUS_CODE, encode
 from ollama_queue.actors.store.page_reader import scan
 from ollama_queue.actors.store.rocksdb import Store
@@ -39,7 +39,7 @@ def a_task(number: int) -> Record:
 def stored(folder: Path, count: int) -> list[Record]:
     store = Store(str(folder), None)
     tasks = [a_task(number) for number in range(count)]
-    group = Group()
+    group = CommitGroup()
     group.rows = {task.id: TaskWrite(task, None, b"{}") for task in tasks}
     store.write(group)
     store.close()
@@ -98,7 +98,7 @@ def listed(store: Store, **wanted: Any) -> list[str]:
 
 def check(store: Store, tasks: list[Record], folder: Path) -> None:
     """Its lists are those of a store that had these rows from the start."""
-    group = Group()
+    group = CommitGroup()
     group.rows = {task.id: TaskWrite(task, None, b"{}") for task in tasks}
     other = Store(str(folder), None)
     other.write(group)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ollama_queue.actors.core.model.entry import Keyed, entry_of
+from ollama_queue.actors.core.model.entry import KeyUse, entry_of
 from ollama_queue.actors.core.model.tasks import Record, Status
 from ollama_queue.actors.store.commit_group import TaskWrite
 from ollama_queue.actors.store.rocksdb import Store
@@ -59,7 +59,7 @@ def test_recovering_gives_back_all_that_a_plan_needs(tmp_path: Path) -> None:
     store.close()
 
     assert (recovered.waiting, recovered.running) == ([entry_of(waits)], [entry_of(runs)])
-    assert recovered.keys == [(b"k" * 16, Keyed(runs.id, b"body", at(2).timestamp()))]
+    assert recovered.keys == [(b"k" * 16, KeyUse(runs.id, b"body", at(2).timestamp()))]
     assert recovered.flags == {"paused": True, "drained": False}
     assert recovered.last_us == round(at(3).timestamp() * 1e6)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ollama_queue.actors.store import engine
+from ollama_queue.actors.store import rocksdb_setup
 from ollama_queue.actors.store.rocksdb import Store
 from tests.support.raw_store import filled, listed, write
 from tests.support.recorders import a_record
@@ -76,7 +76,7 @@ def test_a_folder_full_of_small_tables_opens_and_heals(folder: Path) -> None:
 
 
 def test_large_tables_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "SMALL_BYTES", 100)
+    monkeypatch.setattr(rocksdb_setup, "SMALL_BYTES", 100)
     filled(tmp_path, 1000)
     before = sorted(table.name for table in tmp_path.rglob("*.sst"))
     store = Store(str(tmp_path), None)
@@ -94,7 +94,7 @@ def test_one_go_merges_no_more_than_it_may(tmp_path: Path, monkeypatch: pytest.M
     before = len([*tmp_path.rglob("*.sst")])
     store = Store(str(tmp_path), None)
     with monkeypatch.context() as small:
-        small.setattr(engine, "MERGE_BYTES", 8_000)
+        small.setattr(rocksdb_setup, "MERGE_BYTES", 8_000)
         store.tidy()
         after_one = len([*tmp_path.rglob("*.sst")])
     store.tidy()
@@ -102,4 +102,4 @@ def test_one_go_merges_no_more_than_it_may(tmp_path: Path, monkeypatch: pytest.M
     store.close()
 
     assert after_one < before + 4
-    assert after_all <= after_one - engine.MERGE_AT  # there was more to do than one go did
+    assert after_all <= after_one - rocksdb_setup.MERGE_AT  # there was more to do than one go did

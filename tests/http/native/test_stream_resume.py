@@ -9,8 +9,8 @@ import pytest
 
 from ollama_queue import Invalid
 from ollama_queue.actors import event_bus
-from ollama_queue.actors.core.messages import Get
-from ollama_queue.actors.core.messages.replies import Stored
+from ollama_queue.actors.core.messages import GetTask
+from ollama_queue.actors.core.messages.replies import StoredTask
 from ollama_queue.actors.core.model.tasks import Chunk, Status
 from ollama_queue.actors.embedded import watch
 from tests.support.harness.event_bus import TASK, WHOLE, EventBusHarness, shown
@@ -120,9 +120,9 @@ def test_pieces_that_had_no_room_at_the_end_come_whole(house: EventBusHarness) -
     """Its mailbox overflows between the look at the disk and the end."""
     record = a_record(1, status=Status.COMPLETED, attempt=1)
 
-    def answer(_: Get) -> Stored:
+    def answer(_: GetTask) -> StoredTask:
         house.send(1, 0, *range(100_001))
-        return Stored(record, spec_of(1), b'{"response": "Hello"}')
+        return StoredTask(record, spec_of(1), b'{"response": "Hello"}')
 
     persistence: Any = Recorder(answer=answer)
     house.connect(house.bus, persistence)

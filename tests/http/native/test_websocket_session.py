@@ -10,9 +10,9 @@ import pytest
 
 from ollama_queue.actors.base.actor import tell
 from ollama_queue.actors.core.messages import Publish
-from ollama_queue.actors.core.model.events import Happened
-from ollama_queue.http.native.crier import Crier, Feed
-from ollama_queue.http.native.websocket_session import talk
+from ollama_queue.actors.core.model.events import EventRecord
+from ollama_queue.http.native.feed_broadcaster import Feed, FeedBroadcaster
+from ollama_queue.http.native.websocket_session import run_session
 from tests.support.fakes.websocket import Socket
 from tests.support.harness.app import AppHarness
 
@@ -27,30 +27,30 @@ def house(tmp_path: Path) -> Iterator[AppHarness]:
 
 
 @pytest.fixture
-def crier(house: AppHarness) -> Crier:
-    return Crier(house.queue)
+def broadcaster(house: AppHarness) -> FeedBroadcaster:
+    return FeedBroadcaster(house.queue)
 
 
 @pytest.fixture
-def socket(house: AppHarness, crier: Crier) -> Iterator[Socket]:
+def socket(house: AppHarness, broadcaster: FeedBroadcaster) -> Iterator[Socket]:
     made = Socket()
-    threading.Thread(target=talk, args=(made, house.queue, crier), daemon=True).start()
+    threading.Thread(target=run_session, args=(made, house.queue, broadcaster), daemon=True).start()
     yield made
     made.may_send.set()
     made.received.put(None)
 
 
 def test_one_that_does_not_keep_up_is_closed_with_1013(
-    house: AppHarness, crier: Crier, socket: Socket
+    house: AppHarness, broadcaster: FeedBroadcaster, socket: Socket
 ) -> None:
     socket.sent.get(timeout=10)
-    witness = Feed(crier, size=5000)  # it is told behind the other
+    witness = Feed(broadcaster, size=5000)  # it is told behind the other
     assert witness.take(10)
     socket.may_send.clear()
     socket.sending.clear()
     house.queue.pause()
     assert socket.sending.wait(10)
-    flood = (Happened("queue_paused", None, datetime.now(UTC), seq) for seq in range(1, 2002))
+    flood = (EventRecord("queue_paused", None, datetime.now(UTC), seq) for seq in range(1, 2002))
     bus = house.queue._switchboard.current().bus
     tell(bus, Publish(tuple(flood)))
     heard = 0
@@ -81,6 +81,6 @@ def test_a_client_that_leaves_ends_the_talk(socket: Socket) -> None:
 def test_a_queue_that_is_closed_is_said_at_once(house: AppHarness) -> None:
     house.queue.close(grace_s=0)
     socket = Socket()
-    talk(socket, house.queue, Crier(house.queue))
+    run_session(socket, house.queue, FeedBroadcaster(house.queue))
 
     assert socket.closed.get(timeout=10) == 1013

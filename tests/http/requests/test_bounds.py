@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from ollama_queue.actors.api.views import listed, shown, whole
-from ollama_queue.actors.core.messages.replies import Stored
+from ollama_queue.actors.core.messages.replies import StoredTask
 from ollama_queue.actors.core.model import limits
-from ollama_queue.actors.core.model.events import Happened
+from ollama_queue.actors.core.model.events import EventRecord
 from ollama_queue.actors.core.model.tasks import Attempt, Record, Task
 from ollama_queue.actors.core.plan.settle import kept, utc
 from tests.support.harness.app import AppHarness, error
@@ -147,7 +147,7 @@ def test_lists_and_events_carry_little_of_a_task() -> None:
     assert len(msgspec.json.encode(task).decode()) < 14_000
     assert [each.attempt for each in task.attempts] == [51, 149, 150]
     assert {len(each.error or "") for each in task.attempts} == {limits.BRIEF}
-    assert shown(Happened("task_failed", largest(), utc(0), 1)).task == task
+    assert shown(EventRecord("task_failed", largest(), utc(0), 1)).task == task
 
 
 def test_a_record_keeps_the_newest_attempts_and_their_words() -> None:
@@ -164,5 +164,5 @@ def test_what_was_larger_before_is_cut_in_lists_and_whole_by_itself() -> None:
 
     assert (len(task.model), len(task.tags), len(task.tags[0])) == (256, 64, 128)
     assert task.error == "e" * 1999 + "…"
-    alone = whole(Stored(old, json.dumps({"payload": {}}).encode(), None), None)
+    alone = whole(StoredTask(old, json.dumps({"payload": {}}).encode(), None), None)
     assert (alone.model, alone.tags, alone.error) == (old.model, old.tags, old.error)

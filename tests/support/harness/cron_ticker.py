@@ -5,7 +5,7 @@ from typing import Any
 
 from ollama_queue.actors.core import messages
 from ollama_queue.actors.core.intake.crons import new_cron
-from ollama_queue.actors.core.messages import Commit, Fire, Fired, Submit
+from ollama_queue.actors.core.messages import Commit, CronFired, Fire, Submit
 from ollama_queue.actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ollama_queue.actors.cron_ticker import CronTicker
 from tests.support.recorders import START, Recorder
@@ -35,7 +35,7 @@ ABOUT_CRONS = (
     messages.RunNow(UNKNOWN),
     messages.GetCron(UNKNOWN),
     messages.ListCrons(),
-    messages.Fired(a_cron()),
+    messages.CronFired(a_cron()),
 )
 
 
@@ -98,9 +98,9 @@ class Tower:
 
     def ran(self) -> Cron:
         """The scheduler has taken the last run on."""
-        firing = self.fires[-1]
-        count = firing.cron.run_count + 1
-        facts = {name: getattr(firing.cron, name) for name in Cron.__struct_fields__}
+        cron_run = self.fires[-1]
+        count = cron_run.cron.run_count + 1
+        facts = {name: getattr(cron_run.cron, name) for name in Cron.__struct_fields__}
         cron = Cron(**{**facts, "run_count": count, "last_run": self.now})
-        self.handle(Fired(cron))
+        self.handle(CronFired(cron))
         return cron

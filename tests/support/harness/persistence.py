@@ -4,12 +4,12 @@ from pathlib import Path
 from queue import Queue
 from typing import Any
 
-from ollama_queue.actors.base.actor import Ref, SignOfLife, ask, start, stop
+from ollama_queue.actors.base.actor import Ping, Ref, ask, start, stop
 from ollama_queue.actors.base.inbox import Future
-from ollama_queue.actors.core.messages import Command, Commit, CommitChange, Get
+from ollama_queue.actors.core.messages import Command, Commit, CommitChange, GetTask
 from ollama_queue.actors.core.messages.command import Reply
-from ollama_queue.actors.core.messages.replies import Stored
-from ollama_queue.actors.core.model.events import Happened
+from ollama_queue.actors.core.messages.replies import StoredTask
+from ollama_queue.actors.core.model.events import EventRecord
 from ollama_queue.actors.core.model.orders import Save
 from ollama_queue.actors.core.model.tasks import Record
 from ollama_queue.actors.persistence import Persistence
@@ -38,7 +38,7 @@ class PersistenceHarness:
     def ask(self, command: Command[Reply]) -> Future[Reply]:
         """Ask, and return once the message has been handled, answered or not."""
         future = asked(self.ref, command)
-        ask(self.ref, SignOfLife())
+        ask(self.ref, Ping())
         return future
 
     def commit(self, *saves: Save, reply: Any = None) -> Future[Any]:
@@ -47,13 +47,13 @@ class PersistenceHarness:
     def change(self, *saves: Save) -> Future[Record]:
         return self.ask(CommitChange(saves, START))
 
-    def get(self, number: int) -> Future[Stored]:
-        return self.ask(Get(task_id(number)))
+    def get(self, number: int) -> Future[StoredTask]:
+        return self.ask(GetTask(task_id(number)))
 
     def sync(self) -> None:
         """Let the fsync in flight end, and be told so."""
         self.syncer.run()
-        ask(self.ref, SignOfLife())
+        ask(self.ref, Ping())
 
     def saved(self, *saves: Save) -> None:
         """Commit and make durable."""
@@ -62,7 +62,7 @@ class PersistenceHarness:
         assert promise.is_kept
 
     @property
-    def published(self) -> list[Happened]:
+    def published(self) -> list[EventRecord]:
         return [event for message in self.bus.told for event in message.events]
 
     def close(self) -> None:

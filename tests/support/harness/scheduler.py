@@ -18,7 +18,7 @@ DONE = Answered(b"{}")
 NOTHING = Recovered([], [], [], {}, 0)
 
 
-class RecordingCrew:
+class RecordingSpawner:
     """Hires recorders, all of which share one log."""
 
     def __init__(self, log: list[tuple[str, Any]]) -> None:
@@ -28,13 +28,13 @@ class RecordingCrew:
         self.reports: list[Any] = []
         self.prober = Recorder("prober", log)
 
-    def hire_worker(self, slot: int, scheduler: Ref, report: Any) -> Any:
+    def spawn_worker(self, slot: int, scheduler: Ref, report: Any) -> Any:
         worker = Recorder(f"worker {slot}", self.log)
         self.workers.append(worker)
         self.reports.append(report)
         return worker
 
-    def hire_prober(self, scheduler: Ref) -> Any:
+    def spawn_prober(self, scheduler: Ref) -> Any:
         return self.prober
 
     def dismiss(self, worker: Any) -> None:
@@ -51,7 +51,7 @@ class Office:
         if last_us:
             recovered = Recovered([], [], [], {}, last_us)
         self.log: list[tuple[str, Any]] = []
-        self.crew = RecordingCrew(self.log)
+        self.spawner = RecordingSpawner(self.log)
         self.persistence = Recorder("persistence", self.log)
         gate = Gate("ollama", "openai", parallel=slots)
         self.scheduler = Scheduler(
@@ -59,7 +59,7 @@ class Office:
             plan=plan_of([gate], slots, **limits),
             recovered=recovered,
             persistence=cast(Ref, self.persistence),
-            crew=self.crew,
+            spawner=self.spawner,
             clock=Clock(lambda: self.now, lambda: self.now - self.lead),
             chance=random.Random(1),
         )

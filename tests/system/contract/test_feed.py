@@ -17,7 +17,7 @@ from ollama_queue.actors.api.queue_api import QueueAPI
 from ollama_queue.actors.base.actor import ask as call
 from ollama_queue.actors.base.mailbox import Closed
 from ollama_queue.actors.core.messages import Publish
-from ollama_queue.actors.core.model.events import Happened
+from ollama_queue.actors.core.model.events import EventRecord
 from ollama_queue.http import sse
 from tests.support.fakes.model_server import Answer, Hang, Stream
 from tests.support.harness.doors import NOBODY, PATIENCE_S, Door, ask, reboot
@@ -164,7 +164,7 @@ def test_a_subscription_ends_with_its_queue(queue: QueueAPI) -> None:
 
 def test_a_subscription_that_is_not_read_has_lagged(door: Door) -> None:
     heard = door.manager.subscribe()
-    flood = (Happened("queue_paused", None, datetime.now(UTC), seq) for seq in range(1001))
+    flood = (EventRecord("queue_paused", None, datetime.now(UTC), seq) for seq in range(1001))
     in_full = Publish(tuple(flood))
     call(door.manager._switchboard.current().bus, in_full)  # returns once it is published
 

@@ -17,7 +17,7 @@ from ollama_queue import NotFound, Status, Unavailable
 from ollama_queue.actors import prober
 from ollama_queue.actors.base.actor import Actor, tell
 from ollama_queue.actors.core import messages
-from ollama_queue.actors.core.model.events import Happened
+from ollama_queue.actors.core.model.events import EventRecord
 from ollama_queue.actors.core.plan import dispatch
 from ollama_queue.actors.cron_ticker import CronTicker
 from ollama_queue.actors.event_bus import EventBus
@@ -51,12 +51,12 @@ CASES = [
 # What using the queue does not bring about is sent by hand.
 BY_HAND = {
     messages.Wake: messages.Wake(),
-    messages.Farewell: messages.Farewell("restarted"),
+    messages.CloseSubscriptions: messages.CloseSubscriptions("restarted"),
     messages.Recover: messages.Recover(),
     messages.WorkerLost: messages.WorkerLost(0, 0, "by hand"),
     messages.Drain: messages.Drain(0.0),
-    messages.CheckRoom: messages.CheckRoom(1, 1),
-    messages.GetReasons: messages.GetReasons(),
+    messages.CheckCapacity: messages.CheckCapacity(1, 1),
+    messages.GetWaitReasons: messages.GetWaitReasons(),
     messages.FindExpired: messages.FindExpired(0, None),
     messages.Expired: messages.Expired((), None),
     messages.Swept: messages.Swept("any"),
@@ -131,7 +131,7 @@ def check_tasks(house: CrashHarness, ends: Counter[str]) -> None:
 def crash_until_it_gives_up(house: CrashHarness, patch: pytest.MonkeyPatch) -> str:
     """The reason that it gave."""
 
-    def broken(bus: EventBus, events: tuple[Happened, ...]) -> None:
+    def broken(bus: EventBus, events: tuple[EventRecord, ...]) -> None:
         raise Crash("on purpose")
 
     house.queue.start()

@@ -33,7 +33,7 @@ AROUND = [
     (Persistence, messages.Commit),
     (Persistence, messages.Synced),
     (EventBus, messages.Publish),
-    (CronTicker, messages.Fired),
+    (CronTicker, messages.CronFired),
 ]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from ollama_queue import Status, Unavailable, chat_task
 from ollama_queue.actors.store.rocksdb import Store
-from ollama_queue.actors.store.sentinel import Noted
+from ollama_queue.actors.store.sentinel import SyncedState
 from tests.support.harness.crashes import PATIENCE_S, CrashHarness
 
 
@@ -28,7 +28,7 @@ def test_after_an_fsync_error_it_goes_on_from_what_is_on_disk(
     sync, failures = Store.sync, [True]
     before = house.generation()
 
-    def fails_once(store: Store, written: Noted) -> None:
+    def fails_once(store: Store, written: SyncedState) -> None:
         if failures:
             failures.clear()
             raise OSError(5, "Input/output error")
@@ -49,7 +49,7 @@ def test_after_an_fsync_error_it_goes_on_from_what_is_on_disk(
 def test_a_disk_that_never_syncs_is_given_up_with_the_reason(
     house: CrashHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(store: Store, written: Noted) -> None:
+    def fails(store: Store, written: SyncedState) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(Store, "sync", fails)

@@ -10,7 +10,7 @@ from hypothesis import given
 from ollama_queue.actors.core.intake import arguments
 from ollama_queue.actors.core.intake.arguments import LONGEST_WAIT_S
 from ollama_queue.actors.core.intake.message_check import check
-from ollama_queue.actors.core.messages import Cancel, DrainBackend, Get, ListTasks, Shutdown
+from ollama_queue.actors.core.messages import Cancel, DrainBackend, GetTask, ListTasks, Shutdown
 from ollama_queue.actors.core.model import limits
 from ollama_queue.actors.core.model.errors import Invalid, NotFound, QueueError
 from ollama_queue.actors.core.model.task_filter import TaskFilter
@@ -92,7 +92,7 @@ def test_the_longest_timeout_is_a_number_that_people_read() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        Get("\ud800"),
+        GetTask("\ud800"),
         Cancel(5),  # type: ignore[arg-type]
         DrainBackend(["a"], True),  # type: ignore[arg-type]
         Shutdown("x"),  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ import pytest
 
 from ollama_queue.actors.core.intake.filters import task_filter
 from ollama_queue.actors.core.model.errors import Invalid
-from ollama_queue.actors.core.model.task_filter import Cursor, TaskFilter, Wanted, read_cursor
+from ollama_queue.actors.core.model.task_filter import Cursor, TaskFilter, TaskMatcher, read_cursor
 from ollama_queue.actors.core.model.tasks import Record, Status, TaskType
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -121,4 +121,4 @@ def a_record(**facts: Any) -> Record:
 )
 def test_a_record_fits_or_not(wanted: dict[str, Any], is_wanted: bool) -> None:
     record = a_record(tags=["a", "b", "über"])
-    assert (record in Wanted(TaskFilter(**wanted))) is is_wanted
+    assert (record in TaskMatcher(TaskFilter(**wanted))) is is_wanted

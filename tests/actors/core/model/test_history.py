@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_queue.actors.core.model.events import Happened
+from ollama_queue.actors.core.model.events import EventRecord
 from ollama_queue.actors.core.model.history import MINUTES, PACE_S, History
 from ollama_queue.actors.core.model.stats import Minute
 from ollama_queue.actors.core.model.tasks import Record, Status, TaskType
@@ -21,7 +21,7 @@ ENDS = {
 }
 
 
-def event(name: str, seconds: float, **facts: Any) -> Happened:
+def event(name: str, seconds: float, **facts: Any) -> EventRecord:
     """Something that happened so many seconds after `BEGIN`."""
     at = utc(BEGIN + seconds)
     made = {
@@ -35,16 +35,16 @@ def event(name: str, seconds: float, **facts: Any) -> Happened:
         "status": ENDS.get(name, Status.PENDING),
         **facts,
     }
-    return Happened(name, Record(**made), at, seq=1)
+    return EventRecord(name, Record(**made), at, seq=1)
 
 
-def start(seconds: float, waited: float, attempt: int = 1) -> Happened:
+def start(seconds: float, waited: float, attempt: int = 1) -> EventRecord:
     at = utc(BEGIN + seconds)
     queued = at - timedelta(seconds=waited)
     return event("task_started", seconds, queued_at=queued, started_at=at, attempt=attempt)
 
 
-def after(*events: Happened) -> History:
+def after(*events: EventRecord) -> History:
     history = History(BEGIN)
     for each in events:
         history.take(each)
@@ -90,7 +90,7 @@ def test_other_events_count_nothing() -> None:
         event("task_retrying", 1),
         event("priority_updated", 1),
         event("task_deleted", 1, status=Status.COMPLETED),
-        Happened("queue_paused", None, utc(BEGIN), seq=2),
+        EventRecord("queue_paused", None, utc(BEGIN), seq=2),
     )
 
     assert history.minutes(BEGIN) == [minute(0)]

@@ -11,7 +11,7 @@ from msgspec import Struct, inspect
 
 import ollama_queue
 from ollama_queue import Event, Priority, Status, Task, TaskResult, chat_task
-from ollama_queue.actors.core.model.tasks import Public
+from ollama_queue.actors.core.model.tasks import PublicRecord
 
 AT = datetime(2026, 11, 26, 17, 30, 0, 250_000, UTC)
 SETTINGS = {"Config"}  # what a queue is made of, told by no verb
@@ -67,7 +67,7 @@ def plain(value: Any) -> bool:
 
 
 def test_each_record_that_users_meet_is_public() -> None:
-    assert {name for name, cls in PUBLIC.items() if not issubclass(cls, Public)} == SETTINGS
+    assert {name for name, cls in PUBLIC.items() if not issubclass(cls, PublicRecord)} == SETTINGS
 
 
 @pytest.mark.parametrize("name", sorted(PUBLIC.keys() - SETTINGS))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from ollama_queue.actors.core.config.config import RetrySettings, SchedulerSettings
 from ollama_queue.actors.core.messages import Submit
 from ollama_queue.actors.core.model.outcomes import Answered, Failed, Outcome, Verdict
-from ollama_queue.actors.core.plan.policies import Shares
+from ollama_queue.actors.core.plan.policies import FairShares
 from ollama_queue.actors.core.routing.gates import Gate
 from tests.support.plans import asked, plan_of
 from tests.support.simulation import SimulatedCall, Simulation
@@ -107,7 +107,7 @@ def test_two_that_wait_differ_by_a_task_of_each_call_at_most(
         waiting = Counter(e.tenant for e in sim.plan.entries.values())
         if min(waiting["a"], waiting["b"]) <= slots:
             break
-        assert abs(had["a"] - had["b"]) <= slots * max(BIG, Shares.FIRST_GUESS)
+        assert abs(had["a"] - had["b"]) <= slots * max(BIG, FairShares.FIRST_GUESS)
 
 
 def test_who_was_away_does_not_catch_up() -> None:

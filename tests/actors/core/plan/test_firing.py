@@ -13,7 +13,7 @@ from ollama_queue.actors.core.messages import Fire
 from ollama_queue.actors.core.model.entry import entry_of
 from ollama_queue.actors.core.model.orders import Insert, Order, SaveCron
 from ollama_queue.actors.core.model.outcomes import Answered
-from ollama_queue.actors.core.plan.firing import fire
+from ollama_queue.actors.core.plan.cron_runs import submit_cron_run
 from ollama_queue.actors.core.plan.plan import Plan
 from tests.support.plans import make_plan
 
@@ -33,8 +33,8 @@ def a_plan(**limits: int) -> Plan:
 
 
 def fired(plan: Plan, task_id: str, cron: Cron, by_hand: bool = False) -> list[Order]:
-    firing = Fire(draft(task_of(cron)), cron, None, by_hand)
-    return fire(plan, task_id, firing, NOW)
+    cron_run = Fire(draft(task_of(cron)), cron, None, by_hand)
+    return submit_cron_run(plan, task_id, cron_run, NOW)
 
 
 def test_the_task_and_the_cron_are_saved_together() -> None:

@@ -2,20 +2,20 @@
 
 import pytest
 
-from ollama_queue.actors.core.model.entry import Keyed
+from ollama_queue.actors.core.model.entry import KeyUse
 from ollama_queue.actors.core.plan import idempotency
-from ollama_queue.actors.core.plan.idempotency import KEEP_ENDED, KEEP_S, Keys
+from ollama_queue.actors.core.plan.idempotency import KEEP_ENDED, KEEP_S, IdempotencyKeys
 from tests.support.plans import NOW
 
 HOUR = 3600.0
 
 
-def keyed(task_id: str, accepted_at: float = NOW) -> Keyed:
-    return Keyed(task_id, b"body", accepted_at)
+def keyed(task_id: str, accepted_at: float = NOW) -> KeyUse:
+    return KeyUse(task_id, b"body", accepted_at)
 
 
 def test_a_key_stands_for_its_task() -> None:
-    keys = Keys()
+    keys = IdempotencyKeys()
     keys.add(b"k", keyed("a"))
 
     assert keys.find(b"k", NOW) == keyed("a")
@@ -24,7 +24,7 @@ def test_a_key_stands_for_its_task() -> None:
 
 
 def test_a_live_tasks_key_does_not_expire() -> None:
-    keys = Keys()
+    keys = IdempotencyKeys()
     keys.add(b"k", keyed("a"))
 
     assert list(keys.expire(NOW + 100 * KEEP_S)) == []
@@ -32,7 +32,7 @@ def test_a_live_tasks_key_does_not_expire() -> None:
 
 
 def test_an_ended_tasks_key_lives_24_hours_from_acceptance() -> None:
-    keys = Keys()
+    keys = IdempotencyKeys()
     keys.add(b"k", keyed("a"))
     keys.end(b"k", "a")
 
@@ -44,7 +44,7 @@ def test_an_ended_tasks_key_lives_24_hours_from_acceptance() -> None:
 
 
 def test_a_long_task_ends_after_its_key_had_its_time() -> None:
-    keys = Keys()
+    keys = IdempotencyKeys()
     keys.add(b"k", keyed("a"))
     keys.end(b"k", "a")
 
@@ -53,7 +53,7 @@ def test_a_long_task_ends_after_its_key_had_its_time() -> None:
 
 
 def test_keys_expire_in_the_order_in_which_their_tasks_ended() -> None:
-    keys = Keys()
+    keys = IdempotencyKeys()
     for name in (b"1", b"2", b"3"):
         keys.add(name, keyed(name.decode()))
     for name in (b"3", b"1"):
@@ -64,7 +64,7 @@ def test_keys_expire_in_the_order_in_which_their_tasks_ended() -> None:
 
 
 def test_a_key_used_again_stands_for_the_new_task_alone() -> None:
-    keys = Keys()
+    keys = IdempotencyKeys()
     keys.add(b"k", keyed("a"))
     keys.end(b"k", "a")
     keys.add(b"k", keyed("b", NOW + KEEP_S))
@@ -75,7 +75,7 @@ def test_a_key_used_again_stands_for_the_new_task_alone() -> None:
 
 
 def test_the_end_of_a_task_without_a_known_key_is_no_news() -> None:
-    keys = Keys()
+    keys = IdempotencyKeys()
     keys.end(b"k", "a")
 
     assert len(keys) == 0
@@ -84,7 +84,7 @@ def test_the_end_of_a_task_without_a_known_key_is_no_news() -> None:
 def test_of_ended_tasks_only_the_newest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert KEEP_ENDED == 100_000
     monkeypatch.setattr(idempotency, "KEEP_ENDED", 3)
-    keys = Keys()
+    keys = IdempotencyKeys()
     for index in range(5):
         keys.add(b"%d" % index, keyed(str(index)))
         keys.end(b"%d" % index, str(index))
@@ -95,7 +95,7 @@ def test_of_ended_tasks_only_the_newest_are_kept(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_boot_takes_up_live_and_ended_keys() -> None:
-    keys = Keys()
+    keys = IdempotencyKeys()
     keys.restore(
         [
             (b"young", keyed("y", NOW + HOUR)),

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from ollama_queue.actors.batch_loading import draft_batch
 from ollama_queue.actors.core.intake.submission import generate_task
 from ollama_queue.actors.core.messages import SubmitBatch
-from ollama_queue.actors.core.model.entry import Keyed
+from ollama_queue.actors.core.model.entry import KeyUse
 from ollama_queue.actors.core.model.errors import Conflict, QueueFull
 from ollama_queue.actors.core.model.orders import DropKey, Insert
 from ollama_queue.actors.core.model.outcomes import Answered
@@ -80,7 +80,7 @@ class TestIdempotency:
         assert live.key is not None
         assert over.key is not None
         entry = filled(live).entries["a"]
-        keys = [(live.key, Keyed("a", live.body, NOW)), (over.key, Keyed("z", over.body, NOW))]
+        keys = [(live.key, KeyUse("a", live.body, NOW)), (over.key, KeyUse("z", over.body, NOW))]
         plan = make_plan()
 
         plan.recover([entry], [], keys, [], NOW)

@@ -12,7 +12,7 @@ from ollama_queue.actors.base.mailbox import Closed, Mailbox
 from ollama_queue.actors.core.model.stats import QueueStats
 from ollama_queue.actors.core.model.tasks import Task
 from ollama_queue.actors.routines.steps import Leave
-from ollama_queue.http.native.crier import Crier, Feed, FeedMessage
+from ollama_queue.http.native.feed_broadcaster import Feed, FeedBroadcaster, FeedMessage
 from tests.support.harness.app import AppHarness
 
 PATIENCE_S = 10.0
@@ -63,15 +63,15 @@ def told(feed: Feed, count: int, kind: str = "event") -> list[FeedMessage]:
     return found
 
 
-def begun(crier: Crier, **wanted: frozenset[str]) -> Feed:
-    feed = Feed(crier, **wanted)
+def begun(broadcaster: FeedBroadcaster, **wanted: frozenset[str]) -> Feed:
+    feed = Feed(broadcaster, **wanted)
     assert [item.kind for item in feed.take(PATIENCE_S)] == ["snapshot"]
     return feed
 
 
 def test_what_all_hear_is_encoded_once(house: AppHarness, library: Library) -> None:
-    crier = Crier(library)
-    feeds = [begun(crier) for _ in range(20)]
+    broadcaster = FeedBroadcaster(library)
+    feeds = [begun(broadcaster) for _ in range(20)]
     house.done()
     heard = [told(feed, 3) for feed in feeds]
 
@@ -85,11 +85,11 @@ def test_what_all_hear_is_encoded_once(house: AppHarness, library: Library) -> N
 
 
 def test_those_who_come_at_once_share_a_snapshot(library: Library) -> None:
-    crier = Crier(library)
+    broadcaster = FeedBroadcaster(library)
     library.may_go_on.clear()
-    first = Feed(crier)
+    first = Feed(broadcaster)
     assert library.began.wait(PATIENCE_S)
-    meanwhile = [Feed(crier) for _ in range(50)]
+    meanwhile = [Feed(broadcaster) for _ in range(50)]
     library.may_go_on.set()
     snapshots = [told(feed, 1, "snapshot")[0] for feed in [first, *meanwhile]]
 
@@ -102,11 +102,11 @@ def test_nothing_is_lost_or_told_twice_to_who_comes_amid_events(
     house: AppHarness, library: Library
 ) -> None:
     """Whatever a snapshot says, each later state of a task is told once, in order."""
-    crier = Crier(library)
-    began = begun(crier)
+    broadcaster = FeedBroadcaster(library)
+    began = begun(broadcaster)
     feeds = []
     for _ in range(20):
-        feeds.append(Feed(crier))
+        feeds.append(Feed(broadcaster))
         house.done()
     told(began, 60)
     for feed in feeds:
@@ -133,11 +133,11 @@ def _all(feed: Feed) -> Iterator[FeedMessage]:
 
 
 def test_each_hears_what_it_wants(house: AppHarness, library: Library) -> None:
-    crier = Crier(library)
-    ends = begun(crier, events=frozenset({"task_completed"}))
-    none = begun(crier, tasks=frozenset({"none"}))
+    broadcaster = FeedBroadcaster(library)
+    ends = begun(broadcaster, events=frozenset({"task_completed"}))
+    none = begun(broadcaster, tasks=frozenset({"none"}))
     first = house.done()
-    mine = begun(crier, tasks=frozenset({first}))
+    mine = begun(broadcaster, tasks=frozenset({first}))
     house.queue.delete_task(first)
 
     assert [item.event.event for item in told(ends, 1) if item.event] == ["task_completed"]
@@ -146,9 +146,9 @@ def test_each_hears_what_it_wants(house: AppHarness, library: Library) -> None:
 
 
 def test_one_that_is_too_slow_is_cut_off_and_no_other(house: AppHarness, library: Library) -> None:
-    crier = Crier(library)
-    slow = Feed(crier, size=2)
-    quick = begun(crier)
+    broadcaster = FeedBroadcaster(library)
+    slow = Feed(broadcaster, size=2)
+    quick = begun(broadcaster)
     house.done()
     told(quick, 3)
     slow.take(PATIENCE_S)
@@ -161,9 +161,9 @@ def test_one_that_is_too_slow_is_cut_off_and_no_other(house: AppHarness, library
 
 
 def test_it_begins_anew_when_all_had_gone(house: AppHarness, library: Library) -> None:
-    crier = Crier(library)
+    broadcaster = FeedBroadcaster(library)
     for _ in range(3):
-        feed = begun(crier)
+        feed = begun(broadcaster)
         house.done()
         told(feed, 3)
         feed.close()

@@ -24,7 +24,7 @@ MERGE_AT = 4  # small neighbours become one table
 MERGE_BYTES = 16 << 20  # at most, in one go: nothing that a stop would have to wait for
 
 
-def open_engine(path: Path, *, read_only: bool = False) -> Rdict:
+def open_rocksdb(path: Path, *, read_only: bool = False) -> Rdict:
     """Open or create. Raises plain `Exception` for what RocksDB says."""
     options = Options(raw_mode=True)
     options.create_if_missing(True)

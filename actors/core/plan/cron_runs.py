@@ -10,26 +10,26 @@ from .plan import Plan
 from .settle import utc
 
 
-def fire(plan: Plan, task_id: str, firing: Fire, now: float) -> list[Order]:
+def submit_cron_run(plan: Plan, task_id: str, cron_run: Fire, now: float) -> list[Order]:
     """Submit the task of a run. One by hand raises where one by the clock is skipped.
 
     Raises `Conflict`, `QueueFull`, `Invalid` where no backend may run it; `Unavailable` when
     draining.
     """
-    cron = firing.cron
+    cron = cron_run.cron
     try:
-        _check_overlap(plan, firing)
-        orders = plan.submit(task_id, firing.submit, now, cron.id)
+        _check_overlap(plan, cron_run)
+        orders = plan.submit(task_id, cron_run.submit, now, cron.id)
     except (Conflict, Invalid, QueueFull) as error:
-        if firing.by_hand:
+        if cron_run.by_hand:
             raise
         return [SaveCron(cron, "cron_skipped", reason=error.message)]
     ran = replace(cron, run_count=cron.run_count + 1, last_run=utc(now))
     return [*orders, SaveCron(ran, "cron_fired", task_id)]
 
 
-def _check_overlap(plan: Plan, firing: Fire) -> None:
-    cron = firing.cron
+def _check_overlap(plan: Plan, cron_run: Fire) -> None:
+    cron = cron_run.cron
     if cron.overlap is Overlap.SKIP and (live := plan.entries.of_cron(cron.id)):
         tasks = (
             "a task of it still waits or runs" if live == 1 else f"{live} tasks of it still live"

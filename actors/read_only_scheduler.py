@@ -10,7 +10,7 @@ from .core.messages import (
     Drain,
     Explain,
     GetCron,
-    GetReasons,
+    GetWaitReasons,
     ListCrons,
     ToCronTicker,
     ToScheduler,
@@ -21,7 +21,7 @@ from .core.plan.explain import describe, explain, reasons
 from .core.plan.plan import Plan
 
 
-class Caretaker(Actor):
+class ReadOnlyScheduler(Actor):
     """Answers what only reads, and refuses all else in the same words.
 
     Its plan has no slots: it tells where tasks stand, and starts none.
@@ -47,7 +47,7 @@ class Caretaker(Actor):
         match message:
             case Explain(task_ids):
                 return reply(message, explain(self.plan, task_ids, self.clock()))
-            case GetReasons():
+            case GetWaitReasons():
                 return reply(message, reasons(self.plan, self.clock()))
             case Describe():
                 return reply(message, describe(self.plan, self.clock()))

@@ -14,7 +14,7 @@ import msgspec
 from ...actors.api.views import shown
 from ...actors.base.mailbox import Closed, Mailbox
 from ...actors.core.model.errors import QueueError, Unavailable
-from ...actors.core.model.events import Happened
+from ...actors.core.model.events import EventRecord
 from ...actors.core.model.stats import QueueStats, Snapshot
 from ...actors.core.model.tasks import Task
 from ...actors.routines.steps import Leave
@@ -30,7 +30,7 @@ REBOOT_S = 0.05
 
 
 class EventSource(Protocol):
-    """Where the crier hears of things: a queue in this process."""
+    """Where the broadcaster hears of things: a queue in this process."""
 
     def listen(self, mailbox: Mailbox[Any]) -> Leave: ...
 
@@ -42,7 +42,7 @@ class EventSource(Protocol):
 class FeedMessage:
     """What is told to many; however many take it, it is encoded once in each form."""
 
-    def __init__(self, kind: str, item: Any, event: Happened | None = None) -> None:
+    def __init__(self, kind: str, item: Any, event: EventRecord | None = None) -> None:
         """`item` is encoded as a JSON object. `event`, if it is one, is for filters."""
         self.kind, self.event, self._item = kind, event, item
 
@@ -70,17 +70,17 @@ class Feed:
 
     def __init__(
         self,
-        crier: "Crier",
+        broadcaster: "FeedBroadcaster",
         events: frozenset[str] | None = None,
         tasks: frozenset[str] | None = None,
         size: int = 1000,
     ) -> None:
         self.events, self.tasks = events, tasks
-        self._crier = crier
+        self._broadcaster = broadcaster
         self._outbox = Mailbox[Any](size)
         self._error: QueueError | None = None
         self._seen: dict[str, int] = {}  # what the snapshot knows of its tasks
-        crier.join(self)
+        broadcaster.join(self)
 
     def take(self, timeout: float | None) -> list[Any]:
         """All that is here: `FeedMessage`, and what was put in. None of it after `timeout` seconds.
@@ -102,10 +102,10 @@ class Feed:
         return self._outbox.put(item)
 
     def close(self) -> None:
-        self._crier.leave(self)
+        self._broadcaster.leave(self)
         self._outbox.close("unsubscribed")
 
-    # --- from the crier -------------------------------------------------------------------------
+    # --- from the broadcaster ------------------------------------------------------------------
 
     def begin(self, snapshot: FeedMessage, seen: dict[str, int]) -> bool:
         self._seen = seen
@@ -115,7 +115,7 @@ class Feed:
         """Take what it wants to hear. False once it has been too slow, or has gone."""
         return all(self._outbox.put(each) for each in told if self._wants(each.event))
 
-    def _wants(self, event: Happened | None) -> bool:
+    def _wants(self, event: EventRecord | None) -> bool:
         if event is None:
             return True
         if self.events is not None and event.event not in self.events:
@@ -131,7 +131,7 @@ class Feed:
         self._outbox.close(reason)
 
 
-class Crier:
+class FeedBroadcaster:
     """Subscribes while there are feeds, and tells each of them how things stand before all else.
 
     It subscribes first and reads then; those who come meanwhile share the next reading. What it
@@ -218,7 +218,7 @@ class Crier:
         wait = None if self._stats_at == math.inf else max(0.0, self._stats_at - time.monotonic())
         with suppress(TimeoutError):
             items = [mailbox.get(wait), *mailbox.drain()]
-            if events := [item for item in items if isinstance(item, Happened)]:
+            if events := [item for item in items if isinstance(item, EventRecord)]:
                 self._tell([FeedMessage("event", shown(event), event) for event in events])
                 self._seq = max(self._seq, events[-1].seq)
                 self._stats_at = min(self._stats_at, self._stats_told_at + STATS_S)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 EVERY_S = 10.0
 
 
-class Sparing:
+class RateLimitedLog:
     """Logs at most one line each `every_s` seconds."""
 
     def __init__(

@@ -20,7 +20,7 @@ class WatchedRequest(Protocol):
     def client_left(self) -> None: ...
 
 
-class Departures:
+class DisconnectWatcher:
     """Tells each request in hand, once, that its client has closed the connection.
 
     Otherwise one that waits would notice at its next write only. The kernel is asked for the state
