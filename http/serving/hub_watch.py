@@ -7,6 +7,7 @@ run all greenlets that are ready, or fifty of them.
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -24,12 +25,13 @@ LOOK_S = 1e-6  # a timer: `sleep(0)` would run other greenlets only, and not loo
 class HubWatch:
     """Measures each gap between two looks at the network; costs nothing while there is no work.
 
-    `gaps` counts those longer than 50 ms since `open`, and `deaf_s` is their sum.
+    `gaps` counts those longer than 50 ms since `open`, and `deaf_s` is their sum. `clock` tells
+    seconds: the time that passes, or in a test the time that the thread had the processor.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         loop = gevent.get_hub().loop
-        now = time.monotonic()
+        self._clock, now = clock, clock()
         self.gaps, self.deaf_s = 0, 0.0
         self._looked = now
         self._is_open = False
@@ -44,7 +46,7 @@ class HubWatch:
 
     def breathe(self) -> None:
         """Give way if the network has not been looked at for 5 ms. Not for native threads."""
-        if time.monotonic() - self._looked > WORK_S:
+        if self._clock() - self._looked > WORK_S:
             gevent.sleep(LOOK_S)
 
     def open(self) -> None:
@@ -53,7 +55,7 @@ class HubWatch:
 
     def longest_gap_ms(self) -> float:
         """The longest time without a look at the network in the last minute, in ms."""
-        begin = time.monotonic() - SPAN_S
+        begin = self._clock() - SPAN_S
         return round(max((gap for at, gap in self._recent if at > begin), default=0.0) * 1e3, 1)
 
     def close(self) -> None:
@@ -61,10 +63,10 @@ class HubWatch:
         self._after.close()
 
     def _has_looked(self) -> None:
-        self._looked = time.monotonic()
+        self._looked = self._clock()
 
     def _looks(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         gap = now - self._looked
         if not self._is_open:
             return
