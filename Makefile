@@ -23,8 +23,10 @@ run: $(VENV)/.ok ## start the queue at PORT (7125) before your Ollama, or before
 demo: $(VENV)/.ok ## watch a real small model and the queue at work for half a minute
 	@$(PYTHON) .dev/demo.py
 
+# Side by side, a file's tests in one process and in their order; -n0 in ARGS runs all in one.
+# The processes that tests start would compile the package anew each time where bytecode is not kept.
 test: $(VENV)/.ok ## run the tests, or those that ARGS picks
-	$(PYTHON) -P -m pytest $(ARGS)
+	env -u PYTHONDONTWRITEBYTECODE $(PYTHON) -P -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.ok ## check the style and the formatting
 	$(PYTHON) -m ruff check

@@ -1,5 +1,6 @@
 """What all tests share: a guard of the layout, hypothesis's profile, and the real model servers."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,26 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 hypothesis.settings.register_profile("ci", derandomize=False, print_blob=True, deadline=None)
 hypothesis.settings.load_profile("ci")
+
+# Side by side, folders whose files take long come first, and many short ones fill the end.
+FIRST, LAST = ("tests/system", "tests/pages"), "tests/actors/core"
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Of `-n auto`: two for each processor, since most tests wait for something.
+
+    None where a file is named or the output is to be seen: what is run is in this process then, as
+    a debugger needs it.
+    """
+    files = any(Path(arg.partition("::")[0]).is_file() for arg in config.args)
+    if files or config.getoption("capture") == "no":
+        return 0
+    return 2 * len(os.sched_getaffinity(0))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):  # in a worker of xdist
+        items.sort(key=lambda i: i.nodeid.startswith(LAST) - i.nodeid.startswith(FIRST))
 
 
 @pytest.fixture(scope="session")
