@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import httpx
+from httpx import Response
 
 from ...actors.base.mailbox import Closed
 from ...actors.core.intake import arguments
@@ -39,7 +39,7 @@ CHUNKS_AHEAD = 100_000  # of one stream, before they are taken
 T = TypeVar("T")
 
 
-class Send(Step[httpx.Response], frozen=True):
+class Send(Step[Response], frozen=True):
     """The whole answer to a request. Raises the `QueueError` that it says; `Unavailable` where
     there is none, which is `OutcomeUnknown` where the request may have arrived."""
 

@@ -88,6 +88,22 @@ def test_the_core_imports_nothing_that_acts() -> None:
     assert strangers == []
 
 
+def test_routines_do_nothing_themselves() -> None:
+    """They only say what is to be done; of a mailbox they know how it ends."""
+    own = {f"ollama_queue.{room}" for room in ("actors.core", "actors.routines", "http")}
+    allowed = (
+        PURE | own | {"msgspec", "types", "weakref", "ollama_queue.actors.base.mailbox.Closed"}
+    )
+    allowed |= {"httpx.Response"}
+    files = [*python_files("actors/routines"), ROOT / "http/clients/protocol.py"]
+    strangers = [
+        (path.name, name) for path in files for name in imports_of(path) if not is_in(name, allowed)
+    ]
+
+    assert "steps.py" in [path.name for path in files]
+    assert strangers == []
+
+
 def test_the_core_does_not_ask_for_the_time() -> None:
     """`datetime` is allowed, but not its clock."""
     clocks = {"now", "utcnow", "today"}
