@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from .base.breathing import Breathe, as_threads_do, driven, unhurried
+from .base.cooperation import YieldControl, cooperatively, never_yield, run_steps
 from .base.inbox import Promise
 from .core.intake import arguments
 from .core.intake.arguments import AnyTask
@@ -35,23 +35,23 @@ _decode = msgspec.msgpack.Decoder(list[Draft]).decode
 def draft_batch(
     tasks: Iterable[AnyTask],
     idempotency_key: str | None = None,
-    breathe: Breathe = as_threads_do,
-    check_room: Callable[[int, int], None] = lambda tasks, size: None,
+    yield_control: YieldControl = never_yield,
+    check_capacity: Callable[[int, int], None] = lambda tasks, size: None,
 ) -> SubmitBatch:
     """Check and encode all tasks of a batch. Raises `Invalid`, naming `tasks[3].model` and so on.
 
-    It breathes between the tasks. Now and then `check_room` is told how many tasks of how many
+    It yields between the tasks. Now and then `check_capacity` is told how many tasks of how many
     bytes there are by now, to refuse those that are too many before they are read to the end.
     """
     idempotency_key = arguments.key(idempotency_key)
     packing = _BatchPacker(idempotency_key is not None)
     seen_tasks = seen_bytes = 0
-    for index, task in enumerate(unhurried(arguments.tasks(tasks), breathe)):
+    for index, task in enumerate(cooperatively(arguments.tasks(tasks), yield_control)):
         with naming(f"tasks[{index}]"):
-            packing.add(driven(drafting(task), breathe))
+            packing.add(run_steps(drafting(task), yield_control))
         if packing.count - seen_tasks >= LOOK_TASKS or packing.size - seen_bytes >= LOOK_BYTES:
             seen_tasks, seen_bytes = packing.count, packing.size
-            check_room(seen_tasks, seen_bytes)
+            check_capacity(seen_tasks, seen_bytes)
     if not packing.count:
         raise Invalid("tasks must be a list of at least one task", field="tasks")
     return packing.packed(idempotency_key)

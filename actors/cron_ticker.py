@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, assert_never
 
 from .base.actor import Actor, Ref, tell
-from .base.breathing import Breathe, as_threads_do
+from .base.cooperation import YieldControl, never_yield
 from .core.intake.crons import changed, restated, scheduled, task_of
 from .core.intake.submission import encode_spec, for_ollama_only
 from .core.messages import (
@@ -44,14 +44,14 @@ class CronTicker(Actor):
         self,
         report: Callable[[str], None],
         *,
-        breathe: Breathe = as_threads_do,
+        yield_control: YieldControl = never_yield,
         crons: Iterable[Cron],
         scheduler: Ref,
         persistence: Ref,
         clock: Callable[[], float] = time.time,
         chance: random.Random | None = None,
     ) -> None:
-        super().__init__(report, breathe, clock)
+        super().__init__(report, yield_control, clock)
         self.crons = {cron.id: cron for cron in crons}
         self.scheduler, self.persistence = scheduler, persistence
         self.chance = chance or random.Random()

@@ -8,7 +8,7 @@ from typing import Any, assert_never
 from msgspec import Struct
 
 from .base.actor import Actor, Replied, reply, tell
-from .base.breathing import Breathe, as_threads_do, unhurried
+from .base.cooperation import YieldControl, cooperatively, never_yield
 from .base.mailbox import Mailbox
 from .core.messages import (
     Attach,
@@ -53,9 +53,9 @@ class EventBus(Actor):
         report: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
-        breathe: Breathe = as_threads_do,
+        yield_control: YieldControl = never_yield,
     ) -> None:
-        super().__init__(report, breathe, clock)
+        super().__init__(report, yield_control, clock)
         self.wall = wall
         self.seq = 0  # of the newest event that was published
         self.subscribers: dict[Mailbox[EventRecord], Subscribe] = {}
@@ -116,7 +116,7 @@ class EventBus(Actor):
 
     def publish(self, events: Iterable[EventRecord]) -> None:
         everything = [s for s in self.subscribers.values() if s.tasks is None]
-        for event in unhurried(events, self.breathe):
+        for event in cooperatively(events, self.yield_control):
             self.seq = max(self.seq, event.seq)
             self.history.take(event)
             wanted = list(everything)
@@ -148,13 +148,15 @@ class EventBus(Actor):
             stream = self.begin_stream(message.task_id, message.attempt)
         if stream.attempt > message.attempt:
             return  # of an older attempt
-        size = sum(len(str(piece)) for piece in unhurried(message.pieces, self.breathe))
+        size = sum(len(str(piece)) for piece in cooperatively(message.pieces, self.yield_control))
         self.free_buffers(message.task_id, stream, size)
         if not stream.overflowed:
             stream.pieces.extend(message.pieces)
             stream.size += size
             self.bytes += size
-        for number, piece in enumerate(unhurried(message.pieces, self.breathe), message.first):
+        for number, piece in enumerate(
+            cooperatively(message.pieces, self.yield_control), message.first
+        ):
             chunk = Chunk(f"{message.attempt}.{number}", piece)
             for reader in list(self.readers.get(message.task_id, ())):
                 self.deliver(reader, chunk)
@@ -184,9 +186,9 @@ class EventBus(Actor):
         self.readers.setdefault(task_id, set()).add(mailbox)
         stream = self.streams.get(task_id)
         if stream is not None:
-            for number, piece in enumerate(unhurried(stream.pieces, self.breathe)):
+            for number, piece in enumerate(cooperatively(stream.pieces, self.yield_control)):
                 self.deliver(mailbox, Chunk(f"{stream.attempt}.{number}", piece))
-                self.breathe()
+                self.yield_control()
 
     def follow(self, event: EventRecord) -> None:
         """A task that ends keeps its stream for a while, for readers that come late."""

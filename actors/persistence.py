@@ -9,7 +9,7 @@ from typing import Any, TypeVar, assert_never
 from msgspec.structs import replace
 
 from .base.actor import Actor, Ref, Replied, reply, tell
-from .base.breathing import Breathe, as_threads_do
+from .base.cooperation import YieldControl, never_yield
 from .base.inbox import Promise
 from .base.thread_pool import Pool
 from .core.messages import (
@@ -62,13 +62,13 @@ class Persistence(Actor):
         self,
         report: Callable[[str], None],
         *,
-        breathe: Breathe = as_threads_do,
+        yield_control: YieldControl = never_yield,
         open_store: Callable[[], Store],
         pools: Callable[[], tuple[Pool, Pool]],
         bus: Ref,
         durable: bool = True,
     ) -> None:
-        super().__init__(report, breathe)
+        super().__init__(report, yield_control)
         self.open_store, self.pools, self.bus, self.durable = open_store, pools, bus, durable
         self.gathering = CommitGroup()
         self.in_flight: CommitGroup | None = None
@@ -203,7 +203,7 @@ class Persistence(Actor):
         if not group.changes_disk:
             self.synced(None)
             return
-        self.store.write(group, self.breathe)
+        self.store.write(group, self.yield_control)
         group.keep_running(self.live)
         if self.durable:
             me = self.actor_ref

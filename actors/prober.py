@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar, assert_never
 
 from .base.actor import Actor, Ref, log, tell
-from .base.breathing import Breathe, as_threads_do
+from .base.cooperation import YieldControl, never_yield
 from .base.thread_pool import ThreadPool, attempt
 from .core.messages import (
     BackendAnswered,
@@ -65,14 +65,14 @@ class Prober(Actor):
         self,
         report: Callable[[str], None],
         *,
-        breathe: Breathe = as_threads_do,
+        yield_control: YieldControl = never_yield,
         executors: Mapping[str, Executor],
         interval_s: float,
         max_rest_s: float,
         scheduler: Ref,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(report, breathe, clock)
+        super().__init__(report, yield_control, clock)
         self.scheduler = scheduler
         self.interval_s, self.max_rest_s = interval_s, max_rest_s
         now = clock()

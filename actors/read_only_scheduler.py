@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from .base.actor import Actor, Replied, reply
-from .base.breathing import Breathe, as_threads_do
+from .base.cooperation import YieldControl, never_yield
 from .core.messages import (
     Describe,
     Drain,
@@ -31,13 +31,13 @@ class ReadOnlyScheduler(Actor):
         self,
         report: Callable[[str], None],
         *,
-        breathe: Breathe = as_threads_do,
+        yield_control: YieldControl = never_yield,
         plan: Plan,
         recovered: Recovered,
         refusal: str,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(report, breathe)
+        super().__init__(report, yield_control)
         self.plan, self.refusal, self.clock = plan, refusal, clock
         self.crons = {cron.id: cron for cron in recovered.crons}
         flags = [name for name, is_on in recovered.flags.items() if is_on]

@@ -6,8 +6,8 @@ from functools import partial
 from typing import Protocol, assert_never
 
 from .base.actor import Actor, Ref, Replied, log, reply, tell
-from .base.breathing import Breathe, as_threads_do
 from .base.clock import LEAST_STEP_S, Clock
+from .base.cooperation import YieldControl, never_yield
 from .base.inbox import Promise
 from .batch_loading import BatchLoad
 from .core.messages import (
@@ -82,7 +82,7 @@ class Scheduler(Actor):
         self,
         report: Callable[[str], None],
         *,
-        breathe: Breathe = as_threads_do,
+        yield_control: YieldControl = never_yield,
         plan: Plan,
         recovered: Recovered,
         persistence: Ref,
@@ -91,7 +91,7 @@ class Scheduler(Actor):
         chance: random.Random | None = None,
     ) -> None:
         self.time = clock or Clock()
-        super().__init__(report, breathe, self.time.now)
+        super().__init__(report, yield_control, self.time.now)
         self.plan, self.recovered, self.persistence = plan, recovered, persistence
         self.spawner, self.chance = spawner, chance or random.Random()
         self.last_us = recovered.last_us

@@ -11,7 +11,7 @@ from functools import partial
 from typing import assert_never
 
 from .base.actor import Actor, Ref
-from .base.breathing import Breathe, as_threads_do
+from .base.cooperation import YieldControl, never_yield
 from .core.config.config import QueueSettings
 from .core.messages import Delete, Expired, FindExpired, Swept, Wake
 from .core.messages.sweeper import ToSweeper
@@ -27,7 +27,7 @@ class Sweeper(Actor):
         self,
         report: Callable[[str], None],
         *,
-        breathe: Breathe = as_threads_do,
+        yield_control: YieldControl = never_yield,
         settings: QueueSettings,
         scheduler: Ref,
         persistence: Ref,
@@ -36,7 +36,7 @@ class Sweeper(Actor):
         wall: Callable[[], float] = time.time,
     ) -> None:
         """`known`: an instant that has been, in seconds since 1970."""
-        super().__init__(report, breathe, clock)
+        super().__init__(report, yield_control, clock)
         self.settings, self.scheduler, self.persistence = settings, scheduler, persistence
         self.wall = wall
         self.known, self.known_at = known, clock()

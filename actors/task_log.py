@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from .base.breathing import Breathe, as_threads_do
+from .base.cooperation import YieldControl, never_yield
 from .base.mailbox import Closed, Mailbox
 from .core.config.config import LoggingSettings
 from .core.model.errors import Unavailable
@@ -116,10 +116,10 @@ class TaskLogWriter(threading.Thread):
     """
 
     def __init__(
-        self, listen: ListenToEvents, together: int, breathe: Breathe = as_threads_do
+        self, listen: ListenToEvents, together: int, yield_control: YieldControl = never_yield
     ) -> None:
         super().__init__(name="ollama-queue-journal", daemon=True)
-        self._listen, self._together, self._breathe = listen, together, breathe
+        self._listen, self._together, self._yield_control = listen, together, yield_control
         self._is_closed = False
         self._begin()
         self.start()
@@ -149,7 +149,7 @@ class TaskLogWriter(threading.Thread):
         for start in range(0, len(events), self._together):
             if log.isEnabledFor(logging.INFO):
                 log.info(LogLines([*map(line_of, events[start : start + self._together])]))
-            self._breathe()
+            self._yield_control()
         if missed:
             log.warning("the log could not keep up: it does not tell of %d events", missed)
 
@@ -165,10 +165,12 @@ class TaskLogWriter(threading.Thread):
 
 
 def follow(
-    listen: ListenToEvents, together: int, breathe: Breathe = as_threads_do
+    listen: ListenToEvents, together: int, yield_control: YieldControl = never_yield
 ) -> TaskLogWriter | None:
     """A journal of what `listen` brings; None where the log does not want to know."""
-    return TaskLogWriter(listen, together, breathe) if log.isEnabledFor(logging.INFO) else None
+    return (
+        TaskLogWriter(listen, together, yield_control) if log.isEnabledFor(logging.INFO) else None
+    )
 
 
 class EmbeddedLog:
@@ -191,8 +193,8 @@ class EmbeddedLog:
         self._level = log.level
         log.setLevel(self._settings.level.upper())
 
-    def follow(self, listen: ListenToEvents, breathe: Breathe) -> None:
-        self._journal = None if self._settings is None else follow(listen, 1, breathe)
+    def follow(self, listen: ListenToEvents, yield_control: YieldControl) -> None:
+        self._journal = None if self._settings is None else follow(listen, 1, yield_control)
 
     def close(self) -> None:
         if self._journal is not None:

@@ -10,7 +10,7 @@ from typing import Any, assert_never
 import msgspec
 
 from .base.actor import Actor, Ref, ask, log, tell
-from .base.breathing import Breathe, as_threads_do
+from .base.cooperation import YieldControl, never_yield
 from .core.messages import (
     CallEnded,
     Chunks,
@@ -95,14 +95,14 @@ class Worker(Actor):
         self,
         report: Callable[[str], None],
         *,
-        breathe: Breathe = as_threads_do,
+        yield_control: YieldControl = never_yield,
         slot: int,
         make_executor: Callable[[str], Executor],
         scheduler: Ref,
         persistence: Ref,
         bus: Ref,
     ) -> None:
-        super().__init__(report, breathe)
+        super().__init__(report, yield_control)
         self.slot, self.make_executor = slot, make_executor
         self.executors: dict[str, Executor] = {}  # by backend: a warm connection to each
         self.scheduler, self.persistence, self.bus = scheduler, persistence, bus
@@ -164,7 +164,7 @@ class Worker(Actor):
         if outcome is None:
             raise RuntimeError(error)
         while self.hand_on(call):  # the bus hears all of it before anyone hears of the end
-            self.breathe()
+            self.yield_control()
         run = call.run
         tell(self.scheduler, Finished(self.slot, run.task_id, run.attempt, outcome))
 

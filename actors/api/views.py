@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ollama_queue import __version__
 
-from ..base.breathing import Breathe, as_threads_do, unhurried
+from ..base.cooperation import YieldControl, cooperatively, never_yield
 from ..core.messages.replies import Page, StoredTask
 from ..core.model import limits
 from ..core.model.errors import cut
@@ -92,14 +92,14 @@ def page(
     found: Page,
     waiting: Mapping[str, Waiting],
     wanted: TaskFilter,
-    breathe: Breathe = as_threads_do,
+    yield_control: YieldControl = never_yield,
 ) -> TaskPage:
     """A page of a list, with the parts of tasks that were asked for.
 
     A task that waits for something else by now is left out where that was asked for.
     """
     tasks = []
-    for record in unhurried(found.records, breathe):
+    for record in cooperatively(found.records, yield_control):
         task = listed(record, waiting.get(record.id))
         if wanted.waiting_for and task.waiting_for not in wanted.waiting_for:
             continue

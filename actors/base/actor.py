@@ -20,7 +20,7 @@ from ..core.intake.message_check import check
 from ..core.messages import Command, Wake
 from ..core.messages.command import Reply
 from ..core.model.errors import OutcomeUnknown, QueueError, Unavailable
-from .breathing import Breathe, as_threads_do
+from .cooperation import YieldControl, never_yield
 from .inbox import CallbackPromise, Envelope, Future, Inbox, Promise
 
 log = logging.getLogger("ollama_queue")
@@ -45,7 +45,7 @@ class Actor(pykka.ThreadingActor):
     closes it, after a crash too. `clock` is what `wake_at` goes by, in seconds: a steady
     one, unless an actor needs the wall's.
 
-    Between messages it breathes, and in `handle` wherever that takes long: no other message comes
+    Between messages it yields, and in `handle` wherever that takes long: no other message comes
     meanwhile.
     """
 
@@ -54,11 +54,11 @@ class Actor(pykka.ThreadingActor):
     def __init__(
         self,
         report: Callable[[str], None],
-        breathe: Breathe = as_threads_do,
+        yield_control: YieldControl = never_yield,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
-        self._report, self.breathe, self.clock = report, breathe, clock
+        self._report, self.yield_control, self.clock = report, yield_control, clock
         mail: Any = self.actor_inbox  # pykka's type knows only its own envelopes
         self._mail: Inbox = mail
         self._asker: Promise[Any] | None = None
@@ -146,7 +146,7 @@ class Actor(pykka.ThreadingActor):
         while not self.actor_stopped.is_set():
             try:
                 self._receive(self._next_envelope())
-                self.breathe()
+                self.yield_control()
             except BaseException as error:  # whatever it is, it ends this actor and no other
                 self._crash(error)
 

@@ -12,7 +12,7 @@ from ..api import views
 from ..api.subscription import Listener
 from ..api.threads import Threads
 from ..base.actor import Ping, Ref, ask, log, stop, tell
-from ..base.breathing import driven
+from ..base.cooperation import run_steps
 from ..base.inbox import check_process, check_threads
 from ..base.mailbox import Mailbox
 from ..base.thread_pool import Pool, ThreadPool
@@ -138,7 +138,7 @@ class QueueManager(Listener):
         self._logbook = EmbeddedLog(self.config.logging if logs and runtime is None else None)
         self._accept_loss = accept_loss
         self._runtime = runtime or Runtime(_thread_pools, create_executor, _give_up)
-        self.breathe = self._runtime.breathe  # for doors, too
+        self.yield_control = self._runtime.yield_control  # for doors, too
         self._switchboard = Switchboard()
         self._crons = EmbeddedCrons(self._switchboard)
         self._system: Ref | None = None
@@ -167,7 +167,7 @@ class QueueManager(Listener):
             except QueueError:
                 self._let_go()
                 raise
-            self._logbook.follow(self.listen, self.breathe)
+            self._logbook.follow(self.listen, self.yield_control)
         return self
 
     def close(self, grace_s: float | None = None) -> None:
@@ -217,7 +217,7 @@ class QueueManager(Listener):
         return self._submit(new, idempotency_key, listed=False)
 
     def _submit(self, new: AnyTask, idempotency_key: str | None, *, listed: bool) -> Submitted:
-        command = driven(drafting(new, idempotency_key, listed=listed), self.breathe)
+        command = run_steps(drafting(new, idempotency_key, listed=listed), self.yield_control)
         check_free_space(self.config.queue.storage_path, len(command.spec))
         answer = self._decided(command)
         if isinstance(answer, StoredTask):  # the key was used before, for this very task
@@ -234,7 +234,7 @@ class QueueManager(Listener):
             check_free_space(self.config.queue.storage_path, size)
             ask(self._now().scheduler, CheckCapacity(tasks, size))
 
-        asked = draft_batch(tasks, idempotency_key, self.breathe, check)
+        asked = draft_batch(tasks, idempotency_key, self.yield_control, check)
         check_free_space(self.config.queue.storage_path, asked.size)
         return self._decided(asked, BATCH_PATIENCE_S)
 
@@ -271,7 +271,7 @@ class QueueManager(Listener):
     ) -> Generator[Chunk, None, None]:
         check_process(self._pid)
         task_id, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
-        stream = watch.stream(self._switchboard, task_id, timeout, breathe=self.breathe)
+        stream = watch.stream(self._switchboard, task_id, timeout, yield_control=self.yield_control)
         return cast(Generator[Chunk, None, None], stream)
 
     def cancel_task(self, task_id: OfTask) -> Task:
@@ -299,7 +299,7 @@ class QueueManager(Listener):
         wanted, now = task_filter(filter), self._now()
         reasons = ask(now.scheduler, GetWaitReasons()) if wanted.waiting_for else None
         found = ask(now.persistence, ListTasks(wanted, reasons))
-        return views.page(found, self._explain(found.records), wanted, self.breathe)
+        return views.page(found, self._explain(found.records), wanted, self.yield_control)
 
     def get_batch(self, batch_id: OfBatch) -> Batch:
         return ask(self._now().persistence, GetBatch(arguments.batch_id(batch_id)))
@@ -414,7 +414,11 @@ class QueueManager(Listener):
         """As `stream_task`, from behind `after`; None after each `heartbeat` s of silence."""
         task_id = arguments.task_id(task_id)
         return watch.stream(
-            self._switchboard, task_id, after=after, heartbeat=heartbeat, breathe=self.breathe
+            self._switchboard,
+            task_id,
+            after=after,
+            heartbeat=heartbeat,
+            yield_control=self.yield_control,
         )
 
     def listen(

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from ..base.actor import ask, tell
-from ..base.breathing import Breathe, as_threads_do, unhurried
+from ..base.cooperation import YieldControl, cooperatively, never_yield
 from ..base.mailbox import Closed, Mailbox
 from ..core.intake.arguments import late
 from ..core.messages import Attach, GetTask, Subscribe, Unsubscribe
@@ -107,14 +107,14 @@ class ChunkStream(Generator[Chunk | None, None, None]):
         *,
         after: ChunkPosition | None = None,
         heartbeat: float | None = None,
-        breathe: Breathe = as_threads_do,
+        yield_control: YieldControl = never_yield,
     ) -> None:
         self._switchboard, self._task_id = switchboard, task_id
         self._timeout, self._heartbeat = timeout, heartbeat
         self._reader = _Reader(after)
         self._leave: Callable[[], None] = lambda: None
         self._has_left = False
-        self._chunks = unhurried(self._read(), breathe)
+        self._chunks = cooperatively(self._read(), yield_control)
 
     def send(self, value: None) -> Chunk | None:
         return next(self._chunks)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from ..base.breathing import Breathe, as_threads_do
+from ..base.cooperation import YieldControl, never_yield
 from ..core.config.config import Backend
 from ..core.model.outcomes import BackendReply, Outcome, ProbeResult
 from ..core.model.tasks import Spec, TaskType
@@ -55,17 +55,17 @@ class Executor(Protocol):
 
 
 def create_executor(
-    backend: Backend, silence_s: float, breathe: Breathe = as_threads_do
+    backend: Backend, silence_s: float, yield_control: YieldControl = never_yield
 ) -> Executor:
     """The executor for `backend`; a call is given up after `silence_s` seconds without a byte.
 
-    It gives way with `breathe` while it reads what a server sends.
+    It gives way with `yield_control` while it reads what a server sends.
     """
     from .ollama import OllamaExecutor
     from .openai import OpenAIExecutor
 
-    kinds: dict[str, Callable[[Backend, float, Breathe], Executor]] = {
+    kinds: dict[str, Callable[[Backend, float, YieldControl], Executor]] = {
         "ollama": OllamaExecutor,
         "openai": OpenAIExecutor,
     }
-    return kinds[backend.type](backend, silence_s, breathe)
+    return kinds[backend.type](backend, silence_s, yield_control)

@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Iterable, Iterator
 
-from ..base.breathing import Breathe
+from ..base.cooperation import YieldControl
 
 _PIECE = 64 << 10
 _GZIP, _ZLIB, _BARE = 31, 15, -15  # zlib's `wbits`
@@ -15,7 +15,9 @@ class Undecodable(Exception):
     """What is wrong with a compressed reply."""
 
 
-def decoded(pieces: Iterable[bytes], codings: Iterable[str], breathe: Breathe) -> Iterator[bytes]:
+def decoded(
+    pieces: Iterable[bytes], codings: Iterable[str], yield_control: YieldControl
+) -> Iterator[bytes]:
     """The reply in pieces of 64 KiB at most, each as soon as it can be read.
 
     `codings` are the values of Content-Encoding; names that are no compression stand for none.
@@ -28,10 +30,10 @@ def decoded(pieces: Iterable[bytes], codings: Iterable[str], breathe: Breathe) -
     if len(compressed) > 1 or compressed[0] in _UNKNOWN:
         words = f"a reply compressed with {', '.join(compressed)}; only gzip and deflate are read"
         raise Undecodable(words)
-    return _inflated(pieces, compressed[0], breathe)
+    return _inflated(pieces, compressed[0], yield_control)
 
 
-def _inflated(pieces: Iterable[bytes], coding: str, breathe: Breathe) -> Iterator[bytes]:
+def _inflated(pieces: Iterable[bytes], coding: str, yield_control: YieldControl) -> Iterator[bytes]:
     inflater, has_ended = None, False
     try:
         for piece in pieces:
@@ -49,7 +51,7 @@ def _inflated(pieces: Iterable[bytes], coding: str, breathe: Breathe) -> Iterato
                 if inflater.eof:
                     piece, is_full = inflater.unused_data, False
                     inflater, has_ended = None, True
-                breathe()
+                yield_control()
     except zlib.error as error:
         raise Undecodable(f"a reply that is not the {coding} it says") from error
     if inflater is not None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from ..base.breathing import Breathe, as_threads_do, unhurried
+from ..base.cooperation import YieldControl, cooperatively, never_yield
 from ..core.config.config import Backend
 from ..core.model.errors import Invalid, cut
 from ..core.model.limits import ERROR
@@ -72,9 +72,9 @@ class HttpExecutor(ABC):
     """An `Executor` over HTTP; a subclass says what is sent and how the reply is read."""
 
     def __init__(
-        self, backend: Backend, silence_s: float, breathe: Breathe = as_threads_do
+        self, backend: Backend, silence_s: float, yield_control: YieldControl = never_yield
     ) -> None:
-        self.breathe = breathe
+        self.yield_control = yield_control
         url = httpx.URL(backend.url)
         self._base, self._silence_s = url, silence_s
         key = backend.api_key.strip()
@@ -233,7 +233,7 @@ class HttpExecutor(ABC):
         """Refuse what holds too many values: decoding cannot give way."""
         if len(text) > MOST_PARTS:
             try:
-                for _ in unhurried(weigh(text, "a line of the reply", ""), self.breathe):
+                for _ in cooperatively(weigh(text, "a line of the reply", ""), self.yield_control):
                     pass
             except Invalid as error:
                 raise CallFailed(Failed(error.message, Verdict.FINAL)) from error
@@ -258,9 +258,9 @@ class HttpExecutor(ABC):
     def _pieces(self, response: httpx.Response) -> Iterator[bytes]:
         """The body in plain bytes, at most `MAX_REPLY` of them, nor more before they are plain."""
         codings = response.headers.get_list("content-encoding", split_commas=True)
-        sent = bounded(unhurried(response.iter_raw(), self.breathe))
+        sent = bounded(cooperatively(response.iter_raw(), self.yield_control))
         try:
-            yield from bounded(decoded(sent, codings, self.breathe))
+            yield from bounded(decoded(sent, codings, self.yield_control))
         except Undecodable as error:
             raise self.failed(f"sent {error}", Verdict.RETRY) from error
 
@@ -308,7 +308,7 @@ def bounded(pieces: Iterable[bytes], limit: int = MAX_REPLY) -> Iterator[bytes]:
 
 
 def lines(
-    pieces: Iterable[bytes], breathe: Breathe = as_threads_do, limit: int = MAX_LINE
+    pieces: Iterable[bytes], yield_control: YieldControl = never_yield, limit: int = MAX_LINE
 ) -> Iterator[bytes]:
     """The lines of a stream that are not blank, each as soon as it is whole."""
     held = bytearray()  # the start of a line
@@ -324,7 +324,7 @@ def lines(
                     raise _too_long("a line of the reply", limit)
                 yield line.removeprefix(mark)
                 mark = b""
-                breathe()
+                yield_control()
         held += rest
         if len(held) > limit:
             raise _too_long("a line of the reply", limit)

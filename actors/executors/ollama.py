@@ -96,7 +96,7 @@ class OllamaExecutor(HttpExecutor):
                 return answered(whole, msgspec.structs.asdict(self.skim(whole)))
             assembly = ChatAssembly() if kind is TaskType.CHAT else GenerateAssembly()
             halves = SurrogateJoiner()
-            for line in lines(pieces, self.breathe):
+            for line in lines(pieces, self.yield_control):
                 chunk = self.decode(line, halves)
                 assembly.take(chunk)
                 on_chunk(chunk)

@@ -85,7 +85,7 @@ class OpenAIExecutor(HttpExecutor):
         self, reply: StreamedReply, pieces: Iterator[bytes], on_chunk: OnChunk, is_whole: bool
     ) -> StreamedReply:
         halves = SurrogateJoiner()
-        for data in payloads(lines(pieces, self.breathe)):
+        for data in payloads(lines(pieces, self.yield_control)):
             if data == DONE and not reply.has_begun:
                 raise self.failed("sent no reply before [DONE]", Verdict.RETRY)
             if data == DONE:

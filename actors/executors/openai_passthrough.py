@@ -81,7 +81,7 @@ def _read(
     spoke: list[float] = []  # when it first said something, and last
     has_ended = False
     halves = SurrogateJoiner()
-    for data in payloads(lines(pieces, executor.breathe)):
+    for data in payloads(lines(pieces, executor.yield_control)):
         if data == DONE:
             has_ended = True
             break

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from rocksdict import Rdict, Snapshot, WriteBatch, WriteOptions
 
-from ..base.breathing import Breathe, as_threads_do, unhurried
+from ..base.cooperation import YieldControl, cooperatively, never_yield
 from ..core.messages.replies import Recovered
 from ..core.model.crons import Cron
 from ..core.model.entry import KeyUse
@@ -160,7 +160,7 @@ class Store:
 
     # --- writing --------------------------------------------------------------------------------
 
-    def write(self, group: CommitGroup, breathe: Breathe = as_threads_do) -> None:
+    def write(self, group: CommitGroup, yield_control: YieldControl = never_yield) -> None:
         """Write without sync, in slices; `sync` makes them durable."""
         batch = WriteBatch(raw_mode=True)
         for name, value in group.flags.items():
@@ -175,7 +175,7 @@ class Store:
             self._remove(batch, record)
             self._count(record, -1)
         self.batches.tally(batch, group.rows.values(), group.removed.values())
-        for row in unhurried(group.rows.values(), breathe):
+        for row in cooperatively(group.rows.values(), yield_control):
             self._put(batch, row)
             self._count(row.was, -1)
             self._count(row.record, +1)

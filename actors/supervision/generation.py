@@ -6,7 +6,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from ..base.actor import Ref, ask, dismiss, start, stop, tell
-from ..base.breathing import Breathe, as_threads_do
+from ..base.cooperation import YieldControl, never_yield
 from ..base.thread_pool import Pool
 from ..core.config.config import Backend, Config
 from ..core.messages import CloseSubscriptions, Commit, Drain, Recover
@@ -34,16 +34,16 @@ class Runtime(Struct, frozen=True):
     """What differs between an ordinary program and the server: handed in by whoever composes.
 
     `pools` makes the thread for fsyncs and the one for scans; `on_fatal` is told why the queue
-    has given up; `url` is where the queue can be reached, for `owner.json`. `breathe` gives way in
-    the midst of work; never call it in the threads of `pools`. `hub_gap_ms` tells for how long
-    nobody gave way, at most.
+    has given up; `url` is where the queue can be reached, for `owner.json`. `yield_control` yields
+    in the midst of work; never call it in the threads of `pools`. `hub_gap_ms` tells for how long
+    nobody yielded, at most.
     """
 
     pools: Callable[[], tuple[Pool, Pool]]
-    make_executor: Callable[[Backend, float, Breathe], Executor]
+    make_executor: Callable[[Backend, float, YieldControl], Executor]
     on_fatal: Callable[[str], None]
     url: str | None = None
-    breathe: Breathe = as_threads_do
+    yield_control: YieldControl = never_yield
     hub_gap_ms: Callable[[], float | None] = lambda: None
 
 
@@ -76,7 +76,7 @@ class Boot:
         self.scheduler = start(
             Scheduler,
             self.reporter("Scheduler"),
-            breathe=self.runtime.breathe,
+            yield_control=self.runtime.yield_control,
             plan=plan,
             recovered=recovered,
             persistence=persistence,
@@ -85,7 +85,7 @@ class Boot:
         self.ticker = start(
             CronTicker,
             self.reporter("CronTicker"),
-            breathe=self.runtime.breathe,
+            yield_control=self.runtime.yield_control,
             crons=recovered.crons,
             scheduler=self.scheduler,
             persistence=persistence,
@@ -93,7 +93,7 @@ class Boot:
         self.sweeper = start(
             Sweeper,
             self.reporter("Sweeper"),
-            breathe=self.runtime.breathe,
+            yield_control=self.runtime.yield_control,
             settings=config.queue,
             scheduler=self.scheduler,
             persistence=persistence,
@@ -111,7 +111,7 @@ class Boot:
         self.scheduler = start(
             ReadOnlyScheduler,
             self.reporter("ReadOnlyScheduler"),
-            breathe=self.runtime.breathe,
+            yield_control=self.runtime.yield_control,
             plan=self._plan(0),
             recovered=recovered,
             refusal=refusal,
@@ -120,11 +120,13 @@ class Boot:
 
     def _open(self, *, read_only: bool) -> tuple[Ref, Ref, Recovered]:
         queue = self.config.queue
-        self.bus = start(EventBus, self.reporter("EventBus"), breathe=self.runtime.breathe)
+        self.bus = start(
+            EventBus, self.reporter("EventBus"), yield_control=self.runtime.yield_control
+        )
         self.persistence = start(
             Persistence,
             self.reporter("Persistence"),
-            breathe=self.runtime.breathe,
+            yield_control=self.runtime.yield_control,
             open_store=lambda: Store(
                 queue.storage_path, self.runtime.url, read_only=read_only, place=self.place
             ),
@@ -154,7 +156,7 @@ class Boot:
         assert self.persistence is not None and self.bus is not None
         worker: Ref = Worker.start(
             report,
-            breathe=self.runtime.breathe,
+            yield_control=self.runtime.yield_control,
             slot=slot,
             make_executor=self.make_executor,
             scheduler=scheduler,
@@ -167,7 +169,7 @@ class Boot:
     def spawn_prober(self, scheduler: Ref) -> Ref:
         self.prober = Prober.start(
             self.reporter("Prober"),
-            breathe=self.runtime.breathe,
+            yield_control=self.runtime.yield_control,
             executors={name: self.make_executor(name) for name in self.backends},
             interval_s=self.config.remote_scheduling.health_check_interval,
             max_rest_s=self.config.scheduler.max_rest,
@@ -177,7 +179,9 @@ class Boot:
 
     def make_executor(self, backend: str) -> Executor:
         silence_s = self.config.ollama.timeout
-        return self.runtime.make_executor(self.backends[backend], silence_s, self.runtime.breathe)
+        return self.runtime.make_executor(
+            self.backends[backend], silence_s, self.runtime.yield_control
+        )
 
     def dismiss(self, worker: Ref) -> None:
         self.workers.remove(worker)

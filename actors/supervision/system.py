@@ -30,7 +30,7 @@ class System(Actor):
         *,
         accept_loss: bool = False,
     ) -> None:
-        super().__init__(runtime.on_fatal, runtime.breathe)
+        super().__init__(runtime.on_fatal, runtime.yield_control)
         self.config, self.runtime, self.switchboard = config, runtime, switchboard
         self.place = DataFolder(config.queue.storage_path, accept_loss=accept_loss)
         self.folder = str(self.place.folder)

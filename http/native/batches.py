@@ -51,11 +51,11 @@ def _tasks(max_upload: int, max_body: int) -> Iterator[dict[str, Any]]:
     """The tasks of the body as they come: an array, `{"tasks": […]}`, or a JSON value a line."""
     pieces = as_utf8(reading.pieces(max_upload), "the body", "body")
     is_lines = bottle.request.content_type.partition(";")[0].strip() == wire.NDJSON
-    breathe = reading.breathing()
+    yield_control = reading.current_yield_control()
     items = (in_lines if is_lines else in_list)(pieces, "the body", "body", max_body)
     for index, (place, item) in enumerate(items):
         field = place if place.startswith("tasks") else "body"
-        given = reading.decode(item, place, field, breathe)
+        given = reading.decode(item, place, field, yield_control)
         with naming(f"tasks[{index}]"):
             check_object(given)
         yield given

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from ...actors.api.queue_api import QueueAPI
-from ...actors.base.breathing import unhurried
+from ...actors.base.cooperation import cooperatively
 from ...actors.core.intake import arguments
 from ...actors.core.intake.cron_schedule import upcoming
 from ...actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
@@ -68,4 +68,4 @@ def _try_out(body: Any) -> Any:
         raise Invalid('the body must be {"cron_expr", "timezone", "count"}', field="cron_expr")
     expr, zone, count = body["cron_expr"], body.get("timezone", "UTC"), body.get("count", 5)
     times = upcoming(expr, zone, datetime.now(UTC), count)
-    return Times(list(unhurried(times, reading.breathing())))
+    return Times(list(cooperatively(times, reading.current_yield_control())))

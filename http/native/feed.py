@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import bottle
 
 from ...actors.api.queue_api import QueueAPI
-from ...actors.base.breathing import Breathe
+from ...actors.base.cooperation import YieldControl
 from ...actors.base.mailbox import Mailbox
 from ...actors.core.intake import arguments
 from ...actors.core.model.errors import QueueError
@@ -25,7 +25,7 @@ FIRST_S = 30.0  # for a snapshot, or what is wrong with the queue
 class LocalQueue(QueueAPI, Protocol):
     """A queue in this process: what can be followed without a way over the wire."""
 
-    breathe: Breathe
+    yield_control: YieldControl
 
     def follow_task(
         self, task_id: str, *, after: watch.ChunkPosition | None = None, heartbeat: float

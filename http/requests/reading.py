@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 
 import bottle
 
-from ...actors.base.breathing import Breathe, as_threads_do, unhurried
+from ...actors.base.cooperation import YieldControl, cooperatively, never_yield
 from ...actors.core.intake import filters
 from ...actors.core.intake.filters import FIELDS, REPEATABLE
 from ...actors.core.model.errors import Invalid
@@ -17,21 +17,21 @@ from .. import wire
 from .decompression import CODINGS, unpacked
 
 PIECE = 256 << 10  # bytes of a batch that are read at once
-BREATHE = "ollama_queue.breathe"  # in the environ: how the request in hand gives way
+YIELD_CONTROL = "ollama_queue.yield_control"  # in the environ: how the request in hand gives way
 
 
 def body(limit: int) -> Any:
     """The request's JSON. Raises `TooLarge` before reading, `Invalid` for what is not JSON."""
-    return decode(b"".join(pieces(limit)), "the body", "body", breathing())
+    return decode(b"".join(pieces(limit)), "the body", "body", current_yield_control())
 
 
-def decode(raw: bytes, what: str, field: str, breathe: Breathe) -> Any:
+def decode(raw: bytes, what: str, field: str, yield_control: YieldControl) -> Any:
     """The JSON of `raw`. Raises `Invalid` with a sentence about `what`, before decoding where it
     holds too many values."""
-    for _ in unhurried(weigh(raw, what, field), breathe):
+    for _ in cooperatively(weigh(raw, what, field), yield_control):
         pass
     found = strict_json.decode(raw, what, field)
-    breathe()
+    yield_control()
     return found
 
 
@@ -48,7 +48,9 @@ def pieces(limit: int) -> Iterator[bytes]:
     for one that does not come whole and well, `UnknownCoding`."""
     coding, stream, read = _coding(), body_stream(limit), 0
     packed = iter(lambda: stream.read(PIECE), b"")
-    for piece in unhurried(packed if coding is None else unpacked(packed, coding), breathing()):
+    for piece in cooperatively(
+        packed if coding is None else unpacked(packed, coding), current_yield_control()
+    ):
         read += len(piece)
         if read > limit:
             raise too_large(limit)
@@ -91,9 +93,9 @@ def body_stream(limit: int) -> Body:
     return Body(bottle.request.environ["wsgi.input"])
 
 
-def breathing() -> Breathe:
+def current_yield_control() -> YieldControl:
     """How the request in hand gives way."""
-    found: Breathe = bottle.request.environ.get(BREATHE, as_threads_do)
+    found: YieldControl = bottle.request.environ.get(YIELD_CONTROL, never_yield)
     return found
 
 

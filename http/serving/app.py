@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import bottle
 
-from ...actors.base.breathing import Breathe, as_threads_do
+from ...actors.base.cooperation import YieldControl, never_yield
 from ...actors.core.model import limits
 from ...actors.core.model.errors import QueueError
 from .. import wire
@@ -54,7 +54,7 @@ def create_app(
     """
     app = bottle.Bottle()
     app.config["json.enable"] = False
-    app.install(lambda callback: _speak_json(callback, guard, queue.breathe))
+    app.install(lambda callback: _speak_json(callback, guard, queue.yield_control))
     app.default_error_handler = _no_route
     app.add_hook("before_request", _find_path)
 
@@ -71,19 +71,19 @@ def create_app(
 def _speak_json(
     callback: Callable[..., Any],
     guard: Guard = ANYBODY,
-    breathe: Breathe = as_threads_do,
+    yield_control: YieldControl = never_yield,
 ) -> Callable[..., Any]:
     """Encode what a route returns, and answer errors in one form."""
 
     def speak(*args: Any, **kwargs: Any) -> Any:
         bottle.response.content_type = "application/json"
-        bottle.request.environ[reading.BREATHE] = breathe
+        bottle.request.environ[reading.YIELD_CONTROL] = yield_control
         try:
             guard.check(bottle.request.environ)
             for name, value in kwargs.items():  # of the path
                 limits.check_text(value, name)
             answer = callback(*args, **kwargs)
-            breathe()
+            yield_control()
             return answer if isinstance(answer, READY) else wire.encode(answer)
         except QueueError as error:
             return _answer(error)

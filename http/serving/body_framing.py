@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from typing import BinaryIO
 
-from ...actors.base.breathing import Breathe
+from ...actors.base.cooperation import YieldControl
 from . import request_head
 from .request_head import Refused
 
@@ -27,10 +27,10 @@ class RequestInput:
         stream: BinaryIO,
         said: request_head.RequestHead,
         send: Callable[[bytes], object],
-        breathe: Breathe,
+        yield_control: YieldControl,
     ) -> None:
         """`send` is for "100 Continue", once the body is wanted."""
-        self._stream, self._send, self._breathe = stream, send, breathe
+        self._stream, self._send, self._yield_control = stream, send, yield_control
         self._is_chunked = said.is_chunked
         self._waits = said.expects_continue and said.has_body
         self._left = said.length or 0  # bytes of the body, or of the chunk at hand
@@ -57,7 +57,7 @@ class RequestInput:
         parts: list[bytes] = []
         try:
             while wanted and self._is_ahead():
-                self._breathe()
+                self._yield_control()
                 part = take(min(self._left, wanted, PIECE))
                 if not part:
                     raise MalformedBody("the connection ended within it")

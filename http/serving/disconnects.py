@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import gevent
 
-from ...actors.base.breathing import Breathe
+from ...actors.base.cooperation import YieldControl
 
 LOOK_S = 0.5  # between two looks at the connections of all requests in hand
 LEAST_S = 0.1  # between two looks, however many want one
@@ -28,8 +28,8 @@ class DisconnectWatcher:
     over TLS the end is bytes itself. So a client that closes its half only counts as gone.
     """
 
-    def __init__(self, breathe: Breathe) -> None:
-        self._breathe = breathe
+    def __init__(self, yield_control: YieldControl) -> None:
+        self._yield_control = yield_control
         self._in_hand: set[WatchedRequest] = set()
         self._looked = time.monotonic()
 
@@ -56,7 +56,7 @@ class DisconnectWatcher:
             return
         self._looked = time.monotonic()
         for request in tuple(self._in_hand):
-            self._breathe()
+            self._yield_control()
             if request in self._in_hand and not is_connected(request.socket):
                 request.client_left()
 

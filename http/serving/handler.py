@@ -15,7 +15,7 @@ from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 from gevent.server import StreamServer
 
-from ...actors.base.breathing import Breathe, as_threads_do
+from ...actors.base.cooperation import YieldControl, never_yield
 from . import request_head
 from .body_framing import RequestInput
 from .connection_limit import EXTRA, ConnectionLimit
@@ -53,10 +53,14 @@ class HttpServer(WSGIServer):  # type: ignore[misc]
     max_accept = 2  # at once: what hundreds of new ones have to do would come before all else
 
     def __init__(
-        self, *args: Any, most: int = 10_000, breathe: Breathe = as_threads_do, **options: Any
+        self,
+        *args: Any,
+        most: int = 10_000,
+        yield_control: YieldControl = never_yield,
+        **options: Any,
     ) -> None:
         super().__init__(*args, spawn=Pool(most + EXTRA), **options)
-        self.breathe, self.disconnects = breathe, DisconnectWatcher(breathe)
+        self.yield_control, self.disconnects = yield_control, DisconnectWatcher(yield_control)
         self.limit = ConnectionLimit(most, self.disconnects.look)
         self._further: list[StreamServer] = []
 
@@ -124,7 +128,7 @@ class Handler(WSGIHandler):  # type: ignore[misc]
             if self._is_unread and not self._is_extra:
                 self.socket.shutdown(socket.SHUT_WR)
                 while self.socket.recv(1 << 16):
-                    self.server.breathe()
+                    self.server.yield_control()
         with contextlib.suppress(OSError, RuntimeError):  # the latter while a WebSocket is read
             self.rfile.close()  # it keeps the socket open, too
         with contextlib.suppress(OSError):
@@ -208,7 +212,9 @@ class Handler(WSGIHandler):  # type: ignore[misc]
         self.requestline = f"{said.method} {said.target} {said.version}"
         self.close_connection = not said.keeps_alive or self._is_extra
         self.socket.settimeout(BODY_S)
-        self.content = RequestInput(self.rfile, said, self.socket.sendall, self.server.breathe)
+        self.content = RequestInput(
+            self.rfile, said, self.socket.sendall, self.server.yield_control
+        )
         self.application = self.server.application
         self.environ = self.get_environ()
 

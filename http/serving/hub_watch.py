@@ -14,7 +14,7 @@ import gevent
 
 log = logging.getLogger("ollama_queue")
 
-WORK_S = 0.005  # without a look at the network, then whoever breathes gives way
+WORK_S = 0.005  # without a look at the network, then whoever may yield does
 GAP_S = 0.05  # a longer one is worth a warning
 QUIET_S = 10.0  # between two warnings
 SPAN_S = 60.0  # of which the longest gap is told
@@ -44,7 +44,7 @@ class HubWatch:
         self._before.start(self._looks)
         self._after.start(self._has_looked)
 
-    def breathe(self) -> None:
+    def yield_control(self) -> None:
         """Give way if the network has not been looked at for 5 ms. Not for native threads."""
         if self._clock() - self._looked > WORK_S:
             gevent.sleep(LOOK_S)

@@ -170,10 +170,10 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
     scheme = "http" if secure is None else "https"
     url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
     hub = HubWatch()
-    runtime = Runtime(_pools, create_executor, _die, url, hub.breathe, hub.longest_gap_ms)
+    runtime = Runtime(_pools, create_executor, _die, url, hub.yield_control, hub.longest_gap_ms)
     queue = QueueManager(config, runtime=runtime, accept_loss=accept_loss)
     queue.start()
-    journal = follow(queue.listen, LINES_TOGETHER, hub.breathe)
+    journal = follow(queue.listen, LINES_TOGETHER, hub.yield_control)
     app: Any = create_app(
         queue,
         max_body=config.server.max_body,
@@ -187,7 +187,7 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
         error_log=log,
         handler_class=SocketHandler,
         most=_connections(),
-        breathe=hub.breathe,
+        yield_control=hub.yield_control,
         environ={"ollama_queue.guard": guard},
         **({} if secure is None else {"ssl_context": secure}),
     )

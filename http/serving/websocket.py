@@ -44,7 +44,7 @@ class SafeWebSocket(WebSocket):  # type: ignore[misc]
     def __init__(self, environ: Any, stream: Any, handler: Any) -> None:
         super().__init__(environ, stream, handler)
         self._lock = Lock()
-        self._breathe = handler.server.breathe
+        self._yield_control = handler.server.yield_control
         self._socket = handler.socket
         self._socket.settimeout(IDLE_S)
 
@@ -69,7 +69,7 @@ class SafeWebSocket(WebSocket):  # type: ignore[misc]
     def read_message(self) -> str | bytes | None:
         opcode, parts, size = 0, [], 0
         while True:
-            self._breathe()  # a frame may be two bytes
+            self._yield_control()  # a frame may be two bytes
             header, payload = self.read_frame(MAX_MESSAGE - size)
             if header.opcode in CONTROL:
                 if self._control(header, payload):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from ollama_queue.actors.base.breathing import as_threads_do
+from ollama_queue.actors.base.cooperation import never_yield
 from ollama_queue.actors.core.model.outcomes import Failed, Verdict
 from ollama_queue.actors.core.model.tasks import TaskType
 from ollama_queue.actors.executors.content_decoding import Undecodable, decoded
@@ -97,7 +97,7 @@ class TestAreRead:
             yield packer.compress(b"Hello") + packer.flush(zlib.Z_SYNC_FLUSH)
             raise AssertionError("nobody may ask for more")
 
-        assert next(decoded(pieces(), ["gzip"], as_threads_do)) == b"Hello"
+        assert next(decoded(pieces(), ["gzip"], never_yield)) == b"Hello"
 
 
 @given(some.binary(max_size=300), some.sampled_from(list(WAYS)), some.integers(1, 9))
@@ -106,7 +106,7 @@ def test_how_the_bytes_came_does_not_matter(body: bytes, way: str, size: int) ->
     sent = pack(body)
     pieces = [sent[at : at + size] for at in range(0, len(sent), size)]
 
-    assert b"".join(decoded(pieces, coding.split(","), as_threads_do)) == body
+    assert b"".join(decoded(pieces, coding.split(","), never_yield)) == body
 
 
 class TestFail:
@@ -154,8 +154,8 @@ class TestFail:
     def test_are_never_held_whole(self) -> None:
         bomb = gzip.compress(bytes(4 << 20))
 
-        assert max(map(len, decoded([bomb], ["gzip"], as_threads_do))) <= 64 << 10
+        assert max(map(len, decoded([bomb], ["gzip"], never_yield))) <= 64 << 10
 
     def test_names_what_it_cannot_read(self) -> None:
         with pytest.raises(Undecodable, match="only gzip and deflate"):
-            decoded([], ["br"], as_threads_do)
+            decoded([], ["br"], never_yield)

@@ -28,7 +28,7 @@ def look() -> None:
     gevent.sleep(0.001)
 
 
-def test_breathing_lets_timers_and_the_network_have_their_turn(watch):
+def test_yielding_lets_timers_and_the_network_have_their_turn(watch):
     look()
     heard: list[str] = []
     gevent.get_hub().loop.timer(0).start(heard.append, "a timer")
@@ -36,18 +36,18 @@ def test_breathing_lets_timers_and_the_network_have_their_turn(watch):
     gevent.sleep(0)
     assert heard == [], "this is why: it runs what is ready, and looks at nothing"
     work(WORK_S * 1.1)
-    watch.breathe()
+    watch.yield_control()
     assert heard == ["a timer"]
 
 
-def test_many_that_breathe_do_not_add_up(watch):
+def test_many_that_yield_do_not_add_up(watch):
     look()
     watch.open()
 
     def long_work() -> None:
         for _ in range(20):
             work(0.001)
-            watch.breathe()
+            watch.yield_control()
 
     gevent.joinall([gevent.spawn(long_work) for _ in range(50)])
     look()
