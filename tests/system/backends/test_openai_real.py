@@ -16,6 +16,7 @@ from tests.support.servers.real_models import LlamaServer, OllamaServer, Server,
 
 HELLO: Any = [{"role": "user", "content": "Say hello."}]
 LONG: Any = [{"role": "user", "content": "Count from one to one thousand in words."}]
+PARIS: Any = [{"role": "user", "content": "Describe Paris as a JSON object."}]
 PATIENCE_S = 60.0
 
 
@@ -71,6 +72,12 @@ def test_replies_errors_and_departure(
     said = create(model=server.model, messages=HELLO, response_format=wanted, max_tokens=30)
     content = said.choices[0].message.content or ""
     assert "".join(content.split()) in ('{"answer":"yes"}', '{"answer":"no"}')
+
+    form: Any = {"type": "json_object"}
+    fixed: Any = {**options, "max_tokens": 12, "response_format": form}
+    cut = create(model=server.model, messages=PARIS, **fixed)
+    assert cut.choices[0].finish_reason == "length"
+    assert "{" in (cut.choices[0].message.content or "")  # as far as it goes, not null
 
     listed = [each.id for each in client.models.list()]
     assert any(name.startswith("smollm2") for name in listed)
