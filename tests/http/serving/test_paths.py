@@ -32,7 +32,9 @@ def test_slashes_too_many_are_passed_over(house: AppHarness, path: str) -> None:
 
 
 def test_a_body_goes_with_them(house: AppHarness) -> None:
-    assert house.http.post("http://127.0.0.1:7125//api/tasks/", json=TASK).status_code == 201
+    submitted = house.http.post("http://127.0.0.1:7125//api/tasks/", json=TASK)
+    assert submitted.status_code == 201
+    house.queue.wait(submitted.json()["task_id"], timeout=10)  # only one may wait in this house
     asked = {"model": "smollm2", "prompt": "hi", "stream": False}
     assert house.http.post("/api/generate/", json=asked).status_code == 200
 
