@@ -9,7 +9,7 @@ from ..actors.core.model.tasks import NewTask
 
 
 class ManyTasks(Struct):
-    """Tasks to be taken on together, all of them or none."""
+    """Tasks to submit together, all or none."""
 
     tasks: list[NewTask]
 
@@ -21,31 +21,31 @@ class Ids(Struct, forbid_unknown_fields=True):
 
 
 class Matching(Struct, forbid_unknown_fields=True):
-    """All tasks that match: 500 of them in one call."""
+    """All tasks that match: up to 500 in one call."""
 
     filter: TaskFilter
 
 
 class Level(Struct, forbid_unknown_fields=True):
-    """A name of a level, or a number from 1 to 15."""
+    """The name of a level, or a number from 1 to 15."""
 
     priority: int | str
 
 
 class IdsAndLevel(Ids):
-    """These tasks, and the priority they are to have."""
+    """These tasks, and their new priority."""
 
     priority: int | str
 
 
 class MatchingAndLevel(Matching):
-    """All tasks that match, and the priority they are to have."""
+    """All tasks that match, and their new priority."""
 
     priority: int | str
 
 
 class CronTrial(Struct, forbid_unknown_fields=True):
-    """An expression to try out: when it would be due, the next `count` times."""
+    """A cron expression to preview: its next `count` times."""
 
     cron_expr: str
     timezone: str = "UTC"

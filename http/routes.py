@@ -79,11 +79,11 @@ def _row(
     return HttpRoute(method, path, verb, answer, summary, operation, **more)
 
 
-WAIT = Parameter("wait", float, "Answer once it has ended, or after so many seconds (0 to 3600).")
-LIMIT = Parameter("limit", int, "How many at most: 1 to 1000.")
-KEY = Parameter("Idempotency-Key", str, "The same request with the same key is done once.")
+WAIT = Parameter("wait", float, "Answer once it has ended, or after this many seconds (0 to 3600).")
+LIMIT = Parameter("limit", int, "At most this many: 1 to 1000.")
+KEY = Parameter("Idempotency-Key", str, "The same request with the same key is carried out once.")
 IF_EXISTS = Parameter(
-    "if_exists", IfExists, "Where there is one of its name: without this, another one is added."
+    "if_exists", IfExists, "What to do if a cron of this name exists; by default, another is added."
 )
 BY_ID = (NotFound,)
 BY_STATE = (NotFound, Conflict)
@@ -95,41 +95,41 @@ SSE = "text/event-stream"
 
 SUBMIT = _row(
     "POST /api/tasks", "submit", Submitted,
-    "Take a task on: 201 once it is on disk.", operation="submit_task", body=NewTask,
+    "Submit a task; answers 201 once it is on disk.", operation="submit_task", body=NewTask,
     headers=(KEY,), status=201,
-    also={200: "The key was used before for the same task: this is it."},
+    also={200: "The key was used before for the same task, which is returned."},
     errors=(*BODY, Conflict, QueueFull),
 )
 SUBMIT_BATCH = _row(
     "POST /api/tasks/batch", "submit_batch", BatchSubmitted,
-    "Take on many tasks, all of them or none; JSON lines are read as they come.",
+    "Submit many tasks, all or none; JSON lines are read as they arrive.",
     body=ManyTasks | list[NewTask], takes_lines=True, headers=(KEY,), query=(WAIT,), status=201,
-    also={200: "The key was used before for the same batch: this is it."},
+    also={200: "The key was used before for the same batch, which is returned."},
     errors=(*BODY, Conflict, QueueFull),
 )
 LIST_PAGE = _row(
     "GET /api/tasks", "list_page", list[Task],
-    "Tasks, the newest first, without payloads and results.", operation="list_tasks",
+    "List tasks, newest first, without payloads and results.", operation="list_tasks",
     query=TaskFilter,
     sends=(
-        Parameter("Link", str, "The address of the next page, as rel=next, relative to this one."),
-        Parameter(TOTAL, int, "How many match, where that is known without reading them all."),
+        Parameter("Link", str, "The next page, as rel=next, relative to this address."),
+        Parameter(TOTAL, int, "How many match, where known without reading them all."),
     ),
     errors=(Invalid,),
 )
 GET_TASK = _row(
     "GET /api/tasks/{task_id}", "get_task", Task,
-    "The whole task.", query=(WAIT,), errors=(Invalid, *BY_ID),
+    "Get a whole task.", query=(WAIT,), errors=(Invalid, *BY_ID),
 )
 STREAM_TASK = _row(
     "GET /api/tasks/{task_id}/stream", "stream_task", str,
-    "The reply as it comes: events chunk (with ids attempt.n), restart, and one end.", media=SSE,
-    headers=(Parameter("Last-Event-ID", str, "Go on behind this chunk."),),
+    "Stream a task's reply: events chunk (with ids attempt.n), restart, and one end.", media=SSE,
+    headers=(Parameter("Last-Event-ID", str, "Resume after this chunk."),),
     errors=(Invalid, *BY_ID),
 )
 CANCEL_TASK = _row(
     "POST /api/tasks/{task_id}/cancel", "cancel_task", Task,
-    "End a pending or running task.", errors=BY_STATE,
+    "Cancel a pending or running task.", errors=BY_STATE,
 )
 UPDATE_TASK_PRIORITY = _row(
     "POST /api/tasks/{task_id}/priority", "update_task_priority", Task,
@@ -137,23 +137,23 @@ UPDATE_TASK_PRIORITY = _row(
 )
 RETRY_TASK = _row(
     "POST /api/tasks/{task_id}/retry", "retry_task", Task,
-    "Run a failed or cancelled task anew.", errors=(*BY_STATE, QueueFull),
+    "Retry a failed or cancelled task.", errors=(*BY_STATE, QueueFull),
 )
 DELETE_TASK = _row(
     "DELETE /api/tasks/{task_id}", "delete_task", Task,
-    "Forget an ended task.", errors=BY_STATE,
+    "Delete a finished task.", errors=BY_STATE,
 )
 CANCEL_TASKS = _row(
     "POST /api/tasks/cancel", "cancel_tasks", BulkResult,
-    "End many pending or running tasks.", body=Ids | Matching, errors=BODY,
+    "Cancel many pending or running tasks.", body=Ids | Matching, errors=BODY,
 )
 RETRY_TASKS = _row(
     "POST /api/tasks/retry", "retry_tasks", BulkResult,
-    "Run many failed or cancelled tasks anew.", body=Ids | Matching, errors=BODY,
+    "Retry many failed or cancelled tasks.", body=Ids | Matching, errors=BODY,
 )
 DELETE_TASKS = _row(
     "POST /api/tasks/delete", "delete_tasks", BulkResult,
-    "Forget many ended tasks.", body=Ids | Matching, errors=BODY,
+    "Delete many finished tasks.", body=Ids | Matching, errors=BODY,
 )
 REPRIORITIZE_TASKS = _row(
     "POST /api/tasks/priority", "reprioritize_tasks", BulkResult,
@@ -168,117 +168,118 @@ BULK = {
 }
 LIST_BATCHES = _row(
     "GET /api/batches", "list_batches", list[Batch],
-    "Batches, the newest first.", query=(LIMIT,), errors=(Invalid,),
+    "List batches, newest first.", query=(LIMIT,), errors=(Invalid,),
 )
 GET_BATCH = _row(
     "GET /api/batches/{batch_id}", "get_batch", Batch,
-    "How a batch stands.", errors=BY_ID,
+    "Get a batch: how many of its tasks are in each state.", errors=BY_ID,
 )
 
 # --- crons --------------------------------------------------------------------------------------
 
 LIST_CRONS = _row(
     "GET /api/cron", "list_cron_tasks", list[Cron],
-    "All crons, or those that match, the oldest first.", operation="list_crons",
+    "List crons, oldest first.", operation="list_crons",
     query=(
-        Parameter("enabled", bool, "Only those that run, or that do not."),
-        Parameter("name", list[str], "Only those of these names."),
-        Parameter("limit", int, "How many at most."),
-        Parameter("offset", int, "How many to pass over."),
+        Parameter("enabled", bool, "Only enabled (true) or disabled (false) crons."),
+        Parameter("name", list[str], "Only crons of these names."),
+        Parameter("limit", int, "At most this many."),
+        Parameter("offset", int, "Skip this many."),
     ),
     errors=(Invalid,),
 )
 ADD_CRON = _row(
     "POST /api/cron", "add_cron_task", CronAdded,
     "Add a cron.", operation="add_cron", body=NewCron, query=(IF_EXISTS,), status=201,
-    also={200: "There is one of this name: this is it."}, errors=(*BODY, Conflict),
+    also={200: "A cron of this name exists; its id is returned."}, errors=(*BODY, Conflict),
 )
 TEST_CRON = _row(
     "POST /api/cron/test", "", Times,
-    "The next times.", operation="test_cron", body=CronTrial, errors=BODY,
+    "Preview the next times of a cron expression.", operation="test_cron", body=CronTrial,
+    errors=BODY,
 )
 GET_CRON = _row(
     "GET /api/cron/{cron_id}", "get_cron_task", Cron,
-    "One cron.", operation="get_cron", errors=BY_ID,
+    "Get a cron.", operation="get_cron", errors=BY_ID,
 )
 UPDATE_CRON = _row(
     "PUT /api/cron/{cron_id}", "update_cron_task", Cron,
-    "Change the fields given; what only the queue sets is passed over.", operation="update_cron",
+    "Change the given fields of a cron; read-only fields are ignored.", operation="update_cron",
     body=dict[str, Any], errors=(*BODY, *BY_ID),
 )
 REMOVE_CRON = _row(
     "DELETE /api/cron/{cron_id}", "remove_cron_task", Cron,
-    "Forget a cron; its tasks stay.", operation="remove_cron", errors=BY_ID,
+    "Delete a cron; its tasks stay.", operation="remove_cron", errors=BY_ID,
 )
 ENABLE_CRON = _row(
     "PUT /api/cron/{cron_id}/enable", "enable_cron_task", Cron,
-    "Let it run by the clock.", operation="enable_cron", errors=BY_ID,
+    "Enable a cron: it runs on schedule.", operation="enable_cron", errors=BY_ID,
 )
 DISABLE_CRON = _row(
     "PUT /api/cron/{cron_id}/disable", "disable_cron_task", Cron,
-    "Let it rest.", operation="disable_cron", errors=BY_ID,
+    "Disable a cron.", operation="disable_cron", errors=BY_ID,
 )
 RUN_CRON = _row(
     "POST /api/cron/{cron_id}/run", "run_cron_task", Submitted,
-    "Run it once now.", operation="run_cron", status=201, errors=(*BY_STATE, QueueFull),
+    "Run a cron once now.", operation="run_cron", status=201, errors=(*BY_STATE, QueueFull),
 )
 
 # --- the queue ----------------------------------------------------------------------------------
 
 GET_STATUS = _row(
     "GET /api/status", "get_queue_stats", QueueStats,
-    "How the queue is doing.", operation="get_status",
+    "Get the state of the queue.", operation="get_status",
 )
 GET_STATS = _row(
     "GET /api/stats", "get_queue_stats", QueueStats,
-    "The same as /api/status.", operation="get_stats",
+    "Same as /api/status.", operation="get_stats",
 )
 GET_HISTORY = _row(
     "GET /api/history", "get_history", list[Minute],
-    "What happened in each minute of the last hour, since the start; the oldest first.",
+    "Get what happened in each minute of the last hour, since the start; oldest first.",
 )
 LIST_BACKENDS = _row(
     "GET /api/backends", "list_backends", list[BackendState],
-    "The model servers, in the order of the configuration.",
+    "List the model servers, in the order of the configuration.",
 )
 DRAIN_BACKEND = _row(
     "POST /api/backends/{name}/drain", "drain_backend", BackendState,
-    "Give a model server, named by `id`, no more calls; those that run go on.", errors=BY_ID,
+    "Send no more calls to a model server, named by id; running calls finish.", errors=BY_ID,
 )
 RESUME_BACKEND = _row(
     "POST /api/backends/{name}/resume", "resume_backend", BackendState,
-    "Give it calls again.", errors=BY_ID,
+    "Send calls to a drained model server again.", errors=BY_ID,
 )
 PAUSE = _row(
     "POST /api/pause", "pause", Done,
-    "Start no more tasks; those that run go on.",
+    "Start no more tasks; running tasks finish.",
 )
 RESUME = _row(
     "POST /api/resume", "resume", Done,
-    "Go on after a pause.",
+    "Start tasks again after a pause.",
 )
 EVENTS = _row(
     "GET /api/events", "subscribe", str,
-    "What happens as it happens: an event snapshot, then each event (see Event).",
+    "Stream events as they happen: first a snapshot, then each Event.",
     operation="events", media=SSE,
     query=(
         Parameter("events", list[str], "Only events of these names."),
-        Parameter("tasks", list[str], "Only those of tasks with these ids."),
+        Parameter("tasks", list[str], "Only events of tasks with these ids."),
     ),
     errors=(Invalid,),
 )
 SOCKET = _row(
     "GET /ws", "subscribe", type(None),
     "The same over a WebSocket.", operation="socket", status=101,
-    also={426: "This was no request for a WebSocket."},
+    also={426: "Not a WebSocket request."},
 )
 HEALTHZ = _row(
     "GET /healthz", "", Done,
-    "Whether the server lives.", operation="healthz",
+    "Check that the server is up.", operation="healthz",
 )
 OPENAPI = _row(
     "GET /openapi.json", "", dict[str, Any],
-    "This document.", operation="openapi",
+    "Get this API as an OpenAPI 3.1 document.", operation="openapi",
 )
 # fmt: on
 

@@ -18,7 +18,7 @@ Handlers = dict[HttpRoute[Any], Callable[..., Any]]
 
 
 class Accepted(Struct):
-    """A task that was taken on. `position`: how many of its route run before it."""
+    """A submitted task. `position`: how many tasks of its route run before it."""
 
     task_id: str
     status: Status
@@ -26,7 +26,7 @@ class Accepted(Struct):
 
 
 class Item(Struct):
-    """How one task of a batch stands; `error` says why it has failed."""
+    """How one task of a batch stands; `error` says why it failed."""
 
     task_id: str
     status: Status
@@ -35,7 +35,7 @@ class Item(Struct):
 
 
 class BatchAccepted(Struct, omit_defaults=True):
-    """A batch that was taken on; `results` are given where the request waits for them."""
+    """A submitted batch; `results` are given if the request waits for them."""
 
     batch_id: str
     task_ids: list[str]
@@ -47,14 +47,14 @@ class Added(Struct):
 
 
 class Cloud(Struct, frozen=True):
-    """What Ollama's own clients look for at this address: that nothing goes to its cloud."""
+    """Tells Ollama's own clients, which ask this address, that nothing goes to its cloud."""
 
     disabled: bool = True
     source: str = "ollama-queue"
 
 
 class StatusAnswer(QueueStats, frozen=True, kw_only=True):
-    """How the queue is doing, for clients of Ollama, too."""
+    """The state of the queue, also for clients of Ollama."""
 
     cloud: Cloud = Cloud()
 

@@ -24,15 +24,15 @@ from .answers import SHAPES
 JSON = "application/json"
 REF = "#/components/schemas/{name}"
 ANYWHERE = (Forbidden, Unavailable)  # errors that each route may answer with
-RETRY_AFTER = Parameter("Retry-After", int, "Seconds after which to come back.")
+RETRY_AFTER = Parameter("Retry-After", int, "Seconds to wait before the next try.")
 SAID = {
-    400: "The request is wrong; `field` names what in it.",
-    403: "It comes from a page of another site, or names a foreign host.",
-    404: "There is no such thing.",
-    409: "It is not in a state for that, or the key was used for something else.",
+    400: "The request is invalid; `field` names what is wrong.",
+    403: "The request comes from a page of another site, or names a foreign host.",
+    404: "Not found.",
+    409: "Its state does not allow this, or the key was used for something else.",
     413: "The body is too large.",
     429: "The queue is full.",
-    503: "The queue cannot answer now.",
+    503: "The queue is unavailable.",
 }
 
 
@@ -145,7 +145,7 @@ def _mark_time(schema: Json) -> None:
 def _allow_both_forms(task: Json) -> None:
     """A task's payload may also stand at its top, and its priority have a name."""
     flat = sorted(frozenset().union(*PAYLOAD_FIELDS.values()))
-    about = "As in `payload`, in the place of it."
+    about = "As in `payload`, instead of it."
     task["properties"] |= {name: {"description": about} for name in flat}
     names = [level.name.lower() for level in Priority]
     number = {"type": "integer", "minimum": 1, "maximum": 15}

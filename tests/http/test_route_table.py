@@ -1,5 +1,6 @@
 """The table of native routes: the app registers just these, and each verb has its own."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from ollama_queue.http.clients import requests
 from ollama_queue.http.routes import ROUTES, HttpRoute
 from ollama_queue.http.serving.app import create_app
 from tests.support.harness.app import AppHarness, error
+from tests.support.servers.real_models import ROOT
 
 NO_ROUTES = {  # verbs of `QueueAPI` that are no request of their own, and why
     "submit_task": "submit",
@@ -51,6 +53,18 @@ def test_the_app_registers_the_table_and_nothing_else_of_its_own() -> None:
     ]
 
     assert registered == [(route.method, route.path) for route in ROUTES]
+
+
+def test_the_readme_has_the_table_with_its_sentences() -> None:
+    text = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| `([A-Z]+ [^`]+)` \| (.*) \|$", text, re.MULTILINE)
+    table = [(f"{route.method} {route.public_path}", route.summary) for route in ROUTES]
+    shown = [
+        (address, about[: len(summary)])  # the README may say more behind the sentence
+        for (address, about), (_, summary) in zip(rows, table, strict=False)
+    ]
+
+    assert shown == table
 
 
 def test_each_verb_has_a_route_or_a_reason_for_none() -> None:
