@@ -17,12 +17,12 @@ from .core.messages import (
     Commit,
     CronFired,
     EnableCron,
-    Fire,
     GetCron,
     ListCrons,
     RemoveCron,
     RunNow,
     Submit,
+    SubmitCronRun,
     ToCronTicker,
     UpdateCron,
     Wake,
@@ -204,10 +204,10 @@ class CronTicker(Actor):
         self.firing[cron.id] = []
         tell(self.scheduler, self.fire(cron, after))
 
-    def fire(self, cron: Cron, after: Cron, by_hand: bool = False) -> Fire:
+    def fire(self, cron: Cron, after: Cron, by_hand: bool = False) -> SubmitCronRun:
         new = task_of(cron)
         submit = Submit(new, encode_spec(new), ollama_only=for_ollama_only(new))
-        return Fire(submit, after, self.actor_ref, by_hand)
+        return SubmitCronRun(submit, after, self.actor_ref, by_hand)
 
     def fired(self, cron: Cron) -> None:
         """The scheduler has let go of it; what has been asked meanwhile comes again."""

@@ -29,7 +29,6 @@ from .core.messages import (
     Fetched,
     FindBatch,
     Finished,
-    Fire,
     GetTask,
     GetWaitReasons,
     LoadBatch,
@@ -40,6 +39,7 @@ from .core.messages import (
     Retry,
     Submit,
     SubmitBatch,
+    SubmitCronRun,
     ToScheduler,
     Wake,
     WorkerLost,
@@ -117,7 +117,7 @@ class Scheduler(Actor):
         match message:
             case Submit():
                 self.submit(message)
-            case Fire():
+            case SubmitCronRun():
                 self.submit_cron_run(message)
             case CheckCapacity(tasks, size):
                 self.plan.check_capacity(tasks, size)
@@ -204,7 +204,7 @@ class Scheduler(Actor):
         orders = self.plan.submit(task_id, asked, now)
         self.answer(asked, orders, now, self.submitted(task_id))
 
-    def submit_cron_run(self, cron_run: Fire) -> None:
+    def submit_cron_run(self, cron_run: SubmitCronRun) -> None:
         """A cron's run; whatever comes of it, the ticker is told, and after Persistence."""
         task_id, now = self.mint()
         cron = cron_run.cron

@@ -44,6 +44,20 @@ def test_every_folder_has_its_row_with_its_files() -> None:
     assert listed == there
 
 
+def test_what_the_glossary_names_is_there() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text()
+    rows = re.findall(r"^\| ([a-z ]+) \| (.+) \|$", text, re.MULTILINE)[1:]
+    assert len(rows) >= 25
+    sources = [p.read_text() for room in ("actors", "http") for p in ROOT.glob(f"{room}/**/*.py")]
+    classes = set(re.findall(r"^class (\w+)", "\n".join(sources), re.MULTILINE))
+    named = re.findall(r"`([\w/.]+)`", " ".join(about for _, about in rows))
+    for name in named:
+        if name[0].isupper():
+            assert name in classes, name
+        elif name.endswith(".py"):
+            assert (ROOT / name).is_file(), name
+
+
 def test_every_route_is_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     for route in create_app(QueueManager()).routes:

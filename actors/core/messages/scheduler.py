@@ -38,7 +38,7 @@ class Submit(Command[Submitted | StoredTask], frozen=True):
         return bool(self.new.backend or self.new.remote_execution or self.ollama_only)
 
 
-class Fire(Command[Submitted], frozen=True):
+class SubmitCronRun(Command[Submitted], frozen=True):
     """Submit the task of a cron that is due, or is run by hand. Reply: `Submitted`, once it is on
     disk.
 
@@ -206,7 +206,7 @@ class Drain(Command[bool], frozen=True):
 
 ToScheduler = (
     Submit
-    | Fire
+    | SubmitCronRun
     | CheckCapacity
     | SubmitBatch
     | LoadBatch

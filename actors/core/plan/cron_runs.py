@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from ..messages import Fire
+from ..messages import SubmitCronRun
 from ..model.crons import Overlap
 from ..model.errors import Conflict, Invalid, QueueFull
 from ..model.orders import Order, SaveCron
@@ -10,7 +10,7 @@ from .plan import Plan
 from .settle import utc
 
 
-def submit_cron_run(plan: Plan, task_id: str, cron_run: Fire, now: float) -> list[Order]:
+def submit_cron_run(plan: Plan, task_id: str, cron_run: SubmitCronRun, now: float) -> list[Order]:
     """Submit the task of a run. One by hand raises where one by the clock is skipped.
 
     Raises `Conflict`, `QueueFull`, `Invalid` where no backend may run it; `Unavailable` when
@@ -28,7 +28,7 @@ def submit_cron_run(plan: Plan, task_id: str, cron_run: Fire, now: float) -> lis
     return [*orders, SaveCron(ran, "cron_fired", task_id)]
 
 
-def _check_overlap(plan: Plan, cron_run: Fire) -> None:
+def _check_overlap(plan: Plan, cron_run: SubmitCronRun) -> None:
     cron = cron_run.cron
     if cron.overlap is Overlap.SKIP and (live := plan.entries.of_cron(cron.id)):
         tasks = (

@@ -37,7 +37,7 @@ from .settle import (
     interrupt,
     put_back,
     revive,
-    settle,
+    settle_attempt,
     utc,
     with_start,
 )
@@ -244,7 +244,7 @@ class Plan:
             return []  # of an older attempt: whatever it has to say, it is too late
         orders: list[Order] = []
         if not running.cancelled:
-            change, entry = settle(running, outcome, self.retry, now, chance)
+            change, entry = settle_attempt(running, outcome, self.retry, now, chance)
             orders.append(with_start(change, running))
             self._let_go(entry, change, now)
         orders.extend(self.dispatch.end(running, outcome, now))

@@ -23,7 +23,7 @@ from .slots import Running
 MAX_INTERRUPTIONS = 3
 
 
-def settle(
+def settle_attempt(
     running: Running, outcome: Outcome, retry: RetrySettings, now: float, chance: float
 ) -> tuple[Change, Entry]:
     """What an outcome makes of a task: ended, or waiting again (its entry says until when)."""

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from ollama_queue import Conflict, Cron, Overlap
 from ollama_queue.actors.core.intake.crons import task_of
 from ollama_queue.actors.core.intake.submission import draft
-from ollama_queue.actors.core.messages import Commit, CronFired, Fire
+from ollama_queue.actors.core.messages import Commit, CronFired, SubmitCronRun
 from ollama_queue.actors.core.model.orders import DropCron, SaveCron
 from ollama_queue.actors.store.commit_group import CommitGroup
 from ollama_queue.actors.store.rocksdb import Store
@@ -111,7 +111,7 @@ def test_a_cron_lies_in_the_same_batch_as_its_task(
 
 
 def fire(office: Office, cron: Cron, ticker: Any, *, by_hand: bool = False) -> None:
-    office.handle(Fire(draft(task_of(cron)), cron, ticker, by_hand))
+    office.handle(SubmitCronRun(draft(task_of(cron)), cron, ticker, by_hand))
 
 
 def test_a_run_is_one_commit_and_the_ticker_hears_of_it_afterwards() -> None:

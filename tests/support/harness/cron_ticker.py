@@ -5,7 +5,7 @@ from typing import Any
 
 from ollama_queue.actors.core import messages
 from ollama_queue.actors.core.intake.crons import new_cron
-from ollama_queue.actors.core.messages import Commit, CronFired, Fire, Submit
+from ollama_queue.actors.core.messages import Commit, CronFired, Submit, SubmitCronRun
 from ollama_queue.actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ollama_queue.actors.cron_ticker import CronTicker
 from tests.support.recorders import START, Recorder
@@ -84,7 +84,7 @@ class Tower:
         return [fire.submit for fire in self.fires]
 
     @property
-    def fires(self) -> list[Fire]:
+    def fires(self) -> list[SubmitCronRun]:
         return self.scheduler.told
 
     @property

@@ -29,7 +29,7 @@ EVERY_MINUTE = {
 }
 AROUND = [
     (CronTicker, messages.Wake),
-    (Scheduler, messages.Fire),
+    (Scheduler, messages.SubmitCronRun),
     (Persistence, messages.Commit),
     (Persistence, messages.Synced),
     (EventBus, messages.Publish),

@@ -11,7 +11,7 @@ from ollama_queue.actors.core.model.outcomes import Answered, Failed, ProbeResul
 from ollama_queue.actors.core.model.stats import BackendState, PlanState, Unserved, Waiting
 from ollama_queue.actors.core.model.tasks import Status, WaitingFor
 from ollama_queue.actors.core.plan.explain import describe, explain
-from ollama_queue.actors.core.plan.settle import interrupt, settle, utc
+from ollama_queue.actors.core.plan.settle import interrupt, settle_attempt, utc
 from tests.support.plans import (
     CUT,
     GREETING,
@@ -145,7 +145,7 @@ class TestFinished:
         running, entry = plan.slots.in_slot(0), copy(plan.entries["a"])
         assert running is not None
 
-        _, left = settle(running, failed, RetrySettings(), NOW, 0.5)
+        _, left = settle_attempt(running, failed, RetrySettings(), NOW, 0.5)
         interrupt(running.entry, "it crashed", None, NOW)
 
         assert (plan.entries["a"], running.entry) == (entry, entry)

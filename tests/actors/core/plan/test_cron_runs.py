@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from ollama_queue import Conflict, Cron, Overlap, QueueFull, Status, Unavailable
 from ollama_queue.actors.core.intake.crons import new_cron, task_of
 from ollama_queue.actors.core.intake.submission import draft
-from ollama_queue.actors.core.messages import Fire
+from ollama_queue.actors.core.messages import SubmitCronRun
 from ollama_queue.actors.core.model.entry import entry_of
 from ollama_queue.actors.core.model.orders import Insert, Order, SaveCron
 from ollama_queue.actors.core.model.outcomes import Answered
@@ -33,7 +33,7 @@ def a_plan(**limits: int) -> Plan:
 
 
 def fired(plan: Plan, task_id: str, cron: Cron, by_hand: bool = False) -> list[Order]:
-    cron_run = Fire(draft(task_of(cron)), cron, None, by_hand)
+    cron_run = SubmitCronRun(draft(task_of(cron)), cron, None, by_hand)
     return submit_cron_run(plan, task_id, cron_run, NOW)
 
 
