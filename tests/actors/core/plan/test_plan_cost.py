@@ -16,6 +16,8 @@ from ollama_queue.actors.core.plan.explain import describe, explain
 from ollama_queue.actors.core.plan.plan import Plan
 from tests.support.plans import CUT, NOW, REFUSED, asked, make_plan
 
+pytestmark = pytest.mark.no_cover  # it traces lines itself, which only one can at a time
+
 FEW, MANY = 1_000, 64_000
 SAMPLES = 40
 GROWTH = 3.0  # log2(64,000) / log2(1,000) = 1.6, and a little room
