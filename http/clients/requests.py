@@ -124,6 +124,7 @@ def get_task(task_id: OfTask, wait: float | None) -> Request[Task]:
 
 
 def update_task_priority(task_id: OfTask, priority: int | Priority | str) -> Request[Task]:
+    task_id = arguments.task_id(task_id)  # as with the embedded queue, the first to be named
     content = _encode({"priority": parse_priority(priority)})
     return build(routes.UPDATE_TASK_PRIORITY, task_id, content=content)
 
@@ -153,6 +154,7 @@ def add_cron(new: NewCron | Mapping[str, Any], if_exists: IfExists | None) -> Re
 
 
 def update_cron(cron_id: OfCron, changes: NewCron | Cron | Mapping[str, Any]) -> Request[Cron]:
+    cron_id = arguments.cron_id(cron_id)
     with arguments.reading("changes"):
         content = _encode(fields_of(changes))
     return build(routes.UPDATE_CRON, cron_id, content=content)
