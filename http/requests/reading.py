@@ -119,10 +119,8 @@ def query(known: set[str]) -> dict[str, list[str]]:
     given: dict[str, list[str]] = bottle.request.query.dict
     for name in given:
         if name not in known:
-            wanted = ", ".join(sorted(known))
-            raise Invalid(
-                f"{name} is not a parameter of this route; known are {wanted}", field=name
-            )
+            wanted = f"known are {', '.join(sorted(known))}" if known else "it takes none"
+            raise Invalid(f"{name} is not a parameter of this route; {wanted}", field=name)
     return given
 
 

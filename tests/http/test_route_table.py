@@ -128,3 +128,10 @@ def test_a_query_takes_what_the_table_says_and_nothing_else(
 
     assert error(refused) == (400, "invalid", "nope")
     assert refused.json()["error"]["message"].endswith(f"known are {', '.join(names)}")
+
+
+def test_a_route_without_parameters_says_that_it_takes_none(house: AppHarness) -> None:
+    refused = house.http.get(f"/api/tasks/{house.done()}/stream", params={"wait": 1})
+
+    assert error(refused) == (400, "invalid", "wait")
+    assert refused.json()["error"]["message"].endswith("of this route; it takes none")
