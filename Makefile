@@ -44,6 +44,7 @@ format: $(VENV)/.ok ## format all sources as lint wants them
 typing: $(VENV)/.ok ## check the types
 	@mkdir -p build/typing/ollama_queue build/typing/tests
 	@ln -sfn ../../../ollama_queue.py build/typing/ollama_queue/__init__.py
+	@ln -sfn ../../../testing.py build/typing/ollama_queue/testing.py
 	@for room in actors http cli static; do \
 		ln -sfn ../../../$$room build/typing/ollama_queue/$$room; done
 	@ln -sfn ../../../tests/support build/typing/tests/support

@@ -13,4 +13,5 @@ class CustomBuildHook(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if version != "editable":
             build_data["force_include"]["ollama_queue.py"] = "ollama_queue/__init__.py"
+            build_data["force_include"]["testing.py"] = "ollama_queue/testing.py"
             build_data["force_include"]["actors/py.typed"] = "ollama_queue/py.typed"

@@ -45,7 +45,7 @@ from .core.model.tasks import Batch, BatchSubmitted, Record, Status
 from .store.commit_group import CommitGroup, HiddenTasks, SealedBatch, TaskWrite
 from .store.expiry import find_expired
 from .store.page_reader import scan
-from .store.rocksdb import Store
+from .store.task_store import TaskStore
 
 T = TypeVar("T")
 RELAXED_SYNC_S = 1.0
@@ -63,7 +63,7 @@ class Persistence(Actor):
         report: Callable[[str], None],
         *,
         yield_control: YieldControl = never_yield,
-        open_store: Callable[[], Store],
+        open_store: Callable[[], TaskStore],
         pools: Callable[[], tuple[Pool, Pool]],
         bus: Ref,
         durable: bool = True,
@@ -195,7 +195,7 @@ class Persistence(Actor):
 
     def write(self) -> None:
         """Hand the batch to RocksDB and its fsync to the side."""
-        gone = self.store.place.why_gone()
+        gone = self.store.why_gone()
         if gone is not None:
             raise OSError(gone)
         group, self.gathering = self.gathering, CommitGroup()

@@ -57,6 +57,16 @@ class ThreadPool:
             del job, work, done  # or the last job would keep what it refers to
 
 
+class InlinePool:
+    """A `Pool` without a thread: it does all at once, where it is asked to."""
+
+    def submit(self, work: Callable[[], T], done: OnDone[T]) -> None:
+        done(*attempt(work))
+
+    def finish(self, timeout: float) -> bool:
+        return True
+
+
 def attempt(work: Callable[[], T]) -> tuple[T, None] | tuple[None, str]:
     """The result and None, or None and the error as text: a traceback would keep the store."""
     try:

@@ -71,7 +71,6 @@ from ..core.model.tasks import (
     Task,
 )
 from ..executors import create_executor
-from ..files.free_space import check_free_space
 from ..routines.steps import Leave
 from ..settings.settings import anchored
 from ..supervision.generation import Runtime
@@ -92,7 +91,7 @@ def _thread_pools() -> tuple[Pool, Pool]:
     return ThreadPool("ollama-queue-sync"), ThreadPool("ollama-queue-scan")
 
 
-def _give_up(reason: str) -> None:
+def give_up(reason: str) -> None:
     log.critical("this QueueManager is of no more use: %s", reason)
 
 
@@ -137,7 +136,7 @@ class QueueManager(Listener):
         logs = self.config.logging != LoggingSettings() or not LOG_OPTIONS.isdisjoint(options)
         self._logbook = EmbeddedLog(self.config.logging if logs and runtime is None else None)
         self._accept_loss = accept_loss
-        self._runtime = runtime or Runtime(_thread_pools, create_executor, _give_up)
+        self._runtime = runtime or Runtime(_thread_pools, create_executor, give_up)
         self.yield_control = self._runtime.yield_control  # for doors, too
         self._switchboard = Switchboard()
         self._crons = EmbeddedCrons(self._switchboard)
@@ -218,7 +217,7 @@ class QueueManager(Listener):
 
     def _submit(self, new: AnyTask, idempotency_key: str | None, *, listed: bool) -> Submitted:
         command = run_steps(drafting(new, idempotency_key, listed=listed), self.yield_control)
-        check_free_space(self.config.queue.storage_path, len(command.spec))
+        self._runtime.check_free_space(self.config.queue.storage_path, len(command.spec))
         answer = self._decided(command)
         if isinstance(answer, StoredTask):  # the key was used before, for this very task
             record = answer.record
@@ -231,11 +230,11 @@ class QueueManager(Listener):
         self, tasks: Iterable[AnyTask], *, idempotency_key: str | None = None
     ) -> BatchSubmitted:
         def check(tasks: int, size: int) -> None:
-            check_free_space(self.config.queue.storage_path, size)
+            self._runtime.check_free_space(self.config.queue.storage_path, size)
             ask(self._now().scheduler, CheckCapacity(tasks, size))
 
         asked = draft_batch(tasks, idempotency_key, self.yield_control, check)
-        check_free_space(self.config.queue.storage_path, asked.size)
+        self._runtime.check_free_space(self.config.queue.storage_path, asked.size)
         return self._decided(asked, BATCH_PATIENCE_S)
 
     def _decided(self, asked: Command[Reply], timeout: float = 30.0) -> Reply:

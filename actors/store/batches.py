@@ -4,27 +4,27 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from msgspec.structs import replace
-from rocksdict import Rdict, WriteBatch
 
 from ..core.model.entry import KeyUse
 from ..core.model.errors import Conflict
 from ..core.model.tasks import Batch, BatchSubmitted, Record
 from .commit_group import SealedBatch, TaskWrite
-from .encoding import after, decode_batch, decode_record, encode, key_range
+from .encoding import after, decode_batch, decode_record, encode
+from .families import Changes, Family
 
 
 class BatchStore:
     """The batches of a store, over its column families and their handles."""
 
-    def __init__(self, families: dict[str, Rdict], handles: dict[str, Any]) -> None:
+    def __init__(self, families: dict[str, Family], handles: dict[str, Any]) -> None:
         self._families, self._handles = families, handles
         self._open: dict[str, Batch] = {}  # those that are not over: their counts change
 
-    def begin(self, batch: WriteBatch, batch_id: str) -> None:
+    def begin(self, batch: Changes, batch_id: str) -> None:
         """A slice of it is written: a boot that finds no record of it deletes all slices."""
         batch.put(b"loading:" + batch_id.encode(), b"", self._handles["meta"])
 
-    def seal(self, batch: WriteBatch, sealed: SealedBatch) -> None:
+    def seal(self, batch: Changes, sealed: SealedBatch) -> None:
         made = sealed.batch
         batch.delete(b"loading:" + made.id.encode(), self._handles["meta"])
         self._put(batch, made)
@@ -32,9 +32,7 @@ class BatchStore:
             keyed = KeyUse(made.id, sealed.body, made.created_at.timestamp())
             batch.put(b"k" + sealed.key, encode(keyed), self._handles["index"])
 
-    def tally(
-        self, batch: WriteBatch, rows: Iterable[TaskWrite], removed: Iterable[Record]
-    ) -> None:
+    def tally(self, batch: Changes, rows: Iterable[TaskWrite], removed: Iterable[Record]) -> None:
         """Keep the counts of batches in step with their tasks."""
         changed: dict[str, Batch] = {}
         for row in rows:
@@ -50,14 +48,14 @@ class BatchStore:
             else:
                 self._delete(batch, made.id)
 
-    def _put(self, batch: WriteBatch, made: Batch) -> None:
+    def _put(self, batch: Changes, made: Batch) -> None:
         batch.put(made.id.encode(), encode(made), self._handles["batches"])
         if made.is_over:
             self._open.pop(made.id, None)
         else:
             self._open[made.id] = made
 
-    def _delete(self, batch: WriteBatch, batch_id: str) -> None:
+    def _delete(self, batch: Changes, batch_id: str) -> None:
         """The last of its tasks is deleted."""
         batch.delete(batch_id.encode(), self._handles["batches"])
         self._open.pop(batch_id, None)
@@ -69,7 +67,7 @@ class BatchStore:
         return None if raw is None else decode_batch(raw)
 
     def newest(self, limit: int) -> list[Batch]:
-        found = key_range(self._families["batches"].iter, b"", b"g", backwards=True)
+        found = self._families["batches"].between(b"", b"g", backwards=True)
         return [decode_batch(raw) for _, (_, raw) in zip(range(limit), found, strict=False)]
 
     def task_ids(self, batch_id: str) -> list[str]:
@@ -87,19 +85,19 @@ class BatchStore:
 
     def _members(self, batch_id: str) -> Iterator[bytes]:
         prefix = b"b" + batch_id.encode()
-        for key, _ in key_range(self._families["index"].iter, prefix, after(prefix)):
+        for key, _ in self._families["index"].between(prefix, after(prefix)):
             yield key[len(prefix) :]
 
     def unfinished(self) -> list[tuple[str, list[Record]]]:
         """Batches that a crash has cut, with what was written of each."""
         found = []
-        for key, _ in key_range(self._families["meta"].iter, b"loading:", b"loading;"):
+        for key, _ in self._families["meta"].between(b"loading:", b"loading;"):
             batch_id = key[8:].decode()
             raws = (self._families["tasks"].get(task) for task in self._members(batch_id))
             found.append((batch_id, [decode_record(raw) for raw in raws if raw is not None]))
         return found
 
-    def forget(self, batch: WriteBatch, batch_id: str) -> None:
+    def forget(self, batch: Changes, batch_id: str) -> None:
         batch.delete(b"loading:" + batch_id.encode(), self._handles["meta"])
 
 

@@ -1,14 +1,13 @@
-"""How tasks are keyed and encoded in RocksDB, and how a range of keys is read."""
+"""How records are keyed and encoded."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
-from rocksdict import Rdict, RdictIter, ReadOptions, Snapshot
 
 from ..core.model.crons import Cron
 from ..core.model.entry import Entry, KeyUse
 from ..core.model.tasks import Batch, Record, Status
+from .families import Family
 
 # specs    id -> Spec, JSON                     written once
 # tasks    id -> Record, msgpack                small, changes
@@ -36,43 +35,10 @@ decode_cron = msgspec.json.Decoder(Cron).decode
 decode_counts = msgspec.msgpack.Decoder(dict[str, dict[int, int]]).decode
 
 
-def entries(index: Rdict, status: Status) -> Iterator[Entry]:
+def entries(index: Family, status: Status) -> Iterator[Entry]:
     code = STATUS_CODE[status]
-    for _, raw in key_range(index.iter, code, after(code)):
+    for _, raw in index.between(code, after(code)):
         yield decode_entry(raw)
-
-
-def key_range(
-    iterate: Any, start: bytes, end: bytes, backwards: bool = False
-) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values in [start, end), now. Raises at a corrupt block, where `items()` just ends.
-
-    rocksdict 0.3.29 sets the upper bound when asked for a lower one, hence the comparison.
-    """
-    bounds = ReadOptions()
-    bounds.set_iterate_upper_bound(end)
-    return _walk(iterate(bounds), start, backwards, bounds)
-
-
-def _walk(
-    found: RdictIter, start: bytes, backwards: bool, bounds: ReadOptions
-) -> Iterator[tuple[bytes, bytes]]:
-    """Holds `bounds` until the end: the iterator refers to them and does not keep them."""
-    step = found.prev if backwards else found.next
-    found.seek_to_last() if backwards else found.seek(start)
-    while found.valid() and (key := found.key()) >= start:
-        yield key, found.value()
-        step()
-    found.status()
-
-
-def value_of(snapshot: Snapshot, key: bytes) -> bytes | None:
-    try:
-        return snapshot[key]  # type: ignore[no-any-return]
-    except Exception as error:  # rocksdict raises nothing more special
-        if str(error) == "key not found":
-            return None
-        raise
 
 
 def after(prefix: bytes) -> bytes:

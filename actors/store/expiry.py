@@ -5,19 +5,19 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
-from rocksdict import Snapshot
 
 from ..core.messages import Delete, Expired, FindExpired
-from .encoding import after, decode_batch, decode_record, key_range, value_of
+from .encoding import after, decode_batch, decode_record
+from .families import Family
 from .indexes import ENDED, FEW, LEAD, end_code, moment_key
 
 if TYPE_CHECKING:
-    from .rocksdb import Store
+    from .task_store import TaskStore
 
 SLICE_TASKS = 200
 
 
-def find_expired(store: "Store", asked: FindExpired) -> Callable[[], Expired]:
+def find_expired(store: "TaskStore", asked: FindExpired) -> Callable[[], Expired]:
     """How to find a slice of them, the oldest end first; it may run anywhere, as a scan may.
 
     Tasks of a batch that is not over stay, and are passed.
@@ -27,7 +27,7 @@ def find_expired(store: "Store", asked: FindExpired) -> Callable[[], Expired]:
     index, tasks, batches = store.snapshots("index", "tasks", "batches")
     # Behind `after`: the rows before it are deleted by now, and slow to step over.
     starts = ((end_code(status), asked.after.encode()) for status in ENDED)
-    found = [key_range(index.iter, code + place, after(code)) for code, place in starts]
+    found = [index.between(code + place, after(code)) for code, place in starts]
     places = heapq.merge(*(_places(rows) for rows in found))
     stays = _OpenBatches(batches)
 
@@ -37,7 +37,9 @@ def find_expired(store: "Store", asked: FindExpired) -> Callable[[], Expired]:
         for seen, place in enumerate((p for p in places if p != asked.after), 1):
             if seen > beyond and place >= limit:
                 return Expired(tuple(deletes), None)
-            record = decode_record(tasks[place[LEAD["ended"] :].encode()])
+            raw = tasks.get(place[LEAD["ended"] :].encode())
+            assert raw is not None, "a row of a task that is not there"
+            record = decode_record(raw)
             if record.batch_id is not None and record.batch_id in stays:
                 passed += 1
             else:
@@ -57,12 +59,12 @@ def _places(rows: Iterator[tuple[bytes, bytes]]) -> Iterator[str]:
 class _OpenBatches:
     """The batches that are not over: somebody may wait for all of their results."""
 
-    def __init__(self, batches: Snapshot) -> None:
+    def __init__(self, batches: Family) -> None:
         self._batches = batches
         self._known: dict[str, bool] = {}
 
     def __contains__(self, batch_id: str) -> bool:
         if batch_id not in self._known:
-            raw = value_of(self._batches, batch_id.encode())
+            raw = self._batches.get(batch_id.encode())
             self._known[batch_id] = raw is not None and not decode_batch(raw).is_over
         return self._known[batch_id]

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
-from rocksdict import WriteBatch
 
 from ..core.model.entry import entry_of
 from ..core.model.ids import mint
@@ -13,6 +12,7 @@ from ..core.model.stats import Counts
 from ..core.model.task_filter import Sort, TaskFilter, WaitReasons
 from ..core.model.tasks import Batch, Record, Status
 from .encoding import STATUS_CODE, after, encode
+from .families import Changes
 
 FEW = 2000  # rows that one look may read in vain
 ENDED = tuple(status for status in Status if status.is_final)
@@ -31,7 +31,7 @@ _WITH_VALUES = (
 # --- writing ------------------------------------------------------------------------------------
 
 
-def put_rows(batch: WriteBatch, index: Any, record: Record, was: Record | None) -> None:
+def put_rows(batch: Changes, index: Any, record: Record, was: Record | None) -> None:
     """Change the rows of a task along with its record; `was` None means that it is new."""
     entry = b"" if record.status.is_final else encode(entry_of(record))
     batch.put(_status_row(record), entry, index)
@@ -48,14 +48,14 @@ def put_rows(batch: WriteBatch, index: Any, record: Record, was: Record | None) 
         _move(batch, index, _ended_row(was), _ended_row(record))
 
 
-def delete_rows(batch: WriteBatch, index: Any, record: Record) -> None:
+def delete_rows(batch: Changes, index: Any, record: Record) -> None:
     rows = (_status_row(record), _started_row(record), _ended_row(record), *_born_with(record))
     for row in rows:
         if row is not None:
             batch.delete(row, index)
 
 
-def _move(batch: WriteBatch, index: Any, old: bytes | None, new: bytes | None) -> None:
+def _move(batch: Changes, index: Any, old: bytes | None, new: bytes | None) -> None:
     if old == new:
         return
     if old is not None:

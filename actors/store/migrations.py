@@ -4,8 +4,9 @@ from typing import Any
 
 from rocksdict import Rdict, WriteBatch
 
-from .encoding import STATUS_CODE, decode_record, key_range
+from .encoding import STATUS_CODE, decode_record
 from .indexes import put_rows
+from .rocksdb_setup import key_range
 
 # 1 had no rows to list tasks by priority, cron, start and end; in 2 the rows of tasks that wait or
 # run held the words in which they failed last.

@@ -6,16 +6,16 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
-from rocksdict import Snapshot
 
 from ..core.messages.replies import Page
 from ..core.model.task_filter import Cursor, TaskFilter, TaskMatcher, WaitReasons, read_cursor
 from ..core.model.tasks import Record, Status
-from .encoding import decode_record, key_range, value_of
+from .encoding import decode_record
+from .families import Family
 from .indexes import FEW, LEAD, KeyRange, ReadPlan, choose, total_of
 
 if TYPE_CHECKING:
-    from .rocksdb import Store
+    from .task_store import TaskStore
 
 INCLUDED_BYTES = 4 << 20  # of payloads and results in one page; one task may have more
 
@@ -23,12 +23,12 @@ IndexRow = tuple[str, bytes | None]  # its place in the order; the record, where
 
 
 def scan(
-    store: "Store",
+    store: "TaskStore",
     wanted: TaskFilter,
     hidden: frozenset[str] = frozenset(),
     reasons: WaitReasons | None = None,
 ) -> Callable[[], Page]:
-    """How to read a page, newest or highest first; it touches RocksDB only and may run anywhere.
+    """How to read a page, newest or highest first; it touches the store only and may run anywhere.
 
     Tasks of `hidden` batches are left out. Raises `Invalid` for a bad cursor.
 
@@ -56,16 +56,16 @@ def scan(
     return read
 
 
-def _rows(index: Snapshot, tasks: Snapshot, choice: ReadPlan) -> Iterator[IndexRow]:
+def _rows(index: Family, tasks: Family, choice: ReadPlan) -> Iterator[IndexRow]:
     if choice.stretches is None:
         low, high = choice.low.encode(), choice.high.encode()
-        found = key_range(tasks.iter, low, high, backwards=True)
+        found = tasks.between(low, high, backwards=True)
         return ((key.decode(), raw) for key, raw in found)
     return heapq.merge(*(_stretch(index, each) for each in choice.stretches), reverse=True)
 
 
-def _stretch(index: Snapshot, stretch: KeyRange) -> Iterator[IndexRow]:
-    found = key_range(index.iter, stretch.start, stretch.end, backwards=True)
+def _stretch(index: Family, stretch: KeyRange) -> Iterator[IndexRow]:
+    found = index.between(stretch.start, stretch.end, backwards=True)
     return ((key[stretch.cut :].decode(), None) for key, _ in found)
 
 
@@ -74,7 +74,7 @@ class _PageScan:
 
     def __init__(
         self,
-        tasks: Snapshot,
+        tasks: Family,
         wanted: TaskFilter,
         choice: ReadPlan,
         hidden: frozenset[str],
@@ -112,21 +112,23 @@ class _PageScan:
         task_id = place[self._lead :]
         if not self._low <= task_id < self._high:
             return None
-        record = decode_record(self._tasks[task_id.encode()] if raw is None else raw)
+        raw = raw or self._tasks.get(task_id.encode())
+        assert raw is not None, "a row of a task that is not there"
+        record = decode_record(raw)
         if record.batch_id in self._hidden:
             return None
         return record if self._wanted is None or record in self._wanted else None
 
 
 def _include(
-    page: Page, places: list[str], wanted: TaskFilter, specs: Snapshot, results: Snapshot
+    page: Page, places: list[str], wanted: TaskFilter, specs: Family, results: Family
 ) -> None:
     """Add what lists leave out; what would be too much for a page goes on the next."""
     size = 0
     for number, record in enumerate(page.records):
         key = record.id.encode()
-        spec = value_of(specs, key) if "payload" in wanted.include else None
-        result = value_of(results, key) if "result" in wanted.include else None
+        spec = specs.get(key) if "payload" in wanted.include else None
+        result = results.get(key) if "result" in wanted.include else None
         size += len(spec or b"") + len(result or b"")
         if size > INCLUDED_BYTES and number:
             del page.records[number:]

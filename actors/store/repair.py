@@ -16,9 +16,9 @@ from .encoding import (
     decode_keyed,
     decode_record,
     encode,
-    key_range,
 )
 from .indexes import put_rows
+from .rocksdb_setup import key_range
 
 SLICE_BYTES = 1 << 20
 _END = b"\xff"  # behind all keys: they are texts

@@ -1,7 +1,8 @@
-"""RocksDB as the store uses it: how it is opened, and how its small tables become few."""
+"""RocksDB as the store uses it: how it is opened and read, and how its small tables become few."""
 
 import ctypes
 import re
+from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from rocksdict import (
     DBRecoveryMode,
     Options,
     Rdict,
+    RdictIter,
+    ReadOptions,
+    Snapshot,
 )
 
 from .encoding import FAMILIES
@@ -42,6 +46,69 @@ def open_rocksdb(path: Path, *, read_only: bool = False) -> Rdict:
         column_families={name: Options(raw_mode=True) for name in FAMILIES},
         access_type=AccessType.read_only() if read_only else AccessType.read_write(),
     )
+
+
+class RocksFamily:
+    """A column family of RocksDB."""
+
+    def __init__(self, family: Rdict) -> None:
+        self._family = family
+        self.get = family.get
+
+    def between(
+        self, start: bytes, end: bytes, backwards: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        return key_range(self._family.iter, start, end, backwards)
+
+    def snapshot(self) -> "RocksSnapshot":
+        return RocksSnapshot(self._family.snapshot())
+
+
+class RocksSnapshot:
+    """A column family of RocksDB as it was."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def get(self, key: bytes) -> bytes | None:
+        try:
+            return self._snapshot[key]  # type: ignore[no-any-return]
+        except Exception as error:  # rocksdict raises nothing more special
+            if str(error) == "key not found":
+                return None
+            raise
+
+    def between(
+        self, start: bytes, end: bytes, backwards: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        return key_range(self._snapshot.iter, start, end, backwards)
+
+    def snapshot(self) -> "RocksSnapshot":
+        return self
+
+
+def key_range(
+    iterate: Any, start: bytes, end: bytes, backwards: bool = False
+) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values in [start, end), now. Raises at a corrupt block, where `items()` just ends.
+
+    rocksdict 0.3.29 sets the upper bound when asked for a lower one, hence the comparison.
+    """
+    bounds = ReadOptions()
+    bounds.set_iterate_upper_bound(end)
+    return _walk(iterate(bounds), start, backwards, bounds)
+
+
+def _walk(
+    found: RdictIter, start: bytes, backwards: bool, bounds: ReadOptions
+) -> Iterator[tuple[bytes, bytes]]:
+    """Holds `bounds` until the end: the iterator refers to them and does not keep them."""
+    step = found.prev if backwards else found.next
+    found.seek_to_last() if backwards else found.seek(start)
+    while found.valid() and (key := found.key()) >= start:
+        yield key, found.value()
+        step()
+    found.status()
 
 
 def abandon(db: Rdict, families: list[Rdict]) -> None:

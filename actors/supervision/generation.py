@@ -18,11 +18,13 @@ from ..cron_ticker import CronTicker
 from ..event_bus import EventBus
 from ..executors import Executor
 from ..files.data_folder import DataFolder
+from ..files.free_space import check_free_space
 from ..persistence import Persistence
 from ..prober import Prober
 from ..read_only_scheduler import ReadOnlyScheduler
 from ..scheduler import Scheduler
-from ..store.rocksdb import Store
+from ..store.rocksdb import open_store
+from ..store.task_store import TaskStore
 from ..sweeper import Sweeper
 from ..worker import Worker
 from .switchboard import Generation
@@ -36,7 +38,8 @@ class Runtime(Struct, frozen=True):
     `pools` makes the thread for fsyncs and the one for scans; `on_fatal` is told why the queue
     has given up; `url` is where the queue can be reached, for `owner.json`. `yield_control` yields
     in the midst of work; never call it in the threads of `pools`. `hub_gap_ms` tells for how long
-    nobody yielded, at most.
+    nobody yielded, at most. `open_store` is given the folder, `url`, and whether only to read;
+    `check_free_space` the folder and a number of bytes: it raises `Unavailable` for too many.
     """
 
     pools: Callable[[], tuple[Pool, Pool]]
@@ -45,6 +48,8 @@ class Runtime(Struct, frozen=True):
     url: str | None = None
     yield_control: YieldControl = never_yield
     hub_gap_ms: Callable[[], float | None] = lambda: None
+    open_store: Callable[[DataFolder, str | None, bool], TaskStore] = open_store
+    check_free_space: Callable[[str, int], None] = check_free_space
 
 
 class Boot:
@@ -127,9 +132,7 @@ class Boot:
             Persistence,
             self.reporter("Persistence"),
             yield_control=self.runtime.yield_control,
-            open_store=lambda: Store(
-                queue.storage_path, self.runtime.url, read_only=read_only, place=self.place
-            ),
+            open_store=lambda: self.runtime.open_store(self.place, self.runtime.url, read_only),
             pools=self.runtime.pools,
             bus=self.bus,
             durable=queue.durability == "strict",

@@ -35,6 +35,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for room in ("actors", "http", "cli", "static"):
         (package / room).symlink_to(ROOT / room)
     (package / "__init__.py").symlink_to(ROOT / "ollama_queue.py")
+    (package / "testing.py").symlink_to(ROOT / "testing.py")
     (package / "py.typed").symlink_to(ROOT / "actors" / "py.typed")
     ours = [each for each in sys.path if each.endswith("site-packages")]
     (site / "others.pth").write_text("\n".join(ours))

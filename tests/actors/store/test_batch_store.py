@@ -1,15 +1,14 @@
 """Batches in the store: written in slices, there all at once, gone after a crash in between."""
 
-from pathlib import Path
-
 from msgspec.structs import replace
 
 from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Batch, Status
 from ollama_queue.actors.store.commit_group import CommitGroup, HiddenTasks, SealedBatch, TaskWrite
 from ollama_queue.actors.store.page_reader import scan
-from ollama_queue.actors.store.rocksdb import Store
+from ollama_queue.actors.store.task_store import TaskStore
 from tests.support.recorders import a_record, at, unseen
+from tests.support.stores import KeptStore
 
 BATCH = Batch(id="b" * 36, created_at=at(0), total=4, pending=4)
 KEY = b"k" * 16
@@ -19,23 +18,23 @@ def records(*numbers: int) -> list:
     return [replace(a_record(number), batch_id=BATCH.id) for number in numbers]
 
 
-def write_slice(store: Store, *numbers: int) -> None:
+def write_slice(store: TaskStore, *numbers: int) -> None:
     rows = [TaskWrite(record, None, b"{}") for record in records(*numbers)]
     store.write_slice(BATCH.id, rows, HiddenTasks())
 
 
-def seal(store: Store) -> None:
+def seal(store: TaskStore) -> None:
     group = CommitGroup()
     group.sealed.append(SealedBatch(BATCH, unseen(*records(1, 2, 3, 4)), KEY, b"body"))
     store.write(group)
 
 
-def listed(store: Store, hidden: frozenset[str] = frozenset()) -> int:
+def listed(store: TaskStore, hidden: frozenset[str] = frozenset()) -> int:
     return len(scan(store, TaskFilter(), hidden)().records)
 
 
-def test_slices_are_hidden_until_the_seal(tmp_path: Path) -> None:
-    store = Store(str(tmp_path), None)
+def test_slices_are_hidden_until_the_seal(kept: KeptStore) -> None:
+    store = kept.open()
     write_slice(store, 1, 2)
     write_slice(store, 3, 4)
     assert (store.counts.total(Status.PENDING), store.batches.get(BATCH.id)) == (0, None)
@@ -48,13 +47,13 @@ def test_slices_are_hidden_until_the_seal(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_crash_between_the_slices_leaves_nothing(tmp_path: Path) -> None:
-    store = Store(str(tmp_path), None)
+def test_a_crash_between_the_slices_leaves_nothing(kept: KeptStore) -> None:
+    store = kept.open()
     write_slice(store, 1, 2)
     store.sync(store.written())
     store.close()
 
-    again = Store(str(tmp_path), None)
+    again = kept.open()
     recovered = again.recover()
 
     assert (recovered.waiting, recovered.keys, listed(again)) == ([], [], 0)
@@ -64,13 +63,13 @@ def test_a_crash_between_the_slices_leaves_nothing(tmp_path: Path) -> None:
     again.close()
 
 
-def test_a_sealed_batch_is_recovered_whole(tmp_path: Path) -> None:
-    store = Store(str(tmp_path), None)
+def test_a_sealed_batch_is_recovered_whole(kept: KeptStore) -> None:
+    store = kept.open()
     write_slice(store, 1, 2, 3, 4)
     seal(store)
     store.close()
 
-    again = Store(str(tmp_path), None)
+    again = kept.open()
     recovered = again.recover()
 
     assert [entry.id for entry in recovered.waiting] == [r.id for r in records(1, 2, 3, 4)]
@@ -79,8 +78,8 @@ def test_a_sealed_batch_is_recovered_whole(tmp_path: Path) -> None:
     again.close()
 
 
-def test_its_counts_follow_its_tasks(tmp_path: Path) -> None:
-    store = Store(str(tmp_path), None)
+def test_its_counts_follow_its_tasks(kept: KeptStore) -> None:
+    store = kept.open()
     write_slice(store, 1, 2, 3, 4)
     seal(store)
     one, two = records(1, 2)
@@ -95,6 +94,6 @@ def test_its_counts_follow_its_tasks(tmp_path: Path) -> None:
     store.write(group)
     store.close()
 
-    again = Store(str(tmp_path), None)
+    again = kept.open()
     assert again.batches.get(BATCH.id) == replace(BATCH, pending=3, completed=1)
     again.close()

@@ -85,7 +85,7 @@ def test_a_cron_lies_in_the_same_batch_as_its_task(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A large group is written in slices: a crash between them must not part the two."""
-    monkeypatch.setattr("ollama_queue.actors.store.rocksdb.SLICE_BYTES", 1)
+    monkeypatch.setattr("ollama_queue.actors.store.task_store.SLICE_BYTES", 1)
     store = Store(str(tmp_path), None)
     group = CommitGroup()
     for number in (1, 2):

@@ -1,7 +1,6 @@
 """Which ended tasks go: the oldest beyond so many or of such an age, but not of a live batch."""
 
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +14,9 @@ from ollama_queue.actors.core.model.tasks import Batch, Record, Status
 from ollama_queue.actors.store import expiry
 from ollama_queue.actors.store.commit_group import CommitGroup, HiddenTasks, SealedBatch, TaskWrite
 from ollama_queue.actors.store.expiry import find_expired
-from ollama_queue.actors.store.rocksdb import Store
+from ollama_queue.actors.store.task_store import TaskStore
 from tests.support.recorders import a_record, at
+from tests.support.stores import KINDS, KeptStore
 
 ENDS = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 BATCH = Batch(id=mint(1, 1), created_at=at(0), total=2, pending=2)
@@ -30,19 +30,19 @@ def a_task(number: int, ended: float | None, batch_id: str | None = None) -> Rec
     return replace(made, status=ENDS[number % 3], completed_at=at(ended))
 
 
-def save(store: Store, *tasks: Record) -> None:
+def save(store: TaskStore, *tasks: Record) -> None:
     group = CommitGroup()
     group.rows = {task.id: TaskWrite(task, None, b"{}") for task in tasks}
     store.write(group)
 
 
-def remove(store: Store, *tasks: Record) -> None:
+def remove(store: TaskStore, *tasks: Record) -> None:
     group = CommitGroup()
     group.removed = {task.id: task for task in tasks}
     store.write(group)
 
 
-def seal(store: Store, *tasks: Record) -> Batch:
+def seal(store: TaskStore, *tasks: Record) -> Batch:
     """A batch of these, as they are before they end."""
     waiting = [
         replace(task, status=Status.PENDING, completed_at=None, batch_id=BATCH.id) for task in tasks
@@ -61,7 +61,7 @@ def seal(store: Store, *tasks: Record) -> Batch:
     return batch
 
 
-def sweep(store: Store, asked: FindExpired) -> list[str]:
+def sweep(store: TaskStore, asked: FindExpired) -> list[str]:
     """All that goes, slice by slice, each deleted before the next is looked for."""
     gone: list[str] = []
     rest: FindExpired | None = asked
@@ -80,15 +80,16 @@ def sweep(store: Store, asked: FindExpired) -> list[str]:
 numbers = st.lists(st.tuples(st.one_of(st.none(), st.integers(0, 20)), st.booleans()), max_size=25)
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=60)
 @given(numbers, st.integers(0, 12), st.one_of(st.none(), st.integers(0, 21)), st.booleans())
 def test_the_newest_stay_and_all_else_goes(
-    drawn: list[tuple[int | None, bool]], keep: int, before: int | None, is_over: bool
+    kind: str, drawn: list[tuple[int | None, bool]], keep: int, before: int | None, is_over: bool
 ) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(expiry, "SLICE_TASKS", 3)
         patch.setattr(expiry, "FEW", 4)
-        store = Store(folder, None)
+        store = KeptStore(kind, folder).open()
         tasks = [a_task(n, ended) for n, (ended, _) in enumerate(drawn)]
         batched = [
             replace(task, batch_id=BATCH.id)
@@ -124,9 +125,9 @@ def test_the_newest_stay_and_all_else_goes(
         store.close()
 
 
-def test_a_slice_is_bounded(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_slice_is_bounded(kept: KeptStore, monkeypatch: Any) -> None:
     monkeypatch.setattr(expiry, "SLICE_TASKS", 2)
-    store = Store(str(tmp_path), None)
+    store = kept.open()
     tasks = [a_task(n, ended=n) for n in range(5)]
     save(store, *tasks)
 
@@ -138,8 +139,8 @@ def test_a_slice_is_bounded(tmp_path: Path, monkeypatch: Any) -> None:
     store.close()
 
 
-def test_a_batch_whose_tasks_are_gone_is_gone(tmp_path: Path) -> None:
-    store = Store(str(tmp_path), None)
+def test_a_batch_whose_tasks_are_gone_is_gone(kept: KeptStore) -> None:
+    store = kept.open()
     one, two = (a_task(n, ended=n, batch_id=BATCH.id) for n in (1, 2))
     seal(store, one, two)
 
@@ -152,11 +153,11 @@ def test_a_batch_whose_tasks_are_gone_is_gone(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_removed_task_leaves_no_row(tmp_path: Path) -> None:
-    store = Store(str(tmp_path), None)
+def test_a_removed_task_leaves_no_row(kept: KeptStore) -> None:
+    store = kept.open()
     task = replace(a_task(1, ended=9), started_at=at(3), cron_id=mint(2, 2))
     seal(store, replace(task, batch_id=BATCH.id))
     remove(store, replace(task, batch_id=BATCH.id))
 
-    assert list(store._families["index"].keys()) == []
+    assert list(store._tables["index"].between(b"", b"\xff")) == []
     store.close()

@@ -14,6 +14,7 @@ from ollama_queue.actors.core.model.tasks import Status
 from ollama_queue.actors.store.commit_group import CommitGroup, TaskWrite
 from ollama_queue.actors.store.page_reader import scan
 from ollama_queue.actors.store.rocksdb import Store
+from ollama_queue.actors.store.rocksdb_setup import RocksSnapshot
 from tests.support.recorders import START, a_record, at
 
 FEWER, MORE = 1_000, 20_000
@@ -22,7 +23,7 @@ LIMIT = 50
 
 
 class Counted:
-    """A snapshot that counts the keys that are looked at."""
+    """A snapshot of RocksDB that counts the keys that are looked at."""
 
     def __init__(self, snapshot: Any) -> None:
         self._snapshot = snapshot
@@ -56,9 +57,9 @@ def reads(store: Store, **wanted: Any) -> tuple[int, int]:
     """How many tasks a list shows, and how many keys it looks at."""
     made: list[Counted] = []
 
-    def snapshots(*names: str) -> list[Counted]:
-        made.extend(Counted(each) for each in store.snapshots(*names))
-        return made
+    def snapshots(*names: str) -> list[RocksSnapshot]:
+        made.extend(Counted(store._families[name].snapshot()) for name in names)
+        return [RocksSnapshot(each) for each in made]
 
     counting: Any = SimpleNamespace(snapshots=snapshots, counts=store.counts, batches=store.batches)
     page = scan(counting, TaskFilter(limit=LIMIT, **wanted))()

@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +17,9 @@ from ollama_queue.actors.core.plan.settle import utc
 from ollama_queue.actors.store import page_reader
 from ollama_queue.actors.store.commit_group import CommitGroup, TaskWrite
 from ollama_queue.actors.store.page_reader import scan
-from ollama_queue.actors.store.rocksdb import Store
+from ollama_queue.actors.store.task_store import TaskStore
 from tests.support.recorders import START, a_record, at
+from tests.support.stores import KINDS, KeptStore
 
 START_US = round(START.timestamp() * 1e6)
 BATCHES, CRONS = ([mint(n, n) for n in numbers] for numbers in ((1, 2), (3, 4)))
@@ -30,7 +30,7 @@ def a_task(number: int, **facts: Any) -> Record:
     return a_record(number, id=mint(START_US + number * 1_000_000, number), **facts)
 
 
-def save(store: Store, changes: dict[str, tuple[Record | None, Record | None]]) -> None:
+def save(store: TaskStore, changes: dict[str, tuple[Record | None, Record | None]]) -> None:
     """Write what was and what is of each task, in one group."""
     group = CommitGroup()
     for task_id, (was, now) in changes.items():
@@ -41,13 +41,13 @@ def save(store: Store, changes: dict[str, tuple[Record | None, Record | None]]) 
     store.write(group)
 
 
-def filled(folder: Path, *records: Record) -> Store:
-    store = Store(str(folder), None)
+def filled(kept: KeptStore, *records: Record) -> TaskStore:
+    store = kept.open()
     save(store, {record.id: (None, record) for record in records})
     return store
 
 
-def pages(store: Store, wanted: TaskFilter) -> list[list[str]]:
+def pages(store: TaskStore, wanted: TaskFilter) -> list[list[str]]:
     """The ids of each page, from the first to the last."""
     found = []
     while True:
@@ -147,16 +147,17 @@ def born(number: int) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=60)
 @given(steps(), st.lists(filters, min_size=1, max_size=8), st.sampled_from([2, 2000]))
 def test_a_list_is_what_looking_at_each_task_would_find(
-    drawn: list[tuple[int, dict[str, Any] | None]], wanted: list[TaskFilter], few: int
+    kind: str, drawn: list[tuple[int, dict[str, Any] | None]], wanted: list[TaskFilter], few: int
 ) -> None:
     stored: dict[str, Record] = {}
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr("ollama_queue.actors.store.page_reader.FEW", few)
         patch.setattr("ollama_queue.actors.store.indexes.FEW", few)
-        store = Store(folder, None)
+        store = KeptStore(kind, folder).open()
         for number, facts in drawn:
             task = a_task(number, **born(number), **(facts or {}))
             was = stored.pop(task.id, None)
@@ -179,8 +180,8 @@ def test_ids_tell_when_a_task_was_made() -> None:
     assert utc(instant_of(record.id) / 1e6) == record.created_at
 
 
-def test_a_moment_is_met_to_the_microsecond(tmp_path: Path) -> None:
-    store = filled(tmp_path, *(a_task(n) for n in range(4)))
+def test_a_moment_is_met_to_the_microsecond(kept: KeptStore) -> None:
+    store = filled(kept, *(a_task(n) for n in range(4)))
     (one, two) = (a_task(n).id for n in (1, 2))
 
     def listed(since: datetime | None, until: datetime | None) -> list[str]:
@@ -192,9 +193,9 @@ def test_a_moment_is_met_to_the_microsecond(tmp_path: Path) -> None:
     store.close()
 
 
-def test_the_newest_of_a_level_comes_first(tmp_path: Path) -> None:
+def test_the_newest_of_a_level_comes_first(kept: KeptStore) -> None:
     levels = [5, 15, 5, 1]
-    store = filled(tmp_path, *(a_task(n, priority=level) for n, level in enumerate(levels)))
+    store = filled(kept, *(a_task(n, priority=level) for n, level in enumerate(levels)))
 
     listed = pages(store, TaskFilter(sort="priority"))[0]
 
@@ -202,9 +203,9 @@ def test_the_newest_of_a_level_comes_first(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_search_reads_so_many_tasks_and_says_where_to_go_on(tmp_path: Path) -> None:
+def test_a_search_reads_so_many_tasks_and_says_where_to_go_on(kept: KeptStore) -> None:
     tasks = [a_task(n, title="needle" if n == 3 else "hay") for n in range(10)]
-    store = filled(tmp_path, *tasks)
+    store = filled(kept, *tasks)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ollama_queue.actors.store.page_reader.FEW", 4)
         found = pages(store, TaskFilter(q="Needle"))
@@ -213,9 +214,9 @@ def test_a_search_reads_so_many_tasks_and_says_where_to_go_on(tmp_path: Path) ->
     store.close()
 
 
-def test_a_cursor_remembers_how_many_to_leave_out(tmp_path: Path) -> None:
+def test_a_cursor_remembers_how_many_to_leave_out(kept: KeptStore) -> None:
     tasks = [a_task(n, title="needle" if n % 2 else "hay") for n in range(10)]
-    store = filled(tmp_path, *tasks)
+    store = filled(kept, *tasks)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ollama_queue.actors.store.page_reader.FEW", 3)
         found = pages(store, TaskFilter(q="needle", offset=3, limit=1))
@@ -224,8 +225,8 @@ def test_a_cursor_remembers_how_many_to_leave_out(tmp_path: Path) -> None:
     store.close()
 
 
-def test_payloads_and_results_are_there_where_they_are_asked_for(tmp_path: Path) -> None:
-    store = Store(str(tmp_path), None)
+def test_payloads_and_results_are_there_where_they_are_asked_for(kept: KeptStore) -> None:
+    store = kept.open()
     task = a_task(1, status=Status.COMPLETED)
     group = CommitGroup()
     group.rows[task.id] = TaskWrite(task, None, b"the spec", b"the result")
@@ -241,10 +242,10 @@ def test_payloads_and_results_are_there_where_they_are_asked_for(tmp_path: Path)
     store.close()
 
 
-def test_a_page_of_long_payloads_is_shorter(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_page_of_long_payloads_is_shorter(kept: KeptStore, monkeypatch: Any) -> None:
     monkeypatch.setattr(page_reader, "INCLUDED_BYTES", 4)
     tasks = [a_task(n) for n in range(5)]
-    store = filled(tmp_path, *tasks)  # two bytes of payload each
+    store = filled(kept, *tasks)  # two bytes of payload each
 
     found = pages(store, TaskFilter(include=["payload"]))
 
@@ -253,10 +254,10 @@ def test_a_page_of_long_payloads_is_shorter(tmp_path: Path, monkeypatch: Any) ->
     store.close()
 
 
-def test_totals_are_told_where_counts_know_them(tmp_path: Path) -> None:
+def test_totals_are_told_where_counts_know_them(kept: KeptStore) -> None:
     states = [Status.PENDING, Status.FAILED, Status.FAILED]
     store = filled(
-        tmp_path, *(a_task(n, status=status, priority=n + 1) for n, status in enumerate(states))
+        kept, *(a_task(n, status=status, priority=n + 1) for n, status in enumerate(states))
     )
 
     def total(**wanted: Any) -> int | None:

@@ -17,7 +17,6 @@ from ollama_queue import Config, QueueError, QueueManager, Unavailable, generate
 from ollama_queue.actors.base.thread_pool import ThreadPool
 from ollama_queue.actors.core.config import config
 from ollama_queue.actors.executors import create_executor
-from ollama_queue.actors.store.encoding import key_range
 from ollama_queue.actors.store.rocksdb import Store
 from ollama_queue.actors.supervision.generation import Runtime
 from tests.support.fakes.model_server import FakeOllama
@@ -265,7 +264,7 @@ def harmed(whole: Path, victim: Path | None, chance: random.Random) -> set[str]:
         try:
             store.recover()
             (found,) = store.snapshots("tasks")
-            return {key.decode() for key, _ in key_range(found.iter, b"", b"g")}
+            return {key.decode() for key, _ in found.between(b"", b"g")}
         finally:
             found = None
             store.close()

@@ -1,0 +1,229 @@
+"""Runs tasks on a function, in place of a model server: for the tests of programs."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Struct
+
+from ..base.thread_pool import begin
+from ..core.model.errors import Invalid, cut
+from ..core.model.limits import ERROR
+from ..core.model.outcomes import (
+    BackendReply,
+    Failed,
+    Outcome,
+    ProbeResult,
+    Stopped,
+    Verdict,
+)
+from ..core.model.tasks import Dialect, Spec, TaskType, Upstream
+from .ollama import ChatAssembly, GenerateAssembly, answered
+
+
+class ModelCall(Struct, frozen=True):
+    """What a task asks of a model: one attempt of it.
+
+    `payload` is what `chat_task`, `generate_task` or `embed_task` were given, such as `messages`,
+    `prompt` or `input`, `format` and `tools`; `options` and `metadata` are the task's.
+    """
+
+    type: TaskType
+    model: str
+    payload: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+
+    @property
+    def prompt(self) -> str:
+        """The words to answer: a prompt, the last message of a chat, the first text to embed."""
+        match self.type:
+            case TaskType.CHAT:
+                messages = self.payload.get("messages") or [{}]
+                words = messages[-1].get("content")
+            case TaskType.GENERATE:
+                words = self.payload.get("prompt")
+            case TaskType.EMBED:
+                words = self.payload.get("input")
+                words = words[0] if isinstance(words, list) and words else words
+        return words if isinstance(words, str) else ""
+
+
+OneVector = Annotated[list[float], msgspec.Meta(min_length=1)]
+SeveralVectors = Annotated[list[OneVector], msgspec.Meta(min_length=1)]
+
+Answer = str | Iterable[str] | Mapping[str, Any] | Sequence[float] | Sequence[Sequence[float]]
+"""What a function may return: a text, pieces of a text, a whole reply of Ollama's, vectors."""
+
+AnswerFunction = Callable[[ModelCall], Answer]
+
+
+AHEAD = 100  # pieces of a reply that a function may be ahead of its readers
+
+
+class _Piece(Struct, frozen=True):
+    """A line of a stream."""
+
+    line: dict[str, Any]
+
+
+class _Attempt:
+    """A call of the function, in a thread of its own: it can be left, but not stopped."""
+
+    def __init__(self) -> None:
+        self.left_with: Outcome | None = None
+        self._events: queue.Queue[_Piece | Outcome | None] = queue.Queue(AHEAD)
+
+    def make(self, function: AnswerFunction, call: ModelCall, dialect: Dialect) -> None:
+        try:
+            for event in _events_of(call, dialect, function(call)):
+                self._events.put(event)
+                if self.left_with is not None:
+                    return
+        except Invalid as error:
+            self._events.put(_failed(error, Verdict.FINAL))
+        except Exception as error:
+            self._events.put(_failed(error, Verdict.RETRY))
+        except BaseException as error:  # a test that ends itself, say: it is no better next time
+            self._events.put(_failed(error, Verdict.FINAL))
+
+    def leave(self, outcome: Outcome) -> None:
+        """From any thread. The first reason stands."""
+        self.left_with = self.left_with or outcome
+        with suppress(queue.Full):  # then `follow` has something to wake up for
+            self._events.put_nowait(None)
+
+    def follow(self, on_chunk: Callable[[Any], None]) -> Outcome:
+        while True:
+            event = self._events.get()
+            if self.left_with is not None:
+                break
+            if isinstance(event, _Piece):
+                on_chunk(event.line)
+            elif event is not None:
+                return event
+        with suppress(queue.Empty):  # or the function would wait for room for ever
+            while True:
+                self._events.get_nowait()
+        return self.left_with
+
+
+class FunctionExecutor:
+    """An `Executor` over a function."""
+
+    def __init__(self, function: AnswerFunction) -> None:
+        self._function = function
+        self._attempt = _Attempt()
+
+    def begin(self) -> None:
+        self._attempt = _Attempt()
+
+    def abort(self, failure: str | None = None) -> None:
+        stopped = Stopped() if failure is None else Failed(failure, Verdict.RETRY)
+        self._attempt.leave(stopped)
+
+    def run(
+        self,
+        kind: TaskType,
+        model: str,
+        spec: Spec,
+        on_chunk: Callable[[Any], None],
+        without: frozenset[str] = frozenset(),
+    ) -> Outcome:
+        attempt = self._attempt
+        call = ModelCall(kind, model, spec.payload, spec.options, spec.metadata)
+        begin(
+            threading.Thread(
+                target=attempt.make,
+                args=(self._function, call, spec.dialect),
+                name="ollama-queue-function",
+                daemon=True,
+            )
+        )
+        return attempt.follow(on_chunk)
+
+    def probe(self) -> ProbeResult:
+        return ProbeResult(version="function")
+
+    def request(self, path: str, body: Mapping[str, Any] | None, limit_s: float) -> BackendReply:
+        return Failed("an InMemoryQueue has no model server", Verdict.FINAL, status=404)
+
+    def close(self) -> None:
+        pass
+
+
+def _failed(error: BaseException, verdict: Verdict) -> Failed:
+    words = cut(str(error) or type(error).__name__, ERROR)
+    return Failed(words, verdict, upstream=Upstream(words))
+
+
+def _events_of(call: ModelCall, dialect: Dialect, answer: Any) -> Iterator[_Piece | Outcome]:
+    """What a function has returned, as a model server would send it. Raises `Invalid`."""
+    if isinstance(answer, Mapping):
+        reply = dict(answer)
+        result = _encoded(reply)
+        if call.type is not TaskType.EMBED:
+            yield _Piece(reply)
+        yield answered(result, reply)
+    elif dialect is Dialect.OPENAI:
+        raise Invalid("for a task in OpenAI's dialect the function must return the whole reply")
+    elif call.type is TaskType.EMBED:
+        reply = {"model": call.model, "embeddings": _vectors(answer)}
+        yield answered(_encoded(reply), reply)
+    else:
+        yield from _said(call, answer)
+
+
+def _encoded(reply: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(reply)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Invalid(f"the function must return what JSON can say: {error}") from None
+
+
+def _vectors(answer: Any) -> list[list[float]]:
+    try:
+        return msgspec.convert(answer, SeveralVectors)
+    except msgspec.ValidationError:
+        pass
+    try:
+        return [msgspec.convert(answer, OneVector)]
+    except msgspec.ValidationError:
+        raise Invalid(
+            f"for an embed task the function must return numbers, not {_kind(answer)}"
+        ) from None
+
+
+def _said(call: ModelCall, answer: Any) -> Iterator[_Piece | Outcome]:
+    if not isinstance(answer, Iterable):
+        raise Invalid(f"the function must return a text, not {_kind(answer)}")
+    assembly = ChatAssembly() if call.type is TaskType.CHAT else GenerateAssembly()
+    count = 0
+    for piece in [answer] if isinstance(answer, str) else answer:
+        if not isinstance(piece, str):
+            raise Invalid(f"the function must return texts, not {_kind(piece)}")
+        count += 1
+        line = _line(call, piece)
+        assembly.take(line)
+        yield _Piece(line)
+    last = {**_line(call, ""), "done": True, "done_reason": "stop", "eval_count": count}
+    assembly.take(last)
+    yield _Piece(last)
+    yield answered(msgspec.json.encode(assembly.whole(last)), last)
+
+
+def _line(call: ModelCall, words: str) -> dict[str, Any]:
+    """A line of a stream."""
+    text: dict[str, Any] = {"response": words}
+    if call.type is TaskType.CHAT:
+        text = {"message": {"role": "assistant", "content": words}}
+    created = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return {"model": call.model, "created_at": created, **text, "done": False}
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__

@@ -1,0 +1,95 @@
+"""A store in memory, for the tests of programs: gone with the process."""
+
+from collections.abc import Iterator
+
+from sortedcontainers import SortedDict
+
+from .encoding import FAMILIES
+from .task_store import TaskStore
+
+
+class MemoryFamily:
+    """A column family in memory. For one thread: a snapshot is the family itself."""
+
+    def __init__(self) -> None:
+        self._rows: SortedDict[bytes, bytes] = SortedDict()
+
+    def get(self, key: bytes) -> bytes | None:
+        value: bytes | None = self._rows.get(key)
+        return value
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self._rows[key] = value
+
+    def delete(self, key: bytes) -> None:
+        self._rows.pop(key, None)
+
+    def between(
+        self, start: bytes, end: bytes, backwards: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        keys = self._rows.irange(start, end, (True, False), reverse=backwards)
+        return ((key, self._rows[key]) for key in keys)
+
+    def snapshot(self) -> "MemoryFamily":
+        return self
+
+
+class MemoryChanges:
+    """Changes that are made in the order in which they were written down."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[MemoryFamily, bytes, bytes | None]] = []
+
+    def put(self, key: bytes, value: bytes, family: MemoryFamily) -> None:
+        self.rows.append((family, key, value))
+
+    def delete(self, key: bytes, family: MemoryFamily) -> None:
+        self.rows.append((family, key, None))
+
+    def size_in_bytes(self) -> int:
+        return 0  # nothing here is slow to write
+
+
+def empty_families() -> dict[str, MemoryFamily]:
+    """What a new store lies in."""
+    return {name: MemoryFamily() for name in FAMILIES}
+
+
+class MemoryStore(TaskStore):
+    """The store of an `InMemoryQueue`. What reads it must run in the thread that writes it.
+
+    When the actors restart, another one is opened over the same families.
+    """
+
+    def __init__(self, families: dict[str, MemoryFamily]) -> None:
+        super().__init__()
+        self._tables |= families
+        self._handles |= families
+        self.boot = int(families["meta"].get(b"boot") or b"0") + 1
+        families["meta"].put(b"boot", b"%d" % self.boot)
+        self.counts = self._load_counts()
+
+    def _changes(self) -> MemoryChanges:
+        return MemoryChanges()
+
+    def _commit(self, batch: MemoryChanges) -> None:
+        for family, key, value in batch.rows:
+            if value is None:
+                family.delete(key)
+            else:
+                family.put(key, value)
+
+    def written(self) -> None:
+        """Nothing needs to be made durable."""
+
+    def sync(self, written: None) -> None:
+        pass
+
+    def tidy(self) -> None:
+        pass
+
+    def why_gone(self) -> str | None:
+        return None
+
+    def close(self) -> None:
+        pass

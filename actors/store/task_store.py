@@ -1,0 +1,197 @@
+"""How tasks, batches and crons lie in column families, wherever those are."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from ..base.cooperation import YieldControl, cooperatively, never_yield
+from ..core.messages.replies import Recovered
+from ..core.model.crons import Cron
+from ..core.model.entry import KeyUse
+from ..core.model.stats import Counts
+from ..core.model.tasks import Record, Status
+from .batches import BatchStore
+from .commit_group import CommitGroup, HiddenTasks, TaskWrite
+from .encoding import (
+    decode_counts,
+    decode_cron,
+    decode_keyed,
+    decode_record,
+    encode,
+    encode_cron,
+    entries,
+)
+from .families import Changes, Family
+from .indexes import delete_rows, put_rows
+
+SLICE_BYTES = 1 << 20  # a larger batch would hold the interpreter for too long
+
+
+class TaskStore(ABC):
+    """What Persistence writes to and reads from. A subclass says where it lies, and opens it."""
+
+    boot: int
+    """How often it has been opened."""
+    counts: Counts
+    read_only = False
+
+    def __init__(self) -> None:
+        self._tables: dict[str, Family] = {}
+        self._handles: dict[str, Any] = {}  # of the same families, to write to
+        self.batches = BatchStore(self._tables, self._handles)
+
+    def _load_counts(self) -> Counts:
+        raw = self._tables["meta"].get(b"counts")
+        return Counts(by_status=decode_counts(raw) if raw else {})
+
+    @abstractmethod
+    def _changes(self) -> Any:
+        """An empty `Changes`."""
+
+    @abstractmethod
+    def _commit(self, batch: Any) -> None:
+        """Make these `Changes`, without making them durable."""
+
+    @abstractmethod
+    def written(self) -> Any:
+        """What `sync` would make durable now."""
+
+    @abstractmethod
+    def sync(self, written: Any) -> None:
+        """Make it durable; may be called in another thread."""
+
+    @abstractmethod
+    def tidy(self) -> None:
+        """Put in order what can be; may be called in another thread."""
+
+    @abstractmethod
+    def why_gone(self) -> str | None:
+        """A sentence, where what was opened is not there any more."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of it: nothing else may be called then."""
+
+    # --- writing --------------------------------------------------------------------------------
+
+    def write(self, group: CommitGroup, yield_control: YieldControl = never_yield) -> None:
+        """Write without sync, in slices; `sync` makes them durable."""
+        batch = self._changes()
+        for name, value in group.flags.items():
+            batch.put(b"flag:" + name.encode(), b"1" if value else b"0", self._handles["meta"])
+        for key in group.dropped_keys:
+            batch.delete(b"k" + key, self._handles["index"])
+        for sealed in group.sealed:
+            self.batches.seal(batch, sealed)
+            for level, count in sealed.tasks.levels.items():
+                self._count_at(Status.PENDING, level, count)
+        for record in group.removed.values():
+            self._remove(batch, record)
+            self._count(record, -1)
+        self.batches.tally(batch, group.rows.values(), group.removed.values())
+        for row in cooperatively(group.rows.values(), yield_control):
+            self._put(batch, row)
+            self._count(row.was, -1)
+            self._count(row.record, +1)
+            if batch.size_in_bytes() >= SLICE_BYTES:
+                self._write(batch)
+                batch = self._changes()
+        for cron_id, cron in group.crons.items():
+            self._put_cron(batch, cron_id, cron)
+        self._write(batch)
+
+    def _write(self, batch: Changes) -> None:
+        batch.put(b"counts", encode(self.counts.by_status), self._handles["meta"])
+        self._commit(batch)
+
+    def _put(self, batch: Changes, row: TaskWrite) -> bytes:
+        """Returns the task's record as it is written."""
+        record, was, handles = row.record, row.was, self._handles
+        task_id = record.id.encode()
+        put_rows(batch, handles["index"], record, was)
+        written = encode(record)
+        batch.put(task_id, written, handles["tasks"])
+        if row.spec is not None:
+            batch.put(task_id, row.spec, handles["specs"])
+            if record.key is not None:
+                keyed = KeyUse(record.id, row.body, record.created_at.timestamp())
+                batch.put(b"k" + record.key, encode(keyed), handles["index"])
+        if row.result is not None:
+            batch.put(task_id, row.result, handles["results"])
+        if row.cron is not None:
+            self._put_cron(batch, row.cron.id, row.cron)
+        return written
+
+    def _put_cron(self, batch: Changes, cron_id: str, cron: Cron | None) -> None:
+        if cron is None:
+            batch.delete(cron_id.encode(), self._handles["crons"])
+        else:
+            batch.put(cron_id.encode(), encode_cron(cron), self._handles["crons"])
+
+    def _remove(self, batch: Changes, record: Record) -> None:
+        task_id = record.id.encode()
+        for name in ("specs", "tasks", "results"):
+            batch.delete(task_id, self._handles[name])
+        delete_rows(batch, self._handles["index"], record)
+
+    def write_slice(self, batch_id: str, rows: list[TaskWrite], tasks: HiddenTasks) -> None:
+        """Write a part of a batch, which does not count before the batch is sealed."""
+        batch = self._changes()
+        self.batches.begin(batch, batch_id)
+        for row in rows:
+            tasks.add(row.record, self._put(batch, row))
+        self._commit(batch)
+
+    def _drop_unfinished(self) -> None:
+        """Delete what a crash has left of batches that were never acknowledged."""
+        for batch_id, records in self.batches.unfinished():
+            batch = self._changes()
+            for record in records:
+                self._remove(batch, record)
+            self.batches.forget(batch, batch_id)
+            self._commit(batch)
+
+    def _count(self, record: Record | None, step: int) -> None:
+        if record is not None:
+            self._count_at(record.status, record.priority, step)
+
+    def _count_at(self, status: Status, level: int, step: int) -> None:
+        levels = self.counts.by_status.setdefault(status.value, {})
+        levels[level] = levels.get(level, 0) + step
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def record(self, task_id: str) -> Record | None:
+        raw = self._tables["tasks"].get(task_id.encode())
+        return None if raw is None else decode_record(raw)
+
+    def spec(self, task_id: str) -> bytes | None:
+        return self._tables["specs"].get(task_id.encode())
+
+    def result(self, task_id: str) -> bytes | None:
+        return self._tables["results"].get(task_id.encode())
+
+    def snapshots(self, *names: str) -> tuple[Family, ...]:
+        """These column families as they are now, for what reads aside."""
+        return tuple(self._tables[name].snapshot() for name in names)
+
+    def recover(self) -> Recovered:
+        """What waits, what was running, and the rest that a plan needs."""
+        hidden: dict[str, list[Record]] = {}
+        if self.read_only:
+            hidden = dict(self.batches.unfinished())
+        else:
+            self._drop_unfinished()
+        cut = {record.id for records in hidden.values() for record in records}
+        index, meta = self._tables["index"], self._tables["meta"]
+        flags = {key[5:].decode(): value == b"1" for key, value in meta.between(b"flag:", b"flag;")}
+        newest = next(self._tables["tasks"].between(b"", b"g", backwards=True), None)
+        last = decode_record(newest[1]).created_at.timestamp() if newest else 0.0
+        return Recovered(
+            waiting=[e for e in entries(index, Status.PENDING) if e.id not in cut],
+            running=list(entries(index, Status.RUNNING)),
+            keys=[(key[1:], decode_keyed(raw)) for key, raw in index.between(b"k", b"l")],
+            flags=flags,
+            last_us=round(last * 1e6),
+            crons=[decode_cron(raw) for _, raw in self._tables["crons"].between(b"", b"g")],
+            hidden=hidden,
+        )
