@@ -59,20 +59,30 @@ class Threads:
     def run(self, routine: Routine[R]) -> R:
         """What the routine gives."""
         drive = Drive(routine)
-        while (step := drive.next()) is not None:
-            with drive:
-                drive.answer(self._takes[type(step)](self, step))
+        step = drive.send(None)
+        while step is not None:
+            try:
+                answer = self._takes[type(step)](self, step)
+            except BaseException as error:
+                step = drive.throw(error)
+            else:
+                step = drive.send(answer)
         return drive.result
 
     def items(self, routine: Routine[None]) -> Generator[Any, None, None]:
         """What the routine delivers, piece by piece."""
-        drive = Drive(routine)
-        while (step := drive.next()) is not None:
-            with drive:
+        drive, answer = Drive(routine), None
+        step = drive.send(None)
+        while step is not None:
+            try:
                 if isinstance(step, steps.Deliver):
                     yield step.item
                 else:
-                    drive.answer(self._takes[type(step)](self, step))
+                    answer = self._takes[type(step)](self, step)
+            except BaseException as error:
+                step = drive.throw(error)
+            else:
+                step = drive.send(answer)
 
 
 def write_log(_: object, step: steps.Log) -> None:

@@ -10,8 +10,7 @@ A shell takes the steps: `Threads` for `QueueManager` and `Client`, `EventLoop` 
 """
 
 from collections.abc import Awaitable, Callable, Generator
-from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -150,42 +149,29 @@ class ReadPage(Step[TaskPage], frozen=True):
 
 
 class Drive(Generic[R]):
-    """A routine under way, for the shell that takes its steps:
+    """A routine under way, for the shell that takes its steps.
 
-    while (step := drive.next()) is not None:
-        with drive:
-            drive.answer(...)  # what goes wrong here is thrown into the routine
+    Each method gives the step to take next; None when there is none, and `result` is what the
+    routine gave.
     """
+
+    result: R
 
     def __init__(self, routine: Routine[R]) -> None:
         self._routine = routine
-        self._answer: Any = None
-        self._error: BaseException | None = None
-        self.result: R
 
-    def next(self) -> Step[Any] | None:
-        """The step to take, None when there are no more: then `result` is what it gave."""
-        answer, error = self._answer, self._error
-        self._answer = self._error = None
+    def send(self, answer: Any) -> Step[Any] | None:
+        """What the last step gave; None at the start."""
         try:
-            return self._routine.send(answer) if error is None else self._routine.throw(error)
+            return self._routine.send(answer)
         except StopIteration as end:
             self.result = end.value
             return None
-        finally:
-            del error  # or its traceback would keep this frame, and this frame the traceback
 
-    def answer(self, answer: Any) -> None:
-        self._answer = answer
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        self._error = error
-        return True
+    def throw(self, error: BaseException) -> Step[Any] | None:
+        """The last step has failed."""
+        try:
+            return self._routine.throw(error)
+        except StopIteration as end:
+            self.result = end.value
+            return None

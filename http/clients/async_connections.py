@@ -120,7 +120,7 @@ class AsyncReading:
 
     async def _read(self) -> None:
         try:
-            async for data in self._response.aiter_raw():
+            async for data in self._response.aiter_bytes():
                 if not self._intake.feed(data):
                     return
         except BROKEN:

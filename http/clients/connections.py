@@ -104,7 +104,7 @@ class Reading(threading.Thread):
 
     def run(self) -> None:
         try:
-            for data in self._response.iter_raw():
+            for data in self._response.iter_bytes():
                 if not self._intake.feed(data) or self._is_over:
                     break
         except BROKEN:

@@ -39,24 +39,34 @@ class EventLoop:
     async def run(self, routine: Routine[T]) -> T:
         """What the routine gives."""
         drive = Drive(routine)
-        while (step := drive.next()) is not None:
-            with drive:
-                drive.answer(await self._taken(step))
+        step = drive.send(None)
+        while step is not None:
+            try:
+                answer = self._takes[type(step)](self, step)
+                if hasattr(answer, "__await__"):
+                    answer = await answer
+            except BaseException as error:
+                step = drive.throw(error)
+            else:
+                step = drive.send(answer)
         return drive.result
 
     async def items(self, routine: Routine[None]) -> AsyncGenerator[Any, None]:
         """What the routine delivers, piece by piece."""
-        drive = Drive(routine)
-        while (step := drive.next()) is not None:
-            with drive:
+        drive, answer = Drive(routine), None
+        step = drive.send(None)
+        while step is not None:
+            try:
                 if isinstance(step, steps.Deliver):
                     yield step.item
                 else:
-                    drive.answer(await self._taken(step))
-
-    async def _taken(self, step: Step[Any]) -> Any:
-        answer = self._takes[type(step)](self, step)
-        return await answer if inspect.isawaitable(answer) else answer
+                    answer = self._takes[type(step)](self, step)
+                    if hasattr(answer, "__await__"):
+                        answer = await answer
+            except BaseException as error:
+                step = drive.throw(error)
+            else:
+                step = drive.send(answer)
 
 
 async def _call_back(_: EventLoop, step: steps.CallBack) -> None:

@@ -3,7 +3,7 @@ queue goes away and comes back. No thread, no clock, no waiting."""
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,8 +16,21 @@ from tests.support.recorders import START
 PAGE = 3
 
 
-class Blocked(Exception):
-    """There is nothing to receive, and nothing more will happen by itself."""
+def delivered(routine: Routine[Any], take: Callable[[Any], Any]) -> Generator[Any, None, Any]:
+    """What a routine delivers whose other steps `take` takes; returns what it gives."""
+    drive, answer = Drive(routine), None
+    step = drive.send(None)
+    while step is not None:
+        try:
+            if isinstance(step, steps.Deliver):
+                yield step.item
+            else:
+                answer = take(step)
+        except BaseException as error:
+            step = drive.throw(error)
+        else:
+            step = drive.send(answer)
+    return drive.result
 
 
 class SimulatedMailbox:
@@ -95,23 +108,25 @@ class SimulatedQueue:
 
     # --- taking steps ---------------------------------------------------------------------------
 
-    def run(self, routine: Routine[Any], deliver: Callable[[Any], None] | None = None) -> Any:
-        """What the routine gives; things happen while it waits, and in between."""
-        drive = Drive(routine)
-        while (step := drive.next()) is not None:
-            if self.chance.random() < 0.3:
-                self.something_happens()
-            if isinstance(step, steps.Receive):
-                while not self.is_ready(step) and self.something_happens():
-                    pass
-                assert self.is_ready(step), "it waits for what has happened"
-            with drive:
-                if isinstance(step, steps.Deliver):
-                    assert deliver is not None
-                    deliver(step.item)
-                else:
-                    drive.answer(self.take(step))
-        return drive.result
+    def play(self, routine: Routine[Any]) -> Generator[Any, None, Any]:
+        """What the routine delivers; things happen while it waits, and in between."""
+        return (yield from delivered(routine, self._live_through))
+
+    def run(self, routine: Routine[Any]) -> Any:
+        """What a routine gives that delivers nothing."""
+        try:
+            next(self.play(routine))
+        except StopIteration as end:
+            return end.value
+        raise AssertionError("it delivers something")
+
+    def _live_through(self, step: Step[Any]) -> Any:
+        if self.chance.random() < 0.3:
+            self.something_happens()
+        while not self.is_ready(step) and self.something_happens():
+            pass
+        assert self.is_ready(step), "it waits for what has happened"
+        return self.take(step)
 
     @staticmethod
     def is_ready(step: Step[Any]) -> bool:

@@ -25,7 +25,7 @@ class Interleaved:
 
     def start(self, routine: Routine[Any]) -> bool:
         drive = Drive(routine)
-        self._under_way.append((drive, drive.next()))
+        self._under_way.append((drive, drive.send(None)))
         return True
 
     def go_on(self) -> bool:
@@ -35,11 +35,14 @@ class Interleaved:
             return False
         drive, step = self.queue.chance.choice(ready)
         assert step is not None
-        with drive:
-            drive.answer(self.queue.take(step))
         self._under_way.remove((drive, step))
-        if (following := drive.next()) is not None:
-            self._under_way.append((drive, following))
+        try:
+            answer = self.queue.take(step)
+        except Exception as error:
+            following = drive.throw(error)
+        else:
+            following = drive.send(answer)
+        self._under_way.append((drive, following))
         return True
 
 

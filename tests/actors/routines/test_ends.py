@@ -1,6 +1,7 @@
 """Waiting for many ends, whatever happens meanwhile: each result once, and all of them."""
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,8 +11,8 @@ from ollama_queue import BatchSubmitted, BatchTimeout, Unavailable
 from ollama_queue.actors.base.mailbox import Closed
 from ollama_queue.actors.routines import ends, steps
 from ollama_queue.actors.routines.outage import OUTAGE_PATIENCE_S
-from ollama_queue.actors.routines.steps import Drive, Routine, Source
-from tests.support.simulated_queue import SimulatedMailbox, SimulatedQueue
+from ollama_queue.actors.routines.steps import Routine, Source
+from tests.support.simulated_queue import SimulatedMailbox, SimulatedQueue, delivered
 
 chances = st.integers(0, 2**32 - 1).map(random.Random)
 counts = st.integers(0, 8)
@@ -27,9 +28,7 @@ def test_each_result_comes_once(chance: random.Random, count: int, trouble: int)
     queue = SimulatedQueue(chance, trouble)
     ids = queue.add(*names(count))
     queue.add("of another")
-    results: list[str] = []
-
-    queue.run(ends.completed(ids, None, 0.0), lambda result: results.append(result.task_id))
+    results = [result.task_id for result in queue.play(ends.completed(ids, None, 0.0))]
 
     assert sorted(results) == ids
     assert queue.sources == []
@@ -53,35 +52,35 @@ def test_a_batch_comes_whole_and_in_its_order(
 
 @given(chances, st.integers(1, 8))
 def test_left_early_it_leaves_nothing_behind(chance: random.Random, count: int) -> None:
-    class Enough(Exception):
-        pass
-
-    def deliver(_: object) -> None:
-        raise Enough
-
     queue = SimulatedQueue(chance, 3)
-    with pytest.raises(Enough):
-        queue.run(ends.completed(queue.add(*names(count)), None, 0.0), deliver)
+    results = queue.play(ends.completed(queue.add(*names(count)), None, 0.0))
+    next(results)
+    results.close()
+
     assert queue.sources == []
 
 
-def last_words(routine: Routine[object], reason: str, clock: float = 0.0) -> tuple[object, float]:
+def last_words(routine: Routine[Any], reason: str, clock: float = 0.0) -> tuple[Any, float]:
     """What a routine raises whose queue is lost again and again, and when."""
-    drive = Drive(routine)
+
+    def take(step: steps.Step[Any]) -> Any:
+        nonlocal clock
+        match step:
+            case steps.Now():
+                return clock
+            case steps.Sleep():
+                clock += step.seconds
+                return None
+            case steps.Listen():
+                return Source(SimulatedMailbox(), lambda: None)
+            case steps.ReadTask() | steps.ReadPage():
+                raise Unavailable("away")
+            case steps.Receive():
+                raise Closed(reason)
+        return None
+
     with pytest.raises((Unavailable, TimeoutError)) as raised:
-        while (step := drive.next()) is not None:
-            with drive:
-                match step:
-                    case steps.Now():
-                        drive.answer(clock)
-                    case steps.Sleep():
-                        clock += step.seconds
-                    case steps.Listen():
-                        drive.answer(Source(SimulatedMailbox(), lambda: None))
-                    case steps.ReadTask() | steps.ReadPage():
-                        raise Unavailable("away")
-                    case steps.Receive():
-                        raise Closed(reason)
+        list(delivered(routine, take))
     return raised.value, clock
 
 
@@ -113,17 +112,15 @@ def test_progress_that_fails_is_no_loss_of_the_queue() -> None:
 
 
 def test_late_is_told_with_the_batch() -> None:
-    def late() -> Routine[object]:
-        return ends.gathered(MADE, 3.0, None)
-
-    drive = Drive(late())
     queue = SimulatedQueue(random.Random(1), 0)
     queue.add(*MADE.task_ids)
+
+    def take(step: steps.Step[Any]) -> Any:
+        if isinstance(step, steps.Receive):
+            assert step.timeout == 3.0
+            raise TimeoutError
+        return queue.take(step)
+
     with pytest.raises(BatchTimeout, match="2 of 2 tasks have not ended within 3 s") as raised:
-        while (step := drive.next()) is not None:
-            with drive:
-                if isinstance(step, steps.Receive):
-                    assert step.timeout == 3.0
-                    raise TimeoutError
-                drive.answer(queue.take(step))
+        list(delivered(ends.gathered(MADE, 3.0, None), take))
     assert raised.value.task_ids == MADE.task_ids

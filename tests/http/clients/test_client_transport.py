@@ -1,6 +1,7 @@
 """Clients over a transport that is handed in, as httpx takes one."""
 
 import asyncio
+import gzip
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ollama_queue import AsyncClient, Client, Invalid, Unavailable
+from ollama_queue import AsyncClient, Chunk, Client, Invalid, Unavailable
 from ollama_queue.http.serving.app import create_app
 from tests.support.harness.doors import Door, ask
 
@@ -52,6 +53,33 @@ def test_an_async_client_uses_it_in_one_event_loop_after_another(door: Door) -> 
     ids = {asyncio.run(scene()) for _ in range(2)}
 
     assert ids == {task.id for task in door.manager.list_tasks()}
+
+
+STREAM = (
+    b'event: chunk\nid: 1.0\ndata: {"response": "Hi"}\n\n'
+    b'event: end\ndata: {"task_id": "1", "status": "completed", "error": null}\n\n'
+)
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+def test_a_stream_may_be_written_for_a_test_and_packed_by_a_proxy(coding: str) -> None:
+    content = gzip.compress(STREAM) if coding == "gzip" else STREAM
+    transport = httpx.MockTransport(
+        lambda _: httpx.Response(200, headers={"Content-Encoding": coding}, content=content)
+    )
+
+    async def read() -> list[Chunk]:
+        async with AsyncClient(URL, transport=transport) as queue:
+            return [chunk async for chunk in queue.stream_task("1", timeout=10)]
+
+    with Client(URL, transport=transport) as queue:
+        chunks = list(queue.stream_task("1", timeout=10))
+
+    assert [(chunk.data, chunk.done) for chunk in chunks] == [
+        ({"response": "Hi"}, False),
+        (None, True),
+    ]
+    assert asyncio.run(read()) == chunks
 
 
 def test_an_error_of_a_transport_is_the_queue_s(door: Door) -> None:

@@ -1,7 +1,7 @@
 """What both clients do over HTTP, without HTTP: any order of answers, losses and repetitions."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -13,10 +13,11 @@ from ollama_queue import Chunk, Conflict, OutcomeUnknown, Status, Unavailable, g
 from ollama_queue.actors.base.mailbox import Closed
 from ollama_queue.actors.routines import steps
 from ollama_queue.actors.routines.outage import OUTAGE_PATIENCE_S
-from ollama_queue.actors.routines.steps import Drive, Routine, Source
+from ollama_queue.actors.routines.steps import Routine, Source
 from ollama_queue.http.clients import protocol, requests
 from ollama_queue.http.clients.protocol import SUBMIT_PATIENCE_S, Open, Send
 from ollama_queue.http.clients.requests import KEY, Request
+from tests.support.simulated_queue import delivered
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -109,17 +110,6 @@ class SimulatedServer:
         return "".join(f"[{attempt}.{number}]" for number in numbers)
 
 
-def drive(routine: Routine[Any], take: Callable[[Any], Any]) -> Iterator[Any]:
-    """What it delivers."""
-    under_way = Drive(routine)
-    while (step := under_way.next()) is not None:
-        with under_way:
-            if isinstance(step, steps.Deliver):
-                yield step.item
-            else:
-                under_way.answer(take(step))
-
-
 attempts = st.lists(st.integers(0, 5), min_size=1, max_size=4)
 
 
@@ -130,7 +120,7 @@ def test_each_piece_comes_once_and_in_order_or_is_taken_back(
     server = SimulatedServer(pieces, random.Random(seed), trouble)
     read: list[str] = []
     ended = 0
-    for chunk in drive(protocol.stream("t", None), server.take):
+    for chunk in delivered(protocol.stream("t", None), server.take):
         assert not ended
         if chunk.restart:
             read.clear()
@@ -149,17 +139,17 @@ def test_a_stream_that_is_left_lets_go_of_its_connection(
     pieces: list[int], seed: int, read: int
 ) -> None:
     server = SimulatedServer(pieces, random.Random(seed), 3)
-    chunks = drive(protocol.stream("t", None), server.take)
+    chunks = delivered(protocol.stream("t", None), server.take)
     for _ in range(read):
         next(chunks, None)
-    chunks.close()  # type: ignore[attr-defined]
+    chunks.close()
 
     assert server.opened == []
 
 
 def test_a_stream_whose_server_stays_away_ends() -> None:
     server = SimulatedServer([3], random.Random(1), 0)
-    chunks = drive(protocol.stream("t", None), server.take)
+    chunks = delivered(protocol.stream("t", None), server.take)
     next(chunks)
     server.is_gone = True
 
@@ -174,7 +164,7 @@ def test_a_stream_of_a_server_that_was_never_there_says_so_at_once() -> None:
     server.is_gone = True
 
     with pytest.raises(Unavailable, match="away"):
-        next(drive(protocol.stream("t", None), server.take))
+        next(delivered(protocol.stream("t", None), server.take))
     assert server.now == 0.0
 
 
@@ -219,7 +209,7 @@ class Answers:
 
 def outcome(routine: Routine[Any], answers: Answers) -> str:
     try:
-        list(drive(routine, answers.take))
+        list(delivered(routine, answers.take))
     except Exception as error:
         (name,) = [name for name, each in OUTCOMES.items() if each is error]
         return name
