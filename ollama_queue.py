@@ -20,6 +20,7 @@ if not __file__.endswith(("__init__.py", "__init__.pyc")):
 if TYPE_CHECKING:
     from typing import Any
 
+    from ollama_queue.actors.api.queue_api import QueueAPI
     from ollama_queue.actors.api.subscription import Subscription
     from ollama_queue.actors.base.mailbox import Closed
     from ollama_queue.actors.core.config.config import Config
@@ -83,6 +84,7 @@ _HOME = {
     ],
     "actors.core.intake.submission": ["chat_task", "embed_task", "generate_task"],
     "actors.base.mailbox": ["Closed"],
+    "actors.api.queue_api": ["QueueAPI"],
     "actors.embedded.manager": ["QueueManager"],
     "actors.api.subscription": ["Subscription"],
     "http.clients.async_client": ["AsyncClient"],
@@ -132,6 +134,7 @@ __all__ = [  # noqa: RUF022 - kept in the order of the table above
     "embed_task",
     "generate_task",
     "Closed",
+    "QueueAPI",
     "QueueManager",
     "Subscription",
     "AsyncClient",

@@ -1,7 +1,9 @@
 """Each program in docs/examples is run, and does what its first line says."""
 
 import ast
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import ollama_queue
+import ollama_queue.testing
 from ollama_queue import Client
 from tests.support.fakes.behaviours import Answer, Stream
 from tests.support.fakes.model_server import FakeOllama
@@ -56,8 +59,26 @@ def test_only_public_names_are_used(name: str) -> None:
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     ours = [node for node in imports if (node.module or "").startswith("ollama_queue")]
 
-    assert [node.module for node in ours] == ["ollama_queue"]
-    assert {alias.name for node in ours for alias in node.names} <= set(ollama_queue.__all__)
+    assert {node.module for node in ours} <= {"ollama_queue", "ollama_queue.testing"}
+    public = {*ollama_queue.__all__, *ollama_queue.testing.__all__}
+    assert {alias.name for node in ours for alias in node.names} <= public
+
+
+def test_your_program(environment: dict[str, str], tmp_path: Path) -> None:
+    program = shutil.copy(PROGRAMS["test_your_program"], tmp_path)
+    del environment["OLLAMA_HOST"], environment["OLLAMA_QUEUE_SERVER"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", program],
+        env=environment | {"PYTHONDONTWRITEBYTECODE": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert "3 passed" in done.stdout
+    assert os.listdir(tmp_path) == ["test_your_program.py"]
 
 
 def test_http_client(shell: Shell, server: QueueServer) -> None:

@@ -1,6 +1,7 @@
 """Mistakes that type checkers find: one on each line that says so. It is never run."""
 
 from ollama_queue import AsyncClient, Client, Event, QueueManager, chat_task, generate_task
+from ollama_queue.testing import InMemoryQueue
 
 QueueManager(max_wrokers=3)  # wrong
 QueueManager(max_workers="many")  # wrong
@@ -11,6 +12,10 @@ generate_task("m", "hi", priority=None)  # wrong
 generate_task("m", "hi", tools=[])  # wrong
 chat_task("m", "hi")  # wrong
 Client("h", retries=3)  # wrong
+InMemoryQueue("Hello")  # wrong
+InMemoryQueue(lambda call: 5)  # wrong
+InMemoryQueue(lambda call: call.text)  # wrong
+InMemoryQueue(lambda call: "Hello", storage_path="./data")  # wrong
 
 
 def use(queue: Client, event: Event) -> None:

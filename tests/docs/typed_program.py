@@ -2,6 +2,7 @@
 
 import asyncio
 import queue as queues
+from collections.abc import Iterator
 from contextlib import aclosing, closing
 from datetime import UTC, datetime
 from typing import Any, assert_type
@@ -14,6 +15,7 @@ from ollama_queue import (
     Event,
     NewTask,
     Priority,
+    QueueAPI,
     QueueError,
     QueueManager,
     Status,
@@ -26,6 +28,7 @@ from ollama_queue import (
     embed_task,
     generate_task,
 )
+from ollama_queue.testing import InMemoryQueue, ModelCall
 
 
 def tasks() -> list[NewTask]:
@@ -53,7 +56,7 @@ def report(result: TaskResult) -> None:
     print(result.task_id, result.success, result.error)
 
 
-def use(queue: QueueManager | Client) -> None:
+def use(queue: QueueAPI) -> None:
     submitted = queue.submit(tasks()[0], idempotency_key="today")
     assert_type(submitted, Submitted)
     task = queue.wait(submitted, timeout=300)
@@ -88,6 +91,23 @@ def use(queue: QueueManager | Client) -> None:
         queue.cancel_tasks(filter={"model": "qwen3"})
     except QueueError as error:
         print(error.code, error.field, error.retry_after_s)
+
+
+def pieces(call: ModelCall) -> Iterator[str]:
+    yield call.prompt
+    yield from (call.model, str(call.payload["prompt"]))
+
+
+def test_use() -> None:
+    with InMemoryQueue(lambda call: "Hello", max_workers=1) as queue:
+        assert_type(queue, InMemoryQueue)
+        use(queue)
+        manager: QueueManager = queue
+        manager.pause()
+    InMemoryQueue(pieces, retry_config={"max_retries": 0})
+    InMemoryQueue(lambda call: [0.5, 1])
+    InMemoryQueue(lambda call: [[0.5, 1.0] for _ in call.payload["input"]])
+    InMemoryQueue(lambda call: {"response": call.model, "done": True})
 
 
 async def use_it(address: str) -> None:
