@@ -269,6 +269,8 @@ class Scheduler(Actor):
             case Reprioritize(_, priority):
                 wanted = "given another priority"
                 change = partial(self.plan.reprioritize, task_id, priority, now)
+            case _:
+                assert_never(command)
         if task_id in self.plan.entries:
             self.answer_changed(command, change(), now)
         else:
@@ -292,6 +294,8 @@ class Scheduler(Actor):
                 orders = self.plan.revive(record, now)
             case Delete():
                 orders = self.plan.delete(record)
+            case _:
+                assert_never(command)
         self.answer_changed(message, orders, now)
 
     # --- orders ---------------------------------------------------------------------------------

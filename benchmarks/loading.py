@@ -50,7 +50,8 @@ class Server:
                 return _listing(self.loaded) if self.loaded else _listing()
             case "/books":
                 return {"loads": self.loads, "calls": self.calls}
-        return {"version": "0.0.0"}
+            case _:
+                return {"version": "0.0.0"}
 
     async def chat(self, asked: dict[str, Any]) -> dict[str, Any]:
         began = time.monotonic_ns()

@@ -82,4 +82,5 @@ def shown(answer: Any) -> Any:
             return StatusAnswer(**asdict(answer))
         case None:
             return Done("ok")
-    return answer
+        case _:
+            return answer

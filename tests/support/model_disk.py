@@ -50,6 +50,8 @@ class ModelDisk:
                 self.paused = value
             case DropKey(key):
                 del self.keys[key]
+            case _:
+                pass
 
     def change(self, change: Change) -> None:
         was = self.records[change.task_id]

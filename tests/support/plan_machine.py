@@ -94,6 +94,8 @@ class PlanDriver(RuleBasedStateMachine):
                 case Probe(_, delay_s):
                     assert delay_s >= 1 or self.failures.is_suspect
                     self.is_watched = True
+                case _:
+                    pass
 
     def end_call(self, slot: int) -> None:
         self.stop_by.pop(slot, None)

@@ -73,6 +73,8 @@ class Simulation:
                     assert task_id not in self.ends, "what has ended stays as it ended"
                     if Status(status).is_final:
                         self.ends[task_id] = status
+                case _:
+                    pass
 
     def _call(self, run: Run) -> None:
         self.starts.append(Start(run.task_id, run.backend, self.now))

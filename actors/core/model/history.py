@@ -57,6 +57,8 @@ class History:
                     self._start(self._minute(event.at), task)
             case "task_completed" | "task_failed" | "task_cancelled":
                 self._end(event.at, task)
+            case _:
+                pass
 
     def _start(self, tally: _Tally, task: Record) -> None:
         """The first start: whoever asked has waited until now."""
@@ -77,6 +79,8 @@ class History:
                 tally.failed += 1
             case Status.CANCELLED:
                 tally.cancelled += 1
+            case Status.PENDING | Status.RUNNING:
+                pass  # no end
         second = int(at.timestamp())
         place = self._seconds[second % PACE_S]
         if place.second != second:

@@ -7,7 +7,7 @@ from ..model.entry import Entry
 from ..model.errors import NotFound
 from ..model.lifecycle import become
 from ..model.orders import Announce, Order, Probe, Run, SetFlag
-from ..model.outcomes import Answered, Failed, Outcome, ProbeResult, Verdict
+from ..model.outcomes import Answered, Failed, Outcome, ProbeResult, Stopped, Verdict
 from ..model.tasks import Status
 from ..routing.gates import Gate
 from ..routing.routes import Gates, Lane, read_route
@@ -184,4 +184,5 @@ def _tokens(outcome: Outcome | None) -> float | None:
             return max(float(prompt + reply), 1.0)
         case None | Failed(verdict=Verdict.REFUSED | Verdict.NO_MODEL):
             return 0.0
-    return None
+        case Failed() | Stopped():
+            return None

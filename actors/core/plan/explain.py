@@ -45,7 +45,8 @@ def _eta(forecast: Forecast, entry: Entry, reason: WaitingFor, now: float) -> fl
             return forecast.start_of(entry)
         case WaitingFor.SCHEDULE | WaitingFor.RETRY:
             return round(max(entry.due - now, 0.0), 3)
-    return None
+        case WaitingFor.BACKEND | WaitingFor.PAUSED:
+            return None
 
 
 def reasons(plan: Plan, now: float) -> WaitReasons:
