@@ -70,18 +70,18 @@ class _BatchPacker:
         self._choosy: dict[str, RestrictedRoute] = {}
         self._tenant: str | None = None
 
-    def add(self, asked: Submit) -> None:
-        made = draft_of(asked)
+    def add(self, submit: Submit) -> None:
+        draft = draft_of(submit)
         if self._digest is not None:
-            self._digest.add(asked.new)
-        if asked.is_restricted and made.route not in self._choosy:
-            self._choosy[made.route] = RestrictedRoute(self.count, made.route, asked.ollama_only)
+            self._digest.add(submit.new)
+        if submit.is_restricted and draft.route not in self._choosy:
+            self._choosy[draft.route] = RestrictedRoute(self.count, draft.route, submit.ollama_only)
         if not self.count:
-            self._tenant = made.tenant
+            self._tenant = draft.tenant
         self.count += 1
-        self.size += len(made.spec)
-        self._drafts.append(made)
-        self._left -= len(made.spec) + FACTS_BYTES
+        self.size += len(draft.spec)
+        self._drafts.append(draft)
+        self._left -= len(draft.spec) + FACTS_BYTES
         if self._left <= 0:
             self._pack()
 
@@ -125,11 +125,11 @@ class BatchLoad:
                 if not self._packs:
                     break
                 self._drafts.extend(_decode(self._packs.popleft()))
-            made = self._drafts.popleft()
-            size += len(made.spec)
+            draft = self._drafts.popleft()
+            size += len(draft.spec)
             task_id, now = mint()
-            record = record_of(task_id, made, max_retries, now, batch_id=self.batch.id)
-            inserts.append(Insert(record, made.spec))
+            record = record_of(task_id, draft, max_retries, now, batch_id=self.batch.id)
+            inserts.append(Insert(record, draft.spec))
             self._entries.append(entry_of(record))
         is_last = not self._packs and not self._drafts
         return StoreSlice(self.batch, tuple(inserts), is_last, scheduler, self.key, self.body)

@@ -82,25 +82,25 @@ class CronTicker(Actor):
 
     # --- commands -------------------------------------------------------------------------------
 
-    def add(self, asked: AddCron) -> None:
-        new, now = asked.new, self.clock()
+    def add(self, command: AddCron) -> None:
+        new, now = command.new, self.clock()
         named = [cron for cron in self.crons.values() if cron.name == new.name]
-        if named and asked.if_exists is not None:
-            self.add_again(asked, min(named, key=lambda cron: cron.id), len(named))
+        if named and command.if_exists is not None:
+            self.add_again(command, min(named, key=lambda cron: cron.id), len(named))
             return
         cron_id = mint(int(now * 1e6), self.chance.getrandbits(62))
         facts = {name: getattr(new, name) for name in NewCron.__struct_fields__}
         at = utc(now)
-        made = Cron(id=cron_id, created_at=at, updated_at=at, **facts)
-        self.save(asked, scheduled(made, at), CronAdded(cron_id))
+        new_cron = Cron(id=cron_id, created_at=at, updated_at=at, **facts)
+        self.save(command, scheduled(new_cron, at), CronAdded(cron_id))
 
-    def add_again(self, asked: AddCron, old: Cron, count: int) -> None:
+    def add_again(self, command: AddCron, old: Cron, count: int) -> None:
         """There are crons of this name, `old` the first of them."""
-        name, found = asked.new.name, CronAdded(old.id, created=False)
-        if asked.if_exists == "error":
+        name, answer = command.new.name, CronAdded(old.id, created=False)
+        if command.if_exists == "error":
             raise Conflict(f"there is a cron named {name!r} already: {old.id}", field="name")
-        if asked.if_exists == "keep":
-            self.show(asked, found)
+        if command.if_exists == "keep":
+            self.show(command, answer)
             return
         if count > 1:
             raise Conflict(
@@ -108,13 +108,13 @@ class CronTicker(Actor):
                 field="name",
             )
         if old.id in self.firing:
-            self.wait(old.id, asked)
+            self.wait(old.id, command)
             return
-        made = restated(old, asked.new, asked.sets_enabled, utc(self.clock()))
-        if made is old:
-            self.show(asked, found)
+        restated_cron = restated(old, command.new, command.sets_enabled, utc(self.clock()))
+        if restated_cron is old:
+            self.show(command, answer)
         else:
-            self.save(asked, made, found)
+            self.save(command, restated_cron, answer)
 
     def of_one(self, message: UpdateCron | EnableCron | RemoveCron | RunNow) -> None:
         cron, at = self.cron(message.cron_id), utc(self.clock())
@@ -145,10 +145,10 @@ class CronTicker(Actor):
         self.firing[cron_id].append(again)
 
     def cron(self, cron_id: str) -> Cron:
-        found = self.crons.get(cron_id)
-        if found is None:
+        cron = self.crons.get(cron_id)
+        if cron is None:
             raise NotFound(f"there is no cron {cron_id}", field="id")
-        return found
+        return cron
 
     def save(self, command: Command[Reply], cron: Cron, answer: Reply) -> None:
         self.crons[cron.id] = cron

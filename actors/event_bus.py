@@ -119,10 +119,10 @@ class EventBus(Actor):
         for event in cooperatively(events, self.yield_control):
             self.seq = max(self.seq, event.seq)
             self.history.take(event)
-            wanted = list(everything)
+            recipients = list(everything)
             if event.task is not None and event.task.id in self.by_task:
-                wanted += [self.subscribers[box] for box in self.by_task[event.task.id]]
-            for subscription in wanted:
+                recipients += [self.subscribers[box] for box in self.by_task[event.task.id]]
+            for subscription in recipients:
                 if subscription.events is None or event.event in subscription.events:
                     self.deliver(subscription.mailbox, event)
             if event.task is not None and event.task.id in self.streams:

@@ -60,8 +60,8 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         if not isinstance(record.msg, LogLines):
-            said = super().format(record).split("\n")
-            return "\n    ".join(visible(line, keep="\t") for line in said)
+            lines = super().format(record).split("\n")
+            return "\n    ".join(visible(line, keep="\t") for line in lines)
         head = f"{self.formatTime(record)} {record.levelname} {record.name}"
         return "\n".join(f"{head} {line}" for line in record.msg.lines)
 
@@ -127,5 +127,5 @@ def _file_handler(path: str) -> logging.Handler:
             os.makedirs(os.path.dirname(path) or ".")
         return _File(path)
     except OSError as error:
-        words = f"logging.file: {path} cannot be written: {error.strerror}"
-        raise Invalid(words, field="logging.file") from None
+        message = f"logging.file: {path} cannot be written: {error.strerror}"
+        raise Invalid(message, field="logging.file") from None

@@ -188,10 +188,10 @@ class Persistence(Actor):
         return reply(message, self.store.batches.found_again(batch_id))
 
     def batch(self, batch_id: str) -> Batch:
-        found = None if batch_id in self.hidden else self.store.batches.get(batch_id)
-        if found is None:
+        batch = None if batch_id in self.hidden else self.store.batches.get(batch_id)
+        if batch is None:
             raise NotFound(f"there is no batch {batch_id}", field="id")
-        return found
+        return batch
 
     def write(self) -> None:
         """Hand the batch to RocksDB and its fsync to the side."""
@@ -317,9 +317,9 @@ class Persistence(Actor):
         return None
 
     def recover(self) -> Recovered:
-        found = self.store.recover()
-        self.hidden |= {batch_id: HiddenTasks() for batch_id in found.hidden}
-        return found
+        recovered = self.store.recover()
+        self.hidden |= {batch_id: HiddenTasks() for batch_id in recovered.hidden}
+        return recovered
 
     def query(self, message: ListTasks) -> None:
         """A page, as of now. What is about to be durable is shown: the answer waits for that."""
@@ -335,11 +335,11 @@ class Persistence(Actor):
         self.scans[ticket] = (promise, self.in_flight)
         self.scanner.submit(read, lambda found, error: tell(me, Scanned(ticket, found, error)))
 
-    def scanned(self, ticket: int, found: object, error: str | None) -> None:
+    def scanned(self, ticket: int, result: object, error: str | None) -> None:
         promise, seen = self.scans.pop(ticket)
         if error is not None:
             raise OSError(f"scan: {error}")
         if seen is not None and seen is self.in_flight:
-            seen.answer(promise, found)
+            seen.answer(promise, result)
         else:
-            self.keep(promise, found)
+            self.keep(promise, result)

@@ -151,31 +151,33 @@ class Prober(Actor):
 
     # --- what doors ask for ---------------------------------------------------------------------
 
-    def probe_all(self, asked: ProbeAll) -> None:
+    def probe_all(self, command: ProbeAll) -> None:
         """Probe all; a probe that is under way began too early to count."""
         now = self.clock()
         for watched in self.watched.values():
             watched.due = now
-        promise = self.later(asked)
+        promise = self.later(command)
 
         def done(_: dict[str, bool]) -> None:
             self.keep(promise, True)
 
         self.begin(FanOut(frozenset(self.watched), now, done, probes=True))
 
-    def call_backends(self, asked: CallBackends) -> None:
+    def call_backends(self, command: CallBackends) -> None:
         """Speak to each of these servers, in a thread of its own."""
-        done = partial(self.keep, self.later(asked))
-        number = self.begin(FanOut(frozenset(asked.backends), self.clock(), done))
+        done = partial(self.keep, self.later(command))
+        number = self.begin(FanOut(frozenset(command.backends), self.clock(), done))
         me = self.actor_ref
 
         def work(name: str, executor: Executor) -> None:
-            call = partial(executor.request, asked.path, asked.body, asked.limit_s)
+            call = partial(executor.request, command.path, command.body, command.limit_s)
             reply, broke = attempt(call)
             failed = Failed(broke or "", Verdict.FINAL)
-            tell(me, BackendAnswered(number, name, asked.loads, failed if reply is None else reply))
+            tell(
+                me, BackendAnswered(number, name, command.loads, failed if reply is None else reply)
+            )
 
-        for name in asked.backends:
+        for name in command.backends:
             args = (name, self.watched[name].executor)
             thread = threading.Thread(
                 target=work, args=args, name="ollama-queue-consult", daemon=True
@@ -185,18 +187,18 @@ class Prober(Actor):
             except RuntimeError as error:  # the system has no more, or the program ends
                 tell(me, BackendAnswered(number, name, False, Failed(str(error), Verdict.FINAL)))
 
-    def begin(self, asked: FanOut[T]) -> int:
+    def begin(self, fan_out: FanOut[T]) -> int:
         number = next(self.numbers)
-        if asked.names:
-            self.rounds[number] = asked
+        if fan_out.names:
+            self.rounds[number] = fan_out
         else:
-            asked.done({})
+            fan_out.done({})
         return number
 
-    def add(self, number: int, name: str, found: object) -> None:
+    def add(self, number: int, name: str, result: object) -> None:
         """A backend has done its part of what was asked; the last one makes the answer whole."""
-        asked = self.rounds[number]
-        asked.found[name] = found
-        if asked.found.keys() >= asked.names:
+        fan_out = self.rounds[number]
+        fan_out.found[name] = result
+        if fan_out.found.keys() >= fan_out.names:
             del self.rounds[number]
-            asked.done(asked.found)
+            fan_out.done(fan_out.found)

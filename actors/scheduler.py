@@ -194,15 +194,15 @@ class Scheduler(Actor):
         at = instant if instant < now + LEAST_STEP_S else now
         return mint(self.last_us, self.chance.getrandbits(62)), at
 
-    def submit(self, asked: Submit) -> None:
+    def submit(self, command: Submit) -> None:
         task_id, now = self.mint()
-        known = self.plan.find(asked, now)
+        known = self.plan.find(command, now)
         if known is not None:
-            promise = self.later(asked)
+            promise = self.later(command)
             self.pass_on(self.persistence, GetTask(known), promise)
             return
-        orders = self.plan.submit(task_id, asked, now)
-        self.answer(asked, orders, now, self.submitted(task_id))
+        orders = self.plan.submit(task_id, command, now)
+        self.answer(command, orders, now, self.submitted(task_id))
 
     def submit_cron_run(self, cron_run: SubmitCronRun) -> None:
         """A cron's run; whatever comes of it, the ticker is told, and after Persistence."""

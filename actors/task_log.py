@@ -44,8 +44,8 @@ def line_of(event: EventRecord) -> LogLine:
         facts = _task_facts(event.event, task)
     if event.reason is not None:
         facts["reason"] = event.reason
-    told = event.event.removeprefix(f"{subject.partition(' ')[0]}_").replace("_", " ")
-    return LogLine(f"{subject} {told}", names, facts)
+    happening = event.event.removeprefix(f"{subject.partition(' ')[0]}_").replace("_", " ")
+    return LogLine(f"{subject} {happening}", names, facts)
 
 
 def _task_facts(name: str, task: Record) -> dict[str, Any]:

@@ -199,11 +199,11 @@ class Worker(Actor):
                 tell(me, ChunksReady())
 
         try:
-            asked = ask(self.persistence, GetSpec(call.run.task_id))
+            call_spec = ask(self.persistence, GetSpec(call.run.task_id))
         except NotFound as error:
             return Failed(error.message, Verdict.FINAL)
         except Unavailable:
             return Stopped()  # the queue is rebooting or gone, and this call with it
-        model = call.run.model or asked.model
-        spec = _decode_spec(asked.spec)
-        return call.executor.run(asked.type, model, spec, on_chunk, call.run.without)
+        model = call.run.model or call_spec.model
+        spec = _decode_spec(call_spec.spec)
+        return call.executor.run(call_spec.type, model, spec, on_chunk, call.run.without)

@@ -14,22 +14,22 @@ TOTAL = "X-Total-Count"
 _PLAIN = TaskFilter()
 
 
-def query_of(wanted: TaskFilter) -> dict[str, list[str]]:
+def query_of(task_filter: TaskFilter) -> dict[str, list[str]]:
     """The parameters that say something, each with its values."""
     query = {}
     for name in TaskFilter.__struct_fields__:
-        value = getattr(wanted, name)
+        value = getattr(task_filter, name)
         if value != getattr(_PLAIN, name):
             values = value if isinstance(value, list) else [value]
             query[name] = [str(msgspec.to_builtins(each)) for each in values]
     return query
 
 
-def headers_of(wanted: TaskFilter, page: TaskPage) -> dict[str, str]:
+def headers_of(task_filter: TaskFilter, page: TaskPage) -> dict[str, str]:
     """What is said of a page beside its tasks."""
     headers = {}
     if page.cursor is not None:
-        following = msgspec.structs.replace(wanted, offset=0, cursor=page.cursor)
+        following = msgspec.structs.replace(task_filter, offset=0, cursor=page.cursor)
         query = urlencode(query_of(following), doseq=True)
         headers["Link"] = f'<?{query}>; rel="next"'  # a proxy may have taken off a prefix
     if page.total is not None:

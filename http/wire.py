@@ -75,20 +75,20 @@ class TaskFailed(QueueError):
         self.status, self.upstream = status, upstream
 
 
-def failure_upstream(status: int | None, said: Upstream | None, words: str) -> TaskFailed:
+def failure_upstream(status: int | None, upstream: Upstream | None, fallback: str) -> TaskFailed:
     """The answer where a model server gave this `status`, or none (None), and said this.
 
-    What it thinks of the queue's own key is not for the client, nor is a redirection. `words` are
-    those of a server whose own were not kept.
+    What it thinks of the queue's own key is not for the client, nor is a redirection. `fallback`
+    is the message of a server whose own was not kept.
     """
     if status in (401, 403, 407):
         return TaskFailed(f"the model server does not let the queue in ({status})", 502)
-    message = said.message if said else words
+    message = upstream.message if upstream else fallback
     if status is None:  # it said so inside a reply, or it is the queue that says it
-        return TaskFailed(message, 502, said)
+        return TaskFailed(message, 502, upstream)
     if status < 400:
         return TaskFailed(message, 502)
-    return TaskFailed(message, status, said)
+    return TaskFailed(message, status, upstream)
 
 
 STATUS_OF: dict[type[QueueError], int] = {

@@ -148,8 +148,8 @@ class Listener(ComposedVerbs):
         on_progress: ends.OnProgress | None = None,
     ) -> list[TaskResult]:
         timeout, on_progress = ends.waits(timeout, on_progress)
-        made = self._members(batch_id)
-        return self._threads.run(ends.gathered(made, timeout, on_progress))
+        submitted = self._members(batch_id)
+        return self._threads.run(ends.gathered(submitted, timeout, on_progress))
 
     def _members(self, batch_id: OfBatch) -> BatchSubmitted:
         name, ids = arguments.batch_id(batch_id), arguments.members(batch_id)
@@ -161,9 +161,9 @@ class Listener(ComposedVerbs):
     def as_completed(
         self, ids: Collection[OfTask], *, timeout: float | None = None
     ) -> Generator[TaskResult, None, None]:
-        wanted = arguments.ids(ids, "ids", limits.AWAITED, least=0)
+        task_ids = arguments.ids(ids, "ids", limits.AWAITED, least=0)
         timeout = arguments.seconds(timeout, "timeout")
-        return self._threads.items(ends.completed(wanted, timeout, time.monotonic()))
+        return self._threads.items(ends.completed(task_ids, timeout, time.monotonic()))
 
     def _reported(
         self, submit: Callable[[], list[str]], callback: Callback | BatchResults

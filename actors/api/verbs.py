@@ -68,20 +68,20 @@ class PageCollector:
             self.following = replace(self._wanted, limit=left, offset=0, cursor=page.cursor)
 
 
-def full_page(list_page: Callable[[TaskFilter], TaskPage], wanted: TaskFilter) -> TaskPage:
+def full_page(list_page: Callable[[TaskFilter], TaskPage], task_filter: TaskFilter) -> TaskPage:
     """A page of as many tasks as are wanted, if there are."""
-    found = PageCollector(wanted)
-    while found.following is not None:
-        found.add(list_page(found.following))
-    return TaskPage(found.tasks, found.cursor, found.total)
+    collector = PageCollector(task_filter)
+    while collector.following is not None:
+        collector.add(list_page(collector.following))
+    return TaskPage(collector.tasks, collector.cursor, collector.total)
 
 
 def scheduled(new: AnyTask, at: datetime) -> AnyTask:
     """A task that runs at `at`. Raises `Invalid`."""
-    wanted, due = arguments.task(new), parse_time(at, "at")
-    if isinstance(wanted, NewTask):
-        return replace(wanted, scheduled_at=due)
-    return {**wanted, "scheduled_at": due}
+    task, due = arguments.task(new), parse_time(at, "at")
+    if isinstance(task, NewTask):
+        return replace(task, scheduled_at=due)
+    return {**task, "scheduled_at": due}
 
 
 def later(tasks: Iterable[AnyTask], at: datetime) -> Iterator[AnyTask]:

@@ -89,9 +89,9 @@ def whole(stored: StoredTask, waiting: Waiting | None) -> Task:
 
 
 def page(
-    found: Page,
+    stored: Page,
     waiting: Mapping[str, Waiting],
-    wanted: TaskFilter,
+    task_filter: TaskFilter,
     yield_control: YieldControl = never_yield,
 ) -> TaskPage:
     """A page of a list, with the parts of tasks that were asked for.
@@ -99,12 +99,12 @@ def page(
     A task that waits for something else by now is left out where that was asked for.
     """
     tasks = []
-    for record in cooperatively(found.records, yield_control):
+    for record in cooperatively(stored.records, yield_control):
         task = listed(record, waiting.get(record.id))
-        if wanted.waiting_for and task.waiting_for not in wanted.waiting_for:
+        if task_filter.waiting_for and task.waiting_for not in task_filter.waiting_for:
             continue
-        tasks.append(_with_parts(task, found.specs.get(task.id), found.results.get(task.id)))
-    return TaskPage(tasks, found.cursor, found.total)
+        tasks.append(_with_parts(task, stored.specs.get(task.id), stored.results.get(task.id)))
+    return TaskPage(tasks, stored.cursor, stored.total)
 
 
 def _with_parts(task: Task, spec: bytes | None, result: bytes | None) -> Task:

@@ -167,8 +167,11 @@ class Actor(pykka.ThreadingActor):
                 value = self.handle(message)
             except QueueError as error:
                 if self._asker is None:
-                    name, told = type(self).__name__, type(message).__name__  # not what is in it
-                    log.warning("%s could not %s: %s", name, told, error)
+                    name, message_type = (
+                        type(self).__name__,
+                        type(message).__name__,
+                    )  # not what is in it
+                    log.warning("%s could not %s: %s", name, message_type, error)
                 else:
                     self._asker.break_with(error.again())  # whose frames keep no message
                     self._asker = None

@@ -28,8 +28,8 @@ def decoded(
     if not compressed:
         return iter(pieces)
     if len(compressed) > 1 or compressed[0] in _UNKNOWN:
-        words = f"a reply compressed with {', '.join(compressed)}; only gzip and deflate are read"
-        raise Undecodable(words)
+        message = f"a reply compressed with {', '.join(compressed)}; only gzip and deflate are read"
+        raise Undecodable(message)
     return _inflated(pieces, compressed[0], yield_control)
 
 

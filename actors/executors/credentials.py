@@ -27,8 +27,8 @@ def headers_of(url: httpx.URL, key: str) -> httpx.Headers:
 def secrets_of(url: httpx.URL, key: str, headers: httpx.Headers) -> list[str]:
     """What no error may show, the longest first: the header, and what it is made of."""
     sent = headers.get("authorization", "")
-    given = (sent[6:].strip(), key, url.password, *url.params.values())
-    parts = [part for part in given if len(part) >= _SECRET_LENGTH]
+    candidates = (sent[6:].strip(), key, url.password, *url.params.values())
+    parts = [part for part in candidates if len(part) >= _SECRET_LENGTH]
     known = {sent, *parts} - {""}
     written = {msgspec.json.encode(secret).decode()[1:-1] for secret in known}
     return sorted(known | written, key=len, reverse=True)

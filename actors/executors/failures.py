@@ -43,13 +43,13 @@ def failure_of_status(
     if verdict in (Verdict.RETRY, Verdict.REFUSED):
         told_at = _date(headers.get("date", "")) or now  # by the server's clock, as the date is
         wait_s = retry_after_s(headers.get("retry-after", ""), told_at)
-    said = server_error(body) or Upstream(_phrase(status))
-    words = one_line(said.message)
-    if status == 404 and (_NO_MODEL.search(words) or b"model_not_found" in body):
+    upstream = server_error(body) or Upstream(_phrase(status))
+    message = one_line(upstream.message)
+    if status == 404 and (_NO_MODEL.search(message) or b"model_not_found" in body):
         verdict = Verdict.NO_MODEL
-    if status == 500 and is_permanent(words):
+    if status == 500 and is_permanent(message):
         verdict, wait_s = Verdict.FINAL, None
-    return Failed(f"{who} answered {status}: {words}", verdict, wait_s, status, said)
+    return Failed(f"{who} answered {status}: {message}", verdict, wait_s, status, upstream)
 
 
 def verdict_of_status(status: int) -> Verdict:
@@ -62,11 +62,11 @@ def verdict_of_status(status: int) -> Verdict:
             return Verdict.RETRY if status > 501 else Verdict.FINAL
 
 
-def verdict_of_error(said: Upstream) -> Verdict:
+def verdict_of_error(upstream: Upstream) -> Verdict:
     """That of an error behind a status of 200: some servers put the status of their own in it."""
-    if type(said.code) is int and 400 <= said.code < 500:
-        return verdict_of_status(said.code)
-    return Verdict.FINAL if is_permanent(one_line(said.message)) else Verdict.RETRY
+    if type(upstream.code) is int and 400 <= upstream.code < 500:
+        return verdict_of_status(upstream.code)
+    return Verdict.FINAL if is_permanent(one_line(upstream.message)) else Verdict.RETRY
 
 
 def failure_of_error(who: str, url: str, error: httpx.TransportError, silence_s: float) -> Failed:
@@ -97,10 +97,10 @@ def retry_after_s(value: str, now: datetime) -> float | None:
 def _date(value: str) -> datetime | None:
     """One of HTTP's dates: GMT, also where one says `-0000` and so comes without a zone."""
     try:
-        found = parsedate_to_datetime(value)
+        parsed = parsedate_to_datetime(value)
     except ValueError:
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def server_error(body: bytes) -> Upstream | None:

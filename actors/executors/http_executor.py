@@ -127,10 +127,10 @@ class HttpExecutor(ABC):
         """What a probe finds; `get` gives the body at a path and raises as `reply` does."""
 
     def probe(self) -> ProbeResult:
-        found = self._aside(PROBE_S, lambda fetch: self.found(lambda path: fetch(path, None)))
-        if isinstance(found, Failed):
-            return ProbeResult(error=found.error, retry_after_s=found.retry_after_s)
-        return found
+        result = self._aside(PROBE_S, lambda fetch: self.found(lambda path: fetch(path, None)))
+        if isinstance(result, Failed):
+            return ProbeResult(error=result.error, retry_after_s=result.retry_after_s)
+        return result
 
     def request(self, path: str, body: Mapping[str, Any] | None, limit_s: float) -> BackendReply:
         return self._aside(limit_s, lambda fetch: fetch(path, body))
@@ -176,8 +176,8 @@ class HttpExecutor(ABC):
         try:
             content = msgspec.json.encode(body)
         except (TypeError, ValueError, RecursionError) as error:
-            words = f"the task cannot be sent as JSON: {error}"
-            raise CallFailed(Failed(words, Verdict.FINAL)) from error
+            message = f"the task cannot be sent as JSON: {error}"
+            raise CallFailed(Failed(message, Verdict.FINAL)) from error
         request = httpx.Request("POST", self._url(path), headers=self._headers, content=content)
         response = self._transport.handle_request(request)
         try:
@@ -244,9 +244,9 @@ class HttpExecutor(ABC):
     def check(self, error: Any) -> None:
         """An error behind a status of 200: the model's runner died, or the request is bad."""
         if error:
-            said = upstream_of(error)
-            words = f"{self.name} reported an error: {one_line(said.message)}"
-            raise CallFailed(Failed(words, verdict_of_error(said), upstream=said))
+            upstream = upstream_of(error)
+            message = f"{self.name} reported an error: {one_line(upstream.message)}"
+            raise CallFailed(Failed(message, verdict_of_error(upstream), upstream=upstream))
 
     def _url(self, path: str) -> httpx.URL:
         url = self._urls.get(path)
@@ -277,17 +277,17 @@ class HttpExecutor(ABC):
 
     def _told(self, failed: Failed) -> Failed:
         """Fit to be stored and shown: a server may repeat the key it was given, or never end."""
-        said = failed.upstream or Upstream(self._unnamed(failed.error))
-        fields = msgspec.structs.asdict(said)
-        said = Upstream(**{name: self._censored(value) for name, value in fields.items()})
-        words = self._censored(failed.error)
-        return msgspec.structs.replace(failed, error=words, upstream=said)
+        upstream = failed.upstream or Upstream(self._unnamed(failed.error))
+        fields = msgspec.structs.asdict(upstream)
+        upstream = Upstream(**{name: self._censored(value) for name, value in fields.items()})
+        message = self._censored(failed.error)
+        return msgspec.structs.replace(failed, error=message, upstream=upstream)
 
-    def _unnamed(self, words: str) -> str:
+    def _unnamed(self, message: str) -> str:
         """Without the server's address, which is no business of who only wants an answer."""
         for name in (self.name, self._shown):
-            words = words.replace(name, "the model server")
-        return words
+            message = message.replace(name, "the model server")
+        return message
 
     def _censored(self, value: Any) -> Any:
         if not isinstance(value, str):

@@ -12,8 +12,8 @@ def lenient(text: bytes) -> Any:
 
     A text in it may still hold half a surrogate pair. Raises ValueError or RecursionError.
     """
-    words = text.decode("utf-8", "replace")
-    return json.loads(words, parse_constant=lambda _: None, parse_float=_finite)
+    decoded = text.decode("utf-8", "replace")
+    return json.loads(decoded, parse_constant=lambda _: None, parse_float=_finite)
 
 
 class SurrogateJoiner:

@@ -69,16 +69,16 @@ class OpenAIExecutor(HttpExecutor):
         embeddings = self.parse_numbers(_EMBEDDINGS, joined(pieces))
         self.check(embeddings.error)
         vectors = [one.embedding for one in embeddings.data or ()]
-        wanted = 1 if isinstance(body["input"], str) else len(body["input"])
-        if len(vectors) != wanted:
-            raise self.failed(f"sent {len(vectors)} embeddings instead of {wanted}", Verdict.RETRY)
+        count = 1 if isinstance(body["input"], str) else len(body["input"])
+        if len(vectors) != count:
+            raise self.failed(f"sent {len(vectors)} embeddings instead of {count}", Verdict.RETRY)
         if not all(vectors):
             raise self.failed("sent an empty embedding", Verdict.RETRY)
         size = body.get("dimensions")
         wrong = {len(vector) for vector in vectors} - {size}
         if size is not None and wrong:
-            words = f"sent embeddings of {max(wrong)} dimensions instead of {size}"
-            raise self.failed(words, Verdict.FINAL)
+            message = f"sent embeddings of {max(wrong)} dimensions instead of {size}"
+            raise self.failed(message, Verdict.FINAL)
         return embeddings
 
     def _read(
@@ -106,8 +106,8 @@ class OpenAIExecutor(HttpExecutor):
         try:
             return reply.ending(_now(), duration_ns)
         except (ValueError, RecursionError) as error:
-            words = f"sent a tool call whose arguments are not JSON: {error}"
-            raise self.failed(words, Verdict.RETRY) from error
+            message = f"sent a tool call whose arguments are not JSON: {error}"
+            raise self.failed(message, Verdict.RETRY) from error
 
 
 def answered(whole: dict[str, Any], reply_s: float | None) -> Answered:

@@ -62,13 +62,13 @@ def pass_on(
 def _embeddings(executor: HttpExecutor, path: str, body: dict[str, Any]) -> Answered:
     with executor.post(path, body) as pieces:
         whole = joined(pieces).strip()
-    told = executor.parse_numbers(_VECTORS, whole)
-    executor.check(told.error)
-    if bytes(memoryview(told.data)[:1]) != b"[":
+    vectors = executor.parse_numbers(_VECTORS, whole)
+    executor.check(vectors.error)
+    if bytes(memoryview(vectors.data)[:1]) != b"[":
         raise executor.failed("sent no embeddings", Verdict.RETRY)
     if b'"embedding":[]' in whole or b'"embedding": []' in whole:
         raise executor.failed("sent an empty embedding", Verdict.RETRY)
-    return Answered(whole, prompt_tokens=count_in(told.usage, "prompt_tokens"))
+    return Answered(whole, prompt_tokens=count_in(vectors.usage, "prompt_tokens"))
 
 
 def _read(

@@ -72,13 +72,13 @@ def payloads(lines: Iterator[bytes]) -> Iterator[bytes]:
 def _as_error(data: bytes) -> bytes:
     """What an event called `error` carries, an object or mere words, in the form of all errors."""
     try:
-        said = lenient(data)
+        body = lenient(data)
     except (ValueError, RecursionError):
-        said = data.decode("utf-8", "replace")
-    if isinstance(said, dict) and said.get("error"):
+        body = data.decode("utf-8", "replace")
+    if isinstance(body, dict) and body.get("error"):
         return data
     return msgspec.json.encode(
-        {"error": SurrogateJoiner().mended(said) or "an error without words"}
+        {"error": SurrogateJoiner().mended(body) or "an error without words"}
     )
 
 
@@ -117,15 +117,15 @@ class StreamedReply:
         choice = next(iter(list_in(event, "choices")), None)
         self.has_begun = self.has_begun or choice is not None
         self._finish = text_in(choice, "finish_reason") or self._finish
-        said = object_in(choice, "delta") or object_in(choice, "message")
-        text = text_in(said, "content") or text_in(said, "refusal") or text_in(choice, "text")
-        thinking = text_in(said, "reasoning_content") or text_in(said, "reasoning")
-        given = object_in(choice, "logprobs")
-        logprobs = list_in(given, "content") or _older_logprobs(given)
+        delta = object_in(choice, "delta") or object_in(choice, "message")
+        text = text_in(delta, "content") or text_in(delta, "refusal") or text_in(choice, "text")
+        thinking = text_in(delta, "reasoning_content") or text_in(delta, "reasoning")
+        piece_logprobs = object_in(choice, "logprobs")
+        logprobs = list_in(piece_logprobs, "content") or _older_logprobs(piece_logprobs)
         self._text.append(text)
         self._thinking.append(thinking)
         self._logprobs += logprobs
-        calls = list_in(said, "tool_calls")
+        calls = list_in(delta, "tool_calls")
         self._calls.take(calls)
         if text or thinking or calls:
             self._spoke = (self._spoke or (tick, tick))[0], tick
@@ -144,11 +144,11 @@ class StreamedReply:
         calls = self._calls.as_ollama()
         start, end = self._dated(now), self._ending(duration_ns)
         lines = [{**start, **self._worded("", "", calls), "done": False}] if calls else []
-        said = self._worded("".join(self._text), "".join(self._thinking), calls)
+        message = self._worded("".join(self._text), "".join(self._thinking), calls)
         beside = {"logprobs": self._logprobs} if self._logprobs else {}
         return [*lines, {**start, **self._worded("", ""), **end}], {
             **start,
-            **said,
+            **message,
             **beside,
             **end,
         }
@@ -187,10 +187,10 @@ class StreamedReply:
         return round(span * 1e6) if 0 <= span < 1e9 else 0
 
 
-def _older_logprobs(given: dict[str, Any]) -> list[dict[str, Any]]:
+def _older_logprobs(logprobs: dict[str, Any]) -> list[dict[str, Any]]:
     """Those of a completion, which come as lists side by side, one entry for each token."""
-    tokens, values = list_in(given, "tokens"), list_in(given, "token_logprobs")
-    others = itertools.chain(list_in(given, "top_logprobs"), itertools.repeat(None))
+    tokens, values = list_in(logprobs, "tokens"), list_in(logprobs, "token_logprobs")
+    others = itertools.chain(list_in(logprobs, "top_logprobs"), itertools.repeat(None))
     return [
         {"token": token, "logprob": value, **_top(other)}
         for token, value, other in zip(tokens, values, others, strict=False)

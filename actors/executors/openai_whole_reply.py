@@ -35,7 +35,7 @@ class WholeReply:
 
     def take(self, piece: dict[str, Any]) -> bool:
         """Whether the piece says something of the reply itself."""
-        said = False
+        changed = False
         for name, value in piece.items():
             if name not in ("choices", "obfuscation") and value is not None:
                 self._head[name] = value
@@ -44,8 +44,8 @@ class WholeReply:
                 index = choice.get("index")
                 known = self._choices.setdefault(index if type(index) is int else place, _Object())
                 known.take(choice)
-                said = said or bool(object_in(choice, "delta") or text_in(choice, "text"))
-        return said
+                changed = changed or bool(object_in(choice, "delta") or text_in(choice, "text"))
+        return changed
 
     def whole(self) -> dict[str, Any]:
         choices = [self._choices[index].whole() for index in sorted(self._choices)]

@@ -36,5 +36,5 @@ _WORDS = (
 _PERMANENT = re.compile("|".join(_WORDS), re.IGNORECASE)
 
 
-def is_permanent(words: str) -> bool:
-    return _PERMANENT.search(words) is not None
+def is_permanent(message: str) -> bool:
+    return _PERMANENT.search(message) is not None

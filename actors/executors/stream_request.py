@@ -48,8 +48,8 @@ def _body(body: dict[str, Any], without: frozenset[str]) -> dict[str, Any]:
     rest = {name: value for name, value in body.items() if name not in (STREAM, OPTIONS)}
     if STREAM in without:
         return rest
-    given = object_in(body, OPTIONS)
-    options = given if OPTIONS in without else {**given, "include_usage": True}
+    own_options = object_in(body, OPTIONS)
+    options = own_options if OPTIONS in without else {**own_options, "include_usage": True}
     return {**rest, STREAM: True, **({OPTIONS: options} if options else {})}
 
 
@@ -60,8 +60,8 @@ def _refused(failed: Failed, without: frozenset[str]) -> str | None:
     """
     if failed.verdict is not Verdict.FINAL or failed.status not in _STATUSES or not failed.upstream:
         return None
-    said = f"{failed.upstream.param or ''} {failed.upstream.message}"
+    complaint = f"{failed.upstream.param or ''} {failed.upstream.message}"
     for field in (OPTIONS, STREAM):
-        if field not in without and STREAM not in without and _NAMES[field].search(said):
+        if field not in without and STREAM not in without and _NAMES[field].search(complaint):
             return field
     return None

@@ -46,8 +46,8 @@ class ToolCalls:
 
     def take(self, deltas: list[Any]) -> None:
         for place, delta in enumerate(deltas):
-            given = delta.get("index") if isinstance(delta, dict) else None
-            index = given if isinstance(given, int) else place
+            raw_index = delta.get("index") if isinstance(delta, dict) else None
+            index = raw_index if isinstance(raw_index, int) else place
             call_id, function = text_in(delta, "id"), object_in(delta, "function")
             call = self._at.get(index)
             if call is None or call.is_another(call_id, text_in(function, "name")):

@@ -208,8 +208,8 @@ def reason_of(error: Exception) -> str:
     """What went wrong, in the system's words and without its numbers."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate not accepted: {error.verify_message}"
-    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(words[:1].lower() + words[1:])
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(reason[:1].lower() + reason[1:])
 
 
 def _as_bytes(request: httpx.Request) -> bytes:

@@ -10,9 +10,9 @@ RESERVE_BYTES = 32 << 20
 _FULL = ("No space left on device", "Disk quota exceeded")  # as strerror has them
 
 
-def is_full(words: str) -> bool:
+def is_full(message: str) -> bool:
     """Whether an error's words say that there was no room."""
-    return any(full in words for full in _FULL)
+    return any(full in message for full in _FULL)
 
 
 def has_free_space(folder: str, size: int = 0) -> bool:

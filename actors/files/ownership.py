@@ -54,23 +54,23 @@ def unsign(folder: Path) -> None:
         (folder / "owner.json").unlink(missing_ok=True)
 
 
-def why_not(folder: Path, words: str) -> str:
+def why_not(folder: Path, message: str) -> str:
     """What RocksDB or the system says, as a sentence that helps."""
-    if "lock hold by current process" in words:
+    if "lock hold by current process" in message:
         return (
             f"the folder {folder} is in use by this very process: "
             "use the QueueManager that has it open, or close that one first"
         )
-    if "While lock file" in words or "lock hold by" in words:
+    if "While lock file" in message or "lock hold by" in message:
         return f"the folder {folder} is in use by {_owner(folder)}"
-    if "orruption" in words:
+    if "orruption" in message:
         return (
-            f"the store in {folder} is damaged ({words}); "
+            f"the store in {folder} is damaged ({message}); "
             "restore a copy of the folder, or move it away to begin anew"
         )
-    if is_full(words):
-        return f"the disk is full: make room for the store in {folder} ({words})"
-    return f"cannot open the store in {folder}: {words}"
+    if is_full(message):
+        return f"the disk is full: make room for the store in {folder} ({message})"
+    return f"cannot open the store in {folder}: {message}"
 
 
 def _owner(folder: Path) -> str:

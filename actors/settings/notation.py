@@ -67,10 +67,10 @@ def parse_ollama_host(text: object) -> str:
     where there is a scheme. An address that means "all" becomes the loopback; `ollama.com` is
     reached by https.
     """
-    given = text.strip().strip("\"'").strip() if isinstance(text, str) else "?"
-    if given == "ollama.com":
-        given = "https://ollama.com"
-    scheme, is_url, rest = given.rpartition("://")
+    stripped = text.strip().strip("\"'").strip() if isinstance(text, str) else "?"
+    if stripped == "ollama.com":
+        stripped = "https://ollama.com"
+    scheme, is_url, rest = stripped.rpartition("://")
     scheme = scheme.lower() if is_url else "http"
     authority, slash, path = rest.partition("/")
     user, at, place = authority.rpartition("@")

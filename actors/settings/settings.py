@@ -49,10 +49,10 @@ def load(path: str | None, environ: Mapping[str, str], flags: Mapping[str, Any])
 
 def trace(path: str | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Loaded:
     """As `load`, with the origins."""
-    given = {key: (raw, origin) for key, raw, origin in _given(path, environ, flags)}
+    raw_values = {key: (raw, origin) for key, raw, origin in _given(path, environ, flags)}
     origins: dict[str, str] = {}
     sections: dict[str, Any] = {}
-    for key, (raw, origin) in given.items():
+    for key, (raw, origin) in raw_values.items():
         value = checked(key, raw, KEYS[key], origin)
         section, _, name = key.rpartition(".")
         group = sections.setdefault(section, {}) if section else sections

@@ -66,8 +66,8 @@ def checked(key: str, raw: Any, kind: Any, origin: str) -> Any:
 def _checked_group(where: str, raw: Any, kind: Any, origin: str) -> dict[str, Any]:
     required = [field.name for field in msgspec.structs.fields(kind) if field.required]
     if not isinstance(raw, Mapping):
-        words = " and a ".join(required)
-        raise Invalid(f"{origin}: {where} must be a group with a {words}", field=where)
+        needed = " and a ".join(required)
+        raise Invalid(f"{origin}: {where} must be a group with a {needed}", field=where)
     known = _kinds(kind, f"{where}.")
     group = {}
     for name, item in raw.items():

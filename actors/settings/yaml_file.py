@@ -45,8 +45,8 @@ def _document(path: str) -> Mapping[Any, Any]:
     except OSError as error:
         raise Invalid(f"{path} cannot be read: {error.strerror}", field="config") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        words = " ".join(str(error).replace('in "<file>", ', "at ").split())
-        raise Invalid(f"{path} is not YAML: {words}", field="config") from None
+        message = " ".join(str(error).replace('in "<file>", ', "at ").split())
+        raise Invalid(f"{path} is not YAML: {message}", field="config") from None
     if document is None:
         return {}
     if not isinstance(document, Mapping):
@@ -63,8 +63,8 @@ def _loaded(text: str) -> Any:
             seen: set[str] = set()
             for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
                 if key.value in seen:
-                    words = f"{key.value} stands there twice,"
-                    raise yaml.MarkedYAMLError(problem=words, problem_mark=key.start_mark)
+                    message = f"{key.value} stands there twice,"
+                    raise yaml.MarkedYAMLError(problem=message, problem_mark=key.start_mark)
                 seen.add(key.value)
             return super().construct_mapping(node, deep)
 

@@ -25,11 +25,11 @@ class BatchStore:
         batch.put(b"loading:" + batch_id.encode(), b"", self._handles["meta"])
 
     def seal(self, batch: Changes, sealed: SealedBatch) -> None:
-        made = sealed.batch
-        batch.delete(b"loading:" + made.id.encode(), self._handles["meta"])
-        self._put(batch, made)
+        batch_record = sealed.batch
+        batch.delete(b"loading:" + batch_record.id.encode(), self._handles["meta"])
+        self._put(batch, batch_record)
         if sealed.key is not None:
-            keyed = KeyUse(made.id, sealed.body, made.created_at.timestamp())
+            keyed = KeyUse(batch_record.id, sealed.body, batch_record.created_at.timestamp())
             batch.put(b"k" + sealed.key, encode(keyed), self._handles["index"])
 
     def tally(self, batch: Changes, rows: Iterable[TaskWrite], removed: Iterable[Record]) -> None:
@@ -42,18 +42,18 @@ class BatchStore:
         for record in removed:
             if record.batch_id is not None:
                 _count(changed, self, record, -1)
-        for made in changed.values():
-            if made.held:
-                self._put(batch, made)
+        for changed_batch in changed.values():
+            if changed_batch.held:
+                self._put(batch, changed_batch)
             else:
-                self._delete(batch, made.id)
+                self._delete(batch, changed_batch.id)
 
-    def _put(self, batch: Changes, made: Batch) -> None:
-        batch.put(made.id.encode(), encode(made), self._handles["batches"])
-        if made.is_over:
-            self._open.pop(made.id, None)
+    def _put(self, batch: Changes, record: Batch) -> None:
+        batch.put(record.id.encode(), encode(record), self._handles["batches"])
+        if record.is_over:
+            self._open.pop(record.id, None)
         else:
-            self._open[made.id] = made
+            self._open[record.id] = record
 
     def _delete(self, batch: Changes, batch_id: str) -> None:
         """The last of its tasks is deleted."""
@@ -67,8 +67,8 @@ class BatchStore:
         return None if raw is None else decode_batch(raw)
 
     def newest(self, limit: int) -> list[Batch]:
-        found = self._families["batches"].between(b"", b"g", backwards=True)
-        return [decode_batch(raw) for _, (_, raw) in zip(range(limit), found, strict=False)]
+        rows = self._families["batches"].between(b"", b"g", backwards=True)
+        return [decode_batch(raw) for _, (_, raw) in zip(range(limit), rows, strict=False)]
 
     def task_ids(self, batch_id: str) -> list[str]:
         """In the order in which they were given."""
@@ -90,12 +90,12 @@ class BatchStore:
 
     def unfinished(self) -> list[tuple[str, list[Record]]]:
         """Batches that a crash has cut, with what was written of each."""
-        found = []
+        batches = []
         for key, _ in self._families["meta"].between(b"loading:", b"loading;"):
             batch_id = key[8:].decode()
             raws = (self._families["tasks"].get(task) for task in self._members(batch_id))
-            found.append((batch_id, [decode_record(raw) for raw in raws if raw is not None]))
-        return found
+            batches.append((batch_id, [decode_record(raw) for raw in raws if raw is not None]))
+        return batches
 
     def forget(self, batch: Changes, batch_id: str) -> None:
         batch.delete(b"loading:" + batch_id.encode(), self._handles["meta"])
@@ -103,6 +103,6 @@ class BatchStore:
 
 def _count(changed: dict[str, Batch], book: BatchStore, record: Record, step: int) -> None:
     batch_id, status = record.batch_id or "", record.status.value
-    made = changed.get(batch_id) or book.get(batch_id)
-    if made is not None:
-        changed[batch_id] = replace(made, **{status: getattr(made, status) + step})
+    batch = changed.get(batch_id) or book.get(batch_id)
+    if batch is not None:
+        changed[batch_id] = replace(batch, **{status: getattr(batch, status) + step})

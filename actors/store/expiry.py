@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 SLICE_TASKS = 200
 
 
-def find_expired(store: "TaskStore", asked: FindExpired) -> Callable[[], Expired]:
+def find_expired(store: "TaskStore", command: FindExpired) -> Callable[[], Expired]:
     """How to find a slice of them, the oldest end first; it may run anywhere, as a scan may.
 
     Tasks of a batch that is not over stay, and are passed.
     """
-    beyond = sum(map(store.counts.total, ENDED)) - asked.keep - asked.passed
-    limit = "" if asked.before is None else moment_key(asked.before)
+    beyond = sum(map(store.counts.total, ENDED)) - command.keep - command.passed
+    limit = "" if command.before is None else moment_key(command.before)
     index, tasks, batches = store.snapshots("index", "tasks", "batches")
     # Behind `after`: the rows before it are deleted by now, and slow to step over.
-    starts = ((end_code(status), asked.after.encode()) for status in ENDED)
-    found = [index.between(code + place, after(code)) for code, place in starts]
-    places = heapq.merge(*(_places(rows) for rows in found))
+    starts = ((end_code(status), command.after.encode()) for status in ENDED)
+    ranges = [index.between(code + place, after(code)) for code, place in starts]
+    places = heapq.merge(*(_places(rows) for rows in ranges))
     stays = _OpenBatches(batches)
 
     def find() -> Expired:
         deletes: list[Delete] = []
-        place, passed = asked.after, asked.passed
-        for seen, place in enumerate((p for p in places if p != asked.after), 1):
+        place, passed = command.after, command.passed
+        for seen, place in enumerate((p for p in places if p != command.after), 1):
             if seen > beyond and place >= limit:
                 return Expired(tuple(deletes), None)
             raw = tasks.get(place[LEAD["ended"] :].encode())
@@ -45,7 +45,7 @@ def find_expired(store: "TaskStore", asked: FindExpired) -> Callable[[], Expired
             else:
                 deletes.append(Delete(record.id, record.seq))
             if len(deletes) == SLICE_TASKS or seen == FEW:
-                rest = replace(asked, after=place, passed=passed)
+                rest = replace(command, after=place, passed=passed)
                 return Expired(tuple(deletes), rest)
         return Expired(tuple(deletes), None)
 

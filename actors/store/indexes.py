@@ -121,66 +121,68 @@ class ReadPlan(Struct, frozen=True):
     is_exact: bool
 
 
-def choose(wanted: TaskFilter, counts: Counts, before: str) -> ReadPlan:
+def choose(task_filter: TaskFilter, counts: Counts, before: str) -> ReadPlan:
     """What to read, backwards and from before the place `before` (empty: from the end).
 
     By creation an index of the values serves, where there is one: that of the status if it
     leaves few tasks, else of the batch, the cron, the status. Other sorts have an order of their
     own, in which all but the status (and by priority, that) is looked for task by task.
     """
-    given = {name for name in _WITH_VALUES if getattr(wanted, name)}
-    low, high = _id_of(wanted.since, ""), _id_of(wanted.until, "g")
-    is_bound = wanted.since is not None or wanted.until is not None
-    if wanted.sort == "created":
-        used, prefixes = _values(wanted, given, counts)
+    fields = {name for name in _WITH_VALUES if getattr(task_filter, name)}
+    low, high = _id_of(task_filter.since, ""), _id_of(task_filter.until, "g")
+    is_bound = task_filter.since is not None or task_filter.until is not None
+    if task_filter.sort == "created":
+        used, prefixes = _values(task_filter, fields, counts)
         top = min(high, before or high)
         stretches = None if prefixes is None else [_under(p, low, top) for p in prefixes]
-        return ReadPlan(stretches, low, top, given == used)
-    if wanted.sort == "priority":
-        used, stretches = {"status", "priority"}, _by_level(wanted, counts, before)
-    elif wanted.sort == "started":
+        return ReadPlan(stretches, low, top, fields == used)
+    if task_filter.sort == "priority":
+        used, stretches = {"status", "priority"}, _by_level(task_filter, counts, before)
+    elif task_filter.sort == "started":
         used, stretches = set(), [_under(b"t", "", before or "g")]
     else:
-        ends = [status for status in ENDED if not wanted.status or status in wanted.status]
+        ends = [
+            status for status in ENDED if not task_filter.status or status in task_filter.status
+        ]
         used, stretches = {"status"}, [_under(end_code(s), "", before or "g") for s in ends]
-    return ReadPlan(stretches, low, high, given <= used and not is_bound)
+    return ReadPlan(stretches, low, high, fields <= used and not is_bound)
 
 
 def _values(
-    wanted: TaskFilter, given: set[str], counts: Counts
+    task_filter: TaskFilter, fields: set[str], counts: Counts
 ) -> tuple[set[str], list[bytes] | None]:
     """The fields whose index to use, and what its rows begin with."""
-    by_status = given & {"status", "priority"}
-    cells = _cells(wanted, counts)
+    by_status = fields & {"status", "priority"}
+    cells = _cells(task_filter, counts)
     is_few = sum(cells.values()) <= FEW
-    if by_status and (is_few or not given & {"batch_id", "cron_id"}):
+    if by_status and (is_few or not fields & {"batch_id", "cron_id"}):
         return by_status, list(cells)
     for name, letter in (("batch_id", "b"), ("cron_id", "c")):
-        if name in given:
-            ids = [i for i in dict.fromkeys(getattr(wanted, name)) if len(i) == _ID_LENGTH]
+        if name in fields:
+            ids = [i for i in dict.fromkeys(getattr(task_filter, name)) if len(i) == _ID_LENGTH]
             return {name}, [f"{letter}{i}".encode() for i in ids]
     return set(), None
 
 
-def _cells(wanted: TaskFilter, counts: Counts) -> dict[bytes, int]:
+def _cells(task_filter: TaskFilter, counts: Counts) -> dict[bytes, int]:
     """How many tasks each wanted status and level has, by what their rows begin with."""
     return {
         STATUS_CODE[status] + _LEVELS[level]: count
         for status in Status
-        if not wanted.status or status in wanted.status
+        if not task_filter.status or status in task_filter.status
         for level, count in counts.by_status.get(status, {}).items()
-        if count and (not wanted.priority or level in wanted.priority)
+        if count and (not task_filter.priority or level in task_filter.priority)
     }
 
 
-def _by_level(wanted: TaskFilter, counts: Counts, before: str) -> list[KeyRange]:
-    found = []
-    for cell in _cells(wanted, counts):
+def _by_level(task_filter: TaskFilter, counts: Counts, before: str) -> list[KeyRange]:
+    ranges = []
+    for cell in _cells(task_filter, counts):
         end = after(cell)
         if before:
             end = min(end, cell[:2] + before.encode())
-        found.append(KeyRange(cell, end, 2))
-    return found
+        ranges.append(KeyRange(cell, end, 2))
+    return ranges
 
 
 def _under(prefix: bytes, low: str, high: str) -> KeyRange:
@@ -195,20 +197,20 @@ def _id_of(moment: datetime | None, default: str) -> str:
 
 
 def total_of(
-    wanted: TaskFilter,
+    task_filter: TaskFilter,
     counts: Counts,
     batch_of: Callable[[str], Batch | None],
     reasons: WaitReasons | None,
 ) -> int | None:
     """How many tasks are wanted, where the counts know."""
-    given = {name for name in _WITH_VALUES if getattr(wanted, name)}
-    if wanted.since is not None or wanted.until is not None:
+    fields = {name for name in _WITH_VALUES if getattr(task_filter, name)}
+    if task_filter.since is not None or task_filter.until is not None:
         return None
-    if given <= {"status", "priority"}:
-        return sum(_cells(wanted, counts).values())
-    if reasons is not None and given <= {"waiting_for", "status"}:
-        return sum(reasons.counts.get(reason, 0) for reason in set(wanted.waiting_for))
-    if given == {"batch_id"}:
-        batches = map(batch_of, dict.fromkeys(wanted.batch_id))
+    if fields <= {"status", "priority"}:
+        return sum(_cells(task_filter, counts).values())
+    if reasons is not None and fields <= {"waiting_for", "status"}:
+        return sum(reasons.counts.get(reason, 0) for reason in set(task_filter.waiting_for))
+    if fields == {"batch_id"}:
+        batches = map(batch_of, dict.fromkeys(task_filter.batch_id))
         return sum(batch.held for batch in batches if batch is not None)
     return None

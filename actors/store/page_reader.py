@@ -24,7 +24,7 @@ IndexRow = tuple[str, bytes | None]  # its place in the order; the record, where
 
 def scan(
     store: "TaskStore",
-    wanted: TaskFilter,
+    task_filter: TaskFilter,
     hidden: frozenset[str] = frozenset(),
     reasons: WaitReasons | None = None,
 ) -> Callable[[], Page]:
@@ -35,22 +35,22 @@ def scan(
     The iterators are made at once: one that a snapshot (rocksdict 0.3.29) makes later shows what
     was written meanwhile, though its look-ups do not.
     """
-    begin = read_cursor(wanted)
+    begin = read_cursor(task_filter)
     if reasons is not None:  # of tasks that wait, which pending ones do
-        if wanted.status and Status.PENDING not in wanted.status:
+        if task_filter.status and Status.PENDING not in task_filter.status:
             return lambda: Page(total=0)
-        wanted = replace(wanted, status=[Status.PENDING])
-    choice = choose(wanted, store.counts, begin.place)
-    total = total_of(wanted, store.counts, store.batches.get, reasons)
+        task_filter = replace(task_filter, status=[Status.PENDING])
+    choice = choose(task_filter, store.counts, begin.place)
+    total = total_of(task_filter, store.counts, store.batches.get, reasons)
     index, tasks, specs, results = store.snapshots("index", "tasks", "specs", "results")
     rows = _rows(index, tasks, choice)
-    looks_for = None if choice.is_exact else TaskMatcher(wanted, reasons)
-    look = _PageScan(tasks, wanted, choice, hidden, looks_for)
+    looks_for = None if choice.is_exact else TaskMatcher(task_filter, reasons)
+    look = _PageScan(tasks, task_filter, choice, hidden, looks_for)
 
     def read() -> Page:
         page, places = look.page(rows, begin.skip)
         page.total = total
-        _include(page, places, wanted, specs, results)
+        _include(page, places, task_filter, specs, results)
         return page
 
     return read
@@ -59,14 +59,14 @@ def scan(
 def _rows(index: Family, tasks: Family, choice: ReadPlan) -> Iterator[IndexRow]:
     if choice.stretches is None:
         low, high = choice.low.encode(), choice.high.encode()
-        found = tasks.between(low, high, backwards=True)
-        return ((key.decode(), raw) for key, raw in found)
+        rows = tasks.between(low, high, backwards=True)
+        return ((key.decode(), raw) for key, raw in rows)
     return heapq.merge(*(_stretch(index, each) for each in choice.stretches), reverse=True)
 
 
 def _stretch(index: Family, stretch: KeyRange) -> Iterator[IndexRow]:
-    found = index.between(stretch.start, stretch.end, backwards=True)
-    return ((key[stretch.cut :].decode(), None) for key, _ in found)
+    rows = index.between(stretch.start, stretch.end, backwards=True)
+    return ((key[stretch.cut :].decode(), None) for key, _ in rows)
 
 
 class _PageScan:
@@ -75,14 +75,14 @@ class _PageScan:
     def __init__(
         self,
         tasks: Family,
-        wanted: TaskFilter,
+        task_filter: TaskFilter,
         choice: ReadPlan,
         hidden: frozenset[str],
         looks_for: TaskMatcher | None,
     ) -> None:
         self._tasks, self._hidden = tasks, hidden
-        self._sort, self._limit = wanted.sort, wanted.limit
-        self._lead = LEAD[wanted.sort]
+        self._sort, self._limit = task_filter.sort, task_filter.limit
+        self._lead = LEAD[task_filter.sort]
         self._low, self._high = choice.low, choice.high
         self._wanted = looks_for
 
@@ -121,18 +121,18 @@ class _PageScan:
 
 
 def _include(
-    page: Page, places: list[str], wanted: TaskFilter, specs: Family, results: Family
+    page: Page, places: list[str], task_filter: TaskFilter, specs: Family, results: Family
 ) -> None:
     """Add what lists leave out; what would be too much for a page goes on the next."""
     size = 0
     for number, record in enumerate(page.records):
         key = record.id.encode()
-        spec = specs.get(key) if "payload" in wanted.include else None
-        result = results.get(key) if "result" in wanted.include else None
+        spec = specs.get(key) if "payload" in task_filter.include else None
+        result = results.get(key) if "result" in task_filter.include else None
         size += len(spec or b"") + len(result or b"")
         if size > INCLUDED_BYTES and number:
             del page.records[number:]
-            page.cursor = str(Cursor(wanted.sort, 0, places[number - 1]))
+            page.cursor = str(Cursor(task_filter.sort, 0, places[number - 1]))
             return
         if spec is not None:
             page.specs[record.id] = spec

@@ -62,10 +62,10 @@ class Repair:
 
     def count_batches(self, counts: Counter[tuple[str, Status]]) -> None:
         for key, raw in key_range(self.families["batches"].iter, b"", _END):
-            made = decode_batch(raw)
-            made = replace(made, **{status.value: counts[made.id, status] for status in Status})
-            if made.held:
-                self.batch.put(key, encode(made), self.handles["batches"])
+            batch = decode_batch(raw)
+            batch = replace(batch, **{status.value: counts[batch.id, status] for status in Status})
+            if batch.held:
+                self.batch.put(key, encode(batch), self.handles["batches"])
             else:
                 self.delete("batches", key)
 

@@ -79,16 +79,16 @@ class Sentinel:
 
 
 def _encoded(noted: SyncedState) -> bytes:
-    words = msgspec.json.encode(noted)
-    return b"%08x %s\n" % (zlib.crc32(words), words)
+    payload = msgspec.json.encode(noted)
+    return b"%08x %s\n" % (zlib.crc32(payload), payload)
 
 
 def _decoded(slot: bytes) -> SyncedState | None:
     line = slot.partition(b"\n")[0]
-    code, _, words = line.partition(b" ")
-    if code != b"%08x" % zlib.crc32(words):
+    code, _, payload = line.partition(b" ")
+    if code != b"%08x" % zlib.crc32(payload):
         return None
-    return msgspec.json.decode(words, type=SyncedState)
+    return msgspec.json.decode(payload, type=SyncedState)
 
 
 def read_sentinel(folder: Path) -> SyncedState | None:
@@ -98,10 +98,10 @@ def read_sentinel(folder: Path) -> SyncedState | None:
     except FileNotFoundError:
         return None
     slots = _decoded(raw[:SLOT_BYTES]), _decoded(raw[SLOT_BYTES:])
-    found = [noted for noted in slots if noted is not None]
-    if not found:
+    valid = [noted for noted in slots if noted is not None]
+    if not valid:
         raise _lost(folder, "its file sentinel is damaged", "goes on with what is there")
-    return max(found, key=lambda noted: noted.changes)
+    return max(valid, key=lambda noted: noted.changes)
 
 
 # --- is all of it there? ------------------------------------------------------------------------

@@ -31,9 +31,9 @@ class WalFiles:
         if os.stat(self.folder).st_mtime_ns != self._seen_ns or not self._look_again():
             self._list()
         logs = {name: size for name, size in self._sizes.items() if name.endswith(".log")}
-        told = logs | {name: size for name, size in self._before.items() if name == self._manifest}
+        sizes = logs | {name: size for name, size in self._before.items() if name == self._manifest}
         self._before = {self._manifest: self._sizes[self._manifest]}
-        return told
+        return sizes
 
     def _look_again(self) -> bool:
         """At the two that grow; False when they are gone."""

@@ -61,11 +61,11 @@ def resume(ctx: click.Context, name: str) -> None:
     _show(ctx, [open_queue(ctx).resume_backend(name)])
 
 
-def _show(ctx: click.Context, found: "list[BackendState]") -> None:
+def _show(ctx: click.Context, backends: "list[BackendState]") -> None:
     if session_of(ctx).speaks_json:
-        output.print_json(found)
+        output.print_json(backends)
     else:
-        output.print_plain([COLUMNS, *map(_row, found)])
+        output.print_plain([COLUMNS, *map(_row, backends)])
 
 
 def _row(backend: "BackendState") -> tuple[str, ...]:

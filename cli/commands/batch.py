@@ -54,14 +54,14 @@ def batch(ctx: click.Context, /, path: str, sync: bool, idempotency_key: str | N
     """
     session = session_of(ctx)
     queue = open_queue(ctx)
-    made = queue.submit_batch(read_tasks(path), idempotency_key=idempotency_key)
-    session.say(f"Batch {made.batch_id}: {len(made.task_ids)} tasks")
+    submitted = queue.submit_batch(read_tasks(path), idempotency_key=idempotency_key)
+    session.say(f"Batch {submitted.batch_id}: {len(submitted.task_ids)} tasks")
     if sync:
-        _print_results(session, _ended(session, queue, made))
+        _print_results(session, _ended(session, queue, submitted))
     elif session.speaks_json:
-        output.print_json({"batch_id": made.batch_id, "task_ids": made.task_ids})
+        output.print_json({"batch_id": submitted.batch_id, "task_ids": submitted.task_ids})
     else:
-        click.echo("\n".join(made.task_ids))
+        click.echo("\n".join(submitted.task_ids))
 
 
 def read_tasks(path: str) -> "Iterator[NewTask]":
@@ -69,9 +69,9 @@ def read_tasks(path: str) -> "Iterator[NewTask]":
     from ...actors.core.intake.submission import new_task
     from ...actors.core.model.errors import naming
 
-    for index, given in enumerate(_items(path)):
+    for index, raw in enumerate(_items(path)):
         with naming(f"tasks[{index}]"):
-            yield new_task(given)
+            yield new_task(raw)
 
 
 def _items(path: str) -> "Iterator[Any]":
@@ -99,25 +99,25 @@ def _pieces(path: str) -> Iterator[bytes]:
         raise Invalid(f"{path} cannot be read: {error.strerror}", field="file") from None
 
 
-def _ended(session: Session, queue: "QueueAPI", made: "BatchSubmitted") -> "list[Task]":
+def _ended(session: Session, queue: "QueueAPI", submitted: "BatchSubmitted") -> "list[Task]":
     """All tasks of the batch, once the last has ended; shows a progress bar on a terminal."""
-    last = made.task_ids[-1]
+    last = submitted.task_ids[-1]
     try:
         if session.shows_progress:
-            _show_bar(queue, made, last)
-        return [queue.wait(task_id) for task_id in made.task_ids]
+            _show_bar(queue, submitted, last)
+        return [queue.wait(task_id) for task_id in submitted.task_ids]
     except KeyboardInterrupt:
-        raise Interrupted(made.task_ids) from None
+        raise Interrupted(submitted.task_ids) from None
 
 
-def _show_bar(queue: "QueueAPI", made: "BatchSubmitted", last: str) -> None:
+def _show_bar(queue: "QueueAPI", submitted: "BatchSubmitted", last: str) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        shown = bar.add_task("", total=len(made.task_ids))
-        while not (now := queue.get_batch(made.batch_id)).is_over:
+        shown = bar.add_task("", total=len(submitted.task_ids))
+        while not (now := queue.get_batch(submitted.batch_id)).is_over:
             bar.update(shown, completed=now.total - now.pending - now.running)
             queue.get_task(last, wait=LOOK_S)
 
@@ -133,8 +133,8 @@ def _print_results(session: Session, tasks: "list[Task]") -> None:
             {"task_id": task.id, "status": task.status, "result": task.result, "error": error}
         )
         if not session.speaks_json:
-            said = one_line(error) if error else output.answer_line(task)
-            click.echo(f"{task.id}  {task.status}  {said}")
+            line = one_line(error) if error else output.answer_line(task)
+            click.echo(f"{task.id}  {task.status}  {line}")
     if session.speaks_json:
         output.print_json(items)
     if failed:

@@ -89,17 +89,17 @@ def cron_options(is_new: bool) -> Callable[[F], F]:
     return add
 
 
-def fields_of(given: dict[str, Any]) -> dict[str, Any]:
+def fields_of(options: dict[str, Any]) -> dict[str, Any]:
     """The given options under the field names of crons and tasks."""
-    said = {
+    set_fields = {
         name: list(value) if isinstance(value, tuple) else value
-        for name, value in given.items()
+        for name, value in options.items()
         if value not in (None, (), [], {})
     }
-    fields = {OF_CRON[name]: value for name, value in said.items() if name in OF_CRON}
-    template = {name: value for name, value in said.items() if name not in OF_CRON}
+    fields = {OF_CRON[name]: value for name, value in set_fields.items() if name in OF_CRON}
+    template = {name: value for name, value in set_fields.items() if name not in OF_CRON}
     return {**fields, "task_template": template}
 
 
-def kind_of(given: dict[str, Any]) -> str:
-    return "chat" if given["messages"] else "embed" if given["input"] else "generate"
+def kind_of(options: dict[str, Any]) -> str:
+    return "chat" if options["messages"] else "embed" if options["input"] else "generate"

@@ -97,11 +97,11 @@ def show(ctx: click.Context, cron_id: str) -> None:
     Example:
       ollama-queue cron show 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
     """
-    session, found = session_of(ctx), open_queue(ctx).get_cron_task(cron_id)
+    session, record = session_of(ctx), open_queue(ctx).get_cron_task(cron_id)
     if session.speaks_json:
-        output.print_json(found)
+        output.print_json(record)
     else:
-        output.print_facts(_facts(found))
+        output.print_facts(_facts(record))
 
 
 @cron.command()
@@ -215,50 +215,50 @@ def _each(
     with output.RecordPrinter(session_of(ctx), cron_ids) as records:
         for cron_id in cron_ids:
             with tally:
-                found = verb(cron_id)
-                records.add(found, _line(found, done))
+                cron = verb(cron_id)
+                records.add(cron, _line(cron, done))
     ctx.exit(tally.code)
 
 
-def _line(found: "Cron", done: str) -> str:
-    next_run = f"next {output.time_of(found.next_run)}" if found.next_run else ""
-    words = (found.id, done, "" if done == "removed" else next_run)
-    return "  ".join(word for word in words if word)
+def _line(cron: "Cron", done: str) -> str:
+    next_run = f"next {output.time_of(cron.next_run)}" if cron.next_run else ""
+    cells = (cron.id, done, "" if done == "removed" else next_run)
+    return "  ".join(word for word in cells if word)
 
 
-def _row(found: "Cron") -> tuple[str, ...]:
+def _row(cron: "Cron") -> tuple[str, ...]:
     return (
-        found.id,
-        found.name,
-        found.cron_expr,
-        found.timezone,
-        output.time_of(found.next_run) if found.enabled else "disabled",
-        output.time_of(found.last_run),
-        str(found.run_count),
-        found.task_template.model,
+        cron.id,
+        cron.name,
+        cron.cron_expr,
+        cron.timezone,
+        output.time_of(cron.next_run) if cron.enabled else "disabled",
+        output.time_of(cron.last_run),
+        str(cron.run_count),
+        cron.task_template.model,
     )
 
 
-def _facts(found: "Cron") -> dict[str, Any]:
+def _facts(cron: "Cron") -> dict[str, Any]:
     import msgspec
 
-    template = found.task_template
+    template = cron.task_template
     return {
-        "id": found.id,
-        "name": found.name,
-        "schedule": f"{found.cron_expr} ({found.timezone})",
-        "enabled": "yes" if found.enabled else "no",
-        "next run": output.time_of(found.next_run),
-        "last run": output.time_of(found.last_run),
-        "runs": found.run_count,
-        "overlap": found.overlap,
-        "missed": found.missed,
+        "id": cron.id,
+        "name": cron.name,
+        "schedule": f"{cron.cron_expr} ({cron.timezone})",
+        "enabled": "yes" if cron.enabled else "no",
+        "next run": output.time_of(cron.next_run),
+        "last run": output.time_of(cron.last_run),
+        "runs": cron.run_count,
+        "overlap": cron.overlap,
+        "missed": cron.missed,
         "type": template.type,
         "model": template.model,
         "priority": template.priority,
         "payload": msgspec.json.encode(template.payload).decode(),
         "options": msgspec.json.encode(template.options).decode() if template.options else "",
         "tags": ", ".join(template.tags),
-        "created": output.time_of(found.created_at),
-        "updated": output.time_of(found.updated_at),
+        "created": output.time_of(cron.created_at),
+        "updated": output.time_of(cron.updated_at),
     }

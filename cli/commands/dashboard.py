@@ -71,9 +71,9 @@ def _pace(board: Board, now: float) -> Text:
     if seconds < 1.0:
         return Text()  # too early to say
     over = "in the last minute" if seconds >= 60 else f"in {seconds:.0f} s"
-    words = [(f"{ends[name]} {name}", COLOURS[name]) for name in COLOURS if ends[name]]
+    parts = [(f"{ends[name]} {name}", COLOURS[name]) for name in COLOURS if ends[name]]
     pace = f"{ends.total() * 60 / seconds:.0f} ended a minute"
-    return Text.assemble(f"{pace} ({over}: ", _line(words or [("none", "")]), ")")
+    return Text.assemble(f"{pace} ({over}: ", _line(parts or [("none", "")]), ")")
 
 
 def _reasons(stats: "QueueStats") -> Table:
@@ -150,8 +150,8 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _line(words: Iterable[tuple[str, str]]) -> Text:
-    return Text("  ").join(Text(word, style) for word, style in words)
+def _line(parts: Iterable[tuple[str, str]]) -> Text:
+    return Text("  ").join(Text(word, style) for word, style in parts)
 
 
 def _age(task: "Task") -> str:

@@ -40,9 +40,9 @@ def list_(ctx: click.Context, /, **given: Any) -> None:
     from ...actors.api.verbs import full_page
     from ...actors.core.intake.filters import task_filter
 
-    wanted = task_filter({name: value for name, value in given.items() if value != ()})
+    checked = task_filter({name: value for name, value in given.items() if value != ()})
     session = session_of(ctx)
-    page = full_page(open_queue(ctx).list_page, wanted)
+    page = full_page(open_queue(ctx).list_page, checked)
     output.print_tasks(session, page.tasks)
     if page.cursor is not None and not session.speaks_json:
         of = "" if page.total is None else f" of {page.total}"

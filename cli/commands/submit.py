@@ -19,11 +19,11 @@ ROLES = ("system", "user", "assistant", "tool")
 
 
 def messages_of(
-    ctx: click.Context, param: click.Parameter, given: tuple[str, ...]
+    ctx: click.Context, param: click.Parameter, arguments: tuple[str, ...]
 ) -> list[dict[str, str]]:
     """Messages from `ROLE:TEXT` values; the text may contain colons."""
     messages = []
-    for text in given:
+    for text in arguments:
         role, colon, content = text.partition(":")
         role = role.strip().lower()
         if not colon or role not in ROLES:
@@ -36,11 +36,11 @@ def messages_of(
 
 
 def settings_of(
-    ctx: click.Context, param: click.Parameter, given: tuple[str, ...]
+    ctx: click.Context, param: click.Parameter, arguments: tuple[str, ...]
 ) -> dict[str, Any]:
     """Options from `KEY=VALUE` values."""
     settings = {}
-    for text in given:
+    for text in arguments:
         key, equals, value = text.partition("=")
         if not key or not equals:
             raise click.BadParameter(
@@ -208,15 +208,15 @@ def embed(ctx: click.Context, /, **given: Any) -> None:
     _send(ctx, "embed", given)
 
 
-def _send(ctx: click.Context, kind: str, given: dict[str, Any]) -> None:
+def _send(ctx: click.Context, kind: str, options: dict[str, Any]) -> None:
     from ...actors.core.intake.submission import new_task
 
     session = session_of(ctx)
-    key, is_awaited = given.pop("idempotency_key"), given.pop("wait")
-    is_streamed = given.pop("stream", False)
+    key, is_awaited = options.pop("idempotency_key"), options.pop("wait")
+    is_streamed = options.pop("stream", False)
     fields = {
         name: list(value) if isinstance(value, tuple) else value
-        for name, value in given.items()
+        for name, value in options.items()
         if value is not None and value != ()
     }
     new = new_task({"type": kind, **fields})

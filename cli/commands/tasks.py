@@ -156,13 +156,13 @@ def priority(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> Non
       ollama-queue priority low --batch 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
     """
     *ids, level = words
-    wanted = BulkSelection(ids, given)
+    selection = BulkSelection(ids, given)
     if len(ids) > 1:
         raise click.UsageError("name one ID and one PRIORITY")
     if not ids:
-        sweep(ctx, wanted, "priority", f"with priority {level}", level)
-    elif wanted.is_dry:
-        rehearse(ctx, wanted, "priority", level)
+        sweep(ctx, selection, "priority", f"with priority {level}", level)
+    elif selection.is_dry:
+        rehearse(ctx, selection, "priority", level)
     else:
         task = open_queue(ctx).update_task_priority(ids[0], level)
         output.print_line(session_of(ctx), task, f"priority {task.priority}")
@@ -219,12 +219,12 @@ def resume(ctx: click.Context) -> None:
     _say_paused(ctx, False, "Resumed.")
 
 
-def _say_paused(ctx: click.Context, is_paused: bool, words: str) -> None:
+def _say_paused(ctx: click.Context, is_paused: bool, text: str) -> None:
     session = session_of(ctx)
     if session.speaks_json:
         output.print_json({"paused": is_paused})
     else:
-        session.say(words)
+        session.say(text)
 
 
 COMMANDS: tuple[Any, ...] = (

@@ -32,14 +32,14 @@ def choosing(command: F) -> F:
 class BulkSelection:
     """The tasks selected: by ids or by options. Raises `UsageError`."""
 
-    def __init__(self, ids: Collection[str], given: dict[str, Any]) -> None:
-        self.ids, self.is_sure, self.is_dry = ids, given["yes"], given["is_dry"]
-        self.filter = chosen(given)
-        if ids and (self.filter or given["is_all"]):
+    def __init__(self, ids: Collection[str], options: dict[str, Any]) -> None:
+        self.ids, self.is_sure, self.is_dry = ids, options["yes"], options["is_dry"]
+        self.filter = chosen(options)
+        if ids and (self.filter or options["is_all"]):
             raise click.UsageError("name tasks by ID, or choose them by options, not both")
-        if self.filter and given["is_all"]:
+        if self.filter and options["is_all"]:
             raise click.UsageError("--all cannot be combined with options that select tasks")
-        if not (ids or self.filter or given["is_all"]):
+        if not (ids or self.filter or options["is_all"]):
             raise click.UsageError(
                 "Missing argument 'ID...', or options that choose tasks: --model, --tag, --all …"
             )
@@ -101,21 +101,21 @@ def _count(
     from ...actors.core.intake.submission import parse_priority
     from ...actors.core.model.task_filter import MAX_LIMIT
 
-    wanted = narrowed(Verb(verb), filter, None if level is None else parse_priority(level))
-    if wanted is None:
+    task_filter = narrowed(Verb(verb), filter, None if level is None else parse_priority(level))
+    if task_filter is None:
         return 0
-    page = queue.list_page(replace(wanted, limit=1))
+    page = queue.list_page(replace(task_filter, limit=1))
     if page.total is not None:
         return page.total
     line, count = StatusLine(session.shows_progress), 0
-    wanted = replace(wanted, limit=MAX_LIMIT)
+    task_filter = replace(task_filter, limit=MAX_LIMIT)
     while True:
-        page = queue.list_page(wanted)
+        page = queue.list_page(task_filter)
         count += len(page.tasks)
         if page.cursor is None:
             break
         line.show(f"counting: {_phrase(count, verb, level)} so far")
-        wanted = replace(wanted, cursor=page.cursor)
+        task_filter = replace(task_filter, cursor=page.cursor)
     line.clear()
     return count
 

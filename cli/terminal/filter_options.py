@@ -55,9 +55,9 @@ def filtering(command: F) -> F:
     return command
 
 
-def chosen(given: dict[str, Any]) -> dict[str, Any]:
+def chosen(options: dict[str, Any]) -> dict[str, Any]:
     """The given options as the fields of a `TaskFilter`."""
-    return {name: given[name] for name in _OPTIONS if given[name] not in ((), None)}
+    return {name: options[name] for name in _OPTIONS if options[name] not in ((), None)}
 
 
 def flag(name: str) -> str:

@@ -178,9 +178,9 @@ def print_stats(session: Session, stats: "QueueStats") -> None:
         "paused": "yes" if stats.paused else "no",
     }
     for backend in stats.backends:
-        words = [f"{backend.running} of {backend.parallel} running", health(backend)]
+        parts = [f"{backend.running} of {backend.parallel} running", health(backend)]
         why = "" if backend.healthy else f": {backend.error}"
-        facts[f"backend {backend.name}"] = ", ".join(words) + why
+        facts[f"backend {backend.name}"] = ", ".join(parts) + why
     if stats.hub_gap_ms is not None:
         facts["longest gap"] = f"{stats.hub_gap_ms:.0f} ms without an answer, in the last minute"
     facts["up"] = f"{span(stats.uptime_s)}, version {stats.version}"
@@ -246,14 +246,14 @@ def answer_line(task: "Task") -> str:
 
 
 def _row(task: "Task") -> tuple[str, ...]:
-    made = time_of(task.created_at)
+    created = time_of(task.created_at)
     return (
         task.id,
         str(task.status),
         str(task.priority),
         str(task.type),
         task.model,
-        made,
+        created,
         starts_in(task),
         task.title,
     )
@@ -309,9 +309,9 @@ def fitting(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
 
 def print_facts(facts: dict[str, Any]) -> None:
     """Print a line for each fact that has a value."""
-    said = {one_line(name): value for name, value in facts.items() if value not in (None, "")}
-    width = max(map(len, said)) + 2
-    for name, value in said.items():
+    shown = {one_line(name): value for name, value in facts.items() if value not in (None, "")}
+    width = max(map(len, shown)) + 2
+    for name, value in shown.items():
         click.echo(f"{name + ':':<{width}}{one_line(value) if name != 'status' else value}")
 
 

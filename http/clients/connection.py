@@ -14,10 +14,10 @@ SILENCE_S = 20.0  # of a stream without even a comment: the connection is dead
 
 def limit(timeout: float) -> float:
     """That of any request, in seconds. Raises `Invalid`."""
-    found = arguments.seconds(timeout, "timeout")
-    if not found:
+    seconds = arguments.seconds(timeout, "timeout")
+    if not seconds:
         raise Invalid("timeout must be seconds above 0", field="timeout")
-    return found
+    return seconds
 
 
 def options(url: str, timeout: float, transport: Any = None) -> dict[str, Any]:

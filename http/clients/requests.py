@@ -69,10 +69,10 @@ class Request(Struct, Generic[T], frozen=True, kw_only=True):
 
     def read(self, response: httpx.Response) -> T:
         """The answer. Raises `Unavailable` for what no queue of this version says."""
-        found = _decode(response, self.kind)
-        if isinstance(found, Submitted | BatchSubmitted | CronAdded):
-            found = msgspec.structs.replace(found, created=response.status_code == 201)
-        return found
+        answer = _decode(response, self.kind)
+        if isinstance(answer, Submitted | BatchSubmitted | CronAdded):
+            answer = msgspec.structs.replace(answer, created=response.status_code == 201)
+        return answer
 
 
 class PageRequest(Request[TaskPage], frozen=True, kw_only=True):
@@ -134,9 +134,9 @@ def list_page(filter: TaskFilter | Mapping[str, Any] | None) -> Request[TaskPage
     return PageRequest(method=route.method, path=route.path, kind=TaskPage, params=params)
 
 
-def do_bulk(asked: Bulk) -> Request[BulkResult]:
-    content = _encode(asked.body)
-    return build(routes.BULK[asked.verb], content=content, patience_s=BULK_PATIENCE_S)
+def do_bulk(bulk: Bulk) -> Request[BulkResult]:
+    content = _encode(bulk.body)
+    return build(routes.BULK[bulk.verb], content=content, patience_s=BULK_PATIENCE_S)
 
 
 # --- crons --------------------------------------------------------------------------------------
@@ -198,8 +198,8 @@ def _encode(value: Any) -> bytes:
 
 
 def _key(key: str | None) -> bytes:
-    found = arguments.key(key)
-    return (uuid.uuid4().hex if found is None else found).encode()
+    key_header = arguments.key(key)
+    return (uuid.uuid4().hex if key_header is None else key_header).encode()
 
 
 def _lines(tasks: Iterable[AnyTask]) -> bytes:

@@ -45,31 +45,31 @@ _LISTS = msgspec.json.Decoder(dict[str, list[Json] | None])
 
 def tags(queue: DropinQueue) -> Json:
     """The models that tasks may name. Of one that no Ollama has, little more than the name."""
-    told = _lists(queue, wire.TAGS)
+    lists = _lists(queue, wire.TAGS)
     backends = queue.list_backends()
-    if any(_knows_less(each, told.get(each.name, ())) for each in backends):
+    if any(_knows_less(each, lists.get(each.name, ())) for each in backends):
         queue.probe_backends()  # one came since the last look, or the settings leave it out
         backends = queue.list_backends()
-    found: dict[str, Json] = {}
+    models: dict[str, Json] = {}
     for each in backends:
-        entries, wanted = told.get(each.name, ()), names_of(each.models or ())
+        entries, names = lists.get(each.name, ()), names_of(each.models or ())
         if each.healthy and each.type != "ollama":
             entries = [_bare(each.name, name) for name in each.models or ()]
         for entry in entries:
             name = model_name(entry["name"])
-            if each.models is None or name in wanted:
-                found.setdefault(name, entry)
-    return {"models": list(found.values())}
+            if each.models is None or name in names:
+                models.setdefault(name, entry)
+    return {"models": list(models.values())}
 
 
 def loaded(queue: DropinQueue) -> Json:
     """The models in memory, each once."""
-    told = _lists(queue, wire.PS)
-    found: dict[str, Json] = {}
+    lists = _lists(queue, wire.PS)
+    models: dict[str, Json] = {}
     for each in queue.list_backends():
-        for entry in told.get(each.name, ()):
-            found.setdefault(model_name(entry["name"]), entry)
-    return {"models": list(found.values())}
+        for entry in lists.get(each.name, ()):
+            models.setdefault(model_name(entry["name"]), entry)
+    return {"models": list(models.values())}
 
 
 def version(queue: DropinQueue) -> Json:
@@ -80,15 +80,15 @@ def version(queue: DropinQueue) -> Json:
 def _lists(queue: DropinQueue, path: str) -> dict[str, list[Json]]:
     """What each Ollama lists there, by backend; those that give no list are left out."""
     names = [each.name for each in ollamas(queue.list_backends())]
-    found = {}
+    lists = {}
     for name, reply in queue.call_backends(names, path).items():
         if isinstance(reply, bytes):
             try:
                 entries = _LISTS.decode(reply).get("models") or ()
             except msgspec.DecodeError:
                 continue
-            found[name] = [each for each in entries if isinstance(each.get("name"), str)]
-    return found
+            lists[name] = [each for each in entries if isinstance(each.get("name"), str)]
+    return lists
 
 
 def _knows_less(backend: BackendState, entries: Iterable[Json]) -> bool:
@@ -112,13 +112,13 @@ def _bare(backend: str, name: str) -> Json:
 
 def find(queue: DropinQueue, model: str) -> list[BackendState]:
     """The servers that have a model. On a miss all are asked once more; then it is `NotFound`."""
-    found = holders(queue.list_backends(), model)
-    if not found:
+    backends = holders(queue.list_backends(), model)
+    if not backends:
         queue.probe_backends()
-        found = holders(queue.list_backends(), model)
-    if not found:
+        backends = holders(queue.list_backends(), model)
+    if not backends:
         raise unknown_model(model)
-    return found
+    return backends
 
 
 def show(queue: DropinQueue, body: Json) -> Any:
@@ -141,10 +141,10 @@ def _shown(queue: DropinQueue, having: list[BackendState], model: str) -> Json:
     It wants a number in each place: 0 where the server does not say. llama.cpp's says it all where
     it lists its models.
     """
-    wanted = model_name(model)
+    name = model_name(model)
     replies = queue.call_backends([each.name for each in having if each.healthy], "/models")
     listed = (entry for reply in replies.values() for entry in _entries(reply))
-    entry = next((each for each in listed if model_name(each["id"]) == wanted), {})
+    entry = next((each for each in listed if model_name(each["id"]) == name), {})
     known = entry.get("meta")
     info = {
         "general.parameter_count": count_in(known, "n_params"),
@@ -221,11 +221,11 @@ def _nothing_done(path: str, model: str, reason: str) -> Json:
         return {"embedding": []}
     if path == wire.EMBED:
         return {"model": model, "embeddings": []}
-    said: Json = {"response": ""}
+    reply: Json = {"response": ""}
     if path == wire.CHAT:
-        said = {"message": {"role": "assistant", "content": ""}}
+        reply = {"message": {"role": "assistant", "content": ""}}
     now = datetime.now(UTC)
-    return {"model": model, "created_at": now, **said, "done": True, "done_reason": reason}
+    return {"model": model, "created_at": now, **reply, "done": True, "done_reason": reason}
 
 
 def _refused(model: str, reply: BackendReply | None) -> Exception:

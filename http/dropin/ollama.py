@@ -95,10 +95,10 @@ class OllamaStreamFormat:
 
 def _streams(body: Json) -> bool:
     """As Ollama: unless it is told not to."""
-    given = body.get("stream")
-    if given is not None and not isinstance(given, bool):
+    stream = body.get("stream")
+    if stream is not None and not isinstance(stream, bool):
         raise Invalid("stream must be true or false", field="stream")
-    return given is not False
+    return stream is not False
 
 
 def _task(path: str, body: Json) -> NewTask:
@@ -110,5 +110,5 @@ def _task(path: str, body: Json) -> NewTask:
     options = payload.pop("options", {})
     if path == wire.EMBEDDINGS:
         payload["input"] = payload.pop("prompt")
-    asked = {"type": kind, "model": models.model_in(body), "payload": payload, "options": options}
-    return new_task({**asked, **wishes(Priority.HIGH)})
+    fields = {"type": kind, "model": models.model_in(body), "payload": payload, "options": options}
+    return new_task({**fields, **wishes(Priority.HIGH)})

@@ -51,9 +51,9 @@ def add_openai_routes(app: bottle.Bottle, queue: DropinQueue, max_body: int) -> 
         return queued.streamed() if streams else events.tiered(queued.whole())
 
     def one(model: str) -> Json:
-        wanted = model_name(model)
+        name = model_name(model)
         for each in models.tags(queue)["models"]:
-            if model_name(each["name"]) == wanted:
+            if model_name(each["name"]) == name:
                 return {**_listed(each), "id": model}
         raise unknown_model(model)
 
@@ -133,8 +133,8 @@ def _body_of(error: QueueError) -> Json:
         code = "model_not_found"
     body = error_body(status, error.message, code, error.field)
     if isinstance(error, wire.TaskFailed) and error.upstream:
-        said = msgspec.structs.asdict(error.upstream)
-        body["error"] |= {name: value for name, value in said.items() if value is not None}
+        fields = msgspec.structs.asdict(error.upstream)
+        body["error"] |= {name: value for name, value in fields.items() if value is not None}
     return body
 
 
@@ -152,25 +152,25 @@ def _listed(model: Json) -> Json:
 
 
 def _streams(body: Json) -> bool:
-    given = body.get("stream")
-    if given is not None and not isinstance(given, bool):
+    stream = body.get("stream")
+    if stream is not None and not isinstance(stream, bool):
         raise Invalid("stream must be true or false", field="stream")
-    return given is True
+    return stream is True
 
 
 def _tier(body: Json) -> str | None:
-    given = body.get("service_tier")
-    if given is not None and not isinstance(given, str):
+    tier = body.get("service_tier")
+    if tier is not None and not isinstance(tier, str):
         raise Invalid("service_tier must be a text, such as flex", field="service_tier")
-    limits.check_text(given or "", "service_tier")
-    return "default" if given == "auto" else given
+    limits.check_text(tier or "", "service_tier")
+    return "default" if tier == "auto" else tier
 
 
 def _wants_usage(body: Json) -> bool:
-    given = body.get("stream_options")
-    if given is not None and not isinstance(given, dict):
+    options = body.get("stream_options")
+    if options is not None and not isinstance(options, dict):
         raise Invalid("stream_options must be an object", field="stream_options")
-    return (given or {}).get("include_usage") is True
+    return (options or {}).get("include_usage") is True
 
 
 def _task(kind: TaskType, body: Json) -> NewTask:
@@ -182,6 +182,6 @@ def _task(kind: TaskType, body: Json) -> NewTask:
     options.pop("include_usage", None)
     if options:
         payload["stream_options"] = options
-    asked = {"type": kind, "dialect": Dialect.OPENAI, "payload": payload}
+    fields = {"type": kind, "dialect": Dialect.OPENAI, "payload": payload}
     level = _TIERS.get(_tier(body) or "", Priority.HIGH)
-    return new_task({**asked, "model": models.model_in(body), **wishes(level)})
+    return new_task({**fields, "model": models.model_in(body), **wishes(level)})

@@ -32,9 +32,9 @@ def wishes(priority: int) -> dict[str, Any]:
 
     Raises `Invalid`, naming the header.
     """
-    given = reading.header(PRIORITY)
+    raw_priority = reading.header(PRIORITY)
     try:
-        level = priority if given is None else parse_priority(given)
+        level = priority if raw_priority is None else parse_priority(raw_priority)
     except Invalid as error:
         raise Invalid(f"{PRIORITY}: {error.message}", field=PRIORITY) from None
     tenant = reading.header(TENANT)
@@ -72,14 +72,14 @@ class QueuedCall:
     def __init__(self, queue: DropinQueue, new: NewTask, form: StreamFormat) -> None:
         stays = _detached()
         key = reading.header("Idempotency-Key")
-        made = queue.submit_listed(new, idempotency_key=key)
-        self._queue, self._form, self.task_id = queue, form, made.task_id
+        submitted = queue.submit_listed(new, idempotency_key=key)
+        self._queue, self._form, self.task_id = queue, form, submitted.task_id
         self._hints = hints(new)
-        self._is_over = stays or not made.created  # whether its end is no business of ours
+        self._is_over = stays or not submitted.created  # whether its end is no business of ours
         self._has_begun = False  # whether a piece of the reply was sent
-        self._stream = queue.follow_task(made.task_id, heartbeat=form.silence_s)
+        self._stream = queue.follow_task(submitted.task_id, heartbeat=form.silence_s)
         self._forget = on_disconnect(self._stream.close)
-        bottle.response.set_header(TASK_ID, made.task_id)
+        bottle.response.set_header(TASK_ID, submitted.task_id)
 
     def whole(self) -> Any:
         """The whole reply, once it is there. Raises `TaskFailed`, `Unavailable`."""
@@ -147,13 +147,13 @@ class QueuedCall:
 
     def _start(self, chunks: Iterator[Chunk | None]) -> bytes:
         for chunk in chunks:
-            said = self._waiting() if chunk is None else b""
+            data = self._waiting() if chunk is None else b""
             if chunk is not None and chunk.data is not None:
                 self._shown()
-                said = self._form.piece(chunk.data)
+                data = self._form.piece(chunk.data)
                 self._has_begun = True
-            if said:
-                return said
+            if data:
+                return data
         task = self._shown()
         if self._has_begun and task.status is Status.COMPLETED:
             return self._form.end
@@ -165,17 +165,19 @@ class QueuedCall:
             for chunk in rest:
                 if chunk is not None and chunk.restart and self._has_begun:
                     raise self._interrupted()
-                if said := self._waiting() if chunk is None else self._said(chunk):
-                    yield said
+                if data := self._waiting() if chunk is None else self._said(chunk):
+                    yield data
         except QueueError as error:
             yield self._form.failed(error)
 
     def _interrupted(self) -> wire.TaskFailed:
         ended = self._queue.get_task(self.task_id).attempts  # the next one may have ended, too
-        said = next((each.upstream for each in reversed(ended) if each.error), None)
-        why = said.message if said else "the reply was interrupted"
-        words = f"{why}; what came before of task {self.task_id} is not the whole reply"
-        return wire.TaskFailed(words, 502, replace(said, message=words) if said else None)
+        upstream = next((each.upstream for each in reversed(ended) if each.error), None)
+        why = upstream.message if upstream else "the reply was interrupted"
+        message = f"{why}; what came before of task {self.task_id} is not the whole reply"
+        return wire.TaskFailed(
+            message, 502, replace(upstream, message=message) if upstream else None
+        )
 
     def _said(self, chunk: Chunk) -> bytes:
         """Raises `TaskFailed` at the end of a task that gives no answer."""
@@ -201,25 +203,25 @@ def failure_of(task: Task) -> wire.TaskFailed:
         return wire.TaskFailed(f"task {task.id} was cancelled", CLIENT_GONE)
     if task.status is not Status.FAILED:
         return wire.TaskFailed(f"task {task.id} has not ended", CLIENT_GONE)
-    words = task.error or "the task failed"
+    message = task.error or "the task failed"
     if not task.attempts:  # no backend had its model within `model_wait`
         return wire.TaskFailed(unknown_model(task.model).message, 404)
     last = task.attempts[-1]
-    return wire.failure_upstream(last.status, last.upstream, words)
+    return wire.failure_upstream(last.status, last.upstream, message)
 
 
 def _timeout_s() -> float | None:
-    given = reading.header(TIMEOUT)
+    header = reading.header(TIMEOUT)
     try:
-        return None if given is None else parse_timeout(float(given), TIMEOUT)
+        return None if header is None else parse_timeout(float(header), TIMEOUT)
     except ValueError:
         return parse_timeout(None, TIMEOUT)
 
 
 def _detached() -> bool:
-    given = reading.header(DETACH)
-    if given is None:
+    header = reading.header(DETACH)
+    if header is None:
         return False
-    if given.strip().lower() not in _SWITCH:
+    if header.strip().lower() not in _SWITCH:
         raise Invalid(f"{DETACH} must be true or false", field=DETACH)
-    return _SWITCH[given.strip().lower()]
+    return _SWITCH[header.strip().lower()]

@@ -23,15 +23,15 @@ def batch_handlers(queue: LocalQueue, max_upload: int, max_body: int) -> Handler
     def submit() -> Any:
         wait = reading.wait_parameter()
         key = reading.header("Idempotency-Key")
-        made = queue.submit_batch(_tasks(max_upload, max_body), idempotency_key=key)
-        answer = shown(made)
+        submitted = queue.submit_batch(_tasks(max_upload, max_body), idempotency_key=key)
+        answer = shown(submitted)
         if wait is not None:
-            answer.results = _results(queue, made.task_ids, wait)
+            answer.results = _results(queue, submitted.task_ids, wait)
         return answer
 
     def newest() -> Any:
-        given = reading.query({"limit"})
-        return queue.list_batches(reading.whole(given, "limit", 100))
+        query = reading.query({"limit"})
+        return queue.list_batches(reading.whole(query, "limit", 100))
 
     return {routes.SUBMIT_BATCH: submit, routes.LIST_BATCHES: newest}
 
@@ -55,7 +55,7 @@ def _tasks(max_upload: int, max_body: int) -> Iterator[dict[str, Any]]:
     items = (in_lines if is_lines else in_list)(pieces, "the body", "body", max_body)
     for index, (place, item) in enumerate(items):
         field = place if place.startswith("tasks") else "body"
-        given = reading.decode(item, place, field, yield_control)
+        raw = reading.decode(item, place, field, yield_control)
         with naming(f"tasks[{index}]"):
-            check_object(given)
-        yield given
+            check_object(raw)
+        yield raw

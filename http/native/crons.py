@@ -24,9 +24,9 @@ class CronQueue(QueueAPI, Protocol):
 
 def cron_handlers(queue: CronQueue, max_body: int) -> Handlers:
     def add() -> Any:
-        given = reading.query({"if_exists"}).get("if_exists")
+        if_exists = reading.query({"if_exists"}).get("if_exists")
         return queue.add_cron(
-            reading.body(max_body), if_exists=arguments.if_exists(given and given[-1])
+            reading.body(max_body), if_exists=arguments.if_exists(if_exists and if_exists[-1])
         )
 
     def update(cron_id: str) -> Any:
@@ -42,19 +42,19 @@ def cron_handlers(queue: CronQueue, max_body: int) -> Handlers:
 
 def _filtered(crons: list[Cron]) -> list[Cron]:
     """Those that the query wants: `enabled`, `name` (repeatable), `limit` and `offset`."""
-    given = reading.query({"enabled", "name", "limit", "offset"})
-    enabled, names = given.get("enabled", [""])[-1], given.get("name")
+    query = reading.query({"enabled", "name", "limit", "offset"})
+    enabled, names = query.get("enabled", [""])[-1], query.get("name")
     if enabled not in ("", "true", "false"):
         raise Invalid("enabled must be true or false", field="enabled")
-    start = reading.whole(given, "offset", 0)
-    count = reading.whole(given, "limit", len(crons))
-    found = [
+    start = reading.whole(query, "offset", 0)
+    count = reading.whole(query, "limit", len(crons))
+    matching = [
         cron
         for cron in crons
         if (not enabled or cron.enabled is (enabled == "true"))
         and (names is None or cron.name in map(_text, names))
     ]
-    return found[start : start + count]
+    return matching[start : start + count]
 
 
 def _text(value: str) -> str:

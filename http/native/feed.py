@@ -54,8 +54,8 @@ def feed_handlers(
         return EventStream(_chunk_frames(task_id, chunks), chunks.close)
 
     def events() -> StreamingResponse:
-        given = reading.query({"events", "tasks"})
-        events, tasks = arguments.events(given.get("events")), arguments.watched(given.get("tasks"))
+        query = reading.query({"events", "tasks"})
+        events, tasks = arguments.events(query.get("events")), arguments.watched(query.get("tasks"))
         feed = Feed(broadcaster, events, tasks)
         return EventStream(_event_frames(feed, feed.take(FIRST_S)), feed.close)
 
@@ -66,8 +66,8 @@ def feed_handlers(
             bottle.response.set_header("Upgrade", "websocket")
             bottle.response.set_header("Sec-WebSocket-Version", "13")
             socket_path, events_path = routes.SOCKET.path, routes.EVENTS.path
-            words = f"{socket_path} takes WebSockets only; {events_path} says the same to others"
-            return {"error": {"code": "upgrade_required", "message": words}}
+            message = f"{socket_path} takes WebSockets only; {events_path} says the same to others"
+            return {"error": {"code": "upgrade_required", "message": message}}
         run_session(websocket, source, broadcaster)
         return {}
 
@@ -91,14 +91,14 @@ def _chunk_frame(task_id: str, chunk: Chunk) -> bytes:
     return sse.frame("chunk", chunk.data, chunk.id)
 
 
-def _event_frames(feed: Feed, told: list[FeedMessage]) -> Iterator[bytes]:
+def _event_frames(feed: Feed, messages: list[FeedMessage]) -> Iterator[bytes]:
     try:
         while True:
-            if frames := [each.frame for each in told if each.kind != "stats"]:
+            if frames := [each.frame for each in messages if each.kind != "stats"]:
                 yield b"".join(frames)
-            elif not told:
+            elif not messages:
                 yield sse.SILENCE
-            told = feed.take(sse.HEARTBEAT_S)
+            messages = feed.take(sse.HEARTBEAT_S)
     except QueueError as error:
         yield _last_words(error)
 

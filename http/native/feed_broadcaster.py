@@ -111,9 +111,9 @@ class Feed:
         self._seen = seen
         return self._outbox.put(snapshot)
 
-    def hear(self, told: Iterable[FeedMessage]) -> bool:
+    def hear(self, messages: Iterable[FeedMessage]) -> bool:
         """Take what it wants to hear. False once it has been too slow, or has gone."""
-        return all(self._outbox.put(each) for each in told if self._wants(each.event))
+        return all(self._outbox.put(each) for each in messages if self._wants(each.event))
 
     def _wants(self, event: EventRecord | None) -> bool:
         if event is None:
@@ -230,7 +230,7 @@ class FeedBroadcaster:
         newcomers, seq = tuple(self._newcomers), self._seq
         tasks = self._source.list_tasks()
         stats = self._source.get_queue_stats()  # behind the tasks: never older than they
-        told = FeedMessage("snapshot", Snapshot(seq, stats, tasks))
+        snapshot = FeedMessage("snapshot", Snapshot(seq, stats, tasks))
         seen = {task.id: task.seq for task in tasks}
         for feed in _in_turns(newcomers):
             with self._lock:
@@ -238,11 +238,11 @@ class FeedBroadcaster:
                     continue  # it has gone
                 del self._newcomers[feed]
                 self._feeds[feed] = None
-            feed.begin(told, seen)
+            feed.begin(snapshot, seen)
 
-    def _tell(self, told: list[FeedMessage]) -> None:
+    def _tell(self, messages: list[FeedMessage]) -> None:
         for feed in _in_turns(tuple(self._feeds)):
-            if not feed.hear(told):
+            if not feed.hear(messages):
                 self.leave(feed)
 
 

@@ -159,17 +159,17 @@ def _allow_both_forms(task: Json) -> None:
 
 
 def _operation(route: HttpRoute[Any], shapes: _Shapes) -> Json:
-    made: Json = {"operationId": route.operation, "summary": route.summary}
+    operation: Json = {"operationId": route.operation, "summary": route.summary}
     parameters = list(_parameters(route, shapes))
     if parameters:
-        made["parameters"] = parameters
+        operation["parameters"] = parameters
     if route.body is not None:
         content: Json = {JSON: {"schema": shapes.of(route.body)}}
         if route.takes_lines:
             content[wire.NDJSON] = {"schema": {"type": "string"}}
-        made["requestBody"] = {"required": True, "content": content}
-    made["responses"] = _responses(route, shapes)
-    return made
+        operation["requestBody"] = {"required": True, "content": content}
+    operation["responses"] = _responses(route, shapes)
+    return operation
 
 
 def _parameters(route: HttpRoute[Any], shapes: _Shapes) -> Iterator[Json]:
@@ -208,19 +208,21 @@ def _responses(route: HttpRoute[Any], shapes: _Shapes) -> Json:
         good["content"] = content
     if route.sends:
         good["headers"] = _headers(route.sends, shapes)
-    found: Json = {str(route.status): good}
-    for status, words in route.also.items():
+    responses: Json = {str(route.status): good}
+    for status, description in route.also.items():
         is_good = status < 300
-        found[str(status)] = {**good, "description": words} if is_good else _wrong(words, shapes)
+        responses[str(status)] = (
+            {**good, "description": description} if is_good else _wrong(description, shapes)
+        )
     for status in sorted({wire.STATUS_OF[error] for error in (*route.errors, *ANYWHERE)}):
-        found[str(status)] = _wrong(SAID[status], shapes)
+        responses[str(status)] = _wrong(SAID[status], shapes)
         if status in (429, 503):
-            found[str(status)]["headers"] = _headers((RETRY_AFTER,), shapes)
-    return found
+            responses[str(status)]["headers"] = _headers((RETRY_AFTER,), shapes)
+    return responses
 
 
-def _wrong(words: str, shapes: _Shapes) -> Json:
-    return {"description": words, "content": {JSON: {"schema": shapes.of(ErrorBody)}}}
+def _wrong(description: str, shapes: _Shapes) -> Json:
+    return {"description": description, "content": {JSON: {"schema": shapes.of(ErrorBody)}}}
 
 
 def _headers(sends: Iterable[Parameter], shapes: _Shapes) -> Json:

@@ -52,13 +52,15 @@ class PageFile(Struct, frozen=True):
 @cache
 def files() -> dict[str, PageFile]:
     """The page's files by their path under `/static/`."""
-    found = {}
+    by_address = {}
     for path in FOLDER.rglob("*"):
         if path.suffix in TYPES:
             body = path.read_bytes()
             etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-            found[path.relative_to(FOLDER).as_posix()] = PageFile(body, TYPES[path.suffix], etag)
-    return found
+            by_address[path.relative_to(FOLDER).as_posix()] = PageFile(
+                body, TYPES[path.suffix], etag
+            )
+    return by_address
 
 
 def add_page_routes(app: bottle.Bottle) -> None:

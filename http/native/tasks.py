@@ -24,9 +24,9 @@ def task_handlers(queue: QueueAPI, max_body: int) -> Handlers:
         return queue.get_task(task_id, wait=reading.wait_parameter())
 
     def list_page() -> Any:
-        wanted = reading.task_filter()
-        page = queue.list_page(wanted)
-        bottle.response.headers.update(pagination.headers_of(wanted, page))
+        task_filter = reading.task_filter()
+        page = queue.list_page(task_filter)
+        bottle.response.headers.update(pagination.headers_of(task_filter, page))
         return page.tasks
 
     def priority(task_id: str) -> Any:

@@ -62,19 +62,19 @@ class WebSocketSession:
         self.ping_at = time.monotonic() + PING_S
 
     def run(self) -> None:
-        code, words = 1000, ""
+        code, reason = 1000, ""
         threading.Thread(target=self._read, daemon=True).start()
         try:
             self._write()
         except Closed as closed:
-            code, words = CODES.get(closed.message, 1000), closed.message
+            code, reason = CODES.get(closed.message, 1000), closed.message
         except QueueError as error:
-            code, words = 1013, error.message
+            code, reason = 1013, error.message
         except OSError:
             code = 1006
         finally:
             self.feed.close()
-            self.socket.close(code, words)
+            self.socket.close(code, reason)
             for stream in tuple(self.streams.values()):
                 stream.close()
 
@@ -131,10 +131,10 @@ class WebSocketSession:
         self.feed.events, self.feed.tasks, self.chunks = events, tasks, chunks
         self._follow(tasks if chunks and tasks else frozenset())
 
-    def _follow(self, wanted: frozenset[str]) -> None:
-        for task_id in self.streams.keys() - wanted:
+    def _follow(self, task_ids: frozenset[str]) -> None:
+        for task_id in self.streams.keys() - task_ids:
             self.streams.pop(task_id).close()
-        for task_id in sorted(wanted - self.streams.keys()):
+        for task_id in sorted(task_ids - self.streams.keys()):
             self.streams[task_id] = StreamFollower(task_id, self.source, self.feed)
 
 

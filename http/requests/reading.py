@@ -30,17 +30,17 @@ def decode(raw: bytes, what: str, field: str, yield_control: YieldControl) -> An
     holds too many values."""
     for _ in cooperatively(weigh(raw, what, field), yield_control):
         pass
-    found = strict_json.decode(raw, what, field)
+    value = strict_json.decode(raw, what, field)
     yield_control()
-    return found
+    return value
 
 
 def json_object(limit: int) -> dict[str, Any]:
     """The request's JSON, which is an object. Raises as `body` does."""
-    found = body(limit)
-    if not isinstance(found, dict):
+    value = body(limit)
+    if not isinstance(value, dict):
         raise Invalid("the body must be a JSON object", field="body")
-    return found
+    return value
 
 
 def pieces(limit: int) -> Iterator[bytes]:
@@ -58,16 +58,16 @@ def pieces(limit: int) -> Iterator[bytes]:
 
 
 def _coding() -> str | None:
-    given = (header("Content-Encoding") or "").strip().lower().removeprefix("x-")
-    if given in ("", "identity"):
+    coding = (header("Content-Encoding") or "").strip().lower().removeprefix("x-")
+    if coding in ("", "identity"):
         return None
-    if given not in CODINGS:
+    if coding not in CODINGS:
         known = " or ".join(CODINGS)
         raise wire.UnknownCoding(
-            f"Content-Encoding {given[:50]} is not taken: send {known}, or the body as it is",
+            f"Content-Encoding {coding[:50]} is not taken: send {known}, or the body as it is",
             field="Content-Encoding",
         )
-    return given
+    return coding
 
 
 class Body:
@@ -95,8 +95,8 @@ def body_stream(limit: int) -> Body:
 
 def current_yield_control() -> YieldControl:
     """How the request in hand gives way."""
-    found: YieldControl = bottle.request.environ.get(YIELD_CONTROL, never_yield)
-    return found
+    yield_now: YieldControl = bottle.request.environ.get(YIELD_CONTROL, never_yield)
+    return yield_now
 
 
 def too_large(limit: int) -> wire.TooLarge:
@@ -108,35 +108,35 @@ def header(name: str) -> str | None:
     if f"HTTP_{name.replace('-', '_').upper()}" not in bottle.request.environ:
         return None
     try:
-        found: str | None = bottle.request.get_header(name)
+        value: str | None = bottle.request.get_header(name)
     except UnicodeError:
         raise Invalid(f"{name} must be UTF-8", field=name) from None
-    return found
+    return value
 
 
 def query(known: set[str]) -> dict[str, list[str]]:
     """The query's parameters. Raises `Invalid` for one that the route does not know."""
-    given: dict[str, list[str]] = bottle.request.query.dict
-    for name in given:
+    parameters: dict[str, list[str]] = bottle.request.query.dict
+    for name in parameters:
         if name not in known:
-            wanted = f"known are {', '.join(sorted(known))}" if known else "it takes none"
-            raise Invalid(f"{name} is not a parameter of this route; {wanted}", field=name)
-    return given
+            expected = f"known are {', '.join(sorted(known))}" if known else "it takes none"
+            raise Invalid(f"{name} is not a parameter of this route; {expected}", field=name)
+    return parameters
 
 
 def task_filter() -> TaskFilter:
     """Which tasks the query wants. Raises `Invalid`, naming the parameter."""
-    given = query(set(FIELDS))
-    wanted: dict[str, Any] = {}
-    for name, values in given.items():
+    parameters = query(set(FIELDS))
+    fields: dict[str, Any] = {}
+    for name, values in parameters.items():
         values = [as_unicode(value, name) for value in values]
         if name in ("limit", "offset"):
-            wanted[name] = whole(given, name, 0)
+            fields[name] = whole(parameters, name, 0)
         elif name == "include":
-            wanted[name] = [part for value in values for part in value.split(",")]
+            fields[name] = [part for value in values for part in value.split(",")]
         else:
-            wanted[name] = values if name in REPEATABLE else values[-1]
-    return filters.task_filter(wanted)
+            fields[name] = values if name in REPEATABLE else values[-1]
+    return filters.task_filter(fields)
 
 
 def as_unicode(value: str, name: str) -> str:
@@ -147,8 +147,8 @@ def as_unicode(value: str, name: str) -> str:
         raise Invalid(f"{name} must be UTF-8", field=name) from None
 
 
-def whole(given: dict[str, list[str]], name: str, default: int) -> int:
-    text = given.get(name, [str(default)])[-1]
+def whole(parameters: dict[str, list[str]], name: str, default: int) -> int:
+    text = parameters.get(name, [str(default)])[-1]
     if not (text.isascii() and text.isdigit()) or len(text) > 9:
         raise Invalid(f"{name} must be a whole number", field=name)
     return int(text)
@@ -156,8 +156,8 @@ def whole(given: dict[str, list[str]], name: str, default: int) -> int:
 
 def wait_parameter() -> float | None:
     """`?wait=` in seconds."""
-    given = query({"wait"}).get("wait")
-    return _seconds(given[-1]) if given else None
+    wait = query({"wait"}).get("wait")
+    return _seconds(wait[-1]) if wait else None
 
 
 def _seconds(text: str) -> float:

@@ -107,10 +107,14 @@ def _answer(error: QueueError) -> bytes:
 
 def _find_path() -> None:
     environ = bottle.request.environ
-    asked = environ[_ASKED] = environ["PATH_INFO"]
-    path = wire.tidy(asked)
+    original_path = environ[_ASKED] = environ["PATH_INFO"]
+    path = wire.tidy(original_path)
     # Who asks for one thing, and has no id of it, shall not get all of them.
-    if path not in _COLLECTIONS or environ["REQUEST_METHOD"] == "POST" or not asked.endswith("/"):
+    if (
+        path not in _COLLECTIONS
+        or environ["REQUEST_METHOD"] == "POST"
+        or not original_path.endswith("/")
+    ):
         environ["PATH_INFO"] = path
 
 
@@ -118,13 +122,13 @@ def _no_route(response: bottle.HTTPError) -> bytes:
     """Bottle's own answers (no such route, another method) in our form."""
     response.content_type = "application/json"
     method, path = bottle.request.method, bottle.request.path
-    asked = bottle.request.environ[_ASKED]
-    words = {
-        404: f"there is no {asked}",
-        405: f"{asked} does not take {method}",
+    original_path = bottle.request.environ[_ASKED]
+    explanation = {
+        404: f"there is no {original_path}",
+        405: f"{original_path} does not take {method}",
     }
     code = {404: "not_found", 405: "method_not_allowed"}.get(response.status_code, "error")
-    message = words.get(response.status_code, response.status_line)
+    message = explanation.get(response.status_code, response.status_line)
     if wire.is_ollamas(path):
         return wire.encode({"error": message})
     if wire.is_openais(path):

@@ -25,17 +25,17 @@ class RequestInput:
     def __init__(
         self,
         stream: BinaryIO,
-        said: request_head.RequestHead,
+        head: request_head.RequestHead,
         send: Callable[[bytes], object],
         yield_control: YieldControl,
     ) -> None:
         """`send` is for "100 Continue", once the body is wanted."""
         self._stream, self._send, self._yield_control = stream, send, yield_control
-        self._is_chunked = said.is_chunked
-        self._waits = said.expects_continue and said.has_body
-        self._left = said.length or 0  # bytes of the body, or of the chunk at hand
+        self._is_chunked = head.is_chunked
+        self._waits = head.expects_continue and head.has_body
+        self._left = head.length or 0  # bytes of the body, or of the chunk at hand
         self._has_begun = False  # with a chunk, whose end is to be read
-        self.is_over = not said.has_body
+        self.is_over = not head.has_body
         self.is_broken = False
 
     def read(self, size: int | None = -1) -> bytes:
@@ -53,16 +53,16 @@ class RequestInput:
     # --- pieces ---------------------------------------------------------------------------------
 
     def _take(self, take: Callable[[int], bytes], size: int | None, *, is_line: bool) -> bytes:
-        wanted = sys.maxsize if size is None or size < 0 else size
+        limit = sys.maxsize if size is None or size < 0 else size
         parts: list[bytes] = []
         try:
-            while wanted and self._is_ahead():
+            while limit and self._is_ahead():
                 self._yield_control()
-                part = take(min(self._left, wanted, PIECE))
+                part = take(min(self._left, limit, PIECE))
                 if not part:
                     raise MalformedBody("the connection ended within it")
                 parts.append(part)
-                wanted -= len(part)
+                limit -= len(part)
                 self._left -= len(part)
                 self.is_over = not (self._left or self._is_chunked)
                 if is_line and part.endswith(b"\n"):

@@ -33,8 +33,8 @@ class ConnectionLimit:
             self._look()
         is_extra = self._is_full()
         if is_extra:
-            words = "all %d connections are in use: others get 503; see ulimit -n (open files)"
-            _warn(words, self._most)
+            message = "all %d connections are in use: others get 503; see ulimit -n (open files)"
+            _warn(message, self._most)
         self.idle()
         return not is_extra
 
@@ -62,8 +62,10 @@ class ConnectionLimit:
         oldest = next(iter(self._idle), None)
         if oldest is None:
             return False
-        words = "all %d connections are open, and idle ones are closed; see ulimit -n (open files)"
-        _warn(words, self._most)
+        message = (
+            "all %d connections are open, and idle ones are closed; see ulimit -n (open files)"
+        )
+        _warn(message, self._most)
         del self._idle[oldest]
         self._leaving.add(oldest)
         gevent.get_hub().loop.run_callback(self._close, oldest)

@@ -49,11 +49,11 @@ def _is_preflight(environ: dict[str, Any]) -> bool:
 
 def _what_it_may(environ: dict[str, Any]) -> list[tuple[str, str]]:
     """Whatever headers it wants to send: its own word would not make it more of a friend."""
-    wanted = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
-    if not _NAMES.fullmatch(wanted):
-        wanted = ""
+    headers = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
+    if not _NAMES.fullmatch(headers):
+        headers = ""
     return [
         ("Access-Control-Allow-Methods", METHODS),
-        ("Access-Control-Allow-Headers", wanted),
+        ("Access-Control-Allow-Headers", headers),
         ("Access-Control-Max-Age", str(REMEMBER_S)),
     ]

@@ -50,9 +50,9 @@ class DisconnectWatcher:
 
     def look(self) -> None:
         """Look now, or with those who also want to know once `LEAST_S` are over."""
-        wanted = time.monotonic()
-        gevent.sleep(max(0.0, self._looked + LEAST_S - wanted))
-        if self._looked > wanted:
+        requested_at = time.monotonic()
+        gevent.sleep(max(0.0, self._looked + LEAST_S - requested_at))
+        if self._looked > requested_at:
             return
         self._looked = time.monotonic()
         for request in tuple(self._in_hand):

@@ -56,8 +56,8 @@ class Guard(Struct, frozen=True):
         """
         host = environ.get("HTTP_HOST", "")
         if self.loopback_only and host and not self._is_known(host):
-            words = f"this server answers to localhost only, not to {host[:256]}"
-            raise Forbidden(f"{words}: see server.allowed_hosts", field="Host")
+            message = f"this server answers to localhost only, not to {host[:256]}"
+            raise Forbidden(f"{message}: see server.allowed_hosts", field="Host")
         if environ["REQUEST_METHOD"] in _SAFE and "HTTP_UPGRADE" not in environ:
             return
         origin = environ.get("HTTP_ORIGIN")

@@ -207,28 +207,28 @@ class Handler(WSGIHandler):  # type: ignore[misc]
 
     def _take_up(self) -> None:
         """Say of the request what pywsgi is to know."""
-        said = self.said
-        self.command, self.request_version = said.method, said.version
-        self.requestline = f"{said.method} {said.target} {said.version}"
-        self.close_connection = not said.keeps_alive or self._is_extra
+        head = self.said
+        self.command, self.request_version = head.method, head.version
+        self.requestline = f"{head.method} {head.target} {head.version}"
+        self.close_connection = not head.keeps_alive or self._is_extra
         self.socket.settimeout(BODY_S)
         self.content = RequestInput(
-            self.rfile, said, self.socket.sendall, self.server.yield_control
+            self.rfile, head, self.socket.sendall, self.server.yield_control
         )
         self.application = self.server.application
         self.environ = self.get_environ()
 
     def get_environ(self) -> dict[str, Any]:
         environ: dict[str, Any] = self.server.get_environ()
-        said = self.said
-        path, _, query = said.target.partition("?")
-        environ["REQUEST_METHOD"] = said.method
+        head = self.said
+        path, _, query = head.target.partition("?")
+        environ["REQUEST_METHOD"] = head.method
         environ["SCRIPT_NAME"] = ""
         environ["PATH_INFO"] = unquote_to_bytes(path.encode("latin1")).decode("latin1")
         environ["QUERY_STRING"] = query
-        environ["SERVER_PROTOCOL"] = said.version
+        environ["SERVER_PROTOCOL"] = head.version
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = map(str, self.client_address[:2])
-        for name, value in said.fields:
+        for name, value in head.fields:
             key = name.replace("-", "_").upper()
             if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
                 key = f"HTTP_{key}"

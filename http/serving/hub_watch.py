@@ -87,7 +87,7 @@ class HubWatch:
         self._untold = max(self._untold, gap)
         if now - self._warned >= QUIET_S:
             self._warned = now
-            words = "the server answered nobody for %.0f ms (%d times longer than %.0f ms so far)"
+            message = "the server answered nobody for %.0f ms (%d times longer than %.0f ms so far)"
             # Not here: the log's lock cannot be waited for in the hub.
-            gevent.spawn(log.warning, words, self._untold * 1e3, self.gaps, GAP_S * 1e3)
+            gevent.spawn(log.warning, message, self._untold * 1e3, self.gaps, GAP_S * 1e3)
             self._untold = 0.0

@@ -62,7 +62,7 @@ def parse(raw: bytes) -> RequestHead:
     fields = [(name, value) for name, value in everything if "_" not in name]
     fields = _with_host(fields, authority, minor)
     length, is_chunked = _framing(everything, minor)
-    words = _words(fields, "connection")
+    tokens = _words(fields, "connection")
     return RequestHead(
         method,
         target,
@@ -70,16 +70,16 @@ def parse(raw: bytes) -> RequestHead:
         fields,
         length,
         is_chunked,
-        keeps_alive="close" not in words and (minor == 1 or "keep-alive" in words),
+        keeps_alive="close" not in tokens and (minor == 1 or "keep-alive" in tokens),
         expects_continue=_expects(fields, minor),
     )
 
 
 def _request_line(line: bytes) -> tuple[str, str, int]:
-    said = _REQUEST.fullmatch(line)
-    if said is None:
+    matched = _REQUEST.fullmatch(line)
+    if matched is None:
         raise Refused(400, "the request line must be METHOD TARGET HTTP/1.1")
-    method, target, major, minor = said.groups()
+    method, target, major, minor = matched.groups()
     if major != b"1":
         raise Refused(505, "the server speaks HTTP/1.1")
     return method.decode(), target.decode("latin1"), min(int(minor), 1)
@@ -87,12 +87,12 @@ def _request_line(line: bytes) -> tuple[str, str, int]:
 
 def _fields(lines: list[bytes]) -> Iterator[tuple[str, str]]:
     for line in lines:
-        said = _FIELD.fullmatch(line)
-        if said is None:
+        matched = _FIELD.fullmatch(line)
+        if matched is None:
             if line[:1] in (b" ", b"\t"):
                 raise Refused(400, "a header must be one line")
             raise Refused(400, "a header must be NAME: VALUE, without control characters")
-        name, value = said.groups()
+        name, value = matched.groups()
         yield name.decode().lower(), value.decode("latin1").rstrip(" \t")
 
 
@@ -166,10 +166,10 @@ _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:%b)*\r\n" % _EXTENSION)
 
 def chunk_size(line: bytes) -> int:
     """The bytes of a chunk, by the line before it, CR LF included. Raises `Refused`."""
-    said = _SIZE.fullmatch(line)
-    if said is None:
+    matched = _SIZE.fullmatch(line)
+    if matched is None:
         raise Refused(400, "a chunk must begin with its size in hexadecimal digits")
-    return int(said[1], 16)
+    return int(matched[1], 16)
 
 
 def check_trailer(line: bytes) -> None:

@@ -99,10 +99,10 @@ def _die(reason: str) -> None:
     os._exit(70)
 
 
-def _tell(words: str) -> None:
+def _tell(text: str) -> None:
     """On stderr, if anybody still reads it: a server does not end for want of a listener."""
     with suppress(OSError):
-        click.echo(words, err=True)
+        click.echo(text, err=True)
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -136,8 +136,8 @@ def listen(host: str, port: int) -> list[socket.socket]:
 def _addresses(host: str) -> list[tuple[socket.AddressFamily, Any]]:
     if host.lower().removesuffix(".") == "localhost":  # whatever /etc/hosts says
         return [(socket.AF_INET, ("127.0.0.1", 0)), (socket.AF_INET6, ("::1", 0))]
-    found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
-    return [(family, address) for family, _, _, _, address in found]
+    addresses = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+    return [(family, address) for family, _, _, _, address in addresses]
 
 
 def _listener(family: socket.AddressFamily, address: Any) -> socket.socket:
@@ -236,12 +236,12 @@ def _connections() -> int:
     return max(most - 512, most // 2) - EXTRA
 
 
-def _say(config: Config, words: str) -> None:
+def _say(config: Config, text: str) -> None:
     """To whoever looks on; where a program reads stderr line by line, through the log."""
     if config.logging.format == "json":
-        log.info(words)
+        log.info(text)
     else:
-        _tell(words)
+        _tell(text)
 
 
 def _log_as(settings: LoggingSettings) -> None:

@@ -127,8 +127,8 @@ class SafeWebSocket(WebSocket):  # type: ignore[misc]
         if self.closed:
             return
         self.closed = True
-        words = message.encode() if isinstance(message, str) else bytes(message or b"")
-        body = struct.pack("!H", code) + words[:123]
+        reason = message.encode() if isinstance(message, str) else bytes(message or b"")
+        body = struct.pack("!H", code) + reason[:123]
         try:
             if code != 1006 and self._lock.acquire(timeout=CLOSE_S):
                 try:
@@ -193,12 +193,12 @@ class SocketHandler(Handler, WebSocketHandler):  # type: ignore[misc]
 
 def is_handshake(environ: Mapping[str, Any]) -> bool:
     """Whether it asks for a WebSocket as RFC 6455 (4.2.1) has it."""
-    words = [word.strip() for word in environ.get("HTTP_CONNECTION", "").lower().split(",")]
+    tokens = [word.strip() for word in environ.get("HTTP_CONNECTION", "").lower().split(",")]
     return (
         environ["REQUEST_METHOD"] == "GET"
         and environ["SERVER_PROTOCOL"] == "HTTP/1.1"
         and environ.get("HTTP_UPGRADE", "").strip().lower() == "websocket"
-        and "upgrade" in words
+        and "upgrade" in tokens
         and environ.get("HTTP_SEC_WEBSOCKET_VERSION") == "13"
         and _KEY.fullmatch(environ.get("HTTP_SEC_WEBSOCKET_KEY", "")) is not None
     )

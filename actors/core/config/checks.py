@@ -41,9 +41,9 @@ Rule = tuple[bool, str, str]  # whether it is kept, the key, what would be right
 
 def check(config: "Config") -> None:
     """Raises `Invalid` for the first rule that is broken, naming the key."""
-    for is_kept, key, wanted in _rules(config):
+    for is_kept, key, rule in _rules(config):
         if not is_kept:
-            raise Invalid(f"{key} must be {wanted}", field=key)
+            raise Invalid(f"{key} must be {rule}", field=key)
 
 
 def _rules(config: "Config") -> Iterator[Rule]:

@@ -226,14 +226,14 @@ def tasks(value: object) -> Iterator[Any]:
         return iter(value)  # type: ignore[call-overload, no-any-return]
 
 
-def mapping(value: object, name: str, wanted: str) -> dict[str, Any]:
+def mapping(value: object, name: str, expected: str) -> dict[str, Any]:
     """A plain dict of texts to anything."""
     if not _is(value, Mapping):
-        raise Invalid(f"{name} must be {wanted}, not {_kind(value)}", field=name)
+        raise Invalid(f"{name} must be {expected}, not {_kind(value)}", field=name)
     with reading(name):
         facts: dict[str, Any] = dict(value)  # type: ignore[call-overload]
     if not all(type(each) is str for each in facts):
-        raise Invalid(f"{name} must be {wanted}: its keys are texts", field=name)
+        raise Invalid(f"{name} must be {expected}: its keys are texts", field=name)
     return facts
 
 

@@ -102,27 +102,27 @@ def check_ids(ids: Collection[OfTask]) -> list[str]:
     return arguments.ids(ids, "ids", MOST_IDS)
 
 
-def narrowed(verb: Verb, given: Filter, level: int | None = None) -> TaskFilter | None:
+def narrowed(verb: Verb, raw: Filter, level: int | None = None) -> TaskFilter | None:
     """Of the tasks that a filter matches those that a verb is meant for; None: there is none.
 
     A task that has priority `level` already is not meant. Raises `Invalid`, also for a status
     that cannot be meant.
     """
-    wanted, meant = task_filter(given), MEANT_FOR[verb]
-    for status in wanted.status:
+    asked_filter, meant = task_filter(raw), MEANT_FOR[verb]
+    for status in asked_filter.status:
         if status not in meant:
             takes = ", ".join(meant)
             raise Invalid(f"status {status} is not for {verb}: it takes {takes}", field="status")
     for name in _OF_LISTS:
-        if getattr(wanted, name) != getattr(_ANY, name):
+        if getattr(asked_filter, name) != getattr(_ANY, name):
             raise Invalid(f"{name} is for lists: {verb} takes {SLICE} tasks at a time", field=name)
-    levels = [each for each in wanted.priority or LEVELS if each != level]
+    levels = [each for each in asked_filter.priority or LEVELS if each != level]
     if not levels:
         return None
     return replace(
-        wanted,
-        status=wanted.status or list(meant),
-        priority=wanted.priority if level is None else levels,
+        asked_filter,
+        status=asked_filter.status or list(meant),
+        priority=asked_filter.priority if level is None else levels,
         limit=SLICE,
     )
 

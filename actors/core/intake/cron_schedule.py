@@ -77,9 +77,11 @@ def next_after(expr: str, timezone: str, instant: datetime) -> datetime | None:
     zone, lists = zone_of(timezone), _lists(expr)
     face = _next_on_the_face(lists, instant.astimezone(zone).replace(tzinfo=None))
     while face is not None:
-        found = _instant_of(face, zone)
-        if found > instant:  # in the second of two equal hours the times of the first come again
-            return found
+        candidate = _instant_of(face, zone)
+        if (
+            candidate > instant
+        ):  # in the second of two equal hours the times of the first come again
+            return candidate
         face = _next_on_the_face(lists, face)
     return None
 
@@ -111,10 +113,10 @@ def _next_on_the_face(lists: Lists, face: datetime) -> datetime | None:
     counting = copy.copy(_counter(lists))
     counting.set_current(face, force=True)
     try:
-        found: datetime = counting.get_next()
+        face_time: datetime = counting.get_next()
     except (CroniterError, OverflowError):
         return None
-    return found
+    return face_time
 
 
 @lru_cache(maxsize=1024)
@@ -126,11 +128,11 @@ def _counter(lists: Lists) -> Any:
 
 
 def _instant_of(face: datetime, zone: tzinfo) -> datetime:
-    found = face.replace(tzinfo=zone).astimezone(UTC)
-    if found.astimezone(zone).replace(tzinfo=None) == face:
-        return found
-    # The clock never shows this time: it is the instant of the jump, somewhere before `found`.
-    early, late = face.replace(tzinfo=zone, fold=1).astimezone(UTC), found
+    instant = face.replace(tzinfo=zone).astimezone(UTC)
+    if instant.astimezone(zone).replace(tzinfo=None) == face:
+        return instant
+    # The clock never shows this time: it is the instant of the jump, somewhere before `instant`.
+    early, late = face.replace(tzinfo=zone, fold=1).astimezone(UTC), instant
     before = early.astimezone(zone).utcoffset()
     while late - early > timedelta(seconds=1):
         middle = early + (late - early) // 2
@@ -160,18 +162,18 @@ def zone_of(name: object) -> tzinfo:
 
 
 def _lists(expr: str) -> Lists:
-    words = expr.strip().lower().split()
-    if len(words) == 1 and words[0].startswith("@"):
-        if words[0] not in ALIASES:
-            raise _wrong(f"{words[0]} is not known; known are {', '.join(ALIASES)}")
-        words = ALIASES[words[0]].split()
-    if len(words) != len(_FIELDS):
+    fields = expr.strip().lower().split()
+    if len(fields) == 1 and fields[0].startswith("@"):
+        if fields[0] not in ALIASES:
+            raise _wrong(f"{fields[0]} is not known; known are {', '.join(ALIASES)}")
+        fields = ALIASES[fields[0]].split()
+    if len(fields) != len(_FIELDS):
         names = ", ".join(field.name for field in _FIELDS)
-        count = f"{len(words)} field{'' if len(words) == 1 else 's'}"
+        count = f"{len(fields)} field{'' if len(fields) == 1 else 's'}"
         raise _wrong(f"{expr!r} has {count}, it must have five: {names}")
-    text = " ".join(_list(field, word) for field, word in zip(_FIELDS, words, strict=True))
+    text = " ".join(_list(field, word) for field, word in zip(_FIELDS, fields, strict=True))
     # Vixie cron's DOM_STAR and DOW_STAR: the field begins with one, whatever comes behind.
-    return Lists(text, words[2].startswith("*") or words[4].startswith("*"))
+    return Lists(text, fields[2].startswith("*") or fields[4].startswith("*"))
 
 
 def _list(field: _Field, word: str) -> str:
@@ -195,10 +197,10 @@ def _values(field: _Field, part: str, word: str) -> list[int]:
         high = _value(field, last, word) if dash else field.high if slash else low
     if field is _FIELDS[-1] and low == 7 and high != 7:
         low = 0
-    found = list(range(low, high + 1))
+    values = list(range(low, high + 1))
     if low > high:  # around the end, as sat-sun or 22-2
-        found = [*range(low, field.high + 1), *range(field.low, high + 1)]
-    return [0 if field is _FIELDS[-1] and value == 7 else value for value in found[::every]]
+        values = [*range(low, field.high + 1), *range(field.low, high + 1)]
+    return [0 if field is _FIELDS[-1] and value == 7 else value for value in values[::every]]
 
 
 def _value(field: _Field, text: str, word: str) -> int:

@@ -22,12 +22,12 @@ _WANTED = NewCron.__struct_fields__
 _KEPT_BY_US = frozenset(Cron.__struct_fields__) - frozenset(_WANTED)
 
 
-def new_cron(given: Any) -> NewCron:
+def new_cron(raw: Any) -> NewCron:
     """Check a cron as it came from JSON or a caller; its template may have either form of a task.
 
     Raises `Invalid` with one sentence that names the field, such as `task_template.model: …`.
     """
-    return _checked(fields_of(given), None)
+    return _checked(fields_of(raw), None)
 
 
 def _checked(fields: dict[str, Any], old: Cron | None) -> NewCron:
@@ -54,33 +54,33 @@ def _checked(fields: dict[str, Any], old: Cron | None) -> NewCron:
     if old is None or template is not old.task_template:
         template = _template(template)
     try:
-        made = msgspec.convert({**fields, "task_template": asdict(template)}, NewCron)
-        check_written(msgspec.json.encode(made), {"metadata": made.metadata})
-        if old is None or made.metadata != old.metadata:
-            limits.check_size(made.metadata, "metadata", limits.METADATA)
+        cron = msgspec.convert({**fields, "task_template": asdict(template)}, NewCron)
+        check_written(msgspec.json.encode(cron), {"metadata": cron.metadata})
+        if old is None or cron.metadata != old.metadata:
+            limits.check_size(cron.metadata, "metadata", limits.METADATA)
     except msgspec.ValidationError as error:
         raise _named(error) from None
     except RecursionError:
         raise too_deep("the cron", "cron") from None
     except (TypeError, ValueError, OverflowError) as error:
         raise Invalid(f"the cron cannot be written as JSON: {error}", field="cron") from None
-    return made
+    return cron
 
 
-def changed(old: Cron, given: Any, at: datetime) -> Cron:
+def changed(old: Cron, raw: Any, at: datetime) -> Cron:
     """The cron with some fields changed, or all.
 
     A template that keeps its type changes field by field, too. Raises `Invalid` as `new_cron`.
     """
-    fields = fields_of(given)
+    fields = fields_of(raw)
     if "task_template" in fields:
         fields["task_template"] = _merged(old.task_template, fields["task_template"])
-    wanted = _checked({**{name: getattr(old, name) for name in _WANTED}, **fields}, old)
-    made = replace(old, **{name: getattr(wanted, name) for name in _WANTED}, updated_at=at)
+    checked = _checked({**{name: getattr(old, name) for name in _WANTED}, **fields}, old)
+    new = replace(old, **{name: getattr(checked, name) for name in _WANTED}, updated_at=at)
     timing = ("cron_expr", "timezone", "enabled")
-    if all(getattr(made, name) == getattr(old, name) for name in timing):
-        return made
-    return scheduled(made, at)
+    if all(getattr(new, name) == getattr(old, name) for name in timing):
+        return new
+    return scheduled(new, at)
 
 
 def restated(old: Cron, new: NewCron, sets_enabled: bool, at: datetime) -> Cron:
@@ -89,29 +89,29 @@ def restated(old: Cron, new: NewCron, sets_enabled: bool, at: datetime) -> Cron:
     fields = fields_of(new)
     if not sets_enabled:
         del fields["enabled"]
-    made = changed(old, fields, at)
-    return old if replace(made, updated_at=old.updated_at) == old else made
+    restated_cron = changed(old, fields, at)
+    return old if replace(restated_cron, updated_at=old.updated_at) == old else restated_cron
 
 
-def scheduled(made: Cron, at: datetime) -> Cron:
+def scheduled(cron: Cron, at: datetime) -> Cron:
     """The cron with its next run after `at`, and not again one that it has just had."""
-    if not made.enabled:
-        return replace(made, next_run=None)
-    last = made.last_run or at
+    if not cron.enabled:
+        return replace(cron, next_run=None)
+    last = cron.last_run or at
     after = last if at < last < at + SET_BACK else at
-    return replace(made, next_run=cron_schedule.next_after(made.cron_expr, made.timezone, after))
+    return replace(cron, next_run=cron_schedule.next_after(cron.cron_expr, cron.timezone, after))
 
 
-def task_of(made: Cron) -> NewTask:
+def task_of(cron: Cron) -> NewTask:
     """The task of the cron's next run."""
-    metadata = {"cron_name": made.name, "cron_run_count": made.run_count + 1}
-    return NewTask(**asdict(made.task_template), metadata=metadata)
+    metadata = {"cron_name": cron.name, "cron_run_count": cron.run_count + 1}
+    return NewTask(**asdict(cron.task_template), metadata=metadata)
 
 
-def fields_of(given: Any) -> dict[str, Any]:
-    if isinstance(given, (NewCron, Cron)):
-        return asdict(given)
-    return arguments.mapping(given, "cron", "a JSON object")
+def fields_of(raw: Any) -> dict[str, Any]:
+    if isinstance(raw, (NewCron, Cron)):
+        return asdict(raw)
+    return arguments.mapping(raw, "cron", "a JSON object")
 
 
 def _check_name(name: object) -> None:
@@ -120,32 +120,32 @@ def _check_name(name: object) -> None:
     limits.check_text(name, "name")
 
 
-def _template(given: Any) -> TaskTemplate:
+def _template(raw: Any) -> TaskTemplate:
     """Checked as a task is, since that is what it becomes."""
-    if isinstance(given, TaskTemplate):
-        given = asdict(given)
-    if not isinstance(given, Mapping):
+    if isinstance(raw, TaskTemplate):
+        raw = asdict(raw)
+    if not isinstance(raw, Mapping):
         raise Invalid("task_template must be an object", field="task_template")
-    for name in given:
+    for name in raw:
         if name in _NOT_IN_TEMPLATE:
             raise Invalid(
                 f"task_template.{name} is not a field of a cron's task",
                 field=f"task_template.{name}",
             )
     with naming("task_template"):
-        task = draft(new_task(given)).new
+        task = draft(new_task(raw)).new
     return TaskTemplate(**{name: getattr(task, name) for name in _TEMPLATE})
 
 
-def _merged(old: TaskTemplate, given: Any) -> Any:
+def _merged(old: TaskTemplate, raw: Any) -> Any:
     """What was given over what there was, unless it is a task of another type altogether."""
-    if isinstance(given, TaskTemplate):
-        return given
-    if not isinstance(given, Mapping) or given.get("type", old.type) != old.type:
-        return given
-    flat = {name: value for name, value in given.items() if name not in _TEMPLATE}
+    if isinstance(raw, TaskTemplate):
+        return raw
+    if not isinstance(raw, Mapping) or raw.get("type", old.type) != old.type:
+        return raw
+    flat = {name: value for name, value in raw.items() if name not in _TEMPLATE}
     kept = {name: value for name, value in old.payload.items() if name not in flat}
-    return {**asdict(old), "payload": kept, **given}
+    return {**asdict(old), "payload": kept, **raw}
 
 
 def _named(error: msgspec.ValidationError) -> Invalid:

@@ -32,30 +32,30 @@ REPEATABLE = frozenset(
 E = TypeVar("E", bound=StrEnum)
 
 
-def task_filter(given: TaskFilter | Mapping[str, Any] | None) -> TaskFilter:
+def task_filter(raw: TaskFilter | Mapping[str, Any] | None) -> TaskFilter:
     """Check a filter as a caller gave it; a single value may stand where a list is meant.
 
     Raises `Invalid`, naming the field.
     """
-    if given is None:
+    if raw is None:
         return TaskFilter()
     with arguments.reading("filter"):
-        return _checked(given)
+        return _checked(raw)
 
 
-def _checked(given: Any) -> TaskFilter:
-    if isinstance(given, TaskFilter):
-        given = msgspec.structs.asdict(given)
-    facts = arguments.mapping(given, "filter", "a TaskFilter or a dict")
+def _checked(raw: Any) -> TaskFilter:
+    if isinstance(raw, TaskFilter):
+        raw = msgspec.structs.asdict(raw)
+    facts = arguments.mapping(raw, "filter", "a TaskFilter or a dict")
     for name in facts:
         if name not in FIELDS:
             known = ", ".join(FIELDS)
             raise Invalid(f"{name} is not a filter; known are {known}", field=str(name))
-    wanted = TaskFilter(
+    checked = TaskFilter(
         **{name: _READERS[name](value, name) for name, value in facts.items() if value is not None}
     )
-    read_cursor(wanted)
-    return wanted
+    read_cursor(checked)
+    return checked
 
 
 def _each(read: Callable[[Any, str], Any]) -> Callable[[Any, str], list[Any]]:

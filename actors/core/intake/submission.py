@@ -90,8 +90,8 @@ def drafting(
     """
     idempotency_key = arguments.key(idempotency_key)
     with arguments.reading("new"):
-        wanted = arguments.task(new)
-        facts = msgspec.structs.asdict(wanted) if isinstance(wanted, NewTask) else wanted
+        task = arguments.task(new)
+        facts = msgspec.structs.asdict(task) if isinstance(task, NewTask) else task
         new = new_task(facts)
     try:
         spec = encode_spec(new)
@@ -123,16 +123,16 @@ def for_ollama_only(new: NewTask) -> tuple[str, str] | None:
     return None if refused is None else (refused.field, str(refused))
 
 
-def new_task(given: Any) -> NewTask:
+def new_task(raw: Any) -> NewTask:
     """Check a task as it came from JSON or a caller, full form or flat.
 
     Raises `Invalid` with one sentence that names the field and says what would be right.
     """
-    check_object(given)
-    kind = _task_type(given)
-    if "model" not in given:
+    check_object(raw)
+    kind = _task_type(raw)
+    if "model" not in raw:
         raise Invalid("model is missing: name a model, such as qwen3", field="model")
-    payload, rest = _payload(kind, given)
+    payload, rest = _payload(kind, raw)
     rest["priority"] = parse_priority(rest.get("priority", Priority.NORMAL))
     _times(rest)
     try:
@@ -145,15 +145,15 @@ def new_task(given: Any) -> NewTask:
     return task
 
 
-def check_object(given: Any) -> None:
+def check_object(raw: Any) -> None:
     """Raises `Invalid` for what came as JSON and is no object."""
-    if not isinstance(given, Mapping):
+    if not isinstance(raw, Mapping):
         raise Invalid("a task must be a JSON object", field="task")
 
 
-def own_key(given: Any) -> str | None:
+def own_key(raw: Any) -> str | None:
     """The `id` that a client gave its task: its idempotency key, where it names no other."""
-    own = given.get("id") if isinstance(given, Mapping) else None
+    own = raw.get("id") if isinstance(raw, Mapping) else None
     return own if isinstance(own, str) and own else None
 
 
@@ -198,15 +198,15 @@ def parse_timeout(value: float | None, field: str) -> float:
 def title_of(task: NewTask) -> str:
     """The first 120 characters of what was asked, on one line."""
     payload = task.payload
-    asked: Any = payload.get(_REQUIRED[task.type], "")
+    prompt: Any = payload.get(_REQUIRED[task.type], "")
     if task.type is TaskType.CHAT:
-        said = [message for message in asked if _of(message, "role") == "user"] or asked
-        asked = _of(said[-1], "content")
-    if type(asked) is list and asked:
-        asked = asked[0]
-    if isinstance(asked, dict):  # a part of a message, as OpenAI has them
-        asked = _of(asked, "text")
-    return " ".join(asked[:480].split())[: limits.TITLE] if type(asked) is str else ""
+        user_messages = [message for message in prompt if _of(message, "role") == "user"] or prompt
+        prompt = _of(user_messages[-1], "content")
+    if type(prompt) is list and prompt:
+        prompt = prompt[0]
+    if isinstance(prompt, dict):  # a part of a message, as OpenAI has them
+        prompt = _of(prompt, "text")
+    return " ".join(prompt[:480].split())[: limits.TITLE] if type(prompt) is str else ""
 
 
 def _of(message: Any, name: str) -> Any:
@@ -215,24 +215,24 @@ def _of(message: Any, name: str) -> Any:
     return value if type(value) in (str, list, dict) else None
 
 
-def _task_type(given: Mapping[str, Any]) -> TaskType:
-    if "type" not in given:
+def _task_type(raw: Mapping[str, Any]) -> TaskType:
+    if "type" not in raw:
         raise Invalid(f"type is missing: it must be one of {_TYPES}", field="type")
-    named = given["type"]
+    named = raw["type"]
     kind = _KINDS.get(named) if isinstance(named, str) else None
     if kind is None:
         raise Invalid(f"type must be one of {_TYPES}", field="type")
     return kind
 
 
-def _payload(kind: TaskType, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _payload(kind: TaskType, raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split into the model's part and ours; in the flat form payload fields stand at the top."""
-    payload = given.get("payload", {})
+    payload = raw.get("payload", {})
     if not isinstance(payload, Mapping):
         raise Invalid("payload must be an object", field="payload")
     payload = dict(payload)
     rest: dict[str, Any] = {}
-    for name, value in given.items():
+    for name, value in raw.items():
         if name in ("type", "payload") or name in _SET_BY_QUEUE:
             continue
         if value is None and name in _EMPTY_IF_NULL:
@@ -263,13 +263,13 @@ def _check(task: NewTask) -> None:
     if task.backend is not None and not task.backend.removeprefix("tag:").strip():
         raise Invalid("backend must be a backend's name, or tag:NAME", field="backend")
     _check_sizes(task)
-    asked = _REQUIRED[task.type]
-    if asked not in task.payload:
-        raise Invalid(f"{asked} is missing: {_NAMED[task.type]} needs it", field=asked)
+    required = _REQUIRED[task.type]
+    if required not in task.payload:
+        raise Invalid(f"{required} is missing: {_NAMED[task.type]} needs it", field=required)
     if task.dialect is Dialect.OLLAMA or task.type is TaskType.CHAT:
-        _CHECKS[task.type](task.payload[asked])
+        _CHECKS[task.type](task.payload[required])
     else:
-        _check_texts_or_tokens(asked, task.payload[asked])
+        _check_texts_or_tokens(required, task.payload[required])
     if task.dialect is Dialect.OPENAI and task.options:
         raise Invalid("options must be empty: in OpenAI's dialect payload has all", field="options")
 

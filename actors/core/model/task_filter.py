@@ -88,16 +88,16 @@ class WaitReasons(Struct, frozen=True):
 class TaskMatcher:
     """A filter made ready to look at many records; `since` and `until` are not its business."""
 
-    def __init__(self, wanted: TaskFilter, reasons: WaitReasons | None = None) -> None:
+    def __init__(self, task_filter: TaskFilter, reasons: WaitReasons | None = None) -> None:
         self._facts = {
             name: frozenset(values)
             for name in ("status", "type", "priority", "batch_id", "cron_id", "tenant")
-            if (values := getattr(wanted, name))
+            if (values := getattr(task_filter, name))
         }
-        self._models = frozenset(map(model_name, wanted.model))
-        self._tags = frozenset(wanted.tag)
-        self._text = wanted.q.casefold()
-        self._reasons, self._waiting_for = reasons, frozenset(wanted.waiting_for)
+        self._models = frozenset(map(model_name, task_filter.model))
+        self._tags = frozenset(task_filter.tag)
+        self._text = task_filter.q.casefold()
+        self._reasons, self._waiting_for = reasons, frozenset(task_filter.waiting_for)
 
     def __contains__(self, record: Record) -> bool:
         for name, values in self._facts.items():
@@ -128,18 +128,18 @@ class Cursor(Struct, frozen=True):
         return f"{self.sort}.{self.skip}.{self.place}"
 
 
-def read_cursor(wanted: TaskFilter) -> Cursor:
+def read_cursor(task_filter: TaskFilter) -> Cursor:
     """Where a list goes on, or its very beginning (`place` empty). Raises `Invalid`."""
-    if wanted.cursor is None:
-        return Cursor(wanted.sort, wanted.offset, "")
-    parts = re.fullmatch(r"([a-z]{1,10})\.([0-9]{1,5})\.([0-9a-f-]{1,64})", wanted.cursor)
+    if task_filter.cursor is None:
+        return Cursor(task_filter.sort, task_filter.offset, "")
+    parts = re.fullmatch(r"([a-z]{1,10})\.([0-9]{1,5})\.([0-9a-f-]{1,64})", task_filter.cursor)
     if parts is None:
         raise Invalid("cursor must be one that a list has given", field="cursor")
-    if parts[1] != wanted.sort:
+    if parts[1] != task_filter.sort:
         raise Invalid(
-            f"cursor is of a list sorted by {parts[1]}, this one is by {wanted.sort}",
+            f"cursor is of a list sorted by {parts[1]}, this one is by {task_filter.sort}",
             field="cursor",
         )
-    if wanted.offset:
+    if task_filter.offset:
         raise Invalid("offset cannot be given together with cursor", field="offset")
-    return Cursor(wanted.sort, int(parts[2]), parts[3])
+    return Cursor(task_filter.sort, int(parts[2]), parts[3])

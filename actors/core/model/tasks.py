@@ -23,8 +23,8 @@ class PublicRecord:
         Plain dicts, lists, numbers and texts, all of them new: times are in ISO 8601 (UTC with
         `Z`), enums are their values, records in it are dicts.
         """
-        said: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
-        return said
+        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        return plain
 
 
 class Status(StrEnum):

@@ -8,8 +8,8 @@ def as_piece(reply: dict[str, Any]) -> dict[str, Any]:
     choices = reply.get("choices")
     if not isinstance(choices, list) or not any(_is_whole(choice) for choice in choices):
         return reply
-    said = [_delta(choice) if _is_whole(choice) else choice for choice in choices]
-    return {**reply, "object": "chat.completion.chunk", "choices": said}
+    deltas = [_delta(choice) if _is_whole(choice) else choice for choice in choices]
+    return {**reply, "object": "chat.completion.chunk", "choices": deltas}
 
 
 def is_count(piece: Any) -> bool:
@@ -23,10 +23,10 @@ def _is_whole(choice: Any) -> bool:
 
 def _delta(choice: dict[str, Any]) -> dict[str, Any]:
     rest = {name: value for name, value in choice.items() if name != "message"}
-    said = dict(choice["message"])
-    if isinstance(said.get("tool_calls"), list):
-        said["tool_calls"] = [
+    delta = dict(choice["message"])
+    if isinstance(delta.get("tool_calls"), list):
+        delta["tool_calls"] = [
             {"index": index, **call} if isinstance(call, dict) else call
-            for index, call in enumerate(said["tool_calls"])
+            for index, call in enumerate(delta["tool_calls"])
         ]
-    return {**rest, "delta": said}
+    return {**rest, "delta": delta}

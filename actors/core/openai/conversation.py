@@ -37,9 +37,9 @@ class Conversation:
         return [*_system(fields), {"role": "user", "content": content}]
 
     def of_messages(self, fields: dict[str, Any]) -> list[dict[str, Any]]:
-        given = enumerate(fields.pop("messages", []))
-        said = [self._message(message, f"messages[{index}]") for index, message in given]
-        return [*_system(fields), *said]
+        numbered = enumerate(fields.pop("messages", []))
+        translated = [self._message(message, f"messages[{index}]") for index, message in numbered]
+        return [*_system(fields), *translated]
 
     def _message(self, message: Mapping[str, Any], where: str) -> dict[str, Any]:
         left = {name: value for name, value in message.items() if value not in ABSENT}
@@ -68,9 +68,9 @@ class Conversation:
                 raise Untranslatable(
                     f"{where}[{index}]", ": it must be base64 text, not an address"
                 )
-        said = [{"type": "text", "text": text}] if text else []
+        parts = [{"type": "text", "text": text}] if text else []
         shown = ({"type": "image_url", "image_url": {"url": self._url(i)}} for i in images)
-        return [*said, *shown]
+        return [*parts, *shown]
 
     def _made(self, calls: Any, where: str) -> list[dict[str, Any]]:
         if not isinstance(calls, list):

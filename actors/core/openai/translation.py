@@ -61,10 +61,10 @@ def hints(new: NewTask) -> list[str]:
     inner = new.payload.get("options")
     named = {**(inner if isinstance(inner, Mapping) else {}), **new.options}
     taken = frozenset[str]() if new.type is TaskType.EMBED else TAKEN_OPTIONS
-    said = {name: value for name, value in named.items() if name not in taken}
+    untaken = {name: value for name, value in named.items() if name not in taken}
     if "keep_alive" in new.payload:
-        said["keep_alive"] = new.payload["keep_alive"]
-    return [name for name, value in said.items() if value not in ABSENT]
+        untaken["keep_alive"] = new.payload["keep_alive"]
+    return [name for name, value in untaken.items() if value not in ABSENT]
 
 
 def _is_plain(new: NewTask) -> bool:
@@ -73,24 +73,24 @@ def _is_plain(new: NewTask) -> bool:
         return False
     if new.type is TaskType.EMBED:
         return True
-    said = new.payload.get("messages", ())
-    return all(each.keys() <= _PLAIN_MESSAGE and each["role"] != "tool" for each in said)
+    messages = new.payload.get("messages", ())
+    return all(each.keys() <= _PLAIN_MESSAGE and each["role"] != "tool" for each in messages)
 
 
 def _request(
     kind: TaskType, payload: Mapping[str, Any], own: Mapping[str, Any], talk: Conversation
 ) -> tuple[str, dict[str, Any]]:
     fields = _fields(payload)
-    given = {**fields.pop("options", {}), **own}
-    options = {name: value for name, value in given.items() if value not in ABSENT}
+    merged_options = {**fields.pop("options", {}), **own}
+    options = {name: value for name, value in merged_options.items() if value not in ABSENT}
     if kind is TaskType.EMBED:
         path, body = "/embeddings", _embed(fields)
     elif kind is TaskType.GENERATE and ("raw" in fields or "suffix" in fields):
         path, body = "/completions", {**_completion(fields), **_options(options)}
     else:
         steered = _options(options)  # before the messages, which may be many
-        said = talk.of_messages(fields) if kind is TaskType.CHAT else talk.of_prompt(fields)
-        path, body = "/chat/completions", {"messages": said, **_shared(fields), **steered}
+        messages = talk.of_messages(fields) if kind is TaskType.CHAT else talk.of_prompt(fields)
+        path, body = "/chat/completions", {"messages": messages, **_shared(fields), **steered}
     refuse(fields, "")
     return path, body
 
@@ -144,16 +144,16 @@ def _shared(fields: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-def _response_format(wanted: Any) -> dict[str, Any]:
-    if wanted == "json":
+def _response_format(format: Any) -> dict[str, Any]:
+    if format == "json":
         return {"type": "json_object"}
-    if isinstance(wanted, Mapping):
-        return {"type": "json_schema", "json_schema": {"name": "reply", "schema": wanted}}
+    if isinstance(format, Mapping):
+        return {"type": "json_schema", "json_schema": {"name": "reply", "schema": format}}
     raise Untranslatable("format", ": it must be json or a schema")
 
 
-def _effort(wanted: Any) -> str:
-    effort = EFFORTS.get(wanted) if wanted is True or isinstance(wanted, str) else None
+def _effort(think: Any) -> str:
+    effort = EFFORTS.get(think) if think is True or isinstance(think, str) else None
     if effort is None:
         raise Untranslatable("think", ": it must be true, false, low, medium or high")
     return effort

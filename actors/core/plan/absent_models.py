@@ -27,8 +27,8 @@ class AbsentModels:
         for route in stuck:
             if route not in self._since:
                 self._since[route] = now
-                asked = self._gates.allowed(read_route(route))
-                ask_again |= {gate.name: Probe(gate.name, 0.0) for gate in asked}
+                gates = self._gates.allowed(read_route(route))
+                ask_again |= {gate.name: Probe(gate.name, 0.0) for gate in gates}
         yield from ask_again.values()
         self._find_next()
 
@@ -58,10 +58,10 @@ class AbsentModels:
         self.next_due = min(dues, default=None)
 
     def _why(self, route: Route) -> str:
-        asked = [gate.name for gate in self._gates.allowed(route)]
+        backends = [gate.name for gate in self._gates.allowed(route)]
         waited = f"within {self._wait_s:g} s (scheduler.model_wait)"
-        if not asked:
+        if not backends:
             wish = route.backend or ("a remote one" if route.remote else "an Ollama")
             return f"no backend came that may run it ({wish}) {waited}"
-        names = ", ".join(asked)
+        names = ", ".join(backends)
         return f"no backend has the model {route.model}: {names} did not list it {waited}"

@@ -33,9 +33,9 @@ class Draft(Struct, frozen=True, array_like=True):
     spec: bytes
 
 
-def route_of(asked: Submit) -> str:
+def route_of(submit: Submit) -> str:
     """Where it may run. Options stand beside the payload, or in it as Ollama has them."""
-    new = asked.new
+    new = submit.new
     inner = new.payload.get("options")
     options = {**inner, **new.options} if type(inner) is dict else new.options
     return route_key(
@@ -43,13 +43,13 @@ def route_of(asked: Submit) -> str:
         options,
         backend=new.backend,
         remote=new.remote_execution,
-        ollama_only=asked.ollama_only is not None,
+        ollama_only=submit.ollama_only is not None,
         hints=not options.keys() <= TAKEN_OPTIONS,
     )
 
 
-def draft_of(asked: Submit) -> Draft:
-    new = asked.new
+def draft_of(submit: Submit) -> Draft:
+    new = submit.new
     return Draft(
         new.type,
         new.model,
@@ -62,16 +62,16 @@ def draft_of(asked: Submit) -> Draft:
         new.backend,
         new.tenant,
         new.tags,
-        route_of(asked),
-        asked.spec,
+        route_of(submit),
+        submit.spec,
     )
 
 
 def accept(
-    task_id: str, asked: Submit, max_retries: int, now: float, cron_id: str | None = None
+    task_id: str, submit: Submit, max_retries: int, now: float, cron_id: str | None = None
 ) -> Record:
     """The first record of a task; `max_retries` is the queue's setting, for a task without one."""
-    return record_of(task_id, draft_of(asked), max_retries, now, cron_id=cron_id, key=asked.key)
+    return record_of(task_id, draft_of(submit), max_retries, now, cron_id=cron_id, key=submit.key)
 
 
 def record_of(

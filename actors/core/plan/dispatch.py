@@ -127,9 +127,9 @@ class Dispatch:
         if (gate.models, gate.lacking) != (had, lacked):
             yield from self._regroup(now)
 
-    def _rest(self, gate: Gate, said: Failed | ProbeResult, now: float) -> float:
+    def _rest(self, gate: Gate, answer: Failed | ProbeResult, now: float) -> float:
         """Leave a backend alone for as long as it asks for, within reason; returns how long."""
-        seconds = min(self.max_rest_s, said.retry_after_s or 0.0)
+        seconds = min(self.max_rest_s, answer.retry_after_s or 0.0)
         if seconds:
             gate.rest(seconds, now)
         return seconds

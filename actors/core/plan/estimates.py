@@ -103,9 +103,9 @@ class Forecast:
             each = self._seconds(read_route(key.route).model, names)
             work.queues.setdefault(key.priority, []).append((key, length, each))
         for level, count in self._waiting.sizes(lane).items():
-            told = work.queues.get(level, ())
-            seen = sum(length for _, length, _ in told)
-            each = sum(length * each for _, length, each in told) / seen if seen else 0.0
+            measured = work.queues.get(level, ())
+            seen = sum(length for _, length, _ in measured)
+            each = sum(length * each for _, length, each in measured) / seen if seen else 0.0
             work.seconds[level] = count * (each or self._durations.mean(names) or 0.0)
         return work
 

@@ -19,15 +19,15 @@ MOST_KINDS = 1000  # of tasks that are looked at for that, in one lane
 def explain(plan: Plan, task_ids: Iterable[str], now: float) -> dict[str, Waiting]:
     """Why those of the tasks that wait do so."""
     forecast = Forecast(plan.waiting, plan.slots, plan.dispatch.durations, now)
-    found = {}
+    waits = {}
     for task_id in task_ids:
         entry = plan.entries.get(task_id)
         if entry is not None and plan.slots.running(task_id) is None:
             reason = _reason(plan, entry, now)
             eta_s = _eta(forecast, entry, reason, now)
             again = utc(entry.due) if entry.attempt and entry.due > 0 else None
-            found[task_id] = Waiting(reason, plan.waiting.position(entry), eta_s, again)
-    return found
+            waits[task_id] = Waiting(reason, plan.waiting.position(entry), eta_s, again)
+    return waits
 
 
 def _reason(plan: Plan, entry: Entry, now: float) -> WaitingFor:
@@ -75,12 +75,12 @@ def _counts(plan: Plan, shut: Iterable[Lane]) -> dict[str, int]:
 
 def _unserved(plan: Plan, shut: Iterable[Lane], now: float) -> list[Unserved]:
     """The models for which tasks wait in these lanes, those with most tasks first."""
-    found: Counter[tuple[str, str]] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     for lane in shut:
         for key, length in plan.waiting.lengths(lane, MOST_KINDS):
             route = read_route(key.route)
-            found[route.model, plan.gates.why_shut(lane, route, now)] += length
-    return [Unserved(model, count, why) for (model, why), count in found.most_common(MOST_MODELS)]
+            counts[route.model, plan.gates.why_shut(lane, route, now)] += length
+    return [Unserved(model, count, why) for (model, why), count in counts.most_common(MOST_MODELS)]
 
 
 def describe(plan: Plan, now: float) -> PlanState:

@@ -96,34 +96,34 @@ class Plan:
             self._let_go(left, change, now)
         return [*orders, *self._dispatch(now)]
 
-    def find(self, asked: Submit | SubmitBatch, now: float) -> str | None:
+    def find(self, submit: Submit | SubmitBatch, now: float) -> str | None:
         """The task or batch that the same idempotency key stands for. Raises `Conflict` for
         another body."""
-        return None if asked.key is None else self.keys.match(asked.key, asked.body, now)
+        return None if submit.key is None else self.keys.match(submit.key, submit.body, now)
 
     def submit(
-        self, task_id: str, asked: Submit, now: float, cron_id: str | None = None
+        self, task_id: str, command: Submit, now: float, cron_id: str | None = None
     ) -> list[Order]:
         """Take on a task, `cron_id` being the cron whose run it is. Raises `Invalid` where no
         backend may run it, `NotFound` where it must be `listed` and is not, `QueueFull`,
         `Unavailable` when draining."""
-        self.check_capacity(1, len(asked.spec))
-        if asked.is_restricted:
-            self.check(route_of(asked), asked.ollama_only)
-        if asked.listed and not self.gates.lane(read_route(route_of(asked))):
-            raise unknown_model(asked.new.model)
-        record = accept(task_id, asked, self.retry.max_retries, now, cron_id)
+        self.check_capacity(1, len(command.spec))
+        if command.is_restricted:
+            self.check(route_of(command), command.ollama_only)
+        if command.listed and not self.gates.lane(read_route(route_of(command))):
+            raise unknown_model(command.new.model)
+        record = accept(task_id, command, self.retry.max_retries, now, cron_id)
         entry = entry_of(record)
         self.entries[task_id] = entry
         self.waiting.add(entry, now)
-        dropped = self._remember(asked, task_id, now)
-        return [*dropped, Insert(record, asked.spec, asked.body), *self._dispatch(now)]
+        dropped = self._remember(command, task_id, now)
+        return [*dropped, Insert(record, command.spec, command.body), *self._dispatch(now)]
 
-    def _remember(self, asked: Submit | SubmitBatch, known: str, now: float) -> list[Order]:
+    def _remember(self, submit: Submit | SubmitBatch, known: str, now: float) -> list[Order]:
         """Let its idempotency key, if it has one, stand for the task or batch `known`."""
-        if asked.key is None:
+        if submit.key is None:
             return []
-        self.keys.add(asked.key, KeyUse(known, asked.body, now))
+        self.keys.add(submit.key, KeyUse(known, submit.body, now))
         return [DropKey(key) for key in self.keys.expire(now)]
 
     def check(self, key: str, ollama_only: tuple[str, str] | None) -> None:
@@ -145,19 +145,19 @@ class Plan:
             field, why = ollama_only
             raise NoCapableServer(why, field=field)
 
-    def submit_batch(self, batch_id: str, asked: SubmitBatch, now: float) -> list[Order]:
+    def submit_batch(self, batch_id: str, command: SubmitBatch, now: float) -> list[Order]:
         """Keep room for the tasks of a batch, which wait once they are stored (`take`).
 
         Raises as `submit` does, naming the task that no backend may run.
         """
-        for restricted in asked.restricted:
+        for restricted in command.restricted:
             with naming(f"tasks[{restricted.index}]"):
                 self.check(restricted.route, restricted.ollama_only)
-        self.check_capacity(asked.count, asked.size)
-        self.capacity.reserve(asked.count, asked.size)
-        orders = self._remember(asked, batch_id, now)
-        if asked.key is not None:
-            self.keys.end(asked.key, batch_id)  # it lives 24 h, however long the tasks wait
+        self.check_capacity(command.count, command.size)
+        self.capacity.reserve(command.count, command.size)
+        orders = self._remember(command, batch_id, now)
+        if command.key is not None:
+            self.keys.end(command.key, batch_id)  # it lives 24 h, however long the tasks wait
         return orders
 
     def take(self, entries: Iterable[Entry], now: float) -> list[Order]:

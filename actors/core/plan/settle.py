@@ -68,8 +68,8 @@ def interrupt(entry: Entry, error: str, ended: Attempt | None, now: float) -> tu
     entry.interruptions += 1
     if entry.interruptions <= MAX_INTERRUPTIONS:
         return put_back(entry, ended, error), entry
-    words = f"interrupted {entry.interruptions} times, the last time because {error}"
-    return end(entry, Status.FAILED, ended, now, error=words), entry
+    message = f"interrupted {entry.interruptions} times, the last time because {error}"
+    return end(entry, Status.FAILED, ended, now, error=message), entry
 
 
 def put_back(entry: Entry, ended: Attempt | None, error: str | None = None) -> Change:

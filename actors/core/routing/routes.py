@@ -77,8 +77,8 @@ def route_key(
 ) -> str:
     """A task's `Route` as a text, short for the most common ones; `read_route` reads it."""
     rules: dict[str, Any] = {name: options[name] for name in options.keys() & RUNNER_OPTIONS}
-    asked = {"@backend": backend, "@remote": remote, "@ollama": ollama_only, "@hints": hints}
-    rules |= {name: value for name, value in asked.items() if value}
+    placement = {"@backend": backend, "@remote": remote, "@ollama": ollama_only, "@hints": hints}
+    rules |= {name: value for name, value in placement.items() if value}
     name = model_name(model)
     if _RULES in name:  # what a user wrote must not be read as rules
         rules, name = {"@model": name, **rules}, ""
@@ -196,9 +196,9 @@ class Gates:
         return chosen
 
 
-def _few(words: list[str], most: int = 3) -> str:
-    left = len(words) - most
-    return ", ".join(words[:most]) + (f" and {left} more" if left > 0 else "")
+def _few(names: list[str], most: int = 3) -> str:
+    left = len(names) - most
+    return ", ".join(names[:most]) + (f" and {left} more" if left > 0 else "")
 
 
 def gates_of(backends: Iterable[Backend], rules: RemoteScheduling) -> Gates:

@@ -28,10 +28,10 @@ def visible(text: str, keep: str = "", before: str = "") -> str:
         return text
 
     def shown(match: re.Match[str]) -> str:
-        found = match[0]
-        if found in keep or match["joiner"]:
-            return found
-        return _NAMES.get(found) or escaped(found)
+        character = match[0]
+        if character in keep or match["joiner"]:
+            return character
+        return _NAMES.get(character) or escaped(character)
 
     last = before[-1:]
     return _FOUND.sub(shown, last + text)[len(_FOUND.sub(shown, last)) :]

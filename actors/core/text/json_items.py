@@ -104,8 +104,8 @@ class _JsonText:
 
     def match(self, pattern: re.Pattern[bytes], at: int) -> int:
         """How far it goes, from `at`; both are counted from `start`."""
-        found = pattern.match(self._data, self._start + at)
-        return found.end() - self._start if found else at
+        matched = pattern.match(self._data, self._start + at)
+        return matched.end() - self._start if matched else at
 
     def byte(self, at: int) -> int:
         return self._data[self._start + at]
@@ -127,8 +127,8 @@ class _JsonText:
         return Invalid(f"{self._what} must be JSON: {why}", field=self._field)
 
     def another(self) -> Invalid:
-        words = f'{self._what} must be a list of tasks, or {{"tasks": […]}}'
-        return Invalid(words, field="tasks")
+        message = f'{self._what} must be a list of tasks, or {{"tasks": […]}}'
+        return Invalid(message, field="tasks")
 
 
 def _begin(text: _JsonText) -> bool:
@@ -163,10 +163,10 @@ def _length(text: _JsonText) -> int:
             if not text.more(at):
                 raise text.wrong(f"it ends within {text.place}")
             continue
-        found = text.byte(at)
-        if found == _QUOTE:
+        first = text.byte(at)
+        if first == _QUOTE:
             is_cut = not is_cut
-        elif found in _OPENING:
+        elif first in _OPENING:
             depth += 1
         elif depth:
             depth -= 1

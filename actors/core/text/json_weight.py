@@ -50,8 +50,8 @@ def _weigh_exactly(raw: bytes, what: str, field: str) -> Iterator[None]:
             commas += outside.count(b",")
             opens += outside.count(b"{") + outside.count(b"[")
         if quotes // 2 + opens > MOST_PARTS:
-            words = f"{MOST_PARTS} texts, lists and objects"
-            raise Invalid(f"{what} must not contain more than {words}", field=field)
+            parts = f"{MOST_PARTS} texts, lists and objects"
+            raise Invalid(f"{what} must not contain more than {parts}", field=field)
         if commas + opens > MOST_VALUES:
             raise Invalid(f"{what} must not contain more than {MOST_VALUES} values", field=field)
         yield
