@@ -24,7 +24,9 @@ class QueueServer(model_server.ServerProcess):
     def command(self) -> list[str | Path]:
         options: list[str | Path] = ["--port", str(self.port), "--data-dir", self.folder / "data"]
         options += ["--config", self.config, "--workers", str(self.workers)]
-        return [sys.executable, "-m", "ollama_queue.http.serving.serve", *options]
+        # So that none is left when a process of tests is killed, as Ctrl-C does side by side.
+        with_parent: list[str | Path] = ["setpriv", "--pdeathsig", "TERM"]
+        return [*with_parent, sys.executable, "-m", "ollama_queue.http.serving.serve", *options]
 
     def environment(self) -> dict[str, str]:
         return {"PYTHONPATH": str(ROOT)}
