@@ -1,6 +1,7 @@
 """A program's standard streams: whatever text comes, and whichever of them there are."""
 
 import codecs
+import io
 import os
 import sys
 
@@ -21,7 +22,8 @@ def prepare() -> None:
         (sys.stdout, _ESCAPING),
         (sys.stderr, _ESCAPING),
     ):
-        stream.reconfigure(errors=errors)  # type: ignore[union-attr]
+        if isinstance(stream, io.TextIOWrapper):  # a host program may have put in its own
+            stream.reconfigure(errors=errors)
 
 
 def finish() -> None:

@@ -29,6 +29,6 @@ def as_utf8(pieces: Iterable[bytes], what: str, field: str) -> Iterator[bytes]:
         for piece in rest:
             yield decoder.decode(piece).encode()
         decoder.decode(b"", final=True)
-    except UnicodeError as error:
-        reason = f"{what} must be text in UTF-8 or UTF-16: {error.reason}"  # type: ignore[attr-defined]
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        reason = f"{what} must be text in UTF-8 or UTF-16: {error.reason}"
         raise Invalid(reason, field=field) from None

@@ -87,7 +87,8 @@ class EndWatch:
         except TimeoutError:
             raise self._late() from None
         self._outage.end()
-        return event.task.id  # type: ignore[no-any-return]
+        task_id: str = event.task.id
+        return task_id
 
     def wait_out(self, lost: QueueError) -> Routine[None]:
         """The queue is lost: pause, or raise what is to be said when there has been enough."""
@@ -170,7 +171,8 @@ def gathered(
                 told = batch.done
                 yield from Invoke(partial(on_progress, told, batch.total))
             if batch.is_complete:
-                return batch.call()  # type: ignore[no-any-return]
+                results: list[TaskResult] = batch.call()
+                return results
     except QueueError as error:
         error.batch_id, error.task_ids = made.batch_id, made.task_ids
         raise

@@ -72,7 +72,8 @@ class RocksSnapshot:
 
     def get(self, key: bytes) -> bytes | None:
         try:
-            return self._snapshot[key]  # type: ignore[no-any-return]
+            value: bytes = self._snapshot[key]
+            return value
         except Exception as error:  # rocksdict raises nothing more special
             if str(error) == "key not found":
                 return None

@@ -47,7 +47,7 @@ _REASONS = {
 }
 
 
-class HttpServer(WSGIServer):  # type: ignore[misc]
+class HttpServer(WSGIServer):
     """Takes `most` connections at once, and some more to say that there are no more."""
 
     max_accept = 2  # at once: what hundreds of new ones have to do would come before all else
@@ -98,7 +98,7 @@ class HttpServer(WSGIServer):  # type: ignore[misc]
             self.handle(secure, address)
 
 
-class Handler(WSGIHandler):  # type: ignore[misc]
+class Handler(WSGIHandler):
     """Waits for no client for ever, runs nothing as a request that another reader might not take
     for one, sends head and body of an answer in one piece, and formats no access log."""
 

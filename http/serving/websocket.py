@@ -31,11 +31,11 @@ _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes
 CONTROL = (WebSocket.OPCODE_CLOSE, WebSocket.OPCODE_PING, WebSocket.OPCODE_PONG)
 
 
-class TooBig(ProtocolError):  # type: ignore[misc]
+class TooBig(ProtocolError):
     """A message beyond the limit."""
 
 
-class SafeWebSocket(WebSocket):  # type: ignore[misc]
+class SafeWebSocket(WebSocket):
     """May be written to from several greenlets: frames go out one after another."""
 
     closed: bool
@@ -165,7 +165,7 @@ def _unmasked(payload: bytes, mask: bytes) -> bytes:
 geventwebsocket.handler.WebSocket = SafeWebSocket  # the one seam: it takes the class from there
 
 
-class SocketHandler(Handler, WebSocketHandler):  # type: ignore[misc]
+class SocketHandler(Handler, WebSocketHandler):
     """Our handler of requests, with WebSockets."""
 
     logger = logging.getLogger("ollama_queue.sockets")

@@ -4,9 +4,12 @@ Each gives a plain value back, of which an actor can rely on all, or raises `Inv
 argument's name as its `field`. None of them trusts what an object says of itself.
 """
 
+# mypy: disable-error-code="type-abstract"
+# `_is` makes nothing of the class it is given: it may be an abstract one, such as `Mapping`.
+
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeGuard, TypeVar, get_args, overload
 
 from ..model import limits
 from ..model.crons import Cron, IfExists
@@ -37,6 +40,7 @@ Tasks = OfTask | Collection[OfTask]
 AnyTask = NewTask | Mapping[str, Any]
 """A task to be: a record, or a mapping of its fields, as in HTTP."""
 
+T = TypeVar("T")
 C = TypeVar("C")
 
 
@@ -83,7 +87,7 @@ def members(value: object) -> list[str] | None:
     """The tasks of a batch, where they are known here."""
     if not _is(value, BatchSubmitted):
         return None
-    return ids(value.task_ids, "batch_id", ANY_NUMBER)  # type: ignore[attr-defined]
+    return ids(value.task_ids, "batch_id", ANY_NUMBER)
 
 
 def cron_id(value: object, name: str = "cron_id") -> str:
@@ -112,7 +116,7 @@ def ids(value: object, name: str, most: int, least: int = 1) -> list[str]:
     if not _is(value, Collection) or _is(value, (str, bytes, bytearray, Mapping)):
         raise Invalid(wrong, field=name)
     with reading(name):
-        several = list(value)  # type: ignore[call-overload]
+        several = list(value)
     if not least <= len(several) <= most:
         raise Invalid(f"{name} must be {least} to {most} ids, not {len(several)}", field=name)
     return list(dict.fromkeys(task_id(each, f"{name}[{n}]") for n, each in enumerate(several)))
@@ -128,7 +132,7 @@ def watched(value: object) -> frozenset[str] | None:
     return frozenset(ids([value] if alone else value, "tasks", limits.IDS))
 
 
-def _is_empty(value: Any) -> bool:
+def _is_empty(value: Collection[Any]) -> bool:
     with reading("tasks"):
         return len(value) == 0
 
@@ -142,7 +146,7 @@ def events(value: object) -> frozenset[str] | None:
     names: list[object] = [value]
     if not _is(value, str):
         with reading("events"):
-            names = list(value)  # type: ignore[call-overload]
+            names = list(value)
     plain = [text(each, "events", limits.NAME) for each in names]
     for each in plain:
         if each not in EVENTS:
@@ -158,9 +162,9 @@ def seconds(value: object, name: str, most: float = LONGEST_WAIT_S) -> float | N
     number = -1.0
     with reading(name):
         if _is(value, float):
-            number = float.__float__(value)  # type: ignore[arg-type]
+            number = float.__float__(value)
         elif _is(value, int) and not _is(value, bool):
-            number = float(min(int.__index__(value), 1 << 60))  # type: ignore[arg-type]
+            number = float(min(int.__index__(value), 1 << 60))
     if not 0 <= number <= most:
         raise Invalid(f"{name} must be seconds from 0 to {most:.0f}, or None", field=name)
     return number
@@ -174,7 +178,7 @@ def late(what: str, timeout: float | None) -> TimeoutError:
 def whole(value: object, name: str, least: int, most: int) -> int:
     number = least - 1
     if _is(value, int) and not _is(value, bool):
-        number = int.__index__(value)  # type: ignore[arg-type]
+        number = int.__index__(value)
     if not least <= number <= most:
         raise Invalid(f"{name} must be a whole number from {least} to {most}", field=name)
     return number
@@ -214,7 +218,7 @@ def key(value: object) -> str | None:
 def task(value: object, name: str = "new") -> NewTask | dict[str, Any]:
     """A task to be: a `NewTask`, or a mapping of its fields."""
     if _is(value, NewTask):
-        return value  # type: ignore[return-value]
+        return value
     return mapping(value, name, "a NewTask, or a mapping of its fields")
 
 
@@ -223,7 +227,7 @@ def tasks(value: object) -> Iterator[Any]:
     if _is(value, (str, bytes, bytearray, Mapping, NewTask)) or not _is(value, Iterable):
         raise Invalid(f"tasks must be a list of tasks, not {_kind(value)}", field="tasks")
     with reading("tasks"):
-        return iter(value)  # type: ignore[call-overload, no-any-return]
+        return iter(value)
 
 
 def mapping(value: object, name: str, expected: str) -> dict[str, Any]:
@@ -231,7 +235,7 @@ def mapping(value: object, name: str, expected: str) -> dict[str, Any]:
     if not _is(value, Mapping):
         raise Invalid(f"{name} must be {expected}, not {_kind(value)}", field=name)
     with reading(name):
-        facts: dict[str, Any] = dict(value)  # type: ignore[call-overload]
+        facts: dict[str, Any] = dict(value)
     if not all(type(each) is str for each in facts):
         raise Invalid(f"{name} must be {expected}: its keys are texts", field=name)
     return facts
@@ -263,13 +267,17 @@ def flag(value: object, name: str) -> bool:
     return value
 
 
-def record(value: C, kind: type[Any], name: str) -> C:
+def record(value: object, kind: type[T], name: str) -> T:
     if not _is(value, kind):
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
         raise Invalid(f"{name} must be {article} {kind.__name__}, not {_kind(value)}", field=name)
     return value
 
 
+@overload
+def _is(value: object, kinds: type[T]) -> TypeGuard[T]: ...
+@overload
+def _is(value: object, kinds: tuple[type, ...]) -> bool: ...
 def _is(value: object, kinds: Any) -> bool:
     return issubclass(type(value), kinds)  # isinstance would believe a __class__ of its own
 

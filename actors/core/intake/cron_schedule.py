@@ -7,6 +7,7 @@ a time that is skipped is due when the clock has jumped, one that comes twice is
 
 import copy
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from itertools import islice
@@ -149,13 +150,12 @@ def zone_of(name: object) -> tzinfo:
         return UTC
     if isinstance(name, str):
         limits.check_text(name, "timezone")
-    try:
-        return ZoneInfo(name)  # type: ignore[arg-type]
-    except (ZoneInfoNotFoundError, ValueError, TypeError, AttributeError, OSError):
-        raise Invalid(
-            f"timezone: {name!r} is not a time zone, write a name such as UTC or Europe/Berlin",
-            field="timezone",
-        ) from None
+        with suppress(ZoneInfoNotFoundError, ValueError, TypeError, AttributeError, OSError):
+            return ZoneInfo(name)
+    raise Invalid(
+        f"timezone: {name!r} is not a time zone, write a name such as UTC or Europe/Berlin",
+        field="timezone",
+    )
 
 
 # --- reading ------------------------------------------------------------------------------------
