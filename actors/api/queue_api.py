@@ -6,7 +6,7 @@
 import queue
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from ..core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask, Tasks
 from ..core.intake.bulk import BulkResult, Filter
@@ -23,10 +23,8 @@ from ..core.model.tasks import (
     Task,
     TaskResult,
 )
+from .subscription import Subscription
 from .task_stream import TaskStream
-
-if TYPE_CHECKING:
-    from .subscription import Subscription
 
 
 class CronAPI(Protocol):
@@ -405,7 +403,7 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         self,
         events: Collection[str] | None = None,
         tasks: Tasks | None = None,
-    ) -> "Subscription":
+    ) -> Subscription:
         """Subscribe to the queue's events from now on; returns an iterator over them.
 
         `events` are names such as "task_completed", `tasks` up to 1,000 ids; None means all. Raises
@@ -413,7 +411,7 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         """
         ...
 
-    def unsubscribe(self, subscription: "Subscription") -> None:
+    def unsubscribe(self, subscription: Subscription) -> None:
         """End `subscription`: whoever iterates over it comes to the end."""
         ...
 

@@ -1,32 +1,13 @@
-"""Hearing of what happens, in Python: subscriptions, and callbacks at a task's end.
+"""A subscription to a queue's events, read in threads."""
 
-`Listener` is what `QueueManager` and `Client` share.
-"""
-
-import queue
-import threading
-import time
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator
-from datetime import datetime
-from weakref import WeakSet
+from collections.abc import Iterator
 
 from ..base.mailbox import Closed
-from ..core.intake import arguments
-from ..core.intake.arguments import AnyTask, OfBatch, OfTask, Tasks
-from ..core.intake.submission import parse_time
-from ..core.model import limits
 from ..core.model.tasks import (
-    BatchSubmitted,
     Event,
-    TaskResult,
 )
-from ..routines import ends
-from ..routines.awaited import BatchResults, Callback
-from ..routines.channels import Channels
 from ..routines.hearing import Hearing
-from .task_stream import TaskStream
-from .threads import Reporter, Threads
-from .verbs import ComposedVerbs, later
+from .threads import Threads
 from .views import shown
 
 
@@ -57,128 +38,3 @@ class Subscription:
                 if closed.message == "lagged":
                     raise
                 return
-
-
-class Listener(ComposedVerbs):
-    """The verbs that hear of things, made of the others and of routines."""
-
-    def __init__(self, threads: Threads) -> None:
-        self._threads = threads
-        self._subscriptions: WeakSet[Subscription] = WeakSet()
-        self._reporter: Reporter | None = None
-        self._reporter_lock = threading.Lock()
-        self._channels = Channels(threads.run, threading.Lock())
-
-    def submit_streaming_task(
-        self, new: AnyTask, *, timeout: float | None = None, cancel_on_close: bool = False
-    ) -> TaskStream:
-        timeout = arguments.seconds(timeout, "timeout")
-        cancel = self.cancel_task if arguments.flag(cancel_on_close, "cancel_on_close") else None
-        task_id = self.submit_task(new)
-        chunks = self.stream_task(task_id, timeout=timeout)
-        return TaskStream(task_id, chunks, cancel)
-
-    def subscribe(
-        self,
-        events: Collection[str] | None = None,
-        tasks: Tasks | None = None,
-    ) -> Subscription:
-        names, ids = arguments.events(events), arguments.watched(tasks)
-        subscription = Subscription(self._threads, Hearing(names, ids))
-        self._subscriptions.add(subscription)
-        return subscription
-
-    def unsubscribe(self, subscription: Subscription) -> None:
-        arguments.record(subscription, Subscription, "subscription").close()
-
-    def submit_task_with_callback(
-        self, new: AnyTask, callback: Callable[[TaskResult], object]
-    ) -> str:
-        arguments.callback(callback)
-        (task_id,) = self._reported(lambda: [self.submit_task(new)], callback)
-        return task_id
-
-    def submit_task_with_channel(
-        self,
-        new: AnyTask,
-        channel: "queue.Queue[TaskResult] | queue.SimpleQueue[TaskResult]",
-    ) -> str:
-        return self.submit_task_with_callback(new, self._channels.writer(channel))
-
-    def submit_batch_tasks_async(
-        self,
-        tasks: Iterable[AnyTask],
-        callback: Callable[[list[TaskResult]], object] | None = None,
-    ) -> list[str]:
-        if callback is None:
-            return self.submit_batch(tasks).task_ids
-        results = BatchResults(arguments.callback(callback))
-        return self._reported(lambda: results.of(self.submit_batch(tasks)), results)
-
-    def submit_scheduled_batch_tasks_async(
-        self,
-        tasks: Iterable[AnyTask],
-        at: datetime,
-        callback: Callable[[list[TaskResult]], object] | None = None,
-    ) -> list[str]:
-        parse_time(at, "at")
-        return self.submit_batch_tasks_async(later(tasks, at), callback)
-
-    def on_end(self, task_id: OfTask, callback: Callable[[TaskResult], object]) -> None:
-        arguments.callback(callback)
-        self._reporting().add(arguments.task_id(task_id), callback)
-
-    # --- waiting for many -----------------------------------------------------------------------
-
-    def submit_batch_tasks(
-        self,
-        tasks: Iterable[AnyTask],
-        *,
-        timeout: float | None = None,
-        on_progress: ends.OnProgress | None = None,
-    ) -> list[TaskResult]:
-        timeout, on_progress = ends.waits(timeout, on_progress)
-        return self.wait_batch(self.submit_batch(tasks), timeout=timeout, on_progress=on_progress)
-
-    def wait_batch(
-        self,
-        batch_id: OfBatch,
-        *,
-        timeout: float | None = None,
-        on_progress: ends.OnProgress | None = None,
-    ) -> list[TaskResult]:
-        timeout, on_progress = ends.waits(timeout, on_progress)
-        submitted = self._members(batch_id)
-        return self._threads.run(ends.gathered(submitted, timeout, on_progress))
-
-    def _members(self, batch_id: OfBatch) -> BatchSubmitted:
-        name, ids = arguments.batch_id(batch_id), arguments.members(batch_id)
-        if ids is not None:
-            return BatchSubmitted(name, ids)
-        self.get_batch(name)  # there is one
-        return BatchSubmitted(name, self._threads.run(ends.batch_ids(name)))
-
-    def as_completed(
-        self, ids: Collection[OfTask], *, timeout: float | None = None
-    ) -> Generator[TaskResult, None, None]:
-        task_ids = arguments.ids(ids, "ids", limits.AWAITED, least=0)
-        timeout = arguments.seconds(timeout, "timeout")
-        return self._threads.items(ends.completed(task_ids, timeout, time.monotonic()))
-
-    def _reported(
-        self, submit: Callable[[], list[str]], callback: Callback | BatchResults
-    ) -> list[str]:
-        return self._reporting().submit(submit, callback)
-
-    def _reporting(self) -> Reporter:
-        with self._reporter_lock:
-            if self._reporter is None or not self._reporter.is_alive():
-                self._reporter = Reporter(self._threads)
-            return self._reporter
-
-    def _hang_up(self) -> None:
-        """End all subscriptions and callbacks."""
-        for subscription in list(self._subscriptions):
-            subscription.close()
-        if self._reporter is not None:
-            self._reporter.close()

@@ -1,15 +1,12 @@
-"""Verbs that are made of others, the same for `QueueManager` and `Client`."""
+"""Parts of verbs that all three classes share: lists over many pages, tasks for a later time."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Self
 
 from msgspec.structs import replace
 
 from ..core.intake import arguments
 from ..core.intake.arguments import AnyTask
-from ..core.intake.filters import task_filter
 from ..core.intake.submission import parse_time
 from ..core.model.errors import naming
 from ..core.model.task_filter import TaskFilter, TaskPage
@@ -17,31 +14,6 @@ from ..core.model.tasks import (
     NewTask,
     Task,
 )
-from .queue_api import QueueAPI
-
-
-class ComposedVerbs(QueueAPI):
-    """What is made of other verbs. A context manager that closes itself."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def list_tasks(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> list[Task]:
-        return full_page(self.list_page, task_filter(filter)).tasks
-
-    def submit_task(self, new: AnyTask) -> str:
-        return self.submit(new).task_id
-
-    def submit_scheduled_task(self, new: AnyTask, at: datetime) -> str:
-        return self.submit_task(scheduled(new, at))
 
 
 class PageCollector:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Self, Unpack, cast
 
 from ..api import views
-from ..api.subscription import Listener
+from ..api.composed_verbs import ComposedVerbs
 from ..api.threads import Threads
 from ..base.actor import Ping, Ref, ask, log, stop, tell
 from ..base.cooperation import run_steps
@@ -95,7 +95,7 @@ def give_up(reason: str) -> None:
     log.critical("this QueueManager is of no more use: %s", reason)
 
 
-class QueueManager(Listener):
+class QueueManager(ComposedVerbs):
     """A durable queue inside your own program: plain threads, nothing global.
 
     Two managers live side by side, each with a folder of its own. Open it as a context manager,

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from ...actors.api.subscription import Listener
+from ...actors.api.composed_verbs import ComposedVerbs
 from ...actors.api.threads import Threads
 from ...actors.core.intake import arguments
 from ...actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask
@@ -30,7 +30,7 @@ from .requests import Request
 T = TypeVar("T")
 
 
-class Client(Listener):
+class Client(ComposedVerbs):
     """A queue on a server: `Client("localhost:7125")`, `Client("https://host")`.
 
     Without a URL it is at `OLLAMA_QUEUE_SERVER`, else on this machine at port 7125. May be used
