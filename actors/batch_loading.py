@@ -15,7 +15,7 @@ from .core.intake.arguments import AnyTask
 from .core.intake.submission import drafting
 from .core.messages import RestrictedRoute, StoreSlice, Submit, SubmitBatch
 from .core.model.entry import Entry, entry_of
-from .core.model.errors import Invalid, naming
+from .core.model.errors import Invalid, error_at
 from .core.model.ids import BatchDigest, key_digest
 from .core.model.orders import Insert
 from .core.model.tasks import Batch, BatchSubmitted
@@ -47,7 +47,7 @@ def draft_batch(
     packing = _BatchPacker(idempotency_key is not None)
     seen_tasks = seen_bytes = 0
     for index, task in enumerate(cooperatively(arguments.tasks(tasks), yield_control)):
-        with naming(f"tasks[{index}]"):
+        with error_at(f"tasks[{index}]"):
             packing.add(run_steps(drafting(task), yield_control))
         if packing.count - seen_tasks >= LOOK_TASKS or packing.size - seen_bytes >= LOOK_BYTES:
             seen_tasks, seen_bytes = packing.count, packing.size

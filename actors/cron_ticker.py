@@ -59,7 +59,7 @@ class CronTicker(Actor):
         self.firing: dict[str, list[Callable[[], None]]] = {}  # with what waits, to be asked again
 
     def on_start(self) -> None:
-        self.put_right(utc(self.clock()))
+        self.repair_next_runs(utc(self.clock()))
         self.tick()
 
     def handle(self, message: ToCronTicker) -> None:
@@ -166,7 +166,7 @@ class CronTicker(Actor):
         """Run what is due, and be woken when the next is."""
         at = utc(self.clock())
         if at < self.seen:
-            self.put_right(at)
+            self.repair_next_runs(at)
         self.seen = at
         for cron in list(self.crons.values()):
             if cron.next_run is not None and cron.next_run <= at and cron.id not in self.firing:
@@ -178,13 +178,13 @@ class CronTicker(Actor):
         ]
         self.wake_at(min(dues, default=None))
 
-    def put_right(self, at: datetime) -> None:
+    def repair_next_runs(self, at: datetime) -> None:
         """The clock may have been ahead when it was found out when each is due next."""
         for cron in list(self.crons.values()):
             if cron.id not in self.firing:
-                self.put_one_right(cron, at)
+                self.repair_next_run(cron, at)
 
-    def put_one_right(self, cron: Cron, at: datetime) -> None:
+    def repair_next_run(self, cron: Cron, at: datetime) -> None:
         if cron.next_run is None or cron.next_run <= at:
             return
         right = scheduled(cron, at)
@@ -215,6 +215,6 @@ class CronTicker(Actor):
             return
         self.crons[cron.id] = cron
         waiting = self.firing.pop(cron.id)
-        self.put_one_right(cron, utc(self.clock()))
+        self.repair_next_run(cron, utc(self.clock()))
         for again in waiting:
             again()

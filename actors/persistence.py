@@ -291,7 +291,7 @@ class Persistence(Actor):
         record = self.record(task_id)
         if record is None:
             raise NotFound(f"there is no task {task_id}", field="id")
-        why = f"task {task_id} is {record.status}: it cannot be {message.wanted}"
+        why = f"task {task_id} is {record.status}: it cannot be {message.action}"
         error, group = Conflict(why, field="id"), self.unsynced(task_id)
         if group is None:
             raise error

@@ -51,7 +51,7 @@ class FanOut(Generic[T]):
         probes: bool = False,
     ) -> None:
         self.names, self.since, self.done, self.probes = names, since, done, probes
-        self.found: dict[str, T] = {}
+        self.replies: dict[str, T] = {}
 
 
 class Prober(Actor):
@@ -198,7 +198,7 @@ class Prober(Actor):
     def add(self, number: int, name: str, result: object) -> None:
         """A backend has done its part of what was asked; the last one makes the answer whole."""
         fan_out = self.rounds[number]
-        fan_out.found[name] = result
-        if fan_out.found.keys() >= fan_out.names:
+        fan_out.replies[name] = result
+        if fan_out.replies.keys() >= fan_out.names:
             del self.rounds[number]
-            fan_out.done(fan_out.found)
+            fan_out.done(fan_out.replies)

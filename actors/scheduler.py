@@ -129,7 +129,7 @@ class Scheduler(Actor):
             case BatchStored(batch_id):
                 self.batch_stored(batch_id, now)
             case EnqueueBatch(batch_id):
-                self.take_batch(batch_id, now)
+                self.enqueue_batch(batch_id, now)
             case Cancel() | Reprioritize():
                 self.change(message, now)
             case Retry() | Delete():
@@ -250,12 +250,12 @@ class Scheduler(Actor):
         loading.is_stored = True
         for promise in loading.again:
             self.pass_on(self.persistence, FindBatch(batch_id), promise)
-        self.take_batch(batch_id, now)
+        self.enqueue_batch(batch_id, now)
 
-    def take_batch(self, batch_id: str, now: float) -> None:
+    def enqueue_batch(self, batch_id: str, now: float) -> None:
         entries = self.loading[batch_id].take()
         if entries:
-            self.carry_out(self.plan.take(entries, now), now)
+            self.carry_out(self.plan.enqueue(entries, now), now)
             tell(self.actor_ref, EnqueueBatch(batch_id))
         else:
             del self.loading[batch_id]
@@ -265,16 +265,16 @@ class Scheduler(Actor):
         task_id = command.task_id
         match command:
             case Cancel():
-                wanted, change = "cancelled", partial(self.plan.cancel, task_id, now)
+                action, change = "cancelled", partial(self.plan.cancel, task_id, now)
             case Reprioritize(_, priority):
-                wanted = "given another priority"
+                action = "given another priority"
                 change = partial(self.plan.reprioritize, task_id, priority, now)
             case _:
                 assert_never(command)
         if task_id in self.plan.entries:
             self.answer_changed(command, change(), now)
         else:
-            self.pass_on(self.persistence, RejectChange(task_id, wanted), self.later(command))
+            self.pass_on(self.persistence, RejectChange(task_id, action), self.later(command))
 
     def fetch(self, command: Retry | Delete) -> None:
         """Of an ended task only Persistence knows; it comes back as `Fetched`."""

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from ..core.intake import arguments
 from ..core.intake.arguments import AnyTask
 from ..core.intake.submission import parse_time
-from ..core.model.errors import naming
+from ..core.model.errors import error_at
 from ..core.model.task_filter import TaskFilter, TaskPage
 from ..core.model.tasks import (
     NewTask,
@@ -22,12 +22,12 @@ class PageCollector:
     `following` is what to ask for next, None when it is complete.
     """
 
-    def __init__(self, wanted: TaskFilter) -> None:
-        self.following: TaskFilter | None = wanted
+    def __init__(self, task_filter: TaskFilter) -> None:
+        self.following: TaskFilter | None = task_filter
         self.tasks: list[Task] = []
         self.cursor: str | None = None
         self.total: int | None = None
-        self._wanted = wanted
+        self._wanted = task_filter
 
     def add(self, page: TaskPage) -> None:
         if not self.tasks:
@@ -60,5 +60,5 @@ def later(tasks: Iterable[AnyTask], at: datetime) -> Iterator[AnyTask]:
     """Tasks that run at `at`. Raises `Invalid`, naming the task."""
     due = parse_time(at, "at")
     for index, task in enumerate(arguments.tasks(tasks)):
-        with naming(f"tasks[{index}]"):
+        with error_at(f"tasks[{index}]"):
             yield scheduled(task, due)

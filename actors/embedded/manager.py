@@ -233,17 +233,17 @@ class QueueManager(ComposedVerbs):
             self._runtime.check_free_space(self.config.queue.storage_path, size)
             ask(self._now().scheduler, CheckCapacity(tasks, size))
 
-        asked = draft_batch(tasks, idempotency_key, self.yield_control, check)
-        self._runtime.check_free_space(self.config.queue.storage_path, asked.size)
-        return self._decided(asked, BATCH_PATIENCE_S)
+        command = draft_batch(tasks, idempotency_key, self.yield_control, check)
+        self._runtime.check_free_space(self.config.queue.storage_path, command.size)
+        return self._decided(command, BATCH_PATIENCE_S)
 
-    def _decided(self, asked: Command[Reply], timeout: float = 30.0) -> Reply:
+    def _decided(self, command: Command[Reply], timeout: float = 30.0) -> Reply:
         """What the plan says, if it knows no server for it then after a look at all of them."""
         try:
-            return ask(self._now().scheduler, asked, timeout)
+            return ask(self._now().scheduler, command, timeout)
         except (NotFound, NoCapableServer):
             self.probe_backends()
-        return ask(self._now().scheduler, asked, timeout)
+        return ask(self._now().scheduler, command, timeout)
 
     # --- one task ---------------------------------------------------------------------------------
 
@@ -295,17 +295,17 @@ class QueueManager(ComposedVerbs):
     # --- many tasks -------------------------------------------------------------------------------
 
     def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
-        wanted, now = task_filter(filter), self._now()
-        reasons = ask(now.scheduler, GetWaitReasons()) if wanted.waiting_for else None
-        found = ask(now.persistence, ListTasks(wanted, reasons))
-        return views.page(found, self._explain(found.records), wanted, self.yield_control)
+        checked, now = task_filter(filter), self._now()
+        reasons = ask(now.scheduler, GetWaitReasons()) if checked.waiting_for else None
+        page = ask(now.persistence, ListTasks(checked, reasons))
+        return views.page(page, self._explain(page.records), checked, self.yield_control)
 
     def get_batch(self, batch_id: OfBatch) -> Batch:
         return ask(self._now().persistence, GetBatch(arguments.batch_id(batch_id)))
 
     def list_batches(self, limit: int = 100) -> list[Batch]:
-        wanted = ListBatches(arguments.whole(limit, "limit", 1, 1000))
-        return ask(self._now().persistence, wanted)
+        command = ListBatches(arguments.whole(limit, "limit", 1, 1000))
+        return ask(self._now().persistence, command)
 
     def cancel_tasks(
         self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
@@ -394,12 +394,12 @@ class QueueManager(ComposedVerbs):
         return state.backends
 
     def drain_backend(self, name: str) -> BackendState:
-        wanted = DrainBackend(arguments.backend(name), True)
-        return ask(self._now().scheduler, wanted)
+        command = DrainBackend(arguments.backend(name), True)
+        return ask(self._now().scheduler, command)
 
     def resume_backend(self, name: str) -> BackendState:
-        wanted = DrainBackend(arguments.backend(name), False)
-        return ask(self._now().scheduler, wanted)
+        command = DrainBackend(arguments.backend(name), False)
+        return ask(self._now().scheduler, command)
 
     # --- what the HTTP server needs beyond the verbs ----------------------------------------------
 
@@ -437,15 +437,15 @@ class QueueManager(ComposedVerbs):
         self, names: Collection[str], path: str, body: Mapping[str, Any] | None = None
     ) -> dict[str, BackendReply]:
         """What these servers answer to a GET of `path`, or to a POST of `body`, within 5 s."""
-        asked = CallBackends(tuple(names), path, None if body is None else dict(body), SHORT_S)
-        return ask(self._now().prober, asked)
+        command = CallBackends(tuple(names), path, None if body is None else dict(body), SHORT_S)
+        return ask(self._now().prober, command)
 
     def load_on_backends(
         self, names: Collection[str], path: str, body: Mapping[str, Any]
     ) -> dict[str, BackendReply]:
         """The same of a POST that has them load or unload a model, within 5 minutes."""
-        asked = CallBackends(tuple(names), path, dict(body), LOADING_S, loads=True)
-        return ask(self._now().prober, asked, LOADING_S + SHORT_S)
+        command = CallBackends(tuple(names), path, dict(body), LOADING_S, loads=True)
+        return ask(self._now().prober, command, LOADING_S + SHORT_S)
 
     # --- pieces -----------------------------------------------------------------------------------
 

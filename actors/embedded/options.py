@@ -87,6 +87,6 @@ def _in_our_names() -> Iterator[None]:
 
 
 def _retry(value: Any) -> dict[str, Any]:
-    given = asdict(value) if issubclass(type(value), Struct) else value
-    given = arguments.mapping(given, "retry_config", "a group of settings")
-    return {f"retry_config.{key}": each for key, each in given.items()}
+    fields = asdict(value) if issubclass(type(value), Struct) else value
+    fields = arguments.mapping(fields, "retry_config", "a group of settings")
+    return {f"retry_config.{key}": each for key, each in fields.items()}

@@ -85,10 +85,10 @@ def listen(
 
 def place(chunk_id: str) -> ChunkPosition:
     """Attempt and number of a chunk. Raises `Invalid` for what is no chunk's id."""
-    found = _PLACE.fullmatch(chunk_id)
-    if found is None:
+    matched = _PLACE.fullmatch(chunk_id)
+    if matched is None:
         raise Invalid(f"{chunk_id!r} is not a chunk id such as 1.17", field="Last-Event-ID")
-    return int(found[1]), int(found[2])
+    return int(matched[1]), int(matched[2])
 
 
 class ChunkStream(Generator[Chunk | None, None, None]):

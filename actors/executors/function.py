@@ -44,13 +44,13 @@ class ModelCall(Struct, frozen=True):
         match self.type:
             case TaskType.CHAT:
                 messages = self.payload.get("messages") or [{}]
-                words = messages[-1].get("content")
+                content = messages[-1].get("content")
             case TaskType.GENERATE:
-                words = self.payload.get("prompt")
+                content = self.payload.get("prompt")
             case TaskType.EMBED:
-                words = self.payload.get("input")
-                words = words[0] if isinstance(words, list) and words else words
-        return words if isinstance(words, str) else ""
+                content = self.payload.get("input")
+                content = content[0] if isinstance(content, list) and content else content
+        return content if isinstance(content, str) else ""
 
 
 OneVector = Annotated[list[float], msgspec.Meta(min_length=1)]
@@ -157,8 +157,8 @@ class FunctionExecutor:
 
 
 def _failed(error: BaseException, verdict: Verdict) -> Failed:
-    words = cut(str(error) or type(error).__name__, ERROR)
-    return Failed(words, verdict, upstream=Upstream(words))
+    message = cut(str(error) or type(error).__name__, ERROR)
+    return Failed(message, verdict, upstream=Upstream(message))
 
 
 def _events_of(call: ModelCall, dialect: Dialect, answer: Any) -> Iterator[_Piece | Outcome]:

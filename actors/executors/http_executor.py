@@ -123,11 +123,11 @@ class HttpExecutor(ABC):
         """Make the call. Raises `CallFailed` or httpx's errors."""
 
     @abstractmethod
-    def found(self, get: GetPath) -> ProbeResult:
+    def read_probe(self, get: GetPath) -> ProbeResult:
         """What a probe finds; `get` gives the body at a path and raises as `reply` does."""
 
     def probe(self) -> ProbeResult:
-        result = self._aside(PROBE_S, lambda fetch: self.found(lambda path: fetch(path, None)))
+        result = self._aside(PROBE_S, lambda fetch: self.read_probe(lambda path: fetch(path, None)))
         if isinstance(result, Failed):
             return ProbeResult(error=result.error, retry_after_s=result.retry_after_s)
         return result

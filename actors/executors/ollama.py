@@ -66,7 +66,7 @@ _LISTING = msgspec.json.Decoder(Listing)
 class OllamaExecutor(HttpExecutor):
     """Streams chat and generate whatever the task says: only so can it be watched and cut."""
 
-    def found(self, get: GetPath) -> ProbeResult:
+    def read_probe(self, get: GetPath) -> ProbeResult:
         listing = self.parse(_LISTING, get("/api/tags"))
         # Older ones, and what only talks like Ollama, may lack the other two.
         loaded, version = Listing(), ""

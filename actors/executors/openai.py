@@ -33,7 +33,7 @@ _EMBEDDINGS = msgspec.json.Decoder(Embeddings)
 class OpenAIExecutor(HttpExecutor):
     """Translates Ollama's dialect both ways; what has no counterpart is refused, and not sent."""
 
-    def found(self, get: GetPath) -> ProbeResult:
+    def read_probe(self, get: GetPath) -> ProbeResult:
         try:
             answer = self.parse(_MODELS, get("/models"))
         except NotServed:  # not every compatible server lists its models

@@ -27,12 +27,12 @@ class BatchResults:
         self._unheard: set[str] = set()  # have not ended, as far as is known
         self._unlisted: set[str] = set()  # of those, in the reading under way
 
-    def of(self, made: BatchSubmitted) -> list[str]:
+    def of(self, submitted: BatchSubmitted) -> list[str]:
         """Says whose results it gathers, before the first of them comes."""
-        self.batch_id = made.batch_id
-        self._results = dict.fromkeys(made.task_ids)
-        self._unheard = set(made.task_ids)
-        return made.task_ids
+        self.batch_id = submitted.batch_id
+        self._results = dict.fromkeys(submitted.task_ids)
+        self._unheard = set(submitted.task_ids)
+        return submitted.task_ids
 
     def hear(self, task_id: str) -> bool:
         """A task has ended. True when the results are to be read."""
@@ -44,13 +44,13 @@ class BatchResults:
         self._unlisted = set(self._unheard)
         return TaskFilter(batch_id=[self.batch_id], include=["result"], limit=MAX_LIMIT)
 
-    def take(self, asked: TaskFilter, page: TaskPage) -> TaskFilter | None:
+    def take(self, task_filter: TaskFilter, page: TaskPage) -> TaskFilter | None:
         """A page that was read. Returns the next one to ask for, None behind the last."""
         for task in page.tasks:
             self._unlisted.discard(task.id)
             if task.id in self._unheard and task.status.is_final:
                 self.add(result_of(task))
-        return following(asked, page)
+        return following(task_filter, page)
 
     def add(self, result: TaskResult) -> None:
         self._unheard.discard(result.task_id)
@@ -87,9 +87,9 @@ def members(batch_id: str) -> TaskFilter:
     return TaskFilter(batch_id=[batch_id], limit=MAX_LIMIT)
 
 
-def following(asked: TaskFilter, page: TaskPage) -> TaskFilter | None:
+def following(task_filter: TaskFilter, page: TaskPage) -> TaskFilter | None:
     """The page behind this one; None where it was the last."""
-    return None if page.cursor is None else replace(asked, cursor=page.cursor)
+    return None if page.cursor is None else replace(task_filter, cursor=page.cursor)
 
 
 class Awaited:

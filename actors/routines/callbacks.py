@@ -83,8 +83,8 @@ class Callbacks:
             yield from Log("error", "no callbacks any more: %s", (gone.message,))
         finally:
             if self._awaited:
-                words = "%d tasks are not reported: the queue is closed"
-                yield from Log("warning", words, (len(self._awaited),))
+                message = "%d tasks are not reported: the queue is closed"
+                yield from Log("warning", message, (len(self._awaited),))
 
     def _follow(self) -> Routine[None]:
         for task_id in self._awaited.ids():

@@ -43,9 +43,9 @@ def ending(task_id: str) -> Routine[TaskResult | None]:
 
 def gather(batch: BatchResults) -> Routine[None]:
     """Read the results that there are."""
-    wanted: TaskFilter | None = batch.first_page()
-    while wanted is not None:
-        wanted = batch.take(wanted, (yield from ReadPage(wanted)))
+    task_filter: TaskFilter | None = batch.first_page()
+    while task_filter is not None:
+        task_filter = batch.take(task_filter, (yield from ReadPage(task_filter)))
     for task_id in batch.unlisted:
         if (result := (yield from ending(task_id))) is not None:
             batch.add(result)
@@ -54,11 +54,11 @@ def gather(batch: BatchResults) -> Routine[None]:
 def batch_ids(batch_id: str) -> Routine[list[str]]:
     """The ids of a batch's tasks, in the order given."""
     ids: list[str] = []
-    wanted: TaskFilter | None = members(batch_id)
-    while wanted is not None:
-        page = yield from ReadPage(wanted)
+    task_filter: TaskFilter | None = members(batch_id)
+    while task_filter is not None:
+        page = yield from ReadPage(task_filter)
         ids += [task.id for task in page.tasks]
-        wanted = following(wanted, page)
+        task_filter = following(task_filter, page)
     return ids[::-1]
 
 
@@ -146,18 +146,18 @@ def completed(ids: Sequence[str], timeout: float | None, since: float) -> Routin
 
 
 def gathered(
-    made: BatchSubmitted, timeout: float | None, on_progress: OnProgress | None
+    submitted: BatchSubmitted, timeout: float | None, on_progress: OnProgress | None
 ) -> Routine[list[TaskResult]]:
     """The results of a batch once all have ended. Errors name the batch."""
     batch = BatchResults(list)
-    batch.of(made)
-    told = -1
+    batch.of(submitted)
+    reported = -1
 
     def late() -> BatchTimeout:
-        words = _unfinished(batch.total - batch.done, batch.total, timeout)
-        return BatchTimeout(words, made.batch_id, made.task_ids)
+        message = _unfinished(batch.total - batch.done, batch.total, timeout)
+        return BatchTimeout(message, submitted.batch_id, submitted.task_ids)
 
-    watch = EndWatch(made.task_ids, _deadline(timeout, (yield from Now())), late)
+    watch = EndWatch(submitted.task_ids, _deadline(timeout, (yield from Now())), late)
     try:
         while True:
             try:
@@ -167,14 +167,14 @@ def gathered(
             except (Closed, Unavailable) as lost:
                 yield from watch.wait_out(lost)
                 continue
-            if on_progress is not None and batch.done != told:
-                told = batch.done
-                yield from Invoke(partial(on_progress, told, batch.total))
+            if on_progress is not None and batch.done != reported:
+                reported = batch.done
+                yield from Invoke(partial(on_progress, reported, batch.total))
             if batch.is_complete:
                 results: list[TaskResult] = batch.call()
                 return results
     except QueueError as error:
-        error.batch_id, error.task_ids = made.batch_id, made.task_ids
+        error.batch_id, error.task_ids = submitted.batch_id, submitted.task_ids
         raise
     finally:
         yield from watch.close()

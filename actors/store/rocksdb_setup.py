@@ -101,15 +101,15 @@ def key_range(
 
 
 def _walk(
-    found: RdictIter, start: bytes, backwards: bool, bounds: ReadOptions
+    rows: RdictIter, start: bytes, backwards: bool, bounds: ReadOptions
 ) -> Iterator[tuple[bytes, bytes]]:
     """Holds `bounds` until the end: the iterator refers to them and does not keep them."""
-    step = found.prev if backwards else found.next
-    found.seek_to_last() if backwards else found.seek(start)
-    while found.valid() and (key := found.key()) >= start:
-        yield key, found.value()
+    step = rows.prev if backwards else rows.next
+    rows.seek_to_last() if backwards else rows.seek(start)
+    while rows.valid() and (key := rows.key()) >= start:
+        yield key, rows.value()
         step()
-    found.status()
+    rows.status()
 
 
 def abandon(db: Rdict, families: list[Rdict]) -> None:

@@ -107,7 +107,7 @@ class Boot:
         assert self.prober is not None, "the scheduler has spawned one"
         return Generation(self.scheduler, persistence, bus, self.ticker, self.prober)
 
-    def look_on(self, refusal: str) -> Generation:
+    def up_read_only(self, refusal: str) -> Generation:
         """Start what reads a store that cannot be written; all else is refused with `refusal`.
 
         Raises the `QueueError` of whichever actor could not start.

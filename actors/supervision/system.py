@@ -36,7 +36,7 @@ class System(Actor):
         self.folder = str(self.place.folder)
         self.boots = self.generation = 0
         self.reboots: deque[float] = deque(maxlen=MAX_REBOOTS)
-        self.stands_by = False  # until the disk has room
+        self.is_read_only = False  # until the disk has room
         self.has_ended = False
         self.next_look_s = FIRST_LOOK_S
         self.up_since = 0.0
@@ -88,13 +88,13 @@ class System(Actor):
             OutcomeUnknown("the queue had an internal error and restarts", retry_after_s=1)
         )
         closed = self.boot.down("restarted")
-        was_standing_by, self.stands_by = self.stands_by, False
+        was_read_only, self.is_read_only = self.is_read_only, False
         gone = self.place.why_gone()
         if gone is not None:
             self.give_up(gone)
         elif not closed:
             self.give_up(f"{actor} crashed ({error}), and the store could not be closed")
-        elif free_space.is_full(error) and not was_standing_by:
+        elif free_space.is_full(error) and not was_read_only:
             self.stand_by()
         elif len(self.reboots) == MAX_REBOOTS and now - self.reboots[0] < REBOOT_WINDOW_S:
             self.give_up(f"crashed {MAX_REBOOTS + 1} times within a minute, last {actor}: {error}")
@@ -117,9 +117,9 @@ class System(Actor):
         if time.monotonic() - self.up_since > REBOOT_WINDOW_S:
             self.next_look_s = FIRST_LOOK_S
         self.boot, self.generation = self.new_boot()
-        self.stands_by = True
+        self.is_read_only = True
         try:
-            self.switchboard.connect(self.boot.look_on(refusal.message))
+            self.switchboard.connect(self.boot.up_read_only(refusal.message))
         except QueueError as error:
             log.error("it cannot answer reads either: %s", error.message)
             self.boot.down("restarted")
@@ -132,7 +132,7 @@ class System(Actor):
         self.wake_at(self.due)
 
     def look_at_disk(self) -> None:
-        if not self.stands_by:
+        if not self.is_read_only:
             return
         if time.monotonic() < self.due:
             self.wake_at(self.due)
@@ -148,12 +148,12 @@ class System(Actor):
         if self.boot is on_looker:
             self.look_later()
             return
-        self.stands_by = False
+        self.is_read_only = False
         on_looker.down("restarted")
         log.warning("the disk has room again: the queue goes on")
 
     def give_up(self, reason: str) -> None:
-        self.generation, self.stands_by = 0, False  # nothing that still crashes matters any more
+        self.generation, self.is_read_only = 0, False  # nothing that still crashes matters any more
         log.critical("the queue gives up: %s", reason)
         self.switchboard.disconnect(Unavailable(f"the queue has stopped: {reason}"))
         self.runtime.on_fatal(reason)
@@ -166,7 +166,7 @@ class System(Actor):
             self.boot.drain(grace_s)
         except QueueError as error:  # what it could not finish, the next boot will
             log.warning("the queue stops without finishing: %s", error.message)
-        self.generation, self.stands_by = 0, False
+        self.generation, self.is_read_only = 0, False
         self.switchboard.disconnect(Unavailable("the queue is stopped"))
         if not self.boot.down("shutdown"):
             self.give_up("the store could not be closed: its disk does not answer")

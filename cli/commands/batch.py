@@ -67,10 +67,10 @@ def batch(ctx: click.Context, /, path: str, sync: bool, idempotency_key: str | N
 def read_tasks(path: str) -> "Iterator[NewTask]":
     """The tasks of a file, checked. Raises `Invalid`, naming the item and its field."""
     from ...actors.core.intake.submission import new_task
-    from ...actors.core.model.errors import naming
+    from ...actors.core.model.errors import error_at
 
     for index, raw in enumerate(_items(path)):
-        with naming(f"tasks[{index}]"):
+        with error_at(f"tasks[{index}]"):
             yield new_task(raw)
 
 

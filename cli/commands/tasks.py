@@ -140,11 +140,11 @@ def _to_each(ctx: click.Context, chosen: BulkSelection, verb: str) -> None:
 
 
 @click.command()
-@click.argument("words", metavar="[ID] PRIORITY", nargs=-1, required=True)
+@click.argument("arguments", metavar="[ID] PRIORITY", nargs=-1, required=True)
 @choosing
 @shared
 @click.pass_context
-def priority(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> None:
+def priority(ctx: click.Context, /, arguments: tuple[str, ...], **given: Any) -> None:
     """Change the priority of a task, or of all that options select.
 
     PRIORITY is low, normal, high, critical, or 1 to 15; higher runs sooner. A selection
@@ -155,7 +155,7 @@ def priority(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> Non
       ollama-queue priority 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60 high
       ollama-queue priority low --batch 0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60
     """
-    *ids, level = words
+    *ids, level = arguments
     selection = BulkSelection(ids, given)
     if len(ids) > 1:
         raise click.UsageError("name one ID and one PRIORITY")

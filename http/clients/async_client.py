@@ -153,10 +153,10 @@ class AsyncClient:
         return await self._ask(requests.list_page(filter))
 
     async def list_tasks(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> list[Task]:
-        found = PageCollector(task_filter(filter))
-        while found.following is not None:
-            found.add(await self.list_page(found.following))
-        return found.tasks
+        collector = PageCollector(task_filter(filter))
+        while collector.following is not None:
+            collector.add(await self.list_page(collector.following))
+        return collector.tasks
 
     async def cancel_tasks(
         self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
@@ -240,17 +240,17 @@ class AsyncClient:
     def stream_task(
         self, task_id: OfTask, *, timeout: float | None = None
     ) -> AsyncGenerator[Chunk, None]:
-        wanted, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
-        return self._routines.items(protocol.stream(wanted, timeout))
+        checked_id, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
+        return self._routines.items(protocol.stream(checked_id, timeout))
 
     def submit_streaming_task(
         self, new: AnyTask, *, timeout: float | None = None, cancel_on_close: bool = False
     ) -> AsyncTaskStream:
-        wanted, limit = arguments.task(new), arguments.seconds(timeout, "timeout")
+        task, limit = arguments.task(new), arguments.seconds(timeout, "timeout")
         cancel = self.cancel_task if arguments.flag(cancel_on_close, "cancel_on_close") else None
         submit = self.submit_task if cancel is None else self._submit_or_cancel
         return AsyncTaskStream(
-            lambda: submit(wanted), lambda task_id: self.stream_task(task_id, timeout=limit), cancel
+            lambda: submit(task), lambda task_id: self.stream_task(task_id, timeout=limit), cancel
         )
 
     async def _submit_or_cancel(self, new: AnyTask) -> str:
@@ -325,8 +325,8 @@ class AsyncClient:
 
     async def on_end(self, task_id: OfTask, callback: Callable[[TaskResult], object]) -> None:
         arguments.callback(callback)
-        wanted = arguments.task_id(task_id)
-        await (await self._reporting()).add(wanted, callback)
+        checked_id = arguments.task_id(task_id)
+        await (await self._reporting()).add(checked_id, callback)
 
     async def _reporting(self) -> AsyncReporter:
         self._enter()
@@ -357,8 +357,8 @@ class AsyncClient:
         on_progress: OnProgress | None = None,
     ) -> list[TaskResult]:
         timeout, on_progress = ends.waits(timeout, on_progress)
-        made = await self._members(batch_id)
-        return await self._routines.run(ends.gathered(made, timeout, on_progress))
+        submitted = await self._members(batch_id)
+        return await self._routines.run(ends.gathered(submitted, timeout, on_progress))
 
     async def _members(self, batch_id: OfBatch) -> BatchSubmitted:
         name, ids = arguments.batch_id(batch_id), arguments.members(batch_id)
@@ -370,9 +370,9 @@ class AsyncClient:
     def as_completed(
         self, ids: Collection[OfTask], *, timeout: float | None = None
     ) -> AsyncGenerator[TaskResult, None]:
-        wanted = arguments.ids(ids, "ids", limits.AWAITED, least=0)
+        task_ids = arguments.ids(ids, "ids", limits.AWAITED, least=0)
         timeout = arguments.seconds(timeout, "timeout")
-        return self._routines.items(ends.completed(wanted, timeout, time.monotonic()))
+        return self._routines.items(ends.completed(task_ids, timeout, time.monotonic()))
 
     async def _ask(self, request: Request[T]) -> T:
         return await self._routines.run(protocol.ask(request))

@@ -178,8 +178,8 @@ class Client(ComposedVerbs):
     def stream_task(
         self, task_id: OfTask, *, timeout: float | None = None
     ) -> Generator[Chunk, None, None]:
-        wanted, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
-        return self._threads.items(protocol.stream(wanted, timeout))
+        checked_id, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
+        return self._threads.items(protocol.stream(checked_id, timeout))
 
     def _ask(self, request: Request[T]) -> T:
         return self._threads.run(protocol.ask(request))

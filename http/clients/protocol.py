@@ -149,8 +149,8 @@ def stream(task_id: str, timeout: float | None) -> Routine[None]:
             if outage.is_over and isinstance(lost, Unavailable):
                 raise  # it was never there
             if outage.is_too_long((yield from Now())):
-                words = "the connection was lost, and the queue does not come back"
-                raise Unavailable(words) from None
+                message = "the connection was lost, and the queue does not come back"
+                raise Unavailable(message) from None
         finally:
             if source is not None:
                 yield from Release(source)

@@ -19,7 +19,7 @@ from ...actors.core.intake.crons import fields_of
 from ...actors.core.intake.filters import task_filter
 from ...actors.core.intake.submission import parse_priority
 from ...actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
-from ...actors.core.model.errors import Invalid, Unavailable, naming
+from ...actors.core.model.errors import Invalid, Unavailable, error_at
 from ...actors.core.model.task_filter import TaskFilter, TaskPage
 from ...actors.core.model.tasks import (
     Batch,
@@ -205,7 +205,7 @@ def _key(key: str | None) -> bytes:
 def _lines(tasks: Iterable[AnyTask]) -> bytes:
     lines = []
     for index, task in enumerate(arguments.tasks(tasks)):
-        with naming(f"tasks[{index}]"):
+        with error_at(f"tasks[{index}]"):
             lines.append(_encode(arguments.task(task, "task")))
     return b"\n".join(lines)
 

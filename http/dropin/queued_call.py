@@ -165,7 +165,7 @@ class QueuedCall:
             for chunk in rest:
                 if chunk is not None and chunk.restart and self._has_begun:
                     raise self._interrupted()
-                if data := self._waiting() if chunk is None else self._said(chunk):
+                if data := self._waiting() if chunk is None else self._encoded(chunk):
                     yield data
         except QueueError as error:
             yield self._form.failed(error)
@@ -179,7 +179,7 @@ class QueuedCall:
             message, 502, replace(upstream, message=message) if upstream else None
         )
 
-    def _said(self, chunk: Chunk) -> bytes:
+    def _encoded(self, chunk: Chunk) -> bytes:
         """Raises `TaskFailed` at the end of a task that gives no answer."""
         if chunk.data is not None:
             self._has_begun = True

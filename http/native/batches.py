@@ -7,7 +7,7 @@ from typing import Any
 import bottle
 
 from ...actors.core.intake.submission import check_object
-from ...actors.core.model.errors import naming
+from ...actors.core.model.errors import error_at
 from ...actors.core.model.tasks import Status
 from ...actors.core.text.json_items import in_lines, in_list
 from ...actors.files.text_encoding import as_utf8
@@ -56,6 +56,6 @@ def _tasks(max_upload: int, max_body: int) -> Iterator[dict[str, Any]]:
     for index, (place, item) in enumerate(items):
         field = place if place.startswith("tasks") else "body"
         raw = reading.decode(item, place, field, yield_control)
-        with naming(f"tasks[{index}]"):
+        with error_at(f"tasks[{index}]"):
             check_object(raw)
         yield raw

@@ -219,12 +219,12 @@ class FeedBroadcaster:
         with suppress(TimeoutError):
             items = [mailbox.get(wait), *mailbox.drain()]
             if events := [item for item in items if isinstance(item, EventRecord)]:
-                self._tell([FeedMessage("event", shown(event), event) for event in events])
+                self._broadcast([FeedMessage("event", shown(event), event) for event in events])
                 self._seq = max(self._seq, events[-1].seq)
                 self._stats_at = min(self._stats_at, self._stats_told_at + STATS_S)
         if time.monotonic() >= self._stats_at:
             self._stats_at, self._stats_told_at = math.inf, time.monotonic()
-            self._tell([FeedMessage("stats", {"stats": self._source.get_queue_stats()})])
+            self._broadcast([FeedMessage("stats", {"stats": self._source.get_queue_stats()})])
 
     def _welcome(self) -> None:
         newcomers, seq = tuple(self._newcomers), self._seq
@@ -240,7 +240,7 @@ class FeedBroadcaster:
                 self._feeds[feed] = None
             feed.begin(snapshot, seen)
 
-    def _tell(self, messages: list[FeedMessage]) -> None:
+    def _broadcast(self, messages: list[FeedMessage]) -> None:
         for feed in _in_turns(tuple(self._feeds)):
             if not feed.hear(messages):
                 self.leave(feed)

@@ -110,7 +110,7 @@ class WebSocketSession:
         try:
             self._apply(_decode(message))
         except QueueError as error:
-            return _said(error)
+            return _error_message(error)
         return {
             "type": "subscribed",
             "subscribe": self.feed.events,
@@ -155,7 +155,7 @@ class StreamFollower(threading.Thread):
                 if chunk is not None:
                     self._put(_piece(self.task_id, chunk))
         except QueueError as error:
-            self._put(_said(error))
+            self._put(_error_message(error))
 
     def close(self) -> None:
         self.is_over = True
@@ -192,7 +192,7 @@ def _piece(task_id: str, chunk: Chunk) -> dict[str, Any]:
     return {"type": "chunk", "task_id": task_id, "id": chunk.id, "data": chunk.data}
 
 
-def _said(error: QueueError) -> dict[str, Any]:
+def _error_message(error: QueueError) -> dict[str, Any]:
     return {"type": "error", **msgspec.to_builtins(wire.error_body(error))}
 
 

@@ -142,9 +142,9 @@ class Handler(WSGIHandler):
             raw = self._read_head()
             if not raw:
                 return False
-            self.said = request_head.parse(raw)
+            self.head = request_head.parse(raw)
             self.server.limit.busy()
-            if self._is_extra and self.said.target != HEALTH:
+            if self._is_extra and self.head.target != HEALTH:
                 raise Refused(503, "there are too many connections: come again in a while")
         except Refused as refused:
             self._refuse(refused)
@@ -207,7 +207,7 @@ class Handler(WSGIHandler):
 
     def _take_up(self) -> None:
         """Say of the request what pywsgi is to know."""
-        head = self.said
+        head = self.head
         self.command, self.request_version = head.method, head.version
         self.requestline = f"{head.method} {head.target} {head.version}"
         self.close_connection = not head.keeps_alive or self._is_extra
@@ -220,7 +220,7 @@ class Handler(WSGIHandler):
 
     def get_environ(self) -> dict[str, Any]:
         environ: dict[str, Any] = self.server.get_environ()
-        head = self.said
+        head = self.head
         path, _, query = head.target.partition("?")
         environ["REQUEST_METHOD"] = head.method
         environ["SCRIPT_NAME"] = ""
@@ -280,7 +280,7 @@ class Handler(WSGIHandler):
             log.debug("the answer to %s did not get through: %s", self.client_address, error)
             self.close_connection = True
         except Exception:
-            log.exception("%s %s", self.said.method, self.environ["PATH_INFO"])
+            log.exception("%s %s", self.head.method, self.environ["PATH_INFO"])
             self.close_connection = True
             self._send_error_response_if_possible(500)
         self._is_unread = not self.content.is_over

@@ -95,11 +95,11 @@ def _pools() -> tuple[Pool, Pool]:
 
 def _die(reason: str) -> None:
     """The queue has given up: a supervisor may start it again, a hung disk must not stop that."""
-    _tell(f"ollama-queue-server: {visible(reason)}")
+    _print_line(f"ollama-queue-server: {visible(reason)}")
     os._exit(70)
 
 
-def _tell(text: str) -> None:
+def _print_line(text: str) -> None:
     """On stderr, if anybody still reads it: a server does not end for want of a listener."""
     with suppress(OSError):
         click.echo(text, err=True)
@@ -198,7 +198,7 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
     hub.open()
     stopping = _on_signal()
     backends = ", ".join(f"{b.name} ({b.type} at {shown(b.url)})" for b in config.all_backends)
-    _say(
+    _announce(
         config,
         f"Ollama Queue {__version__} on {url}; tasks in {config.queue.storage_path}; "
         f"{config.workers} {'worker' if config.workers == 1 else 'workers'} for {backends}",
@@ -206,7 +206,7 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
     if config.queue.durability == "relaxed":
         log.warning("durability is relaxed: a power failure may lose the last seconds")
     stopping.wait()
-    _say(config, "stopping: running tasks may finish, a second signal stops at once")
+    _announce(config, "stopping: running tasks may finish, a second signal stops at once")
     queue.close()  # the door stays open meanwhile: reads go on, submits get 503
     if journal is not None:
         journal.close()
@@ -236,12 +236,12 @@ def _connections() -> int:
     return max(most - 512, most // 2) - EXTRA
 
 
-def _say(config: Config, text: str) -> None:
+def _announce(config: Config, text: str) -> None:
     """To whoever looks on; where a program reads stderr line by line, through the log."""
     if config.logging.format == "json":
         log.info(text)
     else:
-        _tell(text)
+        _print_line(text)
 
 
 def _log_as(settings: LoggingSettings) -> None:

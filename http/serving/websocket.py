@@ -108,15 +108,15 @@ class SafeWebSocket(WebSocket):
 
     def send(self, *messages: bytes) -> None:
         """Each as a message of text, in one go. Raises `OSError` when they cannot be sent."""
-        self._say(b"".join(_frame(each, self.OPCODE_TEXT) for each in messages))
+        self._send_frames(b"".join(_frame(each, self.OPCODE_TEXT) for each in messages))
 
     def ping(self) -> None:
         self.send_frame(b"", self.OPCODE_PING)
 
     def send_frame(self, message: bytes, opcode: int) -> None:
-        self._say(_frame(message, opcode))
+        self._send_frames(_frame(message, opcode))
 
-    def _say(self, frames: bytes) -> None:
+    def _send_frames(self, frames: bytes) -> None:
         with self._lock:
             if self.closed:
                 raise ConnectionResetError("the WebSocket is closed")

@@ -99,10 +99,10 @@ def upcoming(expr: str, timezone: str, instant: datetime, count: int = 5) -> Ite
 
 
 def _times(expr: str, timezone: str, instant: datetime) -> Iterator[datetime]:
-    found = next_after(expr, timezone, instant)
-    while found is not None:
-        yield found
-        found = next_after(expr, timezone, found)
+    due = next_after(expr, timezone, instant)
+    while due is not None:
+        yield due
+        due = next_after(expr, timezone, due)
 
 
 # --- the clock's face ---------------------------------------------------------------------------

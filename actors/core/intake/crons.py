@@ -9,7 +9,7 @@ from msgspec.structs import asdict, replace
 
 from ..model import limits
 from ..model.crons import Cron, Missed, NewCron, Overlap, TaskTemplate
-from ..model.errors import Invalid, naming
+from ..model.errors import Invalid, error_at
 from ..model.tasks import NewTask
 from ..text.strict_json import check_written, too_deep
 from . import arguments, cron_schedule
@@ -132,7 +132,7 @@ def _template(raw: Any) -> TaskTemplate:
                 f"task_template.{name} is not a field of a cron's task",
                 field=f"task_template.{name}",
             )
-    with naming("task_template"):
+    with error_at("task_template"):
         task = draft(new_task(raw)).new
     return TaskTemplate(**{name: getattr(task, name) for name in _TEMPLATE})
 

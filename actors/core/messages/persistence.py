@@ -110,7 +110,7 @@ class RejectChange(Command[Record], frozen=True):
     """The plan does not know this task. Reply: `NotFound`, or `Conflict` saying what it is."""
 
     task_id: str
-    wanted: str
+    action: str
 
 
 class Fetch(Command[Record], frozen=True):

@@ -125,7 +125,7 @@ class BatchTimeout(TimeoutError):
 
 
 @contextmanager
-def naming(place: str) -> Iterator[None]:
+def error_at(place: str) -> Iterator[None]:
     """Errors inside are of what stands at `place`, such as `tasks[3]`: they are said of that."""
     try:
         yield

@@ -9,7 +9,7 @@ from .backoff import delay
 LEAST_S = 1.0  # that a clock was ahead; ids of the same microsecond are told apart by less
 
 
-def put_right(entries: Iterable[Entry], retry: RetrySettings, now: float) -> None:
+def repair_clock(entries: Iterable[Entry], retry: RetrySettings, now: float) -> None:
     """Let no entry have been queued after `now`, or wait longer for its retry than there is to.
 
     Ids sort by arrival whatever the clock did, so they tell between which others an entry of a

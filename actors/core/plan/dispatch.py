@@ -43,9 +43,9 @@ class Dispatch:
             )
             yield from self._start(entry, now)
 
-    def ripen(self, now: float) -> Iterator[Order]:
+    def promote_due(self, now: float) -> Iterator[Order]:
         """Let those whose time has come wait for a slot; look again where no model is."""
-        self.waiting.ripen(now)
+        self.waiting.promote_due(now)
         for gate in self.gates:
             gate.wake(now)
         stuck = self.waiting.newly_stuck()

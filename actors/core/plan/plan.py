@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from ..config.config import RetrySettings, SchedulerSettings
 from ..messages import Submit, SubmitBatch
 from ..model.entry import Entry, KeyUse, entry_of
-from ..model.errors import Invalid, NoCapableServer, Unavailable, naming, unknown_model
+from ..model.errors import Invalid, NoCapableServer, Unavailable, error_at, unknown_model
 from ..model.lifecycle import become
 from ..model.orders import (
     Change,
@@ -27,7 +27,7 @@ from ..model.tasks import Record, Status
 from ..routing.routes import Gates, Route, read_route
 from .acceptance import accept, route_of
 from .capacity import Capacity
-from .clock_repair import put_right
+from .clock_repair import repair_clock
 from .dispatch import Dispatch
 from .entries import Entries
 from .idempotency import IdempotencyKeys
@@ -86,7 +86,7 @@ class Plan:
         self.dispatch.restore_drained(flags)
         orders: list[Order] = []
         waiting, interrupted = list(waiting), list(interrupted)
-        put_right([*waiting, *interrupted], self.retry, now)
+        repair_clock([*waiting, *interrupted], self.retry, now)
         self.entries.add([*waiting, *interrupted])
         self.waiting.fill(waiting, now)
         self.keys.restore(keys, self.entries)
@@ -151,7 +151,7 @@ class Plan:
         Raises as `submit` does, naming the task that no backend may run.
         """
         for restricted in command.restricted:
-            with naming(f"tasks[{restricted.index}]"):
+            with error_at(f"tasks[{restricted.index}]"):
                 self.check(restricted.route, restricted.ollama_only)
         self.check_capacity(command.count, command.size)
         self.capacity.reserve(command.count, command.size)
@@ -160,7 +160,7 @@ class Plan:
             self.keys.end(command.key, batch_id)  # it lives 24 h, however long the tasks wait
         return orders
 
-    def take(self, entries: Iterable[Entry], now: float) -> list[Order]:
+    def enqueue(self, entries: Iterable[Entry], now: float) -> list[Order]:
         """Let tasks of a stored batch wait, for which there is room."""
         for entry in entries:
             self.entries[entry.id] = entry
@@ -311,7 +311,7 @@ class Plan:
 
     def _dispatch(self, now: float) -> Iterator[Order]:
         """Fill the free slots with the first that may run; end those that no backend will run."""
-        yield from self.dispatch.ripen(now)
+        yield from self.dispatch.promote_due(now)
         if self.drain_by is not None:
             return
         for entry, error in self.dispatch.absent_models.expire(now):

@@ -117,7 +117,7 @@ class WaitingRoom:
         else:
             self._close_line(key)
 
-    def ripen(self, now: float) -> None:
+    def promote_due(self, now: float) -> None:
         """Let those whose time has come into their queues."""
         while self._later and self._later[0].due <= now:
             entry = self._later.pop(0)

@@ -165,10 +165,10 @@ class Gate(Struct, eq=False):
         if not refused:
             self.refusals = 0
         if refused or self.failures_in_a_row > FAILURES_ALLOWED:
-            return self.put_out(failed.error)
+            return self.mark_unhealthy(failed.error)
         return False
 
-    def put_out(self, error: str) -> bool:
+    def mark_unhealthy(self, error: str) -> bool:
         """No more calls until a probe finds it well. True if it was in."""
         self.error = error
         if not self.healthy:
@@ -187,7 +187,7 @@ class Gate(Struct, eq=False):
             self.failures_in_a_row += 1
             fell = self.failures_in_a_row > FAILURES_ALLOWED
             given_up = fell or self.is_suspect or not self.is_known
-            return given_up and self.put_out(result.error)
+            return given_up and self.mark_unhealthy(result.error)
         was_out = not self.healthy
         if was_out or (result.version or self.version) != self.version:
             self.without = {}  # it may be another server by now

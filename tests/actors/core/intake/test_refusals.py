@@ -38,7 +38,7 @@ def test_it_is_forgotten_when_it_may_be_another_server() -> None:
     assert gate.refuses("m") == frozenset()
 
     gate.learn("m", OPTIONS)
-    gate.put_out(REFUSED.error)
+    gate.mark_unhealthy(REFUSED.error)
     gate.take_probe(ProbeResult(version="2"))
     assert gate.refuses("m") == frozenset()
 
