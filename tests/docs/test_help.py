@@ -2,6 +2,7 @@
 
 import inspect
 import pydoc
+import re
 import subprocess
 import sys
 from typing import Any
@@ -42,6 +43,11 @@ def said_of(member: Any) -> str:
     return documentation
 
 
+RECORDS = [
+    name
+    for name in sorted(ollama_queue.__all__)
+    if hasattr(getattr(ollama_queue, name), "__struct_fields__")
+]
 MEMBERS = [
     (name, member)
     for name in sorted(ollama_queue.__all__)
@@ -57,6 +63,18 @@ def test_a_public_name_explains_itself(name: str) -> None:
     assert value.__doc__, "a docstring of its own, not that of a class above"
     assert len(value.__doc__.split()) > 3
     assert said_of(value) == inspect.cleandoc(value.__doc__)
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_explains_its_fields(name: str) -> None:
+    """Itself, or by naming the record that does."""
+    said = told = inspect.getdoc(getattr(ollama_queue, name)) or ""
+    for other in RECORDS:
+        if other != name and f"`{other}`" in said:
+            told += inspect.getdoc(getattr(ollama_queue, other)) or ""
+    fields = getattr(ollama_queue, name).__struct_fields__
+
+    assert [field for field in fields if not re.search(rf"\b{field}\b", told)] == []
 
 
 @pytest.mark.parametrize(("name", "member"), MEMBERS)

@@ -146,7 +146,11 @@ class LoggingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All settings. Checked when made; raises `Invalid`, naming the key as `section.key`."""
+    """All settings, in the sections of the configuration file: `server`, `ollama`, `backends`,
+    `queue`, `scheduler`, `retry_config`, `remote_scheduling`, `logging`.
+
+    Checked when made; raises `Invalid`, naming the key as `section.key`.
+    """
 
     server: ServerSettings = ServerSettings()
     ollama: OllamaSettings = OllamaSettings()

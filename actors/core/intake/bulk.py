@@ -44,7 +44,7 @@ Filter = TaskFilter | Mapping[str, Any]
 
 
 class BulkError(Struct, PublicRecord, frozen=True):
-    """Why it was not done to one task: `code` and `message` of the `QueueError`."""
+    """Why it was not done to the task `id`: `code` and `message` of the `QueueError`."""
 
     id: str
     code: str
@@ -52,7 +52,7 @@ class BulkError(Struct, PublicRecord, frozen=True):
 
 
 class BulkResult(Struct, PublicRecord, frozen=True):
-    """To how many tasks it was done, and to which it was not.
+    """To how many tasks it was `done`; `errors` name those to which it was not, and why.
 
     `left`: how many more tasks the filter matches, None where more may be left and it takes
     reading them all to know how many. Do it again until it is 0, or until `cursor` is None with

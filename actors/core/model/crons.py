@@ -27,7 +27,8 @@ class Missed(StrEnum):
 
 
 class TaskTemplate(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What each run submits; the fields are those of a `NewTask`."""
+    """What each run submits. The fields are those of a `NewTask`: `type`, `model`, `payload`,
+    `options`, `priority`, `max_retries`, `timeout_s`, `remote_execution`, `backend`, `tags`."""
 
     type: TaskType
     model: str
@@ -42,7 +43,14 @@ class TaskTemplate(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unkno
 
 
 class NewCron(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a user may ask for. Checked by `cron_forms.new_cron`."""
+    """A cron as a user asks for it.
+
+    `task_template` is submitted whenever `cron_expr` (five fields, or `@daily` and the like) is due
+    by the clock of `timezone` (an IANA name), while it is `enabled`. `overlap` says what becomes of
+    a run while the task of an earlier one has not ended, `missed` of runs that were due while the
+    queue was down. `name` (256 characters at most) need not be unique, `metadata` (64 KiB as JSON)
+    is the program's own.
+    """
 
     name: str
     cron_expr: str
@@ -57,7 +65,8 @@ class NewCron(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fi
 class Cron(Struct, PublicRecord, frozen=True, kw_only=True):
     """A cron as it is shown, and as it lies on disk.
 
-    `next_run` is None while it is disabled; `last_run` is when a task was last submitted, and
+    The fields of a `NewCron`, and: `id`, `created_at`, `updated_at` (aware times). `next_run` is
+    None while it is disabled; `last_run` is when a task was last submitted, and
     `run_count` how often one was.
     """
 

@@ -21,6 +21,8 @@ Part = Literal["payload", "result"]
 class TaskFilter(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which tasks to list: any of the values of one field, all fields together.
 
+    `status`, `type`, `priority`, `model`, `batch_id`, `cron_id`, `tenant`, `tag` and `waiting_for`
+    are those of the tasks, 100 values each at most; an empty list matches all.
     `since` (inclusive) and `until` (exclusive) are aware times and bound `created_at`; `q` is text
     in id, model, tags or title, in capitals or not. With `waiting_for` only pending tasks are
     listed. Each sort has the newest or highest first: `priority` the newest of a level first; by
