@@ -99,8 +99,8 @@ class Callbacks:
     def _begin_anew(self) -> Routine[None]:
         """Raises `Unavailable` where the queue does not come back."""
         yield from Release(self._source)
-        self._awaited.renewed()
         self._source = yield from Listen(ENDS, patience_s=OUTAGE_PATIENCE_S, ahead=ENDS_AHEAD)
+        self._awaited.renewed()  # now, not before: ends until here were not heard
         if self._is_closed:
             yield from self.close()
 

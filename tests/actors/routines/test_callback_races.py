@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ollama_queue import BatchSubmitted
@@ -52,6 +52,7 @@ class Interleaved:
     st.integers(0, 3),
     st.integers(0, 5),
 )
+@example(random.Random(4), 3, 1, 2)  # one ends between the loss and the next subscription
 def test_each_is_called_once(
     chance: random.Random, singles: int, batches: int, trouble: int
 ) -> None:
