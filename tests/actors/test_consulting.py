@@ -10,7 +10,7 @@ from ollama_queue.actors.core.messages import BackendProbed, CallBackends, Probe
 from ollama_queue.actors.core.model.errors import Unavailable
 from ollama_queue.actors.core.model.orders import Probe
 from ollama_queue.actors.core.model.outcomes import Failed, Verdict
-from tests.actors.test_prober import Bench
+from tests.actors.test_prober import ProberHarness
 from tests.support.recorders import PATIENCE_S, asked
 
 PS = "/api/ps"
@@ -22,9 +22,9 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def bench() -> Iterator[Bench]:
+def bench() -> Iterator[ProberHarness]:
     """Two backends, which have been looked at."""
-    made = Bench("gpu1", "gpu2")
+    made = ProberHarness("gpu1", "gpu2")
     for executor in made.executors.values():
         executor.probes.put(None)
     made.seen(2)
@@ -33,7 +33,7 @@ def bench() -> Iterator[Bench]:
     stop(made.ref, PATIENCE_S)
 
 
-def test_a_survey_is_over_when_all_have_been_looked_at(bench: Bench) -> None:
+def test_a_survey_is_over_when_all_have_been_looked_at(bench: ProberHarness) -> None:
     promise = asked(bench.ref, ProbeAll())
     bench.executors["gpu1"].probes.put(None)
     bench.seen()
@@ -45,7 +45,7 @@ def test_a_survey_is_over_when_all_have_been_looked_at(bench: Bench) -> None:
     assert len(bench.scheduler.told) == 2  # the plan knows before whoever asked
 
 
-def test_a_look_that_began_before_the_survey_does_not_count(bench: Bench) -> None:
+def test_a_look_that_began_before_the_survey_does_not_count(bench: ProberHarness) -> None:
     tell(bench.ref, Probe("gpu1", 0.0))
     ask(bench.ref, Ping())
     promise = asked(bench.ref, ProbeAll())
@@ -60,7 +60,7 @@ def test_a_look_that_began_before_the_survey_does_not_count(bench: Bench) -> Non
     assert promise.get(PATIENCE_S) is True
 
 
-def test_each_server_is_consulted_and_answers_for_itself(bench: Bench) -> None:
+def test_each_server_is_consulted_and_answers_for_itself(bench: ProberHarness) -> None:
     bench.executors["gpu1"].says.put(b"[]")
     bench.executors["gpu2"].says.put(Failed("busy", Verdict.RETRY))
 
@@ -71,7 +71,7 @@ def test_each_server_is_consulted_and_answers_for_itself(bench: Bench) -> None:
     assert bench.scheduler.told == []
 
 
-def test_one_that_hangs_does_not_keep_others_from_being_consulted(bench: Bench) -> None:
+def test_one_that_hangs_does_not_keep_others_from_being_consulted(bench: ProberHarness) -> None:
     hanging = asked(bench.ref, CallBackends(("gpu1",), PS))
     bench.executors["gpu2"].says.put(b"{}")
 
@@ -81,11 +81,11 @@ def test_one_that_hangs_does_not_keep_others_from_being_consulted(bench: Bench) 
     assert hanging.get(PATIENCE_S) == {"gpu1": b"late"}
 
 
-def test_nobody_to_be_consulted_is_answered_at_once(bench: Bench) -> None:
+def test_nobody_to_be_consulted_is_answered_at_once(bench: ProberHarness) -> None:
     assert ask(bench.ref, CallBackends((), PS)) == {}
 
 
-def test_a_call_that_may_load_is_followed_by_a_look(bench: Bench) -> None:
+def test_a_call_that_may_load_is_followed_by_a_look(bench: ProberHarness) -> None:
     bench.executor.says.put(b"{}")
     bench.executor.probes.put(None)
     body = {"model": "m"}
@@ -97,7 +97,7 @@ def test_a_call_that_may_load_is_followed_by_a_look(bench: Bench) -> None:
     assert isinstance(bench.scheduler.told[0], BackendProbed)
 
 
-def test_a_call_that_breaks_is_a_failure(bench: Bench) -> None:
+def test_a_call_that_breaks_is_a_failure(bench: ProberHarness) -> None:
     bench.executor.says.put(RuntimeError("broken"))
 
     replies = ask(bench.ref, CallBackends(("gpu1",), PS))
@@ -106,7 +106,7 @@ def test_a_call_that_breaks_is_a_failure(bench: Bench) -> None:
     assert bench.reports == []
 
 
-def test_who_asks_hears_that_the_queue_stops(bench: Bench) -> None:
+def test_who_asks_hears_that_the_queue_stops(bench: ProberHarness) -> None:
     promise = asked(bench.ref, CallBackends(("gpu1",), PS))
     ask(bench.ref, Ping())
     stop(bench.ref, PATIENCE_S)

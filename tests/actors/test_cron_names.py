@@ -7,18 +7,18 @@ from ollama_queue.actors.core.intake.arguments import if_exists
 from ollama_queue.actors.core.messages import AddCron, CronFired, EnableCron, RemoveCron, RunNow
 from ollama_queue.actors.core.model.crons import CronAdded
 from ollama_queue.actors.core.model.orders import SaveCron
-from tests.support.harness.cron_ticker import TEMPLATE, Tower
+from tests.support.harness.cron_ticker import TEMPLATE, CronTickerHarness
 
 
 def test_usually_it_is_another_one() -> None:
-    tower = Tower()
+    tower = CronTickerHarness()
     assert tower.add().id != tower.add().id
     assert len(tower.ticker.crons) == 2
 
 
 @pytest.mark.parametrize("what", ["update", "keep", "error"])
 def test_a_name_that_is_new_is_added(what: str) -> None:
-    tower = Tower()
+    tower = CronTickerHarness()
     tower.add(name="Other")
 
     cron = tower.add(if_exists(what), name="Again")
@@ -28,7 +28,7 @@ def test_a_name_that_is_new_is_added(what: str) -> None:
 
 
 def test_an_update_keeps_what_it_was_through() -> None:
-    tower = Tower()
+    tower = CronTickerHarness()
     old = tower.add(overlap="skip", task_template={**TEMPLATE, "priority": "high"})
     tower.at(55)
     ran = tower.ran()
@@ -47,7 +47,7 @@ def test_an_update_keeps_what_it_was_through() -> None:
 
 
 def test_the_same_again_changes_nothing() -> None:
-    tower = Tower()
+    tower = CronTickerHarness()
     old = tower.add()
     tower.at(10)
 
@@ -56,7 +56,7 @@ def test_the_same_again_changes_nothing() -> None:
 
 
 def test_one_that_was_switched_off_stays_off_unless_the_update_says_more() -> None:
-    tower = Tower()
+    tower = CronTickerHarness()
     cron_id = tower.add().id
     tower.handle(EnableCron(cron_id, False))
 
@@ -66,7 +66,7 @@ def test_one_that_was_switched_off_stays_off_unless_the_update_says_more() -> No
 
 
 def test_what_is_kept_stays_as_it_is() -> None:
-    tower = Tower()
+    tower = CronTickerHarness()
     old = tower.add()
     tower.at(1)
     tower.add()
@@ -77,7 +77,7 @@ def test_what_is_kept_stays_as_it_is() -> None:
 
 
 def test_an_error_names_the_one_that_is_there() -> None:
-    tower = Tower()
+    tower = CronTickerHarness()
     cron = tower.add()
 
     with pytest.raises(Conflict, match=f"a cron named 'Again' already: {cron.id}") as refused:
@@ -86,7 +86,7 @@ def test_an_error_names_the_one_that_is_there() -> None:
 
 
 def test_several_of_a_name_are_not_updated() -> None:
-    tower = Tower()
+    tower = CronTickerHarness()
     crons = [tower.add(), tower.add()]
 
     with pytest.raises(Conflict, match="2 crons are named 'Again'"):
@@ -95,7 +95,7 @@ def test_several_of_a_name_are_not_updated() -> None:
 
 
 def test_an_update_waits_while_the_scheduler_has_the_cron() -> None:
-    tower = Tower()
+    tower = CronTickerHarness()
     old = tower.add()
     tower.handle(RunNow(old.id))
     tower.add("update", cron_expr="@daily")

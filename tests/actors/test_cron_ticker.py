@@ -18,7 +18,7 @@ from ollama_queue.actors.core.messages import (
 )
 from ollama_queue.actors.core.model.orders import DropCron, SaveCron
 from ollama_queue.actors.cron_ticker import CronTicker
-from tests.support.harness.cron_ticker import Tower, a_cron
+from tests.support.harness.cron_ticker import CronTickerHarness, a_cron
 from tests.support.recorders import PATIENCE_S, START, Recorder, asked
 
 # START is 03:04:05.
@@ -26,7 +26,7 @@ FIRST, SECOND, THIRD = (datetime(2026, 1, 2, 3, minute, tzinfo=UTC) for minute i
 
 
 def test_a_new_cron_is_saved_with_its_next_run() -> None:
-    tower = Tower()
+    tower = CronTickerHarness()
 
     cron = tower.add(name="Daily", metadata={"team": "a"})
 
@@ -37,7 +37,7 @@ def test_a_new_cron_is_saved_with_its_next_run() -> None:
 
 
 def test_a_disabled_one_waits_for_nothing() -> None:
-    tower = Tower()
+    tower = CronTickerHarness()
 
     assert tower.add(enabled=False).next_run is None
     assert tower.due[-1] is None
@@ -46,7 +46,7 @@ def test_a_disabled_one_waits_for_nothing() -> None:
 
 
 def test_a_due_cron_is_submitted_once_with_its_next_run_already_set() -> None:
-    tower = Tower()
+    tower = CronTickerHarness()
     cron = tower.add(task_template={"type": "embed", "model": "m", "input": "x", "priority": 9})
 
     tower.at(54.9)
@@ -64,7 +64,7 @@ def test_a_due_cron_is_submitted_once_with_its_next_run_already_set() -> None:
 
 
 def test_it_counts_its_runs_and_goes_on() -> None:
-    tower = Tower()
+    tower = CronTickerHarness()
     tower.add()
 
     for minute in range(3):
@@ -77,7 +77,7 @@ def test_it_counts_its_runs_and_goes_on() -> None:
 
 
 def test_what_is_due_while_the_scheduler_has_it_comes_right_after() -> None:
-    tower = Tower()
+    tower = CronTickerHarness()
     tower.add()
     tower.at(55)
     tower.at(115)
@@ -89,7 +89,7 @@ def test_what_is_due_while_the_scheduler_has_it_comes_right_after() -> None:
 
 
 def test_a_clock_that_goes_back_runs_nothing_twice() -> None:
-    tower = Tower()
+    tower = CronTickerHarness()
     cron = tower.add()
     tower.at(55)
     tower.ran()
@@ -105,14 +105,14 @@ def test_a_clock_that_goes_back_runs_nothing_twice() -> None:
 
 
 def test_a_run_that_is_a_little_late_is_made() -> None:
-    tower = Tower(a_cron(next_run=START - timedelta(seconds=60)))
+    tower = CronTickerHarness(a_cron(next_run=START - timedelta(seconds=60)))
 
     assert tower.fires[0].cron.next_run == FIRST
     assert tower.commits == []
 
 
 def test_missed_runs_are_skipped() -> None:
-    tower = Tower(a_cron(next_run=START - timedelta(hours=3)))
+    tower = CronTickerHarness(a_cron(next_run=START - timedelta(hours=3)))
 
     assert tower.submits == []
     (save,) = tower.commits[0].saves
@@ -122,7 +122,7 @@ def test_missed_runs_are_skipped() -> None:
 
 
 def test_or_made_up_for_by_one() -> None:
-    tower = Tower(a_cron(next_run=START - timedelta(hours=3), missed=Missed.ONCE))
+    tower = CronTickerHarness(a_cron(next_run=START - timedelta(hours=3), missed=Missed.ONCE))
     tower.ran()
 
     assert [fire.cron.next_run for fire in tower.fires] == [FIRST]
@@ -133,7 +133,7 @@ def test_or_made_up_for_by_one() -> None:
 
 
 def test_an_update_changes_what_was_given_and_counts_anew_from_now() -> None:
-    tower = Tower()
+    tower = CronTickerHarness()
     cron = tower.add()
     tower.now += timedelta(seconds=10)
 
@@ -147,7 +147,7 @@ def test_an_update_changes_what_was_given_and_counts_anew_from_now() -> None:
 
 
 def test_a_wrong_update_changes_nothing() -> None:
-    tower = Tower()
+    tower = CronTickerHarness()
     cron = tower.add()
 
     with pytest.raises(Invalid, match="minute '99'"):
@@ -158,7 +158,7 @@ def test_a_wrong_update_changes_nothing() -> None:
 
 
 def test_disabled_and_enabled_again() -> None:
-    tower = Tower()
+    tower = CronTickerHarness()
     cron = tower.add()
 
     tower.handle(EnableCron(cron.id, False))
@@ -171,7 +171,7 @@ def test_disabled_and_enabled_again() -> None:
 
 
 def test_a_removed_one_is_gone() -> None:
-    tower = Tower()
+    tower = CronTickerHarness()
     cron = tower.add()
 
     tower.handle(RemoveCron(cron.id))
@@ -185,7 +185,7 @@ def test_a_removed_one_is_gone() -> None:
 
 
 def test_reads_are_answered_behind_all_saves() -> None:
-    tower = Tower()
+    tower = CronTickerHarness()
     first = tower.add()
     tower.now += timedelta(seconds=1)
     second = tower.add()
@@ -196,7 +196,7 @@ def test_reads_are_answered_behind_all_saves() -> None:
 
 
 def test_a_run_by_hand_leaves_the_schedule_alone() -> None:
-    tower = Tower()
+    tower = CronTickerHarness()
     cron = tower.add(enabled=False)
 
     tower.handle(RunNow(cron.id))
@@ -207,7 +207,7 @@ def test_a_run_by_hand_leaves_the_schedule_alone() -> None:
 
 def test_commands_wait_while_the_scheduler_has_the_cron() -> None:
     """Or what it saves of the run would be lost again, or come back after a removal."""
-    tower = Tower()
+    tower = CronTickerHarness()
     cron, other = tower.add(), tower.add(cron_expr="0 0 * * *")
     tower.at(55)
     saves = len(tower.commits)
@@ -226,7 +226,7 @@ def test_commands_wait_while_the_scheduler_has_the_cron() -> None:
 
 
 def test_a_stale_fact_changes_nothing() -> None:
-    tower = Tower()
+    tower = CronTickerHarness()
     tower.handle(CronFired(a_cron()))
     assert tower.ticker.crons == {}
 
@@ -243,7 +243,7 @@ def test_a_stale_fact_changes_nothing() -> None:
 )
 def test_an_unknown_id_is_not_found(message: object) -> None:
     with pytest.raises(NotFound):
-        Tower().handle(message)
+        CronTickerHarness().handle(message)
 
 
 # --- started --------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from tests.support.recorders import PATIENCE_S, Controlled, Recorder
 WELL = ProbeResult()
 
 
-class Bench:
+class ProberHarness:
     def __init__(self, *names: str, interval_s: float = 3600.0) -> None:
         self.executors = {name: Controlled() for name in names or ("gpu1",)}
         self.executor = next(iter(self.executors.values()))
@@ -42,9 +42,9 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def bench() -> Iterator[Bench]:
+def bench() -> Iterator[ProberHarness]:
     """One that has looked once, and found its backend well."""
-    made = Bench()
+    made = ProberHarness()
     made.executor.probes.put(None)
     made.seen()
     made.scheduler.clear()
@@ -53,7 +53,7 @@ def bench() -> Iterator[Bench]:
 
 
 def test_it_looks_at_all_backends_at_the_start() -> None:
-    made = Bench("gpu1", "gpu2", "cloud")
+    made = ProberHarness("gpu1", "gpu2", "cloud")
     for executor in made.executors.values():
         executor.probes.put(None)
 
@@ -65,7 +65,7 @@ def test_it_looks_at_all_backends_at_the_start() -> None:
 
 
 def test_it_looks_again_after_the_interval() -> None:
-    made = Bench(interval_s=0.0)
+    made = ProberHarness(interval_s=0.0)
     for _ in range(3):
         made.executor.probes.put(None)
 
@@ -75,7 +75,7 @@ def test_it_looks_again_after_the_interval() -> None:
 
 
 def test_one_that_hangs_keeps_nobody_from_being_looked_at() -> None:
-    made = Bench("hangs", "gpu2")
+    made = ProberHarness("hangs", "gpu2")
     made.executors["gpu2"].probes.put(None)
 
     assert made.seen() == [BackendProbed("gpu2", WELL)]
@@ -84,7 +84,7 @@ def test_one_that_hangs_keeps_nobody_from_being_looked_at() -> None:
     stop(made.ref, PATIENCE_S)
 
 
-def test_it_looks_when_it_is_told_to(bench: Bench) -> None:
+def test_it_looks_when_it_is_told_to(bench: ProberHarness) -> None:
     bench.executor.probes.put(None)
     tell(bench.ref, Probe("gpu1", 0.0))
 
@@ -92,7 +92,7 @@ def test_it_looks_when_it_is_told_to(bench: Bench) -> None:
 
 
 def test_a_backend_that_is_out_is_looked_at_again(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: ProberHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delays = []
 
@@ -113,7 +113,7 @@ def test_a_backend_that_is_out_is_looked_at_again(
     assert delays == [1, 2]
 
 
-def test_its_mailbox_stays_open_while_it_looks(bench: Bench) -> None:
+def test_its_mailbox_stays_open_while_it_looks(bench: ProberHarness) -> None:
     tell(bench.ref, Probe("gpu1", 0.0))
 
     assert ask(bench.ref, Ping(), timeout=PATIENCE_S)
@@ -121,7 +121,7 @@ def test_its_mailbox_stays_open_while_it_looks(bench: Bench) -> None:
     bench.seen()
 
 
-def test_it_looks_once_at_a_time(bench: Bench) -> None:
+def test_it_looks_once_at_a_time(bench: ProberHarness) -> None:
     for _ in range(3):
         tell(bench.ref, Probe("gpu1", 0.0))
     for _ in range(2):
@@ -132,7 +132,7 @@ def test_it_looks_once_at_a_time(bench: Bench) -> None:
     assert bench.executor.probes.empty()
 
 
-def test_no_look_comes_before_its_time(bench: Bench) -> None:
+def test_no_look_comes_before_its_time(bench: ProberHarness) -> None:
     tell(bench.ref, Probe("gpu1", 1800.0))
     for _ in range(3):
         tell(bench.ref, Wake())
@@ -141,7 +141,7 @@ def test_no_look_comes_before_its_time(bench: Bench) -> None:
     assert bench.scheduler.told == []
 
 
-def test_a_look_that_breaks_counts_as_failed(bench: Bench) -> None:
+def test_a_look_that_breaks_counts_as_failed(bench: ProberHarness) -> None:
     bench.executor.probes.put(RuntimeError("broken"))
     tell(bench.ref, Probe("gpu1", 0.0))
 

@@ -20,16 +20,16 @@ from ollama_queue.actors.core.model.errors import Conflict, NotFound, QueueFull
 from ollama_queue.actors.core.model.ids import instant_of
 from ollama_queue.actors.core.model.orders import Change, Insert, Remove, Run, Stop
 from ollama_queue.actors.core.model.tasks import Status
-from tests.support.harness.scheduler import DONE, Office
+from tests.support.harness.scheduler import DONE, SchedulerHarness
 from tests.support.recorders import START, a_record, task_id
 
 
 @pytest.fixture
-def office() -> Office:
-    return Office()
+def office() -> SchedulerHarness:
+    return SchedulerHarness()
 
 
-def test_a_task_is_saved_before_it_runs(office: Office) -> None:
+def test_a_task_is_saved_before_it_runs(office: SchedulerHarness) -> None:
     office.submit()
 
     assert office.since(0) == [("persistence", "Commit"), ("worker 0", "Run")]
@@ -38,7 +38,7 @@ def test_a_task_is_saved_before_it_runs(office: Office) -> None:
     assert commit.at.timestamp() == pytest.approx(office.now)
 
 
-def test_a_submit_is_answered_with_its_place(office: Office) -> None:
+def test_a_submit_is_answered_with_its_place(office: SchedulerHarness) -> None:
     for _ in range(3):
         office.submit()
 
@@ -50,7 +50,7 @@ def test_a_submit_is_answered_with_its_place(office: Office) -> None:
     ]
 
 
-def test_ids_grow_whatever_the_clock_does(office: Office) -> None:
+def test_ids_grow_whatever_the_clock_does(office: SchedulerHarness) -> None:
     ids = []
     for step in (0, 0, -3600, 5):
         office.now += step
@@ -61,13 +61,13 @@ def test_ids_grow_whatever_the_clock_does(office: Office) -> None:
 
 def test_ids_grow_over_a_restart() -> None:
     last_us = int((START.timestamp() + 3600) * 1e6)
-    office = Office(recovered=Recovered([], [], [], {}, last_us))
+    office = SchedulerHarness(recovered=Recovered([], [], [], {}, last_us))
 
     assert instant_of(office.submit()) == last_us + 1
 
 
 def test_a_refused_submit_saves_nothing() -> None:
-    office = Office(max_tasks=1)
+    office = SchedulerHarness(max_tasks=1)
     office.submit()
     office.submit()
     mark = len(office.log)
@@ -77,14 +77,14 @@ def test_a_refused_submit_saves_nothing() -> None:
     assert office.since(mark) == []
 
 
-def test_a_known_key_leads_to_its_task(office: Office) -> None:
+def test_a_known_key_leads_to_its_task(office: SchedulerHarness) -> None:
     first = office.submit(key="k")
     office.handle(draft(generate_task("smollm2", "hi"), "k"))
 
     assert office.persistence.told[-1] == GetTask(first)
 
 
-def test_a_finish_is_saved_before_the_next_runs(office: Office) -> None:
+def test_a_finish_is_saved_before_the_next_runs(office: SchedulerHarness) -> None:
     first, second = office.submit(), office.submit()
     mark = len(office.log)
 
@@ -95,7 +95,7 @@ def test_a_finish_is_saved_before_the_next_runs(office: Office) -> None:
     assert office.spawner.workers[0].told[-1] == Run(0, second, 1, "ollama")
 
 
-def test_a_stale_finish_changes_nothing(office: Office) -> None:
+def test_a_stale_finish_changes_nothing(office: SchedulerHarness) -> None:
     task = office.submit()
     office.finish(task)
     mark = len(office.log)
@@ -107,7 +107,7 @@ def test_a_stale_finish_changes_nothing(office: Office) -> None:
     assert office.since(mark) == []
 
 
-def test_cancelling_a_running_task_saves_and_stops_it(office: Office) -> None:
+def test_cancelling_a_running_task_saves_and_stops_it(office: SchedulerHarness) -> None:
     task = office.submit()
     mark = len(office.log)
 
@@ -125,14 +125,14 @@ def test_cancelling_a_running_task_saves_and_stops_it(office: Office) -> None:
     ],
 )
 def test_what_the_plan_does_not_know_persistence_answers(
-    office: Office, message: Any, wanted: str
+    office: SchedulerHarness, message: Any, wanted: str
 ) -> None:
     office.handle(message)
 
     assert office.persistence.told == [RejectChange(task_id(9), wanted)]
 
 
-def test_a_new_priority_is_saved(office: Office) -> None:
+def test_a_new_priority_is_saved(office: SchedulerHarness) -> None:
     task = office.submit()
     office.handle(Reprioritize(task, 12))
 
@@ -140,7 +140,7 @@ def test_a_new_priority_is_saved(office: Office) -> None:
     assert (change.task_id, change.fields) == (task, {"priority": 12})
 
 
-def test_an_ended_task_is_fetched_before_it_is_run_anew(office: Office) -> None:
+def test_an_ended_task_is_fetched_before_it_is_run_anew(office: SchedulerHarness) -> None:
     ended = a_record(1, status=Status.FAILED, attempt=3, retry_count=2, error="no")
     office.handle(Retry(ended.id))
     assert office.persistence.told == [Fetch(Retry(ended.id), office.scheduler.actor_ref)]
@@ -152,7 +152,7 @@ def test_an_ended_task_is_fetched_before_it_is_run_anew(office: Office) -> None:
     assert office.spawner.workers[0].told == [Run(0, ended.id, 4, "ollama")]
 
 
-def test_an_ended_task_is_fetched_before_it_is_forgotten(office: Office) -> None:
+def test_an_ended_task_is_fetched_before_it_is_forgotten(office: SchedulerHarness) -> None:
     ended = a_record(1, status=Status.CANCELLED)
     office.handle(Delete(ended.id))
     office.handle(Fetched(Delete(ended.id), ended))
@@ -161,7 +161,9 @@ def test_an_ended_task_is_fetched_before_it_is_forgotten(office: Office) -> None
 
 
 @pytest.mark.parametrize("command", [Retry, Delete])
-def test_what_lives_or_is_being_fetched_is_left_alone(office: Office, command: Any) -> None:
+def test_what_lives_or_is_being_fetched_is_left_alone(
+    office: SchedulerHarness, command: Any
+) -> None:
     live = office.submit()
     office.handle(Retry(task_id(9)))
 
@@ -171,14 +173,14 @@ def test_what_lives_or_is_being_fetched_is_left_alone(office: Office, command: A
 
 
 @pytest.mark.parametrize("command", [Retry(task_id(9)), Delete(task_id(9))])
-def test_what_is_not_there_cannot_be_fetched(office: Office, command: Any) -> None:
+def test_what_is_not_there_cannot_be_fetched(office: SchedulerHarness, command: Any) -> None:
     for _ in range(2):
         office.handle(command)
         with pytest.raises(NotFound):
             office.handle(Fetched(command, None))
 
 
-def test_a_completed_task_is_not_run_anew(office: Office) -> None:
+def test_a_completed_task_is_not_run_anew(office: SchedulerHarness) -> None:
     done = a_record(1, status=Status.COMPLETED)
     office.handle(Retry(done.id))
 

@@ -13,18 +13,18 @@ from ollama_queue.actors.core.messages import (
     SubmitBatch,
 )
 from ollama_queue.actors.core.model.errors import QueueFull
-from tests.support.harness.scheduler import Office
+from tests.support.harness.scheduler import SchedulerHarness
 
 
 def a_batch(count: int, key: str | None = "k") -> SubmitBatch:
     return draft_batch([generate_task("m", str(number)) for number in range(count)], key)
 
 
-def slices(office: Office) -> list[StoreSlice]:
+def slices(office: SchedulerHarness) -> list[StoreSlice]:
     return [message for message in office.persistence.told if isinstance(message, StoreSlice)]
 
 
-def begun(office: Office, batch: SubmitBatch) -> str:
+def begun(office: SchedulerHarness, batch: SubmitBatch) -> str:
     """The id of the batch, as the scheduler tells itself to go on with it."""
     office.handle(batch)
     (loading,) = office.scheduler.loading
@@ -32,11 +32,11 @@ def begun(office: Office, batch: SubmitBatch) -> str:
 
 
 @pytest.fixture
-def office() -> Office:
-    return Office()
+def office() -> SchedulerHarness:
+    return SchedulerHarness()
 
 
-def test_slices_are_stored_one_after_the_other_and_then_taken_up(office: Office) -> None:
+def test_slices_are_stored_one_after_the_other_and_then_taken_up(office: SchedulerHarness) -> None:
     count = 2 * SLICE_TASKS + 1
     batch_id = begun(office, a_batch(count))
     for _ in range(3):
@@ -56,7 +56,7 @@ def test_slices_are_stored_one_after_the_other_and_then_taken_up(office: Office)
     assert office.scheduler.loading == {}
 
 
-def test_a_key_finds_its_batch_from_the_moment_it_is_stored(office: Office) -> None:
+def test_a_key_finds_its_batch_from_the_moment_it_is_stored(office: SchedulerHarness) -> None:
     batch_id = begun(office, a_batch(SLICE_TASKS + 1))
     office.handle(LoadBatch(batch_id))
     office.handle(a_batch(SLICE_TASKS + 1))  # waits for the first
@@ -71,7 +71,7 @@ def test_a_key_finds_its_batch_from_the_moment_it_is_stored(office: Office) -> N
 
 
 def test_room_is_kept_for_tasks_on_their_way() -> None:
-    office = Office(max_tasks=3)
+    office = SchedulerHarness(max_tasks=3)
     begun(office, a_batch(3))
 
     with pytest.raises(QueueFull):

@@ -28,16 +28,16 @@ from ollama_queue.actors.core.model.outcomes import Failed, ProbeResult, Verdict
 from ollama_queue.actors.core.model.tasks import Status, Submitted, WaitingFor
 from ollama_queue.actors.core.plan.slots import STOP_PATIENCE_S
 from ollama_queue.actors.scheduler import Scheduler
-from tests.support.harness.scheduler import DONE, NOTHING, Office
+from tests.support.harness.scheduler import DONE, NOTHING, SchedulerHarness
 from tests.support.recorders import PATIENCE_S, a_record, asked, task_id
 
 
 @pytest.fixture
-def office() -> Office:
-    return Office()
+def office() -> SchedulerHarness:
+    return SchedulerHarness()
 
 
-def test_pausing_and_resuming_are_saved(office: Office) -> None:
+def test_pausing_and_resuming_are_saved(office: SchedulerHarness) -> None:
     office.handle(Pause())
     assert office.commits[-1].saves == (SetFlag("paused", True, "queue_paused"),)
     task = office.submit()
@@ -49,7 +49,7 @@ def test_pausing_and_resuming_are_saved(office: Office) -> None:
 
 
 def test_draining_and_resuming_a_backend_are_saved_and_logged(
-    office: Office, caplog: pytest.LogCaptureFixture
+    office: SchedulerHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     for value in (True, False):
@@ -62,7 +62,7 @@ def test_draining_and_resuming_a_backend_are_saved_and_logged(
     assert caplog.messages == ["backend ollama drained", "backend ollama resumed"]
 
 
-def test_a_refusal_sets_the_prober_on_and_a_well_backend_goes_on(office: Office) -> None:
+def test_a_refusal_sets_the_prober_on_and_a_well_backend_goes_on(office: SchedulerHarness) -> None:
     task = office.submit()
     office.finish(task, Failed("no connection", Verdict.REFUSED))
     assert office.spawner.prober.told == [Probe("ollama", 1.0)]
@@ -72,7 +72,7 @@ def test_a_refusal_sets_the_prober_on_and_a_well_backend_goes_on(office: Office)
     assert office.spawner.workers[0].told[-1] == Run(0, task, 2, "ollama")
 
 
-def test_a_retry_comes_when_it_is_due(office: Office) -> None:
+def test_a_retry_comes_when_it_is_due(office: SchedulerHarness) -> None:
     task = office.submit()
     office.finish(task, Failed("cut", Verdict.RETRY))
     due = office.due[-1]
@@ -85,7 +85,7 @@ def test_a_retry_comes_when_it_is_due(office: Office) -> None:
     assert office.spawner.workers[0].told[-1] == Run(0, task, 2, "ollama")
 
 
-def test_a_lost_worker_is_replaced_and_its_task_runs_again(office: Office) -> None:
+def test_a_lost_worker_is_replaced_and_its_task_runs_again(office: SchedulerHarness) -> None:
     task = office.submit()
     office.handle(WorkerLost(0, 1, "RuntimeError: broken"))
 
@@ -97,14 +97,14 @@ def test_a_lost_worker_is_replaced_and_its_task_runs_again(office: Office) -> No
     assert change.ended.error == "RuntimeError: broken"
 
 
-def test_the_loss_of_a_worker_long_replaced_is_no_news(office: Office) -> None:
+def test_the_loss_of_a_worker_long_replaced_is_no_news(office: SchedulerHarness) -> None:
     office.handle(WorkerLost(0, 1, "broken"))
     office.handle(WorkerLost(0, 1, "broken"))
 
     assert len(office.spawner.workers) == 2
 
 
-def test_a_worker_that_does_not_stop_is_replaced(office: Office) -> None:
+def test_a_worker_that_does_not_stop_is_replaced(office: SchedulerHarness) -> None:
     office.handle(Cancel(office.submit()))
     office.now += STOP_PATIENCE_S
     office.handle(Wake())
@@ -116,7 +116,7 @@ def test_a_worker_that_does_not_stop_is_replaced(office: Office) -> None:
 def test_each_slot_gets_a_worker_and_a_crash_puts_its_task_back() -> None:
     running = entry_of(a_record(1, status=Status.RUNNING, attempt=1))
     waiting = entry_of(a_record(2))
-    office = Office(slots=2, recovered=Recovered([waiting], [running], [], {}, 0))
+    office = SchedulerHarness(slots=2, recovered=Recovered([waiting], [running], [], {}, 0))
 
     assert len(office.spawner.workers) == 2
     runs = [run for worker in office.spawner.workers for run in worker.told]
@@ -126,13 +126,13 @@ def test_each_slot_gets_a_worker_and_a_crash_puts_its_task_back() -> None:
 
 def test_a_pause_survives_a_restart() -> None:
     waiting = entry_of(a_record(1))
-    office = Office(recovered=Recovered([waiting], [], [], {"paused": True}, 0))
+    office = SchedulerHarness(recovered=Recovered([waiting], [], [], {"paused": True}, 0))
 
     assert office.spawner.workers[0].told == []
     assert office.handle(Describe()).paused
 
 
-def started(office: Office) -> Ref:
+def started(office: SchedulerHarness) -> Ref:
     """The same office, its scheduler alive."""
     parts = office.scheduler
     ref = start(
@@ -147,7 +147,7 @@ def started(office: Office) -> Ref:
     return ref
 
 
-def test_draining_ends_when_the_last_call_has(office: Office) -> None:
+def test_draining_ends_when_the_last_call_has(office: SchedulerHarness) -> None:
     ref = started(office)
     submitted: Submitted = ask(ref, draft(generate_task("smollm2", "hi")))
     drained = asked(ref, Drain(60.0))
@@ -164,7 +164,7 @@ def test_draining_ends_when_the_last_call_has(office: Office) -> None:
     stop(ref, PATIENCE_S)
 
 
-def test_draining_without_grace_stops_what_runs(office: Office) -> None:
+def test_draining_without_grace_stops_what_runs(office: SchedulerHarness) -> None:
     ref = started(office)
     submitted: Submitted = ask(ref, draft(generate_task("smollm2", "hi")))
     asked(ref, Drain(0.0))
@@ -173,7 +173,7 @@ def test_draining_without_grace_stops_what_runs(office: Office) -> None:
     stop(ref, PATIENCE_S)
 
 
-def test_an_idle_queue_is_drained_at_once(office: Office) -> None:
+def test_an_idle_queue_is_drained_at_once(office: SchedulerHarness) -> None:
     ref = started(office)
 
     assert ask(ref, Drain(60.0), timeout=PATIENCE_S) is True

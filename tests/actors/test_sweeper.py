@@ -17,7 +17,7 @@ DELETES = tuple(Delete(task_id(number), number) for number in (1, 2))
 MORE = FindExpired(7, None, after="x", passed=1)
 
 
-class Desk:
+class SweeperHarness:
     """A Sweeper that is not started: `handle` is called by hand."""
 
     def __init__(self, settings: QueueSettings = SETTINGS, known: float | None = None) -> None:
@@ -63,7 +63,7 @@ class Desk:
 
 
 def test_it_looks_soon_after_the_start_and_then_by_the_interval() -> None:
-    desk = Desk()
+    desk = SweeperHarness()
     assert desk.due == [desk.now + FIRST_S]
 
     desk.wake(FIRST_S - 1)  # a nap is never longer than 10 s: it may be woken for nothing
@@ -78,18 +78,18 @@ def test_it_looks_soon_after_the_start_and_then_by_the_interval() -> None:
 
 
 def test_a_short_interval_is_also_the_first() -> None:
-    desk = Desk(QueueSettings(cleanup_interval=0.5))
+    desk = SweeperHarness(QueueSettings(cleanup_interval=0.5))
     assert desk.due == [desk.now + 0.5]
 
 
 def test_without_an_age_only_the_number_counts() -> None:
-    desk = Desk(QueueSettings(retention=None))
+    desk = SweeperHarness(QueueSettings(retention=None))
     desk.wake(FIRST_S)
     assert desk.looks == [FindExpired(100_000, None)]
 
 
 def test_the_next_slice_follows_when_this_one_is_answered() -> None:
-    desk = Desk()
+    desk = SweeperHarness()
     desk.wake(FIRST_S)
     desk.handle(Expired(DELETES, MORE))
     assert desk.deleted == list(DELETES)
@@ -107,7 +107,7 @@ def test_the_next_slice_follows_when_this_one_is_answered() -> None:
 
 
 def test_it_does_not_look_twice_at_once() -> None:
-    desk = Desk()
+    desk = SweeperHarness()
     desk.wake(FIRST_S)
     desk.wake(100)
     assert len(desk.looks) == 1
@@ -115,7 +115,7 @@ def test_it_does_not_look_twice_at_once() -> None:
 
 @pytest.mark.parametrize("reply", ["gone", Conflict("it runs again")])
 def test_whatever_the_scheduler_says_is_an_answer(reply: Any) -> None:
-    desk = Desk()
+    desk = SweeperHarness()
     desk.handle(Expired(DELETES[:1], None))
     promise = desk.scheduler.mail[0].reply_to
     assert promise is not None
@@ -129,7 +129,7 @@ def test_whatever_the_scheduler_says_is_an_answer(reply: Any) -> None:
 
 
 def test_a_queue_that_stops_has_nothing_to_sweep() -> None:
-    desk = Desk()
+    desk = SweeperHarness()
     desk.wake(FIRST_S)
     promise = desk.persistence.mail[0].reply_to
     assert promise is not None

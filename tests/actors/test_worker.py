@@ -21,7 +21,7 @@ SLOT = 7701
 DONE = Answered(b'{"response":"Hello"}')
 
 
-class Bench:
+class WorkerHarness:
     """A worker between recorders that share one log."""
 
     def __init__(self) -> None:
@@ -73,13 +73,13 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Iterator[Bench]:
-    made = Bench()
+def bench() -> Iterator[WorkerHarness]:
+    made = WorkerHarness()
     yield made
     stop(made.ref, PATIENCE_S)
 
 
-def test_a_run_asks_the_model_and_says_how_it_went(bench: Bench) -> None:
+def test_a_run_asks_the_model_and_says_how_it_went(bench: WorkerHarness) -> None:
     for number in (1, 2):
         bench.run(number, attempt=number)
         bench.end(DONE)
@@ -91,7 +91,7 @@ def test_a_run_asks_the_model_and_says_how_it_went(bench: Bench) -> None:
     assert bench.executor.begun == 2
 
 
-def test_a_stop_ends_the_call_at_once(bench: Bench) -> None:
+def test_a_stop_ends_the_call_at_once(bench: WorkerHarness) -> None:
     bench.run()
     tell(bench.ref, Stop(SLOT, task_id(1), 1))
 
@@ -99,7 +99,7 @@ def test_a_stop_ends_the_call_at_once(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("other", [Stop(SLOT, task_id(1), 2), Stop(SLOT, task_id(2), 1)])
-def test_a_stop_of_another_call_is_ignored(bench: Bench, other: Stop) -> None:
+def test_a_stop_of_another_call_is_ignored(bench: WorkerHarness, other: Stop) -> None:
     tell(bench.ref, other)
     bench.run()
     tell(bench.ref, other)
@@ -109,14 +109,14 @@ def test_a_stop_of_another_call_is_ignored(bench: Bench, other: Stop) -> None:
     assert bench.executor.aborts == []
 
 
-def test_a_call_that_takes_too_long_fails(bench: Bench) -> None:
+def test_a_call_that_takes_too_long_fails(bench: WorkerHarness) -> None:
     bench.run(timeout_s=0.01)
 
     words = "no answer within timeout_s = 0.01 s"
     assert bench.finished()[0].outcome == Failed(words, Verdict.RETRY)
 
 
-def test_the_time_of_one_call_does_not_limit_the_next(bench: Bench) -> None:
+def test_the_time_of_one_call_does_not_limit_the_next(bench: WorkerHarness) -> None:
     bench.run(timeout_s=60)
     bench.end(DONE)
     bench.finished()
@@ -127,7 +127,7 @@ def test_the_time_of_one_call_does_not_limit_the_next(bench: Bench) -> None:
     assert bench.executor.aborts == []
 
 
-def test_pieces_gather_while_one_message_is_on_its_way(bench: Bench) -> None:
+def test_pieces_gather_while_one_message_is_on_its_way(bench: WorkerHarness) -> None:
     bench.run()
     bench.step("a")
     bench.bus.wait_for(Chunks)
@@ -147,7 +147,7 @@ def test_pieces_gather_while_one_message_is_on_its_way(bench: Bench) -> None:
     }
 
 
-def test_a_call_that_brings_more_than_is_taken_waits(bench: Bench) -> None:
+def test_a_call_that_brings_more_than_is_taken_waits(bench: WorkerHarness) -> None:
     bench.run()
     bench.step("first")
     bench.bus.wait_for(Chunks)
@@ -167,7 +167,7 @@ def test_a_call_that_brings_more_than_is_taken_waits(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("ends", ["stop", "end of the actor"])
-def test_a_call_that_waits_can_be_ended(bench: Bench, ends: str) -> None:
+def test_a_call_that_waits_can_be_ended(bench: WorkerHarness, ends: str) -> None:
     bench.run()
     bench.step("first", *range(MOST))
     bench.bus.wait_for(Chunks)
@@ -183,7 +183,7 @@ def test_a_call_that_waits_can_be_ended(bench: Bench, ends: str) -> None:
     assert not thread.is_alive()
 
 
-def test_the_bus_hears_all_of_it_before_anyone_hears_of_the_end(bench: Bench) -> None:
+def test_the_bus_hears_all_of_it_before_anyone_hears_of_the_end(bench: WorkerHarness) -> None:
     bench.run()
     bench.end("a", "b", "c", DONE)
     bench.finished()
@@ -193,7 +193,7 @@ def test_the_bus_hears_all_of_it_before_anyone_hears_of_the_end(bench: Bench) ->
     assert pieces == ["a", "b", "c"]
 
 
-def test_what_a_stopped_call_still_brings_is_dropped(bench: Bench) -> None:
+def test_what_a_stopped_call_still_brings_is_dropped(bench: WorkerHarness) -> None:
     bench.run()
     bench.executor.calls.get(timeout=PATIENCE_S)
     tell(bench.ref, Stop(SLOT, task_id(1), 1))
@@ -206,14 +206,14 @@ def test_what_a_stopped_call_still_brings_is_dropped(bench: Bench) -> None:
     assert bench.bus.told == []
 
 
-def test_a_task_that_is_gone_fails_for_good(bench: Bench) -> None:
+def test_a_task_that_is_gone_fails_for_good(bench: WorkerHarness) -> None:
     bench.refusal = NotFound("there is no task 1")
     bench.run()
 
     assert bench.finished()[0].outcome == Failed("there is no task 1", Verdict.FINAL)
 
 
-def test_a_call_without_a_disk_counts_as_stopped(bench: Bench) -> None:
+def test_a_call_without_a_disk_counts_as_stopped(bench: WorkerHarness) -> None:
     bench.refusal = OutcomeUnknown("the queue restarts")
     bench.run()
 
@@ -221,7 +221,9 @@ def test_a_call_without_a_disk_counts_as_stopped(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("broken"), SystemExit("no")])
-def test_an_executor_that_breaks_ends_its_worker(bench: Bench, error: BaseException) -> None:
+def test_an_executor_that_breaks_ends_its_worker(
+    bench: WorkerHarness, error: BaseException
+) -> None:
     bench.run()
     bench.executor.steps.put(error)
 
@@ -233,7 +235,7 @@ def test_an_executor_that_breaks_ends_its_worker(bench: Bench, error: BaseExcept
     assert bench.scheduler.told == []
 
 
-def test_stopping_ends_the_call_and_its_thread(bench: Bench) -> None:
+def test_stopping_ends_the_call_and_its_thread(bench: WorkerHarness) -> None:
     thread = bench.thread
     assert thread is not None
     bench.run()
@@ -247,7 +249,7 @@ def test_stopping_ends_the_call_and_its_thread(bench: Bench) -> None:
     assert bench.scheduler.told == []
 
 
-def test_a_crash_ends_the_thread_too(bench: Bench) -> None:
+def test_a_crash_ends_the_thread_too(bench: WorkerHarness) -> None:
     thread = bench.thread
     assert thread is not None
     bench.run(1)
@@ -258,7 +260,7 @@ def test_a_crash_ends_the_thread_too(bench: Bench) -> None:
     assert not thread.is_alive()
 
 
-def test_a_wake_before_the_time_is_up_ends_nothing(bench: Bench) -> None:
+def test_a_wake_before_the_time_is_up_ends_nothing(bench: WorkerHarness) -> None:
     bench.run(timeout_s=3600)
     tell(bench.ref, Wake())
     ask(bench.ref, Ping())

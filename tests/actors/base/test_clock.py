@@ -13,9 +13,9 @@ from ollama_queue.actors.core.model.tasks import WaitingFor
 from ollama_queue.actors.core.plan.explain import explain
 from ollama_queue.actors.core.plan.settle import utc
 from ollama_queue.actors.sweeper import FIRST_S
-from tests.actors.test_sweeper import Desk
-from tests.support.harness.cron_ticker import Tower, a_cron
-from tests.support.harness.scheduler import Office
+from tests.actors.test_sweeper import SweeperHarness
+from tests.support.harness.cron_ticker import CronTickerHarness, a_cron
+from tests.support.harness.scheduler import SchedulerHarness
 from tests.support.recorders import START
 
 HOUR, DAY = 3600.0, 86400.0
@@ -62,17 +62,17 @@ def test_it_does_not_tell_of_less_than_a_second() -> None:
 # --- the scheduler ------------------------------------------------------------------------------
 
 
-def accepted(office: Office) -> Insert:
+def accepted(office: SchedulerHarness) -> Insert:
     return next(save for save in office.commits[-1].saves if isinstance(save, Insert))
 
 
-def waits_for(office: Office, task_id: str) -> WaitingFor:
+def waits_for(office: SchedulerHarness, task_id: str) -> WaitingFor:
     return explain(office.scheduler.plan, [task_id], office.now)[task_id].waiting_for
 
 
 @pytest.mark.parametrize("ahead", [2 * HOUR, 365 * DAY])
 def test_in_an_hour_is_in_an_hour_after_a_clock_that_was_ahead(ahead: float) -> None:
-    office = Office(slots=2)
+    office = SchedulerHarness(slots=2)
     office.set_clock(ahead)
     before = office.submit()
     office.set_clock(-ahead)
@@ -86,7 +86,7 @@ def test_in_an_hour_is_in_an_hour_after_a_clock_that_was_ahead(ahead: float) -> 
 
 
 def test_a_queue_that_starts_behind_its_newest_task_tells_the_time_right() -> None:
-    office = Office(last_us=int((START.timestamp() + 365 * DAY) * 1e6))
+    office = SchedulerHarness(last_us=int((START.timestamp() + 365 * DAY) * 1e6))
 
     task_id = office.submit()
 
@@ -95,7 +95,7 @@ def test_a_queue_that_starts_behind_its_newest_task_tells_the_time_right() -> No
 
 
 def test_a_retry_of_a_second_is_one_whatever_the_clock_does() -> None:
-    office = Office()
+    office = SchedulerHarness()
     task = office.submit()
     office.finish(task, Failed("cut", Verdict.CUT))
     assert office.due[-1] is not None and office.due[-1] <= office.now + 1
@@ -108,7 +108,7 @@ def test_a_retry_of_a_second_is_one_whatever_the_clock_does() -> None:
 
 
 def test_why_tasks_wait_goes_by_the_clock_as_it_is() -> None:
-    office = Office()
+    office = SchedulerHarness()
     office.set_clock(HOUR)
 
     assert office.handle(GetWaitReasons()).at == office.now
@@ -119,7 +119,7 @@ def test_why_tasks_wait_goes_by_the_clock_as_it_is() -> None:
 
 @pytest.mark.parametrize("ahead", [timedelta(hours=2), timedelta(days=365)])
 def test_crons_run_on_when_a_clock_that_was_ahead_is_put_right(ahead: timedelta) -> None:
-    tower = Tower(now=START + ahead)
+    tower = CronTickerHarness(now=START + ahead)
     cron = tower.add()
     assert cron.next_run is not None and cron.next_run > START + ahead
 
@@ -131,7 +131,7 @@ def test_crons_run_on_when_a_clock_that_was_ahead_is_put_right(ahead: timedelta)
 
 
 def test_a_start_puts_right_what_a_wrong_clock_had_left() -> None:
-    tower = Tower(a_cron(1, START + timedelta(days=365)), a_cron(2, next_minute(START)))
+    tower = CronTickerHarness(a_cron(1, START + timedelta(days=365)), a_cron(2, next_minute(START)))
 
     assert [commit.reply.id for commit in tower.commits] == ["cron 1"]
     assert tower.saved.next_run == next_minute(START)
@@ -139,7 +139,7 @@ def test_a_start_puts_right_what_a_wrong_clock_had_left() -> None:
 
 def test_one_that_is_with_the_scheduler_meanwhile_is_put_right_after() -> None:
     ahead = START + timedelta(days=365)
-    tower = Tower(a_cron(1, next_minute(START)), now=START)
+    tower = CronTickerHarness(a_cron(1, next_minute(START)), now=START)
     tower.now = ahead
     tower.at(ahead.timestamp() - START.timestamp())
     if not tower.submits:  # it was missed, and is due again in a minute
@@ -159,7 +159,7 @@ def next_minute(at: datetime) -> datetime:
 # --- retention ----------------------------------------------------------------------------------
 
 
-def looked_from(desk: Desk) -> datetime:
+def looked_from(desk: SweeperHarness) -> datetime:
     look = desk.looks[-1]
     assert look.before is not None
     desk.handle(Expired((), None))
@@ -167,7 +167,7 @@ def looked_from(desk: Desk) -> datetime:
 
 
 def test_a_clock_that_jumps_is_trusted_after_an_interval() -> None:
-    desk = Desk(QueueSettings(cleanup_interval=60.0, retention=3600.0))
+    desk = SweeperHarness(QueueSettings(cleanup_interval=60.0, retention=3600.0))
     desk.wake(FIRST_S)
     assert looked_from(desk) == START + timedelta(seconds=FIRST_S) - timedelta(hours=1)
 
@@ -179,7 +179,7 @@ def test_a_clock_that_jumps_is_trusted_after_an_interval() -> None:
 
 
 def test_or_never_if_it_is_put_right_before() -> None:
-    desk = Desk(QueueSettings(cleanup_interval=60.0, retention=3600.0))
+    desk = SweeperHarness(QueueSettings(cleanup_interval=60.0, retention=3600.0))
     desk.wake(FIRST_S)
     looked_from(desk)
 
@@ -192,7 +192,7 @@ def test_or_never_if_it_is_put_right_before() -> None:
 
 
 def test_at_a_start_the_newest_task_says_how_late_it_is() -> None:
-    desk = Desk(
+    desk = SweeperHarness(
         QueueSettings(cleanup_interval=60.0, retention=3600.0), known=START.timestamp() - 30 * DAY
     )
     desk.wake(FIRST_S)
@@ -201,7 +201,7 @@ def test_at_a_start_the_newest_task_says_how_late_it_is() -> None:
 
 
 def test_an_empty_store_has_no_task_that_is_old() -> None:
-    desk = Desk(known=0.0)
+    desk = SweeperHarness(known=0.0)
     desk.wake(FIRST_S)
 
     assert desk.looks == [FindExpired(7, utc(0))]

@@ -16,7 +16,7 @@ from ollama_queue.actors.store.commit_group import CommitGroup
 from ollama_queue.actors.store.rocksdb import Store
 from tests.support.harness.cron_ticker import a_cron
 from tests.support.harness.persistence import PersistenceHarness
-from tests.support.harness.scheduler import Office
+from tests.support.harness.scheduler import SchedulerHarness
 from tests.support.recorders import START, Recorder, insert, task_id
 
 LATER = START + timedelta(minutes=1)
@@ -110,12 +110,12 @@ def test_a_cron_lies_in_the_same_batch_as_its_task(
 # --- the scheduler --------------------------------------------------------------------------------
 
 
-def fire(office: Office, cron: Cron, ticker: Any, *, by_hand: bool = False) -> None:
+def fire(office: SchedulerHarness, cron: Cron, ticker: Any, *, by_hand: bool = False) -> None:
     office.handle(SubmitCronRun(draft(task_of(cron)), cron, ticker, by_hand))
 
 
 def test_a_run_is_one_commit_and_the_ticker_hears_of_it_afterwards() -> None:
-    office = Office()
+    office = SchedulerHarness()
     ticker: Any = Recorder("ticker", office.log)
     mark = len(office.log)
 
@@ -136,7 +136,7 @@ def test_a_run_is_one_commit_and_the_ticker_hears_of_it_afterwards() -> None:
 
 
 def test_a_skipped_run_saves_the_cron_alone() -> None:
-    office = Office()
+    office = SchedulerHarness()
     ticker: Any = Recorder()
     cron = a_cron(1, LATER, overlap=Overlap.SKIP)
     fire(office, cron, ticker)
@@ -149,7 +149,7 @@ def test_a_skipped_run_saves_the_cron_alone() -> None:
 
 
 def test_a_refused_run_by_hand_lets_go_of_the_cron_too() -> None:
-    office = Office()
+    office = SchedulerHarness()
     ticker: Any = Recorder()
     cron = a_cron(1, overlap=Overlap.SKIP)
     fire(office, cron, ticker, by_hand=True)

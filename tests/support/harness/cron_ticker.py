@@ -39,7 +39,7 @@ ABOUT_CRONS = (
 )
 
 
-class Tower:
+class CronTickerHarness:
     """A ticker that is not started: `handle` is called by hand, at the time `now`."""
 
     def __init__(self, *crons: Cron, now: datetime = START) -> None:

@@ -41,7 +41,7 @@ class RecordingSpawner:
         self.dismissed.append(worker)
 
 
-class Office:
+class SchedulerHarness:
     """A scheduler that is not started: `handle` is called by hand."""
 
     def __init__(
