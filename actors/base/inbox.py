@@ -72,7 +72,7 @@ class Future(Promise[Reply]):
     __slots__ = ("_error", "_open", "_value")
 
     def __init__(self) -> None:
-        super().__init__()
+        self.is_kept = False
         self._open = threading.Lock()
         self._open.acquire()
         self._value: Reply
