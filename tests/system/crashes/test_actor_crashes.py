@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import pytest
 from msgspec.structs import replace
@@ -17,6 +17,7 @@ from ollama_queue import NotFound, Status, Unavailable
 from ollama_queue.actors import prober
 from ollama_queue.actors.base.actor import Actor, tell
 from ollama_queue.actors.core import messages
+from ollama_queue.actors.core.intake.submission import draft, generate_task
 from ollama_queue.actors.core.model.events import EventRecord
 from ollama_queue.actors.core.plan import dispatch
 from ollama_queue.actors.cron_ticker import CronTicker
@@ -30,8 +31,8 @@ from ollama_queue.actors.supervision.system import MAX_REBOOTS
 from ollama_queue.actors.sweeper import Sweeper
 from ollama_queue.actors.worker import Worker
 from tests.support.harness.crashes import PATIENCE_S, Crash, CrashHarness, Fuse, count_ends, use
-from tests.support.harness.cron_ticker import ABOUT_CRONS
-from tests.support.recorders import ManualPool
+from tests.support.harness.cron_ticker import ABOUT_CRONS, a_cron
+from tests.support.recorders import ManualPool, Recorder
 
 TAKES = {
     EventBus: messages.ToEventBus,
@@ -45,12 +46,15 @@ TAKES = {
 CASES = [
     pytest.param(actor, kind, moment, id=f"{actor.__name__}-{moment}-{kind.__name__}")
     for actor, union in TAKES.items()
-    for kind in get_args(union) or (union,)
+    for kind in (get_origin(each) or each for each in get_args(union) or (union,))
     for moment in ("before", "after")
 ]
 # What using the queue does not bring about is sent by hand.
 BY_HAND = {
     messages.Wake: messages.Wake(),
+    messages.SubmitCronRun: messages.SubmitCronRun(
+        draft(generate_task("m", "for nobody", backend="nowhere")), a_cron(), Recorder(), True
+    ),
     messages.CloseSubscriptions: messages.CloseSubscriptions("restarted"),
     messages.Recover: messages.Recover(),
     messages.WorkerLost: messages.WorkerLost(0, 0, "by hand"),
