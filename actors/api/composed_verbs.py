@@ -13,9 +13,8 @@ from ..core.intake import arguments
 from ..core.intake.arguments import AnyTask, OfBatch, OfTask, Tasks
 from ..core.intake.filters import task_filter
 from ..core.intake.submission import parse_time
-from ..core.model import limits
 from ..core.model.task_filter import TaskFilter
-from ..core.model.tasks import BatchSubmitted, Task, TaskResult
+from ..core.model.tasks import Task, TaskResult
 from ..routines import ends
 from ..routines.awaited import BatchResults, Callback
 from ..routines.channels import Channels
@@ -74,8 +73,7 @@ class ComposedVerbs(QueueAPI):
         events: Collection[str] | None = None,
         tasks: Tasks | None = None,
     ) -> Subscription:
-        names, ids = arguments.events(events), arguments.watched(tasks)
-        subscription = Subscription(self._threads, Hearing(names, ids))
+        subscription = Subscription(self._threads, Hearing(events, tasks))
         self._subscriptions.add(subscription)
         return subscription
 
@@ -138,23 +136,12 @@ class ComposedVerbs(QueueAPI):
         timeout: float | None = None,
         on_progress: ends.OnProgress | None = None,
     ) -> list[TaskResult]:
-        timeout, on_progress = ends.waits(timeout, on_progress)
-        submitted = self._members(batch_id)
-        return self._threads.run(ends.gathered(submitted, timeout, on_progress))
-
-    def _members(self, batch_id: OfBatch) -> BatchSubmitted:
-        name, ids = arguments.batch_id(batch_id), arguments.members(batch_id)
-        if ids is not None:
-            return BatchSubmitted(name, ids)
-        self.get_batch(name)  # there is one
-        return BatchSubmitted(name, self._threads.run(ends.batch_ids(name)))
+        return self._threads.run(ends.wait_batch(batch_id, timeout, on_progress))
 
     def as_completed(
         self, ids: Collection[OfTask], *, timeout: float | None = None
     ) -> Generator[TaskResult, None, None]:
-        task_ids = arguments.ids(ids, "ids", limits.AWAITED, least=0)
-        timeout = arguments.seconds(timeout, "timeout")
-        return self._threads.items(ends.completed(task_ids, timeout, time.monotonic()))
+        return self._threads.items(ends.as_completed(ids, timeout, time.monotonic()))
 
     def _reported(
         self, submit: Callable[[], list[str]], callback: Callback | BatchResults

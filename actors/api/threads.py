@@ -6,12 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from ..base.mailbox import Mailbox
 from ..base.thread_pool import begin
 from ..core.model.task_filter import TaskFilter, TaskPage
-from ..core.model.tasks import Task
+from ..core.model.tasks import Batch, Task
 from ..routines import steps
 from ..routines.awaited import BatchResults, Callback
 from ..routines.callbacks import Callbacks
@@ -25,6 +25,25 @@ R = TypeVar("R")
 Take = Callable[["Threads", Any], Any]
 
 
+class WatchedQueue(Protocol):
+    """What routines need of a queue."""
+
+    def listen(
+        self,
+        mailbox: Mailbox[Any],
+        events: frozenset[str] | None = None,
+        tasks: frozenset[str] | None = None,
+    ) -> Leave:
+        """Put events into `mailbox` from now on; returns how to leave."""
+        ...
+
+    def get_task(self, task_id: str) -> Task: ...
+
+    def get_batch(self, batch_id: str) -> Batch: ...
+
+    def list_page(self, filter: TaskFilter) -> TaskPage: ...
+
+
 class Threads:
     """Runs routines in the thread of whoever calls.
 
@@ -35,24 +54,19 @@ class Threads:
         self._takes = {**_TAKES, **takes}
 
     @classmethod
-    def over(
-        cls,
-        listen: Callable[..., Leave],
-        read: Callable[[str], Task],
-        read_page: Callable[[TaskFilter], TaskPage],
-    ) -> Self:
-        """Of a queue whose `listen(mailbox, events, tasks)` puts events into a mailbox and returns
-        how to leave."""
+    def over(cls, queue: "WatchedQueue") -> Self:
+        """Of a queue in this program."""
 
         def hear(_: Threads, step: steps.Listen) -> Source:
             mailbox = Mailbox[Any](step.ahead)
-            return Source(mailbox, listen(mailbox, step.events, step.tasks))
+            return Source(mailbox, queue.listen(mailbox, step.events, step.tasks))
 
         return cls(
             {
                 steps.Listen: hear,
-                steps.ReadTask: lambda _, step: read(step.task_id),
-                steps.ReadPage: lambda _, step: read_page(step.filter),
+                steps.ReadTask: lambda _, step: queue.get_task(step.task_id),
+                steps.ReadBatch: lambda _, step: queue.get_batch(step.batch_id),
+                steps.ReadPage: lambda _, step: queue.list_page(step.filter),
             }
         )
 

@@ -123,7 +123,7 @@ class QueueManager(ComposedVerbs):
         logger is set up while the queue is open; other loggers are never touched. Raises
         `Invalid`, naming what is wrong.
         """
-        super().__init__(Threads.over(self.listen, self.get_task, self.list_page))
+        super().__init__(Threads.over(self))
         if config is not None and options:
             raise Invalid("give a Config or options, not both", field=min(options))
         if config is not None and not isinstance(config, Config):

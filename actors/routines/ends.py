@@ -6,6 +6,8 @@ from functools import partial
 
 from ..base.mailbox import Closed
 from ..core.intake import arguments
+from ..core.intake.arguments import OfBatch, OfTask
+from ..core.model import limits
 from ..core.model.errors import BatchTimeout, NotFound, QueueError, Unavailable
 from ..core.model.event_names import ENDS
 from ..core.model.task_filter import TaskFilter
@@ -17,6 +19,7 @@ from .steps import (
     Invoke,
     Listen,
     Now,
+    ReadBatch,
     ReadPage,
     ReadTask,
     Receive,
@@ -51,15 +54,19 @@ def gather(batch: BatchResults) -> Routine[None]:
             batch.add(result)
 
 
-def batch_ids(batch_id: str) -> Routine[list[str]]:
-    """The ids of a batch's tasks, in the order given."""
-    ids: list[str] = []
-    task_filter: TaskFilter | None = members(batch_id)
+def batch_members(batch: OfBatch) -> Routine[BatchSubmitted]:
+    """The ids of a batch's tasks, in the order given. Raises `NotFound`."""
+    name, ids = arguments.batch_id(batch), arguments.members(batch)
+    if ids is not None:
+        return BatchSubmitted(name, ids)
+    yield from ReadBatch(name)  # there is one
+    ids = []
+    task_filter: TaskFilter | None = members(name)
     while task_filter is not None:
         page = yield from ReadPage(task_filter)
         ids += [task.id for task in page.tasks]
         task_filter = following(task_filter, page)
-    return ids[::-1]
+    return BatchSubmitted(name, ids[::-1])
 
 
 class EndWatch:
@@ -116,9 +123,14 @@ class EndWatch:
         return None if self._deadline is None else max(0.0, self._deadline - (yield from Now()))
 
 
-def completed(ids: Sequence[str], timeout: float | None, since: float) -> Routine[None]:
+def as_completed(ids: Collection[OfTask], timeout: float | None, since: float) -> Routine[None]:
     """Delivers the results of tasks, each as it ends. Raises `TimeoutError` where `timeout` seconds
-    after `since` not all have ended."""
+    after `since` not all have ended; `Invalid` at once."""
+    task_ids = arguments.ids(ids, "ids", limits.AWAITED, least=0)
+    return _completed(task_ids, arguments.seconds(timeout, "timeout"), since)
+
+
+def _completed(ids: Sequence[str], timeout: float | None, since: float) -> Routine[None]:
     left = dict.fromkeys(ids)
     looks: deque[str] = deque()
 
@@ -145,10 +157,12 @@ def completed(ids: Sequence[str], timeout: float | None, since: float) -> Routin
         yield from watch.close()
 
 
-def gathered(
-    submitted: BatchSubmitted, timeout: float | None, on_progress: OnProgress | None
+def wait_batch(
+    batch_id: OfBatch, timeout: float | None, on_progress: OnProgress | None
 ) -> Routine[list[TaskResult]]:
     """The results of a batch once all have ended. Errors name the batch."""
+    timeout, on_progress = waits(timeout, on_progress)
+    submitted = yield from batch_members(batch_id)
     batch = BatchResults(list)
     batch.of(submitted)
     reported = -1

@@ -1,9 +1,11 @@
 """A subscription to the queue's events that a restart of the queue does not end."""
 
+from collections.abc import Collection
 from typing import Any
 
 from ..base.mailbox import Closed
 from ..core.intake import arguments
+from ..core.intake.arguments import Tasks
 from ..core.model.errors import Unavailable
 from .outage import OUTAGE_PATIENCE_S
 from .steps import Listen, Now, Receive, Release, Routine, Source
@@ -12,8 +14,9 @@ from .steps import Listen, Now, Receive, Release, Routine, Source
 class Hearing:
     """Events from `begin` on: all, or those named, of all tasks or those named."""
 
-    def __init__(self, events: frozenset[str] | None, tasks: frozenset[str] | None) -> None:
-        self._events, self._tasks = events, tasks
+    def __init__(self, events: Collection[str] | None, tasks: Tasks | None) -> None:
+        """Raises `Invalid`."""
+        self._events, self._tasks = arguments.events(events), arguments.watched(tasks)
         self._source: Source
         self._is_closed = False
 

@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from msgspec import Struct
 
 from ..core.model.task_filter import TaskFilter, TaskPage
-from ..core.model.tasks import Task
+from ..core.model.tasks import Batch, Task
 
 R = TypeVar("R")
 
@@ -140,6 +140,12 @@ class ReadTask(Step[Task], frozen=True):
     """The whole task. Raises `NotFound`."""
 
     task_id: str
+
+
+class ReadBatch(Step[Batch], frozen=True):
+    """A batch. Raises `NotFound`."""
+
+    batch_id: str
 
 
 class ReadPage(Step[TaskPage], frozen=True):

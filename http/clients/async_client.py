@@ -19,7 +19,6 @@ from ...actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask, Ta
 from ...actors.core.intake.bulk import BulkResult, Filter, Verb, bulk
 from ...actors.core.intake.filters import task_filter
 from ...actors.core.intake.submission import parse_time
-from ...actors.core.model import limits
 from ...actors.core.model.crons import Cron, IfExists, NewCron
 from ...actors.core.model.errors import QueueError
 from ...actors.core.model.stats import BackendState, Minute, QueueStats
@@ -153,10 +152,10 @@ class AsyncClient:
         return await self._ask(requests.list_page(filter))
 
     async def list_tasks(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> list[Task]:
-        collector = PageCollector(task_filter(filter))
-        while collector.following is not None:
-            collector.add(await self.list_page(collector.following))
-        return collector.tasks
+        pages = PageCollector(task_filter(filter))
+        while pages.following is not None:
+            pages.add(await self.list_page(pages.following))
+        return pages.tasks
 
     async def cancel_tasks(
         self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
@@ -240,8 +239,7 @@ class AsyncClient:
     def stream_task(
         self, task_id: OfTask, *, timeout: float | None = None
     ) -> AsyncGenerator[Chunk, None]:
-        checked_id, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
-        return self._routines.items(protocol.stream(checked_id, timeout))
+        return self._routines.items(protocol.stream_task(task_id, timeout))
 
     def submit_streaming_task(
         self, new: AnyTask, *, timeout: float | None = None, cancel_on_close: bool = False
@@ -271,8 +269,7 @@ class AsyncClient:
         events: Collection[str] | None = None,
         tasks: Tasks | None = None,
     ) -> AsyncSubscription:
-        names, ids = arguments.events(events), arguments.watched(tasks)
-        hearing = Hearing(names, ids)
+        hearing = Hearing(events, tasks)
         subscription = AsyncSubscription(self._routines, hearing)
         self._subscriptions.add(subscription)
         await self._routines.run(hearing.begin())
@@ -325,8 +322,8 @@ class AsyncClient:
 
     async def on_end(self, task_id: OfTask, callback: Callable[[TaskResult], object]) -> None:
         arguments.callback(callback)
-        checked_id = arguments.task_id(task_id)
-        await (await self._reporting()).add(checked_id, callback)
+        name = arguments.task_id(task_id)
+        await (await self._reporting()).add(name, callback)
 
     async def _reporting(self) -> AsyncReporter:
         self._enter()
@@ -356,23 +353,12 @@ class AsyncClient:
         timeout: float | None = None,
         on_progress: OnProgress | None = None,
     ) -> list[TaskResult]:
-        timeout, on_progress = ends.waits(timeout, on_progress)
-        submitted = await self._members(batch_id)
-        return await self._routines.run(ends.gathered(submitted, timeout, on_progress))
-
-    async def _members(self, batch_id: OfBatch) -> BatchSubmitted:
-        name, ids = arguments.batch_id(batch_id), arguments.members(batch_id)
-        if ids is not None:
-            return BatchSubmitted(name, ids)
-        await self.get_batch(name)  # there is one
-        return BatchSubmitted(name, await self._routines.run(ends.batch_ids(name)))
+        return await self._routines.run(ends.wait_batch(batch_id, timeout, on_progress))
 
     def as_completed(
         self, ids: Collection[OfTask], *, timeout: float | None = None
     ) -> AsyncGenerator[TaskResult, None]:
-        task_ids = arguments.ids(ids, "ids", limits.AWAITED, least=0)
-        timeout = arguments.seconds(timeout, "timeout")
-        return self._routines.items(ends.completed(task_ids, timeout, time.monotonic()))
+        return self._routines.items(ends.as_completed(ids, timeout, time.monotonic()))
 
     async def _ask(self, request: Request[T]) -> T:
         return await self._routines.run(protocol.ask(request))

@@ -7,7 +7,6 @@ import httpx
 
 from ...actors.api.composed_verbs import ComposedVerbs
 from ...actors.api.threads import Threads
-from ...actors.core.intake import arguments
 from ...actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask
 from ...actors.core.intake.bulk import BulkResult, Filter, Verb, bulk
 from ...actors.core.model.crons import Cron, IfExists, NewCron
@@ -178,8 +177,7 @@ class Client(ComposedVerbs):
     def stream_task(
         self, task_id: OfTask, *, timeout: float | None = None
     ) -> Generator[Chunk, None, None]:
-        checked_id, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
-        return self._threads.items(protocol.stream(checked_id, timeout))
+        return self._threads.items(protocol.stream_task(task_id, timeout))
 
     def _ask(self, request: Request[T]) -> T:
         return self._threads.run(protocol.ask(request))

@@ -16,6 +16,7 @@ from ...actors.routines.steps import (
     Deliver,
     Listen,
     Now,
+    ReadBatch,
     ReadPage,
     ReadTask,
     Receive,
@@ -25,6 +26,7 @@ from ...actors.routines.steps import (
     Source,
     Step,
 )
+from .. import routes
 from ..sse import Frame
 from . import frames, requests
 from .requests import KEY, Request
@@ -126,9 +128,14 @@ def listen(
         yield from Sleep(PAUSE_S)
 
 
-def stream(task_id: str, timeout: float | None) -> Routine[None]:
+def stream_task(task_id: OfTask, timeout: float | None) -> Routine[None]:
     """Delivers the chunks of a task, each once and in order; goes on behind the last one when the
-    connection is lost. Raises `TimeoutError` after `timeout` seconds of silence."""
+    connection is lost. Raises `TimeoutError` after `timeout` seconds of silence; `Invalid` at once.
+    """
+    return _stream(arguments.task_id(task_id), arguments.seconds(timeout, "timeout"))
+
+
+def _stream(task_id: str, timeout: float | None) -> Routine[None]:
     position, outage = StreamPosition(), Outage()
     while True:
         source: Source | None = None
@@ -161,6 +168,7 @@ def stream(task_id: str, timeout: float | None) -> Routine[None]:
 EXPANDED: dict[type[Step[Any]], Callable[[Any], Routine[Any]]] = {
     Listen: lambda step: listen(step.events, step.tasks, step.patience_s, step.ahead),
     ReadTask: lambda step: ask(requests.get_task(step.task_id, None)),
+    ReadBatch: lambda step: ask(requests.build(routes.GET_BATCH, step.batch_id)),
     ReadPage: lambda step: ask(requests.list_page(step.filter)),
 }
 

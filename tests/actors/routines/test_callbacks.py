@@ -12,6 +12,7 @@ from ollama_queue.actors.core.model.errors import NotFound
 from ollama_queue.actors.core.model.events import EventRecord
 from ollama_queue.actors.core.model.task_filter import TaskFilter, TaskPage
 from ollama_queue.actors.core.model.tasks import (
+    Batch,
     BatchSubmitted,
     Status,
     Task,
@@ -54,16 +55,19 @@ class Shelf:
         self.mailbox = mailbox
         return lambda: None
 
-    def read(self, task_id: str) -> Task:
+    def get_task(self, task_id: str) -> Task:
         self.reads.append(task_id)
         if task_id not in self.statuses:
             raise NotFound(f"there is no task {task_id}")
         return a_task(task_id, self.statuses[task_id])
 
-    def read_page(self, wanted: TaskFilter) -> TaskPage:
-        assert (wanted.batch_id, wanted.include) == (["batch"], ["result"])
+    def get_batch(self, batch_id: str) -> Batch:
+        raise NotFound("nobody waits for it by its id")
+
+    def list_page(self, filter: TaskFilter) -> TaskPage:
+        assert (filter.batch_id, filter.include) == (["batch"], ["result"])
         ids = sorted(self.statuses, reverse=True)
-        start = int(wanted.cursor or 0)
+        start = int(filter.cursor or 0)
         tasks = [a_task(each, self.statuses[each]) for each in ids[start : start + PAGE]]
         more = start + PAGE < len(ids)
         with self.was_read:
@@ -73,7 +77,7 @@ class Shelf:
 
     def report(self) -> Reporter:
         """A reporter that has looked at all there was, and awaits the batch."""
-        reporter = Reporter(Threads.over(self.listen, self.read, self.read_page))
+        reporter = Reporter(Threads.over(self))
         first: SimpleQueue[TaskResult] = SimpleQueue()
         reporter.submit(lambda: ["gone"], first.put)
         self.tell("gone")
@@ -141,7 +145,7 @@ def test_one_that_runs_anew_is_waited_for() -> None:
 
 def test_those_that_ended_before_the_submit_was_answered_count() -> None:
     shelf = Shelf("abc")
-    reporter = Reporter(Threads.over(shelf.listen, shelf.read, shelf.read_page))
+    reporter = Reporter(Threads.over(shelf))
     gathering = BatchResults(shelf.called.put)
 
     def submit() -> list[str]:

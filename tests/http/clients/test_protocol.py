@@ -120,7 +120,7 @@ def test_each_piece_comes_once_and_in_order_or_is_taken_back(
     server = SimulatedServer(pieces, random.Random(seed), trouble)
     read: list[str] = []
     ended = 0
-    for chunk in delivered(protocol.stream("t", None), server.take):
+    for chunk in delivered(protocol.stream_task("t", None), server.take):
         assert not ended
         if chunk.restart:
             read.clear()
@@ -139,7 +139,7 @@ def test_a_stream_that_is_left_lets_go_of_its_connection(
     pieces: list[int], seed: int, read: int
 ) -> None:
     server = SimulatedServer(pieces, random.Random(seed), 3)
-    chunks = delivered(protocol.stream("t", None), server.take)
+    chunks = delivered(protocol.stream_task("t", None), server.take)
     for _ in range(read):
         next(chunks, None)
     chunks.close()
@@ -149,7 +149,7 @@ def test_a_stream_that_is_left_lets_go_of_its_connection(
 
 def test_a_stream_whose_server_stays_away_ends() -> None:
     server = SimulatedServer([3], random.Random(1), 0)
-    chunks = delivered(protocol.stream("t", None), server.take)
+    chunks = delivered(protocol.stream_task("t", None), server.take)
     next(chunks)
     server.is_gone = True
 
@@ -164,7 +164,7 @@ def test_a_stream_of_a_server_that_was_never_there_says_so_at_once() -> None:
     server.is_gone = True
 
     with pytest.raises(Unavailable, match="away"):
-        next(delivered(protocol.stream("t", None), server.take))
+        next(delivered(protocol.stream_task("t", None), server.take))
     assert server.now == 0.0
 
 
