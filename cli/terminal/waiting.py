@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ...actors.core.model.errors import Conflict, QueueError, Unavailable
+from ...actors.routines.outage import OUTAGE_PATIENCE_S
 from .output import starts_in
 from .session import Session, one_line
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 LOOK_S = 1.0  # between two looks, when there is a line to draw or another task to look at
 LONG_S = 30.0
-OUTAGE_PATIENCE_S = 30.0  # a wait outlives a restart of the server
 
 
 class Interrupted(click.ClickException):
