@@ -34,7 +34,7 @@ def _fill(folder: Path, tasks: int) -> Iterator[Sample]:
         load.closed_loop(server.port, POST, 64, tasks)
         figures = {"resident MiB": server.resident_mib}
         _cli("list", "--server", server.url)  # compiles its modules
-    yield Sample(f"server that has taken on {tasks:,} tasks (once)", figures)
+    yield Sample(f"server that has accepted {tasks:,} tasks (once)", figures)
 
 
 def _round(bench: Bench, killed: Path) -> Iterator[Sample]:

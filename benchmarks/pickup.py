@@ -1,4 +1,4 @@
-"""How soon after its submit does an idle queue's model server hear of a task?"""
+"""How soon after its submit does a task reach the model server of an idle queue?"""
 
 import time
 from collections.abc import Callable, Iterator

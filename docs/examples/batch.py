@@ -1,4 +1,4 @@
-"""Many tasks at once: all are taken on or none, and the results come in the order given."""
+"""Submit many tasks at once, all or none, and get the results in order."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Batches that call back at their end, and tasks that wait for their time."""
+"""Batches with a callback, and scheduled tasks."""
 
 import os
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Hear of results without waiting for any one of them: by a callback, or through a channel."""
+"""Get results without waiting for each task: by a callback, or through a channel."""
 
 import os
 from queue import Queue
@@ -12,7 +12,7 @@ channel: Queue[TaskResult] = Queue()
 
 
 def report(result: TaskResult) -> None:
-    """Called in a thread of the client's, one result after the other."""
+    """Called in a thread of the client, one result at a time."""
     print("Called back:", result.result["response"] if result.success else result.error)
     called_back.set()
 

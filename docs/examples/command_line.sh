@@ -1,23 +1,23 @@
 #!/bin/bash
-# What the command line can do. The queue is at OLLAMA_QUEUE_SERVER, or on this machine.
+# A tour of the command line. It uses the queue at OLLAMA_QUEUE_SERVER, or on this machine.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# Submit: each prints the id of its task.
+# Submit: each command prints the id of its task.
 ollama-queue submit chat --model qwen3 --messages "user:Hello, how are you?" --priority high
 ollama-queue submit generate --model qwen3 --prompt "Write a Python function that sorts a list"
 ollama-queue submit embed --model nomic-embed-text --input "one text" --input "and another"
 
-# Or wait for the answer, or print it word by word.
+# Wait for the reply, or print it while it is generated.
 ollama-queue submit chat --model qwen3 --messages "user:Why is the sky blue?" --wait
 ollama-queue submit chat --model qwen3 --messages "user:Tell me a story" --stream
 
-# Batches: come back at once, wait for all results, or speak JSON to another program.
+# Batches: return at once, wait for all results, or print JSON for another program.
 ollama-queue submit batch --file tasks.json
 ollama-queue submit batch --file tasks.json --sync
 ollama-queue submit batch --file tasks.json --output json
 
-# Look.
+# Inspect tasks.
 task=$(ollama-queue submit chat --model qwen3 --messages "user:Hello" --quiet)
 ollama-queue wait "$task"
 ollama-queue list
@@ -26,7 +26,7 @@ ollama-queue status
 ollama-queue status "$task"
 ollama-queue result "$task"
 
-# Change your mind about tasks that wait: these two wait for their time.
+# Change the priority of waiting tasks, or cancel them: these two are scheduled.
 first=$(ollama-queue submit batch --file scheduled.jsonl --quiet)
 second=$(ollama-queue submit batch --file scheduled.jsonl --quiet)
 ollama-queue priority "$first" high

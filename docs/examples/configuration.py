@@ -1,6 +1,6 @@
-"""A queue with all of its options, for a program in production.
+"""An embedded queue with all of its options, for a program in production.
 
-Durations are texts, or seconds. What is left out has the default of config.example.yaml.
+Durations are strings, or seconds. Defaults are those of config.example.yaml.
 """
 
 import os
@@ -10,23 +10,23 @@ from ollama_queue import QueueManager, chat_task
 OLLAMA = os.environ.get("OLLAMA_HOST", "http://localhost:11434")
 
 with QueueManager(
-    # the model server; a call is given up after so long without a byte
+    # the model server; a call fails after this time without a byte
     ollama_host=OLLAMA,
     ollama_timeout="5m",
-    # the queue: of ended tasks the newest 1000 are kept
+    # the queue; the newest 1000 finished tasks are kept
     max_workers=8,
     storage_path="./my_app_queue",
     cleanup_interval="1h",
     max_completed_tasks=1000,
-    scheduling_interval="1s",  # read, and without effect: the queue does not poll
-    # calls that fail in a way that may pass
+    scheduling_interval="1s",  # accepted, without effect: the queue does not poll
+    # for calls that failed but may succeed later
     retry_config={
         "max_retries": 3,
         "initial_delay": "1s",
         "max_delay": "30s",
         "backoff_factor": 2.0,
     },
-    # what it says of itself
+    # the log
     log_level="info",
     log_file="./logs/queue.log",
 ) as queue:

@@ -1,12 +1,12 @@
 #!/bin/bash
-# Tasks by the clock. The fields are minute, hour, day of month, month, day of week (0 or 7: Sunday).
+# Tasks on a schedule. The fields are minute, hour, day of month, month, day of week (0 or 7: Sunday).
 set -euo pipefail
 
-# When would it run? Needs no server.
+# Print the next times of a schedule. Needs no server.
 ollama-queue cron test --schedule "0 9 * * 1-5"
 
 # Every minute, every hour, at nine on working days, on Mondays at half past eight, four times an
-# hour. Without --disabled they run from now on.
+# hour. Without --disabled they are active at once.
 cron=$(ollama-queue cron add --name "Pulse" --schedule "* * * * *" --model qwen3 --prompt "Say one word" --disabled)
 ollama-queue cron add --name "Hourly" --schedule "0 * * * *" --model qwen3 --prompt "Sum up the last hour" --disabled
 ollama-queue cron add --name "Plan" --schedule "0 9 * * 1-5" --model qwen3 --prompt "Plan the day" --disabled

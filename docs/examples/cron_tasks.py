@@ -1,4 +1,4 @@
-"""Have a task submitted on every working day at nine."""
+"""Submit a task at nine on every working day."""
 
 import os
 

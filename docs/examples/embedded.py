@@ -1,4 +1,4 @@
-"""The queue inside this program: no server. Its tasks lie in ./data and outlive the program."""
+"""Embed the queue in a program, without a server. Its tasks are stored in ./data."""
 
 import os
 from threading import Event

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Settings by the environment: each key of a config.yaml has its variable.
+# Settings from the environment: each key of config.yaml has a variable.
 export OLLAMA_HOST="http://localhost:11434"
 export QUEUE_MAX_WORKERS=6
 export QUEUE_STORAGE_PATH="./my-queue-data"

@@ -1,4 +1,4 @@
-"""Watch tasks end, in a thread of its own."""
+"""Watch tasks end, in a separate thread."""
 
 import os
 from threading import Thread

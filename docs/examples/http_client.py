@@ -1,4 +1,4 @@
-"""Hand a chat to a running server, and look at it."""
+"""Submit a chat to a running server, and read its status."""
 
 import os
 

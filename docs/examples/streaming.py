@@ -1,4 +1,4 @@
-"""Print a reply as the model says it."""
+"""Print a reply while the model generates it."""
 
 import os
 
@@ -10,7 +10,7 @@ with Client(SERVER) as queue:
     story = chat_task("qwen3", [{"role": "user", "content": "Tell me a story"}])
     for chunk in queue.submit_streaming_task(story):
         if chunk.restart:
-            print("\n(The connection to the model was lost: from the start.)")
+            print("\n(The connection to the model was lost; starting again.)")
         elif chunk.error:
             print("\nStream error:", chunk.error)
         elif chunk.done:

@@ -1,4 +1,4 @@
-"""Work in the background of a program that has a queue of its own, in ./processor_data."""
+"""Run work in the background of a program, with an embedded queue in ./processor_data."""
 
 import os
 from collections.abc import Callable
@@ -10,7 +10,7 @@ OLLAMA = os.environ.get("OLLAMA_HOST", "http://localhost:11434")
 
 
 class TaskProcessor:
-    """Answers questions, one at a time or many at once. Close it: it ends what it began."""
+    """Answers questions, one at a time or many at once. `close` waits for their answers."""
 
     def __init__(self) -> None:
         self._queue = QueueManager(
@@ -21,7 +21,7 @@ class TaskProcessor:
     def process_chat_async(
         self, message: str, model: str, callback: Callable[[str | None, str | None], None]
     ) -> None:
-        """`callback` gets the answer and None, or None and what went wrong."""
+        """Call `callback` with the answer and None, or with None and the error."""
         answered: Future[None] = Future()
 
         def report(result: TaskResult) -> None:
@@ -34,7 +34,7 @@ class TaskProcessor:
         self._answers.append(answered)
 
     def process_batch(self, messages: list[str], model: str) -> list[str]:
-        """The answers in the order of the messages, each once all have come."""
+        """Wait for all answers; returns them in the order of the messages."""
         results = self._queue.submit_batch_tasks([question(text, model) for text in messages])
         return [answer_of(result) or f"Error: {result.error}" for result in results]
 

@@ -1,4 +1,4 @@
-"""The three types of tasks. All that Ollama's endpoints take may be given by its name."""
+"""The three types of tasks. All fields of Ollama's endpoints can be given by name."""
 
 import os
 

@@ -7,11 +7,11 @@ import pytest
 from ollama_queue import QueueAPI, chat_task, generate_task
 from ollama_queue.testing import InMemoryQueue, ModelCall
 
-# --- the program, which would be in a file of its own -------------------------------------------
+# --- the program, normally in a separate file --------------------------------------------------
 
 
 def headlines(queue: QueueAPI, articles: list[str]) -> list[str]:
-    """One for each article; "(none)" where the model failed."""
+    """One headline per article; "(none)" if the model failed."""
     tasks = [
         chat_task("qwen3", [{"role": "user", "content": f"A headline for: {article}"}])
         for article in articles
@@ -21,7 +21,7 @@ def headlines(queue: QueueAPI, articles: list[str]) -> list[str]:
 
 
 def tell(queue: QueueAPI, prompt: str) -> str:
-    """A story as it comes."""
+    """Read a story as it is generated."""
     story = ""
     for chunk in queue.submit_streaming_task(generate_task("qwen3", prompt), timeout=300):
         if chunk.restart:
@@ -44,7 +44,7 @@ def test_each_article_has_its_headline(queue: InMemoryQueue) -> None:
     assert headlines(queue, ["rain", "sun"]) == ["A HEADLINE FOR: RAIN", "A HEADLINE FOR: SUN"]
 
 
-def test_what_a_model_fails_at_has_none() -> None:
+def test_a_failed_headline_is_none() -> None:
     def broken(call: ModelCall) -> str:
         raise OSError("out of memory")
 
@@ -54,7 +54,7 @@ def test_what_a_model_fails_at_has_none() -> None:
     assert (task.attempt, task.error) == (2, "out of memory")
 
 
-def test_a_story_that_breaks_off_begins_anew() -> None:
+def test_a_story_restarts_after_a_lost_connection() -> None:
     attempts = 0
 
     def flaky(call: ModelCall) -> Iterator[str]:

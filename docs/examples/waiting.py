@@ -1,4 +1,4 @@
-"""Wait for a task to end, without asking again and again: the server answers at the end."""
+"""Wait for a task to end, without polling."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""A web application (Flask) that answers at once and leaves the work to the queue.
+"""A web application (Flask) that replies at once and leaves the work to the queue.
 
 pip install flask
 python docs/examples/web_app.py
@@ -17,7 +17,7 @@ SERVER = os.environ.get("OLLAMA_QUEUE_SERVER", "localhost:7125")
 STATUS = {Invalid: 400, NotFound: 404, QueueFull: 429}
 
 app = Flask(__name__)
-queue = Client(SERVER)  # one for all threads
+queue = Client(SERVER)  # shared by all threads
 
 
 @app.post("/chat")
@@ -26,7 +26,7 @@ def chat() -> Any:
         case {"message": str(message), "model": str(model)}:
             task_id = queue.submit_task(chat_task(model, [{"role": "user", "content": message}]))
             return {"task_id": task_id, "status": "submitted"}
-    return {"error": "the body must be JSON with the texts message and model"}, 400
+    return {"error": "the body must be JSON with the strings message and model"}, 400
 
 
 @app.get("/task/<task_id>")

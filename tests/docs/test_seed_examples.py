@@ -156,7 +156,7 @@ def test_streaming_when_an_attempt_is_lost(shell: Shell, model: FakeOllama) -> N
 
     assert shell.run("streaming").splitlines() == [
         "Hel",
-        "(The connection to the model was lost: from the start.)",
+        "(The connection to the model was lost; starting again.)",
         "Hello!",
         "Stream completed",
     ]
