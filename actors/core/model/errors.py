@@ -23,14 +23,14 @@ class QueueError(Exception):
     ├── Invalid             an argument or a field is wrong: `field` names it
     ├── NotFound            no such task, batch, cron or backend
     ├── Conflict            the task's status does not allow it, or a key or name is taken
-    ├── QueueFull           too many tasks wait
+    ├── QueueFull           too many waiting tasks
     ├── Unauthorized        no API key, or an unknown one
     ├── Forbidden           the API key does not allow it
-    ├── Unavailable         the queue is not started, restarting, stopping, or out of reach
-    │   └── OutcomeUnknown  no answer came: it may have been done or not
+    ├── Unavailable         the queue is not started, restarting, stopping or unreachable
+    │   └── OutcomeUnknown  no reply: the request may have been carried out
     └── Closed              a subscription has ended
     TimeoutError
-    └── BatchTimeout        not all tasks of a batch have ended in time
+    └── BatchTimeout        not all tasks of a batch ended in time
     ```
 
     `message` is one sentence for a person; `code` is stable and is what HTTP answers carry. `field`
