@@ -1,4 +1,4 @@
-"""The WSGI app: the routes of all APIs, and what is the same for each of them."""
+"""The WSGI app: the routes of all APIs, with shared encoding, checks and error handling."""
 
 import logging
 import math
@@ -24,18 +24,18 @@ from .guard import Guard
 
 log = logging.getLogger("ollama_queue")
 
-ANYBODY = Guard()  # all Hosts, and pages of no other site
+ANYBODY = Guard()  # any Host; no pages of other sites
 _COLLECTIONS = {route.path.rpartition("/{")[0] for route in ROUTES if route.path.endswith("}")}
-_ASKED = "ollama_queue.asked"  # in the environ: the path as it came
-READY = (StreamingResponse, bottle.HTTPResponse)  # what a route may return beside records
+_ASKED = "ollama_queue.asked"  # environ key: the path as received
+READY = (StreamingResponse, bottle.HTTPResponse)  # what a route may return besides records
 
 
 class ServedQueue(DropinQueue, NativeQueue, Protocol):
-    """What all the routes together ask for."""
+    """The queue verbs that the routes call."""
 
 
 class InternalError(QueueError):
-    """A mistake of ours, found while answering a request."""
+    """A bug in the server, hit while answering a request."""
 
     code = "internal"
 
@@ -47,10 +47,10 @@ def create_app(
     max_upload: int = 256 << 20,
     guard: Guard = ANYBODY,
 ) -> bottle.Bottle:
-    """A WSGI app over a `QueueManager`, or what does the same.
+    """Create a WSGI app over a `QueueManager` or an equivalent.
 
-    `max_body` (bytes) limits a request's body, `max_upload` that of a batch; `guard` says whose
-    requests are taken.
+    `max_body` limits a request body in bytes, `max_upload` that of a batch; `guard` decides which
+    requests are allowed.
     """
     app = bottle.Bottle()
     app.config["json.enable"] = False
@@ -73,14 +73,14 @@ def _speak_json(
     guard: Guard = ANYBODY,
     yield_control: YieldControl = never_yield,
 ) -> Callable[..., Any]:
-    """Encode what a route returns, and answer errors in one form."""
+    """Encode what a route returns; turn errors into the common error form."""
 
     def speak(*args: Any, **kwargs: Any) -> Any:
         bottle.response.content_type = "application/json"
         bottle.request.environ[reading.YIELD_CONTROL] = yield_control
         try:
             guard.check(bottle.request.environ)
-            for name, value in kwargs.items():  # of the path
+            for name, value in kwargs.items():  # from the path
                 limits.check_text(value, name)
             answer = callback(*args, **kwargs)
             yield_control()
@@ -89,7 +89,7 @@ def _speak_json(
             return _answer(error)
         except Exception:
             log.exception("%s %s", bottle.request.method, bottle.request.path)
-            return _answer(InternalError("the server has an error of its own; its log says more"))
+            return _answer(InternalError("internal server error; see the server's log"))
 
     return speak
 
@@ -109,7 +109,7 @@ def _find_path() -> None:
     environ = bottle.request.environ
     original_path = environ[_ASKED] = environ["PATH_INFO"]
     path = wire.tidy(original_path)
-    # Who asks for one thing, and has no id of it, shall not get all of them.
+    # A request for one item with an empty id must not return the whole collection.
     if (
         path not in _COLLECTIONS
         or environ["REQUEST_METHOD"] == "POST"
@@ -119,7 +119,7 @@ def _find_path() -> None:
 
 
 def _no_route(response: bottle.HTTPError) -> bytes:
-    """Bottle's own answers (no such route, another method) in our form."""
+    """Convert Bottle's own errors (unknown route, wrong method) to our error form."""
     response.content_type = "application/json"
     method, path = bottle.request.method, bottle.request.path
     original_path = bottle.request.environ[_ASKED]

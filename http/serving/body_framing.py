@@ -1,4 +1,4 @@
-"""A request's body as it comes from the connection: of a known length, or in chunks."""
+"""Reads a request body from the connection: by Content-Length or chunked."""
 
 import sys
 from collections.abc import Callable
@@ -8,19 +8,19 @@ from ...actors.base.cooperation import YieldControl
 from . import request_head
 from .request_head import Refused
 
-PIECE = 1 << 20  # bytes that are read at once
-MAX_LINE = 4096  # bytes of the line before a chunk, or of a trailer
-MAX_TRAILERS = 8 << 10  # bytes together
-SKIP = 64 << 10  # bytes of a body that nobody wanted, which are read so that the connection goes on
+PIECE = 1 << 20  # bytes per read
+MAX_LINE = 4096  # bytes of a chunk-size line or a trailer line
+MAX_TRAILERS = 8 << 10  # bytes, all trailers together
+SKIP = 64 << 10  # bytes of an unread body that are drained to keep the connection usable
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class MalformedBody(OSError):
-    """The body breaks the rules of HTTP: nobody knows where it ends."""
+    """The body violates HTTP framing, so its end is unknown."""
 
 
 class RequestInput:
-    """`wsgi.input`. What is wrong with the body is an `OSError`; then it `is_broken`."""
+    """`wsgi.input`. A bad body raises `OSError` and sets `is_broken`."""
 
     def __init__(
         self,
@@ -29,17 +29,17 @@ class RequestInput:
         send: Callable[[bytes], object],
         yield_control: YieldControl,
     ) -> None:
-        """`send` is for "100 Continue", once the body is wanted."""
+        """`send` writes "100 Continue" on the first read."""
         self._stream, self._send, self._yield_control = stream, send, yield_control
         self._is_chunked = head.is_chunked
         self._waits = head.expects_continue and head.has_body
-        self._left = head.length or 0  # bytes of the body, or of the chunk at hand
-        self._has_begun = False  # with a chunk, whose end is to be read
+        self._left = head.length or 0  # bytes left of the body or current chunk
+        self._has_begun = False  # a chunk was begun; its CR LF must be read next
         self.is_over = not head.has_body
         self.is_broken = False
 
     def read(self, size: int | None = -1) -> bytes:
-        """`size` bytes, less where the body ends before; all of them without one."""
+        """`size` bytes, fewer only at the end of the body; all that remain by default."""
         return self._take(self._stream.read, size, is_line=False)
 
     def readline(self, size: int | None = -1) -> bytes:
@@ -47,7 +47,7 @@ class RequestInput:
 
     @property
     def may_be_skipped(self) -> bool:
-        """What is left of it is little, and comes without being asked for."""
+        """Whether the unread part is small and will arrive without "100 Continue"."""
         return not (self.is_broken or self._waits or self._is_chunked) and self._left <= SKIP
 
     # --- pieces ---------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ class RequestInput:
                 self._yield_control()
                 part = take(min(self._left, limit, PIECE))
                 if not part:
-                    raise MalformedBody("the connection ended within it")
+                    raise MalformedBody("the connection closed before the end of the body")
                 parts.append(part)
                 limit -= len(part)
                 self._left -= len(part)
@@ -76,9 +76,9 @@ class RequestInput:
         return b"".join(parts)
 
     def _is_ahead(self) -> bool:
-        """Whether something is left to read; at the end of a chunk it looks for the next one."""
+        """Whether more is left to read; reads the next chunk's size at the end of a chunk."""
         if self.is_broken:
-            raise MalformedBody("it was broken before")
+            raise MalformedBody("the body was already found malformed")
         if self._waits:
             self._waits = False
             self._send(CONTINUE)
@@ -88,7 +88,7 @@ class RequestInput:
 
     def _next_chunk(self) -> None:
         if self._has_begun and self._stream.read(2) != b"\r\n":
-            raise Refused(400, "a chunk must end where its size says, in CR LF")
+            raise Refused(400, "a chunk must end in CR LF, after as many bytes as its size says")
         self._left = request_head.chunk_size(self._stream.readline(MAX_LINE))
         self._has_begun = True
         if not self._left:
@@ -101,4 +101,4 @@ class RequestInput:
             request_head.check_trailer(line)
             left -= len(line)
             if left < 0:
-                raise Refused(400, "the trailers are too many")
+                raise Refused(400, "the trailers are too long")

@@ -1,4 +1,4 @@
-"""What `--check-config` prints: the settings in force as YAML, each with where it comes from."""
+"""Output of `--check-config`: the effective settings as YAML, each with its origin."""
 
 import json
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ from ...actors.settings.notation import write_duration, write_size
 from ...actors.settings.settings import Loaded
 from ...actors.settings.value_types import is_list, plain
 
-HIDDEN = "***"  # no YAML by itself: a file that still holds it is refused
+HIDDEN = "***"  # not valid YAML, so a file that still contains it is rejected
 COMMENT_AT = 44
 
 
 def listing(loaded: Loaded) -> str:
-    """A configuration file that says what `loaded` says, but for the secrets, which are hidden."""
+    """A configuration file equivalent to `loaded`, with secrets hidden."""
     lines = list(_section("", loaded.config, "", loaded.origins))
     return "".join(f"{line}\n" for line in lines)
 
 
 def _section(before: str, group: Any, indent: str, origins: dict[str, str]) -> Iterator[str]:
-    """The lines of a group of settings; the keys of its settings begin with `before`."""
+    """The lines of a group of settings, whose keys start with `before`."""
     for field in msgspec.structs.fields(group):
         key, value = f"{before}{field.name}", getattr(group, field.name)
         name, origin = f"{indent}{field.name}", origins.get(key, "default")
@@ -49,7 +49,7 @@ def _commented(line: str, origin: str) -> str:
 
 
 def _written(value: Any, kind: Any) -> str:
-    """As it stands in YAML."""
+    """The value as YAML."""
     if value is None:
         return "null"
     if kind == Seconds:
@@ -64,7 +64,7 @@ def _written(value: Any, kind: Any) -> str:
 
 
 def _text(text: str) -> str:
-    import yaml  # the server does without it when there is no file
+    import yaml  # lazy: not needed without a configuration file
 
     dumped: str = yaml.safe_dump(text, width=float("inf"), allow_unicode=True)
     return text if dumped.startswith(f"{text}\n") else json.dumps(text, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""How many connections are held at once, and who goes when one more comes."""
+"""Limits open connections, and closes the longest idle one to make room for a new one."""
 
 import logging
 from collections.abc import Callable
@@ -8,26 +8,26 @@ from gevent import Greenlet
 
 from .rate_limited_log import RateLimitedLog
 
-EXTRA = 32  # connections beyond the limit, on which only `/healthz` is answered
+EXTRA = 32  # connections above the limit; they get answers from `/healthz` only
 
 _warn = RateLimitedLog(logging.getLogger("ollama_queue"), logging.WARNING)
 
 
 class ConnectionLimit:
-    """Knows the greenlet of each connection, and which of them wait for a request.
+    """Tracks the greenlet of each connection, and which of them are idle.
 
-    At the limit the one that has waited longest is closed for one that comes. If all are in use,
-    the one that comes is an extra one. `look` finds those whose clients have left.
+    At the limit, a new connection closes the one that has been idle longest. If none is idle, the
+    new one counts as extra. `look` finds connections whose clients have disconnected.
     """
 
     def __init__(self, most: int, look: Callable[[], None]) -> None:
         self._most, self._look = most, look
         self._held: set[Greenlet] = set()
-        self._idle: dict[Greenlet, None] = {}  # the longest first
+        self._idle: dict[Greenlet, None] = {}  # longest idle first
         self._leaving: set[Greenlet] = set()
 
     def enter(self) -> bool:
-        """The current greenlet's connection has come. False for an extra one."""
+        """Register the current greenlet's connection. False for an extra one."""
         self._held.add(gevent.getcurrent())
         if self._is_full() and not self._close_the_oldest():
             self._look()
@@ -42,7 +42,7 @@ class ConnectionLimit:
         return len(self._held) - len(self._leaving) > self._most
 
     def idle(self) -> None:
-        """The current greenlet waits for a request, until it is `busy`."""
+        """Mark the current greenlet as waiting for a request, until `busy`."""
         self._idle[gevent.getcurrent()] = None
 
     def busy(self) -> None:
@@ -51,7 +51,7 @@ class ConnectionLimit:
         self._leaving.discard(current)
 
     def going(self, greenlet: Greenlet) -> None:
-        """Its client has left: it will soon be gone."""
+        """Mark the greenlet's connection as closing: its client has disconnected."""
         self._leaving.add(greenlet)
 
     def leave(self) -> None:
@@ -72,5 +72,5 @@ class ConnectionLimit:
         return True
 
     def _close(self, greenlet: Greenlet) -> None:
-        if greenlet in self._leaving:  # no request has come meanwhile
+        if greenlet in self._leaving:  # no request arrived in the meantime
             greenlet.throw(gevent.GreenletExit)

@@ -1,4 +1,4 @@
-"""Lets pages of some other sites use the server from a browser (CORS)."""
+"""CORS: lets pages of allowed origins use the server from a browser."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -8,17 +8,17 @@ from .guard import Guard
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 METHODS = "GET, POST, PUT, DELETE"
-# Of an answer's headers, beyond what a page may see.
+# Response headers exposed to pages, besides the CORS-safelisted ones.
 SHOWN = (
     "Link, X-Total-Count, Retry-After, "
     "X-Queue-Task-Id, X-Queue-Wait-Ms, X-Queue-Backend, X-Queue-Ignored"
 )
 REMEMBER_S = 600
-_NAMES = re.compile(r"[\w!#$%&'*+.^`|~, -]*", re.ASCII)  # what is no list of names is not repeated
+_NAMES = re.compile(r"[\w!#$%&'*+.^`|~, -]*", re.ASCII)  # only lists of names are echoed
 
 
 class CrossOrigin:
-    """A WSGI app around another: tells browsers whose pages may see the answers."""
+    """WSGI middleware that tells browsers which origins may read the responses."""
 
     def __init__(self, app: App, guard: Guard) -> None:
         self._app, self._guard = app, guard
@@ -42,13 +42,13 @@ class CrossOrigin:
 
 
 def _is_preflight(environ: dict[str, Any]) -> bool:
-    """A browser's question, before a request that a plain page could not make."""
+    """Whether this is a CORS preflight request."""
     asks = "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
     return asks and environ["REQUEST_METHOD"] == "OPTIONS"
 
 
 def _what_it_may(environ: dict[str, Any]) -> list[tuple[str, str]]:
-    """Whatever headers it wants to send: its own word would not make it more of a friend."""
+    """The preflight's response headers. Any requested header is allowed: the origin is trusted."""
     headers = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
     if not _NAMES.fullmatch(headers):
         headers = ""

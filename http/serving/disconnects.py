@@ -1,4 +1,4 @@
-"""How a server notices that a client has gone while its request is answered."""
+"""Detects clients that disconnect while their request is being answered."""
 
 import socket
 import time
@@ -9,9 +9,9 @@ import gevent
 
 from ...actors.base.cooperation import YieldControl
 
-LOOK_S = 0.5  # between two looks at the connections of all requests in hand
-LEAST_S = 0.1  # between two looks, however many want one
-_ESTABLISHED = 1  # Linux's number of the state of a TCP connection that nobody has closed
+LOOK_S = 0.5  # between two checks of all connections with a request in progress
+LEAST_S = 0.1  # minimum between two checks, however many are requested
+_ESTABLISHED = 1  # TCP_ESTABLISHED in Linux: neither end has closed the connection
 
 
 class WatchedRequest(Protocol):
@@ -21,11 +21,11 @@ class WatchedRequest(Protocol):
 
 
 class DisconnectWatcher:
-    """Tells each request in hand, once, that its client has closed the connection.
+    """Notifies each request in progress, once, that its client has closed the connection.
 
-    Otherwise one that waits would notice at its next write only. The kernel is asked for the state
-    of the connection: bytes that the client sent before it left hide the end from a reader, and
-    over TLS the end is bytes itself. So a client that closes its half only counts as gone.
+    Otherwise a waiting request would notice only at its next write. The check asks the kernel for
+    the connection's state: unread bytes hide the end of the stream from a reader, and over TLS the
+    end is itself a message. A client that closes only its sending half counts as disconnected.
     """
 
     def __init__(self, yield_control: YieldControl) -> None:
@@ -43,13 +43,13 @@ class DisconnectWatcher:
         self._in_hand.discard(request)
 
     def run(self) -> None:
-        """Look on for ever."""
+        """Check periodically, forever."""
         while True:
             gevent.sleep(LOOK_S)
             self.look()
 
     def look(self) -> None:
-        """Look now, or with those who also want to know once `LEAST_S` are over."""
+        """Check now, or share one check with other callers once `LEAST_S` have passed."""
         requested_at = time.monotonic()
         gevent.sleep(max(0.0, self._looked + LEAST_S - requested_at))
         if self._looked > requested_at:
@@ -62,7 +62,7 @@ class DisconnectWatcher:
 
 
 def is_connected(connection: Any) -> bool:
-    """Neither end has closed the connection."""
+    """Whether neither end has closed the connection."""
     with suppress(OSError):
         info: bytes = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
         return info[0] == _ESTABLISHED

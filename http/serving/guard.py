@@ -1,8 +1,8 @@
-"""Keeps other sites' pages out: a browser sends their requests here too.
+"""Rejects requests that a browser sends on behalf of other sites' pages.
 
-A page of another site may post to a server on this machine (cross-site request forgery), and a
-name that its owner lets point here makes it the same site (DNS rebinding). Hence the checks of
-Origin and, when only this machine is served, of Host.
+A page of another site can post to a server on this machine (cross-site request forgery), and a
+domain that resolves to this machine makes the page same-site (DNS rebinding). Hence the checks of
+Origin and, when listening on loopback only, of Host.
 """
 
 import socket
@@ -17,9 +17,9 @@ from ...actors.core.model.errors import Forbidden, Invalid
 from .. import wire
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-# Names that nobody on the internet can own; Ollama lets them in, too.
+# Names that nobody can register on the internet; Ollama allows them too.
 _LOCAL = (".localhost", ".local", ".internal")
-# Whose pages Ollama lets in without a word: those of this machine, of desktop programs and editors.
+# Origins that Ollama allows by default: this machine, desktop programs and editors.
 _NEAR = (
     *(f"{scheme}://{host}" for scheme in ("http", "https") for host in ("localhost", "127.0.0.1")),
     *(f"{scheme}://localhost:*" for scheme in ("http", "https")),
@@ -29,7 +29,7 @@ _NEAR = (
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, by name or address, is this machine and nothing else."""
+    """Whether a host name or address is a loopback one."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -37,10 +37,11 @@ def is_loopback(host: str) -> bool:
 
 
 class Guard(Struct, frozen=True):
-    """Who is let in. With `loopback_only` other Hosts than those near are refused, but `hosts`.
+    """Which requests are allowed. With `loopback_only`, only local Hosts and `hosts` are.
 
-    Pages of `origins` are let in as our own are, those of `drop_in_origins` (with `*` in them for
-    anything) and of what Ollama lets in to the routes of Ollama's and OpenAI's API.
+    Pages of `origins` may use every route, as the server's own page may. Pages of
+    `drop_in_origins` (`*` matches anything), and of the origins that Ollama allows by default, may
+    use the routes of Ollama's and OpenAI's API.
     """
 
     loopback_only: bool = False
@@ -49,20 +50,20 @@ class Guard(Struct, frozen=True):
     drop_in_origins: tuple[str, ...] = ()
 
     def check(self, environ: Mapping[str, str]) -> None:
-        """Raises `Forbidden` for a foreign Host, or for an unsafe method that comes from a foreign
-        page; `Invalid` for what is no Host.
+        """Raises `Forbidden` for a foreign Host, or an unsafe method from another site's page;
+        `Invalid` for a malformed Host.
 
-        A WebSocket begins with a GET, and a page of any site may open one: it is not safe.
+        A WebSocket handshake is a GET that any page can send, so it counts as unsafe.
         """
         host = environ.get("HTTP_HOST", "")
         if self.loopback_only and host and not self._is_known(host):
-            message = f"this server answers to localhost only, not to {host[:256]}"
+            message = f"this server accepts requests to localhost only, not to {host[:256]}"
             raise Forbidden(f"{message}: see server.allowed_hosts", field="Host")
         if environ["REQUEST_METHOD"] in _SAFE and "HTTP_UPGRADE" not in environ:
             return
         origin = environ.get("HTTP_ORIGIN")
         if origin is None:
-            # An old browser, or a page that had it left out.
+            # An old browser, or a page that suppressed the header.
             if environ.get("HTTP_SEC_FETCH_SITE", "").strip().lower() == "cross-site":
                 raise Forbidden("requests from pages of other sites are refused", field="Origin")
             return
@@ -71,7 +72,7 @@ class Guard(Struct, frozen=True):
             raise Forbidden(f"requests from pages of {origin[:256]} are refused", field="Origin")
 
     def is_friend(self, origin: str, path: str) -> bool:
-        """Whether pages of this other site may use the route."""
+        """Whether pages of this origin may use the route."""
         if origin in self.origins:
             return True
         path = wire.tidy(path)
@@ -90,7 +91,7 @@ class Guard(Struct, frozen=True):
 
 
 def _fits(text: str, pattern: str) -> bool:
-    """Whether they are the same, where the first `*` of the pattern is anything."""
+    """Whether the text matches the pattern, whose first `*` matches anything."""
     before, star, behind = pattern.partition("*")
     if not star:
         return text == pattern
@@ -100,15 +101,15 @@ def _fits(text: str, pattern: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _read(host: str) -> tuple[str, bool]:
-    """The host without its port, and whether it is near whatever this machine is called.
+    """The host without its port, and whether it is local whatever this machine's name is.
 
-    A client sends the same one each time. Raises `Invalid`.
+    Cached: a client sends the same one each time. Raises `Invalid`.
     """
     try:
         name = (urlsplit(f"//{host}").hostname or "").lower().removesuffix(".")
     except ValueError:
-        raise Invalid("Host must be a name or an address, and a port", field="Host") from None
+        raise Invalid("Host must be a name or address and an optional port", field="Host") from None
     try:
-        return name, ip_address(name).is_private  # no name that somebody could move
+        return name, ip_address(name).is_private  # an address cannot be rebound by DNS
     except ValueError:
         return name, name == "localhost" or name.endswith(_LOCAL)

@@ -1,5 +1,4 @@
-"""pywsgi's request handler with a strict reader of requests, and without what costs time for
-nothing here."""
+"""pywsgi's request handler with a strict request parser, timeouts and a connection limit."""
 
 import contextlib
 import logging
@@ -27,14 +26,14 @@ log = logging.getLogger("ollama_queue")
 _say_no_tls = RateLimitedLog(log, logging.INFO)
 
 IDLE_S = 75.0  # between two requests of a connection
-HEAD_S = 10.0  # from a request's first byte to the end of its head; for TLS to be agreed on, too
-BODY_S = 60.0  # without a byte of the body, or with a piece of the answer not taken
-SEND_PATIENCE_S = 30.0  # with a reader of a stream that takes nothing
-LINGER_S = 2.0  # for a client to stop sending what nobody reads, before the connection is closed
+HEAD_S = 10.0  # from a request's first byte to the end of its head; also for the TLS handshake
+BODY_S = 60.0  # without a byte of the body received, or with a piece of the answer unsent
+SEND_PATIENCE_S = 30.0  # for a client that stops reading a stream
+LINGER_S = 2.0  # for a client to stop sending an unread body, before the connection is closed
 MAX_HEAD = 32 << 10  # bytes
 MAX_LINES = 100  # of a head
-PIECE = 1 << 20  # bytes of an answer
-HEALTH = "/healthz"  # answered beyond the limit of connections, too
+PIECE = 1 << 20  # bytes of an answer per write
+HEALTH = "/healthz"  # answered above the connection limit too
 
 _REASONS = {
     400: "Bad Request",
@@ -48,9 +47,9 @@ _REASONS = {
 
 
 class HttpServer(WSGIServer):
-    """Takes `most` connections at once, and some more to say that there are no more."""
+    """Serves up to `most` connections at once, and a few extra that get 503."""
 
-    max_accept = 2  # at once: what hundreds of new ones have to do would come before all else
+    max_accept = 2  # per loop: hundreds of new connections must not delay all other work
 
     def __init__(
         self,
@@ -65,7 +64,7 @@ class HttpServer(WSGIServer):
         self._further: list[StreamServer] = []
 
     def listen_at(self, listener: socket.socket) -> None:
-        """Take connections there, too, once it starts."""
+        """Also accept connections from this listener, from `start` on."""
         further = StreamServer(listener, self._handle, spawn=self.pool)
         further.max_accept = self.max_accept
         self._further.append(further)
@@ -83,14 +82,14 @@ class HttpServer(WSGIServer):
         self._looking.kill(block=False)
 
     def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> None:
-        """A client that does not get on with TLS gets one line, and not for ever."""
+        """Do the TLS handshake within `HEAD_S`; a failure is one log line."""
         self.limit.enter()
         try:
             client_socket.settimeout(HEAD_S)
             secure = self.wrap_socket(client_socket, **self.ssl_args)
-        except OSError as error:  # an SSLError is one, and a timeout
+        except OSError as error:  # includes SSLError and timeouts
             why = error.reason if isinstance(error, ssl.SSLError) else error
-            _say_no_tls("no TLS with %s: %s", address[0], why or error)
+            _say_no_tls("TLS handshake with %s failed: %s", address[0], why or error)
             return
         finally:
             self.limit.leave()
@@ -99,14 +98,14 @@ class HttpServer(WSGIServer):
 
 
 class Handler(WSGIHandler):
-    """Waits for no client for ever, runs nothing as a request that another reader might not take
-    for one, sends head and body of an answer in one piece, and formats no access log."""
+    """Bounds every wait for a client, rejects ambiguous requests, sends head and body of an
+    answer in one write, and formats no access log."""
 
     said: request_head.RequestHead
     content: RequestInput
-    _is_extra = False  # beyond the limit of connections
+    _is_extra = False  # above the connection limit
     _is_unread = False  # the client may still be sending
-    _leave: Callable[[], None] | None = None  # what becomes of the request when the client leaves
+    _leave: Callable[[], None] | None = None  # called when the client disconnects
     _head: bytearray | None = None
     _holds_head = False
 
@@ -123,21 +122,22 @@ class Handler(WSGIHandler):
                 self.__dict__.pop(name, None)
 
     def _hang_up(self) -> None:
-        """Close. What was sent and not read would have the client's end lose the answer."""
+        """Close the connection. Drain it first: closing with unread bytes resets it, and the
+        client could lose the answer."""
         with contextlib.suppress(OSError), gevent.Timeout(LINGER_S, False):
             if self._is_unread and not self._is_extra:
                 self.socket.shutdown(socket.SHUT_WR)
                 while self.socket.recv(1 << 16):
                     self.server.yield_control()
-        with contextlib.suppress(OSError, RuntimeError):  # the latter while a WebSocket is read
-            self.rfile.close()  # it keeps the socket open, too
+        with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: a WebSocket is being read
+            self.rfile.close()  # it keeps the socket open too
         with contextlib.suppress(OSError):
             self.socket.close()
 
     # --- reading --------------------------------------------------------------------------------
 
     def handle_one_request(self) -> bool:
-        """Whether another one may follow on this connection."""
+        """Handle one request; whether another may follow on this connection."""
         try:
             raw = self._read_head()
             if not raw:
@@ -149,7 +149,7 @@ class Handler(WSGIHandler):
         except Refused as refused:
             self._refuse(refused)
             return False
-        except OSError:  # idle for too long, or gone
+        except OSError:  # idle for too long, or disconnected
             return False
         self._take_up()
         self.server.disconnects.watch(self)
@@ -160,7 +160,7 @@ class Handler(WSGIHandler):
         return not self.close_connection
 
     def _read_head(self) -> bytes:
-        """The bytes up to the empty line; none where the client has gone. Raises `Refused`."""
+        """The bytes up to the empty line; empty if the client left. Raises `Refused`."""
         self.socket.settimeout(IDLE_S)
         if b"\r\n\r\n" in self.rfile.peek(1):
             return self._read_lines()
@@ -170,7 +170,7 @@ class Handler(WSGIHandler):
             except gevent.Timeout as over:
                 if over is not patience:
                     raise
-                raise Refused(408, "the request's head did not come in time") from None
+                raise Refused(408, "the request's head did not arrive in time") from None
 
     def _read_lines(self) -> bytes:
         lines: list[bytes] = []
@@ -179,7 +179,7 @@ class Handler(WSGIHandler):
             line = self.rfile.readline(left)
             left -= len(line)
             if line == b"\r\n" and not lines and left == MAX_HEAD - 2:
-                continue  # some clients end a body with an empty line too many
+                continue  # some clients send an extra empty line after a body
             if not line:
                 return b""
             lines.append(line)
@@ -188,7 +188,7 @@ class Handler(WSGIHandler):
             if left > 0 and not line.endswith(b"\r\n"):
                 raise Refused(400, "the lines of a request's head must end in CR LF")
         limits = f"{MAX_HEAD} bytes and {MAX_LINES} lines"
-        raise Refused(431, f"a request's head may have {limits}")
+        raise Refused(431, f"a request's head may have at most {limits}")
 
     def _refuse(self, refused: Refused) -> None:
         log.debug("refused a request of %s: %s", self.client_address, refused.reason)
@@ -242,8 +242,8 @@ class Handler(WSGIHandler):
     # --- disconnects ----------------------------------------------------------------------------
 
     def on_disconnect(self, leave: Callable[[], None]) -> Callable[[], None]:
-        """Have `leave` called, which must not wait, when the client has gone; returns how to stop
-        that. Without it the request is broken off, unless its answer has begun."""
+        """Call `leave`, which must not block, when the client disconnects; returns a function that
+        cancels this. By default the request is aborted, unless its answer has begun."""
         self.socket.settimeout(SEND_PATIENCE_S)
         self._leave = leave
 
@@ -276,8 +276,8 @@ class Handler(WSGIHandler):
             self.run_application()
             if not self.content.is_over and self.content.may_be_skipped:
                 self.content.read()
-        except OSError as error:  # the client has gone, or takes nothing
-            log.debug("the answer to %s did not get through: %s", self.client_address, error)
+        except OSError as error:  # the client left or stopped reading
+            log.debug("could not send the answer to %s: %s", self.client_address, error)
             self.close_connection = True
         except Exception:
             log.exception("%s %s", self.head.method, self.environ["PATH_INFO"])
@@ -289,7 +289,7 @@ class Handler(WSGIHandler):
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
     ) -> Any:
         if not (self.content.is_over or self.content.may_be_skipped):
-            self.close_connection = True  # where the next request begins, nobody knows
+            self.close_connection = True  # the start of the next request is unknown
         write = super().start_response(status, headers, exc_info)
         names = {name for name, _ in self.response_headers}
         if b"X-Content-Type-Options" not in names:
@@ -299,7 +299,7 @@ class Handler(WSGIHandler):
         return write
 
     def log_request(self) -> None:
-        """pywsgi formats the line even when there is nowhere to write it to."""
+        """Do nothing: pywsgi formats the line even when there is no access log."""
 
     def _write_with_headers(self, data: Any) -> None:
         self._holds_head = True
@@ -317,6 +317,6 @@ class Handler(WSGIHandler):
         if len(data) <= PIECE:
             super()._sendall(data)
             return
-        whole = memoryview(data)  # the limit of time is one of each piece
+        whole = memoryview(data)  # the timeout applies to each piece
         for start in range(0, len(whole), PIECE):
             super()._sendall(whole[start : start + PIECE])

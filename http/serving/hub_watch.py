@@ -1,7 +1,7 @@
-"""The hub of the server's greenlets: how they give way, and for how long it was deaf.
+"""The hub of the server's greenlets: when they yield, and how long the network went unpolled.
 
-While a greenlet runs, nobody looks at the network, and the hub itself looks at it only once it has
-run all greenlets that are ready, or fifty of them.
+While a greenlet runs, the network is not polled. The hub polls it only after it has run all ready
+greenlets, or fifty of them.
 """
 
 import logging
@@ -14,19 +14,19 @@ import gevent
 
 log = logging.getLogger("ollama_queue")
 
-WORK_S = 0.005  # without a look at the network, then whoever may yield does
-GAP_S = 0.05  # a longer one is worth a warning
+WORK_S = 0.005  # without polling the network; after it, `yield_control` yields
+GAP_S = 0.05  # longer gaps are logged as warnings
 QUIET_S = 10.0  # between two warnings
-SPAN_S = 60.0  # of which the longest gap is told
-SLOT_S = 5.0  # the span's grain
-LOOK_S = 1e-6  # a timer: `sleep(0)` would run other greenlets only, and not look at the network
+SPAN_S = 60.0  # over which the longest gap is reported
+SLOT_S = 5.0  # resolution of the span
+LOOK_S = 1e-6  # a timer: `sleep(0)` only runs other greenlets, without polling the network
 
 
 class HubWatch:
-    """Measures each gap between two looks at the network; costs nothing while there is no work.
+    """Measures the gaps between two polls of the network; costs nothing while idle.
 
-    `gaps` counts those longer than 50 ms since `open`, and `deaf_s` is their sum. `clock` tells
-    seconds: the time that passes, or in a test the time that the thread had the processor.
+    `gaps` counts those longer than 50 ms since `open`; `deaf_s` is their sum. `clock` returns
+    seconds: elapsed time, or in tests the thread's CPU time.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -35,26 +35,26 @@ class HubWatch:
         self.gaps, self.deaf_s = 0, 0.0
         self._looked = now
         self._is_open = False
-        self._recent: deque[tuple[float, float]] = deque()  # the longest of each few seconds
+        self._recent: deque[tuple[float, float]] = deque()  # the longest gap of each slot
         self._warned = now - QUIET_S
         self._untold = 0.0
-        # Behind all that runs before a look, and before all that it brings.
+        # Last of the callbacks before a poll, and first of those after it.
         self._before: Any = loop.prepare(ref=False, priority=loop.MINPRI)
         self._after: Any = loop.check(ref=False, priority=loop.MAXPRI)
         self._before.start(self._looks)
         self._after.start(self._has_looked)
 
     def yield_control(self) -> None:
-        """Give way if the network has not been looked at for 5 ms. Not for native threads."""
+        """Yield if the network has not been polled for 5 ms. Not for native threads."""
         if self._clock() - self._looked > WORK_S:
             gevent.sleep(LOOK_S)
 
     def open(self) -> None:
-        """From now on somebody may wait for an answer: gaps count."""
+        """Start counting gaps: from now on clients may be waiting."""
         self._is_open = True
 
     def longest_gap_ms(self) -> float:
-        """The longest time without a look at the network in the last minute, in ms."""
+        """The longest time in the last minute without polling the network, in ms."""
         begin = self._clock() - SPAN_S
         return round(max((gap for at, gap in self._recent if at > begin), default=0.0) * 1e3, 1)
 
@@ -88,6 +88,6 @@ class HubWatch:
         if now - self._warned >= QUIET_S:
             self._warned = now
             message = "the server answered nobody for %.0f ms (%d times longer than %.0f ms so far)"
-            # Not here: the log's lock cannot be waited for in the hub.
+            # In a greenlet: the hub must not wait for the log's lock.
             gevent.spawn(log.warning, message, self._untold * 1e3, self.gaps, GAP_S * 1e3)
             self._untold = 0.0

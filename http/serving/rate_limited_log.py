@@ -1,4 +1,4 @@
-"""Log lines that a client could make many of: one now and then, with how many were left out."""
+"""Rate-limits log lines that clients can trigger, and counts those suppressed."""
 
 import logging
 import time
@@ -8,7 +8,7 @@ EVERY_S = 10.0
 
 
 class RateLimitedLog:
-    """Logs at most one line each `every_s` seconds."""
+    """Logs at most one line every `every_s` seconds."""
 
     def __init__(
         self,
@@ -26,6 +26,6 @@ class RateLimitedLog:
         if now < self._due:
             self._left_out += 1
             return
-        more = f" ({self._left_out} more since the last such line)" if self._left_out else ""
+        more = f" ({self._left_out} similar lines suppressed)" if self._left_out else ""
         self._due, self._left_out = now + self._every_s, 0
         self._log.log(self._level, f"{message}%s", *args, more)

@@ -1,8 +1,8 @@
-"""A request's head, read strictly: what two readers could take differently is refused.
+"""Parses a request's head strictly: anything that two parsers could read differently is rejected.
 
-A proxy that ends a request elsewhere than the server does lets one client's bytes be run as
-another's request (request smuggling). So there is one way to say where a body ends, and lines end
-in CR LF. Pure: bytes in, a `RequestHead` or `Refused` out.
+If a proxy and the server disagree on where a request ends, one client's bytes can run as another's
+request (request smuggling). So a body's end can be given in one way only, and lines end in CR LF.
+Pure: bytes in, a `RequestHead` or `Refused` out.
 """
 
 import re
@@ -22,9 +22,9 @@ _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 class Refused(Exception):
-    """The request is not taken, and its connection is closed: nobody knows where it ends.
+    """The request is rejected and its connection closed, since its end is unknown.
 
-    `status` is the answer's, `reason` one sentence.
+    `status` is the HTTP status, `reason` one sentence.
     """
 
     def __init__(self, status: int, reason: str) -> None:
@@ -33,19 +33,19 @@ class Refused(Exception):
 
 
 class RequestHead(Struct, frozen=True):
-    """What the head says. Text is Latin-1, as WSGI has it."""
+    """A parsed head. Text is Latin-1, as in WSGI."""
 
     method: str
     target: str  # in origin form: `/path?query`, or `*`
     version: str  # "HTTP/1.0" or "HTTP/1.1"
-    fields: list[tuple[str, str]]  # names in lower case, without those that have a `_`
-    length: int | None  # bytes of the body, None where the head says nothing of it
+    fields: list[tuple[str, str]]  # names in lower case; names with a `_` are dropped
+    length: int | None  # bytes of the body, None if not given
     is_chunked: bool
-    keeps_alive: bool  # the client wants to use the connection again
-    expects_continue: bool  # it sends the body once it hears "100 Continue"
+    keeps_alive: bool  # the client wants to reuse the connection
+    expects_continue: bool  # it sends the body after "100 Continue"
 
     def get(self, name: str) -> str | None:
-        """The first value of a field, by its name in lower case."""
+        """The first value of the field with this lower-case name."""
         return next((value for key, value in self.fields if key == name), None)
 
     @property
@@ -54,7 +54,7 @@ class RequestHead(Struct, frozen=True):
 
 
 def parse(raw: bytes) -> RequestHead:
-    """`raw` reaches from the request line to the empty line. Raises `Refused`."""
+    """Parse a head, from the request line to the empty line. Raises `Refused`."""
     first, *rest = raw.split(b"\r\n")
     method, target, minor = _request_line(first)
     everything = list(_fields(rest[:-2]))
@@ -81,7 +81,7 @@ def _request_line(line: bytes) -> tuple[str, str, int]:
         raise Refused(400, "the request line must be METHOD TARGET HTTP/1.1")
     method, target, major, minor = matched.groups()
     if major != b"1":
-        raise Refused(505, "the server speaks HTTP/1.1")
+        raise Refused(505, "the server supports HTTP/1.1 only")
     return method.decode(), target.decode("latin1"), min(int(minor), 1)
 
 
@@ -97,7 +97,7 @@ def _fields(lines: list[bytes]) -> Iterator[tuple[str, str]]:
 
 
 def _target(method: str, target: str) -> tuple[str, str | None]:
-    """The target in origin form, and the host that one in absolute form names."""
+    """The target in origin form, and the host of one in absolute form."""
     if target.startswith("/") or (target == "*" and method == "OPTIONS"):
         return target, None
     absolute = _ABSOLUTE.fullmatch(target)
@@ -112,13 +112,13 @@ def _target(method: str, target: str) -> tuple[str, str | None]:
 def _with_host(
     fields: list[tuple[str, str]], authority: str | None, minor: int
 ) -> list[tuple[str, str]]:
-    """The fields, with the host that is meant: a URL's goes before the header's."""
+    """The fields with the effective host: the target's takes precedence over the header's."""
     hosts = [value for name, value in fields if name == "host"]
     if len(hosts) > 1 or (not hosts and minor == 1):
-        raise Refused(400, "there must be one Host header")
+        raise Refused(400, "the request must have exactly one Host header")
     for host in (*hosts, authority or ""):
         if not _HOST.fullmatch(host):
-            raise Refused(400, "Host must be a name or an address, and a port")
+            raise Refused(400, "Host must be a name or address and an optional port")
     if authority is None:
         return fields
     return [("host", authority), *(field for field in fields if field[0] != "host")]
@@ -130,15 +130,15 @@ def _framing(fields: list[tuple[str, str]], minor: int) -> tuple[int | None, boo
     lengths = [value for name, value in fields if name == "content-length"]
     codings = [value.lower() for name, value in fields if name == "transfer-encoding"]
     if names.count("content-length") > 1 or names.count("transfer-encoding") > 1:
-        raise Refused(400, "Content-Length and Transfer-Encoding may each be there once")
+        raise Refused(400, "Content-Length and Transfer-Encoding may each appear only once")
     if not codings:
         if lengths and not _LENGTH.fullmatch(lengths[0]):
             raise Refused(400, "Content-Length must be a whole number")
         return (int(lengths[0]) if lengths else None), False
     if lengths or minor == 0:
-        raise Refused(400, "Transfer-Encoding goes with HTTP/1.1 and without Content-Length")
+        raise Refused(400, "Transfer-Encoding requires HTTP/1.1 and excludes Content-Length")
     if any(each.strip(" \t") not in ("chunked", "") for each in codings[0].split(",")):
-        raise Refused(501, "the only Transfer-Encoding that is taken is chunked")
+        raise Refused(501, "the only supported Transfer-Encoding is chunked")
     if codings[0] != "chunked":
         raise Refused(400, "Transfer-Encoding must be chunked, once")
     return None, True
@@ -147,12 +147,12 @@ def _framing(fields: list[tuple[str, str]], minor: int) -> tuple[int | None, boo
 def _expects(fields: list[tuple[str, str]], minor: int) -> bool:
     wishes = _words(fields, "expect") if minor else []
     if any(wish != "100-continue" for wish in wishes):
-        raise Refused(417, "the only Expect that is taken is 100-continue")
+        raise Refused(417, "the only supported Expect is 100-continue")
     return bool(wishes)
 
 
 def _words(fields: list[tuple[str, str]], name: str) -> list[str]:
-    """The comma-separated words of all fields of a name, in lower case."""
+    """The comma-separated tokens of all fields with this name, in lower case."""
     values = ",".join(value for key, value in fields if key == name)
     return [word for each in values.lower().split(",") if (word := each.strip(" \t"))]
 
@@ -165,7 +165,7 @@ _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:%b)*\r\n" % _EXTENSION)
 
 
 def chunk_size(line: bytes) -> int:
-    """The bytes of a chunk, by the line before it, CR LF included. Raises `Refused`."""
+    """The size in bytes that a chunk's first line gives, CR LF included. Raises `Refused`."""
     matched = _SIZE.fullmatch(line)
     if matched is None:
         raise Refused(400, "a chunk must begin with its size in hexadecimal digits")
@@ -173,6 +173,6 @@ def chunk_size(line: bytes) -> int:
 
 
 def check_trailer(line: bytes) -> None:
-    """A line behind the last chunk, CR LF included. What it says is not used. Raises `Refused`."""
+    """Check a trailer line, CR LF included. Its value is ignored. Raises `Refused`."""
     if not line.endswith(b"\r\n") or not _FIELD.fullmatch(line[:-2]):
         raise Refused(400, "a trailer must be NAME: VALUE")

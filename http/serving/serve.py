@@ -1,4 +1,4 @@
-"""`ollama-queue-server`: the actors as greenlets, and the HTTP door, in one process.
+"""`ollama-queue-server`: the actors, as greenlets, and the HTTP server in one process.
 
 Never import this module: its first lines patch the standard library for the whole process.
 """
@@ -8,8 +8,8 @@ import os
 _signal = __import__("_signal")  # `signal` itself would load enums first, see cli/start.py
 try:
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
-        # As SIGTERM does: until the queue is open there is nothing to stop gracefully. Blocked
-        # meanwhile: of a signal whose handler has just been taken away Python complains.
+        # Die at once, as on SIGTERM: before the queue opens there is nothing to stop gracefully.
+        # Blocked meanwhile: Python complains of a signal whose handler was just removed.
         _signal.pthread_sigmask(_signal.SIG_BLOCK, [_signal.SIGINT])
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [_signal.SIGINT])
@@ -34,7 +34,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 import click
-import croniter  # noqa: F401 (it and the executors take long to import, which no call should wait for)
+import croniter  # noqa: F401 (slow to import, as the executors are: no call should wait for it)
 import gevent
 from gevent.event import AsyncResult, Event
 from gevent.threadpool import ThreadPool
@@ -66,19 +66,19 @@ log = logging.getLogger("ollama_queue")
 
 T = TypeVar("T")
 FILES = 16_384  # open at once, sockets among them
-BLOCK_BYTES = 128 << 10  # of memory
-_MMAP_THRESHOLD = -3  # as <malloc.h> numbers it
-LINES_TOGETHER = 100  # some milliseconds of work
+BLOCK_BYTES = 128 << 10  # larger blocks of memory go back to the system when freed
+_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD in <malloc.h>
+LINES_TOGETHER = 100  # a few milliseconds of work
 
 
 class NativePool:
-    """A `Pool` on one native thread: the hub's own pool is shared with DNS look-ups."""
+    """A `Pool` of one native thread: the hub's own pool is shared with DNS lookups."""
 
     def __init__(self) -> None:
         self._pool = ThreadPool(1)
 
     def submit(self, work: Callable[[], T], done: OnDone[T]) -> None:
-        # The link runs in the hub: greenlets and their queues are safe to touch there.
+        # The link runs in the hub, where greenlets and their queues are safe to use.
         self._pool.spawn(attempt, work).rawlink(lambda result: done(*result.get_nowait()))
 
     def finish(self, timeout: float) -> bool:
@@ -106,10 +106,10 @@ def _print_line(text: str) -> None:
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Listening sockets on one port, one for each address that `host` has; port 0 is a free one.
+    """Open listening sockets on one port, one per address of `host`; port 0 picks a free one.
 
-    `localhost` has both of the loopback interface's. An address of a kind that this machine does
-    not have is passed over, where another does. Raises `Unavailable` when one cannot be had.
+    `localhost` means both loopback addresses. An address family that this machine lacks is skipped
+    if another one works. Raises `Unavailable` if a socket cannot be opened.
     """
     listeners: list[socket.socket] = []
     missing: OSError | None = None
@@ -143,8 +143,8 @@ def _addresses(host: str) -> list[tuple[socket.AddressFamily, Any]]:
 def _listener(family: socket.AddressFamily, address: Any) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # Inherited by each connection. Without it every answer waits 40 ms: it goes out in two
-    # pieces, the second of which Nagle's algorithm holds back.
+    # Inherited by each connection. Without it every answer waits 40 ms: it is sent in two
+    # pieces, and Nagle's algorithm delays the second.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         listener.bind(address)
@@ -156,8 +156,8 @@ def _listener(family: socket.AddressFamily, address: Any) -> socket.socket:
 
 
 def serve(config: Config, *, accept_loss: bool = False) -> None:
-    """Serve until a signal asks to end, then stop gracefully; a second one stops at once."""
-    host = config.server.host.strip("[]")  # as URLs have an IPv6 address
+    """Serve until a signal, then stop gracefully; a second signal stops at once."""
+    host = config.server.host.strip("[]")  # an IPv6 address may be written as in URLs
     guard = Guard(
         is_loopback(host),
         tuple(config.server.allowed_hosts),
@@ -214,13 +214,13 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
 
 
 def _tls(server: ServerSettings) -> ssl.SSLContext | None:
-    """What HTTPS is spoken with, if it is. Raises `Invalid` for files that do not do."""
+    """The TLS context, or None for plain HTTP. Raises `Invalid` for unusable files."""
     if server.tls_cert is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(server.tls_cert, server.tls_key, password="")
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError, too
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError too
         files = f"server.tls_cert {server.tls_cert} and server.tls_key {server.tls_key}"
         why = error.strerror if isinstance(error, FileNotFoundError) else error
         raise Invalid(f"{files} cannot be used: {why}", field="server.tls_cert") from None
@@ -228,7 +228,7 @@ def _tls(server: ServerSettings) -> ssl.SSLContext | None:
 
 
 def _connections() -> int:
-    """How many at once: as many as may be open, less some for the disk and the model servers."""
+    """The connection limit: open files allowed, less some for the disk and model servers."""
     most, allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most < FILES:
         most = FILES if allowed == resource.RLIM_INFINITY else min(FILES, allowed)
@@ -245,7 +245,7 @@ def _announce(config: Config, text: str) -> None:
 
 
 def _log_as(settings: LoggingSettings) -> None:
-    """Raises `Invalid` when the file cannot be written."""
+    """Set up logging. Raises `Invalid` if the log file cannot be written."""
     logging.root.addHandler(open_handler(settings))
     logging.root.setLevel(settings.level.upper())
     for chatty in ("httpx", "httpcore", "pykka"):
@@ -254,24 +254,24 @@ def _log_as(settings: LoggingSettings) -> None:
 
 def _tune() -> None:
     gc.collect()
-    gc.freeze()  # what a boot brings stays: collections need not look at it again
+    gc.freeze()  # objects made at startup stay: collections can skip them
     _give_back_memory()
-    # The thread that syncs waits for the interpreter as long as this once the disk is done.
+    # The sync thread waits up to this long for the interpreter after the disk is done.
     sys.setswitchinterval(0.0002)
 
 
 def _give_back_memory() -> None:
-    """Have glibc keep to its first mind: what is larger than this is the system's again when it is
-    freed. Otherwise the largest batch that ever came is what the process takes from then on."""
+    """Make glibc return freed blocks above `BLOCK_BYTES` to the system. By default it raises that
+    threshold, and the process keeps the memory of the largest batch ever received."""
     choose = getattr(ctypes.CDLL(None), "mallopt", None)
-    if choose is not None:  # elsewhere than with glibc it is as it is
+    if choose is not None:  # glibc only
         choose(_MMAP_THRESHOLD, BLOCK_BYTES)
 
 
 def _on_signal() -> Event:
-    """Set by the first signal that asks to end; the second ends the process at once.
+    """An event that the first termination signal sets; the second exits at once.
 
-    SIGHUP is one of them, unless it was ignored when the process began, as `nohup` has it.
+    SIGHUP counts, unless it was ignored at startup, as under `nohup`.
     """
     stopping = Event()
 
@@ -289,14 +289,14 @@ def _on_signal() -> Event:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--host", help="Address to listen on. Default: 127.0.0.1, this machine only.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on. Default: 7125.")
-@click.option("--data-dir", help="Folder that the tasks are kept in. Default: ./data.")
-@click.option("--ollama-host", help="Where Ollama is. Default: http://localhost:11434.")
-@click.option("--config", "path", help="A config.yaml; see config.example.yaml for all keys.")
-@click.option("--workers", type=click.IntRange(1), help="Calls to the model at once. Default: 4.")
+@click.option("--data-dir", help="Folder to store tasks in. Default: ./data.")
+@click.option("--ollama-host", help="URL of Ollama. Default: http://localhost:11434.")
+@click.option("--config", "path", help="Configuration file; config.example.yaml lists all keys.")
+@click.option("--workers", type=click.IntRange(1), help="Model calls at once, at most. Default: 4.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="Default: text.")
-@click.option("--verbose", is_flag=True, help="Log everything that happens.")
-@click.option("--accept-loss", is_flag=True, help="Start though acknowledged changes are missing.")
-@click.option("--check-config", is_flag=True, help="Print all settings and their origins, and end.")
+@click.option("--verbose", is_flag=True, help="Log at debug level.")
+@click.option("--accept-loss", is_flag=True, help="Start even if acknowledged changes are lost.")
+@click.option("--check-config", is_flag=True, help="Print all settings with their origins.")
 @click.version_option(__version__, prog_name="ollama-queue-server", message="%(prog)s %(version)s")
 def main(
     path: str | None, verbose: bool, accept_loss: bool, check_config: bool, **given: Any
@@ -317,7 +317,7 @@ def main(
     if verbose:
         flags["logging.level"] = "debug"
     standard_streams.prepare()
-    os.umask(0o077)  # what this process writes is nobody else's to read: RocksDB's files, and logs
+    os.umask(0o077)  # files that this process writes (RocksDB's, logs) are private to the user
     try:
         loaded = settings.trace(path, os.environ, flags)
         if check_config:

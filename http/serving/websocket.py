@@ -1,7 +1,7 @@
-"""WebSockets on gevent's server: gevent-websocket, made safe.
+"""WebSockets on gevent's server: gevent-websocket, hardened.
 
-Its own frames have no limit of size, are unmasked byte by byte on the hub, need no mask at all,
-and are closed without their code. Only the path of ours is upgraded; all else passes by it.
+gevent-websocket has no frame size limit, unmasks byte by byte on the hub, accepts unmasked frames,
+and closes without the right code. Only our WebSocket path is upgraded.
 """
 
 import logging
@@ -25,18 +25,18 @@ from .guard import Guard
 from .handler import Handler
 
 MAX_MESSAGE = 1 << 20
-IDLE_S = 60.0  # three pings without an answer, or a reader that takes nothing
-CLOSE_S = 2.0  # for the close frame, and what stands before it
+IDLE_S = 60.0  # three unanswered pings, or a client that stops reading
+CLOSE_S = 2.0  # to send the close frame and what is queued before it
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes
 CONTROL = (WebSocket.OPCODE_CLOSE, WebSocket.OPCODE_PING, WebSocket.OPCODE_PONG)
 
 
 class TooBig(ProtocolError):
-    """A message beyond the limit."""
+    """A message larger than `MAX_MESSAGE`."""
 
 
 class SafeWebSocket(WebSocket):
-    """May be written to from several greenlets: frames go out one after another."""
+    """A WebSocket that several greenlets may write to: frames are sent one at a time."""
 
     closed: bool
     environ: Any
@@ -57,7 +57,7 @@ class SafeWebSocket(WebSocket):
         try:
             return self.read_message()
         except TooBig:
-            self.close(1009, f"a message may have {MAX_MESSAGE} bytes")
+            self.close(1009, f"a message may have at most {MAX_MESSAGE} bytes")
         except UnicodeError:
             self.close(1007)
         except ProtocolError:
@@ -69,7 +69,7 @@ class SafeWebSocket(WebSocket):
     def read_message(self) -> str | bytes | None:
         opcode, parts, size = 0, [], 0
         while True:
-            self._yield_control()  # a frame may be two bytes
+            self._yield_control()  # frames can be as small as two bytes
             header, payload = self.read_frame(MAX_MESSAGE - size)
             if header.opcode in CONTROL:
                 if self._control(header, payload):
@@ -93,11 +93,11 @@ class SafeWebSocket(WebSocket):
             raise TooBig
         payload = self.raw_read(header.length) if header.length else b""
         if len(payload) != header.length:
-            raise WebSocketError("the connection ended within a frame")
+            raise WebSocketError("the connection closed within a frame")
         return header, _unmasked(payload, header.mask)
 
     def _control(self, header: Any, payload: bytes) -> bool:
-        """Whether it was the last frame."""
+        """Handle a control frame; whether it was a close frame."""
         if header.opcode == self.OPCODE_PING:
             self.send_frame(payload, self.OPCODE_PONG)
         elif header.opcode == self.OPCODE_CLOSE:
@@ -123,7 +123,7 @@ class SafeWebSocket(WebSocket):
             self.raw_write(frames)
 
     def close(self, code: int = 1000, message: str | bytes = "") -> None:
-        """Say goodbye with this code; whoever reads or writes meanwhile finds it closed."""
+        """Send a close frame with this code; concurrent readers and writers see it closed."""
         if self.closed:
             return
         self.closed = True
@@ -135,15 +135,15 @@ class SafeWebSocket(WebSocket):
                     self._socket.settimeout(CLOSE_S)
                     self.raw_write(_frame(body, self.OPCODE_CLOSE))
                 finally:
-                    self._lock.release()  # who waits to send finds it closed
-            self._socket.shutdown(SHUT_RD)  # wakes who still reads
+                    self._lock.release()  # waiting senders see it closed
+            self._socket.shutdown(SHUT_RD)  # wakes a waiting reader
         except OSError:
-            pass  # it is gone already
+            pass  # already disconnected
         self.environ = None
 
 
 def _frame(message: bytes, opcode: int) -> bytes:
-    """A whole message, as servers send it: without a mask."""
+    """A complete unmasked message, as servers send it."""
     size, first = len(message), 0x80 | opcode
     if size < 126:
         head = struct.pack("!BB", first, size)
@@ -155,30 +155,30 @@ def _frame(message: bytes, opcode: int) -> bytes:
 
 
 def _unmasked(payload: bytes, mask: bytes) -> bytes:
-    """As one number: byte by byte, a megabyte would stop the server for a third of a second."""
+    """XOR as one integer: byte by byte, 1 MB would block the server for a third of a second."""
     size = len(payload)
     key = (mask * (size // 4 + 1))[:size]
     number = int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")
     return number.to_bytes(size, "little")
 
 
-geventwebsocket.handler.WebSocket = SafeWebSocket  # the one seam: it takes the class from there
+geventwebsocket.handler.WebSocket = SafeWebSocket  # the handler looks the class up there
 
 
 class SocketHandler(Handler, WebSocketHandler):
-    """Our handler of requests, with WebSockets."""
+    """Our request handler, with WebSockets."""
 
     logger = logging.getLogger("ollama_queue.sockets")
 
     def run_application(self) -> None:
         if self._is_upgraded():
-            self.server.disconnects.forget(self)  # who reads the frames notices
+            self.server.disconnects.forget(self)  # the frame reader notices instead
             WebSocketHandler.run_application(self)
         else:
             WSGIHandler.run_application(self)
 
     def _is_upgraded(self) -> bool:
-        """Whether the request opens a WebSocket; another one to its path is the route's."""
+        """Whether to open a WebSocket; the route answers other requests to its path."""
         environ = self.environ
         if "HTTP_UPGRADE" not in environ or wire.tidy(environ["PATH_INFO"]) != SOCKET.path:
             return False
@@ -187,12 +187,12 @@ class SocketHandler(Handler, WebSocketHandler):
         try:
             environ.get("ollama_queue.guard", Guard()).check(environ)
         except QueueError:
-            return False  # the route answers it
+            return False  # the route answers with the error
         return self.content.is_over
 
 
 def is_handshake(environ: Mapping[str, Any]) -> bool:
-    """Whether it asks for a WebSocket as RFC 6455 (4.2.1) has it."""
+    """Whether it is a WebSocket handshake as in RFC 6455, 4.2.1."""
     tokens = [word.strip() for word in environ.get("HTTP_CONNECTION", "").lower().split(",")]
     return (
         environ["REQUEST_METHOD"] == "GET"

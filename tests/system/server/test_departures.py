@@ -185,5 +185,5 @@ def test_a_failed_handshake_is_one_line(secure: QueueServer) -> None:
     with Client(secure.base_url) as client:
         client.get_queue_stats()
     said = secure.log_text()
-    assert len(re.findall(r"INFO.*no TLS with 127\.0\.0\.1: ", said)) == 1
+    assert len(re.findall(r"INFO.*TLS handshake with 127\.0\.0\.1 failed: ", said)) == 1
     assert "Traceback" not in said
