@@ -1,4 +1,4 @@
-"""What native routes take and answer that is no record of the queue."""
+"""Request and response bodies of native routes that are not records of the queue."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from ..actors.core.model.tasks import NewTask
 
 
 class ManyTasks(Struct):
-    """Tasks to submit together, all or none."""
+    """Tasks to submit atomically."""
 
     tasks: list[NewTask]
 
@@ -27,7 +27,7 @@ class Matching(Struct, forbid_unknown_fields=True):
 
 
 class Level(Struct, forbid_unknown_fields=True):
-    """The name of a level, or a number from 1 to 15."""
+    """A priority level by name, or as a number from 1 to 15."""
 
     priority: int | str
 
@@ -45,7 +45,7 @@ class MatchingAndLevel(Matching):
 
 
 class CronTrial(Struct, forbid_unknown_fields=True):
-    """A cron expression to preview: its next `count` times."""
+    """A cron expression whose next `count` times to preview."""
 
     cron_expr: str
     timezone: str = "UTC"

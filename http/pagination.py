@@ -1,4 +1,4 @@
-"""Lists on the wire: a filter as the query of a URL, a page as a body and its headers."""
+"""Lists on the wire: a filter as a URL query, a page as a body and headers."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _PLAIN = TaskFilter()
 
 
 def query_of(task_filter: TaskFilter) -> dict[str, list[str]]:
-    """The parameters that say something, each with its values."""
+    """The filter's parameters that differ from the defaults, each with its values."""
     query = {}
     for name in TaskFilter.__struct_fields__:
         value = getattr(task_filter, name)
@@ -26,19 +26,19 @@ def query_of(task_filter: TaskFilter) -> dict[str, list[str]]:
 
 
 def headers_of(task_filter: TaskFilter, page: TaskPage) -> dict[str, str]:
-    """What is said of a page beside its tasks."""
+    """The response headers of a page: the link to the next one, and the total."""
     headers = {}
     if page.cursor is not None:
         following = msgspec.structs.replace(task_filter, offset=0, cursor=page.cursor)
         query = urlencode(query_of(following), doseq=True)
-        headers["Link"] = f'<?{query}>; rel="next"'  # a proxy may have taken off a prefix
+        headers["Link"] = f'<?{query}>; rel="next"'  # relative: a proxy may strip a prefix
     if page.total is not None:
         headers[TOTAL] = str(page.total)
     return headers
 
 
 def page_of(tasks: list[Task], headers: Mapping[str, str]) -> TaskPage:
-    """A page, as its body and headers say."""
+    """Build a page from a response's tasks and headers."""
     link = re.search(r'<([^>]*)>; rel="next"', headers.get("Link", ""))
     query = parse_qs(urlsplit(link[1]).query) if link else {}
     total = headers.get(TOTAL)

@@ -1,5 +1,5 @@
-"""The queue's own routes, a row each. The app registers them, `/openapi.json` documents them, and
-the clients call by them; the README's table is compared with them.
+"""The queue's own routes, one row each. The app registers them, `/openapi.json` documents them, the
+clients use them, and a test compares the README's table with them.
 """
 
 import re
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class Parameter(Struct, frozen=True):
-    """Of a query, or a header."""
+    """A query parameter or a header."""
 
     name: str
     type: Any
@@ -40,13 +40,13 @@ class Parameter(Struct, frozen=True):
 
 
 class HttpRoute(Struct, Generic[T], frozen=True, eq=False):
-    """What a request to one address does.
+    """One method and path of the API.
 
-    `path` has at most one parameter, in braces, named as the verb names it. `verb`: the method of
-    `QueueAPI` that answers, "" where there is none; what takes nothing but its path needs no
-    handler. `answer`: what the verb returns; `http/native/answers.py` says what is shown of it.
-    `operation`: the route's name in the document. `errors`: beyond those that any route may answer
-    with. `media` is that of the answer, `sends` are its headers.
+    `path` has at most one parameter, in braces, with the verb's name for it. `verb`: the method of
+    `QueueAPI` that answers, "" if there is none; a verb that takes only the path's parameter needs
+    no handler. `answer`: what the verb returns; `http/native/answers.py` defines how it is shown.
+    `operation`: the route's id in the OpenAPI document. `errors`: in addition to those that every
+    route can return. `media` is the response's type, `sends` its headers.
     """
 
     method: str
@@ -67,7 +67,7 @@ class HttpRoute(Struct, Generic[T], frozen=True, eq=False):
 
     @property
     def public_path(self) -> str:
-        """The path as documents have it: whatever its parameter is, it is called `id`."""
+        """The path as documented, with its parameter named `id`."""
         return re.sub(r"{\w+}", "{id}", self.path)
 
 

@@ -1,4 +1,4 @@
-"""Server-sent events: how they are written at one end of the wire, and read at the other."""
+"""Server-sent events: encoding for the server, parsing for the clients."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,18 +6,18 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-HEARTBEAT_S = 5.0  # a comment after so much silence
+HEARTBEAT_S = 5.0  # of silence before a comment is sent
 SILENCE = b":\n\n"
 
 
 def frame(event: str, data: Any, frame_id: str | None = None) -> bytes:
-    """One event; its data is JSON, which has no line breaks."""
+    """Encode one event; its data is JSON without line breaks."""
     head = f"event: {event}\n" if frame_id is None else f"event: {event}\nid: {frame_id}\n"
     return b"%sdata: %s\n\n" % (head.encode(), msgspec.json.encode(data))
 
 
 class Frame(Struct, frozen=True):
-    """An event as it came; a comment has no data."""
+    """A received event; a comment has no data."""
 
     event: str = "message"
     data: bytes = b""
@@ -25,7 +25,7 @@ class Frame(Struct, frozen=True):
 
 
 class Parser:
-    """Bytes in, frames out. Our own server's frames only: one line of data each, LF at the end."""
+    """Bytes in, frames out. Parses only our own server's form: one data line per event, LF ends."""
 
     def __init__(self) -> None:
         self._rest = b""

@@ -1,4 +1,4 @@
-"""What both ends of the wire share: addresses, the form of errors, and how they map to statuses."""
+"""What server and clients share: paths, the error format, and how errors map to statuses."""
 
 import re
 from typing import Any
@@ -44,28 +44,28 @@ OPENAI = "/v1/"
 MODELS = "/v1/models"
 _OLLAMAS = {CHAT, GENERATE, EMBED, EMBEDDINGS, TAGS, PS, VERSION, SHOW, *ADMIN}
 NDJSON = "application/x-ndjson"
-LONGEST_WAIT_S = 3600.0  # of one request with ?wait=
+LONGEST_WAIT_S = 3600.0  # maximum of ?wait=
 
 
 _BASE = re.compile(r"^/+(?:(api|v1)/+)?")
 
 
 class TooLarge(Invalid):
-    """The body is larger than the server takes."""
+    """The body exceeds the server's limit."""
 
     code = "too_large"
 
 
 class UnknownCoding(Invalid):
-    """The body is compressed in a way that the server does not know."""
+    """The body has an unsupported Content-Encoding."""
 
     code = "unsupported_media_type"
 
 
 class TaskFailed(QueueError):
-    """The task that was to answer a request has come to another end, which is this `status`.
+    """The task behind a request did not complete; the request is answered with `status`.
 
-    `upstream` is what the model server said of it, where it is for the client.
+    `upstream` is the model server's error, if it is meant for the client.
     """
 
     code = "task_failed"
@@ -76,15 +76,15 @@ class TaskFailed(QueueError):
 
 
 def failure_upstream(status: int | None, upstream: Upstream | None, fallback: str) -> TaskFailed:
-    """The answer where a model server gave this `status`, or none (None), and said this.
+    """The error for a model server's failure with this `status` (None if it sent none).
 
-    What it thinks of the queue's own key is not for the client, nor is a redirection. `fallback`
-    is the message of a server whose own was not kept.
+    Errors about the queue's own key are not passed to the client, nor are redirects. `fallback` is
+    the message if the server's own was not kept.
     """
     if status in (401, 403, 407):
-        return TaskFailed(f"the model server does not let the queue in ({status})", 502)
+        return TaskFailed(f"the model server denied the queue access ({status})", 502)
     message = upstream.message if upstream else fallback
-    if status is None:  # it said so inside a reply, or it is the queue that says it
+    if status is None:  # an error inside a reply, or one of the queue
         return TaskFailed(message, 502, upstream)
     if status < 400:
         return TaskFailed(message, 502)
@@ -107,7 +107,7 @@ _BY_CODE = {kind.code: kind for kind in STATUS_OF}
 
 
 class ErrorBody(msgspec.Struct, omit_defaults=True):
-    """`{"error": {"code", "message", "field"}}`, as native routes answer errors."""
+    """The error format of native routes: `{"error": {"code", "message", "field"}}`."""
 
     class Detail(msgspec.Struct, omit_defaults=True):
         code: str
@@ -118,18 +118,18 @@ class ErrorBody(msgspec.Struct, omit_defaults=True):
 
 
 def tidy(path: str) -> str:
-    """The path that is meant: clients put slashes before it, at its end, and behind a base such as
-    `/v1/`. Others stay, since an id that is empty must not make another address."""
+    """Remove the extra slashes that clients put at the start, at the end, and after a base such as
+    `/v1/`. Others stay: an empty id must not turn a path into another one."""
     return _BASE.sub(lambda base: f"/{base[1]}/" if base[1] else "/", f"/{path}").rstrip("/") or "/"
 
 
 def is_ollamas(path: str) -> bool:
-    """A route of Ollama's API, or one below it: clients read its form of errors."""
+    """Whether the path is, or is below, a route of Ollama's API, with its error format."""
     return path.startswith(BLOBS) or "/".join(path.split("/", 3)[:3]) in _OLLAMAS
 
 
 def is_openais(path: str) -> bool:
-    """The same of OpenAI's."""
+    """Whether the path is below OpenAI's API, with its error format."""
     return f"{path}/".startswith(OPENAI)
 
 
@@ -149,7 +149,7 @@ def encode_error(error: QueueError) -> bytes:
 
 
 def decode_error(status: int, body: bytes, retry_after: str | None) -> QueueError:
-    """The error that a server answered with; `Unavailable` for what is not the queue's own."""
+    """Decode a server's error; `Unavailable` if it is not in the queue's format."""
     wait = float(retry_after) if retry_after and retry_after.isdigit() else None
     try:
         detail = msgspec.json.decode(body, type=ErrorBody).error
@@ -159,7 +159,7 @@ def decode_error(status: int, body: bytes, retry_after: str | None) -> QueueErro
 
 
 def error_of(code: str, message: str, **more: Any) -> QueueError:
-    """The error that a code on the wire stands for."""
+    """The error for a code on the wire; `Unavailable` if unknown."""
     return _BY_CODE.get(code, Unavailable)(message, **more)
 
 

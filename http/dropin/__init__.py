@@ -1,1 +1,1 @@
-"""Others' APIs: the routes of Ollama and OpenAI."""
+"""Drop-in APIs: the routes of Ollama and OpenAI."""

@@ -1,4 +1,4 @@
-"""Models over all model servers, in Ollama's words: lists, one by name, loaded and unloaded."""
+"""Ollama's model routes over all model servers: list, show, load and unload."""
 
 import re
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ from .. import wire
 from ..wire import Json
 from .queue_protocol import DropinQueue
 
-UNTIMED = "0001-01-01T00:00:00Z"  # how Ollama writes a time that it does not know
+UNTIMED = "0001-01-01T00:00:00Z"  # how Ollama writes an unknown time
 _DETAILS: Json = {
     "parent_model": "",
     "format": "",
@@ -44,11 +44,11 @@ _LISTS = msgspec.json.Decoder(dict[str, list[Json] | None])
 
 
 def tags(queue: DropinQueue) -> Json:
-    """The models that tasks may name. Of one that no Ollama has, little more than the name."""
+    """The models that tasks can use. Those that no Ollama has come with little but a name."""
     lists = _lists(queue, wire.TAGS)
     backends = queue.list_backends()
     if any(_knows_less(each, lists.get(each.name, ())) for each in backends):
-        queue.probe_backends()  # one came since the last look, or the settings leave it out
+        queue.probe_backends()  # a model is newer than the last probe, or the settings omit it
         backends = queue.list_backends()
     models: dict[str, Json] = {}
     for each in backends:
@@ -63,7 +63,7 @@ def tags(queue: DropinQueue) -> Json:
 
 
 def loaded(queue: DropinQueue) -> Json:
-    """The models in memory, each once."""
+    """The models in memory, without duplicates."""
     lists = _lists(queue, wire.PS)
     models: dict[str, Json] = {}
     for each in queue.list_backends():
@@ -73,12 +73,12 @@ def loaded(queue: DropinQueue) -> Json:
 
 
 def version(queue: DropinQueue) -> Json:
-    """What clients may count on: the oldest Ollama's; where there is none, the queue's own."""
+    """The oldest Ollama's version, which clients can rely on; the queue's own without an Ollama."""
     return {"version": oldest_version(queue.list_backends()) or __version__}
 
 
 def _lists(queue: DropinQueue, path: str) -> dict[str, list[Json]]:
-    """What each Ollama lists there, by backend; those that give no list are left out."""
+    """The list at `path` of each Ollama, by backend name; failing ones are left out."""
     names = [each.name for each in ollamas(queue.list_backends())]
     lists = {}
     for name, reply in queue.call_backends(names, path).items():
@@ -92,7 +92,7 @@ def _lists(queue: DropinQueue, path: str) -> dict[str, list[Json]]:
 
 
 def _knows_less(backend: BackendState, entries: Iterable[Json]) -> bool:
-    """The plan does not know all of what a server has just listed."""
+    """Whether the server just listed a model that the plan does not know."""
     if backend.models is None:
         return False
     known = names_of(backend.models)
@@ -100,8 +100,8 @@ def _knows_less(backend: BackendState, entries: Iterable[Json]) -> bool:
 
 
 def _bare(backend: str, name: str) -> Json:
-    """A model that no Ollama has. Ollama's command line reads a digest of 64 digits; this one
-    stands for the server and the name, and stays."""
+    """The entry of a model that no Ollama has. Ollama's command line expects a digest of 64 digits:
+    this one is a stable hash of server and name."""
     digest = sha256(f"{backend}/{name}".encode()).hexdigest()
     entry = {"name": name, "model": name, "modified_at": UNTIMED, "size": 0, "digest": digest}
     return {**entry, "details": _DETAILS}
@@ -111,7 +111,7 @@ def _bare(backend: str, name: str) -> Json:
 
 
 def find(queue: DropinQueue, model: str) -> list[BackendState]:
-    """The servers that have a model. On a miss all are asked once more; then it is `NotFound`."""
+    """The servers that have a model. A miss probes all servers once; then raises `NotFound`."""
     backends = holders(queue.list_backends(), model)
     if not backends:
         queue.probe_backends()
@@ -122,7 +122,7 @@ def find(queue: DropinQueue, model: str) -> list[BackendState]:
 
 
 def show(queue: DropinQueue, body: Json) -> Any:
-    """What an Ollama that has the model says of it."""
+    """The reply to `/api/show` of an Ollama that has the model."""
     model = model_in({"model": body.get("model") or body.get("name")})
     having = find(queue, model)
     if not any(each.type == "ollama" for each in having):
@@ -136,10 +136,10 @@ def show(queue: DropinQueue, body: Json) -> Any:
 
 
 def _shown(queue: DropinQueue, having: list[BackendState], model: str) -> Json:
-    """The answer to `show` for a model that no Ollama has: what Ollama's command line reads.
+    """The answer to `show` for a model that no Ollama has, with what Ollama's command line reads.
 
-    It wants a number in each place: 0 where the server does not say. llama.cpp's says it all where
-    it lists its models.
+    It requires every number, so unknown ones are 0. llama.cpp's server gives them all in its list
+    of models.
     """
     name = model_name(model)
     replies = queue.call_backends([each.name for each in having if each.healthy], "/models")
@@ -164,7 +164,7 @@ def _shown(queue: DropinQueue, having: list[BackendState], model: str) -> Json:
 
 
 def _entries(reply: BackendReply) -> list[Json]:
-    """The models of an OpenAI-compatible server's list, if it is one."""
+    """The models in an OpenAI-compatible server's list; empty if the reply is not a list."""
     try:
         body = msgspec.json.decode(reply) if isinstance(reply, bytes) else None
     except (msgspec.DecodeError, RecursionError):
@@ -176,14 +176,14 @@ def _entries(reply: BackendReply) -> list[Json]:
 
 
 def load(queue: DropinQueue, path: str, body: Json) -> Any:
-    """Have a model loaded where it would run, or (`keep_alive: 0`) unloaded wherever it is.
+    """Load a model where its tasks would run, or (`keep_alive: 0`) unload it everywhere.
 
-    Servers that are not Ollama's have their models without being asked: nothing is done there.
+    Does nothing on servers other than Ollama, which manage their models themselves.
     """
     model = model_in(body)
     unloads = path in (wire.CHAT, wire.GENERATE) and _is_zero(body.get("keep_alive"))
     if unloads:
-        queue.probe_backends()  # who has it in memory?
+        queue.probe_backends()  # to learn which servers have it in memory
     having = find(queue, model)
     chosen = best_first(ollamas(having), model)
     if unloads:
@@ -202,7 +202,7 @@ def load(queue: DropinQueue, path: str, body: Json) -> Any:
 
 
 def model_in(body: Json) -> str:
-    """The model that a request names. Raises `Invalid`."""
+    """The model that a request names. Raises `Invalid` if missing or malformed."""
     model = body.get("model")
     if not isinstance(model, str) or not model.strip():
         raise Invalid("model is required: name a model, such as qwen3", field="model")

@@ -1,4 +1,4 @@
-"""Ollama's own API: what its clients send becomes tasks, and what they hear is in its words."""
+"""Ollama's API: requests become tasks, and replies have Ollama's format."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from . import models
 from .queue_protocol import DropinQueue
 from .queued_call import QueuedCall, wishes
 
-# What a request must have to be more than a wish to have its model in memory.
+# The field without which a request only loads its model.
 _ASKED = {
     wire.CHAT: "messages",
     wire.GENERATE: "prompt",
@@ -30,7 +30,7 @@ _KINDS = {
 
 
 def add_ollama_routes(app: bottle.Bottle, queue: DropinQueue, max_body: int) -> None:
-    """`max_body` (bytes) limits a request's body."""
+    """Add the routes; `max_body` limits a request body in bytes."""
 
     def replying(path: str) -> Any:
         body = reading.json_object(max_body)
@@ -45,7 +45,7 @@ def add_ollama_routes(app: bottle.Bottle, queue: DropinQueue, max_body: int) -> 
 
     def refuse(verb: str) -> None:
         raise Forbidden(
-            f"the queue does not pass on {verb}: run it against the model server itself, with its "
+            f"the queue does not forward {verb}: run it against the model server itself, with its "
             "address in OLLAMA_HOST"
         )
 
@@ -66,7 +66,7 @@ def encode_error(error: QueueError) -> bytes:
 
 
 def _embedding(reply: Any) -> Json:
-    """The one vector of a reply to `/api/embed`, as the older route has it."""
+    """Convert a reply of `/api/embed` with one vector to the form of `/api/embeddings`."""
     vectors = reply.get("embeddings") if isinstance(reply, dict) else None
     if not vectors or not isinstance(vectors, list):
         raise wire.TaskFailed("the model server sent no embedding", 502)
@@ -74,7 +74,7 @@ def _embedding(reply: Any) -> Json:
 
 
 class OllamaStreamFormat:
-    """A stream as Ollama writes it, a line of JSON each; a blank one would break some clients."""
+    """Ollama's stream format: one JSON value a line. Blank lines would break some clients."""
 
     media = wire.NDJSON
     silence_s = 3600.0
@@ -94,7 +94,7 @@ class OllamaStreamFormat:
 
 
 def _streams(body: Json) -> bool:
-    """As Ollama: unless it is told not to."""
+    """Whether to stream: the default, as in Ollama."""
     stream = body.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise Invalid("stream must be true or false", field="stream")
@@ -102,10 +102,10 @@ def _streams(body: Json) -> bool:
 
 
 def _task(path: str, body: Json) -> NewTask:
-    """The task that a request asks for. Raises `Invalid`, naming the field."""
+    """The task for a request. Raises `Invalid`, naming the field."""
     kind = _KINDS[path]
     payload = {name: value for name, value in body.items() if value is not None}
-    for beside in ("model", "stream"):  # how it is told makes no other task of it
+    for beside in ("model", "stream"):  # not part of the payload
         payload.pop(beside, None)
     options = payload.pop("options", {})
     if path == wire.EMBEDDINGS:

@@ -1,4 +1,4 @@
-"""OpenAI's API: what its clients send becomes tasks in its dialect, passed on as it came."""
+"""OpenAI's API: requests become tasks in OpenAI's dialect, forwarded unchanged."""
 
 from datetime import datetime
 from typing import Any
@@ -31,7 +31,7 @@ _KINDS = {
     "/v1/completions": TaskType.GENERATE,
     "/v1/embeddings": TaskType.EMBED,
 }
-# Others, and none, are as a call without a word: what they are to the model server, it says.
+# Other tiers mean the default priority here; the model server interprets them.
 _TIERS = {
     "priority": Priority.CRITICAL,
     "fast": Priority.CRITICAL,
@@ -41,7 +41,7 @@ _RETRY = "x-should-retry"
 
 
 def add_openai_routes(app: bottle.Bottle, queue: DropinQueue, max_body: int) -> None:
-    """`max_body` (bytes) limits a request's body."""
+    """Add the routes; `max_body` limits a request body in bytes."""
 
     def replying(path: str) -> Any:
         body = reading.json_object(max_body)
@@ -67,9 +67,9 @@ def add_openai_routes(app: bottle.Bottle, queue: DropinQueue, max_body: int) -> 
 
 
 class OpenAIStreamFormat:
-    """A stream as OpenAI writes it: server-sent events, and comments while the task waits.
+    """OpenAI's stream format: server-sent events, and comments while the task waits.
 
-    `tier` is the one that was asked for, `counts` whether the tokens are to be told.
+    `tier` is the requested service tier, `counts` whether to report token usage.
     """
 
     media = "text/event-stream"
@@ -101,15 +101,15 @@ class OpenAIStreamFormat:
         return _event(_body_of(error))
 
     def tiered(self, reply: Json) -> Json:
-        """With the service tier that was asked for, where the model server names none."""
+        """Add the requested service tier to a reply that names none."""
         return reply if self._tier is None else {"service_tier": self._tier, **reply}
 
 
 def encode_error(error: QueueError) -> bytes:
-    """The body for `error`, and the header that tells clients whether to come again.
+    """Encode `error`, and set the header that tells clients whether to retry.
 
-    They come again by themselves, with a request that is another task: where one was taken on
-    already, or may have been, they must not, unless a key says that it is the same.
+    A client's automatic retry would submit another task. So if one was accepted, or may have been,
+    it must not retry, unless an idempotency key identifies the request.
     """
     is_safe = "HTTP_IDEMPOTENCY_KEY" in bottle.request.environ or not (
         bottle.response.get_header(TASK_ID) or isinstance(error, OutcomeUnknown)
@@ -120,7 +120,7 @@ def encode_error(error: QueueError) -> bytes:
 
 
 def error_body(status: int, message: str, code: str, param: str | None = None) -> Json:
-    """An error as OpenAI's clients read it."""
+    """An error in OpenAI's format."""
     kind = "invalid_request_error" if status < 500 else "api_error"
     if status == 429:
         kind = "rate_limit_error"
@@ -143,7 +143,7 @@ def _event(data: Json) -> bytes:
 
 
 def _listed(model: Json) -> Json:
-    """An entry of Ollama's list as OpenAI has them; a time that is not known is 0."""
+    """Convert an entry of Ollama's list to OpenAI's format; an unknown time is 0."""
     try:
         created = max(0, int(datetime.fromisoformat(model["modified_at"]).timestamp()))
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -174,9 +174,9 @@ def _wants_usage(body: Json) -> bool:
 
 
 def _task(kind: TaskType, body: Json) -> NewTask:
-    """The task that a request asks for. Raises `Invalid`, naming the field."""
+    """The task for a request. Raises `Invalid`, naming the field."""
     payload = dict(body)
-    for beside in ("model", "stream"):  # how it is told makes no other task of it
+    for beside in ("model", "stream"):  # not part of the payload
         payload.pop(beside, None)
     options = {**(payload.pop("stream_options", None) or {})}
     options.pop("include_usage", None)

@@ -1,4 +1,4 @@
-"""What the doors for others' APIs need of a queue: its verbs, and a way to its model servers."""
+"""What the drop-in APIs need of a queue: its verbs, and calls to its model servers."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
@@ -10,7 +10,7 @@ from ..native.feed import LocalQueue
 
 
 class DropinQueue(LocalQueue, Protocol):
-    """A queue in this process, `QueueManager`; see there."""
+    """A queue in this process; see `QueueManager`."""
 
     def submit_listed(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted: ...
 

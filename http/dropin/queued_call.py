@@ -1,4 +1,4 @@
-"""A request that a task answers: its client waits, and the task ends when the client goes."""
+"""A request answered by a task, which is cancelled if the waiting client disconnects."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,13 +22,13 @@ PRIORITY, TENANT, DETACH = "X-Queue-Priority", "X-Queue-Tenant", "X-Queue-Detach
 TIMEOUT = "X-Queue-Timeout"
 TASK_ID, WAIT, BACKEND = "X-Queue-Task-Id", "X-Queue-Wait-Ms", "X-Queue-Backend"
 IGNORED = "X-Queue-Ignored"
-MAX_NAMES, MAX_NAME = 32, 64  # names in that header, and characters of one
+MAX_NAMES, MAX_NAME = 32, 64  # names in that header, and characters per name
 CLIENT_GONE = 499
 _SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
 
 def wishes(priority: int) -> dict[str, Any]:
-    """What the request's headers say of its task, whose priority is `priority` without a word.
+    """The task fields that the request's headers set; `priority` is the default priority.
 
     Raises `Invalid`, naming the header.
     """
@@ -43,30 +43,30 @@ def wishes(priority: int) -> dict[str, Any]:
 
 
 class StreamFormat(Protocol):
-    """How an API writes a stream; what it says nothing of is `b""`."""
+    """How an API writes a stream; `b""` where it writes nothing."""
 
     media: str
-    silence_s: float  # after which `waiting` is said
-    end: bytes  # of a stream that ends well
+    silence_s: float  # after which `waiting` is sent
+    end: bytes  # the end of a successful stream
 
     def piece(self, data: Any) -> bytes:
-        """A piece of the reply."""
+        """Encode a piece of the reply."""
 
     def is_last(self, data: Any) -> bool:
-        """Behind this piece the model says nothing more."""
+        """Whether this is the reply's last piece."""
 
     def waiting(self, task: Task | None) -> bytes:
-        """A sign of life, with what is known of the task."""
+        """A heartbeat, with the task's place in the queue if known."""
 
     def failed(self, error: QueueError) -> bytes:
-        """Last words, where the head of the answer has been sent."""
+        """Encode an error after the head of the answer has been sent."""
 
 
 class QueuedCall:
-    """A task, submitted for the client of the request in hand, and what becomes of it.
+    """Submits a task for the current request, and follows it.
 
-    A client that goes cancels it, unless it sent `X-Queue-Detach`, or its `Idempotency-Key` found
-    a task that another request had brought.
+    If the client disconnects, the task is cancelled, unless the client sent `X-Queue-Detach`, or
+    its `Idempotency-Key` matched a task that another request had submitted.
     """
 
     def __init__(self, queue: DropinQueue, new: NewTask, form: StreamFormat) -> None:
@@ -75,14 +75,14 @@ class QueuedCall:
         submitted = queue.submit_listed(new, idempotency_key=key)
         self._queue, self._form, self.task_id = queue, form, submitted.task_id
         self._hints = hints(new)
-        self._is_over = stays or not submitted.created  # whether its end is no business of ours
+        self._is_over = stays or not submitted.created  # not ours to cancel
         self._has_begun = False  # whether a piece of the reply was sent
         self._stream = queue.follow_task(submitted.task_id, heartbeat=form.silence_s)
         self._forget = on_disconnect(self._stream.close)
         bottle.response.set_header(TASK_ID, submitted.task_id)
 
     def whole(self) -> Any:
-        """The whole reply, once it is there. Raises `TaskFailed`, `Unavailable`."""
+        """Wait for the complete reply. Raises `TaskFailed`, `Unavailable`."""
         try:
             for _ in self._chunks():
                 pass
@@ -94,12 +94,12 @@ class QueuedCall:
         return task.result
 
     def streamed(self) -> StreamingResponse:
-        """The reply as it comes. The head of the answer goes with its first piece, or with the
-        first sign of life, where the form has such.
+        """Stream the reply. The head of the answer is sent with the first piece, or with the first
+        heartbeat if the format has one.
 
-        Raises `TaskFailed` or `Unavailable` for what goes wrong before; what goes wrong later are
-        its last words. A reply that begins anew, since its model server was lost, counts as that:
-        no client can take back what it has shown.
+        Raises `TaskFailed` or `Unavailable` for a failure before that; a later one ends the stream
+        with an error. So does a reply that restarts because its model server was lost: a client
+        cannot take back what it has shown.
         """
         chunks = self._chunks()
         try:
@@ -110,7 +110,7 @@ class QueuedCall:
         return StreamingResponse(self._pieces(start, chunks), self.close, self._form.media)
 
     def close(self) -> None:
-        """The client has its answer, or has gone: then the task ends, too."""
+        """Stop following. Cancels the task if the client left before its answer was complete."""
         self._forget()
         self._stream.close()
         if not self._is_over:
@@ -121,7 +121,7 @@ class QueuedCall:
     # --- pieces ---------------------------------------------------------------------------------
 
     def _shown(self) -> Task:
-        """The task, of whose run the headers tell."""
+        """Get the task, and set the headers that describe its run."""
         task = self._queue.get_task(self.task_id)
         if task.started_at is not None:
             waited = task.started_at - task.created_at
@@ -132,7 +132,7 @@ class QueuedCall:
         return task
 
     def _say_ignored(self, backend: str) -> None:
-        """Name what this server was not told, in a header."""
+        """List the hints that this server does not support, in a header."""
         types = {each.name: each.type for each in self._queue.list_backends() if self._hints}
         if types.get(backend, "ollama") != "ollama":
             names = [quote(name[:MAX_NAME], safe="") for name in self._hints[:MAX_NAMES]]
@@ -141,7 +141,7 @@ class QueuedCall:
     def _chunks(self) -> Iterator[Chunk | None]:
         for chunk in self._stream:
             if chunk is not None:
-                # Behind the model's last word there is nothing to cancel.
+                # After the reply's last piece there is nothing to cancel.
                 self._is_over = self._is_over or chunk.done or self._form.is_last(chunk.data)
             yield chunk
 
@@ -171,16 +171,16 @@ class QueuedCall:
             yield self._form.failed(error)
 
     def _interrupted(self) -> wire.TaskFailed:
-        ended = self._queue.get_task(self.task_id).attempts  # the next one may have ended, too
+        ended = self._queue.get_task(self.task_id).attempts  # the next one may have ended too
         upstream = next((each.upstream for each in reversed(ended) if each.error), None)
         why = upstream.message if upstream else "the reply was interrupted"
-        message = f"{why}; what came before of task {self.task_id} is not the whole reply"
+        message = f"{why}; the output of task {self.task_id} so far is incomplete"
         return wire.TaskFailed(
             message, 502, replace(upstream, message=message) if upstream else None
         )
 
     def _encoded(self, chunk: Chunk) -> bytes:
-        """Raises `TaskFailed` at the end of a task that gives no answer."""
+        """Encode a chunk. Raises `TaskFailed` at the end of an unsuccessful task."""
         if chunk.data is not None:
             self._has_begun = True
             return self._form.piece(chunk.data)
@@ -192,13 +192,13 @@ class QueuedCall:
 
     def _waiting(self) -> bytes:
         task = None
-        with suppress(QueueError):  # the actors start anew: it waits on
+        with suppress(QueueError):  # the actors are restarting: keep waiting
             task = self._queue.get_task(self.task_id)
         return self._form.waiting(task)
 
 
 def failure_of(task: Task) -> wire.TaskFailed:
-    """Why a task gives no answer, with the model server's status where it gave one."""
+    """Why a task has no reply, with the model server's status if it sent one."""
     if task.status is Status.CANCELLED:
         return wire.TaskFailed(f"task {task.id} was cancelled", CLIENT_GONE)
     if task.status is not Status.FAILED:

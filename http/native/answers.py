@@ -1,4 +1,4 @@
-"""How what a verb returns is shown on the wire, where that is not the record itself."""
+"""Response forms of verbs whose result is not sent as is."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,12 +13,12 @@ from ...actors.core.model.tasks import BatchSubmitted, Status, Submitted
 from ..bodies import Done
 from ..routes import HttpRoute
 
-# What answers a route: called with the parameter of its path, if it has one.
+# The function that answers each route; called with the path's parameter, if any.
 Handlers = dict[HttpRoute[Any], Callable[..., Any]]
 
 
 class Accepted(Struct):
-    """A submitted task. `position`: how many tasks of its route run before it."""
+    """A submitted task. `position`: how many tasks of its route are ahead of it."""
 
     task_id: str
     status: Status
@@ -26,7 +26,7 @@ class Accepted(Struct):
 
 
 class Item(Struct):
-    """How one task of a batch stands; `error` says why it failed."""
+    """The state of one task of a batch; `error` says why it failed."""
 
     task_id: str
     status: Status
@@ -47,14 +47,14 @@ class Added(Struct):
 
 
 class Cloud(Struct, frozen=True):
-    """Tells Ollama's own clients, which ask this address, that nothing goes to its cloud."""
+    """Tells Ollama's clients, which read this path, that its cloud is disabled."""
 
     disabled: bool = True
     source: str = "ollama-queue"
 
 
 class StatusAnswer(QueueStats, frozen=True, kw_only=True):
-    """The state of the queue, also for clients of Ollama."""
+    """The state of the queue, with a field for Ollama's clients."""
 
     cloud: Cloud = Cloud()
 
@@ -68,7 +68,7 @@ SHAPES: dict[Any, type] = {
 
 
 def shown(answer: Any) -> Any:
-    """The answer as its route sends it; the status says whether something new was made."""
+    """Convert a verb's result to its response; the status is 201 if something was created."""
     if isinstance(answer, Submitted | BatchSubmitted | CronAdded):
         bottle.response.status = 201 if answer.created else 200
     match answer:

@@ -1,4 +1,4 @@
-"""The routes of batches: many tasks in one request, all or none."""
+"""The routes of batches, which are submitted atomically."""
 
 import time
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from .feed import LocalQueue
 
 
 def batch_handlers(queue: LocalQueue, max_upload: int, max_body: int) -> Handlers:
-    """`max_upload` (bytes) limits the body of a batch, `max_body` each of its tasks."""
+    """The handlers; `max_upload` limits a batch's body in bytes, `max_body` each of its tasks."""
 
     def submit() -> Any:
         wait = reading.wait_parameter()
@@ -37,7 +37,7 @@ def batch_handlers(queue: LocalQueue, max_upload: int, max_body: int) -> Handler
 
 
 def _results(queue: LocalQueue, task_ids: list[str], wait: float) -> list[Item]:
-    """One item for each task, in order, as they are after `wait` seconds at the latest."""
+    """One item per task, in order, once all have ended or `wait` seconds have passed."""
     deadline = time.monotonic() + wait
     items = []
     for task_id in task_ids:
@@ -48,7 +48,7 @@ def _results(queue: LocalQueue, task_ids: list[str], wait: float) -> list[Item]:
 
 
 def _tasks(max_upload: int, max_body: int) -> Iterator[dict[str, Any]]:
-    """The tasks of the body as they come: an array, `{"tasks": […]}`, or a JSON value a line."""
+    """The body's tasks as they arrive, from an array, `{"tasks": […]}`, or JSON lines."""
     pieces = as_utf8(reading.pieces(max_upload), "the body", "body")
     is_lines = bottle.request.content_type.partition(";")[0].strip() == wire.NDJSON
     yield_control = reading.current_yield_control()

@@ -1,4 +1,4 @@
-"""The routes that do the same to many tasks."""
+"""The routes that act on many tasks at once."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,7 @@ def bulk_handlers(queue: BulkAPI, max_body: int) -> Handlers:
 
 
 def _chosen(body: Any, *more: str) -> dict[str, Any]:
-    """Which tasks are meant: those of `ids`, or those that `filter` matches."""
+    """The arguments of a bulk verb: `ids` or `filter`, and `more`. Raises `Invalid`."""
     if isinstance(body, dict):
         for way in ("ids", "filter"):
             if set(body) == {way, *more} and body[way] is not None:

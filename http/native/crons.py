@@ -41,7 +41,7 @@ def cron_handlers(queue: CronQueue, max_body: int) -> Handlers:
 
 
 def _filtered(crons: list[Cron]) -> list[Cron]:
-    """Those that the query wants: `enabled`, `name` (repeatable), `limit` and `offset`."""
+    """Apply the query: `enabled`, `name` (repeatable), `limit` and `offset`."""
     query = reading.query({"enabled", "name", "limit", "offset"})
     enabled, names = query.get("enabled", [""])[-1], query.get("name")
     if enabled not in ("", "true", "false"):
@@ -62,7 +62,7 @@ def _text(value: str) -> str:
 
 
 def _try_out(body: Any) -> Any:
-    """When an expression would be due; no cron is made."""
+    """The next times of a cron expression; creates no cron."""
     known = {"cron_expr", "timezone", "count"}
     if not isinstance(body, dict) or "cron_expr" not in body or not set(body) <= known:
         raise Invalid('the body must be {"cron_expr", "timezone", "count"}', field="cron_expr")

@@ -1,4 +1,4 @@
-"""What the server says by itself: a task's reply as it comes, events, and how things stand."""
+"""The routes that stream: a task's reply, and events after a snapshot."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -19,11 +19,11 @@ from ..requests.streaming import EventStream, StreamingResponse
 from .answers import Handlers
 from .feed_broadcaster import Feed, FeedBroadcaster, FeedMessage
 
-FIRST_S = 30.0  # for a snapshot, or what is wrong with the queue
+FIRST_S = 30.0  # to wait for the snapshot or an error
 
 
 class LocalQueue(QueueAPI, Protocol):
-    """A queue in this process: what can be followed without a way over the wire."""
+    """A queue in this process, which can be followed directly."""
 
     yield_control: YieldControl
 
@@ -42,14 +42,14 @@ class LocalQueue(QueueAPI, Protocol):
 def feed_handlers(
     source: LocalQueue, run_session: Callable[[Any, LocalQueue, FeedBroadcaster], None]
 ) -> Handlers:
-    """`run_session` speaks to a WebSocket until it is closed."""
+    """The handlers; `run_session` serves a WebSocket until it is closed."""
     broadcaster = FeedBroadcaster(source)
 
     def stream(task_id: str) -> StreamingResponse:
         reading.query(set())
         last = reading.header("Last-Event-ID")
         after = watch.place(last) if last else None
-        source.get_task_status(task_id)  # an unknown one is a 404, not a stream
+        source.get_task_status(task_id)  # an unknown task is a 404, not a stream
         chunks = source.follow_task(task_id, after=after, heartbeat=sse.HEARTBEAT_S)
         return EventStream(_chunk_frames(task_id, chunks), chunks.close)
 
@@ -66,7 +66,7 @@ def feed_handlers(
             bottle.response.set_header("Upgrade", "websocket")
             bottle.response.set_header("Sec-WebSocket-Version", "13")
             socket_path, events_path = routes.SOCKET.path, routes.EVENTS.path
-            message = f"{socket_path} takes WebSockets only; {events_path} says the same to others"
+            message = f"{socket_path} takes WebSockets only; {events_path} streams the same events"
             return {"error": {"code": "upgrade_required", "message": message}}
         run_session(websocket, source, broadcaster)
         return {}
@@ -78,7 +78,7 @@ def _chunk_frames(task_id: str, chunks: Iterator[Chunk | None]) -> Iterator[byte
     try:
         for chunk in chunks:
             yield sse.SILENCE if chunk is None else _chunk_frame(task_id, chunk)
-    except QueueError as error:  # the client comes again, and says how far it had come
+    except QueueError as error:  # the client reconnects with Last-Event-ID
         yield _last_words(error)
 
 

@@ -1,4 +1,4 @@
-"""Tells all feeds what happens: one subscription, and each thing encoded once for all of them."""
+"""Broadcasts events to all feeds: one subscription, and each message encoded only once."""
 
 import logging
 import math
@@ -22,15 +22,15 @@ from .. import sse
 
 log = logging.getLogger("ollama_queue")
 
-AHEAD = 10_000  # events that the feeds have not been told yet
-TOGETHER = 10  # feeds that are told at once; others have their turns in between
-TURN_S = 1e-6  # a timer: zero would not look at the network
-STATS_S = 1.0  # between two of them, at least
+AHEAD = 10_000  # events not yet passed to the feeds
+TOGETHER = 10  # feeds served before other greenlets get a turn
+TURN_S = 1e-6  # a timer: zero would not poll the network
+STATS_S = 1.0  # minimum between two stats messages
 REBOOT_S = 0.05
 
 
 class EventSource(Protocol):
-    """Where the broadcaster hears of things: a queue in this process."""
+    """What the broadcaster reads from: a queue in this process."""
 
     def listen(self, mailbox: Mailbox[Any]) -> Leave: ...
 
@@ -40,10 +40,10 @@ class EventSource(Protocol):
 
 
 class FeedMessage:
-    """What is told to many; however many take it, it is encoded once in each form."""
+    """A message for many feeds, encoded once in each form."""
 
     def __init__(self, kind: str, item: Any, event: EventRecord | None = None) -> None:
-        """`item` is encoded as a JSON object. `event`, if it is one, is for filters."""
+        """`item` is encoded as a JSON object. `event`, if it is one, is used for filtering."""
         self.kind, self.event, self._item = kind, event, item
 
     @cached_property
@@ -62,10 +62,10 @@ class FeedMessage:
 
 
 class Feed:
-    """What one reader hears: a snapshot, each event behind it that it wants, and what others put.
+    """One reader's stream: a snapshot, each later event that its filter matches, and what is `put`.
 
-    `events` and `tasks` may change; None is all of them. After a reboot of the actors another
-    snapshot comes.
+    `events` and `tasks` may change; None means all. After a reboot of the actors another snapshot
+    follows.
     """
 
     def __init__(
@@ -79,13 +79,13 @@ class Feed:
         self._broadcaster = broadcaster
         self._outbox = Mailbox[Any](size)
         self._error: QueueError | None = None
-        self._seen: dict[str, int] = {}  # what the snapshot knows of its tasks
+        self._seen: dict[str, int] = {}  # `seq` of each task in the snapshot
         broadcaster.join(self)
 
     def take(self, timeout: float | None) -> list[Any]:
-        """All that is here: `FeedMessage`, and what was put in. None of it after `timeout` seconds.
+        """All messages and items so far; waits for one, [] after `timeout` seconds.
 
-        Raises `Closed`, saying why nothing more comes, or what is wrong with the queue.
+        Raises `Closed` with the reason, or the queue's error.
         """
         try:
             first = self._outbox.get(timeout)
@@ -98,7 +98,7 @@ class Feed:
         return [first, *self._outbox.drain()]
 
     def put(self, item: Any) -> bool:
-        """False once the reader has been too slow, or has gone."""
+        """Add an item; False once the reader was too slow or has left."""
         return self._outbox.put(item)
 
     def close(self) -> None:
@@ -112,7 +112,7 @@ class Feed:
         return self._outbox.put(snapshot)
 
     def hear(self, messages: Iterable[FeedMessage]) -> bool:
-        """Take what it wants to hear. False once it has been too slow, or has gone."""
+        """Add the messages that its filter matches; False once it was too slow or has left."""
         return all(self._outbox.put(each) for each in messages if self._wants(each.event))
 
     def _wants(self, event: EventRecord | None) -> bool:
@@ -132,21 +132,21 @@ class Feed:
 
 
 class FeedBroadcaster:
-    """Subscribes while there are feeds, and tells each of them how things stand before all else.
+    """Subscribes while there are feeds; each feed starts with a snapshot.
 
-    It subscribes first and reads then; those who come meanwhile share the next reading. What it
-    has read already is known by the `seq` of each task, since a list may be newer than the
-    subscription: so no event is lost, and none comes twice. It is a thread of its own.
+    It subscribes first and then reads the snapshot; feeds that join meanwhile share the next one.
+    A snapshot may be newer than the subscription, so events are compared with the `seq` of each of
+    its tasks: no event is lost or sent twice. Runs in its own thread.
     """
 
     def __init__(self, source: EventSource) -> None:
         self._source = source
         self._lock = threading.Lock()
         self._newcomers: dict[Feed, None] = {}
-        self._feeds: dict[Feed, None] = {}  # those that have their snapshot
+        self._feeds: dict[Feed, None] = {}  # feeds that have their snapshot
         self._mailbox = Mailbox[Any]()
         self._is_running = False
-        self._seq = 0  # of the newest event that was told
+        self._seq = 0  # of the newest event sent
         self._stats_at, self._stats_told_at = math.inf, -math.inf
 
     def join(self, feed: Feed) -> None:
@@ -174,8 +174,8 @@ class FeedBroadcaster:
         except QueueError as error:
             self._dismiss(error.message, error)
         except BaseException:
-            log.exception("the feeds end")
-            self._dismiss("the server has an error of its own; its log says more")
+            log.exception("the event feeds crashed")
+            self._dismiss("internal server error; see the server's log")
             raise
 
     def _is_wanted(self) -> bool:
@@ -191,9 +191,9 @@ class FeedBroadcaster:
             feed.end(reason, error)
 
     def _attend(self) -> None:
-        """One subscription, until nobody listens or the actors start anew.
+        """Serve one subscription, until no feed is left or the actors restart.
 
-        Raises `Closed` where nothing more comes, and `Unavailable`.
+        Raises `Closed` at the end of events, and `Unavailable`.
         """
         mailbox = self._mailbox = Mailbox[Any](AHEAD)
         leave = self._source.listen(mailbox)
@@ -207,7 +207,7 @@ class FeedBroadcaster:
         except Closed as closed:
             if closed.message != "restarted":
                 raise
-        except Unavailable:  # a reboot: `listen` waits for its end, or knows better
+        except Unavailable:  # a reboot: the next `listen` waits for its end, or raises
             time.sleep(REBOOT_S)
         finally:
             leave()
@@ -229,13 +229,13 @@ class FeedBroadcaster:
     def _welcome(self) -> None:
         newcomers, seq = tuple(self._newcomers), self._seq
         tasks = self._source.list_tasks()
-        stats = self._source.get_queue_stats()  # behind the tasks: never older than they
+        stats = self._source.get_queue_stats()  # read after the tasks: never older than they are
         snapshot = FeedMessage("snapshot", Snapshot(seq, stats, tasks))
         seen = {task.id: task.seq for task in tasks}
         for feed in _in_turns(newcomers):
             with self._lock:
                 if feed not in self._newcomers:
-                    continue  # it has gone
+                    continue  # it has left
                 del self._newcomers[feed]
                 self._feeds[feed] = None
             feed.begin(snapshot, seen)
@@ -247,11 +247,11 @@ class FeedBroadcaster:
 
 
 def _in_turns(feeds: Iterable[Feed]) -> Iterator[Feed]:
-    """The feeds; all who wake them would otherwise run before anybody else has a turn."""
+    """The feeds, with pauses: else all their readers would run before anything else does."""
     for number, feed in enumerate(feeds, 1):
         yield feed
         if number % TOGETHER == 0:
             time.sleep(TURN_S)
 
 
-_KNOCK = object()  # look who has come or gone
+_KNOCK = object()  # wakes the thread: a feed has joined or left

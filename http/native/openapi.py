@@ -1,4 +1,4 @@
-"""`/openapi.json`: the document of all native routes, made of their table and of the records."""
+"""`/openapi.json`: documents all native routes, from the route table and the records."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ from .answers import SHAPES
 
 JSON = "application/json"
 REF = "#/components/schemas/{name}"
-ANYWHERE = (Forbidden, Unavailable)  # errors that each route may answer with
+ANYWHERE = (Forbidden, Unavailable)  # errors that every route can return
 RETRY_AFTER = Parameter("Retry-After", int, "Seconds to wait before the next try.")
 SAID = {
     400: "The request is invalid; `field` names what is wrong.",
@@ -43,7 +43,7 @@ def document() -> msgspec.Raw:
 
 
 def build(routes: Iterable[HttpRoute[Any]]) -> Json:
-    """The document of these routes."""
+    """Build the document of these routes."""
     routes = tuple(routes)
     shapes = _Shapes(kind for route in routes for kind in _kinds_of(route))
     paths: dict[str, Json] = {}
@@ -77,12 +77,12 @@ def _kinds_of(route: HttpRoute[Any]) -> Iterator[Any]:
 
 
 def _answer_of(route: HttpRoute[Any]) -> Any:
-    """What a route answers, None where that is nothing."""
+    """The type of a route's response, None if it is empty."""
     return None if route.answer is NoneType else SHAPES.get(route.answer, route.answer)
 
 
 class _Shapes:
-    """The schemas of all types that routes speak of. `components` are those that have a name."""
+    """The schemas of all types that routes use. `components` are the named ones."""
 
     def __init__(self, kinds: Iterable[Any]) -> None:
         self._kinds = list(dict.fromkeys(kinds))
@@ -107,12 +107,12 @@ class _Shapes:
 
 
 def _parts(kind: Any) -> tuple[Any, ...]:
-    """The members of a union: msgspec makes no schema of one that it could not decode."""
+    """The members of a union: msgspec makes no schema for a union that it cannot decode."""
     return kind.__args__ if isinstance(kind, UnionType) else (kind,)
 
 
 def _mark_times(kinds: Iterable[Any], components: Json) -> None:
-    """Say which texts are times: msgspec does so only of those that must have a zone."""
+    """Set the format of times: msgspec does so only for those with a required time zone."""
     todo, seen = list(inspect.multi_type_info(kinds)), set[type]()
     while todo:
         info = todo.pop()
@@ -143,7 +143,7 @@ def _mark_time(schema: Json) -> None:
 
 
 def _allow_both_forms(task: Json) -> None:
-    """A task's payload may also stand at its top, and its priority have a name."""
+    """Document that a task's payload may be at its top level, and its priority be a name."""
     flat = sorted(frozenset().union(*PAYLOAD_FIELDS.values()))
     about = "As in `payload`, instead of it."
     task["properties"] |= {name: {"description": about} for name in flat}
@@ -193,7 +193,7 @@ def _parameter(each: Parameter, where: str, shapes: _Shapes) -> Json:
 
 
 def _given(schema: Json) -> Json:
-    """A query has no null: what may be null is left out."""
+    """The schema in a query, which has no null: the parameter is left out instead."""
     if schema.get("default", ...) is None:
         schema = {name: value for name, value in schema.items() if name != "default"}
     kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]

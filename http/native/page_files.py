@@ -1,4 +1,4 @@
-"""The page: its files, read once, and what a browser is to know of them."""
+"""The page's files, read once and served with caching and security headers."""
 
 import hashlib
 from functools import cache
@@ -11,15 +11,15 @@ from ...actors.core.model.errors import NotFound
 from .. import wire
 from ..requests import reading
 
-FOLDER = Path(__file__).resolve().parents[2] / "static"  # so in a checkout, a wheel and a binary
+FOLDER = Path(__file__).resolve().parents[2] / "static"  # in a checkout, a wheel and a binary
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-# Nothing inline, nothing from elsewhere, and no way to make markup of a text. Pictures in payloads
-# are shown as data.
+# No inline code, nothing from other origins, no markup from text. Images in payloads are shown as
+# data: URLs.
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -38,9 +38,9 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",  # ask each time whether the ETag still holds
+    "Cache-Control": "no-cache",  # revalidate the ETag each time
 }
-GREETING = b"Ollama is running"  # what clients of Ollama look for
+GREETING = b"Ollama is running"  # Ollama's clients check for it
 
 
 class PageFile(Struct, frozen=True):
@@ -77,7 +77,7 @@ def add_page_routes(app: bottle.Bottle) -> None:
 
 
 def _answer(name: str) -> bottle.HTTPResponse:
-    """A file, or that the browser has it already. Raises `NotFound`."""
+    """A file, or 304 if the browser has it. Raises `NotFound`."""
     file = files().get(name)
     if file is None:
         raise NotFound(f"the page has no file {name}")

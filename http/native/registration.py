@@ -1,4 +1,4 @@
-"""Registers the routes of the table: each with its handler, or with the verb itself."""
+"""Registers the routes of the table, each with its handler or directly with its verb."""
 
 import re
 from collections.abc import Callable
@@ -19,15 +19,15 @@ from .websocket_session import run_session
 
 
 class NativeQueue(LocalQueue, CronQueue, Protocol):
-    """What the native routes together ask for."""
+    """The queue verbs that the native routes call."""
 
 
 def add_native_routes(
     app: bottle.Bottle, queue: NativeQueue, max_body: int, max_upload: int
 ) -> None:
-    """`max_body` and `max_upload` (bytes) limit a request's body, the latter that of a batch.
+    """Add all routes; `max_body` limits a request body in bytes, `max_upload` that of a batch.
 
-    A verb that takes nothing but what is in its path is its own handler.
+    A verb that takes only its path's parameter is its own handler.
     """
     handlers: Handlers = {
         **task_handlers(queue, max_body),
@@ -44,7 +44,7 @@ def add_native_routes(
 
 
 def _rule(route: HttpRoute[Any]) -> str:
-    """The path in Bottle's form."""
+    """The path in Bottle's syntax."""
     return re.sub(r"{(\w+)}", r"<\1>", route.path)
 
 

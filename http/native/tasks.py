@@ -1,4 +1,4 @@
-"""The routes of single tasks that take more than an id."""
+"""The routes of single tasks that take more than a task id."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def task_handlers(queue: QueueAPI, max_body: int) -> Handlers:
         body = reading.body(max_body)
         key = reading.header("Idempotency-Key")
         key = own_key(body) if key is None else key
-        check_object(body)  # all else of it is checked once, where tasks are drafted
+        check_object(body)  # the queue checks all other fields, once
         return queue.submit(body, idempotency_key=key)
 
     def get(task_id: str) -> Any:

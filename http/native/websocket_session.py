@@ -1,4 +1,4 @@
-"""The talk over a WebSocket: a snapshot and what happens, and what the client wishes to hear."""
+"""A WebSocket session: sends a snapshot and events, receives subscription messages."""
 
 import threading
 import time
@@ -17,17 +17,17 @@ from .feed import LocalQueue
 from .feed_broadcaster import Feed, FeedBroadcaster, FeedMessage
 
 PING_S = 20.0
-TOGETHER = 50  # messages that are sent in one go
+TOGETHER = 50  # messages per write
 MOST_STREAMS = 50
-PIECES_AHEAD = 100  # of one stream, before the socket has taken them
+PIECES_AHEAD = 100  # chunks of one stream queued and not yet sent
 CODES = {"lagged": 1013, "shutdown": 1001}
 
 
 class Socket(Protocol):
-    """A WebSocket that may be used from several threads; a failing `send` is an `OSError`."""
+    """A WebSocket usable from several threads; a failing `send` raises `OSError`."""
 
     def send(self, *messages: bytes) -> None:
-        """Each as a message of text, in one go."""
+        """Send each as a text message, in one write."""
         ...
 
     def ping(self) -> None: ...
@@ -40,7 +40,7 @@ class Socket(Protocol):
 
 
 class SubscriptionRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the client wishes to hear; null is everything, what is left out stays as it was."""
+    """A client's subscription message; null means all, an omitted field stays unchanged."""
 
     subscribe: list[str] | UnsetType | None = UNSET
     tasks: list[str] | UnsetType | None = UNSET
@@ -48,12 +48,12 @@ class SubscriptionRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def run_session(socket: Socket, source: LocalQueue, broadcaster: FeedBroadcaster) -> None:
-    """Speak until the socket is closed, by whichever end."""
+    """Serve the socket until either end closes it."""
     WebSocketSession(socket, source, Feed(broadcaster)).run()
 
 
 class WebSocketSession:
-    """One WebSocket: this thread writes, another reads, and one more follows each stream."""
+    """One WebSocket: this thread writes, another reads, and one more per stream follows it."""
 
     def __init__(self, socket: Socket, source: LocalQueue, feed: Feed) -> None:
         self.socket, self.source, self.feed = socket, source, feed
@@ -139,7 +139,7 @@ class WebSocketSession:
 
 
 class StreamFollower(threading.Thread):
-    """Hands on the chunks of one task, no more than `PIECES_AHEAD` before they are sent."""
+    """Forwards the chunks of one task, with at most `PIECES_AHEAD` of them unsent."""
 
     def __init__(self, task_id: str, source: LocalQueue, feed: Feed) -> None:
         super().__init__(daemon=True)
@@ -169,7 +169,7 @@ class StreamFollower(threading.Thread):
 
 
 class StreamMessage(Struct, frozen=True):
-    """A message of a follower, which may send another once this is sent."""
+    """A follower's message; sending it frees one of the follower's slots."""
 
     follower: StreamFollower
     message: dict[str, Any]

@@ -1,1 +1,1 @@
-"""Reads requests, and answers in pieces."""
+"""Reads requests and streams responses."""

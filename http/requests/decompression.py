@@ -1,24 +1,24 @@
-"""Bodies that clients compressed."""
+"""Decompresses request bodies."""
 
 import zlib
 from collections.abc import Iterable, Iterator
 
 from ...actors.core.model.errors import Invalid
 
-CODINGS = {"gzip": 31, "deflate": zlib.MAX_WBITS}  # and what zlib calls them
-PIECE = 256 << 10  # bytes of what comes out at once
+CODINGS = {"gzip": 31, "deflate": zlib.MAX_WBITS}  # to zlib's `wbits`
+PIECE = 256 << 10  # bytes of output at once
 
 
 def unpacked(pieces: Iterable[bytes], coding: str) -> Iterator[bytes]:
-    """What the pieces hold, in pieces that are never large. Raises `Invalid`."""
+    """Decompress the pieces, into pieces of at most `PIECE` bytes. Raises `Invalid`."""
     unpacking, has_begun = zlib.decompressobj(CODINGS[coding]), False
     try:
         for piece in pieces:
             if not has_begun and coding == "deflate" and piece[0] & 0x0F != zlib.DEFLATED:
-                unpacking = zlib.decompressobj(-zlib.MAX_WBITS)  # bare, as some clients send it
+                unpacking = zlib.decompressobj(-zlib.MAX_WBITS)  # raw, as some clients send
             has_begun = True
             while piece:
-                if unpacking.eof:  # what is packed may come in several parts
+                if unpacking.eof:  # there may be several members
                     unpacking = zlib.decompressobj(CODINGS[coding])
                 yield unpacking.decompress(piece, PIECE)
                 piece = unpacking.unused_data if unpacking.eof else unpacking.unconsumed_tail

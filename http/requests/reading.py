@@ -1,4 +1,4 @@
-"""Reading requests: bodies, queries, and one clear sentence for what is wrong in them."""
+"""Reads requests: bodies, headers and queries, with a clear error for what is wrong in them."""
 
 import math
 from collections.abc import Iterator
@@ -16,18 +16,18 @@ from ...actors.core.text.json_weight import weigh
 from .. import wire
 from .decompression import CODINGS, unpacked
 
-PIECE = 256 << 10  # bytes of a batch that are read at once
-YIELD_CONTROL = "ollama_queue.yield_control"  # in the environ: how the request in hand gives way
+PIECE = 256 << 10  # bytes per read
+YIELD_CONTROL = "ollama_queue.yield_control"  # environ key: how the current request yields
 
 
 def body(limit: int) -> Any:
-    """The request's JSON. Raises `TooLarge` before reading, `Invalid` for what is not JSON."""
+    """The request's JSON. Raises `TooLarge` before reading, `Invalid` for malformed JSON."""
     return decode(b"".join(pieces(limit)), "the body", "body", current_yield_control())
 
 
 def decode(raw: bytes, what: str, field: str, yield_control: YieldControl) -> Any:
-    """The JSON of `raw`. Raises `Invalid` with a sentence about `what`, before decoding where it
-    holds too many values."""
+    """Decode JSON. Raises `Invalid` with a message about `what`; for too many values, before
+    decoding."""
     for _ in cooperatively(weigh(raw, what, field), yield_control):
         pass
     value = strict_json.decode(raw, what, field)
@@ -36,7 +36,7 @@ def decode(raw: bytes, what: str, field: str, yield_control: YieldControl) -> An
 
 
 def json_object(limit: int) -> dict[str, Any]:
-    """The request's JSON, which is an object. Raises as `body` does."""
+    """The request's JSON object. Raises as `body` does."""
     value = body(limit)
     if not isinstance(value, dict):
         raise Invalid("the body must be a JSON object", field="body")
@@ -44,8 +44,8 @@ def json_object(limit: int) -> dict[str, Any]:
 
 
 def pieces(limit: int) -> Iterator[bytes]:
-    """The body as it comes, decompressed. Raises `TooLarge` as soon as it is (both ways), `Invalid`
-    for one that does not come whole and well, `UnknownCoding`."""
+    """The body as it arrives, decompressed. Raises `TooLarge` as soon as it is (compressed or not),
+    `Invalid` for an incomplete or malformed body, `UnknownCoding`."""
     coding, stream, read = _coding(), body_stream(limit), 0
     packed = iter(lambda: stream.read(PIECE), b"")
     for piece in cooperatively(
@@ -64,14 +64,14 @@ def _coding() -> str | None:
     if coding not in CODINGS:
         known = " or ".join(CODINGS)
         raise wire.UnknownCoding(
-            f"Content-Encoding {coding[:50]} is not taken: send {known}, or the body as it is",
+            f"Content-Encoding {coding[:50]} is not supported: send {known}, or leave it out",
             field="Content-Encoding",
         )
     return coding
 
 
 class Body:
-    """A request's body, not yet read. One that does not come whole and well is `Invalid`."""
+    """A request's body, not yet read. `read` raises `Invalid` if it is incomplete or malformed."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -87,14 +87,14 @@ class Body:
 
 
 def body_stream(limit: int) -> Body:
-    """The request's body, not yet read. Raises `TooLarge` for one that says it is."""
+    """The request's body, not yet read. Raises `TooLarge` if its Content-Length is too large."""
     if bottle.request.content_length > limit:
         raise too_large(limit)
     return Body(bottle.request.environ["wsgi.input"])
 
 
 def current_yield_control() -> YieldControl:
-    """How the request in hand gives way."""
+    """The function with which the current request yields."""
     yield_now: YieldControl = bottle.request.environ.get(YIELD_CONTROL, never_yield)
     return yield_now
 
@@ -104,7 +104,7 @@ def too_large(limit: int) -> wire.TooLarge:
 
 
 def header(name: str) -> str | None:
-    """A header, None where it was not sent. Raises `Invalid` for what is no text."""
+    """A header, or None if not sent. Raises `Invalid` if it is not UTF-8."""
     if f"HTTP_{name.replace('-', '_').upper()}" not in bottle.request.environ:
         return None
     try:
@@ -115,7 +115,7 @@ def header(name: str) -> str | None:
 
 
 def query(known: set[str]) -> dict[str, list[str]]:
-    """The query's parameters. Raises `Invalid` for one that the route does not know."""
+    """The query's parameters. Raises `Invalid` for one not in `known`."""
     parameters: dict[str, list[str]] = bottle.request.query.dict
     for name in parameters:
         if name not in known:
@@ -125,7 +125,7 @@ def query(known: set[str]) -> dict[str, list[str]]:
 
 
 def task_filter() -> TaskFilter:
-    """Which tasks the query wants. Raises `Invalid`, naming the parameter."""
+    """The query as a task filter. Raises `Invalid`, naming the parameter."""
     parameters = query(set(FIELDS))
     fields: dict[str, Any] = {}
     for name, values in parameters.items():
@@ -140,7 +140,7 @@ def task_filter() -> TaskFilter:
 
 
 def as_unicode(value: str, name: str) -> str:
-    """Bottle gives the bytes of a query's values as so many characters."""
+    """Decode a query value: Bottle returns its bytes as Latin-1. Raises `Invalid`."""
     try:
         return value.encode("latin1").decode()
     except UnicodeError:
@@ -155,7 +155,7 @@ def whole(parameters: dict[str, list[str]], name: str, default: int) -> int:
 
 
 def wait_parameter() -> float | None:
-    """`?wait=` in seconds."""
+    """`?wait=` in seconds, or None. Raises `Invalid`."""
     wait = query({"wait"}).get("wait")
     return _seconds(wait[-1]) if wait else None
 

@@ -1,4 +1,4 @@
-"""Responses that go on and on, and how it is noticed that a client has disconnected."""
+"""Streaming responses, and notification when their client disconnects."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,9 +11,9 @@ HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
 def on_disconnect(leave: Callable[[], None]) -> Callable[[], None]:
-    """Have `leave` called once the client of this request has gone; returns how to stop that.
+    """Call `leave` when this request's client disconnects; returns a function that cancels this.
 
-    It must not wait. A server that cannot notice it never calls it.
+    `leave` must not block. A server that cannot detect disconnects never calls it.
     """
     watch: Any = bottle.request.environ.get("ollama_queue.on_disconnect")
     forget: Callable[[], None] = watch(leave) if watch else lambda: None
@@ -21,7 +21,7 @@ def on_disconnect(leave: Callable[[], None]) -> Callable[[], None]:
 
 
 class StreamingResponse:
-    """A response that goes on and on; `close` is called once it has ended, well or not."""
+    """A streaming response; `close` is called when it ends, successfully or not."""
 
     def __init__(self, pieces: Iterator[bytes], close: Callable[[], None], media: str) -> None:
         self._pieces, self._close = pieces, close
@@ -37,10 +37,9 @@ class StreamingResponse:
 
 
 class EventStream(StreamingResponse):
-    """Server-sent events; `leave` ends what they are made from, from any thread.
+    """Server-sent events; `leave` ends their source, from any thread.
 
-    They begin at once, with a comment: otherwise the client would have no head until something
-    happens.
+    Starts with a comment: otherwise the client would receive no head until the first event.
     """
 
     def __init__(self, frames: Iterator[bytes], leave: Callable[[], None]) -> None:

@@ -33,7 +33,7 @@ def test_the_models_own_refusals(
 
     words = "m does not support tools"
     if status == 401:  # what it thinks of the queue's own key
-        words = "the model server does not let the queue in (401)"
+        words = "the model server denied the queue access (401)"
 
     assert failure(ask, "chat", "m", HI, stream=stream) == (told, words)
 
@@ -53,7 +53,7 @@ def test_a_mistake_in_the_request(ask: Ask) -> None:
 def test_what_is_not_passed_on(ask: Ask) -> None:
     def words(verb: str) -> str:
         return (
-            f"the queue does not pass on {verb}: run it against the model server itself, "
+            f"the queue does not forward {verb}: run it against the model server itself, "
             "with its address in OLLAMA_HOST"
         )
 
@@ -93,7 +93,7 @@ def test_a_stream_cannot_begin_anew(ask: Ask, model: FakeOllama, queue: Client) 
     task = newest(queue)
     assert status == -1  # the client's own: it has had a 200 before
     assert words.startswith("the connection to the model server broke")
-    assert words.endswith(f"; what came before of task {task.id} is not the whole reply")
+    assert words.endswith(f"; the output of task {task.id} so far is incomplete")
     assert queue.wait(task.id, timeout=PATIENCE_S).status is Status.CANCELLED
 
 

@@ -118,7 +118,7 @@ def test_a_stream_is_tried_again_while_nothing_was_sent(house: OpenAIHarness) ->
 def test_a_stream_cannot_begin_anew(house: OpenAIHarness) -> None:
     house.model.script(Stream(then="cut"), Stream(then="hang"))
 
-    with pytest.raises(openai.APIError, match="is not the whole reply"):
+    with pytest.raises(openai.APIError, match="so far is incomplete"):
         list(chat(house, stream=True))
 
     task = house.newest()
