@@ -1,1 +1,1 @@
-"""What an actor is: its mailbox, its replies, its clock, its threads."""
+"""The base of actors: inbox, replies, clock, threads."""

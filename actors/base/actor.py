@@ -1,9 +1,9 @@
-"""The base of all actors, and how doors ask them; alone in knowing pykka's ways.
+"""The base class of all actors, and how code outside asks them. Only this module uses pykka.
 
-What pykka leaves open is closed here: mail to a stopped actor is refused instead of lost, any
-exception ends just its own actor and is reported once, a failing `on_start` reaches whoever
-started the actor, promises of a dead actor are broken, and pykka's global registry is left alone
-(a host program that calls `ActorRegistry.stop_all()` stops its own actors, not ours).
+It tightens pykka: mail to a stopped actor is refused instead of lost, any exception ends only its
+own actor and is reported once, a failing `on_start` is raised to the starter, promises of a dead
+actor are broken, and our actors are not in pykka's global registry (a host program that calls
+`ActorRegistry.stop_all()` stops its own actors, not ours).
 """
 
 import logging
@@ -26,26 +26,26 @@ from .inbox import CallbackPromise, Envelope, Future, Inbox, Promise
 log = logging.getLogger("ollama_queue")
 
 Ref = pykka.ActorRef[Any]
-LONGEST_NAP_S = 10.0  # wall clocks are set: nobody sleeps longer without looking at it
+LONGEST_NAP_S = 10.0  # between two looks at the clock, as a wall clock can be set
 
 
-# What `handle` returns: made by `reply` alone, which sees that it fits the command.
+# What `handle` returns: made only by `reply`, which checks that it fits the command.
 Replied = NewType("Replied", object)
 
 
 class Ping(Command[bool], frozen=True):
-    """Answered with True by every actor that has started well."""
+    """Answered with True by every actor that has started."""
 
 
 class Actor(pykka.ThreadingActor):
     """Takes one message at a time in `handle`; what that returns (by `reply`) is the reply.
 
-    A `QueueError` is an answer, also to what an asker put wrongly. Any other exception ends the
-    actor: `report` is called once with a line of text. `on_start` opens what is needed, `on_close`
-    closes it, after a crash too. `clock` is what `wake_at` goes by, in seconds: a steady
-    one, unless an actor needs the wall's.
+    A `QueueError` is an answer, also to a malformed command. Any other exception ends the actor:
+    `report` is called once with a line of text. `on_start` opens resources, `on_close` closes them,
+    after a crash too. `clock` is the clock of `wake_at`, in seconds: a monotonic one, unless an
+    actor needs the wall clock.
 
-    Between messages it yields, and in `handle` wherever that takes long: no other message comes
+    It yields between messages, and in `handle` where that takes long; no other message is handled
     meanwhile.
     """
 
@@ -70,19 +70,19 @@ class Actor(pykka.ThreadingActor):
         raise NotImplementedError
 
     def on_close(self) -> bool | None:
-        """Close what `on_start` opened; False when it cannot be closed."""
+        """Close what `on_start` opened; False if it cannot be closed."""
 
     # --- replies --------------------------------------------------------------------------------
 
     def later(self, command: Command[Reply]) -> Promise[Reply] | None:
-        """Take over the reply to `command`, the message in hand; None if it was told, not asked."""
+        """Defer the reply to `command`, the current message; None if it was told, not asked."""
         asker, self._asker = self._asker, None
         if asker is not None:
             self._held.add(asker)
         return asker
 
     def keep(self, promise: Promise[Reply] | None, answer: Reply | QueueError) -> None:
-        """Give the reply that was taken over by `later`: a value, or a `QueueError`."""
+        """Give the reply deferred by `later`: a value, or a `QueueError`."""
         if promise is None:
             return
         self._held.discard(promise)
@@ -92,7 +92,7 @@ class Actor(pykka.ThreadingActor):
             promise.set(answer)
 
     def pass_on(self, ref: Ref, command: Command[Reply], promise: Promise[Reply] | None) -> None:
-        """Have `ref` answer whoever was given `promise` by `later`: with its reply to `command`."""
+        """Send `command` to `ref`, whose reply keeps the `promise` deferred by `later`."""
         if promise is not None:
             self._held.discard(promise)
         _post(ref, command, promise)
@@ -100,7 +100,7 @@ class Actor(pykka.ThreadingActor):
     def send_for(
         self, ref: Ref, command: Command[Reply], note: Callable[[Reply | QueueError], object]
     ) -> None:
-        """Ask `ref` without waiting: what it replies, if only a `QueueError`, comes back to this
+        """Ask `ref` without waiting: its reply, which may be a `QueueError`, comes back to this
         actor as the message `note(reply)`."""
         me = self.actor_ref
         _post(ref, command, CallbackPromise(lambda reply: _post(me, note(reply))))
@@ -108,9 +108,9 @@ class Actor(pykka.ThreadingActor):
     # --- time -----------------------------------------------------------------------------------
 
     def wake_at(self, due: float | None) -> None:
-        """Be told `Wake` at `due` (by `clock`), or earlier; it may come for nothing.
+        """Receive `Wake` at `due` (by `clock`) or earlier; there may be spurious ones.
 
-        The actor's own thread keeps the time: a program that ends can start no thread any more.
+        The actor's own thread keeps the time: an exiting program cannot start threads.
         """
         if due is not None and (self._due is None or due < self._due):
             self._due = due
@@ -147,7 +147,7 @@ class Actor(pykka.ThreadingActor):
             try:
                 self._receive(self._next_envelope())
                 self.yield_control()
-            except BaseException as error:  # whatever it is, it ends this actor and no other
+            except BaseException as error:  # any exception ends this actor only
                 self._crash(error)
 
     def _receive(self, envelope: Envelope) -> None:
@@ -170,10 +170,10 @@ class Actor(pykka.ThreadingActor):
                     name, message_type = (
                         type(self).__name__,
                         type(message).__name__,
-                    )  # not what is in it
+                    )  # not its contents
                     log.warning("%s could not %s: %s", name, message_type, error)
                 else:
-                    self._asker.break_with(error.again())  # whose frames keep no message
+                    self._asker.break_with(error.again())  # a copy: frames keep messages
                     self._asker = None
                 return
         if self._asker is not None:
@@ -181,7 +181,7 @@ class Actor(pykka.ThreadingActor):
             self._asker = None
 
     def _crash(self, error: BaseException) -> None:
-        # As text: a record that kept the traceback would keep what its frames refer to.
+        # As text: a log record with the traceback would keep what its frames refer to.
         text = "".join(traceback.format_exception(error))
         log.error("%s crashed\n%s", type(self).__name__, text)
         was_stopping = self.actor_stopped.is_set()
@@ -192,7 +192,7 @@ class Actor(pykka.ThreadingActor):
         try:
             if not was_stopping:
                 self.on_close()
-        except BaseException as second:  # the teardown must follow, or whoever asked waits for ever
+        except BaseException as second:  # the teardown must follow, or askers wait forever
             log.error("%s could not close after its crash: %s", type(self).__name__, second)
         self._report(f"{type(error).__name__}: {error}")
 
@@ -204,7 +204,7 @@ class Actor(pykka.ThreadingActor):
 
 
 def reply(command: Command[Reply], value: Reply) -> Replied:
-    """`value`, as the reply to `command`: type checkers see whether it is one."""
+    """Return `value` as the reply to `command`, so that type checkers verify its type."""
     return Replied(value)
 
 
@@ -214,16 +214,16 @@ def _post(ref: Ref, message: object, promise: Promise[Any] | None = None) -> Non
 
 
 def start(actor: type[Actor], *args: Any, timeout: float = 60.0, **kwargs: Any) -> Ref:
-    """Start an actor and return once it has started well; raises what its `on_start` raised."""
+    """Start an actor and wait until it has started; raises what its `on_start` raised."""
     ref: Ref = actor.start(*args, **kwargs)
     ask(ref, Ping(), timeout)
     return ref
 
 
 def ask(ref: Ref, command: Command[Reply], timeout: float | None = 30.0) -> Reply:
-    """Ask from outside, and wait: for doors only, actors never do.
+    """Ask and wait for the reply. For code outside the actors only: actors never wait.
 
-    Raises the `QueueError` that is the answer, or `OutcomeUnknown` after `timeout` seconds.
+    Raises `QueueError` if that is the answer, or `OutcomeUnknown` after `timeout` seconds.
     """
     future: Future[Reply] = Future()
     _post(ref, command, future)
@@ -236,10 +236,10 @@ def ask(ref: Ref, command: Command[Reply], timeout: float | None = 30.0) -> Repl
 def ask_all(
     ref: Ref, commands: Iterable[Command[Reply]], timeout: float = 30.0
 ) -> list[Reply | QueueError]:
-    """Ask many things at once, and wait for all: what can share one fsync does.
+    """Send many commands at once and wait for all replies, so that they can share an fsync.
 
-    The answers come in order; a `QueueError` stands where that is the answer, `OutcomeUnknown`
-    where none came within `timeout` seconds.
+    The answers are in order; each can be a `QueueError`, or `OutcomeUnknown` if none came within
+    `timeout` seconds.
     """
     futures: list[Future[Reply]] = []
     for command in commands:
@@ -264,12 +264,12 @@ def _no_answer(timeout: float | None) -> OutcomeUnknown:
 
 
 def tell(ref: Ref, message: object) -> None:
-    """Send a message; one to an actor that has stopped goes nowhere."""
+    """Send a message; dropped if the actor has stopped."""
     _post(ref, message)
 
 
 def dismiss(ref: Ref) -> None:
-    """Let an actor stop by itself, once it has read its mail."""
+    """Stop an actor once it has read its mail, without waiting."""
     _post(ref, _ActorStop())
 
 
@@ -282,4 +282,4 @@ def stop(ref: Ref, timeout: float) -> bool:
     except TimeoutError:
         return False
     except QueueError:
-        return True  # it has stopped before
+        return True  # already stopped

@@ -1,16 +1,16 @@
-"""The wall clock, which people and programs set, beside a steady one, which nothing moves."""
+"""Detects when the wall clock is set, by comparing it with a monotonic clock."""
 
 import time
 from collections.abc import Callable
 
-LEAST_STEP_S = 1.0  # less is not told from the time that it takes to look at both clocks
+LEAST_STEP_S = 1.0  # less could be the time between reading the two clocks
 
 
 class Clock:
-    """Tells the time, in seconds since 1970, and by how much the clock was set meanwhile.
+    """The time in seconds since 1970, and by how much the clock was set.
 
-    What is due at an instant goes by the wall clock as it is now; what is due after a while goes
-    by the steady one.
+    Use the wall clock for what is due at an instant, the steady clock for what is due after a
+    delay.
     """
 
     def __init__(
@@ -25,7 +25,7 @@ class Clock:
         return self._wall()
 
     def step(self) -> float:
-        """By how many seconds it was set since this was asked last: above 0 forward, else back."""
+        """By how many seconds the clock was set since the last call; below 0 if set back."""
         lead = self._wall() - self._steady()
         step = lead - self._lead
         if abs(step) < LEAST_STEP_S:

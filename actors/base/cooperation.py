@@ -1,10 +1,9 @@
-"""Yields control in the midst of work, so that nobody else waits long for a turn.
+"""Yields control during long work, so that others get a turn.
 
-The server's greenlets run until they let go, and while one runs nobody looks at the network: a
-loop over what users send calls `yield_control` each time round. It costs next to nothing, and
-yields only when the network has not been looked at for some milliseconds. How is handed in with
-the `Runtime`. The core is never given it: what is long there goes in steps, and whoever drives
-them yields.
+The server's greenlets run until they yield, and the network is not polled meanwhile. So a loop over
+user input calls `yield_control` on each iteration: it is cheap, and yields only if the network has
+not been polled for some milliseconds. The function comes with the `Runtime`. The core never
+receives it: long work there is a generator of steps, and its caller yields between them.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -15,11 +14,11 @@ YieldControl = Callable[[], None]
 
 
 def never_yield() -> None:
-    """Nothing: the interpreter has threads take turns by itself."""
+    """Do nothing: the interpreter switches between threads."""
 
 
 def run_steps(steps: Generator[None, None, T], yield_control: YieldControl) -> T:
-    """What comes of the steps; `yield_control` is called between them."""
+    """Run the steps with `yield_control` between them; returns the generator's value."""
     while True:
         try:
             next(steps)
@@ -30,7 +29,7 @@ def run_steps(steps: Generator[None, None, T], yield_control: YieldControl) -> T
 
 
 def cooperatively(items: Iterable[T], yield_control: YieldControl) -> Iterator[T]:
-    """The items; `yield_control` is called behind each."""
+    """Yield the items, calling `yield_control` after each."""
     for item in items:
         yield item
         yield_control()

@@ -1,4 +1,4 @@
-"""How mail reaches an actor, and how its reply comes back."""
+"""Delivers messages to actors, and replies to those who asked."""
 
 import _queue
 import _thread
@@ -13,9 +13,9 @@ from ..core.model.errors import QueueError, Unavailable
 
 
 def check_process(pid: int) -> None:
-    """Raises `Unavailable` in a child of the process that a queue was opened in.
+    """Raise `Unavailable` in a forked child of the process that opened the queue.
 
-    A fork leaves behind the threads that would answer, and locks as they were at that moment.
+    A fork copies locks as they were at that moment, but not the threads that would answer.
     """
     if os.getpid() != pid:
         raise Unavailable(
@@ -24,27 +24,28 @@ def check_process(pid: int) -> None:
 
 
 def check_threads() -> None:
-    """Raises `Unavailable` where the standard library is patched by halves.
+    """Raise `Unavailable` if gevent's patches include queues but not threads.
 
-    A queue of greenlets does not wake the thread that waits for it.
+    A patched queue does not wake a native thread that waits for it.
     """
     has_own_threads = inspect.isbuiltin(_thread.start_new_thread)
     if has_own_threads and queue.SimpleQueue is not _queue.SimpleQueue:
         raise Unavailable(
-            "the standard library's queues are patched and its threads are not, so no thread would"
-            " hear of another: use monkey.patch_all() without thread=False, or with queue=False too"
+            "the standard library's queues are patched and its threads are not, so threads "
+            "cannot wake each other: use monkey.patch_all() without thread=False, or with "
+            "queue=False too"
         )
 
 
 SIGNALS_S = 1.0
 
 Reply = TypeVar("Reply")
-# Where any of several replies will do, a promise of them may be kept by whoever gives one.
+# Contravariant: a promise of a wider type can be kept with any narrower reply.
 Answer = TypeVar("Answer", contravariant=True)
 
 
 class Promise(Generic[Answer]):
-    """The reply to come: kept once, with a value or a `QueueError`, by whoever has it to give."""
+    """A reply to come, kept exactly once with a value or a `QueueError`."""
 
     __slots__ = ("is_kept",)
 
@@ -64,9 +65,9 @@ class Promise(Generic[Answer]):
 
 
 class Future(Promise[Reply]):
-    """A promise that somebody waits for.
+    """A promise that a thread waits for.
 
-    pykka's own does the same with a condition variable, at twice the cost.
+    pykka's own future uses a condition variable, at twice the cost.
     """
 
     __slots__ = ("_error", "_open", "_value")
@@ -91,7 +92,7 @@ class Future(Promise[Reply]):
     def get(self, timeout: float | None) -> Reply:
         """The value. Raises the `QueueError`, or `TimeoutError` after `timeout` seconds."""
         if timeout is None:
-            # A Ctrl-C that comes in the moment before a wait does not end it: look now and then.
+            # A Ctrl-C just before the wait would not interrupt it: wake periodically.
             while not self._open.acquire(timeout=SIGNALS_S):
                 pass
         elif not self._open.acquire(timeout=timeout):
@@ -103,7 +104,7 @@ class Future(Promise[Reply]):
 
 
 class CallbackPromise(Promise[Reply]):
-    """A promise that nobody waits for: `done` is told what it was kept with, at once."""
+    """A promise that calls `done` as soon as it is kept."""
 
     __slots__ = ("_done",)
 
@@ -121,7 +122,7 @@ class CallbackPromise(Promise[Reply]):
 
 
 class Envelope:
-    """A message and, if it was asked, the promise of its reply."""
+    """A message and, if a reply is expected, its promise."""
 
     __slots__ = ("message", "reply_to")
 
@@ -133,8 +134,8 @@ class Envelope:
 class Inbox:
     """A queue of envelopes that refuses mail once its actor has stopped.
 
-    With a plain queue, mail that comes while an actor drains it for the last time is lost, and
-    whoever asked waits for ever.
+    With a plain queue, mail that arrives while an actor drains it for the last time is lost, and
+    its sender waits forever.
     """
 
     def __init__(self) -> None:
@@ -145,7 +146,7 @@ class Inbox:
 
     def put(self, envelope: Envelope) -> None:
         if os.getpid() != self._pid:
-            return  # nobody asks there: see `Switchboard`
+            return  # a forked child; `Switchboard` refuses its callers
         with self._lock:
             if self._epitaph is None:
                 self._queue.put(envelope)
@@ -154,14 +155,14 @@ class Inbox:
             envelope.reply_to.break_with(self._epitaph)
 
     def get(self, timeout: float | None = None) -> Envelope:
-        """Raises `queue.Empty` after `timeout` seconds."""
+        """The next envelope. Raises `queue.Empty` after `timeout` seconds."""
         return self._queue.get(timeout=timeout)
 
     def empty(self) -> bool:
         return self._queue.empty()
 
     def close(self, epitaph: QueueError) -> list[Envelope]:
-        """Refuse all later mail with `epitaph`; gives back what nobody will read."""
+        """Refuse all later mail with `epitaph`; returns the unread envelopes."""
         with self._lock:
             self._epitaph = epitaph
             unread = []

@@ -1,4 +1,4 @@
-"""Where a subscriber outside the actors receives: a bounded queue that can be closed."""
+"""A bounded, closable queue in which a subscriber outside the actors receives events."""
 
 import os
 import threading
@@ -15,16 +15,16 @@ T = TypeVar("T")
 
 
 class Closed(QueueError):
-    """Nothing more comes: `unsubscribed`, `lagged`, `shutdown` or `restarted`."""
+    """The mailbox is closed: `unsubscribed`, `lagged`, `shutdown` or `restarted`."""
 
     code = "closed"
 
 
 class Mailbox(Generic[T]):
-    """Filled by the event bus, emptied by one door. A full one is closed: it `lagged`."""
+    """Filled by the event bus, read by one subscriber. If it is full, it closes as `lagged`."""
 
     def __init__(self, size: int = 1000) -> None:
-        self.since = 0  # the newest event before it was in force
+        self.since = 0  # `seq` of the newest event before the subscription
         self._size = size
         self._items: deque[T] = deque()
         self._reason: str | None = None
@@ -37,7 +37,7 @@ class Mailbox(Generic[T]):
         return self._reason
 
     def put(self, item: T) -> bool:
-        """False when the mailbox is closed, or closes now because its owner is too slow."""
+        """Add an item; False if the mailbox is closed, or closes now because it is full."""
         with self._changed:
             if self._reason is None and len(self._items) >= self._size:
                 self._reason = "lagged"
@@ -47,7 +47,7 @@ class Mailbox(Generic[T]):
             return self._reason is None
 
     def close(self, reason: str) -> None:
-        """Say why nothing more comes; what is in the mailbox can still be taken."""
+        """Close with a reason; items already in the mailbox can still be read."""
         with self._changed:
             self._reason = self._reason or reason
             self._changed.notify_all()
@@ -67,7 +67,7 @@ class Mailbox(Generic[T]):
             return self._items.popleft()
 
     def drain(self) -> list[T]:
-        """All that is here now."""
+        """Remove and return all items, without waiting."""
         with self._changed:
             items = list(self._items)
             self._items.clear()

@@ -1,4 +1,4 @@
-"""Work aside from the actors: what may block, such as an fsync, without an actor waiting for it."""
+"""Threads for work that may block, such as an fsync, so that no actor waits for it."""
 
 import queue
 import threading
@@ -12,7 +12,7 @@ OnDone = Callable[[T | None, str | None], None]
 
 
 def begin(thread: threading.Thread) -> None:
-    """Start it. Raises `Unavailable` where the system has no more, or the program ends."""
+    """Start a thread. Raises `Unavailable` if the system has none left or the program is ending."""
     try:
         thread.start()
     except RuntimeError as error:
@@ -20,20 +20,20 @@ def begin(thread: threading.Thread) -> None:
 
 
 class Pool(Protocol):
-    """One thread that does one thing after another.
+    """One thread that runs jobs in order.
 
-    What runs in it may touch RocksDB and nothing of ours: no promise, no message, no log.
+    Jobs may use RocksDB but nothing of ours: no promise, no message, no log.
     """
 
     def submit(self, work: Callable[[], T], done: OnDone[T]) -> None:
-        """Do `work`, then call `done(result, None)` or `done(None, what went wrong)`."""
+        """Run `work`, then call `done(result, None)` or `done(None, error)`."""
 
     def finish(self, timeout: float) -> bool:
-        """Wait until all that was submitted is done, and end; False after `timeout` seconds."""
+        """Wait until all submitted jobs are done, and stop; False after `timeout` seconds."""
 
 
 class ThreadPool:
-    """A `Pool` on a plain daemon thread: a hung disk must not keep a program from ending."""
+    """A `Pool` on a daemon thread, so that a hung disk cannot keep a program from exiting."""
 
     def __init__(self, name: str) -> None:
         self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], OnDone[Any]] | None] = (
@@ -54,11 +54,11 @@ class ThreadPool:
         while (job := self._jobs.get()) is not None:
             work, done = job
             done(*attempt(work))
-            del job, work, done  # or the last job would keep what it refers to
+            del job, work, done  # else the last job's objects would stay referenced
 
 
 class InlinePool:
-    """A `Pool` without a thread: it does all at once, where it is asked to."""
+    """A `Pool` without a thread: runs each job immediately in the caller's thread."""
 
     def submit(self, work: Callable[[], T], done: OnDone[T]) -> None:
         done(*attempt(work))
@@ -68,7 +68,7 @@ class InlinePool:
 
 
 def attempt(work: Callable[[], T]) -> tuple[T, None] | tuple[None, str]:
-    """The result and None, or None and the error as text: a traceback would keep the store."""
+    """The result and None, or None and the error as text: a traceback would keep the store open."""
     try:
         return work(), None
     except Exception as error:

@@ -1,1 +1,1 @@
-"""Starts, reboots and stops the actors; where doors find them."""
+"""Starts, reboots and stops the actors, and gives callers access to the current ones."""

@@ -29,17 +29,18 @@ from ..sweeper import Sweeper
 from ..worker import Worker
 from .switchboard import Generation
 
-CLOSE_PATIENCE_S = 12.0  # two pools, 5 s each, and the closing itself
+CLOSE_PATIENCE_S = 12.0  # two pools, 5 s each, plus closing
 
 
 class Runtime(Struct, frozen=True):
-    """What differs between an ordinary program and the server: handed in by whoever composes.
+    """What differs between an embedding program and the server; the composing code supplies it.
 
-    `pools` makes the thread for fsyncs and the one for scans; `on_fatal` is told why the queue
-    has given up; `url` is where the queue can be reached, for `owner.json`. `yield_control` yields
-    in the midst of work; never call it in the threads of `pools`. `hub_gap_ms` tells for how long
-    nobody yielded, at most. `open_store` is given the folder, `url`, and whether only to read;
-    `check_free_space` the folder and a number of bytes: it raises `Unavailable` for too many.
+    `pools` makes the thread for fsyncs and the one for scans; `on_fatal` is called with the reason
+    why the queue gave up; `url` is the queue's address, for `owner.json`. `yield_control` yields
+    during long work; never call it in the threads of `pools`. `hub_gap_ms` returns the longest time
+    without a yield. `open_store` takes the folder, `url`, and whether to open it read-only;
+    `check_free_space` takes the folder and a number of bytes, and raises `Unavailable` if the disk
+    has less.
     """
 
     pools: Callable[[], tuple[Pool, Pool]]
@@ -53,7 +54,7 @@ class Runtime(Struct, frozen=True):
 
 
 class Boot:
-    """One generation of actors, and all that must stop with it: the scheduler's `ActorSpawner`."""
+    """One generation of actors, with their workers and prober; the scheduler's `ActorSpawner`."""
 
     def __init__(
         self,
@@ -74,7 +75,7 @@ class Boot:
         self.workers: list[Ref] = []
 
     def up(self) -> Generation:
-        """Start bottom up. Raises the `QueueError` of whichever actor could not."""
+        """Start bottom up. Raises the `QueueError` of an actor that could not start."""
         config = self.config
         bus, persistence, recovered = self._open(read_only=False)
         plan = self._plan(config.workers)
@@ -108,9 +109,9 @@ class Boot:
         return Generation(self.scheduler, persistence, bus, self.ticker, self.prober)
 
     def up_read_only(self, refusal: str) -> Generation:
-        """Start what reads a store that cannot be written; all else is refused with `refusal`.
+        """Start the actors that read a store that cannot be written; refuse writes with `refusal`.
 
-        Raises the `QueueError` of whichever actor could not start.
+        Raises the `QueueError` of an actor that could not start.
         """
         bus, persistence, recovered = self._open(read_only=True)
         self.scheduler = start(
@@ -136,7 +137,7 @@ class Boot:
             pools=self.runtime.pools,
             bus=self.bus,
             durable=queue.durability == "strict",
-            timeout=600.0,  # a large store of an older format is upgraded first
+            timeout=600.0,  # an older format is upgraded first, which takes long for a large store
         )
         recovered = ask(self.persistence, Recover(), timeout=None)
         return self.bus, self.persistence, recovered
@@ -191,7 +192,7 @@ class Boot:
         dismiss(worker)
 
     def drain(self, grace_s: float) -> None:
-        """Let running tasks end, and everything be durable. Raises `QueueError`."""
+        """Let running tasks finish, and make everything durable. Raises `QueueError`."""
         for ref in (self.ticker, self.sweeper):
             if ref is not None:
                 stop(ref, CLOSE_PATIENCE_S)
@@ -201,11 +202,11 @@ class Boot:
             ask(self.persistence, Commit((), utc(time.time()), True), timeout=CLOSE_PATIENCE_S)
 
     def down(self, reason: str) -> bool:
-        """Stop what runs, deciders first, the disk last; False when it cannot be closed."""
+        """Stop all actors, deciders first, persistence last; False if the store did not close."""
         for ref in (self.ticker, self.sweeper, self.scheduler):
             if ref is not None:
                 stop(ref, 1.0)
-        for ref in (self.prober, *self.workers):  # nobody hires any more
+        for ref in (self.prober, *self.workers):  # no more are spawned
             if ref is not None:
                 stop(ref, 1.0)
         if self.bus is not None:

@@ -1,4 +1,4 @@
-"""Where doors find the actors of the current boot."""
+"""Gives callers outside the actors access to the current generation."""
 
 import os
 import threading
@@ -11,7 +11,7 @@ from ..core.model.errors import OutcomeUnknown, QueueError, Unavailable
 
 
 class Generation(Struct, frozen=True):
-    """The actors of one boot, as far as doors talk to them."""
+    """The actors of one boot that callers outside talk to."""
 
     scheduler: Ref
     persistence: Ref
@@ -21,7 +21,7 @@ class Generation(Struct, frozen=True):
 
 
 class Switchboard:
-    """Doors ask here each time, and never keep a ref: a reboot replaces all of them."""
+    """Looked up for each call; callers never keep a ref, as a reboot replaces all actors."""
 
     def __init__(self) -> None:
         self._now: Generation | QueueError = Unavailable("the queue is not started")
@@ -32,7 +32,7 @@ class Switchboard:
         self._set(generation)
 
     def disconnect(self, error: QueueError) -> None:
-        """Until the next `connect`, `current` raises `error`."""
+        """Make `current` raise `error` until the next `connect`."""
         self._set(error)
 
     def _set(self, now: Generation | QueueError) -> None:
@@ -48,7 +48,7 @@ class Switchboard:
         return now
 
     def after(self, old: Generation | None, timeout: float) -> Generation:
-        """The generation that follows `old`, for readers who wait a reboot out."""
+        """Wait for the generation after `old`, for readers that wait for the end of a reboot."""
         check_process(self._pid)
         with self._changed:
             self._changed.wait_for(

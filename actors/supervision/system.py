@@ -1,4 +1,4 @@
-"""The life of all actors: boots them, reboots them after a crash, stops them in order."""
+"""Supervises all actors: boots them, reboots them after a crash, stops them in order."""
 
 import time
 from collections import deque
@@ -15,12 +15,12 @@ from .switchboard import Switchboard
 
 MAX_REBOOTS = 3
 REBOOT_WINDOW_S = 60.0
-FIRST_LOOK_S = 1.0  # at a full disk; each next one after twice as long
+FIRST_LOOK_S = 1.0  # until a full disk is checked; the delay doubles each time
 LAST_LOOK_S = 30.0
 
 
 class System(Actor):
-    """Holds no state of the queue, only who is alive. The one actor that waits for others."""
+    """Knows which actors are alive, not the queue's state. The only actor that waits for others."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class System(Actor):
         self.folder = str(self.place.folder)
         self.boots = self.generation = 0
         self.reboots: deque[float] = deque(maxlen=MAX_REBOOTS)
-        self.is_read_only = False  # until the disk has room
+        self.is_read_only = False  # while the disk is full
         self.has_ended = False
         self.next_look_s = FIRST_LOOK_S
         self.up_since = 0.0
@@ -52,7 +52,7 @@ class System(Actor):
         self.place.close()
 
     def begin(self) -> None:
-        """Raises the `QueueError` of the actor that could not start; then nothing has changed."""
+        """Boot. Raises the `QueueError` of an actor that could not start; nothing has changed."""
         boot, number = self.new_boot()
         try:
             generation = boot.up()
@@ -81,7 +81,7 @@ class System(Actor):
                 assert_never(message)
 
     def reboot(self, actor: str, error: str) -> None:
-        """Begin anew from disk, at most 3 times a minute."""
+        """Restart from disk, at most 3 times a minute."""
         now = time.monotonic()
         log.error("%s crashed (%s): the queue restarts from disk", actor, error)
         self.switchboard.disconnect(
@@ -111,9 +111,9 @@ class System(Actor):
     # --- a full disk ----------------------------------------------------------------------------
 
     def stand_by(self) -> None:
-        """Nothing can be saved: go on with reads alone, and look again and again for room."""
+        """The disk is full: serve reads only, and check for free space periodically."""
         refusal = free_space.disk_full(self.folder)
-        log.error("%s; until then it only answers reads", refusal.message)
+        log.error("%s; until then the queue is read-only", refusal.message)
         if time.monotonic() - self.up_since > REBOOT_WINDOW_S:
             self.next_look_s = FIRST_LOOK_S
         self.boot, self.generation = self.new_boot()
@@ -121,7 +121,7 @@ class System(Actor):
         try:
             self.switchboard.connect(self.boot.up_read_only(refusal.message))
         except QueueError as error:
-            log.error("it cannot answer reads either: %s", error.message)
+            log.error("cannot serve reads either: %s", error.message)
             self.boot.down("restarted")
             self.switchboard.disconnect(refusal)
         self.look_later()
@@ -140,7 +140,7 @@ class System(Actor):
         on_looker = self.boot
         try:
             if free_space.has_free_space(self.folder):
-                self.begin()  # RocksDB allows it beside a reader
+                self.begin()  # RocksDB allows a writer beside a reader
         except QueueError as why:
             if not free_space.is_full(why.message):
                 self.give_up(why.message)
@@ -150,21 +150,21 @@ class System(Actor):
             return
         self.is_read_only = False
         on_looker.down("restarted")
-        log.warning("the disk has room again: the queue goes on")
+        log.warning("the disk has free space again: the queue resumes")
 
     def give_up(self, reason: str) -> None:
-        self.generation, self.is_read_only = 0, False  # nothing that still crashes matters any more
+        self.generation, self.is_read_only = 0, False  # ignore later crashes
         log.critical("the queue gives up: %s", reason)
         self.switchboard.disconnect(Unavailable(f"the queue has stopped: {reason}"))
         self.runtime.on_fatal(reason)
 
     def shut_down(self, grace_s: float) -> None:
-        if self.has_ended:  # who asked first may have left, by a Ctrl-C
+        if self.has_ended:  # the first caller may have left, by a Ctrl-C
             return
         self.has_ended = True
         try:
             self.boot.drain(grace_s)
-        except QueueError as error:  # what it could not finish, the next boot will
+        except QueueError as error:  # the next boot finishes the work
             log.warning("the queue stops without finishing: %s", error.message)
         self.generation, self.is_read_only = 0, False
         self.switchboard.disconnect(Unavailable("the queue is stopped"))

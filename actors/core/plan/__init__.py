@@ -1,1 +1,1 @@
-"""Decides which task runs next, and what becomes of each."""
+"""Decides which task runs next, and what the end of each attempt means."""

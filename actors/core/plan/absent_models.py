@@ -1,4 +1,4 @@
-"""Models that no backend has: their tasks wait for a while, and fail then."""
+"""Models that no backend has: their tasks wait up to `model_wait`, then fail."""
 
 from collections.abc import Iterable, Iterator
 
@@ -9,20 +9,20 @@ from .waiting import WaitingRoom
 
 
 class AbsentModels:
-    """Since when routes wait whose model no backend lists that may run them.
+    """Tracks since when each route has waited for a model that none of its backends lists.
 
-    A backend that has not been asked yet may have it. They are asked once more at once, since the
-    model may have come meanwhile.
+    A backend that has not been probed may have the model. The others are probed again at once, as
+    the model may be new.
     """
 
     def __init__(self, waiting: WaitingRoom, gates: Gates, wait_s: float) -> None:
         self._waiting, self._gates, self._wait_s = waiting, gates, wait_s
         self._since: dict[str, float] = {}
         self.next_due: float | None = None
-        """When `expire` has something to do, or a little before."""
+        """When `expire` next has work, or slightly earlier."""
 
     def check(self, stuck: Iterable[str], now: float) -> Iterator[Order]:
-        """No backend that may run these routes has their model: let the time run for them."""
+        """Start the wait of routes whose model no backend has, and probe their backends."""
         ask_again: dict[str, Probe] = {}
         for route in stuck:
             if route not in self._since:
@@ -33,12 +33,12 @@ class AbsentModels:
         self._find_next()
 
     def clock_set(self, step: float) -> None:
-        """The wall clock was set by so many seconds."""
+        """Adjust to a change of the wall clock by `step` seconds."""
         self._since = {route: since + step for route, since in self._since.items()}
         self._find_next()
 
     def expire(self, now: float) -> Iterator[tuple[Entry, str]]:
-        """The entries that have waited long enough, and why each fails; they still wait."""
+        """Yield the entries whose wait is over, and why each fails; removes none of them."""
         if self.next_due is None or self.next_due > now:
             return
         for route in list(self._since):

@@ -1,4 +1,4 @@
-"""From what was asked to the record of an accepted task."""
+"""From a submission to the record of an accepted task."""
 
 from datetime import datetime
 
@@ -13,9 +13,9 @@ from .settle import utc
 
 
 class Draft(Struct, frozen=True, array_like=True):
-    """All that a task's first record and its `Spec` are made of, once it has an id.
+    """What a task's first record and its `Spec` are made from, but for the id.
 
-    As bytes it takes little more room than what was asked: so batches wait to be stored.
+    Encoded, it is little larger than the submission: batches wait in this form to be stored.
     """
 
     type: TaskType
@@ -34,7 +34,7 @@ class Draft(Struct, frozen=True, array_like=True):
 
 
 def route_of(submit: Submit) -> str:
-    """Where it may run. Options stand beside the payload, or in it as Ollama has them."""
+    """The submission's route. Options are beside the payload, or inside it as in Ollama's API."""
     new = submit.new
     inner = new.payload.get("options")
     options = {**inner, **new.options} if type(inner) is dict else new.options
@@ -70,7 +70,7 @@ def draft_of(submit: Submit) -> Draft:
 def accept(
     task_id: str, submit: Submit, max_retries: int, now: float, cron_id: str | None = None
 ) -> Record:
-    """The first record of a task; `max_retries` is the queue's setting, for a task without one."""
+    """The first record of a task; `max_retries` is the default for a task without its own."""
     return record_of(task_id, draft_of(submit), max_retries, now, cron_id=cron_id, key=submit.key)
 
 
@@ -84,7 +84,7 @@ def record_of(
     cron_id: str | None = None,
     key: bytes | None = None,
 ) -> Record:
-    """The same of a draft."""
+    """The first record of a draft's task; see `accept`."""
     at = utc(now)
     return Record(
         id=task_id,

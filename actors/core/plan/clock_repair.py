@@ -1,4 +1,4 @@
-"""What lay on disk may have been written by a clock that was ahead: here it is put right."""
+"""Corrects the times of tasks that were stored while the clock was ahead."""
 
 from collections.abc import Iterable
 
@@ -6,14 +6,14 @@ from ..config.config import RetrySettings
 from ..model.entry import Entry
 from .backoff import delay
 
-LEAST_S = 1.0  # that a clock was ahead; ids of the same microsecond are told apart by less
+LEAST_S = 1.0  # ahead, to count as wrong; ids of the same microsecond differ by less
 
 
 def repair_clock(entries: Iterable[Entry], retry: RetrySettings, now: float) -> None:
-    """Let no entry have been queued after `now`, or wait longer for its retry than there is to.
+    """Make no entry queued after `now`, or waiting longer for its retry than backoff allows.
 
-    Ids sort by arrival whatever the clock did, so they tell between which others an entry of a
-    wrong clock stands: it counts as queued when the next one after it was.
+    Ids sort by arrival whatever the clock did, so they give a wrongly dated entry's place: it
+    counts as queued when the entry after it was.
     """
     wrong = False
     for entry in entries:
@@ -31,7 +31,7 @@ def repair_clock(entries: Iterable[Entry], retry: RetrySettings, now: float) -> 
 
 
 def _is_ahead(entry: Entry, now: float) -> bool:
-    """Queued in the future, and not because it was asked for at that time."""
+    """Whether it was queued in the future, and not because it is scheduled for then."""
     is_for_later = not entry.attempt and entry.due > now
     return entry.queued_at > now + LEAST_S and not is_for_later
 

@@ -1,4 +1,4 @@
-"""A cron is due: its task and its next run are saved together, or only why there is no task."""
+"""Runs of crons: the task and the cron's next run are saved together, or why it was skipped."""
 
 from msgspec.structs import replace
 
@@ -11,9 +11,9 @@ from .settle import utc
 
 
 def submit_cron_run(plan: Plan, task_id: str, cron_run: SubmitCronRun, now: float) -> list[Order]:
-    """Submit the task of a run. One by hand raises where one by the clock is skipped.
+    """Submit the task of a run. On an error a manual run raises, a scheduled one is skipped.
 
-    Raises `Conflict`, `QueueFull`, `Invalid` where no backend may run it; `Unavailable` when
+    Raises `Conflict`, `QueueFull`, `Invalid` if no backend can run it; `Unavailable` when
     draining.
     """
     cron = cron_run.cron

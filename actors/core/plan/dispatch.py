@@ -1,4 +1,4 @@
-"""From what waits to what runs: free slots, open backends, and the task that is next for them."""
+"""Starts waiting tasks: matches free slots, open backends and the next task for them."""
 
 from collections.abc import Iterable, Iterator
 
@@ -19,7 +19,7 @@ from .settle import utc
 from .slots import Running, Slots
 from .waiting import WaitingRoom
 
-DRAINED = "drained:"  # and the backend's name: a flag that survives a restart
+DRAINED = "drained:"  # plus the backend's name: a flag that survives a restart
 
 
 class Dispatch:
@@ -36,7 +36,7 @@ class Dispatch:
     # --- starting -------------------------------------------------------------------------------
 
     def fill(self, now: float) -> Iterator[Order]:
-        """Start what can start now."""
+        """Start every task that can start now."""
         while self.slots.free and (lanes := self._open_lanes(now)):
             entry = self.policy.choose(
                 self.waiting, lanes, lambda entry: self._is_warm(entry, now), now
@@ -44,7 +44,7 @@ class Dispatch:
             yield from self._start(entry, now)
 
     def promote_due(self, now: float) -> Iterator[Order]:
-        """Let those whose time has come wait for a slot; look again where no model is."""
+        """Queue tasks that have become due; handle routes whose model no backend has."""
         self.waiting.promote_due(now)
         for gate in self.gates:
             gate.wake(now)
@@ -60,7 +60,7 @@ class Dispatch:
         return self._gate_for(entry, now).has_loaded(route.model, route.runner)
 
     def _gate_for(self, entry: Entry, now: float) -> Gate:
-        """The backend that takes an entry of an open lane."""
+        """The backend that would run an entry of an open lane."""
         lane, ready = self.waiting.lane(entry.route), self.waiting.ready
         gate = self.gates.choose(lane, read_route(entry.route), entry.avoid, ready, now)
         assert gate is not None, "no backend of an open lane is open"
@@ -95,7 +95,7 @@ class Dispatch:
     # --- facts ----------------------------------------------------------------------------------
 
     def end(self, running: Running, outcome: Outcome | None, now: float) -> Iterator[Order]:
-        """A call has left its slot; without an outcome because its worker is no more."""
+        """Free the slot of a call that ended; `outcome` is None if its worker died."""
         self.slots.release(running)
         gate = running.gate
         if isinstance(outcome, Answered):
@@ -109,14 +109,14 @@ class Dispatch:
         elif isinstance(outcome, Failed) and gate.is_suspect:
             yield Probe(gate.name, 0.0)
         elif running.loads and isinstance(outcome, Answered):
-            yield Probe(gate.name, 0.0)  # what had to go for its model?
+            yield Probe(gate.name, 0.0)  # to learn which models were unloaded for it
         elif isinstance(outcome, Failed) and outcome.verdict is Verdict.NO_MODEL:
             gate.lack(running.model)
             yield Probe(gate.name, 0.0)
             yield from self._regroup(now)
 
     def probed(self, name: str, result: ProbeResult, now: float) -> Iterator[Order]:
-        """What the probe of a backend has found."""
+        """Take in the result of a backend's probe."""
         gate = self.gates.get(name)
         if gate is None:
             return
@@ -128,31 +128,31 @@ class Dispatch:
             yield from self._regroup(now)
 
     def _rest(self, gate: Gate, answer: Failed | ProbeResult, now: float) -> float:
-        """Leave a backend alone for as long as it asks for, within reason; returns how long."""
+        """Rest a backend as long as its Retry-After says, up to `max_rest_s`; returns seconds."""
         seconds = min(self.max_rest_s, answer.retry_after_s or 0.0)
         if seconds:
             gate.rest(seconds, now)
         return seconds
 
     def _regroup(self, now: float) -> Iterator[Order]:
-        """A backend has other models: where may what waits run now?"""
+        """Reassign waiting tasks to backends after a backend's models have changed."""
         self.waiting.regroup()
         yield from self.absent_models.check(self.waiting.newly_stuck(), now)
 
     def set_drained(self, name: str, value: bool) -> Iterator[Order]:
-        """Give a backend no more calls, or some again, at once. Raises `NotFound`."""
+        """Stop (True) or resume sending calls to a backend. Raises `NotFound`."""
         gate = self.gates.get(name)
         if gate is None:
             known = ", ".join(self.gates.names)
             raise NotFound(f"there is no backend {name}; there are {known}", field="name")
         gate.drained = value
         yield SetFlag(DRAINED + name, value, "backend_changed", name)
-        if not value:  # whoever says so knows better than its Retry-After
+        if not value:  # a user's resume overrides Retry-After
             gate.resting_until = None
             yield Probe(name, 0.0)
 
     def restore_drained(self, flags: Iterable[str]) -> None:
-        """The backends that were drained when the queue stopped."""
+        """Drain the backends that were drained when the queue stopped."""
         for flag in flags:
             gate = self.gates.get(flag.removeprefix(DRAINED))
             if flag.startswith(DRAINED) and gate is not None:
@@ -161,7 +161,7 @@ class Dispatch:
     # --- time -----------------------------------------------------------------------------------
 
     def clock_set(self, step: float, now: float) -> None:
-        """The wall clock was set by so many seconds."""
+        """Adjust to a change of the wall clock by `step` seconds."""
         for gate in self.gates:
             if gate.resting_until is not None:
                 gate.resting_until += step
@@ -171,14 +171,14 @@ class Dispatch:
 
     @property
     def next_due(self) -> float | None:
-        """When something may start or fail by time alone."""
+        """When a task may next start or fail because of time alone."""
         dues = [self.waiting.next_due, self.absent_models.next_due]
         dues += [gate.resting_until for gate in self.gates]
         return min((due for due in dues if due is not None), default=None)
 
 
 def _tokens(outcome: Outcome | None) -> float | None:
-    """What a tenant pays for a call: nothing where no server took it on; None: nobody knows."""
+    """The tokens a tenant is charged for a call: 0 if no server accepted it, None if unknown."""
     match outcome:
         case Answered(prompt_tokens=prompt, reply_tokens=reply):
             return max(float(prompt + reply), 1.0)

@@ -1,4 +1,4 @@
-"""The tasks that wait or run."""
+"""Live tasks: those that wait or run."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from ..model.entry import Entry
 
 
 class Entries(dict[str, Entry]):
-    """The tasks that wait or run, by id, and how many of them are of which cron."""
+    """The live tasks by id, with a count of them per cron."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Entries(dict[str, Entry]):
             self[entry.id] = entry
 
     def replace(self, entry: Entry) -> None:
-        """The same task, by another entry."""
+        """Replace a task's entry."""
         super().__setitem__(entry.id, entry)
 
     def of_cron(self, cron_id: str) -> int:

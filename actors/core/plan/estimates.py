@@ -1,4 +1,4 @@
-"""When a waiting task may start: an estimate from how long calls have taken so far."""
+"""Estimates when waiting tasks start, from the durations of past calls."""
 
 from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
@@ -10,11 +10,11 @@ from .slots import Slots
 from .waiting import QueueKey, WaitingRoom
 
 WEIGHT = 0.2  # of the newest call in a mean
-MOST_QUEUES = 50  # of a lane, that are looked at one by one
+MOST_QUEUES = 50  # of a lane that are measured individually
 
 
 class Durations:
-    """How long calls take, by model and backend: means that forget (exponential, weight 0.2)."""
+    """Call durations by model and backend: exponential moving averages of weight 0.2."""
 
     KEPT = 1000
 
@@ -22,18 +22,18 @@ class Durations:
         self._means: dict[tuple[str, str], float] = {}
 
     def note(self, model: str, backend: str, seconds: float) -> None:
-        """A call has been answered after so many seconds."""
+        """Record an answered call's duration."""
         known = self._means.pop((model, backend), seconds)
         self._means[model, backend] = known + (seconds - known) * WEIGHT
         if len(self._means) > self.KEPT:
-            del self._means[next(iter(self._means))]  # the one not heard of for longest
+            del self._means[next(iter(self._means))]  # the least recently updated
 
     def expect(self, model: str, backends: Iterable[str]) -> float | None:
-        """The mean of a model over these backends, in seconds; None if it is not known."""
+        """The mean duration of a model on these backends, in seconds; None if unknown."""
         return _mean([m for b in backends if (m := self._means.get((model, b))) is not None])
 
     def mean(self, backends: Container[str]) -> float | None:
-        """The mean over all models that these backends have run."""
+        """The mean duration over all models that these backends have run, None if unknown."""
         return _mean([mean for (_, b), mean in self._means.items() if b in backends])
 
 
@@ -42,7 +42,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 class _Work(NamedTuple):
-    """What waits in a lane: seconds by level, and the queues of each, with what a call takes."""
+    """A lane's waiting work: seconds by level, and each level's queues: key, length, seconds."""
 
     gates: Sequence[Gate]
     seconds: dict[int, float]
@@ -50,14 +50,13 @@ class _Work(NamedTuple):
 
 
 class Forecast:
-    """One look at what waits and runs, from which the starts of many tasks are told.
+    """A snapshot of what waits and runs, to estimate the starts of many tasks.
 
-    A task's start is the work in front of it over how many calls its backends take at once. The
-    work in front is that of all tasks which these backends would run and which come first by
-    priority, then by age, and half of what is running. Of tasks that other backends would run, too,
-    these are thought to take their part. Tasks of models that were not seen yet count with the mean
-    of the others; of very many queues some stand for all; policies, failures and the loading of
-    models are left out.
+    A task's start is the work ahead of it, divided by how many calls its backends run at once. The
+    work ahead is that of all tasks which these backends would run and which come first by
+    priority, then by age, plus half of what is running. Work that other backends can also run is
+    shared in proportion. Tasks of models not seen yet count with the mean of the others; very many
+    queues are sampled; policies, failures and model loading are ignored.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class Forecast:
         self._work: dict[Lane, _Work] = {}
 
     def start_of(self, entry: Entry) -> float | None:
-        """Seconds until a due entry may start; None where nothing is known."""
+        """Seconds until a due entry may start; None if unknown."""
         gates = self._of(self._waiting.lane(entry.route)).gates
         names = [gate.name for gate in gates]
         if self._durations.mean(names) is None:
@@ -82,7 +81,7 @@ class Forecast:
         return round(ahead / min(self._slots.count, _capacity(gates)), 3)
 
     def _ahead(self, work: _Work, entry: Entry) -> float:
-        """Seconds of work in front of the entry."""
+        """Seconds of work ahead of the entry."""
         above = sum(seconds for level, seconds in work.seconds.items() if level > entry.priority)
         before = total = 0.0
         for key, length, each in work.queues.get(entry.priority, ()):
@@ -115,5 +114,5 @@ class Forecast:
 
 
 def _capacity(gates: Iterable[Gate]) -> int:
-    """How many calls they take at once."""
+    """How many calls the backends run at once."""
     return sum(gate.parallel for gate in gates)

@@ -1,4 +1,4 @@
-"""Why tasks wait, where they stand and when they may start; how slots and backends are."""
+"""Explains why tasks wait, their position and estimated start; describes slots and backends."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -12,12 +12,12 @@ from .estimates import Forecast
 from .plan import Plan
 from .settle import utc
 
-MOST_MODELS = 20  # that are named to wait for a backend
-MOST_KINDS = 1000  # of tasks that are looked at for that, in one lane
+MOST_MODELS = 20  # listed as waiting for a backend
+MOST_KINDS = 1000  # queues per lane examined for that list
 
 
 def explain(plan: Plan, task_ids: Iterable[str], now: float) -> dict[str, Waiting]:
-    """Why those of the tasks that wait do so."""
+    """Why each waiting task of `task_ids` waits; others are left out."""
     forecast = Forecast(plan.waiting, plan.slots, plan.dispatch.durations, now)
     waits = {}
     for task_id in task_ids:
@@ -50,7 +50,7 @@ def _eta(forecast: Forecast, entry: Entry, reason: WaitingFor, now: float) -> fl
 
 
 def reasons(plan: Plan, now: float) -> WaitReasons:
-    """By what it can be told of any task why it waits."""
+    """What is needed to tell of any task why it waits."""
     waiting = plan.waiting
     shut = _shut_lanes(plan, now)
     routes = frozenset(route for route, lane in waiting.routes.items() if lane in shut)
@@ -62,7 +62,7 @@ def _shut_lanes(plan: Plan, now: float) -> frozenset[Lane]:
 
 
 def _counts(plan: Plan, shut: Iterable[Lane]) -> dict[str, int]:
-    """How many tasks wait for what."""
+    """How many tasks wait, by reason."""
     waiting = plan.waiting
     counts = {reason.value: count for reason, count in waiting.reasons.items()}
     if plan.paused:
@@ -74,7 +74,7 @@ def _counts(plan: Plan, shut: Iterable[Lane]) -> dict[str, int]:
 
 
 def _unserved(plan: Plan, shut: Iterable[Lane], now: float) -> list[Unserved]:
-    """The models for which tasks wait in these lanes, those with most tasks first."""
+    """The models that tasks in these lanes wait for, those with most tasks first."""
     counts: Counter[tuple[str, str]] = Counter()
     for lane in shut:
         for key, length in plan.waiting.lengths(lane, MOST_KINDS):
@@ -84,7 +84,7 @@ def _unserved(plan: Plan, shut: Iterable[Lane], now: float) -> list[Unserved]:
 
 
 def describe(plan: Plan, now: float) -> PlanState:
-    """A look at slots, backends and reasons to wait."""
+    """The state of slots and backends, and why tasks wait."""
     waiting, shut = plan.waiting, _shut_lanes(plan, now)
     return PlanState(
         active=len(plan.slots),
@@ -99,5 +99,5 @@ def describe(plan: Plan, now: float) -> PlanState:
 
 
 def describe_one(plan: Plan, backend: str, now: float) -> BackendState:
-    """A look at one backend, which there is."""
+    """The state of one backend, which must exist."""
     return next(gate.state(now) for gate in plan.gates if gate.name == backend)

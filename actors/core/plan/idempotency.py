@@ -1,4 +1,4 @@
-"""Which idempotency keys live, and which task each of them stands for."""
+"""Idempotency keys, and the task or batch that each belongs to."""
 
 from collections.abc import Container, Iterable, Iterator
 
@@ -12,20 +12,20 @@ KEEP_ENDED = 100_000
 
 
 class IdempotencyKeys:
-    """A key lives 24 h from acceptance and as long as its task waits or runs.
+    """A key is valid for 24 h from acceptance, and as long as its task waits or runs.
 
-    Of the keys of ended tasks only the newest 100,000 are kept.
+    At most the newest 100,000 keys of ended tasks are kept.
     """
 
     def __init__(self) -> None:
         self._live: dict[bytes, KeyUse] = {}
-        self._ended: dict[bytes, KeyUse] = {}  # in the order in which their tasks ended
+        self._ended: dict[bytes, KeyUse] = {}  # in the order their tasks ended
 
     def __len__(self) -> int:
         return len(self._live) + len(self._ended)
 
     def restore(self, rows: Iterable[tuple[bytes, KeyUse]], live: Container[str]) -> None:
-        """Take in what lay on disk; `live` are the ids of the tasks that wait or run."""
+        """Restore keys from disk; `live` are the ids of tasks that wait or run."""
         rest = []
         for key, keyed in rows:
             if keyed.task_id in live:
@@ -36,13 +36,13 @@ class IdempotencyKeys:
         self._ended.update(rest)
 
     def clock_set(self, step: float) -> None:
-        """The wall clock was set by so many seconds: a key lives as long as it would have."""
+        """Adjust to a change of the wall clock by `step` seconds: keys keep their time left."""
         for keys in (self._live, self._ended):
             for key, keyed in keys.items():
                 keys[key] = replace(keyed, accepted_at=keyed.accepted_at + step)
 
     def find(self, key: bytes, now: float) -> KeyUse | None:
-        """What the key stands for, if it still lives."""
+        """The key's use, or None if unknown or expired."""
         keyed = self._live.get(key)
         if keyed is None:
             keyed = self._ended.get(key)
@@ -51,7 +51,7 @@ class IdempotencyKeys:
         return keyed
 
     def match(self, key: bytes, body: bytes, now: float) -> str | None:
-        """The task that the key stands for. Raises `Conflict` if that was asked something else."""
+        """The task that the key belongs to, or None. Raises `Conflict` if its body differs."""
         keyed = self.find(key, now)
         if keyed is not None and keyed.body != body:
             raise Conflict(
@@ -64,18 +64,18 @@ class IdempotencyKeys:
         self._ended.pop(key, None)
         self._live[key] = keyed
 
-    # An expired key may be another task's by now: what becomes of a task concerns its own only.
+    # An expired key may belong to another task by now: a task changes only keys that are its own.
 
     def end(self, key: bytes, task_id: str) -> None:
-        """The key's task has ended."""
+        """Note that the key's task has ended."""
         _move(key, task_id, self._live, self._ended)
 
     def revive(self, key: bytes, task_id: str) -> None:
-        """The key's task waits again."""
+        """Note that the key's task waits again."""
         _move(key, task_id, self._ended, self._live)
 
     def drop(self, key: bytes, task_id: str) -> bool:
-        """The key's task is no more; False if the key was not its own."""
+        """Drop the key of a deleted task; False if the key is not that task's."""
         keyed = self._ended.get(key)
         if keyed is None or keyed.task_id != task_id:
             return False
@@ -83,7 +83,7 @@ class IdempotencyKeys:
         return True
 
     def expire(self, now: float) -> Iterator[bytes]:
-        """Drop and name the keys that have lived long enough, oldest end first."""
+        """Drop and yield expired keys, in the order their tasks ended."""
         while self._ended:
             key = next(iter(self._ended))
             if len(self._ended) <= KEEP_ENDED and self._ended[key].accepted_at + KEEP_S > now:

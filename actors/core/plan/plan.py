@@ -1,7 +1,7 @@
-"""Which task runs next: takes commands and facts, gives back orders, and does nothing itself.
+"""Decides which task runs next: takes commands and facts, returns orders, has no side effects.
 
-A command that cannot be done raises `QueueError`; a fact never does: a stale one yields no
-orders. Instants (`now`) are seconds since 1970, chance is a number from 0 to 1; both are arguments.
+An impossible command raises `QueueError`; a fact never does: a stale one returns no orders.
+Instants (`now`) are seconds since 1970, `chance` is a number from 0 to 1; both are arguments.
 """
 
 from collections.abc import Iterable, Iterator
@@ -46,7 +46,7 @@ CRASHED = "the queue crashed while it ran"
 
 
 class Plan:
-    """The queue's decisions. Knows nothing that the disk could not give back."""
+    """The queue's decisions. All of its state can be rebuilt from disk."""
 
     def __init__(
         self,
@@ -77,9 +77,9 @@ class Plan:
         flags: Iterable[str],
         now: float,
     ) -> list[Order]:
-        """Take up what lay on disk; a crash of the queue interrupted what was running.
+        """Restore the state from disk; `interrupted` were running when the queue crashed.
 
-        `flags` are the names of the switches that are on.
+        `flags` are the names of the flags that are set.
         """
         flags = set(flags)
         self.paused = "paused" in flags
@@ -97,16 +97,16 @@ class Plan:
         return [*orders, *self._dispatch(now)]
 
     def find(self, submit: Submit | SubmitBatch, now: float) -> str | None:
-        """The task or batch that the same idempotency key stands for. Raises `Conflict` for
-        another body."""
+        """The task or batch already submitted with the same idempotency key, or None. Raises
+        `Conflict` if its body differs."""
         return None if submit.key is None else self.keys.match(submit.key, submit.body, now)
 
     def submit(
         self, task_id: str, command: Submit, now: float, cron_id: str | None = None
     ) -> list[Order]:
-        """Take on a task, `cron_id` being the cron whose run it is. Raises `Invalid` where no
-        backend may run it, `NotFound` where it must be `listed` and is not, `QueueFull`,
-        `Unavailable` when draining."""
+        """Accept a task; `cron_id` is the cron whose run it is. Raises `Invalid` if no backend can
+        run it, `NotFound` if its model must be `listed` and is not, `QueueFull`, `Unavailable`
+        when draining."""
         self.check_capacity(1, len(command.spec))
         if command.is_restricted:
             self.check(route_of(command), command.ollama_only)
@@ -120,15 +120,15 @@ class Plan:
         return [*dropped, Insert(record, command.spec, command.body), *self._dispatch(now)]
 
     def _remember(self, submit: Submit | SubmitBatch, known: str, now: float) -> list[Order]:
-        """Let its idempotency key, if it has one, stand for the task or batch `known`."""
+        """Record the submission's idempotency key, if any, for the task or batch `known`."""
         if submit.key is None:
             return []
         self.keys.add(submit.key, KeyUse(known, submit.body, now))
         return [DropKey(key) for key in self.keys.expire(now)]
 
     def check(self, key: str, ollama_only: tuple[str, str] | None) -> None:
-        """Raise `Invalid` where no backend of the settings may ever run a route,
-        `NoCapableServer` where none that has its model can be asked for it."""
+        """Raise `Invalid` if no configured backend can ever run a route, `NoCapableServer` if none
+        of those with its model supports it."""
         route = read_route(key)
         if self.gates.allowed(route):
             self._check_served(route, ollama_only)
@@ -146,9 +146,9 @@ class Plan:
             raise NoCapableServer(why, field=field)
 
     def submit_batch(self, batch_id: str, command: SubmitBatch, now: float) -> list[Order]:
-        """Keep room for the tasks of a batch, which wait once they are stored (`take`).
+        """Reserve capacity for a batch, whose tasks wait once they are stored (`enqueue`).
 
-        Raises as `submit` does, naming the task that no backend may run.
+        Raises as `submit` does, naming the task that no backend can run.
         """
         for restricted in command.restricted:
             with error_at(f"tasks[{restricted.index}]"):
@@ -157,11 +157,11 @@ class Plan:
         self.capacity.reserve(command.count, command.size)
         orders = self._remember(command, batch_id, now)
         if command.key is not None:
-            self.keys.end(command.key, batch_id)  # it lives 24 h, however long the tasks wait
+            self.keys.end(command.key, batch_id)  # valid for 24 h, however long the tasks wait
         return orders
 
     def enqueue(self, entries: Iterable[Entry], now: float) -> list[Order]:
-        """Let tasks of a stored batch wait, for which there is room."""
+        """Queue tasks of a stored batch, whose capacity is reserved."""
         for entry in entries:
             self.entries[entry.id] = entry
             self.waiting.add(entry, now)
@@ -169,7 +169,7 @@ class Plan:
         return list(self._dispatch(now))
 
     def cancel(self, task_id: str, now: float) -> list[Order]:
-        """End a live task at once; a running call keeps its slot until it has ended."""
+        """Cancel a live task at once; a running call keeps its slot until it has ended."""
         running = self.slots.running(task_id)
         was = Status.RUNNING if running else Status.PENDING
         change = become(task_id, was, Status.CANCELLED, completed_at=utc(now), next_attempt_at=None)
@@ -183,7 +183,7 @@ class Plan:
         return [*orders, *self._dispatch(now)]
 
     def reprioritize(self, task_id: str, priority: int, now: float) -> list[Order]:
-        """Move a live task to another level; its place inside the level goes by its age."""
+        """Move a live task to another priority level; age decides its place in the level."""
         entry = self.entries[task_id]
         waits = self.slots.running(task_id) is None
         if waits:
@@ -195,7 +195,7 @@ class Plan:
         return [change, *self._dispatch(now)]
 
     def revive(self, record: Record, now: float) -> list[Order]:
-        """Run an ended task anew, behind those of its level that wait already.
+        """Queue an ended task again, after those of its level that already wait.
 
         Raises `Conflict` for a completed one, `QueueFull`, `Unavailable` when draining.
         """
@@ -208,7 +208,7 @@ class Plan:
         return [change, *self._dispatch(now)]
 
     def delete(self, record: Record) -> list[Order]:
-        """Forget an ended task and its key."""
+        """Delete an ended task and its key."""
         orders: list[Order] = [Remove(record.id)]
         if record.key is not None and self.keys.drop(record.key, record.id):
             orders.append(DropKey(record.key))
@@ -223,12 +223,12 @@ class Plan:
         return [SetFlag("paused", False, "queue_resumed"), *self._dispatch(now)]
 
     def drain_backend(self, name: str, value: bool, now: float) -> list[Order]:
-        """Give a backend no more calls (True), or some again. Raises `NotFound`."""
+        """Stop (True) or resume (False) sending calls to a backend. Raises `NotFound`."""
         return [*self.dispatch.set_drained(name, value), *self._dispatch(now)]
 
     def drain(self, grace_s: float, now: float) -> list[Order]:
-        """Start nothing more, and stop what still runs after `grace_s` seconds; said again, the
-        sooner one counts."""
+        """Start no more tasks, and stop those still running after `grace_s` seconds; of several
+        calls the earliest deadline counts."""
         by = now + grace_s
         self.drain_by = by if self.drain_by is None else min(by, self.drain_by)
         return self.wake(now)
@@ -238,10 +238,10 @@ class Plan:
     def finished(
         self, slot: int, task_id: str, attempt: int, outcome: Outcome, now: float, chance: float
     ) -> list[Order]:
-        """A call has ended."""
+        """Handle the end of a call."""
         running = self.slots.in_slot(slot)
         if running is None or (running.entry.id, running.attempt) != (task_id, attempt):
-            return []  # of an older attempt: whatever it has to say, it is too late
+            return []  # stale: from an older attempt
         orders: list[Order] = []
         if not running.cancelled:
             change, entry = settle_attempt(running, outcome, self.retry, now, chance)
@@ -251,14 +251,14 @@ class Plan:
         return [*orders, *self._dispatch(now)]
 
     def lost(self, slot: int, error: str, now: float) -> list[Order]:
-        """The worker of this slot is no more."""
+        """Handle the death of a slot's worker."""
         running = self.slots.in_slot(slot)
         orders: list[Order] = [Replace(slot)]
         if running is not None:
             orders.extend(self.dispatch.end(running, None, now))
             if not running.cancelled:
                 ended = attempt_of(running, error, now)
-                if running.stop_by is not None:  # its silence is no fault of the task's
+                if running.stop_by is not None:  # it was stopped: not the task's fault
                     change, entry = put_back(running.entry, ended), running.entry
                 else:
                     change, entry = interrupt(running.entry, error, ended, now)
@@ -267,10 +267,10 @@ class Plan:
         return [*orders, *self._dispatch(now)]
 
     def clock_set(self, step: float, now: float) -> list[Order]:
-        """The wall clock was set by `step` seconds, and shows `now`.
+        """Adjust to a change of the wall clock by `step` seconds, to `now`.
 
-        What has lasted so far and what is to last a while keep their lengths; what was asked for
-        at an instant is due when the clock shows that.
+        Elapsed times and delays keep their lengths; tasks scheduled for an instant are due when the
+        clock shows it.
         """
         if self.drain_by is not None:
             self.drain_by += step
@@ -280,11 +280,11 @@ class Plan:
         return list(self._dispatch(now))
 
     def probed(self, backend: str, result: ProbeResult, now: float) -> list[Order]:
-        """A backend was probed."""
+        """Handle the result of a backend's probe."""
         return [*self.dispatch.probed(backend, result, now), *self._dispatch(now)]
 
     def wake(self, now: float) -> list[Order]:
-        """Time has passed."""
+        """Handle what is due by now."""
         orders: list[Order] = []
         if self.drain_by is not None and self.drain_by <= now:
             for running in self.slots:
@@ -310,7 +310,7 @@ class Plan:
     # --- steps ----------------------------------------------------------------------------------
 
     def _dispatch(self, now: float) -> Iterator[Order]:
-        """Fill the free slots with the first that may run; end those that no backend will run."""
+        """Fill the free slots with the next tasks; fail those that no backend will run."""
         yield from self.dispatch.promote_due(now)
         if self.drain_by is not None:
             return
@@ -322,8 +322,8 @@ class Plan:
             yield from self.dispatch.fill(now)
 
     def _let_go(self, entry: Entry, change: Change, now: float) -> None:
-        """A task runs no more: its entry, as it is now, goes where the change says, back among
-        the waiting or out."""
+        """Handle a task that stopped running: queue its entry again or drop it, as the change
+        says."""
         if change.fields["status"] is Status.PENDING:
             self.entries.replace(entry)
             self.waiting.add(entry, now)

@@ -1,6 +1,6 @@
-"""What the end of a call means for its task: how its record and its entry are to change.
+"""What the end of a call means for its task: the change of its record, and its new entry.
 
-Nothing is changed here: an entry that is to wait again is a copy, for the plan to take.
+Changes nothing in place: an entry that will wait again is a copy, for the plan to adopt.
 """
 
 from copy import copy
@@ -26,7 +26,7 @@ MAX_INTERRUPTIONS = 3
 def settle_attempt(
     running: Running, outcome: Outcome, retry: RetrySettings, now: float, chance: float
 ) -> tuple[Change, Entry]:
-    """What an outcome makes of a task: ended, or waiting again (its entry says until when)."""
+    """How an outcome changes a task: it ends, or waits again (until its entry's `due`)."""
     entry = running.entry
     match outcome:
         case Answered(result) as answered:
@@ -48,7 +48,7 @@ def _failed(
     entry, error = copy(running.entry), cut(failed.error, limits.ERROR)
     entry.avoid = backend = running.gate.name
     ended = attempt_of(running, error, now, failed)
-    if failed.verdict is Verdict.REFUSED:  # nobody took it on: no retry is spent
+    if failed.verdict is Verdict.REFUSED:  # no server accepted it: not counted as a retry
         return put_back(entry, ended, error), entry
     if failed.verdict is Verdict.NO_MODEL and backend not in entry.lacking:
         # Once only: a server may list a model that it refuses.
@@ -63,7 +63,7 @@ def _failed(
 
 
 def interrupt(entry: Entry, error: str, ended: Attempt | None, now: float) -> tuple[Change, Entry]:
-    """A crash of ours ended the call: 3 are allowed, the fourth may mean that the task does it."""
+    """A crash of the queue cut the call: 3 are allowed; a fourth suggests the task is the cause."""
     entry = copy(entry)
     entry.interruptions += 1
     if entry.interruptions <= MAX_INTERRUPTIONS:
@@ -73,7 +73,7 @@ def interrupt(entry: Entry, error: str, ended: Attempt | None, now: float) -> tu
 
 
 def put_back(entry: Entry, ended: Attempt | None, error: str | None = None) -> Change:
-    """A running task waits again, at its old place or until it is due."""
+    """Return a running task to the queue, at its old place or until it is due."""
     return _ends_as(
         entry,
         Status.PENDING,
@@ -86,7 +86,7 @@ def put_back(entry: Entry, ended: Attempt | None, error: str | None = None) -> C
 
 
 def give_up(entry: Entry, error: str, now: float) -> Change:
-    """A waiting task fails, since nothing will ever run it."""
+    """Fail a waiting task that no backend will run."""
     return become(
         entry.id,
         Status.PENDING,
@@ -98,7 +98,7 @@ def give_up(entry: Entry, error: str, now: float) -> Change:
 
 
 def revive(record: Record, now: float) -> tuple[Change, Entry]:
-    """An ended task begins anew. Raises `Conflict` for a completed one."""
+    """Queue an ended task again. Raises `Conflict` for a completed one."""
     facts: dict[str, Any] = {
         "queued_at": utc(now),
         "retry_count": 0,
@@ -124,7 +124,7 @@ def end(
     result: bytes | None = None,
     tokens: int = 0,
 ) -> Change:
-    """A running task has come to its end."""
+    """End a running task."""
     facts = {"error": _words(error), "tokens": tokens, "completed_at": utc(now)}
     return _ends_as(entry, status, ended, result=result, **facts)
 
@@ -137,8 +137,8 @@ def _ends_as(
 
 
 def with_start(change: Change, running: Running) -> Change:
-    """The change of a task that ran, with its start as the clock would have shown it that was set
-    meanwhile: nothing ends before it began."""
+    """Add the adjusted start if the clock was set during the run, so that no task ends before it
+    started."""
     if not running.is_moved:
         return change
     started_at = utc(running.started_at)
@@ -161,7 +161,7 @@ def attempt_of(
 
 
 def kept(attempts: list[Attempt]) -> list[Attempt]:
-    """What a task's record keeps of its attempts: the newest, of older ones less words."""
+    """The attempts that a record keeps: the newest, with older ones shortened."""
     attempts = attempts[-limits.ATTEMPTS :]
     whole = len(attempts) - limits.RECENT
     return [*map(briefly, attempts[:whole]), *attempts[whole:]] if whole > 0 else attempts
@@ -172,7 +172,7 @@ def _words(error: str | None) -> str | None:
 
 
 def cut_attempt(record: Record, error: str, at: datetime) -> Attempt:
-    """The attempt of a running task that a crash has cut, found out `at` the boot after it."""
+    """The attempt of a running task that a crash cut, discovered at the next boot (`at`)."""
     started_at = record.started_at or at
     return Attempt(
         attempt=record.attempt,
@@ -184,5 +184,5 @@ def cut_attempt(record: Record, error: str, at: datetime) -> Attempt:
 
 
 def utc(instant: float) -> datetime:
-    """Seconds since 1970 as an aware time."""
+    """Convert seconds since 1970 to an aware datetime."""
     return datetime.fromtimestamp(instant, UTC)

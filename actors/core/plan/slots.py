@@ -1,4 +1,4 @@
-"""Who runs where: the worker slots, and the calls that occupy them."""
+"""The worker slots, and the calls that occupy them."""
 
 from collections.abc import Iterator
 
@@ -8,15 +8,15 @@ from ..model.entry import Entry
 from ..model.orders import Stop
 from ..routing.gates import Gate
 
-STOP_PATIENCE_S = 5.0  # a worker that is silent so long after a Stop is replaced
+STOP_PATIENCE_S = 5.0  # a worker that does not end a stopped call in this time is replaced
 
 
 class Running(Struct, gc=False):
-    """One call, in the slot that it occupies.
+    """One call in its slot.
 
-    `loads`: its model was not in the backend's memory. `charged`: what its tenant pays for it until
-    its end, in the level of `priority`. `is_moved`: the clock was set while it ran, and
-    `started_at` is what it would have shown by now.
+    `loads`: its model was not in the backend's memory. `charged`: its tenant's provisional charge,
+    in the level of `priority`. `is_moved`: the clock was set while it ran, and `started_at` was
+    adjusted.
     """
 
     entry: Entry
@@ -30,17 +30,17 @@ class Running(Struct, gc=False):
     is_moved: bool = False
     charged: float = 0.0
     cancelled: bool = False
-    stop_by: float | None = None  # a Stop was sent; the worker is given up then
+    stop_by: float | None = None  # a Stop was sent; at this time the worker is replaced
 
 
 class Slots:
-    """A slot and its gate stay taken until the call in it has ended, cancelled or not."""
+    """A slot and its gate stay occupied until its call has ended, cancelled or not."""
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._free = list(reversed(range(count)))  # the last one freed is used first: it is warm
+        self._free = list(reversed(range(count)))  # last freed, first used: it is warm
         self._busy: dict[int, Running] = {}
-        self._slot_of: dict[str, int] = {}  # of tasks that run and were not cancelled
+        self._slot_of: dict[str, int] = {}  # of running tasks that were not cancelled
 
     def __len__(self) -> int:
         return len(self._busy)
@@ -74,18 +74,18 @@ class Slots:
         return None if slot is None else self._busy[slot]
 
     def cancel(self, running: Running) -> None:
-        """The task has left; its call only has to end."""
+        """Detach the task from its call, which still has to end."""
         running.cancelled = True
         del self._slot_of[running.entry.id]
 
     def stop(self, running: Running, now: float) -> Iterator[Stop]:
-        """Order the call's end, once."""
+        """Order the call to stop, once."""
         if running.stop_by is None:
             running.stop_by = now + STOP_PATIENCE_S
             yield Stop(running.slot, running.entry.id, running.attempt)
 
     def clock_set(self, step: float) -> None:
-        """The wall clock was set by so many seconds."""
+        """Adjust to a change of the wall clock by `step` seconds."""
         for running in self._busy.values():
             running.started_at += step
             running.entry.queued_at += step

@@ -1,4 +1,4 @@
-"""What waits: one queue for each route, tenant and priority, and what is not due yet."""
+"""Waiting tasks: one queue per route, tenant and priority, and those not due yet."""
 
 import heapq
 from collections import Counter
@@ -12,11 +12,11 @@ from ..model.tasks import WaitingFor
 from ..routing.routes import Lane
 
 SortKey = tuple[float, float, str]
-"""Where an entry stands among all: the rank of its level, when it was queued, its id."""
+"""An entry's place in the total order: the rank of its level, when it was queued, its id."""
 
 
 class QueueKey(NamedTuple):
-    """Entries with the same key wait in line: nothing but their age can tell them apart."""
+    """Entries with the same key wait in one queue, ordered by age alone."""
 
     route: str
     tenant: str | None
@@ -39,10 +39,10 @@ def _key_of(entry: Entry) -> QueueKey:
 
 
 class WaitingRoom:
-    """All waiting entries; the heads of their queues stand in order in the lane of their route.
+    """All waiting entries; each lane keeps the heads of its routes' queues sorted.
 
-    `rank` gives an entry's level, the lowest first; `lane_of` says which backends may run a
-    route. A step is O(log n), whatever the number of tasks; `regroup` is O(routes).
+    `rank` gives an entry's level, the lowest first; `lane_of` gives the backends that can run a
+    route. An operation is O(log n) in the number of tasks; `regroup` is O(routes).
     """
 
     def __init__(self, rank: Callable[[Entry], float], lane_of: Callable[[str], Lane]) -> None:
@@ -50,15 +50,15 @@ class WaitingRoom:
         self._clear()
 
     def _clear(self) -> None:
-        self._lines: dict[QueueKey, SortedKeyList[Entry]] = {}  # the oldest first
+        self._lines: dict[QueueKey, SortedKeyList[Entry]] = {}  # oldest first
         self._keys: dict[str, set[QueueKey]] = {}  # by route
         self._lanes: dict[str, Lane] = {}  # by route
         self._heads: dict[Lane, SortedList[QueueHead]] = {}
-        self._sizes: dict[Lane, Counter[int]] = {}  # how many wait there, by priority
+        self._sizes: dict[Lane, Counter[int]] = {}  # number of entries by priority
         self._later: SortedKeyList[Entry] = SortedKeyList(key=_due_of)
         self._reasons: Counter[WaitingFor] = Counter()
         self._stuck: list[str] = []
-        self._ages: list[tuple[float, str, QueueKey]] = []  # a heap of heads, and of former ones
+        self._ages: list[tuple[float, str, QueueKey]] = []  # a heap of current and former heads
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -66,13 +66,13 @@ class WaitingRoom:
 
     @property
     def ready(self) -> int:
-        """How many are due."""
+        """How many entries are due."""
         return self._reasons[WaitingFor.SLOT]
 
     # --- in and out -----------------------------------------------------------------------------
 
     def add(self, entry: Entry, now: float) -> None:
-        """Put an entry in its place."""
+        """Add an entry."""
         self.bytes += entry.size
         if entry.due > now:
             self._later.add(entry)
@@ -82,7 +82,7 @@ class WaitingRoom:
             self._enqueue(entry)
 
     def fill(self, entries: Iterable[Entry], now: float) -> None:
-        """Take in many at once, as a boot does: sorted together, not one by one."""
+        """Add many entries at once, as at a boot: sorted together, not one by one."""
         ready: dict[QueueKey, list[Entry]] = {}
         for entry in entries:
             if entry.due > now:
@@ -96,7 +96,7 @@ class WaitingRoom:
             self._open_line(key, SortedKeyList(line, key=_age_of))
 
     def remove(self, entry: Entry) -> None:
-        """Take an entry out, wherever it waits."""
+        """Remove an entry, due or not."""
         self.bytes -= entry.size
         if entry.due > 0:
             self._later.remove(entry)
@@ -118,7 +118,7 @@ class WaitingRoom:
             self._close_line(key)
 
     def promote_due(self, now: float) -> None:
-        """Let those whose time has come into their queues."""
+        """Move entries that have become due into their queues."""
         while self._later and self._later[0].due <= now:
             entry = self._later.pop(0)
             self._reasons[_reason(entry)] -= 1
@@ -126,8 +126,8 @@ class WaitingRoom:
             self._enqueue(entry)
 
     def clock_set(self, step: float, now: float) -> None:
-        """The wall clock was set by so many seconds: each has waited as long as before, and waits
-        for its retry as long as it would have. What is for an instant goes by the clock."""
+        """Adjust to a change of the wall clock by `step` seconds: waits so far and delays of
+        retries keep their lengths; scheduled entries follow the clock."""
         entries = [*self._later, *(entry for line in self._lines.values() for entry in line)]
         for entry in entries:
             is_retry = entry.attempt > 0
@@ -171,7 +171,7 @@ class WaitingRoom:
         self._sizes[lane][key.priority] += len(line)
 
     def _lead(self, key: QueueKey, head: Entry, heads: SortedList[QueueHead]) -> None:
-        """The entry is first in its queue now."""
+        """Make the entry its queue's head."""
         heads.add((self.order(head), key))
         heapq.heappush(self._ages, (head.queued_at, head.id, key))
         if len(self._ages) > 2 * len(self._lines) + 1000:
@@ -188,7 +188,7 @@ class WaitingRoom:
             del self._heads[lane], self._sizes[lane]
 
     def regroup(self) -> None:
-        """Backends have other models: ask anew for the lane of each route."""
+        """Recompute the lane of each route after the backends' models have changed."""
         self._lanes = {route: self._lane_of(route) for route in self._lanes}
         self._stuck = [route for route, lane in self._lanes.items() if not lane]
         self._heads, self._sizes = {}, {}
@@ -202,37 +202,37 @@ class WaitingRoom:
 
     @property
     def lanes(self) -> Iterable[Lane]:
-        """The lanes in which something waits; the empty one is that of what no backend has."""
+        """The lanes with waiting entries; the empty lane is for models that no backend has."""
         return self._heads.keys()
 
     @property
     def routes(self) -> Mapping[str, Lane]:
-        """The routes on which something waits that is due, and the lane of each."""
+        """The routes with due entries, and the lane of each."""
         return self._lanes
 
     def newly_stuck(self) -> list[str]:
-        """Routes whose model no backend has, each told once (and again after a `regroup`)."""
+        """Routes whose model no backend has, each returned once (and again after a `regroup`)."""
         stuck, self._stuck = self._stuck, []
         return stuck
 
     def is_stuck(self, route: str) -> bool:
-        """Something waits on this route, and no backend has its model."""
+        """Whether the route has waiting entries and no backend has its model."""
         lane = self._lanes.get(route)
         return lane is not None and not lane
 
     def lane(self, route: str) -> Lane:
-        """Which backends may run a route."""
+        """The backends that can run a route."""
         lane = self._lanes.get(route)
         return self._lane_of(route) if lane is None else lane
 
     def first(self, lanes: Iterable[Lane]) -> Entry:
-        """The first entry in order of those in these lanes (one at least)."""
+        """The first entry in order in these lanes, of which there must be at least one."""
         _, key = min(self._heads[lane][0] for lane in lanes)
         entry: Entry = self._lines[key][0]
         return entry
 
     def level(self, lanes: Iterable[Lane]) -> Iterator[Entry]:
-        """The heads of these lanes in order, as long as they are less than a level behind."""
+        """The heads of these lanes in order, up to one level after the first."""
         last = None
         for order, key in heapq.merge(*(self._heads[lane] for lane in lanes)):
             last = order[0] + 1 if last is None else last
@@ -247,7 +247,7 @@ class WaitingRoom:
 
     @property
     def oldest(self) -> float | None:
-        """Since when the entry has waited that has waited longest; None where none is due."""
+        """When the longest waiting due entry was queued; None if none is due."""
         while self._ages:
             queued_at, task_id, key = self._ages[0]
             line = self._lines.get(key)
@@ -257,7 +257,7 @@ class WaitingRoom:
         return None
 
     def position(self, entry: Entry) -> int | None:
-        """How many entries of its route come before it by priority and age; None if not due."""
+        """How many entries of its route are ahead of it by priority and age; None if not due."""
         if entry.due > 0:
             return None
         before = 0
@@ -269,28 +269,28 @@ class WaitingRoom:
         return before
 
     def older_than(self, entry: Entry, key: QueueKey) -> int:
-        """How many in a queue are older than this entry."""
+        """How many entries of a queue are older than this one."""
         place: int = self._lines[key].bisect_key_left(_age_of(entry))
         return place
 
     def sizes(self, lane: Lane) -> Mapping[int, int]:
-        """How many due entries wait in a lane, by priority."""
+        """The number of due entries in a lane, by priority."""
         return self._sizes.get(lane, {})
 
     def lengths(self, lane: Lane, most: int) -> Iterator[tuple[QueueKey, int]]:
-        """How many entries wait in each queue of a lane; of more than `most` in some of them."""
+        """The length of each queue of a lane; a sample if there are more than `most`."""
         heads = self._heads.get(lane, ())
         for place in range(0, len(heads), len(heads) // (most + 1) + 1):
             _, key = heads[place]
             yield key, len(self._lines[key])
 
     def reason(self, entry: Entry) -> WaitingFor:
-        """Why an entry waits, as far as it is its own doing."""
+        """Why an entry waits, apart from backends and pauses."""
         return _reason(entry) if entry.due > 0 else WaitingFor.SLOT
 
     @property
     def reasons(self) -> dict[WaitingFor, int]:
-        """How many entries wait for what."""
+        """The number of waiting entries by reason."""
         return {reason: count for reason, count in self._reasons.items() if count}
 
     @property
@@ -299,7 +299,7 @@ class WaitingRoom:
 
 
 def _come(entry: Entry) -> None:
-    """It may run now. For when it was asked for is kept: the clock may be set back."""
+    """Mark an entry as due. Keeps its scheduled time, as the clock may be set back."""
     entry.due = 0.0 if entry.attempt or not entry.due else -abs(entry.due)
 
 

@@ -132,7 +132,7 @@ def test_on_a_full_disk_reads_go_on_and_no_task_is_lost(
         ended = [queue.wait(task_id, timeout=PATIENCE_S) for task_id in taken]
         assert {task.status for task in ended} == {Status.COMPLETED}
         assert queue.submit_task(generate_task("m", "more"))
-    said = [r.message for r in caplog.records if "until then it only answers reads" in r.message]
+    said = [r.message for r in caplog.records if "until then the queue is read-only" in r.message]
     assert len(said) == 1
 
 
