@@ -1,7 +1,7 @@
 """`make binary`: dist/ollama-queue-server and dist/ollama-queue, single files that need no Python.
 
-The wheel goes into an environment of its own under build/binary, and PyInstaller makes the two
-files from what is installed there. When nothing has changed, nothing is done.
+The wheel is installed into a separate environment under build/binary, and PyInstaller builds the
+two files from it. Does nothing if nothing has changed.
 """
 
 import fcntl
@@ -23,11 +23,11 @@ NEEDS = ("pyproject.toml", "constraints.txt")
 SOURCES = ("ollama_queue.py", "hatch_build.py", ".dev/build_binaries.py")
 ROOMS = ("actors", "http", "cli", "static", ".dev/binary")
 
-# httpx._main is a command line of its own, which brings rich along.
+# httpx._main is httpx's command line, which depends on rich.
 UNUSED = ("tkinter", "setuptools", "test", "httpx._main", "pygments", "anyio")
 SERVER_ONLY = ("ollama_queue.actors.embedded.manager", "gevent", "rocksdict")
-# Per program: its entry, its options, and what it does not need. PyInstaller follows every import,
-# also those within functions and those that only the type checker sees.
+# Per program: its entry point, its options, and the modules it does not need. PyInstaller follows
+# every import, including those in functions and under TYPE_CHECKING.
 PROGRAMS = {
     "ollama-queue-server": ("server.py", ["--collect-data=ollama_queue"], ("ollama_queue.cli",)),
     "ollama-queue": ("cli.py", [], SERVER_ONLY),
@@ -35,7 +35,7 @@ PROGRAMS = {
 
 
 def run(*command: str | Path) -> None:
-    """Runs a command that says something only when it fails."""
+    """Run a command; show its output only if it fails."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
         words = " ".join(map(str, command))
@@ -50,7 +50,7 @@ def sources() -> Iterator[Path]:
 
 
 def digest(files: Iterator[Path]) -> str:
-    """What the files say, and which Python this is."""
+    """A hash of the files' contents and the Python version."""
     known = hashlib.sha256(sys.version.encode())
     for file in files:
         content = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -63,7 +63,7 @@ def says(stamp: Path, value: str) -> bool:
 
 
 def install() -> None:
-    """An environment with what the package needs, and the package as it is now."""
+    """Install the package's dependencies and the package itself into the environment."""
     pip = (VENV / "bin/python", "-m", "pip", "--disable-pip-version-check", "-q", "install")
     wheels = WORK / "wheels"
     shutil.rmtree(wheels, ignore_errors=True)
@@ -80,7 +80,7 @@ def install() -> None:
 
 
 def build(name: str) -> subprocess.Popen[bytes]:
-    """PyInstaller at work on one program: what it says is in its log."""
+    """Start PyInstaller for one program; its output goes to a log file."""
     entry, options, unused = PROGRAMS[name]
     folder = WORK / name
     folder.mkdir(exist_ok=True)
@@ -100,7 +100,7 @@ def build(name: str) -> subprocess.Popen[bytes]:
 
 
 def publish(name: str, code: int) -> None:
-    """Puts the file in its place, at once: a running one goes on."""
+    """Move the file into place atomically: a running program is not disturbed."""
     log = WORK / name / "log"
     if code != 0:
         last = log.read_text(errors="replace").splitlines()[-12:]
@@ -118,7 +118,7 @@ def check_tools() -> None:
 def main() -> None:
     WORK.mkdir(parents=True, exist_ok=True)
     with (WORK / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two builds at once: the second finds it done
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of two concurrent builds the second finds the work done
         now = digest(sources())
         if not (says(STAMP, now) and all((DIST / name).exists() for name in PROGRAMS)):
             check_tools()

