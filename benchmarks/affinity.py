@@ -1,8 +1,8 @@
-"""How many loads does `policy: affinity` save, and whom does it keep waiting?
+"""How many model loads does `policy: affinity` save, and which tasks does it delay?
 
-Tasks of four models, submitted in turn, before servers with memory for one model each. A load takes
-as long as 40 calls; times are a tenth of life's (2 s and 50 ms), but for `--full`. Nothing can do
-with fewer than four loads.
+Tasks of four models, submitted in turn, in front of servers with memory for one model each. A load
+takes as long as 40 calls; times are a tenth of realistic ones (2 s and 50 ms), except with
+`--full`. At least four loads are needed.
 """
 
 import time
@@ -21,7 +21,7 @@ FIFO = "fifo"
 
 
 class Shape(NamedTuple):
-    """What is measured: so many tasks over so many servers, and life's times by `scale`."""
+    """What is measured: the number of tasks and servers; `scale` multiplies realistic times."""
 
     tasks: int
     servers: int
@@ -46,7 +46,7 @@ def measure(bench: Bench) -> None:
 
 
 def _round(bench: Bench, shape: Shape, bounds: Sequence[float | None]) -> Iterator[Sample]:
-    """One drain for each bound of `affinity_max_wait`; None for `fifo`."""
+    """One drain for each value of `affinity_max_wait`; None for `fifo`."""
     yield Sample(shape.limit, _fewest(shape))
     for bound in bounds:
         name = FIFO if bound is None else f"affinity, {bound:g} s"
@@ -110,11 +110,11 @@ def _figures(books: list[dict[str, Any]], resumed: int) -> dict[str, float]:
 
 
 def _tails(starts: list[int]) -> Iterator[list[int]]:
-    """For each task the starts of those behind it."""
+    """For each task the starts of those after it."""
     return (starts[place + 1 :] for place in range(len(starts)))
 
 
 def _passed_over_ns(began: int, behind: list[int]) -> int:
-    """From the first to the last that ran before this one although they were behind it."""
+    """The time from the first to the last later task that ran before this one."""
     passing = [start for start in behind if start < began]
     return max(passing) - min(passing) if passing else 0

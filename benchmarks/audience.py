@@ -1,7 +1,7 @@
-"""WebSockets that listen and do no more: `python -m benchmarks.audience --port N --count N`.
+"""WebSockets that only listen: `python -m benchmarks.audience --port N --count N`.
 
-All are opened at once. It says `{"opened_s": …}` once each has had its snapshot, and goes on
-listening until its input ends.
+Opens all at once, prints `{"opened_s": …}` when each has received its snapshot, and listens until
+its input ends.
 """
 
 import argparse
@@ -21,7 +21,7 @@ HANDSHAKE = (
 
 
 class Audience:
-    """The process, as its parent sees it. Entering waits for all snapshots, if not `eager`."""
+    """The process, seen from its parent. Entering waits for all snapshots unless `eager`."""
 
     def __init__(self, port: int, count: int, *, eager: bool = False) -> None:
         self._eager = eager
@@ -48,7 +48,7 @@ class Audience:
         self._child.communicate()
 
     def opened_s(self) -> float:
-        """How long it took from the first connection to the last snapshot; waits for that."""
+        """Wait for the last snapshot; returns the time from the first connection to it."""
         assert self._child.stdout is not None
         line = self._child.stdout.readline()
         if not line:
@@ -76,7 +76,7 @@ def main() -> None:
         made.setblocking(False)
         sockets[made.fileno()] = made
         poll.register(made.fileno(), select.EPOLLIN)
-    heads = dict.fromkeys(sockets, b"")  # of those without a snapshot
+    heads = dict.fromkeys(sockets, b"")  # of sockets without a snapshot yet
     while True:
         for number, _ in poll.poll():
             if number == sys.stdin.fileno():

@@ -31,7 +31,7 @@ def _round(bench: Bench, stub: Stub) -> Iterator[Sample]:
 
 
 def _drain(bench: Bench, stub: Stub, workers: int, tasks: int) -> dict[str, float]:
-    """From the first to the last call that the model server hears."""
+    """The rate from the first to the last call that the model server receives."""
     with paused_server(bench.fresh(), model_url=stub.url, workers=workers) as server:
         load.closed_loop(server.port, POST, 64, tasks)
         stub.reset()

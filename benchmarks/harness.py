@@ -1,4 +1,4 @@
-"""Measures in rounds, and prints what they gave beside the machine and what it allows."""
+"""Runs rounds of measurements, and prints their results with the machine and its raw limits."""
 
 import os
 import platform
@@ -15,10 +15,10 @@ MANY, ONCE = 5, 1
 
 
 class Sample(NamedTuple):
-    """What one measurement gave.
+    """The result of one measurement.
 
-    `figures` maps a unit, such as `p50 ms`, to a value. `against` names the raw limits taken in
-    the same round: samples whose figures of the same units this one is divided by.
+    `figures` maps a unit, such as `p50 ms`, to a value. `against` names the raw limits measured in
+    the same round: this sample's figures are divided by theirs of the same unit.
     """
 
     what: str
@@ -52,7 +52,7 @@ class Row:
 
 
 class Bench:
-    """What a script is handed: how often and how much to measure, and a folder on the data disk."""
+    """What a benchmark receives: how often and how much to measure, and a folder on the disk."""
 
     def __init__(self, *, runs: int, quick: bool, full: bool, tasks: int) -> None:
         self.runs, self.quick, self.full, self.tasks = runs, quick, full, tasks
@@ -60,7 +60,7 @@ class Bench:
 
     def __enter__(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix=".bench-", dir=os.getcwd()))
-        # Child processes find their modules compiled, as those of an installed package are.
+        # Child processes find compiled modules, as in an installed package.
         os.environ["PYTHONPYCACHEPREFIX"] = str(self.folder / "compiled")
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         return self
@@ -77,14 +77,14 @@ class Bench:
         return quick if self.quick else full
 
     def fresh(self) -> Path:
-        """A folder that nothing has been in."""
+        """Create a new empty folder."""
         self._folders += 1
         folder = self.folder / f"{self._folders}"
         folder.mkdir()
         return folder
 
     def table(self, rounds: Sequence[tuple[Round, int]]) -> None:
-        """Run each of `rounds` so many times, and print one table of all that came of it."""
+        """Run each of `rounds` its number of times, and print one table of the results."""
         speed = appends_per_s(self.folder, 0.1 if self.quick else 1.0)
         print(f"Before: load {_load()}, {shown(speed)} synced appends a second.\n", flush=True)
         rows: dict[tuple[str, str], Row] = {}
@@ -127,7 +127,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def shown(value: float) -> str:
-    """Three digits are more than a shared machine can promise."""
+    """Format with three digits: more would suggest a precision that a shared machine lacks."""
     if abs(value) >= 100:
         return f"{float(f'{value:.3g}'):,.0f}"
     return f"{value:.3g}"
@@ -144,7 +144,7 @@ def percentiles_ms(latencies_ns: Sequence[int]) -> dict[str, float]:
 
 
 def machine(folder: Path) -> str:
-    """The machine in one sentence."""
+    """Describe the machine in one sentence."""
     python = f"{platform.python_implementation()} {platform.python_version()}"
     return (
         f"{_cpu()}, {len(os.sched_getaffinity(0))} cores; {python}; {platform.system()} "
@@ -153,7 +153,7 @@ def machine(folder: Path) -> str:
 
 
 def appends_per_s(folder: Path, seconds: float) -> float:
-    """How many 512-byte appends the disk makes durable one after another (fdatasync)."""
+    """How many sequential 512-byte appends the disk makes durable per second (fdatasync)."""
     path = folder / "appends"
     file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     try:
@@ -180,7 +180,7 @@ def _cpu() -> str:
 
 
 def _filesystem(folder: Path) -> str:
-    """The type of the file system that `folder` is on: that of the longest mount point above."""
+    """The type of `folder`'s file system: that of the longest mount point above it."""
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     above = [
         (len(point), kind) for _, point, kind, *_ in mounts if folder.is_relative_to(Path(point))

@@ -1,4 +1,4 @@
-"""pywsgi answering hello: the raw limit of the HTTP front end. `python -m benchmarks.hello`."""
+"""A hello world on pywsgi: the raw limit of the HTTP server. `python -m benchmarks.hello`."""
 
 import argparse
 import socket

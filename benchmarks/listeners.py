@@ -1,4 +1,4 @@
-"""How much slower is the status while 500 WebSockets listen, and while 1,000 are opened at once?"""
+"""How much slower is the status with 500 WebSockets listening, and with 1,000 opened at once?"""
 
 import threading
 import time
@@ -16,12 +16,12 @@ ALONE = "raw: status, nobody listens"
 
 
 def measure(bench: Bench) -> None:
-    """8 submits a second, whose tasks end at once; the status is asked 100 times a second."""
+    """8 submits a second, whose tasks end at once; 100 requests of the status a second."""
     with (
         Stub(bench.folder / "stub.log") as stub,
         queue_server(bench.fresh(), model_url=stub.url) as server,
     ):
-        _submit(server, threading.Event(), bench.size(200, 20))  # which snapshots have
+        _submit(server, threading.Event(), bench.size(200, 20))  # so that snapshots contain them
         bench.table([(partial(_round, bench, server), bench.runs)])
 
 
@@ -47,7 +47,7 @@ def _round(bench: Bench, server: Process) -> Iterator[Sample]:
 
 
 def _submit(server: Process, over: threading.Event, at_once: int = 0) -> None:
-    """So many at once, or at a steady rate until it is `over`."""
+    """Submit `at_once` tasks, or at a steady rate until `over` is set."""
     connection = load.Connection(server.port)
     message = load.request("POST", "/api/tasks", load.task_body())
     for _ in range(at_once):
@@ -58,7 +58,7 @@ def _submit(server: Process, over: threading.Event, at_once: int = 0) -> None:
 
 
 def _looks(server: Process, until: Callable[[], bool]) -> dict[str, float]:
-    """Ask for the status at a steady rate, or as fast as the answers come."""
+    """Request the status at a steady rate, or as fast as answers arrive."""
     connection = load.Connection(server.port)
     latencies: list[int] = []
     used, began = server.cpu_s, time.monotonic()

@@ -1,4 +1,4 @@
-"""How long do a page of the list and the status take, and does it grow with what is stored?"""
+"""How long do a page of the list and the status take, and does it grow with the stored tasks?"""
 
 from collections.abc import Iterator
 from functools import partial
@@ -13,7 +13,7 @@ PATHS = {"page of 100": "/api/tasks?limit=100", "status": "/api/status"}
 
 
 def measure(bench: Bench) -> None:
-    """All stored tasks wait: a page of those also says why, and at which place."""
+    """All stored tasks wait, so a page also shows the reason and position of each."""
     sizes = (300, 1_000) if bench.quick else (1_000, 20_000, 100_000)
     with paused_server(bench.fresh()) as server, hello_server(bench.folder / "hello.log") as bare:
         rounds: list[tuple[Round, int]] = []
@@ -24,7 +24,7 @@ def measure(bench: Bench) -> None:
 
 
 def _grow(server: Process, size: int) -> list[Sample]:
-    """Submit until `size` tasks are stored; no figure of its own."""
+    """Submit until `size` tasks are stored; yields no figures."""
     stored = server.get("/api/status")["total_tasks"]
     load.closed_loop(server.port, POST, 64, size - stored)
     return []

@@ -1,7 +1,7 @@
-"""The load generator: clients that send one prebuilt request again and again.
+"""The load generator: clients that send one prebuilt request repeatedly.
 
-`closed_loop` starts them as processes of their own (`python -m benchmarks.load`), which read
-what to do as a line of JSON and wait for a second line, so that all begin together.
+`closed_loop` starts them as processes (`python -m benchmarks.load`), which read their job as a line
+of JSON and wait for a second line, so that all start together.
 """
 
 import json
@@ -15,13 +15,13 @@ from typing import Any
 
 from benchmarks.harness import percentiles_ms
 
-PER_PROCESS = 32  # connections; one core is the server's
+PER_PROCESS = 32  # connections; one core is left for the server
 PATIENCE_S = 60.0
 WORDS = "Why is the sky blue, and why does it turn red in the evening? Answer in one sentence. "
 
 
 def chat_body(words: str = WORDS * 3, model: str = "stub") -> bytes:
-    """A task of some 330 bytes, in the form that both queue and model server take."""
+    """A task of about 330 bytes, in a form that both queue and model server accept."""
     asked = {"model": model, "messages": [{"role": "user", "content": words}]}
     return json.dumps(asked).encode()
 
@@ -51,7 +51,7 @@ class Connection:
         self.socket.sendall(message)
 
     def receive(self) -> bool:
-        """Take what has come; True when that completes an answer. Raises if it is no success."""
+        """Read available data; True if it completes an answer. Raises on an error status."""
         data = self.socket.recv(1 << 16)
         if not data:
             raise ConnectionError("the server closed the connection")
@@ -84,7 +84,7 @@ def _is_whole(answer: bytes) -> bool:
 
 
 def closed_loop(port: int, message: bytes, connections: int, count: int) -> dict[str, float]:
-    """Send `count` requests over so many connections, each as soon as the last is answered."""
+    """Send `count` requests over `connections`, each as soon as the previous one is answered."""
     parts = -(-connections // PER_PROCESS)
     order = {"port": port, "message": message.decode()}
     clients: list[subprocess.Popen[str]] = []

@@ -1,9 +1,9 @@
-"""A model server with memory for one model, in Ollama's dialect, that says how often it loaded one.
+"""A model server with memory for one model, in Ollama's dialect, that counts model loads.
 
 `python -m benchmarks.loading --port N --load-s S --call-s S`: a call of another model than the last
-one's waits for its loading first. A prompt carries the number of its task as `@n=…@`. `GET /books`
-gives the number of loads, and of each call its number, its start and its end in
-`time.monotonic_ns()`, which all processes of a machine share.
+one waits for the load first. A prompt contains the number of its task as `@n=…@`. `GET /books`
+returns the number of loads, and for each call its number, start and end in `time.monotonic_ns()`,
+which all processes of a machine share.
 """
 
 import argparse
@@ -17,7 +17,7 @@ MODELS = ("red", "green", "blue", "grey")
 
 
 class Server:
-    """One call at a time, as a queue with `parallel: 1` asks for."""
+    """Serves one call at a time, as a queue with `parallel: 1` sends them."""
 
     def __init__(self, load_s: float, call_s: float) -> None:
         self.load_s, self.call_s = load_s, call_s
@@ -26,7 +26,7 @@ class Server:
         self.calls: list[tuple[int, int, int]] = []
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request after another, each with a Content-Length or no body."""
+        """Serve requests in sequence, each with a Content-Length or no body."""
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()

@@ -1,4 +1,4 @@
-"""How much memory does a server take, how soon is it ready, and how soon does the CLI answer?"""
+"""How much memory does a server use, how soon is it ready, and how fast is the CLI?"""
 
 import importlib.util
 import shutil
@@ -29,7 +29,7 @@ def measure(bench: Bench) -> None:
 
 
 def _fill(folder: Path, tasks: int) -> Iterator[Sample]:
-    """Let a server take them on over HTTP, and kill it: the folder is as a crash leaves it."""
+    """Submit tasks over HTTP and kill the server: the folder is as after a crash."""
     with paused_server(folder) as server:
         load.closed_loop(server.port, POST, 64, tasks)
         figures = {"resident MiB": server.resident_mib}
@@ -57,7 +57,7 @@ def _round(bench: Bench, killed: Path) -> Iterator[Sample]:
 
 
 def _cli(*arguments: str) -> dict[str, float]:
-    """No figure where there is no CLI to measure."""
+    """Time a CLI command; no figures if the CLI is not installed."""
     if importlib.util.find_spec("ollama_queue.cli.start") is None:
         return {}
     return {"s": _seconds("-c", CLI, *arguments)}

@@ -1,4 +1,4 @@
-"""How many messages a second do our actors take, told and asked?"""
+"""How many messages a second do our actors handle, told and asked?"""
 
 import queue
 import threading
@@ -12,11 +12,11 @@ import pykka
 from benchmarks.harness import Bench, Sample
 from ollama_queue.actors.base.actor import Actor, ask, start, stop, tell
 
-LAST = -1  # the message that says so to whoever waits
+LAST = -1  # the last message: sets `done`
 
 
 class Ours(Actor):
-    """Answers with what it was sent."""
+    """Replies with the message."""
 
     def __init__(self, done: threading.Event) -> None:
         super().__init__(print)
@@ -29,7 +29,7 @@ class Ours(Actor):
 
 
 class Bare(pykka.ThreadingActor):
-    """The same without our base."""
+    """The same without our base class."""
 
     use_daemon_thread = True
 
@@ -44,7 +44,7 @@ class Bare(pykka.ThreadingActor):
 
 
 class Thread:
-    """A thread behind a queue: the least that an actor is."""
+    """A thread that reads a queue: the minimum of an actor."""
 
     def __init__(self, done: threading.Event) -> None:
         self.done = done

@@ -39,7 +39,7 @@ def _post(connection: load.Connection, path: str, body: Callable[[str], bytes], 
 
 
 def _heard(stub: Stub, submit: Callable[[str], None], tasks: int) -> dict[str, float]:
-    """Submit at a steady, slow rate; the stub reads from the prompt when each began."""
+    """Submit at a slow, steady rate; the stub reads each submit time from the prompt."""
     for _ in range(5):
         submit(load.WORDS)  # connections open, modules are loaded
     stub.await_calls(5)

@@ -1,4 +1,4 @@
-"""How many decisions a second does the plan make, and does their cost grow with what waits?"""
+"""How many decisions a second does the plan make, and does their cost grow with the backlog?"""
 
 import bisect
 import gc
@@ -27,7 +27,7 @@ from ollama_queue.actors.core.routing.gates import Gate
 from ollama_queue.actors.core.routing.routes import Gates
 
 SLOTS = 4
-BLOCK = 100  # decisions of one kind between two looks at the clock
+BLOCK = 100  # decisions of one kind between two clock reads
 ANSWERED = Answered(b'{"done":true}')
 MESSAGES = [{"role": "user", "content": "Why is the sky blue? " * 12}]
 ASKED: list[Submit] = [
@@ -46,7 +46,7 @@ Item = tuple[int, float, str]
 
 
 class Busy:
-    """A plan whose slots are all taken while `waiting` tasks wait."""
+    """A plan with all slots busy and `waiting` tasks waiting."""
 
     def __init__(self, waiting: int) -> None:
         self.chance = random.Random(waiting)
@@ -89,7 +89,7 @@ class Busy:
 
 
 class Bare:
-    """The same on a heap, and on a sorted list where a heap cannot."""
+    """The same on a heap, and on a sorted list where a heap does not suffice."""
 
     def __init__(self, waiting: int) -> None:
         self.chance = random.Random(waiting)
@@ -134,7 +134,7 @@ def _round(ours: Busy, raw: Bare, decisions: int, waiting: int) -> Iterator[Samp
 
 
 def _block(ours: Busy, raw: Bare, spent: defaultdict[str, float]) -> None:
-    """`BLOCK` decisions of each kind, after which as many wait as before."""
+    """`BLOCK` decisions of each kind, which leave the number of waiting tasks unchanged."""
     items = [raw.new_item() for _ in range(BLOCK)]
     spent["heappush"] += _time(raw.push, items)
     spent["heappop"] += _time(raw.pop, items)

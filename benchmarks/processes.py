@@ -1,4 +1,4 @@
-"""The processes that are measured or measured against, each ended by its own id."""
+"""The processes that are measured or compared with, each stopped by its own id."""
 
 import http.client
 import json
@@ -17,7 +17,7 @@ BOOT_S = 600.0
 
 
 class Process:
-    """One of our modules as a server on a free port; ready once `path` answers 200."""
+    """One of our modules as a server on a free port; ready when `path` returns 200."""
 
     def __init__(self, module: str, path: str, log: Path, *options: str) -> None:
         self.port, self._log = _free_port(), log
@@ -80,7 +80,7 @@ class Process:
 
     @property
     def cpu_s(self) -> float:
-        """Processor time that the process has used."""
+        """CPU time used by the process, in seconds."""
         stat = Path(f"/proc/{self._child.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -97,13 +97,13 @@ class Process:
 
 
 def queue_server(folder: Path, *, model_url: str = NOWHERE, workers: int = 4) -> Process:
-    """`ollama-queue-server` over `folder`, durable."""
+    """`ollama-queue-server` on `folder`, durable."""
     options = ["--ollama-host", model_url, "--workers", str(workers)]
     return _serve(folder, *options)
 
 
 def server_of(folder: Path, settings: dict[str, Any]) -> Process:
-    """The same with these settings, as a `config.yaml` has them."""
+    """The same with these settings, in the form of `config.yaml`."""
     path = folder.with_suffix(".yaml")
     path.write_text(json.dumps(settings))  # JSON is YAML
     return _serve(folder, "--config", str(path))
@@ -117,14 +117,14 @@ def _serve(folder: Path, *options: str) -> Process:
 
 
 def paused_server(folder: Path, *, model_url: str = NOWHERE, workers: int = 4) -> Process:
-    """The same, taking tasks on and running none."""
+    """The same, accepting tasks and running none."""
     server = queue_server(folder, model_url=model_url, workers=workers)
     server.post("/api/pause")
     return server
 
 
 class Stub(Process):
-    """A model server that answers at once and keeps the books (`stub.py`)."""
+    """A model server that answers at once and records calls (`stub.py`)."""
 
     def __init__(self, log: Path) -> None:
         super().__init__("benchmarks.stub", "/books", log)
@@ -137,7 +137,7 @@ class Stub(Process):
         return books
 
     def await_calls(self, count: int, timeout_s: float = 120.0) -> dict[str, Any]:
-        """The books, once `count` calls have come in."""
+        """Wait for `count` calls; returns the recorded figures."""
         deadline = time.monotonic() + timeout_s
         while (books := self.books())["calls"] < count:
             if time.monotonic() > deadline:
@@ -147,7 +147,7 @@ class Stub(Process):
 
 
 def hello_server(log: Path) -> Process:
-    """pywsgi and nothing else (`hello.py`)."""
+    """Plain pywsgi (`hello.py`)."""
     return Process("benchmarks.hello", "/", log)
 
 

@@ -1,9 +1,9 @@
-"""A model server that answers at once, in Ollama's dialect, and keeps the books.
+"""A model server that answers at once, in Ollama's dialect, and records calls.
 
-`python -m benchmarks.stub --port N`. A prompt may carry `@t=…@`: when its task was submitted, in
-`time.monotonic_ns()`, which all processes of a machine share. `GET /books` gives the number of
-calls, when the first and the last came, and how long each took from its `@t=` to here;
-`POST /reset` forgets them.
+`python -m benchmarks.stub --port N`. A prompt may contain `@t=…@`: when its task was submitted, in
+`time.monotonic_ns()`, which all processes of a machine share. `GET /books` returns the number of
+calls, when the first and the last arrived, and how long each took from its `@t=` to arrival;
+`POST /reset` clears them.
 """
 
 import argparse
@@ -26,7 +26,7 @@ ANSWER = (
 
 
 class Books:
-    """What has come in since the last reset."""
+    """The calls since the last reset."""
 
     def __init__(self) -> None:
         self.forget()
@@ -51,7 +51,7 @@ BOOKS = Books()
 
 
 class Connection(asyncio.Protocol):
-    """Keep-alive; one request after another, each with a Content-Length or no body."""
+    """A keep-alive connection: requests in sequence, each with a Content-Length or no body."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -66,7 +66,7 @@ class Connection(asyncio.Protocol):
 
 
 def _end_of(data: bytes) -> int:
-    """Where the first request ends, 0 while its head is not complete."""
+    """Where the first request ends; 0 while its head is incomplete."""
     head = data.find(b"\r\n\r\n") + 4
     if head == 3:
         return 0

@@ -1,4 +1,4 @@
-"""How many submits a second are answered, each once it is on disk, and how soon?"""
+"""How many submits a second are answered, each after it is on disk, and how fast?"""
 
 import threading
 import time
@@ -19,7 +19,7 @@ APPENDS, ROCKS = "raw: synced appends", "raw: RocksDB write + flush_wal"
 
 
 def embedded(folder: Path, model_url: str = NOWHERE, workers: int = 4) -> QueueManager:
-    """A queue in this process, as a program of its own would have it."""
+    """A queue in this process, as in a user's program."""
     queue = QueueSettings(storage_path=str(folder), max_workers=workers)
     return QueueManager(Config(queue=queue, ollama=OllamaSettings(host=model_url)))
 
@@ -29,7 +29,7 @@ def measure(bench: Bench) -> None:
 
 
 def _round(bench: Bench) -> Iterator[Sample]:
-    """Ours and the raw limits in turn, each over a folder of its own."""
+    """Our queue and the raw limits in turn, each on its own folder."""
     yield Sample(APPENDS, {"a second": appends_per_s(bench.folder, bench.size(10, 1) / 10)})
     yield Sample(ROCKS, _rocks(bench.fresh(), bench.size(2_000, 100)))
     new = chat_task("stub", [{"role": "user", "content": load.WORDS * 3}])
@@ -48,7 +48,7 @@ def _over_http(bench: Bench, connections: int, count: int) -> Iterator[Sample]:
     hello = f"raw: hello on pywsgi, {name}"
     with hello_server(bench.folder / "hello.log") as server:
         figures = _loaded(server, connections, count)
-    if connections > 1:  # it serves a hot connection without a look at the others
+    if connections > 1:  # it serves a hot connection without polling the others
         figures = {unit: value for unit, value in figures.items() if not unit.endswith("ms")}
     yield Sample(hello, figures)
     with paused_server(bench.fresh()) as server:
@@ -64,7 +64,7 @@ def _loaded(server: Process, connections: int, count: int) -> dict[str, float]:
 
 
 def _rocks(folder: Path, count: int) -> dict[str, float]:
-    """One batch of one record at a time, synced as Persistence does it."""
+    """One write batch of one record at a time, synced as in Persistence."""
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     store = Rdict(str(folder / "rocksdb"), options)
