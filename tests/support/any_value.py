@@ -1,4 +1,4 @@
-"""Any Python value, those among them that lie about themselves or raise when they are looked at."""
+"""Strategies for any Python value, including ones that misreport themselves or raise on access."""
 
 import math
 import uuid
@@ -15,7 +15,7 @@ from ollama_queue import Cron, NewTask, Status, Submitted, generate_task
 
 
 class Odd:
-    """Raises whatever it is asked."""
+    """Raises on every access."""
 
     def _raise(self, *_: object) -> Any:
         raise RuntimeError("odd")

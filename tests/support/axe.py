@@ -1,4 +1,4 @@
-"""axe-core, which finds barriers for users of screen readers or with low vision."""
+"""axe-core, which finds accessibility problems in a page."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ COLOURS = {"type": "rule", "values": ["color-contrast"]}
 
 
 def source() -> str:
-    """The text of its script. Raises `FileNotFoundError` where there is no npm to get it by."""
+    """The source of axe-core. Raises `FileNotFoundError` without npm."""
     return (node_folder() / "node_modules/axe-core/axe.min.js").read_text()
 
 
 def violations(page: Page, rules: dict[str, Any] = ALL) -> list[str]:
-    """The rules that the page breaks now, and where."""
+    """The rules that the page violates now, and where."""
     if page.evaluate("typeof axe") == "undefined":
         page.evaluate(source())
     run = "rules => axe.run({runOnly: rules, resultTypes: ['violations']})"

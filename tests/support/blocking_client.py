@@ -1,4 +1,4 @@
-"""`AsyncClient` for tests that know no coroutines, and the app on a real port for it to talk to."""
+"""A blocking wrapper of `AsyncClient` for synchronous tests, and the app on a real port."""
 
 import asyncio
 import inspect
@@ -18,8 +18,8 @@ from ollama_queue.http.serving.app import create_app
 
 
 class Blocking:
-    """The verbs of an `AsyncClient`, which lives in the event loop of a thread; each returns once
-    it is done. Callbacks run in a thread of their own, so that they may call verbs too."""
+    """The verbs of an `AsyncClient` in another thread's event loop; each blocks until it is done.
+    Callbacks run in their own thread, so that they may call verbs too."""
 
     def __init__(self, url: str) -> None:
         self._loop = asyncio.new_event_loop()
@@ -110,7 +110,7 @@ class BlockingSubscription:
 
 
 class AppServer(ThreadingMixIn, WSGIServer):
-    """The app over a queue, on a free loopback port, with a thread for each request."""
+    """The app over a queue, on a free loopback port, with a thread per request."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -120,7 +120,7 @@ class AppServer(ThreadingMixIn, WSGIServer):
         app = create_app(manager)
 
         def whole(environ: dict[str, Any], start: Any) -> Any:
-            """wsgiref's own input has no end."""
+            """Limit the input to the body: wsgiref's has no end."""
             length = int(environ.get("CONTENT_LENGTH") or 0)
             environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(length))
             return app(environ, start)
@@ -134,7 +134,7 @@ class AppServer(ThreadingMixIn, WSGIServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that leaves is what many tests are about."""
+        """Ignore errors: many tests disconnect clients."""
 
     def end(self) -> None:
         self.shutdown()
@@ -143,4 +143,4 @@ class AppServer(ThreadingMixIn, WSGIServer):
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, *_: Any) -> None:
-        """Tests are quiet."""
+        """Log nothing."""

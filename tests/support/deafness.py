@@ -1,4 +1,4 @@
-"""Listens to a server from outside, in a process of its own: how long was it deaf?"""
+"""Measures from another process for how long a server did not answer."""
 
 import subprocess
 import sys
@@ -27,10 +27,10 @@ while True:
 
 
 class Ear:
-    """Asks `/healthz` on one connection, again and again.
+    """Requests `/healthz` on one connection repeatedly.
 
-    It measures in the server's processor time, so that a busy machine makes no difference: how much
-    the server did while somebody waited for an answer.
+    Measures the server's CPU time while a request waits for its answer, so that a busy machine
+    makes no difference.
     """
 
     def __init__(self, port: int, pid: int) -> None:
@@ -43,7 +43,7 @@ class Ear:
         assert self._said() == "ready"
 
     def longest(self) -> float:
-        """The most work during one wait for an answer, in seconds, since this was asked last."""
+        """The longest CPU time during one request since the last call, in seconds."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()

@@ -1,4 +1,4 @@
-"""One queue with a task in each state that a task can be in, and all the doors to look at them."""
+"""One queue with a task in every possible state, and every interface that shows them."""
 
 import json
 import threading
@@ -34,7 +34,7 @@ Json = dict[str, Any]
 
 
 class Scene:
-    """`ids` has a task for each state; `events` what the feeds said of it last, by feed."""
+    """`ids`: a task for each state; `events`: the last event of each task, by feed."""
 
     def __init__(self, folder: Path) -> None:
         self.began = datetime.now(UTC)
@@ -55,7 +55,7 @@ class Scene:
         self._interrupt()
         feeds = [self._socket(), self._frames()]
         with feeds[0] as socket, feeds[1] as frames:
-            next(socket), next(frames)  # the snapshots: they hear of all that comes
+            next(socket), next(frames)  # the snapshots: all later events are received
             self._end()
             self._wait()
             self.events = {"/ws": self._heard(socket), "/api/events": self._heard(frames)}
@@ -79,7 +79,7 @@ class Scene:
         self.manager.wait(self.submit(state, **fields), timeout=PATIENCE_S)
 
     def _interrupt(self) -> None:
-        """A task whose first run a crash of the queue has ended."""
+        """Make a task whose first run was cut by a crash of the queue."""
         self.fake.script(Hang(), Stream())
         self.submit("interrupted")
         self.fake.wait_for_calls(1)
@@ -102,7 +102,7 @@ class Scene:
         self.manager.cancel_task(self.ids["cancelled"])
 
     def _wait(self) -> None:
-        """Those that have not ended. Nothing changes any more once they are as they are."""
+        """Make the tasks that have not ended; nothing changes afterwards."""
         events = self.manager.subscribe(["task_retrying"])
         self.fake.script(*failures(), Hang())
         self.submit("retry", max_retries=2)
@@ -118,7 +118,7 @@ class Scene:
         self.submit("backend", model="unheard-of", remote_execution=True)  # the last one
 
     def waiting(self, state: str) -> Waiting:
-        """What the core knows of it."""
+        """What the core knows of a state's task."""
         asked = Explain((self.ids[state],))
         found: Waiting = ask(self.manager._now().scheduler, asked)[self.ids[state]]
         return found
@@ -127,7 +127,7 @@ class Scene:
 
     @contextmanager
     def _socket(self) -> Iterator[Iterator[Json]]:
-        """What `/ws` says."""
+        """The messages of `/ws`."""
         socket = Socket()
         talks = threading.Thread(
             target=run_session, args=(socket, self.manager, FeedBroadcaster(self.manager))
@@ -139,7 +139,7 @@ class Scene:
 
     @contextmanager
     def _frames(self) -> Iterator[Iterator[Json]]:
-        """What `/api/events` says, as `/ws` would."""
+        """The messages of `/api/events`, in the form of `/ws`."""
         with self.http.stream("GET", "/api/events", timeout=PATIENCE_S) as answer:
             parser = sse.Parser()
             yield (
@@ -150,7 +150,7 @@ class Scene:
             )
 
     def _heard(self, feed: Iterator[Json]) -> dict[str, Json]:
-        """The newest that is said of each task until the last one was submitted."""
+        """The last event of each task, up to the submit of the last task."""
         newest: dict[str, Json] = {}
         while self.ids["backend"] not in newest:
             message = next(feed)
@@ -164,7 +164,7 @@ class Scene:
         return tasks
 
     def command(self, *args: str) -> Any:
-        """What `ollama-queue` prints as JSON."""
+        """The JSON output of an `ollama-queue` command."""
         done = run_cli(lambda _: nullcontext(self.client), *args, "--output", "json")
         assert done.exit_code == 0, done.output
         return json.loads(done.stdout)
@@ -181,5 +181,5 @@ def failures() -> list[Answer]:
 
 
 def as_json(records: Any) -> Any:
-    """As it would be on the wire."""
+    """Convert records to their form on the wire."""
     return json.loads(msgspec.json.encode(records))

@@ -1,4 +1,4 @@
-"""A disk that a plan's saves are applied to, and what follows from it by brute force."""
+"""A model disk that a plan's saves are applied to, and brute-force queries on it."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -16,17 +16,17 @@ from ollama_queue.actors.core.plan.settle import cut_attempt
 
 
 def due_of(record: Record) -> float:
-    """When a pending task may run; 0 for at once."""
+    """When a pending task can run; 0 for at once."""
     return entry_of(record).due
 
 
 def order_of(record: Record) -> tuple[int, float, str]:
-    """Higher priority first, then the older."""
+    """Sort key: higher priority first, then older."""
     return (-record.priority, record.queued_at.timestamp(), record.id)
 
 
 class ModelDisk:
-    """Applies saves one by one and refuses what no plan may order."""
+    """Applies saves one by one, and rejects those that no plan may order."""
 
     def __init__(self) -> None:
         self.records: dict[str, Record] = {}
@@ -82,7 +82,7 @@ class ModelDisk:
         assert now.status.is_final == (now.completed_at is not None)
 
     def clock_set(self, step: float) -> None:
-        """All as it would lie there, had the clock been right before."""
+        """Shift stored times as if the clock had been right before."""
         by = timedelta(seconds=step)
         for record in list(self.records.values()):
             if record.status.is_final:
@@ -103,15 +103,15 @@ class ModelDisk:
         return (record for record in self.records.values() if record.status is status)
 
     def entries(self, status: Status) -> Iterator[Entry]:
-        """What a boot finds of such tasks."""
+        """The entries of tasks with this status, as a boot reads them."""
         return map(entry_of, self.having(status))
 
     def ripe(self, now: float) -> list[Record]:
-        """Pending tasks that are due, in the order in which they should run."""
+        """Due pending tasks, in the order in which they should run."""
         return sorted((r for r in self.having(Status.PENDING) if due_of(r) <= now), key=order_of)
 
     def position(self, task_id: str, now: float) -> int | None:
-        """How many due tasks of its route come before this one."""
+        """How many due tasks of its route are ahead of this one."""
         route = self.records[task_id].route
         ids = [record.id for record in self.ripe(now) if record.route == route]
         return ids.index(task_id) if task_id in ids else None
@@ -133,7 +133,7 @@ class ModelDisk:
         return sum(record.size for record in self.having(Status.PENDING))
 
     def find(self, key: bytes, now: float) -> KeyUse | None:
-        """What an idempotency key stands for."""
+        """The use of an idempotency key, if valid."""
         keyed = self.keys.get(key)
         if keyed is None:
             return None
@@ -142,7 +142,7 @@ class ModelDisk:
 
 
 def settled(was: Record, outcome: Outcome) -> tuple[Status, int]:
-    """Status and retry count of a task whose call ended so."""
+    """The status and retry count of a task after this outcome."""
     match outcome:
         case Answered():
             return Status.COMPLETED, was.retry_count
@@ -155,10 +155,10 @@ def settled(was: Record, outcome: Outcome) -> tuple[Status, int]:
 
 
 class ModelFailures:
-    """When calls put a backend out, or only have it looked at.
+    """When calls make a backend unavailable, or only have it probed.
 
-    A refusal puts it out, and the third cut in a row. Other failures of three different tasks, with
-    none between that went well, have it looked at.
+    A refusal makes it unavailable, and so does the third cut in a row. Other failures of three
+    different tasks, without a success between them, have it probed.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Ollama's official client, as the tests of its routes use it: both of its kinds alike."""
+"""Ollama's official client for the route tests: sync and async with the same interface."""
 
 import asyncio
 from collections.abc import Callable, Iterator

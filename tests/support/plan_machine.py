@@ -1,4 +1,4 @@
-"""Drives a plan with commands and facts in any order, and obeys it as the actors would."""
+"""Drives a plan with commands and facts in random order, and carries out its orders."""
 
 import math
 from typing import Any
@@ -39,7 +39,7 @@ KEYS = ("red", "green", "blue")
 
 
 class PlanDriver(RuleBasedStateMachine):
-    """Tells the plan things as the scheduler does; is its disk, its workers and its prober."""
+    """Calls the plan as the scheduler does; acts as its disk, workers and prober."""
 
     @initialize(slots=st.integers(1, 4), parallel=st.integers(1, 4), backlog=backlogs)
     def boot(self, slots: int, parallel: int, backlog: list[tuple[str, int]]) -> None:
@@ -52,7 +52,7 @@ class PlanDriver(RuleBasedStateMachine):
         self.submit_many(backlog)
 
     def start(self) -> None:
-        """A new plan, as at a boot."""
+        """Make a new plan, as at a boot."""
         limits = {"max_tasks": MAX_TASKS, "max_bytes": MAX_BYTES}
         self.plan: Plan = make_plan(self.slots, self.parallel, RETRY, **limits)
         (self.gate,) = self.plan.gates
@@ -61,7 +61,7 @@ class PlanDriver(RuleBasedStateMachine):
         self.drain_by: float | None = None
         self.is_watched = False
         self.failures = ModelFailures()
-        self.heard = self.now  # the latest instant that the plan was told
+        self.heard = self.now  # the latest instant passed to the plan
 
     # --- obeying --------------------------------------------------------------------------------
 
@@ -217,7 +217,7 @@ class PlanDriver(RuleBasedStateMachine):
     @precondition(lambda self: len(self.calls) > 1)
     @rule()
     def refuse_all(self) -> None:
-        """The backend is gone, and all that asked it find that out."""
+        """Fail all running calls, as when their backend goes down."""
         for run in list(self.calls.values()):
             self.hear_end(run, REFUSED, 0.5)
 
@@ -246,7 +246,7 @@ class PlanDriver(RuleBasedStateMachine):
         run = data.draw(st.sampled_from([*self.over, *self.calls.values()]))
         slot, attempt = (run.slot + aside) % self.slots, run.attempt + ahead
         if self.calls.get(slot) == replace(run, slot=slot, attempt=attempt):
-            return  # not stale at all
+            return  # not stale
         before = describe(self.plan, self.now)
         assert self.plan.finished(slot, run.task_id, attempt, outcome, self.now, 0.5) == []
         assert describe(self.plan, self.now) == before
@@ -281,7 +281,7 @@ class PlanDriver(RuleBasedStateMachine):
 
     @rule(step=st.sampled_from([-365 * DAY, -4.0, 60.0, 30 * DAY]))
     def set_clock(self, step: float) -> None:
-        """Somebody sets the wall clock; all that lasts a while is to last as long."""
+        """Set the wall clock; durations must keep their lengths."""
         self.now = self.heard = self.now + step
         self.disk.clock_set(step)
         self.stop_by = {slot: due + step for slot, due in self.stop_by.items()}

@@ -1,4 +1,4 @@
-"""Plans and submissions, as the tests of the core make them."""
+"""Plans and submissions for tests of the core."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -28,17 +28,17 @@ HTTP_400 = Failed("400: no such option", Verdict.FINAL)
 
 
 def at(seconds: float) -> datetime:
-    """So many seconds after `NOW`."""
+    """`seconds` after `NOW`."""
     return utc(NOW + seconds)
 
 
 def asked(prompt: str = "hi", *, model: str = "m", key: str | None = None, **fields: Any) -> Submit:
-    """What a door hands to the scheduler."""
+    """A submission, as the scheduler receives it."""
     return draft(generate_task(model, prompt, **fields), key)
 
 
 def plan_of(gates: Iterable[Gate], slots: int = 1, **settings: Any) -> Plan:
-    """A plan before these backends; `rules`, `scheduler`, `retry` and limits as in `Plan`."""
+    """A plan with these backends; `rules`, `scheduler`, `retry` and limits as in `Plan`."""
     rules = settings.pop("rules", RemoteScheduling())
     defaults = {"retry": RetrySettings(), "scheduler": SchedulerSettings()}
     return Plan(slots=slots, gates=Gates(gates, rules), **{**defaults, **settings})
@@ -47,9 +47,9 @@ def plan_of(gates: Iterable[Gate], slots: int = 1, **settings: Any) -> Plan:
 def make_plan(
     slots: int = 1, parallel: int | None = None, retry: RetrySettings | None = None, **limits: int
 ) -> Plan:
-    """A plan whose only backend `b` takes as many calls as there are slots, if not told else.
+    """A plan with one backend `b`, which by default runs as many calls as there are slots.
 
-    It serves all models and does not tell what is loaded.
+    It serves all models and does not report which are loaded.
     """
     gate = Gate("b", "openai", slots if parallel is None else parallel)
     return plan_of([gate], slots, retry=retry or RetrySettings(), **limits)
@@ -74,7 +74,7 @@ def ended(attempt: int, since: float, until: float, error: str | None = None) ->
 
 
 def put_back(task_id: str, call: Attempt | None, **fields: object) -> Change:
-    """The change that lets a running task wait again."""
+    """The change that returns a running task to the queue."""
     fields = {
         "error": None,
         "avoid": None,
@@ -95,7 +95,7 @@ def changes(orders: list[Order]) -> list[tuple[str, Status]]:
 
 
 def filled(*submits: Submit, slots: int = 1, retry: RetrySettings | None = None) -> Plan:
-    """A plan that has taken on tasks `a`, `b`, `c` …"""
+    """A plan that has accepted tasks `a`, `b`, `c` …"""
     plan = make_plan(slots, retry=retry)
     for task_id, submit in zip("abcdefgh", submits, strict=False):
         plan.submit(task_id, submit, NOW)
@@ -103,7 +103,7 @@ def filled(*submits: Submit, slots: int = 1, retry: RetrySettings | None = None)
 
 
 def nested(depth: int) -> list[Any]:
-    """A list in a list in a list …"""
+    """A list nested `depth` times."""
     value: list[Any] = []
     for _ in range(depth):
         value = [value]

@@ -1,4 +1,4 @@
-"""What random requests to the routes of others' APIs share."""
+"""Shared parts of the random requests to drop-in routes."""
 
 import tempfile
 from collections.abc import Iterator
@@ -21,8 +21,8 @@ headers = st.fixed_dictionaries(
 
 
 def eager_target() -> Iterator[Target]:
-    """For a fixture: a server that looks at its backends as often as it is asked to."""
-    least, prober.LEAST_S = prober.LEAST_S, 0.0  # unknown models bring looks
+    """For a fixture: a server that probes its backends as often as requested."""
+    least, prober.LEAST_S = prober.LEAST_S, 0.0  # unknown models cause probes
     with tempfile.TemporaryDirectory() as folder:
         made = Target(Path(folder))
         yield made
@@ -31,5 +31,5 @@ def eager_target() -> Iterator[Target]:
 
 
 def is_no_mistake(status: int, answer: bytes) -> bool:
-    """Whether it is an answer that we give on purpose."""
+    """Whether the answer is an intended one, not an internal error."""
     return status < 500 or (status in (502, 503) and b"the server has an error" not in answer)

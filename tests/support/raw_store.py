@@ -1,4 +1,4 @@
-"""Stores to look into: written by hand, a group at a time."""
+"""Stores written directly, one commit group at a time."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ PENDING, RUNNING = Status.PENDING, Status.RUNNING
 
 
 def group(*rows: TaskWrite) -> CommitGroup:
-    """Rows that one fsync makes durable."""
+    """A commit group: rows that one fsync makes durable."""
     made = CommitGroup()
     made.rows |= {row.record.id: row for row in rows}
     return made
@@ -27,7 +27,7 @@ def write(store: Store, *records: Record, was: Record | None = None) -> None:
 
 
 def filled(folder: Path, count: int) -> None:
-    """A closed store of so many tasks, partly in tables, all in the journal's past."""
+    """Write a closed store of `count` tasks, all moved from the journal into tables."""
     store = Store(str(folder), None)
     write(store, *(a_record(number) for number in range(count)))
     store.close()

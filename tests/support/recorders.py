@@ -1,4 +1,4 @@
-"""What the tests of single actors put in the place of the rest: small things that keep a record."""
+"""Small recording stand-ins for the collaborators of a single actor under test."""
 
 import threading
 from collections import deque
@@ -34,7 +34,7 @@ START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 class Recorder:
-    """Takes mail like the ref of an actor, and keeps it. `answer` makes the replies."""
+    """Receives messages like an actor's ref, and records them. `answer` makes the replies."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Recorder:
             self.mail.clear()
 
     def wait_for(self, kind: type, count: int = 1) -> list[Any]:
-        """The messages of this kind, once there are so many."""
+        """Wait for at least `count` messages of this kind, and return them."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self._of(kind)) >= count, PATIENCE_S):
                 raise TimeoutError(f"waited for {count} {kind.__name__}; told: {self.told}")
@@ -79,7 +79,7 @@ class Recorder:
 
 
 class ManualPool:
-    """A `Pool` whose jobs run when the test says so. `count` is how many have been submitted."""
+    """A `Pool` whose jobs run when the test calls `run`. `count`: the number of submitted jobs."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -104,7 +104,7 @@ class ManualPool:
         return len(self._jobs)
 
     def run(self, error: str | None = None) -> None:
-        """Do the oldest job once it is there; with `error` it fails like a disk does."""
+        """Wait for a job and run the oldest; with `error` it fails as on a disk error."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._jobs, PATIENCE_S):
                 raise TimeoutError("no job was submitted")
@@ -113,7 +113,7 @@ class ManualPool:
 
 
 class Controlled:
-    """An executor whose calls do what the test puts into `steps`.
+    """An executor whose calls follow the `steps` that the test adds.
 
     An `Outcome` ends the call, an exception is raised, an event is set, and anything else is a
     piece of the reply.
@@ -182,7 +182,7 @@ def asked(ref: Ref, command: Command[Reply]) -> Future[Reply]:
 
 
 def value(future: Future[Reply]) -> Reply:
-    """What a promise that is kept by now was kept with."""
+    """The value of a promise that is already kept."""
     assert future.is_kept
     return future.get(timeout=PATIENCE_S)
 
@@ -240,7 +240,7 @@ def completed(number: int, attempt: int = 1, result: bytes = b'{"response":"Hell
 
 
 def unseen(*records: Record) -> HiddenTasks:
-    """These as tasks of a batch that is not there yet."""
+    """These records as tasks of a batch that is not yet visible."""
     tasks = HiddenTasks()
     for record in records:
         tasks.add(record, encode(record))

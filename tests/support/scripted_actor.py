@@ -1,4 +1,4 @@
-"""An actor whose messages are what it is to do."""
+"""An actor that executes its messages."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from ollama_queue.actors.core.messages import Wake
 
 
 class Puppet(Actor):
-    """Does what it is told: each message is a function of the actor."""
+    """Calls each message, which is a function of the actor."""
 
     def __init__(self, report: Any, wakes: Any = None, on_close: Any = None) -> None:
         super().__init__(report)

@@ -1,5 +1,5 @@
-"""A queue that takes the steps of routines as chance has it: tasks end heard, unheard or twice, the
-queue goes away and comes back. No thread, no clock, no waiting."""
+"""A simulated queue that takes the steps of routines at random: events arrive, get lost or repeat,
+the queue goes down and comes back. No thread, no clock, no waiting."""
 
 import random
 from collections import deque
@@ -17,7 +17,7 @@ PAGE = 3
 
 
 def delivered(routine: Routine[Any], take: Callable[[Any], Any]) -> Generator[Any, None, Any]:
-    """What a routine delivers whose other steps `take` takes; returns what it gives."""
+    """Yield what a routine delivers, taking its other steps with `take`; returns its result."""
     drive, answer = Drive(routine), None
     step = drive.send(None)
     while step is not None:
@@ -48,14 +48,14 @@ class SimulatedMailbox:
 
 
 class SimulatedQueue:
-    """`chance` decides; after `trouble` losses and duplicates nothing bad happens any more."""
+    """`chance` decides what happens; at most `trouble` losses and duplicates occur."""
 
     def __init__(self, chance: random.Random, trouble: int) -> None:
         self.chance, self.trouble = chance, trouble
         self.statuses: dict[str, Status] = {}
         self.ended: list[str] = []
         self.now = 0.0
-        self.sources: list[Source] = []  # in force
+        self.sources: list[Source] = []  # subscribed
         self.called: list[tuple[str, Any]] = []
         self.lines: list[str] = []
 
@@ -66,7 +66,7 @@ class SimulatedQueue:
         return list(ids)
 
     def end_one(self) -> bool:
-        """End a task that runs; False when none does."""
+        """End a running task; False if there is none."""
         running = [each for each, status in self.statuses.items() if not status.is_final]
         if not running:
             return False
@@ -77,7 +77,7 @@ class SimulatedQueue:
         return True
 
     def something_happens(self) -> bool:
-        """False when nothing more can."""
+        """Let one random thing happen; False if nothing can."""
         if self.trouble and self.chance.random() < 0.3:
             self.trouble -= 1
             self.chance.choice([self.lose, self._repeat, self._delete])()
@@ -85,7 +85,7 @@ class SimulatedQueue:
         return self.end_one()
 
     def lose(self) -> None:
-        """What was on its way is lost; what happens until somebody listens again is not told."""
+        """Lose events in transit, and all events until the next subscription."""
         for source in self.sources:
             kept = self.chance.randint(0, len(source.mailbox.items))
             source.mailbox.items = deque(list(source.mailbox.items)[:kept])
@@ -98,7 +98,7 @@ class SimulatedQueue:
             self._tell(self.chance.choice(self.ended))
 
     def _delete(self) -> None:
-        """One that has ended is gone."""
+        """Delete an ended task."""
         if self.ended and (task_id := self.chance.choice(self.ended)) in self.statuses:
             del self.statuses[task_id]
 
@@ -109,11 +109,11 @@ class SimulatedQueue:
     # --- taking steps ---------------------------------------------------------------------------
 
     def play(self, routine: Routine[Any]) -> Generator[Any, None, Any]:
-        """What the routine delivers; things happen while it waits, and in between."""
+        """Yield what the routine delivers, while random things happen."""
         return (yield from delivered(routine, self._live_through))
 
     def run(self, routine: Routine[Any]) -> Any:
-        """What a routine gives that delivers nothing."""
+        """The result of a routine that delivers nothing."""
         try:
             next(self.play(routine))
         except StopIteration as end:
@@ -130,7 +130,7 @@ class SimulatedQueue:
 
     @staticmethod
     def is_ready(step: Step[Any]) -> bool:
-        """Whether a step can be taken now."""
+        """Whether the step can be taken now."""
         if not isinstance(step, steps.Receive):
             return True
         mailbox = step.source.mailbox

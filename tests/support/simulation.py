@@ -1,4 +1,4 @@
-"""Runs a plan before model servers whose calls take known times, in no time at all."""
+"""Simulates a plan with model servers whose calls take known times, without waiting."""
 
 import heapq
 from collections.abc import Callable, Iterable
@@ -12,11 +12,11 @@ from ollama_queue.actors.core.plan.plan import Plan
 from tests.support.plans import NOW
 
 SimulatedCall = Callable[[Submit], tuple[float, Outcome]]
-"""How long a call takes, in seconds, and how it ends."""
+"""A call's duration in seconds, and its outcome."""
 
 
 class Start(NamedTuple):
-    """A call that has begun, `at` seconds after the first instant."""
+    """A call that began `at` seconds after the first instant."""
 
     task_id: str
     backend: str
@@ -24,12 +24,12 @@ class Start(NamedTuple):
 
 
 def answer(seconds: float = 1.0, tokens: int = 10) -> SimulatedCall:
-    """Calls that all take as long, and as many tokens."""
+    """Calls that all take `seconds` and `tokens`."""
     return lambda asked: (seconds, Answered(b"{}", reply_tokens=tokens))
 
 
 class Simulation:
-    """Obeys a plan. Each server has memory for one model, whose loading takes `load_s`."""
+    """Carries out a plan's orders. Each server has memory for one model; a load takes `load_s`."""
 
     def __init__(self, plan: Plan, answer: SimulatedCall, load_s: float = 0.0) -> None:
         self.plan, self._answer, self._load_s = plan, answer, load_s
@@ -44,12 +44,12 @@ class Simulation:
         self._count = 0
 
     def arrive(self, task_id: str, asked: Submit, at: float = 0.0) -> None:
-        """Let a task be submitted, now or later."""
+        """Schedule the submit of a task."""
         self.asked[task_id] = asked
         self._expect(at, task_id)
 
     def run(self, until: float = float("inf")) -> None:
-        """Until then, or until nothing happens any more."""
+        """Run until `until`, or until nothing is left to happen."""
         while self._events and self._events[0][0] <= until:
             self.now, _, event = heapq.heappop(self._events)
             instant = NOW + self.now
@@ -94,13 +94,13 @@ class Simulation:
 
     @property
     def started_at(self) -> dict[str, float]:
-        """When each task began first."""
+        """When each task first started."""
         return {start.task_id: start.at for start in reversed(self.starts)}
 
 
 def passed_over_s(order: list[str], started_at: dict[str, float]) -> dict[str, float]:
-    """For each of the tasks, in their order: from the first to the last that ran before it
-    although it stood behind it. By brute force."""
+    """For each task in order: the time from the first to the last later task that ran before it.
+    By brute force."""
     spans = {}
     for place, task_id in enumerate(order):
         behind = [started_at[other] for other in order[place + 1 :]]

@@ -1,4 +1,4 @@
-"""Stores of both kinds, each opened again and again over what it holds."""
+"""Stores of both kinds that can be reopened with their contents."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ KINDS = ("RocksDB", "memory")
 
 
 class KeptStore:
-    """What a store of this kind holds, from one opening to the next."""
+    """A store's contents, kept from one opening to the next."""
 
     def __init__(self, kind: str, folder: Path | str) -> None:
         self.kind, self._folder = kind, str(folder)

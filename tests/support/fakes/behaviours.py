@@ -1,4 +1,4 @@
-"""What a test can ask of the fake server: how one inference call is to go."""
+"""Behaviours of the fake model server: how it answers one inference call."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -10,11 +10,11 @@ WORDS = ("Hello", " from", " here")
 
 @dataclass(frozen=True)
 class Stream:
-    """Reply with `words`, a chunk each, then end well or otherwise.
+    """Reply with `words`, a chunk each, then end normally or as `then` says.
 
     `hang` keeps the connection open until the client leaves, `cut` closes it at once, `error` sends
-    a line with `error` and `stop` ends the answer without the stream's own end. With a `gate` only
-    the first word comes at once, the rest when the test sets it. An embed call gets a vector.
+    a line with `error` and `stop` ends the answer without the stream's end. With a `gate` only the
+    first word is sent at once, the others when the test sets it. An embed call gets a vector.
     """
 
     words: Sequence[str] = WORDS
@@ -25,7 +25,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Answer:
-    """Reply with one whole body: bytes as they are, anything else as JSON."""
+    """Reply with one complete body: bytes unchanged, anything else as JSON."""
 
     status: int = 200
     body: Any = b""
@@ -34,14 +34,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Hang:
-    """Say nothing, not even headers, until the client leaves."""
+    """Send nothing, not even headers, until the client disconnects."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Close the connection without a word.
+    """Close the connection without an answer.
 
-    To a client with a warm connection that is an idle one it lost: it sends the request again.
+    On a reused connection a client takes it for an idle timeout and sends the request again.
     """
 
 

@@ -1,4 +1,4 @@
-"""What the fake server says, in the shapes of Ollama's and OpenAI's APIs."""
+"""Responses of the fake model server in the formats of Ollama's and OpenAI's APIs."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -70,7 +70,7 @@ def _usage(count: int) -> dict[str, int]:
 
 
 def vectors(texts: str | list[str]) -> list[list[float]]:
-    """The embeddings that the fake gives."""
+    """The fake's embeddings of these texts."""
     return [[float(len(t)), 0.5] for t in ([texts] if isinstance(texts, str) else texts)]
 
 
@@ -88,7 +88,7 @@ def _openai_vectors(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def listings(models: Sequence[str], loaded: Sequence[str]) -> dict[str, Any]:
-    """What a server with these models says of them, by path."""
+    """The list responses of a server with these models, by path."""
     data = [{"id": name, "object": "model", "created": 0, "owned_by": "fake"} for name in models]
     return {
         "/api/tags": _ollama_list(models),

@@ -1,4 +1,4 @@
-"""A model server that answers its inference calls with the bytes a test gives, at full speed."""
+"""A model server that answers inference calls with a test's bytes, at full speed."""
 
 import contextlib
 import socket

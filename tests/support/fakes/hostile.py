@@ -1,4 +1,4 @@
-"""A model server and a client that do what HTTP lets nobody do, byte by byte."""
+"""A model server and a client that violate HTTP, byte by byte."""
 
 import contextlib
 import threading
@@ -18,7 +18,7 @@ UPGRADE = (
 
 
 class HostileModel:
-    """Answers probes well, and calls with the bytes of `answer`, or as that function does."""
+    """Answers probes correctly, and calls with the bytes of `answer`, or as that function does."""
 
     def __init__(self) -> None:
         self.answer: bytes | Callable[[socket], Any] = b""
@@ -65,7 +65,7 @@ class HostileModel:
 
 
 def chunked(pieces: Iterable[bytes]) -> bytes:
-    """A body in chunks, its end among them."""
+    """A complete chunked body."""
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 
 
@@ -76,9 +76,9 @@ def request(
     body: bytes | Iterable[bytes] = b"",
     headers: Sequence[tuple[str, str]] = (),
 ) -> int:
-    """The status of the answer, which is read to its end; 0 where none came.
+    """Send a request and read the complete answer; its status, or 0 if none came.
 
-    A body of pieces is sent as they are, as one in chunks that never ends.
+    A body of several pieces is sent unchanged, as a chunked body that never ends.
     """
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in headers]
@@ -86,7 +86,7 @@ def request(
     lines += ["Transfer-Encoding: chunked" if whole is None else f"Content-Length: {len(whole)}"]
     answer = b""
     with create_connection(("127.0.0.1", port)) as connection, contextlib.suppress(OSError):
-        with contextlib.suppress(OSError):  # it may refuse before it has read everything
+        with contextlib.suppress(OSError):  # it may reject the request before reading everything
             connection.sendall("\r\n".join([*lines, "", ""]).encode())
             for piece in [body] if isinstance(body, bytes) else body:
                 connection.sendall(piece)
@@ -99,7 +99,7 @@ def request(
 
 
 def web_socket(port: int) -> socket:
-    """A WebSocket after its handshake; frames are for the caller to write."""
+    """Open a WebSocket; the caller writes the frames."""
     connection = create_connection(("127.0.0.1", port))
     connection.sendall(UPGRADE)
     assert connection.recv(12) == b"HTTP/1.1 101"

@@ -1,4 +1,4 @@
-"""A small real HTTP server that talks like Ollama and OpenAI, and fails as a test asks it to."""
+"""A small real HTTP server that behaves like Ollama and OpenAI, and fails as a test demands."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ _NOT_FOUND = Answer(404, {"error": "404 page not found"})
 
 @dataclass(frozen=True)
 class Call:
-    """One inference request, as it came in."""
+    """One received inference request."""
 
     path: str
     body: dict[str, Any]
@@ -33,11 +33,11 @@ class Call:
 class FakeOllama:
     """Listens on a free port from the start; use it as a context manager.
 
-    `script` says how the next inference calls go, one behaviour each; the others go as `default`
-    says, which may be a function of the request's body. `facts` says what a GET (or `show`) brings.
-    `interim` is sent as it is before each answer to an inference call.
-    `calls` are the inference calls that came in, `probes` the paths of all GET requests, `peak` how
-    many calls ran at once at most. Waiting raises `TimeoutError`.
+    `script` sets the behaviours of the next inference calls, one each; later ones follow `default`,
+    which may be a function of the request's body. `facts` are the answers to GET (and `show`).
+    `interim` is sent unchanged before each answer to an inference call.
+    `calls` are the inference calls received, `probes` the paths of all GET requests, `peak` the
+    maximum number of concurrent calls. Waits raise `TimeoutError`.
     """
 
     def __init__(self, default: Behaviour | Callable[[dict[str, Any]], Behaviour] = _WELL) -> None:
@@ -50,7 +50,7 @@ class FakeOllama:
         self._script: deque[Behaviour] = deque()
         self._open: set[socket] = set()
         self._changed = threading.Condition()
-        self._reserved = model_server.ReservedPort()  # nobody else gets it between two `accept`
+        self._reserved = model_server.ReservedPort()  # nobody else gets it while it refuses
         self.port = self._reserved.number
         self.accept()
 
@@ -69,40 +69,40 @@ class FakeOllama:
         self.refuse()
 
     def script(self, *behaviours: Behaviour) -> Self:
-        """How the next calls go, after those already scripted."""
+        """Append behaviours for the next calls."""
         with self._changed:
             self._script.extend(behaviours)
         return self
 
     def lists(self, *models: str, loaded: Sequence[str] = ()) -> Self:
-        """Have these models, of which some are in memory."""
+        """Set the models that the server has, and those in memory."""
         self.facts |= {p: Answer(body=b) for p, b in listings(models, loaded).items()}
         return self
 
     def refuse(self) -> None:
-        """Be gone: close all connections and the listening socket."""
+        """Go down: close all connections and the listening socket."""
         self._server.stop()
         self.disconnect()
 
     def accept(self) -> None:
-        """Be back, on the same port."""
+        """Come up again on the same port."""
         self._server = _Server(("127.0.0.1", self.port), self)
         threading.Thread(target=self._server.accept_all, daemon=True).start()
 
     def disconnect(self) -> None:
-        """Close all connections, idle ones too, and go on listening."""
+        """Close all connections, including idle ones, and keep listening."""
         with self._changed:
             for connection in self._open:
                 _shut(connection)
 
     def wait_for_calls(self, count: int, timeout: float = 5) -> list[Call]:
-        """The first `count` inference calls or more, once they have come in."""
+        """Wait for at least `count` inference calls, and return them."""
         with self._changed:
             self._wait(lambda: len(self.calls) >= count, timeout, f"{count} calls")
             return list(self.calls)
 
     def wait_for_disconnect(self, timeout: float = 5, count: int = 1) -> None:
-        """Until `count` clients in all have left in the middle of a call."""
+        """Wait until `count` clients in total have disconnected during a call."""
         with self._changed:
             self._wait(lambda: self.disconnects >= count, timeout, f"{count} disconnects")
 
@@ -170,7 +170,7 @@ class _Server(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that leaves is what many tests are about."""
+        """Ignore errors: many tests disconnect clients."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -204,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(known if isinstance(known, Answer) else _NOT_FOUND)
 
     def log_message(self, *_: Any) -> None:
-        """Tests are quiet."""
+        """Log nothing."""
 
     def _infer(self, call: Call) -> None:
         behaviour = self.fake.started(call)
@@ -283,7 +283,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.fake.left()
 
     def _end(self) -> None:
-        """Before the last bytes: after them, the client's next call may overtake this line."""
+        """Record a call's end before its last bytes, which the client's next call may follow."""
         if self._is_running:
             self._is_running = False
             self.fake.ended()

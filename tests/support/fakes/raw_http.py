@@ -1,4 +1,4 @@
-"""A server that sends exactly the bytes a test asks for, and calls to it."""
+"""A server that sends exactly a test's bytes, and calls to it."""
 
 import contextlib
 import socket
@@ -16,7 +16,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 class Script:
-    """A listening socket whose connections are served one after the other, by one function each."""
+    """A listening socket whose connections are served in order, by one function each."""
 
     def __init__(self, *serve: Callable[[socket.socket], None], family: int = socket.AF_INET):
         host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
@@ -37,7 +37,7 @@ class Script:
 
     def _run(self) -> None:
         for serve in self._serve:
-            with contextlib.suppress(OSError):  # a client has left, or the test has ended
+            with contextlib.suppress(OSError):  # a client disconnected, or the test has ended
                 connection, _ = self._listener.accept()
                 with connection:
                     serve(connection)

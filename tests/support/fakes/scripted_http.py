@@ -1,4 +1,4 @@
-"""A server that plays what a test wrote down for each request, legal or not."""
+"""A server that answers each request with a test's script, valid HTTP or not."""
 
 import contextlib
 import fcntl
@@ -16,8 +16,8 @@ _CLOSED = 7  # TCP's state, as the first byte of TCP_INFO gives it
 class Turn:
     """How one request is answered.
 
-    `answer` is sent once the request was read, or before when `early`; `pushed` then comes unasked.
-    `body` is what the client must get of it, or None where it may get an error.
+    `answer` is sent after the request was read, or before it if `early`; then `pushed` follows
+    unrequested. `body` is what the client must receive, or None if it may get an error.
     """
 
     answer: bytes
@@ -28,7 +28,7 @@ class Turn:
 
 
 class Player:
-    """Plays `turns[id]` whenever `POST /id` comes, on whatever connection."""
+    """Plays `turns[id]` for each `POST /id`, on any connection."""
 
     def __init__(self, turns: Mapping[int, Turn]) -> None:
         self._turns = turns
@@ -36,7 +36,7 @@ class Player:
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._changed = threading.Condition()
         self.connections = 0
-        self._busy = 0  # turns that are being played
+        self._busy = 0  # turns in progress
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -48,7 +48,7 @@ class Player:
         self._listener.close()
 
     def wait_until_played(self) -> None:
-        """Until all that has been begun is sent, and has arrived."""
+        """Wait until all turns in progress are sent and have arrived."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._busy == 0, 10):
                 raise TimeoutError("a turn was not played to its end")
@@ -72,7 +72,7 @@ class Player:
                         return
 
     def _play(self, turn: Turn, connection: socket.socket, coming: BinaryIO) -> bool:
-        """Whether the connection goes on."""
+        """Play a turn; whether the connection stays open."""
         length = 0
         while line := coming.readline().strip():
             name, _, value = line.partition(b":")
@@ -102,7 +102,7 @@ class Player:
 
 
 def _until_arrived(connection: socket.socket) -> None:
-    """Until the client's side has all that was sent, its end included, or is closed."""
+    """Wait until the client's side has received all data and the end, or is closed."""
     while fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)) != bytes(4):
         if connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == bytes([_CLOSED]):
             return

@@ -1,4 +1,4 @@
-"""A WebSocket in the hands of a test, in place of a connection."""
+"""A WebSocket that a test controls, without a connection."""
 
 import json
 import threading
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Socket:
-    """What is `sent` and `received`; `may_send` holds back what is sent."""
+    """Records `sent`, serves `received`; sending waits for `may_send`."""
 
     def __init__(self) -> None:
         self.sent: SimpleQueue[Any] = SimpleQueue()

@@ -15,7 +15,7 @@ MAX_BODY = 2000
 
 
 class AppHarness:
-    """The app over a real queue of one worker; `http` talks to it as a local client does."""
+    """The app over a real queue with one worker; `http` is a local client of it."""
 
     def __init__(self, folder: Path) -> None:
         self.fake = FakeOllama()
@@ -55,7 +55,7 @@ def client(queue: Any, **options: Any) -> httpx.Client:
 
 
 def error(response: httpx.Response) -> tuple[int, str, str | None]:
-    """Status, code and field; the form is checked on the way."""
+    """The status, code and field of an error; checks its form."""
     assert response.headers["Content-Type"] == "application/json"
     body = response.json()
     assert set(body) == {"error"}

@@ -67,14 +67,14 @@ class Fleet:
             fake.refuse()
 
     def found(self) -> Self:
-        """Once each backend has said which models it has: it has run a task by then."""
+        """Wait until the models of each backend are known; each has run a task by then."""
         for name in self.fakes:
             self.run(ask(backend=name))
             self[name].calls.clear()
         return self
 
     def lists(self, **models: list[str]) -> None:
-        """Have each of these backends list other models, and nothing else."""
+        """Make each of these backends list exactly these models."""
         for name, listed in models.items():
             self[name].lists(*listed)
 
@@ -88,14 +88,14 @@ class Fleet:
         return next(state for state in self.queue.list_backends() if state.name == name)
 
     def reopened(self, *, without: str | None = None) -> None:
-        """Stop the queue and start it anew on the same folder, with one backend less."""
+        """Restart the queue on the same folder, with one backend less."""
         left = [backend for backend in self.config.backends if backend.name != without]
         self.config = replace(self.config, backends=left)
         self.queue.close(grace_s=0)
         self.queue = QueueManager(self.config).start()
 
     def until(self, is_so: Callable[[], bool]) -> None:
-        """Look again at each event of the queue; fails after a while without one."""
+        """Check a condition at each event until it holds; fails after a while without an event."""
         events = self.queue.subscribe()
         while not is_so():
             events.get(timeout=PATIENCE_S)

@@ -18,7 +18,7 @@ from tests.support.fakes.model_server import FakeOllama
 
 
 def run(connect: Callable[[str], AbstractContextManager[QueueAPI]], *args: str) -> Result:
-    """Run `ollama-queue` with a queue of ours; an error that it does not expect is raised."""
+    """Run `ollama-queue` with our queue; unexpected exceptions are raised."""
     result = CliRunner().invoke(cli, list(args), prog_name="ollama-queue", obj=Session(connect))
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -26,7 +26,7 @@ def run(connect: Callable[[str], AbstractContextManager[QueueAPI]], *args: str) 
 
 
 class CliHarness:
-    """A queue with one worker; use it as a context manager. `servers` are those asked for."""
+    """A queue with one worker; use it as a context manager. `servers`: `--server` values used."""
 
     def __init__(self, folder: Path) -> None:
         self.fake = FakeOllama()
@@ -51,7 +51,7 @@ class CliHarness:
         return run(self._connect, *args)
 
     def ok(self, *args: str) -> str:
-        """What a command prints that ends well."""
+        """Run a command that must succeed; returns its output."""
         result = self.run(*args)
         assert result.exit_code == 0, result.output
         return result.stdout

@@ -1,4 +1,4 @@
-"""A queue whose actors end on purpose, its model server, and a user who tries again."""
+"""A queue whose actors crash on purpose, its model server, and a client that retries."""
 
 import threading
 from collections import Counter
@@ -37,11 +37,11 @@ PATIENCE_S = 10.0
 
 
 class Crash(Exception):
-    """A mistake of ours, made on purpose."""
+    """A deliberate crash."""
 
 
 class Fuse:
-    """Ends an actor at its first message of a kind once it is armed; `refs` are all it saw."""
+    """Once armed, crashes an actor at its first message of a kind; `refs` are all actors seen."""
 
     def __init__(self, actor: type[Actor], kind: type, moment: str) -> None:
         self.actor, self.kind, self.moment = actor, kind, moment
@@ -69,7 +69,7 @@ class Fuse:
 
 
 def count_ends(patch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each task ends, as the events say that reach the bus: all of them are on disk."""
+    """Count how often each task ends, by the events that reach the bus: all of them are on disk."""
     ends: Counter[str] = Counter()
     handle = EventBus.handle
 
@@ -84,7 +84,7 @@ def count_ends(patch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 class CrashHarness:
-    """The queue and its surroundings; `kinds` are the accepted tasks and what each is about."""
+    """The queue and its environment; `kinds` are the accepted tasks and the kind of each."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -103,7 +103,7 @@ class CrashHarness:
             on_fatal=self.fatal.set_result,
         )
         self.queue = QueueManager(settings, runtime=runtime)
-        self.retries = 0  # asked for; one whose answer is lost may have been done
+        self.retries = 0  # requested; one whose answer was lost may have been carried out
 
     def retry(self, task_id: str) -> None:
         self.retries += 1
@@ -139,7 +139,7 @@ class CrashHarness:
         return self.queue._switchboard.after(old, PATIENCE_S)
 
     def surely(self, verb: Callable[[], T]) -> T:
-        """What the verb answers, asked again each time the queue restarts."""
+        """The verb's answer, retried each time the queue restarts."""
         while True:
             before = self.generation()
             try:
@@ -148,7 +148,7 @@ class CrashHarness:
                 self.rebooted(before)
 
     def perhaps(self, verb: Callable[[], Any]) -> None:
-        """As `surely`, where the task may have got there before, by a word that was lost."""
+        """As `surely`, if an earlier try whose answer was lost may already have succeeded."""
         with suppress(Conflict, NotFound):
             self.surely(verb)
 
@@ -174,7 +174,7 @@ class CrashHarness:
 
 
 def use(house: CrashHarness) -> None:
-    """A little of everything that a queue is used for; ends when all of it has ended."""
+    """Use the queue in every way; returns when all tasks have ended."""
     queue, surely = house.queue, house.surely
     with ThreadPoolExecutor(1) as thread:
         streamed = house.submit("stream")
@@ -223,7 +223,7 @@ def _stop_one(house: CrashHarness) -> None:
 
 
 def _rearrange(house: CrashHarness) -> None:
-    """While nothing new starts, cancel one that waits and let another overtake."""
+    """While paused, cancel a waiting task and move another one ahead."""
     house.surely(house.queue.pause)
     waiting, last = house.submit("cancel"), house.submit("well")
     house.perhaps(lambda: house.queue.cancel_task(waiting))

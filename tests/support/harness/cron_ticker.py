@@ -1,4 +1,4 @@
-"""Crons for tests, and a ticker between recorders with a clock set by hand."""
+"""Crons for tests, and a ticker between recorders with a manual clock."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ TEMPLATE = {"type": "generate", "model": "smollm2", "prompt": "again"}
 
 
 def a_new_cron(**fields: Any) -> NewCron:
-    """Every minute, unless it is told otherwise."""
+    """A new cron that runs every minute by default."""
     plain = {"name": "Again", "cron_expr": "* * * * *", "task_template": TEMPLATE}
     return new_cron({**plain, **fields})
 
@@ -60,7 +60,7 @@ class CronTickerHarness:
         self.ticker.handle(message)
 
     def at(self, seconds: float) -> None:
-        """So long after START, the ticker looks at the clock."""
+        """Set the clock to `seconds` after START and wake the ticker."""
         self.now = START + timedelta(seconds=seconds)
         self.handle(messages.Wake())
 
@@ -71,7 +71,7 @@ class CronTickerHarness:
 
     @property
     def saved(self) -> Cron:
-        """What was saved or shown last."""
+        """The cron saved or shown last."""
         reply: Cron | CronAdded = self.commits[-1].reply
         return self.ticker.crons[reply.id] if isinstance(reply, CronAdded) else reply
 
@@ -89,7 +89,7 @@ class CronTickerHarness:
 
     @property
     def mail(self) -> list[Any]:
-        """What the ticker has sent itself."""
+        """The messages that the ticker sent to itself."""
         inbox: Any = self.ticker.actor_inbox
         found = []
         while not inbox.empty():
@@ -97,7 +97,7 @@ class CronTickerHarness:
         return found
 
     def ran(self) -> Cron:
-        """The scheduler has taken the last run on."""
+        """Answer as the scheduler that accepted the last run."""
         cron_run = self.fires[-1]
         count = cron_run.cron.run_count + 1
         facts = {name: getattr(cron_run.cron, name) for name in Cron.__struct_fields__}

@@ -1,4 +1,4 @@
-"""One way in to a queue of one worker: `QueueManager` itself, or a client over the real app."""
+"""Access to a queue with one worker: by `QueueManager`, or by a client of the real app."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ NOBODY = "01a20000-0000-7000-8000-000000000000"
 
 
 class Door:
-    """The queue, as `manager` and through the door as `queue`, and its model server."""
+    """The queue, directly as `manager` and through an interface as `queue`; its model server."""
 
     def __init__(self, kind: str, folder: Path, **limits: Any) -> None:
         self.fake = FakeOllama()
@@ -50,7 +50,7 @@ class Door:
         return self.queue.wait(self.queue.submit_task(new), timeout=PATIENCE_S)
 
     def busy(self) -> str:
-        """A task that runs until it is stopped."""
+        """Submit a task that runs until it is stopped."""
         before = len(self.fake.calls)
         self.fake.script(Hang())
         task_id = self.queue.submit_task(ask("hang"))
@@ -67,7 +67,7 @@ class Door:
 
 
 def reboot(door: Door) -> None:
-    """The event bus is told what it does not understand, and all begin anew from disk."""
+    """Send the event bus an invalid message, so that all actors restart from disk."""
     switchboard = door.manager._switchboard
     now = switchboard.current()
     nonsense: Any = "no message at all"

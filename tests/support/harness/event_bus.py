@@ -1,4 +1,4 @@
-"""A real bus and a real disk behind a switchboard; the test is the worker."""
+"""A real event bus and a real store behind a switchboard; the test acts as the worker."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +29,7 @@ WHOLE = {"response": "Hello"}
 
 
 class EventBusHarness:
-    """Bus and disk of one generation, behind a switchboard."""
+    """The bus and store of one generation, behind a switchboard."""
 
     def __init__(self, folder: Path) -> None:
         self.switchboard = Switchboard()
@@ -54,7 +54,7 @@ class EventBusHarness:
         ask(self.persistence, Commit(saves, START, None))
 
     def retry(self, attempt: int) -> None:
-        """The attempt fails, and the next begins."""
+        """Fail the attempt and begin the next one."""
         ended = an_attempt(attempt, "cut")
         self.commit(
             become(TASK, Status.RUNNING, Status.PENDING, ended=ended), started(1, attempt + 1)
@@ -66,7 +66,7 @@ class EventBusHarness:
 
     def stream(self, timeout: float = PATIENCE_S) -> Iterator[Chunk]:
         chunks = watch.stream(self.switchboard, TASK, timeout)
-        return cast(Iterator[Chunk], chunks)  # None is only for who asks for a heartbeat
+        return cast(Iterator[Chunk], chunks)  # None comes only with a heartbeat
 
     def close(self) -> None:
         for ref in (self.persistence, self.bus):
@@ -74,7 +74,7 @@ class EventBusHarness:
 
 
 def shown(chunks: Iterator[Chunk]) -> list[tuple[str, Any]]:
-    """Ids and data; `restart` and `done` in the place of data."""
+    """The chunks' ids and data, with `restart` and `done` in place of data."""
     return [
         (c.id, "restart" if c.restart else (c.error or "done") if c.done else c.data)
         for c in chunks

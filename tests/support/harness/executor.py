@@ -1,4 +1,4 @@
-"""One call through an executor, and what it came to."""
+"""Runs one call through an executor, and returns its outcome."""
 
 import json
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def run(
     payload: dict[str, Any] = ASK,
     chunks: list[Any] | None = None,
 ) -> Outcome:
-    """A failure's `upstream`, which `test_upstream` looks at, is left out."""
+    """Run a call; its outcome without a failure's `upstream`, which `test_upstream` tests."""
     seen: list[Any] = [] if chunks is None else chunks
     outcome = call(executor, kind, Spec(payload), seen.append)
     return replace(outcome, upstream=None) if isinstance(outcome, Failed) else outcome

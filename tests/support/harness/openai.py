@@ -1,4 +1,4 @@
-"""A queue server, and OpenAI's official client before it."""
+"""A queue server, and OpenAI's official client for it."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ HI: Any = [{"role": "user", "content": "hi"}]
 
 
 class OpenAIHarness:
-    """A queue server before a model server of one kind, and clients of both doors."""
+    """A queue server in front of a model server of one kind, and clients of both APIs."""
 
     def __init__(self, folder: Path, kind: str) -> None:
         self.model = FakeOllama().lists("m", "org/model:8b")

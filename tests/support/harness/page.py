@@ -14,7 +14,7 @@ UNREACHABLE = "net::ERR_CONNECTION_REFUSED"
 
 
 class Replies:
-    """How the fake model server replies, by a word in the request; without one, normally."""
+    """The fake model server's replies, chosen by a word in the request; normal without one."""
 
     def __init__(self) -> None:
         self._by_word: dict[str, Behaviour] = {}
@@ -51,12 +51,12 @@ class BrowserTab:
         return [error for error in self._errors if expected is None or expected not in error]
 
     def ignore_errors(self, expected: str) -> None:
-        """Drops errors that the test provokes."""
+        """Drop errors that the test provokes."""
         self._errors = self.errors(expected=expected)
 
     def open(self, address: str = "overview") -> Page:
-        """Loads a view anew; waits until the page is connected to the server."""
-        self.page.goto("about:blank")  # a change of the fragment alone would not load it anew
+        """Reload the page at a view, and wait until it is connected to the server."""
+        self.page.goto("about:blank")  # changing only the fragment would not reload it
         self.page.goto(f"/#/{address}")
         expect(self.page.locator(".connection.live")).to_be_visible()
         return self.page
@@ -77,13 +77,13 @@ class BrowserTab:
         return self.page.locator("main tbody tr", has_text=text)
 
     def confirm(self, name: str) -> None:
-        """Confirms the open dialog with the button whose label begins with `name`."""
+        """Confirm the open dialog with the button whose label begins with `name`."""
         dialog = self.page.get_by_role("dialog")
         dialog.get_by_role("button", name=re.compile(f"^{name}")).click()
         expect(self.page.get_by_role("dialog")).to_have_count(0)
 
     def expect_toast(self, text: str) -> None:
-        """Waits for a toast that contains the text, and closes it."""
+        """Wait for a toast that contains the text, and close it."""
         toast = self.page.locator(".toast", has_text=text).first
         expect(toast).to_be_visible()
         self.button("Close", toast).click()
@@ -91,13 +91,13 @@ class BrowserTab:
     # --- what is in the queue
 
     def submit_chat(self, text: str, **fields: Any) -> str:
-        """Submits a chat; returns the id of its task."""
+        """Submit a chat; returns the id of its task."""
         model = fields.pop("model", "smollm2")
         new = chat_task(model, [{"role": "user", "content": text}], **fields)
         return self.client.submit_task(new)
 
     def wait_for(self, *task_ids: str) -> list[Task]:
-        """Waits until all tasks have ended; returns them."""
+        """Wait until all tasks have ended; returns them."""
         tasks = [self.client.wait(task_id, timeout=30) for task_id in task_ids]
         assert all(task.completed_at for task in tasks)
         return tasks
@@ -111,6 +111,6 @@ WIDER = """() => [document.documentElement, document.querySelector("main")].conc
 
 
 def assert_no_horizontal_scroll(page: Page, where: str) -> None:
-    """Nothing is wider than the window."""
+    """Assert that nothing is wider than the window."""
     wider = page.evaluate(WIDER)
     assert wider == [], f"{where}: {wider}"

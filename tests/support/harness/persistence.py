@@ -1,4 +1,4 @@
-"""Persistence on a real store, with an fsync that ends when the test says so."""
+"""Persistence on a real store, with fsyncs that the test completes."""
 
 from pathlib import Path
 from queue import Queue
@@ -18,7 +18,7 @@ from tests.support.recorders import PATIENCE_S, START, ManualPool, Recorder, ask
 
 
 class PersistenceHarness:
-    """One Persistence and its surroundings."""
+    """One Persistence actor and its collaborators."""
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
         self.folder = folder
@@ -36,7 +36,7 @@ class PersistenceHarness:
         self.scanner.run()  # small tables
 
     def ask(self, command: Command[Reply]) -> Future[Reply]:
-        """Ask, and return once the message has been handled, answered or not."""
+        """Ask, and return when the message has been handled, answered or not."""
         future = asked(self.ref, command)
         ask(self.ref, Ping())
         return future
@@ -51,7 +51,7 @@ class PersistenceHarness:
         return self.ask(GetTask(task_id(number)))
 
     def sync(self) -> None:
-        """Let the fsync in flight end, and be told so."""
+        """Complete the fsync in progress, and wait until the actor knows."""
         self.syncer.run()
         ask(self.ref, Ping())
 

@@ -1,4 +1,4 @@
-"""A scheduler between recorders: what it is told is done by hand, what it tells is kept."""
+"""A scheduler between recorders: the test calls it, its messages are recorded."""
 
 import random
 from typing import Any, cast
@@ -19,7 +19,7 @@ NOTHING = Recovered([], [], [], {}, 0)
 
 
 class RecordingSpawner:
-    """Hires recorders, all of which share one log."""
+    """Spawns recorders that share one log."""
 
     def __init__(self, log: list[tuple[str, Any]]) -> None:
         self.log = log
@@ -68,7 +68,7 @@ class SchedulerHarness:
         self.scheduler.on_start()
 
     def set_clock(self, step: float) -> None:
-        """The wall clock jumps, no time passes."""
+        """Make the wall clock jump, while no time passes."""
         self.now += step
         self.lead += step
 
@@ -76,7 +76,7 @@ class SchedulerHarness:
         return self.scheduler.handle(message)
 
     def submit(self, prompt: str = "hi", key: str | None = None, **fields: Any) -> str:
-        """The id that it got."""
+        """Submit a task; returns its id."""
         self.handle(draft(generate_task("smollm2", prompt, **fields), key))
         return str(self.commits[-1].reply.task_id)
 
@@ -89,5 +89,5 @@ class SchedulerHarness:
         return [message for message in told if isinstance(message, Commit | CommitChange)]
 
     def since(self, mark: int) -> list[tuple[str, str]]:
-        """Who was told what since the log was so long."""
+        """The log from position `mark` on: recipients and messages."""
         return [(name, type(message).__name__) for name, message in self.log[mark:]]

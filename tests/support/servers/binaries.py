@@ -1,4 +1,4 @@
-"""Runs the standalone files where there is nothing: an empty folder, no Python, no environment."""
+"""Runs the standalone binaries in an empty folder, without Python or environment variables."""
 
 import json
 import os
@@ -14,7 +14,7 @@ ANSWER_WITHIN_S = 30
 
 
 class Programs:
-    """Commands of an empty folder, whose temporary files go beside it."""
+    """Runs commands in an empty folder; temporary files go beside it."""
 
     def __init__(self, folder: Path) -> None:
         self.home = folder / "home"
@@ -25,7 +25,7 @@ class Programs:
         self.server_url = "http://127.0.0.1:1"
 
     def command(self, name: str, *arguments: str) -> list[str | Path]:
-        """`env` starts the file in its own place: the process is the file's."""
+        """The command; `env` replaces itself with the program, so the process is the program's."""
         empty = [f"--chdir={self.home}", "PATH=/nonexistent", f"TMPDIR={self.temporary}"]
         return ["env", "-i", *empty, DIST / name, *arguments]
 
@@ -34,7 +34,7 @@ class Programs:
         return subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_WITHIN_S)
 
     def ask(self, *arguments: str) -> str:
-        """What the command line prints when it does well."""
+        """Run a command that must succeed; returns its output."""
         done = self.run("ollama-queue", "--server", self.server_url, *arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -48,7 +48,7 @@ class Programs:
 
 
 class BinaryServer(model_server.ServerProcess):
-    """`dist/ollama-queue-server` with one worker, its data in the folder it is started in."""
+    """`dist/ollama-queue-server` with one worker and its data in the current folder."""
 
     def __init__(self, programs: Programs, model_url: str) -> None:
         super().__init__("ollama-queue-server", programs.log)
@@ -63,14 +63,14 @@ class BinaryServer(model_server.ServerProcess):
         return f"{self.base_url}/healthz"
 
     def terminate(self) -> None:
-        """What `kill` and a service manager do."""
+        """Send SIGTERM, as `kill` and service managers do."""
         os.kill(self.pid, signal.SIGTERM)
 
     def press_ctrl_c(self) -> None:
-        """What a terminal does: it tells all processes of the group."""
+        """Signal all processes of the group, as a terminal does."""
         os.killpg(self.pid, signal.SIGINT)
 
     def wait(self) -> int:
-        """The exit code, once it has ended."""
+        """Wait for the end; returns the exit code."""
         assert self._process is not None
         return self._process.wait(ANSWER_WITHIN_S)

@@ -1,7 +1,7 @@
-"""The Python packages of others that are tested with the queue, in an environment of their own.
+"""Third-party Python packages that are tested with the queue, in a separate environment.
 
-They are installed when a test first asks for them, into `build/clients`: they bring a hundred
-packages that the project itself does not depend on. Those from npm: `.dev/node_packages.py`.
+They are installed into `build/clients` when a test first needs them, with a hundred packages that
+the project itself does not depend on. For npm packages see `.dev/node_packages.py`.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ AGENTS = ("litellm==1.110.2", "llama-index-llms-ollama==0.11.0")
 
 @cache
 def python() -> Path:
-    """A Python that has `AGENTS`. Of tests that run side by side one installs, the others wait."""
+    """A Python with `AGENTS` installed. Of parallel tests one installs, the others wait."""
     home, now = FOLDER / "python", "\n".join(AGENTS)
     stamp = home / ".installed"
     FOLDER.mkdir(parents=True, exist_ok=True)

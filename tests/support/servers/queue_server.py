@@ -1,4 +1,4 @@
-"""The queue server as a process of its own, to be killed and started again on the same folder."""
+"""The queue server as a separate process that tests can kill and restart on the same folder."""
 
 import sys
 from pathlib import Path
@@ -24,7 +24,7 @@ class QueueServer(model_server.ServerProcess):
     def command(self) -> list[str | Path]:
         options: list[str | Path] = ["--port", str(self.port), "--data-dir", self.folder / "data"]
         options += ["--config", self.config, "--workers", str(self.workers)]
-        # So that none is left when a process of tests is killed, as Ctrl-C does side by side.
+        # So that no server is left when a test process is killed, as by Ctrl-C in parallel runs.
         with_parent: list[str | Path] = ["setpriv", "--pdeathsig", "TERM"]
         return [*with_parent, sys.executable, "-m", "ollama_queue.http.serving.serve", *options]
 

@@ -1,7 +1,7 @@
 """Real model servers for the tests: llama.cpp's (OpenAI's API) and Ollama, on loopback ports.
 
-The fixtures `llama` and `ollama` share one of each for the whole run. A test that kills a server
-makes its own, in a `with` block, from the main thread.
+The fixtures `llama` and `ollama` share one of each for the complete run. A test that kills a server
+starts its own, in a `with` block, from the main thread.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / ".dev"))
 
-# What `make run` and `make demo` start, too; `as` tells type checkers that it is passed on.
+# Also started by `make run` and `make demo`; `as` tells type checkers that it is re-exported.
 import model_server as model_server  # noqa: E402
 
 FOLDER = ROOT / ".backends"
@@ -45,7 +45,7 @@ class LlamaServer(model_server.LlamaServer):
         self.api_key = api_key
 
     def processing_slots(self) -> int:
-        """How many requests the model is working on at this moment, as the server itself says."""
+        """How many requests the model is processing now, according to the server."""
         headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
         request = urllib.request.Request(f"{self.base_url}/slots", headers=headers)
         with model_server.DIRECT.open(request, timeout=5) as response:
@@ -62,7 +62,7 @@ class LlamaServer(model_server.LlamaServer):
 
 
 class OllamaServer(model_server.ServerProcess):
-    """Ollama 0.9.3 on the CPU. `environment` adds to Ollama's own, such as OLLAMA_MAX_QUEUE."""
+    """Ollama 0.9.3 on the CPU. `environment` adds variables, such as OLLAMA_MAX_QUEUE."""
 
     model = "smollm2:135m"
 
@@ -88,7 +88,7 @@ class OllamaServer(model_server.ServerProcess):
         return f"{self.base_url}/api/version"
 
     def _create_model(self) -> None:
-        """Others may be creating it at this moment, each from a file of its own."""
+        """Create the model. Other servers may be creating it too, each from its own file."""
         modelfile = FOLDER / f"Modelfile.{self.port}"
         modelfile.write_text(MODELFILE.format(gguf=FOLDER / "smollm2.gguf"))
         create: list[str | Path] = [
@@ -106,23 +106,23 @@ class OllamaServer(model_server.ServerProcess):
             raise RuntimeError(f"Ollama could not create {self.model}: {done.stderr.strip()}")
 
     def busy(self) -> bool:
-        """Whether the model computes: whether Ollama's runners used the processor just now.
+        """Whether the model is computing: whether Ollama's runners used the CPU just now.
 
-        Ollama has no page that tells; /api/ps forgets a request as soon as its client leaves,
-        whatever the runner does. An idle runner sleeps, a computing one takes all it can get.
+        Ollama does not report it: /api/ps drops a request as soon as its client leaves, even if the
+        runner continues. An idle runner sleeps, a computing one uses all the CPU it can get.
         """
         before = self._runner_ticks()
         Event().wait(0.25)
         return self._runner_ticks() - before >= 3
 
     def _runner_ticks(self) -> int:
-        """Processor time in 1/100 s of the server's children: all of its session but itself."""
+        """CPU time in 1/100 s of the server's children: its session without itself."""
         ticks = 0
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 stat = (process / "stat").read_text().rpartition(")")[2].split()
             except OSError:
-                continue  # it has ended meanwhile
+                continue  # it ended in the meantime
             session, user, system = int(stat[3]), int(stat[11]), int(stat[12])
             if session == self.pid and int(process.name) != self.pid:
                 ticks += user + system
@@ -139,7 +139,7 @@ Server = LlamaServer | OllamaServer
 
 
 def kind_of(server: Server) -> Any:
-    """The `type` of backend that it is."""
+    """The server's backend `type`."""
     return "openai" if isinstance(server, LlamaServer) else "ollama"
 
 
