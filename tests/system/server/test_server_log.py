@@ -84,7 +84,7 @@ def test_a_server_logs_each_event_of_a_task_as_json(tmp_path: Path) -> None:
     told = [[line for line in lines if line.get("task_id") == each] for each in ids]
 
     assert [[line["event"] for line in life] for life in told] == LIVES
-    assert lines[0]["message"].startswith("OllamaSettings QueueSettings ")
+    assert lines[0]["message"].startswith("Ollama Queue ")
     assert {tuple(line)[:3] for line in lines} == {("time", "level", "message")}
     last = told[0][-1]
     assert (last["attempt"], last["backend"], last["model"]) == (2, "ollama", "m")
@@ -105,7 +105,7 @@ def test_a_server_logs_text_to_stderr_and_as_much_as_it_is_told(tmp_path: Path) 
                 ids = lived(client, model)
             lines = server.log_text().splitlines()
 
-            assert lines[0].startswith("OllamaSettings QueueSettings ")
+            assert lines[0].startswith("Ollama Queue ")
             told = [line for line in lines if ids[1] in line]
             assert len(told) == (3 if level == "info" else 0)
             assert all(" INFO ollama_queue task " in line for line in told)
