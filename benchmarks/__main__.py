@@ -22,10 +22,10 @@ NAMES = (
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
-    parser.add_argument("--quick", action="store_true", help="once and small: does it still run?")
-    parser.add_argument("--full", action="store_true", help="`affinity` with the times of life")
-    parser.add_argument("--runs", type=int, help="rounds of each measurement (5; 1 with --quick)")
-    parser.add_argument("--tasks", type=int, help="how many wait in `memory` (100,000)")
+    parser.add_argument("--quick", action="store_true", help="measure once and little")
+    parser.add_argument("--full", action="store_true", help="run `affinity` with realistic times")
+    parser.add_argument("--runs", type=int, help="rounds per measurement (5; 1 with --quick)")
+    parser.add_argument("--tasks", type=int, help="waiting tasks in `memory` (100,000)")
     given = parser.parse_args()
     unknown = set(given.names) - set(NAMES)
     if unknown:

@@ -145,7 +145,7 @@ class Handler(WSGIHandler):
             self.head = request_head.parse(raw)
             self.server.limit.busy()
             if self._is_extra and self.head.target != HEALTH:
-                raise Refused(503, "there are too many connections: come again in a while")
+                raise Refused(503, "too many connections; try again later")
         except Refused as refused:
             self._refuse(refused)
             return False
@@ -206,7 +206,7 @@ class Handler(WSGIHandler):
             self.socket.sendall(answer.encode() + body)
 
     def _take_up(self) -> None:
-        """Say of the request what pywsgi is to know."""
+        """Set the attributes that pywsgi expects of a parsed request."""
         head = self.head
         self.command, self.request_version = head.method, head.version
         self.requestline = f"{head.method} {head.target} {head.version}"

@@ -94,13 +94,13 @@ def _pools() -> tuple[Pool, Pool]:
 
 
 def _die(reason: str) -> None:
-    """The queue has given up: a supervisor may start it again, a hung disk must not stop that."""
+    """Exit at once, so that a supervisor can restart the queue even if the disk hangs."""
     _print_line(f"ollama-queue-server: {visible(reason)}")
     os._exit(70)
 
 
 def _print_line(text: str) -> None:
-    """On stderr, if anybody still reads it: a server does not end for want of a listener."""
+    """Write to stderr; a closed stderr must not stop the server."""
     with suppress(OSError):
         click.echo(text, err=True)
 
@@ -207,7 +207,7 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
         log.warning("durability is relaxed: a power failure may lose the last seconds")
     stopping.wait()
     _announce(config, "stopping: running tasks may finish, a second signal stops at once")
-    queue.close()  # the door stays open meanwhile: reads go on, submits get 503
+    queue.close()  # the server still answers: reads work, submits get 503
     if journal is not None:
         journal.close()
     server.stop(timeout=1)
@@ -237,7 +237,7 @@ def _connections() -> int:
 
 
 def _announce(config: Config, text: str) -> None:
-    """To whoever looks on; where a program reads stderr line by line, through the log."""
+    """Print to stderr, or with JSON logging to the log, so that every line is JSON."""
     if config.logging.format == "json":
         log.info(text)
     else:

@@ -107,7 +107,7 @@ class SafeWebSocket(WebSocket):
     # --- writing --------------------------------------------------------------------------------
 
     def send(self, *messages: bytes) -> None:
-        """Each as a message of text, in one go. Raises `OSError` when they cannot be sent."""
+        """Send each as a text message, in one write. Raises `OSError` on failure."""
         self._send_frames(b"".join(_frame(each, self.OPCODE_TEXT) for each in messages))
 
     def ping(self) -> None:
