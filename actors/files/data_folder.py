@@ -1,4 +1,4 @@
-"""Where a store lies: a private folder, which stays the same one while a queue runs."""
+"""A store's folder: private, and checked to stay the same one while a queue runs."""
 
 import os
 from pathlib import Path
@@ -7,27 +7,27 @@ from ..base.actor import log
 from ..core.model.errors import Unavailable
 from .private_files import narrow, narrow_file, open_folder
 
-# What a queue and its surroundings keep in their folder. One that holds other things as well, such
-# as a whole project, keeps its mode: what is private in it is RocksDB's folder and each file.
+# What a queue and its tools put in its folder. A folder with other content too, such as a whole
+# project, keeps its mode: then only RocksDB's folder and each file are private.
 OURS = ("rocksdb", "owner.json", "owner.json.new", "sentinel", "sentinel.new", "lost+found")
 
 
 class DataFolder:
-    """The folder of one queue, over all its reboots. Holds on to it from the first `claim` on."""
+    """The folder of one queue, over all its reboots. Held open from the first `claim` on."""
 
     def __init__(self, folder: str, *, accept_loss: bool = False) -> None:
         self.folder = Path(folder).absolute()
         self.rocks = self.folder / "rocksdb"
-        self._rocks = str(self.rocks)  # looked at around each fsync
+        self._rocks = str(self.rocks)  # checked around each fsync
         self.accepts_loss = accept_loss  # until it has been opened once
-        self.has_lost = False  # and that was accepted: what is left must be made to agree
-        self._pins: list[int] = []  # descriptors: no other folder gets these numbers
+        self.has_lost = False  # a loss was accepted: the families must be repaired
+        self._pins: list[int] = []  # kept open, so that inode numbers are not reused
         self._claimed: os.stat_result | None = None  # of RocksDB's folder
 
     def claim(self) -> None:
-        """Make the folder, or make it private; the second time see that it is still the same.
+        """Create the folder, or make it private; later calls check that it is still the same.
 
-        Raises `Unavailable` with a sentence when it is not ours, or not the same; `OSError`.
+        Raises `Unavailable`, with a clear sentence, if it is not ours or not the same; `OSError`.
         """
         if self._pins:
             self.check()
@@ -37,7 +37,7 @@ class DataFolder:
             self._narrow(self.folder, self._pins[0])
 
     def claim_rocks(self) -> None:
-        """The same for RocksDB's folder in it, once it is known that nothing is missing."""
+        """Claim RocksDB's folder inside it, once it is known that no files are missing."""
         if len(self._pins) == 1:
             self._pins.append(open_folder(self.rocks))
             self._claimed = os.fstat(self._pins[1])
@@ -48,20 +48,20 @@ class DataFolder:
         try:
             mode = narrow(descriptor)
         except OSError as error:
-            log.warning("%s cannot be kept from other users: %s", folder, error.strerror)
+            log.warning("%s cannot be made private: %s", folder, error.strerror)
             return
         if mode is not None:
-            log.warning("%s was open to other users (%04o): it is private now", folder, mode)
+            log.warning("%s was accessible to other users (%04o): made private", folder, mode)
 
     def narrow_files(self) -> None:
-        """Make private what RocksDB, with the umask of its process, has made."""
+        """Make RocksDB's files private: RocksDB creates them by the umask."""
         for descriptor in self._pins:
             for name in os.listdir(descriptor):
                 if descriptor == self._pins[-1] or name in OURS:
                     narrow_file(name, descriptor)
 
     def why_gone(self) -> str | None:
-        """A sentence, where the folder has been removed, moved or replaced since the claim."""
+        """Why the claimed folder is no longer there, as a sentence; None if it is."""
         try:
             if self._claimed is None or os.path.samestat(os.stat(self._rocks), self._claimed):
                 return None
@@ -69,15 +69,15 @@ class DataFolder:
             pass
         return (
             f"the folder {self.folder} has been removed or replaced while the queue was running: "
-            "nothing more is taken on; put it back, or choose another, and start anew"
+            "nothing more is accepted; put it back, or choose another folder, and restart"
         )
 
     def is_replaced(self) -> bool:
-        """Whether it is gone, and another lies where it was."""
+        """Whether the folder is gone and another one is in its place."""
         return self.why_gone() is not None and self.rocks.exists()
 
     def check(self) -> None:
-        """Raises `Unavailable` where the folder is not the one that was claimed."""
+        """Raise `Unavailable` if the folder is not the one that was claimed."""
         why = self.why_gone()
         if why is not None:
             raise Unavailable(why)
@@ -89,5 +89,5 @@ class DataFolder:
 
 
 def _is_ours_alone(descriptor: int) -> bool:
-    """Whether all in it is a queue's, its logs among it."""
+    """Whether the folder contains only files of a queue, including its logs."""
     return all(name in OURS or ".log" in name for name in os.listdir(descriptor))

@@ -1,31 +1,31 @@
-"""Whether the disk has room: looked at before work is taken on, and when a write has failed."""
+"""Checks for free disk space, before accepting work and after a failed write."""
 
 import os
 from pathlib import Path
 
 from ..core.model.errors import Unavailable
 
-# Kept for what is under way: outcomes, cancels, and RocksDB's own tables and journal.
+# Reserved for work in progress: outcomes, cancels, and RocksDB's own tables and journal.
 RESERVE_BYTES = 32 << 20
-_FULL = ("No space left on device", "Disk quota exceeded")  # as strerror has them
+_FULL = ("No space left on device", "Disk quota exceeded")  # as strerror words them
 
 
 def is_full(message: str) -> bool:
-    """Whether an error's words say that there was no room."""
+    """Whether an error message says that the disk is full."""
     return any(full in message for full in _FULL)
 
 
 def has_free_space(folder: str, size: int = 0) -> bool:
-    """Whether `size` bytes may be taken on: they lie in the journal and in a table at times."""
+    """Whether `size` more bytes fit. They may be in the journal and in a table at the same time."""
     try:
         disk = os.statvfs(folder)
-    except OSError:  # gone, or out of reach: whoever writes there is told more
+    except OSError:  # gone or unreachable: writing there will report the error
         return True
     return disk.f_bavail * disk.f_frsize >= RESERVE_BYTES + 2 * size
 
 
 def check_free_space(folder: str, size: int = 0) -> None:
-    """Raises `Unavailable` where there is no room for `size` bytes more."""
+    """Raise `Unavailable` if there is no space for `size` more bytes."""
     if not has_free_space(folder, size):
         raise disk_full(folder)
 

@@ -1,4 +1,4 @@
-"""Whose a store's folder is, which process may open one, and why it cannot be had."""
+"""Who owns a store's folder, which process may open it, and why an open failed."""
 
 import ctypes
 import json
@@ -11,11 +11,11 @@ from ..core.model.errors import Unavailable
 from .free_space import is_full
 from .private_files import replace_file
 
-_home: int | None = None  # the process that RocksDB's threads are in: a fork leaves them behind
+_home: int | None = None  # the process that has RocksDB's threads: a fork does not inherit them
 
 
 def claim() -> None:
-    """To be called before a store is opened. Raises `Unavailable` where none can be."""
+    """Call before opening a store. Raises `Unavailable` in a process that cannot open one."""
     global _home
     if _home is None:
         _home = os.getpid()
@@ -28,12 +28,12 @@ def claim() -> None:
 
 
 def _exit_plainly() -> None:
-    """Have C's `exit` leave out what C++ would destroy.
+    """Make C's `exit` skip the C++ destructors.
 
     RocksDB's destructors wait for its threads, and a forked process has none of them: it would
-    die of SIGSEGV. Python has ended already when these are called, the last one first; both pass
-    over the arguments that they do not take. What was opened is never closed here: the frames of
-    the threads that were left behind hold it for ever.
+    die of SIGSEGV. Python has finished when these handlers are called, the last one first; both
+    ignore the arguments that they do not take. What was opened is never closed here: the frames
+    of the threads that were not inherited hold it for ever.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "on_exit"):  # musl has none
@@ -42,23 +42,23 @@ def _exit_plainly() -> None:
 
 
 def sign(folder: Path, url: str | None) -> None:
-    """Say who has it open: RocksDB's own LOCK file is empty."""
+    """Record who has the store open: RocksDB's own LOCK file is empty."""
     since = datetime.now(UTC).isoformat(timespec="seconds")
     owner = {"pid": os.getpid(), "url": url, "since": since}
     replace_file(folder / "owner.json", json.dumps(owner).encode())
 
 
 def unsign(folder: Path) -> None:
-    """Nobody has it open any more; to be called while the lock is still held."""
-    with suppress(OSError):  # on a disk that is gone or read-only it stays, and says what was
+    """Remove the record of who has it open. Call while the lock is still held."""
+    with suppress(OSError):  # on a disk that is gone or read-only the old record stays
         (folder / "owner.json").unlink(missing_ok=True)
 
 
 def why_not(folder: Path, message: str) -> str:
-    """What RocksDB or the system says, as a sentence that helps."""
+    """Turn an error message of RocksDB or the system into a helpful sentence."""
     if "lock hold by current process" in message:
         return (
-            f"the folder {folder} is in use by this very process: "
+            f"the folder {folder} is in use by this process: "
             "use the QueueManager that has it open, or close that one first"
         )
     if "While lock file" in message or "lock hold by" in message:
@@ -66,7 +66,7 @@ def why_not(folder: Path, message: str) -> str:
     if "orruption" in message:
         return (
             f"the store in {folder} is damaged ({message}); "
-            "restore a copy of the folder, or move it away to begin anew"
+            "restore a copy of the folder, or move it away to start with an empty queue"
         )
     if is_full(message):
         return f"the disk is full: make room for the store in {folder} ({message})"

@@ -1,4 +1,4 @@
-"""Folders and files that only their owner may read, whatever the umask says."""
+"""Folders and files that only their owner can read, whatever the umask."""
 
 import os
 import pwd
@@ -9,21 +9,21 @@ from pathlib import Path
 from ..core.model.errors import Unavailable
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
-OTHERS = 0o077  # what group and all others may do
+OTHERS = 0o077  # permissions of group and others
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def open_folder(folder: Path, *, create: bool = True) -> int:
-    """A descriptor of `folder`, which is made with mode 0700 where it is missing.
+    """Open `folder` and return its descriptor; create it with mode 0700 if it is missing.
 
-    Raises `Unavailable` where it is a link or belongs to another user: what is written there could
-    be read or replaced by others. Raises `OSError` where it cannot be had.
+    Raises `Unavailable` if it is a link or belongs to another user: others could read or replace
+    what is written there. Raises `OSError` if it cannot be created or opened.
     """
     if create:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
             folder.mkdir(FOLDER_MODE)
-            folder.chmod(FOLDER_MODE)  # the umask may have taken more than it should
+            folder.chmod(FOLDER_MODE)  # the umask may have removed bits of the owner
     if folder.is_symlink():
         raise Unavailable(
             f"cannot open the store in {folder}: it is a symbolic link, name the folder it "
@@ -48,7 +48,7 @@ def _user(number: int) -> str:
 
 
 def narrow(descriptor: int) -> int | None:
-    """Take from all but the owner what they may do with it; the mode that was, if it was wider."""
+    """Remove the permissions of group and others; the old mode, or None if it was private."""
     mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
     if not mode & OTHERS:
         return None
@@ -57,7 +57,7 @@ def narrow(descriptor: int) -> int | None:
 
 
 def narrow_file(name: str, folder: int) -> None:
-    """Make an ordinary file private; one that is gone meanwhile does not matter."""
+    """Make a regular file private; ignores a file that no longer exists."""
     with suppress(FileNotFoundError, PermissionError):
         facts = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if stat.S_ISREG(facts.st_mode) and facts.st_mode & OTHERS:
@@ -65,12 +65,12 @@ def narrow_file(name: str, folder: int) -> None:
 
 
 def replace_file(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """Write a private file in the place of an older one: whoever reads it gets either, whole.
+    """Atomically write a private file: a reader gets either the old or the new content, complete.
 
-    With `durable` so it is after a power failure as well, and the new one is there to stay.
+    With `durable`, this also holds after a power failure, and the new content is on disk.
     """
     draft = path.with_name(f"{path.name}.new")
-    draft.unlink(missing_ok=True)  # of a crash
+    draft.unlink(missing_ok=True)  # left by a crash
     with open(os.open(draft, _NEW, FILE_MODE), "wb") as file:
         file.write(content)
         file.flush()
@@ -90,5 +90,5 @@ def _sync_folder(folder: Path) -> None:
 
 
 def private_opener(path: str, flags: int) -> int:
-    """For `open`: a file that it makes is private; one that is there stays as it is."""
+    """An opener for `open`: files it creates are private; existing ones keep their mode."""
     return os.open(path, flags, FILE_MODE)

@@ -1,4 +1,4 @@
-"""A program's standard streams: whatever text comes, and whichever of them there are."""
+"""A program's standard streams: any text can be written, and a missing stream does no harm."""
 
 import codecs
 import io
@@ -11,12 +11,12 @@ _ESCAPING = "ollama_queue.escaping"
 
 
 def prepare() -> None:
-    """Have characters that an output's encoding lacks written out as JSON escapes them, so that a
-    JSON document stays one; a stream that was closed before the program began is an empty one."""
+    """Write characters that an output's encoding lacks as JSON escapes, which keeps JSON valid,
+    and replace a stream that was closed before the program started by an empty one."""
     codecs.register_error(_ESCAPING, _escape)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (for as long as it runs)
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (open until the end)
     for stream, errors in (
         (sys.stdin, "replace"),
         (sys.stdout, _ESCAPING),
@@ -27,7 +27,7 @@ def prepare() -> None:
 
 
 def finish() -> None:
-    """Before the program ends: what cannot be written any more is no reason to end badly."""
+    """Flush before the program ends: a closed output is no reason to fail."""
     try:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -36,7 +36,7 @@ def finish() -> None:
 
 
 def discard() -> None:
-    """Whatever is still to be written goes nowhere."""
+    """Drop all output that is not written yet."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for output in (sys.stdout, sys.stderr):
         os.dup2(nowhere, output.fileno())

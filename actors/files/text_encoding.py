@@ -1,4 +1,4 @@
-"""Text as Windows writes it, made into UTF-8 as its bytes come."""
+"""Converts text as Windows writes it to UTF-8, as its bytes arrive."""
 
 import codecs
 import json
@@ -8,9 +8,9 @@ from ..core.model.errors import Invalid
 
 
 def as_utf8(pieces: Iterable[bytes], what: str, field: str) -> Iterator[bytes]:
-    """JSON with a byte order mark, or in UTF-16 or UTF-32, as UTF-8. Raises `Invalid`.
+    """Convert JSON with a byte order mark, or in UTF-16 or UTF-32, to UTF-8. Raises `Invalid`.
 
-    `what` and `field` are what errors call it.
+    `what` and `field` name the text in errors.
     """
     rest = iter(pieces)
     first = b""

@@ -1,1 +1,1 @@
-"""From file, environment and flags to a `Config`."""
+"""Reads file, environment and flags into a `Config`."""

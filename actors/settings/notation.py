@@ -1,4 +1,4 @@
-"""How people write durations, sizes and hosts; each reader raises `Invalid` with the right form."""
+"""Notations for durations, sizes and hosts; each parser raises `Invalid` with the right form."""
 
 import ipaddress
 import math
@@ -14,7 +14,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def parse_duration(value: object) -> float:
-    """Seconds, from `"500ms"`, `"1h30m"`, `"7d"`, a number of seconds, or a `timedelta`."""
+    """Seconds from `"500ms"`, `"1h30m"`, `"7d"`, a number of seconds, or a `timedelta`."""
     seconds = -1.0
     if isinstance(value, str):
         text = "".join(value.split())
@@ -33,7 +33,7 @@ def parse_duration(value: object) -> float:
 
 
 def write_duration(seconds: float) -> str:
-    """As `parse_duration` reads it: in the largest unit that it is a whole number of."""
+    """Write seconds for `parse_duration`, in the largest unit that divides them."""
     for unit in ("d", "h", "m", "s"):
         if seconds and seconds % _SECONDS[unit] == 0:
             return f"{seconds / _SECONDS[unit]:.0f}{unit}"
@@ -41,7 +41,7 @@ def write_duration(seconds: float) -> str:
 
 
 def parse_size(value: object) -> int:
-    """Bytes, from `"32MiB"`, `"64KB"` (of 1000), or a whole number."""
+    """Bytes from `"32MiB"`, `"64KB"` (1000 bytes each), or a whole number."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -53,7 +53,7 @@ def parse_size(value: object) -> int:
 
 
 def write_size(size: int) -> str:
-    """As `parse_size` reads it."""
+    """Write bytes for `parse_size`, in the largest unit that divides them."""
     for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
         if size and size % 1024**power == 0:
             return f"{size // 1024**power}{unit}"
@@ -61,10 +61,10 @@ def write_size(size: int) -> str:
 
 
 def parse_ollama_host(text: object) -> str:
-    """The URL meant by `OLLAMA_HOST`, in every form that Ollama's client takes.
+    """The URL that `OLLAMA_HOST` means, in every form that Ollama's client accepts.
 
-    `gpu`, `gpu:80`, `:80`, `[::1]:80` and URLs; without a port it is 11434, or the scheme's own
-    where there is a scheme. An address that means "all" becomes the loopback; `ollama.com` is
+    `gpu`, `gpu:80`, `:80`, `[::1]:80` and URLs. The default port is 11434, or for a URL its
+    scheme's own. An address that means "all" becomes the loopback address; `ollama.com` is
     reached by https.
     """
     stripped = text.strip().strip("\"'").strip() if isinstance(text, str) else "?"
@@ -84,13 +84,13 @@ def parse_ollama_host(text: object) -> str:
 
 
 def shown(value: object) -> str:
-    """For a sentence that says what is wrong with it."""
+    """A value as error messages show it, at most 58 characters long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def unquoted(text: str) -> str:
-    """A variable's value as it was meant: an `.env` file may leave blanks and quotes around it."""
+    """A variable's value without the blanks and quotes that an `.env` file may leave around it."""
     text = text.strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
         return text[1:-1].strip()
@@ -108,7 +108,7 @@ def _split_port(place: str) -> tuple[str, str]:
 
 
 def _port(port: str, default: int) -> int:
-    """0 when it cannot be one."""
+    """The port's number; 0 if it is invalid."""
     if port == "":
         return default
     number = int(port) if re.fullmatch("[0-9]{1,5}", port) else 0
@@ -116,7 +116,7 @@ def _port(port: str, default: int) -> int:
 
 
 def _connectable(host: str) -> str:
-    """As it stands in a URL to connect to; empty when it cannot be a host."""
+    """The host as a URL to connect to needs it; empty if it is invalid."""
     try:
         address = ipaddress.ip_address(host or "127.0.0.1")
     except ValueError:

@@ -1,4 +1,4 @@
-"""From a YAML file, the environment and flags to a `Config`; says in one line what is wrong."""
+"""Combines a YAML file, the environment and flags into a `Config`; explains errors in one line."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from .notation import unquoted
 from .value_types import KEYS, check_known, checked, is_list, plain
 
 _PREFIX = {"retry_config": "RETRY", "logging": "LOG"}
-FLAGS = "command line"  # what errors call them
+FLAGS = "command line"  # its name in errors
 
 
 def _variable(key: str) -> str:
@@ -24,13 +24,13 @@ def _variable(key: str) -> str:
 ENVIRONMENT = {
     _variable(key): key for key, kind in KEYS.items() if not is_list(kind) or kind == list[str]
 }
-"""The key that each environment variable sets; texts of a list stand between commas."""
+"""The key that each environment variable sets; lists of text are separated by commas."""
 
 
 class Loaded(NamedTuple):
-    """Settings, and where each that is not a default comes from.
+    """Settings, and the origin of each that is not a default.
 
-    The keys of `origins` are such as `server.port` and `backends[0].url`; their values a path,
+    `origins` maps keys such as `server.port` and `backends[0].url` to a path,
     `environment variable NAME` or `command line`.
     """
 
@@ -39,16 +39,16 @@ class Loaded(NamedTuple):
 
 
 def load(path: str | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
-    """The settings: flags beat environment beats file beats defaults.
+    """Load the settings: flags beat environment beats file beats defaults.
 
-    `path` None reads no file; `flags` maps keys such as `server.port` to values, None where a
-    flag was not given; an empty environment variable counts as unset. Raises `Invalid`.
+    With `path` None, no file is read. `flags` maps keys such as `server.port` to values, None for
+    a flag that is not set; an empty environment variable counts as unset. Raises `Invalid`.
     """
     return trace(path, environ, flags).config
 
 
 def trace(path: str | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Loaded:
-    """As `load`, with the origins."""
+    """Load the settings together with their origins. Raises `Invalid`."""
     raw_values = {key: (raw, origin) for key, raw, origin in _given(path, environ, flags)}
     origins: dict[str, str] = {}
     sections: dict[str, Any] = {}
@@ -67,9 +67,9 @@ def trace(path: str | None, environ: Mapping[str, str], flags: Mapping[str, Any]
 
 
 def anchored(config: Config) -> Config:
-    """The same, with each path from the root.
+    """The same settings with absolute paths.
 
-    Whoever opens a queue takes this once: changing the working folder later does not move it.
+    Called once when a queue is opened: changing the working folder later does not move it.
     """
     sections = {}
     for section in msgspec.structs.fields(Config):
@@ -87,7 +87,7 @@ def anchored(config: Config) -> Config:
 def _given(
     path: str | None, environ: Mapping[str, str], flags: Mapping[str, Any]
 ) -> Iterator[tuple[str, Any, str]]:
-    """Each key that is given, what was written for it, and where; the last of a key counts."""
+    """Each key that is set, its raw value and its origin; the last value of a key counts."""
     if path is not None:
         for key, raw in yaml_file.read(path, environ).items():
             yield key, raw, path

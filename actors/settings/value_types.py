@@ -1,4 +1,4 @@
-"""Each setting's key and kind, and how what people write for it becomes a value."""
+"""The key and type of each setting, and the conversion of raw values."""
 
 import difflib
 import os
@@ -22,7 +22,7 @@ def is_list(kind: Any) -> bool:
 
 
 def plain(kind: Any) -> Any:
-    """The kind of a value that may be null as well."""
+    """The type of a value without null."""
     if NoneType not in get_args(kind):
         return kind
     return next(part for part in get_args(kind) if part is not NoneType)
@@ -30,7 +30,7 @@ def plain(kind: Any) -> Any:
 
 SECTIONS = list(_kinds(Config))
 KEYS: dict[str, Any] = {}
-"""The kind of each setting: of `section.name`, and of a list that is a section by itself."""
+"""The type of each setting, by `section.name`, or by `section` for a list."""
 for _section, _kind in _kinds(Config).items():
     KEYS |= {_section: _kind} if is_list(_kind) else _kinds(_kind, f"{_section}.")
 
@@ -38,7 +38,7 @@ _NOT_YET = {"auth", "proxy"}
 
 
 def check_known(key: str, origin: str) -> None:
-    """Raises `Invalid`, with what was meant, for a key that there is not."""
+    """Raise `Invalid`, with the nearest known key, for an unknown key."""
     section = key.partition(".")[0]
     for name in (section, key):
         if name in _NOT_YET:
@@ -49,7 +49,7 @@ def check_known(key: str, origin: str) -> None:
 
 
 def checked(key: str, raw: Any, kind: Any, origin: str) -> Any:
-    """`raw` as a plain value of `kind`; raises `Invalid` with the key and its origin."""
+    """Convert `raw` to a plain value of `kind`. Raises `Invalid` with the key and its origin."""
     if is_list(kind):
         if raw is not None and not isinstance(raw, list):
             raise Invalid(f"{origin}: {key} must be a list", field=key)
@@ -90,7 +90,7 @@ def _refuse_unknown(
 
 
 def _converted(raw: Any, kind: Any) -> Any:
-    """`raw` as `kind`; a text that reads as a number is one, as the environment has only texts."""
+    """Convert `raw` to `kind`; text may be a number, as the environment has only text."""
     is_text = isinstance(raw, str)
     if kind != plain(kind) and (raw is None or (is_text and raw.lower() == "null")):
         return None
@@ -118,7 +118,7 @@ def _path(raw: Any) -> str:
 
 def _secret(raw: Any) -> str:
     if not isinstance(raw, str):
-        raise Invalid("must be a text, in quotes")  # which is not shown
+        raise Invalid("must be a text, in quotes")  # the value is a secret: do not show it
     return raw
 
 

@@ -1,4 +1,4 @@
-"""Reads a configuration file: YAML, with `${VARIABLES}` filled in."""
+"""Reads a configuration file: YAML, with `${VARIABLES}` replaced."""
 
 import io
 import re
@@ -8,13 +8,13 @@ from typing import Any
 from ..core.model.errors import Invalid
 from .value_types import KEYS, SECTIONS, check_known
 
-# YAML gives braces a meaning of their own in `{api_key: ${KEY}}`: while it reads, others stand in.
+# In `{api_key: ${KEY}}` YAML would interpret the inner braces: other characters replace them.
 _STAND_INS = {ord("$"): "\ue000", ord("{"): "\ue001", ord("}"): "\ue002"}
 _BACK = {ord(other): chr(own) for own, other in _STAND_INS.items()}
 
 
 def read(path: str, environ: Mapping[str, str]) -> dict[str, Any]:
-    """What the file gives for each key. Raises `Invalid` for a key that there is not."""
+    """The raw value of each key in the file. Raises `Invalid` for an unknown key."""
     values = {}
     for section, content in _document(path).items():
         for key, raw in _keys(section, content, path).items():
@@ -35,7 +35,7 @@ def _keys(section: Any, content: Any, path: str) -> dict[str, Any]:
 
 
 def _document(path: str) -> Mapping[Any, Any]:
-    import yaml  # only who has a file waits for it
+    import yaml  # imported only if there is a file: it is slow
 
     try:
         with open(path, encoding="utf-8") as file:
@@ -55,7 +55,7 @@ def _document(path: str) -> Mapping[Any, Any]:
 
 
 def _loaded(text: str) -> Any:
-    """As `yaml.safe_load`, but a key that stands twice is an error."""
+    """Load like `yaml.safe_load`, but reject a duplicate key."""
     import yaml
 
     class Loader(yaml.SafeLoader):
@@ -63,7 +63,7 @@ def _loaded(text: str) -> Any:
             seen: set[str] = set()
             for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
                 if key.value in seen:
-                    message = f"{key.value} stands there twice,"
+                    message = f"{key.value} is set twice,"
                     raise yaml.MarkedYAMLError(problem=message, problem_mark=key.start_mark)
                 seen.add(key.value)
             return super().construct_mapping(node, deep)
@@ -72,7 +72,7 @@ def _loaded(text: str) -> Any:
 
 
 def _expanded(raw: Any, key: str, path: str, environ: Mapping[str, str]) -> Any:
-    """`raw` with `${NAME}` replaced in every text in it."""
+    """Replace `${NAME}` in all text in `raw`."""
 
     def fill(match: re.Match[str]) -> str:
         name = match[1]

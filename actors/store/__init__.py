@@ -1,1 +1,1 @@
-"""RocksDB: how records, lists and batches lie in it, and how they are read."""
+"""The store on RocksDB: layout of records, indexes and batches, and the code that reads them."""

@@ -1,4 +1,4 @@
-"""How batches lie in the store: in slices, committed by the record that is written last."""
+"""Batches in the store: written in slices, committed by their batch record, written last."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -14,14 +14,14 @@ from .families import Changes, Family
 
 
 class BatchStore:
-    """The batches of a store, over its column families and their handles."""
+    """The batches of a store, kept in its column families."""
 
     def __init__(self, families: dict[str, Family], handles: dict[str, Any]) -> None:
         self._families, self._handles = families, handles
-        self._open: dict[str, Batch] = {}  # those that are not over: their counts change
+        self._open: dict[str, Batch] = {}  # unfinished ones: their counts change
 
     def begin(self, batch: Changes, batch_id: str) -> None:
-        """A slice of it is written: a boot that finds no record of it deletes all slices."""
+        """Mark the batch as loading: a boot deletes the slices of a batch that still is."""
         batch.put(b"loading:" + batch_id.encode(), b"", self._handles["meta"])
 
     def seal(self, batch: Changes, sealed: SealedBatch) -> None:
@@ -56,7 +56,7 @@ class BatchStore:
             self._open[record.id] = record
 
     def _delete(self, batch: Changes, batch_id: str) -> None:
-        """The last of its tasks is deleted."""
+        """Delete the record of a batch whose last task was deleted."""
         batch.delete(batch_id.encode(), self._handles["batches"])
         self._open.pop(batch_id, None)
 
@@ -71,11 +71,11 @@ class BatchStore:
         return [decode_batch(raw) for _, (_, raw) in zip(range(limit), rows, strict=False)]
 
     def task_ids(self, batch_id: str) -> list[str]:
-        """In the order in which they were given."""
+        """The ids of the batch's tasks, in the order in which they were submitted."""
         return [key.decode() for key in self._members(batch_id)]
 
     def found_again(self, batch_id: str) -> BatchSubmitted:
-        """A batch that was submitted again. Raises `Conflict` where all of it is deleted."""
+        """The reply to a batch submitted again. Raises `Conflict` if all its tasks are deleted."""
         if self.get(batch_id) is None:
             raise Conflict(
                 f"this Idempotency-Key was used for batch {batch_id}, which has been deleted",
@@ -89,7 +89,7 @@ class BatchStore:
             yield key[len(prefix) :]
 
     def unfinished(self) -> list[tuple[str, list[Record]]]:
-        """Batches that a crash has cut, with what was written of each."""
+        """The batches that a crash interrupted, with the records written of each."""
         batches = []
         for key, _ in self._families["meta"].between(b"loading:", b"loading;"):
             batch_id = key[8:].decode()

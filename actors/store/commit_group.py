@@ -1,4 +1,4 @@
-"""What one fsync makes durable: changes merged task by task, and what is said once it has."""
+"""A commit group: the changes that one fsync makes durable, merged per task, with their replies."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -28,22 +28,22 @@ from .encoding import decode_record
 
 
 class TaskWrite(Struct):
-    """One task's part of a group: its newest record and what else is written of it."""
+    """The writes for one task in a group: its newest record, and its spec and result if new."""
 
     record: Record
-    was: Record | None  # as it lies on disk, None when new
+    was: Record | None  # the record on disk, None when new
     spec: bytes | None = None
     result: bytes | None = None
     body: bytes = b""
-    cron: Cron | None = None  # whose run it is, as it is after it
+    cron: Cron | None = None  # the cron whose run this task is, as changed by that run
 
 
 class HiddenTasks:
-    """The tasks of a batch that is not there yet, as they lie on disk: there may be a million."""
+    """The tasks of an unsealed batch, kept encoded: there may be a million."""
 
     def __init__(self) -> None:
         self.ids: list[str] = []
-        self.levels: Counter[int] = Counter()  # how many have which priority
+        self.levels: Counter[int] = Counter()  # number of tasks per priority
         self._written: list[bytes] = []
 
     def add(self, record: Record, written: bytes) -> None:
@@ -56,7 +56,7 @@ class HiddenTasks:
 
 
 class SealedBatch(Struct, frozen=True):
-    """A batch whose tasks are all written: from now on they count, and are seen."""
+    """A batch whose tasks are all written: from now on they count and are visible."""
 
     batch: Batch
     tasks: HiddenTasks
@@ -64,17 +64,17 @@ class SealedBatch(Struct, frozen=True):
     body: bytes
 
     def __iter__(self) -> Iterator[EventRecord]:
-        """What is told of it. The events are made as they are taken."""
+        """The events to publish. Each is built when it is consumed."""
         at = self.batch.created_at
         return (EventRecord("task_submitted", task, at, task.seq) for task in self.tasks)
 
 
 class CommitGroup:
-    """Gathers while the fsync before it is in flight."""
+    """Collects changes while the previous fsync is in flight."""
 
     def __init__(self) -> None:
         self.rows: dict[str, TaskWrite] = {}
-        self.removed: dict[str, Record] = {}  # as they lie on disk
+        self.removed: dict[str, Record] = {}  # the records on disk
         self.sealed: list[SealedBatch] = []
         self.flags: dict[str, bool] = {}
         self.dropped_keys: list[bytes] = []
@@ -91,7 +91,7 @@ class CommitGroup:
         return self.changes_disk or bool(self.answers or self.events)
 
     def answer(self, promise: Promise[Reply] | None, answer: Reply | QueueError) -> None:
-        """Keep the promise so once all of this is durable."""
+        """Resolve the promise with `answer` once this group is durable."""
         self.answers.append((promise, answer))
 
     # --- merging --------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ class CommitGroup:
         return record
 
     def change(self, change: Change, was: Record | None, at: datetime, seq: int) -> Record:
-        """Merge a change into the task's record, `was` being the newest that is known."""
+        """Merge a change into the task's record. `was` is the newest known record."""
         if was is None:
             raise LookupError(f"a change of task {change.task_id}, which is not stored")
         row = self.rows.setdefault(change.task_id, TaskWrite(was, was))
@@ -130,7 +130,7 @@ class CommitGroup:
     def note(
         self, save: SetFlag | DropKey | SaveCron | DropCron | Announce, at: datetime, seq: int
     ) -> None:
-        """What concerns no task, or not its record."""
+        """Add a change that does not concern a task, or not its record."""
         match save:
             case SetFlag(name, value, event, backend):
                 self.flags[name] = value
@@ -158,7 +158,7 @@ class CommitGroup:
         self.events.append(EventRecord(save.event, task, at, seq, save.cron.id, save.reason))
 
     def keep_running(self, live: dict[str, Record]) -> None:
-        """Let `live` hold the tasks that run, as this group has them."""
+        """Update `live`, the records of running tasks, from this group."""
         for task_id in self.removed:
             live.pop(task_id, None)
         for task_id, row in self.rows.items():
@@ -167,7 +167,7 @@ class CommitGroup:
             else:
                 live.pop(task_id, None)
 
-    # --- what is not durable yet ----------------------------------------------------------------
+    # --- not durable yet ------------------------------------------------------------------------
 
     def touches(self, task_id: str) -> bool:
         return task_id in self.rows or task_id in self.removed
@@ -177,7 +177,7 @@ class CommitGroup:
         return None if row is None else row.record
 
     def ids_of(self, batch_id: str) -> list[str] | None:
-        """The tasks of a batch that is sealed here, in order."""
+        """The ids of the tasks of a batch sealed in this group, in order."""
         sealed = next((each for each in self.sealed if each.batch.id == batch_id), None)
         return None if sealed is None else sealed.tasks.ids
 

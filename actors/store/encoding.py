@@ -1,4 +1,4 @@
-"""How records are keyed and encoded."""
+"""Keys and encodings of records."""
 
 from collections.abc import Iterator
 
@@ -13,15 +13,15 @@ from .families import Family
 # tasks    id -> Record, msgpack                small, changes
 # results  id -> the model's reply, JSON        written once
 # index    s <status> <priority> <id> -> Entry, msgpack    (empty once the task has ended)
-#          t <when it last started> <id> -> nothing
-#          e <status> <when it ended> <id> -> nothing
+#          t <start of the last attempt> <id> -> nothing
+#          e <status> <end> <id> -> nothing
 #          b <batch id> <id> -> nothing
 #          c <cron id> <id> -> nothing
-#          k <digest> -> Keyed, msgpack         idempotency keys
-# batches  id -> Batch, msgpack                 written last: without it its tasks do not count
-# crons    id -> Cron, JSON                     in the batch of the task of its last run
+#          k <digest> -> KeyUse, msgpack        idempotency keys
+# batches  id -> Batch, msgpack                 written last: without it the tasks do not count
+# crons    id -> Cron, JSON                     written together with the task of the last run
 # meta     format, boot, counts, flag:<name>, loading:<batch id>, upgrading
-# In keys a priority is one hexadecimal digit, a moment is 14: microseconds since 1970.
+# In keys, a priority is one hexadecimal digit; a time is 14, the microseconds since 1970.
 FAMILIES = ("specs", "tasks", "results", "index", "batches", "crons", "meta")
 STATUS_CODE = {status: b"s%d" % number for number, status in enumerate(Status)}
 

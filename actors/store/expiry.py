@@ -1,4 +1,4 @@
-"""Finding the ended tasks that have been kept long enough."""
+"""Finds finished tasks whose retention is over."""
 
 import heapq
 from collections.abc import Callable, Iterator
@@ -18,14 +18,14 @@ SLICE_TASKS = 200
 
 
 def find_expired(store: "TaskStore", command: FindExpired) -> Callable[[], Expired]:
-    """How to find a slice of them, the oldest end first; it may run anywhere, as a scan may.
+    """Return a function that finds one slice of expired tasks, oldest end first.
 
-    Tasks of a batch that is not over stay, and are passed.
+    It may run in any thread, like a scan. Tasks of unfinished batches are skipped.
     """
     beyond = sum(map(store.counts.total, ENDED)) - command.keep - command.passed
     limit = "" if command.before is None else moment_key(command.before)
     index, tasks, batches = store.snapshots("index", "tasks", "batches")
-    # Behind `after`: the rows before it are deleted by now, and slow to step over.
+    # Start after `after`: the rows before it are deleted by now, and slow to step over.
     starts = ((end_code(status), command.after.encode()) for status in ENDED)
     ranges = [index.between(code + place, after(code)) for code, place in starts]
     places = heapq.merge(*(_places(rows) for rows in ranges))
@@ -57,7 +57,7 @@ def _places(rows: Iterator[tuple[bytes, bytes]]) -> Iterator[str]:
 
 
 class _OpenBatches:
-    """The batches that are not over: somebody may wait for all of their results."""
+    """The unfinished batches: someone may be waiting for all of their results."""
 
     def __init__(self, batches: Family) -> None:
         self._batches = batches

@@ -1,26 +1,26 @@
-"""What records lie in: sorted column families, in RocksDB, or in memory for tests of programs."""
+"""Sorted column families, where records are stored: in RocksDB, or in memory for users' tests."""
 
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 
 class Family(Protocol):
-    """A column family, or how it was at a moment: keys and values, in the order of the keys."""
+    """A column family, or a snapshot of one: keys and values in key order."""
 
     def get(self, key: bytes, /) -> bytes | None:
-        """The value of a key; None where there is no such key."""
+        """The value of a key; None for an unknown key."""
 
     def between(
         self, start: bytes, end: bytes, backwards: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        """Keys and values in [start, end), as they are when this is called."""
+        """Keys and values in [start, end), as of this call."""
 
     def snapshot(self) -> "Family":
-        """As it is now, for what reads in another thread."""
+        """A snapshot, for reading in another thread."""
 
 
 class Changes(Protocol):
-    """Changes to several families, all of them made at once or none."""
+    """An atomic set of changes to several families."""
 
     def put(self, key: bytes, value: bytes, handle: Any, /) -> None: ...
 

@@ -1,4 +1,4 @@
-"""The index rows that lists are read from: how they are kept in step with a task, and chosen."""
+"""The index rows that lists are read from: keeping them in step with tasks, and choosing rows."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,10 +14,10 @@ from ..core.model.tasks import Batch, Record, Status
 from .encoding import STATUS_CODE, after, encode
 from .families import Changes
 
-FEW = 2000  # rows that one look may read in vain
+FEW = 2000  # rows that one read may scan without a match
 ENDED = tuple(status for status in Status if status.is_final)
 LEAD: dict[Sort, int] = {"created": 0, "priority": 1, "started": 14, "ended": 14}
-"""How much of a row's place in the order comes before the task's id."""
+"""The length of the sort value that precedes the task's id in a row's position."""
 
 _LEVELS = [b"%x" % priority for priority in range(16)]
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -32,7 +32,7 @@ _WITH_VALUES = (
 
 
 def put_rows(batch: Changes, index: Any, record: Record, was: Record | None) -> None:
-    """Change the rows of a task along with its record; `was` None means that it is new."""
+    """Write a task's rows along with its record; `was` is None for a new task."""
     entry = b"" if record.status.is_final else encode(entry_of(record))
     batch.put(_status_row(record), entry, index)
     if was is None:
@@ -94,7 +94,7 @@ def end_code(status: Status) -> bytes:
 
 
 def moment_key(at: datetime) -> str:
-    """How a moment stands in a row: its microseconds since 1970."""
+    """A time as it is written in a row: its microseconds since 1970."""
     return f"{int(at.timestamp() * 1e6):014x}"
 
 
@@ -102,7 +102,7 @@ def moment_key(at: datetime) -> str:
 
 
 class KeyRange(Struct, frozen=True):
-    """Rows from `start` to before `end`; behind `cut` bytes of a key its place in the order."""
+    """Rows in [start, end). A key after its first `cut` bytes is its position in the sort order."""
 
     start: bytes
     end: bytes
@@ -110,9 +110,9 @@ class KeyRange(Struct, frozen=True):
 
 
 class ReadPlan(Struct, frozen=True):
-    """What a list is read from: index rows, or None for the tasks themselves.
+    """What to read a list from: index rows, or with None the tasks themselves.
 
-    Ids are from `low` to before `high`. `is_exact`: every row is of a wanted task.
+    Ids are in [low, high). `is_exact`: every row belongs to a matching task.
     """
 
     stretches: list[KeyRange] | None
@@ -122,11 +122,12 @@ class ReadPlan(Struct, frozen=True):
 
 
 def choose(task_filter: TaskFilter, counts: Counts, before: str) -> ReadPlan:
-    """What to read, backwards and from before the place `before` (empty: from the end).
+    """Choose what to read, backwards from the position `before` (empty: from the end).
 
-    By creation an index of the values serves, where there is one: that of the status if it
-    leaves few tasks, else of the batch, the cron, the status. Other sorts have an order of their
-    own, in which all but the status (and by priority, that) is looked for task by task.
+    Sorted by creation, an index of the filter's values is used if there is one: that of the
+    status if it leaves few tasks, else of the batch, the cron or the status. Other sorts have an
+    index of their own; all filters but the status (and, sorted by priority, the priority) are
+    then checked task by task.
     """
     fields = {name for name in _WITH_VALUES if getattr(task_filter, name)}
     low, high = _id_of(task_filter.since, ""), _id_of(task_filter.until, "g")
@@ -151,7 +152,7 @@ def choose(task_filter: TaskFilter, counts: Counts, before: str) -> ReadPlan:
 def _values(
     task_filter: TaskFilter, fields: set[str], counts: Counts
 ) -> tuple[set[str], list[bytes] | None]:
-    """The fields whose index to use, and what its rows begin with."""
+    """The fields whose index to use, and the prefixes of its rows."""
     by_status = fields & {"status", "priority"}
     cells = _cells(task_filter, counts)
     is_few = sum(cells.values()) <= FEW
@@ -165,7 +166,7 @@ def _values(
 
 
 def _cells(task_filter: TaskFilter, counts: Counts) -> dict[bytes, int]:
-    """How many tasks each wanted status and level has, by what their rows begin with."""
+    """The number of tasks per matching status and level, by the prefix of their rows."""
     return {
         STATUS_CODE[status] + _LEVELS[level]: count
         for status in Status
@@ -190,7 +191,7 @@ def _under(prefix: bytes, low: str, high: str) -> KeyRange:
 
 
 def _id_of(moment: datetime | None, default: str) -> str:
-    """The lowest id of a moment: ids hold the microsecond in which a task was accepted."""
+    """The lowest id of a time: ids contain the microsecond in which a task was accepted."""
     if moment is None:
         return default
     return mint(max(0, (moment - _BEGINNING) // timedelta(microseconds=1)), 0)
@@ -202,7 +203,7 @@ def total_of(
     batch_of: Callable[[str], Batch | None],
     reasons: WaitReasons | None,
 ) -> int | None:
-    """How many tasks are wanted, where the counts know."""
+    """The number of matching tasks, if the counts tell; else None."""
     fields = {name for name in _WITH_VALUES if getattr(task_filter, name)}
     if task_filter.since is not None or task_filter.until is not None:
         return None

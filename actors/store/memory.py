@@ -1,4 +1,4 @@
-"""A store in memory, for the tests of programs: gone with the process."""
+"""A store in memory, for users' tests: it is lost when the process ends."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from .task_store import TaskStore
 
 
 class MemoryFamily:
-    """A column family in memory. For one thread: a snapshot is the family itself."""
+    """A column family in memory, for one thread: its snapshot is the family itself."""
 
     def __init__(self) -> None:
         self._rows: SortedDict[bytes, bytes] = SortedDict()
@@ -35,7 +35,7 @@ class MemoryFamily:
 
 
 class MemoryChanges:
-    """Changes that are made in the order in which they were written down."""
+    """Changes, applied in the order in which they were added."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[MemoryFamily, bytes, bytes | None]] = []
@@ -51,14 +51,14 @@ class MemoryChanges:
 
 
 def empty_families() -> dict[str, MemoryFamily]:
-    """What a new store lies in."""
+    """The families of a new store."""
     return {name: MemoryFamily() for name in FAMILIES}
 
 
 class MemoryStore(TaskStore):
-    """The store of an `InMemoryQueue`. What reads it must run in the thread that writes it.
+    """The store of an `InMemoryQueue`. Reads must run in the thread that writes.
 
-    When the actors restart, another one is opened over the same families.
+    When the actors restart, a new store is opened over the same families.
     """
 
     def __init__(self, families: dict[str, MemoryFamily]) -> None:
@@ -80,7 +80,7 @@ class MemoryStore(TaskStore):
                 family.put(key, value)
 
     def written(self) -> None:
-        """Nothing needs to be made durable."""
+        """Nothing: there is nothing to make durable."""
 
     def sync(self, written: None) -> None:
         pass

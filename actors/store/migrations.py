@@ -1,4 +1,4 @@
-"""Stores of older formats become ones of this format, when they are opened."""
+"""Upgrades a store of an older format when it is opened."""
 
 from typing import Any
 
@@ -8,16 +8,16 @@ from .encoding import STATUS_CODE, decode_record
 from .indexes import put_rows
 from .rocksdb_setup import key_range
 
-# 1 had no rows to list tasks by priority, cron, start and end; in 2 the rows of tasks that wait or
-# run held the words in which they failed last.
+# Format 1 had no rows to list tasks by priority, cron, start and end; in format 2 the rows of
+# pending and running tasks contained their last error.
 FORMAT = 3
 SLICE_TASKS = 500
 
 
 def upgrade(db: Rdict, families: dict[str, Rdict], handles: dict[str, Any]) -> None:
-    """Write the rows of all tasks anew, slice by slice; a crash in between is made up for.
+    """Rewrite the rows of all tasks, slice by slice; the next open resumes after a crash.
 
-    From the first slice on an older version would misread the index: it finds a newer format.
+    The new format is written first: an older version would misread the index from then on.
     """
     meta = families["meta"]
     if meta.get(b"format") in (b"1", b"2"):

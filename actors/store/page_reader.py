@@ -1,4 +1,4 @@
-"""Reading a page of a list of tasks."""
+"""Reads a page of a task list."""
 
 import heapq
 from collections.abc import Callable, Iterator
@@ -17,9 +17,9 @@ from .indexes import FEW, LEAD, KeyRange, ReadPlan, choose, total_of
 if TYPE_CHECKING:
     from .task_store import TaskStore
 
-INCLUDED_BYTES = 4 << 20  # of payloads and results in one page; one task may have more
+INCLUDED_BYTES = 4 << 20  # of payloads and results per page; a single task may have more
 
-IndexRow = tuple[str, bytes | None]  # its place in the order; the record, where it lies here
+IndexRow = tuple[str, bytes | None]  # position in the sort order; record, if the row has it
 
 
 def scan(
@@ -28,15 +28,16 @@ def scan(
     hidden: frozenset[str] = frozenset(),
     reasons: WaitReasons | None = None,
 ) -> Callable[[], Page]:
-    """How to read a page, newest or highest first; it touches the store only and may run anywhere.
+    """Return a function that reads a page, newest or highest first.
 
-    Tasks of `hidden` batches are left out. Raises `Invalid` for a bad cursor.
+    It touches only the store and may run in any thread. Tasks of `hidden` batches are left out.
+    Raises `Invalid` for a bad cursor.
 
-    The iterators are made at once: one that a snapshot (rocksdict 0.3.29) makes later shows what
-    was written meanwhile, though its look-ups do not.
+    The iterators are created at once: an iterator that a snapshot (rocksdict 0.3.29) creates
+    later also shows newer writes, though the snapshot's look-ups do not.
     """
     begin = read_cursor(task_filter)
-    if reasons is not None:  # of tasks that wait, which pending ones do
+    if reasons is not None:  # only pending tasks wait
         if task_filter.status and Status.PENDING not in task_filter.status:
             return lambda: Page(total=0)
         task_filter = replace(task_filter, status=[Status.PENDING])
@@ -70,7 +71,7 @@ def _stretch(index: Family, stretch: KeyRange) -> Iterator[IndexRow]:
 
 
 class _PageScan:
-    """Goes through rows until a page is full, all are read, or too many were read in vain."""
+    """Reads rows until a page is full, all are read, or too many were read without a match."""
 
     def __init__(
         self,
@@ -87,7 +88,7 @@ class _PageScan:
         self._wanted = looks_for
 
     def page(self, rows: Iterator[IndexRow], skip: int) -> tuple[Page, list[str]]:
-        """A page, and the place of each of its tasks."""
+        """A page, and the position of each of its tasks."""
         page, places, last = Page(), list[str](), ""
         if self._wanted is None and not self._hidden:
             rows, skip = islice(rows, skip, None), 0
@@ -108,7 +109,7 @@ class _PageScan:
         return page, places
 
     def _record(self, place: str, raw: bytes | None) -> Record | None:
-        """The task at a place, if it is wanted and may be seen."""
+        """The task at a position if it matches and is visible, else None."""
         task_id = place[self._lead :]
         if not self._low <= task_id < self._high:
             return None
@@ -123,7 +124,7 @@ class _PageScan:
 def _include(
     page: Page, places: list[str], task_filter: TaskFilter, specs: Family, results: Family
 ) -> None:
-    """Add what lists leave out; what would be too much for a page goes on the next."""
+    """Add the fields that lists leave out; what is too large for this page moves to the next."""
     size = 0
     for number, record in enumerate(page.records):
         key = record.id.encode()

@@ -1,7 +1,7 @@
-"""Has the column families of a store agree again, where a loss was accepted.
+"""Makes a store's column families consistent again after an accepted loss.
 
-Each of them goes from the journal into tables at a time of its own. With a part of the journal gone
-a task may have a record and no spec, rows of the index and no record, or be counted and not there.
+RocksDB writes each family from the journal to tables at its own time. When part of the journal is
+missing, a task may have a record and no spec, index rows and no record, or be counted but missing.
 """
 
 from collections import Counter
@@ -21,11 +21,11 @@ from .indexes import put_rows
 from .rocksdb_setup import key_range
 
 SLICE_BYTES = 1 << 20
-_END = b"\xff"  # behind all keys: they are texts
+_END = b"\xff"  # after all keys: they are text
 
 
 class Repair:
-    """What has a record and a spec stays; all else is made from that, or goes."""
+    """Keeps each task that has a record and a spec; rebuilds or deletes everything else."""
 
     def __init__(self, db: Rdict, families: dict[str, Rdict], handles: dict[str, Any]) -> None:
         self.db, self.families, self.handles = db, families, handles
@@ -76,7 +76,7 @@ class Repair:
         self.batch.put(b"counts", encode(by_status), self.handles["meta"])
 
     def drop_keys(self, kept: set[bytes]) -> None:
-        """Idempotency keys of what is gone: the same submit is a new one."""
+        """Drop the idempotency keys of missing tasks: submitting again creates a new task."""
         self.write(0)
         for key, raw in key_range(self.families["index"].iter, b"k", b"l"):
             owner = decode_keyed(raw).task_id.encode()
@@ -88,7 +88,7 @@ class Repair:
         self.write(SLICE_BYTES)
 
     def write(self, size: int) -> None:
-        """What has gathered, once it is so large."""
+        """Write the gathered changes if they are at least `size` bytes."""
         if self.batch.size_in_bytes() >= size:
             self.db.write(self.batch)
             self.batch = WriteBatch(raw_mode=True)

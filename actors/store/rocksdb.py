@@ -1,4 +1,4 @@
-"""The store on disk: one RocksDB, and who owns it. Only Persistence uses it."""
+"""The store on disk: a RocksDB and its owner. Only Persistence uses it."""
 
 from contextlib import ExitStack, suppress
 from uuid import uuid4
@@ -27,7 +27,7 @@ from .task_store import TaskStore
 
 
 class Store(TaskStore):
-    """One RocksDB and who owns it. Methods raise plain `Exception` for what the disk does."""
+    """One RocksDB and its owner. Methods raise plain `Exception` for disk errors."""
 
     def __init__(
         self,
@@ -37,10 +37,10 @@ class Store(TaskStore):
         read_only: bool = False,
         place: DataFolder | None = None,
     ) -> None:
-        """Open or create. Raises `Unavailable` with a sentence when it cannot be had.
+        """Open or create it. Raises `Unavailable` with a clear sentence on failure.
 
-        With `read_only` nothing is written, and it is open beside whoever writes it. `place` is the
-        folder, where somebody holds on to it from one opening to the next.
+        With `read_only`, nothing is written, and another process may have it open for writing.
+        `place` is the folder, if the caller keeps it claimed from one open to the next.
         """
         self.place, self._is_mine = place or DataFolder(folder), place is None
         self.folder = self.place.folder
@@ -58,7 +58,7 @@ class Store(TaskStore):
                 sign(self.folder, url)
                 self._watch()
         except BaseException as error:
-            with suppress(Exception):  # a disk that took no write may not close either
+            with suppress(Exception):  # a disk that failed a write may fail the close as well
                 self.close()
             if isinstance(error, QueueError) or not isinstance(error, Exception):
                 raise
@@ -66,7 +66,7 @@ class Store(TaskStore):
         self.counts = self._load_counts()
         self._no_sync = WriteOptions()
 
-    # --- life -----------------------------------------------------------------------------------
+    # --- opening and closing --------------------------------------------------------------------
 
     def _open(self) -> Rdict:
         claim()
@@ -75,7 +75,7 @@ class Store(TaskStore):
             self._noted = None if self.read_only else check_files(self.place)
             self.place.claim_rocks()
             return open_rocksdb(self.place.rocks, read_only=self.read_only)
-        except Exception as error:  # rocksdict raises nothing more special
+        except Exception as error:  # rocksdict raises no narrower type
             self._let_go()
             if isinstance(error, QueueError):
                 raise
@@ -86,14 +86,14 @@ class Store(TaskStore):
             self.place.close()
 
     def _watch(self) -> None:
-        """From now on note what is acknowledged."""
+        """Record from now on what is acknowledged."""
         self.place.narrow_files()
         self._sentinel = Sentinel(self.place, self._id, self._db.latest_sequence_number())
-        # What is lost from now on is asked about again.
+        # The user accepted only earlier losses: a later one is refused again.
         self.place.accepts_loss = self.place.has_lost = False
 
     def _begin(self) -> int:
-        """Check the format and count this boot; both are durable before anything else is."""
+        """Check the format and count this boot, durably, before anything else is written."""
         meta = self._families["meta"]
         known = int(meta.get(b"format") or FORMAT)
         if not 1 <= known <= FORMAT:
@@ -119,14 +119,14 @@ class Store(TaskStore):
         return int(self._families["meta"].get(b"boot") or b"0")
 
     def close(self) -> None:
-        """Let go of the lock: families first, RocksDB keeps it while any of them lives."""
+        """Release the lock. Closes families first: RocksDB holds it while any of them is open."""
         changes = self._db.latest_sequence_number()
         families = [*self._families.values(), self._db]
         self._families.clear()
         self._tables.clear()
         self._handles.clear()
         sentinel, self._sentinel = self._sentinel, None
-        with ExitStack() as all_of_them:  # after a failed write each may raise, and yet closes
+        with ExitStack() as all_of_them:  # after a failed write, closing may raise and still closes
             all_of_them.callback(self._let_go)
             if sentinel is not None:
                 all_of_them.callback(sentinel.close)
@@ -154,23 +154,23 @@ class Store(TaskStore):
     def written(self) -> SyncedState:
         """What `sync` would make durable now.
 
-        It is found out beforehand: in the thread that syncs, each call of the system would have to
-        wait for its turn to go on.
+        Computed beforehand: in the syncing thread, each system call would have to wait for the
+        interpreter lock afterwards.
         """
         assert self._sentinel is not None
         return self._sentinel.look(self._db.latest_sequence_number())
 
     def sync(self, written: SyncedState) -> None:
-        """Make it durable, and note that it is; lets other threads run meanwhile.
+        """Make it durable and record that; other threads run meanwhile.
 
-        Raises `Unavailable` where that was in another folder than the one that was opened.
+        Raises `Unavailable` if the folder is no longer the one that was opened.
         """
         assert self._sentinel is not None
         self._db.flush_wal(True)
         self._sentinel.note(written)
 
     def tidy(self) -> None:
-        """Make small tables few, where the disk has room for it; to be done aside."""
+        """Merge small tables if the disk has room; to be called in another thread."""
         if not self.read_only and has_free_space(str(self.folder), MERGE_BYTES):
             merge_small_tables(self._db, self._families)
 
@@ -181,10 +181,10 @@ class Store(TaskStore):
         """Raises `Unavailable`."""
         try:
             return super().recover()
-        except Exception as error:  # rocksdict raises nothing more special
+        except Exception as error:  # rocksdict raises no narrower type
             raise Unavailable(why_not(self.folder, str(error))) from None
 
 
 def open_store(place: DataFolder, url: str | None, read_only: bool) -> Store:
-    """The store in a folder that somebody holds on to. Raises `Unavailable` as `Store` does."""
+    """Open the store in a folder that the caller keeps claimed. Raises as `Store` does."""
     return Store(str(place.folder), url, read_only=read_only, place=place)

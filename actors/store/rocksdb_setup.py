@@ -1,4 +1,4 @@
-"""RocksDB as the store uses it: how it is opened and read, and how its small tables become few."""
+"""RocksDB as the store uses it: opening, reading, and merging small tables."""
 
 import ctypes
 import re
@@ -22,21 +22,21 @@ from rocksdict import (
 from .encoding import FAMILIES
 
 JOURNAL_BYTES = 24 << 20
-OPEN_FILES = 128  # tables at once: so a store opens where a process may have 256 files
+OPEN_FILES = 128  # open tables at once: a store opens even where a process may have only 256 files
 SMALL_BYTES = 4 << 20
-MERGE_AT = 4  # small neighbours become one table
-MERGE_BYTES = 16 << 20  # at most, in one go: nothing that a stop would have to wait for
+MERGE_AT = 4  # merge this many small neighbours into one table
+MERGE_BYTES = 16 << 20  # at most, in one go: a stop has to wait for it
 
 
 def open_rocksdb(path: Path, *, read_only: bool = False) -> Rdict:
-    """Open or create. Raises plain `Exception` for what RocksDB says."""
+    """Open or create it. Raises plain `Exception` with RocksDB's message."""
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.create_missing_column_families(True)
-    # A torn tail is a crash's and fine; damage in the middle must not pass for the end.
+    # A torn tail is normal after a crash; damage in the middle must not be taken for the end.
     options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
     options.set_keep_log_file_num(4)
-    # A boot reads the journal again, and what it holds is in memory, too: keep both small.
+    # A boot replays the journal, and its content is in memory as well: keep both small.
     options.set_max_total_wal_size(JOURNAL_BYTES)
     options.set_db_write_buffer_size(JOURNAL_BYTES)
     options.set_max_open_files(OPEN_FILES)
@@ -65,7 +65,7 @@ class RocksFamily:
 
 
 class RocksSnapshot:
-    """A column family of RocksDB as it was."""
+    """A snapshot of a column family of RocksDB."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -74,7 +74,7 @@ class RocksSnapshot:
         try:
             value: bytes = self._snapshot[key]
             return value
-        except Exception as error:  # rocksdict raises nothing more special
+        except Exception as error:  # rocksdict raises no narrower type
             if str(error) == "key not found":
                 return None
             raise
@@ -91,9 +91,9 @@ class RocksSnapshot:
 def key_range(
     iterate: Any, start: bytes, end: bytes, backwards: bool = False
 ) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values in [start, end), now. Raises at a corrupt block, where `items()` just ends.
+    """Keys and values in [start, end). Raises at a corrupt block, where `items()` just ends.
 
-    rocksdict 0.3.29 sets the upper bound when asked for a lower one, hence the comparison.
+    rocksdict 0.3.29 sets the upper bound when told to set a lower one, hence the comparison.
     """
     bounds = ReadOptions()
     bounds.set_iterate_upper_bound(end)
@@ -103,7 +103,7 @@ def key_range(
 def _walk(
     rows: RdictIter, start: bytes, backwards: bool, bounds: ReadOptions
 ) -> Iterator[tuple[bytes, bytes]]:
-    """Holds `bounds` until the end: the iterator refers to them and does not keep them."""
+    """Walk the rows. Keeps `bounds` alive: the iterator refers to them without owning them."""
     step = rows.prev if backwards else rows.next
     rows.seek_to_last() if backwards else rows.seek(start)
     while rows.valid() and (key := rows.key()) >= start:
@@ -113,17 +113,17 @@ def _walk(
 
 
 def abandon(db: Rdict, families: list[Rdict]) -> None:
-    """Leave RocksDB open for good: to close, it would write into whatever lies at its path now."""
+    """Leave RocksDB open for good: closing would write to whatever is at its path now."""
     db.cancel_all_background(True)
     for family in families:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(family))
 
 
 def merge_small_tables(db: Rdict, families: dict[str, Rdict]) -> None:
-    """Merge small tables that lie side by side, up to 16 MiB of them; others can run meanwhile.
+    """Merge small adjacent tables, up to 16 MiB of them; other threads run meanwhile.
 
-    Each boot and stop writes what the journal held into tables of their own. Ids ascend, so the
-    tables of tasks never overlap: RocksDB moves them to the last level as they are, for good.
+    Each boot and stop writes the journal's content to new tables. Ids ascend, so the tables of
+    tasks never overlap: RocksDB moves them unmerged to the last level, where they stay.
     """
     force = CompactOptions()
     force.set_bottommost_level_compaction(BottommostLevelCompaction.force())
@@ -141,7 +141,7 @@ def merge_small_tables(db: Rdict, families: dict[str, Rdict]) -> None:
 
 
 def _small_neighbours(tables: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Runs of at least `MERGE_AT`; level 0, where tables overlap, RocksDB merges by itself."""
+    """Runs of at least `MERGE_AT` tables. RocksDB merges level 0, where tables overlap, itself."""
     runs: list[list[dict[str, Any]]] = [[]]
     deep = [table for table in tables if table["level"] > 0]
     for table in sorted(deep, key=lambda table: (table["level"], table["start_key"])):
@@ -155,6 +155,6 @@ def _small_neighbours(tables: list[dict[str, Any]]) -> list[list[dict[str, Any]]
 
 
 def _within(size: int, tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first of them, as many as have `size` bytes together."""
+    """The first tables that total at most `size` bytes."""
     sums = accumulate(table["size"] for table in tables)
     return [table for table, total in zip(tables, sums, strict=True) if total <= size]

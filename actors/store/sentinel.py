@@ -1,6 +1,6 @@
-"""What was acknowledged, written beside RocksDB: so the next start sees whether it is all there.
+"""Records next to RocksDB what was acknowledged, so that the next start detects a loss.
 
-RocksDB alone takes a journal that is missing or empty for one that held nothing.
+RocksDB alone takes a missing or empty journal for one without changes.
 """
 
 import os
@@ -18,13 +18,13 @@ from ..files.private_files import replace_file
 from .rocksdb_setup import open_rocksdb
 from .wal_files import Sizes, WalFiles, number_of, size_of, sizes_in
 
-SLOT_BYTES = 4096  # two of them take turns: one that a power failure cuts leaves the other
+SLOT_BYTES = 4096  # two slots alternate: if a power failure cuts one, the other is intact
 MANIFEST = "MANIFEST-"
-MARK = "user.ollama_queue.store"  # an attribute of the folder itself: it outlives what is in it
+MARK = "user.ollama_queue.store"  # an attribute of the folder: it survives its content
 
 
 class SyncedState(Struct, frozen=True):
-    """What has been fsynced: how many changes, and how much of the journal and the manifest."""
+    """What has been fsynced: the number of changes, and the sizes of journal and manifest."""
 
     store: str
     changes: int
@@ -32,14 +32,15 @@ class SyncedState(Struct, frozen=True):
 
 
 class Sentinel:
-    """Written after each fsync and before what it has made durable is acknowledged.
+    """Written after each fsync, before the changes it made durable are acknowledged.
 
-    By itself it is fsynced only at a boot, at a stop, and when the journal's files change: the
-    kernel keeps the rest over `kill -9`, and after a power failure an older note asks for less.
+    The sentinel itself is fsynced only at boot, at stop, and when the set of journal files
+    changes: the kernel keeps unsynced writes over `kill -9`, and after a power failure an older
+    sentinel merely demands less.
     """
 
     def __init__(self, place: DataFolder, store: str, changes: int) -> None:
-        """Begin anew: replaces what the last run has noted, and marks the folder."""
+        """Start a new sentinel: replaces that of the last run, and marks the folder."""
         self.place, self.store = place, store
         self._files = WalFiles(str(place.rocks))
         self._files.sizes()
@@ -52,11 +53,11 @@ class Sentinel:
             os.setxattr(place.folder, MARK, store.encode())
 
     def look(self, changes: int) -> SyncedState:
-        """What an fsync that begins now will make durable. Raises `OSError`."""
+        """What an fsync that starts now will make durable. Raises `OSError`."""
         return SyncedState(self.store, changes, self._files.sizes())
 
     def note(self, noted: SyncedState) -> None:
-        """To be called after that fsync. Raises `Unavailable` where the folder is another."""
+        """Record that the fsync has finished. Raises `Unavailable` if the folder was replaced."""
         self.place.check()
         self._write(noted)
         if noted.files.keys() != self._names:
@@ -64,7 +65,7 @@ class Sentinel:
             os.fsync(self._file)
 
     def end(self, changes: int) -> None:
-        """After a clean stop, which leaves nothing in the journal."""
+        """Record a clean stop, which leaves nothing in the journal."""
         sizes = sizes_in(str(self.place.rocks)).items()
         manifests = {name: size for name, size in sizes if name.startswith(MANIFEST)}
         self._write(SyncedState(self.store, changes, manifests))
@@ -92,7 +93,7 @@ def _decoded(slot: bytes) -> SyncedState | None:
 
 
 def read_sentinel(folder: Path) -> SyncedState | None:
-    """None where there is none. Raises `Unavailable` when it cannot be read."""
+    """The last state recorded; None without a sentinel. Raises `Unavailable` if it is damaged."""
     try:
         raw = (folder / "sentinel").read_bytes()
     except FileNotFoundError:
@@ -100,18 +101,18 @@ def read_sentinel(folder: Path) -> SyncedState | None:
     slots = _decoded(raw[:SLOT_BYTES]), _decoded(raw[SLOT_BYTES:])
     valid = [noted for noted in slots if noted is not None]
     if not valid:
-        raise _lost(folder, "its file sentinel is damaged", "goes on with what is there")
+        raise _lost(folder, "its file sentinel is damaged", "continues with what is left")
     return max(valid, key=lambda noted: noted.changes)
 
 
-# --- is all of it there? ------------------------------------------------------------------------
+# --- checks at a start --------------------------------------------------------------------------
 
 
 def check_files(place: DataFolder) -> SyncedState | None:
-    """Before RocksDB opens, as that would make what is left look whole; what was noted last.
+    """Check the files before RocksDB opens them, which would hide a loss. Returns the sentinel.
 
-    Raises `Unavailable`, with what `--accept-loss` would do, when files are missing or cut. A store
-    of an older version, which had no sentinel, and a new folder are not asked.
+    Raises `Unavailable`, explaining what `--accept-loss` would do, when files are missing or cut. A
+    store of an older version, which had no sentinel, and a new folder are not checked.
     """
     try:
         noted = read_sentinel(place.folder)
@@ -130,9 +131,9 @@ def _check_presence(place: DataFolder, noted: SyncedState | None) -> None:
         return
     if not (place.rocks / "CURRENT").exists():
         what = "RocksDB's files have been removed" if noted else "the folder has been emptied"
-        raise _lost(folder, what, "begins with an empty queue")
+        raise _lost(folder, what, "starts with an empty queue")
     if noted is None:
-        raise _lost(folder, "its file sentinel has been removed", "goes on with what is there")
+        raise _lost(folder, "its file sentinel has been removed", "continues with what is left")
 
 
 def _check_journal(place: DataFolder, noted: SyncedState) -> None:
@@ -141,19 +142,19 @@ def _check_journal(place: DataFolder, noted: SyncedState) -> None:
     cut = [name for name, size in noted.files.items() if (sizes[name] or 0) < size]
     for name in cut:
         if name.startswith(MANIFEST) and sizes[name] is not None:  # RocksDB itself misses one
-            what = f"its list of tables, rocksdb/{name}, has been cut, or is an older one"
-            raise _lost(place.folder, what, "goes on with the tables that it still names")
+            what = f"its list of tables, rocksdb/{name}, has been cut or is an older version"
+            raise _lost(place.folder, what, "continues with the tables that it still lists")
     logs = [name for name in cut if not name.startswith(MANIFEST)]
     if logs and max(map(number_of, logs)) >= _oldest_needed(place.rocks):
         what = f"its journal, rocksdb/{max(logs, key=number_of)}, has been removed or cut"
-        raise _lost(place.folder, what, "goes on without what only this file held")
+        raise _lost(place.folder, what, "continues without what only this file held")
 
 
 def check_changes(place: DataFolder, noted: SyncedState | None, store: str, changes: int) -> None:
-    """Once RocksDB is open. Raises `Unavailable` when it holds less than was acknowledged."""
+    """Check the opened RocksDB. Raises `Unavailable` if it holds less than was acknowledged."""
     if noted is not None and (noted.store != store or changes < noted.changes):
-        what = "its files have been replaced by older ones, or by those of another store"
-        _refuse(place, _lost(place.folder, what, "goes on with what is there"))
+        what = "its files have been replaced by older ones or by those of another store"
+        _refuse(place, _lost(place.folder, what, "continues with what is left"))
 
 
 def _refuse(place: DataFolder, loss: Unavailable) -> None:
@@ -164,7 +165,7 @@ def _refuse(place: DataFolder, loss: Unavailable) -> None:
 
 
 def _oldest_needed(rocks: Path) -> int:
-    """The number of the oldest file of the journal that holds what no table does."""
+    """The number of the oldest journal file with changes that are not in a table yet."""
     db = open_rocksdb(rocks, read_only=True)
     try:
         return db.property_int_value("rocksdb.min-log-number-to-keep") or 0
@@ -181,6 +182,6 @@ def _is_marked(folder: Path) -> bool:
 
 def _lost(folder: Path, what: str, then: str) -> Unavailable:
     return Unavailable(
-        f"the store in {folder} lacks changes that were acknowledged, since {what}: put it back, "
+        f"the store in {folder} lacks changes that were acknowledged, because {what}: put it back, "
         f"or start once with --accept-loss (in Python accept_loss=True), which {then}"
     )

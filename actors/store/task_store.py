@@ -1,4 +1,4 @@
-"""How tasks, batches and crons lie in column families, wherever those are."""
+"""How tasks, batches and crons are stored in column families, on disk or in memory."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -23,20 +23,20 @@ from .encoding import (
 from .families import Changes, Family
 from .indexes import delete_rows, put_rows
 
-SLICE_BYTES = 1 << 20  # a larger batch would hold the interpreter for too long
+SLICE_BYTES = 1 << 20  # a larger batch would hold the interpreter lock for too long
 
 
 class TaskStore(ABC):
-    """What Persistence writes to and reads from. A subclass says where it lies, and opens it."""
+    """What Persistence writes to and reads from. Subclasses provide the column families."""
 
     boot: int
-    """How often it has been opened."""
+    """How many times the store has been opened."""
     counts: Counts
     read_only = False
 
     def __init__(self) -> None:
         self._tables: dict[str, Family] = {}
-        self._handles: dict[str, Any] = {}  # of the same families, to write to
+        self._handles: dict[str, Any] = {}  # of the same families, for writing
         self.batches = BatchStore(self._tables, self._handles)
 
     def _load_counts(self) -> Counts:
@@ -45,11 +45,11 @@ class TaskStore(ABC):
 
     @abstractmethod
     def _changes(self) -> Any:
-        """An empty `Changes`."""
+        """A new, empty `Changes`."""
 
     @abstractmethod
     def _commit(self, batch: Any) -> None:
-        """Make these `Changes`, without making them durable."""
+        """Apply these `Changes`, without making them durable."""
 
     @abstractmethod
     def written(self) -> Any:
@@ -57,19 +57,19 @@ class TaskStore(ABC):
 
     @abstractmethod
     def sync(self, written: Any) -> None:
-        """Make it durable; may be called in another thread."""
+        """Make it durable. May be called in another thread."""
 
     @abstractmethod
     def tidy(self) -> None:
-        """Put in order what can be; may be called in another thread."""
+        """Do optional maintenance. May be called in another thread."""
 
     @abstractmethod
     def why_gone(self) -> str | None:
-        """A sentence, where what was opened is not there any more."""
+        """Why the opened store is no longer there, as a sentence; None if it is."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of it: nothing else may be called then."""
+        """Release the store. No other method may be called afterwards."""
 
     # --- writing --------------------------------------------------------------------------------
 
@@ -104,7 +104,7 @@ class TaskStore(ABC):
         self._commit(batch)
 
     def _put(self, batch: Changes, row: TaskWrite) -> bytes:
-        """Returns the task's record as it is written."""
+        """Write one task's part of a group. Returns its encoded record."""
         record, was, handles = row.record, row.was, self._handles
         task_id = record.id.encode()
         put_rows(batch, handles["index"], record, was)
@@ -134,7 +134,7 @@ class TaskStore(ABC):
         delete_rows(batch, self._handles["index"], record)
 
     def write_slice(self, batch_id: str, rows: list[TaskWrite], tasks: HiddenTasks) -> None:
-        """Write a part of a batch, which does not count before the batch is sealed."""
+        """Write part of a batch. It does not count until the batch is sealed."""
         batch = self._changes()
         self.batches.begin(batch, batch_id)
         for row in rows:
@@ -142,7 +142,7 @@ class TaskStore(ABC):
         self._commit(batch)
 
     def _drop_unfinished(self) -> None:
-        """Delete what a crash has left of batches that were never acknowledged."""
+        """Delete what a crash left of batches that were never acknowledged."""
         for batch_id, records in self.batches.unfinished():
             batch = self._changes()
             for record in records:
@@ -171,11 +171,11 @@ class TaskStore(ABC):
         return self._tables["results"].get(task_id.encode())
 
     def snapshots(self, *names: str) -> tuple[Family, ...]:
-        """These column families as they are now, for what reads aside."""
+        """Snapshots of these column families, for reading in another thread."""
         return tuple(self._tables[name].snapshot() for name in names)
 
     def recover(self) -> Recovered:
-        """What waits, what was running, and the rest that a plan needs."""
+        """Everything that a plan needs to start: pending and running tasks, keys, flags, crons."""
         hidden: dict[str, list[Record]] = {}
         if self.read_only:
             hidden = dict(self.batches.unfinished())

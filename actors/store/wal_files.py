@@ -1,4 +1,4 @@
-"""RocksDB's journal and manifest as files: which there are, and how long each is."""
+"""RocksDB's journal and manifest as files: their names and sizes."""
 
 import os
 import re
@@ -6,28 +6,28 @@ import time
 
 from ..files.private_files import narrow_file
 
-TICK_NS = 50_000_000  # a folder's time is coarse: what changes within a tick looks the same
+TICK_NS = 50_000_000  # folder times are coarse: two changes within a tick have the same time
 _NAME = re.compile(r"\d+\.log|MANIFEST-\d+")
 
 Sizes = dict[str, int]
 
 
 class WalFiles:
-    """Watched at each fsync, so it costs three calls of the system while no file comes or goes.
+    """The files' sizes. Read at each fsync, so this costs three system calls if no file changes.
 
-    The manifest says which tables there are. RocksDB syncs it by itself, at moments of its own:
-    what is told of it is what was seen one look earlier.
+    The manifest lists the tables. RocksDB syncs it on its own, at times of its own, so the size
+    that is reported for it is that of the previous call.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
         self._newest_log = self._manifest = ""
         self._sizes: Sizes = {}
-        self._before: Sizes = {}  # the manifest's size, one look earlier
-        self._seen_ns = -1  # the folder's time of change, once it can be relied on
+        self._before: Sizes = {}  # the manifest's size at the previous call
+        self._seen_ns = -1  # the folder's modification time, once reliable
 
     def sizes(self) -> Sizes:
-        """The size of each file by its name, now. Raises `OSError` when the journal is gone."""
+        """The current size of each file, by name. Raises `OSError` when the journal is gone."""
         if os.stat(self.folder).st_mtime_ns != self._seen_ns or not self._look_again():
             self._list()
         logs = {name: size for name, size in self._sizes.items() if name.endswith(".log")}
@@ -36,7 +36,7 @@ class WalFiles:
         return sizes
 
     def _look_again(self) -> bool:
-        """At the two that grow; False when they are gone."""
+        """Read the sizes of the two files that grow; return False if either is gone."""
         for name in (self._newest_log, self._manifest):
             size = size_of(self.folder, name)
             if size is None:
@@ -45,7 +45,7 @@ class WalFiles:
         return True
 
     def _list(self) -> None:
-        """Anew. What has come since is made private: RocksDB knows only the process's umask."""
+        """List the folder. Makes new files private: RocksDB creates them by the process's umask."""
         changed_ns, now_ns = os.stat(self.folder).st_mtime_ns, time.time_ns()
         self._sizes = sizes_in(self.folder)
         names = sorted(self._sizes, key=number_of)
@@ -68,18 +68,18 @@ def _narrow_all(folder: str) -> None:
 
 
 def sizes_in(folder: str) -> Sizes:
-    """Of all files of the journal, and of the manifests."""
+    """The sizes of all journal files and manifests."""
     sizes = {name: size_of(folder, name) for name in os.listdir(folder) if _NAME.fullmatch(name)}
     return {name: size for name, size in sizes.items() if size is not None}
 
 
 def number_of(name: str) -> int:
-    """RocksDB numbers all of its files in the order in which it makes them."""
+    """The number in a file's name: RocksDB numbers its files in order of creation."""
     return int(re.sub(r"\D", "", name) or 0)
 
 
 def size_of(folder: str, name: str) -> int | None:
-    """None for a file that there is not."""
+    """The size of a file; None if it does not exist."""
     try:
         return os.stat(f"{folder}/{name}").st_size
     except FileNotFoundError:

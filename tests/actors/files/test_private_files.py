@@ -56,7 +56,7 @@ def test_a_folder_that_was_open_to_others_is_mended_with_a_warning(
     store = Store(str(folder), None)
 
     assert wide(folder) == []
-    assert f"{folder} was open to other users (0755): it is private now" in caplog.text
+    assert f"{folder} was accessible to other users (0755): made private" in caplog.text
     store.close()
     caplog.clear()
     Store(str(folder), None).close()

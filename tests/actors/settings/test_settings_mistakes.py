@@ -158,8 +158,8 @@ def test_a_file_that_is_not_yaml_is_refused(refused, text):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("server: {port: 1, port: 2}", "port stands there twice, at line 1, column 19"),
-        ("queue:\nserver: {}\nqueue: {}", "queue stands there twice, at line 3, column 1"),
+        ("server: {port: 1, port: 2}", "port is set twice, at line 1, column 19"),
+        ("queue:\nserver: {}\nqueue: {}", "queue is set twice, at line 3, column 1"),
     ],
 )
 def test_a_key_that_stands_twice_is_refused(refused, text, words):

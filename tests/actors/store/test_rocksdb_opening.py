@@ -24,7 +24,7 @@ from tests.support.servers.real_models import ROOT
 def test_a_second_opener_in_this_process_is_told_so(tmp_path: Path) -> None:
     store = Store(str(tmp_path), "http://127.0.0.1:7125")
 
-    with pytest.raises(Unavailable, match="in use by this very process"):
+    with pytest.raises(Unavailable, match="in use by this process"):
         Store(str(tmp_path), None)
     assert (tmp_path / "owner.json").exists()
     store.close()

@@ -87,7 +87,7 @@ def test_a_journal_that_is_gone_or_cut_is_refused(
     for _ in range(2):
         told = refusal(folder)
         assert f"rocksdb/{journal.name}, has been removed or cut: put it back, or start" in told
-        assert "--accept-loss (in Python accept_loss=True), which goes on without" in told
+        assert "--accept-loss (in Python accept_loss=True), which continues without" in told
 
     shutil.copy(tmp_path / "kept", journal)  # looking at it has changed nothing
     assert tasks(folder) == 20
@@ -147,7 +147,7 @@ def test_an_emptied_folder_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     folder = crashed(tmp_path)
     shutil.rmtree(folder / "rocksdb")
     assert "RocksDB's files have been removed" in refusal(folder)
-    assert "begins with an empty queue" in refusal(folder)
+    assert "starts with an empty queue" in refusal(folder)
     assert not (folder / "rocksdb").exists()
 
     (folder / "rocksdb").mkdir()

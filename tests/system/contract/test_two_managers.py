@@ -46,7 +46,7 @@ def test_the_same_folder_is_refused_and_free_after_closing(tmp_path: Path) -> No
     task_id = one.run(ask()).id
     two = QueueManager(one.manager.config)
 
-    with pytest.raises(Unavailable, match="in use by this very process: use the QueueManager"):
+    with pytest.raises(Unavailable, match="in use by this process: use the QueueManager"):
         two.start()
     assert one.run(ask()).status is Status.COMPLETED
     one.close()
