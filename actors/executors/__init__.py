@@ -1,4 +1,4 @@
-"""What a worker runs: one executor per kind of model server."""
+"""Executors, which a worker calls models with: one per kind of model server."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -12,12 +12,12 @@ from ..core.model.tasks import Spec, TaskType
 class Executor(Protocol):
     """One warm connection to one model server, used for one call at a time.
 
-    `begin`, then `run` in the thread that owns the call; `abort` from any thread at any moment
-    after `begin` makes that `run` return `Stopped` (or a timeout's `Failed`) within moments.
+    Call `begin`, then `run` in the thread that owns the call. `abort`, from any thread at any time
+    after `begin`, makes that `run` return `Stopped` (or a timeout's `Failed`) within moments.
     """
 
     def begin(self) -> None:
-        """Forget an earlier abort: a new call is about to run."""
+        """Clear an earlier abort before a new call."""
 
     def run(
         self,
@@ -27,27 +27,27 @@ class Executor(Protocol):
         on_chunk: Callable[[Any], None],
         without: frozenset[str] = frozenset(),
     ) -> Outcome:
-        """Make the call. Never raises for what the server or the network does.
+        """Make the call. Never raises for errors of the server or the network.
 
-        `on_chunk` gets each piece of a chat or generate reply as it comes: a dict in the shape of
-        a line of Ollama's stream, the last one (`done: true`) included; in OpenAI's dialect, in
-        that of an event of its stream. `without` names what the server is known to refuse of what
-        we add to requests, and is not asked.
+        `on_chunk` gets each piece of a chat or generate reply as it arrives: a dict in the shape of
+        a line of Ollama's stream, including the last one (`done: true`), or, in OpenAI's dialect,
+        of an event of its stream. `without` names fields that the queue adds to requests and the
+        server is known to refuse; they are left out.
         """
 
     def abort(self, failure: str | None = None) -> None:
-        """End the running call. With `failure` it ends as a retryable `Failed(failure)`."""
+        """End the running call. With `failure`, it ends as a retryable `Failed(failure)`."""
 
     def probe(self) -> ProbeResult:
-        """Ask the server, within 5 s, how it is and which models it has.
+        """Ask the server for its health and its models, within 5 s.
 
-        Never raises for what the server or the network does; a running call is not disturbed.
+        Never raises for errors of the server or the network; does not disturb a running call.
         """
 
     def request(self, path: str, body: Mapping[str, Any] | None, limit_s: float) -> BackendReply:
-        """Make a call that is no task, within `limit_s` seconds: a POST of `body`, or a GET.
+        """Make a call that is not a task, within `limit_s` seconds: a POST of `body`, or a GET.
 
-        Never raises for what the server or the network does; a running call is not disturbed.
+        Never raises for errors of the server or the network; does not disturb a running call.
         """
 
     def close(self) -> None:
@@ -57,9 +57,9 @@ class Executor(Protocol):
 def create_executor(
     backend: Backend, silence_s: float, yield_control: YieldControl = never_yield
 ) -> Executor:
-    """The executor for `backend`; a call is given up after `silence_s` seconds without a byte.
+    """Create the executor for `backend`. A call fails after `silence_s` seconds without a byte.
 
-    It gives way with `yield_control` while it reads what a server sends.
+    It calls `yield_control` while it reads what a server sends.
     """
     from .ollama import OllamaExecutor
     from .openai import OpenAIExecutor

@@ -1,4 +1,4 @@
-"""Replies that come compressed, though nobody asked for it: some proxies do that by themselves."""
+"""Decompresses replies: some proxies compress even though the request does not accept it."""
 
 import zlib
 from collections.abc import Iterable, Iterator
@@ -12,15 +12,15 @@ _UNKNOWN = ("br", "zstd", "compress", "x-compress", "dcb", "dcz")
 
 
 class Undecodable(Exception):
-    """What is wrong with a compressed reply."""
+    """A compressed reply cannot be decoded; the message says why."""
 
 
 def decoded(
     pieces: Iterable[bytes], codings: Iterable[str], yield_control: YieldControl
 ) -> Iterator[bytes]:
-    """The reply in pieces of 64 KiB at most, each as soon as it can be read.
+    """Decode a reply into pieces of at most 64 KiB, each as soon as it can be decoded.
 
-    `codings` are the values of Content-Encoding; names that are no compression stand for none.
+    `codings` are the values of Content-Encoding; names that are not a compression are ignored.
     Raises `Undecodable`.
     """
     names = [coding.strip().lower() for coding in codings]
@@ -37,9 +37,9 @@ def _inflated(pieces: Iterable[bytes], coding: str, yield_control: YieldControl)
     inflater, has_ended = None, False
     try:
         for piece in pieces:
-            is_full = False  # there may be more to come of what was read
+            is_full = False  # more output may be left of what was read
             while piece or is_full:
-                if inflater is None:  # behind one stream another may follow, or zeros that fill up
+                if inflater is None:  # another stream may follow the first, or padding with zeros
                     piece = piece.lstrip(b"\0") if has_ended else piece
                     if not piece:
                         break
@@ -53,7 +53,7 @@ def _inflated(pieces: Iterable[bytes], coding: str, yield_control: YieldControl)
                     inflater, has_ended = None, True
                 yield_control()
     except zlib.error as error:
-        raise Undecodable(f"a reply that is not the {coding} it says") from error
+        raise Undecodable(f"a reply that is not valid {coding}") from error
     if inflater is not None:
         raise Undecodable(f"a {coding} reply that was cut short")
 
@@ -61,5 +61,5 @@ def _inflated(pieces: Iterable[bytes], coding: str, yield_control: YieldControl)
 def _format(start: bytes, coding: str) -> int:
     if coding != "deflate":
         return _GZIP
-    # Some servers leave the wrapper away that HTTP wants around deflate's bytes.
+    # Some servers omit the zlib wrapper that HTTP requires around deflate data.
     return _ZLIB if start[0] & 0x0F == 8 else _BARE

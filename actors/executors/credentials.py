@@ -1,4 +1,4 @@
-"""What a model server is told about who asks, and what of it no error may show."""
+"""Headers and credentials for a model server, and the secrets that no error may show."""
 
 import base64
 
@@ -25,7 +25,7 @@ def headers_of(url: httpx.URL, key: str) -> httpx.Headers:
 
 
 def secrets_of(url: httpx.URL, key: str, headers: httpx.Headers) -> list[str]:
-    """What no error may show, the longest first: the header, and what it is made of."""
+    """What no error may show, longest first: the Authorization header and its parts."""
     sent = headers.get("authorization", "")
     candidates = (sent[6:].strip(), key, url.password, *url.params.values())
     parts = [part for part in candidates if len(part) >= _SECRET_LENGTH]

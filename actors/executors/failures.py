@@ -1,4 +1,4 @@
-"""What a failed call means: from HTTP statuses and httpx errors to a `Failed` with its sentence."""
+"""Turns HTTP statuses and httpx errors into a `Failed`, with a sentence and a verdict."""
 
 import math
 import re
@@ -15,15 +15,15 @@ from ..core.model.outcomes import Failed, Verdict
 from ..core.model.tasks import Upstream
 from .permanent_errors import is_permanent
 
-# What Ollama, LiteLLM, vLLM and OpenAI say of a model that they do not have.
+# How Ollama, LiteLLM, vLLM and OpenAI report a model that they do not have.
 _NO_MODEL = re.compile(r"\bmodel\b.*\b(not found|does not exist)\b", re.IGNORECASE)
 
 
-MAX_FIELD = 256  # characters of a type, a code or a param
+MAX_FIELD = 256  # characters of a type, code or param
 
 
 class CallFailed(Exception):
-    """A call's failure on its way up to `run`."""
+    """Carries a call's failure up to `run`."""
 
     def __init__(self, outcome: Failed) -> None:
         super().__init__(outcome.error)
@@ -31,17 +31,17 @@ class CallFailed(Exception):
 
 
 class NotServed(CallFailed):
-    """The server does not know what was asked for (404, 405)."""
+    """The server does not have the requested path (404, 405)."""
 
 
 def failure_of_status(
     who: str, status: int, headers: Mapping[str, str], body: bytes, now: datetime
 ) -> Failed:
-    """The failure that an answer other than 2xx is."""
+    """The failure for an answer that is not 2xx."""
     verdict = verdict_of_status(status)
     wait_s = None
     if verdict in (Verdict.RETRY, Verdict.REFUSED):
-        told_at = _date(headers.get("date", "")) or now  # by the server's clock, as the date is
+        told_at = _date(headers.get("date", "")) or now  # by the server's clock, like the date
         wait_s = retry_after_s(headers.get("retry-after", ""), told_at)
     upstream = server_error(body) or Upstream(_phrase(status))
     message = one_line(upstream.message)
@@ -63,27 +63,27 @@ def verdict_of_status(status: int) -> Verdict:
 
 
 def verdict_of_error(upstream: Upstream) -> Verdict:
-    """That of an error behind a status of 200: some servers put the status of their own in it."""
+    """The verdict for an error in an answer with status 200: some servers put a status in it."""
     if type(upstream.code) is int and 400 <= upstream.code < 500:
         return verdict_of_status(upstream.code)
     return Verdict.FINAL if is_permanent(one_line(upstream.message)) else Verdict.RETRY
 
 
 def failure_of_error(who: str, url: str, error: httpx.TransportError, silence_s: float) -> Failed:
-    """The failure that a call without a whole answer is."""
+    """The failure of a call without a complete answer."""
     match error:
         case httpx.ConnectError() | httpx.ConnectTimeout():
             return Failed(f"no connection to {url}: {error}", Verdict.REFUSED)
         case httpx.TimeoutException():
             return Failed(f"no byte from {who} for {silence_s:g} s", Verdict.CUT)
         case httpx.LocalProtocolError():
-            return Failed(f"{who} cannot be asked: {error}", Verdict.FINAL)
+            return Failed(f"cannot send the request to {who}: {error}", Verdict.FINAL)
         case _:
             return Failed(f"the connection to {who} broke: {error}", Verdict.CUT)
 
 
 def retry_after_s(value: str, now: datetime) -> float | None:
-    """A Retry-After header, seconds or a date, in seconds from `now`; None if it is neither."""
+    """Read a Retry-After header, seconds or a date, as seconds from `now`; None for others."""
     try:
         seconds = float(value)
     except ValueError:
@@ -95,7 +95,7 @@ def retry_after_s(value: str, now: datetime) -> float | None:
 
 
 def _date(value: str) -> datetime | None:
-    """One of HTTP's dates: GMT, also where one says `-0000` and so comes without a zone."""
+    """Parse an HTTP date. It is GMT, even if written as `-0000` and thus parsed without a zone."""
     try:
         parsed = parsedate_to_datetime(value)
     except ValueError:
@@ -104,12 +104,12 @@ def _date(value: str) -> datetime | None:
 
 
 def server_error(body: bytes) -> Upstream | None:
-    """What an error body says: Ollama's or OpenAI's form, or else its text."""
+    """The error in a body: Ollama's or OpenAI's form, or else its text."""
     try:
         answer = msgspec.json.decode(body)
     except (ValueError, RecursionError):
         text = body.decode("utf-8", "replace").strip()
-        # A proxy's page is no sentence.
+        # Do not show a proxy's HTML page as a message.
         return None if not text or text.startswith("<") else Upstream(text)
     if isinstance(answer, list) and len(answer) == 1:
         answer = answer[0]
@@ -119,7 +119,7 @@ def server_error(body: bytes) -> Upstream | None:
 
 
 def upstream_of(error: Any) -> Upstream:
-    """An `error` field: a text, or an object with a message or a detail, and OpenAI's fields."""
+    """Read an `error` field: text, or an object with a message or a detail, and OpenAI's fields."""
     more: dict[str, Any] = {}
     if isinstance(error, dict):
         more = {name: _field(error.get(name)) for name in ("type", "code", "param")}
@@ -130,7 +130,7 @@ def upstream_of(error: Any) -> Upstream:
 
 
 def _field(value: Any) -> Any:
-    """A short text or a number; anything else is none."""
+    """A short text or a number as it is; None for anything else."""
     if isinstance(value, str):
         return value[:MAX_FIELD]
     return value if type(value) is int and abs(value) < 1 << 53 else None

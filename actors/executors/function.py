@@ -1,4 +1,4 @@
-"""Runs tasks on a function, in place of a model server: for the tests of programs."""
+"""Runs tasks on a function in place of a model server, for users' tests."""
 
 import queue
 import threading
@@ -26,10 +26,10 @@ from .ollama import ChatAssembly, GenerateAssembly, answered
 
 
 class ModelCall(Struct, frozen=True):
-    """What a task asks of a model: one attempt of it.
+    """What one attempt of a task asks of a model.
 
-    `payload` is what `chat_task`, `generate_task` or `embed_task` were given, such as `messages`,
-    `prompt` or `input`, `format` and `tools`; `options` and `metadata` are the task's.
+    `payload` has the fields given to `chat_task`, `generate_task` or `embed_task`, such as
+    `messages`, `prompt` or `input`, `format` and `tools`; `options` and `metadata` are the task's.
     """
 
     type: TaskType
@@ -40,7 +40,7 @@ class ModelCall(Struct, frozen=True):
 
     @property
     def prompt(self) -> str:
-        """The words to answer: a prompt, the last message of a chat, the first text to embed."""
+        """The text to answer: the prompt, a chat's last message, or the first text to embed."""
         match self.type:
             case TaskType.CHAT:
                 messages = self.payload.get("messages") or [{}]
@@ -57,12 +57,12 @@ OneVector = Annotated[list[float], msgspec.Meta(min_length=1)]
 SeveralVectors = Annotated[list[OneVector], msgspec.Meta(min_length=1)]
 
 Answer = str | Iterable[str] | Mapping[str, Any] | Sequence[float] | Sequence[Sequence[float]]
-"""What a function may return: a text, pieces of a text, a whole reply of Ollama's, vectors."""
+"""What a function may return: text, pieces of text, a complete reply in Ollama's form, vectors."""
 
 AnswerFunction = Callable[[ModelCall], Answer]
 
 
-AHEAD = 100  # pieces of a reply that a function may be ahead of its readers
+AHEAD = 100  # pieces of a reply that a function may be ahead of its reader
 
 
 class _Piece(Struct, frozen=True):
@@ -72,7 +72,7 @@ class _Piece(Struct, frozen=True):
 
 
 class _Attempt:
-    """A call of the function, in a thread of its own: it can be left, but not stopped."""
+    """A call of the function in a thread of its own, which can be abandoned but not stopped."""
 
     def __init__(self) -> None:
         self.left_with: Outcome | None = None
@@ -88,13 +88,13 @@ class _Attempt:
             self._events.put(_failed(error, Verdict.FINAL))
         except Exception as error:
             self._events.put(_failed(error, Verdict.RETRY))
-        except BaseException as error:  # a test that ends itself, say: it is no better next time
+        except BaseException as error:  # such as a test that exits: retrying would not help
             self._events.put(_failed(error, Verdict.FINAL))
 
     def leave(self, outcome: Outcome) -> None:
-        """From any thread. The first reason stands."""
+        """Abandon the call, from any thread. The first outcome wins."""
         self.left_with = self.left_with or outcome
-        with suppress(queue.Full):  # then `follow` has something to wake up for
+        with suppress(queue.Full):  # if it is full, `follow` has something to wake up for
             self._events.put_nowait(None)
 
     def follow(self, on_chunk: Callable[[Any], None]) -> Outcome:
@@ -106,7 +106,7 @@ class _Attempt:
                 on_chunk(event.line)
             elif event is not None:
                 return event
-        with suppress(queue.Empty):  # or the function would wait for room for ever
+        with suppress(queue.Empty):  # else the function would wait for space for ever
             while True:
                 self._events.get_nowait()
         return self.left_with
@@ -162,7 +162,7 @@ def _failed(error: BaseException, verdict: Verdict) -> Failed:
 
 
 def _events_of(call: ModelCall, dialect: Dialect, answer: Any) -> Iterator[_Piece | Outcome]:
-    """What a function has returned, as a model server would send it. Raises `Invalid`."""
+    """Turn a function's return value into what a model server would send. Raises `Invalid`."""
     if isinstance(answer, Mapping):
         reply = dict(answer)
         result = _encoded(reply)
@@ -182,7 +182,7 @@ def _encoded(reply: dict[str, Any]) -> bytes:
     try:
         return msgspec.json.encode(reply)
     except (TypeError, ValueError, RecursionError) as error:
-        raise Invalid(f"the function must return what JSON can say: {error}") from None
+        raise Invalid(f"the function must return valid JSON data: {error}") from None
 
 
 def _vectors(answer: Any) -> list[list[float]]:
@@ -200,12 +200,12 @@ def _vectors(answer: Any) -> list[list[float]]:
 
 def _said(call: ModelCall, answer: Any) -> Iterator[_Piece | Outcome]:
     if not isinstance(answer, Iterable):
-        raise Invalid(f"the function must return a text, not {_kind(answer)}")
+        raise Invalid(f"the function must return text, not {_kind(answer)}")
     assembly = ChatAssembly() if call.type is TaskType.CHAT else GenerateAssembly()
     count = 0
     for piece in [answer] if isinstance(answer, str) else answer:
         if not isinstance(piece, str):
-            raise Invalid(f"the function must return texts, not {_kind(piece)}")
+            raise Invalid(f"the function must return text, not {_kind(piece)}")
         count += 1
         line = _line(call, piece)
         assembly.take(line)

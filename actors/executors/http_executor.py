@@ -1,4 +1,4 @@
-"""What both executors share: the HTTP call to a model server, its limits and how it ends."""
+"""What both executors share: the HTTP call to a model server, its limits and its failures."""
 
 import contextlib
 import threading
@@ -42,9 +42,9 @@ from .transport import ConnectionTransport
 
 MAX_LINE = 16 << 20
 MAX_REPLY = 64 << 20
-PROBE_S = 5.0  # for all of a probe
+PROBE_S = 5.0  # for a complete probe
 _MAX_ERROR_BODY = 64 << 10
-_MOST = 1 << 53  # the largest number that JSON carries everywhere
+_MOST = 1 << 53  # the largest integer that every JSON reader represents exactly
 
 _T = TypeVar("_T")
 
@@ -54,7 +54,7 @@ SendRequest = Callable[[str, Mapping[str, Any] | None], bytes]  # a GET, or a PO
 
 
 class PassedOnFields(msgspec.Struct):
-    """What is read of an answer that is passed on as it is."""
+    """The fields read from an answer that is passed on unchanged."""
 
     error: Any = None
     prompt_eval_count: Any = None
@@ -69,7 +69,7 @@ _SKIMMED = msgspec.json.Decoder(PassedOnFields)
 
 
 class HttpExecutor(ABC):
-    """An `Executor` over HTTP; a subclass says what is sent and how the reply is read."""
+    """An `Executor` over HTTP. A subclass builds requests and reads replies."""
 
     def __init__(
         self, backend: Backend, silence_s: float, yield_control: YieldControl = never_yield
@@ -82,7 +82,7 @@ class HttpExecutor(ABC):
         self.name = f"{backend.name} at {self._shown}"
         self._headers = headers_of(url, key)
         self._secrets = secrets_of(url, key, self._headers)
-        self._urls: dict[str, httpx.URL] = {}  # parsing one costs a tenth of a call
+        self._urls: dict[str, httpx.URL] = {}  # cached: parsing a URL takes a tenth of a call
         self._transport = ConnectionTransport(silence_s)
         self._failure: str | None = None
 
@@ -91,7 +91,7 @@ class HttpExecutor(ABC):
         self._transport.begin()
 
     def abort(self, failure: str | None = None) -> None:
-        if not self._transport.is_aborted:  # the first reason stands
+        if not self._transport.is_aborted:  # the first reason wins
             self._failure = failure
         self._transport.abort()
 
@@ -124,7 +124,7 @@ class HttpExecutor(ABC):
 
     @abstractmethod
     def read_probe(self, get: GetPath) -> ProbeResult:
-        """What a probe finds; `get` gives the body at a path and raises as `reply` does."""
+        """Probe the server. `get` returns the body at a path and raises as `reply` does."""
 
     def probe(self) -> ProbeResult:
         result = self._aside(PROBE_S, lambda fetch: self.read_probe(lambda path: fetch(path, None)))
@@ -136,11 +136,11 @@ class HttpExecutor(ABC):
         return self._aside(limit_s, lambda fetch: fetch(path, body))
 
     def _aside(self, limit_s: float, work: Callable[[SendRequest], _T]) -> _T | Failed:
-        """On a connection of its own: a call may be running on the warm one."""
+        """Run `work` on a separate connection: a call may be running on the warm one."""
         transport = ConnectionTransport(2 * limit_s, connect_s=2 * limit_s)
-        timer = threading.Timer(limit_s, transport.abort)  # ends also what comes byte by byte
+        timer = threading.Timer(limit_s, transport.abort)  # ends also slow, steady replies
         timer.daemon = True
-        with contextlib.suppress(RuntimeError):  # a program that ends can start no thread any more
+        with contextlib.suppress(RuntimeError):  # a program that is exiting cannot start threads
             timer.start()
         try:
             return work(partial(self._fetch, transport))
@@ -172,7 +172,7 @@ class HttpExecutor(ABC):
 
     @contextlib.contextmanager
     def post(self, path: str, body: dict[str, Any]) -> Iterator[Iterator[bytes]]:
-        """Send `body`; the pieces of a good answer, at most `MAX_REPLY` bytes in all."""
+        """POST `body`; yields the pieces of a successful answer, at most `MAX_REPLY` bytes."""
         try:
             content = msgspec.json.encode(body)
         except (TypeError, ValueError, RecursionError) as error:
@@ -188,7 +188,7 @@ class HttpExecutor(ABC):
             response.close()
 
     def decode(self, text: bytes, halves: SurrogateJoiner | None = None) -> dict[str, Any]:
-        """A JSON object out of the answer, which is no error; `halves` are those of its reply."""
+        """Decode a JSON object. Raises if it is an error; `halves` is the joiner of its reply."""
         halves = halves or SurrogateJoiner()
         self.weigh(text)
         try:
@@ -197,7 +197,7 @@ class HttpExecutor(ABC):
         except (ValueError, RecursionError) as error:
             value = self._lenient(text, halves, error)
         self.check(value.get("error"))
-        if "detail" in value and value.keys().isdisjoint(_PIECE_FIELDS):  # FastAPI's own errors
+        if "detail" in value and value.keys().isdisjoint(_PIECE_FIELDS):  # FastAPI's errors
             self.check(value)
         return value
 
@@ -209,7 +209,7 @@ class HttpExecutor(ABC):
         raise self._invalid(error) from error
 
     def skim(self, text: bytes) -> PassedOnFields:
-        """Check `text` as `decode` does, without making objects of a million numbers."""
+        """Check `text` as `decode` does, without building objects for a million numbers."""
         skimmed = self.parse_numbers(_SKIMMED, text)
         self.check(skimmed.error)
         return skimmed
@@ -218,19 +218,19 @@ class HttpExecutor(ABC):
         return CallFailed(Failed(f"{self.name} {what}", verdict))
 
     def parse(self, decoder: msgspec.json.Decoder[_T], text: bytes) -> _T:
-        """What `text` says, unless it says too much at once."""
+        """Decode `text`, unless it holds too many values."""
         self.weigh(text)
         return self.parse_numbers(decoder, text)
 
     def parse_numbers(self, decoder: msgspec.json.Decoder[_T], text: bytes) -> _T:
-        """The same of vectors, which are millions of numbers and little else."""
+        """Decode without that check, for vectors: millions of numbers and little else."""
         try:
             return decoder.decode(text)
         except (ValueError, RecursionError) as error:
             raise self._invalid(error) from error
 
     def weigh(self, text: bytes) -> None:
-        """Refuse what holds too many values: decoding cannot give way."""
+        """Refuse JSON with too many values: decoding cannot yield control."""
         if len(text) > MOST_PARTS:
             try:
                 for _ in cooperatively(weigh(text, "a line of the reply", ""), self.yield_control):
@@ -242,7 +242,7 @@ class HttpExecutor(ABC):
         return self.failed(f"sent invalid JSON: {error}", Verdict.RETRY)
 
     def check(self, error: Any) -> None:
-        """An error behind a status of 200: the model's runner died, or the request is bad."""
+        """Raise for an error with status 200: a runner that died, or an invalid request."""
         if error:
             upstream = upstream_of(error)
             message = f"{self.name} reported an error: {one_line(upstream.message)}"
@@ -256,7 +256,7 @@ class HttpExecutor(ABC):
         return url
 
     def _pieces(self, response: httpx.Response) -> Iterator[bytes]:
-        """The body in plain bytes, at most `MAX_REPLY` of them, nor more before they are plain."""
+        """The decompressed body. At most `MAX_REPLY` bytes, before and after decompression."""
         codings = response.headers.get_list("content-encoding", split_commas=True)
         sent = bounded(cooperatively(response.iter_raw(), self.yield_control))
         try:
@@ -266,7 +266,7 @@ class HttpExecutor(ABC):
 
     def _failure_of(self, response: httpx.Response) -> Failed:
         body = b""
-        with contextlib.suppress(httpx.TransportError, CallFailed):  # the status says enough
+        with contextlib.suppress(httpx.TransportError, CallFailed):  # the status alone is enough
             for piece in self._pieces(response):
                 body += piece
                 if len(body) > _MAX_ERROR_BODY:
@@ -276,7 +276,7 @@ class HttpExecutor(ABC):
         )
 
     def _told(self, failed: Failed) -> Failed:
-        """Fit to be stored and shown: a server may repeat the key it was given, or never end."""
+        """Make a failure fit to store and show: hide keys that the server repeats, cut text."""
         upstream = failed.upstream or Upstream(self._unnamed(failed.error))
         fields = msgspec.structs.asdict(upstream)
         upstream = Upstream(**{name: self._censored(value) for name, value in fields.items()})
@@ -284,7 +284,7 @@ class HttpExecutor(ABC):
         return msgspec.structs.replace(failed, error=message, upstream=upstream)
 
     def _unnamed(self, message: str) -> str:
-        """Without the server's address, which is no business of who only wants an answer."""
+        """Hide the server's address, which does not concern clients."""
         for name in (self.name, self._shown):
             message = message.replace(name, "the model server")
         return message
@@ -298,7 +298,7 @@ class HttpExecutor(ABC):
 
 
 def bounded(pieces: Iterable[bytes], limit: int = MAX_REPLY) -> Iterator[bytes]:
-    """The pieces as they come, `limit` bytes at most."""
+    """Pass the pieces on; raise `CallFailed` after `limit` bytes."""
     total = 0
     for piece in pieces:
         total += len(piece)
@@ -310,9 +310,9 @@ def bounded(pieces: Iterable[bytes], limit: int = MAX_REPLY) -> Iterator[bytes]:
 def lines(
     pieces: Iterable[bytes], yield_control: YieldControl = never_yield, limit: int = MAX_LINE
 ) -> Iterator[bytes]:
-    """The lines of a stream that are not blank, each as soon as it is whole."""
+    """The non-blank lines of a stream, each as soon as it is complete."""
     held = bytearray()  # the start of a line
-    mark = _BOM  # some servers begin a stream with it
+    mark = _BOM  # some servers start a stream with it
     for piece in pieces:
         *ends, rest = piece.split(b"\n")
         for end in ends:
@@ -333,7 +333,7 @@ def lines(
 
 
 def joined(pieces: Iterable[bytes]) -> bytes:
-    """All of a reply, however small its pieces are."""
+    """The complete reply, joined from its pieces."""
     whole = bytearray()
     for piece in pieces:
         whole += piece
@@ -345,7 +345,7 @@ def _too_long(what: str, limit: int) -> CallFailed:
 
 
 def text_in(value: Any, name: str) -> str:
-    """A text field of what should be an object, `""` if it is not there or is something else."""
+    """A text field of an object; `""` if it is missing or is not text."""
     field = value.get(name) if isinstance(value, dict) else None
     return field if isinstance(field, str) else ""
 
@@ -361,6 +361,6 @@ def list_in(value: Any, name: str) -> list[Any]:
 
 
 def count_in(value: Any, name: str) -> int:
-    """A whole number (tokens, nanoseconds), 0 if it is not there or is something else."""
+    """A whole number (tokens, nanoseconds); 0 if it is missing or is not one."""
     field = value.get(name) if isinstance(value, dict) else None
     return field if type(field) is int and 0 <= field <= _MOST else 0

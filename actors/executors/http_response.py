@@ -1,4 +1,4 @@
-"""An HTTP/1 answer as it comes off its connection: strict where its end depends on it."""
+"""Reads an HTTP/1 answer from a connection; strict about what decides where it ends."""
 
 import re
 import socket
@@ -6,10 +6,10 @@ import ssl
 import time
 from collections.abc import Iterator
 
-MAX_INTERIM = 16  # answers (1xx) before the one that counts
+MAX_INTERIM = 16  # interim answers (1xx) before the final one
 _MAX_HEAD = 64 << 10
 _MAX_FIELDS = 100
-_MAX_FRAME_LINE = 1 << 10  # a chunk's size and extensions, a trailer
+_MAX_FRAME_LINE = 1 << 10  # a chunk's size and extensions, or a trailer
 _PIECE = 64 << 10
 
 _STATUS = re.compile(rb"HTTP/1\.(\d) ([1-9]\d\d)(?: ([^\0\r]*))?")
@@ -19,17 +19,17 @@ _LENGTH = re.compile(rb"\d{1,18}")
 
 
 class ConnectionClosed(ConnectionError):
-    """The connection ended before the first byte of an answer."""
+    """The connection closed before the first byte of an answer."""
 
 
 class MalformedResponse(Exception):
-    """What came is no whole answer: where it ends, and the next begins, is not known."""
+    """The answer is malformed or incomplete: it is unknown where it ends."""
 
 
 class Incoming:
-    """The bytes of one connection, in the order in which they are asked for.
+    """A buffered reader of one connection.
 
-    What has come and was not asked for stays here: it belongs to no answer.
+    Bytes that were received and not read stay here: they belong to no answer.
     """
 
     def __init__(self, sock: socket.socket, silence_s: float) -> None:
@@ -38,11 +38,11 @@ class Incoming:
         self._deadline: float | None = None
 
     def wait_at_most(self, seconds: float | None) -> None:
-        """From now on `seconds` in all; None: `silence_s` for each next byte."""
+        """Limit all further reads to `seconds` in total; None: `silence_s` for each read."""
         self._deadline = None if seconds is None else time.monotonic() + seconds
 
     def is_quiet(self) -> bool:
-        """Nothing is here that nobody asked for, the end of the connection included."""
+        """Whether nothing unexpected has arrived, including the end of the connection."""
         if self._held:
             return False
         self.socket.settimeout(0)
@@ -55,11 +55,11 @@ class Incoming:
         return False
 
     def has_begun(self) -> bool:
-        """Wait for the first byte; False when the connection ends without one."""
+        """Wait for the first byte; False if the connection ends without one."""
         return bool(self._held) or self._more()
 
     def some(self, most: int) -> bytes:
-        """At least one byte, `most` of them at most; none at the end of the connection."""
+        """Between one and `most` bytes; none at the end of the connection."""
         if not self._held:
             return self._receive(min(most, _PIECE))
         piece = bytes(self._held[:most])
@@ -67,7 +67,7 @@ class Incoming:
         return piece
 
     def line(self, limit: int) -> bytes:
-        """The next line without its line feed, `limit` bytes long at most."""
+        """The next line without its line feed, at most `limit` bytes long."""
         looked = 0
         while (end := self._held.find(b"\n", looked)) < 0:
             looked = len(self._held)
@@ -97,10 +97,10 @@ class Incoming:
 
 
 class HttpResponse:
-    """One answer: its head when it is made, then its body piece by piece.
+    """One answer: the head is read on creation, then the body piece by piece.
 
-    Interim answers (1xx) before it are passed over. Raises `ConnectionClosed`,
-    `MalformedResponse` or `OSError`.
+    Interim answers (1xx) are skipped. Raises `ConnectionClosed`, `MalformedResponse` or
+    `OSError`.
     """
 
     def __init__(self, incoming: Incoming, method: str) -> None:
@@ -116,7 +116,7 @@ class HttpResponse:
             if not 100 <= self.status < 200:
                 break
             if self.status == 101:
-                raise MalformedResponse("the server changes to another protocol, unasked")
+                raise MalformedResponse("the server switched to another protocol unasked")
         else:
             raise MalformedResponse(f"more than {MAX_INTERIM} interim answers")
         self._pieces = self._body(method)
@@ -124,11 +124,11 @@ class HttpResponse:
 
     @property
     def leaves_warm(self) -> bool:
-        """It was read to its end, and the connection stays open for another."""
+        """Whether it was read to its end and the connection stays open for another request."""
         return self._is_whole and self._stays
 
     def read(self) -> bytes:
-        """The next piece of the body; nothing at its end."""
+        """The next piece of the body; empty at its end."""
         return next(self._pieces, b"")
 
     def _read_head(self) -> None:
@@ -151,7 +151,7 @@ class HttpResponse:
         if field is not None:
             self.headers.append((field[1], field[2].strip(b" \t")))
         elif line[:1] in b" \t" and self.headers and not {0, 13} & set(line):
-            name, value = self.headers.pop()  # HTTP's old way to go on in the next line
+            name, value = self.headers.pop()  # obsolete line folding
             self.headers.append((name, value + b" " + line.strip()))
         else:
             raise MalformedResponse(f"not a header: {line[:80].decode('latin-1')!r}")
@@ -174,7 +174,7 @@ class HttpResponse:
         if method == "HEAD" or self.status in (204, 304):
             return self._ended(iter(()))
         if codings == [b"chunked"]:
-            # With a length beside it, or in HTTP/1.0, somebody may take the end for elsewhere.
+            # With a Content-Length as well, or in HTTP/1.0, others may see the end elsewhere.
             self._stays = self._stays and self._version > 0 and not lengths
             return self._ended(self._chunked())
         if lengths:
@@ -202,7 +202,7 @@ class HttpResponse:
         for _ in range(_MAX_FIELDS):
             if not self._frame_line():
                 return
-        raise MalformedResponse("what follows the answer's last chunk is too long")
+        raise MalformedResponse("the trailers of the answer are too long")
 
     def _chunk_size(self) -> int:
         size = _SIZE.fullmatch(self._frame_line())

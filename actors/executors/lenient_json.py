@@ -1,4 +1,4 @@
-"""JSON as some servers write it and no strict decoder reads: half characters, -Infinity."""
+"""Reads JSON that some servers write and strict decoders reject: half characters, -Infinity."""
 
 import json
 import math
@@ -8,19 +8,19 @@ _HIGH = range(0xD800, 0xDC00)  # first halves of surrogate pairs
 
 
 def lenient(text: bytes) -> Any:
-    """What `text` says: null for NaN and infinities, U+FFFD for bytes that are no UTF-8.
+    """Decode `text`, with null for NaN and infinities, and U+FFFD for bytes that are not UTF-8.
 
-    A text in it may still hold half a surrogate pair. Raises ValueError or RecursionError.
+    Text in it may still contain half a surrogate pair. Raises ValueError or RecursionError.
     """
     decoded = text.decode("utf-8", "replace")
     return json.loads(decoded, parse_constant=lambda _: None, parse_float=_finite)
 
 
 class SurrogateJoiner:
-    """Mends half surrogate pairs in the pieces of one reply.
+    """Joins surrogate pairs that are split between the pieces of one reply.
 
-    One at the end of a text waits for the other, in the same place of the next piece; one alone
-    becomes U+FFFD.
+    A first half at the end of a text waits for the other half, in the same place of the next
+    piece; a half alone becomes U+FFFD.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class SurrogateJoiner:
 
 
 def _whole(text: str) -> str:
-    """With pairs made one character, and halves U+FFFD."""
+    """Join surrogate pairs into characters, and replace halves by U+FFFD."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 

@@ -1,4 +1,4 @@
-"""Runs tasks on an Ollama server, in its own dialect or in OpenAI's."""
+"""Runs tasks on an Ollama server, in Ollama's own dialect or in OpenAI's."""
 
 import contextlib
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ class Listed(msgspec.Struct):
 class Listing(msgspec.Struct):
     """The answer of /api/tags and /api/ps; a list without entries may be null.
 
-    One that is no list at all comes from what only talks like Ollama: it cannot say.
+    Without a list, the server only imitates Ollama, and its models are unknown.
     """
 
     models: list[Listed] | msgspec.UnsetType | None = msgspec.UNSET
@@ -54,7 +54,7 @@ class Listing(msgspec.Struct):
         return self.models is not msgspec.UNSET
 
     def other_names(self, loaded: "Listing") -> frozenset[str]:
-        """What else is in memory: a copy shares the model, which is there under one name only."""
+        """Other names of loaded models: /api/ps lists copies of a model under one name only."""
         digests = {listed.digest for listed in loaded.models or ()} - {""}
         copies = (listed for listed in self.models or () if listed.digest in digests)
         return frozenset(model_name(listed.name) for listed in copies)
@@ -64,11 +64,11 @@ _LISTING = msgspec.json.Decoder(Listing)
 
 
 class OllamaExecutor(HttpExecutor):
-    """Streams chat and generate whatever the task says: only so can it be watched and cut."""
+    """Always streams chat and generate: only then can a call be followed and aborted."""
 
     def read_probe(self, get: GetPath) -> ProbeResult:
         listing = self.parse(_LISTING, get("/api/tags"))
-        # Older ones, and what only talks like Ollama, may lack the other two.
+        # Old versions, and servers that imitate Ollama, may lack the other two.
         loaded, version = Listing(), ""
         with contextlib.suppress(CallFailed, httpx.TransportError):
             loaded = self.parse(_LISTING, get("/api/ps"))
@@ -106,7 +106,7 @@ class OllamaExecutor(HttpExecutor):
 
 
 def answered(reply: bytes, end: dict[str, Any]) -> Answered:
-    """With the figures that Ollama gives at the end of a reply, times in nanoseconds."""
+    """The outcome, with the figures that Ollama adds to the end of a reply (in nanoseconds)."""
     return Answered(
         reply,
         prompt_tokens=count_in(end, "prompt_eval_count"),
@@ -117,7 +117,7 @@ def answered(reply: bytes, end: dict[str, Any]) -> Answered:
 
 
 def request_body(kind: TaskType, model: str, spec: Spec) -> dict[str, Any]:
-    """What is sent: the payload as it is, but for what has a place of its own."""
+    """The request body: the payload as it is, plus model, options, system message and stream."""
     body = dict(spec.payload)
     options = body.pop("options", None) or {}
     if not isinstance(options, Mapping):
@@ -135,7 +135,7 @@ def request_body(kind: TaskType, model: str, spec: Spec) -> dict[str, Any]:
 
 
 class GenerateAssembly:
-    """Puts the lines of a generate stream together as Ollama answers unstreamed."""
+    """Joins the lines of a generate stream into the reply that Ollama sends unstreamed."""
 
     def __init__(self) -> None:
         self._text: list[str] = []
@@ -148,7 +148,7 @@ class GenerateAssembly:
         self._logprobs += list_in(chunk, "logprobs")
 
     def whole(self, last: dict[str, Any]) -> dict[str, Any]:
-        """The reply, with all fields of the last line."""
+        """The complete reply, with all fields of the last line."""
         reply = {**last, "response": "".join(self._text), **self._beside()}
         return {**reply, "logprobs": self._logprobs} if self._logprobs else reply
 
@@ -158,13 +158,13 @@ class GenerateAssembly:
         self._tool_calls += list_in(part, "tool_calls")
 
     def _beside(self) -> dict[str, Any]:
-        """What comes beside the text, if any did."""
+        """Thinking and tool calls, if there were any."""
         parts = {"thinking": "".join(self._thinking), "tool_calls": self._tool_calls}
         return {name: value for name, value in parts.items() if value}
 
 
 class ChatAssembly(GenerateAssembly):
-    """The same of a chat stream, whose text is in messages."""
+    """Does the same for a chat stream, whose text is in messages."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -177,7 +177,7 @@ class ChatAssembly(GenerateAssembly):
         self._logprobs += list_in(chunk, "logprobs")
 
     def whole(self, last: dict[str, Any]) -> dict[str, Any]:
-        self._message.pop("images", None)  # an echo of what was asked, and large
+        self._message.pop("images", None)  # an echo of the request, and large
         message = {**self._message, "content": "".join(self._text), **self._beside()}
         reply = {**last, "message": message}
         return {**reply, "logprobs": self._logprobs} if self._logprobs else reply

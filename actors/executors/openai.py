@@ -31,7 +31,7 @@ _EMBEDDINGS = msgspec.json.Decoder(Embeddings)
 
 
 class OpenAIExecutor(HttpExecutor):
-    """Translates Ollama's dialect both ways; what has no counterpart is refused, and not sent."""
+    """Translates Ollama's dialect both ways; refuses, unsent, what has no counterpart."""
 
     def read_probe(self, get: GetPath) -> ProbeResult:
         try:
@@ -91,7 +91,7 @@ class OpenAIExecutor(HttpExecutor):
             if data == DONE:
                 return reply
             event = self.decode(data, halves)
-            if event.get("object") == "error":  # vLLM's, without an `error` of its own
+            if event.get("object") == "error":  # vLLM's form, without an `error` field
                 self.check(event)
             line = reply.take(event, _now(), time.monotonic())
             if line is not None:

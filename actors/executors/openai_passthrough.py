@@ -1,4 +1,4 @@
-"""Tasks in OpenAI's dialect: what came in is what is sent, to any server that speaks it."""
+"""Passes tasks in OpenAI's dialect unchanged to any server that speaks it."""
 
 import time
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ _PATHS = {
 
 
 class Vectors(msgspec.Struct):
-    """What is read of embeddings, which are passed on as they are."""
+    """The fields read from embeddings, which are passed on unchanged."""
 
     data: msgspec.Raw = msgspec.Raw()
     usage: Any = None
@@ -45,7 +45,7 @@ def pass_on(
 ) -> Answered:
     """Make the call at `base`, the path of the server's OpenAI API. Raises as `reply` does.
 
-    It is streamed whatever the task says, as all are, and counts its tokens, if the server lets it.
+    It is always streamed, like all calls, and its tokens are counted if the server allows it.
     """
     path, body = base + _PATHS[kind], {**spec.payload, "model": model}
     if kind is TaskType.EMBED:
@@ -78,7 +78,7 @@ def _read(
     on_chunk: OnChunk,
     is_whole: bool,
 ) -> Answered:
-    spoke: list[float] = []  # when it first said something, and last
+    spoke: list[float] = []  # times of the first and the last output
     has_ended = False
     halves = SurrogateJoiner()
     for data in payloads(lines(pieces, executor.yield_control)):
@@ -86,7 +86,7 @@ def _read(
             has_ended = True
             break
         event = executor.decode(data, halves)
-        if event.get("object") == "error":  # vLLM's, without an `error` of its own
+        if event.get("object") == "error":  # vLLM's form, without an `error` field
             executor.check(event)
         piece = as_piece(event)
         if reply.take(piece):

@@ -1,4 +1,4 @@
-"""Puts an OpenAI-compatible server's reply together in the shape of Ollama's: pure."""
+"""Converts an OpenAI-compatible server's reply to Ollama's form: pure."""
 
 import itertools
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ class ListedModel(msgspec.Struct):
 
 
 class ModelList(msgspec.Struct):
-    """The answer to a listing of models; some servers send the bare list."""
+    """The answer to a listing of models; some servers send only the list."""
 
     data: list[ListedModel] | None = None
     error: Any = None
@@ -36,7 +36,7 @@ class Usage(msgspec.Struct):
 
 
 class Embeddings(msgspec.Struct):
-    """The answer to an embeddings request, as far as it is used."""
+    """The fields used of the answer to an embeddings request."""
 
     data: list[Embedding] | None = None
     usage: Usage | None = None
@@ -51,7 +51,7 @@ class Embeddings(msgspec.Struct):
 
 
 def payloads(lines: Iterator[bytes]) -> Iterator[bytes]:
-    """What the events of a stream carry, or the one object of a server that does not stream."""
+    """The data of a stream's events, or the single object of a server that does not stream."""
     is_error = False
     for line in lines:
         if line.startswith(b"event:"):
@@ -60,17 +60,17 @@ def payloads(lines: Iterator[bytes]) -> Iterator[bytes]:
             data = line[5:].strip()
             if is_error and data != DONE:
                 yield _as_error(data)
-            elif data not in (b"", b"null"):  # llama.cpp's between the prompts of a list
+            elif data not in (b"", b"null"):  # llama.cpp sends it between the prompts of a list
                 yield data
             is_error = False
-        elif line.startswith(b"error:"):  # llama.cpp before 2025 says so
+        elif line.startswith(b"error:"):  # llama.cpp before 2025 sends errors like this
             yield b'{"error":%s}' % line[6:].strip()
         elif line.startswith(b"{"):
             yield b"\n".join((line, *lines))
 
 
 def _as_error(data: bytes) -> bytes:
-    """What an event called `error` carries, an object or mere words, in the form of all errors."""
+    """Convert the data of an event named `error`, an object or plain text, to the usual form."""
     try:
         body = lenient(data)
     except (ValueError, RecursionError):
@@ -78,12 +78,12 @@ def _as_error(data: bytes) -> bytes:
     if isinstance(body, dict) and body.get("error"):
         return data
     return msgspec.json.encode(
-        {"error": SurrogateJoiner().mended(body) or "an error without words"}
+        {"error": SurrogateJoiner().mended(body) or "an error without a message"}
     )
 
 
 class StreamedReply:
-    """Gathers the events of one reply. `take` turns each into a line of Ollama's stream."""
+    """Collects the events of one reply. `take` turns each into a line of Ollama's stream."""
 
     def __init__(self, kind: TaskType, model: str) -> None:
         self._kind, self._model = kind, model
@@ -95,7 +95,7 @@ class StreamedReply:
         self._logprobs: list[Any] = []
         self._usage: dict[str, Any] = {}
         self._timings: dict[str, Any] = {}  # llama.cpp's, in milliseconds
-        self._spoke: tuple[float, float] | None = None  # when it first said something, and last
+        self._spoke: tuple[float, float] | None = None  # times of the first and the last output
 
     @property
     def is_finished(self) -> bool:
@@ -103,14 +103,14 @@ class StreamedReply:
 
     @property
     def spoken_s(self) -> float | None:
-        """How long the model generated, as far as two pieces of a reply can tell."""
+        """How long the model generated, as measured between the first and the last piece."""
         first, last = self._spoke or (0.0, 0.0)
         return last - first or None
 
     def take(self, event: dict[str, Any], now: datetime, tick: float) -> dict[str, Any] | None:
-        """The line that `event` is, or None if it says nothing new.
+        """The line for `event`, or None if it adds nothing to the reply.
 
-        `tick` is a steady clock's time in seconds.
+        `tick` is the time of a monotonic clock, in seconds.
         """
         self._usage = object_in(event, "usage") or self._usage
         self._timings = object_in(event, "timings") or self._timings
@@ -137,7 +137,7 @@ class StreamedReply:
     def ending(
         self, now: datetime, duration_ns: int
     ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """The last lines of the stream, and the whole reply.
+        """The last lines of the stream, and the complete reply.
 
         Raises ValueError or RecursionError for tool calls whose arguments are not JSON.
         """
@@ -168,7 +168,7 @@ class StreamedReply:
         return {"message": {"role": "assistant", "content": text, **beside}}
 
     def _ending(self, duration_ns: int) -> dict[str, Any]:
-        # Ollama has no word of its own for an end at a tool call.
+        # Ollama has no reason of its own for an end at a tool call.
         reason = "stop" if self._finish in ("", "tool_calls", "function_call") else self._finish
         figures = {
             "prompt_eval_count": count_in(self._usage, "prompt_tokens"),
@@ -180,7 +180,7 @@ class StreamedReply:
         return {"done": True, "done_reason": reason, "total_duration": duration_ns, **known}
 
     def _timed_ns(self, name: str) -> int:
-        """A span that the server measured itself, in nanoseconds; 0 where it did not."""
+        """A duration that the server measured, in nanoseconds; 0 if it did not."""
         span = self._timings.get(name)
         if isinstance(span, bool) or not isinstance(span, int | float):
             return 0
@@ -188,7 +188,7 @@ class StreamedReply:
 
 
 def _older_logprobs(logprobs: dict[str, Any]) -> list[dict[str, Any]]:
-    """Those of a completion, which come as lists side by side, one entry for each token."""
+    """Convert a completion's logprobs, which are parallel lists with one entry per token."""
     tokens, values = list_in(logprobs, "tokens"), list_in(logprobs, "token_logprobs")
     others = itertools.chain(list_in(logprobs, "top_logprobs"), itertools.repeat(None))
     return [

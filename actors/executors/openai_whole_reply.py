@@ -1,4 +1,4 @@
-"""Puts the pieces of a streamed reply of OpenAI's together, as it would be unstreamed: pure."""
+"""Joins the pieces of a streamed OpenAI reply into its unstreamed form: pure."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ from ..core.model.tasks import TaskType
 from .http_executor import list_in, object_in, text_in
 
 _OBJECTS = {TaskType.CHAT: "chat.completion", TaskType.GENERATE: "text_completion"}
-# Texts that come in pieces; of all other fields the last value stands.
+# Text that arrives in pieces; of all other fields, the last value counts.
 _GROWING = frozenset(
     ("content", "text", "reasoning", "reasoning_content", "refusal", "arguments", "transcript")
 )
 
 
 class WholeReply:
-    """The reply as far as it has come."""
+    """The reply so far."""
 
     def __init__(self, kind: TaskType) -> None:
         self._kind = kind
@@ -26,7 +26,7 @@ class WholeReply:
 
     @property
     def is_finished(self) -> bool:
-        """Each choice has said why it ended."""
+        """Whether each choice has a finish reason."""
         return bool(self._choices) and all(c.has("finish_reason") for c in self._choices.values())
 
     @property
@@ -34,7 +34,7 @@ class WholeReply:
         return object_in(self._head, "usage")
 
     def take(self, piece: dict[str, Any]) -> bool:
-        """Whether the piece says something of the reply itself."""
+        """Add a piece. Returns whether it contains output, not only metadata."""
         changed = False
         for name, value in piece.items():
             if name not in ("choices", "obfuscation") and value is not None:
@@ -55,7 +55,7 @@ class WholeReply:
 
 
 class _Object:
-    """An object that comes in pieces."""
+    """An object that arrives in pieces."""
 
     def __init__(self) -> None:
         self._fields: dict[str, Any] = {}
@@ -77,7 +77,7 @@ class _Object:
                 self._fields[name] = value
 
     def is_another(self, piece: dict[str, Any]) -> bool:
-        """Some servers give all tool calls of a reply the same index, each with its own id."""
+        """Whether `piece` starts another tool call: some servers reuse an index, with a new id."""
         ids, names = (self._fields.get("id"), piece.get("id")), object_in(piece, "function")
         return all(ids) and ids[0] != ids[1] and bool(text_in(names, "name"))
 
@@ -91,7 +91,7 @@ class _Object:
 
 
 class _List:
-    """A list that comes in pieces: objects with an `index` (tool calls) grow, others are added."""
+    """A list that arrives in pieces: items with an `index` (tool calls) merge, others append."""
 
     def __init__(self) -> None:
         self._items: list[Any] = []
@@ -123,7 +123,7 @@ def _whole(value: Any) -> Any:
 
 
 def _with_message(choice: dict[str, Any]) -> dict[str, Any]:
-    """A choice whose pieces are one message now."""
+    """A choice with its deltas joined into one message."""
     rest = {name: value for name, value in choice.items() if name != "delta"}
     message = {"role": "assistant", "content": None, **object_in(choice, "delta")}
     return {**rest, "message": message}

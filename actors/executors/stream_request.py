@@ -1,7 +1,7 @@
-"""How a streamed reply is asked for, and again where a server refuses what the queue adds.
+"""Requests a streamed reply, and retries without fields that the queue added and a server refuses.
 
-The queue streams each call, so that it can be watched and cut, and has its tokens counted. A client
-that sent neither field must not fail for them: a server that refuses one is asked again without.
+The queue streams each call, so that it can be followed and aborted, and has its tokens counted. A
+client that sent neither field must not fail because of them: the request is sent again without.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from .http_executor import HttpExecutor, object_in
 
 STREAM, OPTIONS = "stream", "stream_options"
 _STATUSES = (400, 422, 500, 501)
-_NAMES = {  # what a refusal says of each
+_NAMES = {  # how a refusal refers to each
     OPTIONS: re.compile(r"\bstream_options\b|\binclude_usage\b"),
     STREAM: re.compile(r"\bstream(ing)?\b", re.IGNORECASE),
 }
@@ -25,10 +25,10 @@ _NAMES = {  # what a refusal says of each
 def streamed(
     executor: HttpExecutor, path: str, body: dict[str, Any], without: frozenset[str]
 ) -> Iterator[tuple[Iterator[bytes], frozenset[str]]]:
-    """Ask for a reply in pieces, but `without` the fields that this server has refused before.
+    """Request a reply in pieces, `without` the fields that this server has refused before.
 
-    Gives the bytes of the answer, and the fields that it was asked without in the end; without
-    `stream` the reply comes whole. Raises as `post` does.
+    Yields the bytes of the answer, and the fields that were left out in the end; without
+    `stream`, the reply arrives complete. Raises as `post` does.
     """
     with contextlib.ExitStack() as stack:
         while True:
@@ -44,7 +44,7 @@ def streamed(
 
 
 def _body(body: dict[str, Any], without: frozenset[str]) -> dict[str, Any]:
-    """The request; options of the stream that the task has itself are sent where it is streamed."""
+    """The request body. The task's own stream options are kept if the reply is streamed."""
     rest = {name: value for name, value in body.items() if name not in (STREAM, OPTIONS)}
     if STREAM in without:
         return rest
@@ -54,9 +54,9 @@ def _body(body: dict[str, Any], without: frozenset[str]) -> dict[str, Any]:
 
 
 def _refused(failed: Failed, without: frozenset[str]) -> str | None:
-    """The field to ask again without.
+    """The field to leave out in the next request.
 
-    A refusal that only seems to speak of it costs one more request, which is refused, too.
+    A refusal that only seems to refer to it costs one more request, which is also refused.
     """
     if failed.verdict is not Verdict.FINAL or failed.status not in _STATUSES or not failed.upstream:
         return None

@@ -1,4 +1,4 @@
-"""Puts tool calls together from the pieces that an OpenAI-compatible server sends: pure."""
+"""Joins tool calls from the pieces that an OpenAI-compatible server sends: pure."""
 
 from typing import Any
 
@@ -10,15 +10,16 @@ _ARGUMENTS = msgspec.json.Decoder(dict[str, Any] | None)
 
 
 class ToolCall:
-    """One call, as far as it has come."""
+    """One call, as received so far."""
 
     def __init__(self) -> None:
         self.id = self.name = self.arguments = ""
 
     def is_another(self, call_id: str, name: str) -> bool:
-        """Some servers give all calls of a reply the same index, each whole and with its own id.
+        """Whether a piece starts another call.
 
-        Others make up a new id for each piece of a call; these pieces do not name the function.
+        Some servers give all calls of a reply the same index, each complete and with its own id.
+        Others invent a new id for each piece of a call; these pieces do not name the function.
         """
         return bool(self.name and name and self.id and call_id and self.id != call_id)
 
@@ -26,19 +27,19 @@ class ToolCall:
         self.id = self.id or call_id
         self.name = self.name or text_in(function, "name")
         arguments = function.get("arguments")
-        if isinstance(arguments, dict):  # whole, and not written as a text
+        if isinstance(arguments, dict):  # an object, not a JSON text
             arguments = msgspec.json.encode(arguments).decode()
         self.arguments += arguments if isinstance(arguments, str) else ""
 
     def as_ollama(self, index: int) -> dict[str, Any]:
-        """Raises ValueError or RecursionError when the arguments are no JSON object."""
+        """The call in Ollama's form. Raises ValueError or RecursionError for bad arguments."""
         arguments = _ARGUMENTS.decode(self.arguments or "{}") or {}
         function = {"index": index, "name": self.name, "arguments": arguments}
         return {**({"id": self.id} if self.id else {}), "function": function}
 
 
 class ToolCalls:
-    """The calls of one reply, in the order in which they began."""
+    """The calls of one reply, in the order in which they started."""
 
     def __init__(self) -> None:
         self._calls: list[ToolCall] = []
@@ -56,5 +57,5 @@ class ToolCalls:
             call.take(call_id, function)
 
     def as_ollama(self) -> list[dict[str, Any]]:
-        """Raises as `ToolCall.as_ollama` does."""
+        """The calls in Ollama's form. Raises as `ToolCall.as_ollama` does."""
         return [call.as_ollama(index) for index, call in enumerate(self._calls)]

@@ -1,4 +1,4 @@
-"""httpx's transport: one warm connection that any thread can cut."""
+"""An httpx transport: one warm connection that any thread can abort."""
 
 import contextlib
 import functools
@@ -12,20 +12,20 @@ import httpx
 from .http_response import ConnectionClosed, HttpResponse, Incoming, MalformedResponse
 
 _PORTS = {"http": 80, "https": 443}
-# How long the end of a body may take that nobody reads to its end: a stream's last word and the
-# mark that ends the body mostly come together, and seeing the mark saves the connection.
+# How long to wait for the end of a body that was not read to its end: a stream's last event and
+# the end of the body mostly arrive together, and reading the end keeps the connection usable.
 _LAST_LOOK_S = 0.05
 
 
 class Aborted(httpx.TransportError):
-    """The call was ended from our side."""
+    """The call was aborted from our side."""
 
 
 class ConnectionTransport(httpx.BaseTransport):
     """One keep-alive connection to one server, used for one request at a time.
 
     The thread that makes the request also closes; only `abort` may come from another. Request
-    bodies are bytes. `silence_s` is the longest wait for a byte, `connect_s` that for a connection.
+    bodies are bytes. `silence_s` is the longest wait for a byte, `connect_s` for a connection.
     """
 
     def __init__(self, silence_s: float, connect_s: float = 5.0) -> None:
@@ -34,28 +34,28 @@ class ConnectionTransport(httpx.BaseTransport):
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._origin: tuple[str, bytes, int | None] | None = None
-        self._warm: Incoming | None = None  # nobody uses the connection, and nothing has come on it
+        self._warm: Incoming | None = None  # the connection, when idle
 
     def begin(self) -> None:
-        """Forget an earlier abort: a new call is about to run."""
+        """Clear an earlier abort before a new call."""
         self.is_aborted = False
 
     def abort(self) -> None:
-        """End the running request, from any thread at any moment after `begin`."""
+        """End the running request, from any thread at any time after `begin`."""
         with self._lock:
             self.is_aborted = True
             if self._socket is not None:
                 with contextlib.suppress(OSError):  # not connected yet, or no longer
-                    # Not SSLSocket's own: it would forget the TLS state the reader is using.
+                    # Not SSLSocket's own: it would drop the TLS state that the reader is using.
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def close(self) -> None:
         self.drop()
 
     def drop(self) -> None:
-        """Close the connection; the next request opens another."""
+        """Close the connection; the next request opens a new one."""
         self._warm = None
-        # Under the lock, lest abort shut a socket number that already belongs to someone else.
+        # Under the lock, so that abort cannot shut down a socket number that was reused.
         with self._lock:
             if self._socket is not None:
                 self._socket.close()
@@ -71,19 +71,19 @@ class ConnectionTransport(httpx.BaseTransport):
                 response = self._exchange(warm, message, request.method)
                 if response.status_code != 408:
                     return response
-            # The server gave the idle connection up, with a 408 or without a word, which is noticed
-            # only now. It has not taken the request up, so that may go out again; on a fresh
-            # connection it is a failure.
+            # The server closed the idle connection, with a 408 or without an answer, as shows only
+            # now. It did not process the request, so it is sent again; on a fresh connection this
+            # is a failure.
         self.drop()
         self._origin = origin
         return self._exchange(self._connect(url), message, request.method)
 
     def keep(self, incoming: Incoming) -> None:
-        """Use the connection for the next request: its answer was read to the end."""
+        """Keep the connection for the next request: its answer was read to the end."""
         self._warm = incoming
 
     def fail(self, error: Exception) -> httpx.TransportError:
-        """Drop the connection; `error`, seen while sending or reading, in httpx's words."""
+        """Drop the connection, and convert `error`, seen while sending or reading, to httpx's."""
         self.drop()
         if self.is_aborted:
             return Aborted("the call was aborted")
@@ -102,11 +102,11 @@ class ConnectionTransport(httpx.BaseTransport):
             self.drop()
             raise Aborted("the call was aborted before it was sent")
         try:
-            # A server may answer (413, say) and close before it has read everything.
+            # A server may answer (413, say) and close before it has read the complete request.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 incoming.socket.settimeout(self._silence_s)
                 incoming.socket.sendall(message)
-            # In all: neither a head that comes byte by byte nor interim answers are an answer.
+            # In total: a head that arrives byte by byte, or interim answers, must not extend it.
             incoming.wait_at_most(self._silence_s)
             answer = HttpResponse(incoming, method)
             incoming.wait_at_most(None)
@@ -136,7 +136,7 @@ class ConnectionTransport(httpx.BaseTransport):
         return Incoming(sock, self._silence_s)
 
     def _dial(self, host: str, port: int) -> socket.socket:
-        """Connect to the first address of `host` that answers; raises the last one's error."""
+        """Connect to the first address of `host` that answers. Raises the last address's error."""
         failure: OSError = OSError("the name has no address")
         for family, kind, protocol, _, address in socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM
@@ -153,7 +153,7 @@ class ConnectionTransport(httpx.BaseTransport):
         raise failure
 
     def _secure(self, sock: socket.socket, host: str) -> socket.socket:
-        with self._lock:  # wrapping takes the socket's number away from `sock`
+        with self._lock:  # wrapping takes over the file descriptor of `sock`
             self._socket = secure = _tls().wrap_socket(
                 sock, server_hostname=host, do_handshake_on_connect=False
             )
@@ -161,7 +161,7 @@ class ConnectionTransport(httpx.BaseTransport):
         return secure
 
     def _expose(self, sock: socket.socket) -> None:
-        """Put `sock` where abort finds it, before it connects: connecting takes seconds."""
+        """Let abort reach `sock` before it connects: connecting may take seconds."""
         with self._lock:
             if self._socket is not None:
                 self._socket.close()  # an address that did not answer
@@ -177,7 +177,7 @@ class _Unanswered(httpx.RemoteProtocolError):
 
 
 class _ResponseBody(httpx.SyncByteStream):
-    """The body of an answer. Read to its end, it may leave the connection warm."""
+    """The body of an answer. If it is read to its end, the connection may stay warm."""
 
     def __init__(
         self, transport: ConnectionTransport, incoming: Incoming, answer: HttpResponse
@@ -190,13 +190,13 @@ class _ResponseBody(httpx.SyncByteStream):
                 yield piece
         except (OSError, MalformedResponse) as error:
             raise self._transport.fail(error) from error
-        if self._transport.is_aborted:  # whose EOF may look like the end of the body
+        if self._transport.is_aborted:  # an abort's EOF may look like the end of the body
             raise Aborted("the call was aborted")
 
     def close(self) -> None:
         self._incoming.wait_at_most(_LAST_LOOK_S)
         with contextlib.suppress(OSError, MalformedResponse):
-            self._answer.read()  # at its end, or when it is broken, there is nothing to wait for
+            self._answer.read()  # at its end or when broken, this returns at once
         self._incoming.wait_at_most(None)
         if self._answer.leaves_warm:
             self._transport.keep(self._incoming)
@@ -205,7 +205,7 @@ class _ResponseBody(httpx.SyncByteStream):
 
 
 def reason_of(error: Exception) -> str:
-    """What went wrong, in the system's words and without its numbers."""
+    """The reason in the system's words, without error numbers."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate not accepted: {error.verify_message}"
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -222,5 +222,5 @@ def _as_bytes(request: httpx.Request) -> bytes:
 
 @functools.cache
 def _tls() -> ssl.SSLContext:
-    """The one context of all connections: making it takes 30 ms. Trusts what the system trusts."""
+    """The shared TLS context: creating one takes 30 ms. Uses the system's certificates."""
     return ssl.create_default_context()

@@ -101,7 +101,7 @@ def test_a_mapping_is_the_whole_reply() -> None:
     [
         (CHAT, 7, "int"),
         (CHAT, None, "NoneType"),
-        (CHAT, [1.0], "must return texts, not float"),
+        (CHAT, [1.0], "must return text, not float"),
         (embed_task("m", "a"), "words", "must return numbers, not str"),
         (embed_task("m", "a"), [], "must return numbers"),
         (embed_task("m", "a"), ["b"], "must return numbers"),

@@ -182,7 +182,8 @@ def test_retry_after(value: str, seconds: float | None) -> None:
         (
             httpx.LocalProtocolError("a header must be a single line"),
             Failed(
-                "gpu at http://x cannot be asked: a header must be a single line", Verdict.FINAL
+                "cannot send the request to gpu at http://x: a header must be a single line",
+                Verdict.FINAL,
             ),
         ),
     ],

@@ -139,7 +139,7 @@ class TestInterimAnswers:
     def test_cannot_change_the_protocol(self, transport: ConnectionTransport) -> None:
         upgrade = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n"
         with Script(answer(upgrade), answer(whole(b"ok"))) as script:
-            with pytest.raises(httpx.RemoteProtocolError, match="changes to another protocol"):
+            with pytest.raises(httpx.RemoteProtocolError, match="switched to another protocol"):
                 post(transport, script.url)
             assert post(transport, script.url) == b"ok"
 
