@@ -1,4 +1,4 @@
-"""Which values of the settings are right: the rules of `Config`, one line for each."""
+"""The rules that the values of `Config` must follow, one line each."""
 
 import re
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     )
 
 DAY_S = 86_400.0
-MAX_S = 3650 * DAY_S  # beyond it calendars end
+MAX_S = 3650 * DAY_S  # more than calendars can represent
 MAX_CALLS = 1024
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -36,11 +36,11 @@ _HOST_WANTED = "a host without a port, such as queue.example.com or *.example.co
 _ABOVE_0 = "a duration above 0, up to 3650d"
 _FROM_0 = "a duration of 0 to 3650d"
 
-Rule = tuple[bool, str, str]  # whether it is kept, the key, what would be right
+Rule = tuple[bool, str, str]  # whether it holds, the key, what the value must be
 
 
 def check(config: "Config") -> None:
-    """Raises `Invalid` for the first rule that is broken, naming the key."""
+    """Raise `Invalid`, naming the key, for the first rule that is broken."""
     for is_kept, key, rule in _rules(config):
         if not is_kept:
             raise Invalid(f"{key} must be {rule}", field=key)
@@ -143,9 +143,9 @@ def _endpoint(where: str, it: "Endpoint") -> Iterator[Rule]:
 
 
 def _names(config: "Config") -> Iterator[Rule]:
-    """No two backends share a name, be they in `backends` or enabled endpoints."""
+    """Check that names are unique over `backends` and enabled endpoints."""
     named = [(f"backends[{n}].name", b.name) for n, b in enumerate(config.backends)]
-    taken = set() if named else {"ollama"}  # the one of `ollama.host`
+    taken = set() if named else {"ollama"}  # the backend of `ollama.host`
     for index, endpoint in enumerate(config.remote_scheduling.endpoints):
         if endpoint.enabled:
             named.append((f"remote_scheduling.endpoints[{index}].name", endpoint.name))
@@ -155,7 +155,7 @@ def _names(config: "Config") -> Iterator[Rule]:
 
 
 def _is_key(text: str) -> bool:
-    """A header can carry it."""
+    """Whether a header can contain it."""
     return text.isascii() and text.isprintable()
 
 

@@ -1,4 +1,4 @@
-"""The settings of a queue as one frozen record; `settings.py` reads it from file and env."""
+"""The settings of a queue as one frozen record; `actors/settings` reads them."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from .checks import DAY_S, check
 from .urls import is_here, shown
 
-# Plain numbers and texts, with how people write them: `setting_forms.py` reads each kind.
+# Plain numbers and text, marked with their notation: `notation.py` parses each.
 Seconds = Annotated[float, "seconds"]
 Size = Annotated[int, "bytes"]
 Path = Annotated[str, "path"]
@@ -18,10 +18,10 @@ Url = Annotated[str, "URL"]
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the HTTP door listens. A body has at most `max_body` bytes, that of a batch
-    `max_upload`; `shutdown_grace` in seconds. With `tls_cert` and `tls_key` it speaks HTTPS.
-    Pages of `cors_origins` may use it from a browser, beside its own. `allowed_hosts` are further
-    names that it answers to where it listens to this machine only."""
+    """The HTTP server. A body has at most `max_body` bytes, a batch's `max_upload`;
+    `shutdown_grace` is in seconds. With `tls_cert` and `tls_key`, it serves HTTPS. `cors_origins`:
+    further sites whose pages may use it from a browser. `allowed_hosts`: further host names that it
+    accepts while it listens only on this machine."""
 
     host: str = "127.0.0.1"
     port: int = 7125
@@ -35,9 +35,9 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class OllamaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The only backend unless `backends` names another; `timeout` is silence, in seconds.
+    """The only backend unless `backends` names others; `timeout` is of silence, in seconds.
 
-    Pages of `origins`, with `*` in them, may use the routes of Ollama's and OpenAI's API."""
+    Pages of `origins`, which may contain `*`, may use the routes of Ollama's and OpenAI's API."""
 
     host: OllamaHost = "http://localhost:11434"
     timeout: Seconds = 300.0
@@ -45,10 +45,10 @@ class OllamaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Backend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One model server. `parallel` is how many calls it gets at once (None: see `Config`).
+    """One model server. `parallel`: the number of concurrent calls (None: see `Config`).
 
-    Of two that would do, the one of higher `priority` is taken. `models` empty: those it lists.
-    `remote` None: an `openai` one is remote unless it runs on this machine.
+    If several could take a task, the one with the highest `priority` does. `models` empty: those it
+    lists. `remote` None: an `openai` backend is remote unless it runs on this machine.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Backend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class QueueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`max_queue_size` tasks and `max_queue_bytes` of payload may wait at once."""
+    """At most `max_queue_size` tasks, with `max_queue_bytes` of payload, may wait at once."""
 
     max_workers: int | None = None
     storage_path: Path = "./data"
@@ -79,14 +79,14 @@ class QueueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class SchedulerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which waiting task runs next, beyond priority and age; instants in seconds.
+    """Which waiting task runs next, beyond priority and age; durations in seconds.
 
-    `affinity` prefers, inside one level, tasks whose model is loaded where a call may start; none
-    is passed over for longer than `affinity_max_wait`. With `aging` a waiting task climbs one
-    priority each so many seconds. `fair` shares each level between tenants, by tokens. A task whose
-    model no backend lists fails after `model_wait`. A server that says `Retry-After` is left alone
-    for `max_rest` at most. `batch_size` and `scheduling_interval` are read and have no effect:
-    nothing here polls.
+    `affinity` prefers, within a priority, tasks whose model is loaded on a free backend; no task is
+    passed over for longer than `affinity_max_wait`. With `aging`, a waiting task gains one priority
+    per that many seconds. `fair` shares each priority between tenants, by tokens. A task whose
+    model no backend lists fails after `model_wait`. A server that sends `Retry-After` gets no calls
+    for at most `max_rest`. `batch_size` and `scheduling_interval` are accepted and have no effect,
+    as nothing polls.
     """
 
     batch_size: int = 10
@@ -100,7 +100,7 @@ class SchedulerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A remote server as `remote_scheduling` names it: it becomes a `Backend`."""
+    """A remote server in `remote_scheduling`; becomes a `Backend`."""
 
     name: str
     base_url: Url
@@ -115,9 +115,9 @@ class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class RemoteScheduling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How local and remote backends share the work; `endpoints` count only when `enabled`.
 
-    `local_first_policy`: of backends that could run a task now, local ones come first, until more
-    than `max_local_queue_size` tasks wait. `fallback_to_local`: a task with `remote_execution` may
-    run on a local one while no remote one is well. `health_check_interval` in seconds.
+    `local_first_policy`: local backends that could run a task now are preferred, until more than
+    `max_local_queue_size` tasks wait. `fallback_to_local`: a task with `remote_execution` may run
+    on a local backend while no remote one is healthy. `health_check_interval` is in seconds.
     """
 
     enabled: bool = False
@@ -138,7 +138,7 @@ class RetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class LoggingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`file` None logs to stderr; a file is rotated."""
+    """With `file` None, logs to stderr; a file is rotated."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     file: Path | None = None
@@ -149,7 +149,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings, in the sections of the configuration file: `server`, `ollama`, `backends`,
     `queue`, `scheduler`, `retry_config`, `remote_scheduling`, `logging`.
 
-    Checked when made; raises `Invalid`, naming the key as `section.key`.
+    Checked on creation. Raises `Invalid`, naming the key as `section.key`.
     """
 
     server: ServerSettings = ServerSettings()
@@ -166,12 +166,12 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def all_backends(self) -> list[Backend]:
-        """The model servers in use, each with its `parallel` and `remote` settled.
+        """The model servers in use, with `parallel` and `remote` filled in.
 
-        Those of `backends`, else the one of `ollama.host`; then the enabled endpoints of
-        `remote_scheduling`, of type `openai`, when it is enabled. `parallel` defaults to
-        `queue.max_workers` for a single Ollama, else to 1 (ollama) or 4 (openai); to 4 where a
-        single backend sets neither.
+        Those of `backends`, else the one of `ollama.host`; then, if `remote_scheduling` is enabled,
+        its enabled endpoints, of type `openai`. `parallel` defaults to `queue.max_workers` for a
+        single Ollama, else to 1 (ollama) or 4 (openai); to 4 for a single backend if neither is
+        set.
         """
         named = self.backends or [Backend(name="ollama", url=self.ollama.host)]
         if self.remote_scheduling.enabled:
@@ -193,7 +193,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def workers(self) -> int:
-        """How many calls may run at once: `queue.max_workers`, else the sum of `parallel`."""
+        """The number of concurrent calls: `queue.max_workers`, else the sum of `parallel`."""
         return self.queue.max_workers or sum(b.parallel or 1 for b in self.all_backends)
 
 

@@ -1,4 +1,4 @@
-"""What a URL of a model server must be, where it leads, and how it may be shown."""
+"""Checks URLs of model servers, and hides secrets in URLs."""
 
 import re
 from urllib.parse import urlsplit
@@ -17,21 +17,21 @@ def is_http_url(text: str) -> bool:
 
 
 def is_origin(text: str) -> bool:
-    """Whether it is what a browser calls a site: scheme, host in small letters, and port."""
+    """Whether it is an origin as browsers send it: scheme, host in lower case, and port."""
     if not text.startswith(("http://", "https://")):
-        return _SITE.fullmatch(text) is not None  # of a browser's extension, or a program's page
+        return _SITE.fullmatch(text) is not None  # of a browser extension, or a program's page
     return is_http_url(text) and text == text.lower() and text.count("/") == 2 and "@" not in text
 
 
 def is_here(url: str) -> bool:
-    """Whether it names this machine by a loopback name."""
+    """Whether it refers to this machine by a loopback name."""
     host = urlsplit(url).hostname or ""
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def shown(url: str, instead: str = "") -> str:
-    """A URL with `instead` in place of what may be secret in it: name, password, and its query's
-    values. Without `instead` they are left out, the whole query with them."""
+    """A URL with `instead` in place of what may be secret: user name, password, and the values
+    of its query. Without `instead`, these are left out, with the complete query."""
     parts = urlsplit(url)
     _, at, place = parts.netloc.rpartition("@")
     if not instead:
@@ -41,7 +41,7 @@ def shown(url: str, instead: str = "") -> str:
 
 
 def _hidden(part: str, instead: str) -> str:
-    """One part of a query without its value; where it is not `name=value`, all of it is one."""
+    """Hide the value in a part of a query; a part without `=` is all value."""
     name, equals, value = part.partition("=")
     if not equals:
         name, value = "", name

@@ -1,1 +1,1 @@
-"""From what people write to checked records."""
+"""Turns what users write into checked records."""

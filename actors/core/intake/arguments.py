@@ -1,7 +1,7 @@
-"""What callers give to verbs, checked where they call: the same for all three classes.
+"""Checks the arguments of verbs where callers pass them, the same for all three classes.
 
-Each gives a plain value back, of which an actor can rely on all, or raises `Invalid` with the
-argument's name as its `field`. None of them trusts what an object says of itself.
+Each function returns a plain value that actors can rely on, or raises `Invalid` with the argument's
+name as its `field`. None of them trusts what an object claims about itself.
 """
 
 # mypy: disable-error-code="type-abstract"
@@ -25,20 +25,20 @@ from ..model.tasks import (
 )
 
 LONGEST_WAIT_S = 31_536_000.0  # a year
-ANY_NUMBER = 1 << 31  # of ids: they are those of a batch that was taken on
-LONGEST_ANSWER_S = 3600.0  # that one request, or `get_task`, may wait for a task's end
+ANY_NUMBER = 1 << 31  # no limit on ids: they are those of an accepted batch
+LONGEST_ANSWER_S = 3600.0  # the longest that one request, or `get_task`, may wait for a task's end
 
 OfTask = str | Task | Submitted | TaskResult
-"""A task's id, or a record that has it."""
+"""A task's id, or a record that contains it."""
 OfBatch = str | Batch | BatchSubmitted
-"""A batch's id, or a record that has it."""
+"""A batch's id, or a record that contains it."""
 OfCron = str | Cron
 """A cron's id, or the cron."""
 
 Tasks = OfTask | Collection[OfTask]
 """One task or several."""
 AnyTask = NewTask | Mapping[str, Any]
-"""A task to be: a record, or a mapping of its fields, as in HTTP."""
+"""A task to submit: a record, or a mapping of its fields, as in HTTP."""
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -46,7 +46,7 @@ C = TypeVar("C")
 
 @contextmanager
 def reading(name: str) -> Iterator[None]:
-    """Whatever else the code of a caller's objects raises, while they are read, is `Invalid`."""
+    """Turn any other exception that the code of a caller's objects raises into `Invalid`."""
     try:
         yield
     except QueueError:
@@ -56,7 +56,7 @@ def reading(name: str) -> Iterator[None]:
 
 
 def text(value: object, name: str, most: int) -> str:
-    """1 to `most` characters of Unicode."""
+    """Check for text of 1 to `most` characters of valid Unicode."""
     if not _is(value, str):
         raise Invalid(f"{name} must be a text, not {_kind(value)}", field=name)
     plain = str.__str__(value)
@@ -84,7 +84,7 @@ def batch_id(value: object, name: str = "batch_id") -> str:
 
 
 def members(value: object) -> list[str] | None:
-    """The tasks of a batch, where they are known here."""
+    """The ids of a batch's tasks, if the caller's record has them."""
     if not _is(value, BatchSubmitted):
         return None
     return ids(value.task_ids, "batch_id", ANY_NUMBER)
@@ -99,7 +99,7 @@ def backend(value: object) -> str:
 
 
 def _id(value: object, name: str, kind: str) -> str:
-    """Raises `NotFound` for what no id can be: in a path it would lead to another route."""
+    """Raise `NotFound` for what cannot be an id: in a path it could lead to another route."""
     if kind == "task" and isinstance(value, Submitted | TaskResult):
         value = value.task_id
     if kind == "batch" and isinstance(value, BatchSubmitted):
@@ -111,7 +111,7 @@ def _id(value: object, name: str, kind: str) -> str:
 
 
 def ids(value: object, name: str, most: int, least: int = 1) -> list[str]:
-    """`least` to `most` tasks, each once, in the order given."""
+    """Check for `least` to `most` tasks; their ids without duplicates, in order."""
     wrong = f"{name} must be a list of ids of tasks"
     if not _is(value, Collection) or _is(value, (str, bytes, bytearray, Mapping)):
         raise Invalid(wrong, field=name)
@@ -123,7 +123,7 @@ def ids(value: object, name: str, most: int, least: int = 1) -> list[str]:
 
 
 def watched(value: object) -> frozenset[str] | None:
-    """The tasks that a subscription is of; one alone is meant as such."""
+    """The tasks of a subscription; a single task counts as a list of one."""
     if value is None:
         return None
     alone = _is(value, (str, Task, Submitted, TaskResult))
@@ -138,7 +138,7 @@ def _is_empty(value: Collection[Any]) -> bool:
 
 
 def events(value: object) -> frozenset[str] | None:
-    """The names of events; one alone is meant as such."""
+    """The names of events; a single name counts as a list of one."""
     if value is None:
         return None
     if not _is(value, Collection) or _is(value, (bytes, bytearray, Mapping)):
@@ -156,7 +156,7 @@ def events(value: object) -> frozenset[str] | None:
 
 
 def seconds(value: object, name: str, most: float = LONGEST_WAIT_S) -> float | None:
-    """0 to `most` seconds, or None."""
+    """Check for 0 to `most` seconds, or None."""
     if value is None:
         return None
     number = -1.0
@@ -171,7 +171,7 @@ def seconds(value: object, name: str, most: float = LONGEST_WAIT_S) -> float | N
 
 
 def late(what: str, timeout: float | None) -> TimeoutError:
-    """What has not happened within `timeout` seconds, which are quoted as they were given."""
+    """The error for what did not happen within `timeout` seconds, quoted as they were passed."""
     return TimeoutError(what if timeout is None else f"{what} within {timeout:.15g} s")
 
 
@@ -195,7 +195,7 @@ def if_exists(value: object) -> IfExists | None:
 
 
 def key(value: object) -> str | None:
-    """An idempotency key, as it can stand in a header."""
+    """Check for an idempotency key that can be sent in a header."""
     if value is None:
         return None
     if not _is(value, str):
@@ -216,14 +216,14 @@ def key(value: object) -> str | None:
 
 
 def task(value: object, name: str = "new") -> NewTask | dict[str, Any]:
-    """A task to be: a `NewTask`, or a mapping of its fields."""
+    """Check for a task to submit: a `NewTask`, or a mapping of its fields."""
     if _is(value, NewTask):
         return value
     return mapping(value, name, "a NewTask, or a mapping of its fields")
 
 
 def tasks(value: object) -> Iterator[Any]:
-    """What can be gone through; each of it is looked at on its turn."""
+    """Check for an iterable; its items are checked one by one later."""
     if _is(value, (str, bytes, bytearray, Mapping, NewTask)) or not _is(value, Iterable):
         raise Invalid(f"tasks must be a list of tasks, not {_kind(value)}", field="tasks")
     with reading("tasks"):
@@ -231,7 +231,7 @@ def tasks(value: object) -> Iterator[Any]:
 
 
 def mapping(value: object, name: str, expected: str) -> dict[str, Any]:
-    """A plain dict of texts to anything."""
+    """Check for a mapping with text keys; returns a plain dict."""
     if not _is(value, Mapping):
         raise Invalid(f"{name} must be {expected}, not {_kind(value)}", field=name)
     with reading(name):
@@ -248,7 +248,7 @@ def callback(value: C, name: str = "callback") -> C:
 
 
 def channel(value: object) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
-    """How to put into a queue, and how without waiting for room, if it knows."""
+    """A queue's `put`, and its put without waiting for space, if it has one."""
     with reading("channel"):
         put = getattr(value, "put", None)
         put_now = getattr(value, "put_nowait", put)
@@ -279,7 +279,7 @@ def _is(value: object, kinds: type[T]) -> TypeGuard[T]: ...
 @overload
 def _is(value: object, kinds: tuple[type, ...]) -> bool: ...
 def _is(value: object, kinds: Any) -> bool:
-    return issubclass(type(value), kinds)  # isinstance would believe a __class__ of its own
+    return issubclass(type(value), kinds)  # isinstance would trust an overridden __class__
 
 
 def _kind(value: object) -> str:

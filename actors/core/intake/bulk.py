@@ -1,4 +1,4 @@
-"""Many tasks at once: which of them a verb can be meant for, and what came of it."""
+"""Verbs on many tasks: which tasks a verb applies to, and its results."""
 
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
@@ -16,13 +16,13 @@ from .arguments import OfTask
 from .filters import task_filter
 from .submission import parse_priority
 
-MOST_IDS = limits.IDS  # in one call: as many as a page of a list has
+MOST_IDS = limits.IDS  # per call: as many as a page of a list has
 SLICE = 500  # of the tasks that a filter matches
 LEVELS = range(1, 16)
 
 
 class Verb(StrEnum):
-    """What can be done to many tasks; the values are those of the routes."""
+    """A verb on many tasks; the values are those of the routes."""
 
     CANCEL = "cancel"
     RETRY = "retry"
@@ -30,7 +30,7 @@ class Verb(StrEnum):
     PRIORITY = "priority"
 
 
-# The tasks that a verb by filter takes: what is done to one of them can be done.
+# The statuses of the tasks that a verb by filter applies to.
 MEANT_FOR: dict[Verb, tuple[Status, ...]] = {
     Verb.CANCEL: (Status.PENDING, Status.RUNNING),
     Verb.RETRY: (Status.FAILED, Status.CANCELLED),
@@ -44,7 +44,7 @@ Filter = TaskFilter | Mapping[str, Any]
 
 
 class BulkError(Struct, PublicRecord, frozen=True):
-    """Why it was not done to the task `id`: `code` and `message` of the `QueueError`."""
+    """Why a verb failed for the task `id`: the `code` and `message` of the `QueueError`."""
 
     id: str
     code: str
@@ -52,11 +52,11 @@ class BulkError(Struct, PublicRecord, frozen=True):
 
 
 class BulkResult(Struct, PublicRecord, frozen=True):
-    """To how many tasks it was `done`; `errors` name those to which it was not, and why.
+    """For how many tasks a verb is `done`; `errors` lists those for which it failed, and why.
 
-    `left`: how many more tasks the filter matches, None where more may be left and it takes
-    reading them all to know how many. Do it again until it is 0, or until `cursor` is None with
-    that as the filter's cursor: this comes to each task once, even to one that matches again.
+    `left`: how many more tasks match the filter; None if there may be more and counting would
+    require reading them all. Repeat until it is 0, or until `cursor` is None, passing that as the
+    filter's cursor: this visits each task once, even one that matches again.
     """
 
     done: int
@@ -66,9 +66,9 @@ class BulkResult(Struct, PublicRecord, frozen=True):
 
 
 class Bulk(Struct, frozen=True):
-    """What to do to which tasks: those of `ids`, or those that `filter` matches.
+    """A verb and its tasks: those of `ids`, or those that `filter` matches.
 
-    `level` is the priority that they are to have.
+    `level` is the new priority.
     """
 
     verb: Verb
@@ -78,7 +78,7 @@ class Bulk(Struct, frozen=True):
 
     @property
     def body(self) -> dict[str, Any]:
-        """As it is asked for over HTTP."""
+        """The body of the HTTP request."""
         facts = {"ids": self.ids, "filter": self.filter, "priority": self.level}
         return {name: value for name, value in facts.items() if value is not None}
 
@@ -89,7 +89,7 @@ def bulk(
     filter: Filter | None,
     priority: int | Priority | str | None = None,
 ) -> Bulk:
-    """Check what a caller gave. Raises `Invalid`, naming the field."""
+    """Check a caller's arguments. Raises `Invalid`, naming the field."""
     if (ids is None) == (filter is None):
         raise Invalid("give either ids or a filter", field="ids")
     level = parse_priority(priority) if verb is Verb.PRIORITY else None
@@ -98,15 +98,15 @@ def bulk(
 
 
 def check_ids(ids: Collection[OfTask]) -> list[str]:
-    """Each id once, in the order given. Raises `Invalid`."""
+    """Each id once, in order. Raises `Invalid`."""
     return arguments.ids(ids, "ids", MOST_IDS)
 
 
 def narrowed(verb: Verb, raw: Filter, level: int | None = None) -> TaskFilter | None:
-    """Of the tasks that a filter matches those that a verb is meant for; None: there is none.
+    """Narrow a filter to the tasks that a verb applies to; None if there are none.
 
-    A task that has priority `level` already is not meant. Raises `Invalid`, also for a status
-    that cannot be meant.
+    Tasks that already have priority `level` are left out. Raises `Invalid`, also for a status
+    that the verb does not apply to.
     """
     asked_filter, meant = task_filter(raw), MEANT_FOR[verb]
     for status in asked_filter.status:
@@ -128,7 +128,7 @@ def narrowed(verb: Verb, raw: Filter, level: int | None = None) -> TaskFilter | 
 
 
 def summed(ids: Sequence[str], answers: Sequence[Any], left: int | None) -> BulkResult:
-    """What came of it. Raises `Unavailable` where nothing was done because nobody answered."""
+    """The result of a verb. Raises `Unavailable` if no answer came for any task."""
     wrong = {
         task_id: answer
         for task_id, answer in zip(ids, answers, strict=True)

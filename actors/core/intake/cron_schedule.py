@@ -1,8 +1,8 @@
 """When a cron is due: five fields or an alias, in a time zone.
 
-Fields are read here, so that a mistake can be named, and handed to croniter as plain lists. It
-counts on the wall clock's face, without a zone, and what daylight saving does is decided here:
-a time that is skipped is due when the clock has jumped, one that comes twice is due the first time.
+Fields are parsed here, so that errors can name them, and passed to croniter as plain lists.
+croniter counts in local time without a zone; daylight saving time is handled here: a time that is
+skipped is due at the jump, one that occurs twice is due the first time.
 """
 
 import copy
@@ -42,9 +42,9 @@ class _Field(Struct, frozen=True):
 
 
 class Lists(NamedTuple):
-    """An expression, each field of which is a list of numbers, or `*`.
+    """An expression in which each field is a list of numbers, or `*`.
 
-    `both_days`: the day of month and that of week must fit, not either of them.
+    `both_days`: both the day of month and the day of week must match, not just either.
     """
 
     text: str
@@ -61,7 +61,7 @@ _FIELDS = (
 
 
 def check(expr: object, timezone: object = "UTC") -> None:
-    """Raises `Invalid`, with a reason that names the field, for what is no cron expression."""
+    """Raise `Invalid`, with a reason that names the field, if it is not a cron expression."""
     if not isinstance(expr, str):
         raise _wrong("it must be a text of five fields, such as 0 9 * * 1-5")
     limits.check_text(expr, "cron_expr", limits.CRON_EXPR)
@@ -71,7 +71,7 @@ def check(expr: object, timezone: object = "UTC") -> None:
 
 
 def next_after(expr: str, timezone: str, instant: datetime) -> datetime | None:
-    """The first time after `instant` (aware), in UTC; None when none is left.
+    """The first time after `instant` (aware), in UTC; None if there is none.
 
     Raises `Invalid` as `check` does.
     """
@@ -81,16 +81,16 @@ def next_after(expr: str, timezone: str, instant: datetime) -> datetime | None:
         candidate = _instant_of(face, zone)
         if (
             candidate > instant
-        ):  # in the second of two equal hours the times of the first come again
+        ):  # in the second of two equal hours, the times of the first come again
             return candidate
         face = _next_on_the_face(lists, face)
     return None
 
 
 def upcoming(expr: str, timezone: str, instant: datetime, count: int = 5) -> Iterator[datetime]:
-    """The next `count` times after `instant`, fewer when fewer are left. Raises `Invalid` at once.
+    """The next `count` times after `instant`, or fewer if there are no more. Raises `Invalid`.
 
-    Each takes some milliseconds to find where it is rare.
+    It raises at once; a rare time takes some milliseconds to find.
     """
     check(expr, timezone)
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_TIMES:
@@ -105,11 +105,11 @@ def _times(expr: str, timezone: str, instant: datetime) -> Iterator[datetime]:
         due = next_after(expr, timezone, due)
 
 
-# --- the clock's face ---------------------------------------------------------------------------
+# --- local time ---------------------------------------------------------------------------------
 
 
 def _next_on_the_face(lists: Lists, face: datetime) -> datetime | None:
-    from croniter import CroniterError  # 50 ms, for those only who have crons
+    from croniter import CroniterError  # takes 50 ms, so only with crons
 
     counting = copy.copy(_counter(lists))
     counting.set_current(face, force=True)
@@ -122,7 +122,7 @@ def _next_on_the_face(lists: Lists, face: datetime) -> datetime | None:
 
 @lru_cache(maxsize=1024)
 def _counter(lists: Lists) -> Any:
-    """To copy, never to move: reading the fields takes five times as long as counting."""
+    """A counter to copy, not to advance: parsing takes five times as long as counting."""
     from croniter import croniter
 
     return croniter(lists.text, _BEGIN, ret_type=datetime, day_or=not lists.both_days)
@@ -132,7 +132,7 @@ def _instant_of(face: datetime, zone: tzinfo) -> datetime:
     instant = face.replace(tzinfo=zone).astimezone(UTC)
     if instant.astimezone(zone).replace(tzinfo=None) == face:
         return instant
-    # The clock never shows this time: it is the instant of the jump, somewhere before `instant`.
+    # The clock never shows this time: find the instant of the jump, somewhere before `instant`.
     early, late = face.replace(tzinfo=zone, fold=1).astimezone(UTC), instant
     before = early.astimezone(zone).utcoffset()
     while late - early > timedelta(seconds=1):
@@ -145,8 +145,8 @@ def _instant_of(face: datetime, zone: tzinfo) -> datetime:
 
 
 def zone_of(name: object) -> tzinfo:
-    """The time zone of that name. Raises `Invalid`."""
-    if name == "UTC":  # known without a database of zones
+    """The time zone with this name. Raises `Invalid`."""
+    if name == "UTC":  # works without a zone database
         return UTC
     if isinstance(name, str):
         limits.check_text(name, "timezone")
@@ -158,7 +158,7 @@ def zone_of(name: object) -> tzinfo:
     )
 
 
-# --- reading ------------------------------------------------------------------------------------
+# --- parsing ------------------------------------------------------------------------------------
 
 
 def _lists(expr: str) -> Lists:
@@ -172,7 +172,7 @@ def _lists(expr: str) -> Lists:
         count = f"{len(fields)} field{'' if len(fields) == 1 else 's'}"
         raise _wrong(f"{expr!r} has {count}, it must have five: {names}")
     text = " ".join(_list(field, word) for field, word in zip(_FIELDS, fields, strict=True))
-    # Vixie cron's DOM_STAR and DOW_STAR: the field begins with one, whatever comes behind.
+    # Vixie cron's DOM_STAR and DOW_STAR: a field that starts with a star, whatever follows.
     return Lists(text, fields[2].startswith("*") or fields[4].startswith("*"))
 
 
@@ -186,7 +186,7 @@ def _list(field: _Field, word: str) -> str:
 
 
 def _values(field: _Field, part: str, word: str) -> list[int]:
-    """`*`, a value, a range, each with a step or without."""
+    """`*`, a value or a range, each with or without a step."""
     span, slash, step = part.partition("/")
     first, dash, last = span.partition("-")
     every = _number(step, 1, field.high, word, field, "a step") if slash else 1
@@ -198,7 +198,7 @@ def _values(field: _Field, part: str, word: str) -> list[int]:
     if field is _FIELDS[-1] and low == 7 and high != 7:
         low = 0
     values = list(range(low, high + 1))
-    if low > high:  # around the end, as sat-sun or 22-2
+    if low > high:  # around the end, such as sat-sun or 22-2
         values = [*range(low, field.high + 1), *range(field.low, high + 1)]
     return [0 if field is _FIELDS[-1] and value == 7 else value for value in values[::every]]
 
@@ -206,7 +206,7 @@ def _values(field: _Field, part: str, word: str) -> list[int]:
 def _value(field: _Field, text: str, word: str) -> int:
     if text in field.names:
         return field.names[text]
-    sunday = 1 if field is _FIELDS[-1] else 0  # which may be 7, too
+    sunday = 1 if field is _FIELDS[-1] else 0  # 7 is allowed as well
     return _number(text, field.low, field.high + sunday, word, field, "it")
 
 

@@ -1,4 +1,4 @@
-"""From what a user wrote to a checked cron, and from a cron to the task of one run."""
+"""Turns what a user wrote into a checked cron, and a cron into the task of one run."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from ..text.strict_json import check_written, too_deep
 from . import arguments, cron_schedule
 from .submission import draft, new_task
 
-SET_BACK = timedelta(hours=1)  # of a clock; what lies further ahead was a wrong clock's time
+SET_BACK = timedelta(hours=1)  # of a clock: a time further ahead came from a wrong clock
 _TEMPLATE = TaskTemplate.__struct_fields__
 _NOT_IN_TEMPLATE = frozenset(NewTask.__struct_fields__) - frozenset(_TEMPLATE)
 _WANTED = NewCron.__struct_fields__
@@ -23,7 +23,7 @@ _KEPT_BY_US = frozenset(Cron.__struct_fields__) - frozenset(_WANTED)
 
 
 def new_cron(raw: Any) -> NewCron:
-    """Check a cron as it came from JSON or a caller; its template may have either form of a task.
+    """Check a cron from JSON or a caller. Its template may have either form of a task.
 
     Raises `Invalid` with one sentence that names the field, such as `task_template.model: …`.
     """
@@ -31,9 +31,9 @@ def new_cron(raw: Any) -> NewCron:
 
 
 def _checked(fields: dict[str, Any], old: Cron | None) -> NewCron:
-    """What it keeps of an `old` cron was taken on before, when other limits may have held.
+    """Check a cron's fields. What is unchanged from `old` is not checked again: limits may differ.
 
-    What only the queue sets is passed over: clients send back whole crons.
+    Fields that only the queue sets are ignored: clients send complete crons back.
     """
     fields = {name: value for name, value in fields.items() if name not in _KEPT_BY_US}
     for name in fields:
@@ -68,9 +68,9 @@ def _checked(fields: dict[str, Any], old: Cron | None) -> NewCron:
 
 
 def changed(old: Cron, raw: Any, at: datetime) -> Cron:
-    """The cron with some fields changed, or all.
+    """The cron with some or all fields changed.
 
-    A template that keeps its type changes field by field, too. Raises `Invalid` as `new_cron`.
+    A template that keeps its type is also changed field by field. Raises `Invalid` as `new_cron`.
     """
     fields = fields_of(raw)
     if "task_template" in fields:
@@ -84,8 +84,8 @@ def changed(old: Cron, raw: Any, at: datetime) -> Cron:
 
 
 def restated(old: Cron, new: NewCron, sets_enabled: bool, at: datetime) -> Cron:
-    """What `old` is when a program says anew, as `new`, what it is to be: all of it, but whether it
-    is switched on only where that was said. The same record when nothing is different."""
+    """The `old` cron as a program declares it again: takes all fields of `new`, but `enabled` only
+    if `sets_enabled`. Returns the same record if nothing changes."""
     fields = fields_of(new)
     if not sets_enabled:
         del fields["enabled"]
@@ -94,7 +94,7 @@ def restated(old: Cron, new: NewCron, sets_enabled: bool, at: datetime) -> Cron:
 
 
 def scheduled(cron: Cron, at: datetime) -> Cron:
-    """The cron with its next run after `at`, and not again one that it has just had."""
+    """The cron with its next run after `at`, never repeating a run that it just had."""
     if not cron.enabled:
         return replace(cron, next_run=None)
     last = cron.last_run or at
@@ -121,7 +121,7 @@ def _check_name(name: object) -> None:
 
 
 def _template(raw: Any) -> TaskTemplate:
-    """Checked as a task is, since that is what it becomes."""
+    """Check a template like the task that it becomes."""
     if isinstance(raw, TaskTemplate):
         raw = asdict(raw)
     if not isinstance(raw, Mapping):
@@ -138,7 +138,7 @@ def _template(raw: Any) -> TaskTemplate:
 
 
 def _merged(old: TaskTemplate, raw: Any) -> Any:
-    """What was given over what there was, unless it is a task of another type altogether."""
+    """Merge the new template's fields into the old one's, unless the type of task differs."""
     if isinstance(raw, TaskTemplate):
         return raw
     if not isinstance(raw, Mapping) or raw.get("type", old.type) != old.type:

@@ -1,4 +1,4 @@
-"""From what a caller wrote to a checked `TaskFilter`."""
+"""Turns what a caller wrote into a checked `TaskFilter`."""
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -27,13 +27,13 @@ REPEATABLE = frozenset(
         "waiting_for", "include",
     )
 )  # fmt: skip
-"""The fields that take several values."""
+"""The fields that accept several values."""
 
 E = TypeVar("E", bound=StrEnum)
 
 
 def task_filter(raw: TaskFilter | Mapping[str, Any] | None) -> TaskFilter:
-    """Check a filter as a caller gave it; a single value may stand where a list is meant.
+    """Check a caller's filter; a single value may be passed for a list.
 
     Raises `Invalid`, naming the field.
     """
@@ -59,7 +59,7 @@ def _checked(raw: Any) -> TaskFilter:
 
 
 def _each(read: Callable[[Any, str], Any]) -> Callable[[Any, str], list[Any]]:
-    """Reads one value, or each of several."""
+    """A reader of one value or of a list of values."""
 
     def read_all(value: Any, name: str) -> list[Any]:
         several = isinstance(value, list | tuple | set | frozenset)

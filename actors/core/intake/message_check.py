@@ -1,7 +1,7 @@
-"""Whether an asked message holds what its type says: what an actor cannot read, it answers.
+"""Checks that a message's fields have their declared types, so that bad ones are answered.
 
-Doors check what callers give. This is for a door that has not: one wrong word must not end an actor
-and, with it, all calls that run.
+Doors check what callers pass. This covers a door that did not: one wrong field must not end an
+actor and, with it, all running calls.
 """
 
 import math
@@ -33,7 +33,7 @@ _LOOKED_AT = (
 
 
 def check(message: Any) -> None:
-    """Raises `Invalid`, naming the field."""
+    """Raise `Invalid`, naming the field, for a value of the wrong type."""
     kind: Any = type(message)
     for name, hint in _fields(kind):
         value = getattr(message, name)
@@ -53,7 +53,7 @@ def check(message: Any) -> None:
 
 @cache
 def _fields(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
-    """Those that are plain values; what is a record was checked when it was made."""
+    """The fields with plain values; records were checked when they were created."""
     if not issubclass(kind, Struct):
         return ()
     hints = get_type_hints(kind)

@@ -1,4 +1,4 @@
-"""From what a user wrote to a checked `NewTask`: the full form, the flat form, and the makers."""
+"""Turns what a user wrote into a checked `NewTask`: full form, flat form, and functions."""
 
 from collections.abc import Generator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,9 +18,9 @@ from . import arguments
 from .arguments import AnyTask
 from .task_fields import ChatFields, EmbedFields, GenerateFields
 
-# What Ollama's endpoints take beside model, options and stream's own fields. In the flat form
-# these may stand at the top of a task; inside `payload` anything passes through, so that a
-# field that Ollama adds tomorrow needs no release of ours.
+# The fields of Ollama's endpoints other than model and options. In the flat form they may be at the
+# top of a task; inside `payload` any field passes through, so that a field that Ollama adds
+# tomorrow needs no release of ours.
 _SHARED = ("keep_alive", "truncate", "shift")
 _TALK = (*_SHARED, "stream", "format", "think", "system", "logprobs", "top_logprobs")
 PAYLOAD_FIELDS = {
@@ -36,8 +36,8 @@ _TYPES = ", ".join(TaskType)
 _KINDS: dict[str, TaskType] = {kind.value: kind for kind in TaskType}
 _NAMES = {level.name.lower(): int(level) for level in Priority}
 _TASK_FIELDS = frozenset(NewTask.__struct_fields__)
-# Clients send back a whole task (the original's own in Go always does): what the queue sets is
-# passed over. As in Go, null is an empty list or object.
+# Clients send back complete tasks (the original's Go client always does): fields that the queue
+# sets are ignored. As in Go, null is an empty list or object.
 _SET_BY_QUEUE = frozenset(Task.__struct_fields__) - _TASK_FIELDS
 _EMPTY_IF_NULL = ("options", "metadata", "tags")
 
@@ -45,10 +45,10 @@ _EMPTY_IF_NULL = ("options", "metadata", "tags")
 def chat_task(
     model: str, messages: Sequence[Mapping[str, Any]], **fields: Unpack[ChatFields]
 ) -> NewTask:
-    """A chat task. Any task may have `priority` (`low normal high critical`, or 1 to 15),
-    `options`, `max_retries`, `timeout_s` (seconds for one attempt), `scheduled_at`, `backend`,
-    `remote_execution`, `tenant`, `tags`, `metadata`, `keep_alive`, `truncate`, `shift`; one that
-    talks `system`, `format`, `think`, `stream`, `logprobs`, `top_logprobs`; a chat `tools`.
+    """Make a chat task. Any task accepts `priority` (`low normal high critical`, or 1 to 15),
+    `options`, `max_retries`, `timeout_s` (seconds per attempt), `scheduled_at`, `backend`,
+    `remote_execution`, `tenant`, `tags`, `metadata`, `keep_alive`, `truncate`, `shift`; chat and
+    completion `system`, `format`, `think`, `stream`, `logprobs`, `top_logprobs`; chat `tools`.
 
     Raises `Invalid`, naming the field.
     """
@@ -56,20 +56,20 @@ def chat_task(
 
 
 def generate_task(model: str, prompt: str, **fields: Unpack[GenerateFields]) -> NewTask:
-    """A completion task: `fields` as for `chat_task`, for `tools` `suffix`, `template`, `context`,
-    `raw`, `images`. Raises `Invalid`, naming the field."""
+    """Make a completion task. `fields` are those of `chat_task` but `tools`, and `suffix`,
+    `template`, `context`, `raw`, `images`. Raises `Invalid`, naming the field."""
     return new_task({"type": "generate", "model": model, "prompt": prompt, **fields})
 
 
 def embed_task(model: str, input: str | Sequence[str], **fields: Unpack[EmbedFields]) -> NewTask:
-    """An embedding task: of the `fields` of `chat_task` those that any task may have, and
+    """Make an embedding task. `fields` are those of `chat_task` that any task accepts, and
     `dimensions`. Raises `Invalid`, naming the field."""
     value = input if isinstance(input, str) else list(input)
     return new_task({"type": "embed", "model": model, "input": value, **fields})
 
 
 def draft(new: AnyTask, idempotency_key: str | None = None, *, listed: bool = False) -> Submit:
-    """As `drafting`, without a pause."""
+    """Run `drafting` without pauses."""
     steps = drafting(new, idempotency_key, listed=listed)
     while True:
         try:
@@ -81,12 +81,12 @@ def draft(new: AnyTask, idempotency_key: str | None = None, *, listed: bool = Fa
 def drafting(
     new: AnyTask, idempotency_key: str | None = None, *, listed: bool = False
 ) -> Generator[None, None, Submit]:
-    """Check a task once more, however it was made, and encode it for the scheduler, in steps: one
-    that is large takes a while.
+    """Check a task again, however it was made, and encode it for the scheduler, pausing between
+    steps: a large task takes a while.
 
-    It finds out whether only Ollama can be asked for it, whatever backends there are: tomorrow
-    there may be others. Raises `Invalid`, also for what JSON cannot say (NaN, lone surrogates) or
-    nests too deeply.
+    Also determines whether only Ollama can run it, whatever the backends: others may be added.
+    Raises `Invalid`, also for what JSON cannot represent (NaN, lone surrogates) or for too deep
+    nesting.
     """
     idempotency_key = arguments.key(idempotency_key)
     with arguments.reading("new"):
@@ -118,15 +118,15 @@ def encode_spec(new: NewTask) -> bytes:
 
 
 def for_ollama_only(new: NewTask) -> tuple[str, str] | None:
-    """The field that no other server than Ollama can be asked for, and why; None if any can."""
+    """The field that only Ollama supports, and why; None if any server can run the task."""
     refused = untranslatable(new) if new.dialect is Dialect.OLLAMA else None
     return None if refused is None else (refused.field, str(refused))
 
 
 def new_task(raw: Any) -> NewTask:
-    """Check a task as it came from JSON or a caller, full form or flat.
+    """Check a task from JSON or a caller, in full or flat form.
 
-    Raises `Invalid` with one sentence that names the field and says what would be right.
+    Raises `Invalid` with one sentence that names the field and says what is expected.
     """
     check_object(raw)
     kind = _task_type(raw)
@@ -146,19 +146,19 @@ def new_task(raw: Any) -> NewTask:
 
 
 def check_object(raw: Any) -> None:
-    """Raises `Invalid` for what came as JSON and is no object."""
+    """Raise `Invalid` for JSON that is not an object."""
     if not isinstance(raw, Mapping):
         raise Invalid("a task must be a JSON object", field="task")
 
 
 def own_key(raw: Any) -> str | None:
-    """The `id` that a client gave its task: its idempotency key, where it names no other."""
+    """The `id` that a client gave its task: its idempotency key, unless it sends another."""
     own = raw.get("id") if isinstance(raw, Mapping) else None
     return own if isinstance(own, str) and own else None
 
 
 def parse_priority(value: object) -> int:
-    """A level's name, or a whole number from 1 to 15. Raises `Invalid`."""
+    """Parse a level's name, or a whole number from 1 to 15. Raises `Invalid`."""
     if isinstance(value, str):
         digits = str.__str__(value).strip()
         named = _NAMES.get(digits.lower())
@@ -176,19 +176,19 @@ def parse_priority(value: object) -> int:
 
 
 def parse_time(value: object, field: str) -> datetime:
-    """An RFC 3339 time with a zone, as UTC. Raises `Invalid`."""
+    """Parse an RFC 3339 time with a zone, as UTC. Raises `Invalid`."""
     try:
         if isinstance(value, str):
             value = datetime.fromisoformat(value)
         if isinstance(value, datetime) and value.tzinfo is not None:
             return value.astimezone(UTC)
-    except Exception:  # out of the calendar, or whatever a tzinfo of another's raises
+    except Exception:  # out of range, or whatever a foreign tzinfo raises
         pass
     raise Invalid(f"{field} must be a time with a zone, such as 2026-12-25T10:00:00Z", field=field)
 
 
 def parse_timeout(value: float | None, field: str) -> float:
-    """Seconds that one attempt may take, at most 7 days. Raises `Invalid`."""
+    """Check the seconds that one attempt may take, at most 7 days. Raises `Invalid`."""
     if value is None or not 0 < value <= limits.TIMEOUT_S:
         most = f"{limits.TIMEOUT_S:.0f} (7 days)"
         raise Invalid(f"{field} must be seconds above 0, at most {most}", field=field)
@@ -196,7 +196,7 @@ def parse_timeout(value: float | None, field: str) -> float:
 
 
 def title_of(task: NewTask) -> str:
-    """The first 120 characters of what was asked, on one line."""
+    """The first 120 characters of the prompt, on one line."""
     payload = task.payload
     prompt: Any = payload.get(_REQUIRED[task.type], "")
     if task.type is TaskType.CHAT:
@@ -204,13 +204,13 @@ def title_of(task: NewTask) -> str:
         prompt = _of(user_messages[-1], "content")
     if type(prompt) is list and prompt:
         prompt = prompt[0]
-    if isinstance(prompt, dict):  # a part of a message, as OpenAI has them
+    if isinstance(prompt, dict):  # a part of a message in OpenAI's form
         prompt = _of(prompt, "text")
     return " ".join(prompt[:480].split())[: limits.TITLE] if type(prompt) is str else ""
 
 
 def _of(message: Any, name: str) -> Any:
-    """A text or a list in it. An actor may ask, and no code of a caller's class may run there."""
+    """A text, list or dict in a message. Actors call this: it runs no code of callers' classes."""
     value = dict.get(message, name) if isinstance(message, dict) else None
     return value if type(value) in (str, list, dict) else None
 
@@ -226,7 +226,7 @@ def _task_type(raw: Mapping[str, Any]) -> TaskType:
 
 
 def _payload(kind: TaskType, raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split into the model's part and ours; in the flat form payload fields stand at the top."""
+    """Split a task into payload and other fields; in the flat form both are at the top."""
     payload = raw.get("payload", {})
     if not isinstance(payload, Mapping):
         raise Invalid("payload must be an object", field="payload")
@@ -275,7 +275,7 @@ def _check(task: NewTask) -> None:
 
 
 def _check_sizes(task: NewTask) -> None:
-    """All but the payload, which the limit of the body bounds, is repeated in lists and events."""
+    """Check all but the payload, which the limit of bodies bounds: lists and events repeat them."""
     limits.check_text(task.model, "model")
     if task.tenant:
         limits.check_text(task.tenant, "tenant")
@@ -326,7 +326,7 @@ _CHECKS = {
 
 
 def _named(error: msgspec.ValidationError) -> Invalid:
-    """msgspec's `Expected int, got str - at $.a.b` as `a.b: Expected int, got str`."""
+    """Turn msgspec's `Expected int, got str - at $.a.b` into `a.b: Expected int, got str`."""
     what, _, where = str(error).partition(" - at `")
     path = where.rpartition("$.")[2].rstrip("`")
     if path:

@@ -1,6 +1,6 @@
 """The keyword arguments of `chat_task`, `generate_task` and `embed_task`, for type checkers.
 
-What each means to the queue is told in `NewTask`; the rest is Ollama's.
+`NewTask` documents the queue's own fields; the others are Ollama's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from ..model.tasks import Dialect
 
 
 class TaskFields(TypedDict, total=False):
-    """What any task may have."""
+    """Fields of any task."""
 
     priority: int | str
     options: Mapping[str, Any]
@@ -31,7 +31,7 @@ class TaskFields(TypedDict, total=False):
 
 
 class TalkFields(TaskFields, total=False):
-    """What chat and generate tasks may have."""
+    """Fields of chat and generate tasks."""
 
     system: str
     format: str | Mapping[str, Any]
@@ -42,13 +42,13 @@ class TalkFields(TaskFields, total=False):
 
 
 class ChatFields(TalkFields, total=False):
-    """What a chat task may have beside its messages."""
+    """Fields of a chat task other than its messages."""
 
     tools: Sequence[Mapping[str, Any]]
 
 
 class GenerateFields(TalkFields, total=False):
-    """What a generate task may have beside its prompt."""
+    """Fields of a generate task other than its prompt."""
 
     suffix: str
     template: str
@@ -58,6 +58,6 @@ class GenerateFields(TalkFields, total=False):
 
 
 class EmbedFields(TaskFields, total=False):
-    """What an embedding task may have beside its input."""
+    """Fields of an embedding task other than its input."""
 
     dimensions: int

@@ -1,1 +1,1 @@
-"""The nouns: what tasks, crons, events and their parts are, and how they are named."""
+"""The nouns: tasks, crons, events and their parts, and their names."""

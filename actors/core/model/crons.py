@@ -1,4 +1,4 @@
-"""What a cron is: a task that is submitted again and again, by the clock."""
+"""Crons: tasks that are submitted repeatedly on a schedule."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -9,25 +9,25 @@ from msgspec import Struct
 from .tasks import Priority, PublicRecord, TaskType
 
 IfExists = Literal["update", "keep", "error"]
-"""What becomes of a cron that is added while there is one of its name."""
+"""What to do when a new cron has the name of an existing one."""
 
 
 class Overlap(StrEnum):
-    """What becomes of a run that is due while the task of an earlier one still waits or runs."""
+    """What to do with a run that is due while the task of an earlier run is pending or running."""
 
     ALLOW = "allow"
     SKIP = "skip"
 
 
 class Missed(StrEnum):
-    """What becomes of runs that were due while the queue was down: none, or one for all."""
+    """What to do about runs missed while the queue was down: nothing, or one run for all."""
 
     SKIP = "skip"
     ONCE = "once"
 
 
 class TaskTemplate(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What each run submits. The fields are those of a `NewTask`: `type`, `model`, `payload`,
+    """The task that each run submits. Its fields are as in `NewTask`: `type`, `model`, `payload`,
     `options`, `priority`, `max_retries`, `timeout_s`, `remote_execution`, `backend`, `tags`."""
 
     type: TaskType
@@ -43,13 +43,13 @@ class TaskTemplate(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unkno
 
 
 class NewCron(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A cron as a user asks for it.
+    """A cron as a user submits it.
 
-    `task_template` is submitted whenever `cron_expr` (five fields, or `@daily` and the like) is due
-    by the clock of `timezone` (an IANA name), while it is `enabled`. `overlap` says what becomes of
-    a run while the task of an earlier one has not ended, `missed` of runs that were due while the
-    queue was down. `name` (256 characters at most) need not be unique, `metadata` (64 KiB as JSON)
-    is the program's own.
+    `task_template` is submitted whenever `cron_expr` (five fields, or an alias such as `@daily`) is
+    due in `timezone` (an IANA name), while the cron is `enabled`. `overlap` says what to do with a
+    run while the task of an earlier one has not ended, `missed` with runs that were due while the
+    queue was down. `name` (at most 256 characters) need not be unique; `metadata` (64 KiB as JSON)
+    is for the program's own use.
     """
 
     name: str
@@ -63,11 +63,11 @@ class NewCron(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Cron(Struct, PublicRecord, frozen=True, kw_only=True):
-    """A cron as it is shown, and as it lies on disk.
+    """A cron, as shown and as stored.
 
     The fields of a `NewCron`, and: `id`, `created_at`, `updated_at` (aware times). `next_run` is
     None while it is disabled; `last_run` is when a task was last submitted, and
-    `run_count` how often one was.
+    `run_count` the number of tasks submitted.
     """
 
     id: str
@@ -87,7 +87,7 @@ class Cron(Struct, PublicRecord, frozen=True, kw_only=True):
 
 
 class CronAdded(Struct, PublicRecord, frozen=True):
-    """The answer to a new cron. `created` is False where one of its name was there already."""
+    """The answer to a new cron. `created` is False if one of its name already existed."""
 
     id: str
     created: bool = True

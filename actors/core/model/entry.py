@@ -1,4 +1,4 @@
-"""What the plan keeps of a task and of an idempotency key, in memory and on disk."""
+"""What the plan keeps of tasks and idempotency keys, in memory and on disk."""
 
 from msgspec import Struct
 
@@ -6,11 +6,11 @@ from .tasks import Record
 
 
 class Entry(Struct, gc=False, array_like=True, omit_defaults=False):
-    """One task; also the value of its status index, so that a boot reads nothing else.
+    """One task; also stored as the value of its status row, so that a boot reads nothing else.
 
-    Instants are seconds since 1970. `due` is 0 for a task that may run now, and below 0 for one
-    that was asked for at that instant, which has come. `avoid` is the backend on which it failed
-    last, `lacking` are those that said that they do not have its model.
+    Times are seconds since 1970. `due` is 0 for a task that may run now, and negative for one
+    that was scheduled for that time, which has passed. `avoid` is the backend on which it failed
+    last; `lacking` are those that reported not to have its model.
     """
 
     id: str
@@ -32,7 +32,7 @@ class Entry(Struct, gc=False, array_like=True, omit_defaults=False):
 
 
 def entry_of(record: Record) -> Entry:
-    """A task's entry, from its record."""
+    """Make a task's entry from its record."""
     due = record.next_attempt_at or (None if record.attempt else record.scheduled_at)
     return Entry(
         id=record.id,
@@ -55,7 +55,7 @@ def entry_of(record: Record) -> Entry:
 
 
 class KeyUse(Struct, frozen=True, gc=False, array_like=True):
-    """What a key stands for: a task, the digest of what was asked, and when (seconds)."""
+    """What a key was used for: a task, the digest of its body, and when (seconds since 1970)."""
 
     task_id: str
     body: bytes

@@ -1,22 +1,22 @@
-"""What a door answers when a request cannot be done; each error names what would help."""
+"""The errors that answer a request that cannot be done; each says what would help."""
 
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
 
-LONGEST = 4000  # characters of a message: it may quote what a user or a model server wrote
+LONGEST = 4000  # characters of a message: it may quote a user or a model server
 LONGEST_FIELD = 256
 _OF_ALL = re.compile("(a|the) task ")
 
 
 def cut(text: str, most: int) -> str:
-    """The text, or its beginning with an ellipsis: at most `most` characters."""
+    """The text, cut to at most `most` characters with an ellipsis."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 class QueueError(Exception):
-    """Base of all errors that the verbs of a queue raise, but for timeouts, which are Python's.
+    """Base of all errors that a queue's verbs raise, except for timeouts, which are Python's.
 
     ```
     QueueError
@@ -33,10 +33,10 @@ class QueueError(Exception):
     └── BatchTimeout        not all tasks of a batch ended in time
     ```
 
-    `message` is one sentence for a person; `code` is stable and is what HTTP answers carry. `field`
-    names the argument or field that is wrong, or is None. `retry_after_s` (seconds, or None) says
-    when trying again makes sense. In an error that ends the wait for a batch, `batch_id` and
-    `task_ids` are the batch's.
+    `message` is one sentence for people; `code` is stable and sent in HTTP answers. `field` is the
+    name of the wrong argument or field, or None. `retry_after_s` (seconds, or None) says when
+    to try again. In an error that ends a wait for a batch, `batch_id` and `task_ids` are the
+    batch's.
     """
 
     code = "error"
@@ -53,21 +53,21 @@ class QueueError(Exception):
         self.retry_after_s = retry_after_s
 
     def again(self) -> Self:
-        """A new error of the same kind and words.
+        """A new error of the same type and message.
 
-        Once raised, an error holds on to a traceback and its frames: each raise gets its own.
+        A raised error keeps a traceback and its frames alive: each raise gets its own.
         """
         return type(self)(self.message, field=self.field, retry_after_s=self.retry_after_s)
 
 
 class Invalid(QueueError):
-    """The request itself is wrong; `field` names what."""
+    """The request is wrong; `field` names the wrong part."""
 
     code = "invalid"
 
 
 class NoCapableServer(Invalid):
-    """No server that has the model can be asked for this. One that can may have it by now."""
+    """No server with the model supports this request. One that does may have the model by now."""
 
 
 class NotFound(QueueError):
@@ -83,7 +83,7 @@ class Conflict(QueueError):
 
 
 class QueueFull(QueueError):
-    """As many tasks wait as may: `queue.max_queue_size` or `queue.max_queue_bytes`."""
+    """Too many tasks wait: `queue.max_queue_size` or `queue.max_queue_bytes` is reached."""
 
     code = "queue_full"
 
@@ -95,26 +95,26 @@ class Unauthorized(QueueError):
 
 
 class Forbidden(QueueError):
-    """The API key, or the page that asks, is not allowed this."""
+    """The API key, or the page that sent the request, is not allowed to do this."""
 
     code = "forbidden"
 
 
 class Unavailable(QueueError):
-    """The queue cannot answer now: not started, stopping, rebooting, or out of reach."""
+    """The queue cannot answer now: not started, stopping, rebooting, or unreachable."""
 
     code = "unavailable"
 
 
 class OutcomeUnknown(Unavailable):
-    """No answer came in time: it may have been done. Repeat with the same idempotency key."""
+    """No answer came in time, so it may have been done. Repeat with the same idempotency key."""
 
     code = "outcome_unknown"
 
 
 class BatchTimeout(TimeoutError):
-    """Not all tasks of a batch have ended in time; they go on. `wait_batch` takes its `batch_id`,
-    `as_completed` its `task_ids`."""
+    """Not all tasks of a batch have ended in time; they continue. Pass its `batch_id` to
+    `wait_batch`, or its `task_ids` to `as_completed`."""
 
     def __init__(self, message: str, batch_id: str, task_ids: Sequence[str]) -> None:
         super().__init__(message)
@@ -126,7 +126,7 @@ class BatchTimeout(TimeoutError):
 
 @contextmanager
 def error_at(place: str) -> Iterator[None]:
-    """Errors inside are of what stands at `place`, such as `tasks[3]`: they are said of that."""
+    """Make errors raised inside name their place, such as `tasks[3]`."""
     try:
         yield
     except Invalid as error:
@@ -143,5 +143,5 @@ def error_at(place: str) -> Iterator[None]:
 
 
 def unknown_model(model: str) -> NotFound:
-    """No server has this model, in Ollama's words."""
+    """The error for a model that no server has, in Ollama's words."""
     return NotFound(f'model "{model}" not found, try pulling it first', field="model")

@@ -1,4 +1,4 @@
-"""The names of events, which help texts show: nothing is imported for them."""
+"""The names of events, apart from their records: help texts use them without other imports."""
 
 ENDS = frozenset({"task_completed", "task_failed", "task_cancelled"})
 EVENTS = ENDS | {

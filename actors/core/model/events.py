@@ -1,4 +1,4 @@
-"""An event: it is published only after what it tells is on disk."""
+"""An event, published only after its change is on disk."""
 
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from .tasks import Record
 
 
 class EventRecord(Struct, frozen=True):
-    """An event between the actors, with the task's record; a subscriber is shown an `Event`."""
+    """An event between actors, with the task's record; subscribers receive an `Event`."""
 
     event: str
     task: Record | None

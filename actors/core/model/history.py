@@ -1,4 +1,4 @@
-"""What the queue did in each of the last sixty minutes, as its events tell."""
+"""What the queue did in each of the last sixty minutes, counted from its events."""
 
 from datetime import UTC, datetime
 
@@ -9,11 +9,11 @@ from .stats import Minute
 from .tasks import Record, Status
 
 MINUTES = 60
-PACE_S = 60  # what `throughput` looks back at
+PACE_S = 60  # the period of `throughput`
 
 
 class _Tally(Struct):
-    """One minute as it is counted; `minute` is its number since 1970."""
+    """The counts of one minute; `minute` is its number since 1970."""
 
     minute: int = -1
     submitted: int = 0
@@ -27,16 +27,16 @@ class _Tally(Struct):
 
 
 class _Second(Struct):
-    """How many tasks ended in one second."""
+    """The number of tasks that ended in one second."""
 
     second: int = -1
     ended: int = 0
 
 
 class History:
-    """Two rings, of minutes and of seconds: an event costs the same however many there were.
+    """Two rings, of minutes and of seconds: counting an event takes constant time.
 
-    It knows of what happened since it was made, at `now` (seconds since 1970), and nothing older.
+    It covers what happened since it was created, at `now` (seconds since 1970), nothing older.
     """
 
     def __init__(self, now: float) -> None:
@@ -45,7 +45,7 @@ class History:
         self._seconds = [_Second() for _ in range(PACE_S)]
 
     def take(self, event: EventRecord) -> None:
-        """Count an event; those that tell nothing of a task's way are passed over."""
+        """Count an event. Events without a task's start or end are ignored."""
         task = event.task
         if task is None:
             return
@@ -61,7 +61,7 @@ class History:
                 pass
 
     def _start(self, tally: _Tally, task: Record) -> None:
-        """The first start: whoever asked has waited until now."""
+        """Count a first start, which ends the task's wait."""
         waited = 0.0
         if task.started_at is not None:
             waited = max(0.0, (task.started_at - task.queued_at).total_seconds())
@@ -80,7 +80,7 @@ class History:
             case Status.CANCELLED:
                 tally.cancelled += 1
             case Status.PENDING | Status.RUNNING:
-                pass  # no end
+                pass  # not an end
         second = int(at.timestamp())
         place = self._seconds[second % PACE_S]
         if place.second != second:
@@ -95,7 +95,7 @@ class History:
         return tally
 
     def minutes(self, now: float) -> list[Minute]:
-        """The minutes until `now`, the oldest first: at most 60, and none from before the start."""
+        """The minutes until `now`, oldest first: at most 60, and none before the start."""
         last = int(now) // 60
         first = min(max(self._first, last - MINUTES + 1), last)
         return [self._shown(minute) for minute in range(first, last + 1)]
@@ -118,7 +118,7 @@ class History:
         )
 
     def throughput(self, now: float) -> float:
-        """Tasks that ended in the last 60 seconds, a second."""
+        """The tasks that ended in the last 60 seconds, per second."""
         last = int(now)
         ended = sum(s.ended for s in self._seconds if last - PACE_S < s.second <= last)
         return round(ended / PACE_S, 3)

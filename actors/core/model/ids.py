@@ -1,4 +1,4 @@
-"""Identities: ids of tasks in the order of their arrival, and digests of idempotency keys."""
+"""Ids of tasks, in order of arrival, and digests of idempotency keys."""
 
 import hashlib
 
@@ -22,28 +22,28 @@ def mint(at_us: int, chance: int) -> str:
 
 
 def instant_of(task_id: str) -> int:
-    """The microsecond (rounded down) at which an id was minted."""
+    """The microsecond (rounded down) in which an id was minted."""
     value = int(task_id.replace("-", ""), 16)
     return (value >> 80) * 1000 + ((value >> 64 & 0xFFF) * 1000 + 4095) // 4096
 
 
 def key_digest(tenant: str | None, key: str) -> bytes:
-    """16 bytes that stand for an idempotency key; a key is its tenant's own."""
+    """A 16-byte digest of an idempotency key; each tenant has its own keys."""
     return digest(_ENCODER.encode([tenant or "", key]))
 
 
 def canonical(task: NewTask) -> bytes:
-    """What was asked, the same whatever the order of its fields."""
+    """A task's JSON, independent of the order of its fields."""
     return _ENCODER.encode(task)
 
 
 def body_digest(task: NewTask) -> bytes:
-    """16 bytes that stand for what was asked, whatever the order of its fields."""
+    """A 16-byte digest of a task, independent of the order of its fields."""
     return digest(canonical(task))
 
 
 class BatchDigest:
-    """16 bytes that stand for all that a batch asks, in its order."""
+    """A 16-byte digest of a batch's tasks, in order."""
 
     def __init__(self) -> None:
         self._digest = hashlib.blake2b(digest_size=16)
@@ -56,5 +56,5 @@ class BatchDigest:
 
 
 def digest(written: bytes) -> bytes:
-    """16 bytes that stand for these."""
+    """A 16-byte digest of these bytes."""
     return hashlib.blake2b(written, digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""The life of a task: which status may follow which, and how a change of it is written."""
+"""The life of a task: which status may follow which, and how a change of status is written."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from .errors import Conflict
 from .orders import Change
 from .tasks import Attempt, Status
 
-# Every change of status passes this table; the docs draw it, the tests walk it.
+# Every change of status is checked against this table; the docs draw it, the tests walk it.
 NEXT: dict[Status, frozenset[Status]] = {
     Status.PENDING: frozenset({Status.RUNNING, Status.FAILED, Status.CANCELLED}),
     Status.RUNNING: frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.PENDING}),
@@ -33,7 +33,7 @@ def become(
     result: bytes | None = None,
     **facts: Any,
 ) -> Change:
-    """The change of a task from one status to another. Raises `Conflict` where none leads."""
+    """The change of a task from one status to another. Raises `Conflict` if it is not allowed."""
     if then not in NEXT[now]:
         raise Conflict(f"task {task_id} is {now}, cannot become {then}", field="id")
     return Change(task_id, {"status": then, **facts}, EVENT[then], ended, result)

@@ -1,6 +1,6 @@
-"""How large what users write may be: the one place of these numbers, and what says so.
+"""Size limits of what users write, all in one place, and the checks for them.
 
-`docs/limits.md` lists them for users. What goes beyond is `Invalid`, before anything is done.
+`docs/limits.md` lists them for users. What exceeds them is `Invalid`, before anything is done.
 """
 
 from collections.abc import Collection
@@ -10,30 +10,30 @@ import msgspec
 
 from .errors import Invalid
 
-# Characters, where nothing else is said. Each of these is repeated in lists, events and the log.
+# Characters, unless stated otherwise. Each of these is repeated in lists, events and the log.
 NAME = 256  # of a model, tenant, backend, cron or time zone, an id, an idempotency key, a tier
 CRON_EXPR = 256
-TEXT = 256  # of `q`, a cursor, and each value that a list is filtered by
+TEXT = 256  # of `q`, a cursor, and each value of a filter
 TAG = 128
 TAGS = 64  # of one task
 VALUES = 100  # of one field of a filter
-IDS = 1000  # in one call, or followed by one subscription
-AWAITED = 1_000_000  # ids of `as_completed`, which sends none of them in one request
+IDS = 1000  # per call, or per subscription
+AWAITED = 1_000_000  # ids of `as_completed`, which does not send them in one request
 METADATA = 64 << 10  # bytes as JSON
-OPTION = 256  # bytes as JSON: each of the runner's options, by which backends are told apart
+OPTION = 256  # bytes as JSON, for each of the runner's options, which tell routes apart
 TIMEOUT_S = 7 * 24 * 3600.0
 
-# What the queue writes itself, cut where it is longer.
-ERROR = 2000  # of a failed call's words
+# Text that the queue writes itself, cut if it is longer.
+ERROR = 2000  # of a failed call's message
 TITLE = 120
-ATTEMPTS = 100  # kept of one task: the newest; a backend that is away for days makes many
-RECENT = 10  # of them, the newest again, keep their words whole
-BRIEF = 200  # characters of an older attempt's words, and of each in lists and events
+ATTEMPTS = 100  # kept per task, the newest; a backend that is down for days causes many
+RECENT = 10  # of them, the newest, keep their complete message
+BRIEF = 200  # characters of an older attempt's message, and of each in lists and events
 LISTED_ATTEMPTS = 3  # in lists and events: the first and the newest two
 
 
 def check_text(value: str, name: str, most: int = NAME) -> None:
-    """Raises `Invalid`, naming the field, for a text of more than `most` characters."""
+    """Raise `Invalid`, naming the field, for text of more than `most` characters."""
     if len(value) > most:
         raise Invalid(
             f"{name} must have at most {most} characters, it has {len(value)}", field=name
@@ -41,7 +41,7 @@ def check_text(value: str, name: str, most: int = NAME) -> None:
 
 
 def check_texts(values: Collection[str], name: str, most: int, each: int) -> None:
-    """The same of several: at most `most` of them, with at most `each` characters."""
+    """Raise `Invalid` for more than `most` texts, or one of more than `each` characters."""
     if len(values) > most:
         raise Invalid(f"{name} must be at most {most}, not {len(values)}", field=name)
     for index, value in enumerate(values):
@@ -50,9 +50,9 @@ def check_texts(values: Collection[str], name: str, most: int, each: int) -> Non
 
 
 def check_size(value: Any, name: str, most: int) -> None:
-    """Raises `Invalid` for what takes more than `most` bytes as JSON.
+    """Raise `Invalid` for a value of more than `most` bytes as JSON.
 
-    What JSON cannot say is for others to find.
+    A value that JSON cannot represent is left for other checks.
     """
     try:
         size = len(msgspec.json.encode(value)) if value else 0

@@ -1,8 +1,8 @@
-"""Which names Ollama takes for the same model, and which options make it load a model anew."""
+"""Which names mean the same model to Ollama, and which options make it reload a model."""
 
 from collections.abc import Iterable
 
-# Options that belong to Ollama's runner: another value makes it load the model anew
+# Options of Ollama's runner: another value makes it reload the model
 # (Ollama, `needsReload` in server/sched.go).
 RUNNER_OPTIONS = frozenset(
     {"num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "draft_num_predict"}
@@ -10,16 +10,16 @@ RUNNER_OPTIONS = frozenset(
 
 
 def model_name(name: str) -> str:
-    """The one form of the names that Ollama takes for the same model, whatever their case:
-    `x`, `x:latest`, `library/x`, `registry.ollama.ai/library/x:latest`."""
+    """The canonical form of names that mean the same model to Ollama, in any case: of `x`,
+    `x:latest`, `library/x`, `registry.ollama.ai/library/x:latest`."""
     name = name.strip().lower().removeprefix("registry.ollama.ai/").removeprefix("library/")
     return name.removesuffix(":latest")
 
 
 def spellings(names: Iterable[str]) -> dict[str, str]:
-    """By `model_name` how a server writes its models, where that is another text.
+    """Map canonical names to a server's own spelling of its models, where that differs.
 
-    Two spellings of one name are told apart by the server alone: neither stands here.
+    A name that has two spellings is left out: only the server can tell them apart.
     """
     spelled: dict[str, str] = {}
     twice: set[str] = set()

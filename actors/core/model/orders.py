@@ -1,4 +1,4 @@
-"""What the plan orders: saves are carried out by Persistence, acts by whom they name."""
+"""The plan's orders: Persistence carries out saves; workers and the Prober carry out acts."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from .tasks import Attempt, Record
 
 
 class Insert(Struct, frozen=True):
-    """A new task: its record, its `Spec` as JSON; with a key, the digest of what is asked."""
+    """A new task: its record, its `Spec` as JSON and, with a key, the digest of its body."""
 
     record: Record
     spec: bytes
@@ -20,9 +20,9 @@ class Insert(Struct, frozen=True):
 
 
 class Change(Struct, frozen=True):
-    """Fields of a task's record that change, the event that says so, an attempt that ended.
+    """Changed fields of a task's record, the event of the change, and an attempt that ended.
 
-    `cut` says why, of an attempt that only its record knows of: the queue has restarted since.
+    `cut` is the reason an attempt ended that only its record knows, as the queue has restarted.
     """
 
     task_id: str
@@ -34,13 +34,13 @@ class Change(Struct, frozen=True):
 
 
 class Remove(Struct, frozen=True):
-    """Delete an ended task."""
+    """Delete a finished task."""
 
     task_id: str
 
 
 class SetFlag(Struct, frozen=True):
-    """A switch of the whole queue, or of a backend, that survives a restart."""
+    """Set a flag of the queue, or of a backend, that survives a restart."""
 
     name: str
     value: bool
@@ -49,7 +49,7 @@ class SetFlag(Struct, frozen=True):
 
 
 class Announce(Struct, frozen=True):
-    """Nothing to save, but an event: a backend has gone out or come in."""
+    """An event without a change to save: a backend has become healthy or unavailable."""
 
     event: str
     backend: str
@@ -57,13 +57,13 @@ class Announce(Struct, frozen=True):
 
 
 class DropKey(Struct, frozen=True):
-    """Forget an idempotency key (a digest)."""
+    """Delete an idempotency key (a digest)."""
 
     key: bytes
 
 
 class SaveCron(Struct, frozen=True):
-    """A cron as it is now, and the event that says why: with `task_id`, together with that task."""
+    """Save a cron, with the event of its change; with `task_id`, together with that task."""
 
     cron: Cron
     event: str
@@ -83,8 +83,8 @@ Save = Insert | Change | Remove | SetFlag | DropKey | SaveCron | DropCron | Anno
 
 
 class Run(Struct, frozen=True):
-    """Make this call (the slot is the worker's own). `model` is the backend's own name for the
-    task's model, None where that is the task's; `without` is what it refuses of what we add."""
+    """Make this call (each slot has its worker). `model` is the backend's own name for the task's
+    model, None if it is the same; `without` are fields that we add and the backend refuses."""
 
     slot: int
     task_id: str
@@ -96,7 +96,7 @@ class Run(Struct, frozen=True):
 
 
 class Stop(Struct, frozen=True):
-    """End that call; its `Finished` still comes."""
+    """Stop that call; its `Finished` still follows."""
 
     slot: int
     task_id: str
@@ -104,14 +104,14 @@ class Stop(Struct, frozen=True):
 
 
 class Probe(Struct, frozen=True):
-    """Probe a backend after `delay_s`, before its time has come."""
+    """Probe a backend after `delay_s`, ahead of its schedule."""
 
     backend: str
     delay_s: float
 
 
 class Replace(Struct, frozen=True):
-    """The scheduler gives this slot a new worker; the old one is silent or dead."""
+    """Give this slot a new worker; the old one is silent or dead."""
 
     slot: int
 
@@ -122,7 +122,7 @@ Order = Save | Act
 
 
 def split(orders: Iterable[Order]) -> tuple[list[Save], list[Act]]:
-    """The saves and the acts among them, each in their order."""
+    """The saves and the acts among the orders, each in order."""
     saves: list[Save] = []
     acts: list[Act] = []
     for order in orders:

@@ -1,4 +1,4 @@
-"""How a call to a model ended: what an executor returns and the plan decides on."""
+"""How a call to a model ended: executors return it, and the plan decides on it."""
 
 from enum import StrEnum
 
@@ -10,13 +10,13 @@ from .tasks import Upstream
 class Verdict(StrEnum):
     """What a failed call means for the next one.
 
-    FINAL: the same call would fail again (4xx, 501, words that are known to be for good, a request
+    FINAL: the same call would fail again (4xx, 501, a message known to be permanent, a request
     that cannot be made).
     RETRY: it may work later (408, 425, 429, other 5xx, an error inside a stream, a reply that
     cannot be read, `timeout_s`).
-    CUT: as RETRY, and the server's own doing: the connection broke, or no byte came for too long.
-    REFUSED: the server never took the call on (DNS, refused, connect timeout, 503).
-    NO_MODEL: the server does not have the model (any more): another one may.
+    CUT: like RETRY, but the server's fault: the connection broke, or no byte came for too long.
+    REFUSED: the server did not accept the call (DNS, refused, connect timeout, 503).
+    NO_MODEL: the server does not have the model (any more); another may.
     """
 
     FINAL = "final"
@@ -27,11 +27,11 @@ class Verdict(StrEnum):
 
 
 class Answered(Struct, frozen=True):
-    """The model answered; `result` is the whole reply as JSON, in the task's dialect.
+    """The model answered; `result` is the complete reply as JSON, in the task's dialect.
 
-    `reply_s` is how long the model generated, `load_s` how long it was loaded before, in seconds;
-    None where the server does not say. Tokens are 0 there. `without` names what the server refuses
-    of what the queue adds to a request (`stream_options`, `stream`), and so was not asked.
+    `reply_s` is how long the model generated, `load_s` how long it took to load, in seconds; None
+    where the server does not say (and tokens 0). `without` are fields that the queue adds to
+    requests (`stream_options`, `stream`) and left out here because the server refuses them.
     """
 
     result: bytes
@@ -43,10 +43,10 @@ class Answered(Struct, frozen=True):
 
 
 class Failed(Struct, frozen=True):
-    """The call failed. `error` is one sentence, with the server's own words where it had any.
+    """The call failed. `error` is one sentence, with the server's own message if it sent one.
 
-    `status` is that of its HTTP answer, None where there was none; `upstream` is what a client of
-    the server itself would hear.
+    `status` is that of its HTTP answer, None without one; `upstream` is the error that a direct
+    client of the server would get.
     """
 
     error: str
@@ -57,22 +57,22 @@ class Failed(Struct, frozen=True):
 
 
 class Stopped(Struct, frozen=True):
-    """The call was ended from our side (cancel, shutdown): no fault of anyone's."""
+    """The call was stopped by us (cancel, shutdown), which is no failure."""
 
 
 Outcome = Answered | Failed | Stopped
 
-# What a model server says to a call past the queue: the body of its answer, or why there is none.
+# A model server's answer to a call outside the queue: its body, or why there is none.
 BackendReply = bytes | Failed
 
 
 class ProbeResult(Struct, frozen=True):
-    """What a probe of a model server found.
+    """The result of probing a model server.
 
-    `error` is None when it is well, else one sentence; `retry_after_s` is how long it asked to be
-    left alone. Names of models are as `routing.model_name` gives them, and `spelled` as
-    `routing.spellings`; `models` is None where the server cannot list them, `loaded` those in
-    memory (empty where it does not say).
+    `error` is None when it is healthy, else one sentence; `retry_after_s` is how long it asked to
+    get no calls. Models are named as by `model_name`, and `spelled` is as from `spellings`;
+    `models` is None where the server cannot list them, `loaded` are those in memory (empty where
+    it does not say).
     """
 
     error: str | None = None

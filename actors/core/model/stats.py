@@ -1,4 +1,4 @@
-"""What is told of the queue as a whole: counts, waits, backends."""
+"""Statistics of the queue as a whole: counts, waits, backends."""
 
 from datetime import datetime
 
@@ -17,17 +17,15 @@ class Waiting(Struct, frozen=True):
 
 
 class BackendState(Struct, PublicRecord, frozen=True, kw_only=True):
-    """One model server, as the plan sees it: `running` of at most `parallel` calls.
+    """One model server as the plan sees it, with `running` of at most `parallel` calls.
 
-    `name`, `type`, `remote`, `priority` and `tags` are as configured. It is given calls while it is
-    `healthy` and not `drained`; `error` says why it is not healthy, `version` is what it says of
-    itself.
-    `models` None: it has not said yet, or cannot say, which it has. `loaded` are the models in its
-    memory, as far as known. `without`: what it refuses of what the queue adds to requests
-    (`stream_options`, `stream`), and is not asked any more. `resting_s`: it asked to be left alone
-    for so long. Counts and figures are since the queue started: `calls` and `failures` ended,
-    `tokens` generated, at `tokens_per_s` while it generated; `wait_s` is the mean time that its
-    tasks had waited.
+    `name`, `type`, `remote`, `priority` and `tags` are as configured. It gets calls while it is
+    `healthy` and not `drained`; `error` says why it is not healthy, `version` is what it reports.
+    `models` None: it has not listed its models yet, or cannot. `loaded`: the models in its memory,
+    as far as known. `without`: fields that the queue adds to requests (`stream_options`, `stream`)
+    but leaves out here because the server refuses them. `resting_s`: for so long it asked to get
+    no calls. Counts are since the queue started: `calls` and `failures` ended, `tokens` generated,
+    at `tokens_per_s` while it generated; `wait_s` is the mean time that its tasks had waited.
     """
 
     name: str
@@ -53,7 +51,7 @@ class BackendState(Struct, PublicRecord, frozen=True, kw_only=True):
 
 
 class Unserved(Struct, PublicRecord, frozen=True):
-    """A `model` whose `tasks`, so many, wait for a backend; `reason` says why none takes them."""
+    """A `model`, the number of its `tasks` that wait for a backend, and the `reason` they do."""
 
     model: str
     tasks: int
@@ -61,10 +59,10 @@ class Unserved(Struct, PublicRecord, frozen=True):
 
 
 class PlanState(Struct, frozen=True):
-    """A look at slots, backends and reasons to wait.
+    """The state of slots and backends, and the reasons to wait.
 
-    `oldest`: since when the task that has waited longest of those that are due does so, in
-    seconds since 1970. `scheduled` tasks wait for their time.
+    `oldest`: when the due task that has waited longest was queued, in seconds since 1970.
+    `scheduled`: the number of tasks that wait for their time.
     """
 
     active: int
@@ -81,15 +79,15 @@ class QueueStats(Struct, PublicRecord, frozen=True, kw_only=True):
     """How the queue is doing. `queues_by_priority` and `waiting_for` count waiting tasks.
 
     `pending_tasks`, `running_tasks`, `completed_tasks`, `failed_tasks` and `cancelled_tasks` count
-    those that are stored, `total_tasks` all of them. `workers_active` calls run, `workers_idle`
-    more could. `paused`: no task is started. `backends` are the model servers. `uptime_s`: for how
-    long the queue runs; `version` is Ollama Queue's.
-    `unserved` are the models of those that wait for a backend, the 20 with most tasks, and why (of
-    more than 1,000 kinds of such tasks some are left out). `scheduled` of them wait for their time.
-    `oldest_wait_s`: how long the one that has waited longest of the others does so, None where
-    there is none. `throughput`: tasks that ended in the last 60 seconds, a second. `hub_gap_ms`:
-    the longest time in the last minute in which the server looked at no connection, in ms; None for
-    an embedded queue.
+    stored tasks, `total_tasks` all of them. `workers_active` calls are running, `workers_idle` more
+    could. `paused`: no task is started. `backends` are the model servers. `uptime_s`: how long the
+    queue has been running; `version` is Ollama Queue's.
+    `unserved`: the models of tasks that wait for a backend, the 20 with most tasks, and why (of
+    more than 1,000 kinds of such tasks, some are left out). `scheduled` waiting tasks wait for
+    their time. `oldest_wait_s`: the longest wait among the others, None if there are none.
+    `throughput`: tasks that ended in the last 60 seconds, per second. `hub_gap_ms`: the longest
+    time in the last minute in which the server handled no connection, in ms; None for an embedded
+    queue.
     """
 
     pending_tasks: int
@@ -116,10 +114,10 @@ class QueueStats(Struct, PublicRecord, frozen=True, kw_only=True):
 class Minute(Struct, PublicRecord, frozen=True, kw_only=True):
     """What the queue did in the minute that began `at`.
 
-    So many tasks were `submitted`, `started` for the first time, `completed`, `failed` and
-    `cancelled`; `throughput` is how many ended, in whichever way. `tokens` were generated by those
+    It counts the tasks `submitted`, `started` for the first time, `completed`, `failed` and
+    `cancelled`; `throughput` is how many ended, in any status. `tokens` were generated by those
     that completed. `wait_mean_s` and `wait_max_s` (seconds) are how long the `started` ones had
-    been queued; None where there was none.
+    been queued; None if there were none.
     """
 
     at: datetime
@@ -135,7 +133,7 @@ class Minute(Struct, PublicRecord, frozen=True, kw_only=True):
 
 
 class Snapshot(Struct, PublicRecord, frozen=True):
-    """How things stand when a feed of events begins: all later events have a higher `seq`."""
+    """The state when a feed of events begins: all later events have a higher `seq`."""
 
     seq: int
     stats: QueueStats
@@ -143,12 +141,12 @@ class Snapshot(Struct, PublicRecord, frozen=True):
 
 
 class Counts(Struct, kw_only=True):
-    """How many tasks are stored, by status and priority."""
+    """The number of stored tasks, by status and priority."""
 
     by_status: dict[str, dict[int, int]] = field(default_factory=dict)
 
     def copy(self) -> "Counts":
-        """As they are now."""
+        """A copy of the current counts."""
         return Counts(by_status={name: dict(levels) for name, levels in self.by_status.items()})
 
     def total(self, status: Status) -> int:

@@ -1,4 +1,4 @@
-"""Lists of tasks: which are wanted, whether one is, and where the next page begins."""
+"""Lists of tasks: filters, matching, pages and cursors."""
 
 import re
 from collections.abc import Mapping
@@ -19,16 +19,16 @@ Part = Literal["payload", "result"]
 
 
 class TaskFilter(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which tasks to list: any of the values of one field, all fields together.
+    """Which tasks to list: any value of a field may match, all fields must.
 
     `status`, `type`, `priority`, `model`, `batch_id`, `cron_id`, `tenant`, `tag` and `waiting_for`
     are those of the tasks, 100 values each at most; an empty list matches all.
     `since` (inclusive) and `until` (exclusive) are aware times and bound `created_at`; `q` is text
-    in id, model, tags or title, in capitals or not. With `waiting_for` only pending tasks are
-    listed. Each sort has the newest or highest first: `priority` the newest of a level first; by
-    `started` and `ended` only tasks are listed that have a `started_at` or have ended. `limit` is 1
-    to 1000, `offset` 0 to 10,000. `cursor` is a `TaskPage`'s, of the same filter. `include` what
-    lists leave out.
+    in id, model, tags or title, in any case. `waiting_for` lists only pending tasks. Each sort
+    lists the newest or highest first: `priority` the newest of a level first; `started` and `ended`
+    list only tasks that have a `started_at` or have ended. `limit` is 1 to 1000, `offset` 0 to
+    10,000. `cursor` is a `TaskPage`'s, of the same filter. `include` adds parts that lists leave
+    out.
     """
 
     status: list[Status] = []
@@ -52,9 +52,9 @@ class TaskFilter(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown
 
 class TaskPage(Struct, PublicRecord, frozen=True):
     """A page of a list. With a `cursor` there may be more, even if this page is short or empty:
-    a list by what has no index reads a bounded number of tasks a page.
+    a filter without an index reads a bounded number of tasks per page.
 
-    `total` counts all that are wanted, where that is known without reading them: without filters,
+    `total` counts all matching tasks where that is known without reading them: without filters,
     by `status` and `priority`, or by `batch_id` or `waiting_for` alone.
     """
 
@@ -64,10 +64,10 @@ class TaskPage(Struct, PublicRecord, frozen=True):
 
 
 class WaitReasons(Struct, frozen=True):
-    """What the plan knows of why tasks wait, for many at once, `at` an instant.
+    """What the plan knows, `at` an instant, of why tasks wait, for matching many tasks.
 
-    All wait for the same while it is `paused`; else those that are due wait for a backend where
-    their route is `shut`. `counts` says how many tasks wait for what.
+    While it is `paused`, all wait for that; else those that are due wait for a backend if
+    their route is `shut`. `counts` is the number of tasks per reason.
     """
 
     at: float
@@ -88,7 +88,7 @@ class WaitReasons(Struct, frozen=True):
 
 
 class TaskMatcher:
-    """A filter made ready to look at many records; `since` and `until` are not its business."""
+    """A filter prepared to match many records; it does not check `since` and `until`."""
 
     def __init__(self, task_filter: TaskFilter, reasons: WaitReasons | None = None) -> None:
         self._facts = {
@@ -119,8 +119,8 @@ class TaskMatcher:
 
 
 class Cursor(Struct, frozen=True):
-    """Where a page ended: `place` is that of its last task in the order of the sort; the next
-    page leaves out `skip` more."""
+    """Where a page ended: `place` is the position of its last task in the sort order; the next
+    page skips `skip` more."""
 
     sort: Sort
     skip: int
@@ -131,7 +131,7 @@ class Cursor(Struct, frozen=True):
 
 
 def read_cursor(task_filter: TaskFilter) -> Cursor:
-    """Where a list goes on, or its very beginning (`place` empty). Raises `Invalid`."""
+    """Where a list continues; an empty `place` is its start. Raises `Invalid`."""
     if task_filter.cursor is None:
         return Cursor(task_filter.sort, task_filter.offset, "")
     parts = re.fullmatch(r"([a-z]{1,10})\.([0-9]{1,5})\.([0-9a-f-]{1,64})", task_filter.cursor)

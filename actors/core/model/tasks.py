@@ -1,4 +1,4 @@
-"""The records that leave the process: on disk, on the wire, and in the hands of Python callers."""
+"""The records that leave the process: to disk, over the wire, and to Python callers."""
 
 from datetime import datetime
 from enum import IntEnum, StrEnum
@@ -13,22 +13,22 @@ from .errors import cut
 
 
 class PublicRecord:
-    """A record that callers get or give."""
+    """A record that callers pass or receive."""
 
     __slots__ = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """What the HTTP API says of it, for `json.dumps` and web frameworks.
+        """The record as the HTTP API sends it, for `json.dumps` and web frameworks.
 
-        Plain dicts, lists, numbers and texts, all of them new: times are in ISO 8601 (UTC with
-        `Z`), enums are their values, records in it are dicts.
+        Made of new, plain dicts, lists, numbers and texts: times are in ISO 8601 (UTC with `Z`),
+        enums are their values, nested records are dicts.
         """
         plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
         return plain
 
 
 class Status(StrEnum):
-    """Where a task is in its life; `lifecycle.NEXT` says what may follow what."""
+    """The status of a task; `lifecycle.NEXT` says which may follow which."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -43,7 +43,7 @@ class Status(StrEnum):
 
 
 class TaskType(StrEnum):
-    """What a task asks of a model, by the endpoint of Ollama that does it."""
+    """What a task asks of a model, named after Ollama's endpoints."""
 
     CHAT = "chat"
     GENERATE = "generate"
@@ -51,14 +51,14 @@ class TaskType(StrEnum):
 
 
 class Dialect(StrEnum):
-    """Whose API says a task: its payload, the pieces of its reply, and its result."""
+    """The API in which a task's payload, chunks and result are written."""
 
     OLLAMA = "ollama"
     OPENAI = "openai"
 
 
 class Priority(IntEnum):
-    """The named levels; any whole number from 1 to 15 is a priority, the higher the sooner."""
+    """Named priorities; any whole number from 1 to 15 is one, and higher ones run sooner."""
 
     LOW = 1
     NORMAL = 5
@@ -77,17 +77,17 @@ class WaitingFor(StrEnum):
 
 
 class NewTask(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a user may ask for; the scheduler adds the rest on acceptance.
+    """A task as a user submits it; the scheduler adds the other fields on acceptance.
 
     Made by `chat_task`, `generate_task`, `embed_task`, or from JSON by `submission.new_task`,
-    which checks it. `type` and `model` say what is asked of which model: `payload` is what its
-    endpoint takes, `options` the model's parameters. `priority` is 1 to 15, the higher the sooner.
+    which checks it. `type` is the kind of task and `model` the model; `payload` is the body for its
+    endpoint, `options` the model's parameters. `priority` is 1 to 15; higher ones run sooner.
     `scheduled_at` is aware; `timeout_s` (seconds > 0) limits one attempt; `max_retries` None means
-    the queue's own setting. `backend` is the name of the only one that may run it, or `tag:NAME`
-    for those that carry a tag; with `remote_execution` it is a remote one. `tenant` is for whom it
-    runs, where tenants share fairly. `tags` (64 at most) are to find it by, `metadata` (64 KiB as
-    JSON) is the program's own. In OpenAI's `dialect` the payload is the body of a request to
-    `/v1`, and `options` are none.
+    the queue's setting. `backend` is the name of the only backend that may run it, or `tag:NAME`
+    for those with a tag; `remote_execution` restricts it to remote ones. `tenant` is who it runs
+    for, where tenants share fairly. `tags` (at most 64) are labels to filter by; `metadata` (64 KiB
+    as JSON) is for the program's own use. In OpenAI's `dialect`, the payload is the body of a
+    request to `/v1`, and `options` is empty.
     """
 
     type: TaskType
@@ -107,9 +107,9 @@ class NewTask(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Upstream(Struct, PublicRecord, frozen=True, omit_defaults=True):
-    """A failed call as a client of the model server itself would hear of it.
+    """A failed call's error, as a direct client of the model server would get it.
 
-    `message` never has the server's address; the others are OpenAI's, where the server gave them.
+    `message` never contains the server's address; the others are OpenAI's, if the server sent them.
     """
 
     message: str
@@ -119,12 +119,11 @@ class Upstream(Struct, PublicRecord, frozen=True, omit_defaults=True):
 
 
 class Attempt(Struct, PublicRecord, frozen=True, kw_only=True):
-    """One call to a model, once it has ended; `error` is None when the model answered.
+    """One call to a model that has ended; `error` is None when the model answered.
 
     `attempt` counts from 1; `backend` is the server that was called, from `started_at` to
-    `ended_at`.
-    `status`: what the model server answered a failed one with, if it answered in HTTP; `upstream`
-    is how it said why.
+    `ended_at`. `status` is the HTTP status of the model server's answer to a failed call, if there
+    was one; `upstream` is its error.
     """
 
     attempt: int
@@ -137,14 +136,14 @@ class Attempt(Struct, PublicRecord, frozen=True, kw_only=True):
 
 
 def briefly(attempt: Attempt) -> Attempt:
-    """With the beginning of its error only, and without the model server's own."""
+    """The attempt with a shortened error, and without the model server's own."""
     if attempt.error is None:
         return attempt
     return replace(attempt, error=cut(attempt.error, limits.BRIEF), upstream=None)
 
 
 class Spec(Struct, frozen=True, omit_defaults=True):
-    """What is asked of the model: written once, never changed."""
+    """What a task asks of the model: written once, never changed."""
 
     payload: dict[str, Any] = {}
     options: dict[str, Any] = {}
@@ -184,11 +183,11 @@ class _Facts(Struct, PublicRecord, frozen=True, kw_only=True):
 
 
 class Record(_Facts, frozen=True, kw_only=True):
-    """The small, changing part of a task, as it lies on disk and travels in events.
+    """The small, changing part of a task, as it is stored and as events carry it.
 
-    `route` is the task's route key (`routing.route_key`), `size` what is asked in bytes, `key`
-    the digest of its idempotency key, `avoid` the backend on which it failed last, `lacking` those
-    that said that they do not have its model: they are here so that a boot can rebuild the plan
+    `route` is the task's route key (`routes.route_key`), `size` the size of its spec in bytes,
+    `key` the digest of its idempotency key, `avoid` the backend on which it failed last, `lacking`
+    those that reported not to have its model. They are here so that a boot can rebuild the plan
     without reading payloads.
     """
 
@@ -200,26 +199,26 @@ class Record(_Facts, frozen=True, kw_only=True):
 
 
 class Task(_Facts, frozen=True, kw_only=True):
-    """One piece of work, as it is shown.
+    """One task, as it is shown.
 
     - As it was submitted (see `NewTask`): `type`, `model`, `priority`, `scheduled_at`,
       `max_retries`, `timeout_s`, `remote_execution`, `backend`, `tenant`, `tags`.
-    - `id`; `title`, the first 120 characters of what is asked; `batch_id` and `cron_id`, the batch
-      and the cron that it came with, or None.
-    - `status`, and an `error` in one sentence where its last attempt failed.
+    - `id`; `title`, the first 120 characters of the prompt; `batch_id` and `cron_id`, the batch
+      and the cron that submitted it, or None.
+    - `status`, and an `error` in one sentence if its last attempt failed.
     - Aware times or None: `created_at`; `queued_at`, from which its place in the queue counts;
       `started_at` and `completed_at`, of its last attempt and of its end; `next_attempt_at`, before
-      which it is not tried again.
-    - `attempt`, how many calls were begun; `retry_count`, how many of them count as retries;
+      which it is not retried.
+    - `attempt`, the number of calls started; `retry_count`, how many of them count as retries;
       `interruptions`, how many the queue itself ended (a stop, a crash); `attempts`, the calls that
-      have ended, of which lists have three; `executed_on`, the backend of the last one; `tokens`,
-      how many that generated.
+      have ended, three of them in lists; `executed_on`, the backend of the last one; `tokens`, the
+      number that it generated.
     - `seq` grows with each change of any task.
 
     `payload`, `options`, `metadata` and `dialect` are None in lists; `result` is the model's
-    reply, None until the task is completed. `waiting_for`, `position` (tasks of the same route
-    before this one; 0 is next) and `eta_s` (seconds until it may start, None when unknown) are
-    given while the task waits.
+    reply, None until the task is completed. `waiting_for`, `position` (the number of tasks of the
+    same route before it; 0 is next) and `eta_s` (seconds until it may start, None when unknown)
+    are set while the task waits.
     """
 
     payload: dict[str, Any] | None = None
@@ -233,10 +232,10 @@ class Task(_Facts, frozen=True, kw_only=True):
 
 
 class Submitted(Struct, PublicRecord, frozen=True):
-    """The answer to a submit: the task's `task_id`, and its `status` and `position` by then.
+    """The answer to a submit: the task's `task_id`, current `status` and `position`.
 
-    `created` is False when an idempotency key found the task again. `position` counts the tasks
-    before it, as a `Task`'s does; None where it does not wait.
+    `created` is False if the idempotency key matched an earlier task. `position` is the number of
+    tasks before it, as in `Task`; None if it does not wait.
     """
 
     task_id: str
@@ -258,14 +257,14 @@ class TaskResult(Struct, PublicRecord, frozen=True):
 
     @property
     def data(self) -> Any:
-        """The `result`, by its name in programs written for the original."""
+        """The `result`, under its name in the original, for programs written for that."""
         return self.result
 
 
 class BatchSubmitted(Struct, PublicRecord, frozen=True):
-    """The answer to a batch: its `batch_id`, and the `task_ids` of its tasks in the order given.
+    """The answer to a batch: its `batch_id`, and its tasks' `task_ids` in order of submission.
 
-    `created` is False when an idempotency key found the batch again.
+    `created` is False if the idempotency key matched an earlier batch.
     """
 
     batch_id: str
@@ -274,10 +273,10 @@ class BatchSubmitted(Struct, PublicRecord, frozen=True):
 
 
 class Batch(Struct, PublicRecord, frozen=True, kw_only=True):
-    """Tasks that were submitted together at `created_at`, and how many of them are where.
+    """Tasks that were submitted together at `created_at`, and their number in each status.
 
-    `id` is the batch's, `total` how many there were. `pending`, `running`, `completed`, `failed`
-    and `cancelled` count those that were not deleted since.
+    `id` is the batch's, `total` the number submitted. `pending`, `running`, `completed`, `failed`
+    and `cancelled` count those that are not deleted.
     """
 
     id: str
@@ -296,18 +295,18 @@ class Batch(Struct, PublicRecord, frozen=True, kw_only=True):
 
     @property
     def held(self) -> int:
-        """How many of its tasks there still are: those that were deleted left the counts."""
+        """The number of its tasks that still exist: deleted ones are not counted."""
         return self.pending + self.running + self.completed + self.failed + self.cancelled
 
 
 class Event(Struct, PublicRecord, frozen=True):
-    """A change that is on disk: `event` is its name, such as "task_completed", `at` when it was.
+    """A change that is on disk: `event` is its name, such as "task_completed", `at` its time.
 
     `seq` numbers all events of a queue in the order of commits.
 
-    `task` is as in lists; None for what happened to no task. `cron_id` names the cron of
-    `cron_fired`, `cron_skipped` and `cron_changed`; `reason` says why a run was skipped. `backend`
-    names that of `backend_changed`; `reason` says why it is out.
+    `task` is as in lists; None for an event without a task. `cron_id` is the cron of `cron_fired`,
+    `cron_skipped` and `cron_changed`; `reason` says why a run was skipped. `backend` is the backend
+    of `backend_changed`; `reason` says why it is unavailable.
     """
 
     event: str
@@ -322,9 +321,9 @@ class Event(Struct, PublicRecord, frozen=True):
 class Chunk(Struct, PublicRecord, frozen=True):
     """A piece of a running task's reply, in the task's dialect.
 
-    `id` is `attempt.n`, n from 0. `restart` says that what came before belongs to an attempt
-    that has ended without success and is to be dropped. The last chunk of a stream is `done` and
-    carries no data; its `status` is the task's, `error` says why it did not complete.
+    `id` is `attempt.n`, n from 0. `restart` means that earlier chunks belong to an attempt that
+    failed, and must be dropped. The last chunk of a stream is `done` and has no data; its
+    `status` is the task's, `error` says why it did not complete.
     """
 
     id: str

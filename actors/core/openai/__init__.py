@@ -1,1 +1,1 @@
-"""OpenAI's API: a task in its words, and what its streams consist of."""
+"""OpenAI's API: requests translated to it, and pieces of its streams."""

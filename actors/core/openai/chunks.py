@@ -1,10 +1,10 @@
-"""Replies of OpenAI's API in pieces."""
+"""Pieces of replies in OpenAI's API."""
 
 from typing import Any
 
 
 def as_piece(reply: dict[str, Any]) -> dict[str, Any]:
-    """A whole reply to a chat as the one piece of a stream; what is a piece stays as it is."""
+    """Turn a complete chat reply into the single piece of a stream; pieces stay as they are."""
     choices = reply.get("choices")
     if not isinstance(choices, list) or not any(_is_whole(choice) for choice in choices):
         return reply
@@ -13,7 +13,7 @@ def as_piece(reply: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_count(piece: Any) -> bool:
-    """The last piece of a stream, which only counts tokens."""
+    """Whether it is the last piece of a stream, with only token counts."""
     return isinstance(piece, dict) and not piece.get("choices") and bool(piece.get("usage"))
 
 

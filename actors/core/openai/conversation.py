@@ -1,4 +1,4 @@
-"""What is said, in OpenAI's words: messages, their images, tool calls and the results of these."""
+"""Translates messages to OpenAI's form, with their images, tool calls and tool results."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 
-# As in Ollama's own requests, an empty field is one that is not there.
+# As in Ollama's own requests, an empty field counts as absent.
 ABSENT: tuple[Any, ...] = (None, "", [], {})
 _IMAGES = {"iVBORw0KGgo": "png", "/9j/": "jpeg", "R0lGOD": "gif", "UklGR": "webp"}
 
 
 class Untranslatable(ValueError):
-    """A field has no counterpart. `field` names it as users write it: `options.num_ctx`."""
+    """A field without a counterpart. `field` is its name as users write it: `options.num_ctx`."""
 
     def __init__(self, field: str, why: str = "") -> None:
         super().__init__(f"{field} cannot be sent to an OpenAI-compatible server{why}")
@@ -20,16 +20,16 @@ class Untranslatable(ValueError):
 
 
 def refuse(left: Mapping[str, Any], prefix: str) -> None:
-    """What nobody took has no counterpart. Raises `Untranslatable`."""
+    """Raise `Untranslatable` for a field that is left untranslated."""
     for name in left:
         raise Untranslatable(f"{prefix}{name}")
 
 
 class Conversation:
-    """Translates one task's messages. Its methods take what they translate out of `fields`."""
+    """Translates one task's messages. Its methods remove from `fields` what they translate."""
 
     def __init__(self) -> None:
-        self._open: list[tuple[str, str]] = []  # id and name of calls that have no result yet
+        self._open: list[tuple[str, str]] = []  # id and name of calls without a result so far
         self._numbers: Iterator[int] = itertools.count()
 
     def of_prompt(self, fields: dict[str, Any]) -> list[dict[str, Any]]:
@@ -89,7 +89,7 @@ class Conversation:
         return {"id": call_id, "type": "function", "function": {"name": name, "arguments": text}}
 
     def _answered(self, call_id: Any, name: Any, where: str) -> str:
-        """The id of the call that a result belongs to: the one given, or the first that fits."""
+        """The id of the call that a result belongs to: `call_id`, or the first call that fits."""
         for known in self._open:
             if known[0] == call_id or (not call_id and name in (None, "", known[1])):
                 self._open.remove(known)
@@ -109,7 +109,7 @@ class Conversation:
 
 
 class Outline(Conversation):
-    """A conversation that is only looked through: what would be large is left empty."""
+    """A conversation that is only checked: large content is left empty."""
 
     def _url(self, image: str) -> str:
         return ""

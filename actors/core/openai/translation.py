@@ -1,4 +1,4 @@
-"""From a task in Ollama's dialect to a request in OpenAI's, without guessing."""
+"""Translates a task in Ollama's dialect to an OpenAI request, without guessing."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,15 +15,15 @@ from .conversation import (
 __all__ = ["Untranslatable", "hints", "request_of", "untranslatable"]
 
 _OWN_OPTIONS = ("temperature", "top_p", "seed", "stop", "presence_penalty", "frequency_penalty")
-# Not OpenAI's, but llama.cpp and vLLM take them.
+# Not OpenAI's, but llama.cpp and vLLM accept them.
 _EXTRA_OPTIONS = ("top_k", "min_p", "typical_p", "repeat_penalty", "repeat_last_n")
 SAME_OPTIONS = frozenset((*_OWN_OPTIONS, *_EXTRA_OPTIONS))
 LIMIT_OPTION = "num_predict"
 TAKEN_OPTIONS = SAME_OPTIONS | {LIMIT_OPTION}
-# Fields that steer how Ollama sends and keeps things in memory, not what the model answers.
+# Fields that control how Ollama sends replies and keeps models loaded, not what a model answers.
 DROPPED = frozenset(("keep_alive", "stream"))
-# What Ollama does anyway. Too long a prompt is cut by the server or refused by it, so that
-# nothing else can be asked for; whether a model thinks that was not asked to, it decides itself.
+# Ollama's defaults. A server cuts or refuses a prompt that is too long, so nothing else can be
+# requested; a model that was not told whether to think decides itself.
 DEFAULTS = {"truncate": True, "shift": True, "raw": False, "think": False}
 _PLAIN_FIELDS = {
     TaskType.CHAT: DROPPED | {"messages", "system"},
@@ -35,13 +35,13 @@ EFFORTS = {True: "medium", "low": "low", "medium": "medium", "high": "high"}
 
 
 def request_of(kind: TaskType, model: str, spec: Spec) -> tuple[str, dict[str, Any]]:
-    """The path and the body of the request. Raises `Untranslatable`."""
+    """The path and body of the request. Raises `Untranslatable`."""
     path, body = _request(kind, spec.payload, spec.options, Conversation())
     return path, {"model": model, **body}
 
 
 def untranslatable(new: NewTask) -> Untranslatable | None:
-    """What `request_of` would raise for this task, without making anything large."""
+    """The error that `request_of` would raise for this task, found without large values."""
     if _is_plain(new):
         return None
     try:
@@ -52,9 +52,9 @@ def untranslatable(new: NewTask) -> Untranslatable | None:
 
 
 def hints(new: NewTask) -> list[str]:
-    """What an OpenAI-compatible server is not told of this task, by name: `num_ctx`, `keep_alive`.
+    """The names of what an OpenAI-compatible server is not sent: `num_ctx`, `keep_alive`.
 
-    All options are hints but those it takes: Ollama itself passes over one that it does not know.
+    All options but those it supports are hints: Ollama itself ignores an unknown option.
     """
     if new.dialect is not Dialect.OLLAMA:
         return []
@@ -68,7 +68,7 @@ def hints(new: NewTask) -> list[str]:
 
 
 def _is_plain(new: NewTask) -> bool:
-    """Nothing but what every server knows: most tasks are, and each submit asks."""
+    """Whether all fields are known to every server: true of most tasks, so checked first."""
     if not (new.payload.keys() <= _PLAIN_FIELDS[new.type] and new.options.keys() <= SAME_OPTIONS):
         return False
     if new.type is TaskType.EMBED:
@@ -96,7 +96,7 @@ def _request(
 
 
 def _fields(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """What of the payload means something."""
+    """The payload without dropped, empty and default fields."""
     fields = {
         name: value
         for name, value in payload.items()
@@ -122,18 +122,18 @@ def _embed(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _completion(fields: dict[str, Any]) -> dict[str, Any]:
-    """A prompt that no chat template is to touch."""
+    """A raw completion, without a chat template."""
     fields.pop("raw", None)
     body = {"prompt": fields.pop("prompt", "")}
     if "suffix" in fields:
         body["suffix"] = fields.pop("suffix")
-    if fields.pop("logprobs", False):  # here, how many to tell of
+    if fields.pop("logprobs", False):  # in completions, a count
         body["logprobs"] = _whole(fields.pop("top_logprobs", 1), "top_logprobs")
     return body
 
 
 def _shared(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a chat beside its messages."""
+    """The fields of a chat other than its messages."""
     body: dict[str, Any] = {
         name: fields.pop(name) for name in ("tools", "logprobs", "top_logprobs") if name in fields
     }
@@ -165,7 +165,7 @@ def _options(options: dict[str, Any]) -> dict[str, Any]:
         if name in SAME_OPTIONS:
             body[name] = value
         elif name == LIMIT_OPTION and _whole(value, f"options.{name}") > 0:
-            body["max_tokens"] = value  # else no limit, as without it
+            body["max_tokens"] = value  # otherwise no limit, which is the default
     return body
 
 

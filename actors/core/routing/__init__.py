@@ -1,1 +1,1 @@
-"""Which model server may run what."""
+"""Which model server may run which task."""

@@ -1,4 +1,4 @@
-"""One model server as the plan sees it: whether it is well, what it has, and who is inside."""
+"""Gates: model servers as the plan sees them, with health, models and running calls."""
 
 import math
 from collections.abc import Container, Iterable
@@ -8,21 +8,21 @@ from msgspec import Struct
 from ..model.outcomes import Answered, Failed, Outcome, ProbeResult, Stopped, Verdict
 from ..model.stats import BackendState
 
-FAILURES_ALLOWED = 2  # in a row; with the third a backend is out
-SUSPICIOUS = 3  # tasks that failed with no answer between: a probe decides whose fault it is
-MOST_REFUSALS = 256  # models of one backend of which it is known what of a request it refuses
-_ANSWERED = (Verdict.FINAL, Verdict.NO_MODEL)  # the server is well
+FAILURES_ALLOWED = 2  # in a row; the third makes a backend unavailable
+SUSPICIOUS = 3  # tasks that failed without a success between: a probe decides whose fault it is
+MOST_REFUSALS = 256  # models per backend for which refused fields are remembered
+_ANSWERED = (Verdict.FINAL, Verdict.NO_MODEL)  # the server is healthy
 
 
 class Gate(Struct, eq=False):
-    """Never more than `parallel` calls at once, and none to a server that is out.
+    """One backend. Never gets more than `parallel` calls at once, and none while unavailable.
 
-    `models` None: any, since it cannot say or has not been asked; `spelled` says how it writes
-    their names, where that is not `routing.model_name`'s way. `is_known`: it has said which
-    models it has since the queue started (or the settings have); `is_unseen` while its first probe
-    is under way. `lacking` are models that calls did not find since the last probe. `loaded` are
-    the models in its memory as far as known, each with the runner's options that it was last asked
-    with. `without` is what it refuses of what the queue adds to requests, by model.
+    `models` None: any, as it cannot list them or was not probed; `spelled` is how it spells their
+    names, where that differs from `model_name`. `is_known`: it has listed its models since the
+    queue started (or the settings have); `is_unseen` while its first probe is under way. `lacking`
+    are models that calls did not find since the last probe. `loaded` are the models in its memory,
+    as far as known, each with the runner options of its last call. `without` are the fields that
+    the queue adds to requests and it refuses, by model.
     """
 
     name: str
@@ -44,55 +44,55 @@ class Gate(Struct, eq=False):
     healthy: bool = True
     drained: bool = False
     resting_until: float | None = None
-    failures_in_a_row: int = 0  # calls that were cut or refused, and probes in vain
-    suspects: frozenset[str] = frozenset()  # tasks that failed since a call or a probe went well
-    refusals: int = 0  # in a row, since a call was last taken on
+    failures_in_a_row: int = 0  # failed probes, and calls that were cut or refused
+    suspects: frozenset[str] = frozenset()  # that failed since a call or probe succeeded
+    refusals: int = 0  # in a row, since a call was last accepted
     error: str | None = None
     calls: int = 0
     failures: int = 0
     tokens: int = 0
-    timed_tokens: int = 0  # those of replies that say how long they took
+    timed_tokens: int = 0  # of replies whose duration is known
     reply_s: float = 0.0
     starts: int = 0
     waited_s: float = 0.0
 
-    # --- may it be asked? -----------------------------------------------------------------------
+    # --- availability ---------------------------------------------------------------------------
 
     @property
     def is_in(self) -> bool:
-        """It may be given calls, when it has room."""
+        """Whether it may get calls when it has capacity."""
         return self.healthy and not self.drained and self.is_known
 
     def is_open(self, now: float) -> bool:
-        """It can take one more call at once."""
+        """Whether it can take one more call now."""
         return self.is_in and self.running < self.parallel and not self.is_resting(now)
 
     def is_resting(self, now: float) -> bool:
-        """It asked to be left alone for a while."""
+        """Whether it asked to get no calls for a while."""
         return self.resting_until is not None and self.resting_until > now
 
     def serves(self, model: str) -> bool:
         return (self.models is None or model in self.models) and model not in self.lacking
 
     def own_name(self, model: str) -> str | None:
-        """How a model is to be called here; None: as the task calls it, Ollama knows them all."""
+        """The backend's name for a model; None: as the task names it, Ollama accepts all forms."""
         return None if self.type == "ollama" else self.spelled.get(model)
 
     def has_loaded(self, model: str, runner: str) -> bool:
-        """It need not load it for a call. Only Ollama loads when asked: others have theirs."""
+        """Whether a call needs no load. Only Ollama loads on request: others keep their models."""
         return self.type != "ollama" or self.loaded.get(model) == runner
 
     def refuses(self, model: str) -> frozenset[str]:
-        """What of a request it is not asked for this model."""
+        """The fields that are left out of requests for this model."""
         return self.without.get(model, frozenset())
 
     @property
     def is_suspect(self) -> bool:
-        """So many different tasks failed that it may be the server's fault: a probe will tell."""
+        """Whether so many tasks failed that the server may be at fault: a probe decides."""
         return len(self.suspects) >= SUSPICIOUS
 
     def hindrance(self, now: float) -> str | None:
-        """What keeps calls from it, in a word or two; None: nothing does."""
+        """Why it gets no calls, in a word or two; None if it does."""
         if self.resting_until is not None and self.is_resting(now):
             return f"resting {math.ceil(self.resting_until - now)} s"
         if self.drained:
@@ -100,43 +100,43 @@ class Gate(Struct, eq=False):
         return None if self.is_in else "away"
 
     def rest(self, seconds: float, now: float) -> None:
-        """Leave it alone for a while."""
+        """Send it no calls for a while."""
         self.resting_until = now + seconds
 
     def wake(self, now: float) -> None:
-        """Its rest may be over."""
+        """End its rest if the time is over."""
         if not self.is_resting(now):
             self.resting_until = None
 
     # --- facts ----------------------------------------------------------------------------------
 
     def enter(self, waited_s: float) -> None:
-        """A call begins, of a task that has waited so long."""
+        """Count a call that starts, and how long its task waited."""
         self.running += 1
         self.starts += 1
         self.waited_s += waited_s
 
     def load(self, model: str, runner: str, others: Container[str]) -> None:
-        """It is asked for a model that it has not loaded; `others` are those that run.
+        """Note a call for a model that is not loaded; `others` are the models of running calls.
 
-        What else was loaded may have to go for it: nobody knows until the next probe.
+        Other loaded models may be evicted: unknown until the next probe, so they are dropped.
         """
         self.loaded = {name: kept for name, kept in self.loaded.items() if name in others}
         self.loaded[model] = runner
 
     def lack(self, model: str) -> None:
-        """A call did not find a model: it is gone, until a probe finds it."""
+        """Note that a call did not find a model: it counts as missing until a probe finds it."""
         self.lacking |= {model}
         self.loaded = {name: kept for name, kept in self.loaded.items() if name != model}
 
     def learn(self, model: str, without: frozenset[str]) -> None:
-        """A call of this model was answered only without these fields."""
+        """Note that a call of this model was answered only without these fields."""
         if without and without != self.refuses(model):
             newest = list({**self.without, model: without}.items())[-MOST_REFUSALS:]
             self.without = dict(newest)
 
     def leave(self, task_id: str, outcome: Outcome | None) -> bool:
-        """A task's call has ended, or its worker. True when its end puts the server out."""
+        """Count the end of a call (None: its worker died). True if that makes it unavailable."""
         self.running -= 1
         if outcome is None or isinstance(outcome, Stopped):
             return False
@@ -156,7 +156,7 @@ class Gate(Struct, eq=False):
 
     def _fail(self, task_id: str, failed: Failed) -> bool:
         if failed.verdict not in (Verdict.REFUSED, Verdict.CUT):
-            # It answered: the fault may be the task's, and only other tasks and a probe say no.
+            # It answered: the task may be at fault, as only other tasks and a probe can tell.
             self.suspects |= {task_id}
             self.refusals = 0
             return False
@@ -169,7 +169,7 @@ class Gate(Struct, eq=False):
         return False
 
     def mark_unhealthy(self, error: str) -> bool:
-        """No more calls until a probe finds it well. True if it was in."""
+        """Send no calls until a probe succeeds. Returns True if it was healthy."""
         self.error = error
         if not self.healthy:
             return False
@@ -178,9 +178,9 @@ class Gate(Struct, eq=False):
         return True
 
     def take_probe(self, result: ProbeResult, running: Iterable[str] = ()) -> bool:
-        """What a probe has found, while calls of the models `running` are inside.
+        """Apply the result of a probe, made while calls of the models `running` were running.
 
-        True when the server comes in or goes out by it.
+        Returns True if the server becomes healthy or unavailable by it.
         """
         self.is_unseen = False
         if result.error is not None:
@@ -190,7 +190,7 @@ class Gate(Struct, eq=False):
             return given_up and self.mark_unhealthy(result.error)
         was_out = not self.healthy
         if was_out or (result.version or self.version) != self.version:
-            self.without = {}  # it may be another server by now
+            self.without = {}  # it may be another server now
         self.healthy, self.error = True, None
         self.failures_in_a_row, self.suspects = 0, frozenset()
         self.version = result.version or self.version

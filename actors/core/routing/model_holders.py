@@ -1,4 +1,4 @@
-"""Which model servers have a model, for calls that are no task: lists, `show`, loading."""
+"""Which model servers have a model, for calls that are not tasks: lists, `show`, loading."""
 
 from collections.abc import Iterable
 
@@ -7,25 +7,25 @@ from ..model.stats import BackendState
 
 
 def holders(backends: Iterable[BackendState], model: str) -> list[BackendState]:
-    """Those that have it, or may have it since they have not said, whether well or not."""
+    """Backends that have the model, or may have it as they list none, healthy or not."""
     name = model_name(model)
     return [each for each in backends if each.models is None or name in names_of(each.models)]
 
 
 def names_of(models: Iterable[str]) -> frozenset[str]:
-    """Names as a server writes them, in the form that can be compared."""
+    """Canonical forms of names as a server spells them."""
     return frozenset(map(model_name, models))
 
 
 def ollamas(backends: Iterable[BackendState]) -> list[BackendState]:
-    """The Ollama servers among them that are well."""
+    """The healthy Ollama servers."""
     return [each for each in backends if each.type == "ollama" and each.healthy]
 
 
 def best_first(backends: Iterable[BackendState], model: str) -> list[BackendState]:
-    """In the order in which they are to be asked to have a model in memory.
+    """Sort backends by preference for loading a model.
 
-    Those that were drained come last; then local ones first, those that have it loaded, the higher
+    Drained ones come last; then local ones first, those that have it loaded, the higher
     `priority`, and the order of the settings.
     """
     name = model_name(model)
@@ -41,7 +41,7 @@ def best_first(backends: Iterable[BackendState], model: str) -> list[BackendStat
 
 
 def oldest_version(backends: Iterable[BackendState]) -> str | None:
-    """The least of the Ollama servers' versions: what all of them can do; None if none says."""
+    """The lowest version of the healthy Ollama servers; None if unknown."""
     known = {each.version for each in ollamas(backends) if each.version}
     return min(known, key=_numbers, default=None)
 

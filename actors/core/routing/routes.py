@@ -1,4 +1,4 @@
-"""Where a task may run: its route, and which of the backends takes it."""
+"""Where a task may run: its route, and the choice of a backend."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -13,13 +13,13 @@ from .gates import Gate
 
 _ENCODER = Encoder(order="deterministic")
 TAG = "tag:"
-_RULES = " {"  # begins them, in a route's key
+_RULES = " {"  # starts the rules in a route key
 
 
 class Lane(NamedTuple):
     """The backends that may run a route and have its model, in the order of the settings.
 
-    Those of `instead` only while none of `gates` is in.
+    Those of `instead` count only while none of `gates` is available.
     """
 
     gates: tuple[Gate, ...]
@@ -27,20 +27,20 @@ class Lane(NamedTuple):
 
     @property
     def usable(self) -> tuple[Gate, ...]:
-        """Those that tasks are given to as things are, full or not."""
+        """The backends that get tasks at the moment, full or not."""
         if self.instead and not any(gate.is_in or gate.is_unseen for gate in self.gates):
             return self.instead
         return self.gates
 
     def is_open(self, now: float) -> bool:
-        """One of them can take a call now, and none of them is about to be known."""
+        """Whether one of them can take a call now, and none awaits its first probe."""
         gates = self.usable
         if any(gate.is_unseen for gate in gates):
             return False
         return any(gate.is_open(now) for gate in gates)
 
     def is_shut(self, now: float) -> bool:
-        """None of them would take a call, had it room, and none is about to be known."""
+        """Whether none would take a call even with capacity, and none awaits its first probe."""
         return not any(
             (gate.is_in and not gate.is_resting(now)) or (gate.is_unseen and not gate.drained)
             for gate in self.usable
@@ -51,11 +51,11 @@ class Lane(NamedTuple):
 
 
 class Route(Struct, frozen=True):
-    """What decides where a task may run. Tasks of one route are alike to all backends.
+    """What decides where a task may run. All backends treat tasks of one route alike.
 
-    `runner` are the runner's options as JSON; `backend` and `remote` are what the task asks for;
-    with `ollama_only` no server of another type can be asked for it, with `hints` it would be
-    asked without some options.
+    `runner` are the runner options as JSON; `backend` and `remote` are the task's restrictions.
+    With `ollama_only`, only Ollama servers support it; with `hints`, other servers would get it
+    without some options.
     """
 
     model: str
@@ -75,21 +75,21 @@ def route_key(
     ollama_only: bool = False,
     hints: bool = False,
 ) -> str:
-    """A task's `Route` as a text, short for the most common ones; `read_route` reads it."""
+    """A task's `Route` as text, short for the most common ones; `read_route` parses it."""
     rules: dict[str, Any] = {name: options[name] for name in options.keys() & RUNNER_OPTIONS}
     placement = {"@backend": backend, "@remote": remote, "@ollama": ollama_only, "@hints": hints}
     rules |= {name: value for name, value in placement.items() if value}
     name = model_name(model)
-    if _RULES in name:  # what a user wrote must not be read as rules
+    if _RULES in name:  # do not parse what a user wrote as rules
         rules, name = {"@model": name, **rules}, ""
     return f"{name} {_ENCODER.encode(rules).decode()}" if rules else name
 
 
 @lru_cache(maxsize=4096)
 def read_route(key: str) -> Route:
-    """The route that a key stands for."""
+    """Parse a route key."""
     model, brace, rest = key.partition(_RULES)
-    model = model_name(model)  # an older store has names in their own spelling
+    model = model_name(model)  # an older store has names in their original spelling
     if not brace:
         return Route(model)
     rules: dict[str, Any] = decode("{" + rest)
@@ -101,7 +101,7 @@ def read_route(key: str) -> Route:
 
 
 class Gates:
-    """All backends, and the rules by which tasks are spread over them."""
+    """All backends, and the rules for spreading tasks over them."""
 
     def __init__(self, gates: Iterable[Gate], rules: RemoteScheduling) -> None:
         self._gates = {gate.name: gate for gate in gates}
@@ -118,9 +118,9 @@ class Gates:
         return list(self._gates)
 
     def allowed(self, route: Route) -> list[Gate]:
-        """The backends that may run a route at some time, whatever models they have.
+        """The backends that may run a route at some time, whatever their models.
 
-        With `remote` those are remote ones, and with `fallback_to_local` the local ones, too.
+        With `remote`, these are the remote ones and, with `fallback_to_local`, the local ones too.
         """
         return [gate for gate in self if self._is_allowed(gate, route)]
 
@@ -136,7 +136,7 @@ class Gates:
         return route.backend == gate.name
 
     def why_none(self, route: Route) -> tuple[str, str]:
-        """The field by which no backend may run a route, whatever its state; what is right."""
+        """The field because of which no backend may ever run a route, and what would be right."""
         if route.backend is None:
             return "remote_execution", "remote_execution needs a remote backend, and there is none"
         if self.allowed(Route(route.model, backend=route.backend)):
@@ -159,7 +159,7 @@ class Gates:
         return _few([f"{gate.name} is {gate.hindrance(now)}" for gate in lane.usable])
 
     def lane(self, route: Route) -> Lane:
-        """The backends that have the route's model, or may have it: empty if there is none."""
+        """The backends that have, or may have, the route's model; empty if there are none."""
         serving = [gate for gate in self.allowed(route) if gate.serves(route.model)]
         if not route.remote:
             return Lane(tuple(serving))
@@ -171,10 +171,10 @@ class Gates:
     ) -> Gate | None:
         """The best of the lane's backends that can take a call now.
 
-        Preferred, in this order: another one than where it failed before; a local one, unless
-        `local_first_policy` is off or more than `max_local_queue_size` tasks wait now (`waiting`);
-        one that takes all of the task's options; one that need not load the model, or load it
-        anew with other runner options; the higher `priority`; the fewest running; the first named.
+        Preferred, in this order: not the backend on which it failed last; a local one, unless
+        `local_first_policy` is off or more than `max_local_queue_size` tasks wait (`waiting`); one
+        that supports all of the task's options; one that need not load the model, or reload it with
+        other runner options; the higher `priority`; the fewest running calls; the settings' order.
         """
         rules = self.rules
         locals_first = rules.local_first_policy and waiting <= rules.max_local_queue_size
@@ -202,7 +202,7 @@ def _few(names: list[str], most: int = 3) -> str:
 
 
 def gates_of(backends: Iterable[Backend], rules: RemoteScheduling) -> Gates:
-    """Gates before these backends, which have not been looked at yet."""
+    """Gates for these backends, which are not probed yet."""
     return Gates([_gate(backend) for backend in backends], rules)
 
 

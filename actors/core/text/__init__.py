@@ -1,1 +1,1 @@
-"""JSON and text from strangers, read strictly, weighed before it is decoded, escaped when shown."""
+"""JSON and text from outside: read strictly, weighed before decoding, escaped when shown."""

@@ -1,7 +1,7 @@
-"""The tasks of a batch, one by one as its bytes come: of a JSON list, or of JSON lines.
+"""Splits a batch into tasks as its bytes arrive: a JSON list, or JSON lines.
 
-Only where each value ends is looked for, so no more than one is held at a time. Whoever takes it
-decodes it, and finds what is wrong inside; what is wrong between values is `Invalid` here.
+It only finds where each value ends, so it holds one value at a time. The caller decodes the value
+and reports errors inside it; errors between values raise `Invalid` here.
 """
 
 import re
@@ -11,17 +11,17 @@ import msgspec
 
 from ..model.errors import Invalid
 
-JsonItem = tuple[str, bytes]  # where it stands, as errors call it, and its JSON
+JsonItem = tuple[str, bytes]  # its place, as errors name it, and its JSON
 
-# A string without a quote inside, as most are, is passed over several times as fast.
+# A string without an escaped quote, as most are, is skipped several times as fast.
 _STRING = rb'"(?:[^"]*+(?<!\\)"|(?:[^"\\]++|\\.)*+")'
-# Up to what may end a value: inside of brackets that is a bracket, beside them a comma, too. A
-# string that is not there to its end stops it at its first quote.
+# Up to what may end a value: a bracket inside brackets; a bracket or comma outside. A string that
+# has not arrived completely stops the match at its first quote.
 _INSIDE = re.compile(rb'[^"\[\]{}]*+(?:' + _STRING + rb'[^"\[\]{}]*+)*+', re.DOTALL)
 _BESIDE = re.compile(rb'[^"\[\]{},]*+(?:' + _STRING + rb'[^"\[\]{},]*+)*+', re.DOTALL)
 _REST_OF_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _KEY = re.compile(_STRING + rb"(?=[ \t\r\n]*+:)", re.DOTALL)
-_LONGEST_KEY = 1000  # bytes up to its colon: `tasks` has five letters
+_LONGEST_KEY = 1000  # bytes up to the colon, of which `tasks` needs few
 _BLANKS = re.compile(rb"[ \t\r\n]*+")
 _LINE = re.compile(rb"[^\r\n]*+")
 _QUOTE, _OPENING, _CLOSING = b'"'[0], frozenset(b"[{"), frozenset(b"]}")
@@ -30,7 +30,7 @@ _QUOTE, _OPENING, _CLOSING = b'"'[0], frozenset(b"[{"), frozenset(b"]}")
 def in_list(pieces: Iterable[bytes], what: str, field: str, most: int) -> Iterator[JsonItem]:
     """The values of a JSON list, or of `{"tasks": [...]}`, each of at most `most` bytes.
 
-    `what` and `field` are what errors call the whole. Raises `Invalid`.
+    `what` and `field` name the whole text in errors. Raises `Invalid`.
     """
     text = _JsonText(pieces, what, field, most)
     is_wrapped = _begin(text)
@@ -51,11 +51,11 @@ def in_list(pieces: Iterable[bytes], what: str, field: str, most: int) -> Iterat
 
 
 def in_lines(pieces: Iterable[bytes], what: str, field: str, most: int) -> Iterator[JsonItem]:
-    """The values of JSON lines, which may end with LF, CR or both; empty ones are passed over."""
+    """The values of JSON lines, which may end with LF, CR or both. Empty lines are skipped."""
     text = _JsonText(pieces, what, field, most)
-    number, is_open = 1, False  # after a CR, whose LF may come
+    number, is_open = 1, False  # is_open: after a CR, which an LF may follow
     while text.has_more():
-        blanks = text.take(text.match(_BLANKS, 0))  # of empty lines there may be millions
+        blanks = text.take(text.match(_BLANKS, 0))  # there may be millions of empty lines
         if blanks:
             number += _endings(blanks) - (is_open and blanks.startswith(b"\n"))
             is_open = blanks.endswith(b"\r")
@@ -74,16 +74,16 @@ def _endings(blanks: bytes) -> int:
 
 
 class _JsonText:
-    """The bytes that have come, from `start` in `data`: those before are done with."""
+    """The bytes received; those in `data` before `start` are consumed."""
 
     def __init__(self, pieces: Iterable[bytes], what: str, field: str, most: int) -> None:
         self._pieces = iter(pieces)
         self._what, self._field, self._most = what, field, most
         self._data, self._start = bytearray(), 0
-        self.place = what  # of what is read now
+        self.place = what  # of the current value
 
     def more(self, held: int = 0) -> bool:
-        """Have a piece come, False if there is none; `held` bytes are of a value without an end."""
+        """Receive a piece; False if there is none. `held` bytes belong to an unfinished value."""
         if held > self._most:
             raise Invalid(f"{self.place} is larger than {self._most} bytes", field=self.place)
         del self._data[: self._start]
@@ -103,7 +103,7 @@ class _JsonText:
         return not self.is_at_end(0) or self.more()
 
     def match(self, pattern: re.Pattern[bytes], at: int) -> int:
-        """How far it goes, from `at`; both are counted from `start`."""
+        """Where a match from `at` ends; both are counted from `start`."""
         matched = pattern.match(self._data, self._start + at)
         return matched.end() - self._start if matched else at
 
@@ -116,7 +116,7 @@ class _JsonText:
             return bytes(view[begin : self._start])
 
     def next(self) -> bytes:
-        """The next byte that is not blank, which is not taken; none at the end."""
+        """The next byte that is not blank, without consuming it; empty at the end."""
         while self.has_more():
             self.take(self.match(_BLANKS, 0))
             if not self.is_at_end(0):
@@ -132,7 +132,7 @@ class _JsonText:
 
 
 def _begin(text: _JsonText) -> bool:
-    """Go behind the list's bracket. True where the list is a field of an object."""
+    """Consume the list's opening bracket. Returns True if the list is a field of an object."""
     is_wrapped = text.next() == b"{"
     if is_wrapped:
         text.take(1)
@@ -155,7 +155,7 @@ def _begin(text: _JsonText) -> bool:
 
 
 def _length(text: _JsonText) -> int:
-    """Of the value that begins here, up to the comma or bracket behind it."""
+    """The length of the value that starts here, up to the comma or bracket after it."""
     at, depth, is_cut = 0, 0, False  # is_cut: within a string
     while True:
         at = text.match(_REST_OF_STRING if is_cut else _INSIDE if depth else _BESIDE, at)

@@ -1,27 +1,27 @@
-"""How much work a JSON text is, found out before it is decoded: decoding cannot give way.
+"""Estimates the cost of decoding a JSON text beforehand, as decoding cannot yield control.
 
-A long text costs next to nothing to decode, many small values do: a million `{}`, three megabytes,
-take as long as a gigabyte of text. So the values are counted.
+Long text costs almost nothing to decode, many small values cost much: a million `{}`, three
+megabytes, take as long as a gigabyte of text. So the values are counted.
 """
 
 from collections.abc import Iterator
 
 from ..model.errors import Invalid
 
-MOST_PARTS = 100_000  # texts (names of fields among them), lists and objects
-MOST_VALUES = 1_000_000  # these and numbers, true, false and null
+MOST_PARTS = 100_000  # texts (including field names), lists and objects
+MOST_VALUES = 1_000_000  # these, and numbers, true, false and null
 SLICE = 256 << 10  # bytes between two pauses
 
 
 def weigh(raw: bytes, what: str, field: str) -> Iterator[None]:
-    """Raises `Invalid` with a sentence about `what` if it holds too many values.
+    """Raise `Invalid`, with a sentence about `what`, if `raw` holds too many values.
 
-    Whoever drives it gives way at each of its pauses.
+    The caller yields control at each of its pauses.
     """
-    if len(raw) <= MOST_PARTS:  # as most are; each takes a byte
+    if len(raw) <= MOST_PARTS:  # most texts: each part takes at least a byte
         return
     commas = quotes = opens = 0
-    for start in range(0, len(raw), SLICE):  # whatever stands within texts is counted, too
+    for start in range(0, len(raw), SLICE):  # counts also what is inside texts
         end = start + SLICE
         commas += raw.count(b",", start, end)
         quotes += raw.count(b'"', start, end)
@@ -33,12 +33,12 @@ def weigh(raw: bytes, what: str, field: str) -> Iterator[None]:
 
 
 def _weigh_exactly(raw: bytes, what: str, field: str) -> Iterator[None]:
-    """Without what stands within texts: a large piece of source code is one value."""
+    """Count exactly, without the content of texts: a large piece of source code is one value."""
     commas = quotes = opens = start = 0
     while start < len(raw):
         end = start + SLICE
         piece = raw[start:end]
-        if (len(piece) - len(piece.rstrip(b"\\"))) % 2:  # an escape belongs to what it escapes
+        if (len(piece) - len(piece.rstrip(b"\\"))) % 2:  # do not split an escape
             end += 1
             piece = raw[start:end]
         start = end

@@ -1,4 +1,4 @@
-"""JSON as the queue takes it: no number that it has no word for, and no endless nesting."""
+"""Strict JSON: no NaN or infinity, and limited nesting."""
 
 import math
 import re
@@ -9,10 +9,10 @@ import msgspec
 
 from ..model.errors import Invalid
 
-MAX_DEPTH = 100  # lists and objects inside each other
+MAX_DEPTH = 100  # nested lists and objects
 MENDED_BYTES = 2 << 20
-# The first half of a pair without a second, then the second without a first. A backslash that
-# others escape begins nothing.
+# A first half of a surrogate pair without a second, and a second without a first. An escaped
+# backslash starts nothing.
 _ESCAPE = rb"(?<!\\)((?:\\\\)*+)\\u[dD]"
 _HIGH_HALF = re.compile(_ESCAPE + rb"[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})")
 _LOW_HALF = re.compile(
@@ -24,7 +24,7 @@ _LISTS = (list, tuple, set, frozenset)
 
 
 def decode(raw: bytes | str, what: str, field: str) -> Any:
-    """The value of `raw`. Raises `Invalid` with a sentence about `what`."""
+    """Decode `raw`. Raises `Invalid` with a sentence about `what`."""
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeError) as error:
@@ -37,9 +37,9 @@ def decode(raw: bytes | str, what: str, field: str) -> Any:
 
 
 def _without_halves(raw: bytes) -> bytes | None:
-    """With U+FFFD for each half of a surrogate pair, as Go reads it; None if there is no half.
+    """Replace each lone half of a surrogate pair by U+FFFD, as Go does; None if there is none.
 
-    Programs that cut texts by UTF-16 units send them. In megabytes nobody looks for them.
+    Programs that cut text by UTF-16 units send them. Longer texts are not searched.
     """
     if len(raw) > MENDED_BYTES:
         return None
@@ -48,9 +48,9 @@ def _without_halves(raw: bytes) -> bytes | None:
 
 
 def check_written(written: bytes, parts: Mapping[Any, Any]) -> None:
-    """Raises `Invalid`, naming the place, where `written` is not what the parts say.
+    """Raise `Invalid`, naming the place, if JSON could not represent the parts in `written`.
 
-    NaN and infinities are written as null; hence most values need not be looked through.
+    NaN and infinities are written as null, so most values need no inspection.
     """
     brackets = written.count(b"{") + written.count(b"[")
     if b"null" in written or brackets > MAX_DEPTH:
@@ -85,7 +85,7 @@ def _is_sayable(value: Any, depth_left: int) -> bool:
 
 
 def _inner(value: Any) -> Iterable[tuple[Any, Any]] | None:
-    """What a list or an object holds; None for anything else."""
+    """The contents of a list or an object; None for anything else."""
     if isinstance(value, dict):
         return value.items()
     if isinstance(value, _LISTS):
@@ -96,7 +96,7 @@ def _inner(value: Any) -> Iterable[tuple[Any, Any]] | None:
 
 
 def _what_is_wrong(value: Any, name: str, top: str, depth_left: int) -> Invalid:
-    """Of a value that cannot be said: slowly, since the place has to be named."""
+    """The error for a value that JSON cannot represent. Slow, as it finds the place."""
     inner = _inner(value)
     if inner is None:
         return Invalid(f"{name} must be a finite number: JSON has no {value}", field=name)
