@@ -153,7 +153,7 @@ def _check_journal(place: DataFolder, noted: SyncedState) -> None:
 def check_changes(place: DataFolder, noted: SyncedState | None, store: str, changes: int) -> None:
     """Check the opened RocksDB. Raises `Unavailable` if it holds less than was acknowledged."""
     if noted is not None and (noted.store != store or changes < noted.changes):
-        what = "its files have been replaced by older ones or by those of another store"
+        what = "its files have been replaced by older ones, or by those of another store"
         _refuse(place, _lost(place.folder, what, "continues with what is left"))
 
 
