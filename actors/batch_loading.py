@@ -1,6 +1,6 @@
-"""Batches on their way: drafted while they are read, stored and taken up slice by slice.
+"""Loading of batches: drafted while they are read, stored and enqueued slice by slice.
 
-What waits to be stored waits as bytes: as objects the tasks of a batch take ten times the room.
+Tasks that wait to be stored are kept encoded: as objects they take ten times the memory.
 """
 
 from collections import deque
@@ -23,9 +23,9 @@ from .core.plan.acceptance import Draft, draft_of, record_of
 
 SLICE_TASKS = 200
 SLICE_BYTES = 1 << 20
-PACK_BYTES = 512 << 10  # so large a block is given back to the system when it is freed
-FACTS_BYTES = 150  # of a task beside what it asks, about
-LOOK_TASKS = 5000  # are drafted between two looks at whether there is room for them
+PACK_BYTES = 512 << 10  # blocks this large are returned to the system when freed
+FACTS_BYTES = 150  # of a task besides its spec, roughly
+LOOK_TASKS = 5000  # tasks drafted between two checks of the capacity
 LOOK_BYTES = 8 << 20
 
 _encode_into = msgspec.msgpack.Encoder().encode_into
@@ -40,8 +40,8 @@ def draft_batch(
 ) -> SubmitBatch:
     """Check and encode all tasks of a batch. Raises `Invalid`, naming `tasks[3].model` and so on.
 
-    It yields between the tasks. Now and then `check_capacity` is told how many tasks of how many
-    bytes there are by now, to refuse those that are too many before they are read to the end.
+    It yields control between tasks. From time to time it passes the number and bytes of tasks so
+    far to `check_capacity`, to refuse too large a batch before it is read to the end.
     """
     idempotency_key = arguments.key(idempotency_key)
     packing = _BatchPacker(idempotency_key is not None)
@@ -58,10 +58,10 @@ def draft_batch(
 
 
 class _BatchPacker:
-    """Tasks of a batch, packed by slices."""
+    """Packs the tasks of a batch in slices."""
 
     def __init__(self, is_keyed: bool) -> None:
-        self.count = self.size = 0  # of tasks; of what they ask, in bytes
+        self.count = self.size = 0  # number of tasks; bytes of their specs
         self._digest = BatchDigest() if is_keyed else None
         self._packs: deque[bytes] = deque()
         self._drafts: list[Draft] = []
@@ -101,7 +101,7 @@ class _BatchPacker:
 
 
 class BatchLoad:
-    """One batch between its submit and the moment when the last of its tasks waits."""
+    """One batch from its submit until the last of its tasks is enqueued."""
 
     def __init__(
         self, batch: Batch, submit: SubmitBatch, promise: Promise[BatchSubmitted] | None
@@ -109,15 +109,15 @@ class BatchLoad:
         self.batch, self.promise = batch, promise
         self.key, self.body = submit.key, submit.body
         self.is_stored = False
-        self.again: list[Promise[BatchSubmitted] | None] = []  # of who submitted it again meanwhile
+        self.again: list[Promise[BatchSubmitted] | None] = []  # of repeated submits meanwhile
         self._packs = submit.packs
-        self._drafts: deque[Draft] = deque()  # of the pack in hand
+        self._drafts: deque[Draft] = deque()  # of the current pack
         self._entries: deque[Entry] = deque()
 
     def prepare(
         self, mint: Callable[[], tuple[str, float]], max_retries: int, scheduler: object
     ) -> StoreSlice:
-        """The next slice of tasks to store; `mint` gives an id and its instant for each."""
+        """The next slice of tasks to store; `mint` returns an id and its time for each."""
         inserts: list[Insert] = []
         size = 0
         while len(inserts) < SLICE_TASKS and size < SLICE_BYTES:
@@ -135,5 +135,5 @@ class BatchLoad:
         return StoreSlice(self.batch, tuple(inserts), is_last, scheduler, self.key, self.body)
 
     def take(self) -> list[Entry]:
-        """The next tasks that may wait now; empty when all do."""
+        """The next tasks to enqueue; empty after the last."""
         return [self._entries.popleft() for _ in range(min(SLICE_TASKS, len(self._entries)))]

@@ -1,4 +1,4 @@
-"""The decider of crons: knows when each is due, and has the scheduler submit its task."""
+"""Decides when crons run, and has the scheduler submit their tasks."""
 
 import random
 import time
@@ -34,11 +34,11 @@ from .core.model.ids import mint
 from .core.model.orders import DropCron, SaveCron
 from .core.plan.settle import utc
 
-LATE_S = 60.0  # a run that comes later than this was missed; a restart takes less
+LATE_S = 60.0  # a run that is later than this was missed; a restart takes less
 
 
 class CronTicker(Actor):
-    """Owns the crons. While the scheduler has one in hand, what is asked of that one waits."""
+    """Owns the crons. While the scheduler submits a cron's run, commands for that cron wait."""
 
     def __init__(
         self,
@@ -55,8 +55,8 @@ class CronTicker(Actor):
         self.crons = {cron.id: cron for cron in crons}
         self.scheduler, self.persistence = scheduler, persistence
         self.chance = chance or random.Random()
-        self.seen = utc(0)  # the clock, when it was looked at last
-        self.firing: dict[str, list[Callable[[], None]]] = {}  # with what waits, to be asked again
+        self.seen = utc(0)  # the last time read from the clock
+        self.firing: dict[str, list[Callable[[], None]]] = {}  # with commands that wait
 
     def on_start(self) -> None:
         self.repair_next_runs(utc(self.clock()))
@@ -95,7 +95,7 @@ class CronTicker(Actor):
         self.save(command, scheduled(new_cron, at), CronAdded(cron_id))
 
     def add_again(self, command: AddCron, old: Cron, count: int) -> None:
-        """There are crons of this name, `old` the first of them."""
+        """Add a cron whose name exists already, `old` being the first with it."""
         name, answer = command.new.name, CronAdded(old.id, created=False)
         if command.if_exists == "error":
             raise Conflict(f"there is a cron named {name!r} already: {old.id}", field="name")
@@ -140,7 +140,7 @@ class CronTicker(Actor):
                 assert_never(message)
 
     def wait(self, cron_id: str, message: Command[Any]) -> None:
-        """Until the scheduler has let go of that cron."""
+        """Hold a command until the scheduler is done with that cron."""
         again = partial(self.pass_on, self.actor_ref, message, self.later(message))
         self.firing[cron_id].append(again)
 
@@ -156,14 +156,14 @@ class CronTicker(Actor):
         self.pass_on(self.persistence, commit, self.later(command))
 
     def show(self, command: Command[Reply], answer: Reply) -> None:
-        """An empty commit is answered when all before it is durable."""
+        """Answer through an empty commit, which is answered when all before it is durable."""
         commit = Commit((), utc(self.clock()), answer)
         self.pass_on(self.persistence, commit, self.later(command))
 
     # --- time -----------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Run what is due, and be woken when the next is."""
+        """Run what is due, and arm the timer for the next run."""
         at = utc(self.clock())
         if at < self.seen:
             self.repair_next_runs(at)
@@ -179,7 +179,7 @@ class CronTicker(Actor):
         self.wake_at(min(dues, default=None))
 
     def repair_next_runs(self, at: datetime) -> None:
-        """The clock may have been ahead when it was found out when each is due next."""
+        """Recompute next runs: the clock may have been ahead when they were computed."""
         for cron in list(self.crons.values()):
             if cron.id not in self.firing:
                 self.repair_next_run(cron, at)
@@ -193,7 +193,7 @@ class CronTicker(Actor):
             tell(self.persistence, Commit((SaveCron(right, "cron_changed"),), at, right))
 
     def run(self, cron: Cron, due: datetime, at: datetime) -> None:
-        """Of several runs that are due by now only one is made, or none that is too late."""
+        """Coalesce overdue runs into one; skip a run older than `LATE_S`."""
         after = scheduled(cron, max(at, due))
         if cron.missed is Missed.SKIP and (at - due).total_seconds() > LATE_S:
             self.crons[cron.id] = after
@@ -210,7 +210,7 @@ class CronTicker(Actor):
         return SubmitCronRun(submit, after, self.actor_ref, by_hand)
 
     def fired(self, cron: Cron) -> None:
-        """The scheduler has let go of it; what has been asked meanwhile comes again."""
+        """Take the cron back from the scheduler, and resend the commands that waited for it."""
         if cron.id not in self.firing:
             return
         self.crons[cron.id] = cron

@@ -1,4 +1,4 @@
-"""The voice: hands on what is on disk to subscribers, and the chunks of running tasks."""
+"""Publishes committed events to subscribers, and chunks of running tasks to readers."""
 
 import time
 from collections import OrderedDict
@@ -27,16 +27,16 @@ from .core.model.events import EventRecord
 from .core.model.history import History
 from .core.model.tasks import Chunk
 
-BUFFER_BYTES = 1 << 20  # of one task
+BUFFER_BYTES = 1 << 20  # per task
 ALL_BUFFERS_BYTES = 64 << 20
-KEEP_S = 60.0  # a buffer outlives its task's end by so much
+KEEP_S = 60.0  # how long a buffer outlives its task's end
 
 
 class StreamBuffer(Struct):
-    """The reply of a task as far as it has come, for readers that come late.
+    """The reply of a task so far, for readers that attach late.
 
-    A stream that has outgrown its buffer keeps nothing: a late reader gets the whole reply as
-    one chunk when the task ends.
+    A stream that outgrows its buffer keeps nothing: a late reader gets the complete reply as one
+    chunk when the task ends.
     """
 
     attempt: int
@@ -46,7 +46,7 @@ class StreamBuffer(Struct):
 
 
 class EventBus(Actor):
-    """Never waits for a subscriber: one that cannot keep up is closed, told `lagged`."""
+    """Never waits for a subscriber: closes one that cannot keep up, as `lagged`."""
 
     def __init__(
         self,
@@ -57,13 +57,13 @@ class EventBus(Actor):
     ) -> None:
         super().__init__(report, yield_control, clock)
         self.wall = wall
-        self.seq = 0  # of the newest event that was published
+        self.seq = 0  # of the newest published event
         self.subscribers: dict[Mailbox[EventRecord], Subscribe] = {}
         self.by_task: dict[str, set[Mailbox[EventRecord]]] = {}
         self.readers: dict[str, set[Mailbox[Chunk]]] = {}
         self.streams: OrderedDict[str, StreamBuffer] = OrderedDict()
         self.bytes = 0
-        self.ended: dict[str, float] = {}  # when to drop the stream, in order
+        self.ended: dict[str, float] = {}  # when to drop each stream, in order
         self.history = History(wall())
 
     def handle(self, message: ToEventBus) -> Replied | None:
@@ -142,7 +142,7 @@ class EventBus(Actor):
     # --- streams --------------------------------------------------------------------------------
 
     def take_chunks(self, message: Chunks) -> None:
-        """Keep the pieces for late readers and hand them to those who are here."""
+        """Keep the pieces for late readers and send them to current ones."""
         stream = self.streams.get(message.task_id)
         if stream is None or stream.attempt < message.attempt:
             stream = self.begin_stream(message.task_id, message.attempt)
@@ -167,7 +167,7 @@ class EventBus(Actor):
         return stream
 
     def free_buffers(self, task_id: str, stream: StreamBuffer, size: int) -> None:
-        """Let a stream that grows too large go, and others while all together are."""
+        """Empty a stream that grows too large, and the oldest while all together are too large."""
         if stream.overflowed:
             return
         if stream.size + size > BUFFER_BYTES:
@@ -191,7 +191,7 @@ class EventBus(Actor):
                 self.yield_control()
 
     def follow(self, event: EventRecord) -> None:
-        """A task that ends keeps its stream for a while, for readers that come late."""
+        """Keep the stream of a finished task for a while, for late readers."""
         assert event.task is not None
         if event.task.status.is_final:
             self.ended[event.task.id] = self.clock() + KEEP_S

@@ -1,4 +1,4 @@
-"""What log lines look like, text or JSON, and where they go: stderr, or a file that is rotated."""
+"""The format of log lines, text or JSON, and their destination: stderr, or a rotated file."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ _PLAIN = re.compile(r"[\w.:/@+-]+")
 class LogLine(NamedTuple):
     """A message with facts: in text they follow as `key=value`, in JSON they are fields.
 
-    `names` are facts that the message tells already.
+    `names` are facts that the message already contains.
     """
 
     message: str
@@ -36,7 +36,7 @@ class LogLine(NamedTuple):
 
 
 class LogLines(NamedTuple):
-    """The message of one record, and a line each in the log: what a record costs, they share."""
+    """Several lines in one log record, to share the cost of a record."""
 
     lines: list[LogLine]
 
@@ -45,15 +45,15 @@ class LogLines(NamedTuple):
 
 
 def _value(value: Any) -> str:
-    """On one line, and in quotes where a reader could not tell its end."""
+    """A value on one line, quoted where its end would be ambiguous."""
     if not isinstance(value, str):
         return str(value)
     return value if _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
 
 
 class TextFormatter(logging.Formatter):
-    """Each record begins at the margin. What it says on further lines (a traceback, or text of a
-    user) is indented, so that no text can pass for a record."""
+    """Starts each record at the margin. Further lines (a traceback, or a user's text) are
+    indented, so that no text can pass for a record."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -67,7 +67,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: `time` (RFC 3339, UTC), `level`, `message`, and facts where there are."""
+    """One object per line: `time` (RFC 3339, UTC), `level`, `message`, and any facts."""
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
@@ -84,16 +84,16 @@ class JsonFormatter(logging.Formatter):
 
 
 def open_handler(settings: LoggingSettings) -> logging.Handler:
-    """A handler as `settings` wants it. Raises `Invalid` when its file cannot be written."""
+    """Create the handler for `settings`. Raises `Invalid` if its file cannot be written."""
     handler = _file_handler(settings.file) if settings.file else logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
     return handler
 
 
 class _File(logging.handlers.RotatingFileHandler):
-    """Looks at the size of the file only, where its parent formats each record for that as well.
+    """Checks only the file's size, where its parent formats each record to check that.
 
-    So the file may be too large by one record. What is no ordinary file (`/dev/null`) is never
+    The file may thus exceed the limit by one record. A special file (`/dev/null`) is never
     rotated.
     """
 
@@ -108,7 +108,7 @@ class _File(logging.handlers.RotatingFileHandler):
         self._is_file = os.path.isfile(path)
 
     def _open(self) -> Any:
-        """A new file is private; one that is there keeps the mode that somebody gave it."""
+        """Open the file: a new one is private, an existing one keeps its mode."""
         return open(
             self.baseFilename,
             self.mode,
@@ -123,7 +123,7 @@ class _File(logging.handlers.RotatingFileHandler):
 
 def _file_handler(path: str) -> logging.Handler:
     try:
-        with suppress(FileExistsError):  # one that is no folder is told of when the file is opened
+        with suppress(FileExistsError):  # if it is not a folder, opening the file reports it
             os.makedirs(os.path.dirname(path) or ".")
         return _File(path)
     except OSError as error:

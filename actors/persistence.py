@@ -1,4 +1,4 @@
-"""The memory: makes changes durable in groups, answers once they are, and reads."""
+"""Makes changes durable in groups, answers once they are, and reads."""
 
 import time
 from collections.abc import Callable
@@ -52,9 +52,9 @@ RELAXED_SYNC_S = 1.0
 
 
 class Persistence(Actor):
-    """Owns the disk and never waits for it: the fsync runs aside while the mailbox stays open.
+    """Owns the disk and never waits for it: the fsync runs aside, and the mailbox stays open.
 
-    Changes gather meanwhile; its end writes the next batch. A read that sees a change which is not
+    Changes gather meanwhile and are written when it ends. A read that sees a change that is not
     durable yet is answered when it is.
     """
 
@@ -72,11 +72,11 @@ class Persistence(Actor):
         self.open_store, self.pools, self.bus, self.durable = open_store, pools, bus, durable
         self.gathering = CommitGroup()
         self.in_flight: CommitGroup | None = None
-        self.live: dict[str, Record] = {}  # records of running tasks: they change soon
+        self.live: dict[str, Record] = {}  # records of running tasks, which change soon
         self.scans: dict[int, tuple[Promise[Any] | None, CommitGroup | None]] = {}
         self.tickets = 0
-        self.synced_at = time.monotonic()  # by the boot
-        self.hidden: dict[str, HiddenTasks] = {}  # of batches that are not there yet, by id
+        self.synced_at = time.monotonic()  # the boot synced
+        self.hidden: dict[str, HiddenTasks] = {}  # of unsealed batches, by id
 
     def on_start(self) -> None:
         self.store = self.open_store()
@@ -85,7 +85,7 @@ class Persistence(Actor):
         self.aside(self.store.tidy, None)
 
     def on_close(self) -> bool:
-        """Close behind the fsync and the scans that still run."""
+        """Close after the fsync and the scans that are still running."""
         if not (self.syncer.finish(5.0) and self.scanner.finish(5.0)):
             return False
         self.store.close()
@@ -132,7 +132,7 @@ class Persistence(Actor):
     # --- writing --------------------------------------------------------------------------------
 
     def commit(self, message: Commit[Reply]) -> None:
-        """Add to the batch; if the disk is idle it goes at once."""
+        """Add to the group; write it now if the disk is idle."""
         for save in message.saves:
             self.merge(save, message.at)
         self.gathering.answer(self.later(message), message.reply)
@@ -160,7 +160,7 @@ class Persistence(Actor):
                 return None
 
     def store_slice(self, message: StoreSlice) -> None:
-        """Write a slice; with the last of them the batch is there, all of it at once."""
+        """Write a slice; the last one makes the complete batch visible at once."""
         batch, rows = message.batch, []
         for insert in message.inserts:
             self.seq += 1
@@ -178,7 +178,7 @@ class Persistence(Actor):
             self.write()
 
     def find_batch(self, message: FindBatch) -> Replied | None:
-        """The same answer as the first time, once it holds."""
+        """The first answer again, once it is durable."""
         batch_id = message.batch_id
         for group in (self.gathering, self.in_flight):
             ids = group.ids_of(batch_id) if group is not None else None
@@ -194,7 +194,7 @@ class Persistence(Actor):
         return batch
 
     def write(self) -> None:
-        """Hand the batch to RocksDB and its fsync to the side."""
+        """Write the group to RocksDB and start its fsync aside."""
         gone = self.store.why_gone()
         if gone is not None:
             raise OSError(gone)
@@ -214,7 +214,7 @@ class Persistence(Actor):
             self.sync_behind()
 
     def sync_behind(self) -> None:
-        """With relaxed durability: at most once a second, and nobody waits for it."""
+        """Sync at most once a second with relaxed durability; nothing waits for it."""
         me, now = self.actor_ref, time.monotonic()
         if now - self.synced_at < RELAXED_SYNC_S:
             return
@@ -227,8 +227,8 @@ class Persistence(Actor):
         self.syncer.submit(partial(self.store.sync, self.store.written()), ended)
 
     def synced(self, error: str | None) -> None:
-        """Keep the promises, let the world know, and write what has gathered meanwhile."""
-        if error is not None:  # nobody knows what is on disk now: reopen before anything else
+        """Keep the promises, publish the events, and write what has gathered meanwhile."""
+        if error is not None:  # what is on disk is unknown: reopen before anything else
             raise OSError(f"fsync: {error}")
         group, self.in_flight = self.in_flight, None
         assert group is not None
@@ -236,7 +236,7 @@ class Persistence(Actor):
             del self.hidden[sealed.batch.id]
         for promise, answer in group.answers:
             self.keep(promise, answer)
-        for sealed in group.sealed:  # before what came of its tasks since
+        for sealed in group.sealed:  # before later events of its tasks
             tell(self.bus, Publish(sealed))
         if group.events:
             tell(self.bus, Publish(tuple(group.events)))
@@ -246,7 +246,7 @@ class Persistence(Actor):
     # --- reading --------------------------------------------------------------------------------
 
     def unsynced(self, task_id: str) -> CommitGroup | None:
-        """The group that will make the newest change of a task durable, if one must yet."""
+        """The group that will make a task's newest change durable; None if it already is."""
         for group in (self.gathering, self.in_flight):
             if group is not None and group.touches(task_id):
                 return group
@@ -270,9 +270,9 @@ class Persistence(Actor):
         return self.answer(message, StoredTask(record, self.spec_of(task_id), result), group)
 
     def asked(self, task_id: str) -> CallSpec:
-        """For a worker's call: at once, since `Run` may come before the fsync."""
+        """Answer a worker's call at once, since `Run` may come before the fsync."""
         record = self.record(task_id)
-        if record is None:  # cancelled and deleted before its call had asked
+        if record is None:  # cancelled and deleted before its call asked
             raise NotFound(f"there is no task {task_id}", field="id")
         return CallSpec(record.type, record.model, self.spec_of(task_id))
 
@@ -310,7 +310,7 @@ class Persistence(Actor):
     def answer(
         self, command: Command[Reply], answer: Reply, group: CommitGroup | None
     ) -> Replied | None:
-        """Reply at once, or when the group that the answer has seen is durable."""
+        """Reply at once, or when the group that the answer depends on is durable."""
         if group is None:
             return reply(command, answer)
         group.answer(self.later(command), answer)
@@ -322,14 +322,14 @@ class Persistence(Actor):
         return recovered
 
     def query(self, message: ListTasks) -> None:
-        """A page, as of now. What is about to be durable is shown: the answer waits for that."""
+        """Read a page as of now. It includes what is being synced: the answer waits for that."""
         about_to_be = self.in_flight.sealed if self.in_flight is not None else []
         hidden = self.hidden.keys() - {sealed.batch.id for sealed in about_to_be}
         read = scan(self.store, message.filter, frozenset(hidden), message.reasons)
         self.aside(read, self.later(message))
 
     def aside(self, read: Callable[[], T], promise: Promise[T] | None) -> None:
-        """Read where nobody waits for it; the reply comes with `Scanned`."""
+        """Read in another thread; the reply comes with `Scanned`."""
         self.tickets = ticket = self.tickets + 1
         me = self.actor_ref
         self.scans[ticket] = (promise, self.in_flight)

@@ -1,4 +1,4 @@
-"""Probes each backend: is it well, which models has it, which of them are loaded?"""
+"""Probes each backend: is it healthy, which models does it have, which are loaded?"""
 
 import itertools
 import threading
@@ -25,11 +25,11 @@ from .core.plan.backoff import probe_delay
 from .executors import Executor
 
 T = TypeVar("T")
-LEAST_S = 0.25  # between two probes of the same backend, however often it is asked for
+LEAST_S = 0.25  # between two probes of a backend, however often one is requested
 
 
 class ProbedBackend:
-    """One backend, and when to probe it next. One probe at a time."""
+    """One backend, and when to probe it next. Runs one probe at a time."""
 
     def __init__(self, executor: Executor, due: float) -> None:
         self.executor, self.due = executor, due
@@ -40,7 +40,7 @@ class ProbedBackend:
 
 
 class FanOut(Generic[T]):
-    """What a door asked of several backends at `since`: `done` is told what each has `found`."""
+    """A request to several backends, made at `since`: `done` gets the reply of each."""
 
     def __init__(
         self,
@@ -55,10 +55,10 @@ class FanOut(Generic[T]):
 
 
 class Prober(Actor):
-    """Probes all backends at the start, every `interval_s` seconds, and when told to.
+    """Probes all backends at the start, every `interval_s` seconds, and on request.
 
-    Each backend has a thread for its probes; one that is not well is probed after 1, 2, 4 … 30 s.
-    It also carries to a backend what is no task, for doors: their only way past the plan.
+    Each backend has a thread for its probes; an unavailable one is probed after 1, 2, 4 … 30 s.
+    It also carries doors' calls that are not tasks to a backend: their only way past the plan.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Prober(Actor):
                 self.call_backends(message)
             case BackendAnswered(number, backend, loads, reply):
                 if loads:
-                    self.watched[backend].due = self.clock()  # what is in memory now?
+                    self.watched[backend].due = self.clock()  # probe what is loaded now
                 if number in self.rounds:
                     self.add(number, backend, reply)
             case _:
@@ -149,10 +149,10 @@ class Prober(Actor):
             if each.probes and watched.began >= each.since:
                 self.add(number, name, True)
 
-    # --- what doors ask for ---------------------------------------------------------------------
+    # --- requests of doors ----------------------------------------------------------------------
 
     def probe_all(self, command: ProbeAll) -> None:
-        """Probe all; a probe that is under way began too early to count."""
+        """Probe all; a probe that is already under way started too early to count."""
         now = self.clock()
         for watched in self.watched.values():
             watched.due = now
@@ -164,7 +164,7 @@ class Prober(Actor):
         self.begin(FanOut(frozenset(self.watched), now, done, probes=True))
 
     def call_backends(self, command: CallBackends) -> None:
-        """Speak to each of these servers, in a thread of its own."""
+        """Call each of these servers in a thread of its own."""
         done = partial(self.keep, self.later(command))
         number = self.begin(FanOut(frozenset(command.backends), self.clock(), done))
         me = self.actor_ref
@@ -184,7 +184,7 @@ class Prober(Actor):
             )
             try:
                 thread.start()
-            except RuntimeError as error:  # the system has no more, or the program ends
+            except RuntimeError as error:  # no more threads, or the program is exiting
                 tell(me, BackendAnswered(number, name, False, Failed(str(error), Verdict.FINAL)))
 
     def begin(self, fan_out: FanOut[T]) -> int:
@@ -196,7 +196,7 @@ class Prober(Actor):
         return number
 
     def add(self, number: int, name: str, result: object) -> None:
-        """A backend has done its part of what was asked; the last one makes the answer whole."""
+        """Add a backend's reply; the last one completes the answer."""
         fan_out = self.rounds[number]
         fan_out.replies[name] = result
         if fan_out.replies.keys() >= fan_out.names:

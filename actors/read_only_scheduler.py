@@ -1,4 +1,4 @@
-"""Stands in for Scheduler and CronTicker while nothing can be saved."""
+"""Replaces Scheduler and CronTicker while nothing can be saved."""
 
 import time
 from collections.abc import Callable
@@ -22,9 +22,9 @@ from .core.plan.plan import Plan
 
 
 class ReadOnlyScheduler(Actor):
-    """Answers what only reads, and refuses all else in the same words.
+    """Answers read-only commands, and refuses all others with the same message.
 
-    Its plan has no slots: it tells where tasks stand, and starts none.
+    Its plan has no slots: it knows the tasks and starts none.
     """
 
     def __init__(

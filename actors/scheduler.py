@@ -1,4 +1,4 @@
-"""The decider of tasks: gives commands and facts to the plan, and carries out what it orders."""
+"""Passes commands and facts on tasks to the plan, and carries out its orders."""
 
 import random
 from collections.abc import Callable
@@ -66,7 +66,7 @@ from .core.plan.settle import utc
 
 
 class ActorSpawner(Protocol):
-    """How the scheduler gets hands: System starts them, and knows them when all must stop."""
+    """Starts actors for the scheduler: System does, so that it can stop them all."""
 
     def spawn_worker(self, slot: int, scheduler: Ref, report: Callable[[str], None]) -> Ref: ...
 
@@ -76,7 +76,7 @@ class ActorSpawner(Protocol):
 
 
 class Scheduler(Actor):
-    """Decides what runs next. Knows nothing that Persistence could not give back."""
+    """Decides what runs next. Everything it knows can be recovered from Persistence."""
 
     def __init__(
         self,
@@ -96,10 +96,10 @@ class Scheduler(Actor):
         self.spawner, self.chance = spawner, chance or random.Random()
         self.last_us = recovered.last_us
         self.workers: dict[int, Ref] = {}
-        self.incarnation: dict[int, int] = {}  # by slot: the number of its worker, counted over all
+        self.incarnation: dict[int, int] = {}  # by slot: its worker's number, counted over all
         self.incarnations = 0
-        self.fetching: set[str] = set()  # ended tasks that are about to change
-        self.loading: dict[str, BatchLoad] = {}  # batches on their way, by id
+        self.fetching: set[str] = set()  # finished tasks that are about to change
+        self.loading: dict[str, BatchLoad] = {}  # batches being loaded, by id
         self.drained: Promise[bool] | None = None
 
     def on_start(self) -> None:
@@ -178,15 +178,15 @@ class Scheduler(Actor):
             log.warning("stopping: %s up to %g s to end; Ctrl-C stops at once", tasks, grace_s)
 
     def clock_set(self, step: float, now: float) -> None:
-        """Somebody has set the wall clock, by so many seconds."""
+        """React to a change of the wall clock, by so many seconds."""
         way = "forward" if step > 0 else "back"
         log.warning("the clock was set %s by %.0f s", way, abs(step))
         self.carry_out(self.plan.clock_set(step, now), now)
 
     def mint(self) -> tuple[str, float]:
-        """An id that sorts behind all before it, whatever the clock does, and the time now.
+        """An id that sorts after all earlier ones, whatever the clock does, and the current time.
 
-        That is the instant of the id, but where the clock is behind those of former ones.
+        The time is the id's, unless the clock is behind earlier ids.
         """
         now = self.clock()
         self.last_us = max(int(now * 1e6), self.last_us + 1)
@@ -205,7 +205,7 @@ class Scheduler(Actor):
         self.answer(command, orders, now, self.submitted(task_id))
 
     def submit_cron_run(self, cron_run: SubmitCronRun) -> None:
-        """A cron's run; whatever comes of it, the ticker is told, and after Persistence."""
+        """Submit a cron's run. The ticker is told in any case, after Persistence."""
         task_id, now = self.mint()
         cron = cron_run.cron
         try:
@@ -261,7 +261,7 @@ class Scheduler(Actor):
             del self.loading[batch_id]
 
     def change(self, command: Cancel | Reprioritize, now: float) -> None:
-        """Change a live task; of any other only Persistence knows what to answer."""
+        """Change a pending or running task; only Persistence can answer for others."""
         task_id = command.task_id
         match command:
             case Cancel():
@@ -277,7 +277,7 @@ class Scheduler(Actor):
             self.pass_on(self.persistence, RejectChange(task_id, action), self.later(command))
 
     def fetch(self, command: Retry | Delete) -> None:
-        """Of an ended task only Persistence knows; it comes back as `Fetched`."""
+        """Have Persistence read a finished task, which comes back as `Fetched`."""
         task_id = command.task_id
         if task_id in self.plan.entries or task_id in self.fetching:
             raise Conflict(f"task {task_id} has not ended", field="id")
@@ -299,7 +299,7 @@ class Scheduler(Actor):
         self.answer_changed(message, orders, now)
 
     # --- orders ---------------------------------------------------------------------------------
-    # Saves go first. Persistence answers whoever asked, once they are durable.
+    # Saves go first. Persistence answers the caller once they are durable.
 
     def carry_out(self, orders: list[Order], now: float) -> None:
         saves, acts = split(orders)
@@ -316,7 +316,7 @@ class Scheduler(Actor):
         self.act(acts, now)
 
     def answer_changed(self, command: Command[Record], orders: list[Order], now: float) -> None:
-        """With the task's record, as the first of the orders changes it."""
+        """Answer with the task's record as changed by the first order."""
         saves, acts = split(orders)
         commit = CommitChange(tuple(saves), utc(now))
         self.pass_on(self.persistence, commit, self.later(command))
@@ -340,7 +340,7 @@ class Scheduler(Actor):
         self.wake_at(self.plan.next_due)
 
     def replace(self, slot: int) -> None:
-        """Put a new worker into a slot and let the old one go."""
+        """Put a new worker into a slot and dismiss the old one."""
         old = self.workers.get(slot)
         if old is not None:
             self.spawner.dismiss(old)

@@ -1,8 +1,8 @@
-"""Retention: lets go of the oldest ended tasks, in slices, so that the queue hardly notices.
+"""Retention: deletes the oldest finished tasks, in slices that hardly delay other work.
 
-A clock that is wrong may make all of them look old, and what is deleted is gone. So their age goes
-by the wall clock only as far as a steady one agrees since the sweep before, or since the newest
-task of the last run: whoever sets the clock forward has a `cleanup_interval` to put it right.
+A wrong clock may make all of them look old, and deletion cannot be undone. So the wall clock counts
+only as far as a steady clock agrees, since the previous sweep or since the newest task of the last
+run: someone who sets the clock forward has a `cleanup_interval` to correct it.
 """
 
 import time
@@ -17,11 +17,11 @@ from .core.messages import Delete, Expired, FindExpired, Swept, Wake
 from .core.messages.sweeper import ToSweeper
 from .core.plan.settle import utc
 
-FIRST_S = 2.0  # after a start, which has enough to do
+FIRST_S = 2.0  # after a start, which is busy enough
 
 
 class Sweeper(Actor):
-    """Knows when to look. What has expired is found by Persistence and deleted by the Scheduler."""
+    """Knows when to sweep. Persistence finds expired tasks and the Scheduler deletes them."""
 
     def __init__(
         self,
@@ -35,13 +35,13 @@ class Sweeper(Actor):
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """`known`: an instant that has been, in seconds since 1970."""
+        """`known`: a time known to have passed, in seconds since 1970."""
         super().__init__(report, yield_control, clock)
         self.settings, self.scheduler, self.persistence = settings, scheduler, persistence
         self.wall = wall
         self.known, self.known_at = known, clock()
         self.due: float | None = None  # None while it sweeps
-        self.left: set[str] = set()  # whose deletion is not answered yet
+        self.left: set[str] = set()  # ids whose deletion is not answered yet
         self.rest: FindExpired | None = None
 
     def on_start(self) -> None:
@@ -71,7 +71,7 @@ class Sweeper(Actor):
         self.go_on()
 
     def trusted(self) -> float:
-        """The time, as far as both clocks agree since this was asked last."""
+        """The time, as far as both clocks agree since the previous call."""
         wall, steady = self.wall(), self.clock()
         now = min(wall, self.known + steady - self.known_at)
         self.known, self.known_at = wall, steady
@@ -84,7 +84,7 @@ class Sweeper(Actor):
         self.go_on()
 
     def go_on(self) -> None:
-        """Look for the next slice once this one is gone; after the last, rest."""
+        """Request the next slice once this one is deleted; rest after the last."""
         if self.left or self.due is not None:
             return
         if self.rest is None:
@@ -99,10 +99,10 @@ class Sweeper(Actor):
 
 
 def _swept(task_id: str, _: object) -> Swept:
-    """Whatever the reply says, it is answered."""
+    """Count a deletion as done, whatever the reply."""
     return Swept(task_id)
 
 
 def _or_nothing(reply: object) -> Expired:
-    """What was found; of a queue that stops, nothing."""
+    """The tasks found; none if the queue is stopping."""
     return reply if isinstance(reply, Expired) else Expired((), None)

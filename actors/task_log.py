@@ -1,4 +1,4 @@
-"""The life of each task in the log: one line an event, told by the event bus like all others."""
+"""Logs the life of each task: one line per event, as a subscriber of the event bus."""
 
 import logging
 import threading
@@ -19,16 +19,16 @@ log = logging.getLogger("ollama_queue")
 
 ListenToEvents = Callable[[Mailbox[Any], frozenset[str]], Callable[[], None]]
 
-LOGGED = EVENTS - {"backend_changed"}  # of which the Prober tells
+LOGGED = EVENTS - {"backend_changed"}  # the Prober logs that
 CALL_ENDS = ENDS | {"task_retrying"}
 MISHAPS = {"task_failed", "task_retrying"}
 INBOX_SIZE = 100_000
 CLOSE_PATIENCE_S = 10.0
-MAX_ERROR = 500  # characters of an upstream's words
+MAX_ERROR = 500  # characters of an upstream error
 
 
 def line_of(event: EventRecord) -> LogLine:
-    """What an event says: who it was, and what is known. No payload, no title, no secret."""
+    """The log line of an event: ids and known facts, without payload, title or secrets."""
     facts: dict[str, Any] = {}
     names: dict[str, Any] = {"event": event.event}
     task = event.task
@@ -62,7 +62,7 @@ def _task_facts(name: str, task: Record) -> dict[str, Any]:
 
 
 def _waited_s(task: Record) -> float | None:
-    """From when it might have run, or from its last attempt's end."""
+    """The wait since the task could have run, or since its last attempt ended."""
     if task.started_at is None:
         return None
     since = max([task.queued_at, *(attempt.ended_at for attempt in task.attempts[-1:])])
@@ -70,16 +70,16 @@ def _waited_s(task: Record) -> float | None:
 
 
 def _span(since: datetime, until: datetime) -> float:
-    """In seconds; none where the clock was set back between."""
+    """The duration in seconds; 0 if the clock was set back in between."""
     return max(round((until - since).total_seconds(), 3), 0.0)
 
 
 def _ran_s(task: Record) -> float | None:
-    """How long the call took that ends now; None where there was none."""
+    """The duration of the call that ended; None if there was none."""
     last = task.attempts[-1] if task.attempts else None
     if last is not None and last.attempt == task.attempt:
         if task.completed_at not in (None, last.ended_at):
-            return None  # that call had ended before: the task was waiting
+            return None  # that call ended earlier: the task was waiting
         return _span(last.started_at, last.ended_at)
     if task.started_at is None or task.completed_at is None:
         return None
@@ -87,7 +87,7 @@ def _ran_s(task: Record) -> float | None:
 
 
 class LossyMailbox(Mailbox[EventRecord]):
-    """A mailbox that is never cut off: what it has no room for is counted."""
+    """A mailbox that is never closed as lagged: it counts the events it has no space for."""
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
@@ -101,7 +101,7 @@ class LossyMailbox(Mailbox[EventRecord]):
             return super().put(item)
 
     def take(self) -> tuple[list[EventRecord], int]:
-        """The next events, and how many were missed behind them. Raises `Closed`."""
+        """The next events, and the number missed after them. Raises `Closed`."""
         first = self.get()
         with self._changed:
             missed, self._missed = self._missed, 0
@@ -109,10 +109,10 @@ class LossyMailbox(Mailbox[EventRecord]):
 
 
 class TaskLogWriter(threading.Thread):
-    """Writes what happens into the log, in a thread of its own. After a reboot it begins anew.
+    """Writes events to the log, in a thread of its own. Subscribes again after a reboot.
 
-    Up to `together` events that came at once are one record. Our own formatters give each a line
-    all the same, and it costs a fraction; those of other programs expect one line a record.
+    Up to `together` events that arrive at once become one record. Our own formatters still give
+    each a line, at a fraction of the cost; formatters of other programs expect a line per record.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class TaskLogWriter(threading.Thread):
             log.warning("the log could not keep up: it does not tell of %d events", missed)
 
     def close(self) -> None:
-        """Once what has come so far is written, or after 10 s."""
+        """Close once everything received so far is written, or after 10 s."""
         self._is_closed = True
         self._hang_up()
         self.join(CLOSE_PATIENCE_S)
@@ -167,24 +167,24 @@ class TaskLogWriter(threading.Thread):
 def follow(
     listen: ListenToEvents, together: int, yield_control: YieldControl = never_yield
 ) -> TaskLogWriter | None:
-    """A journal of what `listen` brings; None where the log does not want to know."""
+    """Start a log of the events of `listen`; None if the log level excludes them."""
     return (
         TaskLogWriter(listen, together, yield_control) if log.isEnabledFor(logging.INFO) else None
     )
 
 
 class EmbeddedLog:
-    """The log of one embedded queue: the `ollama_queue` logger as its settings want it."""
+    """The log of one embedded queue: the `ollama_queue` logger, configured by its settings."""
 
     def __init__(self, settings: LoggingSettings | None) -> None:
-        """None leaves all logging to the program."""
+        """With None, all logging is left to the program."""
         self._settings = settings
         self._level = log.level
         self._handler: logging.Handler | None = None
         self._journal: TaskLogWriter | None = None
 
     def open(self) -> None:
-        """Raises `Invalid` when the file cannot be written."""
+        """Open the log. Raises `Invalid` if its file cannot be written."""
         if self._settings is None:
             return
         if self._settings.file or not log.hasHandlers():

@@ -1,4 +1,4 @@
-"""One slot's hands: makes one call to a model at a time, and always hears `Stop`."""
+"""The worker of one slot: makes one call to a model at a time, and can always be stopped."""
 
 import queue
 import threading
@@ -26,26 +26,26 @@ from .core.model.outcomes import Failed, Outcome, Stopped, Verdict
 from .core.model.tasks import Spec
 from .executors import Executor
 
-TOGETHER = 200  # pieces in one message: whoever gets it handles nothing else meanwhile
+TOGETHER = 200  # pieces per message: its receiver handles nothing else meanwhile
 MOST = 5 * TOGETHER
 
 _decode_spec = msgspec.json.Decoder(Spec).decode
 
 
 class PieceBuffer:
-    """What a call has brought and its worker has not yet taken: `MOST` pieces, then the call waits.
+    """Pieces that a call has produced and its worker has not taken; at `MOST`, the call waits.
 
-    A million small objects are a long walk for the garbage collector, and nobody else runs then.
+    A million small objects would keep the garbage collector busy, and everything else waiting.
     """
 
     def __init__(self) -> None:
         self._pieces: list[Any] = []
         self._changed = threading.Condition(threading.Lock())
-        self._expected = False  # the worker will ask for more by itself
+        self._expected = False  # the worker will take more without being told
         self._is_over = False
 
     def add(self, piece: Any) -> bool:
-        """True when the worker must be told that there is something."""
+        """Add a piece. Returns True if the worker must be told."""
         with self._changed:
             while len(self._pieces) >= MOST and not self._is_over:
                 self._changed.wait()
@@ -56,7 +56,7 @@ class PieceBuffer:
             return news
 
     def take(self) -> tuple[Any, ...]:
-        """The next of them, `TOGETHER` at most."""
+        """The next pieces, at most `TOGETHER`."""
         with self._changed:
             taken = tuple(self._pieces[:TOGETHER])
             del self._pieces[:TOGETHER]
@@ -65,14 +65,14 @@ class PieceBuffer:
             return taken
 
     def close(self) -> None:
-        """Nobody will take any more: whoever adds one need not wait."""
+        """Discard further pieces: nothing will take them, so adding one need not wait."""
         with self._changed:
             self._is_over = True
             self._changed.notify()
 
 
 class Call:
-    """The call in hand."""
+    """The current call."""
 
     def __init__(self, run: Run, executor: Executor) -> None:
         self.run, self.executor = run, executor
@@ -82,14 +82,14 @@ class Call:
         self.deadline = time.monotonic() + run.timeout_s if run.timeout_s is not None else None
 
     def stop(self) -> None:
-        """End it; what it still brings is not wanted."""
+        """Stop it, and discard its further pieces."""
         self.stopped = True
         self.executor.abort()
         self.pieces.close()
 
 
 class Worker(Actor):
-    """Runs what it is told. The call blocks a thread of its own, never the mailbox."""
+    """Runs one call at a time, in a thread of its own that never blocks the mailbox."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class Worker(Actor):
                 self.calls.put(self.call)
                 self.wake_at(self.call.deadline)
             case Stop(_, task_id, attempt):
-                # Mail of one sender comes in order: the call, if it has not ended, is in hand.
+                # One sender's messages arrive in order: unless it has ended, the call is current.
                 call = self.call
                 if call is not None and (call.run.task_id, call.run.attempt) == (task_id, attempt):
                     call.stop()
@@ -146,8 +146,9 @@ class Worker(Actor):
         return self.executors[backend]
 
     def hand_on(self, call: Call | None) -> bool:
-        """Send the next of what has come, as one message, if there is any; the bus will ask for
-        more.
+        """Send the next pieces, if there are any, as one message. Returns whether there were any.
+
+        The bus asks for more.
         """
         if call is None or call.stopped:
             return False
@@ -163,7 +164,7 @@ class Worker(Actor):
         assert call is not None
         if outcome is None:
             raise RuntimeError(error)
-        while self.hand_on(call):  # the bus hears all of it before anyone hears of the end
+        while self.hand_on(call):  # the bus gets all pieces before the end is reported
             self.yield_control()
         run = call.run
         tell(self.scheduler, Finished(self.slot, run.task_id, run.attempt, outcome))
@@ -184,7 +185,7 @@ class Worker(Actor):
         while (call := self.calls.get()) is not None:
             try:
                 ended = CallEnded(self.make(call))
-            except BaseException as error:  # this thread must not end without a word
+            except BaseException as error:  # this thread must not end silently
                 log.error("the executor broke\n%s", traceback.format_exc())
                 ended = CallEnded(None, f"{type(error).__name__}: {error}")
             tell(me, ended)
@@ -203,7 +204,7 @@ class Worker(Actor):
         except NotFound as error:
             return Failed(error.message, Verdict.FINAL)
         except Unavailable:
-            return Stopped()  # the queue is rebooting or gone, and this call with it
+            return Stopped()  # the queue is rebooting or gone, and with it this call
         model = call.run.model or call_spec.model
         spec = _decode_spec(call_spec.spec)
         return call.executor.run(call_spec.type, model, spec, on_chunk, call.run.without)

@@ -142,7 +142,7 @@ def _check_journal(place: DataFolder, noted: SyncedState) -> None:
     cut = [name for name, size in noted.files.items() if (sizes[name] or 0) < size]
     for name in cut:
         if name.startswith(MANIFEST) and sizes[name] is not None:  # RocksDB itself misses one
-            what = f"its list of tables, rocksdb/{name}, has been cut or is an older version"
+            what = f"its list of tables, rocksdb/{name}, has been cut or is an older one"
             raise _lost(place.folder, what, "continues with the tables that it still lists")
     logs = [name for name in cut if not name.startswith(MANIFEST)]
     if logs and max(map(number_of, logs)) >= _oldest_needed(place.rocks):

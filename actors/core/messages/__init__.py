@@ -1,7 +1,7 @@
-"""All messages between actors, one file for each receiver: read them and you know the system.
+"""All messages between actors, one file per receiver: they describe the complete system.
 
-Each is a frozen value. A command names its reply; what has no reply is told, never asked. Those
-that are orders of the plan are in `orders.py`.
+Each is a frozen value. A command names its reply; a message without a reply is told, never asked.
+Orders of the plan are in `orders.py`.
 """
 
 from .command import Command

@@ -1,4 +1,4 @@
-"""What is asked, and what it is answered with."""
+"""Commands and the types of their replies."""
 
 from typing import Generic, TypeVar
 
@@ -8,8 +8,8 @@ Reply = TypeVar("Reply")
 
 
 class Command(Struct, Generic[Reply], frozen=True):
-    """A message that is asked, and named with its reply: `class Get(Command[Stored], …)`.
+    """A message that is asked, declared with its reply: `class Get(Command[Stored], …)`.
 
-    Type checkers hold whoever asks and whoever answers to it. Facts are plain structs: they are
-    told. A command may be told too, by an actor that needs no reply.
+    Type checkers check both the asking and the answering side. Facts are plain structs: they are
+    told. A command may also be told, by an actor that needs no reply.
     """

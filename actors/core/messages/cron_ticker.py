@@ -1,4 +1,4 @@
-"""To the CronTicker: commands of doors, and what became of a run."""
+"""To the CronTicker: commands of doors, and the results of runs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,11 +12,11 @@ from .wake import Wake
 
 
 class AddCron(Command[CronAdded], frozen=True):
-    """Take on a cron that the door has checked. Reply: `CronAdded`, once it is on disk.
+    """Add a cron that the door has checked. Reply: `CronAdded`, once it is on disk.
 
-    Where there is one of its name, `if_exists` says what to do: "update" it, "keep" it as it is, or
-    "error", which is `Conflict`; None makes another one. `sets_enabled`: `enabled` was given, so
-    that an update switches it too.
+    If its name exists, `if_exists` says what to do: "update" the old one, "keep" it, or "error",
+    which is `Conflict`; None adds another one. `sets_enabled`: `enabled` was passed, so an update
+    changes it too.
     """
 
     new: NewCron
@@ -32,36 +32,36 @@ class UpdateCron(Command[Cron], frozen=True):
 
 
 class EnableCron(Command[Cron], frozen=True):
-    """Let it run by the clock, or no longer. Reply: `Cron`, once it is on disk."""
+    """Enable or disable scheduled runs. Reply: `Cron`, once it is on disk."""
 
     cron_id: str
     enabled: bool
 
 
 class RemoveCron(Command[Cron], frozen=True):
-    """Reply: the last of the `Cron`, once it is gone from disk. Its tasks stay."""
+    """Delete a cron, but not its tasks. Reply: the last `Cron`, once it is gone from disk."""
 
     cron_id: str
 
 
 class RunNow(Command[Submitted], frozen=True):
-    """Run it once, whatever the clock says. Reply: `Submitted`; `Conflict`, `QueueFull`."""
+    """Run it once now, regardless of its schedule. Reply: `Submitted`; `Conflict`, `QueueFull`."""
 
     cron_id: str
 
 
 class GetCron(Command[Cron], frozen=True):
-    """Reply: `Cron`, or `NotFound`; nothing that a crash could take back."""
+    """Reply: `Cron`, or `NotFound`; only what is durable."""
 
     cron_id: str
 
 
 class ListCrons(Command[list[Cron]], frozen=True):
-    """Reply: all crons, the oldest first."""
+    """Reply: all crons, oldest first."""
 
 
 class CronFired(Struct, frozen=True):
-    """The scheduler is done with a run: the cron as it has saved it, or as it was."""
+    """The scheduler is done with a run: the cron as saved, or unchanged."""
 
     cron: Cron
 

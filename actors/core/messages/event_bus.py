@@ -1,4 +1,4 @@
-"""To the EventBus: what has happened, and who wants to hear of it."""
+"""To the EventBus: events and chunks to publish, and who subscribes to them."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,15 +12,15 @@ from .wake import Wake
 
 
 class Publish(Struct, frozen=True):
-    """These are on disk now. Of a large batch they are made only as they are taken."""
+    """These events are on disk. Those of a large batch are built only when they are consumed."""
 
     events: Iterable[EventRecord]
 
 
 class Chunks(Struct, frozen=True):
-    """Pieces of a running task's reply, the first of them being number `first`.
+    """Pieces of a running task's reply, numbered from `first`.
 
-    The worker that is `sender` is told `ChunksReady` once they are taken, and sends no more before.
+    The worker `sender` is told `ChunksReady` once they are taken, and sends no more before.
     """
 
     sender: Any
@@ -31,7 +31,7 @@ class Chunks(Struct, frozen=True):
 
 
 class Subscribe(Command[bool], frozen=True):
-    """Put events into `mailbox`: those named, of the tasks named (None: all). Reply: True."""
+    """Put events into `mailbox`: by name, and by task (None: all). Reply: True."""
 
     mailbox: Any
     events: frozenset[str] | None = None
@@ -39,7 +39,7 @@ class Subscribe(Command[bool], frozen=True):
 
 
 class Attach(Command[bool], frozen=True):
-    """Put the chunks of a task into `mailbox`, from the first that is still there. Reply: True."""
+    """Put the chunks of a task into `mailbox`, from the first one still kept. Reply: True."""
 
     mailbox: Any
     task_id: str
@@ -52,15 +52,15 @@ class Unsubscribe(Command[bool], frozen=True):
 
 
 class GetHistory(Command[list[Minute]], frozen=True):
-    """What happened in the last hour, as far as this boot saw it? Reply: a list of `Minute`."""
+    """Reply: a list of `Minute`, for the last hour as far as this boot has seen it."""
 
 
 class GetThroughput(Command[float], frozen=True):
-    """How many tasks end? Reply: those of the last 60 s, as a number a second."""
+    """Reply: the tasks that ended in the last 60 s, per second."""
 
 
 class CloseSubscriptions(Command[bool], frozen=True):
-    """Close every mailbox, saying why. Reply: True."""
+    """Close every mailbox with this reason. Reply: True."""
 
     reason: str
 

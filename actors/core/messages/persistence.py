@@ -15,7 +15,7 @@ from .scheduler import Delete, Retry
 
 
 class Commit(Command[Reply], Generic[Reply], frozen=True):
-    """Make these durable, all or none. Reply, once they are: `reply`."""
+    """Make these durable, all or none. Reply: `reply`, once they are."""
 
     saves: tuple[Save, ...]
     at: datetime
@@ -23,18 +23,18 @@ class Commit(Command[Reply], Generic[Reply], frozen=True):
 
 
 class CommitChange(Command[Record], frozen=True):
-    """The same of saves that the change of a task leads. Reply, once they are durable: its
-    changed `Record`."""
+    """Make these durable, the first being the change of a task. Reply: its changed `Record`, once
+    they are."""
 
     saves: tuple[Save, ...]
     at: datetime
 
 
 class StoreSlice(Command[BatchSubmitted], frozen=True):
-    """Write a slice of a batch; nobody sees any of it before the last one has come.
+    """Write a slice of a batch; it is invisible until the last one is written.
 
-    Reply to the last: `BatchSubmitted`, once all is durable; `scheduler` is told `BatchStored`, of
-    the others `LoadBatch`.
+    Reply to the last: `BatchSubmitted`, once all is durable; `scheduler` is told `BatchStored`, and
+    `LoadBatch` after each of the others.
     """
 
     batch: Batch
@@ -52,7 +52,7 @@ class GetBatch(Command[Batch], frozen=True):
 
 
 class FindBatch(Command[BatchSubmitted], frozen=True):
-    """A batch was submitted again. Reply: `BatchSubmitted` with `created` False."""
+    """Find a batch that was submitted again. Reply: `BatchSubmitted` with `created` False."""
 
     batch_id: str
 
@@ -64,29 +64,29 @@ class ListBatches(Command[list[Batch]], frozen=True):
 
 
 class GetTask(Command[StoredTask], frozen=True):
-    """Reply: `StoredTask`, or `NotFound`; nothing that a crash could take back."""
+    """Reply: `StoredTask`, or `NotFound`; only what is durable."""
 
     task_id: str
 
 
 class GetSpec(Command[CallSpec], frozen=True):
-    """What is a call to ask? Reply: `CallSpec`, from the unwritten batch if it is there."""
+    """Read what a call asks. Reply: `CallSpec`, also from a group that is not written yet."""
 
     task_id: str
 
 
 class ListTasks(Command[Page], frozen=True):
-    """Reply: `Page`; `Invalid` for a bad cursor. `reasons` where the filter asks for them."""
+    """Reply: `Page`; `Invalid` for a bad cursor. `reasons` is set if the filter needs them."""
 
     filter: TaskFilter
     reasons: WaitReasons | None = None
 
 
 class FindExpired(Command["Expired"], frozen=True):
-    """Which ended tasks are beyond the newest `keep`, or ended before `before`? The oldest first.
+    """Find finished tasks beyond the newest `keep`, or that ended before `before`, oldest first.
 
-    Reply: `Expired`. A look goes on behind `after`, the place of a task in the order of their
-    ends; `passed` tasks up to there are to stay.
+    Reply: `Expired`. It continues after `after`, the position of a task in the order of ends;
+    `passed` tasks up to there are kept.
     """
 
     keep: int
@@ -96,7 +96,7 @@ class FindExpired(Command["Expired"], frozen=True):
 
 
 class Expired(Struct, frozen=True):
-    """Tasks to delete, and where to look on; `rest` None: there is nothing more."""
+    """Tasks to delete, and where to continue; `rest` None: there are no more."""
 
     deletes: tuple[Delete, ...]
     rest: FindExpired | None
@@ -107,31 +107,31 @@ class CountTasks(Command[Counts], frozen=True):
 
 
 class RejectChange(Command[Record], frozen=True):
-    """The plan does not know this task. Reply: `NotFound`, or `Conflict` saying what it is."""
+    """Refuse to change a task that the plan does not know. Reply: `NotFound` or `Conflict`."""
 
     task_id: str
     action: str
 
 
 class Fetch(Command[Record], frozen=True):
-    """Send `Fetched` to `scheduler`, together with the promise of whoever asked."""
+    """Send `Fetched` to `scheduler`, together with the caller's promise."""
 
     command: Retry | Delete
     scheduler: Any
 
 
 class Recover(Command[Recovered], frozen=True):
-    """Reply: `Recovered`, all that a plan is made from."""
+    """Reply: `Recovered`, everything that a plan starts from."""
 
 
 class Synced(Struct, frozen=True):
-    """The fsync in flight has ended; `error` is None when it went well."""
+    """The fsync in flight has ended; `error` is None if it succeeded."""
 
     error: str | None
 
 
 class Scanned(Struct, frozen=True):
-    """A scan has ended, `ticket` being its number."""
+    """A scan has ended; `ticket` is its number."""
 
     ticket: int
     found: object

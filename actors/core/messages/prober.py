@@ -1,4 +1,4 @@
-"""To the Prober: which backends to probe or to call, and what came of it."""
+"""To the Prober: which backends to probe or call, and the results."""
 
 from typing import Any
 
@@ -11,21 +11,21 @@ from .wake import Wake
 
 
 class Probed(Struct, frozen=True):
-    """The probe of a backend has ended."""
+    """A probe of a backend has ended."""
 
     backend: str
     result: ProbeResult
 
 
 class ProbeAll(Command[bool], frozen=True):
-    """Probe all backends now. Reply: True, once the scheduler has been told of each."""
+    """Probe all backends now. Reply: True, once the scheduler has all results."""
 
 
 class CallBackends(Command[dict[str, BackendReply]], frozen=True):
-    """Make a short call to each of these backends, which is no task. Reply: by backend.
+    """Make a short call that is not a task to each of these backends. Reply: by backend.
 
-    Without a `body` it is a GET. `limit_s` is for all of a call; one with `loads` may change which
-    models are in memory.
+    Without a `body` it is a GET. `limit_s` limits each complete call; one with `loads` may change
+    which models are loaded.
     """
 
     backends: tuple[str, ...]
@@ -36,7 +36,7 @@ class CallBackends(Command[dict[str, BackendReply]], frozen=True):
 
 
 class BackendAnswered(Struct, frozen=True):
-    """A backend has answered, or has not: the call was for the `number`-th `CallBackends`."""
+    """A backend has answered or failed; the call was part of the `number`-th `CallBackends`."""
 
     number: int
     backend: str

@@ -1,4 +1,4 @@
-"""What Persistence answers."""
+"""Replies of Persistence."""
 
 from msgspec import Struct, field
 
@@ -8,7 +8,7 @@ from ..model.tasks import Record, TaskType
 
 
 class StoredTask(Struct, frozen=True):
-    """A task as it lies on disk; `spec` and `result` are JSON."""
+    """A task as it is stored; `spec` and `result` are JSON."""
 
     record: Record
     spec: bytes
@@ -16,7 +16,7 @@ class StoredTask(Struct, frozen=True):
 
 
 class CallSpec(Struct, frozen=True):
-    """What a call asks of which model; `spec` is the task's `Spec` as JSON."""
+    """The model and request of a call; `spec` is the task's `Spec` as JSON."""
 
     type: TaskType
     model: str
@@ -24,9 +24,9 @@ class CallSpec(Struct, frozen=True):
 
 
 class Page(Struct):
-    """A page of a list, `specs` and `results` (JSON) by id where they were asked for.
+    """A page of a list; `specs` and `results` (JSON) are by id, if requested.
 
-    `cursor` None: there is no more. `total`: how many are wanted, if known without reading them.
+    `cursor` None: there are no more. `total`: the number of matches, if known without reading them.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -37,9 +37,9 @@ class Page(Struct):
 
 
 class Recovered(Struct, frozen=True):
-    """All that a plan is made from. `last_us`: when the newest task was accepted.
+    """Everything that a plan starts from. `last_us`: when the newest task was accepted.
 
-    `hidden` are the tasks of batches that a crash has cut, where they cannot be deleted yet.
+    `hidden` are the tasks of batches that a crash interrupted, if they cannot be deleted yet.
     """
 
     waiting: list[Entry]

@@ -1,4 +1,4 @@
-"""To the Scheduler: commands of doors, facts of workers and of the prober."""
+"""To the Scheduler: commands of doors, and facts from workers and the Prober."""
 
 from collections import deque
 from typing import Any
@@ -16,13 +16,13 @@ from .wake import Wake
 
 
 class Submit(Command[Submitted | StoredTask], frozen=True):
-    """Take on a task, checked and encoded by the door. Reply: `Submitted`, once it is on disk.
+    """Accept a task that the door has checked and encoded. Reply: `Submitted`, once it is on disk.
 
-    `key` is the digest of an idempotency key and `body` that of what is asked: with a key that
-    was used before for the same task the reply is that task, `StoredTask`; for another, `Conflict`.
-    `ollama_only` is the field that only an Ollama server can be asked for, and why; None if any
-    can. With `listed` the reply is `NotFound` if all backends that may run it have said which
-    models they have, and none has this one; otherwise it waits for a while.
+    `key` is the digest of an idempotency key and `body` the digest of the task: if the key was
+    used before for the same task, the reply is that task, `StoredTask`; for another, `Conflict`.
+    `ollama_only` is the field that only Ollama servers support, and why; None if any server can
+    run it. With `listed`, the reply is `NotFound` if all backends that may run it have listed
+    their models without this one; otherwise the task waits for a while.
     """
 
     new: NewTask
@@ -34,7 +34,7 @@ class Submit(Command[Submitted | StoredTask], frozen=True):
 
     @property
     def is_restricted(self) -> bool:
-        """Not every backend may run it, whatever models they have."""
+        """Whether some backends may not run it, whatever their models."""
         return bool(self.new.backend or self.new.remote_execution or self.ollama_only)
 
 
@@ -42,8 +42,8 @@ class SubmitCronRun(Command[Submitted], frozen=True):
     """Submit the task of a cron that is due, or is run by hand. Reply: `Submitted`, once it is on
     disk.
 
-    `cron` has the run after this one as its next already; both are saved in one commit, so that
-    no instant is run twice or left out. `ticker` is told `CronFired`, whatever came of it.
+    `cron` has its following run set already; both are saved in one commit, so that no run is
+    repeated or skipped. `ticker` is told `CronFired` in any case.
     """
 
     submit: Submit
@@ -53,14 +53,14 @@ class SubmitCronRun(Command[Submitted], frozen=True):
 
 
 class CheckCapacity(Command[bool], frozen=True):
-    """Might so many more tasks of so many bytes wait? Reply: True, or `QueueFull`."""
+    """Check whether so many more tasks and bytes may wait. Reply: True, or `QueueFull`."""
 
     tasks: int
     size: int
 
 
 class RestrictedRoute(Struct, frozen=True):
-    """A route that not every backend may run, and the first task of a batch that has it."""
+    """A route that some backends may not run, and the first task of a batch that has it."""
 
     index: int
     route: str
@@ -68,11 +68,11 @@ class RestrictedRoute(Struct, frozen=True):
 
 
 class SubmitBatch(Command[BatchSubmitted], frozen=True):
-    """Take on all of these or none. Reply: `BatchSubmitted`, once they are on disk.
+    """Accept all of these tasks or none. Reply: `BatchSubmitted`, once they are on disk.
 
-    `packs` hold `count` drafts of tasks, encoded; what they ask is of `size` bytes. Whoever takes
-    them on empties it on the way, so that nobody holds a byte for longer than it is needed.
-    `key` and `body` as in `Submit`; known again, the reply is that batch, `created` False.
+    `packs` hold `count` encoded drafts, with specs of `size` bytes. The receiver empties it as it
+    goes, so that nothing keeps the bytes longer than needed. `key` and `body` are as in `Submit`;
+    for a known key the reply is that batch, with `created` False.
     """
 
     packs: deque[bytes]
@@ -84,7 +84,7 @@ class SubmitBatch(Command[BatchSubmitted], frozen=True):
 
 
 class LoadBatch(Struct, frozen=True):
-    """Prepare the next slice of a batch: the one before is written."""
+    """Prepare the next slice of a batch: the previous one is written."""
 
     batch_id: str
 
@@ -96,7 +96,7 @@ class BatchStored(Struct, frozen=True):
 
 
 class EnqueueBatch(Struct, frozen=True):
-    """Let the next slice of a stored batch wait its turn (the scheduler tells itself)."""
+    """Enqueue the next slice of a stored batch (the scheduler tells itself)."""
 
     batch_id: str
 
@@ -115,13 +115,13 @@ class Reprioritize(Command[Record], frozen=True):
 
 
 class Retry(Command[Record], frozen=True):
-    """Run a failed or cancelled task anew. Reply: its `Record`, once it is on disk."""
+    """Requeue a failed or cancelled task. Reply: its `Record`, once it is on disk."""
 
     task_id: str
 
 
 class Delete(Command[Record], frozen=True):
-    """Forget an ended task. Reply: its last `Record`, once it is gone from disk.
+    """Delete a finished task. Reply: its last `Record`, once it is gone from disk.
 
     With `seq`, only if it has not changed since: else `NotFound`.
     """
@@ -136,7 +136,7 @@ class Delete(Command[Record], frozen=True):
 class Fetched(Command[Record], frozen=True):
     """What Persistence has of a task that the plan does not know; None if nothing.
 
-    Reply: that to `command`, to whoever gave it.
+    Reply: that to `command`, to its sender.
     """
 
     command: Retry | Delete
@@ -144,7 +144,7 @@ class Fetched(Command[Record], frozen=True):
 
 
 class Finished(Struct, frozen=True):
-    """The call in this slot has ended, well or badly."""
+    """The call in this slot has ended, successfully or not."""
 
     slot: int
     task_id: str
@@ -153,7 +153,7 @@ class Finished(Struct, frozen=True):
 
 
 class WorkerLost(Struct, frozen=True):
-    """A worker has crashed: the `incarnation`-th of this queue, in this slot."""
+    """A worker has crashed: number `incarnation` of this queue, in this slot."""
 
     slot: int
     incarnation: int
@@ -161,14 +161,14 @@ class WorkerLost(Struct, frozen=True):
 
 
 class BackendProbed(Struct, frozen=True):
-    """A backend was probed; this is how it is now."""
+    """A backend was probed; this is its state."""
 
     backend: str
     result: ProbeResult
 
 
 class DrainBackend(Command[BackendState], frozen=True):
-    """Give a backend no more calls, or (`value` False) some again. Reply: its `BackendState`, once
+    """Stop sending calls to a backend, or (`value` False) resume. Reply: its `BackendState`, once
     it is on disk; `NotFound`."""
 
     backend: str
@@ -180,26 +180,26 @@ class Pause(Command[bool], frozen=True):
 
 
 class Resume(Command[bool], frozen=True):
-    """Go on dispatching. Reply: True, once it is on disk."""
+    """Resume dispatching. Reply: True, once it is on disk."""
 
 
 class Explain(Command[dict[str, Waiting]], frozen=True):
-    """Why do these tasks wait? Reply: `{task_id: Waiting}` of those that do."""
+    """Explain why these tasks wait. Reply: `{task_id: Waiting}` of those that do."""
 
     task_ids: tuple[str, ...]
 
 
 class GetWaitReasons(Command[WaitReasons], frozen=True):
-    """By what is told why a task waits? Reply: `WaitReasons`."""
+    """Reply: `WaitReasons`, which explain why any task waits."""
 
 
 class Describe(Command[PlanState], frozen=True):
-    """How do slots and backends stand? Reply: `PlanState`."""
+    """Describe slots and backends. Reply: `PlanState`."""
 
 
 class Drain(Command[bool], frozen=True):
     """Start no more tasks; stop running ones after `grace_s` seconds. Reply: True, once each
-    running task is saved as ended or pending. Told again, it may only shorten that."""
+    running task is saved as ended or pending. Sent again, it can only shorten the grace."""
 
     grace_s: float
 

@@ -1,4 +1,4 @@
-"""To the Sweeper: what came of its questions."""
+"""To the Sweeper: answers to its requests."""
 
 from msgspec import Struct
 

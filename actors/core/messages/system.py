@@ -1,4 +1,4 @@
-"""To System: who has crashed, and when to stop."""
+"""To System: crashes, and shutdown."""
 
 from msgspec import Struct
 
@@ -7,8 +7,8 @@ from .wake import Wake
 
 
 class Crashed(Struct, frozen=True):
-    """An actor of generation `generation` has ended on an error, told as text: an exception
-    would keep its traceback, and that the store's lock."""
+    """An actor of generation `generation` has crashed. The error is text: an exception would keep
+    its traceback alive, and with it the store's lock."""
 
     actor: str
     generation: int

@@ -1,7 +1,7 @@
-"""To whoever armed a timer."""
+"""To any actor that armed a timer."""
 
 from msgspec import Struct
 
 
 class Wake(Struct, frozen=True):
-    """The time that an actor asked to be woken at has come."""
+    """The time for which an actor armed its timer has come."""

@@ -1,4 +1,4 @@
-"""To a Worker: its orders, and what its own call has to say."""
+"""To a Worker: its orders, and messages of its own call."""
 
 from msgspec import Struct
 
@@ -8,11 +8,11 @@ from .wake import Wake
 
 
 class ChunksReady(Struct, frozen=True):
-    """The call has pieces to hand on, or the event bus has taken the last ones."""
+    """The call has pieces to send, or the event bus has taken the last ones."""
 
 
 class CallEnded(Struct, frozen=True):
-    """The call has come back; with `error` (and no outcome) because the executor broke."""
+    """The call has returned; with `error` (and no outcome) if the executor crashed."""
 
     outcome: Outcome | None
     error: str = ""
