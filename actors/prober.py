@@ -135,12 +135,12 @@ class Prober(Actor):
         watched.is_probing = False
         if result.error is None:
             if watched.failures:
-                log.info("backend %s is well again", name)
+                log.info("backend %s is healthy again", name)
             watched.failures = 0
         else:
             watched.failures += 1
             if watched.failures == 1:
-                log.warning("backend %s is not well: %s", name, result.error)
+                log.warning("backend %s is unavailable: %s", name, result.error)
             rest_s = min(self.max_rest_s, result.retry_after_s or 0.0)
             delay_s = max(probe_delay(watched.failures), rest_s)
             watched.due = min(watched.due, self.clock() + delay_s)

@@ -334,7 +334,7 @@ class Scheduler(Actor):
                 case _:
                     assert_never(act)
         if self.drained is not None and self.plan.is_drained:
-            # An empty commit is answered when all before it is durable.
+            # An empty commit is answered when all earlier ones are durable.
             self.pass_on(self.persistence, Commit((), utc(now), True), self.drained)
             self.drained = None
         self.wake_at(self.plan.next_due)

@@ -104,7 +104,7 @@ class Worker(Actor):
     ) -> None:
         super().__init__(report, yield_control)
         self.slot, self.make_executor = slot, make_executor
-        self.executors: dict[str, Executor] = {}  # by backend: a warm connection to each
+        self.executors: dict[str, Executor] = {}  # by backend; each keeps a warm connection
         self.scheduler, self.persistence, self.bus = scheduler, persistence, bus
         self.call: Call | None = None
         self.calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()

@@ -47,6 +47,6 @@ def oldest_version(backends: Iterable[BackendState]) -> str | None:
 
 
 def _numbers(version: str) -> list[int]:
-    """`0.12.3-rc1` as 0, 12, 3."""
+    """The numbers of a version: `0.12.3-rc1` is 0, 12, 3."""
     parts = version.partition("-")[0].split(".")
     return [int(part) if part.isascii() and part.isdigit() else 0 for part in parts]

@@ -17,7 +17,7 @@ _RULES = " {"  # starts the rules in a route key
 
 
 class Lane(NamedTuple):
-    """The backends that may run a route and have its model, in the order of the settings.
+    """The backends that can run a route and have its model, in the order of the settings.
 
     Those of `instead` count only while none of `gates` is available.
     """
@@ -149,7 +149,7 @@ class Gates:
         )
 
     def why_shut(self, lane: Lane, route: Route, now: float) -> str:
-        """Why no backend of a route's lane takes a call, in a few words."""
+        """Why no backend of a route's lane takes calls, in a few words."""
         if not lane:
             allowed = [gate.name for gate in self.allowed(route)]
             others = len(allowed) < len(self._gates)
