@@ -140,7 +140,7 @@ class TaskLogWriter(threading.Thread):
                 self._begin()
             except Unavailable as error:
                 if not self._is_closed:
-                    log.error("the log tells of no more tasks: %s", error.message)
+                    log.error("the log no longer follows tasks: %s", error.message)
                 return
             if self._is_closed:
                 self._hang_up()
@@ -151,7 +151,7 @@ class TaskLogWriter(threading.Thread):
                 log.info(LogLines([*map(line_of, events[start : start + self._together])]))
             self._yield_control()
         if missed:
-            log.warning("the log could not keep up: it does not tell of %d events", missed)
+            log.warning("the log could not keep up: %d events are missing", missed)
 
     def close(self) -> None:
         """Close once everything received so far is written, or after 10 s."""

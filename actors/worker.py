@@ -186,7 +186,7 @@ class Worker(Actor):
             try:
                 ended = CallEnded(self.make(call))
             except BaseException as error:  # this thread must not end silently
-                log.error("the executor broke\n%s", traceback.format_exc())
+                log.error("the executor crashed\n%s", traceback.format_exc())
                 ended = CallEnded(None, f"{type(error).__name__}: {error}")
             tell(me, ended)
         for executor in self.executors.values():

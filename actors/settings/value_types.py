@@ -108,7 +108,7 @@ def _converted(raw: Any, kind: Any) -> Any:
 def _wanted(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return f"one of {', '.join(get_args(kind))}"
-    return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[kind]
+    return {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}[kind]
 
 
 def _path(raw: Any) -> str:
@@ -118,7 +118,7 @@ def _path(raw: Any) -> str:
 
 def _secret(raw: Any) -> str:
     if not isinstance(raw, str):
-        raise Invalid("must be a text, in quotes")  # the value is a secret: do not show it
+        raise Invalid("must be a string in quotes")  # the value is a secret: do not show it
     return raw
 
 

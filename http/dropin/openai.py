@@ -161,7 +161,7 @@ def _streams(body: Json) -> bool:
 def _tier(body: Json) -> str | None:
     tier = body.get("service_tier")
     if tier is not None and not isinstance(tier, str):
-        raise Invalid("service_tier must be a text, such as flex", field="service_tier")
+        raise Invalid("service_tier must be a string, such as flex", field="service_tier")
     limits.check_text(tier or "", "service_tier")
     return "default" if tier == "auto" else tier
 

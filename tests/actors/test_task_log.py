@@ -259,7 +259,7 @@ def test_it_says_when_it_hears_no_more(told: Told) -> None:
     bus.next().close("restarted")
     journal.join(PATIENCE_S)
 
-    assert told.next() == "ERROR: the log tells of no more tasks: it is gone"
+    assert told.next() == "ERROR: the log no longer follows tasks: it is gone"
 
 
 def test_it_says_how_many_events_it_missed(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,9 +277,7 @@ def test_it_says_how_many_events_it_missed(told: Told, monkeypatch: pytest.Monke
     missed = [line for line in lines if line.startswith("WARNING")]
     assert len(missed) == 1
     written = len(lines) - 1
-    assert missed == [
-        f"WARNING: the log could not keep up: it does not tell of {20 - written} events"
-    ]
+    assert missed == [f"WARNING: the log could not keep up: {20 - written} events are missing"]
 
 
 def test_where_the_log_does_not_want_to_know_nothing_listens(told: Told) -> None:

@@ -91,7 +91,7 @@ def _backend(where: str, it: "Backend") -> Iterator[Rule]:
     yield parallel is None or 1 <= parallel <= MAX_CALLS, f"{where}.parallel", "1 to 1024"
     for name, texts in (("tags", it.tags), ("models", it.models)):
         for index, text in enumerate(texts):
-            yield text.strip() != "", f"{where}.{name}[{index}]", "a text that is not empty"
+            yield text.strip() != "", f"{where}.{name}[{index}]", "a non-empty string"
 
 
 def _queue(queue: "QueueSettings") -> Iterator[Rule]:

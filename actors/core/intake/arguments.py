@@ -58,7 +58,7 @@ def reading(name: str) -> Iterator[None]:
 def text(value: object, name: str, most: int) -> str:
     """Check for text of 1 to `most` characters of valid Unicode."""
     if not _is(value, str):
-        raise Invalid(f"{name} must be a text, not {_kind(value)}", field=name)
+        raise Invalid(f"{name} must be a string, not {_kind(value)}", field=name)
     plain = str.__str__(value)
     if not 1 <= len(plain) <= most:
         raise Invalid(f"{name} must have 1 to {most} characters, not {len(plain)}", field=name)
@@ -200,7 +200,7 @@ def key(value: object) -> str | None:
         return None
     if not _is(value, str):
         raise Invalid(
-            f"idempotency_key must be a text, not {_kind(value)}", field="idempotency_key"
+            f"idempotency_key must be a string, not {_kind(value)}", field="idempotency_key"
         )
     plain = unicode(str.__str__(value), "idempotency_key")
     if not 1 <= len(plain) <= limits.NAME:

@@ -63,7 +63,7 @@ _FIELDS = (
 def check(expr: object, timezone: object = "UTC") -> None:
     """Raise `Invalid`, with a reason that names the field, if it is not a cron expression."""
     if not isinstance(expr, str):
-        raise _wrong("it must be a text of five fields, such as 0 9 * * 1-5")
+        raise _wrong("it must be a string of five fields, such as 0 9 * * 1-5")
     limits.check_text(expr, "cron_expr", limits.CRON_EXPR)
     zone_of(timezone)
     if _next_on_the_face(_lists(expr), _BEGIN) is None:

@@ -116,7 +116,7 @@ def fields_of(raw: Any) -> dict[str, Any]:
 
 def _check_name(name: object) -> None:
     if not isinstance(name, str) or not name.strip():
-        raise Invalid(f"name must be a text of 1 to {limits.NAME} characters", field="name")
+        raise Invalid(f"name must be a string of 1 to {limits.NAME} characters", field="name")
     limits.check_text(name, "name")
 
 

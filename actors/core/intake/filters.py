@@ -87,7 +87,7 @@ def _member_of(kind: type[E]) -> Callable[[Any, str], E]:
 
 def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
-        raise Invalid(f"{name} must be a text", field=name)
+        raise Invalid(f"{name} must be a string", field=name)
     plain = str.__str__(value)
     limits.check_text(plain, name, limits.TEXT)
     return arguments.unicode(plain, name)

@@ -304,18 +304,18 @@ def _check_messages(messages: object) -> None:
 
 def _check_prompt(prompt: object) -> None:
     if not isinstance(prompt, str):
-        raise Invalid("prompt must be a text", field="prompt")
+        raise Invalid("prompt must be a string", field="prompt")
 
 
 def _check_input(value: object) -> None:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
-        raise Invalid("input must be a text or a list of at least one text", field="input")
+        raise Invalid("input must be a string or a list of at least one string", field="input")
 
 
 def _check_texts_or_tokens(name: str, value: object) -> None:
     if not isinstance(value, str) and not (isinstance(value, list) and value):
-        raise Invalid(f"{name} must be a text, or a list of texts or of tokens", field=name)
+        raise Invalid(f"{name} must be a string, or a list of strings or tokens", field=name)
 
 
 _CHECKS = {

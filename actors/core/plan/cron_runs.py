@@ -32,6 +32,8 @@ def _check_overlap(plan: Plan, cron_run: SubmitCronRun) -> None:
     cron = cron_run.cron
     if cron.overlap is Overlap.SKIP and (live := plan.entries.of_cron(cron.id)):
         tasks = (
-            "a task of it still waits or runs" if live == 1 else f"{live} tasks of it still live"
+            "a task of it is pending or running"
+            if live == 1
+            else f"{live} tasks of it are pending or running"
         )
         raise Conflict(f"cron {cron.id} may not overlap, and {tasks}", field="id")

@@ -56,11 +56,11 @@ from ollama_queue.actors.settings.settings import load
         ),
         (
             "backends: [{name: a, url: 'http://b', models: [x, 7]}]",
-            "config.yaml: backends[0].models[1]: 7 is not a text",
+            "config.yaml: backends[0].models[1]: 7 is not a string",
         ),
         (
             "backends: [{name: a, url: 'http://b', models: [x, '']}]",
-            "config.yaml: backends[0].models[1] must be a text that is not empty",
+            "config.yaml: backends[0].models[1] must be a non-empty string",
         ),
         (
             "backends: [{name: a, url: 'http://b', remote: perhaps}]",
@@ -104,7 +104,7 @@ from ollama_queue.actors.settings.settings import load
         ),
         ("server: {port: 80.5}", "config.yaml: server.port: 80.5 is not a whole number"),
         ("server: {port: yes}", "config.yaml: server.port: True is not a whole number"),
-        ("server: {host: 7}", "config.yaml: server.host: 7 is not a text"),
+        ("server: {host: 7}", "config.yaml: server.host: 7 is not a string"),
         (
             "retry_config: {backoff_factor: [2]}",
             "config.yaml: retry_config.backoff_factor: [2] is not a number",
@@ -168,7 +168,7 @@ def test_a_key_that_stands_twice_is_refused(refused, text, words):
 
 def test_a_number_as_api_key_is_not_shown(refused):
     sentence = refused("backends: [{name: a, url: 'http://b', api_key: 12345}]")
-    assert sentence == "config.yaml: backends[0].api_key: must be a text, in quotes"
+    assert sentence == "config.yaml: backends[0].api_key: must be a string in quotes"
 
 
 @pytest.mark.parametrize("host", ["http://me:secret@gpu:port", "me:secret@g p u"])

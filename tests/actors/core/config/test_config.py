@@ -106,8 +106,8 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         (backends(HERE, api_key=key), "backends[0].api_key", "one line of ASCII")
         for key in ("a\nb", "é", "\t")
     ),
-    (backends(HERE, tags=["a", " "]), "backends[0].tags[1]", "a text that is not empty"),
-    (backends(HERE, models=[""]), "backends[0].models[0]", "a text that is not empty"),
+    (backends(HERE, tags=["a", " "]), "backends[0].tags[1]", "a non-empty string"),
+    (backends(HERE, models=[""]), "backends[0].models[0]", "a non-empty string"),
     (backends(HERE, HERE), "backends[1].name", "a name that no other backend has"),
     *((endpoints(n), "remote_scheduling.endpoints[0].name", NAME) for n in NO_NAMES),
     *(

@@ -53,7 +53,7 @@ def test_a_record_stands_for_its_id() -> None:
     assert arguments.task_id(Submitted("a", Status.PENDING, 0)) == "a"
     assert arguments.task_id(TaskResult("a", True)) == "a"
     assert arguments.batch_id(BatchSubmitted("b", ["a"])) == "b"
-    with pytest.raises(Invalid, match="batch_id must be a text, not of type Submitted"):
+    with pytest.raises(Invalid, match="batch_id must be a string, not of type Submitted"):
         arguments.batch_id(Submitted("a", Status.PENDING, 0))
 
 

@@ -131,8 +131,8 @@ def test_a_leap_day_is_waited_for() -> None:
         ("@every 5m", "has 2 fields"),
         ("0 0 31 2 *", "'0 0 31 2 *' never comes"),
         ("0 0 31 feb,apr,jun *", "never comes"),
-        (5, "it must be a text of five fields"),
-        (None, "it must be a text of five fields"),
+        (5, "it must be a string of five fields"),
+        (None, "it must be a string of five fields"),
     ],
 )
 def test_what_is_refused_and_why(expr: object, words: str) -> None:

@@ -57,7 +57,7 @@ def test_a_record_is_checked_like_a_dict() -> None:
         ({"status": 5}, "status", "status must be one of pending"),
         ({"type": "talk"}, "type", "type must be one of chat, generate, embed"),
         ({"priority": 16}, "priority", "priority must be low, normal, high, critical or"),
-        ({"model": 3}, "model", "model must be a text"),
+        ({"model": 3}, "model", "model must be a string"),
         ({"since": "today"}, "since", "since must be a time with a zone"),
         ({"until": datetime(2026, 1, 1)}, "until", "until must be a time with a zone"),
         ({"sort": "age"}, "sort", "sort must be one of created, started, ended, priority"),

@@ -17,7 +17,7 @@ EMBED: dict[str, Any] = {"type": "embed", "model": "m", "input": "x"}
 PRIORITY = "priority must be low, normal, high, critical or a whole number from 1 to 15"
 TIME = "scheduled_at must be a time with a zone, such as 2026-12-25T10:00:00Z"
 TYPE = "type must be one of chat, generate, embed"
-INPUT = "input must be a text or a list of at least one text"
+INPUT = "input must be a string or a list of at least one string"
 TIMEOUT = "timeout_s must be seconds above 0, at most 604800 (7 days)"
 RETRIES = "max_retries must be a whole number from 0 to 100"
 MISSING = "{} is missing: {} task needs it"
@@ -62,7 +62,7 @@ def wrong(task: dict[str, Any], field: str, words: str, *values: Any) -> list[An
         ({"type": "generate", "model": "m"}, "prompt", MISSING.format("prompt", "a generate")),
         ({"type": "chat", "model": "m"}, "messages", MISSING.format("messages", "a chat")),
         ({"type": "embed", "model": "m"}, "input", MISSING.format("input", "an embed")),
-        *wrong(GENERATE, "prompt", "prompt must be a text", None, ["p"], 1),
+        *wrong(GENERATE, "prompt", "prompt must be a string", None, ["p"], 1),
         *wrong(CHAT, "messages", "messages must be a list of at least one message", [], {}, None),
         *wrong(EMBED, "input", INPUT, [], {}, None, ["a", 1], 5),
     ],
@@ -110,8 +110,8 @@ def test_a_type_that_is_nested_without_end_is_no_type() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({**GENERATE, "prompt": []}, "prompt must be a text, or a list of texts or of tokens"),
-        ({**GENERATE, "prompt": 5}, "prompt must be a text, or a list of texts or of tokens"),
+        ({**GENERATE, "prompt": []}, "prompt must be a string, or a list of strings or tokens"),
+        ({**GENERATE, "prompt": 5}, "prompt must be a string, or a list of strings or tokens"),
         ({**CHAT, "messages": []}, "messages must be a list of at least one message"),
         (
             {**GENERATE, "options": {"seed": 1}},

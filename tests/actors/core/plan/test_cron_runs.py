@@ -54,7 +54,7 @@ def test_runs_may_overlap_unless_they_may_not() -> None:
     assert len(fired(plan, "2", a_cron())) == 2
 
     cron = a_cron(overlap=Overlap.SKIP)
-    reason = "cron cron may not overlap, and 2 tasks of it still live"
+    reason = "cron cron may not overlap, and 2 tasks of it are pending or running"
     assert fired(plan, "3", cron) == [SaveCron(cron, "cron_skipped", reason=reason)]
     assert "3" not in plan.entries
 
