@@ -23,8 +23,8 @@ run: $(VENV)/.ok ## start the queue at PORT (7125) before your Ollama, or before
 demo: $(VENV)/.ok ## watch a real small model and the queue at work for half a minute
 	@$(PYTHON) .dev/demo.py
 
-# Side by side, a file's tests in one process and in their order; -n0 in ARGS runs all in one.
-# The processes that tests start would compile the package anew each time where bytecode is not kept.
+# In parallel, with a file's tests in one process and in order; -n0 in ARGS runs all in one process.
+# Without kept bytecode the processes that tests start would compile the package each time.
 test: $(VENV)/.ok ## run the tests, or those that ARGS picks
 	env -u PYTHONDONTWRITEBYTECODE $(PYTHON) -P -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
@@ -39,8 +39,8 @@ format: $(VENV)/.ok ## format all sources as lint wants them
 	@$(PYTHON) .dev/node_packages.py
 	$(BIOME) check --config-path=.dev --write static tests/clients
 
-# mypy does not follow the __path__ of ollama_queue.py: it is shown an ordinary package of links. In
-# the place where that lies it finds the benchmarks and what supports the tests, too.
+# mypy does not follow the __path__ of ollama_queue.py, so it checks an ordinary package of links,
+# beside which it also finds the benchmarks and the test helpers.
 typing: $(VENV)/.ok ## check the types
 	@mkdir -p build/typing/ollama_queue build/typing/tests
 	@ln -sfn ../../../ollama_queue.py build/typing/ollama_queue/__init__.py

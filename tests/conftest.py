@@ -1,4 +1,4 @@
-"""What all tests share: a guard of the layout, hypothesis's profile, and the real model servers."""
+"""Shared by all tests: a layout check, hypothesis's profile, and the real model servers."""
 
 import os
 import signal
@@ -13,26 +13,26 @@ for forbidden in ("http/__init__.py", "tests/http/__init__.py"):
     if (ROOT / forbidden).exists():
         pytest.exit(f"{forbidden} must not exist: it hides Python's own http package", returncode=4)
 
-import hypothesis  # noqa: E402 (these two would fail for want of Python's http)
+import hypothesis  # noqa: E402 (these two need Python's http)
 
 from tests.support.servers.real_models import LlamaServer, OllamaServer  # noqa: E402
 
-# A shell's background job ignores SIGINT, and so would all that the tests start, to be ended by it.
+# A shell's background job ignores SIGINT, and so would the processes that tests stop with it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("ci", derandomize=False, print_blob=True, deadline=None)
 hypothesis.settings.load_profile("ci")
 
-# Side by side, folders whose files take long come first, and many short ones fill the end.
+# In parallel runs, folders with slow files come first, and many short ones fill the end.
 FIRST, LAST = ("tests/system", "tests/pages"), "tests/actors/core"
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Of `-n auto`: two for each processor, since most tests wait for something.
+    """The workers of `-n auto`: two per CPU, since most tests wait for something.
 
-    None where a file is named or the output is to be seen: what is run is in this process then, as
-    a debugger needs it.
+    0 if a file is named or output is not captured: tests then run in this process, as a debugger
+    needs it.
     """
     files = any(Path(arg.partition("::")[0]).is_file() for arg in config.args)
     if files or config.getoption("capture") == "no":
@@ -47,13 +47,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def llama() -> Iterator[LlamaServer]:
-    """SmolLM2 on llama.cpp's server, for all tests. One that kills it must start it again."""
+    """SmolLM2 on llama.cpp's server, for all tests. A test that kills it must restart it."""
     with LlamaServer() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def ollama() -> Iterator[OllamaServer]:
-    """SmolLM2 on Ollama, for all tests. One that kills it must start it again."""
+    """SmolLM2 on Ollama, for all tests. A test that kills it must restart it."""
     with OllamaServer() as server:
         yield server

@@ -12,7 +12,7 @@ from tests.support.harness.persistence import PersistenceHarness
 
 @pytest.fixture
 def in_memory() -> Iterator[Path]:
-    """A folder where syncs cost nothing, if there is such a place: for a thousand openings."""
+    """A folder where syncs are free, if there is one, for tests that open a thousand stores."""
     base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=base) as made:
         yield Path(made)

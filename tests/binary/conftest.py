@@ -1,4 +1,4 @@
-"""The standalone files, made if they are missing or older than the sources."""
+"""The standalone binaries, built if they are missing or older than the sources."""
 
 import shutil
 import subprocess
@@ -25,7 +25,7 @@ def built() -> None:
 def programs(tmp_path: Path) -> Iterator[Programs]:
     programs = Programs(tmp_path)
     yield programs
-    shutil.rmtree(programs.temporary)  # large, where a server was killed
+    shutil.rmtree(programs.temporary)  # large if a server was killed
 
 
 @pytest.fixture

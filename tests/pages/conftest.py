@@ -1,4 +1,4 @@
-"""A real browser on a real server, whose model server is the fake.
+"""A real browser on a real queue server with a fake model server.
 
 There is one server for all tests, and a browser for each module: while Playwright's synchronous
 API is open, its thread can run no other event loop, and tests of other folders need one.
@@ -21,7 +21,7 @@ expect.set_options(timeout=15_000)
 
 
 def skip(why: str) -> None:
-    """Skips the test, but where nothing may be skipped, as in CI, fails it."""
+    """Skip the test, or fail it where no test may be skipped, as in CI."""
     if os.environ.get("OLLAMA_QUEUE_NO_SKIPS"):
         pytest.fail(why)
     pytest.skip(why)
@@ -29,7 +29,7 @@ def skip(why: str) -> None:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """Debian's, since Playwright's own would be another download."""
+    """Debian's Chromium, since Playwright's own would be another download."""
     if CHROMIUM is None:
         skip("the tests of the page need Chromium: apt-get install chromium")
     return CHROMIUM
@@ -38,7 +38,7 @@ def chromium() -> str:
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        # --no-sandbox: Chromium's own needs rights that root in a container has not.
+        # --no-sandbox: the sandbox needs privileges that root in a container lacks.
         options = ["--no-sandbox", "--disable-dev-shm-usage"]
         made = playwright.chromium.launch(executable_path=chromium, args=options)
         yield made
@@ -47,7 +47,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def replies() -> Replies:
-    """How the fake model server replies."""
+    """The replies of the fake model server."""
     return Replies()
 
 
@@ -62,7 +62,7 @@ def fake(replies: Replies) -> Iterator[FakeOllama]:
 def server(
     chromium: str, fake: FakeOllama, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[QueueServer]:
-    """Asks for Chromium first: without it there is no need to start anything."""
+    """Requires Chromium first: without it nothing needs to start."""
     with QueueServer(tmp_path_factory.mktemp("queue"), fake.url) as made:
         yield made
 

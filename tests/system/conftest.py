@@ -1,4 +1,4 @@
-"""The three ways in that the contract tests take in turn, and the model servers that are real."""
+"""The three interfaces that the contract tests run on, and the real model servers."""
 
 from collections.abc import Iterator
 from pathlib import Path

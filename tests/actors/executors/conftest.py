@@ -1,4 +1,4 @@
-"""A fake model server, a port that does not answer, and what calls them."""
+"""A fake model server, a port that does not answer, and executors that call them."""
 
 import contextlib
 import socket
@@ -29,7 +29,7 @@ def transport() -> Iterator[ConnectionTransport]:
 
 @pytest.fixture
 def full_port() -> Iterator[int]:
-    """A port that takes no more connections: what dials it waits."""
+    """A port whose connection backlog is full: connecting to it blocks."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))

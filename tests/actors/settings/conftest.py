@@ -1,4 +1,4 @@
-"""A configuration file to load, rightly or wrongly written."""
+"""Loads valid and invalid configuration files."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def read(tmp_path, monkeypatch):
 
 @pytest.fixture
 def refused(read):
-    """The sentence that a `config.yaml` with this text is refused with."""
+    """The error message for a `config.yaml` with this text."""
 
     def refused(text, environ=None, flags=None):
         with pytest.raises(Invalid) as caught:

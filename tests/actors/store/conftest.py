@@ -1,4 +1,4 @@
-"""What all stores have in common is tested on both kinds of them."""
+"""Runs the tests of the common store interface on both kinds of stores."""
 
 from pathlib import Path
 

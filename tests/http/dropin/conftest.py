@@ -1,4 +1,4 @@
-"""A queue server before a fake Ollama, and Ollama's official client before that."""
+"""A queue server in front of a fake Ollama, and Ollama's official client for it."""
 
 from collections.abc import Iterator
 
@@ -41,5 +41,5 @@ def queue(server: QueueServer) -> Iterator[Client]:
 
 @pytest.fixture(params=[sync, asynchronous])
 def ask(request: pytest.FixtureRequest, server: QueueServer) -> Ask:
-    """A verb of the client, and its answer; of a stream all of it."""
+    """Call a verb of the client; returns its answer, all pieces of a stream."""
     return lambda verb, *args, **options: request.param(server.base_url, verb, *args, **options)
