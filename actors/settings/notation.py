@@ -84,7 +84,7 @@ def parse_ollama_host(text: object) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as error messages show it, at most 58 characters long."""
+    """A value as error messages show it, cut to at most 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
 

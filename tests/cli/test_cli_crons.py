@@ -156,7 +156,7 @@ def test_a_schedule_is_tried_out_without_a_server():
     ("words", "code", "said"),
     [
         (("cron", "test", "--schedule", "0 9 * *"), 2, "has 4 fields, it must have five"),
-        (("cron", "test", "--schedule", "0 0 31 2 *"), 2, "never comes"),
+        (("cron", "test", "--schedule", "0 0 31 2 *"), 2, "never occurs"),
         (("cron", "test", "--schedule", "@daily", "--timezone", "x"), 2, "is not a time zone"),
         (("cron", "test", "--schedule", "@daily", "--count", "0"), 2, "count must be"),
         (("cron", "add", "--name", "x"), 2, "Missing option '--schedule'"),

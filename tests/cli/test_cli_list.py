@@ -81,7 +81,7 @@ def test_a_search_reads_on_until_it_has_found_enough(
     [
         (("--since", "yesterday"), "since must be a time with a zone"),
         (("--priority", "99"), "priority must be low, normal, high"),
-        (("--cursor", "abc"), "cursor must be one that a list has given"),
+        (("--cursor", "abc"), "cursor must come from an earlier page"),
         (("--sort", "size"), "'size' is not one of 'created'"),
         (("--limit", "1001"), "limit must be a whole number from 1 to 1000"),
     ],

@@ -67,7 +67,7 @@ def check(expr: object, timezone: object = "UTC") -> None:
     limits.check_text(expr, "cron_expr", limits.CRON_EXPR)
     zone_of(timezone)
     if _next_on_the_face(_lists(expr), _BEGIN) is None:
-        raise _wrong(f"{expr!r} never comes: no month that it names has such a day")
+        raise _wrong(f"{expr!r} never occurs: none of its months has such a day")
 
 
 def next_after(expr: str, timezone: str, instant: datetime) -> datetime | None:
@@ -165,7 +165,7 @@ def _lists(expr: str) -> Lists:
     fields = expr.strip().lower().split()
     if len(fields) == 1 and fields[0].startswith("@"):
         if fields[0] not in ALIASES:
-            raise _wrong(f"{fields[0]} is not known; known are {', '.join(ALIASES)}")
+            raise _wrong(f"{fields[0]} is not an alias; known are {', '.join(ALIASES)}")
         fields = ALIASES[fields[0]].split()
     if len(fields) != len(_FIELDS):
         names = ", ".join(field.name for field in _FIELDS)

@@ -242,7 +242,7 @@ def _payload(kind: TaskType, raw: Mapping[str, Any]) -> tuple[dict[str, Any], di
         elif name not in PAYLOAD_FIELDS[kind]:
             raise Invalid(f"{name} is not a field of {_NAMED[kind]}", field=str(name))
         elif name in payload:
-            raise Invalid(f"{name} is given both in payload and beside it", field=str(name))
+            raise Invalid(f"{name} is set both inside and outside payload", field=str(name))
         else:
             payload[name] = value
     return payload, rest

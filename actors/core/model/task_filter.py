@@ -136,10 +136,10 @@ def read_cursor(task_filter: TaskFilter) -> Cursor:
         return Cursor(task_filter.sort, task_filter.offset, "")
     parts = re.fullmatch(r"([a-z]{1,10})\.([0-9]{1,5})\.([0-9a-f-]{1,64})", task_filter.cursor)
     if parts is None:
-        raise Invalid("cursor must be one that a list has given", field="cursor")
+        raise Invalid("cursor must come from an earlier page", field="cursor")
     if parts[1] != task_filter.sort:
         raise Invalid(
-            f"cursor is of a list sorted by {parts[1]}, this one is by {task_filter.sort}",
+            f"cursor is of a list sorted by {parts[1]}, this one is sorted by {task_filter.sort}",
             field="cursor",
         )
     if task_filter.offset:

@@ -62,6 +62,6 @@ class AbsentModels:
         waited = f"within {self._wait_s:g} s (scheduler.model_wait)"
         if not backends:
             wish = route.backend or ("a remote one" if route.remote else "an Ollama")
-            return f"no backend came that may run it ({wish}) {waited}"
+            return f"no backend that may run it ({wish}) appeared {waited}"
         names = ", ".join(backends)
         return f"no backend has the model {route.model}: {names} did not list it {waited}"

@@ -42,12 +42,12 @@ def in_list(pieces: Iterable[bytes], what: str, field: str, most: int) -> Iterat
         yield text.place, text.take(_length(text))
         stop, index = text.take(1), index + 1
         if stop == b"}":
-            raise text.wrong(f"a list cannot end with }} (behind {text.place})")
+            raise text.wrong(f"a list cannot end with }} (after {text.place})")
     if is_wrapped and text.next() == b"}":
         text.take(1)
         is_wrapped = False
     if is_wrapped or text.next():
-        raise text.wrong("nothing but the end may stand behind the list of tasks")
+        raise text.wrong("unexpected data after the list of tasks")
 
 
 def in_lines(pieces: Iterable[bytes], what: str, field: str, most: int) -> Iterator[JsonItem]:

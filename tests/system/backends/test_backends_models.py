@@ -185,9 +185,9 @@ def test_tasks_of_a_backend_that_is_taken_out_of_the_settings_fail_and_others_go
 
     limit = "within 0.3 s (scheduler.model_wait)"
     assert [task.error for task in tasks] == [
-        f"no backend came that may run it (gpu1) {limit}",
-        f"no backend came that may run it (tag:fast) {limit}",
-        f"no backend came that may run it (an Ollama) {limit}",
+        f"no backend that may run it (gpu1) appeared {limit}",
+        f"no backend that may run it (tag:fast) appeared {limit}",
+        f"no backend that may run it (an Ollama) appeared {limit}",
         None,
     ]
     assert tasks[-1].executed_on == "llama"

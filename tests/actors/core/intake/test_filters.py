@@ -65,13 +65,17 @@ def test_a_record_is_checked_like_a_dict() -> None:
         ({"limit": True}, "limit", "limit must be a whole number from 1 to 1000"),
         ({"offset": -1}, "offset", "offset must be a whole number from 0 to 10000"),
         ({"include": ["options"]}, "include", "include must be one of payload, result"),
-        ({"cursor": "x"}, "cursor", "cursor must be one that a list has given"),
-        ({"cursor": "created.0.ab\n"}, "cursor", "cursor must be one that a list has given"),
-        ({"cursor": "age.0.ab"}, "cursor", "cursor is of a list sorted by age, this one is by"),
+        ({"cursor": "x"}, "cursor", "cursor must come from an earlier page"),
+        ({"cursor": "created.0.ab\n"}, "cursor", "cursor must come from an earlier page"),
+        (
+            {"cursor": "age.0.ab"},
+            "cursor",
+            "cursor is of a list sorted by age, this one is sorted by",
+        ),
         (
             {"cursor": "created.0.ab", "sort": "ended"},
             "cursor",
-            "cursor is of a list sorted by created, this one is by ended",
+            "cursor is of a list sorted by created, this one is sorted by ended",
         ),
         (
             {"cursor": "created.0.ab", "offset": 1},

@@ -44,7 +44,7 @@ def wrong(task: dict[str, Any], field: str, words: str, *values: Any) -> list[An
         (
             {**GENERATE, "payload": {"prompt": "q"}},
             "prompt",
-            "prompt is given both in payload and beside it",
+            "prompt is set both inside and outside payload",
         ),
         *wrong(GENERATE, "priority", PRIORITY, 0, 16, -1, 5.0, True, None, [], {}),
         *wrong(GENERATE, "priority", PRIORITY, "", "urgent", "16", "-1", "1e1", "٣"),
