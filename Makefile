@@ -10,6 +10,7 @@ PY ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3.14;
 
 PYTHON := $(VENV)/bin/python
 BIOME := build/node/node_modules/.bin/biome
+PYRIGHT := build/node/node_modules/.bin/pyright
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test lint format typing bench binary screenshots clean
@@ -53,6 +54,8 @@ typing: $(VENV)/.ok ## check the types
 		ln -sfn ../../.dev/$$module.py build/typing/$$module.py; done
 	cd build/typing && $(abspath $(PYTHON)) -m mypy --config-file ../../setup.cfg \
 		-p ollama_queue -p benchmarks -p tests.support -m model_server -m node_packages
+	@$(PYTHON) .dev/node_packages.py
+	$(PYRIGHT)
 
 bench: $(VENV)/.ok ## run the benchmarks, or those that ARGS picks
 	$(PYTHON) -m benchmarks $(ARGS)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ class Heard(logging.Handler):
 
 
 @pytest.fixture
-def heard() -> Heard:
+def heard() -> Iterator[Heard]:
     handler = Heard()
     logger = logging.getLogger("ollama_queue")
     logger.addHandler(handler)

@@ -9,6 +9,7 @@ import pytest
 
 from ollama_queue import Conflict, Invalid, NotFound, QueueFull, Status, TaskFilter, TaskResult
 from ollama_queue.actors.core.model.tasks import BatchSubmitted, NewTask, TaskType, WaitingFor
+from ollama_queue.actors.routines import callbacks
 from tests.support.fakes.model_server import Answer
 from tests.support.harness.doors import PATIENCE_S, Door, ask, reboot
 
@@ -174,11 +175,17 @@ def test_a_batch_that_is_refused_calls_nobody(door: Door) -> None:
     assert called.empty()
 
 
-def test_a_large_batch_is_reported_over_a_reboot_by_one_subscription(door: Door) -> None:
+def test_a_large_batch_is_reported_over_a_reboot_by_one_subscription(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
     called: SimpleQueue[list[TaskResult]] = SimpleQueue()
-    source: Any = getattr(door.queue, "client", door.queue)
-    listen, subscribed = source.listen, []
-    source.listen = lambda *args, **options: subscribed.append(args) or listen(*args, **options)
+    listen, subscribed = callbacks.Listen, []
+
+    def counted(*args: Any, **options: Any) -> callbacks.Listen:
+        subscribed.append(args)
+        return listen(*args, **options)
+
+    monkeypatch.setattr(callbacks, "Listen", counted)
     door.queue.pause()
     ids = door.queue.submit_batch_tasks_async([ask(str(n)) for n in range(200)], called.put)
     assert len(subscribed) == 1
