@@ -200,7 +200,7 @@ def test_an_embedded_queue_is_told_the_same(tmp_path: Path) -> None:
     with FolderServer(str(tmp_path / "data")) as house:
         house.submit(2)
     shutil.rmtree(tmp_path / "data" / "rocksdb")
-    with pytest.raises(Unavailable, match=r"in Python accept_loss=True\), which begins"):
+    with pytest.raises(Unavailable, match=r"in Python accept_loss=True\), which starts"):
         house.queue.start()
 
     with QueueManager(storage_path=tmp_path / "data", accept_loss=True) as queue:
