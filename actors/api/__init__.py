@@ -1,1 +1,1 @@
-"""The verbs of a queue, and what `QueueManager`, `Client` and `AsyncClient` share."""
+"""The queue's verbs, and the code that `QueueManager`, `Client` and `AsyncClient` share."""

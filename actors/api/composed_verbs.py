@@ -1,4 +1,4 @@
-"""The verbs that are made of others, the same for `QueueManager` and `Client`."""
+"""Verbs composed of other verbs, shared by `QueueManager` and `Client`."""
 
 import queue
 import threading
@@ -27,9 +27,9 @@ from .verbs import full_page, later, scheduled
 
 
 class ComposedVerbs(QueueAPI):
-    """What is made of a queue's other verbs, and of routines that `threads` runs.
+    """The verbs that call a queue's other verbs, or run routines in `threads`.
 
-    A context manager that closes itself.
+    A context manager: calls `close` on exit.
     """
 
     def __init__(self, threads: Threads) -> None:
@@ -117,7 +117,7 @@ class ComposedVerbs(QueueAPI):
         arguments.callback(callback)
         self._reporting().add(arguments.task_id(task_id), callback)
 
-    # --- waiting for many -----------------------------------------------------------------------
+    # --- waiting for many tasks -----------------------------------------------------------------
 
     def submit_batch_tasks(
         self,

@@ -1,4 +1,4 @@
-"""The docstrings of verbs, for a class that has the verbs of `QueueAPI` but is none."""
+"""Copies `QueueAPI`'s docstrings to a class that has its verbs but does not inherit from it."""
 
 from typing import TypeVar
 
@@ -8,9 +8,9 @@ C = TypeVar("C", bound=type)
 
 
 def documented(cls: C) -> C:
-    """Give the verbs of `cls` the docstrings that they have in `QueueAPI`, where they have none.
+    """Copy docstrings from `QueueAPI` to the verbs of `cls` that have none.
 
-    A subclass of `QueueAPI` needs no such thing: `help` and editors find them there.
+    Subclasses of `QueueAPI` do not need this: `help` and editors find inherited docstrings.
     """
     for name in dir(QueueAPI):
         if not name.startswith("_") and getattr(cls, name).__doc__ is None:

@@ -1,6 +1,6 @@
 """The verbs of a queue, the same on `QueueManager` (embedded) and `Client` (over HTTP).
 
-`AsyncClient` has them too, as coroutines. Their docstrings are written here, once, for all three.
+`AsyncClient` has them as coroutines. The docstrings here serve all three.
 """
 
 import queue
@@ -28,88 +28,89 @@ from .task_stream import TaskStream
 
 
 class CronAPI(Protocol):
-    """The verbs of crons. `cron_id` is a cron's id, or the `Cron`."""
+    """Verbs for crons. `cron_id` is a cron's id or a `Cron`."""
 
     def add_cron_task(
         self, new: NewCron | Mapping[str, Any], *, if_exists: IfExists | None = None
     ) -> str:
-        """Add a cron; returns its id once it is on disk.
+        """Add a cron. Returns its id once it is on disk.
 
-        `new` is a `NewCron` or a mapping of its fields. `if_exists` says what to do when there is
-        a cron of that name; the id of that one is returned then:
+        `new` is a `NewCron` or a mapping of its fields. `if_exists` says what to do if a cron with
+        the same name exists; "update" and "keep" return the existing cron's id:
 
-        - "update": replace its fields by those of `new`, and by the defaults for all that `new`
-          leaves out. It stays enabled or disabled unless `new` says `enabled`, and keeps its runs.
-        - "keep": leave it as it is. Of several with the name the oldest is meant.
+        - "update": replace its fields with those of `new`; fields that `new` omits get their
+          defaults. It stays enabled or disabled unless `new` sets `enabled`, and keeps its runs.
+        - "keep": leave it unchanged. If several have the name, the oldest is used.
         - "error": raise `Conflict`.
-        - None: add another one.
+        - None: add another cron with the same name.
 
-        Raises `Invalid`, naming the field, and `Conflict` when "update" finds several of the name.
+        Raises `Invalid`, naming the field, and `Conflict` if "update" finds several crons with the
+        name.
         """
         ...
 
     def list_cron_tasks(self) -> list[Cron]:
-        """Return all crons, the oldest first."""
+        """Return all crons, oldest first."""
         ...
 
     def get_cron_task(self, cron_id: OfCron) -> Cron:
-        """Return the cron `cron_id`: its id, or a `Cron`. Raises `NotFound`."""
+        """Return a cron by `cron_id`, its id or a `Cron`. Raises `NotFound`."""
         ...
 
     def update_cron_task(
         self, cron_id: OfCron, changes: NewCron | Cron | Mapping[str, Any]
     ) -> Cron:
-        """Change the fields of a cron that `changes` gives; returns the cron as it is then.
+        """Change the fields of a cron that `changes` contains. Returns the updated cron.
 
-        `cron_id` is its id, or the `Cron`; `changes` a mapping, a `NewCron` or a `Cron`.
-        Fields that only the queue sets (`id`, `next_run`, `last_run` …) are ignored, so that a
-        changed `Cron` may be given. Raises `NotFound`, and `Invalid`, naming the field.
+        `cron_id` is its id or a `Cron`; `changes` is a mapping, a `NewCron` or a `Cron`. Fields
+        that only the queue sets (`id`, `next_run`, `last_run` …) are ignored, so you can pass a
+        modified `Cron`. Raises `NotFound`, and `Invalid`, naming the field.
         """
         ...
 
     def remove_cron_task(self, cron_id: OfCron) -> Cron:
-        """Delete the cron `cron_id` (its id, or the `Cron`); returns it as it was.
+        """Delete a cron. Returns it as it was.
 
-        Tasks that it has submitted stay. Raises `NotFound`.
+        `cron_id` is its id or a `Cron`. Tasks it has submitted are kept. Raises `NotFound`.
         """
         ...
 
     def enable_cron_task(self, cron_id: OfCron) -> Cron:
-        """Let a cron run by the clock from now on; returns it, with its `next_run`.
+        """Enable a cron, so that it runs on schedule from now on. Returns it, with its `next_run`.
 
-        `cron_id` is its id, or the `Cron`. Raises `NotFound`.
+        `cron_id` is its id or a `Cron`. Raises `NotFound`.
         """
         ...
 
     def disable_cron_task(self, cron_id: OfCron) -> Cron:
-        """Let a cron run no more until it is enabled; returns it.
+        """Disable a cron, so that it does not run until it is enabled. Returns it.
 
-        `cron_id` is its id, or the `Cron`. Tasks that it has submitted stay. Raises `NotFound`.
+        `cron_id` is its id or a `Cron`. Tasks it has submitted are kept. Raises `NotFound`.
         """
         ...
 
     def run_cron_task(self, cron_id: OfCron) -> Submitted:
-        """Submit the task of a cron now, whether it is enabled or not; its next run stays.
+        """Submit a cron's task now, even if the cron is disabled. Its next run is unchanged.
 
-        `cron_id` is its id, or the `Cron`. Returns the task's id, status and position.
-        Raises `NotFound`, `QueueFull`, and `Conflict` when its `overlap` is "skip" and a task of it
-        has not ended.
+        `cron_id` is its id or a `Cron`. Returns the task's id, status and position.
+        Raises `NotFound`, `QueueFull`, and `Conflict` if its `overlap` is "skip" and one of its
+        tasks has not ended.
         """
         ...
 
 
 class BulkAPI(Protocol):
-    """The verbs of many tasks at once."""
+    """Verbs that act on many tasks at once."""
 
     def cancel_tasks(
         self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
     ) -> BulkResult:
-        """Cancel many tasks that wait or run.
+        """Cancel many waiting or running tasks.
 
-        Give either `ids`, 1 to 1,000 of them, or a `filter` as for `list_tasks`: it takes the
-        newest 500 of the matching tasks that can be cancelled; `{}` matches all. Call again while
-        the result has a `cursor`, with that as the filter's `cursor`. What cannot be done to one
-        task is in the result's `errors` and stops nothing.
+        Pass either 1 to 1,000 `ids` or a `filter` as for `list_tasks`. A filter selects the newest
+        500 matching tasks that can be cancelled; `{}` matches all. While the result has a `cursor`,
+        call again with it as the filter's `cursor`. A task that cannot be cancelled is listed in
+        the result's `errors`; the others are still cancelled.
 
         Raises `Invalid`, naming the field.
         """
@@ -118,9 +119,10 @@ class BulkAPI(Protocol):
     def retry_tasks(
         self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
     ) -> BulkResult:
-        """Run many failed or cancelled tasks anew, each as `retry_task` does.
+        """Retry many failed or cancelled tasks, each as `retry_task` does.
 
-        `ids` or a `filter`, and the result, as for `cancel_tasks`. Raises `Invalid`.
+        `ids`, `filter` and the result are as for `cancel_tasks`. Raises `Invalid`, naming the
+        field.
         """
         ...
 
@@ -129,7 +131,8 @@ class BulkAPI(Protocol):
     ) -> BulkResult:
         """Delete many tasks that have ended.
 
-        `ids` or a `filter`, and the result, as for `cancel_tasks`. Raises `Invalid`.
+        `ids`, `filter` and the result are as for `cancel_tasks`. Raises `Invalid`, naming the
+        field.
         """
         ...
 
@@ -140,45 +143,45 @@ class BulkAPI(Protocol):
         filter: Filter | None = None,
         priority: int | Priority | str,
     ) -> BulkResult:
-        """Give many tasks that wait or run another `priority`, as `update_task_priority` does.
+        """Change the `priority` of many waiting or running tasks, as `update_task_priority` does.
 
-        `ids` or a `filter`, and the result, as for `cancel_tasks`; a filter leaves out tasks that
-        have this priority already. Raises `Invalid`, naming the field.
+        `ids`, `filter` and the result are as for `cancel_tasks`; a filter skips tasks that already
+        have this priority. Raises `Invalid`, naming the field.
         """
         ...
 
 
 class QueueAPI(CronAPI, BulkAPI, Protocol):
-    """A queue: what `QueueManager` and `Client` have in common, to be named in types.
+    """A queue: the interface of `QueueManager` and `Client`, for type annotations.
 
-    All verbs raise `QueueError`: beside what each names, `Unavailable` when the queue cannot answer
-    and `Invalid`, with the argument's name as `field`, for an argument that is wrong. `task_id` is
-    a task's id, or a record that has it; `new` a `NewTask`, or a mapping of its fields. Timeouts
-    are seconds from 0 to a year, None waits forever.
+    All verbs raise `QueueError`. Besides the errors each one names, any may raise `Unavailable` if
+    the queue cannot answer, and `Invalid` for a wrong argument, whose name is in `field`. `task_id`
+    is a task's id or a record that has it; `new` is a `NewTask` or a mapping of its fields.
+    Timeouts are in seconds, from 0 to a year; None waits forever.
     """
 
     # --- submit ---------------------------------------------------------------------------------
 
     def submit(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted:
-        """Submit a task; returns its id, status and position once it is on disk.
+        """Submit a task. Returns its id, status and position once it is on disk.
 
-        `new` is what `chat_task`, `generate_task` or `embed_task` made, or a mapping of its fields.
-        With an `idempotency_key` (1 to 256 characters) the same task is submitted once: given
-        again, the key finds the first one, and `created` is False.
+        `new` is the result of `chat_task`, `generate_task` or `embed_task`, or a mapping of its
+        fields. An `idempotency_key` (1 to 256 characters) makes repeating safe: submitting the same
+        task again with the same key returns the first task, with `created` False.
 
-        Raises `Invalid`, naming the field, `QueueFull`, `Unavailable`, and `Conflict` when the key
+        Raises `Invalid`, naming the field, `QueueFull`, `Unavailable`, and `Conflict` if the key
         was used for another task.
         """
         ...
 
     def submit_task(self, new: AnyTask) -> str:
-        """Submit a task; returns its id once it is on disk. Raises as `submit`."""
+        """Submit a task. Returns its id once it is on disk. Raises the same errors as `submit`."""
         ...
 
     def submit_scheduled_task(self, new: AnyTask, at: datetime) -> str:
-        """Submit a task that starts at `at` (an aware datetime) or soon after; returns its id.
+        """Submit a task to start at `at` (an aware datetime) or soon after. Returns its id.
 
-        A time in the past means now. Raises as `submit`.
+        A time in the past means now. Raises the same errors as `submit`.
         """
         ...
 
@@ -187,21 +190,22 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
     ) -> TaskStream:
         """Submit a task and iterate over the `Chunk`s of its reply, as `stream_task` does.
 
-        The iterator's `task_id` is the task's. Leaving it before its last chunk (`close`, `break`,
-        an error) leaves the task running; with `cancel_on_close` the task is cancelled. Raises as
-        `submit` and `stream_task`.
+        The iterator has the task's id as `task_id`. Leaving it before its last chunk (`close`,
+        `break`, an error) does not stop the task, unless `cancel_on_close` is True: then the task
+        is cancelled. `timeout` is the longest wait for a chunk, in seconds. Raises the same errors
+        as `submit` and `stream_task`.
         """
         ...
 
     def submit_task_with_callback(
         self, new: AnyTask, callback: Callable[[TaskResult], object]
     ) -> str:
-        """Submit a task and have `callback(result)` called once it has ended; returns its id.
+        """Submit a task and call `callback(result)` when it ends. Returns the task's id.
 
-        All callbacks run one after another, in the order in which their tasks end, in a thread of
-        their own; with `AsyncClient` in an asyncio task, and they may be coroutine functions. An
-        exception in one is logged. They outlive a restart of the queue, not of the program: see
-        `on_end`. Raises as `submit`.
+        Callbacks run one at a time, in the order in which their tasks end, in a separate thread.
+        With `AsyncClient` they run in an asyncio task and may be coroutine functions. An exception
+        in a callback is logged. Callbacks survive a restart of the queue, but not of your program:
+        see `on_end`. Raises the same errors as `submit`.
         """
         ...
 
@@ -210,17 +214,18 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         new: AnyTask,
         channel: "queue.Queue[TaskResult] | queue.SimpleQueue[TaskResult]",
     ) -> str:
-        """Submit a task and have its result put into `channel` once it has ended; returns its id.
+        """Submit a task and put its result into `channel` when it ends. Returns the task's id.
 
-        `channel` is a queue of the `queue` module, with `AsyncClient` an `asyncio.Queue`. While it
-        is full, results wait in order and hold up nothing else. Raises as `submit`.
+        `channel` is a queue from the `queue` module; with `AsyncClient`, an `asyncio.Queue`. While
+        it is full, results wait in order and block nothing else. Raises the same errors as
+        `submit`.
         """
         ...
 
     def on_end(self, task_id: OfTask, callback: Callable[[TaskResult], object]) -> None:
-        """Have `callback(result)` called once a task has ended, or soon if it has already.
+        """Call `callback(result)` when a task ends, or soon if it has already ended.
 
-        As in `submit_task_with_callback`; a task may have several. Raises `NotFound`.
+        Callbacks run as in `submit_task_with_callback`; a task may have several. Raises `NotFound`.
         """
         ...
 
@@ -229,10 +234,11 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
     def submit_batch(
         self, tasks: Iterable[AnyTask], *, idempotency_key: str | None = None
     ) -> BatchSubmitted:
-        """Submit all tasks or none; returns the ids once all are on disk.
+        """Submit all tasks or none, as a batch. Returns the ids once all are on disk.
 
-        `tasks` may be any iterable, also a generator. `idempotency_key` as in `submit`, for the
-        batch. Raises as `submit`; the error names the task that is wrong: `tasks[3].model: …`.
+        `tasks` may be any iterable, including a generator. `idempotency_key` works as in `submit`,
+        for the whole batch. Raises the same errors as `submit`; the error names the wrong task:
+        `tasks[3].model: …`.
         """
         ...
 
@@ -243,9 +249,9 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         timeout: float | None = None,
         on_progress: Callable[[int, int], object] | None = None,
     ) -> list[TaskResult]:
-        """Submit all tasks or none, and wait for their results: `submit_batch`, then `wait_batch`.
+        """Submit all tasks or none and wait for their results: `submit_batch`, then `wait_batch`.
 
-        Raises as these do.
+        Raises the same errors as these two.
         """
         ...
 
@@ -254,10 +260,10 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         tasks: Iterable[AnyTask],
         callback: Callable[[list[TaskResult]], object] | None = None,
     ) -> list[str]:
-        """Submit all tasks or none; returns their ids once they are on disk.
+        """Submit all tasks or none. Returns their ids once they are on disk.
 
-        `callback(results)` is called once all have ended, as in `submit_task_with_callback`, with
-        the results in the order given. Raises as `submit_batch`.
+        `callback(results)` is called when all have ended, as in `submit_task_with_callback`, with
+        the results in submission order. Raises the same errors as `submit_batch`.
         """
         ...
 
@@ -269,7 +275,7 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
     ) -> list[str]:
         """Submit all `tasks` or none, to start at `at` (an aware datetime) or soon after.
 
-        A time in the past means now. Otherwise as `submit_batch_tasks_async`.
+        A time in the past means now. Returns, calls back and raises as `submit_batch_tasks_async`.
         """
         ...
 
@@ -280,38 +286,39 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         timeout: float | None = None,
         on_progress: Callable[[int, int], object] | None = None,
     ) -> list[TaskResult]:
-        """Wait until all tasks of a batch have ended; returns their results in the order given.
+        """Wait until all tasks of a batch have ended. Returns their results in submission order.
 
-        `batch_id` is an id, a `Batch`, or what `submit_batch` returned. `on_progress(done, total)`
+        `batch_id` is an id, a `Batch` or the result of `submit_batch`. `on_progress(done, total)`
         is called in the waiting thread, at the start and as tasks end; with `AsyncClient` it may be
-        a coroutine function. A task that was deleted meanwhile has an `error`; of a batch given by
-        its id, those deleted before are left out.
+        a coroutine function. The result of a task deleted during the wait has an `error`. If the
+        batch is given by its id, tasks deleted before the wait are left out.
 
-        Raises `NotFound`, and `BatchTimeout` after `timeout` seconds: the tasks go on. That, and a
-        `QueueError` that ends the wait, has the batch's `batch_id` and `task_ids`.
+        Raises `NotFound`, and `BatchTimeout` after `timeout` seconds; the tasks continue. That
+        error, and any `QueueError` that ends the wait, has the batch's `batch_id` and `task_ids`.
         """
         ...
 
     def as_completed(
         self, ids: Collection[OfTask], *, timeout: float | None = None
     ) -> Generator[TaskResult, None, None]:
-        """Iterate over the results of the tasks `ids` (at most 1,000,000), each as it ends.
+        """Iterate over the results of the tasks `ids` (at most 1,000,000) as the tasks end.
 
-        Those that have ended come first; one that was deleted has an `error`. Raises `TimeoutError`
-        when not all have ended `timeout` seconds after the call: the tasks go on.
+        Tasks that have already ended come first; the result of a deleted task has an `error`.
+        Raises `TimeoutError` if not all have ended `timeout` seconds after the call; the tasks
+        continue.
         """
         ...
 
     def get_batch(self, batch_id: OfBatch) -> Batch:
-        """Return a batch: how many of its tasks wait, run, and have ended how.
+        """Return a batch, with the number of its tasks in each status.
 
-        `batch_id` is an id, or what `submit_batch` returned.
-        Raises `NotFound`, also once all of its tasks are deleted.
+        `batch_id` is an id, a `Batch` or the result of `submit_batch`. Raises `NotFound`, also if
+        all of its tasks were deleted.
         """
         ...
 
     def list_batches(self, limit: int = 100) -> list[Batch]:
-        """Return the newest batches, at most `limit` (1 to 1,000), the newest first."""
+        """Return up to `limit` batches (1 to 1,000), newest first."""
         ...
 
     # --- one task -------------------------------------------------------------------------------
@@ -319,7 +326,7 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
     def get_task(self, task_id: OfTask, *, wait: float | None = None) -> Task:
         """Return a task with its payload and result.
 
-        With `wait` (seconds, 0 to 3,600) it returns once the task has ended or that time is over,
+        With `wait` (seconds, 0 to 3,600), returns when the task has ended or after that time,
         whichever comes first. Raises `NotFound`.
         """
         ...
@@ -329,71 +336,71 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         ...
 
     def wait(self, task_id: OfTask, *, timeout: float | None = None) -> Task:
-        """Wait until a task has ended; returns it, with its result.
+        """Wait until a task has ended. Returns it with its result.
 
-        Outlives a restart of the queue. Raises `NotFound`, and `TimeoutError` after `timeout`
-        seconds: the task goes on.
+        The wait survives a restart of the queue. Raises `NotFound`, and `TimeoutError` after
+        `timeout` seconds; the task continues.
         """
         ...
 
     def stream_task(
         self, task_id: OfTask, *, timeout: float | None = None
     ) -> Generator[Chunk, None, None]:
-        """Iterate over a task's reply, `Chunk` by `Chunk`, each once and in order.
+        """Iterate over a task's reply: every `Chunk` once, in order.
 
-        Works while the task waits, runs, or has ended. The last chunk is `done` and has the task's
-        `status`; one with `restart` takes back all that came before it. Close a stream that is left
-        early, with `contextlib.closing` (`AsyncClient`: `aclosing`).
+        Works whether the task is waiting, running or has ended. The last chunk is `done` and has
+        the task's `status`; a chunk with `restart` discards all chunks before it. To leave a stream
+        early, close it, for example with `contextlib.closing` (`AsyncClient`: `aclosing`).
 
         Raises `NotFound`, and `TimeoutError` after `timeout` seconds without a chunk.
         """
         ...
 
     def cancel_task(self, task_id: OfTask) -> Task:
-        """Cancel a task that waits or runs; returns it.
+        """Cancel a waiting or running task. Returns it.
 
-        Raises `NotFound`, and `Conflict` when it has ended.
+        Raises `NotFound`, and `Conflict` if it has ended.
         """
         ...
 
     def update_task_priority(self, task_id: OfTask, priority: int | Priority | str) -> Task:
-        """Give a task another `priority`: 1 to 15, or "low", "normal", "high", "critical".
+        """Change a task's `priority`: 1 to 15, or "low", "normal", "high", "critical".
 
-        Of a running task it is that of its next attempt. Returns the task. Raises `Invalid`,
-        `NotFound`, and `Conflict` when it has ended.
+        For a running task it takes effect at the next attempt. Returns the task. Raises `Invalid`,
+        `NotFound`, and `Conflict` if it has ended.
         """
         ...
 
     def retry_task(self, task_id: OfTask) -> Task:
-        """Run a failed or cancelled task anew, with all of its retries; returns it.
+        """Queue a failed or cancelled task again, with all of its retries. Returns it.
 
-        Raises `NotFound`, and `Conflict` when it is completed or has not ended.
+        Raises `NotFound`, and `Conflict` if it is completed or has not ended.
         """
         ...
 
     def delete_task(self, task_id: OfTask) -> Task:
-        """Delete a task that has ended; returns it as it was.
+        """Delete a task that has ended. Returns it as it was.
 
-        Raises `NotFound`, and `Conflict` when it has not ended.
+        Raises `NotFound`, and `Conflict` if it has not ended.
         """
         ...
 
     # --- lists ----------------------------------------------------------------------------------
 
     def list_tasks(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> list[Task]:
-        """Return tasks, the newest first, up to the filter's `limit` (1 to 1,000; 100 by default).
+        """Return tasks, newest first, up to the filter's `limit` (1 to 1,000; default 100).
 
         `filter` is a `TaskFilter` or a mapping of its fields, such as `{"status": ["failed"],
-        "tag": "nightly"}`; None matches all. Tasks come without payload and result unless the
-        filter includes them. Raises `Invalid`, naming the field.
+        "tag": "nightly"}`; None matches all. Payload and result are left out unless the filter
+        includes them. Raises `Invalid`, naming the field.
         """
         ...
 
     def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
-        """Return one page of a list, as `list_tasks`, with the `cursor` of the next.
+        """Return one page of a list, as `list_tasks` does, with the `cursor` of the next page.
 
-        A page may be shorter than the `limit` although there are more: go on until `cursor` is
-        None. Raises `Invalid`, naming the field.
+        A page may be shorter than `limit` even if more follow: continue until `cursor` is None.
+        Raises `Invalid`, naming the field.
         """
         ...
 
@@ -404,47 +411,47 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         events: Collection[str] | None = None,
         tasks: Tasks | None = None,
     ) -> Subscription:
-        """Subscribe to the queue's events from now on; returns an iterator over them.
+        """Subscribe to the queue's events from now on. Returns an iterator over them.
 
-        `events` are names such as "task_completed", `tasks` up to 1,000 ids; None means all. Raises
-        `Invalid` for a name that no event has.
+        `events` are names such as "task_completed"; `tasks` are up to 1,000 ids; None means all.
+        Raises `Invalid` for an unknown event name.
         """
         ...
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """End `subscription`: whoever iterates over it comes to the end."""
+        """End `subscription`. Iterating over it stops."""
         ...
 
     # --- the queue ------------------------------------------------------------------------------
 
     def get_queue_stats(self) -> QueueStats:
-        """Return how the queue is doing: tasks by status, why they wait, workers, backends."""
+        """Return the queue's state: tasks by status, why they wait, workers, backends."""
         ...
 
     def get_history(self) -> list[Minute]:
-        """Return what happened in each minute of the last hour, the oldest first.
+        """Return what happened in each minute of the last hour, oldest first.
 
-        It begins with the queue's start: what was before is not known.
+        It begins when the queue started: earlier minutes are unknown.
         """
         ...
 
     def list_backends(self) -> list[BackendState]:
-        """Return the model servers, in the order of the configuration."""
+        """Return the backends (model servers), in configuration order."""
         ...
 
     def drain_backend(self, name: str) -> BackendState:
-        """Start no more calls on a backend; those that run go on. Outlives a restart.
+        """Stop starting calls on a backend; running calls continue. Survives a restart.
 
-        `name` is the backend's in the configuration. Returns its state. Raises `NotFound`.
+        `name` is the backend's name in the configuration. Returns its state. Raises `NotFound`.
         """
         ...
 
     def resume_backend(self, name: str) -> BackendState:
-        """Start calls on the backend `name` again; returns its state. Raises `NotFound`."""
+        """Start calls on the backend `name` again. Returns its state. Raises `NotFound`."""
         ...
 
     def pause(self) -> None:
-        """Start no more tasks; those that run go on. Outlives a restart."""
+        """Stop starting tasks; running tasks continue. Survives a restart."""
         ...
 
     def resume(self) -> None:
@@ -452,5 +459,5 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         ...
 
     def close(self) -> None:
-        """Close the queue or the connections to it, and end subscriptions and callbacks."""
+        """Close the queue, or the connections to it, and end all subscriptions and callbacks."""
         ...

@@ -1,4 +1,4 @@
-"""A subscription to a queue's events, read in threads."""
+"""A subscription to a queue's events, for threads."""
 
 from collections.abc import Iterator
 
@@ -12,10 +12,10 @@ from .views import shown
 
 
 class Subscription:
-    """The queue's events from now on: iterate over it, or call `get`. May be read by one thread.
+    """The queue's events from now on: iterate over it, or call `get`. For one reading thread.
 
-    A restart of the queue does not end it; what happened meanwhile is not told. It ends when it
-    or its queue is closed. One that is not read in time raises `Closed`: it has `lagged`.
+    It survives a restart of the queue, but misses the events during it. It ends when it or its
+    queue is closed. If it is read too slowly, it raises `Closed` with the message `lagged`.
     """
 
     def __init__(self, threads: Threads, hearing: Hearing) -> None:
@@ -23,11 +23,14 @@ class Subscription:
         threads.run(hearing.begin())
 
     def get(self, timeout: float | None = None) -> Event:
-        """The next event. Raises `TimeoutError` after `timeout` seconds, `Closed` at the end."""
+        """Return the next event.
+
+        Raises `TimeoutError` after `timeout` seconds, `Closed` when the subscription has ended.
+        """
         return shown(self._threads.run(self._hearing.get(timeout)))
 
     def close(self) -> None:
-        """End it, from any thread: whoever reads it comes to the end."""
+        """End the subscription. May be called from any thread; iterating over it stops."""
         self._threads.run(self._hearing.close())
 
     def __iter__(self) -> Iterator[Event]:

@@ -1,4 +1,4 @@
-"""The reply of a task that was submitted for it, as it comes."""
+"""The streamed reply of a task submitted by `submit_streaming_task`."""
 
 import logging
 import os
@@ -14,10 +14,10 @@ log = logging.getLogger("ollama_queue")
 
 
 class TaskStream(Generator[Chunk, None, None]):
-    """The chunks of a task's reply, a generator. `task_id` is the task's.
+    """The chunks of a task's reply, as a generator. `task_id` is the task's id.
 
-    Leaving it (`close`, `break`, or an error such as `TimeoutError`) before its last chunk leaves
-    the task as it is, or cancels it, with `cancel_on_close`. Made by `submit_streaming_task`.
+    Leaving it (`close`, `break`, or an error such as `TimeoutError`) before its last chunk does
+    not stop the task, unless `cancel_on_close` was set. Created by `submit_streaming_task`.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class TaskStream(Generator[Chunk, None, None]):
         return super().throw(kind, value, trace)
 
     def close(self) -> None:
-        """Leave it. With `cancel_on_close` raises `Unavailable` where it cannot be cancelled."""
+        """Stop streaming. With `cancel_on_close`, cancel the task; may raise `Unavailable`."""
         cancel, self._cancel = self._cancel, None
         try:
             self._chunks.close()
         finally:
-            if cancel is not None and os.getpid() == self._pid:  # after a fork it is the parent's
-                with suppress(Conflict, NotFound):  # it has ended meanwhile
+            if cancel is not None and os.getpid() == self._pid:  # after a fork, the parent's
+                with suppress(Conflict, NotFound):  # it has already ended
                     cancel(self.task_id)
 
     def __del__(self) -> None:
@@ -59,14 +59,14 @@ class TaskStream(Generator[Chunk, None, None]):
             try:
                 self.close()
             except QueueError as error:
-                log.warning("task %s is not cancelled: %s", self.task_id, error.message)
+                log.warning("could not cancel task %s: %s", self.task_id, error.message)
 
 
 class AsyncTaskStream(AsyncGenerator[Chunk, None]):
-    """The chunks of a task's reply, an async generator. Its first item submits the task.
+    """The chunks of a task's reply, as an async generator. The first iteration submits the task.
 
-    Leaving it (`aclose`, an error or a cancellation) before its last chunk leaves the task as it
-    is, or cancels it, with `cancel_on_close`. Made by `submit_streaming_task`.
+    Leaving it (`aclose`, an error or a cancellation) before its last chunk does not stop the task,
+    unless `cancel_on_close` was set. Created by `submit_streaming_task`.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class AsyncTaskStream(AsyncGenerator[Chunk, None]):
         cancel: Callable[[str], Awaitable[object]] | None,
     ) -> None:
         self._ids: list[str] = []
-        # It must not refer to this object: the event loop closes it once that is dropped.
+        # It must not refer to this object: once that is dropped, the event loop closes it.
         self._chunks = _submitted(submit, follow, cancel, self._ids)
 
     @property
     def task_id(self) -> str | None:
-        """The task's; None before it is submitted."""
+        """The task's id; None before it is submitted."""
         return self._ids[0] if self._ids else None
 
     async def asend(self, _: None = None, /) -> Chunk:
@@ -112,5 +112,5 @@ async def _submitted(
                 yield chunk
     finally:
         if cancel is not None and not is_done:
-            with suppress(Conflict, NotFound):  # it has ended meanwhile
+            with suppress(Conflict, NotFound):  # it has already ended
                 await cancel(task_id)

@@ -1,4 +1,4 @@
-"""The shell of routines for `QueueManager` and `Client`: takes their steps in plain threads."""
+"""Runs routines for `QueueManager` and `Client`: executes their steps in plain threads."""
 
 import logging
 import queue
@@ -26,7 +26,7 @@ Take = Callable[["Threads", Any], Any]
 
 
 class WatchedQueue(Protocol):
-    """What routines need of a queue."""
+    """The methods of a queue that routines need."""
 
     def listen(
         self,
@@ -34,7 +34,7 @@ class WatchedQueue(Protocol):
         events: frozenset[str] | None = None,
         tasks: frozenset[str] | None = None,
     ) -> Leave:
-        """Put events into `mailbox` from now on; returns how to leave."""
+        """Put events into `mailbox` from now on. Returns a function that ends this."""
         ...
 
     def get_task(self, task_id: str) -> Task: ...
@@ -45,9 +45,9 @@ class WatchedQueue(Protocol):
 
 
 class Threads:
-    """Runs routines in the thread of whoever calls.
+    """Runs routines in the calling thread.
 
-    `takes` says how steps are taken beyond those that need no queue.
+    `takes` maps the steps that need a queue to the functions that execute them.
     """
 
     def __init__(self, takes: Mapping[type[Step[Any]], Take]) -> None:
@@ -55,7 +55,7 @@ class Threads:
 
     @classmethod
     def over(cls, queue: "WatchedQueue") -> Self:
-        """Of a queue in this program."""
+        """Run routines over a queue in this process."""
 
         def hear(_: Threads, step: steps.Listen) -> Source:
             mailbox = Mailbox[Any](step.ahead)
@@ -71,7 +71,7 @@ class Threads:
         )
 
     def run(self, routine: Routine[R]) -> R:
-        """What the routine gives."""
+        """Run `routine` and return its result."""
         drive = Drive(routine)
         step = drive.send(None)
         while step is not None:
@@ -84,7 +84,7 @@ class Threads:
         return drive.result
 
     def items(self, routine: Routine[None]) -> Generator[Any, None, None]:
-        """What the routine delivers, piece by piece."""
+        """Run `routine` and yield the items it delivers."""
         drive, answer = Drive(routine), None
         step = drive.send(None)
         while step is not None:
@@ -107,7 +107,7 @@ def write_log(_: object, step: steps.Log) -> None:
 def _call_back(_: Threads, step: steps.CallBack) -> None:
     try:
         step.function()
-    except BaseException:  # one that calls sys.exit ends itself, not the callbacks of others
+    except BaseException:  # sys.exit in one must not end the others
         log.exception(CALLBACK_FAILED, step.task_id)
 
 
@@ -144,7 +144,7 @@ _TAKES: dict[type[Step[Any]], Take] = {
 
 
 class Reporter(threading.Thread):
-    """The thread in which callbacks run, all of one queue."""
+    """The thread that runs all callbacks of one queue."""
 
     def __init__(self, threads: Threads) -> None:
         super().__init__(name="ollama-queue-callbacks", daemon=True)
@@ -156,11 +156,11 @@ class Reporter(threading.Thread):
     def submit(
         self, submit: Callable[[], list[str]], callback: Callback | BatchResults
     ) -> list[str]:
-        """Submit tasks, of which `submit` returns the ids, and await the end of each."""
+        """Call `submit`, which returns task ids, and await the end of each task."""
         return self._threads.run(self._callbacks.submit(steps.Invoke(submit), callback))
 
     def add(self, task_id: str, callback: Callback) -> None:
-        """Await the end of a task that there is already."""
+        """Await the end of an existing task."""
         self._threads.run(self._callbacks.add(task_id, callback))
 
     def close(self) -> None:

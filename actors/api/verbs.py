@@ -1,4 +1,4 @@
-"""Parts of verbs that all three classes share: lists over many pages, tasks for a later time."""
+"""Parts of verbs that all three classes share: lists over many pages, scheduled tasks."""
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -17,9 +17,9 @@ from ..core.model.tasks import (
 
 
 class PageCollector:
-    """A list of as many tasks as are wanted, put together from pages that may be shorter.
+    """Collects up to the filter's `limit` of tasks from pages that may be shorter.
 
-    `following` is what to ask for next, None when it is complete.
+    `following` is the filter of the next page to request, or None when the list is complete.
     """
 
     def __init__(self, task_filter: TaskFilter) -> None:
@@ -41,7 +41,7 @@ class PageCollector:
 
 
 def full_page(list_page: Callable[[TaskFilter], TaskPage], task_filter: TaskFilter) -> TaskPage:
-    """A page of as many tasks as are wanted, if there are."""
+    """A page with as many tasks as `task_filter.limit` allows."""
     collector = PageCollector(task_filter)
     while collector.following is not None:
         collector.add(list_page(collector.following))
@@ -49,7 +49,7 @@ def full_page(list_page: Callable[[TaskFilter], TaskPage], task_filter: TaskFilt
 
 
 def scheduled(new: AnyTask, at: datetime) -> AnyTask:
-    """A task that runs at `at`. Raises `Invalid`."""
+    """Return `new`, scheduled for `at`. Raises `Invalid`."""
     task, due = arguments.task(new), parse_time(at, "at")
     if isinstance(task, NewTask):
         return replace(task, scheduled_at=due)
@@ -57,7 +57,7 @@ def scheduled(new: AnyTask, at: datetime) -> AnyTask:
 
 
 def later(tasks: Iterable[AnyTask], at: datetime) -> Iterator[AnyTask]:
-    """Tasks that run at `at`. Raises `Invalid`, naming the task."""
+    """Yield `tasks`, scheduled for `at`. Raises `Invalid`, naming the task."""
     due = parse_time(at, "at")
     for index, task in enumerate(arguments.tasks(tasks)):
         with error_at(f"tasks[{index}]"):

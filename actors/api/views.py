@@ -1,4 +1,4 @@
-"""From records, as they lie on disk, to what doors show."""
+"""Converts stored records to the tasks, events and pages that users see."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,14 +30,14 @@ _decode_spec = msgspec.json.Decoder(Spec).decode
 
 
 def listed(record: Record, waiting: Waiting | None) -> Task:
-    """A task as lists and events show it: without payload and result, and never large."""
+    """A task as in lists and events: without payload and result, and limited in size."""
     return _facts_of(brief(record), waiting)
 
 
 def brief(record: Record) -> Record:
-    """With no more than the first and the newest of many attempts, and less of their words.
+    """Limit a record's size: keep the first and the newest attempts, and shorten long texts.
 
-    A store that was written when there were no limits may have larger tags and names.
+    A store written before there were limits may have larger tags and names.
     """
     attempts = record.attempts
     if len(attempts) > limits.LISTED_ATTEMPTS:
@@ -64,7 +64,7 @@ def _facts_of(record: Record, waiting: Waiting | None) -> Task:
 
 
 def _is_within(record: Record) -> bool:
-    """Whether all of it is as small as it may be today."""
+    """Whether all fields are within today's limits."""
     names = (record.model, record.tenant or "", record.backend or "")
     return (
         max(map(len, names)) <= limits.NAME
@@ -76,7 +76,7 @@ def _is_within(record: Record) -> bool:
 
 def shown(event: EventRecord | Event) -> Event:
     """An event as subscribers see it: its task as in lists."""
-    if isinstance(event, Event):  # from a server, which has shown it so
+    if isinstance(event, Event):  # from a server, which has converted it
         return event
     facts = msgspec.structs.asdict(event)
     facts["task"] = None if event.task is None else listed(event.task, None)
@@ -84,7 +84,7 @@ def shown(event: EventRecord | Event) -> Event:
 
 
 def whole(stored: StoredTask, waiting: Waiting | None) -> Task:
-    """A task with everything that is known of it."""
+    """A complete task, with payload and result."""
     return _with_parts(_facts_of(stored.record, waiting), stored.spec, stored.result)
 
 
@@ -94,9 +94,9 @@ def page(
     task_filter: TaskFilter,
     yield_control: YieldControl = never_yield,
 ) -> TaskPage:
-    """A page of a list, with the parts of tasks that were asked for.
+    """A page of a list, with the parts of tasks that the filter includes.
 
-    A task that waits for something else by now is left out where that was asked for.
+    With a `waiting_for` filter, leaves out tasks whose reason has changed since they were read.
     """
     tasks = []
     for record in cooperatively(stored.records, yield_control):
@@ -124,7 +124,7 @@ def stats(
     uptime_s: float,
     hub_gap_ms: float | None = None,
 ) -> QueueStats:
-    """How the queue is doing: counts from the disk, slots and reasons from the plan."""
+    """The queue's state: counts from the store, slots and reasons from the plan."""
     totals = {status: counts.total(status) for status in Status}
     levels = counts.by_status.get(Status.PENDING, {})
     named = {str(int(level)): 0 for level in Priority}
