@@ -1,1 +1,1 @@
-"""What `QueueManager`, `Client` and `AsyncClient` do alike, written once and without I/O."""
+"""Logic shared by `QueueManager`, `Client` and `AsyncClient`, without I/O."""

@@ -1,4 +1,4 @@
-"""Which tasks' ends are awaited, by whom, and what becomes of those heard of too early."""
+"""Tracks which callbacks await which tasks, including tasks that end before their id is known."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -13,29 +13,29 @@ Callback = Callable[[TaskResult], Any]
 
 
 class BatchResults:
-    """All results of a batch, for one who gets them at once, in the order given.
+    """Collects the results of a batch, in submission order, for one callback.
 
-    They are read when all of its tasks have ended, page by page: over HTTP, one by one would take
-    many times as long. A reading begins with `first_page`, goes on with what `take` says, and ends
-    with the tasks that no page had (`unlisted`): they are gone.
+    They are read page by page when all tasks have ended: over HTTP, reading them one by one would
+    take many times as long. A reading starts with `first_page`, continues with the filters that
+    `take` returns, and ends with the tasks that were on no page (`unlisted`): they were deleted.
     """
 
     def __init__(self, callback: Callable[[list[TaskResult]], Any]) -> None:
         self.batch_id = ""
         self._callback = callback
         self._results: dict[str, TaskResult | None] = {}
-        self._unheard: set[str] = set()  # have not ended, as far as is known
-        self._unlisted: set[str] = set()  # of those, in the reading under way
+        self._unheard: set[str] = set()  # not known to have ended
+        self._unlisted: set[str] = set()  # of those, not yet seen in the current reading
 
     def of(self, submitted: BatchSubmitted) -> list[str]:
-        """Says whose results it gathers, before the first of them comes."""
+        """Set the tasks whose results to collect, before the first result. Returns their ids."""
         self.batch_id = submitted.batch_id
         self._results = dict.fromkeys(submitted.task_ids)
         self._unheard = set(submitted.task_ids)
         return submitted.task_ids
 
     def hear(self, task_id: str) -> bool:
-        """A task has ended. True when the results are to be read."""
+        """Record that a task has ended. True if all have, and the results should be read."""
         self._unheard.discard(task_id)
         return not self._unheard
 
@@ -45,7 +45,7 @@ class BatchResults:
         return TaskFilter(batch_id=[self.batch_id], include=["result"], limit=MAX_LIMIT)
 
     def take(self, task_filter: TaskFilter, page: TaskPage) -> TaskFilter | None:
-        """A page that was read. Returns the next one to ask for, None behind the last."""
+        """Take the results from a page. Returns the filter of the next page, or None."""
         for task in page.tasks:
             self._unlisted.discard(task.id)
             if task.id in self._unheard and task.status.is_final:
@@ -70,7 +70,7 @@ class BatchResults:
 
     @property
     def done(self) -> int:
-        """How many have ended, as far as is known."""
+        """The number of tasks known to have ended."""
         return len(self._results) - len(self._unheard)
 
     @property
@@ -78,37 +78,37 @@ class BatchResults:
         return not self._unheard
 
     def call(self) -> Any:
-        """What the callback returns, which gets the results."""
+        """Call the callback with the results and return what it returns."""
         return self._callback([each for each in self._results.values() if each is not None])
 
 
 def members(batch_id: str) -> TaskFilter:
-    """The first page of a batch's tasks, the last of them first."""
+    """The filter for the first page of a batch's tasks, last submitted first."""
     return TaskFilter(batch_id=[batch_id], limit=MAX_LIMIT)
 
 
 def following(task_filter: TaskFilter, page: TaskPage) -> TaskFilter | None:
-    """The page behind this one; None where it was the last."""
+    """The filter for the page after `page`, or None if it was the last."""
     return None if page.cursor is None else replace(task_filter, cursor=page.cursor)
 
 
 class Awaited:
-    """The callbacks of tasks. A task's end may be heard of before its id is known here.
+    """The callbacks of tasks. A task's end may be reported before its id is known here.
 
-    `lock` is held during each call, for those who share it between threads.
+    `lock` is held during each call, for use from several threads.
     """
 
     def __init__(self, lock: AbstractContextManager[Any] | None = None) -> None:
         self._lock = lock or nullcontext()
         self._callbacks: dict[str, tuple[Callback | BatchResults, ...]] = {}
-        self._expected = self._renewals = 0  # submits on their way; subscriptions replaced
-        self._missed: set[str] = set()  # ends that came while some are expected
+        self._expected = self._renewals = 0  # submits in progress; subscriptions replaced
+        self._missed: set[str] = set()  # ends reported while submits are in progress
 
     def __len__(self) -> int:
         return len(self._callbacks)
 
     def expect(self) -> int:
-        """A submit begins; give what this returns to `known`."""
+        """Begin a submit. Pass the returned value to `known`."""
         with self._lock:
             self._expected += 1
             return self._renewals
@@ -116,8 +116,8 @@ class Awaited:
     def known(
         self, ids: Collection[str], callback: Callback | BatchResults, expected: int
     ) -> Collection[str]:
-        """These are the submit's tasks. Returns those to look at: they may have ended unheard."""
-        alone = (callback,)  # one for all: there may be a million
+        """Register a submit's tasks. Returns the ids to read: they may have ended unnoticed."""
+        alone = (callback,)  # one shared tuple: there may be a million ids
         with self._lock:
             for task_id in ids:
                 before = self._callbacks.get(task_id)
@@ -126,44 +126,44 @@ class Awaited:
             return self._one_each(late)
 
     def settled(self) -> None:
-        """A submit has ended, well or badly."""
+        """End a submit, successful or not."""
         with self._lock:
             self._expected -= 1
             if not self._expected:
                 self._missed.clear()
 
     def renewed(self) -> None:
-        """What happened meanwhile was not heard of."""
+        """Record that the subscription was replaced: events in between were missed."""
         with self._lock:
             self._renewals += 1
 
     def of(self, task_id: str) -> Sequence[Callback | BatchResults]:
-        """Who waits for this task, which may have ended."""
+        """The callbacks that await this task, which may have ended."""
         with self._lock:
             if self._expected:
-                self._missed.add(task_id)  # somebody may be about to wait for it
+                self._missed.add(task_id)  # its callback may be about to be registered
             return self._callbacks.get(task_id, ())
 
     def ids(self) -> Sequence[str]:
-        """All to look at."""
+        """All ids to read."""
         with self._lock:
             return self._one_each(self._callbacks)
 
     def _one_each(self, ids: Iterable[str]) -> Sequence[str]:
-        """Of tasks that are read together, one is enough."""
+        """Reduce ids to one per batch, since a batch is read as one."""
         awaited = ((who, each) for each in ids for who in self._callbacks[each])
         looks = {who if isinstance(who, BatchResults) else each: each for who, each in awaited}
         return tuple(dict.fromkeys(looks.values()))
 
     def take(self, task_id: str) -> Sequence[Callback]:
-        """Who is to be told of this task's end by itself; they are forgotten."""
+        """Remove and return the callbacks for this single task; batches stay."""
         with self._lock:
             whole = self._callbacks.get(task_id, ())
             self._keep(task_id, tuple(who for who in whole if isinstance(who, BatchResults)))
             return by_themselves(whole)
 
     def forget(self, batch: BatchResults) -> None:
-        """The ends of its tasks have been told."""
+        """Remove a batch whose results have been delivered."""
         with self._lock:
             for task_id in batch.ids:
                 whole = self._callbacks.get(task_id, ())
@@ -177,12 +177,12 @@ class Awaited:
 
 
 def by_themselves(who: Sequence[Callback | BatchResults]) -> list[Callback]:
-    """Those that await one task by itself."""
+    """The callbacks among them that await a single task, not a batch."""
     return [each for each in who if not isinstance(each, BatchResults)]
 
 
 def result_of(task: Task) -> TaskResult:
-    """How an ended task ended."""
+    """The result of an ended task."""
     done = task.status is Status.COMPLETED
     error = None if done else task.error or str(task.status)
     return TaskResult(task.id, done, task.result, error)

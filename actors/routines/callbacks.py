@@ -1,4 +1,4 @@
-"""Calling back at the end of tasks: in the order of their ends, one after another."""
+"""Calls callbacks when tasks end: one at a time, in the order in which the tasks end."""
 
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -16,10 +16,10 @@ from .steps import CallBack, Listen, Log, ReadTask, Receive, Release, Routine, S
 
 
 class Callbacks:
-    """One subscription, whatever the number of tasks; it reads at the start and after each restart
-    of the queue. `begin` it, and have `run` go on beside those who `submit` and `add`.
+    """The callbacks of any number of tasks, over one subscription.
 
-    `lock` is for those who do that in other threads.
+    Tasks are read at the start and after each restart of the queue. Call `begin`, then keep `run`
+    running while others call `submit` and `add`; pass a `lock` if they do so in other threads.
     """
 
     def __init__(self, lock: AbstractContextManager[Any] | None = None) -> None:
@@ -28,7 +28,7 @@ class Callbacks:
         self._is_closed = False
 
     def begin(self) -> Routine[None]:
-        """Hear of ends from now on. Raises `Unavailable`."""
+        """Subscribe to the ends of tasks. Raises `Unavailable`."""
         self._source = yield from Listen(ENDS, ahead=ENDS_AHEAD)
 
     def submit(
@@ -36,7 +36,7 @@ class Callbacks:
         submit: Routine[list[str]] | Step[list[str]],
         callback: Callback | BatchResults,
     ) -> Routine[list[str]]:
-        """Submit tasks, of which `submit` gives the ids, and await the end of each."""
+        """Run `submit`, which returns task ids, and await the end of each task."""
         late: Collection[str] = ()
         expected = self._awaited.expect()
         try:
@@ -48,7 +48,7 @@ class Callbacks:
         return ids
 
     def add(self, task_id: str, callback: Callback) -> Routine[None]:
-        """Await the end of a task that there is already."""
+        """Await the end of an existing task."""
         ended: list[Task] = []
 
         def find() -> Routine[list[str]]:
@@ -61,7 +61,7 @@ class Callbacks:
         self._put(ended)
 
     def _put(self, items: Iterable[str | Task]) -> None:
-        for item in items:  # lost only when the mailbox is replaced: then all are read
+        for item in items:  # lost only if the mailbox is replaced, and then all tasks are read
             self._source.mailbox.put(item)
 
     def close(self) -> Routine[None]:
@@ -70,7 +70,7 @@ class Callbacks:
         yield from Release(self._source)
 
     def run(self) -> Routine[None]:
-        """Call back until this is closed, or the queue for good."""
+        """Call callbacks until this or the queue is closed."""
         try:
             while not self._is_closed:
                 try:
@@ -80,10 +80,10 @@ class Callbacks:
                         return
                 yield from self._begin_anew()
         except Unavailable as gone:
-            yield from Log("error", "no callbacks any more: %s", (gone.message,))
+            yield from Log("error", "callbacks have stopped: %s", (gone.message,))
         finally:
             if self._awaited:
-                message = "%d tasks are not reported: the queue is closed"
+                message = "the queue is closed: callbacks of %d tasks were not called"
                 yield from Log("warning", message, (len(self._awaited),))
 
     def _follow(self) -> Routine[None]:
@@ -97,25 +97,25 @@ class Callbacks:
                 yield from self._hear((item if isinstance(item, Task) else item.task).id)
 
     def _begin_anew(self) -> Routine[None]:
-        """Raises `Unavailable` where the queue does not come back."""
+        """Subscribe again. Raises `Unavailable` if the queue stays unavailable."""
         yield from Release(self._source)
         self._source = yield from Listen(ENDS, patience_s=OUTAGE_PATIENCE_S, ahead=ENDS_AHEAD)
-        self._awaited.renewed()  # now, not before: ends until here were not heard
+        self._awaited.renewed()  # now, not earlier: all ends until here were missed
         if self._is_closed:
             yield from self.close()
 
     def _hear(self, task_id: str) -> Routine[None]:
-        """A task has ended."""
+        """Handle the end of a task."""
         who = self._awaited.of(task_id)
         full = [each for each in who if isinstance(each, BatchResults) and each.hear(task_id)]
         yield from self._tell(task_id, [*full, *by_themselves(who)])
 
     def _look(self, task_id: str) -> Routine[None]:
-        """A task may have ended."""
+        """Check whether a task has ended."""
         yield from self._tell(task_id, self._awaited.of(task_id))
 
     def _tell(self, task_id: str, who: Sequence[Callback | BatchResults]) -> Routine[None]:
-        """Those of them for whom all has ended."""
+        """Call those callbacks whose tasks have all ended."""
         for each in who:
             if isinstance(each, BatchResults):
                 yield from self._gather(each)

@@ -1,4 +1,4 @@
-"""Results on their way into queues of the program's own, which may be full."""
+"""Puts results into channels: queues that the caller owns and that may be full."""
 
 from collections import deque
 from collections.abc import Callable
@@ -10,13 +10,13 @@ from ..core.intake import arguments
 from ..core.model.tasks import TaskResult
 from .steps import Log, Put, PutNow, Routine, Sleep, Spawn
 
-LOOK_AGAIN_S = 0.05  # at a full channel that cannot be waited for
+LOOK_AGAIN_S = 0.05  # before retrying a full channel that cannot be waited for
 
 
 class Channels:
-    """The channels of one queue: one that is full holds up neither callbacks nor other channels.
+    """The channels of one queue. A full channel blocks neither callbacks nor other channels.
 
-    `run` runs a routine; `lock` is for those whose `run` may be in several threads at once.
+    `run` runs a routine; `lock` is needed if `run` may run in several threads at once.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class Channels:
         self._writers: WeakValueDictionary[int, ChannelWriter] = WeakValueDictionary()
 
     def writer(self, channel: Any) -> "ChannelWriter":
-        """The way into a channel, the same one as long as anybody uses it. Raises `Invalid`."""
+        """The writer of a channel; the same one as long as it is in use. Raises `Invalid`."""
         with self._lock:
             writer = self._writers.get(id(channel))
             if writer is None:
@@ -35,9 +35,11 @@ class Channels:
 
 
 class ChannelWriter:
-    """A callback that puts results into one channel, in order. While it is full they wait here, and
-    a routine of its own puts them in as they are read; what has no `put_nowait` is believed never
-    to be full."""
+    """A callback that puts results into one channel, in order.
+
+    While the channel is full, results wait here and a separate routine puts them in as space
+    becomes free. A channel without `put_nowait` is assumed never to be full.
+    """
 
     def __init__(
         self,
@@ -46,7 +48,7 @@ class ChannelWriter:
         lock: AbstractContextManager[Any],
     ) -> None:
         self._put, self._put_now = arguments.channel(channel)
-        self._channel = channel  # as long as this lives, no other has its id
+        self._channel = channel  # keeps its id from being reused
         self._run, self._lock = run, lock
         self._waiting: deque[TaskResult] = deque()
 
@@ -72,7 +74,7 @@ class ChannelWriter:
                 if not (yield from Put(self._put, self._put_now, self._waiting[0])):
                     yield from Sleep(LOOK_AGAIN_S)
                     continue
-            except Exception as error:  # it is shut down, say: nothing goes in any more
+            except Exception as error:  # for example, it was shut down
                 yield from Log("error", "a result could not be put into its channel", error=error)
             with self._lock:
                 self._waiting.popleft()

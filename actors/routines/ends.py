@@ -1,4 +1,4 @@
-"""Waiting for the ends of many tasks: by one subscription, over a restart of the queue."""
+"""Waits for the ends of many tasks over one subscription; survives a restart of the queue."""
 
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -29,14 +29,14 @@ from .steps import (
     Source,
 )
 
-ENDS_AHEAD = 100_000  # before they are taken
-FOLLOWED = 100  # so few tasks are followed by themselves, and the ends of others are not sent
+ENDS_AHEAD = 100_000  # events buffered before they are read
+FOLLOWED = 100  # up to so many tasks, subscribe to these only
 
 OnProgress = Callable[[int, int], object]
 
 
 def ending(task_id: str) -> Routine[TaskResult | None]:
-    """How a task ended; None when it has not."""
+    """The result of a task, or None if it has not ended."""
     try:
         task = yield from ReadTask(task_id)
     except NotFound as gone:
@@ -45,7 +45,7 @@ def ending(task_id: str) -> Routine[TaskResult | None]:
 
 
 def gather(batch: BatchResults) -> Routine[None]:
-    """Read the results that there are."""
+    """Read the results of a batch's ended tasks."""
     task_filter: TaskFilter | None = batch.first_page()
     while task_filter is not None:
         task_filter = batch.take(task_filter, (yield from ReadPage(task_filter)))
@@ -55,11 +55,11 @@ def gather(batch: BatchResults) -> Routine[None]:
 
 
 def batch_members(batch: OfBatch) -> Routine[BatchSubmitted]:
-    """The ids of a batch's tasks, in the order given. Raises `NotFound`."""
+    """The ids of a batch's tasks, in submission order. Raises `NotFound`."""
     name, ids = arguments.batch_id(batch), arguments.members(batch)
     if ids is not None:
         return BatchSubmitted(name, ids)
-    yield from ReadBatch(name)  # there is one
+    yield from ReadBatch(name)  # check that it exists
     ids = []
     task_filter: TaskFilter | None = members(name)
     while task_filter is not None:
@@ -70,8 +70,10 @@ def batch_members(batch: OfBatch) -> Routine[BatchSubmitted]:
 
 
 class EndWatch:
-    """The ends of some tasks, for one who waits until `deadline`, and no longer than an outage of
-    the queue may last. `late` makes the error of a wait that takes too long."""
+    """Reports the ends of tasks until `deadline`, or until an outage of the queue lasts too long.
+
+    `late` creates the error to raise after the deadline.
+    """
 
     def __init__(
         self, ids: Collection[str], deadline: float | None, late: Callable[[], TimeoutError]
@@ -82,8 +84,10 @@ class EndWatch:
         self._source: Source | None = None
 
     def next(self) -> Routine[str | None]:
-        """The id of a task that has ended; None where any may have ended unheard, which is so at
-        the start and after each loss of the queue."""
+        """Return the id of a task that has ended.
+
+        None if any task may have ended unnoticed: at the start and after each lost connection.
+        """
         if self._source is None:
             left = yield from self._left_s()
             patience = OUTAGE_PATIENCE_S if left is None else min(left, OUTAGE_PATIENCE_S)
@@ -98,9 +102,9 @@ class EndWatch:
         return task_id
 
     def wait_out(self, lost: QueueError) -> Routine[None]:
-        """The queue is lost: pause, or raise what is to be said when there has been enough."""
+        """Pause after the queue was `lost`, or raise an error if it has been lost for too long."""
         if self._source is None:
-            raise lost  # it was tried for long enough
+            raise lost  # `Listen` has already waited long enough
         yield from self.close()
         is_cut = isinstance(lost, Closed) and lost.message in ("restarted", "lagged")
         if isinstance(lost, Closed):
@@ -124,8 +128,11 @@ class EndWatch:
 
 
 def as_completed(ids: Collection[OfTask], timeout: float | None, since: float) -> Routine[None]:
-    """Delivers the results of tasks, each as it ends. Raises `TimeoutError` where `timeout` seconds
-    after `since` not all have ended; `Invalid` at once."""
+    """Deliver the results of tasks as they end.
+
+    Raises `TimeoutError` if not all have ended `timeout` seconds after `since`. Raises `Invalid`
+    when called, not when iterated.
+    """
     task_ids = arguments.ids(ids, "ids", limits.AWAITED, least=0)
     return _completed(task_ids, arguments.seconds(timeout, "timeout"), since)
 
@@ -160,7 +167,7 @@ def _completed(ids: Sequence[str], timeout: float | None, since: float) -> Routi
 def wait_batch(
     batch_id: OfBatch, timeout: float | None, on_progress: OnProgress | None
 ) -> Routine[list[TaskResult]]:
-    """The results of a batch once all have ended. Errors name the batch."""
+    """Wait for the results of a batch. Errors have its `batch_id` and `task_ids`."""
     timeout, on_progress = waits(timeout, on_progress)
     submitted = yield from batch_members(batch_id)
     batch = BatchResults(list)
@@ -197,7 +204,7 @@ def wait_batch(
 def waits(
     timeout: float | None, on_progress: OnProgress | None
 ) -> tuple[float | None, OnProgress | None]:
-    """Two arguments, checked."""
+    """Check and return two arguments. Raises `Invalid`."""
     return arguments.seconds(timeout, "timeout"), arguments.on_progress(on_progress)
 
 

@@ -1,4 +1,4 @@
-"""A subscription to the queue's events that a restart of the queue does not end."""
+"""A subscription to the queue's events that survives a restart of the queue."""
 
 from collections.abc import Collection
 from typing import Any
@@ -12,7 +12,7 @@ from .steps import Listen, Now, Receive, Release, Routine, Source
 
 
 class Hearing:
-    """Events from `begin` on: all, or those named, of all tasks or those named."""
+    """Events from `begin` on. `events` and `tasks` select them; None means all."""
 
     def __init__(self, events: Collection[str] | None, tasks: Tasks | None) -> None:
         """Raises `Invalid`."""
@@ -21,11 +21,11 @@ class Hearing:
         self._is_closed = False
 
     def begin(self) -> Routine[None]:
-        """Raises `Unavailable`."""
+        """Subscribe. Raises `Unavailable`."""
         self._source = yield from Listen(self._events, self._tasks)
 
     def get(self, timeout: float | None) -> Routine[Any]:
-        """The next event. Raises `TimeoutError` after `timeout` seconds, `Closed` at the end."""
+        """Return the next event. Raises `TimeoutError` after `timeout` seconds, or `Closed`."""
         timeout = arguments.seconds(timeout, "timeout")
         deadline = None if timeout is None else (yield from Now()) + timeout
         while True:
@@ -46,7 +46,7 @@ class Hearing:
             self._source = yield from Listen(self._events, self._tasks, patience)
         except Unavailable:
             if left < OUTAGE_PATIENCE_S:
-                raise TimeoutError("the queue is away") from None
+                raise TimeoutError("the queue is unavailable") from None
             raise
         if self._is_closed:
             yield from self.close()

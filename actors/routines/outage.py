@@ -1,11 +1,11 @@
-"""How long the queue may be away before whoever waits for it gives up."""
+"""How long to wait for an unavailable queue before giving up."""
 
-OUTAGE_PATIENCE_S = 30.0  # a wait, a stream and callbacks outlive a restart of the queue
-PAUSE_S = 0.2  # between two tries to reach it
+OUTAGE_PATIENCE_S = 30.0  # waits, streams and callbacks survive a restart of the queue
+PAUSE_S = 0.2  # between two attempts to reach it
 
 
 class Outage:
-    """Since when the queue is away, as far as is known; `now` is on a clock that is never set."""
+    """Measures how long the queue has been unavailable. `now` is in seconds, monotonic."""
 
     def __init__(self, patience_s: float = OUTAGE_PATIENCE_S) -> None:
         self._patience_s = patience_s
@@ -16,11 +16,11 @@ class Outage:
         return self._since is None
 
     def end(self) -> None:
-        """The queue has answered."""
+        """Record that the queue has answered."""
         self._since = None
 
     def is_too_long(self, now: float) -> bool:
-        """It is away now: has it been for too long?"""
+        """Record that it is unavailable; True if it has been for `patience_s` seconds."""
         if self._since is None:
             self._since = now
         return now - self._since >= self._patience_s

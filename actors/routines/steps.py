@@ -1,12 +1,12 @@
-"""Routines, and the steps that they consist of.
+"""Routines and their steps.
 
-A routine is a generator that does no I/O, has no clock, no thread and no event loop. It yields one
-step after another, a record that says what is to be done, and is sent what that gave or thrown the
-error that it raised:
+A routine is a generator that does no I/O and uses no clock, thread or event loop. It yields steps,
+records that say what to do. It is sent each step's result, or thrown the error the step raised:
 
     task = yield from ReadTask(task_id)
 
-A shell takes the steps: `Threads` for `QueueManager` and `Client`, `EventLoop` for `AsyncClient`.
+A shell executes the steps: `Threads` for `QueueManager` and `Client`, `EventLoop` for
+`AsyncClient`.
 """
 
 from collections.abc import Awaitable, Callable, Generator
@@ -21,11 +21,11 @@ R = TypeVar("R")
 
 Routine = Generator["Step[Any]", Any, R]
 Leave = Callable[[], Any]
-"""Ends what a mailbox receives; gives something to await in an event loop."""
+"""Stops a mailbox from receiving; in an event loop it returns an awaitable."""
 
 
 class Box(Protocol):
-    """A mailbox, of threads or of an event loop."""
+    """A mailbox, for threads or for an event loop."""
 
     def put(self, item: Any) -> bool: ...
 
@@ -33,18 +33,18 @@ class Box(Protocol):
 
 
 class Source(Struct, frozen=True):
-    """A mailbox in force, and how to leave it."""
+    """A mailbox that receives items, and the function that ends this."""
 
     mailbox: Any
     leave: Leave
 
     def close(self) -> None:
-        """Whoever waits for the next item gets none."""
+        """Close the mailbox: waiting for the next item ends with `Closed`."""
         self.mailbox.close("unsubscribed")
 
 
 class Step(Struct, Generic[R], frozen=True):
-    """`yield from` it: gives what taking it gave, an `R`."""
+    """One step. `yield from` it evaluates to the step's result, an `R`."""
 
     def __iter__(self) -> Routine[R]:
         answer: R = yield self
@@ -52,7 +52,7 @@ class Step(Struct, Generic[R], frozen=True):
 
 
 class Now(Step[float], frozen=True):
-    """Seconds on a clock that is never set."""
+    """The time in seconds, on a monotonic clock."""
 
 
 class Sleep(Step[None], frozen=True):
@@ -60,7 +60,7 @@ class Sleep(Step[None], frozen=True):
 
 
 class Log(Step[None], frozen=True):
-    """A line for the `ollama_queue` logger; `level` as in `logging`."""
+    """Write a line to the `ollama_queue` logger. `level` is a name such as "error"."""
 
     level: str
     words: str
@@ -69,41 +69,43 @@ class Log(Step[None], frozen=True):
 
 
 class Deliver(Step[None], frozen=True):
-    """An item for whoever iterates over this routine; taken when the next one is asked for."""
+    """Yield an item to the caller that iterates over this routine."""
 
     item: Any
 
 
 class Spawn(Step[None], frozen=True):
-    """Have a routine run beside this one."""
+    """Start another routine that runs concurrently."""
 
     routine: Callable[[], Routine[None]]
     name: str
 
 
 class Invoke(Step[R], Generic[R], frozen=True):
-    """Call a function of the caller's; in an event loop, await what it gives."""
+    """Call a function; in an event loop, await its result if it is awaitable."""
 
     function: Callable[[], R | Awaitable[R]]
 
 
 class CallBack(Step[None], frozen=True):
-    """Call somebody who waits for the end of `task_id`; a failure is logged, not raised."""
+    """Call a callback for the end of `task_id`. Exceptions are logged, not raised."""
 
     task_id: str
     function: Callable[[], Any]
 
 
 class PutNow(Step[bool], frozen=True):
-    """Put an item into a channel; False where that is full."""
+    """Put an item into a channel. False if the channel is full."""
 
     put_now: Callable[[Any], Any]
     item: Any
 
 
 class Put(Step[bool], frozen=True):
-    """Wait until a channel has room, and put an item into it; False where that is full and cannot
-    be waited for."""
+    """Wait until a channel has room and put an item into it.
+
+    False if the channel is full and cannot be waited for.
+    """
 
     put: Callable[[Any], Any]
     put_now: Callable[[Any], Any]
@@ -111,10 +113,10 @@ class Put(Step[bool], frozen=True):
 
 
 class Listen(Step[Source], frozen=True):
-    """Receive events from now on, `ahead` of them before they are taken.
+    """Receive events from now on; up to `ahead` of them are buffered.
 
-    All, or those named, of all tasks or those named. Raises `Unavailable` where the queue is out of
-    reach for `patience_s`.
+    `events` and `tasks` select them; None means all. Raises `Unavailable` if the queue cannot be
+    reached within `patience_s` seconds.
     """
 
     events: frozenset[str] | None
@@ -124,41 +126,41 @@ class Listen(Step[Source], frozen=True):
 
 
 class Receive(Step[Any], frozen=True):
-    """The next item. Raises `Closed`, or `TimeoutError` after `timeout` seconds."""
+    """Receive the next item. Raises `Closed`, or `TimeoutError` after `timeout` seconds."""
 
     source: Source
     timeout: float | None = None
 
 
 class Release(Step[None], frozen=True):
-    """Receive nothing more from it."""
+    """Stop receiving from a source."""
 
     source: Source
 
 
 class ReadTask(Step[Task], frozen=True):
-    """The whole task. Raises `NotFound`."""
+    """Read a complete task. Raises `NotFound`."""
 
     task_id: str
 
 
 class ReadBatch(Step[Batch], frozen=True):
-    """A batch. Raises `NotFound`."""
+    """Read a batch. Raises `NotFound`."""
 
     batch_id: str
 
 
 class ReadPage(Step[TaskPage], frozen=True):
-    """One page of a list."""
+    """Read one page of a list of tasks."""
 
     filter: TaskFilter
 
 
 class Drive(Generic[R]):
-    """A routine under way, for the shell that takes its steps.
+    """A running routine, for the shell that executes its steps.
 
-    Each method gives the step to take next; None when there is none, and `result` is what the
-    routine gave.
+    Each method returns the next step. None means that the routine has returned; `result` is what
+    it returned.
     """
 
     result: R
@@ -167,7 +169,7 @@ class Drive(Generic[R]):
         self._routine = routine
 
     def send(self, answer: Any) -> Step[Any] | None:
-        """What the last step gave; None at the start."""
+        """Pass the result of the last step (None at the start) to the routine."""
         try:
             return self._routine.send(answer)
         except StopIteration as end:
@@ -175,7 +177,7 @@ class Drive(Generic[R]):
             return None
 
     def throw(self, error: BaseException) -> Step[Any] | None:
-        """The last step has failed."""
+        """Raise the last step's error in the routine."""
         try:
             return self._routine.throw(error)
         except StopIteration as end:
