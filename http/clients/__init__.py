@@ -1,1 +1,1 @@
-"""`Client` and `AsyncClient`, the queue over HTTP."""
+"""`Client` and `AsyncClient`: the queue over HTTP."""

@@ -1,4 +1,4 @@
-"""Where the queue is that a client or the command line talks to."""
+"""The address of the queue server, for clients and the command line."""
 
 import os
 
@@ -12,16 +12,16 @@ VARIABLE = "OLLAMA_QUEUE_SERVER"
 
 
 def usual() -> str:
-    """The queue that is meant where none is named."""
+    """The default server: `OLLAMA_QUEUE_SERVER`, or this machine at port 7125."""
     return unquoted(os.environ.get(VARIABLE, "")) or DEFAULT_SERVER
 
 
 def full(url: str) -> str:
-    """`host`, `host:port`, an IPv6 address, or a URL, as a URL without a slash at its end.
+    """Turn a host, `host:port`, an IPv6 address or a URL into a URL without a trailing slash.
 
-    Raises `Invalid`.
+    The default port is 7125. Raises `Invalid`.
     """
-    from ...actors.core.intake import arguments  # where only help is shown, it is not needed
+    from ...actors.core.intake import arguments  # slow to import, and not needed to show help
 
     text = arguments.text(url, "url", LONGEST).strip()
     if "://" not in text:

@@ -51,11 +51,11 @@ T = TypeVar("T")
 class AsyncClient:
     """A queue on a server, for asyncio: `async with AsyncClient("localhost:7125") as queue`.
 
-    The verbs, errors and addresses of `Client`, as coroutines; streams are async iterators. May be
-    used by many tasks at once, in one event loop after another (`asyncio.run` twice): its
-    connections and callbacks end with their loop. Raises `Conflict` where two run at the same time,
-    and without asyncio. `timeout` (seconds) limits each request beyond its own waiting;
-    `transport` is an httpx transport to send them by.
+    Has the verbs, errors and addresses of `Client`, as coroutines; streams are async iterators. May
+    be used by many tasks at once, and in several event loops one after another (`asyncio.run`
+    twice); connections and callbacks end with their loop. Raises `Conflict` if used in two running
+    loops, or without asyncio. `timeout` (seconds above 0) limits each request, in addition to the
+    request's own waiting time; `transport` is an httpx transport to send requests with.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class AsyncClient:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def _enter(self) -> None:
-        """Have what belongs to one event loop belong to the one that runs. Raises `Conflict`."""
+        """Switch to the running event loop, if it is a new one. Raises `Conflict`."""
         here = self._connections.enter()
         if here is not self._loop:
             self._loop = here
@@ -234,7 +234,7 @@ class AsyncClient:
     async def run_cron_task(self, cron_id: OfCron) -> Submitted:
         return await self._ask(requests.build(routes.RUN_CRON, cron_id))
 
-    # --- what is read as it comes ---------------------------------------------------------------
+    # --- streams --------------------------------------------------------------------------------
 
     def stream_task(
         self, task_id: OfTask, *, timeout: float | None = None
@@ -252,7 +252,7 @@ class AsyncClient:
         )
 
     async def _submit_or_cancel(self, new: AnyTask) -> str:
-        """Where this is cancelled on the way, so is the task, once its id is known."""
+        """Submit a task. If this is cancelled meanwhile, cancel the task once its id is known."""
         self._enter()
         submitting = asyncio.ensure_future(self.submit_task(new))
         try:
@@ -332,7 +332,7 @@ class AsyncClient:
                 self._reporter = await AsyncReporter(self._routines).begin()
             return self._reporter
 
-    # --- waiting for many -----------------------------------------------------------------------
+    # --- waiting for many tasks -----------------------------------------------------------------
 
     async def submit_batch_tasks(
         self,

@@ -1,4 +1,4 @@
-"""The I/O of `AsyncClient`: its HTTP connections, in one event loop."""
+"""The I/O of `AsyncClient`: HTTP connections in one event loop."""
 
 import asyncio
 import contextlib
@@ -19,10 +19,11 @@ from .requests import Request
 
 
 class AsyncConnections:
-    """Those to the server at `url`; `timeout` (seconds) limits each request beyond its waiting.
+    """The connections to the server at `url`.
 
-    They may be used in one event loop after another, and end with theirs. Once `is_closed` is set,
-    nothing is sent any more.
+    `timeout` (seconds) limits each request, in addition to its `patience_s`. Connections may be
+    used in several event loops one after another, and end with their loop. Once `is_closed` is
+    set, no request is sent.
     """
 
     def __init__(
@@ -42,9 +43,9 @@ class AsyncConnections:
         return httpx.AsyncClient(**{**self._options, "transport": transport})
 
     def enter(self) -> asyncio.AbstractEventLoop:
-        """The event loop that runs is theirs from now on; one before it is over.
+        """Switch to the running event loop and return it. The previous one must have ended.
 
-        Raises `Conflict` where that runs as well, or where none does.
+        Raises `Conflict` if the previous loop is still running, or if no loop is running.
         """
         try:
             here = asyncio.get_running_loop()
@@ -64,7 +65,7 @@ class AsyncConnections:
 
     @property
     def takes(self) -> Mapping[type[Step[Any]], AsyncTake]:
-        """How the steps of the protocol are taken."""
+        """The functions that execute the protocol's steps."""
 
         def taking(expand: Callable[[Any], Any]) -> AsyncTake:
             return lambda loop, step: loop.run(expand(step))
@@ -111,8 +112,10 @@ class AsyncConnections:
 
 
 class AsyncReading:
-    """Reads one answer as it comes, in a task of its own: whoever waits for an item of it may give
-    up at any moment and lose nothing."""
+    """Reads one streamed response in a separate task.
+
+    A caller that waits for an item can stop waiting at any time without losing data.
+    """
 
     def __init__(self, response: httpx.Response, intake: Intake) -> None:
         self._response, self._intake = response, intake
@@ -134,4 +137,4 @@ class AsyncReading:
         self._intake.mailbox.close("unsubscribed")
         await end(self._task)
         with contextlib.suppress(Exception):
-            await self._response.aclose()  # if it was closed before it began to read
+            await self._response.aclose()  # if the task was cancelled before it started

@@ -32,10 +32,10 @@ T = TypeVar("T")
 class Client(ComposedVerbs):
     """A queue on a server: `Client("localhost:7125")`, `Client("https://host")`.
 
-    Without a URL it is at `OLLAMA_QUEUE_SERVER`, else on this machine at port 7125. May be used
-    from several threads. `timeout` (seconds) limits each request beyond its own waiting;
-    `transport` is an httpx transport to send them by. All verbs raise `QueueError`: `Unavailable`
-    when the server cannot be reached.
+    The default URL is `OLLAMA_QUEUE_SERVER`, or this machine at port 7125. May be used from several
+    threads. `timeout` (seconds above 0) limits each request, in addition to the request's own
+    waiting time; `transport` is an httpx transport to send requests with. All verbs raise
+    `QueueError`: `Unavailable` if the server cannot be reached.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class Client(ComposedVerbs):
     def run_cron_task(self, cron_id: OfCron) -> Submitted:
         return self._ask(requests.build(routes.RUN_CRON, cron_id))
 
-    # --- what is read as it comes ---------------------------------------------------------------
+    # --- streams --------------------------------------------------------------------------------
 
     def stream_task(
         self, task_id: OfTask, *, timeout: float | None = None

@@ -1,4 +1,4 @@
-"""What both clients make of a request, of a refusal, and of a connection that is lost."""
+"""What both clients share: httpx options, requests, and the errors of failed ones."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from ...actors.core.model.errors import Invalid, OutcomeUnknown, QueueError, Una
 from .. import wire
 from .requests import Request
 
-SILENCE_S = 20.0  # of a stream without even a comment: the connection is dead
+SILENCE_S = 20.0  # a stream without even a comment for so long is dead
 
 
 def limit(timeout: float) -> float:
-    """That of any request, in seconds. Raises `Invalid`."""
+    """Check a client's `timeout`, in seconds above 0. Raises `Invalid`."""
     seconds = arguments.seconds(timeout, "timeout")
     if not seconds:
         raise Invalid("timeout must be seconds above 0", field="timeout")
@@ -21,12 +21,12 @@ def limit(timeout: float) -> float:
 
 
 def options(url: str, timeout: float, transport: Any = None) -> dict[str, Any]:
-    """What an httpx client is made with; `timeout` in seconds."""
+    """The arguments for an httpx client; `timeout` in seconds. Raises `Invalid`."""
     try:
         httpx.URL(url)
     except httpx.InvalidURL as error:
         raise Invalid(f"{url!r} is not an http(s) URL: {error}", field="url") from None
-    # Making a TLS context costs 40 ms, and a plain URL needs none. It reads SSL_CERT_FILE.
+    # Creating a TLS context takes 40 ms, and a plain URL needs none. It reads SSL_CERT_FILE.
     is_secure = transport is None and url.startswith("https:")
     return {
         "base_url": url,
@@ -38,7 +38,7 @@ def options(url: str, timeout: float, transport: Any = None) -> dict[str, Any]:
 
 
 def sent(request: Request[Any], timeout: float) -> dict[str, Any]:
-    """A request in httpx's words; `timeout` is how long any request may take."""
+    """The arguments for httpx to send `request`; `timeout` (seconds) as in the client."""
     return {
         "method": request.method,
         "url": request.path,
@@ -50,18 +50,18 @@ def sent(request: Request[Any], timeout: float) -> dict[str, Any]:
 
 
 def opened(request: Request[Any], timeout: float) -> dict[str, Any]:
-    """The same for an answer that is read as it comes."""
+    """The arguments for httpx to send a `request` whose response is streamed."""
     return {**sent(request, timeout), "timeout": httpx.Timeout(timeout, read=SILENCE_S, pool=None)}
 
 
 def refusal(response: httpx.Response) -> QueueError:
-    """The error that a response, read already, says."""
+    """The error in a response whose body has been read."""
     retry_after = response.headers.get("Retry-After")
     return wire.decode_error(response.status_code, response.content, retry_after)
 
 
 def lost(url: str, error: httpx.TransportError) -> Unavailable:
-    """What it means that there is no answer: only some of these say that nothing was done."""
+    """The error for a request without a response: `OutcomeUnknown` if it may have arrived."""
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return Unavailable(
             f"cannot reach a queue server at {url} ({error}): is ollama-queue-server running?"

@@ -1,18 +1,18 @@
-"""Connections of `AsyncClient`: one for each request under way, kept for the next."""
+"""The connections of `AsyncClient`: one per concurrent request, kept for reuse."""
 
 import ssl
 from collections.abc import AsyncIterator
 
 import httpx
 
-KEPT = 20  # idle ones
+KEPT = 20  # idle connections
 
 
 class ConnectionPool(httpx.AsyncBaseTransport):
-    """As many connections as there are requests at once.
+    """A pool with one connection per concurrent request.
 
-    httpx's own pool looks through all of its connections at each request, which costs most of the
-    time when a hundred tasks wait. `verify`: whether certificates are checked.
+    httpx's own pool scans all of its connections at each request, which takes most of the time when
+    a hundred tasks wait. `verify` is a TLS context, or whether to check certificates.
     """
 
     def __init__(self, verify: ssl.SSLContext | bool) -> None:
@@ -50,7 +50,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
 
 
 class _PooledBody(httpx.AsyncByteStream):
-    """The body of a response; its connection is free once it is closed."""
+    """The body of a response. Closing it returns its connection to the pool."""
 
     def __init__(
         self,

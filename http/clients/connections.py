@@ -1,4 +1,4 @@
-"""The I/O of `Client`: its HTTP connections, in any thread and in a forked process."""
+"""The I/O of `Client`: HTTP connections, for any thread and for forked processes."""
 
 import contextlib
 import os
@@ -22,7 +22,10 @@ from .requests import Request
 
 
 class Connections:
-    """Those to the server at `url`; `timeout` (seconds) limits each request beyond its waiting."""
+    """The connections to the server at `url`.
+
+    `timeout` (seconds) limits each request, in addition to its `patience_s`.
+    """
 
     def __init__(self, url: str, timeout: float, transport: httpx.BaseTransport | None) -> None:
         if transport is not None:
@@ -34,7 +37,7 @@ class Connections:
 
     @property
     def takes(self) -> Mapping[type[Step[Any]], Take]:
-        """How the steps of the protocol are taken."""
+        """The functions that execute the protocol's steps."""
 
         def taking(expand: Callable[[Any], Any]) -> Take:
             return lambda threads, step: threads.run(expand(step))
@@ -48,7 +51,7 @@ class Connections:
 
     @property
     def is_another_process_s(self) -> bool:
-        """This process was forked off from theirs, and has made none itself."""
+        """Whether they belong to the parent of this forked process."""
         return os.getpid() != self._pid
 
     def close(self) -> None:
@@ -76,7 +79,7 @@ class Connections:
     def _answered(self, send: Callable[[], httpx.Response]) -> httpx.Response:
         if self._http.is_closed:
             raise Unavailable("this client is closed")
-        if self.is_another_process_s:  # on one socket, two would mix their answers
+        if self.is_another_process_s:  # two processes on one socket would mix up their responses
             self._http, self._pid = self._dial(), os.getpid()
         try:
             response = send()
@@ -89,8 +92,10 @@ class Connections:
 
 
 class Reading(threading.Thread):
-    """Reads one answer as it comes: whoever waits for an item of it has exact timeouts, and can be
-    told to stop."""
+    """Reads one streamed response in a separate thread.
+
+    A caller that waits for an item has exact timeouts and can be interrupted by `close`.
+    """
 
     def __init__(self, response: httpx.Response, intake: Intake) -> None:
         super().__init__(name="ollama-queue-reading", daemon=True)
@@ -115,11 +120,11 @@ class Reading(threading.Thread):
                 self._response.close()
 
     def close(self) -> None:
-        """Stop, from any thread; the thread that reads lets go of the connection."""
+        """Stop reading. May be called from any thread; the reading thread closes the response."""
         self._is_over = True
         self._intake.mailbox.close("unsubscribed")
         stream = self._response.extensions.get("network_stream")
         connection = stream.get_extra_info("socket") if stream is not None else None
-        if connection is not None and self.is_alive():  # after a fork it is the parent's
+        if connection is not None and self.is_alive():  # after a fork, the parent's
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)

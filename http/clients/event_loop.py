@@ -1,4 +1,4 @@
-"""The shell of routines for `AsyncClient`: takes their steps in an event loop."""
+"""Runs routines for `AsyncClient`: executes their steps in an event loop."""
 
 import asyncio
 import inspect
@@ -24,20 +24,20 @@ log = logging.getLogger("ollama_queue")
 
 T = TypeVar("T")
 AsyncTake = Callable[["EventLoop", Any], Any]
-"""Takes a step; what it gives is awaited if it can be."""
+"""Executes a step. Its result is awaited if it is awaitable."""
 
 
 class EventLoop:
-    """Runs routines in the task of whoever awaits them.
+    """Runs routines in the awaiting task.
 
-    `takes` says how steps are taken beyond those that need no queue.
+    `takes` maps the steps that need a queue to the functions that execute them.
     """
 
     def __init__(self, takes: Mapping[type[Step[Any]], AsyncTake]) -> None:
         self._takes = {**_TAKES, **takes}
 
     async def run(self, routine: Routine[T]) -> T:
-        """What the routine gives."""
+        """Run `routine` and return its result."""
         drive = Drive(routine)
         step = drive.send(None)
         while step is not None:
@@ -52,7 +52,7 @@ class EventLoop:
         return drive.result
 
     async def items(self, routine: Routine[None]) -> AsyncGenerator[Any, None]:
-        """What the routine delivers, piece by piece."""
+        """Run `routine` and yield the items it delivers."""
         drive, answer = Drive(routine), None
         step = drive.send(None)
         while step is not None:
@@ -80,7 +80,7 @@ async def _call_back(_: EventLoop, step: steps.CallBack) -> None:
 
 def _spawn(loop: EventLoop, step: steps.Spawn) -> None:
     task = asyncio.create_task(loop.run(step.routine()), name=step.name)
-    _spawned.add(task)  # the event loop itself would forget it
+    _spawned.add(task)  # the event loop keeps only a weak reference
     task.add_done_callback(_spawned.discard)
 
 
@@ -98,7 +98,7 @@ async def _put_now(_: EventLoop, step: steps.PutNow) -> bool:
 
 
 async def _put(loop: EventLoop, step: steps.Put) -> bool:
-    """A queue of threads cannot be awaited."""
+    """Await an async `put`; for others, such as `queue.Queue`, try once without waiting."""
     if inspect.iscoroutinefunction(step.put):
         await step.put(step.item)
         return True
@@ -120,7 +120,7 @@ _TAKES: dict[type[Step[Any]], AsyncTake] = {
 
 
 class AsyncMailbox(Generic[T]):
-    """A `Mailbox` inside one event loop; one task takes from it."""
+    """A `Mailbox` for one event loop, read by one task."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -129,7 +129,7 @@ class AsyncMailbox(Generic[T]):
         self._changed = asyncio.Event()
 
     def put(self, item: T) -> bool:
-        """False when the mailbox is closed, or closes now because its owner is too slow."""
+        """Add an item. False if the mailbox is closed, or is full and so closes as `lagged`."""
         if self._reason is None and len(self._items) >= self._size:
             self.close("lagged")
         if self._reason is None:
@@ -138,12 +138,12 @@ class AsyncMailbox(Generic[T]):
         return self._reason is None
 
     def close(self, reason: str) -> None:
-        """Say why nothing more comes; what is in the mailbox can still be taken."""
+        """Close the mailbox for `reason`. Items already in it can still be read."""
         self._reason = self._reason or reason
         self._changed.set()
 
     async def get(self, timeout: float | None = None) -> T:
-        """The next item. Raises `Closed`, or `TimeoutError` after `timeout` seconds."""
+        """Return the next item. Raises `Closed`, or `TimeoutError` after `timeout` seconds."""
         try:
             async with asyncio.timeout(timeout):
                 while not self._items:
@@ -157,7 +157,7 @@ class AsyncMailbox(Generic[T]):
 
 
 async def end(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait for its end; nothing is left to do where its event loop is over."""
+    """Cancel a task and wait until it ends. Does nothing if its event loop has ended."""
     if task.get_loop() is asyncio.get_running_loop():
         task.cancel()
         await asyncio.wait([task])
@@ -166,21 +166,24 @@ async def end(task: asyncio.Task[None]) -> None:
 class AsyncSubscription:
     """The queue's events from now on: `async for` over it, or `await get()`, in one task.
 
-    A restart of the queue does not end it; what happened meanwhile is not told. It ends when it
-    or its client is closed. One that is not read in time raises `Closed`: it has `lagged`. An
-    async context manager that closes itself. Made by `AsyncClient.subscribe`.
+    It survives a restart of the queue, but misses the events during it. It ends when it or its
+    client is closed. If it is read too slowly, it raises `Closed` with the message `lagged`. An
+    async context manager: calls `close` on exit. Created by `AsyncClient.subscribe`.
     """
 
     def __init__(self, loop: EventLoop, hearing: Hearing) -> None:
         self._loop, self._hearing = loop, hearing
 
     async def get(self, timeout: float | None = None) -> Event:
-        """The next event. Raises `TimeoutError` after `timeout` seconds, `Closed` at the end."""
+        """Return the next event.
+
+        Raises `TimeoutError` after `timeout` seconds, `Closed` when the subscription has ended.
+        """
         event: Event = await self._loop.run(self._hearing.get(timeout))
         return event
 
     async def close(self) -> None:
-        """End it: whoever reads it comes to the end."""
+        """End the subscription. Iterating over it stops."""
         await self._loop.run(self._hearing.close())
 
     async def __aenter__(self) -> Self:
@@ -205,8 +208,10 @@ class AsyncSubscription:
 
 
 class AsyncReporter:
-    """The task in which callbacks run, all of one client. A callback may be a plain function or
-    give something to await."""
+    """The task that runs all callbacks of one client.
+
+    A callback may be a plain function or return an awaitable.
+    """
 
     def __init__(self, loop: EventLoop) -> None:
         self._loop, self._callbacks = loop, Callbacks()
@@ -225,11 +230,11 @@ class AsyncReporter:
     async def submit(
         self, submit: Callable[[], Awaitable[list[str]]], callback: Callback | BatchResults
     ) -> list[str]:
-        """Submit tasks, of which `submit` returns the ids, and await the end of each."""
+        """Call `submit`, which returns task ids, and await the end of each task."""
         return await self._loop.run(self._callbacks.submit(steps.Invoke(submit), callback))
 
     async def add(self, task_id: str, callback: Callback) -> None:
-        """Await the end of a task that there is already."""
+        """Await the end of an existing task."""
         await self._loop.run(self._callbacks.add(task_id, callback))
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a client makes of the frames that a server sends."""
+"""Converts the frames that a server sends to chunks and events."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from ...actors.core.model.tasks import Chunk, Event, Status
 from ...actors.routines.steps import Box
 from ..sse import Frame, Parser
 
-# How an answer that is read as it comes may end; whoever takes what was read comes again.
+# The errors with which a streamed response may break off; the reader then reconnects.
 BROKEN = (httpx.HTTPError, httpx.StreamError, OSError, ValueError, EOFError)
 
 
@@ -28,7 +28,7 @@ _decode_event = msgspec.json.Decoder(Event).decode
 
 
 def chunk(frame: Frame) -> Chunk | None:
-    """A piece of a reply; None for what is to be passed over."""
+    """The chunk in a frame, or None for a frame to skip."""
     if frame.event == "chunk":
         return Chunk(frame.id or "", msgspec.json.decode(frame.data))
     if frame.event == "restart":
@@ -40,8 +40,11 @@ def chunk(frame: Frame) -> Chunk | None:
 
 
 class TakesEvents:
-    """Makes events of frames. A second snapshot ends it: the queue restarted, and what happened
-    meanwhile was not told; whoever has to know reads anew."""
+    """Converts frames to events, or to None for frames to skip.
+
+    A second snapshot raises `EOFError`: the queue restarted and events were missed, so the reader
+    must reconnect and read again.
+    """
 
     def __init__(self) -> None:
         self._has_begun = False
@@ -55,7 +58,10 @@ class TakesEvents:
 
 
 class Intake:
-    """Bytes of an answer in, items into a mailbox; `take` gives None for what is passed over."""
+    """Parses the bytes of a response and puts items into a mailbox.
+
+    `take` converts a frame to an item, or to None to skip it.
+    """
 
     def __init__(self, mailbox: Box, take: Callable[[Frame], Any]) -> None:
         self.mailbox = mailbox
@@ -63,7 +69,7 @@ class Intake:
         self._parser = Parser()
 
     def feed(self, data: bytes) -> bool:
-        """False when nobody takes any more. Raises `BROKEN` where the answer is no good."""
+        """Parse `data`. False if the mailbox is closed. Raises one of `BROKEN` for invalid data."""
         for frame in self._parser.feed(data):
             item = self._take(frame)
             if item is not None and not self.mailbox.put(item):
@@ -71,5 +77,5 @@ class Intake:
         return True
 
     def end(self) -> None:
-        """The answer has ended, or broken off; whoever takes what was read may come again."""
+        """Close the mailbox: the response has ended or broken off, and the reader may reconnect."""
         self.mailbox.close("restarted")

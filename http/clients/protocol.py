@@ -1,5 +1,7 @@
-"""What `Client` and `AsyncClient` do over HTTP, as routines without I/O: each request again when
-that is safe, each stream from where it broke off."""
+"""The HTTP protocol of `Client` and `AsyncClient`, as routines without I/O.
+
+Requests are retried when that is safe; streams resume where they broke off.
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -31,25 +33,31 @@ from ..sse import Frame
 from . import frames, requests
 from .requests import KEY, Request
 
-SUBMIT_PATIENCE_S = 10.0  # a submit whose answer was lost is repeated over a restart of the server
+SUBMIT_PATIENCE_S = 10.0  # retry a submit whose response was lost, over a server restart
 READ_PATIENCE_S = 0.5
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0  # before a request is repeated; each is twice the last
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0  # before retries; each is twice the previous
 WAIT_SLICE_S = 30.0  # one request of a longer wait
-CHUNKS_AHEAD = 100_000  # of one stream, before they are taken
+CHUNKS_AHEAD = 100_000  # of one stream, buffered before they are read
 
 T = TypeVar("T")
 
 
 class Send(Step[Response], frozen=True):
-    """The whole answer to a request. Raises the `QueueError` that it says; `Unavailable` where
-    there is none, which is `OutcomeUnknown` where the request may have arrived."""
+    """Send a request and receive its complete response.
+
+    Raises the `QueueError` in the response, `Unavailable` if there is no response, and
+    `OutcomeUnknown`, an `Unavailable`, if the request may have arrived.
+    """
 
     request: Request[Any]
 
 
 class Open(Step[Source], frozen=True):
-    """Receive what `take` makes of the frames of an answer, which is read as it comes. Raises as
-    `Send`; the source is closed as "restarted" when the answer ends or breaks off."""
+    """Send a request and receive its streamed response; `take` converts its frames to items.
+
+    Raises the same errors as `Send`. The source is closed as "restarted" when the response ends or
+    breaks off.
+    """
 
     request: Request[Any]
     take: Callable[[Frame], Any]
@@ -57,13 +65,14 @@ class Open(Step[Source], frozen=True):
 
 
 class IsClosed(Step[bool], frozen=True):
-    """Whether the client is closed: then nothing is tried again."""
+    """Whether the client is closed; then nothing is retried."""
 
 
 def ask(request: Request[T]) -> Routine[T]:
-    """What the server answers; the request is repeated, if that is safe, when its answer was lost.
+    """Send a request and return the answer. If the response is lost, retry when that is safe.
 
-    Once that is so, a server that is away says nothing of what has become of it.
+    After that, an unavailable server does not prove that the request was not executed, so the
+    first error is raised.
     """
     outage, pause_s = Outage(_patience_s(request)), FIRST_PAUSE_S
     lost: Unavailable | None = None
@@ -83,14 +92,14 @@ def ask(request: Request[T]) -> Routine[T]:
 
 
 def _patience_s(request: Request[Any]) -> float:
-    """How long a request is repeated; 0 where doing it twice is not safe."""
+    """How long to retry a request, in seconds; 0 if doing it twice is not safe."""
     if KEY in request.headers or request.is_safe_twice:
         return SUBMIT_PATIENCE_S
     return READ_PATIENCE_S if request.method == "GET" else 0.0
 
 
 def wait(task_id: OfTask, timeout: float | None) -> Routine[Task]:
-    """A task once it has ended: asked for slice by slice, over a restart of the server."""
+    """Wait until a task has ended, in slices, and over a restart of the server."""
     task_id, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
     deadline = None if timeout is None else (yield from Now()) + timeout
     outage, left = Outage(), WAIT_SLICE_S
@@ -116,7 +125,7 @@ def wait(task_id: OfTask, timeout: float | None) -> Routine[Task]:
 def listen(
     events: frozenset[str] | None, tasks: frozenset[str] | None, patience_s: float, ahead: int
 ) -> Routine[Source]:
-    """Events from now on. Tries for `patience_s` to reach the server."""
+    """Subscribe to events. Tries for `patience_s` seconds to reach the server."""
     request = requests.events(events, tasks)
     deadline = (yield from Now()) + patience_s
     while True:
@@ -129,8 +138,10 @@ def listen(
 
 
 def stream_task(task_id: OfTask, timeout: float | None) -> Routine[None]:
-    """Delivers the chunks of a task, each once and in order; goes on behind the last one when the
-    connection is lost. Raises `TimeoutError` after `timeout` seconds of silence; `Invalid` at once.
+    """Deliver the chunks of a task, each once and in order, also if the connection is lost.
+
+    Raises `TimeoutError` after `timeout` seconds without a chunk. Raises `Invalid` when called, not
+    when iterated.
     """
     return _stream(arguments.task_id(task_id), arguments.seconds(timeout, "timeout"))
 
@@ -144,7 +155,7 @@ def _stream(task_id: str, timeout: float | None) -> Routine[None]:
             source = yield from Open(request, frames.chunk, CHUNKS_AHEAD)
             receive = Receive(source, timeout)
             while True:
-                chunk: Chunk = yield receive  # thousands: each `yield from` would cost its own
+                chunk: Chunk = yield receive  # thousands of chunks: `yield from` would be slower
                 outage.end()
                 if position.passes(chunk):
                     yield Deliver(chunk)
@@ -154,9 +165,9 @@ def _stream(task_id: str, timeout: float | None) -> Routine[None]:
             if isinstance(lost, Closed) and lost.message == "unsubscribed":
                 raise Unavailable("this client is closed") from None
             if outage.is_over and isinstance(lost, Unavailable):
-                raise  # it was never there
+                raise  # the stream was never open
             if outage.is_too_long((yield from Now())):
-                message = "the connection was lost, and the queue does not come back"
+                message = "the connection was lost, and the queue is still unavailable"
                 raise Unavailable(message) from None
         finally:
             if source is not None:
@@ -164,7 +175,7 @@ def _stream(task_id: str, timeout: float | None) -> Routine[None]:
         yield from Sleep(PAUSE_S)
 
 
-# Steps that all queues have, as they are taken over HTTP.
+# How steps that all queues have are executed over HTTP.
 EXPANDED: dict[type[Step[Any]], Callable[[Any], Routine[Any]]] = {
     Listen: lambda step: listen(step.events, step.tasks, step.patience_s, step.ahead),
     ReadTask: lambda step: ask(requests.get_task(step.task_id, None)),
@@ -174,7 +185,7 @@ EXPANDED: dict[type[Step[Any]], Callable[[Any], Routine[Any]]] = {
 
 
 class StreamPosition:
-    """How far a stream has been read: behind this it goes on."""
+    """How far a stream has been read, to resume it after the last chunk."""
 
     def __init__(self) -> None:
         self._id = ""
@@ -185,14 +196,14 @@ class StreamPosition:
         return {"Last-Event-ID": self._id} if self._id else {}
 
     def passes(self, chunk: Chunk) -> bool:
-        """False for a chunk that has been here before."""
+        """Record a chunk. False if it was received before."""
         if chunk.restart:
             self._last = (0, -1)
         elif not chunk.done:
             attempt, _, number = chunk.id.partition(".")
             try:
                 at = int(attempt), int(number)
-            except ValueError:  # of a server that counts in another way
+            except ValueError:  # from a server with other chunk ids
                 return True
             if at <= self._last:
                 return False

@@ -1,6 +1,6 @@
-"""Each verb as one HTTP request, and what its answer holds; the clients only carry it out.
+"""Builds the HTTP request of each verb; the clients only send it.
 
-Where a verb takes nothing but an id, `build` makes it of the route alone.
+For verbs that take only an id, `build` needs only the route.
 """
 
 import uuid
@@ -33,9 +33,9 @@ from .. import pagination, routes, wire
 from ..routes import HttpRoute
 
 BATCH_PATIENCE_S = 300.0
-BULK_PATIENCE_S = 90.0  # a filter may have to read many tasks before it has found some
+BULK_PATIENCE_S = 90.0  # a filter may read many tasks before it finds a match
 KEY = routes.KEY.name
-TARGETS: dict[str, Callable[[Any], str]] = {  # how what a path names is checked
+TARGETS: dict[str, Callable[[Any], str]] = {  # how the parameter in a path is checked
     "task_id": arguments.task_id,
     "batch_id": arguments.batch_id,
     "cron_id": arguments.cron_id,
@@ -46,10 +46,10 @@ T = TypeVar("T")
 
 
 class Request(Struct, Generic[T], frozen=True, kw_only=True):
-    """What is sent, and `kind`, what the answer holds.
+    """A request, and `kind`, the type of its answer.
 
-    `patience_s`: how long the server may take for it, beyond what any request may.
-    `is_safe_twice`: an order that is sent again when its answer was lost.
+    `patience_s`: how long the server may take, in seconds, in addition to the client's timeout.
+    `is_safe_twice`: the request may be retried if its response was lost.
     """
 
     method: str
@@ -62,13 +62,13 @@ class Request(Struct, Generic[T], frozen=True, kw_only=True):
     is_safe_twice: bool = False
 
     def __post_init__(self) -> None:
-        """Raises `Invalid` for what no query can say."""
+        """Check the query. Raises `Invalid` for text that is not valid Unicode."""
         for name, values in self.params.items():
             for value in values if isinstance(values, list) else [values]:
                 _check_text(str(value), name)
 
     def read(self, response: httpx.Response) -> T:
-        """The answer. Raises `Unavailable` for what no queue of this version says."""
+        """Decode the answer. Raises `Unavailable` if it is not from a queue of this version."""
         answer = _decode(response, self.kind)
         if isinstance(answer, Submitted | BatchSubmitted | CronAdded):
             answer = msgspec.structs.replace(answer, created=response.status_code == 201)
@@ -76,15 +76,17 @@ class Request(Struct, Generic[T], frozen=True, kw_only=True):
 
 
 class PageRequest(Request[TaskPage], frozen=True, kw_only=True):
-    """Of a list: the tasks are the body, the rest is in the headers."""
+    """A request for a page: the body has the tasks, the headers have the cursor and total."""
 
     def read(self, response: httpx.Response) -> TaskPage:
         return pagination.page_of(_decode(response, list[Task]), response.headers)
 
 
 def build(route: HttpRoute[T], target: object = None, **more: Any) -> Request[T]:
-    """The request for a route. `target`: what its path names, a task, a batch, a cron or a backend,
-    given in any way that its verb takes; `more` are fields of `Request`.
+    """Build the request for a route.
+
+    `target` is the task, batch, cron or backend in its path, in any form that the verb accepts.
+    `more` are fields of `Request`. Raises `Invalid`.
     """
     before, _, rest = route.path.partition("{")
     name, _, after = rest.partition("}")
@@ -106,7 +108,7 @@ def submit_batch(tasks: Iterable[AnyTask], key: str | None) -> Request[BatchSubm
     return build(
         routes.SUBMIT_BATCH,
         content=_lines(tasks),
-        # Read line by line, however many there are.
+        # The server reads it line by line, however many there are.
         headers={KEY: _key(key), "Content-Type": wire.NDJSON},
         patience_s=BATCH_PATIENCE_S,
     )
@@ -124,7 +126,7 @@ def get_task(task_id: OfTask, wait: float | None) -> Request[Task]:
 
 
 def update_task_priority(task_id: OfTask, priority: int | Priority | str) -> Request[Task]:
-    task_id = arguments.task_id(task_id)  # as with the embedded queue, the first to be named
+    task_id = arguments.task_id(task_id)  # checked first, as in the embedded queue
     content = _encode({"priority": parse_priority(priority)})
     return build(routes.UPDATE_TASK_PRIORITY, task_id, content=content)
 
@@ -148,7 +150,7 @@ def add_cron(new: NewCron | Mapping[str, Any], if_exists: IfExists | None) -> Re
         content = _encode(fields_of(new))
     if what is None:
         return build(routes.ADD_CRON, content=content)
-    # Done twice, these do the same as once.
+    # These have the same effect if done twice.
     params, is_safe_twice = {"if_exists": what}, what != "error"
     return build(routes.ADD_CRON, content=content, params=params, is_safe_twice=is_safe_twice)
 
@@ -160,11 +162,11 @@ def update_cron(cron_id: OfCron, changes: NewCron | Cron | Mapping[str, Any]) ->
     return build(routes.UPDATE_CRON, cron_id, content=content)
 
 
-# --- what is read as it comes -------------------------------------------------------------------
+# --- streams ------------------------------------------------------------------------------------
 
 
 def stream_task(task_id: OfTask, headers: Mapping[str, str]) -> Request[str]:
-    """`headers` say behind which chunk to begin."""
+    """`headers` name the chunk after which to start."""
     return build(routes.STREAM_TASK, task_id, headers=headers)
 
 
@@ -173,7 +175,7 @@ def events(names: Collection[str] | None, tasks: Collection[str] | None) -> Requ
     return build(routes.EVENTS, params=params)
 
 
-# --- pieces -------------------------------------------------------------------------------------
+# --- helpers ------------------------------------------------------------------------------------
 
 
 def _decode(response: httpx.Response, kind: type[T]) -> T:
@@ -216,7 +218,7 @@ def _in_path(name: str) -> str:
 
 
 def _check_text(text: str, field: str) -> None:
-    """Raises `Invalid` for half a surrogate pair, which UTF-8 does not have."""
+    """Raise `Invalid` for a lone surrogate, which UTF-8 cannot encode."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

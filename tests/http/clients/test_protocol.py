@@ -153,7 +153,7 @@ def test_a_stream_whose_server_stays_away_ends() -> None:
     next(chunks)
     server.is_gone = True
 
-    with pytest.raises(Unavailable, match="the queue does not come back"):
+    with pytest.raises(Unavailable, match="the queue is still unavailable"):
         next(chunks)
     assert OUTAGE_PATIENCE_S <= server.now <= OUTAGE_PATIENCE_S + 1
     assert server.opened == []
