@@ -8,10 +8,10 @@ loaded, and so that the command line starts quickly. A wheel installs this file 
 
 import os.path
 
-TYPE_CHECKING = False  # type checkers know better; typing itself would be half of this import
+TYPE_CHECKING = False  # type checkers assume True; importing typing would double the import time
 
 if not __file__.endswith(("__init__.py", "__init__.pyc")):
-    # A checkout or an editable install: this folder itself is the package, so that
+    # A checkout or an editable install: this folder is the package, so that
     # ollama_queue.actors is ./actors, ollama_queue.http is ./http, and so on.
     __path__ = [os.path.dirname(os.path.abspath(__file__))]
     if __spec__ is not None:
@@ -144,7 +144,7 @@ __all__ = [  # noqa: RUF022 - kept in the order of the table above
 
 
 def __dir__() -> "list[str]":
-    """The public names, also those that nothing has imported yet."""
+    """The public names, including those not imported yet."""
     return [*__all__, *(name for name in globals() if name.startswith("__"))]
 
 

@@ -1,4 +1,4 @@
-"""For the tests of your programs: a queue without a disk and without a model server."""
+"""`InMemoryQueue`, for testing your programs without a disk or model servers."""
 
 from .actors.embedded.in_memory import InMemoryQueue
 from .actors.executors.function import ModelCall

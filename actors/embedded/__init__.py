@@ -1,1 +1,1 @@
-"""`QueueManager`, the queue inside your own program."""
+"""`QueueManager`: the queue inside your own program."""

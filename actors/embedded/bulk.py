@@ -1,4 +1,4 @@
-"""Many tasks of an embedded queue at once."""
+"""Bulk actions on the tasks of an embedded queue."""
 
 from collections.abc import Callable
 
@@ -13,13 +13,13 @@ from ..core.model.task_filter import TaskFilter, TaskPage
 from ..core.model.tasks import Record
 from ..supervision.switchboard import Switchboard
 
-TOGETHER = 100  # commands on their way at once
+TOGETHER = 100  # commands sent at once
 
 
 def do_bulk(
     bulk: Bulk, switchboard: Switchboard, list_page: Callable[[TaskFilter], TaskPage]
 ) -> BulkResult:
-    """Do one thing to each of many tasks, named by their ids or by a filter."""
+    """Apply an action to many tasks, given by their ids or by a filter."""
     if bulk.filter is None:
         return _do_each(bulk, bulk.ids or [], 0, switchboard)
     eligible = narrowed(bulk.verb, bulk.filter, bulk.level)
@@ -32,7 +32,7 @@ def do_bulk(
 
 
 def _do_each(bulk: Bulk, ids: list[str], left: int | None, switchboard: Switchboard) -> BulkResult:
-    """Commands that are on their way together share an fsync; others get their turn."""
+    """Send commands in groups: a group shares an fsync, and other callers run in between."""
     scheduler = switchboard.current().scheduler
     answers: list[Record | QueueError] = []
     for first in range(0, len(ids), TOGETHER):

@@ -1,4 +1,4 @@
-"""The crons of an embedded queue: from what a caller wrote to commands for the CronTicker."""
+"""The crons of an embedded queue: converts arguments to commands for the CronTicker."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,7 +26,7 @@ from ..supervision.switchboard import Switchboard
 
 
 class EmbeddedCrons:
-    """`QueueManager`'s verbs of crons. They raise `NotFound` for an unknown id."""
+    """`QueueManager`'s verbs for crons. They raise `NotFound` for an unknown id."""
 
     def __init__(self, switchboard: Switchboard) -> None:
         self._switchboard = switchboard

@@ -1,4 +1,4 @@
-"""`InMemoryQueue`: the embedded queue without disk and model server, for the tests of programs."""
+"""`InMemoryQueue`: an embedded queue without a disk or model servers, for your tests."""
 
 from msgspec.structs import replace
 
@@ -15,23 +15,23 @@ QUICK: RetryOptions = {"initial_delay": 0.01, "max_delay": 0.1}
 
 
 class InMemoryQueue(QueueManager):
-    """A queue for the tests of your programs: all verbs, no disk, no model server.
+    """A queue for testing your programs: all verbs, no disk, no model server.
 
-    `function` stands in for the models: it is called once for each attempt with a `ModelCall`, in a
-    thread of its own, up to `max_workers` at a time, and returns
+    `function` replaces the models. It is called with a `ModelCall` once per attempt, in a separate
+    thread, up to `max_workers` at a time, and returns one of:
 
-    - a text: the reply of a chat or generate task;
-    - an iterable of texts, such as a generator: the reply in pieces, for streams;
-    - for an embed task a vector, or one for each text: lists of numbers;
-    - a mapping: the whole reply, as Ollama sends it (`{"message": {"tool_calls": …}, …}`).
+    - a string: the reply of a chat or generate task;
+    - an iterable of strings, such as a generator: the reply in chunks, for streams;
+    - for an embed task, a list of numbers, or one such list for each text;
+    - a mapping: the complete reply, as Ollama sends it (`{"message": {"tool_calls": …}, …}`).
 
-    An exception is a failed attempt, which is tried again as often as the task's `max_retries`
-    says; `Invalid` fails the task at once. A call that is cancelled, or reaches the task's
-    `timeout_s`, is left alone: what it returns later is dropped.
+    If it raises an exception, the attempt fails and is retried up to the task's `max_retries`
+    times; `Invalid` fails the task at once. A call that is cancelled or reaches the task's
+    `timeout_s` is not interrupted, but its result is discarded.
 
     It is a `QueueManager` with the same scheduler, so priorities, retries, batches, crons, streams
-    and events are as they are there. Open it as a context manager, or call `start` and `close`;
-    then all of its tasks are gone. `close` does not wait for running calls.
+    and events work the same. Use it as a context manager, or call `start` and `close`. Its tasks
+    are kept in memory as long as the object exists. `close` does not wait for running calls.
     """
 
     def __init__(
@@ -42,8 +42,11 @@ class InMemoryQueue(QueueManager):
         max_queue_size: int | None = None,
         retry_config: RetryOptions | None = None,
     ) -> None:
-        """The options are those of `QueueManager`; retries come after 10 to 100 ms unless
-        `retry_config` says otherwise. Raises `Invalid`, naming the argument."""
+        """Create a queue. The options are those of `QueueManager`.
+
+        Retries start after 10 to 100 ms unless `retry_config` sets other delays. Raises `Invalid`,
+        naming the argument.
+        """
         arguments.callback(function, "function")
         families = empty_families()
         runtime = Runtime(
@@ -57,7 +60,7 @@ class InMemoryQueue(QueueManager):
 
 
 def _inline_pools() -> tuple[Pool, Pool]:
-    """A store in memory is not for two threads."""
+    """Pools that run inline: a store in memory is not thread-safe."""
     return InlinePool(), InlinePool()
 
 

@@ -1,4 +1,4 @@
-"""`QueueManager`: the embedded queue, the verbs of `QueueAPI` over the actors."""
+"""`QueueManager`: the embedded queue. Implements the verbs of `QueueAPI` with the actors."""
 
 import atexit
 import os
@@ -84,7 +84,7 @@ from .options import LOG_OPTIONS, Options, config_of
 
 BATCH_PATIENCE_S = 300.0
 SHORT_S = 5.0
-LOADING_S = 300.0  # as long as Ollama itself waits for a model
+LOADING_S = 300.0  # as long as Ollama waits for a model to load
 
 
 def _thread_pools() -> tuple[Pool, Pool]:
@@ -92,14 +92,14 @@ def _thread_pools() -> tuple[Pool, Pool]:
 
 
 def give_up(reason: str) -> None:
-    log.critical("this QueueManager is of no more use: %s", reason)
+    log.critical("this QueueManager has failed and cannot be used: %s", reason)
 
 
 class QueueManager(ComposedVerbs):
-    """A durable queue inside your own program: plain threads, nothing global.
+    """A durable queue inside your own program, with plain threads and no global state.
 
-    Two managers live side by side, each with a folder of its own. Open it as a context manager,
-    or call `start` and `close`. All verbs raise `QueueError`; they may be called from any thread.
+    Use it as a context manager, or call `start` and `close`. Verbs may be called from any thread
+    and raise `QueueError`. A program may open several managers, each with its own folder.
     """
 
     def __init__(
@@ -110,18 +110,18 @@ class QueueManager(ComposedVerbs):
         accept_loss: bool = False,
         **options: Unpack[Options],
     ) -> None:
-        """Give a `Config`, or options: `ollama_host`, `ollama_timeout` (seconds or "5m"),
+        """Pass a `Config` or options: `ollama_host`, `ollama_timeout` (seconds or "5m"),
         `max_workers`, `storage_path`, `max_queue_size`, `durability`, `cleanup_interval`,
         `max_completed_tasks`, `scheduling_interval`, `retry_config` (`max_retries`,
-        `initial_delay`, `max_delay`, `backoff_factor`), `log_level`, `log_file`. Paths are relative
-        to the working folder as it is now.
+        `initial_delay`, `max_delay`, `backoff_factor`), `log_level`, `log_file`. Relative paths are
+        resolved now, against the current folder.
 
-        A store that lacks what it has acknowledged is not opened; with `accept_loss`, meant for
-        one start, it goes on with what is left.
+        A store that has lost acknowledged data is not opened. `accept_loss`, meant for a single
+        start, opens it with the data that is left.
 
-        With `log_level` or `log_file`, or a `Config` that says how to log, the `ollama_queue`
-        logger is set up while the queue is open; other loggers are never touched. Raises
-        `Invalid`, naming what is wrong.
+        `log_level`, `log_file` or a `Config` with logging settings configure the `ollama_queue`
+        logger while the queue is open; other loggers are never changed. Raises `Invalid`, naming
+        the option.
         """
         super().__init__(Threads.over(self))
         if config is not None and options:
@@ -137,7 +137,7 @@ class QueueManager(ComposedVerbs):
         self._logbook = EmbeddedLog(self.config.logging if logs and runtime is None else None)
         self._accept_loss = accept_loss
         self._runtime = runtime or Runtime(_thread_pools, create_executor, give_up)
-        self.yield_control = self._runtime.yield_control  # for doors, too
+        self.yield_control = self._runtime.yield_control  # the doors use it too
         self._switchboard = Switchboard()
         self._crons = EmbeddedCrons(self._switchboard)
         self._system: Ref | None = None
@@ -148,7 +148,7 @@ class QueueManager(ComposedVerbs):
     # --- life -----------------------------------------------------------------------------------
 
     def start(self) -> Self:
-        """Open the store and start dispatching. Raises `Unavailable` when it cannot be opened."""
+        """Open the store and start running tasks. Raises `Unavailable` if it cannot be opened."""
         check_process(self._pid)
         check_threads()
         if self._system is None:
@@ -159,7 +159,7 @@ class QueueManager(ComposedVerbs):
                 self._switchboard,
                 accept_loss=self._accept_loss,
             )
-            # A thread that the interpreter ends inside RocksDB would abort the whole process.
+            # If the interpreter ended a thread inside RocksDB, the process would abort.
             atexit.register(self.close, grace_s=0)
             try:
                 ask(system, Ping(), timeout=600)
@@ -170,11 +170,12 @@ class QueueManager(ComposedVerbs):
         return self
 
     def close(self, grace_s: float | None = None) -> None:
-        """Stop: running tasks get `grace_s` seconds to end, then wait for the next start.
+        """Close the queue. Running tasks get `grace_s` seconds to end, or wait for the next start.
 
-        `grace_s` defaults to `server.shutdown_grace`. Returns once all is on disk and closed. Where
-        a close is under way, in another thread or left by a Ctrl-C, it may shorten that. In a
-        process that was forked off it does nothing: the queue stays with the parent.
+        `grace_s` defaults to `server.shutdown_grace`. Returns once all data is on disk and the
+        store is closed. If another close is in progress, in another thread or after a Ctrl-C, this
+        one can shorten its grace period. In a forked process it does nothing: the queue belongs to
+        the parent.
         """
         grace_s = arguments.seconds(grace_s, "grace_s")
         if os.getpid() != self._pid:
@@ -189,15 +190,17 @@ class QueueManager(ComposedVerbs):
                 try:
                     ask(self._system, Shutdown(grace), timeout=None)
                 except QueueError:
-                    self._let_go()  # it has crashed: there is nothing left to stop
+                    self._let_go()  # it has crashed: there is nothing to stop
                     raise
                 stop(self._system, 1.0)
                 self._hang_up()
                 self._let_go()
 
     def _let_go(self) -> None:
-        """It is closed; until then, also where a Ctrl-C ended `close`, the end of the program is
-        to close it."""
+        """Mark the queue as closed and remove its exit handler.
+
+        Until then, the handler closes it at exit, also if a Ctrl-C interrupted `close`.
+        """
         self._system, self._is_closing = None, False
         atexit.unregister(self.close)
         self._logbook.close()
@@ -219,7 +222,7 @@ class QueueManager(ComposedVerbs):
         command = run_steps(drafting(new, idempotency_key, listed=listed), self.yield_control)
         self._runtime.check_free_space(self.config.queue.storage_path, len(command.spec))
         answer = self._decided(command)
-        if isinstance(answer, StoredTask):  # the key was used before, for this very task
+        if isinstance(answer, StoredTask):  # the key was already used for this task
             record = answer.record
             where = self._explain([record]).get(record.id)
             position = where.position if where else None
@@ -238,7 +241,7 @@ class QueueManager(ComposedVerbs):
         return self._decided(command, BATCH_PATIENCE_S)
 
     def _decided(self, command: Command[Reply], timeout: float = 30.0) -> Reply:
-        """What the plan says, if it knows no server for it then after a look at all of them."""
+        """Ask the scheduler. If it knows no suitable server, probe all servers and ask again."""
         try:
             return ask(self._now().scheduler, command, timeout)
         except (NotFound, NoCapableServer):
@@ -339,7 +342,7 @@ class QueueManager(ComposedVerbs):
     def add_cron(
         self, new: NewCron | Mapping[str, Any], *, if_exists: IfExists | None = None
     ) -> CronAdded:
-        """As `add_cron_task`; says too whether it is a new one."""
+        """Add a cron, as `add_cron_task`. The result also says whether it is new."""
         return self._crons.add(new, if_exists)
 
     def add_cron_task(
@@ -401,16 +404,16 @@ class QueueManager(ComposedVerbs):
         command = DrainBackend(arguments.backend(name), False)
         return ask(self._now().scheduler, command)
 
-    # --- what the HTTP server needs beyond the verbs ----------------------------------------------
+    # --- for the HTTP server ----------------------------------------------------------------------
 
     def submit_listed(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted:
-        """As `submit`; raises `NotFound` for a model that no backend has, once all were probed."""
+        """Submit, as `submit`, but raise `NotFound` if no backend has the model, after a probe."""
         return self._submit(new, idempotency_key, listed=True)
 
     def follow_task(
         self, task_id: OfTask, *, after: watch.ChunkPosition | None = None, heartbeat: float
     ) -> watch.ChunkStream:
-        """As `stream_task`, from behind `after`; None after each `heartbeat` s of silence."""
+        """Stream, as `stream_task`, after chunk `after`; None every `heartbeat` s of silence."""
         task_id = arguments.task_id(task_id)
         return watch.stream(
             self._switchboard,
@@ -426,33 +429,36 @@ class QueueManager(ComposedVerbs):
         events: frozenset[str] | None = None,
         tasks: frozenset[str] | None = None,
     ) -> Leave:
-        """Put events into `mailbox` from now on; returns how to leave. Waits a reboot out."""
+        """Put events into `mailbox` from now on. Returns a function that ends this.
+
+        Waits while the actors restart.
+        """
         return watch.listen(self._switchboard, mailbox, events, tasks)
 
     def probe_backends(self) -> None:
-        """Probe all model servers now; returns once the plan knows what was found."""
+        """Probe all model servers now. Returns once the plan has the results."""
         ask(self._now().prober, ProbeAll())
 
     def call_backends(
         self, names: Collection[str], path: str, body: Mapping[str, Any] | None = None
     ) -> dict[str, BackendReply]:
-        """What these servers answer to a GET of `path`, or to a POST of `body`, within 5 s."""
+        """Send a GET of `path`, or a POST of `body`, to backends. Returns replies within 5 s."""
         command = CallBackends(tuple(names), path, None if body is None else dict(body), SHORT_S)
         return ask(self._now().prober, command)
 
     def load_on_backends(
         self, names: Collection[str], path: str, body: Mapping[str, Any]
     ) -> dict[str, BackendReply]:
-        """The same of a POST that has them load or unload a model, within 5 minutes."""
+        """Send backends a POST that loads or unloads a model. Returns replies within 5 min."""
         command = CallBackends(tuple(names), path, dict(body), LOADING_S, loads=True)
         return ask(self._now().prober, command, LOADING_S + SHORT_S)
 
-    # --- pieces -----------------------------------------------------------------------------------
+    # --- helpers ----------------------------------------------------------------------------------
 
     def _shown(self, stored: StoredTask) -> Task:
         return views.whole(stored, self._explain([stored.record]).get(stored.record.id))
 
     def _explain(self, records: list[Record]) -> dict[str, Waiting]:
-        """Why those that wait do so: only the plan knows."""
+        """Ask the plan why pending tasks wait, by task id."""
         pending = tuple(r.id for r in records if r.status is Status.PENDING)
         return ask(self._now().scheduler, Explain(pending)) if pending else {}

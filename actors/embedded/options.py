@@ -1,4 +1,4 @@
-"""The keyword options of `QueueManager`: names of their own for settings."""
+"""The keyword options of `QueueManager`, which are short names for settings."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ LOG_OPTIONS = frozenset({"log_level", "log_file"})
 
 
 class RetryOptions(TypedDict, total=False):
-    """How failed calls are retried; spans are seconds, or a text such as "30s"."""
+    """How failed calls are retried. Durations are seconds or strings such as "30s"."""
 
     max_retries: int
     initial_delay: float | str
@@ -26,7 +26,7 @@ class RetryOptions(TypedDict, total=False):
 
 
 class Options(TypedDict, total=False):
-    """The options; spans are seconds, or a text such as "5m". None is the default."""
+    """The options. Durations are seconds or strings such as "5m". None means the default."""
 
     ollama_host: str | None
     ollama_timeout: float | str | None
@@ -59,7 +59,7 @@ _NAMES = {key: name for name, key in _KEYS.items()}
 
 
 def config_of(options: Mapping[str, Any]) -> Config:
-    """The settings that these options mean. Raises `Invalid`, naming the option that is wrong."""
+    """Convert options to a `Config`. Raises `Invalid`, naming the wrong option."""
     flags: dict[str, Any] = {}
     for name, value in options.items():
         if name == "retry_config":
@@ -75,7 +75,7 @@ def config_of(options: Mapping[str, Any]) -> Config:
 
 @contextmanager
 def _in_our_names() -> Iterator[None]:
-    """Errors name settings, and the command line, which has them from flags."""
+    """Make errors name the option instead of the setting and the command-line flags."""
     try:
         yield
     except Invalid as error:

@@ -1,7 +1,7 @@
-"""Watching from a door: one task until it ends, or chunk by chunk, and all events.
+"""Waits for a task, streams its chunks, and subscribes to events.
 
-Each subscribes first and reads then, so that nothing falls between; a reboot of the actors closes
-the subscription, and they begin anew with the next generation.
+Each subscribes before it reads, so that it misses nothing. A reboot of the actors closes the
+subscription; they then start again with the next generation.
 """
 
 import math
@@ -31,7 +31,7 @@ _PLACE = re.compile(r"(\d{1,9})\.(\d{1,9})", re.ASCII)
 
 
 def wait(switchboard: Switchboard, task_id: str, timeout: float | None) -> StoredTask:
-    """The task once it has ended. Raises `TimeoutError` after `timeout` seconds."""
+    """Wait until a task has ended. Raises `TimeoutError` after `timeout` seconds."""
     deadline = None if timeout is None else time.monotonic() + timeout
     now = switchboard.current()
     while True:
@@ -54,13 +54,13 @@ def wait(switchboard: Switchboard, task_id: str, timeout: float | None) -> Store
 
 
 def _next(switchboard: Switchboard, now: Generation, deadline: float | None) -> Generation:
-    """The generation after `now`. Raises `TimeoutError` where it comes too late."""
+    """Wait for the generation after `now`. Raises `TimeoutError` at `deadline`."""
     left = math.inf if deadline is None else max(deadline - time.monotonic(), 0.0)
     try:
         return switchboard.after(now, min(left, REBOOT_PATIENCE_S))
-    except OutcomeUnknown:  # it still restarts
+    except OutcomeUnknown:  # it is still restarting
         if left < REBOOT_PATIENCE_S:
-            raise TimeoutError("the queue still restarts") from None
+            raise TimeoutError("the queue is still restarting") from None
         raise
 
 
@@ -70,7 +70,10 @@ def listen(
     events: frozenset[str] | None,
     tasks: frozenset[str] | None,
 ) -> Callable[[], None]:
-    """Put events into `mailbox` from now on; returns how to leave. Waits a reboot out."""
+    """Put events into `mailbox` from now on. Returns a function that ends this.
+
+    Waits while the actors restart.
+    """
     old: Generation | None = None
     while True:
         now = switchboard.after(old, REBOOT_PATIENCE_S)
@@ -84,7 +87,7 @@ def listen(
 
 
 def place(chunk_id: str) -> ChunkPosition:
-    """Attempt and number of a chunk. Raises `Invalid` for what is no chunk's id."""
+    """Parse a chunk id into attempt and number. Raises `Invalid`."""
     matched = _PLACE.fullmatch(chunk_id)
     if matched is None:
         raise Invalid(f"{chunk_id!r} is not a chunk id such as 1.17", field="Last-Event-ID")
@@ -92,11 +95,11 @@ def place(chunk_id: str) -> ChunkPosition:
 
 
 class ChunkStream(Generator[Chunk | None, None, None]):
-    """The chunks of a task's reply, each exactly once and in order, and one that is `done`.
+    """The chunks of a task's reply, each exactly once and in order, then one that is `done`.
 
-    What is no longer buffered comes as one chunk with the whole reply when the task ends. Begins
-    at the first chunk, or behind the one that `after` names. With `heartbeat` it gives None after
-    so many seconds of silence, else it raises `TimeoutError` after `timeout` of them.
+    If chunks are no longer buffered, the complete reply comes as one chunk when the task ends.
+    Starts at the first chunk, or after the one at `after`. With `heartbeat`, yields None after that
+    many seconds of silence; otherwise raises `TimeoutError` after `timeout` seconds of silence.
     """
 
     def __init__(
@@ -124,7 +127,7 @@ class ChunkStream(Generator[Chunk | None, None, None]):
         return super().throw(*error)
 
     def close(self) -> None:
-        """End it, from any thread: whoever waits for the next chunk gets none."""
+        """End the stream. May be called from any thread; iterating over it stops."""
         self._has_left = True
         self._leave()
 
@@ -147,7 +150,7 @@ class ChunkStream(Generator[Chunk | None, None, None]):
     def _follow(
         self, now: Generation, mailbox: Mailbox[EventRecord | Chunk]
     ) -> Iterator[Chunk | None]:
-        # One mailbox for both: the end comes behind the last chunk.
+        # One mailbox for both, so that the end comes after the last chunk.
         ask(now.bus, Subscribe(mailbox, ENDS, frozenset({self._task_id})))
         ask(now.bus, Attach(mailbox, self._task_id))
         self._reader.is_joined = False
@@ -160,12 +163,12 @@ class ChunkStream(Generator[Chunk | None, None, None]):
                 yield from self._reader.take(item)
             else:
                 stored = ask(now.persistence, GetTask(self._task_id))
-        ask(now.bus, Unsubscribe(mailbox))  # behind the last pieces, if they are on their way
+        ask(now.bus, Unsubscribe(mailbox))  # answered after any chunks on their way
         for item in mailbox.drain():
             if isinstance(item, Chunk):
                 yield from self._reader.take(item)
         if mailbox.reason != "unsubscribed":
-            self._reader.is_joined = False  # not all pieces had room in it
+            self._reader.is_joined = False  # the mailbox overflowed
         yield from self._reader.end(stored)
 
     def _next(self, mailbox: Mailbox[EventRecord | Chunk]) -> EventRecord | Chunk | None:
@@ -183,13 +186,13 @@ stream = ChunkStream
 
 
 class _Reader:
-    """Keeps the promise of a stream: no gap, no repetition, a restart where an attempt was lost."""
+    """Orders the chunks of a stream: no gaps, no duplicates, a restart after a lost attempt."""
 
     def __init__(self, after: ChunkPosition | None) -> None:
         self.attempt, last = after or (0, -1)
         self.next = last + 1
-        self.shown = self.attempt  # the attempt of the chunks that were handed out
-        self.is_joined = False  # what follows is known to have no gap
+        self.shown = self.attempt  # the attempt of the chunks delivered so far
+        self.is_joined = False  # whether the chunks that follow have no gap
 
     def take(self, chunk: Chunk) -> Iterator[Chunk]:
         attempt, number = place(chunk.id)
@@ -200,7 +203,7 @@ class _Reader:
         if number in (self.next - 1, self.next):
             self.is_joined = True
         if number != self.next:
-            return  # seen before, or behind a gap: then the end brings the whole
+            return  # a duplicate, or after a gap: the end delivers the complete reply
         self.next += 1
         yield from self._restart(attempt)
         yield chunk
@@ -224,7 +227,7 @@ class _Reader:
 
 
 def _check(lost: QueueError) -> None:
-    """Only a reboot is waited out."""
+    """Return if the actors restart. For any other loss, raise `Unavailable`."""
     if not isinstance(lost, Closed) or lost.message == "restarted":
         return
     if lost.message == "lagged":
