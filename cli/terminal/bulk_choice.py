@@ -1,5 +1,6 @@
 """Commands on many tasks: options that select them, a confirmation, counts at the end."""
 
+import select
 import sys
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from ...actors.core.intake.bulk import BulkError, BulkResult
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+SIGNAL_CHECK_S = 0.5  # a Ctrl-C at the question is noticed within
 
 
 def choosing(command: F) -> F:
@@ -142,7 +145,30 @@ def _ask(ctx: click.Context, count: int, verb: str, level: str | None) -> None:
         raise click.UsageError(f"this would {what}: add --yes to do it", ctx)
     if count:
         warning = " This cannot be undone." if verb == "delete" else ""
-        click.confirm(f"{what[0].upper()}{what[1:]}?{warning}", abort=True, err=True)
+        _confirm(f"{what[0].upper()}{what[1:]}?{warning}")
+
+
+def _confirm(question: str) -> None:
+    """Ask on stderr. Raises `click.Abort` for a no."""
+    while True:
+        click.echo(f"{question} [y/N]: ", nl=False, err=True)
+        answer = _typed_line().strip().lower()
+        if answer in ("y", "yes"):
+            return
+        if answer in ("", "n", "no"):
+            raise click.Abort
+        click.echo("Error: answer y or n", err=True)
+
+
+def _typed_line() -> str:
+    """The next line of the terminal.
+
+    A Ctrl-C in the moment before a read goes unnoticed until the read ends, so only what is there
+    already is read.
+    """
+    while not select.select([sys.stdin], [], [], SIGNAL_CHECK_S)[0]:
+        pass
+    return sys.stdin.readline()
 
 
 def _is_terminal() -> bool:
