@@ -138,7 +138,7 @@ def chat(text: str) -> dict[str, object]:
 
 def test_a_file_of_tasks_is_dropped(tab: BrowserTab) -> None:
     tab.open("batches")
-    tab.page.get_by_role("link", name="Submit a batch").click()
+    tab.page.get_by_role("link", name="Submit a batch").first.click()  # two, where there is none
     text = lines(chat("first"), {"type": "generate", "model": "qwen3", "prompt": "second"}).decode()
     dropped = tab.page.evaluate_handle(
         "(text) => { const data = new DataTransfer();"
