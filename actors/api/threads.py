@@ -129,17 +129,21 @@ def _put(_: Threads, step: steps.Put) -> bool:
     return True
 
 
-_TAKES: dict[type[Step[Any]], Take] = {
+# How steps are taken that are the same for threads and for an event loop.
+COMMON_TAKES: dict[type[Step[Any]], Callable[[Any, Any], Any]] = {
     steps.Now: lambda _, step: time.monotonic(),
-    steps.Sleep: lambda _, step: time.sleep(step.seconds),
     steps.Log: write_log,
     steps.Invoke: lambda _, step: step.function(),
+    steps.Receive: lambda _, step: step.source.mailbox.get(step.timeout),
+    steps.Release: lambda _, step: step.source.leave(),
+}
+_TAKES: dict[type[Step[Any]], Take] = {
+    **COMMON_TAKES,
+    steps.Sleep: lambda _, step: time.sleep(step.seconds),
     steps.CallBack: _call_back,
     steps.Spawn: _spawn,
     steps.PutNow: _put_now,
     steps.Put: _put,
-    steps.Receive: lambda _, step: step.source.mailbox.get(step.timeout),
-    steps.Release: lambda _, step: step.source.leave(),
 }
 
 

@@ -4,13 +4,12 @@ import asyncio
 import inspect
 import logging
 import queue
-import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from ...actors.api.threads import CALLBACK_FAILED, write_log
+from ...actors.api.threads import CALLBACK_FAILED, COMMON_TAKES
 from ...actors.base.mailbox import Closed
 from ...actors.core.intake.arguments import late
 from ...actors.core.model.tasks import Event
@@ -106,16 +105,12 @@ async def _put(loop: EventLoop, step: steps.Put) -> bool:
 
 
 _TAKES: dict[type[Step[Any]], AsyncTake] = {
-    steps.Now: lambda _, step: time.monotonic(),
+    **COMMON_TAKES,
     steps.Sleep: lambda _, step: asyncio.sleep(step.seconds),
-    steps.Log: write_log,
-    steps.Invoke: lambda _, step: step.function(),
     steps.CallBack: _call_back,
     steps.Spawn: _spawn,
     steps.PutNow: _put_now,
     steps.Put: _put,
-    steps.Receive: lambda _, step: step.source.mailbox.get(step.timeout),
-    steps.Release: lambda _, step: step.source.leave(),
 }
 
 
