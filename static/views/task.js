@@ -178,35 +178,23 @@ function actions(task) {
   ];
 }
 
+const DUPLICATED_FIELDS = [
+  "type",
+  "model",
+  "payload",
+  "options",
+  "priority",
+  "tags",
+  "max_retries",
+  "timeout_s",
+  "backend",
+  "remote_execution",
+  "metadata",
+];
+
 /** Opens the form of a new task, filled with this one. */
-function duplicate({
-  type,
-  model,
-  payload,
-  options: given,
-  priority,
-  tags,
-  max_retries,
-  timeout_s,
-  backend,
-  remote_execution,
-  metadata,
-}) {
-  update({
-    prefill: {
-      type,
-      model,
-      payload,
-      options: given,
-      priority,
-      tags,
-      max_retries,
-      timeout_s,
-      backend,
-      remote_execution,
-      metadata,
-    },
-  });
+function duplicate(task) {
+  update({ prefill: Object.fromEntries(DUPLICATED_FIELDS.map((name) => [name, task[name]])) });
   navigate("submit");
 }
 
