@@ -16,6 +16,7 @@ NAMES = (
     "memory",
     "affinity",
     "listeners",
+    "streams",
 )
 
 

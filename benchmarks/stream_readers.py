@@ -1,0 +1,141 @@
+"""Clients that read streams: `python -m benchmarks.stream_readers`, a process of its own.
+
+Reads its job as a line of JSON (`port`, `message`, `count`, `over_s`), opens `count` streams over
+`over_s` seconds, and prints a line when each has begun and a second one, with the times of each
+stream, when all have ended.
+"""
+
+import json
+import select
+import subprocess
+import sys
+import time
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from benchmarks import load
+
+END = b"\r\n0\r\n\r\n"
+
+
+class Times(NamedTuple):
+    """When a stream was requested, began and ended, in ns, and its number of chunks."""
+
+    sent: int
+    began: int
+    ended: int
+    chunks: int
+
+
+class Readers:
+    """The process, seen from its parent."""
+
+    def __init__(self, port: int, message: bytes, count: int, over_s: float) -> None:
+        job = {"port": port, "message": message.decode(), "count": count, "over_s": over_s}
+        argv = [sys.executable, "-m", "benchmarks.stream_readers"]
+        self._child = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._child.stdin is not None
+        self._child.stdin.write(json.dumps(job) + "\n")
+        self._child.stdin.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._child.kill()
+        self._child.communicate()
+
+    def await_begun(self) -> None:
+        self._line()
+
+    def times(self) -> list[Times]:
+        """Wait for the end of all streams."""
+        return [Times(*each) for each in self._line()]
+
+    def _line(self) -> Any:
+        assert self._child.stdout is not None
+        line = self._child.stdout.readline()
+        if not line:
+            raise RuntimeError("the readers ended early; their words are above")
+        return json.loads(line)
+
+
+class Reader:
+    """One stream."""
+
+    def __init__(self, port: int) -> None:
+        self.connection = load.Connection(port)
+        self.began = self.ended = 0
+        self.pieces: list[bytes] = []
+        self.tail = b""
+
+    def read(self) -> bool:
+        """Take what has arrived. Returns whether that is the end."""
+        data = self.connection.socket.recv(1 << 18)
+        now = time.monotonic_ns()
+        if not data:
+            raise ConnectionError(f"cut short: {b''.join(self.pieces)[-200:]!r}")
+        self.began = self.began or now
+        self.pieces.append(data)
+        self.tail = (self.tail + data)[-len(END) :]
+        if self.tail == END:
+            self.ended = now
+        return self.ended > 0
+
+    def times(self) -> Times:
+        whole = b"".join(self.pieces)
+        if not whole.startswith(b"HTTP/1.1 200") or b'"error"' in whole:
+            raise RuntimeError(f"refused: {whole[:300]!r}")
+        return Times(self.connection.sent_ns, self.began, self.ended, whole.count(b'"content":'))
+
+
+def run(readers: list[Reader], message: bytes, over_s: float) -> None:
+    poll = select.epoll()
+    by_number = {each.connection.socket.fileno(): each for each in readers}
+    waiting = list(readers)
+    silent, open_streams = len(readers), len(readers)
+    began = time.monotonic()
+    while open_streams:
+        while waiting and _due(readers, waiting, began, over_s) <= time.monotonic():
+            reader = waiting.pop(0)
+            poll.register(reader.connection.socket.fileno(), select.EPOLLIN)
+            reader.connection.send(message)
+        pause = load.PATIENCE_S
+        if waiting:
+            pause = max(0.0, _due(readers, waiting, began, over_s) - time.monotonic())
+        events = poll.poll(pause)
+        if not events and not waiting:
+            raise TimeoutError(f"nothing came within {load.PATIENCE_S:g} s")
+        for number, _ in events:
+            reader = by_number[number]
+            was_silent = not reader.began
+            if reader.read():
+                poll.unregister(number)
+                open_streams -= 1
+            if was_silent:
+                silent -= 1
+                if not silent:
+                    print("true", flush=True)
+
+
+def _due(readers: list[Reader], waiting: list[Reader], began: float, over_s: float) -> float:
+    """When the next stream is to be requested."""
+    return began + (len(readers) - len(waiting)) * over_s / len(readers)
+
+
+def main() -> None:
+    job = json.loads(sys.stdin.readline())
+    readers = [Reader(job["port"]) for _ in range(job["count"])]
+    run(readers, job["message"].encode(), job["over_s"])
+    print(json.dumps([reader.times() for reader in readers]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
