@@ -3,6 +3,7 @@
 import { h } from "../lib/dom.js";
 import { localDateTime, localTime, priorityName, utcTime } from "../lib/format.js";
 import { icon } from "../lib/icons.js";
+import { canonicalModel } from "../lib/model_names.js";
 import { state } from "../state/store.js";
 
 const STATUS_WORDS = {
@@ -27,7 +28,7 @@ export function statusLabel(task) {
 
 /** Why no model server takes the tasks of a model; null where unknown. */
 export const unservedReason = (model) =>
-  state.stats?.unserved.find((entry) => entry.model === model)?.reason ?? null;
+  state.stats?.unserved.find((entry) => entry.model === canonicalModel(model))?.reason ?? null;
 
 /** A local time, with UTC as its tooltip. `isFull` adds the day. */
 export const timeLabel = (text, isFull = false) =>

@@ -1,6 +1,7 @@
 // The fields of a task that the form of a new task and that of a cron share.
 
 import { h } from "../lib/dom.js";
+import { canonicalModel } from "../lib/model_names.js";
 import { merge } from "../state/store.js";
 import { formFieldOf, knownModels } from "../state/task_form.js";
 import { disclosure, field, PRIORITY_CHOICES, selectOptions } from "./controls.js";
@@ -57,7 +58,7 @@ export function modelField(form, stats) {
   const isUnknown =
     form.model.trim() &&
     models.length &&
-    !models.some((name) => name === form.model.trim() || name === `${form.model.trim()}:latest`);
+    !models.map(canonicalModel).includes(canonicalModel(form.model));
   const hint = isUnknown
     ? "No model server has it now; the task will wait"
     : models.length

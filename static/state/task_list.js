@@ -1,6 +1,7 @@
 // The list of tasks: read page by page, kept up to date by the feed, and held still while in use.
 
 import { plural } from "../lib/format.js";
+import { canonicalModel } from "../lib/model_names.js";
 import * as api from "../server/api.js";
 import { merge, notify, state, update } from "./store.js";
 
@@ -247,14 +248,6 @@ function insertionIndex(id, { rows, sort }) {
 /** Whether a task belongs among the rows loaded so far. */
 const isWithinLoaded = (task, { rows, sort, isComplete }) =>
   sort !== "created" || isComplete || task.id > (rows.at(-1) ?? "");
-
-const canonicalModel = (name) =>
-  name
-    .trim()
-    .toLowerCase()
-    .replace(/^registry\.ollama\.ai\//, "")
-    .replace(/^library\//, "")
-    .replace(/:latest$/, "");
 
 /** Whether a task matches the filter, as the server decides it. */
 function matchesFilter(task, { filter, sort, tasks }) {

@@ -1,11 +1,16 @@
 """How the page's modules depend on each other, and what they export."""
 
+import json
 import posixpath
 import re
+import subprocess
 from collections import Counter, defaultdict
 from graphlib import CycleError, TopologicalSorter
 
+from ollama_queue.actors.core.model.model_names import model_name
 from ollama_queue.http.native.page_files import files
+from tests.support.model_spellings import OTHERS, SAME
+from tests.support.servers.real_models import ROOT
 
 MAX_FILES = 15
 IMPORT = re.compile(r'^(?:import|export)\b[^;"]*"(\.[^"]+)";$', re.MULTILINE)
@@ -80,3 +85,15 @@ def test_every_export_is_used_elsewhere() -> None:
     ]
 
     assert unused == []
+
+
+def test_names_of_models_are_read_as_the_server_reads_them() -> None:
+    names = [*SAME, *OTHERS]
+    script = f"""
+        import {{ canonicalModel }} from {json.dumps(str(ROOT / "static/lib/model_names.js"))};
+        console.log(JSON.stringify({json.dumps(names)}.map(canonicalModel)));
+    """
+    command = ["node", "--input-type=module", "-e", script]
+    node = subprocess.run(command, capture_output=True, check=True)
+
+    assert json.loads(node.stdout) == [model_name(name) for name in names]

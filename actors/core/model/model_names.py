@@ -11,9 +11,20 @@ RUNNER_OPTIONS = frozenset(
 
 def model_name(name: str) -> str:
     """The canonical form of names that mean the same model to Ollama, in any case: of `x`,
-    `x:latest`, `library/x`, `registry.ollama.ai/library/x:latest`."""
-    name = name.strip().lower().removeprefix("registry.ollama.ai/").removeprefix("library/")
-    return name.removesuffix(":latest")
+    `x:latest`, `library/x`, `registry.ollama.ai/library/x:latest`, also behind `https://`.
+
+    As in Ollama, the registry is only a default where a namespace follows, and `library` only
+    where no other registry precedes: `registry.ollama.ai/ann/x` is `ann/x`.
+    """
+    name = name.strip().lower().removesuffix(":latest")
+    if "/" not in name:
+        return name
+    name = name.rpartition("://")[2]
+    if name.count("/") == 2:
+        name = name.removeprefix("registry.ollama.ai/")
+    if name.count("/") == 1:
+        name = name.removeprefix("library/")
+    return name
 
 
 def spellings(names: Iterable[str]) -> dict[str, str]:
