@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -61,6 +61,8 @@ def one_line(value: object) -> str:
 
 
 def _client(server: str) -> "AbstractContextManager[QueueAPI]":
+    # httpx's own command line, which would load Pygments and more of rich than tables need.
+    sys.modules.setdefault("httpx._main", cast(Any, None))
     from ...http.clients.client import Client
 
     return closing(Client(server))

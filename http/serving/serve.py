@@ -16,13 +16,18 @@ try:
 except KeyboardInterrupt:
     os._exit(130)
 
-from gevent import monkey
+import gc
 
+gc.disable()  # until the queue serves: what is made to start it stays
+from gevent import events, monkey
+
+# gevent would look for plugins of its own, for each module that it patches, in all packages that
+# are installed: 0.1 s with a hundred of them.
+events.notify_and_call_entry_points = events.notify
 monkey.patch_all()
 
 import ctypes
 import errno
-import gc
 import logging
 import resource
 import signal
@@ -31,7 +36,10 @@ import ssl
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+
+# httpx's own command line, which would load rich and Pygments.
+sys.modules.setdefault("httpx._main", cast(Any, None))
 
 import click
 import croniter  # noqa: F401 (slow to import, as the executors are: no call should wait for it)
@@ -255,6 +263,7 @@ def _log_as(settings: LoggingSettings) -> None:
 def _tune() -> None:
     gc.collect()
     gc.freeze()  # objects made at startup stay: collections can skip them
+    gc.enable()
     _give_back_memory()
     # The sync thread waits up to this long for the interpreter after the disk is done.
     sys.setswitchinterval(0.0002)
