@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from benchmarks import load
 from benchmarks.harness import ONCE, Bench, Sample
-from benchmarks.loading import MODELS, NUMBER
-from benchmarks.processes import Process, server_of
+from benchmarks.processes import Process, module, server_of
+from benchmarks.programs.loading import MODELS, NUMBER
 
 LOAD_S, CALL_S = 2.0, 0.05
 FIFO = "fifo"
@@ -86,7 +86,8 @@ def _drain(bench: Bench, shape: Shape, bound: float | None) -> dict[str, float]:
 
 def _model_server(bench: Bench, scale: float) -> Process:
     times = ["--load-s", f"{LOAD_S * scale}", "--call-s", f"{CALL_S * scale}"]
-    return Process("benchmarks.loading", "/api/tags", bench.fresh() / "log", *times)
+    command = module("benchmarks.programs.loading")
+    return Process(command, "/api/tags", bench.fresh() / "log", *times)
 
 
 def _submit(queue: Process, tasks: int) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from benchmarks import load
-from benchmarks.audience import Audience
 from benchmarks.harness import Bench, Sample, percentiles_ms
 from benchmarks.processes import Process, Stub, queue_server
+from benchmarks.programs.audience import Audience
 
 SUBMITS_PER_S, LOOKS_PER_S = 8, 100
 STATUS = load.request("GET", "/api/status")

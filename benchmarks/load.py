@@ -1,21 +1,16 @@
-"""The load generator: clients that send one prebuilt request repeatedly.
-
-`closed_loop` starts them as processes (`python -m benchmarks.load`), which read their job as a line
-of JSON and wait for a second line, so that all start together.
-"""
+"""Clients: the load generator, whose part of the machine is small, and a connection in Python."""
 
 import json
-import select
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Sequence
+from types import TracebackType
+from typing import NamedTuple, Self
 
 from benchmarks.harness import percentiles_ms
+from benchmarks.processes import compiled
 
-PER_PROCESS = 32  # connections; one core is left for the server
 PATIENCE_S = 60.0
 WORDS = "Why is the sky blue, and why does it turn red in the evening? Answer in one sentence. "
 
@@ -83,96 +78,55 @@ def _is_whole(answer: bytes) -> bool:
     return len(answer) >= head + 4 + length
 
 
+class Answers(NamedTuple):
+    """When some requests began and their answers ended, and how long each took, in nanoseconds."""
+
+    began: int
+    ended: int
+    latencies: Sequence[int]
+
+    @property
+    def figures(self) -> dict[str, float]:
+        rate = len(self.latencies) * 1e9 / (self.ended - self.began)
+        return {"a second": rate, **percentiles_ms(self.latencies)}
+
+
+class Load:
+    """The load generator (`programs/load.c`), with its connections open."""
+
+    def __init__(self, port: int, connections: int) -> None:
+        argv = [compiled("load"), "--port", str(port), "--connections", str(connections)]
+        self._child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._line()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._child.kill()
+        self._child.communicate()
+
+    def send(self, message: bytes, count: int) -> Answers:
+        """Send `count` requests, on each connection as soon as the previous one is answered."""
+        assert self._child.stdin is not None
+        self._child.stdin.write(b"%d %d\n%s" % (count, len(message), message))
+        self._child.stdin.flush()
+        return Answers(**json.loads(self._line()))
+
+    def _line(self) -> bytes:
+        assert self._child.stdout is not None
+        line = self._child.stdout.readline()
+        if not line:
+            raise RuntimeError("the load generator ended early; its words are above")
+        return line
+
+
 def closed_loop(port: int, message: bytes, connections: int, count: int) -> dict[str, float]:
-    """Send `count` requests over `connections`, each as soon as the previous one is answered."""
-    parts = -(-connections // PER_PROCESS)
-    order = {"port": port, "message": message.decode()}
-    clients: list[subprocess.Popen[str]] = []
-    try:
-        for part in range(parts):
-            shares = {
-                "connections": _share(connections, parts, part),
-                "count": _share(count, parts, part),
-            }
-            clients.append(_client({**order, **shares}))
-        for client in clients:
-            _read(client)
-        for client in clients:
-            _write(client, "go")
-        taken = [json.loads(_read(client)) for client in clients]
-    finally:
-        for client in clients:
-            client.kill()
-            client.communicate()
-    began, ended = min(each["began"] for each in taken), max(each["ended"] for each in taken)
-    latencies = [latency for each in taken for latency in each["latencies"]]
-    return {"a second": len(latencies) * 1e9 / (ended - began), **percentiles_ms(latencies)}
-
-
-def _share(total: int, parts: int, part: int) -> int:
-    return total // parts + (part < total % parts)
-
-
-def _client(order: dict[str, Any]) -> "subprocess.Popen[str]":
-    argv = [sys.executable, "-m", "benchmarks.load"]
-    client = subprocess.Popen(
-        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-    )
-    _write(client, json.dumps(order))
-    return client
-
-
-def _write(client: "subprocess.Popen[str]", line: str) -> None:
-    assert client.stdin is not None
-    client.stdin.write(line + "\n")
-    client.stdin.flush()
-
-
-def _read(client: "subprocess.Popen[str]") -> str:
-    assert client.stdout is not None
-    line = client.stdout.readline()
-    if not line:
-        raise RuntimeError("a client ended early; its words are above")
-    return line
-
-
-# --- a client process ---------------------------------------------------------------------------
-
-
-def drive(connections: Iterable[Connection], message: bytes, count: int) -> list[int]:
-    """The latencies, in ns, of `count` requests."""
-    ready = select.epoll()
-    by_number = {each.socket.fileno(): each for each in connections}
-    sent = 0
-    latencies: list[int] = []
-    for number, connection in list(by_number.items())[:count]:
-        ready.register(number, select.EPOLLIN)
-        connection.send(message)
-        sent += 1
-    while len(latencies) < count:
-        events = ready.poll(PATIENCE_S)
-        if not events:
-            raise TimeoutError(f"no answer within {PATIENCE_S:g} s")
-        for number, _ in events:
-            connection = by_number[number]
-            if connection.receive():
-                latencies.append(time.monotonic_ns() - connection.sent_ns)
-                if sent < count:
-                    connection.send(message)
-                    sent += 1
-    return latencies
-
-
-def main() -> None:
-    order = json.loads(sys.stdin.readline())
-    connections = [Connection(order["port"]) for _ in range(order["connections"])]
-    print("ready", flush=True)
-    sys.stdin.readline()
-    began = time.monotonic_ns()
-    latencies = drive(connections, order["message"].encode(), order["count"])
-    ended = time.monotonic_ns()
-    print(json.dumps({"began": began, "ended": ended, "latencies": latencies}), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+    """The figures of `count` requests over `connections` new connections."""
+    with Load(port, connections) as load:
+        return load.send(message, count).figures

@@ -1,32 +1,52 @@
 """The processes that are measured or compared with, each stopped by its own id."""
 
+import fcntl
+import hashlib
 import http.client
 import json
+import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = Path(__file__).resolve().parent / "programs"
 NOWHERE = "http://127.0.0.1:1"  # refuses
 BOOT_S = 600.0
 
 
 class Process:
-    """One of our modules as a server on a free port; ready when `path` returns 200."""
+    """A server on a free port; ready when `path` returns 200.
 
-    def __init__(self, module: str, path: str, log: Path, *options: str) -> None:
-        self.port, self._log = _free_port(), log
+    `command` is started with `--port N` and `options`, in the folder `code` (that of the caller if
+    None) and with its modules, so that the server of another checkout can be measured.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        path: str,
+        log: Path,
+        *options: str,
+        code: Path | None = None,
+    ) -> None:
+        self.port, self._log = free_port(), log
         began = time.monotonic()
         with log.open("ab") as out:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", module, "--port", str(self.port), *options],
+                [*command, "--port", str(self.port), *options],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
+                cwd=code,
+                env=environment(code),
             )
         try:
             self._await(path, began + BOOT_S)
@@ -79,8 +99,8 @@ class Process:
 
     @property
     def cpu_s(self) -> float:
-        """CPU time used by the process, in seconds."""
-        return time.clock_gettime(~self._child.pid << 3 | 2)  # Linux's clock of a process
+        """CPU time used by the process and all of its threads, in seconds."""
+        return cpu_s(self._child.pid)
 
     def _await(self, path: str, deadline: float) -> None:
         while time.monotonic() < deadline:
@@ -94,38 +114,72 @@ class Process:
         raise TimeoutError(f"not ready within {BOOT_S:g} s: {self._log}")
 
 
-def queue_server(folder: Path, *, model_url: str = NOWHERE, workers: int = 4) -> Process:
-    """`ollama-queue-server` on `folder`, durable."""
+def environment(code: Path | None) -> dict[str, str] | None:
+    """The environment of a child that imports from the folder `code`; None is the caller's own."""
+    return None if code is None else {**os.environ, "PYTHONPATH": str(code)}
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time used by a process, from Linux's clock of that process, which counts nanoseconds."""
+    return time.clock_gettime(~pid << 3 | 2)
+
+
+def module(name: str) -> list[str]:
+    """The command that runs a Python module with the caller's interpreter."""
+    return [sys.executable, "-m", name]
+
+
+def compiled(name: str) -> str:
+    """The path of a C program of `programs/`, compiled into build/ when it has changed."""
+    source = PROGRAMS / f"{name}.c"
+    version = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
+    program = ROOT / "build" / "benchmarks" / f"{name}-{version}"
+    program.parent.mkdir(parents=True, exist_ok=True)
+    with (program.parent / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of two concurrent runs the second finds it done
+        if not program.exists():
+            if shutil.which("cc") is None:
+                raise SystemExit("A C compiler was not found: apt install gcc libc6-dev")
+            partial = program.with_suffix(".partial")
+            subprocess.run(["cc", "-O2", "-o", str(partial), str(source)], check=True)
+            partial.rename(program)
+    return str(program)
+
+
+def queue_server(
+    folder: Path, *, model_url: str = NOWHERE, workers: int = 4, code: Path | None = None
+) -> Process:
+    """`ollama-queue-server` on `folder`, durable; that of another checkout with `code`."""
     options = ["--ollama-host", model_url, "--workers", str(workers)]
-    return _serve(folder, *options)
+    return _serve(folder, code, *options)
 
 
 def server_of(folder: Path, settings: dict[str, Any]) -> Process:
     """The same with these settings, in the form of `config.yaml`."""
     path = folder.with_suffix(".yaml")
     path.write_text(json.dumps(settings))  # JSON is YAML
-    return _serve(folder, "--config", str(path))
+    return _serve(folder, None, "--config", str(path))
 
 
-def _serve(folder: Path, *options: str) -> Process:
-    log = folder.with_suffix(".log")
-    return Process(
-        "ollama_queue.http.serving.serve", "/healthz", log, "--data-dir", str(folder), *options
-    )
+def _serve(folder: Path, code: Path | None, *options: str) -> Process:
+    command, log = module("ollama_queue.http.serving.serve"), folder.with_suffix(".log")
+    return Process(command, "/healthz", log, "--data-dir", str(folder), *options, code=code)
 
 
-def paused_server(folder: Path, *, model_url: str = NOWHERE, workers: int = 4) -> Process:
+def paused_server(
+    folder: Path, *, model_url: str = NOWHERE, workers: int = 4, code: Path | None = None
+) -> Process:
     """The same, accepting tasks and running none."""
-    server = queue_server(folder, model_url=model_url, workers=workers)
+    server = queue_server(folder, model_url=model_url, workers=workers, code=code)
     server.post("/api/pause")
     return server
 
 
 class Stub(Process):
-    """A model server that answers at once and records calls (`stub.py`)."""
+    """A model server that answers at once and records calls (`programs/stub.c`)."""
 
     def __init__(self, log: Path) -> None:
-        super().__init__("benchmarks.stub", "/books", log)
+        super().__init__([compiled("stub")], "/books", log)
 
     def reset(self) -> None:
         self.post("/reset")
@@ -145,11 +199,11 @@ class Stub(Process):
 
 
 def hello_server(log: Path) -> Process:
-    """Plain pywsgi (`hello.py`)."""
-    return Process("benchmarks.hello", "/", log)
+    """Plain pywsgi (`programs/hello.py`)."""
+    return Process(module("benchmarks.programs.hello"), "/", log)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]

@@ -8,8 +8,8 @@ from typing import Any
 
 from benchmarks import load
 from benchmarks.harness import Bench, Sample, percentiles_ms
-from benchmarks.processes import Process, server_of
-from benchmarks.stream_readers import Readers, Times
+from benchmarks.processes import Process, Stub, server_of
+from benchmarks.programs.stream_readers import Readers, Times
 
 PER_SECOND = 50
 FLAT = 4  # streams at once, flat out
@@ -20,7 +20,7 @@ CPU = "server CPU µs a chunk"
 
 def measure(bench: Bench) -> None:
     """Each path has a model server of its own dialect."""
-    with Process("benchmarks.paced", "/books", bench.folder / "paced.log") as models:
+    with Stub(bench.folder / "stub.log") as models:
         most = bench.size(400, 8)
         backends: list[dict[str, Any]] = [
             {"name": "ollama", "url": models.url},

@@ -57,10 +57,11 @@ def _over_http(bench: Bench, connections: int, count: int) -> Iterator[Sample]:
 
 
 def _loaded(server: Process, connections: int, count: int) -> dict[str, float]:
-    load.closed_loop(server.port, POST, connections, count // 10)  # warm
-    before = server.cpu_s
-    figures = load.closed_loop(server.port, POST, connections, count)
-    return {**figures, "server CPU µs each": (server.cpu_s - before) / count * 1e6}
+    with load.Load(server.port, connections) as clients:
+        clients.send(POST, count // 10)  # warm
+        before = server.cpu_s
+        figures = clients.send(POST, count).figures
+        return {**figures, "server CPU µs each": (server.cpu_s - before) / count * 1e6}
 
 
 def _rocks(folder: Path, count: int) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""WebSockets that only listen: `python -m benchmarks.audience --port N --count N`.
+"""WebSockets that only listen: `python -m benchmarks.programs.audience --port N --count N`.
 
 Opens all at once, prints `{"opened_s": …}` when each has received its snapshot, and listens until
 its input ends.
@@ -25,7 +25,7 @@ class Audience:
 
     def __init__(self, port: int, count: int, *, eager: bool = False) -> None:
         self._eager = eager
-        argv = [sys.executable, "-m", "benchmarks.audience", "--port", str(port)]
+        argv = [sys.executable, "-m", "benchmarks.programs.audience", "--port", str(port)]
         self._child = subprocess.Popen(
             [*argv, "--count", str(count)],
             stdin=subprocess.PIPE,

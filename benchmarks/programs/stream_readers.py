@@ -1,4 +1,4 @@
-"""Clients that read streams: `python -m benchmarks.stream_readers`, a process of its own.
+"""Clients that read streams: `python -m benchmarks.programs.stream_readers`, a process of its own.
 
 Reads its job as a line of JSON (`port`, `message`, `count`, `over_s`), opens `count` streams over
 `over_s` seconds, and prints a line when each has begun and a second one, with the times of each
@@ -32,7 +32,7 @@ class Readers:
 
     def __init__(self, port: int, message: bytes, count: int, over_s: float) -> None:
         job = {"port": port, "message": message.decode(), "count": count, "over_s": over_s}
-        argv = [sys.executable, "-m", "benchmarks.stream_readers"]
+        argv = [sys.executable, "-m", "benchmarks.programs.stream_readers"]
         self._child = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

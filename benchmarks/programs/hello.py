@@ -1,4 +1,7 @@
-"""A hello world on pywsgi: the raw limit of the HTTP server. `python -m benchmarks.hello`."""
+"""A hello world on pywsgi: the raw limit of the HTTP server.
+
+`python -m benchmarks.programs.hello --port N`.
+"""
 
 import argparse
 import socket

@@ -1,9 +1,9 @@
 """A model server with memory for one model, in Ollama's dialect, that counts model loads.
 
-`python -m benchmarks.loading --port N --load-s S --call-s S`: a call of another model than the last
-one waits for the load first. A prompt contains the number of its task as `@n=…@`. `GET /books`
-returns the number of loads, and for each call its number, start and end in `time.monotonic_ns()`,
-which all processes of a machine share.
+`python -m benchmarks.programs.loading --port N --load-s S --call-s S`: a call of another model than
+the last one waits for the load first. A prompt contains the number of its task as `@n=…@`.
+`GET /books` returns the number of loads, and for each call its number, start and end in
+`time.monotonic_ns()`, which all processes of a machine share.
 """
 
 import argparse
