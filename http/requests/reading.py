@@ -62,7 +62,7 @@ def _coding() -> str | None:
     if coding in ("", "identity"):
         return None
     if coding not in CODINGS:
-        known = " or ".join(CODINGS)
+        known = f"{', '.join(CODINGS[:-1])} or {CODINGS[-1]}"
         raise wire.UnknownCoding(
             f"Content-Encoding {coding[:50]} is not supported: send {known}, or leave it out",
             field="Content-Encoding",

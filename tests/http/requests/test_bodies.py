@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from backports import zstd
 
 from ollama_queue.http.requests.decompression import unpacked
 from ollama_queue.http.serving.app import create_app
@@ -27,12 +28,20 @@ def bare(data: bytes) -> bytes:
     return packing.compress(data) + packing.flush()
 
 
+def greedy(data: bytes) -> bytes:
+    """What needs 128 MiB of memory to be unpacked."""
+    packing = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 27})
+    return packing.compress(data) + packing.flush()
+
+
 PACKED: list[tuple[str, Callable[[bytes], bytes]]] = [
     ("gzip", gzip.compress),
     ("X-Gzip", gzip.compress),
     ("gzip", lambda data: gzip.compress(data[:5]) + gzip.compress(data[5:])),
     ("deflate", zlib.compress),
     ("deflate", bare),
+    ("zstd", zstd.compress),
+    ("zstd", lambda data: zstd.compress(data[:5]) + zstd.compress(data[5:], 19)),
     ("identity", bytes),
     ("", bytes),
 ]
@@ -73,24 +82,26 @@ def test_what_is_compressed_is_read(
 
 
 @pytest.mark.parametrize("path", ["/api/tasks", "/api/tasks/batch", "/api/cron"])
-@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress])
+@pytest.mark.parametrize(
+    ("coding", "pack"),
+    [("gzip", gzip.compress), ("deflate", zlib.compress), ("zstd", zstd.compress)],
+)
 def test_what_it_unpacks_to_is_bounded(
-    house: AppHarness, path: str, pack: Callable[[bytes], bytes]
+    house: AppHarness, path: str, coding: str, pack: Callable[[bytes], bytes]
 ) -> None:
     bomb = pack(b"[" + b" " * (1 << 24))
-    coding = "gzip" if pack is gzip.compress else "deflate"
     headers = {"Content-Encoding": coding}
     answer = roomy(house).post(path, content=bomb[:1900], headers=headers)
 
     assert error(answer)[:2] == (413, "too_large")
 
 
-@pytest.mark.parametrize("coding", ["zstd", "br", "gzip, gzip", "x" * 200])
+@pytest.mark.parametrize("coding", ["compress", "br", "gzip, gzip", "x" * 200])
 def test_an_unknown_coding_is_named(house: AppHarness, coding: str) -> None:
     answer = send(house, "/api/tasks", b"x", coding)
 
     assert error(answer) == (415, "unsupported_media_type", "Content-Encoding")
-    assert "send gzip or deflate" in answer.json()["error"]["message"]
+    assert "send gzip, deflate or zstd" in answer.json()["error"]["message"]
     assert isinstance(send(house, "/api/chat", b"x", coding).json()["error"], str)
     told = send(house, "/v1/chat/completions", b"x", coding)
     assert (told.status_code, told.json()["error"]["param"]) == (415, "Content-Encoding")
@@ -114,13 +125,30 @@ def test_what_is_no_gzip_is_named(house: AppHarness, content: bytes, words: str)
     assert answer.json()["error"]["message"].startswith(words)
 
 
-def test_pieces_may_be_cut_anywhere() -> None:
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"{}", "the body is not zstd: "),
+        (zstd.compress(b"{}" * 50)[:-2], "the body is incomplete: its zstd ends too early"),
+        (zstd.compress(b"{}") + b"more", "the body is not zstd: "),
+        (greedy(b"{}"), "the body is not zstd: "),
+    ],
+)
+def test_what_is_no_zstd_is_named(house: AppHarness, content: bytes, words: str) -> None:
+    answer = send(house, "/api/tasks", content, "zstd")
+
+    assert error(answer) == (400, "invalid", "body")
+    assert answer.json()["error"]["message"].startswith(words)
+
+
+@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("zstd", zstd.compress)])
+def test_pieces_may_be_cut_anywhere(coding: str, pack: Callable[[bytes], bytes]) -> None:
     text = bytes(range(256)) * 5000
-    packed = gzip.compress(text, 9) + gzip.compress(b"end")
+    packed = pack(text) + pack(b"end")
 
     for size in (1, 7, 1000):
         cut = [packed[at : at + size] for at in range(0, len(packed), size)]
-        assert b"".join(unpacked(cut, "gzip")) == text + b"end"
+        assert b"".join(unpacked(cut, coding)) == text + b"end"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
