@@ -261,7 +261,6 @@ def _log_as(settings: LoggingSettings) -> None:
 
 
 def _tune() -> None:
-    gc.collect()
     gc.freeze()  # objects made at startup stay: collections can skip them
     gc.enable()
     _give_back_memory()
