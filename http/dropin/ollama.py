@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import bottle
-
 from ...actors.core.intake.submission import new_task
 from ...actors.core.model.errors import Forbidden, Invalid, QueueError
 from ...actors.core.model.tasks import NewTask, Priority, Task, TaskType
 from .. import wire
 from ..requests import reading
+from ..requests.exchange import Routes
 from ..wire import Json
 from . import models
 from .queue_protocol import DropinQueue
@@ -29,7 +28,7 @@ _KINDS = {
 }
 
 
-def add_ollama_routes(app: bottle.Bottle, queue: DropinQueue, max_body: int) -> None:
+def add_ollama_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
     """Add the routes; `max_body` limits a request body in bytes."""
 
     def replying(path: str) -> Any:

@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Any
 
-import bottle
 import msgspec
 
 from ...actors.core.intake.submission import new_task
@@ -21,6 +20,7 @@ from ...actors.core.model.tasks import Dialect, NewTask, Priority, Status, Task,
 from ...actors.core.openai.chunks import as_piece, is_count
 from .. import sse, wire
 from ..requests import reading
+from ..requests.exchange import Routes, current
 from ..wire import Json
 from . import models
 from .queue_protocol import DropinQueue
@@ -40,7 +40,7 @@ _TIERS = {
 _RETRY = "x-should-retry"
 
 
-def add_openai_routes(app: bottle.Bottle, queue: DropinQueue, max_body: int) -> None:
+def add_openai_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
     """Add the routes; `max_body` limits a request body in bytes."""
 
     def replying(path: str) -> Any:
@@ -111,11 +111,12 @@ def encode_error(error: QueueError) -> bytes:
     A client's automatic retry would submit another task. So if one was accepted, or may have been,
     it must not retry, unless an idempotency key identifies the request.
     """
-    is_safe = "HTTP_IDEMPOTENCY_KEY" in bottle.request.environ or not (
-        bottle.response.get_header(TASK_ID) or isinstance(error, OutcomeUnknown)
+    exchange = current()
+    is_safe = "idempotency-key" in exchange.headers or not (
+        TASK_ID in exchange.response_headers or isinstance(error, OutcomeUnknown)
     )
     again = isinstance(error, QueueFull | Unavailable) and is_safe
-    bottle.response.set_header(_RETRY, "true" if again else "false")
+    exchange.set_header(_RETRY, "true" if again else "false")
     return wire.encode(_body_of(error))
 
 

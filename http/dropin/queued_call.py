@@ -5,7 +5,6 @@ from contextlib import suppress
 from typing import Any, Protocol
 from urllib.parse import quote
 
-import bottle
 from msgspec.structs import replace
 
 from ...actors.core.intake.submission import parse_priority, parse_timeout
@@ -15,6 +14,7 @@ from ...actors.core.model.tasks import Chunk, NewTask, Status, Task
 from ...actors.core.openai.translation import hints
 from .. import wire
 from ..requests import reading
+from ..requests.exchange import current
 from ..requests.streaming import StreamingResponse, on_disconnect
 from .queue_protocol import DropinQueue
 
@@ -79,7 +79,7 @@ class QueuedCall:
         self._has_begun = False  # whether a piece of the reply was sent
         self._stream = queue.follow_task(submitted.task_id, heartbeat=form.silence_s)
         self._forget = on_disconnect(self._stream.close)
-        bottle.response.set_header(TASK_ID, submitted.task_id)
+        current().set_header(TASK_ID, submitted.task_id)
 
     def whole(self) -> Any:
         """Wait for the complete reply. Raises `TaskFailed`, `Unavailable`."""
@@ -125,9 +125,9 @@ class QueuedCall:
         task = self._queue.get_task(self.task_id)
         if task.started_at is not None:
             waited = task.started_at - task.created_at
-            bottle.response.set_header(WAIT, str(max(0, round(waited.total_seconds() * 1000))))
+            current().set_header(WAIT, str(max(0, round(waited.total_seconds() * 1000))))
         if task.executed_on is not None:
-            bottle.response.set_header(BACKEND, task.executed_on)
+            current().set_header(BACKEND, task.executed_on)
             self._say_ignored(task.executed_on)
         return task
 
@@ -136,7 +136,7 @@ class QueuedCall:
         types = {each.name: each.type for each in self._queue.list_backends() if self._hints}
         if types.get(backend, "ollama") != "ollama":
             names = [quote(name[:MAX_NAME], safe="") for name in self._hints[:MAX_NAMES]]
-            bottle.response.set_header(IGNORED, ", ".join(names))
+            current().set_header(IGNORED, ", ".join(names))
 
     def _chunks(self) -> Iterator[Chunk | None]:
         for chunk in self._stream:

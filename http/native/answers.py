@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import bottle
 from msgspec import Struct
 from msgspec.structs import asdict
 
@@ -11,6 +10,7 @@ from ...actors.core.model.crons import CronAdded
 from ...actors.core.model.stats import QueueStats
 from ...actors.core.model.tasks import BatchSubmitted, Status, Submitted
 from ..bodies import Done
+from ..requests.exchange import current
 from ..routes import HttpRoute
 
 # The function that answers each route; called with the path's parameter, if any.
@@ -70,7 +70,7 @@ SHAPES: dict[Any, type] = {
 def shown(answer: Any) -> Any:
     """Convert a verb's result to its response; the status is 201 if something was created."""
     if isinstance(answer, Submitted | BatchSubmitted | CronAdded):
-        bottle.response.status = 201 if answer.created else 200
+        current().status = 201 if answer.created else 200
     match answer:
         case Submitted():
             return Accepted(answer.task_id, answer.status, answer.position)

@@ -4,8 +4,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import bottle
-
 from ...actors.core.intake.submission import check_object
 from ...actors.core.model.errors import error_at
 from ...actors.core.model.tasks import Status
@@ -13,6 +11,7 @@ from ...actors.core.text.json_items import in_lines, in_list
 from ...actors.files.text_encoding import as_utf8
 from .. import routes, wire
 from ..requests import reading
+from ..requests.exchange import current
 from .answers import Handlers, Item, shown
 from .feed import LocalQueue
 
@@ -50,7 +49,7 @@ def _results(queue: LocalQueue, task_ids: list[str], wait: float) -> list[Item]:
 def _tasks(max_upload: int, max_body: int) -> Iterator[dict[str, Any]]:
     """The body's tasks as they arrive, from an array, `{"tasks": […]}`, or JSON lines."""
     pieces = as_utf8(reading.pieces(max_upload), "the body", "body")
-    is_lines = bottle.request.content_type.partition(";")[0].strip() == wire.NDJSON
+    is_lines = current().content_type == wire.NDJSON
     yield_control = reading.current_yield_control()
     items = (in_lines if is_lines else in_list)(pieces, "the body", "body", max_body)
     for index, (place, item) in enumerate(items):

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-import bottle
-
 from ...actors.api.queue_api import QueueAPI
 from ...actors.base.cooperation import YieldControl
 from ...actors.base.mailbox import Mailbox
@@ -15,6 +13,7 @@ from ...actors.embedded import watch
 from ...actors.routines.steps import Leave
 from .. import routes, sse
 from ..requests import reading
+from ..requests.exchange import current
 from ..requests.streaming import EventStream, StreamingResponse
 from .answers import Handlers
 from .feed_broadcaster import Feed, FeedBroadcaster, FeedMessage
@@ -60,15 +59,14 @@ def feed_handlers(
         return EventStream(_event_frames(feed, feed.take(FIRST_S)), feed.close)
 
     def socket() -> dict[str, Any]:
-        websocket = bottle.request.environ.get("wsgi.websocket")
-        if websocket is None:
-            bottle.response.status = 426
-            bottle.response.set_header("Upgrade", "websocket")
-            bottle.response.set_header("Sec-WebSocket-Version", "13")
+        exchange = current()
+        if exchange.websocket is None:
+            exchange.status = 426
+            exchange.response_headers |= {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
             socket_path, events_path = routes.SOCKET.path, routes.EVENTS.path
             message = f"{socket_path} takes WebSockets only; {events_path} streams the same events"
             return {"error": {"code": "upgrade_required", "message": message}}
-        run_session(websocket, source, broadcaster)
+        run_session(exchange.websocket, source, broadcaster)
         return {}
 
     return {routes.STREAM_TASK: stream, routes.EVENTS: events, routes.SOCKET: socket}

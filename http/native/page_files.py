@@ -4,12 +4,12 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-import bottle
 from msgspec import Struct
 
 from ...actors.core.model.errors import NotFound
 from .. import wire
 from ..requests import reading
+from ..requests.exchange import Content, Routes, current
 
 FOLDER = Path(__file__).resolve().parents[2] / "static"  # in a checkout, a wheel and a binary
 TYPES = {
@@ -63,26 +63,29 @@ def files() -> dict[str, PageFile]:
     return by_address
 
 
-def add_page_routes(app: bottle.Bottle) -> None:
-    def root() -> bottle.HTTPResponse:
+def add_page_routes(app: Routes) -> None:
+    def root() -> Content:
         if "text/html" in (reading.header("Accept") or "").lower():
             answer = _answer("index.html")
         else:
-            answer = bottle.HTTPResponse(GREETING, 200, {"Content-Type": "text/plain"})
-        answer.set_header("Vary", "Accept")
+            current().set_header("Content-Type", "text/plain")
+            answer = Content(GREETING)
+        current().set_header("Vary", "Accept")
         return answer
 
     app.get("/", callback=root)
     app.get(f"{wire.STATIC}/<name:path>", callback=_answer)
 
 
-def _answer(name: str) -> bottle.HTTPResponse:
+def _answer(name: str) -> Content:
     """A file, or 304 if the browser has it. Raises `NotFound`."""
     file = files().get(name)
     if file is None:
         raise NotFound(f"the page has no file {name}")
-    headers = {**HEADERS, "ETag": file.etag, "Content-Type": file.media}
+    exchange = current()
+    exchange.response_headers |= {**HEADERS, "ETag": file.etag, "Content-Type": file.media}
     known = reading.header("If-None-Match") or ""
     if file.etag in known or known.strip() == "*":
-        return bottle.HTTPResponse(b"", 304, headers)
-    return bottle.HTTPResponse(file.body, 200, headers)
+        exchange.status = 304
+        return Content(b"")
+    return Content(file.body)

@@ -4,9 +4,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import bottle
-
 from .. import routes
+from ..requests.exchange import Routes
 from ..routes import HttpRoute
 from . import openapi
 from .answers import Handlers, shown
@@ -22,9 +21,7 @@ class NativeQueue(LocalQueue, CronQueue, Protocol):
     """The queue verbs that the native routes call."""
 
 
-def add_native_routes(
-    app: bottle.Bottle, queue: NativeQueue, max_body: int, max_upload: int
-) -> None:
+def add_native_routes(app: Routes, queue: NativeQueue, max_body: int, max_upload: int) -> None:
     """Add all routes; `max_body` limits a request body in bytes, `max_upload` that of a batch.
 
     A verb that takes only its path's parameter is its own handler.

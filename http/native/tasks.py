@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import bottle
-
 from ...actors.api.queue_api import QueueAPI
 from ...actors.core.intake.submission import check_object, own_key
 from ...actors.core.model.errors import Invalid
 from .. import pagination, routes
 from ..requests import reading
+from ..requests.exchange import current
 from .answers import Handlers
 
 
@@ -26,7 +25,7 @@ def task_handlers(queue: QueueAPI, max_body: int) -> Handlers:
     def list_page() -> Any:
         task_filter = reading.task_filter()
         page = queue.list_page(task_filter)
-        bottle.response.headers.update(pagination.headers_of(task_filter, page))
+        current().response_headers |= pagination.headers_of(task_filter, page)
         return page.tasks
 
     def priority(task_id: str) -> Any:

@@ -2,11 +2,9 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
-import bottle
-
-from ...actors.base.cooperation import YieldControl, cooperatively, never_yield
+from ...actors.base.cooperation import YieldControl, cooperatively
 from ...actors.core.intake import filters
 from ...actors.core.intake.filters import FIELDS, REPEATABLE
 from ...actors.core.model.errors import Invalid
@@ -15,9 +13,9 @@ from ...actors.core.text import strict_json
 from ...actors.core.text.json_weight import weigh
 from .. import wire
 from .decompression import CODINGS, unpacked
+from .exchange import BodyStream, current
 
 PIECE = 256 << 10  # bytes per read
-YIELD_CONTROL = "ollama_queue.yield_control"  # environ key: how the current request yields
 
 
 def body(limit: int) -> Any:
@@ -73,7 +71,7 @@ def _coding() -> str | None:
 class Body:
     """A request's body, not yet read. `read` raises `Invalid` if it is incomplete or malformed."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BodyStream) -> None:
         self._stream = stream
 
     def read(self, size: int) -> bytes:
@@ -88,15 +86,15 @@ class Body:
 
 def body_stream(limit: int) -> Body:
     """The request's body, not yet read. Raises `TooLarge` if its Content-Length is too large."""
-    if bottle.request.content_length > limit:
+    exchange = current()
+    if (exchange.content_length or 0) > limit:
         raise too_large(limit)
-    return Body(bottle.request.environ["wsgi.input"])
+    return Body(exchange.stream)
 
 
 def current_yield_control() -> YieldControl:
     """The function with which the current request yields."""
-    yield_now: YieldControl = bottle.request.environ.get(YIELD_CONTROL, never_yield)
-    return yield_now
+    return current().yield_control
 
 
 def too_large(limit: int) -> wire.TooLarge:
@@ -105,18 +103,12 @@ def too_large(limit: int) -> wire.TooLarge:
 
 def header(name: str) -> str | None:
     """A header, or None if not sent. Raises `Invalid` if it is not UTF-8."""
-    if f"HTTP_{name.replace('-', '_').upper()}" not in bottle.request.environ:
-        return None
-    try:
-        value: str | None = bottle.request.get_header(name)
-    except UnicodeError:
-        raise Invalid(f"{name} must be UTF-8", field=name) from None
-    return value
+    return current().header(name)
 
 
 def query(known: set[str]) -> dict[str, list[str]]:
     """The query's parameters. Raises `Invalid` for one not in `known`."""
-    parameters: dict[str, list[str]] = bottle.request.query.dict
+    parameters = current().parameters()
     for name in parameters:
         if name not in known:
             expected = f"known are {', '.join(sorted(known))}" if known else "it takes none"
@@ -140,7 +132,7 @@ def task_filter() -> TaskFilter:
 
 
 def as_unicode(value: str, name: str) -> str:
-    """Decode a query value: Bottle returns its bytes as Latin-1. Raises `Invalid`."""
+    """Decode a query value, given as Latin-1. Raises `Invalid`."""
     try:
         return value.encode("latin1").decode()
     except UnicodeError:

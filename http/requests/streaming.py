@@ -1,11 +1,9 @@
 """Streaming responses, and notification when their client disconnects."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
-
-import bottle
 
 from .. import sse
+from .exchange import current
 
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
@@ -15,9 +13,8 @@ def on_disconnect(leave: Callable[[], None]) -> Callable[[], None]:
 
     `leave` must not block. A server that cannot detect disconnects never calls it.
     """
-    watch: Any = bottle.request.environ.get("ollama_queue.on_disconnect")
-    forget: Callable[[], None] = watch(leave) if watch else lambda: None
-    return forget
+    watch = current().on_disconnect
+    return watch(leave) if watch else lambda: None
 
 
 class StreamingResponse:
@@ -25,9 +22,7 @@ class StreamingResponse:
 
     def __init__(self, pieces: Iterator[bytes], close: Callable[[], None], media: str) -> None:
         self._pieces, self._close = pieces, close
-        bottle.response.content_type = media
-        for name, value in HEADERS.items():
-            bottle.response.set_header(name, value)
+        current().response_headers |= {"Content-Type": media, **HEADERS}
 
     def __iter__(self) -> Iterator[bytes]:
         return self._pieces

@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import bottle
@@ -17,9 +18,10 @@ from ..dropin.openai import add_openai_routes
 from ..dropin.queue_protocol import DropinQueue
 from ..native.page_files import add_page_routes
 from ..native.registration import NativeQueue, add_native_routes
-from ..requests import reading
+from ..requests.exchange import EXCHANGE, Content, Exchange, enter, of_environ
 from ..requests.streaming import StreamingResponse
 from ..routes import ROUTES
+from . import cors
 from .guard import Guard
 
 log = logging.getLogger("ollama_queue")
@@ -27,7 +29,10 @@ log = logging.getLogger("ollama_queue")
 ANYBODY = Guard()  # any Host; no pages of other sites
 _COLLECTIONS = {route.path.rpartition("/{")[0] for route in ROUTES if route.path.endswith("}")}
 _ASKED = "ollama_queue.asked"  # environ key: the path as received
-READY = (StreamingResponse, bottle.HTTPResponse)  # what a route may return besides records
+_PARAMETER = re.compile(r"<(\w+)>")
+
+ResponseBody = bytes | StreamingResponse
+Handle = Callable[..., Any]
 
 
 class ServedQueue(DropinQueue, NativeQueue, Protocol):
@@ -40,24 +45,101 @@ class InternalError(QueueError):
     code = "internal"
 
 
+class QueueApp(bottle.Bottle):
+    """The routes. `answer` finds most of them in a dict; for all others, and for other servers,
+    it is a WSGI app that Bottle routes. Both ways a handler runs in `_respond`."""
+
+    def __init__(self, guard: Guard = ANYBODY, yield_control: YieldControl = never_yield) -> None:
+        super().__init__()
+        self.guard, self._yield_control = guard, yield_control
+        self._exact: dict[tuple[str, str], Handle] = {}
+        self._by_last: dict[tuple[str, str], tuple[str, Handle]] = {}
+        self.config["json.enable"] = False
+        self.install(self._under_bottle)
+        self.default_error_handler = _no_route
+        self.add_hook("before_request", _find_path)
+
+    def add_route(self, route: Any) -> None:
+        super().add_route(route)
+        before, _, last = route.rule.rpartition("/")
+        parameter = _PARAMETER.fullmatch(last)
+        if "<" not in route.rule:
+            self._exact[route.method, route.rule] = route.callback
+        elif parameter is not None and "<" not in before:
+            self._by_last[route.method, before] = parameter[1], route.callback
+
+    def answer(self, exchange: Exchange) -> ResponseBody | None:
+        """Answer a request to a path without parameters, or with one at its end; None for any
+        other request, which Bottle must route."""
+        method, path = exchange.method, exchange.path
+        handler = self._exact.get((method, path))
+        if handler is not None:
+            return self._respond(exchange, handler, {})
+        before, _, last = path.rpartition("/")
+        name, handler = self._by_last.get((method, before), ("", None))
+        if handler is None or not (last and last.isascii()):
+            return None
+        return self._respond(exchange, handler, {name: last})
+
+    def wsgi(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        exchange = of_environ(environ, self._yield_control)
+        allowed = cors.headers(self.guard, exchange)
+        if cors.is_preflight(exchange, allowed):
+            start_response("204 No Content", [*allowed, *cors.permissions(exchange)])
+            return []
+
+        def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+            return start_response(status, [*headers, *allowed], *error)
+
+        answer: Iterable[bytes] = super().wsgi(environ, start)
+        return answer
+
+    def _under_bottle(self, handler: Handle) -> Handle:
+        """A Bottle plugin: let `_respond` run the handler, and Bottle send the response."""
+
+        def call(**path: str) -> ResponseBody:
+            exchange: Exchange = bottle.request.environ[EXCHANGE]
+            body = self._respond(exchange, handler, path)
+            bottle.response.status = exchange.status
+            for name, value in exchange.response_headers.items():
+                bottle.response.set_header(name, value)
+            return body
+
+        return call
+
+    def _respond(self, exchange: Exchange, handler: Handle, path: dict[str, str]) -> ResponseBody:
+        """Encode what a handler returns; turn errors into the form of the route's API."""
+        enter(exchange)
+        try:
+            self.guard.check(exchange)
+            for name, value in path.items():
+                limits.check_text(value, name)
+            answer = handler(**path)
+            exchange.yield_control()
+            if isinstance(answer, StreamingResponse):
+                return answer
+            return answer.body if isinstance(answer, Content) else wire.encode(answer)
+        except QueueError as error:
+            return _encode_error(exchange, error)
+        except Exception:
+            log.exception("%s %s", exchange.method, exchange.path)
+            message = "internal server error; see the server's log"
+            return _encode_error(exchange, InternalError(message))
+
+
 def create_app(
     queue: ServedQueue,
     *,
     max_body: int = 32 << 20,
     max_upload: int = 256 << 20,
     guard: Guard = ANYBODY,
-) -> bottle.Bottle:
-    """Create a WSGI app over a `QueueManager` or an equivalent.
+) -> QueueApp:
+    """Create the app over a `QueueManager` or an equivalent.
 
     `max_body` limits a request body in bytes, `max_upload` that of a batch; `guard` decides which
-    requests are allowed.
+    requests are allowed, and which pages of other origins may read the responses.
     """
-    app = bottle.Bottle()
-    app.config["json.enable"] = False
-    app.install(lambda callback: _speak_json(callback, guard, queue.yield_control))
-    app.default_error_handler = _no_route
-    app.add_hook("before_request", _find_path)
-
+    app = QueueApp(guard, queue.yield_control)
     add_native_routes(app, queue, max_body, max_upload)
     add_ollama_routes(app, queue, max_body)
     add_openai_routes(app, queue, max_body)
@@ -65,42 +147,13 @@ def create_app(
     return app
 
 
-# --- answers ------------------------------------------------------------------------------------
-
-
-def _speak_json(
-    callback: Callable[..., Any],
-    guard: Guard = ANYBODY,
-    yield_control: YieldControl = never_yield,
-) -> Callable[..., Any]:
-    """Encode what a route returns; turn errors into the common error form."""
-
-    def speak(*args: Any, **kwargs: Any) -> Any:
-        bottle.response.content_type = "application/json"
-        bottle.request.environ[reading.YIELD_CONTROL] = yield_control
-        try:
-            guard.check(bottle.request.environ)
-            for name, value in kwargs.items():  # from the path
-                limits.check_text(value, name)
-            answer = callback(*args, **kwargs)
-            yield_control()
-            return answer if isinstance(answer, READY) else wire.encode(answer)
-        except QueueError as error:
-            return _answer(error)
-        except Exception:
-            log.exception("%s %s", bottle.request.method, bottle.request.path)
-            return _answer(InternalError("internal server error; see the server's log"))
-
-    return speak
-
-
-def _answer(error: QueueError) -> bytes:
-    status = bottle.response.status = wire.status_of(error)
+def _encode_error(exchange: Exchange, error: QueueError) -> bytes:
+    status = exchange.status = wire.status_of(error)
     if error.retry_after_s is not None or status in (429, 503):
-        bottle.response.set_header("Retry-After", str(math.ceil(error.retry_after_s or 1)))
-    if wire.is_ollamas(bottle.request.path):
+        exchange.set_header("Retry-After", str(math.ceil(error.retry_after_s or 1)))
+    if wire.is_ollamas(exchange.path):
         return ollama.encode_error(error)
-    if wire.is_openais(bottle.request.path):
+    if wire.is_openais(exchange.path):
         return openai.encode_error(error)
     return wire.encode_error(error)
 
@@ -115,7 +168,7 @@ def _find_path() -> None:
         or environ["REQUEST_METHOD"] == "POST"
         or not original_path.endswith("/")
     ):
-        environ["PATH_INFO"] = path
+        environ["PATH_INFO"] = environ[EXCHANGE].path = path
 
 
 def _no_route(response: bottle.HTTPError) -> bytes:

@@ -1,12 +1,10 @@
 """CORS: lets pages of allowed origins use the server from a browser."""
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Any
 
+from ..requests.exchange import Exchange
 from .guard import Guard
 
-App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 METHODS = "GET, POST, PUT, DELETE"
 # Response headers exposed to pages, besides the CORS-safelisted ones.
 SHOWN = (
@@ -16,44 +14,30 @@ SHOWN = (
 REMEMBER_S = 600
 _NAMES = re.compile(r"[\w!#$%&'*+.^`|~, -]*", re.ASCII)  # only lists of names are echoed
 
-
-class CrossOrigin:
-    """WSGI middleware that tells browsers which origins may read the responses."""
-
-    def __init__(self, app: App, guard: Guard) -> None:
-        self._app, self._guard = app, guard
-
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        origin = environ.get("HTTP_ORIGIN")
-        allowed = [("Vary", "Origin")]
-        if origin is not None and self._guard.is_friend(origin, environ["PATH_INFO"]):
-            allowed += [
-                ("Access-Control-Allow-Origin", origin),
-                ("Access-Control-Expose-Headers", SHOWN),
-            ]
-            if _is_preflight(environ):
-                start_response("204 No Content", [*allowed, *_what_it_may(environ)])
-                return []
-
-        def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
-            return start_response(status, [*headers, *allowed], *error)
-
-        return self._app(environ, start)
+Headers = tuple[tuple[str, str], ...]
+_NOBODY: Headers = (("Vary", "Origin"),)
 
 
-def _is_preflight(environ: dict[str, Any]) -> bool:
-    """Whether this is a CORS preflight request."""
-    asks = "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
-    return asks and environ["REQUEST_METHOD"] == "OPTIONS"
+def headers(guard: Guard, exchange: Exchange) -> Headers:
+    """The headers of a response that tell browsers which origin may read it."""
+    origin = exchange.headers.get("origin")
+    if origin is None or not guard.is_friend(origin, exchange.path):
+        return _NOBODY
+    allowed = (("Access-Control-Allow-Origin", origin), ("Access-Control-Expose-Headers", SHOWN))
+    return _NOBODY + allowed
 
 
-def _what_it_may(environ: dict[str, Any]) -> list[tuple[str, str]]:
+def is_preflight(exchange: Exchange, allowed: Headers) -> bool:
+    """Whether this is a CORS preflight request of an origin to which `allowed` were given."""
+    asks = "access-control-request-method" in exchange.headers
+    return asks and exchange.method == "OPTIONS" and allowed is not _NOBODY
+
+
+def permissions(exchange: Exchange) -> Headers:
     """The preflight's response headers. Any requested header is allowed: the origin is trusted."""
-    headers = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
-    if not _NAMES.fullmatch(headers):
-        headers = ""
-    return [
+    names = exchange.headers.get("access-control-request-headers", "")
+    return (
         ("Access-Control-Allow-Methods", METHODS),
-        ("Access-Control-Allow-Headers", headers),
+        ("Access-Control-Allow-Headers", names if _NAMES.fullmatch(names) else ""),
         ("Access-Control-Max-Age", str(REMEMBER_S)),
-    ]
+    )

@@ -6,7 +6,6 @@ Origin and, when listening on loopback only, of Host.
 """
 
 import socket
-from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from msgspec import Struct
 
 from ...actors.core.model.errors import Forbidden, Invalid
 from .. import wire
+from ..requests.exchange import Exchange
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 # Names that nobody can register on the internet; Ollama allows them too.
@@ -49,26 +49,27 @@ class Guard(Struct, frozen=True):
     origins: tuple[str, ...] = ()
     drop_in_origins: tuple[str, ...] = ()
 
-    def check(self, environ: Mapping[str, str]) -> None:
+    def check(self, exchange: Exchange) -> None:
         """Raises `Forbidden` for a foreign Host, or an unsafe method from another site's page;
         `Invalid` for a malformed Host.
 
         A WebSocket handshake is a GET that any page can send, so it counts as unsafe.
         """
-        host = environ.get("HTTP_HOST", "")
+        headers = exchange.headers
+        host = headers.get("host", "")
         if self.loopback_only and host and not self._is_known(host):
             message = f"this server accepts requests to localhost only, not to {host[:256]}"
             raise Forbidden(f"{message}: see server.allowed_hosts", field="Host")
-        if environ["REQUEST_METHOD"] in _SAFE and "HTTP_UPGRADE" not in environ:
+        if exchange.method in _SAFE and "upgrade" not in headers:
             return
-        origin = environ.get("HTTP_ORIGIN")
+        origin = headers.get("origin")
         if origin is None:
             # An old browser, or a page that suppressed the header.
-            if environ.get("HTTP_SEC_FETCH_SITE", "").strip().lower() == "cross-site":
+            if headers.get("sec-fetch-site", "").strip().lower() == "cross-site":
                 raise Forbidden("requests from pages of other sites are refused", field="Origin")
             return
         is_ours = origin in (f"http://{host}", f"https://{host}")
-        if not (is_ours or self.is_friend(origin, environ["PATH_INFO"])):
+        if not (is_ours or self.is_friend(origin, exchange.path)):
             raise Forbidden(f"requests from pages of {origin[:256]} are refused", field="Origin")
 
     def is_friend(self, origin: str, path: str) -> bool:

@@ -64,7 +64,6 @@ from ...actors.task_log import follow
 from .app import create_app
 from .check_config import listing
 from .connection_limit import EXTRA
-from .cors import CrossOrigin
 from .guard import Guard, is_loopback
 from .handler import HttpServer
 from .hub_watch import HubWatch
@@ -190,7 +189,7 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
     )
     server = HttpServer(
         listeners[0],
-        CrossOrigin(app, guard),
+        app,
         log=None,
         error_log=log,
         handler_class=SocketHandler,

@@ -20,6 +20,7 @@ from geventwebsocket.websocket import Header, WebSocket
 
 from ...actors.core.model.errors import QueueError
 from .. import wire
+from ..requests.exchange import of_environ
 from ..routes import SOCKET
 from .guard import Guard
 from .handler import Handler
@@ -185,7 +186,7 @@ class SocketHandler(Handler, WebSocketHandler):
         if not is_handshake(environ):
             return False
         try:
-            environ.get("ollama_queue.guard", Guard()).check(environ)
+            environ.get("ollama_queue.guard", Guard()).check(of_environ(dict(environ)))
         except QueueError:
             return False  # the route answers with the error
         return self.content.is_over

@@ -7,7 +7,6 @@ import httpx
 import pytest
 
 from ollama_queue.http.serving.app import create_app
-from ollama_queue.http.serving.cors import CrossOrigin
 from ollama_queue.http.serving.guard import Guard
 from tests.support.harness.app import TASK, AppHarness, error
 
@@ -19,7 +18,7 @@ FRIEND, STRANGER = "https://app.example.com", "https://evil.example.com"
 def http(tmp_path: Path) -> Iterator[httpx.Client]:
     house = AppHarness(tmp_path)
     guard = Guard(origins=(FRIEND, EXTENSION), drop_in_origins=("https://*.friends.example",))
-    app = CrossOrigin(create_app(house.queue, guard=guard), guard)
+    app = create_app(house.queue, guard=guard)
     transport = httpx.WSGITransport(app=app)
     yield httpx.Client(transport=transport, base_url="http://127.0.0.1:7125")
     house.close()

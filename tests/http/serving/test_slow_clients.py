@@ -5,14 +5,14 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 
-import bottle
 import gevent
 import gevent.event
 import pytest
 
 from ollama_queue.http.requests import reading
+from ollama_queue.http.requests.exchange import Content
 from ollama_queue.http.serving import handler
-from ollama_queue.http.serving.app import _speak_json
+from ollama_queue.http.serving.app import QueueApp
 from ollama_queue.http.serving.websocket import SocketHandler
 
 PATIENCE_S = 10.0
@@ -21,11 +21,10 @@ GET = b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n"
 LARGE = 5 << 20
 
 
-def make_app() -> bottle.Bottle:
-    app = bottle.Bottle()
-    app.install(lambda callback: _speak_json(callback))
+def make_app() -> QueueApp:
+    app = QueueApp()
     app.post("/echo", callback=lambda: reading.body(100))
-    app.get("/large", callback=lambda: "x" * LARGE)
+    app.get("/large", callback=lambda: Content(b"x" * LARGE))
     return app
 
 
