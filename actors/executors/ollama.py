@@ -6,10 +6,12 @@ from typing import Any
 
 import httpx
 import msgspec
+from msgspec.structs import replace
 
 from ..core.model.model_names import model_name, spellings
 from ..core.model.outcomes import Answered, Failed, ProbeResult, Verdict
 from ..core.model.tasks import Dialect, Spec, TaskType
+from ..core.openai.translation import PREFER_THINK
 from .failures import CallFailed
 from .http_executor import (
     GetPath,
@@ -24,6 +26,7 @@ from .http_executor import (
 )
 from .lenient_json import SurrogateJoiner
 from .openai_passthrough import pass_on
+from .stream_request import THINK, wishing
 
 _PATHS = {
     TaskType.CHAT: "/api/chat",
@@ -88,7 +91,8 @@ class OllamaExecutor(HttpExecutor):
         if spec.dialect is Dialect.OPENAI:
             return pass_on(self, "/v1", kind, model, spec, on_chunk, without)
         body = request_body(kind, model, spec)
-        with self.post(_PATHS[kind], body) as pieces:
+        wishes = (THINK,) if PREFER_THINK in spec.payload else ()
+        with wishing(self, _PATHS[kind], body, without, wishes) as (pieces, left):
             if kind is TaskType.EMBED:
                 whole = joined(pieces).strip()
                 if b"[[]" in whole or b",[]" in whole or b", []" in whole:
@@ -101,7 +105,8 @@ class OllamaExecutor(HttpExecutor):
                 assembly.take(chunk)
                 on_chunk(chunk)
                 if chunk.get("done") is True:
-                    return answered(msgspec.json.encode(assembly.whole(chunk)), chunk)
+                    whole = msgspec.json.encode(assembly.whole(chunk))
+                    return replace(answered(whole, chunk), without=left)
         raise self.failed("ended its reply too early, without done: true", Verdict.CUT)
 
 
@@ -117,13 +122,18 @@ def answered(reply: bytes, end: dict[str, Any]) -> Answered:
 
 
 def request_body(kind: TaskType, model: str, spec: Spec) -> dict[str, Any]:
-    """The request body: the payload as it is, plus model, options, system message and stream."""
+    """The request body: the payload as it is, plus model, options, system message and stream.
+
+    `prefer_think` becomes `think`, which is left out of another request if the model cannot.
+    """
     body = dict(spec.payload)
     options = body.pop("options", None) or {}
     if not isinstance(options, Mapping):
         raise CallFailed(Failed("payload.options must be an object", Verdict.FINAL))
     if options or spec.options:
         body["options"] = {**options, **spec.options}
+    if (wish := body.pop(PREFER_THINK, None)) is not None:
+        body.setdefault(THINK, wish)
     if kind is TaskType.CHAT and (system := body.pop("system", None)):
         body["messages"] = [{"role": "system", "content": system}, *body.get("messages", [])]
     body["model"] = model

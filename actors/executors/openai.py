@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from ..core.model.model_names import model_name, spellings
 from ..core.model.outcomes import Answered, Failed, ProbeResult, Verdict
 from ..core.model.tasks import Dialect, Spec, TaskType
-from ..core.openai.translation import Untranslatable, request_of
+from ..core.openai.translation import EFFORT, PREFER_THINK, Untranslatable, request_of
 from .failures import CallFailed, NotServed
 from .http_executor import GetPath, HttpExecutor, OnChunk, count_in, joined, lines
 from .lenient_json import SurrogateJoiner
@@ -58,7 +58,8 @@ class OpenAIExecutor(HttpExecutor):
             with self.post(path, body) as pieces:
                 embeddings = self._embeddings(body, pieces)
             return answered(embeddings.as_ollama(model, time.monotonic_ns() - started), None)
-        with streamed(self, path, body, without) as (pieces, left):
+        wishes = (EFFORT,) if PREFER_THINK in spec.payload else ()
+        with streamed(self, path, body, without, wishes=wishes) as (pieces, left):
             reply = self._read(StreamedReply(kind, model), pieces, on_chunk, STREAM in left)
         ending, whole = self._ended(reply, time.monotonic_ns() - started)
         for line in ending:

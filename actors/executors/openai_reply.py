@@ -87,7 +87,7 @@ class StreamedReply:
 
     def __init__(self, kind: TaskType, model: str) -> None:
         self._kind, self._model = kind, model
-        self._finish = ""
+        self._finish = self._stop = ""
         self.has_begun = False
         self._text: list[str] = []
         self._thinking: list[str] = []
@@ -117,6 +117,8 @@ class StreamedReply:
         choice = next(iter(list_in(event, "choices")), None)
         self.has_begun = self.has_begun or choice is not None
         self._finish = text_in(choice, "finish_reason") or self._finish
+        # At which stop sequence it ended, as vLLM and SGLang name it.
+        self._stop = text_in(choice, "stop_reason") or text_in(choice, "matched_stop") or self._stop
         delta = object_in(choice, "delta") or object_in(choice, "message")
         text = text_in(delta, "content") or text_in(delta, "refusal") or text_in(choice, "text")
         thinking = text_in(delta, "reasoning_content") or text_in(delta, "reasoning")
@@ -177,7 +179,8 @@ class StreamedReply:
             "eval_duration": self._timed_ns("predicted_ms") or round((self.spoken_s or 0) * 1e9),
         }
         known = {name: figure for name, figure in figures.items() if figure}
-        return {"done": True, "done_reason": reason, "total_duration": duration_ns, **known}
+        ending = {"done": True, "done_reason": reason, "total_duration": duration_ns, **known}
+        return {**ending, "stop_sequence": self._stop} if self._stop else ending
 
     def _timed_ns(self, name: str) -> int:
         """A duration that the server measured, in nanoseconds; 0 if it did not."""

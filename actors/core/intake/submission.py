@@ -22,9 +22,12 @@ from .task_fields import ChatFields, EmbedFields, GenerateFields
 # top of a task; inside `payload` any field passes through, so that a field that Ollama adds
 # tomorrow needs no release of ours.
 _SHARED = ("keep_alive", "truncate", "shift")
-_TALK = (*_SHARED, "stream", "format", "think", "system", "logprobs", "top_logprobs")
+_TALK = (
+    *_SHARED,
+    *("stream", "format", "think", "prefer_think", "system", "logprobs", "top_logprobs"),
+)
 PAYLOAD_FIELDS = {
-    TaskType.CHAT: frozenset((*_TALK, "messages", "tools")),
+    TaskType.CHAT: frozenset((*_TALK, "messages", "tools", "tool_choice")),
     TaskType.GENERATE: frozenset(
         (*_TALK, "prompt", "suffix", "template", "context", "raw", "images")
     ),
@@ -48,7 +51,9 @@ def chat_task(
     """Make a chat task. Any task accepts `priority` (`low normal high critical`, or 1 to 15),
     `options`, `max_retries`, `timeout_s` (seconds per attempt), `scheduled_at`, `backend`,
     `remote_execution`, `tenant`, `tags`, `metadata`, `keep_alive`, `truncate`, `shift`; chat and
-    completion `system`, `format`, `think`, `stream`, `logprobs`, `top_logprobs`; chat `tools`.
+    completion `system`, `format`, `think`, `prefer_think`, `stream`, `logprobs`, `top_logprobs`;
+    chat `tools` and `tool_choice`. With `prefer_think`, a model that cannot think answers without;
+    `tool_choice` is OpenAI's, and not known to Ollama.
 
     Raises `Invalid`, naming the field.
     """
@@ -56,7 +61,7 @@ def chat_task(
 
 
 def generate_task(model: str, prompt: str, **fields: Unpack[GenerateFields]) -> NewTask:
-    """Make a completion task. `fields` are those of `chat_task` but `tools`, and `suffix`,
+    """Make a completion task. `fields` are those of `chat_task` but those for tools, and `suffix`,
     `template`, `context`, `raw`, `images`. Raises `Invalid`, naming the field."""
     return new_task({"type": "generate", "model": model, "prompt": prompt, **fields})
 

@@ -36,6 +36,7 @@ class TalkFields(TaskFields, total=False):
     system: str
     format: str | Mapping[str, Any]
     think: bool | str
+    prefer_think: bool | str
     stream: bool
     logprobs: bool
     top_logprobs: int
@@ -45,6 +46,7 @@ class ChatFields(TalkFields, total=False):
     """Fields of a chat task other than its messages."""
 
     tools: Sequence[Mapping[str, Any]]
+    tool_choice: str | Mapping[str, Any]
 
 
 class GenerateFields(TalkFields, total=False):

@@ -23,9 +23,10 @@ class BackendState(Struct, PublicRecord, frozen=True, kw_only=True):
     `healthy` and not `drained`; `error` says why it is not healthy, `version` is what it reports.
     `models` None: it has not listed its models yet, or cannot. `loaded`: the models in its memory,
     as far as known. `without`: fields that the queue adds to requests (`stream_options`, `stream`)
-    but leaves out here because the server refuses them. `resting_s`: for so long it asked to get
-    no calls. Counts are since the queue started: `calls` and `failures` ended, `tokens` generated,
-    at `tokens_per_s` while it generated; `wait_s` is the mean time that its tasks had waited.
+    or a task only prefers (`think`), left out here because the server refuses them. `resting_s`:
+    for so long it asked to get no calls. Counts are since the queue started: `calls` and `failures`
+    ended, `tokens` generated, at `tokens_per_s` while it generated; `wait_s` is the mean time that
+    its tasks had waited.
     """
 
     name: str

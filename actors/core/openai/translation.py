@@ -12,8 +12,10 @@ from .conversation import (
     refuse,
 )
 
-__all__ = ["Untranslatable", "hints", "request_of", "untranslatable"]
+__all__ = ["EFFORT", "PREFER_THINK", "Untranslatable", "hints", "request_of", "untranslatable"]
 
+# `prefer_think` is `think` for models that can, and nothing for the others.
+EFFORT, PREFER_THINK = "reasoning_effort", "prefer_think"
 _OWN_OPTIONS = ("temperature", "top_p", "seed", "stop", "presence_penalty", "frequency_penalty")
 # Not OpenAI's, but llama.cpp and vLLM accept them.
 _EXTRA_OPTIONS = ("top_k", "min_p", "typical_p", "repeat_penalty", "repeat_last_n")
@@ -24,7 +26,7 @@ TAKEN_OPTIONS = SAME_OPTIONS | {LIMIT_OPTION}
 DROPPED = frozenset(("keep_alive", "stream"))
 # Ollama's defaults. A server cuts or refuses a prompt that is too long, so nothing else can be
 # requested; a model that was not told whether to think decides itself.
-DEFAULTS = {"truncate": True, "shift": True, "raw": False, "think": False}
+DEFAULTS = {"truncate": True, "shift": True, "raw": False, "think": False, PREFER_THINK: False}
 _PLAIN_FIELDS = {
     TaskType.CHAT: DROPPED | {"messages", "system"},
     TaskType.GENERATE: DROPPED | {"prompt", "system"},
@@ -135,12 +137,15 @@ def _completion(fields: dict[str, Any]) -> dict[str, Any]:
 def _shared(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of a chat other than its messages."""
     body: dict[str, Any] = {
-        name: fields.pop(name) for name in ("tools", "logprobs", "top_logprobs") if name in fields
+        name: fields.pop(name)
+        for name in ("tools", "tool_choice", "logprobs", "top_logprobs")
+        if name in fields
     }
     if "format" in fields:
         body["response_format"] = _response_format(fields.pop("format"))
-    if "think" in fields:
-        body["reasoning_effort"] = _effort(fields.pop("think"))
+    for name in (PREFER_THINK, "think"):
+        if name in fields:
+            body[EFFORT] = _effort(fields.pop(name), name)
     return body
 
 
@@ -152,10 +157,13 @@ def _response_format(format: Any) -> dict[str, Any]:
     raise Untranslatable("format", ": it must be json or a schema")
 
 
-def _effort(think: Any) -> str:
+def _effort(think: Any, name: str) -> str:
+    """The effort for a value of `think`. A preference for the most gets what all servers know."""
+    if name == PREFER_THINK and think == "max":
+        return "high"
     effort = EFFORTS.get(think) if think is True or isinstance(think, str) else None
     if effort is None:
-        raise Untranslatable("think", ": it must be true, false, low, medium or high")
+        raise Untranslatable(name, ": it must be true, false, low, medium or high")
     return effort
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from ollama_queue.actors.core.model.outcomes import Answered, Failed
 from ollama_queue.actors.core.model.tasks import Dialect, Spec, TaskType
+from ollama_queue.actors.executors import Executor
+from ollama_queue.actors.executors.ollama import OllamaExecutor
 from ollama_queue.actors.executors.openai import OpenAIExecutor
 from tests.support.fakes.model_server import Answer, Behaviour, Cut, FakeOllama, Stream
 from tests.support.harness.executor import ASK, reply_of
@@ -205,3 +207,55 @@ def test_null_and_empty_events_are_passed_over(
 
     assert text(outcome, dialect) == "hi"
     assert None not in pieces
+
+
+# --- what a task only prefers -------------------------------------------------------------------
+
+CANNOT = [
+    Answer(400, {"error": '"m" does not support thinking'}),
+    Answer(400, {"error": 'invalid think value: "max" (must be "high", "medium" or "low")'}),
+    refusal("Unrecognized request argument supplied: reasoning_effort"),
+    refusal("Unsupported value", "reasoning_effort"),
+    Answer(422, {"detail": forbidden("reasoning_effort")}),
+]
+
+
+def thinking(executor: Executor, *without: str, **payload: Any) -> Any:
+    executor.begin()
+    spec = Spec({**ASK, **payload})
+    return executor.run(TaskType.CHAT, "m", spec, [].append, frozenset(without))
+
+
+@pytest.mark.parametrize("said", CANNOT)
+@pytest.mark.parametrize("kind", ["ollama", "openai"])
+def test_a_model_that_cannot_think_answers_without_where_that_is_allowed(
+    fake: FakeOllama, executor: OllamaExecutor, openai: OpenAIExecutor, kind: str, said: Answer
+) -> None:
+    asked_one: Executor = executor if kind == "ollama" else openai
+    field = "think" if kind == "ollama" else "reasoning_effort"
+    fake.default = strict((field, said))
+
+    outcome = thinking(asked_one, prefer_think="max")
+
+    assert reply_of(outcome)["message"]["content"] == "Hello from here"
+    assert outcome.without == {field}
+    assert [field in each.body for each in fake.calls] == [True, False]
+    assert fake.calls[0].body[field] == {"think": "max", "reasoning_effort": "high"}[field]
+    assert not any("prefer_think" in each.body for each in fake.calls)
+
+    again = thinking(asked_one, field, prefer_think=True)
+    assert isinstance(again, Answered)
+    assert [field in each.body for each in fake.calls[2:]] == [False]
+
+    refused = thinking(asked_one, field, think=True)
+    assert isinstance(refused, Failed)
+    assert [field in each.body for each in fake.calls[3:]] == [True]
+
+
+def test_another_refusal_of_a_task_that_prefers_to_think_is_its_failure(
+    fake: FakeOllama, executor: OllamaExecutor
+) -> None:
+    fake.default = Answer(400, {"error": '"m" does not support tools'})
+
+    assert isinstance(thinking(executor, prefer_think=True), Failed)
+    assert len(fake.calls) == 1

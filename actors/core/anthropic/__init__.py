@@ -1,0 +1,1 @@
+"""Anthropic's API: its requests as tasks, and their replies as messages and streams of events."""
