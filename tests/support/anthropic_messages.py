@@ -75,7 +75,7 @@ def lines(draw: st.DrawFn, *, in_order: bool) -> list[dict[str, Any]]:
         )
     )
     called = [{"content": "", "tool_calls": [call]} for call in calls]
-    pieces = [*thinking, *text, *called]
+    pieces: list[dict[str, Any]] = [*thinking, *text, *called]
     if not in_order:
         pieces = draw(st.permutations(pieces))
     end: dict[str, Any] = {
