@@ -13,20 +13,25 @@ from .base.cooperation import YieldControl, never_yield
 from .base.inbox import Promise
 from .base.thread_pool import Pool
 from .core.messages import (
+    AddFile,
     BatchStored,
     Command,
     Commit,
     CommitChange,
     CountTasks,
     Delete,
+    DeleteFile,
     Fetch,
     Fetched,
     FindBatch,
     FindExpired,
+    FindExpiredFiles,
     GetBatch,
+    GetFile,
     GetSpec,
     GetTask,
     ListBatches,
+    ListFiles,
     ListTasks,
     LoadBatch,
     Publish,
@@ -39,11 +44,14 @@ from .core.messages import (
 )
 from .core.messages.command import Reply
 from .core.messages.replies import CallSpec, Recovered, StoredTask
-from .core.model.errors import Conflict, NotFound
-from .core.model.orders import Change, Insert, Remove, Save
+from .core.model.errors import Conflict, NotFound, Unavailable
+from .core.model.files import StoredFile
+from .core.model.orders import Change, DropFile, Insert, Remove, Save, SaveFile
 from .core.model.tasks import Batch, BatchSubmitted, Record, Status
+from .core.plan.settle import utc
 from .store.commit_group import CommitGroup, HiddenTasks, SealedBatch, TaskWrite
 from .store.expiry import find_expired
+from .store.file_store import no_file
 from .store.page_reader import scan
 from .store.task_store import TaskStore
 
@@ -123,6 +131,17 @@ class Persistence(Actor):
                 self.synced(error)
             case FindExpired():
                 self.aside(find_expired(self.store, message), self.later(message))
+            case AddFile(file):
+                self.add_file(message, file)
+            case GetFile(file_id):
+                return self.once_synced(message, self.file(file_id))
+            case ListFiles(limit, after, purpose, ascending):
+                page = self.store.files.page(limit, after, purpose, ascending)
+                self.aside(page, self.later(message))
+            case DeleteFile(file_id):
+                self.delete_file(message, file_id)
+            case FindExpiredFiles(now):
+                self.aside(self.store.files.expired(now), self.later(message))
             case Scanned(ticket, found, error):
                 self.scanned(ticket, found, error)
             case _:
@@ -238,10 +257,46 @@ class Persistence(Actor):
             self.keep(promise, answer)
         for sealed in group.sealed:  # before later events of its tasks
             tell(self.bus, Publish(sealed))
+        if dropped := [file_id for file_id, file in group.files.items() if file is None]:
+            self.aside(partial(self.store.files.remove_bytes, dropped), None)
         if group.events:
             tell(self.bus, Publish(tuple(group.events)))
         if self.gathering:
             self.write()
+
+    # --- files ----------------------------------------------------------------------------------
+
+    def add_file(self, message: AddFile, file: StoredFile) -> None:
+        """Save the record of a file. A boot meanwhile has removed its bytes, as left over."""
+        self.check_writable()
+        if not self.store.files.blobs.has(file.id):
+            raise Unavailable("the queue has restarted: send the file again", retry_after_s=1)
+        self.save(SaveFile(file), message, file)
+
+    def delete_file(self, message: DeleteFile, file_id: str) -> None:
+        self.check_writable()
+        file = self.file(file_id)
+        if file_id in self.gathering.files:  # somebody else was quicker
+            raise no_file(file_id)
+        self.save(DropFile(file_id), message, file)
+
+    def save(self, save: Save, command: Command[StoredFile], answer: StoredFile) -> None:
+        self.merge(save, utc(time.time()))
+        self.gathering.answer(self.later(command), answer)
+        if self.in_flight is None:
+            self.write()
+
+    def file(self, file_id: str) -> StoredFile:
+        file = self.store.files.get(file_id)
+        if file is None:
+            raise no_file(file_id)
+        return file
+
+    def check_writable(self) -> None:
+        if self.store.read_only:
+            raise Unavailable(
+                "the disk is full: the queue is read-only until there is space", retry_after_s=5
+            )
 
     # --- reading --------------------------------------------------------------------------------
 

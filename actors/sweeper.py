@@ -1,4 +1,5 @@
-"""Retention: deletes the oldest finished tasks, in slices that hardly delay other work.
+"""Retention: deletes the oldest finished tasks, in slices that hardly delay other work, and files
+whose time has passed.
 
 A wrong clock may make all of them look old, and deletion cannot be undone. So the wall clock counts
 only as far as a steady clock agrees, since the previous sweep or since the newest task of the last
@@ -10,10 +11,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import assert_never
 
-from .base.actor import Actor, Ref
+from .base.actor import Actor, Ref, tell
 from .base.cooperation import YieldControl, never_yield
 from .core.config.config import QueueSettings
-from .core.messages import Delete, Expired, FindExpired, Swept, Wake
+from .core.messages import (
+    Delete,
+    DeleteFile,
+    Expired,
+    ExpiredFiles,
+    FindExpired,
+    FindExpiredFiles,
+    Swept,
+    Wake,
+)
 from .core.messages.sweeper import ToSweeper
 from .core.plan.settle import utc
 
@@ -21,7 +31,8 @@ FIRST_S = 2.0  # after a start, which is busy enough
 
 
 class Sweeper(Actor):
-    """Knows when to sweep. Persistence finds expired tasks and the Scheduler deletes them."""
+    """Knows when to sweep. Persistence finds what has expired, and deletes files; the Scheduler
+    deletes tasks."""
 
     def __init__(
         self,
@@ -56,6 +67,9 @@ class Sweeper(Actor):
             case Swept(task_id):
                 self.left.discard(task_id)
                 self.go_on()
+            case ExpiredFiles(file_ids):
+                for file_id in file_ids:
+                    tell(self.persistence, DeleteFile(file_id))
             case _:
                 assert_never(message)
 
@@ -69,6 +83,7 @@ class Sweeper(Actor):
         before = None if age is None else utc(max(now - age, 0.0))
         self.due, self.rest = None, FindExpired(self.settings.max_completed_tasks, before)
         self.go_on()
+        self.send_for(self.persistence, FindExpiredFiles(utc(now)), _files_or_none)
 
     def trusted(self) -> float:
         """The time, as far as both clocks agree since the previous call."""
@@ -101,6 +116,11 @@ class Sweeper(Actor):
 def _swept(task_id: str, _: object) -> Swept:
     """Count a deletion as done, whatever the reply."""
     return Swept(task_id)
+
+
+def _files_or_none(reply: object) -> ExpiredFiles:
+    """The files found; none if the queue is stopping."""
+    return ExpiredFiles(reply if isinstance(reply, tuple) else ())
 
 
 def _or_nothing(reply: object) -> Expired:

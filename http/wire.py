@@ -42,6 +42,7 @@ ADMIN = {
 # OpenAI's.
 OPENAI = "/v1/"
 MODELS = "/v1/models"
+FILES = "/v1/files"
 _OLLAMAS = {CHAT, GENERATE, EMBED, EMBEDDINGS, TAGS, PS, VERSION, SHOW, *ADMIN}
 NDJSON = "application/x-ndjson"
 LONGEST_WAIT_S = 3600.0  # maximum of ?wait=

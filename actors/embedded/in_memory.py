@@ -6,6 +6,7 @@ from ..base.thread_pool import InlinePool, Pool
 from ..core.config.config import Backend, Config, ServerSettings
 from ..core.intake import arguments
 from ..executors.function import AnswerFunction, FunctionExecutor
+from ..files.blobs import MemoryBlobs
 from ..store.memory import MemoryStore, empty_families
 from ..supervision.generation import Runtime
 from .manager import QueueManager, give_up
@@ -48,13 +49,14 @@ class InMemoryQueue(QueueManager):
         naming the argument.
         """
         arguments.callback(function, "function")
-        families = empty_families()
+        families, blobs = empty_families(), MemoryBlobs()
         runtime = Runtime(
             pools=_inline_pools,
             make_executor=lambda backend, silence_s, yield_control: FunctionExecutor(function),
             on_fatal=give_up,
-            open_store=lambda folder, url, read_only: MemoryStore(families),
+            open_store=lambda folder, url, read_only: MemoryStore(families, blobs),
             check_free_space=lambda folder, size: None,
+            open_blobs=lambda folder: blobs,
         )
         super().__init__(_config(max_workers, max_queue_size, retry_config), runtime=runtime)
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Self, Unpack, cast
 
 from ..api import views
@@ -52,6 +53,7 @@ from ..core.messages.command import Reply
 from ..core.messages.replies import StoredTask
 from ..core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ..core.model.errors import Invalid, NoCapableServer, NotFound, QueueError
+from ..core.model.files import FilePage, StoredFile
 from ..core.model.outcomes import BackendReply
 from ..core.model.stats import (
     BackendState,
@@ -71,6 +73,7 @@ from ..core.model.tasks import (
     Task,
 )
 from ..executors import create_executor
+from ..files.blob_streams import BlobReader
 from ..routines.steps import Leave
 from ..settings.settings import anchored
 from ..supervision.generation import Runtime
@@ -80,6 +83,7 @@ from ..task_log import EmbeddedLog
 from . import watch
 from .bulk import do_bulk
 from .crons import EmbeddedCrons
+from .files import EmbeddedFiles, NewFile
 from .options import LOG_OPTIONS, Options, config_of
 
 BATCH_PATIENCE_S = 300.0
@@ -140,6 +144,14 @@ class QueueManager(ComposedVerbs):
         self.yield_control = self._runtime.yield_control  # the doors use it too
         self._switchboard = Switchboard()
         self._crons = EmbeddedCrons(self._switchboard)
+        folder = self.config.queue.storage_path
+        self._files = EmbeddedFiles(
+            self._switchboard,
+            self._runtime.open_blobs(folder),
+            self._runtime.file_pool,
+            partial(self._runtime.check_free_space, folder),
+            self.config.queue.file_retention,
+        )
         self._system: Ref | None = None
         self._closing, self._is_closing = threading.RLock(), False
         self._pid = os.getpid()
@@ -202,6 +214,7 @@ class QueueManager(ComposedVerbs):
         Until then, the handler closes it at exit, also if a Ctrl-C interrupted `close`.
         """
         self._system, self._is_closing = None, False
+        self._files.close()
         atexit.unregister(self.close)
         self._logbook.close()
 
@@ -434,6 +447,28 @@ class QueueManager(ComposedVerbs):
         Waits while the actors restart.
         """
         return watch.listen(self._switchboard, mailbox, events, tasks)
+
+    def new_file(self) -> NewFile:
+        """Begin to write a file; use it as a context manager."""
+        return self._files.new()
+
+    def get_file(self, file_id: str) -> StoredFile:
+        """The record of a file. Raises `NotFound`."""
+        return self._files.get(file_id)
+
+    def list_files(
+        self, limit: int, after: str = "", purpose: str = "", *, ascending: bool = False
+    ) -> FilePage:
+        """At most `limit` files after the file `after`, newest first or `ascending`."""
+        return self._files.page(limit, after, purpose, ascending)
+
+    def read_file(self, file_id: str) -> tuple[StoredFile, BlobReader]:
+        """A file and its bytes in pieces; close the reader in the end."""
+        return self._files.read(file_id)
+
+    def delete_file(self, file_id: str) -> StoredFile:
+        """Delete a file; returns its last record. Raises `NotFound`."""
+        return self._files.delete(file_id)
 
     def probe_backends(self) -> None:
         """Probe all model servers now. Returns once the plan has the results."""

@@ -9,7 +9,10 @@ from .private_files import narrow, narrow_file, open_folder
 
 # What a queue and its tools put in its folder. A folder with other content too, such as a whole
 # project, keeps its mode: then only RocksDB's folder and each file are private.
-OURS = ("rocksdb", "owner.json", "owner.json.new", "sentinel", "sentinel.new", "lost+found")
+OURS = (
+    *("rocksdb", "files", "owner.json", "owner.json.new", "sentinel", "sentinel.new"),
+    "lost+found",
+)
 
 
 class DataFolder:

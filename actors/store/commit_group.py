@@ -13,13 +13,17 @@ from ..core.messages.command import Reply
 from ..core.model.crons import Cron
 from ..core.model.errors import QueueError
 from ..core.model.events import EventRecord
+from ..core.model.files import StoredFile
 from ..core.model.orders import (
     Announce,
     Change,
     DropCron,
+    DropFile,
     DropKey,
     Insert,
     SaveCron,
+    SaveElse,
+    SaveFile,
     SetFlag,
 )
 from ..core.model.tasks import Batch, Record, Status
@@ -79,13 +83,14 @@ class CommitGroup:
         self.flags: dict[str, bool] = {}
         self.dropped_keys: list[bytes] = []
         self.crons: dict[str, Cron | None] = {}  # None when removed
+        self.files: dict[str, StoredFile | None] = {}  # None when deleted
         self.events: list[EventRecord] = []
         self.answers: list[tuple[Promise[Any] | None, object]] = []
 
     @property
     def changes_disk(self) -> bool:
         tasks = self.rows or self.removed or self.sealed
-        return bool(tasks or self.flags or self.dropped_keys or self.crons)
+        return bool(tasks or self.flags or self.dropped_keys or self.crons or self.files)
 
     def __bool__(self) -> bool:
         return self.changes_disk or bool(self.answers or self.events)
@@ -127,9 +132,7 @@ class CommitGroup:
         self.events.append(EventRecord("task_deleted", replace(was, seq=seq), at, seq))
         return was
 
-    def note(
-        self, save: SetFlag | DropKey | SaveCron | DropCron | Announce, at: datetime, seq: int
-    ) -> None:
+    def note(self, save: SaveElse, at: datetime, seq: int) -> None:
         """Add a change that does not concern a task, or not its record."""
         match save:
             case SetFlag(name, value, event, backend):
@@ -146,6 +149,10 @@ class CommitGroup:
             case DropCron(cron_id):
                 self.crons[cron_id] = None
                 self.events.append(EventRecord("cron_changed", None, at, seq, cron_id))
+            case SaveFile(file):
+                self.files[file.id] = file
+            case DropFile(file_id):
+                self.files[file_id] = None
             case _:
                 assert_never(save)
 

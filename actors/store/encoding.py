@@ -6,6 +6,7 @@ import msgspec
 
 from ..core.model.crons import Cron
 from ..core.model.entry import Entry, KeyUse
+from ..core.model.files import StoredFile
 from ..core.model.tasks import Batch, Record, Status
 from .families import Family
 
@@ -20,9 +21,10 @@ from .families import Family
 #          k <digest> -> KeyUse, msgpack        idempotency keys
 # batches  id -> Batch, msgpack                 written last: without it the tasks do not count
 # crons    id -> Cron, JSON                     written together with the task of the last run
+# files    id -> StoredFile, msgpack            written once its bytes are durable
 # meta     format, boot, counts, flag:<name>, loading:<batch id>, upgrading
 # In keys, a priority is one hexadecimal digit; a time is 14, the microseconds since 1970.
-FAMILIES = ("specs", "tasks", "results", "index", "batches", "crons", "meta")
+FAMILIES = ("specs", "tasks", "results", "index", "batches", "crons", "files", "meta")
 STATUS_CODE = {status: b"s%d" % number for number, status in enumerate(Status)}
 
 encode = msgspec.msgpack.Encoder().encode
@@ -30,6 +32,7 @@ decode_record = msgspec.msgpack.Decoder(Record).decode
 decode_entry = msgspec.msgpack.Decoder(Entry).decode
 decode_keyed = msgspec.msgpack.Decoder(KeyUse).decode
 decode_batch = msgspec.msgpack.Decoder(Batch).decode
+decode_file = msgspec.msgpack.Decoder(StoredFile).decode
 encode_cron = msgspec.json.Encoder().encode
 decode_cron = msgspec.json.Decoder(Cron).decode
 decode_counts = msgspec.msgpack.Decoder(dict[str, dict[int, int]]).decode

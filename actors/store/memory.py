@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from sortedcontainers import SortedDict
 
+from ..files.blobs import MemoryBlobs
 from .encoding import FAMILIES
 from .task_store import TaskStore
 
@@ -58,11 +59,11 @@ def empty_families() -> dict[str, MemoryFamily]:
 class MemoryStore(TaskStore):
     """The store of an `InMemoryQueue`. Reads must run in the thread that writes.
 
-    When the actors restart, a new store is opened over the same families.
+    When the actors restart, a new store is opened over the same families and blobs.
     """
 
-    def __init__(self, families: dict[str, MemoryFamily]) -> None:
-        super().__init__()
+    def __init__(self, families: dict[str, MemoryFamily], blobs: MemoryBlobs | None = None) -> None:
+        super().__init__(MemoryBlobs() if blobs is None else blobs)
         self._tables |= families
         self._handles |= families
         self.boot = int(families["meta"].get(b"boot") or b"0") + 1

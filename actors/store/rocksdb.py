@@ -7,6 +7,7 @@ from rocksdict import Rdict, WriteBatch, WriteOptions
 
 from ..core.messages.replies import Recovered
 from ..core.model.errors import QueueError, Unavailable
+from ..files.blobs import BlobFolder
 from ..files.data_folder import DataFolder
 from ..files.free_space import has_free_space
 from ..files.ownership import claim, sign, unsign, why_not
@@ -45,7 +46,7 @@ class Store(TaskStore):
         self.place, self._is_mine = place or DataFolder(folder), place is None
         self.folder = self.place.folder
         self.read_only = read_only
-        super().__init__()
+        super().__init__(BlobFolder(self.folder))
         self._families: dict[str, Rdict] = {}
         self._sentinel: Sentinel | None = None
         self._db = self._open()

@@ -3,12 +3,14 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
+from ..base.actor import log
 from ..base.cooperation import YieldControl, cooperatively, never_yield
 from ..core.messages.replies import Recovered
 from ..core.model.crons import Cron
 from ..core.model.entry import KeyUse
 from ..core.model.stats import Counts
 from ..core.model.tasks import Record, Status
+from ..files.blobs import Blobs
 from .batches import BatchStore
 from .commit_group import CommitGroup, HiddenTasks, TaskWrite
 from .encoding import (
@@ -21,6 +23,7 @@ from .encoding import (
     entries,
 )
 from .families import Changes, Family
+from .file_store import FileStore
 from .indexes import delete_rows, put_rows
 
 SLICE_BYTES = 1 << 20  # a larger batch would hold the interpreter lock for too long
@@ -34,10 +37,11 @@ class TaskStore(ABC):
     counts: Counts
     read_only = False
 
-    def __init__(self) -> None:
+    def __init__(self, blobs: Blobs) -> None:
         self._tables: dict[str, Family] = {}
         self._handles: dict[str, Any] = {}  # of the same families, for writing
         self.batches = BatchStore(self._tables, self._handles)
+        self.files = FileStore(self._tables, self._handles, blobs)
 
     def _load_counts(self) -> Counts:
         raw = self._tables["meta"].get(b"counts")
@@ -97,6 +101,8 @@ class TaskStore(ABC):
                 batch = self._changes()
         for cron_id, cron in group.crons.items():
             self._put_cron(batch, cron_id, cron)
+        for file_id, file in group.files.items():
+            self.files.put(batch, file_id, file)
         self._write(batch)
 
     def _write(self, batch: Changes) -> None:
@@ -150,6 +156,13 @@ class TaskStore(ABC):
             self.batches.forget(batch, batch_id)
             self._commit(batch)
 
+    def _drop_leftover_files(self) -> None:
+        batch = self._changes()
+        lost = self.files.drop_leftovers(batch)
+        if lost:
+            log.error("%d files are gone from the folder: %s", len(lost), ", ".join(lost[:10]))
+            self._commit(batch)
+
     def _count(self, record: Record | None, step: int) -> None:
         if record is not None:
             self._count_at(record.status, record.priority, step)
@@ -181,6 +194,7 @@ class TaskStore(ABC):
             hidden = dict(self.batches.unfinished())
         else:
             self._drop_unfinished()
+            self._drop_leftover_files()
         cut = {record.id for records in hidden.values() for record in records}
         index, meta = self._tables["index"], self._tables["meta"]
         flags = {key[5:].decode(): value == b"1" for key, value in meta.between(b"flag:", b"flag;")}

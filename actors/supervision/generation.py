@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from ..base.actor import Ref, ask, dismiss, start, stop, tell
 from ..base.cooperation import YieldControl, never_yield
-from ..base.thread_pool import Pool
+from ..base.thread_pool import InlinePool, Pool
 from ..core.config.config import Backend, Config
 from ..core.messages import CloseSubscriptions, Commit, Drain, Recover
 from ..core.messages.replies import Recovered
@@ -17,6 +17,7 @@ from ..core.routing.routes import gates_of
 from ..cron_ticker import CronTicker
 from ..event_bus import EventBus
 from ..executors import Executor
+from ..files.blobs import BlobFolder, Blobs
 from ..files.data_folder import DataFolder
 from ..files.free_space import check_free_space
 from ..persistence import Persistence
@@ -40,7 +41,8 @@ class Runtime(Struct, frozen=True):
     during long work; never call it in the threads of `pools`. `hub_gap_ms` returns the longest time
     without a yield. `open_store` takes the folder, `url`, and whether to open it read-only;
     `check_free_space` takes the folder and a number of bytes, and raises `Unavailable` if the disk
-    has less.
+    has less. `open_blobs` takes the folder; the bytes of files are written and read in the thread
+    that `file_pool` makes, by default in that of the caller.
     """
 
     pools: Callable[[], tuple[Pool, Pool]]
@@ -51,6 +53,8 @@ class Runtime(Struct, frozen=True):
     hub_gap_ms: Callable[[], float | None] = lambda: None
     open_store: Callable[[DataFolder, str | None, bool], TaskStore] = open_store
     check_free_space: Callable[[str, int], None] = check_free_space
+    open_blobs: Callable[[str], Blobs] = BlobFolder
+    file_pool: Callable[[], Pool] = InlinePool
 
 
 class Boot:

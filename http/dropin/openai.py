@@ -130,7 +130,7 @@ def error_body(status: int, message: str, code: str, param: str | None = None) -
 
 def _body_of(error: QueueError) -> Json:
     status, code = wire.status_of(error), error.code
-    if status == 404:
+    if status == 404 and error.field in (None, "model"):
         code = "model_not_found"
     body = error_body(status, error.message, code, error.field)
     if isinstance(error, wire.TaskFailed) and error.upstream:

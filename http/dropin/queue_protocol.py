@@ -4,8 +4,11 @@ from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from ...actors.core.intake.arguments import AnyTask
+from ...actors.core.model.files import FilePage, StoredFile
 from ...actors.core.model.outcomes import BackendReply
 from ...actors.core.model.tasks import Submitted
+from ...actors.embedded.files import NewFile
+from ...actors.files.blob_streams import BlobReader
 from ..native.feed import LocalQueue
 
 
@@ -23,3 +26,15 @@ class DropinQueue(LocalQueue, Protocol):
     def load_on_backends(
         self, names: Collection[str], path: str, body: Mapping[str, Any]
     ) -> dict[str, BackendReply]: ...
+
+    def new_file(self) -> NewFile: ...
+
+    def get_file(self, file_id: str) -> StoredFile: ...
+
+    def list_files(
+        self, limit: int, after: str = "", purpose: str = "", *, ascending: bool = False
+    ) -> FilePage: ...
+
+    def read_file(self, file_id: str) -> tuple[StoredFile, BlobReader]: ...
+
+    def delete_file(self, file_id: str) -> StoredFile: ...

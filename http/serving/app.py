@@ -15,6 +15,7 @@ from .. import wire
 from ..dropin import ollama, openai
 from ..dropin.ollama import add_ollama_routes
 from ..dropin.openai import add_openai_routes
+from ..dropin.openai_files import add_file_routes
 from ..dropin.queue_protocol import DropinQueue
 from ..native.page_files import add_page_routes
 from ..native.registration import NativeQueue, add_native_routes
@@ -132,17 +133,20 @@ def create_app(
     *,
     max_body: int = 32 << 20,
     max_upload: int = 256 << 20,
+    max_file: int = 512 << 20,
     guard: Guard = ANYBODY,
 ) -> QueueApp:
     """Create the app over a `QueueManager` or an equivalent.
 
-    `max_body` limits a request body in bytes, `max_upload` that of a batch; `guard` decides which
-    requests are allowed, and which pages of other origins may read the responses.
+    `max_body` limits a request body in bytes, `max_upload` that of a batch, `max_file` an uploaded
+    file; `guard` decides which requests are allowed, and which pages of other origins may read the
+    responses.
     """
     app = QueueApp(guard, queue.yield_control)
     add_native_routes(app, queue, max_body, max_upload)
     add_ollama_routes(app, queue, max_body)
     add_openai_routes(app, queue, max_body)
+    add_file_routes(app, queue, max_file)
     add_page_routes(app)
     return app
 

@@ -177,7 +177,15 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
     scheme = "http" if secure is None else "https"
     url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
     hub = HubWatch()
-    runtime = Runtime(_pools, create_executor, _die, url, hub.yield_control, hub.longest_gap_ms)
+    runtime = Runtime(
+        _pools,
+        create_executor,
+        _die,
+        url,
+        hub.yield_control,
+        hub.longest_gap_ms,
+        file_pool=NativePool,
+    )
     queue = QueueManager(config, runtime=runtime, accept_loss=accept_loss)
     queue.start()
     journal = follow(queue.listen, LINES_TOGETHER, hub.yield_control)
@@ -185,6 +193,7 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
         queue,
         max_body=config.server.max_body,
         max_upload=config.server.max_upload,
+        max_file=config.server.max_file,
         guard=guard,
     )
     server = HttpServer(

@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors.core.config.config import QueueSettings
-from ollama_queue.actors.core.messages import Delete, Expired, FindExpired, Swept, Wake
+from ollama_queue.actors.core.messages import (
+    Delete,
+    DeleteFile,
+    Expired,
+    ExpiredFiles,
+    FindExpired,
+    FindExpiredFiles,
+    Swept,
+    Wake,
+)
 from ollama_queue.actors.core.model.errors import Conflict, Unavailable
 from ollama_queue.actors.core.plan.settle import utc
 from ollama_queue.actors.sweeper import FIRST_S, Sweeper
@@ -55,7 +64,7 @@ class SweeperHarness:
 
     @property
     def looks(self) -> list[FindExpired]:
-        return self.persistence.told
+        return [told for told in self.persistence.told if isinstance(told, FindExpired)]
 
     @property
     def deleted(self) -> list[Delete]:
@@ -137,3 +146,13 @@ def test_a_queue_that_stops_has_nothing_to_sweep() -> None:
     promise.break_with(Unavailable("the queue is stopped"))
 
     assert desk.mail() == Expired((), None)
+
+
+def test_it_deletes_files_whose_time_has_passed() -> None:
+    house = SweeperHarness()
+    house.wake(FIRST_S)
+    house.handle(ExpiredFiles(("a", "b")))
+
+    _, search, *deletes = house.persistence.told
+    assert search == FindExpiredFiles(utc(house.now))
+    assert deletes == [DeleteFile("a"), DeleteFile("b")]

@@ -69,6 +69,7 @@ def _server(server: "ServerSettings") -> Iterator[Rule]:
     yield 0 <= server.port <= 65535, "server.port", "0 to 65535"
     yield server.max_body > 0, "server.max_body", "a size above 0"
     yield server.max_upload > 0, "server.max_upload", "a size above 0"
+    yield server.max_file > 0, "server.max_file", "a size above 0"
     yield 0 <= server.shutdown_grace <= DAY_S, "server.shutdown_grace", "0 to 1 day"
     for name, file, other in (
         ("server.tls_cert", server.tls_cert, server.tls_key),
@@ -102,6 +103,8 @@ def _queue(queue: "QueueSettings") -> Iterator[Rule]:
     yield queue.max_completed_tasks >= 0, "queue.max_completed_tasks", "0 or more"
     retention = queue.retention
     yield retention is None or 0 < retention <= MAX_S, "queue.retention", f"{_ABOVE_0}, or null"
+    kept = queue.file_retention
+    yield kept is None or 0 < kept <= MAX_S, "queue.file_retention", f"{_ABOVE_0}, or null"
     yield queue.max_queue_size > 0, "queue.max_queue_size", "1 or more"
     yield queue.max_queue_bytes > 0, "queue.max_queue_bytes", "a size above 0"
 

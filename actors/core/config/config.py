@@ -18,15 +18,16 @@ Url = Annotated[str, "URL"]
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The HTTP server. A body has at most `max_body` bytes, a batch's `max_upload`;
-    `shutdown_grace` is in seconds. With `tls_cert` and `tls_key`, it serves HTTPS. `cors_origins`:
-    further sites whose pages may use it from a browser. `allowed_hosts`: further host names that it
-    accepts while it listens only on this machine."""
+    """The HTTP server. A body has at most `max_body` bytes, a batch's `max_upload`, an uploaded
+    file `max_file`; `shutdown_grace` is in seconds. With `tls_cert` and `tls_key`, it serves HTTPS.
+    `cors_origins`: further sites whose pages may use it from a browser. `allowed_hosts`: further
+    host names that it accepts while it listens only on this machine."""
 
     host: str = "127.0.0.1"
     port: int = 7125
     max_body: Size = 32 << 20
     max_upload: Size = 256 << 20
+    max_file: Size = 512 << 20
     shutdown_grace: Seconds = 30.0
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -66,13 +67,15 @@ class Backend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class QueueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """At most `max_queue_size` tasks, with `max_queue_bytes` of payload, may wait at once."""
+    """At most `max_queue_size` tasks, with `max_queue_bytes` of payload, may wait at once. A file
+    is deleted `file_retention` seconds after its creation, unless its user set another time."""
 
     max_workers: int | None = None
     storage_path: Path = "./data"
     cleanup_interval: Seconds = 3600.0
     max_completed_tasks: int = 100_000
     retention: Seconds | None = 7 * DAY_S
+    file_retention: Seconds | None = 30 * DAY_S
     max_queue_size: int = 1_000_000
     max_queue_bytes: Size = 4 << 30
     durability: Literal["strict", "relaxed"] = "strict"

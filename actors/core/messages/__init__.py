@@ -28,17 +28,22 @@ from .event_bus import (
     Unsubscribe,
 )
 from .persistence import (
+    AddFile,
     Commit,
     CommitChange,
     CountTasks,
+    DeleteFile,
     Expired,
     Fetch,
     FindBatch,
     FindExpired,
+    FindExpiredFiles,
     GetBatch,
+    GetFile,
     GetSpec,
     GetTask,
     ListBatches,
+    ListFiles,
     ListTasks,
     Recover,
     RejectChange,
@@ -74,13 +79,14 @@ from .scheduler import (
     ToScheduler,
     WorkerLost,
 )
-from .sweeper import Swept, ToSweeper
+from .sweeper import ExpiredFiles, Swept, ToSweeper
 from .system import Crashed, Shutdown, ToSystem
 from .wake import Wake
 from .worker import CallEnded, ChunksReady, ToWorker
 
 __all__ = [
     "AddCron",
+    "AddFile",
     "Attach",
     "BackendAnswered",
     "BackendProbed",
@@ -99,20 +105,24 @@ __all__ = [
     "Crashed",
     "CronFired",
     "Delete",
+    "DeleteFile",
     "Describe",
     "Drain",
     "DrainBackend",
     "EnableCron",
     "EnqueueBatch",
     "Expired",
+    "ExpiredFiles",
     "Explain",
     "Fetch",
     "Fetched",
     "FindBatch",
     "FindExpired",
+    "FindExpiredFiles",
     "Finished",
     "GetBatch",
     "GetCron",
+    "GetFile",
     "GetHistory",
     "GetSpec",
     "GetTask",
@@ -120,6 +130,7 @@ __all__ = [
     "GetWaitReasons",
     "ListBatches",
     "ListCrons",
+    "ListFiles",
     "ListTasks",
     "LoadBatch",
     "Pause",

@@ -5,6 +5,7 @@ from typing import Any, Generic
 
 from msgspec import Struct
 
+from ..model.files import FilePage, StoredFile
 from ..model.orders import Insert, Save
 from ..model.stats import Counts
 from ..model.task_filter import TaskFilter, WaitReasons
@@ -124,6 +125,41 @@ class Recover(Command[Recovered], frozen=True):
     """Reply: `Recovered`, everything that a plan starts from."""
 
 
+class AddFile(Command[StoredFile], frozen=True):
+    """Save a file whose bytes are durable. Reply: its record, once that is too; `Unavailable` if
+    the bytes have gone, as the queue has restarted meanwhile."""
+
+    file: StoredFile
+
+
+class GetFile(Command[StoredFile], frozen=True):
+    """Reply: `StoredFile`, or `NotFound`."""
+
+    file_id: str
+
+
+class ListFiles(Command[FilePage], frozen=True):
+    """Reply: at most `limit` files after the file `after` (its id), newest first or `ascending`;
+    with a `purpose`, only those of it. `NotFound` if there is no file `after`."""
+
+    limit: int
+    after: str = ""
+    purpose: str = ""
+    ascending: bool = False
+
+
+class DeleteFile(Command[StoredFile], frozen=True):
+    """Delete a file. Reply: its last record, once that is gone, or `NotFound`."""
+
+    file_id: str
+
+
+class FindExpiredFiles(Command[tuple[str, ...]], frozen=True):
+    """Find the files whose time has passed. Reply: their ids."""
+
+    now: datetime
+
+
 class Synced(Struct, frozen=True):
     """The fsync in flight has ended; `error` is None if it succeeded."""
 
@@ -152,6 +188,11 @@ ToPersistence = (
     | CountTasks
     | RejectChange
     | Fetch
+    | AddFile
+    | GetFile
+    | ListFiles
+    | DeleteFile
+    | FindExpiredFiles
     | Recover
     | Synced
     | Scanned

@@ -12,4 +12,10 @@ class Swept(Struct, frozen=True):
     task_id: str
 
 
-ToSweeper = Expired | Swept | Wake
+class ExpiredFiles(Struct, frozen=True):
+    """The ids of the files to delete."""
+
+    file_ids: tuple[str, ...]
+
+
+ToSweeper = Expired | Swept | ExpiredFiles | Wake

@@ -6,6 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from .crons import Cron
+from .files import StoredFile
 from .tasks import Attempt, Record
 
 # --- saves --------------------------------------------------------------------------------------
@@ -77,7 +78,22 @@ class DropCron(Struct, frozen=True):
     cron_id: str
 
 
-Save = Insert | Change | Remove | SetFlag | DropKey | SaveCron | DropCron | Announce
+class SaveFile(Struct, frozen=True):
+    """Save the record of a file, whose bytes are durable."""
+
+    file: StoredFile
+
+
+class DropFile(Struct, frozen=True):
+    """Delete a file's record and then its bytes."""
+
+    file_id: str
+
+
+SaveElse = SetFlag | DropKey | SaveCron | DropCron | SaveFile | DropFile | Announce
+"""A save that does not concern a task's record."""
+
+Save = Insert | Change | Remove | SaveElse
 
 # --- acts ---------------------------------------------------------------------------------------
 

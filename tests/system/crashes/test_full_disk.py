@@ -99,6 +99,24 @@ def test_a_batch_that_is_too_large_for_the_disk_is_refused(disk: SmallDisk) -> N
         assert queue.submit_batch([generate_task("m", "x" * MIB)] * 3)
 
 
+def test_a_file_that_is_too_large_for_the_disk_is_refused(disk: SmallDisk) -> None:
+    with FakeOllama(lambda _: Stream()) as model, opened(disk, model) as queue:
+        with queue.new_file() as file:
+            file.write(bytes(MIB))
+            kept = file.save("a", "batch")
+        with (
+            pytest.raises(Unavailable, match=r"^the disk is full: /.* MiB of free space"),
+            queue.new_file() as file,
+        ):
+            for _ in range(96):
+                file.write(bytes(MIB))
+        _, reader = queue.read_file(kept.id)
+        assert b"".join(reader) == bytes(MIB)
+        reader.close()
+        assert queue.list_files(10).files == [kept]
+        assert queue.submit_task(generate_task("m", "there is room again"))
+
+
 def test_on_a_full_disk_reads_go_on_and_no_task_is_lost(
     disk: SmallDisk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -113,6 +131,8 @@ def test_on_a_full_disk_reads_go_on_and_no_task_is_lost(
     with FakeOllama(answer) as model, opened(disk, model) as queue:
         taken = [queue.submit_task(generate_task("m", str(number))) for number in range(20)]
         cron_id = queue.add_cron_task(CRON)
+        with queue.new_file() as new:
+            file = new.save("a", "batch")
         before = queue._switchboard.current()
         disk.fill()
         gate.set()
@@ -124,6 +144,9 @@ def test_on_a_full_disk_reads_go_on_and_no_task_is_lost(
         assert stats.pending_tasks and stats.waiting_for
         assert queue.get_task(taken[-1]).position
         assert queue.get_cron_task(cron_id).name == queue.list_cron_tasks()[0].name == "n"
+        assert queue.list_files(10).files == [file]
+        with pytest.raises(Unavailable, match="the disk is full"):
+            queue.delete_file(file.id)
         for verb in (queue.cancel_task, queue.delete_task, queue.retry_task):
             with pytest.raises(Unavailable, match="the disk is full"):
                 verb(taken[-1])
