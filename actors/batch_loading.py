@@ -15,7 +15,7 @@ from .core.intake.arguments import AnyTask
 from .core.intake.submission import drafting
 from .core.messages import RestrictedRoute, StoreSlice, Submit, SubmitBatch
 from .core.model.entry import Entry, entry_of
-from .core.model.errors import Invalid, error_at
+from .core.model.errors import Invalid, placed
 from .core.model.ids import BatchDigest, key_digest
 from .core.model.orders import Insert
 from .core.model.tasks import Batch, BatchSubmitted
@@ -47,8 +47,10 @@ def draft_batch(
     packing = _BatchPacker(idempotency_key is not None)
     seen_tasks = seen_bytes = 0
     for index, task in enumerate(cooperatively(arguments.tasks(tasks), yield_control)):
-        with error_at(f"tasks[{index}]"):
+        try:
             packing.add(run_steps(drafting(task), yield_control))
+        except Invalid as error:
+            raise placed(error, f"tasks[{index}]") from None
         if packing.count - seen_tasks >= LOOK_TASKS or packing.size - seen_bytes >= LOOK_BYTES:
             seen_tasks, seen_bytes = packing.count, packing.size
             check_capacity(seen_tasks, seen_bytes)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...actors.core.intake.submission import check_object
-from ...actors.core.model.errors import error_at
+from ...actors.core.model.errors import Invalid, placed
 from ...actors.core.model.tasks import Status
 from ...actors.core.text.json_items import in_lines, in_list
 from ...actors.files.text_encoding import as_utf8
@@ -55,6 +55,8 @@ def _tasks(max_upload: int, max_body: int) -> Iterator[dict[str, Any]]:
     for index, (place, item) in enumerate(items):
         field = place if place.startswith("tasks") else "body"
         raw = reading.decode(item, place, field, yield_control)
-        with error_at(f"tasks[{index}]"):
+        try:
             check_object(raw)
+        except Invalid as error:
+            raise placed(error, f"tasks[{index}]") from None
         yield raw

@@ -33,6 +33,7 @@ PAYLOAD_FIELDS = {
     ),
     TaskType.EMBED: frozenset((*_SHARED, "input", "dimensions")),
 }
+PAUSE_BYTES = 16 << 10  # a smaller task is checked without pauses
 _REQUIRED = {TaskType.CHAT: "messages", TaskType.GENERATE: "prompt", TaskType.EMBED: "input"}
 _NAMED = {kind: f"{'an' if kind is TaskType.EMBED else 'a'} {kind} task" for kind in TaskType}
 _TYPES = ", ".join(TaskType)
@@ -86,8 +87,8 @@ def draft(new: AnyTask, idempotency_key: str | None = None, *, listed: bool = Fa
 def drafting(
     new: AnyTask, idempotency_key: str | None = None, *, listed: bool = False
 ) -> Generator[None, None, Submit]:
-    """Check a task again, however it was made, and encode it for the scheduler, pausing between
-    steps: a large task takes a while.
+    """Check a task again, however it was made, and encode it for the scheduler. A large task takes
+    a while: it pauses between steps.
 
     Also determines whether only Ollama can run it, whatever the backends: others may be added.
     Raises `Invalid`, also for what JSON cannot represent (NaN, lone surrogates) or for too deep
@@ -100,16 +101,20 @@ def drafting(
         new = new_task(facts)
     try:
         spec = encode_spec(new)
-        yield
+        is_large = len(spec) > PAUSE_BYTES
+        if is_large:
+            yield
         parts = {"payload": new.payload, "options": new.options, "metadata": new.metadata}
         check_written(spec, parts)
-        yield
+        if is_large:
+            yield
         msgspec.msgpack.encode((new.model, new.tenant, new.tags))
         only = for_ollama_only(new)
         if idempotency_key is None:
             return Submit(new, spec, ollama_only=only, listed=listed)
         written = canonical(new)
-        yield
+        if is_large:
+            yield
         key, body = key_digest(new.tenant, idempotency_key), digest(written)
         return Submit(new, spec, key, body, ollama_only=only, listed=listed)
     except RecursionError:
@@ -152,7 +157,7 @@ def new_task(raw: Any) -> NewTask:
 
 def check_object(raw: Any) -> None:
     """Raise `Invalid` for JSON that is not an object."""
-    if not isinstance(raw, Mapping):
+    if type(raw) is not dict and not isinstance(raw, Mapping):  # the latter takes a while
         raise Invalid("a task must be a JSON object", field="task")
 
 
@@ -211,7 +216,12 @@ def title_of(task: NewTask) -> str:
         prompt = prompt[0]
     if isinstance(prompt, dict):  # a part of a message in OpenAI's form
         prompt = _of(prompt, "text")
-    return " ".join(prompt[:480].split())[: limits.TITLE] if type(prompt) is str else ""
+    if type(prompt) is not str:
+        return ""
+    title = " ".join(prompt[:160].split())
+    if len(title) < limits.TITLE and len(prompt) > 160:  # many blanks
+        title = " ".join(prompt[:480].split())
+    return title[: limits.TITLE]
 
 
 def _of(message: Any, name: str) -> Any:
@@ -232,10 +242,11 @@ def _task_type(raw: Mapping[str, Any]) -> TaskType:
 
 def _payload(kind: TaskType, raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split a task into payload and other fields; in the flat form both are at the top."""
-    payload = raw.get("payload", {})
-    if not isinstance(payload, Mapping):
-        raise Invalid("payload must be an object", field="payload")
-    payload = dict(payload)
+    payload: dict[str, Any] = {}
+    if "payload" in raw:
+        if not isinstance(raw["payload"], Mapping):
+            raise Invalid("payload must be an object", field="payload")
+        payload = dict(raw["payload"])
     rest: dict[str, Any] = {}
     for name, value in raw.items():
         if name in ("type", "payload") or name in _SET_BY_QUEUE:
@@ -300,7 +311,8 @@ def _check_messages(messages: object) -> None:
     if not isinstance(messages, list) or not messages:
         raise Invalid("messages must be a list of at least one message", field="messages")
     for index, message in enumerate(messages):
-        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+        is_object = type(message) is dict or isinstance(message, Mapping)
+        if not is_object or not isinstance(message.get("role"), str):
             raise Invalid(
                 f"messages[{index}] must be an object with a role and a content",
                 field=f"messages[{index}]",

@@ -76,10 +76,13 @@ def route_key(
     hints: bool = False,
 ) -> str:
     """A task's `Route` as text, short for the most common ones; `read_route` parses it."""
+    name = model_name(model)
+    is_plain = not (options or backend or remote or ollama_only or hints)
+    if is_plain and _RULES not in name:
+        return name
     rules: dict[str, Any] = {name: options[name] for name in options.keys() & RUNNER_OPTIONS}
     placement = {"@backend": backend, "@remote": remote, "@ollama": ollama_only, "@hints": hints}
     rules |= {name: value for name, value in placement.items() if value}
-    name = model_name(model)
     if _RULES in name:  # do not parse what a user wrote as rules
         rules, name = {"@model": name, **rules}, ""
     return f"{name} {_ENCODER.encode(rules).decode()}" if rules else name

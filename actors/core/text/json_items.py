@@ -15,10 +15,24 @@ JsonItem = tuple[str, bytes]  # its place, as errors name it, and its JSON
 
 # A string without an escaped quote, as most are, is skipped several times as fast.
 _STRING = rb'"(?:[^"]*+(?<!\\)"|(?:[^"\\]++|\\.)*+")'
-# Up to what may end a value: a bracket inside brackets; a bracket or comma outside. A string that
-# has not arrived completely stops the match at its first quote.
-_INSIDE = re.compile(rb'[^"\[\]{}]*+(?:' + _STRING + rb'[^"\[\]{}]*+)*+', re.DOTALL)
-_BESIDE = re.compile(rb'[^"\[\]{},]*+(?:' + _STRING + rb'[^"\[\]{},]*+)*+', re.DOTALL)
+
+
+def _up_to(stops: bytes, nested: int) -> bytes:
+    """A pattern for text up to one of `stops` that is neither in a string nor in brackets.
+
+    It skips brackets in up to `nested` levels. A string or bracket without an end stops it.
+    """
+    inner = _STRING
+    if nested:
+        inner += rb"|[\[{]" + _up_to(rb"\[\]{}", nested - 1) + rb"[\]}]"
+    other = rb'[^"' + stops + rb"]*+"
+    return other + rb"(?:(?:" + inner + rb")" + other + rb")*+"
+
+
+# Up to what may end a value: a bracket inside brackets; a bracket or comma outside. The content of
+# most tasks is nested less deep: it is skipped at once.
+_INSIDE = re.compile(_up_to(rb"\[\]{}", 3), re.DOTALL)
+_BESIDE = re.compile(_up_to(rb"\[\]{},", 3), re.DOTALL)
 _REST_OF_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _KEY = re.compile(_STRING + rb"(?=[ \t\r\n]*+:)", re.DOTALL)
 _LONGEST_KEY = 1000  # bytes up to the colon, of which `tasks` needs few
