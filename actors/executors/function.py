@@ -169,7 +169,7 @@ def _events_of(call: ModelCall, dialect: Dialect, answer: Any) -> Iterator[_Piec
         if call.type is not TaskType.EMBED:
             yield _Piece(reply)
         yield answered(result, reply)
-    elif dialect is Dialect.OPENAI:
+    elif dialect is not Dialect.OLLAMA:
         raise Invalid("for a task in OpenAI's dialect the function must return the whole reply")
     elif call.type is TaskType.EMBED:
         reply = {"model": call.model, "embeddings": _vectors(answer)}

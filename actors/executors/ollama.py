@@ -88,7 +88,7 @@ class OllamaExecutor(HttpExecutor):
     def reply(
         self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk, without: frozenset[str]
     ) -> Answered:
-        if spec.dialect is Dialect.OPENAI:
+        if spec.dialect is not Dialect.OLLAMA:
             return pass_on(self, "/v1", kind, model, spec, on_chunk, without)
         body = request_body(kind, model, spec)
         wishes = (THINK,) if PREFER_THINK in spec.payload else ()

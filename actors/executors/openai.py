@@ -47,7 +47,7 @@ class OpenAIExecutor(HttpExecutor):
     def reply(
         self, kind: TaskType, model: str, spec: Spec, on_chunk: OnChunk, without: frozenset[str]
     ) -> Answered:
-        if spec.dialect is Dialect.OPENAI:
+        if spec.dialect is not Dialect.OLLAMA:
             return pass_on(self, "", kind, model, spec, on_chunk, without)
         try:
             path, body = request_of(kind, model, spec)

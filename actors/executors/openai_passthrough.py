@@ -1,15 +1,23 @@
-"""Passes tasks in OpenAI's dialect unchanged to any server that speaks it."""
+"""Passes tasks in OpenAI's dialects to any server that speaks it.
+
+All but requests for responses are passed on unchanged; these become chat completions.
+"""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from ..core.model.outcomes import Answered, Verdict
-from ..core.model.tasks import Spec, TaskType
+from ..core.model.errors import Invalid
+from ..core.model.outcomes import Answered, Failed, Verdict
+from ..core.model.tasks import Dialect, Spec, TaskType
 from ..core.openai.chunks import as_piece
+from ..core.responses.reply import ResponseReply
+from ..core.responses.request import chat_request
+from .failures import CallFailed
 from .http_executor import HttpExecutor, OnChunk, count_in, joined, lines
 from .lenient_json import SurrogateJoiner
 from .openai_reply import DONE, payloads
@@ -47,16 +55,26 @@ def pass_on(
 
     It is always streamed, like all calls, and its tokens are counted if the server allows it.
     """
-    path, body = base + _PATHS[kind], {**spec.payload, "model": model}
+    is_response = spec.dialect is Dialect.RESPONSES
+    payload = _chat_request(spec.payload) if is_response else spec.payload
+    path, body = base + _PATHS[kind], {**payload, "model": model}
     if kind is TaskType.EMBED:
         body.pop("stream", None)
         return _embeddings(executor, path, body)
     try:
         with streamed(executor, path, body, without) as (pieces, left):
-            answered = _read(executor, pieces, WholeReply(kind), on_chunk, STREAM in left)
+            read = _read_response if is_response else partial(_read_reply, kind)
+            answered = read(executor, pieces, on_chunk, STREAM in left)
         return replace(answered, without=left)
     except RecursionError as error:
         raise executor.failed("nested its reply too deeply", Verdict.FINAL) from error
+
+
+def _chat_request(payload: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return chat_request(payload)
+    except Invalid as error:  # it was submitted to an earlier version
+        raise CallFailed(Failed(error.message, Verdict.FINAL)) from error
 
 
 def _embeddings(executor: HttpExecutor, path: str, body: dict[str, Any]) -> Answered:
@@ -71,13 +89,51 @@ def _embeddings(executor: HttpExecutor, path: str, body: dict[str, Any]) -> Answ
     return Answered(whole, prompt_tokens=count_in(vectors.usage, "prompt_tokens"))
 
 
-def _read(
+def _read_reply(
+    kind: TaskType,
     executor: HttpExecutor,
     pieces: Iterator[bytes],
-    reply: WholeReply,
     on_chunk: OnChunk,
     is_whole: bool,
 ) -> Answered:
+    reply = WholeReply(kind)
+
+    def take(piece: dict[str, Any]) -> bool:
+        has_output = reply.take(piece)
+        on_chunk(piece)
+        return has_output
+
+    return _read(executor, pieces, reply, take, is_whole, lambda: None)
+
+
+def _read_response(
+    executor: HttpExecutor, pieces: Iterator[bytes], on_chunk: OnChunk, is_whole: bool
+) -> Answered:
+    """Read a chat completion whose chunks and result are those of a response."""
+    reply = ResponseReply()
+
+    def take(piece: dict[str, Any]) -> bool:
+        events = reply.take(piece)
+        for event in events:
+            on_chunk(event)
+        return bool(events)
+
+    def end() -> None:
+        for event in reply.end():
+            on_chunk(event)
+
+    return _read(executor, pieces, reply, take, is_whole, end)
+
+
+def _read(
+    executor: HttpExecutor,
+    pieces: Iterator[bytes],
+    reply: WholeReply | ResponseReply,
+    take: Callable[[dict[str, Any]], bool],
+    is_whole: bool,
+    end: Callable[[], None],
+) -> Answered:
+    """Read the pieces: `take` each, and return whether it contains output; then `end`."""
     spoke: list[float] = []  # times of the first and the last output
     has_ended = False
     halves = SurrogateJoiner()
@@ -89,13 +145,13 @@ def _read(
         if event.get("object") == "error":  # vLLM's form, without an `error` field
             executor.check(event)
         piece = as_piece(event)
-        if reply.take(piece):
+        if take(piece):
             spoke[1:] = [time.monotonic()]
-        on_chunk(piece)
     if has_ended and not reply.has_begun:
         raise executor.failed("sent no reply before [DONE]", Verdict.RETRY)
     if not has_ended and not reply.is_finished and not (is_whole and reply.has_begun):
         raise executor.failed("ended its reply too early, without [DONE]", Verdict.CUT)
+    end()
     return Answered(
         msgspec.json.encode(reply.whole()),
         prompt_tokens=count_in(reply.usage, "prompt_tokens"),

@@ -13,6 +13,7 @@ from ..model.ids import canonical, digest, key_digest
 from ..model.model_names import RUNNER_OPTIONS
 from ..model.tasks import Dialect, NewTask, Priority, Spec, Task, TaskType
 from ..openai.translation import untranslatable
+from ..responses.request import chat_request
 from ..text.strict_json import check_written, too_deep
 from . import arguments
 from .arguments import AnyTask
@@ -208,8 +209,9 @@ def parse_timeout(value: float | None, field: str) -> float:
 def title_of(task: NewTask) -> str:
     """The first 120 characters of the prompt, on one line."""
     payload = task.payload
-    prompt: Any = payload.get(_REQUIRED[task.type], "")
-    if task.type is TaskType.CHAT:
+    is_response = task.dialect is Dialect.RESPONSES
+    prompt: Any = payload.get("input" if is_response else _REQUIRED[task.type], "")
+    if task.type is TaskType.CHAT and not isinstance(prompt, str):
         user_messages = [message for message in prompt if _of(message, "role") == "user"] or prompt
         prompt = _of(user_messages[-1], "content")
     if type(prompt) is list and prompt:
@@ -279,6 +281,13 @@ def _check(task: NewTask) -> None:
     if task.backend is not None and not task.backend.removeprefix("tag:").strip():
         raise Invalid("backend must be a backend's name, or tag:NAME", field="backend")
     _check_sizes(task)
+    if task.dialect is not Dialect.OLLAMA and task.options:
+        raise Invalid("options must be empty: in OpenAI's dialect payload has all", field="options")
+    if task.dialect is Dialect.RESPONSES:
+        if task.type is not TaskType.CHAT:
+            raise Invalid("type must be chat in the dialect responses", field="type")
+        chat_request(task.payload)
+        return
     required = _REQUIRED[task.type]
     if required not in task.payload:
         raise Invalid(f"{required} is missing: {_NAMED[task.type]} needs it", field=required)
@@ -286,8 +295,6 @@ def _check(task: NewTask) -> None:
         _CHECKS[task.type](task.payload[required])
     else:
         _check_texts_or_tokens(required, task.payload[required])
-    if task.dialect is Dialect.OPENAI and task.options:
-        raise Invalid("options must be empty: in OpenAI's dialect payload has all", field="options")
 
 
 def _check_sizes(task: NewTask) -> None:

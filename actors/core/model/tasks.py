@@ -55,6 +55,7 @@ class Dialect(StrEnum):
 
     OLLAMA = "ollama"
     OPENAI = "openai"
+    RESPONSES = "responses"  # OpenAI's, too: the payload of a chat is a request for a response
 
 
 class Priority(IntEnum):
@@ -87,7 +88,7 @@ class NewTask(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fi
     for those with a tag; `remote_execution` restricts it to remote ones. `tenant` is who it runs
     for, where tenants share fairly. `tags` (at most 64) are labels to filter by; `metadata` (64 KiB
     as JSON) is for the program's own use. In OpenAI's `dialect`, the payload is the body of a
-    request to `/v1`, and `options` is empty.
+    request to `/v1`, and `options` is empty; in `responses`, that of a chat is for `/v1/responses`.
     """
 
     type: TaskType

@@ -61,13 +61,26 @@ def call(
 ) -> tuple[Any, list[Any]]:
     pieces: list[Any] = []
     executor.begin()
-    spec = Spec({**ASK, **payload}, dialect=dialect)
+    asking = {"input": ASK["messages"]} if dialect is Dialect.RESPONSES else ASK
+    spec = Spec({**asking, **payload}, dialect=dialect)
     return executor.run(TaskType.CHAT, "m", spec, pieces.append, without), pieces
 
 
 def text(outcome: Any, dialect: Dialect) -> Any:
     reply = reply_of(outcome)
+    if dialect is Dialect.RESPONSES:
+        return reply["output"][0]["content"][0]["text"]
     return (reply if dialect is Dialect.OLLAMA else reply["choices"][0])["message"]["content"]
+
+
+def first_text(pieces: list[Any], dialect: Dialect) -> Any:
+    match dialect:
+        case Dialect.OLLAMA:
+            return pieces[0]["message"]["content"]
+        case Dialect.OPENAI:
+            return pieces[0]["choices"][0]["delta"]["content"]
+        case Dialect.RESPONSES:
+            return next(each["delta"] for each in pieces if "delta" in each)
 
 
 def asked(fake: FakeOllama) -> list[dict[str, Any]]:
@@ -100,10 +113,7 @@ def test_one_that_does_not_stream_is_read_whole(
     outcome, pieces = call(openai, dialect)
 
     assert text(outcome, dialect) == "Hello from here"
-    said_first = (
-        pieces[0]["choices"][0]["delta"] if "choices" in pieces[0] else pieces[0]["message"]
-    )
-    assert said_first["content"] == "Hello from here"
+    assert first_text(pieces, dialect) == "Hello from here"
     assert (outcome.without, outcome.prompt_tokens, outcome.reply_tokens) == ({STREAM}, 3, 3)
     assert asked(fake) == [{STREAM: True, OPTIONS: COUNTED}, {}]
 

@@ -1,0 +1,1 @@
+"""OpenAI's responses: their requests as chat completions, and chat completions as responses."""
