@@ -13,10 +13,10 @@ BIOME := build/node/node_modules/.bin/biome
 PYRIGHT := build/node/node_modules/.bin/pyright
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint format typing bench binary screenshots clean
+.PHONY: help run demo test lint format typing bench bench-peers guard binary screenshots clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: $(VENV)/.ok ## start the queue at PORT (7125) before your Ollama, or before a small model if none answers
 	@$(PYTHON) .dev/run.py --port $(PORT)
@@ -59,6 +59,12 @@ typing: $(VENV)/.ok ## check the types
 
 bench: $(VENV)/.ok ## run the benchmarks, or those that ARGS picks
 	$(PYTHON) -m benchmarks $(ARGS)
+
+bench-peers: $(VENV)/.ok ## measure other task queues beside this one; installs them, Redis and PostgreSQL
+	$(PYTHON) -m benchmarks.peers $(ARGS)
+
+guard: $(VENV)/.ok ## compare the cost of what is done most with the parent commit's, or that in ARGS
+	$(PYTHON) -m benchmarks.guard $(ARGS)
 
 binary: $(VENV)/.ok ## make dist/ollama-queue-server and dist/ollama-queue, single files that need no Python
 	@$(PYTHON) .dev/build_binaries.py

@@ -11,7 +11,7 @@ from rocksdict import Options, Rdict, WriteBatch
 from benchmarks import load
 from benchmarks.harness import Bench, Sample, appends_per_s, percentiles_ms
 from benchmarks.processes import NOWHERE, Process, hello_server, paused_server
-from ollama_queue import Config, NewTask, QueueManager, chat_task
+from ollama_queue import Config, QueueManager, chat_task
 from ollama_queue.actors.core.config.config import OllamaSettings, QueueSettings
 
 POST = load.request("POST", "/api/tasks", load.task_body())
@@ -32,11 +32,8 @@ def _round(bench: Bench) -> Iterator[Sample]:
     """Our queue and the raw limits in turn, each on its own folder."""
     yield Sample(APPENDS, {"a second": appends_per_s(bench.folder, bench.size(10, 1) / 10)})
     yield Sample(ROCKS, _rocks(bench.fresh(), bench.size(2_000, 100)))
-    new = chat_task("stub", [{"role": "user", "content": load.WORDS * 3}])
     for threads, count in ((1, bench.size(2_000, 100)), (16, bench.size(8_000, 320))):
-        with embedded(bench.fresh()) as manager:
-            manager.pause()
-            figures = _embedded(manager, new, threads, count)
+        figures = embedded_submits(bench.fresh(), threads, count)
         name = "1 thread" if threads == 1 else f"{threads} threads"
         yield Sample(f"embedded, {name}", figures, (APPENDS, ROCKS))
     for connections, full in ((1, 2_000), (16, 8_000), (64, 12_000)):
@@ -84,20 +81,25 @@ def _rocks(folder: Path, count: int) -> dict[str, float]:
     return {"a second": rate, **percentiles_ms(latencies)}
 
 
-def _embedded(manager: QueueManager, new: NewTask, threads: int, count: int) -> dict[str, float]:
+def embedded_submits(folder: Path, threads: int, count: int) -> dict[str, float]:
+    """The figures of `count` submits to a new embedded queue that is paused."""
+    new = chat_task("stub", [{"role": "user", "content": load.WORDS * 3}])
     latencies: list[int] = []  # appending is atomic
+    with embedded(folder) as manager:
+        manager.pause()
 
-    def submit() -> None:
-        for _ in range(count // threads):
-            latencies.append(_timed(lambda: manager.submit(new)))
+        def submit() -> None:
+            for _ in range(count // threads):
+                latencies.append(_timed(lambda: manager.submit(new)))
 
-    submitters = [threading.Thread(target=submit) for _ in range(threads)]
-    began = time.perf_counter()
-    for submitter in submitters:
-        submitter.start()
-    for submitter in submitters:
-        submitter.join()
-    return {"a second": len(latencies) / (time.perf_counter() - began), **percentiles_ms(latencies)}
+        submitters = [threading.Thread(target=submit) for _ in range(threads)]
+        began = time.perf_counter()
+        for submitter in submitters:
+            submitter.start()
+        for submitter in submitters:
+            submitter.join()
+        spent_s = time.perf_counter() - began
+    return {"a second": len(latencies) / spent_s, **percentiles_ms(latencies)}
 
 
 def _timed(work: Callable[[], object]) -> int:

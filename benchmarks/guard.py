@@ -1,0 +1,293 @@
+"""Has the last commit made anything slower? `python -m benchmarks.guard [COMMIT]`.
+
+Compares the checkout with its parent commit, or the one named, on this machine and with the same
+packages: servers of both run side by side and are given the same short loads at the same time, so
+that whatever else happens disturbs both. What is compared is the processor time that a load takes
+(the instructions, where `perf` counts them), never how long it takes.
+
+A pair of loads gives a ratio. A row is suspect if the median of its ratios is above MEDIAN and the
+lower quartile above QUARTILE; it is measured again on new processes, and fails if it is suspect
+again. Exits with 1 then. Without the parent commit, as in a shallow clone, it compares nothing.
+"""
+
+import argparse
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks import load
+from benchmarks.harness import Bench, shown
+from benchmarks.meters import Meter, best_meter
+from benchmarks.processes import PROGRAMS, ROOT, Stub, environment, queue_server
+from benchmarks.programs.stream_readers import Readers
+
+MEDIAN, QUARTILE = 1.15, 1.10
+PAIRS, FEWEST_PAIRS = 12, 5
+PATIENCE_S = 40.0  # for the pairs of one round; fewer are measured if they take longer
+SOURCES = ("ollama_queue.py", "actors", "http", "cli", "static", "constraints.txt")
+
+WORKERS = 16
+SUBMITS, CONNECTIONS = 320, 64
+STREAMS, PER_SECOND, STREAMED_S = 16, 50, 0.8
+MOST_CHUNKS = 3_000  # the readers leave long before
+PAGES = 60
+EMBEDDED = 400
+POST = load.request("POST", "/api/tasks", load.task_body())
+PAGE = load.request("GET", "/api/tasks?limit=100")
+STREAM = load.request(
+    "POST",
+    "/api/chat",
+    load.chat_body(f"{load.WORDS} @pace={PER_SECOND}/{MOST_CHUNKS}@")[:-1] + b',"stream":true}',
+)
+PACKAGE = "import ollama_queue"
+SERVER = "import ollama_queue.http.serving.serve"
+
+
+# --- the verdict --------------------------------------------------------------------------------
+
+
+class Verdict(NamedTuple):
+    """What the pairs of a row say: how many times what its parent's load cost the new one costs."""
+
+    median: float
+    lower: float
+    upper: float
+
+    @property
+    def is_suspect(self) -> bool:
+        return self.median > MEDIAN and self.lower > QUARTILE
+
+
+def judge(ratios: Sequence[float]) -> Verdict:
+    """The median and the quartiles of at least two ratios."""
+    lower, median, upper = statistics.quantiles(ratios, n=4, method="inclusive")
+    return Verdict(median, lower, upper)
+
+
+def line(name: str, pairs: Sequence[tuple[float, float]]) -> str:
+    """A row: its costs before and now, and their ratio with its quartiles."""
+    verdict = judge([now / before for before, now in pairs])
+    before, now = (statistics.median(each) * 1e6 for each in zip(*pairs, strict=True))
+    return (
+        f"{name:22} {shown(before):>9} {shown(now):>9}   "
+        f"{verdict.median:.2f} ({verdict.lower:.2f} … {verdict.upper:.2f}) of {len(pairs)}"
+    )
+
+
+# --- what is measured ---------------------------------------------------------------------------
+
+
+class Subject:
+    """The code of one commit, and the processes that run it."""
+
+    def __init__(self, code: Path, bench: Bench, stack: ExitStack, meter: Meter) -> None:
+        self.code, self.meter = code, meter
+        self.environment = environment(code)
+        self.stub = stack.enter_context(Stub(bench.folder / "stub.log"))
+        folder = bench.fresh()
+        self.server = stack.enter_context(
+            queue_server(folder, model_url=self.stub.url, workers=WORKERS, code=code)
+        )
+        self.many = stack.enter_context(load.Load(self.server.port, CONNECTIONS))
+        self.one = stack.enter_context(load.Load(self.server.port, 1))
+        self.embedded = stack.enter_context(_embedded(code, bench.fresh()))
+        self.stored = 0
+
+    def submit(self) -> float:
+        """The cost of a submit; the tasks wait."""
+        self.server.post("/api/pause")
+        with self.meter.process(self.server.pid) as cost:
+            self.many.send(POST, SUBMITS)
+        return cost.value / SUBMITS
+
+    def drain(self) -> float:
+        """The cost of a task that waits, up to its end."""
+        self.stub.reset()
+        self.stored += SUBMITS
+        with self.meter.process(self.server.pid) as cost:
+            self.server.post("/api/resume")
+            self.stub.await_calls(SUBMITS)
+            while self.server.get("/api/status")["completed_tasks"] < self.stored:
+                time.sleep(0.01)
+        return cost.value / SUBMITS
+
+    def list(self) -> float:
+        with self.meter.process(self.server.pid) as cost:
+            self.one.send(PAGE, PAGES)
+        return cost.value / PAGES
+
+    def submit_embedded(self) -> float:
+        assert self.embedded.stdin is not None and self.embedded.stdout is not None
+        with self.meter.process(self.embedded.pid) as cost:
+            self.embedded.stdin.write(f"{EMBEDDED}\n")
+            self.embedded.stdin.flush()
+            if not self.embedded.stdout.readline():
+                raise RuntimeError("the embedded queue ended; its words are above")
+        return cost.value / EMBEDDED
+
+    def run(self, code: str) -> float:
+        """The cost of a Python program."""
+        return self.meter.command([sys.executable, "-c", code], self.environment, self.code)
+
+
+@contextmanager
+def _embedded(code: Path, folder: Path) -> "Iterator[subprocess.Popen[str]]":
+    child = subprocess.Popen(
+        [sys.executable, str(PROGRAMS / "embedded_submits.py"), str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(code),
+        cwd=code,
+    )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def _chunks(subjects: Sequence[Subject]) -> list[float]:
+    """The cost of a chunk on each, while both have their streams running."""
+    with ExitStack() as stack:
+        readers = [
+            stack.enter_context(Readers(each.server.port, STREAM, STREAMS, 0.1))
+            for each in subjects
+        ]
+        for reader in readers:
+            reader.await_begun()
+        sent = [each.stub.books()["chunks"] for each in subjects]
+        with ExitStack() as measured:
+            costs = [
+                measured.enter_context(each.meter.process(each.server.pid)) for each in subjects
+            ]
+            time.sleep(STREAMED_S)
+        taken = [
+            each.stub.books()["chunks"] - before
+            for each, before in zip(subjects, sent, strict=True)
+        ]
+    for each in subjects:  # those whose readers have left are cancelled
+        while each.server.get("/api/status")["running_tasks"]:
+            time.sleep(0.01)
+    return [cost.value / chunks for cost, chunks in zip(costs, taken, strict=True)]
+
+
+def _together(work: Callable[[Subject], float]) -> Callable[[Sequence[Subject]], list[float]]:
+    """The same work on each at the same time, so that whatever else happens disturbs both."""
+
+    def measure(subjects: Sequence[Subject]) -> list[float]:
+        with ThreadPoolExecutor(len(subjects)) as threads:
+            return list(threads.map(work, subjects))
+
+    return measure
+
+
+# In this order: a drain runs what the submits have left.
+ROWS: Mapping[str, Callable[[Sequence[Subject]], list[float]]] = {
+    "submit": _together(Subject.submit),
+    "drained task": _together(Subject.drain),
+    "chunk of a stream": _chunks,
+    "list page": _together(Subject.list),
+    "embedded submit": _together(Subject.submit_embedded),
+    "import ollama_queue": _together(lambda subject: subject.run(PACKAGE)),
+    "import of the server": _together(lambda subject: subject.run(SERVER)),
+}
+NEEDS = {"drained task": {"submit"}}
+
+
+def measure(
+    parent: Path, names: Iterable[str], pairs: int, meter: Meter
+) -> dict[str, list[tuple[float, float]]]:
+    """The costs of each row in pairs, the parent's first; each starts first in half of them."""
+    names = set(names).union(*(NEEDS.get(name, set()) for name in names))
+    with ExitStack() as stack:
+        bench = stack.enter_context(Bench(runs=pairs, quick=False, full=False, tasks=0))
+        subjects = [Subject(code, bench, stack, meter) for code in (parent, ROOT)]
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in ROWS if name in names}
+        for name in found:
+            ROWS[name](subjects)  # warm: modules are loaded, connections open
+        deadline = time.monotonic() + PATIENCE_S
+        for number in range(pairs):
+            if number >= FEWEST_PAIRS and time.monotonic() > deadline:
+                break
+            for name, row in found.items():
+                if number % 2:
+                    now, before = ROWS[name](subjects[::-1])
+                else:
+                    before, now = ROWS[name](subjects)
+                row.append((before, now))
+    return found
+
+
+# --- the commit to compare with -----------------------------------------------------------------
+
+
+def has(commit: str) -> bool:
+    """Whether the history of this checkout has the commit, with the package in it."""
+    return _git("rev-parse", "-q", "--verify", f"{commit}:./ollama_queue.py").returncode == 0
+
+
+def is_unchanged_since(commit: str) -> bool:
+    return _git("diff", "--quiet", commit, "--", *SOURCES).returncode == 0
+
+
+@contextmanager
+def checked_out(commit: str) -> Iterator[Path]:
+    """A temporary folder with the files of a commit, beside the checkout."""
+    with Bench(runs=0, quick=False, full=False, tasks=0) as bench:
+        archive = bench.folder / "archive.tar"
+        _git("archive", "-o", str(archive), commit, check=True)
+        shutil.unpack_archive(archive, bench.folder / "checkout", filter="data")
+        yield bench.folder / "checkout"
+
+
+def _git(*arguments: str, check: bool = False) -> "subprocess.CompletedProcess[bytes]":
+    if shutil.which("git") is None:
+        return subprocess.CompletedProcess(arguments, 127)
+    return subprocess.run(["git", *arguments], cwd=ROOT, check=check, capture_output=not check)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.guard", description=__doc__)
+    parser.add_argument("commit", nargs="?", default="HEAD^", help="compare with this one (HEAD^)")
+    parser.add_argument("--pairs", type=int, default=PAIRS, help=f"at most ({PAIRS})")
+    given = parser.parse_args()
+    if not has(given.commit):
+        print(f"Nothing to compare with: the history here has no {given.commit}.")
+    elif is_unchanged_since(given.commit):
+        print(f"Nothing to compare: what runs is the same as in {given.commit}.")
+    else:
+        with checked_out(given.commit) as parent:
+            sys.exit(compare(parent, given.commit, given.pairs))
+
+
+def compare(parent: Path, commit: str, pairs: int) -> int:
+    """Print a table, and the rows that are slower than in the parent. Returns the exit status."""
+    meter = best_meter()
+    print(f"{meter.unit + ' each':22} {commit[:9]:>9} {'now':>9}   ratio, median (quartiles)")
+    suspects = _suspects(measure(parent, ROWS, pairs, meter))
+    if suspects:
+        print(f"Again, on new processes: {', '.join(suspects)}")
+        measured = measure(parent, suspects, pairs, meter)
+        suspects = _suspects({name: measured[name] for name in suspects})
+    if suspects:
+        print(f"Slower than {commit}: {', '.join(suspects)}.")
+    return bool(suspects)
+
+
+def _suspects(measured: Mapping[str, Sequence[tuple[float, float]]]) -> list[str]:
+    for name, pairs in measured.items():
+        print(line(name, pairs), flush=True)
+    ratios = {name: [now / before for before, now in pairs] for name, pairs in measured.items()}
+    return [name for name in measured if judge(ratios[name]).is_suspect]
+
+
+if __name__ == "__main__":
+    main()
