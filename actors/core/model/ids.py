@@ -16,11 +16,9 @@ def mint(at_us: int, chance: int) -> str:
     that ids of different microseconds sort by time.
     """
     ms, us = divmod(at_us, 1000)
-    low = (2 << 62) | chance & (2**62 - 1)
-    return (
-        f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-7{us * 4096 // 1000:03x}"
-        f"-{low >> 48:04x}-{low & 0xFFFF_FFFF_FFFF:012x}"
-    )
+    high = ms << 16 | 7 << 12 | us * 4096 // 1000
+    text = (high << 64 | 2 << 62 | chance & (2**62 - 1)).to_bytes(16, "big").hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def instant_of(task_id: str) -> int:
