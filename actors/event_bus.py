@@ -7,17 +7,17 @@ from typing import Any, assert_never
 
 from msgspec import Struct
 
-from .base.actor import Actor, Replied, reply, tell
+from .base.actor import Actor, Replied, reply
 from .base.cooperation import YieldControl, cooperatively, never_yield
 from .base.mailbox import Mailbox
+from .base.stream_log import StreamLog
 from .core.messages import (
-    Attach,
-    Chunks,
-    ChunksReady,
     CloseSubscriptions,
+    Follow,
     GetHistory,
     GetThroughput,
     Publish,
+    StreamGrew,
     Subscribe,
     ToEventBus,
     Unsubscribe,
@@ -25,24 +25,17 @@ from .core.messages import (
 )
 from .core.model.events import EventRecord
 from .core.model.history import History
-from .core.model.tasks import Chunk
+from .core.model.tasks import Record
 
-BUFFER_BYTES = 1 << 20  # per task
-ALL_BUFFERS_BYTES = 64 << 20
-KEEP_S = 60.0  # how long a buffer outlives its task's end
+ALL_LOGS_BYTES = 64 << 20  # kept of all replies together
+KEEP_S = 60.0  # how long a log outlives its task's end
 
 
-class StreamBuffer(Struct):
-    """The reply of a task so far, for readers that attach late.
+class Stream(Struct):
+    """The log of a task's newest attempt, and how many bytes are counted for it."""
 
-    A stream that outgrows its buffer keeps nothing: a late reader gets the complete reply as one
-    chunk when the task ends.
-    """
-
-    attempt: int
-    pieces: list[Any]
-    size: int = 0
-    overflowed: bool = False
+    log: StreamLog
+    counted: int = 0
 
 
 class EventBus(Actor):
@@ -59,9 +52,11 @@ class EventBus(Actor):
         self.wall = wall
         self.seq = 0  # of the newest published event
         self.subscribers: dict[Mailbox[EventRecord], Subscribe] = {}
+        self.unfiltered: dict[Mailbox[EventRecord], Subscribe] = {}  # those of all tasks
         self.by_task: dict[str, set[Mailbox[EventRecord]]] = {}
-        self.readers: dict[str, set[Mailbox[Chunk]]] = {}
-        self.streams: OrderedDict[str, StreamBuffer] = OrderedDict()
+        self.readers: dict[str, set[Mailbox[Any]]] = {}  # by task
+        self.reading: dict[Mailbox[Any], str] = {}  # the task that each reads
+        self.streams: OrderedDict[str, Stream] = OrderedDict()
         self.bytes = 0
         self.ended: dict[str, float] = {}  # when to drop each stream, in order
         self.history = History(wall())
@@ -70,14 +65,14 @@ class EventBus(Actor):
         match message:
             case Publish(events):
                 self.publish(events)
-            case Chunks(sender):
-                self.take_chunks(message)
-                tell(sender, ChunksReady())
+            case StreamGrew(task_id, log):
+                self.keep_stream(task_id, log)
             case Subscribe():
                 self.subscribe(message)
                 return reply(message, True)
-            case Attach(mailbox, task_id):
-                self.attach(mailbox, task_id)
+            case Follow(mailbox, task_id, events):
+                self.subscribe(Subscribe(mailbox, events, frozenset({task_id})))
+                self.follow(mailbox, task_id)
                 return reply(message, True)
             case Unsubscribe(mailbox):
                 self.unsubscribe(mailbox, "unsubscribed")
@@ -103,19 +98,25 @@ class EventBus(Actor):
     def subscribe(self, message: Subscribe) -> None:
         message.mailbox.since = self.seq
         self.subscribers[message.mailbox] = message
+        if message.tasks is None:
+            self.unfiltered[message.mailbox] = message
         for task_id in message.tasks or ():
             self.by_task.setdefault(task_id, set()).add(message.mailbox)
 
     def unsubscribe(self, mailbox: Mailbox[Any], reason: str) -> None:
         subscription = self.subscribers.pop(mailbox, None)
+        self.unfiltered.pop(mailbox, None)
         for task_id in (subscription.tasks if subscription else None) or ():
             _discard(self.by_task, task_id, mailbox)
-        for task_id in [t for t, readers in self.readers.items() if mailbox in readers]:
-            _discard(self.readers, task_id, mailbox)
+        followed = self.reading.pop(mailbox, None)
+        if followed is not None:
+            _discard(self.readers, followed, mailbox)
+            if followed in self.streams:
+                self.streams[followed].log.leave(mailbox)
         mailbox.close(reason)
 
     def publish(self, events: Iterable[EventRecord]) -> None:
-        everything = [s for s in self.subscribers.values() if s.tasks is None]
+        everything = list(self.unfiltered.values())
         for event in cooperatively(events, self.yield_control):
             self.seq = max(self.seq, event.seq)
             self.history.take(event)
@@ -126,75 +127,60 @@ class EventBus(Actor):
                 if subscription.events is None or event.event in subscription.events:
                     self.deliver(subscription.mailbox, event)
             if event.task is not None and event.task.id in self.streams:
-                self.follow(event)
+                self.expire(event.task)
 
-    def deliver(self, mailbox: Mailbox[Any], item: EventRecord | Chunk) -> None:
-        if not mailbox.put(item):
+    def deliver(self, mailbox: Mailbox[Any], event: EventRecord) -> None:
+        if not mailbox.put(event):
             self.unsubscribe(mailbox, "lagged")
 
     def close_subscriptions(self, reason: str) -> None:
         for mailbox in list(self.subscribers):
             self.unsubscribe(mailbox, reason)
-        for readers in list(self.readers.values()):
-            for reader in list(readers):
-                self.unsubscribe(reader, reason)
 
     # --- streams --------------------------------------------------------------------------------
 
-    def take_chunks(self, message: Chunks) -> None:
-        """Keep the pieces for late readers and send them to current ones."""
-        stream = self.streams.get(message.task_id)
-        if stream is None or stream.attempt < message.attempt:
-            stream = self.begin_stream(message.task_id, message.attempt)
-        if stream.attempt > message.attempt:
-            return  # of an older attempt
-        size = sum(len(str(piece)) for piece in cooperatively(message.pieces, self.yield_control))
-        self.free_buffers(message.task_id, stream, size)
-        if not stream.overflowed:
-            stream.pieces.extend(message.pieces)
-            stream.size += size
-            self.bytes += size
-        for number, piece in enumerate(
-            cooperatively(message.pieces, self.yield_control), message.first
-        ):
-            chunk = Chunk(f"{message.attempt}.{number}", piece)
-            for reader in list(self.readers.get(message.task_id, ())):
-                self.deliver(reader, chunk)
-
-    def begin_stream(self, task_id: str, attempt: int) -> StreamBuffer:
-        self.forget_stream(task_id)
-        stream = self.streams[task_id] = StreamBuffer(attempt, [])
-        return stream
-
-    def free_buffers(self, task_id: str, stream: StreamBuffer, size: int) -> None:
-        """Empty a stream that grows too large, and the oldest while all together are too large."""
-        if stream.overflowed:
-            return
-        if stream.size + size > BUFFER_BYTES:
-            self.empty(stream)
-        while self.bytes + size > ALL_BUFFERS_BYTES:
-            oldest = next(s for s in self.streams.values() if s.size or s is stream)
-            self.empty(oldest)
-            if oldest is stream:
-                return
-
-    def empty(self, stream: StreamBuffer) -> None:
-        self.bytes -= stream.size
-        stream.pieces, stream.size, stream.overflowed = [], 0, True
-
-    def attach(self, mailbox: Mailbox[Chunk], task_id: str) -> None:
-        self.readers.setdefault(task_id, set()).add(mailbox)
+    def keep_stream(self, task_id: str, log: StreamLog) -> None:
+        """Keep the log of a task's newest attempt, within the memory for all of them."""
         stream = self.streams.get(task_id)
-        if stream is not None:
-            for number, piece in enumerate(cooperatively(stream.pieces, self.yield_control)):
-                self.deliver(mailbox, Chunk(f"{stream.attempt}.{number}", piece))
-                self.yield_control()
+        if stream is not None and stream.log is not log:
+            if stream.log.attempt > log.attempt:
+                log.close()
+                return
+            stream.log.close()
+            self.forget_stream(task_id)
+            stream = None
+        if stream is None:
+            stream = self.streams[task_id] = Stream(log)
+            for reader in cooperatively(list(self.readers.get(task_id, ())), self.yield_control):
+                log.join(reader)
+        self.count(stream)
+        if self.bytes > ALL_LOGS_BYTES:
+            self.free_memory()
 
-    def follow(self, event: EventRecord) -> None:
+    def count(self, stream: Stream) -> None:
+        counted = stream.log.reserved
+        self.bytes += counted - stream.counted
+        stream.counted = counted
+
+    def free_memory(self) -> None:
+        """Empty the oldest logs."""
+        for stream in list(self.streams.values()):
+            if self.bytes <= ALL_LOGS_BYTES:
+                return
+            stream.log.empty()
+            self.count(stream)
+            self.yield_control()
+
+    def follow(self, mailbox: Mailbox[Any], task_id: str) -> None:
+        self.readers.setdefault(task_id, set()).add(mailbox)
+        self.reading[mailbox] = task_id
+        if task_id in self.streams:
+            self.streams[task_id].log.join(mailbox)
+
+    def expire(self, task: Record) -> None:
         """Keep the stream of a finished task for a while, for late readers."""
-        assert event.task is not None
-        if event.task.status.is_final:
-            self.ended[event.task.id] = self.clock() + KEEP_S
+        if task.status.is_final:
+            self.ended[task.id] = self.clock() + KEEP_S
             self.wake_at(self.clock() + KEEP_S)
 
     def drop_old_streams(self) -> None:
@@ -209,7 +195,7 @@ class EventBus(Actor):
         self.ended.pop(task_id, None)
         stream = self.streams.pop(task_id, None)
         if stream is not None:
-            self.bytes -= stream.size
+            self.bytes -= stream.counted
 
 
 def _discard(table: dict[str, set[Mailbox[Any]]], task_id: str, mailbox: Mailbox[Any]) -> None:

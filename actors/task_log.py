@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 
@@ -93,19 +93,20 @@ class LossyMailbox(Mailbox[EventRecord]):
         super().__init__(size)
         self._missed = 0
 
-    def put(self, item: EventRecord) -> bool:
-        with self._changed:
-            if self._reason is None and len(self._items) >= self._size:
-                self._missed += 1
-                return True
-            return super().put(item)
+    def put_all(self, items: Collection[EventRecord]) -> bool:
+        with self._lock:
+            space = self._size - len(self._items)
+            if self._reason is None and len(items) > space:
+                self._missed += len(items) - space
+                items = list(items)[:space]
+        return super().put_all(items)
 
-    def take(self) -> tuple[list[EventRecord], int]:
+    def next(self) -> tuple[list[EventRecord], int]:
         """The next events, and the number missed after them. Raises `Closed`."""
-        first = self.get()
-        with self._changed:
+        events = list(self.take())
+        with self._lock:
             missed, self._missed = self._missed, 0
-            return [first, *self.drain()], missed
+        return events, missed
 
 
 class TaskLogWriter(threading.Thread):
@@ -132,7 +133,7 @@ class TaskLogWriter(threading.Thread):
         while True:
             try:
                 while True:
-                    self._write(*self._inbox.take())
+                    self._write(*self._inbox.next())
             except Closed as closed:
                 if self._is_closed or closed.message != "restarted":
                     return

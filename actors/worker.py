@@ -5,70 +5,28 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any, assert_never
+from typing import assert_never
 
 import msgspec
 
 from .base.actor import Actor, Ref, ask, log, tell
 from .base.cooperation import YieldControl, never_yield
+from .base.stream_log import StreamLog
 from .core.messages import (
     CallEnded,
-    Chunks,
-    ChunksReady,
     Finished,
     GetSpec,
+    StreamGrew,
     ToWorker,
     Wake,
 )
 from .core.model.errors import NotFound, Unavailable
 from .core.model.orders import Run, Stop
 from .core.model.outcomes import Failed, Outcome, Stopped, Verdict
-from .core.model.tasks import Spec
+from .core.model.tasks import AttemptBegun, Spec
 from .executors import Executor
 
-TOGETHER = 200  # pieces per message: its receiver handles nothing else meanwhile
-MOST = 5 * TOGETHER
-
 _decode_spec = msgspec.json.Decoder(Spec).decode
-
-
-class PieceBuffer:
-    """Pieces that a call has produced and its worker has not taken; at `MOST`, the call waits.
-
-    A million small objects would keep the garbage collector busy, and everything else waiting.
-    """
-
-    def __init__(self) -> None:
-        self._pieces: list[Any] = []
-        self._changed = threading.Condition(threading.Lock())
-        self._expected = False  # the worker will take more without being told
-        self._is_over = False
-
-    def add(self, piece: Any) -> bool:
-        """Add a piece. Returns True if the worker must be told."""
-        with self._changed:
-            while len(self._pieces) >= MOST and not self._is_over:
-                self._changed.wait()
-            if self._is_over:
-                return False
-            self._pieces.append(piece)
-            news, self._expected = not self._expected, True
-            return news
-
-    def take(self) -> tuple[Any, ...]:
-        """The next pieces, at most `TOGETHER`."""
-        with self._changed:
-            taken = tuple(self._pieces[:TOGETHER])
-            del self._pieces[:TOGETHER]
-            self._expected = bool(taken)
-            self._changed.notify()
-            return taken
-
-    def close(self) -> None:
-        """Discard further pieces: nothing will take them, so adding one need not wait."""
-        with self._changed:
-            self._is_over = True
-            self._changed.notify()
 
 
 class Call:
@@ -76,8 +34,7 @@ class Call:
 
     def __init__(self, run: Run, executor: Executor) -> None:
         self.run, self.executor = run, executor
-        self.pieces = PieceBuffer()
-        self.sent = 0
+        self.log = StreamLog(AttemptBegun(run.attempt, run.backend, time.time()))
         self.stopped = False
         self.deadline = time.monotonic() + run.timeout_s if run.timeout_s is not None else None
 
@@ -85,7 +42,7 @@ class Call:
         """Stop it, and discard its further pieces."""
         self.stopped = True
         self.executor.abort()
-        self.pieces.close()
+        self.log.close()
 
 
 class Worker(Actor):
@@ -131,8 +88,6 @@ class Worker(Actor):
                 call = self.call
                 if call is not None and (call.run.task_id, call.run.attempt) == (task_id, attempt):
                     call.stop()
-            case ChunksReady():
-                self.hand_on(self.call)
             case CallEnded(outcome, error):
                 self.end(outcome, error)
             case Wake():
@@ -145,27 +100,11 @@ class Worker(Actor):
             self.executors[backend] = self.make_executor(backend)
         return self.executors[backend]
 
-    def hand_on(self, call: Call | None) -> bool:
-        """Send the next pieces, if there are any, as one message. Returns whether there were any.
-
-        The bus asks for more.
-        """
-        if call is None or call.stopped:
-            return False
-        pieces = call.pieces.take()
-        if pieces:
-            run = call.run
-            tell(self.bus, Chunks(self.actor_ref, run.task_id, run.attempt, call.sent, pieces))
-            call.sent += len(pieces)
-        return bool(pieces)
-
     def end(self, outcome: Outcome | None, error: str) -> None:
         call, self.call = self.call, None
         assert call is not None
         if outcome is None:
             raise RuntimeError(error)
-        while self.hand_on(call):  # the bus gets all pieces before the end is reported
-            self.yield_control()
         run = call.run
         tell(self.scheduler, Finished(self.slot, run.task_id, run.attempt, outcome))
 
@@ -193,14 +132,14 @@ class Worker(Actor):
             executor.close()
 
     def make(self, call: Call) -> Outcome:
-        me = self.actor_ref
+        stream, task_id = call.log, call.run.task_id
 
-        def on_chunk(piece: Any) -> None:
-            if call.pieces.add(piece):
-                tell(me, ChunksReady())
+        def on_chunk(piece: bytes) -> None:
+            if stream.append(piece):
+                tell(self.bus, StreamGrew(task_id, stream))
 
         try:
-            call_spec = ask(self.persistence, GetSpec(call.run.task_id))
+            call_spec = ask(self.persistence, GetSpec(task_id))
         except NotFound as error:
             return Failed(error.message, Verdict.FINAL)
         except Unavailable:

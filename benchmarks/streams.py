@@ -112,6 +112,8 @@ def _cost(server: Process, models: Process, seconds: float) -> dict[str, float]:
     sent, used = models.get("/books")["chunks"], server.cpu_s
     time.sleep(seconds)
     used, sent = server.cpu_s - used, models.get("/books")["chunks"] - sent
+    if not sent:
+        return {}  # the server is so late that the model server has sent everything before
     return {CPU: used / sent * 1e6, "cores busy": used / seconds}
 
 
@@ -127,7 +129,7 @@ def _unread(models: Process, queue: Process, chunks: int, count: int) -> dict[st
     cost = _cost(queue, models, chunks / PER_SECOND / 2)
     while queue.get("/api/status")["running_tasks"]:
         time.sleep(0.01)
-    return {CPU: cost[CPU]}
+    return {CPU: cost.get(CPU, 0.0)}
 
 
 def _flat_out(server: Process, path: str, chunks: int) -> dict[str, float]:

@@ -12,8 +12,13 @@ SILENCE = b":\n\n"
 
 def frame(event: str, data: Any, frame_id: str | None = None) -> bytes:
     """Encode one event; its data is JSON without line breaks."""
+    return raw_frame(event, msgspec.json.encode(data), frame_id)
+
+
+def raw_frame(event: str, data: bytes, frame_id: str | None = None) -> bytes:
+    """One event with this data, a single line."""
     head = f"event: {event}\n" if frame_id is None else f"event: {event}\nid: {frame_id}\n"
-    return b"%sdata: %s\n\n" % (head.encode(), msgspec.json.encode(data))
+    return b"%sdata: %s\n\n" % (head.encode(), data)
 
 
 class Frame(Struct, frozen=True):

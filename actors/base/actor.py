@@ -233,6 +233,14 @@ def ask(ref: Ref, command: Command[Reply], timeout: float | None = 30.0) -> Repl
         raise _no_answer(timeout) from None
 
 
+def ask_into(ref: Ref, command: Command[Reply], take: Callable[[Reply | QueueError], None]) -> None:
+    """Ask without waiting: `take`, which must not block, is called with the reply or its error.
+
+    It runs in the thread of the actor that answers.
+    """
+    _post(ref, command, CallbackPromise(take))
+
+
 def ask_all(
     ref: Ref, commands: Iterable[Command[Reply]], timeout: float = 30.0
 ) -> list[Reply | QueueError]:

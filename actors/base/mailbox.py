@@ -1,10 +1,11 @@
 """A bounded, closable queue in which a subscriber outside the actors receives events."""
 
 import os
+import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Generic, TypeVar
 
 from ..core.intake.arguments import late
@@ -28,7 +29,9 @@ class Mailbox(Generic[T]):
         self._size = size
         self._items: deque[T] = deque()
         self._reason: str | None = None
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._waiting = 0  # readers that wait for the bell
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # half a condition's cost
         self._pid = os.getpid()
 
     @property
@@ -38,37 +41,55 @@ class Mailbox(Generic[T]):
 
     def put(self, item: T) -> bool:
         """Add an item; False if the mailbox is closed, or closes now because it is full."""
-        with self._changed:
-            if self._reason is None and len(self._items) >= self._size:
+        return self.put_all((item,))
+
+    def put_all(self, items: Collection[T]) -> bool:
+        """Add items; False if the mailbox is closed, or closes now because they do not all fit."""
+        with self._lock:
+            if self._reason is None and len(self._items) + len(items) > self._size:
+                space = self._size - len(self._items)
+                self._items.extend(item for item, _ in zip(items, range(space), strict=False))
                 self._reason = "lagged"
-            if self._reason is None:
-                self._items.append(item)
-            self._changed.notify_all()
-            return self._reason is None
+            elif self._reason is None:
+                self._items.extend(items)
+            is_open, waiting = self._reason is None, self._waiting
+            self._waiting = 0
+        self._ring(waiting)
+        return is_open
 
     def close(self, reason: str) -> None:
         """Close with a reason; items already in the mailbox can still be read."""
-        with self._changed:
+        with self._lock:
             self._reason = self._reason or reason
-            self._changed.notify_all()
+            waiting, self._waiting = self._waiting, 0
+        self._ring(waiting)
 
     def get(self, timeout: float | None = None) -> T:
         """The next item. Raises `Closed`, or `TimeoutError` after `timeout` seconds."""
         check_process(self._pid)
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
-            while not self._items:
-                if self._reason is not None:
-                    raise Closed(self._reason)
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    raise late("nothing came", timeout)
-                self._changed.wait(left)
-            return self._items.popleft()
+        while True:
+            with self._lock:
+                if self._items:
+                    return self._items.popleft()
+                self._expect()
+            self._wait(deadline, timeout)
+
+    def take(self, timeout: float | None = None) -> Collection[T]:
+        """All items, at least one. Raises as `get` does."""
+        check_process(self._pid)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            with self._lock:
+                if self._items:
+                    taken, self._items = self._items, deque()
+                    return taken
+                self._expect()
+            self._wait(deadline, timeout)
 
     def drain(self) -> list[T]:
         """Remove and return all items, without waiting."""
-        with self._changed:
+        with self._lock:
             items = list(self._items)
             self._items.clear()
             return items
@@ -79,3 +100,29 @@ class Mailbox(Generic[T]):
                 yield self.get()
         except Closed:
             return
+
+    def _expect(self) -> None:
+        """Have the next change ring the bell. Raises `Closed`."""
+        if self._reason is not None:
+            raise Closed(self._reason)
+        self._waiting += 1
+
+    def _wait(self, deadline: float | None, timeout: float | None) -> None:
+        """Wait for the bell. Raises `TimeoutError`."""
+        left = None if deadline is None else deadline - time.monotonic()
+        try:
+            if left is not None and left <= 0:
+                raise queue.Empty
+            self._bell.get(timeout=left)
+        except queue.Empty:
+            with self._lock:
+                is_late = self._waiting > 0
+                if is_late:
+                    self._waiting -= 1
+            if is_late:
+                raise late("nothing came", timeout) from None
+            self._bell.get()  # it rings just now
+
+    def _ring(self, waiting: int) -> None:
+        for _ in range(waiting):
+            self._bell.put(None)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, Self, Unpack, cast
+from typing import Any, Self, Unpack
 
 from ..api import views
 from ..api.composed_verbs import ComposedVerbs
@@ -286,8 +286,10 @@ class QueueManager(ComposedVerbs):
     ) -> Generator[Chunk, None, None]:
         check_process(self._pid)
         task_id, timeout = arguments.task_id(task_id), arguments.seconds(timeout, "timeout")
-        stream = watch.stream(self._switchboard, task_id, timeout, yield_control=self.yield_control)
-        return cast(Generator[Chunk, None, None], stream)
+        pieces = watch.PieceStream(
+            self._switchboard, task_id, timeout, yield_control=self.yield_control
+        )
+        return watch.ChunkStream(pieces, self.yield_control)
 
     def cancel_task(self, task_id: OfTask) -> Task:
         task_id = arguments.task_id(task_id)
@@ -425,10 +427,10 @@ class QueueManager(ComposedVerbs):
 
     def follow_task(
         self, task_id: OfTask, *, after: watch.ChunkPosition | None = None, heartbeat: float
-    ) -> watch.ChunkStream:
-        """Stream, as `stream_task`, after chunk `after`; None every `heartbeat` s of silence."""
+    ) -> watch.PieceStream:
+        """Stream the pieces after the one at `after`, as they are; see `PieceStream`."""
         task_id = arguments.task_id(task_id)
-        return watch.stream(
+        return watch.PieceStream(
             self._switchboard,
             task_id,
             after=after,

@@ -4,29 +4,31 @@ Each subscribes before it reads, so that it misses nothing. A reboot of the acto
 subscription; they then start again with the next generation.
 """
 
+import itertools
 import math
 import re
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from ..base.actor import ask, tell
+from ..base.actor import ask, ask_into, tell
 from ..base.cooperation import YieldControl, cooperatively, never_yield
 from ..base.mailbox import Closed, Mailbox
 from ..core.intake.arguments import late
-from ..core.messages import Attach, GetTask, Subscribe, Unsubscribe
+from ..core.messages import Follow, GetTask, Subscribe, Unsubscribe
 from ..core.messages.replies import StoredTask
 from ..core.model.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
 from ..core.model.event_names import ENDS
 from ..core.model.events import EventRecord
-from ..core.model.tasks import Chunk
+from ..core.model.tasks import AttemptBegun, Chunk, Piece, Record, Status
 from ..supervision.switchboard import Generation, Switchboard
 
 REBOOT_PATIENCE_S = 30.0
 ChunkPosition = tuple[int, int]  # an attempt and the number of a chunk in it
+Delivery = Piece | Chunk  # of a stream; chunks say `restart` or `done`
 _PLACE = re.compile(r"(\d{1,9})\.(\d{1,9})", re.ASCII)
 
 
@@ -94,12 +96,15 @@ def place(chunk_id: str) -> ChunkPosition:
     return int(matched[1]), int(matched[2])
 
 
-class ChunkStream(Generator[Chunk | None, None, None]):
-    """The chunks of a task's reply, each exactly once and in order, then one that is `done`.
+class PieceStream(Iterator[list[Delivery]]):
+    """A task's reply, in lists of what has arrived: each piece exactly once and in order.
 
-    If chunks are no longer buffered, the complete reply comes as one chunk when the task ends.
-    Starts at the first chunk, or after the one at `after`. With `heartbeat`, yields None after that
+    A chunk that says `restart` takes back all pieces before it, and one that is `done` is the last
+    of all. If pieces are no longer kept, the complete reply comes as one when the task ends. Starts
+    at the first piece, or after the one at `after`. With `heartbeat`, the list is empty after that
     many seconds of silence; otherwise raises `TimeoutError` after `timeout` seconds of silence.
+
+    `begun` is the attempt of the newest pieces, `task` the task as last read.
     """
 
     def __init__(
@@ -112,29 +117,28 @@ class ChunkStream(Generator[Chunk | None, None, None]):
         heartbeat: float | None = None,
         yield_control: YieldControl = never_yield,
     ) -> None:
+        self.begun: AttemptBegun | None = None
+        self.task: Record | None = None
         self._switchboard, self._task_id = switchboard, task_id
         self._timeout, self._heartbeat = timeout, heartbeat
+        self._yield_control = yield_control
         self._reader = _Reader(after)
         self._leave: Callable[[], None] = lambda: None
         self._has_left = False
-        self._chunks = cooperatively(self._read(), yield_control)
+        self._lists = self._read()
 
-    def send(self, value: None) -> Chunk | None:
-        return next(self._chunks)
-
-    def throw(self, *error: Any) -> Chunk | None:
-        self.close()
-        return super().throw(*error)
+    def __next__(self) -> list[Delivery]:
+        return next(self._lists)
 
     def close(self) -> None:
         """End the stream. May be called from any thread; iterating over it stops."""
         self._has_left = True
         self._leave()
 
-    def _read(self) -> Iterator[Chunk | None]:
+    def _read(self) -> Iterator[list[Delivery]]:
         now = self._switchboard.current()
         while not self._has_left:
-            mailbox = Mailbox[EventRecord | Chunk](size=100_000)
+            mailbox = Mailbox[Any](size=100_000)
             leave = self._leave = partial(tell, now.bus, Unsubscribe(mailbox))
             try:
                 yield from self._follow(now, mailbox)
@@ -147,55 +151,143 @@ class ChunkStream(Generator[Chunk | None, None, None]):
             finally:
                 leave()
 
-    def _follow(
-        self, now: Generation, mailbox: Mailbox[EventRecord | Chunk]
-    ) -> Iterator[Chunk | None]:
-        # One mailbox for both, so that the end comes after the last chunk.
-        ask(now.bus, Subscribe(mailbox, ENDS, frozenset({self._task_id})))
-        ask(now.bus, Attach(mailbox, self._task_id))
-        self._reader.is_joined = False
-        stored = ask(now.persistence, GetTask(self._task_id))
-        while not stored.record.status.is_final:
-            item = self._next(mailbox)
-            if item is None:
-                yield None
-            elif isinstance(item, Chunk):
-                yield from self._reader.take(item)
-            else:
-                stored = ask(now.persistence, GetTask(self._task_id))
-        ask(now.bus, Unsubscribe(mailbox))  # answered after any chunks on their way
-        for item in mailbox.drain():
-            if isinstance(item, Chunk):
-                yield from self._reader.take(item)
-        if mailbox.reason != "unsubscribed":
-            self._reader.is_joined = False  # the mailbox overflowed
-        yield from self._reader.end(stored)
+    def _follow(self, now: Generation, mailbox: Mailbox[Any]) -> Iterator[list[Delivery]]:
+        """One mailbox gets everything, so that nothing waits for the disk but the end."""
+        at_first = _Answer(mailbox)
 
-    def _next(self, mailbox: Mailbox[EventRecord | Chunk]) -> EventRecord | Chunk | None:
+        def read_task(followed: bool | QueueError) -> None:
+            if isinstance(followed, QueueError):
+                at_first.take(followed)
+            else:
+                ask_into(now.persistence, GetTask(self._task_id), at_first.take)
+
+        self._reader.is_joined = False
+        ask_into(now.bus, Follow(mailbox, self._task_id, ENDS), read_task)
+        end: list[Delivery] | None = None
+        while end is None:
+            try:
+                items = self._next(mailbox)
+            except Closed as closed:
+                if closed.message != "lagged" or not at_first.is_final:
+                    raise
+                items = (at_first.stored,)  # it had ended before
+            deliveries: list[Delivery] = []
+            rest = cooperatively(items, self._yield_control)
+            for item in rest:
+                if isinstance(item, Piece):
+                    self._reader.take(item, deliveries)
+                elif isinstance(item, AttemptBegun):
+                    self.begun = item
+                elif isinstance(item, QueueError):
+                    raise item.again()
+                elif (end := self._end(now, mailbox, item, rest)) is not None:
+                    deliveries += end
+                    break
+            if deliveries or not items:
+                yield deliveries
+
+    def _end(
+        self,
+        now: Generation,
+        mailbox: Mailbox[Any],
+        news: EventRecord | StoredTask,
+        rest: Iterator[Any],
+    ) -> list[Delivery] | None:
+        """The last deliveries, if the task has ended. An event comes after the last piece, the
+        disk's answer not always: pieces may be among the `rest` of what has arrived."""
+        stored = news if isinstance(news, StoredTask) else None
+        task = self.task = news.record if isinstance(news, StoredTask) else news.task
+        assert task is not None, "an event of a task"
+        if not task.status.is_final:
+            return None
+        deliveries: list[Delivery] = []
+        if stored is not None:
+            ask(now.bus, Unsubscribe(mailbox))  # answered after any log on its way
+            last = cooperatively(mailbox.drain(), self._yield_control)
+            for item in itertools.chain(rest, last):
+                if isinstance(item, Piece):
+                    self._reader.take(item, deliveries)
+            if mailbox.reason != "unsubscribed":
+                self._reader.is_joined = False  # the mailbox overflowed
+        elif not self._reader.has_all_of(task):
+            stored = ask(now.persistence, GetTask(self._task_id))
+            if not stored.record.status.is_final:
+                return None  # it was retried meanwhile
+        result = None if stored is None else stored.result
+        return [*deliveries, *self._reader.end(task, result)]
+
+    def _next(self, mailbox: Mailbox[Any]) -> Collection[Any]:
         if self._has_left:
             raise Closed("unsubscribed")
         try:
-            return mailbox.get(self._timeout if self._heartbeat is None else self._heartbeat)
+            return mailbox.take(self._timeout if self._heartbeat is None else self._heartbeat)
         except TimeoutError:
             if self._heartbeat is None:
                 raise
-            return None
+            return ()
 
 
-stream = ChunkStream
+class _Answer:
+    """The task as it was when the reader began to follow, or the error; also put into its mailbox,
+    unless that is full by then."""
+
+    def __init__(self, mailbox: Mailbox[Any]) -> None:
+        self._mailbox = mailbox
+        self.stored: StoredTask | QueueError | None = None
+
+    @property
+    def is_final(self) -> bool:
+        return isinstance(self.stored, StoredTask) and self.stored.record.status.is_final
+
+    def take(self, answer: StoredTask | QueueError) -> None:
+        self.stored = answer
+        self._mailbox.put(answer)
+
+
+class ChunkStream(Generator[Chunk, None, None]):
+    """The chunks of a task's reply, each exactly once and in order, then one that is `done`."""
+
+    def __init__(self, pieces: PieceStream, yield_control: YieldControl = never_yield) -> None:
+        self._pieces = pieces
+        self._chunks = cooperatively(self._read(), yield_control)
+
+    def send(self, value: None) -> Chunk:
+        return next(self._chunks)
+
+    def throw(self, *error: Any) -> Chunk:
+        self.close()
+        return super().throw(*error)
+
+    def close(self) -> None:
+        """End the stream. May be called from any thread; iterating over it stops."""
+        self._pieces.close()
+
+    def _read(self) -> Iterator[Chunk]:
+        for deliveries in self._pieces:
+            for item in deliveries:
+                if isinstance(item, Piece):
+                    yield Chunk(position(item), msgspec.json.decode(item.raw))
+                else:
+                    yield item
+
+
+def position(piece: Piece) -> str:
+    """The id of a chunk: `attempt.n`."""
+    return f"{piece.attempt}.{piece.number}"
 
 
 class _Reader:
-    """Orders the chunks of a stream: no gaps, no duplicates, a restart after a lost attempt."""
+    """Orders the pieces of a stream: no gaps, no duplicates, a restart after a lost attempt."""
 
     def __init__(self, after: ChunkPosition | None) -> None:
         self.attempt, last = after or (0, -1)
         self.next = last + 1
-        self.shown = self.attempt  # the attempt of the chunks delivered so far
-        self.is_joined = False  # whether the chunks that follow have no gap
+        self.shown = self.attempt  # the attempt of the pieces delivered so far
+        self.is_joined = False  # whether the pieces that follow have no gap
 
-    def take(self, chunk: Chunk) -> Iterator[Chunk]:
-        attempt, number = place(chunk.id)
+    def take(self, piece: Piece, deliveries: list[Delivery]) -> None:
+        """Add what is to be delivered of it."""
+        attempt, number = piece.attempt, piece.number
         if attempt > self.attempt:
             self.attempt, self.next, self.is_joined = attempt, 0, False
         if attempt < self.attempt:
@@ -205,25 +297,24 @@ class _Reader:
         if number != self.next:
             return  # a duplicate, or after a gap: the end delivers the complete reply
         self.next += 1
-        yield from self._restart(attempt)
-        yield chunk
-
-    def end(self, stored: StoredTask) -> Iterator[Chunk]:
-        record = stored.record
-        is_whole = self.is_joined and self.attempt == record.attempt
-        if stored.result is not None and not is_whole:
-            if self.shown:
-                yield Chunk(f"{record.attempt}.0", restart=True)
-            yield Chunk(f"{record.attempt}.0", msgspec.json.decode(stored.result))
-            self.next = 1
-        error = record.error or (None if stored.result is not None else str(record.status))
-        last = f"{record.attempt}.{self.next}"
-        yield Chunk(last, done=True, error=error, status=record.status)
-
-    def _restart(self, attempt: int) -> Iterator[Chunk]:
         if self.shown not in (0, attempt):
-            yield Chunk(f"{attempt}.0", restart=True)
+            deliveries.append(Chunk(f"{attempt}.0", restart=True))
         self.shown = attempt
+        deliveries.append(piece)
+
+    def has_all_of(self, task: Record) -> bool:
+        """Whether all pieces of the reply were delivered."""
+        return self.is_joined and self.attempt == task.attempt
+
+    def end(self, task: Record, result: bytes | None) -> Iterator[Delivery]:
+        if result is not None and not self.has_all_of(task):
+            if self.shown:
+                yield Chunk(f"{task.attempt}.0", restart=True)
+            yield Piece(task.attempt, 0, result)
+            self.next = 1
+        error = None if task.status is Status.COMPLETED else task.error or str(task.status)
+        last = f"{task.attempt}.{self.next}"
+        yield Chunk(last, done=True, error=error, status=task.status)
 
 
 def _check(lost: QueueError) -> None:

@@ -24,15 +24,16 @@ class Executor(Protocol):
         kind: TaskType,
         model: str,
         spec: Spec,
-        on_chunk: Callable[[Any], None],
+        on_chunk: Callable[[bytes], None],
         without: frozenset[str] = frozenset(),
     ) -> Outcome:
         """Make the call. Never raises for errors of the server or the network.
 
-        `on_chunk` gets each piece of a chat or generate reply as it arrives: a dict in the shape of
-        a line of Ollama's stream, including the last one (`done: true`), or, in OpenAI's dialect,
-        of an event of its stream. `without` names fields that the queue adds to requests and the
-        server is known to refuse; they are left out.
+        `on_chunk` gets each piece of a chat or generate reply as it arrives: a JSON object on one
+        line, in the shape of a line of Ollama's stream, including the last one (`done: true`), or,
+        in OpenAI's dialect, of an event of its stream. It is the server's own text if that is
+        plain, else written without spaces. `without` names fields that the queue adds to requests
+        and the server is known to refuse; they are left out.
         """
 
     def abort(self, failure: str | None = None) -> None:

@@ -65,10 +65,10 @@ AnswerFunction = Callable[[ModelCall], Answer]
 AHEAD = 100  # pieces of a reply that a function may be ahead of its reader
 
 
-class _Piece(Struct, frozen=True):
+class _Line(Struct, frozen=True):
     """A line of a stream."""
 
-    line: dict[str, Any]
+    raw: bytes
 
 
 class _Attempt:
@@ -76,7 +76,7 @@ class _Attempt:
 
     def __init__(self) -> None:
         self.left_with: Outcome | None = None
-        self._events: queue.Queue[_Piece | Outcome | None] = queue.Queue(AHEAD)
+        self._events: queue.Queue[_Line | Outcome | None] = queue.Queue(AHEAD)
 
     def make(self, function: AnswerFunction, call: ModelCall, dialect: Dialect) -> None:
         try:
@@ -97,13 +97,13 @@ class _Attempt:
         with suppress(queue.Full):  # if it is full, `follow` has something to wake up for
             self._events.put_nowait(None)
 
-    def follow(self, on_chunk: Callable[[Any], None]) -> Outcome:
+    def follow(self, on_chunk: Callable[[bytes], None]) -> Outcome:
         while True:
             event = self._events.get()
             if self.left_with is not None:
                 break
-            if isinstance(event, _Piece):
-                on_chunk(event.line)
+            if isinstance(event, _Line):
+                on_chunk(event.raw)
             elif event is not None:
                 return event
         with suppress(queue.Empty):  # else the function would wait for space for ever
@@ -131,7 +131,7 @@ class FunctionExecutor:
         kind: TaskType,
         model: str,
         spec: Spec,
-        on_chunk: Callable[[Any], None],
+        on_chunk: Callable[[bytes], None],
         without: frozenset[str] = frozenset(),
     ) -> Outcome:
         attempt = self._attempt
@@ -161,13 +161,13 @@ def _failed(error: BaseException, verdict: Verdict) -> Failed:
     return Failed(message, verdict, upstream=Upstream(message))
 
 
-def _events_of(call: ModelCall, dialect: Dialect, answer: Any) -> Iterator[_Piece | Outcome]:
+def _events_of(call: ModelCall, dialect: Dialect, answer: Any) -> Iterator[_Line | Outcome]:
     """Turn a function's return value into what a model server would send. Raises `Invalid`."""
     if isinstance(answer, Mapping):
         reply = dict(answer)
         result = _encoded(reply)
         if call.type is not TaskType.EMBED:
-            yield _Piece(reply)
+            yield _Line(result)
         yield answered(result, reply)
     elif dialect is not Dialect.OLLAMA:
         raise Invalid("for a task in OpenAI's dialect the function must return the whole reply")
@@ -198,7 +198,7 @@ def _vectors(answer: Any) -> list[list[float]]:
         ) from None
 
 
-def _said(call: ModelCall, answer: Any) -> Iterator[_Piece | Outcome]:
+def _said(call: ModelCall, answer: Any) -> Iterator[_Line | Outcome]:
     if not isinstance(answer, Iterable):
         raise Invalid(f"the function must return text, not {_kind(answer)}")
     assembly = ChatAssembly() if call.type is TaskType.CHAT else GenerateAssembly()
@@ -209,10 +209,10 @@ def _said(call: ModelCall, answer: Any) -> Iterator[_Piece | Outcome]:
         count += 1
         line = _line(call, piece)
         assembly.take(line)
-        yield _Piece(line)
+        yield _Line(msgspec.json.encode(line))
     last = {**_line(call, ""), "done": True, "done_reason": "stop", "eval_count": count}
     assembly.take(last)
-    yield _Piece(last)
+    yield _Line(msgspec.json.encode(last))
     yield answered(msgspec.json.encode(assembly.whole(last)), last)
 
 

@@ -48,7 +48,7 @@ _MOST = 1 << 53  # the largest integer that every JSON reader represents exactly
 
 _T = TypeVar("_T")
 
-OnChunk = Callable[[Any], None]
+OnChunk = Callable[[bytes], None]
 GetPath = Callable[[str], bytes]
 SendRequest = Callable[[str, Mapping[str, Any] | None], bytes]  # a GET, or a POST of a body
 

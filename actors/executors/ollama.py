@@ -103,7 +103,7 @@ class OllamaExecutor(HttpExecutor):
             for line in lines(pieces, self.yield_control):
                 chunk = self.decode(line, halves)
                 assembly.take(chunk)
-                on_chunk(chunk)
+                on_chunk(msgspec.json.encode(chunk))
                 if chunk.get("done") is True:
                     whole = msgspec.json.encode(assembly.whole(chunk))
                     return replace(answered(whole, chunk), without=left)

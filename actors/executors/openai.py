@@ -63,7 +63,7 @@ class OpenAIExecutor(HttpExecutor):
             reply = self._read(StreamedReply(kind, model), pieces, on_chunk, STREAM in left)
         ending, whole = self._ended(reply, time.monotonic_ns() - started)
         for line in ending:
-            on_chunk(line)
+            on_chunk(msgspec.json.encode(line))
         return replace(answered(whole, reply.spoken_s), without=left)
 
     def _embeddings(self, body: dict[str, Any], pieces: Iterator[bytes]) -> Embeddings:
@@ -96,7 +96,7 @@ class OpenAIExecutor(HttpExecutor):
                 self.check(event)
             line = reply.take(event, _now(), time.monotonic())
             if line is not None:
-                on_chunk(line)
+                on_chunk(msgspec.json.encode(line))
         if not reply.is_finished and not (is_whole and reply.has_begun):
             raise self.failed("ended its reply too early, without [DONE]", Verdict.CUT)
         return reply

@@ -100,7 +100,7 @@ def _read_reply(
 
     def take(piece: dict[str, Any]) -> bool:
         has_output = reply.take(piece)
-        on_chunk(piece)
+        on_chunk(msgspec.json.encode(piece))
         return has_output
 
     return _read(executor, pieces, reply, take, is_whole, lambda: None)
@@ -115,12 +115,12 @@ def _read_response(
     def take(piece: dict[str, Any]) -> bool:
         events = reply.take(piece)
         for event in events:
-            on_chunk(event)
+            on_chunk(msgspec.json.encode(event))
         return bool(events)
 
     def end() -> None:
         for event in reply.end():
-            on_chunk(event)
+            on_chunk(msgspec.json.encode(event))
 
     return _read(executor, pieces, reply, take, is_whole, end)
 

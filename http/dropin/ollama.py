@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from ...actors.core.intake.submission import new_task
 from ...actors.core.model.errors import Forbidden, Invalid, QueueError
 from ...actors.core.model.tasks import NewTask, Priority, Task, TaskType
@@ -79,11 +81,11 @@ class OllamaStreamFormat:
     silence_s = 3600.0
     end = b""
 
-    def piece(self, data: Any) -> bytes:
-        return wire.encode(data) + b"\n"
+    def piece(self, raw: bytes) -> bytes:
+        return raw + b"\n"
 
-    def is_last(self, data: Any) -> bool:
-        return isinstance(data, dict) and data.get("done") is True
+    def is_last(self, raw: bytes) -> bool:
+        return b'"done":true' in raw and msgspec.json.decode(raw).get("done") is True
 
     def waiting(self, task: Task | None) -> bytes:
         return b""

@@ -79,16 +79,18 @@ class OpenAIStreamFormat:
     def __init__(self, tier: str | None, counts: bool) -> None:
         self._tier, self._counts = tier, counts
 
-    def piece(self, data: Any) -> bytes:
-        piece = as_piece(data)
-        if not self._counts and piece.get("usage"):
-            if is_count(piece):
-                return b""
-            piece = {name: value for name, value in piece.items() if name != "usage"}
-        return _event(self.tiered(piece))
+    def piece(self, raw: bytes) -> bytes:
+        if b'"message":' in raw or (not self._counts and b'"usage":{' in raw):
+            piece = as_piece(msgspec.json.decode(raw))
+            if not self._counts and piece.get("usage"):
+                if is_count(piece):
+                    return b""
+                piece = {name: value for name, value in piece.items() if name != "usage"}
+            raw = wire.encode(piece)
+        return b"data: %s\n\n" % self._raw_tiered(raw)
 
-    def is_last(self, data: Any) -> bool:
-        return is_count(data)
+    def is_last(self, raw: bytes) -> bool:
+        return b'"usage":{' in raw and is_count(msgspec.json.decode(raw))
 
     def waiting(self, task: Task | None) -> bytes:
         if task is None or task.status is not Status.PENDING:
@@ -103,6 +105,13 @@ class OpenAIStreamFormat:
     def tiered(self, reply: Json) -> Json:
         """Add the requested service tier to a reply that names none."""
         return reply if self._tier is None else {"service_tier": self._tier, **reply}
+
+    def _raw_tiered(self, raw: bytes) -> bytes:
+        if self._tier is None:
+            return raw
+        if b"service_tier" in raw or not raw.startswith(b'{"'):
+            return wire.encode(self.tiered(msgspec.json.decode(raw)))
+        return b'{"service_tier":%s,%s' % (wire.encode(self._tier), raw[1:])
 
 
 def encode_error(error: QueueError) -> bytes:

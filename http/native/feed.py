@@ -8,13 +8,13 @@ from ...actors.base.cooperation import YieldControl
 from ...actors.base.mailbox import Mailbox
 from ...actors.core.intake import arguments
 from ...actors.core.model.errors import QueueError
-from ...actors.core.model.tasks import Chunk
+from ...actors.core.model.tasks import Piece
 from ...actors.embedded import watch
 from ...actors.routines.steps import Leave
 from .. import routes, sse
 from ..requests import reading
 from ..requests.exchange import current
-from ..requests.streaming import EventStream, StreamingResponse
+from ..requests.streaming import EventStream, StreamingResponse, together
 from .answers import Handlers
 from .feed_broadcaster import Feed, FeedBroadcaster, FeedMessage
 
@@ -28,7 +28,7 @@ class LocalQueue(QueueAPI, Protocol):
 
     def follow_task(
         self, task_id: str, *, after: watch.ChunkPosition | None = None, heartbeat: float
-    ) -> watch.ChunkStream: ...
+    ) -> watch.PieceStream: ...
 
     def listen(
         self,
@@ -72,21 +72,23 @@ def feed_handlers(
     return {routes.STREAM_TASK: stream, routes.EVENTS: events, routes.SOCKET: socket}
 
 
-def _chunk_frames(task_id: str, chunks: Iterator[Chunk | None]) -> Iterator[bytes]:
+def _chunk_frames(task_id: str, stream: watch.PieceStream) -> Iterator[bytes]:
     try:
-        for chunk in chunks:
-            yield sse.SILENCE if chunk is None else _chunk_frame(task_id, chunk)
+        for deliveries in stream:
+            if not deliveries:
+                yield sse.SILENCE
+            yield from together(_chunk_frame(task_id, item) for item in deliveries)
     except QueueError as error:  # the client reconnects with Last-Event-ID
         yield _last_words(error)
 
 
-def _chunk_frame(task_id: str, chunk: Chunk) -> bytes:
-    if chunk.done:
-        end = {"task_id": task_id, "status": chunk.status, "error": chunk.error}
+def _chunk_frame(task_id: str, item: watch.Delivery) -> bytes:
+    if isinstance(item, Piece):
+        return sse.raw_frame("chunk", item.raw, watch.position(item))
+    if item.done:
+        end = {"task_id": task_id, "status": item.status, "error": item.error}
         return sse.frame("end", end)
-    if chunk.restart:
-        return sse.frame("restart", {"task_id": task_id})
-    return sse.frame("chunk", chunk.data, chunk.id)
+    return sse.frame("restart", {"task_id": task_id})
 
 
 def _event_frames(feed: Feed, messages: list[FeedMessage]) -> Iterator[bytes]:

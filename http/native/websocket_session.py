@@ -11,7 +11,8 @@ from msgspec import UNSET, Struct, UnsetType
 from ...actors.base.mailbox import Closed
 from ...actors.core.intake import arguments
 from ...actors.core.model.errors import Invalid, QueueError
-from ...actors.core.model.tasks import Chunk
+from ...actors.core.model.tasks import Piece
+from ...actors.embedded import watch
 from .. import sse, wire
 from .feed import LocalQueue
 from .feed_broadcaster import Feed, FeedBroadcaster, FeedMessage
@@ -151,9 +152,9 @@ class StreamFollower(threading.Thread):
 
     def run(self) -> None:
         try:
-            for chunk in self.stream:
-                if chunk is not None:
-                    self._put(_piece(self.task_id, chunk))
+            for deliveries in self.stream:
+                for item in deliveries:
+                    self._put(_piece(self.task_id, item))
         except QueueError as error:
             self._put(_error_message(error))
 
@@ -184,12 +185,13 @@ def _message(item: Any) -> bytes:
     return msgspec.json.encode(item.message if isinstance(item, StreamMessage) else item)
 
 
-def _piece(task_id: str, chunk: Chunk) -> dict[str, Any]:
-    if chunk.done:
-        return {"type": "end", "task_id": task_id, "status": chunk.status, "error": chunk.error}
-    if chunk.restart:
-        return {"type": "restart", "task_id": task_id}
-    return {"type": "chunk", "task_id": task_id, "id": chunk.id, "data": chunk.data}
+def _piece(task_id: str, item: watch.Delivery) -> dict[str, Any]:
+    if isinstance(item, Piece):
+        data = msgspec.Raw(item.raw)
+        return {"type": "chunk", "task_id": task_id, "id": watch.position(item), "data": data}
+    if item.done:
+        return {"type": "end", "task_id": task_id, "status": item.status, "error": item.error}
+    return {"type": "restart", "task_id": task_id}
 
 
 def _error_message(error: QueueError) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """Streaming responses, and notification when their client disconnects."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
+from ...actors.core.model.errors import QueueError
 from .. import sse
 from .exchange import current
 
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+WRITE = 64 << 10  # bytes of a stream in one write, about
 
 
 def on_disconnect(leave: Callable[[], None]) -> Callable[[], None]:
@@ -15,6 +17,25 @@ def on_disconnect(leave: Callable[[], None]) -> Callable[[], None]:
     """
     watch = current().on_disconnect
     return watch(leave) if watch else lambda: None
+
+
+def together(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Join the parts into few writes. What precedes a `QueueError` of theirs is sent before it."""
+    joined: list[bytes] = []
+    size = 0
+    try:
+        for part in parts:
+            joined.append(part)
+            size += len(part)
+            if size >= WRITE:
+                yield b"".join(joined)
+                joined, size = [], 0
+    except QueueError:
+        if size:
+            yield b"".join(joined)
+        raise
+    if size:
+        yield b"".join(joined)
 
 
 class StreamingResponse:

@@ -6,23 +6,25 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors import event_bus
+from ollama_queue.actors.base import stream_log
 from ollama_queue.actors.base.mailbox import Closed, Mailbox
+from ollama_queue.actors.base.stream_log import STEP_BYTES, StreamLog
 from ollama_queue.actors.core.messages import (
-    Attach,
-    Chunks,
-    ChunksReady,
     CloseSubscriptions,
+    Follow,
     GetHistory,
     GetThroughput,
     Publish,
+    StreamGrew,
     Subscribe,
     Unsubscribe,
     Wake,
 )
 from ollama_queue.actors.core.model.events import EventRecord
-from ollama_queue.actors.core.model.tasks import Status
+from ollama_queue.actors.core.model.tasks import AttemptBegun, Piece, Status
+from ollama_queue.actors.embedded.watch import position
 from ollama_queue.actors.event_bus import KEEP_S, EventBus
-from tests.support.recorders import START, Recorder, a_record, task_id
+from tests.support.recorders import START, a_record, task_id
 
 
 class Clock:
@@ -57,9 +59,11 @@ def subscribe(
     return mailbox
 
 
-def attach(bus: EventBus, number: int, size: int = 1000) -> Mailbox[Any]:
+def follow(
+    bus: EventBus, number: int, size: int = 1000, events: frozenset[str] = frozenset()
+) -> Mailbox[Any]:
     mailbox = Mailbox[Any](size)
-    assert bus.handle(Attach(mailbox, task_id(number))) is True
+    assert bus.handle(Follow(mailbox, task_id(number), events)) is True
     return mailbox
 
 
@@ -71,8 +75,24 @@ def publish(bus: EventBus, *events: tuple[str, int | None]) -> None:
     bus.handle(Publish(tuple(made)))
 
 
-def send(bus: EventBus, number: int, attempt: int, first: int, *pieces: Any) -> None:
-    bus.handle(Chunks(Recorder(), task_id(number), attempt, first, pieces))
+class Logs(dict[tuple[int, int], StreamLog]):
+    """The logs of calls, by task and attempt."""
+
+    def __missing__(self, key: tuple[int, int]) -> StreamLog:
+        log = self[key] = StreamLog(AttemptBegun(key[1], "ollama", 0.0))
+        return log
+
+
+@pytest.fixture
+def logs() -> Logs:
+    return Logs()
+
+
+def send(bus: EventBus, logs: Logs, number: int, attempt: int, *pieces: str) -> None:
+    for piece in pieces:
+        log = logs[number, attempt]
+        if log.append(piece.encode()):
+            bus.handle(StreamGrew(task_id(number), log))
 
 
 def finish(bus: EventBus, number: int, status: Status = Status.COMPLETED) -> None:
@@ -84,8 +104,9 @@ def heard(mailbox: Mailbox[EventRecord]) -> list[tuple[str, str | None]]:
     return [(e.event, e.task.id if e.task else None) for e in mailbox.drain()]
 
 
-def read(mailbox: Mailbox[Any]) -> list[tuple[str, Any]]:
-    return [(chunk.id, chunk.data) for chunk in mailbox.drain()]
+def read(mailbox: Mailbox[Any]) -> list[tuple[str, str]]:
+    pieces = [item for item in mailbox.drain() if isinstance(item, Piece)]
+    return [(position(piece), piece.raw.decode()) for piece in pieces]
 
 
 def why_closed(mailbox: Mailbox[Any]) -> str:
@@ -136,7 +157,7 @@ def test_one_that_cannot_keep_up_is_dropped_and_the_others_are_not(bus: EventBus
 
 
 def test_a_farewell_closes_every_mailbox(bus: EventBus) -> None:
-    mailboxes = [subscribe(bus), subscribe(bus, tasks=[1]), attach(bus, 1)]
+    mailboxes = [subscribe(bus), subscribe(bus, tasks=[1]), follow(bus, 1)]
 
     bus.handle(CloseSubscriptions("shutdown"))
 
@@ -154,90 +175,95 @@ def test_a_bus_that_stops_says_that_all_begins_anew(bus: EventBus) -> None:
 # --- streams ------------------------------------------------------------------------------------
 
 
-def test_the_sender_is_told_to_send_more(bus: EventBus) -> None:
-    sender = Recorder()
-    bus.handle(Chunks(sender, task_id(1), 1, 0, ("a",)))
-
-    assert sender.told == [ChunksReady()]
-
-
-def test_readers_get_pieces_as_they_come_and_late_ones_from_the_first(bus: EventBus) -> None:
-    early = attach(bus, 1)
-    send(bus, 1, 1, 0, "a", "b")
-    late = attach(bus, 1)
-    send(bus, 2, 1, 0, "of another task")
-    send(bus, 1, 1, 2, "c")
+def test_readers_get_pieces_as_they_come_and_late_ones_from_the_first(
+    bus: EventBus, logs: Logs
+) -> None:
+    early = follow(bus, 1)
+    send(bus, logs, 1, 1, "a", "b")
+    late = follow(bus, 1)
+    send(bus, logs, 2, 1, "of another task")
+    send(bus, logs, 1, 1, "c")
 
     assert read(early) == read(late) == [("1.0", "a"), ("1.1", "b"), ("1.2", "c")]
 
 
+def test_pieces_follow_the_beginning_of_their_attempt(bus: EventBus, logs: Logs) -> None:
+    early = follow(bus, 1)
+    for attempt in (1, 2):
+        send(bus, logs, 1, attempt, "a")
+
+    begun, piece = AttemptBegun(2, "ollama", 0.0), Piece(2, 0, b"a")
+    assert early.drain()[2:] == follow(bus, 1).drain() == [begun, piece]
+
+
 def test_a_new_attempt_replaces_the_old_and_what_the_old_still_says_is_dropped(
-    bus: EventBus,
+    bus: EventBus, logs: Logs
 ) -> None:
-    early = attach(bus, 1)
-    send(bus, 1, 1, 0, "old")
-    send(bus, 1, 2, 0, "new")
-    send(bus, 1, 1, 1, "too late")
+    early = follow(bus, 1)
+    send(bus, logs, 1, 1, "old")
+    send(bus, logs, 1, 2, "new")
+    send(bus, logs, 1, 1, "too late")
+    bus.handle(StreamGrew(task_id(1), logs[1, 1]))
 
     assert read(early) == [("1.0", "old"), ("2.0", "new")]
-    assert read(attach(bus, 1)) == [("2.0", "new")]
+    assert read(follow(bus, 1)) == [("2.0", "new")]
 
 
-def test_a_stream_that_outgrows_its_buffer_is_not_kept(
-    bus: EventBus, monkeypatch: pytest.MonkeyPatch
+def test_an_attempt_that_is_heard_of_after_the_next_one_is_dropped(
+    bus: EventBus, logs: Logs
 ) -> None:
-    monkeypatch.setattr(event_bus, "BUFFER_BYTES", 10)
-    early = attach(bus, 1)
-    for number in range(4):
-        send(bus, 1, 1, number, "12345")
+    early = follow(bus, 1)
+    logs[1, 1].append(b"old")
+    send(bus, logs, 1, 2, "new")
+    bus.handle(StreamGrew(task_id(1), logs[1, 1]))
+    logs[1, 1].append(b"too late")
 
-    assert len(read(early)) == 4
-    assert read(attach(bus, 1)) == []
-    assert bus.bytes == 0
+    assert read(early) == read(follow(bus, 1)) == [("2.0", "new")]
 
 
-def test_all_buffers_together_stay_within_bounds(
-    bus: EventBus, monkeypatch: pytest.MonkeyPatch
+def test_all_logs_together_stay_within_bounds(
+    bus: EventBus, logs: Logs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_bus, "ALL_BUFFERS_BYTES", 20)
+    monkeypatch.setattr(event_bus, "ALL_LOGS_BYTES", 2 * STEP_BYTES)
     for number in range(1, 6):
-        send(bus, number, 1, 0, "123456789")
+        send(bus, logs, number, 1, "123456789")
 
-    kept = [number for number in range(1, 6) if read(attach(bus, number))]
-    assert (kept, bus.bytes) == ([4, 5], 18)
+    kept = [number for number in range(1, 6) if read(follow(bus, number))]
+    assert (kept, bus.bytes) == ([4, 5], 2 * STEP_BYTES)
 
 
 def test_a_stream_that_is_no_longer_kept_costs_the_others_nothing(
-    bus: EventBus, monkeypatch: pytest.MonkeyPatch
+    bus: EventBus, logs: Logs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_bus, "BUFFER_BYTES", 10)
-    monkeypatch.setattr(event_bus, "ALL_BUFFERS_BYTES", 20)
-    send(bus, 1, 1, 0, "123456789")
-    send(bus, 2, 1, 0, "12345678901")
-    send(bus, 2, 1, 1, "12345678901234567890")
+    monkeypatch.setattr(stream_log, "LOG_BYTES", 10)
+    monkeypatch.setattr(event_bus, "ALL_LOGS_BYTES", 2 * STEP_BYTES)
+    send(bus, logs, 1, 1, "123456789")
+    send(bus, logs, 2, 1, "1", "1234567890", "12345678901234567890")
 
-    assert read(attach(bus, 1)) == [("1.0", "123456789")]
+    assert bus.bytes == STEP_BYTES
+    assert read(follow(bus, 1)) == [("1.0", "123456789")]
+    assert read(follow(bus, 2)) == []
 
 
-def test_a_stream_outlives_its_end_for_a_while(bus: EventBus, clock: Clock) -> None:
-    send(bus, 1, 1, 0, "a")
+def test_a_stream_outlives_its_end_for_a_while(bus: EventBus, logs: Logs, clock: Clock) -> None:
+    send(bus, logs, 1, 1, "a")
     finish(bus, 1)
     clock.now += KEEP_S - 1
     bus.handle(Wake())
-    assert read(attach(bus, 1)) == [("1.0", "a")]
+    assert read(follow(bus, 1)) == [("1.0", "a")]
 
     clock.now += 1
     bus.handle(Wake())
 
-    assert read(attach(bus, 1)) == []
+    assert read(follow(bus, 1)) == []
     assert (bus.streams, bus.ended, bus.bytes) == ({}, {}, 0)
 
 
-def test_each_ended_stream_goes_in_its_turn(bus: EventBus, clock: Clock) -> None:
+def test_each_ended_stream_goes_in_its_turn(bus: EventBus, logs: Logs, clock: Clock) -> None:
     due: list[float] = []
     bus.wake_at = due.append  # type: ignore[method-assign, assignment]
     for number in (1, 2):
-        send(bus, number, 1, 0, "a")
+        send(bus, logs, number, 1, "a")
         finish(bus, number)
         clock.now += 10
 
@@ -248,23 +274,34 @@ def test_each_ended_stream_goes_in_its_turn(bus: EventBus, clock: Clock) -> None
     assert due[-1] == 1000 + KEEP_S + 10
 
 
-def test_a_reader_that_cannot_keep_up_is_dropped(bus: EventBus) -> None:
-    slow = attach(bus, 1, size=1)
-    send(bus, 1, 1, 0, "a", "b", "c")
+def test_a_reader_that_cannot_keep_up_is_dropped(bus: EventBus, logs: Logs) -> None:
+    slow, quick = follow(bus, 1, size=2), follow(bus, 1)
+    send(bus, logs, 1, 1, "a", "b", "c")
 
     assert read(slow) == [("1.0", "a")]
     assert why_closed(slow) == "lagged"
-    assert bus.readers == {}
+    assert len(read(quick)) == 3
+    bus.handle(Unsubscribe(slow))
+    assert list(bus.reading) == [quick]
 
 
-def test_a_mailbox_for_both_gets_the_end_behind_the_last_piece(bus: EventBus) -> None:
-    mailbox = subscribe(bus, tasks=[1])
-    bus.handle(Attach(mailbox, task_id(1)))
-    send(bus, 1, 1, 0, "a")
+def test_a_reader_that_leaves_gets_nothing_more(bus: EventBus, logs: Logs) -> None:
+    reader = follow(bus, 1)
+    send(bus, logs, 1, 1, "a")
+    bus.handle(Unsubscribe(reader))
+    send(bus, logs, 1, 1, "b")
+
+    assert read(reader) == [("1.0", "a")]
+    assert (bus.readers, bus.reading) == ({}, {})
+
+
+def test_a_mailbox_for_both_gets_the_end_behind_the_last_piece(bus: EventBus, logs: Logs) -> None:
+    mailbox = follow(bus, 1, events=frozenset({"task_completed"}))
+    send(bus, logs, 1, 1, "a")
     finish(bus, 1)
 
     kinds: list[Callable[..., Any]] = [type(item) for item in mailbox.drain()]
-    assert [kind.__name__ for kind in kinds] == ["Chunk", "EventRecord"]
+    assert [kind.__name__ for kind in kinds] == ["AttemptBegun", "Piece", "EventRecord"]
 
 
 # --- history ------------------------------------------------------------------------------------

@@ -140,13 +140,13 @@ def test_an_inbox_counts_what_it_has_no_room_for() -> None:
     sent = [event("task_submitted") for _ in range(5)]
 
     assert all(inbox.put(each) for each in sent)
-    assert inbox.take() == (sent[:2], 3)
+    assert inbox.next() == (sent[:2], 3)
     inbox.put(sent[4])
-    assert inbox.take() == (sent[4:], 0)
+    assert inbox.next() == (sent[4:], 0)
     inbox.close("shutdown")
     assert not inbox.put(sent[0])
     with pytest.raises(Closed, match="shutdown"):
-        inbox.take()
+        inbox.next()
 
 
 # --- the journal ----------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """One worker: runs, hears, hands on, and ends."""
 
+import json
 import threading
 from collections.abc import Iterator
 from queue import Queue
@@ -8,13 +9,15 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors.base.actor import Ping, Ref, ask, start, stop, tell
-from ollama_queue.actors.core.messages import Chunks, ChunksReady, Finished, GetSpec, Wake
+from ollama_queue.actors.base.mailbox import Mailbox
+from ollama_queue.actors.base.stream_log import STEP_BYTES, StreamLog
+from ollama_queue.actors.core.messages import Finished, GetSpec, StreamGrew, Wake
 from ollama_queue.actors.core.messages.replies import CallSpec
 from ollama_queue.actors.core.model.errors import NotFound, OutcomeUnknown
 from ollama_queue.actors.core.model.orders import Run, Stop
 from ollama_queue.actors.core.model.outcomes import Answered, Failed, Stopped, Verdict
-from ollama_queue.actors.core.model.tasks import Spec, TaskType
-from ollama_queue.actors.worker import MOST, TOGETHER, Worker
+from ollama_queue.actors.core.model.tasks import Piece, Spec, TaskType
+from ollama_queue.actors.worker import Worker
 from tests.support.recorders import PATIENCE_S, Controlled, Recorder, spec_of, task_id
 
 SLOT = 7701
@@ -72,6 +75,12 @@ class WorkerHarness:
         return next((thread for thread in threading.enumerate() if thread.name == name), None)
 
 
+def pieces_of(log: StreamLog) -> list[Any]:
+    mailbox = Mailbox[Any]()
+    log.join(mailbox)
+    return [json.loads(item.raw) for item in mailbox.drain() if isinstance(item, Piece)]
+
+
 @pytest.fixture
 def bench() -> Iterator[WorkerHarness]:
     made = WorkerHarness()
@@ -127,70 +136,42 @@ def test_the_time_of_one_call_does_not_limit_the_next(bench: WorkerHarness) -> N
     assert bench.executor.aborts == []
 
 
-def test_pieces_gather_while_one_message_is_on_its_way(bench: WorkerHarness) -> None:
-    bench.run()
+def test_the_bus_gets_the_log_of_a_reply_once(bench: WorkerHarness) -> None:
+    bench.run(attempt=2)
     bench.step("a")
-    bench.bus.wait_for(Chunks)
-    bench.step("b", "c", "d")
-    assert len(bench.bus.told) == 1
-
-    tell(bench.ref, ChunksReady())
-    tell(bench.ref, ChunksReady())  # nothing came meanwhile: nothing is sent
-    ask(bench.ref, Ping())
-    bench.step("e")
-    bench.bus.wait_for(Chunks, 3)
-
-    sent = [(chunks.first, chunks.pieces) for chunks in bench.bus.told]
-    assert sent == [(0, ("a",)), (1, ("b", "c", "d")), (4, ("e",))]
-    assert {(c.sender, c.task_id, c.attempt) for c in bench.bus.told} == {
-        (bench.ref, task_id(1), 1)
-    }
-
-
-def test_a_call_that_brings_more_than_is_taken_waits(bench: WorkerHarness) -> None:
-    bench.run()
-    bench.step("first")
-    bench.bus.wait_for(Chunks)
-    bench.step(*range(MOST))
-    beyond = threading.Event()
-    bench.end("beyond", beyond, DONE)
-    assert not beyond.is_set()
-
-    for count in range(1, MOST // TOGETHER + 2):
-        tell(bench.ref, ChunksReady())
-        bench.bus.wait_for(Chunks, count + 1)
+    (grew,) = bench.bus.wait_for(StreamGrew)
+    bench.step("b", "c")
+    bench.end("d", DONE)
     bench.finished()
 
-    pieces = [chunks.pieces for chunks in bench.bus.told]
-    assert max(map(len, pieces)) == TOGETHER
-    assert [one for some in pieces for one in some] == ["first", *range(MOST), "beyond"]
+    assert bench.bus.told == [grew]
+    assert (grew.task_id, grew.log.attempt, grew.log.begun.backend) == (task_id(1), 2, "ollama")
+    assert pieces_of(grew.log) == ["a", "b", "c", "d"]
 
 
-@pytest.mark.parametrize("ends", ["stop", "end of the actor"])
-def test_a_call_that_waits_can_be_ended(bench: WorkerHarness, ends: str) -> None:
+def test_the_bus_is_told_as_the_log_grows(bench: WorkerHarness) -> None:
     bench.run()
-    bench.step("first", *range(MOST))
-    bench.bus.wait_for(Chunks)
-    bench.end("one", "two")
-    thread = bench.thread
-    assert thread is not None
+    bench.end(*["x" * STEP_BYTES] * 3, DONE)
+    bench.finished()
 
-    if ends == "stop":
-        tell(bench.ref, Stop(SLOT, task_id(1), 1))
-        assert bench.finished() == [Finished(SLOT, task_id(1), 1, Stopped())]
-    stop(bench.ref, PATIENCE_S)
-    thread.join(PATIENCE_S)
-    assert not thread.is_alive()
+    assert len(bench.bus.told) == 3
 
 
-def test_the_bus_hears_all_of_it_before_anyone_hears_of_the_end(bench: WorkerHarness) -> None:
+def test_a_reply_without_pieces_has_no_log(bench: WorkerHarness) -> None:
+    bench.run()
+    bench.end(DONE)
+    bench.finished()
+
+    assert bench.bus.told == []
+
+
+def test_the_log_is_complete_before_anyone_hears_of_the_end(bench: WorkerHarness) -> None:
     bench.run()
     bench.end("a", "b", "c", DONE)
     bench.finished()
 
-    assert [name for name, _ in bench.log][-1] == "scheduler"
-    pieces = [piece for name, chunks in bench.log if name == "bus" for piece in chunks.pieces]
-    assert pieces == ["a", "b", "c"]
+    assert [name for name, _ in bench.log] == ["bus", "scheduler"]
+    assert pieces_of(bench.bus.told[0].log) == ["a", "b", "c"]
 
 
 def test_what_a_stopped_call_still_brings_is_dropped(bench: WorkerHarness) -> None:
@@ -203,7 +184,7 @@ def test_what_a_stopped_call_still_brings_is_dropped(bench: WorkerHarness) -> No
     tell(bench.ref, Stop(SLOT, task_id(2), 1))
     bench.finished(2)
 
-    assert bench.bus.told == []
+    assert all(pieces_of(grew.log) == [] for grew in bench.bus.told)
 
 
 def test_a_task_that_is_gone_fails_for_good(bench: WorkerHarness) -> None:

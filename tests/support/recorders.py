@@ -116,7 +116,7 @@ class Controlled:
     """An executor whose calls follow the `steps` that the test adds.
 
     An `Outcome` ends the call, an exception is raised, an event is set, and anything else is a
-    piece of the reply.
+    piece of the reply, sent as JSON.
     """
 
     def __init__(self) -> None:
@@ -137,7 +137,7 @@ class Controlled:
         kind: TaskType,
         model: str,
         spec: Spec,
-        on_chunk: Callable[[Any], None],
+        on_chunk: Callable[[bytes], None],
         without: frozenset[str] = frozenset(),
     ) -> Outcome:
         self.calls.put((kind, model, spec))
@@ -150,7 +150,7 @@ class Controlled:
                 case threading.Event() as marker:
                     marker.set()
                 case piece:
-                    on_chunk(piece)
+                    on_chunk(msgspec.json.encode(piece))
 
     def abort(self, failure: str | None = None) -> None:
         self.aborts.append(failure)

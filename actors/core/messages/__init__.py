@@ -17,12 +17,12 @@ from .cron_ticker import (
     UpdateCron,
 )
 from .event_bus import (
-    Attach,
-    Chunks,
     CloseSubscriptions,
+    Follow,
     GetHistory,
     GetThroughput,
     Publish,
+    StreamGrew,
     Subscribe,
     ToEventBus,
     Unsubscribe,
@@ -82,12 +82,11 @@ from .scheduler import (
 from .sweeper import ExpiredFiles, Swept, ToSweeper
 from .system import Crashed, Shutdown, ToSystem
 from .wake import Wake
-from .worker import CallEnded, ChunksReady, ToWorker
+from .worker import CallEnded, ToWorker
 
 __all__ = [
     "AddCron",
     "AddFile",
-    "Attach",
     "BackendAnswered",
     "BackendProbed",
     "BatchStored",
@@ -95,8 +94,6 @@ __all__ = [
     "CallEnded",
     "Cancel",
     "CheckCapacity",
-    "Chunks",
-    "ChunksReady",
     "CloseSubscriptions",
     "Command",
     "Commit",
@@ -120,6 +117,7 @@ __all__ = [
     "FindExpired",
     "FindExpiredFiles",
     "Finished",
+    "Follow",
     "GetBatch",
     "GetCron",
     "GetFile",
@@ -148,6 +146,7 @@ __all__ = [
     "Scanned",
     "Shutdown",
     "StoreSlice",
+    "StreamGrew",
     "Submit",
     "SubmitBatch",
     "SubmitCronRun",

@@ -17,17 +17,11 @@ class Publish(Struct, frozen=True):
     events: Iterable[EventRecord]
 
 
-class Chunks(Struct, frozen=True):
-    """Pieces of a running task's reply, numbered from `first`.
+class StreamGrew(Struct, frozen=True):
+    """The `StreamLog` of a running task has its first piece, or its memory has changed."""
 
-    The worker `sender` is told `ChunksReady` once they are taken, and sends no more before.
-    """
-
-    sender: Any
     task_id: str
-    attempt: int
-    first: int
-    pieces: tuple[Any, ...]
+    log: Any
 
 
 class Subscribe(Command[bool], frozen=True):
@@ -38,11 +32,16 @@ class Subscribe(Command[bool], frozen=True):
     tasks: frozenset[str] | None = None
 
 
-class Attach(Command[bool], frozen=True):
-    """Put the chunks of a task into `mailbox`, from the first one still kept. Reply: True."""
+class Follow(Command[bool], frozen=True):
+    """Put a task's pieces into `mailbox`, from the first one still kept, and these of its events.
+
+    The pieces of each attempt follow an `AttemptBegun`; an event comes after all pieces that came
+    before it. Reply: True.
+    """
 
     mailbox: Any
     task_id: str
+    events: frozenset[str]
 
 
 class Unsubscribe(Command[bool], frozen=True):
@@ -67,9 +66,9 @@ class CloseSubscriptions(Command[bool], frozen=True):
 
 ToEventBus = (
     Publish
-    | Chunks
+    | StreamGrew
     | Subscribe
-    | Attach
+    | Follow
     | Unsubscribe
     | GetHistory
     | GetThroughput

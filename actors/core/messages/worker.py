@@ -7,10 +7,6 @@ from ..model.outcomes import Outcome
 from .wake import Wake
 
 
-class ChunksReady(Struct, frozen=True):
-    """The call has pieces to send, or the event bus has taken the last ones."""
-
-
 class CallEnded(Struct, frozen=True):
     """The call has returned; with `error` (and no outcome) if the executor crashed."""
 
@@ -18,4 +14,4 @@ class CallEnded(Struct, frozen=True):
     error: str = ""
 
 
-ToWorker = Run | Stop | ChunksReady | CallEnded | Wake
+ToWorker = Run | Stop | CallEnded | Wake

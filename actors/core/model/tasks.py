@@ -319,6 +319,28 @@ class Event(Struct, PublicRecord, frozen=True):
     backend: str | None = None
 
 
+class AttemptBegun(Struct, frozen=True):
+    """The pieces that follow in a stream belong to this attempt, which runs on `backend`.
+
+    `at` is when it began, in seconds since 1970.
+    """
+
+    attempt: int
+    backend: str
+    at: float
+
+
+class Piece(Struct, frozen=True, gc=False):
+    """A piece of a running task's reply, as JSON: an object of the task's dialect, on one line.
+
+    Pieces of an attempt are numbered from 0.
+    """
+
+    attempt: int
+    number: int
+    raw: bytes
+
+
 class Chunk(Struct, PublicRecord, frozen=True):
     """A piece of a running task's reply, in the task's dialect.
 

@@ -68,3 +68,44 @@ def test_draining_takes_all_that_is_here() -> None:
 
     assert mailbox.drain() == [1, 2]
     assert mailbox.drain() == []
+
+
+def test_several_items_go_in_at_once_as_far_as_they_fit() -> None:
+    mailbox = Mailbox[int](size=3)
+
+    assert mailbox.put_all([0, 1])
+    assert not mailbox.put_all([2, 3])
+    assert (mailbox.drain(), mailbox.reason) == ([0, 1, 2], "lagged")
+
+
+def test_taking_waits_for_one_and_takes_all() -> None:
+    mailbox = Mailbox[int]()
+    mailbox.put_all([0, 1])
+    assert list(mailbox.take(PATIENCE_S)) == [0, 1]
+    with pytest.raises(TimeoutError, match="nothing came"):
+        mailbox.take(0.01)
+    with ThreadPoolExecutor(1) as thread:
+        taken = thread.submit(mailbox.take, PATIENCE_S)
+        mailbox.put(2)
+
+        assert list(taken.result(PATIENCE_S)) == [2]
+    mailbox.put(3)
+    mailbox.close("shutdown")
+    assert list(mailbox.take()) == [3]
+    with pytest.raises(Closed, match="shutdown"):
+        mailbox.take()
+
+
+def test_each_of_several_readers_is_woken() -> None:
+    for _ in range(100):
+        mailbox = Mailbox[int]()
+        with ThreadPoolExecutor(4) as threads:
+            readers = [threads.submit(mailbox.get, PATIENCE_S) for _ in range(3)]
+            impatient = threads.submit(mailbox.get, 0.0001)
+            for number in range(4):
+                mailbox.put(number)
+            got = [reader.result(PATIENCE_S) for reader in readers]
+            if impatient.exception(PATIENCE_S) is None:
+                got.append(impatient.result())
+
+        assert sorted([*got, *mailbox.drain()]) == [0, 1, 2, 3]

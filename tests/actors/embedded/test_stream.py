@@ -1,21 +1,20 @@
 """Reading a task's reply: each piece once and in order."""
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ollama_queue.actors import event_bus
-from ollama_queue.actors.base.actor import Ref, tell
-from ollama_queue.actors.core.messages import Chunks, GetTask, Unsubscribe
+from ollama_queue.actors.base import stream_log
+from ollama_queue.actors.base.actor import Ref
+from ollama_queue.actors.core.messages import GetTask, StreamGrew, Unsubscribe
 from ollama_queue.actors.core.messages.replies import StoredTask
 from ollama_queue.actors.core.model.errors import Unavailable
 from ollama_queue.actors.core.model.lifecycle import become
 from ollama_queue.actors.core.model.tasks import Chunk, Status
 from tests.support.harness.event_bus import TASK, WHOLE, EventBusHarness, shown
-from tests.support.recorders import PATIENCE_S, Recorder, a_record, completed, spec_of, started
+from tests.support.recorders import Recorder, a_record, completed, spec_of, started
 
 
 @pytest.fixture
@@ -67,7 +66,7 @@ def test_what_is_no_longer_kept_comes_as_one_piece(house: EventBusHarness) -> No
 def test_who_comes_late_to_a_long_reply_gets_all_of_it_at_the_end(
     house: EventBusHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_bus, "BUFFER_BYTES", 2)
+    monkeypatch.setattr(stream_log, "LOG_BYTES", 4)
     house.commit(started(1))
     early = house.stream()
     house.send(1, 0, "a")
@@ -125,7 +124,7 @@ def test_a_reader_that_leaves_is_forgotten(house: EventBusHarness) -> None:
     house.send(1, 0, "a")
     reader = house.stream()
     next(reader)
-    reader.close()  # type: ignore[attr-defined]
+    reader.close()
     house.send(1, 1, "b")
 
     assert shown(iter([next(house.stream())])) == [("1.0", "a")]
@@ -138,44 +137,44 @@ def test_a_reader_that_is_too_slow_is_told_so(house: EventBusHarness) -> None:
         shown(house.stream())
 
 
-class Slow:
-    """Takes the thanks of the bus only when the bus has got a reader's farewell."""
-
-    def __init__(self) -> None:
-        self.actor_inbox = self
-        self.may_go = threading.Event()
-
-    def put(self, envelope: Any) -> None:
-        assert self.may_go.wait(PATIENCE_S)
-
-
 class Porter:
-    """Hands on the mail for the bus, and opens the gate for a farewell."""
+    """Hands on the mail for the bus, but a log only just before a reader's farewell."""
 
-    def __init__(self, bus: Ref, slow: Slow) -> None:
+    def __init__(self, bus: Ref) -> None:
         self.actor_inbox = self
-        self.bus, self.slow = bus, slow
+        self.bus = bus
+        self.held: list[Any] = []
 
     def put(self, envelope: Any) -> None:
         inbox: Any = self.bus.actor_inbox
-        inbox.put(envelope)
+        if isinstance(envelope.message, StreamGrew):
+            self.held.append(envelope)
+            return
         if isinstance(envelope.message, Unsubscribe):
-            self.slow.may_go.set()
+            while self.held:
+                inbox.put(self.held.pop(0))
+        inbox.put(envelope)
 
 
-def test_the_end_waits_for_pieces_that_are_on_their_way_to_the_bus(house: EventBusHarness) -> None:
-    """The disk may know of the end while the bus has yet to read the last pieces before it."""
+def test_the_end_waits_for_a_log_that_is_on_its_way_to_the_bus(house: EventBusHarness) -> None:
+    """The disk may know of the end while the bus has yet to read that the reply has begun."""
     record = a_record(1, status=Status.COMPLETED, attempt=1)
-    slow = Slow()
+    porter: Any = Porter(house.bus)
 
     def answer(_: GetTask) -> StoredTask:
-        tell(house.bus, Chunks(slow, TASK, 1, 1, ("b",)))
-        house.send(1, 2, "c")
+        house.send(1, 0, "a", "b", bus=porter)
+        house.send(1, 2, "c", bus=porter)
         return StoredTask(record, spec_of(1), b"{}")
 
-    house.send(1, 0, "a")
-    porter: Any = Porter(house.bus, slow)
     persistence: Any = Recorder(answer=answer)
     house.connect(porter, persistence)
 
     assert shown(house.stream()) == [("1.0", "a"), ("1.1", "b"), ("1.2", "c"), ("1.3", "done")]
+
+
+def test_pieces_come_while_the_disk_hangs(house: EventBusHarness) -> None:
+    persistence: Any = Recorder()  # answers nothing
+    house.connect(house.bus, persistence)
+    house.send(1, 0, "a")
+
+    assert next(house.stream()) == Chunk("1.0", "a")

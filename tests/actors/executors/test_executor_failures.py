@@ -1,8 +1,8 @@
 """Every way a call can go wrong or be ended, on the executor for Ollama."""
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
@@ -160,8 +160,8 @@ class TestAbort:
     ) -> None:
         executor.begin()
 
-        def on_chunk(chunk: Any) -> None:
-            if chunk["done"]:
+        def on_chunk(chunk: bytes) -> None:
+            if json.loads(chunk)["done"]:
                 executor.abort()
 
         assert executor.run(TaskType.CHAT, "m", Spec(ASK), on_chunk) == Stopped()

@@ -1,5 +1,6 @@
 """Tasks that ask for a response, on both kinds of model server."""
 
+import json
 from typing import Any
 
 import pytest
@@ -25,7 +26,8 @@ def either(
 def ask(executor: Executor, payload: dict[str, Any]) -> tuple[Any, list[Any]]:
     chunks: list[Any] = []
     spec = Spec(payload, dialect=Dialect.RESPONSES)
-    return call(executor, TaskType.CHAT, spec, chunks.append), chunks
+    outcome = call(executor, TaskType.CHAT, spec, lambda raw: chunks.append(json.loads(raw)))
+    return outcome, chunks
 
 
 def test_a_response_is_a_chat_completion_whoever_gives_it(

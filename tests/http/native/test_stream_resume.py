@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ollama_queue import Invalid
-from ollama_queue.actors import event_bus
+from ollama_queue.actors.base import stream_log
 from ollama_queue.actors.core.messages import GetTask
 from ollama_queue.actors.core.messages.replies import StoredTask
 from ollama_queue.actors.core.model.tasks import Chunk, Status
@@ -25,8 +25,9 @@ def house(tmp_path: Path) -> Iterator[EventBusHarness]:
     made.close()
 
 
-def resumed(house: EventBusHarness, after: str, **options: Any) -> watch.ChunkStream:
-    return watch.stream(house.switchboard, TASK, PATIENCE_S, after=watch.place(after), **options)
+def resumed(house: EventBusHarness, after: str) -> watch.ChunkStream:
+    place = watch.place(after)
+    return watch.ChunkStream(watch.PieceStream(house.switchboard, TASK, PATIENCE_S, after=place))
 
 
 def test_it_goes_on_behind_a_chunk_that_is_still_buffered(house: EventBusHarness) -> None:
@@ -56,7 +57,7 @@ def test_what_is_no_longer_buffered_comes_whole_behind_a_restart(house: EventBus
 def test_a_gap_is_never_passed_over(
     house: EventBusHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_bus, "BUFFER_BYTES", 2)
+    monkeypatch.setattr(stream_log, "LOG_BYTES", 4)
     house.send(1, 0, "abc")
     house.send(1, 1, "d")
     reader = resumed(house, "1.0")
@@ -69,15 +70,14 @@ def test_a_gap_is_never_passed_over(
 def test_an_unbuffered_stream_that_goes_on_just_there_is_joined(
     house: EventBusHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_bus, "BUFFER_BYTES", 2)
+    monkeypatch.setattr(stream_log, "LOG_BYTES", 4)
     house.send(1, 0, "abc")
-    reader = resumed(house, "1.0", heartbeat=0.01)
-    assert next(reader) is None
+    pieces = watch.PieceStream(house.switchboard, TASK, after=(1, 0), heartbeat=0.01)
+    assert next(pieces) == []
     house.send(1, 1, "d")
     house.commit(completed(1))
 
-    chunks = [chunk for chunk in reader if chunk is not None]
-    assert shown(iter(chunks)) == [("1.1", "d"), ("1.2", "done")]
+    assert shown(watch.ChunkStream(pieces)) == [("1.1", "d"), ("1.2", "done")]
 
 
 def test_another_attempt_takes_back_the_old_one(house: EventBusHarness) -> None:
@@ -105,7 +105,7 @@ def test_what_is_no_place_is_invalid(place: str) -> None:
 
 
 def test_a_reader_may_be_ended_from_another_thread(house: EventBusHarness) -> None:
-    reader = watch.stream(house.switchboard, TASK, PATIENCE_S)
+    reader = watch.ChunkStream(watch.PieceStream(house.switchboard, TASK, PATIENCE_S))
     house.send(1, 0, "a")
     assert next(reader) == Chunk("1.0", "a")
     with ThreadPoolExecutor(1) as thread:
@@ -121,7 +121,7 @@ def test_pieces_that_had_no_room_at_the_end_come_whole(house: EventBusHarness) -
     record = a_record(1, status=Status.COMPLETED, attempt=1)
 
     def answer(_: GetTask) -> StoredTask:
-        house.send(1, 0, *range(100_001))
+        house.send(1, 0, *range(100_001), bus=house.bus)
         return StoredTask(record, spec_of(1), b'{"response": "Hello"}')
 
     persistence: Any = Recorder(answer=answer)

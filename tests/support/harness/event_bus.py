@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from ollama_queue.actors.base.actor import Ref, ask, start, stop, tell
+import msgspec
+
+from ollama_queue.actors.base.actor import Ping, Ref, ask, start, stop, tell
+from ollama_queue.actors.base.stream_log import StreamLog
 from ollama_queue.actors.base.thread_pool import ThreadPool
-from ollama_queue.actors.core.messages import Chunks, Commit
+from ollama_queue.actors.core.messages import Commit, StreamGrew
 from ollama_queue.actors.core.model.lifecycle import become
-from ollama_queue.actors.core.model.tasks import Chunk, Status
+from ollama_queue.actors.core.model.tasks import AttemptBegun, Chunk, Status
 from ollama_queue.actors.embedded import watch
 from ollama_queue.actors.event_bus import EventBus
 from ollama_queue.actors.persistence import Persistence
@@ -33,6 +36,7 @@ class EventBusHarness:
 
     def __init__(self, folder: Path) -> None:
         self.switchboard = Switchboard()
+        self.logs: dict[int, StreamLog] = {}  # by attempt
         self.bus: Ref = start(EventBus, print)
         self.persistence: Ref = start(
             Persistence,
@@ -61,12 +65,17 @@ class EventBusHarness:
         )
 
     def send(self, attempt: int, first: int, *pieces: Any, bus: Ref | None = None) -> None:
-        sender = Recorder()
-        tell(bus or self.bus, Chunks(sender, TASK, attempt, first, pieces))
+        """Append to the log of an attempt, as its call does."""
+        log = self.logs.setdefault(attempt, StreamLog(AttemptBegun(attempt, "ollama", 0.0)))
+        assert log.count == first
+        for piece in pieces:
+            if log.append(msgspec.json.encode(piece)):
+                tell(bus or self.bus, StreamGrew(TASK, log))
+                if bus is None:
+                    ask(self.bus, Ping())
 
     def stream(self, timeout: float = PATIENCE_S) -> Iterator[Chunk]:
-        chunks = watch.stream(self.switchboard, TASK, timeout)
-        return cast(Iterator[Chunk], chunks)  # None comes only with a heartbeat
+        return watch.ChunkStream(watch.PieceStream(self.switchboard, TASK, timeout))
 
     def close(self) -> None:
         for ref in (self.persistence, self.bus):

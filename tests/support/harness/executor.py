@@ -23,12 +23,12 @@ def run(
 ) -> Outcome:
     """Run a call; its outcome without a failure's `upstream`, which `test_upstream` tests."""
     seen: list[Any] = [] if chunks is None else chunks
-    outcome = call(executor, kind, Spec(payload), seen.append)
+    outcome = call(executor, kind, Spec(payload), lambda raw: seen.append(json.loads(raw)))
     return replace(outcome, upstream=None) if isinstance(outcome, Failed) else outcome
 
 
 def call(
-    executor: Executor, kind: TaskType, spec: Spec, on_chunk: Callable[[Any], None] = print
+    executor: Executor, kind: TaskType, spec: Spec, on_chunk: Callable[[bytes], None] = print
 ) -> Outcome:
     executor.begin()
     return executor.run(kind, "m", spec, on_chunk)
