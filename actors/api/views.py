@@ -65,12 +65,13 @@ def _facts_of(record: Record, waiting: Waiting | None) -> Task:
 
 def _is_within(record: Record) -> bool:
     """Whether all fields are within today's limits."""
-    names = (record.model, record.tenant or "", record.backend or "")
+    tags = record.tags
     return (
-        max(map(len, names)) <= limits.NAME
-        and len(record.error or "") <= limits.ERROR
-        and len(record.tags) <= limits.TAGS
-        and max(map(len, record.tags), default=0) <= limits.TAG
+        len(record.model) <= limits.NAME
+        and (record.tenant is None or len(record.tenant) <= limits.NAME)
+        and (record.backend is None or len(record.backend) <= limits.NAME)
+        and (record.error is None or len(record.error) <= limits.ERROR)
+        and (not tags or (len(tags) <= limits.TAGS and max(map(len, tags)) <= limits.TAG))
     )
 
 

@@ -1,5 +1,6 @@
 """Estimates when waiting tasks start, from the durations of past calls."""
 
+from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
@@ -49,6 +50,18 @@ class _Work(NamedTuple):
     queues: dict[int, list[tuple[QueueKey, int, float]]]
 
 
+class _Outlook(NamedTuple):
+    """What the estimates of a lane's tasks have in common.
+
+    `running_s` is what is left of the running calls, `at_once` how many calls run at once, `shares`
+    the work of lanes with the same backends, each with the part of it that these will do.
+    """
+
+    running_s: float
+    at_once: int
+    shares: list[tuple[_Work, float]]
+
+
 class Forecast:
     """A snapshot of what waits and runs, to estimate the starts of many tasks.
 
@@ -64,21 +77,36 @@ class Forecast:
     ) -> None:
         self._waiting, self._slots, self._durations, self._now = waiting, slots, durations, now
         self._work: dict[Lane, _Work] = {}
+        self._outlooks: dict[Lane, _Outlook | None] = {}
 
     def start_of(self, entry: Entry) -> float | None:
         """Seconds until a due entry may start; None if unknown."""
-        gates = self._of(self._waiting.lane(entry.route)).gates
+        lane = self._waiting.lane(entry.route)
+        if lane not in self._outlooks:
+            self._outlooks[lane] = self._outlook(lane)
+        outlook = self._outlooks[lane]
+        if outlook is None:
+            return None
+        ahead = outlook.running_s
+        for work, share in outlook.shares:
+            ahead += self._ahead(work, entry) * share
+        return round(ahead / outlook.at_once, 3)
+
+    def _outlook(self, lane: Lane) -> _Outlook | None:
+        """A lane's outlook; None if no call's duration is known."""
+        gates = self._of(lane).gates
         names = [gate.name for gate in gates]
         if self._durations.mean(names) is None:
             return None
-        running = [running for running in self._slots if running.gate in gates]
-        ahead = sum(self._seconds(running.model, names) for running in running) / 2
-        for lane in self._waiting.lanes:
-            work = self._of(lane)
+        models = Counter(running.model for running in self._slots if running.gate in gates)
+        running_s = sum(self._seconds(model, names) * n for model, n in models.items()) / 2
+        shares = []
+        for other in self._waiting.lanes:
+            work = self._of(other)
             common = _capacity(gate for gate in work.gates if gate in gates)
             if common:
-                ahead += self._ahead(work, entry) * common / _capacity(work.gates)
-        return round(ahead / min(self._slots.count, _capacity(gates)), 3)
+                shares.append((work, common / _capacity(work.gates)))
+        return _Outlook(running_s, min(self._slots.count, _capacity(gates)), shares)
 
     def _ahead(self, work: _Work, entry: Entry) -> float:
         """Seconds of work ahead of the entry."""

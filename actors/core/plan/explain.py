@@ -19,22 +19,23 @@ MOST_KINDS = 1000  # queues per lane examined for that list
 def explain(plan: Plan, task_ids: Iterable[str], now: float) -> dict[str, Waiting]:
     """Why each waiting task of `task_ids` waits; others are left out."""
     forecast = Forecast(plan.waiting, plan.slots, plan.dispatch.durations, now)
+    shut = _shut_lanes(plan, now)
     waits = {}
     for task_id in task_ids:
         entry = plan.entries.get(task_id)
         if entry is not None and plan.slots.running(task_id) is None:
-            reason = _reason(plan, entry, now)
+            reason = _reason(plan, entry, shut)
             eta_s = _eta(forecast, entry, reason, now)
             again = utc(entry.due) if entry.attempt and entry.due > 0 else None
             waits[task_id] = Waiting(reason, plan.waiting.position(entry), eta_s, again)
     return waits
 
 
-def _reason(plan: Plan, entry: Entry, now: float) -> WaitingFor:
+def _reason(plan: Plan, entry: Entry, shut: frozenset[Lane]) -> WaitingFor:
     if plan.paused:
         return WaitingFor.PAUSED
     reason = plan.waiting.reason(entry)
-    if reason is WaitingFor.SLOT and plan.waiting.lane(entry.route).is_shut(now):
+    if reason is WaitingFor.SLOT and plan.waiting.lane(entry.route) in shut:
         return WaitingFor.BACKEND
     return reason
 

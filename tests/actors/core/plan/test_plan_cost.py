@@ -156,3 +156,24 @@ def test_a_step_costs_the_logarithm_of_the_backlog(shape: str) -> None:
         assert compared_many <= GROWTH * max(compared, TWO_SEARCHES), said
         assert lines_many <= GROWTH * lines, said
         assert compared_many <= 400, said
+
+
+def busy(slots: int) -> Plan:
+    """A plan with as many running tasks as slots, whose calls take a second, and 200 waiting."""
+    plan = make_plan(slots)
+    for n in range(slots + 200):
+        plan.submit(f"{n:06}", asked(), NOW)
+    plan.dispatch.durations.note("m", "b", 1.0)
+    return plan
+
+
+def test_explaining_a_page_costs_the_same_however_many_calls_run() -> None:
+    def page(plan: Plan, n: int) -> None:
+        first = len(plan.slots)
+        waits = explain(plan, [f"{first + n:06}" for n in range(100)], NOW)
+        assert all(wait.eta_s is not None for wait in waits.values()) and len(waits) == 100
+
+    _, few = cost(busy(4), page, 1)
+    _, many = cost(busy(64), page, 1)
+
+    assert many <= 1.5 * few, f"{few}, then {many} lines"
