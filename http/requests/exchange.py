@@ -72,12 +72,11 @@ class Exchange:
         *,
         yield_control: YieldControl = never_yield,
         on_disconnect: OnDisconnect | None = None,
-        websocket: Any = None,
     ) -> None:
         self.method, self.path, self.query = method, path, query
         self.headers, self.stream = headers, stream
         self.yield_control, self.on_disconnect = yield_control, on_disconnect
-        self.websocket = websocket
+        self.websocket: Any = None
         self.status = 200
         self.response_headers = {"Content-Type": JSON}
 
@@ -138,8 +137,6 @@ def of_environ(environ: dict[str, Any], yield_control: YieldControl = never_yiel
             headers,
             environ["wsgi.input"],
             yield_control=yield_control,
-            on_disconnect=environ.get("ollama_queue.on_disconnect"),
-            websocket=environ.get("wsgi.websocket"),
         )
     return exchange
 

@@ -29,6 +29,7 @@ log = logging.getLogger("ollama_queue")
 
 ANYBODY = Guard()  # any Host; no pages of other sites
 _COLLECTIONS = {route.path.rpartition("/{")[0] for route in ROUTES if route.path.endswith("}")}
+_ALWAYS = (("X-Content-Type-Options", "nosniff"),)
 _ASKED = "ollama_queue.asked"  # environ key: the path as received
 _PARAMETER = re.compile(r"<(\w+)>")
 
@@ -82,15 +83,23 @@ class QueueApp(bottle.Bottle):
             return None
         return self._respond(exchange, handler, {name: last})
 
+    def headers(self, exchange: Exchange) -> list[tuple[str, str]]:
+        """The headers of the response that `answer` returned, in Latin-1 as in WSGI."""
+        own = [
+            (name, value if value.isascii() else value.encode().decode("latin1"))
+            for name, value in exchange.response_headers.items()
+        ]
+        return [*own, *_ALWAYS, *cors.headers(self.guard, exchange)]
+
     def wsgi(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         exchange = of_environ(environ, self._yield_control)
-        allowed = cors.headers(self.guard, exchange)
-        if cors.is_preflight(exchange, allowed):
-            start_response("204 No Content", [*allowed, *cors.permissions(exchange)])
+        always = [*_ALWAYS, *cors.headers(self.guard, exchange)]
+        if cors.is_preflight(self.guard, exchange):
+            start_response("204 No Content", [*always, *cors.permissions(exchange)])
             return []
 
         def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
-            return start_response(status, [*headers, *allowed], *error)
+            return start_response(status, [*headers, *always], *error)
 
         answer: Iterable[bytes] = super().wsgi(environ, start)
         return answer

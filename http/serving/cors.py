@@ -27,10 +27,10 @@ def headers(guard: Guard, exchange: Exchange) -> Headers:
     return _NOBODY + allowed
 
 
-def is_preflight(exchange: Exchange, allowed: Headers) -> bool:
-    """Whether this is a CORS preflight request of an origin to which `allowed` were given."""
+def is_preflight(guard: Guard, exchange: Exchange) -> bool:
+    """Whether this is a CORS preflight request of an allowed origin."""
     asks = "access-control-request-method" in exchange.headers
-    return asks and exchange.method == "OPTIONS" and allowed is not _NOBODY
+    return asks and exchange.method == "OPTIONS" and headers(guard, exchange) is not _NOBODY
 
 
 def permissions(exchange: Exchange) -> Headers:

@@ -1,261 +1,273 @@
-"""pywsgi's request handler with a strict request parser, timeouts and a connection limit."""
+"""The loop of one connection: reads requests, has them answered, sends the answers.
+
+It bounds every wait for a client and rejects ambiguous requests. A request to a route that
+`QueueApp.answer` finds never becomes a WSGI environment; Bottle routes all others.
+"""
 
 import contextlib
 import logging
+import re
 import socket
-import ssl
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from time import monotonic
+from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 import gevent
 import msgspec
-from gevent.pool import Pool
-from gevent.pywsgi import WSGIHandler, WSGIServer
-from gevent.server import StreamServer
 
-from ...actors.base.cooperation import YieldControl, never_yield
-from . import request_head
-from .body_framing import RequestInput
-from .connection_limit import EXTRA, ConnectionLimit
+from ...actors.base.cooperation import YieldControl
+from ..requests.exchange import EXCHANGE, Exchange
+from . import request_head, websocket
+from .app import QueueApp
+from .body_framing import BODY_S, RequestBody
+from .client_connection import ClientConnection
+from .connection_limit import ConnectionLimit
 from .disconnects import DisconnectWatcher
-from .rate_limited_log import RateLimitedLog
-from .request_head import Refused
+from .request_head import Refused, RequestHead
+from .response_writer import ResponseWriter
 
 log = logging.getLogger("ollama_queue")
-_say_no_tls = RateLimitedLog(log, logging.INFO)
 
 IDLE_S = 75.0  # between two requests of a connection
-HEAD_S = 10.0  # from a request's first byte to the end of its head; also for the TLS handshake
-BODY_S = 60.0  # without a byte of the body received, or with a piece of the answer unsent
-SEND_PATIENCE_S = 30.0  # for a client that stops reading a stream
+HEAD_S = 10.0  # from a request's first byte to the end of its head
+SEND_PATIENCE_S = 30.0  # for a client that stops reading a stream; otherwise `BODY_S`
 LINGER_S = 2.0  # for a client to stop sending an unread body, before the connection is closed
 MAX_HEAD = 32 << 10  # bytes
 MAX_LINES = 100  # of a head
-PIECE = 1 << 20  # bytes of an answer per write
 HEALTH = "/healthz"  # answered above the connection limit too
-
-_REASONS = {
-    400: "Bad Request",
-    408: "Request Timeout",
-    417: "Expectation Failed",
-    431: "Request Header Fields Too Large",
-    501: "Not Implemented",
-    503: "Service Unavailable",
-    505: "HTTP Version Not Supported",
-}
+_BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
-class HttpServer(WSGIServer):
-    """Serves up to `most` connections at once, and a few extra that get 503."""
+class _ErrorLog:
+    """Bottle's errors, as lines of the log."""
 
-    max_accept = 2  # per loop: hundreds of new connections must not delay all other work
+    def write(self, text: str) -> None:
+        log.error("%s", text.rstrip())
 
-    def __init__(
-        self,
-        *args: Any,
-        most: int = 10_000,
-        yield_control: YieldControl = never_yield,
-        **options: Any,
-    ) -> None:
-        super().__init__(*args, spawn=Pool(most + EXTRA), **options)
-        self.yield_control, self.disconnects = yield_control, DisconnectWatcher(yield_control)
-        self.limit = ConnectionLimit(most, self.disconnects.look)
-        self._further: list[StreamServer] = []
-
-    def listen_at(self, listener: socket.socket) -> None:
-        """Also accept connections from this listener, from `start` on."""
-        further = StreamServer(listener, self._handle, spawn=self.pool)
-        further.max_accept = self.max_accept
-        self._further.append(further)
-
-    def start(self) -> None:
-        super().start()
-        for further in self._further:
-            further.start()
-        self._looking = gevent.spawn(self.disconnects.run)
-
-    def stop(self, timeout: float | None = None) -> None:
-        for further in self._further:
-            further.close()
-        super().stop(timeout)
-        self._looking.kill(block=False)
-
-    def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> None:
-        """Do the TLS handshake within `HEAD_S`; a failure is one log line."""
-        self.limit.enter()
-        try:
-            client_socket.settimeout(HEAD_S)
-            secure = self.wrap_socket(client_socket, **self.ssl_args)
-        except OSError as error:  # includes SSLError and timeouts
-            why = error.reason if isinstance(error, ssl.SSLError) else error
-            _say_no_tls("TLS handshake with %s failed: %s", address[0], why or error)
-            return
-        finally:
-            self.limit.leave()
-        with contextlib.closing(secure):
-            self.handle(secure, address)
+    def flush(self) -> None:
+        """Do nothing: each line is written at once."""
 
 
-class Handler(WSGIHandler):
-    """Bounds every wait for a client, rejects ambiguous requests, sends head and body of an
-    answer in one write, and formats no access log."""
+_ERRORS = _ErrorLog()
 
-    said: request_head.RequestHead
-    content: RequestInput
-    _is_extra = False  # above the connection limit
-    _is_unread = False  # the client may still be sending
-    _leave: Callable[[], None] | None = None  # called when the client disconnects
-    _head: bytearray | None = None
-    _holds_head = False
 
-    def handle(self) -> None:
+class Served(Protocol):
+    """What a handler needs of the server."""
+
+    app: QueueApp
+    yield_control: YieldControl
+    disconnects: DisconnectWatcher
+    limit: ConnectionLimit
+
+
+class ConnectionHandler:
+    """Serves one connection in its own greenlet."""
+
+    def __init__(self, server: Served, connection: ClientConnection) -> None:
+        self._server, self._connection = server, connection
+        self.socket = connection.socket
         self._greenlet = gevent.getcurrent()
-        self._is_extra = not self.server.limit.enter()
+        self._is_extra = False  # above the connection limit
+        self._is_unread = False  # the client may still be sending
+        self._has_left = False
+        self._leave: Callable[[], None] | None = None  # called when the client disconnects
+        self._writer: ResponseWriter | None = None
+
+    def run(self) -> None:
+        """Serve the connection to its end."""
+        limit = self._server.limit
+        self._is_extra = not limit.enter()
         try:
-            while self.handle_one_request():
-                self.server.limit.idle()
+            while self._serve_one():
+                limit.idle()
+                self._server.yield_control()  # the next request may be here already
         finally:
-            self.server.limit.leave()
+            limit.leave()
             self._hang_up()
-            for name in ("socket", "rfile", "wsgi_input"):
-                self.__dict__.pop(name, None)
 
     def _hang_up(self) -> None:
         """Close the connection. Drain it first: closing with unread bytes resets it, and the
         client could lose the answer."""
-        with contextlib.suppress(OSError), gevent.Timeout(LINGER_S, False):
+        with contextlib.suppress(OSError):
             if self._is_unread and not self._is_extra:
                 self.socket.shutdown(socket.SHUT_WR)
-                while self.socket.recv(1 << 16):
-                    self.server.yield_control()
-        with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: a WebSocket is being read
-            self.rfile.close()  # it keeps the socket open too
-        with contextlib.suppress(OSError):
-            self.socket.close()
+                due = monotonic() + LINGER_S
+                while self._connection.receive(due):
+                    self._server.yield_control()
+        self._connection.close()
 
     # --- reading --------------------------------------------------------------------------------
 
-    def handle_one_request(self) -> bool:
-        """Handle one request; whether another may follow on this connection."""
+    def _serve_one(self) -> bool:
+        """Serve one request; whether another may follow on this connection."""
         try:
             raw = self._read_head()
             if not raw:
                 return False
-            self.head = request_head.parse(raw)
-            self.server.limit.busy()
-            if self._is_extra and self.head.target != HEALTH:
+            head = request_head.parse(raw)
+            self._server.limit.busy()
+            if self._is_extra and head.target != HEALTH:
                 raise Refused(503, "too many connections; try again later")
         except Refused as refused:
             self._refuse(refused)
             return False
         except OSError:  # idle for too long, or disconnected
             return False
-        self._take_up()
-        self.server.disconnects.watch(self)
+        self._server.disconnects.watch(self)
         try:
-            self.handle_one_response()
+            return self._answer(head)
         finally:
-            self.server.disconnects.forget(self)
-        return not self.close_connection
+            self._server.disconnects.forget(self)
 
     def _read_head(self) -> bytes:
         """The bytes up to the empty line; empty if the client left. Raises `Refused`."""
-        self.socket.settimeout(IDLE_S)
-        if b"\r\n\r\n" in self.rfile.peek(1):
-            return self._read_lines()
-        with gevent.Timeout(HEAD_S) as patience:
-            try:
-                return self._read_lines()
-            except gevent.Timeout as over:
-                if over is not patience:
-                    raise
-                raise Refused(408, "the request's head did not arrive in time") from None
-
-    def _read_lines(self) -> bytes:
-        lines: list[bytes] = []
-        left = MAX_HEAD
-        while left > 0 and len(lines) <= MAX_LINES:
-            line = self.rfile.readline(left)
-            left -= len(line)
-            if line == b"\r\n" and not lines and left == MAX_HEAD - 2:
-                continue  # some clients send an extra empty line after a body
-            if not line:
-                return b""
-            lines.append(line)
-            if line == b"\r\n":
-                return b"".join(lines)
-            if left > 0 and not line.endswith(b"\r\n"):
+        connection = self._connection
+        data = connection.take_held() or connection.receive(monotonic() + IDLE_S)
+        due, seen = 0.0, 0
+        while True:
+            if not seen and data.startswith(b"\r\n"):
+                data = data[2:]  # some clients send an extra empty line after a body
+            end = data.find(b"\r\n\r\n", seen) + 4
+            if end >= 4:
+                connection.put_back(data[end:])
+                _check_size(end, data.count(b"\r\n", 0, end))
+                return data[:end]
+            _check_size(len(data), 0)
+            if _BARE_LF.search(data, seen):
                 raise Refused(400, "the lines of a request's head must end in CR LF")
-        limits = f"{MAX_HEAD} bytes and {MAX_LINES} lines"
-        raise Refused(431, f"a request's head may have at most {limits}")
+            due = due or monotonic() + HEAD_S
+            seen = max(0, len(data) - 3)
+            try:
+                more = connection.receive(due)
+            except TimeoutError:
+                raise Refused(408, "the request's head did not arrive in time") from None
+            if not more:
+                return b""
+            data += more
 
     def _refuse(self, refused: Refused) -> None:
-        log.debug("refused a request of %s: %s", self.client_address, refused.reason)
+        log.debug("refused a request of %s: %s", self._connection.address, refused.reason)
         code = "unavailable" if refused.status == 503 else "invalid"
         body = msgspec.json.encode({"error": {"code": code, "message": refused.reason}})
-        answer = (
-            f"HTTP/1.1 {refused.status} {_REASONS[refused.status]}\r\n"
-            "Content-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"
-            f"{'Retry-After: 1' if refused.status == 503 else 'Cache-Control: no-store'}\r\n"
-            f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
+        headers = {
+            "Content-Type": "application/json",
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "no-store",
+        }
+        if refused.status == 503:
+            headers["Retry-After"] = "1"
         self._is_unread = True
         with contextlib.suppress(OSError):
-            self.socket.settimeout(LINGER_S)
-            self.socket.sendall(answer.encode() + body)
+            writer = ResponseWriter(self._connection, 1, closes=True, patience_s=LINGER_S)
+            writer.send(refused.status, headers.items(), body)
 
-    def _take_up(self) -> None:
-        """Set the attributes that pywsgi expects of a parsed request."""
-        head = self.head
-        self.command, self.request_version = head.method, head.version
-        self.requestline = f"{head.method} {head.target} {head.version}"
-        self.close_connection = not head.keeps_alive or self._is_extra
-        self.socket.settimeout(BODY_S)
-        self.content = RequestInput(
-            self.rfile, head, self.socket.sendall, self.server.yield_control
-        )
-        self.application = self.server.application
-        self.environ = self.get_environ()
+    # --- answering ------------------------------------------------------------------------------
 
-    def get_environ(self) -> dict[str, Any]:
-        environ: dict[str, Any] = self.server.get_environ()
-        head = self.head
+    def _answer(self, head: RequestHead) -> bool:
+        """Answer a request; whether another may follow."""
+        server, connection = self._server, self._connection
+        body = RequestBody(connection, head, server.yield_control)
         path, _, query = head.target.partition("?")
-        environ["REQUEST_METHOD"] = head.method
-        environ["SCRIPT_NAME"] = ""
-        environ["PATH_INFO"] = unquote_to_bytes(path.encode("latin1")).decode("latin1")
-        environ["QUERY_STRING"] = query
-        environ["SERVER_PROTOCOL"] = head.version
-        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = map(str, self.client_address[:2])
-        for name, value in head.fields:
-            key = name.replace("-", "_").upper()
-            if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-                key = f"HTTP_{key}"
-            joint = "; " if key == "HTTP_COOKIE" else ","
-            environ[key] = f"{environ[key]}{joint}{value}" if key in environ else value
-        environ["wsgi.input"] = self.content
-        environ["wsgi.input_terminated"] = True
-        environ["ollama_queue.on_disconnect"] = self.on_disconnect
-        return environ
+        if "%" in path:
+            path = unquote_to_bytes(path.encode("latin1")).decode("latin1")
+        exchange = Exchange(
+            head.method,
+            path,
+            query,
+            head.headers,
+            body,
+            yield_control=server.yield_control,
+            on_disconnect=self._on_disconnect,
+        )
+        closes = not head.keeps_alive or self._is_extra
+        writer = self._writer = ResponseWriter(connection, head.minor, closes, BODY_S)
+        try:
+            if websocket.is_upgrade(exchange, head, server.app.guard):
+                server.disconnects.forget(self)  # the frame reader notices instead
+                websocket.serve(connection, exchange, server.app)
+                return False
+            answer = server.app.answer(exchange)
+            if not (body.is_over or body.may_be_skipped):
+                writer.closes = True  # the start of the next request is unknown
+            if answer is None:
+                self._answer_by_wsgi(exchange, body)
+            elif isinstance(answer, bytes):
+                writer.send(exchange.status, server.app.headers(exchange), answer)
+            else:
+                with contextlib.closing(answer):
+                    writer.send_pieces(exchange.status, server.app.headers(exchange), answer)
+            if not body.is_over and body.may_be_skipped:
+                body.read()
+        except OSError as error:  # the client left or stopped reading
+            log.debug("could not send the answer to %s: %s", connection.address, error)
+            writer.closes = True
+        except Exception:
+            log.exception("%s %s", head.method, path)
+            self._is_unread = not body.is_over
+            if not writer.has_begun:
+                self._refuse_broken(writer)
+            return False
+        self._is_unread = not body.is_over
+        return not (writer.closes or self._has_left)
+
+    def _refuse_broken(self, writer: ResponseWriter) -> None:
+        writer.closes = True
+        with contextlib.suppress(OSError):
+            writer.send(500, (("Content-Type", "text/plain"),), b"Internal Server Error")
+
+    def _answer_by_wsgi(self, exchange: Exchange, body: RequestBody) -> None:
+        """Have Bottle answer. The environment has the exchange and what Bottle itself reads."""
+        writer = self._writer
+        assert writer is not None
+        started: list[tuple[int, list[tuple[str, str]]]] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], error: Any = None) -> None:
+            started.append((int(status[:3]), headers))
+
+        environ = {
+            "REQUEST_METHOD": exchange.method,
+            "SCRIPT_NAME": "",
+            "PATH_INFO": exchange.path,
+            "QUERY_STRING": exchange.query,
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "wsgi.input": body,
+            "wsgi.errors": _ERRORS,
+            EXCHANGE: exchange,
+        }
+        pieces: Iterable[bytes] = self._server.app(environ, start_response)
+        try:
+            if not (body.is_over or body.may_be_skipped):
+                writer.closes = True
+            status, headers = started[-1]
+            if exchange.method == "HEAD":
+                writer.send_head(status, headers)
+            elif isinstance(pieces, list):
+                others = [each for each in headers if each[0] != "Content-Length"]
+                writer.send(status, others, b"".join(pieces))
+            else:
+                writer.send_pieces(status, headers, pieces)
+        finally:
+            if hasattr(pieces, "close"):
+                pieces.close()
 
     # --- disconnects ----------------------------------------------------------------------------
 
-    def on_disconnect(self, leave: Callable[[], None]) -> Callable[[], None]:
+    def _on_disconnect(self, leave: Callable[[], None]) -> Callable[[], None]:
         """Call `leave`, which must not block, when the client disconnects; returns a function that
         cancels this. By default the request is aborted, unless its answer has begun."""
-        self.socket.settimeout(SEND_PATIENCE_S)
-        self._leave = leave
+        writer = self._writer
+        assert writer is not None
+        writer.patience_s, self._leave = SEND_PATIENCE_S, leave
 
         def forget() -> None:
-            self._leave = None
-            self.socket.settimeout(BODY_S)
+            writer.patience_s, self._leave = BODY_S, None
 
         return forget
 
     def client_left(self) -> None:
-        self.close_connection = True
-        self.server.limit.going(self._greenlet)
+        self._has_left = True
+        self._server.limit.going(self._greenlet)
         leave, self._leave = self._leave, None
         if leave is not None:
             leave()
@@ -263,60 +275,12 @@ class Handler(WSGIHandler):
             gevent.get_hub().loop.run_callback(self._break_off)
 
     def _break_off(self) -> None:
-        if self in self.server.disconnects and not self.headers_sent:
+        has_begun = self._writer is not None and self._writer.has_begun
+        if self in self._server.disconnects and not has_begun:
             self._greenlet.throw(gevent.GreenletExit)
 
-    # --- writing --------------------------------------------------------------------------------
 
-    def handle_one_response(self) -> None:
-        self.status, self.result, self.headers_sent = None, None, False
-        self.response_use_chunked = self.connection_upgraded = False
-        self.response_length = 0
-        try:
-            self.run_application()
-            if not self.content.is_over and self.content.may_be_skipped:
-                self.content.read()
-        except OSError as error:  # the client left or stopped reading
-            log.debug("could not send the answer to %s: %s", self.client_address, error)
-            self.close_connection = True
-        except Exception:
-            log.exception("%s %s", self.head.method, self.environ["PATH_INFO"])
-            self.close_connection = True
-            self._send_error_response_if_possible(500)
-        self._is_unread = not self.content.is_over
-
-    def start_response(
-        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
-    ) -> Any:
-        if not (self.content.is_over or self.content.may_be_skipped):
-            self.close_connection = True  # the start of the next request is unknown
-        write = super().start_response(status, headers, exc_info)
-        names = {name for name, _ in self.response_headers}
-        if b"X-Content-Type-Options" not in names:
-            self.response_headers.append((b"X-Content-Type-Options", b"nosniff"))
-        if self.close_connection and b"Connection" not in names:
-            self.response_headers.append((b"Connection", b"close"))
-        return write
-
-    def log_request(self) -> None:
-        """Do nothing: pywsgi formats the line even when there is no access log."""
-
-    def _write_with_headers(self, data: Any) -> None:
-        self._holds_head = True
-        super()._write_with_headers(data)
-        if self._head is not None:  # there was no body
-            self._sendall(b"")
-
-    def _sendall(self, data: Any) -> None:
-        if self._holds_head:
-            self._holds_head, self._head = False, data
-            return
-        if self._head is not None:
-            self._head += data
-            data, self._head = self._head, None
-        if len(data) <= PIECE:
-            super()._sendall(data)
-            return
-        whole = memoryview(data)  # the timeout applies to each piece
-        for start in range(0, len(whole), PIECE):
-            super()._sendall(whole[start : start + PIECE])
+def _check_size(size: int, lines: int) -> None:
+    if size > MAX_HEAD or lines > MAX_LINES:
+        limits = f"{MAX_HEAD} bytes and {MAX_LINES} lines"
+        raise Refused(431, f"a request's head may have at most {limits}")

@@ -6,19 +6,23 @@ Pure: bytes in, a `RequestHead` or `Refused` out.
 """
 
 import re
-from collections.abc import Iterator
 
 from msgspec import Struct
 
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_REQUEST = re.compile(rb"(%b) ([^\x00-\x20\x7f]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
-_FIELD = re.compile(rb"(%b):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)" % _TOKEN)
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_VALUE = r"[^\x00-\x08\x0a-\x1f\x7f]*"
+_REQUEST = rf"({_TOKEN}) ([^\x00-\x20\x7f]+) HTTP/([0-9])\.([0-9])\r\n"
+_FIELD = rf"{_TOKEN}:{_VALUE}\r\n"
+_HEAD = re.compile(rf"{_REQUEST}((?:{_FIELD})*)\r\n")
+_FIRST_LINE, _ONE_FIELD = re.compile(_REQUEST), re.compile(_FIELD)
 _ABSOLUTE = re.compile(r"https?://([^/?#]+)(.*)", re.IGNORECASE)
 _HOST = re.compile(
     r"(?:\[(?:[0-9A-Fa-f:.]{2,45}(?:%25[\w.~-]{1,32})?)\]|[\w.~!$&'()*+;=%-]{0,255})(?::[0-9]{0,5})?",
     re.ASCII,
 )
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
+# Each may appear once, under no other name.
+_FRAMING = ("content-length", "transfer-encoding")
 
 
 class Refused(Exception):
@@ -37,136 +41,141 @@ class RequestHead(Struct, frozen=True):
 
     method: str
     target: str  # in origin form: `/path?query`, or `*`
-    version: str  # "HTTP/1.0" or "HTTP/1.1"
-    fields: list[tuple[str, str]]  # names in lower case; names with a `_` are dropped
+    minor: int  # of the version: 0 for HTTP/1.0, 1 for HTTP/1.1
+    headers: dict[str, str]  # by lower-case name; names with a `_` are dropped
     length: int | None  # bytes of the body, None if not given
     is_chunked: bool
     keeps_alive: bool  # the client wants to reuse the connection
     expects_continue: bool  # it sends the body after "100 Continue"
 
-    def get(self, name: str) -> str | None:
-        """The first value of the field with this lower-case name."""
-        return next((value for key, value in self.fields if key == name), None)
-
-    @property
-    def has_body(self) -> bool:
-        return self.is_chunked or bool(self.length)
-
 
 def parse(raw: bytes) -> RequestHead:
     """Parse a head, from the request line to the empty line. Raises `Refused`."""
-    first, *rest = raw.split(b"\r\n")
-    method, target, minor = _request_line(first)
-    everything = list(_fields(rest[:-2]))
-    target, authority = _target(method, target)
-    fields = [(name, value) for name, value in everything if "_" not in name]
-    fields = _with_host(fields, authority, minor)
-    length, is_chunked = _framing(everything, minor)
-    tokens = _words(fields, "connection")
+    text = raw.decode("latin1")
+    matched = _HEAD.fullmatch(text)
+    if matched is None:
+        raise _refusal(text)
+    method, target, major, minor_digit, fields = matched.groups()
+    if major != "1":
+        raise Refused(505, "the server supports HTTP/1.1 only")
+    minor = 0 if minor_digit == "0" else 1
+    headers = _headers(fields)
+    if "host" in headers:
+        _check_host(headers["host"])
+    elif minor == 1:
+        raise Refused(400, "the request must have exactly one Host header")
+    if not target.startswith("/"):
+        target = _origin_form(method, target, headers)
+    length, is_chunked = _framing(headers, minor)
+    keeps_alive = minor == 1
+    if "connection" in headers:
+        tokens = words(headers["connection"])
+        keeps_alive = "close" not in tokens and (keeps_alive or "keep-alive" in tokens)
+    expects_continue = "expect" in headers and _expects(headers["expect"], minor)
     return RequestHead(
-        method,
-        target,
-        f"HTTP/1.{minor}",
-        fields,
-        length,
-        is_chunked,
-        keeps_alive="close" not in tokens and (minor == 1 or "keep-alive" in tokens),
-        expects_continue=_expects(fields, minor),
+        method, target, minor, headers, length, is_chunked, keeps_alive, expects_continue
     )
 
 
-def _request_line(line: bytes) -> tuple[str, str, int]:
-    matched = _REQUEST.fullmatch(line)
-    if matched is None:
-        raise Refused(400, "the request line must be METHOD TARGET HTTP/1.1")
-    method, target, major, minor = matched.groups()
-    if major != b"1":
-        raise Refused(505, "the server supports HTTP/1.1 only")
-    return method.decode(), target.decode("latin1"), min(int(minor), 1)
+def words(value: str) -> list[str]:
+    """The comma-separated words of a header, in lower case."""
+    return [word for each in value.lower().split(",") if (word := each.strip(" \t"))]
 
 
-def _fields(lines: list[bytes]) -> Iterator[tuple[str, str]]:
-    for line in lines:
-        matched = _FIELD.fullmatch(line)
-        if matched is None:
-            if line[:1] in (b" ", b"\t"):
-                raise Refused(400, "a header must be one line")
-            raise Refused(400, "a header must be NAME: VALUE, without control characters")
-        name, value = matched.groups()
-        yield name.decode().lower(), value.decode("latin1").rstrip(" \t")
+def _refusal(text: str) -> Refused:
+    """Why a head is malformed."""
+    first = _FIRST_LINE.match(text)
+    if first is None:
+        return Refused(400, "the request line must be METHOD TARGET HTTP/1.1")
+    at = first.end()
+    while (field := _ONE_FIELD.match(text, at)) is not None:
+        at = field.end()
+    if text[at] in " \t":
+        return Refused(400, "a header must be one line")
+    return Refused(400, "a header must be NAME: VALUE, without control characters")
 
 
-def _target(method: str, target: str) -> tuple[str, str | None]:
-    """The target in origin form, and the host of one in absolute form."""
-    if target.startswith("/") or (target == "*" and method == "OPTIONS"):
-        return target, None
+def _headers(fields: str) -> dict[str, str]:
+    """The headers of these lines; several of one name are joined."""
+    headers: dict[str, str] = {}
+    for line in fields.split("\r\n")[:-1]:
+        name, _, value = line.partition(":")
+        name, value = name.lower(), value.strip(" \t")
+        if name in headers:
+            value = _joined(name, headers[name], value)
+        elif "_" in name:
+            # A proxy or a CGI program could take it for the name with dashes.
+            if name.replace("_", "-") in _FRAMING:
+                raise Refused(400, f"{name} is not a header: its name has dashes")
+            continue
+        headers[name] = value
+    return headers
+
+
+def _joined(name: str, first: str, second: str) -> str:
+    if name == "host":
+        raise Refused(400, "the request must have exactly one Host header")
+    if name in _FRAMING:
+        raise Refused(400, "Content-Length and Transfer-Encoding may each appear only once")
+    return f"{first}{'; ' if name == 'cookie' else ','}{second}"
+
+
+def _origin_form(method: str, target: str, headers: dict[str, str]) -> str:
+    """The target as a path. The host of a URL replaces the header's."""
+    if target == "*" and method == "OPTIONS":
+        return target
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None:
         raise Refused(400, "the request's target must be a path that begins with /, or a URL")
     authority, rest = absolute.groups()
     if "@" in authority:
         raise Refused(400, "the request's target must not name a user")
-    return (rest if rest.startswith("/") else f"/{rest}"), authority
+    _check_host(authority)
+    headers["host"] = authority
+    return rest if rest.startswith("/") else f"/{rest}"
 
 
-def _with_host(
-    fields: list[tuple[str, str]], authority: str | None, minor: int
-) -> list[tuple[str, str]]:
-    """The fields with the effective host: the target's takes precedence over the header's."""
-    hosts = [value for name, value in fields if name == "host"]
-    if len(hosts) > 1 or (not hosts and minor == 1):
-        raise Refused(400, "the request must have exactly one Host header")
-    for host in (*hosts, authority or ""):
-        if not _HOST.fullmatch(host):
-            raise Refused(400, "Host must be a name or address and an optional port")
-    if authority is None:
-        return fields
-    return [("host", authority), *(field for field in fields if field[0] != "host")]
+def _check_host(host: str) -> None:
+    if not _HOST.fullmatch(host):
+        raise Refused(400, "Host must be a name or address and an optional port")
 
 
-def _framing(fields: list[tuple[str, str]], minor: int) -> tuple[int | None, bool]:
+def _framing(headers: dict[str, str], minor: int) -> tuple[int | None, bool]:
     """How long the body is, and whether it comes in chunks."""
-    names = [name.replace("_", "-") for name, _ in fields]
-    lengths = [value for name, value in fields if name == "content-length"]
-    codings = [value.lower() for name, value in fields if name == "transfer-encoding"]
-    if names.count("content-length") > 1 or names.count("transfer-encoding") > 1:
-        raise Refused(400, "Content-Length and Transfer-Encoding may each appear only once")
-    if not codings:
-        if lengths and not _LENGTH.fullmatch(lengths[0]):
+    length, coding = headers.get("content-length"), headers.get("transfer-encoding")
+    if coding is None:
+        if length is None:
+            return None, False
+        if not _LENGTH.fullmatch(length):
             raise Refused(400, "Content-Length must be a whole number")
-        return (int(lengths[0]) if lengths else None), False
-    if lengths or minor == 0:
+        return int(length), False
+    if length is not None or minor == 0:
         raise Refused(400, "Transfer-Encoding requires HTTP/1.1 and excludes Content-Length")
-    if any(each.strip(" \t") not in ("chunked", "") for each in codings[0].split(",")):
+    coding = coding.lower()
+    if any(each.strip(" \t") not in ("chunked", "") for each in coding.split(",")):
         raise Refused(501, "the only supported Transfer-Encoding is chunked")
-    if codings[0] != "chunked":
+    if coding != "chunked":
         raise Refused(400, "Transfer-Encoding must be chunked, once")
     return None, True
 
 
-def _expects(fields: list[tuple[str, str]], minor: int) -> bool:
-    wishes = _words(fields, "expect") if minor else []
+def _expects(value: str, minor: int) -> bool:
+    wishes = words(value) if minor else []
     if any(wish != "100-continue" for wish in wishes):
         raise Refused(417, "the only supported Expect is 100-continue")
     return bool(wishes)
 
 
-def _words(fields: list[tuple[str, str]], name: str) -> list[str]:
-    """The comma-separated tokens of all fields with this name, in lower case."""
-    values = ",".join(value for key, value in fields if key == name)
-    return [word for each in values.lower().split(",") if (word := each.strip(" \t"))]
-
-
 # --- chunks -------------------------------------------------------------------------------------
 
-_QUOTED = rb"\"(?:[^\x00-\x08\x0a-\x1f\x7f\"\\]|\\[^\x00-\x08\x0a-\x1f\x7f])*\""
-_EXTENSION = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:%b)*\r\n" % _EXTENSION)
+_QUOTED = r"\"(?:[^\x00-\x08\x0a-\x1f\x7f\"\\]|\\[^\x00-\x08\x0a-\x1f\x7f])*\""
+_EXTENSION = rf"[ \t]*;[ \t]*{_TOKEN}(?:[ \t]*=[ \t]*(?:{_TOKEN}|{_QUOTED}))?"
+_SIZE = re.compile(rf"([0-9A-Fa-f]{{1,15}})(?:{_EXTENSION})*\r\n")
 
 
 def chunk_size(line: bytes) -> int:
     """The size in bytes that a chunk's first line gives, CR LF included. Raises `Refused`."""
-    matched = _SIZE.fullmatch(line)
+    matched = _SIZE.fullmatch(line.decode("latin1"))
     if matched is None:
         raise Refused(400, "a chunk must begin with its size in hexadecimal digits")
     return int(matched[1], 16)
@@ -174,5 +183,5 @@ def chunk_size(line: bytes) -> int:
 
 def check_trailer(line: bytes) -> None:
     """Check a trailer line, CR LF included. Its value is ignored. Raises `Refused`."""
-    if not line.endswith(b"\r\n") or not _FIELD.fullmatch(line[:-2]):
+    if not _ONE_FIELD.fullmatch(line.decode("latin1")):
         raise Refused(400, "a trailer must be NAME: VALUE")

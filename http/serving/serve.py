@@ -65,9 +65,8 @@ from .app import create_app
 from .check_config import listing
 from .connection_limit import EXTRA
 from .guard import Guard, is_loopback
-from .handler import HttpServer
+from .http_server import HttpServer
 from .hub_watch import HubWatch
-from .websocket import SocketHandler
 
 log = logging.getLogger("ollama_queue")
 
@@ -189,7 +188,7 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
     queue = QueueManager(config, runtime=runtime, accept_loss=accept_loss)
     queue.start()
     journal = follow(queue.listen, LINES_TOGETHER, hub.yield_control)
-    app: Any = create_app(
+    app = create_app(
         queue,
         max_body=config.server.max_body,
         max_upload=config.server.max_upload,
@@ -197,18 +196,8 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
         guard=guard,
     )
     server = HttpServer(
-        listeners[0],
-        app,
-        log=None,
-        error_log=log,
-        handler_class=SocketHandler,
-        most=_connections(),
-        yield_control=hub.yield_control,
-        environ={"ollama_queue.guard": guard},
-        **({} if secure is None else {"ssl_context": secure}),
+        listeners, app, most=_connections(), yield_control=hub.yield_control, tls=secure
     )
-    for listener in listeners[1:]:
-        server.listen_at(listener)
     server.start()
     _tune()
     hub.open()

@@ -1,35 +1,50 @@
-"""WebSockets on gevent's server: gevent-websocket, hardened.
+"""WebSockets: the handshake, and the frames of gevent-websocket, hardened.
 
 gevent-websocket has no frame size limit, unmasks byte by byte on the hub, accepts unmasked frames,
 and closes without the right code. Only our WebSocket path is upgraded.
 """
 
-import logging
 import re
 import struct
-from collections.abc import Mapping
+from base64 import b64encode
+from hashlib import sha1
+from math import inf
 from socket import SHUT_RD
 from threading import Lock
 from typing import Any
 
-import geventwebsocket.handler
-from gevent.pywsgi import WSGIHandler
 from geventwebsocket.exceptions import ProtocolError, WebSocketError
-from geventwebsocket.handler import WebSocketHandler
 from geventwebsocket.websocket import Header, WebSocket
 
 from ...actors.core.model.errors import QueueError
 from .. import wire
-from ..requests.exchange import of_environ
+from ..requests.exchange import Exchange
 from ..routes import SOCKET
+from .app import QueueApp
+from .client_connection import ClientConnection
 from .guard import Guard
-from .handler import Handler
+from .request_head import RequestHead, words
 
 MAX_MESSAGE = 1 << 20
 IDLE_S = 60.0  # three unanswered pings, or a client that stops reading
 CLOSE_S = 2.0  # to send the close frame and what is queued before it
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes
+_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # of the protocol
+_SWITCH = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: %b\r\n\r\n"
+)
 CONTROL = (WebSocket.OPCODE_CLOSE, WebSocket.OPCODE_PING, WebSocket.OPCODE_PONG)
+
+
+class _FrameStream:
+    """What gevent-websocket reads frames from and writes them to. The socket has a timeout."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection, self.write = connection, connection.socket.sendall
+
+    def read(self, size: int) -> bytes:
+        return self._connection.read(size, inf)
 
 
 class TooBig(ProtocolError):
@@ -40,13 +55,12 @@ class SafeWebSocket(WebSocket):
     """A WebSocket that several greenlets may write to: frames are sent one at a time."""
 
     closed: bool
-    environ: Any
 
-    def __init__(self, environ: Any, stream: Any, handler: Any) -> None:
-        super().__init__(environ, stream, handler)
+    def __init__(self, connection: ClientConnection, exchange: Exchange) -> None:
+        super().__init__(None, _FrameStream(connection), None)
         self._lock = Lock()
-        self._yield_control = handler.server.yield_control
-        self._socket = handler.socket
+        self._yield_control = exchange.yield_control
+        self._socket = connection.socket
         self._socket.settimeout(IDLE_S)
 
     # --- reading --------------------------------------------------------------------------------
@@ -140,7 +154,6 @@ class SafeWebSocket(WebSocket):
             self._socket.shutdown(SHUT_RD)  # wakes a waiting reader
         except OSError:
             pass  # already disconnected
-        self.environ = None
 
 
 def _frame(message: bytes, opcode: int) -> bytes:
@@ -163,43 +176,42 @@ def _unmasked(payload: bytes, mask: bytes) -> bytes:
     return number.to_bytes(size, "little")
 
 
-geventwebsocket.handler.WebSocket = SafeWebSocket  # the handler looks the class up there
+# --- the handshake ------------------------------------------------------------------------------
 
 
-class SocketHandler(Handler, WebSocketHandler):
-    """Our request handler, with WebSockets."""
-
-    logger = logging.getLogger("ollama_queue.sockets")
-
-    def run_application(self) -> None:
-        if self._is_upgraded():
-            self.server.disconnects.forget(self)  # the frame reader notices instead
-            WebSocketHandler.run_application(self)
-        else:
-            WSGIHandler.run_application(self)
-
-    def _is_upgraded(self) -> bool:
-        """Whether to open a WebSocket; the route answers other requests to its path."""
-        environ = self.environ
-        if "HTTP_UPGRADE" not in environ or wire.tidy(environ["PATH_INFO"]) != SOCKET.path:
-            return False
-        if not is_handshake(environ):
-            return False
-        try:
-            environ.get("ollama_queue.guard", Guard()).check(of_environ(dict(environ)))
-        except QueueError:
-            return False  # the route answers with the error
-        return self.content.is_over
+def is_upgrade(exchange: Exchange, head: RequestHead, guard: Guard) -> bool:
+    """Whether to open a WebSocket; the route answers other requests to its path."""
+    if "upgrade" not in head.headers or wire.tidy(exchange.path) != SOCKET.path:
+        return False
+    if head.is_chunked or head.length or not is_handshake(head):
+        return False
+    try:
+        guard.check(exchange)
+    except QueueError:
+        return False  # the route answers with the error
+    return True
 
 
-def is_handshake(environ: Mapping[str, Any]) -> bool:
+def is_handshake(head: RequestHead) -> bool:
     """Whether it is a WebSocket handshake as in RFC 6455, 4.2.1."""
-    tokens = [word.strip() for word in environ.get("HTTP_CONNECTION", "").lower().split(",")]
+    headers = head.headers
     return (
-        environ["REQUEST_METHOD"] == "GET"
-        and environ["SERVER_PROTOCOL"] == "HTTP/1.1"
-        and environ.get("HTTP_UPGRADE", "").strip().lower() == "websocket"
-        and "upgrade" in tokens
-        and environ.get("HTTP_SEC_WEBSOCKET_VERSION") == "13"
-        and _KEY.fullmatch(environ.get("HTTP_SEC_WEBSOCKET_KEY", "")) is not None
+        head.method == "GET"
+        and head.minor == 1
+        and headers.get("upgrade", "").strip().lower() == "websocket"
+        and "upgrade" in words(headers.get("connection", ""))
+        and headers.get("sec-websocket-version") == "13"
+        and _KEY.fullmatch(headers.get("sec-websocket-key", "")) is not None
     )
+
+
+def serve(connection: ClientConnection, exchange: Exchange, app: QueueApp) -> None:
+    """Accept the handshake, and have the route serve the WebSocket until it is closed."""
+    key = exchange.headers["sec-websocket-key"]
+    accept = b64encode(sha1(f"{key}{_GUID}".encode()).digest())
+    connection.send(_SWITCH % accept, CLOSE_S)
+    exchange.path, exchange.websocket = SOCKET.path, SafeWebSocket(connection, exchange)
+    try:
+        app.answer(exchange)
+    finally:
+        exchange.websocket.close()

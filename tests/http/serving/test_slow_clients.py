@@ -7,13 +7,14 @@ from concurrent.futures import Future
 
 import gevent
 import gevent.event
+import gevent.socket
 import pytest
 
 from ollama_queue.http.requests import reading
 from ollama_queue.http.requests.exchange import Content
-from ollama_queue.http.serving import handler
+from ollama_queue.http.serving import body_framing, handler
 from ollama_queue.http.serving.app import QueueApp
-from ollama_queue.http.serving.websocket import SocketHandler
+from ollama_queue.http.serving.http_server import HttpServer
 
 PATIENCE_S = 10.0
 POST = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"
@@ -35,14 +36,15 @@ def port() -> Iterator[int]:
     over = threading.Event()
 
     def serve() -> None:
-        server = handler.HttpServer(
-            ("127.0.0.1", 0), make_app(), log=None, error_log=None, handler_class=SocketHandler
-        )
+        listener = gevent.socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(256)
+        server = HttpServer([listener], make_app())
         server.start()
         wakes = gevent.get_hub().loop.async_()
         ended = gevent.event.Event()
         wakes.start(ended.set)
-        ready.set_result((server.server_port, wakes))
+        ready.set_result((listener.getsockname()[1], wakes))
         ended.wait()
         server.stop(timeout=0)
         over.set()
@@ -90,7 +92,7 @@ def test_a_head_in_pieces_is_one(port: int) -> None:
 
 
 def test_a_body_that_stalls_is_told_and_cut(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handler, "BODY_S", 0.1)
+    monkeypatch.setattr(body_framing, "BODY_S", 0.1)
     with connect(port, POST, b"[1") as slow:
         said = heard(slow)
     assert said.startswith(b"HTTP/1.1 400 ")

@@ -1,0 +1,79 @@
+"""The HTTP server: accepts connections, does TLS handshakes, and limits how many are open."""
+
+import logging
+import socket
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+import gevent
+from gevent.pool import Pool
+from gevent.server import StreamServer
+
+from ...actors.base.cooperation import YieldControl, never_yield
+from .app import QueueApp
+from .client_connection import ClientConnection, Deadlines
+from .connection_limit import EXTRA, ConnectionLimit
+from .disconnects import DisconnectWatcher
+from .handler import ConnectionHandler
+from .rate_limited_log import RateLimitedLog
+
+HANDSHAKE_S = 10.0  # for the TLS handshake
+ACCEPTED_TOGETHER = 2  # per loop: hundreds of new connections must not delay all other work
+
+_say_no_tls = RateLimitedLog(logging.getLogger("ollama_queue"), logging.INFO)
+
+
+class HttpServer:
+    """Serves up to `most` connections at once, and a few extra that get 503."""
+
+    def __init__(
+        self,
+        listeners: Sequence[socket.socket],
+        app: QueueApp,
+        *,
+        most: int = 10_000,
+        yield_control: YieldControl = never_yield,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.app, self.yield_control, self._tls = app, yield_control, tls
+        self.disconnects = DisconnectWatcher(yield_control)
+        self.limit = ConnectionLimit(most, self.disconnects.look)
+        self._deadlines = Deadlines(yield_control)
+        pool = Pool(most + EXTRA)
+        self._servers = [StreamServer(each, self._serve, spawn=pool) for each in listeners]
+        for server in self._servers:
+            server.max_accept = ACCEPTED_TOGETHER
+
+    def start(self) -> None:
+        for server in self._servers:
+            server.start()
+        self._watching = [gevent.spawn(self.disconnects.run), gevent.spawn(self._deadlines.run)]
+
+    def stop(self, timeout: float) -> None:
+        """Accept no more connections; those open have `timeout` seconds to end."""
+        for server in self._servers:
+            server.close()
+        self._servers[0].stop(timeout)
+        gevent.killall(self._watching, block=False)
+
+    def _serve(self, client: Any, address: Any) -> None:
+        if self._tls is not None:
+            client = self._secure(client, address)
+        if client is not None:
+            connection = ClientConnection(client, address, self._deadlines)
+            ConnectionHandler(self, connection).run()
+
+    def _secure(self, client: Any, address: Any) -> Any:
+        """Do the TLS handshake; a failure is one log line, and None."""
+        assert self._tls is not None
+        self.limit.enter()
+        try:
+            client.settimeout(HANDSHAKE_S)
+            return self._tls.wrap_socket(client, server_side=True)
+        except OSError as error:  # includes SSLError and timeouts
+            why = error.reason if isinstance(error, ssl.SSLError) else error
+            _say_no_tls("TLS handshake with %s failed: %s", address[0], why or error)
+            return None
+        finally:
+            self.limit.leave()

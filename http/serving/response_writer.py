@@ -1,0 +1,79 @@
+"""Writes responses: the head and a body, or its first piece, in one `send`."""
+
+import time
+from collections.abc import Iterable
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+
+from .client_connection import ClientConnection
+
+_EMPTY = (204, 304)  # statuses of responses without a body
+_STATUS = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n" for each in HTTPStatus}
+
+Headers = Iterable[tuple[str, str]]
+"""Names and values, in Latin-1 as in WSGI."""
+
+
+class ResponseWriter:
+    """One response. `patience_s`: for a client that does not read it."""
+
+    __slots__ = ("_connection", "_is_http_1_0", "closes", "has_begun", "patience_s")
+
+    def __init__(self, connection: ClientConnection, minor: int, closes: bool, patience_s: float):
+        self._connection, self._is_http_1_0 = connection, minor == 0
+        self.closes = closes  # whether the connection is closed behind it
+        self.patience_s = patience_s
+        self.has_begun = False
+
+    def send(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a complete response."""
+        length = "" if status in _EMPTY else f"Content-Length: {len(body)}\r\n"
+        self._send(self.head(status, headers, length) + body)
+
+    def send_head(self, status: int, headers: Headers) -> None:
+        """Send the response to a HEAD request, whose headers are complete."""
+        self._send(self.head(status, headers, ""))
+
+    def send_pieces(self, status: int, headers: Headers, pieces: Iterable[bytes]) -> None:
+        """Send a response piece by piece. The head goes with the first one."""
+        parts = filter(None, pieces)
+        first = next(parts, b"")
+        if self._is_http_1_0:
+            self.closes = True  # the end of the connection is that of the body
+            self._send(self.head(status, headers, "") + first)
+            for part in parts:
+                self._send(part)
+            return
+        head = self.head(status, headers, "Transfer-Encoding: chunked\r\n")
+        self._send(head + _chunk(first) if first else head)
+        for part in parts:
+            self._send(_chunk(part))
+        self._send(b"0\r\n\r\n")
+
+    def head(self, status: int, headers: Headers, framing: str) -> bytes:
+        lines = [
+            _STATUS.get(status) or f"HTTP/1.1 {status} Unknown\r\n",
+            f"Date: {_date(int(time.time()))}\r\n",
+            *[f"{name}: {value}\r\n" for name, value in headers],
+            framing,
+        ]
+        if self.closes:
+            lines.append("Connection: close\r\n")
+        elif self._is_http_1_0:
+            lines.append("Connection: keep-alive\r\n")
+        lines.append("\r\n")
+        return "".join(lines).encode("latin1")
+
+    def _send(self, data: bytes) -> None:
+        self.has_begun = True
+        self._connection.send(data, self.patience_s)
+
+
+def _chunk(piece: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
