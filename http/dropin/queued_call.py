@@ -115,7 +115,9 @@ class QueuedCall:
         """
         writes = self._writes()
         try:
-            start = next(writes)
+            start = next(writes, None)
+            if start is None:  # the client left
+                raise failure_of(self._shown())
         except BaseException:
             self.close()
             raise
