@@ -1,6 +1,7 @@
 """What server and clients share: paths, the error format, and how errors map to statuses."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -43,6 +44,10 @@ ADMIN = {
 OPENAI = "/v1/"
 MODELS = "/v1/models"
 FILES = "/v1/files"
+# Anthropic's.
+MESSAGES = "/v1/messages"
+_ANTHROPICS = (f"{MESSAGES}/", "/api/event_logging/")  # to the second, Claude Code sends reports
+_ANTHROPIC_CLIENT = "anthropic-version"  # a header that only Anthropic's clients send
 _OLLAMAS = {CHAT, GENERATE, EMBED, EMBEDDINGS, TAGS, PS, VERSION, SHOW, *ADMIN}
 NDJSON = "application/x-ndjson"
 LONGEST_WAIT_S = 3600.0  # maximum of ?wait=
@@ -132,6 +137,17 @@ def is_ollamas(path: str) -> bool:
 def is_openais(path: str) -> bool:
     """Whether the path is below OpenAI's API, with its error format."""
     return f"{path}/".startswith(OPENAI)
+
+
+def is_anthropics(path: str, headers: Mapping[str, str]) -> bool:
+    """Whether a request is for Anthropic's API: by its path, or, below `/v1`, by its headers."""
+    if f"{path}/".startswith(_ANTHROPICS):
+        return True
+    return is_openais(path) and is_anthropic_client(headers)
+
+
+def is_anthropic_client(headers: Mapping[str, str]) -> bool:
+    return _ANTHROPIC_CLIENT in headers
 
 
 def status_of(error: QueueError) -> int:

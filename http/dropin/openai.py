@@ -1,30 +1,22 @@
 """OpenAI's API: requests become tasks in OpenAI's dialect, forwarded unchanged."""
 
-from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from ...actors.core.intake.submission import new_task
 from ...actors.core.model import limits
-from ...actors.core.model.errors import (
-    Invalid,
-    OutcomeUnknown,
-    QueueError,
-    QueueFull,
-    Unavailable,
-    unknown_model,
-)
-from ...actors.core.model.model_names import model_name
+from ...actors.core.model.errors import Invalid, QueueError
 from ...actors.core.model.tasks import Dialect, NewTask, Priority, Status, Task, TaskType
 from ...actors.core.openai.chunks import as_piece, is_count
 from .. import sse, wire
 from ..requests import reading
-from ..requests.exchange import Routes, current
+from ..requests.exchange import Routes
 from ..wire import Json
-from . import models
+from . import model_list, models
 from .queue_protocol import DropinQueue
-from .queued_call import TASK_ID, QueuedCall, wishes
+from .queued_call import QueuedCall, wishes
+from .retry_advice import advise
 
 _KINDS = {
     "/v1/chat/completions": TaskType.CHAT,
@@ -37,7 +29,6 @@ _TIERS = {
     "fast": Priority.CRITICAL,
     "flex": Priority.LOW,
 }
-_RETRY = "x-should-retry"
 
 
 def add_openai_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
@@ -50,20 +41,10 @@ def add_openai_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
         queued = QueuedCall(queue, _task(_KINDS[path], body), events)
         return queued.streamed() if streams else events.tiered(queued.whole())
 
-    def one(model: str) -> Json:
-        name = model_name(model)
-        for each in models.tags(queue)["models"]:
-            if model_name(each["name"]) == name:
-                return {**_listed(each), "id": model}
-        raise unknown_model(model)
-
-    def every() -> Json:
-        return {"object": "list", "data": [_listed(each) for each in models.tags(queue)["models"]]}
-
     for path in _KINDS:
         app.post(path, callback=lambda path=path: replying(path))
-    app.get(wire.MODELS, callback=every)
-    app.get(f"{wire.MODELS}/<model:path>", callback=one)
+    app.get(wire.MODELS, callback=lambda: model_list.every(queue))
+    app.get(f"{wire.MODELS}/<model:path>", callback=lambda model: model_list.one(queue, model))
 
 
 class OpenAIStreamFormat:
@@ -115,17 +96,8 @@ class OpenAIStreamFormat:
 
 
 def encode_error(error: QueueError) -> bytes:
-    """Encode `error`, and set the header that tells clients whether to retry.
-
-    A client's automatic retry would submit another task. So if one was accepted, or may have been,
-    it must not retry, unless an idempotency key identifies the request.
-    """
-    exchange = current()
-    is_safe = "idempotency-key" in exchange.headers or not (
-        TASK_ID in exchange.response_headers or isinstance(error, OutcomeUnknown)
-    )
-    again = isinstance(error, QueueFull | Unavailable) and is_safe
-    exchange.set_header(_RETRY, "true" if again else "false")
+    """Encode `error`, and set the header that tells clients whether to retry."""
+    advise(error)
     return wire.encode(_body_of(error))
 
 
@@ -150,15 +122,6 @@ def _body_of(error: QueueError) -> Json:
 
 def _event(data: Json) -> bytes:
     return b"data: %s\n\n" % wire.encode(data)
-
-
-def _listed(model: Json) -> Json:
-    """Convert an entry of Ollama's list to OpenAI's format; an unknown time is 0."""
-    try:
-        created = max(0, int(datetime.fromisoformat(model["modified_at"]).timestamp()))
-    except (KeyError, TypeError, ValueError, OverflowError):
-        created = 0
-    return {"id": model["name"], "object": "model", "created": created, "owned_by": "ollama-queue"}
 
 
 def _streams(body: Json) -> bool:

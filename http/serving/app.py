@@ -12,7 +12,8 @@ from ...actors.base.cooperation import YieldControl, never_yield
 from ...actors.core.model import limits
 from ...actors.core.model.errors import QueueError
 from .. import wire
-from ..dropin import ollama, openai
+from ..dropin import anthropic, ollama, openai
+from ..dropin.anthropic import add_anthropic_routes
 from ..dropin.ollama import add_ollama_routes
 from ..dropin.openai import add_openai_routes
 from ..dropin.openai_files import add_file_routes
@@ -156,6 +157,7 @@ def create_app(
     add_ollama_routes(app, queue, max_body)
     add_openai_routes(app, queue, max_body)
     add_file_routes(app, queue, max_file)
+    add_anthropic_routes(app, queue, max_body)
     add_page_routes(app)
     return app
 
@@ -164,6 +166,8 @@ def _encode_error(exchange: Exchange, error: QueueError) -> bytes:
     status = exchange.status = wire.status_of(error)
     if error.retry_after_s is not None or status in (429, 503):
         exchange.set_header("Retry-After", str(math.ceil(error.retry_after_s or 1)))
+    if wire.is_anthropics(exchange.path, exchange.headers):
+        return anthropic.encode_error(error)
     if wire.is_ollamas(exchange.path):
         return ollama.encode_error(error)
     if wire.is_openais(exchange.path):
@@ -195,6 +199,13 @@ def _no_route(response: bottle.HTTPError) -> bytes:
     }
     code = {404: "not_found", 405: "method_not_allowed"}.get(response.status_code, "error")
     message = explanation.get(response.status_code, response.status_line)
+    exchange: Exchange = bottle.request.environ[EXCHANGE]
+    if wire.is_anthropics(path, exchange.headers):
+        enter(exchange)
+        body = anthropic.encode_failure(response.status_code, message)
+        for name, value in exchange.response_headers.items():
+            response.set_header(name, value)
+        return body
     if wire.is_ollamas(path):
         return wire.encode({"error": message})
     if wire.is_openais(path):

@@ -4,16 +4,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..model.tasks import Task
 from .token_estimate import estimate
 
 _IDS = re.compile(r"[A-Za-z0-9_-]{1,256}")  # those that Anthropic's API accepts back
 _REASONS = {"length": "max_tokens", "content_filter": "refusal"}
 
 
-def message_of(task: Task) -> dict[str, Any]:
-    """The message of a completed task: the same one whenever it is read."""
-    payload, reply = task.payload or {}, task.result if isinstance(task.result, dict) else {}
+def message_of(task_id: str, model: str, payload: Mapping[str, Any], result: Any) -> dict[str, Any]:
+    """The message of a completed task, with its stored `result`: the same one each time."""
+    reply = result if isinstance(result, Mapping) else {}
     reply_message = _object(reply, "message")
     blocks: list[dict[str, Any]] = []
     thinking, text = reply_message.get("thinking"), reply_message.get("content")
@@ -22,10 +21,10 @@ def message_of(task: Task) -> dict[str, Any]:
     if text and isinstance(text, str):
         blocks.append({"type": "text", "text": text})
     for number, call in enumerate(calls_in(reply_message)):
-        blocks.append(tool_block(call, task.id, number))
+        blocks.append(tool_block(call, task_id, number))
     reason, sequence = stop_of(reply, any(block["type"] == "tool_use" for block in blocks))
     return {
-        **head(task.id, task.model),
+        **head(task_id, model),
         "content": blocks,
         "stop_reason": reason,
         "stop_sequence": sequence,

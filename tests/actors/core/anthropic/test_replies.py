@@ -1,40 +1,25 @@
 """Replies of chats as messages and as streams of events."""
 
 import re
-from datetime import UTC, datetime
 from typing import Any
 
 import hypothesis.strategies as st
 from hypothesis import given
 
-from ollama_queue import Status, Task
 from ollama_queue.actors.base.cooperation import never_yield, run_steps
 from ollama_queue.actors.core.anthropic.conversation import messages_of
 from ollama_queue.actors.core.anthropic.events import PING, MessageEvents
 from ollama_queue.actors.core.anthropic.replies import message_of
-from ollama_queue.actors.core.model.tasks import TaskType
 from ollama_queue.actors.executors.ollama import ChatAssembly
 from tests.support.anthropic_messages import assembled, lines
 
 ID = "0199f3a2-1c4d-7abc-8def-0123456789ab"
-AT = datetime(2026, 1, 1, tzinfo=UTC)
 THINKS: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}], "prefer_think": True}
 SILENT: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}], "think": False}
 
 
-def completed(result: Any, payload: dict[str, Any] = THINKS) -> Task:
-    return Task(
-        id=ID,
-        type=TaskType.CHAT,
-        model="m",
-        priority=5,
-        status=Status.COMPLETED,
-        created_at=AT,
-        queued_at=AT,
-        max_retries=0,
-        payload=payload,
-        result=result,
-    )
+def stored(result: Any, payload: dict[str, Any] = THINKS) -> dict[str, Any]:
+    return message_of(ID, "m", payload, result)
 
 
 def events_of(streamed: list[dict[str, Any]], payload: dict[str, Any]) -> list[dict[str, Any]]:
@@ -62,7 +47,7 @@ def test_a_whole_message() -> None:
         "eval_count": 4,
     }
 
-    assert message_of(completed(reply)) == {
+    assert stored(reply) == {
         "id": "msg_1c4d7abc8def0123456789ab",
         "type": "message",
         "role": "assistant",
@@ -138,9 +123,9 @@ def test_every_event_of_a_stream() -> None:
 def test_a_stream_makes_the_message_that_is_stored(
     streamed: list[dict[str, Any]], payload: dict[str, Any]
 ) -> None:
-    stored = message_of(completed(whole(streamed), payload))
+    kept = stored(whole(streamed), payload)
 
-    assert assembled(events_of(streamed, payload)) == stored
+    assert assembled(events_of(streamed, payload)) == kept
 
 
 @given(lines(in_order=False), st.sampled_from([THINKS, SILENT]))
@@ -148,21 +133,21 @@ def test_models_that_mix_their_blocks_make_a_message_too(
     streamed: list[dict[str, Any]], payload: dict[str, Any]
 ) -> None:
     message = assembled(events_of(streamed, payload))
-    stored = message_of(completed(whole(streamed), payload))
+    kept = stored(whole(streamed), payload)
 
     for kind, field in (("text", "text"), ("thinking", "thinking")):
         joined = ("".join(each[field] for each in content if each["type"] == kind)
-                  for content in (message["content"], stored["content"]))  # fmt: skip
+                  for content in (message["content"], kept["content"]))  # fmt: skip
         assert len(set(joined)) == 1
     tools = [each for each in message["content"] if each["type"] == "tool_use"]
-    assert tools == [each for each in stored["content"] if each["type"] == "tool_use"]
-    assert message["stop_reason"] == stored["stop_reason"]
+    assert tools == [each for each in kept["content"] if each["type"] == "tool_use"]
+    assert message["stop_reason"] == kept["stop_reason"]
 
 
 @given(lines(in_order=True))
 def test_a_message_sent_back_is_what_the_model_said(streamed: list[dict[str, Any]]) -> None:
     reply = whole(streamed)
-    content = message_of(completed(reply))["content"]
+    content = stored(reply)["content"]
     sent = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": content}]
 
     said = [
@@ -198,7 +183,7 @@ STRANGE = st.recursive(
 @given(STRANGE)
 def test_strange_replies_make_messages_too(strange: Any) -> None:
     list(MessageEvents(ID, "m", THINKS).take(strange))
-    message = message_of(completed(strange))
+    message = stored(strange)
 
     assert message["type"] == "message"
 
@@ -215,7 +200,7 @@ def test_thinking_that_nobody_asked_for_is_not_shown_but_keeps_the_stream_alive(
 
 def test_why_a_reply_ended() -> None:
     def reason(**end: Any) -> tuple[Any, Any]:
-        message = message_of(completed({"message": {"content": "x"}, **end}))
+        message = stored({"message": {"content": "x"}, **end})
         return message["stop_reason"], message["stop_sequence"]
 
     assert reason(done_reason="stop") == ("end_turn", None)

@@ -1,0 +1,116 @@
+"""Anthropic's API: requests become chat tasks, and their replies have Anthropic's format."""
+
+import secrets
+from typing import Any
+
+import msgspec
+
+from ...actors.base.cooperation import run_steps
+from ...actors.core.anthropic.errors import error_body
+from ...actors.core.anthropic.events import PING, MessageEvents
+from ...actors.core.anthropic.replies import message_of, request_id
+from ...actors.core.anthropic.requests import prompt_of, task_fields, tenant_of
+from ...actors.core.intake.submission import new_task
+from ...actors.core.model.errors import Invalid, QueueError
+from ...actors.core.model.tasks import NewTask, Priority, Task
+from .. import sse, wire
+from ..requests import reading
+from ..requests.exchange import Routes, current
+from ..wire import Json
+from . import models
+from .queue_protocol import DropinQueue
+from .queued_call import TASK_ID, QueuedCall, wishes
+from .retry_advice import advise
+from .token_count import count_tokens
+
+_REQUEST_ID = "request-id"
+
+
+def add_anthropic_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
+    """Add the routes; `max_body` limits a request body in bytes."""
+
+    def message() -> Any:
+        body = reading.json_object(max_body)
+        streams, new = _streams(body), _task(body)
+        events = AnthropicStreamFormat(new)
+        queued = QueuedCall(queue, new, events)
+        events.task_id = queued.task_id
+        current().set_header(_REQUEST_ID, request_id(queued.task_id))
+        if streams:
+            return queued.streamed()
+        return message_of(queued.task_id, new.model, new.payload, queued.whole())
+
+    def count() -> Json:
+        body = reading.json_object(max_body)
+        model = models.model_in(body)
+        payload = run_steps(prompt_of(body), reading.current_yield_control())
+        return {"input_tokens": count_tokens(queue, model, body, payload)}
+
+    app.post(wire.MESSAGES, callback=message)
+    app.post(f"{wire.MESSAGES}/count_tokens", callback=count)
+
+
+class AnthropicStreamFormat:
+    """Anthropic's stream format: named server-sent events, and pings while the task waits.
+
+    Set `task_id` before the first piece.
+    """
+
+    media = "text/event-stream"
+    silence_s = sse.HEARTBEAT_S
+    end = b""
+
+    def __init__(self, new: NewTask) -> None:
+        self._new = new
+        self._events: MessageEvents | None = None
+        self.task_id = ""
+
+    def piece(self, raw: bytes) -> bytes:
+        if self._events is None:
+            self._events = MessageEvents(self.task_id, self._new.model, self._new.payload)
+        return b"".join(map(_event, self._events.take(msgspec.json.decode(raw))))
+
+    def is_last(self, raw: bytes) -> bool:
+        return b'"done":true' in raw and msgspec.json.decode(raw).get("done") is True
+
+    def waiting(self, task: Task | None) -> bytes:
+        return _event(PING)
+
+    def failed(self, error: QueueError) -> bytes:
+        body = error_body(wire.status_of(error), error.message, request_id(self.task_id))
+        return _event(body)
+
+
+def encode_error(error: QueueError) -> bytes:
+    """Encode `error`, and set the headers that tell clients whether to retry and what failed."""
+    advise(error)
+    return encode_failure(wire.status_of(error), error.message)
+
+
+def encode_failure(status: int, message: str) -> bytes:
+    """Encode an error in Anthropic's format, and name the request in a header too."""
+    exchange = current()
+    task_id = exchange.response_headers.get(TASK_ID)
+    name = f"req_{secrets.token_hex(12)}" if task_id is None else request_id(task_id)
+    exchange.set_header(_REQUEST_ID, name)
+    return wire.encode(error_body(status, message, name))
+
+
+def _event(event: Json) -> bytes:
+    return sse.frame(event["type"], event)
+
+
+def _streams(body: Json) -> bool:
+    stream = body.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise Invalid("stream must be true or false", field="stream")
+    return stream is True
+
+
+def _task(body: Json) -> NewTask:
+    """The task for a request. Raises `Invalid`, naming the field."""
+    model = models.model_in(body)
+    fields = run_steps(task_fields(body), reading.current_yield_control())
+    asked = wishes(Priority.HIGH)
+    tenant = asked["tenant"] or tenant_of(body)
+    return new_task({**fields, "model": model, **asked, "tenant": tenant})
