@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import suppress
-from functools import partial
 from typing import Any, Self, Unpack
 
 from ..api import views
@@ -74,6 +73,7 @@ from ..core.model.tasks import (
 )
 from ..executors import create_executor
 from ..files.blob_streams import BlobReader
+from ..files.free_space import FreeSpace
 from ..routines.steps import Leave
 from ..settings.settings import anchored
 from ..supervision.generation import Runtime
@@ -145,11 +145,12 @@ class QueueManager(ComposedVerbs):
         self._switchboard = Switchboard()
         self._crons = EmbeddedCrons(self._switchboard)
         folder = self.config.queue.storage_path
+        self._free_space = FreeSpace(folder, self._runtime.check_free_space)
         self._files = EmbeddedFiles(
             self._switchboard,
             self._runtime.open_blobs(folder),
             self._runtime.file_pool,
-            partial(self._runtime.check_free_space, folder),
+            self._free_space.check,
             self.config.queue.file_retention,
         )
         self._system: Ref | None = None
@@ -233,7 +234,7 @@ class QueueManager(ComposedVerbs):
 
     def _submit(self, new: AnyTask, idempotency_key: str | None, *, listed: bool) -> Submitted:
         command = run_steps(drafting(new, idempotency_key, listed=listed), self.yield_control)
-        self._runtime.check_free_space(self.config.queue.storage_path, len(command.spec))
+        self._free_space.check(len(command.spec))
         answer = self._decided(command)
         if isinstance(answer, StoredTask):  # the key was already used for this task
             record = answer.record
@@ -246,11 +247,11 @@ class QueueManager(ComposedVerbs):
         self, tasks: Iterable[AnyTask], *, idempotency_key: str | None = None
     ) -> BatchSubmitted:
         def check(tasks: int, size: int) -> None:
-            self._runtime.check_free_space(self.config.queue.storage_path, size)
+            self._free_space.check(size)
             ask(self._now().scheduler, CheckCapacity(tasks, size))
 
         command = draft_batch(tasks, idempotency_key, self.yield_control, check)
-        self._runtime.check_free_space(self.config.queue.storage_path, command.size)
+        self._free_space.check(command.size)
         return self._decided(command, BATCH_PATIENCE_S)
 
     def _decided(self, command: Command[Reply], timeout: float = 30.0) -> Reply:
