@@ -32,11 +32,23 @@ _LOOKED_AT = (
 )
 
 
+# Values of these very types need no further look.
+_CERTAIN: dict[Any, tuple[type, ...]] = {
+    int: (int,),
+    int | None: (int, type(None)),
+    bool: (bool,),
+    bytes: (bytes,),
+    bytes | None: (bytes, type(None)),
+}
+
+
 def check(message: Any) -> None:
     """Raise `Invalid`, naming the field, for a value of the wrong type."""
     kind: Any = type(message)
-    for name, hint in _fields(kind):
+    for name, hint, certain in _fields(kind):
         value = getattr(message, name)
+        if type(value) in certain:
+            continue
         if hint is TaskFilter:
             task_filter(value)
             continue
@@ -52,10 +64,14 @@ def check(message: Any) -> None:
 
 
 @cache
-def _fields(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
+def _fields(kind: type[Any]) -> tuple[tuple[str, Any, tuple[type, ...]], ...]:
     """The fields with plain values; records were checked when they were created."""
     if not issubclass(kind, Struct):
         return ()
     hints = get_type_hints(kind)
     known = (*_LOOKED_AT, TaskFilter)
-    return tuple((name, hints[name]) for name in kind.__struct_fields__ if hints[name] in known)
+    return tuple(
+        (name, hints[name], _CERTAIN.get(hints[name], ()))
+        for name in kind.__struct_fields__
+        if hints[name] in known
+    )

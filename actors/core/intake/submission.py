@@ -45,6 +45,7 @@ _TASK_FIELDS = frozenset(NewTask.__struct_fields__)
 # sets are ignored. As in Go, null is an empty list or object.
 _SET_BY_QUEUE = frozenset(Task.__struct_fields__) - _TASK_FIELDS
 _EMPTY_IF_NULL = ("options", "metadata", "tags")
+_SPLIT = ("type", "payload")
 
 
 def chat_task(
@@ -251,12 +252,11 @@ def _payload(kind: TaskType, raw: Mapping[str, Any]) -> tuple[dict[str, Any], di
         payload = dict(raw["payload"])
     rest: dict[str, Any] = {}
     for name, value in raw.items():
-        if name in ("type", "payload") or name in _SET_BY_QUEUE:
-            continue
-        if value is None and name in _EMPTY_IF_NULL:
-            continue
         if name in _TASK_FIELDS:
-            rest[name] = value
+            if name not in _SPLIT and not (value is None and name in _EMPTY_IF_NULL):
+                rest[name] = value
+        elif name in _SET_BY_QUEUE:
+            continue
         elif name not in PAYLOAD_FIELDS[kind]:
             raise Invalid(f"{name} is not a field of {_NAMED[kind]}", field=str(name))
         elif name in payload:

@@ -47,7 +47,8 @@ class Dispatch:
         """Queue tasks that have become due; handle routes whose model no backend has."""
         self.waiting.promote_due(now)
         for gate in self.gates:
-            gate.wake(now)
+            if gate.resting_until is not None:
+                gate.wake(now)
         stuck = self.waiting.newly_stuck()
         if stuck:
             yield from self.absent_models.check(stuck, now)
@@ -172,9 +173,18 @@ class Dispatch:
     @property
     def next_due(self) -> float | None:
         """When a task may next start or fail because of time alone."""
-        dues = [self.waiting.next_due, self.absent_models.next_due]
-        dues += [gate.resting_until for gate in self.gates]
-        return min((due for due in dues if due is not None), default=None)
+        due = earlier(self.waiting.next_due, self.absent_models.next_due)
+        for gate in self.gates:
+            if gate.resting_until is not None:
+                due = earlier(due, gate.resting_until)
+        return due
+
+
+def earlier(one: float | None, other: float | None) -> float | None:
+    """The earlier of two times, either of which may be missing."""
+    if one is None or (other is not None and other < one):
+        return other
+    return one
 
 
 def _tokens(outcome: Outcome | None) -> float | None:

@@ -28,7 +28,7 @@ from ..routing.routes import Gates, Route, read_route
 from .acceptance import accept, route_of
 from .capacity import Capacity
 from .clock_repair import repair_clock
-from .dispatch import Dispatch
+from .dispatch import Dispatch, earlier
 from .entries import Entries
 from .idempotency import IdempotencyKeys
 from .settle import (
@@ -296,12 +296,12 @@ class Plan:
     @property
     def next_due(self) -> float | None:
         """When `wake` is needed next."""
-        dues = [self.slots.next_overdue]
+        due = self.slots.next_overdue
         if self.drain_by is None:
-            dues.append(self.dispatch.next_due)
-        elif any(running.stop_by is None for running in self.slots):
-            dues.append(self.drain_by)
-        return min((due for due in dues if due is not None), default=None)
+            return earlier(due, self.dispatch.next_due)
+        if any(running.stop_by is None for running in self.slots):
+            return earlier(due, self.drain_by)
+        return due
 
     @property
     def is_drained(self) -> bool:

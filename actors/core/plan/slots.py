@@ -41,6 +41,7 @@ class Slots:
         self._free = list(reversed(range(count)))  # last freed, first used: it is warm
         self._busy: dict[int, Running] = {}
         self._slot_of: dict[str, int] = {}  # of running tasks that were not cancelled
+        self._stopping: dict[int, Running] = {}  # those of the busy that were ordered to stop
 
     def __len__(self) -> int:
         return len(self._busy)
@@ -63,6 +64,7 @@ class Slots:
         del self._busy[running.slot]
         if not running.cancelled:
             del self._slot_of[running.entry.id]
+        self._stopping.pop(running.slot, None)
         self._free.append(running.slot)
 
     def in_slot(self, slot: int) -> Running | None:
@@ -82,6 +84,7 @@ class Slots:
         """Order the call to stop, once."""
         if running.stop_by is None:
             running.stop_by = now + STOP_PATIENCE_S
+            self._stopping[running.slot] = running
             yield Stop(running.slot, running.entry.id, running.attempt)
 
     def clock_set(self, step: float) -> None:
@@ -95,8 +98,11 @@ class Slots:
 
     def overdue(self, now: float) -> list[Running]:
         """Calls that did not end in time after a Stop."""
-        return [r for r in self if r.stop_by is not None and r.stop_by <= now]
+        stopping = self._stopping.values()
+        return [r for r in stopping if r.stop_by is not None and r.stop_by <= now]
 
     @property
     def next_overdue(self) -> float | None:
-        return min((r.stop_by for r in self if r.stop_by is not None), default=None)
+        if not self._stopping:
+            return None
+        return min(r.stop_by for r in self._stopping.values() if r.stop_by is not None)

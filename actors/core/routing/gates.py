@@ -65,7 +65,9 @@ class Gate(Struct, eq=False):
 
     def is_open(self, now: float) -> bool:
         """Whether it can take one more call now."""
-        return self.is_in and self.running < self.parallel and not self.is_resting(now)
+        if self.running >= self.parallel or not self.is_in:
+            return False
+        return self.resting_until is None or self.resting_until <= now
 
     def is_resting(self, now: float) -> bool:
         """Whether it asked to get no calls for a while."""

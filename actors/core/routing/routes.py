@@ -34,10 +34,12 @@ class Lane(NamedTuple):
 
     def is_open(self, now: float) -> bool:
         """Whether one of them can take a call now, and none awaits its first probe."""
-        gates = self.usable
-        if any(gate.is_unseen for gate in gates):
-            return False
-        return any(gate.is_open(now) for gate in gates)
+        is_open = False
+        for gate in self.usable:
+            if gate.is_unseen:
+                return False
+            is_open = is_open or gate.is_open(now)
+        return is_open
 
     def is_shut(self, now: float) -> bool:
         """Whether none would take a call even with capacity, and none awaits its first probe."""
@@ -179,6 +181,9 @@ class Gates:
         that supports all of the task's options; one that need not load the model, or reload it with
         other runner options; the higher `priority`; the fewest running calls; the settings' order.
         """
+        if len(lane.usable) == 1:
+            only = lane.usable[0]
+            return only if only.is_open(now) else None
         rules = self.rules
         locals_first = rules.local_first_policy and waiting <= rules.max_local_queue_size
         best: tuple[Any, ...] | None = None
