@@ -28,7 +28,6 @@ from .core.messages import (
     FindExpiredFiles,
     GetBatch,
     GetFile,
-    GetSpec,
     GetTask,
     ListBatches,
     ListFiles,
@@ -38,15 +37,18 @@ from .core.messages import (
     Recover,
     RejectChange,
     Scanned,
+    StartCall,
     StoreSlice,
     Synced,
     ToPersistence,
+    Write,
 )
 from .core.messages.command import Reply
+from .core.messages.persistence import Calls
 from .core.messages.replies import CallSpec, Recovered, StoredTask
 from .core.model.errors import Conflict, NotFound, Unavailable
 from .core.model.files import StoredFile
-from .core.model.orders import Change, DropFile, Insert, Remove, Save, SaveFile
+from .core.model.orders import Change, DropFile, Insert, Remove, Run, Save, SaveFile, Stop
 from .core.model.tasks import Batch, BatchSubmitted, Record, Status
 from .core.plan.settle import utc
 from .store.commit_group import CommitGroup, HiddenTasks, SealedBatch, TaskWrite
@@ -80,6 +82,7 @@ class Persistence(Actor):
         self.open_store, self.pools, self.bus, self.durable = open_store, pools, bus, durable
         self.gathering = CommitGroup()
         self.in_flight: CommitGroup | None = None
+        self.is_writing_soon = False  # `Write` is in the mail
         self.live: dict[str, Record] = {}  # records of running tasks, which change soon
         self.scans: dict[int, tuple[Promise[Any] | None, CommitGroup | None]] = {}
         self.tickets = 0
@@ -115,8 +118,6 @@ class Persistence(Actor):
                 return self.once_synced(message, self.store.batches.newest(limit))
             case GetTask():
                 return self.get(message)
-            case GetSpec(task_id):
-                return reply(message, self.asked(task_id))
             case ListTasks():
                 self.query(message)
             case CountTasks():
@@ -127,6 +128,10 @@ class Persistence(Actor):
                 self.fetch(message)
             case Recover():
                 return reply(message, self.recover())
+            case Write():
+                self.is_writing_soon = False
+                if self.in_flight is None:
+                    self.write()
             case Synced(error):
                 self.synced(error)
             case FindExpired():
@@ -151,19 +156,29 @@ class Persistence(Actor):
     # --- writing --------------------------------------------------------------------------------
 
     def commit(self, message: Commit[Reply]) -> None:
-        """Add to the group; write it now if the disk is idle."""
+        """Add to the group, and pass calls on."""
         for save in message.saves:
             self.merge(save, message.at)
         self.gathering.answer(self.later(message), message.reply)
-        if self.in_flight is None:
-            self.write()
+        self.write_soon()
+        self.pass_calls_on(message.calls)
 
     def commit_change(self, message: CommitChange) -> None:
         changed, *_ = [self.merge(save, message.at) for save in message.saves]
         assert changed is not None, "the change of a task comes first"
         self.gathering.answer(self.later(message), changed)
-        if self.in_flight is None:
-            self.write()
+        self.write_soon()
+        self.pass_calls_on(message.calls)
+
+    def pass_calls_on(self, calls: Calls) -> None:
+        for worker, order in calls:
+            match order:
+                case Run():
+                    tell(worker, StartCall(order, self.call_spec(order.task_id)))
+                case Stop():
+                    tell(worker, order)
+                case _:
+                    assert_never(order)
 
     def merge(self, save: Save, at: datetime) -> Record | None:
         self.seq += 1
@@ -193,8 +208,7 @@ class Persistence(Actor):
         answer = BatchSubmitted(batch.id, tasks.ids)
         self.gathering.answer(self.later(message), answer)
         tell(message.scheduler, BatchStored(batch.id))
-        if self.in_flight is None:
-            self.write()
+        self.write_soon()
 
     def find_batch(self, message: FindBatch) -> Replied | None:
         """The first answer again, once it is durable."""
@@ -211,6 +225,12 @@ class Persistence(Actor):
         if batch is None:
             raise NotFound(f"there is no batch {batch_id}", field="id")
         return batch
+
+    def write_soon(self) -> None:
+        """Write the group once the mail at hand is in it, unless an fsync is in flight."""
+        if self.in_flight is None and not self.is_writing_soon:
+            self.is_writing_soon = True
+            tell(self.actor_ref, Write())
 
     def write(self) -> None:
         """Write the group to RocksDB and start its fsync aside."""
@@ -262,7 +282,7 @@ class Persistence(Actor):
         if group.events:
             tell(self.bus, Publish(tuple(group.events)))
         if self.gathering:
-            self.write()
+            self.write_soon()
 
     # --- files ----------------------------------------------------------------------------------
 
@@ -283,8 +303,7 @@ class Persistence(Actor):
     def save(self, save: Save, command: Command[StoredFile], answer: StoredFile) -> None:
         self.merge(save, utc(time.time()))
         self.gathering.answer(self.later(command), answer)
-        if self.in_flight is None:
-            self.write()
+        self.write_soon()
 
     def file(self, file_id: str) -> StoredFile:
         file = self.store.files.get(file_id)
@@ -315,31 +334,28 @@ class Persistence(Actor):
 
     def get(self, message: GetTask) -> Replied | None:
         task_id = message.task_id
-        record = self.record(task_id)
-        if record is None:
+        record, spec = self.record(task_id), self.spec_of(task_id)
+        if record is None or spec is None:
             raise NotFound(f"there is no task {task_id}", field="id")
         group = self.unsynced(task_id)
         result = group.result(task_id) if group is not None else None
         if result is None and record.status is Status.COMPLETED:
             result = self.store.result(task_id)
-        return self.answer(message, StoredTask(record, self.spec_of(task_id), result), group)
+        return self.answer(message, StoredTask(record, spec, result), group)
 
-    def asked(self, task_id: str) -> CallSpec:
-        """Answer a worker's call at once, since `Run` may come before the fsync."""
-        record = self.record(task_id)
-        if record is None:  # cancelled and deleted before its call asked
-            raise NotFound(f"there is no task {task_id}", field="id")
-        return CallSpec(record.type, record.model, self.spec_of(task_id))
+    def call_spec(self, task_id: str) -> CallSpec | None:
+        """What a call asks, durable or not; None if that is not stored."""
+        record, spec = self.record(task_id), self.spec_of(task_id)
+        if record is None or spec is None:
+            return None
+        return CallSpec(record.type, record.model, spec)
 
-    def spec_of(self, task_id: str) -> bytes:
+    def spec_of(self, task_id: str) -> bytes | None:
         for group in (self.gathering, self.in_flight):
             spec = group.spec(task_id) if group is not None else None
             if spec is not None:
                 return spec
-        spec = self.store.spec(task_id)
-        if spec is None:
-            raise NotFound(f"there is no task {task_id}", field="id")
-        return spec
+        return self.store.spec(task_id)
 
     def deny(self, message: RejectChange) -> None:
         task_id = message.task_id

@@ -45,15 +45,16 @@ from .core.messages import (
     WorkerLost,
 )
 from .core.messages.command import Reply
+from .core.messages.persistence import Calls
 from .core.messages.replies import Recovered
 from .core.model.errors import Conflict, NotFound
 from .core.model.ids import mint
 from .core.model.orders import (
-    Act,
     Order,
     Probe,
     Replace,
     Run,
+    Save,
     SaveCron,
     Stop,
     split,
@@ -299,40 +300,47 @@ class Scheduler(Actor):
         self.answer_changed(message, orders, now)
 
     # --- orders ---------------------------------------------------------------------------------
-    # Saves go first. Persistence answers the caller once they are durable.
+    # Persistence passes calls on to the workers, and answers the caller once all saves are durable.
 
     def carry_out(self, orders: list[Order], now: float) -> None:
-        saves, acts = split(orders)
-        if saves:
-            tell(self.persistence, Commit(tuple(saves), utc(now), None))
-        self.act(acts, now)
+        saves, calls = self.act(orders)
+        if saves or calls:
+            tell(self.persistence, Commit(saves, utc(now), None, calls))
+        self.go_on(now)
 
     def answer(
         self, command: Command[Reply], orders: list[Order], now: float, answer: Reply
     ) -> None:
-        saves, acts = split(orders)
-        commit = Commit(tuple(saves), utc(now), answer)
+        saves, calls = self.act(orders)
+        commit = Commit(saves, utc(now), answer, calls)
         self.pass_on(self.persistence, commit, self.later(command))
-        self.act(acts, now)
+        self.go_on(now)
 
     def answer_changed(self, command: Command[Record], orders: list[Order], now: float) -> None:
         """Answer with the task's record as changed by the first order."""
-        saves, acts = split(orders)
-        commit = CommitChange(tuple(saves), utc(now))
+        saves, calls = self.act(orders)
+        commit = CommitChange(saves, utc(now), calls)
         self.pass_on(self.persistence, commit, self.later(command))
-        self.act(acts, now)
+        self.go_on(now)
 
-    def act(self, acts: list[Act], now: float) -> None:
+    def act(self, orders: list[Order]) -> tuple[tuple[Save, ...], Calls]:
+        """Carry out the orders that are not for Persistence; returns those that are."""
+        saves, acts = split(orders)
+        calls: list[tuple[Ref, Run | Stop]] = []
         for act in acts:
             match act:
                 case Run(slot) | Stop(slot):
-                    tell(self.workers[slot], act)
+                    calls.append((self.workers[slot], act))
                 case Probe():
                     tell(self.prober, act)
                 case Replace(slot):
                     self.replace(slot)
                 case _:
                     assert_never(act)
+        return tuple(saves), tuple(calls)
+
+    def go_on(self, now: float) -> None:
+        """Report the end of a drain, and wake when the plan next has something to do."""
         if self.drained is not None and self.plan.is_drained:
             # An empty commit is answered when all earlier ones are durable.
             self.pass_on(self.persistence, Commit((), utc(now), True), self.drained)

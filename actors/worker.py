@@ -9,20 +9,20 @@ from typing import assert_never
 
 import msgspec
 
-from .base.actor import Actor, Ref, ask, log, tell
+from .base.actor import Actor, Ref, log, tell
 from .base.cooperation import YieldControl, never_yield
 from .base.stream_log import StreamLog
 from .core.messages import (
     CallEnded,
     Finished,
-    GetSpec,
+    StartCall,
     StreamGrew,
     ToWorker,
     Wake,
 )
-from .core.model.errors import NotFound, Unavailable
+from .core.messages.replies import CallSpec
 from .core.model.orders import Run, Stop
-from .core.model.outcomes import Failed, Outcome, Stopped, Verdict
+from .core.model.outcomes import Failed, Outcome, Verdict
 from .core.model.tasks import AttemptBegun, Spec
 from .executors import Executor
 
@@ -32,8 +32,8 @@ _decode_spec = msgspec.json.Decoder(Spec).decode
 class Call:
     """The current call."""
 
-    def __init__(self, run: Run, executor: Executor) -> None:
-        self.run, self.executor = run, executor
+    def __init__(self, run: Run, spec: CallSpec | None, executor: Executor) -> None:
+        self.run, self.spec, self.executor = run, spec, executor
         self.log = StreamLog(AttemptBegun(run.attempt, run.backend, time.time()))
         self.stopped = False
         self.deadline = time.monotonic() + run.timeout_s if run.timeout_s is not None else None
@@ -56,13 +56,12 @@ class Worker(Actor):
         slot: int,
         make_executor: Callable[[str], Executor],
         scheduler: Ref,
-        persistence: Ref,
         bus: Ref,
     ) -> None:
         super().__init__(report, yield_control)
         self.slot, self.make_executor = slot, make_executor
         self.executors: dict[str, Executor] = {}  # by backend; each keeps a warm connection
-        self.scheduler, self.persistence, self.bus = scheduler, persistence, bus
+        self.scheduler, self.bus = scheduler, bus
         self.call: Call | None = None
         self.calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
 
@@ -77,9 +76,9 @@ class Worker(Actor):
 
     def handle(self, message: ToWorker) -> None:
         match message:
-            case Run():
+            case StartCall(run, spec):
                 assert self.call is None, "two calls in one slot"
-                self.call = Call(message, self.executor(message.backend))
+                self.call = Call(run, spec, self.executor(run.backend))
                 self.call.executor.begin()
                 self.calls.put(self.call)
                 self.wake_at(self.call.deadline)
@@ -138,12 +137,7 @@ class Worker(Actor):
             if stream.append(piece):
                 tell(self.bus, StreamGrew(task_id, stream))
 
-        try:
-            call_spec = ask(self.persistence, GetSpec(task_id))
-        except NotFound as error:
-            return Failed(error.message, Verdict.FINAL)
-        except Unavailable:
-            return Stopped()  # the queue is rebooting or gone, and with it this call
-        model = call.run.model or call_spec.model
-        spec = _decode_spec(call_spec.spec)
-        return call.executor.run(call_spec.type, model, spec, on_chunk, call.run.without)
+        if call.spec is None:
+            return Failed(f"there is no task {task_id}", Verdict.FINAL)
+        model, spec = call.run.model or call.spec.model, _decode_spec(call.spec.spec)
+        return call.executor.run(call.spec.type, model, spec, on_chunk, call.run.without)

@@ -161,14 +161,13 @@ class Boot:
         return lambda error: self._report(name, error)
 
     def spawn_worker(self, slot: int, scheduler: Ref, report: Callable[[str], None]) -> Ref:
-        assert self.persistence is not None and self.bus is not None
+        assert self.bus is not None
         worker: Ref = Worker.start(
             report,
             yield_control=self.runtime.yield_control,
             slot=slot,
             make_executor=self.make_executor,
             scheduler=scheduler,
-            persistence=self.persistence,
             bus=self.bus,
         )
         self.workers.append(worker)

@@ -4,22 +4,24 @@ import pytest
 
 from ollama_queue.actors.base.actor import Ping, ask
 from ollama_queue.actors.core.messages import (
+    Commit,
     CountTasks,
     Fetch,
     Fetched,
-    GetSpec,
     GetTask,
     ListTasks,
     RejectChange,
     Retry,
+    StartCall,
 )
 from ollama_queue.actors.core.messages.replies import CallSpec, Page
 from ollama_queue.actors.core.model.errors import Conflict, NotFound
-from ollama_queue.actors.core.model.orders import Change
+from ollama_queue.actors.core.model.orders import Change, Run, Stop
 from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Status, TaskType
 from tests.support.harness.persistence import PersistenceHarness
 from tests.support.recorders import (
+    START,
     Recorder,
     completed,
     insert,
@@ -62,13 +64,22 @@ def test_a_read_of_what_gathers_waits_for_the_sync_after(desk: PersistenceHarnes
     assert value(read).record.priority == 9
 
 
-def test_a_worker_reads_its_spec_at_once(desk: PersistenceHarness) -> None:
+def test_a_call_starts_with_its_spec_before_the_sync_and_after(desk: PersistenceHarness) -> None:
     wanted = CallSpec(TaskType.GENERATE, "smollm2", spec_of(1))
-    desk.commit(insert(1), started(1))
-    assert value(desk.ask(GetSpec(task_id(1)))) == wanted
+    assert desk.starts(1, insert(1), started(1)) == [wanted]
 
     desk.sync()
-    assert value(desk.ask(GetSpec(task_id(1)))) == wanted
+    assert desk.starts(1) == [wanted]
+
+
+def test_orders_of_calls_are_passed_on_in_order(desk: PersistenceHarness) -> None:
+    worker = Recorder()
+    run, halt = Run(0, task_id(1), 1, "ollama"), Stop(0, task_id(1), 1)
+    calls = ((worker, run), (worker, halt))
+    desk.ask(Commit((insert(1), started(1)), START, None, calls))
+
+    spec = CallSpec(TaskType.GENERATE, "smollm2", spec_of(1))
+    assert worker.told == [StartCall(run, spec), halt]
 
 
 def test_a_whole_task_is_read_from_every_stage(desk: PersistenceHarness) -> None:
@@ -86,9 +97,7 @@ def test_a_whole_task_is_read_from_every_stage(desk: PersistenceHarness) -> None
         assert (stored.spec, stored.result) == (spec_of(1), b'{"response":"Hello"}')
 
 
-@pytest.mark.parametrize(
-    "message", [GetTask(task_id(9)), GetSpec(task_id(9)), RejectChange(task_id(9), "x")]
-)
+@pytest.mark.parametrize("message", [GetTask(task_id(9)), RejectChange(task_id(9), "x")])
 def test_an_unknown_task_is_not_found(desk: PersistenceHarness, message: object) -> None:
     with pytest.raises(NotFound, match=task_id(9)):
         value(desk.ask(message))

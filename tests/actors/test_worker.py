@@ -11,9 +11,9 @@ import pytest
 from ollama_queue.actors.base.actor import Ping, Ref, ask, start, stop, tell
 from ollama_queue.actors.base.mailbox import Mailbox
 from ollama_queue.actors.base.stream_log import STEP_BYTES, StreamLog
-from ollama_queue.actors.core.messages import Finished, GetSpec, StreamGrew, Wake
+from ollama_queue.actors.core.messages import Finished, StartCall, StreamGrew, Wake
 from ollama_queue.actors.core.messages.replies import CallSpec
-from ollama_queue.actors.core.model.errors import NotFound, OutcomeUnknown
+from ollama_queue.actors.core.model.errors import OutcomeUnknown
 from ollama_queue.actors.core.model.orders import Run, Stop
 from ollama_queue.actors.core.model.outcomes import Answered, Failed, Stopped, Verdict
 from ollama_queue.actors.core.model.tasks import Piece, Spec, TaskType
@@ -32,8 +32,6 @@ class WorkerHarness:
         self.executor = Controlled()
         self.scheduler = Recorder("scheduler", self.log)
         self.bus = Recorder("bus", self.log)
-        self.persistence = Recorder(answer=self.spec)
-        self.refusal: Exception | None = None
         self.reports: Queue[str] = Queue()
         self.ref: Ref = start(
             Worker,
@@ -41,17 +39,12 @@ class WorkerHarness:
             slot=SLOT,
             make_executor=lambda backend: self.executor,
             scheduler=self.scheduler,
-            persistence=self.persistence,
             bus=self.bus,
         )
 
-    def spec(self, message: GetSpec) -> CallSpec:
-        if self.refusal is not None:
-            raise self.refusal
-        return CallSpec(TaskType.GENERATE, "smollm2", spec_of(int(message.task_id, 16)))
-
     def run(self, number: int = 1, attempt: int = 1, timeout_s: float | None = None) -> None:
-        tell(self.ref, Run(SLOT, task_id(number), attempt, "ollama", timeout_s))
+        run = Run(SLOT, task_id(number), attempt, "ollama", timeout_s)
+        tell(self.ref, StartCall(run, CallSpec(TaskType.GENERATE, "smollm2", spec_of(number))))
 
     def step(self, *steps: Any) -> None:
         """Let the call do these, and wait until it has."""
@@ -188,17 +181,10 @@ def test_what_a_stopped_call_still_brings_is_dropped(bench: WorkerHarness) -> No
 
 
 def test_a_task_that_is_gone_fails_for_good(bench: WorkerHarness) -> None:
-    bench.refusal = NotFound("there is no task 1")
-    bench.run()
+    tell(bench.ref, StartCall(Run(SLOT, task_id(1), 1, "ollama"), None))
 
-    assert bench.finished()[0].outcome == Failed("there is no task 1", Verdict.FINAL)
-
-
-def test_a_call_without_a_disk_counts_as_stopped(bench: WorkerHarness) -> None:
-    bench.refusal = OutcomeUnknown("the queue restarts")
-    bench.run()
-
-    assert bench.finished()[0].outcome == Stopped()
+    gone = f"there is no task {task_id(1)}"
+    assert bench.finished()[0].outcome == Failed(gone, Verdict.FINAL)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("broken"), SystemExit("no")])

@@ -40,7 +40,6 @@ from .persistence import (
     FindExpiredFiles,
     GetBatch,
     GetFile,
-    GetSpec,
     GetTask,
     ListBatches,
     ListFiles,
@@ -51,6 +50,7 @@ from .persistence import (
     StoreSlice,
     Synced,
     ToPersistence,
+    Write,
 )
 from .prober import BackendAnswered, CallBackends, ProbeAll, Probed, ToProber
 from .scheduler import (
@@ -82,7 +82,7 @@ from .scheduler import (
 from .sweeper import ExpiredFiles, Swept, ToSweeper
 from .system import Crashed, Shutdown, ToSystem
 from .wake import Wake
-from .worker import CallEnded, ToWorker
+from .worker import CallEnded, StartCall, ToWorker
 
 __all__ = [
     "AddCron",
@@ -122,7 +122,6 @@ __all__ = [
     "GetCron",
     "GetFile",
     "GetHistory",
-    "GetSpec",
     "GetTask",
     "GetThroughput",
     "GetWaitReasons",
@@ -145,6 +144,7 @@ __all__ = [
     "RunNow",
     "Scanned",
     "Shutdown",
+    "StartCall",
     "StoreSlice",
     "StreamGrew",
     "Submit",
@@ -165,4 +165,5 @@ __all__ = [
     "UpdateCron",
     "Wake",
     "WorkerLost",
+    "Write",
 ]

@@ -6,29 +6,38 @@ from typing import Any, Generic
 from msgspec import Struct
 
 from ..model.files import FilePage, StoredFile
-from ..model.orders import Insert, Save
+from ..model.orders import Insert, Run, Save, Stop
 from ..model.stats import Counts
 from ..model.task_filter import TaskFilter, WaitReasons
 from ..model.tasks import Batch, BatchSubmitted, Record
 from .command import Command, Reply
-from .replies import CallSpec, Page, Recovered, StoredTask
+from .replies import Page, Recovered, StoredTask
 from .scheduler import Delete, Retry
+
+Calls = tuple[tuple[Any, Run | Stop], ...]
+"""Orders about calls, each with the worker (a ref) that it is for."""
 
 
 class Commit(Command[Reply], Generic[Reply], frozen=True):
-    """Make these durable, all or none. Reply: `reply`, once they are."""
+    """Make these durable, all or none. Reply: `reply`, once they are.
+
+    The orders of `calls` are passed on to their workers at once, each `Run` as a `StartCall` with
+    what the call asks.
+    """
 
     saves: tuple[Save, ...]
     at: datetime
     reply: Reply
+    calls: Calls = ()
 
 
 class CommitChange(Command[Record], frozen=True):
     """Make these durable, the first being the change of a task. Reply: its changed `Record`, once
-    they are."""
+    they are. `calls` are as in `Commit`."""
 
     saves: tuple[Save, ...]
     at: datetime
+    calls: Calls = ()
 
 
 class StoreSlice(Command[BatchSubmitted], frozen=True):
@@ -66,12 +75,6 @@ class ListBatches(Command[list[Batch]], frozen=True):
 
 class GetTask(Command[StoredTask], frozen=True):
     """Reply: `StoredTask`, or `NotFound`; only what is durable."""
-
-    task_id: str
-
-
-class GetSpec(Command[CallSpec], frozen=True):
-    """Read what a call asks. Reply: `CallSpec`, also from a group that is not written yet."""
 
     task_id: str
 
@@ -160,6 +163,10 @@ class FindExpiredFiles(Command[tuple[str, ...]], frozen=True):
     now: datetime
 
 
+class Write(Struct, frozen=True):
+    """Write what has gathered. Persistence tells itself, so that all changes at hand are in it."""
+
+
 class Synced(Struct, frozen=True):
     """The fsync in flight has ended; `error` is None if it succeeded."""
 
@@ -179,7 +186,6 @@ ToPersistence = (
     | CommitChange
     | StoreSlice
     | GetTask
-    | GetSpec
     | GetBatch
     | FindBatch
     | ListBatches
@@ -194,6 +200,7 @@ ToPersistence = (
     | DeleteFile
     | FindExpiredFiles
     | Recover
+    | Write
     | Synced
     | Scanned
 )

@@ -4,7 +4,15 @@ from msgspec import Struct
 
 from ..model.orders import Run, Stop
 from ..model.outcomes import Outcome
+from .replies import CallSpec
 from .wake import Wake
+
+
+class StartCall(Struct, frozen=True):
+    """Make this call. `spec` is None if the task is not stored (any more)."""
+
+    run: Run
+    spec: CallSpec | None
 
 
 class CallEnded(Struct, frozen=True):
@@ -14,4 +22,4 @@ class CallEnded(Struct, frozen=True):
     error: str = ""
 
 
-ToWorker = Run | Stop | CallEnded | Wake
+ToWorker = StartCall | Stop | CallEnded | Wake

@@ -6,11 +6,11 @@ from typing import Any
 
 from ollama_queue.actors.base.actor import Ping, Ref, ask, start, stop
 from ollama_queue.actors.base.inbox import Future
-from ollama_queue.actors.core.messages import Command, Commit, CommitChange, GetTask
+from ollama_queue.actors.core.messages import Command, Commit, CommitChange, GetTask, StartCall
 from ollama_queue.actors.core.messages.command import Reply
-from ollama_queue.actors.core.messages.replies import StoredTask
+from ollama_queue.actors.core.messages.replies import CallSpec, StoredTask
 from ollama_queue.actors.core.model.events import EventRecord
-from ollama_queue.actors.core.model.orders import Save
+from ollama_queue.actors.core.model.orders import Run, Save
 from ollama_queue.actors.core.model.tasks import Record
 from ollama_queue.actors.persistence import Persistence
 from ollama_queue.actors.store.rocksdb import Store
@@ -38,11 +38,23 @@ class PersistenceHarness:
     def ask(self, command: Command[Reply]) -> Future[Reply]:
         """Ask, and return when the message has been handled, answered or not."""
         future = asked(self.ref, command)
-        ask(self.ref, Ping())
+        self.settle()
         return future
+
+    def settle(self) -> None:
+        """Wait until all mail has been read, and the mail that the actor then sent itself."""
+        for _ in range(2):
+            ask(self.ref, Ping())
 
     def commit(self, *saves: Save, reply: Any = None) -> Future[Any]:
         return self.ask(Commit(saves, START, reply))
+
+    def starts(self, number: int, *saves: Save) -> list[CallSpec | None]:
+        """Commit together with the start of a task's call; returns what its worker is told."""
+        worker = Recorder()
+        run = Run(0, task_id(number), 1, "ollama")
+        self.ask(Commit(saves, START, None, ((worker, run),)))
+        return [message.spec for message in worker.told if isinstance(message, StartCall)]
 
     def change(self, *saves: Save) -> Future[Record]:
         return self.ask(CommitChange(saves, START))
@@ -53,7 +65,7 @@ class PersistenceHarness:
     def sync(self) -> None:
         """Complete the fsync in progress, and wait until the actor knows."""
         self.syncer.run()
-        ask(self.ref, Ping())
+        self.settle()
 
     def saved(self, *saves: Save) -> None:
         """Commit and make durable."""

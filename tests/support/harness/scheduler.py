@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from ollama_queue.actors.base.actor import Ref
 from ollama_queue.actors.base.clock import Clock
+from ollama_queue.actors.base.inbox import Envelope
 from ollama_queue.actors.core.intake.submission import draft, generate_task
 from ollama_queue.actors.core.messages import Commit, CommitChange, Finished
 from ollama_queue.actors.core.messages.replies import Recovered
@@ -41,6 +42,15 @@ class RecordingSpawner:
         self.dismissed.append(worker)
 
 
+class PassingOn(Recorder):
+    """Persistence: records, and passes calls on to their workers."""
+
+    def put(self, envelope: Envelope) -> None:
+        super().put(envelope)
+        for worker, order in getattr(envelope.message, "calls", ()):
+            worker.put(Envelope(order))
+
+
 class SchedulerHarness:
     """A scheduler that is not started: `handle` is called by hand."""
 
@@ -52,7 +62,7 @@ class SchedulerHarness:
             recovered = Recovered([], [], [], {}, last_us)
         self.log: list[tuple[str, Any]] = []
         self.spawner = RecordingSpawner(self.log)
-        self.persistence = Recorder("persistence", self.log)
+        self.persistence = PassingOn("persistence", self.log)
         gate = Gate("ollama", "openai", parallel=slots)
         self.scheduler = Scheduler(
             lambda text: None,
