@@ -85,6 +85,7 @@ class ConnectionHandler:
         finally:
             limit.leave()
             self._hang_up()
+            del self._greenlet  # whose context refers to this handler: break the circle
 
     def _hang_up(self) -> None:
         """Close the connection. Drain it first: closing with unread bytes resets it, and the
