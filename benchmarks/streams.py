@@ -124,7 +124,10 @@ def _unread(models: Process, queue: Process, chunks: int, count: int) -> dict[st
     for _ in range(count):
         connection.exchange(message)
     connection.close()
-    while models.get("/books")["streams"] < count:
+    deadline = time.monotonic() + chunks / PER_SECOND / 4
+    while (running := models.get("/books")["streams"]) < count:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"only {running} of {count} streams have begun")
         time.sleep(0.01)
     cost = _cost(queue, models, chunks / PER_SECOND / 2)
     while queue.get("/api/status")["running_tasks"]:
