@@ -44,7 +44,7 @@ def draft_batch(
     far to `check_capacity`, to refuse too large a batch before it is read to the end.
     """
     idempotency_key = arguments.key(idempotency_key)
-    packing = _BatchPacker(idempotency_key is not None)
+    packing = BatchPacker(idempotency_key is not None)
     seen_tasks = seen_bytes = 0
     for index, task in enumerate(cooperatively(arguments.tasks(tasks), yield_control)):
         try:
@@ -59,7 +59,7 @@ def draft_batch(
     return packing.packed(idempotency_key)
 
 
-class _BatchPacker:
+class BatchPacker:
     """Packs the tasks of a batch in slices."""
 
     def __init__(self, is_keyed: bool) -> None:

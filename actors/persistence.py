@@ -14,6 +14,7 @@ from .base.inbox import Promise
 from .base.thread_pool import Pool
 from .core.messages import (
     AddFile,
+    AwaitBatch,
     BatchStored,
     Command,
     Commit,
@@ -26,14 +27,18 @@ from .core.messages import (
     FindBatch,
     FindExpired,
     FindExpiredFiles,
+    FindForgottenBatches,
+    FindLiveTasks,
     GetBatch,
     GetFile,
     GetTask,
     ListBatches,
     ListFiles,
+    ListJobs,
     ListTasks,
     LoadBatch,
     Publish,
+    ReadLines,
     Recover,
     RejectChange,
     Scanned,
@@ -51,6 +56,7 @@ from .core.model.files import StoredFile
 from .core.model.orders import Change, DropFile, Insert, Remove, Run, Save, SaveFile, Stop
 from .core.model.tasks import Batch, BatchSubmitted, Record, Status
 from .core.plan.settle import utc
+from .store.batch_lines import lines_of, live_tasks_of
 from .store.commit_group import CommitGroup, HiddenTasks, SealedBatch, TaskWrite
 from .store.expiry import find_expired
 from .store.file_store import no_file
@@ -88,6 +94,7 @@ class Persistence(Actor):
         self.tickets = 0
         self.synced_at = time.monotonic()  # the boot synced
         self.hidden: dict[str, HiddenTasks] = {}  # of unsealed batches, by id
+        self.awaited: dict[str, list[Promise[Batch] | None]] = {}  # by the id of the batch
 
     def on_start(self) -> None:
         self.store = self.open_store()
@@ -116,6 +123,16 @@ class Persistence(Actor):
                 return self.find_batch(message)
             case ListBatches(limit):
                 return self.once_synced(message, self.store.batches.newest(limit))
+            case ListJobs(limit, before, endpoint):
+                self.aside(self.store.batches.jobs(limit, before, endpoint), self.later(message))
+            case AwaitBatch(batch_id):
+                return self.await_batch(message, batch_id)
+            case ReadLines(batch_id, after):
+                self.aside(lines_of(self.store, batch_id, after), self.later(message))
+            case FindLiveTasks(batch_id, after):
+                self.aside(live_tasks_of(self.store, batch_id, after), self.later(message))
+            case FindForgottenBatches(before):
+                self.aside(self.store.batches.forgotten(before), self.later(message))
             case GetTask():
                 return self.get(message)
             case ListTasks():
@@ -221,10 +238,17 @@ class Persistence(Actor):
         return reply(message, self.store.batches.found_again(batch_id))
 
     def batch(self, batch_id: str) -> Batch:
-        batch = None if batch_id in self.hidden else self.store.batches.get(batch_id)
+        batch = self.store.batches.get(batch_id)
         if batch is None:
             raise NotFound(f"there is no batch {batch_id}", field="id")
         return batch
+
+    def await_batch(self, message: AwaitBatch, batch_id: str) -> Replied | None:
+        batch = self.batch(batch_id)
+        if batch.is_over:
+            return self.once_synced(message, batch)
+        self.awaited.setdefault(batch_id, []).append(self.later(message))
+        return None
 
     def write_soon(self) -> None:
         """Write the group once the mail at hand is in it, unless an fsync is in flight."""
@@ -244,6 +268,10 @@ class Persistence(Actor):
             return
         self.store.write(group, self.yield_control)
         group.keep_running(self.live)
+        for batch in self.store.batches.ended:
+            for promise in self.awaited.pop(batch.id, ()):
+                group.answer(promise, batch)
+        self.store.batches.ended.clear()
         if self.durable:
             me = self.actor_ref
             sync = partial(self.store.sync, self.store.written())

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol, assert_never
 
+from msgspec.structs import replace
+
 from .base.actor import Actor, Ref, Replied, log, reply, tell
 from .base.clock import LEAST_STEP_S, Clock
 from .base.cooperation import YieldControl, never_yield
@@ -225,6 +227,8 @@ class Scheduler(Actor):
 
     def submit_batch(self, message: SubmitBatch) -> None:
         batch_id, now = self.mint()
+        if message.batch is not None:
+            batch_id = message.batch.id
         known = self.plan.find(message, now)
         if known in self.loading and not self.loading[known].is_stored:
             self.loading[known].again.append(self.later(message))
@@ -233,7 +237,8 @@ class Scheduler(Actor):
             self.pass_on(self.persistence, FindBatch(known), self.later(message))
             return
         orders, count = self.plan.submit_batch(batch_id, message, now), message.count
-        batch = Batch(id=batch_id, created_at=utc(now), total=count, pending=count)
+        batch = message.batch or Batch(id=batch_id, created_at=utc(now), total=count)
+        batch = replace(batch, total=count, pending=count)
         self.loading[batch_id] = BatchLoad(batch, message, self.later(message))
         tell(self.actor_ref, LoadBatch(batch_id))
         self.carry_out(orders, now)

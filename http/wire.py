@@ -44,6 +44,7 @@ ADMIN = {
 OPENAI = "/v1/"
 MODELS = "/v1/models"
 FILES = "/v1/files"
+BATCHES = "/v1/batches"
 # Anthropic's.
 MESSAGES = "/v1/messages"
 _ANTHROPICS = (f"{MESSAGES}/", "/api/event_logging/")  # to the second, Claude Code sends reports

@@ -1,6 +1,5 @@
 """The files of an embedded queue: bytes go to the disk directly, records through Persistence."""
 
-import random
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,10 +10,10 @@ from ..base.thread_pool import Pool
 from ..core.messages import AddFile, DeleteFile, GetFile, ListFiles
 from ..core.model.errors import Unavailable
 from ..core.model.files import FilePage, StoredFile, id_of_file
-from ..core.model.ids import mint
 from ..core.plan.settle import utc
 from ..files.blob_streams import BlobReader, BlobWriter
 from ..files.blobs import Blobs
+from ..supervision.generation import mint_now
 from ..supervision.switchboard import Switchboard
 
 PATIENCE_S = 60.0
@@ -69,10 +68,8 @@ class EmbeddedFiles:
 
     def new(self) -> NewFile:
         self._switchboard.current()
-        minted = mint(time.time_ns() // 1000, random.getrandbits(62))
-        return NewFile(
-            self, BlobWriter(self._blobs, self._working(), id_of_file(minted), self._check)
-        )
+        blob_id = id_of_file(mint_now())
+        return NewFile(self, BlobWriter(self._blobs, self._working(), blob_id, self._check))
 
     def add(
         self, blob_id: str, filename: str, purpose: str, size: int, expires_after_s: float | None

@@ -20,6 +20,7 @@ from ..batch_loading import draft_batch
 from ..core.config.config import Config, LoggingSettings
 from ..core.intake import arguments
 from ..core.intake.arguments import LONGEST_ANSWER_S, AnyTask, OfBatch, OfCron, OfTask
+from ..core.intake.batch_jobs import new_job
 from ..core.intake.bulk import Bulk, BulkResult, Filter, Verb, bulk
 from ..core.intake.filters import task_filter
 from ..core.intake.submission import drafting, parse_priority
@@ -40,6 +41,7 @@ from ..core.messages import (
     GetThroughput,
     GetWaitReasons,
     ListBatches,
+    ListJobs,
     ListTasks,
     Pause,
     ProbeAll,
@@ -48,6 +50,7 @@ from ..core.messages import (
     Retry,
     Shutdown,
 )
+from ..core.messages.batch_runner import CancelBatch, CreateBatch
 from ..core.messages.command import Reply
 from ..core.messages.replies import StoredTask
 from ..core.model.crons import Cron, CronAdded, IfExists, NewCron
@@ -71,12 +74,13 @@ from ..core.model.tasks import (
     Submitted,
     Task,
 )
+from ..core.plan.settle import utc
 from ..executors import create_executor
 from ..files.blob_streams import BlobReader
 from ..files.free_space import FreeSpace
 from ..routines.steps import Leave
 from ..settings.settings import anchored
-from ..supervision.generation import Runtime
+from ..supervision.generation import Runtime, mint_now
 from ..supervision.switchboard import Generation, Switchboard
 from ..supervision.system import System
 from ..task_log import EmbeddedLog
@@ -472,6 +476,36 @@ class QueueManager(ComposedVerbs):
     def delete_file(self, file_id: str) -> StoredFile:
         """Delete a file; returns its last record. Raises `NotFound`."""
         return self._files.delete(file_id)
+
+    def create_batch(self, body: Mapping[str, Any], tenant: str | None = None) -> Batch:
+        """Create a batch from the lines of a file. Raises `Invalid`, naming the field."""
+        now = utc(time.time())
+        job = new_job(body, tenant, now)
+        try:
+            file = self._files.get(job.input_file_id)
+        except NotFound as error:
+            raise Invalid(error.message, field="input_file_id") from None
+        if file.purpose != "batch":
+            raise Invalid(
+                f"file {file.id} must have the purpose batch, it has {file.purpose}",
+                field="input_file_id",
+            )
+        batch = Batch(id=mint_now(), created_at=now, total=0, job=job)
+        return ask(self._now().batches, CreateBatch(batch))
+
+    def list_jobs(self, limit: int, before: str = "", endpoint: str = "") -> list[Batch]:
+        """The newest `limit` batches from files, older than the batch `before` if it is set."""
+        if before:
+            self.get_batch(before)
+        return ask(self._now().persistence, ListJobs(limit, before, endpoint))
+
+    def cancel_job(self, batch_id: str) -> Batch:
+        """Cancel what has not ended of a batch from a file. Raises `NotFound`, or `Conflict` if it
+        has ended."""
+        if self.get_batch(batch_id).job is None:
+            raise NotFound(f"batch {batch_id} is not from a file", field="id")
+        ask(self._now().batches, CancelBatch(batch_id))
+        return self.get_batch(batch_id)
 
     def probe_backends(self) -> None:
         """Probe all model servers now. Returns once the plan has the results."""

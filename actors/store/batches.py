@@ -1,16 +1,20 @@
 """Batches in the store: written in slices, committed by their batch record, written last."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from msgspec.structs import replace
 
 from ..core.model.entry import KeyUse
 from ..core.model.errors import Conflict
-from ..core.model.tasks import Batch, BatchSubmitted, Record
+from ..core.model.tasks import Batch, BatchJob, BatchSubmitted, Record
 from .commit_group import SealedBatch, TaskWrite
 from .encoding import after, decode_batch, decode_record, encode
 from .families import Changes, Family
+
+_JOB = b"job:"  # in `meta`, before the id of a batch whose job is unfinished
 
 
 class BatchStore:
@@ -18,7 +22,8 @@ class BatchStore:
 
     def __init__(self, families: dict[str, Family], handles: dict[str, Any]) -> None:
         self._families, self._handles = families, handles
-        self._open: dict[str, Batch] = {}  # unfinished ones: their counts change
+        self._open: dict[str, Batch] = {}  # unfinished ones: they change
+        self.ended: list[Batch] = []  # with a job, whose last task has just ended
 
     def begin(self, batch: Changes, batch_id: str) -> None:
         """Mark the batch as loading: a boot deletes the slices of a batch that still is."""
@@ -27,13 +32,19 @@ class BatchStore:
     def seal(self, batch: Changes, sealed: SealedBatch) -> None:
         batch_record = sealed.batch
         batch.delete(b"loading:" + batch_record.id.encode(), self._handles["meta"])
-        self._put(batch, batch_record)
+        self.put(batch, batch_record)
         if sealed.key is not None:
             keyed = KeyUse(batch_record.id, sealed.body, batch_record.created_at.timestamp())
             batch.put(b"k" + sealed.key, encode(keyed), self._handles["index"])
 
-    def tally(self, batch: Changes, rows: Iterable[TaskWrite], removed: Iterable[Record]) -> None:
-        """Keep the counts of batches in step with their tasks."""
+    def tally(
+        self,
+        batch: Changes,
+        rows: Iterable[TaskWrite],
+        removed: Iterable[Record],
+        jobs: Mapping[str, BatchJob],
+    ) -> None:
+        """Keep the counts of batches in step with their tasks, and save changed jobs."""
         changed: dict[str, Batch] = {}
         for row in rows:
             if row.record.batch_id is not None and row.was is not None:
@@ -42,23 +53,39 @@ class BatchStore:
         for record in removed:
             if record.batch_id is not None:
                 _count(changed, self, record, -1)
+        self.ended += [each for each in changed.values() if each.job is not None and each.is_over]
+        for batch_id, job in jobs.items():
+            known = changed.get(batch_id) or self.get(batch_id)
+            if known is not None:
+                changed[batch_id] = replace(known, job=job)
         for changed_batch in changed.values():
-            if changed_batch.held:
-                self._put(batch, changed_batch)
-            else:
-                self._delete(batch, changed_batch.id)
+            if changed_batch.held or changed_batch.job is not None:
+                self.put(batch, changed_batch)
+            else:  # its last task was deleted
+                self.delete(batch, changed_batch.id)
 
-    def _put(self, batch: Changes, record: Batch) -> None:
+    def put(self, batch: Changes, record: Batch) -> None:
         batch.put(record.id.encode(), encode(record), self._handles["batches"])
-        if record.is_over:
+        if record.is_settled:
             self._open.pop(record.id, None)
         else:
             self._open[record.id] = record
+        if record.job is not None:  # a boot looks for those that are unfinished
+            key, meta = _JOB + record.id.encode(), self._handles["meta"]
+            if record.job.status.is_final:
+                batch.delete(key, meta)
+            else:
+                batch.put(key, b"", meta)
 
-    def _delete(self, batch: Changes, batch_id: str) -> None:
-        """Delete the record of a batch whose last task was deleted."""
+    def delete(self, batch: Changes, batch_id: str) -> None:
         batch.delete(batch_id.encode(), self._handles["batches"])
         self._open.pop(batch_id, None)
+
+    def unfinished_jobs(self) -> list[Batch]:
+        """The batches with a job that has not ended."""
+        rows = self._families["meta"].between(_JOB, after(_JOB))
+        batches = (self.get(key[len(_JOB) :].decode()) for key, _ in rows)
+        return [batch for batch in batches if batch is not None]
 
     def get(self, batch_id: str) -> Batch | None:
         if batch_id in self._open:
@@ -69,6 +96,30 @@ class BatchStore:
     def newest(self, limit: int) -> list[Batch]:
         rows = self._families["batches"].between(b"", b"g", backwards=True)
         return [decode_batch(raw) for _, (_, raw) in zip(range(limit), rows, strict=False)]
+
+    def jobs(self, limit: int, before: str, endpoint: str) -> Callable[[], list[Batch]]:
+        """Return a function that reads the newest batches with a job, older than the batch
+        `before`, of this `endpoint` if it is named; it may run in any thread."""
+        end = before.encode() or b"g"
+        rows = self._families["batches"].snapshot().between(b"", end, backwards=True)
+
+        def read() -> list[Batch]:
+            batches = (decode_batch(raw) for _, raw in rows)
+            wanted = (b for b in batches if b.job and endpoint in ("", b.job.endpoint))
+            return list(islice(wanted, limit))
+
+        return read
+
+    def forgotten(self, before: datetime) -> Callable[[], tuple[str, ...]]:
+        """Return a function that finds the batches with a job that ended before then and have no
+        tasks left; it may run in any thread."""
+        rows = self._families["batches"].snapshot().between(b"", b"g")
+
+        def find() -> tuple[str, ...]:
+            batches = (decode_batch(raw) for _, raw in rows)
+            return tuple(b.id for b in batches if b.job and not b.held and _ended(b.job, before))
+
+        return find
 
     def task_ids(self, batch_id: str) -> list[str]:
         """The ids of the batch's tasks, in the order in which they were submitted."""
@@ -99,6 +150,11 @@ class BatchStore:
 
     def forget(self, batch: Changes, batch_id: str) -> None:
         batch.delete(b"loading:" + batch_id.encode(), self._handles["meta"])
+
+
+def _ended(job: BatchJob, before: datetime) -> bool:
+    ends = (job.failed_at, job.completed_at, job.expired_at, job.cancelled_at)
+    return job.status.is_final and all(end is None or end < before for end in ends)
 
 
 def _count(changed: dict[str, Batch], book: BatchStore, record: Record, step: int) -> None:

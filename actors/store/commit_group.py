@@ -17,16 +17,19 @@ from ..core.model.files import StoredFile
 from ..core.model.orders import (
     Announce,
     Change,
+    DropBatch,
     DropCron,
     DropFile,
     DropKey,
     Insert,
+    SaveBatch,
     SaveCron,
     SaveElse,
     SaveFile,
+    SaveJob,
     SetFlag,
 )
-from ..core.model.tasks import Batch, Record, Status
+from ..core.model.tasks import Batch, BatchJob, Record, Status
 from ..core.plan.settle import cut_attempt, kept
 from .encoding import decode_record
 
@@ -84,13 +87,17 @@ class CommitGroup:
         self.dropped_keys: list[bytes] = []
         self.crons: dict[str, Cron | None] = {}  # None when removed
         self.files: dict[str, StoredFile | None] = {}  # None when deleted
+        self.batches: dict[str, Batch | None] = {}  # new ones; None when deleted
+        self.jobs: dict[str, BatchJob] = {}  # changed ones, by the id of their batch
         self.events: list[EventRecord] = []
         self.answers: list[tuple[Promise[Any] | None, object]] = []
 
     @property
     def changes_disk(self) -> bool:
         tasks = self.rows or self.removed or self.sealed
-        return bool(tasks or self.flags or self.dropped_keys or self.crons or self.files)
+        batches = self.batches or self.jobs
+        rest = self.flags or self.dropped_keys or self.crons or self.files
+        return bool(tasks or batches or rest)
 
     def __bool__(self) -> bool:
         return self.changes_disk or bool(self.answers or self.events)
@@ -153,6 +160,12 @@ class CommitGroup:
                 self.files[file.id] = file
             case DropFile(file_id):
                 self.files[file_id] = None
+            case SaveBatch(batch):
+                self.batches[batch.id] = batch
+            case SaveJob(batch_id, job):
+                self.jobs[batch_id] = job
+            case DropBatch(batch_id):
+                self.batches[batch_id] = None
             case _:
                 assert_never(save)
 

@@ -66,5 +66,5 @@ class _OpenBatches:
     def __contains__(self, batch_id: str) -> bool:
         if batch_id not in self._known:
             raw = self._batches.get(batch_id.encode())
-            self._known[batch_id] = raw is not None and not decode_batch(raw).is_over
+            self._known[batch_id] = raw is not None and not decode_batch(raw).is_settled
         return self._known[batch_id]

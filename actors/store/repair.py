@@ -64,7 +64,7 @@ class Repair:
         for key, raw in key_range(self.families["batches"].iter, b"", _END):
             batch = decode_batch(raw)
             batch = replace(batch, **{status.value: counts[batch.id, status] for status in Status})
-            if batch.held:
+            if batch.held or batch.job is not None:
                 self.batch.put(key, encode(batch), self.handles["batches"])
             else:
                 self.delete("batches", key)

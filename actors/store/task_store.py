@@ -84,6 +84,11 @@ class TaskStore(ABC):
             batch.put(b"flag:" + name.encode(), b"1" if value else b"0", self._handles["meta"])
         for key in group.dropped_keys:
             batch.delete(b"k" + key, self._handles["index"])
+        for batch_id, new in group.batches.items():
+            if new is None:
+                self.batches.delete(batch, batch_id)
+            else:
+                self.batches.put(batch, new)
         for sealed in group.sealed:
             self.batches.seal(batch, sealed)
             for level, count in sealed.tasks.levels.items():
@@ -91,7 +96,7 @@ class TaskStore(ABC):
         for record in group.removed.values():
             self._remove(batch, record)
             self._count(record, -1)
-        self.batches.tally(batch, group.rows.values(), group.removed.values())
+        self.batches.tally(batch, group.rows.values(), group.removed.values(), group.jobs)
         for row in cooperatively(group.rows.values(), yield_control):
             self._put(batch, row)
             self._count(row.was, -1)
@@ -208,4 +213,5 @@ class TaskStore(ABC):
             last_us=round(last * 1e6),
             crons=[decode_cron(raw) for _, raw in self._tables["crons"].between(b"", b"g")],
             hidden=hidden,
+            jobs=self.batches.unfinished_jobs(),
         )

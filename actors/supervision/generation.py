@@ -1,16 +1,21 @@
 """One generation of actors: started bottom up, stopped top down."""
 
+import random
 import time
 from collections.abc import Callable
+from functools import partial
 
 from msgspec import Struct
 
 from ..base.actor import Ref, ask, dismiss, start, stop, tell
 from ..base.cooperation import YieldControl, never_yield
 from ..base.thread_pool import InlinePool, Pool
+from ..batch_runner import BatchRunner
+from ..batch_steps import StepTools
 from ..core.config.config import Backend, Config
 from ..core.messages import CloseSubscriptions, Commit, Drain, Recover
 from ..core.messages.replies import Recovered
+from ..core.model.ids import mint
 from ..core.plan.plan import Plan
 from ..core.plan.settle import utc
 from ..core.routing.routes import gates_of
@@ -31,6 +36,11 @@ from ..worker import Worker
 from .switchboard import Generation
 
 CLOSE_PATIENCE_S = 12.0  # two pools, 5 s each, plus closing
+
+
+def mint_now() -> str:
+    """A new id: ids sort by time, if not in order within a microsecond."""
+    return mint(time.time_ns() // 1000, random.getrandbits(62))
 
 
 class Runtime(Struct, frozen=True):
@@ -75,6 +85,7 @@ class Boot:
         self.scheduler: Ref | None = None
         self.ticker: Ref | None = None
         self.sweeper: Ref | None = None
+        self.batches: Ref | None = None
         self.prober: Ref | None = None
         self.workers: list[Ref] = []
 
@@ -109,8 +120,18 @@ class Boot:
             persistence=persistence,
             known=recovered.last_us / 1e6,
         )
+        self.batches = start(
+            BatchRunner,
+            self.reporter("BatchRunner"),
+            yield_control=self.runtime.yield_control,
+            jobs=recovered.jobs,
+            scheduler=self.scheduler,
+            persistence=persistence,
+            make_tools=partial(self.step_tools, self.scheduler, persistence),
+            clock=time.time,
+        )
         assert self.prober is not None, "the scheduler has spawned one"
-        return Generation(self.scheduler, persistence, bus, self.ticker, self.prober)
+        return Generation(self.scheduler, persistence, bus, self.ticker, self.prober, self.batches)
 
     def up_read_only(self, refusal: str) -> Generation:
         """Start the actors that read a store that cannot be written; refuse writes with `refusal`.
@@ -126,7 +147,8 @@ class Boot:
             recovered=recovered,
             refusal=refusal,
         )
-        return Generation(self.scheduler, persistence, bus, self.scheduler, self.scheduler)
+        reader = self.scheduler
+        return Generation(reader, persistence, bus, reader, reader, reader)
 
     def _open(self, *, read_only: bool) -> tuple[Ref, Ref, Recovered]:
         queue = self.config.queue
@@ -159,6 +181,20 @@ class Boot:
 
     def reporter(self, name: str) -> Callable[[str], None]:
         return lambda error: self._report(name, error)
+
+    def step_tools(self, scheduler: Ref, persistence: Ref) -> StepTools:
+        """What the batches from files work with, in a thread of their own."""
+        folder = self.config.queue.storage_path
+        return StepTools(
+            blobs=self.runtime.open_blobs(folder),
+            pool=self.runtime.file_pool(),
+            scheduler=scheduler,
+            persistence=persistence,
+            mint=mint_now,
+            check_free_space=partial(self.runtime.check_free_space, folder),
+            file_retention_s=self.config.queue.file_retention,
+            yield_control=self.runtime.yield_control,
+        )
 
     def spawn_worker(self, slot: int, scheduler: Ref, report: Callable[[str], None]) -> Ref:
         assert self.bus is not None
@@ -196,7 +232,7 @@ class Boot:
 
     def drain(self, grace_s: float) -> None:
         """Let running tasks finish, and make everything durable. Raises `QueueError`."""
-        for ref in (self.ticker, self.sweeper):
+        for ref in (self.ticker, self.sweeper, self.batches):
             if ref is not None:
                 stop(ref, CLOSE_PATIENCE_S)
         if self.scheduler is not None:
@@ -206,7 +242,7 @@ class Boot:
 
     def down(self, reason: str) -> bool:
         """Stop all actors, deciders first, persistence last; False if the store did not close."""
-        for ref in (self.ticker, self.sweeper, self.scheduler):
+        for ref in (self.ticker, self.sweeper, self.batches, self.scheduler):
             if ref is not None:
                 stop(ref, 1.0)
         for ref in (self.prober, *self.workers):  # no more are spawned

@@ -18,6 +18,7 @@ class Generation(Struct, frozen=True):
     bus: Ref
     ticker: Ref
     prober: Ref
+    batches: Ref
 
 
 class Switchboard:

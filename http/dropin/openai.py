@@ -7,8 +7,9 @@ import msgspec
 from ...actors.core.intake.submission import new_task
 from ...actors.core.model import limits
 from ...actors.core.model.errors import Invalid, QueueError
-from ...actors.core.model.tasks import Dialect, NewTask, Priority, Status, Task, TaskType
+from ...actors.core.model.tasks import NewTask, Priority, Status, Task, TaskType
 from ...actors.core.openai.chunks import as_piece, is_count
+from ...actors.core.openai.requests import ENDPOINTS, task_fields
 from .. import sse, wire
 from ..requests import reading
 from ..requests.exchange import Routes
@@ -18,11 +19,6 @@ from .queue_protocol import DropinQueue
 from .queued_call import QueuedCall, wishes
 from .retry_advice import advise
 
-_KINDS = {
-    "/v1/chat/completions": TaskType.CHAT,
-    "/v1/completions": TaskType.GENERATE,
-    "/v1/embeddings": TaskType.EMBED,
-}
 # Other tiers mean the default priority here; the model server interprets them.
 _TIERS = {
     "priority": Priority.CRITICAL,
@@ -36,12 +32,12 @@ def add_openai_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
 
     def replying(path: str) -> Any:
         body = reading.json_object(max_body)
-        streams = _KINDS[path] is not TaskType.EMBED and _streams(body)
+        streams = ENDPOINTS[path] is not TaskType.EMBED and _streams(body)
         events = OpenAIStreamFormat(_tier(body), _wants_usage(body))
-        queued = QueuedCall(queue, _task(_KINDS[path], body), events)
+        queued = QueuedCall(queue, _task(ENDPOINTS[path], body), events)
         return queued.streamed() if streams else events.tiered(queued.whole())
 
-    for path in _KINDS:
+    for path in ENDPOINTS:
         app.post(path, callback=lambda path=path: replying(path))
     app.get(wire.MODELS, callback=lambda: model_list.every(queue))
     app.get(f"{wire.MODELS}/<model:path>", callback=lambda model: model_list.one(queue, model))
@@ -148,13 +144,6 @@ def _wants_usage(body: Json) -> bool:
 
 def _task(kind: TaskType, body: Json) -> NewTask:
     """The task for a request. Raises `Invalid`, naming the field."""
-    payload = dict(body)
-    for beside in ("model", "stream"):  # not part of the payload
-        payload.pop(beside, None)
-    options = {**(payload.pop("stream_options", None) or {})}
-    options.pop("include_usage", None)
-    if options:
-        payload["stream_options"] = options
-    fields = {"type": kind, "dialect": Dialect.OPENAI, "payload": payload}
+    fields = task_fields(kind, body)
     level = _TIERS.get(_tier(body) or "", Priority.HIGH)
     return new_task({**fields, "model": models.model_in(body), **wishes(level)})

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from ...actors.core.intake.arguments import AnyTask
 from ...actors.core.model.files import FilePage, StoredFile
 from ...actors.core.model.outcomes import BackendReply
-from ...actors.core.model.tasks import Submitted
+from ...actors.core.model.tasks import Batch, Submitted
 from ...actors.embedded.files import NewFile
 from ...actors.files.blob_streams import BlobReader
 from ..native.feed import LocalQueue
@@ -26,6 +26,12 @@ class DropinQueue(LocalQueue, Protocol):
     def load_on_backends(
         self, names: Collection[str], path: str, body: Mapping[str, Any]
     ) -> dict[str, BackendReply]: ...
+
+    def create_batch(self, body: Mapping[str, Any], tenant: str | None = None) -> Batch: ...
+
+    def list_jobs(self, limit: int, before: str = "", endpoint: str = "") -> list[Batch]: ...
+
+    def cancel_job(self, batch_id: str) -> Batch: ...
 
     def new_file(self) -> NewFile: ...
 

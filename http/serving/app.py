@@ -16,6 +16,7 @@ from ..dropin import anthropic, ollama, openai
 from ..dropin.anthropic import add_anthropic_routes
 from ..dropin.ollama import add_ollama_routes
 from ..dropin.openai import add_openai_routes
+from ..dropin.openai_batches import add_openai_batch_routes
 from ..dropin.openai_files import add_file_routes
 from ..dropin.queue_protocol import DropinQueue
 from ..native.page_files import add_page_routes
@@ -157,6 +158,7 @@ def create_app(
     add_ollama_routes(app, queue, max_body)
     add_openai_routes(app, queue, max_body)
     add_file_routes(app, queue, max_file)
+    add_openai_batch_routes(app, queue, max_body)
     add_anthropic_routes(app, queue, max_body)
     add_page_routes(app)
     return app

@@ -11,7 +11,7 @@ from ..model.stats import Counts
 from ..model.task_filter import TaskFilter, WaitReasons
 from ..model.tasks import Batch, BatchSubmitted, Record
 from .command import Command, Reply
-from .replies import Page, Recovered, StoredTask
+from .replies import BatchLines, LiveTasks, Page, Recovered, StoredTask
 from .scheduler import Delete, Retry
 
 Calls = tuple[tuple[Any, Run | Stop], ...]
@@ -71,6 +71,43 @@ class ListBatches(Command[list[Batch]], frozen=True):
     """Reply: the newest `limit` batches."""
 
     limit: int
+
+
+class ListJobs(Command[list[Batch]], frozen=True):
+    """Reply: the newest `limit` batches from files, older than the batch `before` if it is set; of
+    the endpoint `endpoint` if it is set."""
+
+    limit: int
+    before: str = ""
+    endpoint: str = ""
+
+
+class AwaitBatch(Command[Batch], frozen=True):
+    """Reply: `Batch`, once all of its tasks have ended, durably; `NotFound` if there is none."""
+
+    batch_id: str
+
+
+class ReadLines(Command[BatchLines], frozen=True):
+    """Read the next lines of a batch from a file, after the task `after`. Reply: `BatchLines`."""
+
+    batch_id: str
+    after: str = ""
+
+
+class FindLiveTasks(Command[LiveTasks], frozen=True):
+    """Find the next tasks of a batch that have not ended, after the task `after`. Reply:
+    `LiveTasks`."""
+
+    batch_id: str
+    after: str = ""
+
+
+class FindForgottenBatches(Command[tuple[str, ...]], frozen=True):
+    """Find the batches from files that ended before `before` and have no tasks left. Reply: their
+    ids."""
+
+    before: datetime
 
 
 class GetTask(Command[StoredTask], frozen=True):
@@ -189,6 +226,11 @@ ToPersistence = (
     | GetBatch
     | FindBatch
     | ListBatches
+    | ListJobs
+    | AwaitBatch
+    | ReadLines
+    | FindLiveTasks
+    | FindForgottenBatches
     | ListTasks
     | FindExpired
     | CountTasks

@@ -4,7 +4,7 @@ from msgspec import Struct, field
 
 from ..model.crons import Cron
 from ..model.entry import Entry, KeyUse
-from ..model.tasks import Record, TaskType
+from ..model.tasks import Batch, Record, TaskType
 
 
 class StoredTask(Struct, frozen=True):
@@ -23,6 +23,20 @@ class CallSpec(Struct, frozen=True):
     spec: bytes
 
 
+class BatchLines(Struct, frozen=True):
+    """The next tasks of a batch; `after` is the position to continue from, None after the last."""
+
+    lines: list[StoredTask]
+    after: str | None
+
+
+class LiveTasks(Struct, frozen=True):
+    """Pending and running tasks of a batch; `after` as in `BatchLines`."""
+
+    task_ids: tuple[str, ...]
+    after: str | None
+
+
 class Page(Struct):
     """A page of a list; `specs` and `results` (JSON) are by id, if requested.
 
@@ -39,7 +53,8 @@ class Page(Struct):
 class Recovered(Struct, frozen=True):
     """Everything that a plan starts from. `last_us`: when the newest task was accepted.
 
-    `hidden` are the tasks of batches that a crash interrupted, if they cannot be deleted yet.
+    `hidden` are the tasks of batches that a crash interrupted, if they cannot be deleted yet;
+    `jobs` the batches from files that have not ended.
     """
 
     waiting: list[Entry]
@@ -49,3 +64,4 @@ class Recovered(Struct, frozen=True):
     last_us: int
     crons: list[Cron] = []
     hidden: dict[str, list[Record]] = {}
+    jobs: list[Batch] = []

@@ -9,7 +9,7 @@ from ..model.crons import Cron
 from ..model.outcomes import Outcome, ProbeResult
 from ..model.stats import BackendState, PlanState, Waiting
 from ..model.task_filter import WaitReasons
-from ..model.tasks import BatchSubmitted, NewTask, Record, Submitted
+from ..model.tasks import Batch, BatchSubmitted, NewTask, Record, Submitted
 from .command import Command
 from .replies import StoredTask
 from .wake import Wake
@@ -72,7 +72,8 @@ class SubmitBatch(Command[BatchSubmitted], frozen=True):
 
     `packs` hold `count` encoded drafts, with specs of `size` bytes. The receiver empties it as it
     goes, so that nothing keeps the bytes longer than needed. `key` and `body` are as in `Submit`;
-    for a known key the reply is that batch, with `created` False.
+    for a known key the reply is that batch, with `created` False. `batch` is the batch that the
+    tasks belong to, if it exists already.
     """
 
     packs: deque[bytes]
@@ -81,6 +82,7 @@ class SubmitBatch(Command[BatchSubmitted], frozen=True):
     restricted: tuple[RestrictedRoute, ...] = ()
     key: bytes | None = None
     body: bytes = b""
+    batch: Batch | None = None
 
 
 class LoadBatch(Struct, frozen=True):

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from .crons import Cron
 from .files import StoredFile
-from .tasks import Attempt, Record
+from .tasks import Attempt, Batch, BatchJob, Record
 
 # --- saves --------------------------------------------------------------------------------------
 
@@ -90,7 +90,37 @@ class DropFile(Struct, frozen=True):
     file_id: str
 
 
-SaveElse = SetFlag | DropKey | SaveCron | DropCron | SaveFile | DropFile | Announce
+class SaveBatch(Struct, frozen=True):
+    """Save a new batch whose tasks are the lines of a file: they follow."""
+
+    batch: Batch
+
+
+class SaveJob(Struct, frozen=True):
+    """Change a batch's job; its counts stay."""
+
+    batch_id: str
+    job: BatchJob
+
+
+class DropBatch(Struct, frozen=True):
+    """Delete a batch without tasks."""
+
+    batch_id: str
+
+
+SaveElse = (
+    SetFlag
+    | DropKey
+    | SaveCron
+    | DropCron
+    | SaveFile
+    | DropFile
+    | SaveBatch
+    | SaveJob
+    | DropBatch
+    | Announce
+)
 """A save that does not concern a task's record."""
 
 Save = Insert | Change | Remove | SaveElse

@@ -273,11 +273,93 @@ class BatchSubmitted(Struct, PublicRecord, frozen=True):
     created: bool = True
 
 
+class BatchStatus(StrEnum):
+    """The status of a batch whose tasks are the lines of a file, in OpenAI's words."""
+
+    VALIDATING = "validating"
+    FAILED = "failed"
+    IN_PROGRESS = "in_progress"
+    FINALIZING = "finalizing"
+    COMPLETED = "completed"
+    EXPIRED = "expired"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the batch has ended, and its files are written."""
+        return self in (
+            BatchStatus.FAILED,
+            BatchStatus.COMPLETED,
+            BatchStatus.EXPIRED,
+            BatchStatus.CANCELLED,
+        )
+
+
+class BatchFault(Struct, PublicRecord, frozen=True, kw_only=True):
+    """What is wrong in a batch's file: `line` counts from 1, None for the whole file. `code` is
+    stable, `message` a sentence, `param` the wrong field."""
+
+    code: str
+    message: str
+    param: str | None = None
+    line: int | None = None
+
+
+class BatchUsage(Struct, PublicRecord, frozen=True, kw_only=True):
+    """The tokens of a batch: `input`, of these `cached`; `output`, of these `reasoning`."""
+
+    input: int = 0
+    cached: int = 0
+    output: int = 0
+    reasoning: int = 0
+
+
+class BatchJob(Struct, PublicRecord, frozen=True, kw_only=True):
+    """What a batch has besides its tasks if they are the lines of a file.
+
+    - As it was created: the file `input_file_id`, the `endpoint` of all lines, the
+      `completion_window`, which ends at `expires_at`, the `priority` and `tenant` of the tasks, the
+      user's `metadata`, and after how many seconds the files it writes are deleted
+      (`output_expires_s`; None: as the settings say).
+    - `status`, and when it was reached (times or None): `in_progress_at`, `finalizing_at`,
+      `completed_at`, `failed_at`, `expired_at`, `cancelling_at`, `cancelled_at`.
+    - `faults` say why it failed: what is wrong in its file. `model` is that of all lines, or None.
+    - Once it has ended: the replies in `output_file_id` and the errors in `error_file_id`, None if
+      there are none; how many lines are `answered` and `refused`; the `usage` of tokens.
+    """
+
+    input_file_id: str
+    endpoint: str
+    completion_window: str
+    expires_at: datetime
+    priority: int = Priority.LOW
+    tenant: str | None = None
+    metadata: dict[str, str] = {}
+    output_expires_s: int | None = None
+    status: BatchStatus = BatchStatus.VALIDATING
+    in_progress_at: datetime | None = None
+    finalizing_at: datetime | None = None
+    completed_at: datetime | None = None
+    failed_at: datetime | None = None
+    expired_at: datetime | None = None
+    cancelling_at: datetime | None = None
+    cancelled_at: datetime | None = None
+    faults: list[BatchFault] = []
+    model: str | None = None
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    answered: int = 0
+    refused: int = 0
+    usage: BatchUsage = BatchUsage()
+
+
 class Batch(Struct, PublicRecord, frozen=True, kw_only=True):
     """Tasks that were submitted together at `created_at`, and their number in each status.
 
     `id` is the batch's, `total` the number submitted. `pending`, `running`, `completed`, `failed`
-    and `cancelled` count those that are not deleted.
+    and `cancelled` count those that are not deleted. `job` is a `BatchJob` if the tasks are the
+    lines of a file, else None.
     """
 
     id: str
@@ -288,11 +370,17 @@ class Batch(Struct, PublicRecord, frozen=True, kw_only=True):
     completed: int = 0
     failed: int = 0
     cancelled: int = 0
+    job: BatchJob | None = None
 
     @property
     def is_over(self) -> bool:
         """Whether all of its tasks have ended."""
         return self.pending + self.running == 0
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all of its tasks have ended, and its files are written if it has any."""
+        return self.is_over and (self.job is None or self.job.status.is_final)
 
     @property
     def held(self) -> int:

@@ -208,7 +208,7 @@ def test_only_what_cannot_be_a_second_task_is_to_be_sent_again(
 
 
 def test_errors_of_the_door_have_openais_form(house: AppHarness) -> None:
-    assert told(house.http.get("/v1/files"))[0] == 404
+    assert told(house.http.get("/v1/images"))[0] == 404
     assert told(house.http.get(CHAT))[0] == 405
     assert told(house.http.post(CHAT, content=b"{"))[0] == 400
     assert told(house.http.post(CHAT, content=b"[]"))[:2] == (400, "invalid_request_error")

@@ -5,12 +5,15 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 
 from ollama_queue import (
+    Batch,
     Config,
     Conflict,
     NotFound,
@@ -184,6 +187,7 @@ def use(house: CrashHarness) -> None:
         _stop_one(house)
         _rearrange(house)
         _submit_together(house)
+        _submit_file(house)
         surely(lambda: queue.list_tasks(TaskFilter(limit=5)))
         surely(queue.get_queue_stats)
         surely(queue.get_history)
@@ -214,6 +218,44 @@ def _submit_together(house: CrashHarness) -> None:
     house.kinds |= dict.fromkeys(made.task_ids, "well")
     assert house.surely(lambda: queue.get_batch(made.batch_id)).total == 3
     assert len(house.surely(queue.list_batches)) == 1
+
+
+def _submit_file(house: CrashHarness) -> None:
+    """Two batches from one file, one of them cancelled; each may have been created twice."""
+    queue, surely = house.queue, house.surely
+    url, text = "/v1/chat/completions", {"role": "user", "content": "well"}
+    body = {"model": "smollm2", "messages": [text]}
+    lines = [{"custom_id": str(n), "method": "POST", "url": url, "body": body} for n in range(2)]
+
+    def save() -> str:
+        with queue.new_file() as file:
+            file.write(b"\n".join(map(msgspec.json.encode, lines)))
+            return file.save("a.jsonl", "batch").id
+
+    def ended() -> list[Batch]:
+        batches = surely(lambda: queue.list_jobs(10))
+        while not all(batch.is_settled for batch in batches):
+            batches = surely(lambda: queue.list_jobs(10))
+        return batches
+
+    kept, spare = surely(save), surely(save)
+    fields = {"input_file_id": kept, "endpoint": url, "completion_window": "1h"}
+    surely(lambda: queue.create_batch(fields))
+    ended()
+    surely(queue.pause)
+    cancelled = surely(lambda: queue.create_batch(fields)).id
+    while not surely(lambda: queue.get_batch(cancelled)).total:
+        pass
+    house.perhaps(lambda: queue.cancel_job(cancelled))
+    surely(queue.resume)
+    for batch in ended():
+        page = surely(partial(queue.list_tasks, {"batch_id": batch.id}))
+        house.kinds |= dict.fromkeys((task.id for task in page), "line")
+        assert batch.job is not None
+        assert batch.job.answered + batch.cancelled == batch.total
+    assert surely(lambda: queue.get_file(kept)).size
+    assert len(surely(lambda: queue.list_files(10)).files) >= 3
+    house.perhaps(lambda: queue.delete_file(spare))
 
 
 def _stop_one(house: CrashHarness) -> None:

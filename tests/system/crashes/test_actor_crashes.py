@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from ollama_queue import NotFound, Status, Unavailable
 from ollama_queue.actors import prober
 from ollama_queue.actors.base.actor import Actor, tell
+from ollama_queue.actors.batch_runner import BatchRunner
 from ollama_queue.actors.core import messages
 from ollama_queue.actors.core.intake.submission import draft, generate_task
 from ollama_queue.actors.core.model.events import EventRecord
@@ -32,7 +33,7 @@ from ollama_queue.actors.sweeper import Sweeper
 from ollama_queue.actors.worker import Worker
 from tests.support.harness.crashes import PATIENCE_S, Crash, CrashHarness, Fuse, count_ends, use
 from tests.support.harness.cron_ticker import ABOUT_CRONS, a_cron
-from tests.support.recorders import ManualPool, Recorder
+from tests.support.recorders import START, ManualPool, Recorder
 
 TAKES = {
     EventBus: messages.ToEventBus,
@@ -42,6 +43,7 @@ TAKES = {
     CronTicker: messages.ToCronTicker,
     Prober: messages.ToProber,
     Sweeper: messages.ToSweeper,
+    BatchRunner: messages.ToBatchRunner,
 }
 CASES = [
     pytest.param(actor, kind, moment, id=f"{actor.__name__}-{moment}-{kind.__name__}")
@@ -64,6 +66,10 @@ BY_HAND = {
     messages.FindExpired: messages.FindExpired(0, None),
     messages.Expired: messages.Expired((), None),
     messages.Swept: messages.Swept("any"),
+    messages.FindExpiredFiles: messages.FindExpiredFiles(START),
+    messages.FindForgottenBatches: messages.FindForgottenBatches(START),
+    messages.ExpiredFiles: messages.ExpiredFiles(()),
+    messages.TaskStopped: messages.TaskStopped("any"),
     **{type(message): message for message in ABOUT_CRONS},
 }
 ENDS_AS = {
@@ -73,6 +79,7 @@ ENDS_AS = {
     "bad": {Status.FAILED},
     "hang": {Status.CANCELLED},
     "cancel": {Status.CANCELLED},
+    "line": {Status.COMPLETED, Status.CANCELLED},
 }
 
 

@@ -1,0 +1,105 @@
+"""OpenAI's batches: tasks from the lines of an uploaded file."""
+
+import re
+from datetime import datetime
+
+from ...actors.core.model import limits
+from ...actors.core.model.errors import Invalid, NotFound
+from ...actors.core.model.tasks import Batch, BatchStatus
+from .. import wire
+from ..requests import reading
+from ..requests.exchange import Routes
+from ..wire import Json
+from .openai_files import page_of
+from .queue_protocol import DropinQueue
+from .queued_call import TENANT
+
+MOST = 100  # in a page
+_ID = re.compile(r"batch_([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})")
+_TIMES = (
+    *("in_progress_at", "expires_at", "finalizing_at", "completed_at", "failed_at"),
+    *("expired_at", "cancelling_at", "cancelled_at"),
+)
+
+
+def add_openai_batch_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
+    """Add the routes; `max_body` limits a request body in bytes."""
+
+    def create() -> Json:
+        tenant = reading.header(TENANT)
+        limits.check_text(tenant or "", TENANT)
+        return shown(queue.create_batch(reading.json_object(max_body), tenant or None))
+
+    def listed() -> Json:
+        query = reading.query({"after", "limit"})
+        limit = reading.whole(query, "limit", 20)
+        if not 1 <= limit <= MOST:
+            raise Invalid(f"limit must be from 1 to {MOST}", field="limit")
+        after = query.get("after", [""])[-1]
+        batches = queue.list_jobs(limit + 1, _plain(after, "after") if after else "")
+        return page_of([shown(each) for each in batches[:limit]], len(batches) > limit)
+
+    def get(batch_id: str) -> Json:
+        return shown(queue.get_batch(_plain(batch_id, "id")))
+
+    def cancel(batch_id: str) -> Json:
+        return shown(queue.cancel_job(_plain(batch_id, "id")))
+
+    app.post(wire.BATCHES, callback=create)
+    app.get(wire.BATCHES, callback=listed)
+    app.get(f"{wire.BATCHES}/<batch_id>", callback=get)
+    app.post(f"{wire.BATCHES}/<batch_id>/cancel", callback=cancel)
+
+
+def shown(batch: Batch) -> Json:
+    """A batch, as OpenAI shows it. Raises `NotFound` for one that is not from a file."""
+    job = batch.job
+    if job is None:
+        raise NotFound(f"batch {batch.id} is not from a file", field="id")
+    errors = [
+        {"code": each.code, "message": each.message, "param": each.param, "line": each.line}
+        for each in job.faults
+    ]
+    has_ended = job.status.is_final and job.status is not BatchStatus.FAILED
+    usage = job.usage
+    return {
+        "id": f"batch_{batch.id.replace('-', '')}",
+        "object": "batch",
+        "endpoint": job.endpoint,
+        "model": job.model,
+        "errors": {"object": "list", "data": errors} if errors else None,
+        "input_file_id": job.input_file_id,
+        "completion_window": job.completion_window,
+        "status": job.status,
+        "output_file_id": job.output_file_id,
+        "error_file_id": job.error_file_id,
+        "created_at": _seconds(batch.created_at),
+        **{name: _seconds(getattr(job, name)) for name in _TIMES},
+        "request_counts": {
+            "total": batch.total,
+            "completed": job.answered if has_ended else batch.completed,
+            "failed": job.refused if has_ended else batch.failed,
+        },
+        "usage": {
+            "input_tokens": usage.input,
+            "input_tokens_details": {"cached_tokens": usage.cached},
+            "output_tokens": usage.output,
+            "output_tokens_details": {"reasoning_tokens": usage.reasoning},
+            "total_tokens": usage.input + usage.output,
+        }
+        if has_ended
+        else None,
+        "metadata": job.metadata,
+    }
+
+
+def _seconds(at: datetime | None) -> int | None:
+    return None if at is None else int(at.timestamp())
+
+
+def _plain(batch_id: str, field: str) -> str:
+    """The queue's own id of a batch. Raises `NotFound` for what is none."""
+    matched = _ID.fullmatch(batch_id)
+    if matched is None:
+        raise NotFound(f"there is no batch {batch_id}", field=field)
+    return "-".join(matched.groups())
