@@ -7,28 +7,44 @@ from ..model.errors import Invalid
 
 _ROLES = ("user", "assistant", "system")
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
-_BETWEEN = "\n\n"  # separate texts; those of an assistant are pieces of one
+BETWEEN = "\n\n"  # separate texts; those of an assistant are pieces of one
 _DEEPEST = 4  # blocks inside blocks: a message, the result of a tool, a document, its content
 
 
-def messages_of(value: Any) -> Generator[None, None, list[dict[str, Any]]]:
-    """The messages of a chat task, with a pause after each block. Raises `Invalid`, naming the
-    message and the block.
+def messages_of(value: list[Any], first: int) -> Generator[None, None, list[dict[str, Any]]]:
+    """The messages of a chat task, from the `first` of the request's, with a pause after each
+    block. Raises `Invalid`, naming the message and the block.
 
-    Results of tools come first, each as a message of its own, with their images in the user's
-    message behind them: not every server takes images in the result of a tool. Blocks of other
-    types, such as those that Anthropic's own tools leave, are skipped; so is a message without
-    content.
+    Messages of one role in a row are one, as in Anthropic's API, and later ones of the system
+    belong to the user: many models accept nothing else. Results of tools come first, each as a
+    message of its own, with their images in the user's message behind them: not every server
+    takes images in the result of a tool. Blocks of other types, such as those that Anthropic's
+    own tools leave, are skipped; so is a message without content.
     """
-    if not isinstance(value, list) or not value:
-        raise Invalid("messages must be a list of at least one message", field="messages")
     names: dict[str, str] = {}  # of tools, by the id of their call
     messages: list[dict[str, Any]] = []
-    for index, message in enumerate(value):
-        messages += yield from _message(message, f"messages[{index}]", names)
+    turn, speaker = _Blocks(names), ""
+    for index in range(first, len(value)):
+        role = role_of(value[index], index)
+        role = "user" if role == "system" else role
+        if role != speaker:
+            messages += turn.messages(speaker)
+            turn, speaker = _Blocks(names), role
+        yield from turn.take_all(value[index].get("content"), f"messages[{index}].content")
+        yield
+    messages += turn.messages(speaker)
     if not messages:
         raise Invalid("messages must have some content", field="messages")
     return messages
+
+
+def role_of(message: Any, index: int) -> str:
+    """The role of a message. Raises `Invalid`."""
+    role = message.get("role") if isinstance(message, Mapping) else None
+    if isinstance(role, str) and role in _ROLES:
+        return role
+    where = f"messages[{index}]"
+    raise Invalid(f"{where} must be an object with the role user or assistant", field=where)
 
 
 def text_of(value: Any, where: str) -> Generator[None, None, str]:
@@ -36,33 +52,13 @@ def text_of(value: Any, where: str) -> Generator[None, None, str]:
     the block."""
     read = _Blocks({})
     yield from read.take_all(value, where)
-    return _BETWEEN.join(read.texts)
-
-
-def _message(
-    message: Any, where: str, names: dict[str, str]
-) -> Generator[None, None, list[dict[str, Any]]]:
-    role = message.get("role") if isinstance(message, Mapping) else None
-    if role not in _ROLES:
-        raise Invalid(f"{where} must be an object with the role user or assistant", field=where)
-    read = _Blocks(names)
-    yield from read.take_all(message.get("content"), f"{where}.content")
-    said: dict[str, Any] = {"content": _BETWEEN.join(read.texts), "images": read.images}
-    if role == "assistant":
-        said |= {
-            "content": "".join(read.texts),
-            "thinking": "".join(read.thinking),
-            "tool_calls": read.calls,
-        }
-    present = {name: part for name, part in said.items() if part}
-    own = [{"role": role, "content": "", **present}] if present else []
-    return [*read.results, *own]
+    return BETWEEN.join(read.texts)
 
 
 class _Blocks:
-    """Reads the blocks of one message; `names` are those of the tools called so far, by id.
+    """Reads the blocks of one turn; `names` are those of the tools called so far, by id.
 
-    `depth` is 1 for those of the message itself, one more for those inside a block.
+    `depth` is 1 for those of its messages, one more for those inside a block.
     """
 
     def __init__(self, names: dict[str, str], depth: int = 1) -> None:
@@ -72,6 +68,19 @@ class _Blocks:
         self.thinking: list[str] = []
         self.calls: list[dict[str, Any]] = []
         self.results: list[dict[str, Any]] = []
+
+    def messages(self, role: str) -> list[dict[str, Any]]:
+        """The turn of `role`, if it has any content, behind the results of tools."""
+        said: dict[str, Any] = {"content": BETWEEN.join(self.texts), "images": self.images}
+        if role == "assistant":
+            said |= {
+                "content": "".join(self.texts),
+                "thinking": "".join(self.thinking),
+                "tool_calls": self.calls,
+            }
+        present = {name: part for name, part in said.items() if part}
+        own = [{"role": role, "content": "", **present}] if present else []
+        return [*self.results, *own]
 
     def take_all(self, content: Any, where: str) -> Iterator[None]:
         if self._depth > _DEEPEST:
@@ -142,7 +151,7 @@ class _Blocks:
         call_id, content = _text(block, "tool_use_id", where), block.get("content")
         inner = _Blocks({}, self._depth + 1)
         yield from inner.take_all([] if content is None else content, f"{where}.content")
-        text = _BETWEEN.join(inner.texts)
+        text = BETWEEN.join(inner.texts)
         if not text and block.get("is_error"):
             text = "error"
         result = {"role": "tool", "content": text, "tool_call_id": call_id}

@@ -1,18 +1,32 @@
 """A request to `/v1/messages` as a chat task, in Ollama's dialect."""
 
 import math
+import re
 from collections.abc import Generator, Mapping
 from typing import Any
+
+import msgspec
 
 from ..model import limits
 from ..model.efforts import EFFORTS
 from ..model.errors import Invalid
 from ..model.ids import digest
 from ..model.tasks import TaskType
-from .conversation import messages_of, text_of
+from .conversation import BETWEEN, messages_of, role_of, text_of
 
 _MOST = (1 << 31) - 1  # tokens, and places in a ranking
+_SESSION = re.compile(r"(user_\w{1,200}?)_account_[\w-]{0,99}_session_[\w-]{0,99}", re.ASCII)
 _THINKING = ("enabled", "adaptive", "between_tools")
+
+
+class ClaudeCodeUser(msgspec.Struct):
+    """The `metadata.user_id` of Claude Code, which is JSON."""
+
+    account_uuid: str = ""
+    device_id: str = ""
+
+
+_PARTS = msgspec.json.Decoder(ClaudeCodeUser)
 
 
 def task_fields(body: Mapping[str, Any]) -> Generator[None, None, dict[str, Any]]:
@@ -33,25 +47,50 @@ def prompt_of(body: Mapping[str, Any]) -> Generator[None, None, dict[str, Any]]:
     payload: dict[str, Any] = {}
     if body.get("mcp_servers"):
         raise Invalid("mcp_servers: the queue calls no servers of tools", field="mcp_servers")
+    messages, first, system = body.get("messages"), 0, []
+    if not isinstance(messages, list) or not messages:
+        raise Invalid("messages must be a list of at least one message", field="messages")
     if body.get("system") is not None:
-        system = yield from text_of(body["system"], "system")
-        payload |= {"system": system} if system else {}
-    payload["messages"] = yield from messages_of(body.get("messages"))
+        system.append((yield from text_of(body["system"], "system")))
+    while first < len(messages) and role_of(messages[first], first) == "system":
+        content = messages[first].get("content")
+        system.append((yield from text_of(content, f"messages[{first}].content")))
+        first += 1
+    if text := BETWEEN.join(filter(None, system)):
+        payload["system"] = text
+    payload["messages"] = yield from messages_of(messages, first)
     tools = yield from _tools(body)
     return {**payload, **tools, **_thinking(body), **_format(body)}
 
 
 def tenant_of(body: Mapping[str, Any]) -> str | None:
-    """The tenant that `metadata.user_id` names; a digest of it if it is long. Raises `Invalid`."""
+    """The tenant that `metadata.user_id` names; a digest of it if it is long. Raises `Invalid`.
+
+    Claude Code appends the session to the user, who is one tenant all the same.
+    """
     metadata = _object(body, "metadata")
     user = metadata.get("user_id")
     if user is not None and not isinstance(user, str):
         raise Invalid("metadata.user_id must be a string", field="metadata.user_id")
     if not user or not user.strip():
         return None
+    user = _account(user) or user
     if len(user) <= limits.NAME:
         return user
     return f"user-{digest(user.encode('utf-8', 'surrogatepass')).hex()}"
+
+
+def _account(user: str) -> str | None:
+    """The user in what Claude Code sends: `user_X_account_Y_session_Z`, or the same as JSON."""
+    if match := _SESSION.fullmatch(user):
+        return match[1]
+    if not user.startswith("{"):
+        return None
+    try:
+        parts = _PARTS.decode(user)
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+    return parts.account_uuid or parts.device_id or None
 
 
 # --- fields -------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Turns what a user wrote into a checked `NewTask`: full form, flat form, and functions."""
 
+import re
 from collections.abc import Generator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Unpack, cast
@@ -39,6 +40,8 @@ _REQUIRED = {TaskType.CHAT: "messages", TaskType.GENERATE: "prompt", TaskType.EM
 _NAMED = {kind: f"{'an' if kind is TaskType.EMBED else 'a'} {kind} task" for kind in TaskType}
 _TYPES = ", ".join(TaskType)
 _KINDS: dict[str, TaskType] = {kind.value: kind for kind in TaskType}
+_MOST_ELEMENTS = 16  # before a prompt
+_OPENING = re.compile(r"\s{0,8}<([\w-]{1,64})>")
 _NAMES = {level.name.lower(): int(level) for level in Priority}
 _TASK_FIELDS = frozenset(NewTask.__struct_fields__)
 # Clients send back complete tasks (the original's Go client always does): fields that the queue
@@ -221,10 +224,27 @@ def title_of(task: NewTask) -> str:
         prompt = _of(prompt, "text")
     if type(prompt) is not str:
         return ""
+    if prompt.startswith("<"):
+        prompt = _behind_elements(prompt)
     title = " ".join(prompt[:160].split())
     if len(title) < limits.TITLE and len(prompt) > 160:  # many blanks
         title = " ".join(prompt[:480].split())
     return title[: limits.TITLE]
+
+
+def _behind_elements(prompt: str) -> str:
+    """What follows the XML elements at the start of a prompt, such as reminders and documents: the
+    question. The prompt itself if nothing does."""
+    start = 0
+    for _ in range(_MOST_ELEMENTS):
+        opening = _OPENING.match(prompt, start)
+        closing = f"</{opening[1]}>" if opening else ""
+        end = prompt.find(closing, opening.end()) if opening else -1
+        if end < 0:
+            break
+        start = end + len(closing)
+    rest = prompt[start : start + 480]
+    return rest if rest.strip() else prompt
 
 
 def _of(message: Any, name: str) -> Any:

@@ -146,6 +146,40 @@ def test_a_whole_message(house: AppHarness) -> None:
     }
 
 
+def test_what_claude_code_sends(house: AppHarness) -> None:
+    """The fields of its requests, as version 2.1 sends them."""
+    cached = {"cache_control": {"type": "ephemeral"}}
+    house.fake.script(Answer(400, {"error": '"m" does not support thinking'}), Stream())
+    request = body(
+        messages=[
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "<system-reminder>\nBe kind.\n</system-reminder>\n"},
+                    {"type": "text", "text": "Say hello", **cached},
+                ],
+            },
+            {"role": "system", "content": "Agents: none"},
+        ],
+        system=[{"type": "text", "text": "x-header: 1"}, {"type": "text", "text": "You", **cached}],
+        tools=[{"name": "Bash", "description": "Run", "input_schema": {"type": "object"}}],
+        thinking={"type": "adaptive"},
+        output_config={"effort": "high"},
+        context_management={"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
+        metadata={"user_id": '{"device_id":"d1","account_uuid":"","session_id":"s1"}'},
+        stream=True,
+    )
+    headers = {"anthropic-version": "2023-06-01", "anthropic-beta": "claude-code-20250219"}
+
+    response = house.http.post(f"{MESSAGES}?beta=true", json=request, headers=headers)
+
+    assert response.text.endswith('event: message_stop\ndata: {"type":"message_stop"}\n\n')
+    (task,) = house.queue.list_tasks()
+    assert (task.title, task.tenant, task.attempt) == ("Say hello Agents: none", "d1", 1)
+    assert [call.body.get("think") for call in house.fake.calls] == ["high", None]
+    assert [each["role"] for each in house.fake.calls[1].body["messages"]] == ["system", "user"]
+
+
 # --- while it waits -----------------------------------------------------------------------------
 
 

@@ -151,7 +151,7 @@ def test_a_message_sent_back_is_what_the_model_said(streamed: list[dict[str, Any
     sent = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": content}]
 
     said = [
-        each for each in run_steps(messages_of(sent), never_yield) if each["role"] == "assistant"
+        each for each in run_steps(messages_of(sent, 0), never_yield) if each["role"] == "assistant"
     ]
 
     original = {name: value for name, value in reply["message"].items() if value}

@@ -218,6 +218,34 @@ def test_which_tools_to_call(choice: dict[str, Any], tools: dict[str, Any]) -> N
     assert {name: got[name] for name in ("tools", "tool_choice") if name in got} == tools
 
 
+def test_a_turn_is_one_message() -> None:
+    """Claude Code sends messages of the system behind those of the user."""
+    system = {"role": "system", "content": "Tools: none."}
+    result = {"type": "tool_result", "tool_use_id": "x", "content": "sunny"}
+    made = payload(
+        system="be brief",
+        messages=[
+            system,
+            {"role": "user", "content": "hi"},
+            system,
+            user(image()),
+            assistant(text("Let me ")),
+            assistant(text("look."), called("x")),
+            user(text("Well?")),
+            user(result),
+        ],
+    )
+
+    call = {"id": "x", "function": {"name": "weather", "arguments": {}}}
+    assert made["system"] == "be brief\n\nTools: none."
+    assert made["messages"] == [
+        {"role": "user", "content": "hi\n\nTools: none.", "images": [PNG]},
+        {"role": "assistant", "content": "Let me look.", "tool_calls": [call]},
+        {"role": "tool", "content": "sunny", "tool_call_id": "x", "tool_name": "weather"},
+        {"role": "user", "content": "Well?"},
+    ]
+
+
 def test_documents_and_search_results_are_read_as_text() -> None:
     plain = {"type": "document", "source": {"type": "text", "data": "A"}}
     nested = {"type": "document", "source": {"type": "content", "content": [text("B")]}}
@@ -329,6 +357,8 @@ def test_the_user_is_the_tenant() -> None:
     assert tenant_of({"metadata": {"user_id": None}}) is None
     assert tenant_of({"metadata": {"user_id": " "}}) is None
     assert tenant_of({"metadata": {"user_id": "ann"}}) == "ann"
+    assert tenant_of({"metadata": {"user_id": '{"a": 1}'}}) == '{"a": 1}'
+    assert tenant_of({"metadata": {"user_id": "{" * 200}}) == "{" * 200
     digest = tenant_of({"metadata": {"user_id": long}})
     assert digest is not None
     assert len(digest) < 64
@@ -347,6 +377,20 @@ def test_tokens_are_estimated_from_all_that_the_model_reads() -> None:
     assert estimate(payload(messages=[user(text("x" * 400))])) >= 100
     assert estimate(payload(messages=[assistant(called("x", city="x" * 400))])) >= 100
     assert 100 < estimate(payload(messages=[user(image("A" * 400_000))])) < 10_000
+
+
+@pytest.mark.parametrize(
+    ("user_id", "tenant"),
+    [
+        ("user_0a1b_account_8-9_session_1-2", "user_0a1b"),
+        ("user_0a1b_account__session_1-2", "user_0a1b"),
+        ('{"device_id":"d1","account_uuid":"","session_id":"s"}', "d1"),
+        ('{"device_id":"d1","account_uuid":"a1","session_id":"s"}', "a1"),
+        ('{"device_id":3}', '{"device_id":3}'),
+    ],
+)
+def test_a_session_of_claude_code_is_no_tenant_of_its_own(user_id: str, tenant: str) -> None:
+    assert tenant_of({"metadata": {"user_id": user_id}}) == tenant
 
 
 WORDS = ["user", "assistant", "text", "image", "tool_use", "tool_result", "document", "base64"]

@@ -203,6 +203,22 @@ class TestTitle:
     def test_it_is_the_beginning_of_what_was_asked(self, task: NewTask, title: str) -> None:
         assert title_of(task) == title
 
+    @pytest.mark.parametrize(
+        ("prompt", "title"),
+        [
+            ("<system-reminder>\nbe kind\n</system-reminder>\n\nHello", "Hello"),
+            ("<a>x</a> <b-c>y\n</b-c>\n Compare\nthem", "Compare them"),
+            ("<a>x</a>", "<a>x</a>"),
+            ("<a>x</a>\n", "<a>x</a>"),
+            ("<a>x", "<a>x"),
+            ("<br> what is this?", "<br> what is this?"),
+            ("< 5 or > 5?", "< 5 or > 5?"),
+            ("<a></a>" * 100_000, "<a></a>" * 17),
+        ],
+    )
+    def test_it_is_not_what_programs_put_before_it(self, prompt: str, title: str) -> None:
+        assert title_of(generate_task("m", prompt))[: len(title)] == title
+
     def test_a_content_that_is_no_text_cannot_hurt(self) -> None:
         """It passed at a door; the scheduler, whose stack may be deeper, must not fail on it."""
         content = [nested(100_000)]
