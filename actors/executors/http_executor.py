@@ -38,7 +38,7 @@ from .failures import (
     verdict_of_error,
 )
 from .lenient_json import SurrogateJoiner, lenient
-from .transport import ConnectionTransport
+from .transport import ConnectionTransport, Response, Target
 
 MAX_LINE = 16 << 20
 MAX_REPLY = 64 << 20
@@ -82,7 +82,7 @@ class HttpExecutor(ABC):
         self.name = f"{backend.name} at {self._shown}"
         self._headers = headers_of(url, key)
         self._secrets = secrets_of(url, key, self._headers)
-        self._urls: dict[str, httpx.URL] = {}  # cached: parsing a URL takes a tenth of a call
+        self._targets: dict[tuple[str, str], Target] = {}
         self._transport = ConnectionTransport(silence_s)
         self._failure: str | None = None
 
@@ -160,15 +160,14 @@ class HttpExecutor(ABC):
     ) -> bytes:
         method = "GET" if body is None else "POST"
         content = None if body is None else msgspec.json.encode(body)
-        request = httpx.Request(method, self._url(path), headers=self._headers, content=content)
-        response = transport.handle_request(request)
+        response = transport.send(self._target(method, path), content)
         try:
             if response.is_success:
                 return joined(self._pieces(response))
             failure = self._failure_of(response)
         finally:
             response.close()
-        raise NotServed(failure) if response.status_code in (404, 405) else CallFailed(failure)
+        raise NotServed(failure) if response.status in (404, 405) else CallFailed(failure)
 
     @contextlib.contextmanager
     def post(self, path: str, body: dict[str, Any]) -> Iterator[Iterator[bytes]]:
@@ -178,8 +177,7 @@ class HttpExecutor(ABC):
         except (TypeError, ValueError, RecursionError) as error:
             message = f"the task cannot be sent as JSON: {error}"
             raise CallFailed(Failed(message, Verdict.FINAL)) from error
-        request = httpx.Request("POST", self._url(path), headers=self._headers, content=content)
-        response = self._transport.handle_request(request)
+        response = self._transport.send(self._target("POST", path), content)
         try:
             if not response.is_success:
                 raise CallFailed(self._failure_of(response))
@@ -248,23 +246,23 @@ class HttpExecutor(ABC):
             message = f"{self.name} reported an error: {one_line(upstream.message)}"
             raise CallFailed(Failed(message, verdict_of_error(upstream), upstream=upstream))
 
-    def _url(self, path: str) -> httpx.URL:
-        url = self._urls.get(path)
-        if url is None:
+    def _target(self, method: str, path: str) -> Target:
+        target = self._targets.get((method, path))
+        if target is None:
             url = self._base.copy_with(path=self._base.path.rstrip("/") + path)
-            self._urls[path] = url
-        return url
+            target = self._targets[method, path] = Target(method, url, self._headers)
+        return target
 
-    def _pieces(self, response: httpx.Response) -> Iterator[bytes]:
+    def _pieces(self, response: Response) -> Iterator[bytes]:
         """The decompressed body. At most `MAX_REPLY` bytes, before and after decompression."""
-        codings = response.headers.get_list("content-encoding", split_commas=True)
-        sent = bounded(cooperatively(response.iter_raw(), self.yield_control))
+        codings = response.headers.get("content-encoding", "").split(",")
+        sent = bounded(cooperatively(response, self.yield_control))
         try:
             yield from bounded(decoded(sent, codings, self.yield_control))
         except Undecodable as error:
             raise self.failed(f"sent {error}", Verdict.RETRY) from error
 
-    def _failure_of(self, response: httpx.Response) -> Failed:
+    def _failure_of(self, response: Response) -> Failed:
         body = b""
         with contextlib.suppress(httpx.TransportError, CallFailed):  # the status alone is enough
             for piece in self._pieces(response):
@@ -272,7 +270,7 @@ class HttpExecutor(ABC):
                 if len(body) > _MAX_ERROR_BODY:
                     break
         return failure_of_status(
-            self.name, response.status_code, response.headers, body, datetime.now(UTC)
+            self.name, response.status, response.headers, body, datetime.now(UTC)
         )
 
     def _told(self, failed: Failed) -> Failed:

@@ -5,6 +5,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from math import inf
 
 MAX_INTERIM = 16  # interim answers (1xx) before the final one
 _MAX_HEAD = 64 << 10
@@ -12,10 +13,12 @@ _MAX_FIELDS = 100
 _MAX_FRAME_LINE = 1 << 10  # a chunk's size and extensions, or a trailer
 _PIECE = 64 << 10
 
-_STATUS = re.compile(rb"HTTP/1\.(\d) ([1-9]\d\d)(?: ([^\0\r]*))?")
-_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\0\r]*)")
+_STATUS = re.compile(r"HTTP/1\.(\d) ([1-9]\d\d)(?: [^\0\r]*)?", re.ASCII)
+_FIELD = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\0\r]*)")
+_HEAD_END = re.compile(rb"\n\r?\n")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\0\r]*)?")
-_LENGTH = re.compile(rb"\d{1,18}")
+_BLANKS = " \t"
+_LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 
 
 class ConnectionClosed(ConnectionError):
@@ -29,17 +32,37 @@ class MalformedResponse(Exception):
 class Incoming:
     """A buffered reader of one connection.
 
-    Bytes that were received and not read stay here: they belong to no answer.
+    Bytes that were received and not read stay here: they belong to no answer. `due` is when the
+    current wait is too long; whoever watches that ends it with `run_late` and a shutdown.
     """
 
     def __init__(self, sock: socket.socket, silence_s: float) -> None:
+        sock.settimeout(None)
         self.socket, self._silence_s = sock, silence_s
-        self._held = bytearray()
+        self._held, self._at = b"", 0  # received; read up to this place
         self._deadline: float | None = None
+        self.due, self._is_late = inf, False
 
     def wait_at_most(self, seconds: float | None) -> None:
         """Limit all further reads to `seconds` in total; None: `silence_s` for each read."""
         self._deadline = None if seconds is None else time.monotonic() + seconds
+
+    def hurry(self, seconds: float | None) -> None:
+        """Limit each read to so few seconds that only the socket can; None: no longer."""
+        self.socket.settimeout(seconds)
+
+    def run_late(self) -> None:
+        """Have the current wait end with `TimeoutError`, once the socket is shut down."""
+        self.due, self._is_late = inf, True
+
+    def send(self, message: bytes) -> None:
+        self.due = time.monotonic() + self._silence_s
+        try:
+            sent = self.socket.send(message)
+            if sent < len(message):
+                self.socket.sendall(memoryview(message)[sent:])
+        finally:
+            self.due = inf
 
     def is_quiet(self) -> bool:
         """Whether nothing unexpected has arrived, including the end of the connection."""
@@ -52,6 +75,8 @@ class Incoming:
             return True
         except OSError:
             return False
+        finally:
+            self.socket.settimeout(None)
         return False
 
     def has_begun(self) -> bool:
@@ -61,46 +86,91 @@ class Incoming:
     def some(self, most: int) -> bytes:
         """Between one and `most` bytes; none at the end of the connection."""
         if not self._held:
-            return self._receive(min(most, _PIECE))
-        piece = bytes(self._held[:most])
-        del self._held[:most]
-        return piece
+            data = self._receive()
+            if len(data) <= most:
+                return data
+            self._held = data
+        return self._take(most)
 
-    def line(self, limit: int) -> bytes:
-        """The next line without its line feed, at most `limit` bytes long."""
-        looked = 0
-        while (end := self._held.find(b"\n", looked)) < 0:
-            looked = len(self._held)
-            if looked > limit:
+    def line(self) -> bytes:
+        """The next line of a body's frame, without its line feed."""
+        while (end := self._held.find(b"\n", self._at)) < 0:
+            if len(self._held) - self._at > _MAX_FRAME_LINE:
                 break
             if not self._more():
                 raise MalformedResponse("the answer was cut short")
-        if not 0 <= end <= limit:
-            raise MalformedResponse(f"a line of the answer's frame is longer than {limit} bytes")
-        line = bytes(self._held[:end])
-        del self._held[: end + 1]
-        return line
+        if not 0 <= end - self._at <= _MAX_FRAME_LINE:
+            message = f"a line of the answer's frame is longer than {_MAX_FRAME_LINE} bytes"
+            raise MalformedResponse(message)
+        return self._take(end + 1 - self._at)[:-1]
+
+    def head(self) -> list[str]:
+        """The lines of a head, without their ends and the empty line."""
+        seen = self._at
+        while (end := _HEAD_END.search(self._held, seen)) is None:
+            self._check_start()
+            seen = max(len(self._held) - 2, self._at) - self._at
+            if not self._more():
+                raise MalformedResponse("the answer was cut short")
+            seen += self._at
+        text = self._take(end.end() - self._at).decode("latin1")
+        lines = [line.removesuffix("\r") for line in text.split("\n")[:-2]]
+        if len(text) > _MAX_HEAD or len(lines) > _MAX_FIELDS + 1:
+            raise MalformedResponse("the answer's head is too long")
+        return lines
+
+    def _check_start(self) -> None:
+        """Refuse at once what is not the start of a head, or too long for one."""
+        first, ends, _ = self._held[self._at :].partition(b"\n")
+        if ends:
+            status_of(first.removesuffix(b"\r").decode("latin1"))
+        if len(self._held) - self._at > _MAX_HEAD:
+            raise MalformedResponse("the answer's head is too long")
+
+    def _take(self, size: int) -> bytes:
+        start = self._at
+        end = self._at = start + size
+        data = self._held[start:end]
+        if end >= len(self._held):
+            self._held, self._at = b"", 0
+        return data
 
     def _more(self) -> bool:
-        data = self._receive(_PIECE)
-        self._held += data
+        data = self._receive()
+        self._held, self._at = self._held[self._at :] + data, 0
         return bool(data)
 
-    def _receive(self, most: int) -> bytes:
-        left = self._silence_s
-        if self._deadline is not None:
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-        self.socket.settimeout(left)
-        return self.socket.recv(most)
+    def _receive(self) -> bytes:
+        now = time.monotonic()
+        self.due = now + self._silence_s if self._deadline is None else self._deadline
+        if self.due <= now:
+            raise TimeoutError
+        try:
+            data = self.socket.recv(_PIECE)
+        except OSError:
+            if self._is_late:
+                raise TimeoutError from None
+            raise
+        finally:
+            self.due = inf
+        if self._is_late:
+            raise TimeoutError
+        return data
+
+
+def status_of(line: str) -> tuple[int, int]:
+    """The minor version and the status of a status line."""
+    status = _STATUS.fullmatch(line)
+    if status is None:
+        raise MalformedResponse(f"not an HTTP answer: {line[:80]!r}")
+    return int(status[1]), int(status[2])
 
 
 class HttpResponse:
     """One answer: the head is read on creation, then the body piece by piece.
 
-    Interim answers (1xx) are skipped. Raises `ConnectionClosed`, `MalformedResponse` or
-    `OSError`.
+    Interim answers (1xx) are skipped. `headers` are by lower-case name, several of one name joined.
+    Raises `ConnectionClosed`, `MalformedResponse` or `OSError`.
     """
 
     def __init__(self, incoming: Incoming, method: str) -> None:
@@ -119,90 +189,91 @@ class HttpResponse:
                 raise MalformedResponse("the server switched to another protocol unasked")
         else:
             raise MalformedResponse(f"more than {MAX_INTERIM} interim answers")
+        self.is_whole = False  # whether it was read to its end
         self._pieces = self._body(method)
-        self._is_whole = False
 
     @property
     def leaves_warm(self) -> bool:
-        """Whether it was read to its end and the connection stays open for another request."""
-        return self._is_whole and self._stays
+        """Whether the connection can carry another request."""
+        return self.is_whole and self._stays
 
     def read(self) -> bytes:
         """The next piece of the body; empty at its end."""
         return next(self._pieces, b"")
 
     def _read_head(self) -> None:
-        line = self._incoming.line(_MAX_HEAD).removesuffix(b"\r")
-        status = _STATUS.fullmatch(line)
-        if status is None:
-            raise MalformedResponse(f"not an HTTP answer: {line[:80].decode('latin-1')!r}")
-        self._version = int(status[1])
-        self.status, self.reason = int(status[2]), (status[3] or b"").strip()
-        self.headers: list[tuple[bytes, bytes]] = []
-        left = _MAX_HEAD
-        while line := self._incoming.line(left).removesuffix(b"\r"):
-            left -= len(line)
-            if len(self.headers) == _MAX_FIELDS or left <= 0:
-                raise MalformedResponse("the answer's head is too long")
-            self._take_field(line)
+        first, *lines = self._incoming.head()
+        self._minor, self.status = status_of(first)
+        self.headers: dict[str, str] = {}
+        name = ""
+        for line in lines:
+            field = _FIELD.fullmatch(line)
+            if field is not None:
+                name, value = field[1].lower(), field[2].strip(_BLANKS)
+                before = self.headers.get(name)
+                self.headers[name] = value if before is None else f"{before}, {value}"
+            elif line[:1] in (" ", "\t") and name and "\0" not in line and "\r" not in line:
+                self.headers[name] += f" {line.strip(_BLANKS)}"  # obsolete line folding
+            else:
+                raise MalformedResponse(f"not a header: {line[:80]!r}")
 
-    def _take_field(self, line: bytes) -> None:
-        field = _FIELD.fullmatch(line)
-        if field is not None:
-            self.headers.append((field[1], field[2].strip(b" \t")))
-        elif line[:1] in b" \t" and self.headers and not {0, 13} & set(line):
-            name, value = self.headers.pop()  # obsolete line folding
-            self.headers.append((name, value + b" " + line.strip()))
-        else:
-            raise MalformedResponse(f"not a header: {line[:80].decode('latin-1')!r}")
-
-    def _values(self, name: bytes) -> list[bytes]:
-        """The elements of all headers called `name`, in lower case."""
-        lines = b",".join(value for each, value in self.headers if each.lower() == name)
-        return [value.strip().lower() for value in lines.split(b",") if value.strip()]
+    def _values(self, name: str) -> list[str]:
+        """The elements of the header called `name`, in lower case."""
+        header = self.headers.get(name)
+        if header is None:
+            return []
+        return [word for each in header.lower().split(",") if (word := each.strip(_BLANKS))]
 
     def _body(self, method: str) -> Iterator[bytes]:
-        lengths, codings = set(self._values(b"content-length")), self._values(b"transfer-encoding")
-        connection = self._values(b"connection")
-        self._stays = b"close" not in connection and (
-            self._version > 0 or b"keep-alive" in connection
-        )
+        lengths, codings = set(self._values("content-length")), self._values("transfer-encoding")
+        connection = self._values("connection")
+        self._stays = "close" not in connection and (self._minor > 0 or "keep-alive" in connection)
         if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
             raise MalformedResponse("the answer's Content-Length is not one number")
-        if codings not in ([], [b"identity"], [b"chunked"]):
+        if codings not in ([], ["identity"], ["chunked"]):
             raise MalformedResponse("the answer's Transfer-Encoding is not chunked")
         if method == "HEAD" or self.status in (204, 304):
-            return self._ended(iter(()))
-        if codings == [b"chunked"]:
+            return self._sized(0)
+        if codings == ["chunked"]:
             # With a Content-Length as well, or in HTTP/1.0, others may see the end elsewhere.
-            self._stays = self._stays and self._version > 0 and not lengths
-            return self._ended(self._chunked())
+            self._stays = self._stays and self._minor > 0 and not lengths
+            return self._chunked()
         if lengths:
-            return self._ended(self._sized(int(lengths.pop())))
+            return self._sized(int(lengths.pop()))
         self._stays = False
-        return self._ended(iter(lambda: self._incoming.some(_PIECE), b""))
+        return self._to_the_end()
 
-    def _ended(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        yield from pieces
-        self._is_whole = True
+    def _to_the_end(self) -> Iterator[bytes]:
+        while piece := self._incoming.some(_PIECE):
+            yield piece
+        self.is_whole = True
 
     def _sized(self, left: int) -> Iterator[bytes]:
         while left:
-            piece = self._incoming.some(left)
-            if not piece:
-                raise MalformedResponse("the answer was cut short")
+            piece = self._some(left)
             left -= len(piece)
             yield piece
+        self.is_whole = True
 
     def _chunked(self) -> Iterator[bytes]:
-        while size := self._chunk_size():
-            yield from self._sized(size)
+        while left := self._chunk_size():
+            while left:
+                piece = self._some(left)
+                left -= len(piece)
+                yield piece
             if self._frame_line():
                 raise MalformedResponse("a chunk of the answer is longer than it says")
         for _ in range(_MAX_FIELDS):
             if not self._frame_line():
+                self.is_whole = True
                 return
         raise MalformedResponse("the trailers of the answer are too long")
+
+    def _some(self, left: int) -> bytes:
+        piece = self._incoming.some(left)
+        if not piece:
+            raise MalformedResponse("the answer was cut short")
+        return piece
 
     def _chunk_size(self) -> int:
         size = _SIZE.fullmatch(self._frame_line())
@@ -211,7 +282,7 @@ class HttpResponse:
         return int(size[1], 16)
 
     def _frame_line(self) -> bytes:
-        line = self._incoming.line(_MAX_FRAME_LINE)
+        line = self._incoming.line()
         if not line.endswith(b"\r"):
             raise MalformedResponse("a chunk of the answer is not framed by CR LF")
         return line[:-1]

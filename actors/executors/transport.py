@@ -1,4 +1,4 @@
-"""An httpx transport: one warm connection that any thread can abort."""
+"""Carries calls: one warm connection to a model server, which any thread can abort."""
 
 import contextlib
 import functools
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import httpx
 
 from .http_response import ConnectionClosed, HttpResponse, Incoming, MalformedResponse
+from .silence import WATCH
 
 _PORTS = {"http": 80, "https": 443}
 # How long to wait for the end of a body that was not read to its end: a stream's last event and
@@ -21,11 +22,31 @@ class Aborted(httpx.TransportError):
     """The call was aborted from our side."""
 
 
-class ConnectionTransport(httpx.BaseTransport):
+class Target:
+    """Where requests go, and their head but for the length. Raises `httpx.LocalProtocolError`."""
+
+    def __init__(self, method: str, url: httpx.URL, headers: httpx.Headers) -> None:
+        self.method, self.url = method, url
+        self.origin = (url.scheme, url.raw_host, url.port)
+        start = b"%s %s HTTP/1.1" % (method.encode("ascii"), url.raw_path)
+        lines = [start, *(b"%s: %s" % header for header in headers.raw)]
+        if any(b"\n" in line or b"\r" in line for line in lines):
+            raise httpx.LocalProtocolError("a header must be a single line")
+        self._head = b"\r\n".join((*lines, b""))
+
+    def message(self, body: bytes | None) -> bytes:
+        """The complete request."""
+        if body is None:
+            return self._head + b"\r\n"
+        return b"%bContent-Length: %d\r\n\r\n%b" % (self._head, len(body), body)
+
+
+class ConnectionTransport:
     """One keep-alive connection to one server, used for one request at a time.
 
-    The thread that makes the request also closes; only `abort` may come from another. Request
-    bodies are bytes. `silence_s` is the longest wait for a byte, `connect_s` for a connection.
+    The thread that makes the request also closes; only `abort` and `end_silence` may come from
+    another. `silence_s` is the longest wait for a byte, `connect_s` for a connection. Its errors
+    are httpx's.
     """
 
     def __init__(self, silence_s: float, connect_s: float = 5.0) -> None:
@@ -34,6 +55,7 @@ class ConnectionTransport(httpx.BaseTransport):
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._origin: tuple[str, bytes, int | None] | None = None
+        self._incoming: Incoming | None = None  # the connection, during a request
         self._warm: Incoming | None = None  # the connection, when idle
 
     def begin(self) -> None:
@@ -45,9 +67,7 @@ class ConnectionTransport(httpx.BaseTransport):
         with self._lock:
             self.is_aborted = True
             if self._socket is not None:
-                with contextlib.suppress(OSError):  # not connected yet, or no longer
-                    # Not SSLSocket's own: it would drop the TLS state that the reader is using.
-                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                self._shut_down()
 
     def close(self) -> None:
         self.drop()
@@ -55,32 +75,47 @@ class ConnectionTransport(httpx.BaseTransport):
     def drop(self) -> None:
         """Close the connection; the next request opens a new one."""
         self._warm = None
+        WATCH.discard(self)
         # Under the lock, so that abort cannot shut down a socket number that was reused.
         with self._lock:
             if self._socket is not None:
                 self._socket.close()
                 self._socket = None
+            self._incoming = None
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        message = _as_bytes(request)
-        url = request.url
-        origin = (url.scheme, url.raw_host, url.port)
+    def end_silence(self, now: float) -> None:
+        """End the current wait if it is longer than `silence_s`, from another thread."""
+        with self._lock:
+            if self._incoming is not None and self._incoming.due < now:
+                self._incoming.run_late()
+                self._shut_down()
+
+    def _shut_down(self) -> None:
+        assert self._socket is not None
+        with contextlib.suppress(OSError):  # not connected yet, or no longer
+            # Not SSLSocket's own: it would drop the TLS state that the reader is using.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def send(self, target: Target, body: bytes | None = None) -> "Response":
+        """Send a request, and read the head of its answer, which must be closed."""
+        message = target.message(body)
         warm, self._warm = self._warm, None
-        if warm is not None and origin == self._origin and warm.is_quiet():
+        if warm is not None and target.origin == self._origin and warm.is_quiet():
             with contextlib.suppress(_Unanswered):
-                response = self._exchange(warm, message, request.method)
-                if response.status_code != 408:
+                response = self._exchange(warm, message, target.method)
+                if response.status != 408:
                     return response
             # The server closed the idle connection, with a 408 or without an answer, as shows only
             # now. It did not process the request, so it is sent again; on a fresh connection this
             # is a failure.
         self.drop()
-        self._origin = origin
-        return self._exchange(self._connect(url), message, request.method)
+        self._origin = target.origin
+        return self._exchange(self._connect(target.url), message, target.method)
 
     def keep(self, incoming: Incoming) -> None:
         """Keep the connection for the next request: its answer was read to the end."""
         self._warm = incoming
+        WATCH.discard(self)
 
     def fail(self, error: Exception) -> httpx.TransportError:
         """Drop the connection, and convert `error`, seen while sending or reading, to httpx's."""
@@ -95,29 +130,24 @@ class ConnectionTransport(httpx.BaseTransport):
             return httpx.RemoteProtocolError(str(error))
         return httpx.ReadError(reason_of(error))
 
-    def _exchange(self, incoming: Incoming, message: bytes, method: str) -> httpx.Response:
+    def _exchange(self, incoming: Incoming, message: bytes, method: str) -> "Response":
         with self._lock:
-            aborted = self.is_aborted
+            aborted, self._incoming = self.is_aborted, incoming
         if aborted:
             self.drop()
             raise Aborted("the call was aborted before it was sent")
+        WATCH.add(self)
         try:
             # A server may answer (413, say) and close before it has read the complete request.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                incoming.socket.settimeout(self._silence_s)
-                incoming.socket.sendall(message)
+                incoming.send(message)
             # In total: a head that arrives byte by byte, or interim answers, must not extend it.
             incoming.wait_at_most(self._silence_s)
             answer = HttpResponse(incoming, method)
             incoming.wait_at_most(None)
         except (OSError, MalformedResponse) as error:
             raise self.fail(error) from error
-        return httpx.Response(
-            answer.status,
-            headers=answer.headers,
-            stream=_ResponseBody(self, incoming, answer),
-            extensions={"reason_phrase": answer.reason},
-        )
+        return Response(self, incoming, answer)
 
     def _connect(self, url: httpx.URL) -> Incoming:
         host = url.raw_host.decode("ascii")
@@ -176,13 +206,21 @@ class _Unanswered(httpx.RemoteProtocolError):
     """The connection was closed before the first byte of an answer."""
 
 
-class _ResponseBody(httpx.SyncByteStream):
-    """The body of an answer. If it is read to its end, the connection may stay warm."""
+class Response:
+    """An answer: its head, and a body to iterate over once. `headers` as in `HttpResponse`.
+
+    If the body is read to its end, the connection may stay warm.
+    """
 
     def __init__(
         self, transport: ConnectionTransport, incoming: Incoming, answer: HttpResponse
     ) -> None:
+        self.status, self.headers = answer.status, answer.headers
         self._transport, self._incoming, self._answer = transport, incoming, answer
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
 
     def __iter__(self) -> Iterator[bytes]:
         try:
@@ -194,10 +232,11 @@ class _ResponseBody(httpx.SyncByteStream):
             raise Aborted("the call was aborted")
 
     def close(self) -> None:
-        self._incoming.wait_at_most(_LAST_LOOK_S)
-        with contextlib.suppress(OSError, MalformedResponse):
-            self._answer.read()  # at its end or when broken, this returns at once
-        self._incoming.wait_at_most(None)
+        if not self._answer.is_whole:
+            with contextlib.suppress(OSError, MalformedResponse):
+                self._incoming.hurry(_LAST_LOOK_S)
+                self._answer.read()  # when broken, this returns at once
+                self._incoming.hurry(None)
         if self._answer.leaves_warm:
             self._transport.keep(self._incoming)
         else:
@@ -210,14 +249,6 @@ def reason_of(error: Exception) -> str:
         return f"certificate not accepted: {error.verify_message}"
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return str(reason[:1].lower() + reason[1:])
-
-
-def _as_bytes(request: httpx.Request) -> bytes:
-    start = b"%s %s HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)
-    lines = [start, *(b"%s: %s" % header for header in request.headers.raw)]
-    if any(b"\n" in line or b"\r" in line for line in lines):
-        raise httpx.LocalProtocolError("a header must be a single line")
-    return b"\r\n".join((*lines, b"", request.read()))
 
 
 @functools.cache

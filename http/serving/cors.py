@@ -14,11 +14,11 @@ SHOWN = (
 REMEMBER_S = 600
 _NAMES = re.compile(r"[\w!#$%&'*+.^`|~, -]*", re.ASCII)  # only lists of names are echoed
 
-Headers = tuple[tuple[str, str], ...]
-_NOBODY: Headers = (("Vary", "Origin"),)
+CorsHeaders = tuple[tuple[str, str], ...]
+_NOBODY: CorsHeaders = (("Vary", "Origin"),)
 
 
-def headers(guard: Guard, exchange: Exchange) -> Headers:
+def headers(guard: Guard, exchange: Exchange) -> CorsHeaders:
     """The headers of a response that tell browsers which origin may read it."""
     origin = exchange.headers.get("origin")
     if origin is None or not guard.is_friend(origin, exchange.path):
@@ -33,7 +33,7 @@ def is_preflight(guard: Guard, exchange: Exchange) -> bool:
     return asks and exchange.method == "OPTIONS" and headers(guard, exchange) is not _NOBODY
 
 
-def permissions(exchange: Exchange) -> Headers:
+def permissions(exchange: Exchange) -> CorsHeaders:
     """The preflight's response headers. Any requested header is allowed: the origin is trusted."""
     names = exchange.headers.get("access-control-request-headers", "")
     return (

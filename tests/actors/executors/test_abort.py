@@ -4,12 +4,11 @@ import contextlib
 import socket
 import threading
 
-import httpx
 import pytest
 
 from ollama_queue.actors.executors.transport import Aborted, ConnectionTransport
 from tests.support.fakes.model_server import FakeOllama, Hang, Stream
-from tests.support.fakes.raw_http import Script, answer, chat, in_thread, post
+from tests.support.fakes.raw_http import Script, answer, chat, in_thread, post, send
 
 
 class TestAbort:
@@ -60,8 +59,7 @@ class TestAbort:
         got_one = threading.Event()
 
         def read() -> bytes:
-            request = httpx.Request("POST", chat(fake), json={"model": "m"})
-            for _ in transport.handle_request(request).iter_raw():
+            for _ in send(transport, chat(fake)):
                 got_one.set()
             return b"whole"
 

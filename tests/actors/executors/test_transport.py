@@ -6,9 +6,9 @@ from concurrent.futures import Future
 import httpx
 import pytest
 
-from ollama_queue.actors.executors.transport import ConnectionTransport
+from ollama_queue.actors.executors.transport import ConnectionTransport, Target
 from tests.support.fakes.model_server import Answer, Cut, FakeOllama, Hang, Stream
-from tests.support.fakes.raw_http import OK, Script, answer, chat, post
+from tests.support.fakes.raw_http import OK, Script, answer, chat, post, send
 
 
 class TestConnection:
@@ -26,8 +26,8 @@ class TestConnection:
         self, fake: FakeOllama, transport: ConnectionTransport
     ) -> None:
         fake.script(Answer(body=b"abc"))
-        response = transport.handle_request(httpx.Request("POST", chat(fake), json={"model": "m"}))
-        assert next(response.iter_raw()) == b"abc"
+        response = send(transport, chat(fake))
+        assert next(iter(response)) == b"abc"
         response.close()
 
         post(transport, chat(fake))
@@ -38,7 +38,7 @@ class TestConnection:
         self, fake: FakeOllama, transport: ConnectionTransport
     ) -> None:
         fake.script(Stream(then="hang"))
-        response = transport.handle_request(httpx.Request("POST", chat(fake), json={"model": "m"}))
+        response = send(transport, chat(fake))
         response.close()
 
         fake.wait_for_disconnect()
@@ -79,19 +79,18 @@ class TestConnection:
             connection.sendall(OK)
 
         with Script(serve) as script:
-            url = f"{script.url}a%20b?c=d"
-            headers = {"host": "h", "x-a": "1"}
-            request = httpx.Request("POST", url, headers=headers, content=b"{}")
-            transport.handle_request(request).close()
+            url = httpx.URL(f"{script.url}a%20b?c=d")
+            headers = httpx.Headers({"host": "h", "x-a": "1"})
+            transport.send(Target("POST", url, headers), b"{}").close()
 
         head = b"POST /a%20b?c=d HTTP/1.1\r\nhost: h\r\nx-a: 1\r\nContent-Length: 2\r\n\r\n"
         assert got.result(5) == head + b"{}"
 
     def test_refuses_a_header_of_two_lines(self, transport: ConnectionTransport) -> None:
-        request = httpx.Request("GET", "http://127.0.0.1:1/", headers={"a": "b\r\nc: d"})
+        url, headers = httpx.URL("http://127.0.0.1:1/"), httpx.Headers({"a": "b\r\nc: d"})
 
         with pytest.raises(httpx.LocalProtocolError):
-            transport.handle_request(request)
+            transport.send(Target("GET", url, headers))
 
 
 class TestSendingAgain:
@@ -174,8 +173,7 @@ class TestBrokenAnswers:
             connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
 
         with Script(serve) as script:
-            request = httpx.Request("POST", script.url, content=bytes(8 << 20))
-            assert transport.handle_request(request).status_code == 413
+            assert send(transport, script.url, bytes(8 << 20)).status == 413
 
 
 class TestConnecting:

@@ -14,7 +14,7 @@ from hypothesis import strategies as some
 
 from ollama_queue.actors.executors.http_response import MAX_INTERIM
 from ollama_queue.actors.executors.transport import ConnectionTransport
-from tests.support.fakes.raw_http import Script, answer, post
+from tests.support.fakes.raw_http import Script, answer, post, send
 from tests.support.fakes.scripted_http import Player, Turn
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -108,11 +108,10 @@ def turns() -> some.SearchStrategy[dict[int, Turn]]:
 
 def ask(transport: ConnectionTransport, player: Player, n: int) -> bytes | None:
     """The body of the answer, None if it is none."""
-    request = httpx.Request("POST", f"{player.url}/{n}", content=b"{}")
     try:
-        response = transport.handle_request(request)
+        response = send(transport, f"{player.url}/{n}")
         try:
-            body = b"".join(response.iter_raw())
+            body = b"".join(response)
         finally:
             response.close()
     except httpx.TransportError:
@@ -178,10 +177,9 @@ class TestAnIdleConnection:
             assert post(transport, script.url) == b"one"
             assert post(transport, script.url) == b"two"
             transport.drop()
-            request = httpx.Request("POST", script.url, content=b"{}")
-            response = transport.handle_request(request)
+            response = send(transport, script.url)
             response.close()
-            assert response.status_code == 408  # on a fresh connection, it is an answer
+            assert response.status == 408  # on a fresh connection, it is an answer
 
 
 @settings(max_examples=150)

@@ -9,7 +9,7 @@ from typing import Self
 
 import httpx
 
-from ollama_queue.actors.executors.transport import ConnectionTransport
+from ollama_queue.actors.executors.transport import ConnectionTransport, Response, Target
 from tests.support.fakes.model_server import FakeOllama
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -59,12 +59,18 @@ def answer(data: bytes) -> Callable[[socket.socket], None]:
 
 
 def post(transport: ConnectionTransport, url: str) -> bytes:
-    request = httpx.Request("POST", url, content=b'{"model": "m"}')
-    response = transport.handle_request(request)
+    response = send(transport, url)
     try:
-        return b"".join(response.iter_raw())
+        return b"".join(response)
     finally:
         response.close()
+
+
+def send(transport: ConnectionTransport, url: str, body: bytes = b'{"model": "m"}') -> Response:
+    where = httpx.URL(url)
+    return transport.send(
+        Target("POST", where, httpx.Headers({"Host": where.netloc.decode()})), body
+    )
 
 
 def in_thread(work: Callable[[], bytes]) -> Future[bytes]:
