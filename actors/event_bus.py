@@ -2,7 +2,8 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from itertools import islice
 from typing import Any, assert_never
 
 from msgspec import Struct
@@ -28,6 +29,7 @@ from .core.model.history import History
 from .core.model.tasks import Record
 
 ALL_LOGS_BYTES = 64 << 20  # kept of all replies together
+TOGETHER = 100  # events delivered at once
 KEEP_S = 60.0  # how long a log outlives its task's end
 
 
@@ -58,7 +60,8 @@ class EventBus(Actor):
         self.reading: dict[Mailbox[Any], str] = {}  # the task that each reads
         self.streams: OrderedDict[str, Stream] = OrderedDict()
         self.bytes = 0
-        self.ended: dict[str, float] = {}  # when to drop each stream, in order
+        self.holding: OrderedDict[str, Stream] = OrderedDict()  # those that keep pieces
+        self.ended: OrderedDict[str, float] = OrderedDict()  # when to drop each stream, in order
         self.history = History(wall())
 
     def handle(self, message: ToEventBus) -> Replied | None:
@@ -116,22 +119,32 @@ class EventBus(Actor):
         mailbox.close(reason)
 
     def publish(self, events: Iterable[EventRecord]) -> None:
-        everything = list(self.unfiltered.values())
-        for event in cooperatively(events, self.yield_control):
-            self.seq = max(self.seq, event.seq)
-            self.history.take(event)
-            recipients = list(everything)
-            if event.task is not None and event.task.id in self.by_task:
-                recipients += [self.subscribers[box] for box in self.by_task[event.task.id]]
-            for subscription in recipients:
-                if subscription.events is None or event.event in subscription.events:
-                    self.deliver(subscription.mailbox, event)
-            if event.task is not None and event.task.id in self.streams:
-                self.expire(event.task)
+        """Deliver the events, many at once: a mailbox is locked, and its reader woken, for each
+        delivery."""
+        rest = iter(events)
+        while block := list(islice(rest, TOGETHER)):
+            for event in cooperatively(block, self.yield_control):
+                self.seq = max(self.seq, event.seq)
+                self.history.take(event)
+                if event.task is not None:
+                    self.publish_to_task(event, event.task)
+            for subscription in list(self.unfiltered.values()):
+                self.deliver(subscription, block)
 
-    def deliver(self, mailbox: Mailbox[Any], event: EventRecord) -> None:
-        if not mailbox.put(event):
-            self.unsubscribe(mailbox, "lagged")
+    def publish_to_task(self, event: EventRecord, task: Record) -> None:
+        """Deliver to the subscribers of this task only."""
+        if task.id in self.by_task:
+            for mailbox in list(self.by_task[task.id]):
+                self.deliver(self.subscribers[mailbox], [event])
+        if task.id in self.streams:
+            self.expire(task)
+
+    def deliver(self, subscription: Subscribe, events: Collection[EventRecord]) -> None:
+        names = subscription.events
+        if names is not None:
+            events = [event for event in events if event.event in names]
+        if events and not subscription.mailbox.put_all(events):
+            self.unsubscribe(subscription.mailbox, "lagged")
 
     def close_subscriptions(self, reason: str) -> None:
         for mailbox in list(self.subscribers):
@@ -154,6 +167,8 @@ class EventBus(Actor):
             for reader in cooperatively(list(self.readers.get(task_id, ())), self.yield_control):
                 log.join(reader)
         self.count(stream)
+        if stream.counted:
+            self.holding[task_id] = stream
         if self.bytes > ALL_LOGS_BYTES:
             self.free_memory()
 
@@ -163,12 +178,14 @@ class EventBus(Actor):
         stream.counted = counted
 
     def free_memory(self) -> None:
-        """Empty the oldest logs."""
-        for stream in list(self.streams.values()):
-            if self.bytes <= ALL_LOGS_BYTES:
-                return
-            stream.log.empty()
-            self.count(stream)
+        """Forget the oldest logs of finished tasks, and empty the oldest of running ones."""
+        while self.bytes > ALL_LOGS_BYTES and self.holding:
+            task_id, stream = self.holding.popitem(last=False)
+            if task_id in self.ended:
+                self.forget_stream(task_id)
+            else:
+                stream.log.empty()
+                self.count(stream)
             self.yield_control()
 
     def follow(self, mailbox: Mailbox[Any], task_id: str) -> None:
@@ -181,18 +198,21 @@ class EventBus(Actor):
         """Keep the stream of a finished task for a while, for late readers."""
         if task.status.is_final:
             self.ended[task.id] = self.clock() + KEEP_S
+            self.ended.move_to_end(task.id)
             self.wake_at(self.clock() + KEEP_S)
 
     def drop_old_streams(self) -> None:
         now = self.clock()
-        for task_id, due in list(self.ended.items()):
+        while self.ended:
+            task_id, due = next(iter(self.ended.items()))
             if due > now:
-                self.wake_at(due)
+                self.wake_at(max(due, now + 1.0))  # not once for each task
                 return
             self.forget_stream(task_id)
 
     def forget_stream(self, task_id: str) -> None:
         self.ended.pop(task_id, None)
+        self.holding.pop(task_id, None)
         stream = self.streams.pop(task_id, None)
         if stream is not None:
             self.bytes -= stream.counted

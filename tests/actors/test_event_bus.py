@@ -232,6 +232,20 @@ def test_all_logs_together_stay_within_bounds(
     assert (kept, bus.bytes) == ([4, 5], 2 * STEP_BYTES)
 
 
+def test_short_of_memory_it_forgets_ended_streams_and_empties_running_ones(
+    bus: EventBus, logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a million quick tasks leave nothing to look through."""
+    monkeypatch.setattr(event_bus, "ALL_LOGS_BYTES", 2 * STEP_BYTES)
+    send(bus, logs, 1, 1, "still running")
+    for number in range(2, 8):
+        send(bus, logs, number, 1, "a")
+        finish(bus, number)
+
+    assert list(bus.streams) == [task_id(number) for number in (1, 6, 7)]
+    assert list(bus.holding) == list(bus.ended) == [task_id(6), task_id(7)]
+
+
 def test_a_stream_that_is_no_longer_kept_costs_the_others_nothing(
     bus: EventBus, logs: Logs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
