@@ -7,6 +7,7 @@ import os
 import re
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from .core.config.config import LoggingSettings
@@ -31,8 +32,10 @@ class LogLine(NamedTuple):
     facts: dict[str, Any]
 
     def __str__(self) -> str:
-        facts = (f"{name}={_value(value)}" for name, value in self.facts.items())
-        return visible(" ".join([self.message, *facts]))
+        text = self.message
+        for name, value in self.facts.items():
+            text += f" {name}={_quoted(value) if isinstance(value, str) else value}"
+        return visible(text)
 
 
 class LogLines(NamedTuple):
@@ -44,10 +47,9 @@ class LogLines(NamedTuple):
         return "\n".join(map(str, self.lines))
 
 
-def _value(value: Any) -> str:
-    """A value on one line, quoted where its end would be ambiguous."""
-    if not isinstance(value, str):
-        return str(value)
+@lru_cache(maxsize=1000)  # the same models and backends in most lines
+def _quoted(value: str) -> str:
+    """Text on one line, quoted where its end would be ambiguous."""
     return value if _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
 
 

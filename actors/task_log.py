@@ -1,6 +1,7 @@
 """Logs the life of each task: one line per event, as a subscriber of the event bus."""
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Collection
 from datetime import datetime
@@ -21,6 +22,8 @@ ListenToEvents = Callable[[Mailbox[Any], frozenset[str]], Callable[[], None]]
 
 LOGGED = EVENTS - {"backend_changed"}  # the Prober logs that
 CALL_ENDS = ENDS | {"task_retrying"}
+_SUBJECT = re.compile("^(task|queue|cron)_")
+_HAPPENINGS = {name: _SUBJECT.sub("", name).replace("_", " ") for name in EVENTS}
 MISHAPS = {"task_failed", "task_retrying"}
 INBOX_SIZE = 100_000
 CLOSE_PATIENCE_S = 10.0
@@ -29,10 +32,10 @@ MAX_ERROR = 500  # characters of an upstream error
 
 def line_of(event: EventRecord) -> LogLine:
     """The log line of an event: ids and known facts, without payload, title or secrets."""
+    name, task = event.event, event.task
     facts: dict[str, Any] = {}
-    names: dict[str, Any] = {"event": event.event}
-    task = event.task
-    if event.event.startswith("cron_"):
+    names: dict[str, Any] = {"event": name}
+    if name.startswith("cron_"):
         subject = f"cron {event.cron_id}"
         names["cron_id"] = event.cron_id
         facts = {} if task is None else {"task_id": task.id}
@@ -41,31 +44,36 @@ def line_of(event: EventRecord) -> LogLine:
     else:
         subject = f"task {task.id}"
         names["task_id"] = task.id
-        facts = _task_facts(event.event, task)
+        facts = _task_facts(name, task)
     if event.reason is not None:
         facts["reason"] = event.reason
-    happening = event.event.removeprefix(f"{subject.partition(' ')[0]}_").replace("_", " ")
-    return LogLine(f"{subject} {happening}", names, facts)
+    return LogLine(f"{subject} {_HAPPENINGS[name]}", names, facts)
 
 
 def _task_facts(name: str, task: Record) -> dict[str, Any]:
-    known: dict[str, Any] = {
-        "model": task.model,
-        "priority": task.priority,
-        "attempt": task.attempt or None,
-        "backend": task.executed_on,
-        "wait_s": _waited_s(task) if name == "task_started" else None,
-        "run_s": _ran_s(task) if name in CALL_ENDS else None,
-        "error": (task.error or "")[:MAX_ERROR] if name in MISHAPS else None,
-    }
-    return {key: value for key, value in known.items() if value is not None}
+    facts: dict[str, Any] = {"model": task.model, "priority": task.priority}
+    if task.attempt:
+        facts["attempt"] = task.attempt
+    if task.executed_on is not None:
+        facts["backend"] = task.executed_on
+    span = _waited_s(task) if name == "task_started" else None
+    if span is not None:
+        facts["wait_s"] = span
+    span = _ran_s(task) if name in CALL_ENDS else None
+    if span is not None:
+        facts["run_s"] = span
+    if name in MISHAPS:
+        facts["error"] = (task.error or "")[:MAX_ERROR]
+    return facts
 
 
 def _waited_s(task: Record) -> float | None:
     """The wait since the task could have run, or since its last attempt ended."""
     if task.started_at is None:
         return None
-    since = max([task.queued_at, *(attempt.ended_at for attempt in task.attempts[-1:])])
+    since = task.queued_at
+    if task.attempts and task.attempts[-1].ended_at > since:
+        since = task.attempts[-1].ended_at
     return _span(since, task.started_at)
 
 
