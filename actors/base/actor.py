@@ -143,7 +143,8 @@ class Actor(pykka.ThreadingActor):
             self._crash(error)
 
     def _actor_loop_running(self) -> None:
-        while not self.actor_stopped.is_set():
+        is_stopped = self.actor_stopped.is_set
+        while not is_stopped():
             try:
                 self._receive(self._next_envelope())
                 self.yield_control()
@@ -153,13 +154,14 @@ class Actor(pykka.ThreadingActor):
     def _receive(self, envelope: Envelope) -> None:
         message = envelope.message
         self._asker = envelope.reply_to
-        if isinstance(message, _ActorStop):
+        kind = type(message)
+        if kind is _ActorStop:
             self.actor_stopped.set()
             value: object = self.on_close()
-        elif isinstance(message, Ping):
+        elif kind is Ping:
             value = True
         else:
-            if isinstance(message, Wake):
+            if kind is Wake:
                 self._due = None
             try:
                 if self._asker is not None:
@@ -167,11 +169,8 @@ class Actor(pykka.ThreadingActor):
                 value = self.handle(message)
             except QueueError as error:
                 if self._asker is None:
-                    name, message_type = (
-                        type(self).__name__,
-                        type(message).__name__,
-                    )  # not its contents
-                    log.warning("%s could not %s: %s", name, message_type, error)
+                    # Not the message's contents.
+                    log.warning("%s could not %s: %s", type(self).__name__, kind.__name__, error)
                 else:
                     self._asker.break_with(error.again())  # a copy: frames keep messages
                     self._asker = None

@@ -5,9 +5,11 @@ import _thread
 import inspect
 import os
 import queue
-import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
 
 from ..core.model.errors import QueueError, Unavailable
 
@@ -67,40 +69,45 @@ class Promise(Generic[Answer]):
 class Future(Promise[Reply]):
     """A promise that a thread waits for.
 
-    pykka's own future uses a condition variable, at twice the cost.
+    With a queue as the bell it costs half of what it does with a lock, and a fifth of pykka's own
+    future, which has a condition variable.
     """
 
-    __slots__ = ("_error", "_open", "_value")
+    __slots__ = ("_bell", "_error", "_value")
 
     def __init__(self) -> None:
         self.is_kept = False
-        self._open = threading.Lock()
-        self._open.acquire()
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._value: Reply
         self._error: QueueError | None = None
 
     def set(self, value: Reply) -> None:
         self._keep()
         self._value = value
-        self._open.release()
+        self._bell.put(None)
 
     def break_with(self, error: QueueError) -> None:
         self._keep()
         self._error = error
-        self._open.release()
+        self._bell.put(None)
 
     def get(self, timeout: float | None) -> Reply:
         """The value. Raises the `QueueError`, or `TimeoutError` after `timeout` seconds."""
-        if timeout is None:
-            # A Ctrl-C just before the wait would not interrupt it: wake periodically.
-            while not self._open.acquire(timeout=SIGNALS_S):
-                pass
-        elif not self._open.acquire(timeout=timeout):
-            raise TimeoutError
-        self._open.release()
+        # A Ctrl-C just before the wait would not interrupt it: wake periodically.
+        while not self._is_rung(SIGNALS_S if timeout is None else timeout):
+            if timeout is not None:
+                raise TimeoutError
         if self._error is not None:
             raise self._error.again()
         return self._value
+
+    def _is_rung(self, timeout: float) -> bool:
+        try:
+            self._bell.get(timeout=timeout)
+        except queue.Empty:
+            return False
+        self._bell.put(None)  # for others who wait
+        return True
 
 
 class CallbackPromise(Promise[Reply]):
@@ -121,38 +128,39 @@ class CallbackPromise(Promise[Reply]):
         self._done(error)
 
 
-class Envelope:
+class Envelope(Struct):
     """A message and, if a reply is expected, its promise."""
 
-    __slots__ = ("message", "reply_to")
-
-    def __init__(self, message: object, reply_to: Promise[Any] | None = None) -> None:
-        self.message = message
-        self.reply_to = reply_to
+    message: Any
+    reply_to: Any = None
 
 
 class Inbox:
     """A queue of envelopes that refuses mail once its actor has stopped.
 
     With a plain queue, mail that arrives while an actor drains it for the last time is lost, and
-    its sender waits forever.
+    its sender waits forever. So a sender looks again after it has put: mail that it finds then
+    came too late for the actor. This takes no lock, which under gevent costs more than all else.
     """
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Envelope] = queue.SimpleQueue()
-        self._lock = threading.Lock()
         self._epitaph: QueueError | None = None
         self._pid = os.getpid()
 
     def put(self, envelope: Envelope) -> None:
         if os.getpid() != self._pid:
             return  # a forked child; `Switchboard` refuses its callers
-        with self._lock:
+        if self._epitaph is None:
+            self._queue.put(envelope)
             if self._epitaph is None:
-                self._queue.put(envelope)
                 return
-        if envelope.reply_to is not None:
-            envelope.reply_to.break_with(self._epitaph)
+            refused = self._rest()
+        else:
+            refused = [envelope]
+        for late in refused:
+            if late.reply_to is not None:
+                late.reply_to.break_with(self._epitaph)
 
     def get(self, timeout: float | None = None) -> Envelope:
         """The next envelope. Raises `queue.Empty` after `timeout` seconds."""
@@ -163,9 +171,13 @@ class Inbox:
 
     def close(self, epitaph: QueueError) -> list[Envelope]:
         """Refuse all later mail with `epitaph`; returns the unread envelopes."""
-        with self._lock:
-            self._epitaph = epitaph
-            unread = []
-            while not self._queue.empty():
-                unread.append(self._queue.get())
-            return unread
+        self._epitaph = epitaph
+        return self._rest()
+
+    def _rest(self) -> list[Envelope]:
+        """Remove all envelopes. If several threads do, each gets some."""
+        rest = []
+        with suppress(queue.Empty):
+            while True:
+                rest.append(self._queue.get_nowait())
+        return rest
