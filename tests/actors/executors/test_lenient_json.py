@@ -35,7 +35,7 @@ def call(fake: FakeOllama, way: str, body: bytes, kind: TaskType = TaskType.CHAT
     executor.begin()
     try:
         outcome: Outcome = executor.run(
-            kind, "m", Spec(payload, dialect=dialect), lambda piece: json.dumps(piece)
+            kind, "m", Spec(payload, dialect=dialect), lambda piece: json.loads(piece)
         )
     finally:
         executor.close()

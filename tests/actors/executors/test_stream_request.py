@@ -1,5 +1,6 @@
 """Servers that refuse what the queue adds to a request: they are asked again without."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -63,7 +64,8 @@ def call(
     executor.begin()
     asking = {"input": ASK["messages"]} if dialect is Dialect.RESPONSES else ASK
     spec = Spec({**asking, **payload}, dialect=dialect)
-    return executor.run(TaskType.CHAT, "m", spec, pieces.append, without), pieces
+    outcome = executor.run(TaskType.CHAT, "m", spec, pieces.append, without)
+    return outcome, [json.loads(piece) for piece in pieces]
 
 
 def text(outcome: Any, dialect: Dialect) -> Any:
