@@ -27,8 +27,10 @@ class Entries(dict[str, Entry]):
                 del self._of_cron[cron_id]
 
     def add(self, entries: Iterable[Entry]) -> None:
-        for entry in entries:
-            self[entry.id] = entry
+        """Add many tasks that are not live yet."""
+        entries = list(entries)
+        self.update({entry.id: entry for entry in entries})
+        self._of_cron.update(entry.cron_id for entry in entries if entry.cron_id is not None)
 
     def replace(self, entry: Entry) -> None:
         """Replace a task's entry."""

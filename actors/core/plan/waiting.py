@@ -84,13 +84,19 @@ class WaitingRoom:
     def fill(self, entries: Iterable[Entry], now: float) -> None:
         """Add many entries at once, as at a boot: sorted together, not one by one."""
         ready: dict[QueueKey, list[Entry]] = {}
+        line: list[Entry] = []
+        key = None
         for entry in entries:
             if entry.due > now:
                 self.add(entry, now)
-            else:
+                continue
+            if entry.due:
                 _come(entry)
-                self.bytes += entry.size
-                ready.setdefault(_key_of(entry), []).append(entry)
+            self.bytes += entry.size
+            if key != (entry.route, entry.tenant, entry.priority):  # neighbours on disk share one
+                key = _key_of(entry)
+                line = ready.setdefault(key, [])
+            line.append(entry)
         for key, line in ready.items():
             self._reasons[WaitingFor.SLOT] += len(line)
             self._open_line(key, SortedKeyList(line, key=_age_of))
