@@ -23,7 +23,7 @@ from .. import sse
 log = logging.getLogger("ollama_queue")
 
 AHEAD = 10_000  # events not yet passed to the feeds
-TOGETHER = 10  # feeds served before other greenlets get a turn
+TOGETHER = 10  # feeds that hear of events before other greenlets get a turn
 TURN_S = 1e-6  # a timer: zero would not poll the network
 STATS_S = 1.0  # minimum between two stats messages
 REBOOT_S = 0.05
@@ -232,7 +232,7 @@ class FeedBroadcaster:
         stats = self._source.get_queue_stats()  # read after the tasks: never older than they are
         snapshot = FeedMessage("snapshot", Snapshot(seq, stats, tasks))
         seen = {task.id: task.seq for task in tasks}
-        for feed in _in_turns(newcomers):
+        for feed in _in_turns(newcomers, 1):  # the snapshot may be large
             with self._lock:
                 if feed not in self._newcomers:
                     continue  # it has left
@@ -246,11 +246,11 @@ class FeedBroadcaster:
                 self.leave(feed)
 
 
-def _in_turns(feeds: Iterable[Feed]) -> Iterator[Feed]:
+def _in_turns(feeds: Iterable[Feed], together: int = TOGETHER) -> Iterator[Feed]:
     """The feeds, with pauses: else all their readers would run before anything else does."""
     for number, feed in enumerate(feeds, 1):
         yield feed
-        if number % TOGETHER == 0:
+        if number % together == 0:
             time.sleep(TURN_S)
 
 
