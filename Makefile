@@ -13,7 +13,7 @@ BIOME := build/node/node_modules/.bin/biome
 PYRIGHT := build/node/node_modules/.bin/pyright
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint format typing bench bench-peers guard binary screenshots clean
+.PHONY: help run demo test lint format typing bench bench-peers performance guard binary screenshots clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -62,6 +62,9 @@ bench: $(VENV)/.ok ## run the benchmarks, or those that ARGS picks
 
 bench-peers: $(VENV)/.ok ## measure other task queues beside this one; installs them, Redis and PostgreSQL
 	$(PYTHON) -m benchmarks.peers $(ARGS)
+
+performance: $(VENV)/.ok ## measure the figures of docs/performance.md anew, on a quiet machine: some ten minutes
+	$(PYTHON) -m benchmarks.performance $(ARGS)
 
 guard: $(VENV)/.ok ## compare the cost of what is done most with the parent commit's, or that in ARGS
 	$(PYTHON) -m benchmarks.guard $(ARGS)

@@ -12,7 +12,7 @@ NAMES = (
     "submits",
     "drain",
     "pickup",
-    "lists",
+    "growth",
     "memory",
     "affinity",
     "listeners",

@@ -5,9 +5,10 @@ packages: servers of both run side by side and are given the same short loads at
 that whatever else happens disturbs both. What is compared is the processor time that a load takes
 (the instructions, where `perf` counts them), never how long it takes.
 
-A pair of loads gives a ratio. A row is suspect if the median of its ratios is above MEDIAN and the
-lower quartile above QUARTILE; it is measured again on new processes, and fails if it is suspect
-again. Exits with 1 then. Without the parent commit, as in a shallow clone, it compares nothing.
+A pair of loads gives a ratio. A row whose median ratio is above SUSPECT is measured again, on new
+processes and in more pairs; it fails if then the median is above MEDIAN and the lower quartile
+above QUARTILE. Exits with 1 then. Without the parent commit, as in a shallow clone, it compares
+nothing.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,9 +30,9 @@ from benchmarks.meters import Meter, best_meter
 from benchmarks.processes import PROGRAMS, ROOT, Stub, environment, queue_server
 from benchmarks.programs.stream_readers import Readers
 
-MEDIAN, QUARTILE = 1.15, 1.10
-PAIRS, FEWEST_PAIRS = 12, 5
-PATIENCE_S = 40.0  # for the pairs of one round; fewer are measured if they take longer
+SUSPECT, MEDIAN, QUARTILE = 1.10, 1.15, 1.10
+ROUNDS, FEWEST_ROUNDS = 10, 4
+PATIENCE_S = 35.0  # fewer rounds are measured if they take longer
 SOURCES = ("ollama_queue.py", "actors", "http", "cli", "static", "constraints.txt")
 
 WORKERS = 16
@@ -46,8 +48,10 @@ STREAM = load.request(
     "/api/chat",
     load.chat_body(f"{load.WORDS} @pace={PER_SECOND}/{MOST_CHUNKS}@")[:-1] + b',"stream":true}',
 )
-PACKAGE = "import ollama_queue"
-SERVER = "import ollama_queue.http.serving.serve"
+IMPORTS = {
+    "import ollama_queue": "import ollama_queue",
+    "import of the server": "import ollama_queue.http.serving.serve",
+}
 
 
 # --- the verdict --------------------------------------------------------------------------------
@@ -62,6 +66,10 @@ class Verdict(NamedTuple):
 
     @property
     def is_suspect(self) -> bool:
+        return self.median > SUSPECT
+
+    @property
+    def is_slower(self) -> bool:
         return self.median > MEDIAN and self.lower > QUARTILE
 
 
@@ -189,41 +197,48 @@ def _together(work: Callable[[Subject], float]) -> Callable[[Sequence[Subject]],
     return measure
 
 
-# In this order: a drain runs what the submits have left.
 ROWS: Mapping[str, Callable[[Sequence[Subject]], list[float]]] = {
     "submit": _together(Subject.submit),
     "drained task": _together(Subject.drain),
     "chunk of a stream": _chunks,
     "list page": _together(Subject.list),
     "embedded submit": _together(Subject.submit_embedded),
-    "import ollama_queue": _together(lambda subject: subject.run(PACKAGE)),
-    "import of the server": _together(lambda subject: subject.run(SERVER)),
+    **{name: _together(partial(Subject.run, code=code)) for name, code in IMPORTS.items()},
 }
-NEEDS = {"drained task": {"submit"}}
+# What a round measures; the cheapest and least steady more than once. A drain runs what the submit
+# before it has left.
+ORDER = (
+    *("submit", "drained task", "list page"),
+    *("submit", "drained task", "list page"),
+    *("embedded submit", "list page", "chunk of a stream", *IMPORTS),
+)
+NEEDS = {"drained task": "submit"}
 
 
-def measure(
-    parent: Path, names: Iterable[str], pairs: int, meter: Meter
-) -> dict[str, list[tuple[float, float]]]:
+Pairs = list[tuple[float, float]]
+
+
+def measure(parent: Path, names: Iterable[str], rounds: int, meter: Meter) -> dict[str, Pairs]:
     """The costs of each row in pairs, the parent's first; each starts first in half of them."""
-    names = set(names).union(*(NEEDS.get(name, set()) for name in names))
+    wanted = {*names, *(NEEDS[name] for name in names if name in NEEDS)}
+    order = [name for name in ORDER if name in wanted]
+    measured: dict[str, Pairs] = {name: [] for name in ROWS if name in wanted}
     with ExitStack() as stack:
-        bench = stack.enter_context(Bench(runs=pairs, quick=False, full=False, tasks=0))
+        bench = stack.enter_context(Bench(runs=rounds, quick=False, full=False, tasks=0))
         subjects = [Subject(code, bench, stack, meter) for code in (parent, ROOT)]
-        found: dict[str, list[tuple[float, float]]] = {name: [] for name in ROWS if name in names}
-        for name in found:
+        for name in measured:
             ROWS[name](subjects)  # warm: modules are loaded, connections open
         deadline = time.monotonic() + PATIENCE_S
-        for number in range(pairs):
-            if number >= FEWEST_PAIRS and time.monotonic() > deadline:
+        for number in range(rounds):
+            if number >= FEWEST_ROUNDS and time.monotonic() > deadline:
                 break
-            for name, row in found.items():
+            for name in order:
                 if number % 2:
                     now, before = ROWS[name](subjects[::-1])
                 else:
                     before, now = ROWS[name](subjects)
-                row.append((before, now))
-    return found
+                measured[name].append((before, now))
+    return measured
 
 
 # --- the commit to compare with -----------------------------------------------------------------
@@ -257,7 +272,6 @@ def _git(*arguments: str, check: bool = False) -> "subprocess.CompletedProcess[b
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.guard", description=__doc__)
     parser.add_argument("commit", nargs="?", default="HEAD^", help="compare with this one (HEAD^)")
-    parser.add_argument("--pairs", type=int, default=PAIRS, help=f"at most ({PAIRS})")
     given = parser.parse_args()
     if not has(given.commit):
         print(f"Nothing to compare with: the history here has no {given.commit}.")
@@ -265,28 +279,30 @@ def main() -> None:
         print(f"Nothing to compare: what runs is the same as in {given.commit}.")
     else:
         with checked_out(given.commit) as parent:
-            sys.exit(compare(parent, given.commit, given.pairs))
+            sys.exit(compare(parent, given.commit))
 
 
-def compare(parent: Path, commit: str, pairs: int) -> int:
+def compare(parent: Path, commit: str) -> int:
     """Print a table, and the rows that are slower than in the parent. Returns the exit status."""
     meter = best_meter()
     print(f"{meter.unit + ' each':22} {commit[:9]:>9} {'now':>9}   ratio, median (quartiles)")
-    suspects = _suspects(measure(parent, ROWS, pairs, meter))
-    if suspects:
-        print(f"Again, on new processes: {', '.join(suspects)}")
-        measured = measure(parent, suspects, pairs, meter)
-        suspects = _suspects({name: measured[name] for name in suspects})
-    if suspects:
-        print(f"Slower than {commit}: {', '.join(suspects)}.")
-    return bool(suspects)
+    first = _verdicts(measure(parent, ROWS, ROUNDS, meter))
+    suspects = [name for name, verdict in first.items() if verdict.is_suspect]
+    if not suspects:
+        return 0
+    print(f"Again, on new processes: {', '.join(suspects)}")
+    second = _verdicts(measure(parent, suspects, 3 * ROUNDS, meter))
+    slower = [name for name in suspects if second[name].is_slower]
+    print(f"Slower than {commit}: {', '.join(slower)}." if slower else "No slower than before.")
+    return bool(slower)
 
 
-def _suspects(measured: Mapping[str, Sequence[tuple[float, float]]]) -> list[str]:
+def _verdicts(measured: Mapping[str, Pairs]) -> dict[str, Verdict]:
     for name, pairs in measured.items():
         print(line(name, pairs), flush=True)
-    ratios = {name: [now / before for before, now in pairs] for name, pairs in measured.items()}
-    return [name for name in measured if judge(ratios[name]).is_suspect]
+    return {
+        name: judge([now / before for before, now in pairs]) for name, pairs in measured.items()
+    }
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -14,16 +14,41 @@ from typing import NamedTuple, Self
 MANY, ONCE = 5, 1
 
 
+class Bar(NamedTuple):
+    """What a figure should be: at most or at least a value, or a multiple of a raw limit."""
+
+    sign: str
+    value: float
+    of: str = ""
+
+    def shown(self, median: float, ratios: dict[str, list[float]]) -> str:
+        """The bar, and whether it is missed by the median of a figure, or of its ratios."""
+        measured = statistics.median(ratios[self.of]) if self.of else median
+        is_met = measured <= self.value if self.sign == "≤" else measured >= self.value
+        limit = f" of {_bare(self.of)}" if self.of else ""
+        return f"{self.sign} {shown(self.value)}{limit}{'' if is_met else ' (missed)'}"
+
+
+def at_most(value: float, of: str = "") -> Bar:
+    return Bar("≤", value, of)
+
+
+def at_least(value: float, of: str = "") -> Bar:
+    return Bar("≥", value, of)
+
+
 class Sample(NamedTuple):
     """The result of one measurement.
 
     `figures` maps a unit, such as `p50 ms`, to a value. `against` names the raw limits measured in
-    the same round: this sample's figures are divided by theirs of the same unit.
+    the same round: this sample's figures are divided by theirs of the same unit. `bars` maps units
+    to what the figures should be on a quiet machine with two cores.
     """
 
     what: str
     figures: dict[str, float]
     against: tuple[str, ...] = ()
+    bars: Mapping[str, Bar] = {}
 
 
 Round = Callable[[], Iterable[Sample]]
@@ -32,23 +57,39 @@ Round = Callable[[], Iterable[Sample]]
 class Row:
     """One figure over all rounds."""
 
-    def __init__(self) -> None:
+    def __init__(self, bar: Bar | None = None) -> None:
         self.values: list[float] = []
         self.ratios: dict[str, list[float]] = {}
+        self.bar = bar
 
     def add(self, value: float, limits: dict[str, float]) -> None:
         self.values.append(value)
         for name, limit in limits.items():
             self.ratios.setdefault(name, []).append(value / limit)
 
-    def cells(self) -> list[str]:
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def spread(self) -> str:
         low, high = min(self.values), max(self.values)
-        spread = f"{shown(low)} … {shown(high)}" if len(self.values) > 1 else ""
+        return f"{shown(low)} … {shown(high)}" if len(self.values) > 1 else ""
+
+    def cells(self) -> list[str]:
         ratios = [
-            f"{shown(statistics.median(each))} of {name.removeprefix('raw: ')}"
+            f"{shown(statistics.median(each))} of {_bare(name)}"
             for name, each in self.ratios.items()
         ]
-        return [shown(statistics.median(self.values)), spread, "; ".join(ratios)]
+        bar = self.bar.shown(self.median, self.ratios) if self.bar else ""
+        return [shown(self.median), self.spread, "; ".join(ratios), bar]
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix("raw: ")
+
+
+Rows = dict[tuple[str, str], Row]
 
 
 class Bench:
@@ -56,6 +97,7 @@ class Bench:
 
     def __init__(self, *, runs: int, quick: bool, full: bool, tasks: int) -> None:
         self.runs, self.quick, self.full, self.tasks = runs, quick, full, tasks
+        self.tables: list[Rows] = []  # those that have been measured
         self._folders = 0
 
     def __enter__(self) -> Self:
@@ -87,7 +129,8 @@ class Bench:
         """Run each of `rounds` its number of times, and print one table of the results."""
         speed = appends_per_s(self.folder, 0.1 if self.quick else 1.0)
         print(f"Before: load {_load()}, {shown(speed)} synced appends a second.\n", flush=True)
-        rows: dict[tuple[str, str], Row] = {}
+        rows: Rows = {}
+        self.tables.append(rows)
         for one_round, times in rounds:
             for _ in range(times):
                 gather(list(one_round()), rows)
@@ -96,7 +139,7 @@ class Bench:
         print(f"\nAfter: load {_load()}.\n", flush=True)
 
 
-def gather(samples: Sequence[Sample], rows: dict[tuple[str, str], Row]) -> None:
+def gather(samples: Sequence[Sample], rows: Rows) -> None:
     """Add one round to the rows."""
     figures_of = {sample.what: sample.figures for sample in samples}
     for sample in samples:
@@ -106,22 +149,30 @@ def gather(samples: Sequence[Sample], rows: dict[tuple[str, str], Row]) -> None:
                 for raw in sample.against
                 if figures_of.get(raw, {}).get(unit)
             }
-            rows.setdefault((sample.what, unit), Row()).add(value, limits)
+            row = rows.setdefault((sample.what, unit), Row(sample.bars.get(unit)))
+            row.add(value, limits)
 
 
-def as_markdown(rows: dict[tuple[str, str], Row]) -> list[str]:
-    cells = [["what", "unit", "median", "min … max", "ratio, in the same run"]]
+def as_markdown(rows: Rows) -> list[str]:
+    """A table; without the columns that are empty in all rows."""
+    cells = [["what", "unit", "median", "min … max", "ratio, in the same run", "bar"]]
     cells += [[what, unit, *row.cells()] for (what, unit), row in rows.items()]
-    widths = [max(len(line[column]) for line in cells) for column in range(5)]
-    lines = [_line(line, widths) for line in cells]
-    rule = ["-" * (width - (2 <= i <= 3)) + ":" * (2 <= i <= 3) for i, width in enumerate(widths)]
-    return [lines[0], _line(rule, widths), *lines[1:]]
+    columns = [
+        column for column in range(6) if column < 3 or any(line[column] for line in cells[1:])
+    ]
+    widths = [max(len(line[column]) for line in cells) for column in range(6)]
+    rule = ["-" * (width - _is_number(i)) + ":" * _is_number(i) for i, width in enumerate(widths)]
+    lines = [cells[0], rule, *cells[1:]]
+    return [_line(line, widths, columns) for line in lines]
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+def _is_number(column: int) -> bool:
+    return 2 <= column <= 3
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], columns: Sequence[int]) -> str:
     padded = [
-        cell.rjust(width) if 2 <= column <= 3 else cell.ljust(width)
-        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        cells[i].rjust(widths[i]) if _is_number(i) else cells[i].ljust(widths[i]) for i in columns
     ]
     return f"| {' | '.join(padded)} |"
 

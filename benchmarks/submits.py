@@ -9,12 +9,16 @@ from pathlib import Path
 from rocksdict import Options, Rdict, WriteBatch
 
 from benchmarks import load
-from benchmarks.harness import Bench, Sample, appends_per_s, percentiles_ms
+from benchmarks.harness import Bench, Sample, appends_per_s, at_least, at_most, percentiles_ms
 from benchmarks.processes import NOWHERE, Process, hello_server, paused_server
 from ollama_queue import Config, QueueManager, chat_task
 from ollama_queue.actors.core.config.config import OllamaSettings, QueueSettings
 
 POST = load.request("POST", "/api/tasks", load.task_body())
+HTTP_BARS = {
+    1: {"p50 ms": at_most(0.6)},
+    64: {"a second": at_least(1.3, "raw: hello on pywsgi, 64 connections")},
+}
 APPENDS, ROCKS = "raw: synced appends", "raw: RocksDB write + flush_wal"
 
 
@@ -35,9 +39,14 @@ def _round(bench: Bench) -> Iterator[Sample]:
     for threads, count in ((1, bench.size(2_000, 100)), (16, bench.size(8_000, 320))):
         figures = embedded_submits(bench.fresh(), threads, count)
         name = "1 thread" if threads == 1 else f"{threads} threads"
-        yield Sample(f"embedded, {name}", figures, (APPENDS, ROCKS))
+        bars = {"a second": at_least(8_000)} if threads == 16 else {}
+        yield Sample(f"embedded, {name}", figures, (APPENDS, ROCKS), bars)
     for connections, full in ((1, 2_000), (16, 8_000), (64, 12_000)):
         yield from _over_http(bench, connections, bench.size(full, 320))
+    size = bench.size(10_000, 300)
+    with paused_server(bench.fresh()) as server:
+        figures = {"tasks a second": batches(server, size, 3)}
+    yield Sample(f"batch of {size:,}", figures, bars={"tasks a second": at_least(30_000)})
 
 
 def _over_http(bench: Bench, connections: int, count: int) -> Iterator[Sample]:
@@ -50,7 +59,14 @@ def _over_http(bench: Bench, connections: int, count: int) -> Iterator[Sample]:
     yield Sample(hello, figures)
     with paused_server(bench.fresh()) as server:
         figures = _loaded(server, connections, count)
-        yield Sample(f"HTTP, {name}", figures, (hello, APPENDS))
+        yield Sample(f"HTTP, {name}", figures, (hello, APPENDS), HTTP_BARS.get(connections, {}))
+
+
+def batches(server: Process, size: int, count: int) -> float:
+    """Submit `count` batches of `size` tasks, one after the other. Returns the tasks per second."""
+    body = b'{"tasks":[%s]}' % b",".join([load.task_body()] * size)
+    message = load.request("POST", "/api/tasks/batch", body)
+    return size * load.closed_loop(server.port, message, 1, count)["a second"]
 
 
 def _loaded(server: Process, connections: int, count: int) -> dict[str, float]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import load
-from benchmarks.harness import Bench, Row, as_markdown, machine, percentiles_ms
+from benchmarks.harness import Bench, Row, Rows, as_markdown, machine, percentiles_ms
 from benchmarks.peers import stores
 from benchmarks.peers.install import installed, versions
 from benchmarks.processes import ROOT, Stub, paused_server
@@ -217,8 +217,6 @@ def _picked_up(stub: Stub, clients: Enqueuers) -> float:
 
 # --- all of them --------------------------------------------------------------------------------
 
-Rows = dict[tuple[str, str], Row]
-
 
 def add_pair(
     name: str, ours: dict[str, float], theirs: dict[str, float], ratios: Rows, figures: Rows
@@ -234,6 +232,29 @@ def add_pair(
         figures.setdefault((name, unit), Row()).add(value, {})
 
 
+def installed_versions() -> str:
+    """Install what is missing; the versions of the peers and of their stores."""
+    installed()
+    return versions()
+
+
+def compare(bench: Bench, names: Sequence[str]) -> tuple[Rows, Rows]:
+    """How many times better ours is than each of these peers, and the figures of all."""
+    ratios: Rows = {}
+    figures: Rows = {}
+    commands = installed()
+    with Stub(bench.folder / "stub.log") as stub:
+        for name in [*names] * bench.runs:
+            ours = measure_ours(bench, stub)
+            try:
+                theirs = measure_peer(bench, stub, PEERS[name], commands)
+            except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+                log = (bench.folder / "worker.log").read_text()[-500:]
+                raise SystemExit(f"{name} could not be measured: {error}\n{log}") from error
+            add_pair(name, ours, theirs, ratios, figures)
+    return ratios, figures
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PEERS)}")
@@ -243,24 +264,10 @@ def main() -> None:
     unknown = set(given.names) - set(PEERS)
     if unknown:
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
-    commands = installed()
-    ratios: Rows = {}
-    figures: Rows = {}
-    with (
-        Bench(runs=given.runs, quick=False, full=False, tasks=given.tasks) as bench,
-        Stub(bench.folder / "stub.log") as stub,
-    ):
-        print(f"{machine(bench.folder)}. {versions()}.\n", flush=True)
-        for name in bench.runs * (given.names or list(PEERS)):
-            ours = measure_ours(bench, stub)
-            try:
-                theirs = measure_peer(bench, stub, PEERS[name], commands)
-            except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-                log = (bench.folder / "worker.log").read_text()[-500:]
-                sys.exit(f"{name} could not be measured: {error}\n{log}")
-            add_pair(name, ours, theirs, ratios, figures)
-    for rows in (ratios, figures):
-        print("\n".join(as_markdown(rows)), end="\n\n")
+    with Bench(runs=given.runs, quick=False, full=False, tasks=given.tasks) as bench:
+        print(f"{machine(bench.folder)}. {installed_versions()}.\n", flush=True)
+        for rows in compare(bench, given.names or list(PEERS)):
+            print("\n".join(as_markdown(rows)), end="\n\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What the guard makes of its ratios, and of histories with and without a parent commit."""
 
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -16,15 +17,21 @@ def test_noise_around_one_is_no_slide() -> None:
 
 
 def test_the_same_noise_around_a_slide_is_one() -> None:
-    assert judge([1.3 * ratio for ratio in NOISE]).is_suspect
+    verdict = judge([1.3 * ratio for ratio in NOISE])
+
+    assert verdict.is_suspect
+    assert verdict.is_slower
 
 
 def test_a_busy_quarter_is_no_slide() -> None:
     assert not judge([1.0] * 8 + [3.0] * 3).is_suspect
 
 
-def test_half_of_the_pairs_do_not_suffice() -> None:
-    assert not judge([1.0] * 5 + [1.5] * 6).is_suspect
+def test_half_of_the_pairs_arouse_suspicion_but_do_not_suffice() -> None:
+    verdict = judge([1.0] * 5 + [1.5] * 6)
+
+    assert verdict.is_suspect
+    assert not verdict.is_slower
 
 
 def test_a_verdict_has_the_median_and_the_quartiles() -> None:
@@ -118,3 +125,39 @@ def test_the_parent_is_checked_out_beside_the_checkout_and_removed(checkout: Pat
         assert (parent / "ollama_queue.py").read_text() == "first"
         assert (checkout / "ollama_queue.py").read_text() == "second"
     assert not parent.exists()
+
+
+# --- the end ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("second", "status"), [(1.0, 0), (1.3, 1)], ids=["a false alarm", "a slide"]
+)
+def test_a_suspect_is_measured_again_and_decides(
+    second: float, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def measure(_: Path, names: Iterable[str], *__: object) -> dict[str, guard.Pairs]:
+        asked.append(list(names))
+        slow = {"submit": 1.3 if len(asked) == 1 else second}
+        return {name: [(1.0, slow.get(name, 1.0))] * 4 for name in names}
+
+    monkeypatch.setattr(guard, "measure", measure)
+
+    assert guard.compare(Path(), "HEAD^") == status
+    assert asked == [list(guard.ROWS), ["submit"]]
+
+
+def test_without_a_suspect_nothing_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {name: [(1.0, 1.05)] * 4 for name in guard.ROWS}
+    monkeypatch.setattr(guard, "measure", lambda *_: rows)
+
+    assert guard.compare(Path(), "HEAD^") == 0
+
+
+def test_every_row_is_part_of_a_round_after_what_it_needs() -> None:
+    assert set(guard.ORDER) == set(guard.ROWS)
+    for name, needed in guard.NEEDS.items():
+        at = guard.ORDER.index(name)
+        assert guard.ORDER[at - 1] == needed
