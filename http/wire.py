@@ -45,6 +45,7 @@ OPENAI = "/v1/"
 MODELS = "/v1/models"
 FILES = "/v1/files"
 BATCHES = "/v1/batches"
+RESPONSES = "/v1/responses"
 # Anthropic's.
 MESSAGES = "/v1/messages"
 _ANTHROPICS = (f"{MESSAGES}/", "/api/event_logging/")  # to the second, Claude Code sends reports

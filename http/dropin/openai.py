@@ -32,10 +32,10 @@ def add_openai_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
 
     def replying(path: str) -> Any:
         body = reading.json_object(max_body)
-        streams = ENDPOINTS[path] is not TaskType.EMBED and _streams(body)
+        streamed = ENDPOINTS[path] is not TaskType.EMBED and streams(body)
         events = OpenAIStreamFormat(_tier(body), _wants_usage(body))
         queued = QueuedCall(queue, _task(ENDPOINTS[path], body), events)
-        return queued.streamed() if streams else events.tiered(queued.whole())
+        return queued.streamed() if streamed else events.tiered(queued.whole())
 
     for path in ENDPOINTS:
         app.post(path, callback=lambda path=path: replying(path))
@@ -70,11 +70,7 @@ class OpenAIStreamFormat:
         return b'"usage":{' in raw and is_count(msgspec.json.decode(raw))
 
     def waiting(self, task: Task | None) -> bytes:
-        if task is None or task.status is not Status.PENDING:
-            return sse.SILENCE
-        position = "" if task.position is None else f" position={task.position}"
-        eta = "" if task.eta_s is None else f" eta={task.eta_s:.0f}"
-        return f": queued{position}{eta}\n\n".encode()
+        return waiting(task)
 
     def failed(self, error: QueueError) -> bytes:
         return _event(_body_of(error))
@@ -89,6 +85,15 @@ class OpenAIStreamFormat:
         if b"service_tier" in raw or not raw.startswith(b'{"'):
             return wire.encode(self.tiered(msgspec.json.decode(raw)))
         return b'{"service_tier":%s,%s' % (wire.encode(self._tier), raw[1:])
+
+
+def waiting(task: Task | None) -> bytes:
+    """A comment for a client that waits, with the task's place in the queue if known."""
+    if task is None or task.status is not Status.PENDING:
+        return sse.SILENCE
+    position = "" if task.position is None else f" position={task.position}"
+    eta = "" if task.eta_s is None else f" eta={task.eta_s:.0f}"
+    return f": queued{position}{eta}\n\n".encode()
 
 
 def encode_error(error: QueueError) -> bytes:
@@ -120,11 +125,17 @@ def _event(data: Json) -> bytes:
     return b"data: %s\n\n" % wire.encode(data)
 
 
-def _streams(body: Json) -> bool:
+def streams(body: Json) -> bool:
+    """Whether a request asks for a stream. Raises `Invalid`."""
     stream = body.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise Invalid("stream must be true or false", field="stream")
     return stream is True
+
+
+def level_of(body: Json, default: Priority) -> Priority:
+    """The priority that a request's service tier stands for. Raises `Invalid`."""
+    return _TIERS.get(_tier(body) or "", default)
 
 
 def _tier(body: Json) -> str | None:
@@ -145,5 +156,5 @@ def _wants_usage(body: Json) -> bool:
 def _task(kind: TaskType, body: Json) -> NewTask:
     """The task for a request. Raises `Invalid`, naming the field."""
     fields = task_fields(kind, body)
-    level = _TIERS.get(_tier(body) or "", Priority.HIGH)
+    level = level_of(body, Priority.HIGH)
     return new_task({**fields, "model": models.model_in(body), **wishes(level)})

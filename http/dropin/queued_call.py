@@ -56,7 +56,10 @@ class StreamFormat(Protocol):
 
     media: str
     silence_s: float  # after which `waiting` is sent
-    end: bytes  # the end of a successful stream
+
+    @property
+    def end(self) -> bytes:
+        """The end of a successful stream."""
 
     def piece(self, raw: bytes) -> bytes:
         """Encode a piece of the reply, or the complete reply where its pieces are lost."""
@@ -95,6 +98,10 @@ class QueuedCall:
 
     def whole(self) -> Any:
         """Wait for the complete reply. Raises `TaskFailed`, `Unavailable`."""
+        return self.completed().result
+
+    def completed(self) -> Task:
+        """Wait until the task is completed. Raises as `whole` does."""
         try:
             for _ in self._deliveries():
                 pass
@@ -103,7 +110,7 @@ class QueuedCall:
         task = self._shown()
         if task.status is not Status.COMPLETED:
             raise failure_of(task)
-        return task.result
+        return task
 
     def streamed(self) -> StreamingResponse:
         """Stream the reply. The head of the answer is sent with the first piece, or with the first

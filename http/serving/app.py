@@ -18,6 +18,7 @@ from ..dropin.ollama import add_ollama_routes
 from ..dropin.openai import add_openai_routes
 from ..dropin.openai_batches import add_openai_batch_routes
 from ..dropin.openai_files import add_file_routes
+from ..dropin.openai_responses import add_response_routes
 from ..dropin.queue_protocol import DropinQueue
 from ..native.page_files import add_page_routes
 from ..native.registration import NativeQueue, add_native_routes
@@ -157,6 +158,7 @@ def create_app(
     add_native_routes(app, queue, max_body, max_upload)
     add_ollama_routes(app, queue, max_body)
     add_openai_routes(app, queue, max_body)
+    add_response_routes(app, queue, max_body)
     add_file_routes(app, queue, max_file)
     add_openai_batch_routes(app, queue, max_body)
     add_anthropic_routes(app, queue, max_body)

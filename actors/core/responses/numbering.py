@@ -5,10 +5,10 @@ and from wherever they read: events are numbered from 0, those of a further atte
 of `STRIDE`. A reader that gives the last number it has seen gets what follows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..model.tasks import Chunk, Status, Task
+from ..model.tasks import Status, Task
 from .reply import events_of
 from .response import ResponseView
 
@@ -27,7 +27,7 @@ class NumberedEvents:
         self.is_queued = is_queued
         self._last = -1 if after is None else after  # the number of the last event sent
         self._attempt = 0  # the one that `in_progress` was sent for
-        self._next = 0  # the chunk that follows
+        self.next_chunk = 0  # the number of the chunk that follows, in the attempt
 
     @property
     def position(self) -> tuple[int, int] | None:
@@ -51,33 +51,38 @@ class NumberedEvents:
     def running(self, attempt: int) -> Iterator[dict[str, Any]]:
         """The events that an attempt has begun."""
         if attempt > self._attempt:
-            self._attempt, self._next = attempt, 0
+            self._attempt, self.next_chunk = attempt, 0
             yield from self._numbered(self._base - 1, "response.in_progress", "in_progress")
 
-    def take(self, chunk: Chunk) -> Iterator[dict[str, Any]]:
+    def take(self, attempt: int, number: int, data: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The events of a chunk: one event, or the complete result where chunks are lost."""
-        attempt, _, number = chunk.id.partition(".")
-        yield from self.running(int(attempt))
-        first, events = int(number), [chunk.data]
-        if "output" in chunk.data:
-            first, events = 0, list(events_of(chunk.data))
-        for self._next, event in enumerate(events, first):
-            yield from self._sent(self._base + self._next, event)
-        self._next = first + len(events)
+        yield from self.running(attempt)
+        events: Iterable[dict[str, Any]] = (data,)
+        if "output" in data:
+            number, events = 0, events_of(data)
+        for event in events:
+            yield from self._sent(self._base + number, event)
+            number += 1
+        self.next_chunk = number
 
-    def end(self, chunk: Chunk, task: Task) -> Iterator[dict[str, Any]]:
-        """The last event, with the whole response; `chunk` is the task's last."""
-        attempt, _, number = chunk.id.partition(".")
-        yield from self.running(int(attempt))
-        self._next = max(self._next, int(number))
+    def end(self, attempt: int, number: int, task: Task) -> Iterator[dict[str, Any]]:
+        """The last event, with the whole response; `number` is that of the last chunk."""
+        yield from self.running(attempt)
+        self.next_chunk = max(self.next_chunk, number)
         response = self._view.of(task)
-        kind, at = _TERMINAL.get(response["status"]), self._base + self._next
+        kind, at = _TERMINAL.get(response["status"]), self._base + self.next_chunk
         if kind is None:  # how far its readers were may be forgotten
             kind, at = "response.failed", max(at, self._last + 1)
         if task.status is Status.CANCELLED:
             message = f"the response was cancelled: task {task.id}"
             response["error"] = {"code": "cancelled", "message": message}
         yield from self._sent(at, {"type": kind, "response": response})
+
+    def failed(self, error: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The last event for a reader whose stream cannot go on."""
+        response = {**self._view.waiting("failed"), "error": error}
+        event = {"type": "response.failed", "response": response}
+        yield from self._sent(self._last + 1, event)
 
     @property
     def _base(self) -> int:

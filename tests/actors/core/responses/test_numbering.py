@@ -63,10 +63,11 @@ def read(chunks: list[Chunk], task: Task, after: int | None = None, queued: bool
     def all_of() -> Iterator[Any]:
         yield from events.opening()
         for chunk in chunks:
+            attempt, number = map(int, chunk.id.split("."))
             if chunk.done:
-                yield from events.end(chunk, task)
+                yield from events.end(attempt, number, task)
             elif not chunk.restart:
-                yield from events.take(chunk)
+                yield from events.take(attempt, number, chunk.data)
 
     return list(all_of())
 
