@@ -255,10 +255,15 @@ class HttpExecutor(ABC):
 
     def _pieces(self, response: Response) -> Iterator[bytes]:
         """The decompressed body. At most `MAX_REPLY` bytes, before and after decompression."""
-        codings = response.headers.get("content-encoding", "").split(",")
-        sent = bounded(cooperatively(response, self.yield_control))
+        sent = bounded(response, self.yield_control)
+        coding = response.headers.get("content-encoding")
+        if coding is None:
+            yield from sent
+            return
         try:
-            yield from bounded(decoded(sent, codings, self.yield_control))
+            yield from bounded(
+                decoded(sent, coding.split(","), self.yield_control), self.yield_control
+            )
         except Undecodable as error:
             raise self.failed(f"sent {error}", Verdict.RETRY) from error
 
@@ -295,7 +300,9 @@ class HttpExecutor(ABC):
         return cut(value, ERROR)
 
 
-def bounded(pieces: Iterable[bytes], limit: int = MAX_REPLY) -> Iterator[bytes]:
+def bounded(
+    pieces: Iterable[bytes], yield_control: YieldControl = never_yield, limit: int = MAX_REPLY
+) -> Iterator[bytes]:
     """Pass the pieces on; raise `CallFailed` after `limit` bytes."""
     total = 0
     for piece in pieces:
@@ -303,6 +310,7 @@ def bounded(pieces: Iterable[bytes], limit: int = MAX_REPLY) -> Iterator[bytes]:
         if total > limit:
             raise _too_long("the reply", limit)
         yield piece
+        yield_control()
 
 
 def lines(
@@ -312,6 +320,12 @@ def lines(
     held = bytearray()  # the start of a line
     mark = _BOM  # some servers start a stream with it
     for piece in pieces:
+        if not (mark or held) and piece.endswith(b"\n") and len(piece) <= limit:
+            line = piece.strip()  # most often a piece is one line
+            if b"\n" not in line:
+                if line:
+                    yield line
+                continue
         *ends, rest = piece.split(b"\n")
         for end in ends:
             if held:

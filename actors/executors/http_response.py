@@ -17,6 +17,7 @@ _STATUS = re.compile(r"HTTP/1\.(\d) ([1-9]\d\d)(?: [^\0\r]*)?", re.ASCII)
 _FIELD = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\0\r]*)")
 _HEAD_END = re.compile(rb"\n\r?\n")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\0\r]*)?")
+_PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,7})\r\n")
 _BLANKS = " \t"
 _LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 
@@ -82,6 +83,21 @@ class Incoming:
     def has_begun(self) -> bool:
         """Wait for the first byte; False if the connection ends without one."""
         return bool(self._held) or self._more()
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something has arrived that was not read."""
+        return bool(self._held)
+
+    def arrived(self) -> bytes:
+        """What has arrived, at least one byte; none at the end of the connection."""
+        if not self._held:
+            return self._receive()
+        return self._take(len(self._held) - self._at)
+
+    def put_back(self, data: bytes) -> None:
+        """Read again the last bytes of what `arrived` returned."""
+        self._held, self._at = data, 0
 
     def some(self, most: int) -> bytes:
         """Between one and `most` bytes; none at the end of the connection."""
@@ -256,7 +272,15 @@ class HttpResponse:
         self.is_whole = True
 
     def _chunked(self) -> Iterator[bytes]:
-        while left := self._chunk_size():
+        while True:
+            bodies = self._whole_chunks()
+            if bodies:
+                yield bodies[0] if len(bodies) == 1 else b"".join(bodies)
+                if not self._incoming.has_more:
+                    continue
+            left = self._chunk_size()
+            if not left:
+                break
             while left:
                 piece = self._some(left)
                 left -= len(piece)
@@ -268,6 +292,20 @@ class HttpResponse:
                 self.is_whole = True
                 return
         raise MalformedResponse("the trailers of the answer are too long")
+
+    def _whole_chunks(self) -> list[bytes]:
+        """The chunks that arrived whole: most often all that one read has brought."""
+        data, at = self._incoming.arrived(), 0
+        bodies = []
+        while plain := _PLAIN_SIZE.match(data, at):
+            begin = plain.end()
+            end = begin + int(plain[1], 16)
+            if end == begin or data[end : end + 2] != b"\r\n":
+                break
+            bodies.append(data[begin:end])
+            at = end + 2
+        self._incoming.put_back(data[at:])
+        return bodies
 
     def _some(self, left: int) -> bytes:
         piece = self._incoming.some(left)

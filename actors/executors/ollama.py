@@ -6,12 +6,14 @@ from typing import Any
 
 import httpx
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from ..core.model.model_names import model_name, spellings
 from ..core.model.outcomes import Answered, Failed, ProbeResult, Verdict
 from ..core.model.tasks import Dialect, Spec, TaskType
 from ..core.openai.translation import PREFER_THINK
+from ..core.text.plain_pieces import CHAT_LINE, GENERATE_LINE, plain
 from .failures import CallFailed
 from .http_executor import (
     GetPath,
@@ -101,6 +103,9 @@ class OllamaExecutor(HttpExecutor):
             assembly = ChatAssembly() if kind is TaskType.CHAT else GenerateAssembly()
             halves = SurrogateJoiner()
             for line in lines(pieces, self.yield_control):
+                if not halves.is_waiting and assembly.take_plain(line):
+                    on_chunk(line)
+                    continue
                 chunk = self.decode(line, halves)
                 assembly.take(chunk)
                 on_chunk(msgspec.json.encode(chunk))
@@ -157,6 +162,16 @@ class GenerateAssembly:
         self._add(text_in(chunk, "response"), chunk)
         self._logprobs += list_in(chunk, "logprobs")
 
+    def take_plain(self, line: bytes) -> bool:
+        """Take a line with nothing but text. Returns False for any other."""
+        piece = plain(GENERATE_LINE, line)
+        if piece is None or piece.done:
+            return False
+        self._text.append(piece.response)
+        if piece.thinking is not UNSET:
+            self._thinking.append(piece.thinking)
+        return True
+
     def whole(self, last: dict[str, Any]) -> dict[str, Any]:
         """The complete reply, with all fields of the last line."""
         reply = {**last, "response": "".join(self._text), **self._beside()}
@@ -185,6 +200,18 @@ class ChatAssembly(GenerateAssembly):
         self._add(text_in(message, "content"), message)
         self._message.update(message)
         self._logprobs += list_in(chunk, "logprobs")
+
+    def take_plain(self, line: bytes) -> bool:
+        piece = plain(CHAT_LINE, line)
+        if piece is None or piece.done:
+            return False
+        message = piece.message
+        self._message["role"] = message.role
+        self._text.append(message.content)
+        if message.thinking is not UNSET:
+            self._message["thinking"] = message.thinking
+            self._thinking.append(message.thinking)
+        return True
 
     def whole(self, last: dict[str, Any]) -> dict[str, Any]:
         self._message.pop("images", None)  # an echo of the request, and large

@@ -17,6 +17,7 @@ from ..core.model.tasks import Dialect, Spec, TaskType
 from ..core.openai.chunks import as_piece
 from ..core.responses.reply import ResponseReply
 from ..core.responses.request import chat_request
+from ..core.text.plain_pieces import EVENT, plain
 from .failures import CallFailed
 from .http_executor import HttpExecutor, OnChunk, count_in, joined, lines
 from .lenient_json import SurrogateJoiner
@@ -103,7 +104,14 @@ def _read_reply(
         on_chunk(msgspec.json.encode(piece))
         return has_output
 
-    return _read(executor, pieces, reply, take, is_whole, lambda: None)
+    def take_plain(data: bytes) -> bool:
+        event = plain(EVENT, data)
+        if event is None or not reply.take_plain(event):
+            return False
+        on_chunk(data)
+        return True
+
+    return _read(executor, pieces, reply, take, is_whole, lambda: None, take_plain)
 
 
 def _read_response(
@@ -132,8 +140,12 @@ def _read(
     take: Callable[[dict[str, Any]], bool],
     is_whole: bool,
     end: Callable[[], None],
+    take_plain: Callable[[bytes], bool] = lambda data: False,
 ) -> Answered:
-    """Read the pieces: `take` each, and return whether it contains output; then `end`."""
+    """Read the pieces: `take` each, which returns whether it contains output; then `end`.
+
+    `take_plain` takes pieces that need not be decoded completely, and returns False for others.
+    """
     spoke: list[float] = []  # times of the first and the last output
     has_ended = False
     halves = SurrogateJoiner()
@@ -141,6 +153,9 @@ def _read(
         if data == DONE:
             has_ended = True
             break
+        if not halves.is_waiting and take_plain(data):
+            spoke[1:] = [time.monotonic()]
+            continue
         event = executor.decode(data, halves)
         if event.get("object") == "error":  # vLLM's form, without an `error` field
             executor.check(event)

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from msgspec import UNSET
+
 from ..core.model.tasks import TaskType
+from ..core.text.plain_pieces import PlainChoice, PlainEvent
 from .http_executor import list_in, object_in, text_in
 
 _OBJECTS = {TaskType.CHAT: "chat.completion", TaskType.GENERATE: "text_completion"}
@@ -10,6 +13,8 @@ _OBJECTS = {TaskType.CHAT: "chat.completion", TaskType.GENERATE: "text_completio
 _GROWING = frozenset(
     ("content", "text", "reasoning", "reasoning_content", "refusal", "arguments", "transcript")
 )
+_HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
+_TEXTS = ("content", "reasoning", "reasoning_content")
 
 
 class WholeReply:
@@ -47,6 +52,21 @@ class WholeReply:
                 changed = changed or bool(object_in(choice, "delta") or text_in(choice, "text"))
         return changed
 
+    def take_plain(self, piece: PlainEvent) -> bool:
+        """Add a piece with nothing but text, as `take` does, to a choice that has begun.
+
+        Returns False if it has not, or the piece is empty: then `take` it.
+        """
+        (choice,) = piece.choices
+        known = self._choices.get(choice.index)
+        if known is None or not known.take_plain(choice):
+            return False
+        for name in _HEAD:
+            value = getattr(piece, name)
+            if value is not None:
+                self._head[name] = value
+        return True
+
     def whole(self) -> dict[str, Any]:
         choices = [self._choices[index].whole() for index in sorted(self._choices)]
         if self._kind is TaskType.CHAT:
@@ -75,6 +95,25 @@ class _Object:
                 self._grown(name, known, _List).take(value)
             elif known is None or value not in (None, ""):
                 self._fields[name] = value
+
+    def take_plain(self, choice: PlainChoice) -> bool:
+        """Add the text of a choice. Returns whether it has any."""
+        if choice.text is not UNSET:
+            self._add("text", choice.text)
+        delta = choice.delta
+        if delta is UNSET:
+            return choice.text is not UNSET
+        parts = self._grown("delta", self._fields.get("delta"), _Object)
+        if delta.role:
+            parts._fields["role"] = delta.role
+        for name in _TEXTS:
+            text = getattr(delta, name)
+            if text is not UNSET:
+                parts._add(name, text)
+        return True
+
+    def _add(self, name: str, text: str) -> None:
+        self._grown(name, self._fields.get(name), _JoinedText).append(text)
 
     def is_another(self, piece: dict[str, Any]) -> bool:
         """Whether `piece` starts another tool call: some servers reuse an index, with a new id."""

@@ -1,0 +1,151 @@
+"""Pieces with nothing but text are passed on as they are; what is stored is the same either way."""
+
+import json
+from typing import Any
+
+import pytest
+
+from ollama_queue.actors.core.model.tasks import Dialect, Spec, TaskType
+from ollama_queue.actors.executors import Executor, ollama, openai_passthrough
+from ollama_queue.actors.executors.ollama import OllamaExecutor
+from ollama_queue.actors.executors.openai import OpenAIExecutor
+from tests.support.fakes.model_server import Answer, FakeOllama
+from tests.support.harness.executor import ASK, reply_of
+
+AT = '"model":"m","created_at":"2026-01-01T00:00:00Z"'
+END = {"model": "m", "message": {"role": "assistant", "content": ""}, "done": True}
+HEAD = '"id":"c","object":"chat.completion.chunk","created":1,"model":"m"'
+
+
+def chat_line(message: str, beside: str = "") -> str:
+    return f'{{{AT},"message":{{{message}}},"done":false{beside}}}'
+
+
+def event(delta: str, choice: str = "", beside: str = "") -> str:
+    return f'{{{HEAD},"choices":[{{"index":0,"delta":{{{delta}}}{choice}}}]{beside}}}'
+
+
+PLAIN = {
+    Dialect.OLLAMA: [
+        chat_line('"role":"assistant","content":" a"'),
+        '{ "model": "m", "created_at": "", "message": {"role": "assistant", "content": "b"}, '
+        '"done": false }',
+        chat_line('"role":"assistant","content":"","thinking":"hm"'),
+        chat_line('"role":"assistant","content":"\\u003cc\\u003e \\"done\\":true"'),
+        chat_line('"role":"assistant","content":"d"', ',"remote_model":"m","remote_host":"h"'),
+    ],
+    Dialect.OPENAI: [
+        event('"content":" a"'),
+        event('"content":"b"', ',"finish_reason":null,"logprobs":null', ',"usage":null'),
+        event('"role":"assistant","content":"","reasoning":"hm"', beside=',"obfuscation":"x"'),
+        event('"reasoning_content":"hm"'),
+        event('"content":"\\u003cc\\u003e"', beside=',"system_fingerprint":"fp"'),
+    ],
+}
+ODD = {  # passed on by their meaning
+    Dialect.OLLAMA: [
+        chat_line('"role":"assistant","content":"a"', ',"new":{"field":[1, 2]}'),
+        chat_line('"content":"a"'),
+        chat_line('"role":"assistant","content":null'),
+        chat_line('"role":"assistant","content":"a\\ud83d"'),
+        chat_line('"role":"assistant","content":"","tool_calls":[{"function":{"name":"f"}}]'),
+        chat_line('"role":"assistant","content":"a"', ',"logprobs":[{"token":"a","logprob":-1}]'),
+        chat_line('"role":"assistant",\r"content":"a"'),
+    ],
+    Dialect.OPENAI: [
+        event('"content":"a"', ',"logprobs":{"content":[]}'),
+        event('"content":null'),
+        event('"content":"a\\ud83d"'),
+        event('"tool_calls":[{"index":0,"id":"1","function":{"name":"f","arguments":"{}"}}]'),
+        event('"content":"a"', ',"stop_reason":"x"'),
+        event('"content":"a"', beside=',"timings":{"prompt_ms":1}'),
+        event('"content":"a"').replace('"created":1', '"created":1.5'),
+        event('"content":\r"a"'),
+        event("").replace('"delta":{}', '"delta":{"content":"a"},"text":null'),
+    ],
+}
+SEVERAL = event('"content":"a"').replace('"index":0', '"index":1')
+
+
+@pytest.fixture(params=[Dialect.OLLAMA, Dialect.OPENAI])
+def dialect(request: pytest.FixtureRequest) -> Dialect:
+    dialect: Dialect = request.param
+    return dialect
+
+
+def ask(
+    fake: FakeOllama, executors: tuple[Executor, Executor], dialect: Dialect, lines: list[str]
+) -> tuple[Any, list[bytes]]:
+    """The reply that is stored, and the pieces that are passed on."""
+    if dialect is Dialect.OLLAMA:
+        fake.script(
+            Answer(body="".join(f"{line}\n" for line in [*lines, json.dumps(END)]).encode())
+        )
+    else:
+        ended = [*lines, event("", ',"finish_reason":"stop"'), "[DONE]"]
+        fake.script(Answer(body="".join(f"data: {line}\n\n" for line in ended).encode()))
+    executor = executors[dialect is Dialect.OPENAI]
+    pieces: list[bytes] = []
+    executor.begin()
+    outcome = executor.run(TaskType.CHAT, "m", Spec(ASK, dialect=dialect), pieces.append)
+    return reply_of(outcome), pieces
+
+
+@pytest.fixture
+def executors(executor: OllamaExecutor, openai: OpenAIExecutor) -> tuple[Executor, Executor]:
+    return executor, openai
+
+
+def test_a_plain_piece_is_passed_on_as_it_is(
+    fake: FakeOllama, executors: tuple[Executor, Executor], dialect: Dialect
+) -> None:
+    lines = PLAIN[dialect]
+    _, pieces = ask(fake, executors, dialect, [lines[0], *lines])
+
+    assert pieces[1 : len(lines) + 1] == [line.encode() for line in lines]
+
+
+def test_an_odd_piece_is_written_anew_on_one_line_without_spaces(
+    fake: FakeOllama, executors: tuple[Executor, Executor], dialect: Dialect
+) -> None:
+    for line in ODD[dialect]:
+        _, pieces = ask(fake, executors, dialect, [PLAIN[dialect][0], line])
+
+        assert json.loads(pieces[1].replace(b"\xef\xbf\xbd", b"")) == {
+            **json.loads(line.replace("\\ud83d", ""))
+        }
+        assert not {10, 13} & set(pieces[1])
+        assert b'": ' not in pieces[1]
+
+
+def test_what_is_stored_does_not_depend_on_it(
+    fake: FakeOllama,
+    executors: tuple[Executor, Executor],
+    dialect: Dialect,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = PLAIN[dialect] * 2 + ODD[dialect] + PLAIN[dialect]
+    if dialect is Dialect.OPENAI:
+        lines += [SEVERAL] * 3
+    reply, pieces = ask(fake, executors, dialect, lines)
+    for module in (ollama, openai_passthrough):
+        monkeypatch.setattr(module, "plain", lambda decoder, text: None)
+    other_reply, other_pieces = ask(fake, executors, dialect, lines)
+
+    assert reply == other_reply
+    assert list(map(json.loads, pieces)) == list(map(json.loads, other_pieces))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        chat_line('"role":"assistant","content":"a"')[:-1],
+        chat_line('"role":"assistant","content":"a"') + "}",
+        chat_line('"role":"assistant","content":"a","x":'),
+    ],
+)
+def test_a_broken_line_ends_the_call(
+    fake: FakeOllama, executors: tuple[Executor, Executor], broken: str
+) -> None:
+    with pytest.raises(AssertionError, match="invalid JSON"):
+        ask(fake, executors, Dialect.OLLAMA, [PLAIN[Dialect.OLLAMA][0], broken])
