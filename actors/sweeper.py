@@ -1,5 +1,5 @@
 """Retention: deletes the oldest finished tasks, in slices that hardly delay other work, and files
-whose time has passed.
+whose time has passed, and the records of batches from files that have no tasks left.
 
 A wrong clock may make all of them look old, and deletion cannot be undone. So the wall clock counts
 only as far as a steady clock agrees, since the previous sweep or since the newest task of the last
@@ -15,16 +15,20 @@ from .base.actor import Actor, Ref, tell
 from .base.cooperation import YieldControl, never_yield
 from .core.config.config import QueueSettings
 from .core.messages import (
+    Commit,
     Delete,
     DeleteFile,
     Expired,
     ExpiredFiles,
     FindExpired,
     FindExpiredFiles,
+    FindForgottenBatches,
+    ForgottenBatches,
     Swept,
     Wake,
 )
 from .core.messages.sweeper import ToSweeper
+from .core.model.orders import DropBatch
 from .core.plan.settle import utc
 
 FIRST_S = 2.0  # after a start, which is busy enough
@@ -70,6 +74,10 @@ class Sweeper(Actor):
             case ExpiredFiles(file_ids):
                 for file_id in file_ids:
                     tell(self.persistence, DeleteFile(file_id))
+            case ForgottenBatches(batch_ids):
+                if batch_ids:
+                    drops = tuple(DropBatch(batch_id) for batch_id in batch_ids)
+                    tell(self.persistence, Commit(drops, utc(self.wall()), None))
             case _:
                 assert_never(message)
 
@@ -84,6 +92,8 @@ class Sweeper(Actor):
         self.due, self.rest = None, FindExpired(self.settings.max_completed_tasks, before)
         self.go_on()
         self.send_for(self.persistence, FindExpiredFiles(utc(now)), _files_or_none)
+        if before is not None:
+            self.send_for(self.persistence, FindForgottenBatches(before), _batches_or_none)
 
     def trusted(self) -> float:
         """The time, as far as both clocks agree since the previous call."""
@@ -121,6 +131,11 @@ def _swept(task_id: str, _: object) -> Swept:
 def _files_or_none(reply: object) -> ExpiredFiles:
     """The files found; none if the queue is stopping."""
     return ExpiredFiles(reply if isinstance(reply, tuple) else ())
+
+
+def _batches_or_none(reply: object) -> ForgottenBatches:
+    """The batches found; none if the queue is stopping."""
+    return ForgottenBatches(reply if isinstance(reply, tuple) else ())
 
 
 def _or_nothing(reply: object) -> Expired:

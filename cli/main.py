@@ -11,7 +11,17 @@ from ollama_queue import __version__
 
 from ..actors.core.model.errors import QueueError
 from ..actors.files import standard_streams
-from .commands import backends, batch, completion, crons, list_tasks, streaming, tasks, watch
+from .commands import (
+    backends,
+    batch,
+    batch_jobs,
+    completion,
+    crons,
+    list_tasks,
+    streaming,
+    tasks,
+    watch,
+)
 from .commands.submit import submit
 from .terminal.session import complain, exit_code, one_line, shared
 from .terminal.waiting import Interrupted
@@ -109,6 +119,7 @@ def cli() -> None:
 
 cli.add_command(submit)
 submit.add_command(batch.batch)
+cli.add_command(batch_jobs.batch)
 cli.add_command(crons.cron)
 for command in (
     list_tasks.list_,

@@ -175,6 +175,11 @@ GET_BATCH = _row(
     "Get a batch: how many of its tasks are in each state.", errors=BY_ID,
 )
 
+CANCEL_BATCH = _row(
+    "POST /api/batches/{batch_id}/cancel", "cancel_batch", Batch,
+    "Cancel the tasks of a batch that have not ended.", errors=BY_STATE,
+)
+
 # --- crons --------------------------------------------------------------------------------------
 
 LIST_CRONS = _row(

@@ -321,6 +321,15 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         """Return up to `limit` batches (1 to 1,000), newest first."""
         ...
 
+    def cancel_batch(self, batch_id: OfBatch) -> Batch:
+        """Cancel the tasks of a batch that have not ended, and return the batch.
+
+        `batch_id` is as for `get_batch`. A batch from a file still writes its output files; until
+        then its status is "cancelling".
+        Raises `NotFound`, or `Conflict` if the batch has ended.
+        """
+        ...
+
     # --- one task -------------------------------------------------------------------------------
 
     def get_task(self, task_id: OfTask, *, wait: float | None = None) -> Task:

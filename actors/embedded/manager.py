@@ -54,7 +54,7 @@ from ..core.messages.batch_runner import CancelBatch, CreateBatch
 from ..core.messages.command import Reply
 from ..core.messages.replies import StoredTask
 from ..core.model.crons import Cron, CronAdded, IfExists, NewCron
-from ..core.model.errors import Invalid, NoCapableServer, NotFound, QueueError
+from ..core.model.errors import Conflict, Invalid, NoCapableServer, NotFound, QueueError
 from ..core.model.files import FilePage, StoredFile
 from ..core.model.outcomes import BackendReply
 from ..core.model.stats import (
@@ -329,6 +329,17 @@ class QueueManager(ComposedVerbs):
     def list_batches(self, limit: int = 100) -> list[Batch]:
         command = ListBatches(arguments.whole(limit, "limit", 1, 1000))
         return ask(self._now().persistence, command)
+
+    def cancel_batch(self, batch_id: OfBatch) -> Batch:
+        batch = self.get_batch(batch_id)
+        if batch.job is not None:
+            return self.cancel_job(batch.id)
+        if batch.is_over:
+            raise Conflict(f"batch {batch.id} has ended: it cannot be cancelled", field="id")
+        live = {"batch_id": batch.id, "status": [Status.PENDING, Status.RUNNING]}
+        while (done := self.cancel_tasks(filter=live)).cursor is not None:
+            live["cursor"] = done.cursor
+        return self.get_batch(batch.id)
 
     def cancel_tasks(
         self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None

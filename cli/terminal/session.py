@@ -23,6 +23,7 @@ from ...http.clients import address
 
 if TYPE_CHECKING:
     from ...actors.api.queue_api import QueueAPI
+    from ...http.clients.batch_files import BatchFiles
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -68,13 +69,22 @@ def _client(server: str) -> "AbstractContextManager[QueueAPI]":
     return closing(Client(server))
 
 
+def _files(server: str) -> "BatchFiles":
+    from ...http.clients.batch_files import BatchFiles
+
+    return BatchFiles(server)
+
+
 class Session:
-    """One run of the program: its global options. `connect` opens the queue."""
+    """One run of the program: its global options. `connect` opens the queue, `connect_files` the
+    files of batches on the server."""
 
     def __init__(
-        self, connect: "Callable[[str], AbstractContextManager[QueueAPI]]" = _client
+        self,
+        connect: "Callable[[str], AbstractContextManager[QueueAPI]]" = _client,
+        connect_files: "Callable[[str], BatchFiles]" = _files,
     ) -> None:
-        self.connect = connect
+        self.connect, self.connect_files = connect, connect_files
         self.server = address.usual()
         self.output = "table"
         self.is_quiet = False
@@ -101,6 +111,12 @@ def open_queue(ctx: click.Context) -> "QueueAPI":
     """Open the queue; it is closed when the command ends."""
     session = session_of(ctx)
     return ctx.with_resource(session.connect(session.server))
+
+
+def open_files(ctx: click.Context) -> "BatchFiles":
+    """Open the files of batches; closed when the command ends."""
+    session = session_of(ctx)
+    return ctx.with_resource(closing(session.connect_files(session.server)))
 
 
 def shared(command: F) -> F:

@@ -124,6 +124,9 @@ class AsyncClient:
     async def get_batch(self, batch_id: OfBatch) -> Batch:
         return await self._ask(requests.build(routes.GET_BATCH, batch_id))
 
+    async def cancel_batch(self, batch_id: OfBatch) -> Batch:
+        return await self._ask(requests.build(routes.CANCEL_BATCH, batch_id))
+
     async def list_batches(self, limit: int = 100) -> list[Batch]:
         return await self._ask(requests.list_batches(limit))
 

@@ -68,6 +68,9 @@ class Client(ComposedVerbs):
     def get_batch(self, batch_id: OfBatch) -> Batch:
         return self._ask(requests.build(routes.GET_BATCH, batch_id))
 
+    def cancel_batch(self, batch_id: OfBatch) -> Batch:
+        return self._ask(requests.build(routes.CANCEL_BATCH, batch_id))
+
     def list_batches(self, limit: int = 100) -> list[Batch]:
         return self._ask(requests.list_batches(limit))
 

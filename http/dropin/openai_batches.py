@@ -1,10 +1,10 @@
 """OpenAI's batches: tasks from the lines of an uploaded file."""
 
-import re
 from datetime import datetime
 
 from ...actors.core.model import limits
 from ...actors.core.model.errors import Invalid, NotFound
+from ...actors.core.model.ids import plain_batch_id
 from ...actors.core.model.tasks import Batch, BatchStatus
 from .. import wire
 from ..requests import reading
@@ -15,7 +15,6 @@ from .queue_protocol import DropinQueue
 from .queued_call import TENANT
 
 MOST = 100  # in a page
-_ID = re.compile(r"batch_([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})")
 _TIMES = (
     *("in_progress_at", "expires_at", "finalizing_at", "completed_at", "failed_at"),
     *("expired_at", "cancelling_at", "cancelled_at"),
@@ -99,7 +98,7 @@ def _seconds(at: datetime | None) -> int | None:
 
 def _plain(batch_id: str, field: str) -> str:
     """The queue's own id of a batch. Raises `NotFound` for what is none."""
-    matched = _ID.fullmatch(batch_id)
-    if matched is None:
+    plain = plain_batch_id(batch_id)
+    if plain is None:
         raise NotFound(f"there is no batch {batch_id}", field=field)
-    return "-".join(matched.groups())
+    return plain

@@ -13,6 +13,7 @@ from ollama_queue.actors.core.messages import (
     ExpiredFiles,
     FindExpired,
     FindExpiredFiles,
+    FindForgottenBatches,
     Swept,
     Wake,
 )
@@ -153,6 +154,7 @@ def test_it_deletes_files_whose_time_has_passed() -> None:
     house.wake(FIRST_S)
     house.handle(ExpiredFiles(("a", "b")))
 
-    _, search, *deletes = house.persistence.told
+    _, search, batches, *deletes = house.persistence.told
+    assert isinstance(batches, FindForgottenBatches)
     assert search == FindExpiredFiles(utc(house.now))
     assert deletes == [DeleteFile("a"), DeleteFile("b")]

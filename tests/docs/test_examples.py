@@ -1,5 +1,6 @@
 """Each example in the documents is run: what a reader copies must work."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -34,6 +35,9 @@ def lines(first_word: str) -> list[str]:
     return found
 
 
+HI = {"role": "user", "content": "hi"}
+
+
 def localized(text: str, server: QueueServer, model: FakeOllama) -> str:
     """The example, with the servers of this test in place of those on their usual ports."""
     text = text.replace("http://localhost:7125", server.base_url)
@@ -49,6 +53,14 @@ def localized(text: str, server: QueueServer, model: FakeOllama) -> str:
             template = {"type": "generate", "model": "qwen3", "prompt": "hi"}
             fields = {"name": "n", "cron_expr": "@yearly", "task_template": template}
             text = text.replace("<cron-id>", client.add_cron_task(fields))
+        if "<batch-id>" in text:
+            made = client.submit_batch([chat_task("qwen3", [{"role": "user", "content": "hi"}])])
+            client.wait_batch(made, timeout=30)
+            text = text.replace("<batch-id>", made.batch_id)
+        if "<waiting-batch-id>" in text:
+            client.pause()
+            made = client.submit_batch([chat_task("qwen3", [{"role": "user", "content": "hi"}])])
+            text = text.replace("<waiting-batch-id>", made.batch_id)
         if "<cancelled-id>" in text:
             client.pause()
             gone = client.submit_task(chat_task("qwen3", [{"role": "user", "content": "hi"}]))
@@ -72,6 +84,9 @@ def test_a_command_does_what_it_says(
     line = localized(command, server, model)
     batch = next(text for _, language, text in FOUND if language == "json")
     (tmp_path / "tasks.json").write_text(batch)
+    requests = re.search(r"`(\{\"custom_id\": .*\})`", (ROOT / "docs" / "drop-in.md").read_text())
+    assert requests is not None
+    (tmp_path / "requests.jsonl").write_text(requests[1].replace("[…]", json.dumps([HI])))
 
     done = subprocess.run(
         shlex.split(line), env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60

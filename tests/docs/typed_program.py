@@ -68,6 +68,7 @@ def use(queue: QueueAPI) -> None:
     assert_type(list(queue.as_completed(made.task_ids)), list[TaskResult])
     queue.on_end(made.task_ids[0], print)
     assert_type(queue.get_batch(queue.submit_batch(tasks())), Batch)
+    assert_type(queue.cancel_batch(made), Batch)
 
     with closing(queue.stream_task(task)) as chunks:
         for chunk in chunks:

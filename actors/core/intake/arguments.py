@@ -15,6 +15,7 @@ from ..model import limits
 from ..model.crons import Cron, IfExists
 from ..model.errors import Invalid, NotFound, QueueError
 from ..model.event_names import EVENTS
+from ..model.ids import plain_batch_id
 from ..model.tasks import (
     Batch,
     BatchSubmitted,
@@ -95,7 +96,8 @@ def task_id(value: object, name: str = "task_id") -> str:
 
 
 def batch_id(value: object, name: str = "batch_id") -> str:
-    return _id(value.id if isinstance(value, Batch) else value, name, "batch")
+    plain = _id(value.id if isinstance(value, Batch) else value, name, "batch")
+    return plain_batch_id(plain) or plain
 
 
 def members(value: object) -> list[str] | None:

@@ -96,7 +96,7 @@ from .scheduler import (
     ToScheduler,
     WorkerLost,
 )
-from .sweeper import ExpiredFiles, Swept, ToSweeper
+from .sweeper import ExpiredFiles, ForgottenBatches, Swept, ToSweeper
 from .system import Crashed, Shutdown, ToSystem
 from .wake import Wake
 from .worker import CallEnded, StartCall, ToWorker
@@ -142,6 +142,7 @@ __all__ = [
     "FindLiveTasks",
     "Finished",
     "Follow",
+    "ForgottenBatches",
     "GetBatch",
     "GetCron",
     "GetFile",

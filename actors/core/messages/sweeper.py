@@ -18,4 +18,10 @@ class ExpiredFiles(Struct, frozen=True):
     file_ids: tuple[str, ...]
 
 
-ToSweeper = Expired | Swept | ExpiredFiles | Wake
+class ForgottenBatches(Struct, frozen=True):
+    """The ids of the batches whose records to delete."""
+
+    batch_ids: tuple[str, ...]
+
+
+ToSweeper = Expired | Swept | ExpiredFiles | ForgottenBatches | Wake

@@ -1,6 +1,7 @@
 """Ids of tasks, in order of arrival, and digests of idempotency keys."""
 
 import hashlib
+import re
 
 import msgspec
 
@@ -19,6 +20,17 @@ def mint(at_us: int, chance: int) -> str:
     high = ms << 16 | 7 << 12 | us * 4096 // 1000
     text = (high << 64 | 2 << 62 | chance & (2**62 - 1)).to_bytes(16, "big").hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+_BATCH = re.compile(
+    r"(?:msg)?batch_([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})"
+)
+
+
+def plain_batch_id(batch_id: str) -> str | None:
+    """The queue's own id of a batch named as in OpenAI's or Anthropic's API; None for others."""
+    matched = _BATCH.fullmatch(batch_id)
+    return None if matched is None else "-".join(matched.groups())
 
 
 def instant_of(task_id: str) -> int:

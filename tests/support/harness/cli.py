@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
+import httpx
 from click.testing import CliRunner, Result
 
 from ollama_queue.actors.api.queue_api import QueueAPI
@@ -14,12 +15,19 @@ from ollama_queue.actors.core.intake.submission import chat_task
 from ollama_queue.actors.embedded.manager import QueueManager
 from ollama_queue.cli.main import cli
 from ollama_queue.cli.terminal.session import Session
+from ollama_queue.http.clients.batch_files import BatchFiles
+from ollama_queue.http.serving.app import create_app
 from tests.support.fakes.model_server import FakeOllama
 
 
-def run(connect: Callable[[str], AbstractContextManager[QueueAPI]], *args: str) -> Result:
+def run(
+    connect: Callable[[str], AbstractContextManager[QueueAPI]],
+    *args: str,
+    files: Callable[[str], BatchFiles] = BatchFiles,
+) -> Result:
     """Run `ollama-queue` with our queue; unexpected exceptions are raised."""
-    result = CliRunner().invoke(cli, list(args), prog_name="ollama-queue", obj=Session(connect))
+    session = Session(connect, files)
+    result = CliRunner().invoke(cli, list(args), prog_name="ollama-queue", obj=session)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
@@ -48,7 +56,10 @@ class CliHarness:
         self.fake.refuse()
 
     def run(self, *args: str) -> Result:
-        return run(self._connect, *args)
+        return run(self._connect, *args, files=self._files)
+
+    def _files(self, server: str) -> BatchFiles:
+        return BatchFiles(server, httpx.WSGITransport(app=create_app(self.queue)))
 
     def ok(self, *args: str) -> str:
         """Run a command that must succeed; returns its output."""

@@ -105,6 +105,7 @@ VERBS: list[Callable[[QueueAPI], Any]] = [
     lambda queue: queue.submit_scheduled_batch_tasks_async([ask()], datetime.now(UTC)),
     lambda queue: queue.get_batch(NOBODY),
     lambda queue: queue.list_batches(),
+    lambda queue: queue.cancel_batch(NOBODY),
     lambda queue: list(queue.submit_streaming_task(ask()) or ()),
     lambda queue: queue.submit_task_with_callback(ask(), print),
     lambda queue: queue.submit_task_with_channel(ask(), SimpleQueue()),

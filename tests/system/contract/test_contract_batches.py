@@ -45,6 +45,19 @@ def test_a_batch_is_counted(door: Door) -> None:
     assert {task.batch_id for task in door.queue.list_tasks()} == {None, made.batch_id}
 
 
+def test_what_has_not_ended_of_a_batch_is_cancelled(door: Door) -> None:
+    door.queue.pause()
+    made = door.queue.submit_batch([ask()] * 600)
+    door.queue.cancel_task(made.task_ids[0])
+
+    cancelled = door.queue.cancel_batch(made)
+    assert (cancelled.cancelled, cancelled.is_over) == (600, True)
+    with pytest.raises(Conflict, match="has ended"):
+        door.queue.cancel_batch(made.batch_id)
+    with pytest.raises(NotFound):
+        door.queue.cancel_batch("nothing")
+
+
 def test_one_bad_task_refuses_all(door: Door) -> None:
     with pytest.raises(Invalid) as caught:
         door.queue.submit_batch([ask(), ask(), ask(timeout_s=1), BAD])

@@ -69,6 +69,7 @@ BY_HAND = {
     messages.FindExpiredFiles: messages.FindExpiredFiles(START),
     messages.FindForgottenBatches: messages.FindForgottenBatches(START),
     messages.ExpiredFiles: messages.ExpiredFiles(()),
+    messages.ForgottenBatches: messages.ForgottenBatches(()),
     messages.TaskStopped: messages.TaskStopped("any"),
     **{type(message): message for message in ABOUT_CRONS},
 }

@@ -1,0 +1,68 @@
+"""The files of batches over HTTP, for the command line: uploaded and read in pieces."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import httpx
+import msgspec
+
+from ...actors.core.model.tasks import Batch
+from .. import routes, wire
+from . import address, connection
+
+PIECE = 256 << 10
+PATIENCE_S = 300.0
+
+
+class _NewBatch(msgspec.Struct):
+    """What the server answers: the rest is asked of the queue's own routes."""
+
+    id: str
+
+
+class BatchFiles:
+    """Creates batches on a server and reads their files. Raises `QueueError`."""
+
+    def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
+        self.url = address.full(url)
+        self._http = httpx.Client(**connection.options(self.url, PATIENCE_S, transport))
+
+    def close(self) -> None:
+        self._http.close()
+
+    def upload(self, name: str, file: BinaryIO) -> str:
+        """Upload a batch's file; returns its id."""
+        with self._errors():
+            parts = {"file": (name, file)}
+            answer = self._http.post(wire.FILES, data={"purpose": "batch"}, files=parts)
+            return msgspec.json.decode(_checked(answer).content, type=_NewBatch).id
+
+    def create(self, fields: dict[str, Any]) -> Batch:
+        """Create a batch, with the fields of `POST /v1/batches`."""
+        with self._errors():
+            answer = _checked(self._http.post(wire.BATCHES, json=fields))
+            batch_id = msgspec.json.decode(answer.content, type=_NewBatch).id
+            path = routes.GET_BATCH.path.replace("{batch_id}", batch_id)
+            return msgspec.json.decode(_checked(self._http.get(path)).content, type=Batch)
+
+    def content(self, file_id: str) -> Iterator[bytes]:
+        """The bytes of a file."""
+        path = f"{wire.FILES}/{file_id}/content"
+        with self._errors(), self._http.stream("GET", path) as answer:
+            if not answer.is_success:
+                answer.read()
+            yield from _checked(answer).iter_bytes(PIECE)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TransportError as error:
+            raise connection.lost(self.url, error) from None
+
+
+def _checked(answer: httpx.Response) -> httpx.Response:
+    if not answer.is_success:
+        raise connection.refusal(answer)
+    return answer
