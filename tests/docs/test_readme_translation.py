@@ -69,7 +69,7 @@ def test_links_inside_the_document_lead_somewhere() -> None:
     headings = re.findall(r"^#+ (.+)$", prose_of(CHINESE), re.MULTILINE)
     anchors = {heading.lower().replace(" ", "-") for heading in headings}
     inside = re.findall(r"\]\(#([^)]+)\)", CHINESE)
-    assert len(inside) == 2
+    assert len(inside) == len(re.findall(r"\]\(#([^)]+)\)", ENGLISH)) > 0
     assert set(inside) <= anchors
 
 
