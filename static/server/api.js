@@ -160,6 +160,9 @@ export const resume = () => requestJson("POST", "/api/resume");
 
 export const listBatches = (limit = 100) =>
   requestJson("GET", "/api/batches", { query: { limit } });
+export const cancelBatch = (id) => requestJson("POST", pathOf("/api/batches", id, "cancel"));
+/** The address of a file's content, for a link. */
+export const fileAddress = (id) => address(pathOf("/v1/files", id, "content")).href;
 export const getBatch = (id) => requestJson("GET", pathOf("/api/batches", id));
 
 // --- crons

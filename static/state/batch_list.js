@@ -3,7 +3,7 @@
 import { plural } from "../lib/format.js";
 import { requestOrder } from "../lib/request_order.js";
 import * as api from "../server/api.js";
-import { askToConfirm, runBulk } from "./actions.js";
+import { askToConfirm, runBulk, runWithToast } from "./actions.js";
 import { merge, showToast, state, update } from "./store.js";
 
 const FIRST_LIMIT = 100;
@@ -11,6 +11,7 @@ const MAX_LIMIT = 1000; // the server lists no more
 const MAX_ERRORS = 20; // failed tasks shown of a batch
 const DOWNLOAD_PAGE = 200; // tasks per request
 const RELOAD_INTERVAL_MS = 1000; // between two loads while tasks of batches change
+const JOB_INTERVAL_MS = 2000; // the same while a file is read or written, which has no events
 
 let reloadTimer = null;
 
@@ -36,6 +37,7 @@ export async function loadBatches() {
   try {
     const items = await api.listBatches(state.batches.limit);
     if (isNewest()) merge("batches", { items, error: null });
+    if (items.some(isUnfinished)) reloadLater(JOB_INTERVAL_MS);
   } catch (error) {
     if (isNewest()) merge("batches", { error });
   }
@@ -77,8 +79,12 @@ export async function loadBatch(id) {
 /** Loads the counts at most once a second: a batch may have thousands of tasks. */
 export function applyFeedToBatches({ type, task }) {
   if (type === "snapshot") reloadBatches();
-  else if (task?.batch_id && !reloadTimer)
-    reloadTimer = setTimeout(reloadBatches, RELOAD_INTERVAL_MS);
+  else if (task?.batch_id) reloadLater(RELOAD_INTERVAL_MS);
+}
+
+function reloadLater(delay) {
+  if (!reloadTimer && state.route.view === "batches")
+    reloadTimer = setTimeout(reloadBatches, delay);
 }
 
 function reloadBatches() {
@@ -87,6 +93,27 @@ function reloadBatches() {
   loadBatches();
   if (state.batches.detail && state.batches.detail.id === state.route.id) loadBatch(state.route.id);
 }
+
+/** Whether a batch from a file is still read, run or written. */
+export const isUnfinished = ({ job }) =>
+  Boolean(job) && !["completed", "failed", "expired", "cancelled"].includes(job.status);
+
+/** A batch from a file is cancelled as a whole: it still writes its files. */
+export const confirmCancelJob = ({ id }) =>
+  askToConfirm(
+    {
+      title: "Cancel the batch?",
+      body: "What has not finished is cancelled. Finished replies are kept and written to its file.",
+      confirm: "Cancel batch",
+      keep: "Keep batch",
+      danger: true,
+    },
+    () =>
+      runWithToast(async () => {
+        await api.cancelBatch(id);
+        reloadBatches();
+      }, "Cancelling"),
+  );
 
 export const confirmCancelRest = ({ id, pending, running }) =>
   askToConfirm(

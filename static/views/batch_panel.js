@@ -14,13 +14,16 @@ import { taskLine } from "../components/task_line.js";
 import { h } from "../lib/dom.js";
 import { number, plural } from "../lib/format.js";
 import {
+  confirmCancelJob,
   confirmCancelRest,
   countKept,
   downloadResults,
+  isUnfinished,
   loadBatch,
   retryFailedTasks,
 } from "../state/batch_list.js";
 import { href, navigate } from "../state/router.js";
+import { jobDownloads, jobFacts, jobFaults, jobStatus } from "./batch_job.js";
 
 const STATUSES = ["pending", "running", "completed", "failed", "cancelled"];
 
@@ -55,10 +58,18 @@ export function batchPanel(detail, saving) {
       "dl",
       { class: "facts" },
       fact("Progress", batchProgress(batch)),
+      batch.job && jobFacts(batch.job, fact),
       fact("Created", timeLabel(batch.created_at, true)),
       fact("ID", h("code", null, batch.id)),
     ),
-    h("section", { class: "part" }, h("h2", null, "Tasks"), statusCounts(batch)),
+    batch.job?.faults.length > 0 &&
+      h(
+        "section",
+        { key: "faults", class: "part" },
+        h("h2", null, "Errors in the file"),
+        jobFaults(batch.job.faults),
+      ),
+    h("section", { key: "tasks", class: "part" }, h("h2", null, "Tasks"), statusCounts(batch)),
     failed.length > 0 &&
       h(
         "section",
@@ -74,18 +85,7 @@ const fact = (name, value) => h("div", null, h("dt", null, name), h("dd", null, 
 function batchActions(batch, saving) {
   const left = batch.pending + batch.running;
   return [
-    saving
-      ? button(
-          `Stop download: ${number(saving.done)} of ${number(saving.total)}`,
-          () => saving.stop.abort(),
-          { key: "stop", iconName: "close" },
-        )
-      : button("Download results", () => downloadResults(batch), {
-          key: "save",
-          iconName: "down",
-          variant: "primary",
-          disabled: !countKept(batch),
-        }),
+    batch.job ? jobDownloads(batch.job) : resultsButton(batch, saving),
     h(
       "a",
       { key: "see", class: "button", href: href("tasks", null, { batch_id: batch.id }) },
@@ -96,7 +96,15 @@ function batchActions(batch, saving) {
         key: "retry",
         iconName: "retry",
       }),
-    left > 0 &&
+    isUnfinished(batch) &&
+      button("Cancel the batch", () => confirmCancelJob(batch), {
+        key: "cancel-job",
+        iconName: "close",
+        variant: "danger",
+        disabled: ["cancelling", "finalizing"].includes(batch.job.status),
+      }),
+    !batch.job &&
+      left > 0 &&
       button("Cancel the rest", () => confirmCancelRest(batch), {
         key: "cancel",
         iconName: "close",
@@ -104,6 +112,20 @@ function batchActions(batch, saving) {
       }),
   ];
 }
+
+const resultsButton = (batch, saving) =>
+  saving
+    ? button(
+        `Stop download: ${number(saving.done)} of ${number(saving.total)}`,
+        () => saving.stop.abort(),
+        { key: "stop", iconName: "close" },
+      )
+    : button("Download results", () => downloadResults(batch), {
+        key: "save",
+        iconName: "down",
+        variant: "primary",
+        disabled: !countKept(batch),
+      });
 
 function statusCounts(batch) {
   const deleted = batch.total - countKept(batch);
@@ -148,7 +170,9 @@ function failedTasks(batch, failed) {
 export function batchProgress(batch) {
   const kept = countKept(batch);
   const ended = kept - batch.pending - batch.running;
-  const label = ended === kept ? "done" : `${number(ended)} of ${number(kept)}`;
+  const isWorking = ended < kept;
+  const done = batch.job ? jobStatus(batch.job) : "done";
+  const label = isWorking ? `${number(ended)} of ${number(kept)}` : done;
   const parts = ["completed", "failed", "cancelled", "running"].filter((name) => batch[name]);
   return h(
     "span",

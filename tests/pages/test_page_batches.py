@@ -5,6 +5,7 @@ import re
 import threading
 from pathlib import Path
 
+import openai
 from playwright.sync_api import expect
 
 from ollama_queue import generate_task
@@ -77,3 +78,62 @@ def test_results_are_downloaded_in_the_order_of_the_file(tab: BrowserTab, tmp_pa
 def test_a_batch_that_is_gone_says_so(tab: BrowserTab) -> None:
     tab.open("batches/none-such")
     expect(tab.panel()).to_contain_text("Batch not found")
+
+
+def create(tab: BrowserTab, *lines: str) -> str:
+    """Create a batch from a file with these lines; its id."""
+    with openai.OpenAI(base_url=f"{tab.client.url}/v1", api_key="x", max_retries=0) as official:
+        file = official.files.create(file="\n".join(lines).encode(), purpose="batch")
+        batch = official.batches.create(
+            input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="7d"
+        )
+    return tab.client.get_batch(batch.id).id
+
+
+def request(name: str) -> str:
+    body = {"model": "smollm2", "messages": [{"role": "user", "content": name}]}
+    url = "/v1/chat/completions"
+    return json.dumps({"custom_id": name, "method": "POST", "url": url, "body": body})
+
+
+def test_a_batch_from_a_file_is_followed_and_its_files_downloaded(
+    tab: BrowserTab, replies: Replies
+) -> None:
+    gate = threading.Event()
+    replies.when("held", Stream(gate=gate))
+    replies.when("hopeless", Answer(400, {"error": {"message": "no such luck"}}))
+    batch_id = create(tab, request("held"), request("hopeless"), request("fine"))
+    tab.open(f"batches/{batch_id}")
+    expect(tab.panel()).to_contain_text("in progress")
+    gate.set()
+    expect(tab.panel().locator(".facts")).to_contain_text("Statuscompleted")
+    expect(tab.table_row(batch_id)).to_contain_text("completed")
+    for link, custom_ids in (
+        ("Download replies", ["held", "fine"]),
+        ("Download errors", ["hopeless"]),
+    ):
+        with tab.page.expect_download() as download:
+            tab.panel().get_by_role("link", name=link).click()
+        lines = Path(download.value.path()).read_text().splitlines()
+        assert [json.loads(line)["custom_id"] for line in lines] == custom_ids
+        assert download.value.suggested_filename.endswith(".jsonl")
+
+
+def test_what_is_wrong_in_a_file_is_shown_by_kind(tab: BrowserTab) -> None:
+    batch_id = create(tab, request("a"), request("a"), "<b>x</b>", request("a"))
+    tab.open(f"batches/{batch_id}")
+    faults = tab.panel().locator(".part", has_text="Errors in the file")
+    expect(faults).to_contain_text("duplicate_custom_id: lines 2, 4")
+    expect(faults).to_contain_text("invalid_json_line: line 3")
+    expect(tab.table_row(batch_id)).to_contain_text("failed")
+
+
+def test_a_batch_from_a_file_is_cancelled(tab: BrowserTab, replies: Replies) -> None:
+    replies.when("endless", Stream(then="hang"))
+    batch_id = create(tab, *(request(f"endless {number}") for number in range(6)))
+    tab.open(f"batches/{batch_id}")
+    tab.button("Cancel the batch").click()
+    tab.confirm("Cancel batch")
+    expect(tab.panel().locator(".facts")).to_contain_text("Statuscancelled")
+    expect(tab.panel().get_by_role("link", name="Download errors")).to_have_count(1)
+    expect(tab.button("Cancel the batch")).to_have_count(0)
