@@ -1,4 +1,4 @@
-"""The text of a reply, or of a chunk of one, in Ollama's or OpenAI's dialect."""
+"""The text of a reply, or of a chunk of one, in the dialect of its task."""
 
 from typing import Any
 
@@ -11,6 +11,10 @@ def words(reply: Any) -> str:
     if vectors is not None:
         length = _length(vectors[0]) if vectors else 0
         return f"{len(vectors)} vector{'' if len(vectors) == 1 else 's'} of {length} numbers"
+    if str(reply.get("type", "")).startswith("response."):  # an event
+        return str(reply["delta"]) if reply["type"] == "response.output_text.delta" else ""
+    if isinstance(reply.get("output"), list):
+        return _of_response(reply["output"])
     choices = reply.get("choices")
     if isinstance(choices, list):
         reply = next(iter(choices), None) or {}
@@ -20,6 +24,17 @@ def words(reply: Any) -> str:
         import msgspec
 
         return msgspec.json.encode(message["tool_calls"]).decode()
+    return text
+
+
+def _of_response(items: list[dict[str, Any]]) -> str:
+    parts = [part for item in items for part in item.get("content") or ()]
+    text = "".join(str(part.get("text") or "") for part in parts)
+    calls = [item for item in items if item["type"] == "function_call"]
+    if not text and calls:
+        import msgspec
+
+        return msgspec.json.encode(calls).decode()
     return text
 
 

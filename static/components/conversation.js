@@ -3,7 +3,7 @@
 import { h } from "../lib/dom.js";
 import { duration, number, plural } from "../lib/format.js";
 import { markdown } from "../lib/markdown.js";
-import { replyParts, replyVectors } from "../server/replies.js";
+import { callsIn, replyParts, replyVectors } from "../server/replies.js";
 import { merge, state } from "../state/store.js";
 import { disclosure } from "./controls.js";
 
@@ -15,6 +15,7 @@ export function conversation(task, reply) {
 function promptMessages({ type, payload }) {
   if (!payload) return null;
   const system = payload.system && message("system", payload.system);
+  if (payload.input !== undefined && type === "chat") return responseInput(payload);
   if (type === "chat") return [system, (payload.messages ?? []).map(chatMessage)];
   if (type === "generate")
     return [
@@ -23,6 +24,29 @@ function promptMessages({ type, payload }) {
     ];
   return [payload.input].flat().map((text, index) => message(`input ${index + 1}`, String(text)));
 }
+
+/** The input of a request for a response: a text, or items. */
+function responseInput({ instructions, input }) {
+  const items = Array.isArray(input) ? input : [{ role: "user", content: String(input) }];
+  return [instructions && message("system", String(instructions)), items.map(inputItem)];
+}
+
+function inputItem(item, index) {
+  const { type, role, content, output, summary } = item ?? {};
+  if (type === "function_call")
+    return message("assistant", "", toolCalls(callsIn([item])), "assistant");
+  if (type === "function_call_output") return chatMessage({ role: "tool", content: output }, index);
+  if (type === "reasoning") {
+    const text = (Array.isArray(summary) ? summary : []).map((part) => part?.text ?? "").join("");
+    return message("assistant", "", thinkingSection(text, index), "assistant");
+  }
+  return chatMessage({ role: role ?? "user", content, images: imagesIn(content) }, index);
+}
+
+const imagesIn = (content) =>
+  (Array.isArray(content) ? content : []).map((part) => part?.image_url).filter(isImage);
+
+const isImage = (url) => typeof url === "string" && url.startsWith("data:image/");
 
 function chatMessage(
   { role, content, images, thinking, tool_calls: calls, tool_name: name },
@@ -48,7 +72,7 @@ function message(role, text, more = null, className = "") {
 }
 
 const pictureRow = (images) =>
-  images?.length &&
+  images?.length > 0 &&
   h(
     "div",
     { class: "row" },
@@ -152,9 +176,11 @@ function result({ type, result: reply }) {
 /** Tokens and time. Durations are in nanoseconds. */
 function usage(reply) {
   const seconds = reply.eval_duration / 1e9;
-  const read = reply.prompt_eval_count ?? reply.usage?.prompt_tokens;
-  const written = reply.eval_count ?? reply.usage?.completion_tokens;
-  const reason = reply.done_reason ?? reply.choices?.[0]?.finish_reason;
+  const { usage: counts } = reply;
+  const read = reply.prompt_eval_count ?? counts?.prompt_tokens ?? counts?.input_tokens;
+  const written = reply.eval_count ?? counts?.completion_tokens ?? counts?.output_tokens;
+  const reason =
+    reply.done_reason ?? reply.choices?.[0]?.finish_reason ?? reply.incomplete_details?.reason;
   return [
     read && plural(read, "prompt token"),
     written && plural(written, "output token"),

@@ -1,7 +1,9 @@
-// Reads replies, and chunks of them, in Ollama's format and in OpenAI's.
+// Reads replies, and chunks of them, in Ollama's format and in OpenAI's two.
 
 /** {text, thinking, calls} of a reply or a chunk. */
 export function replyParts(reply) {
+  if (reply?.type?.startsWith("response.")) return eventParts(reply);
+  if (Array.isArray(reply?.output)) return responseParts(reply.output);
   const choice = reply?.choices?.[0];
   const part = choice
     ? (choice.delta ?? choice.message ?? choice)
@@ -11,6 +13,31 @@ export function replyParts(reply) {
     thinking: part.thinking ?? part.reasoning_content ?? part.reasoning ?? "",
     calls: part.tool_calls ?? [],
   };
+}
+
+/** Of an event of a response: a call is shown when it is complete. */
+function eventParts({ type, delta, item }) {
+  return {
+    text: type === "response.output_text.delta" ? delta : "",
+    thinking: type === "response.reasoning_summary_text.delta" ? delta : "",
+    calls: type === "response.output_item.done" ? callsIn([item]) : [],
+  };
+}
+
+function responseParts(items) {
+  const joined = (parts) => parts.map((part) => part?.text ?? "").join("");
+  return {
+    text: joined(items.flatMap((item) => item.content ?? [])),
+    thinking: joined(items.flatMap((item) => item.summary ?? [])),
+    calls: callsIn(items),
+  };
+}
+
+/** The calls among the items of a response, in the form of a chat's. */
+export function callsIn(items) {
+  return items
+    .filter((item) => item?.type === "function_call")
+    .map(({ name, arguments: args }) => ({ function: { name, arguments: args } }));
 }
 
 /** The vectors of an embed reply; null for any other reply. */

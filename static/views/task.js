@@ -162,7 +162,7 @@ function actions(task) {
     button("Duplicate and edit …", () => duplicate(task), {
       key: "duplicate",
       iconName: "edit",
-      disabled: !task.payload || task.dialect === "openai",
+      disabled: !task.payload || task.dialect !== "ollama",
     }),
     task.result &&
       button("Copy result", () => copyText(resultText(task.result)), {

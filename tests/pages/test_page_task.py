@@ -2,6 +2,7 @@
 
 import re
 import threading
+from typing import Any
 
 from playwright.sync_api import expect
 
@@ -139,3 +140,24 @@ def test_a_task_that_is_not_there_says_so(tab: BrowserTab) -> None:
     expect(tab.page.locator("main")).to_contain_text("It may have been deleted")
     tab.page.get_by_role("link", name="All tasks").click()
     expect(tab.page).to_have_url(re.compile("#/tasks$"))
+
+
+def test_a_response_is_shown_like_a_chat(tab: BrowserTab, replies: Replies) -> None:
+    gate = threading.Event()
+    replies.when("slow response", Stream(("It", " comes"), gate=gate))
+    call = {"type": "function_call", "call_id": "c", "name": "add", "arguments": "{}"}
+    output = {"type": "function_call_output", "call_id": "c", "output": "five"}
+    user = {"role": "user", "content": [{"type": "input_text", "text": "slow response"}]}
+    payload = {"instructions": "be brief", "input": [user, call, output]}
+    new: Any = {"type": "chat", "model": "smollm2", "dialect": "responses", "payload": payload}
+    task_id = tab.client.submit_task(new)
+    tab.open(f"task/{task_id}")
+    expect(tab.page.get_by_role("region", name="reply")).to_contain_text("It")
+    gate.set()
+    expect(tab.page.get_by_role("region", name="assistant").last).to_contain_text("It comes")
+    expect(tab.page.get_by_role("region", name="system")).to_contain_text("be brief")
+    expect(tab.page.get_by_role("region", name="user")).to_contain_text("slow response")
+    expect(tab.page.get_by_role("region", name="tool")).to_contain_text("five")
+    expect(tab.page.locator(".conversation")).to_contain_text("add({})")
+    expect(tab.page.locator(".figures")).to_contain_text("3 prompt tokens")
+    expect(tab.page.get_by_role("heading", level=1)).to_contain_text("slow response")
