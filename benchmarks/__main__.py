@@ -9,6 +9,7 @@ from benchmarks import harness
 NAMES = (
     "plan",
     "messages",
+    "door",
     "submits",
     "drain",
     "pickup",

@@ -207,6 +207,11 @@ def hello_server(log: Path) -> Process:
     return Process(module("benchmarks.programs.hello"), "/", log)
 
 
+def door_server(log: Path) -> Process:
+    """The HTTP server over a queue that keeps nothing (`programs/door.py`)."""
+    return Process(module("benchmarks.programs.door"), "/healthz", log)
+
+
 def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))

@@ -57,7 +57,10 @@ def pieces(limit: int) -> Iterator[bytes]:
 
 
 def _coding() -> str | None:
-    coding = (header("Content-Encoding") or "").strip().lower().removeprefix("x-")
+    value = header("Content-Encoding")
+    if value is None:
+        return None
+    coding = value.strip().lower().removeprefix("x-")
     if coding in ("", "identity"):
         return None
     if coding not in CODINGS:

@@ -49,6 +49,8 @@ class RequestBody:
 
     def read(self, size: int | None = -1) -> bytes:
         """`size` bytes, fewer only at the end of the body; all that remain by default."""
+        if self.is_over and not self.is_broken:
+            return b""
         limit = sys.maxsize if size is None or size < 0 else size
         parts: list[bytes] = []
         try:
