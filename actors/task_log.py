@@ -101,6 +101,9 @@ class LossyMailbox(Mailbox[EventRecord]):
         super().__init__(size)
         self._missed = 0
 
+    def put(self, item: EventRecord) -> bool:
+        return self.put_all((item,))
+
     def put_all(self, items: Collection[EventRecord]) -> bool:
         with self._lock:
             space = self._size - len(self._items)

@@ -121,10 +121,9 @@ def _cost(server: Process, models: Process, seconds: float) -> dict[str, float]:
 
 def _unread(models: Process, queue: Process, chunks: int, count: int) -> dict[str, float]:
     words = f"{load.WORDS} @pace={PER_SECOND}/{chunks}@"
-    message = load.request("POST", "/api/tasks", load.task_body(words))
+    tasks = b",".join([load.task_body(words)] * count)
     connection = load.Connection(queue.port)
-    for _ in range(count):
-        connection.exchange(message)
+    connection.exchange(load.request("POST", "/api/tasks/batch", b'{"tasks":[%s]}' % tasks))
     connection.close()
     deadline = time.monotonic() + chunks / PER_SECOND / 4
     while (running := models.get("/books")["streams"]) < count:

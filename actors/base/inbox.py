@@ -13,13 +13,23 @@ from msgspec import Struct
 
 from ..core.model.errors import QueueError, Unavailable
 
+_process = os.getpid()  # asking the system for each message takes as long as delivering it
+
+
+def _note_fork() -> None:
+    global _process
+    _process = os.getpid()
+
+
+os.register_at_fork(after_in_child=_note_fork)
+
 
 def check_process(pid: int) -> None:
     """Raise `Unavailable` in a forked child of the process that opened the queue.
 
     A fork copies locks as they were at that moment, but not the threads that would answer.
     """
-    if os.getpid() != pid:
+    if _process != pid:
         raise Unavailable(
             f"this queue was opened in process {pid}; use Client here, or open it after the fork"
         )

@@ -41,7 +41,18 @@ class Mailbox(Generic[T]):
 
     def put(self, item: T) -> bool:
         """Add an item; False if the mailbox is closed, or closes now because it is full."""
-        return self.put_all((item,))
+        with self._lock:
+            if self._reason is not None:
+                return False
+            if len(self._items) >= self._size:
+                self._reason = "lagged"
+            else:
+                self._items.append(item)
+            is_open, waiting = self._reason is None, self._waiting
+            self._waiting = 0
+        if waiting:
+            self._ring(waiting)
+        return is_open
 
     def put_all(self, items: Collection[T]) -> bool:
         """Add items; False if the mailbox is closed, or closes now because they do not all fit."""

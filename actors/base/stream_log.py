@@ -26,7 +26,7 @@ class StreamLog:
         self._size = 0  # bytes kept
         self._reserved = 0
         self._is_kept, self._is_closed = True, False
-        self._readers: list[Mailbox[AttemptBegun | Piece]] = []
+        self._readers: tuple[Mailbox[AttemptBegun | Piece], ...] = ()
 
     @property
     def attempt(self) -> int:
@@ -44,9 +44,9 @@ class StreamLog:
                 return False
             piece = Piece(self.begun.attempt, self.count, raw)
             self.count += 1
-            for reader in tuple(self._readers):
+            for reader in self._readers:
                 if not reader.put(piece):
-                    self._readers.remove(reader)
+                    self._drop(reader)
             if not self._is_kept:
                 return False
             self._pieces.append(piece)
@@ -63,13 +63,12 @@ class StreamLog:
         """Put the pieces kept so far into `reader`, and all later ones."""
         with self._lock:
             if reader.put(self.begun) and reader.put_all(self._pieces) and not self._is_closed:
-                self._readers.append(reader)
+                self._readers += (reader,)
 
     def leave(self, reader: Mailbox[AttemptBegun | Piece]) -> None:
         """Put nothing more into `reader`."""
         with self._lock:
-            if reader in self._readers:
-                self._readers.remove(reader)
+            self._drop(reader)
 
     def empty(self) -> None:
         """Keep no pieces for later readers any more."""
@@ -80,7 +79,10 @@ class StreamLog:
         """Discard what is still appended: the attempt was stopped, or another one has begun."""
         with self._lock:
             self._is_closed = True
-            self._readers.clear()
+            self._readers = ()
+
+    def _drop(self, reader: Mailbox[AttemptBegun | Piece]) -> None:
+        self._readers = tuple(each for each in self._readers if each is not reader)
 
     def _empty(self) -> None:
         self._pieces = []

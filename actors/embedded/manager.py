@@ -442,7 +442,7 @@ class QueueManager(ComposedVerbs):
         return self._submit(new, idempotency_key, listed=True)
 
     def follow_task(
-        self, task_id: OfTask, *, after: watch.ChunkPosition | None = None, heartbeat: float
+        self, task_id: OfTask, *, after: watch.ChunkPosition | None = None, heartbeat: float | None
     ) -> watch.PieceStream:
         """Stream the pieces after the one at `after`, as they are; see `PieceStream`."""
         task_id = arguments.task_id(task_id)

@@ -172,8 +172,9 @@ class PieceStream(Iterator[list[Delivery]]):
                     raise
                 items = (at_first.stored,)  # it had ended before
             deliveries: list[Delivery] = []
-            rest = cooperatively(items, self._yield_control)
+            rest = iter(items)
             for item in rest:
+                self._yield_control()
                 if isinstance(item, Piece):
                     self._reader.take(item, deliveries)
                 elif isinstance(item, AttemptBegun):
@@ -203,8 +204,8 @@ class PieceStream(Iterator[list[Delivery]]):
         deliveries: list[Delivery] = []
         if stored is not None:
             ask(now.bus, Unsubscribe(mailbox))  # answered after any log on its way
-            last = cooperatively(mailbox.drain(), self._yield_control)
-            for item in itertools.chain(rest, last):
+            for item in itertools.chain(rest, mailbox.drain()):
+                self._yield_control()
                 if isinstance(item, Piece):
                     self._reader.take(item, deliveries)
             if mailbox.reason != "unsubscribed":

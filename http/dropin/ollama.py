@@ -78,7 +78,7 @@ class OllamaStreamFormat:
     """Ollama's stream format: one JSON value a line. Blank lines would break some clients."""
 
     media = wire.NDJSON
-    silence_s = 3600.0
+    silence_s = None
     end = b""
 
     def piece(self, raw: bytes) -> bytes:

@@ -55,7 +55,10 @@ class StreamFormat(Protocol):
     """
 
     media: str
-    silence_s: float  # after which `waiting` is sent
+
+    @property
+    def silence_s(self) -> float | None:
+        """After how many seconds of silence `waiting` is sent; None: never."""
 
     @property
     def end(self) -> bytes:
@@ -180,6 +183,10 @@ class QueuedCall:
         """
         try:
             for deliveries in self._deliveries():
+                if len(deliveries) == 1 and self._has_begun and isinstance(deliveries[0], Piece):
+                    if data := self._form.piece(deliveries[0].raw):  # most often
+                        yield data
+                    continue
                 parts = self._encoded(deliveries) if deliveries else (self._waiting(),)
                 for data in together(parts):
                     self._has_answered = True

@@ -27,7 +27,7 @@ class LocalQueue(QueueAPI, Protocol):
     yield_control: YieldControl
 
     def follow_task(
-        self, task_id: str, *, after: watch.ChunkPosition | None = None, heartbeat: float
+        self, task_id: str, *, after: watch.ChunkPosition | None = None, heartbeat: float | None
     ) -> watch.PieceStream: ...
 
     def listen(
