@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 
+import msgspec
 from msgspec import Struct
 
+from .api.views import whole
 from .base.actor import Ref, ask
 from .base.cooperation import YieldControl, cooperatively, run_steps
 from .base.thread_pool import Pool
 from .batch_loading import LOOK_BYTES, LOOK_TASKS, BatchPacker
-from .core.intake.batch_jobs import LineChecks, LineRefused
+from .core.intake.batch_jobs import ENDPOINTS, LineChecks, LineRefused
 from .core.intake.submission import drafting
 from .core.messages import CheckCapacity, GetFile, ReadLines
 from .core.messages.batch_runner import Drafted, Written
@@ -31,6 +33,7 @@ from .files.blob_streams import BlobReader, BlobWriter
 from .files.blobs import Blobs
 from .files.text_encoding import as_utf8
 
+_encode = msgspec.json.encode
 MOST_FAULTS = 100  # then the rest of the file is not read
 LARGEST_LINE = 64 << 20  # bytes
 
@@ -144,10 +147,12 @@ def write_files(batch: Batch, job: BatchJob, tools: StepTools) -> Written:
         output = _OutputFile("output", batch, job, tools, open_files)
         errors = _OutputFile("errors", batch, job, tools, open_files)
         refused, usage = 0, BatchUsage()
+        reply = ENDPOINTS[job.endpoint].reply
         for task in _tasks(batch.id, tools):
             if task.record.status is Status.COMPLETED and task.result is not None:
-                output.add(output_line(task))
-                usage = _sum(usage, usage_of(task.result))
+                body = task.result if reply is None else _encode(reply(whole(task, None)))
+                output.add(output_line(task, body))
+                usage = _sum(usage, usage_of(body))
             else:
                 errors.add(error_line(task, job))
                 refused += task.record.status is Status.FAILED

@@ -8,11 +8,14 @@ from typing import Any
 
 from msgspec import Struct
 
+from ..anthropic import requests as messages
+from ..anthropic.replies import message_of
 from ..model import limits
 from ..model.errors import Invalid
-from ..model.tasks import BatchJob, NewTask, Priority
+from ..model.tasks import BatchJob, Dialect, NewTask, Priority, Task, TaskType
 from ..openai.requests import ENDPOINTS as OPENAI
 from ..openai.requests import task_fields
+from ..responses.response import response_of
 from .submission import new_task, parse_priority
 from .uploads import EXPIRES_S
 
@@ -23,9 +26,41 @@ _WINDOW = re.compile(r"([1-9]\d{0,4})([hd])", re.ASCII)
 _KNOWN = ("input_file_id", "endpoint", "completion_window", "metadata", "output_expires_after")
 _LINE = frozenset({"custom_id", "method", "url", "body"})
 
-# Each endpoint whose requests may be lines of a batch: the fields of the task for a body.
-ENDPOINTS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
-    path: partial(task_fields, kind) for path, kind in OPENAI.items()
+
+class BatchEndpoint(Struct, frozen=True):
+    """An endpoint whose requests may be lines of a batch: the fields of the task for a body, and
+    the body of the answer for a completed task; None if that is its result as it is."""
+
+    fields: Callable[[Mapping[str, Any]], dict[str, Any]]
+    reply: Callable[[Task], Any] | None = None
+
+
+def _response_fields(body: Mapping[str, Any]) -> dict[str, Any]:
+    if body.get("background"):
+        raise Invalid("a line cannot run in the background: all do", field="body.background")
+    payload = {name: value for name, value in body.items() if name not in ("model", "stream")}
+    model = {"model": body["model"]} if "model" in body else {}
+    return {"type": TaskType.CHAT, "dialect": Dialect.RESPONSES, **model, "payload": payload}
+
+
+def _message_fields(body: Mapping[str, Any]) -> dict[str, Any]:
+    steps = messages.task_fields(body)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            fields: dict[str, Any] = end.value
+            return fields
+
+
+def _message_reply(task: Task) -> dict[str, Any]:
+    return message_of(task.id, task.model, task.payload or {}, task.result)
+
+
+ENDPOINTS = {
+    **{path: BatchEndpoint(partial(task_fields, kind)) for path, kind in OPENAI.items()},
+    "/v1/responses": BatchEndpoint(_response_fields, response_of),
+    "/v1/messages": BatchEndpoint(_message_fields, _message_reply),
 }
 
 
@@ -159,7 +194,7 @@ class LineChecks(Struct):
         if body.get("stream"):
             raise LineRefused("invalid_request", "a line cannot be streamed", "body.stream")
         self.seen.add(custom_id)
-        fields = ENDPOINTS[self.endpoint](body)
+        fields = ENDPOINTS[self.endpoint].fields(body)
         return new_task(
             {
                 **fields,

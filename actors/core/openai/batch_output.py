@@ -33,10 +33,10 @@ _metadata_of = msgspec.json.Decoder(_SpecMetadata).decode
 _reply_of = msgspec.json.Decoder(_Reply).decode
 
 
-def output_line(task: StoredTask) -> bytes:
-    """The line of a completed task."""
-    body = msgspec.Raw(task.result or b"null")
-    return _line(task, {"response": _response(task.record, 200, body), "error": None})
+def output_line(task: StoredTask, body: bytes) -> bytes:
+    """The line of a completed task; `body` answers its request."""
+    answer = _response(task.record, 200, msgspec.Raw(body))
+    return _line(task, {"response": answer, "error": None})
 
 
 def error_line(task: StoredTask, job: BatchJob) -> bytes:

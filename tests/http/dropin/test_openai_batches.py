@@ -135,6 +135,24 @@ def test_batches_of_completions_and_embeddings(house: BatchHouse) -> None:
         assert "choices" in answer["response"]["body"] or len(answer["response"]["body"]["data"])
 
 
+def test_batches_of_responses_and_messages(house: BatchHouse) -> None:
+    text = [{"role": "user", "content": "hi"}]
+    for endpoint, body in (
+        ("/v1/responses", {"model": "m", "input": "hi"}),
+        ("/v1/messages", {"model": "m", "max_tokens": 9, "messages": text}),
+    ):
+        line = {"custom_id": "a", "method": "POST", "url": endpoint, "body": body}
+        batch = house.ended(house.create(line, endpoint=endpoint))
+        assert (batch.status, batch.error_file_id) == ("completed", None)
+        assert (batch.usage.input_tokens, batch.usage.output_tokens) == (3, 3)
+        (answer,) = house.lines(batch.output_file_id).values()
+        reply = answer["response"]["body"]
+        content = reply["output"][-1]["content"] if "output" in reply else reply["content"]
+        assert content[0]["text"] == "Hello from here"
+        refused = house.ended(house.create({**line, "body": {"model": "m"}}, endpoint=endpoint))
+        assert refused.status == "failed"
+
+
 def test_each_wrong_line_is_named(house: BatchHouse) -> None:
     good = request(1)
     body = good["body"]
