@@ -77,9 +77,12 @@ def _request(path: str, rate: int, chunks: int) -> bytes:
 
 
 def _first_bytes(server: Process, path: str, times: int) -> dict[str, float]:
-    """From a request to the first byte of its answer, on an idle server."""
+    """From a request to the first byte of its answer, on an idle server.
+
+    The second chunk, which ends the stream, comes later: it is not what is measured.
+    """
     latencies: list[int] = []
-    connection, message = load.Connection(server.port), _request(path, 0, 2)
+    connection, message = load.Connection(server.port), _request(path, PER_SECOND, 2)
     for _ in range(times):
         time.sleep(0.01)
         connection.send(message)

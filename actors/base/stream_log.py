@@ -6,6 +6,7 @@ from ..core.model.tasks import AttemptBegun, Piece
 from .mailbox import Mailbox
 
 LOG_BYTES = 1 << 20  # kept of one attempt's reply
+LEAST_BYTES = 128  # counted for a piece, whose objects take as much
 STEP_BYTES = 16 << 10  # the log says each time that it has grown by this
 
 
@@ -50,7 +51,7 @@ class StreamLog:
             if not self._is_kept:
                 return False
             self._pieces.append(piece)
-            self._size += len(raw)
+            self._size += max(len(raw), LEAST_BYTES)
             if self._size > LOG_BYTES:
                 self._empty()
                 return True

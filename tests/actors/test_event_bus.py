@@ -8,7 +8,7 @@ import pytest
 from ollama_queue.actors import event_bus
 from ollama_queue.actors.base import stream_log
 from ollama_queue.actors.base.mailbox import Closed, Mailbox
-from ollama_queue.actors.base.stream_log import STEP_BYTES, StreamLog
+from ollama_queue.actors.base.stream_log import LEAST_BYTES, STEP_BYTES, StreamLog
 from ollama_queue.actors.core.messages import (
     CloseSubscriptions,
     Follow,
@@ -249,7 +249,7 @@ def test_short_of_memory_it_forgets_ended_streams_and_empties_running_ones(
 def test_a_stream_that_is_no_longer_kept_costs_the_others_nothing(
     bus: EventBus, logs: Logs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_log, "LOG_BYTES", 10)
+    monkeypatch.setattr(stream_log, "LOG_BYTES", LEAST_BYTES)
     monkeypatch.setattr(event_bus, "ALL_LOGS_BYTES", 2 * STEP_BYTES)
     send(bus, logs, 1, 1, "123456789")
     send(bus, logs, 2, 1, "1", "1234567890", "12345678901234567890")

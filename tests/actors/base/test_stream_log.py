@@ -10,7 +10,7 @@ import pytest
 
 from ollama_queue.actors.base import stream_log
 from ollama_queue.actors.base.mailbox import Closed, Mailbox
-from ollama_queue.actors.base.stream_log import STEP_BYTES, StreamLog
+from ollama_queue.actors.base.stream_log import LEAST_BYTES, STEP_BYTES, StreamLog
 from ollama_queue.actors.core.model.tasks import AttemptBegun, Piece
 from tests.support.recorders import PATIENCE_S
 
@@ -64,6 +64,13 @@ def test_it_says_when_its_memory_changes(log: StreamLog, monkeypatch: pytest.Mon
         (False, 0),
     ]
     assert numbers_of_pieces(joined(log)) == []
+
+
+def test_small_pieces_count_for_what_they_take(log: StreamLog) -> None:
+    for _ in range(2 * STEP_BYTES // LEAST_BYTES):
+        log.append(b"{}")
+
+    assert log.reserved == 2 * STEP_BYTES
 
 
 def numbers_of_pieces(mailbox: Mailbox[Any]) -> list[int]:

@@ -8,6 +8,7 @@ import pytest
 
 from ollama_queue.actors.base import stream_log
 from ollama_queue.actors.base.actor import Ref
+from ollama_queue.actors.base.stream_log import LEAST_BYTES
 from ollama_queue.actors.core.messages import GetTask, StreamGrew, Unsubscribe
 from ollama_queue.actors.core.messages.replies import StoredTask
 from ollama_queue.actors.core.model.errors import Unavailable
@@ -66,7 +67,7 @@ def test_what_is_no_longer_kept_comes_as_one_piece(house: EventBusHarness) -> No
 def test_who_comes_late_to_a_long_reply_gets_all_of_it_at_the_end(
     house: EventBusHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_log, "LOG_BYTES", 4)
+    monkeypatch.setattr(stream_log, "LOG_BYTES", LEAST_BYTES)
     house.commit(started(1))
     early = house.stream()
     house.send(1, 0, "a")
@@ -130,7 +131,10 @@ def test_a_reader_that_leaves_is_forgotten(house: EventBusHarness) -> None:
     assert shown(iter([next(house.stream())])) == [("1.0", "a")]
 
 
-def test_a_reader_that_is_too_slow_is_told_so(house: EventBusHarness) -> None:
+def test_a_reader_that_is_too_slow_is_told_so(
+    house: EventBusHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_log, "LOG_BYTES", 1 << 30)
     house.commit(started(1))
     house.send(1, 0, *range(100_001))  # more than its mailbox holds
     with pytest.raises(Unavailable, match="too slow"):

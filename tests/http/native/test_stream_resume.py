@@ -9,6 +9,7 @@ import pytest
 
 from ollama_queue import Invalid
 from ollama_queue.actors.base import stream_log
+from ollama_queue.actors.base.stream_log import LEAST_BYTES
 from ollama_queue.actors.core.messages import GetTask
 from ollama_queue.actors.core.messages.replies import StoredTask
 from ollama_queue.actors.core.model.tasks import Chunk, Status
@@ -57,7 +58,7 @@ def test_what_is_no_longer_buffered_comes_whole_behind_a_restart(house: EventBus
 def test_a_gap_is_never_passed_over(
     house: EventBusHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_log, "LOG_BYTES", 4)
+    monkeypatch.setattr(stream_log, "LOG_BYTES", LEAST_BYTES)
     house.send(1, 0, "abc")
     house.send(1, 1, "d")
     reader = resumed(house, "1.0")
@@ -70,7 +71,7 @@ def test_a_gap_is_never_passed_over(
 def test_an_unbuffered_stream_that_goes_on_just_there_is_joined(
     house: EventBusHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_log, "LOG_BYTES", 4)
+    monkeypatch.setattr(stream_log, "LOG_BYTES", LEAST_BYTES)
     house.send(1, 0, "abc")
     pieces = watch.PieceStream(house.switchboard, TASK, after=(1, 0), heartbeat=0.01)
     assert next(pieces) == []
@@ -116,8 +117,11 @@ def test_a_reader_may_be_ended_from_another_thread(house: EventBusHarness) -> No
     assert list(reader) == []
 
 
-def test_pieces_that_had_no_room_at_the_end_come_whole(house: EventBusHarness) -> None:
+def test_pieces_that_had_no_room_at_the_end_come_whole(
+    house: EventBusHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its mailbox overflows between the look at the disk and the end."""
+    monkeypatch.setattr(stream_log, "LOG_BYTES", 1 << 30)
     record = a_record(1, status=Status.COMPLETED, attempt=1)
 
     def answer(_: GetTask) -> StoredTask:
