@@ -36,8 +36,8 @@ def put_rows(batch: Changes, index: Any, record: Record, was: Record | None) -> 
     entry = b"" if record.status.is_final else encode(entry_of(record))
     batch.put(_status_row(record), entry, index)
     if was is None:
-        for row in (*_born_with(record), _started_row(record), _ended_row(record)):
-            if row is not None:
+        if record.started_at or record.completed_at or record.batch_id or record.cron_id:
+            for row in _other_rows(record):
                 batch.put(row, b"", index)
         return
     if was.status is not record.status or was.priority != record.priority:
@@ -49,10 +49,8 @@ def put_rows(batch: Changes, index: Any, record: Record, was: Record | None) -> 
 
 
 def delete_rows(batch: Changes, index: Any, record: Record) -> None:
-    rows = (_status_row(record), _started_row(record), _ended_row(record), *_born_with(record))
-    for row in rows:
-        if row is not None:
-            batch.delete(row, index)
+    for row in (_status_row(record), *_other_rows(record)):
+        batch.delete(row, index)
 
 
 def _move(batch: Changes, index: Any, old: bytes | None, new: bytes | None) -> None:
@@ -64,8 +62,9 @@ def _move(batch: Changes, index: Any, old: bytes | None, new: bytes | None) -> N
         batch.put(new, b"", index)
 
 
-def _born_with(record: Record) -> list[bytes]:
-    rows = []
+def _other_rows(record: Record) -> list[bytes]:
+    """All rows but that of its status."""
+    rows = [row for row in (_started_row(record), _ended_row(record)) if row is not None]
     if record.batch_id is not None:
         rows.append(f"b{record.batch_id}{record.id}".encode())
     if record.cron_id is not None:

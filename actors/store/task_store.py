@@ -95,12 +95,11 @@ class TaskStore(ABC):
                 self._count_at(Status.PENDING, level, count)
         for record in group.removed.values():
             self._remove(batch, record)
-            self._count(record, -1)
+            self._count_at(record.status, record.priority, -1)
         self.batches.tally(batch, group.rows.values(), group.removed.values(), group.jobs)
         for row in cooperatively(group.rows.values(), yield_control):
             self._put(batch, row)
-            self._count(row.was, -1)
-            self._count(row.record, +1)
+            self._move_count(row.was, row.record)
             if batch.size_in_bytes() >= SLICE_BYTES:
                 self._write(batch)
                 batch = self._changes()
@@ -168,12 +167,17 @@ class TaskStore(ABC):
             log.error("%d files are gone from the folder: %s", len(lost), ", ".join(lost[:10]))
             self._commit(batch)
 
-    def _count(self, record: Record | None, step: int) -> None:
-        if record is not None:
-            self._count_at(record.status, record.priority, step)
+    def _move_count(self, was: Record | None, record: Record) -> None:
+        if was is not None:
+            if was.status is record.status and was.priority == record.priority:
+                return
+            self._count_at(was.status, was.priority, -1)
+        self._count_at(record.status, record.priority, +1)
 
     def _count_at(self, status: Status, level: int, step: int) -> None:
-        levels = self.counts.by_status.setdefault(status.value, {})
+        levels = self.counts.by_status.get(status)
+        if levels is None:
+            levels = self.counts.by_status[status.value] = {}
         levels[level] = levels.get(level, 0) + step
 
     # --- reading --------------------------------------------------------------------------------
