@@ -75,8 +75,10 @@ def _is_plain(new: NewTask) -> bool:
         return False
     if new.type is TaskType.EMBED:
         return True
-    messages = new.payload.get("messages", ())
-    return all(each.keys() <= _PLAIN_MESSAGE and each["role"] != "tool" for each in messages)
+    for message in new.payload.get("messages", ()):
+        if not message.keys() <= _PLAIN_MESSAGE or message["role"] == "tool":
+            return False
+    return True
 
 
 def _request(
