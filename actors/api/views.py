@@ -1,6 +1,6 @@
 """Converts stored records to the tasks, events and pages that users see."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -84,9 +84,14 @@ def shown(event: EventRecord | Event) -> Event:
     return Event(**facts)
 
 
-def whole(stored: StoredTask, waiting: Waiting | None) -> Task:
+def whole(
+    stored: StoredTask,
+    waiting: Waiting | None,
+    read_result: Callable[[bytes], Any] = msgspec.json.decode,
+) -> Task:
     """A complete task, with payload and result."""
-    return _with_parts(_facts_of(stored.record, waiting), stored.spec, stored.result)
+    task = _facts_of(stored.record, waiting)
+    return _with_parts(task, stored.spec, stored.result, read_result)
 
 
 def page(
@@ -108,12 +113,17 @@ def page(
     return TaskPage(tasks, stored.cursor, stored.total)
 
 
-def _with_parts(task: Task, spec: bytes | None, result: bytes | None) -> Task:
+def _with_parts(
+    task: Task,
+    spec: bytes | None,
+    result: bytes | None,
+    read_result: Callable[[bytes], Any] = msgspec.json.decode,
+) -> Task:
     parts: dict[str, Any] = {}
     if spec is not None:
         parts |= msgspec.structs.asdict(_decode_spec(spec))
     if result is not None:
-        parts["result"] = msgspec.json.decode(result)
+        parts["result"] = read_result(result)
     return replace(task, **parts) if parts else task
 
 

@@ -346,10 +346,7 @@ def lines(
 
 def joined(pieces: Iterable[bytes]) -> bytes:
     """The complete reply, joined from its pieces."""
-    whole = bytearray()
-    for piece in pieces:
-        whole += piece
-    return bytes(whole).removeprefix(_BOM)
+    return b"".join(pieces).removeprefix(_BOM)
 
 
 def _too_long(what: str, limit: int) -> CallFailed:

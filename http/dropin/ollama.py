@@ -41,8 +41,7 @@ def add_ollama_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
         queued = QueuedCall(queue, _task(path, body), OllamaStreamFormat())
         if streams:
             return queued.streamed()
-        reply = queued.whole()
-        return _embedding(reply) if path == wire.EMBEDDINGS else reply
+        return _embedding(queued.whole()) if path == wire.EMBEDDINGS else queued.raw()
 
     def refuse(verb: str) -> None:
         raise Forbidden(

@@ -2,11 +2,12 @@
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol
 from urllib.parse import quote
 
+import msgspec
 from msgspec.structs import replace
 
 from ...actors.base.cooperation import cooperatively
@@ -103,14 +104,22 @@ class QueuedCall:
         """Wait for the complete reply. Raises `TaskFailed`, `Unavailable`."""
         return self.completed().result
 
+    def raw(self) -> msgspec.Raw:
+        """The same as JSON, not decoded: vectors may be large. Raises as `whole` does."""
+        result = self._completed(self._queue.get_raw_task).result
+        return msgspec.Raw(b"null") if result is None else result
+
     def completed(self) -> Task:
         """Wait until the task is completed. Raises as `whole` does."""
+        return self._completed(self._queue.get_task)
+
+    def _completed(self, get: Callable[[str], Task]) -> Task:
         try:
             for _ in self._deliveries():
                 pass
         finally:
             self.close()
-        task = self._shown()
+        task = self._shown(get)
         if task.status is not Status.COMPLETED:
             raise failure_of(task)
         return task
@@ -127,7 +136,7 @@ class QueuedCall:
         try:
             start = next(writes, None)
             if start is None:  # the client left
-                raise failure_of(self._shown())
+                raise failure_of(self._shown(self._queue.get_raw_task))
         except BaseException:
             self.close()
             raise
@@ -144,9 +153,9 @@ class QueuedCall:
 
     # --- pieces ---------------------------------------------------------------------------------
 
-    def _shown(self) -> Task:
+    def _shown(self, get: Callable[[str], Task]) -> Task:
         """Get the task, and set the headers that describe its run."""
-        task = self._queue.get_task(self.task_id)
+        task = get(self.task_id)
         if task.started_at is not None:
             waited = task.started_at - task.created_at
             self._describe(waited.total_seconds(), task.executed_on)
@@ -216,7 +225,7 @@ class QueuedCall:
         """Set the headers that describe the run, without waiting for its start to be on disk."""
         begun = self._stream.begun
         if begun is None or self._submitted_at is None:
-            self._shown()
+            self._shown(self._queue.get_raw_task)
         else:
             self._describe(begun.at - self._submitted_at, begun.backend)
 

@@ -8,7 +8,7 @@ from ...actors.base.cooperation import YieldControl
 from ...actors.base.mailbox import Mailbox
 from ...actors.core.intake import arguments
 from ...actors.core.model.errors import QueueError
-from ...actors.core.model.tasks import Piece
+from ...actors.core.model.tasks import Piece, Task
 from ...actors.embedded import watch
 from ...actors.routines.steps import Leave
 from .. import routes, sse
@@ -25,6 +25,8 @@ class LocalQueue(QueueAPI, Protocol):
     """A queue in this process, which can be followed directly."""
 
     yield_control: YieldControl
+
+    def get_raw_task(self, task_id: str, *, wait: float | None = None) -> Task: ...
 
     def follow_task(
         self, task_id: str, *, after: watch.ChunkPosition | None = None, heartbeat: float | None

@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from ...actors.api.queue_api import QueueAPI
 from ...actors.core.intake.submission import check_object, own_key
 from ...actors.core.model.errors import Invalid
 from .. import pagination, routes
 from ..requests import reading
 from ..requests.exchange import current
 from .answers import Handlers
+from .feed import LocalQueue
 
 
-def task_handlers(queue: QueueAPI, max_body: int) -> Handlers:
+def task_handlers(queue: LocalQueue, max_body: int) -> Handlers:
     def submit() -> Any:
         body = reading.body(max_body)
         key = reading.header("Idempotency-Key")
@@ -20,7 +20,7 @@ def task_handlers(queue: QueueAPI, max_body: int) -> Handlers:
         return queue.submit(body, idempotency_key=key)
 
     def get(task_id: str) -> Any:
-        return queue.get_task(task_id, wait=reading.wait_parameter())
+        return queue.get_raw_task(task_id, wait=reading.wait_parameter())
 
     def list_page() -> Any:
         task_filter = reading.task_filter()

@@ -52,6 +52,19 @@ def test_a_stream_is_lines_of_json(house: AppHarness) -> None:
     assert lines[-1]["eval_count"] == 3
 
 
+def test_vectors_are_sent_on_as_they_were_written(house: AppHarness) -> None:
+    """They are not decoded: there may be millions of numbers."""
+    vectors = b"[[1e-07, 0.10, 1.0e2]]"  # as msgspec would not write them
+    body = b'{"model": "smollm2", "embeddings": %b}' % vectors
+    house.fake.script(Answer(200, body))
+
+    answer = house.http.post("/api/embed", json=POSTS["/api/embed"])
+    task = house.http.get(f"/api/tasks/{answer.headers['X-Queue-Task-Id']}")
+
+    assert vectors in answer.content
+    assert vectors in task.content
+
+
 @pytest.mark.parametrize("body", [CHAT, WHOLE])
 def test_headers_tell_of_the_task(house: AppHarness, body: dict[str, Any]) -> None:
     answer = house.http.post("/api/chat", json=body)
