@@ -30,7 +30,7 @@ def words(reply: Any) -> str:
 def _of_response(items: list[dict[str, Any]]) -> str:
     parts = [part for item in items for part in item.get("content") or ()]
     text = "".join(str(part.get("text") or "") for part in parts)
-    calls = [item for item in items if item["type"] == "function_call"]
+    calls = [item for item in items if item["type"].endswith("_call")]
     if not text and calls:
         import msgspec
 

@@ -8,7 +8,13 @@ import msgspec
 
 from ...actors.base.cooperation import cooperatively
 from ...actors.core.intake.submission import new_task
-from ...actors.core.model.errors import Conflict, Invalid, NotFound, QueueError
+from ...actors.core.model.errors import (
+    Conflict,
+    Invalid,
+    NotFound,
+    QueueError,
+    Unavailable,
+)
 from ...actors.core.model.tasks import Dialect, NewTask, Piece, Priority, Status, Task, TaskType
 from ...actors.core.responses.items import listed
 from ...actors.core.responses.numbering import NumberedEvents
@@ -177,11 +183,20 @@ def _frames(
                 items = cooperatively(deliveries, queue.yield_control)
                 yield from together(_encoded(queue, task_id, item, numbers) for item in items)
                 continue
-            task = queue.get_task(task_id)
-            start = numbers.running(task.attempt) if task.status is Status.RUNNING else ()
-            yield encoded(start) + openai.waiting(task)
+            yield _heartbeat(queue, task_id, numbers)
+    except NotFound:
+        yield encoded(numbers.failed({"code": "not_found", "message": "it was deleted"}))
     except QueueError as error:  # the client comes back with the last number it has seen
         yield f": {error.message}\n\n".encode()
+
+
+def _heartbeat(queue: DropinQueue, task_id: str, numbers: NumberedEvents) -> bytes:
+    task = None
+    with suppress(Unavailable):  # the actors are restarting: keep waiting
+        task = queue.get_task(task_id)
+    if task is None or task.status is not Status.RUNNING:
+        return openai.waiting(task)
+    return encoded(numbers.running(task.attempt)) + openai.waiting(task)
 
 
 def _encoded(queue: DropinQueue, task_id: str, item: Delivery, numbers: NumberedEvents) -> bytes:

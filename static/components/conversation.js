@@ -33,9 +33,9 @@ function responseInput({ instructions, input }) {
 
 function inputItem(item, index) {
   const { type, role, content, output, summary } = item ?? {};
-  if (type === "function_call")
+  if (type === "function_call" || type === "custom_tool_call")
     return message("assistant", "", toolCalls(callsIn([item])), "assistant");
-  if (type === "function_call_output") return chatMessage({ role: "tool", content: output }, index);
+  if (type?.endsWith("_call_output")) return chatMessage({ role: "tool", content: output }, index);
   if (type === "reasoning") {
     const text = (Array.isArray(summary) ? summary : []).map((part) => part?.text ?? "").join("");
     return message("assistant", "", thinkingSection(text, index), "assistant");

@@ -36,8 +36,8 @@ function responseParts(items) {
 /** The calls among the items of a response, in the form of a chat's. */
 export function callsIn(items) {
   return items
-    .filter((item) => item?.type === "function_call")
-    .map(({ name, arguments: args }) => ({ function: { name, arguments: args } }));
+    .filter(({ type }) => type === "function_call" || type === "custom_tool_call")
+    .map(({ name, arguments: args, input }) => ({ function: { name, arguments: args ?? input } }));
 }
 
 /** The vectors of an embed reply; null for any other reply. */

@@ -3,10 +3,15 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from ..model.errors import Invalid
 
 _ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 _TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
+CALLS = ("function_call", "custom_tool_call")
+OUTPUTS = ("function_call_output", "custom_tool_call_output")
+_PREFIXES = {"reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc"}  # of ids
 _SCHEMES = ("data:", "https://", "http://")
 
 
@@ -22,9 +27,9 @@ def messages_of(instructions: str | None, given: Any) -> list[dict[str, Any]]:
         if kind == "reasoning":
             thinking += _thinking(item, place)
             continue
-        if kind == "function_call":
+        if kind in CALLS:
             _assistant(messages, thinking).setdefault("tool_calls", []).append(_call(item, place))
-        elif kind == "function_call_output":
+        elif kind in OUTPUTS:
             output = _content(item, "output", place)
             call_id = _text(item, "call_id", place)
             messages.append({"role": "tool", "tool_call_id": call_id, "content": output})
@@ -45,8 +50,8 @@ def listed(given: Any, response_id: str) -> Iterator[dict[str, Any]]:
     key = response_id.partition("_")[2]
     for index, item in enumerate(_items(given)):
         kind = _kind(item, f"input[{index}]")
-        prefix = {"function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
-        whole: dict[str, Any] = {"id": f"{prefix.get(kind, 'msg')}_{key}_in{index}", "type": kind}
+        prefix = "out" if kind in OUTPUTS else _PREFIXES.get(kind, "msg")
+        whole: dict[str, Any] = {"id": f"{prefix}_{key}_in{index}", "type": kind}
         if kind != "reasoning":
             whole["status"] = "completed"
         whole |= {name: value for name, value in item.items() if value is not None}
@@ -72,7 +77,7 @@ def _kind(item: Any, place: str) -> str:
     kind = item.get("type") or ("message" if "role" in item else None)
     if not isinstance(kind, str):
         raise Invalid(f"{place}.type is missing", field=f"{place}.type")
-    if kind not in ("message", "function_call", "function_call_output", "reasoning"):
+    if kind not in ("message", "reasoning", *CALLS, *OUTPUTS):
         raise Invalid(f"{place}: unknown input item type: {kind}", field=f"{place}.type")
     return kind
 
@@ -101,7 +106,12 @@ def _think(message: dict[str, Any], thinking: str) -> None:
 
 
 def _call(item: Mapping[str, Any], place: str) -> dict[str, Any]:
-    function = {name: _text(item, name, place) for name in ("name", "arguments")}
+    function = {"name": _text(item, "name", place)}
+    if item.get("type") == "custom_tool_call":
+        given = {"input": _text(item, "input", place)}
+        function["arguments"] = msgspec.json.encode(given).decode()
+    else:
+        function["arguments"] = _text(item, "arguments", place)
     return {"id": _text(item, "call_id", place), "type": "function", "function": function}
 
 

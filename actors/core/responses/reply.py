@@ -7,13 +7,15 @@ ids, and the numbers of events (see `numbering`).
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 _ENDS = {  # why a reply is incomplete
     "length": {"reason": "max_output_tokens"},
     "content_filter": {"reason": "content_filter"},
 }
-MESSAGE, REASONING, CALL = "message", "reasoning", "function_call"
+MESSAGE, REASONING = "message", "reasoning"
+CALL, CUSTOM = "function_call", "custom_tool_call"
 
 
 class OutputItem(Struct):
@@ -37,6 +39,9 @@ class OutputItem(Struct):
             case "function_call":
                 call = {"call_id": self.call_id, "name": self.name, "arguments": self.text}
                 return {"type": self.type, "status": status, **call}
+            case "custom_tool_call":
+                call = {"call_id": self.call_id, "name": self.name, "input": self.text}
+                return {"type": self.type, "status": status, **call}
             case _:
                 content = [_text_part(self.text, self.logprobs)]
                 message = {"role": "assistant", "content": content}
@@ -44,9 +49,10 @@ class OutputItem(Struct):
 
 
 class ResponseReply:
-    """The response so far."""
+    """The response so far. `custom` names the tools whose input is a text (`custom_tools`)."""
 
-    def __init__(self) -> None:
+    def __init__(self, custom: frozenset[str] = frozenset()) -> None:
+        self._custom = custom
         self._items: list[OutputItem] = []
         self._texts: list[list[str]] = []  # of each item, in pieces
         self._statuses: list[str] = []  # of the items that are complete
@@ -122,12 +128,16 @@ class ResponseReply:
                 return []  # nothing that could be called
             events = self._close("completed")
             at = self._at[index] = len(self._items)
-            events += self._open(OutputItem(CALL, call_id=call_id, name=name))
+            kind = CUSTOM if name in self._custom else CALL
+            events += self._open(OutputItem(kind, call_id=call_id, name=name))
         arguments = _str(function.get("arguments"))
         if not arguments:
             return events
         if at < len(self._statuses):  # it was closed: the result has all of it
-            self._items[at].text += arguments
+            self._items[at].text += arguments if self._items[at].type == CALL else ""
+            return events
+        if self._items[at].type == CUSTOM:  # a piece of JSON: its text is known at the end
+            self._texts[at].append(arguments)
             return events
         return [*events, self._delta(at, arguments, [])]
 
@@ -150,8 +160,12 @@ class ResponseReply:
         index = len(self._items) - 1
         item = self._items[index]
         item.text = "".join(self._texts[index])
+        events: list[dict[str, Any]] = []
+        if item.type == CUSTOM:
+            item.text = _input_of(item.text)
+            events += [self._delta(index, item.text, [])] if item.text else []
         self._statuses.append(status)
-        return _closing(index, item.shown(status))
+        return events + _closing(index, item.shown(status))
 
 
 def events_of(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -173,6 +187,8 @@ def _item(shown: dict[str, Any]) -> OutputItem:
             return OutputItem(REASONING, shown["summary"][0]["text"])
         case "function_call":
             return OutputItem(CALL, shown["arguments"], shown["call_id"], shown["name"])
+        case "custom_tool_call":
+            return OutputItem(CUSTOM, shown["input"], shown["call_id"], shown["name"])
         case _:
             return OutputItem(MESSAGE, shown["content"][0]["text"])
 
@@ -184,6 +200,8 @@ def _opening(index: int, item: OutputItem) -> list[dict[str, Any]]:
             start["summary"] = []
         case "function_call":
             start["arguments"] = ""
+        case "custom_tool_call":
+            start["input"] = ""
         case _:
             start["content"] = []
     added = {"type": "response.output_item.added", "output_index": index, "item": start}
@@ -201,6 +219,9 @@ def _growth(index: int, kind: str, text: str, logprobs: list[Any]) -> dict[str, 
         case "function_call":
             kind = "response.function_call_arguments.delta"
             return {"type": kind, "output_index": index, "delta": text}
+        case "custom_tool_call":
+            kind = "response.custom_tool_call_input.delta"
+            return {"type": kind, "output_index": index, "delta": text}
         case _:
             place = {"output_index": index, "content_index": 0}
             said = {"delta": text, "logprobs": logprobs}
@@ -217,6 +238,9 @@ def _closing(index: int, item: dict[str, Any]) -> list[dict[str, Any]]:
         case "function_call":
             call = {"name": item["name"], "arguments": item["arguments"]}
             return [{"type": "response.function_call_arguments.done", **at, **call}, done]
+        case "custom_tool_call":
+            kind = "response.custom_tool_call_input.done"
+            return [{"type": kind, **at, "input": item["input"]}, done]
         case _:
             part, place = item["content"][0], {**at, "content_index": 0}
             said = {"text": part["text"], "logprobs": part["logprobs"]}
@@ -225,6 +249,16 @@ def _closing(index: int, item: dict[str, Any]) -> list[dict[str, Any]]:
                 {"type": "response.content_part.done", **place, "part": part},
                 done,
             ]
+
+
+def _input_of(arguments: str) -> str:
+    """The text for a custom tool in the arguments of its function."""
+    try:
+        given = msgspec.json.decode(arguments)
+    except (msgspec.DecodeError, RecursionError):
+        return arguments
+    text = given.get("input") if isinstance(given, dict) else given
+    return text if isinstance(text, str) else arguments
 
 
 def _text_part(text: str, logprobs: list[Any]) -> dict[str, Any]:

@@ -132,7 +132,8 @@ def _tools(fields: dict[str, Any]) -> dict[str, Any]:
     if not body["tools"]:
         del body["tools"]
     if isinstance(choice, dict):
-        if choice.get("type") != "function" or not isinstance(choice.get("name"), str):
+        kind = choice.get("type")
+        if kind not in ("function", "custom") or not isinstance(choice.get("name"), str):
             raise Invalid(
                 "tool_choice must be none, auto, required, or name a function: other tools are "
                 "not supported",
@@ -150,19 +151,42 @@ def _tool(tool: Any, place: str) -> dict[str, Any]:
     if not isinstance(tool, dict):
         raise Invalid(f"{place} must be an object", field=place)
     kind = tool.get("type")
-    if kind != "function":
+    if kind not in ("function", "custom"):
         name = kind if isinstance(kind, str) else "without a type"
         raise Invalid(
-            f"{place} is {name}: only tools of type function are supported, which the client runs",
+            f"{place} is {name}: only tools that the client runs are supported, of type function "
+            "or custom",
             field=f"{place}.type",
         )
     if not isinstance(tool.get("name"), str) or not tool["name"]:
         raise Invalid(f"{place}.name must be a string", field=f"{place}.name")
     if not isinstance(tool.get("parameters") or {}, dict):
         raise Invalid(f"{place}.parameters must be an object", field=f"{place}.parameters")
+    if kind == "custom":
+        return {"type": "function", "function": _custom(tool)}
     names = ("name", "description", "parameters", "strict")
     function = {name: tool[name] for name in names if tool.get(name) is not None}
     return {"type": "function", "function": function}
+
+
+def custom_tools(payload: Mapping[str, Any]) -> frozenset[str]:
+    """The names of a request's tools whose input is a text, not JSON."""
+    tools = payload.get("tools") or ()
+    return frozenset(tool["name"] for tool in tools if tool["type"] == "custom")
+
+
+def _custom(tool: dict[str, Any]) -> dict[str, Any]:
+    """A tool that takes a text, as a function of one text."""
+    description, form = _text_in(tool, "description") or "", tool.get("format")
+    if isinstance(form, dict) and isinstance(form.get("definition"), str):
+        syntax = form.get("syntax", "")
+        description += f"\n\nThe input follows this {syntax} grammar:\n{form['definition']}"
+    parameters = {
+        "type": "object",
+        "properties": {"input": {"type": "string"}},
+        "required": ["input"],
+    }
+    return {"name": tool["name"], "description": description.strip(), "parameters": parameters}
 
 
 def _allowed(choice: dict[str, Any]) -> list[Any]:

@@ -8,7 +8,14 @@ from ..model.ids import instant_of
 from ..model.tasks import Attempt, Status, Task
 
 _ID = re.compile(r"resp_([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})")
-_PREFIXES = {"message": "msg", "reasoning": "rs", "function_call": "fc"}
+_PREFIXES = {"message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc"}
+_BY_EVENT = {
+    "output_text": "msg",
+    "content_part": "msg",
+    "reasoning_summary_text": "rs",
+    "function_call_arguments": "fc",
+    "custom_tool_call_input": "ctc",
+}
 _STATUSES = {
     Status.RUNNING: "in_progress",
     Status.COMPLETED: "completed",
@@ -108,9 +115,7 @@ class ResponseView:
         if "item" in event:
             return {**event, "item": self._named(index, event["item"])}
         kind = event["type"].split(".")[1]
-        prefix = "rs" if kind.startswith("reasoning") else "fc"
-        if kind in ("output_text", "content_part"):
-            prefix = "msg"
+        prefix = _BY_EVENT[kind]
         return {**event, "item_id": f"{prefix}_{self._key}_{index}"}
 
     def _completed(self, result: dict[str, Any]) -> dict[str, Any]:

@@ -138,6 +138,25 @@ def test_thoughts_and_tools(house: OpenAIHarness) -> None:
     assert messages[1]["tool_calls"][0]["id"] == messages[2]["tool_call_id"] == "call_1"
 
 
+def test_a_tool_that_takes_a_text(house: OpenAIHarness) -> None:
+    house.model.script(
+        sse(call(0, '{"input": "*** Begin"}', id="call_1", name="patch"), piece("tool_calls"))
+    )
+    events = list(ask(house, tools=[{"type": "custom", "name": "patch"}], stream=True))
+
+    (item,) = events[-1].response.output
+    assert (item.type, item.name, item.input) == ("custom_tool_call", "patch", "*** Begin")
+    assert [event.type for event in events[2:-1]] == [
+        "response.output_item.added",
+        "response.custom_tool_call_input.delta",
+        "response.custom_tool_call_input.done",
+        "response.output_item.done",
+    ]
+    output = {"type": "custom_tool_call_output", "call_id": "call_1", "output": "done"}
+    ask(house, input=[{"role": "user", "content": "go"}, item.to_dict(), output])
+    assert house.model.calls[-1].body["messages"][2]["content"] == "done"
+
+
 def test_an_image(house: OpenAIHarness) -> None:
     image = {"type": "input_image", "image_url": PICTURE, "detail": "auto"}
     asked = {"role": "user", "content": [{"type": "input_text", "text": "what?"}, image]}

@@ -34,9 +34,9 @@ CALL = [
 ]
 
 
-def told(*pieces: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """The events of a reply, and its result as it is stored."""
-    reply = ResponseReply()
+def told(*pieces: dict[str, Any], custom: str = "patch") -> tuple[list[Any], dict[str, Any]]:
+    """The events of a reply, and its result as it is stored; `custom` is a tool that takes text."""
+    reply = ResponseReply(frozenset({custom}))
     events = [event for each in pieces for event in reply.take(each)]
     events += reply.end()
     return events, msgspec.json.decode(msgspec.json.encode(reply.whole()))
@@ -116,6 +116,35 @@ def test_a_second_call_may_come_under_the_index_of_the_first() -> None:
         ("a", "1"),
         ("b", "2"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (['{"inp', 'ut": "*** Begin"}'], "*** Begin"),
+        (["*** Be", "gin"], "*** Begin"),  # not as it was told to
+        (['"*** Begin"'], "*** Begin"),
+        (['{"input": ""}'], ""),
+        (['{"patch": 1}'], '{"patch": 1}'),
+    ],
+)
+def test_a_call_of_a_tool_that_takes_a_text(arguments: list[str], text: str) -> None:
+    pieces = [call(0, "", id="call_1", name="patch"), *(call(0, each) for each in arguments)]
+    events, result = told(*pieces, piece("tool_calls"))
+
+    (item,) = result["output"]
+    assert item == {
+        "type": "custom_tool_call",
+        "status": "completed",
+        "call_id": "call_1",
+        "name": "patch",
+        "input": text,
+    }
+    grown = ["response.custom_tool_call_input.delta"] if text else []
+    assert kinds(events) == [ADDED, *grown, "response.custom_tool_call_input.done", DONE]
+    assert events[0]["item"] == {**item, "status": "in_progress", "input": ""}
+    assert events[-2]["input"] == text
+    assert list(events_of(result)) == events
 
 
 def test_what_comes_late_for_a_call_is_in_the_result() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ollama_queue.actors.core.model.errors import Invalid
 from ollama_queue.actors.core.responses.items import listed
-from ollama_queue.actors.core.responses.request import chat_request
+from ollama_queue.actors.core.responses.request import chat_request, custom_tools
 
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
 TOOL = {"type": "function", "name": "add", "description": "Adds.", "parameters": {"type": "object"}}
@@ -175,6 +175,35 @@ def test_the_input_as_messages(given: Any, messages: Any) -> None:
                 "tool_choice": "required",
             },
         ),
+        (
+            {
+                "tools": [
+                    {
+                        "type": "custom",
+                        "name": "patch",
+                        "format": {"type": "grammar", "syntax": "lark", "definition": "start: X"},
+                    }
+                ],
+                "tool_choice": {"type": "custom", "name": "patch"},
+            },
+            {
+                "tools": [
+                    {
+                        "type": "function",
+                        "function": {
+                            "name": "patch",
+                            "description": "The input follows this lark grammar:\nstart: X",
+                            "parameters": {
+                                "type": "object",
+                                "properties": {"input": {"type": "string"}},
+                                "required": ["input"],
+                            },
+                        },
+                    }
+                ],
+                "tool_choice": {"type": "function", "function": {"name": "patch"}},
+            },
+        ),
         ({"top_logprobs": 2}, {"logprobs": True, "top_logprobs": 2}),
         ({"include": ["message.output_text.logprobs"]}, {"logprobs": True}),
         (
@@ -239,7 +268,7 @@ def test_the_other_fields(fields: Any, body: Any) -> None:
         (
             {"tools": [{"type": "web_search"}]},
             "tools[0].type",
-            "tools[0] is web_search: only tools of type function",
+            "tools[0] is web_search: only tools that the client runs",
         ),
         ({"tools": [{"type": "function"}]}, "tools[0].name", "must be a string"),
         ({"tools": {}}, "tools", "must be a list"),
@@ -319,6 +348,20 @@ def test_anything_else_is_refused_in_one_sentence(payload: Any) -> None:
         assert msgspec.json.encode(body)
         items = list(listed(payload["input"], "resp_0"))
         assert len({item["id"] for item in items}) == len(items)
+
+
+def test_a_call_with_a_text_and_its_result() -> None:
+    called = {"type": "custom_tool_call", "call_id": "c", "name": "patch", "input": "*** Begin"}
+    output = {"type": "custom_tool_call_output", "call_id": "c", "output": "done"}
+    tools = [{"type": "custom", "name": "patch"}, {"type": "function", "name": "add"}]
+
+    sent, answered = chat_request({"input": [called, output], "tools": tools})["messages"]
+
+    function = {"name": "patch", "arguments": '{"input":"*** Begin"}'}
+    assert sent["tool_calls"] == [{"id": "c", "type": "function", "function": function}]
+    assert answered == {"role": "tool", "tool_call_id": "c", "content": "done"}
+    assert custom_tools({"input": "hi", "tools": tools}) == {"patch"}
+    assert [item["id"] for item in listed([called, output], "resp_0")] == ["ctc_0_in0", "out_0_in1"]
 
 
 def test_input_items_are_shown_whole() -> None:
