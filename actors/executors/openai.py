@@ -12,6 +12,7 @@ from ..core.model.model_names import model_name, spellings
 from ..core.model.outcomes import Answered, Failed, ProbeResult, Verdict
 from ..core.model.tasks import Dialect, Spec, TaskType
 from ..core.openai.translation import EFFORT, PREFER_THINK, Untranslatable, request_of
+from ..core.text.plain_pieces import EVENT, plain
 from .failures import CallFailed, NotServed
 from .http_executor import GetPath, HttpExecutor, OnChunk, count_in, joined, lines
 from .lenient_json import SurrogateJoiner
@@ -91,12 +92,18 @@ class OpenAIExecutor(HttpExecutor):
                 raise self.failed("sent no reply before [DONE]", Verdict.RETRY)
             if data == DONE:
                 return reply
-            event = self.decode(data, halves)
-            if event.get("object") == "error":  # vLLM's form, without an `error` field
-                self.check(event)
-            line = reply.take(event, _now(), time.monotonic())
-            if line is not None:
-                on_chunk(msgspec.json.encode(line))
+            raw = None
+            plain_event = None if halves.is_waiting else plain(EVENT, data)
+            if plain_event is not None:
+                raw = reply.take_plain(plain_event, _now(), time.monotonic())
+            else:
+                event = self.decode(data, halves)
+                if event.get("object") == "error":  # vLLM's form, without an `error` field
+                    self.check(event)
+                line = reply.take(event, _now(), time.monotonic())
+                raw = None if line is None else msgspec.json.encode(line)
+            if raw is not None:
+                on_chunk(raw)
         if not reply.is_finished and not (is_whole and reply.has_begun):
             raise self.failed("ended its reply too early, without [DONE]", Verdict.CUT)
         return reply

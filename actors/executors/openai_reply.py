@@ -6,13 +6,23 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from ..core.model.tasks import TaskType
+from ..core.text.plain_pieces import (
+    PlainChatLine,
+    PlainDelta,
+    PlainEvent,
+    PlainGenerateLine,
+    PlainLine,
+    PlainMessage,
+)
 from .http_executor import count_in, list_in, object_in, text_in
 from .lenient_json import SurrogateJoiner, lenient
 from .tool_calls import ToolCalls
 
 DONE = b"[DONE]"
+_NO_DELTA = PlainDelta()
 
 
 class ListedModel(msgspec.Struct):
@@ -136,6 +146,26 @@ class StreamedReply:
         line = {**self._dated(now), **self._worded(text, thinking), "done": False}
         return {**line, "logprobs": logprobs} if logprobs else line
 
+    def take_plain(self, event: PlainEvent, now: datetime, tick: float) -> bytes | None:
+        """As `take`, the line being encoded, for an event with nothing but text."""
+        (choice,) = event.choices
+        self.has_begun = True
+        delta = choice.delta or _NO_DELTA
+        text = delta.content or choice.text or ""
+        thinking = delta.reasoning_content or delta.reasoning or ""
+        if not (text or thinking):
+            return None
+        self._text.append(text)
+        self._thinking.append(thinking)
+        self._spoke = (self._spoke or (tick, tick))[0], tick
+        at, beside = _as_text(now), thinking or UNSET
+        line: PlainLine
+        if self._kind is TaskType.GENERATE:
+            line = PlainGenerateLine(self._model, at, text, False, beside)
+        else:
+            line = PlainChatLine(self._model, at, PlainMessage("assistant", text, beside), False)
+        return msgspec.json.encode(line)
+
     def ending(
         self, now: datetime, duration_ns: int
     ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -156,8 +186,7 @@ class StreamedReply:
         }
 
     def _dated(self, now: datetime) -> dict[str, Any]:
-        at = now.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        return {"model": self._model, "created_at": at}
+        return {"model": self._model, "created_at": _as_text(now)}
 
     def _worded(
         self, text: str, thinking: str, calls: list[dict[str, Any]] | None = None
@@ -188,6 +217,10 @@ class StreamedReply:
         if isinstance(span, bool) or not isinstance(span, int | float):
             return 0
         return round(span * 1e6) if 0 <= span < 1e9 else 0
+
+
+def _as_text(now: datetime) -> str:
+    return now.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _older_logprobs(logprobs: dict[str, Any]) -> list[dict[str, Any]]:

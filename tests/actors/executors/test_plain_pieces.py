@@ -7,6 +7,7 @@ import pytest
 
 from ollama_queue.actors.core.model.tasks import Dialect, Spec, TaskType
 from ollama_queue.actors.executors import Executor, ollama, openai_passthrough
+from ollama_queue.actors.executors import openai as executors_openai
 from ollama_queue.actors.executors.ollama import OllamaExecutor
 from ollama_queue.actors.executors.openai import OpenAIExecutor
 from tests.support.fakes.model_server import Answer, FakeOllama
@@ -134,6 +135,35 @@ def test_what_is_stored_does_not_depend_on_it(
 
     assert reply == other_reply
     assert list(map(json.loads, pieces)) == list(map(json.loads, other_pieces))
+
+
+def test_what_is_translated_does_not_depend_on_it(
+    fake: FakeOllama, openai: OpenAIExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task in Ollama's dialect on a server that speaks OpenAI's."""
+    lines = PLAIN[Dialect.OPENAI] * 2 + [event('"content":""'), *ODD[Dialect.OPENAI]]
+    ended = [*lines, event("", ',"finish_reason":"stop"'), "[DONE]"]
+    answer = Answer(body="".join(f"data: {line}\n\n" for line in ended).encode())
+    replies = []
+    for _ in range(2):
+        fake.script(answer)
+        pieces: list[bytes] = []
+        openai.begin()
+        outcome = openai.run(TaskType.CHAT, "m", Spec(ASK), pieces.append)
+        replies.append(list(map(undated, [reply_of(outcome), *map(json.loads, pieces)])))
+        monkeypatch.setattr(executors_openai, "plain", lambda decoder, text: None)
+
+    assert replies[0] == replies[1]
+    assert replies[0][1] == {
+        "model": "m",
+        "message": {"role": "assistant", "content": " a"},
+        "done": False,
+    }
+
+
+def undated(reply: dict[str, Any]) -> dict[str, Any]:
+    times = ("created_at", "total_duration", "eval_duration")
+    return {name: value for name, value in reply.items() if name not in times}
 
 
 @pytest.mark.parametrize(
