@@ -120,6 +120,10 @@ class Scheduler(Actor):
         match message:
             case Submit():
                 self.submit(message)
+            case Finished(slot, task_id, attempt, outcome):
+                chance = self.chance.random()
+                orders = self.plan.finished(slot, task_id, attempt, outcome, now, chance)
+                self.carry_out(orders, now)
             case SubmitCronRun():
                 self.submit_cron_run(message)
             case CheckCapacity(tasks, size):
@@ -139,11 +143,6 @@ class Scheduler(Actor):
                 self.fetch(message)
             case Fetched():
                 self.fetched(message, now)
-            case Finished(slot, task_id, attempt, outcome):
-                chance = self.chance.random()
-                self.carry_out(
-                    self.plan.finished(slot, task_id, attempt, outcome, now, chance), now
-                )
             case WorkerLost(slot, incarnation, error):
                 if self.incarnation[slot] == incarnation:
                     self.carry_out(self.plan.lost(slot, error, now), now)
