@@ -18,6 +18,7 @@ from .core.messages import AwaitBatch, Cancel, Commit, FindLiveTasks, SubmitBatc
 from .core.messages.batch_runner import (
     CancelBatch,
     CreateBatch,
+    DeleteBatch,
     Drafted,
     StepEnded,
     TasksEnded,
@@ -29,7 +30,7 @@ from .core.messages.batch_runner import (
 )
 from .core.messages.replies import LiveTasks
 from .core.model.errors import Conflict, QueueError, QueueFull, Unavailable
-from .core.model.orders import Save, SaveBatch, SaveFile, SaveJob
+from .core.model.orders import DropBatch, DropFile, Save, SaveBatch, SaveFile, SaveJob
 from .core.model.tasks import Batch, BatchFault, BatchJob, BatchStatus
 from .core.plan.settle import utc
 
@@ -94,6 +95,8 @@ class BatchRunner(Actor):
                 self.create(message, batch)
             case CancelBatch(batch_id):
                 self.cancel(message, batch_id)
+            case DeleteBatch(batch_id, file_ids):
+                self.delete(message, batch_id, file_ids)
             case StepEnded(batch_id, result):
                 self.step_ended(batch_id, result)
             case TasksSubmitted(batch, refusal):
@@ -131,6 +134,13 @@ class BatchRunner(Actor):
             self.cancels.setdefault(batch_id, []).append(promise)  # its tasks are being stored
         else:
             self.begin_cancel(batch_id, [promise])
+
+    def delete(self, command: DeleteBatch, batch_id: str, file_ids: tuple[str, ...]) -> None:
+        if batch_id in self.batches:
+            raise Conflict(f"batch {batch_id} has not ended: it cannot be deleted", field="id")
+        drops: list[Save] = [DropBatch(batch_id), *map(DropFile, file_ids)]
+        commit = Commit(tuple(drops), utc(self.clock()), True)
+        self.pass_on(self.persistence, commit, self.later(command))
 
     def begin_cancel(self, batch_id: str, promises: Iterable[Promise[Batch] | None]) -> None:
         job = self.batches[batch_id].job

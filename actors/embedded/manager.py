@@ -52,7 +52,7 @@ from ..core.messages import (
     Retry,
     Shutdown,
 )
-from ..core.messages.batch_runner import CancelBatch, CreateBatch
+from ..core.messages.batch_runner import CancelBatch, CreateBatch, DeleteBatch
 from ..core.messages.command import Reply
 from ..core.messages.replies import StoredTask
 from ..core.model.crons import Cron, CronAdded, IfExists, NewCron
@@ -524,6 +524,16 @@ class QueueManager(ComposedVerbs):
             raise NotFound(f"batch {batch_id} is not from a file", field="id")
         ask(self._now().batches, CancelBatch(batch_id))
         return self.get_batch(batch_id)
+
+    def delete_job(self, batch_id: str) -> None:
+        """Delete a batch from a file, with its files; its tasks stay. Raises `NotFound`, or
+        `Conflict` if it has not ended."""
+        job = self.get_batch(batch_id).job
+        if job is None:
+            raise NotFound(f"batch {batch_id} is not from a file", field="id")
+        files = (job.input_file_id, job.output_file_id, job.error_file_id)
+        command = DeleteBatch(batch_id, tuple(file for file in files if file is not None))
+        ask(self._now().batches, command)
 
     def probe_backends(self) -> None:
         """Probe all model servers now. Returns once the plan has the results."""

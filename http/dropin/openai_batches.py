@@ -2,7 +2,6 @@
 
 from datetime import datetime
 
-from ...actors.core.model import limits
 from ...actors.core.model.errors import Invalid, NotFound
 from ...actors.core.model.ids import plain_batch_id
 from ...actors.core.model.tasks import Batch, BatchStatus
@@ -12,7 +11,7 @@ from ..requests.exchange import Routes
 from ..wire import Json
 from .openai_files import page_of
 from .queue_protocol import DropinQueue
-from .queued_call import TENANT
+from .queued_call import tenant_header
 
 MOST = 100  # in a page
 _TIMES = (
@@ -25,9 +24,7 @@ def add_openai_batch_routes(app: Routes, queue: DropinQueue, max_body: int) -> N
     """Add the routes; `max_body` limits a request body in bytes."""
 
     def create() -> Json:
-        tenant = reading.header(TENANT)
-        limits.check_text(tenant or "", TENANT)
-        return shown(queue.create_batch(reading.json_object(max_body), tenant or None))
+        return shown(queue.create_batch(reading.json_object(max_body), tenant_header() or None))
 
     def listed() -> Json:
         query = reading.query({"after", "limit"})

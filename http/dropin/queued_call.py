@@ -42,9 +42,14 @@ def wishes(priority: int) -> dict[str, Any]:
         level = priority if raw_priority is None else parse_priority(raw_priority)
     except Invalid as error:
         raise Invalid(f"{PRIORITY}: {error.message}", field=PRIORITY) from None
+    return {"priority": level, "tenant": tenant_header(), "timeout_s": _timeout_s()}
+
+
+def tenant_header() -> str | None:
+    """The tenant that the request's header names. Raises `Invalid`."""
     tenant = reading.header(TENANT)
     limits.check_text(tenant or "", TENANT)
-    return {"priority": level, "tenant": tenant, "timeout_s": _timeout_s()}
+    return tenant
 
 
 class StreamFormat(Protocol):

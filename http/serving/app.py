@@ -14,6 +14,7 @@ from ...actors.core.model.errors import QueueError
 from .. import wire
 from ..dropin import anthropic, ollama, openai
 from ..dropin.anthropic import add_anthropic_routes
+from ..dropin.anthropic_batches import add_anthropic_batch_routes
 from ..dropin.ollama import add_ollama_routes
 from ..dropin.openai import add_openai_routes
 from ..dropin.openai_batches import add_openai_batch_routes
@@ -161,6 +162,7 @@ def create_app(
     add_response_routes(app, queue, max_body)
     add_file_routes(app, queue, max_file)
     add_openai_batch_routes(app, queue, max_body)
+    add_anthropic_batch_routes(app, queue, max_upload, max_body)
     add_anthropic_routes(app, queue, max_body)
     add_page_routes(app)
     return app

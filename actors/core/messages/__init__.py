@@ -7,6 +7,7 @@ Orders of the plan are in `orders.py`.
 from .batch_runner import (
     CancelBatch,
     CreateBatch,
+    DeleteBatch,
     Drafted,
     StepEnded,
     TasksEnded,
@@ -123,6 +124,7 @@ __all__ = [
     "CreateBatch",
     "CronFired",
     "Delete",
+    "DeleteBatch",
     "DeleteFile",
     "Describe",
     "Drafted",

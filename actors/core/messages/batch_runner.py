@@ -24,6 +24,14 @@ class CancelBatch(Command[Batch], frozen=True):
     batch_id: str
 
 
+class DeleteBatch(Command[bool], frozen=True):
+    """Delete the record and the files of a batch from a file. Reply: True, once they are gone;
+    `Conflict` if it has not ended."""
+
+    batch_id: str
+    file_ids: tuple[str, ...]
+
+
 class Drafted(Struct, frozen=True):
     """The lines of a batch's file as tasks, or what is wrong in them."""
 
@@ -79,6 +87,7 @@ class TaskStopped(Struct, frozen=True):
 ToBatchRunner = (
     CreateBatch
     | CancelBatch
+    | DeleteBatch
     | StepEnded
     | TasksSubmitted
     | TasksEnded

@@ -41,18 +41,21 @@ _LINE = re.compile(rb"[^\r\n]*+")
 _QUOTE, _OPENING, _CLOSING = b'"'[0], frozenset(b"[{"), frozenset(b"]}")
 
 
-def in_list(pieces: Iterable[bytes], what: str, field: str, most: int) -> Iterator[JsonItem]:
+def in_list(
+    pieces: Iterable[bytes], what: str, field: str, most: int, key: str = "tasks"
+) -> Iterator[JsonItem]:
     """The values of a JSON list, or of `{"tasks": [...]}`, each of at most `most` bytes.
 
-    `what` and `field` name the whole text in errors. Raises `Invalid`.
+    `what` and `field` name the whole text in errors, `key` is the field in place of `tasks`. Raises
+    `Invalid`.
     """
-    text = _JsonText(pieces, what, field, most)
+    text = _JsonText(pieces, what, field, most, key)
     is_wrapped = _begin(text)
     stop, index = text.next(), 0
     if stop == b"]":
         text.take(1)
     while stop != b"]":
-        text.place = f"tasks[{index}]"
+        text.place = f"{key}[{index}]"
         yield text.place, text.take(_length(text))
         stop, index = text.take(1), index + 1
         if stop == b"}":
@@ -61,7 +64,7 @@ def in_list(pieces: Iterable[bytes], what: str, field: str, most: int) -> Iterat
         text.take(1)
         is_wrapped = False
     if is_wrapped or text.next():
-        raise text.wrong("unexpected data after the list of tasks")
+        raise text.wrong(f"unexpected data after the list of {key}")
 
 
 def in_lines(pieces: Iterable[bytes], what: str, field: str, most: int) -> Iterator[JsonItem]:
@@ -90,8 +93,10 @@ def _endings(blanks: bytes) -> int:
 class _JsonText:
     """The bytes received; those in `data` before `start` are consumed."""
 
-    def __init__(self, pieces: Iterable[bytes], what: str, field: str, most: int) -> None:
-        self._pieces = iter(pieces)
+    def __init__(
+        self, pieces: Iterable[bytes], what: str, field: str, most: int, key: str = "tasks"
+    ) -> None:
+        self._pieces, self.key = iter(pieces), key
         self._what, self._field, self._most = what, field, most
         self._data, self._start = bytearray(), 0
         self.place = what  # of the current value
@@ -141,8 +146,8 @@ class _JsonText:
         return Invalid(f"{self._what} must be JSON: {why}", field=self._field)
 
     def another(self) -> Invalid:
-        message = f'{self._what} must be a list of tasks, or {{"tasks": […]}}'
-        return Invalid(message, field="tasks")
+        message = f'{self._what} must be a list of {self.key}, or {{"{self.key}": […]}}'
+        return Invalid(message, field=self.key)
 
 
 def _begin(text: _JsonText) -> bool:
@@ -160,7 +165,7 @@ def _begin(text: _JsonText) -> bool:
             raise text.another() from None
         text.next()
         text.take(1)  # the colon
-        if key != "tasks":
+        if key != text.key:
             raise text.another()
     if text.next() != b"[":
         raise text.another()

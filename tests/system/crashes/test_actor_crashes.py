@@ -71,6 +71,7 @@ BY_HAND = {
     messages.ExpiredFiles: messages.ExpiredFiles(()),
     messages.ForgottenBatches: messages.ForgottenBatches(()),
     messages.TaskStopped: messages.TaskStopped("any"),
+    messages.DeleteBatch: messages.DeleteBatch("any", ()),
     **{type(message): message for message in ABOUT_CRONS},
 }
 ENDS_AS = {

@@ -1,0 +1,126 @@
+"""Anthropic's official client and batches of messages."""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import anthropic
+import httpx
+import pytest
+
+from tests.support.fakes.behaviours import Answer, Behaviour, Stream
+from tests.support.fakes.model_server import FakeOllama
+from tests.support.servers.queue_server import QueueServer
+
+PATIENCE_S = 30.0
+
+
+class MessageBatches:
+    """A server before a fake model, and the official client."""
+
+    def __init__(self, server: QueueServer) -> None:
+        self.server, self.pause = server, threading.Event()
+        self.official = anthropic.Anthropic(base_url=server.base_url, api_key="none", max_retries=0)
+        self.batches = self.official.messages.batches
+
+    def ended(self, batch: Any) -> Any:
+        deadline = time.monotonic() + PATIENCE_S
+        while batch.processing_status != "ended":
+            assert time.monotonic() < deadline, batch
+            self.pause.wait(0.02)
+            batch = self.batches.retrieve(batch.id)
+        return batch
+
+
+def behave(body: dict[str, Any]) -> Behaviour:
+    said = body["messages"][-1]["content"]
+    if said == "refuse":
+        return Answer(400, {"error": "no"})
+    return Stream(then="hang") if said == "wait" else Stream()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MessageBatches]:
+    with (
+        FakeOllama(behave).lists("m") as model,
+        QueueServer(tmp_path_factory.mktemp("server"), model.url, workers=2) as server,
+    ):
+        made = MessageBatches(server)
+        yield made
+        made.official.close()
+
+
+def request(name: str, content: str = "hi", **params: Any) -> Any:
+    messages = [{"role": "user", "content": content}]
+    return {
+        "custom_id": name,
+        "params": {"model": "m", "max_tokens": 9, "messages": messages, **params},
+    }
+
+
+def test_a_batch_of_messages(house: MessageBatches) -> None:
+    batch = house.batches.create(requests=[request("a"), request("b", "refuse"), request("c")])
+
+    assert batch.id.startswith("msgbatch_")
+    assert (batch.type, batch.processing_status) == ("message_batch", "in_progress")
+    assert batch.results_url is None
+    assert (batch.expires_at - batch.created_at).total_seconds() == 86_400
+    batch = house.ended(batch)
+    counts = batch.request_counts
+    assert (counts.succeeded, counts.errored, counts.canceled, counts.expired) == (2, 1, 0, 0)
+    assert batch.ended_at is not None
+    results = {line.custom_id: line.result for line in house.batches.results(batch.id)}
+    assert {name: result.type for name, result in results.items()} == {
+        "a": "succeeded",
+        "b": "errored",
+        "c": "succeeded",
+    }
+    message: Any = results["a"]
+    assert message.message.content[0].text == "Hello from here"
+    refused: Any = results["b"]
+    assert refused.error.error.message == "no"
+
+
+def test_a_cancelled_batch(house: MessageBatches) -> None:
+    batch = house.batches.create(requests=[request(str(n), "wait") for n in range(5)])
+
+    batch = house.batches.cancel(batch.id)
+    assert batch.cancel_initiated_at is not None
+    with pytest.raises(anthropic.ConflictError):
+        house.batches.delete(house.batches.create(requests=[request("x", "wait")]).id)
+    batch = house.ended(batch)
+    assert batch.request_counts.succeeded == 0
+    assert {line.result.type for line in house.batches.results(batch.id)} <= {"canceled"}
+    assert house.batches.delete(batch.id).type == "message_batch_deleted"
+    with pytest.raises(anthropic.NotFoundError):
+        house.batches.retrieve(batch.id)
+
+
+def test_lists_go_both_ways(house: MessageBatches) -> None:
+    ids = [house.batches.create(requests=[request("a")]).id for _ in range(3)]
+
+    page = house.batches.list(limit=2)
+    assert ([batch.id for batch in page.data], page.has_more) == (ids[:0:-1], True)
+    assert house.batches.list(after_id=ids[1]).data[0].id == ids[0]
+    assert [b.id for b in house.batches.list(before_id=ids[0], limit=1).data] == [ids[1]]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"requests": []}', "requests must be a list of at least one request"),
+        (b"{}", "requests"),
+        (b'{"requests": [1]}', "requests[0]"),
+        (b'{"requests": [{"custom_id": "a", "params": {}}]}', "requests[0]"),
+        (b'{"requests": [{"custom_id": "a", "params": {"stream": true}}]}', "cannot be streamed"),
+        (b'{"requests": [{"custom_id": "", "params": {}, "x": 1}]}', "x is not a field"),
+        (b"[", "JSON"),
+    ],
+)
+def test_a_wrong_request_is_named(house: MessageBatches, body: bytes, said: str) -> None:
+    answer = httpx.post(f"{house.server.base_url}/v1/messages/batches", content=body)
+
+    assert answer.status_code == 400
+    assert answer.json()["type"] == "error"
+    assert said in answer.json()["error"]["message"]
