@@ -1,6 +1,7 @@
 """Random requests to the routes of OpenAI's API: no answer is a mistake of ours."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -8,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ollama_queue import Invalid
+from ollama_queue.actors.core.intake.batch_jobs import ENDPOINTS, LineChecks
 from tests.http.native.test_native_fuzz import SLOW, Target, body, scalar, value, word
 from tests.support.random_requests import eager_target, headers, is_no_mistake
 
@@ -102,3 +105,68 @@ def test_no_request_about_files_finds_a_mistake_of_ours(
         assert set(told["error"]) == {"message", "type", "param", "code"}
     else:
         assert told["object"] in ("file", "list")
+
+
+line = st.fixed_dictionaries(
+    {},
+    optional={
+        "custom_id": scalar,
+        "method": st.just("POST") | scalar,
+        "url": st.just("/v1/chat/completions") | scalar,
+        "body": asked | value,
+        "x": scalar,
+    },
+)
+batch = st.fixed_dictionaries(
+    {},
+    optional={
+        "input_file_id": scalar,
+        "endpoint": st.sampled_from(["/v1/chat/completions", "/v1/responses"]) | value,
+        "completion_window": st.sampled_from(["24h", "7d", "0h", "1w"]) | scalar,
+        "metadata": st.dictionaries(word, scalar) | value,
+        "output_expires_after": st.fixed_dictionaries({"anchor": scalar, "seconds": scalar})
+        | value,
+        "x": scalar,
+    },
+)
+messages = st.fixed_dictionaries(
+    {},
+    optional={
+        "requests": st.lists(st.fixed_dictionaries({"custom_id": word, "params": asked})) | value
+    },
+)
+BATCHES = [
+    *(("POST", f"{base}batches") for base in ("", "messages/")),
+    *(
+        ("GET", f"{base}batches{rest}")
+        for base in ("", "messages/")
+        for rest in ("", "/x", "/\xff")
+    ),
+    *(("POST", f"{base}batches/batch_{'0' * 32}/cancel") for base in ("", "messages/")),
+    ("DELETE", "messages/batches/x"),
+    ("GET", "messages/batches/x/results"),
+]
+
+
+@settings(SLOW, max_examples=200)
+@given(asked=st.sampled_from(BATCHES), content=(batch | messages).map(msgspec.json.encode) | body)
+def test_no_request_about_batches_finds_a_mistake_of_ours(
+    target: Target, asked: tuple[str, str], content: bytes
+) -> None:
+    method, path = asked
+    status, answer = target.call(method, f"/v1/{path}", b"", content, {})
+
+    assert is_no_mistake(status, answer)
+    assert isinstance(msgspec.json.decode(answer), dict)
+
+
+@settings(SLOW, max_examples=300)
+@given(
+    endpoint=st.sampled_from(sorted(ENDPOINTS)),
+    lines=st.lists(line | value, max_size=4),
+)
+def test_no_line_of_a_batch_finds_a_mistake_of_ours(endpoint: str, lines: list[Any]) -> None:
+    checks = LineChecks(endpoint, 1, None)
+    for each in lines:
+        with suppress(Invalid):
+            checks.task({**each, "url": endpoint} if isinstance(each, dict) else each)
