@@ -226,8 +226,10 @@ def measure(parent: Path, names: Iterable[str], rounds: int, meter: Meter) -> di
     with ExitStack() as stack:
         bench = stack.enter_context(Bench(runs=rounds, quick=False, full=False, tasks=0))
         subjects = [Subject(code, bench, stack, meter) for code in (parent, ROOT)]
-        for name in measured:
-            ROWS[name](subjects)  # warm: modules are loaded, connections open
+        for name in list(measured):
+            if NEEDS.get(name, name) not in measured or not is_comparable(name, subjects):
+                del measured[name]
+        order = [name for name in order if name in measured]
         deadline = time.monotonic() + PATIENCE_S
         for number in range(rounds):
             if number >= FEWEST_ROUNDS and time.monotonic() > deadline:
@@ -239,6 +241,18 @@ def measure(parent: Path, names: Iterable[str], rounds: int, meter: Meter) -> di
                     before, now = ROWS[name](subjects)
                 measured[name].append((before, now))
     return measured
+
+
+def is_comparable(name: str, subjects: Sequence[Subject]) -> bool:
+    """Measure once, to load modules and open connections; False if the older commit cannot."""
+    before, now = subjects
+    try:
+        ROWS[name]([before])
+    except (OSError, RuntimeError, LookupError, subprocess.CalledProcessError) as error:
+        print(f"{name:22} not comparable: {error}")
+        return False
+    ROWS[name]([now])
+    return True
 
 
 # --- the commit to compare with -----------------------------------------------------------------
@@ -292,9 +306,9 @@ def compare(parent: Path, commit: str) -> int:
         return 0
     print(f"Again, on new processes: {', '.join(suspects)}")
     second = _verdicts(measure(parent, suspects, 3 * ROUNDS, meter))
-    slower = [name for name in suspects if second[name].is_slower]
+    slower = [name for name, verdict in second.items() if name in suspects and verdict.is_slower]
     print(f"Slower than {commit}: {', '.join(slower)}." if slower else "No slower than before.")
-    return bool(slower)
+    return 1 if slower else 0
 
 
 def _verdicts(measured: Mapping[str, Pairs]) -> dict[str, Verdict]:

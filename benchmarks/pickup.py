@@ -20,7 +20,7 @@ def measure(bench: Bench) -> None:
 
 
 def _round(bench: Bench, stub: Stub) -> Iterator[Sample]:
-    tasks = bench.size(200, 20)
+    tasks = bench.size(100, 20)
     directly = partial(_post, load.Connection(stub.port), "/api/chat", load.chat_body)
     yield Sample(DIRECT, _heard(stub, directly, tasks))
     with embedded(bench.fresh(), stub.url) as manager:

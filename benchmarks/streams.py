@@ -43,7 +43,7 @@ def _round(bench: Bench, models: Process, queue: Process) -> Iterator[Sample]:
         figures = {**figures, **_added(figures, directly)}
         bars = {"p50 ms, added": at_most(1.5), "p99 ms, added": at_most(5)}
         yield Sample(f"first byte, one stream at a time, {path}", figures, (raw,), bars)
-    for count in (8,) if bench.quick else (16, 48, 400):
+    for count in (8,) if bench.quick else (48, 400):
         for path in (OLLAMA, OPENAI):
             raw = f"raw: {count} streams, {path} directly"
             directly = _streams(models, path, PER_SECOND, chunks, count)

@@ -1,7 +1,7 @@
 """What the guard makes of its ratios, and of histories with and without a parent commit."""
 
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -161,3 +161,33 @@ def test_every_row_is_part_of_a_round_after_what_it_needs() -> None:
     for name, needed in guard.NEEDS.items():
         at = guard.ORDER.index(name)
         assert guard.ORDER[at - 1] == needed
+
+
+@pytest.mark.parametrize("missing", [RuntimeError("refused"), OSError("closed"), KeyError("field")])
+def test_what_the_older_commit_cannot_do_is_not_compared(
+    missing: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, now = object(), object()
+
+    def costs(subjects: Sequence[object]) -> list[float]:
+        if before in subjects:
+            raise missing
+        return [1.0]
+
+    monkeypatch.setattr(guard, "ROWS", {"submit": costs})
+
+    assert not guard.is_comparable("submit", [before, now])
+
+
+def test_what_the_checkout_cannot_do_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, now = object(), object()
+
+    def costs(subjects: Sequence[object]) -> list[float]:
+        if now in subjects:
+            raise RuntimeError("refused")
+        return [1.0]
+
+    monkeypatch.setattr(guard, "ROWS", {"submit": costs})
+
+    with pytest.raises(RuntimeError, match="refused"):
+        guard.is_comparable("submit", [before, now])
