@@ -16,7 +16,7 @@ from ..core.model.outcomes import Answered, Failed, Verdict
 from ..core.model.tasks import Dialect, Spec, TaskType
 from ..core.openai.chunks import as_piece
 from ..core.responses.reply import ResponseReply
-from ..core.responses.request import chat_request, custom_tools
+from ..core.responses.request import ClientTool, chat_request, client_tools
 from ..core.text.plain_pieces import EVENT, plain
 from .failures import CallFailed
 from .http_executor import HttpExecutor, OnChunk, count_in, joined, lines
@@ -66,7 +66,7 @@ def pass_on(
         with streamed(executor, path, body, without) as (pieces, left):
             read = partial(_read_reply, kind)
             if is_response:
-                read = partial(_read_response, custom_tools(spec.payload))
+                read = partial(_read_response, client_tools(spec.payload.get("tools")))
             answered = read(executor, pieces, on_chunk, STREAM in left)
         return replace(answered, without=left)
     except RecursionError as error:
@@ -117,14 +117,14 @@ def _read_reply(
 
 
 def _read_response(
-    custom: frozenset[str],
+    tools: dict[str, ClientTool],
     executor: HttpExecutor,
     pieces: Iterator[bytes],
     on_chunk: OnChunk,
     is_whole: bool,
 ) -> Answered:
     """Read a chat completion whose chunks and result are those of a response."""
-    reply = ResponseReply(custom)
+    reply = ResponseReply(tools)
 
     def take(piece: dict[str, Any]) -> bool:
         events = reply.take(piece)

@@ -37,6 +37,8 @@ def messages_of(instructions: str | None, given: Any) -> list[dict[str, Any]]:
             role, content = _role(item, place), _content(item, "content", place)
             if role == "assistant" and messages and messages[-1].get("content", "") is None:
                 messages[-1]["content"] = content  # beside its calls
+            elif role == "system" and _is_joined(messages, content):
+                messages[-1]["content"] += f"\n\n{content}"
             else:
                 messages.append({"role": role, "content": content})
             if role == "assistant":
@@ -90,6 +92,13 @@ def _role(item: Mapping[str, Any], place: str) -> str:
     return _ROLES[role]
 
 
+def _is_joined(messages: list[dict[str, Any]], content: Any) -> bool:
+    """Whether a system message continues the last one: many templates take only one."""
+    last = messages[-1] if messages else {"role": ""}
+    texts = isinstance(content, str) and isinstance(last.get("content"), str)
+    return last["role"] == "system" and texts
+
+
 def _assistant(messages: list[dict[str, Any]], thinking: str) -> dict[str, Any]:
     """The message that a call belongs to: the assistant's last one, or a new one."""
     if not messages or messages[-1]["role"] != "assistant":
@@ -105,8 +114,15 @@ def _think(message: dict[str, Any], thinking: str) -> None:
             message[name] = message.get(name, "") + thinking
 
 
+def function_name(namespace: str, name: str) -> str:
+    """The name of the function for a tool in a namespace."""
+    return f"{namespace}__{name}" if namespace else name
+
+
 def _call(item: Mapping[str, Any], place: str) -> dict[str, Any]:
-    function = {"name": _text(item, "name", place)}
+    namespace = item.get("namespace")
+    prefix = namespace if isinstance(namespace, str) else ""
+    function = {"name": function_name(prefix, _text(item, "name", place))}
     if item.get("type") == "custom_tool_call":
         given = {"input": _text(item, "input", place)}
         function["arguments"] = msgspec.json.encode(given).decode()

@@ -4,11 +4,13 @@ These are the task's chunks and its stored result. They lack what is known only 
 ids, and the numbers of events (see `numbering`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import Struct
+
+from .request import ClientTool
 
 _ENDS = {  # why a reply is incomplete
     "length": {"reason": "max_output_tokens"},
@@ -28,8 +30,14 @@ class OutputItem(Struct):
     text: str = ""
     call_id: str = ""
     name: str = ""
+    namespace: str = ""
     logprobs: list[Any] = []
     deltas: list[int] = []
+
+    def _called(self, status: str) -> dict[str, Any]:
+        namespace = {"namespace": self.namespace} if self.namespace else {}
+        call = {"call_id": self.call_id, "name": self.name, **namespace}
+        return {"type": self.type, "status": status, **call}
 
     def shown(self, status: str) -> dict[str, Any]:
         match self.type:
@@ -37,11 +45,9 @@ class OutputItem(Struct):
                 part = {"type": "summary_text", "text": self.text}
                 return {"type": self.type, "summary": [part]}
             case "function_call":
-                call = {"call_id": self.call_id, "name": self.name, "arguments": self.text}
-                return {"type": self.type, "status": status, **call}
+                return {**self._called(status), "arguments": self.text}
             case "custom_tool_call":
-                call = {"call_id": self.call_id, "name": self.name, "input": self.text}
-                return {"type": self.type, "status": status, **call}
+                return {**self._called(status), "input": self.text}
             case _:
                 content = [_text_part(self.text, self.logprobs)]
                 message = {"role": "assistant", "content": content}
@@ -49,10 +55,10 @@ class OutputItem(Struct):
 
 
 class ResponseReply:
-    """The response so far. `custom` names the tools whose input is a text (`custom_tools`)."""
+    """The response so far. `tools` are those that the client knows by other names."""
 
-    def __init__(self, custom: frozenset[str] = frozenset()) -> None:
-        self._custom = custom
+    def __init__(self, tools: Mapping[str, ClientTool] | None = None) -> None:
+        self._tools = tools or {}
         self._items: list[OutputItem] = []
         self._texts: list[list[str]] = []  # of each item, in pieces
         self._statuses: list[str] = []  # of the items that are complete
@@ -128,8 +134,9 @@ class ResponseReply:
                 return []  # nothing that could be called
             events = self._close("completed")
             at = self._at[index] = len(self._items)
-            kind = CUSTOM if name in self._custom else CALL
-            events += self._open(OutputItem(kind, call_id=call_id, name=name))
+            tool = self._tools.get(name) or ClientTool(name)
+            kind = CUSTOM if tool.is_text else CALL
+            events += self._open(OutputItem(kind, "", call_id, tool.name, tool.namespace))
         arguments = _str(function.get("arguments"))
         if not arguments:
             return events
@@ -186,11 +193,16 @@ def _item(shown: dict[str, Any]) -> OutputItem:
         case "reasoning":
             return OutputItem(REASONING, shown["summary"][0]["text"])
         case "function_call":
-            return OutputItem(CALL, shown["arguments"], shown["call_id"], shown["name"])
+            return _call_of(CALL, shown["arguments"], shown)
         case "custom_tool_call":
-            return OutputItem(CUSTOM, shown["input"], shown["call_id"], shown["name"])
+            return _call_of(CUSTOM, shown["input"], shown)
         case _:
             return OutputItem(MESSAGE, shown["content"][0]["text"])
+
+
+def _call_of(kind: str, text: str, shown: dict[str, Any]) -> OutputItem:
+    namespace = shown.get("namespace", "")
+    return OutputItem(kind, text, shown["call_id"], shown["name"], namespace)
 
 
 def _opening(index: int, item: OutputItem) -> list[dict[str, Any]]:

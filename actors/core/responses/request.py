@@ -3,13 +3,15 @@
 Every model server has chat completions; so a task gives the same response whichever runs it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from msgspec import Struct
 
 from ..model.efforts import EFFORTS
 from ..model.errors import Invalid
 from ..openai.translation import SAME_OPTIONS
-from .items import messages_of
+from .items import function_name, messages_of
 
 # Answers depend on what the server would have kept of earlier ones: a local server keeps nothing.
 _STATEFUL = ("previous_response_id", "conversation", "prompt")
@@ -123,7 +125,7 @@ def _tools(fields: dict[str, Any]) -> dict[str, Any]:
     tools = fields.get("tools", [])
     if not isinstance(tools, list):
         raise Invalid("tools must be a list", field="tools")
-    body: dict[str, Any] = {"tools": [_tool(tool, f"tools[{n}]") for n, tool in enumerate(tools)]}
+    body: dict[str, Any] = {"tools": list(_functions(tools, "tools"))}
     choice = fields.get("tool_choice", "auto")
     if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
         names = [_named(tool) for tool in _allowed(choice)]
@@ -169,10 +171,39 @@ def _tool(tool: Any, place: str) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def custom_tools(payload: Mapping[str, Any]) -> frozenset[str]:
-    """The names of a request's tools whose input is a text, not JSON."""
-    tools = payload.get("tools") or ()
-    return frozenset(tool["name"] for tool in tools if tool["type"] == "custom")
+class ClientTool(Struct, frozen=True):
+    """A tool as the client knows it: in a namespace, or one that takes a text, not JSON."""
+
+    name: str
+    namespace: str = ""
+    is_text: bool = False
+
+
+def client_tools(tools: Any, namespace: str = "") -> dict[str, ClientTool]:
+    """The tools of a checked request by the names of their functions, without plain functions."""
+    named: dict[str, ClientTool] = {}
+    for tool in tools or ():
+        if tool["type"] == "namespace":
+            named |= client_tools(tool["tools"], tool["name"])
+        elif namespace or tool["type"] == "custom":
+            known = ClientTool(tool["name"], namespace, tool["type"] == "custom")
+            named[function_name(namespace, tool["name"])] = known
+    return named
+
+
+def _functions(tools: list[Any], place: str, namespace: str = "") -> Iterator[dict[str, Any]]:
+    """The tools as functions of a chat, which has no namespaces."""
+    for number, tool in enumerate(tools):
+        where = f"{place}[{number}]"
+        if isinstance(tool, dict) and tool.get("type") == "namespace" and not namespace:
+            inner, name = tool.get("tools"), tool.get("name")
+            if not isinstance(inner, list) or not isinstance(name, str) or not name:
+                raise Invalid(f"{where} must have a name and a list of tools", field=where)
+            yield from _functions(inner, f"{where}.tools", name)
+        else:
+            function = _tool(tool, where)
+            function["function"]["name"] = function_name(namespace, tool["name"])
+            yield function
 
 
 def _custom(tool: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from hypothesis import given
 
 from ollama_queue.actors.core.openai.chunks import as_piece
 from ollama_queue.actors.core.responses.reply import ResponseReply, events_of
+from ollama_queue.actors.core.responses.request import ClientTool
 from tests.support.chat_pieces import call, completions, piece, usage
 
 ADDED, DONE = "response.output_item.added", "response.output_item.done"
@@ -34,9 +35,15 @@ CALL = [
 ]
 
 
-def told(*pieces: dict[str, Any], custom: str = "patch") -> tuple[list[Any], dict[str, Any]]:
-    """The events of a reply, and its result as it is stored; `custom` is a tool that takes text."""
-    reply = ResponseReply(frozenset({custom}))
+TOOLS = {
+    "patch": ClientTool("patch", is_text=True),
+    "agents__close": ClientTool("close", "agents"),
+}
+
+
+def told(*pieces: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """The events of a reply, and its result as it is stored."""
+    reply = ResponseReply(TOOLS)
     events = [event for each in pieces for event in reply.take(each)]
     events += reply.end()
     return events, msgspec.json.decode(msgspec.json.encode(reply.whole()))
@@ -144,6 +151,16 @@ def test_a_call_of_a_tool_that_takes_a_text(arguments: list[str], text: str) -> 
     assert kinds(events) == [ADDED, *grown, "response.custom_tool_call_input.done", DONE]
     assert events[0]["item"] == {**item, "status": "in_progress", "input": ""}
     assert events[-2]["input"] == text
+    assert list(events_of(result)) == events
+
+
+def test_a_call_of_a_tool_in_a_namespace() -> None:
+    pieces = [call(0, "{}", id="call_1", name="agents__close"), piece("tool_calls")]
+    events, result = told(*pieces)
+
+    (item,) = result["output"]
+    assert (item["namespace"], item["name"], item["arguments"]) == ("agents", "close", "{}")
+    assert events[0]["item"] == {**item, "status": "in_progress", "arguments": ""}
     assert list(events_of(result)) == events
 
 

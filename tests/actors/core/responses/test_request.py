@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 
 from ollama_queue.actors.core.model.errors import Invalid
 from ollama_queue.actors.core.responses.items import listed
-from ollama_queue.actors.core.responses.request import chat_request, custom_tools
+from ollama_queue.actors.core.responses.request import (
+    ClientTool,
+    chat_request,
+    client_tools,
+)
 
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
 TOOL = {"type": "function", "name": "add", "description": "Adds.", "parameters": {"type": "object"}}
@@ -331,7 +335,7 @@ def test_no_text_and_no_call_is_lost_and_their_order_stays(items: Any) -> None:
     for role, name in (("user", "user"), ("system", "developer"), ("assistant", "assistant")):
         texts = [m["content"] for m in messages if m["role"] == role and m["content"] is not None]
         given = [item["content"][0]["text"] for item in items if item.get("role") == name]
-        assert texts == given
+        assert "\n\n".join(texts) == "\n\n".join(given)
 
 
 @given(
@@ -360,8 +364,23 @@ def test_a_call_with_a_text_and_its_result() -> None:
     function = {"name": "patch", "arguments": '{"input":"*** Begin"}'}
     assert sent["tool_calls"] == [{"id": "c", "type": "function", "function": function}]
     assert answered == {"role": "tool", "tool_call_id": "c", "content": "done"}
-    assert custom_tools({"input": "hi", "tools": tools}) == {"patch"}
+    assert client_tools(tools) == {"patch": ClientTool("patch", is_text=True)}
     assert [item["id"] for item in listed([called, output], "resp_0")] == ["ctc_0_in0", "out_0_in1"]
+
+
+def test_tools_in_a_namespace() -> None:
+    tools = [{"type": "namespace", "name": "agents", "description": "A", "tools": [TOOL]}]
+    called = {**CALL, "namespace": "agents"}
+
+    body = chat_request({"input": [called], "tools": tools})
+
+    assert body["tools"][0]["function"]["name"] == "agents__add"
+    assert body["messages"][0]["tool_calls"][0]["function"]["name"] == "agents__add"
+    assert client_tools(tools) == {"agents__add": ClientTool("add", "agents")}
+    for wrong in ({"tools": [TOOL]}, {"name": "a", "tools": 1}, {"name": "a", "tools": tools}):
+        with pytest.raises(Invalid) as caught:
+            chat_request({"input": "hi", "tools": [{"type": "namespace", **wrong}]})
+        assert (caught.value.field or "").startswith("tools[0]")
 
 
 def test_input_items_are_shown_whole() -> None:
