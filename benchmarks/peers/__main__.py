@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import load
-from benchmarks.harness import Bench, Row, Rows, as_markdown, machine, percentiles_ms
+from benchmarks.harness import Bench, Row, Rows, as_markdown, at_least, machine, percentiles_ms
 from benchmarks.peers import stores
 from benchmarks.peers.install import installed, versions
 from benchmarks.processes import ROOT, Stub, paused_server
@@ -44,6 +44,7 @@ COUNTERPARTS = {
     DRAINED_BY_FEW: DRAINED_BY_FEW,
     PICKUP: PICKUP,
 }
+BARS = {OVER_HTTP: at_least(1), DRAINED_BY_MANY: at_least(4)}  # of the ratios
 
 Env = dict[str, str]
 
@@ -226,7 +227,7 @@ def add_pair(
         better = ours[unit] / theirs[counterpart]
         if unit == PICKUP:
             better = 1 / better
-        ratios.setdefault((f"ours to {name}", unit), Row()).add(better, {})
+        ratios.setdefault((f"ours to {name}", unit), Row(BARS.get(unit))).add(better, {})
         figures.setdefault(("ours", unit), Row()).add(ours[unit], {})
     for unit, value in theirs.items():
         figures.setdefault((name, unit), Row()).add(value, {})
