@@ -269,8 +269,8 @@ class Scheduler(Actor):
         """Change a pending or running task; only Persistence can answer for others."""
         task_id = command.task_id
         match command:
-            case Cancel():
-                action, change = "cancelled", partial(self.plan.cancel, task_id, now)
+            case Cancel(_, reason):
+                action, change = "cancelled", partial(self.plan.cancel, task_id, now, reason)
             case Reprioritize(_, priority):
                 action = "given another priority"
                 change = partial(self.plan.reprioritize, task_id, priority, now)

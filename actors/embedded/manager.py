@@ -67,6 +67,7 @@ from ..core.model.stats import (
 )
 from ..core.model.task_filter import TaskFilter, TaskPage
 from ..core.model.tasks import (
+    CLIENT_LEFT,
     Batch,
     BatchSubmitted,
     Chunk,
@@ -447,6 +448,10 @@ class QueueManager(ComposedVerbs):
     def submit_listed(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted:
         """Submit, as `submit`, but raise `NotFound` if no backend has the model, after a probe."""
         return self._submit(new, idempotency_key, listed=True)
+
+    def abandon_task(self, task_id: str) -> None:
+        """Cancel a task whose client has disconnected."""
+        ask(self._now().scheduler, Cancel(task_id, CLIENT_LEFT))
 
     def follow_task(
         self, task_id: OfTask, *, after: watch.ChunkPosition | None = None, heartbeat: float | None

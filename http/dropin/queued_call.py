@@ -13,14 +13,15 @@ from msgspec.structs import replace
 from ...actors.base.cooperation import cooperatively
 from ...actors.core.intake.submission import parse_priority, parse_timeout
 from ...actors.core.model import limits
-from ...actors.core.model.errors import Invalid, QueueError, unknown_model
-from ...actors.core.model.tasks import NewTask, Piece, Status, Task
+from ...actors.core.model.errors import Conflict, Invalid, QueueError, unknown_model
+from ...actors.core.model.tasks import CLIENT_LEFT, NewTask, Piece, Status, Submitted, Task
 from ...actors.core.openai.translation import hints
 from ...actors.embedded.watch import Delivery
 from .. import wire
 from ..requests import reading
 from ..requests.exchange import current
 from ..requests.streaming import StreamingResponse, on_disconnect, together
+from .audience import Audience
 from .queue_protocol import DropinQueue
 
 PRIORITY, TENANT, DETACH = "X-Queue-Priority", "X-Queue-Tenant", "X-Queue-Detach"
@@ -87,7 +88,8 @@ class QueuedCall:
     """Submits a task for the current request, and follows it.
 
     If the client disconnects, the task is cancelled, unless the client sent `X-Queue-Detach`, or
-    its `Idempotency-Key` matched a task that another request had submitted.
+    another request with its `Idempotency-Key` waits for the task or submitted it elsewhere. A task
+    that was cancelled like that runs again when a request with its key asks for it.
     """
 
     def __init__(self, queue: DropinQueue, new: NewTask, form: StreamFormat) -> None:
@@ -98,7 +100,8 @@ class QueuedCall:
         self._submitted_at = now if submitted.created else None
         self._queue, self._form, self.task_id = queue, form, submitted.task_id
         self._hints = hints(new)
-        self._is_over = stays or not submitted.created  # not ours to cancel
+        self._is_over = False  # nothing left to cancel
+        self._audience = self._joined(submitted, stays=stays, has_key=key is not None)
         self._has_begun = False  # whether a piece of the reply was sent
         self._has_answered = False  # or anything else
         self._stream = queue.follow_task(submitted.task_id, heartbeat=form.silence_s)
@@ -151,10 +154,38 @@ class QueuedCall:
         """Stop following. Cancels the task if the client left before its answer was complete."""
         self._forget()
         self._stream.close()
+        audience, self._audience = self._audience, None
+        if audience is not None:
+            audience.leave(self.task_id, self._abandon)
+
+    def _joined(self, submitted: Submitted, *, stays: bool, has_key: bool) -> Audience | None:
+        """Join those who wait for the task; None if it needs nobody who does."""
+        if not has_key and stays:
+            return None
+        audience = Audience.join(self.task_id)
+        try:
+            if stays:
+                audience.ends_with_it = False
+            elif submitted.created or self._revived():
+                audience.ends_with_it = True
+        except BaseException:
+            audience.leave(self.task_id, self._abandon)
+            raise
+        return audience
+
+    def _revived(self) -> bool:
+        """Queue the task again if it was cancelled only because its client had left."""
+        task = self._queue.get_task(self.task_id)
+        if task.status is not Status.CANCELLED or task.error != CLIENT_LEFT:
+            return False
+        with suppress(Conflict):  # another request does the same
+            self._queue.retry_task(self.task_id)
+        return True
+
+    def _abandon(self) -> None:
         if not self._is_over:
-            self._is_over = True
             with suppress(QueueError):  # it has just ended, or the queue itself does
-                self._queue.cancel_task(self.task_id)
+                self._queue.abandon_task(self.task_id)
 
     # --- pieces ---------------------------------------------------------------------------------
 

@@ -104,9 +104,13 @@ class EnqueueBatch(Struct, frozen=True):
 
 
 class Cancel(Command[Record], frozen=True):
-    """End a pending or running task. Reply: its `Record`, once it is on disk."""
+    """End a pending or running task. Reply: its `Record`, once it is on disk.
+
+    `reason` is kept as the task's error.
+    """
 
     task_id: str
+    reason: str | None = None
 
 
 class Reprioritize(Command[Record], frozen=True):

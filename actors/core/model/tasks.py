@@ -27,6 +27,10 @@ class PublicRecord:
         return plain
 
 
+CLIENT_LEFT = "its client disconnected"
+"""The `error` of a task that was cancelled because nobody waited for its answer any more."""
+
+
 class Status(StrEnum):
     """The status of a task; `lifecycle.NEXT` says which may follow which."""
 
@@ -206,7 +210,8 @@ class Task(_Facts, frozen=True, kw_only=True):
       `max_retries`, `timeout_s`, `remote_execution`, `backend`, `tenant`, `tags`.
     - `id`; `title`, the first 120 characters of the prompt; `batch_id` and `cron_id`, the batch
       and the cron that submitted it, or None.
-    - `status`, and an `error` in one sentence if its last attempt failed.
+    - `status`, and an `error` in one sentence if its last attempt failed, or if it was cancelled
+      because its client disconnected.
     - Aware times or None: `created_at`; `queued_at`, from which its place in the queue counts;
       `started_at` and `completed_at`, of its last attempt and of its end; `next_attempt_at`, before
       which it is not retried.

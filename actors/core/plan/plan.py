@@ -5,6 +5,7 @@ Instants (`now`) are seconds since 1970, `chance` is a number from 0 to 1; both 
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -168,11 +169,14 @@ class Plan:
             self.capacity.release(1, entry.size)
         return list(self._dispatch(now))
 
-    def cancel(self, task_id: str, now: float) -> list[Order]:
+    def cancel(self, task_id: str, now: float, reason: str | None = None) -> list[Order]:
         """Cancel a live task at once; a running call keeps its slot until it has ended."""
         running = self.slots.running(task_id)
         was = Status.RUNNING if running else Status.PENDING
-        change = become(task_id, was, Status.CANCELLED, completed_at=utc(now), next_attempt_at=None)
+        facts: dict[str, Any] = {"completed_at": utc(now), "next_attempt_at": None}
+        if reason is not None:
+            facts["error"] = reason
+        change = become(task_id, was, Status.CANCELLED, **facts)
         orders: list[Order] = [change if running is None else with_start(change, running)]
         if running is None:
             self.waiting.remove(self.entries[task_id])

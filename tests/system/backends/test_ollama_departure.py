@@ -1,5 +1,6 @@
 """A client of Ollama's API that goes away takes its task with it, unless it says otherwise."""
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -148,6 +149,96 @@ def test_who_found_a_task_by_its_key_does_not_take_it_along(house: DepartureServ
 
     assert house.queue.wait(running.id, timeout=PATIENCE_S).status is Status.COMPLETED
     callers[0].sent.join(PATIENCE_S)
+
+
+KEY = {"Idempotency-Key": "k"}
+
+
+def test_the_task_goes_with_the_last_who_waits_for_it(house: DepartureServer) -> None:
+    house.fake.script(Hang())
+    first = house.post({"messages": HI, "stream": False}, **KEY)
+    running = house.next("task_started")
+    second = house.post({"messages": HI, "stream": False}, **KEY)
+    assert second.asked.wait(PATIENCE_S)
+
+    first.go()  # it timed out, and its retry is there already
+    native = house.queue.submit_task(generate_task("m", "hi"))
+    assert house.queue.get_task(running.id).status is Status.RUNNING
+    second.go()
+
+    assert house.next("task_cancelled").id == running.id
+    assert house.queue.get_task(running.id).error == "its client disconnected"
+    assert house.queue.wait(native, timeout=PATIENCE_S).status is Status.COMPLETED
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("starts", [False, True])
+def test_who_asks_again_with_the_key_has_the_task_run_again(
+    house: DepartureServer, stream: bool, starts: bool
+) -> None:
+    if starts:
+        house.fake.script(Hang())
+    else:
+        house.queue.pause()
+    caller = house.post({"messages": HI, "stream": stream}, **KEY)
+    task = house.next("task_started" if starts else "task_submitted")
+    if starts:
+        house.fake.wait_for_calls(1)
+    caller.go()
+    assert house.next("task_cancelled").id == task.id
+    house.queue.resume()
+
+    body = {"model": "m", "messages": HI, "stream": stream}
+    again = httpx.post(f"{house.server.base_url}/api/chat", json=body, headers=KEY)
+
+    assert again.status_code == 200
+    words = [line["message"]["content"] for line in map(json.loads, again.text.splitlines())]
+    assert "".join(words) == "Hello from here"
+    assert again.headers["X-Queue-Task-Id"] == task.id
+    completed = house.queue.get_task(task.id)
+    assert (completed.status, completed.error) == (Status.COMPLETED, None)
+
+
+def test_one_who_leaves_again_takes_it_along_again(house: DepartureServer) -> None:
+    house.queue.pause()
+    for _ in range(2):
+        caller = house.post({"messages": HI}, **KEY)
+        house.next("task_submitted" if _ == 0 else "task_retrying")
+        caller.go()
+        house.next("task_cancelled")
+
+    assert house.fake.calls == []
+
+
+def test_a_task_that_someone_cancelled_stays_cancelled(house: DepartureServer) -> None:
+    house.queue.pause()
+    caller = house.post({"messages": HI}, **KEY)
+    task = house.next("task_submitted")
+    house.queue.cancel_task(task.id)
+    caller.sent.join(PATIENCE_S)
+
+    body = {"model": "m", "messages": HI}
+    again = httpx.post(f"{house.server.base_url}/api/chat", json=body, headers=KEY)
+
+    assert again.status_code == 499
+    assert again.json()["error"] == f"task {task.id} was cancelled"
+
+
+def test_a_native_task_does_not_end_with_its_readers(house: DepartureServer) -> None:
+    house.queue.pause()
+    fields = {"type": "chat", "model": "m", "messages": HI, "priority": 10}
+    native = f"{house.server.base_url}/api/tasks"
+    task_id = httpx.post(native, json=fields, headers=KEY).json()["task_id"]
+    caller = house.post({"messages": HI, "stream": False}, **KEY)
+    assert caller.asked.wait(PATIENCE_S)
+
+    caller.go()
+    house.queue.resume()
+
+    assert house.queue.wait(task_id, timeout=PATIENCE_S).status is Status.COMPLETED
+    body = {"model": "m", "messages": HI, "stream": False}
+    again = httpx.post(f"{house.server.base_url}/api/chat", json=body, headers=KEY)
+    assert again.headers["X-Queue-Task-Id"] == task_id
 
 
 def test_others_are_served_meanwhile(house: DepartureServer) -> None:
