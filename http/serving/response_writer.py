@@ -55,7 +55,7 @@ class ResponseWriter:
         lines = [
             _STATUS.get(status) or f"HTTP/1.1 {status} Unknown\r\n",
             f"Date: {_date(int(time.time()))}\r\n",
-            *[f"{name}: {value}\r\n" for name, value in headers],
+            *[_line(name, value) for name, value in headers],
             framing,
         ]
         if self.closes:
@@ -68,6 +68,12 @@ class ResponseWriter:
     def _send(self, data: bytes) -> None:
         self.has_begun = True
         self._connection.send(data, self.patience_s)
+
+
+def _line(name: str, value: str) -> str:
+    if "\r" in value or "\n" in value:  # it would be another header, or another response
+        raise ValueError(f"the header {name} must be one line")
+    return f"{name}: {value}\r\n"
 
 
 def _chunk(piece: bytes) -> bytes:
