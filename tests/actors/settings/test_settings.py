@@ -88,6 +88,7 @@ ALL = Config(
         port=8000,
         max_body=1 << 20,
         max_upload=2 << 20,
+        max_file=3 << 20,
         shutdown_grace=60,
         tls_cert="/c.pem",
         tls_key="/k.pem",
@@ -101,6 +102,7 @@ ALL = Config(
         cleanup_interval=60,
         max_completed_tasks=0,
         retention=None,
+        file_retention=3600,
         max_queue_size=10,
         max_queue_bytes=64000,
         durability="relaxed",
@@ -131,12 +133,13 @@ ALL = Config(
 
 def test_every_key_is_read_from_a_file(read):
     text = """
-server: {host: 0.0.0.0, port: 8000, max_body: 1MiB, max_upload: 2MiB, shutdown_grace: 1m,
-  tls_cert: /c.pem, tls_key: /k.pem, cors_origins: ['https://a'],
+server: {host: 0.0.0.0, port: 8000, max_body: 1MiB, max_upload: 2MiB, max_file: 3MiB,
+  shutdown_grace: 1m, tls_cert: /c.pem, tls_key: /k.pem, cors_origins: ['https://a'],
   allowed_hosts: [a.example]}
 ollama: {host: gpu, timeout: 1h30m, origins: ['*']}
 queue: {max_workers: 2, storage_path: /var/q, cleanup_interval: 1m, max_completed_tasks: 0,
-        retention: null, max_queue_size: 10, max_queue_bytes: 64KB, durability: relaxed}
+        retention: null, file_retention: 1h, max_queue_size: 10, max_queue_bytes: 64KB,
+        durability: relaxed}
 scheduler: {batch_size: 1, scheduling_interval: 500ms, policy: Affinity, affinity_max_wait: 0,
             aging: 10m, fair: true, model_wait: 1, max_rest: 20s}
 retry_config: {max_retries: 0, initial_delay: 500ms, max_delay: 12h, backoff_factor: 1.5}
@@ -156,6 +159,7 @@ def test_every_key_but_lists_of_groups_has_an_environment_variable():
         "SERVER_PORT": "8000",
         "SERVER_MAX_BODY": "1MiB",
         "SERVER_MAX_UPLOAD": "2MiB",
+        "SERVER_MAX_FILE": "3MiB",
         "SERVER_SHUTDOWN_GRACE": "60",
         "SERVER_TLS_CERT": "/c.pem",
         "SERVER_TLS_KEY": "/k.pem",
@@ -172,6 +176,7 @@ def test_every_key_but_lists_of_groups_has_an_environment_variable():
         "QUEUE_MAX_QUEUE_SIZE": "10",
         "QUEUE_MAX_QUEUE_BYTES": "64KB",
         "QUEUE_DURABILITY": "relaxed",
+        "QUEUE_FILE_RETENTION": "1h",
         "SCHEDULER_BATCH_SIZE": "1",
         "SCHEDULER_SCHEDULING_INTERVAL": "0.5",
         "SCHEDULER_POLICY": "affinity",
