@@ -8,7 +8,6 @@ name as its `field`. None of them trusts what an object claims about itself.
 # `_is` makes nothing of the class it is given: it may be an abstract one, such as `Mapping`.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from types import TracebackType
 from typing import Any, TypeGuard, TypeVar, get_args, overload
 
 from ..model import limits
@@ -59,7 +58,7 @@ class _Reading:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        trace: TracebackType | None,
+        trace: object,
     ) -> None:
         if isinstance(error, Exception) and not isinstance(error, QueueError):
             message = f"{self._name} cannot be read: {type(error).__name__}"
