@@ -1,6 +1,7 @@
 """Ollama's official client for the route tests: sync and async with the same interface."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,17 +15,27 @@ HI = [{"role": "user", "content": "hi"}]
 Ask = Callable[..., Any]
 
 
-def sync(url: str, verb: str, *args: Any, headers: Any = None, **options: Any) -> Any:
+def sync(
+    url: str, verb: str, *args: Any, headers: Any = None, seen: Any = None, **options: Any
+) -> Any:
+    """Call a verb; a stream's parts come as a list. `seen` is an event to set at each part."""
+    seen = seen or threading.Event()
     with ollama.Client(url, headers=headers) as client:
         answer = getattr(client, verb)(*args, **options)
-        return list(answer) if options.get("stream") else answer
+        return [part for part in answer if not seen.set()] if options.get("stream") else answer
 
 
-def asynchronous(url: str, verb: str, *args: Any, headers: Any = None, **options: Any) -> Any:
+def asynchronous(
+    url: str, verb: str, *args: Any, headers: Any = None, seen: Any = None, **options: Any
+) -> Any:
+    seen = seen or threading.Event()
+
     async def asked() -> Any:
         async with ollama.AsyncClient(url, headers=headers) as client:
             answer = await getattr(client, verb)(*args, **options)
-            return [part async for part in answer] if options.get("stream") else answer
+            if not options.get("stream"):
+                return answer
+            return [part async for part in answer if not seen.set()]
 
     return asyncio.run(asked())
 

@@ -341,10 +341,13 @@ def test_a_whole_message_is_tried_again_unseen(
 
 
 def test_a_stream_cannot_begin_anew(house: AnthropicHarness) -> None:
-    house.model.script(Stream(then="cut"), Stream(then="hang"))
+    seen = threading.Event()
+    house.model.script(Stream(then="cut", gate=seen), Stream(then="hang"))
 
     with pytest.raises(anthropic.APIStatusError, match="so far is incomplete"):
-        list(house.client.messages.create(**filled({"stream": True})))
+        for event in house.client.messages.create(**filled({"stream": True})):
+            if event.type == "content_block_delta":
+                seen.set()
 
     task = house.newest()
     assert house.queue.wait(task.id, timeout=PATIENCE_S).status is Status.CANCELLED

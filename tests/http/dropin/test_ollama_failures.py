@@ -86,9 +86,10 @@ def test_a_stream_is_tried_again_while_nothing_was_sent(ask: Ask, model: FakeOll
 
 
 def test_a_stream_cannot_begin_anew(ask: Ask, model: FakeOllama, queue: Client) -> None:
-    model.script(Stream(then="cut"), Stream(then="hang"))
+    seen = threading.Event()
+    model.script(Stream(then="cut", gate=seen), Stream(then="hang"))
 
-    status, words = failure(ask, "chat", "m", HI, stream=True)
+    status, words = failure(ask, "chat", "m", HI, stream=True, seen=seen)
 
     task = newest(queue)
     assert status == -1  # the client's own: it has had a 200 before

@@ -1,5 +1,6 @@
 """OpenAI's official client before the queue: its errors, and how its tasks are queued."""
 
+import threading
 from collections.abc import Iterator
 
 import openai
@@ -116,10 +117,12 @@ def test_a_stream_is_tried_again_while_nothing_was_sent(house: OpenAIHarness) ->
 
 
 def test_a_stream_cannot_begin_anew(house: OpenAIHarness) -> None:
-    house.model.script(Stream(then="cut"), Stream(then="hang"))
+    seen = threading.Event()
+    house.model.script(Stream(then="cut", gate=seen), Stream(then="hang"))
 
     with pytest.raises(openai.APIError, match="so far is incomplete"):
-        list(chat(house, stream=True))
+        for _ in chat(house, stream=True):
+            seen.set()
 
     task = house.newest()
     assert house.queue.wait(task.id, timeout=PATIENCE_S).status is Status.CANCELLED
