@@ -94,7 +94,8 @@ class ConnectionHandler:
             if self._is_unread and not self._is_extra:
                 self.socket.shutdown(socket.SHUT_WR)
                 due = monotonic() + LINGER_S
-                while self._connection.receive(due):
+                # Who always has more in the way never waits, and only a wait can be due.
+                while monotonic() < due and self._connection.receive(due):
                     self._server.yield_control()
         self._connection.close()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 
 import gevent
@@ -9,7 +10,7 @@ import gevent.socket
 import pytest
 
 from ollama_queue.actors.base.cooperation import never_yield
-from ollama_queue.http.serving import client_connection
+from ollama_queue.http.serving import client_connection, handler
 from ollama_queue.http.serving.client_connection import NEVER, ClientConnection, Deadlines
 
 SOON_S = 0.05
@@ -77,3 +78,26 @@ def test_a_wait_that_is_not_due_goes_on(
     client.sendall(b"late")
     assert waiting.get(timeout=PATIENCE_S) == b"late"
     assert connection.due == NEVER
+
+
+def test_a_client_that_never_stops_sending_is_left(
+    deadlines: Deadlines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes are always there already, so no wait for them is ever due."""
+    monkeypatch.setattr(handler, "LINGER_S", SOON_S)
+    socket = SimpleNamespace(
+        settimeout=lambda seconds: None,
+        shutdown=lambda how: None,
+        close=lambda: None,
+        recv=lambda most: b"x",
+        send=len,
+    )
+    nothing = SimpleNamespace(
+        enter=lambda: True, leave=lambda: None, idle=lambda: None, watch=lambda request: None
+    )
+    server: Any = SimpleNamespace(
+        limit=nothing, disconnects=nothing, yield_control=lambda: gevent.sleep(0)
+    )
+    client = handler.ConnectionHandler(server, ClientConnection(socket, None, deadlines))
+    with gevent.Timeout(PATIENCE_S):
+        client.run()  # an endless line is refused, and then not read further
