@@ -85,7 +85,7 @@ EVENT = msgspec.json.Decoder(PlainEvent)
 
 def plain(decoder: "msgspec.json.Decoder[_T]", text: bytes) -> _T | None:
     """The piece, if it is plain. All text in it is decoded, and so known to be valid."""
-    if len(text) > _LONGEST or b"\r" in text:  # a line end in server-sent events
+    if len(text) > _LONGEST or b"\r" in text or b"\n" in text:  # a piece is passed on on one line
         return None
     try:
         return decoder.decode(text)

@@ -179,3 +179,21 @@ def test_a_broken_line_ends_the_call(
 ) -> None:
     with pytest.raises(AssertionError, match="invalid JSON"):
         ask(fake, executors, Dialect.OLLAMA, [PLAIN[Dialect.OLLAMA][0], broken])
+
+
+def test_a_piece_on_several_lines_is_passed_on_on_one(
+    fake: FakeOllama, executors: tuple[Executor, Executor]
+) -> None:
+    """Some servers send an object outside of an event, over as many lines as they like."""
+    first = PLAIN[Dialect.OPENAI][0]
+    spread = event('"content":"b"', ',"finish_reason":null').replace(",", ",\n")
+    last = event("", ',"finish_reason":"stop"')
+    body = f"data: {first}\n\ndata: {last}\n\n{spread}\n"
+    fake.script(Answer(body=body.encode()))
+    pieces: list[bytes] = []
+    _, openai = executors
+    openai.begin()
+    reply_of(openai.run(TaskType.CHAT, "m", Spec(ASK, dialect=Dialect.OPENAI), pieces.append))
+
+    assert json.loads(pieces[-1]) == json.loads(spread)
+    assert b"\n" not in pieces[-1]
