@@ -62,6 +62,10 @@ class Incoming:
             sent = self.socket.send(message)
             if sent < len(message):
                 self.socket.sendall(memoryview(message)[sent:])
+        except OSError:
+            if self._is_late:
+                raise TimeoutError from None
+            raise
         finally:
             self.due = inf
 

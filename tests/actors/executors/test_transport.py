@@ -144,6 +144,15 @@ class TestSendingAgain:
         assert (fake.connections, len(fake.calls)) == (1, 2)
 
 
+def test_a_server_that_does_not_read_is_silent() -> None:
+    transport = ConnectionTransport(silence_s=0.1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = httpx.URL(f"http://127.0.0.1:{server.getsockname()[1]}")
+        target = Target("POST", url, httpx.Headers({"Host": "localhost"}))
+        with pytest.raises(httpx.ReadTimeout):
+            transport.send(target, bytes(64 << 20))  # more than the system keeps for a socket
+
+
 class TestBrokenAnswers:
     @pytest.mark.parametrize(
         "data",
