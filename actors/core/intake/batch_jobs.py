@@ -71,7 +71,7 @@ def new_job(body: Mapping[str, Any], tenant: str | None, now: datetime) -> Batch
             known = ", ".join(_KNOWN)
             raise Invalid(f"{name} is not a field of a batch; known are {known}", field=str(name))
     endpoint = body.get("endpoint")
-    if endpoint not in ENDPOINTS:
+    if not isinstance(endpoint, str) or endpoint not in ENDPOINTS:
         raise Invalid(f"endpoint must be one of {', '.join(ENDPOINTS)}", field="endpoint")
     metadata = _metadata(body.get("metadata"))
     return BatchJob(

@@ -198,6 +198,8 @@ def test_an_empty_file_is_refused(house: BatchHouse) -> None:
     ("fields", "param"),
     [
         ({"endpoint": "/v1/images/generations"}, "endpoint"),
+        ({"endpoint": [CHAT]}, "endpoint"),
+        ({"endpoint": {}}, "endpoint"),
         ({"completion_window": "1w"}, "completion_window"),
         ({"completion_window": "31d"}, "completion_window"),
         ({"completion_window": "0h"}, "completion_window"),
