@@ -21,7 +21,8 @@ from .core.intake.submission import drafting
 from .core.messages import CheckCapacity, GetFile, ReadLines
 from .core.messages.batch_runner import Drafted, Written
 from .core.messages.replies import StoredTask
-from .core.model.errors import Invalid, NotFound
+from .core.model import limits
+from .core.model.errors import Invalid, NotFound, cut
 from .core.model.files import BATCH_OUTPUT, StoredFile, id_of_file
 from .core.model.tasks import Batch, BatchFault, BatchJob, BatchUsage, Status
 from .core.openai.batch_output import error_line, output_line, usage_of
@@ -118,7 +119,8 @@ class _Draft:
         tools.yield_control()
 
     def add_fault(self, number: int, code: str, message: str, param: str | None = None) -> None:
-        fault = BatchFault(code=code, message=message, param=param, line=number or None)
+        text = cut(message, limits.FAULT)
+        fault = BatchFault(code=code, message=text, param=param, line=number or None)
         self._faults.append(fault)
 
     def _check_capacity(self) -> None:

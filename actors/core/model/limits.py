@@ -25,6 +25,7 @@ TIMEOUT_S = 7 * 24 * 3600.0
 
 # Text that the queue writes itself, cut if it is longer.
 ERROR = 2000  # of a failed call's message
+FAULT = 500  # of what is wrong in a line of a batch's file: a batch has up to 100 of them
 TITLE = 120
 ATTEMPTS = 100  # kept per task, the newest; a backend that is down for days causes many
 RECENT = 10  # of them, the newest, keep their complete message

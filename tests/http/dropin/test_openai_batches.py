@@ -188,6 +188,16 @@ def test_a_hopeless_file_is_not_read_to_its_end(house: BatchHouse) -> None:
     assert len(batch.errors.data) == 100
 
 
+def test_what_a_wrong_line_says_is_not_repeated_at_length(house: BatchHouse) -> None:
+    names = {**request(1), "x" * 10_000: 1}
+    body = {**request(2), "body": {"model": "m", "input": [{"type": "x" * 10_000}]}}
+    for line, endpoint in ((names, CHAT), ({**body, "url": "/v1/responses"}, "/v1/responses")):
+        batch = house.ended(house.create(line, endpoint=endpoint))
+
+        [fault] = batch.errors.data
+        assert len(fault.message) <= 500 and fault.message.endswith("…")
+
+
 def test_an_empty_file_is_refused(house: BatchHouse) -> None:
     batch = house.ended(house.create(b"\n\n"))
 
