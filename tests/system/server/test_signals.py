@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,15 @@ from tests.support.servers.real_models import ROOT
 PATIENCE_S = 20.0
 
 
+@pytest.fixture
+def hangup_ends() -> Iterator[None]:
+    """SIGHUP as in a terminal, which the server inherits: under nohup it is ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangup_ends")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"])
 def test_what_runs_may_end_and_no_interruption_is_spent(tmp_path: Path, name: str) -> None:
     gate = threading.Event()
