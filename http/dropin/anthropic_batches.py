@@ -53,9 +53,7 @@ def add_anthropic_batch_routes(
 
     def listed() -> Json:
         query = reading.query({"after_id", "before_id", "limit"})
-        limit = reading.whole(query, "limit", 20)
-        if not 1 <= limit <= MOST:
-            raise Invalid(f"limit must be from 1 to {MOST}", field="limit")
+        limit = reading.page_limit(query, 20, MOST)
         after, before = (query.get(name, [""])[-1] for name in ("after_id", "before_id"))
         if before:
             newer = queue.list_jobs(MOST, "", wire.MESSAGES)

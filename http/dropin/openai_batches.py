@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from ...actors.core.model.errors import Invalid, NotFound
+from ...actors.core.model.errors import NotFound
 from ...actors.core.model.ids import plain_batch_id
 from ...actors.core.model.tasks import Batch, BatchStatus
 from .. import wire
@@ -28,9 +28,7 @@ def add_openai_batch_routes(app: Routes, queue: DropinQueue, max_body: int) -> N
 
     def listed() -> Json:
         query = reading.query({"after", "limit"})
-        limit = reading.whole(query, "limit", 20)
-        if not 1 <= limit <= MOST:
-            raise Invalid(f"limit must be from 1 to {MOST}", field="limit")
+        limit = reading.page_limit(query, 20, MOST)
         after = query.get("after", [""])[-1]
         batches = queue.list_jobs(limit + 1, _plain(after, "after") if after else "")
         return page_of([shown(each) for each in batches[:limit]], len(batches) > limit)

@@ -32,10 +32,8 @@ def add_file_routes(app: Routes, queue: DropinQueue, max_file: int) -> None:
     def listed() -> Json:
         query = reading.query({"after", "limit", "order", "purpose"})
         one = {name: reading.as_unicode(values[-1], name) for name, values in query.items()}
-        limit = reading.whole(query, "limit", MOST_FILES)
+        limit = reading.page_limit(query, MOST_FILES, MOST_FILES)
         order, purpose = one.get("order", "desc"), one.get("purpose", "")
-        if not 1 <= limit <= MOST_FILES:
-            raise Invalid(f"limit must be from 1 to {MOST_FILES}", field="limit")
         if order not in ("asc", "desc"):
             raise Invalid("order must be asc or desc", field="order")
         if purpose and purpose not in PURPOSES:

@@ -216,9 +216,7 @@ def encoded(events: Iterable[Json]) -> bytes:
 def _page(items: list[Json]) -> Json:
     """The page of `items` that the query asks for, the newest first unless it says otherwise."""
     query = current().parameters()
-    limit = reading.whole(query, "limit", ITEMS)
-    if not 1 <= limit <= MOST_ITEMS:
-        raise Invalid(f"limit must be from 1 to {MOST_ITEMS}", field="limit")
+    limit = reading.page_limit(query, ITEMS, MOST_ITEMS)
     order = query.get("order", ["desc"])[-1]
     if order not in ("asc", "desc"):
         raise Invalid("order must be asc or desc", field="order")

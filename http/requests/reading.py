@@ -150,6 +150,14 @@ def whole(parameters: dict[str, list[str]], name: str, default: int) -> int:
     return int(text)
 
 
+def page_limit(parameters: dict[str, list[str]], default: int, most: int) -> int:
+    """`?limit=`, how many items a page may have, from 1 to `most`. Raises `Invalid`."""
+    limit = whole(parameters, "limit", default)
+    if not 1 <= limit <= most:
+        raise Invalid(f"limit must be from 1 to {most}", field="limit")
+    return limit
+
+
 def wait_parameter() -> float | None:
     """`?wait=` in seconds, or None. Raises `Invalid`."""
     wait = query({"wait"}).get("wait")
