@@ -5,7 +5,7 @@ from typing import Any
 from msgspec import UNSET
 
 from ..core.model.tasks import TaskType
-from ..core.text.plain_pieces import PlainChoice, PlainEvent
+from ..core.text.plain_pieces import PlainChoice, PlainDelta, PlainEvent
 from .http_executor import list_in, object_in, text_in
 
 _OBJECTS = {TaskType.CHAT: "chat.completion", TaskType.GENERATE: "text_completion"}
@@ -15,6 +15,7 @@ _GROWING = frozenset(
 )
 _HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
 _TEXTS = ("content", "reasoning", "reasoning_content")
+_EMPTY = PlainDelta()
 
 
 class WholeReply:
@@ -59,8 +60,9 @@ class WholeReply:
         """
         (choice,) = piece.choices
         known = self._choices.get(choice.index)
-        if known is None or not known.take_plain(choice):
+        if known is None or not (choice.text or (choice.delta and choice.delta != _EMPTY)):
             return False
+        known.take_plain(choice)
         for name in _HEAD:
             value = getattr(piece, name)
             if value is not None:
@@ -96,13 +98,13 @@ class _Object:
             elif known is None or value not in (None, ""):
                 self._fields[name] = value
 
-    def take_plain(self, choice: PlainChoice) -> bool:
-        """Add the text of a choice. Returns whether it has any."""
+    def take_plain(self, choice: PlainChoice) -> None:
+        """Add the text of a choice, as `take` does."""
         if choice.text is not UNSET:
             self._add("text", choice.text)
         delta = choice.delta
         if delta is UNSET:
-            return choice.text is not UNSET
+            return
         parts = self._grown("delta", self._fields.get("delta"), _Object)
         if delta.role:
             parts._fields["role"] = delta.role
@@ -110,7 +112,6 @@ class _Object:
             text = getattr(delta, name)
             if text is not UNSET:
                 parts._add(name, text)
-        return True
 
     def _add(self, name: str, text: str) -> None:
         self._grown(name, self._fields.get(name), _JoinedText).append(text)

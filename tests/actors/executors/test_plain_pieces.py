@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors.core.model.tasks import Dialect, Spec, TaskType
+from ollama_queue.actors.core.text.plain_pieces import EVENT, plain
 from ollama_queue.actors.executors import Executor, ollama, openai_passthrough
 from ollama_queue.actors.executors import openai as executors_openai
 from ollama_queue.actors.executors.ollama import OllamaExecutor
 from ollama_queue.actors.executors.openai import OpenAIExecutor
+from ollama_queue.actors.executors.openai_whole_reply import WholeReply
 from tests.support.fakes.model_server import Answer, FakeOllama
 from tests.support.harness.executor import ASK, reply_of
 
@@ -95,6 +97,17 @@ def ask(
 @pytest.fixture
 def executors(executor: OllamaExecutor, openai: OpenAIExecutor) -> tuple[Executor, Executor]:
     return executor, openai
+
+
+@pytest.mark.parametrize("delta", ["", '"role":"assistant"', '"content":""', '"content":"a"'])
+def test_a_plain_piece_is_output_where_a_decoded_one_is(delta: str) -> None:
+    decoded, skimmed = WholeReply(TaskType.CHAT), WholeReply(TaskType.CHAT)
+    for reply in (decoded, skimmed):
+        reply.take(json.loads(event('"content":"begun"')))
+    piece = plain(EVENT, event(delta).encode())
+    assert piece is not None
+
+    assert skimmed.take_plain(piece) == decoded.take(json.loads(event(delta)))
 
 
 def test_a_plain_piece_is_passed_on_as_it_is(
