@@ -10,7 +10,7 @@ from ..core.config.config import Config, Path
 from ..core.model.errors import Invalid
 from . import yaml_file
 from .notation import unquoted
-from .value_types import KEYS, check_known, checked, is_list, plain
+from .value_types import KEYS, check_known, checked, is_list, is_table, plain
 
 _PREFIX = {"retry_config": "RETRY", "logging": "LOG"}
 FLAGS = "command line"  # its name in errors
@@ -22,7 +22,9 @@ def _variable(key: str) -> str:
 
 
 ENVIRONMENT = {
-    _variable(key): key for key, kind in KEYS.items() if not is_list(kind) or kind == list[str]
+    _variable(key): key
+    for key, kind in KEYS.items()
+    if kind == list[str] or not (is_list(kind) or is_table(kind))
 }
 """The key that each environment variable sets; lists of text are separated by commas."""
 
@@ -62,7 +64,7 @@ def trace(path: str | None, environ: Mapping[str, str], flags: Mapping[str, Any]
         return Loaded(msgspec.convert(sections, Config), origins)
     except Invalid as error:
         field = error.field or ""
-        at = origins.get(field) or origins.get(field.partition("[")[0]) or path
+        at = origins.get(field) or origins.get(field.rpartition("[")[0]) or path
         raise Invalid(f"{at}: {error.message}" if at else error.message, field=field) from None
 
 
@@ -109,6 +111,9 @@ def _read(text: str, kind: Any) -> Any:
 
 def _places(key: str, value: Any) -> Iterator[str]:
     yield key
-    for index, item in enumerate(value if isinstance(value, list) else ()):
+    items = {f"{key}[{n}]": item for n, item in enumerate(value)} if type(value) is list else {}
+    if type(value) is dict:
+        items = {f"{key}.{name}": item for name, item in value.items()}
+    for where, item in items.items():
         for name in item if isinstance(item, dict) else ():
-            yield f"{key}[{index}].{name}"
+            yield f"{where}.{name}"

@@ -21,6 +21,11 @@ def is_list(kind: Any) -> bool:
     return get_origin(kind) is list
 
 
+def is_table(kind: Any) -> bool:
+    """Whether it is a group whose keys are the user's: `models`."""
+    return get_origin(kind) is dict
+
+
 def plain(kind: Any) -> Any:
     """The type of a value without null."""
     if NoneType not in get_args(kind):
@@ -30,9 +35,10 @@ def plain(kind: Any) -> Any:
 
 SECTIONS = list(_kinds(Config))
 KEYS: dict[str, Any] = {}
-"""The type of each setting, by `section.name`, or by `section` for a list."""
+"""The type of each setting, by `section.name`, or by `section` for a list or a table."""
 for _section, _kind in _kinds(Config).items():
-    KEYS |= {_section: _kind} if is_list(_kind) else _kinds(_kind, f"{_section}.")
+    is_whole = is_list(_kind) or is_table(_kind)
+    KEYS |= {_section: _kind} if is_whole else _kinds(_kind, f"{_section}.")
 
 _NOT_YET = {"auth", "proxy"}
 
@@ -55,6 +61,14 @@ def checked(key: str, raw: Any, kind: Any, origin: str) -> Any:
             raise Invalid(f"{origin}: {key} must be a list", field=key)
         (item,) = get_args(kind)
         return [checked(f"{key}[{n}]", each, item, origin) for n, each in enumerate(raw or ())]
+    if is_table(kind):
+        if raw is not None and not isinstance(raw, Mapping):
+            raise Invalid(f"{origin}: {key} must be a group", field=key)
+        _, item = get_args(kind)
+        return {
+            str(name): checked(f"{key}.{name}", each, item, origin)
+            for name, each in (raw or {}).items()
+        }
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return _checked_group(key, raw, kind, origin)
     try:
@@ -66,8 +80,8 @@ def checked(key: str, raw: Any, kind: Any, origin: str) -> Any:
 def _checked_group(where: str, raw: Any, kind: Any, origin: str) -> dict[str, Any]:
     required = [field.name for field in msgspec.structs.fields(kind) if field.required]
     if not isinstance(raw, Mapping):
-        needed = " and a ".join(required)
-        raise Invalid(f"{origin}: {where} must be a group with a {needed}", field=where)
+        needed = f"a {' and a '.join(required)}" if required else "settings of its own"
+        raise Invalid(f"{origin}: {where} must be a group with {needed}", field=where)
     known = _kinds(kind, f"{where}.")
     group = {}
     for name, item in raw.items():

@@ -10,7 +10,7 @@ from ...actors.core.config.config import OllamaHost, Seconds, Secret, Size, Url
 from ...actors.core.config.urls import shown
 from ...actors.settings.notation import write_duration, write_size
 from ...actors.settings.settings import Loaded
-from ...actors.settings.value_types import is_list, plain
+from ...actors.settings.value_types import is_list, is_table, plain
 
 HIDDEN = "***"  # not valid YAML, so a file that still contains it is rejected
 COMMENT_AT = 44
@@ -34,6 +34,11 @@ def _section(before: str, group: Any, indent: str, origins: dict[str, str]) -> I
             yield _commented(f"{name}:", origin)
             for index, item in enumerate(value):
                 yield from _item(f"{key}[{index}].", item, f"{indent}  ", origins)
+        elif is_table(field.type) and value:
+            yield _commented(f"{name}:", origin)
+            for own, item in value.items():
+                yield f"{indent}  {_text(own)}:"
+                yield from _section(f"{key}.{own}.", item, f"{indent}    ", origins)
         else:
             yield _commented(f"{name}: {_written(value, plain(field.type))}", origin)
 

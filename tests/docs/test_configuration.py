@@ -5,7 +5,7 @@ import re
 import msgspec
 import pytest
 
-from ollama_queue.actors.core.config.config import Backend, Config, Endpoint
+from ollama_queue.actors.core.config.config import Backend, Config, Endpoint, ModelSettings
 from ollama_queue.actors.embedded.options import config_of
 from ollama_queue.actors.settings.settings import ENVIRONMENT, load, trace
 from ollama_queue.actors.settings.value_types import KEYS, is_list
@@ -25,7 +25,7 @@ def test_every_setting_has_a_row_with_its_default_and_its_variable() -> None:
     written = listing(trace(None, {}, {}))
     variables = {key: name for name, key in ENVIRONMENT.items()}
     for key, kind in KEYS.items():
-        if key != "backends":
+        if key not in ("backends", "models"):
             default, variable, words = ROWS[key]
             assert f"{key.rpartition('.')[2]}: {default} " in written, key
             assert variable == variables.get(key, "")
@@ -34,11 +34,16 @@ def test_every_setting_has_a_row_with_its_default_and_its_variable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "kind"), [("backends", Backend), ("remote_scheduling.endpoints", Endpoint)]
+    ("before", "kind"),
+    [
+        ("backends[]", Backend),
+        ("remote_scheduling.endpoints[]", Endpoint),
+        ("models.NAME", ModelSettings),
+    ],
 )
 def test_every_setting_of_a_group_has_a_row(before: str, kind: type[msgspec.Struct]) -> None:
     for field in msgspec.structs.fields(kind):
-        default, words = ROWS[f"{before}[].{field.name}"]
+        default, words = ROWS[f"{before}.{field.name}"]
         assert words
         assert (default == "") == field.required
 

@@ -114,8 +114,11 @@ class Scene:
         self.fake.wait_for_calls(calls + 1)
         self.submit("first")
         self.submit("slot", tenant="acme")
-        self.submit("schedule", scheduled_at=LATER, priority=10, timeout_s=30.0)
-        self.submit("backend", model="unheard-of", remote_execution=True)  # the last one
+        fields: dict[str, Any] = {"priority": 10, "timeout_s": 30.0}
+        fields["fallback_models"] = ["tiny", "none"]
+        self.submit("schedule", scheduled_at=LATER, **fields)
+        fields = {"remote_execution": True, "fallback_models": []}
+        self.submit("backend", model="unheard-of", **fields)  # the last one
 
     def waiting(self, state: str) -> Waiting:
         """What the core knows of a state's task."""

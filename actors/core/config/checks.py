@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..model.errors import Invalid
+from ..model.limits import NAME
+from ..model.model_names import fallback_fault, model_name
 from .urls import is_http_url, is_origin
 
 if TYPE_CHECKING:
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
         Backend,
         Config,
         Endpoint,
+        ModelSettings,
         QueueSettings,
         RemoteScheduling,
         RetrySettings,
@@ -55,6 +58,7 @@ def _rules(config: "Config") -> Iterator[Rule]:
         yield "*" in origin or is_origin(origin), f"ollama.origins[{index}]", _PATTERN_WANTED
     for index, backend in enumerate(config.backends):
         yield from _backend(f"backends[{index}]", backend)
+    yield from _models(config.models)
     yield from _queue(config.queue)
     yield from _scheduler(config.scheduler)
     yield from _retry(config.retry_config)
@@ -93,6 +97,21 @@ def _backend(where: str, it: "Backend") -> Iterator[Rule]:
     for name, texts in (("tags", it.tags), ("models", it.models)):
         for index, text in enumerate(texts):
             yield text.strip() != "", f"{where}.{name}[{index}]", "a non-empty string"
+
+
+def _models(models: "dict[str, ModelSettings]") -> Iterator[Rule]:
+    seen: set[str] = set()
+    for name, settings in models.items():
+        where, canonical = f"models.{name}", model_name(name)
+        yield 0 < len(name.strip()) <= NAME, where, f"a model's name of 1 to {NAME} characters"
+        yield canonical not in seen, where, "a model that is not named twice"
+        seen.add(canonical)
+        fault = fallback_fault(name, settings.fallback)
+        if fault is not None:
+            index, wanted = fault
+            yield False, f"{where}.fallback" + ("" if index is None else f"[{index}]"), wanted
+        after = settings.after
+        yield after is None or 0 < after <= MAX_S, f"{where}.after", f"{_ABOVE_0}, or null"
 
 
 def _queue(queue: "QueueSettings") -> Iterator[Rule]:

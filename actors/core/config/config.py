@@ -16,6 +16,8 @@ OllamaHost = Annotated[str, "OLLAMA_HOST"]
 Secret = Annotated[str, "secret"]
 Url = Annotated[str, "URL"]
 
+FALLBACK_AFTER_S = 30.0
+
 
 class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The HTTP server. A body has at most `max_body` bytes, a batch's `max_upload`, an uploaded
@@ -64,6 +66,15 @@ class Backend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __repr__(self) -> str:  # the key must not reach a log
         return f"Backend({self.name!r}, {self.type}, {shown(self.url)!r})"
+
+
+class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What holds for one model. A task that waited `after` seconds for it, or that no backend can
+    run now, may run with the models of `fallback`, in order. `after` None: however long it waits.
+    """
+
+    fallback: list[str] = []
+    after: Seconds | None = FALLBACK_AFTER_S
 
 
 class QueueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -150,7 +161,7 @@ class LoggingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings, in the sections of the configuration file: `server`, `ollama`, `backends`,
-    `queue`, `scheduler`, `retry_config`, `remote_scheduling`, `logging`.
+    `models` (by name), `queue`, `scheduler`, `retry_config`, `remote_scheduling`, `logging`.
 
     Checked on creation. Raises `Invalid`, naming the key as `section.key`.
     """
@@ -158,6 +169,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     server: ServerSettings = ServerSettings()
     ollama: OllamaSettings = OllamaSettings()
     backends: list[Backend] = []
+    models: dict[str, ModelSettings] = {}
     queue: QueueSettings = QueueSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
     retry_config: RetrySettings = RetrySettings()

@@ -11,7 +11,7 @@ from ..messages import Submit
 from ..model import limits
 from ..model.errors import Invalid
 from ..model.ids import canonical, digest, key_digest
-from ..model.model_names import RUNNER_OPTIONS
+from ..model.model_names import RUNNER_OPTIONS, fallback_fault
 from ..model.tasks import Dialect, NewTask, Priority, Spec, Task, TaskType
 from ..openai.translation import untranslatable
 from ..responses.request import chat_request
@@ -57,9 +57,9 @@ def chat_task(
     """Make a chat task. Any task accepts `priority` (`low normal high critical`, or 1 to 15),
     `options`, `max_retries`, `timeout_s` (seconds per attempt), `scheduled_at`, `backend`,
     `remote_execution`, `tenant`, `tags`, `metadata`, `keep_alive`, `truncate`, `shift`; chat and
-    completion `system`, `format`, `think`, `prefer_think`, `stream`, `logprobs`, `top_logprobs`;
-    chat `tools` and `tool_choice`. With `prefer_think`, a model that cannot think answers without;
-    `tool_choice` is OpenAI's, and not known to Ollama.
+    completion `fallback_models`, `system`, `format`, `think`, `prefer_think`, `stream`, `logprobs`,
+    `top_logprobs`; chat `tools` and `tool_choice`. With `prefer_think`, a model that cannot think
+    answers without; `tool_choice` is OpenAI's, and not known to Ollama.
 
     Raises `Invalid`, naming the field.
     """
@@ -300,6 +300,8 @@ def _check(task: NewTask) -> None:
         parse_timeout(task.timeout_s, "timeout_s")
     if task.backend is not None and not task.backend.removeprefix("tag:").strip():
         raise Invalid("backend must be a backend's name, or tag:NAME", field="backend")
+    if task.fallback_models:
+        _check_fallbacks(task, task.fallback_models)
     _check_sizes(task)
     if task.dialect is not Dialect.OLLAMA and task.options:
         raise Invalid("options must be empty: in OpenAI's dialect payload has all", field="options")
@@ -332,6 +334,18 @@ def _check_sizes(task: NewTask) -> None:
         if options and isinstance(options, Mapping):
             for name in options.keys() & RUNNER_OPTIONS:
                 limits.check_size(options[name], f"options.{name}", limits.OPTION)
+
+
+def _check_fallbacks(task: NewTask, fallbacks: list[str]) -> None:
+    field = "fallback_models"
+    if task.type is TaskType.EMBED:
+        why = "vectors of different models cannot be compared"
+        raise Invalid(f"{field} must be empty for an embed task: {why}", field=field)
+    fault = fallback_fault(task.model, fallbacks)
+    if fault is not None:
+        index, wanted = fault
+        field = field if index is None else f"{field}[{index}]"
+        raise Invalid(f"{field} must be {wanted}", field=field)
 
 
 def _check_messages(messages: object) -> None:

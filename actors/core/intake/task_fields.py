@@ -23,6 +23,7 @@ class TaskFields(TypedDict, total=False):
     tenant: str | None
     tags: Sequence[str]
     metadata: Mapping[str, Any]
+    fallback_models: Sequence[str] | None
     dialect: Dialect
     payload: Mapping[str, Any]
     keep_alive: float | str | None

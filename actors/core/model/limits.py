@@ -16,6 +16,7 @@ CRON_EXPR = 256
 TEXT = 256  # of `q`, a cursor, and each value of a filter
 TAG = 128
 TAGS = 64  # of one task
+FALLBACKS = 8  # models that may take a task in place of its own
 VALUES = 100  # of one field of a filter
 IDS = 1000  # per call, or per subscription
 AWAITED = 1_000_000  # ids of `as_completed`, which does not send them in one request

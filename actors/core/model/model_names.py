@@ -1,6 +1,8 @@
 """Which names mean the same model to Ollama, and which options make it reload a model."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from .limits import FALLBACKS, NAME
 
 # Options of Ollama's runner: another value makes it reload the model
 # (Ollama, `needsReload` in server/sched.go).
@@ -39,3 +41,18 @@ def spellings(names: Iterable[str]) -> dict[str, str]:
         if spelled.setdefault(canonical, name) != name:
             twice.add(canonical)
     return {key: name for key, name in spelled.items() if key != name and key not in twice}
+
+
+def fallback_fault(model: str, fallbacks: Sequence[str]) -> tuple[int | None, str] | None:
+    """What is wrong with the fallbacks of a model: the index of the wrong one (None: their number),
+    and what would be right. None if nothing is."""
+    if len(fallbacks) > FALLBACKS:
+        return None, f"at most {FALLBACKS} models, not {len(fallbacks)}"
+    seen = {model_name(model): "a model other than the task's own"}
+    for index, name in enumerate(fallbacks):
+        if not name.strip() or len(name) > NAME:
+            return index, f"a model's name of 1 to {NAME} characters"
+        if (canonical := model_name(name)) in seen:
+            return index, seen[canonical]
+        seen[canonical] = "a model that is not named before"
+    return None

@@ -91,7 +91,9 @@ class NewTask(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fi
     the queue's setting. `backend` is the name of the only backend that may run it, or `tag:NAME`
     for those with a tag; `remote_execution` restricts it to remote ones. `tenant` is who it runs
     for, where tenants share fairly. `tags` (at most 64) are labels to filter by; `metadata` (64 KiB
-    as JSON) is for the program's own use. In OpenAI's `dialect`, the payload is the body of a
+    as JSON) is for the program's own use. `fallback_models` (at most 8) may run it in place of
+    `model`, in order, as the settings of `model` say when; None means those of the settings, an
+    empty list none. In OpenAI's `dialect`, the payload is the body of a
     request to `/v1`, and `options` is empty; in `responses`, that of a chat is for `/v1/responses`.
     """
 
@@ -109,6 +111,7 @@ class NewTask(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fi
     tenant: str | None = None
     tags: list[str] = []
     metadata: dict[str, Any] = {}
+    fallback_models: list[str] | None = None
 
 
 class Upstream(Struct, PublicRecord, frozen=True, omit_defaults=True):
@@ -183,6 +186,7 @@ class _Facts(Struct, PublicRecord, frozen=True, kw_only=True):
     cron_id: str | None = None
     tenant: str | None = None
     tags: list[str] = []
+    fallback_models: list[str] | None = None
     attempts: list[Attempt] = []
     seq: int = 0
 
@@ -207,7 +211,8 @@ class Task(_Facts, frozen=True, kw_only=True):
     """One task, as it is shown.
 
     - As it was submitted (see `NewTask`): `type`, `model`, `priority`, `scheduled_at`,
-      `max_retries`, `timeout_s`, `remote_execution`, `backend`, `tenant`, `tags`.
+      `max_retries`, `timeout_s`, `remote_execution`, `backend`, `tenant`, `tags`,
+      `fallback_models`.
     - `id`; `title`, the first 120 characters of the prompt; `batch_id` and `cron_id`, the batch
       and the cron that submitted it, or None.
     - `status`, and an `error` in one sentence if its last attempt failed, or if it was cancelled

@@ -31,6 +31,7 @@ class Draft(Struct, frozen=True, array_like=True):
     tags: list[str]
     route: str
     spec: bytes
+    fallback_models: list[str] | None
 
 
 def route_of(submit: Submit) -> str:
@@ -64,6 +65,7 @@ def draft_of(submit: Submit) -> Draft:
         new.tags,
         route_of(submit),
         submit.spec,
+        new.fallback_models,
     )
 
 
@@ -103,6 +105,7 @@ def record_of(
         cron_id=cron_id,
         tenant=draft.tenant,
         tags=draft.tags,
+        fallback_models=draft.fallback_models,
         route=draft.route,
         size=len(draft.spec),
         key=key,

@@ -11,6 +11,7 @@ from ollama_queue.actors.core.config.config import (
     Config,
     Endpoint,
     LoggingSettings,
+    ModelSettings,
     OllamaSettings,
     QueueSettings,
     RemoteScheduling,
@@ -38,7 +39,7 @@ def test_nothing_given_is_the_defaults():
 def test_the_example_names_every_key_with_its_default():
     document = yaml.safe_load(EXAMPLE.read_text())
     sections = keys_of(Config)
-    sections.pop("backends")
+    del sections["backends"], sections["models"]
 
     assert load(str(EXAMPLE), {}, {}) == Config()
     assert {s: set(keys) for s, keys in document.items()} == {
@@ -80,6 +81,15 @@ def test_the_endpoints_of_the_example_load_when_uncommented(read):
         Endpoint(name="OpenAI", base_url="https://api.example.com/v1", api_key="k", priority=10)
     ]
     assert set(section["remote_scheduling"]["endpoints"][0]) == set(keys_of(Endpoint))
+
+
+def test_the_models_of_the_example_load_when_uncommented(read):
+    text = uncommented("models")
+
+    assert read(text).models == {
+        "qwen3:32b": ModelSettings(fallback=["qwen3:8b", "qwen3:1.7b"], after=30.0)
+    }
+    assert set(yaml.safe_load(text)["models"]["qwen3:32b"]) == set(keys_of(ModelSettings))
 
 
 ALL = Config(
@@ -148,7 +158,7 @@ remote_scheduling: {enabled: yes, health_check_interval: 1m30s, fallback_to_loca
 logging: {level: DEBUG, file: /var/log/q.log, format: json}
 """
     assert {f"{s}.{name}" for s, keys in yaml.safe_load(text).items() for name in keys} == {
-        key for key in KEYS if key != "backends"
+        key for key in KEYS if key not in ("backends", "models")
     }
     assert read(text) == ALL
 

@@ -25,7 +25,7 @@ from ollama_queue.actors.settings.settings import load
         (
             "zzz: 4",
             "config.yaml: zzz is not a setting: "
-            "there are server, ollama, backends, queue, scheduler, retry_config, "
+            "there are server, ollama, backends, models, queue, scheduler, retry_config, "
             "remote_scheduling, logging",
         ),
         (
@@ -38,6 +38,21 @@ from ollama_queue.actors.settings.settings import load
         ("backends: 4", "config.yaml: backends must be a list"),
         ("backends: [4]", "config.yaml: backends[0] must be a group with a name and a url"),
         ("backends: [{name: a}]", "config.yaml: backends[0].url is missing"),
+        ("models: [a]", "config.yaml: models must be a group"),
+        ("models: {a: b}", "config.yaml: models.a must be a group with settings of its own"),
+        (
+            "models: {a: {fallbacks: [b]}}",
+            "config.yaml: models.a.fallbacks is not a setting: did you mean models.a.fallback?",
+        ),
+        ("models: {a: {fallback: b}}", "config.yaml: models.a.fallback must be a list"),
+        (
+            "models: {a: {fallback: [b, A:latest]}}",
+            "config.yaml: models.a.fallback[1] must be a model other than the task's own",
+        ),
+        (
+            "models: {a: {after: soon}}",
+            "config.yaml: models.a.after: 'soon' is not a duration",
+        ),
         (
             "backends: [{name: a, uri: b}]",
             "config.yaml: backends[0].uri is not a setting: did you mean backends[0].url?",
@@ -141,7 +156,7 @@ from ollama_queue.actors.settings.settings import load
             "queue: {storage_path: '${A-B}'}",
             "config.yaml: queue.storage_path: ${A-B} is not a variable's name",
         ),
-        ("[]", "config.yaml must contain sections: server, ollama, backends, queue, scheduler, "),
+        ("[]", "config.yaml must contain sections: server, ollama, backends, models, queue, "),
     ],
 )
 def test_what_is_wrong_in_a_file_is_said_in_one_line(refused, text, sentence):

@@ -123,6 +123,7 @@ ODD = """
 backends:
   - {name: a, url: "http://a:1/v1?x=#y", type: openai, tags: ["a, b", "]", "é"], models: ["1", x]}
   - {name: "7", url: "http://b", remote: yes}
+models: {"a: b": {fallback: ["#c", "7"], after: null}, "8": {}, x: {after: 1500ms}}
 queue: {storage_path: "a: b # c", retention: null, cleanup_interval: 0.0015, max_queue_bytes: 1001}
 remote_scheduling: {endpoints: [{name: "null", base_url: "http://c", enabled: off}]}
 logging: {file: "~"}

@@ -118,6 +118,7 @@ ROWS: dict[str, Json] = {
     "cron_id": row(None, cron=lambda scene, _: scene.cron_id),
     "tenant": row(None, slot="acme"),
     "tags": row(lambda _, state: [state]),
+    "fallback_models": row(None, schedule=["tiny", "none"], backend=[]),
     "attempts": row(
         [], ("completed", "batch", "cron"), attempts(None),
         failed=attempts("one thing", "another"), retry=attempts("one thing", "another"),

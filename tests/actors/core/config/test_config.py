@@ -10,6 +10,7 @@ from ollama_queue.actors.core.config.config import (
     Config,
     Endpoint,
     LoggingSettings,
+    ModelSettings,
     OllamaSettings,
     QueueSettings,
     RemoteScheduling,
@@ -50,7 +51,28 @@ NO_NAMES = ("", "a b", "tag:a", "a\n", "é", "-a", "..", "a/b", "a" * 65)
 NOT_ABOVE_0 = (0.0, -1.0, math.nan, math.inf, 1e10)
 
 
+def models(fallback: list[str], name: str = "m", **fields: Any) -> dict[str, Any]:
+    return {"models": {name: ModelSettings(fallback=fallback, **fields)}}
+
+
+MODEL = "a model's name of 1 to 256 characters"
+OTHER = "a model other than the task's own"
+
 BAD: list[tuple[dict[str, Any], str, str]] = [
+    (models(["a"] * 9), "models.m.fallback", "at most 8 models, not 9"),
+    (models(["a", "b", "A:latest"]), "models.m.fallback[2]", "a model that is not named before"),
+    *((models(["a", own]), "models.m.fallback[1]", OTHER) for own in ("M", "library/m:latest")),
+    *((models([name]), "models.m.fallback[0]", MODEL) for name in ("", " ", "a" * 257)),
+    *((models([], name), f"models.{name}", MODEL) for name in ("", " ")),
+    (
+        {"models": {"a": ModelSettings(), "A:latest": ModelSettings()}},
+        "models.A:latest",
+        "a model that is not named twice",
+    ),
+    *(
+        (models([], after=s), "models.m.after", "a duration above 0, up to 3650d, or null")
+        for s in NOT_ABOVE_0
+    ),
     *(({"server": ServerSettings(port=n)}, "server.port", "0 to 65535") for n in (-1, 65536)),
     *(
         ({"server": ServerSettings(max_body=n)}, "server.max_body", "a size above 0")

@@ -20,6 +20,13 @@ TYPE = "type must be one of chat, generate, embed"
 INPUT = "input must be a string or a list of at least one string"
 TIMEOUT = "timeout_s must be seconds above 0, at most 604800 (7 days)"
 RETRIES = "max_retries must be a whole number from 0 to 100"
+FALLBACKS = "fallback_models"
+NO_EMBED = (
+    "fallback_models must be empty for an embed task: "
+    "vectors of different models cannot be compared"
+)
+NOT_OWN, NOT_TWICE = "a model other than the task's own", "a model that is not named before"
+A_NAME = "a model's name of 1 to 256 characters"
 MISSING = "{} is missing: {} task needs it"
 
 
@@ -58,6 +65,13 @@ def wrong(task: dict[str, Any], field: str, words: str, *values: Any) -> list[An
         *wrong(GENERATE, "timeout_s", "timeout_s: number out of range", 10**400),
         *wrong(GENERATE, "tenant", "tenant: expected `str | null`, got `int`", 1),
         ({**GENERATE, "tags": ["a", 1]}, "tags[1]", "tags[1]: expected `str`, got `int`"),
+        *wrong(CHAT, FALLBACKS, f"{FALLBACKS}: expected `array | null`, got `str`", "a"),
+        *wrong(CHAT, FALLBACKS, f"{FALLBACKS} must be at most 8 models, not 9", [*"abcdefghi"]),
+        *wrong(EMBED, FALLBACKS, NO_EMBED, ["a"]),
+        *(
+            ({**CHAT, FALLBACKS: ["a", own]}, f"{FALLBACKS}[1]", f"{FALLBACKS}[1] must be {what}")
+            for own, what in [("M:latest", NOT_OWN), ("library/a", NOT_TWICE), (" ", A_NAME)]
+        ),
         *wrong(GENERATE, "options", "options: expected `object`, got `array`", []),
         ({"type": "generate", "model": "m"}, "prompt", MISSING.format("prompt", "a generate")),
         ({"type": "chat", "model": "m"}, "messages", MISSING.format("messages", "a chat")),

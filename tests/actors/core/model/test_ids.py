@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 from hypothesis import given
 
 from ollama_queue.actors.core.intake.submission import new_task
-from ollama_queue.actors.core.model.ids import body_digest, instant_of, key_digest, mint
+from ollama_queue.actors.core.model.ids import body_digest, canonical, instant_of, key_digest, mint
 from tests.support.plans import asked
 
 YEAR_2500_US = 16_725_225_600_000_000
@@ -70,3 +70,15 @@ def test_only_a_submission_with_a_key_has_digests() -> None:
     assert (asked().key, asked().body) == (None, b"")
     assert asked(key="k").key == key_digest(None, "k")
     assert asked(key="k", tenant="acme").key == key_digest("acme", "k")
+
+
+def test_a_field_that_is_not_set_leaves_the_digests_of_older_stores_valid() -> None:
+    one = new_task({"type": "generate", "model": "m", "prompt": "p"})
+    other = new_task({"type": "generate", "model": "m", "prompt": "p", "fallback_models": []})
+
+    assert canonical(one) == (
+        b'{"type":"generate","model":"m","dialect":"ollama","payload":{"prompt":"p"},"options":{},'
+        b'"priority":5,"scheduled_at":null,"max_retries":null,"timeout_s":null,'
+        b'"remote_execution":false,"backend":null,"tenant":null,"tags":[],"metadata":{}}'
+    )
+    assert body_digest(one) != body_digest(other)
