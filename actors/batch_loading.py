@@ -4,9 +4,11 @@ Tasks that wait to be stored are kept encoded: as objects they take ten times th
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 import msgspec
+from msgspec.structs import replace
 
 from .base.cooperation import YieldControl, cooperatively, never_yield, run_steps
 from .base.inbox import Promise
@@ -72,7 +74,7 @@ class BatchPacker:
         self._choosy: dict[str, RestrictedRoute] = {}
         self._tenant: str | None = None
 
-    def add(self, submit: Submit) -> None:
+    def add(self, submit: Submit) -> Draft:
         draft = draft_of(submit)
         if self._digest is not None:
             self._digest.add(submit.new)
@@ -86,15 +88,18 @@ class BatchPacker:
         self._left -= len(draft.spec) + FACTS_BYTES
         if self._left <= 0:
             self._pack()
+        return draft
 
-    def packed(self, key: str | None) -> SubmitBatch:
+    def packed(self, key: str | None = None, turns: Sequence[int] = ()) -> SubmitBatch:
         if self._drafts:
             self._pack()
-        packs, restricted = self._packs, tuple(self._choosy.values())
+        submit = SubmitBatch(
+            self._packs, self.count, self.size, tuple(self._choosy.values()), turns=turns
+        )
         if key is None or self._digest is None:
-            return SubmitBatch(packs, self.count, self.size, restricted)
+            return submit
         digest = key_digest(self._tenant, key)
-        return SubmitBatch(packs, self.count, self.size, restricted, digest, self._digest.digest())
+        return replace(submit, key=digest, body=self._digest.digest())
 
     def _pack(self) -> None:
         _encode_into(self._drafts, self._buffer)
@@ -106,15 +111,18 @@ class BatchLoad:
     """One batch from its submit until the last of its tasks is enqueued."""
 
     def __init__(
-        self, batch: Batch, submit: SubmitBatch, promise: Promise[BatchSubmitted] | None
+        self, batch: Batch, submit: SubmitBatch, now: float, promise: Promise[BatchSubmitted] | None
     ) -> None:
         self.batch, self.promise = batch, promise
+        self._turns, self._begun_at = submit.turns, now
         self.key, self.body = submit.key, submit.body
         self.is_stored = False
         self.again: list[Promise[BatchSubmitted] | None] = []  # of repeated submits meanwhile
         self._packs = submit.packs
         self._drafts: deque[Draft] = deque()  # of the current pack
-        self._entries: deque[Entry] = deque()
+        self._prepared = 0  # number of tasks
+        self._entries: dict[int, list[Entry]] = {}  # by turn
+        self._in_order = self._by_turn()
 
     def prepare(
         self, mint: Callable[[], tuple[str, float]], max_retries: int, scheduler: object
@@ -130,12 +138,20 @@ class BatchLoad:
             draft = self._drafts.popleft()
             size += len(draft.spec)
             task_id, now = mint()
-            record = record_of(task_id, draft, max_retries, now, batch_id=self.batch.id)
+            turn = 0
+            if self._turns:  # all are accepted at one instant, so that only turns order them
+                now, turn = self._begun_at, self._turns[self._prepared]
+            record = record_of(task_id, draft, max_retries, now, batch_id=self.batch.id, turn=turn)
             inserts.append(Insert(record, draft.spec))
-            self._entries.append(entry_of(record))
+            self._entries.setdefault(turn, []).append(entry_of(record))
+            self._prepared += 1
         is_last = not self._packs and not self._drafts
         return StoreSlice(self.batch, tuple(inserts), is_last, scheduler, self.key, self.body)
 
     def take(self) -> list[Entry]:
         """The next tasks to enqueue; empty after the last."""
-        return [self._entries.popleft() for _ in range(min(SLICE_TASKS, len(self._entries)))]
+        return list(islice(self._in_order, SLICE_TASKS))
+
+    def _by_turn(self) -> Iterator[Entry]:
+        for turn in sorted(self._entries):
+            yield from self._entries.pop(turn)

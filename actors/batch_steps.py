@@ -17,6 +17,7 @@ from .base.cooperation import YieldControl, cooperatively, run_steps
 from .base.thread_pool import Pool
 from .batch_loading import LOOK_BYTES, LOOK_TASKS, BatchPacker
 from .core.intake.batch_jobs import ENDPOINTS, LineChecks, LineRefused
+from .core.intake.run_order import RunOrder
 from .core.intake.submission import drafting
 from .core.messages import CheckCapacity, GetFile, ReadLines
 from .core.messages.batch_runner import Drafted, Written
@@ -86,7 +87,7 @@ class _Draft:
 
     def __init__(self, job: BatchJob, tools: StepTools) -> None:
         self._checks = LineChecks(job.endpoint, job.priority, job.tenant)
-        self._packer = BatchPacker(is_keyed=False)
+        self._packer, self._order = BatchPacker(is_keyed=False), RunOrder()
         self._faults: list[BatchFault] = []
         self._models: set[str] = set()
         self._tools = tools
@@ -114,7 +115,7 @@ class _Draft:
         else:
             if not self._faults:
                 self._models.add(new.model)
-                self._packer.add(submit)
+                self._order.add(self._packer.add(submit).route, new)
                 self._check_capacity()
         tools.yield_control()
 
@@ -137,7 +138,8 @@ class _Draft:
             return Drafted(None, self._faults)
         self._tools.check_free_space(self._packer.size)
         model = next(iter(self._models)) if len(self._models) == 1 else None
-        return Drafted(self._packer.packed(None), [], model)
+        turns = run_steps(self._order.turns(), self._tools.yield_control)
+        return Drafted(self._packer.packed(turns=turns), [], model)
 
 
 # --- tasks to files -----------------------------------------------------------------------------

@@ -238,7 +238,7 @@ class Scheduler(Actor):
         orders, count = self.plan.submit_batch(batch_id, message, now), message.count
         batch = message.batch or Batch(id=batch_id, created_at=utc(now), total=count)
         batch = replace(batch, total=count, pending=count)
-        self.loading[batch_id] = BatchLoad(batch, message, self.later(message))
+        self.loading[batch_id] = BatchLoad(batch, message, now, self.later(message))
         tell(self.actor_ref, LoadBatch(batch_id))
         self.carry_out(orders, now)
 

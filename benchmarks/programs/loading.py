@@ -1,9 +1,10 @@
-"""A model server with memory for one model, in Ollama's dialect, that counts model loads.
+"""A model server with memory for one model and one prompt, in Ollama's dialect, that counts loads.
 
-`python -m benchmarks.programs.loading --port N --load-s S --call-s S`: a call of another model than
-the last one waits for the load first. A prompt contains the number of its task as `@n=…@`.
-`GET /books` returns the number of loads, and for each call its number, start and end in
-`time.monotonic_ns()`, which all processes of a machine share.
+`python -m benchmarks.programs.loading --port N --load-s S --read-s S --call-s S`: a call of another
+model than the last one waits for the load first. A call whose system prompt is not that of the last
+one, or was lost with its model, waits until it is read. A prompt contains the number of its task as
+`@n=…@`. `GET /books` returns the number of loads and of system prompts read, and for each call its
+number, start and end in `time.monotonic_ns()`, which all processes of a machine share.
 """
 
 import argparse
@@ -19,10 +20,11 @@ MODELS = ("red", "green", "blue", "grey")
 class Server:
     """Serves one call at a time, as a queue with `parallel: 1` sends them."""
 
-    def __init__(self, load_s: float, call_s: float) -> None:
-        self.load_s, self.call_s = load_s, call_s
+    def __init__(self, load_s: float, read_s: float, call_s: float) -> None:
+        self.load_s, self.read_s, self.call_s = load_s, read_s, call_s
         self.loaded: str | None = None
-        self.loads = 0
+        self.cached: str | None = None  # the system prompt that was read last
+        self.loads = self.reads = 0
         self.calls: list[tuple[int, int, int]] = []
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -49,7 +51,7 @@ class Server:
             case "/api/ps":
                 return _listing(self.loaded) if self.loaded else _listing()
             case "/books":
-                return {"loads": self.loads, "calls": self.calls}
+                return {"loads": self.loads, "reads": self.reads, "calls": self.calls}
             case _:
                 return {"version": "0.0.0"}
 
@@ -57,8 +59,13 @@ class Server:
         began = time.monotonic_ns()
         number = int(asked["messages"][-1]["content"].partition(NUMBER)[2].partition("@")[0])
         if asked["model"] != self.loaded:
-            self.loaded, self.loads = asked["model"], self.loads + 1
+            self.loaded, self.cached, self.loads = asked["model"], None, self.loads + 1
             await asyncio.sleep(self.load_s)
+        first = asked["messages"][0]
+        system = first["content"] if first["role"] == "system" else None
+        if system is not None and system != self.cached:
+            self.cached, self.reads = system, self.reads + 1
+            await asyncio.sleep(self.read_s)
         await asyncio.sleep(self.call_s)
         self.calls.append((number, began, time.monotonic_ns()))
         message = {"role": "assistant", "content": "Rayleigh."}
@@ -78,6 +85,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--load-s", type=float, required=True)
+    parser.add_argument("--read-s", type=float, required=True)
     parser.add_argument("--call-s", type=float, required=True)
     given = parser.parse_args()
-    asyncio.run(_serve(given.port, Server(given.load_s, given.call_s)))
+    asyncio.run(_serve(given.port, Server(given.load_s, given.read_s, given.call_s)))

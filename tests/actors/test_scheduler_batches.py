@@ -1,6 +1,9 @@
 """The scheduler and batches: slices one after the other, and a key that always finds them."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ollama_queue.actors.batch_loading import SLICE_TASKS, draft_batch
 from ollama_queue.actors.core.intake.submission import generate_task
@@ -78,3 +81,43 @@ def test_room_is_kept_for_tasks_on_their_way() -> None:
         office.submit()
     with pytest.raises(QueueFull):
         office.handle(a_batch(1, key=None))
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=9))
+def test_tasks_run_by_turn_and_have_ids_in_the_order_given(turns: list[int]) -> None:
+    office = SchedulerHarness()
+    running = office.submit()
+    before = office.submit()
+    batch_id = begun(office, replace(a_batch(len(turns), None), turns=turns))
+    office.handle(LoadBatch(batch_id))
+    office.now += 0.001
+    later = office.submit()
+    office.handle(BatchStored(batch_id))
+
+    (stored,) = slices(office)
+    ids = [insert.record.id for insert in stored.inserts]
+    assert ids == sorted(ids)
+    by_turn = [task_id for _, task_id in sorted(zip(turns, ids, strict=True))]
+    assert runs(office, running) == [running, before, *by_turn, later]
+
+
+def test_the_first_slice_begins_with_the_first_turn(office: SchedulerHarness) -> None:
+    count = SLICE_TASKS + 5
+    batch_id = begun(office, replace(a_batch(count, None), turns=range(count - 1, -1, -1)))
+    for _ in range(2):
+        office.handle(LoadBatch(batch_id))
+    office.handle(BatchStored(batch_id))
+
+    ids = [insert.record.id for part in slices(office) for insert in part.inserts]
+    assert [running.entry.id for running in office.scheduler.plan.slots] == ids[-1:]
+
+
+def runs(office: SchedulerHarness, first: str) -> list[str]:
+    """Let all tasks run, one after the other; returns their order."""
+    order = [first]
+    while True:
+        office.finish(order[-1])
+        started = [running.entry.id for running in office.scheduler.plan.slots]
+        if not started:
+            return order
+        order += started

@@ -1,6 +1,7 @@
 """To the Scheduler: commands of doors, and facts from workers and the Prober."""
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -73,7 +74,8 @@ class SubmitBatch(Command[BatchSubmitted], frozen=True):
     `packs` hold `count` encoded drafts, with specs of `size` bytes. The receiver empties it as it
     goes, so that nothing keeps the bytes longer than needed. `key` and `body` are as in `Submit`;
     for a known key the reply is that batch, with `created` False. `batch` is the batch that the
-    tasks belong to, if it exists already.
+    tasks belong to, if it exists already. `turns` has a number for each task: lower ones
+    run first, equal ones in the order given, as do all if it is empty.
     """
 
     packs: deque[bytes]
@@ -83,6 +85,7 @@ class SubmitBatch(Command[BatchSubmitted], frozen=True):
     key: bytes | None = None
     body: bytes = b""
     batch: Batch | None = None
+    turns: Sequence[int] = ()
 
 
 class LoadBatch(Struct, frozen=True):

@@ -1,6 +1,6 @@
 """From a submission to the record of an accepted task."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 
@@ -85,9 +85,11 @@ def record_of(
     batch_id: str | None = None,
     cron_id: str | None = None,
     key: bytes | None = None,
+    turn: int = 0,
 ) -> Record:
-    """The first record of a draft's task; see `accept`."""
+    """The first record of a draft's task; see `accept`. It is queued `turn` µs after `now`."""
     at = utc(now)
+    queued_at = at + timedelta(microseconds=turn) if turn else at
     return Record(
         id=task_id,
         type=draft.type,
@@ -95,7 +97,7 @@ def record_of(
         priority=draft.priority,
         title=draft.title,
         created_at=at,
-        queued_at=max(at, draft.scheduled_at or at),
+        queued_at=max(queued_at, draft.scheduled_at or queued_at),
         scheduled_at=draft.scheduled_at,
         max_retries=max_retries if draft.max_retries is None else draft.max_retries,
         timeout_s=draft.timeout_s,

@@ -365,3 +365,26 @@ def test_with_the_asynchronous_client(house: BatchHouse) -> None:
             assert json.loads(answers.text)["custom_id"] == "r1"
 
     asyncio.run(all_of_it())
+
+
+def test_lines_alike_run_together_and_answers_are_in_the_order_of_the_file(
+    house: BatchHouse,
+) -> None:
+    def line(number: int) -> dict[str, Any]:
+        system = {"role": "system", "content": f"You are {number // 2 % 2}."}
+        user = {"role": "user", "content": "hi"}
+        return request(number, model=("m", "other")[number % 2], messages=[system, user])
+
+    batch = house.ended(house.create(*map(line, range(12))))
+
+    answers = house.lines(batch.output_file_id)
+    assert list(answers) == [f"r{number}" for number in range(12)]
+    with house.server.client() as client:
+        ids = [answer["response"]["request_id"] for answer in answers.values()]
+        tasks = sorted(map(client.get_task, ids), key=lambda task: task.id)
+    numbers = [int(task.metadata["custom_id"][1:]) for task in tasks]
+    assert numbers == list(range(12))
+    assert {task.created_at for task in tasks} == {tasks[0].created_at}
+    by_model = [0, 4, 8, 2, 6, 10, 1, 5, 9, 3, 7, 11]
+    by_turn = sorted(tasks, key=lambda task: (task.queued_at, task.id))
+    assert [int(task.metadata["custom_id"][1:]) for task in by_turn] == by_model
