@@ -13,7 +13,7 @@ BIOME := build/node/node_modules/.bin/biome
 PYRIGHT := build/node/node_modules/.bin/pyright
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint format typing bench bench-peers performance guard binary screenshots clean
+.PHONY: help run demo test campaign lint format typing bench bench-peers performance guard binary screenshots clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +28,9 @@ demo: $(VENV)/.ok ## watch a real small model and the queue at work for half a m
 # Without kept bytecode the processes that tests start would compile the package each time.
 test: $(VENV)/.ok ## run the tests, or those that ARGS picks
 	env -u PYTHONDONTWRITEBYTECODE $(PYTHON) -P -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
+
+campaign: $(VENV)/.ok ## test crashes for an hour: 200 kills, and batches of 50,000 lines
+	OLLAMA_QUEUE_KILLS=200 OLLAMA_QUEUE_LINES=50000 $(MAKE) test ARGS="tests/system/crashes -s $(ARGS)"
 
 lint: $(VENV)/.ok ## check the style and the formatting
 	$(PYTHON) -m ruff check
