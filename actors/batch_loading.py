@@ -5,6 +5,7 @@ Tasks that wait to be stored are kept encoded: as objects they take ten times th
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from itertools import islice
 
 import msgspec
@@ -73,6 +74,7 @@ class BatchPacker:
         self._buffer = bytearray()
         self._choosy: dict[str, RestrictedRoute] = {}
         self._tenant: str | None = None
+        self._earliest: tuple[int, datetime] | None = None  # index and instant of a deadline
 
     def add(self, submit: Submit) -> Draft:
         draft = draft_of(submit)
@@ -80,6 +82,10 @@ class BatchPacker:
             self._digest.add(submit.new)
         if submit.is_restricted and draft.route not in self._choosy:
             self._choosy[draft.route] = RestrictedRoute(self.count, draft.route, submit.ollama_only)
+        if draft.deadline is not None and (
+            self._earliest is None or draft.deadline < self._earliest[1]
+        ):
+            self._earliest = self.count, draft.deadline
         if not self.count:
             self._tenant = draft.tenant
         self.count += 1
@@ -94,7 +100,12 @@ class BatchPacker:
         if self._drafts:
             self._pack()
         submit = SubmitBatch(
-            self._packs, self.count, self.size, tuple(self._choosy.values()), turns=turns
+            self._packs,
+            self.count,
+            self.size,
+            tuple(self._choosy.values()),
+            turns=turns,
+            earliest=self._earliest,
         )
         if key is None or self._digest is None:
             return submit

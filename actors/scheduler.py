@@ -295,8 +295,8 @@ class Scheduler(Actor):
         if record is None:
             raise NotFound(f"there is no task {command.task_id}", field="id")
         match command:
-            case Retry():
-                orders = self.plan.revive(record, now)
+            case Retry(_, expires_in):
+                orders = self.plan.revive(record, now, expires_in)
             case Delete():
                 orders = self.plan.delete(record)
             case _:

@@ -76,11 +76,16 @@ class TaskFailed(QueueError):
     `upstream` is the model server's error, if it is meant for the client.
     """
 
-    code = "task_failed"
-
-    def __init__(self, message: str, status: int, upstream: Upstream | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        status: int,
+        upstream: Upstream | None = None,
+        *,
+        code: str = "task_failed",
+    ) -> None:
         super().__init__(message)
-        self.status, self.upstream = status, upstream
+        self.status, self.upstream, self.code = status, upstream, code
 
 
 def failure_upstream(status: int | None, upstream: Upstream | None, fallback: str) -> TaskFailed:

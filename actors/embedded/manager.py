@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, Self, Unpack
 
 import msgspec
+from msgspec.structs import replace
 
 from ..api import views
 from ..api.composed_verbs import ComposedVerbs
@@ -51,6 +52,7 @@ from ..core.messages import (
     Resume,
     Retry,
     Shutdown,
+    Submit,
 )
 from ..core.messages.batch_runner import CancelBatch, CreateBatch, DeleteBatch
 from ..core.messages.command import Reply
@@ -237,10 +239,14 @@ class QueueManager(ComposedVerbs):
     # --- submitting -------------------------------------------------------------------------------
 
     def submit(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted:
-        return self._submit(new, idempotency_key, listed=False)
+        return self._submit(drafting(new, idempotency_key))
 
-    def _submit(self, new: AnyTask, idempotency_key: str | None, *, listed: bool) -> Submitted:
-        command = run_steps(drafting(new, idempotency_key, listed=listed), self.yield_control)
+    def _submit(
+        self, steps: Generator[None, None, Submit], expires_in: float | None = None
+    ) -> Submitted:
+        command = run_steps(steps, self.yield_control)
+        if expires_in is not None:
+            command = replace(command, expires_in=expires_in)
         self._free_space.check(len(command.spec))
         answer = self._decided(command)
         if isinstance(answer, StoredTask):  # the key was already used for this task
@@ -445,9 +451,20 @@ class QueueManager(ComposedVerbs):
 
     # --- for the HTTP server ----------------------------------------------------------------------
 
-    def submit_listed(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted:
-        """Submit, as `submit`, but raise `NotFound` if no backend has the model, after a probe."""
-        return self._submit(new, idempotency_key, listed=True)
+    def submit_listed(
+        self,
+        new: AnyTask,
+        *,
+        idempotency_key: str | None = None,
+        expires_in: float | None = None,
+    ) -> Submitted:
+        """Submit, as `submit`, but raise `NotFound` if no backend has the model, after a probe.
+        `expires_in` is the task's deadline, in seconds from its acceptance."""
+        return self._submit(drafting(new, idempotency_key, listed=True), expires_in)
+
+    def revive_task(self, task_id: str, *, expires_in: float | None = None) -> None:
+        """Retry a task, with a new deadline in `expires_in` seconds if it is set."""
+        ask(self._now().scheduler, Retry(task_id, expires_in))
 
     def abandon_task(self, task_id: str) -> None:
         """Cancel a task whose client has disconnected."""

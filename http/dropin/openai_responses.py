@@ -28,7 +28,7 @@ from ..wire import Json
 from . import models, openai
 from .openai_files import page_of
 from .queue_protocol import DropinQueue
-from .queued_call import TASK_ID, QueuedCall, wishes
+from .queued_call import TASK_ID, QueuedCall, time_limit, wishes
 
 MOST_ITEMS, ITEMS = 100, 20  # of a request's input in a page: at most, and by default
 
@@ -138,7 +138,7 @@ def _task(body: Json) -> NewTask:
 def _in_background(queue: DropinQueue, new: NewTask, streams: bool) -> Any:
     """Submit a task that nobody needs to wait for: it runs even if its client is already gone."""
     key = reading.header("Idempotency-Key")
-    submitted = queue.submit_listed(new, idempotency_key=key)
+    submitted = queue.submit_listed(new, idempotency_key=key, expires_in=time_limit())
     current().set_header(TASK_ID, submitted.task_id)
     if streams or not submitted.created:
         task = queue.get_task(submitted.task_id)

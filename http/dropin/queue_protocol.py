@@ -15,7 +15,15 @@ from ..native.feed import LocalQueue
 class DropinQueue(LocalQueue, Protocol):
     """A queue in this process; see `QueueManager`."""
 
-    def submit_listed(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted: ...
+    def submit_listed(
+        self,
+        new: AnyTask,
+        *,
+        idempotency_key: str | None = None,
+        expires_in: float | None = None,
+    ) -> Submitted: ...
+
+    def revive_task(self, task_id: str, *, expires_in: float | None = None) -> None: ...
 
     def abandon_task(self, task_id: str) -> None: ...
 

@@ -11,10 +11,18 @@ import msgspec
 from msgspec.structs import replace
 
 from ...actors.base.cooperation import cooperatively
-from ...actors.core.intake.submission import parse_priority, parse_timeout
+from ...actors.core.intake.submission import parse_priority, parse_seconds
 from ...actors.core.model import limits
 from ...actors.core.model.errors import Conflict, Invalid, QueueError, unknown_model
-from ...actors.core.model.tasks import CLIENT_LEFT, NewTask, Piece, Status, Submitted, Task
+from ...actors.core.model.tasks import (
+    CLIENT_LEFT,
+    ErrorCode,
+    NewTask,
+    Piece,
+    Status,
+    Submitted,
+    Task,
+)
 from ...actors.core.openai.translation import hints
 from ...actors.embedded.watch import Delivery
 from .. import wire
@@ -25,7 +33,7 @@ from .audience import Audience
 from .queue_protocol import DropinQueue
 
 PRIORITY, TENANT, DETACH = "X-Queue-Priority", "X-Queue-Tenant", "X-Queue-Detach"
-TIMEOUT = "X-Queue-Timeout"
+TIMEOUT, START_WITHIN = "X-Queue-Timeout", "X-Queue-Start-Within"
 TASK_ID, WAIT, BACKEND = "X-Queue-Task-Id", "X-Queue-Wait-Ms", "X-Queue-Backend"
 IGNORED = "X-Queue-Ignored"
 MAX_NAMES, MAX_NAME = 32, 64  # names in that header, and characters per name
@@ -43,7 +51,17 @@ def wishes(priority: int) -> dict[str, Any]:
         level = priority if raw_priority is None else parse_priority(raw_priority)
     except Invalid as error:
         raise Invalid(f"{PRIORITY}: {error.message}", field=PRIORITY) from None
-    return {"priority": level, "tenant": tenant_header(), "timeout_s": _timeout_s()}
+    start_within = _seconds(START_WITHIN, limits.START_WITHIN_S)
+    return {"priority": level, "tenant": tenant_header(), "start_within": start_within}
+
+
+def time_limit() -> float | None:
+    """The seconds after which the request's task expires, as its header says. Raises `Invalid`.
+
+    It is not a field of the task: a repeated request with an idempotency key is the same request,
+    though it comes later.
+    """
+    return _seconds(TIMEOUT, limits.TIMEOUT_S)
 
 
 def tenant_header() -> str | None:
@@ -95,8 +113,8 @@ class QueuedCall:
     def __init__(self, queue: DropinQueue, new: NewTask, form: StreamFormat) -> None:
         stays = _detached()
         key = reading.header("Idempotency-Key")
-        now = time.time()
-        submitted = queue.submit_listed(new, idempotency_key=key)
+        now, self._expires_in = time.time(), time_limit()
+        submitted = queue.submit_listed(new, idempotency_key=key, expires_in=self._expires_in)
         self._submitted_at = now if submitted.created else None
         self._queue, self._form, self.task_id = queue, form, submitted.task_id
         self._hints = hints(new)
@@ -179,7 +197,7 @@ class QueuedCall:
         if task.status is not Status.CANCELLED or task.error != CLIENT_LEFT:
             return False
         with suppress(Conflict):  # another request does the same
-            self._queue.retry_task(self.task_id)
+            self._queue.revive_task(self.task_id, expires_in=self._expires_in)
         return True
 
     def _abandon(self) -> None:
@@ -288,18 +306,20 @@ def failure_of(task: Task) -> wire.TaskFailed:
     if task.status is not Status.FAILED:
         return wire.TaskFailed(f"task {task.id} has not ended", CLIENT_GONE)
     message = task.error or "the task failed"
+    if task.error_code is ErrorCode.EXPIRED:
+        return wire.TaskFailed(f"task {task.id} expired: {message}", 504, code=task.error_code)
     if not task.attempts:  # no backend had its model within `model_wait`
         return wire.TaskFailed(unknown_model(task.model).message, 404)
     last = task.attempts[-1]
     return wire.failure_upstream(last.status, last.upstream, message)
 
 
-def _timeout_s() -> float | None:
-    header = reading.header(TIMEOUT)
+def _seconds(name: str, most: float) -> float | None:
+    header = reading.header(name)
     try:
-        return None if header is None else parse_timeout(float(header), TIMEOUT)
+        return None if header is None else parse_seconds(float(header), name, most)
     except ValueError:
-        return parse_timeout(None, TIMEOUT)
+        return parse_seconds(None, name, most)
 
 
 def _detached() -> bool:

@@ -26,6 +26,7 @@ from tests.support.harness.cli import run as run_cli
 
 PATIENCE_S = 20.0
 LATER = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=2)
+LATEST = LATER + timedelta(hours=1)
 PAYLOAD = {"type": "generate", "model": "smollm2", "prompt": "cron"}
 RETRIES = config.RetrySettings(
     max_retries=3, initial_delay=0.001, backoff_factor=1e9, max_delay=3600.0
@@ -100,6 +101,9 @@ class Scene:
             self.manager.wait(self.ids[state], timeout=PATIENCE_S)
         self.submit("cancelled", scheduled_at=LATER)
         self.manager.cancel_task(self.ids["cancelled"])
+        self.manager.pause()
+        self.run("expired", start_within=0.001)
+        self.manager.resume()
 
     def _wait(self) -> None:
         """Make the tasks that have not ended; nothing changes afterwards."""
@@ -113,8 +117,8 @@ class Scene:
         self.submit("running", backend="ollama")
         self.fake.wait_for_calls(calls + 1)
         self.submit("first")
-        self.submit("slot", tenant="acme")
-        fields: dict[str, Any] = {"priority": 10, "timeout_s": 30.0}
+        self.submit("slot", tenant="acme", deadline=LATEST)
+        fields: dict[str, Any] = {"priority": 10, "timeout_s": 30.0, "start_within": 600.0}
         fields["fallback_models"] = ["tiny", "none"]
         self.submit("schedule", scheduled_at=LATER, **fields)
         fields = {"remote_execution": True, "fallback_models": []}

@@ -126,8 +126,8 @@ class ModelDisk:
     def reasons(self, now: float, healthy: bool) -> dict[str, int]:
         return dict(Counter(self.reason(r, now, healthy) for r in self.having(Status.PENDING)))
 
-    def is_cancelled(self, task_id: str) -> bool:
-        return self.records[task_id].status is Status.CANCELLED
+    def has_ended(self, task_id: str) -> bool:
+        return self.records[task_id].status.is_final
 
     def waiting_bytes(self) -> int:
         return sum(record.size for record in self.having(Status.PENDING))
@@ -141,15 +141,26 @@ class ModelDisk:
         return keyed if lives or now < keyed.accepted_at + KEEP_S else None
 
 
-def settled(was: Record, outcome: Outcome) -> tuple[Status, int]:
-    """The status and retry count of a task after this outcome."""
+def is_late(record: Record, now: float) -> bool:
+    """Whether a live task has passed its deadline, or its time to start."""
+    if record.deadline is not None and record.deadline.timestamp() <= now:
+        return True
+    if record.start_within is None or record.attempt:
+        return False
+    since = max(record.queued_at, record.scheduled_at or record.queued_at)
+    return since.timestamp() + record.start_within <= now
+
+
+def settled(was: Record, outcome: Outcome, again: float) -> tuple[Status, int]:
+    """The status and retry count of a task after this outcome; a retry is due `again`."""
     match outcome:
         case Answered():
             return Status.COMPLETED, was.retry_count
         case Stopped() | Failed(verdict=Verdict.REFUSED):
             return Status.PENDING, was.retry_count
         case Failed(verdict=verdict):
-            if verdict is Verdict.FINAL or was.retry_count == was.max_retries:
+            is_too_late = was.deadline is not None and was.deadline.timestamp() <= again
+            if verdict is Verdict.FINAL or was.retry_count == was.max_retries or is_too_late:
                 return Status.FAILED, was.retry_count
             return Status.PENDING, was.retry_count + 1
 

@@ -25,11 +25,12 @@ from ollama_queue.actors.core.model.orders import (
     Stop,
 )
 from ollama_queue.actors.core.model.outcomes import Failed, Outcome, ProbeResult
-from ollama_queue.actors.core.model.tasks import Status
+from ollama_queue.actors.core.model.tasks import ErrorCode, Status
+from ollama_queue.actors.core.plan.backoff import delay
 from ollama_queue.actors.core.plan.explain import describe
 from ollama_queue.actors.core.plan.plan import Plan
 from ollama_queue.actors.core.plan.slots import STOP_PATIENCE_S
-from tests.support.model_disk import ModelDisk, ModelFailures, settled
+from tests.support.model_disk import ModelDisk, ModelFailures, is_late, settled
 from tests.support.plans import DAY, NOW, REFUSED, at, make_plan
 from tests.support.strategies import backlogs, failures, outcomes, priorities, spans
 
@@ -73,6 +74,10 @@ class PlanDriver(RuleBasedStateMachine):
                 case Change(task_id, {"status": Status.RUNNING}):
                     first = self.disk.ripe(self.heard)[0]
                     assert first.id == task_id, "another task should run first"
+                    assert not is_late(first, self.heard), "it is too late to start it"
+                    self.disk.save(order)
+                case Change(task_id, {"error_code": ErrorCode.EXPIRED}):
+                    assert is_late(self.disk.records[task_id], self.heard)
                     self.disk.save(order)
                 case Insert() | Change() | SetFlag() | DropKey():
                     self.disk.save(order)
@@ -114,6 +119,8 @@ class PlanDriver(RuleBasedStateMachine):
         later=st.sampled_from([None, None, None, -60.0, 1.0, 60.0]),
         key=st.sampled_from([None, None, *KEYS]),
         fields=st.sampled_from([{}, {"max_retries": 0}, {"timeout_s": 9.5}]),
+        lasts=st.sampled_from([None, None, 0.5, 3.0, 90.0]),
+        start_within=st.sampled_from([None, None, 2.0, 70.0]),
     )
     def submit(
         self,
@@ -123,8 +130,15 @@ class PlanDriver(RuleBasedStateMachine):
         later: float | None,
         key: str | None,
         fields: dict[str, Any],
+        lasts: float | None = None,
+        start_within: float | None = None,
     ) -> None:
         due = None if later is None else at(self.now - NOW + later)
+        if lasts is not None:
+            deadline = at(self.now - NOW + max(later or 0.0, 0.0) + lasts)
+            fields = {**fields, "deadline": deadline}
+        if start_within is not None:
+            fields = {**fields, "start_within": start_within}
         new = generate_task(model, prompt, priority=priority, scheduled_at=due, **fields)
         submit = draft(new, key)
         us = max(int(self.now * 1e6), self.last_us + 1)
@@ -230,12 +244,13 @@ class PlanDriver(RuleBasedStateMachine):
         assert looks >= any(isinstance(order, Probe) for order in orders) >= goes_out
         assert sum(isinstance(order, Announce) for order in orders) == goes_out
         changes = [o for o in orders if isinstance(o, Change) and o.task_id == run.task_id]
-        if was.status is Status.CANCELLED:
+        if was.status.is_final:  # cancelled, or expired
             assert changes == []
         else:
             fields: dict[str, Any] = {"retry_count": was.retry_count}
             fields |= changes[0].fields
-            assert (fields["status"], fields["retry_count"]) == settled(was, outcome)
+            again = self.now + delay(RETRY, was.retry_count + 1, chance)
+            assert (fields["status"], fields["retry_count"]) == settled(was, outcome, again)
         self.obey(orders)
 
     @precondition(lambda self: self.over or self.calls)
@@ -263,7 +278,8 @@ class PlanDriver(RuleBasedStateMachine):
         if was is not None and was.status is Status.RUNNING:
             now = self.disk.records[was.id]
             assert now.interruptions == was.interruptions + (not was_stopped)
-            assert (now.status is Status.FAILED) == (now.interruptions > 3)
+            ends = now.interruptions > 3 or now.error_code is ErrorCode.EXPIRED
+            assert (now.status is Status.FAILED) == ends
 
     @precondition(lambda self: self.is_watched)
     @rule()

@@ -127,6 +127,12 @@ def _template(raw: Any) -> TaskTemplate:
     if not isinstance(raw, Mapping):
         raise Invalid("task_template must be an object", field="task_template")
     for name in raw:
+        if name == "deadline" and raw[name] is not None:
+            raise Invalid(
+                "task_template.deadline would be the same instant for all runs: "
+                "use start_within, which counts from each run",
+                field="task_template.deadline",
+            )
         if name in _NOT_IN_TEMPLATE:
             raise Invalid(
                 f"task_template.{name} is not a field of a cron's task",

@@ -55,11 +55,12 @@ def chat_task(
     model: str, messages: Sequence[Mapping[str, Any]], **fields: Unpack[ChatFields]
 ) -> NewTask:
     """Make a chat task. Any task accepts `priority` (`low normal high critical`, or 1 to 15),
-    `options`, `max_retries`, `timeout_s` (seconds per attempt), `scheduled_at`, `backend`,
-    `remote_execution`, `tenant`, `tags`, `metadata`, `keep_alive`, `truncate`, `shift`; chat and
-    completion `fallback_models`, `system`, `format`, `think`, `prefer_think`, `stream`, `logprobs`,
-    `top_logprobs`; chat `tools` and `tool_choice`. With `prefer_think`, a model that cannot think
-    answers without; `tool_choice` is OpenAI's, and not known to Ollama.
+    `options`, `max_retries`, `timeout_s` (seconds per attempt), `scheduled_at`, `deadline` (a time
+    after which it fails if it has not ended), `start_within` (seconds within which it must start),
+    `backend`, `remote_execution`, `tenant`, `tags`, `metadata`, `keep_alive`, `truncate`, `shift`;
+    chat and completion `fallback_models`, `system`, `format`, `think`, `prefer_think`, `stream`,
+    `logprobs`, `top_logprobs`; chat `tools` and `tool_choice`. With `prefer_think`, a model that
+    cannot think answers without; `tool_choice` is OpenAI's, and not known to Ollama.
 
     Raises `Invalid`, naming the field.
     """
@@ -202,11 +203,11 @@ def parse_time(value: object, field: str) -> datetime:
     raise Invalid(f"{field} must be a time with a zone, such as 2026-12-25T10:00:00Z", field=field)
 
 
-def parse_timeout(value: float | None, field: str) -> float:
-    """Check the seconds that one attempt may take, at most 7 days. Raises `Invalid`."""
-    if value is None or not 0 < value <= limits.TIMEOUT_S:
-        most = f"{limits.TIMEOUT_S:.0f} (7 days)"
-        raise Invalid(f"{field} must be seconds above 0, at most {most}", field=field)
+def parse_seconds(value: float | None, field: str, most: float = limits.TIMEOUT_S) -> float:
+    """Check for seconds above 0, at most `most`. Raises `Invalid`."""
+    if value is None or not 0 < value <= most:
+        days = f"{most:.0f} ({most / 86400:.0f} days)"
+        raise Invalid(f"{field} must be seconds above 0, at most {days}", field=field)
     return value
 
 
@@ -287,8 +288,9 @@ def _payload(kind: TaskType, raw: Mapping[str, Any]) -> tuple[dict[str, Any], di
 
 
 def _times(rest: dict[str, Any]) -> None:
-    if rest.get("scheduled_at") is not None:
-        rest["scheduled_at"] = parse_time(rest["scheduled_at"], "scheduled_at")
+    for name in ("scheduled_at", "deadline"):
+        if rest.get(name) is not None:
+            rest[name] = parse_time(rest[name], name)
 
 
 def _check(task: NewTask) -> None:
@@ -297,7 +299,11 @@ def _check(task: NewTask) -> None:
     if task.max_retries is not None and not 0 <= task.max_retries <= 100:
         raise Invalid("max_retries must be a whole number from 0 to 100", field="max_retries")
     if task.timeout_s is not None:
-        parse_timeout(task.timeout_s, "timeout_s")
+        parse_seconds(task.timeout_s, "timeout_s")
+    if task.start_within is not None:
+        parse_seconds(task.start_within, "start_within", limits.START_WITHIN_S)
+    if task.deadline and task.scheduled_at and task.deadline <= task.scheduled_at:
+        raise Invalid("deadline must be later than scheduled_at", field="deadline")
     if task.backend is not None and not task.backend.removeprefix("tag:").strip():
         raise Invalid("backend must be a backend's name, or tag:NAME", field="backend")
     if task.fallback_models:

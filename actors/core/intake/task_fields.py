@@ -17,6 +17,8 @@ class TaskFields(TypedDict, total=False):
     options: Mapping[str, Any]
     max_retries: int | None
     timeout_s: float | None
+    deadline: datetime | str | None
+    start_within: float | None
     scheduled_at: datetime | str | None
     backend: str | None
     remote_execution: bool

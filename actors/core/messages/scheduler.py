@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
@@ -23,7 +24,8 @@ class Submit(Command[Submitted | StoredTask], frozen=True):
     used before for the same task, the reply is that task, `StoredTask`; for another, `Conflict`.
     `ollama_only` is the field that only Ollama servers support, and why; None if any server can
     run it. With `listed`, the reply is `NotFound` if all backends that may run it have listed
-    their models without this one; otherwise the task waits for a while.
+    their models without this one; otherwise the task waits for a while. `expires_in` sets its
+    deadline, so many seconds from its acceptance.
     """
 
     new: NewTask
@@ -32,6 +34,7 @@ class Submit(Command[Submitted | StoredTask], frozen=True):
     body: bytes = b""
     ollama_only: tuple[str, str] | None = None
     listed: bool = False
+    expires_in: float | None = None
 
     @property
     def is_restricted(self) -> bool:
@@ -75,7 +78,8 @@ class SubmitBatch(Command[BatchSubmitted], frozen=True):
     goes, so that nothing keeps the bytes longer than needed. `key` and `body` are as in `Submit`;
     for a known key the reply is that batch, with `created` False. `batch` is the batch that the
     tasks belong to, if it exists already. `turns` has a number for each task: lower ones
-    run first, equal ones in the order given, as do all if it is empty.
+    run first, equal ones in the order given, as do all if it is empty. `earliest` is the index and
+    the instant of the earliest deadline, if any task has one.
     """
 
     packs: deque[bytes]
@@ -86,6 +90,7 @@ class SubmitBatch(Command[BatchSubmitted], frozen=True):
     body: bytes = b""
     batch: Batch | None = None
     turns: Sequence[int] = ()
+    earliest: tuple[int, datetime] | None = None
 
 
 class LoadBatch(Struct, frozen=True):
@@ -124,9 +129,13 @@ class Reprioritize(Command[Record], frozen=True):
 
 
 class Retry(Command[Record], frozen=True):
-    """Requeue a failed or cancelled task. Reply: its `Record`, once it is on disk."""
+    """Requeue a failed or cancelled task. Reply: its `Record`, once it is on disk.
+
+    A deadline that has passed is dropped; `expires_in` sets a new one, in seconds from now.
+    """
 
     task_id: str
+    expires_in: float | None = None
 
 
 class Delete(Command[Record], frozen=True):

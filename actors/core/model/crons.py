@@ -28,7 +28,8 @@ class Missed(StrEnum):
 
 class TaskTemplate(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The task that each run submits. Its fields are as in `NewTask`: `type`, `model`, `payload`,
-    `options`, `priority`, `max_retries`, `timeout_s`, `remote_execution`, `backend`, `tags`."""
+    `options`, `priority`, `max_retries`, `timeout_s`, `start_within`, `remote_execution`,
+    `backend`, `tags`."""
 
     type: TaskType
     model: str
@@ -37,6 +38,7 @@ class TaskTemplate(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unkno
     priority: int = Priority.NORMAL
     max_retries: int | None = None
     timeout_s: float | None = None
+    start_within: float | None = None
     remote_execution: bool = False
     backend: str | None = None
     tags: list[str] = []

@@ -10,7 +10,7 @@ class Entry(Struct, gc=False, array_like=True, omit_defaults=False):
 
     Times are seconds since 1970. `due` is 0 for a task that may run now, and negative for one
     that was scheduled for that time, which has passed. `avoid` is the backend on which it failed
-    last; `lacking` are those that reported not to have its model.
+    last; `lacking` are those that reported not to have its model. `start_within` is in seconds.
     """
 
     id: str
@@ -29,6 +29,21 @@ class Entry(Struct, gc=False, array_like=True, omit_defaults=False):
     tenant: str | None = None
     avoid: str | None = None
     lacking: tuple[str, ...] = ()
+    deadline: float | None = None
+    start_within: float | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether it may expire."""
+        return self.deadline is not None or self.start_within is not None
+
+    @property
+    def expires_at(self) -> float | None:
+        """When it expires unless it starts or ends before; None if it does not."""
+        if self.start_within is None or self.attempt:
+            return self.deadline
+        start_by = max(self.queued_at, abs(self.due)) + self.start_within
+        return start_by if self.deadline is None else min(start_by, self.deadline)
 
 
 def entry_of(record: Record) -> Entry:
@@ -51,6 +66,8 @@ def entry_of(record: Record) -> Entry:
         tenant=record.tenant,
         avoid=record.avoid,
         lacking=record.lacking,
+        deadline=record.deadline.timestamp() if record.deadline else None,
+        start_within=record.start_within,
     )
 
 

@@ -8,7 +8,8 @@ import msgspec
 from .tasks import NewTask
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
-_NEWER = (b',"fallback_models":null}',)  # the last fields of a task, from the end
+# The last fields of a task that is without them, from the end.
+_NEWER = (b',"start_within":null', b',"deadline":null', b',"fallback_models":null')
 
 
 def mint(at_us: int, chance: int) -> str:
@@ -49,10 +50,11 @@ def canonical(task: NewTask) -> bytes:
     """A task's JSON, independent of the order of its fields. Newer fields are in it only if they
     are set, so that digests in the store stay those of the same tasks."""
     written = _ENCODER.encode(task)
+    end = len(written) - 1
     for unset in _NEWER:
-        if written.endswith(unset):
-            written = written[: -len(unset)] + b"}"
-    return written
+        if written.endswith(unset, 0, end):
+            end -= len(unset)
+    return written[:end] + b"}"
 
 
 def body_digest(task: NewTask) -> bytes:

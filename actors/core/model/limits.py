@@ -23,6 +23,7 @@ AWAITED = 1_000_000  # ids of `as_completed`, which does not send them in one re
 METADATA = 64 << 10  # bytes as JSON
 OPTION = 256  # bytes as JSON, for each of the runner's options, which tell routes apart
 TIMEOUT_S = 7 * 24 * 3600.0
+START_WITHIN_S = 365 * 24 * 3600.0
 
 # Text that the queue writes itself, cut if it is longer.
 ERROR = 2000  # of a failed call's message

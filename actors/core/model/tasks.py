@@ -81,6 +81,12 @@ class WaitingFor(StrEnum):
     PAUSED = "paused"
 
 
+class ErrorCode(StrEnum):
+    """Why the queue itself failed a task: EXPIRED, past its `deadline` or `start_within`."""
+
+    EXPIRED = "expired"
+
+
 class NewTask(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A task as a user submits it; the scheduler adds the other fields on acceptance.
 
@@ -88,13 +94,15 @@ class NewTask(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fi
     which checks it. `type` is the kind of task and `model` the model; `payload` is the body for its
     endpoint, `options` the model's parameters. `priority` is 1 to 15; higher ones run sooner.
     `scheduled_at` is aware; `timeout_s` (seconds > 0) limits one attempt; `max_retries` None means
-    the queue's setting. `backend` is the name of the only backend that may run it, or `tag:NAME`
-    for those with a tag; `remote_execution` restricts it to remote ones. `tenant` is who it runs
-    for, where tenants share fairly. `tags` (at most 64) are labels to filter by; `metadata` (64 KiB
-    as JSON) is for the program's own use. `fallback_models` (at most 8) may run it in place of
-    `model`, in order, as the settings of `model` say when; None means those of the settings, an
-    empty list none. In OpenAI's `dialect`, the payload is the body of a
-    request to `/v1`, and `options` is empty; in `responses`, that of a chat is for `/v1/responses`.
+    the queue's setting. A task that has not ended at its `deadline` (aware) fails, waiting or
+    running; so does one whose first attempt has not begun `start_within` seconds after its submit,
+    or after `scheduled_at`. `backend` is the name of the only backend that may run it, or
+    `tag:NAME` for those with a tag; `remote_execution` restricts it to remote ones. `tenant` is who
+    it runs for, where tenants share fairly. `tags` (at most 64) are labels to filter by; `metadata`
+    (64 KiB as JSON) is for the program's own use. `fallback_models` (at most 8) may run it in place
+    of `model`, in order, as the settings of `model` say when; None means those of the settings, an
+    empty list none. In OpenAI's `dialect`, the payload is the body of a request to `/v1`, and
+    `options` is empty; in `responses`, that of a chat is for `/v1/responses`.
     """
 
     type: TaskType
@@ -112,6 +120,8 @@ class NewTask(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fi
     tags: list[str] = []
     metadata: dict[str, Any] = {}
     fallback_models: list[str] | None = None
+    deadline: datetime | None = None
+    start_within: float | None = None
 
 
 class Upstream(Struct, PublicRecord, frozen=True, omit_defaults=True):
@@ -173,11 +183,14 @@ class _Facts(Struct, PublicRecord, frozen=True, kw_only=True):
     completed_at: datetime | None = None
     next_attempt_at: datetime | None = None
     error: str | None = None
+    error_code: ErrorCode | None = None
     attempt: int = 0
     retry_count: int = 0
     max_retries: int
     interruptions: int = 0
     timeout_s: float | None = None
+    deadline: datetime | None = None
+    start_within: float | None = None
     remote_execution: bool = False
     backend: str | None = None
     executed_on: str | None = None
@@ -211,12 +224,12 @@ class Task(_Facts, frozen=True, kw_only=True):
     """One task, as it is shown.
 
     - As it was submitted (see `NewTask`): `type`, `model`, `priority`, `scheduled_at`,
-      `max_retries`, `timeout_s`, `remote_execution`, `backend`, `tenant`, `tags`,
-      `fallback_models`.
+      `max_retries`, `timeout_s`, `deadline`, `start_within`, `remote_execution`, `backend`,
+      `tenant`, `tags`, `fallback_models`.
     - `id`; `title`, the first 120 characters of the prompt; `batch_id` and `cron_id`, the batch
       and the cron that submitted it, or None.
     - `status`, and an `error` in one sentence if its last attempt failed, or if it was cancelled
-      because its client disconnected.
+      because its client disconnected. `error_code` is "expired" if it failed because it was late.
     - Aware times or None: `created_at`; `queued_at`, from which its place in the queue counts;
       `started_at` and `completed_at`, of its last attempt and of its end; `next_attempt_at`, before
       which it is not retried.

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..intake.submission import title_of
 from ..messages import Submit
@@ -25,6 +26,8 @@ class Draft(Struct, frozen=True, array_like=True):
     scheduled_at: datetime | None
     max_retries: int | None
     timeout_s: float | None
+    deadline: datetime | None
+    start_within: float | None
     remote_execution: bool
     backend: str | None
     tenant: str | None
@@ -59,6 +62,8 @@ def draft_of(submit: Submit) -> Draft:
         new.scheduled_at,
         new.max_retries,
         new.timeout_s,
+        new.deadline,
+        new.start_within,
         new.remote_execution,
         new.backend,
         new.tenant,
@@ -73,7 +78,11 @@ def accept(
     task_id: str, submit: Submit, max_retries: int, now: float, cron_id: str | None = None
 ) -> Record:
     """The first record of a task; `max_retries` is the default for a task without its own."""
-    return record_of(task_id, draft_of(submit), max_retries, now, cron_id=cron_id, key=submit.key)
+    draft, key = draft_of(submit), submit.key
+    record = record_of(task_id, draft, max_retries, now, cron_id=cron_id, key=key)
+    if submit.expires_in is None:
+        return record
+    return replace(record, deadline=utc(now + submit.expires_in))
 
 
 def record_of(
@@ -101,6 +110,8 @@ def record_of(
         scheduled_at=draft.scheduled_at,
         max_retries=max_retries if draft.max_retries is None else draft.max_retries,
         timeout_s=draft.timeout_s,
+        deadline=draft.deadline,
+        start_within=draft.start_within,
         remote_execution=draft.remote_execution,
         backend=draft.backend,
         batch_id=batch_id,

@@ -4,22 +4,29 @@ from collections import Counter
 from collections.abc import Iterable
 
 from ..model.entry import Entry
+from .deadlines import Deadlines
 
 
 class Entries(dict[str, Entry]):
-    """The live tasks by id, with a count of them per cron."""
+    """The live tasks by id, with a count of them per cron, and their deadlines."""
 
     def __init__(self) -> None:
         super().__init__()
         self._of_cron: Counter[str] = Counter()
+        self.deadlines = Deadlines(self)
 
     def __setitem__(self, task_id: str, entry: Entry) -> None:
         super().__setitem__(task_id, entry)
         if entry.cron_id is not None:
             self._of_cron[entry.cron_id] += 1
+        if entry.is_limited:
+            self.deadlines.add(entry)
 
     def __delitem__(self, task_id: str) -> None:
-        cron_id = self[task_id].cron_id
+        entry = self[task_id]
+        cron_id = entry.cron_id
+        if entry.is_limited:
+            self.deadlines.drop(task_id)
         super().__delitem__(task_id)
         if cron_id is not None:
             self._of_cron[cron_id] -= 1
@@ -31,6 +38,7 @@ class Entries(dict[str, Entry]):
         entries = list(entries)
         self.update({entry.id: entry for entry in entries})
         self._of_cron.update(entry.cron_id for entry in entries if entry.cron_id is not None)
+        self.deadlines.refill()
 
     def replace(self, entry: Entry) -> None:
         """Replace a task's entry."""

@@ -24,16 +24,18 @@ from ..model.orders import (
     SetFlag,
 )
 from ..model.outcomes import Outcome, ProbeResult
-from ..model.tasks import Record, Status
+from ..model.tasks import ErrorCode, Record, Status
 from ..routing.routes import Gates, Route, read_route
 from .acceptance import accept, route_of
 from .capacity import Capacity
 from .clock_repair import repair_clock
+from .deadlines import check_deadline, why_expired
 from .dispatch import Dispatch, earlier
 from .entries import Entries
 from .idempotency import IdempotencyKeys
 from .settle import (
     attempt_of,
+    end,
     give_up,
     interrupt,
     put_back,
@@ -109,6 +111,7 @@ class Plan:
         run it, `NotFound` if its model must be `listed` and is not, `QueueFull`, `Unavailable`
         when draining."""
         self.check_capacity(1, len(command.spec))
+        check_deadline(command.new.deadline, now)
         if command.is_restricted:
             self.check(route_of(command), command.ollama_only)
         if command.listed and not self.gates.lane(read_route(route_of(command))):
@@ -154,6 +157,10 @@ class Plan:
         for restricted in command.restricted:
             with error_at(f"tasks[{restricted.index}]"):
                 self.check(restricted.route, restricted.ollama_only)
+        if command.earliest is not None:
+            index, deadline = command.earliest
+            with error_at(f"tasks[{index}]"):
+                check_deadline(deadline, now)
         self.check_capacity(command.count, command.size)
         self.capacity.reserve(command.count, command.size)
         orders = self._remember(command, batch_id, now)
@@ -198,12 +205,13 @@ class Plan:
         change = Change(task_id, {"priority": priority}, "priority_updated")
         return [change, *self._dispatch(now)]
 
-    def revive(self, record: Record, now: float) -> list[Order]:
+    def revive(self, record: Record, now: float, expires_in: float | None = None) -> list[Order]:
         """Queue an ended task again, after those of its level that already wait.
 
-        Raises `Conflict` for a completed one, `QueueFull`, `Unavailable` when draining.
+        It loses a deadline that has passed; `expires_in` (seconds) sets a new one. Raises
+        `Conflict` for a completed task, `QueueFull`, `Unavailable` when draining.
         """
-        change, entry = revive(record, now)
+        change, entry = revive(record, now, expires_in)
         self.check_capacity(1, record.size)
         self.entries[entry.id] = entry
         self.waiting.add(entry, now)
@@ -281,6 +289,7 @@ class Plan:
         self.slots.clock_set(step)
         self.keys.clock_set(step)
         self.dispatch.clock_set(step, now)
+        self.entries.deadlines.refill()
         return list(self._dispatch(now))
 
     def probed(self, backend: str, result: ProbeResult, now: float) -> list[Order]:
@@ -300,7 +309,7 @@ class Plan:
     @property
     def next_due(self) -> float | None:
         """When `wake` is needed next."""
-        due = self.slots.next_overdue
+        due = earlier(self.slots.next_overdue, self.entries.deadlines.next_due)
         if self.drain_by is None:
             return earlier(due, self.dispatch.next_due)
         if any(running.stop_by is None for running in self.slots):
@@ -314,8 +323,15 @@ class Plan:
     # --- steps ----------------------------------------------------------------------------------
 
     def _dispatch(self, now: float) -> Iterator[Order]:
-        """Fill the free slots with the next tasks; fail those that no backend will run."""
+        """Fill the free slots with the next tasks; fail those that are late, and those that no
+        backend will run."""
         yield from self.dispatch.promote_due(now)
+        deadlines = self.entries.deadlines
+        if deadlines.is_due(now):
+            for entry in deadlines.expired(now):
+                yield from self._expire(entry, now)
+            if deadlines.is_due(now):
+                return  # there are more: the next wake is due
         if self.drain_by is not None:
             return
         for entry, error in self.dispatch.absent_models.expire(now):
@@ -324,6 +340,21 @@ class Plan:
             yield give_up(entry, error, now)
         if not self.paused:
             yield from self.dispatch.fill(now)
+
+    def _expire(self, entry: Entry, now: float) -> Iterator[Order]:
+        """Fail a task that is late; a running call keeps its slot until it has ended."""
+        error, running = why_expired(entry, now), self.slots.running(entry.id)
+        code = ErrorCode.EXPIRED
+        if running is None:
+            self.waiting.remove(entry)
+            yield give_up(entry, error, now, code)
+        else:
+            ended = attempt_of(running, error, now)
+            change = end(entry, Status.FAILED, ended, now, error=error, code=code)
+            yield with_start(change, running)
+            self.slots.cancel(running)
+            yield from self.slots.stop(running, now)
+        self._forget(entry)
 
     def _let_go(self, entry: Entry, change: Change, now: float) -> None:
         """Handle a task that stopped running: queue its entry again or drop it, as the change

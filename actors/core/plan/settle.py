@@ -16,7 +16,7 @@ from ..model.errors import cut
 from ..model.lifecycle import become
 from ..model.orders import Change
 from ..model.outcomes import Answered, Failed, Outcome, Stopped, Verdict
-from ..model.tasks import Attempt, Record, Status, briefly
+from ..model.tasks import Attempt, ErrorCode, Record, Status, briefly
 from .backoff import delay
 from .slots import Running
 
@@ -54,11 +54,13 @@ def _failed(
         # Once only: a server may list a model that it refuses.
         entry.lacking = (*entry.lacking, backend)
         return put_back(entry, ended, error), entry
+    due = now + delay(retry, entry.retry_count + 1, chance)
     spent = entry.retry_count >= entry.max_retries
-    if failed.verdict in (Verdict.FINAL, Verdict.NO_MODEL) or spent:
+    too_late = entry.deadline is not None and due >= entry.deadline
+    if failed.verdict in (Verdict.FINAL, Verdict.NO_MODEL) or spent or too_late:
         return end(entry, Status.FAILED, ended, now, error=error), entry
     entry.retry_count += 1
-    entry.due = now + delay(retry, entry.retry_count, chance)
+    entry.due = due
     return put_back(entry, ended, error), entry
 
 
@@ -85,25 +87,34 @@ def put_back(entry: Entry, ended: Attempt | None, error: str | None = None) -> C
     )
 
 
-def give_up(entry: Entry, error: str, now: float) -> Change:
-    """Fail a waiting task that no backend will run."""
+def give_up(entry: Entry, error: str, now: float, code: ErrorCode | None = None) -> Change:
+    """Fail a waiting task that no backend will run, or that is late."""
     return become(
         entry.id,
         Status.PENDING,
         Status.FAILED,
         error=_words(error),
+        error_code=code,
         completed_at=utc(now),
         next_attempt_at=None,
     )
 
 
-def revive(record: Record, now: float) -> tuple[Change, Entry]:
-    """Queue an ended task again. Raises `Conflict` for a completed one."""
+def revive(record: Record, now: float, expires_in: float | None = None) -> tuple[Change, Entry]:
+    """Queue an ended task again, without a deadline that has passed, or with one in `expires_in`
+    seconds. Raises `Conflict` for a completed one."""
+    deadline = record.deadline
+    if expires_in is not None:
+        deadline = utc(now + expires_in)
+    elif deadline is not None and deadline.timestamp() <= now:
+        deadline = None
     facts: dict[str, Any] = {
         "queued_at": utc(now),
         "retry_count": 0,
         "interruptions": 0,
         "error": None,
+        "error_code": None,
+        "deadline": deadline,
         "avoid": None,
         "lacking": (),
         "started_at": None,
@@ -121,11 +132,14 @@ def end(
     now: float,
     *,
     error: str | None = None,
+    code: ErrorCode | None = None,
     result: bytes | None = None,
     tokens: int = 0,
 ) -> Change:
     """End a running task."""
-    facts = {"error": _words(error), "tokens": tokens, "completed_at": utc(now)}
+    facts: dict[str, Any] = {"error": _words(error), "tokens": tokens, "completed_at": utc(now)}
+    if code is not None:
+        facts["error_code"] = code
     return _ends_as(entry, status, ended, result=result, **facts)
 
 
@@ -181,6 +195,11 @@ def cut_attempt(record: Record, error: str, at: datetime) -> Attempt:
         ended_at=max(started_at, at),
         error=error,
     )
+
+
+def timestamp(instant: float) -> str:
+    """Write seconds since 1970 as a time in UTC, to the second."""
+    return f"{utc(instant):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def utc(instant: float) -> datetime:

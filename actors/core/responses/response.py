@@ -138,6 +138,8 @@ def response_of(task: Task) -> dict[str, Any]:
 
 def error_of(task: Task) -> dict[str, Any]:
     """Why a task failed: the model server's own message and code, if it gave any."""
+    if task.error_code is not None:
+        return {"code": task.error_code, "message": task.error or "the task expired"}
     last: Attempt | None = task.attempts[-1] if task.attempts else None
     upstream = last.upstream if last else None
     code = upstream.code if upstream and isinstance(upstream.code, str) else None

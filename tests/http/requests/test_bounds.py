@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ def test_native_routes_name_the_field(
         ({"X-Queue-Timeout": "604801"}, {}, "X-Queue-Timeout must be seconds above 0, at most"),
         ({"X-Queue-Timeout": "nan"}, {}, "X-Queue-Timeout must be seconds above 0, at most"),
         ({"X-Queue-Timeout": "1h"}, {}, "X-Queue-Timeout must be seconds above 0, at most"),
+        ({"X-Queue-Start-Within": "0"}, {}, "X-Queue-Start-Within must be seconds above 0"),
         ({"Idempotency-Key": LONG}, {}, "Idempotency-Key must have 1 to 256 characters"),
     ],
 )
@@ -91,11 +93,12 @@ def test_a_tier_is_not_repeated_at_any_length(house: AppHarness) -> None:
 
 
 def test_a_client_of_another_api_may_limit_its_call(house: AppHarness) -> None:
-    answer = house.http.post(
-        "/api/chat", json={**CHAT, "stream": False}, headers={"X-Queue-Timeout": "2.5"}
-    )
+    limits = {"X-Queue-Timeout": "2.5", "X-Queue-Start-Within": "1.5"}
+    answer = house.http.post("/api/chat", json={**CHAT, "stream": False}, headers=limits)
 
-    assert house.queue.get_task(answer.headers["X-Queue-Task-Id"]).timeout_s == 2.5
+    task = house.queue.get_task(answer.headers["X-Queue-Task-Id"])
+    assert task.deadline == task.created_at + timedelta(seconds=2.5)
+    assert task.start_within == 1.5
 
 
 def test_a_models_name_that_looks_like_rules_is_a_name(house: AppHarness) -> None:

@@ -13,14 +13,14 @@ import pytest
 from ollama_queue import Task
 from ollama_queue.actors.core.model.tasks import WaitingFor
 from ollama_queue.http.dropin import openai
-from tests.support.every_state import LATER, Json, Scene, as_json
+from tests.support.every_state import LATER, LATEST, Json, Scene, as_json
 
 STATES = (
-    *("completed", "interrupted", "batch", "cron", "failed", "cancelled"),
+    *("completed", "interrupted", "batch", "cron", "failed", "cancelled", "expired"),
     *("running", "slot", "schedule", "retry", "backend"),
 )
 PENDING = STATES[-4:]
-ENDED = STATES[:6]
+ENDED = STATES[:7]
 RAN = ("completed", "interrupted", "batch", "cron")
 PARTS = ("payload", "options", "metadata", "dialect", "result")  # not in lists
 OF_PLAN = ("waiting_for", "position", "eta_s")  # not in events
@@ -93,7 +93,8 @@ ROWS: dict[str, Json] = {
     "model": row("smollm2", backend="unheard-of"),
     "priority": row(5, schedule=10),
     "status": row(
-        "pending", RAN, "completed", failed="failed", cancelled="cancelled", running="running",
+        "pending", RAN, "completed", failed="failed", cancelled="cancelled", expired="failed",
+        running="running",
     ),
     "title": row(lambda _, state: state),
     "created_at": row(past),
@@ -102,7 +103,11 @@ ROWS: dict[str, Json] = {
     "started_at": row(None, (*RAN, "failed", "running", "retry"), past),
     "completed_at": row(None, ENDED, past),
     "next_attempt_at": row(None, retry=soon),
-    "error": row(None, ("failed", "retry"), Like("an error", lambda value: "another" in value)),
+    "error": row(
+        None, ("failed", "retry"), Like("an error", lambda value: "another" in value),
+        expired="it did not start within 0.001 s (start_within)",
+    ),
+    "error_code": row(None, expired="expired"),
     "attempt": row(
         0, ("completed", "batch", "cron", "running"), 1, interrupted=2, failed=2, retry=2,
     ),
@@ -110,6 +115,8 @@ ROWS: dict[str, Json] = {
     "max_retries": row(3, failed=1, retry=2),
     "interruptions": row(0, interrupted=1),
     "timeout_s": row(None, schedule=30.0),
+    "deadline": row(None, slot=f"{LATEST:%Y-%m-%dT%H:%M:%SZ}"),
+    "start_within": row(None, schedule=600.0, expired=0.001),
     "remote_execution": row(False, backend=True),
     "backend": row(None, running="ollama"),
     "executed_on": row(None, (*RAN, "failed", "running", "retry"), "ollama"),
