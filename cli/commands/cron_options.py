@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
-from .submit import messages_of, settings_of
+from .submit import messages_of, settings_of, start_within
 
 F = TypeVar("F", bound=Callable[..., Any])
 OF_CRON = {
@@ -65,6 +65,7 @@ def cron_options(is_new: bool) -> Callable[[F], F]:
             metavar="SECONDS",
             help="Time limit of each attempt.",
         ),
+        start_within,
         click.option(
             "--tag", "tags", metavar="TAG", multiple=True, help="Label to filter by. Repeatable."
         ),

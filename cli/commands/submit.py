@@ -61,6 +61,45 @@ def json_or_text(text: str) -> Any:
         return text
 
 
+def _deadline(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A time as it is, or that of a duration from now."""
+    if value is None:
+        return None
+    from datetime import UTC, datetime, timedelta
+
+    from ...actors.core.model.errors import Invalid
+    from ...actors.settings.notation import parse_duration
+
+    try:
+        seconds = parse_duration(value)
+        return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+    except Invalid:
+        return value  # the queue checks times
+    except OverflowError:
+        raise click.BadParameter(f"{value} from now is no time", ctx, param) from None
+
+
+def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Seconds of a duration."""
+    if value is None:
+        return None
+    from ...actors.core.model.errors import Invalid
+    from ...actors.settings.notation import parse_duration
+
+    try:
+        return parse_duration(value)
+    except Invalid as error:
+        raise click.BadParameter(error.message, ctx, param) from None
+
+
+start_within = click.option(
+    "--start-within",
+    metavar="DURATION",
+    callback=_seconds,
+    help="Fail if it has not started so long after its submit or scheduled time, e.g. 30s or 10m.",
+)
+
+
 def _json_or_text(_: click.Context, __: click.Parameter, value: str | None) -> Any:
     return value if value is None else json_or_text(value)
 
@@ -109,6 +148,13 @@ _task = _all(
     click.option(
         "--scheduled-at", metavar="TIME", help="Earliest start, e.g. 2026-12-25T10:00:00Z."
     ),
+    click.option(
+        "--deadline",
+        metavar="TIME",
+        callback=_deadline,
+        help="Fail if it has not ended: a time, or from now, e.g. 10m or 1h30m.",
+    ),
+    start_within,
     click.option("--backend", metavar="NAME", help="Model server to run on: its name, or tag:TAG."),
     click.option("--remote-execution", is_flag=True, help="Run it on a remote model server."),
     click.option(

@@ -8,6 +8,7 @@ import click
 STATUSES = ("pending", "running", "completed", "failed", "cancelled")
 TYPES = ("chat", "generate", "embed")
 REASONS = ("slot", "schedule", "retry", "backend", "paused")
+ERROR_CODES = ("expired",)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,6 +40,12 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
         f"Reason to wait: {', '.join(REASONS)}.",
         type=click.Choice(REASONS),
         metavar="REASON",
+    ),
+    "error_code": _any_of(
+        "--error-code",
+        "error_code",
+        "Why it failed: expired (past its deadline or start limit).",
+        type=click.Choice(ERROR_CODES),
     ),
     "since": click.option("--since", metavar="TIME", help="Submitted at this time or later."),
     "until": click.option("--until", metavar="TIME", help="Submitted before this time."),

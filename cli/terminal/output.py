@@ -143,6 +143,8 @@ def print_task(session: Session, task: "Task") -> None:
         "tags": ", ".join(task.tags),
         "created": time_of(task.created_at),
         "scheduled": time_of(task.scheduled_at),
+        "deadline": time_of(task.deadline),
+        "start within": None if task.start_within is None else f"{task.start_within:g} s",
         "started": time_of(task.started_at),
         "ended": time_of(task.completed_at),
         "next attempt": time_of(task.next_attempt_at),

@@ -36,6 +36,7 @@ def test_all_options(house):
         *ADD,
         *("--messages", "user:Hello, how: are you?", "--system", "Be brief."),
         *("--option", "temperature=0.2", "--max-retries", "1", "--timeout", "60"),
+        *("--start-within", "5m"),
         *("--tag", "a", "--tag", "b", "--timezone", "Europe/Berlin"),
         *("--overlap", "skip", "--missed", "once", "--disabled"),
     )
@@ -52,6 +53,7 @@ def test_all_options(house):
         "system": "Be brief.",
     }
     assert (template.max_retries, template.timeout_s) == (1, 60.0)
+    assert template.start_within == 300.0
     assert (cron.timezone, cron.overlap, cron.missed) == ("Europe/Berlin", "skip", "once")
     assert (cron.enabled, cron.next_run) == (False, None)
 

@@ -1,6 +1,7 @@
 """`ollama-queue submit`: every flag reaches the task, and `--wait` brings its answer."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -48,6 +49,7 @@ def test_all_that_a_chat_takes(house):
         "--priority", "high", "--option", "temperature=0.2", "--option", 'stop=["a"]',
         "--option", "word=yes=no", "--max-retries", "0", "--timeout", "1.5",
         "--scheduled-at", "2030-01-01T00:00:00Z", "--tag", "a", "--tag", "b",
+        "--deadline", "2030-01-02T00:00:00Z", "--start-within", "1h30m",
         "--format", '{"type": "object"}', "--think", "high",
     ).strip()  # fmt: skip
     task = house.queue.get_task(task_id)
@@ -64,7 +66,31 @@ def test_all_that_a_chat_takes(house):
     assert task.options == {"temperature": 0.2, "stop": ["a"], "word": "yes=no"}
     assert (task.priority, task.max_retries, task.timeout_s) == (10, 0, 1.5)
     assert task.scheduled_at.isoformat() == "2030-01-01T00:00:00+00:00"
+    assert (task.deadline.isoformat(), task.start_within) == ("2030-01-02T00:00:00+00:00", 5400.0)
     assert task.tags == ["a", "b"]
+
+
+def test_a_deadline_may_count_from_now(house):
+    before = datetime.now(UTC)
+    task_id = house.ok(*CHAT, "user:a", "--deadline", "10m").strip()
+
+    after = house.queue.get_task(task_id).deadline - timedelta(minutes=10)
+    assert before <= after <= datetime.now(UTC)
+    assert "deadline" in house.ok("status", task_id)
+
+
+def test_a_late_task_is_found_by_its_code(house):
+    house.queue.pause()
+    late = house.ok(*CHAT, "user:a", "--start-within", "1ms").strip()
+    house.ok(*CHAT, "user:b")
+    house.queue.wait(late, timeout=10)
+
+    (found,) = house.json("list", "--error-code", "expired")
+    assert (found["id"], found["status"], found["error_code"]) == (late, "failed", "expired")
+    assert found["error"] == "it did not start within 0.001 s (start_within)"
+    result = house.run("result", late)
+    assert result.exit_code == 1
+    assert "failed: it did not start within 0.001 s" in result.stderr
 
 
 def test_all_that_a_generate_takes(house):

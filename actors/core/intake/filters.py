@@ -16,7 +16,7 @@ from ..model.task_filter import (
     TaskFilter,
     read_cursor,
 )
-from ..model.tasks import Status, TaskType, WaitingFor
+from ..model.tasks import ErrorCode, Status, TaskType, WaitingFor
 from . import arguments
 from .submission import parse_priority, parse_time
 
@@ -24,7 +24,7 @@ FIELDS = TaskFilter.__struct_fields__
 REPEATABLE = frozenset(
     (
         "status", "type", "priority", "model", "batch_id", "cron_id", "tenant", "tag",
-        "waiting_for", "include",
+        "waiting_for", "error_code", "include",
     )
 )  # fmt: skip
 """The fields that accept several values."""
@@ -108,6 +108,7 @@ _READERS: dict[str, Callable[[Any, str], Any]] = {
     "cron_id": _each(arguments.cron_id),
     **{name: _each(_text) for name in ("model", "tenant", "tag")},
     "waiting_for": _each(_member_of(WaitingFor)),
+    "error_code": _each(_member_of(ErrorCode)),
     "since": parse_time,
     "until": parse_time,
     "q": _text,

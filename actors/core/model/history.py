@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from .events import EventRecord
 from .stats import Minute
-from .tasks import Record, Status
+from .tasks import ErrorCode, Record, Status
 
 MINUTES = 60
 PACE_S = 60  # the period of `throughput`
@@ -24,6 +24,7 @@ class _Tally(Struct):
     wait_s: float = 0.0
     longest_s: float = 0.0
     tokens: int = 0
+    expired: int = 0
 
 
 class _Second(Struct):
@@ -77,6 +78,7 @@ class History:
                 tally.tokens += task.tokens
             case Status.FAILED:
                 tally.failed += 1
+                tally.expired += task.error_code is ErrorCode.EXPIRED
             case Status.CANCELLED:
                 tally.cancelled += 1
             case Status.PENDING | Status.RUNNING:
@@ -115,6 +117,7 @@ class History:
             wait_mean_s=round(tally.wait_s / tally.started, 3) if tally.started else None,
             wait_max_s=round(tally.longest_s, 3) if tally.started else None,
             tokens=tally.tokens,
+            expired=tally.expired,
         )
 
     def throughput(self, now: float) -> float:

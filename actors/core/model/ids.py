@@ -4,6 +4,7 @@ import hashlib
 import re
 
 import msgspec
+from msgspec.structs import replace
 
 from .tasks import NewTask
 
@@ -48,8 +49,11 @@ def key_digest(tenant: str | None, key: str) -> bytes:
 
 def canonical(task: NewTask) -> bytes:
     """A task's JSON, independent of the order of its fields. Newer fields are in it only if they
-    are set, so that digests in the store stay those of the same tasks."""
-    written = _ENCODER.encode(task)
+    are set, so that digests in the store stay those of the same tasks.
+
+    Its deadline is not in it: who repeats a request may well count it anew.
+    """
+    written = _ENCODER.encode(task if task.deadline is None else replace(task, deadline=None))
     end = len(written) - 1
     for unset in _NEWER:
         if written.endswith(unset, 0, end):

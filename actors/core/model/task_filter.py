@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from .errors import Invalid
 from .model_names import model_name
-from .tasks import PublicRecord, Record, Status, Task, TaskType, WaitingFor
+from .tasks import ErrorCode, PublicRecord, Record, Status, Task, TaskType, WaitingFor
 
 MAX_LIMIT = 1000
 MAX_OFFSET = 10_000
@@ -21,8 +21,8 @@ Part = Literal["payload", "result"]
 class TaskFilter(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which tasks to list: any value of a field may match, all fields must.
 
-    `status`, `type`, `priority`, `model`, `batch_id`, `cron_id`, `tenant`, `tag` and `waiting_for`
-    are those of the tasks, 100 values each at most; an empty list matches all.
+    `status`, `type`, `priority`, `model`, `batch_id`, `cron_id`, `tenant`, `tag`, `waiting_for` and
+    `error_code` are those of the tasks, 100 values each at most; an empty list matches all.
     `since` (inclusive) and `until` (exclusive) are aware times and bound `created_at`; `q` is text
     in id, model, tags or title, in any case. `waiting_for` lists only pending tasks. Each sort
     lists the newest or highest first: `priority` the newest of a level first; `started` and `ended`
@@ -40,6 +40,7 @@ class TaskFilter(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown
     tenant: list[str] = []
     tag: list[str] = []
     waiting_for: list[WaitingFor] = []
+    error_code: list[ErrorCode] = []
     since: datetime | None = None
     until: datetime | None = None
     q: str = ""
@@ -87,14 +88,16 @@ class WaitReasons(Struct, frozen=True):
         return WaitingFor.BACKEND if record.route in self.shut else WaitingFor.SLOT
 
 
+_PLAIN = ("status", "type", "priority", "batch_id", "cron_id", "tenant", "error_code")
+"""The fields of a filter whose values are those of the record's field of the same name."""
+
+
 class TaskMatcher:
     """A filter prepared to match many records; it does not check `since` and `until`."""
 
     def __init__(self, task_filter: TaskFilter, reasons: WaitReasons | None = None) -> None:
         self._facts = {
-            name: frozenset(values)
-            for name in ("status", "type", "priority", "batch_id", "cron_id", "tenant")
-            if (values := getattr(task_filter, name))
+            name: frozenset(values) for name in _PLAIN if (values := getattr(task_filter, name))
         }
         self._models = frozenset(map(model_name, task_filter.model))
         self._tags = frozenset(task_filter.tag)

@@ -104,6 +104,16 @@ def without(name: str) -> dict[str, Any]:
             "task_template.scheduled_at",
             "task_template.scheduled_at is not a field of a cron's task",
         ),
+        (
+            with_template(deadline="2026-12-25T10:00:00Z"),
+            "task_template.deadline",
+            "task_template.deadline would be the same instant for all runs: use start_within",
+        ),
+        (
+            with_template(start_within=0),
+            "task_template.start_within",
+            "task_template.start_within must be seconds above 0, at most 31536000 (365 days)",
+        ),
         (with_template(metadata={}), "task_template.metadata", "is not a field of a cron's task"),
     ],
 )

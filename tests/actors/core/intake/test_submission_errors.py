@@ -19,6 +19,7 @@ TIME = "scheduled_at must be a time with a zone, such as 2026-12-25T10:00:00Z"
 TYPE = "type must be one of chat, generate, embed"
 INPUT = "input must be a string or a list of at least one string"
 TIMEOUT = "timeout_s must be seconds above 0, at most 604800 (7 days)"
+START = "start_within must be seconds above 0, at most 31536000 (365 days)"
 RETRIES = "max_retries must be a whole number from 0 to 100"
 FALLBACKS = "fallback_models"
 NO_EMBED = (
@@ -56,6 +57,15 @@ def wrong(task: dict[str, Any], field: str, words: str, *values: Any) -> list[An
         *wrong(GENERATE, "priority", PRIORITY, 0, 16, -1, 5.0, True, None, [], {}),
         *wrong(GENERATE, "priority", PRIORITY, "", "urgent", "16", "-1", "1e1", "٣"),
         *wrong(GENERATE, "scheduled_at", TIME, "2026-12-25T10:00:00", "2026-12-25", "soon", ""),
+        *wrong(GENERATE, "deadline", TIME.replace("scheduled_at", "deadline"), "soon", "", 60),
+        *wrong(
+            {**GENERATE, "scheduled_at": "2026-12-25T10:00:00Z"},
+            "deadline",
+            "deadline must be later than scheduled_at",
+            "2026-12-25T10:00:00Z",
+            "2026-12-25T10:30:00+01:00",
+        ),
+        *wrong(GENERATE, "start_within", START, 0, -1, math.nan, math.inf, 31_536_001),
         *wrong(GENERATE, "scheduled_at", TIME, 1.5, [], datetime(2026, 12, 25), "\ud800"),
         *wrong(GENERATE, "scheduled_at", TIME, "0001-01-01T00:00+10:00", "9999-12-31T23:00-10:00"),
         *wrong(GENERATE, "max_retries", RETRIES, -1, 101, 10**400),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ollama_queue.actors.core.model.events import EventRecord
 from ollama_queue.actors.core.model.history import MINUTES, PACE_S, History
 from ollama_queue.actors.core.model.stats import Minute
-from ollama_queue.actors.core.model.tasks import Record, Status, TaskType
+from ollama_queue.actors.core.model.tasks import ErrorCode, Record, Status, TaskType
 from ollama_queue.actors.core.plan.settle import utc
 
 BEGIN = 1_700_000_040.0  # a minute's first second
@@ -67,10 +67,12 @@ def test_each_event_counts_in_its_minute() -> None:
         event("task_completed", 61, tokens=7),
         event("task_completed", 62, tokens=5),
         event("task_failed", 63, tokens=99),
+        event("task_failed", 63, error_code=ErrorCode.EXPIRED),
         event("task_cancelled", 64),
     )
 
-    ended = {"completed": 2, "failed": 1, "cancelled": 1, "throughput": 4, "tokens": 12}
+    ended = {"completed": 2, "failed": 2, "cancelled": 1, "throughput": 5, "tokens": 12}
+    ended["expired"] = 1
     assert history.minutes(BEGIN + 130) == [
         minute(0, submitted=2),
         minute(1, submitted=1, **ended),

@@ -77,9 +77,8 @@ def test_a_field_that_is_not_set_leaves_the_digests_of_older_stores_valid() -> N
     one = new_task({"type": "generate", "model": "m", "prompt": "p"})
     set_ones: list[dict[str, Any]] = [
         {"fallback_models": []},
-        {"deadline": "2030-01-01T00:00:00Z"},
         {"start_within": 1},
-        {"start_within": 1, "deadline": "2030-01-01T00:00:00Z"},
+        {"start_within": 1, "fallback_models": []},
     ]
     others = [new_task({"type": "generate", "model": "m", "prompt": "p", **f}) for f in set_ones]
 
@@ -89,3 +88,10 @@ def test_a_field_that_is_not_set_leaves_the_digests_of_older_stores_valid() -> N
         b'"remote_execution":false,"backend":null,"tenant":null,"tags":[],"metadata":{}}'
     )
     assert len({*map(body_digest, [one, *others])}) == 1 + len(others)
+
+
+def test_a_repeated_request_may_have_another_deadline() -> None:
+    one = {"type": "generate", "model": "m", "prompt": "p", "start_within": 5}
+    late = {**one, "deadline": "2030-01-01T00:00:00Z"}
+
+    assert body_digest(new_task(one)) == body_digest(new_task(late))
