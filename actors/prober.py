@@ -146,22 +146,23 @@ class Prober(Actor):
             watched.due = min(watched.due, self.clock() + delay_s)
         tell(self.scheduler, BackendProbed(name, result))
         for number, each in list(self.rounds.items()):
-            if each.probes and watched.began >= each.since:
+            if each.probes and name in each.names and watched.began >= each.since:
                 self.add(number, name, True)
 
     # --- requests of doors ----------------------------------------------------------------------
 
     def probe_all(self, command: ProbeAll) -> None:
-        """Probe all; a probe that is already under way started too early to count."""
+        """Probe all named; a probe that is already under way started too early to count."""
         now = self.clock()
-        for watched in self.watched.values():
-            watched.due = now
+        names = self.watched if command.backends is None else command.backends
+        for name in names:
+            self.watched[name].due = now
         promise = self.later(command)
 
         def done(_: dict[str, bool]) -> None:
             self.keep(promise, True)
 
-        self.begin(FanOut(frozenset(self.watched), now, done, probes=True))
+        self.begin(FanOut(frozenset(names), now, done, probes=True))
 
     def call_backends(self, command: CallBackends) -> None:
         """Call each of these servers in a thread of its own."""

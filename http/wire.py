@@ -33,13 +33,11 @@ PS = "/api/ps"
 VERSION = "/api/version"
 SHOW = "/api/show"
 BLOBS = "/api/blobs/"
-ADMIN = {
-    "/api/pull": "POST",
-    "/api/push": "POST",
-    "/api/create": "POST",
-    "/api/copy": "POST",
-    "/api/delete": "DELETE",
-}
+PULL = "/api/pull"
+PUSH = "/api/push"
+CREATE = "/api/create"
+COPY = "/api/copy"
+DELETE = "/api/delete"
 # OpenAI's.
 OPENAI = "/v1/"
 MODELS = "/v1/models"
@@ -50,8 +48,10 @@ RESPONSES = "/v1/responses"
 MESSAGES = "/v1/messages"
 _ANTHROPICS = (f"{MESSAGES}/", "/api/event_logging/")  # to the second, Claude Code sends reports
 _ANTHROPIC_CLIENT = "anthropic-version"  # a header that only Anthropic's clients send
-_OLLAMAS = {CHAT, GENERATE, EMBED, EMBEDDINGS, TAGS, PS, VERSION, SHOW, *ADMIN}
+_ADMIN = {PULL, PUSH, CREATE, COPY, DELETE}
+_OLLAMAS = {CHAT, GENERATE, EMBED, EMBEDDINGS, TAGS, PS, VERSION, SHOW, *_ADMIN}
 NDJSON = "application/x-ndjson"
+CLIENT_GONE = 499  # the status of a request whose client has left
 LONGEST_WAIT_S = 3600.0  # maximum of ?wait=
 
 

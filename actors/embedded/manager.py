@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import msgspec
 from msgspec.structs import replace
@@ -28,7 +28,6 @@ from ..core.intake.bulk import Bulk, BulkResult, Filter, Verb, bulk
 from ..core.intake.filters import task_filter
 from ..core.intake.submission import drafting, parse_priority
 from ..core.messages import (
-    CallBackends,
     Cancel,
     CheckCapacity,
     Command,
@@ -36,7 +35,6 @@ from ..core.messages import (
     Delete,
     Describe,
     Drain,
-    DrainBackend,
     Explain,
     GetBatch,
     GetHistory,
@@ -47,7 +45,6 @@ from ..core.messages import (
     ListJobs,
     ListTasks,
     Pause,
-    ProbeAll,
     Reprioritize,
     Resume,
     Retry,
@@ -90,14 +87,16 @@ from ..supervision.switchboard import Generation, Switchboard
 from ..supervision.system import System
 from ..task_log import EmbeddedLog
 from . import watch
+from .backends import EmbeddedBackends
 from .bulk import do_bulk
 from .crons import EmbeddedCrons
 from .files import EmbeddedFiles, NewFile
 from .options import LOG_OPTIONS, Options, config_of
 
+if TYPE_CHECKING:
+    from .forwarded_call import ForwardedCall
+
 BATCH_PATIENCE_S = 300.0
-SHORT_S = 5.0
-LOADING_S = 300.0  # as long as Ollama waits for a model to load
 
 
 def _thread_pools() -> tuple[Pool, Pool]:
@@ -153,6 +152,7 @@ class QueueManager(ComposedVerbs):
         self.yield_control = self._runtime.yield_control  # the doors use it too
         self._switchboard = Switchboard()
         self._crons = EmbeddedCrons(self._switchboard)
+        self._backends = EmbeddedBackends(self._switchboard, self.config, self.yield_control)
         folder = self.config.queue.storage_path
         self._free_space = FreeSpace(folder, self._runtime.check_free_space)
         self._files = EmbeddedFiles(
@@ -224,6 +224,7 @@ class QueueManager(ComposedVerbs):
         Until then, the handler closes it at exit, also if a Ctrl-C interrupted `close`.
         """
         self._system, self._is_closing = None, False
+        self._backends.close()
         self._files.close()
         atexit.unregister(self.close)
         self._logbook.close()
@@ -438,16 +439,13 @@ class QueueManager(ComposedVerbs):
         ask(self._now().scheduler, Resume())
 
     def list_backends(self) -> list[BackendState]:
-        state = ask(self._now().scheduler, Describe())
-        return state.backends
+        return self._backends.all()
 
     def drain_backend(self, name: str) -> BackendState:
-        command = DrainBackend(arguments.backend(name), True)
-        return ask(self._now().scheduler, command)
+        return self._backends.drain(name, True)
 
     def resume_backend(self, name: str) -> BackendState:
-        command = DrainBackend(arguments.backend(name), False)
-        return ask(self._now().scheduler, command)
+        return self._backends.drain(name, False)
 
     # --- for the HTTP server ----------------------------------------------------------------------
 
@@ -557,23 +555,29 @@ class QueueManager(ComposedVerbs):
         command = DeleteBatch(batch_id, tuple(file for file in files if file is not None))
         ask(self._now().batches, command)
 
-    def probe_backends(self) -> None:
-        """Probe all model servers now. Returns once the plan has the results."""
-        ask(self._now().prober, ProbeAll())
+    def probe_backends(self, names: Collection[str] | None = None) -> None:
+        """Probe these model servers, or all, now. Returns once the plan has the results."""
+        self._backends.probe(names)
 
     def call_backends(
         self, names: Collection[str], path: str, body: Mapping[str, Any] | None = None
     ) -> dict[str, BackendReply]:
         """Send a GET of `path`, or a POST of `body`, to backends. Returns replies within 5 s."""
-        command = CallBackends(tuple(names), path, None if body is None else dict(body), SHORT_S)
-        return ask(self._now().prober, command)
+        return self._backends.call(names, path, body)
 
     def load_on_backends(
         self, names: Collection[str], path: str, body: Mapping[str, Any]
     ) -> dict[str, BackendReply]:
         """Send backends a POST that loads or unloads a model. Returns replies within 5 min."""
-        command = CallBackends(tuple(names), path, dict(body), LOADING_S, loads=True)
-        return ask(self._now().prober, command, LOADING_S + SHORT_S)
+        return self._backends.call_to_load(names, path, body)
+
+    def forward(self, name: str, method: str, path: str) -> "ForwardedCall":
+        """A request to the Ollama server `name`, which the caller's thread makes."""
+        return self._backends.forward(name, method, path)
+
+    def dismiss(self, call: "ForwardedCall") -> None:
+        """Close the connection of a forwarded call."""
+        self._backends.dismiss(call)
 
     # --- helpers ----------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ from .failures import (
     verdict_of_error,
 )
 from .lenient_json import SurrogateJoiner, lenient
-from .transport import ConnectionTransport, Response, Target
+from .transport import ConnectionTransport, Response, Target, Upload
 
 MAX_LINE = 16 << 20
 MAX_REPLY = 64 << 20
@@ -78,8 +78,8 @@ class HttpExecutor(ABC):
         url = httpx.URL(backend.url)
         self._base, self._silence_s = url, silence_s
         key = backend.api_key.strip()
-        self._shown = str(url.copy_with(userinfo=b"", query=None)).rstrip("/")
-        self.name = f"{backend.name} at {self._shown}"
+        self.address = str(url.copy_with(userinfo=b"", query=None)).rstrip("/")
+        self.name = f"{backend.name} at {self.address}"
         self._headers = headers_of(url, key)
         self._secrets = secrets_of(url, key, self._headers)
         self._targets: dict[tuple[str, str], Target] = {}
@@ -111,10 +111,10 @@ class HttpExecutor(ABC):
         except CallFailed as failure:
             outcome = failure.outcome
         except httpx.TransportError as error:
-            outcome = failure_of_error(self.name, self._shown, error, self._silence_s)
+            outcome = failure_of_error(self.name, self.address, error, self._silence_s)
         if self._transport.is_aborted:
             return Stopped() if self._failure is None else Failed(self._failure, Verdict.RETRY)
-        return self._told(outcome) if isinstance(outcome, Failed) else outcome
+        return self.told(outcome) if isinstance(outcome, Failed) else outcome
 
     @abstractmethod
     def reply(
@@ -147,13 +147,13 @@ class HttpExecutor(ABC):
         except CallFailed as failure:
             failed = failure.outcome
         except httpx.TransportError as error:
-            failed = failure_of_error(self.name, self._shown, error, limit_s)
+            failed = failure_of_error(self.name, self.address, error, limit_s)
             if transport.is_aborted:
                 failed = Failed(f"no answer from {self.name} within {limit_s:g} s", Verdict.RETRY)
         finally:
             timer.cancel()
             transport.close()
-        return self._told(failed)
+        return self.told(failed)
 
     def _fetch(
         self, transport: ConnectionTransport, path: str, body: Mapping[str, Any] | None
@@ -164,7 +164,7 @@ class HttpExecutor(ABC):
         try:
             if response.is_success:
                 return joined(self._pieces(response))
-            failure = self._failure_of(response)
+            failure = self.failure_of(response)
         finally:
             response.close()
         raise NotServed(failure) if response.status in (404, 405) else CallFailed(failure)
@@ -180,10 +180,14 @@ class HttpExecutor(ABC):
         response = self._transport.send(self._target("POST", path), content)
         try:
             if not response.is_success:
-                raise CallFailed(self._failure_of(response))
+                raise CallFailed(self.failure_of(response))
             yield self._pieces(response)
         finally:
             response.close()
+
+    def upload(self, method: str, path: str) -> Upload:
+        """Begin a request whose body is sent in pieces. Raises httpx's errors."""
+        return self._transport.upload(self._new_target(method, path))
 
     def decode(self, text: bytes, halves: SurrogateJoiner | None = None) -> dict[str, Any]:
         """Decode a JSON object. Raises if it is an error; `halves` is the joiner of its reply."""
@@ -249,9 +253,12 @@ class HttpExecutor(ABC):
     def _target(self, method: str, path: str) -> Target:
         target = self._targets.get((method, path))
         if target is None:
-            url = self._base.copy_with(path=self._base.path.rstrip("/") + path)
-            target = self._targets[method, path] = Target(method, url, self._headers)
+            target = self._targets[method, path] = self._new_target(method, path)
         return target
+
+    def _new_target(self, method: str, path: str) -> Target:
+        url = self._base.copy_with(path=self._base.path.rstrip("/") + path)
+        return Target(method, url, self._headers)
 
     def _pieces(self, response: Response) -> Iterator[bytes]:
         """The decompressed body. At most `MAX_REPLY` bytes, before and after decompression."""
@@ -267,7 +274,7 @@ class HttpExecutor(ABC):
         except Undecodable as error:
             raise self.failed(f"sent {error}", Verdict.RETRY) from error
 
-    def _failure_of(self, response: Response) -> Failed:
+    def failure_of(self, response: Response) -> Failed:
         body = b""
         with contextlib.suppress(httpx.TransportError, CallFailed):  # the status alone is enough
             for piece in self._pieces(response):
@@ -278,7 +285,7 @@ class HttpExecutor(ABC):
             self.name, response.status, response.headers, body, datetime.now(UTC)
         )
 
-    def _told(self, failed: Failed) -> Failed:
+    def told(self, failed: Failed) -> Failed:
         """Make a failure fit to store and show: hide keys that the server repeats, cut text."""
         upstream = failed.upstream or Upstream(self._unnamed(failed.error))
         fields = msgspec.structs.asdict(upstream)
@@ -288,7 +295,7 @@ class HttpExecutor(ABC):
 
     def _unnamed(self, message: str) -> str:
         """Hide the server's address, which does not concern clients."""
-        for name in (self.name, self._shown):
+        for name in (self.name, self.address):
             message = message.replace(name, "the model server")
         return message
 
@@ -350,7 +357,8 @@ def joined(pieces: Iterable[bytes]) -> bytes:
 
 
 def _too_long(what: str, limit: int) -> CallFailed:
-    return CallFailed(Failed(f"{what} is longer than {limit >> 20} MiB", Verdict.FINAL))
+    size = f"{limit >> 20} MiB" if limit >= 1 << 20 else f"{limit >> 10} KiB"
+    return CallFailed(Failed(f"{what} is longer than {size}", Verdict.FINAL))
 
 
 def text_in(value: Any, name: str) -> str:

@@ -40,6 +40,11 @@ class Target:
             return self._head + b"\r\n"
         return b"%bContent-Length: %d\r\n\r\n%b" % (self._head, len(body), body)
 
+    @property
+    def head_of_pieces(self) -> bytes:
+        """The head of a request whose body follows in chunks."""
+        return b"%bTransfer-Encoding: chunked\r\n\r\n" % self._head
+
 
 class ConnectionTransport:
     """One keep-alive connection to one server, used for one request at a time.
@@ -112,6 +117,17 @@ class ConnectionTransport:
         self._origin = target.origin
         return self._exchange(self._connect(target.url), message, target.method)
 
+    def upload(self, target: Target) -> "Upload":
+        """Begin a request on a new connection, whose body is sent in pieces; a HEAD has none."""
+        self.drop()
+        self._origin = target.origin
+        incoming = self._connect(target.url)
+        self._use(incoming)
+        upload = Upload(self, incoming, target.method)
+        has_body = target.method != "HEAD"
+        upload.send(target.head_of_pieces if has_body else target.message(None))
+        return upload
+
     def keep(self, incoming: Incoming) -> None:
         """Keep the connection for the next request: its answer was read to the end."""
         self._warm = incoming
@@ -131,16 +147,23 @@ class ConnectionTransport:
         return httpx.ReadError(reason_of(error))
 
     def _exchange(self, incoming: Incoming, message: bytes, method: str) -> "Response":
+        self._use(incoming)
+        upload = Upload(self, incoming, method)
+        upload.send(message)
+        return upload.answer()
+
+    def _use(self, incoming: Incoming) -> None:
+        """Make this the connection of the request that begins. Raises `Aborted`."""
         with self._lock:
             aborted, self._incoming = self.is_aborted, incoming
         if aborted:
             self.drop()
             raise Aborted("the call was aborted before it was sent")
         WATCH.add(self)
+
+    def read_head(self, incoming: Incoming, method: str) -> "Response":
+        """Read the head of the answer to a request that was sent."""
         try:
-            # A server may answer (413, say) and close before it has read the complete request.
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                incoming.send(message)
             # In total: a head that arrives byte by byte, or interim answers, must not extend it.
             incoming.wait_at_most(self._silence_s)
             answer = HttpResponse(incoming, method)
@@ -204,6 +227,37 @@ class ConnectionTransport:
 
 class _Unanswered(httpx.RemoteProtocolError):
     """The connection was closed before the first byte of an answer."""
+
+
+class Upload:
+    """A request that is being sent; `is_refused` once the server takes no more of it."""
+
+    def __init__(self, transport: ConnectionTransport, incoming: Incoming, method: str) -> None:
+        self._transport, self._incoming, self._method = transport, incoming, method
+        self.is_refused = False
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as they are. A server may answer (413, say) before it has read them all."""
+        try:
+            self._incoming.send(data)
+        except (BrokenPipeError, ConnectionResetError):
+            self.is_refused = True
+        except OSError as error:
+            raise self._transport.fail(error) from error
+
+    def send_piece(self, piece: bytes) -> None:
+        """Send a piece of the body as a chunk."""
+        self.send(b"%x\r\n%b\r\n" % (len(piece), piece))
+
+    def end(self) -> "Response":
+        """End the body, and read the head of the answer, which must be closed."""
+        if not self.is_refused and self._method != "HEAD":
+            self.send(b"0\r\n\r\n")
+        return self.answer()
+
+    def answer(self) -> "Response":
+        """Read the head of the answer, which must be closed."""
+        return self._transport.read_head(self._incoming, self._method)
 
 
 class Response:

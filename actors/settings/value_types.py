@@ -40,7 +40,7 @@ for _section, _kind in _kinds(Config).items():
     is_whole = is_list(_kind) or is_table(_kind)
     KEYS |= {_section: _kind} if is_whole else _kinds(_kind, f"{_section}.")
 
-_NOT_YET = {"auth", "proxy"}
+_NOT_YET = {"auth"}
 
 
 def check_known(key: str, origin: str) -> None:

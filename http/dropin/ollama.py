@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from ...actors.core.intake.submission import new_task
-from ...actors.core.model.errors import Forbidden, Invalid, QueueError
+from ...actors.core.model.errors import Invalid, QueueError
 from ...actors.core.model.tasks import NewTask, Priority, Task, TaskType
 from .. import wire
 from ..requests import reading
@@ -43,22 +43,12 @@ def add_ollama_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
             return queued.streamed()
         return _embedding(queued.whole()) if path == wire.EMBEDDINGS else queued.raw()
 
-    def refuse(verb: str) -> None:
-        raise Forbidden(
-            f"the queue does not forward {verb}: run it against the model server itself, with its "
-            "address in OLLAMA_HOST"
-        )
-
     for path in _KINDS:
         app.post(path, callback=lambda path=path: replying(path))
     app.get(wire.TAGS, callback=lambda: models.tags(queue))
     app.get(wire.PS, callback=lambda: models.loaded(queue))
     app.get(wire.VERSION, callback=lambda: models.version(queue))
     app.post(wire.SHOW, callback=lambda: models.show(queue, reading.json_object(max_body)))
-    for path, method in wire.ADMIN.items():
-        verb = path.removeprefix("/api/")
-        app.route(path, method=method, callback=lambda verb=verb: refuse(verb))
-    app.route(f"{wire.BLOBS}<_>", method=["POST", "HEAD"], callback=lambda _: refuse("blobs"))
 
 
 def encode_error(error: QueueError) -> bytes:

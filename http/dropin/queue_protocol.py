@@ -8,6 +8,7 @@ from ...actors.core.model.files import FilePage, StoredFile
 from ...actors.core.model.outcomes import BackendReply
 from ...actors.core.model.tasks import Batch, Submitted
 from ...actors.embedded.files import NewFile
+from ...actors.embedded.forwarded_call import ForwardedCall
 from ...actors.files.blob_streams import BlobReader
 from ..native.feed import LocalQueue
 
@@ -27,7 +28,7 @@ class DropinQueue(LocalQueue, Protocol):
 
     def abandon_task(self, task_id: str) -> None: ...
 
-    def probe_backends(self) -> None: ...
+    def probe_backends(self, names: Collection[str] | None = None) -> None: ...
 
     def call_backends(
         self, names: Collection[str], path: str, body: Mapping[str, Any] | None = None
@@ -36,6 +37,10 @@ class DropinQueue(LocalQueue, Protocol):
     def load_on_backends(
         self, names: Collection[str], path: str, body: Mapping[str, Any]
     ) -> dict[str, BackendReply]: ...
+
+    def forward(self, name: str, method: str, path: str) -> ForwardedCall: ...
+
+    def dismiss(self, call: ForwardedCall) -> None: ...
 
     def create_batch(self, body: Mapping[str, Any], tenant: str | None = None) -> Batch: ...
 

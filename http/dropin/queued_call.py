@@ -37,7 +37,6 @@ TIMEOUT, START_WITHIN = "X-Queue-Timeout", "X-Queue-Start-Within"
 TASK_ID, WAIT, BACKEND = "X-Queue-Task-Id", "X-Queue-Wait-Ms", "X-Queue-Backend"
 IGNORED = "X-Queue-Ignored"
 MAX_NAMES, MAX_NAME = 32, 64  # names in that header, and characters per name
-CLIENT_GONE = 499
 _SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -302,9 +301,9 @@ class QueuedCall:
 def failure_of(task: Task) -> wire.TaskFailed:
     """Why a task has no reply, with the model server's status if it sent one."""
     if task.status is Status.CANCELLED:
-        return wire.TaskFailed(f"task {task.id} was cancelled", CLIENT_GONE)
+        return wire.TaskFailed(f"task {task.id} was cancelled", wire.CLIENT_GONE)
     if task.status is not Status.FAILED:
-        return wire.TaskFailed(f"task {task.id} has not ended", CLIENT_GONE)
+        return wire.TaskFailed(f"task {task.id} has not ended", wire.CLIENT_GONE)
     message = task.error or "the task failed"
     if task.error_code is ErrorCode.EXPIRED:
         return wire.TaskFailed(f"task {task.id} expired: {message}", 504, code=task.error_code)

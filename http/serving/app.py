@@ -13,6 +13,7 @@ from ...actors.core.model import limits
 from ...actors.core.model.errors import QueueError
 from .. import wire
 from ..dropin import anthropic, ollama, openai
+from ..dropin.admin import add_admin_routes
 from ..dropin.anthropic import add_anthropic_routes
 from ..dropin.anthropic_batches import add_anthropic_batch_routes
 from ..dropin.ollama import add_ollama_routes
@@ -67,6 +68,8 @@ class QueueApp(bottle.Bottle):
 
     def add_route(self, route: Any) -> None:
         super().add_route(route)
+        if route.method == "HEAD":
+            return  # Bottle sends a head without its body
         before, _, last = route.rule.rpartition("/")
         parameter = _PARAMETER.fullmatch(last)
         if "<" not in route.rule:
@@ -147,17 +150,19 @@ def create_app(
     max_body: int = 32 << 20,
     max_upload: int = 256 << 20,
     max_file: int = 512 << 20,
+    passes_admin: bool = False,
     guard: Guard = ANYBODY,
 ) -> QueueApp:
     """Create the app over a `QueueManager` or an equivalent.
 
     `max_body` limits a request body in bytes, `max_upload` that of a batch, `max_file` an uploaded
-    file; `guard` decides which requests are allowed, and which pages of other origins may read the
-    responses.
+    file. `passes_admin`: requests that change models are passed on to the model servers. `guard`
+    decides which requests are allowed, and which pages of other origins may read the responses.
     """
     app = QueueApp(guard, queue.yield_control)
     add_native_routes(app, queue, max_body, max_upload)
     add_ollama_routes(app, queue, max_body)
+    add_admin_routes(app, queue, max_body, is_on=passes_admin)
     add_openai_routes(app, queue, max_body)
     add_response_routes(app, queue, max_body)
     add_file_routes(app, queue, max_file)

@@ -194,6 +194,7 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
         max_body=config.server.max_body,
         max_upload=config.server.max_upload,
         max_file=config.server.max_file,
+        passes_admin=config.proxy.admin,
         guard=guard,
     )
     server = HttpServer(

@@ -151,6 +151,13 @@ class RetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     backoff_factor: float = 2.0
 
 
+class ProxySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """With `admin`, requests of Ollama's API that change models (pull, push, create, copy, delete,
+    blobs) are passed on to the model servers; without, they are refused."""
+
+    admin: bool = False
+
+
 class LoggingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """With `file` None, logs to stderr; a file is rotated."""
 
@@ -161,7 +168,8 @@ class LoggingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings, in the sections of the configuration file: `server`, `ollama`, `backends`,
-    `models` (by name), `queue`, `scheduler`, `retry_config`, `remote_scheduling`, `logging`.
+    `models` (by name), `queue`, `scheduler`, `retry_config`, `remote_scheduling`, `proxy`,
+    `logging`.
 
     Checked on creation. Raises `Invalid`, naming the key as `section.key`.
     """
@@ -174,6 +182,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     scheduler: SchedulerSettings = SchedulerSettings()
     retry_config: RetrySettings = RetrySettings()
     remote_scheduling: RemoteScheduling = RemoteScheduling()
+    proxy: ProxySettings = ProxySettings()
     logging: LoggingSettings = LoggingSettings()
 
     def __post_init__(self) -> None:

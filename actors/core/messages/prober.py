@@ -18,7 +18,9 @@ class Probed(Struct, frozen=True):
 
 
 class ProbeAll(Command[bool], frozen=True):
-    """Probe all backends now. Reply: True, once the scheduler has all results."""
+    """Probe these backends now, or all of them. Reply: True, once the scheduler has the results."""
+
+    backends: tuple[str, ...] | None = None
 
 
 class CallBackends(Command[dict[str, BackendReply]], frozen=True):

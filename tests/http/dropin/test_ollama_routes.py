@@ -164,8 +164,8 @@ def test_other_methods(house: AppHarness) -> None:
     assert words(house.http.post("/api/tags")) == (405, "/api/tags does not take POST")
     assert words(house.http.post("/api/blobs/sha256:0")) == (
         403,
-        "the queue does not forward blobs: run it against the model server itself, "
-        "with its address in OLLAMA_HOST",
+        "the queue does not forward blobs: set proxy.admin to true in its configuration, or run it "
+        "against the model server itself, with its address in OLLAMA_HOST",
     )
     assert house.http.head("/api/blobs/sha256:0").status_code == 403
 

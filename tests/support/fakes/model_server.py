@@ -13,6 +13,7 @@ from typing import Any, Self, cast
 
 from tests.support.fakes.behaviours import Answer, Behaviour, Cut, Hang, Stream
 from tests.support.fakes.dialects import DIALECTS, FACTS, VECTORS, Dialect, listings
+from tests.support.fakes.model_changes import Change, Lines, read_body
 from tests.support.servers.real_models import model_server
 
 __all__ = ["Answer", "Behaviour", "Call", "Cut", "FakeOllama", "Hang", "Stream"]
@@ -35,7 +36,8 @@ class FakeOllama:
 
     `script` sets the behaviours of the next inference calls, one each; later ones follow `default`,
     which may be a function of the request's body. `facts` are the answers to GET (and `show`).
-    `interim` is sent unchanged before each answer to an inference call.
+    `answers` are those to requests that change models, by path or its start; `changes` are those
+    received. `interim` is sent unchanged before each answer to an inference call.
     `calls` are the inference calls received, `probes` the paths of all GET requests, `peak` the
     maximum number of concurrent calls. Waits raise `TimeoutError`.
     """
@@ -44,6 +46,8 @@ class FakeOllama:
         self.default = default
         self.facts: dict[str, Answer | Hang] = {p: Answer(body=b) for p, b in FACTS.items()}
         self.interim = b""
+        self.changes: list[Change] = []
+        self.answers: dict[str, Answer | Lines | Hang | Cut] = {}
         self.calls: list[Call] = []
         self.probes: list[str] = []
         self.running = self.peak = self.disconnects = self.connections = 0
@@ -101,6 +105,12 @@ class FakeOllama:
             self._wait(lambda: len(self.calls) >= count, timeout, f"{count} calls")
             return list(self.calls)
 
+    def wait_for_changes(self, count: int, timeout: float = 5) -> list[Change]:
+        """Wait for at least `count` requests that change models, and return them."""
+        with self._changed:
+            self._wait(lambda: len(self.changes) >= count, timeout, f"{count} changes")
+            return list(self.changes)
+
     def wait_for_disconnect(self, timeout: float = 5, count: int = 1) -> None:
         """Wait until `count` clients in total have disconnected during a call."""
         with self._changed:
@@ -135,6 +145,13 @@ class FakeOllama:
             if self._script:
                 return self._script.popleft()
         return self.default(call.body) if callable(self.default) else self.default
+
+    def received(self, change: Change) -> Answer | Lines | Hang | Cut:
+        with self._changed:
+            self.changes.append(change)
+            self._changed.notify_all()
+        paths = [path for path in self.answers if change.path.startswith(path)]
+        return self.answers[max(paths)] if paths else _NOT_FOUND
 
     def ended(self) -> None:
         with self._changed:
@@ -195,6 +212,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(known)
 
     def do_POST(self) -> None:
+        if any(self.path.startswith(path) for path in self.fake.answers):
+            self._change()
+            return
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path in DIALECTS or self.path in VECTORS:
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -202,6 +222,47 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             known = self.fake.facts.get(self.path, _NOT_FOUND)
             self._answer(known if isinstance(known, Answer) else _NOT_FOUND)
+
+    def do_HEAD(self) -> None:
+        self._change()
+
+    def do_DELETE(self) -> None:
+        self._change()
+
+    def _change(self) -> None:
+        """Answer a request that changes models."""
+        behaviour = self.fake.answers.get(f"early {self.path}")
+        if behaviour is None:
+            behaviour = self.fake.received(read_body(self))
+        try:
+            match behaviour:
+                case Answer():
+                    self._answer(behaviour)
+                    self.close_connection = "early " + self.path in self.fake.answers
+                case Lines():
+                    self._report(behaviour)
+                case Hang():
+                    self._hang()
+                case Cut():
+                    self._cut()
+        except OSError:
+            self._leave()
+
+    def _report(self, report: Lines) -> None:
+        self.send_response(report.status)
+        self.send_header("Content-Type", "application/x-ndjson")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for index, line in enumerate(report.lines):
+            if index == report.gate_at and report.gate is not None:
+                report.gate.wait()
+            self._chunk(line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n")
+        if report.then == "hang":
+            self._hang()
+        elif report.then == "cut":
+            self._cut()
+        else:
+            self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, *_: Any) -> None:
         """Log nothing."""
@@ -239,7 +300,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self._end()
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def _whole(self, body: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
         if self.path in VECTORS:

@@ -1,0 +1,91 @@
+"""The model servers of an embedded queue: their state, and calls to them that are not tasks."""
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..base.actor import ask
+from ..base.cooperation import YieldControl
+from ..core.config.config import Config
+from ..core.intake import arguments
+from ..core.messages import CallBackends, Describe, DrainBackend, ProbeAll
+from ..core.model.errors import NotFound, Unavailable
+from ..core.model.outcomes import BackendReply
+from ..core.model.stats import BackendState
+from ..supervision.switchboard import Switchboard
+
+if TYPE_CHECKING:
+    from .forwarded_call import ForwardedCall
+
+SHORT_S = 5.0
+LOADING_S = 300.0  # as long as Ollama waits for a model to load
+MOST_FORWARDED = 64  # requests at once
+
+
+class EmbeddedBackends:
+    """`QueueManager`'s verbs for model servers. They raise `NotFound` for an unknown name."""
+
+    def __init__(
+        self, switchboard: Switchboard, config: Config, yield_control: YieldControl
+    ) -> None:
+        self._switchboard, self._yield_control = switchboard, yield_control
+        self._silence_s = config.ollama.timeout
+        self._settings = {backend.name: backend for backend in config.all_backends}
+        self._forwarded: set[ForwardedCall] = set()
+
+    def all(self) -> list[BackendState]:
+        return ask(self._switchboard.current().scheduler, Describe()).backends
+
+    def drain(self, name: str, value: bool) -> BackendState:
+        command = DrainBackend(arguments.backend(name), value)
+        return ask(self._switchboard.current().scheduler, command)
+
+    def probe(self, names: Collection[str] | None = None) -> None:
+        """Probe these servers, or all, now. Returns once the plan has the results."""
+        command = ProbeAll(None if names is None else tuple(names))
+        ask(self._switchboard.current().prober, command)
+
+    def call(
+        self, names: Collection[str], path: str, body: Mapping[str, Any] | None
+    ) -> dict[str, BackendReply]:
+        """Send a GET of `path`, or a POST of `body`, to backends. Returns replies within 5 s."""
+        command = CallBackends(tuple(names), path, None if body is None else dict(body), SHORT_S)
+        return ask(self._switchboard.current().prober, command)
+
+    def call_to_load(
+        self, names: Collection[str], path: str, body: Mapping[str, Any]
+    ) -> dict[str, BackendReply]:
+        """Send backends a POST that loads or unloads a model. Returns replies within 5 min."""
+        command = CallBackends(tuple(names), path, dict(body), LOADING_S, loads=True)
+        return ask(self._switchboard.current().prober, command, LOADING_S + SHORT_S)
+
+    # --- requests that are passed on ------------------------------------------------------------
+
+    def forward(self, name: str, method: str, path: str) -> "ForwardedCall":
+        """A request to an Ollama server, to be made by the caller's thread; end it with `dismiss`.
+
+        Raises `Unavailable` if there are too many, or the queue is closed.
+        """
+        from .forwarded_call import ForwardedCall  # loads httpx
+
+        self._switchboard.current()
+        if len(self._forwarded) >= MOST_FORWARDED:
+            raise Unavailable(
+                f"{MOST_FORWARDED} requests are being passed on to model servers: try again later",
+                retry_after_s=5,
+            )
+        backend = self._settings.get(name)
+        if backend is None:
+            raise NotFound(f"there is no backend {name}", field="name")
+        call = ForwardedCall(backend, method, path, self._silence_s, self._yield_control)
+        self._forwarded.add(call)
+        return call
+
+    def dismiss(self, call: "ForwardedCall") -> None:
+        """Close a call's connection."""
+        self._forwarded.discard(call)
+        call.close()
+
+    def close(self) -> None:
+        """End all requests that are being passed on."""
+        for call in tuple(self._forwarded):
+            call.abort()
