@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
+from ..actors.core.access.keys import Role
 from ..actors.core.intake.bulk import BulkResult
 from ..actors.core.intake.bulk import Verb as BulkVerb
 from ..actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
@@ -46,7 +47,8 @@ class HttpRoute(Struct, Generic[T], frozen=True, eq=False):
     `QueueAPI` that answers, "" if there is none; a verb that takes only the path's parameter needs
     no handler. `answer`: what the verb returns; `http/native/answers.py` defines how it is shown.
     `operation`: the route's id in the OpenAPI document. `errors`: in addition to those that every
-    route can return. `media` is the response's type, `sends` its headers.
+    route can return. `media` is the response's type, `sends` its headers. `role` is what a
+    request's API key must have, None if it needs none: a route that does not say is for admins.
     """
 
     method: str
@@ -64,6 +66,7 @@ class HttpRoute(Struct, Generic[T], frozen=True, eq=False):
     also: dict[int, str] = {}
     errors: tuple[type[QueueError], ...] = ()
     media: str = "application/json"
+    role: Role | None = Role.ADMIN
 
     @property
     def public_path(self) -> str:
@@ -90,6 +93,8 @@ BY_STATE = (NotFound, Conflict)
 BODY = (Invalid, TooLarge)
 SSE = "text/event-stream"
 
+READER, USER = Role.READER, Role.USER
+
 # fmt: off
 # --- tasks --------------------------------------------------------------------------------------
 
@@ -98,14 +103,14 @@ SUBMIT = _row(
     "Submit a task; answers 201 once it is on disk.", operation="submit_task", body=NewTask,
     headers=(KEY,), status=201,
     also={200: "The key was used before for the same task, which is returned."},
-    errors=(*BODY, Conflict, QueueFull),
+    errors=(*BODY, Conflict, QueueFull), role=USER,
 )
 SUBMIT_BATCH = _row(
     "POST /api/tasks/batch", "submit_batch", BatchSubmitted,
     "Submit many tasks, all or none; JSON lines are read as they arrive.",
     body=ManyTasks | list[NewTask], takes_lines=True, headers=(KEY,), query=(WAIT,), status=201,
     also={200: "The key was used before for the same batch, which is returned."},
-    errors=(*BODY, Conflict, QueueFull),
+    errors=(*BODY, Conflict, QueueFull), role=USER,
 )
 LIST_PAGE = _row(
     "GET /api/tasks", "list_page", list[Task],
@@ -115,50 +120,51 @@ LIST_PAGE = _row(
         Parameter("Link", str, "The next page, as rel=next, relative to this address."),
         Parameter(TOTAL, int, "How many match, where known without reading them all."),
     ),
-    errors=(Invalid,),
+    errors=(Invalid,), role=READER,
 )
 GET_TASK = _row(
     "GET /api/tasks/{task_id}", "get_task", Task,
-    "Get a whole task.", query=(WAIT,), errors=(Invalid, *BY_ID),
+    "Get a whole task.", query=(WAIT,), errors=(Invalid, *BY_ID), role=READER,
 )
 STREAM_TASK = _row(
     "GET /api/tasks/{task_id}/stream", "stream_task", str,
     "Stream a task's reply: events chunk (with ids attempt.n), restart, and one end.", media=SSE,
     headers=(Parameter("Last-Event-ID", str, "Resume after this chunk."),),
-    errors=(Invalid, *BY_ID),
+    errors=(Invalid, *BY_ID), role=READER,
 )
 CANCEL_TASK = _row(
     "POST /api/tasks/{task_id}/cancel", "cancel_task", Task,
-    "Cancel a pending or running task.", errors=BY_STATE,
+    "Cancel a pending or running task.", errors=BY_STATE, role=USER,
 )
 UPDATE_TASK_PRIORITY = _row(
     "POST /api/tasks/{task_id}/priority", "update_task_priority", Task,
     "Change the priority of a pending or running task.", body=Level, errors=(*BODY, *BY_STATE),
+    role=USER,
 )
 RETRY_TASK = _row(
     "POST /api/tasks/{task_id}/retry", "retry_task", Task,
-    "Retry a failed or cancelled task.", errors=(*BY_STATE, QueueFull),
+    "Retry a failed or cancelled task.", errors=(*BY_STATE, QueueFull), role=USER,
 )
 DELETE_TASK = _row(
     "DELETE /api/tasks/{task_id}", "delete_task", Task,
-    "Delete a finished task.", errors=BY_STATE,
+    "Delete a finished task.", errors=BY_STATE, role=USER,
 )
 CANCEL_TASKS = _row(
     "POST /api/tasks/cancel", "cancel_tasks", BulkResult,
-    "Cancel many pending or running tasks.", body=Ids | Matching, errors=BODY,
+    "Cancel many pending or running tasks.", body=Ids | Matching, errors=BODY, role=USER,
 )
 RETRY_TASKS = _row(
     "POST /api/tasks/retry", "retry_tasks", BulkResult,
-    "Retry many failed or cancelled tasks.", body=Ids | Matching, errors=BODY,
+    "Retry many failed or cancelled tasks.", body=Ids | Matching, errors=BODY, role=USER,
 )
 DELETE_TASKS = _row(
     "POST /api/tasks/delete", "delete_tasks", BulkResult,
-    "Delete many finished tasks.", body=Ids | Matching, errors=BODY,
+    "Delete many finished tasks.", body=Ids | Matching, errors=BODY, role=USER,
 )
 REPRIORITIZE_TASKS = _row(
     "POST /api/tasks/priority", "reprioritize_tasks", BulkResult,
     "Change the priority of many tasks.", operation="priority_tasks",
-    body=IdsAndLevel | MatchingAndLevel, errors=BODY,
+    body=IdsAndLevel | MatchingAndLevel, errors=BODY, role=USER,
 )
 BULK = {
     BulkVerb.CANCEL: CANCEL_TASKS,
@@ -168,16 +174,16 @@ BULK = {
 }
 LIST_BATCHES = _row(
     "GET /api/batches", "list_batches", list[Batch],
-    "List batches, newest first.", query=(LIMIT,), errors=(Invalid,),
+    "List batches, newest first.", query=(LIMIT,), errors=(Invalid,), role=READER,
 )
 GET_BATCH = _row(
     "GET /api/batches/{batch_id}", "get_batch", Batch,
-    "Get a batch: how many of its tasks are in each state.", errors=BY_ID,
+    "Get a batch: how many of its tasks are in each state.", errors=BY_ID, role=READER,
 )
 
 CANCEL_BATCH = _row(
     "POST /api/batches/{batch_id}/cancel", "cancel_batch", Batch,
-    "Cancel the tasks of a batch that have not ended.", errors=BY_STATE,
+    "Cancel the tasks of a batch that have not ended.", errors=BY_STATE, role=USER,
 )
 
 # --- crons --------------------------------------------------------------------------------------
@@ -191,61 +197,64 @@ LIST_CRONS = _row(
         Parameter("limit", int, "At most this many."),
         Parameter("offset", int, "Skip this many."),
     ),
-    errors=(Invalid,),
+    errors=(Invalid,), role=READER,
 )
 ADD_CRON = _row(
     "POST /api/cron", "add_cron_task", CronAdded,
     "Add a cron.", operation="add_cron", body=NewCron, query=(IF_EXISTS,), status=201,
     also={200: "A cron of this name exists; its id is returned."}, errors=(*BODY, Conflict),
+    role=USER,
 )
 TEST_CRON = _row(
     "POST /api/cron/test", "", Times,
     "Preview the next times of a cron expression.", operation="test_cron", body=CronTrial,
-    errors=BODY,
+    errors=BODY, role=READER,
 )
 GET_CRON = _row(
     "GET /api/cron/{cron_id}", "get_cron_task", Cron,
-    "Get a cron.", operation="get_cron", errors=BY_ID,
+    "Get a cron.", operation="get_cron", errors=BY_ID, role=READER,
 )
 UPDATE_CRON = _row(
     "PUT /api/cron/{cron_id}", "update_cron_task", Cron,
     "Change the given fields of a cron; read-only fields are ignored.", operation="update_cron",
-    body=dict[str, Any], errors=(*BODY, *BY_ID),
+    body=dict[str, Any], errors=(*BODY, *BY_ID), role=USER,
 )
 REMOVE_CRON = _row(
     "DELETE /api/cron/{cron_id}", "remove_cron_task", Cron,
-    "Delete a cron; its tasks stay.", operation="remove_cron", errors=BY_ID,
+    "Delete a cron; its tasks stay.", operation="remove_cron", errors=BY_ID, role=USER,
 )
 ENABLE_CRON = _row(
     "PUT /api/cron/{cron_id}/enable", "enable_cron_task", Cron,
-    "Enable a cron: it runs on schedule.", operation="enable_cron", errors=BY_ID,
+    "Enable a cron: it runs on schedule.", operation="enable_cron", errors=BY_ID, role=USER,
 )
 DISABLE_CRON = _row(
     "PUT /api/cron/{cron_id}/disable", "disable_cron_task", Cron,
-    "Disable a cron.", operation="disable_cron", errors=BY_ID,
+    "Disable a cron.", operation="disable_cron", errors=BY_ID, role=USER,
 )
 RUN_CRON = _row(
     "POST /api/cron/{cron_id}/run", "run_cron_task", Submitted,
     "Run a cron once now.", operation="run_cron", status=201, errors=(*BY_STATE, QueueFull),
+    role=USER,
 )
 
 # --- the queue ----------------------------------------------------------------------------------
 
 GET_STATUS = _row(
     "GET /api/status", "get_queue_stats", QueueStats,
-    "Get the state of the queue.", operation="get_status",
+    "Get the state of the queue.", operation="get_status", role=READER,
 )
 GET_STATS = _row(
     "GET /api/stats", "get_queue_stats", QueueStats,
-    "Same as /api/status.", operation="get_stats",
+    "Same as /api/status.", operation="get_stats", role=READER,
 )
 GET_HISTORY = _row(
     "GET /api/history", "get_history", list[Minute],
     "Get what happened in each minute of the last hour, since the start; oldest first.",
+    role=READER,
 )
 LIST_BACKENDS = _row(
     "GET /api/backends", "list_backends", list[BackendState],
-    "List the model servers, in the order of the configuration.",
+    "List the model servers, in the order of the configuration.", role=READER,
 )
 DRAIN_BACKEND = _row(
     "POST /api/backends/{name}/drain", "drain_backend", BackendState,
@@ -271,20 +280,21 @@ EVENTS = _row(
         Parameter("events", list[str], "Only events of these names."),
         Parameter("tasks", list[str], "Only events of tasks with these ids."),
     ),
-    errors=(Invalid,),
+    errors=(Invalid,), role=READER,
 )
 SOCKET = _row(
     "GET /ws", "subscribe", type(None),
     "The same over a WebSocket.", operation="socket", status=101,
     also={426: "Not a WebSocket request."},
+    role=READER,
 )
 HEALTHZ = _row(
     "GET /healthz", "", Done,
-    "Check that the server is up.", operation="healthz",
+    "Check that the server is up.", operation="healthz", role=None,
 )
 OPENAPI = _row(
     "GET /openapi.json", "", dict[str, Any],
-    "Get this API as an OpenAPI 3.1 document.", operation="openapi",
+    "Get this API as an OpenAPI 3.1 document.", operation="openapi", role=READER,
 )
 # fmt: on
 

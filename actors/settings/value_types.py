@@ -3,12 +3,17 @@
 import difflib
 import os
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, date, datetime
+from enum import EnumType
 from types import NoneType
 from typing import Any, Literal, NoReturn, get_args, get_origin
 
 import msgspec
 
+from ..core.access.keys import Moment, Rate, TopPriority
+from ..core.access.meters import RATE_WANTED, read_rate
 from ..core.config.config import Config, OllamaHost, Path, Seconds, Secret, Size, Url
+from ..core.intake.submission import parse_priority, parse_time
 from ..core.model.errors import Invalid
 from .notation import parse_duration, parse_ollama_host, parse_size, shown
 
@@ -40,16 +45,11 @@ for _section, _kind in _kinds(Config).items():
     is_whole = is_list(_kind) or is_table(_kind)
     KEYS |= {_section: _kind} if is_whole else _kinds(_kind, f"{_section}.")
 
-_NOT_YET = {"auth"}
-
 
 def check_known(key: str, origin: str) -> None:
     """Raise `Invalid`, with the nearest known key, for an unknown key."""
-    section = key.partition(".")[0]
-    for name in (section, key):
-        if name in _NOT_YET:
-            raise Invalid(f"{origin}: {name} is not supported yet: remove it", field=name)
     if key not in KEYS:
+        section = key.partition(".")[0]
         kin = [name for name in KEYS if name.startswith(f"{section}.")]
         _refuse_unknown(key, origin, KEYS, kin or SECTIONS)
 
@@ -111,7 +111,7 @@ def _converted(raw: Any, kind: Any) -> Any:
     kind = plain(kind)
     if kind in _PARSERS:
         return _PARSERS[kind](raw)
-    if get_origin(kind) is Literal and is_text:
+    if is_text and (get_origin(kind) is Literal or isinstance(kind, EnumType)):
         raw = raw.lower()
     try:
         return msgspec.convert(raw, kind, strict=False)
@@ -122,6 +122,8 @@ def _converted(raw: Any, kind: Any) -> Any:
 def _wanted(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return f"one of {', '.join(get_args(kind))}"
+    if isinstance(kind, EnumType):
+        return f"one of {', '.join(kind)}"
     return {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}[kind]
 
 
@@ -136,6 +138,20 @@ def _secret(raw: Any) -> str:
     return raw
 
 
+def _rate(raw: Any) -> str:
+    text: str = _converted(raw, str)
+    if read_rate(text) is None:
+        raise Invalid(f"must be {RATE_WANTED}")
+    return text
+
+
+def _moment(raw: Any) -> datetime:
+    """An instant; a date is its beginning, in UTC."""
+    if type(raw) is date:
+        return datetime(raw.year, raw.month, raw.day, tzinfo=UTC)
+    return parse_time(raw, "it")
+
+
 _PARSERS: dict[Any, Callable[[Any], Any]] = {
     Seconds: parse_duration,
     Size: parse_size,
@@ -143,4 +159,7 @@ _PARSERS: dict[Any, Callable[[Any], Any]] = {
     Path: _path,
     Secret: _secret,
     Url: lambda raw: _converted(raw, str),
+    TopPriority: parse_priority,
+    Rate: _rate,
+    Moment: _moment,
 }

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from ...actors.base.cooperation import run_steps
+from ...actors.core.access.keys import Role
 from ...actors.core.anthropic.errors import error_body
 from ...actors.core.anthropic.events import PING, MessageEvents
 from ...actors.core.anthropic.replies import message_of, request_id
@@ -46,8 +47,8 @@ def add_anthropic_routes(app: Routes, queue: DropinQueue, max_body: int) -> None
         payload = run_steps(prompt_of(body), reading.current_yield_control())
         return {"input_tokens": count_tokens(queue, model, body, payload)}
 
-    app.post(wire.MESSAGES, callback=message)
-    app.post(f"{wire.MESSAGES}/count_tokens", callback=count)
+    app.post(wire.MESSAGES, callback=message, role=Role.USER)
+    app.post(f"{wire.MESSAGES}/count_tokens", callback=count, role=Role.USER)
 
 
 class AnthropicStreamFormat:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from ...actors.core.access.keys import Role
 from ...actors.core.anthropic.errors import error_body
 from ...actors.core.anthropic.replies import request_id
 from ...actors.core.intake.batch_jobs import LineChecks, LineRefused
@@ -87,12 +88,16 @@ def add_anthropic_batch_routes(
         lines = _results(queue, [job.output_file_id, job.error_file_id])
         return StreamingResponse(lines, lines.close, "application/x-jsonl")
 
-    app.post(BATCHES, callback=create)
-    app.get(BATCHES, callback=listed)
-    app.get(f"{BATCHES}/<batch_id>", callback=lambda batch_id: shown(find(batch_id)[0]))
-    app.post(f"{BATCHES}/<batch_id>/cancel", callback=cancel)
-    app.route(f"{BATCHES}/<batch_id>", "DELETE", delete)
-    app.get(f"{BATCHES}/<batch_id>/results", callback=results)
+    app.post(BATCHES, callback=create, role=Role.USER)
+    app.get(BATCHES, callback=listed, role=Role.READER)
+    app.get(
+        f"{BATCHES}/<batch_id>",
+        callback=lambda batch_id: shown(find(batch_id)[0]),
+        role=Role.READER,
+    )
+    app.post(f"{BATCHES}/<batch_id>/cancel", callback=cancel, role=Role.USER)
+    app.route(f"{BATCHES}/<batch_id>", "DELETE", delete, role=Role.USER)
+    app.get(f"{BATCHES}/<batch_id>/results", callback=results, role=Role.READER)
 
 
 def shown(batch: Batch) -> Json:

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from ...actors.core.access.keys import Role
 from ...actors.core.intake.submission import new_task
 from ...actors.core.model.errors import Invalid, QueueError
 from ...actors.core.model.tasks import NewTask, Priority, Task, TaskType
@@ -44,11 +45,15 @@ def add_ollama_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
         return _embedding(queued.whole()) if path == wire.EMBEDDINGS else queued.raw()
 
     for path in _KINDS:
-        app.post(path, callback=lambda path=path: replying(path))
-    app.get(wire.TAGS, callback=lambda: models.tags(queue))
-    app.get(wire.PS, callback=lambda: models.loaded(queue))
-    app.get(wire.VERSION, callback=lambda: models.version(queue))
-    app.post(wire.SHOW, callback=lambda: models.show(queue, reading.json_object(max_body)))
+        app.post(path, callback=lambda path=path: replying(path), role=Role.USER)
+    app.get(wire.TAGS, callback=lambda: models.tags(queue), role=Role.READER)
+    app.get(wire.PS, callback=lambda: models.loaded(queue), role=Role.READER)
+    app.get(wire.VERSION, callback=lambda: models.version(queue), role=Role.READER)
+    app.post(
+        wire.SHOW,
+        callback=lambda: models.show(queue, reading.json_object(max_body)),
+        role=Role.READER,
+    )
 
 
 def encode_error(error: QueueError) -> bytes:

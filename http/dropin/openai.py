@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from ...actors.core.access.keys import Role
 from ...actors.core.intake.submission import new_task
 from ...actors.core.model import limits
 from ...actors.core.model.errors import Invalid, QueueError
@@ -38,9 +39,13 @@ def add_openai_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
         return queued.streamed() if streamed else events.tiered(queued.whole())
 
     for path in ENDPOINTS:
-        app.post(path, callback=lambda path=path: replying(path))
-    app.get(wire.MODELS, callback=lambda: model_list.every(queue))
-    app.get(f"{wire.MODELS}/<model:path>", callback=lambda model: model_list.one(queue, model))
+        app.post(path, callback=lambda path=path: replying(path), role=Role.USER)
+    app.get(wire.MODELS, callback=lambda: model_list.every(queue), role=Role.READER)
+    app.get(
+        f"{wire.MODELS}/<model:path>",
+        callback=lambda model: model_list.one(queue, model),
+        role=Role.READER,
+    )
 
 
 class OpenAIStreamFormat:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from ...actors.core.access.keys import Role
 from ...actors.core.model.errors import NotFound
 from ...actors.core.model.ids import plain_batch_id
 from ...actors.core.model.tasks import Batch, BatchStatus
@@ -39,10 +40,10 @@ def add_openai_batch_routes(app: Routes, queue: DropinQueue, max_body: int) -> N
     def cancel(batch_id: str) -> Json:
         return shown(queue.cancel_job(_plain(batch_id, "id")))
 
-    app.post(wire.BATCHES, callback=create)
-    app.get(wire.BATCHES, callback=listed)
-    app.get(f"{wire.BATCHES}/<batch_id>", callback=get)
-    app.post(f"{wire.BATCHES}/<batch_id>/cancel", callback=cancel)
+    app.post(wire.BATCHES, callback=create, role=Role.USER)
+    app.get(wire.BATCHES, callback=listed, role=Role.READER)
+    app.get(f"{wire.BATCHES}/<batch_id>", callback=get, role=Role.READER)
+    app.post(f"{wire.BATCHES}/<batch_id>/cancel", callback=cancel, role=Role.USER)
 
 
 def shown(batch: Batch) -> Json:

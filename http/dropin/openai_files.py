@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from urllib.parse import quote
 
+from ...actors.core.access.keys import Role
 from ...actors.core.intake import uploads
 from ...actors.core.model.errors import Invalid
 from ...actors.core.model.files import PURPOSES, StoredFile
@@ -52,11 +53,15 @@ def add_file_routes(app: Routes, queue: DropinQueue, max_file: int) -> None:
     def delete(file_id: str) -> Json:
         return {"id": queue.delete_file(file_id).id, "object": "file", "deleted": True}
 
-    app.post(wire.FILES, callback=upload)
-    app.get(wire.FILES, callback=listed)
-    app.get(f"{wire.FILES}/<file_id>", callback=lambda file_id: shown(queue.get_file(file_id)))
-    app.get(f"{wire.FILES}/<file_id>/content", callback=content)
-    app.route(f"{wire.FILES}/<file_id>", "DELETE", delete)
+    app.post(wire.FILES, callback=upload, role=Role.USER)
+    app.get(wire.FILES, callback=listed, role=Role.READER)
+    app.get(
+        f"{wire.FILES}/<file_id>",
+        callback=lambda file_id: shown(queue.get_file(file_id)),
+        role=Role.READER,
+    )
+    app.get(f"{wire.FILES}/<file_id>/content", callback=content, role=Role.READER)
+    app.route(f"{wire.FILES}/<file_id>", "DELETE", delete, role=Role.USER)
 
 
 def page_of(data: list[Json], has_more: bool) -> Json:

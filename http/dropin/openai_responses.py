@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from ...actors.base.cooperation import cooperatively
+from ...actors.core.access.keys import Role
 from ...actors.core.intake.submission import new_task
 from ...actors.core.model.errors import (
     Conflict,
@@ -72,11 +73,11 @@ def add_response_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
         return {"id": response_id, "object": "response", "deleted": True}
 
     one = f"{wire.RESPONSES}/<response_id>"
-    app.post(wire.RESPONSES, callback=create)
-    app.get(one, callback=get)
-    app.route(one, "DELETE", delete)
-    app.post(f"{one}/cancel", callback=cancel)
-    app.get(f"{one}/input_items", callback=input_items)
+    app.post(wire.RESPONSES, callback=create, role=Role.USER)
+    app.get(one, callback=get, role=Role.READER)
+    app.route(one, "DELETE", delete, role=Role.USER)
+    app.post(f"{one}/cancel", callback=cancel, role=Role.USER)
+    app.get(f"{one}/input_items", callback=input_items, role=Role.READER)
 
 
 class ResponseStreamFormat:

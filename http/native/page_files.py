@@ -72,8 +72,8 @@ def add_page_routes(app: Routes) -> None:
         current().set_header("Vary", "Accept")
         return answer
 
-    app.get("/", callback=root)
-    app.get(f"{wire.STATIC}/<name:path>", callback=_answer)
+    app.get("/", callback=root, role=None)
+    app.get(f"{wire.STATIC}/<name:path>", callback=_answer, role=None)
 
 
 def _answer(name: str) -> Content:

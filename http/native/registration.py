@@ -37,7 +37,7 @@ def add_native_routes(app: Routes, queue: NativeQueue, max_body: int, max_upload
     }
     for route in routes.ROUTES:
         handle = handlers.get(route) or getattr(queue, route.verb)
-        app.route(_rule(route), route.method, _answering(handle))
+        app.route(_rule(route), route.method, _answering(handle), role=route.role)
 
 
 def _rule(route: HttpRoute[Any]) -> str:

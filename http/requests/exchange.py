@@ -12,6 +12,7 @@ from urllib.parse import unquote_plus
 from msgspec import Struct
 
 from ...actors.base.cooperation import YieldControl, never_yield
+from ...actors.core.access.keys import NOBODY, Grant, Role
 from ...actors.core.model.errors import Invalid
 
 EXCHANGE = "ollama_queue.exchange"  # environ key
@@ -33,23 +34,43 @@ class Content(Struct, frozen=True):
 
 
 class Routes(Protocol):
-    """Where handlers are registered. `path` is in Bottle's syntax, `method` one or several."""
+    """Where handlers are registered. `path` is in Bottle's syntax, `method` one or several.
 
-    def route(self, path: str, method: Any, callback: Callable[..., Any]) -> Any: ...
+    `role` is what a request's API key must have; None: nobody needs a key. A route that does not
+    say is for admins only.
+    """
 
-    def get(self, path: str, *, callback: Callable[..., Any]) -> Any: ...
+    def route(
+        self,
+        path: str,
+        method: Any,
+        callback: Callable[..., Any],
+        *,
+        role: Role | None = Role.ADMIN,
+    ) -> Any: ...
 
-    def post(self, path: str, *, callback: Callable[..., Any]) -> Any: ...
+    def get(
+        self, path: str, *, callback: Callable[..., Any], role: Role | None = Role.ADMIN
+    ) -> Any: ...
+
+    def post(
+        self, path: str, *, callback: Callable[..., Any], role: Role | None = Role.ADMIN
+    ) -> Any: ...
 
 
 class Exchange:
     """One request, with the status and headers that its response will have.
 
     `headers` are the request's, by lower-case name, in Latin-1 as they were received. `path` is
-    decoded, `query` is not. `websocket` is the open WebSocket of an upgraded connection.
+    decoded, `query` is not. `websocket` is the open WebSocket of an upgraded connection. `caller`
+    is what the request's API key allows; `address` is the client's, "" if unknown. `cut_off` ends
+    the request from another greenlet, whatever it is doing; None if the server cannot.
     """
 
     __slots__ = (
+        "address",
+        "caller",
+        "cut_off",
         "headers",
         "method",
         "on_disconnect",
@@ -72,10 +93,14 @@ class Exchange:
         *,
         yield_control: YieldControl = never_yield,
         on_disconnect: OnDisconnect | None = None,
+        address: str = "",
+        cut_off: Callable[[], None] | None = None,
     ) -> None:
         self.method, self.path, self.query = method, path, query
         self.headers, self.stream = headers, stream
         self.yield_control, self.on_disconnect = yield_control, on_disconnect
+        self.address, self.cut_off = address, cut_off
+        self.caller: Grant = NOBODY
         self.websocket: Any = None
         self.status = 200
         self.response_headers = {"Content-Type": JSON}
@@ -135,6 +160,7 @@ def of_environ(environ: dict[str, Any], yield_control: YieldControl = never_yiel
             headers,
             environ["wsgi.input"],
             yield_control=yield_control,
+            address=environ.get("REMOTE_ADDR", ""),
         )
     return exchange
 

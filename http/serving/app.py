@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import bottle
 
 from ...actors.base.cooperation import YieldControl, never_yield
+from ...actors.core.access.keys import Role
 from ...actors.core.model import limits
 from ...actors.core.model.errors import QueueError
 from .. import wire
@@ -28,6 +29,7 @@ from ..requests.exchange import EXCHANGE, Content, Exchange, enter, of_environ
 from ..requests.streaming import StreamingResponse
 from ..routes import ROUTES
 from . import cors
+from .access import AccessControl
 from .guard import Guard
 
 log = logging.getLogger("ollama_queue")
@@ -56,13 +58,19 @@ class QueueApp(bottle.Bottle):
     """The routes. `answer` finds most of them in a dict; for all others, and for other servers,
     it is a WSGI app that Bottle routes. Both ways a handler runs in `_respond`."""
 
-    def __init__(self, guard: Guard = ANYBODY, yield_control: YieldControl = never_yield) -> None:
+    def __init__(
+        self,
+        guard: Guard = ANYBODY,
+        yield_control: YieldControl = never_yield,
+        access: AccessControl | None = None,
+    ) -> None:
         super().__init__()
         self.guard, self._yield_control = guard, yield_control
-        self._exact: dict[tuple[str, str], Handle] = {}
-        self._by_last: dict[tuple[str, str], tuple[str, Handle]] = {}
+        self.access = AccessControl() if access is None else access
+        self._exact: dict[tuple[str, str], tuple[Handle, Role | None]] = {}
+        self._by_last: dict[tuple[str, str], tuple[str, Handle, Role | None]] = {}
         self.config["json.enable"] = False
-        self.install(self._under_bottle)
+        self.install(_UnderBottle(self._respond))
         self.default_error_handler = _no_route
         self.add_hook("before_request", _find_path)
 
@@ -71,24 +79,25 @@ class QueueApp(bottle.Bottle):
         if route.method == "HEAD":
             return  # Bottle sends a head without its body
         before, _, last = route.rule.rpartition("/")
-        parameter = _PARAMETER.fullmatch(last)
+        parameter, role = _PARAMETER.fullmatch(last), role_of(route)
         if "<" not in route.rule:
-            self._exact[route.method, route.rule] = route.callback
+            self._exact[route.method, route.rule] = route.callback, role
         elif parameter is not None and "<" not in before:
-            self._by_last[route.method, before] = parameter[1], route.callback
+            self._by_last[route.method, before] = parameter[1], route.callback, role
 
     def answer(self, exchange: Exchange) -> ResponseBody | None:
         """Answer a request to a path without parameters, or with one at its end; None for any
         other request, which Bottle must route."""
         method, path = exchange.method, exchange.path
-        handler = self._exact.get((method, path))
-        if handler is not None:
-            return self._respond(exchange, handler, {})
+        exact = self._exact.get((method, path))
+        if exact is not None:
+            return self._respond(exchange, *exact, {})
         before, _, last = path.rpartition("/")
-        name, handler = self._by_last.get((method, before), ("", None))
-        if handler is None or not (last and last.isascii()):
+        by_last = self._by_last.get((method, before))
+        if by_last is None or not (last and last.isascii()):
             return None
-        return self._respond(exchange, handler, {name: last})
+        name, handler, role = by_last
+        return self._respond(exchange, handler, role, {name: last})
 
     def headers(self, exchange: Exchange) -> list[tuple[str, str]]:
         """The headers of the response that `answer` returned, in Latin-1 as in WSGI."""
@@ -111,24 +120,14 @@ class QueueApp(bottle.Bottle):
         answer: Iterable[bytes] = super().wsgi(environ, start)
         return answer
 
-    def _under_bottle(self, handler: Handle) -> Handle:
-        """A Bottle plugin: let `_respond` run the handler, and Bottle send the response."""
-
-        def call(**path: str) -> ResponseBody:
-            exchange: Exchange = bottle.request.environ[EXCHANGE]
-            body = self._respond(exchange, handler, path)
-            bottle.response.status = exchange.status
-            for name, value in exchange.response_headers.items():
-                bottle.response.set_header(name, value)
-            return body
-
-        return call
-
-    def _respond(self, exchange: Exchange, handler: Handle, path: dict[str, str]) -> ResponseBody:
+    def _respond(
+        self, exchange: Exchange, handler: Handle, role: Role | None, path: dict[str, str]
+    ) -> ResponseBody:
         """Encode what a handler returns; turn errors into the form of the route's API."""
         enter(exchange)
         try:
             self.guard.check(exchange)
+            exchange.caller = self.access.admit(exchange, role)
             for name, value in path.items():
                 limits.check_text(value, name)
             answer = handler(**path)
@@ -144,6 +143,32 @@ class QueueApp(bottle.Bottle):
             return _encode_error(exchange, InternalError(message))
 
 
+class _UnderBottle:
+    """A Bottle plugin: lets `respond` run the handler, and Bottle send the response."""
+
+    def __init__(self, respond: Callable[..., ResponseBody]) -> None:
+        self._respond = respond
+
+    def apply(self, handler: Handle, route: bottle.Route) -> Handle:
+        role = role_of(route)
+
+        def call(**path: str) -> ResponseBody:
+            exchange: Exchange = bottle.request.environ[EXCHANGE]
+            body = self._respond(exchange, handler, role, path)
+            bottle.response.status = exchange.status
+            for name, value in exchange.response_headers.items():
+                bottle.response.set_header(name, value)
+            return body
+
+        return call
+
+
+def role_of(route: bottle.Route) -> Role | None:
+    """The role that a route's requests need; None: nobody needs a key."""
+    role: Role | None = route.config.get("role", Role.ADMIN)
+    return role
+
+
 def create_app(
     queue: ServedQueue,
     *,
@@ -152,14 +177,16 @@ def create_app(
     max_file: int = 512 << 20,
     passes_admin: bool = False,
     guard: Guard = ANYBODY,
+    access: AccessControl | None = None,
 ) -> QueueApp:
     """Create the app over a `QueueManager` or an equivalent.
 
     `max_body` limits a request body in bytes, `max_upload` that of a batch, `max_file` an uploaded
     file. `passes_admin`: requests that change models are passed on to the model servers. `guard`
-    decides which requests are allowed, and which pages of other origins may read the responses.
+    decides which requests are allowed, and which pages of other origins may read the responses;
+    `access` what each API key allows, by default everything to everybody.
     """
-    app = QueueApp(guard, queue.yield_control)
+    app = QueueApp(guard, queue.yield_control, access)
     add_native_routes(app, queue, max_body, max_upload)
     add_ollama_routes(app, queue, max_body)
     add_admin_routes(app, queue, max_body, is_on=passes_admin)
@@ -177,6 +204,8 @@ def _encode_error(exchange: Exchange, error: QueueError) -> bytes:
     status = exchange.status = wire.status_of(error)
     if error.retry_after_s is not None or status in (429, 503):
         exchange.set_header("Retry-After", str(math.ceil(error.retry_after_s or 1)))
+    if status == 401:
+        exchange.set_header("WWW-Authenticate", "Bearer")
     if wire.is_anthropics(exchange.path, exchange.headers):
         return anthropic.encode_error(error)
     if wire.is_ollamas(exchange.path):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -65,7 +66,9 @@ def _written(value: Any, kind: Any) -> str:
         return HIDDEN
     if kind in (Url, OllamaHost):
         value = shown(value, HIDDEN)
-    return _text(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return _text(str(value)) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _text(text: str) -> str:

@@ -73,6 +73,7 @@ class ConnectionHandler:
         self._has_left = False
         self._leave: Callable[[], None] | None = None  # called when the client disconnects
         self._writer: ResponseWriter | None = None
+        self._exchange: Exchange | None = None  # the request being answered
 
     def run(self) -> None:
         """Serve the connection to its end."""
@@ -121,6 +122,9 @@ class ConnectionHandler:
             return self._answer(head)
         finally:
             self._server.disconnects.forget(self)
+            exchange, self._exchange = self._exchange, None
+            if exchange is not None and exchange.caller.digest:
+                self._server.app.access.leave(exchange)
 
     def _read_head(self) -> bytes:
         """The bytes up to the empty line; empty if the client left. Raises `Refused`."""
@@ -173,7 +177,7 @@ class ConnectionHandler:
         path, _, query = head.target.partition("?")
         if "%" in path:
             path = unquote_to_bytes(path.encode("latin1")).decode("latin1")
-        exchange = Exchange(
+        exchange = self._exchange = Exchange(
             head.method,
             path,
             query,
@@ -181,11 +185,13 @@ class ConnectionHandler:
             body,
             yield_control=server.yield_control,
             on_disconnect=self._on_disconnect,
+            address=connection.address[0],
+            cut_off=self._cut_off,
         )
         closes = not head.keeps_alive or self._is_extra
         writer = self._writer = ResponseWriter(connection, head.minor, closes, BODY_S)
         try:
-            if websocket.is_upgrade(exchange, head, server.app.guard):
+            if websocket.is_upgrade(exchange, head, server.app):
                 server.disconnects.forget(self)  # the frame reader notices instead
                 websocket.serve(connection, exchange, server.app)
                 return False
@@ -275,6 +281,16 @@ class ConnectionHandler:
             leave()
         else:
             gevent.get_hub().loop.run_callback(self._break_off)
+
+    def _cut_off(self) -> None:
+        """End the request: its key has been revoked."""
+        exchange = self._exchange
+        if exchange is not None and exchange.websocket is not None:
+            exchange.websocket.close(websocket.REFUSED, "the API key is no longer valid")
+            return
+        self.client_left()
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
 
     def _break_off(self) -> None:
         has_begun = self._writer is not None and self._writer.has_begun

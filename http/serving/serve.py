@@ -61,6 +61,7 @@ from ...actors.logs import open_handler
 from ...actors.settings import settings
 from ...actors.supervision.generation import Runtime
 from ...actors.task_log import follow
+from .access import AccessControl
 from .app import create_app
 from .check_config import listing
 from .connection_limit import EXTRA
@@ -188,6 +189,7 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
     )
     queue = QueueManager(config, runtime=runtime, accept_loss=accept_loss)
     queue.start()
+    access = AccessControl(config.auth.grants)
     journal = follow(queue.listen, LINES_TOGETHER, hub.yield_control)
     app = create_app(
         queue,
@@ -196,6 +198,7 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
         max_file=config.server.max_file,
         passes_admin=config.proxy.admin,
         guard=guard,
+        access=access,
     )
     server = HttpServer(
         listeners, app, most=_connections(), yield_control=hub.yield_control, tls=secure
@@ -210,6 +213,12 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
         f"Ollama Queue {__version__} on {url}; tasks in {config.queue.storage_path}; "
         f"{config.workers} {'worker' if config.workers == 1 else 'workers'} for {backends}",
     )
+    if not access.is_on and not is_loopback(host):
+        log.warning(
+            "no API keys: everybody who can reach %s may read, change and delete all tasks; "
+            "see auth.keys, and --require-auth to refuse to start like this",
+            url,
+        )
     if config.queue.durability == "relaxed":
         log.warning("durability is relaxed: a power failure may lose the last seconds")
     stopping.wait()
@@ -302,6 +311,7 @@ def _on_signal() -> Event:
 @click.option("--data-dir", help="Folder to store tasks in. Default: ./data.")
 @click.option("--ollama-host", help="URL of Ollama. Default: http://localhost:11434.")
 @click.option("--config", "path", help="Configuration file; config.example.yaml lists all keys.")
+@click.option("--require-auth", is_flag=True, help="Refuse to start without API keys.")
 @click.option("--workers", type=click.IntRange(1), help="Model calls at once, at most. Default: 4.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="Default: text.")
 @click.option("--verbose", is_flag=True, help="Log at debug level.")
@@ -309,7 +319,12 @@ def _on_signal() -> Event:
 @click.option("--check-config", is_flag=True, help="Print all settings with their origins.")
 @click.version_option(__version__, prog_name="ollama-queue-server", message="%(prog)s %(version)s")
 def main(
-    path: str | None, verbose: bool, accept_loss: bool, check_config: bool, **given: Any
+    path: str | None,
+    verbose: bool,
+    accept_loss: bool,
+    check_config: bool,
+    require_auth: bool,
+    **given: Any,
 ) -> None:
     """Run the queue server.
 
@@ -324,6 +339,8 @@ def main(
         "log_format": "logging.format",
     }
     flags = {keys[name]: value for name, value in given.items() if value is not None}
+    if require_auth:
+        flags["auth.required"] = True
     if verbose:
         flags["logging.level"] = "debug"
     standard_streams.prepare()

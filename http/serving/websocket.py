@@ -20,19 +20,21 @@ from ...actors.core.model.errors import QueueError
 from .. import wire
 from ..requests.exchange import Exchange
 from ..routes import SOCKET
+from . import access
 from .app import QueueApp
 from .client_connection import ClientConnection
-from .guard import Guard
 from .request_head import RequestHead, words
 
 MAX_MESSAGE = 1 << 20
+REFUSED = 1008  # "policy violation": the key does not allow it, or not any more
+PROTOCOL = "ollama-queue"  # for clients that also send their key as a subprotocol
 IDLE_S = 60.0  # three unanswered pings, or a client that stops reading
 CLOSE_S = 2.0  # to send the close frame and what is queued before it
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # of the protocol
 _SWITCH = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Accept: %b\r\n\r\n"
+    b"Sec-WebSocket-Accept: %b\r\n%b\r\n"
 )
 CONTROL = (WebSocket.OPCODE_CLOSE, WebSocket.OPCODE_PING, WebSocket.OPCODE_PONG)
 
@@ -179,14 +181,15 @@ def _unmasked(payload: bytes, mask: bytes) -> bytes:
 # --- the handshake ------------------------------------------------------------------------------
 
 
-def is_upgrade(exchange: Exchange, head: RequestHead, guard: Guard) -> bool:
+def is_upgrade(exchange: Exchange, head: RequestHead, app: QueueApp) -> bool:
     """Whether to open a WebSocket; the route answers other requests to its path."""
     if "upgrade" not in head.headers or wire.tidy(exchange.path) != SOCKET.path:
         return False
     if head.is_chunked or head.length or not is_handshake(head):
         return False
     try:
-        guard.check(exchange)
+        app.guard.check(exchange)
+        app.access.find(exchange)
     except QueueError:
         return False  # the route answers with the error
     return True
@@ -209,9 +212,21 @@ def serve(connection: ClientConnection, exchange: Exchange, app: QueueApp) -> No
     """Accept the handshake, and have the route serve the WebSocket until it is closed."""
     key = exchange.headers["sec-websocket-key"]
     accept = b64encode(sha1(f"{key}{_GUID}".encode()).digest())
-    connection.send(_SWITCH % accept, CLOSE_S)
+    connection.send(_SWITCH % (accept, _protocol(exchange)), CLOSE_S)
     exchange.path, exchange.websocket = SOCKET.path, SafeWebSocket(connection, exchange)
     try:
         app.answer(exchange)
     finally:
-        exchange.websocket.close()
+        exchange.websocket.close(1000 if exchange.status < 400 else REFUSED)
+
+
+def _protocol(exchange: Exchange) -> bytes:
+    """The header that selects one of the subprotocols offered: browsers give up without it.
+
+    `ollama-queue` if it is one of them, so that the key is not sent back.
+    """
+    header = exchange.headers.get("sec-websocket-protocol", "")
+    offered = [word.strip() for word in header.split(",")]
+    chosen = PROTOCOL if PROTOCOL in offered else offered[0]
+    is_ours = chosen == PROTOCOL or chosen.startswith(access.PROTOCOL)
+    return f"Sec-WebSocket-Protocol: {chosen}\r\n".encode("latin1") if is_ours else b""

@@ -5,7 +5,13 @@ import re
 import msgspec
 import pytest
 
-from ollama_queue.actors.core.config.config import Backend, Config, Endpoint, ModelSettings
+from ollama_queue.actors.core.config.config import (
+    Backend,
+    Config,
+    Endpoint,
+    KeySettings,
+    ModelSettings,
+)
 from ollama_queue.actors.embedded.options import config_of
 from ollama_queue.actors.settings.settings import ENVIRONMENT, load, trace
 from ollama_queue.actors.settings.value_types import KEYS, is_list
@@ -39,6 +45,7 @@ def test_every_setting_has_a_row_with_its_default_and_its_variable() -> None:
         ("backends[]", Backend),
         ("remote_scheduling.endpoints[]", Endpoint),
         ("models.NAME", ModelSettings),
+        ("auth.keys[]", KeySettings),
     ],
 )
 def test_every_setting_of_a_group_has_a_row(before: str, kind: type[msgspec.Struct]) -> None:
@@ -53,7 +60,10 @@ def test_its_files_load(text: str, tmp_path_factory: pytest.TempPathFactory) -> 
     path = tmp_path_factory.mktemp("docs") / "config.yaml"
     path.write_text(text)
 
-    assert load(str(path), {"CLOUD_KEY": "c", "OPENAI_KEY": "k"}, {}) != Config()
+    assert (
+        load(str(path), {"CLOUD_KEY": "c", "OPENAI_KEY": "k", "ALICE_KEY": "a" * 20}, {})
+        != Config()
+    )
 
 
 def test_every_option_of_a_queue_is_named() -> None:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ..access.checks import rules_for
+from ..access.keys import digest_of
 from ..model.errors import Invalid
 from ..model.limits import NAME
 from ..model.model_names import fallback_fault, model_name
@@ -11,6 +13,7 @@ from .urls import is_http_url, is_origin
 
 if TYPE_CHECKING:
     from .config import (
+        AuthSettings,
         Backend,
         Config,
         Endpoint,
@@ -39,6 +42,10 @@ _HOST_WANTED = "a host without a port, such as queue.example.com or *.example.co
 _ABOVE_0 = "a duration above 0, up to 3650d"
 _FROM_0 = "a duration of 0 to 3650d"
 
+MIN_KEY, MAX_KEY = 20, 512  # characters of an API key
+_KEY_WANTED = f"{MIN_KEY} to {MAX_KEY} characters of ASCII without spaces"
+_SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
+
 Rule = tuple[bool, str, str]  # whether it holds, the key, what the value must be
 
 
@@ -64,6 +71,7 @@ def _rules(config: "Config") -> Iterator[Rule]:
     yield from _retry(config.retry_config)
     yield from _remote(config.remote_scheduling)
     yield from _names(config)
+    yield from _auth(config.auth)
     file = config.logging.file
     yield file is None or _is_path(file), "logging.file", "a file"
 
@@ -162,6 +170,26 @@ def _endpoint(where: str, it: "Endpoint") -> Iterator[Rule]:
     url = it.base_url
     yield is_http_url(url), f"{where}.base_url", "an http(s) URL, such as https://gpu1:8080/v1"
     yield _is_key(it.api_key), f"{where}.api_key", "one line of ASCII"
+
+
+def _auth(auth: "AuthSettings") -> Iterator[Rule]:
+    names: set[str] = set()
+    secrets: set[str] = set()
+    for index, key in enumerate(auth.keys):
+        where = f"auth.keys[{index}]"
+        for is_kept, field, wanted in rules_for(key.name, key):
+            yield is_kept, f"{where}.{field}", wanted
+        yield key.name not in names, f"{where}.name", "a name that no other key has"
+        names.add(key.name)
+        is_given = (key.key == "") is not (key.sha256 == "")
+        yield is_given, f"{where}.key", "set, or sha256 in its place"
+        is_long = not key.key or MIN_KEY <= len(key.key) <= MAX_KEY
+        yield is_long and _is_key(key.key) and " " not in key.key, f"{where}.key", _KEY_WANTED
+        is_hash = not key.sha256 or _SHA256.fullmatch(key.sha256) is not None
+        yield is_hash, f"{where}.sha256", "64 hex digits: the SHA-256 of the key"
+        secret = key.sha256.lower() or digest_of(key.key).hex()
+        yield secret not in secrets, f"{where}.key", "a key that no other name has"
+        secrets.add(secret)
 
 
 def _names(config: "Config") -> Iterator[Rule]:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ..access.keys import Grant, KeyRules, digest_of, grant_of
 from .checks import DAY_S, check
 from .urls import is_here, shown
 
@@ -158,6 +159,29 @@ class ProxySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     admin: bool = False
 
 
+class KeySettings(KeyRules, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An API key: its `name`, the `key` or its `sha256` (64 hex digits), and what it allows."""
+
+    name: str
+    key: Secret = ""
+    sha256: Secret = ""
+
+    def __repr__(self) -> str:  # the key must not reach a log
+        return f"KeySettings({self.name!r}, {self.role})"
+
+
+class AuthSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """API keys. With `required`, a server without any key refuses to start."""
+
+    required: bool = False
+    keys: list[KeySettings] = []
+
+    @property
+    def grants(self) -> list[Grant]:
+        """What each of the keys allows."""
+        return [grant_of(key.name, _digest_of(key), key) for key in self.keys]
+
+
 class LoggingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """With `file` None, logs to stderr; a file is rotated."""
 
@@ -168,7 +192,7 @@ class LoggingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings, in the sections of the configuration file: `server`, `ollama`, `backends`,
-    `models` (by name), `queue`, `scheduler`, `retry_config`, `remote_scheduling`, `proxy`,
+    `models` (by name), `queue`, `scheduler`, `retry_config`, `remote_scheduling`, `proxy`, `auth`,
     `logging`.
 
     Checked on creation. Raises `Invalid`, naming the key as `section.key`.
@@ -183,6 +207,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retry_config: RetrySettings = RetrySettings()
     remote_scheduling: RemoteScheduling = RemoteScheduling()
     proxy: ProxySettings = ProxySettings()
+    auth: AuthSettings = AuthSettings()
     logging: LoggingSettings = LoggingSettings()
 
     def __post_init__(self) -> None:
@@ -219,6 +244,10 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def workers(self) -> int:
         """The number of concurrent calls: `queue.max_workers`, else the sum of `parallel`."""
         return self.queue.max_workers or sum(b.parallel or 1 for b in self.all_backends)
+
+
+def _digest_of(key: KeySettings) -> bytes:
+    return bytes.fromhex(key.sha256) if key.sha256 else digest_of(key.key)
 
 
 def _from_endpoint(endpoint: Endpoint) -> Backend:

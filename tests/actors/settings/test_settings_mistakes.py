@@ -26,7 +26,7 @@ from ollama_queue.actors.settings.settings import load
             "zzz: 4",
             "config.yaml: zzz is not a setting: "
             "there are server, ollama, backends, models, queue, scheduler, retry_config, "
-            "remote_scheduling, proxy, logging",
+            "remote_scheduling, proxy, auth, logging",
         ),
         (
             "logging: {zzzzzzzzzzzz: 4}",
@@ -189,16 +189,6 @@ def test_a_number_as_api_key_is_not_shown(refused):
 @pytest.mark.parametrize("host", ["http://me:secret@gpu:port", "me:secret@g p u"])
 def test_a_password_in_a_host_is_not_shown(refused, host):
     assert "secret" not in refused(f"ollama: {{host: '{host}'}}")
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("auth: {keys: []}", "auth"),
-    ],
-)
-def test_what_comes_later_is_not_ignored_in_silence(refused, text, name):
-    assert refused(text) == f"config.yaml: {name} is not supported yet: remove it"
 
 
 def test_a_key_that_no_header_can_carry_is_not_shown(refused):
