@@ -45,7 +45,14 @@ if TYPE_CHECKING:
         Unauthorized,
         Unavailable,
     )
-    from ollama_queue.actors.core.model.stats import BackendState, Minute, QueueStats, Unserved
+    from ollama_queue.actors.core.model.stats import (
+        BackendState,
+        Period,
+        QueueStats,
+        Unserved,
+        UsageReport,
+        UsageRow,
+    )
     from ollama_queue.actors.core.model.task_filter import TaskFilter, TaskPage
     from ollama_queue.actors.core.model.tasks import (
         Attempt,
@@ -76,7 +83,9 @@ _HOME = {
         "BatchTimeout", "Conflict", "Forbidden", "Invalid", "NotFound", "OutcomeUnknown",
         "QueueError", "QueueFull", "Unauthorized", "Unavailable",
     ],
-    "actors.core.model.stats": ["BackendState", "Minute", "QueueStats", "Unserved"],
+    "actors.core.model.stats": [
+        "BackendState", "Period", "QueueStats", "Unserved", "UsageReport", "UsageRow",
+    ],
     "actors.core.model.task_filter": ["TaskFilter", "TaskPage"],
     "actors.core.model.tasks": [
         "Attempt", "Batch", "BatchSubmitted", "Chunk", "Event", "NewTask", "Priority",
@@ -113,9 +122,11 @@ __all__ = [  # noqa: RUF022 - kept in the order of the table above
     "Unauthorized",
     "Unavailable",
     "BackendState",
-    "Minute",
+    "Period",
     "QueueStats",
     "Unserved",
+    "UsageReport",
+    "UsageRow",
     "TaskFilter",
     "TaskPage",
     "Attempt",

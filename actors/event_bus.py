@@ -8,29 +8,38 @@ from typing import Any, assert_never
 
 from msgspec import Struct
 
-from .base.actor import Actor, Replied, reply
+from .base.actor import Actor, Ref, Replied, reply, tell
 from .base.cooperation import YieldControl, cooperatively, never_yield
 from .base.mailbox import Mailbox
 from .base.stream_log import StreamLog
+from .core.activity.history import History
 from .core.messages import (
+    AddHistory,
     CloseSubscriptions,
     Follow,
     GetHistory,
     GetThroughput,
+    GetTotals,
+    GetUsage,
     Publish,
+    ReadHistory,
+    ReadUsage,
+    SaveHistory,
     StreamGrew,
     Subscribe,
     ToEventBus,
     Unsubscribe,
     Wake,
 )
+from .core.messages.event_bus import BusTotals
+from .core.model.errors import Unavailable
 from .core.model.events import EventRecord
-from .core.model.history import History
 from .core.model.tasks import Record
 
 ALL_LOGS_BYTES = 64 << 20  # kept of all replies together
 TOGETHER = 100  # events delivered at once
 KEEP_S = 60.0  # how long a log outlives its task's end
+SAVE_S = 60.0  # how long a count may be in memory only
 
 
 class Stream(Struct):
@@ -62,7 +71,9 @@ class EventBus(Actor):
         self.bytes = 0
         self.holding: OrderedDict[str, Stream] = OrderedDict()  # those that keep pieces
         self.ended: OrderedDict[str, float] = OrderedDict()  # when to drop each stream, in order
-        self.history = History(wall())
+        self.history = History()
+        self.persistence: Ref | None = None  # to save history; None while the disk is full
+        self.save_due: float | None = None
 
     def handle(self, message: ToEventBus) -> Replied | None:
         match message:
@@ -80,15 +91,25 @@ class EventBus(Actor):
             case Unsubscribe(mailbox):
                 self.unsubscribe(mailbox, "unsubscribed")
                 return reply(message, True)
-            case GetHistory():
-                return reply(message, self.history.minutes(self.wall()))
+            case SaveHistory(persistence):
+                self.persistence = persistence
+            case GetHistory(query):
+                self.save_history()
+                self.pass_on(self.reader(), ReadHistory(query), self.later(message))
+            case GetUsage(usage_query):
+                self.save_history()
+                self.pass_on(self.reader(), ReadUsage(usage_query), self.later(message))
+            case GetTotals(listed):
+                return reply(message, self.totals(listed))
             case GetThroughput():
                 return reply(message, self.history.throughput(self.wall()))
             case CloseSubscriptions(reason):
+                self.save_history()
                 self.close_subscriptions(reason)
                 return reply(message, True)
             case Wake():
                 self.drop_old_streams()
+                self.save_history_in_time()
             case _:
                 assert_never(message)
         return None
@@ -130,6 +151,9 @@ class EventBus(Actor):
                     self.publish_to_task(event, event.task)
             for subscription in list(self.unfiltered.values()):
                 self.deliver(subscription, block)
+        if self.save_due is None:
+            self.save_due = self.clock() + SAVE_S
+            self.wake_at(self.save_due)
 
     def publish_to_task(self, event: EventRecord, task: Record) -> None:
         """Deliver to the subscribers of this task only."""
@@ -149,6 +173,32 @@ class EventBus(Actor):
     def close_subscriptions(self, reason: str) -> None:
         for mailbox in list(self.subscribers):
             self.unsubscribe(mailbox, reason)
+
+    # --- history --------------------------------------------------------------------------------
+
+    def reader(self) -> Ref:
+        if self.persistence is None:
+            raise Unavailable("the queue is starting", retry_after_s=1)
+        return self.persistence
+
+    def save_history(self) -> None:
+        """Send Persistence what was counted since the last time."""
+        self.save_due = None
+        if self.history and self.persistence is not None:
+            tell(self.persistence, AddHistory(self.history.unsaved()))
+
+    def save_history_in_time(self) -> None:
+        if self.save_due is None:
+            return
+        if self.save_due <= self.clock():
+            self.save_history()
+        else:
+            self.wake_at(self.save_due)
+
+    def totals(self, listed: frozenset[str]) -> BusTotals:
+        return BusTotals(
+            self.history.totals(listed), len(self.subscribers), len(self.streams), self.bytes
+        )
 
     # --- streams --------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Makes changes durable in groups, answers once they are, and reads."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar, assert_never
@@ -12,8 +12,11 @@ from .base.actor import Actor, Ref, Replied, reply, tell
 from .base.cooperation import YieldControl, never_yield
 from .base.inbox import Promise
 from .base.thread_pool import Pool
+from .core.activity.reports import Row, history, usage
+from .core.activity.spans import Resolution
 from .core.messages import (
     AddFile,
+    AddHistory,
     AwaitBatch,
     BatchStored,
     Command,
@@ -38,7 +41,9 @@ from .core.messages import (
     ListTasks,
     LoadBatch,
     Publish,
+    ReadHistory,
     ReadLines,
+    ReadUsage,
     Recover,
     RejectChange,
     Scanned,
@@ -164,6 +169,16 @@ class Persistence(Actor):
                 self.delete_file(message, file_id)
             case FindExpiredFiles(now):
                 self.aside(self.store.files.expired(now), self.later(message))
+            case AddHistory(parts):
+                if not self.store.read_only:
+                    self.store.add_history(parts)
+            case ReadHistory(query):
+                digest = partial(history, query=query)
+                self.read_history(query.resolution, query.first, query.last, digest, message)
+            case ReadUsage(of):
+                self.read_history(
+                    of.resolution, of.first, of.last, partial(usage, query=of), message
+                )
             case Scanned(ticket, found, error):
                 self.scanned(ticket, found, error)
             case _:
@@ -402,6 +417,17 @@ class Persistence(Actor):
         if isinstance(command, Delete) and record is not None and not command.means(record):
             record = None
         self.pass_on(message.scheduler, Fetched(command, record), self.later(message))
+
+    def read_history(
+        self,
+        resolution: Resolution,
+        first: int,
+        last: int,
+        digest: Callable[[Iterable[Row]], T],
+        command: Command[T],
+    ) -> None:
+        read = self.store.history.reading(resolution, first, last, digest)
+        self.aside(read, self.later(command))
 
     def once_synced(self, command: Command[Reply], answer: Reply) -> Replied | None:
         return self.answer(command, answer, self.in_flight)

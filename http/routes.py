@@ -3,16 +3,18 @@ clients use them, and a test compares the README's table with them.
 """
 
 import re
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
 from ..actors.core.access.keys import Role
+from ..actors.core.activity.spans import Dimension, Span
 from ..actors.core.intake.bulk import BulkResult
 from ..actors.core.intake.bulk import Verb as BulkVerb
 from ..actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ..actors.core.model.errors import Conflict, Invalid, NotFound, QueueError, QueueFull
-from ..actors.core.model.stats import BackendState, Minute, QueueStats
+from ..actors.core.model.stats import BackendState, Period, QueueStats, UsageReport
 from ..actors.core.model.task_filter import TaskFilter
 from ..actors.core.model.tasks import Batch, BatchSubmitted, NewTask, Submitted, Task
 from .bodies import (
@@ -88,6 +90,7 @@ KEY = Parameter("Idempotency-Key", str, "The same request with the same key is c
 IF_EXISTS = Parameter(
     "if_exists", IfExists, "What to do if a cron of this name exists; by default, another is added."
 )
+TENANT = Parameter("tenant", str, "Only tasks of this tenant.")
 BY_ID = (NotFound,)
 BY_STATE = (NotFound, Conflict)
 BODY = (Invalid, TooLarge)
@@ -248,9 +251,25 @@ GET_STATS = _row(
     "Same as /api/status.", operation="get_stats", role=READER,
 )
 GET_HISTORY = _row(
-    "GET /api/history", "get_history", list[Minute],
-    "Get what happened in each minute of the last hour, since the start; oldest first.",
-    role=READER,
+    "GET /api/history", "get_history", list[Period],
+    "Get what happened in each minute, hour or day until now, oldest first.",
+    query=(
+        Parameter("span", Span, "1h (by minutes; the default), 72h (by hours) or 90d (by days)."),
+        Parameter("by", Dimension, "A period for each group: the 20 largest, and other."),
+        TENANT,
+    ),
+    errors=(Invalid,), role=READER,
+)
+GET_USAGE = _row(
+    "GET /api/usage", "get_usage", UsageReport,
+    "Get how many tasks there were, and the tokens they used.",
+    query=(
+        Parameter("since", datetime, "From this hour on; over 7 days ago, this day of UTC."),
+        Parameter("until", datetime, "Up to this hour or day. Default: now."),
+        Parameter("by", str, "A row for each tenant, tag, model or backend: names with commas."),
+        TENANT,
+    ),
+    errors=(Invalid,), role=READER,
 )
 LIST_BACKENDS = _row(
     "GET /api/backends", "list_backends", list[BackendState],

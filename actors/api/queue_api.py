@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from ..core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask, Tasks
 from ..core.intake.bulk import BulkResult, Filter
 from ..core.model.crons import Cron, IfExists, NewCron
-from ..core.model.stats import BackendState, Minute, QueueStats
+from ..core.model.stats import BackendState, Period, QueueStats, UsageReport
 from ..core.model.task_filter import TaskFilter, TaskPage
 from ..core.model.tasks import (
     Batch,
@@ -437,10 +437,33 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         """Return the queue's state: tasks by status, why they wait, workers, backends."""
         ...
 
-    def get_history(self) -> list[Minute]:
-        """Return what happened in each minute of the last hour, oldest first.
+    def get_history(
+        self, span: str = "1h", *, by: str | None = None, tenant: str | None = None
+    ) -> list[Period]:
+        """Return what happened in each period until now, oldest first.
 
-        It begins when the queue started: earlier minutes are unknown.
+        `span` is "1h" (by minutes), "72h" (by hours) or "90d" (by days of UTC). It begins with the
+        first period that is known. With `by` ("model", "backend", "tenant" or "tag"), each group in
+        which something happened has a period of its own: the 20 largest groups, and "other". With
+        `tenant`, only its tasks are counted. Raises `Invalid`, naming the argument.
+        """
+        ...
+
+    def get_usage(
+        self,
+        *,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        by: str | Collection[str] | None = None,
+        tenant: str | None = None,
+    ) -> UsageReport:
+        """Return how many tasks there were and the tokens they used.
+
+        `since` and `until` are aware times, by default the last 30 days; they are widened to whole
+        hours of UTC, or to whole days if `since` is over 7 days ago. Days are kept for 400 days.
+        `by` are some of "tenant", "tag", "model" and "backend" (also as one text, with commas):
+        there is a row for each combination, at most 1,000. With `tenant`, only its tasks are
+        counted. Raises `Invalid`, naming the argument.
         """
         ...
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import msgspec
@@ -26,6 +27,7 @@ from ..core.intake.arguments import LONGEST_ANSWER_S, AnyTask, OfBatch, OfCron, 
 from ..core.intake.batch_jobs import new_job
 from ..core.intake.bulk import Bulk, BulkResult, Filter, Verb, bulk
 from ..core.intake.filters import task_filter
+from ..core.intake.reports import history_query, usage_query
 from ..core.intake.submission import drafting, parse_priority
 from ..core.messages import (
     Cancel,
@@ -40,6 +42,7 @@ from ..core.messages import (
     GetHistory,
     GetTask,
     GetThroughput,
+    GetUsage,
     GetWaitReasons,
     ListBatches,
     ListJobs,
@@ -60,8 +63,9 @@ from ..core.model.files import FilePage, StoredFile
 from ..core.model.outcomes import BackendReply
 from ..core.model.stats import (
     BackendState,
-    Minute,
+    Period,
     QueueStats,
+    UsageReport,
     Waiting,
 )
 from ..core.model.task_filter import TaskFilter, TaskPage
@@ -429,8 +433,21 @@ class QueueManager(ComposedVerbs):
         up_s, gap_ms = time.monotonic() - self._since, self._runtime.hub_gap_ms()
         return views.stats(counts, state, pace, time.time(), up_s, gap_ms)
 
-    def get_history(self) -> list[Minute]:
-        return ask(self._now().bus, GetHistory())
+    def get_history(
+        self, span: str = "1h", *, by: str | None = None, tenant: str | None = None
+    ) -> list[Period]:
+        return ask(self._now().bus, GetHistory(history_query(span, by, tenant, time.time())))
+
+    def get_usage(
+        self,
+        *,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        by: str | Collection[str] | None = None,
+        tenant: str | None = None,
+    ) -> UsageReport:
+        query = usage_query(since, until, by, tenant, time.time())
+        return ask(self._now().bus, GetUsage(query))
 
     def pause(self) -> None:
         ask(self._now().scheduler, Pause())

@@ -22,7 +22,8 @@ from .families import Family
 # batches  id -> Batch, msgpack                 written last: without it the tasks do not count
 # crons    id -> Cron, JSON                     written together with the task of the last run
 # files    id -> StoredFile, msgpack            written once its bytes are durable
-# meta     format, boot, counts, flag:<name>, loading:<batch id>, job:<batch id>, upgrading
+# meta     format, boot, counts, flag:<name>, loading:<batch id>, job:<batch id>, upgrading,
+#          history:<resolution>:<number> -> tallies, msgpack
 # In keys, a priority is one hexadecimal digit; a time is 14, the microseconds since 1970.
 FAMILIES = ("specs", "tasks", "results", "index", "batches", "crons", "files", "meta")
 STATUS_CODE = {status: b"s%d" % number for number, status in enumerate(Status)}

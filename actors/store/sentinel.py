@@ -15,8 +15,8 @@ from ..base.actor import log
 from ..core.model.errors import Unavailable
 from ..files.data_folder import DataFolder
 from ..files.private_files import replace_file
+from ..files.wal_files import Sizes, WalFiles, number_of, size_of, sizes_in
 from .rocksdb_setup import open_rocksdb
-from .wal_files import Sizes, WalFiles, number_of, size_of, sizes_in
 
 SLOT_BYTES = 4096  # two slots alternate: if a power failure cuts one, the other is intact
 MANIFEST = "MANIFEST-"

@@ -1,10 +1,12 @@
 """How tasks, batches and crons are stored in column families, on disk or in memory."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any
 
 from ..base.actor import log
 from ..base.cooperation import YieldControl, cooperatively, never_yield
+from ..core.activity.history import MinuteTallies
 from ..core.messages.replies import Recovered
 from ..core.model.crons import Cron
 from ..core.model.entry import KeyUse
@@ -24,6 +26,7 @@ from .encoding import (
 )
 from .families import Changes, Family
 from .file_store import FileStore
+from .history_store import HistoryStore
 from .indexes import delete_rows, put_rows
 
 SLICE_BYTES = 1 << 20  # a larger batch would hold the interpreter lock for too long
@@ -42,6 +45,7 @@ class TaskStore(ABC):
         self._handles: dict[str, Any] = {}  # of the same families, for writing
         self.batches = BatchStore(self._tables, self._handles)
         self.files = FileStore(self._tables, self._handles, blobs)
+        self.history = HistoryStore(self._tables, self._handles)
 
     def _load_counts(self) -> Counts:
         raw = self._tables["meta"].get(b"counts")
@@ -149,6 +153,12 @@ class TaskStore(ABC):
         self.batches.begin(batch, batch_id)
         for row in rows:
             tasks.add(row.record, self._put(batch, row))
+        self._commit(batch)
+
+    def add_history(self, parts: Iterable[MinuteTallies]) -> None:
+        """Add counts to the rows of history, without making them durable."""
+        batch = self._changes()
+        self.history.add(batch, parts)
         self._commit(batch)
 
     def _drop_unfinished(self) -> None:

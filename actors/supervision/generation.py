@@ -13,7 +13,7 @@ from ..base.thread_pool import InlinePool, Pool
 from ..batch_runner import BatchRunner
 from ..batch_steps import StepTools
 from ..core.config.config import Backend, Config
-from ..core.messages import CloseSubscriptions, Commit, Drain, Recover
+from ..core.messages import CloseSubscriptions, Commit, Drain, Recover, SaveHistory
 from ..core.messages.replies import Recovered
 from ..core.model.ids import mint
 from ..core.plan.plan import Plan
@@ -165,6 +165,7 @@ class Boot:
             durable=queue.durability == "strict",
             timeout=600.0,  # an older format is upgraded first, which takes long for a large store
         )
+        tell(self.bus, SaveHistory(self.persistence))
         recovered = ask(self.persistence, Recover(), timeout=None)
         return self.bus, self.persistence, recovered
 

@@ -21,7 +21,7 @@ from ...actors.core.intake.filters import task_filter
 from ...actors.core.intake.submission import parse_time
 from ...actors.core.model.crons import Cron, IfExists, NewCron
 from ...actors.core.model.errors import QueueError
-from ...actors.core.model.stats import BackendState, Minute, QueueStats
+from ...actors.core.model.stats import BackendState, Period, QueueStats, UsageReport
 from ...actors.core.model.task_filter import TaskFilter, TaskPage
 from ...actors.core.model.tasks import (
     Batch,
@@ -189,8 +189,20 @@ class AsyncClient:
     async def get_queue_stats(self) -> QueueStats:
         return await self._ask(requests.build(routes.GET_STATUS))
 
-    async def get_history(self) -> list[Minute]:
-        return await self._ask(requests.build(routes.GET_HISTORY))
+    async def get_history(
+        self, span: str = "1h", *, by: str | None = None, tenant: str | None = None
+    ) -> list[Period]:
+        return await self._ask(requests.get_history(span, by, tenant))
+
+    async def get_usage(
+        self,
+        *,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        by: str | Collection[str] | None = None,
+        tenant: str | None = None,
+    ) -> UsageReport:
+        return await self._ask(requests.get_usage(since, until, by, tenant))
 
     async def list_backends(self) -> list[BackendState]:
         return await self._ask(requests.build(routes.LIST_BACKENDS))

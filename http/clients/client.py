@@ -1,6 +1,7 @@
 """`Client`: the verbs of `QueueAPI` over HTTP."""
 
 from collections.abc import Collection, Generator, Iterable, Mapping
+from datetime import datetime
 from typing import Any, TypeVar
 
 import httpx
@@ -10,7 +11,7 @@ from ...actors.api.threads import Threads
 from ...actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask
 from ...actors.core.intake.bulk import BulkResult, Filter, Verb, bulk
 from ...actors.core.model.crons import Cron, IfExists, NewCron
-from ...actors.core.model.stats import BackendState, Minute, QueueStats
+from ...actors.core.model.stats import BackendState, Period, QueueStats, UsageReport
 from ...actors.core.model.task_filter import TaskFilter, TaskPage
 from ...actors.core.model.tasks import (
     Batch,
@@ -127,8 +128,20 @@ class Client(ComposedVerbs):
     def get_queue_stats(self) -> QueueStats:
         return self._ask(requests.build(routes.GET_STATUS))
 
-    def get_history(self) -> list[Minute]:
-        return self._ask(requests.build(routes.GET_HISTORY))
+    def get_history(
+        self, span: str = "1h", *, by: str | None = None, tenant: str | None = None
+    ) -> list[Period]:
+        return self._ask(requests.get_history(span, by, tenant))
+
+    def get_usage(
+        self,
+        *,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        by: str | Collection[str] | None = None,
+        tenant: str | None = None,
+    ) -> UsageReport:
+        return self._ask(requests.get_usage(since, until, by, tenant))
 
     def list_backends(self) -> list[BackendState]:
         return self._ask(requests.build(routes.LIST_BACKENDS))

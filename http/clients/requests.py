@@ -3,8 +3,10 @@
 For verbs that take only an id, `build` needs only the route.
 """
 
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -17,9 +19,11 @@ from ...actors.core.intake.arguments import LONGEST_ANSWER_S, AnyTask, OfCron, O
 from ...actors.core.intake.bulk import Bulk, BulkResult
 from ...actors.core.intake.crons import fields_of
 from ...actors.core.intake.filters import task_filter
-from ...actors.core.intake.submission import parse_priority
+from ...actors.core.intake.reports import history_query, usage_query
+from ...actors.core.intake.submission import parse_priority, parse_time
 from ...actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ...actors.core.model.errors import Invalid, Unavailable, error_at
+from ...actors.core.model.stats import Period, UsageReport
 from ...actors.core.model.task_filter import TaskFilter, TaskPage
 from ...actors.core.model.tasks import (
     Batch,
@@ -117,6 +121,30 @@ def submit_batch(tasks: Iterable[AnyTask], key: str | None) -> Request[BatchSubm
 def list_batches(limit: int) -> Request[list[Batch]]:
     params = {"limit": arguments.whole(limit, "limit", 1, 1000)}
     return build(routes.LIST_BATCHES, params=params)
+
+
+def get_history(span: str, by: str | None, tenant: str | None) -> Request[list[Period]]:
+    query = history_query(span, by, tenant, 0.0)
+    params = {"span": query.span, "by": query.by, "tenant": query.tenant}
+    given = {name: value for name, value in params.items() if value is not None}
+    return build(routes.GET_HISTORY, params=given)
+
+
+def get_usage(
+    since: datetime | str | None,
+    until: datetime | str | None,
+    by: str | Collection[str] | None,
+    tenant: str | None,
+) -> Request[UsageReport]:
+    query = usage_query(since, until, by, tenant, time.time())
+    params = {
+        "since": None if since is None else parse_time(since, "since").isoformat(),
+        "until": None if until is None else parse_time(until, "until").isoformat(),
+        "by": ",".join(query.by) or None,
+        "tenant": query.tenant,
+    }
+    given = {name: value for name, value in params.items() if value is not None}
+    return build(routes.GET_USAGE, params=given)
 
 
 def get_task(task_id: OfTask, wait: float | None) -> Request[Task]:

@@ -13,6 +13,7 @@ from .batches import batch_handlers
 from .bulk import bulk_handlers
 from .crons import CronQueue, cron_handlers
 from .feed import LocalQueue, feed_handlers
+from .reports import report_handlers
 from .tasks import task_handlers
 from .websocket_session import run_session
 
@@ -32,6 +33,7 @@ def add_native_routes(app: Routes, queue: NativeQueue, max_body: int, max_upload
         **batch_handlers(queue, max_upload, max_body),
         **cron_handlers(queue, max_body),
         **feed_handlers(queue, run_session),
+        **report_handlers(queue),
         routes.HEALTHZ: lambda: None,
         routes.OPENAPI: openapi.document,
     }

@@ -135,6 +135,11 @@ def task_filter() -> TaskFilter:
     return filters.task_filter(fields)
 
 
+def texts(known: set[str]) -> dict[str, str]:
+    """The query's parameters, the last value of each. Raises `Invalid`, as `query` does."""
+    return {name: as_unicode(values[-1], name) for name, values in query(known).items()}
+
+
 def as_unicode(value: str, name: str) -> str:
     """Decode a query value, given as Latin-1. Raises `Invalid`."""
     try:

@@ -5,8 +5,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from ..activity.reports import HistoryQuery, UsageQuery
+from ..activity.tallies import KindTally
 from ..model.events import EventRecord
-from ..model.stats import Minute
+from ..model.stats import Period, UsageReport
 from .command import Command
 from .wake import Wake
 
@@ -50,8 +52,39 @@ class Unsubscribe(Command[bool], frozen=True):
     mailbox: Any
 
 
-class GetHistory(Command[list[Minute]], frozen=True):
-    """Reply: a list of `Minute`, for the last hour as far as this boot has seen it."""
+class SaveHistory(Struct, frozen=True):
+    """From now on, send what is counted to `persistence`, each minute and before it is read."""
+
+    persistence: Any
+
+
+class GetHistory(Command[list[Period]], frozen=True):
+    """Reply: the periods that match, including what happened just now."""
+
+    query: HistoryQuery
+
+
+class GetUsage(Command[UsageReport], frozen=True):
+    """Reply: what tasks used, including what happened just now."""
+
+    query: UsageQuery
+
+
+class GetTotals(Command["BusTotals"], frozen=True):
+    """Count up what happened since the start. `listed`: the canonical names of all models that
+    backends list. Reply: `BusTotals`."""
+
+    listed: frozenset[str]
+
+
+class BusTotals(Struct, frozen=True):
+    """Counts by model and backend since the start, and who reads: `subscribers` of events,
+    `streams` kept, of `stream_bytes` together."""
+
+    tallies: list[KindTally]
+    subscribers: int
+    streams: int
+    stream_bytes: int
 
 
 class GetThroughput(Command[float], frozen=True):
@@ -70,7 +103,10 @@ ToEventBus = (
     | Subscribe
     | Follow
     | Unsubscribe
+    | SaveHistory
     | GetHistory
+    | GetUsage
+    | GetTotals
     | GetThroughput
     | CloseSubscriptions
     | Wake

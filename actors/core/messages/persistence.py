@@ -5,9 +5,11 @@ from typing import Any, Generic
 
 from msgspec import Struct
 
+from ..activity.history import MinuteTallies
+from ..activity.reports import HistoryQuery, UsageQuery
 from ..model.files import FilePage, StoredFile
 from ..model.orders import Insert, Run, Save, Stop
-from ..model.stats import Counts
+from ..model.stats import Counts, Period, UsageReport
 from ..model.task_filter import TaskFilter, WaitReasons
 from ..model.tasks import Batch, BatchSubmitted, Record
 from .command import Command, Reply
@@ -200,6 +202,24 @@ class FindExpiredFiles(Command[tuple[str, ...]], frozen=True):
     now: datetime
 
 
+class AddHistory(Struct, frozen=True):
+    """Add these counts to the rows of history; the next commit makes them durable."""
+
+    parts: tuple[MinuteTallies, ...]
+
+
+class ReadHistory(Command[list[Period]], frozen=True):
+    """Reply: the periods that match."""
+
+    query: HistoryQuery
+
+
+class ReadUsage(Command[UsageReport], frozen=True):
+    """Reply: what tasks used."""
+
+    query: UsageQuery
+
+
 class Write(Struct, frozen=True):
     """Write what has gathered. Persistence tells itself, so that all changes at hand are in it."""
 
@@ -241,6 +261,9 @@ ToPersistence = (
     | ListFiles
     | DeleteFile
     | FindExpiredFiles
+    | AddHistory
+    | ReadHistory
+    | ReadUsage
     | Recover
     | Write
     | Synced

@@ -194,6 +194,7 @@ class _Facts(Struct, PublicRecord, frozen=True, kw_only=True):
     remote_execution: bool = False
     backend: str | None = None
     executed_on: str | None = None
+    prompt_tokens: int = 0
     tokens: int = 0
     batch_id: str | None = None
     cron_id: str | None = None
@@ -235,8 +236,8 @@ class Task(_Facts, frozen=True, kw_only=True):
       which it is not retried.
     - `attempt`, the number of calls started; `retry_count`, how many of them count as retries;
       `interruptions`, how many the queue itself ended (a stop, a crash); `attempts`, the calls that
-      have ended, three of them in lists; `executed_on`, the backend of the last one; `tokens`, the
-      number that it generated.
+      have ended, three of them in lists; `executed_on`, the backend of the last one, which read
+      `prompt_tokens` and generated `tokens`.
     - `seq` grows with each change of any task.
 
     `payload`, `options`, `metadata` and `dialect` are None in lists; `result` is the model's

@@ -31,9 +31,8 @@ def settle_attempt(
     match outcome:
         case Answered(result) as answered:
             ended = attempt_of(running, None, now)
-            tokens = answered.reply_tokens
             done = Status.COMPLETED
-            return end(entry, done, ended, now, result=result, tokens=tokens), entry
+            return end(entry, done, ended, now, result=result, answered=answered), entry
         case Stopped():
             return put_back(entry, attempt_of(running, "stopped by the queue", now)), entry
         case Failed():
@@ -134,10 +133,15 @@ def end(
     error: str | None = None,
     code: ErrorCode | None = None,
     result: bytes | None = None,
-    tokens: int = 0,
+    answered: Answered | None = None,
 ) -> Change:
     """End a running task."""
-    facts: dict[str, Any] = {"error": _words(error), "tokens": tokens, "completed_at": utc(now)}
+    facts: dict[str, Any] = {
+        "error": _words(error),
+        "prompt_tokens": answered.prompt_tokens if answered else 0,
+        "tokens": answered.reply_tokens if answered else 0,
+        "completed_at": utc(now),
+    }
     if code is not None:
         facts["error_code"] = code
     return _ends_as(entry, status, ended, result=result, **facts)

@@ -113,7 +113,7 @@ def test_times_are_marked_wherever_they_are() -> None:
         ("Task", "started_at"),
         ("NewTask", "scheduled_at"),
         ("Attempt", "ended_at"),
-        ("Minute", "at"),
+        ("Period", "at"),
         ("TaskFilter", "since"),
         ("Times", "next"),
     ):

@@ -4,7 +4,7 @@ import os
 import re
 import time
 
-from ..files.private_files import narrow_file
+from .private_files import narrow_file
 
 TICK_NS = 50_000_000  # folder times are coarse: two changes within a tick have the same time
 _NAME = re.compile(r"\d+\.log|MANIFEST-\d+")
