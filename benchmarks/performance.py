@@ -195,9 +195,10 @@ def main() -> None:
     if not given.no_peers:
         with Bench(runs=1, quick=False, full=False, tasks=1_000) as bench:
             tables["peers: versions"] = f"{where}; {today}. {installed_versions()}."
-            ratios, figures = compare(bench, list(PEERS))
+            ratios, figures, notes = compare(bench, list(PEERS))
             tables["peers: ratios"] = "\n".join(as_markdown(ratios))
-            tables["peers: figures"] = "\n".join(as_markdown(figures))
+            missing = [f"\nNot measured: {note}." for note in notes]
+            tables["peers: figures"] = "\n".join([*as_markdown(figures), *missing])
         DOCUMENT.write_text(fill(DOCUMENT.read_text(), tables))
     print(f"Written: {DOCUMENT.relative_to(ROOT)}, {PLOT.relative_to(ROOT)}")
 

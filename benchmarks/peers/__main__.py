@@ -128,17 +128,17 @@ class Enqueuers:
 
     def enqueue(self, tasks: int) -> float:
         """Enqueue as fast as all can. Returns the rate."""
-        return self._carry_out(self._children, tasks // CLIENTS, 0)
+        return self._carry_out(shares(tasks, CLIENTS), 0)
 
     def enqueue_at_a_pace(self, tasks: int) -> None:
-        self._carry_out(self._children[:1], tasks, PER_SECOND)
+        self._carry_out([tasks], PER_SECOND)
 
-    def _carry_out(
-        self, children: "Sequence[subprocess.Popen[str]]", tasks: int, per_second: int
-    ) -> float:
-        for child in children:
+    def _carry_out(self, counts: Sequence[int], per_second: int) -> float:
+        """Have a child for each of `counts` enqueue that many tasks."""
+        children = self._children[: len(counts)]
+        for child, count in zip(children, counts, strict=True):
             assert child.stdin is not None
-            child.stdin.write(f"{tasks} {per_second}\n")
+            child.stdin.write(f"{count} {per_second}\n")
             child.stdin.flush()
         spans = []
         for child in children:
@@ -148,7 +148,13 @@ class Enqueuers:
                 raise RuntimeError("a client ended early; its words are above")
             spans.append((float(words[0]), float(words[1])))
         began, ended = min(span[0] for span in spans), max(span[1] for span in spans)
-        return tasks * len(children) / (ended - began)
+        return sum(counts) / (ended - began)
+
+
+def shares(tasks: int, clients: int) -> list[int]:
+    """How many of the tasks each client enqueues: all are enqueued, whatever the number."""
+    least, more = divmod(tasks, clients)
+    return [least + (number < more) for number in range(clients)]
 
 
 def _end(child: "subprocess.Popen[str]") -> None:
@@ -156,7 +162,11 @@ def _end(child: "subprocess.Popen[str]") -> None:
     child.communicate()
 
 
-def measure_peer(bench: Bench, stub: Stub, peer: Peer, commands: Path) -> dict[str, float]:
+def measure_peer(
+    bench: Bench, stub: Stub, peer: Peer, commands: Path, notes: list[str]
+) -> dict[str, float]:
+    """The figures of a peer. Those that could not be taken are missing, and `notes` say why."""
+    figures: dict[str, float] = {}
     with ExitStack() as stack:
         store = stack.enter_context(peer.store(bench.fresh()))
         paths = {"PATH": f"{commands}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
@@ -164,18 +174,22 @@ def measure_peer(bench: Bench, stub: Stub, peer: Peer, commands: Path) -> dict[s
         if peer.setup:
             subprocess.run(peer.setup, check=True, env=env, cwd=ROOT)
         clients = Enqueuers(str(commands / "python"), peer.module, env, stack)
-        figures = {}
         backlog = CLIENTS  # of the first request of each
         for workers, name in ((MANY, DRAINED_BY_MANY), (FEW, DRAINED_BY_FEW)):
             figures[ENQUEUED] = clients.enqueue(bench.tasks)
             command = peer.worker(workers, env)
             worker_env = {**env, "WORKERS": str(workers)}
             with stores.running(command, bench.folder / "worker.log", worker_env):
-                figures[name] = _drained(stub, backlog + bench.tasks)
-                backlog = 0
-                if workers == FEW:
-                    figures[PICKUP] = _picked_up(stub, clients)
-        return figures
+                try:
+                    figures[name] = _drained(stub, backlog + bench.tasks)
+                    if workers == FEW:
+                        figures[PICKUP] = _picked_up(stub, clients)
+                except TimeoutError as late:
+                    notes.append(f"{PICKUP if name in figures else name}: {late}")
+                    break  # what it has not done would be counted with the next figure
+            backlog = 0
+    stub.reset()
+    return figures
 
 
 def measure_ours(bench: Bench, stub: Stub) -> dict[str, float]:
@@ -224,10 +238,11 @@ def add_pair(
 ) -> None:
     """Add the figures of a peer and of ours, taken in turn, and how many times better ours is."""
     for unit, counterpart in COUNTERPARTS.items():
-        better = ours[unit] / theirs[counterpart]
-        if unit == PICKUP:
-            better = 1 / better
-        ratios.setdefault((f"ours to {name}", unit), Row(BARS.get(unit))).add(better, {})
+        if counterpart in theirs:
+            better = ours[unit] / theirs[counterpart]
+            if unit == PICKUP:
+                better = 1 / better
+            ratios.setdefault((f"ours to {name}", unit), Row(BARS.get(unit))).add(better, {})
         figures.setdefault(("ours", unit), Row()).add(ours[unit], {})
     for unit, value in theirs.items():
         figures.setdefault((name, unit), Row()).add(value, {})
@@ -239,21 +254,33 @@ def installed_versions() -> str:
     return versions()
 
 
-def compare(bench: Bench, names: Sequence[str]) -> tuple[Rows, Rows]:
-    """How many times better ours is than each of these peers, and the figures of all."""
+def compare(bench: Bench, names: Sequence[str]) -> tuple[Rows, Rows, list[str]]:
+    """How many times better ours is than each of these peers, the figures of all, and what a peer
+    has not done in time, or at all: its figure is left out, and the others are taken."""
     ratios: Rows = {}
     figures: Rows = {}
+    notes: list[str] = []
     commands = installed()
     with Stub(bench.folder / "stub.log") as stub:
         for name in [*names] * bench.runs:
             ours = measure_ours(bench, stub)
+            failed: list[str] = []
             try:
-                theirs = measure_peer(bench, stub, PEERS[name], commands)
+                theirs = measure_peer(bench, stub, PEERS[name], commands, failed)
             except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-                log = (bench.folder / "worker.log").read_text()[-500:]
-                raise SystemExit(f"{name} could not be measured: {error}\n{log}") from error
+                theirs = {}
+                failed.append(str(error))
+            if failed:
+                notes += [f"{name}, {note}" for note in failed]
+                print(f"{name}: {'; '.join(failed)}\n{_log_of(bench)}", file=sys.stderr)
             add_pair(name, ours, theirs, ratios, figures)
-    return ratios, figures
+    return ratios, figures, notes
+
+
+def _log_of(bench: Bench) -> str:
+    """The last words of a peer's worker."""
+    log = bench.folder / "worker.log"
+    return log.read_text()[-500:] if log.exists() else ""
 
 
 def main() -> None:
@@ -267,8 +294,10 @@ def main() -> None:
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
     with Bench(runs=given.runs, quick=False, full=False, tasks=given.tasks) as bench:
         print(f"{machine(bench.folder)}. {installed_versions()}.\n", flush=True)
-        for rows in compare(bench, given.names or list(PEERS)):
+        ratios, figures, notes = compare(bench, given.names or list(PEERS))
+        for rows in (ratios, figures):
             print("\n".join(as_markdown(rows)), end="\n\n")
+        print("\n".join(f"Not measured: {note}." for note in notes))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """How the figures of other queues are compared with ours."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from benchmarks.harness import Row
 from benchmarks.peers.__main__ import (
     COUNTERPARTS,
@@ -10,6 +13,7 @@ from benchmarks.peers.__main__ import (
     OVER_HTTP,
     PICKUP,
     add_pair,
+    shares,
 )
 
 
@@ -32,3 +36,22 @@ def test_a_ratio_above_one_is_in_our_favour() -> None:
     }
     assert figures["huey", PICKUP].values == [5.0]
     assert {unit for name, unit in figures if name == "ours"} == set(COUNTERPARTS)
+
+
+def test_a_figure_that_a_peer_lacks_is_left_out() -> None:
+    ours = dict.fromkeys(COUNTERPARTS, 100.0)
+    ratios: dict[tuple[str, str], Row] = {}
+    figures: dict[tuple[str, str], Row] = {}
+
+    add_pair("huey", ours, {ENQUEUED: 50.0}, ratios, figures)
+
+    assert {unit for _, unit in ratios} == {ENQUEUED, OVER_HTTP, EMBEDDED}
+    assert {name for name, _ in figures} == {"ours", "huey"}
+
+
+@given(st.integers(0, 10_000), st.integers(1, 16))
+def test_all_tasks_are_shared_out(tasks: int, clients: int) -> None:
+    counts = shares(tasks, clients)
+
+    assert (len(counts), sum(counts)) == (clients, tasks)
+    assert max(counts) - min(counts) <= 1
