@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ollama_queue import Client, NewTask, Status, Task, generate_task
-from tests.support.fakes.model_server import Answer, FakeOllama
+from tests.support.fakes.model_server import Answer, FakeOllama, Hang
 from tests.support.servers.queue_server import QueueServer
 
 SHIM = Path(__file__).with_name("clock_shim.c")
@@ -112,6 +112,35 @@ def test_a_clock_that_was_ahead_is_put_right(
         waits = [minute.wait_mean_s for minute in client.get_history()]
         assert all(wait is None or wait >= 0 for wait in waits)
         assert "Traceback" not in server.log_text()
+    finally:
+        server.stop()
+
+
+def test_what_became_late_while_the_server_was_down_expires_at_its_boot(
+    fake: FakeOllama, tmp_path: Path, shim: Path
+) -> None:
+    """After a kill -9, with a task that ran, one that waited, and two that are in time."""
+    server = WrongServer(tmp_path, fake.url, shim)
+    server.start()
+    client = server.client()
+    fake.script(Hang())
+    in_an_hour, tomorrow = now() + HOUR, now() + DAY
+    ids = [client.submit_task(ask(deadline=in_an_hour))]
+    fake.wait_for_calls(1)
+    limits = ({"deadline": in_an_hour}, {"start_within": 3600}, {"deadline": tomorrow}, {})
+    ids += [client.submit_task(ask(**limit)) for limit in limits]
+
+    server.kill()
+    server.set_clock(2 * HOUR)
+    server.start()
+    try:
+        client = server.client()
+        tasks = [client.wait(task_id, timeout=PATIENCE_S) for task_id in ids]
+        assert [task.error_code for task in tasks] == ["expired"] * 3 + [None] * 2
+        assert [task.status for task in tasks] == [Status.FAILED] * 3 + [Status.COMPLETED] * 2
+        assert [task.attempt for task in tasks] == [1, 0, 0, 1, 1]
+        assert tasks[0].interruptions == 1
+        assert len(fake.calls) == 3
     finally:
         server.stop()
 
