@@ -5,7 +5,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Generic, TypeVar
 
 from ..core.intake.arguments import late
@@ -31,6 +31,8 @@ class Mailbox(Generic[T]):
         self._reason: str | None = None
         self._lock = threading.Lock()
         self._waiting = 0  # readers that wait for the bell
+        self._handle: Callable[[T], T | None] | None = None  # of the reader that waits
+        self._handled_at: float | None = None  # when it was last called
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # half a condition's cost
         self._pid = os.getpid()
 
@@ -44,6 +46,12 @@ class Mailbox(Generic[T]):
         with self._lock:
             if self._reason is not None:
                 return False
+            if self._handle is not None and not self._items:
+                self._handled_at = time.monotonic()
+                rest = self._handle(item)
+                if rest is None:
+                    return True
+                item = rest
             if len(self._items) >= self._size:
                 self._reason = "lagged"
             else:
@@ -86,17 +94,34 @@ class Mailbox(Generic[T]):
                 self._expect()
             self._wait(deadline, timeout)
 
-    def take(self, timeout: float | None = None) -> Collection[T]:
-        """All items, at least one. Raises as `get` does."""
+    def take(
+        self, timeout: float | None = None, handle: Callable[[T], T | None] | None = None
+    ) -> Collection[T]:
+        """All items, at least one. Raises as `get` does.
+
+        While this waits, `handle` is called with each item that is `put`, in the thread that puts
+        it: it returns what is left for this reader, which goes on waiting if that is None. It must
+        not block nor use the mailbox. The timeout begins anew with each call.
+        """
         check_process(self._pid)
         deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            with self._lock:
-                if self._items:
-                    taken, self._items = self._items, deque()
-                    return taken
-                self._expect()
-            self._wait(deadline, timeout)
+        self._handled_at = None
+        try:
+            while True:
+                with self._lock:
+                    if self._items:
+                        taken, self._items = self._items, deque()
+                        return taken
+                    self._expect()
+                    self._handle = handle
+                try:
+                    self._wait(deadline, timeout)
+                except TimeoutError:
+                    if timeout is None or self._handled_at is None:
+                        raise
+                    deadline, self._handled_at = self._handled_at + timeout, None
+        finally:
+            self._handle = None
 
     def drain(self) -> list[T]:
         """Remove and return all items, without waiting."""

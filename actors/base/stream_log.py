@@ -8,6 +8,7 @@ from .mailbox import Mailbox
 LOG_BYTES = 1 << 20  # kept of one attempt's reply
 LEAST_BYTES = 128  # counted for a piece, whose objects take as much
 STEP_BYTES = 16 << 10  # the log says each time that it has grown by this
+MOST_AT_ONCE = 8  # readers that may handle a piece while it is appended; more are only woken
 
 
 class StreamLog:
@@ -45,8 +46,10 @@ class StreamLog:
                 return False
             piece = Piece(self.begun.attempt, self.count, raw)
             self.count += 1
-            for reader in self._readers:
-                if not reader.put(piece):
+            readers = self._readers
+            for reader in readers:
+                at_once = len(readers) <= MOST_AT_ONCE
+                if not (reader.put(piece) if at_once else reader.put_all((piece,))):
                     self._drop(reader)
             if not self._is_kept:
                 return False

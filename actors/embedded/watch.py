@@ -29,6 +29,8 @@ from ..supervision.switchboard import Generation, Switchboard
 REBOOT_PATIENCE_S = 30.0
 ChunkPosition = tuple[int, int]  # an attempt and the number of a chunk in it
 Delivery = Piece | Chunk  # of a stream; chunks say `restart` or `done`
+AT_ONCE_BYTES = 64 << 10  # of a piece; encoding a larger one would keep its call from reading
+_UNSENT: Any = object()  # in a mailbox: a piece was not written completely
 _PLACE = re.compile(r"(\d{1,9})\.(\d{1,9})", re.ASCII)
 
 
@@ -105,6 +107,10 @@ class PieceStream(Iterator[list[Delivery]]):
     many seconds of silence; otherwise raises `TimeoutError` after `timeout` seconds of silence.
 
     `begun` is the attempt of the newest pieces, `task` the task as last read.
+
+    Once `write` is set, a piece that arrives while the next list is waited for is not delivered but
+    passed to `write`, in the thread of the call: no reader is woken. It must not block, and returns
+    whether it could write everything; if not, an empty list is delivered.
     """
 
     def __init__(
@@ -119,6 +125,7 @@ class PieceStream(Iterator[list[Delivery]]):
     ) -> None:
         self.begun: AttemptBegun | None = None
         self.task: Record | None = None
+        self.write: Callable[[Piece], bool] | None = None
         self._switchboard, self._task_id = switchboard, task_id
         self._timeout, self._heartbeat = timeout, heartbeat
         self._yield_control = yield_control
@@ -172,11 +179,14 @@ class PieceStream(Iterator[list[Delivery]]):
                     raise
                 items = (at_first.stored,)  # it had ended before
             deliveries: list[Delivery] = []
+            is_unsent = False
             rest = iter(items)
             for item in rest:
                 self._yield_control()
                 if isinstance(item, Piece):
                     self._reader.take(item, deliveries)
+                elif item is _UNSENT:
+                    is_unsent = True
                 elif isinstance(item, AttemptBegun):
                     self.begun = item
                 elif isinstance(item, QueueError):
@@ -184,7 +194,7 @@ class PieceStream(Iterator[list[Delivery]]):
                 elif (end := self._end(now, mailbox, item, rest)) is not None:
                     deliveries += end
                     break
-            if deliveries or not items:
+            if deliveries or is_unsent or not items:
                 yield deliveries
 
     def _end(
@@ -221,11 +231,26 @@ class PieceStream(Iterator[list[Delivery]]):
         if self._has_left:
             raise Closed("unsubscribed")
         try:
-            return mailbox.take(self._timeout if self._heartbeat is None else self._heartbeat)
+            timeout = self._timeout if self._heartbeat is None else self._heartbeat
+            return mailbox.take(timeout, None if self.write is None else self._write_at_once)
         except TimeoutError:
             if self._heartbeat is None:
                 raise
             return ()
+
+    def _write_at_once(self, item: Any) -> Any:
+        """Write the next piece, in the thread of its call; returns what the reader must know."""
+        assert self.write is not None
+        if not isinstance(item, Piece) or len(item.raw) > AT_ONCE_BYTES:
+            return item
+        if not self._reader.expects(item):
+            return item
+        try:
+            is_written = self.write(item)
+        except Exception:  # it is no fault of the call: the reader meets it again
+            return item
+        self._reader.next += 1
+        return None if is_written else _UNSENT
 
 
 class _Answer:
@@ -302,6 +327,10 @@ class _Reader:
             deliveries.append(Chunk(f"{attempt}.0", restart=True))
         self.shown = attempt
         deliveries.append(piece)
+
+    def expects(self, piece: Piece) -> bool:
+        """Whether it is the one that follows those delivered."""
+        return self.is_joined and piece.attempt == self.shown and piece.number == self.next
 
     def has_all_of(self, task: Record) -> bool:
         """Whether all pieces of the reply were delivered."""

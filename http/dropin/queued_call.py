@@ -122,6 +122,7 @@ class QueuedCall:
         self._has_begun = False  # whether a piece of the reply was sent
         self._has_answered = False  # or anything else
         self._stream = queue.follow_task(submitted.task_id, heartbeat=form.silence_s)
+        self._send_now = current().send_now
         self._forget = on_disconnect(self._stream.close)
         current().set_header(TASK_ID, submitted.task_id)
 
@@ -139,6 +140,7 @@ class QueuedCall:
         return self._completed(self._queue.get_task)
 
     def _completed(self, get: Callable[[str], Task]) -> Task:
+        self._stream.write = self._note  # nothing to do with a piece
         try:
             for _ in self._deliveries():
                 pass
@@ -230,13 +232,17 @@ class QueuedCall:
     def _deliveries(self) -> Iterator[list[Delivery]]:
         for deliveries in self._stream:
             if deliveries and not self._is_over:
-                # After the reply's last piece there is nothing to cancel.
                 last = deliveries[-1]
                 if isinstance(last, Piece):
-                    self._is_over = self._form.is_last(last.raw)
+                    self._note(last)
                 else:
                     self._is_over = last.done
             yield deliveries
+
+    def _note(self, piece: Piece) -> bool:
+        """Note whether it is the reply's last piece, after which there is nothing to cancel."""
+        self._is_over = self._is_over or self._form.is_last(piece.raw)
+        return True
 
     def _writes(self) -> Iterator[bytes]:
         """What to send, in one piece what has arrived at once.
@@ -249,8 +255,12 @@ class QueuedCall:
                     if data := self._form.piece(deliveries[0].raw):  # most often
                         yield data
                     continue
-                parts = self._encoded(deliveries) if deliveries else (self._waiting(),)
-                for data in together(parts):
+                if not deliveries:
+                    data = self._waiting()
+                    self._has_answered = self._has_answered or data != b""
+                    yield data  # if empty, what could not be sent at once is sent now
+                    continue
+                for data in together(self._encoded(deliveries)):
                     self._has_answered = True
                     yield data
         except QueueError as error:
@@ -266,6 +276,8 @@ class QueuedCall:
                 if data and not (self._has_begun or self._has_answered):
                     self._say_where()
                 self._has_begun = True
+                if self._send_now is not None:
+                    self._stream.write = self._write
                 yield data
             elif item.restart and self._has_begun:
                 raise self._interrupted()
@@ -273,6 +285,13 @@ class QueuedCall:
                 raise failure_of(self._queue.get_task(self.task_id))
             elif item.done:
                 yield self._form.end
+
+    def _write(self, piece: Piece) -> bool:
+        """Send a piece at once, in the thread of the call."""
+        assert self._send_now is not None
+        self._note(piece)
+        data = self._form.piece(piece.raw)
+        return not data or self._send_now(data)
 
     def _say_where(self) -> None:
         """Set the headers that describe the run, without waiting for its start to be on disk."""

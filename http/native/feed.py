@@ -75,11 +75,14 @@ def feed_handlers(
 
 
 def _chunk_frames(task_id: str, stream: watch.PieceStream) -> Iterator[bytes]:
+    send_now = current().send_now
     try:
         for deliveries in stream:
             if not deliveries:
                 yield sse.SILENCE
             yield from together(_chunk_frame(task_id, item) for item in deliveries)
+            if send_now is not None:
+                stream.write = lambda piece: send_now(_chunk_frame(task_id, piece))
     except QueueError as error:  # the client reconnects with Last-Event-ID
         yield _last_words(error)
 

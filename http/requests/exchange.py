@@ -65,6 +65,10 @@ class Exchange:
     decoded, `query` is not. `websocket` is the open WebSocket of an upgraded connection. `caller`
     is what the request's API key allows; `address` is the client's, "" if unknown. `cut_off` ends
     the request from another greenlet, whatever it is doing; None if the server cannot.
+
+    `send_now`, where the server has it, sends a further piece of a streaming response without
+    waiting, while its iterator waits for something to send. It returns False if not all of it
+    could be sent: the iterator must then yield something, if only `b""`, and the rest goes first.
     """
 
     __slots__ = (
@@ -77,6 +81,7 @@ class Exchange:
         "path",
         "query",
         "response_headers",
+        "send_now",
         "status",
         "stream",
         "websocket",
@@ -102,6 +107,7 @@ class Exchange:
         self.address, self.cut_off = address, cut_off
         self.caller: Grant = NOBODY
         self.websocket: Any = None
+        self.send_now: Callable[[bytes], bool] | None = None
         self.status = 200
         self.response_headers = {"Content-Type": JSON}
 

@@ -122,6 +122,16 @@ class ClientConnection:
         finally:
             self._is_sending, self.due = False, NEVER
 
+    def send_now(self, data: bytes) -> bytes:
+        """Send as much as the system takes without waiting; returns the rest. Not over TLS.
+
+        It never fails: if the client has left, nothing is sent, and the next `send` raises.
+        """
+        try:
+            return data[self.socket.send(data, 0, 0.0) :]
+        except OSError:
+            return data
+
     def _send_pieces(self, data: memoryview) -> None:
         while data:
             data = data[self.socket.send(data) :]

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import re
 import socket
+import ssl
 from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any, Protocol
@@ -190,6 +191,8 @@ class ConnectionHandler:
         )
         closes = not head.keeps_alive or self._is_extra
         writer = self._writer = ResponseWriter(connection, head.minor, closes, BODY_S)
+        if not isinstance(self.socket, ssl.SSLSocket):
+            exchange.send_now = writer.send_now
         try:
             if websocket.is_upgrade(exchange, head, server.app):
                 server.disconnects.forget(self)  # the frame reader notices instead

@@ -18,13 +18,14 @@ Headers = Iterable[tuple[str, str]]
 class ResponseWriter:
     """One response. `patience_s`: for a client that does not read it."""
 
-    __slots__ = ("_connection", "_is_http_1_0", "closes", "has_begun", "patience_s")
+    __slots__ = ("_connection", "_is_http_1_0", "_unsent", "closes", "has_begun", "patience_s")
 
     def __init__(self, connection: ClientConnection, minor: int, closes: bool, patience_s: float):
         self._connection, self._is_http_1_0 = connection, minor == 0
         self.closes = closes  # whether the connection is closed behind it
         self.patience_s = patience_s
         self.has_begun = False
+        self._unsent = b""  # the rest of a piece that could not be sent at once
 
     def send(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a complete response."""
@@ -36,20 +37,33 @@ class ResponseWriter:
         self._send(self.head(status, headers, ""))
 
     def send_pieces(self, status: int, headers: Headers, pieces: Iterable[bytes]) -> None:
-        """Send a response piece by piece. The head goes with the first one."""
-        parts = filter(None, pieces)
-        first = next(parts, b"")
+        """Send a response piece by piece. The head goes with the first one that is not empty."""
+        parts = iter(pieces)
+        first = next(filter(None, parts), b"")
         if self._is_http_1_0:
             self.closes = True  # the end of the connection is that of the body
             self._send(self.head(status, headers, "") + first)
-            for part in parts:
-                self._send(part)
-            return
-        head = self.head(status, headers, "Transfer-Encoding: chunked\r\n")
-        self._send(head + _chunk(first) if first else head)
+        else:
+            head = self.head(status, headers, "Transfer-Encoding: chunked\r\n")
+            self._send(head + _chunk(first) if first else head)
         for part in parts:
-            self._send(_chunk(part))
-        self._send(b"0\r\n\r\n")
+            if part:
+                self._send(self._framed(part))
+            elif self._unsent:
+                self._send(b"")
+        if not self._is_http_1_0:
+            self._send(b"0\r\n\r\n")
+
+    def send_now(self, piece: bytes) -> bool:
+        """Send a further piece without waiting, while `send_pieces` waits for the next one.
+
+        Returns False if not all of it could be sent: the rest precedes what is sent next.
+        """
+        self._unsent = self._connection.send_now(self._framed(piece))
+        return not self._unsent
+
+    def _framed(self, piece: bytes) -> bytes:
+        return piece if self._is_http_1_0 else _chunk(piece)
 
     def head(self, status: int, headers: Headers, framing: str) -> bytes:
         lines = [
@@ -67,6 +81,8 @@ class ResponseWriter:
 
     def _send(self, data: bytes) -> None:
         self.has_begun = True
+        if self._unsent:
+            data, self._unsent = self._unsent + data, b""
         self._connection.send(data, self.patience_s)
 
 

@@ -1,5 +1,7 @@
 """The mailbox between the event bus and one door."""
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -109,3 +111,51 @@ def test_each_of_several_readers_is_woken() -> None:
                 got.append(impatient.result())
 
         assert sorted([*got, *mailbox.drain()]) == [0, 1, 2, 3]
+
+
+def test_what_is_handled_wakes_nobody() -> None:
+    mailbox = Mailbox[int]()
+    handled: list[int] = []
+
+    def handle(item: int) -> int | None:
+        handled.append(item)
+        return None if item < 3 else -item
+
+    with ThreadPoolExecutor(1) as thread:
+        got = thread.submit(mailbox.take, PATIENCE_S, handle)
+        while mailbox._handle is None:
+            pass
+        assert [mailbox.put(number) for number in (1, 2, 3, 4)] == [True] * 4
+
+        taken = [*got.result(PATIENCE_S), *mailbox.drain()]
+    assert (handled, taken) == ([1, 2, 3], [-3, 4])
+
+
+def test_nothing_is_handled_for_who_does_not_wait() -> None:
+    mailbox = Mailbox[int]()
+    with pytest.raises(TimeoutError):
+        mailbox.take(0.01, lambda item: None)
+    mailbox.put(1)
+
+    assert mailbox.drain() == [1]
+
+
+def test_what_is_handled_makes_the_wait_begin_anew() -> None:
+    mailbox = Mailbox[int]()
+    handled = threading.Event()
+
+    def handle(item: int) -> None:
+        handled.set()
+
+    with ThreadPoolExecutor(1) as thread:
+        began = time.monotonic()
+        got = thread.submit(mailbox.take, 0.2, handle)
+        while mailbox._handle is None:
+            pass
+        while time.monotonic() < began + 0.1:
+            pass
+        mailbox.put(1)
+
+        with pytest.raises(TimeoutError):
+            got.result(PATIENCE_S)
+        assert handled.is_set() and time.monotonic() >= began + 0.3

@@ -178,3 +178,21 @@ def test_emptying_and_closing_race_with_the_call() -> None:
         reader.close("over")
         with pytest.raises(Closed):
             reader.get(0)
+
+
+def test_many_readers_are_only_woken(log: StreamLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_log, "MOST_AT_ONCE", 1)
+    handled: list[Any] = []
+    first, second = joined(log), Mailbox[Any](1000)
+    first.drain()
+    with ThreadPoolExecutor(1) as thread:
+        taken = thread.submit(first.take, PATIENCE_S, handled.append)
+        while first._handle is None:
+            pass
+        log.append(b"0")
+        log.join(second)
+        log.append(b"1")
+
+        assert list(taken.result(PATIENCE_S)) == [Piece(3, 1, b"1")]
+    assert handled == [Piece(3, 0, b"0")]
+    assert numbers(second) == [0, 1]
