@@ -14,7 +14,8 @@ const STATUS_WORDS = {
   paused: "paused",
 };
 
-/** A status as icon and text, never by colour alone; of a pending task, what it waits for. */
+/** A status as icon and text, never by colour alone; of a pending task, what it waits for, of one
+ * that the queue has failed, why. */
 export function statusLabel(task) {
   const why = task.status === "pending" ? STATUS_WORDS[task.waiting_for ?? "slot"] : "";
   const title = why && task.waiting_for === "backend" ? unservedReason(task.model) : null;
@@ -22,7 +23,7 @@ export function statusLabel(task) {
     "span",
     { class: `status ${task.status}`, title },
     icon(task.status),
-    h("span", null, why || task.status),
+    h("span", null, why || task.error_code || task.status),
   );
 }
 

@@ -92,6 +92,8 @@ const MORE_FIELDS = [
   "backend",
   "max_retries",
   "timeout_s",
+  "deadline",
+  "start_within",
   "temperature",
   "num_predict",
   "options",
@@ -171,6 +173,19 @@ export function moreFields(form, stats) {
         "Timeout",
         { type: "number", min: 0, step: "any", placeholder: "none" },
         "Seconds per attempt",
+      ),
+      form.stateKey === "submit" &&
+        line(
+          "deadline",
+          "Deadline",
+          { type: "datetime-local" },
+          "Fails if it has not ended by then",
+        ),
+      line(
+        "start_within",
+        "Start within",
+        { type: "number", min: 0, step: "any", placeholder: "any time" },
+        "Seconds; fails if it has not started",
       ),
       line("max_retries", "Retries", {
         type: "number",

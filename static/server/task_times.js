@@ -1,6 +1,6 @@
 // How long tasks wait and run. Estimates of the server count down from when they were read.
 
-import { number, secondsBetween } from "../lib/format.js";
+import { duration, number, secondsBetween } from "../lib/format.js";
 
 const readAt = new WeakMap(); // task -> when (ms)
 const UNITS = [
@@ -34,6 +34,21 @@ export function placeInLine({ status, position }) {
     ? "next in line"
     : `${number(position + 1)}${ORDINAL_SUFFIXES[ordinalRules.select(position + 1)]} in line`;
 }
+
+/** When an open task fails unless it starts or ends before (ms); null if it has no limit. */
+export function expiresAt(task) {
+  const limits = [];
+  if (task.deadline) limits.push(Date.parse(task.deadline));
+  if (task.start_within && task.status === "pending" && !task.attempt)
+    limits.push(dueSince(task) + task.start_within * 1000);
+  return limits.length ? Math.min(...limits) : null;
+}
+
+/** "4 m 05 s" until an open task expires. */
+export const expiresIn = (task) => duration((expiresAt(task) - Date.now()) / 1000);
+
+const dueSince = (task) =>
+  Math.max(...[task.queued_at, task.scheduled_at].filter(Boolean).map(Date.parse));
 
 const now = () => new Date().toISOString();
 

@@ -13,6 +13,8 @@ export const emptyTaskForm = () => ({
   input: "",
   priority: 5,
   scheduled_at: "",
+  deadline: "",
+  start_within: "",
   tags: "",
   backend: "",
   max_retries: "",
@@ -62,9 +64,10 @@ export function taskFrom(form) {
     .map((tag) => tag.trim())
     .filter(Boolean);
   if (tags.length) task.tags = tags;
-  if (form.scheduled_at) task.scheduled_at = fromLocalField(form.scheduled_at);
+  for (const name of ["scheduled_at", "deadline"])
+    if (form[name]) task[name] = fromLocalField(form[name]);
   if (form.backend.trim()) task.backend = form.backend.trim();
-  for (const name of ["max_retries", "timeout_s"])
+  for (const name of ["max_retries", "timeout_s", "start_within"])
     if (form[name] !== "") task[name] = Number(form[name]);
   return task;
 }
@@ -131,10 +134,9 @@ export function taskFormFrom(task) {
     prompt: prompt ?? "",
     input: [input ?? []].flat().join("\n\n"),
     priority: task.priority,
-    scheduled_at:
-      task.scheduled_at > new Date().toISOString()
-        ? toLocalField(task.scheduled_at).slice(0, 16)
-        : "",
+    scheduled_at: futureField(task.scheduled_at),
+    deadline: futureField(task.deadline),
+    start_within: task.start_within ?? "",
     tags: (task.tags ?? []).join(", "),
     backend: task.backend ?? "",
     max_retries: task.max_retries ?? "",
@@ -152,6 +154,10 @@ export function taskFormFrom(task) {
   };
   return form;
 }
+
+/** A time as its field takes it; empty if it has passed. */
+const futureField = (time) =>
+  time > new Date().toISOString() ? toLocalField(time).slice(0, 16) : "";
 
 const formatObject = (value) => (Object.keys(value).length ? JSON.stringify(value, null, 2) : "");
 

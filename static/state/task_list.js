@@ -19,6 +19,7 @@ const LIST_FILTERS = [
   "cron_id",
   "tenant",
   "waiting_for",
+  "error_code",
 ];
 const ALL_FILTERS = [...LIST_FILTERS, "since", "until", "q"];
 
@@ -251,7 +252,15 @@ const isWithinLoaded = (task, { rows, sort, isComplete }) =>
 
 /** Whether a task matches the filter, as the server decides it. */
 function matchesFilter(task, { filter, sort, tasks }) {
-  for (const name of ["status", "type", "priority", "batch_id", "cron_id", "tenant"]) {
+  for (const name of [
+    "status",
+    "type",
+    "priority",
+    "batch_id",
+    "cron_id",
+    "tenant",
+    "error_code",
+  ]) {
     if (filter[name] && !filter[name].includes(task[name])) return false;
   }
   if (filter.model && !filter.model.map(canonicalModel).includes(canonicalModel(task.model)))

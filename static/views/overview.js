@@ -199,7 +199,9 @@ function throughputChart(history, error) {
   const hour = lastHour(history);
   const pick = (name) => hour.map((minute) => minute[name] ?? null);
   const sum = (name) => history.reduce((all, minute) => all + minute[name], 0);
-  const summary = `Last hour: ${number(sum("completed"))} completed, ${number(sum("failed"))} failed, ${number(sum("cancelled"))} cancelled`;
+  const late = sum("expired");
+  const expired = late ? ` (${number(late)} expired)` : "";
+  const summary = `Last hour: ${number(sum("completed"))} completed, ${number(sum("failed"))} failed${expired}, ${number(sum("cancelled"))} cancelled`;
   return [
     staleWarning(error, loadHistory),
     chart({

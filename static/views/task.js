@@ -19,7 +19,7 @@ import { h } from "../lib/dom.js";
 import { duration, localTime, number } from "../lib/format.js";
 import { icon } from "../lib/icons.js";
 import { replyParts } from "../server/replies.js";
-import { placeInLine, startsIn } from "../server/task_times.js";
+import { expiresAt, expiresIn, placeInLine, startsIn } from "../server/task_times.js";
 import {
   copyText,
   handleCancel,
@@ -187,6 +187,8 @@ const DUPLICATED_FIELDS = [
   "tags",
   "max_retries",
   "timeout_s",
+  "deadline",
+  "start_within",
   "backend",
   "remote_execution",
   "metadata",
@@ -217,6 +219,9 @@ function facts(task) {
       `${number(task.attempt)}${task.retry_count ? `, ${task.retry_count} of ${task.max_retries} retries` : ""}${task.interruptions ? `, ${task.interruptions} interrupted` : ""}`,
     ],
     task.timeout_s && ["Timeout", duration(task.timeout_s)],
+    task.deadline && ["Deadline", timeLabel(task.deadline, true)],
+    task.start_within && ["Start within", duration(task.start_within)],
+    isOpen && expiresAt(task) && ["Expires in", expiresIn(task)],
     task.batch_id && ["Batch", filterLink("batch_id", task.batch_id)],
     task.cron_id && ["Cron", filterLink("cron_id", task.cron_id)],
     task.tenant && ["Tenant", filterLink("tenant", task.tenant)],

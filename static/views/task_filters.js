@@ -19,12 +19,19 @@ const MORE_FILTERS = [
   "cron_id",
   "tenant",
   "waiting_for",
+  "error_code",
   "since",
   "until",
 ];
 const TYPES = [["", "any"], "chat", "generate", "embed"];
 const REASONS = [["", "any"], "slot", "schedule", "retry", "backend", "paused"];
-const FILTER_LABELS = { batch_id: "batch", cron_id: "cron", waiting_for: "waiting for" };
+const ERROR_CODES = [["", "any"], "expired"];
+const FILTER_LABELS = {
+  batch_id: "batch",
+  cron_id: "cron",
+  waiting_for: "waiting for",
+  error_code: "error",
+};
 
 export function taskFilters(query, list, stats) {
   const used = MORE_FILTERS.filter((name) => lastValue(query, name));
@@ -169,6 +176,13 @@ function filterFields(query, stats) {
         "select",
         { ...props, oninput: (e) => setFilter("waiting_for", e.target.value) },
         selectOptions(REASONS, lastValue(query, "waiting_for")),
+      ),
+    ),
+    field("filter-error-code", "Error", (props) =>
+      h(
+        "select",
+        { ...props, oninput: (e) => setFilter("error_code", e.target.value) },
+        selectOptions(ERROR_CODES, lastValue(query, "error_code")),
       ),
     ),
     text("model", "Model", { list: "known-models", placeholder: "any" }),

@@ -106,6 +106,22 @@ def test_a_mistake_is_said_beside_its_field(tab: BrowserTab) -> None:
     assert submitted(tab).timeout_s == 30
 
 
+def test_a_task_has_its_limits_of_time(tab: BrowserTab) -> None:
+    tab.open("submit")
+    tab.field("Model").fill("smollm2")
+    tab.field("Message 1").fill("in time, or not at all")
+    options(tab)
+    tab.field("Deadline").fill("2020-01-01T10:00")  # which only the server minds
+    tab.button("Submit").click()
+    wrong = tab.page.locator("main form .is-wrong")
+    expect(wrong).to_contain_text("deadline must be in the future")
+    tab.field("Deadline").fill("2040-01-01T10:00")
+    tab.field("Start within").fill("90")
+    task = submitted(tab)
+    assert task.deadline is not None and task.deadline.year == 2040
+    assert task.start_within == 90
+
+
 def test_the_only_model_there_is_need_not_be_named(
     browser: Browser, replies: Replies, tmp_path: Path
 ) -> None:

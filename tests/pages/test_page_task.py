@@ -41,6 +41,30 @@ def test_an_attempt_that_ends_is_begun_again_in_sight(tab: BrowserTab, replies: 
     expect(tab.page.locator(".timeline")).to_contain_text("Attempt 2")
 
 
+def test_a_late_task_says_so_wherever_it_is_shown(tab: BrowserTab) -> None:
+    tab.client.pause()
+    try:
+        waits = tab.submit_chat("patient", start_within=600)
+        tab.open(f"task/{waits}")
+        facts = tab.page.locator(".facts")
+        expect(facts).to_contain_text("Start within10 m 00 s")
+        expect(facts).to_contain_text(re.compile(r"Expires in9 m \d\d s"))
+        late = tab.submit_chat("impatient", start_within=0.01)
+        tab.wait_for(late)
+        tab.open(f"task/{late}")
+        expect(tab.page.locator("main .status").first).to_contain_text("expired")
+        expect(tab.page.get_by_role("region", name="error")).to_contain_text("did not start within")
+        tab.open("tasks")
+        tab.button("Filters").click()
+        tab.field("Error").select_option("expired")
+        rows = tab.page.locator("main tbody tr")
+        expect(rows).to_have_count(1)
+        expect(rows).to_contain_text("impatient")
+        tab.client.cancel_task(waits)
+    finally:
+        tab.client.resume()
+
+
 def test_a_running_task_is_cancelled(tab: BrowserTab, replies: Replies) -> None:
     replies.when("without end", Stream(then="hang"))
     task_id = tab.submit_chat("without end")
