@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ollama_queue.actors.api.queue_api import QueueAPI
     from ollama_queue.actors.api.subscription import Subscription
+    from ollama_queue.actors.backup.manifest import BackupManifest
     from ollama_queue.actors.base.mailbox import Closed
     from ollama_queue.actors.core.config.config import Config
     from ollama_queue.actors.core.intake.bulk import BulkError, BulkResult
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         BackendState,
         Period,
         QueueStats,
+        StoreSnapshot,
         Unserved,
         UsageReport,
         UsageRow,
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "actors.backup.manifest": ["BackupManifest"],
     "actors.core.intake.bulk": ["BulkError", "BulkResult"],
     "actors.core.config.config": ["Config"],
     "actors.core.model.crons": ["Cron", "Missed", "NewCron", "Overlap", "TaskTemplate"],
@@ -84,7 +87,8 @@ _HOME = {
         "QueueError", "QueueFull", "Unauthorized", "Unavailable",
     ],
     "actors.core.model.stats": [
-        "BackendState", "Period", "QueueStats", "Unserved", "UsageReport", "UsageRow",
+        "BackendState", "Period", "QueueStats", "StoreSnapshot", "Unserved", "UsageReport",
+        "UsageRow",
     ],
     "actors.core.model.task_filter": ["TaskFilter", "TaskPage"],
     "actors.core.model.tasks": [
@@ -103,6 +107,7 @@ _HOME = {
 _LAZY = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [  # noqa: RUF022 - kept in the order of the table above
+    "BackupManifest",
     "BulkError",
     "BulkResult",
     "Config",
@@ -124,6 +129,7 @@ __all__ = [  # noqa: RUF022 - kept in the order of the table above
     "BackendState",
     "Period",
     "QueueStats",
+    "StoreSnapshot",
     "Unserved",
     "UsageReport",
     "UsageRow",

@@ -50,15 +50,17 @@ from .core.messages import (
     StartCall,
     StoreSlice,
     Synced,
+    TakeSnapshot,
     ToPersistence,
     Write,
 )
 from .core.messages.command import Reply
 from .core.messages.persistence import Calls
 from .core.messages.replies import CallSpec, Recovered, StoredTask
-from .core.model.errors import Conflict, NotFound, Unavailable
+from .core.model.errors import Conflict, NotFound, QueueError, Unavailable
 from .core.model.files import StoredFile
 from .core.model.orders import Change, DropFile, Insert, Remove, Run, Save, SaveFile, Stop
+from .core.model.stats import StoreSnapshot
 from .core.model.tasks import Batch, BatchSubmitted, Record, Status
 from .core.plan.settle import utc
 from .store.batch_lines import lines_of, live_tasks_of
@@ -109,6 +111,7 @@ class Persistence(Actor):
 
     def on_close(self) -> bool:
         """Close after the fsync and the scans that are still running."""
+        self.store.is_closing = True
         if not (self.syncer.finish(5.0) and self.scanner.finish(5.0)):
             return False
         self.store.close()
@@ -179,6 +182,8 @@ class Persistence(Actor):
                 self.read_history(
                     of.resolution, of.first, of.last, partial(usage, query=of), message
                 )
+            case TakeSnapshot():
+                self.take_snapshot(message)
             case Scanned(ticket, found, error):
                 self.scanned(ticket, found, error)
             case _:
@@ -327,6 +332,20 @@ class Persistence(Actor):
         if self.gathering:
             self.write_soon()
 
+    def take_snapshot(self, message: TakeSnapshot) -> None:
+        """Copy the store in the thread that removes the bytes of deleted files: none is missed."""
+        self.check_writable()
+        store, at = self.store, utc(time.time())
+        tasks = sum(sum(levels.values()) for levels in store.counts.by_status.values())
+
+        def take() -> StoreSnapshot | Unavailable:
+            try:
+                return StoreSnapshot(path=store.take_snapshot(), taken_at=at, tasks=tasks)
+            except Exception as error:  # rocksdict raises no narrower type
+                return Unavailable(f"no snapshot can be taken: {error}", retry_after_s=5)
+
+        self.aside(take, self.later(message))
+
     # --- files ----------------------------------------------------------------------------------
 
     def add_file(self, message: AddFile, file: StoredFile) -> None:
@@ -453,7 +472,7 @@ class Persistence(Actor):
         read = scan(self.store, message.filter, frozenset(hidden), message.reasons)
         self.aside(read, self.later(message))
 
-    def aside(self, read: Callable[[], T], promise: Promise[T] | None) -> None:
+    def aside(self, read: Callable[[], T | QueueError], promise: Promise[T] | None) -> None:
         """Read in another thread; the reply comes with `Scanned`."""
         self.tickets = ticket = self.tickets + 1
         me = self.actor_ref

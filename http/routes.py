@@ -14,7 +14,7 @@ from ..actors.core.intake.bulk import BulkResult
 from ..actors.core.intake.bulk import Verb as BulkVerb
 from ..actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ..actors.core.model.errors import Conflict, Invalid, NotFound, QueueError, QueueFull
-from ..actors.core.model.stats import BackendState, Period, QueueStats, UsageReport
+from ..actors.core.model.stats import BackendState, Period, QueueStats, StoreSnapshot, UsageReport
 from ..actors.core.model.task_filter import TaskFilter
 from ..actors.core.model.tasks import Batch, BatchSubmitted, NewTask, Submitted, Task
 from .bodies import (
@@ -290,6 +290,10 @@ PAUSE = _row(
 RESUME = _row(
     "POST /api/resume", "resume", Done,
     "Start tasks again after a pause.",
+)
+TAKE_SNAPSHOT = _row(
+    "POST /api/snapshot", "take_snapshot", StoreSnapshot,
+    "Copy the whole queue within its data folder, for a backup or an export.",
 )
 EVENTS = _row(
     "GET /api/events", "subscribe", str,

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from ..core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask, Tasks
 from ..core.intake.bulk import BulkResult, Filter
 from ..core.model.crons import Cron, IfExists, NewCron
-from ..core.model.stats import BackendState, Period, QueueStats, UsageReport
+from ..core.model.stats import BackendState, Period, QueueStats, StoreSnapshot, UsageReport
 from ..core.model.task_filter import TaskFilter, TaskPage
 from ..core.model.tasks import (
     Batch,
@@ -488,6 +488,15 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
 
     def resume(self) -> None:
         """Start tasks again after `pause`."""
+        ...
+
+    def take_snapshot(self) -> StoreSnapshot:
+        """Copy the whole queue, for a backup or an export; it continues meanwhile.
+
+        The copy, on the machine that runs the queue, consists of links, so it takes next to no
+        space at first. The next snapshot replaces it; a start of the queue removes it. Raises
+        `Unavailable` if the disk refuses it, or the queue is in memory.
+        """
         ...
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import msgspec
@@ -15,6 +16,8 @@ from msgspec.structs import replace
 from ..api import views
 from ..api.composed_verbs import ComposedVerbs
 from ..api.threads import Threads
+from ..backup.folders import back_up
+from ..backup.manifest import BackupManifest
 from ..base.actor import Ping, Ref, ask, log, stop, tell
 from ..base.cooperation import run_steps
 from ..base.inbox import check_process, check_threads
@@ -53,6 +56,7 @@ from ..core.messages import (
     Retry,
     Shutdown,
     Submit,
+    TakeSnapshot,
 )
 from ..core.messages.batch_runner import CancelBatch, CreateBatch, DeleteBatch
 from ..core.messages.command import Reply
@@ -65,6 +69,7 @@ from ..core.model.stats import (
     BackendState,
     Period,
     QueueStats,
+    StoreSnapshot,
     UsageReport,
     Waiting,
 )
@@ -101,6 +106,7 @@ if TYPE_CHECKING:
     from .forwarded_call import ForwardedCall
 
 BATCH_PATIENCE_S = 300.0
+SNAPSHOT_PATIENCE_S = 300.0
 
 
 def _thread_pools() -> tuple[Pool, Pool]:
@@ -454,6 +460,19 @@ class QueueManager(ComposedVerbs):
 
     def resume(self) -> None:
         ask(self._now().scheduler, Resume())
+
+    def take_snapshot(self) -> StoreSnapshot:
+        return ask(self._now().persistence, TakeSnapshot(), SNAPSHOT_PATIENCE_S)
+
+    def backup(self, folder: str | os.PathLike[str]) -> BackupManifest:
+        """Write a backup of the whole queue to `folder`; it continues meanwhile.
+
+        The folder is created, and must not have content; it is there only once the backup is
+        complete and durable. `ollama-queue-server verify` checks it, `restore` makes a data folder
+        of it. Returns what it contains. Raises `Conflict` if the folder is in use, `Unavailable` if
+        the disk refuses it.
+        """
+        return back_up(Path(folder), Path(self.config.queue.storage_path), self.take_snapshot)
 
     def list_backends(self) -> list[BackendState]:
         return self._backends.all()

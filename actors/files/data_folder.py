@@ -11,6 +11,7 @@ from .private_files import narrow, narrow_file, open_folder
 # project, keeps its mode: then only RocksDB's folder and each file are private.
 OURS = (
     *("rocksdb", "files", "owner.json", "owner.json.new", "sentinel", "sentinel.new"),
+    *("snapshot", "snapshot.part", "backup.lock", "restore.part"),
     "lost+found",
 )
 

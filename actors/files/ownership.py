@@ -1,15 +1,17 @@
 """Who owns a store's folder, which process may open it, and why an open failed."""
 
 import ctypes
+import fcntl
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..core.model.errors import Unavailable
+from ..core.model.errors import NotFound, Unavailable
 from .free_space import is_full
-from .private_files import replace_file
+from .private_files import FILE_MODE, replace_file
 
 _home: int | None = None  # the process that has RocksDB's threads: a fork does not inherit them
 
@@ -54,6 +56,49 @@ def unsign(folder: Path) -> None:
         (folder / "owner.json").unlink(missing_ok=True)
 
 
+def lock_closed(folder: Path) -> int | None:
+    """Keep the closed store in `folder` from being opened until the descriptor is closed; None if a
+    process has it open.
+
+    Raises `NotFound` if there is none. Never call this in a process that has it open: that would
+    lose its lock.
+    """
+    if not (folder / "rocksdb" / "CURRENT").exists():
+        raise NotFound(f"there is no queue in {folder}", field="data_dir")
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        lock = os.open(folder / "rocksdb" / "LOCK", flags, FILE_MODE)
+    except OSError as error:
+        raise Unavailable(f"the store in {folder} is not accessible: {error.strerror}") from None
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as RocksDB locks it
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """As `lock_closed`, in a `with`. Raises `Unavailable`, naming the process that has it open."""
+    lock = lock_closed(folder)
+    if lock is None:
+        raise Unavailable(f"the folder {folder} is in use by {_owner(folder)}")
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def url_of_owner(folder: Path) -> str | None:
+    """The URL of the server that has the store open; None without one."""
+    try:
+        url = json.loads((folder / "owner.json").read_text())["url"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return url if isinstance(url, str) else None
+
+
 def why_not(folder: Path, message: str) -> str:
     """Turn an error message of RocksDB or the system into a helpful sentence."""
     if "lock hold by current process" in message:
@@ -63,6 +108,8 @@ def why_not(folder: Path, message: str) -> str:
         )
     if "While lock file" in message or "lock hold by" in message:
         return f"the folder {folder} is in use by {_owner(folder)}"
+    if "olumn families not opened" in message:
+        return f"the store in {folder} was written by a newer version: use that one ({message})"
     if "orruption" in message:
         return (
             f"the store in {folder} is damaged ({message}); "

@@ -48,8 +48,13 @@ def put_rows(batch: Changes, index: Any, record: Record, was: Record | None) -> 
         _move(batch, index, _ended_row(was), _ended_row(record))
 
 
+def rows_of(record: Record) -> list[bytes]:
+    """All rows that a task should have, that of its status first."""
+    return [_status_row(record), *_other_rows(record)]
+
+
 def delete_rows(batch: Changes, index: Any, record: Record) -> None:
-    for row in (_status_row(record), *_other_rows(record)):
+    for row in rows_of(record):
         batch.delete(row, index)
 
 

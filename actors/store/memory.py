@@ -89,6 +89,9 @@ class MemoryStore(TaskStore):
     def tidy(self) -> None:
         pass
 
+    def take_snapshot(self) -> str:
+        raise OSError("a queue in memory has no files")
+
     def why_gone(self) -> str | None:
         return None
 

@@ -5,14 +5,18 @@ missing, a task may have a record and no spec, index rows and no record, or be c
 """
 
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+import msgspec
 from msgspec.structs import replace
 from rocksdict import Rdict, WriteBatch
 
-from ..core.model.tasks import Record, Status
+from ..core.model.tasks import Status
 from .encoding import (
     decode_batch,
+    decode_cron,
+    decode_file,
     decode_keyed,
     decode_record,
     encode,
@@ -21,6 +25,7 @@ from .indexes import put_rows
 from .rocksdb_setup import key_range
 
 SLICE_BYTES = 1 << 20
+T = TypeVar("T")
 _END = b"\xff"  # after all keys: they are text
 
 
@@ -42,13 +47,16 @@ class Repair:
             if self.families["specs"].get(key) is None:
                 self.delete("tasks", key)
                 continue
-            record: Record = decode_record(raw)
+            record = self.decoded("tasks", key, raw, decode_record)
+            if record is None:
+                continue
             kept.add(key)
             levels[record.status, record.priority] += 1
             batches[record.batch_id or "", record.status] += 1
             put_rows(self.batch, self.handles["index"], record, None)
             self.write(SLICE_BYTES)
         self.drop_leftovers(kept)
+        self.drop_damaged()
         self.count_batches(batches)
         self.count_all(levels)
         self.drop_keys(kept)
@@ -62,7 +70,9 @@ class Repair:
 
     def count_batches(self, counts: Counter[tuple[str, Status]]) -> None:
         for key, raw in key_range(self.families["batches"].iter, b"", _END):
-            batch = decode_batch(raw)
+            batch = self.decoded("batches", key, raw, decode_batch)
+            if batch is None:
+                continue
             batch = replace(batch, **{status.value: counts[batch.id, status] for status in Status})
             if batch.held or batch.job is not None:
                 self.batch.put(key, encode(batch), self.handles["batches"])
@@ -79,9 +89,28 @@ class Repair:
         """Drop the idempotency keys of missing tasks: submitting again creates a new task."""
         self.write(0)
         for key, raw in key_range(self.families["index"].iter, b"k", b"l"):
-            owner = decode_keyed(raw).task_id.encode()
+            use = self.decoded("index", key, raw, decode_keyed)
+            owner = b"" if use is None else use.task_id.encode()
             if owner not in kept and self.families["batches"].get(owner) is None:
                 self.delete("index", key)
+
+    def drop_damaged(self) -> None:
+        self.drop_undecodable("crons", decode_cron)
+        self.drop_undecodable("files", decode_file)
+
+    def drop_undecodable(self, family: str, decode: Callable[[bytes], object]) -> None:
+        for key, raw in key_range(self.families[family].iter, b"", _END):
+            self.decoded(family, key, raw, decode)
+
+    def decoded(
+        self, family: str, key: bytes, raw: bytes, decode: Callable[[bytes], T]
+    ) -> T | None:
+        """Decode a record; delete it, and return None, if it is damaged."""
+        try:
+            return decode(raw)
+        except msgspec.DecodeError:
+            self.delete(family, key)
+            return None
 
     def delete(self, family: str, key: bytes) -> None:
         self.batch.delete(key, self.handles[family])

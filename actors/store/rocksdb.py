@@ -1,6 +1,7 @@
 """The store on disk: a RocksDB and its owner. Only Persistence uses it."""
 
 from contextlib import ExitStack, suppress
+from functools import partial
 from uuid import uuid4
 
 from rocksdict import Rdict, WriteBatch, WriteOptions
@@ -11,6 +12,7 @@ from ..files.blobs import BlobFolder
 from ..files.data_folder import DataFolder
 from ..files.free_space import has_free_space
 from ..files.ownership import claim, sign, unsign, why_not
+from ..files.snapshots import drop_snapshot, take_snapshot
 from .encoding import (
     FAMILIES,
 )
@@ -20,6 +22,7 @@ from .rocksdb_setup import (
     MERGE_BYTES,
     RocksFamily,
     abandon,
+    checkpoint,
     merge_small_tables,
     open_rocksdb,
 )
@@ -56,6 +59,7 @@ class Store(TaskStore):
             self._handles |= {name: self._db.get_column_family_handle(name) for name in FAMILIES}
             self.boot = self._last_boot() if read_only else self._begin()
             if not read_only:
+                drop_snapshot(self.folder)  # a stop or a crash cut off what it was for
                 sign(self.folder, url)
                 self._watch()
         except BaseException as error:
@@ -174,6 +178,10 @@ class Store(TaskStore):
         """Merge small tables if the disk has room; to be called in another thread."""
         if not self.read_only and has_free_space(str(self.folder), MERGE_BYTES):
             merge_small_tables(self._db, self._families)
+
+    def take_snapshot(self) -> str:
+        write = partial(checkpoint, self._db, tuple(self._families.values()))
+        return str(take_snapshot(self.folder, write, lambda: self.is_closing))
 
     def why_gone(self) -> str | None:
         return self.place.why_gone()

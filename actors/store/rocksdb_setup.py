@@ -2,7 +2,7 @@
 
 import ctypes
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from rocksdict import (
     AccessType,
     BottommostLevelCompaction,
+    Checkpoint,
     CompactOptions,
     DBRecoveryMode,
     Options,
@@ -28,8 +29,11 @@ MERGE_AT = 4  # merge this many small neighbours into one table
 MERGE_BYTES = 16 << 20  # at most, in one go: a stop has to wait for it
 
 
-def open_rocksdb(path: Path, *, read_only: bool = False) -> Rdict:
-    """Open or create it. Raises plain `Exception` with RocksDB's message."""
+def open_rocksdb(
+    path: Path, *, read_only: bool = False, names: Iterable[str] = FAMILIES, logs: str = ""
+) -> Rdict:
+    """Open or create it, with the column families `names`; RocksDB logs to the folder `logs` if it
+    is given. Raises plain `Exception` with RocksDB's message."""
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.create_missing_column_families(True)
@@ -40,12 +44,34 @@ def open_rocksdb(path: Path, *, read_only: bool = False) -> Rdict:
     options.set_max_total_wal_size(JOURNAL_BYTES)
     options.set_db_write_buffer_size(JOURNAL_BYTES)
     options.set_max_open_files(OPEN_FILES)
+    if logs:
+        options.set_db_log_dir(logs)
     return Rdict(
         str(path),
         options,
-        column_families={name: Options(raw_mode=True) for name in FAMILIES},
+        column_families={name: Options(raw_mode=True) for name in names},
         access_type=AccessType.read_only() if read_only else AccessType.read_write(),
     )
+
+
+def open_copy(path: Path, logs: str) -> tuple[Rdict, dict[str, Rdict]]:
+    """Open it for reading only, with the column families that it has; RocksDB logs to `logs`.
+    Raises plain `Exception`."""
+    listed = Rdict.list_cf(str(path), Options(raw_mode=True))
+    names = [name for name in listed if name != "default"]
+    db = open_rocksdb(path, read_only=True, names=names, logs=logs)
+    return db, {name: db.get_column_family(name) for name in names}
+
+
+def checkpoint(db: Rdict, families: Iterable[Rdict], path: str) -> None:
+    """Write a consistent copy to `path`, with links to the tables; other threads run meanwhile.
+
+    A checkpoint writes what is in memory to tables first, while it holds the interpreter lock, so
+    most of that is done before.
+    """
+    for family in families:
+        family.flush(True)
+    Checkpoint(db).create_checkpoint(path)
 
 
 class RocksFamily:

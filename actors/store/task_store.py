@@ -39,6 +39,7 @@ class TaskStore(ABC):
     """How many times the store has been opened."""
     counts: Counts
     read_only = False
+    is_closing = False  # set, long work in other threads ends
 
     def __init__(self, blobs: Blobs) -> None:
         self._tables: dict[str, Family] = {}
@@ -70,6 +71,14 @@ class TaskStore(ABC):
     @abstractmethod
     def tidy(self) -> None:
         """Do optional maintenance. May be called in another thread."""
+
+    @abstractmethod
+    def take_snapshot(self) -> str:
+        """Copy the whole store beside itself, and return the copy's folder.
+
+        To be called in the thread that removes the bytes of deleted files. Raises plain `Exception`
+        for disk errors, and once `is_closing` is set.
+        """
 
     @abstractmethod
     def why_gone(self) -> str | None:

@@ -21,7 +21,7 @@ from ...actors.core.intake.filters import task_filter
 from ...actors.core.intake.submission import parse_time
 from ...actors.core.model.crons import Cron, IfExists, NewCron
 from ...actors.core.model.errors import QueueError
-from ...actors.core.model.stats import BackendState, Period, QueueStats, UsageReport
+from ...actors.core.model.stats import BackendState, Period, QueueStats, StoreSnapshot, UsageReport
 from ...actors.core.model.task_filter import TaskFilter, TaskPage
 from ...actors.core.model.tasks import (
     Batch,
@@ -218,6 +218,9 @@ class AsyncClient:
 
     async def resume(self) -> None:
         await self._ask(requests.build(routes.RESUME))
+
+    async def take_snapshot(self) -> StoreSnapshot:
+        return await self._ask(requests.take_snapshot())
 
     # --- crons ----------------------------------------------------------------------------------
 

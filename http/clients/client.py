@@ -11,7 +11,7 @@ from ...actors.api.threads import Threads
 from ...actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask
 from ...actors.core.intake.bulk import BulkResult, Filter, Verb, bulk
 from ...actors.core.model.crons import Cron, IfExists, NewCron
-from ...actors.core.model.stats import BackendState, Period, QueueStats, UsageReport
+from ...actors.core.model.stats import BackendState, Period, QueueStats, StoreSnapshot, UsageReport
 from ...actors.core.model.task_filter import TaskFilter, TaskPage
 from ...actors.core.model.tasks import (
     Batch,
@@ -157,6 +157,9 @@ class Client(ComposedVerbs):
 
     def resume(self) -> None:
         self._ask(requests.build(routes.RESUME))
+
+    def take_snapshot(self) -> StoreSnapshot:
+        return self._ask(requests.take_snapshot())
 
     # --- crons ----------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from ...actors.core.intake.reports import history_query, usage_query
 from ...actors.core.intake.submission import parse_priority, parse_time
 from ...actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ...actors.core.model.errors import Invalid, Unavailable, error_at
-from ...actors.core.model.stats import Period, UsageReport
+from ...actors.core.model.stats import Period, StoreSnapshot, UsageReport
 from ...actors.core.model.task_filter import TaskFilter, TaskPage
 from ...actors.core.model.tasks import (
     Batch,
@@ -38,6 +38,7 @@ from ..routes import HttpRoute
 
 BATCH_PATIENCE_S = 300.0
 BULK_PATIENCE_S = 90.0  # a filter may read many tasks before it finds a match
+SNAPSHOT_PATIENCE_S = 300.0
 KEY = routes.KEY.name
 TARGETS: dict[str, Callable[[Any], str]] = {  # how the parameter in a path is checked
     "task_id": arguments.task_id,
@@ -98,6 +99,10 @@ def build(route: HttpRoute[T], target: object = None, **more: Any) -> Request[T]
     if route.method != "GET":
         more["headers"] = {"Content-Type": "application/json", **more.get("headers", {})}
     return Request(method=route.method, path=path, kind=route.answer, **more)
+
+
+def take_snapshot() -> Request[StoreSnapshot]:
+    return build(routes.TAKE_SNAPSHOT, patience_s=SNAPSHOT_PATIENCE_S, is_safe_twice=True)
 
 
 # --- tasks --------------------------------------------------------------------------------------

@@ -61,6 +61,7 @@ from ...actors.logs import open_handler
 from ...actors.settings import settings
 from ...actors.supervision.generation import Runtime
 from ...actors.task_log import follow
+from ..maintenance.commands import backup, restore, verify
 from .access import AccessControl
 from .app import create_app
 from .check_config import listing
@@ -305,7 +306,22 @@ def _on_signal() -> Event:
     return stopping
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+class ServerCommand(click.Group):
+    """`ollama-queue-server`: without the name of a command it serves. Prints any `QueueError`."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except QueueError as error:
+            click.echo(f"ollama-queue-server: {visible(error.message)}", err=True)
+            sys.exit(2 if error.code == "invalid" else 1)
+
+
+@click.command(
+    cls=ServerCommand,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option("--host", help="Address to listen on. Default: 127.0.0.1, this machine only.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on. Default: 7125.")
 @click.option("--data-dir", help="Folder to store tasks in. Default: ./data.")
@@ -318,7 +334,10 @@ def _on_signal() -> Event:
 @click.option("--accept-loss", is_flag=True, help="Start even if acknowledged changes are lost.")
 @click.option("--check-config", is_flag=True, help="Print all settings with their origins.")
 @click.version_option(__version__, prog_name="ollama-queue-server", message="%(prog)s %(version)s")
+@click.pass_context
 def main(
+    context: click.Context,
+    /,
     path: str | None,
     verbose: bool,
     accept_loss: bool,
@@ -326,7 +345,7 @@ def main(
     require_auth: bool,
     **given: Any,
 ) -> None:
-    """Run the queue server.
+    """Run the queue server, or a command for its data.
 
     Example: ollama-queue-server --port 7125 --data-dir ./data
     """
@@ -345,17 +364,21 @@ def main(
         flags["logging.level"] = "debug"
     standard_streams.prepare()
     os.umask(0o077)  # files that this process writes (RocksDB's, logs) are private to the user
-    try:
-        loaded = settings.trace(path, os.environ, flags)
-        if check_config:
-            click.echo(listing(loaded), nl=False)
-        else:
-            _log_as(loaded.config.logging)
-            serve(settings.anchored(loaded.config), accept_loss=accept_loss)
-            standard_streams.finish()
-    except QueueError as error:
-        click.echo(f"ollama-queue-server: {visible(error.message)}", err=True)
-        sys.exit(2 if error.code == "invalid" else 1)
+    if context.invoked_subcommand is not None:
+        if path is not None or flags or accept_loss or check_config:
+            raise click.UsageError("options of a command come after its name")
+        return
+    loaded = settings.trace(path, os.environ, flags)
+    if check_config:
+        click.echo(listing(loaded), nl=False)
+    else:
+        _log_as(loaded.config.logging)
+        serve(settings.anchored(loaded.config), accept_loss=accept_loss)
+        standard_streams.finish()
+
+
+for command in (backup, restore, verify):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

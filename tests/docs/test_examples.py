@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ollama_queue import Client, chat_task
+from ollama_queue import Client, QueueManager, chat_task, generate_task
 from tests.support.fakes.model_server import FakeOllama
 from tests.support.servers.queue_server import QueueServer
 from tests.support.servers.real_models import ROOT, model_server
@@ -96,7 +96,28 @@ def test_a_command_does_what_it_says(
     assert "error" not in done.stdout.replace('"error":null', "").replace('"errors":[]', "")
 
 
-@pytest.mark.parametrize("command", lines("ollama-queue-server"))
+MAINTENANCE = ("backup", "restore", "verify", "export", "import")
+SERVED = lines("ollama-queue-server")
+MAINTAINED = [line for line in SERVED if set(MAINTENANCE) & set(line.split()[1:2])]
+
+
+@pytest.mark.parametrize("command", MAINTAINED)
+def test_a_command_for_data_does_what_it_says(
+    command: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    with QueueManager(storage_path=str(tmp_path / "my-queue-data")) as queue:
+        queue.submit_task(generate_task("qwen3", "hi"))
+        if command.split()[1] != "backup":
+            queue.backup(tmp_path / "backup")
+
+    done = subprocess.run(
+        shlex.split(command), env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", [line for line in SERVED if line not in MAINTAINED])
 def test_a_server_starts_as_shown(
     command: str, model: FakeOllama, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -73,6 +73,7 @@ from .persistence import (
     Scanned,
     StoreSlice,
     Synced,
+    TakeSnapshot,
     ToPersistence,
     Write,
 )
@@ -195,6 +196,7 @@ __all__ = [
     "Subscribe",
     "Swept",
     "Synced",
+    "TakeSnapshot",
     "TaskStopped",
     "TasksEnded",
     "TasksFound",

@@ -9,7 +9,7 @@ from ..activity.history import MinuteTallies
 from ..activity.reports import HistoryQuery, UsageQuery
 from ..model.files import FilePage, StoredFile
 from ..model.orders import Insert, Run, Save, Stop
-from ..model.stats import Counts, Period, UsageReport
+from ..model.stats import Counts, Period, StoreSnapshot, UsageReport
 from ..model.task_filter import TaskFilter, WaitReasons
 from ..model.tasks import Batch, BatchSubmitted, Record
 from .command import Command, Reply
@@ -220,6 +220,11 @@ class ReadUsage(Command[UsageReport], frozen=True):
     query: UsageQuery
 
 
+class TakeSnapshot(Command[StoreSnapshot], frozen=True):
+    """Copy the whole store within its folder. Reply: `StoreSnapshot`, which replaces the last one;
+    `Unavailable` if the disk refuses it."""
+
+
 class Write(Struct, frozen=True):
     """Write what has gathered. Persistence tells itself, so that all changes at hand are in it."""
 
@@ -264,6 +269,7 @@ ToPersistence = (
     | AddHistory
     | ReadHistory
     | ReadUsage
+    | TakeSnapshot
     | Recover
     | Write
     | Synced

@@ -203,3 +203,14 @@ class Counts(Struct, kw_only=True):
 
     def total(self, status: Status) -> int:
         return sum(self.by_status.get(status, {}).values())
+
+
+class StoreSnapshot(Struct, PublicRecord, frozen=True, kw_only=True):
+    """A copy of the whole queue, as it was at `taken_at`, on the machine that runs it.
+
+    `path` is its folder, which is in the queue's data folder; `tasks` is the number of tasks in it.
+    """
+
+    path: str
+    taken_at: datetime
+    tasks: int

@@ -1,0 +1,1 @@
+"""Commands of `ollama-queue-server` about the data: backup, restore, verify, export, import."""

@@ -1,0 +1,155 @@
+"""The commands of `ollama-queue-server` that copy, check and move a queue's data.
+
+Each works on a data folder, and asks a running server only for a snapshot of it.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ...actors.backup.check import check_folder, repair
+from ...actors.backup.faults import Progress, no_progress
+from ...actors.backup.folders import back_up, snapshot_of_closed
+from ...actors.backup.folders import restore as restore_backup
+from ...actors.backup.manifest import BackupManifest
+from ...actors.core.model.errors import QueueError, Unavailable
+from ...actors.core.model.stats import StoreSnapshot
+from ...actors.core.text.escaping import visible
+from ...actors.files.ownership import lock_closed, url_of_owner
+from ...actors.settings import settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+CANNOT_CHECK = 2  # the exit code of `verify`
+
+
+def _of_a_queue(command: F) -> F:
+    """Add the options that name a data folder."""
+    for option in (
+        click.option("--data-dir", help="Folder of the queue. Default: ./data."),
+        click.option("--config", "path", help="Configuration file that names it."),
+    ):
+        command = option(command)
+    return command
+
+
+_SERVER = click.option("--server", metavar="URL", help="Running server. Default: as it recorded.")
+
+
+@click.command()
+@click.argument("folder")
+@_of_a_queue
+@_SERVER
+def backup(folder: str, data_dir: str | None, path: str | None, server: str | None) -> None:
+    """Write a backup to a new FOLDER, also while the server runs.
+
+    Example: ollama-queue-server backup /backups/monday
+    """
+    data = _data_folder(data_dir, path)
+    with _snapshots(data, server) as take:
+        manifest = back_up(Path(folder), data, take, _progress())
+    click.echo(f"backed up to {folder}: {_contents(manifest)}")
+
+
+@click.command()
+@click.argument("backup_folder", metavar="BACKUP")
+@click.argument("data_dir")
+@click.option("--accept-loss", is_flag=True, help="Restore a damaged backup: what is left of it.")
+def restore(backup_folder: str, data_dir: str, accept_loss: bool) -> None:
+    """Check the BACKUP and copy it to a new data folder DATA_DIR.
+
+    Example: ollama-queue-server restore /backups/monday ./data
+    """
+    source, target = Path(backup_folder), Path(data_dir).absolute()
+    manifest = restore_backup(source, target, _progress(), accept_loss=accept_loss)
+    click.echo(
+        f"restored to {data_dir}: {_contents(manifest)}; as of {manifest.taken_at:%F %T} UTC"
+    )
+
+
+@click.command()
+@click.argument("folder")
+@click.option("--repair", "repairs", is_flag=True, help="Rebuild indexes, delete what is damaged.")
+def verify(folder: str, repairs: bool) -> None:
+    """Check a backup, or the data FOLDER of a stopped queue.
+
+    Prints a line for each fault, with what to do. Exit code: 0 without faults, 1 with faults, 2 if
+    it could not be checked.
+
+    Example: ollama-queue-server verify /backups/monday
+    """
+    count = 0
+    try:  # not as other commands: 1 means that there are faults
+        if repairs:
+            repair(Path(folder).absolute())
+        for fault in check_folder(Path(folder).absolute(), _progress()):
+            click.echo(visible(str(fault)))
+            count += 1
+    except QueueError as error:
+        click.echo(f"ollama-queue-server: {visible(error.message)}", err=True)
+        sys.exit(CANNOT_CHECK)
+    click.echo(f"{folder}: {f'{count} faults' if count else 'no faults'}")
+    sys.exit(1 if count else 0)
+
+
+# --- shared -------------------------------------------------------------------------------------
+
+
+def _data_folder(data_dir: str | None, path: str | None) -> Path:
+    flags = {} if data_dir is None else {"queue.storage_path": data_dir}
+    loaded = settings.trace(path, os.environ, flags)
+    return Path(settings.anchored(loaded.config).queue.storage_path)
+
+
+@contextmanager
+def _snapshots(data: Path, server: str | None) -> Iterator[Callable[[], StoreSnapshot]]:
+    """How to take a snapshot: by the server that has the store open, or of the closed store."""
+    lock = None if server is not None else lock_closed(data)
+    try:
+        yield partial(_ask, data, server) if lock is None else partial(snapshot_of_closed, data)
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _ask(data: Path, server: str | None) -> StoreSnapshot:
+    from ..clients.client import Client  # lazy: most commands need no HTTP
+
+    url = server or url_of_owner(data)
+    if url is None:
+        raise Unavailable(
+            f"a program has the queue in {data} open: it must take the backup itself "
+            "(QueueManager.backup), or close the queue"
+        )
+    with Client(url) as client:
+        return client.take_snapshot()
+
+
+def _contents(manifest: BackupManifest) -> str:
+    numbers = (
+        ("tasks", sum(manifest.tasks.values())),
+        ("crons", manifest.crons),
+        ("batches", manifest.batches),
+        ("files", manifest.stored_files),
+    )
+    listed = [f"{what} {number}" for what, number in numbers if number or what == "tasks"]
+    return f"{', '.join(listed)}; {manifest.size / 1e6:.1f} MB"
+
+
+def _progress() -> Progress:
+    """Shows progress on a terminal, on one line that is cleared at the end."""
+    if not sys.stderr.isatty():
+        return no_progress
+
+    def show(what: str, done: int, total: int) -> None:
+        text = f"{what} {done}" + (f" of {total}" if total else "")
+        sys.stderr.write(f"\r\x1b[K{text}\r")
+        sys.stderr.flush()
+
+    return show

@@ -1,0 +1,95 @@
+"""`ollama-queue-server backup`, `restore` and `verify` as their user sees them."""
+
+from pathlib import Path
+
+import pytest
+
+from ollama_queue import generate_task
+from tests.support.fakes.model_server import FakeOllama
+from tests.support.full_queue import full_queue
+from tests.support.servers.queue_server import QueueServer
+from tests.system.crashes.test_backup_under_load import command, run
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("queue") / "data"
+    with full_queue(folder):
+        pass
+    return folder
+
+
+def ended(*words: str | Path) -> tuple[int, str]:
+    process = command(*words)
+    output, _ = process.communicate(timeout=60)
+    return process.returncode, output
+
+
+def test_there_and_back(data: Path, tmp_path: Path) -> None:
+    target = tmp_path / "backup"
+    said = run("backup", target, "--data-dir", data)
+    assert said.startswith(f"backed up to {target}: tasks 25, crons 1, batches 1, files 1; ")
+    assert run("verify", target) == f"{target}: no faults\n"
+    assert ": tasks 25, crons 1" in run("restore", target, tmp_path / "new")
+    assert run("verify", tmp_path / "new") == f"{tmp_path / 'new'}: no faults\n"
+
+
+def test_the_data_folder_may_be_named_by_the_settings(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(f"queue: {{storage_path: '{data}'}}")
+    run("backup", tmp_path / "backup", "--config", tmp_path / "config.yaml")
+
+
+def test_faults_are_listed_with_what_to_do(data: Path, tmp_path: Path) -> None:
+    run("backup", tmp_path / "backup", "--data-dir", data)
+    blob = next((tmp_path / "backup" / "files").iterdir())
+    blob.unlink()
+
+    code, output = ended("verify", tmp_path / "backup")
+
+    assert code == 1
+    assert output.splitlines() == [
+        f"files/{blob.name}: cannot be read: No such file or directory; restore another backup",
+        f"file {blob.name}: its bytes are missing; restore another backup",
+        f"{tmp_path / 'backup'}: 2 faults",
+    ]
+    code, output = ended("restore", tmp_path / "backup", tmp_path / "new")
+    assert code == 1
+    assert output.startswith("ollama-queue-server: the backup is damaged (")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["verify", "nowhere"], 2, "there is no queue in "),
+        (["restore", "nowhere", "new"], 2, "is not a backup: it has no backup.json"),
+        (["backup", "new", "--data-dir", "nowhere"], 1, "there is no queue in "),
+        (["--port", "1", "verify", "nowhere"], 2, "options of a command come after its name"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_sentence(
+    words: list[str], code: int, said: str
+) -> None:
+    ended_with, output = ended(*words)
+    assert ended_with == code
+    assert said in output
+    assert "Traceback" not in output
+
+
+def test_a_running_server(tmp_path: Path) -> None:
+    with FakeOllama() as model, QueueServer(tmp_path, model.url) as server:
+        with server.client() as client:
+            client.wait(client.submit_task(generate_task("m", "hi")), timeout=30)
+        data = tmp_path / "data"
+        code, output = ended("verify", data)
+        assert code == 2
+        assert f"is in use by process {server.pid} at {server.base_url}" in output
+        assert ended("verify", data, "--repair")[0] == 2
+        run("backup", tmp_path / "one", "--data-dir", data)
+        run("backup", tmp_path / "two", "--data-dir", data, "--server", server.base_url)
+        (data / "owner.json").unlink()
+        code, output = ended("backup", tmp_path / "three", "--data-dir", data)
+        assert code == 1
+        assert "a program has the queue in" in output
+        assert not (tmp_path / "three").exists()
+    for name in ("one", "two"):
+        run("verify", tmp_path / name)
