@@ -26,7 +26,7 @@ def why_expired(entry: Entry, now: float) -> str:
     return f"its deadline, {timestamp(entry.deadline)}, has passed"
 
 
-class Deadlines:
+class TaskDeadlines:
     """When each live entry that may expire does, unless it starts or ends before.
 
     An operation is O(log n) in their number. A start changes nothing here: a limit is checked when

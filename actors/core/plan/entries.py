@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from ..model.entry import Entry
-from .deadlines import Deadlines
+from .deadlines import TaskDeadlines
 
 
 class Entries(dict[str, Entry]):
@@ -13,7 +13,7 @@ class Entries(dict[str, Entry]):
     def __init__(self) -> None:
         super().__init__()
         self._of_cron: Counter[str] = Counter()
-        self.deadlines = Deadlines(self)
+        self.deadlines = TaskDeadlines(self)
 
     def __setitem__(self, task_id: str, entry: Entry) -> None:
         super().__setitem__(task_id, entry)
