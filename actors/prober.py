@@ -14,15 +14,18 @@ from .core.messages import (
     BackendAnswered,
     BackendProbed,
     CallBackends,
+    LoadModel,
+    ModelKept,
     ProbeAll,
     Probed,
     ToProber,
     Wake,
 )
-from .core.model.orders import Probe
-from .core.model.outcomes import Failed, ProbeResult, Verdict
+from .core.model.orders import KeepModel, Probe
+from .core.model.outcomes import BackendReply, Failed, ProbeResult, Verdict
 from .core.plan.backoff import probe_delay
 from .executors import Executor
+from .model_loading import FOR_EVER, load_model
 
 T = TypeVar("T")
 LEAST_S = 0.25  # between two probes of a backend, however often one is requested
@@ -100,6 +103,11 @@ class Prober(Actor):
                 self.probe_all(message)
             case CallBackends():
                 self.call_backends(message)
+            case LoadModel(backend, model, keep_alive):
+                promise = self.later(message)
+                self.load_model(backend, model, keep_alive, lambda reply: self.keep(promise, reply))
+            case KeepModel(backend, model):
+                self.keep_model(backend, model)
             case BackendAnswered(number, backend, loads, reply):
                 if loads:
                     self.watched[backend].due = self.clock()  # probe what is loaded now
@@ -166,19 +174,60 @@ class Prober(Actor):
 
     def call_backends(self, command: CallBackends) -> None:
         """Call each of these servers in a thread of its own."""
-        done = partial(self.keep, self.later(command))
-        number = self.begin(FanOut(frozenset(command.backends), self.clock(), done))
+        path, body, limit_s = command.path, command.body, command.limit_s
+        self.consult(
+            command.backends,
+            lambda executor: executor.request(path, body, limit_s),
+            partial(self.keep, self.later(command)),
+            loads=command.loads,
+        )
+
+    def keep_model(self, backend: str, model: str) -> None:
+        """Load a model for ever, and tell the scheduler how it went."""
+
+        def done(reply: BackendReply) -> None:
+            error = reply.error if isinstance(reply, Failed) else None
+            if error is None:
+                log.info("backend %s keeps model %s in memory", backend, model)
+            else:
+                log.warning("backend %s could not load model %s: %s", backend, model, error)
+            tell(self.scheduler, ModelKept(backend, model, error))
+
+        self.load_model(backend, model, FOR_EVER, done)
+
+    def load_model(
+        self,
+        backend: str,
+        model: str,
+        keep_alive: str | float | None,
+        done: Callable[[BackendReply], None],
+    ) -> None:
+        """Load a model, or unload it; `done` gets the server's reply."""
+        self.consult(
+            (backend,),
+            lambda executor: load_model(executor, model, keep_alive),
+            lambda replies: done(replies[backend]),
+            loads=True,
+        )
+
+    def consult(
+        self,
+        names: tuple[str, ...],
+        call: Callable[[Executor], BackendReply],
+        done: Callable[[dict[str, BackendReply]], None],
+        *,
+        loads: bool,
+    ) -> None:
+        """Make a call to each of these servers, in a thread of its own."""
+        number = self.begin(FanOut(frozenset(names), self.clock(), done))
         me = self.actor_ref
 
         def work(name: str, executor: Executor) -> None:
-            call = partial(executor.request, command.path, command.body, command.limit_s)
-            reply, broke = attempt(call)
+            reply, broke = attempt(partial(call, executor))
             failed = Failed(broke or "", Verdict.FINAL)
-            tell(
-                me, BackendAnswered(number, name, command.loads, failed if reply is None else reply)
-            )
+            tell(me, BackendAnswered(number, name, loads, failed if reply is None else reply))
 
-        for name in command.backends:
+        for name in names:
             args = (name, self.watched[name].executor)
             thread = threading.Thread(
                 target=work, args=args, name="ollama-queue-consult", daemon=True

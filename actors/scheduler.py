@@ -34,6 +34,7 @@ from .core.messages import (
     GetTask,
     GetWaitReasons,
     LoadBatch,
+    ModelKept,
     Pause,
     RejectChange,
     Reprioritize,
@@ -52,6 +53,7 @@ from .core.messages.replies import Recovered
 from .core.model.errors import Conflict, NotFound
 from .core.model.ids import mint
 from .core.model.orders import (
+    KeepModel,
     Order,
     Probe,
     Replace,
@@ -148,6 +150,8 @@ class Scheduler(Actor):
                     self.carry_out(self.plan.lost(slot, error, now), now)
             case BackendProbed(backend, result):
                 self.carry_out(self.plan.probed(backend, result, now), now)
+            case ModelKept(backend, model, error):
+                self.plan.model_kept(backend, model, error, now)
             case DrainBackend(backend, value):
                 orders = self.plan.drain_backend(backend, value, now)
                 log.info("backend %s %s", backend, "drained" if value else "resumed")
@@ -335,7 +339,7 @@ class Scheduler(Actor):
             match act:
                 case Run(slot) | Stop(slot):
                     calls.append((self.workers[slot], act))
-                case Probe():
+                case Probe() | KeepModel():
                     tell(self.prober, act)
                 case Replace(slot):
                     self.replace(slot)

@@ -44,6 +44,19 @@ class MatchingAndLevel(Matching):
     priority: int | str
 
 
+class ModelToLoad(Struct, forbid_unknown_fields=True):
+    """A model, and how long it stays in memory after its last use: "10m", seconds, or -1."""
+
+    model: str
+    keep_alive: str | float | None = None
+
+
+class ModelToUnload(Struct, forbid_unknown_fields=True):
+    """A model in the server's memory."""
+
+    model: str
+
+
 class CronTrial(Struct, forbid_unknown_fields=True):
     """A cron expression whose next `count` times to preview."""
 

@@ -26,6 +26,8 @@ from .bodies import (
     ManyTasks,
     Matching,
     MatchingAndLevel,
+    ModelToLoad,
+    ModelToUnload,
     Times,
 )
 from .pagination import TOTAL
@@ -282,6 +284,16 @@ DRAIN_BACKEND = _row(
 RESUME_BACKEND = _row(
     "POST /api/backends/{name}/resume", "resume_backend", BackendState,
     "Send calls to a drained model server again.", errors=BY_ID,
+)
+LOAD_MODEL = _row(
+    "POST /api/backends/{name}/load", "load_model", BackendState,
+    "Load a model into the memory of an Ollama server, named by id.", body=ModelToLoad,
+    errors=(*BODY, *BY_STATE),
+)
+UNLOAD_MODEL = _row(
+    "POST /api/backends/{name}/unload", "unload_model", BackendState,
+    "Remove a model from the memory of an Ollama server.", body=ModelToUnload,
+    errors=(*BODY, *BY_STATE),
 )
 PAUSE = _row(
     "POST /api/pause", "pause", Done,

@@ -482,6 +482,26 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         """Start calls on the backend `name` again. Returns its state. Raises `NotFound`."""
         ...
 
+    def load_model(
+        self, name: str, model: str, *, keep_alive: str | float | None = None
+    ) -> BackendState:
+        """Load a model into the memory of the Ollama server `name`; takes up to 5 minutes.
+
+        `keep_alive` is how long it stays there after its last use, as Ollama writes it: "10m",
+        seconds, or -1 for ever; None is Ollama's default, 5 minutes. Returns the server's state.
+        Raises `NotFound` for an unknown server, or one that does not have the model, `Conflict` if
+        it is not an Ollama, or could not load it.
+        """
+        ...
+
+    def unload_model(self, name: str, model: str) -> BackendState:
+        """Remove a model from the memory of the Ollama server `name`, once its calls have ended.
+
+        Returns the server's state. Raises as `load_model` does, and `Conflict` for a model that
+        the settings keep in memory there.
+        """
+        ...
+
     def pause(self) -> None:
         """Stop starting tasks; running tasks continue. Survives a restart."""
         ...

@@ -7,17 +7,20 @@ from ..base.actor import ask
 from ..base.cooperation import YieldControl
 from ..core.config.config import Config
 from ..core.intake import arguments
-from ..core.messages import CallBackends, Describe, DrainBackend, ProbeAll
-from ..core.model.errors import NotFound, Unavailable
-from ..core.model.outcomes import BackendReply
+from ..core.messages import CallBackends, Describe, DrainBackend, LoadModel, ProbeAll
+from ..core.model.errors import Conflict, NotFound, Unavailable
+from ..core.model.model_names import model_name
+from ..core.model.outcomes import BackendReply, Failed
 from ..core.model.stats import BackendState
+from ..core.routing.model_holders import names_of
+from ..model_loading import LOADING_S
 from ..supervision.switchboard import Switchboard
 
 if TYPE_CHECKING:
     from .forwarded_call import ForwardedCall
 
 SHORT_S = 5.0
-LOADING_S = 300.0  # as long as Ollama waits for a model to load
+MOST_LOOKS = 8  # at a server that is unloading a model, 0.25 s apart
 MOST_FORWARDED = 64  # requests at once
 
 
@@ -57,6 +60,68 @@ class EmbeddedBackends:
         """Send backends a POST that loads or unloads a model. Returns replies within 5 min."""
         command = CallBackends(tuple(names), path, dict(body), LOADING_S, loads=True)
         return ask(self._switchboard.current().prober, command, LOADING_S + SHORT_S)
+
+    # --- models ---------------------------------------------------------------------------------
+
+    def load(self, name: str, model: str, keep_alive: str | float | None) -> BackendState:
+        """Load a model into a server's memory; returns the server's state."""
+        name, model = arguments.backend(name), arguments.model(model)
+        keep_alive = arguments.keep_alive(keep_alive)
+        self._check_has(name, model)
+        self._have_loaded(name, model, keep_alive, "load")
+        self.probe([name])
+        return self._state(name)
+
+    def unload(self, name: str, model: str) -> BackendState:
+        """Remove a model from a server's memory; returns the server's state."""
+        name, model = arguments.backend(name), arguments.model(model)
+        state = self._check_has(name, model)
+        if model_name(model) in names_of(state.pinned):
+            raise Conflict(
+                f"models.{model}.keep has {name} keep this model in memory", field="model"
+            )
+        self._have_loaded(name, model, 0, "unload")
+        for _ in range(MOST_LOOKS):  # the server unloads it after it has answered
+            self.probe([name])
+            state = self._state(name)
+            if model_name(model) not in names_of(state.loaded):
+                break
+        return state
+
+    def _have_loaded(
+        self, name: str, model: str, keep_alive: str | float | None, verb: str
+    ) -> None:
+        command = LoadModel(name, model, keep_alive)
+        reply = ask(self._switchboard.current().prober, command, 2 * LOADING_S + SHORT_S)
+        if isinstance(reply, Failed):
+            words = reply.upstream.message if reply.upstream else reply.error
+            if reply.status == 404:
+                raise NotFound(f"{name} does not have model {model!r}: {words}", field="model")
+            raise Conflict(f"{name} could not {verb} model {model!r}: {words}")
+
+    def _state(self, name: str) -> BackendState:
+        backends = self.all()
+        for state in backends:
+            if state.name == name:
+                return state
+        known = ", ".join(state.name for state in backends)
+        raise NotFound(f"there is no backend {name}; there are {known}", field="name")
+
+    def _check_has(self, name: str, model: str) -> BackendState:
+        """The state of an Ollama server that has the model. Raises `NotFound`, or `Conflict` if it
+        is another kind of server."""
+        state = self._state(name)
+        if state.type != "ollama":
+            raise Conflict(
+                f"{name} is of type {state.type}: only Ollama loads and unloads models on request",
+                field="name",
+            )
+        if state.models is None or model_name(model) not in names_of(state.models):
+            self.probe([name])
+            state = self._state(name)
+        if state.models is not None and model_name(model) not in names_of(state.models):
+            raise NotFound(f"{name} does not have model {model!r}", field="model")
+        return state
 
     # --- requests that are passed on ------------------------------------------------------------
 

@@ -483,6 +483,14 @@ class QueueManager(ComposedVerbs):
     def resume_backend(self, name: str) -> BackendState:
         return self._backends.drain(name, False)
 
+    def load_model(
+        self, name: str, model: str, *, keep_alive: str | float | None = None
+    ) -> BackendState:
+        return self._backends.load(name, model, keep_alive)
+
+    def unload_model(self, name: str, model: str) -> BackendState:
+        return self._backends.unload(name, model)
+
     # --- for the HTTP server ----------------------------------------------------------------------
 
     def submit_listed(

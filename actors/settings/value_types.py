@@ -12,7 +12,7 @@ import msgspec
 
 from ..core.access.keys import Moment, Rate, TopPriority
 from ..core.access.meters import RATE_WANTED, read_rate
-from ..core.config.config import Config, OllamaHost, Path, Seconds, Secret, Size, Url
+from ..core.config.config import Config, Names, OllamaHost, Path, Seconds, Secret, Size, Url
 from ..core.intake.submission import parse_priority, parse_time
 from ..core.model.errors import Invalid
 from .notation import parse_duration, parse_ollama_host, parse_size, shown
@@ -152,12 +152,20 @@ def _moment(raw: Any) -> datetime:
     return parse_time(raw, "it")
 
 
+def _names(raw: Any) -> list[str]:
+    names = [raw] if isinstance(raw, str) else raw
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise Invalid("must be a name or a list of names")
+    return names
+
+
 _PARSERS: dict[Any, Callable[[Any], Any]] = {
     Seconds: parse_duration,
     Size: parse_size,
     OllamaHost: parse_ollama_host,
     Path: _path,
     Secret: _secret,
+    Names: _names,
     Url: lambda raw: _converted(raw, str),
     TopPriority: parse_priority,
     Rate: _rate,

@@ -173,7 +173,7 @@ class Boot:
         config = self.config
         return Plan(
             slots=slots,
-            gates=gates_of(config.all_backends, config.remote_scheduling),
+            gates=gates_of(config.all_backends, config.remote_scheduling, config.kept_models),
             retry=config.retry_config,
             scheduler=config.scheduler,
             max_tasks=config.queue.max_queue_size,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ...actors.core.model.stats import BackendState
 
 COLUMNS = (
-    "NAME", "TYPE", "HEALTH", "RUNNING", "MODELS", "LOADED",
+    "NAME", "TYPE", "HEALTH", "RUNNING", "MODELS", "LOADED", "PINNED",
     "CALLS", "FAILURES", "TOKENS/S", "WITHOUT", "ERROR",
 )  # fmt: skip
 
@@ -22,12 +22,14 @@ COLUMNS = (
 def backends(ctx: click.Context) -> None:
     """List the model servers and their health.
 
+    PINNED lists the models that the settings keep in memory there (models.NAME.keep).
     WITHOUT lists what the queue leaves out of requests because the server refuses it.
 
     \b
     Example:
       ollama-queue backends
       ollama-queue backends drain gpu1
+      ollama-queue backends load gpu1 qwen3
     """
     if ctx.invoked_subcommand is None:
         _show(ctx, open_queue(ctx).list_backends())
@@ -61,6 +63,38 @@ def resume(ctx: click.Context, name: str) -> None:
     _show(ctx, [open_queue(ctx).resume_backend(name)])
 
 
+@backends.command()
+@click.argument("name")
+@click.argument("model")
+@click.option("--keep-alive", help="How long it stays after its last use: 10m, seconds, or -1.")
+@shared
+@click.pass_context
+def load(ctx: click.Context, name: str, model: str, keep_alive: str | None) -> None:
+    """Load a model into the memory of an Ollama server.
+
+    \b
+    Example:
+      ollama-queue backends load gpu1 qwen3
+      ollama-queue backends load gpu1 qwen3 --keep-alive -1
+    """
+    _show(ctx, [open_queue(ctx).load_model(name, model, keep_alive=keep_alive)])
+
+
+@backends.command()
+@click.argument("name")
+@click.argument("model")
+@shared
+@click.pass_context
+def unload(ctx: click.Context, name: str, model: str) -> None:
+    """Remove a model from the memory of an Ollama server.
+
+    \b
+    Example:
+      ollama-queue backends unload gpu1 qwen3
+    """
+    _show(ctx, [open_queue(ctx).unload_model(name, model)])
+
+
 def _show(ctx: click.Context, backends: "list[BackendState]") -> None:
     if session_of(ctx).speaks_json:
         output.print_json(backends)
@@ -77,6 +111,7 @@ def _row(backend: "BackendState") -> tuple[str, ...]:
         f"{backend.running}/{backend.parallel}",
         "?" if models is None else str(len(models)),
         ", ".join(backend.loaded) or "-",
+        ", ".join(backend.pinned) or "-",
         str(backend.calls),
         str(backend.failures),
         rate(backend.tokens_per_s),

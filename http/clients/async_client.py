@@ -213,6 +213,14 @@ class AsyncClient:
     async def resume_backend(self, name: str) -> BackendState:
         return await self._ask(requests.build(routes.RESUME_BACKEND, name))
 
+    async def load_model(
+        self, name: str, model: str, *, keep_alive: str | float | None = None
+    ) -> BackendState:
+        return await self._ask(requests.load_model(name, model, keep_alive))
+
+    async def unload_model(self, name: str, model: str) -> BackendState:
+        return await self._ask(requests.unload_model(name, model))
+
     async def pause(self) -> None:
         await self._ask(requests.build(routes.PAUSE))
 

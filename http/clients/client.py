@@ -152,6 +152,14 @@ class Client(ComposedVerbs):
     def resume_backend(self, name: str) -> BackendState:
         return self._ask(requests.build(routes.RESUME_BACKEND, name))
 
+    def load_model(
+        self, name: str, model: str, *, keep_alive: str | float | None = None
+    ) -> BackendState:
+        return self._ask(requests.load_model(name, model, keep_alive))
+
+    def unload_model(self, name: str, model: str) -> BackendState:
+        return self._ask(requests.unload_model(name, model))
+
     def pause(self) -> None:
         self._ask(requests.build(routes.PAUSE))
 

@@ -23,7 +23,7 @@ from ...actors.core.intake.reports import history_query, usage_query
 from ...actors.core.intake.submission import parse_priority, parse_time
 from ...actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ...actors.core.model.errors import Invalid, Unavailable, error_at
-from ...actors.core.model.stats import Period, StoreSnapshot, UsageReport
+from ...actors.core.model.stats import BackendState, Period, StoreSnapshot, UsageReport
 from ...actors.core.model.task_filter import TaskFilter, TaskPage
 from ...actors.core.model.tasks import (
     Batch,
@@ -39,6 +39,7 @@ from ..routes import HttpRoute
 BATCH_PATIENCE_S = 300.0
 BULK_PATIENCE_S = 90.0  # a filter may read many tasks before it finds a match
 SNAPSHOT_PATIENCE_S = 300.0
+LOADING_S = 600.0  # two attempts, of which Ollama may take 300 s each
 KEY = routes.KEY.name
 TARGETS: dict[str, Callable[[Any], str]] = {  # how the parameter in a path is checked
     "task_id": arguments.task_id,
@@ -193,6 +194,22 @@ def update_cron(cron_id: OfCron, changes: NewCron | Cron | Mapping[str, Any]) ->
     with arguments.reading("changes"):
         content = _encode(fields_of(changes))
     return build(routes.UPDATE_CRON, cron_id, content=content)
+
+
+# --- backends -----------------------------------------------------------------------------------
+
+
+def load_model(name: str, model: str, keep_alive: str | float | None) -> Request[BackendState]:
+    name, model = arguments.backend(name), arguments.model(model)  # in the order of the queue
+    keep = arguments.keep_alive(keep_alive)
+    content = _encode({"model": model, **({} if keep is None else {"keep_alive": keep})})
+    return build(routes.LOAD_MODEL, name, content=content, patience_s=LOADING_S)
+
+
+def unload_model(name: str, model: str) -> Request[BackendState]:
+    name, model = arguments.backend(name), arguments.model(model)
+    content = _encode({"model": model})
+    return build(routes.UNLOAD_MODEL, name, content=content, patience_s=LOADING_S)
 
 
 # --- streams ------------------------------------------------------------------------------------

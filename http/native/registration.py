@@ -9,6 +9,7 @@ from ..requests.exchange import Routes
 from ..routes import HttpRoute
 from . import openapi
 from .answers import Handlers, shown
+from .backends import backend_handlers
 from .batches import batch_handlers
 from .bulk import bulk_handlers
 from .crons import CronQueue, cron_handlers
@@ -32,6 +33,7 @@ def add_native_routes(app: Routes, queue: NativeQueue, max_body: int, max_upload
         **bulk_handlers(queue, max_body),
         **batch_handlers(queue, max_upload, max_body),
         **cron_handlers(queue, max_body),
+        **backend_handlers(queue, max_body),
         **feed_handlers(queue, run_session),
         **report_handlers(queue),
         routes.HEALTHZ: lambda: None,

@@ -1,10 +1,19 @@
-// The model servers: health, slots, models, drain and resume.
+// The model servers: health, slots, models, drain and resume, load and unload.
 
 import { h } from "../lib/dom.js";
 import { duration, number, plural, rate } from "../lib/format.js";
 import { icon } from "../lib/icons.js";
-import { askToConfirm, handleDrain, handleUndrain } from "../state/actions.js";
-import { button } from "./controls.js";
+import {
+  askToConfirm,
+  handleDrain,
+  handleLoad,
+  handleUndrain,
+  handleUnload,
+} from "../state/actions.js";
+import { button, iconButton, selectOptions } from "./controls.js";
+
+const MOST_SHOWN = 24;
+const MOST_CHOICES = 500;
 
 export function backendList(all) {
   if (!all.length)
@@ -99,7 +108,8 @@ function slots({ running, parallel }) {
   );
 }
 
-function models({ models: names, loaded }) {
+function models(one) {
+  const { models: names, loaded, pinned, type } = one;
   if (names === null) return h("span", { class: "quiet" }, "Its models are not known yet.");
   if (!names.length) return h("span", { class: "quiet" }, "No models.");
   const sorted = [...names].sort(
@@ -107,16 +117,44 @@ function models({ models: names, loaded }) {
   );
   return [
     sorted
-      .slice(0, 24)
+      .slice(0, MOST_SHOWN)
       .map((name) =>
         h(
           "span",
           { key: name, class: loaded.includes(name) ? "tag is-loaded" : "tag" },
           name,
           loaded.includes(name) && " · in memory",
+          pinned.includes(name) && " · pinned",
+          type === "ollama" &&
+            loaded.includes(name) &&
+            !pinned.includes(name) &&
+            iconButton("close", `Unload ${name} from ${one.name}`, () => handleUnload(one, name)),
         ),
       ),
-    names.length > 24 &&
-      h("span", { key: "…", class: "quiet" }, `and ${number(names.length - 24)} more`),
+    names.length > MOST_SHOWN &&
+      h("span", { key: "…", class: "quiet" }, `and ${number(names.length - MOST_SHOWN)} more`),
+    type === "ollama" && loadChoice(one, sorted),
   ];
+}
+
+function loadChoice(one, names) {
+  const others = names.filter((name) => !one.loaded.includes(name)).slice(0, MOST_CHOICES);
+  return (
+    others.length > 0 &&
+    h(
+      "select",
+      {
+        key: "load",
+        class: "load-choice",
+        "aria-label": `Load a model on ${one.name}`,
+        value: "",
+        onchange: ({ target }) => {
+          const model = target.value;
+          target.value = "";
+          if (model) handleLoad(one, model);
+        },
+      },
+      selectOptions([["", "Load a model…"], ...others], ""),
+    )
+  );
 }

@@ -65,6 +65,10 @@ export const handlePause = () => runWithToast(api.pause);
 export const handleResume = () => runWithToast(api.resume);
 export const handleDrain = (backend) => runWithToast(() => api.drainBackend(backend.name));
 export const handleUndrain = (backend) => runWithToast(() => api.resumeBackend(backend.name));
+export const handleLoad = (backend, model) =>
+  runWithToast(() => api.loadModel(backend.name, model), `${model} is in memory`);
+export const handleUnload = (backend, model) =>
+  runWithToast(() => api.unloadModel(backend.name, model), `${model} is unloaded`);
 
 const DONE_TEXT = {
   cancel: "cancelled",

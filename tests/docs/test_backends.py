@@ -1,6 +1,7 @@
 """The tables of docs/backends.md, row by row against what the translation does."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from ollama_queue.actors.core.openai.translation import (
     Untranslatable,
     request_of,
 )
+from ollama_queue.actors.settings.settings import load
 from tests.support.servers.real_models import ROOT
 
 PAGE = (ROOT / "docs/backends.md").read_text()
@@ -148,8 +150,14 @@ def test_a_messages_field_becomes_what_the_table_says() -> None:
         assert news(before, body["messages"][1]) == names(cell), field
 
 
-def test_the_example_is_a_configuration() -> None:
-    (example,) = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    backends = msgspec.convert(yaml.safe_load(example)["backends"], list[Backend])
+def test_the_examples_are_configurations(tmp_path: Path) -> None:
+    first, second = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    backends = msgspec.convert(yaml.safe_load(first)["backends"], list[Backend])
+    pins = tmp_path / "config.yaml"
+    pins.write_text(second)
 
     assert [backend.type for backend in backends] == ["ollama", "openai", "openai"]
+    assert load(str(pins), {}, {}).kept_models == {
+        "gpu1": ["nomic-embed-text", "qwen3"],
+        "gpu2": ["qwen3"],
+    }

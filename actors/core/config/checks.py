@@ -65,7 +65,7 @@ def _rules(config: "Config") -> Iterator[Rule]:
         yield "*" in origin or is_origin(origin), f"ollama.origins[{index}]", _PATTERN_WANTED
     for index, backend in enumerate(config.backends):
         yield from _backend(f"backends[{index}]", backend)
-    yield from _models(config.models)
+    yield from _models(config.models, [b.name for b in config.all_backends if b.type == "ollama"])
     yield from _queue(config.queue)
     yield from _scheduler(config.scheduler)
     yield from _retry(config.retry_config)
@@ -107,8 +107,10 @@ def _backend(where: str, it: "Backend") -> Iterator[Rule]:
             yield text.strip() != "", f"{where}.{name}[{index}]", "a non-empty string"
 
 
-def _models(models: "dict[str, ModelSettings]") -> Iterator[Rule]:
+def _models(models: "dict[str, ModelSettings]", ollamas: list[str]) -> Iterator[Rule]:
     seen: set[str] = set()
+    known = f"there are {', '.join(ollamas)}" if ollamas else "there is none"
+    wanted_to_keep = f"a backend of type ollama, or a list of such: {known}"
     for name, settings in models.items():
         where, canonical = f"models.{name}", model_name(name)
         yield 0 < len(name.strip()) <= NAME, where, f"a model's name of 1 to {NAME} characters"
@@ -120,6 +122,8 @@ def _models(models: "dict[str, ModelSettings]") -> Iterator[Rule]:
             yield False, f"{where}.fallback" + ("" if index is None else f"[{index}]"), wanted
         after = settings.after
         yield after is None or 0 < after <= MAX_S, f"{where}.after", f"{_ABOVE_0}, or null"
+        for backend in settings.keep:
+            yield backend in ollamas, f"{where}.keep", wanted_to_keep
 
 
 def _queue(queue: "QueueSettings") -> Iterator[Rule]:

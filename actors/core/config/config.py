@@ -16,6 +16,7 @@ Path = Annotated[str, "path"]
 OllamaHost = Annotated[str, "OLLAMA_HOST"]
 Secret = Annotated[str, "secret"]
 Url = Annotated[str, "URL"]
+Names = Annotated[list[str], "one or several"]
 
 FALLBACK_AFTER_S = 30.0
 
@@ -72,10 +73,12 @@ class Backend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What holds for one model. A task that waited `after` seconds for it, or that no backend can
     run now, may run with the models of `fallback`, in order. `after` None: however long it waits.
+    The Ollama servers of `keep` have it in memory all the time.
     """
 
     fallback: list[str] = []
     after: Seconds | None = FALLBACK_AFTER_S
+    keep: Names = []
 
 
 class QueueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -228,6 +231,15 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             named = [*named, *map(_from_endpoint, remote)]
         alone = len(named) == 1
         return [self._settled(backend, alone) for backend in named]
+
+    @property
+    def kept_models(self) -> dict[str, list[str]]:
+        """The models that each backend must have in memory, by the backend's name."""
+        kept: dict[str, list[str]] = {}
+        for model, settings in self.models.items():
+            for name in settings.keep:
+                kept.setdefault(name, []).append(model)
+        return kept
 
     def _settled(self, backend: Backend, alone: bool) -> Backend:
         parallel = backend.parallel

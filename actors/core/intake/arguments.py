@@ -7,6 +7,7 @@ name as its `field`. None of them trusts what an object claims about itself.
 # mypy: disable-error-code="type-abstract"
 # `_is` makes nothing of the class it is given: it may be an abstract one, such as `Mapping`.
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeGuard, TypeVar, get_args, overload
 
@@ -39,6 +40,11 @@ Tasks = OfTask | Collection[OfTask]
 """One task or several."""
 AnyTask = NewTask | Mapping[str, Any]
 """A task to submit: a record, or a mapping of its fields, as in HTTP."""
+
+_NUMBER = re.compile(r"-?\d{1,9}(\.\d{1,9})?", re.ASCII)
+_KEEP_ALIVE = re.compile(
+    r"-?\d{1,9}(\.\d{1,9})?|-?(\d{1,9}(\.\d{1,9})?(ns|us|µs|ms|s|m|h))+", re.ASCII
+)
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -112,6 +118,28 @@ def cron_id(value: object, name: str = "cron_id") -> str:
 
 def backend(value: object) -> str:
     return _id(value, "name", "backend")
+
+
+def model(value: object) -> str:
+    plain = text(value, "model", limits.NAME)
+    if not plain.strip():
+        raise Invalid("model must name a model, such as qwen3", field="model")
+    return plain
+
+
+def keep_alive(value: object) -> str | float | None:
+    """Check for a duration as Ollama writes it: `5m`, `1h30m`, `-1`, or seconds."""
+    wanted = 'keep_alive must be a duration such as "10m", or seconds; -1 is for ever'
+    if value is None:
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if not -LONGEST_WAIT_S <= value <= LONGEST_WAIT_S:
+            raise Invalid(wanted, field="keep_alive")
+        return value
+    if not isinstance(value, str) or len(value) > 64 or not _KEEP_ALIVE.fullmatch(value):
+        raise Invalid(wanted, field="keep_alive")
+    # Ollama takes a number without a unit only as a number.
+    return float(value) if _NUMBER.fullmatch(value) else value
 
 
 def _id(value: object, name: str, kind: str) -> str:

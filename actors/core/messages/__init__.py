@@ -77,7 +77,7 @@ from .persistence import (
     ToPersistence,
     Write,
 )
-from .prober import BackendAnswered, CallBackends, ProbeAll, Probed, ToProber
+from .prober import BackendAnswered, CallBackends, LoadModel, ProbeAll, Probed, ToProber
 from .scheduler import (
     BackendProbed,
     BatchStored,
@@ -93,6 +93,7 @@ from .scheduler import (
     Finished,
     GetWaitReasons,
     LoadBatch,
+    ModelKept,
     Pause,
     Reprioritize,
     RestrictedRoute,
@@ -168,6 +169,8 @@ __all__ = [
     "ListJobs",
     "ListTasks",
     "LoadBatch",
+    "LoadModel",
+    "ModelKept",
     "Pause",
     "ProbeAll",
     "Probed",

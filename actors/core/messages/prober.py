@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..model.orders import Probe
+from ..model.orders import KeepModel, Probe
 from ..model.outcomes import BackendReply, ProbeResult
 from .command import Command
 from .wake import Wake
@@ -37,8 +37,16 @@ class CallBackends(Command[dict[str, BackendReply]], frozen=True):
     loads: bool = False
 
 
+class LoadModel(Command[BackendReply], frozen=True):
+    """Have an Ollama server load a model, or unload it with `keep_alive` 0. Reply: the server's."""
+
+    backend: str
+    model: str
+    keep_alive: str | float | None = None
+
+
 class BackendAnswered(Struct, frozen=True):
-    """A backend has answered or failed; the call was part of the `number`-th `CallBackends`."""
+    """A backend has answered or failed; the call was part of the `number`-th fan-out."""
 
     number: int
     backend: str
@@ -46,4 +54,4 @@ class BackendAnswered(Struct, frozen=True):
     reply: BackendReply
 
 
-ToProber = Probe | Probed | ProbeAll | CallBackends | BackendAnswered | Wake
+ToProber = Probe | Probed | ProbeAll | CallBackends | LoadModel | KeepModel | BackendAnswered | Wake

@@ -185,6 +185,14 @@ class BackendProbed(Struct, frozen=True):
     result: ProbeResult
 
 
+class ModelKept(Struct, frozen=True):
+    """A backend has loaded a model that it is to keep in memory, or not: `error` says why."""
+
+    backend: str
+    model: str
+    error: str | None = None
+
+
 class DrainBackend(Command[BackendState], frozen=True):
     """Stop sending calls to a backend, or (`value` False) resume. Reply: its `BackendState`, once
     it is on disk; `NotFound`."""
@@ -238,6 +246,7 @@ ToScheduler = (
     | Finished
     | WorkerLost
     | BackendProbed
+    | ModelKept
     | DrainBackend
     | Pause
     | Resume

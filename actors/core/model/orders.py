@@ -156,13 +156,20 @@ class Probe(Struct, frozen=True):
     delay_s: float
 
 
+class KeepModel(Struct, frozen=True):
+    """Have a backend load a model and keep it in memory."""
+
+    backend: str
+    model: str
+
+
 class Replace(Struct, frozen=True):
     """Give this slot a new worker; the old one is silent or dead."""
 
     slot: int
 
 
-Act = Run | Stop | Probe | Replace
+Act = Run | Stop | Probe | KeepModel | Replace
 
 Order = Save | Act
 

@@ -22,11 +22,11 @@ class BackendState(Struct, PublicRecord, frozen=True, kw_only=True):
     `name`, `type`, `remote`, `priority` and `tags` are as configured. It gets calls while it is
     `healthy` and not `drained`; `error` says why it is not healthy, `version` is what it reports.
     `models` None: it has not listed its models yet, or cannot. `loaded`: the models in its memory,
-    as far as known. `without`: fields that the queue adds to requests (`stream_options`, `stream`)
-    or a task only prefers (`think`), left out here because the server refuses them. `resting_s`:
-    for so long it asked to get no calls. Counts are since the queue started: `calls` and `failures`
-    ended, `tokens` generated, at `tokens_per_s` while it generated; `wait_s` is the mean time that
-    its tasks had waited.
+    as far as known; `pinned`: those that the settings keep there. `without`: fields that the queue
+    adds to requests (`stream_options`, `stream`) or a task only prefers (`think`), left out here
+    because the server refuses them. `resting_s`: for so long it asked to get no calls. Counts are
+    since the queue started: `calls` and `failures` ended, `tokens` generated, at `tokens_per_s`
+    while it generated; `wait_s` is the mean time that its tasks had waited.
     """
 
     name: str
@@ -42,6 +42,7 @@ class BackendState(Struct, PublicRecord, frozen=True, kw_only=True):
     version: str | None = None
     models: list[str] | None = None
     loaded: list[str] = []
+    pinned: list[str] = []
     without: list[str] = []
     resting_s: float | None = None
     calls: int = 0

@@ -6,7 +6,7 @@ from ..config.config import SchedulerSettings
 from ..model.entry import Entry
 from ..model.errors import NotFound
 from ..model.lifecycle import become
-from ..model.orders import Announce, Order, Probe, Run, SetFlag
+from ..model.orders import Announce, KeepModel, Order, Probe, Run, SetFlag
 from ..model.outcomes import Answered, Failed, Outcome, ProbeResult, Stopped, Verdict
 from ..model.tasks import Status
 from ..routing.gates import Gate
@@ -121,12 +121,20 @@ class Dispatch:
         gate = self.gates.get(name)
         if gate is None:
             return
-        had, lacked = gate.models, gate.lacking
+        had, lacked, crowded = gate.models, gate.lacking, gate.pins.displacing
         self._rest(gate, result, now)
         if gate.take_probe(result, self._models_in(gate)):
             yield Announce("backend_changed", gate.name, gate.error)
-        if (gate.models, gate.lacking) != (had, lacked):
+        if (gate.models, gate.lacking, gate.pins.displacing) != (had, lacked, crowded):
             yield from self._regroup(now)
+        for model in gate.missing(now):
+            yield KeepModel(gate.name, model)
+
+    def kept(self, name: str, model: str, error: str | None, now: float) -> None:
+        """Take in the end of a load of a pinned model."""
+        gate = self.gates.get(name)
+        if gate is not None:
+            gate.pins.kept(model, failed=error is not None, now=now)
 
     def _rest(self, gate: Gate, answer: Failed | ProbeResult, now: float) -> float:
         """Rest a backend as long as its Retry-After says, up to `max_rest_s`; returns seconds."""
@@ -164,6 +172,7 @@ class Dispatch:
     def clock_set(self, step: float, now: float) -> None:
         """Adjust to a change of the wall clock by `step` seconds."""
         for gate in self.gates:
+            gate.pins.clock_set(step)
             if gate.resting_until is not None:
                 gate.resting_until += step
         self.policy.clock_set()

@@ -296,6 +296,10 @@ class Plan:
         """Handle the result of a backend's probe."""
         return [*self.dispatch.probed(backend, result, now), *self._dispatch(now)]
 
+    def model_kept(self, backend: str, model: str, error: str | None, now: float) -> None:
+        """Handle the end of a load of a pinned model; `error` says why it failed."""
+        self.dispatch.kept(backend, model, error, now)
+
     def wake(self, now: float) -> list[Order]:
         """Handle what is due by now."""
         orders: list[Order] = []

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Container, Iterable
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from ..model.outcomes import Answered, Failed, Outcome, ProbeResult, Stopped, Verdict
 from ..model.stats import BackendState
+from .pins import Pins
 
 FAILURES_ALLOWED = 2  # in a row; the third makes a backend unavailable
 SUSPICIOUS = 3  # tasks that failed without a success between: a probe decides whose fault it is
@@ -22,7 +23,8 @@ class Gate(Struct, eq=False):
     queue started (or the settings have); `is_unseen` while its first probe is under way. `lacking`
     are models that calls did not find since the last probe. `loaded` are the models in its memory,
     as far as known, each with the runner options of its last call. `without` are the fields that
-    the queue adds to requests and it refuses, by model.
+    the queue adds to requests and it refuses, by model. `pins` are the models that it must have in
+    memory.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Gate(Struct, eq=False):
     is_unseen: bool = False
     loaded: dict[str, str] = {}
     without: dict[str, frozenset[str]] = {}
+    pins: Pins = field(default_factory=Pins)
     version: str | None = None
     running: int = 0
     healthy: bool = True
@@ -121,9 +124,14 @@ class Gate(Struct, eq=False):
     def load(self, model: str, runner: str, others: Container[str]) -> None:
         """Note a call for a model that is not loaded; `others` are the models of running calls.
 
-        Other loaded models may be evicted: unknown until the next probe, so they are dropped.
+        Other loaded models may be evicted: unknown until the next probe, so they are dropped. Those
+        that are pinned stay, unless this model is known to displace them.
         """
-        self.loaded = {name: kept for name, kept in self.loaded.items() if name in others}
+        self.loaded = {
+            name: kept
+            for name, kept in self.loaded.items()
+            if name in others or self.pins.withstand(name, model)
+        }
         self.loaded[model] = runner
 
     def lack(self, model: str) -> None:
@@ -200,7 +208,14 @@ class Gate(Struct, eq=False):
         if not self.is_pinned:
             self.models, self.spelled, self.is_known = result.models, result.spelled, True
         self.loaded = {name: self.loaded.get(name, "") for name in (*result.loaded, *running)}
+        self.pins.take_probe(result.loaded, is_new=was_out)
         return was_out
+
+    def missing(self, now: float) -> list[str]:
+        """The pinned models that it should load now, as the settings spell them."""
+        if not self.is_in:
+            return []
+        return self.pins.missing(self.loaded, self.serves, now)
 
     # --- shown ----------------------------------------------------------------------------------
 
@@ -220,6 +235,7 @@ class Gate(Struct, eq=False):
             version=self.version,
             models=None if self.models is None else self._shown(self.models - self.lacking),
             loaded=self._shown(self.loaded),
+            pinned=sorted(self.pins.spelled.values()),
             without=sorted(frozenset().union(*self.without.values())),
             resting_s=round(rest, 3) if rest > 0 else None,
             calls=self.calls,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -10,6 +11,7 @@ from msgspec.json import Encoder, decode
 from ..config.config import Backend, RemoteScheduling
 from ..model.model_names import RUNNER_OPTIONS, model_name, spellings
 from .gates import Gate
+from .pins import Pins
 
 _ENCODER = Encoder(order="deterministic")
 TAG = "tag:"
@@ -167,7 +169,10 @@ class Gates:
         """The backends that have, or may have, the route's model; empty if there are none."""
         serving = [gate for gate in self.allowed(route) if gate.serves(route.model)]
         if not route.remote:
-            return Lane(tuple(serving))
+            # Where it would displace a pinned model it runs only if no other backend is available.
+            crowded = [gate for gate in serving if route.model in gate.pins.displacing]
+            roomy = tuple(gate for gate in serving if gate not in crowded)
+            return Lane(roomy, tuple(crowded)) if roomy else Lane(tuple(serving))
         remote = tuple(gate for gate in serving if gate.remote)
         return Lane(remote, tuple(gate for gate in serving if not gate.remote))
 
@@ -179,7 +184,8 @@ class Gates:
         Preferred, in this order: not the backend on which it failed last; a local one, unless
         `local_first_policy` is off or more than `max_local_queue_size` tasks wait (`waiting`); one
         that supports all of the task's options; one that need not load the model, or reload it with
-        other runner options; the higher `priority`; the fewest running calls; the settings' order.
+        other runner options; one that pins no other models; the higher `priority`; the fewest
+        running calls; the settings' order.
         """
         if len(lane.usable) == 1:
             only = lane.usable[0]
@@ -196,6 +202,7 @@ class Gates:
                 locals_first and gate.remote,
                 route.hints and gate.type != "ollama",
                 not gate.has_loaded(route.model, route.runner),
+                bool(gate.pins) and route.model not in gate.pins,
                 -gate.priority,
                 gate.running,
             )
@@ -209,12 +216,17 @@ def _few(names: list[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {left} more" if left > 0 else "")
 
 
-def gates_of(backends: Iterable[Backend], rules: RemoteScheduling) -> Gates:
-    """Gates for these backends, which are not probed yet."""
-    return Gates([_gate(backend) for backend in backends], rules)
+def gates_of(
+    backends: Iterable[Backend],
+    rules: RemoteScheduling,
+    kept: Mapping[str, Iterable[str]] = MappingProxyType({}),
+) -> Gates:
+    """Gates for these backends, which are not probed yet; `kept` are the models that each must have
+    in memory."""
+    return Gates([_gate(backend, kept.get(backend.name, ())) for backend in backends], rules)
 
 
-def _gate(backend: Backend) -> Gate:
+def _gate(backend: Backend, kept: Iterable[str]) -> Gate:
     pinned = frozenset(map(model_name, backend.models)) if backend.models else None
     return Gate(
         name=backend.name,
@@ -228,4 +240,5 @@ def _gate(backend: Backend) -> Gate:
         is_pinned=pinned is not None,
         is_known=pinned is not None,
         is_unseen=pinned is None,
+        pins=Pins(kept),
     )

@@ -13,6 +13,7 @@ from ollama_queue.actors.core.config.config import (
     LoggingSettings,
     ModelSettings,
     OllamaSettings,
+    ProxySettings,
     QueueSettings,
     RemoteScheduling,
     RetrySettings,
@@ -87,7 +88,7 @@ def test_the_models_of_the_example_load_when_uncommented(read):
     text = uncommented("models")
 
     assert read(text).models == {
-        "qwen3:32b": ModelSettings(fallback=["qwen3:8b", "qwen3:1.7b"], after=30.0)
+        "qwen3:32b": ModelSettings(fallback=["qwen3:8b", "qwen3:1.7b"], after=30.0, keep=["ollama"])
     }
     assert set(yaml.safe_load(text)["models"]["qwen3:32b"]) == set(keys_of(ModelSettings))
 
@@ -137,6 +138,7 @@ ALL = Config(
         local_first_policy=False,
         max_local_queue_size=0,
     ),
+    proxy=ProxySettings(admin=True),
     logging=LoggingSettings(level="debug", file="/var/log/q.log", format="json"),
 )
 
@@ -204,6 +206,7 @@ def test_every_key_but_lists_of_groups_has_an_environment_variable():
         "REMOTE_SCHEDULING_FALLBACK_TO_LOCAL": "false",
         "REMOTE_SCHEDULING_LOCAL_FIRST_POLICY": "False",
         "REMOTE_SCHEDULING_MAX_LOCAL_QUEUE_SIZE": "0",
+        "PROXY_ADMIN": "true",
         "LOG_LEVEL": "debug",
         "LOG_FILE": "/var/log/q.log",
         "LOG_FORMAT": "json",

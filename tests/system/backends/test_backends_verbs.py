@@ -144,6 +144,7 @@ def test_each_backend_tells_how_it_is_doing(fleet: Fleet) -> None:
         "version": "0.9.3",
         "models": ["m", "nomic-embed-text", "qwen3", "smollm2"],
         "loaded": ["m"],
+        "pinned": [],
         "without": [],
         "resting_s": None,
         "calls": 5,
