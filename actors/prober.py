@@ -104,8 +104,8 @@ class Prober(Actor):
             case CallBackends():
                 self.call_backends(message)
             case LoadModel(backend, model, keep_alive):
-                promise = self.later(message)
-                self.load_model(backend, model, keep_alive, lambda reply: self.keep(promise, reply))
+                done = partial(self.keep, self.later(message))
+                self.load_model(backend, model, keep_alive, done)
             case KeepModel(backend, model):
                 self.keep_model(backend, model)
             case BackendAnswered(number, backend, loads, reply):

@@ -157,6 +157,7 @@ scheduler: {batch_size: 1, scheduling_interval: 500ms, policy: Affinity, affinit
 retry_config: {max_retries: 0, initial_delay: 500ms, max_delay: 12h, backoff_factor: 1.5}
 remote_scheduling: {enabled: yes, health_check_interval: 1m30s, fallback_to_local: no,
                     local_first_policy: off, max_local_queue_size: 0, endpoints: []}
+proxy: {admin: yes}
 logging: {level: DEBUG, file: /var/log/q.log, format: json}
 """
     assert {f"{s}.{name}" for s, keys in yaml.safe_load(text).items() for name in keys} == {
