@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import WeakSet
 
@@ -31,16 +31,16 @@ class AsyncConnections:
     ) -> None:
         if transport is not None:
             arguments.record(transport, httpx.AsyncBaseTransport, "transport")
-        self._url, self._timeout, self._transport = url, timeout, transport
-        self._options = connection.options(url, timeout, transport)
+        self._url, self._transport = url, transport
+        self._verify = connection.verification(url)
+        self._composer = connection.Composer(url, timeout)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._http = self._dial()
         self._readings: WeakSet[AsyncReading] = WeakSet()
         self.is_closed = False
 
-    def _dial(self) -> httpx.AsyncClient:
-        transport = self._transport or ConnectionPool(self._options["verify"])
-        return httpx.AsyncClient(**{**self._options, "transport": transport})
+    def _dial(self) -> httpx.AsyncBaseTransport:
+        return self._transport or ConnectionPool(self._verify)
 
     def enter(self) -> asyncio.AbstractEventLoop:
         """Switch to the running event loop and return it. The previous one must have ended.
@@ -84,31 +84,31 @@ class AsyncConnections:
         await self._http.aclose()
 
     async def _send(self, request: Request[Any]) -> httpx.Response:
-        options = connection.sent(request, self._timeout)
-        return await self._answered(lambda: self._http.request(**options))
+        return await self._answered(self._composer.whole(request), is_whole=True)
 
     async def _open(self, step: protocol.Open) -> Source:
-        def send() -> Awaitable[httpx.Response]:
-            options = connection.opened(step.request, self._timeout)
-            return self._http.send(self._http.build_request(**options), stream=True)
-
+        response = await self._answered(self._composer.streamed(step.request), is_whole=False)
         mailbox = AsyncMailbox[Any](step.ahead)
-        reading = AsyncReading(await self._answered(send), Intake(mailbox, step.take))
+        reading = AsyncReading(response, Intake(mailbox, step.take))
         self._readings.add(reading)
         return Source(mailbox, reading.close)
 
-    async def _answered(self, send: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    async def _answered(self, request: httpx.Request, *, is_whole: bool) -> httpx.Response:
         if self.is_closed:
             raise Unavailable("this client is closed")
         self.enter()
         try:
-            response = await send()
-            if response.is_success:
-                return response
-            await response.aread()
+            response = await self._http.handle_async_request(request)
+            if is_whole or not response.is_success:
+                async with contextlib.aclosing(
+                    response
+                ):  # also when reading fails, or is cancelled
+                    await response.aread()
         except httpx.TransportError as error:
             raise connection.lost(self._url, error) from None
-        raise connection.refusal(response)
+        if not response.is_success:
+            raise connection.refusal(response)
+        return response
 
 
 class AsyncReading:

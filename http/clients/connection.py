@@ -1,6 +1,9 @@
-"""What both clients share: httpx options, requests, and the errors of failed ones."""
+"""What both clients share: options and requests for httpx, and the errors of failed ones."""
 
+import ssl
+from base64 import b64encode
 from typing import Any
+from urllib.parse import unquote_to_bytes as unquote
 
 import httpx
 
@@ -9,6 +12,8 @@ from ...actors.core.model.errors import Invalid, OutcomeUnknown, QueueError, Una
 from .. import wire
 from .requests import Request
 
+MOST_URLS = 100  # kept: paths with an id come once or twice
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip, deflate", "User-Agent": "ollama-queue"}
 SILENCE_S = 20.0  # a stream without even a comment for so long is dead
 
 
@@ -22,36 +27,64 @@ def limit(timeout: float) -> float:
 
 def options(url: str, timeout: float, transport: Any = None) -> dict[str, Any]:
     """The arguments for an httpx client; `timeout` in seconds. Raises `Invalid`."""
+    return {
+        "base_url": url,
+        "timeout": httpx.Timeout(timeout, pool=None),
+        "trust_env": False,
+        "verify": verification(url) if transport is None else False,
+        "transport": transport,
+    }
+
+
+def verification(url: str) -> ssl.SSLContext | bool:
+    """How a server's certificate is checked. Raises `Invalid`."""
     try:
         httpx.URL(url)
     except httpx.InvalidURL as error:
         raise Invalid(f"{url!r} is not an http(s) URL: {error}", field="url") from None
     # Creating a TLS context takes 40 ms, and a plain URL needs none. It reads SSL_CERT_FILE.
-    is_secure = transport is None and url.startswith("https:")
-    return {
-        "base_url": url,
-        "timeout": httpx.Timeout(timeout, pool=None),
-        "trust_env": False,
-        "verify": httpx.create_ssl_context() if is_secure else False,
-        "transport": transport,
-    }
+    return httpx.create_ssl_context() if url.startswith("https:") else False
 
 
-def sent(request: Request[Any], timeout: float) -> dict[str, Any]:
-    """The arguments for httpx to send `request`; `timeout` (seconds) as in the client."""
-    return {
-        "method": request.method,
-        "url": request.path,
-        "content": request.content,
-        "headers": request.headers,
-        "params": request.params,
-        "timeout": httpx.Timeout(timeout + request.patience_s, pool=None),
-    }
+class Composer:
+    """Composes httpx's requests to the server at `url`, for a transport.
 
+    An httpx client would merge addresses, headers, cookies and authentication for each, which takes
+    as long as to send it. `timeout` (seconds) is the client's.
+    """
 
-def opened(request: Request[Any], timeout: float) -> dict[str, Any]:
-    """The arguments for httpx to send a `request` whose response is streamed."""
-    return {**sent(request, timeout), "timeout": httpx.Timeout(timeout, read=SILENCE_S, pool=None)}
+    def __init__(self, url: str, timeout: float) -> None:
+        self._base, self._timeout = url, timeout
+        self._headers = [*_HEADERS.items()]
+        user = httpx.URL(url).userinfo
+        if user:
+            self._headers.append(("Authorization", f"Basic {b64encode(unquote(user)).decode()}"))
+        self._urls: dict[str, httpx.URL] = {}  # by path
+
+    def whole(self, request: Request[Any]) -> httpx.Request:
+        """A request whose response is read at once."""
+        timeout = httpx.Timeout(self._timeout + request.patience_s, pool=None)
+        return self._composed(request, timeout)
+
+    def streamed(self, request: Request[Any]) -> httpx.Request:
+        """A request whose response is streamed."""
+        return self._composed(request, httpx.Timeout(self._timeout, read=SILENCE_S, pool=None))
+
+    def _composed(self, request: Request[Any], timeout: httpx.Timeout) -> httpx.Request:
+        url = self._urls.get(request.path)
+        if url is None:
+            url = httpx.URL(self._base + request.path)
+            if len(self._urls) < MOST_URLS:
+                self._urls[request.path] = url
+        if request.params:
+            url = url.copy_merge_params(request.params)
+        return httpx.Request(
+            request.method,
+            url,
+            headers=[*self._headers, *request.headers.items()],
+            content=request.content,
+            extensions={"timeout": timeout.as_dict()},
+        )
 
 
 def refusal(response: httpx.Response) -> QueueError:

@@ -30,8 +30,11 @@ class Connections:
     def __init__(self, url: str, timeout: float, transport: httpx.BaseTransport | None) -> None:
         if transport is not None:
             arguments.record(transport, httpx.BaseTransport, "transport")
-        self._url, self._timeout, self._transport = url, timeout, transport
+        self._url, self._transport = url, transport
+        self._verify = connection.verification(url)
+        self._composer = connection.Composer(url, timeout)
         self._http = self._dial()
+        self._is_closed = False
         self._pid = os.getpid()
         self._readings: WeakSet[Reading] = WeakSet()
 
@@ -45,7 +48,7 @@ class Connections:
         return {
             protocol.Send: lambda _, step: self._send(step.request),
             protocol.Open: lambda _, step: self._open(step),
-            protocol.IsClosed: lambda _, step: self._http.is_closed,
+            protocol.IsClosed: lambda _, step: self._is_closed,
             **{kind: taking(expand) for kind, expand in protocol.EXPANDED.items()},
         }
 
@@ -57,38 +60,37 @@ class Connections:
     def close(self) -> None:
         for reading in list(self._readings):
             reading.close()
+        self._is_closed = True
         self._http.close()
 
-    def _dial(self) -> httpx.Client:
-        return httpx.Client(**connection.options(self._url, self._timeout, self._transport))
+    def _dial(self) -> httpx.BaseTransport:
+        return self._transport or httpx.HTTPTransport(verify=self._verify, trust_env=False)
 
     def _send(self, request: Request[Any]) -> httpx.Response:
-        options = connection.sent(request, self._timeout)
-        return self._answered(lambda: self._http.request(**options))
+        return self._answered(self._composer.whole(request), is_whole=True)
 
     def _open(self, step: protocol.Open) -> Source:
-        def send() -> httpx.Response:
-            options = connection.opened(step.request, self._timeout)
-            return self._http.send(self._http.build_request(**options), stream=True)
-
+        response = self._answered(self._composer.streamed(step.request), is_whole=False)
         mailbox = Mailbox[Any](step.ahead)
-        reading = Reading(self._answered(send), Intake(mailbox, step.take))
+        reading = Reading(response, Intake(mailbox, step.take))
         self._readings.add(reading)
         return Source(mailbox, reading.close)
 
-    def _answered(self, send: Callable[[], httpx.Response]) -> httpx.Response:
-        if self._http.is_closed:
+    def _answered(self, request: httpx.Request, *, is_whole: bool) -> httpx.Response:
+        if self._is_closed:
             raise Unavailable("this client is closed")
         if self.is_another_process_s:  # two processes on one socket would mix up their responses
             self._http, self._pid = self._dial(), os.getpid()
         try:
-            response = send()
-            if response.is_success:
-                return response
-            response.read()
+            response = self._http.handle_request(request)
+            if is_whole or not response.is_success:
+                with contextlib.closing(response):  # also when reading fails
+                    response.read()
         except httpx.TransportError as error:
             raise connection.lost(self._url, error) from None
-        raise connection.refusal(response)
+        if not response.is_success:
+            raise connection.refusal(response)
+        return response
 
 
 class Reading(threading.Thread):

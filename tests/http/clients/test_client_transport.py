@@ -103,3 +103,35 @@ def test_what_is_no_transport_is_refused(kind: Any, name: str) -> None:
         kind(URL, transport="http://proxy:3128")
     assert refused.value.field == "transport"
     assert refused.value.message == f"transport must be {name}, not of type str"
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_request_has_the_url_s_path_and_user_and_is_composed_anew_each_time(kind: Any) -> None:
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        body = [] if request.method == "GET" else {"task_id": "1", "status": "pending", "position": 0}
+        return httpx.Response(200, json=body)
+
+    queue = kind("http://an:p%40ss@queue.invalid/below", transport=httpx.MockTransport(answer))
+
+    def called(verb: Any) -> None:
+        result = verb()
+        if kind is AsyncClient:
+            asyncio.run(result)
+
+    called(lambda: queue.submit_task(ask()))
+    called(lambda: queue.list_batches(5))
+    called(lambda: queue.list_batches(6))
+    called(lambda: queue.submit_task(ask()))
+
+    assert [(request.method, request.url.raw_path) for request in seen] == [
+        ("POST", b"/below/api/tasks"),
+        ("GET", b"/below/api/batches?limit=5"),
+        ("GET", b"/below/api/batches?limit=6"),
+        ("POST", b"/below/api/tasks"),
+    ]
+    assert {request.headers["Authorization"] for request in seen} == {"Basic YW46cEBzcw=="}
+    assert {request.headers["Host"] for request in seen} == {"queue.invalid"}
+    assert seen[0].headers["Idempotency-Key"] != seen[3].headers["Idempotency-Key"]
