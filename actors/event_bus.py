@@ -13,14 +13,15 @@ from .base.cooperation import YieldControl, cooperatively, never_yield
 from .base.mailbox import Mailbox
 from .base.stream_log import StreamLog
 from .core.activity.history import History
+from .core.activity.measures import BusMeasures
 from .core.messages import (
     AddHistory,
     CloseSubscriptions,
     Follow,
     GetHistory,
     GetThroughput,
-    GetTotals,
     GetUsage,
+    MeasureBus,
     Publish,
     ReadHistory,
     ReadUsage,
@@ -31,7 +32,6 @@ from .core.messages import (
     Unsubscribe,
     Wake,
 )
-from .core.messages.event_bus import BusTotals
 from .core.model.errors import Unavailable
 from .core.model.events import EventRecord
 from .core.model.tasks import Record
@@ -99,8 +99,8 @@ class EventBus(Actor):
             case GetUsage(usage_query):
                 self.save_history()
                 self.pass_on(self.reader(), ReadUsage(usage_query), self.later(message))
-            case GetTotals(listed):
-                return reply(message, self.totals(listed))
+            case MeasureBus(listed):
+                return reply(message, self.measures(listed))
             case GetThroughput():
                 return reply(message, self.history.throughput(self.wall()))
             case CloseSubscriptions(reason):
@@ -195,9 +195,13 @@ class EventBus(Actor):
         else:
             self.wake_at(self.save_due)
 
-    def totals(self, listed: frozenset[str]) -> BusTotals:
-        return BusTotals(
-            self.history.totals(listed), len(self.subscribers), len(self.streams), self.bytes
+    def measures(self, listed: frozenset[str]) -> BusMeasures:
+        return BusMeasures(
+            self.history.totals(listed),
+            self.history.throughput(self.wall()),
+            len(self.subscribers),
+            len(self.streams),
+            self.bytes,
         )
 
     # --- streams --------------------------------------------------------------------------------

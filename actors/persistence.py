@@ -12,6 +12,8 @@ from .base.actor import Actor, Ref, Replied, reply, tell
 from .base.cooperation import YieldControl, never_yield
 from .base.inbox import Promise
 from .base.thread_pool import Pool
+from .core.activity.distribution import Distribution
+from .core.activity.measures import DiskMeasures
 from .core.activity.reports import Row, history, usage
 from .core.activity.spans import Resolution
 from .core.messages import (
@@ -40,6 +42,7 @@ from .core.messages import (
     ListJobs,
     ListTasks,
     LoadBatch,
+    MeasureDisk,
     Publish,
     ReadHistory,
     ReadLines,
@@ -100,6 +103,7 @@ class Persistence(Actor):
         self.scans: dict[int, tuple[Promise[Any] | None, CommitGroup | None]] = {}
         self.tickets = 0
         self.synced_at = time.monotonic()  # the boot synced
+        self.syncs = Distribution()  # how long each fsync took
         self.hidden: dict[str, HiddenTasks] = {}  # of unsealed batches, by id
         self.awaited: dict[str, list[Promise[Batch] | None]] = {}  # by the id of the batch
 
@@ -147,6 +151,8 @@ class Persistence(Actor):
                 self.query(message)
             case CountTasks():
                 return self.once_synced(message, self.store.counts.copy())
+            case MeasureDisk():
+                return reply(message, DiskMeasures(self.store.counts.copy(), self.syncs.copy()))
             case RejectChange():
                 self.deny(message)
             case Fetch():
@@ -157,7 +163,9 @@ class Persistence(Actor):
                 self.is_writing_soon = False
                 if self.in_flight is None:
                     self.write()
-            case Synced(error):
+            case Synced(error, took_s):
+                if took_s is not None:
+                    self.syncs.add(took_s)
                 self.synced(error)
             case FindExpired():
                 self.aside(find_expired(self.store, message), self.later(message))
@@ -294,8 +302,8 @@ class Persistence(Actor):
         self.store.batches.ended.clear()
         if self.durable:
             me = self.actor_ref
-            sync = partial(self.store.sync, self.store.written())
-            self.syncer.submit(sync, lambda _, error: tell(me, Synced(error)))
+            sync = partial(_timed_sync, self.store, self.store.written())
+            self.syncer.submit(sync, lambda took_s, error: tell(me, Synced(error, took_s)))
         else:
             self.synced(None)
             self.sync_behind()
@@ -487,3 +495,10 @@ class Persistence(Actor):
             seen.answer(promise, result)
         else:
             self.keep(promise, result)
+
+
+def _timed_sync(store: TaskStore, written: Any) -> float:
+    """Sync, in another thread; returns how many seconds it took."""
+    began = time.monotonic()
+    store.sync(written)
+    return time.monotonic() - began

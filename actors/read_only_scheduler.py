@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from .base.actor import Actor, Replied, reply
 from .base.cooperation import YieldControl, never_yield
+from .core.activity.measures import PlanMeasures
 from .core.messages import (
     Describe,
     Drain,
@@ -12,12 +13,13 @@ from .core.messages import (
     GetCron,
     GetWaitReasons,
     ListCrons,
+    MeasurePlan,
     ToCronTicker,
     ToScheduler,
 )
 from .core.messages.replies import Recovered
 from .core.model.errors import NotFound, Unavailable
-from .core.plan.explain import describe, explain, reasons
+from .core.plan.explain import describe, due_by_model, explain, reasons
 from .core.plan.plan import Plan
 
 
@@ -51,6 +53,9 @@ class ReadOnlyScheduler(Actor):
                 return reply(message, reasons(self.plan, self.clock()))
             case Describe():
                 return reply(message, describe(self.plan, self.clock()))
+            case MeasurePlan():
+                state = describe(self.plan, self.clock())
+                return reply(message, PlanMeasures(state, due_by_model(self.plan), {}, 0))
             case GetCron(cron_id):
                 if cron_id not in self.crons:
                     raise NotFound(f"there is no cron {cron_id}", field="id")

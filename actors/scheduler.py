@@ -12,6 +12,7 @@ from .base.clock import LEAST_STEP_S, Clock
 from .base.cooperation import YieldControl, never_yield
 from .base.inbox import Promise
 from .batch_loading import BatchLoad
+from .core.activity.measures import PlanMeasures
 from .core.messages import (
     BackendProbed,
     BatchStored,
@@ -34,6 +35,7 @@ from .core.messages import (
     GetTask,
     GetWaitReasons,
     LoadBatch,
+    MeasurePlan,
     ModelKept,
     Pause,
     RejectChange,
@@ -65,7 +67,7 @@ from .core.model.orders import (
 )
 from .core.model.tasks import Batch, Record, Status, Submitted
 from .core.plan.cron_runs import submit_cron_run
-from .core.plan.explain import describe, describe_one, explain, reasons
+from .core.plan.explain import describe, describe_one, due_by_model, explain, reasons
 from .core.plan.plan import Plan
 from .core.plan.settle import utc
 
@@ -166,6 +168,8 @@ class Scheduler(Actor):
                 return reply(message, reasons(self.plan, now))
             case Describe():
                 return reply(message, describe(self.plan, now))
+            case MeasurePlan():
+                return reply(message, self.measures(now))
             case Drain(grace_s):
                 if self.drained is None:
                     self.drained = self.later(message)
@@ -176,6 +180,11 @@ class Scheduler(Actor):
             case _:
                 assert_never(message)
         return None
+
+    def measures(self, now: float) -> PlanMeasures:
+        replaced = self.incarnations - len(self.workers)
+        failures = {gate.name: dict(gate.failures_by) for gate in self.plan.gates}
+        return PlanMeasures(describe(self.plan, now), due_by_model(self.plan), failures, replaced)
 
     def say_who_is_waited_for(self, grace_s: float) -> None:
         count = sum(not running.cancelled for running in self.plan.slots)

@@ -71,3 +71,10 @@ class Times(Struct):
 
 class Done(Struct):
     status: str
+
+
+class Ready(Struct):
+    """The queue takes tasks. `warnings` say what keeps them from running, if anything does."""
+
+    status: str
+    warnings: list[str]

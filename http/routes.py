@@ -28,6 +28,7 @@ from .bodies import (
     MatchingAndLevel,
     ModelToLoad,
     ModelToUnload,
+    Ready,
     Times,
 )
 from .pagination import TOTAL
@@ -326,6 +327,14 @@ SOCKET = _row(
 HEALTHZ = _row(
     "GET /healthz", "", Done,
     "Check that the server is up.", operation="healthz", role=None,
+)
+READYZ = _row(
+    "GET /readyz", "", Ready,
+    "Check that the queue takes tasks.", operation="readyz", role=None,
+)
+METRICS = _row(
+    "GET /metrics", "", str,
+    "Get metrics in the text format of Prometheus.", operation="metrics", media="text/plain",
 )
 OPENAPI = _row(
     "GET /openapi.json", "", dict[str, Any],

@@ -275,6 +275,13 @@ def tell(ref: Ref, message: object) -> None:
     _post(ref, message)
 
 
+def waiting_mail(ref: Ref) -> int:
+    """About how many messages an actor has not read yet."""
+    inbox: Any = ref.actor_inbox
+    size: int = inbox.size()
+    return size
+
+
 def dismiss(ref: Ref) -> None:
     """Stop an actor once it has read its mail, without waiting."""
     _post(ref, _ActorStop())

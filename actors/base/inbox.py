@@ -176,6 +176,10 @@ class Inbox:
         """The next envelope. Raises `queue.Empty` after `timeout` seconds."""
         return self._queue.get(timeout=timeout)
 
+    def size(self) -> int:
+        """About how many envelopes wait."""
+        return self._queue.qsize()
+
     def empty(self) -> bool:
         return self._queue.empty()
 

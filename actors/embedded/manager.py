@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import msgspec
 from msgspec.structs import replace
@@ -24,6 +24,7 @@ from ..base.inbox import check_process, check_threads
 from ..base.mailbox import Mailbox
 from ..base.thread_pool import Pool, ThreadPool
 from ..batch_loading import draft_batch
+from ..core.activity.measures import QueueMeasures
 from ..core.config.config import Config, LoggingSettings
 from ..core.intake import arguments
 from ..core.intake.arguments import LONGEST_ANSWER_S, AnyTask, OfBatch, OfCron, OfTask
@@ -100,11 +101,13 @@ from .backends import EmbeddedBackends
 from .bulk import do_bulk
 from .crons import EmbeddedCrons
 from .files import EmbeddedFiles, NewFile
+from .measuring import check_ready, done_by, measure
 from .options import LOG_OPTIONS, Options, config_of
 
 if TYPE_CHECKING:
     from .forwarded_call import ForwardedCall
 
+T = TypeVar("T")
 BATCH_PATIENCE_S = 300.0
 SNAPSHOT_PATIENCE_S = 300.0
 
@@ -490,6 +493,25 @@ class QueueManager(ComposedVerbs):
 
     def unload_model(self, name: str, model: str) -> BackendState:
         return self._backends.unload(name, model)
+
+    def measure(self) -> QueueMeasures:
+        """What the actors measure, for a monitoring system."""
+        return measure(self._switchboard, self.config.queue.storage_path, self._runtime.hub_gap_ms)
+
+    def check_ready(self) -> list[str]:
+        """Check that the queue takes tasks. Returns what keeps them from running, in sentences.
+
+        Raises `Unavailable` with the reason.
+        """
+        return check_ready(self._switchboard, self._free_space.check)
+
+    def do_aside(self, work: Callable[[], T]) -> T:
+        """Run `work` in a native thread where the server has one, so that others are served."""
+        pool = self._runtime.file_pool()
+        try:
+            return done_by(pool, work)
+        finally:
+            pool.finish(0)
 
     # --- for the HTTP server ----------------------------------------------------------------------
 

@@ -28,8 +28,10 @@ class Switchboard:
         self._now: Generation | QueueError = Unavailable("the queue is not started")
         self._changed = threading.Condition()
         self._pid = os.getpid()
+        self.boots = 0  # generations that were connected
 
     def connect(self, generation: Generation) -> None:
+        self.boots += 1
         self._set(generation)
 
     def disconnect(self, error: QueueError) -> None:

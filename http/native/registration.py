@@ -1,7 +1,7 @@
 """Registers the routes of the table, each with its handler or directly with its verb."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from .. import routes
@@ -14,17 +14,25 @@ from .batches import batch_handlers
 from .bulk import bulk_handlers
 from .crons import CronQueue, cron_handlers
 from .feed import LocalQueue, feed_handlers
+from .health import MeasuredQueue, health_handlers
 from .reports import report_handlers
 from .tasks import task_handlers
 from .websocket_session import run_session
 
 
-class NativeQueue(LocalQueue, CronQueue, Protocol):
+class NativeQueue(LocalQueue, CronQueue, MeasuredQueue, Protocol):
     """The queue verbs that the native routes call."""
 
 
-def add_native_routes(app: Routes, queue: NativeQueue, max_body: int, max_upload: int) -> None:
+def add_native_routes(
+    app: Routes,
+    queue: NativeQueue,
+    max_body: int,
+    max_upload: int,
+    connections: Callable[[], Mapping[str, int]],
+) -> None:
     """Add all routes; `max_body` limits a request body in bytes, `max_upload` that of a batch.
+    `connections` returns how many connections of each kind are open.
 
     A verb that takes only its path's parameter is its own handler.
     """
@@ -36,6 +44,7 @@ def add_native_routes(app: Routes, queue: NativeQueue, max_body: int, max_upload
         **backend_handlers(queue, max_body),
         **feed_handlers(queue, run_session),
         **report_handlers(queue),
+        **health_handlers(queue, connections),
         routes.HEALTHZ: lambda: None,
         routes.OPENAPI: openapi.document,
     }

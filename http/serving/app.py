@@ -69,6 +69,7 @@ class QueueApp(bottle.Bottle):
         self.access = AccessControl() if access is None else access
         self._exact: dict[tuple[str, str], tuple[Handle, Role | None]] = {}
         self._by_last: dict[tuple[str, str], tuple[str, Handle, Role | None]] = {}
+        self.count_connections: Callable[[], dict[str, int]] = dict  # the server sets it
         self.config["json.enable"] = False
         self.install(_UnderBottle(self._respond))
         self.default_error_handler = _no_route
@@ -187,7 +188,7 @@ def create_app(
     `access` what each API key allows, by default everything to everybody.
     """
     app = QueueApp(guard, queue.yield_control, access)
-    add_native_routes(app, queue, max_body, max_upload)
+    add_native_routes(app, queue, max_body, max_upload, lambda: app.count_connections())
     add_ollama_routes(app, queue, max_body)
     add_admin_routes(app, queue, max_body, is_on=passes_admin)
     add_openai_routes(app, queue, max_body)

@@ -38,6 +38,10 @@ class ConnectionLimit:
         self.idle()
         return not is_extra
 
+    def counts(self) -> tuple[int, int]:
+        """How many connections are idle, and how many there are."""
+        return len(self._idle), len(self._held)
+
     def _is_full(self) -> bool:
         return len(self._held) - len(self._leaving) > self._most
 

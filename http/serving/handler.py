@@ -60,6 +60,8 @@ class Served(Protocol):
     yield_control: YieldControl
     disconnects: DisconnectWatcher
     limit: ConnectionLimit
+    websockets: int  # being served
+    streams: int
 
 
 class ConnectionHandler:
@@ -196,7 +198,11 @@ class ConnectionHandler:
         try:
             if websocket.is_upgrade(exchange, head, server.app):
                 server.disconnects.forget(self)  # the frame reader notices instead
-                websocket.serve(connection, exchange, server.app)
+                server.websockets += 1
+                try:
+                    websocket.serve(connection, exchange, server.app)
+                finally:
+                    server.websockets -= 1
                 return False
             answer = server.app.answer(exchange)
             if not (body.is_over or body.may_be_skipped):
@@ -206,8 +212,12 @@ class ConnectionHandler:
             elif isinstance(answer, bytes):
                 writer.send(exchange.status, server.app.headers(exchange), answer)
             else:
-                with contextlib.closing(answer):
-                    writer.send_pieces(exchange.status, server.app.headers(exchange), answer)
+                server.streams += 1
+                try:
+                    with contextlib.closing(answer):
+                        writer.send_pieces(exchange.status, server.app.headers(exchange), answer)
+                finally:
+                    server.streams -= 1
             if not body.is_over and body.may_be_skipped:
                 body.read()
         except OSError as error:  # the client left or stopped reading

@@ -41,6 +41,8 @@ class HttpServer:
         self.limit = ConnectionLimit(most, self.disconnects.look)
         self._deadlines = Deadlines(yield_control)
         pool = Pool(most + EXTRA)
+        self.websockets = self.streams = 0  # being served
+        app.count_connections = self._count
         self._servers = [StreamServer(each, self._serve, spawn=pool) for each in listeners]
         for server in self._servers:
             server.max_accept = ACCEPTED_TOGETHER
@@ -56,6 +58,12 @@ class HttpServer:
             server.close()
         self._servers[0].stop(timeout)
         gevent.killall(self._watching, block=False)
+
+    def _count(self) -> dict[str, int]:
+        """How many connections are open, and of these idle, WebSockets and streams."""
+        idle, count = self.limit.counts()
+        kinds = {"websocket": self.websockets, "stream": self.streams, "idle": idle}
+        return {"request": max(0, count - sum(kinds.values())), **kinds}
 
     def _serve(self, client: Any, address: Any) -> None:
         if self._tls is not None:

@@ -13,7 +13,7 @@ from ollama_queue.actors.core.messages import (
     CloseSubscriptions,
     Follow,
     GetThroughput,
-    GetTotals,
+    MeasureBus,
     Publish,
     StreamGrew,
     Subscribe,
@@ -326,7 +326,7 @@ def test_it_counts_what_it_publishes(bus: EventBus, clock: Clock) -> None:
     publish(bus, ("task_submitted", 1), ("task_submitted", 2), ("queue_paused", None))
     finish(bus, 1)
 
-    totals = bus.handle(GetTotals(frozenset()))
+    totals = bus.handle(MeasureBus(frozenset()))
     sums = [(each.tally.submitted, each.tally.completed) for each in totals.tallies]
     assert [sum(column) for column in zip(*sums, strict=True)] == [2, 1]
     assert bus.handle(GetThroughput()) == round(1 / 60, 3)

@@ -5,7 +5,7 @@ import math
 from msgspec import Struct, field
 
 PER_DOUBLING = 4  # buckets: each upper bound is 2 ** (1/4) times, or 19 % above, the one before
-LEAST = -40  # the bucket of all values up to 2 ** -10 s, a millisecond
+LEAST = -56  # the bucket of all values up to 2 ** -14 s, 61 microseconds
 MOST = 80  # the bucket of all values above 2 ** 19.75 s, ten days
 
 
@@ -43,6 +43,10 @@ class Distribution(Struct, array_like=True):
         for index, count in other.buckets.items():
             self.buckets[index] = self.buckets.get(index, 0) + count
 
+    def copy(self) -> "Distribution":
+        """A copy, as it is now."""
+        return Distribution(self.count, self.total, self.largest, dict(self.buckets))
+
     @property
     def mean(self) -> float | None:
         return self.total / self.count if self.count else None
@@ -55,7 +59,7 @@ class Distribution(Struct, array_like=True):
         for index, count in sorted(self.buckets.items()):
             seen += count
             if seen >= rank and index < MOST:
-                return min(2.0 ** ((index - 0.5) / PER_DOUBLING), self.largest)
+                return min(math.pow(2.0, (index - 0.5) / PER_DOUBLING), self.largest)
         return self.largest
 
     def up_to(self, exponents: range) -> list[int]:

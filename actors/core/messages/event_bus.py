@@ -5,8 +5,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from ..activity.measures import BusMeasures
 from ..activity.reports import HistoryQuery, UsageQuery
-from ..activity.tallies import KindTally
 from ..model.events import EventRecord
 from ..model.stats import Period, UsageReport
 from .command import Command
@@ -70,21 +70,11 @@ class GetUsage(Command[UsageReport], frozen=True):
     query: UsageQuery
 
 
-class GetTotals(Command["BusTotals"], frozen=True):
+class MeasureBus(Command[BusMeasures], frozen=True):
     """Count up what happened since the start. `listed`: the canonical names of all models that
-    backends list. Reply: `BusTotals`."""
+    backends list. Reply: `BusMeasures`."""
 
     listed: frozenset[str]
-
-
-class BusTotals(Struct, frozen=True):
-    """Counts by model and backend since the start, and who reads: `subscribers` of events,
-    `streams` kept, of `stream_bytes` together."""
-
-    tallies: list[KindTally]
-    subscribers: int
-    streams: int
-    stream_bytes: int
 
 
 class GetThroughput(Command[float], frozen=True):
@@ -106,7 +96,7 @@ ToEventBus = (
     | SaveHistory
     | GetHistory
     | GetUsage
-    | GetTotals
+    | MeasureBus
     | GetThroughput
     | CloseSubscriptions
     | Wake

@@ -6,6 +6,7 @@ from typing import Any, Generic
 from msgspec import Struct
 
 from ..activity.history import MinuteTallies
+from ..activity.measures import DiskMeasures
 from ..activity.reports import HistoryQuery, UsageQuery
 from ..model.files import FilePage, StoredFile
 from ..model.orders import Insert, Run, Save, Stop
@@ -149,6 +150,10 @@ class CountTasks(Command[Counts], frozen=True):
     """Reply: `Counts`."""
 
 
+class MeasureDisk(Command[DiskMeasures], frozen=True):
+    """Reply: `DiskMeasures`."""
+
+
 class RejectChange(Command[Record], frozen=True):
     """Refuse to change a task that the plan does not know. Reply: `NotFound` or `Conflict`."""
 
@@ -230,9 +235,10 @@ class Write(Struct, frozen=True):
 
 
 class Synced(Struct, frozen=True):
-    """The fsync in flight has ended; `error` is None if it succeeded."""
+    """The fsync in flight has ended, after `took_s`; `error` is None if it succeeded."""
 
     error: str | None
+    took_s: float | None = None
 
 
 class Scanned(Struct, frozen=True):
@@ -259,6 +265,7 @@ ToPersistence = (
     | ListTasks
     | FindExpired
     | CountTasks
+    | MeasureDisk
     | RejectChange
     | Fetch
     | AddFile

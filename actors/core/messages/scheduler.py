@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from ..activity.measures import PlanMeasures
 from ..model.crons import Cron
 from ..model.outcomes import Outcome, ProbeResult
 from ..model.stats import BackendState, PlanState, Waiting
@@ -223,6 +224,10 @@ class Describe(Command[PlanState], frozen=True):
     """Describe slots and backends. Reply: `PlanState`."""
 
 
+class MeasurePlan(Command[PlanMeasures], frozen=True):
+    """Reply: `PlanMeasures`."""
+
+
 class Drain(Command[bool], frozen=True):
     """Start no more tasks; stop running ones after `grace_s` seconds. Reply: True, once each
     running task is saved as ended or pending. Sent again, it can only shorten the grace."""
@@ -253,6 +258,7 @@ ToScheduler = (
     | Explain
     | GetWaitReasons
     | Describe
+    | MeasurePlan
     | Drain
     | Wake
 )

@@ -84,6 +84,15 @@ def _unserved(plan: Plan, shut: Iterable[Lane], now: float) -> list[Unserved]:
     return [Unserved(model, count, why) for (model, why), count in counts.most_common(MOST_MODELS)]
 
 
+def due_by_model(plan: Plan) -> dict[str, int]:
+    """The number of due tasks of each model; of a sample of the queues, if there are very many."""
+    counts: Counter[str] = Counter()
+    for lane in plan.waiting.lanes:
+        for key, length in plan.waiting.lengths(lane, MOST_KINDS):
+            counts[read_route(key.route).model] += length
+    return dict(counts)
+
+
 def describe(plan: Plan, now: float) -> PlanState:
     """The state of slots and backends, and why tasks wait."""
     waiting, shut = plan.waiting, _shut_lanes(plan, now)

@@ -53,6 +53,7 @@ class Gate(Struct, eq=False):
     error: str | None = None
     calls: int = 0
     failures: int = 0
+    failures_by: dict[str, int] = {}  # by what the failure means
     tokens: int = 0
     timed_tokens: int = 0  # of replies whose duration is known
     reply_s: float = 0.0
@@ -156,6 +157,9 @@ class Gate(Struct, eq=False):
             if outcome.reply_s:
                 self.timed_tokens += outcome.reply_tokens
                 self.reply_s += outcome.reply_s
+        if isinstance(outcome, Failed):
+            reason = outcome.verdict.value
+            self.failures_by[reason] = self.failures_by.get(reason, 0) + 1
         if not isinstance(outcome, Failed) or outcome.verdict in _ANSWERED:
             self.failures_in_a_row = self.refusals = 0
             self.suspects = frozenset()

@@ -1,0 +1,54 @@
+"""`/readyz` and `/metrics`: whether the queue takes tasks, and how it is doing."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Protocol, TypeVar
+
+from ...actors.core.activity.measures import QueueMeasures
+from ...actors.core.model.errors import QueueError, Unavailable
+from .. import routes
+from ..bodies import Ready
+from ..requests import reading
+from ..requests.exchange import Content, current
+from .answers import Handlers
+
+T = TypeVar("T")
+
+
+class MeasuredQueue(Protocol):
+    """A queue that says how it is doing."""
+
+    def measure(self) -> QueueMeasures: ...
+
+    def check_ready(self) -> list[str]: ...
+
+    def do_aside(self, work: Callable[[], T]) -> T: ...
+
+
+def health_handlers(queue: MeasuredQueue, connections: Callable[[], Mapping[str, int]]) -> Handlers:
+    """The handlers; `connections` returns how many of each kind are open."""
+
+    def ready() -> Ready:
+        reading.query(set())
+        try:
+            return Ready("ready", queue.check_ready())
+        except QueueError as error:
+            if current().caller.is_unlimited:
+                raise
+            raise Unavailable("not ready", retry_after_s=error.retry_after_s) from None
+
+    def metrics() -> Content:
+        reading.query(set())
+        measures = queue.measure()
+        # Importing the library takes 50 ms the first time, writing a large page as long.
+        body = queue.do_aside(partial(_page, measures, dict(connections())))
+        current().set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+        return Content(body)
+
+    return {routes.READYZ: ready, routes.METRICS: metrics}
+
+
+def _page(measures: QueueMeasures, connections: Mapping[str, int]) -> bytes:
+    from .metrics import page
+
+    return page(measures, connections)
