@@ -69,6 +69,20 @@ def back_up(
     return manifest
 
 
+@contextmanager
+def snapshot_to_read(
+    data_folder: Path, take: Callable[[], StoreSnapshot]
+) -> Iterator[StoreSnapshot]:
+    """Take a snapshot, and drop it at the end. Raises as `back_up` does."""
+    with one_at_a_time(data_folder), disk_errors("the snapshot cannot be taken"):
+        snapshot = take()
+        try:
+            check_is_here(Path(snapshot.path))
+            yield snapshot
+        finally:
+            drop_snapshot(data_folder)
+
+
 def snapshot_of_closed(data_folder: Path) -> StoreSnapshot:
     """Take a snapshot of a store that no process has open; the caller has it locked.
 
@@ -92,12 +106,17 @@ def _copy_closed(rocks: Path, target: str) -> None:
             shutil.copyfile(rocks / name, f"{target}/{name}")
 
 
-def _move(snapshot: Path, part: Path) -> None:
+def check_is_here(snapshot: Path) -> None:
+    """Raise `Unavailable` if the server's snapshot is not on this machine."""
     if not snapshot.is_dir():
         raise Unavailable(
             f"the server's snapshot is in {snapshot}, which is not on this machine, or not "
             "accessible to this user: run this command where the server runs, as its user"
         )
+
+
+def _move(snapshot: Path, part: Path) -> None:
+    check_is_here(snapshot)
     try:
         snapshot.rename(part)
     except OSError as error:

@@ -1,6 +1,7 @@
 """A closed store or a copy of one, opened for reading only: whatever wrote it, nothing changes."""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -8,6 +9,8 @@ from ..core.model.errors import Unavailable
 from ..files.ownership import why_not
 from ..store.families import Family
 from ..store.rocksdb_setup import RocksFamily, open_copy
+
+_END = b"\xff"  # after all keys: they are text
 
 
 class StoreReader:
@@ -29,6 +32,16 @@ class StoreReader:
     def text(self, key: bytes) -> str:
         """The text of a key of `meta`; empty for an unknown key."""
         return (self.families["meta"].get(key) or b"").decode()
+
+    def get(self, family: str, key: bytes) -> bytes | None:
+        return self.families[family].get(key)
+
+    def rows(
+        self, family: str, start: bytes = b"", end: bytes = _END
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """The rows of a family in [start, end), by default all; none of a family it lacks."""
+        if family in self.families:
+            yield from self.families[family].between(start, end)
 
     @property
     def format(self) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from ..core.model.entry import entry_of
+from ..core.model.errors import Unavailable
 from ..core.model.tasks import Record, Spec, Status
 from ..store.encoding import (
     FAMILIES,
@@ -38,8 +39,13 @@ decode_json = msgspec.json.Decoder().decode
 
 
 def check_records(folder: Path, progress: Progress = no_progress) -> Iterator[Fault]:
-    """Check the store in a data folder or a backup. Raises `Unavailable` if it cannot be opened."""
-    with StoreReader(folder / "rocksdb") as store:
+    """Check the store in a data folder or a backup."""
+    try:
+        opened = StoreReader(folder / "rocksdb")
+    except Unavailable as error:
+        yield Fault("rocksdb", error.message, RESTORE)
+        return
+    with opened as store:
         yield from RecordCheck(store, folder / "files", progress).faults()
 
 
@@ -87,8 +93,7 @@ class RecordCheck:
     def _each(
         self, name: str, start: bytes = b"", end: bytes = _END
     ) -> Iterator[tuple[bytes, bytes]]:
-        rows = self._family(name).between(start, end) if name in self._store.families else ()
-        for count, row in enumerate(rows):
+        for count, row in enumerate(self._store.rows(name, start, end)):
             if count % REPORT_EACH == 0:
                 self._progress(name, count, self._total if name == "tasks" else 0)
             yield row

@@ -170,6 +170,16 @@ class TaskStore(ABC):
         self.history.add(batch, parts)
         self._commit(batch)
 
+    def write_row(self, family: str, key: bytes, value: bytes) -> None:
+        """Write a row that was read from another store, without making it durable."""
+        batch = self._changes()
+        batch.put(key, value, self._handles[family])
+        self._commit(batch)
+
+    def write_key(self, key: bytes, owner: str, body: bytes, accepted_at: float) -> None:
+        """Write what an idempotency key was used for, without making it durable."""
+        self.write_row("index", b"k" + key, encode(KeyUse(owner, body, accepted_at)))
+
     def _drop_unfinished(self) -> None:
         """Delete what a crash left of batches that were never acknowledged."""
         for batch_id, records in self.batches.unfinished():
@@ -210,6 +220,13 @@ class TaskStore(ABC):
 
     def result(self, task_id: str) -> bytes | None:
         return self._tables["results"].get(task_id.encode())
+
+    def has_family(self, family: str) -> bool:
+        return family in self._tables
+
+    def row(self, family: str, key: bytes) -> bytes | None:
+        """A row as it is stored; None for an unknown key."""
+        return self._tables[family].get(key)
 
     def snapshots(self, *names: str) -> tuple[Family, ...]:
         """Snapshots of these column families, for reading in another thread."""

@@ -9,23 +9,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import click
 
 from ...actors.backup.check import check_folder, repair
+from ...actors.backup.exporting import export
 from ...actors.backup.faults import Progress, no_progress
-from ...actors.backup.folders import back_up, snapshot_of_closed
+from ...actors.backup.folders import back_up, disk_errors, snapshot_of_closed, snapshot_to_read
 from ...actors.backup.folders import restore as restore_backup
-from ...actors.backup.manifest import BackupManifest
-from ...actors.core.model.errors import QueueError, Unavailable
+from ...actors.backup.importing import import_lines
+from ...actors.backup.manifest import BackupManifest, read_manifest
+from ...actors.core.intake.submission import parse_time
+from ...actors.core.model.errors import Conflict, Invalid, QueueError, Unavailable
 from ...actors.core.model.stats import StoreSnapshot
 from ...actors.core.text.escaping import visible
 from ...actors.files.ownership import lock_closed, url_of_owner
+from ...actors.files.private_files import FILE_MODE
 from ...actors.settings import settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 CANNOT_CHECK = 2  # the exit code of `verify`
 
 
@@ -98,6 +103,58 @@ def verify(folder: str, repairs: bool) -> None:
     sys.exit(1 if count else 0)
 
 
+@click.command("export")
+@click.argument("file")
+@_of_a_queue
+@_SERVER
+@click.option("--backup", "source", metavar="FOLDER", help="Export a backup instead.")
+@click.option("--since", metavar="TIME", help="Leave out tasks that ended before this time.")
+def export_command(
+    file: str,
+    data_dir: str | None,
+    path: str | None,
+    server: str | None,
+    source: str | None,
+    since: str | None,
+) -> None:
+    """Write all records as JSON lines to a new FILE, also while the server runs; - is stdout.
+
+    Example: ollama-queue-server export tasks.jsonl --since 2026-11-01
+    """
+    begin = None if since is None else parse_time(since, "since")
+    with _new_file(file) as output:
+        if source is not None:
+            manifest = read_manifest(Path(source))
+            if manifest is None:
+                raise Invalid(f"{source} is not a backup: it has no backup.json", field="backup")
+            counts = export(Path(source), manifest.taken_at, begin, output.write, _progress())
+        else:
+            data = _data_folder(data_dir, path)
+            with _snapshots(data, server) as take, snapshot_to_read(data, take) as snapshot:
+                folder, at = Path(snapshot.path), snapshot.taken_at
+                counts = export(folder, at, begin, output.write, _progress())
+    click.echo(f"exported: {_numbers(counts)}", err=True)
+
+
+@click.command("import")
+@click.argument("file")
+@click.argument("data_dir")
+@click.option("--replace", is_flag=True, help="Replace records that are there, by their ids.")
+def import_command(file: str, data_dir: str, replace: bool) -> None:
+    """Add an export to the queue in DATA_DIR, which is stopped or new; FILE may be -, stdin.
+
+    Records whose id is there already are skipped, so that an import may be repeated.
+
+    Example: ollama-queue-server import tasks.jsonl ./data
+    """
+    with click.open_file(file, "rb") as source:
+        folder = Path(data_dir).absolute()
+        added, skipped = import_lines(source, folder, _progress(), replaces=replace)
+    click.echo(f"imported: {_numbers(added)}")
+    if skipped:
+        click.echo(f"skipped, as they are there: {_numbers(skipped)}")
+
+
 # --- shared -------------------------------------------------------------------------------------
 
 
@@ -129,6 +186,35 @@ def _ask(data: Path, server: str | None) -> StoreSnapshot:
         )
     with Client(url) as client:
         return client.take_snapshot()
+
+
+@contextmanager
+def _new_file(path: str) -> Iterator[BinaryIO]:
+    """A file that appears when it is complete and durable; - is stdout."""
+    if path == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    target = Path(path).absolute()
+    part = target.with_name(f".{target.name}.part")
+    if target.exists():
+        raise Conflict(f"{path} exists already: name a new file", field="file")
+    with disk_errors(f"{path} cannot be written"):
+        part.unlink(missing_ok=True)
+        try:
+            with open(os.open(part, _NEW, FILE_MODE), "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            part.rename(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _numbers(counts: dict[str, int]) -> str:
+    """The numbers of records, without the lines that belong to others."""
+    listed = [f"{kind} {n}" for kind, n in counts.items() if kind not in ("bytes", "row")]
+    return ", ".join(listed) or "nothing"
 
 
 def _contents(manifest: BackupManifest) -> str:

@@ -61,7 +61,7 @@ from ...actors.logs import open_handler
 from ...actors.settings import settings
 from ...actors.supervision.generation import Runtime
 from ...actors.task_log import follow
-from ..maintenance.commands import backup, restore, verify
+from ..maintenance.commands import backup, export_command, import_command, restore, verify
 from .access import AccessControl
 from .app import create_app
 from .check_config import listing
@@ -377,7 +377,7 @@ def main(
         standard_streams.finish()
 
 
-for command in (backup, restore, verify):
+for command in (backup, restore, verify, export_command, import_command):
     main.add_command(command)
 
 

@@ -109,6 +109,9 @@ def test_a_command_for_data_does_what_it_says(
         queue.submit_task(generate_task("qwen3", "hi"))
         if command.split()[1] != "backup":
             queue.backup(tmp_path / "backup")
+    if command.split()[1] == "import":
+        program = ["ollama-queue-server", "export", "queue.jsonl", "--data-dir", "my-queue-data"]
+        subprocess.run(program, env=environment, cwd=tmp_path, check=True)
 
     done = subprocess.run(
         shlex.split(command), env=environment, cwd=tmp_path, capture_output=True, text=True

@@ -34,6 +34,26 @@ def test_there_and_back(data: Path, tmp_path: Path) -> None:
     assert run("verify", tmp_path / "new") == f"{tmp_path / 'new'}: no faults\n"
 
 
+def test_out_and_in(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "queue.jsonl"
+    said = run("export", file, "--data-dir", data)
+    assert said == ("exported: flag 1, cron 1, file 1, batch 1, task 25, idempotency_key 1\n")
+    assert file.stat().st_mode & 0o077 == 0
+    assert run("import", file, tmp_path / "new") == said.replace("exported", "imported")
+    again = run("import", file, tmp_path / "new")
+    assert again == said.replace("exported", "imported: nothing\nskipped, as they are there")
+    code, output = ended("export", file, "--data-dir", data)
+    assert (code, output) == (1, f"ollama-queue-server: {file} exists already: name a new file\n")
+    run("backup", tmp_path / "backup", "--data-dir", data)
+    other = tmp_path / "other.jsonl"
+    assert run("export", other, "--backup", tmp_path / "backup") == said
+    file.write_bytes(file.read_bytes()[:-9])
+    code, output = ended("import", file, tmp_path / "cut")
+    assert code == 2
+    assert "is not one of an export that this version reads" in output
+    assert run("verify", tmp_path / "cut").endswith(": no faults\n")
+
+
 def test_the_data_folder_may_be_named_by_the_settings(data: Path, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(f"queue: {{storage_path: '{data}'}}")
     run("backup", tmp_path / "backup", "--config", tmp_path / "config.yaml")
@@ -86,6 +106,9 @@ def test_a_running_server(tmp_path: Path) -> None:
         assert ended("verify", data, "--repair")[0] == 2
         run("backup", tmp_path / "one", "--data-dir", data)
         run("backup", tmp_path / "two", "--data-dir", data, "--server", server.base_url)
+        assert "task 1" in run("export", tmp_path / "all.jsonl", "--data-dir", data)
+        assert not (data / "snapshot").exists()
+        assert ended("import", tmp_path / "all.jsonl", data)[0] == 1
         (data / "owner.json").unlink()
         code, output = ended("backup", tmp_path / "three", "--data-dir", data)
         assert code == 1
