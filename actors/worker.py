@@ -79,7 +79,7 @@ class Worker(Actor):
             case StartCall(run, spec):
                 assert self.call is None, "two calls in one slot"
                 self.call = Call(run, spec, self.executor(run.backend))
-                self.call.executor.begin()
+                self.call.executor.begin(self.call.log.is_followed)
                 self.calls.put(self.call)
                 self.wake_at(self.call.deadline)
             case Stop(_, task_id, attempt):

@@ -39,6 +39,10 @@ class StreamLog:
         """How many bytes to count for what it keeps: its size, rounded up to a step."""
         return self._reserved
 
+    def is_followed(self) -> bool:
+        """Whether somebody reads it at the moment."""
+        return bool(self._readers)
+
     def append(self, raw: bytes) -> bool:
         """Add a piece, the JSON of one object. Returns True if `reserved` has changed by it."""
         with self._lock:

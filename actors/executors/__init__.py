@@ -7,6 +7,7 @@ from ..base.cooperation import YieldControl, never_yield
 from ..core.config.config import Backend
 from ..core.model.outcomes import BackendReply, Outcome, ProbeResult
 from ..core.model.tasks import Spec, TaskType
+from .receiver import MakeReceiver, PlainReceiver
 
 
 class Executor(Protocol):
@@ -16,8 +17,12 @@ class Executor(Protocol):
     after `begin`, makes that `run` return `Stopped` (or a timeout's `Failed`) within moments.
     """
 
-    def begin(self) -> None:
-        """Clear an earlier abort before a new call."""
+    def begin(self, is_followed: Callable[[], bool] = lambda: True) -> None:
+        """Clear an earlier abort before a new call.
+
+        While `is_followed` returns False, nobody waits for the pieces of a reply: some milliseconds
+        of them may be read together.
+        """
 
     def run(
         self,
@@ -56,17 +61,21 @@ class Executor(Protocol):
 
 
 def create_executor(
-    backend: Backend, silence_s: float, yield_control: YieldControl = never_yield
+    backend: Backend,
+    silence_s: float,
+    yield_control: YieldControl = never_yield,
+    make_receiver: MakeReceiver = PlainReceiver,
 ) -> Executor:
     """Create the executor for `backend`. A call fails after `silence_s` seconds without a byte.
 
-    It calls `yield_control` while it reads what a server sends.
+    It calls `yield_control` while it reads what a server sends, and waits for that with what
+    `make_receiver` makes.
     """
     from .ollama import OllamaExecutor
     from .openai import OpenAIExecutor
 
-    kinds: dict[str, Callable[[Backend, float, YieldControl], Executor]] = {
+    kinds: dict[str, Callable[[Backend, float, YieldControl, MakeReceiver], Executor]] = {
         "ollama": OllamaExecutor,
         "openai": OpenAIExecutor,
     }
-    return kinds[backend.type](backend, silence_s, yield_control)
+    return kinds[backend.type](backend, silence_s, yield_control, make_receiver)

@@ -119,7 +119,7 @@ class FunctionExecutor:
         self._function = function
         self._attempt = _Attempt()
 
-    def begin(self) -> None:
+    def begin(self, is_followed: Callable[[], bool] = lambda: True) -> None:
         self._attempt = _Attempt()
 
     def abort(self, failure: str | None = None) -> None:

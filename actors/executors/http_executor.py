@@ -38,6 +38,7 @@ from .failures import (
     verdict_of_error,
 )
 from .lenient_json import SurrogateJoiner, lenient
+from .receiver import MakeReceiver, PlainReceiver
 from .transport import ConnectionTransport, Response, Target, Upload
 
 MAX_LINE = 16 << 20
@@ -72,7 +73,11 @@ class HttpExecutor(ABC):
     """An `Executor` over HTTP. A subclass builds requests and reads replies."""
 
     def __init__(
-        self, backend: Backend, silence_s: float, yield_control: YieldControl = never_yield
+        self,
+        backend: Backend,
+        silence_s: float,
+        yield_control: YieldControl = never_yield,
+        make_receiver: MakeReceiver = PlainReceiver,
     ) -> None:
         self.yield_control = yield_control
         url = httpx.URL(backend.url)
@@ -83,12 +88,12 @@ class HttpExecutor(ABC):
         self._headers = headers_of(url, key)
         self._secrets = secrets_of(url, key, self._headers)
         self._targets: dict[tuple[str, str], Target] = {}
-        self._transport = ConnectionTransport(silence_s)
+        self._transport = ConnectionTransport(silence_s, make_receiver=make_receiver)
         self._failure: str | None = None
 
-    def begin(self) -> None:
+    def begin(self, is_followed: Callable[[], bool] = lambda: True) -> None:
         self._failure = None
-        self._transport.begin()
+        self._transport.begin(is_followed)
 
     def abort(self, failure: str | None = None) -> None:
         if not self._transport.is_aborted:  # the first reason wins

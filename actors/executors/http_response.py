@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from math import inf
 
+from .receiver import Receiver
+
 MAX_INTERIM = 16  # interim answers (1xx) before the final one
 _MAX_HEAD = 64 << 10
 _MAX_FIELDS = 100
@@ -37,9 +39,10 @@ class Incoming:
     current wait is too long; whoever watches that ends it with `run_late` and a shutdown.
     """
 
-    def __init__(self, sock: socket.socket, silence_s: float) -> None:
+    def __init__(self, sock: socket.socket, silence_s: float, receiver: Receiver) -> None:
         sock.settimeout(None)
-        self.socket, self._silence_s = sock, silence_s
+        self.socket, self._silence_s, self.receiver = sock, silence_s, receiver
+        self._read = receiver.receive
         self._held, self._at = b"", 0  # received; read up to this place
         self._deadline: float | None = None
         self.due, self._is_late = inf, False
@@ -51,6 +54,7 @@ class Incoming:
     def hurry(self, seconds: float | None) -> None:
         """Limit each read to so few seconds that only the socket can; None: no longer."""
         self.socket.settimeout(seconds)
+        self._read = self.receiver.receive if seconds is None else self.socket.recv
 
     def run_late(self) -> None:
         """Have the current wait end with `TimeoutError`, once the socket is shut down."""
@@ -166,7 +170,7 @@ class Incoming:
         if self.due <= now:
             raise TimeoutError
         try:
-            data = self.socket.recv(_PIECE)
+            data = self._read(_PIECE)
         except OSError:
             if self._is_late:
                 raise TimeoutError from None

@@ -5,17 +5,23 @@ import functools
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import httpx
 
 from .http_response import ConnectionClosed, HttpResponse, Incoming, MalformedResponse
+from .receiver import MakeReceiver, PlainReceiver, Receiver
 from .silence import WATCH
 
 _PORTS = {"http": 80, "https": 443}
 # How long to wait for the end of a body that was not read to its end: a stream's last event and
 # the end of the body mostly arrive together, and reading the end keeps the connection usable.
 _LAST_LOOK_S = 0.05
+# A reply that nobody follows is read at intervals once it has lasted so long, unless its pieces are
+# large: its end is then found later by a hundredth of its time or less.
+UNFOLLOWED_S = 1.0
+LITTLE = 4 << 10  # bytes
 
 
 class Aborted(httpx.TransportError):
@@ -51,21 +57,30 @@ class ConnectionTransport:
 
     The thread that makes the request also closes; only `abort` and `end_silence` may come from
     another. `silence_s` is the longest wait for a byte, `connect_s` for a connection. Its errors
-    are httpx's.
+    are httpx's. `make_receiver` makes what waits for the bytes of a connection.
     """
 
-    def __init__(self, silence_s: float, connect_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        silence_s: float,
+        connect_s: float = 5.0,
+        make_receiver: MakeReceiver = PlainReceiver,
+    ) -> None:
         self.is_aborted = False
         self._silence_s, self._connect_s = silence_s, connect_s
+        self._make_receiver = make_receiver
+        self._receiver: Receiver | None = None
+        self._is_followed: Callable[[], bool] = lambda: True
+        self._rests_from = 0.0
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._origin: tuple[str, bytes, int | None] | None = None
         self._incoming: Incoming | None = None  # the connection, during a request
         self._warm: Incoming | None = None  # the connection, when idle
 
-    def begin(self) -> None:
-        """Clear an earlier abort before a new call."""
-        self.is_aborted = False
+    def begin(self, is_followed: Callable[[], bool] = lambda: True) -> None:
+        """Clear an earlier abort before a new call, of a reply that `is_followed` or not."""
+        self.is_aborted, self._is_followed = False, is_followed
 
     def abort(self) -> None:
         """End the running request, from any thread at any time after `begin`."""
@@ -81,6 +96,9 @@ class ConnectionTransport:
         """Close the connection; the next request opens a new one."""
         self._warm = None
         WATCH.discard(self)
+        if self._receiver is not None:
+            self._receiver.close()
+            self._receiver = None
         # Under the lock, so that abort cannot shut down a socket number that was reused.
         with self._lock:
             if self._socket is not None:
@@ -128,6 +146,13 @@ class ConnectionTransport:
         upload.send(target.head_of_pieces if has_body else target.message(None))
         return upload
 
+    def rest_after(self, piece: bytes) -> None:
+        """Wait for more than the next piece, if that delays nobody."""
+        if len(piece) >= LITTLE or self._is_followed():
+            return
+        if self._receiver is not None and time.monotonic() >= self._rests_from:
+            self._receiver.rest()
+
     def keep(self, incoming: Incoming) -> None:
         """Keep the connection for the next request: its answer was read to the end."""
         self._warm = incoming
@@ -159,6 +184,7 @@ class ConnectionTransport:
         if aborted:
             self.drop()
             raise Aborted("the call was aborted before it was sent")
+        self._rests_from = time.monotonic() + UNFOLLOWED_S
         WATCH.add(self)
 
     def read_head(self, incoming: Incoming, method: str) -> "Response":
@@ -186,7 +212,8 @@ class ConnectionTransport:
             if isinstance(error, TimeoutError):
                 raise httpx.ConnectTimeout(f"no answer for {self._connect_s:g} s") from error
             raise httpx.ConnectError(reason_of(error)) from error
-        return Incoming(sock, self._silence_s)
+        receiver = self._receiver = self._make_receiver(sock)
+        return Incoming(sock, self._silence_s, receiver)
 
     def _dial(self, host: str, port: int) -> socket.socket:
         """Connect to the first address of `host` that answers. Raises the last address's error."""
@@ -280,6 +307,7 @@ class Response:
         try:
             while piece := self._answer.read():
                 yield piece
+                self._transport.rest_after(piece)
         except (OSError, MalformedResponse) as error:
             raise self._transport.fail(error) from error
         if self._transport.is_aborted:  # an abort's EOF may look like the end of the body

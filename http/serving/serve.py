@@ -36,6 +36,7 @@ import ssl
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar, cast
 
 # httpx's own command line, which would load rich and Pygments.
@@ -69,6 +70,7 @@ from .connection_limit import EXTRA
 from .guard import Guard, is_loopback
 from .http_server import HttpServer
 from .hub_watch import HubWatch
+from .receiving import Receivers
 
 log = logging.getLogger("ollama_queue")
 
@@ -181,7 +183,7 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
     hub = HubWatch()
     runtime = Runtime(
         _pools,
-        create_executor,
+        partial(create_executor, make_receiver=Receivers()),
         _die,
         url,
         hub.yield_control,

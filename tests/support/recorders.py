@@ -129,7 +129,7 @@ class Controlled:
         self.says: Queue[Any] = Queue()
         self.consulted: list[tuple[str, Any, float]] = []
 
-    def begin(self) -> None:
+    def begin(self, is_followed: Callable[[], bool]) -> None:
         self.begun += 1
 
     def run(
