@@ -154,9 +154,9 @@ export const getHistory = () => requestJson("GET", "/api/history");
 export const drainBackend = (name) => requestJson("POST", pathOf("/api/backends", name, "drain"));
 export const resumeBackend = (name) => requestJson("POST", pathOf("/api/backends", name, "resume"));
 export const loadModel = (name, model) =>
-  requestJson("POST", pathOf("/api/backends", name, "load"), { model });
+  requestJson("POST", pathOf("/api/backends", name, "load"), { body: { model } });
 export const unloadModel = (name, model) =>
-  requestJson("POST", pathOf("/api/backends", name, "unload"), { model });
+  requestJson("POST", pathOf("/api/backends", name, "unload"), { body: { model } });
 export const pause = () => requestJson("POST", "/api/pause");
 export const resume = () => requestJson("POST", "/api/resume");
 

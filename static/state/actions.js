@@ -66,9 +66,17 @@ export const handleResume = () => runWithToast(api.resume);
 export const handleDrain = (backend) => runWithToast(() => api.drainBackend(backend.name));
 export const handleUndrain = (backend) => runWithToast(() => api.resumeBackend(backend.name));
 export const handleLoad = (backend, model) =>
-  runWithToast(() => api.loadModel(backend.name, model), `${model} is in memory`);
+  changeBackend(() => api.loadModel(backend.name, model), `${model} is in memory`);
 export const handleUnload = (backend, model) =>
-  runWithToast(() => api.unloadModel(backend.name, model), `${model} is unloaded`);
+  changeBackend(() => api.unloadModel(backend.name, model), `${model} is unloaded`);
+
+/** Shows the answer, a backend's new state, at once: no event says which models are in memory. */
+async function changeBackend(work, done) {
+  const after = await runWithToast(work, done);
+  if (!after || !state.stats) return;
+  const backends = state.stats.backends.map((one) => (one.name === after.name ? after : one));
+  update({ stats: { ...state.stats, backends } });
+}
 
 const DONE_TEXT = {
   cancel: "cancelled",

@@ -6,9 +6,15 @@ import pytest
 
 from ollama_queue.actors import prober
 from ollama_queue.actors.base.actor import Ping, ask, stop, tell
-from ollama_queue.actors.core.messages import BackendProbed, CallBackends, ProbeAll
+from ollama_queue.actors.core.messages import (
+    BackendProbed,
+    CallBackends,
+    LoadModel,
+    ModelKept,
+    ProbeAll,
+)
 from ollama_queue.actors.core.model.errors import Unavailable
-from ollama_queue.actors.core.model.orders import Probe
+from ollama_queue.actors.core.model.orders import KeepModel, Probe
 from ollama_queue.actors.core.model.outcomes import Failed, Verdict
 from tests.actors.test_prober import ProberHarness
 from tests.support.recorders import PATIENCE_S, asked
@@ -114,3 +120,50 @@ def test_who_asks_hears_that_the_queue_stops(bench: ProberHarness) -> None:
     with pytest.raises(Unavailable, match="stopped"):
         promise.get(PATIENCE_S)
     bench.executor.says.put(b"nobody hears it")
+
+
+# --- loading models -----------------------------------------------------------------------------
+
+
+def test_a_model_is_loaded_by_an_empty_request_and_looked_at_after(bench: ProberHarness) -> None:
+    bench.executor.says.put(b"{}")
+    bench.executor.probes.put(None)
+
+    assert ask(bench.ref, LoadModel("gpu1", "m", "5m")) == b"{}"
+
+    bench.seen(1)
+    body = {"model": "m", "stream": False, "keep_alive": "5m"}
+    assert bench.executor.consulted == [("/api/generate", body, 300.0)]
+
+
+def test_one_that_only_embeds_gets_an_empty_input(bench: ProberHarness) -> None:
+    bench.executor.says.put(Failed('"m" does not support generate', Verdict.FINAL))
+    bench.executor.says.put(b"{}")
+    bench.executor.probes.put(None)
+
+    assert ask(bench.ref, LoadModel("gpu1", "m")) == b"{}"
+
+    assert bench.executor.consulted[1] == ("/api/embed", {"model": "m", "input": ""}, 300.0)
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"), [(b"{}", None), (Failed("no memory", Verdict.RETRY), "no memory")]
+)
+def test_the_plan_learns_how_the_load_of_a_kept_model_went(
+    bench: ProberHarness, reply: bytes | Failed, error: str | None
+) -> None:
+    bench.executor.says.put(reply)
+    bench.executor.probes.put(None)
+    tell(bench.ref, KeepModel("gpu1", "m"))
+
+    assert bench.scheduler.wait_for(ModelKept, 1) == [ModelKept("gpu1", "m", error)]
+    assert bench.executor.consulted[0][1] == {"model": "m", "stream": False, "keep_alive": -1}
+    bench.seen(1)
+
+
+def test_only_those_named_are_looked_at(bench: ProberHarness) -> None:
+    promise = asked(bench.ref, ProbeAll(("gpu2",)))
+    bench.executors["gpu2"].probes.put(None)
+
+    assert promise.get(PATIENCE_S) is True
+    assert [message.backend for message in bench.scheduler.told] == ["gpu2"]

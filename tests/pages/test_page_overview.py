@@ -2,11 +2,13 @@
 
 import re
 import threading
+from typing import Any
 
 from playwright.sync_api import expect
 
-from tests.support.fakes.behaviours import Stream
-from tests.support.harness.page import BrowserTab, Replies
+from tests.support.fakes.behaviours import Answer, Stream
+from tests.support.fakes.model_server import FakeOllama
+from tests.support.harness.page import MODELS, BrowserTab, Replies
 
 
 def test_what_runs_is_shown_with_its_words(tab: BrowserTab, replies: Replies) -> None:
@@ -136,3 +138,30 @@ def test_a_list_by_what_tasks_wait_for_follows_without_an_event_of_theirs(tab: B
     finally:
         tab.client.resume()
         tab.client.resume_backend("ollama")
+
+
+def test_a_model_is_loaded_and_unloaded_from_its_server(
+    tab: BrowserTab, fake: FakeOllama, replies: Replies
+) -> None:
+    def behave(body: dict[str, Any]) -> Any:
+        if body.get("prompt") or body.get("messages"):
+            return replies.behaviour_for(body)
+        loaded = ["smollm2"] if body.get("keep_alive") == 0 else ["smollm2", body["model"]]
+        fake.lists(*MODELS, loaded=loaded)
+        return Answer(body={"model": body["model"], "done": True})
+
+    other = next(model for model in MODELS if model != "smollm2")
+    fake.default = behave
+    try:
+        tab.open()
+        servers = tab.page.get_by_role("region", name="Model servers")
+        servers.get_by_label("Load a model on ollama").select_option(other)
+        expect(tab.page.locator("body")).to_contain_text(f"{other} is in memory")
+        tag = servers.locator(".tag.is-loaded", has_text=other)
+        expect(tag).to_contain_text("in memory")
+        tag.get_by_role("button", name=f"Unload {other} from ollama").click()
+        expect(tag).to_have_count(0)
+        expect(servers.locator(".tag", has_text=other)).to_be_visible()
+    finally:
+        fake.default = replies.behaviour_for
+        fake.lists(*MODELS, loaded=["smollm2"])
