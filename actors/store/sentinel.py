@@ -4,6 +4,7 @@ RocksDB alone takes a missing or empty journal for one without changes.
 """
 
 import os
+import tempfile
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from ..core.model.errors import Unavailable
 from ..files.data_folder import DataFolder
 from ..files.private_files import replace_file
 from ..files.wal_files import Sizes, WalFiles, number_of, size_of, sizes_in
-from .rocksdb_setup import open_rocksdb
+from .rocksdb_setup import open_copy
 
 SLOT_BYTES = 4096  # two slots alternate: if a power failure cuts one, the other is intact
 MANIFEST = "MANIFEST-"
@@ -166,11 +167,14 @@ def _refuse(place: DataFolder, loss: Unavailable) -> None:
 
 def _oldest_needed(rocks: Path) -> int:
     """The number of the oldest journal file with changes that are not in a table yet."""
-    db = open_rocksdb(rocks, read_only=True)
-    try:
-        return db.property_int_value("rocksdb.min-log-number-to-keep") or 0
-    finally:
-        db.close()
+    with tempfile.TemporaryDirectory() as logs:
+        db, families = open_copy(rocks, logs)  # an older store lacks some families
+        try:
+            return db.property_int_value("rocksdb.min-log-number-to-keep") or 0
+        finally:
+            while families:
+                families.popitem()[1].close()
+            db.close()
 
 
 def _is_marked(folder: Path) -> bool:

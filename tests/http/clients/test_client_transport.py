@@ -111,7 +111,9 @@ def test_a_request_has_the_url_s_path_and_user_and_is_composed_anew_each_time(ki
 
     def answer(request: httpx.Request) -> httpx.Response:
         seen.append(request)
-        body = [] if request.method == "GET" else {"task_id": "1", "status": "pending", "position": 0}
+        body = (
+            [] if request.method == "GET" else {"task_id": "1", "status": "pending", "position": 0}
+        )
         return httpx.Response(200, json=body)
 
     queue = kind("http://an:p%40ss@queue.invalid/below", transport=httpx.MockTransport(answer))

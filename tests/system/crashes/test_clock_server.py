@@ -170,3 +170,52 @@ def test_a_start_a_month_ahead_deletes_nothing_for_its_age(
 
 def stored(client: Client) -> list[Any]:
     return [task.id for task in client.list_tasks()]
+
+
+@pytest.mark.parametrize("ahead", [2 * HOUR, YEAR])
+def test_a_clock_that_was_ahead_is_put_right_between_two_runs(
+    fake: FakeOllama, tmp_path: Path, shim: Path, ahead: timedelta
+) -> None:
+    server = WrongServer(tmp_path, fake.url, shim, "retry_config: {initial_delay: 30m}")
+    server.set_clock(ahead)
+    server.start()
+    client = server.client()
+    cron_id = client.add_cron_task(EVERY_MINUTE)
+    done = client.wait(client.submit_task(ask()), timeout=PATIENCE_S)
+    fake.script(Answer(502, {"error": "try later"}))
+    with closing(client.subscribe(["task_retrying"])) as events:
+        retrying = client.submit_task(ask())
+        events.get(PATIENCE_S)
+    client.pause()
+    waiting = [client.submit_task(ask(priority=priority)) for priority in (5, 5, 9)]
+    soon = client.submit_task(ask(scheduled_at=now() + ahead + MINUTE))
+    server.stop()
+
+    server.set_clock(timedelta())
+    server.start()
+    try:
+        client = server.client()
+        cron = client.get_cron_task(cron_id)
+        assert cron.next_run is not None and cron.next_run < now() + 2 * MINUTE
+        task = client.get_task(retrying)
+        assert task.waiting_for == "paused" or task.status is Status.PENDING
+        due = client.get_task(soon).scheduled_at
+        assert due is not None and due > now() + ahead - HOUR, "the time that was asked for stays"
+        client.resume()
+        ended = [client.wait(task_id, timeout=PATIENCE_S) for task_id in waiting]
+        high, first, second = ended[2], ended[0], ended[1]
+        assert high.started_at and first.started_at and second.started_at
+        assert high.started_at <= first.started_at <= second.started_at < now() + MINUTE
+        new = client.wait(client.submit_task(ask()), timeout=PATIENCE_S)
+        assert new.id > second.id > done.id, "ids never go back"
+        assert all(span >= timedelta() for task in (*ended, new) for span in spans(task))
+        assert all(wait >= 0 for wait in waits(client))
+        assert client.get_task(soon).waiting_for == "schedule"
+        assert client.get_task(retrying).status is not Status.FAILED
+        assert "Traceback" not in server.log_text()
+    finally:
+        server.stop()
+
+
+def waits(client: Client) -> list[float]:
+    return [p.wait_mean_s for p in client.get_history() if p.wait_mean_s is not None]
