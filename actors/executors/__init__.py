@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from ..base.cooperation import YieldControl, never_yield
+from ..base.receiver import MakeReceiver, PlainReceiver
 from ..core.config.config import Backend
 from ..core.model.outcomes import BackendReply, Outcome, ProbeResult
 from ..core.model.tasks import Spec, TaskType
-from .receiver import MakeReceiver, PlainReceiver
 
 
 class Executor(Protocol):

@@ -12,6 +12,7 @@ import httpx
 import msgspec
 
 from ..base.cooperation import YieldControl, cooperatively, never_yield
+from ..base.receiver import MakeReceiver, PlainReceiver
 from ..core.config.config import Backend
 from ..core.model.errors import Invalid, cut
 from ..core.model.limits import ERROR
@@ -38,7 +39,6 @@ from .failures import (
     verdict_of_error,
 )
 from .lenient_json import SurrogateJoiner, lenient
-from .receiver import MakeReceiver, PlainReceiver
 from .transport import ConnectionTransport, Response, Target, Upload
 
 MAX_LINE = 16 << 20

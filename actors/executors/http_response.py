@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from math import inf
 
-from .receiver import Receiver
+from ..base.receiver import Receiver
 
 MAX_INTERIM = 16  # interim answers (1xx) before the final one
 _MAX_HEAD = 64 << 10

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 import httpx
 
+from ..base.receiver import MakeReceiver, PlainReceiver, Receiver
 from .http_response import ConnectionClosed, HttpResponse, Incoming, MalformedResponse
-from .receiver import MakeReceiver, PlainReceiver, Receiver
 from .silence import WATCH
 
 _PORTS = {"http": 80, "https": 443}

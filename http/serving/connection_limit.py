@@ -1,14 +1,42 @@
-"""Limits open connections, and closes the longest idle one to make room for a new one."""
+"""Limits open connections, and closes the longest idle one to make room for a new one.
+
+Clients can trigger what is logged about that, so such lines are rate-limited.
+"""
 
 import logging
+import time
 from collections.abc import Callable
 
 import gevent
 from gevent import Greenlet
 
-from .rate_limited_log import RateLimitedLog
-
 EXTRA = 32  # connections above the limit; they get answers from `/healthz` only
+EVERY_S = 10.0  # between two log lines
+
+
+class RateLimitedLog:
+    """Logs at most one line every `every_s` seconds."""
+
+    def __init__(
+        self,
+        log: logging.Logger,
+        level: int,
+        every_s: float = EVERY_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._log, self._level, self._every_s, self._clock = log, level, every_s, clock
+        self._due = clock()
+        self._left_out = 0
+
+    def __call__(self, message: str, *args: object) -> None:
+        now = self._clock()
+        if now < self._due:
+            self._left_out += 1
+            return
+        more = f" ({self._left_out} similar lines suppressed)" if self._left_out else ""
+        self._due, self._left_out = now + self._every_s, 0
+        self._log.log(self._level, f"{message}%s", *args, more)
+
 
 _warn = RateLimitedLog(logging.getLogger("ollama_queue"), logging.WARNING)
 

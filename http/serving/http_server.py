@@ -13,10 +13,9 @@ from gevent.server import StreamServer
 from ...actors.base.cooperation import YieldControl, never_yield
 from .app import QueueApp
 from .client_connection import ClientConnection, Deadlines
-from .connection_limit import EXTRA, ConnectionLimit
+from .connection_limit import EXTRA, ConnectionLimit, RateLimitedLog
 from .disconnects import DisconnectWatcher
 from .handler import ConnectionHandler
-from .rate_limited_log import RateLimitedLog
 
 HANDSHAKE_S = 10.0  # for the TLS handshake
 ACCEPTED_TOGETHER = 2  # per loop: hundreds of new connections must not delay all other work

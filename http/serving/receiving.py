@@ -12,7 +12,7 @@ from typing import Any
 
 import gevent
 
-from ...actors.executors.receiver import PlainReceiver, Receiver
+from ...actors.base.receiver import PlainReceiver, Receiver
 
 REST_S = 0.025  # between two looks at replies that nobody follows, for all at the same time
 TOGETHER = 32  # of these, before the network is polled again

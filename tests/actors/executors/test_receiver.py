@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
+from ollama_queue.actors.base.receiver import PlainReceiver
 from ollama_queue.actors.executors import transport
-from ollama_queue.actors.executors.receiver import PlainReceiver
 from ollama_queue.actors.executors.transport import LITTLE, ConnectionTransport
 from tests.support.fakes.raw_http import Script, send
 

@@ -5,7 +5,7 @@ import pytest
 from gevent.socket import socket as GeventSocket
 from gevent.socket import socketpair
 
-from ollama_queue.actors.executors.receiver import PlainReceiver
+from ollama_queue.actors.base.receiver import PlainReceiver
 from ollama_queue.http.serving import receiving
 from ollama_queue.http.serving.receiving import Receivers
 
