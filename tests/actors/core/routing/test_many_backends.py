@@ -18,10 +18,11 @@ from ollama_queue.actors.core.config.config import (
     RetrySettings,
     SchedulerSettings,
 )
-from ollama_queue.actors.core.model.orders import Change, Order, Run
+from ollama_queue.actors.core.model.orders import Change, KeepModel, Order, Run
 from ollama_queue.actors.core.model.outcomes import Answered, Failed, Outcome, ProbeResult, Verdict
 from ollama_queue.actors.core.model.tasks import Status
 from ollama_queue.actors.core.routing.gates import Gate
+from ollama_queue.actors.core.routing.pins import Pins
 from tests.support.plans import NOW, REFUSED, asked, plan_of
 from tests.support.strategies import failures
 
@@ -29,6 +30,7 @@ NAMES = ("near", "fast", "far")
 PARALLEL = {"near": 1, "fast": 2, "far": 2}
 TAGS = {"near": frozenset[str](), "fast": frozenset({"x"}), "far": frozenset({"x"})}
 MODELS = "abc"
+PINNED = "a"  # on near
 WAIT_S = 60.0
 names = st.sampled_from(NAMES)
 lists = st.none() | st.frozensets(st.sampled_from(MODELS))
@@ -56,6 +58,7 @@ class Machine(RuleBasedStateMachine):
                 tags=TAGS[name],
                 is_known=False,
                 is_unseen=True,
+                pins=Pins([PINNED] if name == "near" else []),
             )
             for name in NAMES
         ]
@@ -75,7 +78,7 @@ class Machine(RuleBasedStateMachine):
         self.lists: dict[str, frozenset[str] | None] = {}
         self.looked_at: set[str] = set()
         self.drained: set[str] = set()
-        self.paused = False
+        self.paused, self.is_loading = False, False
 
     # --- what should be -------------------------------------------------------------------------
 
@@ -96,8 +99,22 @@ class Machine(RuleBasedStateMachine):
             return False
         if wish.get("remote_execution") and name != "far":
             return self.fallback and not (self.serves("far", model) and self.is_in("far"))
-        backend = wish.get("backend", name)
+        return self.is_allowed(task_id, name) and not self.must_keep_off(task_id, name)
+
+    def is_allowed(self, task_id: str, name: str) -> bool:
+        backend = self.wants[task_id][1].get("backend", name)
         return backend == name or (backend == "tag:x" and name != "near")
+
+    def must_keep_off(self, task_id: str, name: str) -> bool:
+        """Its model would displace a pinned one, and another backend can be waited for."""
+        model, wish = self.wants[task_id]
+        if model not in self.gates[name].pins.displacing or wish.get("remote_execution"):
+            return False
+        others = [each for each in NAMES if each != name and self.is_allowed(task_id, each)]
+        return any(
+            self.serves(each, model) and (self.is_in(each) or each not in self.looked_at)
+            for each in others
+        )
 
     def serves(self, name: str, model: str) -> bool:
         found = self.lists.get(name)
@@ -141,6 +158,11 @@ class Machine(RuleBasedStateMachine):
                         self.waiting.discard(task_id)
                     elif status is Status.PENDING:
                         self.waiting.add(task_id)
+                case KeepModel(backend, model):
+                    assert (backend, model) == ("near", PINNED)
+                    assert self.is_in("near") and self.serves("near", PINNED)
+                    assert not self.is_loading
+                    self.is_loading = True
 
     # --- what happens ---------------------------------------------------------------------------
 
@@ -174,13 +196,20 @@ class Machine(RuleBasedStateMachine):
         self.obey(self.plan.cancel(task_id, self.now))
         assert task_id in self.ended
 
-    @rule(name=names, found=lists)
-    def look(self, name: str, found: frozenset[str] | None) -> None:
+    @rule(name=names, found=lists, loaded=st.frozensets(st.sampled_from(MODELS)))
+    def look(self, name: str, found: frozenset[str] | None, loaded: frozenset[str]) -> None:
         self.lists[name] = found
         self.looked_at.add(name)
-        orders = self.plan.probed(name, ProbeResult(models=found), self.now)
+        orders = self.plan.probed(name, ProbeResult(models=found, loaded=loaded), self.now)
         assert self.gates[name].healthy
+        assert PINNED not in self.gates[name].pins.displacing
         self.obey(orders)
+
+    @precondition(lambda self: self.is_loading)
+    @rule(error=st.none() | st.just("no memory"))
+    def the_pinned_model_is_loaded(self, error: str | None) -> None:
+        self.is_loading = False
+        self.plan.model_kept("near", PINNED, error, self.now)
 
     @rule(name=names)
     def look_in_vain(self, name: str) -> None:
