@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ollama_queue.actors.api.subscription import Subscription
     from ollama_queue.actors.backup.manifest import BackupManifest
     from ollama_queue.actors.base.mailbox import Closed
+    from ollama_queue.actors.core.activity.audit import AuditEntry, AuditPage
     from ollama_queue.actors.core.config.config import Config
     from ollama_queue.actors.core.intake.bulk import BulkError, BulkResult
     from ollama_queue.actors.core.intake.submission import chat_task, embed_task, generate_task
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "actors.core.activity.audit": ["AuditEntry", "AuditPage"],
     "actors.backup.manifest": ["BackupManifest"],
     "actors.core.intake.bulk": ["BulkError", "BulkResult"],
     "actors.core.config.config": ["Config"],
@@ -107,6 +109,8 @@ _HOME = {
 _LAZY = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [  # noqa: RUF022 - kept in the order of the table above
+    "AuditEntry",
+    "AuditPage",
     "BackupManifest",
     "BulkError",
     "BulkResult",

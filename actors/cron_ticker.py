@@ -7,12 +7,15 @@ from datetime import datetime
 from functools import partial
 from typing import Any, assert_never
 
+from msgspec.structs import replace
+
 from .base.actor import Actor, Ref, tell
 from .base.cooperation import YieldControl, never_yield
 from .core.intake.crons import changed, restated, scheduled, task_of
 from .core.intake.submission import encode_spec, for_ollama_only
 from .core.messages import (
     AddCron,
+    ChangeCommand,
     Command,
     Commit,
     CronFired,
@@ -31,7 +34,7 @@ from .core.messages.command import Reply
 from .core.model.crons import Cron, CronAdded, Missed, NewCron
 from .core.model.errors import Conflict, NotFound
 from .core.model.ids import mint
-from .core.model.orders import DropCron, SaveCron
+from .core.model.orders import DropCron, Save, SaveAudit, SaveCron
 from .core.plan.settle import utc
 
 LATE_S = 60.0  # a run that is later than this was missed; a restart takes less
@@ -130,7 +133,7 @@ class CronTicker(Actor):
                 self.save(message, now, now)
             case RemoveCron(cron_id):
                 del self.crons[cron_id]
-                commit = Commit((DropCron(cron_id),), at, cron)
+                commit = Commit((DropCron(cron_id), *note_of(message, cron_id)), at, cron)
                 self.pass_on(self.persistence, commit, self.later(message))
             case RunNow():
                 self.firing[cron.id] = []
@@ -150,9 +153,10 @@ class CronTicker(Actor):
             raise NotFound(f"there is no cron {cron_id}", field="id")
         return cron
 
-    def save(self, command: Command[Reply], cron: Cron, answer: Reply) -> None:
+    def save(self, command: ChangeCommand[Reply], cron: Cron, answer: Reply) -> None:
         self.crons[cron.id] = cron
-        commit = Commit((SaveCron(cron, "cron_changed"),), cron.updated_at, answer)
+        saves: tuple[Save, ...] = (SaveCron(cron, "cron_changed"), *note_of(command, cron.id))
+        commit = Commit(saves, cron.updated_at, answer)
         self.pass_on(self.persistence, commit, self.later(command))
 
     def show(self, command: Command[Reply], answer: Reply) -> None:
@@ -218,3 +222,9 @@ class CronTicker(Actor):
         self.repair_next_run(cron, utc(self.clock()))
         for again in waiting:
             again()
+
+
+def note_of(command: ChangeCommand[Any], cron_id: str) -> tuple[SaveAudit, ...]:
+    """The entry of the audit log that the command comes with; that of a new cron has its id."""
+    note = command.audit
+    return () if note is None else (SaveAudit(replace(note, target=note.target or cron_id)),)

@@ -17,6 +17,7 @@ from .core.activity.measures import DiskMeasures
 from .core.activity.reports import Row, history, usage
 from .core.activity.spans import Resolution
 from .core.messages import (
+    AddAudit,
     AddFile,
     AddHistory,
     AwaitBatch,
@@ -44,6 +45,7 @@ from .core.messages import (
     LoadBatch,
     MeasureDisk,
     Publish,
+    ReadAudit,
     ReadHistory,
     ReadLines,
     ReadUsage,
@@ -62,11 +64,21 @@ from .core.messages.persistence import Calls
 from .core.messages.replies import CallSpec, Recovered, StoredTask
 from .core.model.errors import Conflict, NotFound, QueueError, Unavailable
 from .core.model.files import StoredFile
-from .core.model.orders import Change, DropFile, Insert, Remove, Run, Save, SaveFile, Stop
+from .core.model.orders import (
+    Change,
+    DropFile,
+    Insert,
+    Remove,
+    Run,
+    Save,
+    SaveAudit,
+    SaveFile,
+    Stop,
+)
 from .core.model.stats import StoreSnapshot
 from .core.model.tasks import Batch, BatchSubmitted, Record, Status
 from .core.plan.settle import utc
-from .store.batch_lines import lines_of, live_tasks_of
+from .store.batches import lines_of, live_tasks_of
 from .store.commit_group import CommitGroup, HiddenTasks, SealedBatch, TaskWrite
 from .store.expiry import find_expired
 from .store.file_store import no_file
@@ -93,9 +105,11 @@ class Persistence(Actor):
         pools: Callable[[], tuple[Pool, Pool]],
         bus: Ref,
         durable: bool = True,
+        audit_retention_s: float | None = None,
     ) -> None:
         super().__init__(report, yield_control)
         self.open_store, self.pools, self.bus, self.durable = open_store, pools, bus, durable
+        self.audit_retention_s = audit_retention_s
         self.gathering = CommitGroup()
         self.in_flight: CommitGroup | None = None
         self.is_writing_soon = False  # `Write` is in the mail
@@ -109,6 +123,7 @@ class Persistence(Actor):
 
     def on_start(self) -> None:
         self.store = self.open_store()
+        self.store.audit.retention_s = self.audit_retention_s
         self.seq = self.store.boot << 32
         self.syncer, self.scanner = self.pools()
         self.aside(self.store.tidy, None)
@@ -180,6 +195,13 @@ class Persistence(Actor):
                 self.delete_file(message, file_id)
             case FindExpiredFiles(now):
                 self.aside(self.store.files.expired(now), self.later(message))
+            case AddAudit(note):
+                self.check_writable()
+                self.merge(SaveAudit(note), utc(time.time()))
+                self.gathering.answer(self.later(message), True)
+                self.write_soon()
+            case ReadAudit(audit_query):
+                self.aside(self.store.audit.reading(audit_query), self.later(message))
             case AddHistory(parts):
                 if not self.store.read_only:
                     self.store.add_history(parts)

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol, assert_never
+from typing import Any, Protocol, assert_never
 
 from msgspec.structs import replace
 
@@ -17,6 +17,7 @@ from .core.messages import (
     BackendProbed,
     BatchStored,
     Cancel,
+    ChangeCommand,
     CheckCapacity,
     Command,
     Commit,
@@ -61,6 +62,7 @@ from .core.model.orders import (
     Replace,
     Run,
     Save,
+    SaveAudit,
     SaveCron,
     Stop,
     split,
@@ -157,11 +159,13 @@ class Scheduler(Actor):
             case DrainBackend(backend, value):
                 orders = self.plan.drain_backend(backend, value, now)
                 log.info("backend %s %s", backend, "drained" if value else "resumed")
-                self.answer(message, orders, now, describe_one(self.plan, backend, now))
+                self.answer(
+                    message, noted(message, orders), now, describe_one(self.plan, backend, now)
+                )
             case Pause():
-                self.answer(message, self.plan.pause(), now, True)
+                self.answer(message, noted(message, self.plan.pause()), now, True)
             case Resume():
-                self.answer(message, self.plan.resume(now), now, True)
+                self.answer(message, noted(message, self.plan.resume(now)), now, True)
             case Explain(task_ids):
                 return reply(message, explain(self.plan, task_ids, now))
             case GetWaitReasons():
@@ -290,7 +294,7 @@ class Scheduler(Actor):
             case _:
                 assert_never(command)
         if task_id in self.plan.entries:
-            self.answer_changed(command, change(), now)
+            self.answer_changed(command, noted(command, change()), now)
         else:
             self.pass_on(self.persistence, RejectChange(task_id, action), self.later(command))
 
@@ -314,7 +318,7 @@ class Scheduler(Actor):
                 orders = self.plan.delete(record)
             case _:
                 assert_never(command)
-        self.answer_changed(message, orders, now)
+        self.answer_changed(message, noted(command, orders), now)
 
     # --- orders ---------------------------------------------------------------------------------
     # Persistence passes calls on to the workers, and answers the caller once all saves are durable.
@@ -375,3 +379,8 @@ class Scheduler(Actor):
         self.workers[slot] = self.spawner.spawn_worker(
             slot, me, lambda error: tell(me, WorkerLost(slot, incarnation, error))
         )
+
+
+def noted(command: ChangeCommand[Any], orders: list[Order]) -> list[Order]:
+    """The orders, with the entry of the audit log that the command comes with."""
+    return orders if command.audit is None else [*orders, SaveAudit(command.audit)]

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from msgspec import Struct
 
 from ..actors.core.access.keys import Role
+from ..actors.core.activity.audit import AuditPage
 from ..actors.core.activity.spans import Dimension, Span
 from ..actors.core.intake.bulk import BulkResult
 from ..actors.core.intake.bulk import Verb as BulkVerb
@@ -273,6 +274,20 @@ GET_USAGE = _row(
         TENANT,
     ),
     errors=(Invalid,), role=READER,
+)
+LIST_AUDIT = _row(
+    "GET /api/audit", "list_audit", AuditPage,
+    "List who changed what, when and from where, newest first.",
+    query=(
+        Parameter("who", str, "Only changes made with the API key of this name."),
+        Parameter("action", str, "Only this action, named as in Python: cancel_task, pause, …"),
+        Parameter("target", str, "Only changes of the task, cron, batch or backend of this id."),
+        Parameter("since", datetime, "Only changes from this time on."),
+        Parameter("until", datetime, "Only changes before this time."),
+        LIMIT,
+        Parameter("cursor", str, "Continue after the page that had this cursor."),
+    ),
+    errors=(Invalid,),
 )
 LIST_BACKENDS = _row(
     "GET /api/backends", "list_backends", list[BackendState],

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
+from ..core.activity.audit import AuditPage
 from ..core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask, Tasks
 from ..core.intake.bulk import BulkResult, Filter
 from ..core.model.crons import Cron, IfExists, NewCron
@@ -464,6 +465,25 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         `by` are some of "tenant", "tag", "model" and "backend" (also as one text, with commas):
         there is a row for each combination, at most 1,000. With `tenant`, only its tasks are
         counted. Raises `Invalid`, naming the argument.
+        """
+        ...
+
+    def list_audit(
+        self,
+        *,
+        who: str | None = None,
+        action: str | None = None,
+        target: str | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> AuditPage:
+        """Return who changed what, newest first, with the `cursor` of the next page.
+
+        Each entry has an `action` (the name of a verb here), its `target`, and where it came from.
+        `who` is the name of an API key. A page may be shorter than `limit` (1 to 1,000) even if
+        more follow: continue until `cursor` is None. Raises `Invalid`, naming the argument.
         """
         ...
 

@@ -15,6 +15,7 @@ from ..core.model.stats import BackendState
 from ..core.routing.model_holders import names_of
 from ..model_loading import LOADING_S
 from ..supervision.switchboard import Switchboard
+from .auditing import Auditor
 
 if TYPE_CHECKING:
     from .forwarded_call import ForwardedCall
@@ -28,8 +29,13 @@ class EmbeddedBackends:
     """`QueueManager`'s verbs for model servers. They raise `NotFound` for an unknown name."""
 
     def __init__(
-        self, switchboard: Switchboard, config: Config, yield_control: YieldControl
+        self,
+        switchboard: Switchboard,
+        auditor: Auditor,
+        config: Config,
+        yield_control: YieldControl,
     ) -> None:
+        self._auditor = auditor
         self._switchboard, self._yield_control = switchboard, yield_control
         self._silence_s = config.ollama.timeout
         self._settings = {backend.name: backend for backend in config.all_backends}
@@ -39,7 +45,9 @@ class EmbeddedBackends:
         return ask(self._switchboard.current().scheduler, Describe()).backends
 
     def drain(self, name: str, value: bool) -> BackendState:
-        command = DrainBackend(arguments.backend(name), value)
+        name = arguments.backend(name)
+        note = self._auditor.note("drain_backend" if value else "resume_backend", name)
+        command = DrainBackend(name, value, audit=note)
         return ask(self._switchboard.current().scheduler, command)
 
     def probe(self, names: Collection[str] | None = None) -> None:
@@ -91,6 +99,7 @@ class EmbeddedBackends:
     def _have_loaded(
         self, name: str, model: str, keep_alive: str | float | None, verb: str
     ) -> None:
+        self._auditor.record(f"{verb}_model", name, model)
         command = LoadModel(name, model, keep_alive)
         reply = ask(self._switchboard.current().prober, command, 2 * LOADING_S + SHORT_S)
         if isinstance(reply, Failed):

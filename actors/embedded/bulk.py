@@ -17,14 +17,21 @@ TOGETHER = 100  # commands sent at once
 
 
 def do_bulk(
-    bulk: Bulk, switchboard: Switchboard, list_page: Callable[[TaskFilter], TaskPage]
+    bulk: Bulk,
+    switchboard: Switchboard,
+    list_page: Callable[[TaskFilter], TaskPage],
+    record: Callable[[Bulk, int], None],
 ) -> BulkResult:
-    """Apply an action to many tasks, given by their ids or by a filter."""
+    """Apply an action to many tasks, given by their ids or by a filter; `record` saves the entry
+    of the audit log, ahead of it."""
     if bulk.filter is None:
+        record(bulk, len(bulk.ids or []))
         return _do_each(bulk, bulk.ids or [], 0, switchboard)
     eligible = narrowed(bulk.verb, bulk.filter, bulk.level)
     page = TaskPage([]) if eligible is None else full_page(list_page, eligible)
     ids = [task.id for task in page.tasks]
+    if ids:
+        record(bulk, len(ids))
     left = None if page.total is None else max(0, page.total - len(ids))
     if left == 0 or page.cursor is None:
         return _do_each(bulk, ids, 0, switchboard)

@@ -23,13 +23,15 @@ from ..core.messages.command import Reply
 from ..core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ..core.model.tasks import Submitted
 from ..supervision.switchboard import Switchboard
+from .auditing import Auditor
 
 
 class EmbeddedCrons:
     """`QueueManager`'s verbs for crons. They raise `NotFound` for an unknown id."""
 
-    def __init__(self, switchboard: Switchboard) -> None:
-        self._switchboard = switchboard
+    def __init__(self, switchboard: Switchboard, auditor: Auditor) -> None:
+        self._switchboard, self._note = switchboard, auditor.note
+        self._record = auditor.record
 
     def _ask(self, command: Command[Reply]) -> Reply:
         return ask(self._switchboard.current().ticker, command)
@@ -38,7 +40,9 @@ class EmbeddedCrons:
         what = arguments.if_exists(if_exists)
         with arguments.reading("new"):
             fields = fields_of(new)
-            command = AddCron(new_cron(fields), what, "enabled" in fields)
+            new = new_cron(fields)
+            note = self._note("add_cron_task", "", new.name)
+            command = AddCron(new, what, "enabled" in fields, audit=note)
         return self._ask(command)
 
     def all(self) -> list[Cron]:
@@ -51,13 +55,19 @@ class EmbeddedCrons:
         plain_id = arguments.cron_id(cron_id)
         with arguments.reading("changes"):
             facts = msgspec.json.decode(msgspec.json.encode(fields_of(changes)))
-        return self._ask(UpdateCron(plain_id, facts))
+        note = self._note("update_cron_task", plain_id, ", ".join(sorted(map(str, facts))))
+        return self._ask(UpdateCron(plain_id, facts, audit=note))
 
     def remove(self, cron_id: OfCron) -> Cron:
-        return self._ask(RemoveCron(arguments.cron_id(cron_id)))
+        plain_id = arguments.cron_id(cron_id)
+        return self._ask(RemoveCron(plain_id, audit=self._note("remove_cron_task", plain_id)))
 
     def enable(self, cron_id: OfCron, is_enabled: bool) -> Cron:
-        return self._ask(EnableCron(arguments.cron_id(cron_id), is_enabled))
+        plain_id = arguments.cron_id(cron_id)
+        note = self._note(f"{'enable' if is_enabled else 'disable'}_cron_task", plain_id)
+        return self._ask(EnableCron(plain_id, is_enabled, audit=note))
 
     def run(self, cron_id: OfCron) -> Submitted:
-        return self._ask(RunNow(arguments.cron_id(cron_id)))
+        plain_id = arguments.cron_id(cron_id)
+        self._record("run_cron_task", plain_id)
+        return self._ask(RunNow(plain_id))

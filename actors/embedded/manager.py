@@ -24,6 +24,7 @@ from ..base.inbox import check_process, check_threads
 from ..base.mailbox import Mailbox
 from ..base.thread_pool import Pool, ThreadPool
 from ..batch_loading import draft_batch
+from ..core.activity.audit import AuditPage
 from ..core.activity.measures import QueueMeasures
 from ..core.config.config import Config, LoggingSettings
 from ..core.intake import arguments
@@ -31,7 +32,7 @@ from ..core.intake.arguments import LONGEST_ANSWER_S, AnyTask, OfBatch, OfCron, 
 from ..core.intake.batch_jobs import new_job
 from ..core.intake.bulk import Bulk, BulkResult, Filter, Verb, bulk
 from ..core.intake.filters import task_filter
-from ..core.intake.reports import history_query, usage_query
+from ..core.intake.reports import audit_query, history_query, usage_query
 from ..core.intake.submission import drafting, parse_priority
 from ..core.messages import (
     Cancel,
@@ -97,6 +98,7 @@ from ..supervision.switchboard import Generation, Switchboard
 from ..supervision.system import System
 from ..task_log import EmbeddedLog
 from . import watch
+from .auditing import Auditor
 from .backends import EmbeddedBackends
 from .bulk import do_bulk
 from .crons import EmbeddedCrons
@@ -164,8 +166,11 @@ class QueueManager(ComposedVerbs):
         self._runtime = runtime or Runtime(_thread_pools, create_executor, give_up)
         self.yield_control = self._runtime.yield_control  # the doors use it too
         self._switchboard = Switchboard()
-        self._crons = EmbeddedCrons(self._switchboard)
-        self._backends = EmbeddedBackends(self._switchboard, self.config, self.yield_control)
+        self.auditor = Auditor(self._switchboard)
+        self._crons = EmbeddedCrons(self._switchboard, self.auditor)
+        self._backends = EmbeddedBackends(
+            self._switchboard, self.auditor, self.config, self.yield_control
+        )
         folder = self.config.queue.storage_path
         self._free_space = FreeSpace(folder, self._runtime.check_free_space)
         self._files = EmbeddedFiles(
@@ -326,21 +331,25 @@ class QueueManager(ComposedVerbs):
 
     def cancel_task(self, task_id: OfTask) -> Task:
         task_id = arguments.task_id(task_id)
-        ask(self._now().scheduler, Cancel(task_id))
+        ask(self._now().scheduler, Cancel(task_id, audit=self.auditor.note("cancel_task", task_id)))
         return self.get_task(task_id)
 
     def update_task_priority(self, task_id: OfTask, priority: int | Priority | str) -> Task:
         task_id = arguments.task_id(task_id)
-        ask(self._now().scheduler, Reprioritize(task_id, parse_priority(priority)))
+        level = parse_priority(priority)
+        note = self.auditor.note("update_task_priority", task_id, f"to {level}")
+        ask(self._now().scheduler, Reprioritize(task_id, level, audit=note))
         return self.get_task(task_id)
 
     def retry_task(self, task_id: OfTask) -> Task:
         task_id = arguments.task_id(task_id)
-        ask(self._now().scheduler, Retry(task_id))
+        ask(self._now().scheduler, Retry(task_id, audit=self.auditor.note("retry_task", task_id)))
         return self.get_task(task_id)
 
     def delete_task(self, task_id: OfTask) -> Task:
-        record = ask(self._now().scheduler, Delete(arguments.task_id(task_id)))
+        task_id = arguments.task_id(task_id)
+        note = self.auditor.note("delete_task", task_id)
+        record = ask(self._now().scheduler, Delete(task_id, audit=note))
         return views.listed(record, None)
 
     # --- many tasks -------------------------------------------------------------------------------
@@ -394,7 +403,7 @@ class QueueManager(ComposedVerbs):
         return self._do_bulk(bulk(Verb.PRIORITY, ids, filter, priority))
 
     def _do_bulk(self, bulk: Bulk) -> BulkResult:
-        return do_bulk(bulk, self._switchboard, self.list_page)
+        return do_bulk(bulk, self._switchboard, self.list_page, self.auditor.record_bulk)
 
     # --- crons ------------------------------------------------------------------------------------
 
@@ -459,10 +468,10 @@ class QueueManager(ComposedVerbs):
         return ask(self._now().bus, GetUsage(query))
 
     def pause(self) -> None:
-        ask(self._now().scheduler, Pause())
+        ask(self._now().scheduler, Pause(audit=self.auditor.note("pause")))
 
     def resume(self) -> None:
-        ask(self._now().scheduler, Resume())
+        ask(self._now().scheduler, Resume(audit=self.auditor.note("resume")))
 
     def take_snapshot(self) -> StoreSnapshot:
         return ask(self._now().persistence, TakeSnapshot(), SNAPSHOT_PATIENCE_S)
@@ -493,6 +502,22 @@ class QueueManager(ComposedVerbs):
 
     def unload_model(self, name: str, model: str) -> BackendState:
         return self._backends.unload(name, model)
+
+    def list_audit(
+        self,
+        *,
+        who: str | None = None,
+        action: str | None = None,
+        target: str | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        tenant: str | None = None,
+    ) -> AuditPage:
+        return self.auditor.page(
+            audit_query(who, action, target, since, until, limit, cursor, tenant)
+        )
 
     def measure(self) -> QueueMeasures:
         """What the actors measure, for a monitoring system."""
@@ -579,6 +604,7 @@ class QueueManager(ComposedVerbs):
 
     def delete_file(self, file_id: str) -> StoredFile:
         """Delete a file; returns its last record. Raises `NotFound`."""
+        self.auditor.record("delete_file", file_id)
         return self._files.delete(file_id)
 
     def create_batch(self, body: Mapping[str, Any], tenant: str | None = None) -> Batch:
@@ -608,6 +634,7 @@ class QueueManager(ComposedVerbs):
         has ended."""
         if self.get_batch(batch_id).job is None:
             raise NotFound(f"batch {batch_id} is not from a file", field="id")
+        self.auditor.record("cancel_batch", batch_id)
         ask(self._now().batches, CancelBatch(batch_id))
         return self.get_batch(batch_id)
 
@@ -618,6 +645,7 @@ class QueueManager(ComposedVerbs):
         if job is None:
             raise NotFound(f"batch {batch_id} is not from a file", field="id")
         files = (job.input_file_id, job.output_file_id, job.error_file_id)
+        self.auditor.record("delete_batch", batch_id)
         command = DeleteBatch(batch_id, tuple(file for file in files if file is not None))
         ask(self._now().batches, command)
 

@@ -3,17 +3,25 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from ..core.messages.replies import BatchLines, LiveTasks, StoredTask
 from ..core.model.entry import KeyUse
 from ..core.model.errors import Conflict
 from ..core.model.tasks import Batch, BatchJob, BatchSubmitted, Record
 from .commit_group import SealedBatch, TaskWrite
 from .encoding import after, decode_batch, decode_record, encode
+from .encoding import after as after_prefix
 from .families import Changes, Family
 
+if TYPE_CHECKING:
+    from .task_store import TaskStore
+
+SLICE_BYTES = 1 << 20  # of requests and results
+SLICE_LINES = 200
+SLICE_ROWS = 2000  # of tasks that have ended
 _JOB = b"job:"  # in `meta`, before the id of a batch whose job is unfinished
 
 
@@ -162,3 +170,53 @@ def _count(changed: dict[str, Batch], book: BatchStore, record: Record, step: in
     batch = changed.get(batch_id) or book.get(batch_id)
     if batch is not None:
         changed[batch_id] = replace(batch, **{status: getattr(batch, status) + step})
+
+
+# --- the tasks of a batch -----------------------------------------------------------------------
+
+
+def lines_of(store: "TaskStore", batch_id: str, after: str) -> Callable[[], BatchLines]:
+    """Return a function that reads a slice of a batch's lines, in their order, after the task
+    `after`. It may run in any thread."""
+    index, tasks, specs, results = store.snapshots("index", "tasks", "specs", "results")
+    members = _members(index, batch_id, after)
+
+    def read() -> BatchLines:
+        lines: list[StoredTask] = []
+        size = 0
+        for key in members:
+            raw, spec, result = tasks.get(key), specs.get(key), results.get(key)
+            if raw is None or spec is None:
+                continue
+            lines.append(StoredTask(decode_record(raw), spec, result))
+            size += len(spec) + len(result or b"")
+            if len(lines) == SLICE_LINES or size >= SLICE_BYTES:
+                return BatchLines(lines, key.decode())
+        return BatchLines(lines, None)
+
+    return read
+
+
+def live_tasks_of(store: "TaskStore", batch_id: str, after: str) -> Callable[[], LiveTasks]:
+    """Return a function that finds the next pending and running tasks of a batch, after the task
+    `after`. It may run in any thread."""
+    index, tasks = store.snapshots("index", "tasks")
+    members = _members(index, batch_id, after)
+
+    def find() -> LiveTasks:
+        live: list[str] = []
+        for seen, key in enumerate(members, 1):
+            raw = tasks.get(key)
+            if raw is not None and not decode_record(raw).status.is_final:
+                live.append(key.decode())
+            if len(live) == SLICE_LINES or seen == SLICE_ROWS:
+                return LiveTasks(tuple(live), key.decode())
+        return LiveTasks(tuple(live), None)
+
+    return find
+
+
+def _members(index: Family, batch_id: str, after: str) -> Iterator[bytes]:
+    prefix = b"b" + batch_id.encode()
+    start = prefix + after.encode() + b"\x00" if after else prefix
+    return (key[len(prefix) :] for key, _ in index.between(start, after_prefix(prefix)))

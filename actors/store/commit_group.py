@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..base.inbox import Promise
+from ..core.activity.audit import AuditEntry, entry_of
 from ..core.messages.command import Reply
 from ..core.model.crons import Cron
 from ..core.model.errors import QueueError
@@ -22,6 +23,7 @@ from ..core.model.orders import (
     DropFile,
     DropKey,
     Insert,
+    SaveAudit,
     SaveBatch,
     SaveCron,
     SaveElse,
@@ -89,6 +91,7 @@ class CommitGroup:
         self.files: dict[str, StoredFile | None] = {}  # None when deleted
         self.batches: dict[str, Batch | None] = {}  # new ones; None when deleted
         self.jobs: dict[str, BatchJob] = {}  # changed ones, by the id of their batch
+        self.audit: list[AuditEntry] = []
         self.events: list[EventRecord] = []
         self.answers: list[tuple[Promise[Any] | None, object]] = []
 
@@ -97,7 +100,7 @@ class CommitGroup:
         tasks = self.rows or self.removed or self.sealed
         batches = self.batches or self.jobs
         rest = self.flags or self.dropped_keys or self.crons or self.files
-        return bool(tasks or batches or rest)
+        return bool(tasks or batches or rest or self.audit)
 
     def __bool__(self) -> bool:
         return self.changes_disk or bool(self.answers or self.events)
@@ -156,6 +159,8 @@ class CommitGroup:
             case DropCron(cron_id):
                 self.crons[cron_id] = None
                 self.events.append(EventRecord("cron_changed", None, at, seq, cron_id))
+            case SaveAudit(note):
+                self.audit.append(entry_of(note, seq, at))
             case SaveFile(file):
                 self.files[file.id] = file
             case DropFile(file_id):

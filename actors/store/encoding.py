@@ -24,6 +24,7 @@ from .families import Family
 # files    id -> StoredFile, msgpack            written once its bytes are durable
 # meta     format, boot, counts, flag:<name>, loading:<batch id>, job:<batch id>, upgrading,
 #          history:<resolution>:<number> -> tallies, msgpack
+#          audit:<seq> -> AuditEntry, msgpack; audits: how many
 # In keys, a priority is one hexadecimal digit; a time is 14, the microseconds since 1970.
 FAMILIES = ("specs", "tasks", "results", "index", "batches", "crons", "files", "meta")
 STATUS_CODE = {status: b"s%d" % number for number, status in enumerate(Status)}

@@ -13,6 +13,7 @@ from ..core.model.entry import KeyUse
 from ..core.model.stats import Counts
 from ..core.model.tasks import Record, Status
 from ..files.blobs import Blobs
+from .audit_store import AuditStore
 from .batches import BatchStore
 from .commit_group import CommitGroup, HiddenTasks, TaskWrite
 from .encoding import (
@@ -47,6 +48,7 @@ class TaskStore(ABC):
         self.batches = BatchStore(self._tables, self._handles)
         self.files = FileStore(self._tables, self._handles, blobs)
         self.history = HistoryStore(self._tables, self._handles)
+        self.audit = AuditStore(self._tables, self._handles)
 
     def _load_counts(self) -> Counts:
         raw = self._tables["meta"].get(b"counts")
@@ -95,6 +97,7 @@ class TaskStore(ABC):
         batch = self._changes()
         for name, value in group.flags.items():
             batch.put(b"flag:" + name.encode(), b"1" if value else b"0", self._handles["meta"])
+        self.audit.put(batch, group.audit)  # first: never a change without its entry
         for key in group.dropped_keys:
             batch.delete(b"k" + key, self._handles["index"])
         for batch_id, new in group.batches.items():

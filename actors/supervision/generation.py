@@ -163,6 +163,7 @@ class Boot:
             pools=self.runtime.pools,
             bus=self.bus,
             durable=queue.durability == "strict",
+            audit_retention_s=queue.audit_retention,
             timeout=600.0,  # an older format is upgraded first, which takes long for a large store
         )
         tell(self.bus, SaveHistory(self.persistence))

@@ -14,6 +14,7 @@ import httpx
 from ...actors.api.docstrings import documented
 from ...actors.api.task_stream import AsyncTaskStream
 from ...actors.api.verbs import PageCollector, later, scheduled
+from ...actors.core.activity.audit import AuditPage
 from ...actors.core.intake import arguments
 from ...actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask, Tasks
 from ...actors.core.intake.bulk import BulkResult, Filter, Verb, bulk
@@ -203,6 +204,29 @@ class AsyncClient:
         tenant: str | None = None,
     ) -> UsageReport:
         return await self._ask(requests.get_usage(since, until, by, tenant))
+
+    async def list_audit(
+        self,
+        *,
+        who: str | None = None,
+        action: str | None = None,
+        target: str | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> AuditPage:
+        return await self._ask(
+            requests.list_audit(
+                who=who,
+                action=action,
+                target=target,
+                since=since,
+                until=until,
+                limit=limit,
+                cursor=cursor,
+            )
+        )
 
     async def list_backends(self) -> list[BackendState]:
         return await self._ask(requests.build(routes.LIST_BACKENDS))

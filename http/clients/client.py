@@ -8,6 +8,7 @@ import httpx
 
 from ...actors.api.composed_verbs import ComposedVerbs
 from ...actors.api.threads import Threads
+from ...actors.core.activity.audit import AuditPage
 from ...actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask
 from ...actors.core.intake.bulk import BulkResult, Filter, Verb, bulk
 from ...actors.core.model.crons import Cron, IfExists, NewCron
@@ -142,6 +143,29 @@ class Client(ComposedVerbs):
         tenant: str | None = None,
     ) -> UsageReport:
         return self._ask(requests.get_usage(since, until, by, tenant))
+
+    def list_audit(
+        self,
+        *,
+        who: str | None = None,
+        action: str | None = None,
+        target: str | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> AuditPage:
+        return self._ask(
+            requests.list_audit(
+                who=who,
+                action=action,
+                target=target,
+                since=since,
+                until=until,
+                limit=limit,
+                cursor=cursor,
+            )
+        )
 
     def list_backends(self) -> list[BackendState]:
         return self._ask(requests.build(routes.LIST_BACKENDS))

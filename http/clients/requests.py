@@ -14,12 +14,13 @@ import httpx
 import msgspec
 from msgspec import Struct
 
+from ...actors.core.activity.audit import AuditPage
 from ...actors.core.intake import arguments
 from ...actors.core.intake.arguments import LONGEST_ANSWER_S, AnyTask, OfCron, OfTask
 from ...actors.core.intake.bulk import Bulk, BulkResult
 from ...actors.core.intake.crons import fields_of
 from ...actors.core.intake.filters import task_filter
-from ...actors.core.intake.reports import history_query, usage_query
+from ...actors.core.intake.reports import audit_query, history_query, usage_query
 from ...actors.core.intake.submission import parse_priority, parse_time
 from ...actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ...actors.core.model.errors import Invalid, Unavailable, error_at
@@ -134,6 +135,21 @@ def get_history(span: str, by: str | None, tenant: str | None) -> Request[list[P
     params = {"span": query.span, "by": query.by, "tenant": query.tenant}
     given = {name: value for name, value in params.items() if value is not None}
     return build(routes.GET_HISTORY, params=given)
+
+
+def list_audit(**filters: Any) -> Request[AuditPage]:
+    query = audit_query(**filters, tenant=None)
+    params = {
+        "who": query.who,
+        "action": query.action,
+        "target": query.target,
+        "since": query.since and query.since.isoformat(),
+        "until": query.until and query.until.isoformat(),
+        "limit": query.limit,
+        "cursor": query.before,
+    }
+    given = {name: value for name, value in params.items() if value is not None}
+    return build(routes.LIST_AUDIT, params=given)
 
 
 def get_usage(

@@ -13,14 +13,14 @@ from .backends import backend_handlers
 from .batches import batch_handlers
 from .bulk import bulk_handlers
 from .crons import CronQueue, cron_handlers
-from .feed import LocalQueue, feed_handlers
+from .feed import feed_handlers
 from .health import MeasuredQueue, health_handlers
-from .reports import report_handlers
+from .reports import ReportingQueue, report_handlers
 from .tasks import task_handlers
 from .websocket_session import run_session
 
 
-class NativeQueue(LocalQueue, CronQueue, MeasuredQueue, Protocol):
+class NativeQueue(ReportingQueue, CronQueue, MeasuredQueue, Protocol):
     """The queue verbs that the native routes call."""
 
 

@@ -1,7 +1,9 @@
 """The routes of history and usage."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
+from ...actors.core.activity.audit import AuditPage
 from ...actors.core.model.errors import Forbidden
 from .. import routes
 from ..requests import reading
@@ -9,8 +11,17 @@ from ..requests.exchange import current
 from .answers import Handlers
 from .feed import LocalQueue
 
+AUDIT_FILTERS = {"who", "action", "target", "since", "until", "cursor"}
 
-def report_handlers(queue: LocalQueue) -> Handlers:
+
+class ReportingQueue(LocalQueue, Protocol):
+    """A queue whose audit log can be limited to a tenant."""
+
+    @property
+    def list_audit(self) -> Callable[..., AuditPage]: ...
+
+
+def report_handlers(queue: ReportingQueue) -> Handlers:
     def history() -> Any:
         query = _own(reading.texts({"span", "by", "tenant"}))
         return queue.get_history(**query)
@@ -19,7 +30,15 @@ def report_handlers(queue: LocalQueue) -> Handlers:
         query = _own(reading.texts({"since", "until", "by", "tenant"}))
         return queue.get_usage(**query)
 
-    return {routes.GET_HISTORY: history, routes.GET_USAGE: usage}
+    def audit() -> Any:
+        query = reading.query({*AUDIT_FILTERS, "limit"})
+        texts = {
+            name: reading.as_unicode(query[name][-1], name) for name in AUDIT_FILTERS & query.keys()
+        }
+        limit = reading.page_limit(query, 100, 1000)
+        return queue.list_audit(**texts, limit=limit, tenant=current().caller.tenant)
+
+    return {routes.LIST_AUDIT: audit, routes.GET_HISTORY: history, routes.GET_USAGE: usage}
 
 
 def _own(query: dict[str, str]) -> dict[str, str]:

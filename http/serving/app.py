@@ -12,6 +12,7 @@ from ...actors.base.cooperation import YieldControl, never_yield
 from ...actors.core.access.keys import Role
 from ...actors.core.model import limits
 from ...actors.core.model.errors import QueueError
+from ...actors.embedded.auditing import Auditor
 from .. import wire
 from ..dropin import anthropic, ollama, openai
 from ..dropin.admin import add_admin_routes
@@ -26,6 +27,7 @@ from ..dropin.queue_protocol import DropinQueue
 from ..native.page_files import add_page_routes
 from ..native.registration import NativeQueue, add_native_routes
 from ..requests.exchange import EXCHANGE, Content, Exchange, enter, of_environ
+from ..requests.origin import origin_of_request
 from ..requests.streaming import StreamingResponse
 from ..routes import ROUTES
 from . import cors
@@ -46,6 +48,8 @@ Handle = Callable[..., Any]
 
 class ServedQueue(DropinQueue, NativeQueue, Protocol):
     """The queue verbs that the routes call."""
+
+    auditor: Auditor
 
 
 class InternalError(QueueError):
@@ -188,6 +192,7 @@ def create_app(
     `access` what each API key allows, by default everything to everybody.
     """
     app = QueueApp(guard, queue.yield_control, access)
+    queue.auditor.origin = origin_of_request
     add_native_routes(app, queue, max_body, max_upload, lambda: app.count_connections())
     add_ollama_routes(app, queue, max_body)
     add_admin_routes(app, queue, max_body, is_on=passes_admin)

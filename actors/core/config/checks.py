@@ -136,6 +136,8 @@ def _queue(queue: "QueueSettings") -> Iterator[Rule]:
     yield retention is None or 0 < retention <= MAX_S, "queue.retention", f"{_ABOVE_0}, or null"
     kept = queue.file_retention
     yield kept is None or 0 < kept <= MAX_S, "queue.file_retention", f"{_ABOVE_0}, or null"
+    audit = queue.audit_retention
+    yield audit is None or 0 < audit <= MAX_S, "queue.audit_retention", f"{_ABOVE_0}, or null"
     yield queue.max_queue_size > 0, "queue.max_queue_size", "1 or more"
     yield queue.max_queue_bytes > 0, "queue.max_queue_bytes", "a size above 0"
 

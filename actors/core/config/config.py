@@ -83,7 +83,8 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 class QueueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """At most `max_queue_size` tasks, with `max_queue_bytes` of payload, may wait at once. A file
-    is deleted `file_retention` seconds after its creation, unless its user set another time."""
+    is deleted `file_retention` seconds after its creation, unless its user set another time, an
+    entry of the audit log after `audit_retention`."""
 
     max_workers: int | None = None
     storage_path: Path = "./data"
@@ -91,6 +92,7 @@ class QueueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_completed_tasks: int = 100_000
     retention: Seconds | None = 7 * DAY_S
     file_retention: Seconds | None = 30 * DAY_S
+    audit_retention: Seconds | None = 90 * DAY_S
     max_queue_size: int = 1_000_000
     max_queue_bytes: Size = 4 << 30
     durability: Literal["strict", "relaxed"] = "strict"

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
+from ..activity.audit import AuditQuery
 from ..activity.reports import HistoryQuery, UsageQuery
 from ..activity.spans import Dimension, Resolution, Span
 from ..model import limits
@@ -41,14 +42,47 @@ def usage_query(since: object, until: object, by: object, tenant: object, now: f
     return UsageQuery(resolution, first, last, _dimensions(by), checked_tenant(tenant))
 
 
+def audit_query(
+    who: object,
+    action: object,
+    target: object,
+    since: object,
+    until: object,
+    limit: object,
+    cursor: object,
+    tenant: object,
+) -> AuditQuery:
+    """Raises `Invalid`, naming the argument."""
+    before = None
+    if cursor is not None:
+        text = _checked_text(cursor, "cursor")
+        if text is None or not (text.isascii() and text.isdigit() and len(text) < 20):
+            raise Invalid("cursor must be that of a page", field="cursor")
+        before = min(int(text), (1 << 63) - 1)
+    return AuditQuery(
+        limit=arguments.whole(limit, "limit", 1, 1000),
+        before=before,
+        who=_checked_text(who, "who"),
+        action=_checked_text(action, "action"),
+        target=_checked_text(target, "target"),
+        since=None if since is None else parse_time(since, "since"),
+        until=None if until is None else parse_time(until, "until"),
+        tenant=checked_tenant(tenant),
+    )
+
+
 def checked_tenant(tenant: object) -> str | None:
-    if tenant is None:
+    return _checked_text(tenant, "tenant")
+
+
+def _checked_text(value: object, name: str) -> str | None:
+    if value is None:
         return None
-    if not isinstance(tenant, str):
-        raise Invalid("tenant must be a string", field="tenant")
-    plain = str.__str__(tenant)
-    limits.check_text(plain, "tenant")
-    return arguments.unicode(plain, "tenant")
+    if not isinstance(value, str):
+        raise Invalid(f"{name} must be a string", field=name)
+    plain = str.__str__(value)
+    limits.check_text(plain, name)
+    return arguments.unicode(plain, name)
 
 
 def _dimensions(by: object) -> tuple[Dimension, ...]:

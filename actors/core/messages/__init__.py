@@ -17,7 +17,7 @@ from .batch_runner import (
     ToBatchRunner,
     Written,
 )
-from .command import Command
+from .command import ChangeCommand, Command
 from .cron_ticker import (
     AddCron,
     CronFired,
@@ -44,6 +44,7 @@ from .event_bus import (
     Unsubscribe,
 )
 from .persistence import (
+    AddAudit,
     AddFile,
     AddHistory,
     AwaitBatch,
@@ -66,6 +67,7 @@ from .persistence import (
     ListJobs,
     ListTasks,
     MeasureDisk,
+    ReadAudit,
     ReadHistory,
     ReadLines,
     ReadUsage,
@@ -113,6 +115,7 @@ from .wake import Wake
 from .worker import CallEnded, StartCall, ToWorker
 
 __all__ = [
+    "AddAudit",
     "AddCron",
     "AddFile",
     "AddHistory",
@@ -125,6 +128,7 @@ __all__ = [
     "CallEnded",
     "Cancel",
     "CancelBatch",
+    "ChangeCommand",
     "CheckCapacity",
     "CloseSubscriptions",
     "Command",
@@ -179,6 +183,7 @@ __all__ = [
     "ProbeAll",
     "Probed",
     "Publish",
+    "ReadAudit",
     "ReadHistory",
     "ReadLines",
     "ReadUsage",

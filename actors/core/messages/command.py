@@ -4,6 +4,8 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
+from ..activity.audit import AuditNote
+
 Reply = TypeVar("Reply")
 
 
@@ -13,3 +15,10 @@ class Command(Struct, Generic[Reply], frozen=True):
     Type checkers check both the asking and the answering side. Facts are plain structs: they are
     told. A command may also be told, by an actor that needs no reply.
     """
+
+
+class ChangeCommand(Command[Reply], Generic[Reply], frozen=True, kw_only=True):
+    """A command with which somebody changes something: `audit` is saved in the commit of the
+    change. None: the queue does it on its own."""
+
+    audit: AuditNote | None = None

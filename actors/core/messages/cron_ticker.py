@@ -7,11 +7,11 @@ from msgspec import Struct
 
 from ..model.crons import Cron, CronAdded, IfExists, NewCron
 from ..model.tasks import Submitted
-from .command import Command
+from .command import ChangeCommand, Command
 from .wake import Wake
 
 
-class AddCron(Command[CronAdded], frozen=True):
+class AddCron(ChangeCommand[CronAdded], frozen=True):
     """Add a cron that the door has checked. Reply: `CronAdded`, once it is on disk.
 
     If its name exists, `if_exists` says what to do: "update" the old one, "keep" it, or "error",
@@ -24,21 +24,21 @@ class AddCron(Command[CronAdded], frozen=True):
     sets_enabled: bool = True
 
 
-class UpdateCron(Command[Cron], frozen=True):
+class UpdateCron(ChangeCommand[Cron], frozen=True):
     """Change these fields. Reply: `Cron`, once it is on disk; `Invalid`, `NotFound`."""
 
     cron_id: str
     fields: Mapping[str, Any]
 
 
-class EnableCron(Command[Cron], frozen=True):
+class EnableCron(ChangeCommand[Cron], frozen=True):
     """Enable or disable scheduled runs. Reply: `Cron`, once it is on disk."""
 
     cron_id: str
     enabled: bool
 
 
-class RemoveCron(Command[Cron], frozen=True):
+class RemoveCron(ChangeCommand[Cron], frozen=True):
     """Delete a cron, but not its tasks. Reply: the last `Cron`, once it is gone from disk."""
 
     cron_id: str

@@ -5,6 +5,7 @@ from typing import Any, Generic
 
 from msgspec import Struct
 
+from ..activity.audit import AuditNote, AuditPage, AuditQuery
 from ..activity.history import MinuteTallies
 from ..activity.measures import DiskMeasures
 from ..activity.reports import HistoryQuery, UsageQuery
@@ -207,6 +208,19 @@ class FindExpiredFiles(Command[tuple[str, ...]], frozen=True):
     now: datetime
 
 
+class AddAudit(Command[bool], frozen=True):
+    """Save this entry of the audit log, ahead of a change that has no commit of its own. Reply:
+    True, once it is on disk."""
+
+    note: AuditNote
+
+
+class ReadAudit(Command[AuditPage], frozen=True):
+    """Reply: the entries that match."""
+
+    query: AuditQuery
+
+
 class AddHistory(Struct, frozen=True):
     """Add these counts to the rows of history; the next commit makes them durable."""
 
@@ -273,6 +287,8 @@ ToPersistence = (
     | ListFiles
     | DeleteFile
     | FindExpiredFiles
+    | AddAudit
+    | ReadAudit
     | AddHistory
     | ReadHistory
     | ReadUsage

@@ -13,7 +13,7 @@ from ..model.outcomes import Outcome, ProbeResult
 from ..model.stats import BackendState, PlanState, Waiting
 from ..model.task_filter import WaitReasons
 from ..model.tasks import Batch, BatchSubmitted, NewTask, Record, Submitted
-from .command import Command
+from .command import ChangeCommand, Command
 from .replies import StoredTask
 from .wake import Wake
 
@@ -112,7 +112,7 @@ class EnqueueBatch(Struct, frozen=True):
     batch_id: str
 
 
-class Cancel(Command[Record], frozen=True):
+class Cancel(ChangeCommand[Record], frozen=True):
     """End a pending or running task. Reply: its `Record`, once it is on disk.
 
     `reason` is kept as the task's error.
@@ -122,14 +122,14 @@ class Cancel(Command[Record], frozen=True):
     reason: str | None = None
 
 
-class Reprioritize(Command[Record], frozen=True):
+class Reprioritize(ChangeCommand[Record], frozen=True):
     """Change a live task's priority. Reply: its `Record`, once it is on disk."""
 
     task_id: str
     priority: int
 
 
-class Retry(Command[Record], frozen=True):
+class Retry(ChangeCommand[Record], frozen=True):
     """Requeue a failed or cancelled task. Reply: its `Record`, once it is on disk.
 
     A deadline that has passed is dropped; `expires_in` sets a new one, in seconds from now.
@@ -139,7 +139,7 @@ class Retry(Command[Record], frozen=True):
     expires_in: float | None = None
 
 
-class Delete(Command[Record], frozen=True):
+class Delete(ChangeCommand[Record], frozen=True):
     """Delete a finished task. Reply: its last `Record`, once it is gone from disk.
 
     With `seq`, only if it has not changed since: else `NotFound`.
@@ -194,7 +194,7 @@ class ModelKept(Struct, frozen=True):
     error: str | None = None
 
 
-class DrainBackend(Command[BackendState], frozen=True):
+class DrainBackend(ChangeCommand[BackendState], frozen=True):
     """Stop sending calls to a backend, or (`value` False) resume. Reply: its `BackendState`, once
     it is on disk; `NotFound`."""
 
@@ -202,11 +202,11 @@ class DrainBackend(Command[BackendState], frozen=True):
     value: bool
 
 
-class Pause(Command[bool], frozen=True):
+class Pause(ChangeCommand[bool], frozen=True):
     """Stop dispatching. Reply: True, once it is on disk."""
 
 
-class Resume(Command[bool], frozen=True):
+class Resume(ChangeCommand[bool], frozen=True):
     """Resume dispatching. Reply: True, once it is on disk."""
 
 

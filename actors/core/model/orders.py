@@ -78,6 +78,12 @@ class DropCron(Struct, frozen=True):
     cron_id: str
 
 
+class SaveAudit(Struct, frozen=True):
+    """Save an entry of the audit log: an `AuditNote`."""
+
+    note: Any
+
+
 class SaveFile(Struct, frozen=True):
     """Save the record of a file, whose bytes are durable."""
 
@@ -115,6 +121,7 @@ SaveElse = (
     | SaveCron
     | DropCron
     | SaveFile
+    | SaveAudit
     | DropFile
     | SaveBatch
     | SaveJob

@@ -114,6 +114,7 @@ ALL = Config(
         max_completed_tasks=0,
         retention=None,
         file_retention=3600,
+        audit_retention=7200,
         max_queue_size=10,
         max_queue_bytes=64000,
         durability="relaxed",
@@ -150,8 +151,8 @@ server: {host: 0.0.0.0, port: 8000, max_body: 1MiB, max_upload: 2MiB, max_file: 
   allowed_hosts: [a.example]}
 ollama: {host: gpu, timeout: 1h30m, origins: ['*']}
 queue: {max_workers: 2, storage_path: /var/q, cleanup_interval: 1m, max_completed_tasks: 0,
-        retention: null, file_retention: 1h, max_queue_size: 10, max_queue_bytes: 64KB,
-        durability: relaxed}
+        retention: null, file_retention: 1h, audit_retention: 2h, max_queue_size: 10,
+        max_queue_bytes: 64KB, durability: relaxed}
 scheduler: {batch_size: 1, scheduling_interval: 500ms, policy: Affinity, affinity_max_wait: 0,
             aging: 10m, fair: true, model_wait: 1, max_rest: 20s}
 retry_config: {max_retries: 0, initial_delay: 500ms, max_delay: 12h, backoff_factor: 1.5}
@@ -190,6 +191,7 @@ def test_every_key_but_lists_of_groups_has_an_environment_variable():
         "QUEUE_MAX_QUEUE_BYTES": "64KB",
         "QUEUE_DURABILITY": "relaxed",
         "QUEUE_FILE_RETENTION": "1h",
+        "QUEUE_AUDIT_RETENTION": "2h",
         "SCHEDULER_BATCH_SIZE": "1",
         "SCHEDULER_SCHEDULING_INTERVAL": "0.5",
         "SCHEDULER_POLICY": "affinity",

@@ -1,0 +1,23 @@
+"""Where a request comes from, for the audit log."""
+
+from ...actors.core.activity.audit import NOBODY, Origin
+from .exchange import current
+
+CLIENT = "ollama-queue"  # the User-Agent of `Client`, `AsyncClient` and the command line
+
+
+def origin_of_request() -> Origin:
+    """The origin of the request being handled; the program's own if there is none."""
+    try:
+        exchange = current()
+    except LookupError:
+        return Origin()
+    headers, caller = exchange.headers, exchange.caller
+    agent = headers.get("user-agent", "")
+    if agent == CLIENT:
+        door = "client"
+    elif headers.get("sec-fetch-site") == "same-origin":
+        door = "page"
+    else:
+        door = "http"
+    return Origin(caller.name or NOBODY, door, exchange.address, caller.tenant)
