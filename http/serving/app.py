@@ -62,6 +62,9 @@ class QueueApp(bottle.Bottle):
     """The routes. `answer` finds most of them in a dict; for all others, and for other servers,
     it is a WSGI app that Bottle routes. Both ways a handler runs in `_respond`."""
 
+    # Set once, by the server: Bottle lets no attribute of an app be set again.
+    count_connections: Callable[[], dict[str, int]] = staticmethod(dict)
+
     def __init__(
         self,
         guard: Guard = ANYBODY,
@@ -73,7 +76,6 @@ class QueueApp(bottle.Bottle):
         self.access = AccessControl() if access is None else access
         self._exact: dict[tuple[str, str], tuple[Handle, Role | None]] = {}
         self._by_last: dict[tuple[str, str], tuple[str, Handle, Role | None]] = {}
-        self.count_connections: Callable[[], dict[str, int]] = dict  # the server sets it
         self.config["json.enable"] = False
         self.install(_UnderBottle(self._respond))
         self.default_error_handler = _no_route
