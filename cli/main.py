@@ -18,6 +18,7 @@ from .commands import (
     completion,
     crons,
     list_tasks,
+    reports,
     streaming,
     tasks,
     watch,
@@ -127,6 +128,7 @@ for command in (
     *streaming.COMMANDS,
     *watch.COMMANDS,
     *backends.COMMANDS,
+    *reports.COMMANDS,
     *completion.COMMANDS,
 ):
     cli.add_command(command)

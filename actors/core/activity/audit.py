@@ -62,7 +62,7 @@ class AuditEntry(Struct, PublicRecord, frozen=True, kw_only=True):
 
 
 class AuditPage(Struct, PublicRecord, frozen=True):
-    """Entries, newest first; `cursor` is where the next page continues, None after the last."""
+    """Some `entries`, newest first; `cursor` is where the next page goes on, None at the end."""
 
     entries: list[AuditEntry]
     cursor: str | None = None

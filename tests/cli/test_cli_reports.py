@@ -1,0 +1,58 @@
+"""`history`, `usage` and `audit`."""
+
+import pytest
+
+from tests.support.harness.cli import CliHarness
+
+
+@pytest.fixture
+def house(tmp_path):
+    with CliHarness(tmp_path) as house:
+        yield house
+
+
+def submit(house, *more):
+    return house.ok("submit", "generate", "--model", "smollm2", "--prompt", "hi", "--wait", *more)
+
+
+def test_history_shows_periods_in_which_something_happened(house):
+    assert house.run("history").stderr == "Nothing happened.\n"
+    submit(house)
+
+    head, row = house.ok("history", "--span", "72h", "--by", "model").splitlines()
+    assert head.split()[:4] == ["SINCE", "MODEL", "SUBMITTED", "COMPLETED"]
+    assert row.split()[2] == "smollm2"
+    periods = house.json("history", "--span", "90d")
+    assert [each["completed"] for each in periods] == [1]
+
+
+def test_usage_shows_a_row_for_each_group(house):
+    submit(house)
+    submit(house, "--tag", "nightly")
+
+    lines = house.ok("usage", "--by", "tag,model").splitlines()
+    assert lines[0].split()[:3] == ["TAG", "MODEL", "TASKS"]
+    assert {tuple(line.split()[:3]) for line in lines[1:]} == {
+        ("-", "smollm2", "1"),
+        ("nightly", "smollm2", "1"),
+    }
+    assert house.json("usage")["rows"][0]["completed"] == 2
+
+
+def test_usage_names_a_wrong_group(house):
+    result = house.run("usage", "--by", "title")
+
+    assert result.exit_code == 2
+    assert "by must be one of model, backend, tenant, tag" in result.stderr
+
+
+def test_audit_shows_who_changed_what(house):
+    house.ok("pause")
+    house.ok("resume")
+
+    head, resumed, paused = house.ok("audit").splitlines()
+    assert head.split() == ["AT", "WHO", "FROM", "ACTION", "TARGET", "DETAIL"]
+    assert ("resume" in resumed, "pause" in paused) == (True, True)
+    page = house.json("audit", "--action", "pause", "--limit", "1")
+    assert [each["action"] for each in page["entries"]] == ["pause"]
+    assert house.run("audit", "--who", "nobody").stderr == "No changes.\n"
