@@ -34,7 +34,7 @@ class Call:
 
     def __init__(self, run: Run, spec: CallSpec | None, executor: Executor) -> None:
         self.run, self.spec, self.executor = run, spec, executor
-        self.log = StreamLog(AttemptBegun(run.attempt, run.backend, time.time()))
+        self.log = StreamLog(AttemptBegun(run.attempt, run.backend, time.time(), run.fallback))
         self.stopped = False
         self.deadline = time.monotonic() + run.timeout_s if run.timeout_s is not None else None
 
@@ -139,5 +139,6 @@ class Worker(Actor):
 
         if call.spec is None:
             return Failed(f"there is no task {task_id}", Verdict.FINAL)
-        model, spec = call.run.model or call.spec.model, _decode_spec(call.spec.spec)
-        return call.executor.run(call.spec.type, model, spec, on_chunk, call.run.without)
+        run, spec = call.run, _decode_spec(call.spec.spec)
+        model = run.model or run.fallback or call.spec.model
+        return call.executor.run(call.spec.type, model, spec, on_chunk, run.without)

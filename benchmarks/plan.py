@@ -24,7 +24,7 @@ from ollama_queue.actors.core.model.outcomes import Answered
 from ollama_queue.actors.core.plan.explain import explain
 from ollama_queue.actors.core.plan.plan import Plan
 from ollama_queue.actors.core.routing.gates import Gate
-from ollama_queue.actors.core.routing.routes import Gates
+from ollama_queue.actors.core.routing.placement import Gates
 
 SLOTS = 4
 BLOCK = 100  # decisions of one kind between two clock reads

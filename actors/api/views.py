@@ -57,7 +57,8 @@ def brief(record: Record) -> Record:
 
 
 def _facts_of(record: Record, waiting: Waiting | None) -> Task:
-    facts = {name: getattr(record, name) for name in _FACTS}
+    facts: dict[str, Any] = {name: getattr(record, name) for name in _FACTS}
+    facts["model_used"] = record.model_used
     if waiting is not None and record.status is Status.PENDING:
         facts |= msgspec.structs.asdict(waiting)
     return Task(**facts)

@@ -18,7 +18,7 @@ from ..core.messages.replies import Recovered
 from ..core.model.ids import mint
 from ..core.plan.plan import Plan
 from ..core.plan.settle import utc
-from ..core.routing.routes import gates_of
+from ..core.routing.placement import gates_of
 from ..cron_ticker import CronTicker
 from ..event_bus import EventBus
 from ..executors import Executor
@@ -174,7 +174,12 @@ class Boot:
         config = self.config
         return Plan(
             slots=slots,
-            gates=gates_of(config.all_backends, config.remote_scheduling, config.kept_models),
+            gates=gates_of(
+                config.all_backends,
+                config.remote_scheduling,
+                config.kept_models,
+                config.models,
+            ),
             retry=config.retry_config,
             scheduler=config.scheduler,
             max_tasks=config.queue.max_queue_size,

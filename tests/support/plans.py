@@ -17,7 +17,7 @@ from ollama_queue.actors.core.model.tasks import Attempt, Status
 from ollama_queue.actors.core.plan.plan import Plan
 from ollama_queue.actors.core.plan.settle import utc
 from ollama_queue.actors.core.routing.gates import Gate
-from ollama_queue.actors.core.routing.routes import Gates
+from ollama_queue.actors.core.routing.placement import Gates
 
 NOW = 1_700_000_000.0
 DAY = 24 * 3600.0
@@ -38,10 +38,10 @@ def asked(prompt: str = "hi", *, model: str = "m", key: str | None = None, **fie
 
 
 def plan_of(gates: Iterable[Gate], slots: int = 1, **settings: Any) -> Plan:
-    """A plan with these backends; `rules`, `scheduler`, `retry` and limits as in `Plan`."""
-    rules = settings.pop("rules", RemoteScheduling())
+    """A plan with these backends; `rules`, `models`, `scheduler`, `retry`, limits as in `Plan`."""
+    rules, models = settings.pop("rules", RemoteScheduling()), settings.pop("models", {})
     defaults = {"retry": RetrySettings(), "scheduler": SchedulerSettings()}
-    return Plan(slots=slots, gates=Gates(gates, rules), **{**defaults, **settings})
+    return Plan(slots=slots, gates=Gates(gates, rules, models), **{**defaults, **settings})
 
 
 def make_plan(
@@ -63,6 +63,7 @@ def started(task_id: str, attempt: int = 1, *, slot: int = 0, now: float = 0) ->
         "started_at": at(now),
         "next_attempt_at": None,
         "executed_on": "b",
+        "fallback": None,
     }
     return [Change(task_id, fields, "task_started"), Run(slot, task_id, attempt, "b", None)]
 

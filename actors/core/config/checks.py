@@ -167,6 +167,8 @@ def _remote(it: "RemoteScheduling") -> Iterator[Rule]:
     section = "remote_scheduling"
     yield 0 < it.health_check_interval <= MAX_S, f"{section}.health_check_interval", _ABOVE_0
     yield it.max_local_queue_size >= 0, f"{section}.max_local_queue_size", "0 or more"
+    after = it.after
+    yield after is None or 0 < after <= MAX_S, f"{section}.after", f"{_ABOVE_0}, or null"
     for index, endpoint in enumerate(it.endpoints):
         yield from _endpoint(f"{section}.endpoints[{index}]", endpoint)
 

@@ -136,7 +136,8 @@ class RemoteScheduling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How local and remote backends share the work; `endpoints` count only when `enabled`.
 
     `local_first_policy`: local backends that could run a task now are preferred, until more than
-    `max_local_queue_size` tasks wait. `fallback_to_local`: a task with `remote_execution` may run
+    `max_local_queue_size` tasks wait; with `after`, a task waits that many seconds for them before
+    a remote one may take it. `fallback_to_local`: a task with `remote_execution` may run
     on a local backend while no remote one is healthy. `health_check_interval` is in seconds.
     """
 
@@ -145,6 +146,7 @@ class RemoteScheduling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     fallback_to_local: bool = True
     local_first_policy: bool = True
     max_local_queue_size: int = 100
+    after: Seconds | None = None
     endpoints: list[Endpoint] = []
 
 

@@ -136,8 +136,9 @@ Save = Insert | Change | Remove | SaveElse
 
 
 class Run(Struct, frozen=True):
-    """Make this call (each slot has its worker). `model` is the backend's own name for the task's
-    model, None if it is the same; `without` are fields that we add and the backend refuses."""
+    """Make this call (each slot has its worker). `model` is the backend's own name for the model,
+    None if it is the same; `without` are fields that we add and the backend refuses. `fallback` is
+    the model if it is not the task's own."""
 
     slot: int
     task_id: str
@@ -146,6 +147,7 @@ class Run(Struct, frozen=True):
     timeout_s: float | None = None
     model: str | None = None
     without: frozenset[str] = frozenset()
+    fallback: str | None = None
 
 
 class Stop(Struct, frozen=True):

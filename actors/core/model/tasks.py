@@ -141,7 +141,8 @@ class Attempt(Struct, PublicRecord, frozen=True, kw_only=True):
 
     `attempt` counts from 1; `backend` is the server that was called, from `started_at` to
     `ended_at`. `status` is the HTTP status of the model server's answer to a failed call, if there
-    was one; `upstream` is its error.
+    was one; `upstream` is its error. `fallback` is the model that was called, if that was one of
+    the task's fallbacks; None: the task's own.
     """
 
     attempt: int
@@ -151,6 +152,7 @@ class Attempt(Struct, PublicRecord, frozen=True, kw_only=True):
     error: str | None = None
     status: int | None = None
     upstream: Upstream | None = None
+    fallback: str | None = None
 
 
 def briefly(attempt: Attempt) -> Attempt:
@@ -210,7 +212,8 @@ class Record(_Facts, frozen=True, kw_only=True):
 
     `route` is the task's route key (`routes.route_key`), `size` the size of its spec in bytes,
     `key` the digest of its idempotency key, `avoid` the backend on which it failed last, `lacking`
-    those that reported not to have its model. They are here so that a boot can rebuild the plan
+    those that reported not to have its model, `fallback` the model of the last call if it was not
+    `model`. They are here so that a boot can rebuild the plan
     without reading payloads.
     """
 
@@ -219,6 +222,12 @@ class Record(_Facts, frozen=True, kw_only=True):
     key: bytes | None = None
     avoid: str | None = None
     lacking: tuple[str, ...] = ()
+    fallback: str | None = None
+
+    @property
+    def model_used(self) -> str | None:
+        """The model of the last call; None before the first."""
+        return self.fallback or (None if self.executed_on is None else self.model)
 
 
 class Task(_Facts, frozen=True, kw_only=True):
@@ -236,8 +245,9 @@ class Task(_Facts, frozen=True, kw_only=True):
       which it is not retried.
     - `attempt`, the number of calls started; `retry_count`, how many of them count as retries;
       `interruptions`, how many the queue itself ended (a stop, a crash); `attempts`, the calls that
-      have ended, three of them in lists; `executed_on`, the backend of the last one, which read
-      `prompt_tokens` and generated `tokens`.
+      have ended, three of them in lists; `executed_on`, the backend of the last one, and
+      `model_used`, its model, which may be one of the fallbacks; it read `prompt_tokens` and
+      generated `tokens`.
     - `seq` grows with each change of any task.
 
     `payload`, `options`, `metadata` and `dialect` are None in lists; `result` is the model's
@@ -250,6 +260,7 @@ class Task(_Facts, frozen=True, kw_only=True):
     options: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
     dialect: Dialect | None = None
+    model_used: str | None = None
     result: Any = None
     waiting_for: WaitingFor | None = None
     position: int | None = None
@@ -434,12 +445,13 @@ class Event(Struct, PublicRecord, frozen=True):
 class AttemptBegun(Struct, frozen=True):
     """The pieces that follow in a stream belong to this attempt, which runs on `backend`.
 
-    `at` is when it began, in seconds since 1970.
+    `at` is when it began, in seconds since 1970; `fallback` is its model if not the task's own.
     """
 
     attempt: int
     backend: str
     at: float
+    fallback: str | None = None
 
 
 class Piece(Struct, frozen=True, gc=False):

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 
 from ..model.entry import Entry
 from ..model.orders import Order, Probe
-from ..routing.routes import Gates, Route, read_route
+from ..routing.placement import Gates
+from ..routing.routes import Route, read_route
 from .waiting import WaitingRoom
 
 
@@ -63,5 +64,9 @@ class AbsentModels:
         if not backends:
             wish = route.backend or ("a remote one" if route.remote else "an Ollama")
             return f"no backend that may run it ({wish}) appeared {waited}"
-        names = ", ".join(backends)
-        return f"no backend has the model {route.model}: {names} did not list it {waited}"
+        names, it, others = ", ".join(backends), "it", ""
+        if self._gates.fallbacks.has(route):
+            fallbacks = [each.fallback for each in self._gates.fallbacks.of(route) if each.fallback]
+            it, noun = "one", "fallback" if len(fallbacks) == 1 else "fallbacks"
+            others = f" or its {noun} {', '.join(fallbacks)}"
+        return f"no backend has the model {route.model}{others}: {names} did not list {it} {waited}"

@@ -49,6 +49,8 @@ def route_of(submit: Submit) -> str:
         remote=new.remote_execution,
         ollama_only=submit.ollama_only is not None,
         hints=not options.keys() <= TAKEN_OPTIONS,
+        is_embed=new.type is TaskType.EMBED,
+        fallbacks=new.fallback_models,
     )
 
 

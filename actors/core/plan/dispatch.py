@@ -9,8 +9,11 @@ from ..model.lifecycle import become
 from ..model.orders import Announce, KeepModel, Order, Probe, Run, SetFlag
 from ..model.outcomes import Answered, Failed, Outcome, ProbeResult, Stopped, Verdict
 from ..model.tasks import Status
+from ..routing.fallbacks import Candidate
 from ..routing.gates import Gate
-from ..routing.routes import Gates, Lane, read_route
+from ..routing.lanes import Lane
+from ..routing.placement import Gates
+from ..routing.routes import read_route
 from .absent_models import AbsentModels
 from .backoff import probe_delay
 from .estimates import Durations
@@ -30,8 +33,11 @@ class Dispatch:
         self.policy = Policy(settings)
         self.durations = Durations()
         self.max_rest_s = settings.max_rest
-        self.waiting = WaitingRoom(self.policy.rank, lambda key: gates.lane(read_route(key)))
+        self.waiting = WaitingRoom(self.policy.rank, self._lane_of)
         self.absent_models = AbsentModels(self.waiting, gates, settings.model_wait)
+
+    def _lane_of(self, key: str, waited: float) -> Lane:
+        return self.gates.lane(read_route(key), waited)
 
     # --- starting -------------------------------------------------------------------------------
 
@@ -46,6 +52,7 @@ class Dispatch:
     def promote_due(self, now: float) -> Iterator[Order]:
         """Queue tasks that have become due; handle routes whose model no backend has."""
         self.waiting.promote_due(now)
+        self.waiting.widen(now)
         for gate in self.gates:
             if gate.resting_until is not None:
                 gate.wake(now)
@@ -57,26 +64,28 @@ class Dispatch:
         return [lane for lane in self.waiting.lanes if lane.is_open(now)]
 
     def _is_warm(self, entry: Entry, now: float) -> bool:
-        route = read_route(entry.route)
-        return self._gate_for(entry, now).has_loaded(route.model, route.runner)
+        gate, candidate = self._placement_of(entry, now)
+        return gate.has_loaded(candidate.model, read_route(entry.route).runner)
 
-    def _gate_for(self, entry: Entry, now: float) -> Gate:
-        """The backend that would run an entry of an open lane."""
-        lane, ready = self.waiting.lane(entry.route), self.waiting.ready
-        gate = self.gates.choose(lane, read_route(entry.route), entry.avoid, ready, now)
+    def _placement_of(self, entry: Entry, now: float) -> tuple[Gate, Candidate]:
+        """The backend that would run an entry of an open lane, and with which model."""
+        lane, route, ready = self.waiting.lane(entry), read_route(entry.route), self.waiting.ready
+        gate = self.gates.choose(lane, route, entry.avoid, ready, now)
         assert gate is not None, "no backend of an open lane is open"
-        return gate
+        return gate, self.gates.fallbacks.choose(gate, route, lane.waited)
 
     def _start(self, entry: Entry, now: float) -> Iterator[Order]:
-        route, gate = read_route(entry.route), self._gate_for(entry, now)
+        gate, (model, fallback, *_) = self._placement_of(entry, now)
+        runner = read_route(entry.route).runner
         self.waiting.remove(entry)
         entry.due = 0.0
         entry.attempt += 1
-        running = self.slots.occupy(entry, gate, route.model, now)
+        running = self.slots.occupy(entry, gate, model, now)
+        running.fallback = fallback
         running.charged = self.policy.begin(entry)
         gate.enter(max(now - entry.queued_at, 0.0))
-        if not gate.has_loaded(route.model, route.runner):
-            gate.load(route.model, route.runner, self._models_in(gate))
+        if not gate.has_loaded(model, runner):
+            gate.load(model, runner, self._models_in(gate))
             running.loads = True
         yield become(
             entry.id,
@@ -86,9 +95,19 @@ class Dispatch:
             started_at=utc(now),
             next_attempt_at=None,
             executed_on=gate.name,
+            fallback=fallback,
         )
-        name, without = gate.own_name(route.model), gate.refuses(route.model)
-        yield Run(running.slot, entry.id, entry.attempt, gate.name, entry.timeout_s, name, without)
+        name, without = gate.own_name(model), gate.refuses(model)
+        yield Run(
+            running.slot,
+            entry.id,
+            entry.attempt,
+            gate.name,
+            entry.timeout_s,
+            name,
+            without,
+            fallback,
+        )
 
     def _models_in(self, gate: Gate) -> frozenset[str]:
         return frozenset(running.model for running in self.slots if running.gate is gate)

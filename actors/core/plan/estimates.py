@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from ..model.entry import Entry
 from ..routing.gates import Gate
-from ..routing.routes import Lane, read_route
+from ..routing.lanes import Lane
+from ..routing.routes import read_route
 from .slots import Slots
 from .waiting import QueueKey, WaitingRoom
 
@@ -81,7 +82,7 @@ class Forecast:
 
     def start_of(self, entry: Entry) -> float | None:
         """Seconds until a due entry may start; None if unknown."""
-        lane = self._waiting.lane(entry.route)
+        lane = self._waiting.lane(entry)
         if lane not in self._outlooks:
             self._outlooks[lane] = self._outlook(lane)
         outlook = self._outlooks[lane]
@@ -123,7 +124,7 @@ class Forecast:
         return self._work[lane]
 
     def _measure(self, lane: Lane) -> _Work:
-        gates = [gate for gate in lane.usable if gate.is_in]
+        gates = [gate for gate in lane.usable(self._now) if gate.is_in]
         names = [gate.name for gate in gates]
         work = _Work(gates, {}, {})
         for key, length in self._waiting.lengths(lane, MOST_QUEUES):

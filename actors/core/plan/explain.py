@@ -7,7 +7,8 @@ from ..model.entry import Entry
 from ..model.stats import BackendState, PlanState, Unserved, Waiting
 from ..model.task_filter import WaitReasons
 from ..model.tasks import WaitingFor
-from ..routing.routes import Lane, read_route
+from ..routing.lanes import Lane
+from ..routing.routes import read_route
 from .estimates import Forecast
 from .plan import Plan
 from .settle import utc
@@ -35,7 +36,7 @@ def _reason(plan: Plan, entry: Entry, shut: frozenset[Lane]) -> WaitingFor:
     if plan.paused:
         return WaitingFor.PAUSED
     reason = plan.waiting.reason(entry)
-    if reason is WaitingFor.SLOT and plan.waiting.lane(entry.route) in shut:
+    if reason is WaitingFor.SLOT and plan.waiting.lane(entry) in shut:
         return WaitingFor.BACKEND
     return reason
 
@@ -54,7 +55,11 @@ def reasons(plan: Plan, now: float) -> WaitReasons:
     """What is needed to tell of any task why it waits."""
     waiting = plan.waiting
     shut = _shut_lanes(plan, now)
-    routes = frozenset(route for route, lane in waiting.routes.items() if lane in shut)
+    routes = frozenset(
+        route
+        for route, lane in waiting.routes.items()
+        if lane in shut or (lane.later and lane.is_shut(now))
+    )
     return WaitReasons(now, plan.paused, routes, _counts(plan, shut))
 
 

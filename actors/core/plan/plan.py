@@ -23,9 +23,10 @@ from ..model.orders import (
     Replace,
     SetFlag,
 )
-from ..model.outcomes import Outcome, ProbeResult
+from ..model.outcomes import Failed, Outcome, ProbeResult
 from ..model.tasks import ErrorCode, Record, Status
-from ..routing.routes import Gates, Route, read_route
+from ..routing.placement import Gates
+from ..routing.routes import Route, read_route
 from .acceptance import accept, route_of
 from .capacity import Capacity
 from .clock_repair import repair_clock
@@ -91,6 +92,7 @@ class Plan:
         waiting, interrupted = list(waiting), list(interrupted)
         repair_clock([*waiting, *interrupted], self.retry, now)
         self.entries.add([*waiting, *interrupted])
+        self.waiting.start_waits(now)
         self.waiting.fill(waiting, now)
         self.keys.restore(keys, self.entries)
         for entry in interrupted:
@@ -232,6 +234,7 @@ class Plan:
 
     def resume(self, now: float) -> list[Order]:
         self.paused = False
+        self.waiting.start_waits(now)
         return [SetFlag("paused", False, "queue_resumed"), *self._dispatch(now)]
 
     def drain_backend(self, name: str, value: bool, now: float) -> list[Order]:
@@ -256,7 +259,10 @@ class Plan:
             return []  # stale: from an older attempt
         orders: list[Order] = []
         if not running.cancelled:
-            change, entry = settle_attempt(running, outcome, self.retry, now, chance)
+            other = None
+            if isinstance(outcome, Failed):
+                other = self.gates.fallbacks.without(running.entry.route, running.model)
+            change, entry = settle_attempt(running, outcome, self.retry, now, chance, other)
             orders.append(with_start(change, running))
             self._let_go(entry, change, now)
         orders.extend(self.dispatch.end(running, outcome, now))

@@ -9,7 +9,7 @@ from math import floor
 
 from ..config.config import SchedulerSettings
 from ..model.entry import Entry
-from ..routing.routes import Lane
+from ..routing.lanes import Lane
 from .waiting import SortKey, WaitingRoom
 
 IN_TURNS = 2 / 3  # of the longest wait; the remainder allows for turns that overrun
@@ -191,7 +191,7 @@ class Policy:
             return first
         since = self._passed_over.since(waiting.order(first))
         if since is None or now < since + self._max_wait:
-            servers = len({gate for lane in lanes for gate in lane.usable})
+            servers = len({gate for lane in lanes for gate in lane.usable(now)})
             share = min(servers / len({entry.route for entry in level}), 1.0)
             for entry in others:
                 if is_warm(entry) and self._has_turn(entry, share, now):

@@ -17,6 +17,7 @@ from ..model.lifecycle import become
 from ..model.orders import Change
 from ..model.outcomes import Answered, Failed, Outcome, Stopped, Verdict
 from ..model.tasks import Attempt, ErrorCode, Record, Status, briefly
+from ..routing.routes import with_all_models
 from .backoff import delay
 from .slots import Running
 
@@ -24,9 +25,16 @@ MAX_INTERRUPTIONS = 3
 
 
 def settle_attempt(
-    running: Running, outcome: Outcome, retry: RetrySettings, now: float, chance: float
+    running: Running,
+    outcome: Outcome,
+    retry: RetrySettings,
+    now: float,
+    chance: float,
+    other: str | None = None,
 ) -> tuple[Change, Entry]:
-    """How an outcome changes a task: it ends, or waits again (until its entry's `due`)."""
+    """How an outcome changes a task: it ends, or waits again (until its entry's `due`).
+
+    `other` is its route without the model of this call, if it has other models."""
     entry = running.entry
     match outcome:
         case Answered(result) as answered:
@@ -36,13 +44,18 @@ def settle_attempt(
         case Stopped():
             return put_back(entry, attempt_of(running, "stopped by the queue", now)), entry
         case Failed():
-            return _failed(running, outcome, retry, now, chance)
+            return _failed(running, outcome, retry, now, chance, other)
         case _:
             assert_never(outcome)
 
 
 def _failed(
-    running: Running, failed: Failed, retry: RetrySettings, now: float, chance: float
+    running: Running,
+    failed: Failed,
+    retry: RetrySettings,
+    now: float,
+    chance: float,
+    other: str | None,
 ) -> tuple[Change, Entry]:
     entry, error = copy(running.entry), cut(failed.error, limits.ERROR)
     entry.avoid = backend = running.gate.name
@@ -57,6 +70,9 @@ def _failed(
     spent = entry.retry_count >= entry.max_retries
     too_late = entry.deadline is not None and due >= entry.deadline
     if failed.verdict in (Verdict.FINAL, Verdict.NO_MODEL) or spent or too_late:
+        if other is not None and failed.verdict is not Verdict.FINAL:  # the model is at fault
+            entry.route, entry.avoid, entry.lacking = other, None, ()
+            return put_back(entry, ended, error, route=other), entry
         return end(entry, Status.FAILED, ended, now, error=error), entry
     entry.retry_count += 1
     entry.due = due
@@ -73,7 +89,7 @@ def interrupt(entry: Entry, error: str, ended: Attempt | None, now: float) -> tu
     return end(entry, Status.FAILED, ended, now, error=message), entry
 
 
-def put_back(entry: Entry, ended: Attempt | None, error: str | None = None) -> Change:
+def put_back(entry: Entry, ended: Attempt | None, error: str | None = None, **facts: Any) -> Change:
     """Return a running task to the queue, at its old place or until it is due."""
     return _ends_as(
         entry,
@@ -83,6 +99,7 @@ def put_back(entry: Entry, ended: Attempt | None, error: str | None = None) -> C
         avoid=entry.avoid,
         lacking=entry.lacking,
         next_attempt_at=utc(entry.due) if entry.due else None,
+        **facts,
     )
 
 
@@ -119,6 +136,8 @@ def revive(record: Record, now: float, expires_in: float | None = None) -> tuple
         "started_at": None,
         "completed_at": None,
         "next_attempt_at": None,
+        "route": with_all_models(record.route),
+        "fallback": None,
     }
     change = become(record.id, record.status, Status.PENDING, **facts)
     return change, entry_of(replace(record, **facts))
@@ -175,6 +194,7 @@ def attempt_of(
         error=_words(error),
         status=failed.status if failed else None,
         upstream=failed.upstream if failed else None,
+        fallback=running.fallback,
     )
 
 
@@ -198,6 +218,7 @@ def cut_attempt(record: Record, error: str, at: datetime) -> Attempt:
         started_at=started_at,
         ended_at=max(started_at, at),
         error=error,
+        fallback=record.fallback,
     )
 
 

@@ -12,7 +12,7 @@ STOP_PATIENCE_S = 5.0  # a worker that does not end a stopped call in this time 
 
 
 class Running(Struct, gc=False):
-    """One call in its slot.
+    """One call in its slot. `fallback` is the name of its model if that is not the task's own.
 
     `loads`: its model was not in the backend's memory. `charged`: its tenant's provisional charge,
     in the level of `priority`. `is_moved`: the clock was set while it ran, and `started_at` was
@@ -26,6 +26,7 @@ class Running(Struct, gc=False):
     attempt: int
     priority: int
     started_at: float
+    fallback: str | None = None
     loads: bool = False
     is_moved: bool = False
     charged: float = 0.0

@@ -3,13 +3,16 @@
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from math import inf
 from typing import NamedTuple
 
 from sortedcontainers import SortedKeyList, SortedList
 
 from ..model.entry import Entry
 from ..model.tasks import WaitingFor
-from ..routing.routes import Lane
+from ..routing.lanes import Lane
+
+ROUNDING_S = 1e-6  # more than the rounding of an instant
 
 SortKey = tuple[float, float, str]
 """An entry's place in the total order: the rank of its level, when it was queued, its id."""
@@ -42,11 +45,16 @@ class WaitingRoom:
     """All waiting entries; each lane keeps the heads of its routes' queues sorted.
 
     `rank` gives an entry's level, the lowest first; `lane_of` gives the backends that can run a
-    route. An operation is O(log n) in the number of tasks; `regroup` is O(routes).
+    route's tasks when they have waited so many seconds. A queue whose head has waited for more
+    backends is in another lane than the rest of its route, until it has a younger head. An
+    operation is O(log n) in the number of tasks; `regroup` is O(routes).
     """
 
-    def __init__(self, rank: Callable[[Entry], float], lane_of: Callable[[str], Lane]) -> None:
+    def __init__(
+        self, rank: Callable[[Entry], float], lane_of: Callable[[str, float], Lane]
+    ) -> None:
         self._rank, self._lane_of = rank, lane_of
+        self._now = self._waits_from = 0.0
         self._clear()
 
     def _clear(self) -> None:
@@ -57,6 +65,8 @@ class WaitingRoom:
         self._sizes: dict[Lane, Counter[int]] = {}  # number of entries by priority
         self._later: SortedKeyList[Entry] = SortedKeyList(key=_due_of)
         self._reasons: Counter[WaitingFor] = Counter()
+        self._widened: dict[QueueKey, Lane] = {}  # of heads that have waited for more backends
+        self._steps: list[tuple[float, QueueKey]] = []  # a heap: when heads will have waited
         self._stuck: list[str] = []
         self._ages: list[tuple[float, str, QueueKey]] = []  # a heap of current and former heads
         self.bytes = 0
@@ -110,18 +120,17 @@ class WaitingRoom:
             return
         self._reasons[WaitingFor.SLOT] -= 1
         key = _key_of(entry)
-        line, lane = self._lines[key], self._lanes[key.route]
+        line, lane = self._lines[key], self._lane_at(key)
         self._sizes[lane][key.priority] -= 1
         if line[0] is not entry:
             line.remove(entry)
             return
-        heads = self._heads[lane]
-        heads.remove((self.order(entry), key))
+        self._heads[lane].remove((self.order(entry), key))
         del line[0]
         if line:
-            self._lead(key, line[0], heads)
+            self._lead(key, line, lane)
         else:
-            self._close_line(key)
+            self._close_line(key, lane)
 
     def promote_due(self, now: float) -> None:
         """Move entries that have become due into their queues."""
@@ -142,6 +151,8 @@ class WaitingRoom:
             entry.due = abs(entry.due)
             if is_retry or entry.queued_at != entry.due:
                 entry.queued_at += step
+        self._waits_from += step
+        self._now = now
         self._clear()
         self.fill(entries, now)
 
@@ -152,54 +163,119 @@ class WaitingRoom:
         if line is None:
             self._open_line(key, SortedKeyList([entry], key=_age_of))
             return
-        head, lane = line[0], self._lanes[key.route]
+        head, lane = line[0], self._lane_at(key)
         line.add(entry)
         self._sizes[lane][key.priority] += 1
         if line[0] is entry:
-            heads = self._heads[lane]
-            heads.remove((self.order(head), key))
-            self._lead(key, entry, heads)
+            self._heads[lane].remove((self.order(head), key))
+            self._lead(key, line, lane)
 
     def _open_line(self, key: QueueKey, line: SortedKeyList[Entry]) -> None:
         self._lines[key] = line
         self._keys.setdefault(key.route, set()).add(key)
         if key.route not in self._lanes:
-            lane = self._lanes[key.route] = self._lane_of(key.route)
+            lane = self._lanes[key.route] = self._lane_of(key.route, 0.0)
             if not lane:
                 self._stuck.append(key.route)
         self._enter_lane(key, line)
 
     def _enter_lane(self, key: QueueKey, line: SortedKeyList[Entry]) -> None:
         lane = self._lanes[key.route]
+        self._add_to(lane, key, len(line))
+        self._lead(key, line, lane)
+
+    def _add_to(self, lane: Lane, key: QueueKey, count: int) -> None:
         if lane not in self._heads:
             self._heads[lane], self._sizes[lane] = SortedList(), Counter()
-        self._lead(key, line[0], self._heads[lane])
-        self._sizes[lane][key.priority] += len(line)
+        self._sizes[lane][key.priority] += count
 
-    def _lead(self, key: QueueKey, head: Entry, heads: SortedList[QueueHead]) -> None:
-        """Make the entry its queue's head."""
-        heads.add((self.order(head), key))
+    def _drop_if_empty(self, lane: Lane) -> None:
+        if not self._heads[lane]:
+            del self._heads[lane], self._sizes[lane]
+
+    def _lead(self, key: QueueKey, line: SortedKeyList[Entry], lane: Lane) -> None:
+        """Make its first entry the head of a queue of a lane, in which it has none."""
+        head = line[0]
+        if lane.later or lane.waited:
+            lane = self._change_lane(key, line, lane)
+        self._heads[lane].add((self.order(head), key))
         heapq.heappush(self._ages, (head.queued_at, head.id, key))
         if len(self._ages) > 2 * len(self._lines) + 1000:
             self._ages = [(line[0].queued_at, line[0].id, key) for key, line in self._lines.items()]
             heapq.heapify(self._ages)
 
-    def _close_line(self, key: QueueKey) -> None:
-        lane = self._lanes[key.route]
+    def _close_line(self, key: QueueKey, lane: Lane) -> None:
         del self._lines[key]
+        self._widened.pop(key, None)
         self._keys[key.route].remove(key)
         if not self._keys[key.route]:
             del self._keys[key.route], self._lanes[key.route]
-        if not self._heads[lane]:
-            del self._heads[lane], self._sizes[lane]
+        self._drop_if_empty(lane)
 
     def regroup(self) -> None:
         """Recompute the lane of each route after the backends' models have changed."""
-        self._lanes = {route: self._lane_of(route) for route in self._lanes}
+        self._lanes = {route: self._lane_of(route, 0.0) for route in self._lanes}
         self._stuck = [route for route, lane in self._lanes.items() if not lane]
-        self._heads, self._sizes = {}, {}
+        self._heads, self._sizes, self._widened, self._steps = {}, {}, {}, []
         for key, line in self._lines.items():
             self._enter_lane(key, line)
+
+    # --- waiting for more backends --------------------------------------------------------------
+
+    def start_waits(self, now: float) -> None:
+        """Count waits for more backends from now on, as the queue has just begun to dispatch."""
+        self._now = self._waits_from = now
+        self.regroup()
+
+    def widen(self, now: float) -> None:
+        """Put queues into wider lanes whose heads have waited for more backends."""
+        self._now = now
+        while self._steps and self._steps[0][0] <= now:
+            _, key = heapq.heappop(self._steps)
+            line = self._lines.get(key)
+            if line is None:
+                continue
+            lane = self._lane_at(key)
+            if self._waiting_since(line[0]) + lane.next_at <= now:  # else it has another head now
+                self._heads[lane].remove((self.order(line[0]), key))
+                self._lead(key, line, lane)
+
+    def _change_lane(self, key: QueueKey, line: SortedKeyList[Entry], lane: Lane) -> Lane:
+        """Move a queue to the lane that its head has waited for, if that is another."""
+        since = self._waiting_since(line[0])
+        old, lane = lane, self._lanes[key.route]
+        if lane and since + lane.next_at <= self._now:
+            lane = self._lane_of(key.route, self._now - since + ROUNDING_S)
+        if lane != old:
+            self._sizes[old][key.priority] -= len(line)
+            self._drop_if_empty(old)
+            self._add_to(lane, key, len(line))
+        self._widened.pop(key, None)
+        if lane.waited:
+            self._widened[key] = lane
+        if lane and lane.next_at < inf:
+            self._plan_step(since + lane.next_at, key)
+        return lane
+
+    def _plan_step(self, at: float, key: QueueKey) -> None:
+        heapq.heappush(self._steps, (at, key))
+        if len(self._steps) > 2 * len(self._lines) + 1000:
+            current = ((key, line, self._lane_at(key)) for key, line in self._lines.items())
+            self._steps = [
+                (self._waiting_since(line[0]) + lane.next_at, key)
+                for key, line, lane in current
+                if lane and lane.next_at < inf
+            ]
+            heapq.heapify(self._steps)
+
+    def _waiting_since(self, entry: Entry) -> float:
+        return max(entry.queued_at, self._waits_from)
+
+    def _lane_at(self, key: QueueKey) -> Lane:
+        """The lane of a queue."""
+        if self._widened and key in self._widened:
+            return self._widened[key]
+        return self._lanes[key.route]
 
     # --- looking --------------------------------------------------------------------------------
 
@@ -226,10 +302,13 @@ class WaitingRoom:
         lane = self._lanes.get(route)
         return lane is not None and not lane
 
-    def lane(self, route: str) -> Lane:
-        """The backends that can run a route."""
-        lane = self._lanes.get(route)
-        return self._lane_of(route) if lane is None else lane
+    def lane(self, entry: Entry) -> Lane:
+        """The backends that can run an entry now, or would if it were the head of its queue."""
+        key = _key_of(entry)
+        if key in self._lines:
+            return self._lane_at(key)
+        lane = self._lanes.get(entry.route)
+        return self._lane_of(entry.route, 0.0) if lane is None else lane
 
     def first(self, lanes: Iterable[Lane]) -> Entry:
         """The first entry in order in these lanes, of which there must be at least one."""
@@ -301,7 +380,10 @@ class WaitingRoom:
 
     @property
     def next_due(self) -> float | None:
-        return self._later[0].due if self._later else None
+        due = self._later[0].due if self._later else None
+        if self._steps and (due is None or self._steps[0][0] < due):
+            return self._steps[0][0]
+        return due
 
 
 def _come(entry: Entry) -> None:

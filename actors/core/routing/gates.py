@@ -77,6 +77,13 @@ class Gate(Struct, eq=False):
         """Whether it asked to get no calls for a while."""
         return self.resting_until is not None and self.resting_until > now
 
+    def is_available(self, now: float, patience: float) -> bool:
+        """Whether tasks can wait for it: it gets calls, or will when its first probe has ended or
+        when it has rested for `patience` seconds more at most."""
+        if self.is_unseen:
+            return True
+        return self.is_in and (self.resting_until is None or self.resting_until <= now + patience)
+
     def serves(self, model: str) -> bool:
         return (self.models is None or model in self.models) and model not in self.lacking
 

@@ -138,6 +138,7 @@ ALL = Config(
         fallback_to_local=False,
         local_first_policy=False,
         max_local_queue_size=0,
+        after=5,
     ),
     proxy=ProxySettings(admin=True),
     logging=LoggingSettings(level="debug", file="/var/log/q.log", format="json"),
@@ -157,7 +158,8 @@ scheduler: {batch_size: 1, scheduling_interval: 500ms, policy: Affinity, affinit
             aging: 10m, fair: true, model_wait: 1, max_rest: 20s}
 retry_config: {max_retries: 0, initial_delay: 500ms, max_delay: 12h, backoff_factor: 1.5}
 remote_scheduling: {enabled: yes, health_check_interval: 1m30s, fallback_to_local: no,
-                    local_first_policy: off, max_local_queue_size: 0, endpoints: []}
+                    local_first_policy: off, max_local_queue_size: 0, after: 5,
+                    endpoints: []}
 proxy: {admin: yes}
 logging: {level: DEBUG, file: /var/log/q.log, format: json}
 """
@@ -209,6 +211,7 @@ def test_every_key_but_lists_of_groups_has_an_environment_variable():
         "REMOTE_SCHEDULING_FALLBACK_TO_LOCAL": "false",
         "REMOTE_SCHEDULING_LOCAL_FIRST_POLICY": "False",
         "REMOTE_SCHEDULING_MAX_LOCAL_QUEUE_SIZE": "0",
+        "REMOTE_SCHEDULING_AFTER": "5s",
         "PROXY_ADMIN": "true",
         "LOG_LEVEL": "debug",
         "LOG_FILE": "/var/log/q.log",

@@ -136,6 +136,7 @@ ROWS: dict[str, Json] = {
     "options": row({"seed": 7}, cron={}),
     "metadata": row(lambda _, state: {"of": state}, cron={"cron_name": "c", "cron_run_count": 1}),
     "dialect": row("ollama"),
+    "model_used": row(None, (*RAN, "failed", "running", "retry"), "smollm2"),
     "result": row(None, RAN, Like("a reply", lambda value: value["response"] == "Hello from here")),
     "waiting_for": row(None, **{state: state for state in PENDING}),
     "position": row(None, slot=1, backend=0),

@@ -8,7 +8,8 @@ from hypothesis import strategies as some
 from ollama_queue.actors.core.config.config import Backend, RemoteScheduling
 from ollama_queue.actors.core.model.outcomes import ProbeResult
 from ollama_queue.actors.core.routing.pins import AGAIN_S, MOST_S, Pins
-from ollama_queue.actors.core.routing.routes import Gates, Route, gates_of
+from ollama_queue.actors.core.routing.placement import Gates, gates_of
+from ollama_queue.actors.core.routing.routes import Route
 
 NOW = 1000.0
 MODELS = frozenset({"small", "big", "other"})
@@ -122,7 +123,7 @@ def test_what_displaces_a_pinned_model_runs_elsewhere_even_if_that_is_busy() -> 
     _, gpu2 = gates
     gpu2.running = gpu2.parallel
 
-    assert lane.usable == (gpu2,)
+    assert lane.usable(NOW) == (gpu2,)
     assert not lane.is_open(NOW)
 
 
@@ -133,8 +134,9 @@ def test_where_no_other_server_is_available_it_runs_all_the_same() -> None:
     gpu1, gpu2 = gates
     gpu2.mark_unhealthy("away")
 
-    assert lane.usable == (gpu1,)
-    assert gates.lane(Route("big", backend="gpu1")).usable == (gpu1,)
+    assert lane.usable(NOW) == (gpu2, gpu1)
+    assert lane.is_open(NOW)
+    assert gates.lane(Route("big", backend="gpu1")).usable(NOW) == (gpu1,)
 
 
 def test_other_models_prefer_a_server_without_pinned_ones() -> None:

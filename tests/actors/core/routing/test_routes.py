@@ -7,15 +7,10 @@ import pytest
 from hypothesis import given
 
 from ollama_queue.actors.core.config.config import Backend, Config, RemoteScheduling
+from ollama_queue.actors.core.model.model_names import RUNNER_OPTIONS, spellings
 from ollama_queue.actors.core.model.outcomes import ProbeResult
-from ollama_queue.actors.core.routing.routes import (
-    RUNNER_OPTIONS,
-    Route,
-    gates_of,
-    read_route,
-    route_key,
-    spellings,
-)
+from ollama_queue.actors.core.routing.placement import gates_of
+from ollama_queue.actors.core.routing.routes import Route, read_route, route_key
 
 
 @pytest.mark.parametrize(
