@@ -150,8 +150,8 @@ class Persistence(Actor):
                 return self.find_batch(message)
             case ListBatches(limit):
                 return self.once_synced(message, self.store.batches.newest(limit))
-            case ListJobs(limit, before, endpoint):
-                self.aside(self.store.batches.jobs(limit, before, endpoint), self.later(message))
+            case ListJobs():
+                self.aside(self.store.batches.jobs(message), self.later(message))
             case AwaitBatch(batch_id):
                 return self.await_batch(message, batch_id)
             case ReadLines(batch_id, after):

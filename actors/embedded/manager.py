@@ -623,11 +623,14 @@ class QueueManager(ComposedVerbs):
         batch = Batch(id=mint_now(), created_at=now, total=0, job=job)
         return ask(self._now().batches, CreateBatch(batch))
 
-    def list_jobs(self, limit: int, before: str = "", endpoint: str = "") -> list[Batch]:
-        """The newest `limit` batches from files, older than the batch `before` if it is set."""
-        if before:
-            self.get_batch(before)
-        return ask(self._now().persistence, ListJobs(limit, before, endpoint))
+    def list_jobs(
+        self, limit: int, before: str = "", endpoint: str = "", after: str = ""
+    ) -> list[Batch]:
+        """The newest `limit` batches from files, older than the batch `before` if it is set. With
+        `after`, those just newer than that batch. Raises `NotFound`."""
+        if place := before or after:
+            self.get_batch(place)
+        return ask(self._now().persistence, ListJobs(limit, before, endpoint, after))
 
     def cancel_job(self, batch_id: str) -> Batch:
         """Cancel what has not ended of a batch from a file. Raises `NotFound`, or `Conflict` if it

@@ -68,7 +68,7 @@ def config_of(options: Mapping[str, Any]) -> Config:
             flags[_KEYS[name]] = value
         else:
             known = ", ".join([*_KEYS, "retry_config"])
-            raise Invalid(f"{name} is not an option; known are {known}", field=name)
+            raise Invalid(f"{name} is not an option; the options are {known}", field=name)
     with arguments.reading("options"), _in_our_names():
         return settings.load(None, {}, flags)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from ..core.messages import ListJobs
 from ..core.messages.replies import BatchLines, LiveTasks, StoredTask
 from ..core.model.entry import KeyUse
 from ..core.model.errors import Conflict
@@ -105,16 +106,19 @@ class BatchStore:
         rows = self._families["batches"].between(b"", b"g", backwards=True)
         return [decode_batch(raw) for _, (_, raw) in zip(range(limit), rows, strict=False)]
 
-    def jobs(self, limit: int, before: str, endpoint: str) -> Callable[[], list[Batch]]:
-        """Return a function that reads the newest batches with a job, older than the batch
-        `before`, of this `endpoint` if it is named; it may run in any thread."""
-        end = before.encode() or b"g"
-        rows = self._families["batches"].snapshot().between(b"", end, backwards=True)
+    def jobs(self, command: ListJobs) -> Callable[[], list[Batch]]:
+        """Return a function that reads the batches with a job that are asked for; it may run in
+        any thread."""
+        start = f"{command.after}\0" if command.after else ""
+        end, endpoint = command.before.encode() or b"g", command.endpoint
+        newest_first = not command.after
+        rows = self._families["batches"].snapshot().between(start.encode(), end, newest_first)
 
         def read() -> list[Batch]:
             batches = (decode_batch(raw) for _, raw in rows)
             wanted = (b for b in batches if b.job and endpoint in ("", b.job.endpoint))
-            return list(islice(wanted, limit))
+            found = list(islice(wanted, command.limit))
+            return found if newest_first else found[::-1]
 
         return read
 
@@ -137,7 +141,7 @@ class BatchStore:
         """The reply to a batch submitted again. Raises `Conflict` if all its tasks are deleted."""
         if self.get(batch_id) is None:
             raise Conflict(
-                f"this Idempotency-Key was used for batch {batch_id}, which has been deleted",
+                f"this idempotency key was used for batch {batch_id}, which has been deleted",
                 field="idempotency_key",
             )
         return BatchSubmitted(batch_id, self.task_ids(batch_id), created=False)

@@ -10,7 +10,6 @@ from ...actors.core.anthropic.errors import error_body
 from ...actors.core.anthropic.replies import request_id
 from ...actors.core.intake.batch_jobs import LineChecks, LineRefused
 from ...actors.core.model.errors import Invalid, NotFound, error_at
-from ...actors.core.model.ids import plain_batch_id
 from ...actors.core.model.tasks import Batch, BatchJob, Priority
 from ...actors.core.text.json_items import in_list
 from ...actors.files.text_encoding import as_utf8
@@ -19,6 +18,7 @@ from ..requests import reading
 from ..requests.exchange import Routes
 from ..requests.streaming import StreamingResponse
 from ..wire import Json
+from .openai_batches import named
 from .queue_protocol import DropinQueue
 from .queued_call import tenant_header
 
@@ -55,30 +55,32 @@ def add_anthropic_batch_routes(
     def listed() -> Json:
         query = reading.query({"after_id", "before_id", "limit"})
         limit = reading.page_limit(query, 20, MOST)
-        after, before = (query.get(name, [""])[-1] for name in ("after_id", "before_id"))
-        if before:
-            newer = queue.list_jobs(MOST, "", wire.MESSAGES)
-            ids = [batch.id for batch in newer]
-            end = ids.index(_plain(before)) if _plain(before) in ids else len(ids)
-            batches, has_more = newer[max(0, end - limit) : end], end > limit
-        else:
-            found = queue.list_jobs(limit + 1, _plain(after) if after else "", wire.MESSAGES)
-            batches, has_more = found[:limit], len(found) > limit
-        data = [shown(batch) for batch in batches]
+        older, newer = (query.get(name, [""])[-1] for name in ("after_id", "before_id"))
+        if older and newer:
+            raise Invalid("after_id cannot be given together with before_id", field="after_id")
+        field = "after_id" if older else "before_id"
+        with named(older or newer, field) as place:
+            before, after = (place, "") if older else ("", place)
+            found = queue.list_jobs(limit + 1, before, wire.MESSAGES, after)
+        batches = found[-limit:] if newer else found[:limit]
+        data, has_more = [shown(batch) for batch in batches], len(found) > limit
         ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
         return {"data": data, "has_more": has_more, "first_id": None, "last_id": None, **ends}
 
     def find(batch_id: str) -> tuple[Batch, BatchJob]:
-        batch = queue.get_batch(_plain(batch_id))
+        with named(batch_id, "id") as plain:
+            batch = queue.get_batch(plain)
         if batch.job is None or batch.job.endpoint != wire.MESSAGES:
             raise NotFound(f"there is no batch {batch_id}", field="id")
         return batch, batch.job
 
     def cancel(batch_id: str) -> Json:
-        return shown(queue.cancel_job(find(batch_id)[0].id))
+        with named(batch_id, "id"):
+            return shown(queue.cancel_job(find(batch_id)[0].id))
 
     def delete(batch_id: str) -> Json:
-        queue.delete_job(find(batch_id)[0].id)
+        with named(batch_id, "id"):
+            queue.delete_job(find(batch_id)[0].id)
         return {"id": batch_id, "type": "message_batch_deleted"}
 
     def results(batch_id: str) -> StreamingResponse:
@@ -176,10 +178,3 @@ def _result(raw: bytes) -> bytes:
     elif error["code"] == "batch_expired":
         result = {"type": "expired"}
     return msgspec.json.encode({"custom_id": line["custom_id"], "result": result}) + b"\n"
-
-
-def _plain(batch_id: str) -> str:
-    plain = plain_batch_id(batch_id)
-    if plain is None:
-        raise NotFound(f"there is no batch {batch_id}", field="id")
-    return plain

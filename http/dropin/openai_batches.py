@@ -1,9 +1,11 @@
 """OpenAI's batches: tasks from the lines of an uploaded file."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from ...actors.core.access.keys import Role
-from ...actors.core.model.errors import NotFound
+from ...actors.core.model.errors import NotFound, QueueError
 from ...actors.core.model.ids import plain_batch_id
 from ...actors.core.model.tasks import Batch, BatchStatus
 from .. import wire
@@ -31,14 +33,17 @@ def add_openai_batch_routes(app: Routes, queue: DropinQueue, max_body: int) -> N
         query = reading.query({"after", "limit"})
         limit = reading.page_limit(query, 20, MOST)
         after = query.get("after", [""])[-1]
-        batches = queue.list_jobs(limit + 1, _plain(after, "after") if after else "")
+        with named(after, "after") as before:
+            batches = queue.list_jobs(limit + 1, before)
         return page_of([shown(each) for each in batches[:limit]], len(batches) > limit)
 
     def get(batch_id: str) -> Json:
-        return shown(queue.get_batch(_plain(batch_id, "id")))
+        with named(batch_id, "id") as plain:
+            return shown(queue.get_batch(plain))
 
     def cancel(batch_id: str) -> Json:
-        return shown(queue.cancel_job(_plain(batch_id, "id")))
+        with named(batch_id, "id") as plain:
+            return shown(queue.cancel_job(plain))
 
     app.post(wire.BATCHES, callback=create, role=Role.USER)
     app.get(wire.BATCHES, callback=listed, role=Role.READER)
@@ -92,9 +97,18 @@ def _seconds(at: datetime | None) -> int | None:
     return None if at is None else int(at.timestamp())
 
 
-def _plain(batch_id: str, field: str) -> str:
-    """The queue's own id of a batch. Raises `NotFound` for what is none."""
-    plain = plain_batch_id(batch_id)
+@contextmanager
+def named(batch_id: str, field: str) -> Iterator[str]:
+    """The queue's own id of the batch that a request names in `field`; "" if it names none. Errors
+    inside name it as the request does. Raises `NotFound` for what is no id."""
+    plain = plain_batch_id(batch_id) if batch_id else ""
     if plain is None:
         raise NotFound(f"there is no batch {batch_id}", field=field)
-    return plain
+    try:
+        yield plain
+    except QueueError as error:
+        if not plain:
+            raise
+        message, wait_s = error.message.replace(plain, batch_id), error.retry_after_s
+        own = error.field and field
+        raise type(error)(message, field=own, retry_after_s=wait_s) from None

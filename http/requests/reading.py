@@ -115,7 +115,7 @@ def query(known: set[str]) -> dict[str, list[str]]:
     parameters = current().parameters()
     for name in parameters:
         if name not in known:
-            expected = f"known are {', '.join(sorted(known))}" if known else "it takes none"
+            expected = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
             raise Invalid(f"{name} is not a parameter of this route; {expected}", field=name)
     return parameters
 

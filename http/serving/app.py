@@ -4,6 +4,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from typing import Any, Protocol
 
 import bottle
@@ -11,7 +12,7 @@ import bottle
 from ...actors.base.cooperation import YieldControl, never_yield
 from ...actors.core.access.keys import Role
 from ...actors.core.model import limits
-from ...actors.core.model.errors import QueueError
+from ...actors.core.model.errors import Invalid, QueueError
 from ...actors.embedded.auditing import Auditor
 from .. import wire
 from ..dropin import anthropic, ollama, openai
@@ -120,6 +121,11 @@ class QueueApp(bottle.Bottle):
         if cors.is_preflight(self.guard, exchange):
             start_response("204 No Content", [*always, *cors.permissions(exchange)])
             return []
+        if not _is_utf8(environ["PATH_INFO"]):  # Bottle would drop the bytes that are not
+            body = self._respond(exchange, _refuse_path, None, {})
+            status = HTTPStatus(exchange.status)
+            start_response(f"{status.value} {status.phrase}", self.headers(exchange))
+            return [body]
 
         def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
             return start_response(status, [*headers, *always], *error)
@@ -148,6 +154,21 @@ class QueueApp(bottle.Bottle):
             log.exception("%s %s", exchange.method, exchange.path)
             message = "internal server error; see the server's log"
             return _encode_error(exchange, InternalError(message))
+
+
+def _is_utf8(path: str) -> bool:
+    """Whether the bytes of a path, each a character as in WSGI, are UTF-8."""
+    if path.isascii():
+        return True
+    try:
+        path.encode("latin1").decode()
+    except UnicodeError:
+        return False
+    return True
+
+
+def _refuse_path() -> None:
+    raise Invalid("the path must be UTF-8", field="path")
 
 
 class _UnderBottle:

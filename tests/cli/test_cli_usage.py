@@ -174,7 +174,7 @@ def test_quiet_leaves_data_and_errors(house, place):
         ((*CHAT, "user:a", "--start-within", "soon"), "'soon' is not a duration: write 500ms"),
         ((*CHAT, "user:a", "--start-within", "0"), "start_within must be seconds above 0"),
         ((*CHAT, "user:a", "--max-retries", "many"), "'many' is not a valid integer"),
-        ((*CHAT, "user:a", "--idempotency-key", ""), "Idempotency-Key must have"),
+        ((*CHAT, "user:a", "--idempotency-key", ""), "the idempotency key must have"),
         ((*CHAT, "user:\udcff"), "cannot be written as JSON"),
         (("submit", "chat", "--model", "m"), "Missing option '--messages'"),
         (("submit", "chat", "--messages", "user:a"), "Missing option '--model'"),

@@ -67,7 +67,7 @@ def test_its_files_load(text: str, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_every_option_of_a_queue_is_named() -> None:
-    with pytest.raises(Exception, match="is not an option; known are ") as caught:
+    with pytest.raises(Exception, match="is not an option; the options are ") as caught:
         config_of({"?": 1})
-    for name in str(caught.value).partition("known are ")[2].split(", "):
+    for name in str(caught.value).partition("the options are ")[2].split(", "):
         assert f"`{name}`" in TEXT

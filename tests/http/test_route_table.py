@@ -129,7 +129,7 @@ def test_a_query_takes_what_the_table_says_and_nothing_else(
     refused = house.http.request(route.method, path, params={"nope": "1"})
 
     assert error(refused) == (400, "invalid", "nope")
-    assert refused.json()["error"]["message"].endswith(f"known are {', '.join(names)}")
+    assert refused.json()["error"]["message"].endswith(f"it takes {', '.join(names)}")
 
 
 def test_a_route_without_parameters_says_that_it_takes_none(house: AppHarness) -> None:

@@ -244,16 +244,16 @@ def key(value: object) -> str | None:
         return None
     if not _is(value, str):
         raise Invalid(
-            f"idempotency_key must be a string, not {_kind(value)}", field="idempotency_key"
+            f"the idempotency key must be a string, not {_kind(value)}", field="idempotency_key"
         )
     plain = unicode(str.__str__(value), "idempotency_key")
     if not 1 <= len(plain) <= limits.NAME:
         raise Invalid(
-            f"Idempotency-Key must have 1 to {limits.NAME} characters", field="idempotency_key"
+            f"the idempotency key must have 1 to {limits.NAME} characters", field="idempotency_key"
         )
     if plain != plain.strip() or any(c < " " or c == "\x7f" for c in plain):
         raise Invalid(
-            "Idempotency-Key must not contain control characters or surrounding blanks",
+            "the idempotency key must not contain control characters or surrounding blanks",
             field="idempotency_key",
         )
     return plain

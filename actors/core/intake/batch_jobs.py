@@ -69,7 +69,9 @@ def new_job(body: Mapping[str, Any], tenant: str | None, now: datetime) -> Batch
     for name in body:
         if name not in _KNOWN:
             known = ", ".join(_KNOWN)
-            raise Invalid(f"{name} is not a field of a batch; known are {known}", field=str(name))
+            raise Invalid(
+                f"{name} is not a field of a batch; its fields are {known}", field=str(name)
+            )
     endpoint = body.get("endpoint")
     if not isinstance(endpoint, str) or endpoint not in ENDPOINTS:
         raise Invalid(f"endpoint must be one of {', '.join(ENDPOINTS)}", field="endpoint")
@@ -174,7 +176,7 @@ class LineChecks(Struct):
         for name in line:
             if name not in _LINE:
                 known = ", ".join(sorted(_LINE))
-                message = f"{name} is not a field of a line; known are {known}"
+                message = f"{name} is not a field of a line; its fields are {known}"
                 raise LineRefused("unknown_parameter", message, str(name))
         custom_id = line.get("custom_id")
         if not isinstance(custom_id, str) or not 1 <= len(custom_id) <= MOST_ID:

@@ -165,7 +165,7 @@ def _lists(expr: str) -> Lists:
     fields = expr.strip().lower().split()
     if len(fields) == 1 and fields[0].startswith("@"):
         if fields[0] not in ALIASES:
-            raise _wrong(f"{fields[0]} is not an alias; known are {', '.join(ALIASES)}")
+            raise _wrong(f"{fields[0]} is not an alias; the aliases are {', '.join(ALIASES)}")
         fields = ALIASES[fields[0]].split()
     if len(fields) != len(_FIELDS):
         names = ", ".join(field.name for field in _FIELDS)

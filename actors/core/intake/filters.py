@@ -50,7 +50,7 @@ def _checked(raw: Any) -> TaskFilter:
     for name in facts:
         if name not in FIELDS:
             known = ", ".join(FIELDS)
-            raise Invalid(f"{name} is not a filter; known are {known}", field=str(name))
+            raise Invalid(f"{name} is not a filter; the filters are {known}", field=str(name))
     checked = TaskFilter(
         **{name: _READERS[name](value, name) for name, value in facts.items() if value is not None}
     )

@@ -18,8 +18,13 @@ def purpose(value: str | None) -> str:
 def filename(value: str) -> str:
     """The last part of a path: a name without folders. Raises `Invalid`."""
     name = value.replace("\\", "/").rpartition("/")[2]
-    if not name or not name.isprintable():
+    if not name:
         raise Invalid("file must have a name, such as requests.jsonl", field="file")
+    if not name.isprintable():
+        shown = ascii(name[:60])
+        raise Invalid(
+            f"file must have a name without control characters, not {shown}", field="file"
+        )
     limits.check_text(name, "file")
     return name
 

@@ -78,12 +78,13 @@ class ListBatches(Command[list[Batch]], frozen=True):
 
 
 class ListJobs(Command[list[Batch]], frozen=True):
-    """Reply: the newest `limit` batches from files, older than the batch `before` if it is set; of
-    the endpoint `endpoint` if it is set."""
+    """Reply: the newest `limit` batches from files, newest first, older than the batch `before` if
+    it is set; of the endpoint `endpoint` if it is set. With `after`, those just newer than it."""
 
     limit: int
     before: str = ""
     endpoint: str = ""
+    after: str = ""
 
 
 class AwaitBatch(Command[Batch], frozen=True):

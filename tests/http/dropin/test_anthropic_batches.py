@@ -103,7 +103,15 @@ def test_lists_go_both_ways(house: MessageBatches) -> None:
     page = house.batches.list(limit=2)
     assert ([batch.id for batch in page.data], page.has_more) == (ids[:0:-1], True)
     assert house.batches.list(after_id=ids[1]).data[0].id == ids[0]
-    assert [b.id for b in house.batches.list(before_id=ids[0], limit=1).data] == [ids[1]]
+    page = house.batches.list(before_id=ids[0], limit=1)
+    assert ([batch.id for batch in page.data], page.has_more) == ([ids[1]], True)
+    page = house.batches.list(before_id=ids[0], limit=2)
+    assert ([batch.id for batch in page.data], page.has_more) == (ids[:0:-1], False)
+    assert house.batches.list(before_id=ids[2]).data == []
+    nobody = "msgbatch_" + "0" * 32
+    for place in ("after_id", "before_id"):
+        with pytest.raises(anthropic.NotFoundError, match=f"there is no batch {nobody}"):
+            house.batches.list(**{place: nobody})
 
 
 @pytest.mark.parametrize(

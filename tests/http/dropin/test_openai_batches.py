@@ -261,7 +261,7 @@ def test_a_cancelled_batch_keeps_what_it_has(house: BatchHouse) -> None:
     assert len(errors) == 297
     assert {line["error"]["code"] for line in errors.values()} == {"batch_cancelled"}
     assert all(line["response"] is None for line in errors.values())
-    with pytest.raises(openai.ConflictError, match="has ended"):
+    with pytest.raises(openai.ConflictError, match=f"batch {batch.id} has ended"):
         house.official.batches.cancel(batch.id)
 
 
@@ -318,8 +318,13 @@ def test_lists_are_paged(house: BatchHouse) -> None:
     for call in (house.official.batches.retrieve, house.official.batches.cancel):
         with pytest.raises(openai.NotFoundError):
             call("batch_x")
-    with pytest.raises(openai.NotFoundError):
-        house.official.batches.list(after="batch_" + "0" * 32)
+    nobody = "batch_" + "0" * 32
+    with pytest.raises(openai.NotFoundError) as caught:
+        house.official.batches.list(after=nobody)
+    assert (caught.value.body["message"], caught.value.param) == (  # type: ignore[index]
+        f"there is no batch {nobody}",
+        "after",
+    )
 
 
 def test_priority_and_tenant_are_those_of_the_batch(house: BatchHouse) -> None:

@@ -72,7 +72,7 @@ def test_native_routes_name_the_field(
         ({"X-Queue-Timeout": "nan"}, {}, "X-Queue-Timeout must be seconds above 0, at most"),
         ({"X-Queue-Timeout": "1h"}, {}, "X-Queue-Timeout must be seconds above 0, at most"),
         ({"X-Queue-Start-Within": "0"}, {}, "X-Queue-Start-Within must be seconds above 0"),
-        ({"Idempotency-Key": LONG}, {}, "Idempotency-Key must have 1 to 256 characters"),
+        ({"Idempotency-Key": LONG}, {}, "the idempotency key must have 1 to 256 characters"),
     ],
 )
 def test_routes_of_other_apis_say_it_in_their_form(

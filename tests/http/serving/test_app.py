@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
+from wsgiref.util import setup_testing_defaults
 
 import httpx
 import pytest
@@ -22,6 +24,29 @@ def house(tmp_path: Path) -> Iterator[AppHarness]:
 @pytest.fixture
 def http(house: AppHarness) -> httpx.Client:
     return house.http
+
+
+@pytest.mark.parametrize(
+    ("path", "in_form"),
+    [
+        ("/api/tasks/%ff", lambda told: told["code"] == "invalid" and told["field"] == "path"),
+        ("/api/tasks%ff", lambda told: told["code"] == "invalid"),
+        ("/v1/files/file-%ff", lambda told: told["type"] == "invalid_request_error"),
+        ("/api/tags%ff", lambda told: told["code"] == "invalid"),
+        ("/api/blobs/%ff", lambda told: told == "the path must be UTF-8"),
+    ],
+)
+def test_a_path_that_is_not_utf_8_is_400(house: AppHarness, path: str, in_form: Any) -> None:
+    """It once led to the route of the path without those bytes."""
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    environ["PATH_INFO"] = unquote_to_bytes(path).decode("latin1")
+    started: list[str] = []
+
+    (body,) = create_app(house.queue)(environ, lambda status, headers: started.append(status))
+
+    assert started == ["400 Bad Request"]
+    assert in_form(json.loads(body)["error"])
 
 
 # --- submitting ---------------------------------------------------------------------------------

@@ -31,26 +31,25 @@ REQUESTS = {
 PROGRAM = """
 import ollama_queue.http.serving.serve as serving
 import gc, gevent, json, os, socket, sys
+from gevent.event import AsyncResult
 from ollama_queue.actors.settings import settings
 
 data, times, requests = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
-listen, ports = serving.listen, []
+listen, bound = serving.listen, AsyncResult()
 
 def listen_and_tell(host, port):
     listeners = listen(host, port)
-    ports.append(listeners[0].getsockname()[1])
+    bound.set(listeners[0].getsockname()[1])
     return listeners
 
 def exchange(request):
-    with socket.create_connection(("127.0.0.1", ports[0])) as client:
+    with socket.create_connection(("127.0.0.1", bound.get())) as client:
         client.sendall(request.encode())
         client.shutdown(socket.SHUT_WR)
         while client.recv(1 << 16):
             pass
 
 def visit():
-    while not ports:
-        gevent.sleep(0.01)
     garbage = {}
     for name, request in requests.items():
         exchange(request)

@@ -262,7 +262,7 @@ def test_retries_are_a_record_or_a_dict(retry: Any) -> None:
     [
         ({"retry_config": 3}, "retry_config must be a group of settings"),
         ({"retry_config": {"retries": 3}}, "did you mean retry_config."),
-        ({"log_lvel": "info"}, "log_lvel is not an option; known are "),
+        ({"log_lvel": "info"}, "log_lvel is not an option; the options are "),
         ({"log_level": "loud"}, "log_level: 'loud' is not one of debug, info"),
         ({"max_workers": 0}, "max_workers must be 1 to 1024"),
         ({"ollama_host": "::bad::"}, "ollama_host: '::bad::' is not a host"),

@@ -127,7 +127,7 @@ def test_a_leap_day_is_waited_for() -> None:
         ("0 0 1W * *", "day of month '1w'"),
         ("0 0 ? * *", "day of month '?'"),
         ("0 0 * * 5#2", "day of week '5#2'"),
-        ("@reboot", "@reboot is not an alias; known are @hourly, @daily"),
+        ("@reboot", "@reboot is not an alias; the aliases are @hourly, @daily"),
         ("@every 5m", "has 2 fields"),
         ("0 0 31 2 *", "'0 0 31 2 *' never occurs"),
         ("0 0 31 feb,apr,jun *", "never occurs"),

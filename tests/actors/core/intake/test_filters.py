@@ -52,7 +52,7 @@ def test_a_record_is_checked_like_a_dict() -> None:
 @pytest.mark.parametrize(
     ("given", "field", "words"),
     [
-        ({"state": "failed"}, "state", "state is not a filter; known are status, type"),
+        ({"state": "failed"}, "state", "state is not a filter; the filters are status, type"),
         ({"status": "done"}, "status", "status must be one of pending, running, completed"),
         ({"status": 5}, "status", "status must be one of pending"),
         ({"type": "talk"}, "type", "type must be one of chat, generate, embed"),

@@ -167,7 +167,7 @@ class TestDraft:
             draft(generate_task("m", "p"), key)
 
         assert caught.value.field == "idempotency_key"
-        assert str(caught.value) == "Idempotency-Key must have 1 to 256 characters"
+        assert str(caught.value) == "the idempotency key must have 1 to 256 characters"
 
     def test_a_key_that_cannot_be_written_is_named(self) -> None:
         with pytest.raises(Invalid) as caught:
