@@ -73,7 +73,8 @@ class BatchPacker:
         self._left = PACK_BYTES
         self._buffer = bytearray()
         self._choosy: dict[str, RestrictedRoute] = {}
-        self._tenant: str | None = None
+        self._tenant: str | None = None  # of the first task
+        self._is_mixed = False  # another task has another tenant
         self._earliest: tuple[int, datetime] | None = None  # index and instant of a deadline
 
     def add(self, submit: Submit) -> Draft:
@@ -88,6 +89,8 @@ class BatchPacker:
             self._earliest = self.count, draft.deadline
         if not self.count:
             self._tenant = draft.tenant
+        elif self._tenant != draft.tenant:
+            self._is_mixed = True
         self.count += 1
         self.size += len(draft.spec)
         self._drafts.append(draft)
@@ -106,6 +109,7 @@ class BatchPacker:
             tuple(self._choosy.values()),
             turns=turns,
             earliest=self._earliest,
+            tenant=None if self._is_mixed else self._tenant,
         )
         if key is None or self._digest is None:
             return submit

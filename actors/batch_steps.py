@@ -86,7 +86,13 @@ class _Draft:
     """The tasks of a batch, as far as its file is read."""
 
     def __init__(self, job: BatchJob, tools: StepTools) -> None:
-        self._checks = LineChecks(job.endpoint, job.priority, job.tenant)
+        self._checks = LineChecks(
+            job.endpoint,
+            job.priority,
+            job.tenant,
+            allowed_models=job.allowed_models,
+            backend=job.backend,
+        )
         self._packer, self._order = BatchPacker(is_keyed=False), RunOrder()
         self._faults: list[BatchFault] = []
         self._models: set[str] = set()
@@ -216,4 +222,5 @@ class _OutputFile:
             size=self._writer.size,
             created_at=now,
             expires_at=None if seconds is None else now + timedelta(seconds=seconds),
+            tenant=self._job.tenant,
         )

@@ -87,7 +87,8 @@ class CronTicker(Actor):
 
     def add(self, command: AddCron) -> None:
         new, now = command.new, self.clock()
-        named = [cron for cron in self.crons.values() if cron.name == new.name]
+        cell = new.name, new.tenant  # names are each tenant's own
+        named = [cron for cron in self.crons.values() if (cron.name, cron.tenant) == cell]
         if named and command.if_exists is not None:
             self.add_again(command, min(named, key=lambda cron: cron.id), len(named))
             return
@@ -133,7 +134,8 @@ class CronTicker(Actor):
                 self.save(message, now, now)
             case RemoveCron(cron_id):
                 del self.crons[cron_id]
-                commit = Commit((DropCron(cron_id), *note_of(message, cron_id)), at, cron)
+                saves = (DropCron(cron_id, cron.tenant), *note_of(message, cron_id))
+                commit = Commit(saves, at, cron)
                 self.pass_on(self.persistence, commit, self.later(message))
             case RunNow():
                 self.firing[cron.id] = []

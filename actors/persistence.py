@@ -38,6 +38,7 @@ from .core.messages import (
     GetBatch,
     GetFile,
     GetTask,
+    GetTenants,
     ListBatches,
     ListFiles,
     ListJobs,
@@ -148,8 +149,10 @@ class Persistence(Actor):
                 return self.once_synced(message, self.batch(batch_id))
             case FindBatch():
                 return self.find_batch(message)
-            case ListBatches(limit):
-                return self.once_synced(message, self.store.batches.newest(limit))
+            case ListBatches(limit, tenant):
+                if tenant is None:
+                    return self.once_synced(message, self.store.batches.newest(limit))
+                self.aside(self.store.batches.newest_of(tenant, limit), self.later(message))
             case ListJobs():
                 self.aside(self.store.batches.jobs(message), self.later(message))
             case AwaitBatch(batch_id):
@@ -162,10 +165,13 @@ class Persistence(Actor):
                 self.aside(self.store.batches.forgotten(before), self.later(message))
             case GetTask():
                 return self.get(message)
+            case GetTenants(task_ids):
+                return reply(message, self.tenants_of(task_ids))
             case ListTasks():
                 self.query(message)
-            case CountTasks():
-                return self.once_synced(message, self.store.counts.copy())
+            case CountTasks(tenant):
+                counts = self.store.counts if tenant is None else self.store.counts_of(tenant)
+                return self.once_synced(message, counts.copy())
             case MeasureDisk():
                 return reply(message, DiskMeasures(self.store.counts.copy(), self.syncs.copy()))
             case RejectChange():
@@ -188,8 +194,8 @@ class Persistence(Actor):
                 self.add_file(message, file)
             case GetFile(file_id):
                 return self.once_synced(message, self.file(file_id))
-            case ListFiles(limit, after, purpose, ascending):
-                page = self.store.files.page(limit, after, purpose, ascending)
+            case ListFiles(limit, after, purpose, ascending, tenant):
+                page = self.store.files.page(limit, after, purpose, ascending, tenant)
                 self.aside(page, self.later(message))
             case DeleteFile(file_id):
                 self.delete_file(message, file_id)
@@ -477,6 +483,10 @@ class Persistence(Actor):
     ) -> None:
         read = self.store.history.reading(resolution, first, last, digest)
         self.aside(read, self.later(command))
+
+    def tenants_of(self, task_ids: Iterable[str]) -> dict[str, str | None]:
+        records = {task_id: self.record(task_id) for task_id in task_ids}
+        return {task_id: each.tenant for task_id, each in records.items() if each is not None}
 
     def once_synced(self, command: Command[Reply], answer: Reply) -> Replied | None:
         return self.answer(command, answer, self.in_flight)

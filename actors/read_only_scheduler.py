@@ -12,6 +12,7 @@ from .core.messages import (
     Explain,
     GetCron,
     GetWaitReasons,
+    ListAccessKeys,
     ListCrons,
     MeasurePlan,
     ToCronTicker,
@@ -43,6 +44,7 @@ class ReadOnlyScheduler(Actor):
         self.plan, self.refusal, self.clock = plan, refusal, clock
         self.crons = {cron.id: cron for cron in recovered.crons}
         flags = [name for name, is_on in recovered.flags.items() if is_on]
+        plan.restore_access(recovered.access_keys, recovered.usages)
         plan.recover(recovered.waiting, [], [], flags, clock())
 
     def handle(self, message: ToScheduler | ToCronTicker) -> Replied:
@@ -51,8 +53,10 @@ class ReadOnlyScheduler(Actor):
                 return reply(message, explain(self.plan, task_ids, self.clock()))
             case GetWaitReasons():
                 return reply(message, reasons(self.plan, self.clock()))
-            case Describe():
-                return reply(message, describe(self.plan, self.clock()))
+            case Describe(tenant):
+                return reply(message, describe(self.plan, self.clock(), tenant))
+            case ListAccessKeys():
+                return reply(message, (self.plan.access.infos, self.plan.access.grants))
             case MeasurePlan():
                 state = describe(self.plan, self.clock())
                 return reply(message, PlanMeasures(state, due_by_model(self.plan), {}, 0))

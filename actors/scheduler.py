@@ -14,6 +14,7 @@ from .base.inbox import Promise
 from .batch_loading import BatchLoad
 from .core.activity.measures import PlanMeasures
 from .core.messages import (
+    AddAccessKey,
     BackendProbed,
     BatchStored,
     Cancel,
@@ -35,6 +36,7 @@ from .core.messages import (
     Finished,
     GetTask,
     GetWaitReasons,
+    ListAccessKeys,
     LoadBatch,
     MeasurePlan,
     ModelKept,
@@ -43,6 +45,8 @@ from .core.messages import (
     Reprioritize,
     Resume,
     Retry,
+    RevokeAccessKey,
+    RotateAccessKey,
     Submit,
     SubmitBatch,
     SubmitCronRun,
@@ -117,6 +121,7 @@ class Scheduler(Actor):
             self.replace(slot)
         old, self.recovered = self.recovered, Recovered([], [], [], {}, 0)
         flags, now = [name for name, is_on in old.flags.items() if is_on], self.clock()
+        self.plan.restore_access(old.access_keys, old.usages)
         self.carry_out(self.plan.recover(old.waiting, old.running, old.keys, flags, now), now)
 
     def handle(self, message: ToScheduler) -> Replied | None:
@@ -170,10 +175,22 @@ class Scheduler(Actor):
                 return reply(message, explain(self.plan, task_ids, now))
             case GetWaitReasons():
                 return reply(message, reasons(self.plan, now))
-            case Describe():
-                return reply(message, describe(self.plan, now))
+            case Describe(tenant):
+                return reply(message, describe(self.plan, now, tenant))
             case MeasurePlan():
                 return reply(message, self.measures(now))
+            case AddAccessKey(key):
+                orders, info = self.plan.add_key(key, now)
+                self.answer(message, orders, now, info)
+            case RotateAccessKey(name, digest, hint):
+                orders, info = self.plan.rotate_key(name, digest, hint)
+                self.answer(message, orders, now, info)
+            case RevokeAccessKey(name):
+                orders, info = self.plan.revoke_key(name, now)
+                self.answer(message, orders, now, info)
+            case ListAccessKeys():
+                access = self.plan.access
+                self.answer(message, [], now, (access.infos, access.grants))
             case Drain(grace_s):
                 if self.drained is None:
                     self.drained = self.later(message)
@@ -253,7 +270,9 @@ class Scheduler(Actor):
             self.pass_on(self.persistence, FindBatch(known), self.later(message))
             return
         orders, count = self.plan.submit_batch(batch_id, message, now), message.count
-        batch = message.batch or Batch(id=batch_id, created_at=utc(now), total=count)
+        batch = message.batch or Batch(
+            id=batch_id, created_at=utc(now), total=count, tenant=message.tenant
+        )
         batch = replace(batch, total=count, pending=count)
         self.loading[batch_id] = BatchLoad(batch, message, now, self.later(message))
         tell(self.actor_ref, LoadBatch(batch_id))

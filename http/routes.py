@@ -8,11 +8,11 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
-from ..actors.core.access.keys import Role
 from ..actors.core.activity.audit import AuditPage
 from ..actors.core.activity.spans import Dimension, Span
 from ..actors.core.intake.bulk import BulkResult
 from ..actors.core.intake.bulk import Verb as BulkVerb
+from ..actors.core.model.access_keys import Role
 from ..actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ..actors.core.model.errors import Conflict, Invalid, NotFound, QueueError, QueueFull
 from ..actors.core.model.stats import BackendState, Period, QueueStats, StoreSnapshot, UsageReport

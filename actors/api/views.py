@@ -81,6 +81,7 @@ def shown(event: EventRecord | Event) -> Event:
     if isinstance(event, Event):  # from a server, which has converted it
         return event
     facts = msgspec.structs.asdict(event)
+    del facts["tenant"]
     facts["task"] = None if event.task is None else listed(event.task, None)
     return Event(**facts)
 

@@ -22,8 +22,8 @@ PATIENCE_S = 60.0
 class NewFile:
     """A file that is being written: a context manager, whose bytes are gone without `save`."""
 
-    def __init__(self, files: "EmbeddedFiles", writer: BlobWriter) -> None:
-        self._files, self._writer = files, writer
+    def __init__(self, files: "EmbeddedFiles", writer: BlobWriter, tenant: str | None) -> None:
+        self._files, self._writer, self._tenant = files, writer, tenant
         self.write = writer.write
 
     def save(self, filename: str, purpose: str, expires_after_s: int | None = None) -> StoredFile:
@@ -32,9 +32,18 @@ class NewFile:
         It is deleted after `expires_after_s` seconds; with None, as `queue.file_retention` says.
         """
         self._writer.finish()
-        return self._files.add(
-            self._writer.id, filename, purpose, self._writer.size, expires_after_s
+        now = utc(time.time())
+        seconds = self._files.retention_s if expires_after_s is None else expires_after_s
+        file = StoredFile(
+            id=self._writer.id,
+            filename=filename,
+            purpose=purpose,
+            size=self._writer.size,
+            created_at=now,
+            expires_at=None if seconds is None else now + timedelta(seconds=seconds),
+            tenant=self._tenant,
         )
+        return self._files.add(file)
 
     def __enter__(self) -> Self:
         self._writer.__enter__()
@@ -57,7 +66,7 @@ class EmbeddedFiles:
     ) -> None:
         """`check_free_space` raises `Unavailable` if there is no room for so many bytes."""
         self._switchboard, self._blobs, self._make_pool = switchboard, blobs, make_pool
-        self._check, self._retention_s = check_free_space, retention_s
+        self._check, self.retention_s = check_free_space, retention_s
         self._pool: Pool | None = None
 
     def close(self) -> None:
@@ -66,31 +75,21 @@ class EmbeddedFiles:
         if pool is not None:
             pool.finish(PATIENCE_S)
 
-    def new(self) -> NewFile:
+    def new(self, tenant: str | None = None) -> NewFile:
         self._switchboard.current()
         blob_id = id_of_file(mint_now())
-        return NewFile(self, BlobWriter(self._blobs, self._working(), blob_id, self._check))
+        return NewFile(self, BlobWriter(self._blobs, self._working(), blob_id, self._check), tenant)
 
-    def add(
-        self, blob_id: str, filename: str, purpose: str, size: int, expires_after_s: float | None
-    ) -> StoredFile:
-        now = utc(time.time())
-        seconds = self._retention_s if expires_after_s is None else expires_after_s
-        file = StoredFile(
-            id=blob_id,
-            filename=filename,
-            purpose=purpose,
-            size=size,
-            created_at=now,
-            expires_at=None if seconds is None else now + timedelta(seconds=seconds),
-        )
+    def add(self, file: StoredFile) -> StoredFile:
         return ask(self._switchboard.current().persistence, AddFile(file), PATIENCE_S)
 
     def get(self, file_id: str) -> StoredFile:
         return ask(self._switchboard.current().persistence, GetFile(file_id))
 
-    def page(self, limit: int, after: str, purpose: str, ascending: bool) -> FilePage:
-        command = ListFiles(limit, after, purpose, ascending)
+    def page(
+        self, limit: int, after: str, purpose: str, ascending: bool, tenant: str | None
+    ) -> FilePage:
+        command = ListFiles(limit, after, purpose, ascending, tenant)
         return ask(self._switchboard.current().persistence, command)
 
     def delete(self, file_id: str) -> StoredFile:

@@ -4,7 +4,7 @@ import atexit
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -46,6 +46,7 @@ from ..core.messages import (
     GetBatch,
     GetHistory,
     GetTask,
+    GetTenants,
     GetThroughput,
     GetUsage,
     GetWaitReasons,
@@ -364,7 +365,11 @@ class QueueManager(ComposedVerbs):
         return ask(self._now().persistence, GetBatch(arguments.batch_id(batch_id)))
 
     def list_batches(self, limit: int = 100) -> list[Batch]:
-        command = ListBatches(arguments.whole(limit, "limit", 1, 1000))
+        return self.list_batches_of(None, limit)
+
+    def list_batches_of(self, tenant: str | None, limit: int = 100) -> list[Batch]:
+        """The newest batches of a tenant; None: of all."""
+        command = ListBatches(arguments.whole(limit, "limit", 1, 1000), tenant)
         return ask(self._now().persistence, command)
 
     def cancel_batch(self, batch_id: OfBatch) -> Batch:
@@ -444,9 +449,13 @@ class QueueManager(ComposedVerbs):
     # --- the queue --------------------------------------------------------------------------------
 
     def get_queue_stats(self) -> QueueStats:
+        return self.get_tenant_stats(None)
+
+    def get_tenant_stats(self, tenant: str | None) -> QueueStats:
+        """The state of the queue as far as a tenant's tasks go; None: of all."""
         now = self._now()
-        counts = ask(now.persistence, CountTasks())
-        state = ask(now.scheduler, Describe())
+        counts = ask(now.persistence, CountTasks(tenant))
+        state = ask(now.scheduler, Describe(tenant))
         pace = ask(now.bus, GetThroughput())
         up_s, gap_ms = time.monotonic() - self._since, self._runtime.hub_gap_ms()
         return views.stats(counts, state, pace, time.time(), up_s, gap_ms)
@@ -555,6 +564,10 @@ class QueueManager(ComposedVerbs):
         """Retry a task, with a new deadline in `expires_in` seconds if it is set."""
         ask(self._now().scheduler, Retry(task_id, expires_in))
 
+    def tenants_of(self, task_ids: Collection[str]) -> dict[str, str | None]:
+        """The tenant of each of these tasks that exists."""
+        return ask(self._now().persistence, GetTenants(tuple(task_ids)))
+
     def abandon_task(self, task_id: str) -> None:
         """Cancel a task whose client has disconnected."""
         ask(self._now().scheduler, Cancel(task_id, CLIENT_LEFT))
@@ -584,19 +597,26 @@ class QueueManager(ComposedVerbs):
         """
         return watch.listen(self._switchboard, mailbox, events, tasks)
 
-    def new_file(self) -> NewFile:
+    def new_file(self, tenant: str | None = None) -> NewFile:
         """Begin to write a file; use it as a context manager."""
-        return self._files.new()
+        return self._files.new(tenant)
 
     def get_file(self, file_id: str) -> StoredFile:
         """The record of a file. Raises `NotFound`."""
         return self._files.get(file_id)
 
     def list_files(
-        self, limit: int, after: str = "", purpose: str = "", *, ascending: bool = False
+        self,
+        limit: int,
+        after: str = "",
+        purpose: str = "",
+        *,
+        ascending: bool = False,
+        tenant: str | None = None,
     ) -> FilePage:
-        """At most `limit` files after the file `after`, newest first or `ascending`."""
-        return self._files.page(limit, after, purpose, ascending)
+        """At most `limit` files after the file `after`, newest first or `ascending`; of a `tenant`
+        if it is named."""
+        return self._files.page(limit, after, purpose, ascending, tenant)
 
     def read_file(self, file_id: str) -> tuple[StoredFile, BlobReader]:
         """A file and its bytes in pieces; close the reader in the end."""
@@ -607,10 +627,22 @@ class QueueManager(ComposedVerbs):
         self.auditor.record("delete_file", file_id)
         return self._files.delete(file_id)
 
-    def create_batch(self, body: Mapping[str, Any], tenant: str | None = None) -> Batch:
-        """Create a batch from the lines of a file. Raises `Invalid`, naming the field."""
+    def create_batch(
+        self,
+        body: Mapping[str, Any],
+        tenant: str | None = None,
+        *,
+        allowed_models: Sequence[str] = (),
+        backend: str | None = None,
+    ) -> Batch:
+        """Create a batch from the lines of a file. Raises `Invalid`, naming the field.
+
+        Its tasks are restricted to `allowed_models` (patterns; empty: all) and to a `backend`.
+        """
         now = utc(time.time())
-        job = new_job(body, tenant, now)
+        job = replace(
+            new_job(body, tenant, now), allowed_models=list(allowed_models), backend=backend
+        )
         try:
             file = self._files.get(job.input_file_id)
         except NotFound as error:
@@ -620,17 +652,23 @@ class QueueManager(ComposedVerbs):
                 f"file {file.id} must have the purpose batch, it has {file.purpose}",
                 field="input_file_id",
             )
-        batch = Batch(id=mint_now(), created_at=now, total=0, job=job)
+        batch = Batch(id=mint_now(), created_at=now, total=0, job=job, tenant=tenant)
         return ask(self._now().batches, CreateBatch(batch))
 
     def list_jobs(
-        self, limit: int, before: str = "", endpoint: str = "", after: str = ""
+        self,
+        limit: int,
+        before: str = "",
+        endpoint: str = "",
+        after: str = "",
+        tenant: str | None = None,
     ) -> list[Batch]:
-        """The newest `limit` batches from files, older than the batch `before` if it is set. With
-        `after`, those just newer than that batch. Raises `NotFound`."""
+        """The newest `limit` batches from files, older than the batch `before` if it is set, of a
+        `tenant` if it is named. With `after`, those just newer than that batch. Raises
+        `NotFound`."""
         if place := before or after:
             self.get_batch(place)
-        return ask(self._now().persistence, ListJobs(limit, before, endpoint, after))
+        return ask(self._now().persistence, ListJobs(limit, before, endpoint, after, tenant))
 
     def cancel_job(self, batch_id: str) -> Batch:
         """Cancel what has not ended of a batch from a file. Raises `NotFound`, or `Conflict` if it

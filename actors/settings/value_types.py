@@ -10,10 +10,10 @@ from typing import Any, Literal, NoReturn, get_args, get_origin
 
 import msgspec
 
-from ..core.access.keys import Moment, Rate, TopPriority
 from ..core.access.meters import RATE_WANTED, read_rate
 from ..core.config.config import Config, Names, OllamaHost, Path, Seconds, Secret, Size, Url
 from ..core.intake.submission import parse_priority, parse_time
+from ..core.model.access_keys import Moment, Rate, TopPriority
 from ..core.model.errors import Invalid
 from .notation import parse_duration, parse_ollama_host, parse_size, shown
 

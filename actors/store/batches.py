@@ -106,17 +106,31 @@ class BatchStore:
         rows = self._families["batches"].between(b"", b"g", backwards=True)
         return [decode_batch(raw) for _, (_, raw) in zip(range(limit), rows, strict=False)]
 
+    def newest_of(self, tenant: str, limit: int) -> Callable[[], list[Batch]]:
+        """Return a function that reads the newest batches of a tenant, in any thread."""
+        rows = self._families["batches"].snapshot().between(b"", b"g", backwards=True)
+
+        def read() -> list[Batch]:
+            batches = (decode_batch(raw) for _, raw in rows)
+            return list(islice((b for b in batches if b.tenant == tenant), limit))
+
+        return read
+
     def jobs(self, command: ListJobs) -> Callable[[], list[Batch]]:
         """Return a function that reads the batches with a job that are asked for; it may run in
         any thread."""
         start = f"{command.after}\0" if command.after else ""
         end, endpoint = command.before.encode() or b"g", command.endpoint
-        newest_first = not command.after
+        newest_first, tenant = not command.after, command.tenant
         rows = self._families["batches"].snapshot().between(start.encode(), end, newest_first)
 
         def read() -> list[Batch]:
             batches = (decode_batch(raw) for _, raw in rows)
-            wanted = (b for b in batches if b.job and endpoint in ("", b.job.endpoint))
+            wanted = (
+                b
+                for b in batches
+                if b.job and endpoint in ("", b.job.endpoint) and tenant in (None, b.tenant)
+            )
             found = list(islice(wanted, command.limit))
             return found if newest_first else found[::-1]
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from ..base.inbox import Promise
 from ..core.activity.audit import AuditEntry, entry_of
 from ..core.messages.command import Reply
+from ..core.model.access_keys import AccessKey, TenantUsage
 from ..core.model.crons import Cron
 from ..core.model.errors import QueueError
 from ..core.model.events import EventRecord
@@ -18,17 +19,20 @@ from ..core.model.files import StoredFile
 from ..core.model.orders import (
     Announce,
     Change,
+    DropAccessKey,
     DropBatch,
     DropCron,
     DropFile,
     DropKey,
     Insert,
+    SaveAccessKey,
     SaveAudit,
     SaveBatch,
     SaveCron,
     SaveElse,
     SaveFile,
     SaveJob,
+    SaveUsage,
     SetFlag,
 )
 from ..core.model.tasks import Batch, BatchJob, Record, Status
@@ -52,12 +56,12 @@ class HiddenTasks:
 
     def __init__(self) -> None:
         self.ids: list[str] = []
-        self.levels: Counter[int] = Counter()  # number of tasks per priority
+        self.levels: Counter[tuple[int, str | None]] = Counter()  # tasks per priority and tenant
         self._written: list[bytes] = []
 
     def add(self, record: Record, written: bytes) -> None:
         self.ids.append(record.id)
-        self.levels[record.priority] += 1
+        self.levels[record.priority, record.tenant] += 1
         self._written.append(written)
 
     def __iter__(self) -> Iterator[Record]:
@@ -90,6 +94,8 @@ class CommitGroup:
         self.crons: dict[str, Cron | None] = {}  # None when removed
         self.files: dict[str, StoredFile | None] = {}  # None when deleted
         self.batches: dict[str, Batch | None] = {}  # new ones; None when deleted
+        self.access_keys: dict[str, AccessKey | None] = {}  # by name; None when deleted
+        self.usages: dict[str, TenantUsage] = {}  # by tenant
         self.jobs: dict[str, BatchJob] = {}  # changed ones, by the id of their batch
         self.audit: list[AuditEntry] = []
         self.events: list[EventRecord] = []
@@ -100,7 +106,8 @@ class CommitGroup:
         tasks = self.rows or self.removed or self.sealed
         batches = self.batches or self.jobs
         rest = self.flags or self.dropped_keys or self.crons or self.files
-        return bool(tasks or batches or rest or self.audit)
+        access = self.access_keys or self.usages or self.audit
+        return bool(tasks or batches or rest or access)
 
     def __bool__(self) -> bool:
         return self.changes_disk or bool(self.answers or self.events)
@@ -156,9 +163,11 @@ class CommitGroup:
                 self.dropped_keys.append(key)
             case SaveCron():
                 self._save_cron(save, at, seq)
-            case DropCron(cron_id):
+            case DropCron(cron_id, tenant):
                 self.crons[cron_id] = None
-                self.events.append(EventRecord("cron_changed", None, at, seq, cron_id))
+                self.events.append(
+                    EventRecord("cron_changed", None, at, seq, cron_id, tenant=tenant)
+                )
             case SaveAudit(note):
                 self.audit.append(entry_of(note, seq, at))
             case SaveFile(file):
@@ -169,6 +178,12 @@ class CommitGroup:
                 self.batches[batch.id] = batch
             case SaveJob(batch_id, job):
                 self.jobs[batch_id] = job
+            case SaveAccessKey(key):
+                self.access_keys[key.name] = key
+            case DropAccessKey(name):
+                self.access_keys[name] = None
+            case SaveUsage(tenant, usage):
+                self.usages[tenant] = usage
             case DropBatch(batch_id):
                 self.batches[batch_id] = None
             case _:
@@ -180,7 +195,9 @@ class CommitGroup:
         if save.task_id is not None:
             row = self.rows[save.task_id]
             row.cron, task = save.cron, row.record
-        self.events.append(EventRecord(save.event, task, at, seq, save.cron.id, save.reason))
+        cron = save.cron
+        event = EventRecord(save.event, task, at, seq, cron.id, save.reason, tenant=cron.tenant)
+        self.events.append(event)
 
     def keep_running(self, live: dict[str, Record]) -> None:
         """Update `live`, the records of running tasks, from this group."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from ..core.model.access_keys import AccessKey, TenantUsage
 from ..core.model.crons import Cron
 from ..core.model.entry import Entry, KeyUse
 from ..core.model.files import StoredFile
@@ -22,11 +23,15 @@ from .families import Family
 # batches  id -> Batch, msgpack                 written last: without it the tasks do not count
 # crons    id -> Cron, JSON                     written together with the task of the last run
 # files    id -> StoredFile, msgpack            written once its bytes are durable
-# meta     format, boot, counts, flag:<name>, loading:<batch id>, job:<batch id>, upgrading,
+#          n <digest of tenant> <id> -> nothing
+# meta     access:<name> -> AccessKey, msgpack; used:<tenant> -> TenantUsage, msgpack;
+#          tenant:<tenant> -> its counts, as in counts;
+#          format, boot, counts, flag:<name>, loading:<batch id>, job:<batch id>, upgrading,
 #          history:<resolution>:<number> -> tallies, msgpack
 #          audit:<seq> -> AuditEntry, msgpack; audits: how many
 # In keys, a priority is one hexadecimal digit; a time is 14, the microseconds since 1970.
 FAMILIES = ("specs", "tasks", "results", "index", "batches", "crons", "files", "meta")
+TENANT = b"tenant:"  # in `meta`, before a name
 STATUS_CODE = {status: b"s%d" % number for number, status in enumerate(Status)}
 
 encode = msgspec.msgpack.Encoder().encode
@@ -35,6 +40,8 @@ decode_entry = msgspec.msgpack.Decoder(Entry).decode
 decode_keyed = msgspec.msgpack.Decoder(KeyUse).decode
 decode_batch = msgspec.msgpack.Decoder(Batch).decode
 decode_file = msgspec.msgpack.Decoder(StoredFile).decode
+decode_access_key = msgspec.msgpack.Decoder(AccessKey).decode
+decode_usage = msgspec.msgpack.Decoder(TenantUsage).decode
 encode_cron = msgspec.json.Encoder().encode
 decode_cron = msgspec.json.Decoder(Cron).decode
 decode_counts = msgspec.msgpack.Decoder(dict[str, dict[int, int]]).decode

@@ -31,13 +31,17 @@ class FileStore:
         raw = self._families["files"].get(file_id.encode())
         return None if raw is None else decode_file(raw)
 
-    def page(self, limit: int, after: str, purpose: str, ascending: bool) -> Callable[[], FilePage]:
+    def page(
+        self, limit: int, after: str, purpose: str, ascending: bool, tenant: str | None = None
+    ) -> Callable[[], FilePage]:
         """Return a function that reads a page; it may run in any thread.
 
         Raises `NotFound` if there is no file `after`.
         """
-        if after and self.get(after) is None:
-            raise no_file(after, "after")
+        if after:
+            last = self.get(after)
+            if last is None or tenant not in (None, last.tenant):
+                raise no_file(after, "after")
         start, end = _FIRST, _LAST
         if after and ascending:
             start = after.encode() + b"\x00"
@@ -49,7 +53,7 @@ class FileStore:
             found: list[StoredFile] = []
             for _, raw in rows:
                 file = decode_file(raw)
-                if purpose in ("", file.purpose):
+                if purpose in ("", file.purpose) and tenant in (None, file.tenant):
                     if len(found) == limit:
                         return FilePage(found, has_more=True)
                     found.append(file)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
 from msgspec import Struct
@@ -36,7 +38,8 @@ def put_rows(batch: Changes, index: Any, record: Record, was: Record | None) -> 
     entry = b"" if record.status.is_final else encode(entry_of(record))
     batch.put(_status_row(record), entry, index)
     if was is None:
-        if record.started_at or record.completed_at or record.batch_id or record.cron_id:
+        owner = record.batch_id or record.cron_id or record.tenant
+        if owner or record.started_at or record.completed_at:
             for row in _other_rows(record):
                 batch.put(row, b"", index)
         return
@@ -74,7 +77,15 @@ def _other_rows(record: Record) -> list[bytes]:
         rows.append(f"b{record.batch_id}{record.id}".encode())
     if record.cron_id is not None:
         rows.append(f"c{record.cron_id}{record.id}".encode())
+    if record.tenant is not None:
+        rows.append(tenant_prefix(record.tenant) + record.id.encode())
     return rows
+
+
+@lru_cache(maxsize=1024)
+def tenant_prefix(tenant: str) -> bytes:
+    """What a tenant's rows begin with: a name of any length would end in another one's."""
+    return b"n" + sha256(tenant.encode("utf-8", "surrogatepass")).hexdigest()[:32].encode()
 
 
 def _status_row(record: Record) -> bytes:
@@ -129,9 +140,9 @@ def choose(task_filter: TaskFilter, counts: Counts, before: str) -> ReadPlan:
     """Choose what to read, backwards from the position `before` (empty: from the end).
 
     Sorted by creation, an index of the filter's values is used if there is one: that of the
-    status if it leaves few tasks, else of the batch, the cron or the status. Other sorts have an
-    index of their own; all filters but the status (and, sorted by priority, the priority) are
-    then checked task by task.
+    status if it leaves few tasks, else of the batch, the cron, the tenant or the status. Other
+    sorts have an index of their own; all filters but the status (and, sorted by priority, the
+    priority) are then checked task by task.
     """
     fields = {name for name in _WITH_VALUES if getattr(task_filter, name)}
     low, high = _id_of(task_filter.since, ""), _id_of(task_filter.until, "g")
@@ -160,12 +171,14 @@ def _values(
     by_status = fields & {"status", "priority"}
     cells = _cells(task_filter, counts)
     is_few = sum(cells.values()) <= FEW
-    if by_status and (is_few or not fields & {"batch_id", "cron_id"}):
+    if by_status and (is_few or not fields & {"batch_id", "cron_id", "tenant"}):
         return by_status, list(cells)
     for name, letter in (("batch_id", "b"), ("cron_id", "c")):
         if name in fields:
             ids = [i for i in dict.fromkeys(getattr(task_filter, name)) if len(i) == _ID_LENGTH]
             return {name}, [f"{letter}{i}".encode() for i in ids]
+    if "tenant" in fields:
+        return {"tenant"}, [tenant_prefix(each) for each in dict.fromkeys(task_filter.tenant)]
     return set(), None
 
 

@@ -12,8 +12,11 @@ import msgspec
 from msgspec.structs import replace
 from rocksdict import Rdict, WriteBatch
 
+from ..core.model.stats import Counts
 from ..core.model.tasks import Status
 from .encoding import (
+    TENANT,
+    after,
     decode_batch,
     decode_cron,
     decode_file,
@@ -22,6 +25,7 @@ from .encoding import (
     encode,
 )
 from .indexes import put_rows
+from .migrations import count_tenant
 from .rocksdb_setup import key_range
 
 SLICE_BYTES = 1 << 20
@@ -40,6 +44,7 @@ class Repair:
         kept: set[bytes] = set()
         levels: Counter[tuple[Status, int]] = Counter()
         batches: Counter[tuple[str, Status]] = Counter()
+        tenants: dict[str, Counts] = {}
         for key, _ in key_range(self.families["index"].iter, b"", _END):
             if not key.startswith(b"k"):
                 self.delete("index", key)
@@ -53,12 +58,14 @@ class Repair:
             kept.add(key)
             levels[record.status, record.priority] += 1
             batches[record.batch_id or "", record.status] += 1
+            count_tenant(tenants, record)
             put_rows(self.batch, self.handles["index"], record, None)
             self.write(SLICE_BYTES)
         self.drop_leftovers(kept)
         self.drop_damaged()
         self.count_batches(batches)
         self.count_all(levels)
+        self.count_tenants(tenants)
         self.drop_keys(kept)
         self.write(0)
 
@@ -84,6 +91,13 @@ class Repair:
         for (status, priority), count in levels.items():
             by_status.setdefault(status.value, {})[priority] = count
         self.batch.put(b"counts", encode(by_status), self.handles["meta"])
+
+    def count_tenants(self, tenants: dict[str, Counts]) -> None:
+        for key, _ in key_range(self.families["meta"].iter, TENANT, after(TENANT)):
+            self.batch.delete(key, self.handles["meta"])
+        for tenant, counts in tenants.items():
+            written = encode(counts.by_status)
+            self.batch.put(TENANT + tenant.encode(), written, self.handles["meta"])
 
     def drop_keys(self, kept: set[bytes]) -> None:
         """Drop the idempotency keys of missing tasks: submitting again creates a new task."""

@@ -17,10 +17,14 @@ from .audit_store import AuditStore
 from .batches import BatchStore
 from .commit_group import CommitGroup, HiddenTasks, TaskWrite
 from .encoding import (
+    TENANT,
+    after,
+    decode_access_key,
     decode_counts,
     decode_cron,
     decode_keyed,
     decode_record,
+    decode_usage,
     encode,
     encode_cron,
     entries,
@@ -30,6 +34,8 @@ from .file_store import FileStore
 from .history_store import HistoryStore
 from .indexes import delete_rows, put_rows
 
+ACCESS, USED = b"access:", b"used:"  # in `meta`, before a name
+MOST_TENANTS = 10_000  # whose counts are kept in memory
 SLICE_BYTES = 1 << 20  # a larger batch would hold the interpreter lock for too long
 
 
@@ -44,6 +50,8 @@ class TaskStore(ABC):
 
     def __init__(self, blobs: Blobs) -> None:
         self._tables: dict[str, Family] = {}
+        self._tenants: dict[str, Counts] = {}
+        self._recounted: set[str] = set()  # tenants whose counts are not written yet
         self._handles: dict[str, Any] = {}  # of the same families, for writing
         self.batches = BatchStore(self._tables, self._handles)
         self.files = FileStore(self._tables, self._handles, blobs)
@@ -53,6 +61,31 @@ class TaskStore(ABC):
     def _load_counts(self) -> Counts:
         raw = self._tables["meta"].get(b"counts")
         return Counts(by_status=decode_counts(raw) if raw else {})
+
+    def counts_of(self, tenant: str) -> Counts:
+        """The counts of a tenant's tasks."""
+        counts = self._tenants.get(tenant)
+        if counts is None:
+            raw = self._tables["meta"].get(TENANT + tenant.encode())
+            counts = Counts(by_status=decode_counts(raw) if raw else {})
+            self._tenants[tenant] = counts
+            if len(self._tenants) > MOST_TENANTS:
+                self._drop_idle_tenant()
+        return counts
+
+    def _drop_idle_tenant(self) -> None:
+        """Forget the counts read longest ago: they are on disk."""
+        idle = next(name for name in self._tenants if name not in self._recounted)
+        del self._tenants[idle]
+
+    def _write_tenants(self, batch: Changes) -> None:
+        for tenant in self._recounted:
+            counts, key = self._tenants[tenant].by_status, TENANT + tenant.encode()
+            if any(any(levels.values()) for levels in counts.values()):
+                batch.put(key, encode(counts), self._handles["meta"])
+            else:
+                batch.delete(key, self._handles["meta"])
+        self._recounted.clear()
 
     @abstractmethod
     def _changes(self) -> Any:
@@ -107,11 +140,11 @@ class TaskStore(ABC):
                 self.batches.put(batch, new)
         for sealed in group.sealed:
             self.batches.seal(batch, sealed)
-            for level, count in sealed.tasks.levels.items():
-                self._count_at(Status.PENDING, level, count)
+            for (level, tenant), count in sealed.tasks.levels.items():
+                self._count_at(Status.PENDING, level, count, tenant)
         for record in group.removed.values():
             self._remove(batch, record)
-            self._count_at(record.status, record.priority, -1)
+            self._count_at(record.status, record.priority, -1, record.tenant)
         self.batches.tally(batch, group.rows.values(), group.removed.values(), group.jobs)
         for row in cooperatively(group.rows.values(), yield_control):
             self._put(batch, row)
@@ -121,12 +154,22 @@ class TaskStore(ABC):
                 batch = self._changes()
         for cron_id, cron in group.crons.items():
             self._put_cron(batch, cron_id, cron)
+        meta = self._handles["meta"]
+        for name, access_key in group.access_keys.items():
+            if access_key is None:
+                batch.delete(ACCESS + name.encode(), meta)
+            else:
+                batch.put(ACCESS + name.encode(), encode(access_key), meta)
+        for tenant, usage in group.usages.items():
+            batch.put(USED + tenant.encode(), encode(usage), meta)
         for file_id, file in group.files.items():
             self.files.put(batch, file_id, file)
         self._write(batch)
 
     def _write(self, batch: Changes) -> None:
         batch.put(b"counts", encode(self.counts.by_status), self._handles["meta"])
+        if self._recounted:
+            self._write_tenants(batch)
         self._commit(batch)
 
     def _put(self, batch: Changes, row: TaskWrite) -> bytes:
@@ -203,14 +246,14 @@ class TaskStore(ABC):
         if was is not None:
             if was.status is record.status and was.priority == record.priority:
                 return
-            self._count_at(was.status, was.priority, -1)
-        self._count_at(record.status, record.priority, +1)
+            self._count_at(was.status, was.priority, -1, was.tenant)
+        self._count_at(record.status, record.priority, +1, record.tenant)
 
-    def _count_at(self, status: Status, level: int, step: int) -> None:
-        levels = self.counts.by_status.get(status)
-        if levels is None:
-            levels = self.counts.by_status[status.value] = {}
-        levels[level] = levels.get(level, 0) + step
+    def _count_at(self, status: Status, level: int, step: int, tenant: str | None) -> None:
+        self.counts.add(status, level, step)
+        if tenant is not None:
+            self.counts_of(tenant).add(status, level, step)
+            self._recounted.add(tenant)
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -257,4 +300,9 @@ class TaskStore(ABC):
             crons=[decode_cron(raw) for _, raw in self._tables["crons"].between(b"", b"g")],
             hidden=hidden,
             jobs=self.batches.unfinished_jobs(),
+            access_keys=[decode_access_key(raw) for _, raw in meta.between(ACCESS, after(ACCESS))],
+            usages={
+                key[len(USED) :].decode(): decode_usage(raw)
+                for key, raw in meta.between(USED, after(USED))
+            },
         )

@@ -184,6 +184,7 @@ class Boot:
             scheduler=config.scheduler,
             max_tasks=config.queue.max_queue_size,
             max_bytes=config.queue.max_queue_bytes,
+            grants=config.auth.grants,
         )
 
     def reporter(self, name: str) -> Callable[[str], None]:

@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 
 from ...actors.base.cooperation import run_steps
-from ...actors.core.access.keys import Role
 from ...actors.core.anthropic.errors import error_body
 from ...actors.core.anthropic.events import PING, MessageEvents
 from ...actors.core.anthropic.replies import message_of, request_id
 from ...actors.core.anthropic.requests import prompt_of, task_fields, tenant_of
 from ...actors.core.intake.submission import new_task
+from ...actors.core.model.access_keys import Role
 from ...actors.core.model.errors import Invalid, QueueError
 from ...actors.core.model.tasks import NewTask, Priority, Task
 from .. import sse, wire

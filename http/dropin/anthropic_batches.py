@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
-from ...actors.core.access.keys import Role
 from ...actors.core.anthropic.errors import error_body
 from ...actors.core.anthropic.replies import request_id
 from ...actors.core.intake.batch_jobs import LineChecks, LineRefused
+from ...actors.core.model.access_keys import Role
 from ...actors.core.model.errors import Invalid, NotFound, error_at
 from ...actors.core.model.tasks import Batch, BatchJob, Priority
 from ...actors.core.text.json_items import in_list

@@ -11,6 +11,7 @@ import msgspec
 from ollama_queue import __version__
 
 from ...actors.core.model import limits
+from ...actors.core.model.access_keys import Role
 from ...actors.core.model.errors import Invalid, Unavailable, unknown_model
 from ...actors.core.model.model_names import model_name
 from ...actors.core.model.outcomes import BackendReply, Failed
@@ -24,6 +25,7 @@ from ...actors.core.routing.model_holders import (
 )
 from ...actors.executors.http_executor import count_in
 from .. import wire
+from ..requests.exchange import current
 from ..wire import Json
 from .queue_protocol import DropinQueue
 
@@ -87,7 +89,11 @@ def _lists(queue: DropinQueue, path: str) -> dict[str, list[Json]]:
                 entries = _LISTS.decode(reply).get("models") or ()
             except msgspec.DecodeError:
                 continue
-            lists[name] = [each for each in entries if isinstance(each.get("name"), str)]
+            lists[name] = [
+                each
+                for each in entries
+                if isinstance(each.get("name"), str) and queue.may_use_model(each["name"])
+            ]
     return lists
 
 
@@ -183,6 +189,7 @@ def load(queue: DropinQueue, path: str, body: Json) -> Any:
     model = model_in(body)
     unloads = path in (wire.CHAT, wire.GENERATE) and _is_zero(body.get("keep_alive"))
     if unloads:
+        current().caller.check_role(Role.ADMIN)  # others may be using it
         queue.probe_backends()  # to learn which servers have it in memory
     having = find(queue, model)
     chosen = best_first(ollamas(having), model)

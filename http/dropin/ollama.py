@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
-from ...actors.core.access.keys import Role
 from ...actors.core.intake.submission import new_task
+from ...actors.core.model.access_keys import Role
 from ...actors.core.model.errors import Invalid, QueueError
 from ...actors.core.model.tasks import NewTask, Priority, Task, TaskType
 from .. import wire

@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from ...actors.core.access.keys import Role
 from ...actors.core.intake.submission import new_task
 from ...actors.core.model import limits
+from ...actors.core.model.access_keys import Role
 from ...actors.core.model.errors import Invalid, QueueError
 from ...actors.core.model.tasks import NewTask, Priority, Status, Task, TaskType
 from ...actors.core.openai.chunks import as_piece, is_count

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from ...actors.core.access.keys import Role
+from ...actors.core.model.access_keys import Role
 from ...actors.core.model.errors import NotFound, QueueError
 from ...actors.core.model.ids import plain_batch_id
 from ...actors.core.model.tasks import Batch, BatchStatus

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from urllib.parse import quote
 
-from ...actors.core.access.keys import Role
 from ...actors.core.intake import uploads
+from ...actors.core.model.access_keys import Role
 from ...actors.core.model.errors import Invalid
 from ...actors.core.model.files import PURPOSES, StoredFile
 from ...actors.embedded.files import NewFile

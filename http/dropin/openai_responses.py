@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from ...actors.base.cooperation import cooperatively
-from ...actors.core.access.keys import Role
 from ...actors.core.intake.submission import new_task
+from ...actors.core.model.access_keys import Role
 from ...actors.core.model.errors import (
     Conflict,
     Invalid,

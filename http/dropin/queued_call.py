@@ -45,9 +45,11 @@ def wishes(priority: int) -> dict[str, Any]:
 
     Raises `Invalid`, naming the header.
     """
-    raw_priority = reading.header(PRIORITY)
+    raw_priority, most = reading.header(PRIORITY), current().caller.rules.max_priority
     try:
-        level = priority if raw_priority is None else parse_priority(raw_priority)
+        # A default may be lowered to what the key allows; what is asked for is refused later.
+        default = priority if most is None else min(priority, most)
+        level = default if raw_priority is None else parse_priority(raw_priority)
     except Invalid as error:
         raise Invalid(f"{PRIORITY}: {error.message}", field=PRIORITY) from None
     start_within = _seconds(START_WITHIN, limits.START_WITHIN_S)
@@ -64,10 +66,10 @@ def time_limit() -> float | None:
 
 
 def tenant_header() -> str | None:
-    """The tenant that the request's header names. Raises `Invalid`."""
+    """The tenant that the request's header names, else that of its key. Raises `Invalid`."""
     tenant = reading.header(TENANT)
     limits.check_text(tenant or "", TENANT)
-    return tenant
+    return tenant or current().caller.tenant or tenant
 
 
 class StreamFormat(Protocol):

@@ -1,7 +1,7 @@
 """The routes that stream: a task's reply, and events after a snapshot."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from ...actors.api.queue_api import QueueAPI
 from ...actors.base.cooperation import YieldControl
@@ -16,7 +16,7 @@ from ..requests import reading
 from ..requests.exchange import current
 from ..requests.streaming import EventStream, StreamingResponse, together
 from .answers import Handlers
-from .feed_broadcaster import Feed, FeedBroadcaster, FeedMessage
+from .feed_broadcaster import EventSource, Feed, FeedBroadcaster, FeedMessage, FeedView
 
 FIRST_S = 30.0  # to wait for the snapshot or an error
 
@@ -25,6 +25,10 @@ class LocalQueue(QueueAPI, Protocol):
     """A queue in this process, which can be followed directly."""
 
     yield_control: YieldControl
+    whole: EventSource  # what no caller's key limits
+
+    def bound(self) -> "LocalQueue":
+        """The queue as the caller of the current request may use it, for other threads."""
 
     def get_raw_task(self, task_id: str, *, wait: float | None = None) -> Task: ...
 
@@ -41,10 +45,10 @@ class LocalQueue(QueueAPI, Protocol):
 
 
 def feed_handlers(
-    source: LocalQueue, run_session: Callable[[Any, LocalQueue, FeedBroadcaster], None]
+    source: LocalQueue, run_session: Callable[[Any, LocalQueue, FeedBroadcaster, Any], None]
 ) -> Handlers:
     """The handlers; `run_session` serves a WebSocket until it is closed."""
-    broadcaster = FeedBroadcaster(source)
+    broadcaster = FeedBroadcaster(source.whole)
 
     def stream(task_id: str) -> StreamingResponse:
         reading.query(set())
@@ -57,7 +61,7 @@ def feed_handlers(
     def events() -> StreamingResponse:
         query = reading.query({"events", "tasks"})
         events, tasks = arguments.events(query.get("events")), arguments.watched(query.get("tasks"))
-        feed = Feed(broadcaster, events, tasks)
+        feed = Feed(broadcaster, events, tasks, view=cast(FeedView, source.bound()))
         return EventStream(_event_frames(feed, feed.take(FIRST_S)), feed.close)
 
     def socket() -> dict[str, Any]:
@@ -68,7 +72,8 @@ def feed_handlers(
             socket_path, events_path = routes.SOCKET.path, routes.EVENTS.path
             message = f"{socket_path} takes WebSockets only; {events_path} streams the same events"
             return {"error": {"code": "upgrade_required", "message": message}}
-        run_session(exchange.websocket, source, broadcaster)
+        bound = source.bound()
+        run_session(exchange.websocket, bound, broadcaster, bound)
         return {}
 
     return {routes.STREAM_TASK: stream, routes.EVENTS: events, routes.SOCKET: socket}

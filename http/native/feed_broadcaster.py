@@ -4,7 +4,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property
 from typing import Any, Protocol
@@ -39,6 +39,20 @@ class EventSource(Protocol):
     def get_queue_stats(self) -> QueueStats: ...
 
 
+class FeedView(Protocol):
+    """What a feed's reader may see, if that is not everything."""
+
+    @property
+    def view(self) -> Hashable | None:
+        """What tells views apart; None: this one sees everything."""
+
+    def list_tasks(self) -> list[Task]: ...
+
+    def get_queue_stats(self) -> QueueStats: ...
+
+    def may_see_event(self, event: EventRecord) -> bool: ...
+
+
 class FeedMessage:
     """A message for many feeds, encoded once in each form."""
 
@@ -64,8 +78,8 @@ class FeedMessage:
 class Feed:
     """One reader's stream: a snapshot, each later event that its filter matches, and what is `put`.
 
-    `events` and `tasks` may change; None means all. After a reboot of the actors another snapshot
-    follows.
+    `events` and `tasks` may change; None means all. `view` limits what it shows. After a reboot of
+    the actors another snapshot follows.
     """
 
     def __init__(
@@ -74,8 +88,11 @@ class Feed:
         events: frozenset[str] | None = None,
         tasks: frozenset[str] | None = None,
         size: int = 1000,
+        view: FeedView | None = None,
     ) -> None:
         self.events, self.tasks = events, tasks
+        self.view_key = None if view is None else view.view
+        self.view = None if self.view_key is None else view
         self._broadcaster = broadcaster
         self._outbox = Mailbox[Any](size)
         self._error: QueueError | None = None
@@ -118,6 +135,8 @@ class Feed:
     def _wants(self, event: EventRecord | None) -> bool:
         if event is None:
             return True
+        if self.view is not None and not self.view.may_see_event(event):
+            return False
         if self.events is not None and event.event not in self.events:
             return False
         if event.task is None:
@@ -224,12 +243,18 @@ class FeedBroadcaster:
                 self._stats_at = min(self._stats_at, self._stats_told_at + STATS_S)
         if time.monotonic() >= self._stats_at:
             self._stats_at, self._stats_told_at = math.inf, time.monotonic()
-            self._broadcast([FeedMessage("stats", {"stats": self._source.get_queue_stats()})])
+            for view, feeds in _by_view(self._feeds):
+                stats = (view or self._source).get_queue_stats()
+                self._broadcast([FeedMessage("stats", {"stats": stats})], feeds)
 
     def _welcome(self) -> None:
-        newcomers, seq = tuple(self._newcomers), self._seq
-        tasks = self._source.list_tasks()
-        stats = self._source.get_queue_stats()  # read after the tasks: never older than they are
+        seq = self._seq
+        for view, feeds in _by_view(self._newcomers):
+            self._welcome_to(view or self._source, feeds, seq)
+
+    def _welcome_to(self, source: EventSource | FeedView, newcomers: list[Feed], seq: int) -> None:
+        tasks = source.list_tasks()
+        stats = source.get_queue_stats()  # read after the tasks: never older than they are
         snapshot = FeedMessage("snapshot", Snapshot(seq, stats, tasks))
         seen = {task.id: task.seq for task in tasks}
         for feed in _in_turns(newcomers, 1):  # the snapshot may be large
@@ -240,10 +265,18 @@ class FeedBroadcaster:
                 self._feeds[feed] = None
             feed.begin(snapshot, seen)
 
-    def _broadcast(self, messages: list[FeedMessage]) -> None:
-        for feed in _in_turns(tuple(self._feeds)):
+    def _broadcast(self, messages: list[FeedMessage], feeds: list[Feed] | None = None) -> None:
+        for feed in _in_turns(tuple(self._feeds) if feeds is None else feeds):
             if not feed.hear(messages):
                 self.leave(feed)
+
+
+def _by_view(feeds: Iterable[Feed]) -> list[tuple[FeedView | None, list[Feed]]]:
+    """The feeds that show the same, with the view of each group."""
+    groups: dict[Hashable, tuple[FeedView | None, list[Feed]]] = {}
+    for feed in tuple(feeds):
+        groups.setdefault(feed.view_key, (feed.view, []))[1].append(feed)
+    return list(groups.values())
 
 
 def _in_turns(feeds: Iterable[Feed], together: int = TOGETHER) -> Iterator[Feed]:

@@ -15,7 +15,7 @@ from ...actors.core.model.tasks import Piece
 from ...actors.embedded import watch
 from .. import sse, wire
 from .feed import LocalQueue
-from .feed_broadcaster import Feed, FeedBroadcaster, FeedMessage
+from .feed_broadcaster import Feed, FeedBroadcaster, FeedMessage, FeedView
 
 PING_S = 20.0
 TOGETHER = 50  # messages per write
@@ -48,9 +48,11 @@ class SubscriptionRequest(Struct, frozen=True, forbid_unknown_fields=True):
     chunks: bool | UnsetType = UNSET
 
 
-def run_session(socket: Socket, source: LocalQueue, broadcaster: FeedBroadcaster) -> None:
-    """Serve the socket until either end closes it."""
-    WebSocketSession(socket, source, Feed(broadcaster)).run()
+def run_session(
+    socket: Socket, source: LocalQueue, broadcaster: FeedBroadcaster, view: FeedView | None = None
+) -> None:
+    """Serve the socket until either end closes it; its feed shows what `view` does."""
+    WebSocketSession(socket, source, Feed(broadcaster, view=view)).run()
 
 
 class WebSocketSession:
@@ -136,7 +138,10 @@ class WebSocketSession:
         for task_id in self.streams.keys() - task_ids:
             self.streams.pop(task_id).close()
         for task_id in sorted(task_ids - self.streams.keys()):
-            self.streams[task_id] = StreamFollower(task_id, self.source, self.feed)
+            try:
+                self.streams[task_id] = StreamFollower(task_id, self.source, self.feed)
+            except QueueError as error:  # not the caller's
+                self.feed.put(_error_message(error))
 
 
 class StreamFollower(threading.Thread):

@@ -12,7 +12,8 @@ from urllib.parse import unquote_plus
 from msgspec import Struct
 
 from ...actors.base.cooperation import YieldControl, never_yield
-from ...actors.core.access.keys import NOBODY, Grant, Role
+from ...actors.core.access.keys import NOBODY, Grant
+from ...actors.core.model.access_keys import Role
 from ...actors.core.model.errors import Invalid
 
 EXCHANGE = "ollama_queue.exchange"  # environ key

@@ -5,16 +5,18 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import bottle
 
 from ...actors.base.cooperation import YieldControl, never_yield
-from ...actors.core.access.keys import Role
 from ...actors.core.model import limits
+from ...actors.core.model.access_keys import Role
 from ...actors.core.model.errors import Invalid, QueueError
 from ...actors.embedded.auditing import Auditor
 from .. import wire
+from ..access.access_control import AccessControl
+from ..access.scoped_queue import ScopedQueue
 from ..dropin import anthropic, ollama, openai
 from ..dropin.admin import add_admin_routes
 from ..dropin.anthropic import add_anthropic_routes
@@ -32,8 +34,10 @@ from ..requests.origin import origin_of_request
 from ..requests.streaming import StreamingResponse
 from ..routes import ROUTES
 from . import cors
-from .access import AccessControl
 from .guard import Guard
+
+if TYPE_CHECKING:
+    from ...actors.embedded.manager import QueueManager
 
 log = logging.getLogger("ollama_queue")
 
@@ -198,7 +202,7 @@ def role_of(route: bottle.Route) -> Role | None:
 
 
 def create_app(
-    queue: ServedQueue,
+    queue: "QueueManager",
     *,
     max_body: int = 32 << 20,
     max_upload: int = 256 << 20,
@@ -216,15 +220,16 @@ def create_app(
     """
     app = QueueApp(guard, queue.yield_control, access)
     queue.auditor.origin = origin_of_request
-    add_native_routes(app, queue, max_body, max_upload, lambda: app.count_connections())
-    add_ollama_routes(app, queue, max_body)
-    add_admin_routes(app, queue, max_body, is_on=passes_admin)
-    add_openai_routes(app, queue, max_body)
-    add_response_routes(app, queue, max_body)
-    add_file_routes(app, queue, max_file)
-    add_openai_batch_routes(app, queue, max_body)
-    add_anthropic_batch_routes(app, queue, max_upload, max_body)
-    add_anthropic_routes(app, queue, max_body)
+    served = cast(ServedQueue, ScopedQueue(queue))  # handlers have no other way to the queue
+    add_native_routes(app, served, max_body, max_upload, lambda: app.count_connections())
+    add_ollama_routes(app, served, max_body)
+    add_admin_routes(app, served, max_body, is_on=passes_admin)
+    add_openai_routes(app, served, max_body)
+    add_response_routes(app, served, max_body)
+    add_file_routes(app, served, max_file)
+    add_openai_batch_routes(app, served, max_body)
+    add_anthropic_batch_routes(app, served, max_upload, max_body)
+    add_anthropic_routes(app, served, max_body)
     add_page_routes(app)
     return app
 

@@ -62,8 +62,8 @@ from ...actors.logs import open_handler
 from ...actors.settings import settings
 from ...actors.supervision.generation import Runtime
 from ...actors.task_log import follow
+from ..access.access_control import AccessControl
 from ..maintenance.commands import backup, export_command, import_command, restore, verify
-from .access import AccessControl
 from .app import create_app
 from .check_config import listing
 from .connection_limit import EXTRA

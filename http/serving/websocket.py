@@ -18,9 +18,9 @@ from geventwebsocket.websocket import Header, WebSocket
 
 from ...actors.core.model.errors import QueueError
 from .. import wire
+from ..access import access_control
 from ..requests.exchange import Exchange
 from ..routes import SOCKET
-from . import access
 from .app import QueueApp
 from .client_connection import ClientConnection
 from .request_head import RequestHead, words
@@ -228,5 +228,5 @@ def _protocol(exchange: Exchange) -> bytes:
     header = exchange.headers.get("sec-websocket-protocol", "")
     offered = [word.strip() for word in header.split(",")]
     chosen = PROTOCOL if PROTOCOL in offered else offered[0]
-    is_ours = chosen == PROTOCOL or chosen.startswith(access.PROTOCOL)
+    is_ours = chosen == PROTOCOL or chosen.startswith(access_control.PROTOCOL)
     return f"Sec-WebSocket-Protocol: {chosen}\r\n".encode("latin1") if is_ours else b""

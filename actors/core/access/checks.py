@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 
 from ..model import limits
+from ..model.access_keys import KeyRules, NewKey, Role
 from ..model.errors import Invalid
-from .keys import KeyRules, NewKey, Role
 from .meters import RATE_WANTED, read_rate
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")

@@ -4,9 +4,7 @@ Instants (`now`) are seconds since 1970 for budgets, and of any steady clock for
 """
 
 import re
-from datetime import UTC, datetime, timedelta
-
-from msgspec import Struct
+from datetime import UTC, datetime
 
 RATE_WANTED = "a number of requests per second, minute or hour, such as 10/s, 100/m or 1000/h"
 _RATE = re.compile(r"([1-9]\d{0,8})/([smh])", re.ASCII)
@@ -43,45 +41,6 @@ class TokenBucket:
     def is_full_at(self) -> float:
         """When it is full again, if nothing is taken: it can be forgotten then."""
         return self._at + (self._count - self._held) * self._per_s / self._count
-
-
-class TenantUsage(Struct, frozen=True, gc=False, array_like=True):
-    """What a tenant has used: on the UTC day `day` (days since 1970) and in its month.
-
-    A request is an accepted task; tokens are those of prompts and replies.
-    """
-
-    day: int = 0
-    day_requests: int = 0
-    day_tokens: int = 0
-    month_requests: int = 0
-    month_tokens: int = 0
-
-    def at(self, now: float) -> "TenantUsage":
-        """The same as seen at `now`: counts of a day or month that has ended are 0.
-
-        A clock that goes back does not bring an earlier day's counts back: they go on.
-        """
-        today = int(now // 86_400)
-        if today <= self.day:
-            return self
-        if _month(today) != _month(self.day):
-            return TenantUsage(today)
-        return TenantUsage(today, 0, 0, self.month_requests, self.month_tokens)
-
-    def plus(self, requests: int, tokens: int) -> "TenantUsage":
-        return TenantUsage(
-            self.day,
-            self.day_requests + requests,
-            self.day_tokens + tokens,
-            self.month_requests + requests,
-            self.month_tokens + tokens,
-        )
-
-
-def _month(day: int) -> tuple[int, int]:
-    date = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)
-    return date.year, date.month
 
 
 def next_day(now: float) -> float:

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..access.keys import Grant, KeyRules, digest_of, grant_of
+from ..access.keys import Grant, digest_of, grant_of
+from ..model.access_keys import KeyRules
 from .checks import DAY_S, check
 from .urls import is_here, shown
 

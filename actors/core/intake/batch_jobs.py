@@ -1,13 +1,14 @@
 """Checks what a user asks of a batch from a file, and each line of the file."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from msgspec import Struct
 
+from ..access.keys import fits_model
 from ..anthropic import requests as messages
 from ..anthropic.replies import message_of
 from ..model import limits
@@ -168,6 +169,8 @@ class LineChecks(Struct):
     priority: int
     tenant: str | None
     seen: set[str] = set()  # custom ids
+    allowed_models: Sequence[str] = ()  # patterns; empty: all
+    backend: str | None = None
 
     def task(self, line: Any) -> NewTask:
         """The task for a line. Raises `Invalid`, in most cases `LineRefused`."""
@@ -197,11 +200,16 @@ class LineChecks(Struct):
             raise LineRefused("invalid_request", "a line cannot be streamed", "body.stream")
         self.seen.add(custom_id)
         fields = ENDPOINTS[self.endpoint].fields(body)
-        return new_task(
+        task = new_task(
             {
                 **fields,
                 "priority": self.priority,
                 "tenant": self.tenant,
+                "backend": self.backend,
                 "metadata": {"custom_id": custom_id},
             }
         )
+        if self.allowed_models and not fits_model(task.model, self.allowed_models):
+            message = f"the API key does not allow the model {task.model}"
+            raise LineRefused("model_not_allowed", message, "body.model")
+        return task

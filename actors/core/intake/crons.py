@@ -58,6 +58,7 @@ def _checked(fields: dict[str, Any], old: Cron | None) -> NewCron:
         check_written(msgspec.json.encode(cron), {"metadata": cron.metadata})
         if old is None or cron.metadata != old.metadata:
             limits.check_size(cron.metadata, "metadata", limits.METADATA)
+        limits.check_text(cron.tenant or "", "tenant")
     except msgspec.ValidationError as error:
         raise _named(error) from None
     except RecursionError:
@@ -105,7 +106,7 @@ def scheduled(cron: Cron, at: datetime) -> Cron:
 def task_of(cron: Cron) -> NewTask:
     """The task of the cron's next run."""
     metadata = {"cron_name": cron.name, "cron_run_count": cron.run_count + 1}
-    return NewTask(**asdict(cron.task_template), metadata=metadata)
+    return NewTask(**asdict(cron.task_template), metadata=metadata, tenant=cron.tenant)
 
 
 def fields_of(raw: Any) -> dict[str, Any]:

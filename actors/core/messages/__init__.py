@@ -62,6 +62,7 @@ from .persistence import (
     GetBatch,
     GetFile,
     GetTask,
+    GetTenants,
     ListBatches,
     ListFiles,
     ListJobs,
@@ -82,6 +83,7 @@ from .persistence import (
 )
 from .prober import BackendAnswered, CallBackends, LoadModel, ProbeAll, Probed, ToProber
 from .scheduler import (
+    AddAccessKey,
     BackendProbed,
     BatchStored,
     Cancel,
@@ -95,6 +97,7 @@ from .scheduler import (
     Fetched,
     Finished,
     GetWaitReasons,
+    ListAccessKeys,
     LoadBatch,
     MeasurePlan,
     ModelKept,
@@ -103,6 +106,8 @@ from .scheduler import (
     RestrictedRoute,
     Resume,
     Retry,
+    RevokeAccessKey,
+    RotateAccessKey,
     Submit,
     SubmitBatch,
     SubmitCronRun,
@@ -115,6 +120,7 @@ from .wake import Wake
 from .worker import CallEnded, StartCall, ToWorker
 
 __all__ = [
+    "AddAccessKey",
     "AddAudit",
     "AddCron",
     "AddFile",
@@ -165,9 +171,11 @@ __all__ = [
     "GetFile",
     "GetHistory",
     "GetTask",
+    "GetTenants",
     "GetThroughput",
     "GetUsage",
     "GetWaitReasons",
+    "ListAccessKeys",
     "ListBatches",
     "ListCrons",
     "ListFiles",
@@ -194,6 +202,8 @@ __all__ = [
     "RestrictedRoute",
     "Resume",
     "Retry",
+    "RevokeAccessKey",
+    "RotateAccessKey",
     "RunNow",
     "SaveHistory",
     "Scanned",

@@ -72,19 +72,22 @@ class FindBatch(Command[BatchSubmitted], frozen=True):
 
 
 class ListBatches(Command[list[Batch]], frozen=True):
-    """Reply: the newest `limit` batches."""
+    """Reply: the newest `limit` batches; with a `tenant`, of those of it."""
 
     limit: int
+    tenant: str | None = None
 
 
 class ListJobs(Command[list[Batch]], frozen=True):
     """Reply: the newest `limit` batches from files, newest first, older than the batch `before` if
-    it is set; of the endpoint `endpoint` if it is set. With `after`, those just newer than it."""
+    it is set; of the endpoint `endpoint` and the tenant `tenant` if they are set. With `after`,
+    those just newer than it."""
 
     limit: int
     before: str = ""
     endpoint: str = ""
     after: str = ""
+    tenant: str | None = None
 
 
 class AwaitBatch(Command[Batch], frozen=True):
@@ -121,6 +124,12 @@ class GetTask(Command[StoredTask], frozen=True):
     task_id: str
 
 
+class GetTenants(Command[dict[str, str | None]], frozen=True):
+    """Reply: the tenant of each of these tasks that exists. A task never changes its tenant."""
+
+    task_ids: tuple[str, ...]
+
+
 class ListTasks(Command[Page], frozen=True):
     """Reply: `Page`; `Invalid` for a bad cursor. `reasons` is set if the filter needs them."""
 
@@ -149,7 +158,9 @@ class Expired(Struct, frozen=True):
 
 
 class CountTasks(Command[Counts], frozen=True):
-    """Reply: `Counts`."""
+    """Reply: `Counts`; with a `tenant`, of its tasks alone."""
+
+    tenant: str | None = None
 
 
 class MeasureDisk(Command[DiskMeasures], frozen=True):
@@ -189,12 +200,13 @@ class GetFile(Command[StoredFile], frozen=True):
 
 class ListFiles(Command[FilePage], frozen=True):
     """Reply: at most `limit` files after the file `after` (its id), newest first or `ascending`;
-    with a `purpose`, only those of it. `NotFound` if there is no file `after`."""
+    with a `purpose` or `tenant`, only those of it. `NotFound` if there is no file `after`."""
 
     limit: int
     after: str = ""
     purpose: str = ""
     ascending: bool = False
+    tenant: str | None = None
 
 
 class DeleteFile(Command[StoredFile], frozen=True):
@@ -269,6 +281,7 @@ ToPersistence = (
     | CommitChange
     | StoreSlice
     | GetTask
+    | GetTenants
     | GetBatch
     | FindBatch
     | ListBatches

@@ -2,6 +2,7 @@
 
 from msgspec import Struct, field
 
+from ..model.access_keys import AccessKey, TenantUsage
 from ..model.crons import Cron
 from ..model.entry import Entry, KeyUse
 from ..model.tasks import Batch, Record, TaskType
@@ -53,8 +54,9 @@ class Page(Struct):
 class Recovered(Struct, frozen=True):
     """Everything that a plan starts from. `last_us`: when the newest task was accepted.
 
-    `hidden` are the tasks of batches that a crash interrupted, if they cannot be deleted yet;
-    `jobs` the batches from files that have not ended.
+    `access_keys` are the API keys that requests have added, `usages` what tenants have used of
+    their budgets. `hidden` are the tasks of batches that a crash interrupted, if they cannot be
+    deleted yet; `jobs` the batches from files that have not ended.
     """
 
     waiting: list[Entry]
@@ -65,3 +67,5 @@ class Recovered(Struct, frozen=True):
     crons: list[Cron] = []
     hidden: dict[str, list[Record]] = {}
     jobs: list[Batch] = []
+    access_keys: list[AccessKey] = []
+    usages: dict[str, TenantUsage] = {}

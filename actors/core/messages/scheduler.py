@@ -7,7 +7,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from ..access.keys import Grant
 from ..activity.measures import PlanMeasures
+from ..model.access_keys import AccessKey, KeyInfo
 from ..model.crons import Cron
 from ..model.outcomes import Outcome, ProbeResult
 from ..model.stats import BackendState, PlanState, Waiting
@@ -80,7 +82,8 @@ class SubmitBatch(Command[BatchSubmitted], frozen=True):
     for a known key the reply is that batch, with `created` False. `batch` is the batch that the
     tasks belong to, if it exists already. `turns` has a number for each task: lower ones
     run first, equal ones in the order given, as do all if it is empty. `earliest` is the index and
-    the instant of the earliest deadline, if any task has one.
+    the instant of the earliest deadline, if any task has one. `tenant` is that of all tasks, None
+    if they differ.
     """
 
     packs: deque[bytes]
@@ -92,6 +95,7 @@ class SubmitBatch(Command[BatchSubmitted], frozen=True):
     batch: Batch | None = None
     turns: Sequence[int] = ()
     earliest: tuple[int, datetime] | None = None
+    tenant: str | None = None
 
 
 class LoadBatch(Struct, frozen=True):
@@ -210,6 +214,30 @@ class Resume(ChangeCommand[bool], frozen=True):
     """Resume dispatching. Reply: True, once it is on disk."""
 
 
+class AddAccessKey(Command[KeyInfo], frozen=True):
+    """Add an API key. Reply: `KeyInfo`, once it is on disk, or `Conflict`."""
+
+    key: AccessKey
+
+
+class RotateAccessKey(Command[KeyInfo], frozen=True):
+    """Replace the key of a name. Reply: `KeyInfo`, once it is on disk; `NotFound`, `Conflict`."""
+
+    name: str
+    digest: bytes
+    hint: str
+
+
+class RevokeAccessKey(Command[KeyInfo], frozen=True):
+    """Delete a key. Reply: its last `KeyInfo`, once it is gone; `NotFound`, `Conflict`."""
+
+    name: str
+
+
+class ListAccessKeys(Command[tuple[list[KeyInfo], list[Grant]]], frozen=True):
+    """Reply: all keys as they are shown, by name, and what each allows."""
+
+
 class Explain(Command[dict[str, Waiting]], frozen=True):
     """Explain why these tasks wait. Reply: `{task_id: Waiting}` of those that do."""
 
@@ -221,7 +249,9 @@ class GetWaitReasons(Command[WaitReasons], frozen=True):
 
 
 class Describe(Command[PlanState], frozen=True):
-    """Describe slots and backends. Reply: `PlanState`."""
+    """Describe slots and backends. Reply: `PlanState`; with a `tenant`, of its tasks alone."""
+
+    tenant: str | None = None
 
 
 class MeasurePlan(Command[PlanMeasures], frozen=True):
@@ -255,6 +285,10 @@ ToScheduler = (
     | DrainBackend
     | Pause
     | Resume
+    | AddAccessKey
+    | RotateAccessKey
+    | RevokeAccessKey
+    | ListAccessKeys
     | Explain
     | GetWaitReasons
     | Describe

@@ -51,7 +51,7 @@ class NewCron(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fi
     due in `timezone` (an IANA name), while the cron is `enabled`. `overlap` says what to do with a
     run while the task of an earlier one has not ended, `missed` with runs that were due while the
     queue was down. `name` (at most 256 characters) need not be unique; `metadata` (64 KiB as JSON)
-    is for the program's own use.
+    is for the program's own use. `tenant` is that of its tasks.
     """
 
     name: str
@@ -62,6 +62,7 @@ class NewCron(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fi
     overlap: Overlap = Overlap.ALLOW
     missed: Missed = Missed.SKIP
     metadata: dict[str, Any] = {}
+    tenant: str | None = None
 
 
 class Cron(Struct, PublicRecord, frozen=True, kw_only=True):
@@ -86,6 +87,7 @@ class Cron(Struct, PublicRecord, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     metadata: dict[str, Any] = {}
+    tenant: str | None = None
 
 
 class CronAdded(Struct, PublicRecord, frozen=True):

@@ -17,3 +17,4 @@ class EventRecord(Struct, frozen=True):
     cron_id: str | None = None
     reason: str | None = None
     backend: str | None = None
+    tenant: str | None = None  # of a cron; that of a task is in its record

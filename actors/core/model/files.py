@@ -14,7 +14,8 @@ FILE_ID = re.compile("file-[0-9a-f]{32}")
 class StoredFile(Struct, frozen=True, kw_only=True):
     """A file that the queue keeps: `size` in bytes. It is deleted at `expires_at`, if that is set.
 
-    `purpose` is one of `PURPOSES`. Ids sort by the time of their creation.
+    `purpose` is one of `PURPOSES`. `tenant` is whose it is. Ids sort
+    by the time of their creation.
     """
 
     id: str
@@ -23,6 +24,7 @@ class StoredFile(Struct, frozen=True, kw_only=True):
     size: int
     created_at: datetime
     expires_at: datetime | None = None
+    tenant: str | None = None
 
 
 class FilePage(Struct, frozen=True):

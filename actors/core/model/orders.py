@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from .access_keys import AccessKey, TenantUsage
 from .crons import Cron
 from .files import StoredFile
 from .tasks import Attempt, Batch, BatchJob, Record
@@ -73,9 +74,10 @@ class SaveCron(Struct, frozen=True):
 
 
 class DropCron(Struct, frozen=True):
-    """Delete a cron."""
+    """Delete a cron, of this tenant."""
 
     cron_id: str
+    tenant: str | None = None
 
 
 class SaveAudit(Struct, frozen=True):
@@ -109,6 +111,25 @@ class SaveJob(Struct, frozen=True):
     job: BatchJob
 
 
+class SaveAccessKey(Struct, frozen=True):
+    """Save an API key."""
+
+    key: AccessKey
+
+
+class DropAccessKey(Struct, frozen=True):
+    """Delete the API key of this name."""
+
+    name: str
+
+
+class SaveUsage(Struct, frozen=True):
+    """Save what a tenant has used of its budgets."""
+
+    tenant: str
+    usage: TenantUsage
+
+
 class DropBatch(Struct, frozen=True):
     """Delete a batch without tasks."""
 
@@ -125,6 +146,9 @@ SaveElse = (
     | DropFile
     | SaveBatch
     | SaveJob
+    | SaveAccessKey
+    | DropAccessKey
+    | SaveUsage
     | DropBatch
     | Announce
 )

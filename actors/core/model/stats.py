@@ -205,6 +205,12 @@ class Counts(Struct, kw_only=True):
         """A copy of the current counts."""
         return Counts(by_status={name: dict(levels) for name, levels in self.by_status.items()})
 
+    def add(self, status: Status, level: int, step: int) -> None:
+        levels = self.by_status.get(status)
+        if levels is None:
+            levels = self.by_status[status.value] = {}
+        levels[level] = levels.get(level, 0) + step
+
     def total(self, status: Status) -> int:
         return sum(self.by_status.get(status, {}).values())
 

@@ -356,7 +356,8 @@ class BatchJob(Struct, PublicRecord, frozen=True, kw_only=True):
     - As it was created: the file `input_file_id`, the `endpoint` of all lines, the
       `completion_window`, which ends at `expires_at`, the `priority` and `tenant` of the tasks, the
       user's `metadata`, and after how many seconds the files it writes are deleted
-      (`output_expires_s`; None: as the settings say).
+      (`output_expires_s`; None: as the settings say). What the key that created it allows:
+      `allowed_models` (patterns; empty: all), and `backend`, as in a task.
     - `status`, and when it was reached (times or None): `in_progress_at`, `finalizing_at`,
       `completed_at`, `failed_at`, `expired_at`, `cancelling_at`, `cancelled_at`.
     - `faults` say why it failed: what is wrong in its file. `model` is that of all lines, or None.
@@ -372,6 +373,8 @@ class BatchJob(Struct, PublicRecord, frozen=True, kw_only=True):
     tenant: str | None = None
     metadata: dict[str, str] = {}
     output_expires_s: int | None = None
+    allowed_models: list[str] = []
+    backend: str | None = None
     status: BatchStatus = BatchStatus.VALIDATING
     in_progress_at: datetime | None = None
     finalizing_at: datetime | None = None
@@ -394,7 +397,7 @@ class Batch(Struct, PublicRecord, frozen=True, kw_only=True):
 
     `id` is the batch's, `total` the number submitted. `pending`, `running`, `completed`, `failed`
     and `cancelled` count those that are not deleted. `job` is a `BatchJob` if the tasks are the
-    lines of a file, else None.
+    lines of a file, else None. `tenant` is that of all of its tasks, None if they differ.
     """
 
     id: str
@@ -406,6 +409,7 @@ class Batch(Struct, PublicRecord, frozen=True, kw_only=True):
     failed: int = 0
     cancelled: int = 0
     job: BatchJob | None = None
+    tenant: str | None = None
 
     @property
     def is_over(self) -> bool:

@@ -1,6 +1,7 @@
 """Starts waiting tasks: matches free slots, open backends and the next task for them."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..config.config import SchedulerSettings
 from ..model.entry import Entry
@@ -33,11 +34,31 @@ class Dispatch:
         self.policy = Policy(settings)
         self.durations = Durations()
         self.max_rest_s = settings.max_rest
+        self._caps: Mapping[str, int] = {}  # most running calls, by tenant
+        self._running: Counter[str] = Counter()  # of those tenants
         self.waiting = WaitingRoom(self.policy.rank, self._lane_of)
         self.absent_models = AbsentModels(self.waiting, gates, settings.model_wait)
 
     def _lane_of(self, key: str, waited: float) -> Lane:
         return self.gates.lane(read_route(key), waited)
+
+    def cap(self, caps: Mapping[str, int]) -> None:
+        """Limit the running calls of these tenants, and of no others."""
+        old, self._caps = self._caps, dict(caps)
+        tenants = (running.entry.tenant for running in self.slots)
+        self._running = Counter(each for each in tenants if each is not None and each in caps)
+        for tenant in old.keys() | caps.keys():
+            self._hold(tenant)
+
+    def _hold(self, tenant: str) -> None:
+        most = self._caps.get(tenant)
+        self.waiting.hold(tenant, most is not None and self._running[tenant] >= most)
+
+    def _count(self, tenant: str | None, step: int) -> None:
+        """Count a call that begins (1) or ends (-1)."""
+        if tenant is not None and tenant in self._caps:
+            self._running[tenant] += step
+            self._hold(tenant)
 
     # --- starting -------------------------------------------------------------------------------
 
@@ -61,7 +82,7 @@ class Dispatch:
             yield from self.absent_models.check(stuck, now)
 
     def _open_lanes(self, now: float) -> list[Lane]:
-        return [lane for lane in self.waiting.lanes if lane.is_open(now)]
+        return [lane for lane in self.waiting.offered if lane.is_open(now)]
 
     def _is_warm(self, entry: Entry, now: float) -> bool:
         gate, candidate = self._placement_of(entry, now)
@@ -83,6 +104,8 @@ class Dispatch:
         running = self.slots.occupy(entry, gate, model, now)
         running.fallback = fallback
         running.charged = self.policy.begin(entry)
+        if self._caps:
+            self._count(entry.tenant, 1)
         gate.enter(max(now - entry.queued_at, 0.0))
         if not gate.has_loaded(model, runner):
             gate.load(model, runner, self._models_in(gate))
@@ -117,6 +140,8 @@ class Dispatch:
     def end(self, running: Running, outcome: Outcome | None, now: float) -> Iterator[Order]:
         """Free the slot of a call that ended; `outcome` is None if its worker died."""
         self.slots.release(running)
+        if self._caps:
+            self._count(running.entry.tenant, -1)
         gate = running.gate
         if isinstance(outcome, Answered):
             self.durations.note(running.model, gate.name, now - running.started_at)

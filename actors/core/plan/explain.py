@@ -98,8 +98,10 @@ def due_by_model(plan: Plan) -> dict[str, int]:
     return dict(counts)
 
 
-def describe(plan: Plan, now: float) -> PlanState:
-    """The state of slots and backends, and why tasks wait."""
+def describe(plan: Plan, now: float, tenant: str | None = None) -> PlanState:
+    """The state of slots and backends, and why tasks wait; with a `tenant`, its tasks alone."""
+    if tenant is not None:
+        return _describe_tenant(plan, now, tenant)
     waiting, shut = plan.waiting, _shut_lanes(plan, now)
     return PlanState(
         active=len(plan.slots),
@@ -110,6 +112,38 @@ def describe(plan: Plan, now: float) -> PlanState:
         oldest=waiting.oldest,
         scheduled=waiting.reasons.get(WaitingFor.SCHEDULE, 0),
         unserved=[] if plan.paused else _unserved(plan, shut, now),
+    )
+
+
+def _describe_tenant(plan: Plan, now: float, tenant: str) -> PlanState:
+    waiting = plan.waiting
+    shut = _shut_lanes(plan, now)
+    counts = {reason.value: count for reason, count in waiting.of_tenant(tenant).items()}
+    scheduled = counts.get(WaitingFor.SCHEDULE.value, 0)
+    unserved: Counter[tuple[str, str]] = Counter()
+    oldest: list[float] = []
+    without = 0
+    for head, length, lane in waiting.lines_of(tenant):
+        oldest.append(head.queued_at)
+        if lane in shut:
+            route = read_route(head.route)
+            unserved[route.model, plan.gates.why_shut(lane, route, now)] += length
+            without += length
+    if plan.paused:
+        counts = {WaitingFor.PAUSED.value: sum(counts.values())}
+    elif without:
+        counts[WaitingFor.SLOT.value] -= without
+        counts[WaitingFor.BACKEND.value] = without
+    most = unserved.most_common(MOST_MODELS)
+    return PlanState(
+        active=sum(running.entry.tenant == tenant for running in plan.slots),
+        idle=plan.slots.free,
+        paused=plan.paused,
+        waiting_for={reason: count for reason, count in counts.items() if count},
+        backends=[gate.state(now) for gate in plan.gates],
+        oldest=min(oldest, default=None),
+        scheduled=scheduled,
+        unserved=[] if plan.paused else [Unserved(m, count, why) for (m, why), count in most],
     )
 
 

@@ -4,23 +4,29 @@ An impossible command raises `QueueError`; a fact never does: a stale one return
 Instants (`now`) are seconds since 1970, `chance` is a number from 0 to 1; both are arguments.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
+from ..access.key_book import KeyBook, info_of
+from ..access.keys import Grant
+from ..access.quotas import Quotas
 from ..config.config import RetrySettings, SchedulerSettings
 from ..messages import Submit, SubmitBatch
+from ..model.access_keys import AccessKey, KeyInfo, TenantUsage
 from ..model.entry import Entry, KeyUse, entry_of
 from ..model.errors import Invalid, NoCapableServer, Unavailable, error_at, unknown_model
 from ..model.lifecycle import become
 from ..model.orders import (
     Change,
+    DropAccessKey,
     DropKey,
     Insert,
     Order,
     Remove,
     Replace,
+    SaveAccessKey,
     SetFlag,
 )
 from ..model.outcomes import Failed, Outcome, ProbeResult
@@ -61,11 +67,15 @@ class Plan:
         scheduler: SchedulerSettings,
         max_tasks: int = 1_000_000,
         max_bytes: int = 4 << 30,
+        grants: Iterable[Grant] = (),
     ) -> None:
         self.dispatch = Dispatch(slots, gates, scheduler)
         self.slots, self.waiting, self.gates = self.dispatch.slots, self.dispatch.waiting, gates
         self.retry = retry
         self.capacity = Capacity(self.waiting, max_tasks, max_bytes)
+        self.quotas = Quotas(self.waiting)
+        self.access = KeyBook(grants)
+        self._apply_limits()
         self.entries = Entries()
         self.keys = IdempotencyKeys()
         self.paused = False
@@ -101,6 +111,34 @@ class Plan:
             self._let_go(left, change, now)
         return [*orders, *self._dispatch(now)]
 
+    def restore_access(self, keys: Iterable[AccessKey], usages: Mapping[str, TenantUsage]) -> None:
+        """Restore the API keys and what tenants have used, before `recover`."""
+        self.access.restore(keys)
+        self.quotas.usages = dict(usages)
+        self._apply_limits()
+
+    def _apply_limits(self) -> None:
+        limits = self.quotas.limits = self.access.limits
+        caps = {t: each.max_running for t, each in limits.items() if each.max_running is not None}
+        self.dispatch.cap(caps)
+
+    def add_key(self, key: AccessKey, now: float) -> tuple[list[Order], KeyInfo]:
+        """Add an API key. Raises `Conflict`."""
+        self.access.add(key)
+        self._apply_limits()
+        return [SaveAccessKey(key), *self._dispatch(now)], info_of(key)
+
+    def rotate_key(self, name: str, digest: bytes, hint: str) -> tuple[list[Order], KeyInfo]:
+        """Replace the key of a name. Raises `NotFound`, `Conflict`."""
+        key = self.access.rotate(name, digest, hint)
+        return [SaveAccessKey(key)], info_of(key)
+
+    def revoke_key(self, name: str, now: float) -> tuple[list[Order], KeyInfo]:
+        """Delete an API key. Raises `NotFound`, `Conflict`."""
+        info = info_of(self.access.revoke(name))
+        self._apply_limits()
+        return [DropAccessKey(name), *self._dispatch(now)], info
+
     def find(self, submit: Submit | SubmitBatch, now: float) -> str | None:
         """The task or batch already submitted with the same idempotency key, or None. Raises
         `Conflict` if its body differs."""
@@ -113,6 +151,8 @@ class Plan:
         run it, `NotFound` if its model must be `listed` and is not, `QueueFull`, `Unavailable`
         when draining."""
         self.check_capacity(1, len(command.spec))
+        tenant = command.new.tenant
+        self.quotas.check(tenant, 1, now)
         check_deadline(command.new.deadline, now)
         if command.is_restricted:
             self.check(route_of(command), command.ollama_only)
@@ -123,7 +163,9 @@ class Plan:
         self.entries[task_id] = entry
         self.waiting.add(entry, now)
         dropped = self._remember(command, task_id, now)
-        return [*dropped, Insert(record, command.spec, command.body), *self._dispatch(now)]
+        insert = Insert(record, command.spec, command.body)
+        used = self.quotas.accepted(tenant, 1, now)
+        return [*dropped, insert, *used, *self._dispatch(now)]
 
     def _remember(self, submit: Submit | SubmitBatch, known: str, now: float) -> list[Order]:
         """Record the submission's idempotency key, if any, for the task or batch `known`."""
@@ -164,8 +206,11 @@ class Plan:
             with error_at(f"tasks[{index}]"):
                 check_deadline(deadline, now)
         self.check_capacity(command.count, command.size)
+        self.quotas.check(command.tenant, command.count, now)
         self.capacity.reserve(command.count, command.size)
+        self.quotas.reserve(command.tenant, command.count)
         orders = self._remember(command, batch_id, now)
+        orders.extend(self.quotas.accepted(command.tenant, command.count, now))
         if command.key is not None:
             self.keys.end(command.key, batch_id)  # valid for 24 h, however long the tasks wait
         return orders
@@ -176,6 +221,7 @@ class Plan:
             self.entries[entry.id] = entry
             self.waiting.add(entry, now)
             self.capacity.release(1, entry.size)
+            self.quotas.reserve(entry.tenant, -1)
         return list(self._dispatch(now))
 
     def cancel(self, task_id: str, now: float, reason: str | None = None) -> list[Order]:
@@ -215,6 +261,7 @@ class Plan:
         """
         change, entry = revive(record, now, expires_in)
         self.check_capacity(1, record.size)
+        self.quotas.check(record.tenant, 1, now)
         self.entries[entry.id] = entry
         self.waiting.add(entry, now)
         if entry.key is not None:
@@ -266,6 +313,7 @@ class Plan:
             orders.append(with_start(change, running))
             self._let_go(entry, change, now)
         orders.extend(self.dispatch.end(running, outcome, now))
+        orders.extend(self.quotas.ended(running.entry.tenant, outcome, now))
         return [*orders, *self._dispatch(now)]
 
     def lost(self, slot: int, error: str, now: float) -> list[Order]:

@@ -184,7 +184,7 @@ class Policy:
         their turn in that time: else all would be overdue at once, and load for one task each.
         """
         first, *others = level
-        self._passed_over.forget_before(waiting.order(waiting.first(waiting.lanes)))
+        self._passed_over.forget_before(waiting.order(waiting.first(waiting.offered)))
         if not self._passed_over:
             self._turns.clear()
         if is_warm(first):

@@ -55,7 +55,19 @@ class WaitingRoom:
     ) -> None:
         self._rank, self._lane_of = rank, lane_of
         self._now = self._waits_from = 0.0
+        self._held: set[str] = set()  # tenants of which nothing may start now
         self._clear()
+
+    def _count(self, entry: Entry, reason: WaitingFor, step: int) -> None:
+        """Count entries like this one that begin or (negative) cease to wait for a reason."""
+        self._reasons[reason] += step
+        tenant = entry.tenant
+        if tenant is None:
+            return
+        counts = self._of_tenant.setdefault(tenant, Counter())
+        counts[reason] += step
+        if not counts.total():
+            del self._of_tenant[tenant]
 
     def _clear(self) -> None:
         self._lines: dict[QueueKey, SortedKeyList[Entry]] = {}  # oldest first
@@ -65,6 +77,8 @@ class WaitingRoom:
         self._sizes: dict[Lane, Counter[int]] = {}  # number of entries by priority
         self._later: SortedKeyList[Entry] = SortedKeyList(key=_due_of)
         self._reasons: Counter[WaitingFor] = Counter()
+        self._of_tenant: dict[str, Counter[WaitingFor]] = {}
+        self._keys_of_tenant: dict[str, set[QueueKey]] = {}
         self._widened: dict[QueueKey, Lane] = {}  # of heads that have waited for more backends
         self._steps: list[tuple[float, QueueKey]] = []  # a heap: when heads will have waited
         self._stuck: list[str] = []
@@ -86,7 +100,7 @@ class WaitingRoom:
         self.bytes += entry.size
         if entry.due > now:
             self._later.add(entry)
-            self._reasons[_reason(entry)] += 1
+            self._count(entry, _reason(entry), 1)
         else:
             _come(entry)
             self._enqueue(entry)
@@ -108,7 +122,7 @@ class WaitingRoom:
                 line = ready.setdefault(key, [])
             line.append(entry)
         for key, line in ready.items():
-            self._reasons[WaitingFor.SLOT] += len(line)
+            self._count(line[0], WaitingFor.SLOT, len(line))
             self._open_line(key, SortedKeyList(line, key=_age_of))
 
     def remove(self, entry: Entry) -> None:
@@ -116,16 +130,16 @@ class WaitingRoom:
         self.bytes -= entry.size
         if entry.due > 0:
             self._later.remove(entry)
-            self._reasons[_reason(entry)] -= 1
+            self._count(entry, _reason(entry), -1)
             return
-        self._reasons[WaitingFor.SLOT] -= 1
+        self._count(entry, WaitingFor.SLOT, -1)
         key = _key_of(entry)
         line, lane = self._lines[key], self._lane_at(key)
         self._sizes[lane][key.priority] -= 1
         if line[0] is not entry:
             line.remove(entry)
             return
-        self._heads[lane].remove((self.order(entry), key))
+        self._take_head(lane, key, entry)
         del line[0]
         if line:
             self._lead(key, line, lane)
@@ -136,7 +150,7 @@ class WaitingRoom:
         """Move entries that have become due into their queues."""
         while self._later and self._later[0].due <= now:
             entry = self._later.pop(0)
-            self._reasons[_reason(entry)] -= 1
+            self._count(entry, _reason(entry), -1)
             _come(entry)
             self._enqueue(entry)
 
@@ -157,7 +171,7 @@ class WaitingRoom:
         self.fill(entries, now)
 
     def _enqueue(self, entry: Entry) -> None:
-        self._reasons[WaitingFor.SLOT] += 1
+        self._count(entry, WaitingFor.SLOT, 1)
         key = _key_of(entry)
         line = self._lines.get(key)
         if line is None:
@@ -167,12 +181,14 @@ class WaitingRoom:
         line.add(entry)
         self._sizes[lane][key.priority] += 1
         if line[0] is entry:
-            self._heads[lane].remove((self.order(head), key))
+            self._take_head(lane, key, head)
             self._lead(key, line, lane)
 
     def _open_line(self, key: QueueKey, line: SortedKeyList[Entry]) -> None:
         self._lines[key] = line
         self._keys.setdefault(key.route, set()).add(key)
+        if key.tenant is not None:
+            self._keys_of_tenant.setdefault(key.tenant, set()).add(key)
         if key.route not in self._lanes:
             lane = self._lanes[key.route] = self._lane_of(key.route, 0.0)
             if not lane:
@@ -190,15 +206,23 @@ class WaitingRoom:
         self._sizes[lane][key.priority] += count
 
     def _drop_if_empty(self, lane: Lane) -> None:
-        if not self._heads[lane]:
+        if not self._heads[lane] and not any(self._sizes[lane].values()):
             del self._heads[lane], self._sizes[lane]
+
+    def _put_head(self, lane: Lane, key: QueueKey, head: Entry) -> None:
+        if key.tenant not in self._held:
+            self._heads[lane].add((self.order(head), key))
+
+    def _take_head(self, lane: Lane, key: QueueKey, head: Entry) -> None:
+        if key.tenant not in self._held:
+            self._heads[lane].remove((self.order(head), key))
 
     def _lead(self, key: QueueKey, line: SortedKeyList[Entry], lane: Lane) -> None:
         """Make its first entry the head of a queue of a lane, in which it has none."""
         head = line[0]
         if lane.later or lane.waited:
             lane = self._change_lane(key, line, lane)
-        self._heads[lane].add((self.order(head), key))
+        self._put_head(lane, key, head)
         heapq.heappush(self._ages, (head.queued_at, head.id, key))
         if len(self._ages) > 2 * len(self._lines) + 1000:
             self._ages = [(line[0].queued_at, line[0].id, key) for key, line in self._lines.items()]
@@ -210,7 +234,25 @@ class WaitingRoom:
         self._keys[key.route].remove(key)
         if not self._keys[key.route]:
             del self._keys[key.route], self._lanes[key.route]
+        if key.tenant is not None:
+            self._keys_of_tenant[key.tenant].remove(key)
+            if not self._keys_of_tenant[key.tenant]:
+                del self._keys_of_tenant[key.tenant]
         self._drop_if_empty(lane)
+
+    def hold(self, tenant: str, is_held: bool) -> None:
+        """Offer nothing of a tenant to dispatch, or (False) offer it again. O(its queues)."""
+        if is_held is (tenant in self._held):
+            return
+        self._held.discard(tenant)
+        for key in self._keys_of_tenant.get(tenant, ()):
+            lane, head = self._lane_at(key), self._lines[key][0]
+            if is_held:
+                self._take_head(lane, key, head)
+            else:
+                self._put_head(lane, key, head)
+        if is_held:
+            self._held.add(tenant)
 
     def regroup(self) -> None:
         """Recompute the lane of each route after the backends' models have changed."""
@@ -237,7 +279,7 @@ class WaitingRoom:
                 continue
             lane = self._lane_at(key)
             if self._waiting_since(line[0]) + lane.next_at <= now:  # else it has another head now
-                self._heads[lane].remove((self.order(line[0]), key))
+                self._take_head(lane, key, line[0])
                 self._lead(key, line, lane)
 
     def _change_lane(self, key: QueueKey, line: SortedKeyList[Entry], lane: Lane) -> Lane:
@@ -286,6 +328,23 @@ class WaitingRoom:
     def lanes(self) -> Iterable[Lane]:
         """The lanes with waiting entries; the empty lane is for models that no backend has."""
         return self._heads.keys()
+
+    @property
+    def offered(self) -> list[Lane]:
+        """The lanes of which something may start, if a backend takes it."""
+        if not self._held:
+            return list(self._heads)
+        return [lane for lane, heads in self._heads.items() if heads]
+
+    def of_tenant(self, tenant: str) -> Mapping[WaitingFor, int]:
+        """How many entries of a tenant wait, by reason."""
+        return self._of_tenant.get(tenant, {})
+
+    def lines_of(self, tenant: str) -> Iterator[tuple[Entry, int, Lane]]:
+        """The queues of a tenant: the oldest entry, the length and the lane of each."""
+        for key in self._keys_of_tenant.get(tenant, ()):
+            line = self._lines[key]
+            yield line[0], len(line), self._lane_at(key)
 
     @property
     def routes(self) -> Mapping[str, Lane]:

@@ -54,9 +54,7 @@ class Gates:
             return False
         if route.backend is None:
             return True
-        if route.backend.startswith(TAG):
-            return route.backend.removeprefix(TAG) in gate.tags
-        return route.backend == gate.name
+        return any(_means(name, gate) for name in route.backend.split(","))
 
     def why_none(self, route: Route) -> tuple[str, str]:
         """The field because of which no backend may ever run a route, and what would be right."""
@@ -158,6 +156,11 @@ class Gates:
             if best is None or rank < best:
                 best, chosen = rank, gate
         return chosen
+
+
+def _means(name: str, gate: Gate) -> bool:
+    """Whether a backend is the one named, or has the tag of `tag:NAME`."""
+    return name.removeprefix(TAG) in gate.tags if name.startswith(TAG) else name == gate.name
 
 
 def _few(names: list[str], most: int = 3) -> str:

@@ -101,7 +101,7 @@ except Unavailable as error:
 def test_an_unknown_format_is_refused_and_let_go(tmp_path: Path) -> None:
     Store(str(tmp_path), None).close()
     set_format(tmp_path, b"99")
-    with pytest.raises(Unavailable, match="has format 99, this version reads 3") as refused:
+    with pytest.raises(Unavailable, match="has format 99, this version reads 4") as refused:
         Store(str(tmp_path), None)
 
     set_format(tmp_path, b"3")

@@ -29,6 +29,7 @@ FIELDS = [
     "created_at",
     "updated_at",
     "metadata",
+    "tenant",
 ]
 
 

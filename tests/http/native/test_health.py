@@ -152,7 +152,7 @@ def test_a_full_disk_is_not_ready(house: AppHarness, monkeypatch: pytest.MonkeyP
 
 def test_only_admins_get_metrics_and_strangers_no_reasons(house: AppHarness) -> None:
     from ollama_queue.actors.core.access.keys import Grant, Role, digest_of
-    from ollama_queue.http.serving.access import AccessControl
+    from ollama_queue.http.access.access_control import AccessControl
 
     access = AccessControl(
         [

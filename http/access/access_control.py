@@ -5,8 +5,9 @@ import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterable, Iterator
 
-from ...actors.core.access.keys import EVERYONE, NOBODY, Grant, Role, digest_of
+from ...actors.core.access.keys import EVERYONE, NOBODY, Grant, digest_of
 from ...actors.core.access.meters import Failures, TokenBucket, read_rate
+from ...actors.core.model.access_keys import Role
 from ...actors.core.model.errors import QueueFull, Unauthorized
 from ..requests.exchange import Exchange
 
