@@ -22,6 +22,7 @@ from .core.model.errors import Invalid, placed
 from .core.model.ids import BatchDigest, key_digest
 from .core.model.orders import Insert
 from .core.model.tasks import Batch, BatchSubmitted
+from .core.model.tracing import TraceContext
 from .core.plan.acceptance import Draft, draft_of, record_of
 
 SLICE_TASKS = 200
@@ -40,6 +41,7 @@ def draft_batch(
     idempotency_key: str | None = None,
     yield_control: YieldControl = never_yield,
     check_capacity: Callable[[int, int], None] = lambda tasks, size: None,
+    trace: TraceContext | None = None,
 ) -> SubmitBatch:
     """Check and encode all tasks of a batch. Raises `Invalid`, naming `tasks[3].model` and so on.
 
@@ -51,7 +53,7 @@ def draft_batch(
     seen_tasks = seen_bytes = 0
     for index, task in enumerate(cooperatively(arguments.tasks(tasks), yield_control)):
         try:
-            packing.add(run_steps(drafting(task), yield_control))
+            packing.add(run_steps(drafting(task, trace=trace), yield_control))
         except Invalid as error:
             raise placed(error, f"tasks[{index}]") from None
         if packing.count - seen_tasks >= LOOK_TASKS or packing.size - seen_bytes >= LOOK_BYTES:

@@ -446,7 +446,7 @@ class Persistence(Actor):
         record, spec = self.record(task_id), self.spec_of(task_id)
         if record is None or spec is None:
             return None
-        return CallSpec(record.type, record.model, spec)
+        return CallSpec(record.type, record.model, spec, record.traceparent)
 
     def spec_of(self, task_id: str) -> bytes | None:
         for group in (self.gathering, self.in_flight):

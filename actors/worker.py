@@ -24,6 +24,7 @@ from .core.messages.replies import CallSpec
 from .core.model.orders import Run, Stop
 from .core.model.outcomes import Failed, Outcome, Verdict
 from .core.model.tasks import AttemptBegun, Spec
+from .core.model.tracing import TraceContext, child_of
 from .executors import Executor
 
 _decode_spec = msgspec.json.Decoder(Spec).decode
@@ -141,4 +142,7 @@ class Worker(Actor):
             return Failed(f"there is no task {task_id}", Verdict.FINAL)
         run, spec = call.run, _decode_spec(call.spec.spec)
         model = run.model or run.fallback or call.spec.model
+        if call.spec.traceparent is not None:
+            parent = child_of(call.spec.traceparent, task_id, run.attempt)
+            call.executor.trace(TraceContext(parent, spec.tracestate))
         return call.executor.run(call.spec.type, model, spec, on_chunk, run.without)

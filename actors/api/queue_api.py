@@ -482,8 +482,9 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         """Return who changed what, newest first, with the `cursor` of the next page.
 
         Each entry has an `action` (the name of a verb here), its `target`, and where it came from.
-        `who` is the name of an API key; `since` and `until` are aware times. A page may be shorter than `limit` (1 to 1,000) even if
-        more follow: continue until `cursor` is None. Raises `Invalid`, naming the argument.
+        `who` is the name of an API key; `since` and `until` are aware times. A page may be shorter
+        than `limit` (1 to 1,000) even if more follow: continue until `cursor` is None. Raises
+        `Invalid`, naming the argument.
         """
         ...
 

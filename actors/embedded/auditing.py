@@ -8,16 +8,19 @@ from ..core.intake.bulk import Bulk
 from ..core.intake.filters import task_filter
 from ..core.messages import AddAudit, ReadAudit
 from ..core.model.task_filter import TaskFilter
+from ..core.model.tracing import TraceContext
 from ..supervision.switchboard import Switchboard
 
 
 class Auditor:
     """Says who makes a change. `origin` returns that of the call that is being made: the program
-    itself, unless the server replaces it by that of its request."""
+    itself, unless the server replaces it by that of its request. `trace` returns the trace that the
+    call belongs to, if it says so."""
 
     def __init__(self, switchboard: Switchboard) -> None:
         self._switchboard = switchboard
         self.origin: Callable[[], Origin] = Origin
+        self.trace: Callable[[], TraceContext | None] = lambda: None
 
     def note(self, action: str, target: str = "", detail: str = "") -> AuditNote:
         """The note for a command."""

@@ -259,7 +259,7 @@ class QueueManager(ComposedVerbs):
     # --- submitting -------------------------------------------------------------------------------
 
     def submit(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted:
-        return self._submit(drafting(new, idempotency_key))
+        return self._submit(drafting(new, idempotency_key, trace=self.auditor.trace()))
 
     def _submit(
         self, steps: Generator[None, None, Submit], expires_in: float | None = None
@@ -283,7 +283,9 @@ class QueueManager(ComposedVerbs):
             self._free_space.check(size)
             ask(self._now().scheduler, CheckCapacity(tasks, size))
 
-        command = draft_batch(tasks, idempotency_key, self.yield_control, check)
+        command = draft_batch(
+            tasks, idempotency_key, self.yield_control, check, self.auditor.trace()
+        )
         self._free_space.check(command.size)
         return self._decided(command, BATCH_PATIENCE_S)
 
@@ -558,7 +560,9 @@ class QueueManager(ComposedVerbs):
     ) -> Submitted:
         """Submit, as `submit`, but raise `NotFound` if no backend has the model, after a probe.
         `expires_in` is the task's deadline, in seconds from its acceptance."""
-        return self._submit(drafting(new, idempotency_key, listed=True), expires_in)
+        return self._submit(
+            drafting(new, idempotency_key, listed=True, trace=self.auditor.trace()), expires_in
+        )
 
     def revive_task(self, task_id: str, *, expires_in: float | None = None) -> None:
         """Retry a task, with a new deadline in `expires_in` seconds if it is set."""

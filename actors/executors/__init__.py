@@ -8,6 +8,7 @@ from ..base.receiver import MakeReceiver, PlainReceiver
 from ..core.config.config import Backend
 from ..core.model.outcomes import BackendReply, Outcome, ProbeResult
 from ..core.model.tasks import Spec, TaskType
+from ..core.model.tracing import TraceContext
 
 
 class Executor(Protocol):
@@ -23,6 +24,9 @@ class Executor(Protocol):
         While `is_followed` returns False, nobody waits for the pieces of a reply: some milliseconds
         of them may be read together.
         """
+
+    def trace(self, context: TraceContext) -> None:
+        """Send this context with the requests of the next `run`."""
 
     def run(
         self,

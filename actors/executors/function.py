@@ -22,6 +22,7 @@ from ..core.model.outcomes import (
     Verdict,
 )
 from ..core.model.tasks import Dialect, Spec, TaskType, Upstream
+from ..core.model.tracing import TraceContext
 from .ollama import ChatAssembly, GenerateAssembly, answered
 
 
@@ -125,6 +126,9 @@ class FunctionExecutor:
     def abort(self, failure: str | None = None) -> None:
         stopped = Stopped() if failure is None else Failed(failure, Verdict.RETRY)
         self._attempt.leave(stopped)
+
+    def trace(self, context: TraceContext) -> None:
+        """Nothing: a function is called in this process."""
 
     def run(
         self,

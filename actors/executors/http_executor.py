@@ -26,6 +26,7 @@ from ..core.model.outcomes import (
     Verdict,
 )
 from ..core.model.tasks import Spec, TaskType, Upstream
+from ..core.model.tracing import TraceContext
 from ..core.text.json_weight import MOST_PARTS, weigh
 from .content_decoding import Undecodable, decoded
 from .credentials import headers_of, secrets_of
@@ -90,9 +91,10 @@ class HttpExecutor(ABC):
         self._targets: dict[tuple[str, str], Target] = {}
         self._transport = ConnectionTransport(silence_s, make_receiver=make_receiver)
         self._failure: str | None = None
+        self._trace = b""  # headers, each with its line end
 
     def begin(self, is_followed: Callable[[], bool] = lambda: True) -> None:
-        self._failure = None
+        self._failure, self._trace = None, b""
         self._transport.begin(is_followed)
 
     def abort(self, failure: str | None = None) -> None:
@@ -102,6 +104,12 @@ class HttpExecutor(ABC):
 
     def close(self) -> None:
         self._transport.close()
+
+    def trace(self, context: TraceContext) -> None:
+        lines = [f"traceparent: {context.traceparent}\r\n"]
+        if context.tracestate is not None:
+            lines.append(f"tracestate: {context.tracestate}\r\n")
+        self._trace = "".join(lines).encode("ascii")
 
     def run(
         self,
@@ -182,7 +190,7 @@ class HttpExecutor(ABC):
         except (TypeError, ValueError, RecursionError) as error:
             message = f"the task cannot be sent as JSON: {error}"
             raise CallFailed(Failed(message, Verdict.FINAL)) from error
-        response = self._transport.send(self._target("POST", path), content)
+        response = self._transport.send(self._target("POST", path), content, self._trace)
         try:
             if not response.is_success:
                 raise CallFailed(self.failure_of(response))

@@ -40,11 +40,11 @@ class Target:
             raise httpx.LocalProtocolError("a header must be a single line")
         self._head = b"\r\n".join((*lines, b""))
 
-    def message(self, body: bytes | None) -> bytes:
-        """The complete request."""
+    def message(self, body: bytes | None, more: bytes = b"") -> bytes:
+        """The complete request. `more` are headers of this one, each with its line end."""
         if body is None:
-            return self._head + b"\r\n"
-        return b"%bContent-Length: %d\r\n\r\n%b" % (self._head, len(body), body)
+            return b"%b%b\r\n" % (self._head, more)
+        return b"%b%bContent-Length: %d\r\n\r\n%b" % (self._head, more, len(body), body)
 
     @property
     def head_of_pieces(self) -> bytes:
@@ -119,9 +119,10 @@ class ConnectionTransport:
             # Not SSLSocket's own: it would drop the TLS state that the reader is using.
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
-    def send(self, target: Target, body: bytes | None = None) -> "Response":
-        """Send a request, and read the head of its answer, which must be closed."""
-        message = target.message(body)
+    def send(self, target: Target, body: bytes | None = None, more: bytes = b"") -> "Response":
+        """Send a request, and read the head of its answer, which must be closed. `more` are
+        headers of this request, as in `Target.message`."""
+        message = target.message(body, more)
         warm, self._warm = self._warm, None
         if warm is not None and target.origin == self._origin and warm.is_quiet():
             with contextlib.suppress(_Unanswered):

@@ -73,7 +73,7 @@ def _range(median: float | None, high: float | None) -> str:
 @click.option("--tenant", help="Only tasks of this tenant.")
 @shared
 @click.pass_context
-def usage(ctx: click.Context, **filters: Any) -> None:
+def usage(ctx: click.Context, /, **filters: Any) -> None:
     """Show how many tasks there were, and the tokens they used.
 
     \b
@@ -111,7 +111,7 @@ def _usage_rows(report: "UsageReport") -> list[tuple[str, ...]]:
 @click.option("--cursor", help="Continue after a page: the cursor that it named.")
 @shared
 @click.pass_context
-def audit(ctx: click.Context, **filters: Any) -> None:
+def audit(ctx: click.Context, /, **filters: Any) -> None:
     """Show who changed what, newest first.
 
     \b
@@ -140,7 +140,7 @@ def audit(ctx: click.Context, **filters: Any) -> None:
 
 
 def _print(
-    ctx: click.Context, head: Sequence[str], rows: list[tuple[str, ...]], nothing: str
+    ctx: click.Context, head: Sequence[str], rows: Sequence[tuple[str, ...]], nothing: str
 ) -> None:
     if rows:
         output.print_plain([tuple(head), *rows])

@@ -1,6 +1,7 @@
 """Where a request comes from, for the audit log."""
 
 from ...actors.core.activity.audit import NOBODY, Origin
+from ...actors.core.model.tracing import TraceContext, trace_of
 from .exchange import current
 
 CLIENT = "ollama-queue"  # the User-Agent of `Client`, `AsyncClient` and the command line
@@ -21,3 +22,13 @@ def origin_of_request() -> Origin:
     else:
         door = "http"
     return Origin(caller.name or NOBODY, door, exchange.address, caller.tenant)
+
+
+def trace_of_request() -> TraceContext | None:
+    """The trace that the request being handled says it belongs to."""
+    try:
+        headers = current().headers
+    except LookupError:
+        return None
+    parent = headers.get("traceparent")
+    return None if parent is None else trace_of(parent, headers.get("tracestate"))

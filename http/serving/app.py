@@ -30,7 +30,7 @@ from ..dropin.queue_protocol import DropinQueue
 from ..native.page_files import add_page_routes
 from ..native.registration import NativeQueue, add_native_routes
 from ..requests.exchange import EXCHANGE, Content, Exchange, enter, of_environ
-from ..requests.origin import origin_of_request
+from ..requests.origin import origin_of_request, trace_of_request
 from ..requests.streaming import StreamingResponse
 from ..routes import ROUTES
 from . import cors
@@ -219,7 +219,7 @@ def create_app(
     `access` what each API key allows, by default everything to everybody.
     """
     app = QueueApp(guard, queue.yield_control, access)
-    queue.auditor.origin = origin_of_request
+    queue.auditor.origin, queue.auditor.trace = origin_of_request, trace_of_request
     served = cast(ServedQueue, ScopedQueue(queue))  # handlers have no other way to the queue
     add_native_routes(app, served, max_body, max_upload, lambda: app.count_connections())
     add_ollama_routes(app, served, max_body)

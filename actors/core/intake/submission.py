@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Unpack, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from ..messages import Submit
 from ..model import limits
@@ -13,6 +14,7 @@ from ..model.errors import Invalid
 from ..model.ids import canonical, digest, key_digest
 from ..model.model_names import RUNNER_OPTIONS, fallback_fault
 from ..model.tasks import Dialect, NewTask, Priority, Spec, Task, TaskType
+from ..model.tracing import TraceContext, read_parent, read_state
 from ..openai.translation import untranslatable
 from ..responses.request import chat_request
 from ..text.strict_json import check_written, too_deep
@@ -91,20 +93,26 @@ def draft(new: AnyTask, idempotency_key: str | None = None, *, listed: bool = Fa
 
 
 def drafting(
-    new: AnyTask, idempotency_key: str | None = None, *, listed: bool = False
+    new: AnyTask,
+    idempotency_key: str | None = None,
+    *,
+    listed: bool = False,
+    trace: TraceContext | None = None,
 ) -> Generator[None, None, Submit]:
     """Check a task again, however it was made, and encode it for the scheduler. A large task takes
     a while: it pauses between steps.
 
-    Also determines whether only Ollama can run it, whatever the backends: others may be added.
-    Raises `Invalid`, also for what JSON cannot represent (NaN, lone surrogates) or for too deep
-    nesting.
+    `trace` is that of the request, for a task without its own. Also determines whether only Ollama
+    can run it, whatever the backends: others may be added. Raises `Invalid`, also for what JSON
+    cannot represent (NaN, lone surrogates) or for too deep nesting.
     """
     idempotency_key = arguments.key(idempotency_key)
     with arguments.reading("new"):
         task = arguments.task(new)
         facts = msgspec.structs.asdict(task) if isinstance(task, NewTask) else task
         new = new_task(facts)
+    if trace is not None and new.traceparent is None:
+        new = replace(new, traceparent=trace.traceparent, tracestate=trace.tracestate)
     try:
         spec = encode_spec(new)
         is_large = len(spec) > PAUSE_BYTES
@@ -130,7 +138,9 @@ def drafting(
 
 
 def encode_spec(new: NewTask) -> bytes:
-    return msgspec.json.encode(Spec(new.payload, new.options, new.metadata, new.dialect))
+    return msgspec.json.encode(
+        Spec(new.payload, new.options, new.metadata, new.dialect, new.tracestate)
+    )
 
 
 def for_ollama_only(new: NewTask) -> tuple[str, str] | None:
@@ -306,6 +316,8 @@ def _check(task: NewTask) -> None:
         raise Invalid("deadline must be later than scheduled_at", field="deadline")
     if task.backend is not None and not task.backend.removeprefix("tag:").strip():
         raise Invalid("backend must be a backend's name, or tag:NAME", field="backend")
+    if task.traceparent is not None or task.tracestate is not None:
+        _check_trace(task)
     if task.fallback_models:
         _check_fallbacks(task, task.fallback_models)
     _check_sizes(task)
@@ -396,3 +408,14 @@ def _named(error: msgspec.ValidationError) -> Invalid:
     if path:
         return Invalid(f"{path}: {what[0].lower()}{what[1:]}", field=path)
     return Invalid(f"the task is wrong: {what[0].lower()}{what[1:]}", field="task")
+
+
+def _check_trace(task: NewTask) -> None:
+    """A header that is not valid is ignored, but a field is what somebody wrote."""
+    if task.traceparent is None or read_parent(task.traceparent) != task.traceparent:
+        raise Invalid(
+            "traceparent must be as in 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            field="traceparent",
+        )
+    if task.tracestate is not None and read_state(task.tracestate) != task.tracestate:
+        raise Invalid("tracestate must be a list of key=value, 512 characters", field="tracestate")

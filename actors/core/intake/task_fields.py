@@ -26,6 +26,8 @@ class TaskFields(TypedDict, total=False):
     tags: Sequence[str]
     metadata: Mapping[str, Any]
     fallback_models: Sequence[str] | None
+    traceparent: str | None
+    tracestate: str | None
     dialect: Dialect
     payload: Mapping[str, Any]
     keep_alive: float | str | None

@@ -17,11 +17,13 @@ class StoredTask(Struct, frozen=True):
 
 
 class CallSpec(Struct, frozen=True):
-    """The model and request of a call; `spec` is the task's `Spec` as JSON."""
+    """The model and request of a call; `spec` is the task's `Spec` as JSON, `traceparent` the
+    trace that the task belongs to."""
 
     type: TaskType
     model: str
     spec: bytes
+    traceparent: str | None = None
 
 
 class BatchLines(Struct, frozen=True):

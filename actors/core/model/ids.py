@@ -10,7 +10,13 @@ from .tasks import NewTask
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 # The last fields of a task that is without them, from the end.
-_NEWER = (b',"start_within":null', b',"deadline":null', b',"fallback_models":null')
+_NEWER = (
+    b',"tracestate":null',
+    b',"traceparent":null',
+    b',"start_within":null',
+    b',"deadline":null',
+    b',"fallback_models":null',
+)
 
 
 def mint(at_us: int, chance: int) -> str:
@@ -51,9 +57,12 @@ def canonical(task: NewTask) -> bytes:
     """A task's JSON, independent of the order of its fields. Newer fields are in it only if they
     are set, so that digests in the store stay those of the same tasks.
 
-    Its deadline is not in it: who repeats a request may well count it anew.
+    Its deadline and trace are not in it: who repeats a request may well count it anew, and traces
+    each request on its own.
     """
-    written = _ENCODER.encode(task if task.deadline is None else replace(task, deadline=None))
+    if task.deadline is not None or task.traceparent is not None:
+        task = replace(task, deadline=None, traceparent=None, tracestate=None)
+    written = _ENCODER.encode(task)
     end = len(written) - 1
     for unset in _NEWER:
         if written.endswith(unset, 0, end):

@@ -101,8 +101,9 @@ class NewTask(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fi
     it runs for, where tenants share fairly. `tags` (at most 64) are labels to filter by; `metadata`
     (64 KiB as JSON) is for the program's own use. `fallback_models` (at most 8) may run it in place
     of `model`, in order, as the settings of `model` say when; None means those of the settings, an
-    empty list none. In OpenAI's `dialect`, the payload is the body of a request to `/v1`, and
-    `options` is empty; in `responses`, that of a chat is for `/v1/responses`.
+    empty list none. `traceparent` and `tracestate` are the trace that it belongs to (W3C Trace
+    Context); its calls are children of it. In OpenAI's `dialect`, the payload is the body of a
+    request to `/v1`, and `options` is empty; in `responses`, that of a chat is for `/v1/responses`.
     """
 
     type: TaskType
@@ -122,6 +123,8 @@ class NewTask(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fi
     fallback_models: list[str] | None = None
     deadline: datetime | None = None
     start_within: float | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
 
 
 class Upstream(Struct, PublicRecord, frozen=True, omit_defaults=True):
@@ -169,6 +172,7 @@ class Spec(Struct, frozen=True, omit_defaults=True):
     options: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
     dialect: Dialect = Dialect.OLLAMA
+    tracestate: str | None = None
 
 
 class _Facts(Struct, PublicRecord, frozen=True, kw_only=True):
@@ -204,6 +208,7 @@ class _Facts(Struct, PublicRecord, frozen=True, kw_only=True):
     tags: list[str] = []
     fallback_models: list[str] | None = None
     attempts: list[Attempt] = []
+    traceparent: str | None = None
     seq: int = 0
 
 
@@ -235,7 +240,8 @@ class Task(_Facts, frozen=True, kw_only=True):
 
     - As it was submitted (see `NewTask`): `type`, `model`, `priority`, `scheduled_at`,
       `max_retries`, `timeout_s`, `deadline`, `start_within`, `remote_execution`, `backend`,
-      `tenant`, `tags`, `fallback_models`.
+      `tenant`, `tags`, `fallback_models`,
+      `traceparent`.
     - `id`; `title`, the first 120 characters of the prompt; `batch_id` and `cron_id`, the batch
       and the cron that submitted it, or None.
     - `status`, and an `error` in one sentence if its last attempt failed, or if it was cancelled
@@ -250,10 +256,10 @@ class Task(_Facts, frozen=True, kw_only=True):
       generated `tokens`.
     - `seq` grows with each change of any task.
 
-    `payload`, `options`, `metadata` and `dialect` are None in lists; `result` is the model's
-    reply, None until the task is completed. `waiting_for`, `position` (the number of tasks of the
-    same route before it; 0 is next) and `eta_s` (seconds until it may start, None when unknown)
-    are set while the task waits.
+    `payload`, `options`, `metadata`, `dialect` and `tracestate` are None in lists; `result` is the
+    model's reply, None until the task is completed. `waiting_for`, `position` (the number of tasks
+    of the same route before it; 0 is next) and `eta_s` (seconds until it may start, None when
+    unknown) are set while the task waits.
     """
 
     payload: dict[str, Any] | None = None
@@ -261,6 +267,7 @@ class Task(_Facts, frozen=True, kw_only=True):
     metadata: dict[str, Any] | None = None
     dialect: Dialect | None = None
     model_used: str | None = None
+    tracestate: str | None = None
     result: Any = None
     waiting_for: WaitingFor | None = None
     position: int | None = None

@@ -35,6 +35,7 @@ class Draft(Struct, frozen=True, array_like=True):
     route: str
     spec: bytes
     fallback_models: list[str] | None
+    traceparent: str | None
 
 
 def route_of(submit: Submit) -> str:
@@ -73,6 +74,7 @@ def draft_of(submit: Submit) -> Draft:
         route_of(submit),
         submit.spec,
         new.fallback_models,
+        new.traceparent,
     )
 
 
@@ -121,6 +123,7 @@ def record_of(
         tenant=draft.tenant,
         tags=draft.tags,
         fallback_models=draft.fallback_models,
+        traceparent=draft.traceparent,
         route=draft.route,
         size=len(draft.spec),
         key=key,
