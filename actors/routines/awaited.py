@@ -185,4 +185,4 @@ def result_of(task: Task) -> TaskResult:
     """The result of an ended task."""
     done = task.status is Status.COMPLETED
     error = None if done else task.error or str(task.status)
-    return TaskResult(task.id, done, task.result, error)
+    return TaskResult(task.id, done, task.result, error, task.model_used)

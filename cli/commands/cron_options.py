@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
-from .submit import messages_of, settings_of, start_within
+from .submit import fallback, messages_of, settings_of, start_within
 
 F = TypeVar("F", bound=Callable[..., Any])
 OF_CRON = {
@@ -66,6 +66,7 @@ def cron_options(is_new: bool) -> Callable[[F], F]:
             help="Time limit of each attempt.",
         ),
         start_within,
+        fallback,
         click.option(
             "--tag", "tags", metavar="TAG", multiple=True, help="Label to filter by. Repeatable."
         ),
@@ -95,7 +96,7 @@ def fields_of(options: dict[str, Any]) -> dict[str, Any]:
     set_fields = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in options.items()
-        if value not in (None, (), [], {})
+        if value not in (None, (), [], {}) or (name == "fallback_models" and value is not None)
     }
     fields = {OF_CRON[name]: value for name, value in set_fields.items() if name in OF_CRON}
     template = {name: value for name, value in set_fields.items() if name not in OF_CRON}

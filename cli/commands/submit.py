@@ -92,6 +92,21 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
         raise click.BadParameter(error.message, ctx, param) from None
 
 
+def _fallbacks(
+    ctx: click.Context, param: click.Parameter, names: tuple[str, ...]
+) -> list[str] | None:
+    """The models; none for a single empty name."""
+    return None if not names else [] if names == ("",) else list(names)
+
+
+fallback = click.option(
+    "--fallback",
+    "fallback_models",
+    metavar="MODEL",
+    multiple=True,
+    callback=_fallbacks,
+    help="Model that may take its place. Repeatable, the best first; '' allows none.",
+)
 start_within = click.option(
     "--start-within",
     metavar="DURATION",
@@ -155,6 +170,7 @@ _task = _all(
         help="Fail if it has not ended: a time, or from now, e.g. 10m or 1h30m.",
     ),
     start_within,
+    fallback,
     click.option("--backend", metavar="NAME", help="Model server to run on: its name, or tag:TAG."),
     click.option("--remote-execution", is_flag=True, help="Run it on a remote model server."),
     click.option(

@@ -137,6 +137,8 @@ def print_task(session: Session, task: "Task") -> None:
         "starts": starts_in(task),
         "type": task.type,
         "model": task.model,
+        "model used": task.model_used if task.model_used != task.model else None,
+        "fallbacks": None if task.fallback_models is None else ", ".join(task.fallback_models),
         "priority": task.priority,
         "title": task.title,
         "backend": task.backend or ("a remote one" if task.remote_execution else None),

@@ -35,11 +35,12 @@ def add_anthropic_routes(app: Routes, queue: DropinQueue, max_body: int) -> None
         streams, new = _streams(body), _task(body)
         events = AnthropicStreamFormat(new)
         queued = QueuedCall(queue, new, events)
-        events.task_id = queued.task_id
+        events.call = queued
         current().set_header(_REQUEST_ID, request_id(queued.task_id))
         if streams:
             return queued.streamed()
-        return message_of(queued.task_id, new.model, new.payload, queued.whole())
+        task = queued.completed()
+        return message_of(task.id, task.model_used or new.model, new.payload, task.result)
 
     def count() -> Json:
         body = reading.json_object(max_body)
@@ -54,7 +55,7 @@ def add_anthropic_routes(app: Routes, queue: DropinQueue, max_body: int) -> None
 class AnthropicStreamFormat:
     """Anthropic's stream format: named server-sent events, and pings while the task waits.
 
-    Set `task_id` before the first piece.
+    Set `call` before the first piece.
     """
 
     media = "text/event-stream"
@@ -64,11 +65,12 @@ class AnthropicStreamFormat:
     def __init__(self, new: NewTask) -> None:
         self._new = new
         self._events: MessageEvents | None = None
-        self.task_id = ""
+        self.call: QueuedCall | None = None
 
     def piece(self, raw: bytes) -> bytes:
         if self._events is None:
-            self._events = MessageEvents(self.task_id, self._new.model, self._new.payload)
+            model = self._new.model if self.call is None else self.call.model_used
+            self._events = MessageEvents(self._task_id, model, self._new.payload)
         return b"".join(map(_event, self._events.take(msgspec.json.decode(raw))))
 
     def is_last(self, raw: bytes) -> bool:
@@ -78,8 +80,12 @@ class AnthropicStreamFormat:
         return _event(PING)
 
     def failed(self, error: QueueError) -> bytes:
-        body = error_body(wire.status_of(error), error.message, request_id(self.task_id))
+        body = error_body(wire.status_of(error), error.message, request_id(self._task_id))
         return _event(body)
+
+    @property
+    def _task_id(self) -> str:
+        return "" if self.call is None else self.call.task_id
 
 
 def encode_error(error: QueueError) -> bytes:

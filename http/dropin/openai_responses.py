@@ -44,7 +44,7 @@ def add_response_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
             return _in_background(queue, new, streams)
         events = ResponseStreamFormat(queue, new)
         call = QueuedCall(queue, new, events)
-        events.task_id = call.task_id
+        events.call = call
         return call.streamed() if streams else response_of(call.completed())
 
     def get(response_id: str) -> Any:
@@ -81,7 +81,7 @@ def add_response_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
 
 
 class ResponseStreamFormat:
-    """The events of a response whose client waits for it. Set `task_id` before the first piece.
+    """The events of a response whose client waits for it. Set `call` before the first piece.
 
     They are numbered as those of a first attempt: if a later one succeeds, nothing was sent of
     those before it.
@@ -93,7 +93,7 @@ class ResponseStreamFormat:
     def __init__(self, queue: DropinQueue, new: NewTask) -> None:
         self._queue, self._new = queue, new
         self._numbers: NumberedEvents | None = None
-        self.task_id = ""
+        self.call: QueuedCall | None = None
 
     def piece(self, raw: bytes) -> bytes:
         numbers, start = self._begun(is_queued=False)
@@ -110,7 +110,7 @@ class ResponseStreamFormat:
     @property
     def end(self) -> bytes:
         numbers, start = self._begun(is_queued=False)
-        return start + encoded(numbers.end(1, 0, self._queue.get_task(self.task_id)))
+        return start + encoded(numbers.end(1, 0, self._queue.get_task(self._task_id)))
 
     def failed(self, error: QueueError) -> bytes:
         numbers, start = self._begun(is_queued=False)
@@ -122,9 +122,16 @@ class ResponseStreamFormat:
         """The events, and how their stream starts if this is the start."""
         if self._numbers is not None:
             return self._numbers, b""
-        view = ResponseView(self.task_id, self._new.model, self._new.payload)
+        model = self._new.model
+        if self.call is not None and not is_queued:
+            model = self.call.model_used
+        view = ResponseView(self._task_id, model, self._new.payload)
         self._numbers = NumberedEvents(view, None, is_queued=is_queued)
         return self._numbers, encoded(self._numbers.opening())
+
+    @property
+    def _task_id(self) -> str:
+        return "" if self.call is None else self.call.task_id
 
 
 def _task(body: Json) -> NewTask:
@@ -161,7 +168,7 @@ def _find(queue: DropinQueue, response_id: str) -> Task:
 
 def _followed(queue: DropinQueue, task: Task, after: int | None) -> EventStream:
     """Stream the events of a response after number `after`, from a new attempt where it must."""
-    view = ResponseView(task.id, task.model, task.payload or {})
+    view = ResponseView(task.id, task.model_used or task.model, task.payload or {})
     is_queued = view.is_background or _has_waited(task)
     numbers = NumberedEvents(view, after, is_queued=is_queued)
     stream = queue.follow_task(task.id, after=numbers.position, heartbeat=sse.HEARTBEAT_S)

@@ -34,7 +34,9 @@ from .queue_protocol import DropinQueue
 
 PRIORITY, TENANT, DETACH = "X-Queue-Priority", "X-Queue-Tenant", "X-Queue-Detach"
 TIMEOUT, START_WITHIN = "X-Queue-Timeout", "X-Queue-Start-Within"
+FALLBACKS = "X-Queue-Fallback-Models"
 TASK_ID, WAIT, BACKEND = "X-Queue-Task-Id", "X-Queue-Wait-Ms", "X-Queue-Backend"
+MODEL = "X-Queue-Model"
 IGNORED = "X-Queue-Ignored"
 MAX_NAMES, MAX_NAME = 32, 64  # names in that header, and characters per name
 _SWITCH = {"true": True, "1": True, "false": False, "0": False}
@@ -53,7 +55,20 @@ def wishes(priority: int) -> dict[str, Any]:
     except Invalid as error:
         raise Invalid(f"{PRIORITY}: {error.message}", field=PRIORITY) from None
     start_within = _seconds(START_WITHIN, limits.START_WITHIN_S)
-    return {"priority": level, "tenant": tenant_header(), "start_within": start_within}
+    return {
+        "priority": level,
+        "tenant": tenant_header(),
+        "start_within": start_within,
+        "fallback_models": _fallbacks(),
+    }
+
+
+def _fallbacks() -> list[str] | None:
+    """The models that the request's header names; the task's check refuses wrong ones."""
+    header = reading.header(FALLBACKS)
+    if header is None:
+        return None
+    return [name.strip() for name in header.split(",")] if header.strip() else []
 
 
 def time_limit() -> float | None:
@@ -118,7 +133,7 @@ class QueuedCall:
         submitted = queue.submit_listed(new, idempotency_key=key, expires_in=self._expires_in)
         self._submitted_at = now if submitted.created else None
         self._queue, self._form, self.task_id = queue, form, submitted.task_id
-        self._hints = hints(new)
+        self._hints, self._model = hints(new), new.model
         self._is_over = False  # nothing left to cancel
         self._audience = self._joined(submitted, stays=stays, has_key=key is not None)
         self._has_begun = False  # whether a piece of the reply was sent
@@ -152,6 +167,14 @@ class QueuedCall:
         if task.status is not Status.COMPLETED:
             raise failure_of(task)
         return task
+
+    @property
+    def model_used(self) -> str:
+        """The model of the task's current or last call."""
+        begun = self._stream.begun
+        if begun is not None:
+            return begun.fallback or self._model
+        return self._queue.get_raw_task(self.task_id).model_used or self._model
 
     def streamed(self) -> StreamingResponse:
         """Stream the reply. The head of the answer is sent with the first piece, or with the first
@@ -215,11 +238,12 @@ class QueuedCall:
         task = get(self.task_id)
         if task.started_at is not None:
             waited = task.started_at - task.created_at
-            self._describe(waited.total_seconds(), task.executed_on)
+            self._describe(waited.total_seconds(), task.executed_on, task.model_used)
         return task
 
-    def _describe(self, waited_s: float, backend: str | None) -> None:
+    def _describe(self, waited_s: float, backend: str | None, model: str | None) -> None:
         current().set_header(WAIT, str(max(0, round(waited_s * 1000))))
+        current().set_header(MODEL, quote(model or self._model, safe="/:"))
         if backend is not None:
             current().set_header(BACKEND, backend)
             self._say_ignored(backend)
@@ -301,7 +325,7 @@ class QueuedCall:
         if begun is None or self._submitted_at is None:
             self._shown(self._queue.get_raw_task)
         else:
-            self._describe(begun.at - self._submitted_at, begun.backend)
+            self._describe(begun.at - self._submitted_at, begun.backend, begun.fallback)
 
     def _interrupted(self) -> wire.TaskFailed:
         ended = self._queue.get_task(self.task_id).attempts  # the next one may have ended too

@@ -26,12 +26,14 @@ class Accepted(Struct):
 
 
 class Item(Struct):
-    """The state of one task of a batch; `error` says why it failed."""
+    """The state of one task of a batch; `error` says why it failed, `model_used` which model was
+    called last."""
 
     task_id: str
     status: Status
     result: Any
     error: str | None
+    model_used: str | None
 
 
 class BatchAccepted(Struct, omit_defaults=True):

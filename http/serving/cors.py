@@ -9,7 +9,8 @@ METHODS = "GET, POST, PUT, DELETE"
 # Response headers exposed to pages, besides the CORS-safelisted ones.
 SHOWN = (
     "Link, X-Total-Count, Retry-After, "
-    "X-Queue-Task-Id, X-Queue-Wait-Ms, X-Queue-Backend, X-Queue-Ignored"
+    "X-Queue-Task-Id, X-Queue-Wait-Ms, X-Queue-Backend, X-Queue-Model, "
+    "X-Queue-Ignored"
 )
 REMEMBER_S = 600
 _NAMES = re.compile(r"[\w!#$%&'*+.^`|~, -]*", re.ASCII)  # only lists of names are echoed

@@ -27,6 +27,13 @@ export function statusLabel(task) {
   );
 }
 
+/** Whether a fallback runs the task, or ran it last. */
+export const usesFallback = (task) => Boolean(task.model_used) && task.model_used !== task.model;
+
+/** The task's model, and the fallback that took its place. */
+export const modelNames = (task) =>
+  usesFallback(task) ? `${task.model} → ${task.model_used}` : task.model;
+
 /** Why no model server takes the tasks of a model; null where unknown. */
 export const unservedReason = (model) =>
   state.stats?.unserved.find((entry) => entry.model === canonicalModel(model))?.reason ?? null;

@@ -91,6 +91,7 @@ const MORE_FIELDS = [
   "tags",
   "backend",
   "max_retries",
+  "fallback_models",
   "timeout_s",
   "deadline",
   "start_within",
@@ -168,6 +169,13 @@ export function moreFields(form, stats) {
           { error: fieldError(form, "format") },
         ),
       line("tags", "Tags", { placeholder: "nightly, report" }, "Separated by commas"),
+      isText &&
+        line(
+          "fallback_models",
+          "Fallback models",
+          { placeholder: "as configured" },
+          "Take its place when its model cannot run; best first",
+        ),
       line(
         "timeout_s",
         "Timeout",

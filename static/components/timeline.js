@@ -82,7 +82,7 @@ function timelineSteps(task) {
       kind: run.error ? "failed" : "runs",
       at: run.started_at,
       seconds: secondsBetween(run.started_at, run.ended_at),
-      where: run.backend,
+      where: run.fallback ? `${run.fallback} on ${run.backend}` : run.backend,
       error: run.error,
     });
     from = run.ended_at;

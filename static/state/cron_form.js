@@ -29,7 +29,14 @@ export function cronFormFrom(cron) {
 
 /** The cron of a form, as the API takes it. Empty fields are reset. Throws `FormError`. */
 export function cronFrom(form) {
-  const unset = { tags: [], max_retries: null, timeout_s: null, start_within: null, backend: null };
+  const unset = {
+    tags: [],
+    max_retries: null,
+    timeout_s: null,
+    start_within: null,
+    backend: null,
+    fallback_models: null,
+  };
   const { metadata, ...template } = taskFrom(form); // the queue sets it for each run
   return {
     name: form.name.trim(),

@@ -16,6 +16,7 @@ export const emptyTaskForm = () => ({
   deadline: "",
   start_within: "",
   tags: "",
+  fallback_models: "",
   backend: "",
   max_retries: "",
   timeout_s: "",
@@ -59,11 +60,10 @@ export function taskFrom(form) {
     options: optionsFrom(form),
     priority: form.priority,
   };
-  const tags = form.tags
-    .split(",")
-    .map((tag) => tag.trim())
-    .filter(Boolean);
+  const tags = listFrom(form.tags);
   if (tags.length) task.tags = tags;
+  const fallbacks = form.type === "embed" ? [] : listFrom(form.fallback_models);
+  if (fallbacks.length) task.fallback_models = fallbacks;
   for (const name of ["scheduled_at", "deadline"])
     if (form[name]) task[name] = fromLocalField(form[name]);
   if (form.backend.trim()) task.backend = form.backend.trim();
@@ -71,6 +71,12 @@ export function taskFrom(form) {
     if (form[name] !== "") task[name] = Number(form[name]);
   return task;
 }
+
+const listFrom = (text) =>
+  text
+    .split(",")
+    .map((item) => item.trim())
+    .filter(Boolean);
 
 function payloadFrom(form) {
   const payload = { ...parseObject(form, "extra_payload") };
@@ -138,6 +144,7 @@ export function taskFormFrom(task) {
     deadline: futureField(task.deadline),
     start_within: task.start_within ?? "",
     tags: (task.tags ?? []).join(", "),
+    fallback_models: (task.fallback_models ?? []).join(", "),
     backend: task.backend ?? "",
     max_retries: task.max_retries ?? "",
     timeout_s: task.timeout_s ?? "",
@@ -150,6 +157,7 @@ export function taskFormFrom(task) {
     hiddenFields: {
       metadata: task.metadata ?? {},
       remote_execution: task.remote_execution ?? false,
+      ...(task.fallback_models?.length === 0 && { fallback_models: [] }),
     },
   };
   return form;

@@ -12,6 +12,7 @@ import {
   statusLabel,
   timeLabel,
   unservedReason,
+  usesFallback,
 } from "../components/controls.js";
 import { conversation } from "../components/conversation.js";
 import { timeline } from "../components/timeline.js";
@@ -189,6 +190,7 @@ const DUPLICATED_FIELDS = [
   "timeout_s",
   "deadline",
   "start_within",
+  "fallback_models",
   "backend",
   "remote_execution",
   "metadata",
@@ -206,6 +208,11 @@ function facts(task) {
   const isOpen = task.status === "pending" || task.status === "running";
   const known = [
     ["Model", h("a", { href: href("tasks", null, { model: task.model }) }, task.model)],
+    usesFallback(task) && [
+      task.status === "completed" ? "Answered by" : "Model used",
+      task.model_used,
+    ],
+    task.fallback_models && ["Fallbacks", task.fallback_models.join(", ") || "none"],
     ["Type", task.type],
     ["Priority", isOpen ? priorityField(task) : task.priority],
     task.status === "pending" && ["Waiting for", waitingText(task)],

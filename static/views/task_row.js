@@ -1,6 +1,7 @@
 // A row of the list of tasks.
 
 import {
+  modelNames,
   PRIORITY_CHOICES,
   priorityLabel,
   selectOptions,
@@ -149,7 +150,7 @@ function row(list, task, index, isOpen) {
       task.error && task.status === "failed" && h("span", { class: "row-error" }, task.error),
       task.tags.slice(0, 2).map((tag) => h("span", { class: "tag" }, tag)),
     ),
-    h("td", { role: "gridcell", class: "c-model", title: task.model }, task.model),
+    h("td", { role: "gridcell", class: "c-model", title: modelNames(task) }, modelNames(task)),
     h("td", { role: "gridcell", class: "c-type" }, task.type),
     h("td", { role: "gridcell", class: "c-level" }, priorityCell(list, task)),
     h("td", { role: "gridcell", class: "c-time" }, timeLabel(task.created_at)),

@@ -55,7 +55,8 @@ def _message_fields(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _message_reply(task: Task) -> dict[str, Any]:
-    return message_of(task.id, task.model, task.payload or {}, task.result)
+    model = task.model_used or task.model
+    return message_of(task.id, model, task.payload or {}, task.result)
 
 
 ENDPOINTS = {

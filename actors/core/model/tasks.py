@@ -290,13 +290,15 @@ class Submitted(Struct, PublicRecord, frozen=True):
 class TaskResult(Struct, PublicRecord, frozen=True):
     """How the task `task_id` ended: `success` says whether the model answered.
 
-    `result` is the model's reply, or None, with an `error` in one sentence.
+    `result` is the model's reply, or None, with an `error` in one sentence. `model_used` is the
+    model of the last call, which may be one of the task's fallbacks; None if there was no call.
     """
 
     task_id: str
     success: bool
     result: Any = None
     error: str | None = None
+    model_used: str | None = None
 
     @property
     def data(self) -> Any:

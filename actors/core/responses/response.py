@@ -101,6 +101,7 @@ class ResponseView:
         if task.status is Status.PENDING:
             return self.waiting("in_progress" if task.attempt else "queued")
         response = self.waiting(_STATUSES[task.status])
+        response["model"] = task.model_used or task.model
         if task.status is Status.COMPLETED and isinstance(task.result, dict):
             response |= self._completed(task.result)
         if task.completed_at is not None and response["status"] in ("completed", "incomplete"):
