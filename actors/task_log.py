@@ -3,12 +3,15 @@
 import logging
 import re
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 
 from .base.cooperation import YieldControl, never_yield
 from .base.mailbox import Closed, Mailbox
+from .core.access.meters import TokenBucket
 from .core.config.config import LoggingSettings
 from .core.model.errors import Unavailable
 from .core.model.event_names import ENDS, EVENTS
@@ -27,6 +30,9 @@ _HAPPENINGS = {name: _SUBJECT.sub("", name).replace("_", " ") for name in EVENTS
 MISHAPS = {"task_failed", "task_retrying"}
 INBOX_SIZE = 100_000
 CLOSE_PATIENCE_S = 10.0
+LINES_PER_S = 20.0  # of events, on average, where nobody rotates the log
+BURST = 200
+SUMMED_S = 10.0  # how often the others are summed up
 MAX_ERROR = 500  # characters of an upstream error
 
 
@@ -112,9 +118,13 @@ class LossyMailbox(Mailbox[EventRecord]):
                 items = list(items)[:space]
         return super().put_all(items)
 
-    def next(self) -> tuple[list[EventRecord], int]:
-        """The next events, and the number missed after them. Raises `Closed`."""
-        events = list(self.take())
+    def next(self, timeout: float | None = None) -> tuple[list[EventRecord], int]:
+        """The next events, and the number missed after them; none after `timeout` seconds. Raises
+        `Closed`."""
+        try:
+            events = list(self.take(timeout))
+        except TimeoutError:
+            events = []
         with self._lock:
             missed, self._missed = self._missed, 0
         return events, missed
@@ -128,9 +138,14 @@ class TaskLogWriter(threading.Thread):
     """
 
     def __init__(
-        self, listen: ListenToEvents, together: int, yield_control: YieldControl = never_yield
+        self,
+        listen: ListenToEvents,
+        together: int,
+        yield_control: YieldControl = never_yield,
+        summary: "EventSummary | None" = None,
     ) -> None:
         super().__init__(name="ollama-queue-journal", daemon=True)
+        self._summary = summary
         self._listen, self._together, self._yield_control = listen, together, yield_control
         self._is_closed = False
         self._begin()
@@ -144,8 +159,11 @@ class TaskLogWriter(threading.Thread):
         while True:
             try:
                 while True:
-                    self._write(*self._inbox.next())
+                    summary = self._summary
+                    waits = summary is not None and bool(summary)
+                    self._write(*self._inbox.next(SUMMED_S if waits else None))
             except Closed as closed:
+                self._sum_up(is_last=True)
                 if self._is_closed or closed.message != "restarted":
                     return
             try:
@@ -158,12 +176,20 @@ class TaskLogWriter(threading.Thread):
                 self._hang_up()
 
     def _write(self, events: list[EventRecord], missed: int) -> None:
+        if self._summary is not None:
+            events = [event for event in events if not self._summary.takes(event)]
+            self._sum_up()
         for start in range(0, len(events), self._together):
             if log.isEnabledFor(logging.INFO):
                 log.info(LogLines([*map(line_of, events[start : start + self._together])]))
             self._yield_control()
         if missed:
             log.warning("the log could not keep up: %d events are missing", missed)
+
+    def _sum_up(self, *, is_last: bool = False) -> None:
+        line = None if self._summary is None else self._summary.due(is_last=is_last)
+        if line is not None:
+            log.info(line)
 
     def close(self) -> None:
         """Close once everything received so far is written, or after 10 s."""
@@ -177,12 +203,59 @@ class TaskLogWriter(threading.Thread):
 
 
 def follow(
-    listen: ListenToEvents, together: int, yield_control: YieldControl = never_yield
+    listen: ListenToEvents,
+    together: int,
+    yield_control: YieldControl = never_yield,
+    summary: "EventSummary | None" = None,
 ) -> TaskLogWriter | None:
-    """Start a log of the events of `listen`; None if the log level excludes them."""
-    return (
-        TaskLogWriter(listen, together, yield_control) if log.isEnabledFor(logging.INFO) else None
-    )
+    """Start a log of the events of `listen`; None if the log level excludes them. `summary` takes
+    those that are not to have a line each."""
+    if not log.isEnabledFor(logging.INFO):
+        return None
+    return TaskLogWriter(listen, together, yield_control, summary)
+
+
+class EventSummary:
+    """Counts the events beyond what a log without an end can bear: they share a line.
+
+    Bursts of `BURST` events have a line each, and `LINES_PER_S` over time; so do as many failures
+    besides.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._usual = self._bucket()
+        self._mishaps = self._bucket()
+        self._counts: Counter[str] = Counter()
+        self._since = 0.0
+
+    def _bucket(self) -> TokenBucket:
+        return TokenBucket(BURST, BURST / LINES_PER_S, self._clock())
+
+    def __bool__(self) -> bool:
+        """Whether it has counted events that were not logged."""
+        return bool(self._counts)
+
+    def takes(self, event: EventRecord) -> bool:
+        """Whether the event is only counted."""
+        now = self._clock()
+        bucket = self._mishaps if event.event in MISHAPS else self._usual
+        if not bucket.take(now):
+            return False
+        if not self._counts:
+            self._since = now
+        self._counts[event.event] += 1
+        return True
+
+    def due(self, *, is_last: bool) -> str | None:
+        """The line with the counts, once a while."""
+        span = self._clock() - self._since
+        if not self._counts or (span < SUMMED_S and not is_last):
+            return None
+        parts = [f"{count} {name.replace('_', ' ')}" for name, count in self._counts.most_common()]
+        total = self._counts.total()
+        self._counts.clear()
+        return f"{total} more events in {span:.0f} s: {', '.join(parts)}"
 
 
 class EmbeddedLog:

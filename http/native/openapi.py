@@ -57,7 +57,7 @@ def build(routes: Iterable[HttpRoute[Any]]) -> Json:
             "description": "A durable priority queue in front of model servers. "
             "Times are RFC 3339, durations seconds.",
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": "."}],  # relative: there may be a prefix
         "paths": paths,
         "components": {"schemas": shapes.components},
     }

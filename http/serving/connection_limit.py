@@ -10,6 +10,8 @@ from collections.abc import Callable
 import gevent
 from gevent import Greenlet
 
+from .proxies import group_of, is_loopback_address
+
 EXTRA = 32  # connections above the limit; they get answers from `/healthz` only
 EVERY_S = 10.0  # between two log lines
 
@@ -106,3 +108,37 @@ class ConnectionLimit:
     def _close(self, greenlet: Greenlet) -> None:
         if greenlet in self._leaving:  # no request arrived in the meantime
             greenlet.throw(gevent.GreenletExit)
+
+
+class AddressLimit:
+    """Limits the connections of one address: those of this machine and of trusted proxies, who
+    speak for many, are not counted. `most` None: no limit."""
+
+    def __init__(self, most: int | None, is_trusted: Callable[[str], bool]) -> None:
+        self._most, self._is_trusted = most, is_trusted
+        self._counts: dict[str, int] = {}
+
+    def enter(self, address: str) -> bool:
+        """Count a connection; False if its address has too many, which does not count it."""
+        if self._is_exempt(address):
+            return True
+        group = group_of(address)
+        count = self._counts.get(group, 0)
+        if self._most is not None and count >= self._most:
+            _warn("%s has %d connections: no more (server.max_per_address)", group, count)
+            return False
+        self._counts[group] = count + 1
+        return True
+
+    def leave(self, address: str) -> None:
+        if self._is_exempt(address):
+            return
+        group = group_of(address)
+        left = self._counts[group] - 1
+        if left:
+            self._counts[group] = left
+        else:
+            del self._counts[group]
+
+    def _is_exempt(self, address: str) -> bool:
+        return self._most is None or is_loopback_address(address) or self._is_trusted(address)

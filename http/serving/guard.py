@@ -39,7 +39,8 @@ def is_loopback(host: str) -> bool:
 class Guard(Struct, frozen=True):
     """Which requests are allowed. With `loopback_only`, only local Hosts and `hosts` are.
 
-    Pages of `origins` may use every route, as the server's own page may. Pages of
+    Pages of `origins` (`*`: of all sites, where each request needs a key) may use every route, as
+    the server's own page may. Pages of
     `drop_in_origins` (`*` matches anything), and of the origins that Ollama allows by default, may
     use the routes of Ollama's and OpenAI's API.
     """
@@ -74,7 +75,7 @@ class Guard(Struct, frozen=True):
 
     def is_friend(self, origin: str, path: str) -> bool:
         """Whether pages of this origin may use the route."""
-        if origin in self.origins:
+        if origin in self.origins or "*" in self.origins:
             return True
         path = wire.tidy(path)
         is_drop_in = wire.is_ollamas(path) or wire.is_openais(path)

@@ -25,6 +25,7 @@ from .body_framing import BODY_S, RequestBody
 from .client_connection import ClientConnection
 from .connection_limit import ConnectionLimit
 from .disconnects import DisconnectWatcher
+from .proxies import Proxies
 from .request_head import Refused, RequestHead
 from .response_writer import ResponseWriter
 
@@ -60,6 +61,7 @@ class Served(Protocol):
     yield_control: YieldControl
     disconnects: DisconnectWatcher
     limit: ConnectionLimit
+    proxies: Proxies
     websockets: int  # being served
     streams: int
 
@@ -180,15 +182,16 @@ class ConnectionHandler:
         path, _, query = head.target.partition("?")
         if "%" in path:
             path = unquote_to_bytes(path.encode("latin1")).decode("latin1")
+        bare = server.proxies.path_of(path)
         exchange = self._exchange = Exchange(
             head.method,
-            path,
+            "/" if bare is None else bare,
             query,
             head.headers,
             body,
             yield_control=server.yield_control,
             on_disconnect=self._on_disconnect,
-            address=connection.address[0],
+            address=server.proxies.client_of(connection.address[0], head.headers),
             cut_off=self._cut_off,
         )
         closes = not head.keeps_alive or self._is_extra
@@ -196,6 +199,11 @@ class ConnectionHandler:
         if not isinstance(self.socket, ssl.SSLSocket):
             exchange.send_now = writer.send_now
         try:
+            if bare is None:
+                writer.closes = writer.closes or not body.is_over
+                self._complete_base_path(writer, query)
+                self._is_unread = not body.is_over
+                return not writer.closes
             if websocket.is_upgrade(exchange, head, server.app):
                 server.disconnects.forget(self)  # the frame reader notices instead
                 server.websockets += 1
@@ -231,6 +239,11 @@ class ConnectionHandler:
             return False
         self._is_unread = not body.is_over
         return not (writer.closes or self._has_left)
+
+    def _complete_base_path(self, writer: ResponseWriter, query: str) -> None:
+        """Redirect from the prefix to the page, whose addresses are relative to its slash."""
+        place = f"{self._server.proxies.base_path}/{f'?{query}' if query else ''}"
+        writer.send(308, (("Location", place), ("Content-Type", "text/plain")), b"")
 
     def _refuse_broken(self, writer: ResponseWriter) -> None:
         writer.closes = True

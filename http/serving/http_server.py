@@ -4,6 +4,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import gevent
@@ -13,10 +14,17 @@ from gevent.server import StreamServer
 from ...actors.base.cooperation import YieldControl, never_yield
 from .app import QueueApp
 from .client_connection import ClientConnection, Deadlines
-from .connection_limit import EXTRA, ConnectionLimit, RateLimitedLog
+from .connection_limit import EXTRA, AddressLimit, ConnectionLimit, RateLimitedLog
 from .disconnects import DisconnectWatcher
 from .handler import ConnectionHandler
+from .proxies import Proxies
 
+TURN_AWAY_S = 1.0
+_TOO_MANY = (
+    b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nRetry-After: 5\r\n"
+    b"Connection: close\r\n\r\n"
+    b'{"error":{"code":"unavailable","message":"too many connections from your address"}}\n'
+)
 HANDSHAKE_S = 10.0  # for the TLS handshake
 ACCEPTED_TOGETHER = 2  # per loop: hundreds of new connections must not delay all other work
 
@@ -33,11 +41,15 @@ class HttpServer:
         *,
         most: int = 10_000,
         yield_control: YieldControl = never_yield,
+        most_per_address: int | None = None,
+        proxies: Proxies | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.app, self.yield_control, self._tls = app, yield_control, tls
         self.disconnects = DisconnectWatcher(yield_control)
         self.limit = ConnectionLimit(most, self.disconnects.look)
+        self.proxies = proxies or Proxies()
+        self._addresses = AddressLimit(most_per_address, self.proxies.trusts)
         self._deadlines = Deadlines(yield_control)
         pool = Pool(most + EXTRA)
         self.websockets = self.streams = 0  # being served
@@ -65,6 +77,23 @@ class HttpServer:
         return {"request": max(0, count - sum(kinds.values())), **kinds}
 
     def _serve(self, client: Any, address: Any) -> None:
+        if not self._addresses.enter(address[0]):
+            self._turn_away(client)
+            return
+        try:
+            self._serve_one(client, address)
+        finally:
+            self._addresses.leave(address[0])
+
+    def _turn_away(self, client: Any) -> None:
+        """Close a connection of an address that has too many, without reading from it."""
+        with suppress(OSError):
+            if self._tls is None:
+                client.settimeout(TURN_AWAY_S)
+                client.sendall(_TOO_MANY)
+        client.close()
+
+    def _serve_one(self, client: Any, address: Any) -> None:
         if self._tls is not None:
             client = self._secure(client, address)
         if client is not None:

@@ -61,7 +61,7 @@ from ...actors.files import standard_streams
 from ...actors.logs import open_handler
 from ...actors.settings import settings
 from ...actors.supervision.generation import Runtime
-from ...actors.task_log import follow
+from ...actors.task_log import EventSummary, follow
 from ..access.access_control import AccessControl
 from ..maintenance.commands import backup, export_command, import_command, restore, verify
 from .app import create_app
@@ -70,6 +70,7 @@ from .connection_limit import EXTRA
 from .guard import Guard, is_loopback
 from .http_server import HttpServer
 from .hub_watch import HubWatch
+from .proxies import Proxies
 from .receiving import Receivers
 
 log = logging.getLogger("ollama_queue")
@@ -193,7 +194,8 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
     queue = QueueManager(config, runtime=runtime, accept_loss=accept_loss)
     queue.start()
     access = AccessControl(config.auth.grants)
-    journal = follow(queue.listen, LINES_TOGETHER, hub.yield_control)
+    summary = None if config.logging.file else EventSummary()  # nobody rotates what goes to stderr
+    journal = follow(queue.listen, LINES_TOGETHER, hub.yield_control, summary)
     app = create_app(
         queue,
         max_body=config.server.max_body,
@@ -204,7 +206,13 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
         access=access,
     )
     server = HttpServer(
-        listeners, app, most=_connections(), yield_control=hub.yield_control, tls=secure
+        listeners,
+        app,
+        most=_connections(),
+        most_per_address=config.server.max_per_address,
+        proxies=Proxies(config.server.trusted_proxies, config.server.base_path),
+        yield_control=hub.yield_control,
+        tls=secure,
     )
     server.start()
     _tune()

@@ -15,8 +15,11 @@ from ollama_queue.actors.core.model.event_names import EVENTS
 from ollama_queue.actors.core.model.events import EventRecord
 from ollama_queue.actors.core.model.tasks import Attempt, Record, Status, TaskType
 from ollama_queue.actors.task_log import (
+    BURST,
+    LINES_PER_S,
     LOGGED,
     MAX_ERROR,
+    EventSummary,
     LossyMailbox,
     TaskLogWriter,
     follow,
@@ -234,6 +237,39 @@ def test_what_came_at_once_may_be_one_record(told: Told) -> None:
     assert lines == ["task t1 deleted model=m:1 priority=5"] * 20
     assert len(records) < 20
     assert max(record.count("\n") for record in records) == 2
+
+
+def test_beyond_a_burst_events_share_a_line(told: Told) -> None:
+    bus, now = Bus(), [0.0]
+    journal = TaskLogWriter(bus.listen, 1000, summary=EventSummary(lambda: now[0]))
+    inbox = bus.next()
+    for _ in range(1000):
+        inbox.put(event("task_submitted"))
+    for _ in range(BURST):
+        inbox.put(event("task_failed", status=Status.FAILED, **FAILED))
+    journal.close()
+
+    records = [told.lines.get_nowait() for _ in range(told.lines.qsize())]
+    lines = "\n".join(records).replace("INFO: ", "").splitlines()
+    assert sum(" submitted " in line for line in lines) == BURST
+    assert sum(" failed " in line for line in lines) == BURST
+    assert lines[-1] == f"{1000 - BURST} more events in 0 s: {1000 - BURST} task submitted"
+    assert len(lines) == 2 * BURST + 1
+
+
+def test_over_time_so_many_events_have_a_line_each() -> None:
+    now = [0.0]
+    summary = EventSummary(lambda: now[0])
+    written = summed = 0
+    for _ in range(100):
+        now[0] += 1.0
+        for _ in range(1000):
+            written += not summary.takes(event("task_submitted"))
+        summed += summary.due(is_last=False) is not None
+
+    assert written == pytest.approx(BURST + 99 * LINES_PER_S, abs=LINES_PER_S)
+    assert summed == 9
+    assert summary and summary.due(is_last=True) and not summary
 
 
 def test_it_goes_on_after_a_restart_and_ends_with_a_shutdown(told: Told) -> None:

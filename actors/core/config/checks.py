@@ -9,7 +9,7 @@ from ..access.keys import digest_of
 from ..model.errors import Invalid
 from ..model.limits import NAME
 from ..model.model_names import fallback_fault, model_name
-from .urls import is_http_url, is_origin
+from .urls import is_http_url, is_network, is_origin
 
 if TYPE_CHECKING:
     from .config import (
@@ -32,8 +32,15 @@ MAX_CALLS = 1024
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NAME_WANTED = "1 to 64 letters, digits, dots, _ or -, the first a letter or digit"
 _ORIGIN_WANTED = (
-    "an origin, such as https://app.example.com; name each: * would let every site's pages in"
+    "an origin, such as https://app.example.com or app://obsidian.md; * would let every site's "
+    "pages in, and needs auth.keys"
 )
+_BASE_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
+_BASE_PATH_WANTED = (
+    "a path without a slash at its end, such as /queue, whose first part is no path of the server"
+)
+_OWN_PATHS = ("api", "v1", "static", "ws", "healthz", "readyz", "metrics")
+_PROXY_WANTED = "an address or a network, such as 10.0.0.1 or 10.0.0.0/8"
 _PATTERN_WANTED = "an origin, such as https://app.example.com or app://*, or * for all sites"
 _HOST = re.compile(
     r"(\*\.)?[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*"
@@ -57,7 +64,8 @@ def check(config: "Config") -> None:
 
 
 def _rules(config: "Config") -> Iterator[Rule]:
-    yield from _server(config.server)
+    has_keys = config.auth.required or bool(config.auth.keys)
+    yield from _server(config.server, has_keys=has_keys)
     yield is_http_url(config.ollama.host), "ollama.host", "an http(s) URL"
     timeout = config.ollama.timeout
     yield 0 < timeout <= DAY_S, "ollama.timeout", "a duration above 0, up to 1 day"
@@ -76,7 +84,7 @@ def _rules(config: "Config") -> Iterator[Rule]:
     yield file is None or _is_path(file), "logging.file", "a file"
 
 
-def _server(server: "ServerSettings") -> Iterator[Rule]:
+def _server(server: "ServerSettings", *, has_keys: bool) -> Iterator[Rule]:
     yield server.host != "", "server.host", "an address, such as 127.0.0.1"
     yield 0 <= server.port <= 65535, "server.port", "0 to 65535"
     yield server.max_body > 0, "server.max_body", "a size above 0"
@@ -90,7 +98,13 @@ def _server(server: "ServerSettings") -> Iterator[Rule]:
         yield file is not None or other is None, name, "a file, as its counterpart is given"
         yield file is None or _is_path(file), name, "a file"
     for index, origin in enumerate(server.cors_origins):
-        yield is_origin(origin), f"server.cors_origins[{index}]", _ORIGIN_WANTED
+        fits = is_origin(origin) or (origin == "*" and has_keys)
+        yield fits, f"server.cors_origins[{index}]", _ORIGIN_WANTED
+    yield _is_base_path(server.base_path), "server.base_path", _BASE_PATH_WANTED
+    for index, proxy in enumerate(server.trusted_proxies):
+        yield is_network(proxy), f"server.trusted_proxies[{index}]", _PROXY_WANTED
+    most = server.max_per_address
+    yield most is None or most >= 1, "server.max_per_address", "1 or more, or null"
     for index, host in enumerate(server.allowed_hosts):
         is_host = _HOST.fullmatch(host) is not None
         yield is_host, f"server.allowed_hosts[{index}]", _HOST_WANTED
@@ -215,6 +229,12 @@ def _names(config: "Config") -> Iterator[Rule]:
 def _is_key(text: str) -> bool:
     """Whether a header can contain it."""
     return text.isascii() and text.isprintable()
+
+
+def _is_base_path(text: str) -> bool:
+    return bool(_BASE_PATH.fullmatch(text)) and text.split("/")[1:2] not in [
+        [own] for own in _OWN_PATHS
+    ]
 
 
 def _is_path(text: str) -> bool:

@@ -26,7 +26,9 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The HTTP server. A body has at most `max_body` bytes, a batch's `max_upload`, an uploaded
     file `max_file`; `shutdown_grace` is in seconds. With `tls_cert` and `tls_key`, it serves HTTPS.
     `cors_origins`: further sites whose pages may use it from a browser. `allowed_hosts`: further
-    host names that it accepts while it listens only on this machine."""
+    host names that it accepts while it listens only on this machine. `base_path`: a prefix of all
+    paths. `trusted_proxies`: addresses and networks whose `X-Forwarded-For` is believed.
+    `max_per_address`: connections of one other machine at once; None: no limit."""
 
     host: str = "127.0.0.1"
     port: int = 7125
@@ -38,6 +40,9 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     tls_key: Path | None = None
     cors_origins: list[str] = []
     allowed_hosts: list[str] = []
+    base_path: str = ""
+    trusted_proxies: list[str] = []
+    max_per_address: int | None = 1000
 
 
 class OllamaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,6 +1,7 @@
 """Checks URLs of model servers, and hides secrets in URLs."""
 
 import re
+from ipaddress import ip_network
 from urllib.parse import urlsplit
 
 _SITE = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@*]*")
@@ -21,6 +22,15 @@ def is_origin(text: str) -> bool:
     if not text.startswith(("http://", "https://")):
         return _SITE.fullmatch(text) is not None  # of a browser extension, or a program's page
     return is_http_url(text) and text == text.lower() and text.count("/") == 2 and "@" not in text
+
+
+def is_network(text: str) -> bool:
+    """Whether it is an IP address, or a network of such."""
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def is_here(url: str) -> bool:

@@ -105,6 +105,9 @@ ALL = Config(
         tls_key="/k.pem",
         cors_origins=["https://a"],
         allowed_hosts=["a.example"],
+        base_path="/queue",
+        trusted_proxies=["10.0.0.0/8"],
+        max_per_address=9,
     ),
     ollama=OllamaSettings(host="http://gpu:11434", timeout=5400, origins=["*"]),
     queue=QueueSettings(
@@ -149,7 +152,7 @@ def test_every_key_is_read_from_a_file(read):
     text = """
 server: {host: 0.0.0.0, port: 8000, max_body: 1MiB, max_upload: 2MiB, max_file: 3MiB,
   shutdown_grace: 1m, tls_cert: /c.pem, tls_key: /k.pem, cors_origins: ['https://a'],
-  allowed_hosts: [a.example]}
+  allowed_hosts: [a.example], base_path: /queue, trusted_proxies: [10.0.0.0/8], max_per_address: 9}
 ollama: {host: gpu, timeout: 1h30m, origins: ['*']}
 queue: {max_workers: 2, storage_path: /var/q, cleanup_interval: 1m, max_completed_tasks: 0,
         retention: null, file_retention: 1h, audit_retention: 2h, max_queue_size: 10,
@@ -182,6 +185,9 @@ def test_every_key_but_lists_of_groups_has_an_environment_variable():
         "OLLAMA_HOST": "gpu",
         "SERVER_CORS_ORIGINS": "https://a",
         "SERVER_ALLOWED_HOSTS": "a.example",
+        "SERVER_BASE_PATH": "/queue",
+        "SERVER_TRUSTED_PROXIES": "10.0.0.0/8",
+        "SERVER_MAX_PER_ADDRESS": "9",
         "OLLAMA_TIMEOUT": "1h30m",
         "OLLAMA_ORIGINS": "*",
         "QUEUE_MAX_WORKERS": "2",

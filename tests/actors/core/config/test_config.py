@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors.core.config.config import (
+    AuthSettings,
     Backend,
     Config,
     Endpoint,
@@ -100,11 +101,29 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         (
             {"server": ServerSettings(cors_origins=["http://a", bad])},
             "server.cors_origins[1]",
-            "an origin, such as https://app.example.com; name each: * would let every site's "
-            "pages in",
+            "an origin, such as https://app.example.com or app://obsidian.md; * would let every "
+            "site's pages in, and needs auth.keys",
         )
         for bad in ("*", "null", "a.example", "https://a/", "https://A", "https://a/b", "app://*")
     ),
+    *(
+        (
+            {"server": ServerSettings(base_path=bad)},
+            "server.base_path",
+            "a path without a slash at its end, such as /queue, whose first part is no path of the "
+            "server",
+        )
+        for bad in ("queue", "/queue/", "/", "//a", "/a//b", "/../a", "/a b", "/api", "/v1/x")
+    ),
+    *(
+        (
+            {"server": ServerSettings(trusted_proxies=["10.0.0.1", "10.0.0.0/8", "::1", bad])},
+            "server.trusted_proxies[3]",
+            "an address or a network, such as 10.0.0.1 or 10.0.0.0/8",
+        )
+        for bad in ("", "proxy", "10.0.0.0/33", "10.0.0.1:80", "*")
+    ),
+    ({"server": ServerSettings(max_per_address=0)}, "server.max_per_address", "1 or more, or null"),
     *(
         (
             {"server": ServerSettings(allowed_hosts=["10.0.0.1", "*.a.example", bad])},
@@ -299,3 +318,21 @@ def test_a_delay_that_no_calendar_holds_is_refused(retry: RetrySettings) -> None
 )
 def test_the_outermost_good_values_pass(settings: dict[str, Any]) -> None:
     Config(**settings)
+
+
+def test_with_keys_pages_of_all_sites_may_be_let_in() -> None:
+    everywhere = ServerSettings(cors_origins=["*"])
+
+    assert Config(server=everywhere, auth=AuthSettings(required=True)).server == everywhere
+
+
+@pytest.mark.parametrize(
+    "origin", ["app://obsidian.md", "chrome-extension://abc", "tauri://localhost"]
+)
+def test_an_origin_may_have_any_scheme(origin: str) -> None:
+    assert Config(server=ServerSettings(cors_origins=[origin])).server.cors_origins == [origin]
+
+
+@pytest.mark.parametrize("path", ["", "/queue", "/a/b.c", "/apis"])
+def test_a_prefix(path: str) -> None:
+    assert Config(server=ServerSettings(base_path=path)).server.base_path == path
