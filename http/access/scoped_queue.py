@@ -462,6 +462,7 @@ class ScopedQueue:
                 each,
                 models=None if each.models is None else self._usable(each.models),
                 loaded=self._usable(each.loaded),
+                pinned=self._usable(each.pinned),
             )
             for each in backends
             if grant.may_use_backend(each.name)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import gevent
 from gevent import Greenlet
 
-from .proxies import group_of, is_loopback_address
+from ..requests.proxies import group_of, is_loopback_address
 
 EXTRA = 32  # connections above the limit; they get answers from `/healthz` only
 EVERY_S = 10.0  # between two log lines

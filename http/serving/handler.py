@@ -19,13 +19,13 @@ import msgspec
 
 from ...actors.base.cooperation import YieldControl
 from ..requests.exchange import EXCHANGE, Exchange
+from ..requests.proxies import Proxies
 from . import request_head, websocket
 from .app import QueueApp
 from .body_framing import BODY_S, RequestBody
 from .client_connection import ClientConnection
 from .connection_limit import ConnectionLimit
 from .disconnects import DisconnectWatcher
-from .proxies import Proxies
 from .request_head import Refused, RequestHead
 from .response_writer import ResponseWriter
 

@@ -12,12 +12,12 @@ from gevent.pool import Pool
 from gevent.server import StreamServer
 
 from ...actors.base.cooperation import YieldControl, never_yield
+from ..requests.proxies import Proxies
 from .app import QueueApp
-from .client_connection import ClientConnection, Deadlines
+from .client_connection import PIECE, ClientConnection, Deadlines
 from .connection_limit import EXTRA, AddressLimit, ConnectionLimit, RateLimitedLog
 from .disconnects import DisconnectWatcher
 from .handler import ConnectionHandler
-from .proxies import Proxies
 
 TURN_AWAY_S = 1.0
 _TOO_MANY = (
@@ -49,6 +49,7 @@ class HttpServer:
         self.disconnects = DisconnectWatcher(yield_control)
         self.limit = ConnectionLimit(most, self.disconnects.look)
         self.proxies = proxies or Proxies()
+        self._turned_away = 0  # at the moment
         self._addresses = AddressLimit(most_per_address, self.proxies.trusts)
         self._deadlines = Deadlines(yield_control)
         pool = Pool(most + EXTRA)
@@ -86,11 +87,18 @@ class HttpServer:
             self._addresses.leave(address[0])
 
     def _turn_away(self, client: Any) -> None:
-        """Close a connection of an address that has too many, without reading from it."""
-        with suppress(OSError):
-            if self._tls is None:
+        """Close a connection of an address that has too many.
+
+        Its request is read first, for a moment and for a few at a time: closing with unread bytes
+        resets the connection, and the client would not get the answer.
+        """
+        if self._tls is None and self._turned_away < EXTRA:
+            self._turned_away += 1
+            with suppress(OSError):
                 client.settimeout(TURN_AWAY_S)
+                client.recv(PIECE)
                 client.sendall(_TOO_MANY)
+            self._turned_away -= 1
         client.close()
 
     def _serve_one(self, client: Any, address: Any) -> None:

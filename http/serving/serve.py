@@ -64,13 +64,13 @@ from ...actors.supervision.generation import Runtime
 from ...actors.task_log import EventSummary, follow
 from ..access.access_control import AccessControl
 from ..maintenance.commands import backup, export_command, import_command, restore, verify
+from ..requests.proxies import Proxies
 from .app import create_app
 from .check_config import listing
 from .connection_limit import EXTRA
 from .guard import Guard, is_loopback
 from .http_server import HttpServer
 from .hub_watch import HubWatch
-from .proxies import Proxies
 from .receiving import Receivers
 
 log = logging.getLogger("ollama_queue")

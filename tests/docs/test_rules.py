@@ -25,6 +25,7 @@ PURE = {
     "functools",
     "hashlib",
     "heapq",
+    "ipaddress",
     "itertools",
     "math",
     "operator",

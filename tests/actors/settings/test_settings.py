@@ -164,6 +164,7 @@ remote_scheduling: {enabled: yes, health_check_interval: 1m30s, fallback_to_loca
                     local_first_policy: off, max_local_queue_size: 0, after: 5,
                     endpoints: []}
 proxy: {admin: yes}
+auth: {keys: [], required: no}
 logging: {level: DEBUG, file: /var/log/q.log, format: json}
 """
     assert {f"{s}.{name}" for s, keys in yaml.safe_load(text).items() for name in keys} == {
@@ -218,6 +219,7 @@ def test_every_key_but_lists_of_groups_has_an_environment_variable():
         "REMOTE_SCHEDULING_LOCAL_FIRST_POLICY": "False",
         "REMOTE_SCHEDULING_MAX_LOCAL_QUEUE_SIZE": "0",
         "REMOTE_SCHEDULING_AFTER": "5s",
+        "AUTH_REQUIRED": "false",
         "PROXY_ADMIN": "true",
         "LOG_LEVEL": "debug",
         "LOG_FILE": "/var/log/q.log",

@@ -11,8 +11,8 @@ import websocket
 from hypothesis import given
 from hypothesis import strategies as some
 
+from ollama_queue.http.requests.proxies import Proxies, group_of
 from ollama_queue.http.serving.connection_limit import AddressLimit
-from ollama_queue.http.serving.proxies import Proxies, group_of
 from tests.support.fakes.model_server import FakeOllama
 from tests.support.servers.queue_server import QueueServer
 
