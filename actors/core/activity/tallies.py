@@ -125,8 +125,10 @@ class Tallies:
         return tally
 
     def of_task(self, task: Record, *, has_started: bool) -> Tally:
-        backend, tags = task.executed_on if has_started else None, task.tags
-        return self.of((task.model, backend, task.tenant, tuple(tags[:MOST_TAGS]) if tags else ()))
+        model, backend, tags = task.model, None, task.tags
+        if has_started:
+            model, backend = task.fallback or model, task.executed_on
+        return self.of((model, backend, task.tenant, tuple(tags[:MOST_TAGS]) if tags else ()))
 
     def all(self) -> list[KindTally]:
         """The tallies, with models under their canonical names; at most `MOST_KINDS`."""
