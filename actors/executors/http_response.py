@@ -4,7 +4,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import inf
 
 from ..base.receiver import Receiver
@@ -42,7 +42,7 @@ class Incoming:
     def __init__(self, sock: socket.socket, silence_s: float, receiver: Receiver) -> None:
         sock.settimeout(None)
         self.socket, self._silence_s, self.receiver = sock, silence_s, receiver
-        self._read = receiver.receive
+        self._read: Callable[[int], bytes] = receiver.receive
         self._held, self._at = b"", 0  # received; read up to this place
         self._deadline: float | None = None
         self.due, self._is_late = inf, False
