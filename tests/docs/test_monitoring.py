@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
+from ollama_queue.http.native.metrics import page
 from tests.support.fakes.model_server import Cut
 from tests.support.harness.app import AppHarness
 from tests.support.servers.real_models import ROOT
@@ -28,7 +30,9 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     house.done()
     house.queue.pause()
     house.submit()
-    yield house.http.get("/metrics").text
+    house.http.get("/metrics")  # from now on the model has counts of its own
+    measures = replace(house.queue.measure(), hub_gap_ms=1.0)  # which only a server has
+    yield page(measures, {"idle": 1}).decode()
     house.close()
 
 
