@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ollama_queue.actors.backup.manifest import BackupManifest
     from ollama_queue.actors.base.mailbox import Closed
     from ollama_queue.actors.core.activity.audit import AuditEntry, AuditPage
+    from ollama_queue.actors.core.activity.failures import FailureGroup
     from ollama_queue.actors.core.config.config import Config
     from ollama_queue.actors.core.intake.bulk import BulkError, BulkResult
     from ollama_queue.actors.core.intake.submission import chat_task, embed_task, generate_task
@@ -92,6 +93,7 @@ _HOME = {
         "BackendState", "Period", "QueueStats", "StoreSnapshot", "Unserved", "UsageReport",
         "UsageRow",
     ],
+    "actors.core.activity.failures": ["FailureGroup"],
     "actors.core.model.task_filter": ["TaskFilter", "TaskPage"],
     "actors.core.model.tasks": [
         "Attempt", "Batch", "BatchSubmitted", "Chunk", "Event", "NewTask", "Priority",
@@ -137,6 +139,7 @@ __all__ = [  # noqa: RUF022 - kept in the order of the table above
     "Unserved",
     "UsageReport",
     "UsageRow",
+    "FailureGroup",
     "TaskFilter",
     "TaskPage",
     "Attempt",

@@ -13,6 +13,7 @@ from .base.cooperation import YieldControl, never_yield
 from .base.inbox import Promise
 from .base.thread_pool import Pool
 from .core.activity.distribution import Distribution
+from .core.activity.failure_tallies import FailureTallies
 from .core.activity.measures import DiskMeasures
 from .core.activity.reports import Row, history, usage
 from .core.activity.spans import Resolution
@@ -28,6 +29,7 @@ from .core.messages import (
     CountTasks,
     Delete,
     DeleteFile,
+    FailuresCounted,
     Fetch,
     Fetched,
     FindBatch,
@@ -40,6 +42,7 @@ from .core.messages import (
     GetTask,
     GetTenants,
     ListBatches,
+    ListFailures,
     ListFiles,
     ListJobs,
     ListTasks,
@@ -79,11 +82,12 @@ from .core.model.orders import (
 from .core.model.stats import StoreSnapshot
 from .core.model.tasks import Batch, BatchSubmitted, Record, Status
 from .core.plan.settle import utc
+from .failure_counts import FailureCounts
 from .store.batches import lines_of, live_tasks_of
 from .store.commit_group import CommitGroup, HiddenTasks, SealedBatch, TaskWrite
 from .store.expiry import find_expired
 from .store.file_store import no_file
-from .store.page_reader import scan
+from .store.page_reader import failures_of, scan
 from .store.task_store import TaskStore
 
 T = TypeVar("T")
@@ -120,6 +124,7 @@ class Persistence(Actor):
         self.synced_at = time.monotonic()  # the boot synced
         self.syncs = Distribution()  # how long each fsync took
         self.hidden: dict[str, HiddenTasks] = {}  # of unsealed batches, by id
+        self.failures = FailureCounts(self.count_failures)
         self.awaited: dict[str, list[Promise[Batch] | None]] = {}  # by the id of the batch
 
     def on_start(self) -> None:
@@ -220,6 +225,10 @@ class Persistence(Actor):
                 )
             case TakeSnapshot():
                 self.take_snapshot(message)
+            case ListFailures(limit, tenant):
+                return self.list_failures(message, limit, tenant)
+            case FailuresCounted(tallies, error):
+                self.failures_counted(tallies, error)
             case Scanned(ticket, found, error):
                 self.scanned(ticket, found, error)
             case _:
@@ -323,6 +332,7 @@ class Persistence(Actor):
             self.synced(None)
             return
         self.store.write(group, self.yield_control)
+        self.failures.note(group)
         group.keep_running(self.live)
         for batch in self.store.batches.ended:
             for promise in self.awaited.pop(batch.id, ()):
@@ -487,6 +497,35 @@ class Persistence(Actor):
     def tenants_of(self, task_ids: Iterable[str]) -> dict[str, str | None]:
         records = {task_id: self.record(task_id) for task_id in task_ids}
         return {task_id: each.tenant for task_id, each in records.items() if each is not None}
+
+    # --- failures -------------------------------------------------------------------------------
+
+    def list_failures(
+        self, message: ListFailures, limit: int, tenant: str | None
+    ) -> Replied | None:
+        groups = self.failures.groups(limit, tenant)
+        if groups is not None:
+            return self.once_synced(message, groups)
+        self.failures.ask(self.later(message), limit, tenant)
+        return None
+
+    def count_failures(self) -> None:
+        me = self.actor_ref
+        self.scanner.submit(
+            failures_of(self.store),
+            lambda tallies, error: tell(me, FailuresCounted(tallies, error)),
+        )
+
+    def failures_counted(self, tallies: FailureTallies | None, error: str | None) -> None:
+        if tallies is None:
+            raise OSError(f"scan: {error}")
+        for promise, groups in self.failures.counted(tallies):
+            if self.in_flight is None:
+                self.keep(promise, groups)
+            else:  # they may have seen what is being synced
+                self.in_flight.answer(promise, groups)
+
+    # --- reading, in other threads --------------------------------------------------------------
 
     def once_synced(self, command: Command[Reply], answer: Reply) -> Replied | None:
         return self.answer(command, answer, self.in_flight)

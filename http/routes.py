@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from msgspec import Struct
 
 from ..actors.core.activity.audit import AuditPage
+from ..actors.core.activity.failures import FailureGroup
 from ..actors.core.activity.spans import Dimension, Span
 from ..actors.core.intake.bulk import BulkResult
 from ..actors.core.intake.bulk import Verb as BulkVerb
@@ -318,6 +319,12 @@ PAUSE = _row(
 RESUME = _row(
     "POST /api/resume", "resume", Done,
     "Start tasks again after a pause.",
+)
+LIST_FAILURES = _row(
+    "GET /api/failures", "list_failures", list[FailureGroup],
+    "List failed tasks grouped by cause, the largest groups first.",
+    query=(Parameter("limit", int, "At most this many groups: 1 to 1000. Default: 100."), TENANT),
+    errors=(Invalid,), role=READER,
 )
 TAKE_SNAPSHOT = _row(
     "POST /api/snapshot", "take_snapshot", StoreSnapshot,

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from ..core.activity.audit import AuditPage
+from ..core.activity.failures import FailureGroup
 from ..core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask, Tasks
 from ..core.intake.bulk import BulkResult, Filter
 from ..core.model.crons import Cron, IfExists, NewCron
@@ -529,6 +530,15 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
 
     def resume(self) -> None:
         """Start tasks again after `pause`."""
+        ...
+
+    def list_failures(self, limit: int = 100, *, tenant: str | None = None) -> list[FailureGroup]:
+        """Return the failed tasks grouped by cause, the largest groups first.
+
+        At most `limit` (1 to 1000) groups; with `tenant`, only of its tasks. A group's `id` is a
+        filter: `list_tasks(failure=…)`, `retry_tasks(filter={"failure": …})`, `delete_tasks`.
+        Raises `Invalid`, naming the argument.
+        """
         ...
 
     def take_snapshot(self) -> StoreSnapshot:

@@ -25,7 +25,7 @@ from .lines import (
     BatchLine,
     BytesLine,
     CronLine,
-    End,
+    ExportEnd,
     FileLine,
     FlagLine,
     Header,
@@ -65,7 +65,7 @@ def export(
             for line in _lines(store, folder / "files", since, progress):
                 write(encode_line(line) + b"\n")
                 counts[kind_of(line)] += 1
-            write(encode_line(End(dict(counts))) + b"\n")
+            write(encode_line(ExportEnd(dict(counts))) + b"\n")
         except ValueError as error:  # of msgspec, too
             raise Unavailable(f"a record cannot be read: {error}: verify tells which") from None
     return dict(counts)

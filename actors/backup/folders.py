@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -89,21 +88,8 @@ def snapshot_of_closed(data_folder: Path) -> StoreSnapshot:
     Raises `Unavailable` if acknowledged data is missing in it; `OSError`.
     """
     check_files(DataFolder(str(data_folder)))
-    copy = partial(_copy_closed, data_folder / "rocksdb")
-    path = take_snapshot(data_folder, copy, lambda: False)
+    path = take_snapshot(data_folder)
     return StoreSnapshot(path=str(path), taken_at=datetime.now(UTC), tasks=0)
-
-
-def _copy_closed(rocks: Path, target: str) -> None:
-    """Copy a closed RocksDB; its tables, which never change, are linked."""
-    os.mkdir(target, FOLDER_MODE)
-    for name in os.listdir(rocks):
-        if name == "LOCK" or name.startswith("LOG"):
-            continue
-        if name.endswith(".sst"):
-            os.link(rocks / name, f"{target}/{name}")
-        else:
-            shutil.copyfile(rocks / name, f"{target}/{name}")
 
 
 def check_is_here(snapshot: Path) -> None:

@@ -20,7 +20,7 @@ from .lines import (
     BatchLine,
     BytesLine,
     CronLine,
-    End,
+    ExportEnd,
     FileLine,
     FlagLine,
     Header,
@@ -94,7 +94,7 @@ class _Importer:
         is_complete = False
         try:
             for line in lines:
-                is_complete = isinstance(line, End)
+                is_complete = isinstance(line, ExportEnd)
                 self._take(line)
                 self._write(SLICE_TASKS, SLICE_BYTES)
             self._end_file()
@@ -137,7 +137,7 @@ class _Importer:
                     self.skipped[kind_of(line)] += 1
                 elif self._is_new(line, self._store.row(family, key)):
                     self._store.write_row(family, key, value)
-            case Header() | End():
+            case Header() | ExportEnd():
                 pass
             case _:
                 assert_never(line)

@@ -84,7 +84,7 @@ class RowLine(Struct, frozen=True, tag="row", tag_field="kind"):
     value: bytes
 
 
-class End(Struct, frozen=True, tag="end", tag_field="kind"):
+class ExportEnd(Struct, frozen=True, tag="end", tag_field="kind"):
     """The export is complete: the numbers of lines by kind."""
 
     lines: dict[str, int]
@@ -100,7 +100,7 @@ Line = (
     | TaskLine
     | KeyLine
     | RowLine
-    | End
+    | ExportEnd
 )
 
 encode_line = msgspec.json.Encoder().encode

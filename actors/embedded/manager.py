@@ -25,6 +25,7 @@ from ..base.mailbox import Mailbox
 from ..base.thread_pool import Pool, ThreadPool
 from ..batch_loading import draft_batch
 from ..core.activity.audit import AuditPage
+from ..core.activity.failures import FailureGroup
 from ..core.activity.measures import QueueMeasures
 from ..core.config.config import Config, LoggingSettings
 from ..core.intake import arguments
@@ -32,7 +33,7 @@ from ..core.intake.arguments import LONGEST_ANSWER_S, AnyTask, OfBatch, OfCron, 
 from ..core.intake.batch_jobs import new_job
 from ..core.intake.bulk import Bulk, BulkResult, Filter, Verb, bulk
 from ..core.intake.filters import task_filter
-from ..core.intake.reports import audit_query, history_query, usage_query
+from ..core.intake.reports import audit_query, checked_tenant, history_query, usage_query
 from ..core.intake.submission import drafting, parse_priority
 from ..core.messages import (
     Cancel,
@@ -51,6 +52,7 @@ from ..core.messages import (
     GetUsage,
     GetWaitReasons,
     ListBatches,
+    ListFailures,
     ListJobs,
     ListTasks,
     Pause,
@@ -76,7 +78,7 @@ from ..core.model.stats import (
     UsageReport,
     Waiting,
 )
-from ..core.model.task_filter import TaskFilter, TaskPage
+from ..core.model.task_filter import MAX_LIMIT, TaskFilter, TaskPage
 from ..core.model.tasks import (
     CLIENT_LEFT,
     Batch,
@@ -113,6 +115,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 BATCH_PATIENCE_S = 300.0
 SNAPSHOT_PATIENCE_S = 300.0
+FAILURES_PATIENCE_S = 60.0  # the first time, all failed tasks are read
 
 
 def _thread_pools() -> tuple[Pool, Pool]:
@@ -483,6 +486,12 @@ class QueueManager(ComposedVerbs):
 
     def resume(self) -> None:
         ask(self._now().scheduler, Resume(audit=self.auditor.note("resume")))
+
+    def list_failures(self, limit: int = 100, *, tenant: str | None = None) -> list[FailureGroup]:
+        command = ListFailures(
+            arguments.whole(limit, "limit", 1, MAX_LIMIT), checked_tenant(tenant)
+        )
+        return ask(self._now().persistence, command, FAILURES_PATIENCE_S)
 
     def take_snapshot(self) -> StoreSnapshot:
         return ask(self._now().persistence, TakeSnapshot(), SNAPSHOT_PATIENCE_S)

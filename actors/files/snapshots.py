@@ -4,6 +4,7 @@ of. There is one copy at most; backups and exports are made from it."""
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from ..core.model.files import FILE_ID
@@ -11,31 +12,61 @@ from .private_files import FOLDER_MODE, narrow, narrow_file, sync_folder
 
 FOLDER = "snapshot"
 PART = f"{FOLDER}.part"  # until it is whole
+SETTINGS = "rocksdict-config.json"  # how rocksdict encodes keys and values
 
 
-def take_snapshot(
-    folder: Path, checkpoint: Callable[[str], None], is_closing: Callable[[], bool]
-) -> Path:
+def take_snapshot(folder: Path, is_closing: Callable[[], bool] = lambda: False) -> Path:
     """Replace the copy by a new one, and return its folder.
 
-    `checkpoint` writes a copy of RocksDB to a path. Call this in the thread that removes the bytes
-    of deleted files: then each file that the copy has a record of has its bytes there. Bytes
-    without a record may be there too, even of unfinished files. Raises `OSError`, or the error of
-    `checkpoint`.
+    Of an open store, call this in the thread that removes the bytes of deleted files: then each
+    file that the copy has a record of has its bytes there. Bytes without a record may be there
+    too, even of unfinished files. Raises `OSError`.
     """
     drop_snapshot(folder)
     part = folder / PART
     part.mkdir(FOLDER_MODE)
     try:
-        checkpoint(str(part / "rocksdb"))
+        copy_rocksdb(folder / "rocksdb", part / "rocksdb")
         link_files(folder / "files", part / "files", is_closing)
-        _narrow_and_sync(part / "rocksdb")
         sync_folder(part)
         part.rename(folder / FOLDER)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
     return folder / FOLDER
+
+
+def copy_rocksdb(rocks: Path, target: Path) -> None:
+    """Copy a RocksDB, which may be written to meanwhile, as it is at one moment.
+
+    Tables never change, so they are linked. The moment is that of reading the manifest, the list of
+    tables and of the oldest journal that is needed. RocksDB deletes what a newer manifest no longer
+    needs; so tables and journals are linked before it is read, and the newest ones after. Journals
+    grow: their links become copies, whose torn end RocksDB tolerates, as after a crash.
+
+    RocksDB's own checkpoint would hold the interpreter lock during all of its fsyncs. Raises
+    `OSError`.
+    """
+    target.mkdir(FOLDER_MODE)
+    _link_new(rocks, target)
+    current = (rocks / "CURRENT").read_bytes()
+    manifest = current.decode().strip()
+    shutil.copyfile(rocks / manifest, target / manifest)
+    (target / "CURRENT").write_bytes(current)
+    _link_new(rocks, target)
+    shutil.copyfile(rocks / SETTINGS, target / SETTINGS)
+    for log in target.glob("*.log"):
+        shutil.copyfile(log, target / "copy")
+        (target / "copy").replace(log)
+    _narrow_and_sync(target)
+
+
+def _link_new(rocks: Path, target: Path) -> None:
+    there = set(os.listdir(target))
+    for name in os.listdir(rocks):
+        if name.endswith((".sst", ".log")) and name not in there:
+            with suppress(FileNotFoundError):  # deleted meanwhile: the next manifest is without it
+                os.link(rocks / name, target / name, follow_symlinks=False)
 
 
 def drop_snapshot(folder: Path) -> None:

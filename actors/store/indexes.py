@@ -26,7 +26,7 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _ID_LENGTH = 36
 _WITH_VALUES = (
     "status", "type", "priority", "model", "batch_id", "cron_id", "tenant", "tag", "q",
-    "waiting_for", "error_code",
+    "waiting_for", "error_code", "failure",
 )  # fmt: skip
 
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from ..core.activity.failure_tallies import FailureTallies, tallied
+from ..core.activity.failures import cause_of
 from ..core.messages.replies import Page
 from ..core.model.task_filter import Cursor, TaskFilter, TaskMatcher, WaitReasons, read_cursor
 from ..core.model.tasks import Record, Status
-from .encoding import decode_record
+from .encoding import after, decode_record
 from .families import Family
-from .indexes import FEW, LEAD, KeyRange, ReadPlan, choose, total_of
+from .indexes import FEW, LEAD, KeyRange, ReadPlan, choose, end_code, total_of
 
 if TYPE_CHECKING:
     from .task_store import TaskStore
@@ -41,6 +43,10 @@ def scan(
         if task_filter.status and Status.PENDING not in task_filter.status:
             return lambda: Page(total=0)
         task_filter = replace(task_filter, status=[Status.PENDING])
+    if task_filter.failure:  # only failed tasks have a cause
+        if task_filter.status and Status.FAILED not in task_filter.status:
+            return lambda: Page(total=0)
+        task_filter = replace(task_filter, status=[Status.FAILED])
     choice = choose(task_filter, store.counts, begin.place)
     total = total_of(task_filter, store.counts, store.batches.get, reasons)
     index, tasks, specs, results = store.snapshots("index", "tasks", "specs", "results")
@@ -55,6 +61,20 @@ def scan(
         return page
 
     return read
+
+
+def failures_of(store: "TaskStore") -> Callable[[], FailureTallies]:
+    """Return a function that counts the failed tasks by cause; it may run in any thread."""
+    tasks = store.snapshots("tasks")[0]
+    code = end_code(Status.FAILED)
+    rows = store.snapshots("index")[0].between(code, after(code))
+    cut = len(code) + LEAD["ended"]
+
+    def count() -> FailureTallies:
+        raws = (tasks.get(key[cut:]) for key, _ in rows)
+        return tallied(decode_record(raw) for raw in raws if raw is not None)
+
+    return count
 
 
 def _rows(index: Family, tasks: Family, choice: ReadPlan) -> Iterator[IndexRow]:
@@ -85,7 +105,7 @@ class _PageScan:
         self._sort, self._limit = task_filter.sort, task_filter.limit
         self._lead = LEAD[task_filter.sort]
         self._low, self._high = choice.low, choice.high
-        self._wanted = looks_for
+        self._wanted, self._causes = looks_for, frozenset(task_filter.failure)
 
     def page(self, rows: Iterator[IndexRow], skip: int) -> tuple[Page, list[str]]:
         """A page, and the position of each of its tasks."""
@@ -118,7 +138,13 @@ class _PageScan:
         record = decode_record(raw)
         if record.batch_id in self._hidden:
             return None
-        return record if self._wanted is None or record in self._wanted else None
+        if self._wanted is not None and record not in self._wanted:
+            return None
+        return record if not self._causes or self._is_of_causes(record) else None
+
+    def _is_of_causes(self, record: Record) -> bool:
+        cause = cause_of(record)
+        return cause is not None and cause.id in self._causes
 
 
 def _include(

@@ -1,7 +1,6 @@
 """The store on disk: a RocksDB and its owner. Only Persistence uses it."""
 
 from contextlib import ExitStack, suppress
-from functools import partial
 from uuid import uuid4
 
 from rocksdict import Rdict, WriteBatch, WriteOptions
@@ -22,7 +21,6 @@ from .rocksdb_setup import (
     MERGE_BYTES,
     RocksFamily,
     abandon,
-    checkpoint,
     merge_small_tables,
     open_rocksdb,
 )
@@ -180,8 +178,7 @@ class Store(TaskStore):
             merge_small_tables(self._db, self._families)
 
     def take_snapshot(self) -> str:
-        write = partial(checkpoint, self._db, tuple(self._families.values()))
-        return str(take_snapshot(self.folder, write, lambda: self.is_closing))
+        return str(take_snapshot(self.folder, lambda: self.is_closing))
 
     def why_gone(self) -> str | None:
         return self.place.why_gone()

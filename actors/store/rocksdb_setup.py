@@ -10,7 +10,6 @@ from typing import Any
 from rocksdict import (
     AccessType,
     BottommostLevelCompaction,
-    Checkpoint,
     CompactOptions,
     DBRecoveryMode,
     Options,
@@ -61,17 +60,6 @@ def open_copy(path: Path, logs: str) -> tuple[Rdict, dict[str, Rdict]]:
     names = [name for name in listed if name != "default"]
     db = open_rocksdb(path, read_only=True, names=names, logs=logs)
     return db, {name: db.get_column_family(name) for name in names}
-
-
-def checkpoint(db: Rdict, families: Iterable[Rdict], path: str) -> None:
-    """Write a consistent copy to `path`, with links to the tables; other threads run meanwhile.
-
-    A checkpoint writes what is in memory to tables first, while it holds the interpreter lock, so
-    most of that is done before.
-    """
-    for family in families:
-        family.flush(True)
-    Checkpoint(db).create_checkpoint(path)
 
 
 class RocksFamily:

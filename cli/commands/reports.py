@@ -139,6 +139,41 @@ def audit(ctx: click.Context, /, **filters: Any) -> None:
         session_of(ctx).say(f"More: --cursor {page.cursor}")
 
 
+@click.command()
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option("--tenant", help="Only tasks of this tenant.")
+@shared
+@click.pass_context
+def failures(ctx: click.Context, limit: int, tenant: str | None) -> None:
+    """Show failed tasks grouped by cause, the largest groups first.
+
+    The ID of a group chooses its tasks in list, retry and delete, as --failure ID.
+
+    \b
+    Example:
+      ollama-queue failures
+      ollama-queue failures --limit 5 --output json
+    """
+    groups = open_queue(ctx).list_failures(limit, tenant=tenant)
+    if session_of(ctx).speaks_json:
+        output.print_json(groups)
+        return
+    rows = [
+        (
+            group.id,
+            str(group.count),
+            group.code or "-",
+            group.backend or "-",
+            f"{group.last_at:%Y-%m-%d %H:%M}",
+            group.words,
+        )
+        for group in groups
+    ]
+    _print(ctx, ("ID", "TASKS", "CODE", "BACKEND", "LAST", "ERROR"), rows, "No failed tasks.")
+    if groups:
+        session_of(ctx).say("Next: list --failure ID, retry --failure ID, delete --failure ID")
+
+
 def _print(
     ctx: click.Context, head: Sequence[str], rows: Sequence[tuple[str, ...]], nothing: str
 ) -> None:
@@ -148,4 +183,4 @@ def _print(
         session_of(ctx).say(nothing)
 
 
-COMMANDS: tuple[Any, ...] = (history, usage, audit)
+COMMANDS: tuple[Any, ...] = (history, usage, audit, failures)

@@ -47,6 +47,7 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
         "Why it failed: expired (past its deadline or start limit).",
         type=click.Choice(ERROR_CODES),
     ),
+    "failure": _any_of("--failure", "failure", "Group of `failures`.", metavar="ID"),
     "since": click.option("--since", metavar="TIME", help="Submitted at this time or later."),
     "until": click.option("--until", metavar="TIME", help="Submitted before this time."),
     "q": click.option(

@@ -15,6 +15,7 @@ from ...actors.api.docstrings import documented
 from ...actors.api.task_stream import AsyncTaskStream
 from ...actors.api.verbs import PageCollector, later, scheduled
 from ...actors.core.activity.audit import AuditPage
+from ...actors.core.activity.failures import FailureGroup
 from ...actors.core.intake import arguments
 from ...actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask, Tasks
 from ...actors.core.intake.bulk import BulkResult, Filter, Verb, bulk
@@ -250,6 +251,11 @@ class AsyncClient:
 
     async def resume(self) -> None:
         await self._ask(requests.build(routes.RESUME))
+
+    async def list_failures(
+        self, limit: int = 100, *, tenant: str | None = None
+    ) -> list[FailureGroup]:
+        return await self._ask(requests.list_failures(limit, tenant))
 
     async def take_snapshot(self) -> StoreSnapshot:
         return await self._ask(requests.take_snapshot())

@@ -9,6 +9,7 @@ import httpx
 from ...actors.api.composed_verbs import ComposedVerbs
 from ...actors.api.threads import Threads
 from ...actors.core.activity.audit import AuditPage
+from ...actors.core.activity.failures import FailureGroup
 from ...actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask
 from ...actors.core.intake.bulk import BulkResult, Filter, Verb, bulk
 from ...actors.core.model.crons import Cron, IfExists, NewCron
@@ -189,6 +190,9 @@ class Client(ComposedVerbs):
 
     def resume(self) -> None:
         self._ask(requests.build(routes.RESUME))
+
+    def list_failures(self, limit: int = 100, *, tenant: str | None = None) -> list[FailureGroup]:
+        return self._ask(requests.list_failures(limit, tenant))
 
     def take_snapshot(self) -> StoreSnapshot:
         return self._ask(requests.take_snapshot())

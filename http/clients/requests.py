@@ -15,17 +15,18 @@ import msgspec
 from msgspec import Struct
 
 from ...actors.core.activity.audit import AuditPage
+from ...actors.core.activity.failures import FailureGroup
 from ...actors.core.intake import arguments
 from ...actors.core.intake.arguments import LONGEST_ANSWER_S, AnyTask, OfCron, OfTask
 from ...actors.core.intake.bulk import Bulk, BulkResult
 from ...actors.core.intake.crons import fields_of
 from ...actors.core.intake.filters import task_filter
-from ...actors.core.intake.reports import audit_query, history_query, usage_query
+from ...actors.core.intake.reports import audit_query, checked_tenant, history_query, usage_query
 from ...actors.core.intake.submission import parse_priority, parse_time
 from ...actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ...actors.core.model.errors import Invalid, Unavailable, error_at
 from ...actors.core.model.stats import BackendState, Period, StoreSnapshot, UsageReport
-from ...actors.core.model.task_filter import TaskFilter, TaskPage
+from ...actors.core.model.task_filter import MAX_LIMIT, TaskFilter, TaskPage
 from ...actors.core.model.tasks import (
     Batch,
     BatchSubmitted,
@@ -40,6 +41,7 @@ from ..routes import HttpRoute
 BATCH_PATIENCE_S = 300.0
 BULK_PATIENCE_S = 90.0  # a filter may read many tasks before it finds a match
 SNAPSHOT_PATIENCE_S = 300.0
+FAILURES_PATIENCE_S = 60.0
 LOADING_S = 600.0  # two attempts, of which Ollama may take 300 s each
 KEY = routes.KEY.name
 TARGETS: dict[str, Callable[[Any], str]] = {  # how the parameter in a path is checked
@@ -101,6 +103,12 @@ def build(route: HttpRoute[T], target: object = None, **more: Any) -> Request[T]
     if route.method != "GET":
         more["headers"] = {"Content-Type": "application/json", **more.get("headers", {})}
     return Request(method=route.method, path=path, kind=route.answer, **more)
+
+
+def list_failures(limit: int, tenant: str | None) -> Request[list[FailureGroup]]:
+    checked = arguments.whole(limit, "limit", 1, MAX_LIMIT), checked_tenant(tenant)
+    params = {"limit": checked[0], **({} if checked[1] is None else {"tenant": checked[1]})}
+    return build(routes.LIST_FAILURES, params=params, patience_s=FAILURES_PATIENCE_S)
 
 
 def take_snapshot() -> Request[StoreSnapshot]:

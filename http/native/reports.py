@@ -38,7 +38,18 @@ def report_handlers(queue: ReportingQueue) -> Handlers:
         limit = reading.page_limit(query, 100, 1000)
         return queue.list_audit(**texts, limit=limit, tenant=current().caller.tenant)
 
-    return {routes.LIST_AUDIT: audit, routes.GET_HISTORY: history, routes.GET_USAGE: usage}
+    def failures() -> Any:
+        query = reading.query({"limit", "tenant"})
+        limit = reading.page_limit(query, 100, 1000)
+        texts = {n: reading.as_unicode(query[n][-1], n) for n in ("tenant",) if n in query}
+        return queue.list_failures(limit, **_own(texts))
+
+    return {
+        routes.LIST_FAILURES: failures,
+        routes.LIST_AUDIT: audit,
+        routes.GET_HISTORY: history,
+        routes.GET_USAGE: usage,
+    }
 
 
 def _own(query: dict[str, str]) -> dict[str, str]:

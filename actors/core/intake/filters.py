@@ -6,6 +6,7 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
+from ..activity.failures import CAUSE_ID
 from ..model import limits
 from ..model.errors import Invalid
 from ..model.task_filter import (
@@ -24,7 +25,7 @@ FIELDS = TaskFilter.__struct_fields__
 REPEATABLE = frozenset(
     (
         "status", "type", "priority", "model", "batch_id", "cron_id", "tenant", "tag",
-        "waiting_for", "error_code", "include",
+        "waiting_for", "error_code", "failure", "include",
     )
 )  # fmt: skip
 """The fields that accept several values."""
@@ -93,6 +94,13 @@ def _text(value: Any, name: str) -> str:
     return arguments.unicode(plain, name)
 
 
+def _failure(value: Any, name: str) -> str:
+    """The id of a group of failures."""
+    if not isinstance(value, str) or CAUSE_ID.fullmatch(value) is None:
+        raise Invalid(f"{name} must be the id of a group of failures, 16 hex digits", field=name)
+    return value
+
+
 def _whole(least: int, most: int) -> Callable[[Any, str], int]:
     def read(value: Any, name: str) -> int:
         return arguments.whole(value, name, least, most)
@@ -109,6 +117,7 @@ _READERS: dict[str, Callable[[Any, str], Any]] = {
     **{name: _each(_text) for name in ("model", "tenant", "tag")},
     "waiting_for": _each(_member_of(WaitingFor)),
     "error_code": _each(_member_of(ErrorCode)),
+    "failure": _each(_failure),
     "since": parse_time,
     "until": parse_time,
     "q": _text,

@@ -6,6 +6,8 @@ from typing import Any, Generic
 from msgspec import Struct
 
 from ..activity.audit import AuditNote, AuditPage, AuditQuery
+from ..activity.failure_tallies import FailureTallies
+from ..activity.failures import FailureGroup
 from ..activity.history import MinuteTallies
 from ..activity.measures import DiskMeasures
 from ..activity.reports import HistoryQuery, UsageQuery
@@ -252,6 +254,20 @@ class ReadUsage(Command[UsageReport], frozen=True):
     query: UsageQuery
 
 
+class ListFailures(Command[list[FailureGroup]], frozen=True):
+    """Reply: the `limit` largest groups of failed tasks; with `tenant`, of its tasks."""
+
+    limit: int
+    tenant: str | None = None
+
+
+class FailuresCounted(Struct, frozen=True):
+    """The failed tasks have been read and counted, or could not be."""
+
+    tallies: FailureTallies | None
+    error: str | None
+
+
 class TakeSnapshot(Command[StoreSnapshot], frozen=True):
     """Copy the whole store within its folder. Reply: `StoreSnapshot`, which replaces the last one;
     `Unavailable` if the disk refuses it."""
@@ -307,6 +323,8 @@ ToPersistence = (
     | ReadHistory
     | ReadUsage
     | TakeSnapshot
+    | ListFailures
+    | FailuresCounted
     | Recover
     | Write
     | Synced

@@ -23,6 +23,7 @@ class TaskFilter(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown
 
     `status`, `type`, `priority`, `model`, `batch_id`, `cron_id`, `tenant`, `tag`, `waiting_for` and
     `error_code` are those of the tasks, 100 values each at most; an empty list matches all.
+    `failure` is the id of a `FailureGroup`, and matches failed tasks.
     `since` (inclusive) and `until` (exclusive) are aware times and bound `created_at`; `q` is text
     in id, model, tags or title, in any case. `waiting_for` lists only pending tasks. Each sort
     lists the newest or highest first: `priority` the newest of a level first; `started` and `ended`
@@ -41,6 +42,7 @@ class TaskFilter(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown
     tag: list[str] = []
     waiting_for: list[WaitingFor] = []
     error_code: list[ErrorCode] = []
+    failure: list[str] = []
     since: datetime | None = None
     until: datetime | None = None
     q: str = ""
@@ -93,7 +95,7 @@ _PLAIN = ("status", "type", "priority", "batch_id", "cron_id", "tenant", "error_
 
 
 class TaskMatcher:
-    """A filter prepared to match many records; it does not check `since` and `until`."""
+    """A filter prepared to match many records; it does not check `since`, `until` and `failure`."""
 
     def __init__(self, task_filter: TaskFilter, reasons: WaitReasons | None = None) -> None:
         self._facts = {
