@@ -134,8 +134,8 @@ class CronTicker(Actor):
                 self.save(message, now, now)
             case RemoveCron(cron_id):
                 del self.crons[cron_id]
-                saves = (DropCron(cron_id, cron.tenant), *note_of(message, cron_id))
-                commit = Commit(saves, at, cron)
+                drop = DropCron(cron_id, cron.tenant)
+                commit = Commit((drop, *note_of(message, cron_id)), at, cron)
                 self.pass_on(self.persistence, commit, self.later(message))
             case RunNow():
                 self.firing[cron.id] = []

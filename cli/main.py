@@ -17,6 +17,7 @@ from .commands import (
     batch_jobs,
     completion,
     crons,
+    keys,
     list_tasks,
     reports,
     streaming,
@@ -122,6 +123,7 @@ cli.add_command(submit)
 submit.add_command(batch.batch)
 cli.add_command(batch_jobs.batch)
 cli.add_command(crons.cron)
+cli.add_command(keys.keys)
 for command in (
     list_tasks.list_,
     *tasks.COMMANDS,

@@ -13,7 +13,7 @@ from ..actors.core.activity.failures import FailureGroup
 from ..actors.core.activity.spans import Dimension, Span
 from ..actors.core.intake.bulk import BulkResult
 from ..actors.core.intake.bulk import Verb as BulkVerb
-from ..actors.core.model.access_keys import Role
+from ..actors.core.model.access_keys import KeyCreated, KeyInfo, NewKey, Role
 from ..actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ..actors.core.model.errors import Conflict, Invalid, NotFound, QueueError, QueueFull
 from ..actors.core.model.stats import BackendState, Period, QueueStats, StoreSnapshot, UsageReport
@@ -329,6 +329,23 @@ LIST_FAILURES = _row(
 TAKE_SNAPSHOT = _row(
     "POST /api/snapshot", "take_snapshot", StoreSnapshot,
     "Copy the whole queue within its data folder, for a backup or an export.",
+)
+LIST_KEYS = _row(
+    "GET /api/keys", "list_keys", list[KeyInfo],
+    "List the API keys by name, without the keys themselves.",
+)
+ADD_KEY = _row(
+    "POST /api/keys", "add_key", KeyCreated,
+    "Add an API key; this is the only time it is shown.", body=NewKey, status=201,
+    errors=(*BODY, Conflict),
+)
+ROTATE_KEY = _row(
+    "POST /api/keys/{name}/rotate", "rotate_key", KeyCreated,
+    "Replace an API key; the old one ends at once.", errors=BY_STATE,
+)
+REVOKE_KEY = _row(
+    "DELETE /api/keys/{name}", "revoke_key", KeyInfo,
+    "Revoke an API key; its streams and WebSockets are closed.", errors=BY_STATE,
 )
 EVENTS = _row(
     "GET /api/events", "subscribe", str,

@@ -12,6 +12,7 @@ from ..core.activity.audit import AuditPage
 from ..core.activity.failures import FailureGroup
 from ..core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask, Tasks
 from ..core.intake.bulk import BulkResult, Filter
+from ..core.model.access_keys import KeyCreated, KeyInfo, NewKey
 from ..core.model.crons import Cron, IfExists, NewCron
 from ..core.model.stats import BackendState, Period, QueueStats, StoreSnapshot, UsageReport
 from ..core.model.task_filter import TaskFilter, TaskPage
@@ -491,6 +492,33 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
 
     def list_backends(self) -> list[BackendState]:
         """Return the backends (model servers), in configuration order."""
+        ...
+
+    def list_keys(self) -> list[KeyInfo]:
+        """Return all API keys by name: what each allows, never the key itself."""
+        ...
+
+    def add_key(self, new: NewKey | Mapping[str, Any]) -> KeyCreated:
+        """Add an API key. Returns it: the queue keeps only its hash, and cannot show it again.
+
+        `new` is a `NewKey` or a mapping of its fields. The first key of a queue must be an
+        admin's. Raises `Invalid`, naming the field, and `Conflict` for a name that is taken.
+        """
+        ...
+
+    def rotate_key(self, name: str) -> KeyCreated:
+        """Give `name` a new API key, which is returned; the old one ends at once.
+
+        Raises `NotFound`, and `Conflict` for a key of the configuration.
+        """
+        ...
+
+    def revoke_key(self, name: str) -> KeyInfo:
+        """Delete the API key `name`, and close the streams and WebSockets opened with it.
+
+        Returns what it allowed. Raises `NotFound`, and `Conflict` for a key of the configuration
+        or the last admin's.
+        """
         ...
 
     def drain_backend(self, name: str) -> BackendState:

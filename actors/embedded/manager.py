@@ -66,6 +66,7 @@ from ..core.messages import (
 from ..core.messages.batch_runner import CancelBatch, CreateBatch, DeleteBatch
 from ..core.messages.command import Reply
 from ..core.messages.replies import StoredTask
+from ..core.model.access_keys import KeyCreated, KeyInfo, NewKey
 from ..core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ..core.model.errors import Conflict, Invalid, NoCapableServer, NotFound, QueueError
 from ..core.model.files import FilePage, StoredFile
@@ -106,6 +107,7 @@ from .backends import EmbeddedBackends
 from .bulk import do_bulk
 from .crons import EmbeddedCrons
 from .files import EmbeddedFiles, NewFile
+from .keys import EmbeddedKeys, OnGrants
 from .measuring import check_ready, done_by, measure
 from .options import LOG_OPTIONS, Options, config_of
 
@@ -171,6 +173,7 @@ class QueueManager(ComposedVerbs):
         self.yield_control = self._runtime.yield_control  # the doors use it too
         self._switchboard = Switchboard()
         self.auditor = Auditor(self._switchboard)
+        self._keys = EmbeddedKeys(self._switchboard, self.auditor)
         self._crons = EmbeddedCrons(self._switchboard, self.auditor)
         self._backends = EmbeddedBackends(
             self._switchboard, self.auditor, self.config, self.yield_control
@@ -480,6 +483,22 @@ class QueueManager(ComposedVerbs):
     ) -> UsageReport:
         query = usage_query(since, until, by, tenant, time.time())
         return ask(self._now().bus, GetUsage(query))
+
+    def list_keys(self) -> list[KeyInfo]:
+        return self._keys.all()
+
+    def add_key(self, new: NewKey | Mapping[str, Any]) -> KeyCreated:
+        return self._keys.add(new)
+
+    def rotate_key(self, name: str) -> KeyCreated:
+        return self._keys.rotate(name)
+
+    def revoke_key(self, name: str) -> KeyInfo:
+        return self._keys.revoke(name)
+
+    def watch_grants(self, listener: OnGrants) -> None:
+        """Call `listener` with what each API key allows, now and after each change."""
+        self._keys.listen(listener)
 
     def pause(self) -> None:
         ask(self._now().scheduler, Pause(audit=self.auditor.note("pause")))

@@ -61,18 +61,18 @@ def one_line(value: object) -> str:
     return visible(" ".join(str(value).split()))
 
 
-def _client(server: str) -> "AbstractContextManager[QueueAPI]":
+def _client(server: str, api_key: str | None = None) -> "AbstractContextManager[QueueAPI]":
     # httpx's own command line, which would load Pygments and more of rich than tables need.
     sys.modules.setdefault("httpx._main", cast(Any, None))
     from ...http.clients.client import Client
 
-    return closing(Client(server))
+    return closing(Client(server, api_key=api_key))
 
 
-def _files(server: str) -> "BatchFiles":
+def _files(server: str, api_key: str | None = None) -> "BatchFiles":
     from ...http.clients.batch_files import BatchFiles
 
-    return BatchFiles(server)
+    return BatchFiles(server, api_key=api_key)
 
 
 class Session:
@@ -81,13 +81,19 @@ class Session:
 
     def __init__(
         self,
-        connect: "Callable[[str], AbstractContextManager[QueueAPI]]" = _client,
-        connect_files: "Callable[[str], BatchFiles]" = _files,
+        connect: "Callable[..., AbstractContextManager[QueueAPI]]" = _client,
+        connect_files: "Callable[..., BatchFiles]" = _files,
     ) -> None:
         self.connect, self.connect_files = connect, connect_files
         self.server = address.usual()
+        self.api_key: str | None = None
         self.output = "table"
         self.is_quiet = False
+
+    @property
+    def key(self) -> dict[str, str]:
+        """The API key as an argument, if it was given as an option."""
+        return {} if self.api_key is None else {"api_key": self.api_key}
 
     @property
     def speaks_json(self) -> bool:
@@ -110,13 +116,13 @@ def session_of(ctx: click.Context) -> Session:
 def open_queue(ctx: click.Context) -> "QueueAPI":
     """Open the queue; it is closed when the command ends."""
     session = session_of(ctx)
-    return ctx.with_resource(session.connect(session.server))
+    return ctx.with_resource(session.connect(session.server, **session.key))
 
 
 def open_files(ctx: click.Context) -> "BatchFiles":
     """Open the files of batches; closed when the command ends."""
     session = session_of(ctx)
-    return ctx.with_resource(closing(session.connect_files(session.server)))
+    return ctx.with_resource(closing(session.connect_files(session.server, **session.key)))
 
 
 def shared(command: F) -> F:
@@ -129,6 +135,11 @@ def shared(command: F) -> F:
 def _set_server(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
     if value is not None:
         session_of(ctx).server = value
+
+
+def _set_key(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        session_of(ctx).api_key = value
 
 
 def _set_output(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
@@ -148,6 +159,13 @@ _OPTIONS = (
         expose_value=False,
         callback=_set_server,
         help=f"Queue server. [env: {address.VARIABLE}; default: {address.DEFAULT_SERVER}]",
+    ),
+    click.option(
+        "--api-key",
+        metavar="KEY",
+        expose_value=False,
+        callback=_set_key,
+        help=f"API key. Others can see options: better set {address.KEY_VARIABLE}.",
     ),
     click.option(
         "--output",

@@ -6,6 +6,7 @@ verb holds for the verb.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, cast
 
@@ -278,7 +279,8 @@ class ScopedQueue:
             except NotFound as error:
                 raise Invalid(error.message, field="input_file_id") from None
         if isinstance(pairs, Mapping) and "priority" in pairs:
-            self._level(pairs["priority"])
+            with suppress(Invalid):  # the queue says it, naming the field
+                self._level(pairs["priority"])
         batch: Batch = self.whole.create_batch(
             body,
             checks.tenant_for(tenant),

@@ -21,6 +21,7 @@ from ...actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask, Ta
 from ...actors.core.intake.bulk import BulkResult, Filter, Verb, bulk
 from ...actors.core.intake.filters import task_filter
 from ...actors.core.intake.submission import parse_time
+from ...actors.core.model.access_keys import KeyCreated, KeyInfo, NewKey
 from ...actors.core.model.crons import Cron, IfExists, NewCron
 from ...actors.core.model.errors import QueueError
 from ...actors.core.model.stats import BackendState, Period, QueueStats, StoreSnapshot, UsageReport
@@ -66,10 +67,11 @@ class AsyncClient:
         *,
         timeout: float = 30.0,
         transport: httpx.AsyncBaseTransport | None = None,
+        api_key: str | None = None,
     ) -> None:
         self.url = address.full(address.usual() if url is None else url)
         limit = connection.limit(timeout)
-        self._connections = AsyncConnections(self.url, limit, transport)
+        self._connections = AsyncConnections(self.url, limit, transport, address.usual_key(api_key))
         self._routines = EventLoop(self._connections.takes)
         self._subscriptions: WeakSet[AsyncSubscription] = WeakSet()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -231,6 +233,18 @@ class AsyncClient:
 
     async def list_backends(self) -> list[BackendState]:
         return await self._ask(requests.build(routes.LIST_BACKENDS))
+
+    async def list_keys(self) -> list[KeyInfo]:
+        return await self._ask(requests.build(routes.LIST_KEYS))
+
+    async def add_key(self, new: NewKey | Mapping[str, Any]) -> KeyCreated:
+        return await self._ask(requests.add_key(new))
+
+    async def rotate_key(self, name: str) -> KeyCreated:
+        return await self._ask(requests.build(routes.ROTATE_KEY, name))
+
+    async def revoke_key(self, name: str) -> KeyInfo:
+        return await self._ask(requests.build(routes.REVOKE_KEY, name))
 
     async def drain_backend(self, name: str) -> BackendState:
         return await self._ask(requests.build(routes.DRAIN_BACKEND, name))

@@ -27,13 +27,17 @@ class AsyncConnections:
     """
 
     def __init__(
-        self, url: str, timeout: float, transport: httpx.AsyncBaseTransport | None
+        self,
+        url: str,
+        timeout: float,
+        transport: httpx.AsyncBaseTransport | None,
+        api_key: str | None = None,
     ) -> None:
         if transport is not None:
             arguments.record(transport, httpx.AsyncBaseTransport, "transport")
         self._url, self._transport = url, transport
         self._verify = connection.verification(url)
-        self._composer = connection.Composer(url, timeout)
+        self._composer = connection.Composer(url, timeout, api_key)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._http = self._dial()
         self._readings: WeakSet[AsyncReading] = WeakSet()

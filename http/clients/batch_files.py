@@ -24,9 +24,16 @@ class _NewBatch(msgspec.Struct):
 class BatchFiles:
     """Creates batches on a server and reads their files. Raises `QueueError`."""
 
-    def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        transport: httpx.BaseTransport | None = None,
+        api_key: str | None = None,
+    ) -> None:
         self.url = address.full(url)
-        self._http = httpx.Client(**connection.options(self.url, PATIENCE_S, transport))
+        headers = connection.key_headers(self.url, address.usual_key(api_key))
+        options = connection.options(self.url, PATIENCE_S, transport)
+        self._http = httpx.Client(**options, headers=headers)
 
     def close(self) -> None:
         self._http.close()

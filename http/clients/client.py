@@ -12,6 +12,7 @@ from ...actors.core.activity.audit import AuditPage
 from ...actors.core.activity.failures import FailureGroup
 from ...actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask
 from ...actors.core.intake.bulk import BulkResult, Filter, Verb, bulk
+from ...actors.core.model.access_keys import KeyCreated, KeyInfo, NewKey
 from ...actors.core.model.crons import Cron, IfExists, NewCron
 from ...actors.core.model.stats import BackendState, Period, QueueStats, StoreSnapshot, UsageReport
 from ...actors.core.model.task_filter import TaskFilter, TaskPage
@@ -37,8 +38,9 @@ class Client(ComposedVerbs):
 
     The default URL is `OLLAMA_QUEUE_SERVER`, or this machine at port 7125. May be used from several
     threads. `timeout` (seconds above 0) limits each request, in addition to the request's own
-    waiting time; `transport` is an httpx transport to send requests with. All verbs raise
-    `QueueError`: `Unavailable` if the server cannot be reached.
+    waiting time; `transport` is an httpx transport to send requests with. `api_key` is sent with
+    each, by default `OLLAMA_QUEUE_API_KEY` if that is set. All verbs raise `QueueError`:
+    `Unavailable` if the server cannot be reached.
     """
 
     def __init__(
@@ -47,10 +49,11 @@ class Client(ComposedVerbs):
         *,
         timeout: float = 30.0,
         transport: httpx.BaseTransport | None = None,
+        api_key: str | None = None,
     ) -> None:
         self.url = address.full(address.usual() if url is None else url)
         limit = connection.limit(timeout)
-        self._connections = Connections(self.url, limit, transport)
+        self._connections = Connections(self.url, limit, transport, address.usual_key(api_key))
         super().__init__(Threads(self._connections.takes))
 
     def close(self) -> None:
@@ -170,6 +173,18 @@ class Client(ComposedVerbs):
 
     def list_backends(self) -> list[BackendState]:
         return self._ask(requests.build(routes.LIST_BACKENDS))
+
+    def list_keys(self) -> list[KeyInfo]:
+        return self._ask(requests.build(routes.LIST_KEYS))
+
+    def add_key(self, new: NewKey | Mapping[str, Any]) -> KeyCreated:
+        return self._ask(requests.add_key(new))
+
+    def rotate_key(self, name: str) -> KeyCreated:
+        return self._ask(requests.build(routes.ROTATE_KEY, name))
+
+    def revoke_key(self, name: str) -> KeyInfo:
+        return self._ask(requests.build(routes.REVOKE_KEY, name))
 
     def drain_backend(self, name: str) -> BackendState:
         return self._ask(requests.build(routes.DRAIN_BACKEND, name))

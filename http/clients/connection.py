@@ -50,12 +50,12 @@ class Composer:
     """Composes httpx's requests to the server at `url`, for a transport.
 
     An httpx client would merge addresses, headers, cookies and authentication for each, which takes
-    as long as to send it. `timeout` (seconds) is the client's.
+    as long as to send it. `timeout` (seconds) and `api_key` are the client's.
     """
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, api_key: str | None = None) -> None:
         self._base, self._timeout = url, timeout
-        self._headers = [*_HEADERS.items()]
+        self._headers = [*_HEADERS.items(), *key_headers(url, api_key).items()]
         user = httpx.URL(url).userinfo
         if user:
             self._headers.append(("Authorization", f"Basic {b64encode(unquote(user)).decode()}"))
@@ -85,6 +85,15 @@ class Composer:
             content=request.content,
             extensions={"timeout": timeout.as_dict()},
         )
+
+
+def key_headers(url: str, api_key: str | None) -> dict[str, str]:
+    """The header that sends an API key. A URL with a password has `Authorization` for that."""
+    if api_key is None:
+        return {}
+    if httpx.URL(url).userinfo:
+        return {"X-Api-Key": api_key}
+    return {"Authorization": f"Bearer {api_key}"}
 
 
 def refusal(response: httpx.Response) -> QueueError:

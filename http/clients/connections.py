@@ -27,12 +27,18 @@ class Connections:
     `timeout` (seconds) limits each request, in addition to its `patience_s`.
     """
 
-    def __init__(self, url: str, timeout: float, transport: httpx.BaseTransport | None) -> None:
+    def __init__(
+        self,
+        url: str,
+        timeout: float,
+        transport: httpx.BaseTransport | None,
+        api_key: str | None = None,
+    ) -> None:
         if transport is not None:
             arguments.record(transport, httpx.BaseTransport, "transport")
         self._url, self._transport = url, transport
         self._verify = connection.verification(url)
-        self._composer = connection.Composer(url, timeout)
+        self._composer = connection.Composer(url, timeout, api_key)
         self._http = self._dial()
         self._is_closed = False
         self._pid = os.getpid()

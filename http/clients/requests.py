@@ -17,12 +17,14 @@ from msgspec import Struct
 from ...actors.core.activity.audit import AuditPage
 from ...actors.core.activity.failures import FailureGroup
 from ...actors.core.intake import arguments
+from ...actors.core.intake.access_keys import new_key
 from ...actors.core.intake.arguments import LONGEST_ANSWER_S, AnyTask, OfCron, OfTask
 from ...actors.core.intake.bulk import Bulk, BulkResult
 from ...actors.core.intake.crons import fields_of
 from ...actors.core.intake.filters import task_filter
 from ...actors.core.intake.reports import audit_query, checked_tenant, history_query, usage_query
 from ...actors.core.intake.submission import parse_priority, parse_time
+from ...actors.core.model.access_keys import KeyCreated, NewKey
 from ...actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ...actors.core.model.errors import Invalid, Unavailable, error_at
 from ...actors.core.model.stats import BackendState, Period, StoreSnapshot, UsageReport
@@ -109,6 +111,12 @@ def list_failures(limit: int, tenant: str | None) -> Request[list[FailureGroup]]
     checked = arguments.whole(limit, "limit", 1, MAX_LIMIT), checked_tenant(tenant)
     params = {"limit": checked[0], **({} if checked[1] is None else {"tenant": checked[1]})}
     return build(routes.LIST_FAILURES, params=params, patience_s=FAILURES_PATIENCE_S)
+
+
+def add_key(new: NewKey | Mapping[str, Any]) -> Request[KeyCreated]:
+    with arguments.reading("new"):
+        content = msgspec.json.encode(new_key(new))
+    return build(routes.ADD_KEY, content=content)
 
 
 def take_snapshot() -> Request[StoreSnapshot]:

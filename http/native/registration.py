@@ -15,12 +15,13 @@ from .bulk import bulk_handlers
 from .crons import CronQueue, cron_handlers
 from .feed import feed_handlers
 from .health import MeasuredQueue, health_handlers
+from .keys import KeyedQueue, key_handlers
 from .reports import ReportingQueue, report_handlers
 from .tasks import task_handlers
 from .websocket_session import run_session
 
 
-class NativeQueue(ReportingQueue, CronQueue, MeasuredQueue, Protocol):
+class NativeQueue(ReportingQueue, CronQueue, MeasuredQueue, KeyedQueue, Protocol):
     """The queue verbs that the native routes call."""
 
 
@@ -42,6 +43,7 @@ def add_native_routes(
         **batch_handlers(queue, max_upload, max_body),
         **cron_handlers(queue, max_body),
         **backend_handlers(queue, max_body),
+        **key_handlers(queue, max_body),
         **feed_handlers(queue, run_session),
         **report_handlers(queue),
         **health_handlers(queue, connections),

@@ -193,7 +193,14 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
     )
     queue = QueueManager(config, runtime=runtime, accept_loss=accept_loss)
     queue.start()
-    access = AccessControl(config.auth.grants)
+    access = AccessControl()
+    queue.watch_grants(access.replace)
+    if config.auth.required and not access.is_on:
+        queue.close()
+        raise Invalid(
+            "auth.required is set, and there is no API key: name an admin's in auth.keys",
+            field="auth.required",
+        )
     summary = None if config.logging.file else EventSummary()  # nobody rotates what goes to stderr
     journal = follow(queue.listen, LINES_TOGETHER, hub.yield_control, summary)
     app = create_app(
