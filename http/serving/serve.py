@@ -54,6 +54,7 @@ from ...actors.base.thread_pool import OnDone, Pool, attempt
 from ...actors.core.config.config import Config, LoggingSettings, ServerSettings
 from ...actors.core.config.urls import shown
 from ...actors.core.model.errors import Invalid, QueueError, Unavailable
+from ...actors.core.model.tracing import is_export_configured
 from ...actors.core.text.escaping import visible
 from ...actors.embedded.manager import QueueManager
 from ...actors.executors import create_executor, ollama, openai  # noqa: F401
@@ -239,12 +240,27 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
         )
     if config.queue.durability == "relaxed":
         log.warning("durability is relaxed: a power failure may lose the last seconds")
+    spans = _export_spans(queue)
     stopping.wait()
     _announce(config, "stopping: running tasks may finish, a second signal stops at once")
     queue.close()  # the server still answers: reads work, submits get 503
     if journal is not None:
         journal.close()
+    if spans is not None:
+        spans.close()
     server.stop(timeout=1)
+
+
+def _export_spans(queue: QueueManager) -> Any:
+    """Start to export spans if OpenTelemetry's environment variables say where; None if not."""
+    if not is_export_configured(os.environ):
+        return None
+    try:
+        from ...actors.spans import export_spans
+    except ImportError:
+        log.warning("spans are not exported: pip install 'ollama-queue[otel]'")
+        return None
+    return export_spans(queue.listen)
 
 
 def _tls(server: ServerSettings) -> ssl.SSLContext | None:

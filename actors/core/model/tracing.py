@@ -1,6 +1,7 @@
 """Trace context (W3C Trace Context, level 1): what a request's headers say of its trace."""
 
 import re
+from collections.abc import Mapping
 from hashlib import sha256
 
 from msgspec import Struct
@@ -61,3 +62,11 @@ def child_of(traceparent: str, task_id: str, attempt: int) -> str:
     """The `traceparent` for the call of an attempt: a child in the same trace."""
     trace, _, flags = traceparent[3:].split("-")
     return f"00-{trace}-{span_id(task_id, str(attempt))}-{flags}"
+
+
+def is_export_configured(environ: Mapping[str, str]) -> bool:
+    """Whether OpenTelemetry's environment variables name where spans go."""
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    names = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    return any(environ.get(name) for name in names)
