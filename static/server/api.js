@@ -151,6 +151,7 @@ function parseEvent(frame) {
 
 export const getStatus = () => requestJson("GET", "/api/status");
 export const getHistory = () => requestJson("GET", "/api/history");
+export const listFailures = () => requestJson("GET", "/api/failures");
 export const drainBackend = (name) => requestJson("POST", pathOf("/api/backends", name, "drain"));
 export const resumeBackend = (name) => requestJson("POST", pathOf("/api/backends", name, "resume"));
 export const loadModel = (name, model) =>

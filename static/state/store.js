@@ -14,6 +14,8 @@ export const state = {
   runningError: null,
   history: null, // the minutes of the last hour
   historyError: null,
+  failures: [], // groups of failed tasks, the largest first
+  failuresError: null,
   list: null, // the list of tasks, see task_list.js
   task: null, // the task that is shown, see open_task.js
   crons: null,

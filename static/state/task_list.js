@@ -20,6 +20,7 @@ const LIST_FILTERS = [
   "tenant",
   "waiting_for",
   "error_code",
+  "failure",
 ];
 const ALL_FILTERS = [...LIST_FILTERS, "since", "until", "q"];
 
@@ -263,6 +264,8 @@ function matchesFilter(task, { filter, sort, tasks }) {
   ]) {
     if (filter[name] && !filter[name].includes(task[name])) return false;
   }
+  // Only the server knows of which cause a new failure is: the next reload shows it.
+  if (filter.failure && !(task.status === "failed" && tasks.has(task.id))) return false;
   if (filter.model && !filter.model.map(canonicalModel).includes(canonicalModel(task.model)))
     return false;
   if (

@@ -24,6 +24,7 @@ import {
   tokensPerSecond,
 } from "../state/running_replies.js";
 import { update } from "../state/store.js";
+import { failureGroups } from "./failure_groups.js";
 
 export const overviewView = { title: "Overview", draw, enter, leave, onMessage };
 
@@ -31,9 +32,14 @@ const HISTORY_MS = 15_000;
 let historyTimer = null;
 
 function enter() {
-  loadHistory();
+  loadReports();
   loadRunning();
-  historyTimer ??= setInterval(() => document.hidden || loadHistory(), HISTORY_MS);
+  historyTimer ??= setInterval(() => document.hidden || loadReports(), HISTORY_MS);
+}
+
+function loadReports() {
+  loadHistory();
+  loadFailures();
 }
 
 function leave() {
@@ -48,7 +54,18 @@ function onMessage(message) {
 }
 
 const historyRequests = requestOrder();
+const failureRequests = requestOrder();
 const runningRequests = requestOrder();
+
+async function loadFailures() {
+  const isNewest = failureRequests();
+  try {
+    const failures = await api.listFailures();
+    if (isNewest()) update({ failures, failuresError: null });
+  } catch (error) {
+    if (isNewest()) update({ failuresError: error });
+  }
+}
 
 async function loadHistory() {
   const isNewest = historyRequests();
@@ -76,7 +93,9 @@ async function loadRunning() {
   }
 }
 
-function draw({ stats, history, historyError, running, runningError, runningReplies, connection }) {
+function draw(state) {
+  const { stats, history, historyError, running, runningError, runningReplies, connection } = state;
+  const { failures, failuresError } = state;
   if (!stats)
     return connection.status === "lost"
       ? errorMessage({ message: "The server cannot be reached" }, null)
@@ -94,6 +113,12 @@ function draw({ stats, history, historyError, running, runningError, runningRepl
     section("Finished per minute", throughputChart(history, historyError)),
     section("Time to start", waitChart(history, historyError)),
     section("Waiting by priority", waitingByPriority(stats)),
+    (failures.length > 0 || failuresError) &&
+      section(
+        "Failures by cause",
+        [staleWarning(failuresError, loadFailures), failureGroups(failures)],
+        "wide",
+      ),
     section("Model servers", backendList(stats.backends), "wide"),
     h(
       "p",

@@ -20,6 +20,7 @@ const MORE_FILTERS = [
   "tenant",
   "waiting_for",
   "error_code",
+  "failure",
   "since",
   "until",
 ];

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.fakes.model_server import Answer
 from tests.support.harness.cli import CliHarness
 
 
@@ -56,3 +57,23 @@ def test_audit_shows_who_changed_what(house):
     page = house.json("audit", "--action", "pause", "--limit", "1")
     assert [each["action"] for each in page["entries"]] == ["pause"]
     assert house.run("audit", "--who", "nobody").stderr == "No changes.\n"
+
+
+def test_failures_are_grouped_and_a_group_selects_its_tasks(house):
+    assert house.run("failures").stderr == "No failed tasks.\n"
+    for number in (1, 2):
+        house.fake.script(Answer(400, {"error": f"layer {number} is missing"}))
+        house.run("submit", "generate", "--model", "smollm2", "--prompt", "hi", "--wait")
+
+    result = house.run("failures")
+
+    head, row = result.stdout.splitlines()
+    assert head.split() == ["ID", "TASKS", "CODE", "BACKEND", "LAST", "ERROR"]
+    group, count, code, backend = row.split()[:4]
+    assert (count, code, backend) == ("2", "400", "ollama")
+    assert row.endswith("layer # is missing")
+    assert "retry --failure ID" in result.stderr
+    assert [each["count"] for each in house.json("failures", "--limit", "1")] == [2]
+    assert len(house.json("list", "--failure", group)) == 2
+    assert house.ok("retry", "--failure", group, "--yes").startswith("2 ")
+    assert house.run("list", "--failure", "other").exit_code == 2

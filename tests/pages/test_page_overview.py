@@ -42,6 +42,25 @@ def test_the_last_hour_is_drawn_as_the_history_has_it(tab: BrowserTab) -> None:
     expect(waits.get_by_role("img", name=re.compile("^Last hour: .* on average"))).to_be_visible()
 
 
+def test_failures_are_grouped_and_lead_to_their_tasks(tab: BrowserTab, replies: Replies) -> None:
+    for number in (17, 18):
+        prompt = f"cause {number}"
+        replies.when(prompt, Answer(400, {"error": f"layer {number} of <b>it</b> is missing"}))
+        tab.wait_for(tab.submit_chat(prompt))
+    tab.open()
+    groups = tab.page.get_by_role("region", name="Failures by cause")
+    group = groups.get_by_role("listitem").filter(has_text="layer # of <b>it</b> is missing")
+    expect(group).to_contain_text("2")
+    expect(group).to_contain_text("400 on ollama")
+    group.get_by_role("link").click()
+    rows = tab.table_row("cause 1")
+    expect(rows).to_have_count(2)
+    (found,) = [each for each in tab.client.list_failures() if "layer #" in each.words]
+    assert f"failure={found.id}" in tab.page.url
+    tab.client.delete_tasks(filter={"failure": found.id})
+    expect(rows).to_have_count(0)
+
+
 def test_pausing_is_shown_and_undone(tab: BrowserTab) -> None:
     tab.open()
     tab.button("Pause the queue").click()
