@@ -15,6 +15,7 @@ from msgspec.structs import asdict, replace
 
 from ...actors.api.verbs import full_page
 from ...actors.core.access.keys import Grant
+from ...actors.core.activity.failures import FailureGroup
 from ...actors.core.intake import arguments
 from ...actors.core.intake.arguments import AnyTask
 from ...actors.core.intake.bulk import MOST_IDS, BulkError, BulkResult, Filter
@@ -437,6 +438,10 @@ class ScopedQueue:
             since=since, until=until, by=by, tenant=self._mine(tenant)
         )
         return report
+
+    def list_failures(self, limit: int = 100, *, tenant: str | None = None) -> list[FailureGroup]:
+        groups: list[FailureGroup] = self.whole.list_failures(limit, tenant=self._mine(tenant))
+        return groups
 
     def _mine(self, tenant: str | None) -> str | None:
         """The tenant to report on. Raises `Forbidden` if it is another than the caller's."""

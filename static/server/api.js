@@ -190,7 +190,9 @@ export const testCron = (cron_expr, timezone, count = 5) =>
 export function openSocket() {
   const url = address("/ws");
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  return apiKey() ? new WebSocket(url, [`key.${base64url(apiKey())}`]) : new WebSocket(url);
+  if (!apiKey()) return new WebSocket(url);
+  // The server selects the first, so that the key is not sent back.
+  return new WebSocket(url, ["ollama-queue", `key.${base64url(apiKey())}`]);
 }
 
 function base64url(text) {

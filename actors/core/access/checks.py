@@ -29,10 +29,11 @@ def rules_for(name: str, key: KeyRules) -> Iterator[tuple[bool, str, str]]:
     """The rules for a key of this name: whether it holds, the field, what its value must be."""
     yield NAME.fullmatch(name) is not None, "name", NAME_WANTED
     tenant, role = key.tenant, key.role
+    yield role in tuple(Role), "role", "reader, user or admin"
     yield tenant is None or len(tenant.strip()) > 0, "tenant", "a name, or left out"
     is_short = tenant is None or len(tenant) <= limits.NAME
     yield is_short, "tenant", f"a name of at most {limits.NAME} characters"
-    is_open = tenant is None or role is not Role.ADMIN
+    is_open = tenant is None or role != Role.ADMIN
     yield is_open, "tenant", "left out: an admin's key is for all tenants"
     for field, patterns in (("models", key.models), ("backends", key.backends)):
         yield len(patterns) <= MOST_PATTERNS, field, f"at most {MOST_PATTERNS} patterns"
@@ -46,7 +47,7 @@ def rules_for(name: str, key: KeyRules) -> Iterator[tuple[bool, str, str]]:
     for field in _OF_A_TENANT:
         value = getattr(key, field)
         yield value is None or 1 <= value <= MOST, field, "a whole number from 1"
-        is_counted = value is None or role is Role.USER
+        is_counted = value is None or role == Role.USER
         yield is_counted, field, "left out: it counts the tasks of a tenant, so it needs role user"
     until = key.expires_at
     yield until is None or until.tzinfo is not None, "expires_at", "a time with a zone"

@@ -85,5 +85,6 @@ def digest_of(key: str) -> bytes:
 
 def grant_of(name: str, digest: bytes, rules: KeyRules) -> Grant:
     """The grant of a key; a user's key without a tenant has its name as tenant."""
-    tenant = rules.tenant or (name if rules.role is Role.USER else None)
-    return Grant(name, rules.role, rules, tenant, digest)
+    role = Role(rules.role)  # a program may have written it as text
+    tenant = rules.tenant or (name if role is Role.USER else None)
+    return Grant(name, role, rules, tenant, digest)
