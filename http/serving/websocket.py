@@ -23,6 +23,7 @@ from ..requests.exchange import Exchange
 from ..routes import SOCKET
 from .app import QueueApp
 from .client_connection import ClientConnection
+from .disconnects import Turns
 from .request_head import RequestHead, words
 
 MAX_MESSAGE = 1 << 20
@@ -36,6 +37,7 @@ _SWITCH = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Accept: %b\r\n%b\r\n"
 )
+_leaving = Turns()
 CONTROL = (WebSocket.OPCODE_CLOSE, WebSocket.OPCODE_PING, WebSocket.OPCODE_PONG)
 
 
@@ -69,8 +71,12 @@ class SafeWebSocket(WebSocket):
 
     def receive(self) -> str | bytes | None:
         """The next message, or None once the socket is closed; never raises."""
-        if self.closed:
-            return None
+        message = None if self.closed else self._receive()
+        if message is None:
+            _leaving.wait()
+        return message
+
+    def _receive(self) -> str | bytes | None:
         try:
             return self.read_message()
         except TooBig:

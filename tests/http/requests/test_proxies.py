@@ -161,3 +161,18 @@ def _address_of_this_machine() -> str:
     if address.startswith("127."):
         pytest.skip("this machine has no address but loopback ones")
     return address
+
+
+def test_the_audit_log_names_the_client_behind_the_proxy(tmp_path: Path) -> None:
+    with FakeOllama() as fake:
+        made = QueueServer(tmp_path, fake.url)
+        made.config.write_text(made.config.read_text() + "server: {trusted_proxies: [127.0.0.1]}\n")
+        with made, httpx.Client(base_url=made.base_url) as http:
+            http.post("/api/pause", headers={"X-Forwarded-For": f"1.2.3.4, {CLIENT}"})
+            http.post("/api/resume")
+            entries = http.get("/api/audit").json()["entries"]
+
+    assert {entry["action"]: entry["address"] for entry in entries} == {
+        "pause": CLIENT,
+        "resume": "127.0.0.1",
+    }

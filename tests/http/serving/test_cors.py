@@ -109,3 +109,18 @@ def test_strangers_may_not_use_those_routes_either(http: httpx.Client, origin: s
     answer = http.post("/api/chat", json={"model": "m"}, headers={"Origin": origin})
     assert answer.status_code == 403
     assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+@pytest.mark.parametrize("origin", [STRANGER, "app://obsidian.md", "null"])
+def test_with_a_star_pages_of_all_sites_are_let_in(tmp_path: Path, origin: str) -> None:
+    """The settings allow it only where each request needs a key."""
+    house = AppHarness(tmp_path)
+    app = create_app(house.queue, guard=Guard(origins=("*",)))
+    with httpx.Client(
+        transport=httpx.WSGITransport(app=app), base_url="http://127.0.0.1:7125"
+    ) as everybody:
+        answer = everybody.post("/api/tasks", json=TASK, headers={"Origin": origin})
+    house.close()
+
+    assert answer.status_code == 201
+    assert answer.headers["Access-Control-Allow-Origin"] == origin
