@@ -14,12 +14,21 @@ from .base.actor import Actor, Ref, Replied, log, tell
 from .base.cooperation import YieldControl, never_yield
 from .base.inbox import Promise
 from .batch_steps import StepTools, draft_lines, write_files
-from .core.messages import AwaitBatch, Cancel, Commit, FindLiveTasks, SubmitBatch, Wake
+from .core.messages import (
+    AwaitBatch,
+    Cancel,
+    ClaimKey,
+    Commit,
+    FindLiveTasks,
+    SubmitBatch,
+    Wake,
+)
 from .core.messages.batch_runner import (
     CancelBatch,
     CreateBatch,
     DeleteBatch,
     Drafted,
+    KeyClaimed,
     StepEnded,
     TasksEnded,
     TasksFound,
@@ -71,6 +80,7 @@ class BatchRunner(Actor):
         self.scheduler, self.persistence, self.make_tools = scheduler, persistence, make_tools
         self.batches = {batch.id: batch for batch in jobs}  # their counts are old
         self.submitted: set[str] = set()  # whose tasks the scheduler has been sent
+        self.claims: dict[str, tuple[CreateBatch, Promise[str] | None]] = {}  # new, with a key
         self.cancels: dict[str, list[Promise[Batch] | None]] = {}  # that wait for `TasksSubmitted`
         self.passes: dict[str, Pass] = {}
         self.later_steps: dict[str, float] = {}  # when to try a step again
@@ -91,8 +101,10 @@ class BatchRunner(Actor):
 
     def handle(self, message: ToBatchRunner) -> Replied | None:
         match message:
-            case CreateBatch(batch):
-                self.create(message, batch)
+            case CreateBatch():
+                self.create(message)
+            case KeyClaimed(batch_id, holder):
+                self.key_claimed(batch_id, holder)
             case CancelBatch(batch_id):
                 self.cancel(message, batch_id)
             case DeleteBatch(batch_id, file_ids):
@@ -117,12 +129,31 @@ class BatchRunner(Actor):
 
     # --- commands -------------------------------------------------------------------------------
 
-    def create(self, command: CreateBatch, batch: Batch) -> None:
-        if len(self.batches) >= MOST:
+    def create(self, command: CreateBatch) -> None:
+        if len(self.batches) + len(self.claims) >= MOST:
             raise QueueFull(f"{MOST} batches are not finished yet", retry_after_s=60)
-        self.batches[batch.id] = batch
-        commit = Commit((SaveBatch(batch),), utc(self.clock()), batch)
-        self.pass_on(self.persistence, commit, self.later(command))
+        if command.key is None:
+            self.accept(command, self.later(command))
+            return
+        batch_id = command.batch.id
+        self.claims[batch_id] = command, self.later(command)
+        claim = ClaimKey(command.key, command.body, batch_id)
+        self.send_for(self.scheduler, claim, partial(KeyClaimed, batch_id))
+
+    def key_claimed(self, batch_id: str, holder: str | QueueError) -> None:
+        """Accept a batch whose key is its own, or answer with the one that has it."""
+        command, promise = self.claims.pop(batch_id)
+        if isinstance(holder, QueueError):
+            self.keep(promise, holder)
+        elif holder == batch_id:
+            self.accept(command, promise)
+        else:  # answered once its record is durable
+            self.pass_on(self.persistence, Commit((), utc(self.clock()), holder), promise)
+
+    def accept(self, command: CreateBatch, promise: Promise[str] | None) -> None:
+        batch = self.batches[command.batch.id] = command.batch
+        saves = (SaveBatch(batch, command.key, command.body),)
+        self.pass_on(self.persistence, Commit(saves, utc(self.clock()), batch.id), promise)
         self.go_on(batch)
 
     def cancel(self, command: CancelBatch, batch_id: str) -> None:

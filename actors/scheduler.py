@@ -20,6 +20,7 @@ from .core.messages import (
     Cancel,
     ChangeCommand,
     CheckCapacity,
+    ClaimKey,
     Command,
     Commit,
     CommitChange,
@@ -142,6 +143,10 @@ class Scheduler(Actor):
                 return reply(message, True)
             case SubmitBatch():
                 self.submit_batch(message)
+            case ClaimKey():
+                holder, orders = self.plan.claim_key(message, now)
+                self.carry_out(orders, now)
+                return reply(message, holder)
             case LoadBatch(batch_id):
                 self.load_batch(batch_id)
             case BatchStored(batch_id):

@@ -70,6 +70,7 @@ from ..core.model.access_keys import KeyCreated, KeyInfo, NewKey
 from ..core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ..core.model.errors import Conflict, Invalid, NoCapableServer, NotFound, QueueError
 from ..core.model.files import FilePage, StoredFile
+from ..core.model.ids import key_digest, request_digest
 from ..core.model.outcomes import BackendReply
 from ..core.model.stats import (
     BackendState,
@@ -666,11 +667,16 @@ class QueueManager(ComposedVerbs):
         *,
         allowed_models: Sequence[str] = (),
         backend: str | None = None,
+        idempotency_key: str | None = None,
+        digest: bytes = b"",
     ) -> Batch:
         """Create a batch from the lines of a file. Raises `Invalid`, naming the field.
 
         Its tasks are restricted to `allowed_models` (patterns; empty: all) and to a `backend`.
+        With a key that was used before it is that batch, `Conflict` if its request differed:
+        `digest` is that of the request, by default of `body`.
         """
+        key = arguments.key(idempotency_key)
         now = utc(time.time())
         job = replace(
             new_job(body, tenant, now), allowed_models=list(allowed_models), backend=backend
@@ -685,7 +691,15 @@ class QueueManager(ComposedVerbs):
                 field="input_file_id",
             )
         batch = Batch(id=mint_now(), created_at=now, total=0, job=job, tenant=tenant)
-        return ask(self._now().batches, CreateBatch(batch))
+        command = CreateBatch(batch)
+        if key is not None:
+            command = CreateBatch(batch, key_digest(tenant, key), digest or request_digest(body))
+        batch_id = ask(self._now().batches, command)
+        try:
+            return self.get_batch(batch_id)
+        except NotFound:
+            message = f"this idempotency key was used for batch {batch_id}, which has been deleted"
+            raise Conflict(message, field="idempotency_key") from None
 
     def list_jobs(
         self,

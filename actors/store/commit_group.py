@@ -13,6 +13,7 @@ from ..core.activity.audit import AuditEntry, entry_of
 from ..core.messages.command import Reply
 from ..core.model.access_keys import AccessKey, TenantUsage
 from ..core.model.crons import Cron
+from ..core.model.entry import KeyUse
 from ..core.model.errors import QueueError
 from ..core.model.events import EventRecord
 from ..core.model.files import StoredFile
@@ -96,6 +97,7 @@ class CommitGroup:
         self.batches: dict[str, Batch | None] = {}  # new ones; None when deleted
         self.access_keys: dict[str, AccessKey | None] = {}  # by name; None when deleted
         self.usages: dict[str, TenantUsage] = {}  # by tenant
+        self.idempotency_keys: dict[bytes, KeyUse] = {}  # of new batches
         self.jobs: dict[str, BatchJob] = {}  # changed ones, by the id of their batch
         self.audit: list[AuditEntry] = []
         self.events: list[EventRecord] = []
@@ -174,8 +176,11 @@ class CommitGroup:
                 self.files[file.id] = file
             case DropFile(file_id):
                 self.files[file_id] = None
-            case SaveBatch(batch):
+            case SaveBatch(batch, digest, body):
                 self.batches[batch.id] = batch
+                if digest is not None:
+                    use = KeyUse(batch.id, body, batch.created_at.timestamp())
+                    self.idempotency_keys[digest] = use
             case SaveJob(batch_id, job):
                 self.jobs[batch_id] = job
             case SaveAccessKey(key):

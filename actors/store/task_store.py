@@ -133,6 +133,8 @@ class TaskStore(ABC):
         self.audit.put(batch, group.audit)  # first: never a change without its entry
         for key in group.dropped_keys:
             batch.delete(b"k" + key, self._handles["index"])
+        for key, use in group.idempotency_keys.items():
+            batch.put(b"k" + key, encode(use), self._handles["index"])
         for batch_id, new in group.batches.items():
             if new is None:
                 self.batches.delete(batch, batch_id)

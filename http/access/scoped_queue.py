@@ -270,7 +270,14 @@ class ScopedQueue:
         batch: Batch = self.whole.cancel_batch(self.get_batch(batch_id).id)
         return batch
 
-    def create_batch(self, body: Mapping[str, Any], tenant: str | None = None) -> Batch:
+    def create_batch(
+        self,
+        body: Mapping[str, Any],
+        tenant: str | None = None,
+        *,
+        idempotency_key: str | None = None,
+        digest: bytes = b"",
+    ) -> Batch:
         grant = self._grant
         checks = self._checks()
         file_id, pairs = body.get("input_file_id"), body.get("metadata")
@@ -287,6 +294,8 @@ class ScopedQueue:
             checks.tenant_for(tenant),
             allowed_models=grant.rules.models,
             backend=checks.backend_for(None),
+            idempotency_key=idempotency_key,
+            digest=digest,
         )
         return batch
 

@@ -1,5 +1,6 @@
 """Anthropic's batches of messages: the same as OpenAI's, without a file of the client's own."""
 
+import hashlib
 from collections.abc import Generator
 from typing import Any
 
@@ -7,9 +8,10 @@ import msgspec
 
 from ...actors.core.anthropic.errors import error_body
 from ...actors.core.anthropic.replies import request_id
+from ...actors.core.intake import arguments
 from ...actors.core.intake.batch_jobs import LineChecks, LineRefused
 from ...actors.core.model.access_keys import Role
-from ...actors.core.model.errors import Invalid, NotFound, error_at
+from ...actors.core.model.errors import Conflict, Invalid, NotFound, error_at
 from ...actors.core.model.tasks import Batch, BatchJob, Priority
 from ...actors.core.text.json_items import in_list
 from ...actors.files.text_encoding import as_utf8
@@ -37,20 +39,30 @@ def add_anthropic_batch_routes(
         tenant = tenant_header() or None
         pieces = as_utf8(reading.pieces(max_upload), "the body", "body")
         checks = LineChecks(wire.MESSAGES, Priority.LOW, tenant)
-        count = 0
+        count, key = 0, arguments.key(reading.header("Idempotency-Key"))
+        seen = hashlib.blake2b(digest_size=16)
         with queue.new_file() as file:
             for place, raw in in_list(pieces, "the body", "requests", max_body, key="requests"):
                 value = reading.decode(raw, place, place, reading.current_yield_control())
                 with error_at(place):
                     line = _line(value)
                     _check(checks, line)
-                file.write(msgspec.json.encode(line) + b"\n")
+                written = msgspec.json.encode(line) + b"\n"
+                seen.update(written)
+                file.write(written)
                 count += 1
             if not count:
                 raise Invalid("requests must be a list of at least one request", field="requests")
             file_id = file.save("requests.jsonl", "batch").id
         fields = {"input_file_id": file_id, "endpoint": wire.MESSAGES, "completion_window": WINDOW}
-        return shown(queue.create_batch(fields, tenant))
+        try:
+            batch = queue.create_batch(fields, tenant, idempotency_key=key, digest=seen.digest())
+        except Conflict:
+            queue.delete_file(file_id)
+            raise
+        if batch.job is not None and batch.job.input_file_id != file_id:  # an earlier batch
+            queue.delete_file(file_id)
+        return shown(batch)
 
     def listed() -> Json:
         query = reading.query({"after_id", "before_id", "limit"})

@@ -27,7 +27,9 @@ def add_openai_batch_routes(app: Routes, queue: DropinQueue, max_body: int) -> N
     """Add the routes; `max_body` limits a request body in bytes."""
 
     def create() -> Json:
-        return shown(queue.create_batch(reading.json_object(max_body), tenant_header() or None))
+        body, tenant = reading.json_object(max_body), tenant_header() or None
+        key = reading.header("Idempotency-Key")
+        return shown(queue.create_batch(body, tenant, idempotency_key=key))
 
     def listed() -> Json:
         query = reading.query({"after", "limit"})

@@ -44,7 +44,14 @@ class DropinQueue(LocalQueue, Protocol):
 
     def dismiss(self, call: ForwardedCall) -> None: ...
 
-    def create_batch(self, body: Mapping[str, Any], tenant: str | None = None) -> Batch: ...
+    def create_batch(
+        self,
+        body: Mapping[str, Any],
+        tenant: str | None = None,
+        *,
+        idempotency_key: str | None = None,
+        digest: bytes = b"",
+    ) -> Batch: ...
 
     def list_jobs(
         self, limit: int, before: str = "", endpoint: str = "", after: str = ""

@@ -11,10 +11,22 @@ from .scheduler import SubmitBatch
 from .wake import Wake
 
 
-class CreateBatch(Command[Batch], frozen=True):
-    """Accept a batch whose tasks are the lines of a file. Reply: the batch, once it is on disk."""
+class CreateBatch(Command[str], frozen=True):
+    """Accept a batch whose tasks are the lines of a file. Reply: its id, once it is on disk.
+
+    `key` and `body` are as in `Submit`: for a known key the reply is the id of that batch.
+    """
 
     batch: Batch
+    key: bytes | None = None
+    body: bytes = b""
+
+
+class KeyClaimed(Struct, frozen=True):
+    """To whom the key of a new batch belongs: to it, or to an earlier one."""
+
+    batch_id: str
+    holder: str | QueueError
 
 
 class CancelBatch(Command[Batch], frozen=True):
@@ -86,6 +98,7 @@ class TaskStopped(Struct, frozen=True):
 
 ToBatchRunner = (
     CreateBatch
+    | KeyClaimed
     | CancelBatch
     | DeleteBatch
     | StepEnded

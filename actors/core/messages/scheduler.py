@@ -98,6 +98,15 @@ class SubmitBatch(Command[BatchSubmitted], frozen=True):
     tenant: str | None = None
 
 
+class ClaimKey(Command[str], frozen=True):
+    """Note that an idempotency key belongs to a batch. Reply: the batch that it belongs to, which
+    may be an earlier one; `Conflict` if that had another `body`."""
+
+    key: bytes
+    body: bytes
+    batch_id: str
+
+
 class LoadBatch(Struct, frozen=True):
     """Prepare the next slice of a batch: the previous one is written."""
 
@@ -270,6 +279,7 @@ ToScheduler = (
     | SubmitCronRun
     | CheckCapacity
     | SubmitBatch
+    | ClaimKey
     | LoadBatch
     | BatchStored
     | EnqueueBatch

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -73,6 +74,11 @@ def canonical(task: NewTask) -> bytes:
 def body_digest(task: NewTask) -> bytes:
     """A 16-byte digest of a task, independent of the order of its fields."""
     return digest(canonical(task))
+
+
+def request_digest(body: Any) -> bytes:
+    """A 16-byte digest of a request's JSON, independent of the order of its fields."""
+    return digest(_ENCODER.encode(body))
 
 
 class BatchDigest:

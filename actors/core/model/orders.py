@@ -99,9 +99,12 @@ class DropFile(Struct, frozen=True):
 
 
 class SaveBatch(Struct, frozen=True):
-    """Save a new batch whose tasks are the lines of a file: they follow."""
+    """Save a new batch whose tasks are the lines of a file: they follow. `key` and `body` are its
+    idempotency key, if any, and the digest of its request."""
 
     batch: Batch
+    key: bytes | None = None
+    body: bytes = b""
 
 
 class SaveJob(Struct, frozen=True):

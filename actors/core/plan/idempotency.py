@@ -55,7 +55,7 @@ class IdempotencyKeys:
         keyed = self.find(key, now)
         if keyed is not None and keyed.body != body:
             raise Conflict(
-                f"this idempotency key was used for another task, {keyed.task_id}",
+                f"this idempotency key was used for another request, {keyed.task_id}",
                 field="idempotency_key",
             )
         return None if keyed is None else keyed.task_id

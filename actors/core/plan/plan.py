@@ -13,7 +13,7 @@ from ..access.key_book import KeyBook, info_of
 from ..access.keys import Grant
 from ..access.quotas import Quotas
 from ..config.config import RetrySettings, SchedulerSettings
-from ..messages import Submit, SubmitBatch
+from ..messages import ClaimKey, Submit, SubmitBatch
 from ..model.access_keys import AccessKey, KeyInfo, TenantUsage
 from ..model.entry import Entry, KeyUse, entry_of
 from ..model.errors import Invalid, NoCapableServer, Unavailable, error_at, unknown_model
@@ -139,7 +139,17 @@ class Plan:
         self._apply_limits()
         return [DropAccessKey(name), *self._dispatch(now)], info
 
-    def find(self, submit: Submit | SubmitBatch, now: float) -> str | None:
+    def claim_key(self, claim: ClaimKey, now: float) -> tuple[str, list[Order]]:
+        """The batch that a key belongs to: this one, unless it is known. Raises `Conflict` if it
+        was used for another request."""
+        known = self.find(claim, now)
+        if known is not None:
+            return known, []
+        orders = self._remember(claim, claim.batch_id, now)
+        self.keys.end(claim.key, claim.batch_id)  # valid for 24 h, however long the tasks wait
+        return claim.batch_id, orders
+
+    def find(self, submit: Submit | SubmitBatch | ClaimKey, now: float) -> str | None:
         """The task or batch already submitted with the same idempotency key, or None. Raises
         `Conflict` if its body differs."""
         return None if submit.key is None else self.keys.match(submit.key, submit.body, now)
@@ -167,7 +177,9 @@ class Plan:
         used = self.quotas.accepted(tenant, 1, now)
         return [*dropped, insert, *used, *self._dispatch(now)]
 
-    def _remember(self, submit: Submit | SubmitBatch, known: str, now: float) -> list[Order]:
+    def _remember(
+        self, submit: Submit | SubmitBatch | ClaimKey, known: str, now: float
+    ) -> list[Order]:
         """Record the submission's idempotency key, if any, for the task or batch `known`."""
         if submit.key is None:
             return []

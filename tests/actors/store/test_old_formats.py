@@ -54,7 +54,7 @@ def check(queue: QueueManager, ids: dict[str, Any]) -> None:
         assert (again.task_id, queue.get_task(ids["keyed"]).priority) == (ids["keyed"], 12)
     except Conflict as known:  # before format 3, the digests of tasks were others
         assert "file" not in ids
-        assert f"was used for another task, {ids['keyed']}" in known.message
+        assert f"was used for another request, {ids['keyed']}" in known.message
     batch = queue.get_batch(ids["batch"])
     assert (batch.total, batch.held) == (3, 3)
     assert len(list(queue.list_tasks(TaskFilter(batch_id=[ids["batch"]])))) == 3

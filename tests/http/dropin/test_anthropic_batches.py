@@ -24,6 +24,10 @@ class MessageBatches:
         self.official = anthropic.Anthropic(base_url=server.base_url, api_key="none", max_retries=0)
         self.batches = self.official.messages.batches
 
+    def files(self) -> list[str]:
+        listed = httpx.get(f"{self.server.base_url}/v1/files").json()
+        return [file["id"] for file in listed["data"]]
+
     def ended(self, batch: Any) -> Any:
         deadline = time.monotonic() + PATIENCE_S
         while batch.processing_status != "ended":
@@ -95,6 +99,21 @@ def test_a_cancelled_batch(house: MessageBatches) -> None:
     assert house.batches.delete(batch.id).type == "message_batch_deleted"
     with pytest.raises(anthropic.NotFoundError):
         house.batches.retrieve(batch.id)
+
+
+def test_a_repeated_request_is_the_same_batch(house: MessageBatches) -> None:
+    """And leaves no second file behind."""
+    key = {"extra_headers": {"Idempotency-Key": "once"}}
+    first = house.batches.create(requests=[request("a")], **key)
+    house.ended(first)
+    files = house.files()
+
+    again = house.batches.create(requests=[request("a")], **key)
+    with pytest.raises(anthropic.ConflictError, match="was used for another request"):
+        house.batches.create(requests=[request("b")], **key)
+
+    assert again.id == first.id
+    assert house.files() == files
 
 
 def test_lists_go_both_ways(house: MessageBatches) -> None:

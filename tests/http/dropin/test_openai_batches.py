@@ -327,6 +327,53 @@ def test_lists_are_paged(house: BatchHouse) -> None:
     )
 
 
+def test_a_repeated_request_is_the_same_batch(house: BatchHouse) -> None:
+    """The official client sends a key with each request, and again with each of its retries."""
+    fields = {"endpoint": CHAT, "completion_window": "24h", "metadata": {"a": "1", "b": "2"}}
+    fields["input_file_id"] = house.upload(request(1))
+    key = {"extra_headers": {"Idempotency-Key": "once"}}
+    first = house.official.batches.create(**fields, **key)
+    before = house.server.client().list_batches(limit=1)[0].id
+
+    house.server.kill()  # a key is as durable as its batch
+    house.server.start()
+    again = house.official.batches.create(**fields, **key)
+    assert again.id == first.id
+    house.ended(again)
+    again = house.official.batches.create(**dict(reversed(fields.items())), **key)
+    assert (again.id, again.status) == (first.id, "completed")
+    assert house.server.client().list_batches(limit=1)[0].id == before
+
+    with pytest.raises(openai.ConflictError) as caught:
+        house.official.batches.create(**{**fields, "metadata": {"a": "2"}}, **key)
+    assert caught.value.param == "idempotency_key"
+    assert "was used for another request" in str(caught.value)
+    other = {"extra_headers": {**key["extra_headers"], "X-Queue-Tenant": "somebody else"}}
+    assert house.official.batches.create(**fields, **other).id != first.id
+
+
+def test_requests_at_once_with_one_key_are_one_batch(house: BatchHouse) -> None:
+    fields = {
+        "endpoint": CHAT,
+        "completion_window": "24h",
+        "input_file_id": house.upload(request(1)),
+    }
+    made: list[str] = []
+
+    def create() -> None:
+        headers = {"Idempotency-Key": "together"}
+        made.append(house.official.batches.create(**fields, extra_headers=headers).id)
+
+    threads = [threading.Thread(target=create) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+
+    assert len(made) == 8
+    assert len(set(made)) == 1
+
+
 def test_priority_and_tenant_are_those_of_the_batch(house: BatchHouse) -> None:
     batch = house.create(
         request(1), metadata={"priority": "high"}, extra_headers={"X-Queue-Tenant": "me"}

@@ -40,7 +40,7 @@ class TestIdempotency:
     def test_the_same_key_for_another_task_is_a_conflict(self) -> None:
         plan = filled(asked(key="k"))
 
-        with pytest.raises(Conflict, match="used for another task, a") as caught:
+        with pytest.raises(Conflict, match="used for another request, a") as caught:
             plan.find(asked("ho", key="k"), NOW)
 
         assert caught.value.field == "idempotency_key"
@@ -109,7 +109,7 @@ class TestBatches:
         plan.submit_batch("B", a_batch("1", "2"), NOW)
 
         for other in (a_batch("1", "3"), a_batch("1"), asked("1", key="k")):
-            with pytest.raises(Conflict, match="used for another task, B"):
+            with pytest.raises(Conflict, match="used for another request, B"):
                 plan.find(other, NOW)
 
     def test_one_that_is_refused_leaves_its_key(self) -> None:
