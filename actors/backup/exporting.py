@@ -39,7 +39,18 @@ from .lines import (
 from .store_reader import StoreReader
 
 INTERPRETED = frozenset(FAMILIES)
-OWN_META = (b"format", b"boot", b"id", b"counts", b"upgrading", b"loading:", b"job:", b"flag:")
+OWN_META = (
+    b"format",
+    b"boot",
+    b"id",
+    b"counts",
+    b"upgrading",
+    b"loading:",
+    b"job:",
+    b"flag:",
+    b"tenant:",
+    b"audits",
+)
 """What an import derives or has its own of."""
 _END = b"\xff"  # after all keys: they are text
 _LOADING = b"loading:"
@@ -61,7 +72,9 @@ def export(
     counts = Counter[str]()
     with StoreReader(folder / "rocksdb") as store:
         try:
-            write(encode_line(Header(VERSION, taken_at, since)) + b"\n")
+            write(
+                encode_line(Header(VERSION, taken_at, since, int(store.text(b"boot") or 0))) + b"\n"
+            )
             for line in _lines(store, folder / "files", since, progress):
                 write(encode_line(line) + b"\n")
                 counts[kind_of(line)] += 1

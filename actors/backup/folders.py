@@ -23,9 +23,8 @@ from ..store.sentinel import check_files
 from .faults import Progress, no_progress
 from .manifest import BackupManifest, check_bytes, files_in, read_manifest, write_manifest
 from .store_reader import StoreReader
-from .verification import check_records
+from .verification import NO_COUNTS, check_records
 
-NO_COUNTS = b"\x80"  # an empty map in msgpack
 RESTORING = "restore.part"
 _SPARE = frozenset({"lost+found", RESTORING})  # may be in a folder that a backup is restored to
 

@@ -54,7 +54,7 @@ def import_lines(
         raise Invalid(f"this export has version {header.version}, this program reads {VERSION}")
     store = Store(str(data_folder), None)
     try:
-        importer = _Importer(store, replaces, progress)
+        importer = _Importer(store, max(store.boot, header.boot), replaces, progress)
         is_complete = importer.run(lines)
     except Exception as error:
         if type(error) is Exception or isinstance(error, OSError):  # of rocksdict, of the disk
@@ -80,11 +80,12 @@ def _read(source: IO[bytes]) -> Iterator[Line]:
 class _Importer:
     """Writes slices of an export, each atomically, and counts batches anew at the end."""
 
-    def __init__(self, store: Store, replaces: bool, progress: Progress) -> None:
+    def __init__(self, store: Store, boot: int, replaces: bool, progress: Progress) -> None:
+        """The next start is numbered after `boot`: its changes are newer than all imported."""
         self.added, self.skipped = Counter[str](), Counter[str]()
         self._store, self._replaces, self._progress = store, replaces, progress
         self._group, self._size = CommitGroup(), 0
-        self._seq = store.boot << 32
+        self._boot, self._seq = boot, boot << 32
         self._batches: list[str] = []
         self._blob: tuple[str, OpenBlob] | None = None
         self._file: FileLine | None = None
@@ -102,6 +103,8 @@ class _Importer:
             self._drop_blob()
             self._write(0, 0)
             self._count_batches()
+            self._store.write_row("meta", b"boot", b"%d" % self._boot)
+            self._store.recount_audit()
             self._write(0, 0)
             self._store.sync(self._store.written())
         return is_complete

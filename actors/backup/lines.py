@@ -18,11 +18,13 @@ PIECE = 192 << 10  # bytes of a file in a line, before base64
 
 
 class Header(Struct, frozen=True, tag="ollama_queue_export", tag_field="kind"):
-    """What this is: the form's `version`, when the queue was read, and since when tasks are in."""
+    """What this is: the form's `version`, when the queue was read, since when tasks are in, and how
+    many times it had been opened (`boot`), which numbers its changes."""
 
     version: int
     taken_at: datetime
     since: datetime | None = None
+    boot: int = 0
 
 
 class FlagLine(Struct, frozen=True, tag="flag", tag_field="kind"):

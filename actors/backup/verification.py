@@ -11,9 +11,11 @@ import msgspec
 
 from ..core.model.entry import entry_of
 from ..core.model.errors import Unavailable
+from ..core.model.stats import Counts
 from ..core.model.tasks import Record, Spec, Status
 from ..store.encoding import (
     FAMILIES,
+    TENANT,
     after,
     decode_batch,
     decode_counts,
@@ -25,7 +27,7 @@ from ..store.encoding import (
 )
 from ..store.families import Family
 from ..store.indexes import rows_of
-from ..store.migrations import FORMAT
+from ..store.migrations import FORMAT, count_tenant
 from .faults import DROP, REPAIR, RESTORE, UPGRADE, Fault, Progress, no_progress
 from .store_reader import StoreReader
 
@@ -33,6 +35,7 @@ ID_LENGTH = 36
 REPORT_EACH = 1000  # rows
 _END = b"\xff"  # after all keys: they are text
 _LOADING = b"loading:"
+NO_COUNTS = b"\x80"  # an empty map in msgpack
 
 decode_spec = msgspec.json.Decoder(Spec).decode
 decode_json = msgspec.json.Decoder().decode
@@ -57,6 +60,16 @@ def _decoded(raw: bytes) -> Record | None:
         return None
 
 
+def _above_zero(counts: dict[str, dict[int, int]]) -> dict[tuple[str, int], int]:
+    """The counts of statuses and priorities that have tasks."""
+    return {
+        (str(status), level): count
+        for status, levels in counts.items()
+        for level, count in levels.items()
+        if count
+    }
+
+
 class RecordCheck:
     """One check of a store's records, and of the bytes of its files in the folder `blobs`."""
 
@@ -65,6 +78,7 @@ class RecordCheck:
         self._counts: Counter[tuple[str, int]] = Counter()
         self._rows: Counter[str] = Counter()  # that tasks should have, by family
         self._hidden = set[str]()  # batches that a crash interrupted
+        self._tenants = dict[str, Counts]()
         self._total = 0
 
     def faults(self) -> Iterator[Fault]:
@@ -106,7 +120,7 @@ class RecordCheck:
             key[len(_LOADING) :].decode() for key, _ in meta.between(_LOADING, after(_LOADING))
         }
         try:
-            stored = decode_counts(meta.get(b"counts") or b"\x80")
+            stored = decode_counts(meta.get(b"counts") or NO_COUNTS)
             self._total = sum(sum(levels.values()) for levels in stored.values())
         except msgspec.DecodeError as error:
             yield Fault("meta counts", f"cannot be decoded: {error}", REPAIR)
@@ -129,7 +143,10 @@ class RecordCheck:
                 yield from self._task_rows(where, record, index)
             if record.batch_id not in self._hidden:
                 self._counts[record.status.value, record.priority] += 1
+                count_tenant(self._tenants, record)
         yield from self._totals()
+        if is_indexed:
+            yield from self._tenant_totals()
         for name in ("specs", "results"):
             yield from self._leftovers(name)
 
@@ -169,20 +186,30 @@ class RecordCheck:
 
     def _totals(self) -> Iterator[Fault]:
         try:
-            stored = decode_counts(self._family("meta").get(b"counts") or b"\x80")
+            stored = decode_counts(self._family("meta").get(b"counts") or NO_COUNTS)
         except msgspec.DecodeError:
             return  # already reported
-        by_status = {
-            (status, level): count
-            for status, levels in stored.items()
-            for level, count in levels.items()
-            if count
-        }
+        by_status = _above_zero(stored)
         for status, level in sorted(by_status.keys() | self._counts.keys()):
             counted, noted = self._counts[status, level], by_status.get((status, level), 0)
             if counted != noted:
                 what = f"{noted} {status} tasks of priority {level} are counted of {counted}"
                 yield Fault("meta counts", what, REPAIR)
+
+    def _tenant_totals(self) -> Iterator[Fault]:
+        stored = {
+            key[len(TENANT) :].decode(): raw
+            for key, raw in self._each("meta", TENANT, after(TENANT))
+        }
+        for tenant in sorted(stored.keys() | self._tenants.keys()):
+            counted = self._tenants.get(tenant, Counts()).by_status
+            try:
+                noted = decode_counts(stored.get(tenant, NO_COUNTS))
+            except msgspec.DecodeError as error:
+                yield Fault(f"counts of tenant {tenant}", f"cannot be decoded: {error}", REPAIR)
+                continue
+            if _above_zero(noted) != _above_zero(counted):
+                yield Fault(f"counts of tenant {tenant}", "are not those of its tasks", REPAIR)
 
     def _leftovers(self, name: str) -> Iterator[Fault]:
         """What has no task. The tasks are looked up only if there are more rows than tasks."""

@@ -48,6 +48,12 @@ class AuditStore:
             count -= 1
         changes.put(_COUNT, b"%d" % count, handle)
 
+    def recount(self, changes: Changes) -> None:
+        """Count the entries anew."""
+        meta, handle = self._families[_FAMILY], self._handles[_FAMILY]
+        count = sum(1 for _ in meta.between(_FIRST, _LAST))
+        changes.put(_COUNT, b"%d" % count, handle)
+
     def _is_old(self, entry: AuditEntry, newest: AuditEntry) -> bool:
         if self.retention_s is None:
             return False

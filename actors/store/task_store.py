@@ -224,6 +224,12 @@ class TaskStore(ABC):
         batch.put(key, value, self._handles[family])
         self._commit(batch)
 
+    def recount_audit(self) -> None:
+        """Count the audit log anew, after entries have been written as rows."""
+        batch = self._changes()
+        self.audit.recount(batch)
+        self._commit(batch)
+
     def write_key(self, key: bytes, owner: str, body: bytes, accepted_at: float) -> None:
         """Write what an idempotency key was used for, without making it durable."""
         self.write_row("index", b"k" + key, encode(KeyUse(owner, body, accepted_at)))

@@ -36,7 +36,9 @@ def fill(queue: QueueManager) -> None:
     queue.submit(generate_task("m", "keyed", priority=3), idempotency_key=KEY)
     queue.cancel_task(queue.submit_task(generate_task("m", "cancel")))
     later = datetime.now(UTC) + timedelta(days=1)
-    queue.submit_task(generate_task("m", "later", scheduled_at=later, metadata={"n": [1, "é"]}))
+    queue.submit_task(
+        generate_task("m", "later", scheduled_at=later, metadata={"n": [1, "é"]}, tenant="acme")
+    )
     queue.submit_batch([generate_task("m", f"line {n}") for n in range(20)], idempotency_key="b")
     queue.add_cron_task(CRON)
     add_file(queue, b"content" * 1000)

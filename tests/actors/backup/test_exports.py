@@ -57,6 +57,7 @@ def test_there_and_back(data: Path, tmp_path: Path) -> None:
         batch = [generate_task("m", f"line {n}") for n in range(20)]
         assert not queue.submit_batch(batch, idempotency_key="b").created
         assert queue.get_history()
+        assert len(queue.list_audit(limit=100).entries) > 0
 
 
 def test_a_repeated_import_adds_nothing(data: Path, tmp_path: Path) -> None:

@@ -75,6 +75,8 @@ REPAIRED: list[Damage] = [
     ("index", b"k", b"\xc1", "idempotency key"),
     ("meta", b"counts", None, "pending tasks of priority"),
     ("meta", b"counts", b"\xc1", "meta counts: cannot be decoded"),
+    ("meta", b"tenant:", None, "counts of tenant acme: are not those of its tasks"),
+    ("index", b"n", None, "its rows in the index are missing or wrong"),
     ("batches", b"", b"\xc1", "its record cannot be decoded"),
     ("crons", b"", b"{", "its record cannot be decoded"),
     ("files", b"", b"\xc1", "its record cannot be decoded"),

@@ -1,7 +1,8 @@
 """Stores that older versions wrote, kept as they wrote them, are opened with all that they hold.
 
 `formats/format1.tar.gz` and so on were written by the last version of each format, with tasks in
-each state, a batch, a cron, an idempotency key, and from format 3 on a file; `ids.json` names them.
+each state, a batch, a cron, an idempotency key, from format 3 on a file, and from format 4 on a
+task of a tenant; `ids.json` names them.
 A change of the format adds one more.
 """
 
