@@ -2,14 +2,12 @@
 
 import json
 import socket
-import subprocess
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from benchmarks.harness import percentiles_ms
-from benchmarks.processes import compiled
+from benchmarks.processes import ChildProgram, compiled
 
 PATIENCE_S = 60.0
 WORDS = "Why is the sky blue, and why does it turn red in the evening? Answer in one sentence. "
@@ -91,39 +89,18 @@ class Answers(NamedTuple):
         return {"a second": rate, **percentiles_ms(self.latencies)}
 
 
-class Load:
+class Load(ChildProgram):
     """The load generator (`programs/load.c`), with its connections open."""
 
     def __init__(self, port: int, connections: int) -> None:
         argv = [compiled("load"), "--port", str(port), "--connections", str(connections)]
-        self._child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._line()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._child.kill()
-        self._child.communicate()
+        super().__init__("the load generator", *argv)
+        self.line()
 
     def send(self, message: bytes, count: int) -> Answers:
         """Send `count` requests, on each connection as soon as the previous one is answered."""
-        assert self._child.stdin is not None
-        self._child.stdin.write(b"%d %d\n%s" % (count, len(message), message))
-        self._child.stdin.flush()
-        return Answers(**json.loads(self._line()))
-
-    def _line(self) -> bytes:
-        assert self._child.stdout is not None
-        line = self._child.stdout.readline()
-        if not line:
-            raise RuntimeError("the load generator ended early; its words are above")
-        return line
+        self.tell(b"%d %d\n%s" % (count, len(message), message))
+        return Answers(**json.loads(self.line()))
 
 
 def closed_loop(port: int, message: bytes, connections: int, count: int) -> dict[str, float]:

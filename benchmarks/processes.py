@@ -22,6 +22,39 @@ NOWHERE = "http://127.0.0.1:1"  # refuses
 BOOT_S = 600.0
 
 
+class ChildProgram:
+    """A program with pipes to it, seen from its parent, and killed in the end."""
+
+    def __init__(self, name: str, *argv: str) -> None:
+        self._name = name
+        self._child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._child.kill()
+        self._child.communicate()
+
+    def tell(self, data: bytes) -> None:
+        assert self._child.stdin is not None
+        self._child.stdin.write(data)
+        self._child.stdin.flush()
+
+    def line(self) -> bytes:
+        """The next line that it prints."""
+        assert self._child.stdout is not None
+        line = self._child.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self._name} ended early; its words are above")
+        return line
+
+
 class Process:
     """A server on a free port; ready when `path` returns 200.
 

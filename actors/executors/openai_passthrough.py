@@ -4,9 +4,8 @@ All but requests for responses are passed on unchanged; these become chat comple
 """
 
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -64,10 +63,10 @@ def pass_on(
         return _embeddings(executor, path, body)
     try:
         with streamed(executor, path, body, without) as (pieces, left):
-            read = partial(_read_reply, kind)
+            reader: _ReplyReader = _CompletionReader(kind, on_chunk)
             if is_response:
-                read = partial(_read_response, client_tools(spec.payload.get("tools")))
-            answered = read(executor, pieces, on_chunk, STREAM in left)
+                reader = _ResponseReader(client_tools(spec.payload.get("tools")), on_chunk)
+            answered = _read(executor, pieces, reader, is_whole=STREAM in left)
         return replace(answered, without=left)
     except RecursionError as error:
         raise executor.failed("nested its reply too deeply", Verdict.FINAL) from error
@@ -92,66 +91,69 @@ def _embeddings(executor: HttpExecutor, path: str, body: dict[str, Any]) -> Answ
     return Answered(whole, prompt_tokens=count_in(vectors.usage, "prompt_tokens"))
 
 
-def _read_reply(
-    kind: TaskType,
-    executor: HttpExecutor,
-    pieces: Iterator[bytes],
-    on_chunk: OnChunk,
-    is_whole: bool,
-) -> Answered:
-    reply = WholeReply(kind)
+class _ReplyReader(Protocol):
+    """Reads the pieces of a reply, and passes on what followers of the task get of them."""
 
-    def take(piece: dict[str, Any]) -> bool:
-        has_output = reply.take(piece)
-        on_chunk(msgspec.json.encode(piece))
+    @property
+    def reply(self) -> WholeReply | ResponseReply: ...
+
+    def take(self, piece: dict[str, Any]) -> bool:
+        """Take a piece; whether it contains output."""
+
+    def take_plain(self, data: bytes) -> bool:
+        """Take a piece that need not be decoded completely; False for any other."""
+
+    def end(self) -> None:
+        """Take the end of the reply."""
+
+
+class _CompletionReader:
+    """The chunks and the result are the server's own."""
+
+    def __init__(self, kind: TaskType, on_chunk: OnChunk) -> None:
+        self.reply, self._on_chunk = WholeReply(kind), on_chunk
+
+    def take(self, piece: dict[str, Any]) -> bool:
+        has_output = self.reply.take(piece)
+        self._on_chunk(msgspec.json.encode(piece))
         return has_output
 
-    def take_plain(data: bytes) -> bool:
+    def take_plain(self, data: bytes) -> bool:
         event = plain(EVENT, data)
-        if event is None or not reply.take_plain(event):
+        if event is None or not self.reply.take_plain(event):
             return False
-        on_chunk(data)
+        self._on_chunk(data)
         return True
 
-    return _read(executor, pieces, reply, take, is_whole, lambda: None, take_plain)
+    def end(self) -> None:
+        pass
 
 
-def _read_response(
-    tools: dict[str, ClientTool],
-    executor: HttpExecutor,
-    pieces: Iterator[bytes],
-    on_chunk: OnChunk,
-    is_whole: bool,
-) -> Answered:
-    """Read a chat completion whose chunks and result are those of a response."""
-    reply = ResponseReply(tools)
+class _ResponseReader:
+    """The chunks and the result of a chat completion are those of a response."""
 
-    def take(piece: dict[str, Any]) -> bool:
-        events = reply.take(piece)
+    def __init__(self, tools: dict[str, ClientTool], on_chunk: OnChunk) -> None:
+        self.reply, self._on_chunk = ResponseReply(tools), on_chunk
+
+    def take(self, piece: dict[str, Any]) -> bool:
+        events = self.reply.take(piece)
         for event in events:
-            on_chunk(msgspec.json.encode(event))
+            self._on_chunk(msgspec.json.encode(event))
         return bool(events)
 
-    def end() -> None:
-        for event in reply.end():
-            on_chunk(msgspec.json.encode(event))
+    def take_plain(self, data: bytes) -> bool:
+        return False
 
-    return _read(executor, pieces, reply, take, is_whole, end)
+    def end(self) -> None:
+        for event in self.reply.end():
+            self._on_chunk(msgspec.json.encode(event))
 
 
 def _read(
-    executor: HttpExecutor,
-    pieces: Iterator[bytes],
-    reply: WholeReply | ResponseReply,
-    take: Callable[[dict[str, Any]], bool],
-    is_whole: bool,
-    end: Callable[[], None],
-    take_plain: Callable[[bytes], bool] = lambda data: False,
+    executor: HttpExecutor, pieces: Iterator[bytes], reader: _ReplyReader, *, is_whole: bool
 ) -> Answered:
-    """Read the pieces: `take` each, which returns whether it contains output; then `end`.
-
-    `take_plain` takes pieces that need not be decoded completely, and returns False for others.
-    """
+    """Read the reply; `is_whole`: it was not streamed, so that nothing marks its end."""
+    reply, take, take_plain = reader.reply, reader.take, reader.take_plain
     spoke: list[float] = []  # times of the first and the last output
     has_ended = False
     halves = SurrogateJoiner()
@@ -172,7 +174,7 @@ def _read(
         raise executor.failed("sent no reply before [DONE]", Verdict.RETRY)
     if not has_ended and not reply.is_finished and not (is_whole and reply.has_begun):
         raise executor.failed("ended its reply too early, without [DONE]", Verdict.CUT)
-    end()
+    reader.end()
     return Answered(
         msgspec.json.encode(reply.whole()),
         prompt_tokens=count_in(reply.usage, "prompt_tokens"),

@@ -8,11 +8,11 @@ import argparse
 import json
 import select
 import socket
-import subprocess
 import sys
 import time
-from types import TracebackType
 from typing import Self
+
+from benchmarks.processes import ChildProgram
 
 HANDSHAKE = (
     b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -20,40 +20,22 @@ HANDSHAKE = (
 )
 
 
-class Audience:
+class Audience(ChildProgram):
     """The process, seen from its parent. Entering waits for all snapshots unless `eager`."""
 
     def __init__(self, port: int, count: int, *, eager: bool = False) -> None:
         self._eager = eager
         argv = [sys.executable, "-m", "benchmarks.programs.audience", "--port", str(port)]
-        self._child = subprocess.Popen(
-            [*argv, "--count", str(count)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        super().__init__("the audience", *argv, "--count", str(count))
 
     def __enter__(self) -> Self:
         if not self._eager:
             self.opened_s()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._child.kill()
-        self._child.communicate()
-
     def opened_s(self) -> float:
         """Wait for the last snapshot; returns the time from the first connection to it."""
-        assert self._child.stdout is not None
-        line = self._child.stdout.readline()
-        if not line:
-            raise RuntimeError("the audience ended early; its words are above")
-        return float(json.loads(line)["opened_s"])
+        return float(json.loads(self.line())["opened_s"])
 
     @property
     def has_opened(self) -> bool:

@@ -7,13 +7,12 @@ stream, when all have ended.
 
 import json
 import select
-import subprocess
 import sys
 import time
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 
 from benchmarks import load
+from benchmarks.processes import ChildProgram
 
 END = b"\r\n0\r\n\r\n"
 
@@ -27,44 +26,21 @@ class Times(NamedTuple):
     chunks: int
 
 
-class Readers:
+class Readers(ChildProgram):
     """The process, seen from its parent."""
 
     def __init__(self, port: int, message: bytes, count: int, over_s: float) -> None:
         job = {"port": port, "message": message.decode(), "count": count, "over_s": over_s}
         argv = [sys.executable, "-m", "benchmarks.programs.stream_readers"]
-        self._child = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        assert self._child.stdin is not None
-        self._child.stdin.write(json.dumps(job) + "\n")
-        self._child.stdin.flush()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._child.kill()
-        self._child.communicate()
+        super().__init__("the process of readers", *argv)
+        self.tell(json.dumps(job).encode() + b"\n")
 
     def await_begun(self) -> None:
-        self._line()
+        self.line()
 
     def times(self) -> list[Times]:
         """Wait for the end of all streams."""
-        return [Times(*each) for each in self._line()]
-
-    def _line(self) -> Any:
-        assert self._child.stdout is not None
-        line = self._child.stdout.readline()
-        if not line:
-            raise RuntimeError("the readers ended early; their words are above")
-        return json.loads(line)
+        return [Times(*each) for each in json.loads(self.line())]
 
 
 class Reader:
