@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from .base.cooperation import YieldControl, cooperatively, never_yield, run_steps
 from .base.inbox import Promise
+from .core.activity.tracing import TraceContext
 from .core.intake import arguments
 from .core.intake.arguments import AnyTask
 from .core.intake.submission import drafting
@@ -22,7 +23,6 @@ from .core.model.errors import Invalid, placed
 from .core.model.ids import BatchDigest, key_digest
 from .core.model.orders import Insert
 from .core.model.tasks import Batch, BatchSubmitted
-from .core.model.tracing import TraceContext
 from .core.plan.acceptance import Draft, draft_of, record_of
 
 SLICE_TASKS = 200

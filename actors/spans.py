@@ -18,12 +18,12 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 from ollama_queue import __version__
 
 from .base.mailbox import Closed
+from .core.activity.tracing import span_id
 from .core.model.errors import Unavailable
 from .core.model.event_names import ENDS
 from .core.model.events import EventRecord
 from .core.model.tasks import Attempt, Record, TaskType
 from .core.model.tasks import Status as TaskStatus
-from .core.model.tracing import span_id
 from .task_log import ListenToEvents, LossyMailbox, log
 
 EVENTS = ENDS | {"task_retrying"}

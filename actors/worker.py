@@ -12,6 +12,7 @@ import msgspec
 from .base.actor import Actor, Ref, log, tell
 from .base.cooperation import YieldControl, never_yield
 from .base.stream_log import StreamLog
+from .core.activity.tracing import TraceContext, child_of
 from .core.messages import (
     CallEnded,
     Finished,
@@ -24,7 +25,6 @@ from .core.messages.replies import CallSpec
 from .core.model.orders import Run, Stop
 from .core.model.outcomes import Failed, Outcome, Verdict
 from .core.model.tasks import AttemptBegun, Spec
-from .core.model.tracing import TraceContext, child_of
 from .executors import Executor
 
 _decode_spec = msgspec.json.Decoder(Spec).decode

@@ -9,6 +9,7 @@ import { notify, state, subscribe, update } from "./state/store.js";
 import { loadTheme } from "./state/theme.js";
 import { batchesView } from "./views/batches.js";
 import { cronsView } from "./views/crons.js";
+import { historyView } from "./views/history.js";
 import { overviewView } from "./views/overview.js";
 import { drawingError, shell } from "./views/shell.js";
 import { submitView } from "./views/submit.js";
@@ -25,6 +26,7 @@ const VIEWS = {
   submit: submitView,
   crons: cronsView,
   batches: batchesView,
+  history: historyView,
 };
 
 /** An error while drawing never ends the page: it is shown, and the next change tries again. */

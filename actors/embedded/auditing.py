@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 from ..base.actor import ask
 from ..core.activity.audit import AuditNote, AuditPage, AuditQuery, Origin, audit_note
+from ..core.activity.tracing import TraceContext
 from ..core.intake.bulk import Bulk
 from ..core.intake.filters import task_filter
 from ..core.messages import AddAudit, ReadAudit
 from ..core.model.task_filter import TaskFilter
-from ..core.model.tracing import TraceContext
 from ..supervision.switchboard import Switchboard
 
 

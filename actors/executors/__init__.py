@@ -5,10 +5,10 @@ from typing import Any, Protocol
 
 from ..base.cooperation import YieldControl, never_yield
 from ..base.receiver import MakeReceiver, PlainReceiver
+from ..core.activity.tracing import TraceContext
 from ..core.config.config import Backend
 from ..core.model.outcomes import BackendReply, Outcome, ProbeResult
 from ..core.model.tasks import Spec, TaskType
-from ..core.model.tracing import TraceContext
 
 
 class Executor(Protocol):

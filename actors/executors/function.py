@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from ..base.thread_pool import begin
+from ..core.activity.tracing import TraceContext
 from ..core.model.errors import Invalid, cut
 from ..core.model.limits import ERROR
 from ..core.model.outcomes import (
@@ -22,7 +23,6 @@ from ..core.model.outcomes import (
     Verdict,
 )
 from ..core.model.tasks import Dialect, Spec, TaskType, Upstream
-from ..core.model.tracing import TraceContext
 from .ollama import ChatAssembly, GenerateAssembly, answered
 
 

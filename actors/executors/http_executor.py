@@ -13,6 +13,7 @@ import msgspec
 
 from ..base.cooperation import YieldControl, cooperatively, never_yield
 from ..base.receiver import MakeReceiver, PlainReceiver
+from ..core.activity.tracing import TraceContext
 from ..core.config.config import Backend
 from ..core.model.errors import Invalid, cut
 from ..core.model.limits import ERROR
@@ -26,7 +27,6 @@ from ..core.model.outcomes import (
     Verdict,
 )
 from ..core.model.tasks import Spec, TaskType, Upstream
-from ..core.model.tracing import TraceContext
 from ..core.text.json_weight import MOST_PARTS, weigh
 from .content_decoding import Undecodable, decoded
 from .credentials import headers_of, secrets_of

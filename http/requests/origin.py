@@ -1,7 +1,7 @@
 """Where a request comes from, for the audit log."""
 
 from ...actors.core.activity.audit import NOBODY, Origin
-from ...actors.core.model.tracing import TraceContext, trace_of
+from ...actors.core.activity.tracing import TraceContext, trace_of
 from .exchange import current
 
 CLIENT = "ollama-queue"  # the User-Agent of `Client`, `AsyncClient` and the command line

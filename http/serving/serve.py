@@ -51,10 +51,10 @@ from gevent.threadpool import ThreadPool
 from ollama_queue import __version__
 
 from ...actors.base.thread_pool import OnDone, Pool, attempt
+from ...actors.core.activity.tracing import is_export_configured
 from ...actors.core.config.config import Config, LoggingSettings, ServerSettings
 from ...actors.core.config.urls import shown
 from ...actors.core.model.errors import Invalid, QueueError, Unavailable
-from ...actors.core.model.tracing import is_export_configured
 from ...actors.core.text.escaping import visible
 from ...actors.embedded.manager import QueueManager
 from ...actors.executors import create_executor, ollama, openai  # noqa: F401

@@ -1,18 +1,18 @@
-// Small charts of the last hour, one column per minute.
+// Small charts over time, one column for each minute, hour or day.
 
 import { h } from "./dom.js";
 
 const HEIGHT = 72;
 const MINUTES = 60;
 const STEP = 8;
-const WIDTH = MINUTES * STEP;
 
 /**
  * `series`: [{name, color, values}], stacked in columns; `line`: {name, color, values} over them. There
- * are 60 values each, null where nothing is known. `times` has the time of each column, `format` turns
- * a value into text, `summary` describes the chart to screen readers.
+ * is a value for each column, null where nothing is known. `times` has the time of each column, `format`
+ * turns a value into text, `summary` describes the chart to screen readers, `start` names its left end.
  */
-export function chart({ series, line = null, times, format, summary }) {
+export function chart({ series, line = null, times, format, summary, start = "an hour ago" }) {
+  const width = times.length * STEP;
   const sums = times.map((_, index) =>
     series.reduce((sum, { values }) => sum + (values[index] ?? 0), 0),
   );
@@ -25,13 +25,13 @@ export function chart({ series, line = null, times, format, summary }) {
     h(
       "svg",
       {
-        viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+        viewBox: `0 0 ${width} ${HEIGHT}`,
         preserveAspectRatio: "none",
         role: "img",
         "aria-label": summary,
       },
-      h("line", { class: "axis", x1: 0, x2: WIDTH, y1: HEIGHT - 0.5, y2: HEIGHT - 0.5 }),
-      h("line", { class: "axis faint", x1: 0, x2: WIDTH, y1: 0.5, y2: 0.5 }),
+      h("line", { class: "axis", x1: 0, x2: width, y1: HEIGHT - 0.5, y2: HEIGHT - 0.5 }),
+      h("line", { class: "axis faint", x1: 0, x2: width, y1: 0.5, y2: 0.5 }),
       times.map((time, index) =>
         column(series, index, y, [time, ...hoverLines(series, line, index, format)].join("\n")),
       ),
@@ -40,7 +40,7 @@ export function chart({ series, line = null, times, format, summary }) {
     h(
       "div",
       { class: "chart-foot quiet" },
-      h("span", null, "an hour ago"),
+      h("span", null, start),
       legend(series, line),
       h("span", null, "now"),
     ),
@@ -123,13 +123,17 @@ function roundUp(value) {
 }
 
 /** The 60 minutes up to now, each with its entry of `minutes` where there is one. */
-export function lastHour(minutes) {
-  const now = Math.floor(Date.now() / 60_000);
+export const lastHour = (minutes) => lastPeriods(minutes, MINUTES, 60);
+
+/** The `count` periods of so many `seconds` up to now, each with its entry where there is one. */
+export function lastPeriods(periods, count, seconds) {
+  const span = seconds * 1000;
+  const now = Math.floor(Date.now() / span);
   const known = new Map(
-    minutes.map((minute) => [Math.floor(Date.parse(minute.at) / 60_000), minute]),
+    periods.map((period) => [Math.floor(Date.parse(period.at) / span), period]),
   );
-  return Array.from({ length: MINUTES }, (_, index) => {
-    const at = now - MINUTES + 1 + index;
-    return { at: new Date(at * 60_000).toISOString(), ...known.get(at) };
+  return Array.from({ length: count }, (_, index) => {
+    const at = now - count + 1 + index;
+    return { at: new Date(at * span).toISOString(), ...known.get(at) };
   });
 }

@@ -150,7 +150,10 @@ function parseEvent(frame) {
 // --- the queue
 
 export const getStatus = () => requestJson("GET", "/api/status");
-export const getHistory = () => requestJson("GET", "/api/history");
+export const getHistory = (span = "1h") => requestJson("GET", "/api/history", { query: { span } });
+export const getUsage = (query) => requestJson("GET", "/api/usage", { query });
+/** A page of the audit log: {entries, cursor}. */
+export const listAudit = (limit) => requestJson("GET", "/api/audit", { query: { limit } });
 export const listFailures = () => requestJson("GET", "/api/failures");
 export const drainBackend = (name) => requestJson("POST", pathOf("/api/backends", name, "drain"));
 export const resumeBackend = (name) => requestJson("POST", pathOf("/api/backends", name, "resume"));

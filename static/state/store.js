@@ -16,6 +16,7 @@ export const state = {
   historyError: null,
   failures: [], // groups of failed tasks, the largest first
   failuresError: null,
+  report: null, // what the History view shows, see report.js
   list: null, // the list of tasks, see task_list.js
   task: null, // the task that is shown, see open_task.js
   crons: null,

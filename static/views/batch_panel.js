@@ -1,5 +1,6 @@
 // One batch: its progress, its failed tasks, and its results as a file.
 
+import { jobDownloads, jobFacts, jobFaults, jobStatus } from "../components/batch_job.js";
 import {
   button,
   emptyMessage,
@@ -23,7 +24,6 @@ import {
   retryFailedTasks,
 } from "../state/batch_list.js";
 import { href, navigate } from "../state/router.js";
-import { jobDownloads, jobFacts, jobFaults, jobStatus } from "./batch_job.js";
 
 const STATUSES = ["pending", "running", "completed", "failed", "cancelled"];
 

@@ -16,6 +16,7 @@ const TABS = [
   ["submit", "Submit"],
   ["crons", "Crons"],
   ["batches", "Batches"],
+  ["history", "History"],
 ];
 
 /** `draw(state)` describes the view inside. If it fails, an error takes its place. */

@@ -7,13 +7,13 @@ import {
   loadingMessage,
   staleWarning,
 } from "../components/controls.js";
+import { selectionBar } from "../components/selection_bar.js";
 import { h } from "../lib/dom.js";
 import { number, plural } from "../lib/format.js";
 import { applyFeedToTask, closeTask, openTask } from "../state/open_task.js";
 import { href, lastValue, navigate } from "../state/router.js";
 import { merge, state } from "../state/store.js";
 import * as listing from "../state/task_list.js";
-import { selectionBar } from "./selection_bar.js";
 import { taskPanel } from "./task.js";
 import { taskFilters } from "./task_filters.js";
 import { headRow, taskRow } from "./task_row.js";

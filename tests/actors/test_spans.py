@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from ollama_queue.actors.core.model.tracing import child_of, is_export_configured
+from ollama_queue.actors.core.activity.tracing import child_of, is_export_configured
 from ollama_queue.actors.spans import SpanWriter, export_spans
 from tests.support.fakes.model_server import Answer
 from tests.support.harness.app import AppHarness

@@ -53,6 +53,7 @@ class PageScene:
             f"crons/{self.cron}?edit=1": "Next five runs",
             "batches": self.batch,
             f"batches/{self.batch}": "Errors",
+            "history?span=1h&by=tag": "Changes",
         }
 
 

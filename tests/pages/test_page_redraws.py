@@ -192,6 +192,7 @@ POISONS = {
     "tasks": "state.list.rows.unshift('nobody')",
     "crons": "state.crons.items = [null]",
     "batches": "state.batches.items = [null]",
+    "history": "state.report.periods = [null]",
     "submit": "state.submit.messages = null",
     "task": "state.task.data = {}",
 }

@@ -8,13 +8,13 @@ from typing import Any, Unpack, cast
 import msgspec
 from msgspec.structs import replace
 
+from ..activity.tracing import TraceContext, read_parent, read_state
 from ..messages import Submit
 from ..model import limits
 from ..model.errors import Invalid
 from ..model.ids import canonical, digest, key_digest
 from ..model.model_names import RUNNER_OPTIONS, fallback_fault
 from ..model.tasks import Dialect, NewTask, Priority, Spec, Task, TaskType
-from ..model.tracing import TraceContext, read_parent, read_state
 from ..openai.translation import untranslatable
 from ..responses.request import chat_request
 from ..text.strict_json import check_written, too_deep

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ollama_queue import Invalid
-from ollama_queue.actors.core.model.tracing import child_of
+from ollama_queue.actors.core.activity.tracing import child_of
 from tests.support.fakes.model_server import Answer
 from tests.support.harness.app import AppHarness
 from tests.support.harness.doors import PATIENCE_S, Door, ask

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_queue.actors.core.model.tracing import child_of, read_parent, read_state, trace_of
+from ollama_queue.actors.core.activity.tracing import child_of, read_parent, read_state, trace_of
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 VALID = f"00-{TRACE}-{PARENT}-01"

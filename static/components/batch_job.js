@@ -1,10 +1,10 @@
 // What a batch whose tasks are the lines of a file has besides them: status, files, faults.
 
-import { timeLabel } from "../components/controls.js";
 import { h } from "../lib/dom.js";
 import { number } from "../lib/format.js";
 import { icon } from "../lib/icons.js";
 import { fileAddress } from "../server/api.js";
+import { timeLabel } from "./controls.js";
 
 const MAX_LINES = 8; // line numbers named of each kind of fault
 

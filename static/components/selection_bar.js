@@ -1,11 +1,11 @@
 // Actions on the selected tasks.
 
-import { button, PRIORITY_CHOICES, selectOptions } from "../components/controls.js";
 import { h } from "../lib/dom.js";
 import { number, plural } from "../lib/format.js";
 import { askToConfirm, runBulk, runWithToast } from "../state/actions.js";
 import { merge, showToast, state } from "../state/store.js";
 import { countMatching, selectLoadedTasks, showHeldBack } from "../state/task_list.js";
+import { button, PRIORITY_CHOICES, selectOptions } from "./controls.js";
 
 // The statuses that each verb applies to, as on the server.
 const ELIGIBLE = {
