@@ -19,7 +19,7 @@ from ..files.free_space import check_free_space
 from ..files.private_files import FILE_MODE, FOLDER_MODE, sync_folder
 from ..files.snapshots import drop_snapshot, take_snapshot
 from ..store.encoding import decode_counts
-from ..store.sentinel import check_files
+from ..store.sentinel import check_files, unmark
 from .faults import Progress, no_progress
 from .manifest import BackupManifest, check_bytes, files_in, read_manifest, write_manifest
 from .store_reader import StoreReader
@@ -177,6 +177,7 @@ def restore(
             check_free_space(str(part), manifest.size // 2)  # which is doubled there
             _copy_all(backup, part, manifest, progress)
             sync_all(part)
+            unmark(data_folder)
             for name in ("files", "rocksdb"):  # with RocksDB it is a store
                 (part / name).rename(data_folder / name)
             part.rmdir()

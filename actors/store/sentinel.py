@@ -184,6 +184,12 @@ def _is_marked(folder: Path) -> bool:
         return False
 
 
+def unmark(folder: Path) -> None:
+    """Forget that the folder has had a store, before another one is put into it."""
+    with suppress(OSError, AttributeError):
+        os.removexattr(folder, MARK)
+
+
 def _lost(folder: Path, what: str, then: str) -> Unavailable:
     return Unavailable(
         f"the store in {folder} lacks changes that were acknowledged, because {what}: put it back, "

@@ -69,6 +69,22 @@ def test_a_backup_of_a_closed_queue_restores_all_of_it(closed: Path, tmp_path: P
         assert path.stat().st_ino not in inodes.values(), "it shares no file with the first"
 
 
+def test_a_folder_that_was_emptied_may_be_restored_to(closed: Path, tmp_path: Path) -> None:
+    of_closed(closed, tmp_path / "backup")
+    for path in closed.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(Unavailable, match="has been emptied"):
+        reopened(closed).start()
+    for path in closed.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    restore(tmp_path / "backup", closed)
+
+    assert faults(closed) == []
+    with reopened(closed) as queue:
+        assert queue.get_queue_stats().completed_tasks == 1
+
+
 def test_on_another_disk_a_backup_is_a_copy(
     closed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
