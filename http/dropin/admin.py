@@ -142,7 +142,7 @@ def _blob(queue: DropinQueue, digest: str) -> Content:
             calls.begin(b"")
             calls.wait()
         else:
-            calls.send(reading.pieces(MOST_BLOB))
+            calls.send(reading.passing_pieces(MOST_BLOB))
     finally:
         forget()
     calls.check()

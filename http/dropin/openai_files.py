@@ -26,7 +26,7 @@ def add_file_routes(app: Routes, queue: DropinQueue, max_file: int) -> None:
 
     def upload() -> Json:
         kind = reading.header("Content-Type") or ""
-        form = read_form(reading.pieces(max_file + FORM_BYTES), kind)
+        form = read_form(reading.passing_pieces(max_file + FORM_BYTES), kind)
         with queue.new_file() as new:
             return shown(_save(form, new, max_file))
 

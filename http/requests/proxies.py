@@ -1,6 +1,7 @@
 """Proxies in front of the server: whom they speak for, and the prefix below which they show it."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 MOST_HOPS = 20  # addresses in X-Forwarded-For that are read, the last ones
@@ -55,6 +56,7 @@ class Proxies:
         return rest if rest.startswith("/") else path
 
 
+@lru_cache(maxsize=1024)  # a connection asks for the same address several times
 def group_of(address: str) -> str:
     """What counts as one address: for IPv6 the network of 64 bits that one customer has."""
     read = _address(address)
@@ -63,6 +65,7 @@ def group_of(address: str) -> str:
     return address if read is None else str(read)
 
 
+@lru_cache(maxsize=1024)
 def is_loopback_address(address: str) -> bool:
     read = _address(address)
     return read is not None and read.is_loopback

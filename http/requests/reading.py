@@ -12,6 +12,7 @@ from ...actors.core.model.task_filter import TaskFilter
 from ...actors.core.text import strict_json
 from ...actors.core.text.json_weight import MOST_PARTS, weigh
 from .. import wire
+from .arriving import ARRIVING, SMALL
 from .decompression import CODINGS, unpacked
 from .exchange import BodyStream, current
 
@@ -43,8 +44,26 @@ def json_object(limit: int) -> dict[str, Any]:
 
 
 def pieces(limit: int) -> Iterator[bytes]:
-    """The body as it arrives, decompressed. Raises `TooLarge` as soon as it is (compressed or not),
-    `Invalid` for an incomplete or malformed body, `UnknownCoding`."""
+    """The body as it arrives, decompressed, for a caller who keeps the pieces until the last one.
+
+    Raises `TooLarge` as soon as it is (compressed or not), `Invalid` for an incomplete or malformed
+    body, `UnknownCoding`, `Unavailable` if all bodies that are arriving are too large together.
+    """
+    read = held = 0
+    try:
+        for piece in passing_pieces(limit):
+            read += len(piece)
+            if read > SMALL:
+                ARRIVING.hold(len(piece))
+                held += len(piece)
+            yield piece
+    finally:
+        if held:
+            ARRIVING.release(held)
+
+
+def passing_pieces(limit: int) -> Iterator[bytes]:
+    """The same for a caller who keeps none of the pieces, and without a bound on all bodies."""
     coding, stream, read = _coding(), body_stream(limit), 0
     packed = iter(lambda: stream.read(PIECE), b"")
     for piece in cooperatively(
