@@ -46,6 +46,8 @@ class TaskDeadlines:
         self._due = SortedList((at, task_id) for task_id, at in self._times.items())
 
     def add(self, entry: Entry) -> None:
+        """Note when an entry expires, in place of what was known of it."""
+        self.drop(entry.id)
         at = entry.expires_at
         if at is not None:
             self._times[entry.id] = at
@@ -61,12 +63,12 @@ class TaskDeadlines:
         return bool(self._due) and self._due[0][0] <= now
 
     def expired(self, now: float) -> Iterator[Entry]:
-        """Yield entries that are late, for the caller to end, until none is left or after many."""
+        """Yield entries that are late, until none is left or after many. The caller ends each
+        before it takes the next."""
         for _ in range(MOST_AT_ONCE):
             if not self.is_due(now):
                 return
             entry = self._entries[self._due[0][1]]
-            self.drop(entry.id)
             at = entry.expires_at  # later than it was, or None, if it has started since
             if at is None or at > now:
                 self.add(entry)
