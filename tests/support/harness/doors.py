@@ -114,6 +114,8 @@ VERBS: list[Callable[[QueueAPI], Any]] = [
     lambda queue: queue.list_tasks(),
     lambda queue: queue.get_queue_stats(),
     lambda queue: queue.get_history(),
+    lambda queue: queue.get_usage(),
+    lambda queue: queue.list_audit(),
     lambda queue: queue.cancel_tasks([NOBODY]),
     lambda queue: queue.retry_tasks([NOBODY]),
     lambda queue: queue.delete_tasks(filter={}),
