@@ -36,6 +36,12 @@ if TYPE_CHECKING:
         Overlap,
         TaskTemplate,
     )
+    from ollama_queue.actors.core.model.deliveries import (
+        Delivery,
+        DeliveryAttempt,
+        DeliveryPage,
+        DeliveryStatus,
+    )
     from ollama_queue.actors.core.model.errors import (
         BatchTimeout,
         Conflict,
@@ -85,6 +91,9 @@ _HOME = {
     "actors.core.intake.bulk": ["BulkError", "BulkResult"],
     "actors.core.config.config": ["Config"],
     "actors.core.model.crons": ["Cron", "Missed", "NewCron", "Overlap", "TaskTemplate"],
+    "actors.core.model.deliveries": [
+        "Delivery", "DeliveryAttempt", "DeliveryPage", "DeliveryStatus",
+    ],
     "actors.core.model.errors": [
         "BatchTimeout", "Conflict", "Forbidden", "Invalid", "NotFound", "OutcomeUnknown",
         "QueueError", "QueueFull", "Unauthorized", "Unavailable",
@@ -122,6 +131,10 @@ __all__ = [  # noqa: RUF022 - kept in the order of the table above
     "NewCron",
     "Overlap",
     "TaskTemplate",
+    "Delivery",
+    "DeliveryAttempt",
+    "DeliveryPage",
+    "DeliveryStatus",
     "BatchTimeout",
     "Conflict",
     "Forbidden",

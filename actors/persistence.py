@@ -33,15 +33,19 @@ from .core.messages import (
     Fetch,
     Fetched,
     FindBatch,
+    FindDueDeliveries,
+    FindEndedDeliveries,
     FindExpired,
     FindExpiredFiles,
     FindForgottenBatches,
     FindLiveTasks,
     GetBatch,
+    GetDelivery,
     GetFile,
     GetTask,
     GetTenants,
     ListBatches,
+    ListDeliveries,
     ListFailures,
     ListFiles,
     ListJobs,
@@ -61,11 +65,14 @@ from .core.messages import (
     Synced,
     TakeSnapshot,
     ToPersistence,
+    Wake,
+    WatchDeliveries,
     Write,
 )
 from .core.messages.command import Reply
 from .core.messages.persistence import Calls
 from .core.messages.replies import CallSpec, Recovered, StoredTask
+from .core.model.deliveries import StoredDelivery
 from .core.model.errors import Conflict, NotFound, QueueError, Unavailable
 from .core.model.files import StoredFile
 from .core.model.orders import (
@@ -82,9 +89,11 @@ from .core.model.orders import (
 from .core.model.stats import StoreSnapshot
 from .core.model.tasks import Batch, BatchSubmitted, Record, Status
 from .core.plan.settle import utc
+from .core.webhooks.rules import DeliveryRules
 from .failure_counts import FailureCounts
 from .store.batches import lines_of, live_tasks_of
 from .store.commit_group import CommitGroup, HiddenTasks, SealedBatch, TaskWrite
+from .store.delivery_store import no_delivery
 from .store.expiry import find_expired
 from .store.file_store import no_file
 from .store.page_reader import failures_of, scan
@@ -92,6 +101,7 @@ from .store.task_store import TaskStore
 
 T = TypeVar("T")
 RELAXED_SYNC_S = 1.0
+NO_WEBHOOKS = DeliveryRules(())  # but those that tasks name
 
 
 class Persistence(Actor):
@@ -109,12 +119,15 @@ class Persistence(Actor):
         open_store: Callable[[], TaskStore],
         pools: Callable[[], tuple[Pool, Pool]],
         bus: Ref,
+        rules: DeliveryRules = NO_WEBHOOKS,
         durable: bool = True,
         audit_retention_s: float | None = None,
     ) -> None:
         super().__init__(report, yield_control)
         self.open_store, self.pools, self.bus, self.durable = open_store, pools, bus, durable
         self.audit_retention_s = audit_retention_s
+        self.rules = rules
+        self.sender: Ref | None = None  # of webhooks
         self.gathering = CommitGroup()
         self.in_flight: CommitGroup | None = None
         self.is_writing_soon = False  # `Write` is in the mail
@@ -229,6 +242,17 @@ class Persistence(Actor):
                 return self.list_failures(message, limit, tenant)
             case FailuresCounted(tallies, error):
                 self.failures_counted(tallies, error)
+            case WatchDeliveries(sender):
+                self.sender = sender
+            case FindDueDeliveries(now, receiver):
+                self.aside(self.store.deliveries.due(now, receiver), self.later(message))
+            case GetDelivery(delivery_id):
+                return self.once_synced(message, self.delivery(delivery_id))
+            case ListDeliveries(limit, cursor, task_id, status, tenant):
+                deliveries = self.store.deliveries.page(limit, cursor, task_id, status, tenant)
+                self.aside(deliveries, self.later(message))
+            case FindEndedDeliveries(before, keep, limit):
+                self.aside(self.store.deliveries.ended(before, keep, limit), self.later(message))
             case Scanned(ticket, found, error):
                 self.scanned(ticket, found, error)
             case _:
@@ -327,6 +351,7 @@ class Persistence(Actor):
         if gone is not None:
             raise OSError(gone)
         group, self.gathering = self.gathering, CommitGroup()
+        group.new_deliveries = self.rules.of(group.events)
         self.in_flight = group
         if not group.changes_disk:
             self.synced(None)
@@ -375,6 +400,8 @@ class Persistence(Actor):
             self.aside(partial(self.store.files.remove_bytes, dropped), None)
         if group.events:
             tell(self.bus, Publish(tuple(group.events)))
+        if group.new_deliveries and self.sender is not None:
+            tell(self.sender, Wake())
         if self.gathering:
             self.write_soon()
 
@@ -418,6 +445,13 @@ class Persistence(Actor):
         if file is None:
             raise no_file(file_id)
         return file
+
+    def delivery(self, delivery_id: str) -> StoredDelivery:
+        stored = self.gathering.deliveries.get(delivery_id)
+        stored = stored or self.store.deliveries.get(delivery_id)
+        if stored is None:
+            raise no_delivery(delivery_id)
+        return stored
 
     def check_writable(self) -> None:
         if self.store.read_only:

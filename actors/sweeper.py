@@ -8,6 +8,7 @@ run: someone who sets the clock forward has a `cleanup_interval` to correct it.
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import assert_never
 
@@ -18,8 +19,10 @@ from .core.messages import (
     Commit,
     Delete,
     DeleteFile,
+    EndedDeliveries,
     Expired,
     ExpiredFiles,
+    FindEndedDeliveries,
     FindExpired,
     FindExpiredFiles,
     FindForgottenBatches,
@@ -28,9 +31,11 @@ from .core.messages import (
     Wake,
 )
 from .core.messages.sweeper import ToSweeper
-from .core.model.orders import DropBatch
+from .core.model.orders import DropBatch, DropDelivery
 from .core.plan.settle import utc
 
+KEPT_DELIVERIES = 10_000  # that have ended
+SLICE = 200  # deliveries deleted in one go
 FIRST_S = 2.0  # after a start, which is busy enough
 
 
@@ -78,6 +83,8 @@ class Sweeper(Actor):
                 if batch_ids:
                     drops = tuple(DropBatch(batch_id) for batch_id in batch_ids)
                     tell(self.persistence, Commit(drops, utc(self.wall()), None))
+            case EndedDeliveries(delivery_ids):
+                self.drop_deliveries(delivery_ids)
             case _:
                 assert_never(message)
 
@@ -94,6 +101,19 @@ class Sweeper(Actor):
         self.send_for(self.persistence, FindExpiredFiles(utc(now)), _files_or_none)
         if before is not None:
             self.send_for(self.persistence, FindForgottenBatches(before), _batches_or_none)
+        self.find_deliveries(before)
+
+    def find_deliveries(self, before: datetime | None) -> None:
+        self.deliveries_before = before or utc(0.0)
+        command = FindEndedDeliveries(self.deliveries_before, KEPT_DELIVERIES, SLICE)
+        self.send_for(self.persistence, command, _deliveries_or_none)
+
+    def drop_deliveries(self, delivery_ids: tuple[str, ...]) -> None:
+        if delivery_ids:
+            drops = tuple(map(DropDelivery, delivery_ids))
+            tell(self.persistence, Commit(drops, utc(self.wall()), None))
+        if len(delivery_ids) == SLICE:
+            self.find_deliveries(self.deliveries_before)
 
     def trusted(self) -> float:
         """The time, as far as both clocks agree since the previous call."""
@@ -136,6 +156,11 @@ def _files_or_none(reply: object) -> ExpiredFiles:
 def _batches_or_none(reply: object) -> ForgottenBatches:
     """The batches found; none if the queue is stopping."""
     return ForgottenBatches(reply if isinstance(reply, tuple) else ())
+
+
+def _deliveries_or_none(reply: object) -> EndedDeliveries:
+    """The deliveries found; none if the queue is stopping."""
+    return EndedDeliveries(reply if isinstance(reply, tuple) else ())
 
 
 def _or_nothing(reply: object) -> Expired:

@@ -17,6 +17,7 @@ from .commands import (
     batch_jobs,
     completion,
     crons,
+    deliveries,
     keys,
     list_tasks,
     reports,
@@ -131,6 +132,7 @@ for command in (
     *watch.COMMANDS,
     *backends.COMMANDS,
     *reports.COMMANDS,
+    *deliveries.COMMANDS,
     *completion.COMMANDS,
 ):
     cli.add_command(command)

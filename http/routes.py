@@ -15,6 +15,7 @@ from ..actors.core.intake.bulk import BulkResult
 from ..actors.core.intake.bulk import Verb as BulkVerb
 from ..actors.core.model.access_keys import KeyCreated, KeyInfo, NewKey, Role
 from ..actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
+from ..actors.core.model.deliveries import Delivery, DeliveryPage, DeliveryStatus
 from ..actors.core.model.errors import Conflict, Invalid, NotFound, QueueError, QueueFull
 from ..actors.core.model.stats import BackendState, Period, QueueStats, StoreSnapshot, UsageReport
 from ..actors.core.model.task_filter import TaskFilter
@@ -192,6 +193,24 @@ GET_BATCH = _row(
 CANCEL_BATCH = _row(
     "POST /api/batches/{batch_id}/cancel", "cancel_batch", Batch,
     "Cancel the tasks of a batch that have not ended.", errors=BY_STATE, role=USER,
+)
+
+# --- webhooks -----------------------------------------------------------------------------------
+
+LIST_DELIVERIES = _row(
+    "GET /api/deliveries", "list_deliveries", DeliveryPage,
+    "List deliveries of webhooks, newest first.",
+    query=(
+        Parameter("task_id", str, "Only those about this task."),
+        Parameter("status", DeliveryStatus, "Only those in this state."),
+        LIMIT,
+        Parameter("cursor", str, "Where the previous page ended: its `cursor`."),
+    ),
+    errors=(Invalid,), role=READER,
+)
+RETRY_DELIVERY = _row(
+    "POST /api/deliveries/{delivery_id}/retry", "retry_delivery", Delivery,
+    "Make a delivery again now, also if it has ended.", errors=BY_ID, role=USER,
 )
 
 # --- crons --------------------------------------------------------------------------------------

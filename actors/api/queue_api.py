@@ -14,6 +14,7 @@ from ..core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask, Tasks
 from ..core.intake.bulk import BulkResult, Filter
 from ..core.model.access_keys import KeyCreated, KeyInfo, NewKey
 from ..core.model.crons import Cron, IfExists, NewCron
+from ..core.model.deliveries import Delivery, DeliveryPage
 from ..core.model.stats import BackendState, Period, QueueStats, StoreSnapshot, UsageReport
 from ..core.model.task_filter import TaskFilter, TaskPage
 from ..core.model.tasks import (
@@ -330,6 +331,28 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         `batch_id` is as for `get_batch`. A batch from a file still writes its output files; until
         then its status is "cancelling".
         Raises `NotFound`, or `Conflict` if the batch has ended.
+        """
+        ...
+
+    def list_deliveries(
+        self,
+        *,
+        task_id: OfTask | None = None,
+        status: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> DeliveryPage:
+        """Return up to `limit` deliveries of webhooks (1 to 1,000), newest first.
+
+        Only those about the task `task_id`, or with the `status` ("pending", "delivered",
+        "failed"). `cursor` is that of the previous page. Raises `Invalid`.
+        """
+        ...
+
+    def retry_delivery(self, delivery_id: str) -> Delivery:
+        """Make the delivery `delivery_id` again now, also if it has ended, and return it.
+
+        Raises `NotFound`.
         """
         ...
 

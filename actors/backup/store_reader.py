@@ -7,7 +7,7 @@ from typing import Self
 
 from ..core.model.errors import Unavailable
 from ..files.ownership import why_not
-from ..store.families import Family
+from ..store.encoding import Family
 from ..store.rocksdb_setup import RocksFamily, open_copy
 
 _END = b"\xff"  # after all keys: they are text

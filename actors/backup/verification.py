@@ -16,6 +16,7 @@ from ..core.model.tasks import Record, Spec, Status
 from ..store.encoding import (
     FAMILIES,
     TENANT,
+    Family,
     after,
     decode_batch,
     decode_counts,
@@ -25,7 +26,6 @@ from ..store.encoding import (
     decode_keyed,
     decode_record,
 )
-from ..store.families import Family
 from ..store.indexes import rows_of
 from ..store.migrations import FORMAT, count_tenant
 from .faults import DROP, REPAIR, RESTORE, UPGRADE, Fault, Progress, no_progress

@@ -28,7 +28,7 @@ from ..core.activity.audit import AuditPage
 from ..core.activity.failures import FailureGroup
 from ..core.activity.measures import QueueMeasures
 from ..core.config.config import Config, LoggingSettings
-from ..core.intake import arguments
+from ..core.intake import arguments, deliveries
 from ..core.intake.arguments import LONGEST_ANSWER_S, AnyTask, OfBatch, OfCron, OfTask
 from ..core.intake.batch_jobs import new_job
 from ..core.intake.bulk import Bulk, BulkResult, Filter, Verb, bulk
@@ -45,6 +45,7 @@ from ..core.messages import (
     Drain,
     Explain,
     GetBatch,
+    GetDelivery,
     GetHistory,
     GetTask,
     GetTenants,
@@ -59,6 +60,7 @@ from ..core.messages import (
     Reprioritize,
     Resume,
     Retry,
+    RetryDelivery,
     Shutdown,
     Submit,
     TakeSnapshot,
@@ -68,6 +70,7 @@ from ..core.messages.command import Reply
 from ..core.messages.replies import StoredTask
 from ..core.model.access_keys import KeyCreated, KeyInfo, NewKey
 from ..core.model.crons import Cron, CronAdded, IfExists, NewCron
+from ..core.model.deliveries import Delivery, DeliveryPage
 from ..core.model.errors import Conflict, Invalid, NoCapableServer, NotFound, QueueError
 from ..core.model.files import FilePage, StoredFile
 from ..core.model.ids import key_digest, request_digest
@@ -391,6 +394,29 @@ class QueueManager(ComposedVerbs):
         while (done := self.cancel_tasks(filter=live)).cursor is not None:
             live["cursor"] = done.cursor
         return self.get_batch(batch.id)
+
+    def list_deliveries(
+        self,
+        *,
+        task_id: OfTask | None = None,
+        status: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> DeliveryPage:
+        filters = {"task_id": task_id, "status": status, "limit": limit, "cursor": cursor}
+        return self.list_deliveries_of(None, **filters)
+
+    def list_deliveries_of(self, tenant: str | None, **filters: Any) -> DeliveryPage:
+        """The deliveries to the URLs of a tenant's tasks; None: all."""
+        return ask(self._now().persistence, deliveries.query(tenant=tenant, **filters))
+
+    def get_delivery(self, delivery_id: str) -> Delivery:
+        command = GetDelivery(deliveries.delivery_id(delivery_id))
+        return ask(self._now().persistence, command).delivery
+
+    def retry_delivery(self, delivery_id: str) -> Delivery:
+        delivery_id = deliveries.delivery_id(delivery_id)
+        return ask(self._now().webhooks, RetryDelivery(delivery_id))
 
     def cancel_tasks(
         self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None

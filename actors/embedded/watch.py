@@ -28,7 +28,7 @@ from ..supervision.switchboard import Generation, Switchboard
 
 REBOOT_PATIENCE_S = 30.0
 ChunkPosition = tuple[int, int]  # an attempt and the number of a chunk in it
-Delivery = Piece | Chunk  # of a stream; chunks say `restart` or `done`
+StreamItem = Piece | Chunk  # of a stream; chunks say `restart` or `done`
 AT_ONCE_BYTES = 64 << 10  # of a piece; encoding a larger one would keep its call from reading
 _UNSENT: Any = object()  # in a mailbox: a piece was not written completely
 _PLACE = re.compile(r"(\d{1,9})\.(\d{1,9})", re.ASCII)
@@ -98,7 +98,7 @@ def place(chunk_id: str) -> ChunkPosition:
     return int(matched[1]), int(matched[2])
 
 
-class PieceStream(Iterator[list[Delivery]]):
+class PieceStream(Iterator[list[StreamItem]]):
     """A task's reply, in lists of what has arrived: each piece exactly once and in order.
 
     A chunk that says `restart` takes back all pieces before it, and one that is `done` is the last
@@ -134,7 +134,7 @@ class PieceStream(Iterator[list[Delivery]]):
         self._has_left = False
         self._lists = self._read()
 
-    def __next__(self) -> list[Delivery]:
+    def __next__(self) -> list[StreamItem]:
         return next(self._lists)
 
     def close(self) -> None:
@@ -142,7 +142,7 @@ class PieceStream(Iterator[list[Delivery]]):
         self._has_left = True
         self._leave()
 
-    def _read(self) -> Iterator[list[Delivery]]:
+    def _read(self) -> Iterator[list[StreamItem]]:
         now = self._switchboard.current()
         while not self._has_left:
             mailbox = Mailbox[Any](size=100_000)
@@ -158,7 +158,7 @@ class PieceStream(Iterator[list[Delivery]]):
             finally:
                 leave()
 
-    def _follow(self, now: Generation, mailbox: Mailbox[Any]) -> Iterator[list[Delivery]]:
+    def _follow(self, now: Generation, mailbox: Mailbox[Any]) -> Iterator[list[StreamItem]]:
         """One mailbox gets everything, so that nothing waits for the disk but the end."""
         at_first = _Answer(mailbox)
 
@@ -170,7 +170,7 @@ class PieceStream(Iterator[list[Delivery]]):
 
         self._reader.is_joined = False
         ask_into(now.bus, Follow(mailbox, self._task_id, ENDS), read_task)
-        end: list[Delivery] | None = None
+        end: list[StreamItem] | None = None
         while end is None:
             try:
                 items = self._next(mailbox)
@@ -178,7 +178,7 @@ class PieceStream(Iterator[list[Delivery]]):
                 if closed.message != "lagged" or not at_first.is_final:
                     raise
                 items = (at_first.stored,)  # it had ended before
-            deliveries: list[Delivery] = []
+            deliveries: list[StreamItem] = []
             is_unsent = False
             rest = iter(items)
             for item in rest:
@@ -203,7 +203,7 @@ class PieceStream(Iterator[list[Delivery]]):
         mailbox: Mailbox[Any],
         news: EventRecord | StoredTask,
         rest: Iterator[Any],
-    ) -> list[Delivery] | None:
+    ) -> list[StreamItem] | None:
         """The last deliveries, if the task has ended. An event comes after the last piece, the
         disk's answer not always: pieces may be among the `rest` of what has arrived."""
         stored = news if isinstance(news, StoredTask) else None
@@ -211,7 +211,7 @@ class PieceStream(Iterator[list[Delivery]]):
         assert task is not None, "an event of a task"
         if not task.status.is_final:
             return None
-        deliveries: list[Delivery] = []
+        deliveries: list[StreamItem] = []
         if stored is not None:
             ask(now.bus, Unsubscribe(mailbox))  # answered after any log on its way
             for item in itertools.chain(rest, mailbox.drain()):
@@ -311,7 +311,7 @@ class _Reader:
         self.shown = self.attempt  # the attempt of the pieces delivered so far
         self.is_joined = False  # whether the pieces that follow have no gap
 
-    def take(self, piece: Piece, deliveries: list[Delivery]) -> None:
+    def take(self, piece: Piece, deliveries: list[StreamItem]) -> None:
         """Add what is to be delivered of it."""
         attempt, number = piece.attempt, piece.number
         if attempt > self.attempt:
@@ -336,7 +336,7 @@ class _Reader:
         """Whether all pieces of the reply were delivered."""
         return self.is_joined and self.attempt == task.attempt
 
-    def end(self, task: Record, result: bytes | None) -> Iterator[Delivery]:
+    def end(self, task: Record, result: bytes | None) -> Iterator[StreamItem]:
         if result is not None and not self.has_all_of(task):
             if self.shown:
                 yield Chunk(f"{task.attempt}.0", restart=True)

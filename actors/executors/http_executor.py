@@ -1,5 +1,6 @@
 """What both executors share: the HTTP call to a model server, its limits and its failures."""
 
+import base64
 import contextlib
 import threading
 from abc import ABC, abstractmethod
@@ -29,7 +30,6 @@ from ..core.model.outcomes import (
 from ..core.model.tasks import Spec, TaskType, Upstream
 from ..core.text.json_weight import MOST_PARTS, weigh
 from .content_decoding import Undecodable, decoded
-from .credentials import headers_of, secrets_of
 from .failures import (
     CallFailed,
     NotServed,
@@ -46,6 +46,7 @@ MAX_LINE = 16 << 20
 MAX_REPLY = 64 << 20
 PROBE_S = 5.0  # for a complete probe
 _MAX_ERROR_BODY = 64 << 10
+_SECRET_LENGTH = 8  # a shorter key is a placeholder, such as `ollama`
 _MOST = 1 << 53  # the largest integer that every JSON reader represents exactly
 
 _T = TypeVar("_T")
@@ -394,3 +395,30 @@ def count_in(value: Any, name: str) -> int:
     """A whole number (tokens, nanoseconds); 0 if it is missing or is not one."""
     field = value.get(name) if isinstance(value, dict) else None
     return field if type(field) is int and 0 <= field <= _MOST else 0
+
+
+def headers_of(url: httpx.URL, key: str) -> httpx.Headers:
+    """The headers of each request to a model server, its credentials included."""
+    headers = {
+        "Host": url.netloc.decode("ascii"),
+        "Accept": "*/*",
+        "Accept-Encoding": "identity",
+        "Content-Type": "application/json",
+        "User-Agent": "ollama-queue",
+    }
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    elif url.userinfo:
+        login = base64.b64encode(f"{url.username}:{url.password}".encode())
+        headers["Authorization"] = f"Basic {login.decode()}"
+    return httpx.Headers(headers, encoding="utf-8")
+
+
+def secrets_of(url: httpx.URL, key: str, headers: httpx.Headers) -> list[str]:
+    """What no error may show, longest first: the Authorization header and its parts."""
+    sent = headers.get("authorization", "")
+    candidates = (sent[6:].strip(), key, url.password, *url.params.values())
+    parts = [part for part in candidates if len(part) >= _SECRET_LENGTH]
+    known = {sent, *parts} - {""}
+    written = {msgspec.json.encode(secret).decode()[1:-1] for secret in known}
+    return sorted(known | written, key=len, reverse=True)

@@ -14,8 +14,7 @@ from ..core.activity.audit import (
     AuditPage,
     AuditQuery,
 )
-from .encoding import encode
-from .families import Changes, Family
+from .encoding import Changes, Family, encode
 
 EXPIRED_TOGETHER = 2  # entries deleted for each new one: a wrong clock cannot delete all
 _FAMILY = "meta"

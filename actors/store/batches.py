@@ -13,9 +13,8 @@ from ..core.model.entry import KeyUse
 from ..core.model.errors import Conflict
 from ..core.model.tasks import Batch, BatchJob, BatchSubmitted, Record
 from .commit_group import SealedBatch, TaskWrite
-from .encoding import after, decode_batch, decode_record, encode
+from .encoding import Changes, Family, after, decode_batch, decode_record, encode
 from .encoding import after as after_prefix
-from .families import Changes, Family
 
 if TYPE_CHECKING:
     from .task_store import TaskStore

@@ -13,6 +13,7 @@ from ..core.activity.audit import AuditEntry, entry_of
 from ..core.messages.command import Reply
 from ..core.model.access_keys import AccessKey, TenantUsage
 from ..core.model.crons import Cron
+from ..core.model.deliveries import StoredDelivery
 from ..core.model.entry import KeyUse
 from ..core.model.errors import QueueError
 from ..core.model.events import EventRecord
@@ -23,6 +24,7 @@ from ..core.model.orders import (
     DropAccessKey,
     DropBatch,
     DropCron,
+    DropDelivery,
     DropFile,
     DropKey,
     Insert,
@@ -30,6 +32,7 @@ from ..core.model.orders import (
     SaveAudit,
     SaveBatch,
     SaveCron,
+    SaveDelivery,
     SaveElse,
     SaveFile,
     SaveJob,
@@ -100,6 +103,8 @@ class CommitGroup:
         self.idempotency_keys: dict[bytes, KeyUse] = {}  # of new batches
         self.jobs: dict[str, BatchJob] = {}  # changed ones, by the id of their batch
         self.audit: list[AuditEntry] = []
+        self.deliveries: dict[str, StoredDelivery | None] = {}  # changed ones; None when deleted
+        self.new_deliveries: list[StoredDelivery] = []  # of `events`
         self.events: list[EventRecord] = []
         self.answers: list[tuple[Promise[Any] | None, object]] = []
 
@@ -107,7 +112,7 @@ class CommitGroup:
     def changes_disk(self) -> bool:
         tasks = self.rows or self.removed or self.sealed
         batches = self.batches or self.jobs
-        rest = self.flags or self.dropped_keys or self.crons or self.files
+        rest = self.flags or self.dropped_keys or self.crons or self.files or self.deliveries
         access = self.access_keys or self.usages or self.audit
         return bool(tasks or batches or rest or access)
 
@@ -191,6 +196,10 @@ class CommitGroup:
                 self.usages[tenant] = usage
             case DropBatch(batch_id):
                 self.batches[batch_id] = None
+            case SaveDelivery(stored):
+                self.deliveries[stored.delivery.id] = stored
+            case DropDelivery(delivery_id):
+                self.deliveries[delivery_id] = None
             case _:
                 assert_never(save)
 

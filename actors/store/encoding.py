@@ -1,6 +1,7 @@
-"""Keys and encodings of records."""
+"""The column families, and the keys and encodings of records in them."""
 
 from collections.abc import Iterator
+from typing import Any, Protocol
 
 import msgspec
 
@@ -9,7 +10,6 @@ from ..core.model.crons import Cron
 from ..core.model.entry import Entry, KeyUse
 from ..core.model.files import StoredFile
 from ..core.model.tasks import Batch, Record, Status
-from .families import Family
 
 # specs    id -> Spec, JSON                     written once
 # tasks    id -> Record, msgpack                small, changes
@@ -29,10 +29,37 @@ from .families import Family
 #          format, boot, counts, flag:<name>, loading:<batch id>, job:<batch id>, upgrading,
 #          history:<resolution>:<number> -> tallies, msgpack
 #          audit:<seq> -> AuditEntry, msgpack; audits: how many
+#          delivery:<…>: see delivery_store.py
 # In keys, a priority is one hexadecimal digit; a time is 14, the microseconds since 1970.
 FAMILIES = ("specs", "tasks", "results", "index", "batches", "crons", "files", "meta")
 TENANT = b"tenant:"  # in `meta`, before a name
 STATUS_CODE = {status: b"s%d" % number for number, status in enumerate(Status)}
+
+
+class Family(Protocol):
+    """A column family, or a snapshot of one: keys and values in key order."""
+
+    def get(self, key: bytes, /) -> bytes | None:
+        """The value of a key; None for an unknown key."""
+
+    def between(
+        self, start: bytes, end: bytes, backwards: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Keys and values in [start, end), as of this call."""
+
+    def snapshot(self) -> "Family":
+        """A snapshot, for reading in another thread."""
+
+
+class Changes(Protocol):
+    """An atomic set of changes to several families."""
+
+    def put(self, key: bytes, value: bytes, handle: Any, /) -> None: ...
+
+    def delete(self, key: bytes, handle: Any, /) -> None: ...
+
+    def size_in_bytes(self) -> int: ...
+
 
 encode = msgspec.msgpack.Encoder().encode
 decode_record = msgspec.msgpack.Decoder(Record).decode

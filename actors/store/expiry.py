@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from ..core.messages import Delete, Expired, FindExpired
-from .encoding import after, decode_batch, decode_record
-from .families import Family
+from .encoding import Family, after, decode_batch, decode_record
 from .indexes import ENDED, FEW, LEAD, end_code, moment_key
 
 if TYPE_CHECKING:

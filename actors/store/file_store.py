@@ -8,8 +8,7 @@ from typing import Any
 from ..core.model.errors import NotFound
 from ..core.model.files import FilePage, StoredFile
 from ..files.blobs import Blobs
-from .encoding import decode_file, encode
-from .families import Changes, Family
+from .encoding import Changes, Family, decode_file, encode
 
 _FIRST, _LAST = b"file-", b"file."  # keys are ids, which sort by time
 

@@ -11,8 +11,7 @@ from ..core.activity.history import MinuteTallies
 from ..core.activity.reports import Row
 from ..core.activity.spans import Resolution
 from ..core.activity.tallies import KindTally, Tallies
-from .encoding import encode
-from .families import Changes, Family
+from .encoding import Changes, Family, encode
 
 T = TypeVar("T")
 EXPIRED_TOGETHER = 2  # rows deleted for each new one: a wrong clock cannot delete all history

@@ -13,8 +13,7 @@ from ..core.model.ids import mint
 from ..core.model.stats import Counts
 from ..core.model.task_filter import Sort, TaskFilter, WaitReasons
 from ..core.model.tasks import Batch, Record, Status
-from .encoding import STATUS_CODE, after, encode
-from .families import Changes
+from .encoding import STATUS_CODE, Changes, after, encode
 
 FEW = 2000  # rows that one read may scan without a match
 ENDED = tuple(status for status in Status if status.is_final)

@@ -12,8 +12,7 @@ from ..core.activity.failures import cause_of
 from ..core.messages.replies import Page
 from ..core.model.task_filter import Cursor, TaskFilter, TaskMatcher, WaitReasons, read_cursor
 from ..core.model.tasks import Record, Status
-from .encoding import after, decode_record
-from .families import Family
+from .encoding import Family, after, decode_record
 from .indexes import FEW, LEAD, KeyRange, ReadPlan, choose, end_code, total_of
 
 if TYPE_CHECKING:

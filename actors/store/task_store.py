@@ -16,8 +16,11 @@ from ..files.blobs import Blobs
 from .audit_store import AuditStore
 from .batches import BatchStore
 from .commit_group import CommitGroup, HiddenTasks, TaskWrite
+from .delivery_store import DeliveryStore
 from .encoding import (
     TENANT,
+    Changes,
+    Family,
     after,
     decode_access_key,
     decode_counts,
@@ -29,7 +32,6 @@ from .encoding import (
     encode_cron,
     entries,
 )
-from .families import Changes, Family
 from .file_store import FileStore
 from .history_store import HistoryStore
 from .indexes import delete_rows, put_rows
@@ -57,6 +59,7 @@ class TaskStore(ABC):
         self.files = FileStore(self._tables, self._handles, blobs)
         self.history = HistoryStore(self._tables, self._handles)
         self.audit = AuditStore(self._tables, self._handles)
+        self.deliveries = DeliveryStore(self._tables, self._handles)
 
     def _load_counts(self) -> Counts:
         raw = self._tables["meta"].get(b"counts")
@@ -128,6 +131,8 @@ class TaskStore(ABC):
     def write(self, group: CommitGroup, yield_control: YieldControl = never_yield) -> None:
         """Write without sync, in slices; `sync` makes them durable."""
         batch = self._changes()
+        for delivery in group.new_deliveries:  # never after the change that they tell of
+            self.deliveries.add(batch, delivery)
         for name, value in group.flags.items():
             batch.put(b"flag:" + name.encode(), b"1" if value else b"0", self._handles["meta"])
         self.audit.put(batch, group.audit)  # first: never a change without its entry
@@ -166,6 +171,11 @@ class TaskStore(ABC):
             batch.put(USED + tenant.encode(), encode(usage), meta)
         for file_id, file in group.files.items():
             self.files.put(batch, file_id, file)
+        for delivery_id, changed in group.deliveries.items():
+            if changed is None:
+                self.deliveries.delete(batch, delivery_id)
+            else:
+                self.deliveries.change(batch, changed)
         self._write(batch)
 
     def _write(self, batch: Changes) -> None:

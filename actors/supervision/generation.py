@@ -13,15 +13,18 @@ from ..base.thread_pool import InlinePool, Pool
 from ..batch_runner import BatchRunner
 from ..batch_steps import StepTools
 from ..core.config.config import Backend, Config
+from ..core.config.webhook_values import networks
 from ..core.messages import CloseSubscriptions, Commit, Drain, Recover, SaveHistory
 from ..core.messages.replies import Recovered
 from ..core.model.ids import mint
 from ..core.plan.plan import Plan
 from ..core.plan.settle import utc
 from ..core.routing.placement import gates_of
+from ..core.webhooks.rules import DeliveryRules
 from ..cron_ticker import CronTicker
 from ..event_bus import EventBus
 from ..executors import Executor
+from ..executors.webhook_request import WebhookCaller
 from ..files.blobs import BlobFolder, Blobs
 from ..files.data_folder import DataFolder
 from ..files.free_space import check_free_space
@@ -32,6 +35,7 @@ from ..scheduler import Scheduler
 from ..store.rocksdb import open_store
 from ..store.task_store import TaskStore
 from ..sweeper import Sweeper
+from ..webhook_sender import WebhookSender
 from ..worker import Worker
 from .switchboard import Generation
 
@@ -86,6 +90,7 @@ class Boot:
         self.ticker: Ref | None = None
         self.sweeper: Ref | None = None
         self.batches: Ref | None = None
+        self.sender: Ref | None = None
         self.prober: Ref | None = None
         self.workers: list[Ref] = []
 
@@ -130,8 +135,21 @@ class Boot:
             make_tools=partial(self.step_tools, self.scheduler, persistence),
             clock=time.time,
         )
+        self.sender = start(
+            WebhookSender,
+            self.reporter("WebhookSender"),
+            yield_control=self.runtime.yield_control,
+            persistence=persistence,
+            secrets={
+                None: config.callbacks.secret,
+                **{webhook.name: webhook.secret for webhook in config.webhooks},
+            },
+            send=WebhookCaller(networks(config.callbacks.allowed_networks)),
+        )
         assert self.prober is not None, "the scheduler has spawned one"
-        return Generation(self.scheduler, persistence, bus, self.ticker, self.prober, self.batches)
+        return Generation(
+            self.scheduler, persistence, bus, self.ticker, self.prober, self.batches, self.sender
+        )
 
     def up_read_only(self, refusal: str) -> Generation:
         """Start the actors that read a store that cannot be written; refuse writes with `refusal`.
@@ -148,7 +166,7 @@ class Boot:
             refusal=refusal,
         )
         reader = self.scheduler
-        return Generation(reader, persistence, bus, reader, reader, reader)
+        return Generation(reader, persistence, bus, reader, reader, reader, reader)
 
     def _open(self, *, read_only: bool) -> tuple[Ref, Ref, Recovered]:
         queue = self.config.queue
@@ -162,6 +180,7 @@ class Boot:
             open_store=lambda: self.runtime.open_store(self.place, self.runtime.url, read_only),
             pools=self.runtime.pools,
             bus=self.bus,
+            rules=DeliveryRules(self.config.webhooks),
             durable=queue.durability == "strict",
             audit_retention_s=queue.audit_retention,
             timeout=600.0,  # an older format is upgraded first, which takes long for a large store
@@ -240,7 +259,7 @@ class Boot:
 
     def drain(self, grace_s: float) -> None:
         """Let running tasks finish, and make everything durable. Raises `QueueError`."""
-        for ref in (self.ticker, self.sweeper, self.batches):
+        for ref in (self.ticker, self.sweeper, self.batches, self.sender):
             if ref is not None:
                 stop(ref, CLOSE_PATIENCE_S)
         if self.scheduler is not None:
@@ -250,7 +269,7 @@ class Boot:
 
     def down(self, reason: str) -> bool:
         """Stop all actors, deciders first, persistence last; False if the store did not close."""
-        for ref in (self.ticker, self.sweeper, self.batches, self.scheduler):
+        for ref in (self.ticker, self.sweeper, self.batches, self.sender, self.scheduler):
             if ref is not None:
                 stop(ref, 1.0)
         for ref in (self.prober, *self.workers):  # no more are spawned

@@ -19,6 +19,7 @@ class Generation(Struct, frozen=True):
     ticker: Ref
     prober: Ref
     batches: Ref
+    webhooks: Ref
 
 
 class Switchboard:

@@ -176,6 +176,7 @@ _task = _all(
     click.option(
         "--tag", "tags", metavar="TAG", multiple=True, help="Label to filter by. Repeatable."
     ),
+    click.option("--callback-url", metavar="URL", help="Send the event of the task's end there."),
     click.option(
         "--idempotency-key",
         metavar="KEY",

@@ -24,6 +24,7 @@ from ...actors.core.intake.filters import task_filter
 from ...actors.core.intake.submission import parse_priority
 from ...actors.core.model.access_keys import Role
 from ...actors.core.model.crons import Cron, CronAdded, IfExists, NewCron, TaskTemplate
+from ...actors.core.model.deliveries import Delivery, DeliveryPage, is_seen_by
 from ...actors.core.model.errors import Forbidden, Invalid, NotFound, QueueError, unknown_model
 from ...actors.core.model.events import EventRecord
 from ...actors.core.model.files import FilePage, StoredFile
@@ -315,6 +316,19 @@ class ScopedQueue:
 
     def delete_job(self, batch_id: str) -> None:
         self.whole.delete_job(self.get_batch(batch_id).id)
+
+    # --- webhooks -------------------------------------------------------------------------------
+
+    def list_deliveries(self, **filters: Any) -> DeliveryPage:
+        page: DeliveryPage = self.whole.list_deliveries_of(self._grant.tenant, **filters)
+        return page
+
+    def retry_delivery(self, delivery_id: str) -> Delivery:
+        tenant, delivery = self._grant.tenant, self.whole.get_delivery(delivery_id)
+        if tenant is not None and not is_seen_by(delivery, tenant):
+            raise NotFound(f"there is no delivery {delivery_id}", field="id")
+        retried: Delivery = self.whole.retry_delivery(delivery_id)
+        return retried
 
     # --- files ----------------------------------------------------------------------------------
 

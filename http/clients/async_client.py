@@ -23,6 +23,7 @@ from ...actors.core.intake.filters import task_filter
 from ...actors.core.intake.submission import parse_time
 from ...actors.core.model.access_keys import KeyCreated, KeyInfo, NewKey
 from ...actors.core.model.crons import Cron, IfExists, NewCron
+from ...actors.core.model.deliveries import Delivery, DeliveryPage
 from ...actors.core.model.errors import QueueError
 from ...actors.core.model.stats import BackendState, Period, QueueStats, StoreSnapshot, UsageReport
 from ...actors.core.model.task_filter import TaskFilter, TaskPage
@@ -133,6 +134,19 @@ class AsyncClient:
 
     async def list_batches(self, limit: int = 100) -> list[Batch]:
         return await self._ask(requests.list_batches(limit))
+
+    async def list_deliveries(
+        self,
+        *,
+        task_id: OfTask | None = None,
+        status: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> DeliveryPage:
+        return await self._ask(requests.list_deliveries(task_id, status, limit, cursor))
+
+    async def retry_delivery(self, delivery_id: str) -> Delivery:
+        return await self._ask(requests.retry_delivery(delivery_id))
 
     async def get_task(self, task_id: OfTask, *, wait: float | None = None) -> Task:
         return await self._ask(requests.get_task(task_id, wait))

@@ -14,6 +14,7 @@ from ...actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask
 from ...actors.core.intake.bulk import BulkResult, Filter, Verb, bulk
 from ...actors.core.model.access_keys import KeyCreated, KeyInfo, NewKey
 from ...actors.core.model.crons import Cron, IfExists, NewCron
+from ...actors.core.model.deliveries import Delivery, DeliveryPage
 from ...actors.core.model.stats import BackendState, Period, QueueStats, StoreSnapshot, UsageReport
 from ...actors.core.model.task_filter import TaskFilter, TaskPage
 from ...actors.core.model.tasks import (
@@ -79,6 +80,19 @@ class Client(ComposedVerbs):
 
     def list_batches(self, limit: int = 100) -> list[Batch]:
         return self._ask(requests.list_batches(limit))
+
+    def list_deliveries(
+        self,
+        *,
+        task_id: OfTask | None = None,
+        status: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> DeliveryPage:
+        return self._ask(requests.list_deliveries(task_id, status, limit, cursor))
+
+    def retry_delivery(self, delivery_id: str) -> Delivery:
+        return self._ask(requests.retry_delivery(delivery_id))
 
     def get_task(self, task_id: OfTask, *, wait: float | None = None) -> Task:
         return self._ask(requests.get_task(task_id, wait))

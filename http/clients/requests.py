@@ -13,10 +13,11 @@ from urllib.parse import quote
 import httpx
 import msgspec
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from ...actors.core.activity.audit import AuditPage
 from ...actors.core.activity.failures import FailureGroup
-from ...actors.core.intake import arguments
+from ...actors.core.intake import arguments, deliveries
 from ...actors.core.intake.access_keys import new_key
 from ...actors.core.intake.arguments import LONGEST_ANSWER_S, AnyTask, OfCron, OfTask
 from ...actors.core.intake.bulk import Bulk, BulkResult
@@ -26,6 +27,7 @@ from ...actors.core.intake.reports import audit_query, checked_tenant, history_q
 from ...actors.core.intake.submission import parse_priority, parse_time
 from ...actors.core.model.access_keys import KeyCreated, NewKey
 from ...actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
+from ...actors.core.model.deliveries import Delivery, DeliveryPage
 from ...actors.core.model.errors import Invalid, Unavailable, error_at
 from ...actors.core.model.stats import BackendState, Period, StoreSnapshot, UsageReport
 from ...actors.core.model.task_filter import MAX_LIMIT, TaskFilter, TaskPage
@@ -51,6 +53,7 @@ TARGETS: dict[str, Callable[[Any], str]] = {  # how the parameter in a path is c
     "batch_id": arguments.batch_id,
     "cron_id": arguments.cron_id,
     "name": arguments.backend,
+    "delivery_id": deliveries.delivery_id,
 }
 
 T = TypeVar("T")
@@ -183,6 +186,18 @@ def get_usage(
     }
     given = {name: value for name, value in params.items() if value is not None}
     return build(routes.GET_USAGE, params=given)
+
+
+def list_deliveries(
+    task_id: OfTask | None, status: str | None, limit: int, cursor: str | None
+) -> Request[DeliveryPage]:
+    query = deliveries.query(task_id, status, limit, cursor)
+    params = {name: value for name, value in asdict(query).items() if value}
+    return build(routes.LIST_DELIVERIES, params=params)
+
+
+def retry_delivery(delivery_id: str) -> Request[Delivery]:
+    return build(routes.RETRY_DELIVERY, delivery_id)
 
 
 def get_task(task_id: OfTask, wait: float | None) -> Request[Task]:

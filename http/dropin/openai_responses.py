@@ -20,7 +20,7 @@ from ...actors.core.model.tasks import Dialect, NewTask, Piece, Priority, Status
 from ...actors.core.responses.items import listed
 from ...actors.core.responses.numbering import NumberedEvents
 from ...actors.core.responses.response import ResponseView, response_of, task_id_of
-from ...actors.embedded.watch import Delivery, PieceStream
+from ...actors.embedded.watch import PieceStream, StreamItem
 from .. import sse, wire
 from ..requests import reading
 from ..requests.exchange import Routes, current
@@ -207,7 +207,7 @@ def _heartbeat(queue: DropinQueue, task_id: str, numbers: NumberedEvents) -> byt
     return encoded(numbers.running(task.attempt)) + openai.waiting(task)
 
 
-def _encoded(queue: DropinQueue, task_id: str, item: Delivery, numbers: NumberedEvents) -> bytes:
+def _encoded(queue: DropinQueue, task_id: str, item: StreamItem, numbers: NumberedEvents) -> bytes:
     if isinstance(item, Piece):
         return encoded(numbers.take(item.attempt, item.number, msgspec.json.decode(item.raw)))
     if not item.done:

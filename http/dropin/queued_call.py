@@ -24,7 +24,7 @@ from ...actors.core.model.tasks import (
     Task,
 )
 from ...actors.core.openai.translation import hints
-from ...actors.embedded.watch import Delivery
+from ...actors.embedded.watch import StreamItem
 from .. import wire
 from ..requests import reading
 from ..requests.exchange import current
@@ -255,7 +255,7 @@ class QueuedCall:
             names = [quote(name[:MAX_NAME], safe="") for name in self._hints[:MAX_NAMES]]
             current().set_header(IGNORED, ", ".join(names))
 
-    def _deliveries(self) -> Iterator[list[Delivery]]:
+    def _deliveries(self) -> Iterator[list[StreamItem]]:
         for deliveries in self._stream:
             if deliveries and not self._is_over:
                 last = deliveries[-1]
@@ -294,7 +294,7 @@ class QueuedCall:
                 raise
             yield self._form.failed(error)
 
-    def _encoded(self, deliveries: list[Delivery]) -> Iterator[bytes]:
+    def _encoded(self, deliveries: list[StreamItem]) -> Iterator[bytes]:
         """Raises `TaskFailed` at the end of an unsuccessful task."""
         for item in cooperatively(deliveries, self._queue.yield_control):
             if isinstance(item, Piece):

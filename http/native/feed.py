@@ -92,7 +92,7 @@ def _chunk_frames(task_id: str, stream: watch.PieceStream) -> Iterator[bytes]:
         yield _last_words(error)
 
 
-def _chunk_frame(task_id: str, item: watch.Delivery) -> bytes:
+def _chunk_frame(task_id: str, item: watch.StreamItem) -> bytes:
     if isinstance(item, Piece):
         return sse.raw_frame("chunk", item.raw, watch.position(item))
     if item.done:

@@ -13,6 +13,7 @@ from .backends import backend_handlers
 from .batches import batch_handlers
 from .bulk import bulk_handlers
 from .crons import CronQueue, cron_handlers
+from .deliveries import delivery_handlers
 from .feed import feed_handlers
 from .health import MeasuredQueue, health_handlers
 from .keys import KeyedQueue, key_handlers
@@ -41,6 +42,7 @@ def add_native_routes(
         **task_handlers(queue, max_body),
         **bulk_handlers(queue, max_body),
         **batch_handlers(queue, max_upload, max_body),
+        **delivery_handlers(queue),
         **cron_handlers(queue, max_body),
         **backend_handlers(queue, max_body),
         **key_handlers(queue, max_body),

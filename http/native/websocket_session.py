@@ -190,7 +190,7 @@ def _message(item: Any) -> bytes:
     return msgspec.json.encode(item.message if isinstance(item, StreamMessage) else item)
 
 
-def _piece(task_id: str, item: watch.Delivery) -> dict[str, Any]:
+def _piece(task_id: str, item: watch.StreamItem) -> dict[str, Any]:
     if isinstance(item, Piece):
         data = msgspec.Raw(item.raw)
         return {"type": "chunk", "task_id": task_id, "id": watch.position(item), "data": data}

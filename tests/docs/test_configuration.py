@@ -11,6 +11,7 @@ from ollama_queue.actors.core.config.config import (
     Endpoint,
     KeySettings,
     ModelSettings,
+    Webhook,
 )
 from ollama_queue.actors.embedded.options import config_of
 from ollama_queue.actors.settings.settings import ENVIRONMENT, load, trace
@@ -31,7 +32,7 @@ def test_every_setting_has_a_row_with_its_default_and_its_variable() -> None:
     written = listing(trace(None, {}, {}))
     variables = {key: name for name, key in ENVIRONMENT.items()}
     for key, kind in KEYS.items():
-        if key not in ("backends", "models"):
+        if key not in ("backends", "models", "webhooks"):
             default, variable, words = ROWS[key]
             assert f"{key.rpartition('.')[2]}: {default} " in written, key
             assert variable == variables.get(key, "")
@@ -46,6 +47,7 @@ def test_every_setting_has_a_row_with_its_default_and_its_variable() -> None:
         ("remote_scheduling.endpoints[]", Endpoint),
         ("models.NAME", ModelSettings),
         ("auth.keys[]", KeySettings),
+        ("webhooks[]", Webhook),
     ],
 )
 def test_every_setting_of_a_group_has_a_row(before: str, kind: type[msgspec.Struct]) -> None:
@@ -60,10 +62,9 @@ def test_its_files_load(text: str, tmp_path_factory: pytest.TempPathFactory) -> 
     path = tmp_path_factory.mktemp("docs") / "config.yaml"
     path.write_text(text)
 
-    assert (
-        load(str(path), {"CLOUD_KEY": "c", "OPENAI_KEY": "k", "ALICE_KEY": "a" * 20}, {})
-        != Config()
-    )
+    given = {"CLOUD_KEY": "c", "OPENAI_KEY": "k", "ALICE_KEY": "a" * 20}
+    given["WEBHOOK_SECRET"] = "whsec_" + "QUJD" * 8
+    assert load(str(path), given, {}) != Config()
 
 
 def test_every_option_of_a_queue_is_named() -> None:

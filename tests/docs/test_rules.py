@@ -14,6 +14,8 @@ MOST_FILES = 18  # in a folder of the package: beyond, nobody reads the list
 
 # Of the standard library, only what has no clock, chance, thread, log or file.
 PURE = {
+    "base64",
+    "binascii",
     "bisect",
     "collections",
     "collections.abc",
@@ -25,6 +27,7 @@ PURE = {
     "functools",
     "hashlib",
     "heapq",
+    "hmac",
     "ipaddress",
     "itertools",
     "math",

@@ -253,3 +253,20 @@ def test_the_admin_sees_everything_and_the_reader_her_tenant(house: TenantsHarne
     assert tenants == {"ann", "bob"}
     assert house.client(EYE).get(f"/api/tasks/{ann.task}").status_code == 200
     assert {task["tenant"] for task in house.client(EYE).get("/api/tasks").json()} == {"ann"}
+
+
+def test_deliveries_are_those_of_ones_own_tasks(house: TenantsHarness) -> None:
+    ann, bob, eye = (house.client(key) for key in (ANN, BOB, EYE))
+    house.queue.pause()
+    task = {"type": "generate", "model": "smollm2", "prompt": SECRET}
+    made = ann.post("/api/tasks", json={**task, "callback_url": f"http://127.0.0.1:9/{SECRET}"})
+    assert ann.post(f"/api/tasks/{made.json()['task_id']}/cancel").status_code == 200
+    (delivery,) = ann.get("/api/deliveries").json()["deliveries"]
+
+    assert SECRET not in bob.get("/api/deliveries").text
+    refused = bob.post(f"/api/deliveries/{delivery['id']}/retry")
+    unknown = bob.post("/api/deliveries/msg_0/retry")
+    assert (refused.status_code, unknown.status_code) == (404, 404)
+    assert refused.text.replace(delivery["id"], "msg_0") == unknown.text
+    assert eye.post(f"/api/deliveries/{delivery['id']}/retry").status_code == 403
+    assert ann.post(f"/api/deliveries/{delivery['id']}/retry").status_code == 200

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from ..model import limits
-from ..model.efforts import EFFORTS
 from ..model.errors import Invalid
 from ..model.ids import digest
 from ..model.tasks import TaskType
+from ..openai.efforts import EFFORTS
 from .conversation import BETWEEN, messages_of, role_of, text_of
 
 _MOST = (1 << 31) - 1  # tokens, and places in a ranking

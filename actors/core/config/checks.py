@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 from ..access.checks import rules_for
 from ..access.keys import digest_of
 from ..model.errors import Invalid
+from ..model.event_names import DELIVERED
 from ..model.limits import NAME
 from ..model.model_names import fallback_fault, model_name
 from .urls import is_http_url, is_network, is_origin
+from .webhook_values import signing_key
 
 if TYPE_CHECKING:
     from .config import (
         AuthSettings,
         Backend,
+        CallbackSettings,
         Config,
         Endpoint,
         ModelSettings,
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
         RetrySettings,
         SchedulerSettings,
         ServerSettings,
+        Webhook,
     )
 
 DAY_S = 86_400.0
@@ -52,6 +56,7 @@ _FROM_0 = "a duration of 0 to 3650d"
 MIN_KEY, MAX_KEY = 20, 512  # characters of an API key
 _KEY_WANTED = f"{MIN_KEY} to {MAX_KEY} characters of ASCII without spaces"
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
+_SECRET_WANTED = "whsec_ and 24 to 64 bytes in base64"
 
 Rule = tuple[bool, str, str]  # whether it holds, the key, what the value must be
 
@@ -78,6 +83,12 @@ def _rules(config: "Config") -> Iterator[Rule]:
     yield from _scheduler(config.scheduler)
     yield from _retry(config.retry_config)
     yield from _remote(config.remote_scheduling)
+    for index, webhook in enumerate(config.webhooks):
+        yield from _webhook(f"webhooks[{index}]", webhook)
+    names = [webhook.name for webhook in config.webhooks]
+    for index, name in enumerate(names):
+        yield name not in names[:index], f"webhooks[{index}].name", "a name that no other has"
+    yield from _callbacks(config.callbacks)
     yield from _names(config)
     yield from _auth(config.auth)
     file = config.logging.file
@@ -212,6 +223,26 @@ def _auth(auth: "AuthSettings") -> Iterator[Rule]:
         secret = key.sha256.lower() or digest_of(key.key).hex()
         yield secret not in secrets, f"{where}.key", "a key that no other name has"
         secrets.add(secret)
+
+
+def _webhook(where: str, it: "Webhook") -> Iterator[Rule]:
+    yield _NAME.fullmatch(it.name) is not None, f"{where}.name", _NAME_WANTED
+    yield is_http_url(it.url), f"{where}.url", "an http(s) URL, such as https://app/hooks"
+    yield not it.secret or signing_key(it.secret) is not None, f"{where}.secret", _SECRET_WANTED
+    yield bool(it.events), f"{where}.events", "at least one event"
+    for index, event in enumerate(it.events):
+        known = f"one of {', '.join(sorted(DELIVERED))}"
+        yield event in DELIVERED, f"{where}.events[{index}]", known
+    tenant = it.tenant
+    yield tenant is None or 0 < len(tenant) <= NAME, f"{where}.tenant", "a tenant, or null"
+
+
+def _callbacks(it: "CallbackSettings") -> Iterator[Rule]:
+    is_signed = not it.secret or signing_key(it.secret) is not None
+    yield is_signed, "callbacks.secret", _SECRET_WANTED
+    for index, text in enumerate(it.allowed_networks):
+        where = f"callbacks.allowed_networks[{index}]"
+        yield is_network(text), where, "an address or a network, such as 10.0.0.0/8"
 
 
 def _names(config: "Config") -> Iterator[Rule]:

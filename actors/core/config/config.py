@@ -2,11 +2,12 @@
 
 from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ..access.keys import Grant, digest_of, grant_of
 from ..model.access_keys import KeyRules
+from ..model.event_names import ENDS
 from .checks import DAY_S, check
 from .urls import is_here, shown
 
@@ -195,6 +196,33 @@ class AuthSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return [grant_of(key.name, _digest_of(key), key) for key in self.keys]
 
 
+class Webhook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A URL that is sent the events `events`, of all tasks or of those of a `tenant`.
+
+    `secret` signs the requests: `whsec_` and 24 to 64 bytes in base64.
+    """
+
+    name: str
+    url: Url
+    secret: Secret = ""
+    events: list[str] = field(default_factory=lambda: sorted(ENDS))
+    tenant: str | None = None
+
+    def __repr__(self) -> str:  # the secret must not reach a log
+        return f"Webhook({self.name!r}, {shown(self.url)!r})"
+
+
+class CallbackSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Requests to the `callback_url` of tasks. `secret` signs them, as in `webhooks`. They go to
+    public addresses only, and to those of `allowed_networks`."""
+
+    secret: Secret = ""
+    allowed_networks: list[str] = []
+
+    def __repr__(self) -> str:
+        return f"CallbackSettings(allowed_networks={self.allowed_networks!r})"
+
+
 class LoggingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """With `file` None, logs to stderr; a file is rotated."""
 
@@ -206,7 +234,7 @@ class LoggingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings, in the sections of the configuration file: `server`, `ollama`, `backends`,
     `models` (by name), `queue`, `scheduler`, `retry_config`, `remote_scheduling`, `proxy`, `auth`,
-    `logging`.
+    `webhooks`, `callbacks`, `logging`.
 
     Checked on creation. Raises `Invalid`, naming the key as `section.key`.
     """
@@ -221,6 +249,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     remote_scheduling: RemoteScheduling = RemoteScheduling()
     proxy: ProxySettings = ProxySettings()
     auth: AuthSettings = AuthSettings()
+    webhooks: list[Webhook] = []
+    callbacks: CallbackSettings = CallbackSettings()
     logging: LoggingSettings = LoggingSettings()
 
     def __post_init__(self) -> None:

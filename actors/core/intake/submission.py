@@ -18,6 +18,7 @@ from ..model.tasks import Dialect, NewTask, Priority, Spec, Task, TaskType
 from ..openai.translation import untranslatable
 from ..responses.request import chat_request
 from ..text.strict_json import check_written, too_deep
+from ..webhooks.targets import target_fault
 from . import arguments
 from .arguments import AnyTask
 from .task_fields import ChatFields, EmbedFields, GenerateFields
@@ -320,6 +321,10 @@ def _check(task: NewTask) -> None:
         _check_trace(task)
     if task.fallback_models:
         _check_fallbacks(task, task.fallback_models)
+    if task.callback_url is not None:
+        wanted = target_fault(task.callback_url)
+        if wanted is not None:
+            raise Invalid(f"callback_url must be {wanted}", field="callback_url")
     _check_sizes(task)
     if task.dialect is not Dialect.OLLAMA and task.options:
         raise Invalid("options must be empty: in OpenAI's dialect payload has all", field="options")

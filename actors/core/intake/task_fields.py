@@ -28,6 +28,7 @@ class TaskFields(TypedDict, total=False):
     fallback_models: Sequence[str] | None
     traceparent: str | None
     tracestate: str | None
+    callback_url: str | None
     dialect: Dialect
     payload: Mapping[str, Any]
     keep_alive: float | str | None

@@ -11,13 +11,14 @@ from ..activity.failures import FailureGroup
 from ..activity.history import MinuteTallies
 from ..activity.measures import DiskMeasures
 from ..activity.reports import HistoryQuery, UsageQuery
+from ..model.deliveries import DeliveryPage, StoredDelivery
 from ..model.files import FilePage, StoredFile
 from ..model.orders import Insert, Run, Save, Stop
 from ..model.stats import Counts, Period, StoreSnapshot, UsageReport
 from ..model.task_filter import TaskFilter, WaitReasons
 from ..model.tasks import Batch, BatchSubmitted, Record
 from .command import Command, Reply
-from .replies import BatchLines, LiveTasks, Page, Recovered, StoredTask
+from .replies import BatchLines, DueDeliveries, LiveTasks, Page, Recovered, StoredTask
 from .scheduler import Delete, Retry
 
 Calls = tuple[tuple[Any, Run | Stop], ...]
@@ -268,6 +269,45 @@ class FailuresCounted(Struct, frozen=True):
     error: str | None
 
 
+class WatchDeliveries(Struct, frozen=True):
+    """Tell `sender` a `Wake` whenever there are new deliveries, once they are durable."""
+
+    sender: Any
+
+
+class FindDueDeliveries(Command[DueDeliveries], frozen=True):
+    """Find the deliveries that are due at `now`, to receivers after `after`."""
+
+    now: datetime
+    after: str = ""
+
+
+class GetDelivery(Command[StoredDelivery], frozen=True):
+    """Reply: `StoredDelivery`, or `NotFound`."""
+
+    delivery_id: str
+
+
+class ListDeliveries(Command[DeliveryPage], frozen=True):
+    """Reply: at most `limit` deliveries, newest first: those before `cursor`, of the task
+    `task_id`, with the `status`, of the `tenant`, where these are set."""
+
+    limit: int
+    cursor: str = ""
+    task_id: str = ""
+    status: str = ""
+    tenant: str | None = None
+
+
+class FindEndedDeliveries(Command[tuple[str, ...]], frozen=True):
+    """Find the oldest deliveries that have ended, before `before` or beyond the newest `keep`.
+    Reply: at most `limit` ids."""
+
+    before: datetime
+    keep: int
+    limit: int
+
+
 class TakeSnapshot(Command[StoreSnapshot], frozen=True):
     """Copy the whole store within its folder. Reply: `StoreSnapshot`, which replaces the last one;
     `Unavailable` if the disk refuses it."""
@@ -325,6 +365,11 @@ ToPersistence = (
     | TakeSnapshot
     | ListFailures
     | FailuresCounted
+    | WatchDeliveries
+    | FindDueDeliveries
+    | GetDelivery
+    | ListDeliveries
+    | FindEndedDeliveries
     | Recover
     | Write
     | Synced

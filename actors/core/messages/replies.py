@@ -1,9 +1,12 @@
 """Replies of Persistence."""
 
+from datetime import datetime
+
 from msgspec import Struct, field
 
 from ..model.access_keys import AccessKey, TenantUsage
 from ..model.crons import Cron
+from ..model.deliveries import StoredDelivery
 from ..model.entry import Entry, KeyUse
 from ..model.tasks import Batch, Record, TaskType
 
@@ -38,6 +41,17 @@ class LiveTasks(Struct, frozen=True):
 
     task_ids: tuple[str, ...]
     after: str | None
+
+
+class DueDeliveries(Struct, frozen=True):
+    """Deliveries to make, and when the first of the others is due, None if none waits.
+
+    `rest`: the receiver to continue from; None: all have been looked at.
+    """
+
+    deliveries: list[StoredDelivery]
+    next_due: datetime | None
+    rest: str | None
 
 
 class Page(Struct):

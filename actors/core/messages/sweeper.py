@@ -24,4 +24,10 @@ class ForgottenBatches(Struct, frozen=True):
     batch_ids: tuple[str, ...]
 
 
-ToSweeper = Expired | Swept | ExpiredFiles | ForgottenBatches | Wake
+class EndedDeliveries(Struct, frozen=True):
+    """The ids of the deliveries to delete."""
+
+    delivery_ids: tuple[str, ...]
+
+
+ToSweeper = Expired | Swept | ExpiredFiles | ForgottenBatches | EndedDeliveries | Wake

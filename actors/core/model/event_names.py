@@ -14,3 +14,5 @@ EVENTS = ENDS | {
     "cron_fired",
     "cron_skipped",
 }
+DELIVERED = EVENTS - {"task_submitted"}
+"""The events that webhooks may name. A batch may submit a million tasks at once."""

@@ -12,6 +12,7 @@ from .tasks import NewTask
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 # The last fields of a task that is without them, from the end.
 _NEWER = (
+    b',"callback_url":null',
     b',"tracestate":null',
     b',"traceparent":null',
     b',"start_within":null',

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from .access_keys import AccessKey, TenantUsage
 from .crons import Cron
+from .deliveries import StoredDelivery
 from .files import StoredFile
 from .tasks import Attempt, Batch, BatchJob, Record
 
@@ -133,6 +134,18 @@ class SaveUsage(Struct, frozen=True):
     usage: TenantUsage
 
 
+class SaveDelivery(Struct, frozen=True):
+    """Change a delivery, if it is still stored."""
+
+    delivery: StoredDelivery
+
+
+class DropDelivery(Struct, frozen=True):
+    """Delete a delivery."""
+
+    delivery_id: str
+
+
 class DropBatch(Struct, frozen=True):
     """Delete a batch without tasks."""
 
@@ -153,6 +166,8 @@ SaveElse = (
     | DropAccessKey
     | SaveUsage
     | DropBatch
+    | SaveDelivery
+    | DropDelivery
     | Announce
 )
 """A save that does not concern a task's record."""

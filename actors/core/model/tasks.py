@@ -102,8 +102,9 @@ class NewTask(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fi
     (64 KiB as JSON) is for the program's own use. `fallback_models` (at most 8) may run it in place
     of `model`, in order, as the settings of `model` say when; None means those of the settings, an
     empty list none. `traceparent` and `tracestate` are the trace that it belongs to (W3C Trace
-    Context); its calls are children of it. In OpenAI's `dialect`, the payload is the body of a
-    request to `/v1`, and `options` is empty; in `responses`, that of a chat is for `/v1/responses`.
+    Context); its calls are children of it. `callback_url` is sent the event of the task's end. In
+    OpenAI's `dialect`, the payload is the body of a request to `/v1`, and `options` is empty; in
+    `responses`, that of a chat is for `/v1/responses`.
     """
 
     type: TaskType
@@ -125,6 +126,7 @@ class NewTask(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fi
     start_within: float | None = None
     traceparent: str | None = None
     tracestate: str | None = None
+    callback_url: str | None = None
 
 
 class Upstream(Struct, PublicRecord, frozen=True, omit_defaults=True):
@@ -207,6 +209,7 @@ class _Facts(Struct, PublicRecord, frozen=True, kw_only=True):
     tenant: str | None = None
     tags: list[str] = []
     fallback_models: list[str] | None = None
+    callback_url: str | None = None
     attempts: list[Attempt] = []
     traceparent: str | None = None
     seq: int = 0
@@ -242,6 +245,7 @@ class Task(_Facts, frozen=True, kw_only=True):
       `max_retries`, `timeout_s`, `deadline`, `start_within`, `remote_execution`, `backend`,
       `tenant`, `tags`, `fallback_models`,
       `traceparent`.
+      `tenant`, `tags`, `fallback_models`, `callback_url`.
     - `id`; `title`, the first 120 characters of the prompt; `batch_id` and `cron_id`, the batch
       and the cron that submitted it, or None.
     - `status`, and an `error` in one sentence if its last attempt failed, or if it was cancelled

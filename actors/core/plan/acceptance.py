@@ -36,6 +36,7 @@ class Draft(Struct, frozen=True, array_like=True):
     spec: bytes
     fallback_models: list[str] | None
     traceparent: str | None
+    callback_url: str | None
 
 
 def route_of(submit: Submit) -> str:
@@ -75,6 +76,7 @@ def draft_of(submit: Submit) -> Draft:
         submit.spec,
         new.fallback_models,
         new.traceparent,
+        new.callback_url,
     )
 
 
@@ -124,6 +126,7 @@ def record_of(
         tags=draft.tags,
         fallback_models=draft.fallback_models,
         traceparent=draft.traceparent,
+        callback_url=draft.callback_url,
         route=draft.route,
         size=len(draft.spec),
         key=key,

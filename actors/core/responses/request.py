@@ -8,8 +8,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..model.efforts import EFFORTS
 from ..model.errors import Invalid
+from ..openai.efforts import EFFORTS
 from ..openai.translation import SAME_OPTIONS
 from .items import function_name, messages_of
 

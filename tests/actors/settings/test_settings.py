@@ -8,6 +8,7 @@ import yaml
 
 from ollama_queue.actors.core.config.config import (
     Backend,
+    CallbackSettings,
     Config,
     Endpoint,
     LoggingSettings,
@@ -19,6 +20,7 @@ from ollama_queue.actors.core.config.config import (
     RetrySettings,
     SchedulerSettings,
     ServerSettings,
+    Webhook,
 )
 from ollama_queue.actors.core.config.config import Path as Path_
 from ollama_queue.actors.core.model.errors import Invalid
@@ -26,6 +28,7 @@ from ollama_queue.actors.settings import settings
 from ollama_queue.actors.settings.settings import ENVIRONMENT, load, trace
 from ollama_queue.actors.settings.value_types import KEYS, plain
 
+SECRET = "whsec_" + "QUJD" * 8
 EXAMPLE = Path(__file__).resolve().parents[3] / "config.example.yaml"
 
 
@@ -40,7 +43,8 @@ def test_nothing_given_is_the_defaults():
 def test_the_example_names_every_key_with_its_default():
     document = yaml.safe_load(EXAMPLE.read_text())
     sections = keys_of(Config)
-    del sections["backends"], sections["models"]
+    del sections["backends"], sections["models"], sections["webhooks"]
+    assert document.pop("webhooks") == []
 
     assert load(str(EXAMPLE), {}, {}) == Config()
     assert {s: set(keys) for s, keys in document.items()} == {
@@ -91,6 +95,20 @@ def test_the_models_of_the_example_load_when_uncommented(read):
         "qwen3:32b": ModelSettings(fallback=["qwen3:8b", "qwen3:1.7b"], after=30.0, keep=["ollama"])
     }
     assert set(yaml.safe_load(text)["models"]["qwen3:32b"]) == set(keys_of(ModelSettings))
+
+
+def test_the_webhooks_of_the_example_load_when_uncommented(read):
+    text = uncommented("webhooks")
+
+    assert read(text, {"WEBHOOK_SECRET": SECRET}).webhooks == [
+        Webhook(
+            name="ops",
+            url="https://ops.example.com/hooks/queue",
+            secret=SECRET,
+            events=["task_failed", "backend_changed"],
+        )
+    ]
+    assert set(yaml.safe_load(text)["webhooks"][0]) == set(keys_of(Webhook))
 
 
 ALL = Config(
@@ -144,6 +162,7 @@ ALL = Config(
         after=5,
     ),
     proxy=ProxySettings(admin=True),
+    callbacks=CallbackSettings(secret=SECRET, allowed_networks=["10.0.0.0/8"]),
     logging=LoggingSettings(level="debug", file="/var/log/q.log", format="json"),
 )
 
@@ -165,10 +184,11 @@ remote_scheduling: {enabled: yes, health_check_interval: 1m30s, fallback_to_loca
                     endpoints: []}
 proxy: {admin: yes}
 auth: {keys: [], required: no}
+callbacks: {secret: %s, allowed_networks: [10.0.0.0/8]}
 logging: {level: DEBUG, file: /var/log/q.log, format: json}
-"""
+""".replace("%s", SECRET)
     assert {f"{s}.{name}" for s, keys in yaml.safe_load(text).items() for name in keys} == {
-        key for key in KEYS if key not in ("backends", "models")
+        key for key in KEYS if key not in ("backends", "models", "webhooks")
     }
     assert read(text) == ALL
 
@@ -209,6 +229,8 @@ def test_every_key_but_lists_of_groups_has_an_environment_variable():
         "SCHEDULER_FAIR": "true",
         "SCHEDULER_MODEL_WAIT": "1s",
         "SCHEDULER_MAX_REST": "20",
+        "CALLBACKS_SECRET": SECRET,
+        "CALLBACKS_ALLOWED_NETWORKS": "10.0.0.0/8",
         "RETRY_MAX_RETRIES": "0",
         "RETRY_INITIAL_DELAY": "500ms",
         "RETRY_MAX_DELAY": "12h",

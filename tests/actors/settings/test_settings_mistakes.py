@@ -26,7 +26,7 @@ from ollama_queue.actors.settings.settings import load
             "zzz: 4",
             "config.yaml: zzz is not a setting: "
             "there are server, ollama, backends, models, queue, scheduler, retry_config, "
-            "remote_scheduling, proxy, auth, logging",
+            "remote_scheduling, proxy, auth, webhooks, callbacks, logging",
         ),
         (
             "logging: {zzzzzzzzzzzz: 4}",

@@ -29,6 +29,7 @@ class Door:
             Config(
                 ollama=config.OllamaSettings(host=self.fake.url),
                 queue=config.QueueSettings(storage_path=str(folder), max_workers=1, **limits),
+                callbacks=config.CallbackSettings(allowed_networks=["127.0.0.1"]),
                 retry_config=config.RetrySettings(
                     max_retries=2, initial_delay=0.01, max_delay=0.02
                 ),

@@ -51,7 +51,7 @@ class EventBusHarness:
     def connect(self, bus: Ref, persistence: Ref | None = None) -> None:
         found: Any = Recorder()
         self.switchboard.connect(
-            Generation(found, persistence or self.persistence, bus, found, found, found)
+            Generation(found, persistence or self.persistence, bus, found, found, found, found)
         )
 
     def commit(self, *saves: Any) -> None:
