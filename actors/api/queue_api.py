@@ -558,7 +558,7 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
     def load_model(
         self, name: str, model: str, *, keep_alive: str | float | None = None
     ) -> BackendState:
-        """Load a model into the memory of the Ollama server `name`; takes up to 5 minutes.
+        """Load `model` into the memory of the Ollama server `name`; takes up to 5 minutes.
 
         `keep_alive` is how long it stays there after its last use, as Ollama writes it: "10m",
         seconds, or -1 for ever; None is Ollama's default, 5 minutes. Returns the server's state.
@@ -568,7 +568,7 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
         ...
 
     def unload_model(self, name: str, model: str) -> BackendState:
-        """Remove a model from the memory of the Ollama server `name`, once its calls have ended.
+        """Remove `model` from the memory of the Ollama server `name`, once its calls have ended.
 
         Returns the server's state. Raises as `load_model` does, and `Conflict` for a model that
         the settings keep in memory there.

@@ -26,7 +26,9 @@ def test_backends_are_listed(house):
     house.ended()
     head, row = house.ok("backends").splitlines()
 
-    assert head.startswith("NAME    TYPE    HEALTH   RUNNING  MODELS  LOADED  CALLS  FAILURES")
+    assert head.startswith(
+        "NAME    TYPE    HEALTH   RUNNING  MODELS  LOADED  PINNED  CALLS  FAILURES"
+    )
     assert row.split()[:4] == ["ollama", "ollama", "healthy", "0/1"]
     (shown,) = house.json("backends")
     assert (shown["name"], shown["healthy"], shown["parallel"]) == ("ollama", True, 1)
