@@ -216,6 +216,7 @@ def _id_of(moment: datetime | None, default: str) -> str:
 def total_of(
     task_filter: TaskFilter,
     counts: Counts,
+    counts_of: Callable[[str], Counts],
     batch_of: Callable[[str], Batch | None],
     reasons: WaitReasons | None,
 ) -> int | None:
@@ -225,6 +226,9 @@ def total_of(
         return None
     if fields <= {"status", "priority"}:
         return sum(_cells(task_filter, counts).values())
+    if fields <= {"status", "priority", "tenant"}:
+        tenants = dict.fromkeys(task_filter.tenant)
+        return sum(sum(_cells(task_filter, counts_of(each)).values()) for each in tenants)
     if reasons is not None and fields <= {"waiting_for", "status"}:
         return sum(reasons.counts.get(reason, 0) for reason in set(task_filter.waiting_for))
     if fields == {"batch_id"}:

@@ -47,7 +47,7 @@ def scan(
             return lambda: Page(total=0)
         task_filter = replace(task_filter, status=[Status.FAILED])
     choice = choose(task_filter, store.counts, begin.place)
-    total = total_of(task_filter, store.counts, store.batches.get, reasons)
+    total = total_of(task_filter, store.counts, store.counts_of, store.batches.get, reasons)
     index, tasks, specs, results = store.snapshots("index", "tasks", "specs", "results")
     rows = _rows(index, tasks, choice)
     looks_for = None if choice.is_exact else TaskMatcher(task_filter, reasons)

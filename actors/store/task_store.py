@@ -78,8 +78,9 @@ class TaskStore(ABC):
 
     def _drop_idle_tenant(self) -> None:
         """Forget the counts read longest ago: they are on disk."""
-        idle = next(name for name in self._tenants if name not in self._recounted)
-        del self._tenants[idle]
+        idle = next((name for name in self._tenants if name not in self._recounted), None)
+        if idle is not None:
+            del self._tenants[idle]
 
     def _write_tenants(self, batch: Changes) -> None:
         for tenant in self._recounted:

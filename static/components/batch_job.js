@@ -3,7 +3,8 @@
 import { h } from "../lib/dom.js";
 import { number } from "../lib/format.js";
 import { icon } from "../lib/icons.js";
-import { fileAddress } from "../server/api.js";
+import { fileAddress, needsKeyForFiles, saveFile } from "../server/api.js";
+import { showToast } from "../state/store.js";
 import { timeLabel } from "./controls.js";
 
 const MAX_LINES = 8; // line numbers named of each kind of fault
@@ -28,7 +29,17 @@ export const jobDownloads = (job) => [
 const fileLink = (id, label, variant) =>
   h(
     "a",
-    { key: label, class: `button ${variant}`.trim(), href: fileAddress(id), download: "" },
+    {
+      key: label,
+      class: `button ${variant}`.trim(),
+      href: fileAddress(id),
+      download: "",
+      onclick: (event) => {
+        if (!needsKeyForFiles()) return;
+        event.preventDefault();
+        saveFile(id).catch((error) => showToast(error.message, "error"));
+      },
+    },
     icon("down"),
     label,
   );

@@ -171,6 +171,19 @@ export const listBatches = (limit = 100) =>
 export const cancelBatch = (id) => requestJson("POST", pathOf("/api/batches", id, "cancel"));
 /** The address of a file's content, for a link. */
 export const fileAddress = (id) => address(pathOf("/v1/files", id, "content")).href;
+/** Whether links need `saveFile`: a browser sends no API key with a link. */
+export const needsKeyForFiles = () => Boolean(apiKey());
+
+/** Has the browser save a file, named as the server says. */
+export async function saveFile(id) {
+  const response = await sendRequest("GET", pathOf("/v1/files", id, "content"));
+  const named = /filename\*=UTF-8''([^;]+)/.exec(response.headers.get("Content-Disposition") ?? "");
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await response.blob());
+  link.download = named ? decodeURIComponent(named[1]) : id;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
 export const getBatch = (id) => requestJson("GET", pathOf("/api/batches", id));
 
 // --- crons

@@ -58,7 +58,7 @@ class TaskPage(Struct, PublicRecord, frozen=True):
     a filter without an index reads a bounded number of tasks per page.
 
     `total` counts all matching tasks where that is known without reading them: without filters,
-    by `status` and `priority`, or by `batch_id` or `waiting_for` alone.
+    by `status`, `priority` and `tenant`, or by `batch_id` or `waiting_for` alone.
     """
 
     tasks: list[Task]

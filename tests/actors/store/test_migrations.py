@@ -22,6 +22,7 @@ from ollama_queue.actors.store.rocksdb import Store
 from tests.support.recorders import a_record, at
 
 CRON = mint(1, 1)
+TENANTS = ("ann", "bob", None)
 
 
 def a_task(number: int) -> Record:
@@ -31,6 +32,7 @@ def a_task(number: int) -> Record:
         status=status,
         priority=number % 3 + 1,
         cron_id=CRON if number % 2 else None,
+        tenant=TENANTS[number % 3],
         started_at=None if status is Status.PENDING else at(100 - number),
         completed_at=at(200 - number) if status.is_final else None,
     )
@@ -75,6 +77,21 @@ def second_format(folder: Path, count: int) -> list[Record]:
     return tasks
 
 
+def third_format(folder: Path, count: int) -> list[Record]:
+    """One that kept no rows and counts of tenants."""
+    tasks = stored(folder, count)
+    with raw(folder) as (db, index, handles):
+        batch = WriteBatch(raw_mode=True)
+        for key in list(index.keys()):
+            if key.startswith(b"n"):
+                batch.delete(key, handles["index"])
+        for tenant in TENANTS[:2]:
+            batch.delete(f"tenant:{tenant}".encode(), handles["meta"])
+        batch.put(b"format", b"3", handles["meta"])
+        db.write(batch)
+    return tasks
+
+
 @contextmanager
 def raw(folder: Path) -> Iterator[tuple[Rdict, Rdict, dict[str, Any]]]:
     """The store as RocksDB has it: all of it, its index, and what its writes name."""
@@ -107,7 +124,7 @@ def check(store: Store, tasks: list[Record], folder: Path) -> None:
     other.close()
 
 
-@pytest.mark.parametrize("older", [first_format, second_format])
+@pytest.mark.parametrize("older", [first_format, second_format, third_format])
 def test_an_older_store_lists_as_a_new_one(tmp_path: Path, older: Any) -> None:
     tasks = older(tmp_path / "old", 20)
 
@@ -118,6 +135,13 @@ def test_an_older_store_lists_as_a_new_one(tmp_path: Path, older: Any) -> None:
     assert listed(store, status=[Status.FAILED]) == failed[::-1]
     assert listed(store, sort="ended", status=[Status.FAILED]) == failed
     assert listed(store, cron_id=[CRON]) == [task.id for task in tasks[::-1] if task.cron_id]
+    for tenant in ("ann", "bob"):
+        own = [task for task in tasks if task.tenant == tenant]
+        assert listed(store, tenant=[tenant]) == [task.id for task in own[::-1]]
+        counts = store.counts_of(tenant)
+        assert sum(map(counts.total, Status)) == len(own)
+        assert counts.total(Status.FAILED) == sum(t.status is Status.FAILED for t in own)
+        assert scan(store, TaskFilter(tenant=[tenant]))().total == len(own)
     found = store.recover()
     for status, live in ((Status.PENDING, found.waiting), (Status.RUNNING, found.running)):
         expected = [entry_of(task) for task in tasks if task.status is status]
