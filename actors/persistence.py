@@ -240,8 +240,8 @@ class Persistence(Actor):
                 self.take_snapshot(message)
             case ListFailures(limit, tenant):
                 return self.list_failures(message, limit, tenant)
-            case FailuresCounted(tallies, error):
-                self.failures_counted(tallies, error)
+            case FailuresCounted():
+                self.failures_counted(message)
             case WatchDeliveries(sender):
                 self.sender = sender
             case FindDueDeliveries(now, receiver):
@@ -544,15 +544,22 @@ class Persistence(Actor):
         return None
 
     def count_failures(self) -> None:
+        self.count_some(failures_of(self.store))
+
+    def count_some(self, count: Callable[[], FailureTallies | None]) -> None:
+        """Count the next failed tasks; reads of others come in between."""
         me = self.actor_ref
         self.scanner.submit(
-            failures_of(self.store),
-            lambda tallies, error: tell(me, FailuresCounted(tallies, error)),
+            count, lambda tallies, error: tell(me, FailuresCounted(count, tallies, error))
         )
 
-    def failures_counted(self, tallies: FailureTallies | None, error: str | None) -> None:
-        if tallies is None:
-            raise OSError(f"scan: {error}")
+    def failures_counted(self, message: FailuresCounted) -> None:
+        if message.error is not None:
+            raise OSError(f"scan: {message.error}")
+        if message.tallies is None:
+            self.count_some(message.count)
+            return
+        tallies = message.tallies
         for promise, groups in self.failures.counted(tallies):
             if self.in_flight is None:
                 self.keep(promise, groups)

@@ -62,6 +62,8 @@ class MemoryStore(TaskStore):
     When the actors restart, a new store is opened over the same families and blobs.
     """
 
+    is_in_memory = True
+
     def __init__(self, families: dict[str, MemoryFamily], blobs: MemoryBlobs | None = None) -> None:
         super().__init__(MemoryBlobs() if blobs is None else blobs)
         self._tables |= families

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from ..core.activity.failure_tallies import FailureTallies, tallied
+from ..core.activity.failure_tallies import FailureTallies
 from ..core.activity.failures import cause_of
 from ..core.messages.replies import Page
 from ..core.model.task_filter import Cursor, TaskFilter, TaskMatcher, WaitReasons, read_cursor
@@ -18,6 +18,7 @@ from .indexes import FEW, LEAD, KeyRange, ReadPlan, choose, end_code, total_of
 if TYPE_CHECKING:
     from .task_store import TaskStore
 
+COUNTED_TOGETHER = 500  # failed tasks; other reads come in between
 INCLUDED_BYTES = 4 << 20  # of payloads and results per page; a single task may have more
 
 IndexRow = tuple[str, bytes | None]  # position in the sort order; record, if the row has it
@@ -62,16 +63,22 @@ def scan(
     return read
 
 
-def failures_of(store: "TaskStore") -> Callable[[], FailureTallies]:
-    """Return a function that counts the failed tasks by cause; it may run in any thread."""
-    tasks = store.snapshots("tasks")[0]
+def failures_of(store: "TaskStore") -> Callable[[], FailureTallies | None]:
+    """Return a function that counts the next `COUNTED_TOGETHER` failed tasks by cause, and returns
+    the counts once all are counted, before that None; it may run in any thread."""
+    index, tasks = store.snapshots("index", "tasks")
     code = end_code(Status.FAILED)
-    rows = store.snapshots("index")[0].between(code, after(code))
+    rows = index.between(code, after(code))
     cut = len(code) + LEAD["ended"]
+    most = None if store.is_in_memory else COUNTED_TOGETHER  # its rows change meanwhile
+    tallies = FailureTallies()
 
-    def count() -> FailureTallies:
-        raws = (tasks.get(key[cut:]) for key, _ in rows)
-        return tallied(decode_record(raw) for raw in raws if raw is not None)
+    def count() -> FailureTallies | None:
+        read = 0
+        for read, (key, _) in enumerate(islice(rows, most), 1):  # noqa: B007
+            raw = tasks.get(key[cut:])
+            tallies.moved(None, None if raw is None else decode_record(raw))
+        return None if read == most else tallies
 
     return count
 

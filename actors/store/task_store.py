@@ -48,6 +48,7 @@ class TaskStore(ABC):
     """How many times the store has been opened."""
     counts: Counts
     read_only = False
+    is_in_memory = False
     is_closing = False  # set, long work in other threads ends
 
     def __init__(self, blobs: Blobs) -> None:

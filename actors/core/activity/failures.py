@@ -3,6 +3,7 @@
 import hashlib
 import re
 from datetime import datetime
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -14,10 +15,10 @@ READ = 2000  # characters of an error that are read
 OTHER = "other"
 CAUSE_ID = re.compile("[0-9a-f]{16}")
 
+_QUOTED = re.compile(r"\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)|`[^`]*`|“[^”]*”")
 # What differs between failures of one cause, and what is written in its place; the order matters.
 _VARIABLE = (
     (r"(?:https?|wss?)://[^\s\"'<>]*[^\s\"'<>.,:;)]", "<url>"),
-    (r"\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)|`[^`]*`|“[^”]*”", '"…"'),
     (r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b", "<id>"),
     (r"(?<![\w.])[~.]{0,2}(?:/[\w.@+-]+){2,}/?", "<path>"),
     (r"\b(?:0x[0-9a-fA-F]+|(?=\d*[a-fA-F])(?=[a-fA-F]*\d)[0-9a-fA-F]{8,})\b", "<hex>"),
@@ -25,7 +26,7 @@ _VARIABLE = (
     (r"\d+(?:[.,:]\d+)*", "#"),
 )
 _ANY = re.compile("|".join(f"({pattern})" for pattern, _ in _VARIABLE))
-_PLACEHOLDERS = (None, *(placeholder for _, placeholder in _VARIABLE))
+_PLACEHOLDERS = ("", *(placeholder for _, placeholder in _VARIABLE))
 
 
 class FailureCause(Struct, frozen=True):
@@ -68,8 +69,14 @@ class FailureGroup(Struct, PublicRecord, frozen=True, kw_only=True):
 
 def normalised(error: str) -> str:
     """An error without what differs between failures of one cause, on one line, cut."""
-    words = _ANY.sub(lambda found: _PLACEHOLDERS[found.lastindex or 0] or "", error[:READ])
-    return cut(" ".join(words.split()), WORDS)
+    text = _QUOTED.sub('"…"', error[:READ])
+    return cut(" ".join(map(_without_variables, text.split())), WORDS)
+
+
+@lru_cache(maxsize=8192)
+def _without_variables(word: str) -> str:
+    """A word with placeholders. Cached: most words of errors are always the same ones."""
+    return _ANY.sub(lambda found: _PLACEHOLDERS[found.lastindex or 0], word)
 
 
 def cause_of(record: Record) -> FailureCause | None:
@@ -82,6 +89,7 @@ def cause_of(record: Record) -> FailureCause | None:
     return _cause(code, record.executed_on, normalised(record.error or ""))
 
 
+@lru_cache(maxsize=1024)
 def _cause(code: str | None, backend: str | None, words: str) -> FailureCause:
     text = "\0".join((code or "", backend or "", words))
     digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

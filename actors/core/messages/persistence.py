@@ -1,5 +1,6 @@
 """To Persistence: what to make durable, and what to read."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Generic
 
@@ -263,8 +264,10 @@ class ListFailures(Command[list[FailureGroup]], frozen=True):
 
 
 class FailuresCounted(Struct, frozen=True):
-    """The failed tasks have been read and counted, or could not be."""
+    """Some failed tasks have been read, or could not be. `count` counts the next, unless `tallies`
+    has all."""
 
+    count: Callable[[], FailureTallies | None]
     tallies: FailureTallies | None
     error: str | None
 
