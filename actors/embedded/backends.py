@@ -66,6 +66,9 @@ class EmbeddedBackends:
         self, names: Collection[str], path: str, body: Mapping[str, Any]
     ) -> dict[str, BackendReply]:
         """Send backends a POST that loads or unloads a model. Returns replies within 5 min."""
+        is_unload = str(body.get("keep_alive")) in ("0", "0s")
+        action, model = "unload_model" if is_unload else "load_model", str(body.get("model", ""))
+        self._auditor.record(action, ", ".join(names), model)
         command = CallBackends(tuple(names), path, dict(body), LOADING_S, loads=True)
         return ask(self._switchboard.current().prober, command, LOADING_S + SHORT_S)
 
@@ -150,6 +153,8 @@ class EmbeddedBackends:
         backend = self._settings.get(name)
         if backend is None:
             raise NotFound(f"there is no backend {name}", field="name")
+        if method not in ("GET", "HEAD"):
+            self._auditor.record("change_models", name, f"{method} {path}")
         call = ForwardedCall(backend, method, path, self._silence_s, self._yield_control)
         self._forwarded.add(call)
         return call

@@ -151,7 +151,8 @@ def test_a_full_disk_is_not_ready(house: AppHarness, monkeypatch: pytest.MonkeyP
 
 
 def test_only_admins_get_metrics_and_strangers_no_reasons(house: AppHarness) -> None:
-    from ollama_queue.actors.core.access.keys import Grant, Role, digest_of
+    from ollama_queue.actors.core.access.keys import Grant, digest_of
+    from ollama_queue.actors.core.model.access_keys import Role
     from ollama_queue.http.access.access_control import AccessControl
 
     access = AccessControl(
