@@ -13,6 +13,7 @@ from ..core.model.errors import QueueError
 from .inbox import check_process
 
 T = TypeVar("T")
+ALONE_S = 0.001
 
 
 class Closed(QueueError):
@@ -32,7 +33,8 @@ class Mailbox(Generic[T]):
         self._lock = threading.Lock()
         self._waiting = 0  # readers that wait for the bell
         self._handle: Callable[[T], T | None] | None = None  # of the reader that waits
-        self._handled_at: float | None = None  # when it was last called
+        self._handled_at: float | None = None  # when it was last called, during this wait
+        self._put_at = 0.0  # when the last item came
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # half a condition's cost
         self._pid = os.getpid()
 
@@ -46,8 +48,10 @@ class Mailbox(Generic[T]):
         with self._lock:
             if self._reason is not None:
                 return False
-            if self._handle is not None and not self._items:
-                self._handled_at = time.monotonic()
+            now = time.monotonic()
+            is_alone, self._put_at = now - self._put_at >= ALONE_S, now
+            if self._handle is not None and is_alone and not self._items:
+                self._handled_at = now
                 rest = self._handle(item)
                 if rest is None:
                     return True
@@ -101,7 +105,8 @@ class Mailbox(Generic[T]):
 
         While this waits, `handle` is called with each item that is `put`, in the thread that puts
         it: it returns what is left for this reader, which goes on waiting if that is None. It must
-        not block nor use the mailbox. The timeout begins anew with each call.
+        not block nor use the mailbox. The timeout begins anew with each call. Items that come
+        within `ALONE_S` of another are left to the reader, who takes them together.
         """
         check_process(self._pid)
         deadline = None if timeout is None else time.monotonic() + timeout

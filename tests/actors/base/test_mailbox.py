@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from ollama_queue.actors.base import mailbox as mailbox_module
 from ollama_queue.actors.base.mailbox import Closed, Mailbox
 from tests.support.recorders import PATIENCE_S
 
@@ -113,7 +114,8 @@ def test_each_of_several_readers_is_woken() -> None:
         assert sorted([*got, *mailbox.drain()]) == [0, 1, 2, 3]
 
 
-def test_what_is_handled_wakes_nobody() -> None:
+def test_what_is_handled_wakes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mailbox_module, "ALONE_S", 0.0)
     mailbox = Mailbox[int]()
     handled: list[int] = []
 
@@ -129,6 +131,20 @@ def test_what_is_handled_wakes_nobody() -> None:
 
         taken = [*got.result(PATIENCE_S), *mailbox.drain()]
     assert (handled, taken) == ([1, 2, 3], [-3, 4])
+
+
+def test_what_comes_together_is_left_to_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mailbox_module, "ALONE_S", PATIENCE_S)
+    mailbox = Mailbox[int]()
+    handled: list[int] = []
+    with ThreadPoolExecutor(1) as thread:
+        got = thread.submit(mailbox.take, PATIENCE_S, handled.append)
+        while mailbox._handle is None:
+            pass
+        assert [mailbox.put(number) for number in (1, 2, 3)] == [True] * 3
+
+        taken = [*got.result(PATIENCE_S), *mailbox.drain()]
+    assert (handled, taken) == ([1], [2, 3])
 
 
 def test_nothing_is_handled_for_who_does_not_wait() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ollama_queue.actors.base import stream_log
+from ollama_queue.actors.base import mailbox, stream_log
 from ollama_queue.actors.base.mailbox import Closed, Mailbox
 from ollama_queue.actors.base.stream_log import LEAST_BYTES, STEP_BYTES, StreamLog
 from ollama_queue.actors.core.model.tasks import AttemptBegun, Piece
@@ -182,6 +182,7 @@ def test_emptying_and_closing_race_with_the_call() -> None:
 
 def test_many_readers_are_only_woken(log: StreamLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_log, "MOST_AT_ONCE", 1)
+    monkeypatch.setattr(mailbox, "ALONE_S", 0.0)
     handled: list[Any] = []
     first, second = joined(log), Mailbox[Any](1000)
     first.drain()

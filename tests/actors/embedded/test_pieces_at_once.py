@@ -8,10 +8,16 @@ from typing import Any
 
 import pytest
 
+from ollama_queue.actors.base import mailbox
 from ollama_queue.actors.core.model.tasks import Chunk, Piece
 from ollama_queue.actors.embedded import watch
 from tests.support.harness.event_bus import TASK, EventBusHarness
 from tests.support.recorders import PATIENCE_S, completed, started
+
+
+@pytest.fixture(autouse=True)
+def each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mailbox, "ALONE_S", 0.0)
 
 
 @pytest.fixture
@@ -49,8 +55,8 @@ class Reader:
 
     def await_waiting(self) -> None:
         """Until the reader waits for a piece, so that the next one can be written at once."""
-        mailbox = next(iter(self.house.logs[1]._readers))
-        while mailbox._handle is None:
+        (waiting,) = self.house.logs[1]._readers
+        while waiting._handle is None:
             pass
 
 
