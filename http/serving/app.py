@@ -127,6 +127,7 @@ class QueueApp(bottle.Bottle):
             return []
         if not _is_utf8(environ["PATH_INFO"]):  # Bottle would drop the bytes that are not
             body = self._respond(exchange, _refuse_path, None, {})
+            assert isinstance(body, bytes), "an error is not streamed"
             status = HTTPStatus(exchange.status)
             start_response(f"{status.value} {status.phrase}", self.headers(exchange))
             return [body]
