@@ -12,7 +12,7 @@ from typing import Any, cast
 import gevent.event
 
 from ollama_queue.actors.core.model.tasks import Status, Submitted
-from ollama_queue.http.serving.app import ServedQueue, create_app
+from ollama_queue.http.serving.app import create_app
 from ollama_queue.http.serving.guard import Guard
 from ollama_queue.http.serving.http_server import HttpServer
 from ollama_queue.http.serving.hub_watch import HubWatch
@@ -41,7 +41,7 @@ if __name__ == "__main__":
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setblocking(False)
     queue = InstantQueue()
-    app = create_app(cast(ServedQueue, queue), guard=Guard(loopback_only=True))
+    app = create_app(cast(Any, queue), guard=Guard(loopback_only=True))
     server = HttpServer([listener], app, yield_control=queue.yield_control)
     server.start()
     gc.freeze()
