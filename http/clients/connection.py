@@ -55,7 +55,8 @@ class Composer:
 
     def __init__(self, url: str, timeout: float, api_key: str | None = None) -> None:
         self._base, self._timeout = url, timeout
-        self._headers = [*_HEADERS.items(), *key_headers(url, api_key).items()]
+        headers: dict[str, Any] = {**_HEADERS, **key_headers(url, api_key)}
+        self._headers = [*headers.items()]
         user = httpx.URL(url).userinfo
         if user:
             self._headers.append(("Authorization", f"Basic {b64encode(unquote(user)).decode()}"))
