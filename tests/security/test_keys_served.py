@@ -3,7 +3,11 @@
 import base64
 import contextlib
 import json
+import os
+import shlex
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +20,7 @@ import websocket
 from ollama_queue import Client, Conflict, Forbidden, NotFound, Unauthorized
 from tests.support.fakes.model_server import FakeOllama, Hang
 from tests.support.servers.queue_server import QueueServer
+from tests.support.servers.real_models import ROOT
 
 CHAT = {"model": "smollm2", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -207,3 +212,28 @@ def test_only_this_machine_adds_the_first_key(tmp_path: Path) -> None:
     finally:
         server.stop()
         fake.refuse()
+
+
+def test_the_documents_commands_set_up_a_team(tmp_path: Path) -> None:
+    fake = FakeOllama()
+    server = QueueServer(tmp_path, fake.url)
+    server.start()
+    block = (ROOT / "docs" / "keys.md").read_text().partition("```text\n")[2].partition("```")[0]
+    environment = {**os.environ, **server.environment(), "OLLAMA_QUEUE_SERVER": server.base_url}
+    key = ""
+    try:
+        for line in block.splitlines():
+            words = shlex.split(line, comments=True)
+            if words[0] == "export":
+                environment["OLLAMA_QUEUE_API_KEY"] = key
+                continue
+            program = [sys.executable, "-m", "ollama_queue.cli.main", *words[1:]]
+            done = subprocess.run(program, env=environment, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            key = done.stdout.strip()
+    finally:
+        server.stop()
+        fake.refuse()
+    rows = [line.split()[:3] for line in key.splitlines()[1:]]
+    assert [row[:2] for row in rows] == [["alice", "user"], ["ci", "user"], ["ops", "admin"]]
+    assert "max_running=2 rate=10/s" in key
