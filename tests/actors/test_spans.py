@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -18,6 +18,7 @@ from tests.support.harness.app import AppHarness
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = f"00-{TRACE}-{CALLER}-01"
+UNSAMPLED = f"00-{TRACE}-{CALLER}-00"
 TASK = {"type": "generate", "model": "smollm2", "prompt": "a secret"}
 
 
@@ -28,14 +29,36 @@ def house(tmp_path: Any) -> Iterator[AppHarness]:
     made.close()
 
 
+class Watched(SpanProcessor):
+    """Passes spans on; `ended` is set by the last span of a task."""
+
+    def __init__(self, processor: SpanProcessor) -> None:
+        self._processor = processor
+        self.ended = threading.Event()
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self._processor.on_end(span)
+        if span.name == "queue.task":
+            self.ended.set()
+
+    def shutdown(self) -> None:
+        self._processor.shutdown()
+
+
 def run(house: AppHarness, **fields: Any) -> tuple[str, list[ReadableSpan]]:
     """Run a task; returns its id and its spans."""
     exporter = InMemorySpanExporter()
-    writer = SpanWriter(house.queue.listen, SimpleSpanProcessor(exporter))
+    processor = Watched(SimpleSpanProcessor(exporter))
+    writer = SpanWriter(house.queue.listen, processor)
     task_id = house.queue.submit_task({**TASK, **fields})
     house.queue.wait(task_id, timeout=10)
+    if fields.get("traceparent") == UNSAMPLED:
+        house.done()  # whose spans come after
+    assert processor.ended.wait(10)
     writer.close()
-    return task_id, list(exporter.get_finished_spans())
+    spans = exporter.get_finished_spans()
+    own = [span for span in spans if (span.attributes or {})["ollama_queue.task.id"] == task_id]
+    return task_id, own
 
 
 def hexadecimal(number: int) -> str:
@@ -100,7 +123,7 @@ def test_a_task_without_a_trace_is_one_of_its_own(house: AppHarness) -> None:
 
 
 def test_a_trace_that_is_not_sampled_has_no_spans(house: AppHarness) -> None:
-    assert run(house, traceparent=PARENT[:-2] + "00")[1] == []
+    assert run(house, traceparent=UNSAMPLED)[1] == []
 
 
 @pytest.mark.parametrize(
@@ -136,7 +159,9 @@ def test_spans_arrive_at_a_collector(house: AppHarness, monkeypatch: pytest.Monk
     url = f"http://127.0.0.1:{server.server_port}/v1/traces"
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", url)
     writer = export_spans(house.queue.listen)
+    watched = writer._processor = Watched(writer._processor)
     house.done()
+    assert watched.ended.wait(10)
     writer.close()  # exports what is left
     server.shutdown()
     server.server_close()
