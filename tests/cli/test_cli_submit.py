@@ -170,3 +170,15 @@ def test_submit_and_wait_for_a_task_that_fails(house, form):
         assert json.loads(result.stdout)["status"] == "failed"
     else:
         assert result.stdout == ""
+
+
+def test_fallbacks_are_named_the_best_first_and_an_empty_name_is_none(house):
+    house.queue.pause()
+    asked = ("submit", "generate", "--model", "smollm2", "--prompt", "x")
+    for options, models in (
+        (("--fallback", "qwen3", "--fallback", "tiny"), ["qwen3", "tiny"]),
+        (("--fallback", ""), []),
+        ((), None),
+    ):
+        told = house.json(*asked, *options)
+        assert house.queue.get_task(told["task_id"]).fallback_models == models

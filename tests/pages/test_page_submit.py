@@ -106,6 +106,21 @@ def test_a_mistake_is_said_beside_its_field(tab: BrowserTab) -> None:
     assert submitted(tab).timeout_s == 30
 
 
+def test_a_fallback_answers_in_place_of_the_model(tab: BrowserTab) -> None:
+    tab.open("submit")
+    tab.field("Model").fill("smollm2")
+    tab.field("Message 1").fill("whoever can")
+    options(tab)
+    tab.field("Fallback models").fill("qwen3, smollm2:latest")
+    tab.button("Submit").click()
+    wrong = tab.page.locator("main form .is-wrong")
+    expect(wrong).to_contain_text("must be a model other than the task's own")
+    tab.field("Fallback models").fill("qwen3, tiny")
+    task = submitted(tab)
+    assert task.fallback_models == ["qwen3", "tiny"]
+    expect(tab.page.locator("main .facts")).to_contain_text("qwen3, tiny")
+
+
 def test_a_task_has_its_limits_of_time(tab: BrowserTab) -> None:
     tab.open("submit")
     tab.field("Model").fill("smollm2")
