@@ -227,7 +227,7 @@ def test_the_documents_commands_set_up_a_team(tmp_path: Path) -> None:
             if words[0] == "export":
                 environment["OLLAMA_QUEUE_API_KEY"] = key
                 continue
-            program = [sys.executable, "-m", "ollama_queue.cli.main", *words[1:]]
+            program = [sys.executable, "-m", "ollama_queue.cli.start", *words[1:]]
             done = subprocess.run(program, env=environment, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
             key = done.stdout.strip()
