@@ -61,7 +61,12 @@ def reads(store: Store, **wanted: Any) -> tuple[int, int]:
         made.extend(Counted(store._families[name].snapshot()) for name in names)
         return [RocksSnapshot(each) for each in made]
 
-    counting: Any = SimpleNamespace(snapshots=snapshots, counts=store.counts, batches=store.batches)
+    counting: Any = SimpleNamespace(
+        snapshots=snapshots,
+        counts=store.counts,
+        counts_of=store.counts_of,
+        batches=store.batches,
+    )
     page = scan(counting, TaskFilter(limit=LIMIT, **wanted))()
     return len(page.records), sum(each.reads for each in made)
 
