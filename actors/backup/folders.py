@@ -25,6 +25,7 @@ from .manifest import BackupManifest, check_bytes, files_in, read_manifest, writ
 from .store_reader import StoreReader
 from .verification import NO_COUNTS, check_records
 
+TRIES = 3
 RESTORING = "restore.part"
 _SPARE = frozenset({"lost+found", RESTORING})  # may be in a folder that a backup is restored to
 
@@ -51,7 +52,7 @@ def back_up(
         check_is_free(target, frozenset())
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(part, ignore_errors=True)  # left by a crash
-        snapshot = take()
+        snapshot = _take_whole(take)
         try:
             _move(Path(snapshot.path), part)
             manifest = _complete(part, snapshot.taken_at, progress)
@@ -73,9 +74,8 @@ def snapshot_to_read(
 ) -> Iterator[StoreSnapshot]:
     """Take a snapshot, and drop it at the end. Raises as `back_up` does."""
     with one_at_a_time(data_folder), disk_errors("the snapshot cannot be taken"):
-        snapshot = take()
+        snapshot = _take_whole(take)
         try:
-            check_is_here(Path(snapshot.path))
             yield snapshot
         finally:
             drop_snapshot(data_folder)
@@ -91,6 +91,20 @@ def snapshot_of_closed(data_folder: Path) -> StoreSnapshot:
     return StoreSnapshot(path=str(path), taken_at=datetime.now(UTC), tasks=0)
 
 
+def _take_whole(take: Callable[[], StoreSnapshot]) -> StoreSnapshot:
+    """Take a snapshot that can be opened: RocksDB may have merged a table while it was taken."""
+    for _ in range(TRIES):
+        snapshot = take()
+        check_is_here(Path(snapshot.path))
+        try:
+            StoreReader(Path(snapshot.path) / "rocksdb").__exit__()
+        except Unavailable as error:
+            refusal = error
+        else:
+            return snapshot
+    raise refusal
+
+
 def check_is_here(snapshot: Path) -> None:
     """Raise `Unavailable` if the server's snapshot is not on this machine."""
     if not snapshot.is_dir():
@@ -101,7 +115,6 @@ def check_is_here(snapshot: Path) -> None:
 
 
 def _move(snapshot: Path, part: Path) -> None:
-    check_is_here(snapshot)
     try:
         snapshot.rename(part)
     except OSError as error:

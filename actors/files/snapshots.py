@@ -9,9 +9,11 @@ from pathlib import Path
 
 from ..core.model.files import FILE_ID
 from .private_files import FOLDER_MODE, narrow, narrow_file, sync_folder
+from .wal_files import number_of
 
 FOLDER = "snapshot"
 PART = f"{FOLDER}.part"  # until it is whole
+TRIES = 10
 SETTINGS = "rocksdict-config.json"  # how rocksdict encodes keys and values
 
 
@@ -42,18 +44,21 @@ def copy_rocksdb(rocks: Path, target: Path) -> None:
     Tables never change, so they are linked. The moment is that of reading the manifest, the list of
     tables and of the oldest journal that is needed. RocksDB deletes what a newer manifest no longer
     needs; so tables and journals are linked before it is read, and the newest ones after. Journals
-    grow: their links become copies, whose torn end RocksDB tolerates, as after a crash.
+    are deleted in order: if the newest one linked before is still there after, none was missed,
+    else this starts anew. Journals grow: their links become copies, whose torn end RocksDB
+    tolerates, as after a crash. Whether a table was missed, which takes one that was written and
+    merged within milliseconds, an open of the copy tells.
 
     RocksDB's own checkpoint would hold the interpreter lock during all of its fsyncs. Raises
     `OSError`.
     """
-    target.mkdir(FOLDER_MODE)
-    _link_new(rocks, target)
-    current = (rocks / "CURRENT").read_bytes()
-    manifest = current.decode().strip()
-    shutil.copyfile(rocks / manifest, target / manifest)
-    (target / "CURRENT").write_bytes(current)
-    _link_new(rocks, target)
+    for _ in range(TRIES):
+        target.mkdir(FOLDER_MODE)
+        if _link_all(rocks, target):
+            break
+        shutil.rmtree(target)
+    else:
+        raise OSError("the journal changes too fast")
     shutil.copyfile(rocks / SETTINGS, target / SETTINGS)
     for log in target.glob("*.log"):
         shutil.copyfile(log, target / "copy")
@@ -61,12 +66,27 @@ def copy_rocksdb(rocks: Path, target: Path) -> None:
     _narrow_and_sync(target)
 
 
-def _link_new(rocks: Path, target: Path) -> None:
-    there = set(os.listdir(target))
-    for name in os.listdir(rocks):
-        if name.endswith((".sst", ".log")) and name not in there:
-            with suppress(FileNotFoundError):  # deleted meanwhile: the next manifest is without it
-                os.link(rocks / name, target / name, follow_symlinks=False)
+def _link_all(rocks: Path, target: Path) -> bool:
+    """Link tables and journals, and copy the manifest. Returns whether no journal was missed."""
+    for _ in range(2):  # the second time only those that were written during the first
+        _link_new(rocks, target, ".sst")
+    before = _link_new(rocks, target, ".log")
+    current = (rocks / "CURRENT").read_bytes()
+    manifest = current.decode().strip()
+    shutil.copyfile(rocks / manifest, target / manifest)
+    (target / "CURRENT").write_bytes(current)
+    after = _link_new(rocks, target, ".log")
+    _link_new(rocks, target, ".sst")
+    return max(before, key=number_of) in after if before else not after
+
+
+def _link_new(rocks: Path, target: Path, suffix: str) -> list[str]:
+    """Link the files that are not linked yet. Returns the names of all that are there."""
+    names = [name for name in os.listdir(rocks) if name.endswith(suffix)]
+    for name in names:
+        with suppress(FileNotFoundError, FileExistsError):  # deleted meanwhile; linked before
+            os.link(rocks / name, target / name, follow_symlinks=False)
+    return names
 
 
 def drop_snapshot(folder: Path) -> None:
