@@ -42,6 +42,7 @@ class TestFinished:
                 {
                     "status": Status.COMPLETED,
                     "error": None,
+                    "prompt_tokens": 5,
                     "tokens": 7,
                     "completed_at": at(2),
                     **UNSPENT,
@@ -110,6 +111,7 @@ class TestFinished:
                 {
                     "status": Status.FAILED,
                     "error": HTTP_400.error,
+                    "prompt_tokens": 0,
                     "tokens": 0,
                     "completed_at": at(2),
                     **UNSPENT,
@@ -233,6 +235,7 @@ class TestInterruption:
                 {
                     "status": Status.FAILED,
                     "error": "interrupted 4 times, the last time because boom",
+                    "prompt_tokens": 0,
                     "tokens": 0,
                     "completed_at": at(9),
                     "retry_count": 0,
