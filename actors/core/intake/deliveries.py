@@ -6,7 +6,7 @@ from ..model.errors import Invalid
 from . import arguments
 from .arguments import OfTask
 
-_STATUS_WANTED = f"status must be one of {', '.join(DeliveryStatus)}"
+ID = 64  # characters
 
 
 def query(
@@ -28,17 +28,19 @@ def query(
 
 def delivery_id(raw: object) -> str:
     """The id of a delivery. Raises `Invalid`."""
-    return _id(raw, "id")
+    return _id(raw, "delivery_id")
 
 
 def _status(raw: object) -> str:
-    if isinstance(raw, str) and raw in list(DeliveryStatus):
-        return raw
-    raise Invalid(_STATUS_WANTED, field="status")
+    status = arguments.text(raw, "status", ID)
+    if status not in list(DeliveryStatus):
+        raise Invalid(f"status must be one of {', '.join(DeliveryStatus)}", field="status")
+    return status
 
 
 def _id(raw: object, field: str) -> str:
-    if isinstance(raw, str) and raw.isascii() and raw.isprintable() and 0 < len(raw) <= 64:
-        return raw
-    wanted = "the id of a delivery, such as msg_000000010000002a00"
-    raise Invalid(f"{field} must be {wanted}", field=field)
+    plain = arguments.text(raw, field, ID)
+    if not (plain.isascii() and plain.isprintable()):
+        wanted = "the id of a delivery, such as msg_000000010000002a00"
+        raise Invalid(f"{field} must be {wanted}", field=field)
+    return plain

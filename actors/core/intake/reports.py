@@ -88,15 +88,16 @@ def _checked_text(value: object, name: str) -> str | None:
 def _dimensions(by: object) -> tuple[Dimension, ...]:
     if by is None:
         return ()
-    names = by.split(",") if isinstance(by, str) else by
-    if not isinstance(names, Collection) or len(names) > len(Dimension):
-        raise Invalid(f"by must be some of {', '.join(Dimension)}", field="by")
-    return tuple(dict.fromkeys(_member(Dimension, name, "by") for name in names))
+    with arguments.reading("by"):
+        names = str.__str__(by).split(",") if isinstance(by, str) else by
+        if not isinstance(names, Collection) or len(names) > len(Dimension):
+            raise Invalid(f"by must be some of {', '.join(Dimension)}", field="by")
+        return tuple(dict.fromkeys(_member(Dimension, name, "by") for name in names))
 
 
 def _member(kind: type[E], value: object, name: str) -> E:
     for member in kind:
-        if isinstance(value, str) and value == member.value:
+        if isinstance(value, str) and str.__str__(value) == member.value:
             return member
     raise Invalid(f"{name} must be one of {', '.join(kind)}", field=name)
 

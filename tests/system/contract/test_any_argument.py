@@ -33,6 +33,8 @@ USUAL: dict[str, Any] = {
     "batch_id": NOBODY,
     "cron_id": NOBODY,
     "name": "nobody",
+    "model": "smollm2",
+    "delivery_id": "msg_0",
     "ids": [NOBODY],
     "priority": 5,
     "at": datetime(2026, 1, 1, tzinfo=UTC),
