@@ -52,7 +52,8 @@ def test_nobody_waits_for_an_unknown_task(house: EventBusHarness) -> None:
 
 def test_a_reboot_does_not_make_waiting_longer(house: EventBusHarness) -> None:
     house.switchboard.disconnect(OutcomeUnknown("restarts"))
-    now = Generation(house.bus, house.persistence, house.bus, house.bus, house.bus, house.bus)
+    bus = house.bus
+    now = Generation(bus, house.persistence, bus, bus, bus, bus, bus)
     with pytest.raises(TimeoutError):
         watch._next(house.switchboard, now, time.monotonic())
 

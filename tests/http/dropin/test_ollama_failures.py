@@ -53,8 +53,8 @@ def test_a_mistake_in_the_request(ask: Ask) -> None:
 def test_what_is_not_passed_on(ask: Ask) -> None:
     def words(verb: str) -> str:
         return (
-            f"the queue does not forward {verb}: run it against the model server itself, "
-            "with its address in OLLAMA_HOST"
+            f"the queue does not forward {verb}: set proxy.admin to true in its configuration, "
+            "or run it against the model server itself, with its address in OLLAMA_HOST"
         )
 
     for verb, args in (("pull", ["m"]), ("push", ["m"]), ("delete", ["m"]), ("copy", ["m", "n"])):
