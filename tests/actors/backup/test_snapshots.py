@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from ollama_queue.actors.backup.folders import snapshot_to_read
+from ollama_queue.actors.backup.store_reader import StoreReader
 from ollama_queue.actors.backup.verification import check_records
+from ollama_queue.actors.core.model.stats import StoreSnapshot
 from ollama_queue.actors.core.model.tasks import Record, Status
 from ollama_queue.actors.files import snapshots
 from ollama_queue.actors.files.snapshots import copy_rocksdb
@@ -22,7 +25,7 @@ class Writer(threading.Thread):
     """Writes groups that touch every family: new tasks, some of the last ones failed, some gone."""
 
     def __init__(self, store: Store) -> None:
-        super().__init__()
+        super().__init__(daemon=True)
         self.store, self.written, self.over = store, 0, threading.Event()
 
     def run(self) -> None:
@@ -40,15 +43,23 @@ class Writer(threading.Thread):
             before, self.written = tasks, number + 1
 
 
+def taken(store: Store) -> StoreSnapshot:
+    return StoreSnapshot(path=store.take_snapshot(), taken_at=at(0), tasks=0)
+
+
 def test_all_families_are_of_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rocksdb_setup, "JOURNAL_BYTES", 256 << 10)  # new files all the time
+    monkeypatch.setattr(rocksdb_setup, "JOURNAL_BYTES", 1 << 20)  # new files all the time
     store = Store(str(tmp_path), None)
     writer = Writer(store)
     writer.start()
     try:
         for _ in range(5):
-            taken = Path(store.take_snapshot())
-            assert [str(fault) for fault in check_records(taken)] == []
+            written = writer.written
+            with snapshot_to_read(tmp_path, lambda: taken(store)) as snapshot:
+                folder = Path(snapshot.path)
+                assert [str(fault) for fault in check_records(folder)] == []
+                with StoreReader(folder / "rocksdb") as reader:
+                    assert sum(1 for _ in reader.rows("tasks")) >= 45 * written
     finally:
         writer.over.set()
         writer.join()
