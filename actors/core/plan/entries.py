@@ -25,8 +25,7 @@ class Entries(dict[str, Entry]):
     def __delitem__(self, task_id: str) -> None:
         entry = self[task_id]
         cron_id = entry.cron_id
-        if entry.is_limited:
-            self.deadlines.drop(task_id)
+        self.deadlines.drop(task_id)  # an entry that has started may have no limit any more
         super().__delitem__(task_id)
         if cron_id is not None:
             self._of_cron[cron_id] -= 1
