@@ -56,7 +56,8 @@ def feed_handlers(
         after = watch.place(last) if last else None
         source.get_task_status(task_id)  # an unknown task is a 404, not a stream
         chunks = source.follow_task(task_id, after=after, heartbeat=sse.HEARTBEAT_S)
-        return EventStream(_chunk_frames(task_id, chunks), chunks.close)
+        frames = _chunk_frames(task_id, chunks, current().send_now)
+        return EventStream(frames, chunks.close)
 
     def events() -> StreamingResponse:
         query = reading.query({"events", "tasks"})
@@ -79,8 +80,10 @@ def feed_handlers(
     return {routes.STREAM_TASK: stream, routes.EVENTS: events, routes.SOCKET: socket}
 
 
-def _chunk_frames(task_id: str, stream: watch.PieceStream) -> Iterator[bytes]:
-    send_now = current().send_now
+def _chunk_frames(
+    task_id: str, stream: watch.PieceStream, send_now: Callable[[bytes], bool] | None
+) -> Iterator[bytes]:
+    """The frames of a stream. A WSGI server may read them in another thread."""
     try:
         for deliveries in stream:
             if not deliveries:

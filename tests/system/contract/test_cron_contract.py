@@ -210,7 +210,9 @@ def test_mistakes_are_refused(queue: QueueAPI) -> None:
 def test_an_unknown_id_is_not_found(
     queue: QueueAPI, verb: Callable[[QueueAPI, str], Any], cron_id: str
 ) -> None:
-    with pytest.raises(NotFound):
+    # httpx's WSGITransport passes characters on where WSGI has bytes.
+    refusals = NotFound if cron_id.isascii() else (NotFound, Invalid)
+    with pytest.raises(refusals):
         verb(queue, cron_id)
 
 
