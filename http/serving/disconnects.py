@@ -73,7 +73,6 @@ class DisconnectWatcher:
             self._yield_control()
             if request in self._in_hand and not is_connected(request.socket):
                 request.client_left()
-                gevent.sleep(TURN_S)
 
 
 def is_connected(connection: Any) -> bool:
