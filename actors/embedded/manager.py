@@ -411,6 +411,7 @@ class QueueManager(ComposedVerbs):
         return ask(self._now().persistence, deliveries.query(tenant=tenant, **filters))
 
     def get_delivery(self, delivery_id: str) -> Delivery:
+        """A delivery of a webhook. Raises `NotFound`."""
         command = GetDelivery(deliveries.delivery_id(delivery_id))
         return ask(self._now().persistence, command).delivery
 
