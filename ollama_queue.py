@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from ollama_queue.actors.core.config.config import Config
     from ollama_queue.actors.core.intake.bulk import BulkError, BulkResult
     from ollama_queue.actors.core.intake.submission import chat_task, embed_task, generate_task
+    from ollama_queue.actors.core.model.access_keys import (
+        KeyCreated,
+        KeyInfo,
+        KeyRules,
+        NewKey,
+    )
     from ollama_queue.actors.core.model.crons import (
         Cron,
         Missed,
@@ -90,6 +96,7 @@ _HOME = {
     "actors.backup.manifest": ["BackupManifest"],
     "actors.core.intake.bulk": ["BulkError", "BulkResult"],
     "actors.core.config.config": ["Config"],
+    "actors.core.model.access_keys": ["KeyCreated", "KeyInfo", "KeyRules", "NewKey"],
     "actors.core.model.crons": ["Cron", "Missed", "NewCron", "Overlap", "TaskTemplate"],
     "actors.core.model.deliveries": [
         "Delivery", "DeliveryAttempt", "DeliveryPage", "DeliveryStatus",
@@ -126,6 +133,10 @@ __all__ = [  # noqa: RUF022 - kept in the order of the table above
     "BulkError",
     "BulkResult",
     "Config",
+    "KeyCreated",
+    "KeyInfo",
+    "KeyRules",
+    "NewKey",
     "Cron",
     "Missed",
     "NewCron",

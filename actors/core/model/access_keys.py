@@ -34,11 +34,12 @@ _RANK = {role: rank for rank, role in enumerate(Role)}
 class KeyRules(Struct, PublicRecord, frozen=True, kw_only=True):
     """What a key allows; None or an empty list is no limit.
 
-    Those who have it see and touch only tasks of its `tenant`; None: all. A user's key without one
-    has its name as tenant. `models` and `backends` are patterns, in which `*` matches anything.
-    `max_priority` (1 to 15) bounds tasks that it submits or changes, `rate` its requests: "10/s",
-    "100/m" or "1000/h". `max_running`, `max_waiting` and the budgets, of a day or month of UTC,
-    count the tasks of its tenant. `expires_at` is an aware time.
+    `role` is "reader", "user" or "admin". Those who have it see and touch only tasks of its
+    `tenant`; None: all. A user's key without one has its name as tenant. `models` and `backends`
+    are patterns, in which `*` matches anything. `max_priority` (1 to 15) bounds tasks that it
+    submits or changes, `rate` its requests: "10/s", "100/m" or "1000/h". `max_running`,
+    `max_waiting` and the budgets `requests_per_day`, `requests_per_month`, `tokens_per_day` and
+    `tokens_per_month` (by UTC) count the tasks of its tenant. `expires_at` is an aware time.
     """
 
     role: Role = Role.USER
@@ -79,8 +80,11 @@ class AccessKey(KeyRules, frozen=True, kw_only=True):
 
 
 class KeyInfo(KeyRules, frozen=True, kw_only=True):
-    """A key as lists show it: `hint` is how it begins, "" for a key of the configuration, which
-    has `source` "config" and cannot be changed by requests; that of others is "store"."""
+    """A key as lists show it: its `name`, and what it allows, as in `KeyRules`.
+
+    `hint` is how the key begins, "" for one of the configuration, which has `source` "config" and
+    no `created_at`, and cannot be changed by requests; the `source` of others is "store".
+    """
 
     name: str
     source: str
@@ -89,7 +93,7 @@ class KeyInfo(KeyRules, frozen=True, kw_only=True):
 
 
 class KeyCreated(Struct, PublicRecord, frozen=True, kw_only=True):
-    """A new key: this is the only time that the `key` itself is shown."""
+    """A new key of this `name`: this is the only time that the `key` itself is shown."""
 
     name: str
     key: str
