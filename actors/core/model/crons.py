@@ -29,7 +29,7 @@ class Missed(StrEnum):
 class TaskTemplate(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The task that each run submits. Its fields are as in `NewTask`: `type`, `model`, `payload`,
     `options`, `priority`, `max_retries`, `timeout_s`, `start_within`, `remote_execution`,
-    `backend`, `tags`."""
+    `backend`, `tags`, `fallback_models`, `callback_url`."""
 
     type: TaskType
     model: str
@@ -42,6 +42,8 @@ class TaskTemplate(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unkno
     remote_execution: bool = False
     backend: str | None = None
     tags: list[str] = []
+    fallback_models: list[str] | None = None
+    callback_url: str | None = None
 
 
 class NewCron(Struct, PublicRecord, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -258,3 +258,14 @@ def test_a_change_of_a_cron_is_an_event(door: Door) -> None:
     door.queue.remove_cron_task(cron_id)
 
     assert [feed.get(PATIENCE_S).cron_id for _ in range(3)] == [cron_id] * 3
+
+
+def test_the_fields_of_its_template_come_to_its_task(queue: QueueAPI) -> None:
+    template = {"type": "generate", "model": "m", "prompt": "hi", "start_within": 60.0}
+    given = {"fallback_models": ["smollm2"], "callback_url": "https://app.example.com/hook"}
+    cron_id = queue.add_cron_task(
+        {"name": "a", "cron_expr": "0 0 1 1 *", "task_template": template | given}
+    )
+    task = queue.get_task(queue.run_cron_task(cron_id))
+    assert {name: getattr(task, name) for name in given} == given
+    assert task.start_within == 60.0
