@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...actors.core.model.limits import BRIEF
 from ...actors.core.text.escaping import visible
 from ..terminal import output
 from ..terminal.session import open_queue, session_of, shared
@@ -12,6 +11,7 @@ from ..terminal.session import open_queue, session_of, shared
 if TYPE_CHECKING:
     from ...actors.core.model.deliveries import Delivery
 
+ANSWER = 200  # characters that are shown of an error
 COLUMNS = ("ID", "EVENT", "TASK", "TO", "STATUS", "ATTEMPTS", "ANSWER")
 
 
@@ -82,7 +82,7 @@ def _row(it: "Delivery") -> tuple[str, ...]:
         it.webhook or visible(it.url),
         it.status,
         str(it.attempt),
-        visible(answer)[:BRIEF],
+        visible(answer)[:ANSWER],
     )
 
 

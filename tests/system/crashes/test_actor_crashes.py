@@ -18,7 +18,11 @@ from ollama_queue.actors import prober
 from ollama_queue.actors.base.actor import Actor, tell
 from ollama_queue.actors.batch_runner import BatchRunner
 from ollama_queue.actors.core import messages
+from ollama_queue.actors.core.intake.reports import audit_query, usage_query
 from ollama_queue.actors.core.intake.submission import draft, generate_task
+from ollama_queue.actors.core.messages import event_bus, persistence
+from ollama_queue.actors.core.messages import scheduler as scheduler_messages
+from ollama_queue.actors.core.model.access_keys import AccessKey, Role
 from ollama_queue.actors.core.model.events import EventRecord
 from ollama_queue.actors.core.plan import dispatch
 from ollama_queue.actors.cron_ticker import CronTicker
@@ -51,6 +55,8 @@ CASES = [
     for kind in (get_origin(each) or each for each in get_args(union) or (union,))
     for moment in ("before", "after")
 ]
+AUDIT = audit_query(None, None, None, None, None, 1, None, None)
+USAGE = usage_query(None, None, None, None, START.timestamp())
 # What using the queue does not bring about is sent by hand.
 BY_HAND = {
     messages.Wake: messages.Wake(),
@@ -72,6 +78,31 @@ BY_HAND = {
     messages.ForgottenBatches: messages.ForgottenBatches(()),
     messages.TaskStopped: messages.TaskStopped("any"),
     messages.DeleteBatch: messages.DeleteBatch("any", ()),
+    scheduler_messages.AddAccessKey: scheduler_messages.AddAccessKey(
+        AccessKey(name="ops", digest=b"d" * 32, hint="oq_", created_at=START, role=Role.ADMIN)
+    ),
+    scheduler_messages.RotateAccessKey: scheduler_messages.RotateAccessKey("ops", b"e" * 32, "oq_"),
+    scheduler_messages.RevokeAccessKey: scheduler_messages.RevokeAccessKey("ops"),
+    scheduler_messages.ListAccessKeys: scheduler_messages.ListAccessKeys(),
+    scheduler_messages.MeasurePlan: scheduler_messages.MeasurePlan(),
+    scheduler_messages.ModelKept: scheduler_messages.ModelKept("ollama", "m"),
+    scheduler_messages.ClaimKey: scheduler_messages.ClaimKey(b"k" * 16, b"b" * 16, "any"),
+    messages.EndedDeliveries: messages.EndedDeliveries(()),
+    messages.WatchDeliveries: messages.WatchDeliveries(Recorder()),
+    messages.FindDueDeliveries: messages.FindDueDeliveries(START),
+    messages.GetDelivery: messages.GetDelivery("msg_0"),
+    messages.ListDeliveries: messages.ListDeliveries(1),
+    messages.FindEndedDeliveries: messages.FindEndedDeliveries(START, 0, 1),
+    persistence.GetTenants: persistence.GetTenants(("any",)),
+    persistence.MeasureDisk: persistence.MeasureDisk(),
+    persistence.ListFailures: persistence.ListFailures(1),
+    persistence.FailuresCounted: persistence.FailuresCounted(lambda: None, None, None),
+    persistence.TakeSnapshot: persistence.TakeSnapshot(),
+    persistence.ReadAudit: persistence.ReadAudit(AUDIT),
+    persistence.ReadUsage: persistence.ReadUsage(USAGE),
+    event_bus.GetUsage: event_bus.GetUsage(USAGE),
+    event_bus.MeasureBus: event_bus.MeasureBus(frozenset()),
+    event_bus.SaveHistory: event_bus.SaveHistory(Recorder()),
     **{type(message): message for message in ABOUT_CRONS},
 }
 ENDS_AS = {

@@ -119,5 +119,6 @@ def test_a_result_has_the_word_of_a_task_and_that_of_the_original() -> None:
 
     assert done.result == done.data == {"response": "x"}
     assert done.to_dict() == {
-        "task_id": "a", "success": True, "result": {"response": "x"}, "error": None
+        "task_id": "a", "success": True, "result": {"response": "x"}, "error": None,
+        "model_used": None,
     }  # fmt: skip
