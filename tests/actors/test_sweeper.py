@@ -11,6 +11,7 @@ from ollama_queue.actors.core.messages import (
     DeleteFile,
     Expired,
     ExpiredFiles,
+    FindEndedDeliveries,
     FindExpired,
     FindExpiredFiles,
     FindForgottenBatches,
@@ -154,7 +155,8 @@ def test_it_deletes_files_whose_time_has_passed() -> None:
     house.wake(FIRST_S)
     house.handle(ExpiredFiles(("a", "b")))
 
-    _, search, batches, *deletes = house.persistence.told
+    _, search, batches, deliveries, *deletes = house.persistence.told
     assert isinstance(batches, FindForgottenBatches)
+    assert isinstance(deliveries, FindEndedDeliveries)
     assert search == FindExpiredFiles(utc(house.now))
     assert deletes == [DeleteFile("a"), DeleteFile("b")]

@@ -21,6 +21,7 @@ from ollama_queue.actors.core import messages
 from ollama_queue.actors.core.intake.reports import audit_query, usage_query
 from ollama_queue.actors.core.intake.submission import draft, generate_task
 from ollama_queue.actors.core.messages import event_bus, persistence
+from ollama_queue.actors.core.messages import prober as prober_messages
 from ollama_queue.actors.core.messages import scheduler as scheduler_messages
 from ollama_queue.actors.core.model.access_keys import AccessKey, Role
 from ollama_queue.actors.core.model.events import EventRecord
@@ -87,6 +88,7 @@ BY_HAND = {
     scheduler_messages.MeasurePlan: scheduler_messages.MeasurePlan(),
     scheduler_messages.ModelKept: scheduler_messages.ModelKept("ollama", "m"),
     scheduler_messages.ClaimKey: scheduler_messages.ClaimKey(b"k" * 16, b"b" * 16, "any"),
+    prober_messages.LoadModel: prober_messages.LoadModel("ollama", "m"),
     messages.EndedDeliveries: messages.EndedDeliveries(()),
     messages.WatchDeliveries: messages.WatchDeliveries(Recorder()),
     messages.FindDueDeliveries: messages.FindDueDeliveries(START),
