@@ -1,6 +1,6 @@
 """Persistence's counts of failed tasks: read from the store when first asked for, then kept."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from .base.inbox import Promise
@@ -14,10 +14,9 @@ Asker = tuple[Promise[list[FailureGroup]] | None, int, str | None]
 
 
 class FailureCounts:
-    """`start` reads the failed tasks in another thread; what changes meanwhile is added after."""
+    """While the failed tasks are read in another thread, what changes is noted, and added after."""
 
-    def __init__(self, start: Callable[[], None]) -> None:
-        self._start = start
+    def __init__(self) -> None:
         self._tallies: FailureTallies | None = None
         self._moves: list[tuple[Record | None, Record | None]] = []
         self._askers: list[Asker] = []
@@ -43,10 +42,10 @@ class FailureCounts:
         """The groups as they are now; None if the tasks have to be read first: use `ask`."""
         return None if self._tallies is None else self._tallies.groups(limit, tenant)
 
-    def ask(self, promise: Promise[Any] | None, limit: int, tenant: str | None) -> None:
+    def ask(self, promise: Promise[Any] | None, limit: int, tenant: str | None) -> bool:
+        """Answer when the tasks have been read; whether that has yet to begin."""
         self._askers.append((promise, limit, tenant))
-        if len(self._askers) == 1:
-            self._start()
+        return len(self._askers) == 1
 
     def counted(
         self, tallies: FailureTallies

@@ -137,7 +137,7 @@ class Persistence(Actor):
         self.synced_at = time.monotonic()  # the boot synced
         self.syncs = Distribution()  # how long each fsync took
         self.hidden: dict[str, HiddenTasks] = {}  # of unsealed batches, by id
-        self.failures = FailureCounts(self.count_failures)
+        self.failures = FailureCounts()
         self.awaited: dict[str, list[Promise[Batch] | None]] = {}  # by the id of the batch
 
     def on_start(self) -> None:
@@ -540,11 +540,9 @@ class Persistence(Actor):
         groups = self.failures.groups(limit, tenant)
         if groups is not None:
             return self.once_synced(message, groups)
-        self.failures.ask(self.later(message), limit, tenant)
+        if self.failures.ask(self.later(message), limit, tenant):
+            self.count_some(failures_of(self.store))
         return None
-
-    def count_failures(self) -> None:
-        self.count_some(failures_of(self.store))
 
     def count_some(self, count: Callable[[], FailureTallies | None]) -> None:
         """Count the next failed tasks; reads of others come in between."""

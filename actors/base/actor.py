@@ -180,8 +180,10 @@ class Actor(pykka.ThreadingActor):
             self._asker = None
 
     def _crash(self, error: BaseException) -> None:
-        # As text: a log record with the traceback would keep what its frames refer to.
+        # As text: a log record with the traceback would keep what its frames refer to. So may a cycle
+        # of errors, and RocksDB cannot be opened again while anything refers to a part of it.
         text = "".join(traceback.format_exception(error))
+        traceback.clear_frames(error.__traceback__)
         log.error("%s crashed\n%s", type(self).__name__, text)
         was_stopping = self.actor_stopped.is_set()
         self.actor_stopped.set()
@@ -192,7 +194,7 @@ class Actor(pykka.ThreadingActor):
             if not was_stopping:
                 self.on_close()
         except BaseException as second:  # the teardown must follow, or askers wait forever
-            log.error("%s could not close after its crash: %s", type(self).__name__, second)
+            log.error("%s could not close after its crash: %s", type(self).__name__, str(second))
         self._report(f"{type(error).__name__}: {error}")
 
     def _actor_loop_teardown(self) -> None:
