@@ -180,8 +180,8 @@ class Actor(pykka.ThreadingActor):
             self._asker = None
 
     def _crash(self, error: BaseException) -> None:
-        # As text: a log record with the traceback would keep what its frames refer to. So may a cycle
-        # of errors, and RocksDB cannot be opened again while anything refers to a part of it.
+        # As text: a log record with the traceback would keep what its frames refer to. So would a
+        # cycle of errors, and RocksDB cannot be reopened while anything refers to a part of it.
         text = "".join(traceback.format_exception(error))
         traceback.clear_frames(error.__traceback__)
         log.error("%s crashed\n%s", type(self).__name__, text)
