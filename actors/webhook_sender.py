@@ -45,10 +45,9 @@ from .core.model.errors import QueueError, Unavailable, cut
 from .core.model.limits import ERROR
 from .core.model.orders import SaveDelivery
 from .core.plan.settle import utc
-from .core.webhooks.message import message_body
+from .core.webhooks.message import WebhookRequest, message_body
 from .core.webhooks.schedule import is_delivered, next_delay
 from .core.webhooks.signature import signed_headers
-from .executors.webhook_request import WebhookRequest
 
 AT_ONCE = 16
 AT_ONCE_EACH = 4  # to one receiver

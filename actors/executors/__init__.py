@@ -1,14 +1,18 @@
 """Executors, which a worker calls models with: one per kind of model server."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any, Protocol
 
 from ..base.cooperation import YieldControl, never_yield
 from ..base.receiver import MakeReceiver, PlainReceiver
 from ..core.activity.tracing import TraceContext
 from ..core.config.config import Backend
+from ..core.config.webhook_values import Network
+from ..core.messages import DeliveryAnswered
 from ..core.model.outcomes import BackendReply, Outcome, ProbeResult
 from ..core.model.tasks import Spec, TaskType
+from ..core.webhooks.message import WebhookRequest
 
 
 class Executor(Protocol):
@@ -83,3 +87,18 @@ def create_executor(
         "openai": OpenAIExecutor,
     }
     return kinds[backend.type](backend, silence_s, yield_control, make_receiver)
+
+
+def create_webhook_caller(
+    allowed: Iterable[Network],
+) -> Callable[[WebhookRequest], DeliveryAnswered]:
+    """Create what makes the requests of webhooks; those that clients name go to public addresses
+    and to `allowed` networks. Its library is loaded with the first request."""
+
+    @cache
+    def caller() -> Callable[[WebhookRequest], DeliveryAnswered]:
+        from .webhook_request import WebhookCaller
+
+        return WebhookCaller(allowed)
+
+    return lambda request: caller()(request)

@@ -8,26 +8,15 @@ from functools import cached_property
 from typing import Any
 
 import httpcore
-from msgspec import Struct
 
 from ..core.config.webhook_values import Network
 from ..core.messages import DeliveryAnswered
 from ..core.model.deliveries import REPLY
+from ..core.webhooks.message import WebhookRequest
 from ..core.webhooks.targets import is_allowed
 
 LIMIT_S = 15.0  # of a request, from the look-up of its name to the end of its answer
 _USER_AGENT = "ollama-queue"
-
-
-class WebhookRequest(Struct, frozen=True):
-    """A request to a receiver. If it `is_trusted`, the settings name its URL, and it may go to any
-    address."""
-
-    delivery_id: str
-    url: str
-    headers: dict[str, str]
-    body: bytes
-    is_trusted: bool
 
 
 class AddressRefused(Exception):

@@ -23,8 +23,7 @@ from ..core.routing.placement import gates_of
 from ..core.webhooks.rules import DeliveryRules
 from ..cron_ticker import CronTicker
 from ..event_bus import EventBus
-from ..executors import Executor
-from ..executors.webhook_request import WebhookCaller
+from ..executors import Executor, create_webhook_caller
 from ..files.blobs import BlobFolder, Blobs
 from ..files.data_folder import DataFolder
 from ..files.free_space import check_free_space
@@ -144,7 +143,7 @@ class Boot:
                 None: config.callbacks.secret,
                 **{webhook.name: webhook.secret for webhook in config.webhooks},
             },
-            send=WebhookCaller(networks(config.callbacks.allowed_networks)),
+            send=create_webhook_caller(networks(config.callbacks.allowed_networks)),
         )
         assert self.prober is not None, "the scheduler has spawned one"
         return Generation(

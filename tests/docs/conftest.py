@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fakes.behaviours import Stream
+from tests.support.fakes.model_changes import Lines
 from tests.support.fakes.model_server import FakeOllama
 from tests.support.servers.queue_server import QueueServer
 from tests.support.servers.real_models import ROOT
@@ -16,12 +17,14 @@ from tests.support.servers.real_models import ROOT
 @pytest.fixture(scope="module")
 def model() -> Iterator[FakeOllama]:
     with FakeOllama(Stream(words=["Hello", "!"])) as fake:
+        fake.answers["/api/pull"] = Lines([{"status": "success"}])
         yield fake
 
 
 @pytest.fixture(scope="module")
 def server(model: FakeOllama, tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueueServer]:
-    with QueueServer(tmp_path_factory.mktemp("docs"), model.url) as running:
+    settings = "proxy: {admin: true}\n"
+    with QueueServer(tmp_path_factory.mktemp("docs"), model.url, settings=settings) as running:
         yield running
 
 

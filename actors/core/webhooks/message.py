@@ -4,6 +4,7 @@ from datetime import UTC
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from ..messages.replies import StoredTask
 from ..model.deliveries import StoredDelivery
@@ -15,6 +16,17 @@ _LEFT_OUT = ("payload", "options", "dialect", "waiting_for", "position", "eta_s"
 
 _encode = msgspec.json.Encoder().encode
 _decode_spec = msgspec.json.Decoder(Spec).decode
+
+
+class WebhookRequest(Struct, frozen=True):
+    """A request to a receiver. If it `is_trusted`, the settings name its URL, and it may go to any
+    address."""
+
+    delivery_id: str
+    url: str
+    headers: dict[str, str]
+    body: bytes
+    is_trusted: bool
 
 
 def message_body(stored: StoredDelivery, task: Task | None, now: StoredTask | None) -> bytes:

@@ -9,7 +9,8 @@ import pytest
 
 from ollama_queue.actors.core.config.webhook_values import networks
 from ollama_queue.actors.core.messages import DeliveryAnswered
-from ollama_queue.actors.executors.webhook_request import WebhookCaller, WebhookRequest
+from ollama_queue.actors.core.webhooks.message import WebhookRequest
+from ollama_queue.actors.executors.webhook_request import WebhookCaller
 from tests.support.fakes.webhook_receiver import Play, WebhookReceiver
 from tests.support.recorders import PATIENCE_S
 

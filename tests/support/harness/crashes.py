@@ -240,7 +240,7 @@ def _submit_file(house: CrashHarness) -> None:
 
     kept, spare = surely(save), surely(save)
     fields = {"input_file_id": kept, "endpoint": url, "completion_window": "1h"}
-    surely(lambda: queue.create_batch(fields))
+    surely(lambda: queue.create_batch(fields, idempotency_key="job"))
     ended()
     surely(queue.pause)
     cancelled = surely(lambda: queue.create_batch(fields)).id

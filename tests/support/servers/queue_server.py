@@ -10,7 +10,16 @@ from tests.support.servers.real_models import ROOT, model_server
 class QueueServer(model_server.ServerProcess):
     """`ollama-queue-server` on a free loopback port, with its log beside its data."""
 
-    def __init__(self, folder: Path, model_url: str, *, workers: int = 4, kind: str = "ollama"):
+    def __init__(
+        self,
+        folder: Path,
+        model_url: str,
+        *,
+        workers: int = 4,
+        kind: str = "ollama",
+        settings: str = "",
+    ) -> None:
+        """`settings` are further lines of its configuration."""
         super().__init__("ollama-queue-server", folder / "server.log")
         self.folder = folder
         self.workers = workers
@@ -18,7 +27,7 @@ class QueueServer(model_server.ServerProcess):
         self.config.parent.mkdir(parents=True, exist_ok=True)
         self.config.write_text(
             f"backends: [{{name: ollama, type: {kind}, url: '{model_url}'}}]\n"
-            "retry_config: {initial_delay: 50ms, max_delay: 200ms}\n"
+            "retry_config: {initial_delay: 50ms, max_delay: 200ms}\n" + settings
         )
 
     def command(self) -> list[str | Path]:

@@ -135,7 +135,7 @@ def test_a_verb_that_is_not_passed_on(command: CommandLine, ollama: OllamaServer
     told = command.run("rm", ollama.model)
 
     assert told.returncode == 1
-    assert "the queue does not forward delete: run it against the model server" in told.stderr
+    assert "the queue does not forward delete: set proxy.admin to true" in told.stderr
 
 
 class Screen:

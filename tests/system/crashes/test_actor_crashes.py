@@ -25,6 +25,7 @@ from ollama_queue.actors.core.messages import prober as prober_messages
 from ollama_queue.actors.core.messages import scheduler as scheduler_messages
 from ollama_queue.actors.core.model.access_keys import AccessKey, Role
 from ollama_queue.actors.core.model.events import EventRecord
+from ollama_queue.actors.core.model.orders import KeepModel
 from ollama_queue.actors.core.plan import dispatch
 from ollama_queue.actors.cron_ticker import CronTicker
 from ollama_queue.actors.event_bus import EventBus
@@ -88,6 +89,7 @@ BY_HAND = {
     scheduler_messages.MeasurePlan: scheduler_messages.MeasurePlan(),
     scheduler_messages.ModelKept: scheduler_messages.ModelKept("ollama", "m"),
     scheduler_messages.ClaimKey: scheduler_messages.ClaimKey(b"k" * 16, b"b" * 16, "any"),
+    KeepModel: KeepModel("ollama", "m"),
     prober_messages.LoadModel: prober_messages.LoadModel("ollama", "m"),
     messages.EndedDeliveries: messages.EndedDeliveries(()),
     messages.WatchDeliveries: messages.WatchDeliveries(Recorder()),
