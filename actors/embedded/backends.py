@@ -8,7 +8,7 @@ from ..base.cooperation import YieldControl
 from ..core.config.config import Config
 from ..core.intake import arguments
 from ..core.messages import CallBackends, Describe, DrainBackend, LoadModel, ProbeAll
-from ..core.model.errors import Conflict, NotFound, Unavailable
+from ..core.model.errors import Conflict, NotFound, Unavailable, unknown_backend
 from ..core.model.model_names import model_name
 from ..core.model.outcomes import BackendReply, Failed
 from ..core.model.stats import BackendState
@@ -116,8 +116,7 @@ class EmbeddedBackends:
         for state in backends:
             if state.name == name:
                 return state
-        known = ", ".join(state.name for state in backends)
-        raise NotFound(f"there is no backend {name}; there are {known}", field="name")
+        raise unknown_backend(name, (state.name for state in backends))
 
     def _check_has(self, name: str, model: str) -> BackendState:
         """The state of an Ollama server that has the model. Raises `NotFound`, or `Conflict` if it

@@ -14,7 +14,7 @@ from ..core.access.meters import RATE_WANTED, read_rate
 from ..core.config.config import Config, Names, OllamaHost, Path, Seconds, Secret, Size, Url
 from ..core.intake.submission import parse_priority, parse_time
 from ..core.model.access_keys import Moment, Rate, TopPriority
-from ..core.model.errors import Invalid
+from ..core.model.errors import Invalid, choose_from
 from .notation import parse_duration, parse_ollama_host, parse_size, shown
 
 
@@ -99,7 +99,7 @@ def _refuse_unknown(
     key: str, origin: str, known: Iterable[str], instead: Iterable[str]
 ) -> NoReturn:
     near = difflib.get_close_matches(key, list(known), 1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(instead)}"
+    hint = f"did you mean {near[0]}?" if near else choose_from(instead)
     raise Invalid(f"{origin}: {key} is not a setting: {hint}", field=key)
 
 

@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 from ...actors.core.access.keys import Grant
 from ...actors.core.intake.arguments import AnyTask
 from ...actors.core.intake.submission import parse_priority
-from ...actors.core.model.errors import Forbidden, Invalid, QueueError
+from ...actors.core.model.errors import Forbidden, Invalid, QueueError, choose_from
 from ...actors.core.model.tasks import NewTask, Priority
 
 
@@ -70,7 +70,7 @@ class SubmissionChecks(Struct, frozen=True):
         return ",".join(self.backends)
 
     def _no_backend(self) -> QueueError:
-        known = ", ".join(self.backends or ["none of those there are"])
+        known = choose_from(self.backends or [])
         return Forbidden(
             f"backend must be one that the key {self.grant.name} allows: {known}", field="backend"
         )

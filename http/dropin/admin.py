@@ -6,7 +6,14 @@ from contextlib import suppress
 from typing import Any
 
 from ...actors.core.model import limits
-from ...actors.core.model.errors import Forbidden, Invalid, QueueError, Unavailable, unknown_model
+from ...actors.core.model.errors import (
+    Forbidden,
+    Invalid,
+    QueueError,
+    Unavailable,
+    unknown_backend,
+    unknown_model,
+)
 from ...actors.core.model.stats import BackendState
 from ...actors.core.routing.model_holders import best_first, holders
 from .. import wire
@@ -226,9 +233,8 @@ def _named(backends: list[BackendState]) -> list[BackendState]:
             if each.name == word or (word.startswith(TAG) and word[len(TAG) :] in each.tags)
         ]
         if not found:
-            known = ", ".join(each.name for each in backends)
-            message = f"{BACKEND}: there is no backend {word[:64]!r}; there are {known}"
-            raise Invalid(message, field=BACKEND)
+            error = unknown_backend(word, (each.name for each in backends))
+            raise Invalid(f"{BACKEND}: {error.message}", field=BACKEND)
         chosen |= {each.name: each for each in found}
     for each in chosen.values():
         if each.type != "ollama":

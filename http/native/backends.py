@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ...actors.core.model.errors import Invalid
+from ...actors.core.model.errors import Invalid, choose_from
 from .. import routes
 from ..requests import reading
 from .answers import Handlers
@@ -25,7 +25,7 @@ def _body(max_body: int, *known: str) -> dict[str, Any]:
     body = reading.json_object(max_body)
     for name in body:
         if name not in known:
-            raise Invalid(f"{name[:64]} is not a field: there are {', '.join(known)}", field=name)
+            raise Invalid(f"{name[:64]} is not a field: {choose_from(known)}", field=name)
     if "model" not in body:
         raise Invalid("model is required: name a model, such as qwen3", field="model")
     return body

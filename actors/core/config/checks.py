@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..access.checks import rules_for
 from ..access.keys import digest_of
-from ..model.errors import Invalid
+from ..model.errors import Invalid, choose_from
 from ..model.event_names import DELIVERED
 from ..model.limits import NAME
 from ..model.model_names import fallback_fault, model_name
@@ -134,8 +134,7 @@ def _backend(where: str, it: "Backend") -> Iterator[Rule]:
 
 def _models(models: "dict[str, ModelSettings]", ollamas: list[str]) -> Iterator[Rule]:
     seen: set[str] = set()
-    known = f"there are {', '.join(ollamas)}" if ollamas else "there is none"
-    wanted_to_keep = f"a backend of type ollama, or a list of such: {known}"
+    wanted_to_keep = f"a backend of type ollama, or a list of such: {choose_from(ollamas)}"
     for name, settings in models.items():
         where, canonical = f"models.{name}", model_name(name)
         yield 0 < len(name.strip()) <= NAME, where, f"a model's name of 1 to {NAME} characters"

@@ -13,7 +13,7 @@ from typing import Any, TypeGuard, TypeVar, get_args, overload
 
 from ..model import limits
 from ..model.crons import Cron, IfExists
-from ..model.errors import Invalid, NotFound, QueueError
+from ..model.errors import Invalid, NotFound, QueueError, choose_from
 from ..model.event_names import EVENTS
 from ..model.ids import plain_batch_id
 from ..model.tasks import (
@@ -194,8 +194,8 @@ def events(value: object) -> frozenset[str] | None:
     plain = [text(each, "events", limits.NAME) for each in names]
     for each in plain:
         if each not in EVENTS:
-            known = ", ".join(sorted(EVENTS))
-            raise Invalid(f"there is no event {each}; there are {known}", field="events")
+            message = f"there is no event {each}: {choose_from(sorted(EVENTS))}"
+            raise Invalid(message, field="events")
     return frozenset(plain)
 
 

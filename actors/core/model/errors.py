@@ -1,7 +1,7 @@
 """The errors that answer a request that cannot be done; each says what would help."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
 
@@ -145,6 +145,20 @@ def placed(error: Invalid, place: str) -> Invalid:
         message = f"{place}: {message}"
     named = place if field == "task" else f"{place}.{field}"
     return type(error)(message, field=named)
+
+
+def choose_from(names: Iterable[str]) -> str:
+    """What may stand in place of a name that is refused, as the end of a sentence."""
+    known = list(names)
+    if len(known) > 1:
+        return f"choose from {', '.join(known)}"
+    return f"the only one is {known[0]}" if known else "there are none"
+
+
+def unknown_backend(name: str, known: Iterable[str]) -> NotFound:
+    """The error for a backend that the settings do not name."""
+    shown = cut(name, 64) or "''"
+    return NotFound(f"there is no backend {shown}: {choose_from(known)}", field="name")
 
 
 def unknown_model(model: str) -> NotFound:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ..config.config import SchedulerSettings
 from ..model.entry import Entry
-from ..model.errors import NotFound
+from ..model.errors import unknown_backend
 from ..model.lifecycle import become
 from ..model.orders import Announce, KeepModel, Order, Probe, Run, SetFlag
 from ..model.outcomes import Answered, Failed, Outcome, ProbeResult, Stopped, Verdict
@@ -196,8 +196,7 @@ class Dispatch:
         """Stop (True) or resume sending calls to a backend. Raises `NotFound`."""
         gate = self.gates.get(name)
         if gate is None:
-            known = ", ".join(self.gates.names)
-            raise NotFound(f"there is no backend {name}; there are {known}", field="name")
+            raise unknown_backend(name, self.gates.names)
         gate.drained = value
         yield SetFlag(DRAINED + name, value, "backend_changed", name)
         if not value:  # a user's resume overrides Retry-After

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..config.config import Backend, ModelSettings, RemoteScheduling
+from ..model.errors import choose_from
 from ..model.model_names import model_name, spellings
 from .fallbacks import Fallbacks
 from .gates import Gate
@@ -64,10 +65,7 @@ class Gates:
             why = f"remote_execution needs a remote backend, and {route.backend} is a local one"
             return "remote_execution", why
         tags = sorted({TAG + tag for gate in self for tag in gate.tags})
-        return (
-            "backend",
-            f"backend must name a backend: there are {', '.join([*self.names, *tags])}",
-        )
+        return "backend", f"backend must name a backend: {choose_from([*self.names, *tags])}"
 
     def why_shut(self, lane: Lane, route: Route, now: float) -> str:
         """Why no backend of a route's lane takes calls, in a few words."""

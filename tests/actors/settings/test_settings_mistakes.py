@@ -25,12 +25,12 @@ from ollama_queue.actors.settings.settings import load
         (
             "zzz: 4",
             "config.yaml: zzz is not a setting: "
-            "there are server, ollama, backends, models, queue, scheduler, retry_config, "
+            "choose from server, ollama, backends, models, queue, scheduler, retry_config, "
             "remote_scheduling, proxy, auth, webhooks, callbacks, logging",
         ),
         (
             "logging: {zzzzzzzzzzzz: 4}",
-            "config.yaml: logging.zzzzzzzzzzzz is not a setting: there are logging.level, "
+            "config.yaml: logging.zzzzzzzzzzzz is not a setting: choose from logging.level, "
             "logging.file, logging.format",
         ),
         ("1: 2", "config.yaml: 1 is not a setting: "),

@@ -352,7 +352,7 @@ def test_what_is_wrong_is_named(http: httpx.Client, path: str, body: Any, words:
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        ("gpu7", "X-Queue-Backend: there is no backend 'gpu7'; there are gpu1, gpu2, llama"),
+        ("gpu7", "X-Queue-Backend: there is no backend gpu7: choose from gpu1, gpu2, llama"),
         ("gpu1, llama", "X-Queue-Backend: llama is of type openai: only Ollama has this route"),
         ("", "X-Queue-Backend: there is no backend ''"),
     ],

@@ -162,9 +162,9 @@ def test_without_the_fallback_remote_execution_waits(tmp_path: Path) -> None:
 # --- what none may run --------------------------------------------------------------------------
 
 WRONG = [
-    (ask(backend="gpu7"), "backend", "there are gpu1, llama, tag:fast"),
-    (ask(backend="tag:slow"), "backend", "there are gpu1, llama, tag:fast"),
-    (ask(backend="fast"), "backend", "there are gpu1, llama, tag:fast"),
+    (ask(backend="gpu7"), "backend", "choose from gpu1, llama, tag:fast"),
+    (ask(backend="tag:slow"), "backend", "choose from gpu1, llama, tag:fast"),
+    (ask(backend="fast"), "backend", "choose from gpu1, llama, tag:fast"),
     (ask(template="{{ .Prompt }}", backend="llama"), "template", "template"),
 ]
 

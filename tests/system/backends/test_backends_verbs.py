@@ -100,7 +100,7 @@ def test_with_all_drained_tasks_wait(fleet: Fleet) -> None:
 
 @pytest.mark.parametrize("verb", ["drain", "resume"])
 def test_a_backend_that_there_is_not_is_not_found(fleet: Fleet, verb: str) -> None:
-    words = "there is no backend gpu7; there are gpu1, gpu2"
+    words = "there is no backend gpu7: choose from gpu1, gpu2"
     app = AppServer.of(fleet.queue)
     for door in (fleet.queue, Client(app.url)):
         with pytest.raises(NotFound, match=words) as unknown:

@@ -78,8 +78,8 @@ def test_also_when_other_servers_come_later() -> None:
 
 
 REFUSED = [
-    ({"backend": "c"}, "backend", "backend must name a backend: there are a, b, tag:slow"),
-    ({"backend": "tag:x"}, "backend", "backend must name a backend: there are a, b, tag:slow"),
+    ({"backend": "c"}, "backend", "backend must name a backend: choose from a, b, tag:slow"),
+    ({"backend": "tag:x"}, "backend", "backend must name a backend: choose from a, b, tag:slow"),
     (
         {"remote_execution": True},
         "remote_execution",
