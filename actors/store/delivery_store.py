@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,7 +13,6 @@ from ..core.messages.replies import DueDeliveries
 from ..core.model.deliveries import (
     Delivery,
     DeliveryPage,
-    DeliveryStatus,
     StoredDelivery,
     is_seen_by,
 )
@@ -24,7 +24,8 @@ from .indexes import moment_key
 # delivery:w<receiver><due><id>              -> nothing, while it waits; a receiver is an origin
 # delivery:o<target><task id or ->.<id>      -> nothing, while it waits: a task's go in order
 # delivery:t<task id>.<id>                   -> nothing
-_RECORD, _WAITING, _ORDER, _OF_TASK = (b"delivery:" + kind for kind in (b"d", b"w", b"o", b"t"))
+# delivery:e<id>                             -> nothing, once it has ended
+_RECORD, _WAITING, _ORDER, _OF_TASK, _ENDED = (b"delivery:" + bytes([kind]) for kind in b"dwote")
 _END = b"\xff"
 _PER_RECEIVER = 4  # deliveries to one receiver that one search finds
 _RECEIVERS = 500  # that one search looks at
@@ -60,7 +61,7 @@ class DeliveryStore:
         """Write a delivery in place of what is stored; nothing if it is not stored any more."""
         was = self.get(stored.delivery.id)
         if was is not None:
-            self._drop_waiting(changes, was)
+            self._drop_rows(changes, was)
             self._put(changes, stored)
 
     def delete(self, changes: Changes, delivery_id: str) -> None:
@@ -69,7 +70,7 @@ class DeliveryStore:
             return
         handle = self._handles["meta"]
         changes.delete(_record_row(delivery_id), handle)
-        self._drop_waiting(changes, stored)
+        self._drop_rows(changes, stored)
         if stored.delivery.task_id is not None:
             changes.delete(_task_row(stored.delivery.task_id, delivery_id), handle)
 
@@ -79,12 +80,16 @@ class DeliveryStore:
         if stored.delivery.next_attempt_at is not None:
             changes.put(_waiting_row(stored, stored.delivery.next_attempt_at), b"", handle)
             changes.put(_order_row(stored), b"", handle)
+        else:
+            changes.put(_ended_row(stored.delivery.id), b"", handle)
 
-    def _drop_waiting(self, changes: Changes, stored: StoredDelivery) -> None:
+    def _drop_rows(self, changes: Changes, stored: StoredDelivery) -> None:
+        handle = self._handles["meta"]
         if stored.delivery.next_attempt_at is not None:
-            handle = self._handles["meta"]
             changes.delete(_waiting_row(stored, stored.delivery.next_attempt_at), handle)
             changes.delete(_order_row(stored), handle)
+        else:
+            changes.delete(_ended_row(stored.delivery.id), handle)
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -163,20 +168,23 @@ class DeliveryStore:
 
     def ended(self, before: datetime, keep: int, limit: int) -> Callable[[], tuple[str, ...]]:
         """Return a function that finds the oldest deliveries that have ended, before `before` or
-        beyond the newest `keep`: at most `limit` ids. It may run in any thread."""
+        beyond the newest `keep`: at most `limit` ids. It may run in any thread.
+
+        It reads no more than `keep` and `limit` rows, however many deliveries wait.
+        """
         family = self._families["meta"].snapshot()
 
         def find() -> tuple[str, ...]:
+            newest = family.between(_ENDED, _ENDED + _END, True)
+            first_kept = next(islice(newest, keep - 1, None), (_ENDED, b""))[0] if keep else _END
             found: list[str] = []
-            kept = sum(1 for _ in family.between(_RECORD, _RECORD + _END))
-            for _, raw in family.between(_RECORD, _RECORD + _END):
-                it = _decode(raw).delivery
-                is_old = it.created_at < before or kept > keep
-                if not is_old or len(found) == limit:
+            for key, _ in islice(family.between(_ENDED, _ENDED + _END), limit):
+                delivery_id = key[len(_ENDED) :].decode()
+                stored = _get(family, delivery_id)
+                is_old = stored is None or stored.delivery.created_at < before
+                if not is_old and key >= first_kept:
                     break
-                if it.status is not DeliveryStatus.PENDING:
-                    found.append(it.id)
-                    kept -= 1
+                found.append(delivery_id)
             return tuple(found)
 
         return find
@@ -199,6 +207,10 @@ def _is_first(family: Family, stored: StoredDelivery) -> bool:
 
 def _record_row(delivery_id: str) -> bytes:
     return _RECORD + delivery_id.encode()
+
+
+def _ended_row(delivery_id: str) -> bytes:
+    return _ENDED + delivery_id.encode()
 
 
 def _waiting_row(stored: StoredDelivery, due: datetime) -> bytes:
