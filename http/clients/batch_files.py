@@ -7,9 +7,11 @@ from typing import Any, BinaryIO
 import httpx
 import msgspec
 
+from ...actors.api.threads import Threads
 from ...actors.core.model.tasks import Batch
 from .. import routes, wire
-from . import address, connection
+from . import address, connection, protocol, requests
+from .connections import Connections
 
 PIECE = 256 << 10
 PATIENCE_S = 300.0
@@ -31,12 +33,14 @@ class BatchFiles:
         api_key: str | None = None,
     ) -> None:
         self.url = address.full(url)
-        headers = connection.key_headers(self.url, address.usual_key(api_key))
+        key = address.usual_key(api_key)
         options = connection.options(self.url, PATIENCE_S, transport)
-        self._http = httpx.Client(**options, headers=headers)
+        self._http = httpx.Client(**options, headers=connection.key_headers(self.url, key))
+        self._connections = Connections(self.url, PATIENCE_S, transport, key)
 
     def close(self) -> None:
         self._http.close()
+        self._connections.close()
 
     def upload(self, name: str, file: BinaryIO) -> str:
         """Upload a batch's file; returns its id."""
@@ -46,12 +50,11 @@ class BatchFiles:
             return msgspec.json.decode(_checked(answer).content, type=_NewBatch).id
 
     def create(self, fields: dict[str, Any]) -> Batch:
-        """Create a batch, with the fields of `POST /v1/batches`."""
-        with self._errors():
-            answer = _checked(self._http.post(wire.BATCHES, json=fields))
-            batch_id = msgspec.json.decode(answer.content, type=_NewBatch).id
-            path = routes.GET_BATCH.path.replace("{batch_id}", batch_id)
-            return msgspec.json.decode(_checked(self._http.get(path)).content, type=Batch)
+        """Create a batch, with the fields of `POST /v1/batches`; one, also if an answer is lost."""
+        new = requests.create_batch(fields, _NewBatch)
+        threads = Threads(self._connections.takes)
+        batch_id = threads.run(protocol.ask(new)).id
+        return threads.run(protocol.ask(requests.build(routes.GET_BATCH, batch_id)))
 
     def content(self, file_id: str) -> Iterator[bytes]:
         """The bytes of a file."""

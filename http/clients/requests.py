@@ -188,6 +188,13 @@ def get_usage(
     return build(routes.GET_USAGE, params=given)
 
 
+def create_batch(fields: Mapping[str, Any], kind: type[T]) -> Request[T]:
+    """A batch from an uploaded file: a request of OpenAI's API."""
+    headers = {"Content-Type": "application/json", KEY: _key(None)}
+    content = msgspec.json.encode(fields)
+    return Request(method="POST", path=wire.BATCHES, kind=kind, content=content, headers=headers)
+
+
 def list_deliveries(
     task_id: OfTask | None, status: str | None, limit: int, cursor: str | None
 ) -> Request[DeliveryPage]:

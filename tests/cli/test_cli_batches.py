@@ -4,9 +4,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from ollama_queue import generate_task
+from ollama_queue.http import wire
+from ollama_queue.http.clients.batch_files import BatchFiles
+from ollama_queue.http.serving.app import create_app
 from tests.support.harness.cli import CliHarness
 
 CHAT = "/v1/chat/completions"
@@ -51,6 +55,31 @@ def test_a_file_is_run_and_its_results_printed(house: CliHarness, path: str) -> 
     table = house.ok("batch", "list").splitlines()
     assert table[0].split() == ["ID", "STATUS", "TASKS", "DONE", "FAILED", "CREATED", "ENDPOINT"]
     assert table[1].split()[:5] == [batch["id"], "completed", "3", "3", "0"]
+
+
+class LosesAnAnswer(httpx.WSGITransport):
+    """Loses the answer to the first batch that is created."""
+
+    is_lost = False
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answer = super().handle_request(request)
+        if request.url.path == wire.BATCHES and not self.is_lost:
+            self.is_lost = True
+            raise httpx.ReadError("lost")
+        return answer
+
+
+def test_a_batch_whose_answer_is_lost_is_created_once(house: CliHarness, path: str) -> None:
+    transport = LosesAnAnswer(app=create_app(house.queue))
+    files = BatchFiles("http://queue", transport)
+    with open(path, "rb") as file:
+        file_id = files.upload("in.jsonl", file)
+    created = files.create({"input_file_id": file_id, "endpoint": CHAT, "completion_window": "24h"})
+    files.close()
+
+    assert transport.is_lost
+    assert [batch.id for batch in house.queue.list_batches()] == [created.id]
 
 
 def test_openais_id_of_a_batch_works_too(house: CliHarness, path: str) -> None:
