@@ -1,4 +1,4 @@
-"""Shared by all tests: a layout check, hypothesis's profile, and the real model servers."""
+"""Shared by all tests: a layout check, hypothesis's profile, and the real servers."""
 
 import os
 import signal
@@ -13,8 +13,9 @@ for forbidden in ("http/__init__.py", "tests/http/__init__.py"):
     if (ROOT / forbidden).exists():
         pytest.exit(f"{forbidden} must not exist: it hides Python's own http package", returncode=4)
 
-import hypothesis  # noqa: E402 (these two need Python's http)
+import hypothesis  # noqa: E402 (these need Python's http)
 
+from tests.support.servers.postgres import PostgresServer  # noqa: E402
 from tests.support.servers.real_models import LlamaServer, OllamaServer  # noqa: E402
 
 # A shell's background job ignores SIGINT, and so would the processes that tests stop with it.
@@ -56,4 +57,11 @@ def llama() -> Iterator[LlamaServer]:
 def ollama() -> Iterator[OllamaServer]:
     """SmolLM2 on Ollama, for all tests. A test that kills it must restart it."""
     with OllamaServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """PostgreSQL, for all tests. A test that stops it must start it."""
+    with PostgresServer() as server:
         yield server

@@ -178,6 +178,7 @@ def test_no_two_folders_import_each_other() -> None:
     ("library", "only_in"),
     [
         ("rocksdict", "actors/store"),
+        ("psycopg", "actors/store/postgres"),
         ("bottle", "http/serving"),
         ("gevent", "http/serving"),
         ("geventwebsocket", "http/serving"),
