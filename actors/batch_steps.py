@@ -92,6 +92,7 @@ class _Draft:
             job.tenant,
             allowed_models=job.allowed_models,
             backend=job.backend,
+            fallback_models=job.fallback_models,
         )
         self._packer, self._order = BatchPacker(is_keyed=False), RunOrder()
         self._faults: list[BatchFault] = []

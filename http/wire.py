@@ -48,6 +48,7 @@ RESPONSES = "/v1/responses"
 MESSAGES = "/v1/messages"
 _ANTHROPICS = (f"{MESSAGES}/", "/api/event_logging/")  # to the second, Claude Code sends reports
 _ANTHROPIC_CLIENT = "anthropic-version"  # a header that only Anthropic's clients send
+FALLBACKS = "X-Queue-Fallback-Models"  # a request header of the doors of all three
 _ADMIN = {PULL, PUSH, CREATE, COPY, DELETE}
 _OLLAMAS = {CHAT, GENERATE, EMBED, EMBEDDINGS, TAGS, PS, VERSION, SHOW, *_ADMIN}
 NDJSON = "application/x-ndjson"

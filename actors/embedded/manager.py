@@ -692,6 +692,7 @@ class QueueManager(ComposedVerbs):
         body: Mapping[str, Any],
         tenant: str | None = None,
         *,
+        fallback_models: Sequence[str] | None = None,
         allowed_models: Sequence[str] = (),
         backend: str | None = None,
         idempotency_key: str | None = None,
@@ -699,14 +700,17 @@ class QueueManager(ComposedVerbs):
     ) -> Batch:
         """Create a batch from the lines of a file. Raises `Invalid`, naming the field.
 
-        Its tasks are restricted to `allowed_models` (patterns; empty: all) and to a `backend`.
+        `fallback_models` are those of each of its tasks, except its own model. Its tasks are
+        restricted to `allowed_models` (patterns; empty: all) and to a `backend`.
         With a key that was used before it is that batch, `Conflict` if its request differed:
         `digest` is that of the request, by default of `body`.
         """
         key = arguments.key(idempotency_key)
         now = utc(time.time())
         job = replace(
-            new_job(body, tenant, now), allowed_models=list(allowed_models), backend=backend
+            new_job(body, tenant, now, fallback_models),
+            allowed_models=list(allowed_models),
+            backend=backend,
         )
         try:
             file = self._files.get(job.input_file_id)
@@ -720,7 +724,10 @@ class QueueManager(ComposedVerbs):
         batch = Batch(id=mint_now(), created_at=now, total=0, job=job, tenant=tenant)
         command = CreateBatch(batch)
         if key is not None:
-            command = CreateBatch(batch, key_digest(tenant, key), digest or request_digest(body))
+            digest = digest or request_digest(body)
+            if fallback_models is not None:
+                digest = request_digest([digest.hex(), *fallback_models])
+            command = CreateBatch(batch, key_digest(tenant, key), digest)
         batch_id = ask(self._now().batches, command)
         try:
             return self.get_batch(batch_id)

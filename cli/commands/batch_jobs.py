@@ -21,6 +21,7 @@ from ..terminal.session import (
     shared,
 )
 from ..terminal.waiting import Interrupted
+from .submit import fallback
 
 if TYPE_CHECKING:
     from ...actors.api.queue_api import QueueAPI
@@ -55,11 +56,19 @@ def batch() -> None:
 )
 @click.option("--window", default="24h", metavar="TIME", help="Time limit: 24h, 7d. Default: 24h.")
 @click.option("--priority", metavar="P", help="Priority of its tasks. Default: low.")
+@fallback
 @click.option("--wait", is_flag=True, help="Wait for its end; show its progress.")
 @shared
 @click.pass_context
 def create(
-    ctx: click.Context, /, path: str, endpoint: str, window: str, priority: str | None, wait: bool
+    ctx: click.Context,
+    /,
+    path: str,
+    endpoint: str,
+    window: str,
+    priority: str | None,
+    fallback_models: list[str] | None,
+    wait: bool,
 ) -> None:
     """Create a batch from a file; prints its id.
 
@@ -80,7 +89,7 @@ def create(
     }
     if priority is not None:
         fields["metadata"] = {"priority": priority}
-    made = files.create(fields)
+    made = files.create(fields, fallback_models)
     if wait:
         session.say(f"Batch {made.id}")
         _print_ended(session, _ended(session, open_queue(ctx), made))
@@ -242,6 +251,7 @@ def _print(session: Session, found: "Batch") -> None:
     job = found.job
     if job is not None:
         facts["endpoint"] = job.endpoint
+        facts["fallbacks"] = ", ".join(job.fallback_models or ())
         facts["time limit"] = output.time_of(job.expires_at)
         facts["tokens"] = f"{job.usage.input} in, {job.usage.output} out" if job.answered else None
         facts["input file"] = job.input_file_id

@@ -5,7 +5,7 @@ the same look-ups as what does not exist. A task never changes its tenant, so th
 verb holds for the verb.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, cast
@@ -274,6 +274,7 @@ class ScopedQueue:
         body: Mapping[str, Any],
         tenant: str | None = None,
         *,
+        fallback_models: Sequence[str] | None = None,
         idempotency_key: str | None = None,
         digest: bytes = b"",
     ) -> Batch:
@@ -288,9 +289,11 @@ class ScopedQueue:
         if isinstance(pairs, Mapping) and "priority" in pairs:
             with suppress(Invalid):  # the queue says it, naming the field
                 self._level(pairs["priority"])
+        checks.check_models(fallback_models or ())
         batch: Batch = self.whole.create_batch(
             body,
             checks.tenant_for(tenant),
+            fallback_models=fallback_models,
             allowed_models=grant.rules.models,
             backend=checks.backend_for(None),
             idempotency_key=idempotency_key,

@@ -1,5 +1,6 @@
 """What the caller of a request may submit."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
@@ -35,15 +36,19 @@ class SubmissionChecks(Struct, frozen=True):
                 level = 1
             check_level(self.grant, level)
         others = fields.get("fallback_models")
-        for model in (fields.get("model"), *(others if isinstance(others, list) else ())):
+        self.check_models((fields.get("model"), *(others if isinstance(others, list) else ())))
+        if (backend := self.backend_for(fields.get("backend"))) is not None:
+            fields["backend"] = backend
+        return NewTask(**fields) if is_record else fields
+
+    def check_models(self, models: Iterable[Any]) -> None:
+        """Raise `Forbidden` for a model that the key does not allow."""
+        for model in models:
             if isinstance(model, str) and not self.grant.may_use_model(model):
                 raise Forbidden(
                     f"model must be one that the key {self.grant.name} allows, not {model[:100]}",
                     field="model",
                 )
-        if (backend := self.backend_for(fields.get("backend"))) is not None:
-            fields["backend"] = backend
-        return NewTask(**fields) if is_record else fields
 
     def tenant_for(self, named: Any) -> Any:
         """The tenant of what the caller makes. Raises `Forbidden` if it names another."""

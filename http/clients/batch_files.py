@@ -1,6 +1,6 @@
 """The files of batches over HTTP, for the command line: uploaded and read in pieces."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -49,9 +49,10 @@ class BatchFiles:
             answer = self._http.post(wire.FILES, data={"purpose": "batch"}, files=parts)
             return msgspec.json.decode(_checked(answer).content, type=_NewBatch).id
 
-    def create(self, fields: dict[str, Any]) -> Batch:
-        """Create a batch, with the fields of `POST /v1/batches`; one, also if an answer is lost."""
-        new = requests.create_batch(fields, _NewBatch)
+    def create(self, fields: dict[str, Any], fallback_models: Sequence[str] | None = None) -> Batch:
+        """Create a batch, with the fields of `POST /v1/batches` and fallbacks for each line; one,
+        also if an answer is lost."""
+        new = requests.create_batch(fields, fallback_models, _NewBatch)
         threads = Threads(self._connections.takes)
         batch_id = threads.run(protocol.ask(new)).id
         return threads.run(protocol.ask(requests.build(routes.GET_BATCH, batch_id)))

@@ -5,7 +5,7 @@ For verbs that take only an id, `build` needs only the route.
 
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
@@ -188,9 +188,13 @@ def get_usage(
     return build(routes.GET_USAGE, params=given)
 
 
-def create_batch(fields: Mapping[str, Any], kind: type[T]) -> Request[T]:
+def create_batch(
+    fields: Mapping[str, Any], fallback_models: Sequence[str] | None, kind: type[T]
+) -> Request[T]:
     """A batch from an uploaded file: a request of OpenAI's API."""
-    headers = {"Content-Type": "application/json", KEY: _key(None)}
+    headers: dict[str, str | bytes] = {"Content-Type": "application/json", KEY: _key(None)}
+    if fallback_models is not None:
+        headers[wire.FALLBACKS] = ", ".join(fallback_models).encode()
     content = msgspec.json.encode(fields)
     return Request(method="POST", path=wire.BATCHES, kind=kind, content=content, headers=headers)
 

@@ -11,7 +11,7 @@ from ...actors.core.anthropic.replies import request_id
 from ...actors.core.intake import arguments
 from ...actors.core.intake.batch_jobs import LineChecks, LineRefused
 from ...actors.core.model.access_keys import Role
-from ...actors.core.model.errors import Conflict, Invalid, NotFound, error_at
+from ...actors.core.model.errors import Conflict, Forbidden, Invalid, NotFound, error_at
 from ...actors.core.model.tasks import Batch, BatchJob, Priority
 from ...actors.core.text.json_items import in_list
 from ...actors.files.text_encoding import as_utf8
@@ -22,7 +22,7 @@ from ..requests.streaming import StreamingResponse
 from ..wire import Json
 from .openai_batches import named
 from .queue_protocol import DropinQueue
-from .queued_call import tenant_header
+from .queued_call import fallbacks_header, tenant_header
 
 BATCHES = f"{wire.MESSAGES}/batches"
 MOST = 1000  # in a page
@@ -36,7 +36,7 @@ def add_anthropic_batch_routes(
     """Add the routes; `max_upload` limits a batch's body in bytes, `max_body` each request."""
 
     def create() -> Json:
-        tenant = tenant_header() or None
+        tenant, others = tenant_header() or None, fallbacks_header()
         pieces = as_utf8(reading.pieces(max_upload), "the body", "body")
         checks = LineChecks(wire.MESSAGES, Priority.LOW, tenant)
         count, key = 0, arguments.key(reading.header("Idempotency-Key"))
@@ -56,8 +56,14 @@ def add_anthropic_batch_routes(
             file_id = file.save("requests.jsonl", "batch").id
         fields = {"input_file_id": file_id, "endpoint": wire.MESSAGES, "completion_window": WINDOW}
         try:
-            batch = queue.create_batch(fields, tenant, idempotency_key=key, digest=seen.digest())
-        except Conflict:
+            batch = queue.create_batch(
+                fields,
+                tenant,
+                fallback_models=others,
+                idempotency_key=key,
+                digest=seen.digest(),
+            )
+        except (Conflict, Forbidden, Invalid):
             queue.delete_file(file_id)
             raise
         if batch.job is not None and batch.job.input_file_id != file_id:  # an earlier batch

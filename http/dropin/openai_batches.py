@@ -14,7 +14,7 @@ from ..requests.exchange import Routes
 from ..wire import Json
 from .openai_files import page_of
 from .queue_protocol import DropinQueue
-from .queued_call import tenant_header
+from .queued_call import fallbacks_header, tenant_header
 
 MOST = 100  # in a page
 _TIMES = (
@@ -28,8 +28,8 @@ def add_openai_batch_routes(app: Routes, queue: DropinQueue, max_body: int) -> N
 
     def create() -> Json:
         body, tenant = reading.json_object(max_body), tenant_header() or None
-        key = reading.header("Idempotency-Key")
-        return shown(queue.create_batch(body, tenant, idempotency_key=key))
+        key, others = reading.header("Idempotency-Key"), fallbacks_header()
+        return shown(queue.create_batch(body, tenant, fallback_models=others, idempotency_key=key))
 
     def listed() -> Json:
         query = reading.query({"after", "limit"})

@@ -1,6 +1,6 @@
 """What the drop-in APIs need of a queue: its verbs, and calls to its model servers."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from ...actors.core.intake.arguments import AnyTask
@@ -49,6 +49,7 @@ class DropinQueue(LocalQueue, Protocol):
         body: Mapping[str, Any],
         tenant: str | None = None,
         *,
+        fallback_models: Sequence[str] | None = None,
         idempotency_key: str | None = None,
         digest: bytes = b"",
     ) -> Batch: ...

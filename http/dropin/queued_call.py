@@ -34,7 +34,6 @@ from .queue_protocol import DropinQueue
 
 PRIORITY, TENANT, DETACH = "X-Queue-Priority", "X-Queue-Tenant", "X-Queue-Detach"
 TIMEOUT, START_WITHIN = "X-Queue-Timeout", "X-Queue-Start-Within"
-FALLBACKS = "X-Queue-Fallback-Models"
 TASK_ID, WAIT, BACKEND = "X-Queue-Task-Id", "X-Queue-Wait-Ms", "X-Queue-Backend"
 MODEL = "X-Queue-Model"
 IGNORED = "X-Queue-Ignored"
@@ -59,13 +58,13 @@ def wishes(priority: int) -> dict[str, Any]:
         "priority": level,
         "tenant": tenant_header(),
         "start_within": start_within,
-        "fallback_models": _fallbacks(),
+        "fallback_models": fallbacks_header(),
     }
 
 
-def _fallbacks() -> list[str] | None:
+def fallbacks_header() -> list[str] | None:
     """The models that the request's header names; the task's check refuses wrong ones."""
-    header = reading.header(FALLBACKS)
+    header = reading.header(wire.FALLBACKS)
     if header is None:
         return None
     return [name.strip() for name in header.split(",")] if header.strip() else []

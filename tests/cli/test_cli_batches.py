@@ -82,6 +82,17 @@ def test_a_batch_whose_answer_is_lost_is_created_once(house: CliHarness, path: s
     assert [batch.id for batch in house.queue.list_batches()] == [created.id]
 
 
+def test_each_line_has_the_fallbacks(house: CliHarness, tmp_path: Path) -> None:
+    file = tmp_path / "big.jsonl"
+    file.write_text(request("a").replace("smollm2", "gpt-5.2"))
+
+    text = house.ok(
+        "batch", "create", str(file), "--wait", "--fallback", "absent", "--fallback", "smollm2"
+    )
+
+    assert (facts(text)["status"], facts(text)["fallbacks"]) == ("completed", "absent, smollm2")
+
+
 def test_openais_id_of_a_batch_works_too(house: CliHarness, path: str) -> None:
     batch_id = house.ok("batch", "create", path).strip()
 

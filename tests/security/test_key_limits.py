@@ -86,6 +86,12 @@ def test_other_models_are_refused_and_hidden(make: Make) -> None:
     assert openai["code"] == "forbidden" and openai["param"] == "model"
     anthropic = http.post("/v1/messages", json={**CHAT, "max_tokens": 1})
     assert anthropic.json()["error"]["type"] == "permission_error"
+    params = {**CHAT, "model": "qwen3", "max_tokens": 1}
+    batch = {"requests": [{"custom_id": "a", "params": params}]}
+    headers = {"X-Queue-Fallback-Models": "qwen3:4b, smollm2"}
+    refused = http.post("/v1/messages/batches", json=batch, headers=headers)
+    assert refused.json()["error"]["type"] == "permission_error"
+    assert http.get("/v1/files").json()["data"] == []  # and its file is not kept
     for path in ("/api/tags", "/api/ps", "/v1/models", "/api/backends", "/api/status"):
         assert "smollm2" not in http.get(path).text, path
     assert "qwen3" in http.get("/api/tags").text

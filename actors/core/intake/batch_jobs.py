@@ -13,11 +13,12 @@ from ..anthropic import requests as messages
 from ..anthropic.replies import message_of
 from ..model import limits
 from ..model.errors import Invalid
+from ..model.model_names import model_name
 from ..model.tasks import BatchJob, Dialect, NewTask, Priority, Task, TaskType
 from ..openai.requests import ENDPOINTS as OPENAI
 from ..openai.requests import task_fields
 from ..responses.response import response_of
-from .submission import new_task, parse_priority
+from .submission import check_fallbacks, new_task, parse_priority
 from .uploads import EXPIRES_S
 
 MOST_PAIRS, MOST_KEY, MOST_VALUE = 16, 64, 512  # of metadata
@@ -66,7 +67,12 @@ ENDPOINTS = {
 }
 
 
-def new_job(body: Mapping[str, Any], tenant: str | None, now: datetime) -> BatchJob:
+def new_job(
+    body: Mapping[str, Any],
+    tenant: str | None,
+    now: datetime,
+    fallback_models: Sequence[str] | None = None,
+) -> BatchJob:
     """The job that a request asks for. Raises `Invalid`, naming the field."""
     for name in body:
         if name not in _KNOWN:
@@ -78,6 +84,8 @@ def new_job(body: Mapping[str, Any], tenant: str | None, now: datetime) -> Batch
     if not isinstance(endpoint, str) or endpoint not in ENDPOINTS:
         raise Invalid(f"endpoint must be one of {', '.join(ENDPOINTS)}", field="endpoint")
     metadata = _metadata(body.get("metadata"))
+    if fallback_models:
+        check_fallbacks(OPENAI.get(endpoint, TaskType.CHAT), "", fallback_models)
     return BatchJob(
         input_file_id=_file(body.get("input_file_id")),
         endpoint=endpoint,
@@ -85,6 +93,7 @@ def new_job(body: Mapping[str, Any], tenant: str | None, now: datetime) -> Batch
         expires_at=now + _window(body.get("completion_window")),
         priority=_priority(metadata),
         tenant=tenant,
+        fallback_models=None if fallback_models is None else list(fallback_models),
         metadata=metadata,
         output_expires_s=_expiry(body.get("output_expires_after")),
     )
@@ -172,6 +181,7 @@ class LineChecks(Struct):
     seen: set[str] = set()  # custom ids
     allowed_models: Sequence[str] = ()  # patterns; empty: all
     backend: str | None = None
+    fallback_models: Sequence[str] | None = None
 
     def task(self, line: Any) -> NewTask:
         """The task for a line. Raises `Invalid`, in most cases `LineRefused`."""
@@ -207,6 +217,7 @@ class LineChecks(Struct):
                 "priority": self.priority,
                 "tenant": self.tenant,
                 "backend": self.backend,
+                "fallback_models": self._fallbacks(fields.get("model")),
                 "metadata": {"custom_id": custom_id},
             }
         )
@@ -214,3 +225,10 @@ class LineChecks(Struct):
             message = f"the API key does not allow the model {task.model}"
             raise LineRefused("model_not_allowed", message, "body.model")
         return task
+
+    def _fallbacks(self, model: object) -> list[str] | None:
+        """The batch's fallbacks without the line's own model."""
+        if self.fallback_models is None:
+            return None
+        own = model_name(model) if isinstance(model, str) else None
+        return [name for name in self.fallback_models if model_name(name) != own]

@@ -320,7 +320,7 @@ def _check(task: NewTask) -> None:
     if task.traceparent is not None or task.tracestate is not None:
         _check_trace(task)
     if task.fallback_models:
-        _check_fallbacks(task, task.fallback_models)
+        check_fallbacks(task.type, task.model, task.fallback_models)
     if task.callback_url is not None:
         wanted = target_fault(task.callback_url)
         if wanted is not None:
@@ -359,12 +359,13 @@ def _check_sizes(task: NewTask) -> None:
                 limits.check_size(options[name], f"options.{name}", limits.OPTION)
 
 
-def _check_fallbacks(task: NewTask, fallbacks: list[str]) -> None:
+def check_fallbacks(kind: TaskType, model: str, fallbacks: Sequence[str]) -> None:
+    """Raise `Invalid` if models may not stand in for the one of a task."""
     field = "fallback_models"
-    if task.type is TaskType.EMBED:
+    if kind is TaskType.EMBED:
         why = "vectors of different models cannot be compared"
         raise Invalid(f"{field} must be empty for an embed task: {why}", field=field)
-    fault = fallback_fault(task.model, fallbacks)
+    fault = fallback_fault(model, fallbacks)
     if fault is not None:
         index, wanted = fault
         field = field if index is None else f"{field}[{index}]"

@@ -367,10 +367,10 @@ class BatchJob(Struct, PublicRecord, frozen=True, kw_only=True):
     """What a batch has besides its tasks if they are the lines of a file.
 
     - As it was created: the file `input_file_id`, the `endpoint` of all lines, the
-      `completion_window`, which ends at `expires_at`, the `priority` and `tenant` of the tasks, the
-      user's `metadata`, and after how many seconds the files it writes are deleted
-      (`output_expires_s`; None: as the settings say). What the key that created it allows:
-      `allowed_models` (patterns; empty: all), and `backend`, as in a task.
+      `completion_window`, which ends at `expires_at`, the `priority`, `tenant` and
+      `fallback_models` of the tasks, the user's `metadata`, and after how many seconds the files it
+      writes are deleted (`output_expires_s`; None: as the settings say). What the key that created
+      it allows: `allowed_models` (patterns; empty: all), and `backend`, as in a task.
     - `status`, and when it was reached (times or None): `in_progress_at`, `finalizing_at`,
       `completed_at`, `failed_at`, `expired_at`, `cancelling_at`, `cancelled_at`.
     - `faults` say why it failed: what is wrong in its file. `model` is that of all lines, or None.
@@ -388,6 +388,7 @@ class BatchJob(Struct, PublicRecord, frozen=True, kw_only=True):
     output_expires_s: int | None = None
     allowed_models: list[str] = []
     backend: str | None = None
+    fallback_models: list[str] | None = None
     status: BatchStatus = BatchStatus.VALIDATING
     in_progress_at: datetime | None = None
     finalizing_at: datetime | None = None

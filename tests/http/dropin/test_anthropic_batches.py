@@ -116,6 +116,22 @@ def test_a_repeated_request_is_the_same_batch(house: MessageBatches) -> None:
     assert house.files() == files
 
 
+def test_its_fallbacks_are_those_of_each_request(house: MessageBatches) -> None:
+    headers = {"X-Queue-Fallback-Models": "m"}
+    batch = house.batches.create(
+        requests=[request("a", model="claude-opus-4-6"), request("b")], extra_headers=headers
+    )
+    house.ended(batch)
+
+    results: Any = {line.custom_id: line.result for line in house.batches.results(batch.id)}
+    assert [results[name].message.model for name in "ab"] == ["m", "m"]
+    files = house.files()
+    wrong = {"X-Queue-Fallback-Models": "m, m"}
+    with pytest.raises(anthropic.BadRequestError, match=r"fallback_models\[1\] must be a model"):
+        house.batches.create(requests=[request("a")], extra_headers=wrong)
+    assert house.files() == files
+
+
 def test_lists_go_both_ways(house: MessageBatches) -> None:
     ids = [house.batches.create(requests=[request("a")]).id for _ in range(3)]
 

@@ -348,6 +348,11 @@ def test_a_repeated_request_is_the_same_batch(house: BatchHouse) -> None:
         house.official.batches.create(**{**fields, "metadata": {"a": "2"}}, **key)
     assert caught.value.param == "idempotency_key"
     assert "was used for another request" in str(caught.value)
+    for header in ({"X-Queue-Fallback-Models": ""}, {"X-Queue-Fallback-Models": "other"}):
+        with pytest.raises(openai.ConflictError):
+            house.official.batches.create(
+                **fields, extra_headers={**key["extra_headers"], **header}
+            )
     other = {"extra_headers": {**key["extra_headers"], "X-Queue-Tenant": "somebody else"}}
     assert house.official.batches.create(**fields, **other).id != first.id
 
@@ -383,6 +388,48 @@ def test_priority_and_tenant_are_those_of_the_batch(house: BatchHouse) -> None:
     (answer,) = house.lines(batch.output_file_id).values()
     task = house.server.client().get_task(answer["response"]["request_id"])
     assert (task.priority, task.tenant) == (10, "me")
+
+
+def test_its_fallbacks_are_those_of_each_line(house: BatchHouse) -> None:
+    fallbacks = {"X-Queue-Fallback-Models": "m, other"}
+    lines = [request(1, model="gone"), request(2), request(3, model="Other:latest")]
+    batch = house.ended(house.create(*lines, extra_headers=fallbacks))
+
+    answers = house.lines(batch.output_file_id)
+    assert answers.keys() == {"r1", "r2", "r3"}
+    with house.server.client() as client:
+        tasks = {
+            name: client.get_task(answer["response"]["request_id"])
+            for name, answer in answers.items()
+        }
+        (made,) = client.list_batches(limit=1)
+    assert [tasks[name].fallback_models for name in ("r1", "r2", "r3")] == [
+        ["m", "other"],
+        ["other"],
+        ["m"],
+    ]
+    assert (tasks["r1"].model_used, tasks["r2"].model_used) == ("m", "m")
+    assert answers["r1"]["response"]["body"]["model"] == "m"
+    assert made.job is not None
+    assert made.job.fallback_models == ["m", "other"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "header", "param"),
+    [
+        (CHAT, "m, M:latest", "fallback_models[1]"),
+        (CHAT, ",".join("abcdefghi"), "fallback_models"),
+        ("/v1/embeddings", "m", "fallback_models"),
+    ],
+)
+def test_wrong_fallbacks_are_refused(
+    house: BatchHouse, endpoint: str, header: str, param: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        house.create(
+            request(1), endpoint=endpoint, extra_headers={"X-Queue-Fallback-Models": header}
+        )
+    assert caught.value.param == param
 
 
 def test_it_is_a_batch_like_all_others(house: BatchHouse) -> None:
