@@ -27,7 +27,7 @@ from .core.plan.plan import Plan
 class ReadOnlyScheduler(Actor):
     """Answers read-only commands, and refuses all others with the same message.
 
-    Its plan has no slots: it knows the tasks and starts none.
+    Its plan has no slots: it knows the tasks, starts none, and fails none that are late.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ReadOnlyScheduler(Actor):
         self.crons = {cron.id: cron for cron in recovered.crons}
         flags = [name for name, is_on in recovered.flags.items() if is_on]
         plan.restore_access(recovered.access_keys, recovered.usages)
-        plan.recover(recovered.waiting, [], [], flags, clock())
+        plan.restore(recovered.waiting, [], flags, clock())
 
     def handle(self, message: ToScheduler | ToCronTicker) -> Replied:
         match message:

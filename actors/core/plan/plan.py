@@ -91,25 +91,37 @@ class Plan:
         flags: Iterable[str],
         now: float,
     ) -> list[Order]:
-        """Restore the state from disk; `interrupted` were running when the queue crashed.
+        """Restore the state from disk, and go on; `interrupted` were running when the queue
+        crashed.
 
         `flags` are the names of the flags that are set.
         """
-        flags = set(flags)
-        self.paused = "paused" in flags
-        self.dispatch.restore_drained(flags)
         orders: list[Order] = []
-        waiting, interrupted = list(waiting), list(interrupted)
-        repair_clock([*waiting, *interrupted], self.retry, now)
-        self.entries.add([*waiting, *interrupted])
-        self.waiting.start_waits(now)
-        self.waiting.fill(waiting, now)
+        interrupted = list(interrupted)
+        self.restore(waiting, interrupted, flags, now)
         self.keys.restore(keys, self.entries)
         for entry in interrupted:
             change, left = interrupt(entry, CRASHED, None, now)
             orders.append(replace(change, cut=CRASHED))
             self._let_go(left, change, now)
         return [*orders, *self._dispatch(now)]
+
+    def restore(
+        self,
+        waiting: Iterable[Entry],
+        interrupted: Iterable[Entry],
+        flags: Iterable[str],
+        now: float,
+    ) -> None:
+        """Restore the state from disk, and decide nothing: late tasks still wait."""
+        flags = set(flags)
+        self.paused = "paused" in flags
+        self.dispatch.restore_drained(flags)
+        waiting, interrupted = list(waiting), list(interrupted)
+        repair_clock([*waiting, *interrupted], self.retry, now)
+        self.entries.add([*waiting, *interrupted])
+        self.waiting.start_waits(now)
+        self.waiting.fill(waiting, now)
 
     def restore_access(self, keys: Iterable[AccessKey], usages: Mapping[str, TenantUsage]) -> None:
         """Restore the API keys and what tenants have used, before `recover`."""
