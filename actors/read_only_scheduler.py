@@ -10,6 +10,7 @@ from .core.messages import (
     Describe,
     Drain,
     Explain,
+    GetBudgets,
     GetCron,
     GetWaitReasons,
     ListAccessKeys,
@@ -56,7 +57,10 @@ class ReadOnlyScheduler(Actor):
             case Describe(tenant):
                 return reply(message, describe(self.plan, self.clock(), tenant))
             case ListAccessKeys():
-                return reply(message, (self.plan.access.infos, self.plan.access.grants))
+                infos = self.plan.key_infos(self.clock())
+                return reply(message, (infos, self.plan.access.grants))
+            case GetBudgets(tenant):
+                return reply(message, self.plan.quotas.budgets(tenant, self.clock()))
             case MeasurePlan():
                 state = describe(self.plan, self.clock())
                 return reply(message, PlanMeasures(state, due_by_model(self.plan), {}, 0))

@@ -35,6 +35,7 @@ from .core.messages import (
     Fetched,
     FindBatch,
     Finished,
+    GetBudgets,
     GetTask,
     GetWaitReasons,
     ListAccessKeys,
@@ -194,8 +195,10 @@ class Scheduler(Actor):
                 orders, info = self.plan.revoke_key(name, now)
                 self.answer(message, orders, now, info)
             case ListAccessKeys():
-                access = self.plan.access
-                self.answer(message, [], now, (access.infos, access.grants))
+                keys = self.plan.key_infos(now), self.plan.access.grants
+                self.answer(message, [], now, keys)
+            case GetBudgets(tenant):
+                return reply(message, self.plan.quotas.budgets(tenant, now))
             case Drain(grace_s):
                 if self.drained is None:
                     self.drained = self.later(message)

@@ -45,6 +45,7 @@ from ..core.messages import (
     Drain,
     Explain,
     GetBatch,
+    GetBudgets,
     GetDelivery,
     GetHistory,
     GetTask,
@@ -510,7 +511,10 @@ class QueueManager(ComposedVerbs):
         tenant: str | None = None,
     ) -> UsageReport:
         query = usage_query(since, until, by, tenant, time.time())
-        return ask(self._now().bus, GetUsage(query))
+        report = ask(self._now().bus, GetUsage(query))
+        if query.tenant is None:
+            return report
+        return replace(report, budgets=ask(self._now().scheduler, GetBudgets(query.tenant)))
 
     def list_keys(self) -> list[KeyInfo]:
         return self._keys.all()

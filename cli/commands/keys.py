@@ -10,7 +10,7 @@ from ..terminal.session import open_queue, session_of, shared
 if TYPE_CHECKING:
     from ...actors.core.model.access_keys import KeyCreated, KeyInfo
 
-COLUMNS = ("NAME", "ROLE", "TENANT", "KEY", "LIMITS", "EXPIRES", "FROM")
+COLUMNS = ("NAME", "ROLE", "TENANT", "KEY", "LIMITS", "LEFT", "EXPIRES", "FROM")
 _LIMITS = (
     *("models", "backends", "max_priority", "max_running", "max_waiting", "rate"),
     *("requests_per_day", "requests_per_month", "tokens_per_day", "tokens_per_month"),
@@ -63,7 +63,7 @@ def add(ctx: click.Context, /, name: str, **rules: Any) -> None:
 @shared
 @click.pass_context
 def list_(ctx: click.Context) -> None:
-    """List the keys: what each allows, and how it begins.
+    """List the keys: what each allows, what is left of its budgets, and how it begins.
 
     \b
     Example:
@@ -123,5 +123,6 @@ def _row(info: "KeyInfo") -> tuple[str, ...]:
         if (value := getattr(info, name))
     )
     tenant = info.tenant or (info.name if info.role == "user" else "")
+    left = " ".join(f"{each.name}={each.left}" for each in info.budgets)
     expires = "" if info.expires_at is None else f"{info.expires_at:%Y-%m-%d %H:%M}Z"
-    return (info.name, info.role, tenant, info.hint, limits, expires, info.source)
+    return (info.name, info.role, tenant, info.hint, limits, left, expires, info.source)

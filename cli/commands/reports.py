@@ -74,7 +74,9 @@ def _range(median: float | None, high: float | None) -> str:
 @shared
 @click.pass_context
 def usage(ctx: click.Context, /, **filters: Any) -> None:
-    """Show how many tasks there were, and the tokens they used.
+    """Show how many tasks there were, the tokens they used, and what is left of budgets.
+
+    Budgets are shown to a key that has some, and with --tenant.
 
     \b
     Example:
@@ -88,6 +90,9 @@ def usage(ctx: click.Context, /, **filters: Any) -> None:
     session_of(ctx).say(f"{report.since:%Y-%m-%d %H:%M} to {report.until:%Y-%m-%d %H:%M} UTC")
     head = (*map(str.upper, report.by), "TASKS", "COMPLETED", "FAILED", "CANCELLED")
     _print(ctx, (*head, "PROMPT", "REPLY"), _usage_rows(report), "Nothing was used.")
+    for each in report.budgets:
+        until = f"{each.resets_at:%Y-%m-%d %H:%M} UTC"
+        session_of(ctx).say(f"{each.name}: {each.left} of {each.limit} left until {until}")
 
 
 def _usage_rows(report: "UsageReport") -> list[tuple[str, ...]]:

@@ -40,6 +40,19 @@ def test_usage_shows_a_row_for_each_group(house):
     assert house.json("usage")["rows"][0]["completed"] == 2
 
 
+def test_what_is_left_of_budgets_is_shown_with_keys_and_usage(house):
+    house.ok("keys", "add", "ops", "--role", "admin")
+    house.ok("keys", "add", "ann", "--requests-per-day", "5")
+    house.submitted(tenant="ann")
+
+    head, row, _ = house.ok("keys", "list").splitlines()
+    assert head.split()[4:6] == ["LIMITS", "LEFT"]
+    assert row.split()[4:6] == ["requests_per_day=5", "requests_per_day=4"]
+    shown = house.run("usage", "--tenant", "ann").stderr
+    assert "requests_per_day: 4 of 5 left until" in shown
+    assert "left until" not in house.run("usage").stderr
+
+
 def test_usage_names_a_wrong_group(house):
     result = house.run("usage", "--by", "title")
 

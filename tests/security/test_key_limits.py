@@ -171,6 +171,26 @@ def test_budgets_survive_a_restart(tmp_path: Path) -> None:
     fake.refuse()
 
 
+def test_what_is_left_of_budgets_is_shown_to_its_tenant_and_to_admins(make: Make) -> None:
+    house = make(requests_per_day=3, tokens_per_month=10)
+    http, ops = ann(house), house.client(OPS * 2)
+    made = http.post("/api/tasks", json=TASK).json()["task_id"]
+    house.queue.wait(made, timeout=20)
+
+    budgets = http.get("/api/usage").json()["budgets"]
+    assert [(each["name"], each["limit"], each["left"]) for each in budgets] == [
+        ("requests_per_day", 3, 2),
+        ("tokens_per_month", 10, 10 - budgets[1]["used"]),
+    ]
+    assert budgets[1]["used"] > 0
+    tomorrow = datetime.fromisoformat(budgets[0]["resets_at"])
+    assert (tomorrow.hour, tomorrow.minute) == (0, 0)
+    keys = {each["name"]: each["budgets"] for each in ops.get("/api/keys").json()}
+    assert keys == {"ann": budgets, "bob": [], "ops": []}
+    assert ops.get("/api/usage", params={"tenant": "ann"}).json()["budgets"] == budgets
+    assert house.client(BOB * 2).get("/api/usage").json()["budgets"] == []
+
+
 def test_an_expired_key_says_so(make: Make) -> None:
     house = make(expires_at=datetime(2020, 1, 1, tzinfo=UTC))
 

@@ -5,9 +5,10 @@ tokens at the end of each call.
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from ..model.access_keys import TenantUsage
+from ..model.access_keys import Budget, TenantUsage
 from ..model.errors import QueueFull
 from ..model.orders import SaveUsage
 from ..model.outcomes import Answered, Outcome
@@ -42,19 +43,46 @@ class Quotas:
                 f"at most {limits.max_waiting} tasks of {tenant} may wait, {waiting} do",
                 retry_after_s=5,
             )
+        for name, most, spent, until in self._budgets(tenant, limits, now):
+            needed = tasks if name.startswith("requests") else 1
+            if spent + needed > most:
+                what = name.replace("requests", "tasks").replace("_per_", " a ")
+                message = f"the budget of {tenant} is used up: {most} {what}, by UTC"
+                raise QueueFull(message, retry_after_s=until - now)
+
+    def budgets(self, tenant: str | None, now: float) -> list[Budget]:
+        """What is left of a tenant's budgets; none for one without."""
+        limits = self.limits.get(tenant) if tenant is not None else None
+        if limits is None or tenant is None:
+            return []
+        return [
+            Budget(
+                name=name,
+                limit=most,
+                used=spent,
+                left=max(0, most - spent),
+                resets_at=datetime.fromtimestamp(until, UTC),
+            )
+            for name, most, spent, until in self._budgets(tenant, limits, now)
+        ]
+
+    def _budgets(
+        self, tenant: str, limits: TenantLimits, now: float
+    ) -> Iterator[tuple[str, int, int, float]]:
+        """The name and limit of each, how much is used, and until when it counts."""
         if not limits.has_budget:
             return
         used = self.usages.get(tenant, TenantUsage()).at(now)
         day, month = next_day(now), next_month(now)
-        for most, spent, what, until in (
-            (limits.requests_per_day, used.day_requests + tasks - 1, "tasks a day", day),
-            (limits.requests_per_month, used.month_requests + tasks - 1, "tasks a month", month),
-            (limits.tokens_per_day, used.day_tokens, "tokens a day", day),
-            (limits.tokens_per_month, used.month_tokens, "tokens a month", month),
+        for name, spent, until in (
+            ("requests_per_day", used.day_requests, day),
+            ("requests_per_month", used.month_requests, month),
+            ("tokens_per_day", used.day_tokens, day),
+            ("tokens_per_month", used.month_tokens, month),
         ):
-            if most is not None and spent >= most:
-                message = f"the budget of {tenant} is used up: {most} {what}, by UTC"
-                raise QueueFull(message, retry_after_s=until - now)
+            most = getattr(limits, name)
+            if most is not None:
+                yield name, most, spent, until
 
     def accepted(self, tenant: str | None, tasks: int, now: float) -> Iterator[SaveUsage]:
         """Count accepted tasks."""

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ..access.keys import Grant
 from ..activity.measures import PlanMeasures
-from ..model.access_keys import AccessKey, KeyInfo
+from ..model.access_keys import AccessKey, Budget, KeyInfo
 from ..model.crons import Cron
 from ..model.outcomes import Outcome, ProbeResult
 from ..model.stats import BackendState, PlanState, Waiting
@@ -247,6 +247,12 @@ class ListAccessKeys(Command[tuple[list[KeyInfo], list[Grant]]], frozen=True):
     """Reply: all keys as they are shown, by name, and what each allows."""
 
 
+class GetBudgets(Command[list[Budget]], frozen=True):
+    """Reply: what is left of a tenant's budgets."""
+
+    tenant: str
+
+
 class Explain(Command[dict[str, Waiting]], frozen=True):
     """Explain why these tasks wait. Reply: `{task_id: Waiting}` of those that do."""
 
@@ -299,6 +305,7 @@ ToScheduler = (
     | RotateAccessKey
     | RevokeAccessKey
     | ListAccessKeys
+    | GetBudgets
     | Explain
     | GetWaitReasons
     | Describe

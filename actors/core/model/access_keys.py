@@ -79,17 +79,33 @@ class AccessKey(KeyRules, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class Budget(Struct, PublicRecord, frozen=True, kw_only=True):
+    """What is left of one of a tenant's budgets.
+
+    `name` is that of the key's field, such as "tokens_per_day". Of its `limit`, `used` are used,
+    and `left` are left, 0 or more, until `resets_at`, when the day or month of UTC ends.
+    """
+
+    name: str
+    limit: int
+    used: int
+    left: int
+    resets_at: datetime
+
+
 class KeyInfo(KeyRules, frozen=True, kw_only=True):
     """A key as lists show it: its `name`, and what it allows, as in `KeyRules`.
 
     `hint` is how the key begins, "" for one of the configuration, which has `source` "config" and
-    no `created_at`, and cannot be changed by requests; the `source` of others is "store".
+    no `created_at`, and cannot be changed by requests; the `source` of others is "store". In lists,
+    `budgets` are what is left of those of its tenant.
     """
 
     name: str
     source: str
     hint: str = ""
     created_at: datetime | None = None
+    budgets: list[Budget] = []
 
 
 class KeyCreated(Struct, PublicRecord, frozen=True, kw_only=True):

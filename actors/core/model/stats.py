@@ -4,6 +4,7 @@ from datetime import datetime
 
 from msgspec import Struct, field
 
+from .access_keys import Budget
 from .tasks import PublicRecord, Status, Task, WaitingFor
 
 
@@ -179,13 +180,14 @@ class UsageReport(Struct, PublicRecord, frozen=True, kw_only=True):
     """What tasks used from `since` to `until`: the whole hours or days of UTC asked for.
 
     `rows` are by the fields in `by`, most tokens first. A task with several tags is counted in the
-    row of each.
+    row of each. `budgets` are what is left now of those of the tenant that the report is about.
     """
 
     since: datetime
     until: datetime
     by: list[str]
     rows: list[UsageRow]
+    budgets: list[Budget] = []
 
 
 class Snapshot(Struct, PublicRecord, frozen=True):

@@ -151,6 +151,14 @@ class Plan:
         self._apply_limits()
         return [DropAccessKey(name), *self._dispatch(now)], info
 
+    def key_infos(self, now: float) -> list[KeyInfo]:
+        """All keys as lists show them, with what is left of their budgets."""
+        tenants = {grant.name: grant.tenant for grant in self.access.grants}
+        return [
+            replace(info, budgets=self.quotas.budgets(tenants[info.name], now))
+            for info in self.access.infos
+        ]
+
     def claim_key(self, claim: ClaimKey, now: float) -> tuple[str, list[Order]]:
         """The batch that a key belongs to: this one, unless it is known. Raises `Conflict` if it
         was used for another request."""

@@ -86,6 +86,7 @@ BY_HAND = {
     scheduler_messages.RotateAccessKey: scheduler_messages.RotateAccessKey("ops", b"e" * 32, "oq_"),
     scheduler_messages.RevokeAccessKey: scheduler_messages.RevokeAccessKey("ops"),
     scheduler_messages.ListAccessKeys: scheduler_messages.ListAccessKeys(),
+    scheduler_messages.GetBudgets: scheduler_messages.GetBudgets("any"),
     scheduler_messages.MeasurePlan: scheduler_messages.MeasurePlan(),
     scheduler_messages.ModelKept: scheduler_messages.ModelKept("ollama", "m"),
     scheduler_messages.ClaimKey: scheduler_messages.ClaimKey(b"k" * 16, b"b" * 16, "any"),
