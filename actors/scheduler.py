@@ -71,6 +71,7 @@ from .core.model.orders import (
     SaveAudit,
     SaveCron,
     Stop,
+    Warn,
     split,
 )
 from .core.model.tasks import Batch, Record, Status, Submitted
@@ -381,6 +382,8 @@ class Scheduler(Actor):
                     calls.append((self.workers[slot], act))
                 case Probe() | KeepModel():
                     tell(self.prober, act)
+                case Warn(text):
+                    log.warning("%s", text)
                 case Replace(slot):
                     self.replace(slot)
                 case _:

@@ -4,10 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...actors.core.model.model_names import model_name
 from ..terminal import output
 from ..terminal.session import open_queue, session_of, shared
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ...actors.core.model.stats import BackendState
 
 COLUMNS = (
@@ -22,7 +25,8 @@ COLUMNS = (
 def backends(ctx: click.Context) -> None:
     """List the model servers and their health.
 
-    PINNED lists the models that the settings keep in memory there (models.NAME.keep).
+    PINNED lists the models that the settings keep in memory there (models.NAME.keep);
+    absent: the server does not have it.
     WITHOUT lists what the queue leaves out of requests because the server refuses it.
 
     \b
@@ -111,13 +115,20 @@ def _row(backend: "BackendState") -> tuple[str, ...]:
         f"{backend.running}/{backend.parallel}",
         "?" if models is None else str(len(models)),
         ", ".join(backend.loaded) or "-",
-        ", ".join(backend.pinned) or "-",
+        ", ".join(_pinned(backend)) or "-",
         str(backend.calls),
         str(backend.failures),
         rate(backend.tokens_per_s),
         ", ".join(backend.without) or "-",
         backend.error or "",
     )
+
+
+def _pinned(backend: "BackendState") -> "Iterator[str]":
+    models = None if backend.models is None else {*map(model_name, backend.models)}
+    for name in backend.pinned:
+        is_absent = models is not None and model_name(name) not in models
+        yield f"{name} (absent)" if is_absent else name
 
 
 def rate(per_second: float | None) -> str:

@@ -3,6 +3,7 @@
 import { h } from "../lib/dom.js";
 import { duration, number, plural, rate } from "../lib/format.js";
 import { icon } from "../lib/icons.js";
+import { canonicalModel } from "../lib/model_names.js";
 import {
   askToConfirm,
   handleDrain,
@@ -111,7 +112,12 @@ function slots({ running, parallel }) {
 function models(one) {
   const { models: names, loaded, pinned, type } = one;
   if (names === null) return h("span", { class: "quiet" }, "Its models are not known yet.");
-  if (!names.length) return h("span", { class: "quiet" }, "No models.");
+  const known = new Set(names.map(canonicalModel));
+  const absent = pinned.filter((name) => !known.has(canonicalModel(name)));
+  const missing = absent.map((name) =>
+    h("span", { key: `absent ${name}`, class: "tag" }, name, " · pinned, absent"),
+  );
+  if (!names.length) return [h("span", { key: "none", class: "quiet" }, "No models."), missing];
   const sorted = [...names].sort(
     (a, b) => loaded.includes(b) - loaded.includes(a) || a.localeCompare(b),
   );
@@ -133,6 +139,7 @@ function models(one) {
       ),
     names.length > MOST_SHOWN &&
       h("span", { key: "…", class: "quiet" }, `and ${number(names.length - MOST_SHOWN)} more`),
+    missing,
     type === "ollama" && loadChoice(one, sorted),
   ];
 }

@@ -214,13 +214,19 @@ class KeepModel(Struct, frozen=True):
     model: str
 
 
+class Warn(Struct, frozen=True):
+    """Log a warning."""
+
+    text: str
+
+
 class Replace(Struct, frozen=True):
     """Give this slot a new worker; the old one is silent or dead."""
 
     slot: int
 
 
-Act = Run | Stop | Probe | KeepModel | Replace
+Act = Run | Stop | Probe | KeepModel | Warn | Replace
 
 Order = Save | Act
 

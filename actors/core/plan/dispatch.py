@@ -7,7 +7,7 @@ from ..config.config import SchedulerSettings
 from ..model.entry import Entry
 from ..model.errors import unknown_backend
 from ..model.lifecycle import become
-from ..model.orders import Announce, KeepModel, Order, Probe, Run, SetFlag
+from ..model.orders import Announce, KeepModel, Order, Probe, Run, SetFlag, Warn
 from ..model.outcomes import Answered, Failed, Outcome, ProbeResult, Stopped, Verdict
 from ..model.tasks import Status
 from ..routing.fallbacks import Candidate
@@ -173,6 +173,9 @@ class Dispatch:
             yield from self._regroup(now)
         for model in gate.missing(now):
             yield KeepModel(gate.name, model)
+        for model in gate.newly_absent():
+            why = f"models.{model}.keep has it keep this model in memory"
+            yield Warn(f"backend {name} does not have model {model}: {why}")
 
     def kept(self, name: str, model: str, error: str | None, now: float) -> None:
         """Take in the end of a load of a pinned model."""

@@ -228,6 +228,10 @@ class Gate(Struct, eq=False):
             return []
         return self.pins.missing(self.loaded, self.serves, now)
 
+    def newly_absent(self) -> list[str]:
+        """The pinned models that it does not have, as the settings spell them, each once."""
+        return self.pins.newly_absent(self.serves) if self.is_in else []
+
     # --- shown ----------------------------------------------------------------------------------
 
     def state(self, now: float) -> BackendState:

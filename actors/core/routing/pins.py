@@ -18,6 +18,7 @@ class Pins:
     def __init__(self, names: Iterable[str] = ()) -> None:
         self.spelled = {model_name(name): name for name in names}  # as the settings do
         self.displacing: frozenset[str] = frozenset()
+        self._absent: frozenset[str] = frozenset()  # at the last look
         self._seen: frozenset[str] = frozenset()  # in memory at the last probe
         self._loading: set[str] = set()
         self._due: dict[str, float] = {}  # when each may be loaded again
@@ -62,6 +63,12 @@ class Pins:
         ]
         self._loading.update(wanted)
         return [self.spelled[name] for name in wanted]
+
+    def newly_absent(self, serves: Callable[[str], bool]) -> list[str]:
+        """The models that the server does not have, as the settings spell them, each once."""
+        absent = frozenset(name for name in self.spelled if not serves(name))
+        news, self._absent = absent - self._absent, absent
+        return sorted(self.spelled[name] for name in news)
 
     def kept(self, model: str, *, failed: bool, now: float) -> None:
         """Note the end of a load. A failed one is repeated after 30 s, 1 min, 2 min … 10 min."""

@@ -223,6 +223,23 @@ def test_it_is_not_loaded_again_where_it_is_in_memory(kept: Kept) -> None:
     assert kept.fake.calls == []
 
 
+def test_a_server_that_does_not_have_it_is_warned_of_once(
+    kept: Kept, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept.fake.lists("big")
+    queue = kept.start()
+    for _ in range(3):
+        queue.probe_backends()
+    told = run_cli(lambda _: nullcontext(queue), "backends").stdout.splitlines()
+
+    warning = "backend gpu1 does not have model small: models.small.keep has it keep this model"
+    assert [r.levelname for r in caplog.records if r.message.startswith(warning)] == ["WARNING"]
+    assert "small (absent)" in told[1]
+    loads(kept.fake, "small", "big")
+    queue.probe_backends()
+    kept.until_loaded(1)
+
+
 def test_it_cannot_be_unloaded_there(kept: Kept) -> None:
     queue = kept.start()
     kept.until_loaded(1)

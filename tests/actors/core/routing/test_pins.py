@@ -36,6 +36,18 @@ def test_a_model_that_the_server_does_not_have_waits() -> None:
     assert missing(pins) == ["small"]
 
 
+def test_a_model_that_the_server_does_not_have_is_told_once_until_it_goes_again() -> None:
+    pins = Pins(["Small:latest", "other"])
+    has: set[str] = {"other"}
+
+    assert pins.newly_absent(has.__contains__) == ["Small:latest"]
+    assert pins.newly_absent(has.__contains__) == []
+    has.add("small")
+    assert pins.newly_absent(has.__contains__) == []
+    has.clear()
+    assert pins.newly_absent(has.__contains__) == ["Small:latest", "other"]
+
+
 def test_a_failed_load_is_repeated_later_and_later() -> None:
     pins, now = Pins(["small"]), NOW
     waits = []
