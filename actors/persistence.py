@@ -548,7 +548,8 @@ class Persistence(Actor):
         """Count the next failed tasks; reads of others come in between."""
         me = self.actor_ref
         self.scanner.submit(
-            count, lambda tallies, error: tell(me, FailuresCounted(count, tallies, error))
+            self.store.reading(count),
+            lambda tallies, error: tell(me, FailuresCounted(count, tallies, error)),
         )
 
     def failures_counted(self, message: FailuresCounted) -> None:
@@ -595,7 +596,10 @@ class Persistence(Actor):
         self.tickets = ticket = self.tickets + 1
         me = self.actor_ref
         self.scans[ticket] = (promise, self.in_flight)
-        self.scanner.submit(read, lambda found, error: tell(me, Scanned(ticket, found, error)))
+        self.scanner.submit(
+            self.store.reading(read),
+            lambda found, error: tell(me, Scanned(ticket, found, error)),
+        )
 
     def scanned(self, ticket: int, result: object, error: str | None) -> None:
         promise, seen = self.scans.pop(ticket)

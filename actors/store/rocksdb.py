@@ -15,7 +15,7 @@ from ..files.snapshots import drop_snapshot, take_snapshot
 from .encoding import (
     FAMILIES,
 )
-from .migrations import FORMAT, upgrade
+from .migrations import FORMAT, check_format, upgrade
 from .repair import Repair
 from .rocksdb_setup import (
     MERGE_BYTES,
@@ -98,15 +98,10 @@ class Store(TaskStore):
     def _begin(self) -> int:
         """Check the format and count this boot, durably, before anything else is written."""
         meta = self._families["meta"]
-        known = int(meta.get(b"format") or FORMAT)
-        if not 1 <= known <= FORMAT:
-            raise Unavailable(
-                f"the store in {self.folder} has format {known}, this version reads "
-                f"{FORMAT}: use the version that wrote it"
-            )
+        check_format(self._tables["meta"], str(self.folder))
         self._id = (meta.get(b"id") or uuid4().hex.encode()).decode()
         check_changes(self.place, self._noted, self._id, self._db.latest_sequence_number())
-        upgrade(self._db, self._families, self._handles)
+        upgrade(self._tables, self._handles, self._changes, self._db.write)
         if self.place.has_lost:
             Repair(self._db, self._families, self._handles).run()
         boot = self._last_boot() + 1

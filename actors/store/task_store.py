@@ -1,8 +1,8 @@
 """How tasks, batches and crons are stored in column families, on disk or in memory."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from ..base.actor import log
 from ..base.cooperation import YieldControl, cooperatively, never_yield
@@ -36,6 +36,7 @@ from .file_store import FileStore
 from .history_store import HistoryStore
 from .indexes import delete_rows, put_rows
 
+T = TypeVar("T")
 ACCESS, USED = b"access:", b"used:"  # in `meta`, before a name
 MOST_TENANTS = 10_000  # whose counts are kept in memory
 SLICE_BYTES = 1 << 20  # a larger batch would hold the interpreter lock for too long
@@ -293,6 +294,10 @@ class TaskStore(ABC):
     def row(self, family: str, key: bytes) -> bytes | None:
         """A row as it is stored; None for an unknown key."""
         return self._tables[family].get(key)
+
+    def reading(self, read: Callable[[], T]) -> Callable[[], T]:
+        """What to run in another thread in place of `read`, which reads from snapshots."""
+        return read
 
     def snapshots(self, *names: str) -> tuple[Family, ...]:
         """Snapshots of these column families, for reading in another thread."""

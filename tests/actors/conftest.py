@@ -1,4 +1,4 @@
-"""A Persistence on a real store, for the tests of actors and of the store."""
+"""A Persistence on real stores, for the tests of actors and of the store."""
 
 import os
 import tempfile
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.harness.persistence import PersistenceHarness
+from tests.support.stores import DURABLE, KeptStore, NewStores
 
 
 @pytest.fixture
@@ -18,8 +19,20 @@ def in_memory() -> Iterator[Path]:
         yield Path(made)
 
 
+@pytest.fixture(scope="session")
+def stores(request: pytest.FixtureRequest) -> Iterator[NewStores]:
+    with NewStores(lambda: request.getfixturevalue("postgres")) as made:
+        yield made
+
+
+@pytest.fixture(params=DURABLE)
+def durable(request: pytest.FixtureRequest, stores: NewStores) -> KeptStore:
+    """An empty store of each kind that outlives a process."""
+    return stores.new(request.param)
+
+
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[PersistenceHarness]:
-    made = PersistenceHarness(tmp_path / "data")
+def desk(durable: KeptStore) -> Iterator[PersistenceHarness]:
+    made = PersistenceHarness(durable)
     yield made
     made.close()

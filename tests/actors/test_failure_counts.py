@@ -1,7 +1,5 @@
 """The groups of failures are those of what is stored, also after changes during the count."""
 
-from pathlib import Path
-
 import pytest
 
 from ollama_queue.actors.core.activity.failure_tallies import tallied
@@ -12,7 +10,7 @@ from ollama_queue.actors.store.commit_group import CommitGroup, TaskWrite
 from ollama_queue.actors.store.page_reader import failures_of
 from ollama_queue.actors.store.task_store import TaskStore
 from tests.support.recorders import a_record, at
-from tests.support.stores import KINDS, KeptStore
+from tests.support.stores import KINDS, NewStores
 
 
 def failed(number: int) -> Record:
@@ -39,10 +37,10 @@ def remove(store: TaskStore, counts: FailureCounts, *records: Record) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_changes_during_the_count_are_counted_once(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, stores: NewStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page_reader, "COUNTED_TOGETHER", 4)
-    store = KeptStore(kind, tmp_path).open()
+    store = stores.new(kind).open()
     counts = FailureCounts()
     tasks = [failed(number) for number in range(20)]
     write(store, counts, *((None, task) for task in tasks))

@@ -19,7 +19,6 @@ from ollama_queue.actors.core.model.limits import ATTEMPTS
 from ollama_queue.actors.core.model.orders import Change, DropKey, Remove, SetFlag
 from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Record, Status
-from ollama_queue.actors.store.rocksdb import Store
 from ollama_queue.actors.store.sentinel import read_sentinel
 from tests.support.harness.persistence import PersistenceHarness
 from tests.support.recorders import (
@@ -34,6 +33,7 @@ from tests.support.recorders import (
     task_id,
     value,
 )
+from tests.support.stores import KeptStore
 
 
 def ids(records: list[Record]) -> list[str]:
@@ -123,10 +123,10 @@ def test_events_follow_the_sync_in_the_order_of_commits(desk: PersistenceHarness
     assert value(desk.get(1)).record.seq == first + 2
 
 
-def test_numbers_of_events_grow_from_boot_to_boot(tmp_path: Path) -> None:
+def test_numbers_of_events_grow_from_boot_to_boot(durable: KeptStore) -> None:
     seqs = []
     for number in range(2):
-        desk = PersistenceHarness(tmp_path)
+        desk = PersistenceHarness(durable)
         desk.saved(insert(number))
         seqs.append(desk.published[0].seq)
         desk.close()
@@ -145,13 +145,13 @@ def test_only_so_many_attempts_are_kept(desk: PersistenceHarness) -> None:
     assert [ended.attempt for ended in kept] == list(range(6, ATTEMPTS + 6))
 
 
-def test_flags_and_dropped_keys_are_durable(tmp_path: Path) -> None:
-    desk = PersistenceHarness(tmp_path)
+def test_flags_and_dropped_keys_are_durable(durable: KeptStore) -> None:
+    desk = PersistenceHarness(durable)
     desk.saved(insert(1, key=b"a" * 16), insert(2, key=b"b" * 16))
     desk.saved(SetFlag("paused", True, "queue_paused"), DropKey(b"a" * 16))
     desk.close()
 
-    desk = PersistenceHarness(tmp_path)
+    desk = PersistenceHarness(durable)
     recovered = ask(desk.ref, Recover())
     desk.close()
 
@@ -175,8 +175,8 @@ def test_relaxed_durability_syncs_behind_at_most_once_a_second(
     assert "no such disk" in desk.reports.get(timeout=PATIENCE_S)
 
 
-def test_relaxed_durability_answers_without_a_sync(tmp_path: Path) -> None:
-    desk = PersistenceHarness(tmp_path, durable=False)
+def test_relaxed_durability_answers_without_a_sync(durable: KeptStore) -> None:
+    desk = PersistenceHarness(durable, durable=False)
 
     assert desk.commit(insert(1), reply=1).is_kept
     assert value(desk.get(1)).record.id == task_id(1)
@@ -242,13 +242,13 @@ def test_a_change_of_an_unknown_task_is_a_mistake_of_ours(desk: PersistenceHarne
     assert "not stored" in desk.reports.get(timeout=PATIENCE_S)
 
 
-def test_a_crash_lets_go_of_the_folder(desk: PersistenceHarness) -> None:
+def test_a_crash_lets_go_of_the_store(desk: PersistenceHarness) -> None:
     desk.saved(insert(1))
     desk.commit(insert(2))
     desk.syncer.run(error="Input/output error")
     desk.close()
 
-    store = Store(str(desk.folder), None)
+    store = desk.kept.open()
     assert store.record(task_id(1)) == a_record(1, seq=(1 << 32) + 1)
     store.close()
 

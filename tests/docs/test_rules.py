@@ -179,6 +179,7 @@ def test_no_two_folders_import_each_other() -> None:
     [
         ("rocksdict", "actors/store"),
         ("psycopg", "actors/store/postgres"),
+        ("psycopg_pool", "actors/store/postgres"),
         ("bottle", "http/serving"),
         ("gevent", "http/serving"),
         ("geventwebsocket", "http/serving"),

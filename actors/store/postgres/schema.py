@@ -9,7 +9,8 @@ from .connections import PostgresError, connect, plain_errors
 
 # A table for each family, sorted by key: `bytea` compares bytes, whatever the database's collation.
 # Values change in place, without a change of any index, as pages have room for a second version.
-# The families are spelled out: a migration never changes, whatever becomes of `FAMILIES`.
+# `marks` has the number of the last migration (`schema`) and of the last commit (`saved`). The
+# families are spelled out: a migration never changes, whatever becomes of `FAMILIES`.
 _FIRST = """
 CREATE TABLE leader (
     epoch bigint PRIMARY KEY, server uuid, url text, seen_at timestamptz NOT NULL
@@ -19,6 +20,8 @@ CREATE TABLE servers (
     id uuid PRIMARY KEY, url text, slots int NOT NULL, version text NOT NULL, settings bytea,
     seen_at timestamptz NOT NULL
 ) WITH (fillfactor = 50);
+CREATE TABLE marks (name text PRIMARY KEY, value bigint NOT NULL) WITH (fillfactor = 50);
+INSERT INTO marks VALUES ('saved', 0);
 CREATE TABLE meta (key bytea PRIMARY KEY, value bytea NOT NULL) WITH (fillfactor = 50);
 CREATE TABLE specs (key bytea PRIMARY KEY, value bytea NOT NULL);
 CREATE TABLE tasks (key bytea PRIMARY KEY, value bytea NOT NULL) WITH (fillfactor = 80);
@@ -36,10 +39,10 @@ MIGRATIONS: tuple[LiteralString, ...] = (_FIRST,)
 _LOCK = 0x6F6C_6C61_6D61  # a number that nobody else takes
 # Not by `to_regclass`: its cache may not know yet what another server has just committed.
 _IS_THERE = """SELECT FROM pg_tables
-WHERE schemaname = current_schema() AND tablename = 'meta'"""
-_NUMBER = "SELECT value FROM meta WHERE key = 'schema'"
-_DONE = """INSERT INTO meta VALUES ('schema', %b)
-ON CONFLICT (key) DO UPDATE SET value = excluded.value"""
+WHERE schemaname = current_schema() AND tablename = 'marks'"""
+_NUMBER = "SELECT value FROM marks WHERE name = 'schema'"
+_DONE = """INSERT INTO marks VALUES ('schema', %s)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value"""
 
 
 def prepare(conninfo: str) -> None:
@@ -63,7 +66,7 @@ def _migrate(connection: "psycopg.Connection[Any]") -> None:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         for migration in MIGRATIONS[_number(connection) :]:
             connection.execute(migration)
-        connection.execute(_DONE, (b"%d" % len(MIGRATIONS),))
+        connection.execute(_DONE, (len(MIGRATIONS),))
 
 
 def _number(connection: "psycopg.Connection[Any]") -> int:
@@ -71,7 +74,7 @@ def _number(connection: "psycopg.Connection[Any]") -> int:
     with plain_errors():
         is_there = connection.execute(_IS_THERE).fetchone() is not None
         row = connection.execute(_NUMBER).fetchone() if is_there else None
-    number = int(row[0]) if row else 0
+    number: int = row[0] if row else 0
     if number > len(MIGRATIONS):
         raise Unavailable(
             f"the tables in PostgreSQL have format {number}, this version reads "

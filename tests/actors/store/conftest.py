@@ -1,12 +1,10 @@
-"""Runs the tests of the common store interface on both kinds of stores."""
-
-from pathlib import Path
+"""Runs the tests of the common store interface on all kinds of stores."""
 
 import pytest
 
-from tests.support.stores import KINDS, KeptStore
+from tests.support.stores import KINDS, KeptStore, NewStores
 
 
 @pytest.fixture(params=KINDS)
-def kept(request: pytest.FixtureRequest, tmp_path: Path) -> KeptStore:
-    return KeptStore(request.param, tmp_path)
+def kept(request: pytest.FixtureRequest, stores: NewStores) -> KeptStore:
+    return stores.new(request.param)

@@ -1,7 +1,6 @@
 """Crons on disk: together with the tasks of their runs, and what is said of them."""
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,17 +12,17 @@ from ollama_queue.actors.core.intake.submission import draft
 from ollama_queue.actors.core.messages import Commit, CronFired, SubmitCronRun
 from ollama_queue.actors.core.model.orders import DropCron, SaveCron
 from ollama_queue.actors.store.commit_group import CommitGroup
-from ollama_queue.actors.store.rocksdb import Store
 from tests.support.harness.cron_ticker import a_cron
 from tests.support.harness.persistence import PersistenceHarness
 from tests.support.harness.scheduler import SchedulerHarness
 from tests.support.recorders import START, Recorder, insert, task_id
+from tests.support.stores import KeptStore
 
 LATER = START + timedelta(minutes=1)
 
 
-def on_disk(folder: Path) -> list[Cron]:
-    store = Store(str(folder), None)
+def on_disk(kept: KeptStore) -> list[Cron]:
+    store = kept.open()
     try:
         return store.recover().crons
     finally:
@@ -37,7 +36,7 @@ def test_crons_are_found_again(desk: PersistenceHarness) -> None:
     desk.saved(SaveCron(changed, "cron_changed"))
     desk.close()
 
-    assert on_disk(desk.folder) == [first, changed]
+    assert on_disk(desk.kept) == [first, changed]
 
 
 def test_a_removed_cron_is_gone(desk: PersistenceHarness) -> None:
@@ -45,7 +44,7 @@ def test_a_removed_cron_is_gone(desk: PersistenceHarness) -> None:
     desk.saved(DropCron("cron 1"))
     desk.close()
 
-    assert on_disk(desk.folder) == []
+    assert on_disk(desk.kept) == []
     events = [(event.event, event.cron_id) for event in desk.published]
     assert events == [("cron_changed", "cron 1")] * 2
 
@@ -61,7 +60,7 @@ def test_the_last_of_several_saves_in_one_group_counts(desk: PersistenceHarness)
     desk.sync()
     desk.close()
 
-    assert {cron.id: cron.name for cron in on_disk(desk.folder)} == {
+    assert {cron.id: cron.name for cron in on_disk(desk.kept)} == {
         "cron 1": "New",
         "cron 9": "Again",
     }
@@ -82,11 +81,11 @@ def test_the_events_say_what_happened_in_order(desk: PersistenceHarness) -> None
 
 
 def test_a_cron_lies_in_the_same_batch_as_its_task(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    durable: KeptStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A large group is written in slices: a crash between them must not part the two."""
     monkeypatch.setattr("ollama_queue.actors.store.task_store.SLICE_BYTES", 1)
-    store = Store(str(tmp_path), None)
+    store = durable.open()
     group = CommitGroup()
     for number in (1, 2):
         group.insert(insert(number, cron_id=f"cron {number}"), START, number)

@@ -1,6 +1,5 @@
 """Which ended tasks go: the oldest beyond so many or of such an age, but not of a live batch."""
 
-import tempfile
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from ollama_queue.actors.store.commit_group import CommitGroup, HiddenTasks, Sea
 from ollama_queue.actors.store.expiry import find_expired
 from ollama_queue.actors.store.task_store import TaskStore
 from tests.support.recorders import a_record, at
-from tests.support.stores import KINDS, KeptStore
+from tests.support.stores import KINDS, KeptStore, NewStores
 
 ENDS = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 BATCH = Batch(id=mint(1, 1), created_at=at(0), total=2, pending=2)
@@ -84,12 +83,17 @@ numbers = st.lists(st.tuples(st.one_of(st.none(), st.integers(0, 20)), st.boolea
 @settings(max_examples=60)
 @given(numbers, st.integers(0, 12), st.one_of(st.none(), st.integers(0, 21)), st.booleans())
 def test_the_newest_stay_and_all_else_goes(
-    kind: str, drawn: list[tuple[int | None, bool]], keep: int, before: int | None, is_over: bool
+    stores: NewStores,
+    kind: str,
+    drawn: list[tuple[int | None, bool]],
+    keep: int,
+    before: int | None,
+    is_over: bool,
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(expiry, "SLICE_TASKS", 3)
         patch.setattr(expiry, "FEW", 4)
-        store = KeptStore(kind, folder).open()
+        store = stores.new(kind).open()
         tasks = [a_task(n, ended) for n, (ended, _) in enumerate(drawn)]
         batched = [
             replace(task, batch_id=BATCH.id)

@@ -11,7 +11,7 @@ from ollama_queue.actors.core.plan.settle import utc
 from ollama_queue.actors.files.blobs import FOLDER
 from ollama_queue.actors.store.commit_group import CommitGroup
 from tests.support.recorders import START
-from tests.support.stores import KINDS, KeptStore
+from tests.support.stores import KINDS, NewStores
 
 
 def saved(queue: QueueManager, data: bytes) -> StoredFile:
@@ -40,7 +40,7 @@ def test_a_boot_removes_one_without_the_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_lists_and_those_that_have_expired(kind: str, tmp_path: Path) -> None:
+def test_lists_and_those_that_have_expired(kind: str, stores: NewStores) -> None:
     files = [
         StoredFile(
             id=id_of_file(f"{number:032x}"),
@@ -52,7 +52,7 @@ def test_lists_and_those_that_have_expired(kind: str, tmp_path: Path) -> None:
         )
         for number in range(6)
     ]
-    store = KeptStore(kind, tmp_path).open()
+    store = stores.new(kind).open()
     group = CommitGroup()
     group.files = {file.id: file for file in files}
     store.write(group)

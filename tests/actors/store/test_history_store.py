@@ -1,14 +1,13 @@
 """Rows of history: added to, found again after a restart, and limited in number."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from ollama_queue.actors.core.activity.history import MinuteTallies
 from ollama_queue.actors.core.activity.reports import Row
 from ollama_queue.actors.core.activity.spans import Resolution
 from ollama_queue.actors.core.activity.tallies import Tallies
-from ollama_queue.actors.store.rocksdb import Store
 from ollama_queue.actors.store.task_store import TaskStore
+from tests.support.stores import KeptStore
 
 NOON = 28_000_800  # a minute since 1970
 
@@ -26,21 +25,21 @@ def submitted(store: TaskStore, resolution: Resolution) -> dict[int, int]:
     return store.history.reading(resolution, 0, 9_999_999_998, digest)()
 
 
-def test_counts_are_added_to_their_minute_hour_and_day(tmp_path: Path) -> None:
-    store = Store(str(tmp_path), None)
+def test_counts_are_added_to_their_minute_hour_and_day(durable: KeptStore) -> None:
+    store = durable.open()
     store.add_history([part(NOON, 1), part(NOON + 1, 2)])
     store.add_history([part(NOON + 1, 4), part(NOON + 60, 8)])
     store.close()
 
-    again = Store(str(tmp_path), None)
+    again = durable.open()
     assert submitted(again, Resolution.MINUTE) == {NOON: 1, NOON + 1: 6, NOON + 60: 8}
     assert submitted(again, Resolution.HOUR) == {NOON // 60: 7, NOON // 60 + 1: 8}
     assert submitted(again, Resolution.DAY) == {NOON // 1440: 15}
     again.close()
 
 
-def test_old_rows_make_way_for_new_ones(tmp_path: Path) -> None:
-    store = Store(str(tmp_path), None)
+def test_old_rows_make_way_for_new_ones(durable: KeptStore) -> None:
+    store = durable.open()
     for minute in range(NOON, NOON + 200):
         store.add_history([part(minute)])
 
@@ -50,8 +49,8 @@ def test_old_rows_make_way_for_new_ones(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_clock_that_was_wrong_for_a_moment_takes_little_away(tmp_path: Path) -> None:
-    store = Store(str(tmp_path), None)
+def test_a_clock_that_was_wrong_for_a_moment_takes_little_away(durable: KeptStore) -> None:
+    store = durable.open()
     for day in range(30):
         store.add_history([part(NOON + 1440 * day)])
     store.add_history([part(NOON + 1440 * 3650)])  # ten years ahead

@@ -1,6 +1,5 @@
 """Lists of a store: whatever is asked for, each task that fits comes once, in its place."""
 
-import tempfile
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -19,7 +18,7 @@ from ollama_queue.actors.store.commit_group import CommitGroup, TaskWrite
 from ollama_queue.actors.store.page_reader import scan
 from ollama_queue.actors.store.task_store import TaskStore
 from tests.support.recorders import START, a_record, at
-from tests.support.stores import KINDS, KeptStore
+from tests.support.stores import KINDS, KeptStore, NewStores
 
 START_US = round(START.timestamp() * 1e6)
 BATCHES, CRONS = ([mint(n, n) for n in numbers] for numbers in ((1, 2), (3, 4)))
@@ -151,13 +150,17 @@ def born(number: int) -> dict[str, Any]:
 @settings(max_examples=60)
 @given(steps(), st.lists(filters, min_size=1, max_size=8), st.sampled_from([2, 2000]))
 def test_a_list_is_what_looking_at_each_task_would_find(
-    kind: str, drawn: list[tuple[int, dict[str, Any] | None]], wanted: list[TaskFilter], few: int
+    stores: NewStores,
+    kind: str,
+    drawn: list[tuple[int, dict[str, Any] | None]],
+    wanted: list[TaskFilter],
+    few: int,
 ) -> None:
     stored: dict[str, Record] = {}
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ollama_queue.actors.store.page_reader.FEW", few)
         patch.setattr("ollama_queue.actors.store.indexes.FEW", few)
-        store = KeptStore(kind, folder).open()
+        store = stores.new(kind).open()
         for number, facts in drawn:
             task = a_task(number, **born(number), **(facts or {}))
             was = stored.pop(task.id, None)

@@ -13,22 +13,23 @@ from ollama_queue.actors.core.model.events import EventRecord
 from ollama_queue.actors.core.model.orders import Run, Save
 from ollama_queue.actors.core.model.tasks import Record
 from ollama_queue.actors.persistence import Persistence
-from ollama_queue.actors.store.rocksdb import Store
 from tests.support.recorders import PATIENCE_S, START, ManualPool, Recorder, asked, task_id
+from tests.support.stores import KeptStore
 
 
 class PersistenceHarness:
     """One Persistence actor and its collaborators."""
 
-    def __init__(self, folder: Path, *, durable: bool = True) -> None:
-        self.folder = folder
+    def __init__(self, place: KeptStore | Path, *, durable: bool = True) -> None:
+        """`place` is a folder, or a store of any kind."""
+        self.kept = place if isinstance(place, KeptStore) else KeptStore("RocksDB", place)
         self.syncer, self.scanner = ManualPool(), ManualPool()
         self.bus = Recorder()
         self.reports: Queue[str] = Queue()
         self.ref: Ref = start(
             Persistence,
             self.reports.put,
-            open_store=lambda: Store(str(folder), None),
+            open_store=self.kept.open,
             pools=lambda: (self.syncer, self.scanner),
             bus=self.bus,
             durable=durable,

@@ -12,6 +12,10 @@ from typing import Self
 
 import psycopg
 
+from ollama_queue.actors.store.encoding import FAMILIES
+from ollama_queue.actors.store.postgres.connections import connect
+from ollama_queue.actors.store.postgres.schema import prepare
+
 _VERSIONS = Path("/usr/lib/postgresql")
 _USER = "postgres"
 # A socket in the folder, and no port: nobody else finds it. Without fsyncs it is as fast as memory,
@@ -81,6 +85,16 @@ class PostgresServer:
                 connection.execute("SET client_min_messages = warning")
                 connection.execute(f"DROP SCHEMA {name} CASCADE".encode())
 
+    def emptied(self) -> str:
+        """Where to connect to for a queue that is empty: always the same one."""
+        conninfo = f"{self.conninfo}&options=-csearch_path%3Dqueue"
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            connection.execute("CREATE SCHEMA IF NOT EXISTS queue")
+            prepare(conninfo)
+            connection.execute(f"TRUNCATE {', '.join(FAMILIES)}, blobs, servers".encode())
+            connection.execute("UPDATE marks SET value = 0 WHERE name = 'saved'")
+        return conninfo
+
     def cut(self) -> None:
         """Cut all connections."""
         with psycopg.connect(self.conninfo, autocommit=True) as connection:
@@ -97,3 +111,12 @@ class PostgresServer:
             command = [*user, *command]
         done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def take_lead(conninfo: str) -> int:
+    """Lead the queue there from now on. Returns the epoch."""
+    prepare(conninfo)
+    with connect(conninfo) as connection:
+        lead = "UPDATE leader SET epoch = epoch + 1, seen_at = clock_timestamp() RETURNING epoch"
+        ((epoch,),) = connection.execute(lead).fetchall()
+    return int(epoch)

@@ -19,7 +19,7 @@ def test_there_is_a_table_for_each_family(conninfo: str) -> None:
     with connect(conninfo) as connection:
         tables = {name for (name,) in connection.execute(TABLES)}
         leader = connection.execute("SELECT epoch, seen_at = '-infinity' FROM leader").fetchall()
-    assert tables == {*FAMILIES, "leader", "servers", "blobs"}
+    assert tables == {*FAMILIES, "leader", "servers", "blobs", "marks"}
     assert leader == [(0, True)]
 
 
@@ -28,14 +28,14 @@ def test_servers_that_start_together_create_them_once(conninfo: str) -> None:
         list(servers.map(prepare, [conninfo] * 8))
 
     with connect(conninfo) as connection:
-        number = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchall()
-    assert number == [(b"%d" % len(MIGRATIONS),)]
+        number = connection.execute("SELECT value FROM marks WHERE name = 'schema'").fetchall()
+    assert number == [(len(MIGRATIONS),)]
 
 
 def test_tables_of_a_newer_version_are_refused(conninfo: str) -> None:
     prepare(conninfo)
     with connect(conninfo) as connection:
-        connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema'")
+        connection.execute("UPDATE marks SET value = 99 WHERE name = 'schema'")
 
     with pytest.raises(Unavailable, match="have format 99, this version reads 1: use a newer"):
         prepare(conninfo)

@@ -1,0 +1,92 @@
+"""Writes commits to PostgreSQL: one statement, which writes nothing once another server leads."""
+
+from functools import lru_cache
+from typing import Any
+
+from .connections import PostgresError, connect, plain_errors
+from .overlay import Layer, Rows
+from .tables import BY_KEY
+
+_PATIENCE = "30s"  # for a statement: a single task may have 64 MiB
+MOST_BYTES = 8 << 20  # of a statement, unless one commit has more
+Shape = tuple[tuple[str, bool, bool], ...]
+"""The families that a statement changes; whether it has rows to put, and to delete."""
+
+
+class Fenced(PostgresError):
+    """Another server leads the queue now. Nothing was written."""
+
+
+class Saver:
+    """The connection that writes, in the thread that waits for it.
+
+    Whatever goes wrong, what is in PostgreSQL is unknown: it must be read anew.
+    """
+
+    def __init__(self, conninfo: str, epoch: int) -> None:
+        """Writes as long as the leader's row has this epoch. Raises `PostgresError`."""
+        self._epoch = epoch
+        self._connection = connect(conninfo, **BY_KEY, statement_timeout=_PATIENCE)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def save(self, layers: list[Layer]) -> None:
+        """Write these commits, all or none; they follow those saved before.
+
+        Raises `Fenced` or `PostgresError`.
+        """
+        tables: dict[str, Rows] = {}
+        for layer in layers:
+            for name, rows in layer.tables.items():
+                tables.setdefault(name, {}).update(rows)
+        shape: list[tuple[str, bool, bool]] = []
+        values: list[Any] = [self._epoch, layers[-1].mark]
+        for name in sorted(tables):
+            put = sorted((key, raw) for key, raw in tables[name].items() if raw is not None)
+            deleted = sorted(key for key, raw in tables[name].items() if raw is None)
+            if put:
+                values += [[key for key, _ in put], [raw for _, raw in put]]
+            if deleted:
+                values.append(deleted)
+            shape.append((name, bool(put), bool(deleted)))
+        with plain_errors():
+            saved = self._connection.execute(_statement(tuple(shape)), values, binary=True)
+            if saved.fetchone() is None:
+                raise Fenced(f"another server leads the queue: epoch {self._epoch} is over")
+
+
+# `FOR KEY SHARE` lets the leader's signs of life pass. A takeover changes the key: it waits for this
+# statement, or this for it, and then the row has another epoch, and nothing is written.
+@lru_cache(maxsize=256)
+def _statement(shape: Shape) -> bytes:
+    parts = [
+        "me AS MATERIALIZED (SELECT epoch FROM leader WHERE epoch = %s FOR KEY SHARE)",
+        "mark AS (UPDATE marks SET value = %s FROM me WHERE name = 'saved')",
+    ]
+    for name, has_put, has_deleted in shape:
+        if has_put:
+            parts.append(
+                f"put_{name} AS (INSERT INTO {name} SELECT r.* FROM me,"
+                " unnest(%b::bytea[], %b::bytea[]) r ON CONFLICT (key)"
+                " DO UPDATE SET value = excluded.value)"
+            )
+        if has_deleted:
+            parts.append(
+                f"deleted_{name} AS (DELETE FROM {name} USING me,"
+                f" unnest(%b::bytea[]) r (key) WHERE {name}.key = r.key)"
+            )
+    return f"WITH {', '.join(parts)} SELECT epoch FROM me".encode()
+
+
+def portions(layers: list[Layer]) -> list[list[Layer]]:
+    """The commits in order, as many together as one statement takes."""
+    found: list[list[Layer]] = []
+    size = MOST_BYTES
+    for layer in layers:
+        if size + layer.size_in_bytes() > MOST_BYTES:
+            found.append([])
+            size = 0
+        found[-1].append(layer)
+        size += layer.size_in_bytes()
+    return found

@@ -1,0 +1,176 @@
+"""The tables in PostgreSQL, over a few connections; a statement that was cut is repeated once."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg_pool import ConnectionPool
+
+from .connections import plain_errors, settings_of
+
+T = TypeVar("T")
+Connection = psycopg.Connection[Any]
+_MOST_CONNECTIONS = 4
+_PATIENCE_S = 5.0  # for a connection
+# Rows are found by their keys. Statistics never decide: a plan made for an empty table would stay.
+BY_KEY = {
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
+_BEGIN = b"""BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SELECT value FROM marks WHERE name = 'saved'"""
+
+
+class Tables:
+    """Reads what is durable, at each statement anew; within `view` all as of one moment.
+
+    May be used in any thread.
+    """
+
+    def __init__(self, conninfo: str) -> None:
+        """Raises `PostgresError` if PostgreSQL cannot be reached."""
+        self._pool = ConnectionPool(
+            settings_of(conninfo, **BY_KEY),
+            kwargs={"autocommit": True},
+            min_size=1,
+            max_size=_MOST_CONNECTIONS,
+            timeout=_PATIENCE_S,
+            name="ollama-queue",
+            open=False,
+        )
+        self._here = threading.local()
+        try:
+            with plain_errors():
+                self._pool.open(wait=True, timeout=_PATIENCE_S)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._pool.close()
+
+    # --- rows -----------------------------------------------------------------------------------
+
+    def value(self, table: str, key: bytes) -> bytes | None:
+        rows = self.all(_value(table), (key,))
+        return rows[0][0] if rows else None
+
+    def rows(
+        self, table: str, start: bytes, end: bytes, backwards: bool, most: int
+    ) -> list[tuple[bytes, bytes]]:
+        """The first rows in [start, end), or backwards the last ones: at most `most`."""
+        return self.all(_between(table, backwards), (start, end, most))
+
+    def rows_from(
+        self, table: str, key: bytes, most: int, longest: int
+    ) -> list[tuple[bytes, bytes | None]]:
+        """The rows from `key` on, at most `most`. A value longer than `longest` bytes is None,
+        but that of `key` itself."""
+        return self.all(_from(table), (key, longest, key, most))
+
+    def all(self, statement: bytes, values: tuple[Any, ...] = ()) -> list[Any]:
+        """All rows of a statement that changes nothing. Raises `PostgresError`."""
+        return self._run(lambda c: c.execute(statement, values, binary=True).fetchall(), self._view)
+
+    def change(self, statement: bytes, values: tuple[Any, ...]) -> None:
+        """Carry out a statement that may be carried out twice, whatever the view.
+
+        Raises `PostgresError`.
+        """
+        self._run(lambda c: c.execute(statement, values), None)
+
+    # --- views ----------------------------------------------------------------------------------
+
+    @contextmanager
+    def view(self) -> Iterator[None]:
+        """Have this thread read all as of one moment, that of its first read in there.
+
+        The transaction is read-only, and short: it ends with the `with`.
+        """
+        view = self._here.view = _View()
+        try:
+            yield
+        finally:
+            self._here.view = None
+            self._leave(view)
+
+    def saved(self) -> int:
+        """The number of the last commit in what this thread's view reads; 0 outside of views."""
+        view = self._view
+        if view is None:
+            return 0
+        if view.connection is None:
+            self._run(lambda _: None, view)
+        return view.saved
+
+    @property
+    def _view(self) -> "_View | None":
+        return getattr(self._here, "view", None)
+
+    def _enter(self, view: "_View") -> Connection:
+        if view.connection is None:
+            view.connection = self._pool.getconn()
+            cursor = view.connection.execute(_BEGIN)
+            cursor.nextset()
+            (view.saved,) = cursor.fetchall()[0]
+        return view.connection
+
+    def _leave(self, view: "_View") -> None:
+        connection, view.connection = view.connection, None
+        if connection is not None:
+            with suppress(psycopg.Error):  # the pool replaces it
+                connection.execute("COMMIT")
+            self._pool.putconn(connection)
+
+    def _run(self, work: Callable[[Connection], T], view: "_View | None") -> T:
+        with plain_errors():
+            try:
+                return self._once(work, view)
+            except psycopg.OperationalError as error:
+                if not _is_cut(error):
+                    raise
+            if view is None:
+                self._pool.check()  # the others may have been cut as well
+            else:
+                self._leave(view)
+            return self._once(work, view)
+
+    def _once(self, work: Callable[[Connection], T], view: "_View | None") -> T:
+        if view is not None:
+            return work(self._enter(view))
+        with self._pool.connection() as connection:
+            return work(connection)
+
+
+class _View:
+    connection: Connection | None = None
+    saved = 0
+
+
+def _is_cut(error: psycopg.OperationalError) -> bool:
+    """Whether the connection is gone, rather than a statement that took too long."""
+    return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+
+
+@lru_cache
+def _value(table: str) -> bytes:
+    return f"SELECT value FROM {table} WHERE key = %b".encode()
+
+
+@lru_cache
+def _between(table: str, backwards: bool) -> bytes:
+    order = "DESC" if backwards else "ASC"
+    where = "key >= %b AND key < %b"
+    return f"SELECT key, value FROM {table} WHERE {where} ORDER BY key {order} LIMIT %s".encode()
+
+
+@lru_cache
+def _from(table: str) -> bytes:
+    value = "CASE WHEN key = %b OR octet_length(value) <= %s THEN value END"
+    return f"SELECT key, {value} FROM {table} WHERE key >= %b ORDER BY key LIMIT %s".encode()
