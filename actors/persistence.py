@@ -71,7 +71,7 @@ from .core.messages import (
 )
 from .core.messages.command import Reply
 from .core.messages.persistence import Calls
-from .core.messages.replies import CallSpec, Recovered, StoredTask
+from .core.messages.replies import CallSpec, StoredTask
 from .core.model.deliveries import StoredDelivery
 from .core.model.errors import Conflict, NotFound, QueueError, Unavailable
 from .core.model.files import StoredFile
@@ -197,7 +197,7 @@ class Persistence(Actor):
             case Fetch():
                 self.fetch(message)
             case Recover():
-                return reply(message, self.recover())
+                return reply(message, self.store.recover())
             case Write():
                 self.is_writing_soon = False
                 if self.in_flight is None:
@@ -579,16 +579,9 @@ class Persistence(Actor):
         group.answer(self.later(command), answer)
         return None
 
-    def recover(self) -> Recovered:
-        recovered = self.store.recover()
-        self.hidden |= {batch_id: HiddenTasks() for batch_id in recovered.hidden}
-        return recovered
-
     def query(self, message: ListTasks) -> None:
         """Read a page as of now. It includes what is being synced: the answer waits for that."""
-        about_to_be = self.in_flight.sealed if self.in_flight is not None else []
-        hidden = self.hidden.keys() - {sealed.batch.id for sealed in about_to_be}
-        read = scan(self.store, message.filter, frozenset(hidden), message.reasons)
+        read = scan(self.store, message.filter, message.reasons)
         self.aside(read, self.later(message))
 
     def aside(self, read: Callable[[], T | QueueError], promise: Promise[T] | None) -> None:

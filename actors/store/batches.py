@@ -13,7 +13,7 @@ from ..core.model.entry import KeyUse
 from ..core.model.errors import Conflict
 from ..core.model.tasks import Batch, BatchJob, BatchSubmitted, Record
 from .commit_group import SealedBatch, TaskWrite
-from .encoding import Changes, Family, after, decode_batch, decode_record, encode
+from .encoding import LOADING, Changes, Family, after, decode_batch, decode_record, encode
 from .encoding import after as after_prefix
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ class BatchStore:
 
     def begin(self, batch: Changes, batch_id: str) -> None:
         """Mark the batch as loading: a boot deletes the slices of a batch that still is."""
-        batch.put(b"loading:" + batch_id.encode(), b"", self._handles["meta"])
+        batch.put(LOADING + batch_id.encode(), b"", self._handles["meta"])
 
     def seal(self, batch: Changes, sealed: SealedBatch) -> None:
         batch_record = sealed.batch
-        batch.delete(b"loading:" + batch_record.id.encode(), self._handles["meta"])
+        batch.delete(LOADING + batch_record.id.encode(), self._handles["meta"])
         self.put(batch, batch_record)
         if sealed.key is not None:
             keyed = KeyUse(batch_record.id, sealed.body, batch_record.created_at.timestamp())
@@ -167,14 +167,14 @@ class BatchStore:
     def unfinished(self) -> list[tuple[str, list[Record]]]:
         """The batches that a crash interrupted, with the records written of each."""
         batches = []
-        for key, _ in self._families["meta"].between(b"loading:", b"loading;"):
-            batch_id = key[8:].decode()
+        for key, _ in self._families["meta"].between(LOADING, after(LOADING)):
+            batch_id = key[len(LOADING) :].decode()
             raws = (self._families["tasks"].get(task) for task in self._members(batch_id))
             batches.append((batch_id, [decode_record(raw) for raw in raws if raw is not None]))
         return batches
 
     def forget(self, batch: Changes, batch_id: str) -> None:
-        batch.delete(b"loading:" + batch_id.encode(), self._handles["meta"])
+        batch.delete(LOADING + batch_id.encode(), self._handles["meta"])
 
 
 def _ended(job: BatchJob, before: datetime) -> bool:

@@ -12,7 +12,7 @@ from ..core.activity.failures import cause_of
 from ..core.messages.replies import Page
 from ..core.model.task_filter import Cursor, TaskFilter, TaskMatcher, WaitReasons, read_cursor
 from ..core.model.tasks import Record, Status
-from .encoding import Family, after, decode_record
+from .encoding import LOADING, Family, after, decode_record
 from .indexes import FEW, LEAD, KeyRange, ReadPlan, choose, end_code, total_of
 
 if TYPE_CHECKING:
@@ -27,12 +27,11 @@ IndexRow = tuple[str, bytes | None]  # position in the sort order; record, if th
 def scan(
     store: "TaskStore",
     task_filter: TaskFilter,
-    hidden: frozenset[str] = frozenset(),
     reasons: WaitReasons | None = None,
 ) -> Callable[[], Page]:
     """Return a function that reads a page, newest or highest first.
 
-    It touches only the store and may run in any thread. Tasks of `hidden` batches are left out.
+    It touches only the store and may run in any thread. Tasks of unsealed batches are left out.
     Raises `Invalid` for a bad cursor.
 
     The iterators are created at once: an iterator that a snapshot (rocksdict 0.3.29) creates
@@ -49,12 +48,15 @@ def scan(
         task_filter = replace(task_filter, status=[Status.FAILED])
     choice = choose(task_filter, store.counts, begin.place)
     total = total_of(task_filter, store.counts, store.counts_of, store.batches.get, reasons)
-    index, tasks, specs, results = store.snapshots("index", "tasks", "specs", "results")
+    names = ("index", "tasks", "specs", "results", "meta")
+    index, tasks, specs, results, meta = store.snapshots(*names)
     rows = _rows(index, tasks, choice)
+    unsealed = meta.between(LOADING, after(LOADING))
     looks_for = None if choice.is_exact else TaskMatcher(task_filter, reasons)
-    look = _PageScan(tasks, task_filter, choice, hidden, looks_for)
 
     def read() -> Page:
+        hidden = frozenset(key[len(LOADING) :].decode() for key, _ in unsealed)
+        look = _PageScan(tasks, task_filter, choice, hidden, looks_for)
         page, places = look.page(rows, begin.skip)
         page.total = total
         _include(page, places, task_filter, specs, results)

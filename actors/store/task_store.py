@@ -305,13 +305,12 @@ class TaskStore(ABC):
 
     def recover(self) -> Recovered:
         """Everything that a plan needs to start: pending and running tasks, keys, flags, crons."""
-        hidden: dict[str, list[Record]] = {}
+        cut: set[str] = set()
         if self.read_only:
-            hidden = dict(self.batches.unfinished())
+            cut.update(record.id for _, cut_off in self.batches.unfinished() for record in cut_off)
         else:
             self._drop_unfinished()
             self._drop_leftover_files()
-        cut = {record.id for records in hidden.values() for record in records}
         index, meta = self._tables["index"], self._tables["meta"]
         flags = {key[5:].decode(): value == b"1" for key, value in meta.between(b"flag:", b"flag;")}
         newest = next(self._tables["tasks"].between(b"", b"g", backwards=True), None)
@@ -323,7 +322,6 @@ class TaskStore(ABC):
             flags=flags,
             last_us=round(last * 1e6),
             crons=[decode_cron(raw) for _, raw in self._tables["crons"].between(b"", b"g")],
-            hidden=hidden,
             jobs=self.batches.unfinished_jobs(),
             access_keys=[decode_access_key(raw) for _, raw in meta.between(ACCESS, after(ACCESS))],
             usages={

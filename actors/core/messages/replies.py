@@ -71,8 +71,7 @@ class Recovered(Struct, frozen=True):
     """Everything that a plan starts from. `last_us`: when the newest task was accepted.
 
     `access_keys` are the API keys that requests have added, `usages` what tenants have used of
-    their budgets. `hidden` are the tasks of batches that a crash interrupted, if they cannot be
-    deleted yet; `jobs` the batches from files that have not ended.
+    their budgets, `jobs` the batches from files that have not ended.
     """
 
     waiting: list[Entry]
@@ -81,7 +80,6 @@ class Recovered(Struct, frozen=True):
     flags: dict[str, bool]
     last_us: int
     crons: list[Cron] = []
-    hidden: dict[str, list[Record]] = {}
     jobs: list[Batch] = []
     access_keys: list[AccessKey] = []
     usages: dict[str, TenantUsage] = {}

@@ -15,7 +15,11 @@ _OPTIONS = {
     "idle_in_transaction_session_timeout": "5s",
     "jit": "off",
 }
-_DEFAULTS = {"connect_timeout": 5, "tcp_user_timeout": 5000, "application_name": "ollama-queue"}
+_DEFAULTS: dict[str, Any] = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 5000,
+    "application_name": "ollama-queue",
+}
 
 
 class PostgresError(OSError):

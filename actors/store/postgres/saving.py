@@ -56,8 +56,8 @@ class Saver:
                 raise Fenced(f"another server leads the queue: epoch {self._epoch} is over")
 
 
-# `FOR KEY SHARE` lets the leader's signs of life pass. A takeover changes the key: it waits for this
-# statement, or this for it, and then the row has another epoch, and nothing is written.
+# `FOR KEY SHARE` lets the leader's signs of life pass. A takeover changes the key, so one waits for
+# the other; after a takeover the row has another epoch, and nothing is written.
 @lru_cache(maxsize=256)
 def _statement(shape: Shape) -> bytes:
     parts = [
