@@ -10,6 +10,7 @@ from typing import get_type_hints
 
 import pytest
 
+from ollama_queue import QueueAPI
 from ollama_queue.actors.core.intake.submission import PAYLOAD_FIELDS
 from ollama_queue.actors.core.intake.task_fields import ChatFields, EmbedFields, GenerateFields
 from ollama_queue.actors.core.model.tasks import NewTask
@@ -79,6 +80,13 @@ def pyright(home: Path, program: Path) -> set[int]:
 def test_checkers_find_nothing_in_a_right_program(home: Path, checker: object) -> None:
     assert callable(checker)
     assert checker(home, PROGRAM) == set()
+
+
+def test_the_right_program_uses_each_verb() -> None:
+    program = PROGRAM.read_text()
+    verbs = {name for name in dir(QueueAPI) if not name.startswith("_")}
+    unused = [name for name in verbs if not re.search(rf"\bqueue\.{name}\b", program)]
+    assert unused == []
 
 
 @pytest.mark.parametrize("checker", [mypy, pyright])

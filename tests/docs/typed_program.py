@@ -4,26 +4,39 @@ import asyncio
 import queue as queues
 from collections.abc import Iterator
 from contextlib import aclosing, closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
 from ollama_queue import (
     AsyncClient,
+    AuditPage,
+    BackendState,
     Batch,
+    BulkResult,
     Client,
     Cron,
+    Delivery,
+    DeliveryPage,
     Event,
+    FailureGroup,
+    KeyCreated,
+    KeyInfo,
+    NewKey,
     NewTask,
+    Period,
     Priority,
     QueueAPI,
     QueueError,
     QueueManager,
+    QueueStats,
     Status,
+    StoreSnapshot,
     Submitted,
     Task,
     TaskFilter,
     TaskPage,
     TaskResult,
+    UsageReport,
     chat_task,
     embed_task,
     generate_task,
@@ -42,6 +55,9 @@ def tasks() -> list[NewTask]:
         metadata={"user": 5},
         scheduled_at=datetime.now(UTC),
         tools=[{"type": "function", "function": {"name": "now"}}],
+        fallback_models=["qwen3:1.7b"],
+        deadline=datetime.now(UTC) + timedelta(hours=1),
+        start_within=600,
     )
     haiku = generate_task("qwen3", "A haiku", priority=Priority.LOW, max_retries=2, format="json")
     return [chat, haiku, embed_task("nomic-embed-text", ["a", "b"], dimensions=3, timeout_s=5)]
@@ -94,6 +110,56 @@ def use(queue: QueueAPI) -> None:
         print(error.code, error.field, error.retry_after_s)
 
 
+def change(queue: QueueAPI, task: Task) -> None:
+    """What changes tasks: one, many, and those to come."""
+    assert_type(queue.get_task(task, wait=5), Task)
+    assert_type(queue.get_task_status(task), Status)
+    assert_type(queue.update_task_priority(task, "high"), Task)
+    for change_one in (queue.cancel_task, queue.retry_task, queue.delete_task):
+        assert_type(change_one(task), Task)
+    assert_type(queue.reprioritize_tasks(filter={"model": "qwen3"}, priority=1), BulkResult)
+    assert_type(queue.cancel_tasks([task]), BulkResult)
+    assert_type(queue.retry_tasks([task.id]), BulkResult)
+    assert_type(queue.delete_tasks(filter={"tag": "nightly"}), BulkResult)
+    at = datetime.now(UTC) + timedelta(hours=1)
+    assert_type(queue.submit_scheduled_task(tasks()[0], at), str)
+    assert_type(queue.submit_batch_tasks_async(tasks(), print), list[str])
+    assert_type(queue.submit_scheduled_batch_tasks_async(tasks(), at), list[str])
+    (cron, *_) = queue.list_cron_tasks()
+    assert_type(queue.update_cron_task(cron, {"cron_expr": "@daily"}), Cron)
+    for change_cron in (queue.enable_cron_task, queue.disable_cron_task, queue.remove_cron_task):
+        assert_type(change_cron(cron), Cron)
+    assert_type(queue.run_cron_task(cron.id), Submitted)
+
+
+def look_after(queue: QueueAPI) -> None:
+    """What an operator does."""
+    assert_type(queue.get_queue_stats(), QueueStats)
+    assert_type(queue.get_history("90d", by="model"), list[Period])
+    assert_type(queue.get_usage(since="2026-01-01T00:00:00Z", by=["tenant"]), UsageReport)
+    assert_type(queue.list_failures(tenant="acme"), list[FailureGroup])
+    assert_type(queue.list_audit(action="add_key").cursor, str | None)
+    assert_type(queue.list_audit(), AuditPage)
+    assert_type(queue.list_batches(5), list[Batch])
+    page = queue.list_deliveries(status="failed")
+    assert_type(page, DeliveryPage)
+    assert_type(queue.retry_delivery(page.deliveries[0].id), Delivery)
+    assert_type(queue.list_backends(), list[BackendState])
+    assert_type(queue.drain_backend("gpu1"), BackendState)
+    assert_type(queue.resume_backend("gpu1"), BackendState)
+    assert_type(queue.load_model("gpu1", "qwen3", keep_alive="10m"), BackendState)
+    assert_type(queue.unload_model("gpu1", "qwen3"), BackendState)
+    created = queue.add_key(NewKey(name="ann", models=["qwen*"]))
+    assert_type(created, KeyCreated)
+    assert_type(queue.rotate_key("ann"), KeyCreated)
+    assert_type(queue.revoke_key("ann"), KeyInfo)
+    assert_type(queue.list_keys(), list[KeyInfo])
+    assert_type(queue.take_snapshot(), StoreSnapshot)
+    queue.pause()
+    queue.resume()
+    queue.close()
+
+
 def pieces(call: ModelCall) -> Iterator[str]:
     yield call.prompt
     yield from (call.model, str(call.payload["prompt"]))
@@ -122,6 +188,10 @@ async def use_it(address: str) -> None:
             print((await anext(chunks)).done)
         channel: asyncio.Queue[TaskResult] = asyncio.Queue()
         await queue.submit_task_with_channel(tasks()[1], channel)
+        await queue.load_model("gpu1", "qwen3")
+        assert_type(await queue.get_usage(by="model"), UsageReport)
+        assert_type((await queue.list_deliveries(limit=5)).cursor, str | None)
+        assert_type((await queue.add_key({"name": "ann"})).key, str)
         async with await queue.subscribe() as events:
             async for event in events:
                 print(told(event))
