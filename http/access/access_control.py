@@ -9,7 +9,7 @@ from ...actors.core.access.keys import EVERYONE, NOBODY, Grant, digest_of
 from ...actors.core.access.meters import Failures, TokenBucket, read_rate
 from ...actors.core.model.access_keys import Role
 from ...actors.core.model.errors import QueueFull, Unauthorized
-from ..requests.exchange import Exchange
+from ..requests.exchange import Exchange, current
 
 LONGEST = 512  # characters of a key
 PROTOCOL = "key."  # before the key, in base64url, as a WebSocket's subprotocol
@@ -45,13 +45,15 @@ class AccessControl:
 
     def replace(self, grants: Iterable[Grant]) -> None:
         """Take these keys in place of all earlier ones. Ends the requests, streams and WebSockets
-        of keys that are gone or allow something else now."""
+        of keys that are gone or allow something else now; whoever changes its own key still gets
+        the answer."""
+        asking = current(None)
         old, self._grants = self._grants, {grant.digest: grant for grant in grants}
         for digest, grant in old.items():
             if self._grants.get(digest) != grant:
                 self._buckets.pop(digest, None)
                 for exchange in self._open.pop(digest, set()):
-                    if exchange.cut_off is not None:
+                    if exchange.cut_off is not None and exchange is not asking:
                         exchange.cut_off()
 
     def admit(self, exchange: Exchange, needed: Role | None) -> Grant:

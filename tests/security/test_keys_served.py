@@ -106,6 +106,18 @@ def test_a_keys_life(team: Team) -> None:
         team.admin.revoke_key("ops")
 
 
+def test_who_changes_its_own_key_gets_the_answer(team: Team) -> None:
+    key = team.admin.add_key({"name": "erin", "role": "admin"}).key
+    with Client(team.url, api_key=key) as erin:
+        key = erin.rotate_key("erin").key
+        with pytest.raises(Unauthorized):
+            erin.list_keys()
+    with Client(team.url, api_key=key) as erin:
+        assert erin.revoke_key("erin").name == "erin"
+        with pytest.raises(Unauthorized):
+            erin.list_keys()
+
+
 def test_revoking_a_key_ends_what_it_has_open(team: Team) -> None:
     key = team.admin.add_key({"name": "dora"}).key
     calls = len(team.fake.calls)
