@@ -55,10 +55,11 @@ typing: $(VENV)/.ok ## check the types
 	@ln -sfn ../../benchmarks build/typing/benchmarks
 	@for module in model_server node_packages; do \
 		ln -sfn ../../.dev/$$module.py build/typing/$$module.py; done
-	cd build/typing && $(abspath $(PYTHON)) -m mypy --config-file ../../setup.cfg \
-		-p ollama_queue -p benchmarks -p tests.support -m model_server -m node_packages
 	@$(PYTHON) .dev/node_packages.py
-	$(PYRIGHT)
+	$(PYRIGHT) & pyright=$$!; \
+	cd build/typing && $(abspath $(PYTHON)) -m mypy --config-file ../../setup.cfg \
+		-p ollama_queue -p benchmarks -p tests.support -m model_server -m node_packages; \
+	mypy=$$?; wait $$pyright && exit $$mypy
 
 bench: $(VENV)/.ok ## run the benchmarks, or those that ARGS picks
 	$(PYTHON) -m benchmarks $(ARGS)
