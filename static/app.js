@@ -1,6 +1,8 @@
 // Joins the parts: the address says which view is shown, the feed tells what happens.
 
 import { render } from "./lib/dom.js";
+import { accessKeysView } from "./operating/access_keys.js";
+import { deliveriesView } from "./operating/deliveries.js";
 import { onUnauthorized } from "./server/api.js";
 import { openFeed } from "./server/feed.js";
 import { listenForKeys } from "./state/keyboard.js";
@@ -27,6 +29,8 @@ const VIEWS = {
   crons: cronsView,
   batches: batchesView,
   history: historyView,
+  webhooks: deliveriesView,
+  keys: accessKeysView,
 };
 
 /** An error while drawing never ends the page: it is shown, and the next change tries again. */

@@ -16,6 +16,9 @@ const apiKey = () => sessionStorage.getItem(KEY);
 export const setApiKey = (key) =>
   key ? sessionStorage.setItem(KEY, key) : sessionStorage.removeItem(KEY);
 
+/** Whether this tab uses the key that begins so. */
+export const usesKey = (hint) => Boolean(hint && apiKey()?.startsWith(hint));
+
 let unauthorized = () => {};
 
 /** `listener` is called when the server refuses the API key. */
@@ -31,7 +34,8 @@ async function sendRequest(method, path, { query, body, headers, signal } = {}) 
       if (item !== null && item !== undefined && item !== "") params.append(name, item);
   }
   const allHeaders = { ...headers };
-  if (apiKey()) allHeaders.Authorization = `Bearer ${apiKey()}`;
+  const key = apiKey();
+  if (key) allHeaders.Authorization = `Bearer ${key}`;
   if (body !== undefined && !(body instanceof Blob)) {
     allHeaders["Content-Type"] = "application/json";
     body = JSON.stringify(body);
@@ -44,13 +48,13 @@ async function sendRequest(method, path, { query, body, headers, signal } = {}) 
       throw new ApiError(0, "unreachable", "the server cannot be reached");
     },
   );
+  if (response.status === 401 && key === apiKey()) unauthorized(); // unless it was replaced meanwhile
   if (!response.ok) throw await errorFrom(response);
   return response;
 }
 
 async function errorFrom(response) {
   const body = await response.json().catch(() => null);
-  if (response.status === 401) unauthorized();
   const {
     code = "error",
     message = `the server answered ${response.status}`,
@@ -161,6 +165,13 @@ export const loadModel = (name, model) =>
   requestJson("POST", pathOf("/api/backends", name, "load"), { body: { model } });
 export const unloadModel = (name, model) =>
   requestJson("POST", pathOf("/api/backends", name, "unload"), { body: { model } });
+/** A page of webhooks' deliveries: {deliveries, cursor}. */
+export const listDeliveries = (query) => requestJson("GET", "/api/deliveries", { query });
+export const retryDelivery = (id) => requestJson("POST", pathOf("/api/deliveries", id, "retry"));
+export const listKeys = () => requestJson("GET", "/api/keys");
+export const addKey = (key) => requestJson("POST", "/api/keys", { body: key });
+export const rotateKey = (name) => requestJson("POST", pathOf("/api/keys", name, "rotate"));
+export const revokeKey = (name) => requestJson("DELETE", pathOf("/api/keys", name));
 export const pause = () => requestJson("POST", "/api/pause");
 export const resume = () => requestJson("POST", "/api/resume");
 

@@ -2,7 +2,10 @@
 
 import { state, update } from "./store.js";
 
-const VIEW_NAMES = ["overview", "tasks", "task", "submit", "crons", "batches", "history"];
+const VIEW_NAMES = [
+  ...["overview", "tasks", "task", "submit", "crons", "batches", "history"],
+  ...["webhooks", "keys"],
+];
 
 /** `#/view/id?query`; `query` is an object of values or lists of values, empty ones left out. */
 export function href(view, id = null, query = {}) {

@@ -17,6 +17,8 @@ export const state = {
   failures: [], // groups of failed tasks, the largest first
   failuresError: null,
   report: null, // what the History view shows, see report.js
+  deliveries: null, // of webhooks, see delivery_list.js
+  keys: null, // the API keys, see key_list.js
   list: null, // the list of tasks, see task_list.js
   task: null, // the task that is shown, see open_task.js
   crons: null,

@@ -8,6 +8,7 @@ import {
   staleWarning,
   timeLabel,
 } from "../components/controls.js";
+import { budgetList, reportTable } from "../components/report_table.js";
 import { chart, lastPeriods } from "../lib/charts.js";
 import { h } from "../lib/dom.js";
 import { compactNumber, duration, localTime, number } from "../lib/format.js";
@@ -72,6 +73,8 @@ function body(report) {
     section("Finished tasks", finished(periods, span)),
     section("Time to start", times(periods, span, "wait")),
     section("Time to run", times(periods, span, "run")),
+    report.usage.budgets.length > 0 &&
+      section("Left of your budgets", budgetList(report.usage.budgets), "wide"),
     section(`Usage by ${report.by}`, usageTable(report.usage, report.by), "wide"),
     report.changes && section("Changes", changesTable(report.changes), "wide"),
   ];
@@ -128,31 +131,11 @@ function times(periods, span, name) {
   ];
 }
 
-function table(head, rows) {
-  return h(
-    "div",
-    { class: "report-table", tabindex: 0, role: "group", "aria-label": head[0] },
-    h(
-      "table",
-      null,
-      h(
-        "thead",
-        null,
-        h(
-          "tr",
-          null,
-          head.map((name) => h("th", { key: name, scope: "col" }, name)),
-        ),
-      ),
-      h("tbody", null, rows),
-    ),
-  );
-}
-
 function usageTable(usage, by) {
   if (!usage.rows.length)
     return emptyMessage("No tasks yet", "Submit one, and it is counted here.");
-  return table(
+  return reportTable(
+    `Usage by ${by}`,
     [by, "submitted", "completed", "failed", "cancelled", "prompt tokens", "reply tokens"],
     usage.rows.map((row, index) =>
       h(
@@ -173,7 +156,8 @@ function changesTable(changes) {
       "No changes yet",
       "Cancels, pauses, drains and changes of crons are listed here, with who made them.",
     );
-  return table(
+  return reportTable(
+    "Changes",
     ["when", "who", "from", "action", "what", "detail"],
     changes.map((entry) =>
       h(

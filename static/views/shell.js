@@ -17,6 +17,8 @@ const TABS = [
   ["crons", "Crons"],
   ["batches", "Batches"],
   ["history", "History"],
+  ["webhooks", "Webhooks"],
+  ["keys", "Keys"],
 ];
 
 /** `draw(state)` describes the view inside. If it fails, an error takes its place. */

@@ -54,6 +54,8 @@ class PageScene:
             "batches": self.batch,
             f"batches/{self.batch}": "Errors",
             "history?span=1h&by=tag": "Changes",
+            "webhooks": "Webhooks",
+            "keys": "Everybody who can reach this server",
         }
 
 
