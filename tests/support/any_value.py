@@ -50,9 +50,13 @@ class OddInt(int):
         raise RuntimeError("odd")
 
 
-ODD: st.SearchStrategy[Callable[[], Any]] = st.sampled_from(
-    [Odd, lambda: OddText("a"), lambda: OddDict({"a": 1}), lambda: OddInt(3)]
-)
+ODD_VALUES: list[Callable[[], Any]] = [
+    Odd,
+    lambda: OddText("a"),
+    lambda: OddDict({"a": 1}),
+    lambda: OddInt(3),
+]
+ODD = st.sampled_from(ODD_VALUES)
 FIXED: list[Any] = [
     None,
     True,

@@ -132,14 +132,22 @@ def keep_alive(value: object) -> str | float | None:
     wanted = 'keep_alive must be a duration such as "10m", or seconds; -1 is for ever'
     if value is None:
         return None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if not -LONGEST_WAIT_S <= value <= LONGEST_WAIT_S:
+    if _is(value, str):
+        plain = str.__str__(value)
+        if len(plain) > 64 or not _KEEP_ALIVE.fullmatch(plain):
             raise Invalid(wanted, field="keep_alive")
-        return value
-    if not isinstance(value, str) or len(value) > 64 or not _KEEP_ALIVE.fullmatch(value):
+        # Ollama takes a number without a unit only as a number.
+        return float(plain) if _NUMBER.fullmatch(plain) else plain
+    number: float
+    if _is(value, float):
+        number = float.__float__(value)
+    elif _is(value, int) and not _is(value, bool):
+        number = int.__index__(value)
+    else:
         raise Invalid(wanted, field="keep_alive")
-    # Ollama takes a number without a unit only as a number.
-    return float(value) if _NUMBER.fullmatch(value) else value
+    if not -LONGEST_WAIT_S <= number <= LONGEST_WAIT_S:
+        raise Invalid(wanted, field="keep_alive")
+    return number
 
 
 def _id(value: object, name: str, kind: str) -> str:

@@ -22,7 +22,7 @@ from ollama_queue import (
     generate_task,
 )
 from ollama_queue.actors.api.queue_api import QueueAPI
-from tests.support.any_value import Odd, anything
+from tests.support.any_value import ODD_VALUES, Odd, anything
 from tests.support.harness.doors import NOBODY, Door, ask
 
 # What stands at the other arguments while one is tried: quick to do, and nothing that stays.
@@ -116,6 +116,9 @@ def test_each_argument_is_named_when_it_is_wrong(
 
     assert refused.value.field is not None
     assert refused.value.field.split("[")[0] in (name, "task", "cron")
+    for make in ODD_VALUES:
+        with contextlib.suppress(QueueError, TimeoutError):
+            call(door.queue, verb, name, make())
 
 
 def test_a_record_where_its_id_is_wanted_is_taken_for_it(door: Door) -> None:
