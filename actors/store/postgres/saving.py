@@ -82,9 +82,9 @@ def _statement(shape: Shape) -> bytes:
 def portions(layers: list[Layer]) -> list[list[Layer]]:
     """The commits in order, as many together as one statement takes."""
     found: list[list[Layer]] = []
-    size = MOST_BYTES
+    size = 0
     for layer in layers:
-        if size + layer.size_in_bytes() > MOST_BYTES:
+        if not found or size + layer.size_in_bytes() > MOST_BYTES:
             found.append([])
             size = 0
         found[-1].append(layer)

@@ -2,12 +2,15 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from threading import Thread
 from typing import Self
 
 import psycopg
@@ -24,7 +27,6 @@ _CONF = """
 listen_addresses = ''
 max_connections = 60
 fsync = {fsync}
-synchronous_commit = {fsync}
 full_page_writes = {fsync}
 shared_buffers = 32MB
 autovacuum_naptime = 5s
@@ -61,12 +63,22 @@ class PostgresServer:
         return f"postgresql://{_USER}@/{_USER}?host={self._folder}"
 
     def start(self) -> None:
-        log = str(self._folder / "log")
-        self._run("pg_ctl", "-D", str(self._data), "-w", "-l", log, "start")
+        command = self._command("postgres", "-D", str(self._data))
+        self._process = subprocess.Popen(command, cwd="/", stderr=subprocess.PIPE, text=True)
+        assert self._process.stderr is not None
+        said: list[str] = []
+        for line in self._process.stderr:
+            said.append(line)
+            if "ready to accept connections" in line:
+                break
+        else:
+            raise AssertionError("".join(said))
+        Thread(target=deque, args=(self._process.stderr, 0), daemon=True).start()
 
     def stop(self) -> None:
         """Stop at once, as a crash does: what was acknowledged is recovered by the next start."""
-        self._run("pg_ctl", "-D", str(self._data), "-w", "-m", "immediate", "stop")
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait(60)
 
     def restart(self) -> None:
         self.stop()
@@ -104,13 +116,15 @@ class PostgresServer:
             )
 
     def _run(self, program: str, *arguments: str) -> None:
-        newest = max(_VERSIONS.iterdir(), key=lambda version: int(version.name))
-        command = [str(newest / "bin" / program), *arguments]
-        if os.getuid() == 0:
-            user = ["setpriv", "--reuid", _USER, "--regid", _USER, "--init-groups"]
-            command = [*user, *command]
+        command = self._command(program, *arguments)
         done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
+
+    def _command(self, program: str, *arguments: str) -> list[str]:
+        """A command that ends when we do, however that comes."""
+        newest = max(_VERSIONS.iterdir(), key=lambda version: int(version.name))
+        user = ["--reuid", _USER, "--regid", _USER, "--init-groups"] if os.getuid() == 0 else []
+        return ["setpriv", *user, "--pdeathsig", "QUIT", str(newest / "bin" / program), *arguments]
 
 
 def take_lead(conninfo: str) -> int:
