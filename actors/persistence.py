@@ -101,6 +101,7 @@ from .store.task_store import TaskStore
 
 T = TypeVar("T")
 RELAXED_SYNC_S = 1.0
+MOST_UNWRITTEN = 16 << 20  # bytes of a batch
 NO_WEBHOOKS = DeliveryRules(())  # but those that tasks name
 
 
@@ -308,13 +309,28 @@ class Persistence(Actor):
         tasks = self.hidden.setdefault(batch.id, HiddenTasks())
         self.store.write_slice(batch.id, rows, tasks)
         if not message.is_last:
-            tell(message.scheduler, LoadBatch(batch.id))
+            self.ask_for_more(message.scheduler, batch.id)
             return
         self.gathering.sealed.append(SealedBatch(batch, tasks, message.key, message.body))
         answer = BatchSubmitted(batch.id, tasks.ids)
         self.gathering.answer(self.later(message), answer)
         tell(message.scheduler, BatchStored(batch.id))
         self.write_soon()
+
+    def ask_for_more(self, scheduler: Ref, batch_id: str) -> None:
+        """Ask for the next slice, when there is room in memory for it."""
+        if self.store.unwritten_bytes < MOST_UNWRITTEN:
+            tell(scheduler, LoadBatch(batch_id))
+            return
+        me = self.actor_ref
+
+        def ended(_: object, error: str | None) -> None:
+            if error is None:
+                tell(scheduler, LoadBatch(batch_id))
+            else:
+                tell(me, Synced(error))
+
+        self.syncer.submit(partial(self.store.sync, self.store.written()), ended)
 
     def find_batch(self, message: FindBatch) -> Replied | None:
         """The first answer again, once it is durable."""

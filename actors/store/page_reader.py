@@ -68,7 +68,7 @@ def scan(
 def failures_of(store: "TaskStore") -> Callable[[], FailureTallies | None]:
     """Return a function that counts the next `COUNTED_TOGETHER` failed tasks by cause, and returns
     the counts once all are counted, before that None; it may run in any thread."""
-    index, tasks = store.snapshots("index", "tasks")
+    (index, tasks), release = store.held_snapshots("index", "tasks")
     code = end_code(Status.FAILED)
     rows = index.between(code, after(code))
     cut = len(code) + LEAD["ended"]
@@ -80,7 +80,10 @@ def failures_of(store: "TaskStore") -> Callable[[], FailureTallies | None]:
         for read, (key, _) in enumerate(islice(rows, most), 1):  # noqa: B007
             raw = tasks.get(key[cut:])
             tallies.moved(None, None if raw is None else decode_record(raw))
-        return None if read == most else tallies
+        if read == most:
+            return None
+        release()
+        return tallies
 
     return count
 

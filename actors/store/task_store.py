@@ -129,6 +129,11 @@ class TaskStore(ABC):
     def close(self) -> None:
         """Release the store. No other method may be called afterwards."""
 
+    @property
+    def unwritten_bytes(self) -> int:
+        """The size of what is committed and stays in memory until `sync`."""
+        return 0
+
     # --- writing --------------------------------------------------------------------------------
 
     def write(self, group: CommitGroup, yield_control: YieldControl = never_yield) -> None:
@@ -298,6 +303,10 @@ class TaskStore(ABC):
     def reading(self, read: Callable[[], T]) -> Callable[[], T]:
         """What to run in another thread in place of `read`, which reads from snapshots."""
         return read
+
+    def held_snapshots(self, *names: str) -> tuple[tuple[Family, ...], Callable[[], None]]:
+        """Snapshots as of this call for several reads in other threads, and what releases them."""
+        return self.snapshots(*names), lambda: None
 
     def snapshots(self, *names: str) -> tuple[Family, ...]:
         """Snapshots of these column families, for reading in another thread."""

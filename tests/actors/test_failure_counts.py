@@ -25,6 +25,7 @@ def write(store: TaskStore, counts: FailureCounts, *changes: tuple[Record | None
         spec = b"{}" if was is None else None
         group.rows[record.id] = TaskWrite(record, was, spec)
     store.write(group)
+    store.sync(store.written())
     counts.note(group)
 
 
@@ -32,6 +33,7 @@ def remove(store: TaskStore, counts: FailureCounts, *records: Record) -> None:
     group = CommitGroup()
     group.removed = {record.id: record for record in records}
     store.write(group)
+    store.sync(store.written())
     counts.note(group)
 
 
@@ -48,7 +50,7 @@ def test_changes_during_the_count_are_counted_once(
 
     begun = [counts.ask(None, 10, None), counts.ask(None, 1, None)]
     assert begun == [True, False], "the tasks are read once"
-    read = failures_of(store)
+    read = store.reading(failures_of(store))
     found = read()
     if kind == "memory":  # read at once, in the thread that writes
         assert found is not None

@@ -1,10 +1,12 @@
 """Lists and batches on their way: all of a batch is seen, or none, and the total agrees."""
 
+import pytest
 from msgspec.structs import replace
 
+from ollama_queue.actors import persistence
 from ollama_queue.actors.base.actor import Ping, ask
 from ollama_queue.actors.base.inbox import Future
-from ollama_queue.actors.core.messages import ListTasks, StoreSlice
+from ollama_queue.actors.core.messages import ListTasks, LoadBatch, StoreSlice
 from ollama_queue.actors.core.messages.replies import Page
 from ollama_queue.actors.core.model.ids import mint
 from ollama_queue.actors.core.model.orders import Insert
@@ -21,6 +23,21 @@ def store_slice(
 ) -> Future[BatchSubmitted]:
     record = replace(a_record(number), batch_id=BATCH.id)
     return desk.ask(StoreSlice(BATCH, (Insert(record, b"{}"),), is_last, Recorder()))
+
+
+def test_slices_wait_while_much_is_unwritten(
+    desk: PersistenceHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where commits stay in memory until they are written."""
+    monkeypatch.setattr(persistence, "MOST_UNWRITTEN", 1)
+    scheduler = Recorder()
+    record = replace(a_record(1), batch_id=BATCH.id)
+    desk.ask(StoreSlice(BATCH, (Insert(record, b"{}"),), False, scheduler))
+    if desk.kept.kind == "PostgreSQL":
+        assert scheduler.told == []
+        desk.sync()
+
+    assert scheduler.told == [LoadBatch(BATCH.id)]
 
 
 def begun_list(desk: PersistenceHarness) -> Future[Page]:

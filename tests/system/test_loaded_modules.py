@@ -14,7 +14,7 @@ from tests.support.servers.real_models import ROOT
 
 OF_SERVERS = {"bottle", "croniter", "gevent", "geventwebsocket", "pykka", "rocksdict", "yaml"}
 OF_CLIENTS = {"anyio", "h11", "httpcore", "httpx", "msgspec", "socket", "ssl"}
-UNUSED = {"asyncio", "pygments", "unittest"}  # others of our libraries' many parts
+UNUSED = {"asyncio", "psycopg", "psycopg_pool", "pygments", "unittest"}  # parts for other uses
 COMMAND = """
 from ollama_queue.cli.main import cli
 try:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from .overlay import Layers, Overlay, Rows, find, rows_within
 from .row_cache import RowCache
-from .tables import Tables
+from .tables import RowReader, Tables
 
 _FIRST_ROWS, _MOST_ROWS = 16, 2000  # of one statement: many reads want the first row only
 
@@ -12,7 +12,7 @@ _FIRST_ROWS, _MOST_ROWS = 16, 2000  # of one statement: many reads want the firs
 class PostgresSnapshot:
     """A family as of one moment, which is later than `layers` where these are in PostgreSQL."""
 
-    def __init__(self, name: str, layers: Layers, tables: Tables) -> None:
+    def __init__(self, name: str, layers: Layers, tables: RowReader) -> None:
         self._name, self._layers, self._stored = name, layers, tables
 
     def get(self, key: bytes) -> bytes | None:

@@ -6,12 +6,12 @@ from typing import TypeVar
 
 from ...base.actor import log
 from ...core.model.errors import Unavailable
-from ..encoding import FAMILIES
+from ..encoding import FAMILIES, Family
 from ..migrations import FORMAT, check_format, upgrade
 from ..task_store import TaskStore
 from .blobs import PostgresBlobs
 from .connections import PostgresError
-from .families import PostgresFamily
+from .families import PostgresFamily, PostgresSnapshot
 from .overlay import Layer, Overlay
 from .row_cache import RowCache
 from .saving import Saver, portions
@@ -127,6 +127,10 @@ class PostgresStore(TaskStore):
                 self._overlay.drop(portion[-1].mark)
             self._has_failed = False
 
+    @property
+    def unwritten_bytes(self) -> int:
+        return self._overlay.size
+
     def tidy(self) -> None:
         """Nothing: PostgreSQL does it by itself."""
 
@@ -137,6 +141,11 @@ class PostgresStore(TaskStore):
         return None
 
     # --- reading --------------------------------------------------------------------------------
+
+    def held_snapshots(self, *names: str) -> tuple[tuple[Family, ...], Callable[[], None]]:
+        layers = self._overlay.layers
+        held = self._stored.hold()
+        return tuple(PostgresSnapshot(name, layers, held) for name in names), held.release
 
     def reading(self, read: Callable[[], T]) -> Callable[[], T]:
         def run() -> T:

@@ -1,6 +1,7 @@
 """The tables in PostgreSQL, over a few connections; a statement that was cut is repeated once."""
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -25,9 +26,39 @@ BY_KEY = {
 }
 _BEGIN = b"""BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SELECT value FROM marks WHERE name = 'saved'"""
+_HOLD = b"SET LOCAL idle_in_transaction_session_timeout = '60s'"  # other reads come in between
 
 
-class Tables:
+class RowReader(ABC):
+    """Reads rows of the tables."""
+
+    @abstractmethod
+    def all(self, statement: bytes, values: tuple[Any, ...] = ()) -> list[Any]:
+        """All rows of a statement that changes nothing. Raises `PostgresError`."""
+
+    @abstractmethod
+    def saved(self) -> int:
+        """The number of the last commit in what is read; 0 if that is not one moment."""
+
+    def value(self, table: str, key: bytes) -> bytes | None:
+        rows = self.all(_value(table), (key,))
+        return rows[0][0] if rows else None
+
+    def rows(
+        self, table: str, start: bytes, end: bytes, backwards: bool, most: int
+    ) -> list[tuple[bytes, bytes]]:
+        """The first rows in [start, end), or backwards the last ones: at most `most`."""
+        return self.all(_between(table, backwards), (start, end, most))
+
+    def rows_from(
+        self, table: str, key: bytes, most: int, longest: int
+    ) -> list[tuple[bytes, bytes | None]]:
+        """The rows from `key` on, at most `most`. A value longer than `longest` bytes is None,
+        but that of `key` itself."""
+        return self.all(_from(table), (key, longest, key, most))
+
+
+class Tables(RowReader):
     """Reads what is durable, at each statement anew; within `view` all as of one moment.
 
     May be used in any thread.
@@ -55,27 +86,9 @@ class Tables:
     def close(self) -> None:
         self._pool.close()
 
-    # --- rows -----------------------------------------------------------------------------------
-
-    def value(self, table: str, key: bytes) -> bytes | None:
-        rows = self.all(_value(table), (key,))
-        return rows[0][0] if rows else None
-
-    def rows(
-        self, table: str, start: bytes, end: bytes, backwards: bool, most: int
-    ) -> list[tuple[bytes, bytes]]:
-        """The first rows in [start, end), or backwards the last ones: at most `most`."""
-        return self.all(_between(table, backwards), (start, end, most))
-
-    def rows_from(
-        self, table: str, key: bytes, most: int, longest: int
-    ) -> list[tuple[bytes, bytes | None]]:
-        """The rows from `key` on, at most `most`. A value longer than `longest` bytes is None,
-        but that of `key` itself."""
-        return self.all(_from(table), (key, longest, key, most))
+    # --- statements -----------------------------------------------------------------------------
 
     def all(self, statement: bytes, values: tuple[Any, ...] = ()) -> list[Any]:
-        """All rows of a statement that changes nothing. Raises `PostgresError`."""
         return self._run(lambda c: c.execute(statement, values, binary=True).fetchall(), self._view)
 
     def change(self, statement: bytes, values: tuple[Any, ...]) -> None:
@@ -93,15 +106,20 @@ class Tables:
 
         The transaction is read-only, and short: it ends with the `with`.
         """
-        view = self._here.view = _View()
+        view = self._here.view = _View(self._pool)
         try:
             yield
         finally:
             self._here.view = None
-            self._leave(view)
+            view.leave()
+
+    def hold(self) -> "HeldView":
+        """What reads all as of now, in any thread, until it is released."""
+        self._run(lambda _: None, None)  # finds out which connections were cut
+        with plain_errors():
+            return HeldView(self._pool)
 
     def saved(self) -> int:
-        """The number of the last commit in what this thread's view reads; 0 outside of views."""
         view = self._view
         if view is None:
             return 0
@@ -113,21 +131,6 @@ class Tables:
     def _view(self) -> "_View | None":
         return getattr(self._here, "view", None)
 
-    def _enter(self, view: "_View") -> Connection:
-        if view.connection is None:
-            view.connection = self._pool.getconn()
-            cursor = view.connection.execute(_BEGIN)
-            cursor.nextset()
-            (view.saved,) = cursor.fetchall()[0]
-        return view.connection
-
-    def _leave(self, view: "_View") -> None:
-        connection, view.connection = view.connection, None
-        if connection is not None:
-            with suppress(psycopg.Error):  # the pool replaces it
-                connection.execute("COMMIT")
-            self._pool.putconn(connection)
-
     def _run(self, work: Callable[[Connection], T], view: "_View | None") -> T:
         with plain_errors():
             try:
@@ -135,22 +138,62 @@ class Tables:
             except psycopg.OperationalError as error:
                 if not _is_cut(error):
                     raise
-            if view is None:
-                self._pool.check()  # the others may have been cut as well
-            else:
-                self._leave(view)
+            if view is not None:
+                view.leave()
+            self._pool.check()  # the others may have been cut as well
             return self._once(work, view)
 
     def _once(self, work: Callable[[Connection], T], view: "_View | None") -> T:
         if view is not None:
-            return work(self._enter(view))
+            return work(view.enter())
         with self._pool.connection() as connection:
             return work(connection)
 
 
 class _View:
-    connection: Connection | None = None
-    saved = 0
+    """A transaction, begun with the first read."""
+
+    def __init__(self, pool: ConnectionPool[Connection]) -> None:
+        self._pool = pool
+        self.connection: Connection | None = None
+        self.saved = 0
+
+    def enter(self) -> Connection:
+        if self.connection is None:
+            self.connection = self._pool.getconn()
+            cursor = self.connection.execute(_BEGIN)
+            cursor.nextset()
+            (self.saved,) = cursor.fetchall()[0]
+        return self.connection
+
+    def leave(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            with suppress(psycopg.Error):  # the pool replaces it
+                connection.execute("COMMIT")
+            self._pool.putconn(connection)
+
+
+class HeldView(RowReader):
+    """A view for several reads, in one thread after the other. One that is cut is over."""
+
+    def __init__(self, pool: ConnectionPool[Connection]) -> None:
+        self._view = _View(pool)
+        try:
+            self._view.enter().execute(_HOLD)
+        except BaseException:
+            self.release()
+            raise
+
+    def all(self, statement: bytes, values: tuple[Any, ...] = ()) -> list[Any]:
+        with plain_errors():
+            return self._view.enter().execute(statement, values, binary=True).fetchall()
+
+    def saved(self) -> int:
+        return self._view.saved
+
+    def release(self) -> None:
+        self._view.leave()
 
 
 def _is_cut(error: psycopg.OperationalError) -> bool:
