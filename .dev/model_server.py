@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 import urllib.request
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from threading import Event
@@ -180,7 +181,10 @@ class LlamaServer(ServerProcess):
         return f"{self.base_url}/health"
 
 
-def write_config(path: Path, model_url: str) -> None:
-    """Write a queue configuration with this model server as its only backend."""
+def write_config(path: Path, model_url: str, others: Iterable[str] = ()) -> None:
+    """Write a queue configuration with this model server as its only backend, whose model also runs
+    what is asked of `others`, which it does not have."""
     backend = f'{{name: demo, type: openai, url: "{model_url}", parallel: 1}}'
-    path.write_text(f"backends:\n  - {backend}\n")
+    lines = [f"  {name}: {{fallback: [{LlamaServer.model}]}}" for name in others]
+    models = ["models:", *lines] if lines else []
+    path.write_text("\n".join(["backends:", f"  - {backend}", *models, ""]))

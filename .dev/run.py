@@ -15,6 +15,8 @@ from model_server import ROOT, LlamaServer, answers, write_config
 BIN = Path(sys.executable).parent
 DEMO = ROOT / ".demo"
 DEFAULT_PORT = 7125
+# Those in the READMEs of the clients of OpenAI, Anthropic and Ollama, so that their examples run.
+README_MODELS = ("gpt-5.5", "claude-opus-5-5", "gemma4")
 
 
 def ollama_url(host: str) -> str:
@@ -62,8 +64,10 @@ def run_with_small_model(port: int) -> int:
     """Run the queue and the model server until the queue ends; returns its exit code."""
     with LlamaServer(DEMO) as model:
         config = DEMO / "config.yaml"
-        write_config(config, model.url)
+        write_config(config, model.url, README_MODELS)
+        names = ", ".join(README_MODELS)
         print(f"Try, in another terminal:\n  {example(port)}", file=sys.stderr)
+        print(f"It also answers programs that ask for {names}.", file=sys.stderr)
         command = [*queue_command(port), "--config", config]
         # In its own session, so that it receives a Ctrl-C only once, from here.
         queue = subprocess.Popen(command, start_new_session=True)

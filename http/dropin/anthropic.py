@@ -1,6 +1,5 @@
 """Anthropic's API: requests become chat tasks, and their replies have Anthropic's format."""
 
-import secrets
 from typing import Any
 
 import msgspec
@@ -16,15 +15,13 @@ from ...actors.core.model.errors import Invalid, QueueError
 from ...actors.core.model.tasks import NewTask, Priority, Task
 from .. import sse, wire
 from ..requests import reading
-from ..requests.exchange import Routes, current
+from ..requests.exchange import Routes
 from ..wire import Json
 from . import models
+from .client_headers import advise, name_request
 from .queue_protocol import DropinQueue
-from .queued_call import TASK_ID, QueuedCall, wishes
-from .retry_advice import advise
+from .queued_call import QueuedCall, wishes
 from .token_count import count_tokens
-
-_REQUEST_ID = "request-id"
 
 
 def add_anthropic_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
@@ -36,7 +33,6 @@ def add_anthropic_routes(app: Routes, queue: DropinQueue, max_body: int) -> None
         events = AnthropicStreamFormat(new)
         queued = QueuedCall(queue, new, events)
         events.call = queued
-        current().set_header(_REQUEST_ID, request_id(queued.task_id))
         if streams:
             return queued.streamed()
         task = queued.completed()
@@ -96,11 +92,7 @@ def encode_error(error: QueueError) -> bytes:
 
 def encode_failure(status: int, message: str) -> bytes:
     """Encode an error in Anthropic's format, and name the request in a header too."""
-    exchange = current()
-    task_id = exchange.response_headers.get(TASK_ID)
-    name = f"req_{secrets.token_hex(12)}" if task_id is None else request_id(task_id)
-    exchange.set_header(_REQUEST_ID, name)
-    return wire.encode(error_body(status, message, name))
+    return wire.encode(error_body(status, message, name_request()))
 
 
 def _event(event: Json) -> bytes:

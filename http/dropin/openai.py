@@ -16,9 +16,9 @@ from ..requests import reading
 from ..requests.exchange import Routes
 from ..wire import Json
 from . import model_list, models
+from .client_headers import advise, name_request
 from .queue_protocol import DropinQueue
 from .queued_call import QueuedCall, wishes
-from .retry_advice import advise
 
 # Other tiers mean the default priority here; the model server interprets them.
 _TIERS = {
@@ -102,8 +102,9 @@ def waiting(task: Task | None) -> bytes:
 
 
 def encode_error(error: QueueError) -> bytes:
-    """Encode `error`, and set the header that tells clients whether to retry."""
+    """Encode `error`, and set the headers that tell clients whether to retry and what failed."""
     advise(error)
+    name_request()
     return wire.encode(_body_of(error))
 
 

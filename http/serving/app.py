@@ -21,6 +21,7 @@ from ..dropin import anthropic, ollama, openai
 from ..dropin.admin import add_admin_routes
 from ..dropin.anthropic import add_anthropic_routes
 from ..dropin.anthropic_batches import add_anthropic_batch_routes
+from ..dropin.client_headers import name_request
 from ..dropin.ollama import add_ollama_routes
 from ..dropin.openai import add_openai_routes
 from ..dropin.openai_batches import add_openai_batch_routes
@@ -149,6 +150,8 @@ class QueueApp(bottle.Bottle):
             for name, value in path.items():
                 limits.check_text(value, name)
             answer = handler(**path)
+            if wire.is_openais(exchange.path):  # Anthropic's are there, too
+                name_request()
             exchange.yield_control()
             if isinstance(answer, StreamingResponse):
                 return answer

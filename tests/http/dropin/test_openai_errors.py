@@ -150,6 +150,20 @@ def test_the_headers_of_an_answer(house: OpenAIHarness) -> None:
     assert raw.headers["X-Queue-Task-Id"] == house.newest().id
     assert raw.headers["X-Queue-Backend"] == "ollama"
     assert int(raw.headers["X-Queue-Wait-Ms"]) >= 0
+    suffix = house.newest().id.replace("-", "")[-24:]
+    assert raw.parse()._request_id == f"req_{suffix}"
+
+
+def test_every_answer_names_its_request(house: OpenAIHarness) -> None:
+    house.model.script(Answer(400, {"error": "no"}))
+    with pytest.raises(openai.BadRequestError) as caught:
+        chat(house)
+    suffix = house.newest().id.replace("-", "")[-24:]
+    assert caught.value.request_id == f"req_{suffix}"
+    assert str(house.client.models.list()._request_id).startswith("req_")
+    with pytest.raises(openai.NotFoundError) as missing:
+        house.client.batches.retrieve("batch_1")
+    assert str(missing.value.request_id).startswith("req_")
 
 
 @pytest.mark.parametrize("stream", [False, True])
