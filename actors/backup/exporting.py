@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from msgspec import Raw
 
 from ..core.model.errors import Unavailable
 from ..core.model.tasks import Record
+from ..files.blobs import BlobFolder, Blobs
 from ..store.encoding import (
     FAMILIES,
     decode_batch,
@@ -36,7 +38,7 @@ from .lines import (
     encode_line,
     kind_of,
 )
-from .store_reader import StoreReader
+from .store_reader import StoredRows, StoreReader
 
 INTERPRETED = frozenset(FAMILIES)
 OWN_META = (
@@ -50,6 +52,7 @@ OWN_META = (
     b"flag:",
     b"tenant:",
     b"audits",
+    b"fleet_secret",
 )
 """What an import derives or has its own of."""
 _END = b"\xff"  # after all keys: they are text
@@ -69,23 +72,33 @@ def export(
     With `since`, tasks that ended before are left out. `write` gets one line at a time. Raises
     `Unavailable` if the store cannot be read, and what `write` raises.
     """
-    counts = Counter[str]()
     with StoreReader(folder / "rocksdb") as store:
-        try:
-            write(
-                encode_line(Header(VERSION, taken_at, since, int(store.text(b"boot") or 0))) + b"\n"
-            )
-            for line in _lines(store, folder / "files", since, progress):
-                write(encode_line(line) + b"\n")
-                counts[kind_of(line)] += 1
-            write(encode_line(ExportEnd(dict(counts))) + b"\n")
-        except ValueError as error:  # of msgspec, too
-            raise Unavailable(f"a record cannot be read: {error}: verify tells which") from None
+        return export_rows(store, BlobFolder(folder), taken_at, since, write, progress)
+
+
+def export_rows(
+    store: StoredRows,
+    blobs: Blobs,
+    taken_at: datetime,
+    since: datetime | None,
+    write: Callable[[bytes], object],
+    progress: Progress,
+) -> dict[str, int]:
+    """Export an opened store, as `export` does."""
+    counts = Counter[str]()
+    try:
+        write(encode_line(Header(VERSION, taken_at, since, int(store.text(b"boot") or 0))) + b"\n")
+        for line in _lines(store, blobs, since, progress):
+            write(encode_line(line) + b"\n")
+            counts[kind_of(line)] += 1
+        write(encode_line(ExportEnd(dict(counts))) + b"\n")
+    except ValueError as error:  # of msgspec, too
+        raise Unavailable(f"a record cannot be read: {error}: verify tells which") from None
     return dict(counts)
 
 
 def _lines(
-    store: StoreReader, blobs: Path, since: datetime | None, progress: Progress
+    store: StoredRows, blobs: Blobs, since: datetime | None, progress: Progress
 ) -> Iterator[Line]:
     rows = store.rows
     for key, raw in rows("meta", b"flag:", b"flag;"):
@@ -95,7 +108,7 @@ def _lines(
     for _, raw in rows("files"):
         file = decode_file(raw)
         yield FileLine(file)
-        with (blobs / file.id).open("rb") as content:
+        with closing(blobs.open(file.id)) as content:
             while piece := content.read(PIECE):
                 yield BytesLine(file.id, piece)
     for _, raw in rows("batches"):
@@ -113,7 +126,7 @@ def _lines(
             yield RowLine(name, key, raw)
 
 
-def _tasks(store: StoreReader, since: datetime | None, progress: Progress) -> Iterator[TaskLine]:
+def _tasks(store: StoredRows, since: datetime | None, progress: Progress) -> Iterator[TaskLine]:
     hidden = {key[len(_LOADING) :].decode() for key, _ in store.rows("meta", _LOADING, b"loading;")}
     for count, (key, raw) in enumerate(store.rows("tasks")):
         if count % REPORT_EACH == 0:
@@ -135,7 +148,7 @@ def _is_since(record: Record, since: datetime | None) -> bool:
     return since is None or ended is None or ended >= since
 
 
-def _body(store: StoreReader, record: Record) -> bytes | None:
+def _body(store: StoredRows, record: Record) -> bytes | None:
     """The digest of what was submitted with the task's key, if the key is in use."""
     raw = None if record.key is None else store.get("index", b"k" + record.key)
     use = None if raw is None else decode_keyed(raw)

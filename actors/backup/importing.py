@@ -1,7 +1,8 @@
 """Adds what an export holds to the store of a stopped queue, which may be new."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, assert_never
 
@@ -12,6 +13,7 @@ from ..core.model.tasks import Batch, Record
 from ..files.blobs import OpenBlob
 from ..store.commit_group import CommitGroup, TaskWrite
 from ..store.rocksdb import Store
+from ..store.task_store import TaskStore
 from .faults import Progress
 from .lines import (
     LONGEST,
@@ -34,6 +36,7 @@ from .lines import (
 
 SLICE_TASKS = 500
 SLICE_BYTES = 1 << 20
+SYNC_BYTES = 4 << 20
 
 
 def import_lines(
@@ -41,10 +44,25 @@ def import_lines(
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Import an export into the queue in `data_folder`, which is created if it is missing.
 
+    As `import_into` does; also raises `Unavailable` if the queue is open.
+    """
+    open_store = partial(Store, str(data_folder), None)
+    return import_into(open_store, source, progress, replaces=replaces)
+
+
+def import_into(
+    open_store: Callable[[], TaskStore],
+    source: IO[bytes],
+    progress: Progress,
+    *,
+    replaces: bool = False,
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Import an export into a store that nobody else writes to.
+
     Returns how many records of each kind were added, and how many skipped: those whose id is there
     already, unless `replaces`. So an import that was interrupted may be repeated. Raises `Invalid`,
-    naming the line, for anything but a complete export, `Unavailable` if the queue is open or the
-    disk refuses it. What was read before an error stays.
+    naming the line, for anything but a complete export, `Unavailable` if the store refuses it.
+    What was read before an error stays.
     """
     lines = _read(source)
     header = next(lines, None)
@@ -52,7 +70,7 @@ def import_lines(
         raise Invalid("line 1 is not the header of an export", field="line 1")
     if header.version > VERSION:
         raise Invalid(f"this export has version {header.version}, this program reads {VERSION}")
-    store = Store(str(data_folder), None)
+    store = open_store()
     try:
         importer = _Importer(store, max(store.boot, header.boot), replaces, progress)
         is_complete = importer.run(lines)
@@ -80,7 +98,7 @@ def _read(source: IO[bytes]) -> Iterator[Line]:
 class _Importer:
     """Writes slices of an export, each atomically, and counts batches anew at the end."""
 
-    def __init__(self, store: Store, boot: int, replaces: bool, progress: Progress) -> None:
+    def __init__(self, store: TaskStore, boot: int, replaces: bool, progress: Progress) -> None:
         """The next start is numbered after `boot`: its changes are newer than all imported."""
         self.added, self.skipped = Counter[str](), Counter[str]()
         self._store, self._replaces, self._progress = store, replaces, progress
@@ -197,6 +215,8 @@ class _Importer:
             return
         self._group, self._size = CommitGroup(), 0
         self._store.write(group)
+        if self._store.unwritten_bytes >= SYNC_BYTES:
+            self._store.sync(self._store.written())
         self._progress("tasks", self.added["task"] + self.skipped["task"], 0)
 
     def _count_batches(self) -> None:

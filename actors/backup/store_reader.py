@@ -1,4 +1,4 @@
-"""A closed store or a copy of one, opened for reading only: whatever wrote it, nothing changes."""
+"""A store or a copy of one, opened for reading only: whatever wrote it, nothing changes."""
 
 import tempfile
 from collections.abc import Iterator
@@ -13,21 +13,13 @@ from ..store.rocksdb_setup import RocksFamily, open_copy
 _END = b"\xff"  # after all keys: they are text
 
 
-class StoreReader:
-    """The column families in the RocksDB at `rocks`, by name. A context manager.
+class StoredRows:
+    """The families of a store, by name, for reading only.
 
     It has those that are there: an older store lacks some, one of a newer version has others.
     """
 
-    def __init__(self, rocks: Path) -> None:
-        """Open it. Raises `Unavailable` with a clear sentence."""
-        self._logs = tempfile.TemporaryDirectory()  # RocksDB's: a backup is not written to
-        try:
-            self._db, self._opened = open_copy(rocks, self._logs.name)
-        except Exception as error:  # rocksdict raises no narrower type
-            self._logs.cleanup()
-            raise Unavailable(why_not(rocks.parent, str(error))) from None
-        self.families: dict[str, Family] = {n: RocksFamily(f) for n, f in self._opened.items()}
+    families: dict[str, Family]
 
     def text(self, key: bytes) -> str:
         """The text of a key of `meta`; empty for an unknown key."""
@@ -47,6 +39,20 @@ class StoreReader:
     def format(self) -> int:
         """The store's format; 0 if it was never opened to the end."""
         return int(self.text(b"format") or 0)
+
+
+class StoreReader(StoredRows):
+    """The column families in the RocksDB at `rocks`. A context manager."""
+
+    def __init__(self, rocks: Path) -> None:
+        """Open it. Raises `Unavailable` with a clear sentence."""
+        self._logs = tempfile.TemporaryDirectory()  # RocksDB's: a backup is not written to
+        try:
+            self._db, self._opened = open_copy(rocks, self._logs.name)
+        except Exception as error:  # rocksdict raises no narrower type
+            self._logs.cleanup()
+            raise Unavailable(why_not(rocks.parent, str(error))) from None
+        self.families = {n: RocksFamily(f) for n, f in self._opened.items()}
 
     def __enter__(self) -> Self:
         return self

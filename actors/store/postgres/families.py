@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from .overlay import Layers, Overlay, Rows, find, rows_within
 from .row_cache import RowCache
-from .tables import RowReader, Tables
+from .tables import RowReader
 
 _FIRST_ROWS, _MOST_ROWS = 16, 2000  # of one statement: many reads want the first row only
 
@@ -50,7 +50,7 @@ class PostgresFamily:
     """A family as the only one that writes to it sees it, in one thread."""
 
     def __init__(
-        self, name: str, overlay: Overlay, tables: Tables, cache: RowCache | None = None
+        self, name: str, overlay: Overlay, tables: RowReader, cache: RowCache | None = None
     ) -> None:
         self._name, self._overlay, self._stored, self._cache = name, overlay, tables, cache
 

@@ -2,32 +2,36 @@
 
 from collections import OrderedDict
 
-from .overlay import Overlay, find
-from .tables import Tables
+from .overlay import Overlay, find, rows_within
+from .tables import RowReader
 
 _MOST_BYTES = 16 << 20
 _AHEAD = 100  # rows: tasks start mostly in the order of their ids
 _MOST_ROW = 8 << 10  # bytes of a row that is read ahead
+_END = b"\xff"  # after all keys: they are text
 _OF_A_ROW = 100  # bytes that Python takes besides
 
 
 class RowCache:
     """Used in one thread, by the only one that writes to the family."""
 
-    def __init__(self, name: str, overlay: Overlay, tables: Tables) -> None:
+    def __init__(self, name: str, overlay: Overlay, tables: RowReader) -> None:
         self._name, self._overlay, self._stored = name, overlay, tables
         self._rows: OrderedDict[bytes, bytes] = OrderedDict()
+        self._gap = b"", b""  # between these keys, both excluded, nothing is stored
         self._size = 0
 
     def get(self, key: bytes) -> bytes | None:
         """A row that the overlay does not have."""
         value = self._rows.get(key)
-        if value is None:
+        if value is None and not self._gap[0] < key < self._gap[1]:
             value = self._read(key)
         return value
 
     def note(self, key: bytes, value: bytes | None) -> None:
         """Take in a change."""
+        if self._gap[0] < key < self._gap[1]:
+            self._gap = key, self._gap[1]  # ids ascend: the next one is new as well
         was = self._rows.pop(key, None)
         if was is not None:
             self._size -= len(key) + len(was) + _OF_A_ROW
@@ -41,8 +45,12 @@ class RowCache:
 
     def _read(self, key: bytes) -> bytes | None:
         layers = self._overlay.layers  # as they are before the statement
-        found = None
-        for other, value in self._stored.rows_from(self._name, key, _AHEAD, _MOST_ROW):
+        found, rows = None, self._stored.rows_from(self._name, key, _AHEAD, _MOST_ROW)
+        first = rows[0][0] if rows else _END
+        if first != key:
+            ours = rows_within(layers, self._name, key, first)
+            self._gap = key, min(ours, default=first)
+        for other, value in rows:
             if other == key:
                 found = value
             is_known = other in self._rows or find(layers, self._name, other)[0]
