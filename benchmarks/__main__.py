@@ -17,6 +17,7 @@ NAMES = (
     "memory",
     "affinity",
     "listeners",
+    "crowd",
     "streams",
 )
 

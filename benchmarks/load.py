@@ -23,10 +23,12 @@ def task_body(words: str = WORDS * 3, model: str = "stub") -> bytes:
     return b'{"type":"chat",' + chat_body(words, model)[1:]
 
 
-def request(method: str, path: str, body: bytes = b"") -> bytes:
+def request(method: str, path: str, body: bytes = b"", key: str = "") -> bytes:
+    """A request, with an API key if it is set."""
+    access = f"Authorization: Bearer {key}\r\n" if key else ""
     return (
         f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
+        f"{access}Content-Length: {len(body)}\r\n\r\n"
     ).encode() + body
 
 

@@ -42,7 +42,9 @@ from ...actors.embedded.files import NewFile
 from ...actors.embedded.forwarded_call import ForwardedCall
 from ...actors.files.blob_streams import BlobReader
 from ..requests.exchange import current
+from ..requests.proxies import group_of
 from .submission_checks import SubmissionChecks, check_level
+from .submit_turns import SubmitTurns
 
 _NEWEST = TaskFilter()
 
@@ -59,9 +61,15 @@ class ScopedQueue:
     a tenant may see of it.
     """
 
-    def __init__(self, queue: Any, caller: Callable[[], Grant] = of_caller) -> None:
+    def __init__(
+        self,
+        queue: Any,
+        caller: Callable[[], Grant] = of_caller,
+        turns: SubmitTurns | None = None,
+    ) -> None:
         self.whole = queue
         self._caller = caller
+        self._turns = SubmitTurns() if turns is None else turns
         self.yield_control = queue.yield_control
 
     def __getattr__(self, name: str) -> Any:
@@ -78,7 +86,7 @@ class ScopedQueue:
     def bound(self) -> "ScopedQueue":
         """The same for the caller of the current request, for use in other threads."""
         caller = self._caller()
-        return ScopedQueue(self.whole, lambda: caller)
+        return ScopedQueue(self.whole, lambda: caller, self._turns)
 
     @property
     def _grant(self) -> Grant:
@@ -90,10 +98,14 @@ class ScopedQueue:
     # --- submitting -----------------------------------------------------------------------------
 
     def submit(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted:
-        submitted: Submitted = self.whole.submit(
-            self._allowed(new), idempotency_key=idempotency_key
-        )
+        allowed = self._allowed(new)
+        with self._turns.turn(self._client()):
+            submitted: Submitted = self.whole.submit(allowed, idempotency_key=idempotency_key)
         return submitted
+
+    def _client(self) -> bytes | str:
+        """Who submits: a key, or an address as long as there are none."""
+        return self._caller().digest or group_of(current().address)
 
     def submit_listed(
         self,

@@ -5,6 +5,7 @@ and closes without the right code. Only our WebSocket path is upgraded.
 """
 
 import re
+import ssl
 import struct
 from base64 import b64encode
 from hashlib import sha1
@@ -45,7 +46,14 @@ class _FrameStream:
     """What gevent-websocket reads frames from and writes them to. The socket has a timeout."""
 
     def __init__(self, connection: ClientConnection) -> None:
-        self._connection, self.write = connection, connection.socket.sendall
+        self._connection = connection
+        self._is_plain = not isinstance(connection.socket, ssl.SSLSocket)
+
+    def write(self, frames: bytes) -> None:
+        """`sendall` sets a timer for each call: it is for what the system does not take at once."""
+        rest = self._connection.send_now(frames) if self._is_plain else frames
+        if rest:
+            self._connection.socket.sendall(rest)
 
     def read(self, size: int) -> bytes:
         return self._connection.read(size, inf)
