@@ -208,7 +208,8 @@ def _copy_all(backup: Path, part: Path, manifest: BackupManifest, progress: Prog
     for count, name in enumerate(manifest.files):
         progress("copied", count, len(manifest.files))
         target = part / name
-        if target.parent.parent == part and (backup / name).exists():  # else it was accepted
+        is_ours = Path(name).parts[:-1] in (("files",), ("rocksdb",))  # no other place
+        if is_ours and (backup / name).exists():  # else it was accepted
             shutil.copyfile(backup / name, target)
             target.chmod(FILE_MODE)
 

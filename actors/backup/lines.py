@@ -8,7 +8,7 @@ from msgspec import Raw, Struct
 
 from ..core.model.crons import Cron
 from ..core.model.errors import Invalid
-from ..core.model.files import StoredFile
+from ..core.model.files import FILE_ID, StoredFile
 from ..core.model.tasks import Batch, Record
 
 VERSION = 1
@@ -123,4 +123,9 @@ def decode_line(raw: bytes, number: int) -> Line:
             f"line {number} is not one of an export that this version reads: {error}",
             field=f"line {number}",
         ) from None
+    if isinstance(line, FileLine) and FILE_ID.fullmatch(line.file.id) is None:
+        raise Invalid(  # it names a file of this machine
+            f"line {number} has the file id {line.file.id!r}, which is not file- and 32 hex digits",
+            field=f"line {number}",
+        )
     return line

@@ -53,21 +53,28 @@ class BlobFolder:
     def __init__(self, data_folder: str | Path) -> None:
         self._folder = Path(data_folder).absolute() / FOLDER
 
+    def _path(self, blob_id: str) -> Path:
+        """Raises `FileNotFoundError` for what is no id, and could lead out of the folder."""
+        if FILE_ID.fullmatch(blob_id) is None:
+            raise FileNotFoundError(f"{blob_id!r} is not the id of a file")
+        return self._folder / blob_id
+
     def create(self, blob_id: str) -> OpenBlob:
+        path = self._path(blob_id)
         with suppress(FileExistsError):
             self._folder.mkdir(FOLDER_MODE)
             self._folder.chmod(FOLDER_MODE)  # the umask may have removed bits of the owner
             sync_folder(self._folder.parent)
-        return _BlobOnDisk(self._folder / blob_id, _NEW)
+        return _BlobOnDisk(path, _NEW)
 
     def open(self, blob_id: str) -> OpenBlob:
-        return _BlobOnDisk(self._folder / blob_id, _READ)
+        return _BlobOnDisk(self._path(blob_id), _READ)
 
     def has(self, blob_id: str) -> bool:
-        return (self._folder / blob_id).is_file()
+        return FILE_ID.fullmatch(blob_id) is not None and self._path(blob_id).is_file()
 
     def remove(self, blob_id: str) -> None:
-        (self._folder / blob_id).unlink(missing_ok=True)
+        self._path(blob_id).unlink(missing_ok=True)
 
     def ids(self) -> set[str]:
         try:
