@@ -39,7 +39,15 @@ from .core.messages.batch_runner import (
 )
 from .core.messages.replies import LiveTasks
 from .core.model.errors import Conflict, QueueError, QueueFull, Unavailable
-from .core.model.orders import DropBatch, DropFile, Save, SaveBatch, SaveFile, SaveJob
+from .core.model.orders import (
+    DropBatch,
+    DropFile,
+    Save,
+    SaveAudit,
+    SaveBatch,
+    SaveFile,
+    SaveJob,
+)
 from .core.model.tasks import Batch, BatchFault, BatchJob, BatchStatus
 from .core.plan.settle import utc
 
@@ -152,8 +160,10 @@ class BatchRunner(Actor):
 
     def accept(self, command: CreateBatch, promise: Promise[str] | None) -> None:
         batch = self.batches[command.batch.id] = command.batch
-        saves = (SaveBatch(batch, command.key, command.body),)
-        self.pass_on(self.persistence, Commit(saves, utc(self.clock()), batch.id), promise)
+        saves: list[Save] = [SaveBatch(batch, command.key, command.body)]
+        if command.audit is not None:
+            saves.append(SaveAudit(command.audit))
+        self.pass_on(self.persistence, Commit(tuple(saves), utc(self.clock()), batch.id), promise)
         self.go_on(batch)
 
     def cancel(self, command: CancelBatch, batch_id: str) -> None:

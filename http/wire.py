@@ -51,6 +51,9 @@ _ANTHROPIC_CLIENT = "anthropic-version"  # a header that only Anthropic's client
 FALLBACKS = "X-Queue-Fallback-Models"  # a request header of the doors of all three
 _ADMIN = {PULL, PUSH, CREATE, COPY, DELETE}
 _OLLAMAS = {CHAT, GENERATE, EMBED, EMBEDDINGS, TAGS, PS, VERSION, SHOW, *_ADMIN}
+# The User-Agents of `Client` and `AsyncClient`, and of the command line.
+CLIENT = "ollama-queue"
+CLI = "ollama-queue-cli"
 NDJSON = "application/x-ndjson"
 CLIENT_GONE = 499  # the status of a request whose client has left
 LONGEST_WAIT_S = 3600.0  # maximum of ?wait=

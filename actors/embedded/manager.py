@@ -391,6 +391,7 @@ class QueueManager(ComposedVerbs):
             return self.cancel_job(batch.id)
         if batch.is_over:
             raise Conflict(f"batch {batch.id} has ended: it cannot be cancelled", field="id")
+        self.auditor.record("cancel_batch", batch.id)
         live = {"batch_id": batch.id, "status": [Status.PENDING, Status.RUNNING]}
         while (done := self.cancel_tasks(filter=live)).cursor is not None:
             live["cursor"] = done.cursor
@@ -418,6 +419,8 @@ class QueueManager(ComposedVerbs):
 
     def retry_delivery(self, delivery_id: str) -> Delivery:
         delivery_id = deliveries.delivery_id(delivery_id)
+        self.get_delivery(delivery_id)
+        self.auditor.record("retry_delivery", delivery_id)
         return ask(self._now().webhooks, RetryDelivery(delivery_id))
 
     def cancel_tasks(
@@ -545,6 +548,7 @@ class QueueManager(ComposedVerbs):
         return ask(self._now().persistence, command, FAILURES_PATIENCE_S)
 
     def take_snapshot(self) -> StoreSnapshot:
+        self.auditor.record("take_snapshot")
         return ask(self._now().persistence, TakeSnapshot(), SNAPSHOT_PATIENCE_S)
 
     def backup(self, folder: str | os.PathLike[str]) -> BackupManifest:
@@ -726,12 +730,13 @@ class QueueManager(ComposedVerbs):
                 field="input_file_id",
             )
         batch = Batch(id=mint_now(), created_at=now, total=0, job=job, tenant=tenant)
-        command = CreateBatch(batch)
+        note = self.auditor.note("create_batch", batch.id, f"from {file.id}")
+        command = CreateBatch(batch, audit=note)
         if key is not None:
             digest = digest or request_digest(body)
             if fallback_models is not None:
                 digest = request_digest([digest.hex(), *fallback_models])
-            command = CreateBatch(batch, key_digest(tenant, key), digest)
+            command = CreateBatch(batch, key_digest(tenant, key), digest, audit=note)
         batch_id = ask(self._now().batches, command)
         try:
             return self.get_batch(batch_id)

@@ -64,9 +64,13 @@ def one_line(value: object) -> str:
 def _client(server: str, api_key: str | None = None) -> "AbstractContextManager[QueueAPI]":
     # httpx's own command line, which would load Pygments and more of rich than tables need.
     sys.modules.setdefault("httpx._main", cast(Any, None))
+    from ...http import wire
     from ...http.clients.client import Client
 
-    return closing(Client(server, api_key=api_key))
+    class CommandLineClient(Client):
+        _agent = wire.CLI
+
+    return closing(CommandLineClient(server, api_key=api_key))
 
 
 def _files(server: str, api_key: str | None = None) -> "BatchFiles":

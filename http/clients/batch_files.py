@@ -35,8 +35,9 @@ class BatchFiles:
         self.url = address.full(url)
         key = address.usual_key(api_key)
         options = connection.options(self.url, PATIENCE_S, transport)
-        self._http = httpx.Client(**options, headers=connection.key_headers(self.url, key))
-        self._connections = Connections(self.url, PATIENCE_S, transport, key)
+        headers = {"User-Agent": wire.CLI, **connection.key_headers(self.url, key)}
+        self._http = httpx.Client(**options, headers=headers)
+        self._connections = Connections(self.url, PATIENCE_S, transport, key, wire.CLI)
 
     def close(self) -> None:
         self._http.close()

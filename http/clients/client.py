@@ -26,7 +26,7 @@ from ...actors.core.model.tasks import (
     Submitted,
     Task,
 )
-from .. import routes
+from .. import routes, wire
 from . import address, connection, protocol, requests
 from .connections import Connections
 from .requests import Request
@@ -44,6 +44,8 @@ class Client(ComposedVerbs):
     `Unavailable` if the server cannot be reached.
     """
 
+    _agent = wire.CLIENT
+
     def __init__(
         self,
         url: str | None = None,
@@ -54,7 +56,8 @@ class Client(ComposedVerbs):
     ) -> None:
         self.url = address.full(address.usual() if url is None else url)
         limit = connection.limit(timeout)
-        self._connections = Connections(self.url, limit, transport, address.usual_key(api_key))
+        key = address.usual_key(api_key)
+        self._connections = Connections(self.url, limit, transport, key, self._agent)
         super().__init__(Threads(self._connections.takes))
 
     def close(self) -> None:

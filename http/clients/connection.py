@@ -13,7 +13,7 @@ from .. import wire
 from .requests import Request
 
 MOST_URLS = 100  # kept: paths with an id come once or twice
-_HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip, deflate", "User-Agent": "ollama-queue"}
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip, deflate"}
 SILENCE_S = 20.0  # a stream without even a comment for so long is dead
 
 
@@ -50,12 +50,14 @@ class Composer:
     """Composes httpx's requests to the server at `url`, for a transport.
 
     An httpx client would merge addresses, headers, cookies and authentication for each, which takes
-    as long as to send it. `timeout` (seconds) and `api_key` are the client's.
+    as long as to send it. `timeout` (seconds) and `api_key` are the client's, `agent` is its name.
     """
 
-    def __init__(self, url: str, timeout: float, api_key: str | None = None) -> None:
+    def __init__(
+        self, url: str, timeout: float, api_key: str | None = None, agent: str = wire.CLIENT
+    ) -> None:
         self._base, self._timeout = url, timeout
-        headers: dict[str, Any] = {**_HEADERS, **key_headers(url, api_key)}
+        headers: dict[str, Any] = {**_HEADERS, "User-Agent": agent, **key_headers(url, api_key)}
         self._headers = [*headers.items()]
         user = httpx.URL(url).userinfo
         if user:

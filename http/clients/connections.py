@@ -16,6 +16,7 @@ from ...actors.base.thread_pool import begin
 from ...actors.core.intake import arguments
 from ...actors.core.model.errors import Unavailable
 from ...actors.routines.steps import Source, Step
+from .. import wire
 from . import connection, protocol
 from .frames import BROKEN, Intake
 from .requests import Request
@@ -33,12 +34,13 @@ class Connections:
         timeout: float,
         transport: httpx.BaseTransport | None,
         api_key: str | None = None,
+        agent: str = wire.CLIENT,
     ) -> None:
         if transport is not None:
             arguments.record(transport, httpx.BaseTransport, "transport")
         self._url, self._transport = url, transport
         self._verify = connection.verification(url)
-        self._composer = connection.Composer(url, timeout, api_key)
+        self._composer = connection.Composer(url, timeout, api_key, agent)
         self._http = self._dial()
         self._is_closed = False
         self._pid = os.getpid()

@@ -2,9 +2,10 @@
 
 from ...actors.core.activity.audit import NOBODY, Origin
 from ...actors.core.activity.tracing import TraceContext, trace_of
+from .. import wire
 from .exchange import current
 
-CLIENT = "ollama-queue"  # the User-Agent of `Client`, `AsyncClient` and the command line
+DOORS = {wire.CLIENT: "client", wire.CLI: "cli"}  # by User-Agent
 
 
 def origin_of_request() -> Origin:
@@ -14,13 +15,9 @@ def origin_of_request() -> Origin:
     except LookupError:
         return Origin()
     headers, caller = exchange.headers, exchange.caller
-    agent = headers.get("user-agent", "")
-    if agent == CLIENT:
-        door = "client"
-    elif headers.get("sec-fetch-site") == "same-origin":
+    door = DOORS.get(headers.get("user-agent", ""), "http")
+    if headers.get("sec-fetch-site") == "same-origin":
         door = "page"
-    else:
-        door = "http"
     return Origin(caller.name or NOBODY, door, exchange.address, caller.tenant)
 
 

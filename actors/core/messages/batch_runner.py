@@ -5,13 +5,13 @@ from msgspec import Struct
 from ..model.errors import QueueError
 from ..model.files import StoredFile
 from ..model.tasks import Batch, BatchFault, BatchUsage
-from .command import Command
+from .command import ChangeCommand, Command
 from .replies import LiveTasks
 from .scheduler import SubmitBatch
 from .wake import Wake
 
 
-class CreateBatch(Command[str], frozen=True):
+class CreateBatch(ChangeCommand[str], frozen=True):
     """Accept a batch whose tasks are the lines of a file. Reply: its id, once it is on disk.
 
     `key` and `body` are as in `Submit`: for a known key the reply is the id of that batch.
