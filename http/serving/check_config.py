@@ -1,9 +1,14 @@
-"""Output of `--check-config`: the effective settings as YAML, each with its origin."""
+"""Output of `--check-config`: the effective settings as YAML, each with its origin; and whether
+others can read the secrets of the file they are from."""
 
 import json
+import os
+import stat
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -21,6 +26,33 @@ def listing(loaded: Loaded) -> str:
     """A configuration file equivalent to `loaded`, with secrets hidden."""
     lines = list(_section("", loaded.config, "", loaded.origins))
     return "".join(f"{line}\n" for line in lines)
+
+
+def readable_secrets(path: str, loaded: Loaded) -> str | None:
+    """A warning if other users can read the file at `path` and it contains secrets, rather than
+    the names of variables that have them."""
+    mode = stat.S_IMODE(os.stat(path).st_mode)
+    if not mode & (stat.S_IRGRP | stat.S_IROTH):
+        return None
+    text = Path(path).read_text(encoding="utf-8")
+    if not any(secret in text for secret in _secrets(loaded.config)):
+        return None
+    return f"{path} has keys or passwords, and other users can read it ({mode:04o}): chmod 600 it"
+
+
+def _secrets(value: Any, kind: Any = None) -> Iterator[str]:
+    """The secrets in settings, none of them empty."""
+    if isinstance(value, msgspec.Struct):
+        for field in msgspec.structs.fields(value):
+            if field.name != "sha256":  # from which no key can be computed
+                yield from _secrets(getattr(value, field.name), plain(field.type))
+    elif isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _secrets(item)
+    elif kind == Secret:
+        yield from filter(None, [value])
+    elif kind in (Url, OllamaHost):
+        yield from filter(None, [urlsplit(value).password])
 
 
 def _section(before: str, group: Any, indent: str, origins: dict[str, str]) -> Iterator[str]:

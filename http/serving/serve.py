@@ -67,7 +67,7 @@ from ..access.access_control import AccessControl
 from ..maintenance.commands import backup, export_command, import_command, restore, verify
 from ..requests.proxies import Proxies
 from .app import create_app
-from .check_config import listing
+from .check_config import listing, readable_secrets
 from .connection_limit import EXTRA
 from .guard import Guard, is_loopback
 from .http_server import HttpServer
@@ -406,6 +406,8 @@ def main(
         click.echo(listing(loaded), nl=False)
     else:
         _log_as(loaded.config.logging)
+        if path is not None and (warning := readable_secrets(path, loaded)):
+            log.warning("%s", warning)
         serve(settings.anchored(loaded.config), accept_loss=accept_loss)
         standard_streams.finish()
 
