@@ -29,8 +29,9 @@ demo: $(VENV)/.ok ## watch a real small model and the queue at work for half a m
 test: $(VENV)/.ok ## run the tests, or those that ARGS picks
 	env -u PYTHONDONTWRITEBYTECODE $(PYTHON) -P -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
-campaign: $(VENV)/.ok ## test crashes for an hour: 200 kills, and batches of 50,000 lines
-	OLLAMA_QUEUE_KILLS=200 OLLAMA_QUEUE_LINES=50000 $(MAKE) test ARGS="tests/system/crashes -s $(ARGS)"
+campaign: $(VENV)/.ok ## test for hours: 200 kills, batches of 50,000 lines, 100,000 random requests
+	OLLAMA_QUEUE_KILLS=200 OLLAMA_QUEUE_LINES=50000 OLLAMA_QUEUE_REQUESTS=100000 \
+		$(MAKE) test ARGS="tests/system/crashes tests/security/test_documented_api.py -s $(ARGS)"
 
 lint: $(VENV)/.ok ## check the style and the formatting
 	$(PYTHON) -m ruff check

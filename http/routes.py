@@ -16,7 +16,7 @@ from ..actors.core.intake.bulk import Verb as BulkVerb
 from ..actors.core.model.access_keys import KeyCreated, KeyInfo, NewKey, Role
 from ..actors.core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ..actors.core.model.deliveries import Delivery, DeliveryPage, DeliveryStatus
-from ..actors.core.model.errors import Conflict, Invalid, NotFound, QueueError, QueueFull
+from ..actors.core.model.errors import Conflict, NotFound, QueueError, QueueFull
 from ..actors.core.model.stats import BackendState, Period, QueueStats, StoreSnapshot, UsageReport
 from ..actors.core.model.task_filter import TaskFilter
 from ..actors.core.model.tasks import Batch, BatchSubmitted, NewTask, Submitted, Task
@@ -35,7 +35,7 @@ from .bodies import (
     Times,
 )
 from .pagination import TOTAL
-from .wire import TooLarge
+from .wire import TooLarge, UnknownCoding
 
 T = TypeVar("T")
 
@@ -99,7 +99,7 @@ IF_EXISTS = Parameter(
 TENANT = Parameter("tenant", str, "Only tasks of this tenant.")
 BY_ID = (NotFound,)
 BY_STATE = (NotFound, Conflict)
-BODY = (Invalid, TooLarge)
+BODY = (TooLarge, UnknownCoding)
 SSE = "text/event-stream"
 
 READER, USER = Role.READER, Role.USER
@@ -129,17 +129,17 @@ LIST_PAGE = _row(
         Parameter("Link", str, "The next page, as rel=next, relative to this address."),
         Parameter(TOTAL, int, "How many match, where known without reading them all."),
     ),
-    errors=(Invalid,), role=READER,
+    errors=BY_ID, role=READER,
 )
 GET_TASK = _row(
     "GET /api/tasks/{task_id}", "get_task", Task,
-    "Get a whole task.", query=(WAIT,), errors=(Invalid, *BY_ID), role=READER,
+    "Get a whole task.", query=(WAIT,), errors=BY_ID, role=READER,
 )
 STREAM_TASK = _row(
     "GET /api/tasks/{task_id}/stream", "stream_task", str,
     "Stream a task's reply: events chunk (with ids attempt.n), restart, and one end.", media=SSE,
     headers=(Parameter("Last-Event-ID", str, "Resume after this chunk."),),
-    errors=(Invalid, *BY_ID), role=READER,
+    errors=BY_ID, role=READER,
 )
 CANCEL_TASK = _row(
     "POST /api/tasks/{task_id}/cancel", "cancel_task", Task,
@@ -160,20 +160,20 @@ DELETE_TASK = _row(
 )
 CANCEL_TASKS = _row(
     "POST /api/tasks/cancel", "cancel_tasks", BulkResult,
-    "Cancel many pending or running tasks.", body=Ids | Matching, errors=BODY, role=USER,
+    "Cancel many pending or running tasks.", body=Ids | Matching, errors=(*BODY, *BY_ID), role=USER,
 )
 RETRY_TASKS = _row(
     "POST /api/tasks/retry", "retry_tasks", BulkResult,
-    "Retry many failed or cancelled tasks.", body=Ids | Matching, errors=BODY, role=USER,
+    "Retry many failed or cancelled tasks.", body=Ids | Matching, errors=(*BODY, *BY_ID), role=USER,
 )
 DELETE_TASKS = _row(
     "POST /api/tasks/delete", "delete_tasks", BulkResult,
-    "Delete many finished tasks.", body=Ids | Matching, errors=BODY, role=USER,
+    "Delete many finished tasks.", body=Ids | Matching, errors=(*BODY, *BY_ID), role=USER,
 )
 REPRIORITIZE_TASKS = _row(
     "POST /api/tasks/priority", "reprioritize_tasks", BulkResult,
     "Change the priority of many tasks.", operation="priority_tasks",
-    body=IdsAndLevel | MatchingAndLevel, errors=BODY, role=USER,
+    body=IdsAndLevel | MatchingAndLevel, errors=(*BODY, *BY_ID), role=USER,
 )
 BULK = {
     BulkVerb.CANCEL: CANCEL_TASKS,
@@ -183,7 +183,7 @@ BULK = {
 }
 LIST_BATCHES = _row(
     "GET /api/batches", "list_batches", list[Batch],
-    "List batches, newest first.", query=(LIMIT,), errors=(Invalid,), role=READER,
+    "List batches, newest first.", query=(LIMIT,), role=READER,
 )
 GET_BATCH = _row(
     "GET /api/batches/{batch_id}", "get_batch", Batch,
@@ -206,7 +206,7 @@ LIST_DELIVERIES = _row(
         LIMIT,
         Parameter("cursor", str, "Where the previous page ended: its `cursor`."),
     ),
-    errors=(Invalid,), role=READER,
+    errors=BY_ID, role=READER,
 )
 RETRY_DELIVERY = _row(
     "POST /api/deliveries/{delivery_id}/retry", "retry_delivery", Delivery,
@@ -224,7 +224,7 @@ LIST_CRONS = _row(
         Parameter("limit", int, "At most this many."),
         Parameter("offset", int, "Skip this many."),
     ),
-    errors=(Invalid,), role=READER,
+    role=READER,
 )
 ADD_CRON = _row(
     "POST /api/cron", "add_cron_task", CronAdded,
@@ -282,7 +282,7 @@ GET_HISTORY = _row(
         Parameter("by", Dimension, "A period for each group: the 20 largest, and other."),
         TENANT,
     ),
-    errors=(Invalid,), role=READER,
+    role=READER,
 )
 GET_USAGE = _row(
     "GET /api/usage", "get_usage", UsageReport,
@@ -293,7 +293,7 @@ GET_USAGE = _row(
         Parameter("by", str, "A row for each tenant, tag, model or backend: names with commas."),
         TENANT,
     ),
-    errors=(Invalid,), role=READER,
+    role=READER,
 )
 LIST_AUDIT = _row(
     "GET /api/audit", "list_audit", AuditPage,
@@ -307,7 +307,6 @@ LIST_AUDIT = _row(
         LIMIT,
         Parameter("cursor", str, "Continue after the page that had this cursor."),
     ),
-    errors=(Invalid,),
 )
 LIST_BACKENDS = _row(
     "GET /api/backends", "list_backends", list[BackendState],
@@ -343,7 +342,7 @@ LIST_FAILURES = _row(
     "GET /api/failures", "list_failures", list[FailureGroup],
     "List failed tasks grouped by cause, the largest groups first.",
     query=(Parameter("limit", int, "At most this many groups: 1 to 1000. Default: 100."), TENANT),
-    errors=(Invalid,), role=READER,
+    role=READER,
 )
 TAKE_SNAPSHOT = _row(
     "POST /api/snapshot", "take_snapshot", StoreSnapshot,
@@ -374,7 +373,7 @@ EVENTS = _row(
         Parameter("events", list[str], "Only events of these names."),
         Parameter("tasks", list[str], "Only events of tasks with these ids."),
     ),
-    errors=(Invalid,), role=READER,
+    role=READER,
 )
 SOCKET = _row(
     "GET /ws", "subscribe", type(None),

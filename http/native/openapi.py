@@ -13,9 +13,11 @@ from msgspec import Struct, inspect
 from ollama_queue import __version__
 
 from ...actors.core.intake.submission import PAYLOAD_FIELDS
-from ...actors.core.model.crons import TaskTemplate
-from ...actors.core.model.errors import Forbidden, Unavailable
-from ...actors.core.model.tasks import Event, NewTask, Priority
+from ...actors.core.model import limits
+from ...actors.core.model.access_keys import KeyCreated
+from ...actors.core.model.crons import CronAdded, TaskTemplate
+from ...actors.core.model.errors import Forbidden, Invalid, QueueFull, Unauthorized, Unavailable
+from ...actors.core.model.tasks import BatchSubmitted, Event, NewTask, Priority, Submitted
 from .. import wire
 from ..routes import ROUTES, HttpRoute, Parameter
 from ..wire import ErrorBody, Json
@@ -23,16 +25,31 @@ from .answers import SHAPES
 
 JSON = "application/json"
 REF = "#/components/schemas/{name}"
-ANYWHERE = (Forbidden, Unavailable)  # errors that every route can return
+ANYWHERE = (Invalid, Forbidden, Unavailable)  # errors that every route can return
+WITH_KEYS = (Unauthorized, QueueFull)  # and those that need a key, on a server that has some
+KEY = "key"  # the name of the way to send one
 RETRY_AFTER = Parameter("Retry-After", int, "Seconds to wait before the next try.")
 SAID = {
     400: "The request is invalid; `field` names what is wrong.",
-    403: "The request comes from a page of another site, or names a foreign host.",
+    401: "The server has API keys, and the request has none that is valid.",
+    403: "The request comes from a page of another site, names a foreign host, or its key does not "
+    "allow it.",
     404: "Not found.",
     409: "Its state does not allow this, or the key was used for something else.",
     413: "The body is too large.",
-    429: "The queue is full.",
+    415: "The body's Content-Encoding is not supported.",
+    429: "The queue is full, or the rate of the key is used up.",
     503: "The queue is unavailable.",
+}
+
+ID = {"type": "string", "minLength": 1, "maxLength": limits.NAME}
+
+# The field of an answer that names what was made, and the start of the paths that take it.
+MADE: dict[Any, tuple[str, str]] = {
+    Submitted: ("task_id", "/api/tasks/{"),
+    BatchSubmitted: ("batch_id", "/api/batches/{"),
+    CronAdded: ("id", "/api/cron/{"),
+    KeyCreated: ("name", "/api/keys/{"),
 }
 
 
@@ -59,7 +76,11 @@ def build(routes: Iterable[HttpRoute[Any]]) -> Json:
         },
         "servers": [{"url": "."}],  # relative: there may be a prefix
         "paths": paths,
-        "components": {"schemas": shapes.components},
+        "components": {
+            "schemas": shapes.components,
+            "securitySchemes": {KEY: {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{KEY: []}, {}],  # a server without keys needs none
     }
 
 
@@ -160,6 +181,8 @@ def _allow_both_forms(task: Json) -> None:
 
 def _operation(route: HttpRoute[Any], shapes: _Shapes) -> Json:
     operation: Json = {"operationId": route.operation, "summary": route.summary}
+    if route.role is None:
+        operation["security"] = []
     parameters = list(_parameters(route, shapes))
     if parameters:
         operation["parameters"] = parameters
@@ -174,7 +197,7 @@ def _operation(route: HttpRoute[Any], shapes: _Shapes) -> Json:
 
 def _parameters(route: HttpRoute[Any], shapes: _Shapes) -> Iterator[Json]:
     for name in re.findall(r"{(\w+)}", route.public_path):
-        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        yield {"name": name, "in": "path", "required": True, "schema": ID}
     if isinstance(route.query, tuple):
         yield from (_parameter(each, "query", shapes) for each in route.query)
     else:
@@ -208,17 +231,28 @@ def _responses(route: HttpRoute[Any], shapes: _Shapes) -> Json:
         good["content"] = content
     if route.sends:
         good["headers"] = _headers(route.sends, shapes)
+    if route.answer in MADE:
+        good["links"] = dict(_links(*MADE[route.answer]))
     responses: Json = {str(route.status): good}
     for status, description in route.also.items():
         is_good = status < 300
         responses[str(status)] = (
             {**good, "description": description} if is_good else _wrong(description, shapes)
         )
-    for status in sorted({wire.STATUS_OF[error] for error in (*route.errors, *ANYWHERE)}):
+    errors = (*route.errors, *ANYWHERE, *(() if route.role is None else WITH_KEYS))
+    for status in sorted({wire.STATUS_OF[error] for error in errors}):
         responses[str(status)] = _wrong(SAID[status], shapes)
         if status in (429, 503):
             responses[str(status)]["headers"] = _headers((RETRY_AFTER,), shapes)
     return responses
+
+
+def _links(field: str, start: str) -> Iterator[tuple[str, Json]]:
+    """The operations that take the id which an answer has in this field."""
+    parameters = {"id": f"$response.body#/{field}"}
+    for route in ROUTES:
+        if route.path.startswith(start):
+            yield route.operation, {"operationId": route.operation, "parameters": parameters}
 
 
 def _wrong(description: str, shapes: _Shapes) -> Json:
