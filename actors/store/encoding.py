@@ -1,6 +1,6 @@
 """The column families, and the keys and encodings of records in them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -42,6 +42,9 @@ class Family(Protocol):
 
     def get(self, key: bytes, /) -> bytes | None:
         """The value of a key; None for an unknown key."""
+
+    def get_all(self, keys: Sequence[bytes], /) -> list[bytes | None]:
+        """The values of several keys, read together where that is quicker."""
 
     def between(
         self, start: bytes, end: bytes, backwards: bool = False

@@ -1,6 +1,6 @@
 """A store in memory, for users' tests: it is lost when the process ends."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sortedcontainers import SortedDict
 
@@ -18,6 +18,9 @@ class MemoryFamily:
     def get(self, key: bytes) -> bytes | None:
         value: bytes | None = self._rows.get(key)
         return value
+
+    def get_all(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return [self._rows.get(key) for key in keys]
 
     def put(self, key: bytes, value: bytes) -> None:
         self._rows[key] = value

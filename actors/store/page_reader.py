@@ -1,6 +1,7 @@
 """Reads a page of a task list."""
 
 import heapq
+import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from .indexes import FEW, LEAD, KeyRange, ReadPlan, choose, end_code, total_of
 if TYPE_CHECKING:
     from .task_store import TaskStore
 
+READ_TOGETHER = 16  # records, at least
 COUNTED_TOGETHER = 500  # failed tasks; other reads come in between
 INCLUDED_BYTES = 4 << 20  # of payloads and results per page; a single task may have more
 
@@ -76,11 +78,10 @@ def failures_of(store: "TaskStore") -> Callable[[], FailureTallies | None]:
     tallies = FailureTallies()
 
     def count() -> FailureTallies | None:
-        read = 0
-        for read, (key, _) in enumerate(islice(rows, most), 1):  # noqa: B007
-            raw = tasks.get(key[cut:])
+        keys = [key[cut:] for key, _ in islice(rows, most)]
+        for raw in tasks.get_all(keys):
             tallies.moved(None, None if raw is None else decode_record(raw))
-        if read == most:
+        if len(keys) == most:
             return None
         release()
         return tallies
@@ -123,8 +124,7 @@ class _PageScan:
         page, places, last = Page(), list[str](), ""
         if self._wanted is None and not self._hidden:
             rows, skip = islice(rows, skip, None), 0
-        for seen, (place, raw) in enumerate(rows, 1):
-            record = self._record(place, raw)
+        for seen, (place, record) in enumerate(self._records(rows, page), 1):
             if record is not None and skip:
                 skip -= 1
             elif record is not None:
@@ -139,12 +139,30 @@ class _PageScan:
                 break
         return page, places
 
-    def _record(self, place: str, raw: bytes | None) -> Record | None:
-        """The task at a position if it matches and is visible, else None."""
-        task_id = place[self._lead :]
-        if not self._low <= task_id < self._high:
-            return None
-        raw = raw or self._tasks.get(task_id.encode())
+    def _records(self, rows: Iterator[IndexRow], page: Page) -> Iterator[tuple[str, Record | None]]:
+        """Positions, each with its task if that matches and is visible.
+
+        As many are read together as the page has room for.
+        """
+        left = FEW if self._wanted is not None else sys.maxsize
+        while together := list(islice(rows, min(left, self._room(page)))):
+            left -= len(together)
+            places = [place for place, raw in together if raw is None and self._is_between(place)]
+            raws = self._tasks.get_all([place[self._lead :].encode() for place in places])
+            read = dict(zip(places, raws, strict=True))
+            for place, raw in together:
+                is_between = self._is_between(place)
+                yield place, self._record(raw or read[place]) if is_between else None
+
+    def _room(self, page: Page) -> int:
+        """How many rows to read together: one more than fit tells that there are more."""
+        return max(READ_TOGETHER, self._limit + 1 - len(page.records))
+
+    def _is_between(self, place: str) -> bool:
+        return self._low <= place[self._lead :] < self._high
+
+    def _record(self, raw: bytes | None) -> Record | None:
+        """The task if it matches and is visible, else None."""
         assert raw is not None, "a row of a task that is not there"
         record = decode_record(raw)
         if record.batch_id in self._hidden:

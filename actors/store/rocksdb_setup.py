@@ -2,7 +2,7 @@
 
 import ctypes
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,9 @@ class RocksFamily:
         self._family = family
         self.get = family.get
 
+    def get_all(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return [self.get(key) for key in keys]
+
     def between(
         self, start: bytes, end: bytes, backwards: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
@@ -92,6 +95,9 @@ class RocksSnapshot:
             if str(error) == "key not found":
                 return None
             raise
+
+    def get_all(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return [self.get(key) for key in keys]
 
     def between(
         self, start: bytes, end: bytes, backwards: bool = False

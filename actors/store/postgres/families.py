@@ -1,6 +1,6 @@
 """The families of a store on PostgreSQL: its tables, and over them what is not in there yet."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .overlay import Layers, Overlay, Rows, find, rows_within
 from .row_cache import RowCache
@@ -18,6 +18,15 @@ class PostgresSnapshot:
     def get(self, key: bytes) -> bytes | None:
         is_known, value = find(self._missing(), self._name, key)
         return value if is_known else self._stored.value(self._name, key)
+
+    def get_all(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        values = self._stored.values(self._name, keys)
+        layers = self._missing()
+        found = (find(layers, self._name, key) for key in keys)
+        return [
+            ours if is_known else values.get(key)
+            for key, (is_known, ours) in zip(keys, found, strict=True)
+        ]
 
     def between(
         self, start: bytes, end: bytes, backwards: bool = False
@@ -61,6 +70,9 @@ class PostgresFamily:
         if self._cache is None:
             return self._stored.value(self._name, key)
         return self._cache.get(key)
+
+    def get_all(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return self.snapshot().get_all(keys)
 
     def between(
         self, start: bytes, end: bytes, backwards: bool = False

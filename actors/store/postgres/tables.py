@@ -2,7 +2,7 @@
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -43,6 +43,10 @@ class RowReader(ABC):
     def value(self, table: str, key: bytes) -> bytes | None:
         rows = self.all(_value(table), (key,))
         return rows[0][0] if rows else None
+
+    def values(self, table: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """The values of those keys that are there."""
+        return dict(self.all(_values(table), (list(keys),))) if keys else {}
 
     def rows(
         self, table: str, start: bytes, end: bytes, backwards: bool, most: int
@@ -204,6 +208,12 @@ def _is_cut(error: psycopg.OperationalError) -> bool:
 @lru_cache
 def _value(table: str) -> bytes:
     return f"SELECT value FROM {table} WHERE key = %b".encode()
+
+
+@lru_cache
+def _values(table: str) -> bytes:
+    rows = f"unnest(%b::bytea[]) wanted (key) JOIN {table} USING (key)"
+    return f"SELECT key, value FROM {rows}".encode()
 
 
 @lru_cache

@@ -80,7 +80,9 @@ def in_memory(rows: dict[bytes, bytes]) -> MemoryFamily:
 
 def contents(family: Family, first: bytes, last: bytes, backwards: bool) -> list[Any]:
     start, end = min(first, last), max(first, last) + b"\x00"
-    return [family.get(first), family.get(last), *family.between(start, end, backwards)]
+    together = family.get_all([first, last, first])
+    assert together == [family.get(key) for key in (first, last, first)]
+    return [*together, *family.between(start, end, backwards)]
 
 
 @pytest.mark.parametrize("name", ["index", "tasks"])
