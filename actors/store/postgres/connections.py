@@ -31,11 +31,13 @@ def settings_of(conninfo: str, **options: str) -> str:
 
     Raises `PostgresError` for a conninfo that is none.
     """
-    with plain_errors():
+    try:
         user = conninfo_to_dict(conninfo)
-        ours = " ".join(f"-c {name}={value}" for name, value in (_OPTIONS | options).items())
-        user["options"] = f"{ours} {user.get('options') or ''}".strip()
-        return make_conninfo("", **(_DEFAULTS | user))
+    except psycopg.Error as error:  # it may quote a password
+        raise PostgresError(f"PostgreSQL: {str(error).strip().replace(conninfo, '…')}") from None
+    ours = " ".join(f"-c {name}={value}" for name, value in (_OPTIONS | options).items())
+    user["options"] = f"{ours} {user.get('options') or ''}".strip()
+    return make_conninfo("", **(_DEFAULTS | user))
 
 
 def connect(conninfo: str, **options: str) -> "psycopg.Connection[Any]":

@@ -42,13 +42,20 @@ def test_tables_of_a_newer_version_are_refused(conninfo: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", ["postgresql://%zz", "not a conninfo", "postgresql://nobody@127.0.0.1:1/x"]
+    "wrong",
+    [
+        "postgresql://%zz",
+        "not a conninfo",
+        "postgresql://me:secret@[::1/x",
+        "postgresql://me:secret@127.0.0.1:1/x",
+    ],
 )
 def test_a_place_that_is_none_is_one_sentence(wrong: str) -> None:
     with pytest.raises(Unavailable, match=r"^PostgreSQL: .+") as refused:
         prepare(wrong)
 
     assert "\n" not in refused.value.message
+    assert "secret" not in refused.value.message
 
 
 def test_a_server_that_is_down_is_one_sentence(postgres: PostgresServer) -> None:
