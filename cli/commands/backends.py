@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...actors.core.model.model_names import model_name
 from ..terminal import output
 from ..terminal.session import open_queue, session_of, shared
 
@@ -125,6 +124,8 @@ def _row(backend: "BackendState") -> tuple[str, ...]:
 
 
 def _pinned(backend: "BackendState") -> "Iterator[str]":
+    from ...actors.core.model.model_names import model_name  # lazy: help needs no msgspec
+
     models = None if backend.models is None else {*map(model_name, backend.models)}
     for name in backend.pinned:
         is_absent = models is not None and model_name(name) not in models
