@@ -20,6 +20,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--alias", help="the name under which the model is listed")
     parser.add_argument("--context", type=int, default=2048, help="tokens, shared by the slots")
     parser.add_argument("--parallel", type=int, default=1, help="slots")
+    parser.add_argument("--predict", type=int, default=-1, help="tokens of a reply at most")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--embedding", action="store_true", help="serve embeddings, not chat")
     parser.add_argument("--api-key", help="refuse requests that do not carry it")
@@ -43,6 +44,7 @@ def start(arguments: argparse.Namespace) -> object:
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = arguments.port
     parameters.n_ctx = arguments.context
+    parameters.n_predict = arguments.predict
     parameters.n_parallel = arguments.parallel
     parameters.cpuparams.n_threads = arguments.threads
     parameters.cpuparams_batch.n_threads = arguments.threads

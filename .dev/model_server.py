@@ -17,6 +17,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 STOP_WAIT_S = 5
 START_WAIT_S = 60
+# Those in the READMEs of the clients of OpenAI, Anthropic and Ollama, so that their examples run.
+README_MODELS = ("gpt-5.5", "claude-opus-5-5", "gemma4")
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # ignores http_proxy
 
 
@@ -151,6 +153,7 @@ class LlamaServer(ServerProcess):
         *,
         parallel: int = 1,
         context: int = 2048,
+        predict: int = -1,
         embedding: bool = False,
         api_key: str = "",
         port: int = 0,
@@ -158,7 +161,7 @@ class LlamaServer(ServerProcess):
         super().__init__("llama.cpp's server", folder / "llama.log", port)
         self.url = f"{self.base_url}/v1"
         self.folder = folder
-        self.options = [f"--parallel={parallel}", f"--context={context}"]
+        self.options = [f"--parallel={parallel}", f"--context={context}", f"--predict={predict}"]
         self.options += ["--embedding"] if embedding else []
         self.options += [f"--api-key={api_key}"] if api_key else []
 

@@ -10,13 +10,11 @@ import sys
 from ipaddress import ip_address
 from pathlib import Path
 
-from model_server import ROOT, LlamaServer, answers, write_config
+from model_server import README_MODELS, ROOT, LlamaServer, answers, write_config
 
 BIN = Path(sys.executable).parent
 DEMO = ROOT / ".demo"
 DEFAULT_PORT = 7125
-# Those in the READMEs of the clients of OpenAI, Anthropic and Ollama, so that their examples run.
-README_MODELS = ("gpt-5.5", "claude-opus-5-5", "gemma4")
 
 
 def ollama_url(host: str) -> str:

@@ -36,11 +36,17 @@ class LlamaServer(model_server.LlamaServer):
         *,
         parallel: int = 1,
         context: int = 2048,
+        predict: int = -1,
         embedding: bool = False,
         api_key: str = "",
     ) -> None:
         super().__init__(
-            FOLDER, parallel=parallel, context=context, embedding=embedding, api_key=api_key
+            FOLDER,
+            parallel=parallel,
+            context=context,
+            predict=predict,
+            embedding=embedding,
+            api_key=api_key,
         )
         self.api_key = api_key
 

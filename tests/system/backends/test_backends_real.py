@@ -9,7 +9,12 @@ import httpx
 import pytest
 
 from ollama_queue import Config, NewTask, QueueManager, Status, Task, chat_task, generate_task
-from ollama_queue.actors.core.config.config import Backend, QueueSettings, RetrySettings
+from ollama_queue.actors.core.config.config import (
+    Backend,
+    QueueSettings,
+    RemoteScheduling,
+    RetrySettings,
+)
 from tests.support.servers.real_models import LlamaServer, OllamaServer
 
 PATIENCE_S = 60.0
@@ -107,6 +112,62 @@ def at_once(tasks: list[Task], backend: str) -> int:
         running += step
         most = max(most, running)
     return most
+
+
+@pytest.fixture
+def bounded(gpu: OllamaServer, llama: LlamaServer, tmp_path: Path) -> Iterator[QueueManager]:
+    """A queue in which a task waits 200 ms for Ollama before llama.cpp, a remote one, takes it."""
+    backends = [
+        Backend(name="ollama", url=gpu.url, parallel=1),
+        Backend(name="llama", type="openai", url=llama.url, parallel=1, remote=True),
+    ]
+    config = Config(
+        backends=backends,
+        queue=QueueSettings(storage_path=str(tmp_path)),
+        remote_scheduling=RemoteScheduling(enabled=True, after=0.2),
+    )
+    with QueueManager(config) as queue:
+        queue.probe_backends()
+        yield queue
+
+
+def test_a_fallback_runs_what_a_killed_server_cannot(
+    queue: QueueManager, gpu: OllamaServer
+) -> None:
+    """Only Ollama has the task's own model."""
+    new = chat_task(gpu.model, HELLO, options=SHORT, fallback_models=[MODEL])
+    before = queue.wait(queue.submit_task(new), timeout=PATIENCE_S)
+    gpu.kill()
+    during = queue.wait(queue.submit_task(new), timeout=PATIENCE_S)
+    gpu.start()
+    queue.probe_backends()
+    after = queue.wait(queue.submit_task(new), timeout=PATIENCE_S)
+
+    places = [(task.status, task.executed_on, task.model_used) for task in (before, during, after)]
+    own, other = ("completed", "ollama", gpu.model), ("completed", "llama", MODEL)
+    assert places == [own, other, own]
+    assert during.model == gpu.model
+    assert during.result["message"]["content"]
+    assert during.attempts[-1].fallback == MODEL
+
+
+def test_what_waits_too_long_for_a_busy_server_overflows_to_the_remote_one(
+    bounded: QueueManager,
+) -> None:
+    starts = bounded.subscribe(["task_started"])
+    long = generate_task(MODEL, "Once upon a time", options={"num_predict": 1000, "num_ctx": 1024})
+    running = bounded.submit_task(long)
+    assert starts.get(timeout=PATIENCE_S).event == "task_started"
+
+    task = bounded.wait(
+        bounded.submit_task(generate_task(MODEL, "Hello", options=SHORT)), timeout=PATIENCE_S
+    )
+
+    assert (task.status, task.executed_on, task.model_used) == ("completed", "llama", MODEL)
+    assert task.started_at is not None
+    assert (task.started_at - task.created_at).total_seconds() >= 0.2
+    assert bounded.get_task(running).executed_on == "ollama"
+    assert bounded.cancel_task(running).status is Status.CANCELLED
 
 
 def test_a_load_is_shared_by_both(queue: QueueManager) -> None:
