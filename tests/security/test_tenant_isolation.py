@@ -37,6 +37,7 @@ class Belongings:
     def __init__(self, house: TenantsHarness) -> None:
         self.http = house.client(ANN)
         house.queue.pause()
+        submitted = house.queue.subscribe(["task_submitted"])
         chat = {"model": "smollm2", "messages": [{"role": "user", "content": SECRET}]}
         self.task = self.made("/api/tasks", {"type": "chat", **chat, "tags": [SECRET]})["task_id"]
         batch = self.made("/api/tasks/batch", [{"type": "chat", **chat}])
@@ -58,6 +59,9 @@ class Belongings:
         self.messages = self.made("/v1/messages/batches", requests)["id"]
         response = {"model": "smollm2", "input": SECRET, "background": True}
         self.response = self.made("/v1/responses", response)["id"]
+        for _ in range(5):  # those of batches come by themselves
+            submitted.get(10)
+        submitted.close()
 
     def made(self, path: str, body: Any) -> Any:
         answer = self.http.post(path, json=body)
