@@ -13,7 +13,7 @@ BIOME := build/node/node_modules/.bin/biome
 PYRIGHT := build/node/node_modules/.bin/pyright
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test campaign lint format typing bench bench-peers performance guard binary screenshots clean
+.PHONY: help run demo test campaign chaos lint format typing bench bench-peers performance guard binary screenshots clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -32,6 +32,9 @@ test: $(VENV)/.ok ## run the tests, or those that ARGS picks
 campaign: $(VENV)/.ok ## test for hours: 200 kills, batches of 50,000 lines, 100,000 random requests
 	OLLAMA_QUEUE_KILLS=200 OLLAMA_QUEUE_LINES=50000 OLLAMA_QUEUE_REQUESTS=100000 \
 		$(MAKE) test ARGS="tests/system/crashes tests/security/test_documented_api.py -s $(ARGS)"
+
+chaos: $(VENV)/.ok ## kill, stop and cut off the servers of a fleet for three minutes
+	OLLAMA_QUEUE_CHAOS=180 $(MAKE) test ARGS="-n0 tests/fleet/test_chaos.py -s $(ARGS)"
 
 lint: $(VENV)/.ok ## check the style and the formatting
 	$(PYTHON) -m ruff check

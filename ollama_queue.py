@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ollama_queue.actors.core.activity.audit import AuditEntry, AuditPage
     from ollama_queue.actors.core.activity.failures import FailureGroup
     from ollama_queue.actors.core.config.config import Config
+    from ollama_queue.actors.core.fleet.servers import FleetServer
     from ollama_queue.actors.core.intake.bulk import BulkError, BulkResult
     from ollama_queue.actors.core.intake.submission import chat_task, embed_task, generate_task
     from ollama_queue.actors.core.model.access_keys import (
@@ -110,6 +111,7 @@ _HOME = {
         "UsageRow",
     ],
     "actors.core.activity.failures": ["FailureGroup"],
+    "actors.core.fleet.servers": ["FleetServer"],
     "actors.core.model.task_filter": ["TaskFilter", "TaskPage"],
     "actors.core.model.tasks": [
         "Attempt", "Batch", "BatchSubmitted", "Chunk", "Event", "NewTask", "Priority",
@@ -164,6 +166,7 @@ __all__ = [  # noqa: RUF022 - kept in the order of the table above
     "UsageReport",
     "UsageRow",
     "FailureGroup",
+    "FleetServer",
     "TaskFilter",
     "TaskPage",
     "Attempt",

@@ -73,7 +73,7 @@ from .core.messages.command import Reply
 from .core.messages.persistence import Calls
 from .core.messages.replies import CallSpec, StoredTask
 from .core.model.deliveries import StoredDelivery
-from .core.model.errors import Conflict, NotFound, QueueError, Unavailable
+from .core.model.errors import Conflict, NotFound, OutcomeUnknown, QueueError, Unavailable
 from .core.model.files import StoredFile
 from .core.model.orders import (
     Change,
@@ -150,6 +150,9 @@ class Persistence(Actor):
 
     def on_close(self) -> bool:
         """Close after the fsync and the scans that are still running."""
+        self._epitaph = OutcomeUnknown(  # the last commits may be durable, unanswered as they are
+            "the queue is stopped; it may have been done", retry_after_s=1
+        )
         self.store.is_closing = True
         if not (self.syncer.finish(5.0) and self.scanner.finish(5.0)):
             return False

@@ -73,8 +73,10 @@ class Done(Struct):
     status: str
 
 
-class Ready(Struct):
-    """The queue takes tasks. `warnings` say what keeps them from running, if anything does."""
+class Ready(Struct, omit_defaults=True):
+    """The queue takes tasks. `warnings` say what keeps them from running, if anything does. `role`
+    is that of this server among several: `leader` or `follower`."""
 
     status: str
     warnings: list[str]
+    role: str | None = None

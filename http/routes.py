@@ -11,6 +11,7 @@ from msgspec import Struct
 from ..actors.core.activity.audit import AuditPage
 from ..actors.core.activity.failures import FailureGroup
 from ..actors.core.activity.spans import Dimension, Span
+from ..actors.core.fleet.servers import FleetServer
 from ..actors.core.intake.bulk import BulkResult
 from ..actors.core.intake.bulk import Verb as BulkVerb
 from ..actors.core.model.access_keys import KeyCreated, KeyInfo, NewKey, Role
@@ -311,6 +312,10 @@ LIST_AUDIT = _row(
 LIST_BACKENDS = _row(
     "GET /api/backends", "list_backends", list[BackendState],
     "List the model servers, in the order of the configuration.", role=READER,
+)
+LIST_SERVERS = _row(
+    "GET /api/servers", "list_servers", list[FleetServer],
+    "List the servers that share the queue, the one that leads first.",
 )
 DRAIN_BACKEND = _row(
     "POST /api/backends/{name}/drain", "drain_backend", BackendState,

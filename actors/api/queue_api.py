@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from ..core.activity.audit import AuditPage
 from ..core.activity.failures import FailureGroup
+from ..core.fleet.servers import FleetServer
 from ..core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask, Tasks
 from ..core.intake.bulk import BulkResult, Filter
 from ..core.model.access_keys import KeyCreated, KeyInfo, NewKey
@@ -515,6 +516,13 @@ class QueueAPI(CronAPI, BulkAPI, Protocol):
 
     def list_backends(self) -> list[BackendState]:
         """Return the backends (model servers), in configuration order."""
+        ...
+
+    def list_servers(self) -> list[FleetServer]:
+        """Return the servers that share the queue, the one that leads first.
+
+        Of a queue in a folder that is one. Raises `Unavailable` while no server leads.
+        """
         ...
 
     def list_keys(self) -> list[KeyInfo]:

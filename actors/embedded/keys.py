@@ -33,7 +33,7 @@ class EmbeddedKeys:
     def listen(self, listener: OnGrants) -> None:
         """Call `listener` with what each key allows, now and after each change."""
         self._listeners.append(listener)
-        listener(self._read()[1])
+        self.tell()
 
     def all(self) -> list[KeyInfo]:
         return self._read()[0]
@@ -45,7 +45,7 @@ class EmbeddedKeys:
         stored = AccessKey(**asdict(checked), digest=digest, hint=hint, created_at=utc(time.time()))
         self._auditor.record("add_key", checked.name, f"role {checked.role}")
         ask(self._switchboard.current().scheduler, AddAccessKey(stored))
-        self._tell()
+        self.tell()
         return KeyCreated(name=checked.name, key=key)
 
     def rotate(self, name: str) -> KeyCreated:
@@ -53,20 +53,21 @@ class EmbeddedKeys:
         key, digest, hint = _made()
         self._auditor.record("rotate_key", name)
         ask(self._switchboard.current().scheduler, RotateAccessKey(name, digest, hint))
-        self._tell()
+        self.tell()
         return KeyCreated(name=name, key=key)
 
     def revoke(self, name: str) -> KeyInfo:
         name = arguments.text(name, "name", limits.NAME)
         self._auditor.record("revoke_key", name)
         info = ask(self._switchboard.current().scheduler, RevokeAccessKey(name))
-        self._tell()
+        self.tell()
         return info
 
     def _read(self) -> tuple[list[KeyInfo], list[Grant]]:
         return ask(self._switchboard.current().scheduler, ListAccessKeys())
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Tell the listeners what each key allows now."""
         grants = self._read()[1]
         for listener in self._listeners:
             listener(grants)

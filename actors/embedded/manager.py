@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 import msgspec
 from msgspec.structs import replace
 
+from ollama_queue import __version__
+
 from ..api import views
 from ..api.composed_verbs import ComposedVerbs
 from ..api.threads import Threads
@@ -22,12 +24,13 @@ from ..base.actor import Ping, Ref, ask, log, stop, tell
 from ..base.cooperation import run_steps
 from ..base.inbox import check_process, check_threads
 from ..base.mailbox import Mailbox
-from ..base.thread_pool import Pool, ThreadPool
+from ..base.thread_pool import InlinePool, Pool, ThreadPool
 from ..batch_loading import draft_batch
 from ..core.activity.audit import AuditPage
 from ..core.activity.failures import FailureGroup
-from ..core.activity.measures import QueueMeasures
+from ..core.activity.measures import FleetMeasures, QueueMeasures
 from ..core.config.config import Config, LoggingSettings
+from ..core.fleet.servers import FleetServer
 from ..core.intake import arguments, deliveries
 from ..core.intake.arguments import LONGEST_ANSWER_S, AnyTask, OfBatch, OfCron, OfTask
 from ..core.intake.batch_jobs import new_job
@@ -72,7 +75,14 @@ from ..core.messages.replies import StoredTask
 from ..core.model.access_keys import KeyCreated, KeyInfo, NewKey
 from ..core.model.crons import Cron, CronAdded, IfExists, NewCron
 from ..core.model.deliveries import Delivery, DeliveryPage
-from ..core.model.errors import Conflict, Invalid, NoCapableServer, NotFound, QueueError
+from ..core.model.errors import (
+    Conflict,
+    Invalid,
+    NoCapableServer,
+    NotFound,
+    QueueError,
+    Unavailable,
+)
 from ..core.model.files import FilePage, StoredFile
 from ..core.model.ids import key_digest, request_digest
 from ..core.model.outcomes import BackendReply
@@ -122,11 +132,30 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 BATCH_PATIENCE_S = 300.0
 SNAPSHOT_PATIENCE_S = 300.0
+ROLE_PATIENCE_S = 60.0  # for this server or another one to lead
 FAILURES_PATIENCE_S = 60.0  # the first time, all failed tasks are read
 
 
 def _thread_pools() -> tuple[Pool, Pool]:
     return ThreadPool("ollama-queue-sync"), ThreadPool("ollama-queue-scan")
+
+
+def shared_storage(conninfo: str, runtime: Runtime) -> Runtime:
+    """The runtime of a queue in PostgreSQL: whatever reads or writes it waits as the program's own
+    threads do, since psycopg is made for these."""
+    try:
+        from ..store.postgres.blobs import LatePostgresBlobs
+    except ImportError as error:
+        raise Unavailable(
+            f"queue.storage needs psycopg ({error}): pip install 'ollama-queue[postgres]'"
+        ) from None
+    return replace(
+        runtime,
+        pools=_thread_pools,
+        check_free_space=lambda folder, size: None,
+        open_blobs=lambda folder: LatePostgresBlobs(conninfo),
+        file_pool=InlinePool,
+    )
 
 
 def give_up(reason: str) -> None:
@@ -149,10 +178,10 @@ class QueueManager(ComposedVerbs):
         **options: Unpack[Options],
     ) -> None:
         """Pass a `Config` or options: `ollama_host`, `ollama_timeout` (seconds or "5m"),
-        `max_workers`, `storage_path`, `max_queue_size`, `durability`, `cleanup_interval`,
-        `max_completed_tasks`, `scheduling_interval`, `retry_config` (`max_retries`,
-        `initial_delay`, `max_delay`, `backoff_factor`), `log_level`, `log_file`. Relative paths are
-        resolved now, against the current folder.
+        `max_workers`, `storage_path` or `storage` (the URL of a PostgreSQL), `max_queue_size`,
+        `durability`, `cleanup_interval`, `max_completed_tasks`, `scheduling_interval`,
+        `retry_config` (`max_retries`, `initial_delay`, `max_delay`, `backoff_factor`), `log_level`,
+        `log_file`. Relative paths are resolved now, against the current folder.
 
         A store that has lost acknowledged data is not opened. `accept_loss`, meant for a single
         start, opens it with the data that is left.
@@ -175,6 +204,11 @@ class QueueManager(ComposedVerbs):
         self._logbook = EmbeddedLog(self.config.logging if logs and runtime is None else None)
         self._accept_loss = accept_loss
         self._runtime = runtime or Runtime(_thread_pools, create_executor, give_up)
+        self._is_shared = self.config.queue.storage is not None
+        self._make_pool = self._runtime.file_pool  # for what needs no database
+        storage = self.config.queue.storage
+        if storage is not None:
+            self._runtime = shared_storage(storage, self._runtime)
         self.yield_control = self._runtime.yield_control  # the doors use it too
         self._switchboard = Switchboard()
         self.auditor = Auditor(self._switchboard)
@@ -205,12 +239,7 @@ class QueueManager(ComposedVerbs):
         check_threads()
         if self._system is None:
             self._logbook.open()
-            system = self._system = System.start(
-                self.config,
-                self._runtime,
-                self._switchboard,
-                accept_loss=self._accept_loss,
-            )
+            system = self._system = self._start_system()
             # If the interpreter ended a thread inside RocksDB, the process would abort.
             atexit.register(self.close, grace_s=0)
             try:
@@ -218,8 +247,18 @@ class QueueManager(ComposedVerbs):
             except QueueError:
                 self._let_go()
                 raise
-            self._logbook.follow(self.listen, self.yield_control)
+            if self._is_shared:
+                self._switchboard.await_role(ROLE_PATIENCE_S)
+            self._logbook.follow(self.listen_for_log, self.yield_control)
         return self
+
+    def _start_system(self) -> Ref:
+        args = (self.config, self._runtime, self._switchboard)
+        if not self._is_shared:
+            return System.start(*args, accept_loss=self._accept_loss)
+        from ..supervision.fleet_system import FleetSystem
+
+        return FleetSystem.start(*args)
 
     def close(self, grace_s: float | None = None) -> None:
         """Close the queue. Running tasks get `grace_s` seconds to end, or wait for the next start.
@@ -535,6 +574,15 @@ class QueueManager(ComposedVerbs):
         """Call `listener` with what each API key allows, now and after each change."""
         self._keys.listen(listener)
 
+    def tell_grants(self) -> None:
+        """Call those who `watch_grants` again: this server has begun to lead."""
+        self._keys.tell()
+
+    @property
+    def fleet(self) -> Switchboard | None:
+        """What this server knows of the others; None if the queue is in a folder."""
+        return self._switchboard if self._is_shared else None
+
     def pause(self) -> None:
         ask(self._now().scheduler, Pause(audit=self.auditor.note("pause")))
 
@@ -563,6 +611,22 @@ class QueueManager(ComposedVerbs):
 
     def list_backends(self) -> list[BackendState]:
         return self._backends.all()
+
+    def list_servers(self) -> list[FleetServer]:
+        now = self._now()
+        if self._is_shared and self._switchboard.sight is not None:
+            return self._switchboard.sight.servers
+        state = ask(now.scheduler, Describe())
+        return [
+            FleetServer(
+                id="this",
+                url=self._runtime.url,
+                leads=True,
+                version=__version__,
+                slots=state.active + state.idle,
+                lag_s=0.0,
+            )
+        ]
 
     def drain_backend(self, name: str) -> BackendState:
         return self._backends.drain(name, True)
@@ -596,18 +660,37 @@ class QueueManager(ComposedVerbs):
 
     def measure(self) -> QueueMeasures:
         """What the actors measure, for a monitoring system."""
-        return measure(self._switchboard, self.config.queue.storage_path, self._runtime.hub_gap_ms)
+        folder = None if self._is_shared else self.config.queue.storage_path
+        return measure(self._switchboard, folder, self._runtime.hub_gap_ms)
+
+    def measure_fleet(self) -> FleetMeasures | None:
+        """What this server measures of the others; None if the queue is in a folder. It needs no
+        server that leads."""
+        board = self._switchboard
+        if not self._is_shared:
+            return None
+        sight = board.sight
+        leader = None if sight is None else sight.leader
+        return FleetMeasures(
+            leads=board.is_leading,
+            epoch=0 if leader is None else leader.epoch,
+            takeovers=board.boots,
+            servers=0 if sight is None else len(sight.servers),
+        )
 
     def check_ready(self) -> list[str]:
         """Check that the queue takes tasks. Returns what keeps them from running, in sentences.
 
         Raises `Unavailable` with the reason.
         """
+        if self._is_shared and not self._switchboard.is_leading:
+            self._switchboard.check_leader()
+            return []
         return check_ready(self._switchboard, self._free_space.check)
 
     def do_aside(self, work: Callable[[], T]) -> T:
         """Run `work` in a native thread where the server has one, so that others are served."""
-        pool = self._runtime.file_pool()
+        pool = self._make_pool()
         try:
             return done_by(pool, work)
         finally:
@@ -664,6 +747,12 @@ class QueueManager(ComposedVerbs):
         Waits while the actors restart.
         """
         return watch.listen(self._switchboard, mailbox, events, tasks)
+
+    def listen_for_log(self, mailbox: Mailbox[Any], events: frozenset[str]) -> Leave:
+        """Put events into `mailbox` while this server leads, also if that begins later."""
+        if self._is_shared:
+            return watch.listen_while_leading(self._switchboard, mailbox, events)
+        return self.listen(mailbox, events)
 
     def new_file(self, tenant: str | None = None) -> NewFile:
         """Begin to write a file; use it as a context manager."""

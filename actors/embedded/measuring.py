@@ -25,7 +25,7 @@ PATIENCE_S = 10.0
 
 
 def measure(
-    switchboard: Switchboard, folder: str, hub_gap_ms: Callable[[], float | None]
+    switchboard: Switchboard, folder: str | None, hub_gap_ms: Callable[[], float | None]
 ) -> QueueMeasures:
     """Ask each actor for its measures. Raises `Unavailable`."""
     now = switchboard.current()
@@ -39,7 +39,7 @@ def measure(
         mailboxes=_mailboxes(now),
         restarts=switchboard.boots - 1,
         hub_gap_ms=hub_gap_ms(),
-        free_bytes=_free_bytes(folder),
+        free_bytes=None if folder is None else _free_bytes(folder),
     )
 
 

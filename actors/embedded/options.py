@@ -31,6 +31,7 @@ class Options(TypedDict, total=False):
     ollama_host: str | None
     ollama_timeout: float | str | None
     max_workers: int | None
+    storage: str | None
     storage_path: str | PathLike[str] | None
     max_queue_size: int | None
     durability: Literal["strict", "relaxed"] | None
@@ -46,6 +47,7 @@ _KEYS = {
     "ollama_host": "ollama.host",
     "ollama_timeout": "ollama.timeout",
     "max_workers": "queue.max_workers",
+    "storage": "queue.storage",
     "storage_path": "queue.storage_path",
     "max_queue_size": "queue.max_queue_size",
     "durability": "queue.durability",

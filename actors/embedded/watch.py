@@ -9,12 +9,13 @@ import math
 import re
 import time
 from collections.abc import Callable, Collection, Generator, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from ..base.actor import ask, ask_into, tell
+from ..base.actor import Ref, ask, ask_into, tell
 from ..base.cooperation import YieldControl, cooperatively, never_yield
 from ..base.mailbox import Closed, Mailbox
 from ..core.intake.arguments import late
@@ -88,6 +89,29 @@ def listen(
             if now is old:
                 raise
             old = now
+
+
+def listen_while_leading(
+    switchboard: Switchboard, mailbox: Any, events: frozenset[str] | None
+) -> Callable[[], None]:
+    """As `listen`, of one server among several: begins as soon as this one leads."""
+    bus: list[Ref] = []
+
+    def look() -> None:
+        if not bus and switchboard.is_leading:
+            with suppress(QueueError):  # it has ended meanwhile
+                bus.append(switchboard.current().bus)
+                tell(bus[0], Subscribe(mailbox, events))
+
+    unwatch = switchboard.watch(look)
+    look()
+
+    def leave() -> None:
+        unwatch()
+        if bus:
+            tell(bus[0], Unsubscribe(mailbox))
+
+    return leave
 
 
 def place(chunk_id: str) -> ChunkPosition:

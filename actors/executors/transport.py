@@ -119,13 +119,21 @@ class ConnectionTransport:
             # Not SSLSocket's own: it would drop the TLS state that the reader is using.
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
-    def send(self, target: Target, body: bytes | None = None, more: bytes = b"") -> "Response":
+    def send(
+        self,
+        target: Target,
+        body: bytes | None = None,
+        more: bytes = b"",
+        *,
+        repeats: bool = True,
+    ) -> "Response":
         """Send a request, and read the head of its answer, which must be closed. `more` are
-        headers of this request, as in `Target.message`."""
+        headers of this request, as in `Target.message`. Without `repeats`, it is never sent twice.
+        """
         message = target.message(body, more)
         warm, self._warm = self._warm, None
         if warm is not None and target.origin == self._origin and warm.is_quiet():
-            with contextlib.suppress(_Unanswered):
+            with contextlib.suppress(*((_Unanswered,) if repeats else ())):
                 response = self._exchange(warm, message, target.method)
                 if response.status != 408:
                     return response

@@ -60,12 +60,25 @@ def trace(path: str | None, environ: Mapping[str, str], flags: Mapping[str, Any]
         group = sections.setdefault(section, {}) if section else sections
         group[name] = value
         origins |= dict.fromkeys(_places(key, value), origin)
+    _check_one_place(sections.get("queue", {}), origins)
     try:
         return Loaded(msgspec.convert(sections, Config), origins)
     except Invalid as error:
         field = error.field or ""
         at = origins.get(field) or origins.get(field.rpartition("[")[0]) or path
         raise Invalid(f"{at}: {error.message}" if at else error.message, field=field) from None
+
+
+def _check_one_place(queue: Mapping[str, Any], origins: Mapping[str, str]) -> None:
+    """Raise `Invalid` if both a folder and a PostgreSQL are named: one would be ignored."""
+    if queue.get("storage") is not None and "storage_path" in queue:
+        here, there = origins["queue.storage"], origins["queue.storage_path"]
+        at = here if here == there else f"{here} and {there}"
+        raise Invalid(
+            f"{at}: queue.storage (a PostgreSQL) and queue.storage_path (a folder) exclude each "
+            "other: set one of them",
+            field="queue.storage",
+        )
 
 
 def anchored(config: Config) -> Config:

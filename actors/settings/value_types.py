@@ -11,7 +11,17 @@ from typing import Any, Literal, NoReturn, get_args, get_origin
 import msgspec
 
 from ..core.access.meters import RATE_WANTED, read_rate
-from ..core.config.config import Config, Names, OllamaHost, Path, Seconds, Secret, Size, Url
+from ..core.config.config import (
+    Config,
+    Database,
+    Names,
+    OllamaHost,
+    Path,
+    Seconds,
+    Secret,
+    Size,
+    Url,
+)
 from ..core.intake.submission import parse_priority, parse_time
 from ..core.model.access_keys import Moment, Rate, TopPriority
 from ..core.model.errors import Invalid, choose_from
@@ -165,6 +175,7 @@ _PARSERS: dict[Any, Callable[[Any], Any]] = {
     OllamaHost: parse_ollama_host,
     Path: _path,
     Secret: _secret,
+    Database: _secret,
     Names: _names,
     Url: lambda raw: _converted(raw, str),
     TopPriority: parse_priority,

@@ -203,6 +203,7 @@ class Boot:
             max_tasks=config.queue.max_queue_size,
             max_bytes=config.queue.max_queue_bytes,
             grants=config.auth.grants,
+            hands_over=config.queue.storage is not None,
         )
 
     def reporter(self, name: str) -> Callable[[str], None]:

@@ -2,11 +2,13 @@
 
 import os
 import threading
+from collections.abc import Callable
 
 from msgspec import Struct
 
 from ..base.actor import Ref
 from ..base.inbox import check_process
+from ..core.fleet.servers import Leader, Sight
 from ..core.model.errors import OutcomeUnknown, QueueError, Unavailable
 
 
@@ -22,6 +24,16 @@ class Generation(Struct, frozen=True):
     webhooks: Ref
 
 
+class Following(Unavailable):
+    """Another server leads: this one does nothing itself."""
+
+
+def _where(leader: Leader) -> str:
+    if leader.url is None:
+        return "another program leads this queue, and has no address to be reached at"
+    return f"another server leads this queue: ask {leader.url}"
+
+
 class Switchboard:
     """Looked up for each call; callers never keep a ref, as a reboot replaces all actors."""
 
@@ -30,6 +42,10 @@ class Switchboard:
         self._changed = threading.Condition()
         self._pid = os.getpid()
         self.boots = 0  # generations that were connected
+        self.is_closed = False  # for good
+        self.sight: Sight | None = None  # of the other servers; None while there are none
+        self.secret = b""  # that the servers share
+        self._watchers: list[Callable[[], None]] = []
 
     def connect(self, generation: Generation) -> None:
         self.boots += 1
@@ -39,10 +55,72 @@ class Switchboard:
         """Make `current` raise `error` until the next `connect`."""
         self._set(error)
 
+    def close(self) -> None:
+        """As `disconnect`, for good: the queue is stopped."""
+        self.is_closed = True
+        self._set(Unavailable("the queue is stopped"))
+
     def _set(self, now: Generation | QueueError) -> None:
         with self._changed:
             self._now = now
             self._changed.notify_all()
+        self._tell()
+
+    # --- several servers ------------------------------------------------------------------------
+
+    def see(self, sight: Sight) -> None:
+        """Note who leads, and who is there."""
+        with self._changed:
+            self.sight = sight
+            leader = sight.leader
+            if leader and not (leader.is_here or self.is_closed or self.is_leading):
+                self._now = Following(_where(leader), retry_after_s=1)
+            self._changed.notify_all()
+        self._tell()
+
+    @property
+    def is_leading(self) -> bool:
+        return isinstance(self._now, Generation)
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether this server was elected, and its actors are starting."""
+        leader = None if self.sight is None else self.sight.leader
+        return leader is not None and leader.is_here and not (self.is_leading or self.is_closed)
+
+    @property
+    def leader(self) -> Leader | None:
+        """The other server that leads, as of the last look; None: this one, or nobody."""
+        leader = None if self.sight is None else self.sight.leader
+        return None if leader is None or leader.is_here else leader
+
+    def check_leader(self) -> None:
+        """Raise `Unavailable` if no server leads that this one can reach."""
+        if not self.is_leading and (self.leader is None or self.leader.url is None):
+            raise Unavailable("no server leads the queue at the moment", retry_after_s=1)
+
+    def await_role(self, timeout: float) -> None:
+        """Wait until this server leads, or another one does."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self.is_leading or isinstance(self._now, Following), timeout
+            )
+
+    def await_change(self, is_settled: Callable[[], bool], timeout: float) -> bool:
+        """Wait until `is_settled`, which is asked after each change; False after `timeout`."""
+        with self._changed:
+            return self._changed.wait_for(is_settled, timeout)
+
+    def watch(self, watcher: Callable[[], None]) -> Callable[[], None]:
+        """Call `watcher`, which must not block, after each change. Returns what ends this."""
+        self._watchers.append(watcher)
+        return lambda: self._watchers.remove(watcher)
+
+    def _tell(self) -> None:
+        for watcher in tuple(self._watchers):
+            watcher()
+
+    # --- looking up -----------------------------------------------------------------------------
 
     def current(self) -> Generation:
         check_process(self._pid)

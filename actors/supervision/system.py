@@ -167,6 +167,6 @@ class System(Actor):
         except QueueError as error:  # the next boot finishes the work
             log.warning("the queue stops without finishing: %s", error.message)
         self.generation, self.is_read_only = 0, False
-        self.switchboard.disconnect(Unavailable("the queue is stopped"))
+        self.switchboard.close()
         if not self.boot.down("shutdown"):
             self.give_up("the store could not be closed: its disk does not answer")

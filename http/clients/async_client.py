@@ -16,6 +16,7 @@ from ...actors.api.task_stream import AsyncTaskStream
 from ...actors.api.verbs import PageCollector, later, scheduled
 from ...actors.core.activity.audit import AuditPage
 from ...actors.core.activity.failures import FailureGroup
+from ...actors.core.fleet.servers import FleetServer
 from ...actors.core.intake import arguments
 from ...actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask, Tasks
 from ...actors.core.intake.bulk import BulkResult, Filter, Verb, bulk
@@ -247,6 +248,9 @@ class AsyncClient:
 
     async def list_backends(self) -> list[BackendState]:
         return await self._ask(requests.build(routes.LIST_BACKENDS))
+
+    async def list_servers(self) -> list[FleetServer]:
+        return await self._ask(requests.build(routes.LIST_SERVERS))
 
     async def list_keys(self) -> list[KeyInfo]:
         return await self._ask(requests.build(routes.LIST_KEYS))

@@ -10,6 +10,7 @@ from ...actors.api.composed_verbs import ComposedVerbs
 from ...actors.api.threads import Threads
 from ...actors.core.activity.audit import AuditPage
 from ...actors.core.activity.failures import FailureGroup
+from ...actors.core.fleet.servers import FleetServer
 from ...actors.core.intake.arguments import AnyTask, OfBatch, OfCron, OfTask
 from ...actors.core.intake.bulk import BulkResult, Filter, Verb, bulk
 from ...actors.core.model.access_keys import KeyCreated, KeyInfo, NewKey
@@ -190,6 +191,9 @@ class Client(ComposedVerbs):
 
     def list_backends(self) -> list[BackendState]:
         return self._ask(requests.build(routes.LIST_BACKENDS))
+
+    def list_servers(self) -> list[FleetServer]:
+        return self._ask(requests.build(routes.LIST_SERVERS))
 
     def list_keys(self) -> list[KeyInfo]:
         return self._ask(requests.build(routes.LIST_KEYS))

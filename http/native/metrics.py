@@ -18,7 +18,7 @@ from prometheus_client.metrics_core import Metric
 from ollama_queue import __version__
 
 from ...actors.core.activity.distribution import Distribution
-from ...actors.core.activity.measures import QueueMeasures
+from ...actors.core.activity.measures import FleetMeasures, QueueMeasures
 from ...actors.core.activity.tallies import OTHER
 from ...actors.core.model.model_names import model_name
 from ...actors.core.model.tasks import Status
@@ -41,17 +41,29 @@ class _Families:
         return self._families
 
 
-def page(measures: QueueMeasures, connections: Mapping[str, int]) -> bytes:
-    """The page in Prometheus's text format; `connections` are those open now, by kind."""
-    return generate_latest(_Families(families(measures, connections)))
+def page(
+    measures: QueueMeasures | None,
+    connections: Mapping[str, int],
+    fleet: FleetMeasures | None = None,
+) -> bytes:
+    """The page in Prometheus's text format; `connections` are those open now, by kind. Of one
+    server among several, `measures` are those of the one that leads."""
+    return generate_latest(_Families(families(measures, connections, fleet)))
 
 
-def families(measures: QueueMeasures, connections: Mapping[str, int]) -> Iterator[Metric]:
+def families(
+    measures: QueueMeasures | None,
+    connections: Mapping[str, int],
+    fleet: FleetMeasures | None = None,
+) -> Iterator[Metric]:
     yield InfoMetricFamily(PREFIX + "build", "The version.", {"version": __version__})
-    yield from _tasks(measures)
-    yield from _totals(measures)
-    yield from _backends(measures)
-    yield from _actors(measures)
+    if measures is not None:
+        yield from _tasks(measures)
+        yield from _totals(measures)
+        yield from _backends(measures)
+        yield from _actors(measures)
+    if fleet is not None:
+        yield from _fleet(fleet)
     yield _gauge("connections", "Open connections by kind.", "kind", connections)
     yield from _process.collect()
 
@@ -151,6 +163,15 @@ def _totals(measures: QueueMeasures) -> Iterator[Metric]:
         if tally.runs.count:
             _add_histogram(runs, labels, tally.runs, DURATIONS)
     yield from (submitted, ended, retried, expired, tokens, waits, runs)
+
+
+def _fleet(fleet: FleetMeasures) -> Iterator[Metric]:
+    yield _plain("leads", "1 for the server that leads the queue.", fleet.leads)
+    yield _plain("lead_epoch", "The number of the present lead, 0 if unknown.", fleet.epoch)
+    yield CounterMetricFamily(
+        PREFIX + "takeovers", "How often this server has begun to lead.", fleet.takeovers
+    )
+    yield _plain("servers", "Servers that share the queue.", fleet.servers)
 
 
 # --- backends and actors ------------------------------------------------------------------------

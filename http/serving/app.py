@@ -12,7 +12,7 @@ import bottle
 from ...actors.base.cooperation import YieldControl, never_yield
 from ...actors.core.model import limits
 from ...actors.core.model.access_keys import Role
-from ...actors.core.model.errors import Invalid, QueueError
+from ...actors.core.model.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
 from ...actors.embedded.auditing import Auditor
 from .. import wire
 from ..access.access_control import AccessControl
@@ -28,6 +28,7 @@ from ..dropin.openai_batches import add_openai_batch_routes
 from ..dropin.openai_files import add_file_routes
 from ..dropin.openai_responses import add_response_routes
 from ..dropin.queue_protocol import DropinQueue
+from ..forwarding.passed_request import NOT_LEADING
 from ..native.page_files import add_page_routes
 from ..native.registration import NativeQueue, add_native_routes
 from ..requests.exchange import EXCHANGE, Content, Exchange, enter, of_environ
@@ -70,6 +71,7 @@ class QueueApp(bottle.Bottle):
 
     # Set once, by the server: Bottle lets no attribute of an app be set again.
     count_connections: Callable[[], dict[str, int]] = staticmethod(dict)
+    has_lost_lead: Callable[[], bool] = staticmethod(bool)  # of one server among several
 
     def __init__(
         self,
@@ -111,6 +113,11 @@ class QueueApp(bottle.Bottle):
             return None
         name, handler, role = by_last
         return self._respond(exchange, handler, role, {name: last})
+
+    def refuse(self, exchange: Exchange, error: QueueError) -> bytes:
+        """The body of an error, in the form of the route's API."""
+        enter(exchange)
+        return _encode_error(exchange, error)
 
     def headers(self, exchange: Exchange) -> list[tuple[str, str]]:
         """The headers of the response that `answer` returned, in Latin-1 as in WSGI."""
@@ -157,6 +164,9 @@ class QueueApp(bottle.Bottle):
                 return answer
             return answer.body if isinstance(answer, Content) else wire.encode(answer)
         except QueueError as error:
+            is_undone = isinstance(error, Unavailable) and not isinstance(error, OutcomeUnknown)
+            if is_undone and self.has_lost_lead():
+                exchange.set_header(NOT_LEADING, "1")
             return _encode_error(exchange, error)
         except Exception:
             log.exception("%s %s", exchange.method, exchange.path)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ...actors.core.config.config import OllamaHost, Seconds, Secret, Size, Url
+from ...actors.core.config.config import Database, OllamaHost, Seconds, Secret, Size, Url
 from ...actors.core.config.urls import shown
 from ...actors.settings.notation import write_duration, write_size
 from ...actors.settings.settings import Loaded
@@ -96,7 +96,7 @@ def _written(value: Any, kind: Any) -> str:
         return write_size(value)
     if kind == Secret and value:
         return HIDDEN
-    if kind in (Url, OllamaHost):
+    if kind in (Url, OllamaHost, Database):
         value = shown(value, HIDDEN)
     if isinstance(value, datetime):
         return value.isoformat()

@@ -1,6 +1,7 @@
 """A client's socket: what was received and not read yet, and a deadline for every wait."""
 
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from math import inf
 from time import monotonic
@@ -30,6 +31,9 @@ class ClientConnection:
         self.due, self._is_late, self._is_sending = NEVER, False, False
         self.held, self._at = b"", 0  # received; read up to this place
         self._deadlines = deadlines
+        # Called when another server of the queue turns out to be the peer: it no longer counts
+        # among the connections of its address.
+        self.speak_for_many: Callable[[], None] = lambda: None
         deadlines.watched.add(self)
 
     def close(self) -> None:

@@ -18,8 +18,13 @@ import gevent
 import msgspec
 
 from ...actors.base.cooperation import YieldControl
+from ...actors.core.model.errors import QueueError
+from .. import wire
+from ..forwarding.leader_door import LeaderDoor
+from ..forwarding.passed_request import PassedRequest
 from ..requests.exchange import EXCHANGE, Exchange
 from ..requests.proxies import Proxies
+from ..routes import SOCKET
 from . import request_head, websocket
 from .app import QueueApp
 from .body_framing import BODY_S, RequestBody
@@ -62,6 +67,7 @@ class Served(Protocol):
     disconnects: DisconnectWatcher
     limit: ConnectionLimit
     proxies: Proxies
+    door: LeaderDoor | None  # of one server among several
     websockets: int  # being served
     streams: int
 
@@ -128,6 +134,8 @@ class ConnectionHandler:
         finally:
             self._server.disconnects.forget(self)
             exchange, self._exchange = self._exchange, None
+            if exchange is not None and self._server.door is not None:
+                self._server.door.leave(exchange)
             if exchange is not None and exchange.caller.digest:
                 self._server.app.access.leave(exchange)
 
@@ -204,6 +212,8 @@ class ConnectionHandler:
                 self._complete_base_path(writer, query)
                 self._is_unread = not body.is_over
                 return not writer.closes
+            if server.door is not None and self._pass_on(server.door, head, body):
+                return not (writer.closes or self._has_left)
             if websocket.is_upgrade(exchange, head, server.app):
                 server.disconnects.forget(self)  # the frame reader notices instead
                 server.websockets += 1
@@ -239,6 +249,40 @@ class ConnectionHandler:
             return False
         self._is_unread = not body.is_over
         return not (writer.closes or self._has_left)
+
+    def _pass_on(self, door: LeaderDoor, head: RequestHead, body: RequestBody) -> bool:
+        """Have the server that leads answer; False if that is this one."""
+        exchange, writer, app = self._exchange, self._writer, self._server.app
+        assert exchange is not None and writer is not None
+        is_handshake = websocket.is_handshake(head) and wire.tidy(exchange.path) == SOCKET.path
+        request = PassedRequest(
+            exchange, head.target, head.length, head.is_chunked, body, is_handshake
+        )
+        try:
+            app.guard.check(exchange)
+            is_passed = door.answer(request, writer, self._connection)
+        except QueueError as error:
+            if not (body.is_over or body.may_be_skipped):
+                writer.closes = True
+            answer = app.refuse(exchange, error)
+            writer.send(exchange.status, app.headers(exchange), answer)
+            is_passed = True
+        if is_passed:
+            writer.closes = writer.closes or is_handshake
+            self._is_unread = not body.is_over
+        else:
+            door.serve(exchange, self._hand_over)
+        return is_passed
+
+    def _hand_over(self) -> None:
+        """End a stream: another server leads, to which the client comes back."""
+        exchange, writer = self._exchange, self._writer
+        if exchange is not None and exchange.websocket is not None:
+            exchange.websocket.close(websocket.RESTARTS, "another server leads: connect again")
+        elif writer is not None and writer.has_begun:
+            self.client_left()
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
 
     def _complete_base_path(self, writer: ResponseWriter, query: str) -> None:
         """Redirect from the prefix to the page, whose addresses are relative to its slash."""

@@ -3,8 +3,9 @@
 import logging
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import gevent
@@ -12,6 +13,7 @@ from gevent.pool import Pool
 from gevent.server import StreamServer
 
 from ...actors.base.cooperation import YieldControl, never_yield
+from ..forwarding.leader_door import LeaderDoor
 from ..requests.proxies import Proxies
 from .app import QueueApp
 from .client_connection import PIECE, ClientConnection, Deadlines
@@ -44,8 +46,10 @@ class HttpServer:
         most_per_address: int | None = None,
         proxies: Proxies | None = None,
         tls: ssl.SSLContext | None = None,
+        door: LeaderDoor | None = None,
     ) -> None:
         self.app, self.yield_control, self._tls = app, yield_control, tls
+        self.door = door
         self.disconnects = DisconnectWatcher(yield_control)
         self.limit = ConnectionLimit(most, self.disconnects.look)
         self.proxies = proxies or Proxies()
@@ -55,6 +59,8 @@ class HttpServer:
         pool = Pool(most + EXTRA)
         self.websockets = self.streams = 0  # being served
         app.count_connections = self._count
+        if door is not None:
+            app.has_lost_lead = door.has_lost_lead
         self._servers = [StreamServer(each, self._serve, spawn=pool) for each in listeners]
         for server in self._servers:
             server.max_accept = ACCEPTED_TOGETHER
@@ -81,10 +87,11 @@ class HttpServer:
         if not self._addresses.enter(address[0]):
             self._turn_away(client)
             return
+        leave = _once(partial(self._addresses.leave, address[0]))
         try:
-            self._serve_one(client, address)
+            self._serve_one(client, address, leave)
         finally:
-            self._addresses.leave(address[0])
+            leave()
 
     def _turn_away(self, client: Any) -> None:
         """Close a connection of an address that has too many.
@@ -101,11 +108,12 @@ class HttpServer:
             self._turned_away -= 1
         client.close()
 
-    def _serve_one(self, client: Any, address: Any) -> None:
+    def _serve_one(self, client: Any, address: Any, leave: Callable[[], None]) -> None:
         if self._tls is not None:
             client = self._secure(client, address)
         if client is not None:
             connection = ClientConnection(client, address, self._deadlines)
+            connection.speak_for_many = leave
             ConnectionHandler(self, connection).run()
 
     def _secure(self, client: Any, address: Any) -> Any:
@@ -121,3 +129,9 @@ class HttpServer:
             return None
         finally:
             self.limit.leave()
+
+
+def _once(work: Callable[[], None]) -> Callable[[], None]:
+    """Does `work` when first called, and nothing after that."""
+    left = [work]
+    return lambda: left.pop()() if left else None

@@ -36,6 +36,12 @@ class ResponseWriter:
         """Send the response to a HEAD request, whose headers are complete."""
         self._send(self.head(status, headers, ""))
 
+    def send_sized(self, status: int, headers: Headers, pieces: Iterable[bytes]) -> None:
+        """Send a response piece by piece whose headers say how long it is."""
+        self._send(self.head(status, headers, ""))
+        for piece in pieces:
+            self._send(piece)
+
     def send_pieces(self, status: int, headers: Headers, pieces: Iterable[bytes]) -> None:
         """Send a response piece by piece. The head goes with the first one that is not empty."""
         parts = iter(pieces)

@@ -52,7 +52,12 @@ from ollama_queue import __version__
 
 from ...actors.base.thread_pool import OnDone, Pool, attempt
 from ...actors.core.activity.tracing import is_export_configured
-from ...actors.core.config.config import Config, LoggingSettings, ServerSettings
+from ...actors.core.config.config import (
+    Config,
+    LoggingSettings,
+    QueueSettings,
+    ServerSettings,
+)
 from ...actors.core.config.urls import shown
 from ...actors.core.model.errors import Invalid, QueueError, Unavailable
 from ...actors.core.text.escaping import visible
@@ -64,6 +69,8 @@ from ...actors.settings import settings
 from ...actors.supervision.generation import Runtime
 from ...actors.task_log import EventSummary, follow
 from ..access.access_control import AccessControl
+from ..access.fleet_access import FleetAccess
+from ..forwarding.leader_door import LeaderDoor
 from ..maintenance.commands import backup, export_command, import_command, restore, verify
 from ..requests.proxies import Proxies
 from .app import create_app
@@ -194,16 +201,23 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
     )
     queue = QueueManager(config, runtime=runtime, accept_loss=accept_loss)
     queue.start()
-    access = AccessControl()
-    queue.watch_grants(access.replace)
-    if config.auth.required and not access.is_on:
+    _check_psycopg()
+    access, door = AccessControl(), None
+    if queue.fleet is None:
+        queue.watch_grants(access.replace)
+    else:
+        keys = FleetAccess(
+            queue.fleet, queue, access, config.auth.grants, required=config.auth.required
+        )
+        door = LeaderDoor(queue.fleet, config.fleet.ttl, keys.begin_to_lead, Receivers())
+    if config.auth.required and not access.is_on and door is None:
         queue.close()
         raise Invalid(
             "auth.required is set, and there is no API key: name an admin's in auth.keys",
             field="auth.required",
         )
     summary = None if config.logging.file else EventSummary()  # nobody rotates what goes to stderr
-    journal = follow(queue.listen, LINES_TOGETHER, hub.yield_control, summary)
+    journal = follow(queue.listen_for_log, LINES_TOGETHER, hub.yield_control, summary)
     app = create_app(
         queue,
         max_body=config.server.max_body,
@@ -221,6 +235,7 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
         proxies=Proxies(config.server.trusted_proxies, config.server.base_path),
         yield_control=hub.yield_control,
         tls=secure,
+        door=door,
     )
     server.start()
     _tune()
@@ -229,7 +244,7 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
     backends = ", ".join(f"{b.name} ({b.type} at {shown(b.url)})" for b in config.all_backends)
     _announce(
         config,
-        f"Ollama Queue {__version__} on {url}; tasks in {config.queue.storage_path}; "
+        f"Ollama Queue {__version__} on {url}; tasks in {_place(config.queue)}; "
         f"{config.workers} {'worker' if config.workers == 1 else 'workers'} for {backends}",
     )
     if not access.is_on and not is_loopback(host):
@@ -251,6 +266,17 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
     server.stop(timeout=1)
 
 
+def _check_psycopg() -> None:
+    """psycopg decides when it is imported how it waits: in C, nobody else would be served."""
+    waiting = sys.modules.get("psycopg.waiting")
+    assert waiting is None or waiting.wait.__name__ == "wait_poll", "gevent patches first"
+
+
+def _place(queue: QueueSettings) -> str:
+    """Where tasks are, without a password."""
+    return queue.storage_path if queue.storage is None else shown(queue.storage)
+
+
 def _export_spans(queue: QueueManager) -> Any:
     """Start to export spans if OpenTelemetry's environment variables say where; None if not."""
     if not is_export_configured(os.environ):
@@ -260,7 +286,7 @@ def _export_spans(queue: QueueManager) -> Any:
     except ImportError:
         log.warning("spans are not exported: pip install 'ollama-queue[otel]'")
         return None
-    return export_spans(queue.listen)
+    return export_spans(queue.listen_for_log)
 
 
 def _tls(server: ServerSettings) -> ssl.SSLContext | None:
@@ -358,6 +384,7 @@ class ServerCommand(click.Group):
 @click.option("--host", help="Address to listen on. Default: 127.0.0.1, this machine only.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on. Default: 7125.")
 @click.option("--data-dir", help="Folder to store tasks in. Default: ./data.")
+@click.option("--storage", help="PostgreSQL to store tasks in, for several servers. Its URL.")
 @click.option("--ollama-host", help="URL of Ollama. Default: http://localhost:11434.")
 @click.option("--config", "path", help="Configuration file; config.example.yaml lists all keys.")
 @click.option("--require-auth", is_flag=True, help="Refuse to start without API keys.")
@@ -386,6 +413,7 @@ def main(
         "host": "server.host",
         "port": "server.port",
         "data_dir": "queue.storage_path",
+        "storage": "queue.storage",
         "ollama_host": "ollama.host",
         "workers": "queue.max_workers",
         "log_format": "logging.format",

@@ -35,6 +35,16 @@ class DiskMeasures(Struct, frozen=True):
     syncs: Distribution
 
 
+class FleetMeasures(Struct, frozen=True):
+    """Of one server among several: whether it leads, the number of the present lead over all of
+    them (0: unknown), how often this one has begun to lead, and how many servers there are."""
+
+    leads: bool
+    epoch: int
+    takeovers: int
+    servers: int
+
+
 class QueueMeasures(Struct, frozen=True):
     """All of these together. `mailboxes`: messages that wait, by actor; `restarts` of the actors
     since the process started; `free_bytes` of the disk, None if unknown."""

@@ -10,7 +10,7 @@ from ..model.errors import Invalid, choose_from
 from ..model.event_names import DELIVERED
 from ..model.limits import NAME
 from ..model.model_names import fallback_fault, model_name
-from .urls import is_http_url, is_network, is_origin
+from .urls import is_database_url, is_http_url, is_network, is_origin, without_path
 from .webhook_values import signing_key
 
 if TYPE_CHECKING:
@@ -50,6 +50,13 @@ _HOST = re.compile(
     r"(\*\.)?[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*"
 )
 _HOST_WANTED = "a host without a port, such as queue.example.com or *.example.com"
+_STORAGE_WANTED = (
+    "a URL such as postgresql://user:password@host/db, with %40 for an @ in the password; "
+    "a folder is queue.storage_path"
+)
+_FLEET_URL_WANTED = (
+    "an http(s) URL at which the other servers reach this one, such as http://10.0.0.5:7125"
+)
 _ABOVE_0 = "a duration above 0, up to 3650d"
 _FROM_0 = "a duration of 0 to 3650d"
 
@@ -80,6 +87,7 @@ def _rules(config: "Config") -> Iterator[Rule]:
         yield from _backend(f"backends[{index}]", backend)
     yield from _models(config.models, [b.name for b in config.all_backends if b.type == "ollama"])
     yield from _queue(config.queue)
+    yield from _fleet(config)
     yield from _scheduler(config.scheduler)
     yield from _retry(config.retry_config)
     yield from _remote(config.remote_scheduling)
@@ -153,6 +161,10 @@ def _models(models: "dict[str, ModelSettings]", ollamas: list[str]) -> Iterator[
 def _queue(queue: "QueueSettings") -> Iterator[Rule]:
     workers = queue.max_workers
     yield workers is None or 1 <= workers <= MAX_CALLS, "queue.max_workers", "1 to 1024"
+    storage = queue.storage
+    yield storage is None or is_database_url(storage), "queue.storage", _STORAGE_WANTED
+    is_strict = queue.durability == "strict"
+    yield storage is None or is_strict, "queue.durability", "strict with queue.storage"
     yield _is_path(queue.storage_path), "queue.storage_path", "a folder"
     yield 0 < queue.cleanup_interval <= MAX_S, "queue.cleanup_interval", _ABOVE_0
     yield queue.max_completed_tasks >= 0, "queue.max_completed_tasks", "0 or more"
@@ -164,6 +176,18 @@ def _queue(queue: "QueueSettings") -> Iterator[Rule]:
     yield audit is None or 0 < audit <= MAX_S, "queue.audit_retention", f"{_ABOVE_0}, or null"
     yield queue.max_queue_size > 0, "queue.max_queue_size", "1 or more"
     yield queue.max_queue_bytes > 0, "queue.max_queue_bytes", "a size above 0"
+
+
+def _fleet(config: "Config") -> Iterator[Rule]:
+    fleet = config.fleet
+    yield fleet.url is None or _is_address(fleet.url), "fleet.url", _FLEET_URL_WANTED
+    is_known = fleet.url is not None or config.server.host.strip("[]") not in ("0.0.0.0", "::")
+    yield (
+        config.queue.storage is None or is_known,
+        "fleet.url",
+        f"set, as this server listens on {config.server.host}: {_FLEET_URL_WANTED}",
+    )
+    yield 1 <= fleet.ttl <= 60, "fleet.ttl", "a duration of 1s to 60s"
 
 
 def _scheduler(it: "SchedulerSettings") -> Iterator[Rule]:
@@ -265,6 +289,11 @@ def _is_base_path(text: str) -> bool:
     return bool(_BASE_PATH.fullmatch(text)) and text.split("/")[1:2] not in [
         [own] for own in _OWN_PATHS
     ]
+
+
+def _is_address(text: str) -> bool:
+    """Whether it is a URL of nothing but scheme, host and port."""
+    return is_http_url(text) and without_path(text) == text.rstrip("/")
 
 
 def _is_path(text: str) -> bool:

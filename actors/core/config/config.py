@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from msgspec import Struct, field
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from ..access.keys import Grant, digest_of, grant_of
 from ..model.access_keys import KeyRules
@@ -18,6 +18,7 @@ Path = Annotated[str, "path"]
 OllamaHost = Annotated[str, "OLLAMA_HOST"]
 Secret = Annotated[str, "secret"]
 Url = Annotated[str, "URL"]
+Database = Annotated[str, "PostgreSQL"]
 Names = Annotated[list[str], "one or several"]
 
 FALLBACK_AFTER_S = 30.0
@@ -89,11 +90,13 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class QueueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """At most `max_queue_size` tasks, with `max_queue_bytes` of payload, may wait at once. A file
-    is deleted `file_retention` seconds after its creation, unless its user set another time, an
-    entry of the audit log after `audit_retention`."""
+    """At most `max_queue_size` tasks, with `max_queue_bytes` of payload, may wait at once. With
+    `storage`, the URL of a PostgreSQL, the queue is there in place of `storage_path`, and several
+    servers share it. A file is deleted `file_retention` seconds after its creation, unless its user
+    set another time, an entry of the audit log after `audit_retention`."""
 
     max_workers: int | None = None
+    storage: Database | None = None
     storage_path: Path = "./data"
     cleanup_interval: Seconds = 3600.0
     max_completed_tasks: int = 100_000
@@ -103,6 +106,19 @@ class QueueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_queue_size: int = 1_000_000
     max_queue_bytes: Size = 4 << 30
     durability: Literal["strict", "relaxed"] = "strict"
+
+    def __repr__(self) -> str:  # the password must not reach a log
+        shown_as = {"storage": None if self.storage is None else shown(self.storage)}
+        values = asdict(self) | shown_as
+        return f"QueueSettings({', '.join(f'{name}={value!r}' for name, value in values.items())})"
+
+
+class FleetSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Several servers on one `queue.storage`. `url` is where the others reach this one, None: where
+    it listens. Another one takes the lead when the leader has been silent for `ttl` seconds."""
+
+    url: Url | None = None
+    ttl: Seconds = 5.0
 
 
 class SchedulerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -233,8 +249,8 @@ class LoggingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings, in the sections of the configuration file: `server`, `ollama`, `backends`,
-    `models` (by name), `queue`, `scheduler`, `retry_config`, `remote_scheduling`, `proxy`, `auth`,
-    `webhooks`, `callbacks`, `logging`.
+    `models` (by name), `queue`, `fleet`, `scheduler`, `retry_config`, `remote_scheduling`, `proxy`,
+    `auth`, `webhooks`, `callbacks`, `logging`.
 
     Checked on creation. Raises `Invalid`, naming the key as `section.key`.
     """
@@ -244,6 +260,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     backends: list[Backend] = []
     models: dict[str, ModelSettings] = {}
     queue: QueueSettings = QueueSettings()
+    fleet: FleetSettings = FleetSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
     retry_config: RetrySettings = RetrySettings()
     remote_scheduling: RemoteScheduling = RemoteScheduling()

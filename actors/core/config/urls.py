@@ -17,6 +17,25 @@ def is_http_url(text: str) -> bool:
     return known and port != 0 and not any(ch.isspace() or ord(ch) < 32 for ch in text)
 
 
+def is_database_url(text: str) -> bool:
+    """Whether it is the URL of a PostgreSQL that has one meaning: libpq and this program must agree
+    on what in it is the password, which is never shown."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    is_known = parts.scheme in ("postgresql", "postgres") and text.startswith(f"{parts.scheme}://")
+    is_plain = text.isprintable() and " " not in text and not parts.fragment and "#" not in text
+    return is_known and is_plain and parts.netloc.count("@") <= 1 and "@" not in parts.path
+
+
+def without_path(url: str) -> str:
+    """Scheme, host and port of a URL."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
 def is_origin(text: str) -> bool:
     """Whether it is an origin as browsers send it: scheme, host in lower case, and port."""
     if not text.startswith(("http://", "https://")):

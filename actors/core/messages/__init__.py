@@ -30,6 +30,7 @@ from .cron_ticker import (
     ToCronTicker,
     UpdateCron,
 )
+from .election import Beaten, BeatFailed, Left, Nudged, Resign, Rest, ToElection
 from .event_bus import (
     CloseSubscriptions,
     Follow,
@@ -125,7 +126,7 @@ from .scheduler import (
     WorkerLost,
 )
 from .sweeper import EndedDeliveries, ExpiredFiles, ForgottenBatches, Swept, ToSweeper
-from .system import Crashed, Shutdown, ToSystem
+from .system import Crashed, Deposed, Elected, Shutdown, ToFleetSystem, ToSystem
 from .wake import Wake
 from .webhook_sender import (
     DeliveryAnswered,
@@ -150,6 +151,8 @@ __all__ = [
     "BackendAnswered",
     "BackendProbed",
     "BatchStored",
+    "BeatFailed",
+    "Beaten",
     "CallBackends",
     "CallEnded",
     "Cancel",
@@ -172,11 +175,13 @@ __all__ = [
     "DeliveryRead",
     "DeliverySaved",
     "DeliveryScheduled",
+    "Deposed",
     "Describe",
     "Drafted",
     "Drain",
     "DrainBackend",
     "DueFound",
+    "Elected",
     "EnableCron",
     "EndedDeliveries",
     "EnqueueBatch",
@@ -208,6 +213,7 @@ __all__ = [
     "GetUsage",
     "GetWaitReasons",
     "KeyClaimed",
+    "Left",
     "ListAccessKeys",
     "ListBatches",
     "ListCrons",
@@ -222,6 +228,7 @@ __all__ = [
     "MeasureDisk",
     "MeasurePlan",
     "ModelKept",
+    "Nudged",
     "Pause",
     "ProbeAll",
     "Probed",
@@ -234,6 +241,8 @@ __all__ = [
     "RejectChange",
     "RemoveCron",
     "Reprioritize",
+    "Resign",
+    "Rest",
     "RestrictedRoute",
     "Resume",
     "Retry",
@@ -262,7 +271,9 @@ __all__ = [
     "TasksSubmitted",
     "ToBatchRunner",
     "ToCronTicker",
+    "ToElection",
     "ToEventBus",
+    "ToFleetSystem",
     "ToPersistence",
     "ToProber",
     "ToScheduler",

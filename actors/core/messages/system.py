@@ -1,4 +1,4 @@
-"""To System: crashes, and shutdown."""
+"""To System: crashes, shutdown, and who leads."""
 
 from msgspec import Struct
 
@@ -21,4 +21,18 @@ class Shutdown(Command[None], frozen=True):
     grace_s: float
 
 
+class Elected(Struct, frozen=True):
+    """This server leads from now on: `epoch` fences what it writes."""
+
+    epoch: int
+
+
+class Deposed(Struct, frozen=True):
+    """The lead `epoch` of this server is over."""
+
+    epoch: int
+    why: str
+
+
 ToSystem = Crashed | Shutdown | Wake
+ToFleetSystem = ToSystem | Elected | Deposed

@@ -68,7 +68,10 @@ class Plan:
         max_tasks: int = 1_000_000,
         max_bytes: int = 4 << 30,
         grants: Iterable[Grant] = (),
+        hands_over: bool = False,
     ) -> None:
+        """`hands_over`: it accepts tasks while it drains, as another server will run them."""
+        self.hands_over = hands_over
         self.dispatch = Dispatch(slots, gates, scheduler)
         self.slots, self.waiting, self.gates = self.dispatch.slots, self.dispatch.waiting, gates
         self.retry = retry
@@ -461,7 +464,7 @@ class Plan:
             self.keys.end(entry.key, entry.id)
 
     def check_capacity(self, tasks: int, size: int) -> None:
-        """Raises `QueueFull`, or `Unavailable` when draining."""
-        if self.drain_by is not None:
+        """Raises `QueueFull`, or `Unavailable` when draining for good."""
+        if self.drain_by is not None and not self.hands_over:
             raise Unavailable("the queue is shutting down", retry_after_s=5)
         self.capacity.check(tasks, size)

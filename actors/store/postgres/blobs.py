@@ -1,5 +1,7 @@
 """The bytes of files in PostgreSQL: rows of a piece each, so that no more is held in memory."""
 
+from functools import cached_property
+
 from ...files.blobs import OpenBlob
 from .tables import Tables
 
@@ -41,6 +43,17 @@ class PostgresBlobs:
 
     def ids(self) -> set[str]:
         return {name for (name,) in self._tables.all(_ALL)}
+
+
+class LatePostgresBlobs(PostgresBlobs):
+    """The same for doors, which exist before the tables do: connected when first used."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._conninfo = conninfo
+
+    @cached_property
+    def _tables(self) -> Tables:  # type: ignore[override]  # read-only, as it is there
+        return Tables(self._conninfo)
 
 
 class _BlobInPostgres:

@@ -15,6 +15,10 @@ _OPTIONS = {
     "idle_in_transaction_session_timeout": "5s",
     "jit": "off",
 }
+# A server, database or user may have it off, for speed: then a crash would take back what we have
+# acknowledged, and who leads. Stronger settings stay.
+_COMMIT_DURABLY = """SELECT set_config('synchronous_commit', 'on', false)
+WHERE current_setting('synchronous_commit') = 'off'"""
 _DEFAULTS: dict[str, Any] = {
     "connect_timeout": 5,
     "tcp_user_timeout": 5000,
@@ -47,7 +51,9 @@ def connect(conninfo: str, **options: str) -> "psycopg.Connection[Any]":
     Raises `PostgresError`.
     """
     with plain_errors():
-        return psycopg.connect(settings_of(conninfo, **options), autocommit=True)
+        connection = psycopg.connect(settings_of(conninfo, **options), autocommit=True)
+        connection.execute(_COMMIT_DURABLY)
+        return connection
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from ollama_queue.actors.core.config.config import (
     CallbackSettings,
     Config,
     Endpoint,
+    FleetSettings,
     LoggingSettings,
     ModelSettings,
     OllamaSettings,
@@ -27,6 +28,7 @@ from ollama_queue.actors.core.model.errors import Invalid
 from ollama_queue.actors.settings import settings
 from ollama_queue.actors.settings.settings import ENVIRONMENT, load, trace
 from ollama_queue.actors.settings.value_types import KEYS, plain
+from ollama_queue.http.serving.check_config import listing
 
 SECRET = "whsec_" + "QUJD" * 8
 EXAMPLE = Path(__file__).resolve().parents[3] / "config.example.yaml"
@@ -140,6 +142,7 @@ ALL = Config(
         max_queue_bytes=64000,
         durability="relaxed",
     ),
+    fleet=FleetSettings(url="http://10.0.0.5:7125", ttl=2),
     scheduler=SchedulerSettings(
         batch_size=1,
         scheduling_interval=0.5,
@@ -173,9 +176,10 @@ server: {host: 0.0.0.0, port: 8000, max_body: 1MiB, max_upload: 2MiB, max_file: 
   shutdown_grace: 1m, tls_cert: /c.pem, tls_key: /k.pem, cors_origins: ['https://a'],
   allowed_hosts: [a.example], base_path: /queue, trusted_proxies: [10.0.0.0/8], max_per_address: 9}
 ollama: {host: gpu, timeout: 1h30m, origins: ['*']}
-queue: {max_workers: 2, storage_path: /var/q, cleanup_interval: 1m, max_completed_tasks: 0,
-        retention: null, file_retention: 1h, audit_retention: 2h, max_queue_size: 10,
-        max_queue_bytes: 64KB, durability: relaxed}
+queue: {max_workers: 2, storage: null, storage_path: /var/q, cleanup_interval: 1m,
+        max_completed_tasks: 0, retention: null, file_retention: 1h, audit_retention: 2h,
+        max_queue_size: 10, max_queue_bytes: 64KB, durability: relaxed}
+fleet: {url: "http://10.0.0.5:7125", ttl: 2s}
 scheduler: {batch_size: 1, scheduling_interval: 500ms, policy: Affinity, affinity_max_wait: 0,
             aging: 10m, fair: true, model_wait: 1, max_rest: 20s}
 retry_config: {max_retries: 0, initial_delay: 500ms, max_delay: 12h, backoff_factor: 1.5}
@@ -212,6 +216,7 @@ def test_every_key_but_lists_of_groups_has_an_environment_variable():
         "OLLAMA_TIMEOUT": "1h30m",
         "OLLAMA_ORIGINS": "*",
         "QUEUE_MAX_WORKERS": "2",
+        "QUEUE_STORAGE": "null",
         "QUEUE_STORAGE_PATH": "/var/q",
         "QUEUE_CLEANUP_INTERVAL": "1m",
         "QUEUE_MAX_COMPLETED_TASKS": "0",
@@ -221,6 +226,8 @@ def test_every_key_but_lists_of_groups_has_an_environment_variable():
         "QUEUE_DURABILITY": "relaxed",
         "QUEUE_FILE_RETENTION": "1h",
         "QUEUE_AUDIT_RETENTION": "2h",
+        "FLEET_URL": "http://10.0.0.5:7125",
+        "FLEET_TTL": "2",
         "SCHEDULER_BATCH_SIZE": "1",
         "SCHEDULER_SCHEDULING_INTERVAL": "0.5",
         "SCHEDULER_POLICY": "affinity",
@@ -367,3 +374,65 @@ def test_every_path_is_anchored_where_the_program_stands(tmp_path, monkeypatch):
         section, _, name = key.partition(".")
         assert getattr(getattr(anchored, section), name) == str(tmp_path / "y"), key
     assert settings.anchored(anchored) == anchored
+
+
+STORAGE = "postgresql://queue:s3cret%40x@db.example:5433/queue?sslmode=require&password=also"
+
+
+@pytest.mark.parametrize("name", ["storage", "QUEUE_STORAGE", "queue.storage"])
+def test_a_database_takes_the_place_of_the_folder(read, name):
+    given = {
+        "storage": (f"queue: {{storage: '{STORAGE}'}}", {}, {}),
+        "QUEUE_STORAGE": ("", {"QUEUE_STORAGE": STORAGE}, {}),
+        "queue.storage": ("", {}, {"queue.storage": STORAGE}),
+    }
+    assert read(*given[name]).queue == QueueSettings(storage=STORAGE)
+
+
+def test_the_password_of_a_database_is_never_shown():
+    loaded = trace(None, {"QUEUE_STORAGE": STORAGE}, {})
+
+    for text in (listing(loaded), repr(loaded.config), str(loaded.config.queue)):
+        assert "db.example" in text
+        assert "s3cret" not in text and "also" not in text
+
+
+def test_a_folder_and_a_database_exclude_each_other(read):
+    with pytest.raises(Invalid) as refused:
+        read("queue: {storage_path: ./data}", {"QUEUE_STORAGE": STORAGE})
+
+    assert "environment variable QUEUE_STORAGE and " in refused.value.message
+    assert "exclude each other: set one of them" in refused.value.message
+    assert "s3cret" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"QUEUE_STORAGE": "./s3cret"}, "queue.storage"),
+        ({"QUEUE_STORAGE": "mysql://u:s3cret@host/db"}, "queue.storage"),
+        ({"QUEUE_STORAGE": "postgresql://u:p@s3cret@host/db"}, "queue.storage"),
+        ({"QUEUE_STORAGE": "postgresql://u:s3cret#x@host/db"}, "queue.storage"),
+        ({"QUEUE_STORAGE": "postgresql://u:s3cret/x@host/db"}, "queue.storage"),
+        ({"QUEUE_STORAGE": "postgresql://u:s3cret@host:port/db"}, "queue.storage"),
+        ({"QUEUE_STORAGE": STORAGE, "QUEUE_DURABILITY": "relaxed"}, "queue.durability"),
+        ({"QUEUE_STORAGE": STORAGE, "SERVER_HOST": "0.0.0.0"}, "fleet.url"),
+        ({"QUEUE_STORAGE": STORAGE, "SERVER_HOST": "[::]"}, "fleet.url"),
+        ({"FLEET_URL": "http://host:1/path"}, "fleet.url"),
+        ({"FLEET_URL": "host:7125"}, "fleet.url"),
+        ({"FLEET_TTL": "900ms"}, "fleet.ttl"),
+        ({"FLEET_TTL": "2m"}, "fleet.ttl"),
+    ],
+)
+def test_settings_of_a_fleet_that_cannot_work_are_refused(wrong, field):
+    with pytest.raises(Invalid) as refused:
+        load(None, wrong, {})
+
+    assert refused.value.field == field
+    assert "s3cret" not in refused.value.message
+
+
+def test_a_server_on_all_interfaces_says_where_it_is():
+    environ = {"SERVER_HOST": "0.0.0.0", "FLEET_URL": "https://a:1", "QUEUE_STORAGE": STORAGE}
+
+    assert load(None, environ, {}).fleet.url == "https://a:1"

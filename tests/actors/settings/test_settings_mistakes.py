@@ -25,7 +25,7 @@ from ollama_queue.actors.settings.settings import load
         (
             "zzz: 4",
             "config.yaml: zzz is not a setting: "
-            "choose from server, ollama, backends, models, queue, scheduler, retry_config, "
+            "choose from server, ollama, backends, models, queue, fleet, scheduler, retry_config, "
             "remote_scheduling, proxy, auth, webhooks, callbacks, logging",
         ),
         (

@@ -130,6 +130,7 @@ VERBS: list[Callable[[QueueAPI], Any]] = [
     lambda queue: queue.delete_tasks(filter={}),
     lambda queue: queue.reprioritize_tasks([NOBODY], priority=5),
     lambda queue: queue.list_backends(),
+    lambda queue: queue.list_servers(),
     lambda queue: queue.drain_backend("ollama"),
     lambda queue: queue.resume_backend("ollama"),
     lambda queue: queue.load_model("ollama", "smollm2"),

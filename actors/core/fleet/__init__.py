@@ -1,0 +1,1 @@
+"""Several servers on one PostgreSQL: who leads, and when a server tries to."""

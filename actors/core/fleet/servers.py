@@ -1,0 +1,42 @@
+"""The servers of a queue, as they see each other."""
+
+from msgspec import Struct
+
+from ..model.access_keys import AccessKey
+
+
+class Leader(Struct, frozen=True):
+    """Who leads. `epoch` counts the leads; `url` is where others reach it, None: nowhere.
+    `is_here`: it is the server that says so."""
+
+    epoch: int
+    server: str
+    url: str | None
+    is_here: bool = False
+
+
+class FleetServer(Struct, frozen=True, kw_only=True):
+    """A server of the queue. Of a queue in a folder there is one, which leads.
+
+    `id` is new at each start. `url` is where the other servers reach it, None if they cannot.
+    `version` is that of its program. `slots` is how many calls it would make at once as the leader.
+    `lag_s`: how long it has been silent, in seconds.
+    `same_settings`: whether its settings are those of the leader, as far as they concern tasks.
+    """
+
+    id: str
+    url: str | None
+    leads: bool
+    version: str
+    slots: int
+    lag_s: float
+    same_settings: bool = True
+
+
+class Sight(Struct, frozen=True):
+    """What a server saw when it showed itself: who leads, None if nobody does; all servers that
+    were seen of late; and the API keys that are stored."""
+
+    leader: Leader | None
+    servers: list[FleetServer]
+    access_keys: tuple[AccessKey, ...] = ()

@@ -1,0 +1,193 @@
+"""Takes part in the election: shows that this server lives, and tells System when it leads."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import assert_never
+
+from ..base.actor import Actor, Ref, Replied, log, tell
+from ..base.cooperation import YieldControl, never_yield
+from ..base.inbox import Promise
+from ..base.thread_pool import begin
+from ..core.fleet.candidacy import Candidacy, Question
+from ..core.fleet.servers import Sight
+from ..core.messages import Deposed, Elected, Wake
+from ..core.messages.election import (
+    Beaten,
+    BeatFailed,
+    Left,
+    Nudged,
+    Resign,
+    Rest,
+    ToElection,
+)
+from ..core.model.errors import QueueError, Unavailable
+from ..store.postgres.connections import PostgresError
+from ..store.postgres.leadership import Leadership, Me, ResignationListener
+
+FIRST_S = 15.0  # how long the first answer of the database may take
+LISTENED_S = 1.0
+RETRY_S = 0.2  # before a beat that failed is repeated
+
+
+class Election(Actor):
+    """Owns this server's part in the election. A thread asks the database, so that a slow one does
+    not keep it from seeing that a lead has run out."""
+
+    def __init__(
+        self,
+        report: Callable[[str], None],
+        *,
+        yield_control: YieldControl = never_yield,
+        conninfo: str,
+        me: Me,
+        ttl_s: float,
+        system: Ref,
+        prepare: Callable[[], None],
+        see: Callable[[Sight], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`prepare` creates the tables; it raises `Unavailable`. `see` is called with what each
+        beat saw, for the doors; it must not block."""
+        super().__init__(report, yield_control, clock)
+        self.candidacy = Candidacy(ttl_s)
+        self.system, self.prepare, self.see = system, prepare, see
+        self.leadership = Leadership(conninfo, me, ttl_s)
+        self.conninfo = conninfo
+        self.beats: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self.asked_at: float | None = None  # the beat that is under way
+        self.next_beat = clock()
+        self.failing = False
+        self.is_over = threading.Event()
+        self.resigning: Promise[bool] | None = None
+
+    def on_start(self) -> None:
+        """Raises `Unavailable` if the database cannot be used."""
+        self._first_beat()
+        begin(threading.Thread(target=self._beat, name="ollama-queue-beats", daemon=True))
+        begin(threading.Thread(target=self._listen, name="ollama-queue-nudges", daemon=True))
+        self.look()
+
+    def _first_beat(self) -> None:
+        """Wait until the database answers, as one that starts with this machine soon does."""
+        due = self.clock() + FIRST_S
+        while True:
+            try:
+                self.prepare()
+                _, sight = self.leadership.beat(Question.LOOK, None)
+                self.see(sight)
+                return
+            except (PostgresError, QueueError) as error:
+                if is_lasting(str(error)) or self.clock() > due:
+                    raise Unavailable(f"queue.storage cannot be used: {error}") from None
+            self.is_over.wait(RETRY_S)
+
+    def on_close(self) -> None:
+        self.is_over.set()
+        self.beats.put(None)
+
+    def handle(self, message: ToElection) -> Replied | None:
+        match message:
+            case Beaten():
+                self.beaten(message)
+            case BeatFailed(error):
+                self.asked_at = None
+                self.next_beat = self.clock() + RETRY_S
+                if not self.failing:
+                    log.warning("queue.storage does not answer: %s", error)
+                self.failing = True
+            case Nudged():
+                self.next_beat = self.clock()
+            case Rest(epoch, seconds):
+                self.candidacy.rest(epoch, self.clock(), seconds)
+                self.next_beat = self.clock()
+            case Resign():
+                self.resigning = self.later(message)
+                self.candidacy.resign()
+                self.beats.put(self.leave)
+            case Left():
+                self.keep(self.resigning, True)
+            case Wake():
+                pass
+            case _:
+                assert_never(message)
+        self.look()
+        return None
+
+    def look(self) -> None:
+        """End a lead that has run out; ask the database if it is time."""
+        now = self.clock()
+        lost = self.candidacy.expired(now)
+        if lost is not None:
+            why = f"queue.storage has not answered for {self.candidacy.ttl_s:g} s"
+            tell(self.system, Deposed(lost.epoch, why))
+        if self.asked_at is None and now >= self.next_beat and not self.candidacy.has_resigned:
+            self.ask(now)
+        lead = self.candidacy.lead
+        self.wake_at(lead.until if lead is not None and self.asked_at is not None else None)
+        if self.asked_at is None:
+            self.wake_at(self.next_beat)
+
+    def ask(self, now: float) -> None:
+        self.asked_at, self.next_beat = now, now + self.candidacy.beat_s
+        question, lead = self.candidacy.question(now), self.candidacy.lead
+        epoch, me = None if lead is None else lead.epoch, self.actor_ref
+
+        def beat() -> None:
+            try:
+                leads, sight = self.leadership.beat(question, epoch)
+            except PostgresError as error:
+                tell(me, BeatFailed(str(error)))
+            else:
+                tell(me, Beaten(question, now, leads, sight))
+
+        self.beats.put(beat)
+
+    def beaten(self, message: Beaten) -> None:
+        self.asked_at = None
+        if self.failing:
+            log.warning("queue.storage answers again")
+        self.failing = False
+        before = self.candidacy.lead
+        begun = self.candidacy.heard(
+            message.question, message.epoch, message.asked_at, self.clock()
+        )
+        self.see(message.sight)
+        if begun is not None:
+            tell(self.system, Elected(begun.epoch))
+        elif before is not None and self.candidacy.lead is None:
+            tell(self.system, Deposed(before.epoch, "another server leads"))
+
+    # --- in threads of their own ----------------------------------------------------------------
+
+    def leave(self) -> None:
+        with suppress(PostgresError):  # the others notice when the TTL is over
+            self.leadership.resign()
+        tell(self.actor_ref, Left())
+
+    def _beat(self) -> None:
+        while (beat := self.beats.get()) is not None:
+            beat()
+        self.leadership.close()
+
+    def _listen(self) -> None:
+        """Pass on that the leader has resigned: a hint, as whoever misses it sees it at a beat."""
+        me = self.actor_ref
+        while not self.is_over.is_set():
+            with suppress(PostgresError):
+                listener = ResignationListener(self.conninfo)
+                try:
+                    while not self.is_over.is_set():
+                        if listener.wait(LISTENED_S):
+                            tell(me, Nudged())
+                finally:
+                    listener.close()
+            self.is_over.wait(self.candidacy.beat_s)
+
+
+def is_lasting(error: str) -> bool:
+    """Whether a failed connection will not heal by itself, as far as its text tells."""
+    refused = "FATAL:" in error and "database system" not in error and "too many" not in error
+    return refused or "have format" in error

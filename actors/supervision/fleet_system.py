@@ -1,0 +1,169 @@
+"""Supervises a queue on PostgreSQL: its actors run while this server leads."""
+
+import hashlib
+import time
+from contextlib import suppress
+from functools import partial
+from uuid import uuid4
+
+import msgspec
+from msgspec.structs import replace
+
+from ollama_queue import __version__
+
+from ..base.actor import Ref, ask, log, start, stop, tell
+from ..core.config.config import Config, FleetSettings, LoggingSettings, ServerSettings
+from ..core.messages import Deposed, Elected, ToFleetSystem
+from ..core.messages.election import Resign, Rest
+from ..core.model.errors import OutcomeUnknown, QueueError
+from ..fleet.election import Election
+from ..store.postgres.leadership import Me, shared_secret
+from ..store.postgres.schema import prepare
+from ..store.postgres.store import PostgresStore
+from .generation import Runtime
+from .switchboard import Switchboard
+from .system import MAX_REBOOTS, REBOOT_WINDOW_S, System
+
+FIRST_REST_S = 0.1  # before this server tries to lead again after its store failed; then doubled
+LAST_REST_S = 30.0
+RESIGN_S = 3.0
+
+
+class FleetSystem(System):
+    """Has an `Election` tell it when to start and stop the actors.
+
+    Each lead has an epoch of its own, also one that follows a crash: what an earlier one has sent
+    to the database, and nobody knows of, is refused from then on.
+    """
+
+    def __init__(self, config: Config, runtime: Runtime, switchboard: Switchboard) -> None:
+        super().__init__(config, runtime, switchboard)
+        self.plain_runtime = runtime
+        self.me = Me(
+            id=str(uuid4()),
+            url=config.fleet.url or runtime.url,
+            slots=config.workers,
+            version=__version__,
+            settings=_digest(config),
+        )
+        self.election: Ref | None = None
+        self.epoch: int | None = None  # while the actors run
+        self.rest_s = FIRST_REST_S
+
+    @property
+    def database(self) -> str:
+        assert self.config.queue.storage is not None, "a fleet has one"
+        return self.config.queue.storage
+
+    def on_start(self) -> None:
+        self.election = start(
+            Election,
+            self.on_fatal,
+            yield_control=self.runtime.yield_control,
+            conninfo=self.database,
+            me=self.me,
+            ttl_s=self.config.fleet.ttl,
+            system=self.actor_ref,
+            prepare=self.prepare,
+            see=self.switchboard.see,
+        )
+
+    def prepare(self) -> None:
+        prepare(self.database)
+        self.switchboard.secret = shared_secret(self.database)
+
+    def on_fatal(self, error: str) -> None:
+        """The Election has crashed: without it nobody would notice that this server's lead ends."""
+        self.runtime.on_fatal(f"Election crashed: {error}")
+
+    def on_close(self) -> None:
+        if self.election is not None:
+            stop(self.election, 1.0)
+        super().on_close()
+
+    def handle(self, message: ToFleetSystem) -> None:
+        match message:
+            case Elected(epoch):
+                self.lead(epoch)
+            case Deposed(epoch, why):
+                if epoch == self.epoch:
+                    log.warning("this server leads no more: %s", why)
+                    self.drop("this server leads no more; it may have been done")
+            case _:
+                super().handle(message)
+
+    def lead(self, epoch: int) -> None:
+        if self.has_ended:
+            return
+        if self.epoch is not None:
+            self.drop("the queue restarts; it may have been done")
+        open_store = partial(PostgresStore, self.database, epoch)
+        self.runtime = replace(
+            self.plain_runtime, open_store=lambda place, url, read_only: open_store()
+        )
+        try:
+            self.begin()
+        except QueueError as error:
+            log.error("this server cannot lead: %s", error.message)
+            self.rest(epoch)
+            return
+        self.epoch = epoch
+        log.info("this server leads the queue (epoch %d)", epoch)
+
+    def drop(self, why: str) -> None:
+        """Stop the actors. What they have not answered may have been done."""
+        self.generation, self.epoch = 0, None
+        self.switchboard.disconnect(OutcomeUnknown(why, retry_after_s=1))
+        if not self.boot.down("restarted"):
+            log.warning("a statement is still under way in queue.storage: its epoch is over")
+
+    def reboot(self, actor: str, error: str) -> None:
+        """Restart in a new epoch: at once after a crash, at most 3 times a minute; after a failure
+        of the store, as soon as it answers."""
+        epoch, now = self.epoch, time.monotonic()
+        if epoch is None:
+            return
+        log.error("%s crashed (%s): the queue restarts from queue.storage", actor, error)
+        was_up_s = now - self.up_since
+        self.drop("the queue had an internal error and restarts")
+        if actor == "Persistence":
+            self.rest(epoch, was_up_s)
+        elif len(self.reboots) == MAX_REBOOTS and now - self.reboots[0] < REBOOT_WINDOW_S:
+            self.give_up(f"crashed {MAX_REBOOTS + 1} times within a minute, last {actor}: {error}")
+        else:
+            self.reboots.append(now)
+            self.tell_election(Rest(epoch, 0.0))
+
+    def rest(self, epoch: int, was_up_s: float = 0.0) -> None:
+        if was_up_s > REBOOT_WINDOW_S:
+            self.rest_s = FIRST_REST_S
+        self.tell_election(Rest(epoch, self.rest_s))
+        self.rest_s = min(2 * self.rest_s, LAST_REST_S)
+
+    def tell_election(self, message: Rest) -> None:
+        assert self.election is not None, "started first"
+        tell(self.election, message)
+
+    def shut_down(self, grace_s: float) -> None:
+        """Hand over: running tasks get their grace, then another server leads at once."""
+        if self.has_ended:
+            return
+        if self.epoch is not None:
+            super().shut_down(grace_s)
+        self.has_ended = True
+        self.switchboard.close()
+        if self.election is not None:
+            with suppress(QueueError):  # then the others notice when the TTL is over
+                ask(self.election, Resign(), RESIGN_S)
+
+
+def _digest(config: Config) -> bytes:
+    """Of all settings that concern tasks: those of the servers of a queue should be the same."""
+    same = replace(
+        config,
+        server=ServerSettings(),
+        fleet=FleetSettings(),
+        logging=LoggingSettings(),
+        queue=replace(config.queue, storage=None),
+    )
+    return hashlib.sha256(msgspec.msgpack.encode(same)).digest()

@@ -1,0 +1,344 @@
+"""The door of a server among several: what it does not lead, it passes on to the one that does."""
+
+import io
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from typing import Any, Protocol
+
+import httpx
+
+from ...actors.base.receiver import MakeReceiver, PlainReceiver
+from ...actors.core.fleet.servers import Leader
+from ...actors.core.model.errors import OutcomeUnknown, Unavailable
+from ...actors.executors.transport import ConnectionTransport, Response
+from .. import wire
+from ..requests.exchange import Exchange
+from . import signature
+from .passed_request import HOP, NOT_LEADING, PassedRequest, RawTarget, kept
+from .tunnel import Tunnel
+
+BOOT_S = 5.0  # beyond the TTL: how long a request waits for a leader
+AGAIN_S = 0.25  # until a leader that did not answer is tried again
+SILENCE_S = wire.LONGEST_WAIT_S + 60.0  # of a leader that is about to answer
+IDLE_S = 30.0  # of a connection to it; it closes them after 75 s
+MOST_IDLE = 64
+LITTLE = 64 << 10  # bytes of an answer that is sent in one piece
+PIECE = 64 << 10
+_OPEN = frozenset({"/", "/healthz"})  # each server answers, whoever asks
+_HERE = frozenset({"/readyz", "/metrics"})  # each server answers, of itself
+_STATIC = f"{wire.STATIC}/"
+_ANSWERED = frozenset({"content-length", "date", NOT_LEADING.lower()})
+_MAY_HAVE_BEEN_DONE = "the server that leads is gone; it may have been done"
+
+
+class Fleet(Protocol):
+    """What the servers of a queue know of each other."""
+
+    is_closed: bool
+    secret: bytes
+
+    @property
+    def is_leading(self) -> bool: ...
+
+    @property
+    def is_starting(self) -> bool: ...
+
+    @property
+    def leader(self) -> Leader | None: ...
+
+    def await_change(self, is_settled: Callable[[], bool], timeout: float) -> bool: ...
+
+    def watch(self, watcher: Callable[[], None]) -> None: ...
+
+
+class Output(Protocol):
+    """Where an answer goes. `closes`: the connection ends with it."""
+
+    closes: bool
+
+    def send(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None: ...
+
+    def send_head(self, status: int, headers: Iterable[tuple[str, str]]) -> None: ...
+
+    def send_sized(
+        self, status: int, headers: Iterable[tuple[str, str]], pieces: Iterable[bytes]
+    ) -> None: ...
+
+    def send_pieces(
+        self, status: int, headers: Iterable[tuple[str, str]], pieces: Iterable[bytes]
+    ) -> None: ...
+
+
+class ClientSocket(Protocol):
+    """The connection of a client that opens a WebSocket."""
+
+    socket: Any
+
+    def take_held(self) -> bytes: ...
+
+    def speak_for_many(self) -> None: ...
+
+    def send(self, data: bytes, patience_s: float) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class NotReached(Exception):
+    """The leader has not carried out the request: it may be sent again."""
+
+
+class _Call:
+    """A request on its way; `abort` ends it, from any thread."""
+
+    def __init__(self, leader: Leader, abort: Callable[[], None]) -> None:
+        self.leader, self.abort = leader, abort
+
+
+class LeaderDoor:
+    """Finds out who answers a request, waits for a leader while there is none, and passes on.
+
+    `begin_to_lead` is called before the first request that this server answers after it was
+    elected, once for each lead, and may refuse with a `QueueError`.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        ttl_s: float,
+        begin_to_lead: Callable[[], None],
+        make_receiver: MakeReceiver = PlainReceiver,
+    ) -> None:
+        self._fleet, self._patience_s = fleet, ttl_s + BOOT_S
+        self._begin_to_lead, self._make_receiver = begin_to_lead, make_receiver
+        self._calls: set[_Call] = set()
+        self._served: dict[Exchange, Callable[[], None]] = {}  # as the leader
+        self._idle: deque[tuple[float, str, ConnectionTransport]] = deque()
+        fleet.watch(self._look)
+
+    # --- as the leader --------------------------------------------------------------------------
+
+    def serve(self, exchange: Exchange, hand_over: Callable[[], None]) -> None:
+        """Note that this server answers a request: `hand_over` ends it once another one leads."""
+        self._served[exchange] = hand_over
+
+    def leave(self, exchange: Exchange) -> None:
+        self._served.pop(exchange, None)
+
+    def has_lost_lead(self) -> bool:
+        """Whether a request that this server began to answer as the leader finds it no longer so:
+        one that was not carried out may be passed on to the next leader."""
+        return not self._fleet.is_leading
+
+    def _look(self) -> None:
+        """End what another server must go on with: called after each change."""
+        leader, is_leading = self._fleet.leader, self._fleet.is_leading
+        for call in tuple(self._calls):
+            if is_leading or (leader is not None and leader.server != call.leader.server):
+                call.abort()
+        if leader is not None and not is_leading:
+            while self._served:
+                _, hand_over = self._served.popitem()
+                hand_over()
+
+    # --- finding the leader ---------------------------------------------------------------------
+
+    def answer(self, request: PassedRequest, output: Output, connection: ClientSocket) -> bool:
+        """Have the leader answer. False if this server is to answer, with the same exchange.
+
+        Raises `QueueError` if nobody can, `OSError` if the client has left.
+        """
+        exchange = request.exchange
+        path = wire.tidy(exchange.path)
+        if path in _OPEN or path.startswith(_STATIC):
+            return False
+        if path in _HERE:
+            if self._fleet.is_leading:
+                self._begin_to_lead()
+            return False
+        is_hop, due = HOP.lower() in exchange.headers, time.monotonic() + self._patience_s
+        body: bytes | None = None
+        while True:
+            if self._fleet.is_leading:
+                self._begin_to_lead()
+                self._recognize(request, connection)
+            elif is_hop and not self._fleet.is_starting:
+                self._refuse_hop(exchange)
+            if self._fleet.is_leading or self._fleet.is_closed:
+                if body is not None:
+                    exchange.stream = io.BytesIO(body)
+                return False
+            leader = self._fleet.leader
+            if leader is not None and not is_hop:
+                if leader.url is None:
+                    raise Unavailable(
+                        "the program that leads this queue cannot be reached by others: "
+                        "it has no fleet.url",
+                        retry_after_s=5,
+                    )
+                if body is None and request.is_small and not request.is_handshake:
+                    body = request.body.read()
+                try:
+                    self._pass_on(leader, request, body, output, connection)
+                    return True
+                except NotReached:
+                    pass
+            self._wait(leader, due)
+
+    def _wait(self, tried: Leader | None, due: float) -> None:
+        """Wait for another leader, or to try this one again. Raises `Unavailable` at `due`."""
+        left = due - time.monotonic()
+        if left <= 0:
+            raise Unavailable("no server leads the queue at the moment", retry_after_s=1)
+        fleet = self._fleet
+        self._fleet.await_change(
+            lambda: fleet.is_leading or fleet.is_closed or fleet.leader != tried,
+            left if tried is None else min(AGAIN_S, left),
+        )
+
+    def _refuse_hop(self, exchange: Exchange) -> None:
+        exchange.set_header(NOT_LEADING, "1")
+        raise Unavailable(
+            "this server does not lead, and another one has passed the request on already "
+            f"({HOP}): if this lasts, the fleet.url of the leader is that of another server",
+            retry_after_s=1,
+        )
+
+    def _recognize(self, request: PassedRequest, connection: ClientSocket) -> None:
+        """Take the client's address from the server that has passed its request on."""
+        exchange = request.exchange
+        value = exchange.headers.get(signature.HEADER.lower())
+        if value is not None:
+            secret, method = self._fleet.secret, exchange.method
+            address = signature.vouched(secret, value, method, request.target)
+            if address is not None:
+                exchange.address = address
+                connection.speak_for_many()
+
+    # --- passing on -----------------------------------------------------------------------------
+
+    def _pass_on(
+        self,
+        leader: Leader,
+        request: PassedRequest,
+        body: bytes | None,
+        output: Output,
+        connection: ClientSocket,
+    ) -> None:
+        """Have `leader` answer. Raises `NotReached`, `OutcomeUnknown`, `OSError`."""
+        assert leader.url is not None, "checked before"
+        target = RawTarget(request, leader.url, self._fleet.secret)
+        if request.is_handshake:
+            self._open_tunnel(leader, target, connection)
+            return
+        transport = self._borrow(leader.url)
+        call = _Call(leader, transport.abort)
+        self._calls.add(call)
+        has_left = False
+
+        def leave() -> None:
+            nonlocal has_left
+            has_left = True
+            call.abort()
+
+        watch = request.exchange.on_disconnect
+        forget = watch(leave) if watch is not None else lambda: None
+        try:
+            response = self._ask(transport, target, request, body)
+            with closing(response):
+                if NOT_LEADING.lower() in response.headers and body is not None:
+                    raise NotReached
+                self._answer_with(response, request, output)
+        except (httpx.TransportError, NotReached, OutcomeUnknown) as error:
+            if has_left or isinstance(error, httpx.TransportError):  # in the middle of an answer
+                raise ConnectionError(str(error)) from None
+            raise
+        finally:
+            forget()
+            self._calls.discard(call)
+            self._idle.append((time.monotonic(), leader.url, transport))
+
+    def _ask(
+        self,
+        transport: ConnectionTransport,
+        target: RawTarget,
+        request: PassedRequest,
+        body: bytes | None,
+    ) -> Response:
+        """Send the request, and read the head of its answer."""
+        try:
+            if body is not None:
+                has_body = request.length is not None
+                return transport.send(target, body if has_body else None, repeats=request.is_safe)
+            upload = transport.upload(target)
+            while not upload.is_refused and (piece := request.body.read(PIECE)):
+                request.exchange.yield_control()
+                if request.is_chunked:
+                    upload.send_piece(piece)
+                else:
+                    upload.send(piece)
+            return upload.end() if request.is_chunked else upload.answer()
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            raise NotReached from None
+        except httpx.TransportError:
+            if request.is_safe and body is not None:
+                raise NotReached from None
+            raise OutcomeUnknown(_MAY_HAVE_BEEN_DONE, retry_after_s=1) from None
+
+    def _answer_with(self, response: Response, request: PassedRequest, output: Output) -> None:
+        length = response.headers.get("content-length")
+        headers = list(kept(response.headers, _ANSWERED))
+        if not request.body.is_over:
+            output.closes = True  # the start of the next request is unknown
+        if request.exchange.method == "HEAD":
+            sized = [] if length is None else [("content-length", length)]
+            output.send_head(response.status, [*headers, *sized])
+        elif length is None and response.status not in (204, 304):
+            output.send_pieces(response.status, headers, response)
+        elif length is None or int(length) <= LITTLE:
+            output.send(response.status, headers, b"".join(response))
+        else:
+            output.send_sized(response.status, [*headers, ("content-length", length)], response)
+
+    def _borrow(self, url: str) -> ConnectionTransport:
+        """A connection to the leader that is not in use, or one that is opened when it is used."""
+        found = None
+        oldest = time.monotonic() - IDLE_S
+        for _ in range(len(self._idle)):
+            since, to, transport = self._idle.popleft()
+            if to == url and since > oldest and found is None:
+                found = transport
+            elif to == url and since > oldest and len(self._idle) < MOST_IDLE:
+                self._idle.append((since, to, transport))
+            else:
+                transport.close()
+        if found is None:
+            found = ConnectionTransport(SILENCE_S, make_receiver=self._make_receiver)
+        found.begin()
+        return found
+
+    # --- WebSockets -----------------------------------------------------------------------------
+
+    def _open_tunnel(self, leader: Leader, target: RawTarget, connection: ClientSocket) -> None:
+        try:
+            tunnel = Tunnel(target.url)
+        except OSError:
+            raise NotReached from None
+        call = _Call(leader, tunnel.close)
+        self._calls.add(call)
+        try:
+            try:
+                status, answer = tunnel.open(target.message(None))
+            except OSError:
+                raise NotReached from None
+            if NOT_LEADING.lower().encode() in answer.lower():
+                raise NotReached
+            if status == 101:
+                connection.send(answer, SILENCE_S)
+                tunnel.run(connection.socket, connection.take_held(), connection.close)
+            else:
+                connection.send(tunnel.rest(answer), SILENCE_S)
+        finally:
+            self._calls.discard(call)
+            tunnel.close()

@@ -1,0 +1,28 @@
+"""A PostgreSQL that is as durable as users' are, three servers on it, and a fake model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.fakes.model_server import FakeOllama
+from tests.support.servers.fleet import ServersOfQueue
+from tests.support.servers.postgres import PostgresServer
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[PostgresServer]:
+    with PostgresServer(fsync=True) as server:
+        yield server
+
+
+@pytest.fixture
+def model() -> Iterator[FakeOllama]:
+    with FakeOllama() as fake:
+        yield fake
+
+
+@pytest.fixture
+def fleet(database: PostgresServer, model: FakeOllama, tmp_path: Path) -> Iterator[ServersOfQueue]:
+    with database.queue() as conninfo, ServersOfQueue(tmp_path, model.url, conninfo) as servers:
+        yield servers

@@ -1,0 +1,168 @@
+"""Several queue servers as processes on one PostgreSQL, and a journal of all that they store."""
+
+import os
+import signal
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from threading import Event
+from time import monotonic
+from typing import Self
+
+import psycopg
+
+from ollama_queue import Client, QueueError
+from ollama_queue.actors.core.model.tasks import Record
+from ollama_queue.actors.store.encoding import decode_record
+from ollama_queue.actors.store.postgres.schema import prepare
+from tests.support.servers.queue_server import QueueServer
+
+TTL_S = 2.0
+PATIENCE_S = 30.0
+# Each version of each task, as PostgreSQL has it: what no server can be mistaken about.
+JOURNAL = """
+CREATE TABLE journal (n bigserial PRIMARY KEY, value bytea);
+CREATE FUNCTION note_task() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN INSERT INTO journal (value) VALUES (NEW.value); RETURN NULL; END $$;
+CREATE TRIGGER note_task AFTER INSERT OR UPDATE ON tasks FOR EACH ROW EXECUTE FUNCTION note_task()
+"""
+
+
+class ServerOfFleet(QueueServer):
+    """One of several servers of a queue."""
+
+    def __init__(
+        self, folder: Path, model_url: str, conninfo: str, workers: int, settings: str
+    ) -> None:
+        super().__init__(folder, model_url, workers=workers, settings=settings)
+        self.conninfo = conninfo
+
+    def command(self) -> list[str | Path]:
+        command = super().command()
+        at = command.index("--data-dir")
+        return [*command[:at], "--storage", self.conninfo, *command[at + 2 :]]
+
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), "FLEET_TTL": f"{TTL_S}s"}
+
+    def stop_running(self) -> None:
+        """Stop the process as it is, as a debugger or a paused machine does."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def terminate(self) -> int:
+        """Stop gracefully; returns the exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        code = self._process.wait(PATIENCE_S)
+        self._process = None
+        return code
+
+
+class ServersOfQueue:
+    """The servers of one queue; a context manager. Start it from the main thread."""
+
+    def __init__(
+        self,
+        folder: Path,
+        model_url: str,
+        conninfo: str,
+        *,
+        size: int = 3,
+        workers: int = 4,
+        settings: str = "",
+    ) -> None:
+        self.conninfo = conninfo
+        self.servers = [
+            ServerOfFleet(folder / f"server{n}", model_url, conninfo, workers, settings)
+            for n in range(size)
+        ]
+
+    def __enter__(self) -> Self:
+        prepare(self.conninfo)
+        with self._connection() as connection:
+            connection.execute(JOURNAL.encode())
+        with ExitStack() as stack:
+            for server in self.servers:
+                stack.enter_context(server)
+            self._stack = stack.pop_all()
+        self.leader()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in self.servers:
+            with suppress(RuntimeError):
+                server.go_on()  # or it would not end
+        self._stack.close()
+
+    def leader(self) -> ServerOfFleet:
+        """The server that leads, once one of those that run does."""
+        found: list[ServerOfFleet] = []
+
+        def look() -> bool:
+            with self._connection() as connection:
+                row = connection.execute(
+                    b"SELECT url FROM leader WHERE seen_at > clock_timestamp() - interval '2 s'"
+                ).fetchone()
+            found.extend(each for each in self.servers if row and each.base_url == row[0])
+            return bool(found)
+
+        self.until(look)
+        return found[0]
+
+    def followers(self) -> list[ServerOfFleet]:
+        leader = self.leader()
+        return [each for each in self.servers if each is not leader]
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Look again until it holds."""
+        due, pause = monotonic() + PATIENCE_S, Event()
+        while not holds():
+            assert monotonic() < due, "it never holds"
+            pause.wait(0.05)
+
+    def epoch(self) -> int:
+        with self._connection() as connection:
+            ((epoch,),) = connection.execute(b"SELECT epoch FROM leader").fetchall()
+        return int(epoch)
+
+    def ready(self, server: ServerOfFleet) -> Client:
+        """A client of a server, once the queue answers through it."""
+        client = server.client()
+
+        def answers() -> bool:
+            with suppress(QueueError):
+                client.get_queue_stats()
+                return True
+            return False
+
+        self.until(answers)
+        return client
+
+    def versions(self) -> dict[str, list[Record]]:
+        """All versions of each task, in the order in which they were stored."""
+        found: dict[str, list[Record]] = defaultdict(list)
+        with self._connection() as connection:
+            for (value,) in connection.execute(b"SELECT value FROM journal ORDER BY n"):
+                record = decode_record(value)
+                found[record.id].append(record)
+        return found
+
+    @contextmanager
+    def _connection(self) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
+        with psycopg.connect(self.conninfo, autocommit=True) as connection:
+            yield connection
+
+
+def check_ends(versions: dict[str, list[Record]]) -> None:
+    """Each task has ended once, and has not changed after that."""
+    for task_id, records in versions.items():
+        ended = [record.status.is_final for record in records]
+        assert ended[-1], f"{task_id} has not ended"
+        first = ended.index(True)
+        assert all(ended[first:]), f"{task_id} went on after its end"
+        ends = {(record.status, record.attempt) for record in records[first:]}
+        assert len(ends) == 1, f"{task_id} has two ends: {ends}"
