@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from .base.actor import Actor, Replied, reply
 from .base.cooperation import YieldControl, never_yield
-from .core.activity.measures import PlanMeasures
+from .core.activity.measures import PlanMeasures, WebhookMeasures
 from .core.messages import (
     Describe,
     Drain,
@@ -16,6 +16,7 @@ from .core.messages import (
     ListAccessKeys,
     ListCrons,
     MeasurePlan,
+    MeasureWebhooks,
     ToCronTicker,
     ToScheduler,
 )
@@ -48,7 +49,7 @@ class ReadOnlyScheduler(Actor):
         plan.restore_access(recovered.access_keys, recovered.usages)
         plan.restore(recovered.waiting, [], flags, clock())
 
-    def handle(self, message: ToScheduler | ToCronTicker) -> Replied:
+    def handle(self, message: ToScheduler | ToCronTicker | MeasureWebhooks) -> Replied:
         match message:
             case Explain(task_ids):
                 return reply(message, explain(self.plan, task_ids, self.clock()))
@@ -61,6 +62,8 @@ class ReadOnlyScheduler(Actor):
                 return reply(message, (infos, self.plan.access.grants))
             case GetBudgets(tenant):
                 return reply(message, self.plan.quotas.budgets(tenant, self.clock()))
+            case MeasureWebhooks():
+                return reply(message, WebhookMeasures(None, {}))
             case MeasurePlan():
                 state = describe(self.plan, self.clock())
                 return reply(message, PlanMeasures(state, due_by_model(self.plan), {}, 0))

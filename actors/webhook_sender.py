@@ -13,10 +13,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from .api.views import listed
-from .base.actor import Actor, Ref, log, tell
+from .base.actor import Actor, Ref, Replied, log, reply, tell
 from .base.cooperation import YieldControl, never_yield
 from .base.inbox import Promise
 from .base.thread_pool import begin
+from .core.activity.measures import WebhookMeasures
 from .core.messages import (
     Commit,
     DeliveryAnswered,
@@ -27,6 +28,7 @@ from .core.messages import (
     FindDueDeliveries,
     GetDelivery,
     GetTask,
+    MeasureWebhooks,
     RetryDelivery,
     SubjectRead,
     ToWebhookSender,
@@ -88,6 +90,8 @@ class WebhookSender(Actor):
         self.in_hand: dict[str, InHand] = {}  # by id, until the outcome is saved
         self.waiting: deque[StoredDelivery] = deque()  # found, and not begun
         self.busy: Counter[str] = Counter()  # requests to each receiver
+        self.on_disk: int | None = None  # how many waited at the last search
+        self.attempts: Counter[str] = Counter()  # by what came of them
         self.is_searching = False
         self.may_be_more = False  # search again when one is done, or the search under way has ended
         self.rest: str | None = None  # the receiver after which to search on
@@ -98,7 +102,7 @@ class WebhookSender(Actor):
         tell(self.persistence, WatchDeliveries(self.actor_ref))
         self.search()
 
-    def handle(self, message: ToWebhookSender) -> None:
+    def handle(self, message: ToWebhookSender) -> Replied | None:
         match message:
             case Wake():
                 self.search()
@@ -114,10 +118,13 @@ class WebhookSender(Actor):
                 self.retry(message, delivery_id)
             case DeliveryRead(number, found):
                 self.retry_read(number, found)
-            case DeliveryScheduled(number, reply):
-                self.retry_saved(number, reply)
+            case DeliveryScheduled(number, outcome):
+                self.retry_saved(number, outcome)
+            case MeasureWebhooks():
+                return reply(message, WebhookMeasures(self.on_disk, dict(self.attempts)))
             case _:
                 assert_never(message)
+        return None
 
     # --- finding what is due --------------------------------------------------------------------
 
@@ -135,7 +142,7 @@ class WebhookSender(Actor):
             return
         known = {stored.delivery.id for stored in self.waiting} | self.in_hand.keys()
         self.waiting.extend(each for each in due.deliveries if each.delivery.id not in known)
-        self.rest = due.rest
+        self.rest, self.on_disk = due.rest, due.waiting
         if due.next_due is not None:
             self.wake_at(due.next_due.timestamp())
         was_asked, self.may_be_more = self.may_be_more, bool(due.deliveries)
@@ -203,6 +210,8 @@ class WebhookSender(Actor):
             delivery = replace(delivery, status=DeliveryStatus.DELIVERED, ended_at=now)
         else:
             delivery = self.after_failure(delivery, status, error)
+        is_waiting = delivery.status is DeliveryStatus.PENDING
+        self.attempts["retried" if is_waiting else delivery.status.value] += 1
         stored = replace(it.stored, delivery=delivery)
         commit = Commit((SaveDelivery(stored),), now, True)
         self.send_for(self.persistence, commit, partial(_saved, was.id))
@@ -249,8 +258,8 @@ class WebhookSender(Actor):
         commit = Commit(saves, now, delivery)
         self.send_for(self.persistence, commit, partial(DeliveryScheduled, number))
 
-    def retry_saved(self, number: int, reply: Delivery | QueueError) -> None:
-        self.keep(self.retries.pop(number), reply)
+    def retry_saved(self, number: int, outcome: Delivery | QueueError) -> None:
+        self.keep(self.retries.pop(number), outcome)
         self.search()
 
 

@@ -15,6 +15,7 @@ from ..core.messages import (
     MeasureBus,
     MeasureDisk,
     MeasurePlan,
+    MeasureWebhooks,
 )
 from ..core.model.errors import QueueError, Unavailable
 from ..core.model.model_names import model_name
@@ -36,6 +37,7 @@ def measure(
         plan=plan,
         bus=ask(now.bus, MeasureBus(listed), PATIENCE_S),
         disk=ask(now.persistence, MeasureDisk(), PATIENCE_S),
+        webhooks=ask(now.webhooks, MeasureWebhooks(), PATIENCE_S),
         mailboxes=_mailboxes(now),
         restarts=switchboard.boots - 1,
         hub_gap_ms=hub_gap_ms(),

@@ -25,7 +25,9 @@ from .indexes import moment_key
 # delivery:o<target><task id or ->.<id>      -> nothing, while it waits: a task's go in order
 # delivery:t<task id>.<id>                   -> nothing
 # delivery:e<id>                             -> nothing, once it has ended
+# delivery:n                                 -> how many wait
 _RECORD, _WAITING, _ORDER, _OF_TASK, _ENDED = (b"delivery:" + bytes([kind]) for kind in b"dwote")
+_COUNT = b"delivery:n"
 _END = b"\xff"
 _PER_RECEIVER = 4  # deliveries to one receiver that one search finds
 _RECEIVERS = 500  # that one search looks at
@@ -47,6 +49,7 @@ class DeliveryStore:
 
     def __init__(self, families: dict[str, Family], handles: dict[str, Any]) -> None:
         self._families, self._handles = families, handles
+        self._waiting: int | None = None  # not read yet
 
     # --- writing --------------------------------------------------------------------------------
 
@@ -80,6 +83,7 @@ class DeliveryStore:
         if stored.delivery.next_attempt_at is not None:
             changes.put(_waiting_row(stored, stored.delivery.next_attempt_at), b"", handle)
             changes.put(_order_row(stored), b"", handle)
+            self._count_waiting(changes, 1)
         else:
             changes.put(_ended_row(stored.delivery.id), b"", handle)
 
@@ -88,10 +92,22 @@ class DeliveryStore:
         if stored.delivery.next_attempt_at is not None:
             changes.delete(_waiting_row(stored, stored.delivery.next_attempt_at), handle)
             changes.delete(_order_row(stored), handle)
+            self._count_waiting(changes, -1)
         else:
             changes.delete(_ended_row(stored.delivery.id), handle)
 
+    def _count_waiting(self, changes: Changes, step: int) -> None:
+        self._waiting = self.waiting + step
+        changes.put(_COUNT, b"%d" % self._waiting, self._handles["meta"])
+
     # --- reading --------------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """How many wait, or are being made."""
+        if self._waiting is None:
+            self._waiting = int(self._families["meta"].get(_COUNT) or b"0")
+        return self._waiting
 
     def get(self, delivery_id: str) -> StoredDelivery | None:
         return _get(self._families["meta"], delivery_id)
@@ -107,6 +123,7 @@ class DeliveryStore:
         latest = moment_key(now + _LONGEST).encode()
         # An iterator that a snapshot creates later also shows newer writes (rocksdict 0.3.29).
         newest = next(family.between(_RECORD, _RECORD + _END, True), (_RECORD, b""))[0]
+        waiting = self.waiting
 
         def find() -> DueDeliveries:
             found: list[StoredDelivery] = []
@@ -117,7 +134,7 @@ class DeliveryStore:
                     start = _WAITING + receiver + _END
                 first = next(family.between(start, _WAITING + _END), None)
                 if first is None:
-                    return DueDeliveries(found, _moment(first_due), None)
+                    return DueDeliveries(found, _moment(first_due), None, waiting)
                 receiver, count = first[0][_RECEIVER], 0
                 for key, _ in family.between(_WAITING + receiver, _WAITING + receiver + _END):
                     if limit < key[_DUE] <= latest:
@@ -132,7 +149,7 @@ class DeliveryStore:
                     count += 1
                     if count == _PER_RECEIVER:
                         break
-            return DueDeliveries(found, _moment(first_due), receiver.decode())
+            return DueDeliveries(found, _moment(first_due), receiver.decode(), waiting)
 
         return find
 

@@ -26,6 +26,7 @@ from ...actors.core.model.tasks import Status
 PREFIX = "ollama_queue_"
 DURATIONS = range(-6, 14)  # of waits and runs: 16 ms to 2.3 hours, in powers of two
 SYNCS = range(-13, 4)  # 0.1 ms to 8 s
+DELIVERY_OUTCOMES = ("delivered", "retried", "failed")
 NONE = "none"  # the backend of tasks that have not been started
 
 _process = ProcessCollector(registry=None)  # registered nowhere: it is asked here
@@ -61,6 +62,7 @@ def families(
         yield from _tasks(measures)
         yield from _totals(measures)
         yield from _backends(measures)
+        yield from _deliveries(measures)
         yield from _actors(measures)
     if fleet is not None:
         yield from _fleet(fleet)
@@ -172,6 +174,16 @@ def _fleet(fleet: FleetMeasures) -> Iterator[Metric]:
         PREFIX + "takeovers", "How often this server has begun to lead.", fleet.takeovers
     )
     yield _plain("servers", "Servers that share the queue.", fleet.servers)
+
+
+def _deliveries(measures: QueueMeasures) -> Iterator[Metric]:
+    if measures.webhooks.waiting is not None:
+        about = "Webhooks' deliveries that wait, or are being made."
+        yield _plain("waiting_deliveries", about, measures.webhooks.waiting)
+    attempts = _counter("delivery_attempts", "Attempts of deliveries by outcome.", "outcome")
+    for outcome in DELIVERY_OUTCOMES:
+        attempts.add_metric([outcome], measures.webhooks.attempts.get(outcome, 0))
+    yield attempts
 
 
 # --- backends and actors ------------------------------------------------------------------------

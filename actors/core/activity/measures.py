@@ -45,6 +45,14 @@ class FleetMeasures(Struct, frozen=True):
     servers: int
 
 
+class WebhookMeasures(Struct, frozen=True):
+    """How many deliveries wait, as of the last search for due ones, None if unknown; and attempts
+    since the start by what came of them: "delivered", "retried" or "failed"."""
+
+    waiting: int | None
+    attempts: dict[str, int]
+
+
 class QueueMeasures(Struct, frozen=True):
     """All of these together. `mailboxes`: messages that wait, by actor; `restarts` of the actors
     since the process started; `free_bytes` of the disk, None if unknown."""
@@ -52,6 +60,7 @@ class QueueMeasures(Struct, frozen=True):
     plan: PlanMeasures
     bus: BusMeasures
     disk: DiskMeasures
+    webhooks: WebhookMeasures
     mailboxes: dict[str, int]
     restarts: int
     hub_gap_ms: float | None

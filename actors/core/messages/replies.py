@@ -46,12 +46,14 @@ class LiveTasks(Struct, frozen=True):
 class DueDeliveries(Struct, frozen=True):
     """Deliveries to make, and when the first of the others is due, None if none waits.
 
-    `rest`: the receiver to continue from; None: all have been looked at.
+    `rest`: the receiver to continue from; None: all have been looked at. `waiting` is the number of
+    all that wait.
     """
 
     deliveries: list[StoredDelivery]
     next_due: datetime | None
     rest: str | None
+    waiting: int = 0
 
 
 class Page(Struct):

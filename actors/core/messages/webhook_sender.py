@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from ..activity.measures import WebhookMeasures
 from ..model.deliveries import Delivery, StoredDelivery
 from ..model.errors import QueueError
 from .command import Command
@@ -14,6 +15,10 @@ class RetryDelivery(Command[Delivery], frozen=True):
     is on disk; `NotFound`."""
 
     delivery_id: str
+
+
+class MeasureWebhooks(Command[WebhookMeasures], frozen=True):
+    """Reply: `WebhookMeasures`."""
 
 
 class DueFound(Struct, frozen=True):
@@ -61,6 +66,7 @@ class DeliveryScheduled(Struct, frozen=True):
 
 ToWebhookSender = (
     RetryDelivery
+    | MeasureWebhooks
     | DueFound
     | SubjectRead
     | DeliveryAnswered

@@ -114,6 +114,19 @@ def test_lists_are_read_in_pages_newest_first(kept: KeptStore) -> None:
     assert listed(100, status="failed") == [[]]
 
 
+def test_those_that_wait_are_counted(kept: KeptStore) -> None:
+    store = kept.open()
+    first, second = delivery(1), delivery(2)
+    add(store, first, second, delivery(3))
+    change(store, first, next_attempt_at=at(60))
+    change(store, second, next_attempt_at=None, status=DeliveryStatus.DELIVERED)
+    delete(store, delivery(3))
+
+    assert store.deliveries.due(at(0), "")().waiting == 1
+    store.close()
+    assert kept.open().deliveries.due(at(0), "")().waiting == 1
+
+
 def test_old_ones_that_have_ended_are_found(kept: KeptStore) -> None:
     store = kept.open()
     ended = {"status": DeliveryStatus.DELIVERED, "due": None}

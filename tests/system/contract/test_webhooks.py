@@ -52,6 +52,22 @@ def test_a_failure_is_sent_with_its_error(door: Door, receiver: WebhookReceiver)
     assert request.task["result"] is None
 
 
+def test_attempts_and_what_waits_are_measured(door: Door, receiver: WebhookReceiver) -> None:
+    receiver.play = answer(503)
+    door.run(ask(callback_url=receiver.url))
+    waiting = settled(door, 1)
+    measured = door.manager.measure().webhooks
+    assert (measured.waiting, measured.attempts) == (1, {"retried": 1})
+    receiver.play = answer(204)
+    door.queue.retry_delivery(waiting.id)
+    settled(door, 2)
+    for _ in range(1000):
+        measured = door.manager.measure().webhooks
+        if measured.waiting == 0:
+            break
+    assert (measured.waiting, measured.attempts) == (0, {"retried": 1, "delivered": 1})
+
+
 def test_what_is_not_accepted_waits_over_a_reboot_and_is_sent_again(
     door: Door, receiver: WebhookReceiver
 ) -> None:

@@ -97,6 +97,7 @@ BY_HAND = {
     messages.FindDueDeliveries: messages.FindDueDeliveries(START),
     messages.GetDelivery: messages.GetDelivery("msg_0"),
     messages.ListDeliveries: messages.ListDeliveries(1),
+    messages.MeasureWebhooks: messages.MeasureWebhooks(),
     messages.FindEndedDeliveries: messages.FindEndedDeliveries(START, 0, 1),
     persistence.GetTenants: persistence.GetTenants(("any",)),
     persistence.MeasureDisk: persistence.MeasureDisk(),
