@@ -20,7 +20,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--alias", help="the name under which the model is listed")
     parser.add_argument("--context", type=int, default=2048, help="tokens, shared by the slots")
     parser.add_argument("--parallel", type=int, default=1, help="slots")
-    parser.add_argument("--predict", type=int, default=-1, help="tokens of a reply at most")
+    parser.add_argument("--predict", type=int, default=-1, help="tokens of a reply by default")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--embedding", action="store_true", help="serve embeddings, not chat")
     parser.add_argument("--api-key", help="refuse requests that do not carry it")

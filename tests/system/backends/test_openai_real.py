@@ -3,6 +3,7 @@
 Their model is nonsense-grade: shapes, counts and order are looked at, never what it says.
 """
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,29 @@ def test_replies_errors_and_departure(
     (task, *_) = queue.list_tasks()
     assert queue.wait(task.id, timeout=PATIENCE_S).status is Status.CANCELLED
     server.wait_until_idle(20)
+
+
+def test_the_asynchronous_client(queue: Client, server: Server) -> None:
+    base = f"{queue.url}/v1"
+    body: Any = {"model": server.model, "messages": HELLO, "max_tokens": 4, "temperature": 0.0}
+
+    async def ask() -> tuple[Any, str, Any]:
+        async with official.AsyncOpenAI(base_url=base, api_key="none") as client:
+            whole = await client.chat.completions.create(**body)
+            said = ""
+            async for piece in await client.chat.completions.create(**body, stream=True):
+                said += piece.choices[0].delta.content or "" if piece.choices else ""
+            response = await client.responses.create(
+                model=server.model, input="Say hello.", max_output_tokens=4
+            )
+            return whole, said, response
+
+    whole, said, response = asyncio.run(ask())
+
+    assert said == whole.choices[0].message.content
+    assert said.strip()
+    assert response.output_text
+    assert response.usage.output_tokens <= 4
 
 
 def test_a_list_of_prompts_at_llama(llama: LlamaServer, tmp_path: Path) -> None:

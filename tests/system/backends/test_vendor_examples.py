@@ -50,7 +50,7 @@ def examples(package: str) -> list[str]:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A queue as `make run` starts it, but no reply of its model is long."""
-    with LlamaServer(predict=12) as llama:
+    with LlamaServer(context=256, predict=12) as llama:
         server = QueueServer(tmp_path_factory.mktemp("queue"), llama.url)
         model_server.write_config(server.config, llama.url, model_server.README_MODELS)
         with server:
