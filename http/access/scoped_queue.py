@@ -15,6 +15,7 @@ from msgspec.structs import asdict, replace
 from ...actors.api.verbs import full_page
 from ...actors.core.access.keys import Grant
 from ...actors.core.activity.failures import FailureGroup
+from ...actors.core.activity.measures import FleetMeasures
 from ...actors.core.intake import arguments
 from ...actors.core.intake.arguments import AnyTask
 from ...actors.core.intake.bulk import MOST_IDS, BulkError, BulkResult, Filter
@@ -491,6 +492,11 @@ class ScopedQueue:
         """As the queue's own, which needs no key; what it says beside is for callers with one."""
         notes: list[str] = self.whole.check_ready()
         return [] if self._caller().role is None else notes
+
+    def measure_fleet(self) -> FleetMeasures | None:
+        """As the queue's own: the role of a server, and counts of servers, are nobody's secret."""
+        found: FleetMeasures | None = self.whole.measure_fleet()
+        return found
 
     def list_backends(self) -> list[BackendState]:
         return self._seen(self.whole.list_backends())

@@ -158,6 +158,7 @@ export const getHistory = (span = "1h") => requestJson("GET", "/api/history", { 
 export const getUsage = (query) => requestJson("GET", "/api/usage", { query });
 /** A page of the audit log: {entries, cursor}. */
 export const listAudit = (limit) => requestJson("GET", "/api/audit", { query: { limit } });
+export const listServers = () => requestJson("GET", "/api/servers");
 export const listFailures = () => requestJson("GET", "/api/failures");
 export const drainBackend = (name) => requestJson("POST", pathOf("/api/backends", name, "drain"));
 export const resumeBackend = (name) => requestJson("POST", pathOf("/api/backends", name, "resume"));

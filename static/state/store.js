@@ -15,6 +15,7 @@ export const state = {
   history: null, // the minutes of the last hour
   historyError: null,
   failures: [], // groups of failed tasks, the largest first
+  servers: [],
   failuresError: null,
   report: null, // what the History view shows, see report.js
   deliveries: null, // of webhooks, see delivery_list.js

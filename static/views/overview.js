@@ -2,6 +2,7 @@
 
 import { backendList } from "../components/backend_list.js";
 import { errorMessage, loadingMessage, staleWarning } from "../components/controls.js";
+import { serverList } from "../components/server_list.js";
 import { chart, lastHour } from "../lib/charts.js";
 import { h } from "../lib/dom.js";
 import {
@@ -40,6 +41,7 @@ function enter() {
 function loadReports() {
   loadHistory();
   loadFailures();
+  loadServers();
 }
 
 function leave() {
@@ -56,6 +58,14 @@ function onMessage(message) {
 const historyRequests = requestOrder();
 const failureRequests = requestOrder();
 const runningRequests = requestOrder();
+const serverRequests = requestOrder();
+
+/** Those who may not list the servers see none: the section is left out. */
+async function loadServers() {
+  const isNewest = serverRequests();
+  const servers = await api.listServers().catch(() => []);
+  if (isNewest()) update({ servers });
+}
 
 async function loadFailures() {
   const isNewest = failureRequests();
@@ -120,6 +130,7 @@ function draw(state) {
         "wide",
       ),
     section("Model servers", backendList(stats.backends), "wide"),
+    state.servers.length > 1 && section("Servers", serverList(state.servers), "wide"),
     h(
       "p",
       { class: "quiet foot" },

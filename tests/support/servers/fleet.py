@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from time import monotonic
-from typing import Self
+from typing import Any, Self
 
 import psycopg
 
@@ -127,7 +127,8 @@ class ServersOfQueue:
     def epoch(self) -> int:
         with self._connection() as connection:
             ((epoch,),) = connection.execute(b"SELECT epoch FROM leader").fetchall()
-        return int(epoch)
+        found: int = epoch
+        return found
 
     def ready(self, server: ServerOfFleet) -> Client:
         """A client of a server, once the queue answers through it."""
@@ -152,7 +153,7 @@ class ServersOfQueue:
         return found
 
     @contextmanager
-    def _connection(self) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
+    def _connection(self) -> Iterator["psycopg.Connection[Any]"]:
         with psycopg.connect(self.conninfo, autocommit=True) as connection:
             yield connection
 

@@ -1,0 +1,23 @@
+// The servers that share the queue: who leads, and how long each has been silent.
+
+import { h } from "../lib/dom.js";
+import { duration, number } from "../lib/format.js";
+import { reportTable } from "./report_table.js";
+
+export const serverList = (servers) =>
+  reportTable(
+    "Servers",
+    ["Server", "Role", "Seen", "Slots", "Version", "Settings"],
+    servers.map((server) =>
+      h(
+        "tr",
+        { key: server.id },
+        h("th", { scope: "row" }, server.url ?? "a program"),
+        h("td", null, server.leads ? "leader" : "follower"),
+        h("td", null, `${duration(server.lag_s)} ago`),
+        h("td", { class: "amount" }, number(server.slots)),
+        h("td", null, server.version),
+        h("td", null, server.same_settings ? "same" : "different from the leader's"),
+      ),
+    ),
+  );
