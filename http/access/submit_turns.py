@@ -10,7 +10,7 @@ from msgspec import Struct, field
 AT_ONCE = 64  # more do not make the queue faster: it writes all that came during an fsync together
 
 
-class Line(Struct):
+class ClientSubmits(Struct):
     """The submits of one client: how many are in progress, and those that wait, in order."""
 
     running: int = 0
@@ -26,7 +26,7 @@ class SubmitTurns:
     def __init__(self, most: int = AT_ONCE) -> None:
         self._most = most
         self._lock = Lock()
-        self._lines: dict[Hashable, Line] = {}  # of clients that have any
+        self._lines: dict[Hashable, ClientSubmits] = {}  # of clients that have any
 
     @contextmanager
     def turn(self, client: Hashable) -> Iterator[None]:
@@ -39,7 +39,7 @@ class SubmitTurns:
 
     def _enter(self, client: Hashable) -> None:
         with self._lock:
-            line = self._lines.setdefault(client, Line())
+            line = self._lines.setdefault(client, ClientSubmits())
             if line.running < self._most:
                 line.running += 1
                 return
