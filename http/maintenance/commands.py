@@ -7,18 +7,19 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import IO, Any, BinaryIO, TypeVar
 
 import click
 
 from ...actors.backup.check import check_folder, repair
-from ...actors.backup.exporting import export
+from ...actors.backup.exporting import export, export_rows
 from ...actors.backup.faults import Progress, no_progress
 from ...actors.backup.folders import back_up, disk_errors, snapshot_of_closed, snapshot_to_read
 from ...actors.backup.folders import restore as restore_backup
-from ...actors.backup.importing import import_lines
+from ...actors.backup.importing import import_into, import_lines
 from ...actors.backup.manifest import BackupManifest, read_manifest
 from ...actors.core.intake.submission import parse_time
 from ...actors.core.model.errors import Conflict, Invalid, QueueError, Unavailable
@@ -44,6 +45,7 @@ def _of_a_queue(command: F) -> F:
     return command
 
 
+_STORAGE = click.option("--storage", metavar="URL", help="PostgreSQL that the queue is in instead.")
 _SERVER = click.option("--server", metavar="URL", help="Running server. Default: as it recorded.")
 
 
@@ -108,6 +110,7 @@ def verify(folder: str, repairs: bool) -> None:
 @_of_a_queue
 @_SERVER
 @click.option("--backup", "source", metavar="FOLDER", help="Export a backup instead.")
+@_STORAGE
 @click.option("--since", metavar="TIME", help="Leave out tasks that ended before this time.")
 def export_command(
     file: str,
@@ -115,6 +118,7 @@ def export_command(
     path: str | None,
     server: str | None,
     source: str | None,
+    storage: str | None,
     since: str | None,
 ) -> None:
     """Write all records as JSON lines to a new FILE, also while the server runs; - is stdout.
@@ -128,6 +132,8 @@ def export_command(
             if manifest is None:
                 raise Invalid(f"{source} is not a backup: it has no backup.json", field="backup")
             counts = export(Path(source), manifest.taken_at, begin, output.write, _progress())
+        elif storage is not None:
+            counts = _export_of(storage, begin, output)
         else:
             data = _data_folder(data_dir, path)
             with _snapshots(data, server) as take, snapshot_to_read(data, take) as snapshot:
@@ -138,21 +144,56 @@ def export_command(
 
 @click.command("import")
 @click.argument("file")
-@click.argument("data_dir")
+@click.argument("data_dir", required=False)
+@_STORAGE
 @click.option("--replace", is_flag=True, help="Replace records that are there, by their ids.")
-def import_command(file: str, data_dir: str, replace: bool) -> None:
-    """Add an export to the queue in DATA_DIR, which is stopped or new; FILE may be -, stdin.
+def import_command(file: str, data_dir: str | None, storage: str | None, replace: bool) -> None:
+    """Add an export to the queue in DATA_DIR or PostgreSQL, which is stopped or new; FILE may be -,
+    stdin.
 
     Records whose id is there already are skipped, so that an import may be repeated.
 
     Example: ollama-queue-server import tasks.jsonl ./data
     """
+    if (data_dir is None) == (storage is None):
+        raise click.UsageError("name either DATA_DIR or --storage: where to import to")
     with click.open_file(file, "rb") as source:
-        folder = Path(data_dir).absolute()
-        added, skipped = import_lines(source, folder, _progress(), replaces=replace)
+        if storage is not None:
+            added, skipped = _import_to(storage, source, replace)
+        else:
+            folder = Path(data_dir or "").absolute()
+            added, skipped = import_lines(source, folder, _progress(), replaces=replace)
     click.echo(f"imported: {_numbers(added)}")
     if skipped:
         click.echo(f"skipped, as they are there: {_numbers(skipped)}")
+
+
+def _export_of(conninfo: str, since: datetime | None, output: BinaryIO) -> dict[str, int]:
+    with _psycopg():
+        from ...actors.backup.postgres_reader import PostgresReader
+    with PostgresReader(conninfo) as store:
+        at = datetime.now(UTC)
+        return export_rows(store, store.blobs, at, since, output.write, _progress())
+
+
+def _import_to(
+    conninfo: str, source: IO[bytes], replaces: bool
+) -> tuple[dict[str, int], dict[str, int]]:
+    with _psycopg():
+        from ...actors.backup.postgres_writer import only_writer
+    with only_writer(conninfo) as open_store:
+        return import_into(open_store, source, _progress(), replaces=replaces)
+
+
+@contextmanager
+def _psycopg() -> Iterator[None]:
+    """Around imports of what needs it: it is an extra."""
+    try:
+        yield
+    except ImportError as error:
+        raise Unavailable(
+            f"--storage needs psycopg ({error}): pip install 'ollama-queue[postgres]'"
+        ) from None
 
 
 # --- shared -------------------------------------------------------------------------------------

@@ -18,20 +18,23 @@ class RowCache:
     def __init__(self, name: str, overlay: Overlay, tables: RowReader) -> None:
         self._name, self._overlay, self._stored = name, overlay, tables
         self._rows: OrderedDict[bytes, bytes] = OrderedDict()
-        self._gap = b"", b""  # between these keys, both excluded, nothing is stored
+        self._start = self._end = b""  # in [start, end) are the keys of `_there` and no others
+        self._there: set[bytes] = set()
         self._size = 0
 
     def get(self, key: bytes) -> bytes | None:
         """A row that the overlay does not have."""
         value = self._rows.get(key)
-        if value is None and not self._gap[0] < key < self._gap[1]:
+        if value is None and (key in self._there or not self._start <= key < self._end):
             value = self._read(key)
         return value
 
     def note(self, key: bytes, value: bytes | None) -> None:
         """Take in a change."""
-        if self._gap[0] < key < self._gap[1]:
-            self._gap = key, self._gap[1]  # ids ascend: the next one is new as well
+        if value is None:
+            self._there.discard(key)
+        elif self._start <= key < self._end and key not in self._there:
+            self._start = key + b"\x00"  # ids ascend: the next one is new as well
         was = self._rows.pop(key, None)
         if was is not None:
             self._size -= len(key) + len(was) + _OF_A_ROW
@@ -46,10 +49,10 @@ class RowCache:
     def _read(self, key: bytes) -> bytes | None:
         layers = self._overlay.layers  # as they are before the statement
         found, rows = None, self._stored.rows_from(self._name, key, _AHEAD, _MOST_ROW)
-        first = rows[0][0] if rows else _END
-        if first != key:
-            ours = rows_within(layers, self._name, key, first)
-            self._gap = key, min(ours, default=first)
+        end = rows[-1][0] + b"\x00" if len(rows) == _AHEAD else _END
+        ours = rows_within(layers, self._name, key, end)
+        self._start, self._end = key, min(ours, default=end)
+        self._there = {other for other, _ in rows}
         for other, value in rows:
             if other == key:
                 found = value

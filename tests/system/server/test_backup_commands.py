@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from ollama_queue import generate_task
+from ollama_queue.actors.store.postgres.connections import connect
 from tests.support.fakes.model_server import FakeOllama
 from tests.support.full_queue import full_queue
+from tests.support.servers.postgres import PostgresServer
 from tests.support.servers.queue_server import QueueServer
 from tests.system.crashes.test_backup_under_load import command, run
 
@@ -52,6 +54,42 @@ def test_out_and_in(data: Path, tmp_path: Path) -> None:
     assert code == 2
     assert "is not one of an export that this version reads" in output
     assert run("verify", tmp_path / "cut").endswith(": no faults\n")
+
+
+def test_from_a_folder_to_postgresql_and_back(
+    data: Path, tmp_path: Path, postgres: PostgresServer
+) -> None:
+    file, back = tmp_path / "queue.jsonl", tmp_path / "back.jsonl"
+    said = run("export", file, "--data-dir", data)
+    with postgres.queue() as storage:
+        to_postgres = ("import", file, "--storage", storage)
+        assert run(*to_postgres) == said.replace("exported", "imported")
+        again = said.replace("exported", "imported: nothing\nskipped, as they are there")
+        assert run(*to_postgres) == again
+        assert run("export", back, "--storage", storage) == said
+        lead(storage)
+        code, output = ended(*to_postgres)
+        assert (code, output.count("\n")) == (1, 1)
+        assert "http://first:8080 leads the queue, or has been killed within" in output
+    assert run("import", back, tmp_path / "new") == said.replace("exported", "imported")
+    assert run("verify", tmp_path / "new") == f"{tmp_path / 'new'}: no faults\n"
+
+
+def lead(storage: str) -> None:
+    """As a server does, which is then killed."""
+    with connect(storage) as connection:
+        connection.execute(
+            "UPDATE leader SET epoch = epoch + 1, server = gen_random_uuid(),"
+            " url = 'http://first:8080', seen_at = clock_timestamp()"
+        )
+
+
+def test_an_import_is_to_one_place(tmp_path: Path) -> None:
+    (tmp_path / "queue.jsonl").touch()
+    for words in ([], [str(tmp_path / "new"), "--storage", "postgresql://host/db"]):
+        code, output = ended("import", tmp_path / "queue.jsonl", *words)
+        assert code == 2
+        assert "name either DATA_DIR or --storage" in output
 
 
 def test_the_data_folder_may_be_named_by_the_settings(data: Path, tmp_path: Path) -> None:
