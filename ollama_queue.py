@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ollama_queue.actors.core.intake.bulk import BulkError, BulkResult
     from ollama_queue.actors.core.intake.submission import chat_task, embed_task, generate_task
     from ollama_queue.actors.core.model.access_keys import (
+        Budget,
         KeyCreated,
         KeyInfo,
         KeyRules,
@@ -97,7 +98,7 @@ _HOME = {
     "actors.backup.manifest": ["BackupManifest"],
     "actors.core.intake.bulk": ["BulkError", "BulkResult"],
     "actors.core.config.config": ["Config"],
-    "actors.core.model.access_keys": ["KeyCreated", "KeyInfo", "KeyRules", "NewKey"],
+    "actors.core.model.access_keys": ["Budget", "KeyCreated", "KeyInfo", "KeyRules", "NewKey"],
     "actors.core.model.crons": ["Cron", "Missed", "NewCron", "Overlap", "TaskTemplate"],
     "actors.core.model.deliveries": [
         "Delivery", "DeliveryAttempt", "DeliveryPage", "DeliveryStatus",
@@ -135,6 +136,7 @@ __all__ = [  # noqa: RUF022 - kept in the order of the table above
     "BulkError",
     "BulkResult",
     "Config",
+    "Budget",
     "KeyCreated",
     "KeyInfo",
     "KeyRules",
