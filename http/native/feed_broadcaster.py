@@ -245,9 +245,11 @@ class FeedBroadcaster:
         with suppress(TimeoutError):
             items = [mailbox.get(wait), *mailbox.drain()]
             if events := [item for item in items if isinstance(item, EventRecord)]:
+                is_behind = len(events) > EVENTS_TOGETHER  # then there is no time to rest
                 for start in range(0, len(events), EVENTS_TOGETHER):
                     some = events[start : start + EVENTS_TOGETHER]
-                    self._broadcast([FeedMessage("event", shown(event), event) for event in some])
+                    messages = [FeedMessage("event", shown(event), event) for event in some]
+                    self._broadcast(messages, rest_s=TURN_S if is_behind else REST_S)
                 self._seq = max(self._seq, events[-1].seq)
                 self._stats_at = min(self._stats_at, self._stats_told_at + STATS_S)
         if time.monotonic() >= self._stats_at:
@@ -274,8 +276,13 @@ class FeedBroadcaster:
                 self._feeds[feed] = None
             feed.begin(snapshot, seen)
 
-    def _broadcast(self, messages: list[FeedMessage], feeds: list[Feed] | None = None) -> None:
-        for feed in _in_turns(tuple(self._feeds) if feeds is None else feeds):
+    def _broadcast(
+        self,
+        messages: list[FeedMessage],
+        feeds: list[Feed] | None = None,
+        rest_s: float = REST_S,
+    ) -> None:
+        for feed in _in_turns(tuple(self._feeds) if feeds is None else feeds, rest_s=rest_s):
             if not feed.hear(messages):
                 self.leave(feed)
 
