@@ -149,11 +149,12 @@ def shared_storage(conninfo: str, runtime: Runtime) -> Runtime:
         raise Unavailable(
             f"queue.storage needs psycopg ({error}): pip install 'ollama-queue[postgres]'"
         ) from None
+    blobs = LatePostgresBlobs(conninfo)
     return replace(
         runtime,
         pools=_thread_pools,
         check_free_space=lambda folder, size: None,
-        open_blobs=lambda folder: LatePostgresBlobs(conninfo),
+        open_blobs=lambda folder: blobs,
         file_pool=InlinePool,
     )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, TypeVar
 
 import click
+from msgspec.structs import replace
 
 from ...actors.backup.check import check_folder, repair
 from ...actors.backup.exporting import export, export_rows
@@ -21,6 +22,7 @@ from ...actors.backup.folders import back_up, disk_errors, snapshot_of_closed, s
 from ...actors.backup.folders import restore as restore_backup
 from ...actors.backup.importing import import_into, import_lines
 from ...actors.backup.manifest import BackupManifest, read_manifest
+from ...actors.core.config.config import QueueSettings
 from ...actors.core.intake.submission import parse_time
 from ...actors.core.model.errors import Conflict, Invalid, QueueError, Unavailable
 from ...actors.core.model.stats import StoreSnapshot
@@ -55,6 +57,8 @@ _SERVER = click.option("--server", metavar="URL", help="Running server. Default:
 @_SERVER
 def backup(folder: str, data_dir: str | None, path: str | None, server: str | None) -> None:
     """Write a backup to a new FOLDER, also while the server runs.
+
+    Of a queue in PostgreSQL pg_dump makes one.
 
     Example: ollama-queue-server backup /backups/monday
     """
@@ -126,6 +130,7 @@ def export_command(
     Example: ollama-queue-server export tasks.jsonl --since 2026-11-01
     """
     begin = None if since is None else parse_time(since, "since")
+    storage = storage or _queue_settings(data_dir, path).storage
     with _new_file(file) as output:
         if source is not None:
             manifest = read_manifest(Path(source))
@@ -200,9 +205,17 @@ def _psycopg() -> Iterator[None]:
 
 
 def _data_folder(data_dir: str | None, path: str | None) -> Path:
+    queue = _queue_settings(data_dir, path)
+    if queue.storage is not None:
+        raise Invalid("the queue is in PostgreSQL: pg_dump makes a backup of it, export a copy")
+    return Path(queue.storage_path)
+
+
+def _queue_settings(data_dir: str | None, path: str | None) -> QueueSettings:
+    """A folder that is named is meant, whatever else the settings say."""
     flags = {} if data_dir is None else {"queue.storage_path": data_dir}
-    loaded = settings.trace(path, os.environ, flags)
-    return Path(settings.anchored(loaded.config).queue.storage_path)
+    queue = settings.anchored(settings.trace(path, os.environ, flags).config).queue
+    return queue if data_dir is None else replace(queue, storage=None)
 
 
 @contextmanager

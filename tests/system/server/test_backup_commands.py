@@ -66,7 +66,10 @@ def test_from_a_folder_to_postgresql_and_back(
         assert run(*to_postgres) == said.replace("exported", "imported")
         again = said.replace("exported", "imported: nothing\nskipped, as they are there")
         assert run(*to_postgres) == again
-        assert run("export", back, "--storage", storage) == said
+        (tmp_path / "config.yaml").write_text(f"queue: {{storage: '{storage}'}}")
+        assert run("export", back, "--config", tmp_path / "config.yaml") == said
+        code, output = ended("backup", tmp_path / "no", "--config", tmp_path / "config.yaml")
+        assert (code, "pg_dump makes a backup of it" in output) == (2, True)
         lead(storage)
         code, output = ended(*to_postgres)
         assert (code, output.count("\n")) == (1, 1)
