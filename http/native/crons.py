@@ -43,15 +43,15 @@ def cron_handlers(queue: CronQueue, max_body: int) -> Handlers:
 def _filtered(crons: list[Cron]) -> list[Cron]:
     """Apply the query: `enabled`, `name` (repeatable), `limit` and `offset`."""
     query = reading.query({"enabled", "name", "limit", "offset"})
-    enabled, names = query.get("enabled", [""])[-1], query.get("name")
-    if enabled not in ("", "true", "false"):
+    enabled, names = query.get("enabled", ["any"])[-1], query.get("name")
+    if "enabled" in query and enabled not in ("true", "false"):
         raise Invalid("enabled must be true or false", field="enabled")
     start = reading.whole(query, "offset", 0)
     count = reading.whole(query, "limit", len(crons))
     matching = [
         cron
         for cron in crons
-        if (not enabled or cron.enabled is (enabled == "true"))
+        if (enabled == "any" or cron.enabled is (enabled == "true"))
         and (names is None or cron.name in map(_text, names))
     ]
     return matching[start : start + count]

@@ -161,3 +161,10 @@ def test_a_run_that_may_not_overlap_is_a_conflict(house: AppHarness) -> None:
 def test_a_body_has_a_limit(house: AppHarness) -> None:
     large = {**CRON, "name": "x" * MAX_BODY}
     assert error(house.http.post("/api/cron", json=large))[:2] == (413, "too_large")
+
+
+@pytest.mark.parametrize("enabled", ["", "any", "1"])
+def test_a_list_by_enabled_takes_true_or_false(house: AppHarness, enabled: str) -> None:
+    refused = house.http.get("/api/cron", params={"enabled": enabled})
+
+    assert error(refused) == (400, "invalid", "enabled")
