@@ -8,6 +8,7 @@ import pytest
 
 from ollama_queue import Unavailable
 from ollama_queue.actors.core.model.tasks import Status
+from ollama_queue.actors.store import migrations
 from ollama_queue.actors.store.commit_group import TaskWrite
 from ollama_queue.actors.store.postgres.connections import PostgresError, connect
 from ollama_queue.actors.store.postgres.saving import Fenced
@@ -114,6 +115,40 @@ def test_without_an_epoch_it_is_read_only(conninfo: str) -> None:
     assert (listed(reader), reader.boot, reader.counts.total(Status.PENDING)) == ([1], 1, 1)
     reader.close()
     leader.close()
+
+
+# --- formats ------------------------------------------------------------------------------------
+
+
+def test_one_of_an_older_format_is_given_its_rows_anew(
+    conninfo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "SLICE_TASKS", 3)
+    older = led(conninfo)
+    write(older, *(a_record(n, tenant="ann" if n % 2 else None) for n in range(10)))
+    older.write_row("meta", b"format", b"3")
+    older.close()
+    with connect(conninfo) as connection:
+        connection.execute("DELETE FROM index")
+        connection.execute("DELETE FROM meta WHERE key = 'tenant:ann'")
+
+    again = led(conninfo)
+    assert listed(again, tenant=["ann"]) == [9, 7, 5, 3, 1]
+    assert again.counts_of("ann").total(Status.PENDING) == 5
+    assert len(again.recover().waiting) == 10
+    again.close()
+    again = led(conninfo)
+    assert again.row("meta", b"format") == b"%d" % migrations.FORMAT
+    again.close()
+
+
+def test_one_of_a_newer_format_is_refused(conninfo: str) -> None:
+    newer = led(conninfo)
+    newer.write_row("meta", b"format", b"99")
+    newer.close()
+
+    with pytest.raises(Unavailable, match="the store in PostgreSQL has format 99, this version"):
+        led(conninfo)
 
 
 # --- all or nothing -----------------------------------------------------------------------------
