@@ -19,6 +19,7 @@ from ollama_queue import (
     DeliveryPage,
     Event,
     FailureGroup,
+    FleetServer,
     KeyCreated,
     KeyInfo,
     NewKey,
@@ -145,6 +146,7 @@ def look_after(queue: QueueAPI) -> None:
     assert_type(page, DeliveryPage)
     assert_type(queue.retry_delivery(page.deliveries[0].id), Delivery)
     assert_type(queue.list_backends(), list[BackendState])
+    assert_type(queue.list_servers(), list[FleetServer])
     assert_type(queue.drain_backend("gpu1"), BackendState)
     assert_type(queue.resume_backend("gpu1"), BackendState)
     assert_type(queue.load_model("gpu1", "qwen3", keep_alive="10m"), BackendState)
