@@ -7,7 +7,7 @@ from ...actors.core.access.key_book import KeyBook
 from ...actors.core.access.keys import Grant
 from ...actors.core.fleet.servers import Sight
 from ...actors.core.model.access_keys import AccessKey
-from ...actors.core.model.errors import Invalid
+from ...actors.core.model.errors import Unavailable
 from .access_control import AccessControl
 
 
@@ -52,7 +52,7 @@ class FleetAccess:
         self._look()
 
     def begin_to_lead(self) -> None:
-        """Raises `Invalid` if keys are required and there are none."""
+        """Raises `Unavailable` if keys are required and there are none."""
         boot = self._fleet.boots
         if boot == self._known_boot:
             return
@@ -61,9 +61,9 @@ class FleetAccess:
         else:
             self._queue.watch_grants(self._access.replace)
         if self._required and not self._access.is_on:
-            raise Invalid(
+            raise Unavailable(
                 "auth.required is set, and there is no API key: name an admin's in auth.keys",
-                field="auth.required",
+                retry_after_s=60,
             )
         self._known_boot, self._keys = boot, None
 

@@ -9,7 +9,7 @@ from time import monotonic
 
 from ollama_queue import Client, QueueError, Status
 from tests.support.fakes.model_server import FakeOllama
-from tests.support.servers.fleet import TTL_S, ServerOfFleet, ServersOfQueue, check_ends
+from tests.support.servers.fleet import ServerOfFleet, ServersOfQueue, check_ends
 from tests.support.servers.postgres import PostgresServer
 from tests.system.crashes.test_kill9 import Load, all_tasks, behave
 
@@ -17,6 +17,7 @@ SECONDS = float(os.environ.get("OLLAMA_QUEUE_CHAOS", "20"))
 SEED = int(os.environ.get("OLLAMA_QUEUE_SEED", random.randrange(1 << 32)))
 SERVERS = 4
 USERS = 4
+SILENCE_S = 60.0  # generous: a server that starts takes several seconds on a busy machine
 
 
 class FleetLoad(Load):
@@ -111,7 +112,7 @@ def test_chaos(database: PostgresServer, tmp_path: Path) -> None:
         print(f"{dict(monkey.done)}, {fleet.epoch()} leads, slowest {load.slowest_s:.1f} s")
         with fleet.ready(fleet.leader()) as client:
             check_the_end(client, load, fleet)
-    assert load.slowest_s < SECONDS + TTL_S
+    assert load.slowest_s < SILENCE_S
 
 
 def check_the_end(client: Client, load: FleetLoad, fleet: ServersOfQueue) -> None:

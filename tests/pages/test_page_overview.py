@@ -184,3 +184,25 @@ def test_a_model_is_loaded_and_unloaded_from_its_server(
     finally:
         fake.default = replies.behaviour_for
         fake.lists(*MODELS, loaded=["smollm2"])
+
+
+def test_the_servers_of_a_fleet_are_listed(tab: BrowserTab) -> None:
+    servers = tab.page.get_by_role("region", name="Servers", exact=True)
+    tab.open()
+    expect(tab.page.get_by_role("region", name="Model servers")).to_be_visible()
+    expect(servers).to_have_count(0)  # there is one only
+
+    one = {"version": "0.1.0", "slots": 4, "same_settings": True}
+    fleet = [
+        {**one, "id": "a", "url": "http://10.0.0.5:7125", "leads": True, "lag_s": 0.3},
+        {**one, "id": "b", "url": None, "leads": False, "lag_s": 2.0, "same_settings": False},
+    ]
+    tab.page.route("**/api/servers", lambda route: route.fulfill(json=fleet))
+    tab.open()
+
+    rows = servers.get_by_role("row")
+    expect(rows).to_have_count(3)
+    expect(rows.nth(1)).to_contain_text("http://10.0.0.5:7125")
+    expect(rows.nth(1)).to_contain_text("leader")
+    expect(rows.nth(2)).to_contain_text("different from the leader's")
+    tab.page.unroute("**/api/servers")
