@@ -134,6 +134,7 @@ def test_a_server_answers_of_itself(fleet: ServersOfQueue, follower: ServerOfFle
 
 def test_all_servers_are_listed(fleet: ServersOfQueue, follower: ServerOfFleet) -> None:
     with follower.client() as client:
+        fleet.until(lambda: len(client.list_servers()) == 3)  # the leader has seen them all
         servers = client.list_servers()
 
     assert servers[0].url == fleet.leader().base_url
