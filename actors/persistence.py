@@ -150,9 +150,11 @@ class Persistence(Actor):
 
     def on_close(self) -> bool:
         """Close after the fsync and the scans that are still running."""
-        self._epitaph = OutcomeUnknown(  # the last commits may be durable, unanswered as they are
-            "the queue is stopped; it may have been done", retry_after_s=1
-        )
+        if not isinstance(self._epitaph, OutcomeUnknown):  # that of a crash says more
+            # The last commits may be durable, unanswered as they are.
+            self._epitaph = OutcomeUnknown(
+                "the queue is stopped; it may have been done", retry_after_s=1
+            )
         self.store.is_closing = True
         if not (self.syncer.finish(5.0) and self.scanner.finish(5.0)):
             return False
