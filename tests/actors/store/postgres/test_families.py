@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ollama_queue.actors.store.encoding import Family
@@ -13,7 +13,7 @@ from ollama_queue.actors.store.postgres.store import PostgresStore
 from ollama_queue.actors.store.task_store import TaskStore
 from tests.support.stores import NewStores
 
-keys = st.binary(max_size=1).map(lambda key: b"k" + key)
+keys = st.sampled_from([b"k%c" % letter for letter in b"abcdefgh"])  # few: they meet
 commits = st.lists(st.tuples(keys, st.one_of(st.none(), st.binary(max_size=3))), max_size=6)
 ranges = st.tuples(keys, keys, st.booleans())
 steps = st.lists(
@@ -24,8 +24,24 @@ steps = st.lists(
         st.tuples(st.just("snapshot"), ranges),
         st.tuples(st.just("look"), st.none()),
     ),
-    max_size=25,
+    min_size=4,
+    max_size=30,
 )
+
+
+SYNC = ("sync", 0)
+
+
+def put(key: bytes, value: bytes = b"1") -> tuple[str, Any]:
+    return "commit", [(key, value)]
+
+
+def read(key: bytes) -> tuple[str, Any]:
+    return "read", (key, key, False)
+
+
+def snapshot(key: bytes) -> tuple[str, Any]:
+    return "snapshot", (key, key, False)
 
 
 class Compared:
@@ -87,6 +103,14 @@ def contents(family: Family, first: bytes, last: bytes, backwards: bool) -> list
 
 @pytest.mark.parametrize("name", ["index", "tasks"])
 @settings(max_examples=60)
+@example([put(b"ka"), snapshot(b"ka"), put(b"ka", b"2")])
+@example([put(b"ke"), read(b"kd"), put(b"ka"), put(b"kb"), put(b"kc"), SYNC, read(b"ke")])
+@example(
+    [
+        *(put(b"kb"), SYNC, put(b"kb", b"2"), put(b"ke"), put(b"kf"), put(b"kg")),
+        *(read(b"ka"), SYNC, read(b"kb")),
+    ]
+)
 @given(steps)
 def test_whatever_is_committed_synced_and_read(
     stores: NewStores, name: str, drawn: list[tuple[str, Any]]
@@ -102,6 +126,8 @@ def test_whatever_is_committed_synced_and_read(
         compared = Compared(store, name)
         for step, facts in drawn:
             getattr(compared, step)(facts)
+        compared.sync(0)
+        compared.look(None)
         everything = (b"k", b"k\xff", False)
         compared.read(everything)
         store.close()

@@ -1,5 +1,6 @@
 """The store in PostgreSQL: one writes at a time, all of a commit or nothing, whatever is cut."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
@@ -15,7 +16,7 @@ from ollama_queue.actors.store.postgres.saving import Fenced
 from ollama_queue.actors.store.postgres.schema import prepare
 from ollama_queue.actors.store.postgres.store import PostgresStore
 from tests.support.raw_store import group, listed, write
-from tests.support.recorders import a_record, task_id
+from tests.support.recorders import PATIENCE_S, a_record, task_id
 from tests.support.servers.postgres import PostgresServer, take_lead
 
 
@@ -78,9 +79,10 @@ def being_written(conninfo: str, leader: PostgresStore) -> Iterator[None]:
 def until_waiting(conninfo: str, count: int) -> None:
     """Until so many statements wait for a lock."""
     waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    deadline = time.monotonic() + PATIENCE_S
     with connect(conninfo) as connection:
         while len(connection.execute(waiting).fetchall()) < count:
-            pass
+            assert time.monotonic() < deadline, "nothing waits"
 
 
 def test_a_takeover_waits_for_what_is_being_written(conninfo: str) -> None:
