@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from ..model.access_keys import AccessKey
+from ..model.tasks import PublicRecord
 
 
 class Leader(Struct, frozen=True):
@@ -15,7 +16,7 @@ class Leader(Struct, frozen=True):
     is_here: bool = False
 
 
-class FleetServer(Struct, frozen=True, kw_only=True):
+class FleetServer(Struct, PublicRecord, frozen=True, kw_only=True):
     """A server of the queue. Of a queue in a folder there is one, which leads.
 
     `id` is new at each start. `url` is where the other servers reach it, None if they cannot.
