@@ -47,7 +47,8 @@ class ReadOnlyScheduler(Actor):
         self.crons = {cron.id: cron for cron in recovered.crons}
         flags = [name for name, is_on in recovered.flags.items() if is_on]
         plan.restore_access(recovered.access_keys, recovered.usages)
-        plan.restore(recovered.waiting, [], flags, clock())
+        for _ in plan.restore(recovered.waiting, [], flags, clock()):
+            yield_control()
 
     def handle(self, message: ToScheduler | ToCronTicker | MeasureWebhooks) -> Replied:
         match message:

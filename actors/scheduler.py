@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from .base.actor import Actor, Ref, Replied, log, reply, tell
 from .base.clock import LEAST_STEP_S, Clock
-from .base.cooperation import YieldControl, never_yield
+from .base.cooperation import YieldControl, never_yield, run_steps
 from .base.inbox import Promise
 from .batch_loading import BatchLoad
 from .core.activity.measures import PlanMeasures
@@ -125,7 +125,8 @@ class Scheduler(Actor):
         old, self.recovered = self.recovered, Recovered([], [], [], {}, 0)
         flags, now = [name for name, is_on in old.flags.items() if is_on], self.clock()
         self.plan.restore_access(old.access_keys, old.usages)
-        self.carry_out(self.plan.recover(old.waiting, old.running, old.keys, flags, now), now)
+        recovery = self.plan.recover(old.waiting, old.running, old.keys, flags, now)
+        self.carry_out(run_steps(recovery, self.yield_control), now)
 
     def handle(self, message: ToScheduler) -> Replied | None:
         now = self.clock()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from msgspec.structs import replace
 
+from ollama_queue.actors.base.cooperation import never_yield, run_steps
 from ollama_queue.actors.core.config.config import RetrySettings
 from ollama_queue.actors.core.intake.submission import draft, generate_task
 from ollama_queue.actors.core.model.errors import Conflict, QueueFull, Unavailable
@@ -48,6 +49,7 @@ class PlanDriver(RuleBasedStateMachine):
         self.disk = ModelDisk()
         self.accepted: set[str] = set()
         self.over: list[Run] = []  # calls that have ended
+        self.start_limits: set[float] = set()  # by when tasks had to start, at some time
         self.now, self.last_us = NOW, 0
         self.start()
         self.submit_many(backlog)
@@ -302,6 +304,7 @@ class PlanDriver(RuleBasedStateMachine):
         self.disk.clock_set(step)
         self.stop_by = {slot: due + step for slot, due in self.stop_by.items()}
         self.drain_by = None if self.drain_by is None else self.drain_by + step
+        self.start_limits = {limit + step for limit in self.start_limits}
         self.obey(self.plan.clock_set(step, self.now))
 
     @precondition(lambda self: self.plan.next_due is not None)
@@ -321,6 +324,8 @@ class PlanDriver(RuleBasedStateMachine):
         running = self.disk.entries(Status.RUNNING)
         keys = list(self.disk.keys.items())
         flags = ["paused"] if self.disk.paused else []
-        self.obey(self.plan.recover(waiting, running, keys, flags, self.now))
+        self.obey(
+            run_steps(self.plan.recover(waiting, running, keys, flags, self.now), never_yield)
+        )
         for was in were:
             assert self.disk.records[was.id].interruptions == was.interruptions + 1

@@ -93,7 +93,7 @@ class Dispatch:
         lane, route, ready = self.waiting.lane(entry), read_route(entry.route), self.waiting.ready
         gate = self.gates.choose(lane, route, entry.avoid, ready, now)
         assert gate is not None, "no backend of an open lane is open"
-        return gate, self.gates.fallbacks.choose(gate, route, lane.waited)
+        return gate, self.gates.candidate(gate, route, lane)
 
     def _start(self, entry: Entry, now: float) -> Iterator[Order]:
         gate, (model, fallback, *_) = self._placement_of(entry, now)

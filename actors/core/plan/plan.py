@@ -4,7 +4,7 @@ An impossible command raises `QueueError`; a fact never does: a stale one return
 Instants (`now`) are seconds since 1970, `chance` is a number from 0 to 1; both are arguments.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -93,15 +93,15 @@ class Plan:
         keys: Iterable[tuple[bytes, KeyUse]],
         flags: Iterable[str],
         now: float,
-    ) -> list[Order]:
-        """Restore the state from disk, and go on; `interrupted` were running when the queue
-        crashed.
+    ) -> Generator[None, None, list[Order]]:
+        """Restore the state from disk, and go on, in steps; `interrupted` were running when the
+        queue crashed.
 
         `flags` are the names of the flags that are set.
         """
         orders: list[Order] = []
         interrupted = list(interrupted)
-        self.restore(waiting, interrupted, flags, now)
+        yield from self.restore(waiting, interrupted, flags, now)
         self.keys.restore(keys, self.entries)
         for entry in interrupted:
             change, left = interrupt(entry, CRASHED, None, now)
@@ -115,16 +115,20 @@ class Plan:
         interrupted: Iterable[Entry],
         flags: Iterable[str],
         now: float,
-    ) -> None:
-        """Restore the state from disk, and decide nothing: late tasks still wait."""
+    ) -> Iterator[None]:
+        """Restore the state from disk, in steps, and decide nothing: late tasks still wait."""
         flags = set(flags)
         self.paused = "paused" in flags
         self.dispatch.restore_drained(flags)
         waiting, interrupted = list(waiting), list(interrupted)
+        yield
         repair_clock([*waiting, *interrupted], self.retry, now)
+        yield
         self.entries.add([*waiting, *interrupted])
+        yield
         self.waiting.start_waits(now)
-        self.waiting.fill(waiting, now)
+        yield from self.waiting.fill(waiting, now)
+        yield
 
     def restore_access(self, keys: Iterable[AccessKey], usages: Mapping[str, TenantUsage]) -> None:
         """Restore the API keys and what tenants have used, before `recover`."""

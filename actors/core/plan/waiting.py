@@ -13,6 +13,7 @@ from ..model.tasks import WaitingFor
 from ..routing.lanes import Lane
 
 ROUNDING_S = 1e-6  # more than the rounding of an instant
+STEP = 256  # entries added in one step
 
 SortKey = tuple[float, float, str]
 """An entry's place in the total order: the rank of its level, when it was queued, its id."""
@@ -105,12 +106,14 @@ class WaitingRoom:
             _come(entry)
             self._enqueue(entry)
 
-    def fill(self, entries: Iterable[Entry], now: float) -> None:
-        """Add many entries at once, as at a boot: sorted together, not one by one."""
+    def fill(self, entries: Iterable[Entry], now: float) -> Iterator[None]:
+        """Add many entries at once, as at a boot: sorted together, not one by one. In steps."""
         ready: dict[QueueKey, list[Entry]] = {}
         line: list[Entry] = []
         key = None
-        for entry in entries:
+        for number, entry in enumerate(entries, 1):
+            if number % STEP == 0:
+                yield
             if entry.due > now:
                 self.add(entry, now)
                 continue
@@ -124,6 +127,7 @@ class WaitingRoom:
         for key, line in ready.items():
             self._count(line[0], WaitingFor.SLOT, len(line))
             self._open_line(key, SortedKeyList(line, key=_age_of))
+            yield
 
     def remove(self, entry: Entry) -> None:
         """Remove an entry, due or not."""
@@ -168,7 +172,8 @@ class WaitingRoom:
         self._waits_from += step
         self._now = now
         self._clear()
-        self.fill(entries, now)
+        for _ in self.fill(entries, now):
+            pass
 
     def _enqueue(self, entry: Entry) -> None:
         self._count(entry, WaitingFor.SLOT, 1)

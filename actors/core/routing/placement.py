@@ -8,7 +8,7 @@ from typing import Any
 from ..config.config import Backend, ModelSettings, RemoteScheduling
 from ..model.errors import choose_from
 from ..model.model_names import model_name, spellings
-from .fallbacks import Fallbacks
+from .fallbacks import Candidate, Fallbacks
 from .gates import Gate
 from .lanes import Lane, Tier
 from .pins import Pins
@@ -97,11 +97,7 @@ class Gates:
         Where the model would displace a pinned one it runs only if no other backend is available. A
         tier without backends of its own counts, too: after its time, those before use its model.
         """
-        sides: list[tuple[float, tuple[bool, ...]]] = [(0.0, (False, True))]
-        if route.remote:
-            sides = [(0.0, (True,)), (inf, (False,))]
-        elif self._overflow_s is not None:
-            sides = [(0.0, (False,)), (self._overflow_s, (True,))]
+        sides = self._sides(route)
         for candidate in self.fallbacks.of(route):
             model = candidate.model
             serving = [gate for gate in allowed if gate.serves(model)]
@@ -114,6 +110,21 @@ class Gates:
             if crowded:
                 yield Tier(inf, tuple(crowded))
             allowed = [gate for gate in allowed if gate not in serving or gate in crowded]
+
+    def _sides(self, route: Route) -> list[tuple[float, tuple[bool, ...]]]:
+        """After how long a wait tasks go to local backends (False) and to remote ones (True)."""
+        if route.remote:
+            return [(0.0, (True,)), (inf, (False,))]
+        if self._overflow_s is not None:
+            return [(0.0, (False,)), (self._overflow_s, (True,))]
+        return [(0.0, (False, True))]
+
+    def candidate(self, gate: Gate, route: Route, lane: Lane) -> Candidate:
+        """The model with which a backend runs the tasks of a lane."""
+        extra = 0.0
+        if self.fallbacks.has(route):
+            extra = next(after for after, remote in self._sides(route) if gate.remote in remote)
+        return self.fallbacks.choose(gate, route, lane.waited - extra)
 
     def choose(
         self, lane: Lane, route: Route, avoid: str | None, waiting: int, now: float
@@ -140,7 +151,7 @@ class Gates:
             if not gate.is_open(now):
                 continue
             if has_fallbacks:
-                model, _, _, place = self.fallbacks.choose(gate, route, lane.waited)
+                model, _, _, place = self.candidate(gate, route, lane)
             rank = (
                 gate.name == avoid,
                 place,

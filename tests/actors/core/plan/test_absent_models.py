@@ -3,6 +3,7 @@
 from math import inf, nan
 from typing import Any
 
+from ollama_queue.actors.base.cooperation import never_yield, run_steps
 from ollama_queue.actors.core.config.config import RetrySettings, SchedulerSettings
 from ollama_queue.actors.core.model.orders import Announce, Change, Order, Probe, Run, SetFlag
 from ollama_queue.actors.core.model.outcomes import (
@@ -272,7 +273,9 @@ class TestFailingOver:
         flags = [o for o in plan.drain_backend("a", True, NOW) if isinstance(o, SetFlag)]
 
         plan = self.plan()
-        plan.recover([], [], [], [flag.name for flag in flags if flag.value], NOW)
+        run_steps(
+            plan.recover([], [], [], [flag.name for flag in flags if flag.value], NOW), never_yield
+        )
 
         assert self.backends(plan.submit("x", asked(), NOW)) == ["b"]
         assert self.backends(plan.submit("y", asked(backend="a"), NOW)) == []

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ollama_queue.actors.base.cooperation import never_yield, run_steps
 from ollama_queue.actors.core.model.entry import Entry
 from ollama_queue.actors.core.model.orders import Change
 from ollama_queue.actors.core.model.outcomes import Answered, Failed, Verdict
@@ -164,7 +165,7 @@ class TestRecovering:
 
     def order(self, *entries: Entry) -> list[str]:
         plan = make_plan()
-        found = runs(plan.recover(entries, [], [], [], NOW))
+        found = runs(run_steps(plan.recover(entries, [], [], [], NOW), never_yield))
         for task_id in [each.id for each in entries]:
             running = plan.slots.in_slot(0)
             if running is not None:
@@ -176,7 +177,7 @@ class TestRecovering:
         plan = make_plan()
         entry = self.entry("a", -1.0, attempt=1, retry_count=2, due=NOW + 365 * DAY)
 
-        plan.recover([entry], [], [], [], NOW)
+        run_steps(plan.recover([entry], [], [], [], NOW), never_yield)
 
         assert plan.next_due == NOW + 2.0
 
@@ -186,7 +187,10 @@ class TestRecovering:
 
     def test_and_have_not_waited_for_less_than_nothing(self) -> None:
         plan = make_plan(slots=0, parallel=1)
-        plan.recover([self.entry("a", DAY), self.entry("b", 2 * DAY)], [], [], [], NOW)
+        run_steps(
+            plan.recover([self.entry("a", DAY), self.entry("b", 2 * DAY)], [], [], [], NOW),
+            never_yield,
+        )
 
         assert describe(plan, NOW + 3).oldest == NOW
 
@@ -194,7 +198,7 @@ class TestRecovering:
         later = self.entry("a", HOUR, due=NOW + HOUR)
         plan = make_plan()
 
-        assert runs(plan.recover([later], [], [], [], NOW)) == []
+        assert runs(run_steps(plan.recover([later], [], [], [], NOW), never_yield)) == []
         assert plan.next_due == NOW + HOUR
         assert explain(plan, "a", NOW)["a"].waiting_for is WaitingFor.SCHEDULE
 

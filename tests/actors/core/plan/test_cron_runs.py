@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from ollama_queue import Conflict, Cron, Overlap, QueueFull, Status, Unavailable
+from ollama_queue.actors.base.cooperation import never_yield, run_steps
 from ollama_queue.actors.core.intake.crons import new_cron, task_of
 from ollama_queue.actors.core.intake.submission import draft
 from ollama_queue.actors.core.messages import SubmitCronRun
@@ -80,7 +81,7 @@ def test_a_task_that_runs_anew_counts_and_so_does_one_found_on_disk() -> None:
     assert plan.entries.of_cron("cron") == 1
 
     booted = a_plan()
-    booted.recover([entry_of(insert.record)], [], [], [], NOW)
+    run_steps(booted.recover([entry_of(insert.record)], [], [], [], NOW), never_yield)
     assert booted.entries.of_cron("cron") == 1
     with pytest.raises(Conflict):
         fired(booted, "2", cron, by_hand=True)

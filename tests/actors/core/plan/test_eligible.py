@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from ollama_queue.actors.base.cooperation import never_yield, run_steps
 from ollama_queue.actors.core.config.config import RemoteScheduling
 from ollama_queue.actors.core.intake.submission import draft, generate_task
 from ollama_queue.actors.core.messages import Submit
@@ -72,7 +73,7 @@ def test_also_when_other_servers_come_later() -> None:
     before.submit("x", asked(template="x"), NOW)
     plan = plan_of([gate("far", type="openai"), gate("a")], 2)
 
-    orders = plan.recover([before.entries["x"]], [], [], [], NOW)
+    orders = run_steps(plan.recover([before.entries["x"]], [], [], [], NOW), never_yield)
 
     assert [order.backend for order in orders if isinstance(order, Run)] == ["a"]
 

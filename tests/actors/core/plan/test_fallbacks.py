@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from ollama_queue.actors.base.cooperation import never_yield, run_steps
 from ollama_queue.actors.core.config.config import (
     ModelSettings,
     RemoteScheduling,
@@ -291,7 +292,7 @@ def test_a_pause_and_a_start_begin_the_wait_again() -> None:
     assert calls(plan.wake(NOW + 80)) == [("a", "g2", "small")]
 
     again = plan_of([gate("g1", "big", healthy=False, is_unseen=True), gate("g2", "small")], 2)
-    again.recover([plan.entries["a"]], [], [], [], NOW + 1000)
+    run_steps(again.recover([plan.entries["a"]], [], [], [], NOW + 1000), never_yield)
     assert again.next_due == NOW + 1030
 
 
@@ -413,6 +414,15 @@ def test_both_waits_add_up() -> None:
         submit(plan, big("small"))
         assert free(plan, name, NOW + at - 1) == []
         assert calls(plan.wake(NOW + at)) == [("a", name, fallback)]
+
+
+@pytest.mark.parametrize(("at", "fallback"), [(32, None), (41, "small")])
+def test_both_waits_add_up_for_each_model_of_a_server(at: int, fallback: str | None) -> None:
+    plan = busy(gate("g1", "big"), gate("far", "big", "small", remote=True), rules=PATIENT)
+    submit(plan, big("small"))
+    calls(plan.wake(NOW + at))
+
+    assert free(plan, "far", NOW + at) == [("a", "far", fallback)]
 
 
 def fresh(old: Gate) -> Gate:

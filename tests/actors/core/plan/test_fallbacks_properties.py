@@ -1,7 +1,5 @@
 """Whatever happens, a fallback takes a task only when it may, and no slot idles meanwhile."""
 
-from math import inf
-
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (
@@ -14,6 +12,7 @@ from hypothesis.stateful import (
 )
 from msgspec.structs import replace
 
+from ollama_queue.actors.base.cooperation import never_yield, run_steps
 from ollama_queue.actors.core.config.config import ModelSettings, RemoteScheduling, RetrySettings
 from ollama_queue.actors.core.model.entry import Entry, entry_of
 from ollama_queue.actors.core.model.orders import Change, Insert, Order, Run
@@ -25,7 +24,8 @@ from ollama_queue.actors.core.routing.routes import read_route
 from tests.support.plans import NOW, asked, plan_of
 
 MODELS = ("big", "small", "tiny")
-AFTER = {"big": 10.0, "small": 30.0, "tiny": inf}
+NEVER = 1e9  # unlike infinity, sooner than a remote backend's
+AFTER = {"big": 10.0, "small": 30.0, "tiny": NEVER}
 SETTINGS = {
     "big": ModelSettings(fallback=["small", "tiny"], after=10.0),
     "tiny": ModelSettings(after=None),
@@ -178,7 +178,7 @@ class FallbackMachine(RuleBasedStateMachine):
         live = [record for record in self.records.values() if not record.status.is_final]
         waiting = [entry_of(record) for record in live if record.status is Status.PENDING]
         running = [entry_of(record) for record in live if record.status is Status.RUNNING]
-        self.obey(self.plan.recover(waiting, running, [], [], self.now))
+        self.obey(run_steps(self.plan.recover(waiting, running, [], [], self.now), never_yield))
 
     # --- what always holds ----------------------------------------------------------------------
 

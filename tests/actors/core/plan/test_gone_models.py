@@ -1,5 +1,6 @@
 """A model that a backend listed, and that a call does not find there."""
 
+from ollama_queue.actors.base.cooperation import never_yield, run_steps
 from ollama_queue.actors.core.config.config import RetrySettings, SchedulerSettings
 from ollama_queue.actors.core.model.entry import entry_of
 from ollama_queue.actors.core.model.orders import Change, Insert, Order, Probe, Run
@@ -112,7 +113,9 @@ def test_also_over_a_crash() -> None:
             disk.save(order)
     plan = plan_with(a=BOTH)
 
-    assert backends(plan.recover([entry_of(disk.records["x"])], [], [], [], NOW)) == ["a"]
+    assert backends(
+        run_steps(plan.recover([entry_of(disk.records["x"])], [], [], [], NOW), never_yield)
+    ) == ["a"]
     assert changes(end(plan)) == [("x", Status.FAILED)]
 
 

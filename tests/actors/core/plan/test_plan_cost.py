@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from ollama_queue.actors.base.cooperation import never_yield, run_steps
 from ollama_queue.actors.core.model.entry import Entry
 from ollama_queue.actors.core.model.outcomes import Answered, ProbeResult
 from ollama_queue.actors.core.plan.explain import describe, explain
@@ -52,7 +53,9 @@ def backlog(count: int, routes: int, later: bool = False) -> Plan:
     """A plan with one running task and `count` waiting ones."""
     plan = make_plan(max_tasks=2 * count)
     plan.submit("running", asked(model="another", priority=15), NOW)
-    plan.recover((entry(n, routes, later) for n in range(count)), [], [], [], NOW)
+    run_steps(
+        plan.recover((entry(n, routes, later) for n in range(count)), [], [], [], NOW), never_yield
+    )
     return plan
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from ollama_queue.actors.base.cooperation import never_yield, run_steps
 from ollama_queue.actors.core.config.config import RetrySettings
 from ollama_queue.actors.core.messages import SubmitBatch
 from ollama_queue.actors.core.model.entry import entry_of
@@ -194,7 +195,9 @@ def test_what_became_late_while_the_queue_was_down_fails_at_the_boot() -> None:
     again, cut = make_plan(), entry_of(runs_on)
     cut.attempt = 1
 
-    orders = again.recover([entry_of(waits), entry_of(in_time)], [cut], [], [], NOW + 20)
+    orders = run_steps(
+        again.recover([entry_of(waits), entry_of(in_time)], [cut], [], [], NOW + 20), never_yield
+    )
 
     assert expired(orders) == {"a": SLOW, "b": LATE}
     assert runs(orders) == ["c"]

@@ -5,6 +5,7 @@ from copy import copy
 import pytest
 from msgspec.structs import replace
 
+from ollama_queue.actors.base.cooperation import never_yield, run_steps
 from ollama_queue.actors.core.config.config import RetrySettings
 from ollama_queue.actors.core.model.orders import Announce, Change, Probe, Replace
 from ollama_queue.actors.core.model.outcomes import Answered, Failed, ProbeResult, Verdict
@@ -253,7 +254,7 @@ class TestInterruption:
         plan = make_plan()
 
         why = "the queue crashed while it ran"
-        assert plan.recover([waiting], [running], [], [], NOW + 1) == [
+        assert run_steps(plan.recover([waiting], [running], [], [], NOW + 1), never_yield) == [
             replace(put_back("a", None, error=why, interruptions=1), cut=why),
             *started("a", 2, now=1),
         ]
@@ -262,6 +263,6 @@ class TestInterruption:
         old = filled(GREETING)
         plan = make_plan()
 
-        plan.recover(old.entries.values(), [], [], ["paused"], NOW)
+        run_steps(plan.recover(old.entries.values(), [], [], ["paused"], NOW), never_yield)
 
         assert explain(plan, "a", NOW) == {"a": Waiting(WaitingFor.PAUSED, 0)}

@@ -3,6 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
+from ollama_queue.actors.base.cooperation import never_yield, run_steps
 from ollama_queue.actors.batch_loading import draft_batch
 from ollama_queue.actors.core.intake.submission import generate_task
 from ollama_queue.actors.core.messages import SubmitBatch
@@ -83,7 +84,7 @@ class TestIdempotency:
         keys = [(live.key, KeyUse("a", live.body, NOW)), (over.key, KeyUse("z", over.body, NOW))]
         plan = make_plan()
 
-        plan.recover([entry], [], keys, [], NOW)
+        run_steps(plan.recover([entry], [], keys, [], NOW), never_yield)
 
         assert (plan.find(live, NOW + DAY), plan.find(over, NOW + DAY)) == ("a", None)
         assert (plan.find(live, NOW + 1), plan.find(over, NOW + 1)) == ("a", "z")

@@ -87,12 +87,14 @@ class PlanMachine(PlanDriver):
         live = [*self.disk.having(Status.PENDING), *self.disk.having(Status.RUNNING)]
         entries = list(map(entry_of, live))
         dues += [entry.expires_at for entry in entries if entry.expires_at is not None]
+        starts = [replace(entry, attempt=0).expires_at for entry in entries if entry.start_within]
+        self.start_limits.update(limit for limit in starts if limit is not None)
         # A limit of the start stays until it is due: it may wake the plan once too often.
-        kept = {replace(e, attempt=0).expires_at for e in entries if e.start_within and e.attempt}
-        next_due = self.plan.next_due
-        assert next_due == min(dues, default=None) or (
-            next_due in kept and next_due < min(dues, default=math.inf)
+        next_due, least = self.plan.next_due, min(dues, default=math.inf)
+        is_kept = next_due is not None and any(
+            math.isclose(next_due, limit, rel_tol=0.0, abs_tol=1e-6) for limit in self.start_limits
         )
+        assert (next_due or math.inf) == least or (is_kept and next_due < least)
 
     @invariant()
     def it_drains_when_all_calls_have_ended(self) -> None:
