@@ -327,15 +327,7 @@ class Persistence(Actor):
         if self.store.unwritten_bytes < MOST_UNWRITTEN:
             tell(scheduler, LoadBatch(batch_id))
             return
-        me = self.actor_ref
-
-        def ended(_: object, error: str | None) -> None:
-            if error is None:
-                tell(scheduler, LoadBatch(batch_id))
-            else:
-                tell(me, Synced(error))
-
-        self.syncer.submit(partial(self.store.sync, self.store.written()), ended)
+        self.sync_aside(lambda: tell(scheduler, LoadBatch(batch_id)))
 
     def find_batch(self, message: FindBatch) -> Replied | None:
         """The first answer again, once it is durable."""
@@ -394,13 +386,19 @@ class Persistence(Actor):
 
     def sync_behind(self) -> None:
         """Sync at most once a second with relaxed durability; nothing waits for it."""
-        me, now = self.actor_ref, time.monotonic()
-        if now - self.synced_at < RELAXED_SYNC_S:
-            return
-        self.synced_at = now
+        now = time.monotonic()
+        if now - self.synced_at >= RELAXED_SYNC_S:
+            self.synced_at = now
+            self.sync_aside(lambda: None)
+
+    def sync_aside(self, then: Callable[[], None]) -> None:
+        """Sync what is written, and call `then` in the thread that did; no group waits for it."""
+        me = self.actor_ref
 
         def ended(_: object, error: str | None) -> None:
-            if error is not None:
+            if error is None:
+                then()
+            else:
                 tell(me, Synced(error))
 
         self.syncer.submit(partial(self.store.sync, self.store.written()), ended)

@@ -13,6 +13,8 @@ from ..core.model.tasks import Record
 from ..files.blobs import BlobFolder, Blobs
 from ..store.encoding import (
     FAMILIES,
+    LOADING,
+    after,
     decode_batch,
     decode_cron,
     decode_file,
@@ -56,7 +58,6 @@ OWN_META = (
 )
 """What an import derives or has its own of."""
 _END = b"\xff"  # after all keys: they are text
-_LOADING = b"loading:"
 REPORT_EACH = 1000
 
 
@@ -127,7 +128,9 @@ def _lines(
 
 
 def _tasks(store: StoredRows, since: datetime | None, progress: Progress) -> Iterator[TaskLine]:
-    hidden = {key[len(_LOADING) :].decode() for key, _ in store.rows("meta", _LOADING, b"loading;")}
+    hidden = {
+        key[len(LOADING) :].decode() for key, _ in store.rows("meta", LOADING, after(LOADING))
+    }
     for count, (key, raw) in enumerate(store.rows("tasks")):
         if count % REPORT_EACH == 0:
             progress("tasks", count, 0)

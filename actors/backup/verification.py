@@ -15,6 +15,7 @@ from ..core.model.stats import Counts
 from ..core.model.tasks import Record, Spec, Status
 from ..store.encoding import (
     FAMILIES,
+    LOADING,
     TENANT,
     Family,
     after,
@@ -34,7 +35,6 @@ from .store_reader import StoreReader
 ID_LENGTH = 36
 REPORT_EACH = 1000  # rows
 _END = b"\xff"  # after all keys: they are text
-_LOADING = b"loading:"
 NO_COUNTS = b"\x80"  # an empty map in msgpack
 
 decode_spec = msgspec.json.Decoder(Spec).decode
@@ -117,7 +117,7 @@ class RecordCheck:
     def _meta(self) -> Iterator[Fault]:
         meta = self._family("meta")
         self._hidden = {
-            key[len(_LOADING) :].decode() for key, _ in meta.between(_LOADING, after(_LOADING))
+            key[len(LOADING) :].decode() for key, _ in meta.between(LOADING, after(LOADING))
         }
         try:
             stored = decode_counts(meta.get(b"counts") or NO_COUNTS)

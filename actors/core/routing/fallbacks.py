@@ -58,7 +58,7 @@ class Fallbacks:
         )
 
     def choose(self, gate: Gate, route: Route, waited: float) -> Candidate:
-        """The model with which a backend runs a task that has waited so long for its kind.
+        """The model with which a backend runs a task that it has been open to for `waited` seconds.
 
         The last of those open to the task, so that a server that has several does not keep it
         waiting for the slower one; the first of all if it has none of these.
