@@ -24,7 +24,7 @@ from ..base.actor import Ping, Ref, ask, log, stop, tell
 from ..base.cooperation import run_steps
 from ..base.inbox import check_process, check_threads
 from ..base.mailbox import Mailbox
-from ..base.thread_pool import InlinePool, Pool, ThreadPool
+from ..base.thread_pool import Pool, ThreadPool
 from ..batch_loading import draft_batch
 from ..core.activity.audit import AuditPage
 from ..core.activity.failures import FailureGroup
@@ -81,7 +81,6 @@ from ..core.model.errors import (
     NoCapableServer,
     NotFound,
     QueueError,
-    Unavailable,
 )
 from ..core.model.files import FilePage, StoredFile
 from ..core.model.ids import key_digest, request_digest
@@ -125,6 +124,7 @@ from .files import EmbeddedFiles, NewFile
 from .keys import EmbeddedKeys, OnGrants
 from .measuring import check_ready, done_by, measure
 from .options import LOG_OPTIONS, Options, config_of
+from .shared_queue import measure_fleet, shared_storage
 
 if TYPE_CHECKING:
     from .forwarded_call import ForwardedCall
@@ -138,25 +138,6 @@ FAILURES_PATIENCE_S = 60.0  # the first time, all failed tasks are read
 
 def _thread_pools() -> tuple[Pool, Pool]:
     return ThreadPool("ollama-queue-sync"), ThreadPool("ollama-queue-scan")
-
-
-def shared_storage(conninfo: str, runtime: Runtime) -> Runtime:
-    """The runtime of a queue in PostgreSQL: whatever reads or writes it waits as the program's own
-    threads do, since psycopg is made for these."""
-    try:
-        from ..store.postgres.blobs import LatePostgresBlobs
-    except ImportError as error:
-        raise Unavailable(
-            f"queue.storage needs psycopg ({error}): pip install 'ollama-queue[postgres]'"
-        ) from None
-    blobs = LatePostgresBlobs(conninfo)
-    return replace(
-        runtime,
-        pools=_thread_pools,
-        check_free_space=lambda folder, size: None,
-        open_blobs=lambda folder: blobs,
-        file_pool=InlinePool,
-    )
 
 
 def give_up(reason: str) -> None:
@@ -205,11 +186,11 @@ class QueueManager(ComposedVerbs):
         self._logbook = EmbeddedLog(self.config.logging if logs and runtime is None else None)
         self._accept_loss = accept_loss
         self._runtime = runtime or Runtime(_thread_pools, create_executor, give_up)
-        self._is_shared = self.config.queue.storage is not None
         self._make_pool = self._runtime.file_pool  # for what needs no database
         storage = self.config.queue.storage
+        self._is_shared = storage is not None
         if storage is not None:
-            self._runtime = shared_storage(storage, self._runtime)
+            self._runtime = shared_storage(storage, self._runtime, _thread_pools)
         self.yield_control = self._runtime.yield_control  # the doors use it too
         self._switchboard = Switchboard()
         self.auditor = Auditor(self._switchboard)
@@ -667,17 +648,7 @@ class QueueManager(ComposedVerbs):
     def measure_fleet(self) -> FleetMeasures | None:
         """What this server measures of the others; None if the queue is in a folder. It needs no
         server that leads."""
-        board = self._switchboard
-        if not self._is_shared:
-            return None
-        sight = board.sight
-        leader = None if sight is None else sight.leader
-        return FleetMeasures(
-            leads=board.is_leading,
-            epoch=0 if leader is None else leader.epoch,
-            takeovers=board.boots,
-            servers=0 if sight is None else len(sight.servers),
-        )
+        return measure_fleet(self._switchboard) if self._is_shared else None
 
     def check_ready(self) -> list[str]:
         """Check that the queue takes tasks. Returns what keeps them from running, in sentences.
