@@ -24,6 +24,13 @@ def client(fleet: ServersOfQueue) -> Iterator[Client]:
         yield made
 
 
+def check_completed(fleet: ServersOfQueue, client: Client, ids: list[str]) -> None:
+    """Each of these tasks completes, and no task has two ends."""
+    for task_id in ids:
+        assert client.wait(task_id, timeout=PATIENCE_S).status is Status.COMPLETED
+    check_ends(fleet.versions())
+
+
 def test_a_killed_leader_is_followed_within_the_ttl(fleet: ServersOfQueue, client: Client) -> None:
     before = client.submit_task(generate("m", "before"))
     old = fleet.leader()
@@ -123,9 +130,7 @@ def test_a_leader_that_is_shut_down_hands_over_at_once(
 
     assert failures == []
     assert took_s < TTL_S
-    for task_id in ids:
-        assert client.wait(task_id, timeout=PATIENCE_S).status is Status.COMPLETED
-    check_ends(fleet.versions())
+    check_completed(fleet, client, ids)
 
 
 def test_cut_connections_lose_nothing(
@@ -137,9 +142,7 @@ def test_cut_connections_lose_nothing(
         fleet.ready(fleet.leader()).close()
         ids.append(client.submit_task(generate("m", "hi")))
 
-    for task_id in ids:
-        assert client.wait(task_id, timeout=PATIENCE_S).status is Status.COMPLETED
-    check_ends(fleet.versions())
+    check_completed(fleet, client, ids)
 
 
 def test_a_restart_of_postgresql_loses_nothing(
@@ -151,6 +154,4 @@ def test_a_restart_of_postgresql_loses_nothing(
     fleet.ready(fleet.leader()).close()
     ids.append(client.submit_task(generate("m", "hi")))
 
-    for task_id in ids:
-        assert client.wait(task_id, timeout=PATIENCE_S).status is Status.COMPLETED
-    check_ends(fleet.versions())
+    check_completed(fleet, client, ids)
