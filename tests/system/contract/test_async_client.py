@@ -22,16 +22,21 @@ from ollama_queue import (
 from ollama_queue.actors.api.queue_api import QueueAPI
 from ollama_queue.actors.api.task_stream import AsyncTaskStream
 from ollama_queue.actors.base.mailbox import Closed
-from tests.support.fakes.model_server import FakeOllama, Hang, Stream
+from tests.support.fakes.model_server import Behaviour, FakeOllama, Hang, Stream
 from tests.support.servers.queue_server import QueueServer
 
 PATIENCE_S = 10.0
 NEW = generate_task("m", "hi")
+SILENT = generate_task("m", "say nothing")  # it may be cancelled before it reaches the model server
+
+
+def behave(body: dict[str, Any]) -> Behaviour:
+    return Hang() if body["prompt"] == SILENT.payload["prompt"] else Stream()
 
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[FakeOllama]:
-    with FakeOllama() as fake:
+    with FakeOllama(behave) as fake:
         yield fake
 
 
@@ -224,9 +229,8 @@ def test_a_stream_whose_reader_is_cancelled_cancels_its_task(
                     pass
 
         for cancels, left in ((True, Status.CANCELLED), (False, Status.RUNNING)):
-            model.script(Hang())
             calls = len(model.calls)
-            stream = queue.submit_streaming_task(NEW, cancel_on_close=cancels)
+            stream = queue.submit_streaming_task(SILENT, cancel_on_close=cancels)
             assert stream.task_id is None
             reading = asyncio.create_task(read(stream))
             await asyncio.to_thread(model.wait_for_calls, calls + 1)
@@ -237,8 +241,8 @@ def test_a_stream_whose_reader_is_cancelled_cancels_its_task(
             assert task.status is left and stream.task_id in (task.id, None)
         await queue.cancel_task(task)
 
-        model.script(Hang())
-        early = asyncio.create_task(read(queue.submit_streaming_task(NEW, cancel_on_close=True)))
+        left_early = queue.submit_streaming_task(SILENT, cancel_on_close=True)
+        early = asyncio.create_task(read(left_early))
         await asyncio.sleep(0)
         await asyncio.sleep(0)  # its submit is on the way
         early.cancel()
