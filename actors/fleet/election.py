@@ -123,7 +123,9 @@ class Election(Actor):
         if lost is not None:
             why = f"queue.storage has not answered for {self.candidacy.ttl_s:g} s"
             tell(self.system, Deposed(lost.epoch, why))
-        if self.asked_at is None and now >= self.next_beat and not self.candidacy.has_resigned:
+        if self.candidacy.has_resigned:
+            return  # what is due stays due: waking for it would leave no time for anything else
+        if self.asked_at is None and now >= self.next_beat:
             self.ask(now)
         lead = self.candidacy.lead
         self.wake_at(lead.until if lead is not None and self.asked_at is not None else None)

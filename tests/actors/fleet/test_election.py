@@ -11,7 +11,7 @@ from ollama_queue import Unavailable
 from ollama_queue.actors.base.actor import Actor, Ref, ask, start, stop, tell
 from ollama_queue.actors.core.fleet.servers import Sight
 from ollama_queue.actors.core.messages import Deposed, Elected, Wake
-from ollama_queue.actors.core.messages.election import Resign, Rest
+from ollama_queue.actors.core.messages.election import Nudged, Resign, Rest
 from ollama_queue.actors.fleet import election
 from ollama_queue.actors.fleet.election import Election
 from ollama_queue.actors.store.postgres.connections import connect
@@ -104,6 +104,18 @@ def test_a_leader_that_resigns_is_followed_without_waiting_for_its_ttl(
 
     assert second.hears() == Elected(2)
     assert first.told.empty()
+
+
+def test_one_that_has_resigned_hears_what_comes_after_its_own_hint(
+    candidate: Callable[[str], Candidate],
+) -> None:
+    one = candidate("one")
+    one.hears()
+    ask(one.election, Resign(), PATIENCE_S)
+
+    tell(one.election, Nudged())
+
+    assert ask(one.election, Resign(), PATIENCE_S)
 
 
 def test_another_leads_when_the_leader_is_silent(
