@@ -1,6 +1,7 @@
 """The door of a server among several: what it does not lead, it passes on to the one that does."""
 
 import io
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -12,12 +13,14 @@ import httpx
 from ...actors.base.receiver import MakeReceiver, PlainReceiver
 from ...actors.core.fleet.servers import Leader
 from ...actors.core.model.errors import OutcomeUnknown, Unavailable
-from ...actors.executors.transport import ConnectionTransport, Response
+from ...actors.executors.transport import ConnectionTransport, Response, reason_of
 from .. import wire
 from ..requests.exchange import Exchange
 from . import signature
 from .passed_request import HOP, NOT_LEADING, PassedRequest, RawTarget, kept
 from .tunnel import Tunnel
+
+log = logging.getLogger("ollama_queue")
 
 BOOT_S = 5.0  # beyond the TTL: how long a request waits for a leader
 AGAIN_S = 0.25  # until a leader that did not answer is tried again
@@ -86,7 +89,8 @@ class ClientSocket(Protocol):
 
 
 class NotReached(Exception):
-    """The leader has not carried out the request: it may be sent again."""
+    """The leader has not carried out the request: it may be sent again. The text is why no
+    connection came about, empty if one did."""
 
 
 class _Call:
@@ -114,6 +118,7 @@ class LeaderDoor:
         self._begin_to_lead, self._make_receiver = begin_to_lead, make_receiver
         self._calls: set[_Call] = set()
         self._served: dict[Exchange, Callable[[], None]] = {}  # as the leader
+        self._unreached: Leader | None = None  # the log says so
         self._idle: deque[tuple[float, str, ConnectionTransport]] = deque()
         fleet.watch(self._look)
 
@@ -159,6 +164,7 @@ class LeaderDoor:
             return False
         is_hop, due = HOP.lower() in exchange.headers, time.monotonic() + self._patience_s
         body: bytes | None = None
+        why = ""
         while True:
             if self._fleet.is_leading:
                 self._begin_to_lead()
@@ -182,20 +188,33 @@ class LeaderDoor:
                 try:
                     self._pass_on(leader, request, body, output, connection)
                     return True
-                except NotReached:
-                    pass
-            self._wait(leader, due)
+                except NotReached as error:
+                    why = str(error)
+            self._wait(leader, due, why)
 
-    def _wait(self, tried: Leader | None, due: float) -> None:
-        """Wait for another leader, or to try this one again. Raises `Unavailable` at `due`."""
+    def _wait(self, tried: Leader | None, due: float, why: str) -> None:
+        """Wait for another leader, or to try this one again, which was not reached for the reason
+        `why`. Raises `Unavailable` at `due`."""
         left = due - time.monotonic()
         if left <= 0:
-            raise Unavailable("no server leads the queue at the moment", retry_after_s=1)
+            if tried is None or not why:
+                raise Unavailable("no server leads the queue at the moment", retry_after_s=1)
+            self._tell(tried, why)
+            raise Unavailable(
+                f"this server does not reach the one that leads, at {tried.url}: {why}",
+                retry_after_s=1,
+            )
         fleet = self._fleet
         self._fleet.await_change(
             lambda: fleet.is_leading or fleet.is_closed or fleet.leader != tried,
             left if tried is None else min(AGAIN_S, left),
         )
+
+    def _tell(self, leader: Leader, why: str) -> None:
+        """Log once that requests cannot be passed on to this leader."""
+        if leader != self._unreached:
+            self._unreached = leader
+            log.warning("no request reaches the server that leads, at %s: %s", leader.url, why)
 
     def _refuse_hop(self, exchange: Exchange) -> None:
         exchange.set_header(NOT_LEADING, "1")
@@ -279,8 +298,8 @@ class LeaderDoor:
                 else:
                     upload.send(piece)
             return upload.end() if request.is_chunked else upload.answer()
-        except (httpx.ConnectError, httpx.ConnectTimeout):
-            raise NotReached from None
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise NotReached(str(error)) from None
         except httpx.TransportError:
             if request.is_safe and body is not None:
                 raise NotReached from None
@@ -323,8 +342,8 @@ class LeaderDoor:
     def _open_tunnel(self, leader: Leader, target: RawTarget, connection: ClientSocket) -> None:
         try:
             tunnel = Tunnel(target.url)
-        except OSError:
-            raise NotReached from None
+        except OSError as error:
+            raise NotReached(reason_of(error)) from None
         call = _Call(leader, tunnel.close)
         self._calls.add(call)
         try:

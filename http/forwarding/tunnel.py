@@ -2,7 +2,6 @@
 
 import re
 import socket
-import ssl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +10,7 @@ from typing import Any
 import httpx
 
 from ...actors.base.thread_pool import begin
+from ...actors.executors.transport import trusting_tls
 
 CONNECT_S = 5.0
 MAX_HEAD = 64 << 10
@@ -31,8 +31,7 @@ class Tunnel:
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if leader.scheme == "https":
-                context = ssl.create_default_context()
-                self._socket = context.wrap_socket(self._socket, server_hostname=leader.host)
+                self._socket = trusting_tls().wrap_socket(self._socket, server_hostname=leader.host)
         except BaseException:
             self._socket.close()
             raise

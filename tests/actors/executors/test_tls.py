@@ -113,4 +113,4 @@ def tls_server(certificate: Path) -> ssl.SSLContext:
 @pytest.fixture
 def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context = ssl.create_default_context(cafile=str(certificate))
-    monkeypatch.setattr(transport_module, "_tls", lambda: context)
+    monkeypatch.setattr(transport_module, "trusting_tls", lambda: context)

@@ -33,7 +33,12 @@ class ServerOfFleet(QueueServer):
     """One of several servers of a queue."""
 
     def __init__(
-        self, folder: Path, model_url: str, conninfo: str, workers: int, settings: str
+        self,
+        folder: Path,
+        model_url: str,
+        conninfo: str,
+        workers: int = 4,
+        settings: str = "",
     ) -> None:
         super().__init__(folder, model_url, workers=workers, settings=settings)
         self.conninfo = conninfo
@@ -74,11 +79,11 @@ class ServersOfQueue:
         size: int = 3,
         workers: int = 4,
         settings: str = "",
+        make: Callable[..., ServerOfFleet] = ServerOfFleet,
     ) -> None:
         self.conninfo = conninfo
         self.servers = [
-            ServerOfFleet(folder / f"server{n}", model_url, conninfo, workers, settings)
-            for n in range(size)
+            make(folder / f"server{n}", model_url, conninfo, workers, settings) for n in range(size)
         ]
 
     def __enter__(self) -> Self:

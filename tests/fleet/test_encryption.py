@@ -1,0 +1,139 @@
+"""Servers that speak HTTPS with each other, with certificates of an authority of their own."""
+
+import json
+import os
+import re
+import ssl
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from http.client import HTTPSConnection
+from pathlib import Path
+from threading import Event
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+import websocket
+
+from ollama_queue import Client, Unavailable, chat_task, generate_task
+from tests.support.fakes.behaviours import Hang, Stream
+from tests.support.fakes.model_server import FakeOllama
+from tests.support.servers.fleet import PATIENCE_S, ServerOfFleet, ServersOfQueue
+from tests.support.servers.postgres import PostgresServer
+from tests.support.servers.real_models import ROOT
+
+
+class SecureServer(ServerOfFleet):
+    """Speaks HTTPS, with the certificates of a folder."""
+
+    def __init__(self, authority: Path, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.base_url = self.base_url.replace("http:", "https:")
+        self.trust = ssl.create_default_context(cafile=authority / "ca.pem")
+        files = {"tls_cert": authority / "server.pem", "tls_key": authority / "server.key"}
+        with self.config.open("a") as config:
+            config.write(f"server: {json.dumps(files, default=str)}\n")
+
+    def _wait_until_ready(self, process: Any) -> None:
+        pause = Event()
+        while process.poll() is None:
+            with suppress(OSError), urlopen(self.ready_url(), context=self.trust, timeout=2):
+                return
+            pause.wait(0.05)
+        raise RuntimeError(self.log_text())
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the commands of docs/fleet.md make: `ca.pem`, and a server's."""
+    folder = tmp_path_factory.mktemp("authority")
+    text = (ROOT / "docs" / "fleet.md").read_text()
+    commands = re.search(r"```bash\n(openssl .*?)```", text, re.DOTALL)
+    assert commands is not None
+    script = commands[1].replace("10.0.0.5", "127.0.0.1")
+    subprocess.run(["bash", "-e", "-c", script], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def secure_fleet(
+    database: PostgresServer,
+    model: FakeOllama,
+    tmp_path: Path,
+    authority: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[ServersOfQueue]:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority / "ca.pem"))
+    with (
+        database.queue() as conninfo,
+        ServersOfQueue(
+            tmp_path, model.url, conninfo, size=2, make=partial(SecureServer, authority)
+        ) as servers,
+    ):
+        yield servers
+
+
+def test_a_follower_passes_all_on_over_https(
+    secure_fleet: ServersOfQueue, model: FakeOllama
+) -> None:
+    (follower,) = secure_fleet.followers()
+    with secure_fleet.ready(follower) as client:
+        secure_fleet.until(lambda: len(client.list_servers()) == 2)
+        assert all(str(server.url).startswith("https://") for server in client.list_servers())
+        check_stream(client, model)
+        check_web_socket(follower, client)
+        check_departure(follower, model)
+        check_large_body(client)
+
+
+def check_stream(client: Client, model: FakeOllama) -> None:
+    model.script(Stream(words=["one ", "two"]))
+    task_id = client.submit_task(chat_task("m", [{"role": "user", "content": "hi"}]))
+    chunks = [chunk for chunk in client.stream_task(task_id) if not chunk.done]
+    assert [chunk.data["message"]["content"] for chunk in chunks][:2] == ["one ", "two"]
+
+
+def check_web_socket(follower: ServerOfFleet, client: Client) -> None:
+    trust = {"ca_certs": os.environ["SSL_CERT_FILE"]}
+    url = f"wss://127.0.0.1:{follower.port}/ws"
+    socket = websocket.create_connection(url, sslopt=trust, timeout=PATIENCE_S)
+    assert json.loads(socket.recv())["type"] == "snapshot"
+    task_id = client.submit_task(generate_task("m", "hi"))
+    while (message := json.loads(socket.recv()))["type"] != "event":
+        pass
+    assert message["task"]["id"] == task_id
+    socket.ping("are you there?")
+    while socket.recv_data_frame(control_frame=True)[0] != websocket.ABNF.OPCODE_PONG:
+        pass
+    socket.close()
+
+
+def check_departure(follower: ServerOfFleet, model: FakeOllama) -> None:
+    model.script(Hang())
+    connection = HTTPSConnection("127.0.0.1", follower.port)
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x"}]})
+    before = len(model.calls)
+    connection.request("POST", "/api/chat", body)
+    model.wait_for_calls(before + 1, timeout=PATIENCE_S)
+    connection.close()
+    model.wait_for_disconnect(timeout=PATIENCE_S)
+
+
+def check_large_body(client: Client) -> None:
+    made = client.submit_batch([generate_task("m", "x" * 1000) for _ in range(500)])
+    assert len(client.wait_batch(made, timeout=PATIENCE_S)) == 500
+
+
+def test_a_follower_that_does_not_trust_the_leader_says_so(
+    secure_fleet: ServersOfQueue, authority: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (follower,) = secure_fleet.followers()
+    follower.kill()
+    stranger = Client(follower.base_url)  # which trusts the authority itself
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority / "server.key"))
+    follower.start()
+    with stranger, pytest.raises(Unavailable, match="certificate not accepted"):
+        stranger.get_queue_stats()
+    assert "no request reaches the server that leads, at https://" in follower.log_text()
