@@ -13,7 +13,7 @@ BIOME := build/node/node_modules/.bin/biome
 PYRIGHT := build/node/node_modules/.bin/pyright
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test campaign chaos lint format typing bench bench-peers performance guard binary screenshots clean
+.PHONY: help run demo demo-fleet test campaign chaos lint format typing bench bench-peers performance guard binary screenshots clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -23,6 +23,9 @@ run: $(VENV)/.ok ## start the queue at PORT (7125) before your Ollama, or before
 
 demo: $(VENV)/.ok ## watch a real small model and the queue at work for half a minute
 	@$(PYTHON) .dev/demo.py
+
+demo-fleet: $(VENV)/.ok ## the same on four servers and a PostgreSQL, while each of them is killed in turn
+	@$(PYTHON) .dev/fleet_demo.py
 
 # In parallel, with a file's tests in one process and in order; -n0 in ARGS runs all in one process.
 # Without kept bytecode the processes that tests start would compile the package each time.

@@ -8,10 +8,11 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NoReturn
 
 from model_server import ROOT, LlamaServer, ServerProcess, write_config
 
@@ -73,19 +74,20 @@ def ask_and_wait(cli: Cli) -> None:
     print(f"  {cli.run(*chat, *question, '--wait').strip()}\n", flush=True)
 
 
-def submit_mixed(cli: Cli) -> dict[str, str]:
-    """Fill the slot, then submit a task for each thing; returns the prompts by task id."""
+def submit_mixed(cli: Cli) -> tuple[str, dict[str, str]]:
+    """Fill the slot, then submit a task for each thing; returns the story's id, and the prompts by
+    task id."""
     print(
         "A long story keeps the model's only slot busy; meanwhile, twelve short tasks:", flush=True
     )
-    cli.submit("Write a very long story about a lighthouse.", "normal", num_predict=1000)
+    story = cli.submit("Write a very long story about a lighthouse.", "normal", num_predict=1000)
     asked = {}
     for number, thing in enumerate(THINGS):
         priority = PRIORITIES[number % len(PRIORITIES)]
         task_id = cli.submit(f"Name {thing}.", priority, num_predict=8)
         asked[task_id] = f"Name {thing}."
         print(f"  {number + 1:2}  {priority:8}  {asked[task_id]}", flush=True)
-    return asked
+    return story, asked
 
 
 def is_in_order(ran: list[Task], arrival: list[str]) -> bool:
@@ -127,10 +129,14 @@ def show_order(cli: Cli, ran: list[Task], asked: dict[str, str]) -> None:
         print(f"{number:>9}  {name:8}  {started}  {question} {reply}", flush=True)
 
 
+def verdict(in_order: bool) -> str:
+    return "by priority, equals in order of arrival" if in_order else "NOT in the right order"
+
+
 def show(cli: Cli) -> bool:
     """Run the demo; whether all tasks completed in the right order."""
     ask_and_wait(cli)
-    asked = submit_mixed(cli)
+    _, asked = submit_mixed(cli)
     cli.call("wait", *asked)  # failed tasks are reported below
     tasks: list[Task] = json.loads(cli.run("list", "--output", "json"))
     ran = [task for task in tasks if task["id"] in asked and task["started_at"]]
@@ -138,8 +144,7 @@ def show(cli: Cli) -> bool:
     show_order(cli, ran, asked)
     completed = sum(task["status"] == "completed" for task in ran)
     in_order = is_in_order(ran, list(asked))
-    verdict = "by priority, equals in order of arrival" if in_order else "NOT in the right order"
-    print(f"\n{completed} of {len(asked)} completed, {verdict}.")
+    print(f"\n{completed} of {len(asked)} completed, {verdict(in_order)}.")
     return in_order and completed == len(asked)
 
 
@@ -152,7 +157,8 @@ def main() -> bool:
         return show(Cli(queue.base_url))
 
 
-if __name__ == "__main__":
+def run(main: Callable[[], bool]) -> NoReturn:
+    """Exit with 0 if the demo did what it should."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         sys.exit(0 if main() else 1)
@@ -160,3 +166,7 @@ if __name__ == "__main__":
         sys.exit(f"The demo stopped: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    run(main)
