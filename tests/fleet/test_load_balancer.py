@@ -16,7 +16,6 @@ from ollama_queue import generate_task as generate
 from tests.support.servers.fleet import PATIENCE_S, ServersOfQueue, check_ends
 from tests.support.servers.real_models import ROOT, model_server
 
-
 HAPROXY = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin") or "haproxy"
 
 

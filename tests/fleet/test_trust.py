@@ -1,10 +1,22 @@
 """Keys and addresses: a server that follows is no way around either."""
 
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
+import websocket
 
-from tests.support.servers.fleet import ServerOfFleet, ServersOfQueue
+from tests.http.requests.test_proxies import address_of_this_machine
+from tests.support.fakes.model_server import FakeOllama
+from tests.support.servers.fleet import PATIENCE_S, ServerOfFleet, ServersOfQueue
+from tests.support.servers.postgres import PostgresServer
+
+MOST = 4  # connections of an address
 
 
 def post(server: ServerOfFleet, path: str, headers: dict[str, str], source: str = "") -> Any:
@@ -56,3 +68,63 @@ def test_a_page_of_another_site_is_refused_by_each_server(fleet: ServersOfQueue)
     for server in fleet.servers:
         answer = post(server, "/api/pause", {"Origin": "https://evil.example"})
         assert answer.status_code == 403
+
+
+class ServerAtAddress(ServerOfFleet):
+    """Is reached at an address that is not a loopback one, by all who are not a proxy."""
+
+    def __init__(self, address: str, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.base_url = f"http://{address}:{self.port}"
+        with self.config.open("a") as config:
+            config.write(
+                f"server: {{host: 0.0.0.0, max_per_address: {MOST}, base_path: /queue,"
+                f" trusted_proxies: [127.0.0.1]}}\nfleet: {{url: '{self.base_url}'}}\n"
+            )
+
+    @property
+    def for_proxies(self) -> str:
+        return f"127.0.0.1:{self.port}/queue"
+
+
+@pytest.fixture
+def proxied_fleet(
+    database: PostgresServer, model: FakeOllama, tmp_path: Path
+) -> Iterator[ServersOfQueue]:
+    make = partial(ServerAtAddress, address_of_this_machine())
+    with (
+        database.queue() as conninfo,
+        ServersOfQueue(tmp_path, model.url, conninfo, size=2, make=make) as servers,
+    ):
+        yield servers
+
+
+def test_a_server_that_passes_on_for_many_is_not_one_client(proxied_fleet: ServersOfQueue) -> None:
+    leader, (follower,) = proxied_fleet.leader(), proxied_fleet.followers()
+    with ExitStack() as stack:
+        for _ in range(MOST + 1):
+            events = httpx.stream("GET", f"http://{follower.for_proxies}/api/events", timeout=20)
+            assert stack.enter_context(events).status_code == 200
+            url = f"ws://{follower.for_proxies}/ws"
+            stack.callback(websocket.create_connection(url, timeout=PATIENCE_S).close)
+        place = leader.base_url.removeprefix("http://").rpartition(":")[0], leader.port
+        for _ in range(MOST):
+            stack.enter_context(socket.create_connection(place))
+
+        assert httpx.get(f"{leader.base_url}/healthz").status_code == 429
+
+
+def test_a_proxy_before_a_follower_speaks_for_its_clients(proxied_fleet: ServersOfQueue) -> None:
+    (follower,) = proxied_fleet.followers()
+    said = {"X-Forwarded-For": "203.0.113.9"}
+
+    httpx.post(f"http://{follower.for_proxies}/api/pause", headers=said).raise_for_status()
+    httpx.post(f"{follower.base_url}/api/resume", headers=said).raise_for_status()
+
+    with follower.client() as client:
+        entries = client.list_audit().entries[::-1]
+    stranger = follower.base_url.removeprefix("http://").rpartition(":")[0]
+    assert [(entry.action, entry.address) for entry in entries] == [
+        ("pause", "203.0.113.9"),
+        ("resume", stranger),
+    ]

@@ -137,7 +137,7 @@ def test_a_websocket_opens_below_the_prefix(server: QueueServer) -> None:
 
 def test_an_address_that_has_too_many_connections_is_told(tmp_path: Path) -> None:
     """From an address of this machine that is not a loopback one, if it has one."""
-    address = _address_of_this_machine()
+    address = address_of_this_machine()
     with FakeOllama() as fake:
         made = QueueServer(tmp_path, fake.url)
         made.config.write_text(
@@ -151,7 +151,7 @@ def test_an_address_that_has_too_many_connections_is_told(tmp_path: Path) -> Non
         assert "server.max_per_address" in made.log_text()
 
 
-def _address_of_this_machine() -> str:
+def address_of_this_machine() -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # sends nothing
