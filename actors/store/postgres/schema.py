@@ -8,7 +8,8 @@ from ...core.model.errors import Unavailable
 from .connections import PostgresError, connect, plain_errors
 
 # A table for each family, sorted by key: `bytea` compares bytes, whatever the database's collation.
-# Values change in place, without a change of any index, as pages have room for a second version.
+# Values change in place, without a change of any index, as pages have room for a second version: a
+# task changes twice, and more room saves space, as versions elsewhere would stay until a vacuum.
 # `marks` has the number of the last migration (`schema`) and of the last commit (`saved`). The
 # families are spelled out: a migration never changes, whatever becomes of `FAMILIES`.
 _FIRST = """
@@ -24,7 +25,7 @@ CREATE TABLE marks (name text PRIMARY KEY, value bigint NOT NULL) WITH (fillfact
 INSERT INTO marks VALUES ('saved', 0);
 CREATE TABLE meta (key bytea PRIMARY KEY, value bytea NOT NULL) WITH (fillfactor = 50);
 CREATE TABLE specs (key bytea PRIMARY KEY, value bytea NOT NULL);
-CREATE TABLE tasks (key bytea PRIMARY KEY, value bytea NOT NULL) WITH (fillfactor = 80);
+CREATE TABLE tasks (key bytea PRIMARY KEY, value bytea NOT NULL) WITH (fillfactor = 50);
 CREATE TABLE results (key bytea PRIMARY KEY, value bytea NOT NULL);
 CREATE TABLE index (key bytea PRIMARY KEY, value bytea NOT NULL);
 CREATE TABLE batches (key bytea PRIMARY KEY, value bytea NOT NULL) WITH (fillfactor = 50);
