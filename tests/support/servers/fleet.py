@@ -88,8 +88,7 @@ class ServersOfQueue:
 
     def __enter__(self) -> Self:
         prepare(self.conninfo)
-        with self._connection() as connection:
-            connection.execute(JOURNAL.encode())
+        self.keep_journal()
         with ExitStack() as stack:
             for server in self.servers:
                 stack.enter_context(server)
@@ -102,6 +101,10 @@ class ServersOfQueue:
             with suppress(RuntimeError):
                 server.go_on()  # or it would not end
         self._stack.close()
+
+    def keep_journal(self) -> None:
+        with self._connection() as connection:
+            connection.execute(JOURNAL.encode())
 
     def leader(self) -> ServerOfFleet:
         """The server that leads, once one of those that run does."""
