@@ -3,7 +3,6 @@
 import hashlib
 import time
 from contextlib import suppress
-from functools import partial
 from uuid import uuid4
 
 import msgspec
@@ -48,6 +47,7 @@ class FleetSystem(System):
         )
         self.election: Ref | None = None
         self.epoch: int | None = None  # while the actors run
+        self.store: PostgresStore | None = None  # the last one that they opened
         self.rest_s = FIRST_REST_S
 
     @property
@@ -88,6 +88,8 @@ class FleetSystem(System):
             case Deposed(epoch, why):
                 if epoch == self.epoch:
                     log.warning("this server leads no more: %s", why)
+                    if self.store is not None:
+                        self.store.abandon()
                     self.drop("this server leads no more; it may have been done")
             case _:
                 super().handle(message)
@@ -97,9 +99,8 @@ class FleetSystem(System):
             return
         if self.epoch is not None:
             self.drop("the queue restarts; it may have been done")
-        open_store = partial(PostgresStore, self.database, epoch)
         self.runtime = replace(
-            self.plain_runtime, open_store=lambda place, url, read_only: open_store()
+            self.plain_runtime, open_store=lambda place, url, read_only: self.open_store(epoch)
         )
         try:
             self.begin()
@@ -109,6 +110,10 @@ class FleetSystem(System):
             return
         self.epoch = epoch
         log.info("this server leads the queue (epoch %d)", epoch)
+
+    def open_store(self, epoch: int) -> PostgresStore:
+        self.store = PostgresStore(self.database, epoch)
+        return self.store
 
     def drop(self, why: str) -> None:
         """Stop the actors. What they have not answered may have been done."""

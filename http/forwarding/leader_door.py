@@ -18,6 +18,7 @@ from .. import wire
 from ..requests.exchange import Exchange
 from . import signature
 from .passed_request import HOP, NOT_LEADING, PassedRequest, RawTarget, kept
+from .pulse import Pulse
 from .tunnel import Tunnel
 
 log = logging.getLogger("ollama_queue")
@@ -96,8 +97,14 @@ class NotReached(Exception):
 class _Call:
     """A request on its way; `abort` ends it, from any thread."""
 
-    def __init__(self, leader: Leader, abort: Callable[[], None]) -> None:
-        self.leader, self.abort = leader, abort
+    def __init__(self, leader: Leader, url: str, abort: Callable[[], None]) -> None:
+        self.leader, self.url, self.abort = leader, url, abort
+        self.since = time.monotonic()
+        self.silence = ""  # of the leader, that ended it
+
+    def give_up(self, silence: str) -> None:
+        self.silence = silence
+        self.abort()
 
 
 class LeaderDoor:
@@ -117,6 +124,7 @@ class LeaderDoor:
         self._fleet, self._patience_s = fleet, ttl_s + BOOT_S
         self._begin_to_lead, self._make_receiver = begin_to_lead, make_receiver
         self._calls: set[_Call] = set()
+        self._pulse = Pulse(lambda: tuple(self._calls), self._patience_s, make_receiver)
         self._served: dict[Exchange, Callable[[], None]] = {}  # as the leader
         self._unreached: Leader | None = None  # the log says so
         self._idle: deque[tuple[float, str, ConnectionTransport]] = deque()
@@ -249,11 +257,10 @@ class LeaderDoor:
         assert leader.url is not None, "checked before"
         target = RawTarget(request, leader.url, self._fleet.secret)
         if request.is_handshake:
-            self._open_tunnel(leader, target, connection)
+            self._open_tunnel(leader, leader.url, target, connection)
             return
         transport = self._borrow(leader.url)
-        call = _Call(leader, transport.abort)
-        self._calls.add(call)
+        call = self._begin(leader, leader.url, transport.abort)
         has_left = False
 
         def leave() -> None:
@@ -272,11 +279,19 @@ class LeaderDoor:
         except (httpx.TransportError, NotReached, OutcomeUnknown) as error:
             if has_left or isinstance(error, httpx.TransportError):  # in the middle of an answer
                 raise ConnectionError(str(error)) from None
+            if isinstance(error, NotReached) and call.silence:
+                raise NotReached(call.silence) from None
             raise
         finally:
             forget()
             self._calls.discard(call)
             self._idle.append((time.monotonic(), leader.url, transport))
+
+    def _begin(self, leader: Leader, url: str, abort: Callable[[], None]) -> _Call:
+        call = _Call(leader, url, abort)
+        self._calls.add(call)
+        self._pulse.look()
+        return call
 
     def _ask(
         self,
@@ -339,13 +354,14 @@ class LeaderDoor:
 
     # --- WebSockets -----------------------------------------------------------------------------
 
-    def _open_tunnel(self, leader: Leader, target: RawTarget, connection: ClientSocket) -> None:
+    def _open_tunnel(
+        self, leader: Leader, url: str, target: RawTarget, connection: ClientSocket
+    ) -> None:
         try:
             tunnel = Tunnel(target.url)
         except OSError as error:
             raise NotReached(reason_of(error)) from None
-        call = _Call(leader, tunnel.close)
-        self._calls.add(call)
+        call = self._begin(leader, url, tunnel.close)
         try:
             try:
                 status, answer = tunnel.open(target.message(None))

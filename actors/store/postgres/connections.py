@@ -1,33 +1,99 @@
 """Connections to PostgreSQL, set up alike, and its errors as plain ones."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import Any
+from time import monotonic
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-# A statement that waits for a dead peer or a forgotten lock ends by itself. `jit` compiles for
-# longer than our statements run. What the user's conninfo says in `options` comes last, and wins.
+T = TypeVar("T")
+SILENCE_S = 15.0  # of PostgreSQL during a statement, which it ends itself before that
+# A statement that waits for a dead peer or a forgotten lock ends by itself, and PostgreSQL gives up
+# a client that is silently gone. `jit` compiles for longer than our statements run. What the user's
+# conninfo says in `options` comes last, and wins.
 _OPTIONS = {
     "statement_timeout": "10s",
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "5s",
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
     "jit": "off",
 }
 # A server, database or user may have it off, for speed: then a crash would take back what we have
 # acknowledged, and who leads. Stronger settings stay.
 _COMMIT_DURABLY = """SELECT set_config('synchronous_commit', 'on', false)
 WHERE current_setting('synchronous_commit') = 'off'"""
+# A network that is cut drops what is sent, and says nothing. These find it out, also for a
+# connection that waits.
 _DEFAULTS: dict[str, Any] = {
     "connect_timeout": 5,
     "tcp_user_timeout": 5000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
     "application_name": "ollama-queue",
 }
 
 
 class PostgresError(OSError):
     """PostgreSQL cannot be reached, or has refused a statement."""
+
+
+class NoAnswer(psycopg.OperationalError):
+    """PostgreSQL was not waited for any longer. The connection is closed: the answer may still
+    come."""
+
+
+class Patience:
+    """How long connections wait for PostgreSQL to say something; `end` it from any thread."""
+
+    def __init__(self, silence_s: float = SILENCE_S) -> None:
+        self.silence_s = silence_s
+        self.is_over = False
+
+    def end(self) -> None:
+        """Have all that waits raise `NoAnswer` within 0.1 s, and all that follows."""
+        self.is_over = True
+
+
+class PatientConnection(psycopg.Connection[Any]):
+    """A connection that does not wait for ever.
+
+    TCP notices that a peer is gone. It does not notice that a peer, or a proxy before it, takes all
+    that it is sent and never answers, as it does while it is frozen.
+    """
+
+    patience = Patience()
+
+    def wait(self, gen: Generator[Any, Any, T], *args: Any, **kwargs: Any) -> T:
+        try:
+            return super().wait(_impatient(gen, self.patience), *args, **kwargs)
+        except NoAnswer:
+            self.pgconn.finish()
+            raise
+
+
+def _impatient(work: Generator[Any, Any, T], patience: Patience) -> Generator[Any, Any, T]:
+    """`work`, which raises `NoAnswer` once its socket has not been ready for too long."""
+    due = monotonic() + patience.silence_s
+    try:
+        wanted = next(work)
+        while True:
+            ready = yield wanted  # none, ten times a second while nothing comes
+            now = monotonic()
+            if ready:
+                due = now + patience.silence_s
+            elif patience.is_over:
+                raise NoAnswer("its answer is of no use any more")
+            elif now >= due:
+                raise NoAnswer(f"it has not answered for {patience.silence_s:g} s")
+            wanted = work.send(ready)
+    except StopIteration as done:
+        result: T = done.value
+        return result
 
 
 def settings_of(conninfo: str, **options: str) -> str:
@@ -44,14 +110,17 @@ def settings_of(conninfo: str, **options: str) -> str:
     return make_conninfo("", **(_DEFAULTS | user))
 
 
-def connect(conninfo: str, **options: str) -> "psycopg.Connection[Any]":
+def connect(
+    conninfo: str, patience: Patience = PatientConnection.patience, **options: str
+) -> PatientConnection:
     """Connect, in autocommit: a statement ends without us, and leaves no lock if we are stopped.
 
     `options` are settings of PostgreSQL for this connection, as in `statement_timeout="0"`.
     Raises `PostgresError`.
     """
     with plain_errors():
-        connection = psycopg.connect(settings_of(conninfo, **options), autocommit=True)
+        connection = PatientConnection.connect(settings_of(conninfo, **options), autocommit=True)
+        connection.patience = patience
         connection.execute(_COMMIT_DURABLY)
         return connection
 

@@ -16,7 +16,7 @@ from ...core.fleet.candidacy import Question
 from ...core.fleet.servers import FleetServer, Leader, Sight
 from ...core.model.access_keys import AccessKey
 from ..encoding import decode_access_key
-from .connections import connect, plain_errors
+from .connections import Patience, connect, plain_errors
 
 BURIED_AFTER = 3  # times the TTL: a server that has been silent for so long is no longer listed
 _CHANNEL = "ollama_queue_leader"  # told when the leader resigns
@@ -146,7 +146,10 @@ class Leadership:
         if self._connection is None or self._connection.closed:
             milliseconds = str(round(self._ttl_s * 1000))
             self._connection = connect(
-                self._conninfo, statement_timeout=milliseconds, lock_timeout=milliseconds
+                self._conninfo,
+                Patience(self._ttl_s),  # a later answer is of no use
+                statement_timeout=milliseconds,
+                lock_timeout=milliseconds,
             )
         return self._connection.execute(statement.encode(), self._mine | more)
 

@@ -3,11 +3,11 @@
 from functools import lru_cache
 from typing import Any
 
-from .connections import PostgresError, connect, plain_errors
+from .connections import Patience, PostgresError, connect, plain_errors
 from .overlay import Layer, Rows
 from .tables import BY_KEY
 
-_PATIENCE = "30s"  # for a statement: a single task may have 64 MiB
+_PATIENCE_S = 30  # for a statement: a single task may have 64 MiB
 MOST_BYTES = 8 << 20  # of a statement, unless one commit has more
 Shape = tuple[tuple[str, bool, bool], ...]
 """The families that a statement changes; whether it has rows to put, and to delete."""
@@ -26,10 +26,17 @@ class Saver:
     def __init__(self, conninfo: str, epoch: int) -> None:
         """Writes as long as the leader's row has this epoch. Raises `PostgresError`."""
         self._epoch = epoch
-        self._connection = connect(conninfo, **BY_KEY, statement_timeout=_PATIENCE)
+        self._patience = Patience(_PATIENCE_S + 5.0)
+        self._connection = connect(
+            conninfo, self._patience, **BY_KEY, statement_timeout=f"{_PATIENCE_S}s"
+        )
 
     def close(self) -> None:
         self._connection.close()
+
+    def abandon(self) -> None:
+        """Have what is written, or will be, fail at once. May be called in any thread."""
+        self._patience.end()
 
     def save(self, layers: list[Layer]) -> None:
         """Write these commits, all or none; they follow those saved before.

@@ -5,7 +5,7 @@ from typing import Any, LiteralString
 import psycopg
 
 from ...core.model.errors import Unavailable
-from .connections import PostgresError, connect, plain_errors
+from .connections import Patience, PostgresError, connect, plain_errors
 
 # A table for each family, sorted by key: `bytea` compares bytes, whatever the database's collation.
 # Values change in place, without a change of any index, as pages have room for a second version: a
@@ -37,6 +37,8 @@ ALTER TABLE index SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_
 ALTER TABLE tasks SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
 """
 MIGRATIONS: tuple[LiteralString, ...] = (_FIRST,)
+_PATIENCE_S = 3600.0  # for a migration of large tables
+_UNLIMITED = {"statement_timeout": "0", "lock_timeout": "60s"}
 _LOCK = 0x6F6C_6C61_6D61  # a number that nobody else takes
 # Not by `to_regclass`: its cache may not know yet what another server has just committed.
 _IS_THERE = """SELECT FROM pg_tables
@@ -53,7 +55,7 @@ def prepare(conninfo: str) -> None:
     PostgreSQL cannot be reached, or a newer version has changed the tables.
     """
     try:
-        with connect(conninfo, statement_timeout="0", lock_timeout="60s") as connection:
+        with connect(conninfo, Patience(_PATIENCE_S), **_UNLIMITED) as connection:
             if _number(connection) != len(MIGRATIONS):
                 with plain_errors():
                     _migrate(connection)

@@ -89,6 +89,15 @@ class PostgresStore(TaskStore):
             saver.close()
         self._stored.close()
 
+    def abandon(self) -> None:
+        """Wait for PostgreSQL no longer, as another server leads; then close it.
+
+        May be called in any thread, once the store is open.
+        """
+        if self._saver is not None:
+            self._saver.abandon()
+        self._stored.abandon()
+
     # --- writing --------------------------------------------------------------------------------
 
     def _changes(self) -> Layer:

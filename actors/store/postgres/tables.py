@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg_pool import ConnectionPool
 
-from .connections import plain_errors, settings_of
+from .connections import NoAnswer, Patience, PatientConnection, plain_errors, settings_of
 
 T = TypeVar("T")
-Connection = psycopg.Connection[Any]
+Connection = PatientConnection
 _MOST_CONNECTIONS = 4
 _PATIENCE_S = 5.0  # for a connection
 # Rows are found by their keys. Statistics never decide: a plan made for an empty table would stay.
@@ -70,9 +70,12 @@ class Tables(RowReader):
 
     def __init__(self, conninfo: str) -> None:
         """Raises `PostgresError` if PostgreSQL cannot be reached."""
+        self._patience = Patience()
         self._pool = ConnectionPool(
             settings_of(conninfo, **BY_KEY),
+            connection_class=PatientConnection,
             kwargs={"autocommit": True},
+            configure=self._configure,
             min_size=1,
             max_size=_MOST_CONNECTIONS,
             timeout=_PATIENCE_S,
@@ -89,6 +92,13 @@ class Tables(RowReader):
 
     def close(self) -> None:
         self._pool.close()
+
+    def abandon(self) -> None:
+        """Have all reads fail at once. May be called in any thread."""
+        self._patience.end()
+
+    def _configure(self, connection: Connection) -> None:
+        connection.patience = self._patience
 
     # --- statements -----------------------------------------------------------------------------
 
@@ -202,6 +212,8 @@ class HeldView(RowReader):
 
 def _is_cut(error: psycopg.OperationalError) -> bool:
     """Whether the connection is gone, rather than a statement that took too long."""
+    if isinstance(error, NoAnswer):
+        return False
     return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
 
 

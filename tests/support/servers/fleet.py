@@ -16,6 +16,8 @@ from ollama_queue import Client, QueueError
 from ollama_queue.actors.core.model.tasks import Record
 from ollama_queue.actors.store.encoding import decode_record
 from ollama_queue.actors.store.postgres.schema import prepare
+from tests.support.servers.links import Link, to_path, to_port
+from tests.support.servers.postgres import PostgresServer
 from tests.support.servers.queue_server import QueueServer
 
 TTL_S = 2.0
@@ -42,6 +44,9 @@ class ServerOfFleet(QueueServer):
     ) -> None:
         super().__init__(folder, model_url, workers=workers, settings=settings)
         self.conninfo = conninfo
+        self.url = self.base_url  # where other servers reach it
+        self.ttl_s = TTL_S
+        self.more_environment: dict[str, str] = {}
 
     def command(self) -> list[str | Path]:
         command = super().command()
@@ -49,7 +54,15 @@ class ServerOfFleet(QueueServer):
         return [*command[:at], "--storage", self.conninfo, *command[at + 2 :]]
 
     def environment(self) -> dict[str, str]:
-        return {**super().environment(), "FLEET_TTL": f"{TTL_S}s"}
+        fleet = {"FLEET_TTL": f"{self.ttl_s}s", "FLEET_URL": self.url}
+        return {**super().environment(), **fleet, **self.more_environment}
+
+    def link(self, stack: ExitStack, database: PostgresServer) -> None:
+        """Have it reach PostgreSQL, and be reached by other servers, over links."""
+        self.to_database = stack.enter_context(Link(to_path(database.socket_path)))
+        self.to_here = stack.enter_context(Link(to_port(self.port)))
+        self.url = f"http://127.0.0.1:{self.to_here.port}"
+        self.conninfo = database.conninfo_at(self.to_database.port, self.conninfo)
 
     def stop_running(self) -> None:
         """Stop the process as it is, as a debugger or a paused machine does."""
@@ -80,11 +93,17 @@ class ServersOfQueue:
         workers: int = 4,
         settings: str = "",
         make: Callable[..., ServerOfFleet] = ServerOfFleet,
+        linked_to: PostgresServer | None = None,
     ) -> None:
+        """`linked_to`: where the tables are, if the servers reach it and each other over links."""
         self.conninfo = conninfo
         self.servers = [
             make(folder / f"server{n}", model_url, conninfo, workers, settings) for n in range(size)
         ]
+        self._links = ExitStack()
+        if linked_to is not None:
+            for server in self.servers:
+                server.link(self._links, linked_to)
 
     def __enter__(self) -> Self:
         prepare(self.conninfo)
@@ -98,9 +117,9 @@ class ServersOfQueue:
 
     def __exit__(self, *_: object) -> None:
         for server in self.servers:
-            with suppress(RuntimeError):
-                server.go_on()  # or it would not end
+            server.kill()  # all at once: one by one, each would lead before it ends
         self._stack.close()
+        self._links.close()
 
     def keep_journal(self) -> None:
         with self._connection() as connection:
@@ -115,7 +134,7 @@ class ServersOfQueue:
                 row = connection.execute(
                     b"SELECT url FROM leader WHERE seen_at > clock_timestamp() - interval '2 s'"
                 ).fetchone()
-            found.extend(each for each in self.servers if row and each.base_url == row[0])
+            found.extend(each for each in self.servers if row and each.url == row[0])
             return bool(found)
 
         self.until(look)

@@ -62,6 +62,16 @@ class PostgresServer:
         """Where to connect to, as the superuser."""
         return f"postgresql://{_USER}@/{_USER}?host={self._folder}"
 
+    @property
+    def socket_path(self) -> str:
+        return f"{self._folder}/.s.PGSQL.5432"
+
+    def conninfo_at(self, port: int, conninfo: str) -> str:
+        """The same place, reached at a loopback port."""
+        _, _, options = conninfo.partition("&options=")
+        there = f"postgresql://{_USER}@127.0.0.1:{port}/{_USER}"
+        return f"{there}?sslmode=disable&options={options}"
+
     def start(self) -> None:
         command = self._command("postgres", "-D", str(self._data))
         self._process = subprocess.Popen(command, cwd="/", stderr=subprocess.PIPE, text=True)

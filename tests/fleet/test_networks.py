@@ -1,0 +1,102 @@
+"""Networks that are cut or slow: between one server and PostgreSQL, and between two servers."""
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+
+import httpx
+import pytest
+
+from ollama_queue import Client
+from ollama_queue import generate_task as generate
+from tests.fleet.test_takeovers import BOOT_S, check_completed, role
+from tests.support.fakes.model_server import FakeOllama
+from tests.support.servers.fleet import PATIENCE_S, TTL_S, ServerOfFleet, ServersOfQueue
+from tests.support.servers.postgres import PostgresServer
+
+
+@pytest.fixture
+def linked(database: PostgresServer, model: FakeOllama, tmp_path: Path) -> Iterator[ServersOfQueue]:
+    with (
+        database.queue() as conninfo,
+        ServersOfQueue(tmp_path, model.url, conninfo, linked_to=database) as servers,
+    ):
+        yield servers
+
+
+class User:
+    """Submits a task in a thread of its own."""
+
+    def __init__(self, server: ServerOfFleet) -> None:
+        self._server = server
+        self._ids: list[str] = []
+        self._thread = threading.Thread(target=self._submit)
+        self._thread.start()
+
+    def _submit(self) -> None:
+        with Client(self._server.base_url) as client:
+            self._ids.append(client.submit_task(generate("m", "during")))
+
+    def acknowledged(self) -> str:
+        """The task, once it is acknowledged."""
+        self._thread.join(PATIENCE_S)
+        assert self._ids, "it was not acknowledged"
+        return self._ids[0]
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_a_leader_is_cut_off_from_postgresql(linked: ServersOfQueue, forgets: bool) -> None:
+    """What it had sent arrives late, or its connections stay silent for ever."""
+    old = linked.leader()
+    with linked.ready(linked.followers()[0]) as client:
+        before = client.submit_task(generate("m", "before"))
+
+        old.to_database.cut()
+        cut_at, user = monotonic(), User(old)
+        after = client.submit_task(generate("m", "after"))
+        took_s = monotonic() - cut_at
+        assert linked.leader() is not old
+
+        old.to_database.heal(forgets=forgets)
+        during = user.acknowledged()
+        linked.until(lambda: role(old.base_url) == "follower")
+        with linked.ready(old) as again:
+            last = again.submit_task(generate("m", "last"))
+        check_completed(linked, client, [before, after, during, last])
+    assert took_s < TTL_S + BOOT_S
+
+
+def test_a_follower_is_cut_off_from_postgresql(linked: ServersOfQueue) -> None:
+    leader, follower = linked.leader(), linked.followers()[0]
+    with linked.ready(follower) as client:
+        follower.to_database.cut()
+        linked.until(lambda: follower.log_text().count("queue.storage does not answer") == 1)
+        task_id = client.submit_task(generate("m", "hi"))
+        follower.to_database.heal(forgets=True)
+        linked.until(lambda: "queue.storage answers again" in follower.log_text())
+        leader.kill()
+        check_completed(linked, client, [task_id, client.submit_task(generate("m", "hi"))])
+
+
+def test_followers_are_cut_off_from_the_leader(linked: ServersOfQueue) -> None:
+    leader, follower = linked.leader(), linked.followers()[0]
+    with (
+        linked.ready(follower) as client,
+        httpx.stream("GET", f"{follower.base_url}/api/events", timeout=PATIENCE_S) as events,
+    ):
+        before = client.submit_task(generate("m", "before"))
+
+        leader.to_here.cut()
+        answer = httpx.get(f"{follower.base_url}/api/tasks/{before}", timeout=PATIENCE_S)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        assert "does not reach the one that leads" in answer.text
+        with pytest.raises(httpx.TransportError):
+            deque(events.iter_raw(), 0)
+
+        user = User(follower)
+        assert httpx.get(f"{follower.base_url}/healthz").status_code == 200
+        leader.to_here.heal()
+        check_completed(linked, client, [before, user.acknowledged()])
+    assert linked.leader() is leader
