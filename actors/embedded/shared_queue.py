@@ -43,5 +43,5 @@ def measure_fleet(switchboard: Switchboard) -> FleetMeasures:
         leads=switchboard.is_leading,
         epoch=0 if leader is None else leader.epoch,
         takeovers=switchboard.boots,
-        servers=0 if sight is None else len(sight.servers),
+        servers=0 if sight is None else sum(not each.silent for each in sight.servers),
     )

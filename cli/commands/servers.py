@@ -19,7 +19,8 @@ COLUMNS = ("URL", "ROLE", "SEEN", "SLOTS", "VERSION", "SETTINGS")
 def servers(ctx: click.Context) -> None:
     """List the servers that share the queue, the one that leads first.
 
-    SEEN says how long ago a server showed that it lives. SETTINGS says whether its settings are
+    SEEN says how long ago a server showed that it lives; one that has not within fleet.ttl is
+    silent. SETTINGS says whether its settings are
     those of the server that leads, as they should be.
 
     \b
@@ -36,7 +37,7 @@ def servers(ctx: click.Context) -> None:
 def _row(server: "FleetServer") -> tuple[str, ...]:
     return (
         server.url or "-",
-        "leader" if server.leads else "follower",
+        "leader" if server.leads else "silent" if server.silent else "follower",
         f"{server.lag_s:.1f} s ago",
         str(server.slots),
         server.version,

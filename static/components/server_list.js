@@ -2,7 +2,13 @@
 
 import { h } from "../lib/dom.js";
 import { duration, number } from "../lib/format.js";
+import { icon } from "../lib/icons.js";
 import { reportTable } from "./report_table.js";
+
+const role = ({ leads, silent }) => {
+  if (silent) return h("span", { class: "status failed" }, icon("warn"), "silent");
+  return leads ? h("strong", null, "leader") : "follower";
+};
 
 export const serverList = (servers) =>
   reportTable(
@@ -12,8 +18,8 @@ export const serverList = (servers) =>
       h(
         "tr",
         { key: server.id },
-        h("th", { scope: "row" }, server.url ?? "a program"),
-        h("td", null, server.leads ? "leader" : "follower"),
+        h("th", { scope: "row", class: "one-line" }, server.url ?? "a program"),
+        h("td", null, role(server)),
         h("td", null, `${duration(server.lag_s)} ago`),
         h("td", { class: "amount" }, number(server.slots)),
         h("td", null, server.version),

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from contextlib import nullcontext
 from http.client import HTTPConnection
 from typing import Any
 
@@ -13,6 +14,7 @@ from ollama_queue import Client, NotFound, QueueManager, Status, Unavailable, ch
 from ollama_queue import generate_task as generate
 from tests.support.fakes.behaviours import Hang, Stream
 from tests.support.fakes.model_server import FakeOllama
+from tests.support.harness.cli import run
 from tests.support.servers.fleet import ServerOfFleet, ServersOfQueue
 
 
@@ -140,7 +142,16 @@ def test_all_servers_are_listed(fleet: ServersOfQueue, follower: ServerOfFleet) 
     assert servers[0].url == fleet.leader().base_url
     assert [server.leads for server in servers] == [True, False, False]
     assert {server.url for server in servers} == {each.base_url for each in fleet.servers}
-    assert all(server.same_settings for server in servers)
+    assert all(server.same_settings and not server.silent for server in servers)
+
+    fleet.followers()[1].stop_running()
+    with follower.client() as client:
+        fleet.until(lambda: [each.silent for each in client.list_servers()].count(True) == 1)
+        roles = [
+            line.split()[1]
+            for line in run(lambda _: nullcontext(client), "servers").output.splitlines()
+        ]
+    assert sorted(roles) == ["ROLE", "follower", "leader", "silent"]
 
 
 def test_a_program_takes_part(fleet: ServersOfQueue, model: FakeOllama) -> None:

@@ -196,13 +196,16 @@ def test_the_servers_of_a_fleet_are_listed(tab: BrowserTab) -> None:
     fleet = [
         {**one, "id": "a", "url": "http://10.0.0.5:7125", "leads": True, "lag_s": 0.3},
         {**one, "id": "b", "url": None, "leads": False, "lag_s": 2.0, "same_settings": False},
+        {**one, "id": "c", "url": "http://c", "leads": False, "lag_s": 8.0, "silent": True},
     ]
     tab.page.route("**/api/servers", lambda route: route.fulfill(json=fleet))
     tab.open()
 
     rows = servers.get_by_role("row")
-    expect(rows).to_have_count(3)
+    expect(rows).to_have_count(4)
     expect(rows.nth(1)).to_contain_text("http://10.0.0.5:7125")
     expect(rows.nth(1)).to_contain_text("leader")
+    expect(rows.nth(2)).to_contain_text("follower")
     expect(rows.nth(2)).to_contain_text("different from the leader's")
+    expect(rows.nth(3)).to_contain_text("silent")
     tab.page.unroute("**/api/servers")

@@ -21,7 +21,8 @@ class FleetServer(Struct, PublicRecord, frozen=True, kw_only=True):
 
     `id` is new at each start. `url` is where the other servers reach it, None if they cannot.
     `version` is that of its program. `slots` is how many calls it would make at once as the leader.
-    `lag_s`: how long it has been silent, in seconds.
+    `lag_s`: how long ago it has shown itself, in seconds. `silent`: that is more than `fleet.ttl`,
+    as it is down, stopped, or does not reach PostgreSQL; it is listed for three times as long.
     `same_settings`: whether its settings are those of the leader, as far as they concern tasks.
     """
 
@@ -32,6 +33,7 @@ class FleetServer(Struct, PublicRecord, frozen=True, kw_only=True):
     slots: int
     lag_s: float
     same_settings: bool = True
+    silent: bool = False
 
 
 class Sight(Struct, frozen=True):

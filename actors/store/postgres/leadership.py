@@ -124,6 +124,7 @@ class Leadership:
                 slots=slots,
                 lag_s=round(max(0.0, lag_s), 3),
                 same_settings=settings == leads.get(server, settings),
+                silent=lag_s > self._ttl_s,
             )
             for id, url, slots, version, settings, lag_s in rows
         ]

@@ -83,7 +83,25 @@ def test_all_see_who_leads(fleet: list[Leadership]) -> None:
         "http://s1:7125": (False, True),
         "http://s2:7125": (False, False),
     }
-    assert all(0 <= server.lag_s < TTL_S for server in sight.servers)
+    assert all(0 <= server.lag_s < TTL_S and not server.silent for server in sight.servers)
+
+
+def test_who_has_not_shown_itself_for_the_ttl_is_silent(
+    fleet: list[Leadership], conninfo: str
+) -> None:
+    first, second, _ = fleet
+    for each in (first, second):
+        each.beat(Question.LOOK, None)
+    with connect(conninfo) as connection:
+        back = "UPDATE servers SET seen_at = seen_at - make_interval(secs => %s) WHERE url = %s"
+        connection.execute(back, (TTL_S, "http://s1:7125"))
+
+    _, sight = first.beat(Question.LOOK, None)
+
+    assert [(server.url, server.silent) for server in sight.servers] == [
+        ("http://s0:7125", False),
+        ("http://s1:7125", True),
+    ]
 
 
 def test_who_resigns_is_followed_at_once(fleet: list[Leadership], conninfo: str) -> None:
