@@ -68,6 +68,9 @@ class Pulse:
                         for call in waiting:
                             if call.url == url:
                                 call.give_up(f"no sign of life for {self._patience_s:g} s")
+        except BaseException:
+            self._is_beating = False
+            raise
         finally:
             for transport in asked.values():
                 transport.close()

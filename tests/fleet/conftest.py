@@ -26,3 +26,13 @@ def model() -> Iterator[FakeOllama]:
 def fleet(database: PostgresServer, model: FakeOllama, tmp_path: Path) -> Iterator[ServersOfQueue]:
     with database.queue() as conninfo, ServersOfQueue(tmp_path, model.url, conninfo) as servers:
         yield servers
+
+
+@pytest.fixture
+def linked(database: PostgresServer, model: FakeOllama, tmp_path: Path) -> Iterator[ServersOfQueue]:
+    """The same, with links between the servers and to PostgreSQL, for tests to cut."""
+    with (
+        database.queue() as conninfo,
+        ServersOfQueue(tmp_path, model.url, conninfo, linked_to=database) as servers,
+    ):
+        yield servers

@@ -2,7 +2,6 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
@@ -15,15 +14,6 @@ from tests.fleet.test_takeovers import BOOT_S, check_completed, role
 from tests.support.fakes.model_server import FakeOllama
 from tests.support.servers.fleet import PATIENCE_S, TTL_S, ServerOfFleet, ServersOfQueue
 from tests.support.servers.postgres import PostgresServer
-
-
-@pytest.fixture
-def linked(database: PostgresServer, model: FakeOllama, tmp_path: Path) -> Iterator[ServersOfQueue]:
-    with (
-        database.queue() as conninfo,
-        ServersOfQueue(tmp_path, model.url, conninfo, linked_to=database) as servers,
-    ):
-        yield servers
 
 
 class User:
@@ -100,3 +90,22 @@ def test_followers_are_cut_off_from_the_leader(linked: ServersOfQueue) -> None:
         leader.to_here.heal()
         check_completed(linked, client, [before, user.acknowledged()])
     assert linked.leader() is leader
+
+
+def test_links_are_slow(database: PostgresServer, model: FakeOllama, tmp_path: Path) -> None:
+    """200 ms to each answer of PostgreSQL, and 1 MB/s: a beat takes a second."""
+    with (
+        database.queue() as conninfo,
+        ServersOfQueue(
+            tmp_path, model.url, conninfo, size=2, ttl_s=5.0, linked_to=database
+        ) as fleet,
+        fleet.ready(fleet.followers()[0]) as client,
+    ):
+        epoch, beats = fleet.epoch(), {fleet.seen_at()}
+        for server in fleet.servers:
+            server.to_database.delay_s = 0.2
+            server.to_database.bytes_per_s = 1e6
+        ids = [client.submit_task(generate("m", prompt)) for prompt in ("hi", "x" * 1_000_000)]
+        check_completed(fleet, client, ids)
+        fleet.until(lambda: beats.add(fleet.seen_at()) or len(beats) == 4)
+        assert fleet.epoch() == epoch

@@ -5,6 +5,7 @@ import signal
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -94,12 +95,15 @@ class ServersOfQueue:
         settings: str = "",
         make: Callable[..., ServerOfFleet] = ServerOfFleet,
         linked_to: PostgresServer | None = None,
+        ttl_s: float = TTL_S,
     ) -> None:
         """`linked_to`: where the tables are, if the servers reach it and each other over links."""
         self.conninfo = conninfo
         self.servers = [
             make(folder / f"server{n}", model_url, conninfo, workers, settings) for n in range(size)
         ]
+        for server in self.servers:
+            server.ttl_s = ttl_s
         self._links = ExitStack()
         if linked_to is not None:
             for server in self.servers:
@@ -155,6 +159,13 @@ class ServersOfQueue:
         with self._connection() as connection:
             ((epoch,),) = connection.execute(b"SELECT epoch FROM leader").fetchall()
         found: int = epoch
+        return found
+
+    def seen_at(self) -> datetime:
+        """When the leader has last shown itself."""
+        with self._connection() as connection:
+            ((seen_at,),) = connection.execute(b"SELECT seen_at FROM leader").fetchall()
+        found: datetime = seen_at
         return found
 
     def ready(self, server: ServerOfFleet) -> Client:
