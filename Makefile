@@ -34,7 +34,8 @@ test: $(VENV)/.ok ## run the tests, or those that ARGS picks
 
 campaign: $(VENV)/.ok ## test for hours: 200 kills, batches of 50,000 lines, 100,000 random requests
 	OLLAMA_QUEUE_KILLS=200 OLLAMA_QUEUE_LINES=50000 OLLAMA_QUEUE_REQUESTS=100000 \
-		$(MAKE) test ARGS="tests/system/crashes tests/security/test_documented_api.py -s $(ARGS)"
+		OLLAMA_QUEUE_TASKS=100000 $(MAKE) test ARGS="tests/system/crashes \
+		tests/security/test_documented_api.py tests/fleet/test_moves.py -s $(ARGS)"
 
 chaos: $(VENV)/.ok ## kill, stop and cut off the servers of a fleet for three minutes
 	OLLAMA_QUEUE_CHAOS=180 $(MAKE) test ARGS="-n0 tests/fleet/test_chaos.py -s $(ARGS)"
