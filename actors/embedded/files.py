@@ -70,10 +70,11 @@ class EmbeddedFiles:
         self._pool: Pool | None = None
 
     def close(self) -> None:
-        """Stop the thread that writes and reads."""
+        """Stop the thread that writes and reads, and let go of where it does."""
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.finish(PATIENCE_S)
+        self._blobs.release()
 
     def new(self, tenant: str | None = None) -> NewFile:
         self._switchboard.current()

@@ -43,6 +43,9 @@ class Blobs(Protocol):
     def ids(self) -> set[str]:
         """The ids of all that are there."""
 
+    def release(self) -> None:
+        """Let go of what they are reached by; they may be used again."""
+
 
 class BlobFolder:
     """`Blobs` in a folder, which is created with the first of them.
@@ -81,6 +84,9 @@ class BlobFolder:
             return {name for name in os.listdir(self._folder) if FILE_ID.fullmatch(name)}
         except (FileNotFoundError, NotADirectoryError):
             return set()
+
+    def release(self) -> None:
+        pass
 
 
 class _BlobOnDisk:
@@ -127,6 +133,9 @@ class MemoryBlobs:
 
     def ids(self) -> set[str]:
         return set(self._blobs)
+
+    def release(self) -> None:
+        pass
 
 
 class _BlobInMemory:

@@ -164,14 +164,18 @@ class BatchStore:
         for key, _ in self._families["index"].between(prefix, after(prefix)):
             yield key[len(prefix) :]
 
-    def unfinished(self) -> list[tuple[str, list[Record]]]:
-        """The batches that a crash interrupted, with the records written of each."""
-        batches = []
-        for key, _ in self._families["meta"].between(LOADING, after(LOADING)):
-            batch_id = key[len(LOADING) :].decode()
-            raws = (self._families["tasks"].get(task) for task in self._members(batch_id))
-            batches.append((batch_id, [decode_record(raw) for raw in raws if raw is not None]))
-        return batches
+    def unfinished(self) -> list[str]:
+        """The batches that a crash interrupted."""
+        rows = self._families["meta"].between(LOADING, after(LOADING))
+        return [key[len(LOADING) :].decode() for key, _ in rows]
+
+    def written_of(self, batch_id: str) -> Iterator[list[Record]]:
+        """The records of a batch in slices, each of which may be deleted before the next."""
+        index, last = self._families["index"], ""
+        while keys := list(islice(_members(index, batch_id, last), SLICE_ROWS)):
+            last = keys[-1].decode()
+            raws = self._families["tasks"].get_all(keys)
+            yield [decode_record(raw) for raw in raws if raw is not None]
 
     def forget(self, batch: Changes, batch_id: str) -> None:
         batch.delete(LOADING + batch_id.encode(), self._handles["meta"])

@@ -38,6 +38,7 @@ from .indexes import delete_rows, put_rows
 
 T = TypeVar("T")
 ACCESS, USED = b"access:", b"used:"  # in `meta`, before a name
+_MOST_UNWRITTEN = 4 << 20  # bytes of what a boot deletes
 MOST_TENANTS = 10_000  # whose counts are kept in memory
 SLICE_BYTES = 1 << 20  # a larger batch would hold the interpreter lock for too long
 
@@ -253,11 +254,17 @@ class TaskStore(ABC):
         self.write_row("index", b"k" + key, encode(KeyUse(owner, body, accepted_at)))
 
     def _drop_unfinished(self) -> None:
-        """Delete what a crash left of batches that were never acknowledged."""
-        for batch_id, records in self.batches.unfinished():
+        """Delete what a crash left of batches that were never acknowledged, in portions: there may
+        be a million tasks. A boot that is cut off in between leaves the rest to the next."""
+        for batch_id in self.batches.unfinished():
+            for records in self.batches.written_of(batch_id):
+                batch = self._changes()
+                for record in records:
+                    self._remove(batch, record)
+                self._commit(batch)
+                if self.unwritten_bytes > _MOST_UNWRITTEN:
+                    self.sync(self.written())
             batch = self._changes()
-            for record in records:
-                self._remove(batch, record)
             self.batches.forget(batch, batch_id)
             self._commit(batch)
 
@@ -316,7 +323,8 @@ class TaskStore(ABC):
         """Everything that a plan needs to start: pending and running tasks, keys, flags, crons."""
         cut: set[str] = set()
         if self.read_only:
-            cut.update(record.id for _, cut_off in self.batches.unfinished() for record in cut_off)
+            for batch_id in self.batches.unfinished():
+                cut.update(self.batches.task_ids(batch_id))
         else:
             self._drop_unfinished()
             self._drop_leftover_files()

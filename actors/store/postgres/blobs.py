@@ -44,6 +44,9 @@ class PostgresBlobs:
     def ids(self) -> set[str]:
         return {name for (name,) in self._tables.all(_ALL)}
 
+    def release(self) -> None:
+        """Nothing: the tables are closed by who has opened them."""
+
 
 class LatePostgresBlobs(PostgresBlobs):
     """The same for doors, which exist before the tables do: connected when first used."""
@@ -54,6 +57,11 @@ class LatePostgresBlobs(PostgresBlobs):
     @cached_property
     def _tables(self) -> Tables:  # type: ignore[override]  # read-only, as it is there
         return Tables(self._conninfo)
+
+    def release(self) -> None:
+        tables = self.__dict__.pop("_tables", None)
+        if tables is not None:
+            tables.close()
 
 
 class _BlobInPostgres:

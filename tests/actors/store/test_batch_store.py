@@ -1,9 +1,12 @@
 """Batches in the store: written in slices, there all at once, gone after a crash in between."""
 
+import pytest
 from msgspec.structs import replace
 
+from ollama_queue import Unavailable
 from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.actors.core.model.tasks import Batch, Status
+from ollama_queue.actors.store import batches, task_store
 from ollama_queue.actors.store.commit_group import CommitGroup, HiddenTasks, SealedBatch, TaskWrite
 from ollama_queue.actors.store.page_reader import scan
 from ollama_queue.actors.store.task_store import TaskStore
@@ -61,6 +64,32 @@ def test_a_crash_between_the_slices_leaves_nothing(kept: KeptStore) -> None:
     assert again.spec(records(1)[0].id) is None
     assert again.counts.total(Status.PENDING) == 0
     again.close()
+
+
+def test_a_large_one_is_deleted_in_portions(
+    kept: KeptStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A boot that ends in between leaves the rest to the next."""
+    monkeypatch.setattr(batches, "SLICE_ROWS", 2)
+    monkeypatch.setattr(task_store, "_MOST_UNWRITTEN", 0)
+    store = kept.open()
+    write_slice(store, 1, 2, 3, 4, 5)
+    store.sync(store.written())
+    store.close()
+    second = kept.open()
+    with monkeypatch.context() as patch:
+        portions = iter([second._commit])
+        patch.setattr(second, "_commit", lambda batch: next(portions)(batch))
+        with pytest.raises((StopIteration, Unavailable)):  # as RocksDB has it
+            second.recover()
+    assert len(second.batches.task_ids(BATCH.id)) == 3
+    second.close()
+
+    third = kept.open()
+    assert third.recover().waiting == []
+    assert (third.batches.task_ids(BATCH.id), third.batches.unfinished()) == ([], [])
+    assert [third.spec(record.id) for record in records(1, 5)] == [None, None]
+    third.close()
 
 
 def test_a_sealed_batch_is_recovered_whole(kept: KeptStore) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from time import monotonic
 
 import pytest
 
@@ -10,11 +11,12 @@ from ollama_queue.actors.core.model.files import StoredFile, id_of_file
 from ollama_queue.actors.files.blob_streams import BlobReader, BlobWriter
 from ollama_queue.actors.store.commit_group import CommitGroup
 from ollama_queue.actors.store.postgres import blobs as postgres_blobs
-from ollama_queue.actors.store.postgres.blobs import PostgresBlobs
+from ollama_queue.actors.store.postgres.blobs import LatePostgresBlobs, PostgresBlobs
 from ollama_queue.actors.store.postgres.connections import connect
 from ollama_queue.actors.store.postgres.schema import prepare
 from ollama_queue.actors.store.postgres.store import PostgresStore
 from ollama_queue.actors.store.postgres.tables import Tables
+from tests.support.recorders import PATIENCE_S
 from tests.support.servers.postgres import PostgresServer, take_lead
 
 ID, OTHER = id_of_file("1" * 32), id_of_file("2" * 32)
@@ -108,3 +110,22 @@ def test_a_write_that_is_cut_is_repeated(blobs: PostgresBlobs, postgres: Postgre
         postgres.cut()
 
     assert read(blobs, ID) == b"a" * 100 + b"b" * 100 + b"c" * 100
+
+
+def test_those_of_doors_leave_no_connection(blobs: PostgresBlobs, conninfo: str) -> None:
+    write(blobs, ID, b"content")
+    late = LatePostgresBlobs(f"{conninfo}&application_name=late")
+
+    def connections() -> int:
+        with connect(conninfo) as connection:
+            count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'late'"
+            return int((connection.execute(count).fetchone() or (0,))[0])
+
+    for _ in range(2):
+        assert read(late, ID) == b"content"
+        assert connections() > 0
+        late.release()
+        late.release()
+        due = monotonic() + PATIENCE_S
+        while connections():
+            assert monotonic() < due
