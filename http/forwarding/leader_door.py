@@ -90,8 +90,8 @@ class ClientSocket(Protocol):
 
 
 class NotReached(Exception):
-    """The leader has not carried out the request: it may be sent again. The text is why no
-    connection came about, empty if one did."""
+    """The leader has not carried out the request: it may be sent again. The text is why, empty if
+    it does not lead any more."""
 
 
 class _Call:
@@ -315,9 +315,9 @@ class LeaderDoor:
             return upload.end() if request.is_chunked else upload.answer()
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise NotReached(str(error)) from None
-        except httpx.TransportError:
+        except httpx.TransportError as error:
             if request.is_safe and body is not None:
-                raise NotReached from None
+                raise NotReached(str(error)) from None
             raise OutcomeUnknown(_MAY_HAVE_BEEN_DONE, retry_after_s=1) from None
 
     def _answer_with(self, response: Response, request: PassedRequest, output: Output) -> None:
@@ -365,8 +365,8 @@ class LeaderDoor:
         try:
             try:
                 status, answer = tunnel.open(target.message(None))
-            except OSError:
-                raise NotReached from None
+            except OSError as error:
+                raise NotReached(reason_of(error)) from None
             if NOT_LEADING.lower().encode() in answer.lower():
                 raise NotReached
             if status == 101:

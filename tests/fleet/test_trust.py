@@ -75,11 +75,11 @@ class ServerAtAddress(ServerOfFleet):
 
     def __init__(self, address: str, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.base_url = f"http://{address}:{self.port}"
+        self.url = self.base_url = f"http://{address}:{self.port}"
         with self.config.open("a") as config:
             config.write(
                 f"server: {{host: 0.0.0.0, max_per_address: {MOST}, base_path: /queue,"
-                f" trusted_proxies: [127.0.0.1]}}\nfleet: {{url: '{self.base_url}'}}\n"
+                f" trusted_proxies: [127.0.0.1]}}\n"
             )
 
     @property
