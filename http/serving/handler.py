@@ -266,6 +266,8 @@ class ConnectionHandler:
                 writer.closes = True
             answer = app.refuse(exchange, error)
             writer.send(exchange.status, app.headers(exchange), answer)
+            if not body.is_over and body.may_be_skipped:
+                body.read()
             is_passed = True
         if is_passed:
             writer.closes = writer.closes or is_handshake

@@ -120,6 +120,15 @@ def test_a_second_hop_is_refused(follower: ServerOfFleet) -> None:
     assert "does not lead" in answer.json()["error"]["message"]
 
 
+def test_the_body_of_a_refused_hop_is_not_the_next_request(follower: ServerOfFleet) -> None:
+    connection = HTTPConnection("127.0.0.1", follower.port, timeout=20)
+    for _ in range(2):
+        connection.request("POST", "/api/tasks", b"GET / HTTP/1.1\r\n\r\n", {"X-Queue-Hop": "1"})
+        answer = connection.getresponse()
+        assert (answer.status, b"does not lead" in answer.read()) == (503, True)
+    connection.close()
+
+
 def test_a_server_answers_of_itself(fleet: ServersOfQueue, follower: ServerOfFleet) -> None:
     leader = fleet.leader()
 
