@@ -75,7 +75,7 @@ bench: $(VENV)/.ok ## run the benchmarks, or those that ARGS picks
 bench-peers: $(VENV)/.ok ## measure other task queues beside this one; installs them, Redis and PostgreSQL
 	$(PYTHON) -m benchmarks.peers $(ARGS)
 
-performance: $(VENV)/.ok ## measure the figures of docs/performance.md anew, on a quiet machine: some ten minutes
+performance: $(VENV)/.ok ## measure the figures of docs/performance.md anew, on a quiet machine: some twenty minutes
 	$(PYTHON) -m benchmarks.performance $(ARGS)
 
 guard: $(VENV)/.ok ## compare the cost of what is done most with the parent commit's, or that in ARGS

@@ -19,6 +19,7 @@ NAMES = (
     "listeners",
     "crowd",
     "streams",
+    "fleet",
 )
 
 

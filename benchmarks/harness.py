@@ -81,7 +81,8 @@ class Row:
             f"{shown(statistics.median(each))} of {_bare(name)}"
             for name, each in self.ratios.items()
         ]
-        bar = self.bar.shown(self.median, self.ratios) if self.bar else ""
+        is_measured = self.bar is not None and (not self.bar.of or self.bar.of in self.ratios)
+        bar = self.bar.shown(self.median, self.ratios) if self.bar and is_measured else ""
         return [shown(self.median), self.spread, "; ".join(ratios), bar]
 
 

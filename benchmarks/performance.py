@@ -1,7 +1,7 @@
 """Measures the figures of docs/performance.md, and fills its tables and its plot with them.
 
-`make performance`, or `python -m benchmarks.performance [--runs N] [--no-peers]`. On a quiet
-machine with two cores it takes some ten minutes.
+`make performance`, or `python -m benchmarks.performance [PART…] [--runs N] [--no-peers]`. On a
+quiet machine with two cores it takes some twenty minutes.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from benchmarks.processes import ROOT
 
 DOCUMENT = ROOT / "docs" / "performance.md"
 PLOT = ROOT / "docs" / "performance" / "growth.svg"
-PARTS = ("streams", "submits", "drain", "pickup", "growth", "memory")
+PARTS = ("streams", "submits", "drain", "pickup", "growth", "memory", "fleet")
 PER_SECOND = 50  # chunks of a stream
 
 
@@ -172,24 +172,31 @@ def plot(rows: Rows, path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.performance", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"only these of {PARTS}")
     parser.add_argument("--runs", type=int, default=3, help="rounds per measurement (3)")
     parser.add_argument(
         "--no-peers", action="store_true", help="leave the other queues as they are"
     )
     given = parser.parse_args()
+    if unknown := set(given.parts) - set(PARTS):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     today = datetime.date.today().isoformat()
     measured: dict[str, Rows] = {}
     tables: dict[str, str] = {}
     with Bench(runs=given.runs, quick=False, full=False, tasks=100_000) as bench:
         where = machine(bench.folder)
         load = os.getloadavg()[2]
-        tables["machine"] = f"{where}; {today}, load {load:.1f}, medians of {given.runs}."
-        for part in PARTS:
+        conditions = f"{where}; {today}, load {load:.1f}, medians of {given.runs}."
+        for part in given.parts or PARTS:
             print(f"## {part}\n")
             importlib.import_module(f"benchmarks.{part}").measure(bench)
             measured[part] = bench.tables[-1]
-            tables[part] = "\n".join(as_markdown(measured[part]))
-        tables["glance"] = glance(measured)
+            lines = [conditions, ""] if given.parts else []
+            tables[part] = "\n".join([*lines, *as_markdown(measured[part])])
+    if given.parts:
+        DOCUMENT.write_text(fill(DOCUMENT.read_text(), tables))
+        return
+    tables |= {"machine": conditions, "glance": glance(measured)}
     DOCUMENT.write_text(fill(DOCUMENT.read_text(), tables))
     plot(measured["growth"], PLOT)
     if not given.no_peers:

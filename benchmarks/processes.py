@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,9 +25,9 @@ BOOT_S = 600.0
 class ChildProgram:
     """A program with pipes to it, seen from its parent, and killed in the end."""
 
-    def __init__(self, name: str, *argv: str) -> None:
+    def __init__(self, name: str, *argv: str, env: Mapping[str, str] | None = None) -> None:
         self._name = name
-        self._child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._child = subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def __enter__(self) -> Self:
         return self
@@ -40,6 +40,10 @@ class ChildProgram:
     ) -> None:
         self._child.kill()
         self._child.communicate()
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
 
     def tell(self, data: bytes) -> None:
         assert self._child.stdin is not None
@@ -193,9 +197,20 @@ def queue_server(
 
 def server_of(folder: Path, settings: dict[str, Any]) -> Process:
     """The same with these settings, in the form of `config.yaml`."""
+    return _serve(folder, None, *_settings(folder, settings))
+
+
+def server_on(storage: str, folder: Path, settings: dict[str, Any]) -> Process:
+    """The same on the PostgreSQL at `storage`; the names of `folder` are for its own files."""
+    command, log = module("ollama_queue.http.serving.serve"), folder.with_suffix(".log")
+    options = ["--storage", storage, *_settings(folder, settings)]
+    return Process(command, "/healthz", log, *options)
+
+
+def _settings(folder: Path, settings: dict[str, Any]) -> list[str]:
     path = folder.with_suffix(".yaml")
     path.write_text(json.dumps(settings))  # JSON is YAML
-    return _serve(folder, None, "--config", str(path))
+    return ["--config", str(path)]
 
 
 def _serve(folder: Path, code: Path | None, *options: str) -> Process:

@@ -62,9 +62,9 @@ def _over_http(bench: Bench, connections: int, count: int) -> Iterator[Sample]:
         yield Sample(f"HTTP, {name}", figures, (hello, APPENDS), HTTP_BARS.get(connections, {}))
 
 
-def batches(server: Process, size: int, count: int) -> float:
+def batches(server: Process, size: int, count: int, task: bytes | None = None) -> float:
     """Submit `count` batches of `size` tasks, one after the other. Returns the tasks per second."""
-    body = b'{"tasks":[%s]}' % b",".join([load.task_body()] * size)
+    body = b'{"tasks":[%s]}' % b",".join([task or load.task_body()] * size)
     message = load.request("POST", "/api/tasks/batch", body)
     return size * load.closed_loop(server.port, message, 1, count)["a second"]
 

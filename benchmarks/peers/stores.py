@@ -22,8 +22,10 @@ def running(
     log: Path,
     env: dict[str, str] | None = None,
     end: signal.Signals = signal.SIGTERM,
-) -> Iterator[None]:
-    """A process that ends with the context: asked to, and 10 s later killed, with its children."""
+) -> Iterator[int]:
+    """A process that ends with the context: asked to, and 10 s later killed, with its children.
+
+    Yields its id."""
     with log.open("ab") as out:
         child = subprocess.Popen(
             command,
@@ -34,7 +36,7 @@ def running(
             start_new_session=True,
         )
     try:
-        yield
+        yield child.pid
     finally:
         child.send_signal(end)
         with suppress(subprocess.TimeoutExpired):

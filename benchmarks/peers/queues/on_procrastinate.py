@@ -16,6 +16,11 @@ async def call(text):
     return await job.call_async(text)
 
 
+@app.task(name="noop", queue="bench")
+async def noop(text):
+    pass
+
+
 def enqueue(text):
     if not _opened:
         connector = procrastinate.SyncPsycopgConnector(conninfo=POSTGRES, min_size=1, max_size=1)
