@@ -11,11 +11,13 @@ from msgspec import Struct
 from .base.actor import Actor, Ref, Replied, reply, tell
 from .base.cooperation import YieldControl, cooperatively, never_yield
 from .base.mailbox import Mailbox
+from .base.relayed_streams import OpenRelay, RelayedStreams
 from .base.stream_log import StreamLog
 from .core.activity.history import History
 from .core.activity.measures import BusMeasures
 from .core.messages import (
     AddHistory,
+    CallsPlaced,
     CloseSubscriptions,
     Follow,
     GetHistory,
@@ -25,7 +27,9 @@ from .core.messages import (
     Publish,
     ReadHistory,
     ReadUsage,
+    RelayEnded,
     SaveHistory,
+    StreamEnded,
     StreamGrew,
     Subscribe,
     ToEventBus,
@@ -58,8 +62,12 @@ class EventBus(Actor):
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         yield_control: YieldControl = never_yield,
+        make_relays: Callable[[Ref], OpenRelay] | None = None,
     ) -> None:
+        """`make_relays` is for a server that leads others: it is called with this actor's ref."""
         super().__init__(report, yield_control, clock)
+        self.relayed = RelayedStreams(make_relays(self.actor_ref)) if make_relays else None
+        self.over: dict[str, int] = {}  # the last attempt of streams that are complete, by task
         self.wall = wall
         self.seq = 0  # of the newest published event
         self.subscribers: dict[Mailbox[EventRecord], Subscribe] = {}
@@ -81,6 +89,17 @@ class EventBus(Actor):
                 self.publish(events)
             case StreamGrew(task_id, log):
                 self.keep_stream(task_id, log)
+            case StreamEnded(task_id, attempt):
+                self.over[task_id] = attempt
+                for mailbox in self.readers.get(task_id, ()):
+                    mailbox.put(message)
+                self.keep_until_late(task_id)
+            case CallsPlaced(calls):
+                if self.relayed is not None:
+                    self.relayed.place(calls, self.readers, self.clock())
+                    self.wake_at(self.relayed.next_due)
+            case RelayEnded(task_id):
+                self.relay_ended(message)
             case Subscribe():
                 self.subscribe(message)
                 return reply(message, True)
@@ -108,6 +127,9 @@ class EventBus(Actor):
                 self.close_subscriptions(reason)
                 return reply(message, True)
             case Wake():
+                if self.relayed is not None:
+                    self.relayed.abort_late(self.clock())
+                    self.wake_at(self.relayed.next_due)
                 self.drop_old_streams()
                 self.save_history_in_time()
             case _:
@@ -115,6 +137,8 @@ class EventBus(Actor):
         return None
 
     def on_close(self) -> None:
+        if self.relayed is not None:
+            self.relayed.close()
         self.close_subscriptions("restarted")
 
     # --- events ---------------------------------------------------------------------------------
@@ -159,9 +183,18 @@ class EventBus(Actor):
         """Deliver to the subscribers of this task only."""
         if task.id in self.by_task:
             for mailbox in list(self.by_task[task.id]):
-                self.deliver(self.subscribers[mailbox], [event])
+                relayed = self.relayed if mailbox in self.reading else None
+                if relayed is None or not relayed.hold(event, task.id, mailbox):
+                    self.deliver(self.subscribers[mailbox], [event])
         if task.id in self.streams:
             self.expire(task)
+
+    def relay_ended(self, message: RelayEnded) -> None:
+        assert self.relayed is not None, "it has begun"
+        readers = self.readers.get(message.task_id, ())
+        for mailbox, event in self.relayed.ended(message, readers):
+            if mailbox in self.subscribers:
+                self.deliver(self.subscribers[mailbox], [event])
 
     def deliver(self, subscription: Subscribe, events: Collection[EventRecord]) -> None:
         names = subscription.events
@@ -247,13 +280,20 @@ class EventBus(Actor):
         self.reading[mailbox] = task_id
         if task_id in self.streams:
             self.streams[task_id].log.join(mailbox)
+        if task_id in self.over:
+            mailbox.put(StreamEnded(task_id, self.over[task_id]))
+        if self.relayed is not None:
+            self.relayed.follow(task_id, mailbox)
 
     def expire(self, task: Record) -> None:
         """Keep the stream of a finished task for a while, for late readers."""
         if task.status.is_final:
-            self.ended[task.id] = self.clock() + KEEP_S
-            self.ended.move_to_end(task.id)
-            self.wake_at(self.clock() + KEEP_S)
+            self.keep_until_late(task.id)
+
+    def keep_until_late(self, task_id: str) -> None:
+        self.ended[task_id] = self.clock() + KEEP_S
+        self.ended.move_to_end(task_id)
+        self.wake_at(self.clock() + KEEP_S)
 
     def drop_old_streams(self) -> None:
         now = self.clock()
@@ -267,6 +307,7 @@ class EventBus(Actor):
     def forget_stream(self, task_id: str) -> None:
         self.ended.pop(task_id, None)
         self.holding.pop(task_id, None)
+        self.over.pop(task_id, None)
         stream = self.streams.pop(task_id, None)
         if stream is not None:
             self.bytes -= stream.counted

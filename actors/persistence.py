@@ -23,6 +23,7 @@ from .core.messages import (
     AddHistory,
     AwaitBatch,
     BatchStored,
+    CallsPlaced,
     Command,
     Commit,
     CommitChange,
@@ -203,7 +204,10 @@ class Persistence(Actor):
             case Fetch():
                 self.fetch(message)
             case Recover():
-                return reply(message, self.store.recover())
+                recovered = self.store.recover()
+                if recovered.calls:
+                    tell(self.bus, CallsPlaced({call.key: call for call in recovered.calls}))
+                return reply(message, recovered)
             case Write():
                 self.is_writing_soon = False
                 if self.in_flight is None:
@@ -417,6 +421,8 @@ class Persistence(Actor):
             tell(self.bus, Publish(sealed))
         if dropped := [file_id for file_id, file in group.files.items() if file is None]:
             self.aside(partial(self.store.files.remove_bytes, dropped), None)
+        if group.calls:
+            tell(self.bus, CallsPlaced(group.calls))
         if group.events:
             tell(self.bus, Publish(tuple(group.events)))
         if group.new_deliveries and self.sender is not None:

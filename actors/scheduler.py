@@ -1,7 +1,7 @@
 """Passes commands and facts on tasks to the plan, and carries out its orders."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol, assert_never
 
@@ -17,6 +17,7 @@ from .core.messages import (
     AddAccessKey,
     BackendProbed,
     BatchStored,
+    CallsEnded,
     Cancel,
     ChangeCommand,
     CheckCapacity,
@@ -49,6 +50,7 @@ from .core.messages import (
     Retry,
     RevokeAccessKey,
     RotateAccessKey,
+    ServersSeen,
     Submit,
     SubmitBatch,
     SubmitCronRun,
@@ -105,7 +107,9 @@ class Scheduler(Actor):
         spawner: ActorSpawner,
         clock: Clock | None = None,
         chance: random.Random | None = None,
+        staff: Mapping[str, int] | None = None,
     ) -> None:
+        """`staff`: as in `ServersSeen`, at the start."""
         self.time = clock or Clock()
         super().__init__(report, yield_control, self.time.now)
         self.plan, self.recovered, self.persistence = plan, recovered, persistence
@@ -116,16 +120,18 @@ class Scheduler(Actor):
         self.incarnations = 0
         self.fetching: set[str] = set()  # finished tasks that are about to change
         self.loading: dict[str, BatchLoad] = {}  # batches being loaded, by id
+        self.at_first = staff or {}
         self.drained: Promise[bool] | None = None
 
     def on_start(self) -> None:
         self.prober = self.spawner.spawn_prober(self.actor_ref)
         for slot in range(self.plan.slots.free):
             self.replace(slot)
+        self.plan.slots.staff(self.at_first)
         old, self.recovered = self.recovered, Recovered([], [], [], {}, 0)
         flags, now = [name for name, is_on in old.flags.items() if is_on], self.clock()
         self.plan.restore_access(old.access_keys, old.usages)
-        recovery = self.plan.recover(old.waiting, old.running, old.keys, flags, now)
+        recovery = self.plan.recover(old.waiting, old.running, old.keys, flags, now, old.calls)
         self.carry_out(run_steps(recovery, self.yield_control), now)
 
     def handle(self, message: ToScheduler) -> Replied | None:
@@ -165,6 +171,12 @@ class Scheduler(Actor):
             case WorkerLost(slot, incarnation, error):
                 if self.incarnation[slot] == incarnation:
                     self.carry_out(self.plan.lost(slot, error, now), now)
+            case ServersSeen(slots):
+                self.carry_out(self.plan.staff(slots, now), now)
+            case CallsEnded(ends):
+                for key, end in ends:
+                    chance = self.chance.random()
+                    self.carry_out(self.plan.call_ended(key, end, now, chance), now)
             case BackendProbed(backend, result):
                 self.carry_out(self.plan.probed(backend, result, now), now)
             case ModelKept(backend, model, error):
@@ -218,7 +230,7 @@ class Scheduler(Actor):
         return PlanMeasures(describe(self.plan, now), due_by_model(self.plan), failures, replaced)
 
     def say_who_is_waited_for(self, grace_s: float) -> None:
-        count = sum(not running.cancelled for running in self.plan.slots)
+        count = sum(not running.cancelled for running in self.plan.slots.own)
         if count and grace_s:
             tasks = "1 running task has" if count == 1 else f"{count} running tasks have"
             log.warning("stopping: %s up to %g s to end; Ctrl-C stops at once", tasks, grace_s)

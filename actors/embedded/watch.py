@@ -19,7 +19,7 @@ from ..base.actor import Ref, ask, ask_into, tell
 from ..base.cooperation import YieldControl, cooperatively, never_yield
 from ..base.mailbox import Closed, Mailbox
 from ..core.intake.arguments import late
-from ..core.messages import Follow, GetTask, Subscribe, Unsubscribe
+from ..core.messages import Follow, GetTask, RelayBegun, RelayEnded, Subscribe, Unsubscribe
 from ..core.messages.replies import StoredTask
 from ..core.model.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
 from ..core.model.event_names import ENDS
@@ -215,6 +215,8 @@ class PieceStream(Iterator[list[StreamItem]]):
                     self.begun = item
                 elif isinstance(item, QueueError):
                     raise item.again()
+                elif isinstance(item, RelayBegun | RelayEnded):
+                    self._reader.relay(item)
                 elif (end := self._end(now, mailbox, item, rest)) is not None:
                     deliveries += end
                     break
@@ -242,6 +244,8 @@ class PieceStream(Iterator[list[StreamItem]]):
                 self._yield_control()
                 if isinstance(item, Piece):
                     self._reader.take(item, deliveries)
+                elif isinstance(item, RelayBegun | RelayEnded):
+                    self._reader.relay(item)
             if mailbox.reason != "unsubscribed":
                 self._reader.is_joined = False  # the mailbox overflowed
         elif not self._reader.has_all_of(task):
@@ -334,6 +338,7 @@ class _Reader:
         self.next = last + 1
         self.shown = self.attempt  # the attempt of the pieces delivered so far
         self.is_joined = False  # whether the pieces that follow have no gap
+        self.is_relayed = False  # whether more pieces may come from another server
 
     def take(self, piece: Piece, deliveries: list[StreamItem]) -> None:
         """Add what is to be delivered of it."""
@@ -352,13 +357,19 @@ class _Reader:
         self.shown = attempt
         deliveries.append(piece)
 
+    def relay(self, news: RelayBegun | RelayEnded) -> None:
+        """Note that the pieces of another server begin or end."""
+        self.is_relayed = isinstance(news, RelayBegun)
+        if isinstance(news, RelayEnded) and not news.is_complete:
+            self.is_joined = False
+
     def expects(self, piece: Piece) -> bool:
         """Whether it is the one that follows those delivered."""
         return self.is_joined and piece.attempt == self.shown and piece.number == self.next
 
     def has_all_of(self, task: Record) -> bool:
         """Whether all pieces of the reply were delivered."""
-        return self.is_joined and self.attempt == task.attempt
+        return self.is_joined and not self.is_relayed and self.attempt == task.attempt
 
     def end(self, task: Record, result: bytes | None) -> Iterator[StreamItem]:
         if result is not None and not self.has_all_of(task):

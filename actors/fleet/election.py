@@ -21,6 +21,7 @@ from ..core.messages.election import (
     Nudged,
     Resign,
     Rest,
+    Retreat,
     ToElection,
 )
 from ..core.model.errors import QueueError, Unavailable
@@ -102,6 +103,9 @@ class Election(Actor):
                 self.next_beat = self.clock()
             case Rest(epoch, seconds):
                 self.candidacy.rest(epoch, self.clock(), seconds)
+                self.next_beat = self.clock()
+            case Retreat():
+                self.leadership.offer(0)
                 self.next_beat = self.clock()
             case Resign():
                 self.resigning = self.later(message)

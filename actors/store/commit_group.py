@@ -20,9 +20,11 @@ from ..core.model.events import EventRecord
 from ..core.model.files import StoredFile
 from ..core.model.orders import (
     Announce,
+    AssignedCall,
     Change,
     DropAccessKey,
     DropBatch,
+    DropCall,
     DropCron,
     DropDelivery,
     DropFile,
@@ -31,6 +33,7 @@ from ..core.model.orders import (
     SaveAccessKey,
     SaveAudit,
     SaveBatch,
+    SaveCall,
     SaveCron,
     SaveDelivery,
     SaveElse,
@@ -105,6 +108,7 @@ class CommitGroup:
         self.audit: list[AuditEntry] = []
         self.deliveries: dict[str, StoredDelivery | None] = {}  # changed ones; None when deleted
         self.new_deliveries: list[StoredDelivery] = []  # of `events`
+        self.calls: dict[str, AssignedCall | None] = {}  # of other servers; None when dropped
         self.events: list[EventRecord] = []
         self.answers: list[tuple[Promise[Any] | None, object]] = []
 
@@ -113,7 +117,7 @@ class CommitGroup:
         tasks = self.rows or self.removed or self.sealed
         batches = self.batches or self.jobs
         rest = self.flags or self.dropped_keys or self.crons or self.files or self.deliveries
-        access = self.access_keys or self.usages or self.audit
+        access = self.access_keys or self.usages or self.audit or self.calls
         return bool(tasks or batches or rest or access)
 
     def __bool__(self) -> bool:
@@ -200,6 +204,10 @@ class CommitGroup:
                 self.deliveries[stored.delivery.id] = stored
             case DropDelivery(delivery_id):
                 self.deliveries[delivery_id] = None
+            case SaveCall(call):
+                self.calls[call.key] = call
+            case DropCall(key):
+                self.calls[key] = None
             case _:
                 assert_never(save)
 

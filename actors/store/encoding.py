@@ -9,6 +9,8 @@ from ..core.model.access_keys import AccessKey, TenantUsage
 from ..core.model.crons import Cron
 from ..core.model.entry import Entry, KeyUse
 from ..core.model.files import StoredFile
+from ..core.model.orders import AssignedCall
+from ..core.model.outcomes import CallEnd
 from ..core.model.tasks import Batch, Record, Status
 
 # specs    id -> Spec, JSON                     written once
@@ -30,7 +32,11 @@ from ..core.model.tasks import Batch, Record, Status
 #          history:<resolution>:<number> -> tallies, msgpack
 #          audit:<seq> -> AuditEntry, msgpack; audits: how many
 #          delivery:<…>: see delivery_store.py
+# Of a queue in PostgreSQL, also:
+# calls    <server>:<task id>:<attempt> -> AssignedCall, msgpack
+# ends     the same -> CallEnd, msgpack         written by that server, once
 # In keys, a priority is one hexadecimal digit; a time is 14, the microseconds since 1970.
+SHARED_FAMILIES = ("calls", "ends")  # not of the queue's data: who makes which call just now
 FAMILIES = ("specs", "tasks", "results", "index", "batches", "crons", "files", "meta")
 TENANT = b"tenant:"  # in `meta`, before a name
 LOADING = b"loading:"  # before the id of an unsealed batch
@@ -72,6 +78,8 @@ decode_keyed = msgspec.msgpack.Decoder(KeyUse).decode
 decode_batch = msgspec.msgpack.Decoder(Batch).decode
 decode_file = msgspec.msgpack.Decoder(StoredFile).decode
 decode_access_key = msgspec.msgpack.Decoder(AccessKey).decode
+decode_call = msgspec.msgpack.Decoder(AssignedCall).decode
+decode_end = msgspec.msgpack.Decoder(CallEnd).decode
 decode_usage = msgspec.msgpack.Decoder(TenantUsage).decode
 encode_cron = msgspec.json.Encoder().encode
 decode_cron = msgspec.json.Decoder(Cron).decode

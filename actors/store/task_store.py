@@ -10,6 +10,7 @@ from ..core.activity.history import MinuteTallies
 from ..core.messages.replies import Recovered
 from ..core.model.crons import Cron
 from ..core.model.entry import KeyUse
+from ..core.model.orders import AssignedCall
 from ..core.model.stats import Counts
 from ..core.model.tasks import Record, Status
 from ..files.blobs import Blobs
@@ -23,6 +24,7 @@ from .encoding import (
     Family,
     after,
     decode_access_key,
+    decode_call,
     decode_counts,
     decode_cron,
     decode_keyed,
@@ -185,6 +187,12 @@ class TaskStore(ABC):
                 self.deliveries.delete(batch, delivery_id)
             else:
                 self.deliveries.change(batch, changed)
+        for call_key, call in group.calls.items():
+            if call is None:
+                batch.delete(call_key.encode(), self._handles["calls"])
+                batch.delete(call_key.encode(), self._handles["ends"])
+            else:
+                batch.put(call_key.encode(), encode(call), self._handles["calls"])
         self._write(batch)
 
     def _write(self, batch: Changes) -> None:
@@ -345,4 +353,10 @@ class TaskStore(ABC):
                 key[len(USED) :].decode(): decode_usage(raw)
                 for key, raw in meta.between(USED, after(USED))
             },
+            calls=self._assigned_calls(),
         )
+
+    def _assigned_calls(self) -> list[AssignedCall]:
+        """The calls that other servers make: of a queue in PostgreSQL."""
+        calls = self._tables.get("calls")
+        return [] if calls is None else [decode_call(raw) for _, raw in calls.between(b"", b"g")]

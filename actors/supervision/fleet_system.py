@@ -2,7 +2,9 @@
 
 import hashlib
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from uuid import uuid4
 
 import msgspec
@@ -11,14 +13,20 @@ from msgspec.structs import replace
 from ollama_queue import __version__
 
 from ..base.actor import Ref, ask, log, start, stop, tell
+from ..base.relayed_streams import OpenRelay
 from ..core.config.config import Config, FleetSettings, LoggingSettings, ServerSettings
-from ..core.messages import Deposed, Elected, ToFleetSystem
-from ..core.messages.election import Resign, Rest
+from ..core.fleet.servers import Sight
+from ..core.messages import Deposed, Elected, ServersSeen, ToFleetSystem
+from ..core.messages.election import Resign, Rest, Retreat
 from ..core.model.errors import OutcomeUnknown, QueueError
+from ..core.model.orders import AssignedCall
 from ..fleet.election import Election
+from ..fleet.end_reader import EndReader
+from ..fleet.stream_relay import StreamRelay
 from ..store.postgres.leadership import Me, shared_secret
 from ..store.postgres.schema import prepare
 from ..store.postgres.store import PostgresStore
+from .assigned_calls import AssignedCalls
 from .generation import Runtime
 from .switchboard import Switchboard
 from .system import MAX_REBOOTS, REBOOT_WINDOW_S, System
@@ -46,6 +54,8 @@ class FleetSystem(System):
             settings=_digest(config),
         )
         self.election: Ref | None = None
+        self.assigned = AssignedCalls(config, runtime, self.me.id)
+        self.staff: dict[str, int] = {self.me.id: 0}
         self.epoch: int | None = None  # while the actors run
         self.store: PostgresStore | None = None  # the last one that they opened
         self.rest_s = FIRST_REST_S
@@ -65,8 +75,15 @@ class FleetSystem(System):
             ttl_s=self.config.fleet.ttl,
             system=self.actor_ref,
             prepare=self.prepare,
-            see=self.switchboard.see,
+            see=self.see,
         )
+        self.assigned.begin(self.on_fatal)
+        self.switchboard.assigned_bus = self.assigned.bus
+
+    def see(self, sight: Sight) -> None:
+        """In the thread of the Election: note who is there."""
+        self.switchboard.see(sight)
+        tell(self.actor_ref, ServersSeen(staff_of(sight, self.me.id)))
 
     def prepare(self) -> None:
         prepare(self.database)
@@ -85,6 +102,11 @@ class FleetSystem(System):
         match message:
             case Elected(epoch):
                 self.lead(epoch)
+            case ServersSeen(slots):
+                if slots != self.staff:
+                    self.staff = slots
+                    if self.epoch is not None and self.boot.scheduler is not None:
+                        tell(self.boot.scheduler, message)
             case Deposed(epoch, why):
                 if epoch == self.epoch:
                     log.warning("this server leads no more: %s", why)
@@ -100,7 +122,11 @@ class FleetSystem(System):
         if self.epoch is not None:
             self.drop("the queue restarts; it may have been done")
         self.runtime = replace(
-            self.plain_runtime, open_store=lambda place, url, read_only: self.open_store(epoch)
+            self.plain_runtime,
+            open_store=lambda place, url, read_only: self.open_store(epoch),
+            watch_ends=partial(EndReader, self.database),
+            make_relays=self.make_relays,
+            staff=self.staff,
         )
         try:
             self.begin()
@@ -114,6 +140,12 @@ class FleetSystem(System):
     def open_store(self, epoch: int) -> PostgresStore:
         self.store = PostgresStore(self.database, epoch)
         return self.store
+
+    def make_relays(self, bus: Ref) -> OpenRelay:
+        def open_relay(call: AssignedCall, pause_s: float) -> Callable[[], None]:
+            return StreamRelay(call, bus, self.switchboard.where, pause_s).begin()
+
+        return open_relay
 
     def drop(self, why: str) -> None:
         """Stop the actors. What they have not answered may have been done."""
@@ -153,13 +185,26 @@ class FleetSystem(System):
         """Hand over: running tasks get their grace, then another server leads at once."""
         if self.has_ended:
             return
+        due = time.monotonic() + grace_s
+        if self.election is not None:
+            tell(self.election, Retreat())
         if self.epoch is not None:
             super().shut_down(grace_s)
         self.has_ended = True
+        with suppress(QueueError):  # what it has not written is made again elsewhere
+            self.assigned.retire(max(due - time.monotonic(), 0.0))
         self.switchboard.close()
         if self.election is not None:
             with suppress(QueueError):  # then the others notice when the TTL is over
                 ask(self.election, Resign(), RESIGN_S)
+        self.assigned.down()
+
+
+def staff_of(sight: Sight, me: str) -> dict[str, int]:
+    """The servers that may make calls, and how many at once each. Those with other settings make
+    none; this one makes its own, but for those that it has begun for another leader."""
+    slots = {each.id: each.slots if each.same_settings else 0 for each in sight.servers}
+    return {**slots, me: 0}
 
 
 def _digest(config: Config) -> bytes:

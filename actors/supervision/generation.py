@@ -2,13 +2,15 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Protocol
 
 from msgspec import Struct
 
 from ..base.actor import Ref, ask, dismiss, start, stop, tell
 from ..base.cooperation import YieldControl, never_yield
+from ..base.relayed_streams import OpenRelay
 from ..base.thread_pool import InlinePool, Pool
 from ..batch_runner import BatchRunner
 from ..batch_steps import StepTools
@@ -46,6 +48,12 @@ def mint_now() -> str:
     return mint(time.time_ns() // 1000, random.getrandbits(62))
 
 
+class EndWatcher(Protocol):
+    """Tells the scheduler of calls that other servers have ended."""
+
+    def close(self) -> None: ...
+
+
 class Runtime(Struct, frozen=True):
     """What differs between an embedding program and the server; the composing code supplies it.
 
@@ -55,7 +63,9 @@ class Runtime(Struct, frozen=True):
     without a yield. `open_store` takes the folder, `url`, and whether to open it read-only;
     `check_free_space` takes the folder and a number of bytes, and raises `Unavailable` if the disk
     has less. `open_blobs` takes the folder; the bytes of files are written and read in the thread
-    that `file_pool` makes, by default in that of the caller.
+    that `file_pool` makes, by default in that of the caller. `staff` are the other servers that
+    make calls, by id, and how many at once each; `watch_ends` has the scheduler told of their ends,
+    `make_relays` the event bus of their pieces.
     """
 
     pools: Callable[[], tuple[Pool, Pool]]
@@ -68,6 +78,9 @@ class Runtime(Struct, frozen=True):
     check_free_space: Callable[[str, int], None] = check_free_space
     open_blobs: Callable[[str], Blobs] = BlobFolder
     file_pool: Callable[[], Pool] = InlinePool
+    watch_ends: Callable[[Ref], EndWatcher] | None = None
+    make_relays: Callable[[Ref], OpenRelay] | None = None
+    staff: Mapping[str, int] = {}
 
 
 class Boot:
@@ -92,6 +105,7 @@ class Boot:
         self.sender: Ref | None = None
         self.prober: Ref | None = None
         self.workers: list[Ref] = []
+        self.ends: EndWatcher | None = None
 
     def up(self) -> Generation:
         """Start bottom up. Raises the `QueueError` of an actor that could not start."""
@@ -106,7 +120,10 @@ class Boot:
             recovered=recovered,
             persistence=persistence,
             spawner=self,
+            staff=self.runtime.staff,
         )
+        if self.runtime.watch_ends is not None:
+            self.ends = self.runtime.watch_ends(self.scheduler)
         self.ticker = start(
             CronTicker,
             self.reporter("CronTicker"),
@@ -170,7 +187,10 @@ class Boot:
     def _open(self, *, read_only: bool) -> tuple[Ref, Ref, Recovered]:
         queue = self.config.queue
         self.bus = start(
-            EventBus, self.reporter("EventBus"), yield_control=self.runtime.yield_control
+            EventBus,
+            self.reporter("EventBus"),
+            yield_control=self.runtime.yield_control,
+            make_relays=self.runtime.make_relays,
         )
         self.persistence = start(
             Persistence,
@@ -269,6 +289,8 @@ class Boot:
 
     def down(self, reason: str) -> bool:
         """Stop all actors, deciders first, persistence last; False if the store did not close."""
+        if self.ends is not None:
+            self.ends.close()
         for ref in (self.ticker, self.sweeper, self.batches, self.sender, self.scheduler):
             if ref is not None:
                 stop(ref, 1.0)

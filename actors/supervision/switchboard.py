@@ -45,6 +45,7 @@ class Switchboard:
         self.is_closed = False  # for good
         self.sight: Sight | None = None  # of the other servers; None while there are none
         self.secret = b""  # that the servers share
+        self.assigned_bus: Ref | None = None  # of the calls that this server makes for others
         self._watchers: list[Callable[[], None]] = []
 
     def connect(self, generation: Generation) -> None:
@@ -93,6 +94,11 @@ class Switchboard:
         """The other server that leads, as of the last look; None: this one, or nobody."""
         leader = None if self.sight is None else self.sight.leader
         return None if leader is None or leader.is_here else leader
+
+    def where(self, server: str) -> tuple[str | None, bytes]:
+        """The address of a server, None if it has none or is gone, and the servers' secret."""
+        servers = [] if self.sight is None else self.sight.servers
+        return next((each.url for each in servers if each.id == server), None), self.secret
 
     def check_leader(self) -> None:
         """Raise `Unavailable` if no server leads that this one can reach."""

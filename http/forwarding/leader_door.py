@@ -14,11 +14,12 @@ from ...actors.base.receiver import MakeReceiver, PlainReceiver
 from ...actors.core.fleet.servers import Leader
 from ...actors.core.model.errors import OutcomeUnknown, Unavailable
 from ...actors.executors.transport import ConnectionTransport, Response, reason_of
+from ...actors.fleet import signature
 from .. import wire
 from ..requests.exchange import Exchange
-from . import signature
 from .passed_request import HOP, NOT_LEADING, PassedRequest, RawTarget, kept
 from .pulse import Pulse
+from .stream_door import CallingServer, StreamDoor
 from .tunnel import Tunnel
 
 log = logging.getLogger("ollama_queue")
@@ -37,11 +38,10 @@ _ANSWERED = frozenset({"content-length", "date", NOT_LEADING.lower()})
 _MAY_HAVE_BEEN_DONE = "the server that leads is gone; it may have been done"
 
 
-class Fleet(Protocol):
+class Fleet(CallingServer, Protocol):
     """What the servers of a queue know of each other."""
 
     is_closed: bool
-    secret: bytes
 
     @property
     def is_leading(self) -> bool: ...
@@ -128,6 +128,7 @@ class LeaderDoor:
         self._served: dict[Exchange, Callable[[], None]] = {}  # as the leader
         self._unreached: Leader | None = None  # the log says so
         self._idle: deque[tuple[float, str, ConnectionTransport]] = deque()
+        self._streams = StreamDoor(fleet)
         fleet.watch(self._look)
 
     # --- as the leader --------------------------------------------------------------------------
@@ -163,6 +164,8 @@ class LeaderDoor:
         Raises `QueueError` if nobody can, `OSError` if the client has left.
         """
         exchange = request.exchange
+        if self._streams.answer(exchange, request.target, output):
+            return True
         path = wire.tidy(exchange.path)
         if path in _OPEN or path.startswith(_STATIC):
             return False

@@ -7,8 +7,8 @@ import httpx
 from msgspec import Struct
 
 from ...actors.executors.transport import Target
+from ...actors.fleet import signature
 from ..requests.exchange import Exchange
-from . import signature
 
 HOP = "X-Queue-Hop"
 NOT_LEADING = "X-Queue-Not-Leading"  # of an answer: the request was not carried out

@@ -39,8 +39,12 @@ class Rest(Struct, frozen=True):
     seconds: float
 
 
+class Retreat(Struct, frozen=True):
+    """Show that this server makes no more calls for others, at once."""
+
+
 class Resign(Command[bool], frozen=True):
     """Leave the fleet. Reply: True, once the others can see it, or it cannot be told them."""
 
 
-ToElection = Beaten | BeatFailed | Nudged | Left | Rest | Resign | Wake
+ToElection = Beaten | BeatFailed | Nudged | Left | Rest | Retreat | Resign | Wake

@@ -1,6 +1,6 @@
 """To the EventBus: events and chunks to publish, and who subscribes to them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -8,6 +8,7 @@ from msgspec import Struct
 from ..activity.measures import BusMeasures
 from ..activity.reports import HistoryQuery, UsageQuery
 from ..model.events import EventRecord
+from ..model.orders import AssignedCall
 from ..model.stats import Period, UsageReport
 from .command import Command
 from .wake import Wake
@@ -24,6 +25,35 @@ class StreamGrew(Struct, frozen=True):
 
     task_id: str
     log: Any
+
+
+class CallsPlaced(Struct, frozen=True):
+    """Other servers make these calls, by their keys; None: that call has ended."""
+
+    calls: Mapping[str, AssignedCall | None]
+
+
+class StreamEnded(Struct, frozen=True):
+    """All pieces of an attempt, whose call this server has made for another, are in its log. The
+    readers of the task get this message."""
+
+    task_id: str
+    attempt: int
+
+
+class RelayBegun(Struct, frozen=True):
+    """To the readers of a task: its pieces come from another server."""
+
+    attempt: int
+
+
+class RelayEnded(Struct, frozen=True):
+    """A relay has ended, with or without the last piece. The readers of the task get this message
+    before any event of its end."""
+
+    task_id: str
+    attempt: int
+    is_complete: bool
 
 
 class Subscribe(Command[bool], frozen=True):
@@ -90,6 +120,9 @@ class CloseSubscriptions(Command[bool], frozen=True):
 ToEventBus = (
     Publish
     | StreamGrew
+    | StreamEnded
+    | CallsPlaced
+    | RelayEnded
     | Subscribe
     | Follow
     | Unsubscribe

@@ -8,6 +8,7 @@ from ..model.access_keys import AccessKey, TenantUsage
 from ..model.crons import Cron
 from ..model.deliveries import StoredDelivery
 from ..model.entry import Entry, KeyUse
+from ..model.orders import AssignedCall
 from ..model.tasks import Batch, Record, TaskType
 
 
@@ -73,7 +74,8 @@ class Recovered(Struct, frozen=True):
     """Everything that a plan starts from. `last_us`: when the newest task was accepted.
 
     `access_keys` are the API keys that requests have added, `usages` what tenants have used of
-    their budgets, `jobs` the batches from files that have not ended.
+    their budgets, `jobs` the batches from files that have not ended, `calls` those that other
+    servers make.
     """
 
     waiting: list[Entry]
@@ -85,3 +87,4 @@ class Recovered(Struct, frozen=True):
     jobs: list[Batch] = []
     access_keys: list[AccessKey] = []
     usages: dict[str, TenantUsage] = {}
+    calls: list[AssignedCall] = []

@@ -11,7 +11,7 @@ from ..access.keys import Grant
 from ..activity.measures import PlanMeasures
 from ..model.access_keys import AccessKey, Budget, KeyInfo
 from ..model.crons import Cron
-from ..model.outcomes import Outcome, ProbeResult
+from ..model.outcomes import CallEnd, Outcome, ProbeResult
 from ..model.stats import BackendState, PlanState, Waiting
 from ..model.task_filter import WaitReasons
 from ..model.tasks import Batch, BatchSubmitted, NewTask, Record, Submitted
@@ -192,6 +192,18 @@ class WorkerLost(Struct, frozen=True):
     error: str
 
 
+class ServersSeen(Struct, frozen=True):
+    """The other servers that make calls for this one, by id, and how many at once each."""
+
+    slots: dict[str, int]
+
+
+class CallsEnded(Struct, frozen=True):
+    """Calls that other servers have made have ended, by their keys."""
+
+    ends: tuple[tuple[str, CallEnd], ...]
+
+
 class BackendProbed(Struct, frozen=True):
     """A backend was probed; this is its state."""
 
@@ -296,6 +308,8 @@ ToScheduler = (
     | Fetched
     | Finished
     | WorkerLost
+    | ServersSeen
+    | CallsEnded
     | BackendProbed
     | ModelKept
     | DrainBackend

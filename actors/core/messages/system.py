@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from .command import Command
+from .scheduler import ServersSeen
 from .wake import Wake
 
 
@@ -35,4 +36,4 @@ class Deposed(Struct, frozen=True):
 
 
 ToSystem = Crashed | Shutdown | Wake
-ToFleetSystem = ToSystem | Elected | Deposed
+ToFleetSystem = ToSystem | Elected | Deposed | ServersSeen

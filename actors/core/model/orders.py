@@ -152,6 +152,35 @@ class DropBatch(Struct, frozen=True):
     batch_id: str
 
 
+class AssignedCall(Struct, frozen=True):
+    """A call that another server makes. `server` is its id, `model` the model's canonical name,
+    `started_at` seconds since 1970. Its `run.slot` means nothing to that server. With `stop`, it is
+    to end at once."""
+
+    server: str
+    model: str
+    run: "Run"
+    started_at: float
+    stop: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"{self.server}:{self.run.task_id}:{self.run.attempt}"
+
+
+class SaveCall(Struct, frozen=True):
+    """Have another server make this call, or stop it."""
+
+    call: AssignedCall
+
+
+class DropCall(Struct, frozen=True):
+    """Forget a call of another server, by its key, and what that has written of its end: if it is
+    still being made, that server stops it."""
+
+    key: str
+
+
 SaveElse = (
     SetFlag
     | DropKey
@@ -168,6 +197,8 @@ SaveElse = (
     | DropBatch
     | SaveDelivery
     | DropDelivery
+    | SaveCall
+    | DropCall
     | Announce
 )
 """A save that does not concern a task's record."""

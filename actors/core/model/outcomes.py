@@ -26,7 +26,7 @@ class Verdict(StrEnum):
     NO_MODEL = "no_model"
 
 
-class Answered(Struct, frozen=True):
+class Answered(Struct, frozen=True, tag=True):
     """The model answered; `result` is the complete reply as JSON, in the task's dialect.
 
     `reply_s` is how long the model generated, `load_s` how long it took to load, in seconds; None
@@ -42,7 +42,7 @@ class Answered(Struct, frozen=True):
     without: frozenset[str] = frozenset()
 
 
-class Failed(Struct, frozen=True):
+class Failed(Struct, frozen=True, tag=True):
     """The call failed. `error` is one sentence, with the server's own message if it sent one.
 
     `status` is that of its HTTP answer, None without one; `upstream` is the error that a direct
@@ -56,11 +56,19 @@ class Failed(Struct, frozen=True):
     upstream: Upstream | None = None
 
 
-class Stopped(Struct, frozen=True):
+class Stopped(Struct, frozen=True, tag=True):
     """The call was stopped by us (cancel, shutdown), which is no failure."""
 
 
 Outcome = Answered | Failed | Stopped
+
+
+class CallEnd(Struct, frozen=True):
+    """How a call of another server ended: without an outcome, it was lost, and `error` says why."""
+
+    outcome: Outcome | None
+    error: str = ""
+
 
 # A model server's answer to a call outside the queue: its body, or why there is none.
 BackendReply = bytes | Failed

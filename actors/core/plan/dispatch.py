@@ -7,7 +7,17 @@ from ..config.config import SchedulerSettings
 from ..model.entry import Entry
 from ..model.errors import unknown_backend
 from ..model.lifecycle import become
-from ..model.orders import Announce, KeepModel, Order, Probe, Run, SetFlag, Warn
+from ..model.orders import (
+    Announce,
+    AssignedCall,
+    DropCall,
+    KeepModel,
+    Order,
+    Probe,
+    Run,
+    SetFlag,
+    Warn,
+)
 from ..model.outcomes import Answered, Failed, Outcome, ProbeResult, Stopped, Verdict
 from ..model.tasks import Status
 from ..routing.fallbacks import Candidate
@@ -121,7 +131,7 @@ class Dispatch:
             fallback=fallback,
         )
         name, without = gate.own_name(model), gate.refuses(model)
-        yield Run(
+        run = Run(
             running.slot,
             entry.id,
             entry.attempt,
@@ -131,6 +141,19 @@ class Dispatch:
             without,
             fallback,
         )
+        yield run if running.server is None else self.slots.assign(running, run)
+
+    def adopt(self, entry: Entry, call: AssignedCall, *, cancelled: bool) -> Running | None:
+        """Take over a call that another server makes; None if its backend is unknown."""
+        gate = self.gates.get(call.run.backend)
+        if gate is None:
+            return None
+        running = self.slots.adopt(entry, gate, call, cancelled=cancelled)
+        running.charged = self.policy.begin(entry)
+        if self._caps:
+            self._count(entry.tenant, 1)
+        gate.enter(max(call.started_at - entry.queued_at, 0.0))
+        return running
 
     def _models_in(self, gate: Gate) -> frozenset[str]:
         return frozenset(running.model for running in self.slots if running.gate is gate)
@@ -140,6 +163,8 @@ class Dispatch:
     def end(self, running: Running, outcome: Outcome | None, now: float) -> Iterator[Order]:
         """Free the slot of a call that ended; `outcome` is None if its worker died."""
         self.slots.release(running)
+        if running.assigned is not None:
+            yield DropCall(running.assigned.key)
         if self._caps:
             self._count(running.entry.tenant, -1)
         gate = running.gate

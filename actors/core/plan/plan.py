@@ -19,8 +19,10 @@ from ..model.entry import Entry, KeyUse, entry_of
 from ..model.errors import Invalid, NoCapableServer, Unavailable, error_at, unknown_model
 from ..model.lifecycle import become
 from ..model.orders import (
+    AssignedCall,
     Change,
     DropAccessKey,
+    DropCall,
     DropKey,
     Insert,
     Order,
@@ -29,8 +31,8 @@ from ..model.orders import (
     SaveAccessKey,
     SetFlag,
 )
-from ..model.outcomes import Failed, Outcome, ProbeResult
-from ..model.tasks import ErrorCode, Record, Status
+from ..model.outcomes import CallEnd, Failed, Outcome, ProbeResult
+from ..model.tasks import ErrorCode, Priority, Record, Status
 from ..routing.placement import Gates
 from ..routing.routes import Route, read_route
 from .acceptance import accept, route_of
@@ -93,21 +95,39 @@ class Plan:
         keys: Iterable[tuple[bytes, KeyUse]],
         flags: Iterable[str],
         now: float,
+        calls: Iterable[AssignedCall] = (),
     ) -> Generator[None, None, list[Order]]:
         """Restore the state from disk, and go on, in steps; `interrupted` were running when the
-        queue crashed.
+        queue crashed, but those of `calls` still run, unless their server is not of the `staff`.
 
         `flags` are the names of the flags that are set.
         """
         orders: list[Order] = []
-        interrupted = list(interrupted)
-        yield from self.restore(waiting, interrupted, flags, now)
+        running = {entry.id: entry for entry in interrupted}
+        yield from self.restore(waiting, running.values(), flags, now)
         self.keys.restore(keys, self.entries)
-        for entry in interrupted:
+        for call in calls:
+            orders.extend(self._adopt(call, running, now))
+        for entry in running.values():
             change, left = interrupt(entry, CRASHED, None, now)
             orders.append(replace(change, cut=CRASHED))
             self._let_go(left, change, now)
         return [*orders, *self._dispatch(now)]
+
+    def _adopt(self, call: AssignedCall, running: dict[str, Entry], now: float) -> Iterator[Order]:
+        """Take over a call that another server makes, and its task out of `running`. One whose task
+        has ended keeps its slot and its backend until it is stopped."""
+        entry, is_over = running.get(call.run.task_id), False
+        if entry is None or entry.attempt != call.run.attempt:
+            entry, is_over = _stand_in(call), True
+        is_there = self.slots.has(call.server)
+        adopted = self.dispatch.adopt(entry, call, cancelled=is_over) if is_there else None
+        if adopted is None:
+            yield DropCall(call.key)
+        elif is_over:
+            yield from self.slots.stop(adopted, now)
+        else:
+            del running[entry.id]
 
     def restore(
         self,
@@ -356,9 +376,11 @@ class Plan:
         return [*orders, *self._dispatch(now)]
 
     def lost(self, slot: int, error: str, now: float) -> list[Order]:
-        """Handle the death of a slot's worker."""
+        """Handle the death of a slot's worker, or of the server that made its call."""
         running = self.slots.in_slot(slot)
-        orders: list[Order] = [Replace(slot)]
+        orders: list[Order] = []
+        if running is None or running.server is None:
+            orders.append(Replace(slot))
         if running is not None:
             orders.extend(self.dispatch.end(running, None, now))
             if not running.cancelled:
@@ -369,6 +391,24 @@ class Plan:
                     change, entry = interrupt(running.entry, error, ended, now)
                 orders.append(with_start(change, running))
                 self._let_go(entry, change, now)
+        return [*orders, *self._dispatch(now)]
+
+    def call_ended(self, key: str, end: CallEnd, now: float, chance: float) -> list[Order]:
+        """Handle the end of a call that another server has made."""
+        running = self.slots.assigned(key)
+        if running is None:
+            return [DropCall(key)]
+        if end.outcome is None:
+            return self.lost(running.slot, end.error, now)
+        task_id, attempt = running.entry.id, running.attempt
+        return self.finished(running.slot, task_id, attempt, end.outcome, now, chance)
+
+    def staff(self, servers: Mapping[str, int], now: float) -> list[Order]:
+        """Take in which other servers there are, by id, and how many calls each makes at once. The
+        calls of those that are gone are lost."""
+        orders: list[Order] = []
+        for running in self.slots.staff(servers):
+            orders.extend(self.lost(running.slot, "the server that made its call is gone", now))
         return [*orders, *self._dispatch(now)]
 
     def clock_set(self, step: float, now: float) -> list[Order]:
@@ -397,7 +437,7 @@ class Plan:
         """Handle what is due by now."""
         orders: list[Order] = []
         if self.drain_by is not None and self.drain_by <= now:
-            for running in self.slots:
+            for running in self.slots.own:
                 orders.extend(self.slots.stop(running, now))
         for running in self.slots.overdue(now):
             orders.extend(self.lost(running.slot, "its worker did not stop in time", now))
@@ -409,13 +449,14 @@ class Plan:
         due = earlier(self.slots.next_overdue, self.entries.deadlines.next_due)
         if self.drain_by is None:
             return earlier(due, self.dispatch.next_due)
-        if any(running.stop_by is None for running in self.slots):
+        if any(running.stop_by is None for running in self.slots.own):
             return earlier(due, self.drain_by)
         return due
 
     @property
     def is_drained(self) -> bool:
-        return self.drain_by is not None and not self.slots
+        """Whether this server makes no calls, and begins none. Those of others go on."""
+        return self.drain_by is not None and next(self.slots.own, None) is None
 
     # --- steps ----------------------------------------------------------------------------------
 
@@ -472,3 +513,21 @@ class Plan:
         if self.drain_by is not None and not self.hands_over:
             raise Unavailable("the queue is shutting down", retry_after_s=5)
         self.capacity.check(tasks, size)
+
+
+def _stand_in(call: AssignedCall) -> Entry:
+    """For the task of a call that is to be stopped: the plan has no such task any more."""
+    return Entry(
+        id=call.run.task_id,
+        route="",
+        priority=Priority.NORMAL,
+        queued_at=call.started_at,
+        due=0.0,
+        attempt=call.run.attempt,
+        retry_count=0,
+        max_retries=0,
+        interruptions=0,
+        size=0,
+        timeout_s=None,
+        key=None,
+    )

@@ -33,7 +33,8 @@ RESIGN = "UPDATE leader SET seen_at = '-infinity' WHERE server = %(me)s RETURNIN
 BEAT = """
 INSERT INTO servers (id, url, slots, version, settings, seen_at)
 VALUES (%(me)s, %(url)s, %(slots)s, %(version)s, %(settings)s, clock_timestamp())
-ON CONFLICT (id) DO UPDATE SET url = excluded.url, seen_at = excluded.seen_at"""
+ON CONFLICT (id) DO UPDATE
+SET url = excluded.url, slots = excluded.slots, seen_at = excluded.seen_at"""
 LEAVE = "DELETE FROM servers WHERE id = %(me)s"
 BURY = "DELETE FROM servers WHERE seen_at < clock_timestamp() - make_interval(secs => %(ttl)s)"
 LEADER = """
@@ -93,6 +94,11 @@ class Leadership:
             if leads is not None:
                 self._run(BURY, ttl=self._ttl_s * BURIED_AFTER)
             return leads, self._sight()
+
+    def offer(self, slots: int) -> None:
+        """From the next beat on, show that this server makes so many calls at once. May be called
+        in any thread."""
+        self._mine = {**self._mine, "slots": slots}
 
     def resign(self) -> None:
         """Let another server lead at once, and leave."""

@@ -7,6 +7,7 @@ from .connections import Patience, PostgresError, connect, plain_errors
 from .overlay import Layer, Rows
 from .tables import BY_KEY
 
+CALLS_CHANGED = "ollama_queue_calls"  # a channel: told to the servers that make calls
 _PATIENCE_S = 30  # for a statement: a single task may have 64 MiB
 MOST_BYTES = 8 << 20  # of a statement, unless one commit has more
 Shape = tuple[tuple[str, bool, bool], ...]
@@ -83,7 +84,9 @@ def _statement(shape: Shape) -> bytes:
                 f"deleted_{name} AS (DELETE FROM {name} USING me,"
                 f" unnest(%b::bytea[]) r (key) WHERE {name}.key = r.key)"
             )
-    return f"WITH {', '.join(parts)} SELECT epoch FROM me".encode()
+    changes_calls = any(name == "calls" for name, *_ in shape)
+    told = f", pg_notify('{CALLS_CHANGED}', '')" if changes_calls else ""
+    return f"WITH {', '.join(parts)} SELECT epoch{told} FROM me".encode()
 
 
 def portions(layers: list[Layer]) -> list[list[Layer]]:

@@ -36,7 +36,14 @@ ALTER TABLE blobs ALTER bytes SET STORAGE EXTERNAL;
 ALTER TABLE index SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE tasks SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
 """
-MIGRATIONS: tuple[LiteralString, ...] = (_FIRST,)
+# Calls that servers other than the leader make, and how they ended: rows that soon go.
+_CALLS = """
+CREATE TABLE calls (key bytea PRIMARY KEY, value bytea NOT NULL) WITH (fillfactor = 50);
+CREATE TABLE ends (key bytea PRIMARY KEY, value bytea NOT NULL);
+ALTER TABLE calls SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE ends SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
+"""
+MIGRATIONS: tuple[LiteralString, ...] = (_FIRST, _CALLS)
 _PATIENCE_S = 3600.0  # for a migration of large tables
 _UNLIMITED = {"statement_timeout": "0", "lock_timeout": "60s"}
 _LOCK = 0x6F6C_6C61_6D61  # a number that nobody else takes

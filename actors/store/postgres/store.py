@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from ...base.actor import log
 from ...core.model.errors import Unavailable
-from ..encoding import FAMILIES, Family
+from ..encoding import FAMILIES, SHARED_FAMILIES, Family
 from ..migrations import FORMAT, check_format, upgrade
 from ..task_store import TaskStore
 from .blobs import PostgresBlobs
@@ -52,7 +52,7 @@ class PostgresStore(TaskStore):
         self._caches = {
             name: RowCache(name, self._overlay, self._stored) for name in _CACHED if epoch
         }
-        for name in FAMILIES:
+        for name in (*FAMILIES, *SHARED_FAMILIES):
             cache = self._caches.get(name)
             self._tables[name] = PostgresFamily(name, self._overlay, self._stored, cache)
             self._handles[name] = name

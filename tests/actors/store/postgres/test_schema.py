@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ollama_queue import Unavailable
-from ollama_queue.actors.store.encoding import FAMILIES
+from ollama_queue.actors.store.encoding import FAMILIES, SHARED_FAMILIES
 from ollama_queue.actors.store.postgres.connections import connect
 from ollama_queue.actors.store.postgres.schema import MIGRATIONS, prepare
 from tests.support.servers.postgres import PostgresServer
@@ -19,7 +19,7 @@ def test_there_is_a_table_for_each_family(conninfo: str) -> None:
     with connect(conninfo) as connection:
         tables = {name for (name,) in connection.execute(TABLES)}
         leader = connection.execute("SELECT epoch, seen_at = '-infinity' FROM leader").fetchall()
-    assert tables == {*FAMILIES, "leader", "servers", "blobs", "marks"}
+    assert tables == {*FAMILIES, *SHARED_FAMILIES, "leader", "servers", "blobs", "marks"}
     assert leader == [(0, True)]
 
 

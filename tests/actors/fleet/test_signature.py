@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_queue.http.forwarding.signature import sign, vouched
+from ollama_queue.actors.fleet.signature import sign, vouched
 
 SECRET = b"s" * 32
 TEXT = st.text(st.characters(max_codepoint=255, exclude_categories=["Cc"]))

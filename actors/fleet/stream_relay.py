@@ -1,0 +1,91 @@
+"""Follows the stream of a call at the server that makes it, in a thread of its own."""
+
+import threading
+from collections.abc import Callable
+from contextlib import closing
+
+import httpx
+
+from ..base.actor import Ref, tell
+from ..base.receiver import MakeReceiver, PlainReceiver
+from ..base.stream_log import StreamLog
+from ..base.thread_pool import begin
+from ..core.messages import RelayEnded, StreamEnded, StreamGrew
+from ..core.model.orders import AssignedCall
+from ..core.model.tasks import AttemptBegun, Piece
+from ..executors.transport import ConnectionTransport, Target
+from . import signature
+from .stream_frames import frames
+
+PATH = "/fleet/streams/"  # plus the id of a task, and an attempt
+SILENCE_S = 10.0  # of the other server, which sends heartbeats
+HEARTBEAT_S = 2.0
+
+
+class StreamRelay:
+    """Appends the pieces of a call to a log, and tells the EventBus of both. Ends with
+    `RelayEnded`, whatever happens."""
+
+    def __init__(
+        self,
+        call: AssignedCall,
+        bus: Ref,
+        where: Callable[[str], tuple[str | None, bytes]],
+        pause_s: float,
+        make_receiver: MakeReceiver = PlainReceiver,
+    ) -> None:
+        """`where` returns a server's address, None if it has none, and the servers' secret."""
+        self._call, self._bus, self._where, self._pause_s = call, bus, where, pause_s
+        self._transport = ConnectionTransport(SILENCE_S, make_receiver=make_receiver)
+        self._is_aborted = threading.Event()
+
+    def begin(self) -> Callable[[], None]:
+        """Follow the call. Returns what ends this."""
+        begin(threading.Thread(target=self._run, name="ollama-queue-relay", daemon=True))
+        return self.abort
+
+    def abort(self) -> None:
+        self._is_aborted.set()
+        self._transport.abort()
+
+    def _run(self) -> None:
+        run, is_complete = self._call.run, False
+        try:
+            self._is_aborted.wait(self._pause_s)
+            url, secret = self._where(self._call.server)
+            if url is not None and not self._is_aborted.is_set():
+                is_complete = self._follow(url, secret)
+        except (httpx.HTTPError, ValueError):
+            pass  # RelayEnded says that it is incomplete; it begins anew while it is needed
+        finally:
+            self._transport.close()
+            tell(self._bus, RelayEnded(run.task_id, run.attempt, is_complete))
+
+    def _follow(self, url: str, secret: bytes) -> bool:
+        """Whether the last piece has come."""
+        task_id, attempt = self._call.run.task_id, self._call.run.attempt
+        log: StreamLog | None = None
+        target = stream_target(url, secret, f"{PATH}{task_id}/{attempt}")
+        self._transport.begin()
+        with closing(self._transport.send(target)) as response:
+            if response.status != 200:
+                return False
+            for frame in frames(task_id, response):
+                match frame:
+                    case AttemptBegun():
+                        log = StreamLog(frame) if frame.attempt == attempt else None
+                    case Piece(number=number, raw=raw):
+                        if log is not None:
+                            log.count = number
+                            if log.append(raw):
+                                tell(self._bus, StreamGrew(task_id, log))
+                    case StreamEnded(attempt=ended) if ended == attempt:
+                        return True
+        return False
+
+
+def stream_target(url: str, secret: bytes, path: str) -> Target:
+    signed = signature.sign(secret, "-", "GET", path)
+    whole = httpx.URL(url).join(path)
+    headers = {"Host": whole.netloc.decode(), signature.HEADER: signed}
+    return Target("GET", whole, httpx.Headers(headers))

@@ -1,0 +1,76 @@
+"""The actors with which a server makes calls for the leader: they outlive its own leads."""
+
+from collections.abc import Callable
+
+from ..base.actor import Ref, ask, dismiss, start, stop
+from ..core.config.config import Config
+from ..core.messages.call_runner import Retire
+from ..event_bus import EventBus
+from ..executors import Executor
+from ..fleet.call_runner import CallRunner
+from ..store.postgres.leadership import BURIED_AFTER
+from ..worker import Worker
+from .generation import Runtime
+
+RETIRE_PATIENCE_S = 12.0  # for calls that were stopped to end, and for the database
+
+
+class AssignedCalls:
+    """A CallRunner, its workers, and the EventBus that has what they stream."""
+
+    def __init__(self, config: Config, runtime: Runtime, server: str) -> None:
+        self.config, self.runtime, self.server = config, runtime, server
+        self.backends = {backend.name: backend for backend in config.all_backends}
+        self.workers: list[Ref] = []
+        self.bus: Ref | None = None
+        self.runner: Ref | None = None
+
+    def begin(self, report: Callable[[str], None]) -> None:
+        """Raises `QueueError` if the actors cannot start. `report` is called if one crashes."""
+        storage = self.config.queue.storage
+        assert storage is not None, "a fleet has one"
+        self.bus = start(EventBus, report, yield_control=self.runtime.yield_control)
+        self.runner = start(
+            CallRunner,
+            report,
+            yield_control=self.runtime.yield_control,
+            conninfo=storage,
+            server=self.server,
+            limit_s=self.config.fleet.ttl * BURIED_AFTER,
+            bus=self.bus,
+            spawn_worker=self.spawn_worker,
+            dismiss=self.dismiss,
+        )
+
+    def spawn_worker(self, slot: int, runner: Ref, report: Callable[[str], None]) -> Ref:
+        worker: Ref = Worker.start(
+            report,
+            yield_control=self.runtime.yield_control,
+            slot=slot,
+            make_executor=self.make_executor,
+            scheduler=runner,
+            bus=self.bus,
+        )
+        self.workers.append(worker)
+        return worker
+
+    def make_executor(self, backend: str) -> Executor:
+        return self.runtime.make_executor(
+            self.backends[backend], self.config.ollama.timeout, self.runtime.yield_control
+        )
+
+    def dismiss(self, worker: Ref) -> None:
+        self.workers.remove(worker)
+        dismiss(worker)
+
+    def retire(self, grace_s: float) -> None:
+        """Let running calls end. Raises `QueueError`."""
+        if self.runner is not None:
+            ask(self.runner, Retire(grace_s), timeout=grace_s + RETIRE_PATIENCE_S)
+
+    def down(self) -> None:
+        for ref in (self.runner, *self.workers, self.bus):
+            if ref is not None:
+                stop(ref, 1.0)
+        self.runner = self.bus = None
+        self.workers = []

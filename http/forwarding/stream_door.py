@@ -1,0 +1,70 @@
+"""Sends the streams of calls that this server makes for another one, to that one."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+from ...actors.base.actor import Ref, ask, tell
+from ...actors.base.mailbox import Closed, Mailbox
+from ...actors.core.messages import Follow, StreamEnded, Unsubscribe
+from ...actors.core.model.errors import QueueError
+from ...actors.fleet import signature
+from ...actors.fleet.stream_frames import HEARTBEAT, frame
+from ...actors.fleet.stream_relay import HEARTBEAT_S, PATH
+from ..requests.exchange import Exchange
+
+_HEADERS = (("Content-Type", "application/octet-stream"), ("Cache-Control", "no-store"))
+
+
+class CallingServer(Protocol):
+    """A server that makes calls for others: `assigned_bus` has what they stream."""
+
+    secret: bytes
+    assigned_bus: Ref | None
+
+
+class StreamOutput(Protocol):
+    def send(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None: ...
+
+    def send_pieces(
+        self, status: int, headers: Iterable[tuple[str, str]], pieces: Iterable[bytes]
+    ) -> None: ...
+
+
+class StreamDoor:
+    """Answers servers of the same queue only: they sign their requests."""
+
+    def __init__(self, server: CallingServer) -> None:
+        self._server = server
+
+    def answer(self, exchange: Exchange, target: str, output: StreamOutput) -> bool:
+        """False if the request is not for this door."""
+        if not target.startswith(PATH):
+            return False
+        signed = exchange.headers.get(signature.HEADER.lower(), "")
+        bus, secret = self._server.assigned_bus, self._server.secret
+        if signature.vouched(secret, signed, exchange.method, target) is None or bus is None:
+            output.send(403, (), b"")
+        else:
+            task_id, _, attempt = target.removeprefix(PATH).partition("/")
+            output.send_pieces(200, _HEADERS, _stream(bus, task_id, int(attempt)))
+        return True
+
+
+def _stream(bus: Ref, task_id: str, attempt: int) -> Iterator[bytes]:
+    """The pieces of a task, and heartbeats, until this attempt has ended."""
+    mailbox = Mailbox[Any](size=100_000)
+    try:
+        ask(bus, Follow(mailbox, task_id, frozenset()))
+        while True:
+            try:
+                items = list(mailbox.take(HEARTBEAT_S))
+            except TimeoutError:
+                yield HEARTBEAT
+                continue
+            yield b"".join(map(frame, items))
+            if isinstance(items[-1], StreamEnded) and items[-1].attempt >= attempt:
+                return
+    except (Closed, QueueError):
+        return  # without the last frame: the other server sees that something is missing
+    finally:
+        tell(bus, Unsubscribe(mailbox))
