@@ -190,7 +190,8 @@ class EventBus(Actor):
             self.expire(task)
 
     def relay_ended(self, message: RelayEnded) -> None:
-        assert self.relayed is not None, "it has begun"
+        if self.relayed is None:
+            return
         readers = self.readers.get(message.task_id, ())
         for mailbox, event in self.relayed.ended(message, readers):
             if mailbox in self.subscribers:
