@@ -18,7 +18,7 @@ from ...actors.fleet import signature
 from .. import wire
 from ..requests.exchange import Exchange
 from .passed_request import HOP, NOT_LEADING, PassedRequest, RawTarget, kept
-from .pulse import Pulse
+from .pulse import Pulse, is_alive
 from .stream_door import CallingServer, StreamDoor
 from .tunnel import Tunnel
 
@@ -27,12 +27,14 @@ log = logging.getLogger("ollama_queue")
 BOOT_S = 5.0  # beyond the TTL: how long a request waits for a leader
 AGAIN_S = 0.25  # until a leader that did not answer is tried again
 SILENCE_S = wire.LONGEST_WAIT_S + 60.0  # of a leader that is about to answer
+SIGN_S = 2.0  # for a sign of life of a leader that was not reached
 IDLE_S = 30.0  # of a connection to it; it closes them after 75 s
 MOST_IDLE = 64
 LITTLE = 64 << 10  # bytes of an answer that is sent in one piece
 PIECE = 64 << 10
 _OPEN = frozenset({"/", "/healthz"})  # each server answers, whoever asks
-_HERE = frozenset({"/readyz", "/metrics"})  # each server answers, of itself
+_READY = "/readyz"
+_HERE = frozenset({_READY, "/metrics"})  # each server answers, of itself
 _STATIC = f"{wire.STATIC}/"
 _ANSWERED = frozenset({"content-length", "date", NOT_LEADING.lower()})
 _MAY_HAVE_BEEN_DONE = "the server that leads is gone; it may have been done"
@@ -172,6 +174,8 @@ class LeaderDoor:
         if path in _HERE:
             if self._fleet.is_leading:
                 self._begin_to_lead()
+            elif path == _READY:
+                self._check_reach()
             return False
         is_hop, due = HOP.lower() in exchange.headers, time.monotonic() + self._patience_s
         body: bytes | None = None
@@ -226,6 +230,17 @@ class LeaderDoor:
         if leader != self._unreached:
             self._unreached = leader
             log.warning("no request reaches the server that leads, at %s: %s", leader.url, why)
+
+    def _check_reach(self) -> None:
+        """Raises `Unavailable` while requests cannot be passed on, though others may see the
+        leader: a load balancer then sends them there."""
+        leader = self._unreached
+        if leader is None or leader != self._fleet.leader or leader.url is None:
+            return
+        with closing(ConnectionTransport(SIGN_S, SIGN_S, self._make_receiver)) as transport:
+            if not is_alive(transport, leader.url):
+                raise Unavailable("this server does not reach the one that leads", retry_after_s=1)
+        self._unreached = None
 
     def _refuse_hop(self, exchange: Exchange) -> None:
         exchange.set_header(NOT_LEADING, "1")

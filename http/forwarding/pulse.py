@@ -86,12 +86,17 @@ class Pulse:
             transport = asked[url] = ConnectionTransport(
                 self._patience_s, self._patience_s, self._make_receiver
             )
-        transport.begin()
-        try:
-            target = Target("GET", httpx.URL(url).join(_PATH), httpx.Headers({"Host": "queue"}))
-            with closing(transport.send(target)) as response:
-                for _ in response:
-                    pass
-        except httpx.TransportError:
-            return False
-        return True
+        return is_alive(transport, url)
+
+
+def is_alive(transport: ConnectionTransport, url: str) -> bool:
+    """Whether the server at `url` gives a sign of life."""
+    transport.begin()
+    try:
+        target = Target("GET", httpx.URL(url).join(_PATH), httpx.Headers({"Host": "queue"}))
+        with closing(transport.send(target)) as response:
+            for _ in response:
+                pass
+    except httpx.TransportError:
+        return False
+    return True

@@ -14,6 +14,7 @@ from threading import Event
 from typing import Any
 from urllib.request import urlopen
 
+import httpx
 import pytest
 import websocket
 
@@ -128,6 +129,10 @@ def check_large_body(client: Client) -> None:
     assert len(client.wait_batch(made, timeout=PATIENCE_S)) == 500
 
 
+def readiness(server: Any) -> int:
+    return httpx.get(f"{server.base_url}/readyz", verify=server.trust, timeout=20).status_code
+
+
 def test_a_follower_that_does_not_trust_the_leader_says_so(
     secure_fleet: ServersOfQueue, authority: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +141,8 @@ def test_a_follower_that_does_not_trust_the_leader_says_so(
     stranger = Client(follower.base_url)  # which trusts the authority itself
     monkeypatch.setenv("SSL_CERT_FILE", str(authority / "server.key"))
     follower.start()
+    assert readiness(follower) == 200  # as far as it knows
     with stranger, pytest.raises(Unavailable, match="certificate not accepted"):
         stranger.get_queue_stats()
+    assert readiness(follower) == 503
     assert "no request reaches the server that leads, at https://" in follower.log_text()

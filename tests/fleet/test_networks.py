@@ -84,12 +84,18 @@ def test_followers_are_cut_off_from_the_leader(linked: ServersOfQueue) -> None:
         assert "does not reach the one that leads" in answer.text
         with pytest.raises(httpx.TransportError):
             deque(events.iter_raw(), 0)
+        assert readiness(follower) == 503  # a load balancer may send requests to the leader itself
 
         user = User(follower)
         assert httpx.get(f"{follower.base_url}/healthz").status_code == 200
         leader.to_here.heal()
         check_completed(linked, client, [before, user.acknowledged()])
+        assert readiness(follower) == 200
     assert linked.leader() is leader
+
+
+def readiness(server: ServerOfFleet) -> int:
+    return httpx.get(f"{server.base_url}/readyz", timeout=PATIENCE_S).status_code
 
 
 def test_links_are_slow(database: PostgresServer, model: FakeOllama, tmp_path: Path) -> None:
