@@ -1,6 +1,7 @@
 """A request as it is passed on: what a proxy must change in its head, and nothing else."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Protocol
 
 import httpx
@@ -64,7 +65,7 @@ class RawTarget(Target):
 
     def __init__(self, request: PassedRequest, leader: str, secret: bytes) -> None:
         exchange = request.exchange
-        self.method, self.url = exchange.method, httpx.URL(leader)
+        self.method, self.url = exchange.method, _parsed(leader)
         self.origin = (self.url.scheme, self.url.raw_host, self.url.port)
         self._length = request.length
         signed = signature.sign(secret, exchange.address, exchange.method, request.target)
@@ -86,6 +87,11 @@ class RawTarget(Target):
         if self._length is None:
             return super().head_of_pieces
         return b"%bContent-Length: %d\r\n\r\n" % (self._head, self._length)
+
+
+@lru_cache(maxsize=16)
+def _parsed(leader: str) -> httpx.URL:
+    return httpx.URL(leader)  # a tenth of what a request passed on costs
 
 
 def kept(
