@@ -74,7 +74,7 @@ from .core.messages.command import Reply
 from .core.messages.persistence import Calls
 from .core.messages.replies import CallSpec, StoredTask
 from .core.model.deliveries import StoredDelivery
-from .core.model.errors import Conflict, NotFound, OutcomeUnknown, QueueError, Unavailable
+from .core.model.errors import Conflict, OutcomeUnknown, QueueError, Unavailable
 from .core.model.files import StoredFile
 from .core.model.orders import (
     Change,
@@ -92,13 +92,13 @@ from .core.model.tasks import Batch, BatchSubmitted, Record, Status
 from .core.plan.settle import utc
 from .core.webhooks.rules import DeliveryRules
 from .failure_counts import FailureCounts
-from .store.batches import lines_of, live_tasks_of
+from .store.batches import lines_of, live_tasks_of, no_batch
 from .store.commit_group import CommitGroup, HiddenTasks, SealedBatch, TaskWrite
 from .store.delivery_store import no_delivery
 from .store.expiry import find_expired
 from .store.file_store import no_file
 from .store.page_reader import failures_of, scan
-from .store.task_store import TaskStore
+from .store.task_store import TaskStore, no_task
 
 T = TypeVar("T")
 RELAXED_SYNC_S = 1.0
@@ -346,7 +346,7 @@ class Persistence(Actor):
     def batch(self, batch_id: str) -> Batch:
         batch = self.store.batches.get(batch_id)
         if batch is None:
-            raise NotFound(f"there is no batch {batch_id}", field="id")
+            raise no_batch(batch_id)
         return batch
 
     def await_batch(self, message: AwaitBatch, batch_id: str) -> Replied | None:
@@ -503,7 +503,7 @@ class Persistence(Actor):
         task_id = message.task_id
         record, spec = self.record(task_id), self.spec_of(task_id)
         if record is None or spec is None:
-            raise NotFound(f"there is no task {task_id}", field="id")
+            raise no_task(task_id)
         group = self.unsynced(task_id)
         result = group.result(task_id) if group is not None else None
         if result is None and record.status is Status.COMPLETED:
@@ -528,7 +528,7 @@ class Persistence(Actor):
         task_id = message.task_id
         record = self.record(task_id)
         if record is None:
-            raise NotFound(f"there is no task {task_id}", field="id")
+            raise no_task(task_id)
         why = f"task {task_id} is {record.status}: it cannot be {message.action}"
         error, group = Conflict(why, field="id"), self.unsynced(task_id)
         if group is None:

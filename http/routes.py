@@ -58,6 +58,8 @@ class HttpRoute(Struct, Generic[T], frozen=True, eq=False):
     `operation`: the route's id in the OpenAPI document. `errors`: in addition to those that every
     route can return. `media` is the response's type, `sends` its headers. `role` is what a
     request's API key must have, None if it needs none: a route that does not say is for admins.
+    `anywhere`: it answers from what is stored, so each of several servers does so itself, unless it
+    finds that it needs what only the one that leads has in memory.
     """
 
     method: str
@@ -76,6 +78,7 @@ class HttpRoute(Struct, Generic[T], frozen=True, eq=False):
     errors: tuple[type[QueueError], ...] = ()
     media: str = "application/json"
     role: Role | None = Role.ADMIN
+    anywhere: bool = False
 
     @property
     def public_path(self) -> str:
@@ -130,11 +133,11 @@ LIST_PAGE = _row(
         Parameter("Link", str, "The next page, as rel=next, relative to this address."),
         Parameter(TOTAL, int, "How many match, where known without reading them all."),
     ),
-    errors=BY_ID, role=READER,
+    errors=BY_ID, role=READER, anywhere=True,
 )
 GET_TASK = _row(
     "GET /api/tasks/{task_id}", "get_task", Task,
-    "Get a whole task.", query=(WAIT,), errors=BY_ID, role=READER,
+    "Get a whole task.", query=(WAIT,), errors=BY_ID, role=READER, anywhere=True,
 )
 STREAM_TASK = _row(
     "GET /api/tasks/{task_id}/stream", "stream_task", str,
@@ -184,11 +187,12 @@ BULK = {
 }
 LIST_BATCHES = _row(
     "GET /api/batches", "list_batches", list[Batch],
-    "List batches, newest first.", query=(LIMIT,), role=READER,
+    "List batches, newest first.", query=(LIMIT,), role=READER, anywhere=True,
 )
 GET_BATCH = _row(
     "GET /api/batches/{batch_id}", "get_batch", Batch,
     "Get a batch: how many of its tasks are in each state.", errors=BY_ID, role=READER,
+    anywhere=True,
 )
 
 CANCEL_BATCH = _row(
@@ -207,7 +211,7 @@ LIST_DELIVERIES = _row(
         LIMIT,
         Parameter("cursor", str, "Where the previous page ended: its `cursor`."),
     ),
-    errors=BY_ID, role=READER,
+    errors=BY_ID, role=READER, anywhere=True,
 )
 RETRY_DELIVERY = _row(
     "POST /api/deliveries/{delivery_id}/retry", "retry_delivery", Delivery,
@@ -225,7 +229,7 @@ LIST_CRONS = _row(
         Parameter("limit", int, "At most this many."),
         Parameter("offset", int, "Skip this many."),
     ),
-    role=READER,
+    role=READER, anywhere=True,
 )
 ADD_CRON = _row(
     "POST /api/cron", "add_cron_task", CronAdded,
@@ -240,7 +244,7 @@ TEST_CRON = _row(
 )
 GET_CRON = _row(
     "GET /api/cron/{cron_id}", "get_cron_task", Cron,
-    "Get a cron.", operation="get_cron", errors=BY_ID, role=READER,
+    "Get a cron.", operation="get_cron", errors=BY_ID, role=READER, anywhere=True,
 )
 UPDATE_CRON = _row(
     "PUT /api/cron/{cron_id}", "update_cron_task", Cron,
@@ -308,6 +312,7 @@ LIST_AUDIT = _row(
         LIMIT,
         Parameter("cursor", str, "Continue after the page that had this cursor."),
     ),
+    anywhere=True,
 )
 LIST_BACKENDS = _row(
     "GET /api/backends", "list_backends", list[BackendState],
@@ -316,6 +321,7 @@ LIST_BACKENDS = _row(
 LIST_SERVERS = _row(
     "GET /api/servers", "list_servers", list[FleetServer],
     "List the servers that share the queue, the one that leads first.",
+    anywhere=True,
 )
 DRAIN_BACKEND = _row(
     "POST /api/backends/{name}/drain", "drain_backend", BackendState,
@@ -400,7 +406,7 @@ METRICS = _row(
 )
 OPENAPI = _row(
     "GET /openapi.json", "", dict[str, Any],
-    "Get this API as an OpenAPI 3.1 document.", operation="openapi", role=READER,
+    "Get this API as an OpenAPI 3.1 document.", operation="openapi", role=READER, anywhere=True,
 )
 # fmt: on
 

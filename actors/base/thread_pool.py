@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
@@ -33,22 +34,29 @@ class Pool(Protocol):
 
 
 class ThreadPool:
-    """A `Pool` on a daemon thread, so that a hung disk cannot keep a program from exiting."""
+    """A `Pool` on a daemon thread, so that a hung disk cannot keep a program from exiting. With
+    several `threads` so many jobs run at once, begun in order."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, threads: int = 1) -> None:
         self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], OnDone[Any]] | None] = (
             queue.SimpleQueue()
         )
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._work, name=name, daemon=True) for _ in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, work: Callable[[], T], done: OnDone[T]) -> None:
         self._jobs.put((work, done))
 
     def finish(self, timeout: float) -> bool:
-        self._jobs.put(None)
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        due = time.monotonic() + timeout
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join(max(0.0, due - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -38,7 +38,7 @@ class Auditor:
         self.record(f"{_VERBS[bulk.verb.value]}_tasks", "", f"{count}{level}{_by(bulk)}")
 
     def page(self, query: AuditQuery) -> AuditPage:
-        return ask(self._switchboard.current().persistence, ReadAudit(query))
+        return ask(self._switchboard.readable().persistence, ReadAudit(query))
 
 
 _VERBS = {"cancel": "cancel", "retry": "retry", "delete": "delete", "priority": "reprioritize"}

@@ -46,10 +46,10 @@ class EmbeddedCrons:
         return self._ask(command)
 
     def all(self) -> list[Cron]:
-        return self._ask(ListCrons())
+        return ask(self._switchboard.readable().ticker, ListCrons())
 
     def get(self, cron_id: OfCron) -> Cron:
-        return self._ask(GetCron(arguments.cron_id(cron_id)))
+        return ask(self._switchboard.readable().ticker, GetCron(arguments.cron_id(cron_id)))
 
     def update(self, cron_id: OfCron, changes: NewCron | Cron | Mapping[str, Any]) -> Cron:
         plain_id = arguments.cron_id(cron_id)

@@ -85,13 +85,13 @@ class EmbeddedFiles:
         return ask(self._switchboard.current().persistence, AddFile(file), PATIENCE_S)
 
     def get(self, file_id: str) -> StoredFile:
-        return ask(self._switchboard.current().persistence, GetFile(file_id))
+        return ask(self._switchboard.readable().persistence, GetFile(file_id))
 
     def page(
         self, limit: int, after: str, purpose: str, ascending: bool, tenant: str | None
     ) -> FilePage:
         command = ListFiles(limit, after, purpose, ascending, tenant)
-        return ask(self._switchboard.current().persistence, command)
+        return ask(self._switchboard.readable().persistence, command)
 
     def delete(self, file_id: str) -> StoredFile:
         return ask(self._switchboard.current().persistence, DeleteFile(file_id))

@@ -112,7 +112,7 @@ from ..files.free_space import FreeSpace
 from ..routines.steps import Leave
 from ..settings.settings import anchored
 from ..supervision.generation import Runtime, mint_now
-from ..supervision.switchboard import Generation, Switchboard
+from ..supervision.switchboard import Generation, Readable, Switchboard
 from ..supervision.system import System
 from ..task_log import EmbeddedLog
 from . import watch
@@ -288,6 +288,9 @@ class QueueManager(ComposedVerbs):
     def _now(self) -> Generation:
         return self._switchboard.current()
 
+    def _readable(self) -> Generation | Readable:
+        return self._switchboard.readable()
+
     # --- submitting -------------------------------------------------------------------------------
 
     def submit(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted:
@@ -344,10 +347,10 @@ class QueueManager(ComposedVerbs):
         if wait := arguments.seconds(wait, "wait", LONGEST_ANSWER_S):
             with suppress(TimeoutError):
                 return watch.wait(self._switchboard, task_id, wait)
-        return ask(self._now().persistence, GetTask(task_id))
+        return ask(self._readable().persistence, GetTask(task_id))
 
     def get_task_status(self, task_id: OfTask) -> Status:
-        stored = ask(self._now().persistence, GetTask(arguments.task_id(task_id)))
+        stored = ask(self._readable().persistence, GetTask(arguments.task_id(task_id)))
         return stored.record.status
 
     def wait(self, task_id: OfTask, *, timeout: float | None = None) -> Task:
@@ -390,13 +393,13 @@ class QueueManager(ComposedVerbs):
     # --- many tasks -------------------------------------------------------------------------------
 
     def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
-        checked, now = task_filter(filter), self._now()
-        reasons = ask(now.scheduler, GetWaitReasons()) if checked.waiting_for else None
-        page = ask(now.persistence, ListTasks(checked, reasons))
+        checked = task_filter(filter)
+        reasons = ask(self._now().scheduler, GetWaitReasons()) if checked.waiting_for else None
+        page = ask(self._readable().persistence, ListTasks(checked, reasons))
         return views.page(page, self._explain(page.records), checked, self.yield_control)
 
     def get_batch(self, batch_id: OfBatch) -> Batch:
-        return ask(self._now().persistence, GetBatch(arguments.batch_id(batch_id)))
+        return ask(self._readable().persistence, GetBatch(arguments.batch_id(batch_id)))
 
     def list_batches(self, limit: int = 100) -> list[Batch]:
         return self.list_batches_of(None, limit)
@@ -404,7 +407,7 @@ class QueueManager(ComposedVerbs):
     def list_batches_of(self, tenant: str | None, limit: int = 100) -> list[Batch]:
         """The newest batches of a tenant; None: of all."""
         command = ListBatches(arguments.whole(limit, "limit", 1, 1000), tenant)
-        return ask(self._now().persistence, command)
+        return ask(self._readable().persistence, command)
 
     def cancel_batch(self, batch_id: OfBatch) -> Batch:
         batch = self.get_batch(batch_id)
@@ -431,12 +434,12 @@ class QueueManager(ComposedVerbs):
 
     def list_deliveries_of(self, tenant: str | None, **filters: Any) -> DeliveryPage:
         """The deliveries to the URLs of a tenant's tasks; None: all."""
-        return ask(self._now().persistence, deliveries.query(tenant=tenant, **filters))
+        return ask(self._readable().persistence, deliveries.query(tenant=tenant, **filters))
 
     def get_delivery(self, delivery_id: str) -> Delivery:
         """A delivery of a webhook. Raises `NotFound`."""
         command = GetDelivery(deliveries.delivery_id(delivery_id))
-        return ask(self._now().persistence, command).delivery
+        return ask(self._readable().persistence, command).delivery
 
     def retry_delivery(self, delivery_id: str) -> Delivery:
         delivery_id = deliveries.delivery_id(delivery_id)
@@ -595,10 +598,9 @@ class QueueManager(ComposedVerbs):
         return self._backends.all()
 
     def list_servers(self) -> list[FleetServer]:
-        now = self._now()
-        if self._is_shared and self._switchboard.sight is not None:
-            return self._switchboard.sight.servers
-        state = ask(now.scheduler, Describe())
+        if self._is_shared:
+            return self._switchboard.servers()
+        state = ask(self._now().scheduler, Describe())
         return [
             FleetServer(
                 id="this",
@@ -689,7 +691,7 @@ class QueueManager(ComposedVerbs):
 
     def tenants_of(self, task_ids: Collection[str]) -> dict[str, str | None]:
         """The tenant of each of these tasks that exists."""
-        return ask(self._now().persistence, GetTenants(tuple(task_ids)))
+        return ask(self._readable().persistence, GetTenants(tuple(task_ids)))
 
     def abandon_task(self, task_id: str) -> None:
         """Cancel a task whose client has disconnected."""
@@ -818,7 +820,7 @@ class QueueManager(ComposedVerbs):
         `NotFound`."""
         if place := before or after:
             self.get_batch(place)
-        return ask(self._now().persistence, ListJobs(limit, before, endpoint, after, tenant))
+        return ask(self._readable().persistence, ListJobs(limit, before, endpoint, after, tenant))
 
     def cancel_job(self, batch_id: str) -> Batch:
         """Cancel what has not ended of a batch from a file. Raises `NotFound`, or `Conflict` if it

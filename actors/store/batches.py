@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from ..core.messages import ListJobs
 from ..core.messages.replies import BatchLines, LiveTasks, StoredTask
 from ..core.model.entry import KeyUse
-from ..core.model.errors import Conflict
+from ..core.model.errors import Conflict, NotFound
 from ..core.model.tasks import Batch, BatchJob, BatchSubmitted, Record
 from .commit_group import SealedBatch, TaskWrite
 from .encoding import LOADING, Changes, Family, after, decode_batch, decode_record, encode
@@ -179,6 +179,10 @@ class BatchStore:
 
     def forget(self, batch: Changes, batch_id: str) -> None:
         batch.delete(LOADING + batch_id.encode(), self._handles["meta"])
+
+
+def no_batch(batch_id: str) -> NotFound:
+    return NotFound(f"there is no batch {batch_id}", field="id")
 
 
 def _ended(job: BatchJob, before: datetime) -> bool:

@@ -38,6 +38,7 @@ from ..core.model.tasks import Batch, Record, Status
 # In keys, a priority is one hexadecimal digit; a time is 14, the microseconds since 1970.
 SHARED_FAMILIES = ("calls", "ends")  # not of the queue's data: who makes which call just now
 FAMILIES = ("specs", "tasks", "results", "index", "batches", "crons", "files", "meta")
+WHOLE = ("tasks", "specs", "results")  # what there is of a task
 TENANT = b"tenant:"  # in `meta`, before a name
 LOADING = b"loading:"  # before the id of an unsealed batch
 STATUS_CODE = {status: b"s%d" % number for number, status in enumerate(Status)}

@@ -48,8 +48,9 @@ def scan(
         if task_filter.status and Status.FAILED not in task_filter.status:
             return lambda: Page(total=0)
         task_filter = replace(task_filter, status=[Status.FAILED])
-    choice = choose(task_filter, store.counts, begin.place)
-    total = total_of(task_filter, store.counts, store.counts_of, store.batches.get, reasons)
+    counts = store.counts
+    choice = choose(task_filter, counts, begin.place)
+    total = total_of(task_filter, counts, store.counts_of, store.batches.get, reasons)
     names = ("index", "tasks", "specs", "results", "meta")
     index, tasks, specs, results, meta = store.snapshots(*names)
     rows = _rows(index, tasks, choice)

@@ -10,6 +10,7 @@ from ..core.activity.history import MinuteTallies
 from ..core.messages.replies import Recovered
 from ..core.model.crons import Cron
 from ..core.model.entry import KeyUse
+from ..core.model.errors import NotFound
 from ..core.model.orders import AssignedCall
 from ..core.model.stats import Counts
 from ..core.model.tasks import Record, Status
@@ -20,6 +21,7 @@ from .commit_group import CommitGroup, HiddenTasks, TaskWrite
 from .delivery_store import DeliveryStore
 from .encoding import (
     TENANT,
+    WHOLE,
     Changes,
     Family,
     after,
@@ -66,17 +68,15 @@ class TaskStore(ABC):
         self.audit = AuditStore(self._tables, self._handles)
         self.deliveries = DeliveryStore(self._tables, self._handles)
 
-    def _load_counts(self) -> Counts:
-        raw = self._tables["meta"].get(b"counts")
+    def _load_counts(self, key: bytes = b"counts") -> Counts:
+        raw = self._tables["meta"].get(key)
         return Counts(by_status=decode_counts(raw) if raw else {})
 
     def counts_of(self, tenant: str) -> Counts:
         """The counts of a tenant's tasks."""
         counts = self._tenants.get(tenant)
         if counts is None:
-            raw = self._tables["meta"].get(TENANT + tenant.encode())
-            counts = Counts(by_status=decode_counts(raw) if raw else {})
-            self._tenants[tenant] = counts
+            counts = self._tenants[tenant] = self._load_counts(TENANT + tenant.encode())
             if len(self._tenants) > MOST_TENANTS:
                 self._drop_idle_tenant()
         return counts
@@ -227,7 +227,7 @@ class TaskStore(ABC):
 
     def _remove(self, batch: Changes, record: Record) -> None:
         task_id = record.id.encode()
-        for name in ("specs", "tasks", "results"):
+        for name in WHOLE:
             batch.delete(task_id, self._handles[name])
         delete_rows(batch, self._handles["index"], record)
 
@@ -308,6 +308,18 @@ class TaskStore(ABC):
     def result(self, task_id: str) -> bytes | None:
         return self._tables["results"].get(task_id.encode())
 
+    def whole(self, task_id: str) -> tuple[bytes | None, ...]:
+        """The rows of a task in each of the families `WHOLE`, as of one moment."""
+        return tuple(self._tables[name].get(task_id.encode()) for name in WHOLE)
+
+    def cron(self, cron_id: str) -> Cron | None:
+        raw = self._tables["crons"].get(cron_id.encode())
+        return None if raw is None else decode_cron(raw)
+
+    def crons(self) -> list[Cron]:
+        """All crons, in the order of their ids."""
+        return [decode_cron(raw) for _, raw in self._tables["crons"].between(b"", b"g")]
+
     def has_family(self, family: str) -> bool:
         return family in self._tables
 
@@ -346,7 +358,7 @@ class TaskStore(ABC):
             keys=[(key[1:], decode_keyed(raw)) for key, raw in index.between(b"k", b"l")],
             flags=flags,
             last_us=round(last * 1e6),
-            crons=[decode_cron(raw) for _, raw in self._tables["crons"].between(b"", b"g")],
+            crons=self.crons(),
             jobs=self.batches.unfinished_jobs(),
             access_keys=[decode_access_key(raw) for _, raw in meta.between(ACCESS, after(ACCESS))],
             usages={
@@ -360,3 +372,7 @@ class TaskStore(ABC):
         """The calls that other servers make: of a queue in PostgreSQL."""
         calls = self._tables.get("calls")
         return [] if calls is None else [decode_call(raw) for _, raw in calls.between(b"", b"g")]
+
+
+def no_task(task_id: str) -> NotFound:
+    return NotFound(f"there is no task {task_id}", field="id")

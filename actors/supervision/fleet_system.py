@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -16,12 +17,13 @@ from ..base.actor import Ref, ask, log, start, stop, tell
 from ..base.relayed_streams import OpenRelay
 from ..core.config.config import Config, FleetSettings, LoggingSettings, ServerSettings
 from ..core.fleet.servers import Sight
-from ..core.messages import Deposed, Elected, ServersSeen, ToFleetSystem
+from ..core.messages import Crashed, Deposed, Elected, ServersSeen, ToFleetSystem
 from ..core.messages.election import Resign, Rest, Retreat
 from ..core.model.errors import OutcomeUnknown, QueueError
 from ..core.model.orders import AssignedCall
 from ..fleet.election import Election
 from ..fleet.end_reader import EndReader
+from ..fleet.reader import Reader
 from ..fleet.stream_relay import StreamRelay
 from ..store.postgres.leadership import Me, shared_secret
 from ..store.postgres.schema import prepare
@@ -34,6 +36,7 @@ from .system import MAX_REBOOTS, REBOOT_WINDOW_S, System
 FIRST_REST_S = 0.1  # before this server tries to lead again after its store failed; then doubled
 LAST_REST_S = 30.0
 RESIGN_S = 3.0
+READER, NO_GENERATION = "Reader", -1
 
 
 class FleetSystem(System):
@@ -56,6 +59,8 @@ class FleetSystem(System):
         self.election: Ref | None = None
         self.assigned = AssignedCalls(config, runtime, self.me.id)
         self.staff: dict[str, int] = {self.me.id: 0}
+        self.reader: Ref | None = None
+        self.restarts: deque[float] = deque(maxlen=MAX_REBOOTS)  # of the reader
         self.epoch: int | None = None  # while the actors run
         self.store: PostgresStore | None = None  # the last one that they opened
         self.rest_s = FIRST_REST_S
@@ -79,11 +84,37 @@ class FleetSystem(System):
         )
         self.assigned.begin(self.on_fatal)
         self.switchboard.assigned_bus = self.assigned.bus
+        self.begin_to_read()
 
     def see(self, sight: Sight) -> None:
         """In the thread of the Election: note who is there."""
-        self.switchboard.see(sight)
+        self.switchboard.see(sight, self.config.fleet.ttl)
         tell(self.actor_ref, ServersSeen(staff_of(sight, self.me.id)))
+
+    def begin_to_read(self) -> None:
+        """Have this server answer reads while it does not lead. Raises `Unavailable`."""
+        me = self.actor_ref
+        self.reader = start(
+            Reader,
+            lambda error: tell(me, Crashed(READER, NO_GENERATION, error)),
+            yield_control=self.runtime.yield_control,
+            open_store=partial(PostgresStore, self.database),
+        )
+        self.switchboard.read_from(self.reader)
+
+    def read_again(self, error: str) -> None:
+        """The reader has crashed: start another one, unless that happens too often."""
+        self.switchboard.read_from(None)
+        self.reader, now = None, time.monotonic()
+        is_bad = len(self.restarts) == MAX_REBOOTS and now - self.restarts[0] < REBOOT_WINDOW_S
+        self.restarts.append(now)
+        try:
+            if not (is_bad or self.has_ended):
+                self.begin_to_read()
+        except QueueError as failed:
+            error = failed.message
+        if self.reader is None:
+            log.error("this server answers no reads but as the leader: %s", error)
 
     def prepare(self) -> None:
         prepare(self.database)
@@ -94,6 +125,8 @@ class FleetSystem(System):
         self.runtime.on_fatal(f"Election crashed: {error}")
 
     def on_close(self) -> None:
+        if self.reader is not None:
+            stop(self.reader, RESIGN_S)
         if self.election is not None:
             stop(self.election, 1.0)
         super().on_close()
@@ -113,6 +146,8 @@ class FleetSystem(System):
                     if self.store is not None:
                         self.store.abandon()
                     self.drop("this server leads no more; it may have been done")
+            case Crashed(actor, _, error) if actor == READER:
+                self.read_again(error)
             case _:
                 super().handle(message)
 

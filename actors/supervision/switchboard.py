@@ -2,13 +2,14 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable
 
 from msgspec import Struct
 
 from ..base.actor import Ref
 from ..base.inbox import check_process
-from ..core.fleet.servers import Leader, Sight
+from ..core.fleet.servers import FleetServer, Leader, Sight
 from ..core.model.errors import OutcomeUnknown, QueueError, Unavailable
 
 
@@ -22,6 +23,13 @@ class Generation(Struct, frozen=True):
     prober: Ref
     batches: Ref
     webhooks: Ref
+
+
+class Readable(Struct, frozen=True):
+    """What answers reads where no generation runs, named as in one."""
+
+    persistence: Ref
+    ticker: Ref
 
 
 class Following(Unavailable):
@@ -46,6 +54,8 @@ class Switchboard:
         self.sight: Sight | None = None  # of the other servers; None while there are none
         self.secret = b""  # that the servers share
         self.assigned_bus: Ref | None = None  # of the calls that this server makes for others
+        self._readable: Readable | None = None
+        self._seen_until = 0.0  # how long what was seen holds, by the steady clock
         self._watchers: list[Callable[[], None]] = []
 
     def connect(self, generation: Generation) -> None:
@@ -69,10 +79,10 @@ class Switchboard:
 
     # --- several servers ------------------------------------------------------------------------
 
-    def see(self, sight: Sight) -> None:
-        """Note who leads, and who is there."""
+    def see(self, sight: Sight, holds_s: float) -> None:
+        """Note who leads, and who is there, as of now. It holds for so many seconds."""
         with self._changed:
-            self.sight = sight
+            self.sight, self._seen_until = sight, time.monotonic() + holds_s
             leader = sight.leader
             if leader and not (leader.is_here or self.is_closed or self.is_leading):
                 self._now = Following(_where(leader), retry_after_s=1)
@@ -99,6 +109,31 @@ class Switchboard:
         """The address of a server, None if it has none or is gone, and the servers' secret."""
         servers = [] if self.sight is None else self.sight.servers
         return next((each.url for each in servers if each.id == server), None), self.secret
+
+    def read_from(self, reader: Ref | None) -> None:
+        """Have `reader` answer reads while this server does not lead; None: nobody."""
+        self._readable = None if reader is None else Readable(reader, reader)
+
+    @property
+    def may_read(self) -> bool:
+        """Whether this server answers reads although it does not lead: it has seen of late which
+        API keys there are, and its settings are those of the leader."""
+        sight = self.sight
+        return (
+            self._readable is not None
+            and sight is not None
+            and sight.is_alike
+            and time.monotonic() < self._seen_until
+            and not (self.is_leading or self.is_closed)
+        )
+
+    def servers(self) -> list[FleetServer]:
+        """All servers of late, the one that leads first."""
+        sight = self.sight
+        if sight is None or self.is_closed:
+            self.current()
+        assert sight is not None, "who is up has seen the others"
+        return sight.servers
 
     def check_leader(self) -> None:
         """Raise `Unavailable` if no server leads that this one can reach."""
@@ -134,6 +169,14 @@ class Switchboard:
         if isinstance(now, QueueError):
             raise now.again()
         return now
+
+    def readable(self) -> Generation | Readable:
+        """What answers reads: the generation, or while there is none a reader of its store."""
+        readable = self._readable
+        if readable is not None and self.may_read:
+            check_process(self._pid)
+            return readable
+        return self.current()
 
     def after(self, old: Generation | None, timeout: float) -> Generation:
         """Wait for the generation after `old`, for readers that wait for the end of a reboot."""

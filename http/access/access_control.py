@@ -78,6 +78,14 @@ class AccessControl:
             self._open.setdefault(grant.digest, set()).add(exchange)
         return grant
 
+    def may_read(self, exchange: Exchange) -> bool:
+        """Whether a server that does not lead may answer, who knows only the keys as of its last
+        beat: not those that are unknown here, nor those whose requests are counted."""
+        try:
+            return self.find(exchange).rules.rate is None
+        except Unauthorized:
+            return False
+
     def find(self, exchange: Exchange) -> Grant:
         """The grant of the key that a request comes with. Raises `Unauthorized`."""
         if not self._grants:

@@ -109,15 +109,16 @@ def add_anthropic_batch_routes(
         return StreamingResponse(lines, lines.close, "application/x-jsonl")
 
     app.post(BATCHES, callback=create, role=Role.USER)
-    app.get(BATCHES, callback=listed, role=Role.READER)
+    app.get(BATCHES, callback=listed, role=Role.READER, anywhere=True)
     app.get(
         f"{BATCHES}/<batch_id>",
         callback=lambda batch_id: shown(find(batch_id)[0]),
         role=Role.READER,
+        anywhere=True,
     )
     app.post(f"{BATCHES}/<batch_id>/cancel", callback=cancel, role=Role.USER)
     app.route(f"{BATCHES}/<batch_id>", "DELETE", delete, role=Role.USER)
-    app.get(f"{BATCHES}/<batch_id>/results", callback=results, role=Role.READER)
+    app.get(f"{BATCHES}/<batch_id>/results", callback=results, role=Role.READER, anywhere=True)
 
 
 def shown(batch: Batch) -> Json:

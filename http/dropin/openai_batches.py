@@ -48,8 +48,8 @@ def add_openai_batch_routes(app: Routes, queue: DropinQueue, max_body: int) -> N
             return shown(queue.cancel_job(plain))
 
     app.post(wire.BATCHES, callback=create, role=Role.USER)
-    app.get(wire.BATCHES, callback=listed, role=Role.READER)
-    app.get(f"{wire.BATCHES}/<batch_id>", callback=get, role=Role.READER)
+    app.get(wire.BATCHES, callback=listed, role=Role.READER, anywhere=True)
+    app.get(f"{wire.BATCHES}/<batch_id>", callback=get, role=Role.READER, anywhere=True)
     app.post(f"{wire.BATCHES}/<batch_id>/cancel", callback=cancel, role=Role.USER)
 
 

@@ -54,13 +54,14 @@ def add_file_routes(app: Routes, queue: DropinQueue, max_file: int) -> None:
         return {"id": queue.delete_file(file_id).id, "object": "file", "deleted": True}
 
     app.post(wire.FILES, callback=upload, role=Role.USER)
-    app.get(wire.FILES, callback=listed, role=Role.READER)
+    app.get(wire.FILES, callback=listed, role=Role.READER, anywhere=True)
     app.get(
         f"{wire.FILES}/<file_id>",
         callback=lambda file_id: shown(queue.get_file(file_id)),
         role=Role.READER,
+        anywhere=True,
     )
-    app.get(f"{wire.FILES}/<file_id>/content", callback=content, role=Role.READER)
+    app.get(f"{wire.FILES}/<file_id>/content", callback=content, role=Role.READER, anywhere=True)
     app.route(f"{wire.FILES}/<file_id>", "DELETE", delete, role=Role.USER)
 
 

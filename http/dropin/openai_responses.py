@@ -77,7 +77,7 @@ def add_response_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
     app.get(one, callback=get, role=Role.READER)
     app.route(one, "DELETE", delete, role=Role.USER)
     app.post(f"{one}/cancel", callback=cancel, role=Role.USER)
-    app.get(f"{one}/input_items", callback=input_items, role=Role.READER)
+    app.get(f"{one}/input_items", callback=input_items, role=Role.READER, anywhere=True)
 
 
 class ResponseStreamFormat:

@@ -46,6 +46,9 @@ class Fleet(CallingServer, Protocol):
     is_closed: bool
 
     @property
+    def may_read(self) -> bool: ...
+
+    @property
     def is_leading(self) -> bool: ...
 
     @property
@@ -157,6 +160,14 @@ class LeaderDoor:
             while self._served:
                 _, hand_over = self._served.popitem()
                 hand_over()
+
+    def may_read(self, exchange: Exchange) -> bool:
+        """Whether this server, though it does not lead, may answer if it finds all it needs."""
+        return (
+            exchange.method == "GET"
+            and HOP.lower() not in exchange.headers
+            and self._fleet.may_read
+        )
 
     # --- finding the leader ---------------------------------------------------------------------
 

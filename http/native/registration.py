@@ -54,7 +54,13 @@ def add_native_routes(
     }
     for route in routes.ROUTES:
         handle = handlers.get(route) or getattr(queue, route.verb)
-        app.route(_rule(route), route.method, _answering(handle), role=route.role)
+        app.route(
+            _rule(route),
+            route.method,
+            _answering(handle),
+            role=route.role,
+            anywhere=route.anywhere,
+        )
 
 
 def _rule(route: HttpRoute[Any]) -> str:

@@ -38,7 +38,7 @@ class Routes(Protocol):
     """Where handlers are registered. `path` is in Bottle's syntax, `method` one or several.
 
     `role` is what a request's API key must have; None: nobody needs a key. A route that does not
-    say is for admins only.
+    say is for admins only. `anywhere` is that of `HttpRoute`.
     """
 
     def route(
@@ -48,10 +48,16 @@ class Routes(Protocol):
         callback: Callable[..., Any],
         *,
         role: Role | None = Role.ADMIN,
+        anywhere: bool = False,
     ) -> Any: ...
 
     def get(
-        self, path: str, *, callback: Callable[..., Any], role: Role | None = Role.ADMIN
+        self,
+        path: str,
+        *,
+        callback: Callable[..., Any],
+        role: Role | None = Role.ADMIN,
+        anywhere: bool = False,
     ) -> Any: ...
 
     def post(
@@ -109,6 +115,10 @@ class Exchange:
         self.caller: Grant = NOBODY
         self.websocket: Any = None
         self.send_now: Callable[[bytes], bool] | None = None
+        self.begin_response()
+
+    def begin_response(self) -> None:
+        """Forget what was set of a response."""
         self.status = 200
         self.response_headers = {"Content-Type": JSON}
 

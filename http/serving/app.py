@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import bottle
+from msgspec import Struct
 
 from ...actors.base.cooperation import YieldControl, never_yield
 from ...actors.core.model import limits
@@ -59,6 +60,14 @@ class ServedQueue(DropinQueue, NativeQueue, Protocol):
     auditor: Auditor
 
 
+class _Place(Struct, frozen=True):
+    """What a route leads to. `anywhere` is that of `HttpRoute`."""
+
+    handler: Handle
+    role: Role | None
+    anywhere: bool = False
+
+
 class InternalError(QueueError):
     """A bug in the server, hit while answering a request."""
 
@@ -82,8 +91,9 @@ class QueueApp(bottle.Bottle):
         super().__init__()
         self.guard, self._yield_control = guard, yield_control
         self.access = AccessControl() if access is None else access
-        self._exact: dict[tuple[str, str], tuple[Handle, Role | None]] = {}
-        self._by_last: dict[tuple[str, str], tuple[str, Handle, Role | None]] = {}
+        self._exact: dict[tuple[str, str], _Place] = {}
+        self._by_last: dict[tuple[str, str], tuple[str, _Place]] = {}
+        self._by_middle: dict[tuple[str, str, str], tuple[str, _Place]] = {}
         self.config["json.enable"] = False
         self.install(_UnderBottle(self._respond))
         self.default_error_handler = _no_route
@@ -93,26 +103,48 @@ class QueueApp(bottle.Bottle):
         super().add_route(route)
         if route.method == "HEAD":
             return  # Bottle sends a head without its body
+        place = _Place(route.callback, role_of(route), route.config.get("anywhere", False))
         before, _, last = route.rule.rpartition("/")
-        parameter, role = _PARAMETER.fullmatch(last), role_of(route)
+        first, _, middle = before.rpartition("/")
         if "<" not in route.rule:
-            self._exact[route.method, route.rule] = route.callback, role
-        elif parameter is not None and "<" not in before:
-            self._by_last[route.method, before] = parameter[1], route.callback, role
+            self._exact[route.method, route.rule] = place
+        elif "<" not in before and (parameter := _PARAMETER.fullmatch(last)):
+            self._by_last[route.method, before] = parameter[1], place
+        elif "<" not in first + last and (parameter := _PARAMETER.fullmatch(middle)):
+            self._by_middle[route.method, first, last] = parameter[1], place
 
     def answer(self, exchange: Exchange) -> ResponseBody | None:
-        """Answer a request to a path without parameters, or with one at its end; None for any
-        other request, which Bottle must route."""
+        """Answer a request to a path with one parameter at most, in its last two parts; None for
+        any other request, which Bottle must route."""
+        found = self._find(exchange)
+        return None if found is None else self._respond(exchange, *found)
+
+    def read(self, exchange: Exchange) -> ResponseBody | None:
+        """Answer a GET without leading; None for one that the leader must answer: it has what is
+        asked for in memory, or counts what the key asks for, or knows more keys."""
+        found = self._find(exchange)
+        if found is None or not found[0].anywhere or not self.access.may_read(exchange):
+            return None
+        answer = self._respond(exchange, *found)
+        if exchange.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            exchange.begin_response()
+            return None
+        return answer
+
+    def _find(self, exchange: Exchange) -> "tuple[_Place, dict[str, str]] | None":
         method, path = exchange.method, exchange.path
         exact = self._exact.get((method, path))
         if exact is not None:
-            return self._respond(exchange, *exact, {})
+            return exact, {}
         before, _, last = path.rpartition("/")
-        by_last = self._by_last.get((method, before))
-        if by_last is None or not (last and last.isascii()):
+        found, value = self._by_last.get((method, before)), last
+        if found is None:
+            first, _, value = before.rpartition("/")
+            found = self._by_middle.get((method, first, last))
+        if found is None or not (value and value.isascii()):
             return None
-        name, handler, role = by_last
-        return self._respond(exchange, handler, role, {name: last})
+        name, place = found
+        return place, {name: value}
 
     def refuse(self, exchange: Exchange, error: QueueError) -> bytes:
         """The body of an error, in the form of the route's API."""
@@ -134,7 +166,7 @@ class QueueApp(bottle.Bottle):
             start_response("204 No Content", [*always, *cors.permissions(exchange)])
             return []
         if not _is_utf8(environ["PATH_INFO"]):  # Bottle would drop the bytes that are not
-            body = self._respond(exchange, _refuse_path, None, {})
+            body = self._respond(exchange, _Place(_refuse_path, None), {})
             assert isinstance(body, bytes), "an error is not streamed"
             status = HTTPStatus(exchange.status)
             start_response(f"{status.value} {status.phrase}", self.headers(exchange))
@@ -146,17 +178,15 @@ class QueueApp(bottle.Bottle):
         answer: Iterable[bytes] = super().wsgi(environ, start)
         return answer
 
-    def _respond(
-        self, exchange: Exchange, handler: Handle, role: Role | None, path: dict[str, str]
-    ) -> ResponseBody:
+    def _respond(self, exchange: Exchange, place: "_Place", path: dict[str, str]) -> ResponseBody:
         """Encode what a handler returns; turn errors into the form of the route's API."""
         enter(exchange)
         try:
             self.guard.check(exchange)
-            exchange.caller = self.access.admit(exchange, role)
+            exchange.caller = self.access.admit(exchange, place.role)
             for name, value in path.items():
                 limits.check_text(value, name)
-            answer = handler(**path)
+            answer = place.handler(**path)
             if wire.is_openais(exchange.path):  # Anthropic's are there, too
                 name_request()
             exchange.yield_control()
@@ -192,15 +222,15 @@ def _refuse_path() -> None:
 class _UnderBottle:
     """A Bottle plugin: lets `respond` run the handler, and Bottle send the response."""
 
-    def __init__(self, respond: Callable[..., ResponseBody]) -> None:
+    def __init__(self, respond: Callable[[Exchange, _Place, dict[str, str]], ResponseBody]) -> None:
         self._respond = respond
 
     def apply(self, handler: Handle, route: bottle.Route) -> Handle:
-        role = role_of(route)
+        place = _Place(handler, role_of(route))
 
         def call(**path: str) -> ResponseBody:
             exchange: Exchange = bottle.request.environ[EXCHANGE]
-            body = self._respond(exchange, handler, role, path)
+            body = self._respond(exchange, place, path)
             bottle.response.status = exchange.status
             for name, value in exchange.response_headers.items():
                 bottle.response.set_header(name, value)

@@ -212,9 +212,13 @@ class ConnectionHandler:
                 self._complete_base_path(writer, query)
                 self._is_unread = not body.is_over
                 return not writer.closes
-            if server.door is not None and self._pass_on(server.door, head, body):
-                return not (writer.closes or self._has_left)
-            if websocket.is_upgrade(exchange, head, server.app):
+            answer = None
+            if server.door is not None:
+                if server.door.may_read(exchange):
+                    answer = server.app.read(exchange)
+                if answer is None and self._pass_on(server.door, head, body):
+                    return not (writer.closes or self._has_left)
+            if answer is None and websocket.is_upgrade(exchange, head, server.app):
                 server.disconnects.forget(self)  # the frame reader notices instead
                 server.websockets += 1
                 try:
@@ -222,7 +226,8 @@ class ConnectionHandler:
                 finally:
                     server.websockets -= 1
                 return False
-            answer = server.app.answer(exchange)
+            if answer is None:
+                answer = server.app.answer(exchange)
             if not (body.is_over or body.may_be_skipped):
                 writer.closes = True  # the start of the next request is unknown
             if answer is None:

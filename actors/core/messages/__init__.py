@@ -95,6 +95,7 @@ from .persistence import (
     Write,
 )
 from .prober import BackendAnswered, CallBackends, LoadModel, ProbeAll, Probed, ToProber
+from .reader import ToReader
 from .scheduler import (
     AddAccessKey,
     BackendProbed,
@@ -290,6 +291,7 @@ __all__ = [
     "ToFleetSystem",
     "ToPersistence",
     "ToProber",
+    "ToReader",
     "ToScheduler",
     "ToSweeper",
     "ToSystem",

@@ -135,7 +135,8 @@ class Leadership:
             for id, url, slots, version, settings, lag_s in rows
         ]
         servers.sort(key=lambda each: not each.leads)
-        return Sight(leader, servers, self._access_keys())
+        is_alike = leads.get(server, self.me.settings) == self.me.settings
+        return Sight(leader, servers, self._access_keys(), is_alike)
 
     def _access_keys(self) -> tuple[AccessKey, ...]:
         """The stored keys, which are read again when they have changed."""

@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from ...base.actor import log
 from ...core.model.errors import Unavailable
-from ..encoding import FAMILIES, SHARED_FAMILIES, Family
+from ...core.model.stats import Counts
+from ..encoding import FAMILIES, SHARED_FAMILIES, TENANT, WHOLE, Family
 from ..migrations import FORMAT, check_format, upgrade
 from ..task_store import TaskStore
 from .blobs import PostgresBlobs
@@ -37,6 +38,7 @@ class PostgresStore(TaskStore):
         self._overlay = Overlay(0)
         self._saving = threading.Lock()
         self._has_failed = False
+        self._counts = Counts()
         try:
             self._stored = Tables(conninfo)
             super().__init__(PostgresBlobs(self._stored))
@@ -57,11 +59,13 @@ class PostgresStore(TaskStore):
             self._tables[name] = PostgresFamily(name, self._overlay, self._stored, cache)
             self._handles[name] = name
         if epoch is None:
+            check_format(self._tables["meta"], "PostgreSQL")
             self.boot = self._last_boot()
         else:
             self._saver = Saver(conninfo, epoch)
             self._begin()
-        self.counts = self._load_counts()
+        if epoch is not None:
+            self.counts = self._load_counts()
 
     def _begin(self) -> None:
         """Check the format and count this boot, durably, before anything else is written."""
@@ -150,6 +154,27 @@ class PostgresStore(TaskStore):
         return None
 
     # --- reading --------------------------------------------------------------------------------
+
+    @property
+    def counts(self) -> Counts:
+        """The counts of all tasks. Whoever does not write reads them anew each time."""
+        return self._load_counts() if self.read_only else self._counts
+
+    @counts.setter
+    def counts(self, counts: Counts) -> None:
+        self._counts = counts
+
+    def counts_of(self, tenant: str) -> Counts:
+        return (
+            self._load_counts(TENANT + tenant.encode())
+            if self.read_only
+            else super().counts_of(tenant)
+        )
+
+    def whole(self, task_id: str) -> tuple[bytes | None, ...]:
+        if not self.read_only:
+            return super().whole(task_id)
+        return self._stored.value_of_each(WHOLE, task_id.encode())
 
     def held_snapshots(self, *names: str) -> tuple[tuple[Family, ...], Callable[[], None]]:
         layers = self._overlay.layers

@@ -48,6 +48,11 @@ class RowReader(ABC):
         """The values of those keys that are there."""
         return dict(self.all(_values(table), (list(keys),))) if keys else {}
 
+    def value_of_each(self, tables: Sequence[str], key: bytes) -> tuple[bytes | None, ...]:
+        """The value of the key in each of the tables, as of one moment."""
+        (row,) = self.all(_value_of_each(tuple(tables)), (key,) * len(tables))
+        return tuple(row)
+
     def rows(
         self, table: str, start: bytes, end: bytes, backwards: bool, most: int
     ) -> list[tuple[bytes, bytes]]:
@@ -220,6 +225,12 @@ def _is_cut(error: psycopg.OperationalError) -> bool:
 @lru_cache
 def _value(table: str) -> bytes:
     return f"SELECT value FROM {table} WHERE key = %b".encode()
+
+
+@lru_cache
+def _value_of_each(tables: tuple[str, ...]) -> bytes:
+    values = (f"(SELECT value FROM {table} WHERE key = %b)" for table in tables)
+    return f"SELECT {', '.join(values)}".encode()
 
 
 @lru_cache

@@ -1,0 +1,231 @@
+"""What is stored is read at every door, whatever the leader does; nothing else is made up there."""
+
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ollama_queue import Client, NotFound, Status
+from ollama_queue import generate_task as generate
+from tests.support.fakes.behaviours import Hang
+from tests.support.fakes.model_server import FakeOllama
+from tests.support.harness.belongings import Belongings, plain, unknown_like
+from tests.support.harness.fleet_house import FleetHouse, routes_anywhere
+from tests.support.harness.tenants import ANN, BOB, OPS
+from tests.support.servers.fleet import ServersOfQueue
+from tests.support.servers.postgres import PostgresServer
+
+# Longer than a test lasts: nobody else takes the lead of a server that is stopped.
+LONG_TTL_S = 15.0
+KEYS = "".join(
+    f"    - {{name: {name}, key: {key}, role: {role}{more}}}\n"
+    for name, key, role, more in (
+        ("ann", ANN, "user", ""),
+        ("bob", BOB, "user", ""),
+        ("ops", OPS, "admin", ""),
+        ("slow", "oq_slow_slowslowslowslow", "reader", ", rate: 3/h"),
+    )
+)
+SLOW = "oq_slow_slowslowslowslow"
+
+
+@pytest.fixture
+def steady(database: PostgresServer, model: FakeOllama, tmp_path: Path) -> Iterator[ServersOfQueue]:
+    """A fleet whose leader stays the leader when it is stopped."""
+    with (
+        database.queue() as conninfo,
+        ServersOfQueue(tmp_path, model.url, conninfo, size=2, ttl_s=LONG_TTL_S) as servers,
+    ):
+        yield servers
+
+
+@pytest.fixture
+def locked(database: PostgresServer, model: FakeOllama, tmp_path: Path) -> Iterator[ServersOfQueue]:
+    """A fleet that wants keys."""
+    settings = f"auth:\n  keys:\n{KEYS}"
+    with (
+        database.queue() as conninfo,
+        ServersOfQueue(tmp_path, model.url, conninfo, size=2, settings=settings) as servers,
+    ):
+        yield servers
+
+
+def paths_of(mine: Belongings) -> list[str]:
+    """A path of each route that every server answers, with what it shows."""
+    ids = {
+        "/api/tasks/": mine.task,
+        "/api/batches/": mine.batch,
+        "/api/cron/": mine.cron,
+        "/v1/files/": mine.file,
+        "/v1/batches/": mine.job,
+        "/v1/messages/batches/": mine.messages,
+        "/v1/responses/": mine.response,
+    }
+    return [
+        re.sub("<.*?>", lambda _, rule=route.rule: ids[rule[: rule.index("<")]], route.rule)
+        for route in routes_anywhere()
+    ]
+
+
+def facts(answer: httpx.Response) -> Any:
+    """An answer without what differs each time."""
+    text = re.sub(r'"lag_s":[\d.]+', "", answer.text)
+    headers = {name: answer.headers.get(name) for name in ("Content-Type", "Link", "X-Total-Count")}
+    return answer.status_code, headers, text
+
+
+def ended(house: FleetHouse, mine: Belongings) -> None:
+    """Let all tasks and batches end."""
+    house.queue.resume()
+    with house.client(ANN) as http:
+        while http.get(f"/v1/batches/{mine.job}").json()["status"] != "completed":
+            house.queue.get_queue_stats()
+        while http.get(f"/v1/messages/batches/{mine.messages}").json()["ended_at"] is None:
+            house.queue.get_queue_stats()
+    for task in house.queue.list_tasks():
+        house.queue.wait(task.id, timeout=30)
+
+
+def test_all_that_is_stored_is_shown_while_the_leader_is_stopped(steady: ServersOfQueue) -> None:
+    house = FleetHouse(steady)
+    mine = Belongings(house)
+    ended(house, mine)
+    paths = paths_of(mine)
+    paths += ["/api/tasks?limit=2", "/api/tasks?status=completed&sort=ended&include=result"]
+
+    with house.follower.client() as client:
+        steady.until(lambda: [each.leads for each in client.list_servers()] == [True, False])
+        steady.until(lambda: len(house.queue.list_servers()) == 2)
+    epoch = steady.epoch()
+    with httpx.Client(base_url=house.leader.base_url, timeout=30) as http:
+        wanted = {path: facts(http.get(path)) for path in paths}
+    house.leader.stop_running()
+    with house.client(None) as http:
+        found = {path: facts(http.get(path)) for path in paths}
+    house.leader.go_on()
+
+    assert steady.epoch() == epoch, "nobody else has led"
+    assert len(paths) > 15
+    assert found == wanted
+    assert {status for status, _, _ in found.values()} == {200}
+
+
+def test_what_was_acknowledged_anywhere_is_read_everywhere(fleet: ServersOfQueue) -> None:
+    doors = [server.client() for server in fleet.servers]
+    failures: list[str] = []
+
+    def use(first: int) -> None:
+        for turn in range(15):
+            here, there, third = (doors[(first + turn + n) % 3] for n in range(3))
+            task_id = here.submit_task(generate("m", "hi", tags=[f"t{first}-{turn}"]))
+            if there.get_task(task_id).id != task_id:
+                failures.append("not there")
+            here.wait(task_id, timeout=30)
+            if there.get_task(task_id).status is not Status.COMPLETED:
+                failures.append("not ended")
+            page = third.list_page({"tag": [f"t{first}-{turn}"], "status": ["completed"]})
+            if [task.id for task in page.tasks] != [task_id]:
+                failures.append("not listed")
+            third.delete_task(task_id)
+            try:
+                here.get_task(task_id)
+                failures.append("not deleted")
+            except NotFound:
+                pass
+
+    threads = [threading.Thread(target=use, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failures == []
+    assert [door.list_page({"status": ["completed"]}).total for door in doors] == [0, 0, 0]
+
+
+def test_what_the_plan_knows_is_shown_by_each_server(
+    fleet: ServersOfQueue, model: FakeOllama
+) -> None:
+    house = FleetHouse(fleet)
+    house.queue.pause()
+    ids = [house.queue.submit_task(generate("m", "hi")) for _ in range(3)]
+
+    with house.follower.client() as client:
+        last = client.get_task(ids[2])
+        assert (last.position, last.waiting_for) == (2, "paused")
+        assert [task.position for task in client.list_tasks()] == [2, 1, 0]
+        assert client.list_page({"waiting_for": ["paused"]}).total == 3
+        model.script(Hang())
+        house.queue.resume()
+        model.wait_for_calls(1)
+        assert client.get_task(ids[0]).status is Status.RUNNING
+
+
+def test_other_settings_are_no_reason_to_answer_otherwise(
+    database: PostgresServer, model: FakeOllama, tmp_path: Path
+) -> None:
+    """Those of the leader hold: a server with others passes everything on."""
+    with (
+        database.queue() as conninfo,
+        ServersOfQueue(tmp_path, model.url, conninfo, size=2) as servers,
+    ):
+        follower = servers.followers()[0]
+        follower.kill()
+        follower.config.write_text(f"{follower.config.read_text()}auth:\n  keys:\n{KEYS}")
+        follower.start()
+
+        answer = httpx.get(f"{follower.base_url}/api/tasks", timeout=30)
+
+        assert (answer.status_code, answer.json()) == (200, [])
+
+
+def test_tenants_find_nothing_of_each_other(locked: ServersOfQueue) -> None:
+    house = FleetHouse(locked, OPS)
+    ann = Belongings(house)
+    house.queue.cancel_task(ann.task)
+    paths = paths_of(ann)
+
+    with house.client(BOB) as bob, house.client(ANN) as own:
+        for path in paths:
+            if "audit" in path or "servers" in path:
+                assert bob.get(path).status_code == 403
+                continue
+            belonging = next((each for each in ann.ids if each in path), None)
+            answer = bob.get(path)
+            if belonging is None:
+                assert ann.task not in answer.text and "anns-secret" not in answer.text
+                continue
+            other = unknown_like(belonging)
+            missing = bob.get(path.replace(belonging, other))
+            assert plain(answer, belonging) == plain(missing, other), path
+            assert own.get(path).status_code in (200, 400), path
+
+
+def test_a_key_that_is_added_or_revoked_is_so_at_each_door(locked: ServersOfQueue) -> None:
+    house = FleetHouse(locked, OPS)
+
+    def status(key: str | None) -> int:
+        with house.client(key) as http:
+            return http.get("/api/batches").status_code
+
+    with Client(house.follower.base_url, api_key=OPS) as ops:
+        key = ops.add_key({"name": "new", "role": "reader"}).key
+        assert status(key) == 200  # at once
+        assert (status(None), status("oq_wrong")) == (401, 401)
+        ops.revoke_key("new")
+        locked.until(lambda: status(key) == 401)
+
+
+def test_the_rate_of_a_key_is_counted_once_for_all_doors(locked: ServersOfQueue) -> None:
+    doors = [server.base_url for server in locked.servers]
+
+    statuses = [
+        httpx.get(f"{doors[n % 2]}/api/batches", headers={"Authorization": f"Bearer {SLOW}"})
+        for n in range(8)
+    ]
+
+    assert [each.status_code for each in statuses] == [200] * 3 + [429] * 5

@@ -1,0 +1,30 @@
+"""The queue of several servers as one of them shows it, to clients with and without keys."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+
+from ollama_queue import Client, QueueManager
+from ollama_queue.http.serving.app import create_app
+from tests.support.servers.fleet import ServerOfFleet, ServersOfQueue
+
+
+class FleetHouse:
+    """`queue` asks the leader, `client` makes clients of a server that follows."""
+
+    def __init__(self, fleet: ServersOfQueue, admin_key: str | None = None) -> None:
+        self.leader: ServerOfFleet = fleet.leader()
+        self.follower: ServerOfFleet = fleet.followers()[0]
+        self.queue = Client(self.leader.base_url, api_key=admin_key)
+
+    def client(self, key: str | None) -> httpx.Client:
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        return httpx.Client(base_url=self.follower.base_url, headers=headers, timeout=30)
+
+
+def routes_anywhere() -> Iterator[Any]:
+    """The routes, as Bottle has them, that each server answers."""
+    for route in create_app(QueueManager()).routes:
+        if route.config.get("anywhere"):
+            yield route
