@@ -135,10 +135,9 @@ def _many(
             return {task_id: each.tenant for task_id, each in records.items() if each is not None}
         case ListTasks(task_filter, reasons):
             return scan(store, task_filter, reasons)()
-        case ListBatches(limit, tenant) if tenant is None:
-            return store.batches.newest(limit)
         case ListBatches(limit, tenant):
-            return store.batches.newest_of(tenant, limit)()
+            batches = store.batches
+            return batches.newest(limit) if tenant is None else batches.newest_of(tenant, limit)()
         case ListJobs():
             return store.batches.jobs(command)()
         case ListFiles(limit, after, purpose, ascending, tenant):
