@@ -8,7 +8,7 @@ from typing import Any, TypeVar, assert_never
 
 from msgspec.structs import replace
 
-from .base.actor import Actor, Ref, Replied, reply, tell
+from .base.actor import Actor, Ref, Replied, StoreError, reply, tell
 from .base.cooperation import YieldControl, never_yield
 from .base.inbox import Promise
 from .base.thread_pool import Pool
@@ -92,6 +92,7 @@ from .core.model.tasks import Batch, BatchSubmitted, Record, Status
 from .core.plan.settle import utc
 from .core.webhooks.rules import DeliveryRules
 from .failure_counts import FailureCounts
+from .files.free_space import why_unwritten
 from .store.batches import lines_of, live_tasks_of, no_batch
 from .store.commit_group import CommitGroup, HiddenTasks, SealedBatch, TaskWrite
 from .store.delivery_store import no_delivery
@@ -410,7 +411,7 @@ class Persistence(Actor):
     def synced(self, error: str | None) -> None:
         """Keep the promises, publish the events, and write what has gathered meanwhile."""
         if error is not None:  # what is on disk is unknown: reopen before anything else
-            raise OSError(f"fsync: {error}")
+            raise StoreError(f"fsync: {error}", why_unwritten(error))
         group, self.in_flight = self.in_flight, None
         assert group is not None
         for sealed in group.sealed:

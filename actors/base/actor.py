@@ -37,6 +37,17 @@ class Ping(Command[bool], frozen=True):
     """Answered with True by every actor that has started."""
 
 
+INTERNAL_ERROR = "the queue had an internal error and restarts; try again"
+
+
+class StoreError(OSError):
+    """Ends an actor: its data could not be written. `told` is for those who wait for answers."""
+
+    def __init__(self, error: str, told: str) -> None:
+        super().__init__(error)
+        self.told = told
+
+
 class Actor(pykka.ThreadingActor):
     """Takes one message at a time in `handle`; what that returns (by `reply`) is the reply.
 
@@ -187,9 +198,8 @@ class Actor(pykka.ThreadingActor):
         log.error("%s crashed\n%s", type(self).__name__, text)
         was_stopping = self.actor_stopped.is_set()
         self.actor_stopped.set()
-        self._epitaph = OutcomeUnknown(
-            "the queue had an internal error and restarts; try again", retry_after_s=1
-        )
+        told = error.told if isinstance(error, StoreError) else INTERNAL_ERROR
+        self._epitaph = OutcomeUnknown(told, retry_after_s=1)
         try:
             if not was_stopping:
                 self.on_close()

@@ -20,6 +20,15 @@ def is_full(message: str) -> bool:
     return any(full in message for full in _FULL)
 
 
+def why_unwritten(error: str) -> str:
+    """What to tell those whose data could not be written, by the error of the store."""
+    if is_full(error):
+        return "the disk is full; the queue continues when there is space again"
+    if "read-only" in error:
+        return "the database is read-only; the queue continues when it can be written again"
+    return "the queue could not write, and restarts; try again"
+
+
 def has_free_space(folder: str, size: int = 0) -> bool:
     """Whether `size` more bytes fit. They may be in the journal and in a table at the same time."""
     try:

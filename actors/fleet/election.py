@@ -48,13 +48,14 @@ class Election(Actor):
         system: Ref,
         prepare: Callable[[], None],
         see: Callable[[Sight], None],
+        miss: Callable[[str], None] = lambda error: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`prepare` creates the tables; it raises `Unavailable`. `see` is called with what each
-        beat saw, for the doors; it must not block."""
+        beat saw, for the doors, and `miss` with the error of one that failed; neither may block."""
         super().__init__(report, yield_control, clock)
         self.candidacy = Candidacy(ttl_s)
-        self.system, self.prepare, self.see = system, prepare, see
+        self.system, self.prepare, self.see, self.miss = system, prepare, see, miss
         self.leadership = Leadership(conninfo, me, ttl_s)
         self.conninfo = conninfo
         self.beats: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -99,6 +100,7 @@ class Election(Actor):
                 if not self.failing:
                     log.warning("queue.storage does not answer: %s", error)
                 self.failing = True
+                self.miss(error)
             case Nudged():
                 self.next_beat = self.clock()
             case Rest(epoch, seconds):

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from ollama_queue import __version__
 
-from ..base.actor import Ref, ask, log, start, stop, tell
+from ..base.actor import INTERNAL_ERROR, Ref, ask, log, start, stop, tell
 from ..base.relayed_streams import OpenRelay
 from ..core.config.config import Config, FleetSettings, LoggingSettings, ServerSettings
 from ..core.fleet.servers import Sight
@@ -21,6 +21,7 @@ from ..core.messages import Crashed, Deposed, Elected, ServersSeen, ToFleetSyste
 from ..core.messages.election import Resign, Rest, Retreat
 from ..core.model.errors import OutcomeUnknown, QueueError
 from ..core.model.orders import AssignedCall
+from ..files.free_space import why_unwritten
 from ..fleet.election import Election
 from ..fleet.end_reader import EndReader
 from ..fleet.reader import Reader
@@ -81,6 +82,7 @@ class FleetSystem(System):
             system=self.actor_ref,
             prepare=self.prepare,
             see=self.see,
+            miss=self.switchboard.miss,
         )
         self.assigned.begin(self.on_fatal)
         self.switchboard.assigned_bus = self.assigned.bus
@@ -197,7 +199,7 @@ class FleetSystem(System):
             return
         log.error("%s crashed (%s): the queue restarts from queue.storage", actor, error)
         was_up_s = now - self.up_since
-        self.drop("the queue had an internal error and restarts")
+        self.drop(why_unwritten(error) if actor == "Persistence" else INTERNAL_ERROR)
         if actor == "Persistence":
             self.rest(epoch, was_up_s)
         elif len(self.reboots) == MAX_REBOOTS and now - self.reboots[0] < REBOOT_WINDOW_S:

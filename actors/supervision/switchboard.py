@@ -11,6 +11,7 @@ from ..base.actor import Ref
 from ..base.inbox import check_process
 from ..core.fleet.servers import FleetServer, Leader, Sight
 from ..core.model.errors import OutcomeUnknown, QueueError, Unavailable
+from ..files.free_space import is_full
 
 
 class Generation(Struct, frozen=True):
@@ -52,6 +53,7 @@ class Switchboard:
         self.boots = 0  # generations that were connected
         self.is_closed = False  # for good
         self.sight: Sight | None = None  # of the other servers; None while there are none
+        self.trouble = ""  # with what the servers share, in the words of a sentence
         self.secret = b""  # that the servers share
         self.assigned_bus: Ref | None = None  # of the calls that this server makes for others
         self._readable: Readable | None = None
@@ -82,12 +84,27 @@ class Switchboard:
     def see(self, sight: Sight, holds_s: float) -> None:
         """Note who leads, and who is there, as of now. It holds for so many seconds."""
         with self._changed:
-            self.sight, self._seen_until = sight, time.monotonic() + holds_s
+            self.sight, self.trouble = sight, ""
+            self._seen_until = time.monotonic() + holds_s
             leader = sight.leader
             if leader and not (leader.is_here or self.is_closed or self.is_leading):
                 self._now = Following(_where(leader), retry_after_s=1)
             self._changed.notify_all()
         self._tell()
+
+    def miss(self, error: str) -> None:
+        """Note that the last look has failed. The error may name what is nobody's business."""
+        if is_full(error):
+            self.trouble = "the disk of its database is full"
+        elif "read-only" in error:
+            self.trouble = "its database is read-only"
+        else:
+            self.trouble = "its database does not answer"
+
+    def nobody_leads(self) -> Unavailable:
+        """What to answer when no server leads."""
+        why = f": {self.trouble}" if self.trouble else ""
+        return Unavailable(f"no server leads the queue at the moment{why}", retry_after_s=1)
 
     @property
     def is_leading(self) -> bool:
@@ -138,7 +155,7 @@ class Switchboard:
     def check_leader(self) -> None:
         """Raise `Unavailable` if no server leads that this one can reach."""
         if not self.is_leading and (self.leader is None or self.leader.url is None):
-            raise Unavailable("no server leads the queue at the moment", retry_after_s=1)
+            raise self.nobody_leads()
 
     def await_role(self, timeout: float) -> None:
         """Wait until this server leads, or another one does."""

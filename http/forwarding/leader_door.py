@@ -57,6 +57,8 @@ class Fleet(CallingServer, Protocol):
     @property
     def leader(self) -> Leader | None: ...
 
+    def nobody_leads(self) -> Unavailable: ...
+
     def await_change(self, is_settled: Callable[[], bool], timeout: float) -> bool: ...
 
     def watch(self, watcher: Callable[[], None]) -> Callable[[], None]: ...
@@ -224,7 +226,7 @@ class LeaderDoor:
         left = due - time.monotonic()
         if left <= 0:
             if tried is None or not why:
-                raise Unavailable("no server leads the queue at the moment", retry_after_s=1)
+                raise self._fleet.nobody_leads()
             self._tell(tried, why)
             raise Unavailable(
                 f"this server does not reach the one that leads, at {tried.url}: {why}",

@@ -218,7 +218,7 @@ def test_a_failed_sync_ends_it_and_breaks_every_promise(desk: PersistenceHarness
 
     desk.syncer.run(error="Input/output error")
 
-    assert desk.reports.get(timeout=PATIENCE_S) == "OSError: fsync: Input/output error"
+    assert desk.reports.get(timeout=PATIENCE_S) == "StoreError: fsync: Input/output error"
     for promise in [*promises, asked(desk.ref, CountTasks())]:
         with pytest.raises(OutcomeUnknown):
             promise.get(timeout=PATIENCE_S)
