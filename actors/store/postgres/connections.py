@@ -111,7 +111,7 @@ def settings_of(conninfo: str, **options: str) -> str:
 
 
 def connect(
-    conninfo: str, patience: Patience = PatientConnection.patience, **options: str
+    conninfo: str, patience: Patience = PatientConnection.patience, /, **options: str
 ) -> PatientConnection:
     """Connect, in autocommit: a statement ends without us, and leaves no lock if we are stopped.
 
