@@ -79,7 +79,7 @@ def test_followers_are_cut_off_from_the_leader(linked: ServersOfQueue) -> None:
         before = client.submit_task(generate("m", "before"))
 
         leader.to_here.cut()
-        answer = httpx.get(f"{follower.base_url}/api/tasks/{before}", timeout=PATIENCE_S)
+        answer = httpx.get(f"{follower.base_url}/api/backends", timeout=PATIENCE_S)
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
         assert "does not reach the one that leads" in answer.text
         with pytest.raises(httpx.TransportError):
