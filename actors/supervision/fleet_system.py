@@ -245,12 +245,13 @@ def staff_of(sight: Sight, me: str) -> dict[str, int]:
 
 
 def _digest(config: Config) -> bytes:
-    """Of all settings that concern tasks: those of the servers of a queue should be the same."""
+    """Of all settings that concern tasks: those of the servers of a queue should be the same. Where
+    its folder would be, and how many calls it makes, is each server's own."""
     same = replace(
         config,
         server=ServerSettings(),
         fleet=FleetSettings(),
         logging=LoggingSettings(),
-        queue=replace(config.queue, storage=None),
+        queue=replace(config.queue, storage=None, storage_path="-", max_workers=None),
     )
     return hashlib.sha256(msgspec.msgpack.encode(same)).digest()

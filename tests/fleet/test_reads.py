@@ -3,14 +3,18 @@
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from ollama_queue import Client, NotFound, Status
+from ollama_queue import Client, NotFound, QueueManager, Status, Unavailable
 from ollama_queue import generate_task as generate
+from ollama_queue.actors.base.actor import tell
+from ollama_queue.actors.core.messages import Scanned
+from ollama_queue.actors.settings.settings import load
 from tests.support.fakes.behaviours import Hang
 from tests.support.fakes.model_server import FakeOllama
 from tests.support.harness.belongings import Belongings, plain, unknown_like
@@ -229,3 +233,34 @@ def test_the_rate_of_a_key_is_counted_once_for_all_doors(locked: ServersOfQueue)
     ]
 
     assert [each.status_code for each in statuses] == [200] * 3 + [429] * 5
+
+
+def test_a_program_reads_too_and_its_reader_is_replaced(
+    fleet: ServersOfQueue,
+) -> None:
+    with fleet.leader().client() as client:
+        task_id = client.submit_task(generate("m", "hi"))
+        client.wait(task_id, timeout=30)
+    settings = fleet.servers[0].config  # the same: they hold those of the leader
+    config = load(
+        str(settings),
+        {"QUEUE_STORAGE": fleet.conninfo, "FLEET_TTL": f"{fleet.servers[0].ttl_s}s"},
+        {},
+    )
+
+    with QueueManager(config) as queue:
+        readers = []
+        for _ in range(4):
+            fleet.until(lambda: reads(queue, task_id))
+            readers.append(queue._switchboard.readable().persistence)
+            tell(readers[-1], Scanned(-1, None, None))  # it has asked nothing
+            fleet.until(lambda: queue._switchboard.may_read is (len(readers) < 4))
+        assert len(set(readers)) == 4
+        with pytest.raises(Unavailable, match="another server leads"):
+            queue.get_task(task_id)
+
+
+def reads(queue: QueueManager, task_id: str) -> bool:
+    with suppress(Unavailable):
+        return queue.get_task(task_id).status is Status.COMPLETED
+    return False
