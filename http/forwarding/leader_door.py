@@ -179,7 +179,7 @@ class LeaderDoor:
         Raises `QueueError` if nobody can, `OSError` if the client has left.
         """
         exchange = request.exchange
-        if self._streams.answer(exchange, request.target, output):
+        if self._streams.answer(exchange, request.target, output, connection.speak_for_many):
             return True
         path = wire.tidy(exchange.path)
         if path in _OPEN or path.startswith(_STATIC):

@@ -1,6 +1,6 @@
 """Sends the streams of calls that this server makes for another one, to that one."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from ...actors.base.actor import Ref, ask, tell
@@ -36,8 +36,15 @@ class StreamDoor:
     def __init__(self, server: CallingServer) -> None:
         self._server = server
 
-    def answer(self, exchange: Exchange, target: str, output: StreamOutput) -> bool:
-        """False if the request is not for this door."""
+    def answer(
+        self,
+        exchange: Exchange,
+        target: str,
+        output: StreamOutput,
+        speak_for_many: Callable[[], None],
+    ) -> bool:
+        """False if the request is not for this door. `speak_for_many` is told of a server that
+        asks: it has a connection for each stream."""
         if not target.startswith(PATH):
             return False
         signed = exchange.headers.get(signature.HEADER.lower(), "")
@@ -45,6 +52,7 @@ class StreamDoor:
         if signature.vouched(secret, signed, exchange.method, target) is None or bus is None:
             output.send(403, (), b"")
         else:
+            speak_for_many()
             task_id, _, attempt = target.removeprefix(PATH).partition("/")
             output.send_pieces(200, _HEADERS, _stream(bus, task_id, int(attempt)))
         return True

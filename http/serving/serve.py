@@ -180,7 +180,7 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
     host = config.server.host.strip("[]")  # an IPv6 address may be written as in URLs
     guard = Guard(
         is_loopback(host),
-        tuple(config.server.allowed_hosts),
+        config.known_hosts,
         tuple(config.server.cors_origins),
         tuple(config.ollama.origins),
     )

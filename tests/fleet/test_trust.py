@@ -11,12 +11,15 @@ import httpx
 import pytest
 import websocket
 
+from ollama_queue import Client, chat_task
 from tests.http.requests.test_proxies import address_of_this_machine
+from tests.support.fakes.behaviours import Stream
 from tests.support.fakes.model_server import FakeOllama
 from tests.support.servers.fleet import PATIENCE_S, ServerOfFleet, ServersOfQueue
 from tests.support.servers.postgres import PostgresServer
 
-MOST = 4  # connections of an address
+WORKERS = 8
+MOST = 2  # connections of an address
 
 
 def post(server: ServerOfFleet, path: str, headers: dict[str, str], source: str = "") -> Any:
@@ -94,7 +97,9 @@ def proxied_fleet(
     make = partial(ServerAtAddress, address_of_this_machine())
     with (
         database.queue() as conninfo,
-        ServersOfQueue(tmp_path, model.url, conninfo, size=2, make=make) as servers,
+        ServersOfQueue(
+            tmp_path, model.url, conninfo, size=2, workers=WORKERS, make=make
+        ) as servers,
     ):
         yield servers
 
@@ -112,6 +117,20 @@ def test_a_server_that_passes_on_for_many_is_not_one_client(proxied_fleet: Serve
             stack.enter_context(socket.create_connection(place))
 
         assert httpx.get(f"{leader.base_url}/healthz").status_code == 429
+
+
+def test_a_leader_that_reads_many_streams_is_not_one_client(
+    proxied_fleet: ServersOfQueue, model: FakeOllama
+) -> None:
+    model.default = Stream(words=["a", "b"], then="hang")
+    leader = proxied_fleet.leader()
+    words = chat_task("m", [{"role": "user", "content": "x"}])
+    with Client(f"http://{leader.for_proxies}") as client:
+        ids = [client.submit_task(words) for _ in range(WORKERS)]
+        streams = [client.stream_task(task_id) for task_id in ids]
+        firsts = [next(stream) for stream in streams]  # while all others are open
+
+    assert [chunk.data["message"]["content"] for chunk in firsts] == WORKERS * ["a"]
 
 
 def test_a_proxy_before_a_follower_speaks_for_its_clients(proxied_fleet: ServersOfQueue) -> None:

@@ -1,6 +1,7 @@
 """The settings of a queue as one frozen record; `actors/settings` reads them."""
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from msgspec import Struct, field
 from msgspec.structs import asdict, replace
@@ -288,6 +289,13 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             named = [*named, *map(_from_endpoint, remote)]
         alone = len(named) == 1
         return [self._settled(backend, alone) for backend in named]
+
+    @property
+    def known_hosts(self) -> tuple[str, ...]:
+        """The hosts that requests to a server on loopback may name beyond local ones: those of
+        `server.allowed_hosts`, and that in `fleet.url`, by which other servers ask it."""
+        own = () if self.fleet.url is None else (urlsplit(self.fleet.url).hostname or "",)
+        return (*self.server.allowed_hosts, *own)
 
     @property
     def kept_models(self) -> dict[str, list[str]]:

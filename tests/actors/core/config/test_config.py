@@ -10,6 +10,7 @@ from ollama_queue.actors.core.config.config import (
     Backend,
     Config,
     Endpoint,
+    FleetSettings,
     LoggingSettings,
     ModelSettings,
     OllamaSettings,
@@ -318,6 +319,16 @@ def test_a_delay_that_no_calendar_holds_is_refused(retry: RetrySettings) -> None
 )
 def test_the_outermost_good_values_pass(settings: dict[str, Any]) -> None:
     Config(**settings)
+
+
+def test_a_server_knows_its_own_name() -> None:
+    config = Config(
+        server=ServerSettings(allowed_hosts=["queue.example.com"]),
+        fleet=FleetSettings(url="https://Queue1.example:8443"),
+    )
+
+    assert config.known_hosts == ("queue.example.com", "queue1.example")
+    assert Config().known_hosts == ()
 
 
 def test_with_keys_pages_of_all_sites_may_be_let_in() -> None:
