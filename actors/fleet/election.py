@@ -25,7 +25,7 @@ from ..core.messages.election import (
     ToElection,
 )
 from ..core.model.errors import QueueError, Unavailable
-from ..store.postgres.connections import PostgresError
+from ..store.postgres.connections import POOLED, PostgresError
 from ..store.postgres.leadership import Leadership, Me, ResignationListener
 
 FIRST_S = 15.0  # how long the first answer of the database may take
@@ -198,4 +198,4 @@ class Election(Actor):
 def is_lasting(error: str) -> bool:
     """Whether a failed connection will not heal by itself, as far as its text tells."""
     refused = "FATAL:" in error and "database system" not in error and "too many" not in error
-    return refused or "have format" in error
+    return refused or "have format" in error or error == POOLED

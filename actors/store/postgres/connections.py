@@ -21,11 +21,18 @@ _OPTIONS = {
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
     "jit": "off",
+    "ollama_queue.settings": "here",  # a name that means nothing to PostgreSQL
 }
-# A server, database or user may have it off, for speed: then a crash would take back what we have
-# acknowledged, and who leads. Stronger settings stay.
-_COMMIT_DURABLY = """SELECT set_config('synchronous_commit', 'on', false)
-WHERE current_setting('synchronous_commit') = 'off'"""
+# A pooler may drop all of them. And a server, database or user may have `synchronous_commit` off,
+# for speed: then a crash would take back what we have acknowledged, and who leads. Stronger values
+# stay.
+_SETTLE = """SELECT current_setting('ollama_queue.settings', true),
+CASE WHEN current_setting('synchronous_commit') = 'off'
+    THEN set_config('synchronous_commit', 'on', false) END"""
+POOLED = (
+    "PostgreSQL: queue.storage leads to a pooler, such as PgBouncer, that drops the settings of "
+    "connections; use the address of PostgreSQL itself"
+)
 # A network that is cut drops what is sent, and says nothing. These find it out, also for a
 # connection that waits.
 _DEFAULTS: dict[str, Any] = {
@@ -121,8 +128,11 @@ def connect(
     with plain_errors():
         connection = PatientConnection.connect(settings_of(conninfo, **options), autocommit=True)
         connection.patience = patience
-        connection.execute(_COMMIT_DURABLY)
-        return connection
+        ((settings, _),) = connection.execute(_SETTLE).fetchall()
+    if settings is None:
+        connection.close()
+        raise PostgresError(POOLED)
+    return connection
 
 
 @contextmanager
@@ -131,5 +141,7 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
+        if "unsupported startup parameter" in str(error):
+            raise PostgresError(POOLED) from None
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise PostgresError(f"PostgreSQL: {lines[0] if lines else type(error).__name__}") from None
