@@ -184,7 +184,7 @@ class EventBus(Actor):
         if task.id in self.by_task:
             for mailbox in list(self.by_task[task.id]):
                 relayed = self.relayed if mailbox in self.reading else None
-                if relayed is None or not relayed.hold(event, task.id, mailbox):
+                if relayed is None or not relayed.hold(event, task, mailbox):
                     self.deliver(self.subscribers[mailbox], [event])
         if task.id in self.streams:
             self.expire(task)

@@ -8,6 +8,7 @@ from msgspec import Struct
 from ..core.messages import RelayBegun, RelayEnded
 from ..core.model.events import EventRecord
 from ..core.model.orders import AssignedCall
+from ..core.model.tasks import Record
 from .mailbox import Mailbox
 
 END_PATIENCE_S = 5.0  # for the last pieces of a call whose end is known
@@ -48,6 +49,8 @@ class RelayedStreams:
                     relay.due = now + END_PATIENCE_S
             elif known is None or known.run.attempt <= call.run.attempt:
                 self._calls[task_id] = call
+                if relay is not None and relay.call.run.attempt < call.run.attempt:
+                    relay.abort()  # its end begins the next one
                 for reader in readers.get(task_id, ()):
                     self.follow(task_id, reader)
 
@@ -59,9 +62,11 @@ class RelayedStreams:
         if task_id in self._relays:
             reader.put(RelayBegun(self._relays[task_id].call.run.attempt))
 
-    def hold(self, event: EventRecord, task_id: str, reader: Mailbox[Any]) -> bool:
-        """Whether this event is kept back for a reader, until the relay has ended."""
-        if task_id not in self._relays:
+    def hold(self, event: EventRecord, task: Record, reader: Mailbox[Any]) -> bool:
+        """Whether this event is kept back for a reader, until the relay of its attempt has
+        ended."""
+        task_id, relay = task.id, self._relays.get(task.id)
+        if relay is None or relay.call.run.attempt < task.attempt:
             return False
         self._held.setdefault(task_id, []).append((reader, event))
         return True

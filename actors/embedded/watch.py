@@ -338,7 +338,7 @@ class _Reader:
         self.next = last + 1
         self.shown = self.attempt  # the attempt of the pieces delivered so far
         self.is_joined = False  # whether the pieces that follow have no gap
-        self.is_relayed = False  # whether more pieces may come from another server
+        self.relayed = 0  # the attempt whose pieces still come from another server
 
     def take(self, piece: Piece, deliveries: list[StreamItem]) -> None:
         """Add what is to be delivered of it."""
@@ -359,9 +359,12 @@ class _Reader:
 
     def relay(self, news: RelayBegun | RelayEnded) -> None:
         """Note that the pieces of another server begin or end."""
-        self.is_relayed = isinstance(news, RelayBegun)
-        if isinstance(news, RelayEnded) and not news.is_complete:
-            self.is_joined = False
+        if isinstance(news, RelayBegun):
+            self.relayed = news.attempt
+        elif news.attempt == self.relayed:
+            self.relayed = 0
+            if news.attempt == self.attempt and not news.is_complete:
+                self.is_joined = False
 
     def expects(self, piece: Piece) -> bool:
         """Whether it is the one that follows those delivered."""
@@ -369,7 +372,8 @@ class _Reader:
 
     def has_all_of(self, task: Record) -> bool:
         """Whether all pieces of the reply were delivered."""
-        return self.is_joined and not self.is_relayed and self.attempt == task.attempt
+        is_whole = self.is_joined and self.relayed != task.attempt
+        return is_whole and self.attempt == task.attempt
 
     def end(self, task: Record, result: bytes | None) -> Iterator[StreamItem]:
         if result is not None and not self.has_all_of(task):

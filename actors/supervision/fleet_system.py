@@ -91,7 +91,8 @@ class FleetSystem(System):
     def see(self, sight: Sight) -> None:
         """In the thread of the Election: note who is there."""
         self.switchboard.see(sight, self.config.fleet.ttl)
-        tell(self.actor_ref, ServersSeen(staff_of(sight, self.me.id)))
+        silent_s = self.config.fleet.ttl / 2
+        tell(self.actor_ref, ServersSeen(staff_of(sight, self.me.id, silent_s)))
 
     def begin_to_read(self) -> None:
         """Have this server answer reads while it does not lead. Raises `Unavailable`."""
@@ -237,10 +238,14 @@ class FleetSystem(System):
         self.assigned.down()
 
 
-def staff_of(sight: Sight, me: str) -> dict[str, int]:
-    """The servers that may make calls, and how many at once each. Those with other settings make
-    none; this one makes its own, but for those that it has begun for another leader."""
-    slots = {each.id: each.slots if each.same_settings else 0 for each in sight.servers}
+def staff_of(sight: Sight, me: str, silent_s: float) -> dict[str, int]:
+    """The servers that may make calls, and how many at once each: none if it has other settings, or
+    has been silent for so long. This one makes its own calls, and those that it has begun for
+    another leader."""
+    slots = {
+        each.id: each.slots if each.same_settings and each.lag_s < silent_s else 0
+        for each in sight.servers
+    }
     return {**slots, me: 0}
 
 

@@ -44,7 +44,7 @@ class _Watch:
     """A connection that is told of changes. Used by one thread; raises `PostgresError`."""
 
     def __init__(self, conninfo: str, channel: str) -> None:
-        self._connection = connect(conninfo, **BY_KEY)
+        self._connection = connect(conninfo, Patience(), **BY_KEY)
         try:
             with plain_errors():
                 self._connection.execute(f"LISTEN {channel}".encode())

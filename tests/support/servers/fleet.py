@@ -42,8 +42,9 @@ class ServerOfFleet(QueueServer):
         conninfo: str,
         workers: int = 4,
         settings: str = "",
+        parallel: int | None = None,
     ) -> None:
-        super().__init__(folder, model_url, workers=workers, settings=settings)
+        super().__init__(folder, model_url, workers=workers, settings=settings, parallel=parallel)
         self.conninfo = conninfo
         self.url = self.base_url  # where other servers reach it
         self.ttl_s = TTL_S
@@ -92,6 +93,7 @@ class ServersOfQueue:
         *,
         size: int = 3,
         workers: int = 4,
+        parallel: int | None = None,
         settings: str = "",
         make: Callable[..., ServerOfFleet] = ServerOfFleet,
         linked_to: PostgresServer | None = None,
@@ -100,7 +102,8 @@ class ServersOfQueue:
         """`linked_to`: where the tables are, if the servers reach it and each other over links."""
         self.conninfo = conninfo
         self.servers = [
-            make(folder / f"server{n}", model_url, conninfo, workers, settings) for n in range(size)
+            make(folder / f"server{n}", model_url, conninfo, workers, settings, parallel)
+            for n in range(size)
         ]
         for server in self.servers:
             server.ttl_s = ttl_s
@@ -126,7 +129,7 @@ class ServersOfQueue:
         self._links.close()
 
     def keep_journal(self) -> None:
-        with self._connection() as connection:
+        with self.connection() as connection:
             connection.execute(JOURNAL.encode())
 
     def leader(self) -> ServerOfFleet:
@@ -134,7 +137,7 @@ class ServersOfQueue:
         found: list[ServerOfFleet] = []
 
         def look() -> bool:
-            with self._connection() as connection:
+            with self.connection() as connection:
                 row = connection.execute(
                     b"SELECT url FROM leader WHERE seen_at > clock_timestamp() - interval '2 s'"
                 ).fetchone()
@@ -156,14 +159,14 @@ class ServersOfQueue:
             pause.wait(0.05)
 
     def epoch(self) -> int:
-        with self._connection() as connection:
+        with self.connection() as connection:
             ((epoch,),) = connection.execute(b"SELECT epoch FROM leader").fetchall()
         found: int = epoch
         return found
 
     def seen_at(self) -> datetime:
         """When the leader has last shown itself."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             ((seen_at,),) = connection.execute(b"SELECT seen_at FROM leader").fetchall()
         found: datetime = seen_at
         return found
@@ -184,14 +187,15 @@ class ServersOfQueue:
     def versions(self) -> dict[str, list[Record]]:
         """All versions of each task, in the order in which they were stored."""
         found: dict[str, list[Record]] = defaultdict(list)
-        with self._connection() as connection:
+        with self.connection() as connection:
             for (value,) in connection.execute(b"SELECT value FROM journal ORDER BY n"):
                 record = decode_record(value)
                 found[record.id].append(record)
         return found
 
     @contextmanager
-    def _connection(self) -> Iterator["psycopg.Connection[Any]"]:
+    def connection(self) -> Iterator["psycopg.Connection[Any]"]:
+        """To their database."""
         with psycopg.connect(self.conninfo, autocommit=True) as connection:
             yield connection
 

@@ -16,17 +16,20 @@ class QueueServer(model_server.ServerProcess):
         model_url: str,
         *,
         workers: int = 4,
+        parallel: int | None = None,
         kind: str = "ollama",
         settings: str = "",
     ) -> None:
-        """`settings` are further lines of its configuration."""
+        """`parallel`: how many calls the model server takes at once, by default as many as there
+        are workers. `settings` are further lines of its configuration."""
         super().__init__("ollama-queue-server", folder / "server.log")
         self.folder = folder
         self.workers = workers
         self.config = folder / "config.yaml"
         self.config.parent.mkdir(parents=True, exist_ok=True)
+        limit = "" if parallel is None else f", parallel: {parallel}"
         self.config.write_text(
-            f"backends: [{{name: ollama, type: {kind}, url: '{model_url}'}}]\n"
+            f"backends: [{{name: ollama, type: {kind}, url: '{model_url}'{limit}}}]\n"
             "retry_config: {initial_delay: 50ms, max_delay: 200ms}\n" + settings
         )
 
