@@ -15,6 +15,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import httpx
+import psycopg
 import pytest
 import websocket
 
@@ -25,6 +26,8 @@ from tests.support.servers.fleet import PATIENCE_S, ServerOfFleet, ServersOfQueu
 from tests.support.servers.postgres import PostgresServer
 from tests.support.servers.real_models import ROOT
 
+SLOTS = 8  # of both servers
+
 
 class SecureServer(ServerOfFleet):
     """Speaks HTTPS, with the certificates of a folder."""
@@ -34,8 +37,8 @@ class SecureServer(ServerOfFleet):
         self.url = self.base_url = self.base_url.replace("http:", "https:")
         self.trust = ssl.create_default_context(cafile=authority / "ca.pem")
         files = {"tls_cert": authority / "server.pem", "tls_key": authority / "server.key"}
-        with self.config.open("a") as config:
-            config.write(f"server: {json.dumps(files, default=str)}\n")
+        text = self.config.read_text().replace("{name: ", f"{{parallel: {SLOTS}, name: ")
+        self.config.write_text(f"{text}server: {json.dumps(files, default=str)}\n")
 
     def _wait_until_ready(self, process: Any) -> None:
         pause = Event()
@@ -85,17 +88,26 @@ def test_a_follower_passes_all_on_over_https(
     with secure_fleet.ready(follower) as client:
         secure_fleet.until(lambda: len(client.list_servers()) == 2)
         assert all(str(server.url).startswith("https://") for server in client.list_servers())
-        check_stream(client, model)
+        check_streams(client, model, secure_fleet.conninfo)
         check_web_socket(follower, client)
         check_departure(follower, model)
         check_large_body(client)
 
 
-def check_stream(client: Client, model: FakeOllama) -> None:
-    model.script(Stream(words=["one ", "two"]))
-    task_id = client.submit_task(chat_task("m", [{"role": "user", "content": "hi"}]))
-    chunks = [chunk for chunk in client.stream_task(task_id) if not chunk.done]
-    assert [chunk.data["message"]["content"] for chunk in chunks][:2] == ["one ", "two"]
+def check_streams(client: Client, model: FakeOllama, conninfo: str) -> None:
+    """Of calls that both servers make: those of the follower are read by the leader first."""
+    before, model.default = model.default, Stream(words=["one ", "two"], then="hang")
+    words = chat_task("m", [{"role": "user", "content": "x"}])
+    ids = [client.submit_task(words) for _ in range(SLOTS)]
+    for stream in [client.stream_task(task_id) for task_id in ids]:
+        chunks = [next(stream).data["message"]["content"] for _ in range(2)]
+        assert chunks == ["one ", "two"]
+    with psycopg.connect(conninfo) as connection:
+        ((count,),) = connection.execute("SELECT count(*) FROM calls").fetchall()
+    assert count == SLOTS / 2
+    model.default = before
+    client.cancel_tasks(ids)
+    model.wait_until_idle(timeout=PATIENCE_S)
 
 
 def check_web_socket(follower: ServerOfFleet, client: Client) -> None:
@@ -117,11 +129,11 @@ def check_departure(follower: ServerOfFleet, model: FakeOllama) -> None:
     model.script(Hang())
     connection = HTTPSConnection("127.0.0.1", follower.port)
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x"}]})
-    before = len(model.calls)
+    calls, disconnects = len(model.calls), model.disconnects
     connection.request("POST", "/api/chat", body)
-    model.wait_for_calls(before + 1, timeout=PATIENCE_S)
+    model.wait_for_calls(calls + 1, timeout=PATIENCE_S)
     connection.close()
-    model.wait_for_disconnect(timeout=PATIENCE_S)
+    model.wait_for_disconnect(timeout=PATIENCE_S, count=disconnects + 1)
 
 
 def check_large_body(client: Client) -> None:

@@ -18,7 +18,7 @@ from tests.support.fakes.model_server import FakeOllama
 from tests.support.servers.fleet import PATIENCE_S, ServerOfFleet, ServersOfQueue
 from tests.support.servers.postgres import PostgresServer
 
-WORKERS = 8
+WORKERS = 4
 MOST = 2  # connections of an address
 
 
@@ -79,11 +79,11 @@ class ServerAtAddress(ServerOfFleet):
     def __init__(self, address: str, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.url = self.base_url = f"http://{address}:{self.port}"
-        with self.config.open("a") as config:
-            config.write(
-                f"server: {{host: 0.0.0.0, max_per_address: {MOST}, base_path: /queue,"
-                f" trusted_proxies: [127.0.0.1]}}\n"
-            )
+        text = self.config.read_text().replace("{name: ", f"{{parallel: {2 * WORKERS}, name: ")
+        self.config.write_text(
+            f"{text}server: {{host: 0.0.0.0, max_per_address: {MOST}, base_path: /queue,"
+            " trusted_proxies: [127.0.0.1]}\n"
+        )
 
     @property
     def for_proxies(self) -> str:
@@ -126,11 +126,11 @@ def test_a_leader_that_reads_many_streams_is_not_one_client(
     leader = proxied_fleet.leader()
     words = chat_task("m", [{"role": "user", "content": "x"}])
     with Client(f"http://{leader.for_proxies}") as client:
-        ids = [client.submit_task(words) for _ in range(WORKERS)]
+        ids = [client.submit_task(words) for _ in range(2 * WORKERS)]  # on both servers
         streams = [client.stream_task(task_id) for task_id in ids]
         firsts = [next(stream) for stream in streams]  # while all others are open
 
-    assert [chunk.data["message"]["content"] for chunk in firsts] == WORKERS * ["a"]
+    assert [chunk.data["message"]["content"] for chunk in firsts] == 2 * WORKERS * ["a"]
 
 
 def test_a_proxy_before_a_follower_speaks_for_its_clients(proxied_fleet: ServersOfQueue) -> None:
