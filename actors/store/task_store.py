@@ -11,6 +11,7 @@ from ..core.messages.replies import Recovered
 from ..core.model.crons import Cron
 from ..core.model.entry import KeyUse
 from ..core.model.errors import NotFound
+from ..core.model.ids import instant_of
 from ..core.model.orders import AssignedCall
 from ..core.model.stats import Counts
 from ..core.model.tasks import Record, Status
@@ -351,13 +352,14 @@ class TaskStore(ABC):
         index, meta = self._tables["index"], self._tables["meta"]
         flags = {key[5:].decode(): value == b"1" for key, value in meta.between(b"flag:", b"flag;")}
         newest = next(self._tables["tasks"].between(b"", b"g", backwards=True), None)
-        last = decode_record(newest[1]).created_at.timestamp() if newest else 0.0
+        last = decode_record(newest[1]) if newest else None
         return Recovered(
             waiting=[e for e in entries(index, Status.PENDING) if e.id not in cut],
             running=list(entries(index, Status.RUNNING)),
             keys=[(key[1:], decode_keyed(raw)) for key, raw in index.between(b"k", b"l")],
             flags=flags,
-            last_us=round(last * 1e6),
+            last_us=instant_of(last.id) if last else 0,
+            last_at=last.created_at.timestamp() if last else 0.0,
             crons=self.crons(),
             jobs=self.batches.unfinished_jobs(),
             access_keys=[decode_access_key(raw) for _, raw in meta.between(ACCESS, after(ACCESS))],

@@ -139,7 +139,7 @@ class Boot:
             settings=config.queue,
             scheduler=self.scheduler,
             persistence=persistence,
-            known=recovered.last_us / 1e6,
+            known=recovered.last_at,
         )
         self.batches = start(
             BatchRunner,

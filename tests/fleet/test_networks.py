@@ -107,11 +107,11 @@ def test_links_are_slow(database: PostgresServer, model: FakeOllama, tmp_path: P
         ) as fleet,
         fleet.ready(fleet.followers()[0]) as client,
     ):
-        epoch, beats = fleet.epoch(), {fleet.seen_at()}
+        epoch = fleet.epoch()
         for server in fleet.servers:
             server.to_database.delay_s = 0.2
             server.to_database.bytes_per_s = 1e6
         ids = [client.submit_task(generate("m", prompt)) for prompt in ("hi", "x" * 1_000_000)]
         check_completed(fleet, client, ids)
-        fleet.until(lambda: beats.add(fleet.seen_at()) or len(beats) == 4)
+        fleet.see_beats(3)
         assert fleet.epoch() == epoch

@@ -71,7 +71,9 @@ class Page(Struct):
 
 
 class Recovered(Struct, frozen=True):
-    """Everything that a plan starts from. `last_us`: when the newest task was accepted.
+    """Everything that a plan starts from. `last_us`: the instant of the newest id, in microseconds;
+    `last_at`: when that task was accepted, in seconds since 1970. They differ after a clock was set
+    back, or a leader's clock was ahead.
 
     `access_keys` are the API keys that requests have added, `usages` what tenants have used of
     their budgets, `jobs` the batches from files that have not ended, `calls` those that other
@@ -88,3 +90,4 @@ class Recovered(Struct, frozen=True):
     access_keys: list[AccessKey] = []
     usages: dict[str, TenantUsage] = {}
     calls: list[AssignedCall] = []
+    last_at: float = 0.0

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ollama_queue.actors.core.model.entry import KeyUse, entry_of
+from ollama_queue.actors.core.model.ids import instant_of
 from ollama_queue.actors.core.model.tasks import Record, Status
 from ollama_queue.actors.store.commit_group import TaskWrite
 from ollama_queue.actors.store.rocksdb import Store
@@ -61,7 +62,7 @@ def test_recovering_gives_back_all_that_a_plan_needs(tmp_path: Path) -> None:
     assert (recovered.waiting, recovered.running) == ([entry_of(waits)], [entry_of(runs)])
     assert recovered.keys == [(b"k" * 16, KeyUse(runs.id, b"body", at(2).timestamp()))]
     assert recovered.flags == {"paused": True, "drained": False}
-    assert recovered.last_us == round(at(3).timestamp() * 1e6)
+    assert (recovered.last_us, recovered.last_at) == (instant_of(over.id), at(3).timestamp())
 
 
 def test_a_new_store_has_nothing_to_recover(tmp_path: Path) -> None:

@@ -164,12 +164,20 @@ class ServersOfQueue:
         found: int = epoch
         return found
 
-    def seen_at(self) -> datetime:
-        """When the leader has last shown itself."""
-        with self.connection() as connection:
-            ((seen_at,),) = connection.execute(b"SELECT seen_at FROM leader").fetchall()
-        found: datetime = seen_at
-        return found
+    def see_beats(self, count: int) -> None:
+        """Wait until the leader has shown itself so often."""
+        seen: set[datetime] = set()
+
+        def look() -> bool:
+            with self.connection() as connection:
+                seen.update(*connection.execute(b"SELECT seen_at FROM leader").fetchall())
+            return len(seen) > count
+
+        self.until(look)
+
+    def await_epoch(self, epoch: int) -> None:
+        """Wait until this lead, or a later one, has begun."""
+        self.until(lambda: self.epoch() >= epoch)
 
     def ready(self, server: ServerOfFleet) -> Client:
         """A client of a server, once the queue answers through it."""
