@@ -16,9 +16,9 @@ from tests.support.servers.fleet import ServerOfFleet, ServersOfQueue
 from tests.support.servers.postgres import PostgresServer
 from tests.support.servers.real_models import ROOT
 
-TASKS = int(os.environ.get("OLLAMA_QUEUE_TASKS", "10000"))
+TASKS = int(os.environ.get("OLLAMA_QUEUE_TASKS", "5000"))
 DONE = 200  # of these, so that there are results, too
-TOGETHER = 5_000
+TOGETHER = 2_500
 
 
 @pytest.fixture
