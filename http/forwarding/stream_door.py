@@ -7,11 +7,14 @@ from ...actors.base.actor import Ref, ask, tell
 from ...actors.base.mailbox import Closed, Mailbox
 from ...actors.core.messages import Follow, StreamEnded, Unsubscribe
 from ...actors.core.model.errors import QueueError
+from ...actors.core.model.tasks import Piece
+from ...actors.embedded.watch import AT_ONCE_BYTES
 from ...actors.fleet import signature
 from ...actors.fleet.stream_frames import HEARTBEAT, frame
 from ...actors.fleet.stream_relay import HEARTBEAT_S, PATH
 from ..requests.exchange import Exchange
 
+_UNSENT = object()
 _HEADERS = (("Content-Type", "application/octet-stream"), ("Cache-Control", "no-store"))
 
 
@@ -54,24 +57,36 @@ class StreamDoor:
         else:
             speak_for_many()
             task_id, _, attempt = target.removeprefix(PATH).partition("/")
-            output.send_pieces(200, _HEADERS, _stream(bus, task_id, int(attempt)))
+            frames = _stream(bus, task_id, int(attempt), exchange.send_now)
+            output.send_pieces(200, _HEADERS, frames)
         return True
 
 
-def _stream(bus: Ref, task_id: str, attempt: int) -> Iterator[bytes]:
+def _stream(
+    bus: Ref, task_id: str, attempt: int, send_now: Callable[[bytes], bool] | None
+) -> Iterator[bytes]:
     """The pieces of a task, and heartbeats, until this attempt has ended."""
     mailbox = Mailbox[Any](size=100_000)
+
+    def write_at_once(item: Any) -> Any:
+        """Write a piece in the thread of its call; returns what the reader must know."""
+        if send_now is None or not isinstance(item, Piece) or len(item.raw) > AT_ONCE_BYTES:
+            return item
+        return None if send_now(frame(item)) else _UNSENT
+
+    handle = None  # before the head there is nothing to go on with
     try:
         ask(bus, Follow(mailbox, task_id, frozenset()))
         while True:
             try:
-                items = list(mailbox.take(HEARTBEAT_S))
+                items = [item for item in mailbox.take(HEARTBEAT_S, handle) if item is not _UNSENT]
             except TimeoutError:
                 yield HEARTBEAT
                 continue
-            yield b"".join(map(frame, items))
-            if isinstance(items[-1], StreamEnded) and items[-1].attempt >= attempt:
+            yield b"".join(map(frame, items))  # if empty, what could not be sent is sent now
+            if items and isinstance(items[-1], StreamEnded) and items[-1].attempt >= attempt:
                 return
+            handle = write_at_once
     except (Closed, QueueError):
         return  # without the last frame: the other server sees that something is missing
     finally:
