@@ -11,6 +11,7 @@ import yaml
 from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
+from ollama_queue.actors.core.activity.measures import FleetMeasures
 from ollama_queue.http.native.metrics import page
 from tests.support.fakes.model_server import Cut
 from tests.support.harness.app import AppHarness
@@ -32,7 +33,8 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     house.submit()
     house.http.get("/metrics")  # from now on the model has counts of its own
     measures = replace(house.queue.measure(), hub_gap_ms=1.0)  # which only a server has
-    yield page(measures, {"idle": 1}).decode()
+    fleet = FleetMeasures(leads=True, epoch=1, takeovers=1, servers=3)
+    yield page(measures, {"idle": 1}, fleet).decode()
     house.close()
 
 
