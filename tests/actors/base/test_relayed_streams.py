@@ -1,0 +1,143 @@
+"""The streams of other servers: when they are followed, and when an end is told."""
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec.structs import replace
+
+from ollama_queue.actors.base.mailbox import Mailbox
+from ollama_queue.actors.base.relayed_streams import END_PATIENCE_S, RelayedStreams
+from ollama_queue.actors.core.messages import RelayBegun, RelayEnded
+from ollama_queue.actors.core.model.events import EventRecord
+from ollama_queue.actors.core.model.orders import AssignedCall, Run
+from ollama_queue.actors.core.plan.acceptance import accept
+from tests.support.plans import GREETING, NOW, at
+
+
+class Followed:
+    """A task's streams, and the relays that were opened."""
+
+    def __init__(self) -> None:
+        self.opened: list[tuple[int, float]] = []
+        self.aborted: list[int] = []
+        self.streams = RelayedStreams(self.open)
+        self.reader = Mailbox[Any]()
+
+    def open(self, call: AssignedCall, pause_s: float) -> Callable[[], None]:
+        self.opened.append((call.run.attempt, pause_s))
+        return lambda: self.aborted.append(call.run.attempt)
+
+    def place(self, attempt: int = 1, *, is_read: bool = False, now: float = 0.0) -> None:
+        placed = call(attempt)
+        readers = {"t": [self.reader]} if is_read else {}
+        self.streams.place({placed.key: placed}, readers, now)
+
+    def over(self, attempt: int = 1, now: float = 0.0) -> None:
+        self.streams.place({call(attempt).key: None}, {}, now)
+
+    def follow(self) -> None:
+        self.streams.follow("t", self.reader)
+
+    def relay_ended(self, attempt: int = 1, *, is_complete: bool) -> list[Any]:
+        message = RelayEnded("t", attempt, is_complete)
+        return self.streams.ended(message, [self.reader])
+
+
+def call(attempt: int) -> AssignedCall:
+    return AssignedCall("x", "m", Run(0, "t", attempt, "b"), 0.0)
+
+
+def end_of(attempt: int = 1) -> EventRecord:
+    task = replace(accept("t", GREETING, 3, NOW), attempt=attempt)
+    return EventRecord("task_completed", task, at(0), 1)
+
+
+def held(followed: Followed, event: EventRecord) -> bool:
+    assert event.task is not None
+    return followed.streams.hold(event, event.task, followed.reader)
+
+
+def test_a_stream_is_followed_once_somebody_reads_it() -> None:
+    followed = Followed()
+
+    followed.place()
+    assert followed.opened == []
+    followed.follow()
+    followed.follow()
+
+    assert followed.opened == [(1, 0.0)]
+    assert followed.reader.drain() == [RelayBegun(1), RelayBegun(1)]
+
+
+def test_a_call_that_is_waited_for_is_followed_when_it_begins() -> None:
+    followed = Followed()
+
+    followed.place(is_read=True)
+
+    assert followed.opened == [(1, 0.0)]
+
+
+def test_the_end_waits_for_the_last_piece() -> None:
+    followed, event = Followed(), end_of()
+    followed.place(is_read=True)
+
+    assert held(followed, event)
+    followed.over()
+
+    assert followed.relay_ended(is_complete=True) == [(followed.reader, event)]
+    assert not held(followed, event)
+
+
+def test_the_end_of_an_attempt_here_waits_for_no_earlier_one() -> None:
+    followed = Followed()
+    followed.place(is_read=True)
+
+    assert not held(followed, end_of(attempt=2))
+
+
+def test_a_relay_that_breaks_begins_anew_while_its_call_goes_on() -> None:
+    followed, event = Followed(), end_of()
+    followed.place(is_read=True)
+    held(followed, event)
+
+    assert followed.relay_ended(is_complete=False) == []
+
+    assert followed.opened == [(1, 0.0), (1, 1.0)]
+    told = [RelayBegun(1), RelayEnded("t", 1, is_complete=False), RelayBegun(1)]
+    assert followed.reader.drain() == told
+
+
+def test_without_the_last_piece_the_end_comes_all_the_same() -> None:
+    followed, event = Followed(), end_of()
+    followed.place(is_read=True)
+    held(followed, event)
+    followed.over(now=10.0)
+
+    followed.streams.abort_late(10.0 + END_PATIENCE_S - 0.1)
+    assert followed.aborted == []
+    followed.streams.abort_late(10.0 + END_PATIENCE_S)
+
+    assert followed.aborted == [1]
+    assert followed.relay_ended(is_complete=False) == [(followed.reader, event)]
+
+
+def test_the_next_attempt_ends_the_relay_of_the_last_one() -> None:
+    followed = Followed()
+    followed.place(1, is_read=True)
+
+    followed.place(2, is_read=True)
+    assert followed.aborted == [1]
+    followed.relay_ended(1, is_complete=False)
+
+    assert followed.opened == [(1, 0.0), (2, 0.0)]
+
+
+def test_an_older_attempt_changes_nothing() -> None:
+    followed = Followed()
+    followed.place(2)
+    followed.over(1)
+    followed.place(1)
+
+    followed.follow()
+
+    assert followed.opened == [(2, 0.0)]
