@@ -8,18 +8,20 @@ from collections.abc import Callable, Iterable, Iterator
 from ...actors.core.access.keys import EVERYONE, NOBODY, Grant, digest_of
 from ...actors.core.access.meters import Failures, TokenBucket, read_rate
 from ...actors.core.model.access_keys import Role
-from ...actors.core.model.errors import QueueFull, Unauthorized
+from ...actors.core.model.errors import QueueFull, Unauthorized, Unavailable
 from ..requests.exchange import Exchange, current
 
 LONGEST = 512  # characters of a key
 PROTOCOL = "key."  # before the key, in base64url, as a WebSocket's subprotocol
 DELAYED_TOGETHER = 16  # answers to wrong keys that wait at once; others are not delayed
+NO_KEYS = "auth.required is set, and there is no API key: name an admin's in auth.keys"
 _MISSING = "this server needs an API key: send it as Authorization: Bearer KEY"
 _WRONG = "the API key is unknown, or has been revoked"
 
 
 class AccessControl:
-    """The keys of the server, by the SHA-256 of each. Without any, everybody may do everything.
+    """The keys of the server, by the SHA-256 of each. Without any, everybody may do everything, or
+    nobody anything if they are `required`.
 
     A key is looked up by its hash, so that the time this takes tells nothing of other keys.
     """
@@ -28,10 +30,12 @@ class AccessControl:
         self,
         grants: Iterable[Grant] = (),
         *,
+        required: bool = False,
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        self._required = required
         self._clock, self._steady, self._sleep = clock, steady, sleep
         self._grants = {grant.digest: grant for grant in grants}
         self._failures, self._delayed = Failures(), 0
@@ -39,9 +43,13 @@ class AccessControl:
         self._open: dict[bytes, set[Exchange]] = {}  # requests in progress, by key
 
     @property
-    def is_on(self) -> bool:
-        """Whether there are keys, so that requests need one."""
+    def has_keys(self) -> bool:
         return bool(self._grants)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether requests need a key."""
+        return self._required or self.has_keys
 
     def replace(self, grants: Iterable[Grant]) -> None:
         """Take these keys in place of all earlier ones. Ends the requests, streams and WebSockets
@@ -60,12 +68,15 @@ class AccessControl:
         """The grant of a request to a route that needs this role; None: nobody needs a key.
 
         Raises `Unauthorized` for a key that is missing, unknown or expired, `Forbidden` for one of
-        another role, `QueueFull` if its `rate` is used up.
+        another role, `QueueFull` if its `rate` is used up, `Unavailable` if keys are required and
+        there are none.
         """
-        if not self._grants:
+        if not self.is_on:
             return EVERYONE
         if needed is None:
             return NOBODY
+        if not self.has_keys:
+            raise Unavailable(NO_KEYS, retry_after_s=60)
         try:
             grant = self.find(exchange)
         except Unauthorized as error:
@@ -88,7 +99,7 @@ class AccessControl:
 
     def find(self, exchange: Exchange) -> Grant:
         """The grant of the key that a request comes with. Raises `Unauthorized`."""
-        if not self._grants:
+        if not self.is_on:
             return EVERYONE
         is_given = False
         for key in presented(exchange):

@@ -7,7 +7,6 @@ from ...actors.core.access.key_book import KeyBook
 from ...actors.core.access.keys import Grant
 from ...actors.core.fleet.servers import Sight
 from ...actors.core.model.access_keys import AccessKey
-from ...actors.core.model.errors import Unavailable
 from .access_control import AccessControl
 
 
@@ -41,18 +40,16 @@ class FleetAccess:
         queue: GrantingQueue,
         access: AccessControl,
         configured: list[Grant],
-        *,
-        required: bool,
     ) -> None:
         self._fleet, self._queue, self._access = fleet, queue, access
-        self._configured, self._required = configured, required
+        self._configured = configured
         self._known_boot = 0
         self._keys: tuple[AccessKey, ...] | None = None
         fleet.watch(self._look)
         self._look()
 
     def begin_to_lead(self) -> None:
-        """Raises `Unavailable` if keys are required and there are none."""
+        """Have the keys of this server's lead."""
         boot = self._fleet.boots
         if boot == self._known_boot:
             return
@@ -60,11 +57,6 @@ class FleetAccess:
             self._queue.tell_grants()
         else:
             self._queue.watch_grants(self._access.replace)
-        if self._required and not self._access.is_on:
-            raise Unavailable(
-                "auth.required is set, and there is no API key: name an admin's in auth.keys",
-                retry_after_s=60,
-            )
         self._known_boot, self._keys = boot, None
 
     def _look(self) -> None:

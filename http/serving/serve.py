@@ -68,7 +68,7 @@ from ...actors.logs import open_handler
 from ...actors.settings import settings
 from ...actors.supervision.generation import Runtime
 from ...actors.task_log import EventSummary, follow
-from ..access.access_control import AccessControl
+from ..access.access_control import NO_KEYS, AccessControl
 from ..access.fleet_access import FleetAccess
 from ..forwarding.leader_door import LeaderDoor
 from ..maintenance.commands import backup, export_command, import_command, restore, verify
@@ -202,20 +202,15 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
     queue = QueueManager(config, runtime=runtime, accept_loss=accept_loss)
     queue.start()
     _check_psycopg()
-    access, door = AccessControl(), None
+    access, door = AccessControl(required=config.auth.required), None
     if queue.fleet is None:
         queue.watch_grants(access.replace)
     else:
-        keys = FleetAccess(
-            queue.fleet, queue, access, config.auth.grants, required=config.auth.required
-        )
+        keys = FleetAccess(queue.fleet, queue, access, config.auth.grants)
         door = LeaderDoor(queue.fleet, config.fleet.ttl, keys.begin_to_lead, Receivers())
-    if config.auth.required and not access.is_on and door is None:
+    if config.auth.required and not access.has_keys and door is None:
         queue.close()
-        raise Invalid(
-            "auth.required is set, and there is no API key: name an admin's in auth.keys",
-            field="auth.required",
-        )
+        raise Invalid(NO_KEYS, field="auth.required")
     summary = None if config.logging.file else EventSummary()  # nobody rotates what goes to stderr
     journal = follow(queue.listen_for_log, LINES_TOGETHER, hub.yield_control, summary)
     app = create_app(

@@ -67,6 +67,22 @@ def test_each_server_wants_the_keys_that_are_stored(fleet: ServersOfQueue) -> No
         assert status(follower, path, **headers) == 200
 
 
+def test_who_requires_keys_is_served_by_none_without_any(
+    database: PostgresServer, model: FakeOllama, tmp_path: Path
+) -> None:
+    """Neither by the leader nor by one that follows, which answers reads by itself."""
+    settings = "auth: {required: true}\n"
+    with (
+        database.queue() as conninfo,
+        ServersOfQueue(tmp_path, model.url, conninfo, size=2, settings=settings) as fleet,
+    ):
+        for server in fleet.servers:
+            for path in ("/api/tasks", "/api/status", "/metrics", "/v1/models"):
+                answer = httpx.get(f"{server.base_url}{path}", timeout=PATIENCE_S)
+                assert (answer.status_code, "no API key" in answer.text) == (503, True)
+            assert httpx.get(f"{server.base_url}/healthz").status_code == 200
+
+
 def test_a_page_of_another_site_is_refused_by_each_server(fleet: ServersOfQueue) -> None:
     for server in fleet.servers:
         answer = post(server, "/api/pause", {"Origin": "https://evil.example"})
