@@ -608,6 +608,7 @@ class QueueManager(ComposedVerbs):
                 leads=True,
                 version=__version__,
                 slots=state.active + state.idle,
+                calls=state.active,
                 lag_s=0.0,
             )
         ]

@@ -10,7 +10,7 @@ from ..terminal.session import open_queue, session_of, shared
 if TYPE_CHECKING:
     from ...actors.core.fleet.servers import FleetServer
 
-COLUMNS = ("URL", "ROLE", "SEEN", "SLOTS", "VERSION", "SETTINGS")
+COLUMNS = ("URL", "ROLE", "SEEN", "CALLS", "VERSION", "SETTINGS")
 
 
 @click.command()
@@ -20,8 +20,8 @@ def servers(ctx: click.Context) -> None:
     """List the servers that share the queue, the one that leads first.
 
     SEEN says how long ago a server showed that it lives; one that has not within fleet.ttl is
-    silent. SETTINGS says whether its settings are
-    those of the server that leads, as they should be.
+    silent. CALLS are those to model servers: how many it makes, and how many at most. SETTINGS says
+    whether its settings are those of the server that leads, as they should be.
 
     \b
     Example:
@@ -39,7 +39,7 @@ def _row(server: "FleetServer") -> tuple[str, ...]:
         server.url or "-",
         "leader" if server.leads else "silent" if server.silent else "follower",
         f"{server.lag_s:.1f} s ago",
-        str(server.slots),
+        f"{server.calls}/{server.slots}",
         server.version,
         "same" if server.same_settings else "different",
     )

@@ -13,7 +13,7 @@ const role = ({ leads, silent }) => {
 export const serverList = (servers) =>
   reportTable(
     "Servers",
-    ["Server", "Role", "Seen", "Slots", "Version", "Settings"],
+    ["Server", "Role", "Seen", "Calls", "Version", "Settings"],
     servers.map((server) =>
       h(
         "tr",
@@ -21,7 +21,7 @@ export const serverList = (servers) =>
         h("th", { scope: "row", class: "one-line" }, server.url ?? "a program"),
         h("td", null, role(server)),
         h("td", null, `${duration(server.lag_s)} ago`),
-        h("td", { class: "amount" }, number(server.slots)),
+        h("td", { class: "amount" }, `${number(server.calls)} of ${number(server.slots)}`),
         h("td", null, server.version),
         h("td", null, server.same_settings ? "same" : "different from the leader's"),
       ),

@@ -192,7 +192,7 @@ def test_the_servers_of_a_fleet_are_listed(tab: BrowserTab) -> None:
     expect(tab.page.get_by_role("region", name="Model servers")).to_be_visible()
     expect(servers).to_have_count(0)  # there is one only
 
-    one = {"version": "0.1.0", "slots": 4, "same_settings": True}
+    one = {"version": "0.1.0", "slots": 4, "calls": 3, "same_settings": True}
     fleet = [
         {**one, "id": "a", "url": "http://10.0.0.5:7125", "leads": True, "lag_s": 0.3},
         {**one, "id": "b", "url": None, "leads": False, "lag_s": 2.0, "same_settings": False},
@@ -205,6 +205,7 @@ def test_the_servers_of_a_fleet_are_listed(tab: BrowserTab) -> None:
     expect(rows).to_have_count(4)
     expect(rows.nth(1)).to_contain_text("http://10.0.0.5:7125")
     expect(rows.nth(1)).to_contain_text("leader")
+    expect(rows.nth(1)).to_contain_text("3 of 4")
     expect(rows.nth(2)).to_contain_text("follower")
     expect(rows.nth(2)).to_contain_text("different from the leader's")
     expect(rows.nth(3)).to_contain_text("silent")

@@ -40,9 +40,13 @@ BURY = "DELETE FROM servers WHERE seen_at < clock_timestamp() - make_interval(se
 LEADER = """
 SELECT epoch, server::text, url FROM leader
 WHERE server IS NOT NULL AND seen_at >= clock_timestamp() - make_interval(secs => %(ttl)s)"""
+# The leader's own calls have no rows: they are what runs besides.
 WHO = """
 SELECT id::text, url, slots, version, settings,
-    extract(epoch FROM clock_timestamp() - seen_at)::float8
+    extract(epoch FROM clock_timestamp() - seen_at)::float8,
+    (SELECT count(*) FROM calls WHERE key >= convert_to(id || ':', 'UTF8')
+        AND key < convert_to(id || ';', 'UTF8')),
+    (SELECT count(*) FROM index WHERE key >= 's1' AND key < 's2')
 FROM servers ORDER BY url, id"""
 
 _STORED_KEYS = "FROM meta WHERE key >= 'access:' AND key < 'access;'"
@@ -121,6 +125,7 @@ class Leadership:
         leader = None if server is None else Leader(epoch, server, url, server == self.me.id)
         rows = self._run(WHO).fetchall()
         leads = {row[0]: row[4] for row in rows if row[0] == server}
+        assigned = sum(row[6] for row in rows)
         servers = [
             FleetServer(
                 id=id,
@@ -128,11 +133,12 @@ class Leadership:
                 leads=id in leads,
                 version=version,
                 slots=slots,
+                calls=max(running - assigned, 0) + calls if id in leads else calls,
                 lag_s=round(max(0.0, lag_s), 3),
                 same_settings=settings == leads.get(server, settings),
                 silent=lag_s > self._ttl_s,
             )
-            for id, url, slots, version, settings, lag_s in rows
+            for id, url, slots, version, settings, lag_s, calls, running in rows
         ]
         servers.sort(key=lambda each: not each.leads)
         is_alike = leads.get(server, self.me.settings) == self.me.settings
