@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -57,35 +58,39 @@ class Fleet:
         self._shells: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> "Fleet":
-        try:
-            if os.getuid() == 0:
-                shutil.chown(self.folder, POSTGRES, POSTGRES)
-            for number, command in enumerate(self.commands, 1):
-                print(f"  {number}. {command}", flush=True)
-                self.start(command) if number == 3 else self.run(command)
-            for port in PORTS:
-                await_that(lambda port=port: is_ready(port), f"the server on port {port} is ready")
-        except BaseException:
-            self.stop()
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def begin(self) -> None:
+        """Carry out the three commands."""
+        for port in PORTS:
+            try:
+                socket.create_server(("127.0.0.1", port)).close()
+            except OSError as error:
+                raise RuntimeError(f"port {port}: {error.strerror}") from None
+        if os.getuid() == 0:
+            shutil.chown(self.folder, POSTGRES, POSTGRES)
+        for number, command in enumerate(self.commands, 1):
+            print(f"  {number}. {command}", flush=True)
+            self.start(command) if number == 3 else self.run(command)
+        for port in PORTS:
+            await_that(lambda port=port: is_ready(port), f"the server on port {port} is ready")
+
     def run(self, command: str) -> None:
         """Carry out a command of PostgreSQL to its end."""
         user = ["--reuid", POSTGRES, "--regid", POSTGRES, "--init-groups"]
-        words = (
-            ["setpriv", *user, "bash", "-c", command]
-            if os.getuid() == 0
-            else ["bash", "-c", command]
-        )
+        becoming = ["setpriv", *user] if os.getuid() == 0 else []
         done = subprocess.run(
-            words, cwd=self.folder, env=self.environment, stdout=self._log, stderr=self._log
+            [*becoming, "bash", "-c", command],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=self._log,
+            stderr=self._log,
         )
         if done.returncode != 0:
-            raise RuntimeError(f"{command}\n{self.last_words()}")
+            raise RuntimeError(f"{command} has failed")
 
     def start(self, command: str) -> None:
         """Carry out a command that leaves servers running: in a session of its own, to end them."""
@@ -131,7 +136,7 @@ class Fleet:
                 continue
             if is_ours and b"--port" in words and str(port).encode() in words:
                 return int(entry.name)
-        raise RuntimeError(f"no server of ours has port {port}: {self.last_words()}")
+        raise RuntimeError(f"no server of ours has port {port}")
 
     def last_words(self) -> str:
         return "\n".join((self.folder / "servers.log").read_text().splitlines()[-5:])
@@ -242,7 +247,11 @@ def main() -> bool:
     ):
         write_config(Path(folder) / "config.yaml", model.url)
         with Fleet(Path(folder)) as fleet:
-            return show(fleet)
+            try:
+                fleet.begin()
+                return show(fleet)
+            except RuntimeError as error:
+                raise RuntimeError(f"{error}\n{fleet.last_words()}") from None
 
 
 if __name__ == "__main__":
