@@ -20,9 +20,10 @@ class FleetServer(Struct, PublicRecord, frozen=True, kw_only=True):
     """A server of the queue. Of a queue in a folder there is one, which leads.
 
     `id` is new at each start. `url` is where the other servers reach it, None if they cannot.
-    `version` is that of its program. `slots` is how many calls it makes at once at most, `calls` how
-    many it makes just now. `lag_s`: how long ago it has shown itself, in seconds. `silent`: that is more than `fleet.ttl`,
-    as it is down, stopped, or does not reach PostgreSQL; it is listed for three times as long.
+    `version` is that of its program. `slots` is how many calls it makes at once at most, `calls`
+    how many it makes just now. `lag_s`: how long ago it has shown itself, in seconds. `silent`:
+    that is more than `fleet.ttl`, as it is down, stopped, or does not reach PostgreSQL; it is
+    listed for three times as long.
     `same_settings`: whether its settings are those of the leader, as far as they concern tasks.
     """
 

@@ -13,7 +13,7 @@ from ...core.model.orders import AssignedCall
 from ...core.model.outcomes import CallEnd
 from ..encoding import after, decode_call, decode_end, decode_record, encode
 from .connections import Patience, connect, plain_errors
-from .saving import CALLS_CHANGED
+from .saving import CALLS_OF
 from .tables import BY_KEY
 
 _ENDS_CHANGED = "ollama_queue_ends"
@@ -47,7 +47,7 @@ class _Watch:
         self._connection = connect(conninfo, Patience(), **BY_KEY)
         try:
             with plain_errors():
-                self._connection.execute(f"LISTEN {channel}".encode())
+                self._connection.execute(f'LISTEN "{channel}"'.encode())
         except BaseException:
             self.close()
             raise
@@ -71,7 +71,7 @@ class CallWatch(_Watch):
     """What the leader has one server do."""
 
     def __init__(self, conninfo: str, server: str) -> None:
-        super().__init__(conninfo, CALLS_CHANGED)
+        super().__init__(conninfo, CALLS_OF + server)
         self._start = f"{server}:".encode()
 
     def read(self, known: Collection[str]) -> list[SeenCall]:

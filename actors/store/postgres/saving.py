@@ -7,7 +7,8 @@ from .connections import Patience, PostgresError, connect, plain_errors
 from .overlay import Layer, Rows
 from .tables import BY_KEY
 
-CALLS_CHANGED = "ollama_queue_calls"  # a channel: told to the servers that make calls
+CALLS_OF = "ollama_queue_calls_"  # a channel, plus a server's id: it has a call to make or to stop
+_SERVER = 36  # characters of a server's id, with which the key of a call begins
 _PATIENCE_S = 30  # for a statement: a single task may have 64 MiB
 MOST_BYTES = 8 << 20  # of a statement, unless one commit has more
 Shape = tuple[tuple[str, bool, bool], ...]
@@ -50,14 +51,19 @@ class Saver:
                 tables.setdefault(name, {}).update(rows)
         shape: list[tuple[str, bool, bool]] = []
         values: list[Any] = [self._epoch, layers[-1].mark]
+        servers: list[str] = []
         for name in sorted(tables):
             put = sorted((key, raw) for key, raw in tables[name].items() if raw is not None)
             deleted = sorted(key for key, raw in tables[name].items() if raw is None)
             if put:
                 values += [[key for key, _ in put], [raw for _, raw in put]]
+                if name == "calls":
+                    servers = sorted({key[:_SERVER].decode() for key, _ in put})
             if deleted:
                 values.append(deleted)
             shape.append((name, bool(put), bool(deleted)))
+        if servers:
+            values.append(servers)
         with plain_errors():
             saved = self._connection.execute(_statement(tuple(shape)), values, binary=True)
             if saved.fetchone() is None:
@@ -84,8 +90,9 @@ def _statement(shape: Shape) -> bytes:
                 f"deleted_{name} AS (DELETE FROM {name} USING me,"
                 f" unnest(%b::bytea[]) r (key) WHERE {name}.key = r.key)"
             )
-    changes_calls = any(name == "calls" for name, *_ in shape)
-    told = f", pg_notify('{CALLS_CHANGED}', '')" if changes_calls else ""
+    told = ""
+    if ("calls", True) in {(name, has_put) for name, has_put, _ in shape}:
+        told = f", (SELECT count(pg_notify('{CALLS_OF}' || s, '')) FROM unnest(%s::text[]) s)"
     return f"WITH {', '.join(parts)} SELECT epoch{told} FROM me".encode()
 
 

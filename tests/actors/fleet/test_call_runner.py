@@ -16,7 +16,7 @@ from ollama_queue.actors.fleet.call_runner import CallRunner
 from ollama_queue.actors.store.encoding import encode
 from ollama_queue.actors.store.postgres.calls import CallEndWatch
 from ollama_queue.actors.store.postgres.connections import connect
-from ollama_queue.actors.store.postgres.saving import CALLS_CHANGED
+from ollama_queue.actors.store.postgres.saving import CALLS_OF
 from ollama_queue.actors.store.postgres.schema import prepare
 
 PATIENCE_S = 20.0
@@ -75,13 +75,13 @@ class Runner:
                     " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
                     [call.key.encode(), encode(call)],
                 )
-            connection.execute(f"NOTIFY {CALLS_CHANGED}".encode())
+            connection.execute(f'NOTIFY "{CALLS_OF}{self.server}"'.encode())
 
     def drop(self, key: str) -> None:
         with connect(self.conninfo) as connection:
             for table in ("calls", "ends"):
                 connection.execute(f"DELETE FROM {table} WHERE key = %b".encode(), [key.encode()])
-            connection.execute(f"NOTIFY {CALLS_CHANGED}".encode())
+            connection.execute(f'NOTIFY "{CALLS_OF}{self.server}"'.encode())
 
     def hears(self) -> Any:
         """What a worker is told next."""
