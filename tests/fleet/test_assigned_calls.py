@@ -78,7 +78,7 @@ def test_each_server_makes_as_many_calls_as_it_has_workers(
     assert callers(fleet) == {each.base_url: SLOTS for each in fleet.followers()}
     for server in fleet.servers:
         with server.client() as client:
-            fleet.until(lambda: [s.calls for s in client.list_servers()] == [SLOTS] * 3)  # noqa: B023
+            fleet.until(lambda: [s.calls for s in client.list_servers()] == [SLOTS] * 3)
 
     gate.set()
     with fleet.leader().client() as client:
