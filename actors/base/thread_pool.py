@@ -1,12 +1,16 @@
 """Threads for work that may block, such as an fsync, so that no actor waits for it."""
 
+import logging
 import queue
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from ..core.model.errors import Unavailable
+
+log = logging.getLogger("ollama_queue")
 
 T = TypeVar("T")
 OnDone = Callable[[T | None, str | None], None]
@@ -18,6 +22,20 @@ def begin(thread: threading.Thread) -> None:
         thread.start()
     except RuntimeError as error:
         raise Unavailable(f"no thread could be started: {error}") from None
+
+
+def begin_guarded(work: Callable[[], None], name: str, report: Callable[[str], None]) -> None:
+    """Run `work` in a thread. `report` is called with a line of text if it ends by an exception,
+    which nobody would notice otherwise. Raises `Unavailable` as `begin` does."""
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            log.error("the thread %s crashed\n%s", name, traceback.format_exc())
+            report(f"{type(error).__name__}: {error}")
+
+    begin(threading.Thread(target=run, name=name, daemon=True))
 
 
 class Pool(Protocol):

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from ..base.actor import Actor, Ref, Replied, log, tell
 from ..base.cooperation import YieldControl, never_yield
 from ..base.inbox import Promise
-from ..base.thread_pool import begin
+from ..base.thread_pool import begin_guarded
 from ..core.messages import Finished, StartCall, StreamEnded, Wake, WorkerLost
 from ..core.messages.call_runner import CallsSeen, EndsWritten, Retire, ToCallRunner
 from ..core.model.orders import Stop
@@ -72,8 +72,8 @@ class CallRunner(Actor):
         self.retires_by: float | None = None
 
     def on_start(self) -> None:
-        begin(threading.Thread(target=self._read, name="ollama-queue-calls", daemon=True))
-        begin(threading.Thread(target=self._write, name="ollama-queue-ends", daemon=True))
+        begin_guarded(self._read, "ollama-queue-calls", self._report)
+        begin_guarded(self._write, "ollama-queue-ends", self._report)
 
     def on_close(self) -> None:
         self.is_over.set()
@@ -84,8 +84,11 @@ class CallRunner(Actor):
             case CallsSeen(asked_at, calls):
                 self.seen_at = asked_at
                 self.compare(calls)
-            case Finished(slot, _, _, outcome):
-                self.ended(slot, CallEnd(outcome))
+            case Finished(slot, task_id, attempt, outcome):
+                making = self.making.get(self.key_in.get(slot, ""))
+                run = None if making is None else making.seen.call.run
+                if run is not None and (run.task_id, run.attempt) == (task_id, attempt):
+                    self.ended(slot, CallEnd(outcome))  # else it is of a worker that was replaced
             case WorkerLost(slot, incarnation, error):
                 if self.incarnations[slot] == incarnation:
                     self.replace(slot)

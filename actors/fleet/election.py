@@ -10,7 +10,7 @@ from typing import assert_never
 from ..base.actor import Actor, Ref, Replied, log, tell
 from ..base.cooperation import YieldControl, never_yield
 from ..base.inbox import Promise
-from ..base.thread_pool import begin
+from ..base.thread_pool import begin_guarded
 from ..core.fleet.candidacy import Candidacy, Question
 from ..core.fleet.servers import Sight
 from ..core.messages import Deposed, Elected, Wake
@@ -68,8 +68,8 @@ class Election(Actor):
     def on_start(self) -> None:
         """Raises `Unavailable` if the database cannot be used."""
         self._first_beat()
-        begin(threading.Thread(target=self._beat, name="ollama-queue-beats", daemon=True))
-        begin(threading.Thread(target=self._listen, name="ollama-queue-nudges", daemon=True))
+        begin_guarded(self._beat, "ollama-queue-beats", self._report)
+        begin_guarded(self._listen, "ollama-queue-nudges", self._report)
         self.look()
 
     def _first_beat(self) -> None:

@@ -1,9 +1,10 @@
 """Tells the Scheduler of calls that other servers have ended, in a thread of its own."""
 
 import threading
+from collections.abc import Callable
 
 from ..base.actor import Ref, log, tell
-from ..base.thread_pool import begin
+from ..base.thread_pool import begin_guarded
 from ..core.messages import CallsEnded
 from ..store.postgres.calls import CallEndWatch
 from ..store.postgres.connections import PostgresError
@@ -15,10 +16,11 @@ RETRY_S = 0.5
 class EndReader:
     """Runs while this server leads."""
 
-    def __init__(self, conninfo: str, scheduler: Ref) -> None:
+    def __init__(self, conninfo: str, scheduler: Ref, report: Callable[[str], None]) -> None:
+        """`report` is called if it crashes."""
         self._conninfo, self._scheduler = conninfo, scheduler
         self._is_over = threading.Event()
-        begin(threading.Thread(target=self._read, name="ollama-queue-ended-calls", daemon=True))
+        begin_guarded(self._read, "ollama-queue-ended-calls", report)
 
     def close(self) -> None:
         self._is_over.set()

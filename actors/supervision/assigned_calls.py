@@ -26,13 +26,18 @@ class AssignedCalls:
         self.runner: Ref | None = None
 
     def begin(self, report: Callable[[str], None]) -> None:
-        """Raises `QueueError` if the actors cannot start. `report` is called if one crashes."""
+        """Raises `QueueError` if the actors cannot start. `report` is called with a line of text if
+        one crashes."""
         storage = self.config.queue.storage
         assert storage is not None, "a fleet has one"
-        self.bus = start(EventBus, report, yield_control=self.runtime.yield_control)
+        self.bus = start(
+            EventBus,
+            lambda error: report(f"EventBus crashed: {error}"),
+            yield_control=self.runtime.yield_control,
+        )
         self.runner = start(
             CallRunner,
-            report,
+            lambda error: report(f"CallRunner crashed: {error}"),
             yield_control=self.runtime.yield_control,
             conninfo=storage,
             server=self.server,

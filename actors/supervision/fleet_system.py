@@ -84,7 +84,7 @@ class FleetSystem(System):
             see=self.see,
             miss=self.switchboard.miss,
         )
-        self.assigned.begin(self.on_fatal)
+        self.assigned.begin(self.runtime.on_fatal)
         self.switchboard.assigned_bus = self.assigned.bus
         self.begin_to_read()
 

@@ -78,7 +78,7 @@ class Runtime(Struct, frozen=True):
     check_free_space: Callable[[str, int], None] = check_free_space
     open_blobs: Callable[[str], Blobs] = BlobFolder
     file_pool: Callable[[], Pool] = InlinePool
-    watch_ends: Callable[[Ref], EndWatcher] | None = None
+    watch_ends: Callable[[Ref, Callable[[str], None]], EndWatcher] | None = None
     make_relays: Callable[[Ref], OpenRelay] | None = None
     staff: Mapping[str, int] = {}
 
@@ -123,7 +123,7 @@ class Boot:
             staff=self.runtime.staff,
         )
         if self.runtime.watch_ends is not None:
-            self.ends = self.runtime.watch_ends(self.scheduler)
+            self.ends = self.runtime.watch_ends(self.scheduler, self.reporter("EndReader"))
         self.ticker = start(
             CronTicker,
             self.reporter("CronTicker"),

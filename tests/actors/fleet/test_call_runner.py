@@ -1,5 +1,6 @@
 """The CallRunner on a real PostgreSQL: which calls it makes, and what it writes of their ends."""
 
+import threading
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import Any
@@ -42,13 +43,14 @@ class Runner:
         self.mail: SimpleQueue[Any] = SimpleQueue()
         self.streams: SimpleQueue[Any] = SimpleQueue()
         self.crashes: list[str] = []
+        self.crashed = threading.Event()
         self.lose: dict[int, Callable[[str], None]] = {}
         self.bus: Ref = start(Told, self.streams)
         self.refs: list[Ref] = [self.bus]
         self.ends = CallEndWatch(conninfo)
         self.runner: Ref = start(
             CallRunner,
-            self.crashes.append,
+            self.note_crash,
             conninfo=conninfo,
             server=self.server,
             limit_s=limit_s,
@@ -56,6 +58,10 @@ class Runner:
             spawn_worker=self.spawn,
             dismiss=lambda worker: None,
         )
+
+    def note_crash(self, error: str) -> None:
+        self.crashes.append(error)
+        self.crashed.set()
 
     def spawn(self, slot: int, runner: Ref, lose: Callable[[str], None]) -> Ref:
         self.lose[slot] = lose
@@ -261,3 +267,34 @@ def test_it_stops_its_calls_when_it_must_retire(runner: Runner) -> None:
     tell(runner.runner, Retire(0.0))
 
     assert runner.hears() == Stop(begun.run.slot, call.run.task_id, 1)
+
+
+def test_a_row_that_cannot_be_read_is_reported(runner: Runner) -> None:
+    """Else this server would look well, and make no calls."""
+    with connect(runner.conninfo) as connection:
+        connection.execute(
+            "INSERT INTO calls VALUES (%b, 'of another format')",
+            [f"{runner.server}:{uuid4()}:1".encode()],
+        )
+    runner.assign(runner.call())
+
+    runner.crashed.wait(PATIENCE_S)
+
+    assert [crash.split(":")[0] for crash in runner.crashes] == ["ValidationError"]
+    runner.crashes.clear()
+
+
+def test_the_end_of_a_worker_that_was_replaced_changes_nothing(runner: Runner) -> None:
+    first, second = runner.call(), runner.call()
+    runner.assign(first)
+    begun = runner.hears()
+    runner.lose[begun.run.slot]("crashed on purpose")
+    runner.next_ends()
+    runner.assign(second)
+    again = runner.hears()
+    assert again.run.slot == begun.run.slot
+
+    runner.finish(begun)
+    runner.finish(again, Stopped())
+
+    assert runner.next_ends() == ((second.key, CallEnd(Stopped())),)
