@@ -285,8 +285,9 @@ def _streams(
         time.sleep(lasts_s / 2)
         figures = used.each(stub.books()["chunks"] - sent, "a chunk")
         times = [one for each in readers for one in each.times()]
-    if any(each.chunks != chunks for each in times):
-        raise RuntimeError(f"not all streams have {chunks} chunks")
+    # Whoever comes when the call has ended already gets the whole reply in one piece.
+    if any(each.chunks not in (chunks, 1) for each in times):
+        raise RuntimeError(f"{[each.chunks for each in times]} chunks instead of {chunks} each")
     first_ms = percentiles_ms([each.began - each.sent for each in times])["p50 ms"]
     total_ms = percentiles_ms([each.ended - each.sent for each in times])["p50 ms"]
     over = total_ms / (chunks - 1) * PER_SECOND / 1e3
