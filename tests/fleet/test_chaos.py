@@ -9,9 +9,9 @@ from time import monotonic
 
 from ollama_queue import Client, QueueError, Status
 from tests.support.fakes.model_server import FakeOllama
-from tests.support.servers.fleet import ServerOfFleet, ServersOfQueue, check_ends
+from tests.support.servers.fleet import ServerOfFleet, ServersOfQueue, check_ends, check_order
 from tests.support.servers.postgres import PostgresServer
-from tests.system.crashes.test_kill9 import Load, all_tasks, behave
+from tests.system.crashes.test_kill9 import WORKERS, Load, all_tasks, behave
 
 SECONDS = float(os.environ.get("OLLAMA_QUEUE_CHAOS", "20"))
 SEED = int(os.environ.get("OLLAMA_QUEUE_SEED", random.randrange(1 << 32)))
@@ -51,15 +51,16 @@ class Monkey:
         self, fleet: ServersOfQueue, database: PostgresServer, chance: random.Random
     ) -> None:
         self.fleet, self.database, self.chance = fleet, database, chance
-        self.stopped: dict[ServerOfFleet, float] = {}  # until when
+        self.stopped: dict[ServerOfFleet, float] = {}  # or parted from PostgreSQL: until when
         self.done: Counter[str] = Counter()
 
     def act(self) -> None:
         self.wake_those_due(monotonic())
         others = [each for each in self.fleet.servers if each not in self.stopped]
         server = self.chance.choice(others)
-        harm = self.chance.choice(["kill", "kill", "stop", "stop", "terminate", "cut", "restart"])
-        if len(others) < SERVERS - 1 and harm in ("kill", "stop", "terminate"):
+        harms = ["kill", "kill", "stop", "stop", "part", "part", "terminate", "cut", "restart"]
+        harm = self.chance.choice(harms)
+        if len(others) < SERVERS - 1 and harm in ("kill", "stop", "part", "terminate"):
             harm = "cut"
         self.done[harm] += 1
         match harm:
@@ -72,6 +73,9 @@ class Monkey:
             case "stop":
                 server.stop_running()
                 self.stopped[server] = monotonic() + self.chance.uniform(1.0, 10.0)
+            case "part":
+                server.to_database.cut()
+                self.stopped[server] = monotonic() + self.chance.uniform(1.0, 10.0)
             case "cut":
                 self.database.cut()
             case "restart":
@@ -81,6 +85,7 @@ class Monkey:
         for server, due in tuple(self.stopped.items()):
             if due <= now:
                 server.go_on()
+                server.to_database.heal(forgets=self.chance.random() < 0.5)
                 del self.stopped[server]
 
 
@@ -91,7 +96,13 @@ def test_chaos(database: PostgresServer, tmp_path: Path) -> None:
         FakeOllama(behave) as model,
         database.queue() as conninfo,
         ServersOfQueue(
-            tmp_path, model.url, conninfo, size=SERVERS, settings="server: {shutdown_grace: 2s}\n"
+            tmp_path,
+            model.url,
+            conninfo,
+            size=SERVERS,
+            workers=WORKERS,
+            settings="server: {shutdown_grace: 2s}\n",
+            linked_to=database,
         ) as fleet,
     ):
         load = FleetLoad([server.base_url for server in fleet.servers], SEED + 1)
@@ -105,13 +116,14 @@ def test_chaos(database: PostgresServer, tmp_path: Path) -> None:
                 load.over.wait(chance.uniform(0.5, 2.0))
                 monkey.act()
         finally:
-            monkey.wake_those_due(float("inf"))
             load.over.set()
+            monkey.wake_those_due(float("inf"))
             for user in users:
                 user.join()
         print(f"{dict(monkey.done)}, {fleet.epoch()} leads, slowest {load.slowest_s:.1f} s")
         with fleet.ready(fleet.leader()) as client:
             check_the_end(client, load, fleet)
+    assert model.peak <= WORKERS, "more calls at once than `parallel`"
     assert load.slowest_s < SILENCE_S
 
 
@@ -127,6 +139,7 @@ def check_the_end(client: Client, load: FleetLoad, fleet: ServersOfQueue) -> Non
     versions = fleet.versions()
     assert versions.keys() == tasks.keys()
     check_ends(versions)
+    print(f"{check_order(fleet.groups())} starts in order")
     stats = client.get_queue_stats()
     for status in Status:
         counted = sum(task.status is status for task in tasks.values())

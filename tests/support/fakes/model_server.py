@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain
-from socket import SHUT_RDWR, socket
+from socket import MSG_DONTWAIT, MSG_PEEK, SHUT_RDWR, socket
 from typing import Any, Self, cast
 
 from tests.support.fakes.behaviours import Answer, Behaviour, Cut, Hang, Stream
@@ -39,7 +39,7 @@ class FakeOllama:
     `answers` are those to requests that change models, by path or its start; `changes` are those
     received. `interim` is sent unchanged before each answer to an inference call.
     `calls` are the inference calls received, `probes` the paths of all GET requests, `peak` the
-    maximum number of concurrent calls. Waits raise `TimeoutError`.
+    maximum number of concurrent calls whose clients were still there. Waits raise `TimeoutError`.
     """
 
     def __init__(self, default: Behaviour | Callable[[dict[str, Any]], Behaviour] = _WELL) -> None:
@@ -53,6 +53,7 @@ class FakeOllama:
         self.running = self.peak = self.disconnects = self.connections = 0
         self._script: deque[Behaviour] = deque()
         self._open: set[socket] = set()
+        self._calling: set[socket] = set()
         self._changed = threading.Condition()
         self._reserved = model_server.ReservedPort()  # nobody else gets it while it refuses
         self.port = self._reserved.number
@@ -136,11 +137,12 @@ class FakeOllama:
             self._open.discard(connection)
             self._changed.notify_all()
 
-    def started(self, call: Call) -> Behaviour:
+    def started(self, call: Call, connection: socket) -> Behaviour:
         with self._changed:
             self.calls.append(call)
             self.running += 1
-            self.peak = max(self.peak, self.running)
+            self._calling.add(connection)
+            self.peak = max(self.peak, sum(map(_is_there, self._calling)))
             self._changed.notify_all()
             if self._script:
                 return self._script.popleft()
@@ -153,15 +155,26 @@ class FakeOllama:
         paths = [path for path in self.answers if change.path.startswith(path)]
         return self.answers[max(paths)] if paths else _NOT_FOUND
 
-    def ended(self) -> None:
+    def ended(self, connection: socket) -> None:
         with self._changed:
             self.running -= 1
+            self._calling.discard(connection)
             self._changed.notify_all()
 
     def left(self) -> None:
         with self._changed:
             self.disconnects += 1
             self._changed.notify_all()
+
+
+def _is_there(client: socket) -> bool:
+    """Whether it has not closed its connection."""
+    try:
+        return client.recv(1, MSG_PEEK | MSG_DONTWAIT) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
 
 
 class _Server(ThreadingHTTPServer):
@@ -268,7 +281,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing."""
 
     def _infer(self, call: Call) -> None:
-        behaviour = self.fake.started(call)
+        behaviour = self.fake.started(call, self.connection)
         self._is_running = True
         try:
             self.wfile.write(self.fake.interim)
@@ -348,7 +361,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Record a call's end before its last bytes, which the client's next call may follow."""
         if self._is_running:
             self._is_running = False
-            self.fake.ended()
+            self.fake.ended(self.connection)
 
 
 def _ending(dialect: Dialect, stream: Stream, body: dict[str, Any]) -> list[Any]:

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -13,7 +15,7 @@ from typing import Any, Self
 
 import psycopg
 
-from ollama_queue import Client, QueueError
+from ollama_queue import Client, QueueError, Status
 from ollama_queue.actors.core.model.tasks import Record
 from ollama_queue.actors.store.encoding import decode_record
 from ollama_queue.actors.store.postgres.schema import prepare
@@ -25,7 +27,9 @@ TTL_S = 2.0
 PATIENCE_S = 30.0
 # Each version of each task, as PostgreSQL has it: what no server can be mistaken about.
 JOURNAL = """
-CREATE TABLE journal (n bigserial PRIMARY KEY, value bytea);
+CREATE TABLE journal (
+    n bigserial PRIMARY KEY, value bytea, statement bigint DEFAULT txid_current()
+);
 CREATE FUNCTION note_task() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN INSERT INTO journal (value) VALUES (NEW.value); RETURN NULL; END $$;
 CREATE TRIGGER note_task AFTER INSERT OR UPDATE ON tasks FOR EACH ROW EXECUTE FUNCTION note_task()
@@ -192,13 +196,20 @@ class ServersOfQueue:
         self.until(answers)
         return client
 
+    def groups(self) -> list[list[Record]]:
+        """All versions of tasks in the order in which they were stored, by statement."""
+        with self.connection() as connection:
+            rows = connection.execute(b"SELECT statement, value FROM journal ORDER BY n").fetchall()
+        return [
+            [decode_record(value) for _, value in group]
+            for _, group in groupby(rows, key=itemgetter(0))
+        ]
+
     def versions(self) -> dict[str, list[Record]]:
         """All versions of each task, in the order in which they were stored."""
         found: dict[str, list[Record]] = defaultdict(list)
-        with self.connection() as connection:
-            for (value,) in connection.execute(b"SELECT value FROM journal ORDER BY n"):
-                record = decode_record(value)
-                found[record.id].append(record)
+        for record in chain.from_iterable(self.groups()):
+            found[record.id].append(record)
         return found
 
     @contextmanager
@@ -217,3 +228,28 @@ def check_ends(versions: dict[str, list[Record]]) -> None:
         assert all(ended[first:]), f"{task_id} went on after its end"
         ends = {(record.status, record.attempt) for record in records[first:]}
         assert len(ends) == 1, f"{task_id} has two ends: {ends}"
+
+
+def check_order(groups: list[list[Record]]) -> int:
+    """Each task started before those that should start after it: a replay. Returns the starts.
+
+    A statement is what several decisions gathered to, so what changed in it is not compared with
+    each other: each start is, with all tasks that waited before and still do. One that has run
+    before may have to wait for its retry, and is compared only when it starts.
+    """
+    waiting: dict[str, tuple[int, datetime, str]] = {}
+    attempts: dict[str, int] = defaultdict(int)
+    starts = 0
+    for group in groups:
+        before = {record.id: waiting.pop(record.id, None) for record in group}
+        first = min(waiting.values(), default=None)
+        for record in group:
+            place = -record.priority, record.queued_at, record.id
+            if record.attempt > attempts[record.id]:
+                attempts[record.id] = record.attempt
+                starts += 1
+                place = min(place, before[record.id] or place)  # it may have changed since
+                assert first is None or place < first, f"{record.id} started before {first[-1]}"
+            elif record.status is Status.PENDING and not record.attempt:
+                waiting[record.id] = place
+    return starts
