@@ -58,6 +58,7 @@ def test_a_file_comes_back_as_it_was_sent(official: openai.OpenAI, server: Queue
     (stored,) = (server.folder / "data" / "files").iterdir()
     assert (stored.stat().st_mode & 0o777, stored.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     official.files.delete(file.id)
+    assert file.id not in [each.id for each in official.files.list()]  # read after its removal
     assert not stored.exists()
     with pytest.raises(openai.NotFoundError, match=file.id) as caught:
         official.files.retrieve(file.id)
