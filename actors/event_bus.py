@@ -63,9 +63,12 @@ class EventBus(Actor):
         wall: Callable[[], float] = time.time,
         yield_control: YieldControl = never_yield,
         make_relays: Callable[[Ref], OpenRelay] | None = None,
+        counts: bool = True,
     ) -> None:
-        """`make_relays` is for a server that leads others: it is called with this actor's ref."""
+        """`make_relays` is for a server that leads others: it is called with this actor's ref.
+        Without `counts` it keeps no history: somebody else does."""
         super().__init__(report, yield_control, clock)
+        self.counts = counts
         self.relayed = RelayedStreams(make_relays(self.actor_ref)) if make_relays else None
         self.over: dict[str, int] = {}  # the last attempt of streams that are complete, by task
         self.wall = wall
@@ -122,7 +125,8 @@ class EventBus(Actor):
                 return reply(message, self.measures(listed))
             case GetThroughput():
                 return reply(message, self.history.throughput(self.wall()))
-            case CloseSubscriptions(reason):
+            case CloseSubscriptions(reason, seq):
+                self.seq = max(self.seq, seq)
                 self.save_history()
                 self.close_subscriptions(reason)
                 return reply(message, True)
@@ -170,12 +174,13 @@ class EventBus(Actor):
         while block := list(islice(rest, TOGETHER)):
             for event in cooperatively(block, self.yield_control):
                 self.seq = max(self.seq, event.seq)
-                self.history.take(event)
+                if self.counts:
+                    self.history.take(event)
                 if event.task is not None:
                     self.publish_to_task(event, event.task)
             for subscription in list(self.unfiltered.values()):
                 self.deliver(subscription, block)
-        if self.save_due is None:
+        if self.counts and self.save_due is None:
             self.save_due = self.clock() + SAVE_S
             self.wake_at(self.save_due)
 

@@ -384,7 +384,7 @@ EVENTS = _row(
         Parameter("events", list[str], "Only events of these names."),
         Parameter("tasks", list[str], "Only events of tasks with these ids."),
     ),
-    role=READER,
+    role=READER, anywhere=True,
 )
 SOCKET = _row(
     "GET /ws", "subscribe", type(None),

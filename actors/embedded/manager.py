@@ -109,6 +109,7 @@ from ..core.plan.settle import utc
 from ..executors import create_executor
 from ..files.blob_streams import BlobReader
 from ..files.free_space import FreeSpace
+from ..fleet.leader_client import LeaderClient
 from ..routines.steps import Leave
 from ..settings.settings import anchored
 from ..supervision.generation import Runtime, mint_now
@@ -193,6 +194,7 @@ class QueueManager(ComposedVerbs):
             self._runtime = shared_storage(storage, self._runtime, _thread_pools)
         self.yield_control = self._runtime.yield_control  # the doors use it too
         self._switchboard = Switchboard()
+        self._leader = LeaderClient(self._switchboard.leader_address)
         self.auditor = Auditor(self._switchboard)
         self._keys = EmbeddedKeys(self._switchboard, self.auditor)
         self._crons = EmbeddedCrons(self._switchboard, self.auditor)
@@ -517,6 +519,8 @@ class QueueManager(ComposedVerbs):
 
     def get_tenant_stats(self, tenant: str | None) -> QueueStats:
         """The state of the queue as far as a tenant's tasks go; None: of all."""
+        if isinstance(self._readable(), Readable):
+            return self._leader.stats(tenant)
         now = self._now()
         counts = ask(now.persistence, CountTasks(tenant))
         state = ask(now.scheduler, Describe(tenant))
@@ -878,4 +882,10 @@ class QueueManager(ComposedVerbs):
     def _explain(self, records: list[Record]) -> dict[str, Waiting]:
         """Ask the plan why pending tasks wait, by task id."""
         pending = tuple(r.id for r in records if r.status is Status.PENDING)
-        return ask(self._now().scheduler, Explain(pending)) if pending else {}
+        return self.explain_tasks(pending) if pending else {}
+
+    def explain_tasks(self, task_ids: tuple[str, ...]) -> dict[str, Waiting]:
+        """Why these tasks wait, of those that do."""
+        if isinstance(self._readable(), Readable):
+            return self._leader.explain(task_ids)
+        return ask(self._now().scheduler, Explain(task_ids))

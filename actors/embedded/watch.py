@@ -25,7 +25,7 @@ from ..core.model.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
 from ..core.model.event_names import ENDS
 from ..core.model.events import EventRecord
 from ..core.model.tasks import AttemptBegun, Chunk, Piece, Record, Status
-from ..supervision.switchboard import Generation, Switchboard
+from ..supervision.switchboard import JOIN_S, Generation, Readable, Switchboard
 
 REBOOT_PATIENCE_S = 30.0
 ChunkPosition = tuple[int, int]  # an attempt and the number of a chunk in it
@@ -38,7 +38,7 @@ _PLACE = re.compile(r"(\d{1,9})\.(\d{1,9})", re.ASCII)
 def wait(switchboard: Switchboard, task_id: str, timeout: float | None) -> StoredTask:
     """Wait until a task has ended. Raises `TimeoutError` after `timeout` seconds."""
     deadline = None if timeout is None else time.monotonic() + timeout
-    now = switchboard.current()
+    now, depart = switchboard.hear(None, JOIN_S)
     while True:
         mailbox = Mailbox[EventRecord]()
         leave = partial(tell, now.bus, Unsubscribe(mailbox))
@@ -53,18 +53,28 @@ def wait(switchboard: Switchboard, task_id: str, timeout: float | None) -> Store
             raise late(f"task {task_id} has not ended", timeout) from None
         except (Closed, Unavailable) as lost:
             _check(lost)
-            now = _next(switchboard, now, deadline)
+            depart()
+            depart = _nothing
+            now, depart = _next(switchboard, now, deadline)
         finally:
             leave()
+            depart()
 
 
-def _next(switchboard: Switchboard, now: Generation, deadline: float | None) -> Generation:
-    """Wait for the generation after `now`. Raises `TimeoutError` at `deadline`."""
+def _nothing() -> None:
+    """It has been left."""
+
+
+def _next(
+    switchboard: Switchboard, now: Generation | Readable, deadline: float | None
+) -> tuple[Generation | Readable, Callable[[], None]]:
+    """Wait for what publishes events after `now`. Raises `TimeoutError` at `deadline`."""
     left = math.inf if deadline is None else max(deadline - time.monotonic(), 0.0)
     try:
-        return switchboard.after(now, min(left, REBOOT_PATIENCE_S))
-    except OutcomeUnknown:  # it is still restarting
-        if left < REBOOT_PATIENCE_S:
+        return switchboard.hear(now, min(left, REBOOT_PATIENCE_S))
+    except Unavailable as error:  # it is still restarting, or no server leads
+        is_over = isinstance(error, OutcomeUnknown) or isinstance(now, Readable)
+        if is_over and left < REBOOT_PATIENCE_S:
             raise TimeoutError("the queue is still restarting") from None
         raise
 
@@ -79,16 +89,22 @@ def listen(
 
     Waits while the actors restart.
     """
-    old: Generation | None = None
+    old: Generation | Readable | None = None
     while True:
-        now = switchboard.after(old, REBOOT_PATIENCE_S)
+        now, depart = switchboard.hear(old, REBOOT_PATIENCE_S)
         try:
             ask(now.bus, Subscribe(mailbox, events, tasks))
-            return partial(tell, now.bus, Unsubscribe(mailbox))
+            return partial(_leave, now.bus, mailbox, depart)
         except Unavailable:
+            depart()
             if now is old:
                 raise
             old = now
+
+
+def _leave(bus: Ref, mailbox: Any, depart: Callable[[], None]) -> None:
+    tell(bus, Unsubscribe(mailbox))
+    depart()
 
 
 def listen_while_leading(

@@ -24,12 +24,12 @@ from ..core.model.orders import AssignedCall
 from ..files.free_space import why_unwritten
 from ..fleet.election import Election
 from ..fleet.end_reader import EndReader
-from ..fleet.reader import Reader
 from ..fleet.stream_relay import StreamRelay
 from ..store.postgres.leadership import Me, shared_secret
 from ..store.postgres.schema import prepare
 from ..store.postgres.store import PostgresStore
 from .assigned_calls import AssignedCalls
+from .following import Following
 from .generation import Runtime
 from .switchboard import Switchboard
 from .system import MAX_REBOOTS, REBOOT_WINDOW_S, System
@@ -60,8 +60,8 @@ class FleetSystem(System):
         self.election: Ref | None = None
         self.assigned = AssignedCalls(config, runtime, self.me.id)
         self.staff: dict[str, int] = {self.me.id: 0}
-        self.reader: Ref | None = None
-        self.restarts: deque[float] = deque(maxlen=MAX_REBOOTS)  # of the reader
+        self.following = Following(self.database, runtime, switchboard)
+        self.restarts: deque[float] = deque(maxlen=MAX_REBOOTS)  # of these actors
         self.epoch: int | None = None  # while the actors run
         self.store: PostgresStore | None = None  # the last one that they opened
         self.rest_s = FIRST_REST_S
@@ -86,7 +86,7 @@ class FleetSystem(System):
         )
         self.assigned.begin(self.runtime.on_fatal)
         self.switchboard.assigned_bus = self.assigned.bus
-        self.begin_to_read()
+        self.begin_to_follow()
 
     def see(self, sight: Sight) -> None:
         """In the thread of the Election: note who is there."""
@@ -94,30 +94,25 @@ class FleetSystem(System):
         silent_s = self.config.fleet.ttl / 2
         tell(self.actor_ref, ServersSeen(staff_of(sight, self.me.id, silent_s)))
 
-    def begin_to_read(self) -> None:
+    def begin_to_follow(self) -> None:
         """Have this server answer reads while it does not lead. Raises `Unavailable`."""
         me = self.actor_ref
-        self.reader = start(
-            Reader,
-            lambda error: tell(me, Crashed(READER, NO_GENERATION, error)),
-            yield_control=self.runtime.yield_control,
-            open_store=partial(PostgresStore, self.database),
-        )
-        self.switchboard.read_from(self.reader)
+        self.following.begin(lambda error: tell(me, Crashed(READER, NO_GENERATION, error)))
 
-    def read_again(self, error: str) -> None:
-        """The reader has crashed: start another one, unless that happens too often."""
-        self.switchboard.read_from(None)
-        self.reader, now = None, time.monotonic()
+    def follow_again(self, error: str) -> None:
+        """What answers reads has crashed: start it anew, unless that happens too often."""
+        now = time.monotonic()
         is_bad = len(self.restarts) == MAX_REBOOTS and now - self.restarts[0] < REBOOT_WINDOW_S
         self.restarts.append(now)
+        self.following.down()
         try:
             if not (is_bad or self.has_ended):
-                self.begin_to_read()
+                self.begin_to_follow()
+                return
         except QueueError as failed:
+            self.following.down()
             error = failed.message
-        if self.reader is None:
-            log.error("this server answers no reads but as the leader: %s", error)
+        log.error("this server answers no reads but as the leader: %s", error)
 
     def prepare(self) -> None:
         prepare(self.database)
@@ -128,8 +123,7 @@ class FleetSystem(System):
         self.runtime.on_fatal(f"Election crashed: {error}")
 
     def on_close(self) -> None:
-        if self.reader is not None:
-            stop(self.reader, RESIGN_S)
+        self.following.down()
         if self.election is not None:
             stop(self.election, 1.0)
         super().on_close()
@@ -150,7 +144,7 @@ class FleetSystem(System):
                         self.store.abandon()
                     self.drop("this server leads no more; it may have been done")
             case Crashed(actor, _, error) if actor == READER:
-                self.read_again(error)
+                self.follow_again(error)
             case _:
                 super().handle(message)
 

@@ -12,6 +12,13 @@ from ..base.inbox import check_process
 from ..core.fleet.servers import FleetServer, Leader, Sight
 from ..core.model.errors import OutcomeUnknown, QueueError, Unavailable
 from ..files.free_space import is_full
+from ..fleet.event_relay import EventRelay
+
+JOIN_S = 1.0  # between two looks whether another server still leads
+
+
+def _nothing() -> None:
+    """Leave what needs no leaving."""
 
 
 class Generation(Struct, frozen=True):
@@ -31,9 +38,11 @@ class Readable(Struct, frozen=True):
 
     persistence: Ref
     ticker: Ref
+    bus: Ref
+    relay: EventRelay
 
 
-class Following(Unavailable):
+class LedElsewhere(Unavailable):
     """Another server leads: this one does nothing itself."""
 
 
@@ -88,7 +97,7 @@ class Switchboard:
             self._seen_until = time.monotonic() + holds_s
             leader = sight.leader
             if leader and not (leader.is_here or self.is_closed or self.is_leading):
-                self._now = Following(_where(leader), retry_after_s=1)
+                self._now = LedElsewhere(_where(leader), retry_after_s=1)
             self._changed.notify_all()
         self._tell()
 
@@ -127,9 +136,14 @@ class Switchboard:
         servers = [] if self.sight is None else self.sight.servers
         return next((each.url for each in servers if each.id == server), None), self.secret
 
-    def read_from(self, reader: Ref | None) -> None:
-        """Have `reader` answer reads while this server does not lead; None: nobody."""
-        self._readable = None if reader is None else Readable(reader, reader)
+    def leader_address(self) -> tuple[str | None, bytes]:
+        """The address of the other server that leads, None if there is none, and the secret."""
+        leader = self.leader
+        return None if leader is None else leader.url, self.secret
+
+    def read_from(self, readable: Readable | None) -> None:
+        """Have these answer reads while this server does not lead; None: nobody."""
+        self._readable = readable
 
     @property
     def may_read(self) -> bool:
@@ -161,7 +175,7 @@ class Switchboard:
         """Wait until this server leads, or another one does."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self.is_leading or isinstance(self._now, Following), timeout
+                lambda: self.is_leading or isinstance(self._now, LedElsewhere), timeout
             )
 
     def await_change(self, is_settled: Callable[[], bool], timeout: float) -> bool:
@@ -194,6 +208,23 @@ class Switchboard:
             check_process(self._pid)
             return readable
         return self.current()
+
+    def hear(
+        self, old: Generation | Readable | None, patience_s: float
+    ) -> tuple[Generation | Readable, Callable[[], None]]:
+        """What publishes events, and has stored what they tell of; not the generation `old`. It may
+        be left by calling what comes with it, once. Waits for the end of a reboot, or for another
+        leader. Raises `Unavailable`."""
+        due = time.monotonic() + patience_s
+        while (readable := self._readable) is not None and self.may_read:
+            left = due - time.monotonic()
+            try:
+                return readable, readable.relay.join(min(left, JOIN_S))
+            except Unavailable:
+                if left <= JOIN_S:
+                    raise
+        was = old if isinstance(old, Generation) else None
+        return self.after(was, max(0.0, due - time.monotonic())), _nothing
 
     def after(self, old: Generation | None, timeout: float) -> Generation:
         """Wait for the generation after `old`, for readers that wait for the end of a reboot."""

@@ -17,6 +17,7 @@ from ...actors.executors.transport import ConnectionTransport, Response, reason_
 from ...actors.fleet import signature
 from .. import wire
 from ..requests.exchange import Exchange
+from .feed_door import FeedDoor, LeadingQueue
 from .passed_request import HOP, NOT_LEADING, PassedRequest, RawTarget, kept
 from .pulse import Pulse, is_alive
 from .stream_door import CallingServer, StreamDoor
@@ -126,6 +127,7 @@ class LeaderDoor:
         fleet: Fleet,
         ttl_s: float,
         begin_to_lead: Callable[[], None],
+        queue: LeadingQueue,
         make_receiver: MakeReceiver = PlainReceiver,
     ) -> None:
         self._fleet, self._patience_s = fleet, ttl_s + BOOT_S
@@ -135,7 +137,7 @@ class LeaderDoor:
         self._served: dict[Exchange, Callable[[], None]] = {}  # as the leader
         self._unreached: Leader | None = None  # the log says so
         self._idle: deque[tuple[float, str, ConnectionTransport]] = deque()
-        self._streams = StreamDoor(fleet)
+        self._inner = (StreamDoor(fleet), FeedDoor(fleet, queue))  # for the other servers
         fleet.watch(self._look)
 
     # --- as the leader --------------------------------------------------------------------------
@@ -179,8 +181,9 @@ class LeaderDoor:
         Raises `QueueError` if nobody can, `OSError` if the client has left.
         """
         exchange = request.exchange
-        if self._streams.answer(exchange, request.target, output, connection.speak_for_many):
-            return True
+        for door in self._inner:
+            if door.answer(exchange, request.target, output, connection.speak_for_many):
+                return True
         path = wire.tidy(exchange.path)
         if path in _OPEN or path.startswith(_STATIC):
             return False

@@ -207,7 +207,7 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
         queue.watch_grants(access.replace)
     else:
         keys = FleetAccess(queue.fleet, queue, access, config.auth.grants)
-        door = LeaderDoor(queue.fleet, config.fleet.ttl, keys.begin_to_lead, Receivers())
+        door = LeaderDoor(queue.fleet, config.fleet.ttl, keys.begin_to_lead, queue, Receivers())
     if config.auth.required and not access.has_keys and door is None:
         queue.close()
         raise Invalid(NO_KEYS, field="auth.required")

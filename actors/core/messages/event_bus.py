@@ -112,9 +112,11 @@ class GetThroughput(Command[float], frozen=True):
 
 
 class CloseSubscriptions(Command[bool], frozen=True):
-    """Close every mailbox with this reason. Reply: True."""
+    """Close every mailbox with this reason. Reply: True. `seq` is that of an event that subscribers
+    of this bus need not hear of any more."""
 
     reason: str
+    seq: int = 0
 
 
 ToEventBus = (

@@ -1,0 +1,50 @@
+"""The actors with which a server answers reads while another one leads."""
+
+from collections.abc import Callable
+
+from ..base.actor import Ref, start, stop
+from ..event_bus import EventBus
+from ..fleet.event_relay import EventRelay
+from ..fleet.reader import Reader
+from ..store.postgres.store import PostgresStore
+from .generation import Runtime
+from .switchboard import Readable, Switchboard
+
+CLOSE_S = 6.0
+
+
+class Following:
+    """A Reader of what is stored, and an EventBus that has the leader's events while somebody here
+    waits for some."""
+
+    def __init__(self, database: str, runtime: Runtime, switchboard: Switchboard) -> None:
+        self.database, self.runtime, self.switchboard = database, runtime, switchboard
+        self.actors: list[Ref] = []
+        self.relay: EventRelay | None = None
+        self.unwatch: Callable[[], None] = lambda: None
+
+    def begin(self, report: Callable[[str], None]) -> None:
+        """Raises `QueueError` if the actors cannot start. `report` is called if one crashes."""
+        yield_control, switchboard = self.runtime.yield_control, self.switchboard
+        bus = start(EventBus, report, yield_control=yield_control, counts=False)
+        self.actors.append(bus)
+        reader = start(
+            Reader,
+            report,
+            yield_control=yield_control,
+            open_store=lambda: PostgresStore(self.database),
+        )
+        self.actors.append(reader)
+        self.relay = EventRelay(bus, switchboard.leader_address)
+        self.unwatch = switchboard.watch(self.relay.look)
+        switchboard.read_from(Readable(reader, reader, bus, self.relay))
+
+    def down(self) -> None:
+        self.switchboard.read_from(None)
+        self.unwatch()
+        self.unwatch = lambda: None
+        if self.relay is not None:
+            self.relay.close()
+        for actor in self.actors:
+            stop(actor, CLOSE_S)
+        self.actors, self.relay = [], None

@@ -1,0 +1,110 @@
+"""Tells servers that follow what only the leader knows: events, and the state of the plan."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+import msgspec
+
+from ...actors.base.mailbox import Closed, Mailbox
+from ...actors.core.model.errors import QueueError
+from ...actors.core.model.stats import QueueStats, Waiting
+from ...actors.fleet import signature
+from ...actors.fleet.event_frames import event_frame
+from ...actors.fleet.event_relay import EVENTS_PATH, HEARTBEAT_S
+from ...actors.fleet.leader_client import EXPLAIN_PATH, STATS_PATH
+from ..requests.exchange import Exchange
+
+AHEAD = 10_000  # events that another server may be behind
+MOST_BODY = 1 << 20  # bytes
+_BYTES = (("Content-Type", "application/octet-stream"), ("Cache-Control", "no-store"))
+_JSON = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
+
+
+class LeadingQueue(Protocol):
+    """A queue that knows its plan while it leads."""
+
+    def listen(self, mailbox: Mailbox[Any]) -> Callable[[], None]: ...
+
+    def explain_tasks(self, task_ids: tuple[str, ...]) -> dict[str, Waiting]: ...
+
+    def get_tenant_stats(self, tenant: str | None) -> QueueStats: ...
+
+
+class LeadingServer(Protocol):
+    secret: bytes
+
+    @property
+    def is_leading(self) -> bool: ...
+
+
+class FeedOutput(Protocol):
+    def send(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None: ...
+
+    def send_pieces(
+        self, status: int, headers: Iterable[tuple[str, str]], pieces: Iterable[bytes]
+    ) -> None: ...
+
+
+class FeedDoor:
+    """Answers servers of the same queue only: they sign their requests."""
+
+    def __init__(self, server: LeadingServer, queue: LeadingQueue) -> None:
+        self._server, self._queue = server, queue
+
+    def answer(
+        self,
+        exchange: Exchange,
+        target: str,
+        output: FeedOutput,
+        speak_for_many: Callable[[], None],
+    ) -> bool:
+        """False if the request is not for this door. `speak_for_many` is told of a server that
+        asks."""
+        if not target.startswith((EVENTS_PATH, EXPLAIN_PATH, STATS_PATH)):
+            return False
+        signed = exchange.headers.get(signature.HEADER.lower(), "")
+        if signature.vouched(self._server.secret, signed, exchange.method, target) is None:
+            output.send(403, (), b"")
+            return True
+        speak_for_many()
+        if target == EVENTS_PATH and self._server.is_leading:
+            output.send_pieces(200, _BYTES, _events(self._queue))
+            return True
+        body = b"" if exchange.method == "GET" else exchange.stream.read(MOST_BODY)
+        try:
+            status, answer = (
+                (200, self._said(target, body)) if self._server.is_leading else (503, None)
+            )
+        except QueueError:
+            status, answer = 503, None
+        output.send(status, _JSON, msgspec.json.encode(answer))
+        return True
+
+    def _said(self, target: str, body: bytes) -> dict[str, Waiting] | QueueStats | None:
+        if target.startswith(STATS_PATH):
+            return self._queue.get_tenant_stats(unquote(target.removeprefix(STATS_PATH)) or None)
+        if hashlib.sha256(body).hexdigest() != target.removeprefix(EXPLAIN_PATH):
+            return None
+        return self._queue.explain_tasks(msgspec.json.decode(body, type=tuple[str, ...]))
+
+
+def _events(queue: LeadingQueue) -> Iterator[bytes]:
+    """All events from now on, and heartbeats, while this server leads."""
+    mailbox = Mailbox[Any](AHEAD)
+    leave = queue.listen(mailbox)
+    seq = mailbox.since
+    try:
+        yield event_frame(seq)
+        while True:
+            try:
+                events = [mailbox.get(HEARTBEAT_S), *mailbox.drain()]
+            except TimeoutError:
+                events = []
+            yield event_frame(seq, events)
+            seq = events[-1].seq if events else seq
+    except (Closed, QueueError):
+        return  # the other server comes back, to whoever leads then
+    finally:
+        leave()
