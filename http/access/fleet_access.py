@@ -32,7 +32,7 @@ class GrantingQueue(Protocol):
 
 class FleetAccess:
     """Keeps an `AccessControl` up to date. A leader has the keys from its actors, before it answers
-    the first request; the others, who answer of themselves only, from their beats."""
+    the first request; the others, who answer reads only, from their beats."""
 
     def __init__(
         self,
