@@ -54,9 +54,10 @@ class Reader:
         return self.delivered.get(timeout=PATIENCE_S)
 
     def await_waiting(self) -> None:
-        """Until the reader waits for a piece, so that the next one can be written at once."""
+        """Until the reader waits for a piece, so that the next one can be written at once, and
+        nothing else is on its way: its task as it was at first comes by itself."""
         (waiting,) = self.house.logs[1]._readers
-        while waiting._handle is None:
+        while self.stream.task is None or waiting._handle is None:
             pass
 
 
