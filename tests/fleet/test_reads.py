@@ -1,5 +1,6 @@
 """What is stored is read at every door, whatever the leader does; nothing else is made up there."""
 
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -207,6 +208,23 @@ def test_tenants_find_nothing_of_each_other(locked: ServersOfQueue) -> None:
             missing = bob.get(path.replace(belonging, other))
             assert plain(answer, belonging) == plain(missing, other), path
             assert own.get(path).status_code in (200, 400), path
+
+
+def test_a_feed_shows_a_tenant_its_own(locked: ServersOfQueue) -> None:
+    house = FleetHouse(locked, OPS)
+    house.queue.pause()
+    task = {"type": "generate", "model": "m", "prompt": "x"}
+    with house.client(BOB) as bob, house.client(ANN) as ann:
+        ann.post("/api/tasks", json=task)
+        with bob.stream("GET", "/api/events") as feed:
+            lines = (line for line in feed.iter_lines() if line.startswith("data: "))
+            snapshot = json.loads(next(lines).removeprefix("data: "))
+            ann.post("/api/tasks", json=task)
+            own = bob.post("/api/tasks", json=task).json()["task_id"]
+            event = json.loads(next(lines).removeprefix("data: "))
+
+    assert (snapshot["tasks"], snapshot["stats"]["pending_tasks"]) == ([], 0)
+    assert event["task"]["id"] == own
 
 
 def test_a_key_that_is_added_or_revoked_is_so_at_each_door(locked: ServersOfQueue) -> None:

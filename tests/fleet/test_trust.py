@@ -163,3 +163,13 @@ def test_a_proxy_before_a_follower_speaks_for_its_clients(proxied_fleet: Servers
         ("pause", "203.0.113.9"),
         ("resume", stranger),
     ]
+
+
+def test_what_servers_ask_each_other_is_answered_to_nobody_else(fleet: ServersOfQueue) -> None:
+    forged = {"X-Queue-Client": "- " + "0" * 64}
+    for server in fleet.servers:
+        for path in ("/fleet/events", "/fleet/stats/", "/fleet/stats/ann", "/fleet/streams/a/1"):
+            for headers in ({}, forged):
+                answer = httpx.get(f"{server.base_url}{path}", headers=headers, timeout=30)
+                assert (answer.status_code, answer.content) == (403, b""), path
+        assert post(server, "/fleet/waiting/" + "0" * 64, forged).status_code == 403
