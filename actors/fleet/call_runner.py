@@ -20,9 +20,9 @@ from ..core.model.orders import Stop
 from ..core.model.outcomes import CallEnd, Stopped
 from ..store.postgres.calls import CallWatch, EndWriter, SeenCall
 from ..store.postgres.connections import PostgresError
+from .watching import watch_rows
 
-POLL_S = 1.0  # a notification may get lost
-RETRY_S = 0.5
+RETRY_S = 0.5  # before an end is written again
 STOP_PATIENCE_S = 5.0  # a worker that has not ended a call so long after a stop is replaced
 SpawnWorker = Callable[[int, Ref, Callable[[str], None]], Ref]
 
@@ -196,24 +196,18 @@ class CallRunner(Actor):
 
     def _read(self) -> None:
         """Tell the actor which calls there are, whenever they may have changed."""
-        me, is_failing = self.actor_ref, False
-        while not self.is_over.is_set():
-            try:
-                watch = CallWatch(self.conninfo, self.server)
-                try:
-                    while not self.is_over.is_set():
-                        asked_at = self.clock()
-                        calls = watch.read(self.known)
-                        is_failing = False
-                        tell(me, CallsSeen(asked_at, calls))
-                        watch.wait(POLL_S)
-                finally:
-                    watch.close()
-            except PostgresError as error:
-                if not is_failing:
-                    log.warning("the calls of this server cannot be read: %s", error)
-                is_failing = True
-            self.is_over.wait(RETRY_S)
+        me = self.actor_ref
+
+        def look(watch: CallWatch) -> None:
+            asked_at = self.clock()
+            tell(me, CallsSeen(asked_at, watch.read(self.known)))
+
+        watch_rows(
+            lambda: CallWatch(self.conninfo, self.server),
+            look,
+            self.is_over,
+            lambda error: log.warning("the calls of this server cannot be read: %s", error),
+        )
 
     def _write(self) -> None:
         """Write the ends of calls, as many together as there are."""

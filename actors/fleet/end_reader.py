@@ -7,10 +7,7 @@ from ..base.actor import Ref, log, tell
 from ..base.thread_pool import begin_guarded
 from ..core.messages import CallsEnded
 from ..store.postgres.calls import CallEndWatch
-from ..store.postgres.connections import PostgresError
-
-POLL_S = 1.0  # a notification may get lost
-RETRY_S = 0.5
+from .watching import watch_rows
 
 
 class EndReader:
@@ -26,21 +23,13 @@ class EndReader:
         self._is_over.set()
 
     def _read(self) -> None:
-        is_failing = False
-        while not self._is_over.is_set():
-            try:
-                watch = CallEndWatch(self._conninfo)
-                try:
-                    while not self._is_over.is_set():
-                        ends = watch.read()
-                        is_failing = False
-                        if ends:
-                            tell(self._scheduler, CallsEnded(ends))
-                        watch.wait(POLL_S)
-                finally:
-                    watch.close()
-            except PostgresError as error:
-                if not is_failing:
-                    log.warning("the ends of calls of other servers cannot be read: %s", error)
-                is_failing = True
-            self._is_over.wait(RETRY_S)
+        def look(watch: CallEndWatch) -> None:
+            if ends := watch.read():
+                tell(self._scheduler, CallsEnded(ends))
+
+        watch_rows(
+            lambda: CallEndWatch(self._conninfo),
+            look,
+            self._is_over,
+            lambda why: log.warning("the ends of calls of other servers cannot be read: %s", why),
+        )

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 
-from ..base.actor import Ref, ask, dismiss, start, stop
+from ..base.actor import Ref, ask, start, stop
 from ..core.config.config import Config
 from ..core.messages.call_runner import Retire
 from ..event_bus import EventBus
-from ..executors import Executor
 from ..fleet.call_runner import CallRunner
 from ..store.postgres.leadership import BURIED_AFTER
-from ..worker import Worker
 from .generation import Runtime
+from .workers import Workers
 
 RETIRE_PATIENCE_S = 12.0  # for calls that were stopped to end, and for the database
 
@@ -20,8 +19,7 @@ class AssignedCalls:
 
     def __init__(self, config: Config, runtime: Runtime, server: str) -> None:
         self.config, self.runtime, self.server = config, runtime, server
-        self.backends = {backend.name: backend for backend in config.all_backends}
-        self.workers: list[Ref] = []
+        self.workers = Workers(config, runtime.make_executor, runtime.yield_control)
         self.bus: Ref | None = None
         self.runner: Ref | None = None
 
@@ -44,29 +42,11 @@ class AssignedCalls:
             limit_s=self.config.fleet.ttl * BURIED_AFTER,
             bus=self.bus,
             spawn_worker=self.spawn_worker,
-            dismiss=self.dismiss,
+            dismiss=self.workers.dismiss,
         )
 
     def spawn_worker(self, slot: int, runner: Ref, report: Callable[[str], None]) -> Ref:
-        worker: Ref = Worker.start(
-            report,
-            yield_control=self.runtime.yield_control,
-            slot=slot,
-            make_executor=self.make_executor,
-            scheduler=runner,
-            bus=self.bus,
-        )
-        self.workers.append(worker)
-        return worker
-
-    def make_executor(self, backend: str) -> Executor:
-        return self.runtime.make_executor(
-            self.backends[backend], self.config.ollama.timeout, self.runtime.yield_control
-        )
-
-    def dismiss(self, worker: Ref) -> None:
-        self.workers.remove(worker)
-        dismiss(worker)
+        return self.workers.spawn(slot, runner, self.bus, report)
 
     def retire(self, grace_s: float) -> None:
         """Let running calls end. Raises `QueueError`."""
@@ -74,8 +54,9 @@ class AssignedCalls:
             ask(self.runner, Retire(grace_s), timeout=grace_s + RETIRE_PATIENCE_S)
 
     def down(self) -> None:
-        for ref in (self.runner, *self.workers, self.bus):
-            if ref is not None:
-                stop(ref, 1.0)
+        if self.runner is not None:
+            stop(self.runner, 1.0)
+        self.workers.stop()
+        if self.bus is not None:
+            stop(self.bus, 1.0)
         self.runner = self.bus = None
-        self.workers = []

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from ..base.actor import Ref, ask, dismiss, start, stop, tell
+from ..base.actor import Ref, ask, start, stop, tell
 from ..base.cooperation import YieldControl, never_yield
 from ..base.relayed_streams import OpenRelay
 from ..base.thread_pool import InlinePool, Pool
@@ -37,8 +37,8 @@ from ..store.rocksdb import open_store
 from ..store.task_store import TaskStore
 from ..sweeper import Sweeper
 from ..webhook_sender import WebhookSender
-from ..worker import Worker
 from .switchboard import Generation
+from .workers import Workers
 
 CLOSE_PATIENCE_S = 12.0  # two pools, 5 s each, plus closing
 
@@ -94,7 +94,6 @@ class Boot:
         report: Callable[[str, str], None],
     ) -> None:
         self.config, self.runtime, self.place = config, runtime, place
-        self.backends = {backend.name: backend for backend in config.all_backends}
         self._report = report
         self.bus: Ref | None = None
         self.persistence: Ref | None = None
@@ -104,7 +103,7 @@ class Boot:
         self.batches: Ref | None = None
         self.sender: Ref | None = None
         self.prober: Ref | None = None
-        self.workers: list[Ref] = []
+        self.workers = Workers(config, runtime.make_executor, runtime.yield_control)
         self.ends: EndWatcher | None = None
 
     def up(self) -> Generation:
@@ -244,38 +243,21 @@ class Boot:
         )
 
     def spawn_worker(self, slot: int, scheduler: Ref, report: Callable[[str], None]) -> Ref:
-        assert self.bus is not None
-        worker: Ref = Worker.start(
-            report,
-            yield_control=self.runtime.yield_control,
-            slot=slot,
-            make_executor=self.make_executor,
-            scheduler=scheduler,
-            bus=self.bus,
-        )
-        self.workers.append(worker)
-        return worker
+        return self.workers.spawn(slot, scheduler, self.bus, report)
 
     def spawn_prober(self, scheduler: Ref) -> Ref:
         self.prober = Prober.start(
             self.reporter("Prober"),
             yield_control=self.runtime.yield_control,
-            executors={name: self.make_executor(name) for name in self.backends},
+            executors={name: self.workers.make_executor(name) for name in self.workers.backends},
             interval_s=self.config.remote_scheduling.health_check_interval,
             max_rest_s=self.config.scheduler.max_rest,
             scheduler=scheduler,
         )
         return self.prober
 
-    def make_executor(self, backend: str) -> Executor:
-        silence_s = self.config.ollama.timeout
-        return self.runtime.make_executor(
-            self.backends[backend], silence_s, self.runtime.yield_control
-        )
-
     def dismiss(self, worker: Ref) -> None:
-        self.workers.remove(worker)
-        dismiss(worker)
+        self.workers.dismiss(worker)
 
     def drain(self, grace_s: float) -> None:
         """Let running tasks finish, and make everything durable. Raises `QueueError`."""
@@ -294,9 +276,9 @@ class Boot:
         for ref in (self.ticker, self.sweeper, self.batches, self.sender, self.scheduler):
             if ref is not None:
                 stop(ref, 1.0)
-        for ref in (self.prober, *self.workers):  # no more are spawned
-            if ref is not None:
-                stop(ref, 1.0)
+        if self.prober is not None:
+            stop(self.prober, 1.0)
+        self.workers.stop()  # no more are spawned
         if self.bus is not None:
             tell(self.bus, CloseSubscriptions(reason))
             stop(self.bus, 1.0)
