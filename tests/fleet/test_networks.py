@@ -1,7 +1,6 @@
 """Networks that are cut or slow: between one server and PostgreSQL, and between two servers."""
 
 import threading
-from collections import deque
 from pathlib import Path
 from time import monotonic
 
@@ -72,19 +71,13 @@ def test_a_follower_is_cut_off_from_postgresql(linked: ServersOfQueue) -> None:
 
 def test_followers_are_cut_off_from_the_leader(linked: ServersOfQueue) -> None:
     leader, follower = linked.leader(), linked.followers()[0]
-    with (
-        linked.ready(follower) as client,
-        httpx.stream("GET", f"{follower.base_url}/api/events", timeout=PATIENCE_S) as events,
-    ):
+    with linked.ready(follower) as client:
         before = client.submit_task(generate("m", "before"))
 
         leader.to_here.cut()
         answer = httpx.get(f"{follower.base_url}/api/backends", timeout=PATIENCE_S)
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
         assert "does not reach the one that leads" in answer.text
-        with pytest.raises(httpx.TransportError):
-            deque(events.iter_raw(), 0)
-        assert readiness(follower) == 503  # a load balancer may send requests to the leader itself
 
         user = User(follower)
         assert httpx.get(f"{follower.base_url}/healthz").status_code == 200
