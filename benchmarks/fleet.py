@@ -231,9 +231,10 @@ def _load(ports: Sequence[int], tasks: int) -> float:
     with ExitStack() as stack:
         clients = [stack.enter_context(load.Load(port, 64 // len(ports))) for port in ports]
         with ThreadPoolExecutor(len(clients)) as threads:
-            answers = list(threads.map(lambda each: each.send(POST, tasks // len(ports)), clients))
+            sent = threads.map(lambda each: each.send(POST, tasks // len(ports)), clients)
+            answers: list[load.Answers] = list(sent)
     spent_ns = max(each.ended for each in answers) - min(each.began for each in answers)
-    return tasks / (spent_ns / 1e9)
+    return tasks * 1e9 / spent_ns
 
 
 def _drained(shared: Database, servers: Servers, stub: Stub, tasks: int) -> dict[str, float]:
