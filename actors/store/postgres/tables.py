@@ -8,9 +8,16 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
-from .connections import NoAnswer, Patience, PatientConnection, plain_errors, settings_of
+from .connections import (
+    NoAnswer,
+    Patience,
+    PatientConnection,
+    connect,
+    plain_errors,
+    settings_of,
+)
 
 T = TypeVar("T")
 Connection = PatientConnection
@@ -90,9 +97,16 @@ class Tables(RowReader):
         self._here = threading.local()
         try:
             with plain_errors():
-                self._pool.open(wait=True, timeout=_PATIENCE_S)
+                self._open(conninfo)
         except BaseException:
             self.close()
+            raise
+
+    def _open(self, conninfo: str) -> None:
+        try:
+            self._pool.open(wait=True, timeout=_PATIENCE_S)
+        except PoolTimeout:
+            connect(conninfo).close()  # a single connection says why it fails
             raise
 
     def close(self) -> None:

@@ -234,3 +234,14 @@ def test_a_server_that_is_down_is_one_sentence(conninfo: str) -> None:
             PostgresStore(place, 1)
         assert "\n" not in refused.value.message
         server.start()
+
+
+def test_who_gets_no_connection_learns_why(conninfo: str) -> None:
+    with connect(conninfo) as connection:
+        connection.execute("CREATE ROLE crowded LOGIN CONNECTION LIMIT 0")
+    try:
+        with pytest.raises(Unavailable, match='too many connections for role "crowded"'):
+            PostgresStore(f"{conninfo}{'&' if '?' in conninfo else '?'}user=crowded")
+    finally:
+        with connect(conninfo) as connection:
+            connection.execute("DROP ROLE crowded")
