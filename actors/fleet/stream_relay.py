@@ -13,8 +13,8 @@ from ..base.thread_pool import begin
 from ..core.messages import RelayEnded, StreamEnded, StreamGrew
 from ..core.model.orders import AssignedCall
 from ..core.model.tasks import AttemptBegun, Piece
-from ..executors.transport import ConnectionTransport, Target
-from . import signature
+from ..executors.transport import ConnectionTransport
+from .leader_client import signed_target
 from .stream_frames import frames
 
 PATH = "/fleet/streams/"  # plus the id of a task, and an attempt
@@ -65,7 +65,7 @@ class StreamRelay:
         """Whether the last piece has come."""
         task_id, attempt = self._call.run.task_id, self._call.run.attempt
         log: StreamLog | None = None
-        target = stream_target(url, secret, f"{PATH}{task_id}/{attempt}")
+        target = signed_target(url, secret, "GET", f"{PATH}{task_id}/{attempt}")
         self._transport.begin()
         with closing(self._transport.send(target)) as response:
             if response.status != 200:
@@ -82,10 +82,3 @@ class StreamRelay:
                     case StreamEnded(attempt=ended) if ended == attempt:
                         return True
         return False
-
-
-def stream_target(url: str, secret: bytes, path: str) -> Target:
-    signed = signature.sign(secret, "-", "GET", path)
-    whole = httpx.URL(url).join(path)
-    headers = {"Host": whole.netloc.decode(), signature.HEADER: signed}
-    return Target("GET", whole, httpx.Headers(headers))
