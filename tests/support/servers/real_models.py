@@ -9,9 +9,12 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 from typing import Any
+
+from ollama_queue import Client, Status
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / ".dev"))
@@ -20,12 +23,26 @@ sys.path.insert(0, str(ROOT / ".dev"))
 import model_server as model_server  # noqa: E402
 
 FOLDER = ROOT / ".backends"
+PATIENCE_S = 120.0  # for a reply
+MOST_AT_ONCE = 50  # tokens that a model may have said when its client is seen to have left
 MODELFILE = """\
 FROM {gguf}
 PARAMETER num_ctx 2048
 PARAMETER num_thread 1
 PARAMETER num_predict 64
 """
+
+
+def is_cancelled_by(leave: Callable[[], object], queue: Client) -> bool:
+    """Whether `leave`, which reads the start of a long reply and leaves, cancels its task. A model
+    whose reply was over by then is asked again: how much it says is not up to us."""
+    for _ in range(5):
+        leave()
+        (task, *_) = queue.list_tasks()
+        ended = queue.wait(task.id, timeout=PATIENCE_S)
+        if ended.status is Status.CANCELLED or ended.tokens > MOST_AT_ONCE:
+            break
+    return ended.status is Status.CANCELLED
 
 
 class LlamaServer(model_server.LlamaServer):

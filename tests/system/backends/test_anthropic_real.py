@@ -11,10 +11,10 @@ from typing import Any
 import anthropic as official
 import pytest
 
-from ollama_queue import Client, Status
+from ollama_queue import Client
 from tests.support.anthropic_messages import assembled
 from tests.support.servers.queue_server import QueueServer
-from tests.support.servers.real_models import Server, kind_of
+from tests.support.servers.real_models import Server, is_cancelled_by, kind_of
 
 HELLO: Any = [{"role": "user", "content": [{"type": "text", "text": "Say hello."}]}]
 LONG: Any = [{"role": "user", "content": "Count from one to one thousand in words."}]
@@ -95,10 +95,11 @@ def test_messages_errors_and_departure(
     with pytest.raises(official.NotFoundError):
         client.messages.create(messages=HELLO, **{**fixed, "model": "nope"})
 
-    with client.messages.stream(model=server.model, messages=LONG, max_tokens=1000) as stream:
-        next(iter(stream.text_stream))
-    (task, *_) = queue.list_tasks()
-    assert queue.wait(task.id, timeout=PATIENCE_S).status is Status.CANCELLED
+    def leave() -> None:
+        with client.messages.stream(model=server.model, messages=LONG, max_tokens=1000) as stream:
+            next(iter(stream.text_stream))
+
+    assert is_cancelled_by(leave, queue)
     server.wait_until_idle(20)
 
 

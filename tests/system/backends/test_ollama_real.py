@@ -13,7 +13,13 @@ import pytest
 
 from ollama_queue import Client
 from tests.support.servers.queue_server import QueueServer
-from tests.support.servers.real_models import LlamaServer, OllamaServer, Server, kind_of
+from tests.support.servers.real_models import (
+    LlamaServer,
+    OllamaServer,
+    Server,
+    is_cancelled_by,
+    kind_of,
+)
 
 HELLO = [{"role": "user", "content": "Say hello."}]
 LONG = [{"role": "user", "content": "Count from one to one thousand in words."}]
@@ -77,13 +83,12 @@ def test_lists_and_errors(client: official.Client, server: Server) -> None:
 def test_a_client_that_leaves_stops_the_model(
     client: official.Client, queue: Client, server: Server
 ) -> None:
-    cancelled = queue.subscribe(["task_cancelled"])
-    parts: Any = client.chat(server.model, LONG, options={"num_predict": 1000}, stream=True)
-    next(parts)
+    def leave() -> None:
+        parts: Any = client.chat(server.model, LONG, options={"num_predict": 1000}, stream=True)
+        next(parts)
+        parts.close()
 
-    parts.close()
-
-    assert cancelled.get(PATIENCE_S).event == "task_cancelled"
+    assert is_cancelled_by(leave, queue)
     server.wait_until_idle(20)
 
 

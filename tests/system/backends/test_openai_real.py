@@ -11,9 +11,15 @@ from typing import Any
 import openai as official
 import pytest
 
-from ollama_queue import Client, Status
+from ollama_queue import Client
 from tests.support.servers.queue_server import QueueServer
-from tests.support.servers.real_models import LlamaServer, OllamaServer, Server, kind_of
+from tests.support.servers.real_models import (
+    LlamaServer,
+    OllamaServer,
+    Server,
+    is_cancelled_by,
+    kind_of,
+)
 
 HELLO: Any = [{"role": "user", "content": "Say hello."}]
 LONG: Any = [{"role": "user", "content": "Count from one to one thousand in words."}]
@@ -90,10 +96,11 @@ def test_replies_errors_and_departure(
     with pytest.raises(official.NotFoundError):
         create(model="nope", messages=HELLO)
 
-    with create(model=server.model, messages=LONG, max_tokens=1000, stream=True) as parts:
-        next(iter(parts))
-    (task, *_) = queue.list_tasks()
-    assert queue.wait(task.id, timeout=PATIENCE_S).status is Status.CANCELLED
+    def leave() -> None:
+        with create(model=server.model, messages=LONG, max_tokens=1000, stream=True) as parts:
+            next(iter(parts))
+
+    assert is_cancelled_by(leave, queue)
     server.wait_until_idle(20)
 
 
