@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from ..core.messages import RelayBegun, RelayEnded
 from ..core.model.events import EventRecord
-from ..core.model.orders import AssignedCall
+from ..core.model.orders import AssignedCall, task_of_call
 from ..core.model.tasks import Record
 from .mailbox import Mailbox
 
@@ -40,7 +40,7 @@ class RelayedStreams:
     ) -> None:
         """Note which server makes which call, by key; None: it has ended."""
         for key, call in calls.items():
-            task_id = key.split(":")[1]
+            task_id = task_of_call(key)
             known, relay = self._calls.get(task_id), self._relays.get(task_id)
             if call is None:
                 if known is not None and known.key == key:

@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import assert_never
 
@@ -23,6 +23,7 @@ from ..store.postgres.connections import PostgresError
 from .watching import watch_rows
 
 RETRY_S = 0.5  # before an end is written again
+MOST_ENDS = 100  # written together
 STOP_PATIENCE_S = 5.0  # a worker that has not ended a call so long after a stop is replaced
 SpawnWorker = Callable[[int, Ref, Callable[[str], None]], Ref]
 
@@ -214,19 +215,11 @@ class CallRunner(Actor):
         me, is_failing = self.actor_ref, False
         writer: EndWriter | None = None
         while (first := self.ends.get()) is not None:
-            ends, is_last = [first], False
-            with suppress(queue.Empty):
-                while len(ends) < 100:
-                    more = self.ends.get_nowait()
-                    if more is None:
-                        is_last = True
-                        break
-                    ends.append(more)
+            ends = [first, *self._more_ends()]
             while True:
                 try:
                     writer = writer or EndWriter(self.conninfo)
                     writer.write(ends)
-                    is_failing = False
                     break
                 except PostgresError as error:
                     if not is_failing:
@@ -235,10 +228,19 @@ class CallRunner(Actor):
                     if writer is not None:
                         writer.close()
                         writer = None
-                if is_last or self.is_over.wait(RETRY_S):
+                if self.is_over.wait(RETRY_S):
                     return
+            is_failing = False
             tell(me, EndsWritten(tuple(key for key, _ in ends)))
-            if is_last:
-                break
         if writer is not None:
             writer.close()
+
+    def _more_ends(self) -> Iterator[tuple[str, CallEnd]]:
+        """Those that wait to be written, up to `MOST_ENDS`."""
+        with suppress(queue.Empty):
+            for _ in range(MOST_ENDS - 1):
+                end = self.ends.get_nowait()
+                if end is None:
+                    self.ends.put(None)  # the last of all: for the loop
+                    return
+                yield end

@@ -165,7 +165,13 @@ class AssignedCall(Struct, frozen=True):
 
     @property
     def key(self) -> str:
+        """Names it in the store: no other call has the same server, task and attempt."""
         return f"{self.server}:{self.run.task_id}:{self.run.attempt}"
+
+
+def task_of_call(key: str) -> str:
+    """The id of the task in the key of an assigned call."""
+    return key.split(":")[1]
 
 
 class SaveCall(Struct, frozen=True):
