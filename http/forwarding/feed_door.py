@@ -1,7 +1,7 @@
 """Tells servers that follow what only the leader knows: events, and the state of the plan."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 from urllib.parse import unquote
 
@@ -15,6 +15,7 @@ from ...actors.fleet.event_frames import event_frame
 from ...actors.fleet.event_relay import EVENTS_PATH, HEARTBEAT_S
 from ...actors.fleet.leader_client import EXPLAIN_PATH, STATS_PATH
 from ..requests.exchange import Exchange
+from .stream_door import StreamOutput
 
 AHEAD = 10_000  # events that another server may be behind
 MOST_BODY = 1 << 20  # bytes
@@ -39,14 +40,6 @@ class LeadingServer(Protocol):
     def is_leading(self) -> bool: ...
 
 
-class FeedOutput(Protocol):
-    def send(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None: ...
-
-    def send_pieces(
-        self, status: int, headers: Iterable[tuple[str, str]], pieces: Iterable[bytes]
-    ) -> None: ...
-
-
 class FeedDoor:
     """Answers servers of the same queue only: they sign their requests."""
 
@@ -57,7 +50,7 @@ class FeedDoor:
         self,
         exchange: Exchange,
         target: str,
-        output: FeedOutput,
+        output: StreamOutput,
         speak_for_many: Callable[[], None],
     ) -> bool:
         """False if the request is not for this door. `speak_for_many` is told of a server that

@@ -26,6 +26,8 @@ class CallingServer(Protocol):
 
 
 class StreamOutput(Protocol):
+    """Where an answer to another server goes."""
+
     def send(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None: ...
 
     def send_pieces(
