@@ -84,7 +84,7 @@ def test_the_examples_of_a_readme_run(
     )
 
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.split()) > 3  # how much a model says is not up to us
+    assert done.stdout.strip()  # what a model says, and in how many words, is not up to us
 
 
 @pytest.fixture
