@@ -74,10 +74,6 @@ class Output(Protocol):
 
     def send_head(self, status: int, headers: Iterable[tuple[str, str]]) -> None: ...
 
-    def send_sized(
-        self, status: int, headers: Iterable[tuple[str, str]], pieces: Iterable[bytes]
-    ) -> None: ...
-
     def send_pieces(
         self, status: int, headers: Iterable[tuple[str, str]], pieces: Iterable[bytes]
     ) -> None: ...
@@ -367,7 +363,7 @@ class LeaderDoor:
         elif length is None or int(length) <= LITTLE:
             output.send(response.status, headers, b"".join(response))
         else:
-            output.send_sized(response.status, [*headers, ("content-length", length)], response)
+            output.send_pieces(response.status, [*headers, ("content-length", length)], response)
 
     def _borrow(self, url: str) -> ConnectionTransport:
         """A connection to the leader that is not in use, or one that is opened when it is used."""

@@ -18,10 +18,19 @@ Headers = Iterable[tuple[str, str]]
 class ResponseWriter:
     """One response. `patience_s`: for a client that does not read it."""
 
-    __slots__ = ("_connection", "_is_http_1_0", "_unsent", "closes", "has_begun", "patience_s")
+    __slots__ = (
+        "_connection",
+        "_is_chunked",
+        "_is_http_1_0",
+        "_unsent",
+        "closes",
+        "has_begun",
+        "patience_s",
+    )
 
     def __init__(self, connection: ClientConnection, minor: int, closes: bool, patience_s: float):
         self._connection, self._is_http_1_0 = connection, minor == 0
+        self._is_chunked = minor > 0  # what is sent piece by piece
         self.closes = closes  # whether the connection is closed behind it
         self.patience_s = patience_s
         self.has_begun = False
@@ -36,28 +45,27 @@ class ResponseWriter:
         """Send the response to a HEAD request, whose headers are complete."""
         self._send(self.head(status, headers, ""))
 
-    def send_sized(self, status: int, headers: Headers, pieces: Iterable[bytes]) -> None:
-        """Send a response piece by piece whose headers say how long it is."""
-        self._send(self.head(status, headers, ""))
-        for piece in pieces:
-            self._send(piece)
-
     def send_pieces(self, status: int, headers: Headers, pieces: Iterable[bytes]) -> None:
-        """Send a response piece by piece. The head goes with the first one that is not empty."""
+        """Send a response piece by piece: in chunks, unless its headers say how long it is.
+
+        The head goes with the first piece that is not empty.
+        """
+        headers = list(headers)
+        if any(name.lower() == "content-length" for name, _ in headers):
+            self._is_chunked = False  # proxies refuse a response that is both
+        elif not self._is_chunked:
+            self.closes = True  # the end of the connection is that of the body
         parts = iter(pieces)
         first = next(filter(None, parts), b"")
-        if self._is_http_1_0:
-            self.closes = True  # the end of the connection is that of the body
-            self._send(self.head(status, headers, "") + first)
-        else:
-            head = self.head(status, headers, "Transfer-Encoding: chunked\r\n")
-            self._send(head + _chunk(first) if first else head)
+        framing = "Transfer-Encoding: chunked\r\n" if self._is_chunked else ""
+        head = self.head(status, headers, framing)
+        self._send(head + self._framed(first) if first else head)
         for part in parts:
             if part:
                 self._send(self._framed(part))
             elif self._unsent:
                 self._send(b"")
-        if not self._is_http_1_0:
+        if self._is_chunked:
             self._send(b"0\r\n\r\n")
 
     def send_now(self, piece: bytes) -> bool:
@@ -69,7 +77,7 @@ class ResponseWriter:
         return not self._unsent
 
     def _framed(self, piece: bytes) -> bytes:
-        return piece if self._is_http_1_0 else _chunk(piece)
+        return b"%x\r\n%b\r\n" % (len(piece), piece) if self._is_chunked else piece
 
     def head(self, status: int, headers: Headers, framing: str) -> bytes:
         lines = [
@@ -96,10 +104,6 @@ def _line(name: str, value: str) -> str:
     if "\r" in value or "\n" in value:  # it would be another header, or another response
         raise ValueError(f"the header {name} must be one line")
     return f"{name}: {value}\r\n"
-
-
-def _chunk(piece: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(piece), piece)
 
 
 @lru_cache(maxsize=1)

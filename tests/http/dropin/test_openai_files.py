@@ -55,6 +55,9 @@ def test_a_file_comes_back_as_it_was_sent(official: openai.OpenAI, server: Queue
     assert file.expires_at == file.created_at + 30 * DAY_S
     assert official.files.retrieve(file.id) == file
     assert official.files.content(file.id).read() == LINES
+    # With a length it is not chunked as well: a proxy takes that for an attack.
+    headers = official.files.content(file.id).response.headers
+    assert (headers["content-length"], "transfer-encoding" in headers) == (str(len(LINES)), False)
     (stored,) = (server.folder / "data" / "files").iterdir()
     assert (stored.stat().st_mode & 0o777, stored.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     official.files.delete(file.id)
