@@ -14,7 +14,7 @@ from .base.cooperation import YieldControl, never_yield
 from .base.stream_log import StreamLog
 from .core.activity.tracing import TraceContext, child_of
 from .core.messages import (
-    CallEnded,
+    CallCrashed,
     Finished,
     StartCall,
     StreamGrew,
@@ -36,18 +36,19 @@ class Call:
     def __init__(self, run: Run, spec: CallSpec | None, executor: Executor) -> None:
         self.run, self.spec, self.executor = run, spec, executor
         self.log = StreamLog(AttemptBegun(run.attempt, run.backend, time.time(), run.fallback))
-        self.stopped = False
         self.deadline = time.monotonic() + run.timeout_s if run.timeout_s is not None else None
+        self._ended = threading.Lock()
 
-    def stop(self) -> None:
-        """Stop it, and discard its further pieces."""
-        self.stopped = True
-        self.executor.abort()
-        self.log.close()
+    def claim_end(self) -> bool:
+        """Whether this is the first to ask, in any thread: that one alone tells of the end."""
+        return self._ended.acquire(blocking=False)
 
 
 class Worker(Actor):
-    """Runs one call at a time, in a thread of its own that never blocks the mailbox."""
+    """Runs one call at a time, in a thread of its own that never blocks the mailbox.
+
+    That thread tells the scheduler of the end, so that it need not wake this actor first.
+    """
 
     def __init__(
         self,
@@ -63,16 +64,20 @@ class Worker(Actor):
         self.slot, self.make_executor = slot, make_executor
         self.executors: dict[str, Executor] = {}  # by backend; each keeps a warm connection
         self.scheduler, self.bus = scheduler, bus
-        self.call: Call | None = None
-        self.calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
+        self.call: Call | None = None  # whoever claims its end sets it to None
 
     def on_start(self) -> None:
+        self.calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         name = f"ollama-queue-call-{self.slot}"
-        threading.Thread(target=self.make_calls, name=name, daemon=True).start()
+        target, args = self.make_calls, (self.calls,)
+        threading.Thread(target=target, args=args, name=name, daemon=True).start()
 
     def on_close(self) -> None:
-        if self.call is not None:
-            self.call.stop()
+        call = self.call
+        if call is not None:
+            call.claim_end()  # nobody is told of it
+            call.executor.abort()
+            call.log.close()
         self.calls.put(None)
 
     def handle(self, message: ToWorker) -> None:
@@ -87,9 +92,10 @@ class Worker(Actor):
                 # One sender's messages arrive in order: unless it has ended, the call is current.
                 call = self.call
                 if call is not None and (call.run.task_id, call.run.attempt) == (task_id, attempt):
-                    call.stop()
-            case CallEnded(outcome, error):
-                self.end(outcome, error)
+                    self.abort(call)
+                    call.log.close()  # its further pieces are discarded
+            case CallCrashed(error):
+                raise RuntimeError(error)
             case Wake():
                 self.watch_time()
             case _:
@@ -100,11 +106,18 @@ class Worker(Actor):
             self.executors[backend] = self.make_executor(backend)
         return self.executors[backend]
 
-    def end(self, outcome: Outcome | None, error: str) -> None:
-        call, self.call = self.call, None
-        assert call is not None
-        if outcome is None:
-            raise RuntimeError(error)
+    def abort(self, call: Call, failure: str | None = None) -> None:
+        """Have a call end, or leave it alone with its thread if it cannot be interrupted."""
+        outcome = call.executor.abort(failure)
+        if outcome is not None and call.claim_end():
+            del self.executors[call.run.backend]
+            self.calls.put(None)
+            self.end(call, outcome)
+            self.on_start()
+
+    def end(self, call: Call, outcome: Outcome) -> None:
+        """Tell how a call has ended; only for who has claimed its end."""
+        self.call = None
         run = call.run
         tell(self.scheduler, Finished(self.slot, run.task_id, run.attempt, outcome))
 
@@ -113,23 +126,26 @@ class Worker(Actor):
         if call is None or call.deadline is None:
             return
         if call.deadline <= self.clock():
-            call.executor.abort(f"no answer within timeout_s = {call.run.timeout_s:g} s")
+            self.abort(call, f"no answer within timeout_s = {call.run.timeout_s:g} s")
         else:
             self.wake_at(call.deadline)
 
     # --- the call's own thread ------------------------------------------------------------------
 
-    def make_calls(self) -> None:
-        me = self.actor_ref
-        while (call := self.calls.get()) is not None:
+    def make_calls(self, calls: "queue.SimpleQueue[Call | None]") -> None:
+        while (call := calls.get()) is not None:
             try:
-                ended = CallEnded(self.make(call))
+                outcome = self.make(call)
             except BaseException as error:  # this thread must not end silently
                 log.error("the executor crashed\n%s", traceback.format_exc())
-                ended = CallEnded(None, f"{type(error).__name__}: {error}")
-            tell(me, ended)
-        for executor in self.executors.values():
-            executor.close()
+                if call.claim_end():
+                    tell(self.actor_ref, CallCrashed(f"{type(error).__name__}: {error}"))
+                continue
+            if call.claim_end():
+                self.end(call, outcome)
+        if calls is self.calls:  # else this thread was left alone
+            for executor in self.executors.values():
+                executor.close()
 
     def make(self, call: Call) -> Outcome:
         stream, task_id = call.log, call.run.task_id

@@ -19,7 +19,8 @@ class Executor(Protocol):
     """One warm connection to one model server, used for one call at a time.
 
     Call `begin`, then `run` in the thread that owns the call. `abort`, from any thread at any time
-    after `begin`, makes that `run` return `Stopped` (or a timeout's `Failed`) within moments.
+    after `begin`, makes that `run` return `Stopped` (or a timeout's `Failed`) within moments, or
+    returns it itself.
     """
 
     def begin(self, is_followed: Callable[[], bool] = lambda: True) -> None:
@@ -49,8 +50,12 @@ class Executor(Protocol):
         and the server is known to refuse; they are left out.
         """
 
-    def abort(self, failure: str | None = None) -> None:
-        """End the running call. With `failure`, it ends as a retryable `Failed(failure)`."""
+    def abort(self, failure: str | None = None) -> Outcome | None:
+        """End the running call. With `failure`, it ends as a retryable `Failed(failure)`.
+
+        If what runs cannot be interrupted, this returns the outcome: then `run` returns at some
+        time, its reply is of no use, and this executor makes no further call.
+        """
 
     def probe(self) -> ProbeResult:
         """Ask the server for its health and its models, within 5 s.

@@ -1,16 +1,12 @@
 """Runs tasks on a function in place of a model server, for users' tests."""
 
-import queue
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Struct
 
-from ..base.thread_pool import begin
 from ..core.activity.tracing import TraceContext
 from ..core.model.errors import Invalid, cut
 from ..core.model.limits import ERROR
@@ -63,69 +59,20 @@ Answer = str | Iterable[str] | Mapping[str, Any] | Sequence[float] | Sequence[Se
 AnswerFunction = Callable[[ModelCall], Answer]
 
 
-AHEAD = 100  # pieces of a reply that a function may be ahead of its reader
-
-
-class _Line(Struct, frozen=True):
-    """A line of a stream."""
-
-    raw: bytes
-
-
-class _Attempt:
-    """A call of the function in a thread of its own, which can be abandoned but not stopped."""
-
-    def __init__(self) -> None:
-        self.left_with: Outcome | None = None
-        self._events: queue.Queue[_Line | Outcome | None] = queue.Queue(AHEAD)
-
-    def make(self, function: AnswerFunction, call: ModelCall, dialect: Dialect) -> None:
-        try:
-            for event in _events_of(call, dialect, function(call)):
-                self._events.put(event)
-                if self.left_with is not None:
-                    return
-        except Invalid as error:
-            self._events.put(_failed(error, Verdict.FINAL))
-        except Exception as error:
-            self._events.put(_failed(error, Verdict.RETRY))
-        except BaseException as error:  # such as a test that exits: retrying would not help
-            self._events.put(_failed(error, Verdict.FINAL))
-
-    def leave(self, outcome: Outcome) -> None:
-        """Abandon the call, from any thread. The first outcome wins."""
-        self.left_with = self.left_with or outcome
-        with suppress(queue.Full):  # if it is full, `follow` has something to wake up for
-            self._events.put_nowait(None)
-
-    def follow(self, on_chunk: Callable[[bytes], None]) -> Outcome:
-        while True:
-            event = self._events.get()
-            if self.left_with is not None:
-                break
-            if isinstance(event, _Line):
-                on_chunk(event.raw)
-            elif event is not None:
-                return event
-        with suppress(queue.Empty):  # else the function would wait for space for ever
-            while True:
-                self._events.get_nowait()
-        return self.left_with
-
-
 class FunctionExecutor:
-    """An `Executor` over a function."""
+    """An `Executor` over a function, which can be abandoned but not interrupted."""
 
     def __init__(self, function: AnswerFunction) -> None:
         self._function = function
-        self._attempt = _Attempt()
+        self._left_with: Outcome | None = None
 
     def begin(self, is_followed: Callable[[], bool] = lambda: True) -> None:
-        self._attempt = _Attempt()
+        self._left_with = None
 
-    def abort(self, failure: str | None = None) -> None:
-        stopped = Stopped() if failure is None else Failed(failure, Verdict.RETRY)
-        self._attempt.leave(stopped)
+    def abort(self, failure: str | None = None) -> Outcome:
+        if self._left_with is None:
+            self._left_with = Stopped() if failure is None else Failed(failure, Verdict.RETRY)
+        return self._left_with
 
     def trace(self, context: TraceContext) -> None:
         """Nothing: a function is called in this process."""
@@ -138,17 +85,26 @@ class FunctionExecutor:
         on_chunk: Callable[[bytes], None],
         without: frozenset[str] = frozenset(),
     ) -> Outcome:
-        attempt = self._attempt
         call = ModelCall(kind, model, spec.payload, spec.options, spec.metadata)
-        begin(
-            threading.Thread(
-                target=attempt.make,
-                args=(self._function, call, spec.dialect),
-                name="ollama-queue-function",
-                daemon=True,
-            )
-        )
-        return attempt.follow(on_chunk)
+        try:
+            return self._left_with or self._call(call, spec.dialect, on_chunk)
+        except Invalid as error:
+            return _failed(error, Verdict.FINAL)
+        except Exception as error:
+            return _failed(error, Verdict.RETRY)
+        except BaseException as error:  # such as a test that exits: retrying would not help
+            return _failed(error, Verdict.FINAL)
+
+    def _call(
+        self, call: ModelCall, dialect: Dialect, on_chunk: Callable[[bytes], None]
+    ) -> Outcome:
+        for event in _events_of(call, dialect, self._function(call)):
+            if self._left_with is not None:
+                return self._left_with
+            if not isinstance(event, bytes):
+                return event
+            on_chunk(event)
+        raise AssertionError("an outcome comes last")
 
     def probe(self) -> ProbeResult:
         return ProbeResult(version="function")
@@ -165,13 +121,16 @@ def _failed(error: BaseException, verdict: Verdict) -> Failed:
     return Failed(message, verdict, upstream=Upstream(message))
 
 
-def _events_of(call: ModelCall, dialect: Dialect, answer: Any) -> Iterator[_Line | Outcome]:
-    """Turn a function's return value into what a model server would send. Raises `Invalid`."""
+def _events_of(call: ModelCall, dialect: Dialect, answer: Any) -> Iterator[bytes | Outcome]:
+    """Turn a function's return value into the lines a model server would send, and the outcome.
+
+    Raises `Invalid`.
+    """
     if isinstance(answer, Mapping):
         reply = dict(answer)
         result = _encoded(reply)
         if call.type is not TaskType.EMBED:
-            yield _Line(result)
+            yield result
         yield answered(result, reply)
     elif dialect is not Dialect.OLLAMA:
         raise Invalid("for a task in OpenAI's dialect the function must return the whole reply")
@@ -202,7 +161,7 @@ def _vectors(answer: Any) -> list[list[float]]:
         ) from None
 
 
-def _said(call: ModelCall, answer: Any) -> Iterator[_Line | Outcome]:
+def _said(call: ModelCall, answer: Any) -> Iterator[bytes | Outcome]:
     if not isinstance(answer, Iterable):
         raise Invalid(f"the function must return text, not {_kind(answer)}")
     assembly = ChatAssembly() if call.type is TaskType.CHAT else GenerateAssembly()
@@ -213,10 +172,10 @@ def _said(call: ModelCall, answer: Any) -> Iterator[_Line | Outcome]:
         count += 1
         line = _line(call, piece)
         assembly.take(line)
-        yield _Line(msgspec.json.encode(line))
+        yield msgspec.json.encode(line)
     last = {**_line(call, ""), "done": True, "done_reason": "stop", "eval_count": count}
     assembly.take(last)
-    yield _Line(msgspec.json.encode(last))
+    yield msgspec.json.encode(last)
     yield answered(msgspec.json.encode(assembly.whole(last)), last)
 
 

@@ -15,7 +15,7 @@ from ollama_queue.actors.core.messages import Finished, StartCall, StreamGrew, W
 from ollama_queue.actors.core.messages.replies import CallSpec
 from ollama_queue.actors.core.model.errors import OutcomeUnknown
 from ollama_queue.actors.core.model.orders import Run, Stop
-from ollama_queue.actors.core.model.outcomes import Answered, Failed, Stopped, Verdict
+from ollama_queue.actors.core.model.outcomes import Answered, Failed, Outcome, Stopped, Verdict
 from ollama_queue.actors.core.model.tasks import Piece, Spec, TaskType
 from ollama_queue.actors.worker import Worker
 from tests.support.recorders import PATIENCE_S, Controlled, Recorder, spec_of, task_id
@@ -29,7 +29,7 @@ class WorkerHarness:
 
     def __init__(self) -> None:
         self.log: list[tuple[str, Any]] = []
-        self.executor = Controlled()
+        self.executor: Controlled = Controlled()
         self.scheduler = Recorder("scheduler", self.log)
         self.bus = Recorder("bus", self.log)
         self.reports: Queue[str] = Queue()
@@ -98,6 +98,34 @@ def test_a_stop_ends_the_call_at_once(bench: WorkerHarness) -> None:
     tell(bench.ref, Stop(SLOT, task_id(1), 1))
 
     assert bench.finished() == [Finished(SLOT, task_id(1), 1, Stopped())]
+
+
+class Uninterruptible(Controlled):
+    def abort(self, failure: str | None = None) -> Outcome:
+        self.aborts.append(failure)
+        return Stopped()
+
+
+def test_a_call_that_cannot_be_interrupted_is_left_alone(bench: WorkerHarness) -> None:
+    left = bench.executor = Uninterruptible()
+    thread = bench.thread
+    assert thread is not None
+    bench.run()
+    left.calls.get(timeout=PATIENCE_S)
+    tell(bench.ref, Stop(SLOT, task_id(1), 1))
+    bench.finished()
+
+    bench.executor = Controlled()
+    bench.run(2)
+    bench.end(DONE)
+    bench.finished(2)
+    left.steps.put(DONE)
+    thread.join(PATIENCE_S)
+
+    assert not thread.is_alive()
+    assert not bench.executor.closed.is_set()
+    ends = [Finished(SLOT, task_id(1), 1, Stopped()), Finished(SLOT, task_id(2), 1, DONE)]
+    assert bench.scheduler.told == ends
 
 
 @pytest.mark.parametrize("other", [Stop(SLOT, task_id(1), 2), Stop(SLOT, task_id(2), 1)])

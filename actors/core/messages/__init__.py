@@ -146,7 +146,7 @@ from .webhook_sender import (
     SubjectRead,
     ToWebhookSender,
 )
-from .worker import CallEnded, StartCall, ToWorker
+from .worker import CallCrashed, StartCall, ToWorker
 
 __all__ = [
     "AddAccessKey",
@@ -162,7 +162,7 @@ __all__ = [
     "BeatFailed",
     "Beaten",
     "CallBackends",
-    "CallEnded",
+    "CallCrashed",
     "CallsEnded",
     "CallsPlaced",
     "Cancel",

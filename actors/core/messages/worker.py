@@ -3,7 +3,6 @@
 from msgspec import Struct
 
 from ..model.orders import Run, Stop
-from ..model.outcomes import Outcome
 from .replies import CallSpec
 from .wake import Wake
 
@@ -15,11 +14,10 @@ class StartCall(Struct, frozen=True):
     spec: CallSpec | None
 
 
-class CallEnded(Struct, frozen=True):
-    """The call has returned; with `error` (and no outcome) if the executor crashed."""
+class CallCrashed(Struct, frozen=True):
+    """The executor has raised this error; how a call ends is told to the scheduler."""
 
-    outcome: Outcome | None
-    error: str = ""
+    error: str
 
 
-ToWorker = StartCall | Stop | CallEnded | Wake
+ToWorker = StartCall | Stop | CallCrashed | Wake

@@ -73,6 +73,7 @@ BY_HAND = {
     messages.ServersSeen: messages.ServersSeen({}),
     messages.CallsEnded: messages.CallsEnded(()),
     messages.WorkerLost: messages.WorkerLost(0, 0, "by hand"),
+    messages.CallCrashed: messages.CallCrashed("by hand"),
     messages.Drain: messages.Drain(0.0),
     messages.CheckCapacity: messages.CheckCapacity(1, 1),
     messages.GetWaitReasons: messages.GetWaitReasons(),
