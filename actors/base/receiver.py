@@ -11,8 +11,12 @@ class Receiver(Protocol):
     def receive(self, most: int) -> bytes:
         """Wait for bytes and return at most so many; none at the end. Raises `OSError`."""
 
-    def rest(self) -> None:
-        """Let what arrives gather for some milliseconds, where that makes reading cheaper."""
+    def rest(self, end: bytes, is_awaited: Callable[[], bool]) -> None:
+        """Let what arrives gather for up to half a second, where that makes reading cheaper.
+
+        It goes on with some milliseconds of delay once what has arrived ends with `end` (if empty,
+        once anything has arrived), or the connection has ended, or the next piece `is_awaited`.
+        """
 
     def close(self) -> None:
         """Forget the connection, before it is closed."""
@@ -27,7 +31,7 @@ class PlainReceiver:
     def __init__(self, connection: socket.socket) -> None:
         self.receive = connection.recv
 
-    def rest(self) -> None:
+    def rest(self, end: bytes, is_awaited: Callable[[], bool]) -> None:
         """Return at once."""
 
     def close(self) -> None:

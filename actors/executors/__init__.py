@@ -26,8 +26,8 @@ class Executor(Protocol):
     def begin(self, is_followed: Callable[[], bool] = lambda: True) -> None:
         """Clear an earlier abort before a new call.
 
-        While `is_followed` returns False, nobody waits for the pieces of a reply: some milliseconds
-        of them may be read together.
+        While `is_followed` returns False, nobody waits for the pieces of a reply: those of half a
+        second may be read together.
         """
 
     def trace(self, context: TraceContext) -> None:

@@ -20,6 +20,7 @@ _FIELD = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\0\r]*)")
 _HEAD_END = re.compile(rb"\n\r?\n")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\0\r]*)?")
 _PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,7})\r\n")
+_LAST_CHUNK = b"0\r\n\r\n"  # without trailers
 _BLANKS = " \t"
 _LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 
@@ -194,6 +195,7 @@ class HttpResponse:
     """One answer: the head is read on creation, then the body piece by piece.
 
     Interim answers (1xx) are skipped. `headers` are by lower-case name, several of one name joined.
+    `end` is what its last bytes most often are, empty if nothing marks its end.
     Raises `ConnectionClosed`, `MalformedResponse` or `OSError`.
     """
 
@@ -214,6 +216,7 @@ class HttpResponse:
         else:
             raise MalformedResponse(f"more than {MAX_INTERIM} interim answers")
         self.is_whole = False  # whether it was read to its end
+        self.end = b""
         self._pieces = self._body(method)
 
     @property
@@ -261,6 +264,7 @@ class HttpResponse:
         if codings == ["chunked"]:
             # With a Content-Length as well, or in HTTP/1.0, others may see the end elsewhere.
             self._stays = self._stays and self._minor > 0 and not lengths
+            self.end = _LAST_CHUNK
             return self._chunked()
         if lengths:
             return self._sized(int(lengths.pop()))

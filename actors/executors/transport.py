@@ -18,10 +18,10 @@ _PORTS = {"http": 80, "https": 443}
 # How long to wait for the end of a body that was not read to its end: a stream's last event and
 # the end of the body mostly arrive together, and reading the end keeps the connection usable.
 _LAST_LOOK_S = 0.05
-# A reply that nobody follows is read at intervals once it has lasted so long, unless its pieces are
-# large: its end is then found later by a hundredth of its time or less.
-UNFOLLOWED_S = 1.0
-LITTLE = 4 << 10  # bytes
+# So long after its first piece, a reply that nobody follows is read at intervals, unless its pieces
+# are large: its end is then found later by a twentieth of its time or less.
+UNFOLLOWED_S = 0.25
+LITTLE = 16 << 10  # bytes
 
 
 class Aborted(httpx.TransportError):
@@ -71,7 +71,7 @@ class ConnectionTransport:
         self._make_receiver = make_receiver
         self._receiver: Receiver | None = None
         self._is_followed: Callable[[], bool] = lambda: True
-        self._rests_from = 0.0
+        self._rests_from: float | None = None
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._origin: tuple[str, bytes, int | None] | None = None
@@ -155,12 +155,15 @@ class ConnectionTransport:
         upload.send(target.head_of_pieces if has_body else target.message(None))
         return upload
 
-    def rest_after(self, piece: bytes) -> None:
-        """Wait for more than the next piece, if that delays nobody."""
+    def rest_after(self, piece: bytes, end: bytes) -> None:
+        """Wait for more than the next piece, if that delays nobody. The answer ends with `end`."""
         if len(piece) >= LITTLE or self._is_followed():
             return
-        if self._receiver is not None and time.monotonic() >= self._rests_from:
-            self._receiver.rest()
+        now = time.monotonic()
+        if self._rests_from is None:  # the first piece, of which followers are still to hear
+            self._rests_from = now + UNFOLLOWED_S
+        if self._receiver is not None and now >= self._rests_from:
+            self._receiver.rest(end, self._is_followed)
 
     def keep(self, incoming: Incoming) -> None:
         """Keep the connection for the next request: its answer was read to the end."""
@@ -193,7 +196,7 @@ class ConnectionTransport:
         if aborted:
             self.drop()
             raise Aborted("the call was aborted before it was sent")
-        self._rests_from = time.monotonic() + UNFOLLOWED_S
+        self._rests_from = None
         WATCH.add(self)
 
     def read_head(self, incoming: Incoming, method: str) -> "Response":
@@ -316,7 +319,7 @@ class Response:
         try:
             while piece := self._answer.read():
                 yield piece
-                self._transport.rest_after(piece)
+                self._transport.rest_after(piece, self._answer.end)
         except (OSError, MalformedResponse) as error:
             raise self._transport.fail(error) from error
         if self._transport.is_aborted:  # an abort's EOF may look like the end of the body

@@ -1,6 +1,7 @@
 """When a call rests between two reads: while nobody waits for the next piece."""
 
 import socket
+from collections.abc import Callable
 
 import pytest
 
@@ -20,7 +21,9 @@ class Resting(PlainReceiver):
         super().__init__(connection)
         self.rests = 0
 
-    def rest(self) -> None:
+    def rest(self, end: bytes, is_awaited: Callable[[], bool]) -> None:
+        assert end == END
+        assert not is_awaited()
         self.rests += 1
 
 
