@@ -170,6 +170,9 @@ class BatchRunner(Actor):
         job = self.job(batch_id)
         if job is None or job.status is BatchStatus.FINALIZING:
             raise Conflict(f"batch {batch_id} has ended: it cannot be cancelled", field="id")
+        if command.audit is not None:
+            entry = Commit((SaveAudit(command.audit),), utc(self.clock()), True)
+            self.pass_on(self.persistence, entry, None)
         promise = self.later(command)
         if batch_id in self.submitted and job.status is BatchStatus.VALIDATING:
             self.cancels.setdefault(batch_id, []).append(promise)  # its tasks are being stored
@@ -180,6 +183,8 @@ class BatchRunner(Actor):
         if batch_id in self.batches:
             raise Conflict(f"batch {batch_id} has not ended: it cannot be deleted", field="id")
         drops: list[Save] = [DropBatch(batch_id), *map(DropFile, file_ids)]
+        if command.audit is not None:
+            drops.append(SaveAudit(command.audit))
         commit = Commit(tuple(drops), utc(self.clock()), True)
         self.pass_on(self.persistence, commit, self.later(command))
 

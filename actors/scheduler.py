@@ -201,13 +201,13 @@ class Scheduler(Actor):
                 return reply(message, self.measures(now))
             case AddAccessKey(key):
                 orders, info = self.plan.add_key(key, now)
-                self.answer(message, orders, now, info)
+                self.answer(message, noted(message, orders), now, info)
             case RotateAccessKey(name, digest, hint):
                 orders, info = self.plan.rotate_key(name, digest, hint)
-                self.answer(message, orders, now, info)
+                self.answer(message, noted(message, orders), now, info)
             case RevokeAccessKey(name):
                 orders, info = self.plan.revoke_key(name, now)
-                self.answer(message, orders, now, info)
+                self.answer(message, noted(message, orders), now, info)
             case ListAccessKeys():
                 keys = self.plan.key_infos(now), self.plan.access.grants
                 self.answer(message, [], now, keys)

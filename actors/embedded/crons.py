@@ -69,5 +69,6 @@ class EmbeddedCrons:
 
     def run(self, cron_id: OfCron) -> Submitted:
         plain_id = arguments.cron_id(cron_id)
+        self.get(plain_id)
         self._record("run_cron_task", plain_id)
         return self._ask(RunNow(plain_id))

@@ -43,23 +43,23 @@ class EmbeddedKeys:
             checked = new_key(new)
         key, digest, hint = _made()
         stored = AccessKey(**asdict(checked), digest=digest, hint=hint, created_at=utc(time.time()))
-        self._auditor.record("add_key", checked.name, f"role {checked.role}")
-        ask(self._switchboard.current().scheduler, AddAccessKey(stored))
+        note = self._auditor.note("add_key", checked.name, f"role {checked.role}")
+        ask(self._switchboard.current().scheduler, AddAccessKey(stored, audit=note))
         self.tell()
         return KeyCreated(name=checked.name, key=key)
 
     def rotate(self, name: str) -> KeyCreated:
         name = arguments.text(name, "name", limits.NAME)
         key, digest, hint = _made()
-        self._auditor.record("rotate_key", name)
-        ask(self._switchboard.current().scheduler, RotateAccessKey(name, digest, hint))
+        command = RotateAccessKey(name, digest, hint, audit=self._auditor.note("rotate_key", name))
+        ask(self._switchboard.current().scheduler, command)
         self.tell()
         return KeyCreated(name=name, key=key)
 
     def revoke(self, name: str) -> KeyInfo:
         name = arguments.text(name, "name", limits.NAME)
-        self._auditor.record("revoke_key", name)
-        info = ask(self._switchboard.current().scheduler, RevokeAccessKey(name))
+        command = RevokeAccessKey(name, audit=self._auditor.note("revoke_key", name))
+        info = ask(self._switchboard.current().scheduler, command)
         self.tell()
         return info
 

@@ -760,6 +760,7 @@ class QueueManager(ComposedVerbs):
 
     def delete_file(self, file_id: str) -> StoredFile:
         """Delete a file; returns its last record. Raises `NotFound`."""
+        self.get_file(file_id)
         self.auditor.record("delete_file", file_id)
         return self._files.delete(file_id)
 
@@ -832,8 +833,8 @@ class QueueManager(ComposedVerbs):
         has ended."""
         if self.get_batch(batch_id).job is None:
             raise NotFound(f"batch {batch_id} is not from a file", field="id")
-        self.auditor.record("cancel_batch", batch_id)
-        ask(self._now().batches, CancelBatch(batch_id))
+        note = self.auditor.note("cancel_batch", batch_id)
+        ask(self._now().batches, CancelBatch(batch_id, audit=note))
         return self.get_batch(batch_id)
 
     def delete_job(self, batch_id: str) -> None:
@@ -843,9 +844,9 @@ class QueueManager(ComposedVerbs):
         if job is None:
             raise NotFound(f"batch {batch_id} is not from a file", field="id")
         files = (job.input_file_id, job.output_file_id, job.error_file_id)
-        self.auditor.record("delete_batch", batch_id)
-        command = DeleteBatch(batch_id, tuple(file for file in files if file is not None))
-        ask(self._now().batches, command)
+        note = self.auditor.note("delete_batch", batch_id)
+        stored = tuple(file for file in files if file is not None)
+        ask(self._now().batches, DeleteBatch(batch_id, stored, audit=note))
 
     def probe_backends(self, names: Collection[str] | None = None) -> None:
         """Probe these model servers, or all, now. Returns once the plan has the results."""

@@ -129,6 +129,46 @@ def test_each_route_that_changes_something_leaves_an_entry(
     assert "secret" not in str(made)
 
 
+@pytest.mark.parametrize(
+    "route",
+    [route for route in WRITING if "{id}" in route.public_path],
+    ids=lambda route: route.operation,
+)
+def test_a_change_of_what_is_not_there_leaves_none(shop: Workshop, route: HttpRoute[Any]) -> None:
+    _, body = PREPARED[route.operation](shop)
+    before = len(shop.entries())
+    path = route.public_path.replace("{id}", "01a21f60-3ffc-7e18-97f3-85655d6b8be8")
+
+    answer = shop.http.request(route.method, path, json=body)
+
+    assert answer.status_code == httpx.codes.NOT_FOUND, answer.text
+    assert len(shop.entries()) == before
+
+
+def test_neither_does_one_that_its_state_refuses(shop: Workshop) -> None:
+    key, file_id = shop.key(), shop.file()
+    body = {"input_file_id": file_id, "endpoint": "/v1/chat/completions"}
+    batch = shop.made("/v1/batches", {**body, "completion_window": "24h"}, "id")
+    assert shop.http.post(f"/v1/batches/{batch}/cancel").status_code == httpx.codes.OK
+    ended = shop.http.post(f"/v1/batches/{batch}/cancel")
+    while ended.status_code == httpx.codes.OK:
+        ended = shop.http.post(f"/v1/batches/{batch}/cancel")
+    before = len(shop.entries())
+
+    statuses = [
+        shop.http.request(method, path, json=body).status_code
+        for method, path, body in (
+            ("POST", "/api/keys", {"name": key}),
+            ("POST", f"/v1/batches/{batch}/cancel", None),
+            ("POST", f"/api/batches/{batch}/cancel", None),
+            ("DELETE", "/v1/files/file-none", None),
+        )
+    ]
+
+    assert statuses == [409, 409, 409, 404]
+    assert len(shop.entries()) == before
+
+
 def test_a_batch_from_a_file_leaves_one_however_often_it_is_asked_for(shop: Workshop) -> None:
     file_id = shop.file()
     body = {"input_file_id": file_id, "endpoint": "/v1/chat/completions"}

@@ -5,7 +5,7 @@ from msgspec import Struct
 from ..model.errors import QueueError
 from ..model.files import StoredFile
 from ..model.tasks import Batch, BatchFault, BatchUsage
-from .command import ChangeCommand, Command
+from .command import ChangeCommand
 from .replies import LiveTasks
 from .scheduler import SubmitBatch
 from .wake import Wake
@@ -29,14 +29,14 @@ class KeyClaimed(Struct, frozen=True):
     holder: str | QueueError
 
 
-class CancelBatch(Command[Batch], frozen=True):
+class CancelBatch(ChangeCommand[Batch], frozen=True):
     """Cancel what has not ended of a batch from a file. Reply: the batch, once it is on disk; its
     counts are old. `Conflict` if it has ended."""
 
     batch_id: str
 
 
-class DeleteBatch(Command[bool], frozen=True):
+class DeleteBatch(ChangeCommand[bool], frozen=True):
     """Delete the record and the files of a batch from a file. Reply: True, once they are gone;
     `Conflict` if it has not ended."""
 

@@ -235,13 +235,13 @@ class Resume(ChangeCommand[bool], frozen=True):
     """Resume dispatching. Reply: True, once it is on disk."""
 
 
-class AddAccessKey(Command[KeyInfo], frozen=True):
+class AddAccessKey(ChangeCommand[KeyInfo], frozen=True):
     """Add an API key. Reply: `KeyInfo`, once it is on disk, or `Conflict`."""
 
     key: AccessKey
 
 
-class RotateAccessKey(Command[KeyInfo], frozen=True):
+class RotateAccessKey(ChangeCommand[KeyInfo], frozen=True):
     """Replace the key of a name. Reply: `KeyInfo`, once it is on disk; `NotFound`, `Conflict`."""
 
     name: str
@@ -249,7 +249,7 @@ class RotateAccessKey(Command[KeyInfo], frozen=True):
     hint: str
 
 
-class RevokeAccessKey(Command[KeyInfo], frozen=True):
+class RevokeAccessKey(ChangeCommand[KeyInfo], frozen=True):
     """Delete a key. Reply: its last `KeyInfo`, once it is gone; `NotFound`, `Conflict`."""
 
     name: str
