@@ -1,6 +1,8 @@
 """Webhooks over `QueueManager` and over both clients: sent, shown, and sent again."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -9,6 +11,8 @@ from tests.support.fakes.model_server import Answer
 from tests.support.fakes.webhook_receiver import WebhookReceiver, answer
 from tests.support.harness.doors import Door, ask, reboot
 
+PATIENCE_S = 60.0
+
 
 @pytest.fixture
 def receiver() -> Iterator[WebhookReceiver]:
@@ -16,14 +20,22 @@ def receiver() -> Iterator[WebhookReceiver]:
         yield made
 
 
+def seen(look: Callable[[], Any], wanted: Any) -> None:
+    """Looks until it sees what is wanted: no event tells of what a delivery came to."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (found := look()) != wanted:
+        assert time.monotonic() < deadline, f"{found} instead of {wanted}"
+
+
 def settled(door: Door, attempts: int) -> Delivery:
     """The only delivery, once it has been tried as often."""
-    for _ in range(1000):
-        (delivery,) = door.queue.list_deliveries().deliveries
-        if delivery.attempt >= attempts:
-            return delivery
-        door.queue.get_queue_stats()  # takes its time
-    raise AssertionError(f"no {attempts} attempts: {delivery}")
+
+    def delivery() -> Delivery:
+        (found,) = door.queue.list_deliveries().deliveries
+        return found
+
+    seen(lambda: delivery().attempt >= attempts, True)
+    return delivery()
 
 
 def test_the_end_of_a_task_is_sent(door: Door, receiver: WebhookReceiver) -> None:
@@ -52,20 +64,20 @@ def test_a_failure_is_sent_with_its_error(door: Door, receiver: WebhookReceiver)
     assert request.task["result"] is None
 
 
+def counted(door: Door) -> tuple[int, dict[str, int]]:
+    measured = door.manager.measure().webhooks
+    return measured.waiting, dict(measured.attempts)
+
+
 def test_attempts_and_what_waits_are_measured(door: Door, receiver: WebhookReceiver) -> None:
     receiver.play = answer(503)
     door.run(ask(callback_url=receiver.url))
     waiting = settled(door, 1)
-    measured = door.manager.measure().webhooks
-    assert (measured.waiting, measured.attempts) == (1, {"retried": 1})
+    seen(lambda: counted(door), (1, {"retried": 1}))
     receiver.play = answer(204)
     door.queue.retry_delivery(waiting.id)
     settled(door, 2)
-    for _ in range(1000):
-        measured = door.manager.measure().webhooks
-        if measured.waiting == 0:
-            break
-    assert (measured.waiting, measured.attempts) == (0, {"retried": 1, "delivered": 1})
+    seen(lambda: counted(door), (0, {"retried": 1, "delivered": 1}))
 
 
 def test_what_is_not_accepted_waits_over_a_reboot_and_is_sent_again(
