@@ -29,8 +29,9 @@ MODELFILE = """\
 FROM {gguf}
 PARAMETER num_ctx 2048
 PARAMETER num_thread 1
-PARAMETER num_predict 64
+PARAMETER num_predict {most}
 """
+MOST_SAID = 64  # tokens of a reply whose request sets no limit: a small model may go on for ever
 
 
 def is_cancelled_by(leave: Callable[[], object], queue: Client) -> bool:
@@ -53,7 +54,7 @@ class LlamaServer(model_server.LlamaServer):
         *,
         parallel: int = 1,
         context: int = 2048,
-        predict: int = -1,
+        predict: int = MOST_SAID,
         embedding: bool = False,
         api_key: str = "",
     ) -> None:
@@ -113,7 +114,7 @@ class OllamaServer(model_server.ServerProcess):
     def _create_model(self) -> None:
         """Create the model. Other servers may be creating it too, each from its own file."""
         modelfile = FOLDER / f"Modelfile.{self.port}"
-        modelfile.write_text(MODELFILE.format(gguf=FOLDER / "smollm2.gguf"))
+        modelfile.write_text(MODELFILE.format(gguf=FOLDER / "smollm2.gguf", most=MOST_SAID))
         create: list[str | Path] = [
             FOLDER / "ollama-serve",
             str(self.port),
