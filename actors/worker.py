@@ -84,10 +84,10 @@ class Worker(Actor):
         match message:
             case StartCall(run, spec):
                 assert self.call is None, "two calls in one slot"
-                self.call = Call(run, spec, self.executor(run.backend))
-                self.call.executor.begin(self.call.log.is_followed)
-                self.calls.put(self.call)
-                self.wake_at(self.call.deadline)
+                self.call = call = Call(run, spec, self.executor(run.backend))
+                call.executor.begin(call.log.is_followed)
+                self.wake_at(call.deadline)
+                self.calls.put(call)  # from now on it may end at any time
             case Stop(_, task_id, attempt):
                 # One sender's messages arrive in order: unless it has ended, the call is current.
                 call = self.call
