@@ -8,7 +8,7 @@ import { merge, showToast, state, update } from "./store.js";
 
 const FIRST_LIMIT = 100;
 const MAX_LIMIT = 1000; // the server lists no more
-const MAX_ERRORS = 20; // failed tasks shown of a batch
+const MAX_ERRORS = 200; // failed tasks of a batch whose errors are shown, by kind
 const DOWNLOAD_PAGE = 200; // tasks per request
 const RELOAD_INTERVAL_MS = 1000; // between two loads while tasks of batches change
 const JOB_INTERVAL_MS = 2000; // the same while a file is read or written, which has no events

@@ -154,9 +154,24 @@ function statusCounts(batch) {
   );
 }
 
+/** Lists of the tasks whose errors differ in numbers and addresses only, the longest list first. */
+function byKind(failed) {
+  const kinds = new Map();
+  for (const task of failed) {
+    const words = (task.error ?? "").replace(/https?:\/\/[^\s]+/g, "").replace(/[0-9]+/g, "#");
+    const kind = JSON.stringify([task.error_code, task.executed_on, words]);
+    kinds.set(kind, [...(kinds.get(kind) ?? []), task]);
+  }
+  return [...kinds.values()].sort((one, other) => other.length - one.length);
+}
+
 function failedTasks(batch, failed) {
   return [
-    h("ul", { class: "latest" }, failed.map(taskLine)),
+    h(
+      "ul",
+      { class: "latest" },
+      byKind(failed).map(([task, ...others]) => taskLine(task, others.length)),
+    ),
     batch.failed > failed.length &&
       h(
         "a",

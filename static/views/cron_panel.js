@@ -130,7 +130,11 @@ function latestTasks(cron, detail) {
   if (!detail.tasks.length)
     return h("p", { class: "quiet" }, "No tasks yet, or they have been deleted.");
   return [
-    h("ul", { class: "latest" }, detail.tasks.map(taskLine)),
+    h(
+      "ul",
+      { class: "latest" },
+      detail.tasks.map((task) => taskLine(task)),
+    ),
     h("a", { href: href("tasks", null, { cron_id: cron.id }) }, "View all its tasks"),
   ];
 }

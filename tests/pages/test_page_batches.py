@@ -49,6 +49,21 @@ def test_errors_are_shown_and_retried(tab: BrowserTab, replies: Replies) -> None
     expect(errors).to_have_count(0)
 
 
+def test_errors_are_shown_by_kind(tab: BrowserTab, replies: Replies) -> None:
+    for number in range(3):
+        answer = Answer(400, {"error": f"line {number} is too long"})
+        replies.when(f"verbose {number}", answer)
+    replies.when("rude", Answer(400, {"error": "mind your words"}))
+    batch_id = submit(tab, "verbose 0", "verbose 1", "verbose 2", "rude")
+    tab.open(f"batches/{batch_id}")
+    kinds = tab.panel().locator(".part", has_text="Errors").locator("li")
+    expect(kinds).to_have_count(2)
+    expect(kinds.nth(0)).to_contain_text("is too long")
+    expect(kinds.nth(0)).to_contain_text("and 2 more like it")
+    expect(kinds.nth(1)).to_contain_text("mind your words")
+    expect(kinds.nth(1)).not_to_contain_text("more like it")
+
+
 def test_what_is_left_is_cancelled(tab: BrowserTab, replies: Replies) -> None:
     replies.when("endless", Stream(then="hang"))
     batch_id = submit(tab, *(f"endless {number}" for number in range(6)))
