@@ -10,6 +10,7 @@ import pytest
 
 from ollama_queue import Status
 from ollama_queue.actors.core.model.errors import OutcomeUnknown, Unavailable
+from ollama_queue.actors.core.model.tasks import NewTask, TaskType
 from ollama_queue.http.dropin.anthropic import AnthropicStreamFormat
 from tests.support.fakes.model_server import Answer, Stream
 from tests.support.harness.app import AppHarness
@@ -78,6 +79,16 @@ class Waiting:
     def rest(self) -> Events:
         """What comes beside the pings."""
         return [event for event in self.events if event != PING]
+
+
+def test_nothing_follows_the_end_of_a_message_while_its_task_ends() -> None:
+    new = NewTask(type=TaskType.CHAT, model="m", payload={"messages": []})
+    form = AnthropicStreamFormat(new)
+    form.piece(b'{"message":{"content":"hi"},"done":false}')
+    assert form.waiting(None).startswith(b"event: ping\n")
+    assert b"message_stop" in form.piece(b'{"message":{"content":""},"done":true}')
+
+    assert form.waiting(None) == b""
 
 
 def test_every_event_of_a_message(house: AppHarness) -> None:
