@@ -118,13 +118,18 @@ class LossyMailbox(Mailbox[EventRecord]):
                 items = list(items)[:space]
         return super().put_all(items)
 
-    def next(self, timeout: float | None = None) -> tuple[list[EventRecord], int]:
-        """The next events, and the number missed after them; none after `timeout` seconds. Raises
-        `Closed`."""
+    def next(
+        self, timeout: float | None = None, gather_s: float = 0.0
+    ) -> tuple[list[EventRecord], int]:
+        """The next events, and the number missed after them; none after `timeout` seconds. More
+        may gather for `gather_s`. Raises `Closed`."""
         try:
             events = list(self.take(timeout))
         except TimeoutError:
             events = []
+        if events and gather_s and self.reason is None:
+            time.sleep(gather_s)
+            events += self.drain()
         with self._lock:
             missed, self._missed = self._missed, 0
         return events, missed
@@ -135,6 +140,7 @@ class TaskLogWriter(threading.Thread):
 
     Up to `together` events that arrive at once become one record. Our own formatters still give
     each a line, at a fraction of the cost; formatters of other programs expect a line per record.
+    Events gather for `gather_s` seconds: whoever waits for the first of them goes on before.
     """
 
     def __init__(
@@ -143,9 +149,10 @@ class TaskLogWriter(threading.Thread):
         together: int,
         yield_control: YieldControl = never_yield,
         summary: "EventSummary | None" = None,
+        gather_s: float = 0.0,
     ) -> None:
         super().__init__(name="ollama-queue-journal", daemon=True)
-        self._summary = summary
+        self._summary, self._gather_s = summary, gather_s
         self._listen, self._together, self._yield_control = listen, together, yield_control
         self._is_closed = False
         self._begin()
@@ -161,7 +168,8 @@ class TaskLogWriter(threading.Thread):
                 while True:
                     summary = self._summary
                     waits = summary is not None and bool(summary)
-                    self._write(*self._inbox.next(SUMMED_S if waits else None))
+                    timeout = SUMMED_S if waits else None
+                    self._write(*self._inbox.next(timeout, self._gather_s))
             except Closed as closed:
                 self._sum_up(is_last=True)
                 if self._is_closed or closed.message != "restarted":
@@ -207,12 +215,13 @@ def follow(
     together: int,
     yield_control: YieldControl = never_yield,
     summary: "EventSummary | None" = None,
+    gather_s: float = 0.0,
 ) -> TaskLogWriter | None:
     """Start a log of the events of `listen`; None if the log level excludes them. `summary` takes
     those that are not to have a line each."""
     if not log.isEnabledFor(logging.INFO):
         return None
-    return TaskLogWriter(listen, together, yield_control, summary)
+    return TaskLogWriter(listen, together, yield_control, summary, gather_s)
 
 
 class EventSummary:

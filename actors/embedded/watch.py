@@ -170,7 +170,7 @@ class PieceStream(Iterator[list[StreamItem]]):
         self._timeout, self._heartbeat = timeout, heartbeat
         self._yield_control = yield_control
         self._reader = _Reader(after)
-        self._leave: Callable[[], None] = lambda: None
+        self._leave: Callable[[], None] = _nothing
         self._has_left = False
         self._lists = self._read()
 
@@ -196,6 +196,7 @@ class PieceStream(Iterator[list[StreamItem]]):
                 _check(lost)
                 now = self._switchboard.after(now, REBOOT_PATIENCE_S)
             finally:
+                self._leave = _nothing
                 leave()
 
     def _follow(self, now: Generation, mailbox: Mailbox[Any]) -> Iterator[list[StreamItem]]:

@@ -245,11 +245,12 @@ class QueuedCall:
         current().set_header(MODEL, quote(model or self._model, safe="/:"))
         if backend is not None:
             current().set_header(BACKEND, backend)
-            self._say_ignored(backend)
+            if self._hints:
+                self._say_ignored(backend)
 
     def _say_ignored(self, backend: str) -> None:
         """List the hints that this server does not support, in a header."""
-        types = {each.name: each.type for each in self._queue.list_backends() if self._hints}
+        types = {each.name: each.type for each in self._queue.list_backends()}
         if types.get(backend, "ollama") != "ollama":
             names = [quote(name[:MAX_NAME], safe="") for name in self._hints[:MAX_NAMES]]
             current().set_header(IGNORED, ", ".join(names))

@@ -89,6 +89,7 @@ BLOCK_BYTES = 128 << 10  # larger blocks of memory go back to the system when fr
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD in <malloc.h>
 FULL_COLLECTION = 300  # in units of 7,000 objects made and kept, at some 100 bytes each
 LINES_TOGETHER = 100  # a few milliseconds of work
+LOG_S = 0.01  # how long they gather, while the clients of these tasks are answered
 
 
 class NativePool:
@@ -212,7 +213,7 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
         queue.close()
         raise Invalid(NO_KEYS, field="auth.required")
     summary = None if config.logging.file else EventSummary()  # nobody rotates what goes to stderr
-    journal = follow(queue.listen_for_log, LINES_TOGETHER, hub.yield_control, summary)
+    journal = follow(queue.listen_for_log, LINES_TOGETHER, hub.yield_control, summary, LOG_S)
     app = create_app(
         queue,
         max_body=config.server.max_body,

@@ -3,8 +3,10 @@
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -237,6 +239,30 @@ def test_what_came_at_once_may_be_one_record(told: Told) -> None:
     assert lines == ["task t1 deleted model=m:1 priority=5"] * 20
     assert len(records) < 20
     assert max(record.count("\n") for record in records) == 2
+
+
+def test_events_that_come_while_others_gather_are_written_with_them(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus, naps, more = Bus(), queue.Queue[float](), threading.Event()
+
+    def nap(seconds: float) -> None:
+        naps.put(seconds)
+        more.wait(PATIENCE_S)
+
+    clock = SimpleNamespace(sleep=nap, monotonic=time.monotonic)
+    monkeypatch.setattr("ollama_queue.actors.task_log.time", clock)
+    journal = TaskLogWriter(bus.listen, 10, gather_s=0.5)
+    inbox = bus.next()
+    inbox.put(event("task_submitted"))
+    assert naps.get(timeout=PATIENCE_S) == 0.5
+    inbox.put(event("task_deleted"))
+    more.set()
+
+    assert told.next() == (
+        "INFO: task t1 submitted model=m:1 priority=5\ntask t1 deleted model=m:1 priority=5"
+    )
+    journal.close()
 
 
 def test_beyond_a_burst_events_share_a_line(told: Told) -> None:
