@@ -111,9 +111,12 @@ class Worker(Actor):
         outcome = call.executor.abort(failure)
         if outcome is not None and call.claim_end():
             del self.executors[call.run.backend]
-            self.calls.put(None)
+            left = self.calls
             self.end(call, outcome)
-            self.on_start()
+            try:
+                self.on_start()
+            finally:
+                left.put(None)  # only now: a thread that is not left alone closes the executors
 
     def end(self, call: Call, outcome: Outcome) -> None:
         """Tell how a call has ended; only for who has claimed its end."""
