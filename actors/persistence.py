@@ -317,7 +317,7 @@ class Persistence(Actor):
             self.seq += 1
             rows.append(TaskWrite(replace(insert.record, seq=self.seq), None, insert.spec))
         tasks = self.hidden.setdefault(batch.id, HiddenTasks())
-        self.store.write_slice(batch.id, rows, tasks)
+        self.store.write_slice(batch.id, rows, tasks, self.yield_control)
         if not message.is_last:
             self.ask_for_more(message.scheduler, batch.id)
             return
@@ -505,6 +505,7 @@ class Persistence(Actor):
         record, spec = self.record(task_id), self.spec_of(task_id)
         if record is None or spec is None:
             raise no_task(task_id)
+        self.yield_control()  # each may be large
         group = self.unsynced(task_id)
         result = group.result(task_id) if group is not None else None
         if result is None and record.status is Status.COMPLETED:

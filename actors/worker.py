@@ -160,6 +160,7 @@ class Worker(Actor):
         if call.spec is None:
             return Failed(f"there is no task {task_id}", Verdict.FINAL)
         run, spec = call.run, _decode_spec(call.spec.spec)
+        self.yield_control()  # it may be large, and so is the request
         model = run.model or run.fallback or call.spec.model
         if call.spec.traceparent is not None:
             parent = child_of(call.spec.traceparent, task_id, run.attempt)

@@ -101,6 +101,7 @@ def page(
     waiting: Mapping[str, Waiting],
     task_filter: TaskFilter,
     yield_control: YieldControl = never_yield,
+    read_result: Callable[[bytes], Any] = msgspec.json.decode,
 ) -> TaskPage:
     """A page of a list, with the parts of tasks that the filter includes.
 
@@ -111,7 +112,8 @@ def page(
         task = listed(record, waiting.get(record.id))
         if task_filter.waiting_for and task.waiting_for not in task_filter.waiting_for:
             continue
-        tasks.append(_with_parts(task, stored.specs.get(task.id), stored.results.get(task.id)))
+        parts = stored.specs.get(task.id), stored.results.get(task.id)
+        tasks.append(_with_parts(task, *parts, read_result))
     return TaskPage(tasks, stored.cursor, stored.total)
 
 

@@ -395,10 +395,22 @@ class QueueManager(ComposedVerbs):
     # --- many tasks -------------------------------------------------------------------------------
 
     def list_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
+        return self._page(filter, msgspec.json.decode)
+
+    def list_raw_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage:
+        """As `list_page`, with results as those of `get_raw_task`."""
+        return self._page(filter, msgspec.Raw)
+
+    def _page(
+        self,
+        filter: TaskFilter | Mapping[str, Any] | None,
+        read_result: Callable[[bytes], Any],
+    ) -> TaskPage:
         checked = task_filter(filter)
         reasons = ask(self._now().scheduler, GetWaitReasons()) if checked.waiting_for else None
         page = ask(self._readable().persistence, ListTasks(checked, reasons))
-        return views.page(page, self._explain(page.records), checked, self.yield_control)
+        waiting = self._explain(page.records)
+        return views.page(page, waiting, checked, self.yield_control, read_result)
 
     def get_batch(self, batch_id: OfBatch) -> Batch:
         return ask(self._readable().persistence, GetBatch(arguments.batch_id(batch_id)))

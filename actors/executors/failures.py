@@ -20,6 +20,7 @@ _NO_MODEL = re.compile(r"\bmodel\b.*\b(not found|does not exist)\b", re.IGNORECA
 
 
 MAX_FIELD = 256  # characters of a type, code or param
+MAX_TEXT = 64 << 10  # characters of a message that are searched: more than are shown
 
 
 class CallFailed(Exception):
@@ -126,7 +127,7 @@ def upstream_of(error: Any) -> Upstream:
         named = (error.get(name) for name in ("message", "detail"))
         error = next((text for text in named if isinstance(text, str)), error)
     text = error if isinstance(error, str) else msgspec.json.encode(error).decode()
-    return Upstream(text.strip(), **more)
+    return Upstream(text.strip()[:MAX_TEXT], **more)
 
 
 def _field(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,7 +29,7 @@ from ..core.model.outcomes import (
     Verdict,
 )
 from ..core.model.tasks import Spec, TaskType, Upstream
-from ..core.text.json_weight import MOST_PARTS, weigh
+from ..core.text.json_weight import MOST_PARTS, MOST_VALUES, weigh
 from .content_decoding import Undecodable, decoded
 from .failures import (
     CallFailed,
@@ -46,6 +47,8 @@ MAX_LINE = 16 << 20
 MAX_REPLY = 64 << 20
 PROBE_S = 5.0  # for a complete probe
 _MAX_ERROR_BODY = 64 << 10
+_SLICE = 1 << 20  # bytes to search without yielding
+NOTHING = msgspec.Raw(b"null")  # a field that is missing
 _SECRET_LENGTH = 8  # a shorter key is a placeholder, such as `ollama`
 _MOST = 1 << 53  # the largest integer that every JSON reader represents exactly
 
@@ -59,9 +62,9 @@ SendRequest = Callable[[str, Mapping[str, Any] | None], bytes]  # a GET, or a PO
 class PassedOnFields(msgspec.Struct):
     """The fields read from an answer that is passed on unchanged."""
 
-    error: Any = None
-    prompt_eval_count: Any = None
-    load_duration: Any = None
+    error: msgspec.Raw = NOTHING
+    prompt_eval_count: msgspec.Raw = NOTHING
+    load_duration: msgspec.Raw = NOTHING
 
 
 _BOM = b"\xef\xbb\xbf"
@@ -69,6 +72,7 @@ _PIECE_FIELDS = ("choices", "message", "response", "done")  # of a reply, in eit
 
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 _SKIMMED = msgspec.json.Decoder(PassedOnFields)
+_ANYTHING = msgspec.json.Decoder()
 
 
 class HttpExecutor(ABC):
@@ -191,6 +195,7 @@ class HttpExecutor(ABC):
         except (TypeError, ValueError, RecursionError) as error:
             message = f"the task cannot be sent as JSON: {error}"
             raise CallFailed(Failed(message, Verdict.FINAL)) from error
+        self.yield_control()  # it may be large, and so is what is sent
         response = self._transport.send(self._target("POST", path), content, self._trace)
         try:
             if not response.is_success:
@@ -224,11 +229,12 @@ class HttpExecutor(ABC):
                 return value
         raise self._invalid(error) from error
 
-    def skim(self, text: bytes) -> PassedOnFields:
-        """Check `text` as `decode` does, without building objects for a million numbers."""
+    def skim(self, text: bytes) -> dict[str, Any]:
+        """The `PassedOnFields` of a reply with vectors. Raises if it is an error."""
         skimmed = self.parse_numbers(_SKIMMED, text)
-        self.check(skimmed.error)
-        return skimmed
+        fields = msgspec.structs.asdict(skimmed)
+        self.check(self.part(fields.pop("error")))
+        return {name: self.part(value) for name, value in fields.items()}
 
     def failed(self, what: str, verdict: Verdict) -> CallFailed:
         return CallFailed(Failed(f"{self.name} {what}", verdict))
@@ -239,17 +245,37 @@ class HttpExecutor(ABC):
         return self.parse_numbers(decoder, text)
 
     def parse_numbers(self, decoder: msgspec.json.Decoder[_T], text: bytes) -> _T:
-        """Decode without that check, for vectors: millions of numbers and little else."""
+        """Decode what has been weighed, with `Raw` for fields that may have millions of numbers."""
         try:
             return decoder.decode(text)
         except (ValueError, RecursionError) as error:
             raise self._invalid(error) from error
 
-    def weigh(self, text: bytes) -> None:
+    def part(self, raw: msgspec.Raw) -> Any:
+        """Decode such a field, where it is a small one."""
+        return self.parse(_ANYTHING, bytes(raw))
+
+    def reply_of_vectors(self, pieces: Iterable[bytes]) -> bytes:
+        """The complete reply, which may hold any number of numbers, but of nothing else."""
+        whole = joined(pieces).strip()
+        self.weigh(whole, math.inf)
+        return whole
+
+    def holds(self, text: bytes, *marks: bytes) -> bool:
+        """Whether one of the marks is in `text`, which is searched in slices."""
+        longest = max(map(len, marks))
+        for start in range(0, len(text), _SLICE):
+            if any(text.find(mark, start, start + _SLICE + longest) >= 0 for mark in marks):
+                return True
+            self.yield_control()
+        return False
+
+    def weigh(self, text: bytes, most_values: float = MOST_VALUES) -> None:
         """Refuse JSON with too many values: decoding cannot yield control."""
         if len(text) > MOST_PARTS:
+            steps = weigh(text, "a line of the reply", "", most_values)
             try:
-                for _ in cooperatively(weigh(text, "a line of the reply", ""), self.yield_control):
+                for _ in cooperatively(steps, self.yield_control):
                     pass
             except Invalid as error:
                 raise CallFailed(Failed(error.message, Verdict.FINAL)) from error

@@ -20,7 +20,6 @@ from .http_executor import (
     HttpExecutor,
     OnChunk,
     count_in,
-    joined,
     lines,
     list_in,
     object_in,
@@ -96,10 +95,10 @@ class OllamaExecutor(HttpExecutor):
         wishes = (THINK,) if PREFER_THINK in spec.payload else ()
         with wishing(self, _PATHS[kind], body, without, wishes) as (pieces, left):
             if kind is TaskType.EMBED:
-                whole = joined(pieces).strip()
-                if b"[[]" in whole or b",[]" in whole or b", []" in whole:
+                whole = self.reply_of_vectors(pieces)
+                if self.holds(whole, b"[[]", b",[]", b", []"):
                     raise self.failed("sent an empty embedding", Verdict.RETRY)
-                return answered(whole, msgspec.structs.asdict(self.skim(whole)))
+                return answered(whole, self.skim(whole))
             assembly = ChatAssembly() if kind is TaskType.CHAT else GenerateAssembly()
             halves = SurrogateJoiner()
             for line in lines(pieces, self.yield_control):

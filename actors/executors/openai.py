@@ -8,13 +8,14 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from ..base.cooperation import cooperatively
 from ..core.model.model_names import model_name, spellings
 from ..core.model.outcomes import Answered, Failed, ProbeResult, Verdict
 from ..core.model.tasks import Dialect, Spec, TaskType
 from ..core.openai.translation import EFFORT, PREFER_THINK, Untranslatable, request_of
 from ..core.text.plain_pieces import EVENT, plain
 from .failures import CallFailed, NotServed
-from .http_executor import GetPath, HttpExecutor, OnChunk, count_in, joined, lines
+from .http_executor import GetPath, HttpExecutor, OnChunk, count_in, lines
 from .lenient_json import SurrogateJoiner
 from .openai_passthrough import pass_on
 from .openai_reply import (
@@ -29,6 +30,7 @@ from .stream_request import STREAM, streamed
 
 _MODELS = msgspec.json.Decoder(ModelList | list[ListedModel])
 _EMBEDDINGS = msgspec.json.Decoder(Embeddings)
+_VECTOR = msgspec.json.Decoder(list[float])
 
 
 class OpenAIExecutor(HttpExecutor):
@@ -68,16 +70,19 @@ class OpenAIExecutor(HttpExecutor):
         return replace(answered(whole, reply.spoken_s), without=left)
 
     def _embeddings(self, body: dict[str, Any], pieces: Iterator[bytes]) -> Embeddings:
-        embeddings = self.parse_numbers(_EMBEDDINGS, joined(pieces))
-        self.check(embeddings.error)
-        vectors = [one.embedding for one in embeddings.data or ()]
+        embeddings = self.parse_numbers(_EMBEDDINGS, self.reply_of_vectors(pieces))
+        self.check(self.part(embeddings.error))
+        sizes = [
+            len(self.parse(_VECTOR, bytes(one.embedding)))
+            for one in cooperatively(embeddings.data or (), self.yield_control)
+        ]
         count = 1 if isinstance(body["input"], str) else len(body["input"])
-        if len(vectors) != count:
-            raise self.failed(f"sent {len(vectors)} embeddings instead of {count}", Verdict.RETRY)
-        if not all(vectors):
+        if len(sizes) != count:
+            raise self.failed(f"sent {len(sizes)} embeddings instead of {count}", Verdict.RETRY)
+        if not all(sizes):
             raise self.failed("sent an empty embedding", Verdict.RETRY)
         size = body.get("dimensions")
-        wrong = {len(vector) for vector in vectors} - {size}
+        wrong = {*sizes} - {size}
         if size is not None and wrong:
             message = f"sent embeddings of {max(wrong)} dimensions instead of {size}"
             raise self.failed(message, Verdict.FINAL)

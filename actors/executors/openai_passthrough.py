@@ -18,7 +18,7 @@ from ..core.responses.reply import ResponseReply
 from ..core.responses.request import ClientTool, chat_request, client_tools
 from ..core.text.plain_pieces import EVENT, plain
 from .failures import CallFailed
-from .http_executor import HttpExecutor, OnChunk, count_in, joined, lines
+from .http_executor import NOTHING, HttpExecutor, OnChunk, count_in, lines
 from .lenient_json import SurrogateJoiner
 from .openai_reply import DONE, payloads
 from .openai_whole_reply import WholeReply
@@ -35,8 +35,8 @@ class Vectors(msgspec.Struct):
     """The fields read from embeddings, which are passed on unchanged."""
 
     data: msgspec.Raw = msgspec.Raw()
-    usage: Any = None
-    error: Any = None
+    usage: msgspec.Raw = NOTHING
+    error: msgspec.Raw = NOTHING
 
 
 _VECTORS = msgspec.json.Decoder(Vectors)
@@ -81,14 +81,14 @@ def _chat_request(payload: dict[str, Any]) -> dict[str, Any]:
 
 def _embeddings(executor: HttpExecutor, path: str, body: dict[str, Any]) -> Answered:
     with executor.post(path, body) as pieces:
-        whole = joined(pieces).strip()
+        whole = executor.reply_of_vectors(pieces)
     vectors = executor.parse_numbers(_VECTORS, whole)
-    executor.check(vectors.error)
+    executor.check(executor.part(vectors.error))
     if bytes(memoryview(vectors.data)[:1]) != b"[":
         raise executor.failed("sent no embeddings", Verdict.RETRY)
-    if b'"embedding":[]' in whole or b'"embedding": []' in whole:
+    if executor.holds(whole, b'"embedding":[]', b'"embedding": []'):
         raise executor.failed("sent an empty embedding", Verdict.RETRY)
-    return Answered(whole, prompt_tokens=count_in(vectors.usage, "prompt_tokens"))
+    return Answered(whole, prompt_tokens=count_in(executor.part(vectors.usage), "prompt_tokens"))
 
 
 class _ReplyReader(Protocol):

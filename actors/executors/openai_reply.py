@@ -17,7 +17,7 @@ from ..core.text.plain_pieces import (
     PlainLine,
     PlainMessage,
 )
-from .http_executor import count_in, list_in, object_in, text_in
+from .http_executor import NOTHING, count_in, list_in, object_in, text_in
 from .lenient_json import SurrogateJoiner, lenient
 from .tool_calls import ToolCalls
 
@@ -37,7 +37,7 @@ class ModelList(msgspec.Struct):
 
 
 class Embedding(msgspec.Struct):
-    embedding: list[float]
+    embedding: msgspec.Raw  # numbers, which are passed on as they are
     index: int = 0
 
 
@@ -50,7 +50,7 @@ class Embeddings(msgspec.Struct):
 
     data: list[Embedding] | None = None
     usage: Usage | None = None
-    error: Any = None
+    error: msgspec.Raw = NOTHING
 
     def as_ollama(self, model: str, duration_ns: int) -> dict[str, Any]:
         ordered = sorted(self.data or [], key=lambda one: one.index)

@@ -57,6 +57,11 @@ class TaskWrite(Struct):
     body: bytes = b""
     cron: Cron | None = None  # the cron whose run this task is, as changed by that run
 
+    @property
+    def size(self) -> int:
+        """Bytes of the spec and the result, which may be large."""
+        return len(self.spec or b"") + len(self.result or b"")
+
 
 class HiddenTasks:
     """The tasks of an unsealed batch, kept encoded: there may be a million."""

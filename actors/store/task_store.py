@@ -168,9 +168,11 @@ class TaskStore(ABC):
         for row in cooperatively(group.rows.values(), yield_control):
             self._put(batch, row)
             self._move_count(row.was, row.record)
-            if batch.size_in_bytes() >= SLICE_BYTES:
-                self._write(batch)
+            if batch.size_in_bytes() + row.size >= SLICE_BYTES:
+                self._write(batch, yield_control, row)
                 batch = self._changes()
+            else:
+                self._put_parts(batch, row)
         for cron_id, cron in group.crons.items():
             self._put_cron(batch, cron_id, cron)
         meta = self._handles["meta"]
@@ -194,28 +196,39 @@ class TaskStore(ABC):
                 batch.delete(call_key.encode(), self._handles["ends"])
             else:
                 batch.put(call_key.encode(), encode(call), self._handles["calls"])
-        self._write(batch)
+        self._write(batch, yield_control)
 
-    def _write(self, batch: Changes) -> None:
+    def _write(
+        self, batch: Changes, yield_control: YieldControl, row: TaskWrite | None = None
+    ) -> None:
+        """Apply the changes, with the parts of `row`. These come last, and each step may yield:
+        they can be large, and what is put behind them copies them."""
         batch.put(b"counts", encode(self.counts.by_status), self._handles["meta"])
         if self._recounted:
             self._write_tenants(batch)
+        if row is not None:
+            self._put_parts(batch, row)
+            yield_control()
         self._commit(batch)
 
+    def _put_parts(self, batch: Changes, row: TaskWrite) -> None:
+        """Put what one task asks, and its result, if they are new."""
+        task_id = row.record.id.encode()
+        if row.spec is not None:
+            batch.put(task_id, row.spec, self._handles["specs"])
+        if row.result is not None:
+            batch.put(task_id, row.result, self._handles["results"])
+
     def _put(self, batch: Changes, row: TaskWrite) -> bytes:
-        """Write one task's part of a group. Returns its encoded record."""
+        """Put the rest of one task's part of a group. Returns its encoded record."""
         record, was, handles = row.record, row.was, self._handles
         task_id = record.id.encode()
         put_rows(batch, handles["index"], record, was)
         written = encode(record)
         batch.put(task_id, written, handles["tasks"])
-        if row.spec is not None:
-            batch.put(task_id, row.spec, handles["specs"])
-            if record.key is not None:
-                keyed = KeyUse(record.id, row.body, record.created_at.timestamp())
-                batch.put(b"k" + record.key, encode(keyed), handles["index"])
-        if row.result is not None:
-            batch.put(task_id, row.result, handles["results"])
+        if row.spec is not None and record.key is not None:
+            keyed = KeyUse(record.id, row.body, record.created_at.timestamp())
+            batch.put(b"k" + record.key, encode(keyed), handles["index"])
         if row.cron is not None:
             self._put_cron(batch, row.cron.id, row.cron)
         return written
@@ -232,12 +245,20 @@ class TaskStore(ABC):
             batch.delete(task_id, self._handles[name])
         delete_rows(batch, self._handles["index"], record)
 
-    def write_slice(self, batch_id: str, rows: list[TaskWrite], tasks: HiddenTasks) -> None:
+    def write_slice(
+        self,
+        batch_id: str,
+        rows: list[TaskWrite],
+        tasks: HiddenTasks,
+        yield_control: YieldControl = never_yield,
+    ) -> None:
         """Write part of a batch. It does not count until the batch is sealed."""
         batch = self._changes()
         self.batches.begin(batch, batch_id)
         for row in rows:
             tasks.add(row.record, self._put(batch, row))
+        for row in cooperatively(rows, yield_control):
+            self._put_parts(batch, row)
         self._commit(batch)
 
     def add_history(self, parts: Iterable[MinuteTallies]) -> None:

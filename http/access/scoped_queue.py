@@ -221,11 +221,16 @@ class ScopedQueue:
         return replace(checked, tenant=[tenant])
 
     def list_page(self, filter: Filter | None = None) -> TaskPage:
+        return self._page(self.whole.list_page, filter)
+
+    def list_raw_page(self, filter: Filter | None = None) -> TaskPage:
+        return self._page(self.whole.list_raw_page, filter)
+
+    def _page(self, verb: Callable[[Filter | None], TaskPage], filter: Filter | None) -> TaskPage:
         scoped = filter if self._grant.tenant is None else self._scoped(filter)
         if scoped is None and filter is not None:
             return TaskPage([])
-        page: TaskPage = self.whole.list_page(scoped)
-        return page
+        return verb(scoped)
 
     def list_tasks(self) -> list[Task]:
         """The newest tasks, as many as a page has."""

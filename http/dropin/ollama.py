@@ -1,5 +1,6 @@
 """Ollama's API: requests become tasks, and replies have Ollama's format."""
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -42,7 +43,7 @@ def add_ollama_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
         queued = QueuedCall(queue, _task(path, body), OllamaStreamFormat())
         if streams:
             return queued.streamed()
-        return _embedding(queued.whole()) if path == wire.EMBEDDINGS else queued.raw()
+        return _embedding(queued.raw()) if path == wire.EMBEDDINGS else queued.raw()
 
     for path in _KINDS:
         app.post(path, callback=lambda path=path: replying(path), role=Role.USER)
@@ -60,12 +61,19 @@ def encode_error(error: QueueError) -> bytes:
     return wire.encode({"error": error.message})
 
 
-def _embedding(reply: Any) -> Json:
+class _Vectors(msgspec.Struct):
+    embeddings: list[msgspec.Raw]
+
+
+_VECTORS = msgspec.json.Decoder(_Vectors)
+
+
+def _embedding(reply: msgspec.Raw) -> Json:
     """Convert a reply of `/api/embed` with one vector to the form of `/api/embeddings`."""
-    vectors = reply.get("embeddings") if isinstance(reply, dict) else None
-    if not vectors or not isinstance(vectors, list):
-        raise wire.TaskFailed("the model server sent no embedding", 502)
-    return {"embedding": vectors[0]}
+    with suppress(msgspec.DecodeError):
+        for vector in _VECTORS.decode(reply).embeddings:
+            return {"embedding": vector}
+    raise wire.TaskFailed("the model server sent no embedding", 502)
 
 
 class OllamaStreamFormat:

@@ -20,6 +20,7 @@ from .client_headers import advise, name_request
 from .queue_protocol import DropinQueue
 from .queued_call import QueuedCall, wishes
 
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])  # of a reply with millions of numbers
 # Other tiers mean the default priority here; the model server interprets them.
 _TIERS = {
     "priority": Priority.CRITICAL,
@@ -33,10 +34,12 @@ def add_openai_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
 
     def replying(path: str) -> Any:
         body = reading.json_object(max_body)
-        streamed = ENDPOINTS[path] is not TaskType.EMBED and streams(body)
+        has_vectors = ENDPOINTS[path] is TaskType.EMBED
         events = OpenAIStreamFormat(_tier(body), _wants_usage(body))
         queued = QueuedCall(queue, _task(ENDPOINTS[path], body), events)
-        return queued.streamed() if streamed else events.tiered(queued.whole())
+        if has_vectors:
+            return events.tiered(_FIELDS.decode(queued.raw()))
+        return queued.streamed() if streams(body) else events.tiered(queued.whole())
 
     for path in ENDPOINTS:
         app.post(path, callback=lambda path=path: replying(path), role=Role.USER)

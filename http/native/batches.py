@@ -40,7 +40,7 @@ def _results(queue: LocalQueue, task_ids: list[str], wait: float) -> list[Item]:
     deadline = time.monotonic() + wait
     items = []
     for task_id in task_ids:
-        task = queue.get_task(task_id, wait=max(0.0, deadline - time.monotonic()))
+        task = queue.get_raw_task(task_id, wait=max(0.0, deadline - time.monotonic()))
         error = task.error if task.status is Status.FAILED else None
         items.append(Item(task.id, task.status, task.result, error, task.model_used))
     return items

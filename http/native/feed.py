@@ -1,6 +1,6 @@
 """The routes that stream: a task's reply, and events after a snapshot."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, cast
 
 from ...actors.api.queue_api import QueueAPI
@@ -8,6 +8,7 @@ from ...actors.base.cooperation import YieldControl
 from ...actors.base.mailbox import Mailbox
 from ...actors.core.intake import arguments
 from ...actors.core.model.errors import QueueError
+from ...actors.core.model.task_filter import TaskFilter, TaskPage
 from ...actors.core.model.tasks import Piece, Task
 from ...actors.embedded import watch
 from ...actors.routines.steps import Leave
@@ -31,6 +32,8 @@ class LocalQueue(QueueAPI, Protocol):
         """The queue as the caller of the current request may use it, for other threads."""
 
     def get_raw_task(self, task_id: str, *, wait: float | None = None) -> Task: ...
+
+    def list_raw_page(self, filter: TaskFilter | Mapping[str, Any] | None = None) -> TaskPage: ...
 
     def follow_task(
         self, task_id: str, *, after: watch.ChunkPosition | None = None, heartbeat: float | None

@@ -24,7 +24,7 @@ def task_handlers(queue: LocalQueue, max_body: int) -> Handlers:
 
     def list_page() -> Any:
         task_filter = reading.task_filter()
-        page = queue.list_page(task_filter)
+        page = queue.list_raw_page(task_filter)
         current().response_headers |= pagination.headers_of(task_filter, page)
         return page.tasks
 

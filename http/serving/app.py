@@ -192,7 +192,9 @@ class QueueApp(bottle.Bottle):
             exchange.yield_control()
             if isinstance(answer, StreamingResponse):
                 return answer
-            return answer.body if isinstance(answer, Content) else wire.encode(answer)
+            encoded = answer.body if isinstance(answer, Content) else wire.encode(answer)
+            exchange.yield_control()
+            return encoded
         except QueueError as error:
             is_undone = isinstance(error, Unavailable) and not isinstance(error, OutcomeUnknown)
             if is_undone and self.has_lost_lead():

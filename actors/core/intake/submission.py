@@ -17,7 +17,7 @@ from ..model.model_names import RUNNER_OPTIONS, fallback_fault
 from ..model.tasks import Dialect, NewTask, Priority, Spec, Task, TaskType
 from ..openai.translation import untranslatable
 from ..responses.request import chat_request
-from ..text.strict_json import check_written, too_deep
+from ..text.strict_json import checking_written, too_deep
 from ..webhooks.targets import target_fault
 from . import arguments
 from .arguments import AnyTask
@@ -120,7 +120,7 @@ def drafting(
         if is_large:
             yield
         parts = {"payload": new.payload, "options": new.options, "metadata": new.metadata}
-        check_written(spec, parts)
+        yield from checking_written(spec, parts)
         if is_large:
             yield
         msgspec.msgpack.encode((new.model, new.tenant, new.tags))

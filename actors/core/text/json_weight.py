@@ -13,7 +13,7 @@ MOST_VALUES = 1_000_000  # these, and numbers, true, false and null
 SLICE = 256 << 10  # bytes between two pauses
 
 
-def weigh(raw: bytes, what: str, field: str) -> Iterator[None]:
+def weigh(raw: bytes, what: str, field: str, most_values: float = MOST_VALUES) -> Iterator[None]:
     """Raise `Invalid`, with a sentence about `what`, if `raw` holds too many values.
 
     The caller yields control at each of its pauses.
@@ -26,13 +26,13 @@ def weigh(raw: bytes, what: str, field: str) -> Iterator[None]:
         commas += raw.count(b",", start, end)
         quotes += raw.count(b'"', start, end)
         opens += raw.count(b"{", start, end) + raw.count(b"[", start, end)
-        if quotes // 2 + opens > MOST_PARTS or commas + opens > MOST_VALUES:
-            yield from _weigh_exactly(raw, what, field)
+        if quotes // 2 + opens > MOST_PARTS or commas + opens > most_values:
+            yield from _weigh_exactly(raw, what, field, most_values)
             return
         yield
 
 
-def _weigh_exactly(raw: bytes, what: str, field: str) -> Iterator[None]:
+def _weigh_exactly(raw: bytes, what: str, field: str, most_values: float) -> Iterator[None]:
     """Count exactly, without the content of texts: a large piece of source code is one value."""
     commas = quotes = opens = start = 0
     while start < len(raw):
@@ -52,6 +52,6 @@ def _weigh_exactly(raw: bytes, what: str, field: str) -> Iterator[None]:
         if quotes // 2 + opens > MOST_PARTS:
             parts = f"{MOST_PARTS} texts, lists and objects"
             raise Invalid(f"{what} must not contain more than {parts}", field=field)
-        if commas + opens > MOST_VALUES:
-            raise Invalid(f"{what} must not contain more than {MOST_VALUES} values", field=field)
+        if commas + opens > most_values:
+            raise Invalid(f"{what} must not contain more than {most_values} values", field=field)
         yield

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -48,12 +48,21 @@ def _without_halves(raw: bytes) -> bytes | None:
 
 
 def check_written(written: bytes, parts: Mapping[Any, Any]) -> None:
-    """Raise `Invalid`, naming the place, if JSON could not represent the parts in `written`.
+    """Raise `Invalid`, naming the place, if JSON could not represent the parts in `written`."""
+    for _ in checking_written(written, parts):
+        pass
+
+
+def checking_written(written: bytes, parts: Mapping[Any, Any]) -> Iterator[None]:
+    """Do so in steps.
 
     NaN and infinities are written as null, so most values need no inspection.
     """
-    brackets = written.count(b"{") + written.count(b"[")
-    if b"null" in written or brackets > MAX_DEPTH:
+    brackets = written.count(b"{")
+    yield
+    brackets += written.count(b"[")
+    yield
+    if brackets > MAX_DEPTH or b"null" in written:
         for name, value in parts.items():
             if not _is_sayable(value, MAX_DEPTH):
                 raise _what_is_wrong(value, str(name), str(name), MAX_DEPTH)

@@ -91,15 +91,15 @@ def test_a_cron_lies_in_the_same_batch_as_its_task(
         group.insert(insert(number, cron_id=f"cron {number}"), START, number)
         group.note(SaveCron(a_cron(number), "cron_fired", task_id(number)), START, number)
     seen = []
-    write = store._write
+    commit = store._commit
 
     def watched(batch: Any) -> None:
-        write(batch)
+        commit(batch)
         tasks = [number for number in (1, 2) if store.record(task_id(number))]
         crons = [int(cron.id[-1]) for cron in store.recover().crons]
         seen.append((tasks, crons))
 
-    monkeypatch.setattr(store, "_write", watched)
+    monkeypatch.setattr(store, "_commit", watched)
     store.write(group)
     store.close()
 

@@ -10,6 +10,7 @@ FACTS = {
     b"/api/version": b'{"version":"1"}',
     b"/api/tags": b'{"models":[{"name":"m","model":"m"}]}',
     b"/api/ps": b'{"models":[]}',
+    b"/v1/models": b'{"data":[{"id":"m"}]}',
 }
 UPGRADE = (
     b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -5,18 +5,20 @@ that the server takes between a question and its answer: on a quiet machine that
 which it is deaf, and on a busy one it is the same.
 """
 
+import contextlib
 import json
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from socket import create_connection
 from typing import Any
 
 import pytest
 
 from ollama_queue import generate_task
 from tests.support.deafness import Ear
-from tests.support.fakes.hostile import HostileModel, chunked, request, web_socket
+from tests.support.fakes.hostile import UPGRADE, HostileModel, chunked, request, web_socket
 from tests.support.servers.queue_server import QueueServer
 
 MOST_S = 0.2  # four times what a quiet machine allows
@@ -28,6 +30,10 @@ TASK = {"type": "generate", "model": "m", "prompt": "hi"}
 WAITS = {**TASK, "scheduled_at": "2100-01-01T00:00:00Z"}  # for its time, not for others
 LINES = ("Content-Type", "application/x-ndjson")
 MANY = b"[" + b",".join([b"{}"] * 1_000_000) + b"]"
+FEEDS = 500
+VECTOR = b"[" + b",".join([b"0.123456789012345"] * 1_000) + b"]"
+VECTORS = 1_500  # some 26 MiB
+EMBEDS = {"model": "m", "input": ["hi"] * VECTORS}
 LINE = b'{"model":"m","response":"x","done":false}\n'
 LAST = b'{"model":"m","response":"","done":true}\n'
 STREAM = (
@@ -195,6 +201,20 @@ def feeds_that_begin(house: LoadedServer) -> None:
         socket.close()
 
 
+def many_feeds_at_once(house: LoadedServer) -> None:
+    with contextlib.ExitStack() as open_ones:
+        sockets = [
+            open_ones.enter_context(create_connection(("127.0.0.1", house.server.port)))
+            for _ in range(FEEDS)
+        ]
+        for socket in sockets:
+            socket.sendall(UPGRADE)
+        for socket in sockets:
+            answer = b""
+            while b'"snapshot"' not in answer:
+                answer = answer[-20:] + socket.recv(1 << 18)
+
+
 def tiny_frames(house: LoadedServer) -> None:
     for frame in (b"\x81\x82\0\0\0\0{}", b"\x89\x80\0\0\0\0"):
         with web_socket(house.server.port) as socket:
@@ -257,6 +277,47 @@ def a_reply_of_blank_lines(house: LoadedServer) -> None:
     house.run(STREAM + chunked([b"\n" * (30 * MIB) + LAST]))
 
 
+def whole(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def many_vectors(house: LoadedServer) -> None:
+    vectors = b'{"embeddings":[%b],"prompt_eval_count":3}' % b",".join([VECTOR] * VECTORS)
+    house.model.answer = whole(vectors)
+    assert house.ask("POST", "/api/embed", EMBEDS) == 200
+    assert house.ask("POST", "/api/embeddings", {"model": "m", "prompt": "hi"}) == 200
+    task = {"type": "embed", "model": "m", "input": "hi"}
+    assert house.ask("POST", "/api/tasks/batch?wait=60", [task] * 2) == 201
+    assert house.ask("GET", "/api/tasks?limit=1&status=completed&include=payload,result") == 200
+
+
+def many_vectors_in_the_form_of_openai(house: LoadedServer) -> None:
+    vectors = b",".join([b'{"index":0,"embedding":%b}' % VECTOR] * VECTORS)
+    house.model.answer = whole(b'{"data":[%b],"usage":{"prompt_tokens":3}}' % vectors)
+    for tier in ({}, {"service_tier": "flex"}):
+        assert house.ask("POST", "/v1/embeddings", {**EMBEDS, **tier}) == 200
+
+
+def vectors_with_other_things(house: LoadedServer) -> None:
+    numbers = MANY.replace(b"{}", b"1")
+    for field in ("error", "prompt_eval_count"):
+        for value in (MANY, numbers):
+            wrong = b'{"embeddings":[[1]],"%b":%b}' % (field.encode(), value)
+            house.model.answer = whole(wrong)
+            assert house.ask("POST", "/api/embed", {"model": "m", "input": "hi"}) in (200, 502)
+    for field in ("error", "usage"):
+        wrong = b'{"data":[{"embedding":[1]}],"%b":%b}' % (field.encode(), MANY)
+        house.model.answer = whole(wrong)
+        assert house.ask("POST", "/v1/embeddings", {"model": "m", "input": "hi"}) == 502
+
+
+def a_large_prompt(house: LoadedServer) -> None:
+    prompt = "é\n" * (8 * MIB // 3)
+    assert house.ask("POST", "/api/tasks", {**WAITS, "prompt": prompt}) == 201
+    house.model.answer = STREAM + chunked([LAST])
+    assert house.ask("POST", "/api/generate", {"model": "m", "prompt": prompt}) == 200
+
+
 INPUTS: Iterable[Callable[[LoadedServer], None]] = (
     a_batch,
     a_batch_with_a_key,
@@ -277,6 +338,7 @@ INPUTS: Iterable[Callable[[LoadedServer], None]] = (
     the_description,
     long_lists,
     feeds_that_begin,
+    many_feeds_at_once,
     tiny_frames,
     a_wish_of_many_values,
     many_chunks_in_one_piece,
@@ -287,6 +349,10 @@ INPUTS: Iterable[Callable[[LoadedServer], None]] = (
     a_flood_of_fields,
     a_reply_without_an_end,
     a_reply_of_blank_lines,
+    many_vectors,
+    many_vectors_in_the_form_of_openai,
+    vectors_with_other_things,
+    a_large_prompt,
 )
 
 
