@@ -34,6 +34,11 @@ WAITS = {
     "embed": ("POST", "/api/embed", {"model": "m", "input": "hi"}),
     "completion": ("POST", "/v1/chat/completions", CHAT),
     "streamed completion": ("POST", "/v1/chat/completions", {**CHAT, "stream": True}),
+    "embeddings": ("POST", "/v1/embeddings", {"model": "m", "input": "hi"}),
+    "response": ("POST", "/v1/responses", {"model": "m", "input": "hi"}),
+    "streamed response": ("POST", "/v1/responses", {"model": "m", "input": "hi", "stream": True}),
+    "message": ("POST", "/v1/messages", {**CHAT, "max_tokens": 9}),
+    "streamed message": ("POST", "/v1/messages", {**CHAT, "max_tokens": 9, "stream": True}),
 }
 
 
