@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,7 +13,7 @@ from ..core.activity.tallies import KindTally, Tallies
 from .encoding import Changes, Family, encode
 
 T = TypeVar("T")
-EXPIRED_TOGETHER = 2  # rows deleted for each new one: a wrong clock cannot delete all history
+EXPIRED_TOGETHER = 2  # rows deleted for each new one
 _FAMILY = "meta"
 _decode = msgspec.msgpack.Decoder(list[KindTally]).decode
 
@@ -48,10 +47,12 @@ class HistoryStore:
             row.of(each.kind).merge(each.tally)
         changes.put(key, encode(row.all()), handle)
         if raw is None:
-            old = _key(resolution, 0), _key(resolution, number - resolution.kept)
-            expired = self._families[_FAMILY].between(*old)
-            for expired_key, _ in list(islice(expired, EXPIRED_TOGETHER)):
-                changes.delete(expired_key, handle)
+            # The newest are kept, however old: by age, a clock that is ahead would delete all.
+            rows = self._families[_FAMILY].between(_key(resolution, 0), key)
+            keys = [old for old, _ in rows]
+            too_many = max(0, len(keys) - resolution.kept)
+            for old_key in keys[: min(too_many, EXPIRED_TOGETHER)]:
+                changes.delete(old_key, handle)
 
     def reading(
         self, resolution: Resolution, first: int, last: int, digest: Callable[[Iterable[Row]], T]
