@@ -19,10 +19,11 @@ def is_http_url(text: str) -> bool:
 
 def is_database_url(text: str) -> bool:
     """Whether it is the URL of a PostgreSQL that has one meaning: libpq and this program must agree
-    on what in it is the password, which is never shown."""
+    on what in it is the password, which is never shown. It may name several hosts."""
     try:
         parts = urlsplit(text)
-        _ = parts.port
+        for host in parts.netloc.rpartition("@")[2].split(","):
+            _ = urlsplit(f"//{host}").port
     except ValueError:
         return False
     is_known = parts.scheme in ("postgresql", "postgres") and text.startswith(f"{parts.scheme}://")

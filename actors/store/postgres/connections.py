@@ -33,6 +33,10 @@ POOLED = (
     "PostgreSQL: queue.storage leads to a pooler, such as PgBouncer, that drops the settings of "
     "connections; use the address of PostgreSQL itself"
 )
+READ_ONLY = (
+    "PostgreSQL takes no writes: it is a standby, or default_transaction_read_only is on; "
+    "queue.storage must lead to the one that takes them"
+)
 # A network that is cut drops what is sent, and says nothing. These find it out, also for a
 # connection that waits.
 _DEFAULTS: dict[str, Any] = {
@@ -143,5 +147,7 @@ def plain_errors() -> Iterator[None]:
     except psycopg.Error as error:
         if "unsupported startup parameter" in str(error):
             raise PostgresError(POOLED) from None
+        if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+            raise PostgresError(READ_ONLY) from None
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise PostgresError(f"PostgreSQL: {lines[0] if lines else type(error).__name__}") from None

@@ -389,6 +389,12 @@ def test_a_database_takes_the_place_of_the_folder(read, name):
     assert read(*given[name]).queue == QueueSettings(storage=STORAGE)
 
 
+def test_a_database_may_have_several_hosts(read):
+    url = "postgresql://u@one:5432,two:5433,[::1]/db?target_session_attrs=read-write"
+
+    assert read("", {"QUEUE_STORAGE": url}).queue.storage == url
+
+
 def test_the_password_of_a_database_is_never_shown():
     loaded = trace(None, {"QUEUE_STORAGE": STORAGE}, {})
 
@@ -415,6 +421,7 @@ def test_a_folder_and_a_database_exclude_each_other(read):
         ({"QUEUE_STORAGE": "postgresql://u:s3cret#x@host/db"}, "queue.storage"),
         ({"QUEUE_STORAGE": "postgresql://u:s3cret/x@host/db"}, "queue.storage"),
         ({"QUEUE_STORAGE": "postgresql://u:s3cret@host:port/db"}, "queue.storage"),
+        ({"QUEUE_STORAGE": "postgresql://u:s3cret@one:1,two:port/db"}, "queue.storage"),
         ({"QUEUE_STORAGE": STORAGE, "QUEUE_DURABILITY": "relaxed"}, "queue.durability"),
         ({"QUEUE_STORAGE": STORAGE, "SERVER_HOST": "0.0.0.0"}, "fleet.url"),
         ({"QUEUE_STORAGE": STORAGE, "SERVER_HOST": "[::]"}, "fleet.url"),

@@ -63,6 +63,13 @@ def test_a_server_that_is_down_is_one_sentence(postgres: PostgresServer) -> None
         prepare(postgres.conninfo.replace("host=", "host=/nowhere"))
 
 
+def test_one_that_takes_no_writes_is_said_to(conninfo: str) -> None:
+    read_only = f"{conninfo}%20-cdefault_transaction_read_only%3Don"  # as a standby is
+
+    with pytest.raises(Unavailable, match="it is a standby"):
+        prepare(read_only)
+
+
 def test_the_user_s_options_win(conninfo: str) -> None:
     with connect(conninfo + "%20-cjit%3Don") as connection:
         shown = connection.execute("SELECT current_setting('jit'), current_setting('lock_timeout')")
