@@ -3,8 +3,8 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
-from itertools import islice
-from typing import Any, assert_never
+from itertools import chain, islice
+from typing import Any, TypeVar, assert_never
 
 from msgspec import Struct
 
@@ -23,11 +23,13 @@ from .core.messages import (
     GetHistory,
     GetThroughput,
     GetUsage,
+    LendStream,
     MeasureBus,
     Publish,
     ReadHistory,
     ReadUsage,
     RelayEnded,
+    ReturnStream,
     SaveHistory,
     StreamEnded,
     StreamGrew,
@@ -40,6 +42,7 @@ from .core.model.errors import Unavailable
 from .core.model.events import EventRecord
 from .core.model.tasks import Record
 
+T = TypeVar("T")
 ALL_LOGS_BYTES = 64 << 20  # kept of all replies together
 TOGETHER = 100  # events delivered at once
 KEEP_S = 60.0  # how long a log outlives its task's end
@@ -63,18 +66,22 @@ class EventBus(Actor):
         wall: Callable[[], float] = time.time,
         yield_control: YieldControl = never_yield,
         make_relays: Callable[[Ref], OpenRelay] | None = None,
-        counts: bool = True,
+        follows: bool = False,
     ) -> None:
-        """`make_relays` is for a server that leads others: it is called with this actor's ref.
-        Without `counts` it keeps no history: somebody else does."""
+        """`make_relays` is for one server among several: it is called with this actor's ref. One
+        that `follows` publishes what another server has, and keeps no history."""
         super().__init__(report, yield_control, clock)
-        self.counts = counts
-        self.relayed = RelayedStreams(make_relays(self.actor_ref)) if make_relays else None
+        self.follows = follows
+        self.relayed: RelayedStreams | None = None
+        if make_relays is not None:
+            self.relayed = RelayedStreams(make_relays(self.actor_ref), leads=not follows)
+        self.lent: dict[str, set[LendStream]] = {}  # by task: to other buses of this server
         self.over: dict[str, int] = {}  # the last attempt of streams that are complete, by task
         self.wall = wall
         self.seq = 0  # of the newest published event
         self.subscribers: dict[Mailbox[EventRecord], Subscribe] = {}
         self.unfiltered: dict[Mailbox[EventRecord], Subscribe] = {}  # those of all tasks
+        self.place_watchers: set[Mailbox[Any]] = set()  # who hears where calls are made
         self.by_task: dict[str, set[Mailbox[EventRecord]]] = {}
         self.readers: dict[str, set[Mailbox[Any]]] = {}  # by task
         self.reading: dict[Mailbox[Any], str] = {}  # the task that each reads
@@ -92,15 +99,23 @@ class EventBus(Actor):
                 self.publish(events)
             case StreamGrew(task_id, log):
                 self.keep_stream(task_id, log)
+                for lent in self.lent.get(task_id, ()):
+                    tell(lent.to, message)
             case StreamEnded(task_id, attempt):
                 self.over[task_id] = attempt
                 for mailbox in self.readers.get(task_id, ()):
                     mailbox.put(message)
+                for lent in self.lent.pop(task_id, ()):
+                    tell(lent.to, RelayEnded(task_id, lent.attempt, lent.attempt <= attempt))
                 self.keep_until_late(task_id)
-            case CallsPlaced(calls):
-                if self.relayed is not None:
-                    self.relayed.place(calls, self.readers, self.clock())
-                    self.wake_at(self.relayed.next_due)
+            case LendStream():
+                self.lend(message)
+            case ReturnStream(lent):
+                if lent in self.lent.get(lent.task_id, ()):
+                    _discard(self.lent, lent.task_id, lent)
+                    tell(lent.to, RelayEnded(lent.task_id, lent.attempt, is_complete=False))
+            case CallsPlaced():
+                self.place_calls(message)
             case RelayEnded(task_id):
                 self.relay_ended(message)
             case Subscribe():
@@ -125,10 +140,10 @@ class EventBus(Actor):
                 return reply(message, self.measures(listed))
             case GetThroughput():
                 return reply(message, self.history.throughput(self.wall()))
-            case CloseSubscriptions(reason, seq):
+            case CloseSubscriptions(reason, seq, but_readers):
                 self.seq = max(self.seq, seq)
                 self.save_history()
-                self.close_subscriptions(reason)
+                self.close_subscriptions(reason, but_readers=but_readers)
                 return reply(message, True)
             case Wake():
                 if self.relayed is not None:
@@ -141,6 +156,8 @@ class EventBus(Actor):
         return None
 
     def on_close(self) -> None:
+        for lent in chain.from_iterable(self.lent.values()):
+            tell(lent.to, RelayEnded(lent.task_id, lent.attempt, is_complete=False))
         if self.relayed is not None:
             self.relayed.close()
         self.close_subscriptions("restarted")
@@ -152,12 +169,16 @@ class EventBus(Actor):
         self.subscribers[message.mailbox] = message
         if message.tasks is None:
             self.unfiltered[message.mailbox] = message
+        if message.calls and self.relayed is not None:
+            self.place_watchers.add(message.mailbox)
+            message.mailbox.put(self.relayed.all_calls())
         for task_id in message.tasks or ():
             self.by_task.setdefault(task_id, set()).add(message.mailbox)
 
     def unsubscribe(self, mailbox: Mailbox[Any], reason: str) -> None:
         subscription = self.subscribers.pop(mailbox, None)
         self.unfiltered.pop(mailbox, None)
+        self.place_watchers.discard(mailbox)
         for task_id in (subscription.tasks if subscription else None) or ():
             _discard(self.by_task, task_id, mailbox)
         followed = self.reading.pop(mailbox, None)
@@ -165,6 +186,9 @@ class EventBus(Actor):
             _discard(self.readers, followed, mailbox)
             if followed in self.streams:
                 self.streams[followed].log.leave(mailbox)
+            is_last = followed not in self.readers
+            if self.relayed is not None and is_last and reason != "restarted":  # they come back
+                self.relayed.leave(followed)
         mailbox.close(reason)
 
     def publish(self, events: Iterable[EventRecord]) -> None:
@@ -174,13 +198,14 @@ class EventBus(Actor):
         while block := list(islice(rest, TOGETHER)):
             for event in cooperatively(block, self.yield_control):
                 self.seq = max(self.seq, event.seq)
-                if self.counts:
+                if not self.follows:
                     self.history.take(event)
                 if event.task is not None:
+                    self.note_call(event.task)
                     self.publish_to_task(event, event.task)
             for subscription in list(self.unfiltered.values()):
                 self.deliver(subscription, block)
-        if self.counts and self.save_due is None:
+        if not self.follows and self.save_due is None:
             self.save_due = self.clock() + SAVE_S
             self.wake_at(self.save_due)
 
@@ -194,6 +219,19 @@ class EventBus(Actor):
         if task.id in self.streams:
             self.expire(task)
 
+    def note_call(self, task: Record) -> None:
+        if self.relayed is not None and self.relayed.take(task, self.readers, self.clock()):
+            self.wake_at(self.relayed.next_due)
+
+    def place_calls(self, message: CallsPlaced) -> None:
+        if self.relayed is None:
+            return
+        self.relayed.place(message, self.readers, self.clock())
+        self.wake_at(self.relayed.next_due)
+        for mailbox in list(self.place_watchers):
+            if not mailbox.put(message):
+                self.unsubscribe(mailbox, "lagged")
+
     def relay_ended(self, message: RelayEnded) -> None:
         if self.relayed is None:
             return
@@ -201,6 +239,12 @@ class EventBus(Actor):
         for mailbox, event in self.relayed.ended(message, readers):
             if mailbox in self.subscribers:
                 self.deliver(self.subscribers[mailbox], [event])
+        stream = self.streams.get(message.task_id)
+        if stream is not None and stream.log.attempt == message.attempt:
+            if message.is_complete:
+                self.keep_until_late(message.task_id)
+            else:
+                self.forget_stream(message.task_id)  # a late reader would take it for the whole
 
     def deliver(self, subscription: Subscribe, events: Collection[EventRecord]) -> None:
         names = subscription.events
@@ -209,9 +253,10 @@ class EventBus(Actor):
         if events and not subscription.mailbox.put_all(events):
             self.unsubscribe(subscription.mailbox, "lagged")
 
-    def close_subscriptions(self, reason: str) -> None:
+    def close_subscriptions(self, reason: str, *, but_readers: bool = False) -> None:
         for mailbox in list(self.subscribers):
-            self.unsubscribe(mailbox, reason)
+            if not (but_readers and mailbox in self.reading):
+                self.unsubscribe(mailbox, reason)
 
     # --- history --------------------------------------------------------------------------------
 
@@ -265,6 +310,15 @@ class EventBus(Actor):
         if self.bytes > ALL_LOGS_BYTES:
             self.free_memory()
 
+    def lend(self, message: LendStream) -> None:
+        task_id, attempt = message.task_id, message.attempt
+        if task_id in self.streams:
+            tell(message.to, StreamGrew(task_id, self.streams[task_id].log))
+        if self.over.get(task_id, 0) < attempt:
+            self.lent.setdefault(task_id, set()).add(message)
+        else:
+            tell(message.to, RelayEnded(task_id, attempt, is_complete=True))
+
     def count(self, stream: Stream) -> None:
         counted = stream.log.reserved
         self.bytes += counted - stream.counted
@@ -289,7 +343,8 @@ class EventBus(Actor):
         if task_id in self.over:
             mailbox.put(StreamEnded(task_id, self.over[task_id]))
         if self.relayed is not None:
-            self.relayed.follow(task_id, mailbox)
+            self.relayed.follow(task_id, mailbox, self.clock())
+            self.wake_at(self.relayed.next_due)
 
     def expire(self, task: Record) -> None:
         """Keep the stream of a finished task for a while, for late readers."""
@@ -319,8 +374,8 @@ class EventBus(Actor):
             self.bytes -= stream.counted
 
 
-def _discard(table: dict[str, set[Mailbox[Any]]], task_id: str, mailbox: Mailbox[Any]) -> None:
-    boxes = table.get(task_id, set())
-    boxes.discard(mailbox)
-    if not boxes:
+def _discard(table: dict[str, set[T]], task_id: str, one: T) -> None:
+    rest = table.get(task_id, set())
+    rest.discard(one)
+    if not rest:
         table.pop(task_id, None)

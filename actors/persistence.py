@@ -207,7 +207,7 @@ class Persistence(Actor):
             case Recover():
                 recovered = self.store.recover()
                 if recovered.calls:
-                    tell(self.bus, CallsPlaced({call.key: call for call in recovered.calls}))
+                    tell(self.bus, CallsPlaced(tuple(call.key for call in recovered.calls)))
                 return reply(message, recovered)
             case Write():
                 self.is_writing_soon = False
@@ -423,7 +423,8 @@ class Persistence(Actor):
         if dropped := [file_id for file_id, file in group.files.items() if file is None]:
             self.aside(partial(self.store.files.remove_bytes, dropped), None)
         if group.calls:
-            tell(self.bus, CallsPlaced(group.calls))
+            placed = tuple(key for key, call in group.calls.items() if call is not None)
+            tell(self.bus, CallsPlaced(placed, tuple(group.calls.keys() - placed)))
         if group.events:
             tell(self.bus, Publish(tuple(group.events)))
         if group.new_deliveries and self.sender is not None:

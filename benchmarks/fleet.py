@@ -8,11 +8,13 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
+import httpx
+
 from benchmarks import load
 from benchmarks.fleet_servers import Database, Servers, Used, await_true, database
 from benchmarks.harness import Bench, Sample, at_least, at_most, percentiles_ms
 from benchmarks.peers.procrastination import Procrastinate
-from benchmarks.processes import NOWHERE, Stub, cpu_s
+from benchmarks.processes import NOWHERE, Process, Stub, cpu_s
 from benchmarks.programs.stream_readers import Readers
 from benchmarks.submits import batches
 from ollama_queue import Config, QueueManager, chat_task
@@ -30,6 +32,7 @@ SLOTS, STREAMS = 64, (100, 400)
 PER_SECOND = 50  # chunks of a stream
 TTL_S, LONG_CALLS = 5.0, 4
 RATE, DATABASE_CPU = "a second", "PostgreSQL CPU µs each"
+TIMES = "times as long as directly"
 TIMES_BETTER, MOST_CPU_US = 5, 250
 COMPARED = ("16 clients", "64 clients")  # alone, a client waits for the disk as theirs does
 
@@ -256,35 +259,61 @@ def _drained(shared: Database, servers: Servers, stub: Stub, tasks: int) -> dict
 def _streamed(
     bench: Bench, shared: Database, stub: Stub, servers: Servers, counts: Sequence[int]
 ) -> Iterator[Sample]:
-    """Streams through the leader's door, through a follower's, and through all."""
+    """Streams through the leader's door, through a follower's, and through all: of a drop-in API,
+    which pass through the leader, and of tasks, which do not."""
     doors = [server.port for server in servers.all]
     fewest, most = min(counts), max(counts)
+    chunks = bench.size(4 * PER_SECOND, 20)
     for count, ports, name in (
         (fewest, [servers.leader.port], "the leader's door"),
         (fewest, [servers.followers[0].port], "a follower's door"),
         (most, doors, "all doors"),
     ):
-        figures = _streams(shared, servers, stub, ports, count, bench.size(4 * PER_SECOND, 20))
-        yield Sample(f"{count} streams, {_named(len(doors), 'server')}, {name}", figures)
+        name = f"{_named(len(doors), 'server')}, {name}"
+        body = load.chat_body(f"{load.WORDS} @pace={PER_SECOND}/{chunks}@")
+        message = load.request("POST", "/api/chat", body[:-1] + b',"stream":true}')
+        figures = _streams(shared, servers, stub, ports, count, chunks, [message])
+        yield Sample(f"{count} streams, {name}", figures)
+        body = load.task_body(f"{load.WORDS} @pace={PER_SECOND}/{chunks}@")
+        messages = [_stream_of(servers.leader, body) for _ in range(count)]
+        figures = _streams(shared, servers, stub, ports, count, chunks, messages)
+        del figures[TIMES]  # they have begun before somebody reads them
+        yield Sample(f"{count} streams of tasks, {name}", figures)
+
+
+def _stream_of(server: Process, body: bytes) -> bytes:
+    """Submit a task; the request of its stream."""
+    task_id = httpx.post(f"{server.url}/api/tasks", content=body).json()["task_id"]
+    return load.request("GET", f"/api/tasks/{task_id}/stream")
 
 
 def _streams(
-    shared: Database, servers: Servers, stub: Stub, ports: Sequence[int], count: int, chunks: int
+    shared: Database,
+    servers: Servers,
+    stub: Stub,
+    ports: Sequence[int],
+    count: int,
+    chunks: int,
+    messages: Sequence[bytes],
 ) -> dict[str, float]:
     """The cost of a chunk while all streams run, and how long one takes in all."""
-    body = load.chat_body(f"{load.WORDS} @pace={PER_SECOND}/{chunks}@")
-    message = load.request("POST", "/api/chat", body[:-1] + b',"stream":true}')
-    lasts_s = chunks / PER_SECOND
+    lasts_s, share = chunks / PER_SECOND, count // len(ports)
+    leader = servers.leader
     with ExitStack() as stack:
         readers = [
-            stack.enter_context(Readers(port, message, count // len(ports), lasts_s / 5))
-            for port in ports
+            stack.enter_context(
+                Readers(port, messages[n :: len(ports)] or messages, share, lasts_s / 5)
+            )
+            for n, port in enumerate(ports)
         ]
         for each in readers:
             each.await_begun()
         used, sent = Used(shared, servers.cpu_s), stub.books()["chunks"]
+        led_s = leader.cpu_s
         time.sleep(lasts_s / 2)
-        figures = used.each(stub.books()["chunks"] - sent, "a chunk")
+        received = stub.books()["chunks"] - sent
+        figures = used.each(received, "a chunk")
+        figures["leader's CPU µs a chunk"] = (leader.cpu_s - led_s) / received * 1e6
         times = [one for each in readers for one in each.times()]
     # Whoever comes when the call has ended already gets the whole reply in one piece.
     if any(each.chunks not in (chunks, 1) for each in times):
@@ -292,7 +321,7 @@ def _streams(
     first_ms = percentiles_ms([each.began - each.sent for each in times])["p50 ms"]
     total_ms = percentiles_ms([each.ended - each.sent for each in times])["p50 ms"]
     over = total_ms / (chunks - 1) * PER_SECOND / 1e3
-    return {**figures, "first byte p50 ms": first_ms, "times as long as directly": over}
+    return {**figures, "first byte p50 ms": first_ms, TIMES: over}
 
 
 # --- failover -----------------------------------------------------------------------------------

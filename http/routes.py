@@ -143,7 +143,7 @@ STREAM_TASK = _row(
     "GET /api/tasks/{task_id}/stream", "stream_task", str,
     "Stream a task's reply: events chunk (with ids attempt.n), restart, and one end.", media=SSE,
     headers=(Parameter("Last-Event-ID", str, "Resume after this chunk."),),
-    errors=BY_ID, role=READER,
+    errors=BY_ID, role=READER, anywhere=True,
 )
 CANCEL_TASK = _row(
     "POST /api/tasks/{task_id}/cancel", "cancel_task", Task,

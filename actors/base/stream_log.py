@@ -68,8 +68,10 @@ class StreamLog:
             return True
 
     def join(self, reader: Mailbox[AttemptBegun | Piece]) -> None:
-        """Put the pieces kept so far into `reader`, and all later ones."""
+        """Put the pieces kept so far into `reader`, and all later ones; once."""
         with self._lock:
+            if any(reader is each for each in self._readers):
+                return
             if reader.put(self.begun) and reader.put_all(self._pieces) and not self._is_closed:
                 self._readers += (reader,)
 

@@ -28,6 +28,7 @@ from ..core.model.tasks import AttemptBegun, Chunk, Piece, Record, Status
 from ..supervision.switchboard import JOIN_S, Generation, Readable, Switchboard
 
 REBOOT_PATIENCE_S = 30.0
+RETRY_S = 0.25  # until a read is tried again that the database has not answered
 ChunkPosition = tuple[int, int]  # an attempt and the number of a chunk in it
 StreamItem = Piece | Chunk  # of a stream; chunks say `restart` or `done`
 AT_ONCE_BYTES = 64 << 10  # of a piece; encoding a larger one would keep its call from reading
@@ -171,8 +172,19 @@ class PieceStream(Iterator[list[StreamItem]]):
         self._yield_control = yield_control
         self._reader = _Reader(after)
         self._leave: Callable[[], None] = _nothing
+        self._depart: Callable[[], None] = _nothing
         self._has_left = False
+        self._heard: Generation | Readable | None = None
+        self._late: StoredTask | None = None  # what waits for the end of a relay
         self._lists = self._read()
+
+    def begin(self, *, has_ended: bool = False) -> None:
+        """Find out what has the pieces, before the first of them is asked for: whoever has begun
+        must `close`. Raises `Unavailable` if nothing has them at the moment; if the task
+        `has_ended`, only the server that leads may."""
+        if has_ended and isinstance(self._switchboard.readable(), Readable):
+            raise Unavailable("the server that leads may still have the pieces", retry_after_s=1)
+        self._heard, self._depart = self._switchboard.hear(None, JOIN_S, calls=True)
 
     def __next__(self) -> list[StreamItem]:
         return next(self._lists)
@@ -181,25 +193,39 @@ class PieceStream(Iterator[list[StreamItem]]):
         """End the stream. May be called from any thread; iterating over it stops."""
         self._has_left = True
         self._leave()
+        self._depart()
 
     def _read(self) -> Iterator[list[StreamItem]]:
-        now = self._switchboard.current()
-        while not self._has_left:
-            mailbox = Mailbox[Any](size=100_000)
-            leave = self._leave = partial(tell, now.bus, Unsubscribe(mailbox))
-            try:
-                yield from self._follow(now, mailbox)
-                return
-            except (Closed, Unavailable) as lost:
-                if self._has_left:
+        switchboard = self._switchboard
+        try:
+            if self._heard is None:
+                self.begin()
+            while not self._has_left:
+                now = self._heard
+                assert now is not None, "it has begun"
+                mailbox = Mailbox[Any](size=100_000)
+                leave = self._leave = partial(tell, now.bus, Unsubscribe(mailbox))
+                try:
+                    yield from self._follow(now, mailbox)
                     return
-                _check(lost)
-                now = self._switchboard.after(now, REBOOT_PATIENCE_S)
-            finally:
-                self._leave = _nothing
-                leave()
+                except (Closed, Unavailable) as lost:
+                    if self._has_left:
+                        return
+                    _check(lost)
+                    if isinstance(now, Readable) and not isinstance(lost, Closed):
+                        switchboard.await_change(lambda: not switchboard.may_read, RETRY_S)
+                    self._depart()
+                    self._heard, self._depart = switchboard.hear(now, REBOOT_PATIENCE_S, calls=True)
+                finally:
+                    self._leave = _nothing
+                    leave()
+        finally:
+            depart, self._depart = self._depart, _nothing
+            depart()
 
-    def _follow(self, now: Generation, mailbox: Mailbox[Any]) -> Iterator[list[StreamItem]]:
+    def _follow(
+        self, now: Generation | Readable, mailbox: Mailbox[Any]
+    ) -> Iterator[list[StreamItem]]:
         """One mailbox gets everything, so that nothing waits for the disk but the end."""
         at_first = _Answer(mailbox)
 
@@ -209,7 +235,7 @@ class PieceStream(Iterator[list[StreamItem]]):
             else:
                 ask_into(now.persistence, GetTask(self._task_id), at_first.take)
 
-        self._reader.is_joined = False
+        self._reader.is_joined, self._reader.relayed, self._late = False, 0, None
         ask_into(now.bus, Follow(mailbox, self._task_id, ENDS), read_task)
         end: list[StreamItem] | None = None
         while end is None:
@@ -219,6 +245,9 @@ class PieceStream(Iterator[list[StreamItem]]):
                 if closed.message != "lagged" or not at_first.is_final:
                     raise
                 items = (at_first.stored,)  # it had ended before
+                self._reader.relayed = 0  # nothing more comes
+            if not items and isinstance(now, Readable) and self._switchboard.is_leading:
+                raise Closed("restarted")  # it began to follow when this server began to lead
             deliveries: list[StreamItem] = []
             is_unsent = False
             rest = iter(items)
@@ -234,6 +263,11 @@ class PieceStream(Iterator[list[StreamItem]]):
                     raise item.again()
                 elif isinstance(item, RelayBegun | RelayEnded):
                     self._reader.relay(item)
+                    late = self._late
+                    if late is not None and self._reader.relayed != late.record.attempt:
+                        end = self._end(now, mailbox, late, rest)
+                        deliveries += end or ()
+                        break
                 elif (end := self._end(now, mailbox, item, rest)) is not None:
                     deliveries += end
                     break
@@ -242,7 +276,7 @@ class PieceStream(Iterator[list[StreamItem]]):
 
     def _end(
         self,
-        now: Generation,
+        now: Generation | Readable,
         mailbox: Mailbox[Any],
         news: EventRecord | StoredTask,
         rest: Iterator[Any],
@@ -253,6 +287,10 @@ class PieceStream(Iterator[list[StreamItem]]):
         task = self.task = news.record if isinstance(news, StoredTask) else news.task
         assert task is not None, "an event of a task"
         if not task.status.is_final:
+            return None
+        may_be_late = stored is not None and task.status is Status.COMPLETED
+        if may_be_late and self._reader.relayed == task.attempt:
+            self._late = stored  # its last pieces are on their way
             return None
         deliveries: list[StreamItem] = []
         if stored is not None:
@@ -356,6 +394,7 @@ class _Reader:
         self.shown = self.attempt  # the attempt of the pieces delivered so far
         self.is_joined = False  # whether the pieces that follow have no gap
         self.relayed = 0  # the attempt whose pieces still come from another server
+        self.whole = 0  # the attempt of which another server has sent all pieces
 
     def take(self, piece: Piece, deliveries: list[StreamItem]) -> None:
         """Add what is to be delivered of it."""
@@ -380,8 +419,10 @@ class _Reader:
             self.relayed = news.attempt
         elif news.attempt == self.relayed:
             self.relayed = 0
-            if news.attempt == self.attempt and not news.is_complete:
-                self.is_joined = False
+            if news.attempt == self.attempt and self.is_joined:
+                self.is_joined = news.is_complete
+                if news.is_complete:
+                    self.whole = news.attempt
 
     def expects(self, piece: Piece) -> bool:
         """Whether it is the one that follows those delivered."""
@@ -390,6 +431,7 @@ class _Reader:
     def has_all_of(self, task: Record) -> bool:
         """Whether all pieces of the reply were delivered."""
         is_whole = self.is_joined and self.relayed != task.attempt
+        is_whole = is_whole or 0 < self.whole == task.attempt
         return is_whole and self.attempt == task.attempt
 
     def end(self, task: Record, result: bytes | None) -> Iterator[StreamItem]:

@@ -1,11 +1,12 @@
 """How the leader sends events to another server: frames of a length and msgpack."""
 
 import struct
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 from msgspec import Struct
 
+from ..core.messages import CallsPlaced
 from ..core.model.events import EventRecord
 
 _LENGTH = struct.Struct(">I")
@@ -13,20 +14,35 @@ MOST_BYTES = 256 << 20  # of a frame: many records of 64 KiB each
 
 
 class EventFrame(Struct, frozen=True, array_like=True):
-    """Events that followed each other; `seq` is that of the newest before them. Without events it
-    shows that the leader is there."""
+    """Events that followed each other; `seq` is that of the newest before them. Or where calls are
+    made, before any later event: the first frame says so of all. With neither it shows that the
+    leader is there."""
 
     seq: int
     events: tuple[EventRecord, ...] = ()
+    calls: CallsPlaced | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(EventFrame).decode
 
 
-def event_frame(seq: int, events: Collection[EventRecord] = ()) -> bytes:
-    body = _encode(EventFrame(seq, tuple(events)))
-    return _LENGTH.pack(len(body)) + body
+def event_frame(seq: int, items: Iterable[EventRecord | CallsPlaced] = ()) -> bytes:
+    """The frames of these items; one that shows that the leader is there if there are none."""
+    frames: list[EventFrame] = []
+    events: list[EventRecord] = []
+    for item in items:
+        if isinstance(item, EventRecord):
+            events.append(item)
+            continue
+        if events:
+            frames.append(EventFrame(seq, tuple(events)))
+            seq, events = events[-1].seq, []
+        frames.append(EventFrame(seq, (), item))
+    if events or not frames:
+        frames.append(EventFrame(seq, tuple(events)))
+    bodies = [_encode(frame) for frame in frames]
+    return b"".join(_LENGTH.pack(len(body)) + body for body in bodies)
 
 
 def event_frames(pieces: Iterable[bytes]) -> Iterator[EventFrame]:

@@ -27,7 +27,8 @@ class EventRelay:
     """Publishes the leader's events in an EventBus of this server, while somebody listens.
 
     Whenever the connection begins, all subscriptions are closed as `restarted`: what happened in
-    between is not known, and whoever subscribes again reads anew. Safe in any thread.
+    between is not known, and whoever subscribes again reads anew. When it ends, all but those of
+    readers are. Safe in any thread.
     """
 
     def __init__(self, bus: Ref, where: Where, make_receiver: MakeReceiver = PlainReceiver) -> None:
@@ -36,22 +37,34 @@ class EventRelay:
         self._listeners = 0
         self._left_at = 0.0  # when the last one left
         self._is_connected = self._is_running = self._is_closed = False
+        self._knows_calls = False  # the leader says where calls are made
         self._heard: tuple[str | None, ConnectionTransport] | None = None
 
-    def join(self, patience_s: float) -> Callable[[], None]:
-        """Return once events arrive, with what says that they are needed no more: to be called
-        once. Raises `Unavailable` if the leader is not reached within so many seconds."""
+    def join(self, patience_s: float, *, calls: bool = False) -> Callable[[], None]:
+        """Return once events arrive, with what says that they are needed no more. Raises
+        `Unavailable` if the leader is not reached within so many seconds, or does not say where
+        `calls` are made, as one of an older version."""
         with self._changed:
             self._listeners += 1
             if not (self._is_running or self._is_closed):
                 self._is_running = True
                 begin(threading.Thread(target=self._run, name="ollama-queue-events", daemon=True))
             self._changed.wait_for(lambda: self._is_connected or self._is_closed, patience_s)
-            is_there = self._is_connected
+            is_there = self._is_connected and (self._knows_calls or not calls)
+        has_left = False
+
+        def leave() -> None:
+            nonlocal has_left
+            with self._changed:
+                if not has_left:
+                    has_left = True
+                    self._listeners -= 1
+                    self._left_at = time.monotonic()
+
         if not is_there:
-            self._leave()
+            leave()
             raise Unavailable("the events of the server that leads do not arrive", retry_after_s=1)
-        return self._leave
+        return leave
 
     def look(self) -> None:
         """End the connection if another server leads now."""
@@ -66,11 +79,6 @@ class EventRelay:
             self._changed.notify_all()
         if heard is not None:
             heard[1].abort()
-
-    def _leave(self) -> None:
-        with self._changed:
-            self._listeners -= 1
-            self._left_at = time.monotonic()
 
     def _is_wanted(self) -> bool:
         with self._changed:
@@ -102,8 +110,13 @@ class EventRelay:
             if response.status != 200:
                 return
             for frame in event_frames(response):
-                if not self._is_connected:
+                is_first = not self._is_connected
+                if is_first:
                     tell(self._bus, CloseSubscriptions("restarted", frame.seq))
+                    self._knows_calls = frame.calls is not None
+                if frame.calls is not None:
+                    tell(self._bus, frame.calls)
+                if is_first:
                     self._connected(True)
                 if frame.events:
                     tell(self._bus, Publish(frame.events))
@@ -114,5 +127,5 @@ class EventRelay:
         with self._changed:
             was, self._is_connected = self._is_connected, is_connected
             self._changed.notify_all()
-        if was and not is_connected:
-            tell(self._bus, CloseSubscriptions("restarted"))
+        if was and not is_connected:  # the pieces of other servers still come
+            tell(self._bus, CloseSubscriptions("restarted", but_readers=True))

@@ -11,13 +11,14 @@ from ..base.receiver import MakeReceiver, PlainReceiver
 from ..base.stream_log import StreamLog
 from ..base.thread_pool import begin
 from ..core.messages import RelayEnded, StreamEnded, StreamGrew
-from ..core.model.orders import AssignedCall
+from ..core.model.orders import LEADER, PlacedCall
 from ..core.model.tasks import AttemptBegun, Piece
 from ..executors.transport import ConnectionTransport
 from .leader_client import signed_target
 from .stream_frames import frames
 
 PATH = "/fleet/streams/"  # plus the id of a task, and an attempt
+LEADER_PATH = "/fleet/leader-streams/"  # the same, of a call that the leader has not placed
 SILENCE_S = 10.0  # of the other server, which sends heartbeats
 HEARTBEAT_S = 2.0
 
@@ -28,7 +29,7 @@ class StreamRelay:
 
     def __init__(
         self,
-        call: AssignedCall,
+        call: PlacedCall,
         bus: Ref,
         where: Callable[[str], tuple[str | None, bytes]],
         pause_s: float,
@@ -49,7 +50,7 @@ class StreamRelay:
         self._transport.abort()
 
     def _run(self) -> None:
-        run, is_complete = self._call.run, False
+        call, is_complete = self._call, False
         try:
             self._is_aborted.wait(self._pause_s)
             url, secret = self._where(self._call.server)
@@ -59,13 +60,14 @@ class StreamRelay:
             pass  # RelayEnded says that it is incomplete; it begins anew while it is needed
         finally:
             self._transport.close()
-            tell(self._bus, RelayEnded(run.task_id, run.attempt, is_complete))
+            tell(self._bus, RelayEnded(call.task_id, call.attempt, is_complete))
 
     def _follow(self, url: str, secret: bytes) -> bool:
         """Whether the last piece has come."""
-        task_id, attempt = self._call.run.task_id, self._call.run.attempt
+        task_id, attempt = self._call.task_id, self._call.attempt
+        path = LEADER_PATH if self._call.server == LEADER else PATH
         log: StreamLog | None = None
-        target = signed_target(url, secret, "GET", f"{PATH}{task_id}/{attempt}")
+        target = signed_target(url, secret, "GET", f"{path}{task_id}/{attempt}")
         self._transport.begin()
         with closing(self._transport.send(target)) as response:
             if response.status != 200:

@@ -17,10 +17,18 @@ from ..base.actor import INTERNAL_ERROR, Ref, ask, log, start, stop, tell
 from ..base.relayed_streams import OpenRelay
 from ..core.config.config import Config, FleetSettings, LoggingSettings, ServerSettings
 from ..core.fleet.servers import Sight
-from ..core.messages import Crashed, Deposed, Elected, ServersSeen, ToFleetSystem
+from ..core.messages import (
+    Crashed,
+    Deposed,
+    Elected,
+    LendStream,
+    ReturnStream,
+    ServersSeen,
+    ToFleetSystem,
+)
 from ..core.messages.election import Resign, Rest, Retreat
 from ..core.model.errors import OutcomeUnknown, QueueError
-from ..core.model.orders import AssignedCall
+from ..core.model.orders import PlacedCall
 from ..files.free_space import why_unwritten
 from ..fleet.election import Election
 from ..fleet.end_reader import EndReader
@@ -60,7 +68,7 @@ class FleetSystem(System):
         self.election: Ref | None = None
         self.assigned = AssignedCalls(config, runtime, self.me.id)
         self.staff: dict[str, int] = {self.me.id: 0}
-        self.following = Following(self.database, runtime, switchboard)
+        self.following = Following(self.database, runtime, switchboard, self.make_relays)
         self.restarts: deque[float] = deque(maxlen=MAX_REBOOTS)  # of these actors
         self.epoch: int | None = None  # while the actors run
         self.store: PostgresStore | None = None  # the last one that they opened
@@ -174,7 +182,12 @@ class FleetSystem(System):
         return self.store
 
     def make_relays(self, bus: Ref) -> OpenRelay:
-        def open_relay(call: AssignedCall, pause_s: float) -> Callable[[], None]:
+        def open_relay(call: PlacedCall, pause_s: float) -> Callable[[], None]:
+            here = self.assigned.bus
+            if call.server == self.me.id and here is not None and not pause_s:
+                lent = LendStream(call.task_id, call.attempt, bus)
+                tell(here, lent)
+                return partial(tell, here, ReturnStream(lent))
             return StreamRelay(call, bus, self.switchboard.where, pause_s).begin()
 
         return open_relay

@@ -1,8 +1,11 @@
 """The actors with which a server answers reads while another one leads."""
 
 from collections.abc import Callable
+from functools import partial
 
-from ..base.actor import Ref, start, stop
+from ..base.actor import Ref, start, stop, tell
+from ..base.relayed_streams import OpenRelay
+from ..core.messages import CloseSubscriptions
 from ..event_bus import EventBus
 from ..fleet.event_relay import EventRelay
 from ..fleet.reader import Reader
@@ -17,8 +20,15 @@ class Following:
     """A Reader of what is stored, and an EventBus that has the leader's events while somebody here
     waits for some."""
 
-    def __init__(self, database: str, runtime: Runtime, switchboard: Switchboard) -> None:
+    def __init__(
+        self,
+        database: str,
+        runtime: Runtime,
+        switchboard: Switchboard,
+        make_relays: Callable[[Ref], OpenRelay],
+    ) -> None:
         self.database, self.runtime, self.switchboard = database, runtime, switchboard
+        self.make_relays = make_relays
         self.actors: list[Ref] = []
         self.relay: EventRelay | None = None
         self.unwatch: Callable[[], None] = lambda: None
@@ -26,7 +36,13 @@ class Following:
     def begin(self, report: Callable[[str], None]) -> None:
         """Raises `QueueError` if the actors cannot start. `report` is called if one crashes."""
         yield_control, switchboard = self.runtime.yield_control, self.switchboard
-        bus = start(EventBus, report, yield_control=yield_control, counts=False)
+        bus = start(
+            EventBus,
+            report,
+            yield_control=yield_control,
+            make_relays=self.make_relays,
+            follows=True,
+        )
         self.actors.append(bus)
         reader = start(
             Reader,
@@ -36,8 +52,16 @@ class Following:
         )
         self.actors.append(reader)
         self.relay = EventRelay(bus, switchboard.leader_address)
-        self.unwatch = switchboard.watch(self.relay.look)
+        self.did_lead = switchboard.is_leading
+        self.unwatch = switchboard.watch(partial(self.look, self.relay, bus))
         switchboard.read_from(Readable(reader, reader, bus, self.relay))
+
+    def look(self, relay: EventRelay, bus: Ref) -> None:
+        """Send whoever reads here to the next leader, or to the actors of a lead that begins."""
+        relay.look()
+        did_lead, self.did_lead = self.did_lead, self.switchboard.is_leading
+        if self.did_lead and not did_lead:
+            tell(bus, CloseSubscriptions("restarted"))
 
     def down(self) -> None:
         self.switchboard.read_from(None)

@@ -11,10 +11,12 @@ from ..base.actor import Ref
 from ..base.inbox import check_process
 from ..core.fleet.servers import FleetServer, Leader, Sight
 from ..core.model.errors import OutcomeUnknown, QueueError, Unavailable
+from ..core.model.orders import LEADER
 from ..files.free_space import is_full
 from ..fleet.event_relay import EventRelay
 
 JOIN_S = 1.0  # between two looks whether another server still leads
+RETRY_S = 0.1  # before what failed at once is tried again
 
 
 def _nothing() -> None:
@@ -132,7 +134,10 @@ class Switchboard:
         return None if leader is None or leader.is_here else leader
 
     def where(self, server: str) -> tuple[str | None, bytes]:
-        """The address of a server, None if it has none or is gone, and the servers' secret."""
+        """The address of a server, or of `LEADER`, None if it has none or is gone, and the servers'
+        secret."""
+        if server == LEADER:
+            return self.leader_address()
         servers = [] if self.sight is None else self.sight.servers
         return next((each.url for each in servers if each.id == server), None), self.secret
 
@@ -210,19 +215,20 @@ class Switchboard:
         return self.current()
 
     def hear(
-        self, old: Generation | Readable | None, patience_s: float
+        self, old: Generation | Readable | None, patience_s: float, *, calls: bool = False
     ) -> tuple[Generation | Readable, Callable[[], None]]:
-        """What publishes events, and has stored what they tell of; not the generation `old`. It may
-        be left by calling what comes with it, once. Waits for the end of a reboot, or for another
-        leader. Raises `Unavailable`."""
+        """What publishes events, and with `calls` the pieces of replies, and has stored what events
+        tell of; not the generation `old`. It may be left by calling what comes with it. Waits for
+        the end of a reboot, or for another leader. Raises `Unavailable`."""
         due = time.monotonic() + patience_s
         while (readable := self._readable) is not None and self.may_read:
             left = due - time.monotonic()
             try:
-                return readable, readable.relay.join(min(left, JOIN_S))
+                return readable, readable.relay.join(min(left, JOIN_S), calls=calls)
             except Unavailable:
                 if left <= JOIN_S:
                     raise
+                self.await_change(lambda: not self.may_read, RETRY_S)
         was = old if isinstance(old, Generation) else None
         return self.after(was, max(0.0, due - time.monotonic())), _nothing
 

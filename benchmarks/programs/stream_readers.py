@@ -1,14 +1,16 @@
 """Clients that read streams: `python -m benchmarks.programs.stream_readers`, a process of its own.
 
-Reads its job as a line of JSON (`port`, `message`, `count`, `over_s`), opens `count` streams over
-`over_s` seconds, and prints a line when each has begun and a second one, with the times of each
-stream, when all have ended.
+Reads its job as a line of JSON (`port`, `messages`, `count`, `over_s`), opens `count` streams over
+`over_s` seconds, with one of the messages in turn, and prints a line when each has begun and a
+second one, with the times of each stream, when all have ended.
 """
 
 import json
 import select
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from itertools import cycle
 from typing import NamedTuple
 
 from benchmarks import load
@@ -29,8 +31,12 @@ class Times(NamedTuple):
 class Readers(ChildProgram):
     """The process, seen from its parent."""
 
-    def __init__(self, port: int, message: bytes, count: int, over_s: float) -> None:
-        job = {"port": port, "message": message.decode(), "count": count, "over_s": over_s}
+    def __init__(
+        self, port: int, message: bytes | Sequence[bytes], count: int, over_s: float
+    ) -> None:
+        messages = [message] if isinstance(message, bytes) else message
+        texts = [each.decode() for each in messages]
+        job = {"port": port, "messages": texts, "count": count, "over_s": over_s}
         argv = [sys.executable, "-m", "benchmarks.programs.stream_readers"]
         super().__init__("the process of readers", *argv)
         self.tell(json.dumps(job).encode() + b"\n")
@@ -72,7 +78,7 @@ class Reader:
         return Times(self.connection.sent_ns, self.began, self.ended, whole.count(b'"content":'))
 
 
-def run(readers: list[Reader], message: bytes, over_s: float) -> None:
+def run(readers: list[Reader], messages: Iterator[bytes], over_s: float) -> None:
     poll = select.epoll()
     by_number = {each.connection.socket.fileno(): each for each in readers}
     waiting = list(readers)
@@ -82,7 +88,7 @@ def run(readers: list[Reader], message: bytes, over_s: float) -> None:
         while waiting and _due(readers, waiting, began, over_s) <= time.monotonic():
             reader = waiting.pop(0)
             poll.register(reader.connection.socket.fileno(), select.EPOLLIN)
-            reader.connection.send(message)
+            reader.connection.send(next(messages))
         pause = load.PATIENCE_S
         if waiting:
             pause = max(0.0, _due(readers, waiting, began, over_s) - time.monotonic())
@@ -109,7 +115,7 @@ def _due(readers: list[Reader], waiting: list[Reader], began: float, over_s: flo
 def main() -> None:
     job = json.loads(sys.stdin.readline())
     readers = [Reader(job["port"]) for _ in range(job["count"])]
-    run(readers, job["message"].encode(), job["over_s"])
+    run(readers, cycle([each.encode() for each in job["messages"]]), job["over_s"])
     print(json.dumps([reader.times() for reader in readers]), flush=True)
 
 

@@ -7,13 +7,17 @@ from urllib.parse import unquote
 
 import msgspec
 
+from ...actors.base.actor import ask, tell
 from ...actors.base.mailbox import Closed, Mailbox
+from ...actors.core.messages import Subscribe, Unsubscribe
 from ...actors.core.model.errors import QueueError
+from ...actors.core.model.events import EventRecord
 from ...actors.core.model.stats import QueueStats, Waiting
 from ...actors.fleet import signature
 from ...actors.fleet.event_frames import event_frame
 from ...actors.fleet.event_relay import EVENTS_PATH, HEARTBEAT_S
 from ...actors.fleet.leader_client import EXPLAIN_PATH, STATS_PATH
+from ...actors.supervision.switchboard import Generation
 from ..requests.exchange import Exchange
 from .stream_door import StreamOutput
 
@@ -26,8 +30,6 @@ _JSON = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
 class LeadingQueue(Protocol):
     """A queue that knows its plan while it leads."""
 
-    def listen(self, mailbox: Mailbox[Any]) -> Callable[[], None]: ...
-
     def explain_tasks(self, task_ids: tuple[str, ...]) -> dict[str, Waiting]: ...
 
     def get_tenant_stats(self, tenant: str | None) -> QueueStats: ...
@@ -38,6 +40,8 @@ class LeadingServer(Protocol):
 
     @property
     def is_leading(self) -> bool: ...
+
+    def current(self) -> Generation: ...
 
 
 class FeedDoor:
@@ -63,7 +67,7 @@ class FeedDoor:
             return True
         speak_for_many()
         if target == EVENTS_PATH and self._server.is_leading:
-            output.send_pieces(200, _BYTES, _events(self._queue))
+            output.send_pieces(200, _BYTES, _events(self._server))
             return True
         body = b"" if exchange.method == "GET" else exchange.stream.read(MOST_BODY)
         try:
@@ -83,21 +87,24 @@ class FeedDoor:
         return self._queue.explain_tasks(msgspec.json.decode(body, type=tuple[str, ...]))
 
 
-def _events(queue: LeadingQueue) -> Iterator[bytes]:
-    """All events from now on, and heartbeats, while this server leads."""
+def _events(server: LeadingServer) -> Iterator[bytes]:
+    """All events from now on, where calls are made, and heartbeats, while this server leads."""
     mailbox = Mailbox[Any](AHEAD)
-    leave = queue.listen(mailbox)
+    try:
+        bus = server.current().bus
+        ask(bus, Subscribe(mailbox, calls=True))
+    except QueueError:
+        return  # the other server comes back, to whoever leads then
     seq = mailbox.since
     try:
-        yield event_frame(seq)
         while True:
             try:
-                events = [mailbox.get(HEARTBEAT_S), *mailbox.drain()]
+                items = [mailbox.get(HEARTBEAT_S), *mailbox.drain()]
             except TimeoutError:
-                events = []
-            yield event_frame(seq, events)
-            seq = events[-1].seq if events else seq
-    except (Closed, QueueError):
-        return  # the other server comes back, to whoever leads then
+                items = []
+            yield event_frame(seq, items)
+            seq = max((item.seq for item in items if isinstance(item, EventRecord)), default=seq)
+    except Closed:
+        return
     finally:
-        leave()
+        tell(bus, Unsubscribe(mailbox))

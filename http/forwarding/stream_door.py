@@ -1,28 +1,35 @@
-"""Sends the streams of calls that this server makes for another one, to that one."""
+"""Sends the streams of calls that this server makes to others, whose clients read them."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from ...actors.base.actor import Ref, ask, tell
 from ...actors.base.mailbox import Closed, Mailbox
-from ...actors.core.messages import Follow, StreamEnded, Unsubscribe
+from ...actors.core.messages import Follow, GetTask, StreamEnded, Unsubscribe
 from ...actors.core.model.errors import QueueError
-from ...actors.core.model.tasks import Piece
+from ...actors.core.model.event_names import EVENTS
+from ...actors.core.model.events import EventRecord
+from ...actors.core.model.tasks import AttemptBegun, Piece, Record, Status
 from ...actors.embedded.watch import AT_ONCE_BYTES
 from ...actors.fleet import signature
-from ...actors.fleet.stream_frames import HEARTBEAT, frame
-from ...actors.fleet.stream_relay import HEARTBEAT_S, PATH
+from ...actors.fleet.stream_frames import HEARTBEAT, Framed, frame
+from ...actors.fleet.stream_relay import HEARTBEAT_S, LEADER_PATH, PATH
+from ...actors.supervision.switchboard import Generation
 from ..requests.exchange import Exchange
 
+SendNow = Callable[[bytes], bool]
 _UNSENT = object()
 _HEADERS = (("Content-Type", "application/octet-stream"), ("Cache-Control", "no-store"))
 
 
 class CallingServer(Protocol):
-    """A server that makes calls for others: `assigned_bus` has what they stream."""
+    """A server that makes calls for others: `assigned_bus` has what they stream; and while it
+    leads, its own."""
 
     secret: bytes
     assigned_bus: Ref | None
+
+    def current(self) -> Generation: ...
 
 
 class StreamOutput(Protocol):
@@ -50,25 +57,43 @@ class StreamDoor:
     ) -> bool:
         """False if the request is not for this door. `speak_for_many` is told of a server that
         asks: it has a connection for each stream."""
-        if not target.startswith(PATH):
+        if not target.startswith((PATH, LEADER_PATH)):
             return False
         signed = exchange.headers.get(signature.HEADER.lower(), "")
-        bus, secret = self._server.assigned_bus, self._server.secret
-        if signature.vouched(secret, signed, exchange.method, target) is None or bus is None:
+        frames = None
+        if signature.vouched(self._server.secret, signed, exchange.method, target) is not None:
+            frames = self._frames(target, exchange.send_now)
+        if frames is None:
             output.send(403, (), b"")
         else:
             speak_for_many()
-            task_id, _, attempt = target.removeprefix(PATH).partition("/")
-            frames = _stream(bus, task_id, int(attempt), exchange.send_now)
             output.send_pieces(200, _HEADERS, frames)
         return True
 
+    def _frames(self, target: str, send_now: SendNow | None) -> Iterator[bytes] | None:
+        """The stream that was asked for; None if this server does not make such calls."""
+        *_, task_id, attempt = target.split("/")
+        if not target.startswith(LEADER_PATH):
+            bus = self._server.assigned_bus
+            return None if bus is None else _stream(bus, None, task_id, int(attempt), send_now)
+        try:
+            now = self._server.current()
+        except QueueError:
+            return None  # it leads no more
+        return _stream(now.bus, now.persistence, task_id, int(attempt), send_now)
+
 
 def _stream(
-    bus: Ref, task_id: str, attempt: int, send_now: Callable[[bytes], bool] | None
+    bus: Ref, persistence: Ref | None, task_id: str, attempt: int, send_now: SendNow | None
 ) -> Iterator[bytes]:
-    """The pieces of a task, and heartbeats, until this attempt has ended."""
+    """The pieces of a task, and heartbeats, until this attempt has ended.
+
+    The bus of assigned calls says when one has ended; of the leader's own calls, whose tasks
+    `persistence` has, events do. If the pieces of such a call are not here it has been that of an
+    earlier leader: then its end is not said.
+    """
     mailbox = Mailbox[Any](size=100_000)
+    has_begun = persistence is None
 
     def write_at_once(item: Any) -> Any:
         """Write a piece in the thread of its call; returns what the reader must know."""
@@ -78,18 +103,47 @@ def _stream(
 
     handle = None  # before the head there is nothing to go on with
     try:
-        ask(bus, Follow(mailbox, task_id, frozenset()))
+        ask(bus, Follow(mailbox, task_id, EVENTS))
+        is_over = persistence is not None and _has_ended(
+            ask(persistence, GetTask(task_id)).record, attempt
+        )
+        if is_over:
+            ask(bus, Unsubscribe(mailbox))  # answered after any log on its way
         while True:
             try:
-                items = [item for item in mailbox.take(HEARTBEAT_S, handle) if item is not _UNSENT]
+                items = mailbox.drain() if is_over else mailbox.take(HEARTBEAT_S, handle)
             except TimeoutError:
                 yield HEARTBEAT
                 continue
-            yield b"".join(map(frame, items))  # if empty, what could not be sent is sent now
-            if items and isinstance(items[-1], StreamEnded) and items[-1].attempt >= attempt:
+            framed = [*_framed(items)]
+            has_begun = has_begun or any(_is_begin(item, attempt) for item in framed)
+            is_over = is_over or any(_is_end(item, attempt) for item in items)
+            if is_over and has_begun:
+                framed.append(StreamEnded(task_id, attempt))
+            yield b"".join(map(frame, framed))  # if empty, what could not be sent is sent now
+            if is_over:
                 return
             handle = write_at_once
     except (Closed, QueueError):
         return  # without the last frame: the other server sees that something is missing
     finally:
         tell(bus, Unsubscribe(mailbox))
+
+
+def _has_ended(task: Record, attempt: int) -> bool:
+    return task.attempt > attempt or task.status is not Status.RUNNING
+
+
+def _is_begin(item: Framed, attempt: int) -> bool:
+    return isinstance(item, AttemptBegun) and item.attempt == attempt
+
+
+def _framed(items: Iterable[Any]) -> Iterator[Framed]:
+    return (item for item in items if isinstance(item, AttemptBegun | Piece))
+
+
+def _is_end(item: Any, attempt: int) -> bool:
+    """Whether the attempt has ended: events come after all pieces that came before them."""
+    if isinstance(item, EventRecord):
+        return item.task is not None and _has_ended(item.task, attempt)
+    return isinstance(item, StreamEnded) and item.attempt >= attempt

@@ -1,6 +1,6 @@
 """To the EventBus: events and chunks to publish, and who subscribes to them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
@@ -8,7 +8,6 @@ from msgspec import Struct
 from ..activity.measures import BusMeasures
 from ..activity.reports import HistoryQuery, UsageQuery
 from ..model.events import EventRecord
-from ..model.orders import AssignedCall
 from ..model.stats import Period, UsageReport
 from .command import Command
 from .wake import Wake
@@ -28,9 +27,12 @@ class StreamGrew(Struct, frozen=True):
 
 
 class CallsPlaced(Struct, frozen=True):
-    """Other servers make these calls, by their keys; None: that call has ended."""
+    """Other servers make these calls, by their keys, and those have ended. With `are_all`, no other
+    call is made anywhere."""
 
-    calls: Mapping[str, AssignedCall | None]
+    placed: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
+    are_all: bool = False
 
 
 class StreamEnded(Struct, frozen=True):
@@ -39,6 +41,21 @@ class StreamEnded(Struct, frozen=True):
 
     task_id: str
     attempt: int
+
+
+class LendStream(Struct, frozen=True):
+    """Have another event bus of this server, `to`, share the log of this attempt: it gets each
+    `StreamGrew`, and a `RelayEnded` when all pieces are there."""
+
+    task_id: str
+    attempt: int
+    to: Any
+
+
+class ReturnStream(Struct, frozen=True):
+    """The log that was lent is not needed any more. The borrower gets a `RelayEnded`."""
+
+    lent: LendStream
 
 
 class RelayBegun(Struct, frozen=True):
@@ -57,11 +74,13 @@ class RelayEnded(Struct, frozen=True):
 
 
 class Subscribe(Command[bool], frozen=True):
-    """Put events into `mailbox`: by name, and by task (None: all). Reply: True."""
+    """Put events into `mailbox`: by name, and by task (None: all). With `calls`, it also gets where
+    calls are made: all of them at first, and then each `CallsPlaced`. Reply: True."""
 
     mailbox: Any
     events: frozenset[str] | None = None
     tasks: frozenset[str] | None = None
+    calls: bool = False
 
 
 class Follow(Command[bool], frozen=True):
@@ -112,17 +131,20 @@ class GetThroughput(Command[float], frozen=True):
 
 
 class CloseSubscriptions(Command[bool], frozen=True):
-    """Close every mailbox with this reason. Reply: True. `seq` is that of an event that subscribers
-    of this bus need not hear of any more."""
+    """Close every mailbox with this reason, or all `but_readers` of tasks' pieces. Reply: True.
+    `seq` is that of an event that subscribers of this bus need not hear of any more."""
 
     reason: str
     seq: int = 0
+    but_readers: bool = False
 
 
 ToEventBus = (
     Publish
     | StreamGrew
     | StreamEnded
+    | LendStream
+    | ReturnStream
     | CallsPlaced
     | RelayEnded
     | Subscribe

@@ -166,12 +166,28 @@ class AssignedCall(Struct, frozen=True):
     @property
     def key(self) -> str:
         """Names it in the store: no other call has the same server, task and attempt."""
-        return f"{self.server}:{self.run.task_id}:{self.run.attempt}"
+        return PlacedCall(self.server, self.run.task_id, self.run.attempt).key
 
 
-def task_of_call(key: str) -> str:
-    """The id of the task in the key of an assigned call."""
-    return key.split(":")[1]
+LEADER = ""  # in place of a server's id: the one that leads
+
+
+class PlacedCall(Struct, frozen=True):
+    """Which server makes the call of an attempt."""
+
+    server: str
+    task_id: str
+    attempt: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.server}:{self.task_id}:{self.attempt}"
+
+
+def placed_call(key: str) -> PlacedCall:
+    """The call that has this key. Raises `ValueError`."""
+    server, task_id, attempt = key.split(":")
+    return PlacedCall(server, task_id, int(attempt))
 
 
 class SaveCall(Struct, frozen=True):

@@ -6,10 +6,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from ollama_queue.actors.base.mailbox import Mailbox
-from ollama_queue.actors.base.relayed_streams import END_PATIENCE_S, RelayedStreams
-from ollama_queue.actors.core.messages import RelayBegun, RelayEnded
+from ollama_queue.actors.base.relayed_streams import END_PATIENCE_S, LATE_S, RelayedStreams
+from ollama_queue.actors.core.messages import CallsPlaced, RelayBegun, RelayEnded
 from ollama_queue.actors.core.model.events import EventRecord
-from ollama_queue.actors.core.model.orders import AssignedCall, Run
+from ollama_queue.actors.core.model.orders import PlacedCall
+from ollama_queue.actors.core.model.tasks import Record, Status
 from ollama_queue.actors.core.plan.acceptance import accept
 from tests.support.plans import GREETING, NOW, at
 
@@ -17,39 +18,43 @@ from tests.support.plans import GREETING, NOW, at
 class Followed:
     """A task's streams, and the relays that were opened."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, leads: bool = True) -> None:
         self.opened: list[tuple[int, float]] = []
         self.aborted: list[int] = []
-        self.streams = RelayedStreams(self.open)
+        self.streams = RelayedStreams(self.open, leads=leads)
         self.reader = Mailbox[Any]()
 
-    def open(self, call: AssignedCall, pause_s: float) -> Callable[[], None]:
-        self.opened.append((call.run.attempt, pause_s))
-        return lambda: self.aborted.append(call.run.attempt)
+    def open(self, call: PlacedCall, pause_s: float) -> Callable[[], None]:
+        self.opened.append((call.attempt, pause_s))
+        return lambda: self.aborted.append(call.attempt)
 
     def place(self, attempt: int = 1, *, is_read: bool = False, now: float = 0.0) -> None:
         placed = call(attempt)
         readers = {"t": [self.reader]} if is_read else {}
-        self.streams.place({placed.key: placed}, readers, now)
+        self.streams.place(CallsPlaced((placed.key,)), readers, now)
 
     def over(self, attempt: int = 1, now: float = 0.0) -> None:
-        self.streams.place({call(attempt).key: None}, {}, now)
+        self.streams.place(CallsPlaced(ended=(call(attempt).key,)), {}, now)
 
     def follow(self) -> None:
-        self.streams.follow("t", self.reader)
+        self.streams.follow("t", self.reader, 0.0)
 
     def relay_ended(self, attempt: int = 1, *, is_complete: bool) -> list[Any]:
         message = RelayEnded("t", attempt, is_complete)
         return self.streams.ended(message, [self.reader])
 
 
-def call(attempt: int) -> AssignedCall:
-    return AssignedCall("x", "m", Run(0, "t", attempt, "b"), 0.0)
+def call(attempt: int) -> PlacedCall:
+    return PlacedCall("x", "t", attempt)
 
 
 def end_of(attempt: int = 1) -> EventRecord:
     task = replace(accept("t", GREETING, 3, NOW), attempt=attempt)
     return EventRecord("task_completed", task, at(0), 1)
+
+
+def started(attempt: int = 1) -> Record:
+    return replace(accept("t", GREETING, 3, NOW), attempt=attempt, status=Status.RUNNING)
 
 
 def held(followed: Followed, event: EventRecord) -> bool:
@@ -141,3 +146,93 @@ def test_an_older_attempt_changes_nothing() -> None:
     followed.follow()
 
     assert followed.opened == [(2, 0.0)]
+
+
+def test_the_leader_s_own_calls_are_followed_by_others_only() -> None:
+    for leads in (True, False):
+        followed = Followed(leads=leads)
+        followed.streams.take(started(), {"t": [followed.reader]}, 0.0)
+
+        followed.follow()
+
+        assert followed.opened == ([] if leads else [(1, 0.0)])
+        assert followed.streams.all_calls() == CallsPlaced((":t:1",), are_all=True)
+
+
+def test_a_call_that_was_placed_is_none_of_the_leader_s() -> None:
+    followed = Followed(leads=False)
+    followed.place()
+
+    followed.streams.take(started(), {}, 0.0)
+
+    assert followed.streams.all_calls() == CallsPlaced(("x:t:1",), are_all=True)
+
+
+def test_a_call_of_the_leader_ends_with_an_event() -> None:
+    followed = Followed(leads=False)
+    followed.streams.take(started(), {"t": [followed.reader]}, 0.0)
+    task = end_of().task
+    assert task is not None
+
+    assert followed.streams.take(replace(task, status=Status.COMPLETED), {}, 10.0)
+
+    assert held(followed, end_of())
+    assert followed.streams.next_due == 10.0 + END_PATIENCE_S
+    assert followed.streams.all_calls() == CallsPlaced(are_all=True)
+
+
+def test_calls_that_another_leader_does_not_name_have_ended() -> None:
+    followed = Followed(leads=False)
+    followed.streams.take(started(), {"t": [followed.reader]}, 0.0)
+
+    followed.streams.place(CallsPlaced(("x:u:1",), are_all=True), {}, 10.0)
+
+    assert followed.streams.next_due == 10.0 + END_PATIENCE_S
+    assert followed.streams.all_calls() == CallsPlaced(("x:u:1",), are_all=True)
+
+
+def test_a_relay_ends_with_its_last_reader() -> None:
+    followed = Followed()
+    followed.place(is_read=True)
+
+    followed.streams.leave("t")
+    assert followed.aborted == [1]
+    assert followed.streams.ended(RelayEnded("t", 1, is_complete=False), []) == []
+    followed.follow()
+
+    assert followed.opened == [(1, 0.0), (1, 0.0)]
+
+
+def test_who_comes_while_a_relay_is_given_up_has_the_next_one_at_once() -> None:
+    followed = Followed()
+    followed.place(is_read=True)
+    followed.streams.leave("t")
+
+    followed.follow()
+    followed.relay_ended(is_complete=False)
+
+    assert followed.opened == [(1, 0.0), (1, 0.0)]
+
+
+def test_the_pieces_of_a_call_can_be_had_for_a_while_after_its_end() -> None:
+    followed = Followed()
+    followed.place()
+    followed.over(now=10.0)
+
+    followed.streams.follow("t", followed.reader, 20.0)
+    assert followed.streams.next_due == 20.0 + END_PATIENCE_S
+    assert followed.relay_ended(is_complete=True) == []
+    followed.streams.follow("t", followed.reader, 21.0)
+
+    assert followed.opened == [(1, 0.0)]
+    assert followed.reader.drain() == [RelayBegun(1), RelayEnded("t", 1, is_complete=True)]
+
+
+def test_a_call_that_ended_long_ago_is_not_followed() -> None:
+    followed = Followed()
+    followed.place()
+    followed.over(now=10.0)
+
+    followed.streams.follow("t", followed.reader, 10.0 + LATE_S)
+
+    assert followed.opened == []

@@ -12,11 +12,13 @@ from ollama_queue.actors.base import mailbox
 from ollama_queue.actors.base.actor import Ref, start, stop, tell
 from ollama_queue.actors.base.stream_log import StreamLog
 from ollama_queue.actors.core.messages import StreamEnded, StreamGrew
+from ollama_queue.actors.core.model.errors import Unavailable
 from ollama_queue.actors.core.model.tasks import AttemptBegun, Piece
 from ollama_queue.actors.event_bus import EventBus
 from ollama_queue.actors.fleet import signature
 from ollama_queue.actors.fleet.stream_frames import frames
 from ollama_queue.actors.fleet.stream_relay import PATH
+from ollama_queue.actors.supervision.switchboard import Generation
 from ollama_queue.http.forwarding.stream_door import StreamDoor
 from ollama_queue.http.requests.exchange import Exchange
 
@@ -30,6 +32,9 @@ class CallingServer:
 
     def __init__(self, bus: Ref) -> None:
         self.assigned_bus: Ref | None = bus
+
+    def current(self) -> Generation:
+        raise Unavailable("it follows")
 
 
 class Output:

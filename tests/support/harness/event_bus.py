@@ -1,12 +1,13 @@
 """A real event bus and a real store behind a switchboard; the test acts as the worker."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ollama_queue.actors.base.actor import Ping, Ref, ask, start, stop, tell
+from ollama_queue.actors.base.relayed_streams import OpenRelay
 from ollama_queue.actors.base.stream_log import StreamLog
 from ollama_queue.actors.base.thread_pool import ThreadPool
 from ollama_queue.actors.core.messages import Commit, StreamGrew
@@ -32,12 +33,13 @@ WHOLE = {"response": "Hello"}
 
 
 class EventBusHarness:
-    """The bus and store of one generation, behind a switchboard."""
+    """The bus and store of one generation, behind a switchboard. `make_relays`: of one server among
+    several."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, make_relays: Callable[[Ref], OpenRelay] | None = None) -> None:
         self.switchboard = Switchboard()
         self.logs: dict[int, StreamLog] = {}  # by attempt
-        self.bus: Ref = start(EventBus, print)
+        self.bus: Ref = start(EventBus, print, make_relays=make_relays)
         self.persistence: Ref = start(
             Persistence,
             print,

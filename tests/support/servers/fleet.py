@@ -162,6 +162,11 @@ class ServersOfQueue:
             assert monotonic() < due, "it never holds"
             pause.wait(0.05)
 
+    def count(self) -> int:
+        """How many servers the leader knows to be there."""
+        with self.ready(self.leader()) as client:
+            return sum(not server.silent for server in client.list_servers())
+
     def epoch(self) -> int:
         with self.connection() as connection:
             ((epoch,),) = connection.execute(b"SELECT epoch FROM leader").fetchall()

@@ -1,0 +1,228 @@
+"""Streams are relayed from where they run: over one connection, whoever is killed meanwhile."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import httpx
+import pytest
+
+from ollama_queue import generate_task
+from tests.support.fakes.model_server import FakeOllama, Stream
+from tests.support.servers.fleet import PATIENCE_S, ServerOfFleet, ServersOfQueue
+from tests.support.servers.postgres import PostgresServer
+
+SLOTS = 1
+WORDS = ["one", " two", " three"]
+
+
+@pytest.fixture
+def gate() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture
+def model(gate: threading.Event) -> Iterator[FakeOllama]:
+    """Its replies wait for the gate after their first word."""
+    with FakeOllama(Stream(words=WORDS, gate=gate)) as fake:
+        yield fake
+
+
+@pytest.fixture
+def fleet(database: PostgresServer, model: FakeOllama, tmp_path: Path) -> Iterator[ServersOfQueue]:
+    """Three servers, each of which makes one call."""
+    with (
+        database.queue() as conninfo,
+        ServersOfQueue(tmp_path, model.url, conninfo, workers=SLOTS, parallel=3 * SLOTS) as servers,
+    ):
+        servers.until(lambda: servers.count() == 3)
+        yield servers
+
+
+class Reader:
+    """One connection that reads the stream of a task, in a thread of its own."""
+
+    def __init__(self, server: ServerOfFleet, task_id: str, after: str = "") -> None:
+        self._url = f"{server.base_url}/api/tasks/{task_id}/stream"
+        self._headers = {"Last-Event-ID": after} if after else {}
+        self.frames: Queue[tuple[str, str, Any]] = Queue()
+        self.seen: list[tuple[str, str, Any]] = []
+
+    @contextmanager
+    def open(self) -> Iterator["Reader"]:
+        with httpx.stream("GET", self._url, headers=self._headers, timeout=PATIENCE_S) as answer:
+            assert answer.status_code == 200
+            thread = threading.Thread(target=self._read, args=(answer,), daemon=True)
+            thread.start()
+            yield self
+
+    def _read(self, answer: httpx.Response) -> None:
+        kind = chunk_id = comment = ""
+        try:
+            for line in answer.iter_lines():
+                name, _, value = line.partition(": ")
+                if name == "event":
+                    kind = value
+                elif not name:
+                    comment = value
+                elif name == "id":
+                    chunk_id = value
+                elif name == "data":
+                    self.frames.put((kind, chunk_id, json.loads(value)))
+        except (httpx.HTTPError, httpx.StreamError):
+            pass
+        self.frames.put(("cut", "", comment))
+
+    def next(self) -> tuple[str, str, Any]:
+        frame = self.frames.get(timeout=PATIENCE_S)
+        self.seen.append(frame)
+        return frame
+
+    def rest(self) -> list[str]:
+        """What kinds of frames have come, once the last one has."""
+        while self.next()[0] not in ("end", "cut"):
+            pass
+        return [kind for kind, _, _ in self.seen]
+
+    @property
+    def said(self) -> str:
+        """The reply, without what was taken back."""
+        words: list[str] = []
+        for kind, _, data in self.seen:
+            if kind == "chunk":
+                words.append(data["response"])
+            elif kind == "restart":
+                words.clear()
+        return "".join(words)
+
+
+def running(fleet: ServersOfQueue, model: FakeOllama) -> dict[str, str]:
+    """A task that runs at each server, by the server's address."""
+    leader = fleet.leader()
+    with leader.client() as client:
+        ids = [client.submit_task(generate_task("m", f"{n}")) for n in range(3)]
+    model.wait_for_calls(3, PATIENCE_S)
+    with fleet.connection() as connection:
+        rows = connection.execute(
+            b"SELECT split_part(convert_from(c.key, 'utf8'), ':', 2), s.url"
+            b" FROM calls c JOIN servers s"
+            b" ON s.id::text = split_part(convert_from(c.key, 'utf8'), ':', 1)"
+        ).fetchall()
+    placed = dict(rows)
+    assert len(placed) == 2
+    return {placed.get(task_id, leader.base_url): task_id for task_id in ids}
+
+
+def test_streams_go_on_over_their_connections_while_the_leader_is_replaced(
+    fleet: ServersOfQueue, model: FakeOllama, gate: threading.Event
+) -> None:
+    leader, (one, other) = fleet.leader(), fleet.followers()
+    tasks = running(fleet, model)
+    readers = [
+        Reader(server, tasks[caller.base_url])
+        for server in (one, other)
+        for caller in (leader, one, other)
+    ]
+    of_leader = [readers[0], readers[3]]
+    with all_open(readers):
+        for reader in readers:
+            assert reader.next()[0] == "chunk"
+
+        leader.kill()
+        gate.set()
+
+        for reader in readers:
+            kinds = reader.rest()
+            assert kinds.count("restart") == (reader in of_leader), reader.seen
+            assert kinds[-1] == "end"
+            assert reader.said == "one two three"
+            assert reader.seen[-1][2]["status"] == "completed"
+
+
+def test_pieces_come_while_nobody_leads(
+    fleet: ServersOfQueue, model: FakeOllama, gate: threading.Event
+) -> None:
+    leader, (one, other) = fleet.leader(), fleet.followers()
+    tasks = running(fleet, model)
+    readers = [Reader(server, tasks[one.base_url]) for server in (one, other)]
+    with all_open(readers):
+        for reader in readers:
+            reader.next()
+
+        leader.stop_running()
+        try:
+            gate.set()
+            for reader in readers:
+                pieces = [reader.next() for _ in range(2)]
+                assert [kind for kind, _, _ in pieces] == ["chunk", "chunk"]
+        finally:
+            leader.go_on()
+        for reader in readers:
+            assert reader.rest()[-1] == "end"
+            assert reader.said == "one two three"
+
+
+def test_a_stream_read_at_a_third_server_begins_anew_with_its_call(
+    fleet: ServersOfQueue, model: FakeOllama, gate: threading.Event
+) -> None:
+    caller, third = fleet.followers()
+    task_id = running(fleet, model)[caller.base_url]
+    with Reader(third, task_id).open() as reader:
+        reader.next()
+
+        caller.kill()
+        gate.set()
+
+        assert reader.rest().count("restart") == 1
+        assert reader.said == "one two three"
+        assert reader.seen[-1][0] == "end"
+
+
+def test_a_reader_whose_server_is_killed_goes_on_at_another_one(
+    fleet: ServersOfQueue, model: FakeOllama, gate: threading.Event
+) -> None:
+    leader, (caller, third) = fleet.leader(), fleet.followers()
+    task_id = running(fleet, model)[caller.base_url]
+    with Reader(third, task_id).open() as reader:
+        last = reader.next()[1]
+        third.kill()
+        assert reader.next()[0] == "cut"
+
+    readers = [Reader(server, task_id, after=last) for server in (leader, caller)]
+    with all_open(readers):
+        gate.set()
+        for again in readers:
+            assert "restart" not in again.rest()
+            assert again.said == " two three"
+
+
+@contextmanager
+def all_open(readers: list[Reader]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for reader in readers:
+            stack.enter_context(reader.open())
+        yield
+
+
+def test_who_comes_after_the_end_has_all_pieces_in_their_places(
+    fleet: ServersOfQueue, model: FakeOllama, gate: threading.Event
+) -> None:
+    caller, third = fleet.followers()
+    tasks = running(fleet, model)
+    first = Reader(third, tasks[caller.base_url])
+    with first.open():
+        first.next()
+        gate.set()
+        first.rest()
+
+    for server in fleet.servers:
+        for task_id in tasks.values():
+            with Reader(server, task_id).open() as late:
+                late.rest()
+            assert late.seen == first.seen or task_id != tasks[caller.base_url]
+            assert [kind for kind, _, _ in late.seen] == ["chunk"] * 4 + ["end"]
+            assert late.said == "one two three"
