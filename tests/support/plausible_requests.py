@@ -21,6 +21,12 @@ BODIES: dict[str, Any] = {
 
 
 @schemathesis.hook
+def filter_query(context: Any, query: Any) -> bool:
+    """Leave out wrong values that no URL can carry: the request would be the one without them."""
+    return not any(value is None or value in ([], {}) for value in (query or {}).values())
+
+
+@schemathesis.hook
 def map_case(context: Any, case: Any) -> Any:
     meta = case.meta
     if meta is not None and meta.phase.name == "stateful" and meta.generation.mode == "positive":
