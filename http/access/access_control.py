@@ -13,6 +13,7 @@ from ..requests.exchange import Exchange, current
 
 LONGEST = 512  # characters of a key
 PROTOCOL = "key."  # before the key, in base64url, as a WebSocket's subprotocol
+EXPIRY_S = 1.0  # between two looks for expired keys
 DELAYED_TOGETHER = 16  # answers to wrong keys that wait at once; others are not delayed
 NO_KEYS = "auth.required is set, and there is no API key: name an admin's in auth.keys"
 _MISSING = "this server needs an API key: send it as Authorization: Bearer KEY"
@@ -60,9 +61,21 @@ class AccessControl:
         for digest, grant in old.items():
             if self._grants.get(digest) != grant:
                 self._buckets.pop(digest, None)
-                for exchange in self._open.pop(digest, set()):
-                    if exchange.cut_off is not None and exchange is not asking:
-                        exchange.cut_off()
+                self._end(digest, asking)
+
+    def watch_expiry(self) -> None:
+        """End what a key has open when it expires, within a second; for a thread of its own."""
+        while True:
+            self._sleep(EXPIRY_S)
+            now = self._clock()
+            for digest in [*self._open]:
+                if self._grants[digest].has_expired(now):
+                    self._end(digest)
+
+    def _end(self, digest: bytes, asking: Exchange | None = None) -> None:
+        for exchange in self._open.pop(digest, set()):
+            if exchange.cut_off is not None and exchange is not asking:
+                exchange.cut_off()
 
     def admit(self, exchange: Exchange, needed: Role | None) -> Grant:
         """The grant of a request to a route that needs this role; None: nobody needs a key.

@@ -360,7 +360,7 @@ class ConnectionHandler:
             gevent.get_hub().loop.run_callback(self._break_off)
 
     def _cut_off(self) -> None:
-        """End the request: its key has been revoked."""
+        """End the request: its key has been revoked, or has expired."""
         exchange = self._exchange
         if exchange is not None and exchange.websocket is not None:
             exchange.websocket.close(websocket.REFUSED, "the API key is no longer valid")

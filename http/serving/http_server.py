@@ -68,7 +68,8 @@ class HttpServer:
     def start(self) -> None:
         for server in self._servers:
             server.start()
-        self._watching = [gevent.spawn(self.disconnects.run), gevent.spawn(self._deadlines.run)]
+        watches = (self.disconnects.run, self._deadlines.run, self.app.access.watch_expiry)
+        self._watching = [gevent.spawn(watch) for watch in watches]
 
     def stop(self, timeout: float) -> None:
         """Accept no more connections; those open have `timeout` seconds to end."""

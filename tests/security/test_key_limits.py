@@ -197,7 +197,7 @@ def test_an_expired_key_says_so(make: Make) -> None:
     answer = ann(house).get("/api/tasks")
 
     assert answer.status_code == 401
-    assert answer.json()["error"]["message"] == "the key ann has expired at 2020-01-01T00:00:00Z"
+    assert answer.json()["error"]["message"] == "the key ann expired at 2020-01-01T00:00:00Z"
 
 
 def test_a_keys_tasks_run_only_on_its_backends(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,26 @@ def test_who_changes_its_own_key_gets_the_answer(team: Team) -> None:
         assert erin.revoke_key("erin").name == "erin"
         with pytest.raises(Unauthorized):
             erin.list_keys()
+
+
+def test_what_a_key_has_open_ends_when_it_expires(team: Team) -> None:
+    for name, life_s in (("fay", 3), ("fritz", 12), ("fred", 48)):  # of a busy machine the later
+        until = datetime.now(UTC) + timedelta(seconds=life_s)
+        key = team.admin.add_key({"name": name, "expires_at": until}).key
+        with contextlib.suppress(websocket.WebSocketException):
+            socket = opened(team, "ollama-queue", subprotocol(key))
+            stream = team.http(key).stream("GET", "/api/events", timeout=80)
+            with stream as answer:
+                if answer.status_code == httpx.codes.OK:
+                    with pytest.raises(httpx.RemoteProtocolError):
+                        answer.read()
+                    break
+    assert datetime.now(UTC) >= until
+    opcode = websocket.ABNF.OPCODE_TEXT
+    while opcode != websocket.ABNF.OPCODE_CLOSE:
+        opcode, data = socket.recv_data()
+    assert struct.unpack("!H", data[:2])[0] == 1008
+    socket.close()
 
 
 def test_revoking_a_key_ends_what_it_has_open(team: Team) -> None:

@@ -43,9 +43,14 @@ class Grant(Struct, frozen=True):
     def check_time(self, now: float) -> None:
         """Raise `Unauthorized` if the key has expired by `now`, in seconds since 1970."""
         until = self.rules.expires_at
-        if until is not None and until.timestamp() <= now:
+        if until is not None and self.has_expired(now):
             at = until.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            raise Unauthorized(f"the key {self.name} has expired at {at}")
+            raise Unauthorized(f"the key {self.name} expired at {at}")
+
+    def has_expired(self, now: float) -> bool:
+        """Whether the key is of no use any more at `now`, in seconds since 1970."""
+        until = self.rules.expires_at
+        return until is not None and until.timestamp() <= now
 
     def may_see(self, tenant: str | None) -> bool:
         """Whether tasks of a tenant are visible."""
