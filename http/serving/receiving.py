@@ -53,6 +53,8 @@ class Receivers:
         now, woken = self._hub.loop.now(), 0
         for _ in range(min(LOOKS, len(self._looking))):
             receiver = self._looking.popleft()
+            if not receiver.is_resting:  # its call was ended from outside
+                continue
             if receiver.gathers(now):
                 self._resting.append(receiver)
                 continue
@@ -91,6 +93,7 @@ class GreenletReceiver:
         self._size = 0
         self._held = b""  # what has gathered
         self._failure: OSError | None = None  # met while it gathered
+        self.is_resting = False
         self._due = 0.0
         self._end = b""
         self._is_awaited: Callable[[], bool] = lambda: True
@@ -116,8 +119,12 @@ class GreenletReceiver:
         self._end, self._is_awaited = end, is_awaited
         self._due = self._hub.loop.now() + GATHER_S
         self.wake_up = gevent.getcurrent().switch
+        self.is_resting = True
         self._receivers.rest(self)
-        self._hub.switch()
+        try:
+            self._hub.switch()
+        finally:
+            self.is_resting = False  # the number may soon be that of another connection
         self._held = b"".join(self._pieces)
         self._pieces, self._size = [], 0
 

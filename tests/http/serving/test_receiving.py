@@ -81,6 +81,15 @@ class Gathering:
             while self.receiver._size == 0:
                 gevent.sleep(0.001)
 
+    def end(self) -> None:
+        self._call.kill()
+
+    def await_looks(self) -> None:
+        """Wait until nothing is looked at any more."""
+        with gevent.Timeout(PATIENCE_S):
+            while self.receiver._receivers._timer is not None:
+                gevent.sleep(0.001)
+
     def data(self) -> bytes:
         read: bytes = self._call.get(timeout=PATIENCE_S)
         return read
@@ -125,6 +134,19 @@ def test_the_end_of_the_connection_ends_the_rest(ends) -> None:
 
     assert call.data() == b"a piece"
     assert call.receiver.receive(65536) == b""
+
+
+@pytest.mark.usefixtures("patient")
+def test_nothing_is_read_for_a_call_that_was_ended_while_it_rested(ends) -> None:
+    """The number of its connection may be that of another one by then."""
+    ours, theirs = ends
+    call = Gathering(ours)
+    call.end()
+    theirs.sendall(b"for another call")
+    call.await_looks()
+
+    ours.settimeout(PATIENCE_S)
+    assert ours.recv(65536) == b"for another call"
 
 
 @pytest.mark.usefixtures("patient")
