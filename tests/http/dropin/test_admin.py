@@ -44,7 +44,7 @@ class Rack:
         self.server.config.write_text(
             f"backends: [{', '.join(backends)}]\n"
             "proxy: {admin: true}\n"
-            "ollama: {timeout: 1s}\n"
+            "ollama: {timeout: 3s}\n"
             "retry_config: {initial_delay: 50ms, max_delay: 200ms}\n"
             "remote_scheduling: {health_check_interval: 1h}\n"
         )
@@ -292,8 +292,8 @@ def test_an_error_names_the_server_by_its_name_and_the_others_go_on(ask: Ask, ra
         (Lines([PULLED[0]]), 502, "gpu1: the model server ended its answer before it was done"),
         (Lines([b"nonsense\n"]), 502, "gpu1: the model server sent invalid JSON"),
         (Lines([b"x" * 100_000]), 502, "gpu1: a line of the reply is longer than 16 KiB"),
-        (Lines([PULLED[0]], then="hang"), 502, "gpu1: no byte from the model server for 1 s"),
-        (Hang(), 502, "gpu1: no byte from the model server for 1 s"),
+        (Lines([PULLED[0]], then="hang"), 502, "gpu1: no byte from the model server for 3 s"),
+        (Hang(), 502, "gpu1: no byte from the model server for 3 s"),
         (Cut(), 502, "gpu1: the connection to the model server broke"),
     ],
     ids=lambda value: str(value)[:30],
