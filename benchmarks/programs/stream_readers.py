@@ -73,7 +73,8 @@ class Reader:
 
     def times(self) -> Times:
         whole = b"".join(self.pieces)
-        if not whole.startswith(b"HTTP/1.1 200") or b'"error"' in whole:
+        is_refused = b'"error":"' in whole or b'"error":{' in whole
+        if not whole.startswith(b"HTTP/1.1 200") or is_refused:
             raise RuntimeError(f"refused: {whole[:300]!r}")
         return Times(self.connection.sent_ns, self.began, self.ended, whole.count(b'"content":'))
 
