@@ -24,7 +24,8 @@ class AccessControl:
     """The keys of the server, by the SHA-256 of each. Without any, everybody may do everything, or
     nobody anything if they are `required`.
 
-    A key is looked up by its hash, so that the time this takes tells nothing of other keys.
+    A key may have `most_per_key` requests in progress, None: any number. It is looked up by its
+    hash, so that the time this takes tells nothing of other keys.
     """
 
     def __init__(
@@ -32,11 +33,12 @@ class AccessControl:
         grants: Iterable[Grant] = (),
         *,
         required: bool = False,
+        most_per_key: int | None = None,
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._required = required
+        self._required, self._most_per_key = required, most_per_key
         self._clock, self._steady, self._sleep = clock, steady, sleep
         self._grants = {grant.digest: grant for grant in grants}
         self._failures, self._delayed = Failures(), 0
@@ -81,8 +83,8 @@ class AccessControl:
         """The grant of a request to a route that needs this role; None: nobody needs a key.
 
         Raises `Unauthorized` for a key that is missing, unknown or expired, `Forbidden` for one of
-        another role, `QueueFull` if its `rate` is used up, `Unavailable` if keys are required and
-        there are none.
+        another role, `QueueFull` if its `rate` is used up or it has too many requests open,
+        `Unavailable` if keys are required and there are none.
         """
         if not self.is_on:
             return EVERYONE
@@ -99,8 +101,18 @@ class AccessControl:
         grant.check_role(needed)
         self._spend(grant)
         if exchange.cut_off is not None:
-            self._open.setdefault(grant.digest, set()).add(exchange)
+            self._note_open(grant, exchange)
         return grant
+
+    def _note_open(self, grant: Grant, exchange: Exchange) -> None:
+        requests = self._open.setdefault(grant.digest, set())
+        if self._most_per_key is not None and len(requests) >= self._most_per_key:
+            message = (
+                f"the key {grant.name} has {len(requests)} requests, streams and WebSockets open: "
+                "no more (server.max_per_address)"
+            )
+            raise QueueFull(message, retry_after_s=1)
+        requests.add(exchange)
 
     def may_read(self, exchange: Exchange) -> bool:
         """Whether a server that does not lead may answer, who knows only the keys as of its last

@@ -203,7 +203,10 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
     queue = QueueManager(config, runtime=runtime, accept_loss=accept_loss)
     queue.start()
     _check_psycopg()
-    access, door = AccessControl(required=config.auth.required), None
+    access = AccessControl(
+        required=config.auth.required, most_per_key=config.server.max_per_address
+    )
+    door = None
     if queue.fleet is None:
         queue.watch_grants(access.replace)
     else:

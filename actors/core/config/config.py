@@ -31,7 +31,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     `cors_origins`: further sites whose pages may use it from a browser. `allowed_hosts`: further
     host names that it accepts while it listens only on this machine. `base_path`: a prefix of all
     paths. `trusted_proxies`: addresses and networks whose `X-Forwarded-For` is believed.
-    `max_per_address`: connections of one other machine at once; None: no limit."""
+    `max_per_address`: connections of one other machine, and requests of one API key, at once; None:
+    no limit."""
 
     host: str = "127.0.0.1"
     port: int = 7125

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_queue import Conflict, Invalid, NotFound, Unauthorized
+from ollama_queue import Conflict, Invalid, NotFound, QueueFull, Unauthorized
 from ollama_queue.actors.core.access.key_book import KeyBook, TenantLimits
 from ollama_queue.actors.core.access.keys import digest_of, grant_of
 from ollama_queue.actors.core.intake.access_keys import new_key
@@ -22,7 +22,7 @@ ENCODED = urlsafe_b64encode(GOOD.encode()).decode().rstrip("=")
 ODD = ["Bearer", "bearer  ", "Basic YTpi", "key.", "key.%%", "key.4pyT", ",,"]
 
 
-@dataclass
+@dataclass(eq=False)
 class Asking:
     """What the look-up reads of an exchange."""
 
@@ -69,6 +69,23 @@ def test_a_key_is_found_wherever_a_client_puts_it(headers: dict[str, str]) -> No
     exchange: Any = Asking(headers)
 
     assert control.find(exchange).name == "a"
+
+
+def test_a_key_has_a_share_of_what_is_open() -> None:
+    grants = [grant_of(name, digest_of(name * 43), KeyRules()) for name in "ab"]
+    control = AccessControl(grants, most_per_key=2)
+
+    def ask(name: str) -> Any:
+        exchange: Any = Asking({"x-api-key": name * 43}, cut_off=lambda: None)
+        exchange.caller = control.admit(exchange, Role.READER)
+        return exchange
+
+    first, _ = ask("a"), ask("a")
+    with pytest.raises(QueueFull, match="the key a has 2 requests, streams and WebSockets open"):
+        ask("a")
+    ask("b")
+    control.leave(first)
+    ask("a")
 
 
 @pytest.mark.parametrize(
