@@ -9,6 +9,7 @@ import pytest
 
 from ollama_queue.actors.core.config.config import LoggingSettings
 from ollama_queue.actors.core.model.errors import Unavailable
+from ollama_queue.actors.files.private_files import replace_file
 from ollama_queue.actors.logs import open_handler
 from ollama_queue.actors.store.rocksdb import Store
 from tests.support.raw_store import write
@@ -103,6 +104,22 @@ def test_owner_json_is_never_written_through_a_link(tmp_path: Path) -> None:
 
     assert (tmp_path / "victim").read_text() == "whole"
     assert not (tmp_path / "data" / "owner.json").is_symlink()
+
+
+def test_nor_through_one_that_is_put_there_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "victim").write_text("whole")
+    unlink = Path.unlink
+
+    def unlink_and_lose_the_race(path: Path, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok=missing_ok)
+        path.symlink_to(tmp_path / "victim")
+
+    monkeypatch.setattr(Path, "unlink", unlink_and_lose_the_race)
+    with pytest.raises(FileExistsError):
+        replace_file(tmp_path / "owner.json", b"new")
+    assert (tmp_path / "victim").read_text() == "whole"
 
 
 @pytest.mark.usefixtures("umask")
