@@ -154,6 +154,21 @@ class TestErrors:
         assert isinstance(outcome, Failed)
         assert outcome.error.endswith("sent an empty embedding")
 
+    @pytest.mark.parametrize("way", WAYS)
+    @pytest.mark.parametrize("field", ["vectors", "error"])
+    def test_too_many_of_them(self, fake: FakeOllama, way: str, field: str) -> None:
+        """Decoding a million takes a second in which nobody is answered."""
+        one = b"[]" if way == "ollama" or field == "error" else b'{"embedding":[]}'
+        vectors = b"embeddings" if way == "ollama" else b"data"
+        name = vectors if field == "vectors" else b"error"
+        body = b'{"%b":[%b]}' % (name, b",".join([one] * 100_001))
+
+        outcome = call(fake, way, body, TaskType.EMBED)
+
+        assert isinstance(outcome, Failed)
+        assert outcome.verdict is Verdict.FINAL
+        assert "must not contain more than 100000 texts, lists and objects" in outcome.error
+
 
 @given(some.text(alphabet=some.characters(categories=["L", "So", "Cs"]), max_size=20), some.data())
 def test_where_a_text_is_cut_does_not_matter(words: str, data: some.DataObject) -> None:
