@@ -324,15 +324,17 @@ class PieceStream(Iterator[list[StreamItem]]):
     def _write_at_once(self, item: Any) -> Any:
         """Write the next piece, in the thread of its call; returns what the reader must know."""
         assert self.write is not None
+        reader = self._reader
         if not isinstance(item, Piece) or len(item.raw) > AT_ONCE_BYTES:
             return item
-        if not self._reader.expects(item):
+        is_next = item.number == reader.next and item.attempt == reader.shown
+        if not (is_next and reader.is_joined):
             return item
         try:
             is_written = self.write(item)
         except Exception:  # it is no fault of the call: the reader meets it again
             return item
-        self._reader.next += 1
+        reader.next += 1
         return None if is_written else _UNSENT
 
 
@@ -423,10 +425,6 @@ class _Reader:
                 self.is_joined = news.is_complete
                 if news.is_complete:
                     self.whole = news.attempt
-
-    def expects(self, piece: Piece) -> bool:
-        """Whether it is the one that follows those delivered."""
-        return self.is_joined and piece.attempt == self.shown and piece.number == self.next
 
     def has_all_of(self, task: Record) -> bool:
         """Whether all pieces of the reply were delivered."""

@@ -214,7 +214,7 @@ class HttpExecutor(ABC):
         self.weigh(text)
         try:
             value: dict[str, Any] = _OBJECT.decode(text)
-            value = halves.mended(value) if halves.is_waiting else value
+            value = halves.mended(value) if halves.waiting else value
         except (ValueError, RecursionError) as error:
             value = self._lenient(text, halves, error)
         self.check(value.get("error"))
@@ -304,9 +304,9 @@ class HttpExecutor(ABC):
         """The decompressed body. At most `MAX_REPLY` bytes, before and after decompression."""
         sent = bounded(response, self.yield_control)
         coding = response.headers.get("content-encoding")
-        if coding is None:
-            yield from sent
-            return
+        return sent if coding is None else self._decoded(sent, coding)
+
+    def _decoded(self, sent: Iterator[bytes], coding: str) -> Iterator[bytes]:
         try:
             yield from bounded(
                 decoded(sent, coding.split(","), self.yield_control), self.yield_control

@@ -36,7 +36,8 @@ class MalformedResponse(Exception):
 class Incoming:
     """A buffered reader of one connection.
 
-    Bytes that were received and not read stay here: they belong to no answer. `due` is when the
+    Bytes that were received and not read stay here, from some place of `held` on: they belong to
+    no answer. `due` is when the
     current wait is too long; whoever watches that ends it with `run_late` and a shutdown.
     """
 
@@ -44,7 +45,7 @@ class Incoming:
         sock.settimeout(None)
         self.socket, self._silence_s, self.receiver = sock, silence_s, receiver
         self._read: Callable[[int], bytes] = receiver.receive
-        self._held, self._at = b"", 0  # received; read up to this place
+        self.held, self._at = b"", 0  # received; read up to this place
         self._deadline: float | None = None
         self.due, self._is_late = inf, False
 
@@ -76,7 +77,7 @@ class Incoming:
 
     def is_quiet(self) -> bool:
         """Whether nothing unexpected has arrived, including the end of the connection."""
-        if self._held:
+        if self.held:
             return False
         self.socket.settimeout(0)
         try:
@@ -91,36 +92,31 @@ class Incoming:
 
     def has_begun(self) -> bool:
         """Wait for the first byte; False if the connection ends without one."""
-        return bool(self._held) or self._more()
-
-    @property
-    def has_more(self) -> bool:
-        """Whether something has arrived that was not read."""
-        return bool(self._held)
+        return bool(self.held) or self._more()
 
     def arrived(self) -> bytes:
         """What has arrived, at least one byte; none at the end of the connection."""
-        if not self._held:
-            return self._receive()
-        return self._take(len(self._held) - self._at)
+        if not self.held:
+            return self.receive()
+        return self._take(len(self.held) - self._at)
 
     def put_back(self, data: bytes) -> None:
         """Read again the last bytes of what `arrived` returned."""
-        self._held, self._at = data, 0
+        self.held, self._at = data, 0
 
     def some(self, most: int) -> bytes:
         """Between one and `most` bytes; none at the end of the connection."""
-        if not self._held:
-            data = self._receive()
+        if not self.held:
+            data = self.receive()
             if len(data) <= most:
                 return data
-            self._held = data
+            self.held = data
         return self._take(most)
 
     def line(self) -> bytes:
         """The next line of a body's frame, without its line feed."""
-        while (end := self._held.find(b"\n", self._at)) < 0:
-            if len(self._held) - self._at > _MAX_FRAME_LINE:
+        while (end := self.held.find(b"\n", self._at)) < 0:
+            if len(self.held) - self._at > _MAX_FRAME_LINE:
                 break
             if not self._more():
                 raise MalformedResponse("the answer was cut short")
@@ -132,9 +128,9 @@ class Incoming:
     def head(self) -> list[str]:
         """The lines of a head, without their ends and the empty line."""
         seen = self._at
-        while (end := _HEAD_END.search(self._held, seen)) is None:
+        while (end := _HEAD_END.search(self.held, seen)) is None:
             self._check_start()
-            seen = max(len(self._held) - 2, self._at) - self._at
+            seen = max(len(self.held) - 2, self._at) - self._at
             if not self._more():
                 raise MalformedResponse("the answer was cut short")
             seen += self._at
@@ -146,26 +142,27 @@ class Incoming:
 
     def _check_start(self) -> None:
         """Refuse at once what is not the start of a head, or too long for one."""
-        first, ends, _ = self._held[self._at :].partition(b"\n")
+        first, ends, _ = self.held[self._at :].partition(b"\n")
         if ends:
             status_of(first.removesuffix(b"\r").decode("latin1"))
-        if len(self._held) - self._at > _MAX_HEAD:
+        if len(self.held) - self._at > _MAX_HEAD:
             raise MalformedResponse("the answer's head is too long")
 
     def _take(self, size: int) -> bytes:
         start = self._at
         end = self._at = start + size
-        data = self._held[start:end]
-        if end >= len(self._held):
-            self._held, self._at = b"", 0
+        data = self.held[start:end]
+        if end >= len(self.held):
+            self.held, self._at = b"", 0
         return data
 
     def _more(self) -> bool:
-        data = self._receive()
-        self._held, self._at = self._held[self._at :] + data, 0
+        data = self.receive()
+        self.held, self._at = self.held[self._at :] + data, 0
         return bool(data)
 
-    def _receive(self) -> bytes:
+    def receive(self) -> bytes:
+        """New bytes; none at the end of the connection. Nothing must be held."""
         now = time.monotonic()
         self.due = now + self._silence_s if self._deadline is None else self._deadline
         if self.due <= now:
@@ -195,6 +192,7 @@ class HttpResponse:
     """One answer: the head is read on creation, then the body piece by piece.
 
     Interim answers (1xx) are skipped. `headers` are by lower-case name, several of one name joined.
+    `pieces` is the body, each piece as it arrives and none of them empty.
     `end` is what its last bytes most often are, empty if nothing marks its end.
     Raises `ConnectionClosed`, `MalformedResponse` or `OSError`.
     """
@@ -217,16 +215,12 @@ class HttpResponse:
             raise MalformedResponse(f"more than {MAX_INTERIM} interim answers")
         self.is_whole = False  # whether it was read to its end
         self.end = b""
-        self._pieces = self._body(method)
+        self.pieces = self._body(method)
 
     @property
     def leaves_warm(self) -> bool:
         """Whether the connection can carry another request."""
         return self.is_whole and self._stays
-
-    def read(self) -> bytes:
-        """The next piece of the body; empty at its end."""
-        return next(self._pieces, b"")
 
     def _read_head(self) -> None:
         first, *lines = self._incoming.head()
@@ -284,11 +278,19 @@ class HttpResponse:
         self.is_whole = True
 
     def _chunked(self) -> Iterator[bytes]:
+        incoming = self._incoming
         while True:
-            bodies = self._whole_chunks()
+            data = incoming.arrived() if incoming.held else incoming.receive()
+            plain = _PLAIN_SIZE.match(data)
+            if plain is not None:
+                begin, size = plain.end(), int(plain[1], 16)
+                if size and begin + size + 2 == len(data) and data.endswith(b"\r\n"):
+                    yield data[begin:-2]  # most often a read brings one chunk
+                    continue
+            bodies = self._whole_chunks(data)
             if bodies:
-                yield bodies[0] if len(bodies) == 1 else b"".join(bodies)
-                if not self._incoming.has_more:
+                yield b"".join(bodies)
+                if not incoming.held:
                     continue
             left = self._chunk_size()
             if not left:
@@ -305,10 +307,9 @@ class HttpResponse:
                 return
         raise MalformedResponse("the trailers of the answer are too long")
 
-    def _whole_chunks(self) -> list[bytes]:
-        """The chunks that arrived whole: most often all that one read has brought."""
-        data, at = self._incoming.arrived(), 0
-        bodies = []
+    def _whole_chunks(self, data: bytes) -> list[bytes]:
+        """The chunks that arrived whole. What is left of `data` is to be read again."""
+        bodies, at = [], 0
         while plain := _PLAIN_SIZE.match(data, at):
             begin = plain.end()
             end = begin + int(plain[1], 16)

@@ -20,16 +20,12 @@ class SurrogateJoiner:
     """Joins surrogate pairs that are split between the pieces of one reply.
 
     A first half at the end of a text waits for the other half, in the same place of the next
-    piece; a half alone becomes U+FFFD.
+    piece; a half alone becomes U+FFFD. `waiting` are the first halves, by their places.
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[tuple[Any, ...], str] = {}
+        self.waiting: dict[tuple[Any, ...], str] = {}
         self._is_last = False
-
-    @property
-    def is_waiting(self) -> bool:
-        return bool(self._waiting)
 
     def mended(self, piece: Any) -> Any:
         choices = piece.get("choices") if isinstance(piece, dict) else None
@@ -46,9 +42,9 @@ class SurrogateJoiner:
             return [self._mended(item, place) for item in value]
         if not isinstance(value, str):
             return value
-        text = self._waiting.pop(place, "") + value
+        text = self.waiting.pop(place, "") + value
         if text and ord(text[-1]) in _HIGH and not self._is_last:
-            self._waiting[place] = text[-1]
+            self.waiting[place] = text[-1]
             text = text[:-1]
         return _whole(text)
 

@@ -102,7 +102,7 @@ class OllamaExecutor(HttpExecutor):
             assembly = ChatAssembly() if kind is TaskType.CHAT else GenerateAssembly()
             halves = SurrogateJoiner()
             for line in lines(pieces, self.yield_control):
-                if not halves.is_waiting and assembly.take_plain(line):
+                if not halves.waiting and assembly.take_plain(line):
                     on_chunk(line)
                     continue
                 chunk = self.decode(line, halves)

@@ -98,7 +98,7 @@ class OpenAIExecutor(HttpExecutor):
             if data == DONE:
                 return reply
             raw = None
-            plain_event = None if halves.is_waiting else plain(EVENT, data)
+            plain_event = None if halves.waiting else plain(EVENT, data)
             if plain_event is not None:
                 raw = reply.take_plain(plain_event, _now(), time.monotonic())
             else:

@@ -161,7 +161,7 @@ def _read(
         if data == DONE:
             has_ended = True
             break
-        if not halves.is_waiting and take_plain(data):
+        if not halves.waiting and take_plain(data):
             spoke[1:] = [time.monotonic()]
             continue
         event = executor.decode(data, halves)

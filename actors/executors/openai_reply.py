@@ -64,15 +64,15 @@ def payloads(lines: Iterator[bytes]) -> Iterator[bytes]:
     """The data of a stream's events, or the single object of a server that does not stream."""
     is_error = False
     for line in lines:
-        if line.startswith(b"event:"):
-            is_error = line[6:].strip() == b"error"
-        elif line.startswith(b"data:"):
+        if line.startswith(b"data:"):
             data = line[5:].strip()
             if is_error and data != DONE:
                 yield _as_error(data)
             elif data not in (b"", b"null"):  # llama.cpp sends it between the prompts of a list
                 yield data
             is_error = False
+        elif line.startswith(b"event:"):
+            is_error = line[6:].strip() == b"error"
         elif line.startswith(b"error:"):  # llama.cpp before 2025 sends errors like this
             yield b'{"error":%s}' % line[6:].strip()
         elif line.startswith(b"{"):

@@ -1,5 +1,6 @@
 """Joins the pieces of a streamed OpenAI reply into its unstreamed form: pure."""
 
+from operator import attrgetter
 from typing import Any
 
 from msgspec import UNSET
@@ -14,7 +15,9 @@ _GROWING = frozenset(
     ("content", "text", "reasoning", "reasoning_content", "refusal", "arguments", "transcript")
 )
 _HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
+_head_of = attrgetter(*_HEAD)
 _TEXTS = ("content", "reasoning", "reasoning_content")
+_texts_of = attrgetter(*_TEXTS)
 _EMPTY = PlainDelta()
 
 
@@ -24,6 +27,7 @@ class WholeReply:
     def __init__(self, kind: TaskType) -> None:
         self._kind = kind
         self._head: dict[str, Any] = {}
+        self._plain_head: tuple[Any, ...] | None = None  # of the piece before, if it was plain
         self._choices: dict[int, _Object] = {}
 
     @property
@@ -42,6 +46,7 @@ class WholeReply:
     def take(self, piece: dict[str, Any]) -> bool:
         """Add a piece. Returns whether it contains output, not only metadata."""
         changed = False
+        self._plain_head = None
         for name, value in piece.items():
             if name not in ("choices", "obfuscation") and value is not None:
                 self._head[name] = value
@@ -63,10 +68,12 @@ class WholeReply:
         if known is None or not (choice.text or (choice.delta and choice.delta != _EMPTY)):
             return False
         known.take_plain(choice)
-        for name in _HEAD:
-            value = getattr(piece, name)
-            if value is not None:
-                self._head[name] = value
+        head = _head_of(piece)
+        if head != self._plain_head:
+            self._plain_head = head
+            self._head.update(
+                (name, value) for name, value in zip(_HEAD, head, strict=True) if value is not None
+            )
         return True
 
     def whole(self) -> dict[str, Any]:
@@ -106,11 +113,16 @@ class _Object:
         if delta is UNSET:
             return
         parts = self._grown("delta", self._fields.get("delta"), _Object)
+        fields = parts._fields
         if delta.role:
-            parts._fields["role"] = delta.role
-        for name in _TEXTS:
-            text = getattr(delta, name)
-            if text is not UNSET:
+            fields["role"] = delta.role
+        for name, text in zip(_TEXTS, _texts_of(delta), strict=True):
+            if text is UNSET:
+                continue
+            known = fields.get(name)
+            if type(known) is _JoinedText:  # most often
+                known.append(text)
+            else:
                 parts._add(name, text)
 
     def _add(self, name: str, text: str) -> None:

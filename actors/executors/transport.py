@@ -70,7 +70,7 @@ class ConnectionTransport:
         self._silence_s, self._connect_s = silence_s, connect_s
         self._make_receiver = make_receiver
         self._receiver: Receiver | None = None
-        self._is_followed: Callable[[], bool] = lambda: True
+        self.is_followed: Callable[[], bool] = lambda: True
         self._rests_from: float | None = None
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
@@ -80,7 +80,7 @@ class ConnectionTransport:
 
     def begin(self, is_followed: Callable[[], bool] = lambda: True) -> None:
         """Clear an earlier abort before a new call, of a reply that `is_followed` or not."""
-        self.is_aborted, self._is_followed = False, is_followed
+        self.is_aborted, self.is_followed = False, is_followed
 
     def abort(self) -> None:
         """End the running request, from any thread at any time after `begin`."""
@@ -156,14 +156,15 @@ class ConnectionTransport:
         return upload
 
     def rest_after(self, piece: bytes, end: bytes) -> None:
-        """Wait for more than the next piece, if that delays nobody. The answer ends with `end`."""
-        if len(piece) >= LITTLE or self._is_followed():
+        """Wait for more than the next piece, if the reply has been unfollowed for long enough and
+        comes in small pieces. The answer ends with `end`."""
+        if len(piece) >= LITTLE:
             return
         now = time.monotonic()
         if self._rests_from is None:  # the first piece, of which followers are still to hear
             self._rests_from = now + UNFOLLOWED_S
         if self._receiver is not None and now >= self._rests_from:
-            self._receiver.rest(end, self._is_followed)
+            self._receiver.rest(end, self.is_followed)
 
     def keep(self, incoming: Incoming) -> None:
         """Keep the connection for the next request: its answer was read to the end."""
@@ -316,20 +317,22 @@ class Response:
         return 200 <= self.status < 300
 
     def __iter__(self) -> Iterator[bytes]:
+        transport = self._transport
         try:
-            while piece := self._answer.read():
+            for piece in self._answer.pieces:
                 yield piece
-                self._transport.rest_after(piece, self._answer.end)
+                if not transport.is_followed():
+                    transport.rest_after(piece, self._answer.end)
         except (OSError, MalformedResponse) as error:
-            raise self._transport.fail(error) from error
-        if self._transport.is_aborted:  # an abort's EOF may look like the end of the body
+            raise transport.fail(error) from error
+        if transport.is_aborted:  # an abort's EOF may look like the end of the body
             raise Aborted("the call was aborted")
 
     def close(self) -> None:
         if not self._answer.is_whole:
             with contextlib.suppress(OSError, MalformedResponse):
                 self._incoming.hurry(_LAST_LOOK_S)
-                self._answer.read()  # when broken, this returns at once
+                next(self._answer.pieces, b"")  # when broken, this returns at once
                 self._incoming.hurry(None)
         if self._answer.leaves_warm:
             self._transport.keep(self._incoming)

@@ -315,8 +315,9 @@ class QueuedCall:
     def _write(self, piece: Piece) -> bool:
         """Send a piece at once, in the thread of the call."""
         assert self._send_now is not None
-        self._note(piece)
-        data = self._form.piece(piece.raw)
+        form, raw = self._form, piece.raw
+        self._is_over = self._is_over or form.is_last(raw)
+        data = form.piece(raw)
         return not data or self._send_now(data)
 
     def _say_where(self) -> None:

@@ -87,7 +87,7 @@ class GreenletReceiver:
         self._hub: Any = gevent.get_hub()
         self._number = connection.fileno()
         self._watcher: Any = self._hub.loop.io(self._number, _READ)
-        self._read, self._receivers = connection.recv, receivers
+        self._receivers = receivers
         self._has_more = False  # probably
         self._pieces: list[bytes] = []  # of what gathers
         self._size = 0
@@ -105,15 +105,20 @@ class GreenletReceiver:
             return data
         if self._failure is not None:
             raise self._failure
-        if not self._has_more:
-            self._watcher.start(gevent.getcurrent().switch)
+        while True:
+            if not self._has_more:
+                self._watcher.start(gevent.getcurrent().switch)
+                try:
+                    self._hub.switch()
+                finally:
+                    self._watcher.stop()
             try:
-                self._hub.switch()
-            finally:
-                self._watcher.stop()
-        data = self._read(most)
-        self._has_more = len(data) == most
-        return data
+                data = os.read(self._number, most)
+            except BlockingIOError:
+                self._has_more = False
+                continue
+            self._has_more = len(data) == most
+            return data
 
     def rest(self, end: bytes, is_awaited: Callable[[], bool]) -> None:
         self._end, self._is_awaited = end, is_awaited

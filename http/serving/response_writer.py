@@ -73,8 +73,9 @@ class ResponseWriter:
 
         Returns False if not all of it could be sent: the rest precedes what is sent next.
         """
-        self._unsent = self._connection.send_now(self._framed(piece))
-        return not self._unsent
+        framed = piece if self._is_http_1_0 else b"%x\r\n%b\r\n" % (len(piece), piece)
+        unsent = self._unsent = self._connection.send_now(framed)
+        return not unsent
 
     def _framed(self, piece: bytes) -> bytes:
         return b"%x\r\n%b\r\n" % (len(piece), piece) if self._is_chunked else piece
