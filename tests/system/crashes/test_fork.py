@@ -17,12 +17,15 @@ from tests.support.blocking_client import AppServer
 from tests.support.harness.doors import VERBS, Door, ask
 from tests.support.servers.real_models import ROOT
 
+PATIENCE_S = 60
+
 
 def in_child(act: Callable[[], Any]) -> str:
     """What `act` says in a forked child."""
     out, into = os.pipe()
     child = os.fork()
     if child == 0:
+        signal.alarm(PATIENCE_S)  # ends it, if a verb waits for threads that are not there
         try:
             text = str(act())
         except BaseException:
