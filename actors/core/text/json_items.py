@@ -60,6 +60,8 @@ def in_list(
         stop, index = text.take(1), index + 1
         if stop == b"}":
             raise text.wrong(f"a list cannot end with }} (after {text.place})")
+    if is_wrapped and text.next() == b",":
+        raise Invalid(f"{what} must have no field besides {key}", field=field)
     if is_wrapped and text.next() == b"}":
         text.take(1)
         is_wrapped = False
