@@ -113,6 +113,7 @@ class _Draft:
                 raw = strict_json.decode(line, "the line", "line")
             except Invalid as error:
                 raise LineRefused("invalid_json_line", error.message) from None
+            tools.yield_control()  # it may be large, and is encoded next
             new = self._checks.task(raw)
             submit = run_steps(drafting(new), tools.yield_control)
         except LineRefused as error:

@@ -318,6 +318,12 @@ def a_large_prompt(house: LoadedServer) -> None:
     assert house.ask("POST", "/api/generate", {"model": "m", "prompt": prompt}) == 200
 
 
+def snapshots(house: LoadedServer) -> None:
+    assert house.ask("POST", "/api/tasks/batch", [{**WAITS, "prompt": "x" * 2_000}] * 5_000) == 201
+    for _ in range(3):
+        assert house.ask("POST", "/api/snapshot") == 200
+
+
 INPUTS: Iterable[Callable[[LoadedServer], None]] = (
     a_batch,
     a_batch_with_a_key,
@@ -353,6 +359,7 @@ INPUTS: Iterable[Callable[[LoadedServer], None]] = (
     many_vectors_in_the_form_of_openai,
     vectors_with_other_things,
     a_large_prompt,
+    snapshots,
 )
 
 
