@@ -2,7 +2,9 @@
 
 import json
 import re
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from queue import Queue
@@ -105,6 +107,20 @@ def test_a_feed_and_a_wait_go_on_with_the_next_leader(
         waits.join()
     with Feed(follower).open() as again:
         assert again.next("snapshot")["tasks"][0]["id"] == task_id
+
+
+def test_who_leaves_is_noticed_where_he_came_in(fleet: ServersOfQueue) -> None:
+    follower = fleet.followers()[0]
+    with follower.client() as client:
+        waiting = generate("m", "hi", scheduled_at="2100-01-01T00:00:00Z")
+        task_id = client.submit_task(waiting)
+    for path in ("/api/events", f"/api/tasks/{task_id}?wait=600", f"/api/tasks/{task_id}/stream"):
+        with socket.create_connection(("127.0.0.1", follower.port), PATIENCE_S) as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            connection.shutdown(socket.SHUT_WR)  # as a client that ends does
+            due = time.monotonic() + PATIENCE_S  # a feed would go on for ever
+            while connection.recv(65536):
+                assert time.monotonic() < due
 
 
 def test_a_wait_ends_with_its_task_and_not_before(fleet: ServersOfQueue, model: FakeOllama) -> None:
