@@ -13,7 +13,6 @@ from ..requests.exchange import Exchange, current
 
 LONGEST = 512  # characters of a key
 PROTOCOL = "key."  # before the key, in base64url, as a WebSocket's subprotocol
-EXPIRY_S = 1.0  # between two looks for expired keys
 DELAYED_TOGETHER = 16  # answers to wrong keys that wait at once; others are not delayed
 NO_KEYS = "auth.required is set, and there is no API key: name an admin's in auth.keys"
 _MISSING = "this server needs an API key: send it as Authorization: Bearer KEY"
@@ -65,14 +64,12 @@ class AccessControl:
                 self._buckets.pop(digest, None)
                 self._end(digest, asking)
 
-    def watch_expiry(self) -> None:
-        """End what a key has open when it expires, within a second; for a thread of its own."""
-        while True:
-            self._sleep(EXPIRY_S)
-            now = self._clock()
-            for digest in [*self._open]:
-                if self._grants[digest].has_expired(now):
-                    self._end(digest)
+    def end_expired(self) -> None:
+        """End what keys have open that have expired since."""
+        now = self._clock()
+        for digest in [*self._open]:
+            if self._grants[digest].has_expired(now):
+                self._end(digest)
 
     def _end(self, digest: bytes, asking: Exchange | None = None) -> None:
         for exchange in self._open.pop(digest, set()):

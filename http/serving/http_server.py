@@ -29,6 +29,7 @@ _TOO_MANY = (
 )
 HANDSHAKE_S = 10.0  # for the TLS handshake
 ACCEPTED_TOGETHER = 2  # per loop: hundreds of new connections must not delay all other work
+EXPIRY_S = 1.0  # between two looks for expired keys
 
 _say_no_tls = RateLimitedLog(logging.getLogger("ollama_queue"), logging.INFO)
 
@@ -68,7 +69,7 @@ class HttpServer:
     def start(self) -> None:
         for server in self._servers:
             server.start()
-        watches = (self.disconnects.run, self._deadlines.run, self.app.access.watch_expiry)
+        watches = (self.disconnects.run, self._deadlines.run, self._end_expired)
         self._watching = [gevent.spawn(watch) for watch in watches]
 
     def stop(self, timeout: float) -> None:
@@ -77,6 +78,11 @@ class HttpServer:
             server.close()
         self._servers[0].stop(timeout)
         gevent.killall(self._watching, block=False)
+
+    def _end_expired(self) -> None:
+        while True:
+            gevent.sleep(EXPIRY_S)
+            self.app.access.end_expired()
 
     def _count(self) -> dict[str, int]:
         """How many connections are open, and of these idle, WebSockets and streams."""
