@@ -123,6 +123,7 @@ def check_web_socket(follower: ServerOfFleet, client: Client) -> None:
     while socket.recv_data_frame(control_frame=True)[0] != websocket.ABNF.OPCODE_PONG:
         pass
     socket.close()
+    client.wait(task_id, timeout=PATIENCE_S)  # else it may take what the next call is to meet
 
 
 def check_departure(follower: ServerOfFleet, model: FakeOllama) -> None:
