@@ -107,8 +107,7 @@ class _Draft:
     def add(self, number: int, line: bytes) -> None:
         tools = self._tools
         try:
-            for _ in cooperatively(weigh(line, "the line", "line"), tools.yield_control):
-                pass
+            run_steps(weigh(line, "the line", "line"), tools.yield_control)
             try:
                 raw = strict_json.decode(line, "the line", "line")
             except Invalid as error:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from ..base.cooperation import YieldControl, cooperatively, never_yield
+from ..base.cooperation import YieldControl, never_yield, run_steps
 from ..base.receiver import MakeReceiver, PlainReceiver
 from ..core.activity.tracing import TraceContext
 from ..core.config.config import Backend
@@ -275,8 +275,7 @@ class HttpExecutor(ABC):
         if len(text) > MOST_PARTS:
             steps = weigh(text, "a line of the reply", "", most_values)
             try:
-                for _ in cooperatively(steps, self.yield_control):
-                    pass
+                run_steps(steps, self.yield_control)
             except Invalid as error:
                 raise CallFailed(Failed(error.message, Verdict.FINAL)) from error
 

@@ -37,8 +37,8 @@ class Incoming:
     """A buffered reader of one connection.
 
     Bytes that were received and not read stay here, from some place of `held` on: they belong to
-    no answer. `due` is when the
-    current wait is too long; whoever watches that ends it with `run_late` and a shutdown.
+    no answer. `due` is when the current wait is too long; whoever watches that ends it with
+    `run_late` and a shutdown.
     """
 
     def __init__(self, sock: socket.socket, silence_s: float, receiver: Receiver) -> None:

@@ -105,8 +105,8 @@ class AccessControl:
         requests = self._open.setdefault(grant.digest, set())
         if self._most_per_key is not None and len(requests) >= self._most_per_key:
             message = (
-                f"the key {grant.name} has {len(requests)} requests, streams and WebSockets open: "
-                "no more (server.max_per_address)"
+                f"the key {grant.name} has {len(requests)} requests, streams and WebSockets open, "
+                "as many as server.max_per_address allows"
             )
             raise QueueFull(message, retry_after_s=1)
         requests.add(exchange)

@@ -43,7 +43,8 @@ def add_ollama_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
         queued = QueuedCall(queue, _task(path, body), OllamaStreamFormat())
         if streams:
             return queued.streamed()
-        return _embedding(queued.raw()) if path == wire.EMBEDDINGS else queued.raw()
+        reply = queued.raw()
+        return _embedding(reply) if path == wire.EMBEDDINGS else reply
 
     for path in _KINDS:
         app.post(path, callback=lambda path=path: replying(path), role=Role.USER)

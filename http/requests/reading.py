@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from ...actors.base.cooperation import YieldControl, cooperatively
+from ...actors.base.cooperation import YieldControl, cooperatively, run_steps
 from ...actors.core.intake import filters
 from ...actors.core.intake.filters import FIELDS, REPEATABLE
 from ...actors.core.model.errors import Invalid
@@ -28,8 +28,7 @@ def decode(raw: bytes, what: str, field: str, yield_control: YieldControl) -> An
     """Decode JSON. Raises `Invalid` with a message about `what`; for too many values, before
     decoding."""
     if len(raw) > MOST_PARTS:  # a shorter text cannot have too many: each takes a byte
-        for _ in cooperatively(weigh(raw, what, field), yield_control):
-            pass
+        run_steps(weigh(raw, what, field), yield_control)
     value = strict_json.decode(raw, what, field)
     yield_control()
     return value

@@ -4,7 +4,7 @@ Long text costs almost nothing to decode, many small values cost much: a million
 megabytes, take as long as a gigabyte of text. So the values are counted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from ..model.errors import Invalid
 
@@ -13,7 +13,9 @@ MOST_VALUES = 1_000_000  # these, and numbers, true, false and null
 SLICE = 256 << 10  # bytes between two pauses
 
 
-def weigh(raw: bytes, what: str, field: str, most_values: float = MOST_VALUES) -> Iterator[None]:
+def weigh(
+    raw: bytes, what: str, field: str, most_values: float = MOST_VALUES
+) -> Generator[None, None, None]:
     """Raise `Invalid`, with a sentence about `what`, if `raw` holds too many values.
 
     The caller yields control at each of its pauses.
@@ -32,7 +34,9 @@ def weigh(raw: bytes, what: str, field: str, most_values: float = MOST_VALUES) -
         yield
 
 
-def _weigh_exactly(raw: bytes, what: str, field: str, most_values: float) -> Iterator[None]:
+def _weigh_exactly(
+    raw: bytes, what: str, field: str, most_values: float
+) -> Generator[None, None, None]:
     """Count exactly, without the content of texts: a large piece of source code is one value."""
     commas = quotes = opens = start = 0
     while start < len(raw):

@@ -54,7 +54,7 @@ def check_written(written: bytes, parts: Mapping[Any, Any]) -> None:
 
 
 def checking_written(written: bytes, parts: Mapping[Any, Any]) -> Iterator[None]:
-    """Do so in steps.
+    """As `check_written`, in steps.
 
     NaN and infinities are written as null, so most values need no inspection.
     """
