@@ -175,7 +175,6 @@ class PieceStream(Iterator[list[StreamItem]]):
         self._depart: Callable[[], None] = _nothing
         self._has_left = False
         self._heard: Generation | Readable | None = None
-        self._late: StoredTask | None = None  # what waits for the end of a relay
         self._lists = self._read()
 
     def begin(self, *, has_ended: bool = False) -> None:
@@ -235,17 +234,17 @@ class PieceStream(Iterator[list[StreamItem]]):
             else:
                 ask_into(now.persistence, GetTask(self._task_id), at_first.take)
 
-        self._reader.is_joined, self._reader.relayed, self._late = False, 0, None
+        self._reader.lose_track()
         ask_into(now.bus, Follow(mailbox, self._task_id, ENDS), read_task)
         end: list[StreamItem] | None = None
         while end is None:
             try:
                 items = self._next(mailbox)
             except Closed as closed:
-                if closed.message != "lagged" or not at_first.is_final:
+                if closed.message != "lagged" or at_first.ended is None:
                     raise
-                items = (at_first.stored,)  # it had ended before
-                self._reader.relayed = 0  # nothing more comes
+                items = (at_first.ended,)
+                self._reader.lose_track()
             if not items and isinstance(now, Readable) and self._switchboard.is_leading:
                 raise Closed("restarted")  # it began to follow when this server began to lead
             deliveries: list[StreamItem] = []
@@ -261,16 +260,15 @@ class PieceStream(Iterator[list[StreamItem]]):
                     self.begun = item
                 elif isinstance(item, QueueError):
                     raise item.again()
-                elif isinstance(item, RelayBegun | RelayEnded):
-                    self._reader.relay(item)
-                    late = self._late
-                    if late is not None and self._reader.relayed != late.record.attempt:
-                        end = self._end(now, mailbox, late, rest)
-                        deliveries += end or ()
+                else:
+                    news = item
+                    if isinstance(item, RelayBegun | RelayEnded):
+                        self._reader.relay(item)
+                        news = at_first.ended  # which may have waited for the relay's last pieces
+                    end = None if news is None else self._end(now, mailbox, news, rest)
+                    if end is not None:
+                        deliveries += end
                         break
-                elif (end := self._end(now, mailbox, item, rest)) is not None:
-                    deliveries += end
-                    break
             if deliveries or is_unsent or not items:
                 yield deliveries
 
@@ -288,10 +286,9 @@ class PieceStream(Iterator[list[StreamItem]]):
         assert task is not None, "an event of a task"
         if not task.status.is_final:
             return None
-        may_be_late = stored is not None and task.status is Status.COMPLETED
-        if may_be_late and self._reader.relayed == task.attempt:
-            self._late = stored  # its last pieces are on their way
-            return None
+        is_late = stored is not None and task.status is Status.COMPLETED
+        if is_late and self._reader.is_relaying(task):
+            return None  # its last pieces are on their way
         deliveries: list[StreamItem] = []
         if stored is not None:
             ask(now.bus, Unsubscribe(mailbox))  # answered after any log on its way
@@ -302,7 +299,7 @@ class PieceStream(Iterator[list[StreamItem]]):
                 elif isinstance(item, RelayBegun | RelayEnded):
                     self._reader.relay(item)
             if mailbox.reason != "unsubscribed":
-                self._reader.is_joined = False  # the mailbox overflowed
+                self._reader.lose_track()  # the mailbox overflowed
         elif not self._reader.has_all_of(task):
             stored = ask(now.persistence, GetTask(self._task_id))
             if not stored.record.status.is_final:
@@ -339,19 +336,16 @@ class PieceStream(Iterator[list[StreamItem]]):
 
 
 class _Answer:
-    """The task as it was when the reader began to follow, or the error; also put into its mailbox,
-    unless that is full by then."""
+    """Puts the task as it was when the reader began to follow into its mailbox, or the error. Keeps
+    one that had `ended`: the mailbox may be full by then."""
 
     def __init__(self, mailbox: Mailbox[Any]) -> None:
         self._mailbox = mailbox
-        self.stored: StoredTask | QueueError | None = None
-
-    @property
-    def is_final(self) -> bool:
-        return isinstance(self.stored, StoredTask) and self.stored.record.status.is_final
+        self.ended: StoredTask | None = None
 
     def take(self, answer: StoredTask | QueueError) -> None:
-        self.stored = answer
+        if isinstance(answer, StoredTask) and answer.record.status.is_final:
+            self.ended = answer
         self._mailbox.put(answer)
 
 
@@ -395,14 +389,17 @@ class _Reader:
         self.next = last + 1
         self.shown = self.attempt  # the attempt of the pieces delivered so far
         self.is_joined = False  # whether the pieces that follow have no gap
-        self.relayed = 0  # the attempt whose pieces still come from another server
-        self.whole = 0  # the attempt of which another server has sent all pieces
+        self.is_relayed = False  # whether pieces of another server still come
+        self.is_whole = False  # whether it has sent all, and they were delivered
+
+    def lose_track(self) -> None:
+        """From here on pieces may be missing."""
+        self.is_joined = self.is_relayed = False
 
     def take(self, piece: Piece, deliveries: list[StreamItem]) -> None:
         """Add what is to be delivered of it."""
         attempt, number = piece.attempt, piece.number
-        if attempt > self.attempt:
-            self.attempt, self.next, self.is_joined = attempt, 0, False
+        self._advance(attempt)
         if attempt < self.attempt:
             return
         if number in (self.next - 1, self.next):
@@ -417,19 +414,26 @@ class _Reader:
 
     def relay(self, news: RelayBegun | RelayEnded) -> None:
         """Note that the pieces of another server begin or end."""
-        if isinstance(news, RelayBegun):
-            self.relayed = news.attempt
-        elif news.attempt == self.relayed:
-            self.relayed = 0
-            if news.attempt == self.attempt and self.is_joined:
-                self.is_joined = news.is_complete
-                if news.is_complete:
-                    self.whole = news.attempt
+        self._advance(news.attempt)
+        if news.attempt < self.attempt:
+            return
+        self.is_relayed = isinstance(news, RelayBegun)
+        if isinstance(news, RelayEnded):
+            self.is_joined = self.is_joined and news.is_complete
+            self.is_whole = self.is_whole or self.is_joined
+
+    def _advance(self, attempt: int) -> None:
+        if attempt > self.attempt:
+            self.attempt, self.next = attempt, 0
+            self.is_joined = self.is_relayed = self.is_whole = False
+
+    def is_relaying(self, task: Record) -> bool:
+        """Whether the last pieces of the task's reply still come."""
+        return self.is_relayed and not self.is_whole and self.attempt == task.attempt
 
     def has_all_of(self, task: Record) -> bool:
         """Whether all pieces of the reply were delivered."""
-        is_whole = self.is_joined and self.relayed != task.attempt
-        is_whole = is_whole or 0 < self.whole == task.attempt
+        is_whole = self.is_whole or (self.is_joined and not self.is_relayed)
         return is_whole and self.attempt == task.attempt
 
     def end(self, task: Record, result: bytes | None) -> Iterator[StreamItem]:
