@@ -54,6 +54,7 @@ class AnthropicStreamFormat:
     Set `call` before the first piece.
     """
 
+    call: QueuedCall
     media = "text/event-stream"
     silence_s = sse.HEARTBEAT_S
     end = b""
@@ -61,30 +62,22 @@ class AnthropicStreamFormat:
     def __init__(self, new: NewTask) -> None:
         self._new = new
         self._events: MessageEvents | None = None
-        self._is_over = False  # whether the last event of the message was written
-        self.call: QueuedCall | None = None
 
     def piece(self, raw: bytes) -> bytes:
         if self._events is None:
-            model = self._new.model if self.call is None else self.call.model_used
-            self._events = MessageEvents(self._task_id, model, self._new.payload)
-        self._is_over = self.is_last(raw)
+            call = self.call
+            self._events = MessageEvents(call.task_id, call.model_used, self._new.payload)
         return b"".join(map(_event, self._events.take(msgspec.json.decode(raw))))
 
     def is_last(self, raw: bytes) -> bool:
         return b'"done":true' in raw and msgspec.json.decode(raw).get("done") is True
 
     def waiting(self, task: Task | None) -> bytes:
-        # Nothing follows a message's end, though the task's is not on disk yet.
-        return b"" if self._is_over else _event(PING)
+        return _event(PING)
 
     def failed(self, error: QueueError) -> bytes:
-        body = error_body(wire.status_of(error), error.message, request_id(self._task_id))
-        return _event(body)
-
-    @property
-    def _task_id(self) -> str:
-        return "" if self.call is None else self.call.task_id
+        name = request_id(self.call.task_id)
+        return _event(error_body(wire.status_of(error), error.message, name))
 
 
 def encode_error(error: QueueError) -> bytes:

@@ -87,13 +87,13 @@ class ResponseStreamFormat:
     those before it.
     """
 
+    call: QueuedCall
     media = "text/event-stream"
     silence_s = sse.HEARTBEAT_S
 
     def __init__(self, queue: DropinQueue, new: NewTask) -> None:
         self._queue, self._new = queue, new
         self._numbers: NumberedEvents | None = None
-        self.call: QueuedCall | None = None
 
     def piece(self, raw: bytes) -> bytes:
         numbers, start = self._begun(is_queued=False)
@@ -110,7 +110,7 @@ class ResponseStreamFormat:
     @property
     def end(self) -> bytes:
         numbers, start = self._begun(is_queued=False)
-        return start + encoded(numbers.end(1, 0, self._queue.get_task(self._task_id)))
+        return start + encoded(numbers.end(1, 0, self._queue.get_task(self.call.task_id)))
 
     def failed(self, error: QueueError) -> bytes:
         numbers, start = self._begun(is_queued=False)
@@ -122,16 +122,10 @@ class ResponseStreamFormat:
         """The events, and how their stream starts if this is the start."""
         if self._numbers is not None:
             return self._numbers, b""
-        model = self._new.model
-        if self.call is not None and not is_queued:
-            model = self.call.model_used
-        view = ResponseView(self._task_id, model, self._new.payload)
+        model = self._new.model if is_queued else self.call.model_used
+        view = ResponseView(self.call.task_id, model, self._new.payload)
         self._numbers = NumberedEvents(view, None, is_queued=is_queued)
         return self._numbers, encoded(self._numbers.opening())
-
-    @property
-    def _task_id(self) -> str:
-        return "" if self.call is None else self.call.task_id
 
 
 def _task(body: Json) -> NewTask:

@@ -338,6 +338,8 @@ class QueuedCall:
         )
 
     def _waiting(self) -> bytes:
+        if self._is_over:
+            return b""  # nothing but the end follows the last piece
         task = None
         with suppress(QueueError):  # the actors are restarting: keep waiting
             task = self._queue.get_task(self.task_id)

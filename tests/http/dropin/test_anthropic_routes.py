@@ -2,18 +2,22 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from threading import Event
+from typing import Any, cast
 
 import httpx
 import pytest
 
 from ollama_queue import Status
 from ollama_queue.actors.core.model.errors import OutcomeUnknown, Unavailable
-from ollama_queue.actors.core.model.tasks import NewTask, TaskType
+from ollama_queue.actors.store.rocksdb import Store
+from ollama_queue.actors.store.sentinel import SyncedState
 from ollama_queue.http.dropin.anthropic import AnthropicStreamFormat
 from tests.support.fakes.model_server import Answer, Stream
 from tests.support.harness.app import AppHarness
+from tests.support.recorders import PATIENCE_S
 
 HI = [{"role": "user", "content": "hi"}]
 MESSAGES = "/v1/messages"
@@ -79,16 +83,6 @@ class Waiting:
     def rest(self) -> Events:
         """What comes beside the pings."""
         return [event for event in self.events if event != PING]
-
-
-def test_nothing_follows_the_end_of_a_message_while_its_task_ends() -> None:
-    new = NewTask(type=TaskType.CHAT, model="m", payload={"messages": []})
-    form = AnthropicStreamFormat(new)
-    form.piece(b'{"message":{"content":"hi"},"done":false}')
-    assert form.waiting(None).startswith(b"event: ping\n")
-    assert b"message_stop" in form.piece(b'{"message":{"content":""},"done":true}')
-
-    assert form.waiting(None) == b""
 
 
 def test_every_event_of_a_message(house: AppHarness) -> None:
@@ -204,6 +198,27 @@ def test_pings_come_while_it_waits(house: AppHarness) -> None:
         names = [name for name, _ in waiting.rest()]
 
     assert (names[0], names[-1]) == ("message_start", "message_stop")
+
+
+def test_nothing_follows_the_end_of_a_message_while_its_task_ends(
+    house: AppHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_stored, sync = Event(), Store.sync
+
+    def sync_later(store: Store, written: SyncedState) -> None:
+        assert is_stored.wait(PATIENCE_S)
+        sync(store, written)
+
+    with ThreadPoolExecutor() as threads, Waiting(house) as waiting:
+        chunks = iter(cast(httpx.SyncByteStream, waiting.response.stream))
+        monkeypatch.setattr(Store, "sync", sync_later)
+        resumed = threads.submit(house.queue.resume)
+        while b"message_stop" not in next(chunks):
+            pass
+        assert [next(chunks) for _ in range(3)] == [b"", b"", b""]
+        is_stored.set()
+        assert b"".join(chunks) == b""
+        resumed.result(PATIENCE_S)
 
 
 def test_a_failure_behind_pings_is_the_last_event(house: AppHarness) -> None:
