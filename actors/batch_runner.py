@@ -43,7 +43,6 @@ from .core.model.orders import (
     DropBatch,
     DropFile,
     Save,
-    SaveAudit,
     SaveBatch,
     SaveFile,
     SaveJob,
@@ -160,19 +159,16 @@ class BatchRunner(Actor):
 
     def accept(self, command: CreateBatch, promise: Promise[str] | None) -> None:
         batch = self.batches[command.batch.id] = command.batch
-        saves: list[Save] = [SaveBatch(batch, command.key, command.body)]
-        if command.audit is not None:
-            saves.append(SaveAudit(command.audit))
-        self.pass_on(self.persistence, Commit(tuple(saves), utc(self.clock()), batch.id), promise)
+        saved = SaveBatch(batch, command.key, command.body)
+        commit = Commit((saved, *command.entries()), utc(self.clock()), batch.id)
+        self.pass_on(self.persistence, commit, promise)
         self.go_on(batch)
 
     def cancel(self, command: CancelBatch, batch_id: str) -> None:
         job = self.job(batch_id)
         if job is None or job.status is BatchStatus.FINALIZING:
             raise Conflict(f"batch {batch_id} has ended: it cannot be cancelled", field="id")
-        if command.audit is not None:
-            entry = Commit((SaveAudit(command.audit),), utc(self.clock()), True)
-            self.pass_on(self.persistence, entry, None)
+        tell(self.persistence, Commit(command.entries(), utc(self.clock()), True))
         promise = self.later(command)
         if batch_id in self.submitted and job.status is BatchStatus.VALIDATING:
             self.cancels.setdefault(batch_id, []).append(promise)  # its tasks are being stored
@@ -182,10 +178,8 @@ class BatchRunner(Actor):
     def delete(self, command: DeleteBatch, batch_id: str, file_ids: tuple[str, ...]) -> None:
         if batch_id in self.batches:
             raise Conflict(f"batch {batch_id} has not ended: it cannot be deleted", field="id")
-        drops: list[Save] = [DropBatch(batch_id), *map(DropFile, file_ids)]
-        if command.audit is not None:
-            drops.append(SaveAudit(command.audit))
-        commit = Commit(tuple(drops), utc(self.clock()), True)
+        drops = map(DropFile, file_ids)
+        commit = Commit((DropBatch(batch_id), *drops, *command.entries()), utc(self.clock()), True)
         self.pass_on(self.persistence, commit, self.later(command))
 
     def begin_cancel(self, batch_id: str, promises: Iterable[Promise[Batch] | None]) -> None:

@@ -34,7 +34,7 @@ from .core.messages.command import Reply
 from .core.model.crons import Cron, CronAdded, Missed, NewCron
 from .core.model.errors import Conflict, NotFound
 from .core.model.ids import mint
-from .core.model.orders import DropCron, Save, SaveAudit, SaveCron
+from .core.model.orders import DropCron, Save, SaveCron
 from .core.plan.settle import utc
 
 LATE_S = 60.0  # a run that is later than this was missed; a restart takes less
@@ -135,11 +135,11 @@ class CronTicker(Actor):
             case RemoveCron(cron_id):
                 del self.crons[cron_id]
                 drop = DropCron(cron_id, cron.tenant)
-                commit = Commit((drop, *note_of(message, cron_id)), at, cron)
+                commit = Commit((drop, *message.entries()), at, cron)
                 self.pass_on(self.persistence, commit, self.later(message))
             case RunNow():
                 self.firing[cron.id] = []
-                fire = self.fire(cron, cron, by_hand=True)
+                fire = replace(self.fire(cron, cron), by_hand=True, audit=message.audit)
                 self.pass_on(self.scheduler, fire, self.later(message))
             case _:
                 assert_never(message)
@@ -157,7 +157,7 @@ class CronTicker(Actor):
 
     def save(self, command: ChangeCommand[Reply], cron: Cron, answer: Reply) -> None:
         self.crons[cron.id] = cron
-        saves: tuple[Save, ...] = (SaveCron(cron, "cron_changed"), *note_of(command, cron.id))
+        saves: tuple[Save, ...] = (SaveCron(cron, "cron_changed"), *command.entries(cron.id))
         commit = Commit(saves, cron.updated_at, answer)
         self.pass_on(self.persistence, commit, self.later(command))
 
@@ -210,10 +210,10 @@ class CronTicker(Actor):
         self.firing[cron.id] = []
         tell(self.scheduler, self.fire(cron, after))
 
-    def fire(self, cron: Cron, after: Cron, by_hand: bool = False) -> SubmitCronRun:
+    def fire(self, cron: Cron, after: Cron) -> SubmitCronRun:
         new = task_of(cron)
         submit = Submit(new, encode_spec(new), ollama_only=for_ollama_only(new))
-        return SubmitCronRun(submit, after, self.actor_ref, by_hand)
+        return SubmitCronRun(submit, after, self.actor_ref)
 
     def fired(self, cron: Cron) -> None:
         """Take the cron back from the scheduler, and resend the commands that waited for it."""
@@ -224,9 +224,3 @@ class CronTicker(Actor):
         self.repair_next_run(cron, utc(self.clock()))
         for again in waiting:
             again()
-
-
-def note_of(command: ChangeCommand[Any], cron_id: str) -> tuple[SaveAudit, ...]:
-    """The entry of the audit log that the command comes with; that of a new cron has its id."""
-    note = command.audit
-    return () if note is None else (SaveAudit(replace(note, target=note.target or cron_id)),)

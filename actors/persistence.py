@@ -232,9 +232,7 @@ class Persistence(Actor):
                 self.aside(self.store.files.expired(now), self.later(message))
             case AddAudit(note):
                 self.check_writable()
-                self.merge(SaveAudit(note), utc(time.time()))
-                self.gathering.answer(self.later(message), True)
-                self.write_soon()
+                self.save((SaveAudit(note),), message, True)
             case ReadAudit(audit_query):
                 self.aside(self.store.audit.reading(audit_query), self.later(message))
             case AddHistory(parts):
@@ -271,6 +269,13 @@ class Persistence(Actor):
         return None
 
     # --- writing --------------------------------------------------------------------------------
+
+    def save(self, saves: Iterable[Save], command: Command[Reply], answer: Reply) -> None:
+        """Add to the group what this actor decides itself."""
+        for save in saves:
+            self.merge(save, utc(time.time()))
+        self.gathering.answer(self.later(command), answer)
+        self.write_soon()
 
     def commit(self, message: Commit[Reply]) -> None:
         """Add to the group, and pass calls on."""
@@ -453,19 +458,14 @@ class Persistence(Actor):
         self.check_writable()
         if not self.store.files.blobs.has(file.id):
             raise Unavailable("the queue has restarted: send the file again", retry_after_s=1)
-        self.save(SaveFile(file), message, file)
+        self.save((SaveFile(file),), message, file)
 
     def delete_file(self, message: DeleteFile, file_id: str) -> None:
         self.check_writable()
         file = self.file(file_id)
         if file_id in self.gathering.files:  # somebody else was quicker
             raise no_file(file_id)
-        self.save(DropFile(file_id), message, file)
-
-    def save(self, save: Save, command: Command[StoredFile], answer: StoredFile) -> None:
-        self.merge(save, utc(time.time()))
-        self.gathering.answer(self.later(command), answer)
-        self.write_soon()
+        self.save((DropFile(file_id), *message.entries()), message, file)
 
     def file(self, file_id: str) -> StoredFile:
         file = self.store.files.get(file_id)

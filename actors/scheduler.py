@@ -70,7 +70,6 @@ from .core.model.orders import (
     Replace,
     Run,
     Save,
-    SaveAudit,
     SaveCron,
     Stop,
     Warn,
@@ -268,7 +267,7 @@ class Scheduler(Actor):
         cron = cron_run.cron
         try:
             orders = submit_cron_run(self.plan, task_id, cron_run, now)
-            self.answer(cron_run, orders, now, self.submitted(task_id))
+            self.answer(cron_run, noted(cron_run, orders), now, self.submitted(task_id))
             cron = next(order.cron for order in orders if isinstance(order, SaveCron))
         finally:
             tell(cron_run.ticker, CronFired(cron))
@@ -426,4 +425,4 @@ class Scheduler(Actor):
 
 def noted(command: ChangeCommand[Any], orders: list[Order]) -> list[Order]:
     """The orders, with the entry of the audit log that the command comes with."""
-    return orders if command.audit is None else [*orders, SaveAudit(command.audit)]
+    return [*orders, *command.entries()]

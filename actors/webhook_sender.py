@@ -95,7 +95,7 @@ class WebhookSender(Actor):
         self.is_searching = False
         self.may_be_more = False  # search again when one is done, or the search under way has ended
         self.rest: str | None = None  # the receiver after which to search on
-        self.retries: dict[int, Promise[Delivery] | None] = {}
+        self.retries: dict[int, tuple[RetryDelivery, Promise[Delivery] | None]] = {}
         self.numbers = 0
 
     def on_start(self) -> None:
@@ -239,27 +239,32 @@ class WebhookSender(Actor):
 
     def retry(self, command: RetryDelivery, delivery_id: str) -> None:
         if delivery_id in self.in_hand:
-            self.keep(self.later(command), self.in_hand[delivery_id].stored.delivery)
+            delivery = self.in_hand[delivery_id].stored.delivery
+            commit = Commit(command.entries(), utc(self.clock()), delivery)
+            self.pass_on(self.persistence, commit, self.later(command))
             return
         self.numbers += 1
-        self.retries[self.numbers] = self.later(command)
+        self.retries[self.numbers] = command, self.later(command)
         read = partial(DeliveryRead, self.numbers)
         self.send_for(self.persistence, GetDelivery(delivery_id), read)
 
     def retry_read(self, number: int, found: StoredDelivery | QueueError) -> None:
+        command, promise = self.retries[number]
         if isinstance(found, QueueError):
-            self.keep(self.retries.pop(number), found)
+            del self.retries[number]
+            self.keep(promise, found)
             return
         now = utc(self.clock())
         delivery = replace(
             found.delivery, status=DeliveryStatus.PENDING, next_attempt_at=now, ended_at=None
         )
-        saves = (SaveDelivery(replace(found, delivery=delivery)),)
-        commit = Commit(saves, now, delivery)
+        again = SaveDelivery(replace(found, delivery=delivery))
+        commit = Commit((again, *command.entries()), now, delivery)
         self.send_for(self.persistence, commit, partial(DeliveryScheduled, number))
 
     def retry_saved(self, number: int, outcome: Delivery | QueueError) -> None:
-        self.keep(self.retries.pop(number), outcome)
+        _, promise = self.retries.pop(number)
+        self.keep(promise, outcome)
         self.search()
 
 

@@ -31,7 +31,6 @@ class EmbeddedCrons:
 
     def __init__(self, switchboard: Switchboard, auditor: Auditor) -> None:
         self._switchboard, self._note = switchboard, auditor.note
-        self._record = auditor.record
 
     def _ask(self, command: Command[Reply]) -> Reply:
         return ask(self._switchboard.current().ticker, command)
@@ -69,6 +68,4 @@ class EmbeddedCrons:
 
     def run(self, cron_id: OfCron) -> Submitted:
         plain_id = arguments.cron_id(cron_id)
-        self.get(plain_id)
-        self._record("run_cron_task", plain_id)
-        return self._ask(RunNow(plain_id))
+        return self._ask(RunNow(plain_id, audit=self._note("run_cron_task", plain_id)))

@@ -7,6 +7,7 @@ from typing import Self
 
 from ..base.actor import ask
 from ..base.thread_pool import Pool
+from ..core.activity.audit import AuditNote
 from ..core.messages import AddFile, DeleteFile, GetFile, ListFiles
 from ..core.model.errors import Unavailable
 from ..core.model.files import FilePage, StoredFile, id_of_file
@@ -93,8 +94,8 @@ class EmbeddedFiles:
         command = ListFiles(limit, after, purpose, ascending, tenant)
         return ask(self._switchboard.readable().persistence, command)
 
-    def delete(self, file_id: str) -> StoredFile:
-        return ask(self._switchboard.current().persistence, DeleteFile(file_id))
+    def delete(self, file_id: str, note: AuditNote) -> StoredFile:
+        return ask(self._switchboard.current().persistence, DeleteFile(file_id, audit=note))
 
     def read(self, file_id: str) -> tuple[StoredFile, BlobReader]:
         """The file's record and its bytes; the reader must be closed."""

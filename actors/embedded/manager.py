@@ -457,9 +457,8 @@ class QueueManager(ComposedVerbs):
 
     def retry_delivery(self, delivery_id: str) -> Delivery:
         delivery_id = deliveries.delivery_id(delivery_id)
-        self.get_delivery(delivery_id)
-        self.auditor.record("retry_delivery", delivery_id)
-        return ask(self._now().webhooks, RetryDelivery(delivery_id))
+        note = self.auditor.note("retry_delivery", delivery_id)
+        return ask(self._now().webhooks, RetryDelivery(delivery_id, audit=note))
 
     def cancel_tasks(
         self, ids: Collection[OfTask] | None = None, *, filter: Filter | None = None
@@ -772,9 +771,7 @@ class QueueManager(ComposedVerbs):
 
     def delete_file(self, file_id: str) -> StoredFile:
         """Delete a file; returns its last record. Raises `NotFound`."""
-        self.get_file(file_id)
-        self.auditor.record("delete_file", file_id)
-        return self._files.delete(file_id)
+        return self._files.delete(file_id, self.auditor.note("delete_file", file_id))
 
     def create_batch(
         self,

@@ -153,6 +153,8 @@ def test_neither_does_one_that_its_state_refuses(shop: Workshop) -> None:
     ended = shop.http.post(f"/v1/batches/{batch}/cancel")
     while ended.status_code == httpx.codes.OK:
         ended = shop.http.post(f"/v1/batches/{batch}/cancel")
+    cron = shop.made("/api/cron", {**CRON, "overlap": "skip"}, "id")
+    assert shop.http.post(f"/api/cron/{cron}/run").status_code == httpx.codes.CREATED
     before = len(shop.entries())
 
     statuses = [
@@ -161,11 +163,12 @@ def test_neither_does_one_that_its_state_refuses(shop: Workshop) -> None:
             ("POST", "/api/keys", {"name": key}),
             ("POST", f"/v1/batches/{batch}/cancel", None),
             ("POST", f"/api/batches/{batch}/cancel", None),
+            ("POST", f"/api/cron/{cron}/run", None),
             ("DELETE", "/v1/files/file-none", None),
         )
     ]
 
-    assert statuses == [409, 409, 409, 404]
+    assert statuses == [409, 409, 409, 409, 404]
     assert len(shop.entries()) == before
 
 

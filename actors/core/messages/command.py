@@ -3,8 +3,10 @@
 from typing import Generic, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..activity.audit import AuditNote
+from ..model.orders import SaveAudit
 
 Reply = TypeVar("Reply")
 
@@ -22,3 +24,8 @@ class ChangeCommand(Command[Reply], Generic[Reply], frozen=True, kw_only=True):
     change. None: the queue does it on its own."""
 
     audit: AuditNote | None = None
+
+    def entries(self, target: str = "") -> tuple[SaveAudit, ...]:
+        """What saves the entry; `target` is the id of what did not have one when it was noted."""
+        note = self.audit
+        return () if note is None else (SaveAudit(replace(note, target=note.target or target)),)

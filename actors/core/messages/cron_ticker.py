@@ -44,7 +44,7 @@ class RemoveCron(ChangeCommand[Cron], frozen=True):
     cron_id: str
 
 
-class RunNow(Command[Submitted], frozen=True):
+class RunNow(ChangeCommand[Submitted], frozen=True):
     """Run it once now, regardless of its schedule. Reply: `Submitted`; `Conflict`, `QueueFull`."""
 
     cron_id: str

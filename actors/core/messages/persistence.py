@@ -18,7 +18,7 @@ from ..model.orders import Insert, Run, Save, Stop
 from ..model.stats import Counts, Period, StoreSnapshot, UsageReport
 from ..model.task_filter import TaskFilter, WaitReasons
 from ..model.tasks import Batch, BatchSubmitted, Record
-from .command import Command, Reply
+from .command import ChangeCommand, Command, Reply
 from .replies import BatchLines, DueDeliveries, LiveTasks, Page, Recovered, StoredTask
 from .scheduler import Delete, Retry
 
@@ -213,7 +213,7 @@ class ListFiles(Command[FilePage], frozen=True):
     tenant: str | None = None
 
 
-class DeleteFile(Command[StoredFile], frozen=True):
+class DeleteFile(ChangeCommand[StoredFile], frozen=True):
     """Delete a file. Reply: its last record, once that is gone, or `NotFound`."""
 
     file_id: str

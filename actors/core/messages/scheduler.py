@@ -45,7 +45,7 @@ class Submit(Command[Submitted | StoredTask], frozen=True):
         return bool(self.new.backend or self.new.remote_execution or self.ollama_only)
 
 
-class SubmitCronRun(Command[Submitted], frozen=True):
+class SubmitCronRun(ChangeCommand[Submitted], frozen=True):
     """Submit the task of a cron that is due, or is run by hand. Reply: `Submitted`, once it is on
     disk.
 

@@ -5,12 +5,12 @@ from msgspec import Struct
 from ..activity.measures import WebhookMeasures
 from ..model.deliveries import Delivery, StoredDelivery
 from ..model.errors import QueueError
-from .command import Command
+from .command import ChangeCommand, Command
 from .replies import DueDeliveries, StoredTask
 from .wake import Wake
 
 
-class RetryDelivery(Command[Delivery], frozen=True):
+class RetryDelivery(ChangeCommand[Delivery], frozen=True):
     """Make the next attempt of a delivery now, also if it has ended. Reply: `Delivery`, once that
     is on disk; `NotFound`."""
 
