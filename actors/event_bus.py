@@ -79,6 +79,7 @@ class EventBus(Actor):
         self.over: dict[str, int] = {}  # the last attempt of streams that are complete, by task
         self.wall = wall
         self.seq = 0  # of the newest published event
+        self.closed: CloseSubscriptions | None = None  # what stays
         self.subscribers: dict[Mailbox[EventRecord], Subscribe] = {}
         self.unfiltered: dict[Mailbox[EventRecord], Subscribe] = {}  # those of all tasks
         self.place_watchers: set[Mailbox[Any]] = set()  # who hears where calls are made
@@ -120,10 +121,12 @@ class EventBus(Actor):
                 self.relay_ended(message)
             case Subscribe():
                 self.subscribe(message)
+                self.close_newcomers()
                 return reply(message, True)
             case Follow(mailbox, task_id, events):
                 self.subscribe(Subscribe(mailbox, events, frozenset({task_id})))
                 self.follow(mailbox, task_id)
+                self.close_newcomers()
                 return reply(message, True)
             case Unsubscribe(mailbox):
                 self.unsubscribe(mailbox, "unsubscribed")
@@ -140,10 +143,14 @@ class EventBus(Actor):
                 return reply(message, self.measures(listed))
             case GetThroughput():
                 return reply(message, self.history.throughput(self.wall()))
-            case CloseSubscriptions(reason, seq, but_readers):
+            case CloseSubscriptions(reason, seq, but_readers, stays):
                 self.seq = max(self.seq, seq)
                 self.save_history()
                 self.close_subscriptions(reason, but_readers=but_readers)
+                if not stays:
+                    self.closed = None
+                elif self.closed is None or self.closed.but_readers:  # the wider one stays
+                    self.closed = message
                 return reply(message, True)
             case Wake():
                 if self.relayed is not None:
@@ -171,7 +178,7 @@ class EventBus(Actor):
             self.unfiltered[message.mailbox] = message
         if message.calls and self.relayed is not None:
             self.place_watchers.add(message.mailbox)
-            message.mailbox.put(self.relayed.all_calls())
+            message.mailbox.put(self.relayed.all_calls(self.clock()))
         for task_id in message.tasks or ():
             self.by_task.setdefault(task_id, set()).add(message.mailbox)
 
@@ -252,6 +259,11 @@ class EventBus(Actor):
             events = [event for event in events if event.event in names]
         if events and not subscription.mailbox.put_all(events):
             self.unsubscribe(subscription.mailbox, "lagged")
+
+    def close_newcomers(self) -> None:
+        """Send away who comes while no events arrive."""
+        if self.closed is not None:
+            self.close_subscriptions(self.closed.reason, but_readers=self.closed.but_readers)
 
     def close_subscriptions(self, reason: str, *, but_readers: bool = False) -> None:
         for mailbox in list(self.subscribers):

@@ -1,6 +1,7 @@
 """The streams of calls that other servers make: followed there once somebody reads them here."""
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from msgspec import Struct
@@ -14,6 +15,7 @@ from .mailbox import Mailbox
 END_PATIENCE_S = 5.0  # for the last pieces of a call whose end is known
 BROKEN_S = 1.0  # before a relay that broke begins anew
 LATE_S, MOST_LATE = 50.0, 10_000  # how long, and of how many calls, pieces can be had afterwards
+MOST_TOLD = 1_000  # of these that another server is told of when it begins to listen
 OpenRelay = Callable[[PlacedCall, float], Callable[[], None]]
 """Begins to follow a call after so many seconds; returns what ends that, from any thread."""
 Readers = Mapping[str, Iterable[Mailbox[Any]]]
@@ -24,6 +26,14 @@ class _Relay(Struct):
     abort: Callable[[], None]
     due: float | None = None  # the call has ended: its last pieces must come by then
     is_left: bool = False  # nobody reads it: it was aborted
+
+
+class _Late(Struct):
+    """A call that has ended. `is_here`: its pieces are kept by the EventBus."""
+
+    call: PlacedCall
+    until: float  # by the clock: its server may keep its pieces for so long
+    is_here: bool
 
 
 class RelayedStreams:
@@ -37,7 +47,7 @@ class RelayedStreams:
     def __init__(self, open_relay: OpenRelay, *, leads: bool) -> None:
         self._open, self._leads = open_relay, leads
         self._calls: dict[str, PlacedCall] = {}  # by task
-        self._over: dict[str, tuple[PlacedCall, float]] = {}  # by task: of late, until when
+        self._over: dict[str, _Late] = {}  # by task
         self._relays: dict[str, _Relay] = {}
         self._held: dict[str, list[tuple[Mailbox[Any], EventRecord]]] = {}
 
@@ -49,6 +59,11 @@ class RelayedStreams:
             gone = {call.key for call in self._calls.values()}.difference(news.placed)
             for key in gone:
                 self._end(placed_call(key), now)
+        for key, left_s in news.late:
+            call = placed_call(key)
+            known = self._over.get(call.task_id)
+            if call.task_id not in self._calls and (known is None or known.call != call):
+                self._note_late(_Late(call, now + left_s, is_here=False), now)
         for key in news.placed:
             self._begin(placed_call(key), readers)
 
@@ -63,8 +78,13 @@ class RelayedStreams:
             self._begin(PlacedCall(LEADER, task.id, task.attempt), readers)
         return False
 
-    def all_calls(self) -> CallsPlaced:
-        return CallsPlaced(tuple(call.key for call in self._calls.values()), are_all=True)
+    def all_calls(self, now: float) -> CallsPlaced:
+        late = ((each.call.key, each.until - now) for each in reversed(self._over.values()))
+        return CallsPlaced(
+            tuple(call.key for call in self._calls.values()),
+            are_all=True,
+            late=tuple(each for each in islice(late, MOST_TOLD) if each[1] > 0)[::-1],
+        )
 
     def _begin(self, call: PlacedCall, readers: Readers) -> None:
         known, relay = self._calls.get(call.task_id), self._relays.get(call.task_id)
@@ -80,25 +100,28 @@ class RelayedStreams:
     def _end(self, call: PlacedCall, now: float) -> bool:
         """Returns whether its relay has to end now."""
         if self._calls.get(call.task_id) == call:
-            if self._elsewhere(call.task_id) is not None:
-                self._over[call.task_id] = call, now + LATE_S
+            is_here = self._elsewhere(call.task_id) is None
+            self._note_late(_Late(call, now + LATE_S, is_here), now)
             del self._calls[call.task_id]
-        while self._over and (
-            len(self._over) > MOST_LATE or next(iter(self._over.values()))[1] < now
-        ):
-            del self._over[next(iter(self._over))]
         relay = self._relays.get(call.task_id)
         if relay is None or relay.call != call:
             return False
         relay.due = now + END_PATIENCE_S
         return True
 
+    def _note_late(self, late: _Late, now: float) -> None:
+        self._over[late.call.task_id] = late
+        while self._over and (
+            len(self._over) > MOST_LATE or next(iter(self._over.values())).until < now
+        ):
+            del self._over[next(iter(self._over))]
+
     def follow(self, task_id: str, reader: Mailbox[Any], now: float) -> None:
         """Follow the task's call for a new reader, if another server makes it, or did of late."""
         call, due = self._elsewhere(task_id), None
-        if task_id not in self._calls and task_id in self._over:
-            call, until = self._over[task_id]
-            call, due = (call, now + END_PATIENCE_S) if now < until else (None, None)
+        late = self._over.get(task_id)
+        if late is not None and not late.is_here and now < late.until:
+            call, due = late.call, now + END_PATIENCE_S
         if call is not None and task_id not in self._relays:
             self._relays[task_id] = _Relay(call, self._open(call, 0.0), due)
         if task_id in self._relays:
@@ -135,8 +158,8 @@ class RelayedStreams:
         if relay is None or relay.call.attempt != message.attempt:
             return []
         del self._relays[task_id]
-        if message.is_complete:
-            self._over.pop(task_id, None)  # they are here now
+        if message.is_complete and task_id in self._over:
+            self._over[task_id].is_here = True
         for reader in readers:
             reader.put(message)
         call = self._elsewhere(task_id)

@@ -177,12 +177,9 @@ class PieceStream(Iterator[list[StreamItem]]):
         self._heard: Generation | Readable | None = None
         self._lists = self._read()
 
-    def begin(self, *, has_ended: bool = False) -> None:
+    def begin(self) -> None:
         """Find out what has the pieces, before the first of them is asked for: whoever has begun
-        must `close`. Raises `Unavailable` if nothing has them at the moment; if the task
-        `has_ended`, only the server that leads may."""
-        if has_ended and isinstance(self._switchboard.readable(), Readable):
-            raise Unavailable("the server that leads may still have the pieces", retry_after_s=1)
+        must `close`. Raises `Unavailable` if nothing has them at the moment."""
         self._heard, self._depart = self._switchboard.hear(None, JOIN_S, calls=True)
 
     def __next__(self) -> list[StreamItem]:
@@ -245,8 +242,6 @@ class PieceStream(Iterator[list[StreamItem]]):
                     raise
                 items = (at_first.ended,)
                 self._reader.lose_track()
-            if not items and isinstance(now, Readable) and self._switchboard.is_leading:
-                raise Closed("restarted")  # it began to follow when this server began to lead
             deliveries: list[StreamItem] = []
             is_unsent = False
             rest = iter(items)
@@ -286,8 +281,7 @@ class PieceStream(Iterator[list[StreamItem]]):
         assert task is not None, "an event of a task"
         if not task.status.is_final:
             return None
-        is_late = stored is not None and task.status is Status.COMPLETED
-        if is_late and self._reader.is_relaying(task):
+        if stored is not None and self._reader.is_relaying(task):
             return None  # its last pieces are on their way
         deliveries: list[StreamItem] = []
         if stored is not None:

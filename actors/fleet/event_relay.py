@@ -128,4 +128,4 @@ class EventRelay:
             was, self._is_connected = self._is_connected, is_connected
             self._changed.notify_all()
         if was and not is_connected:  # the pieces of other servers still come
-            tell(self._bus, CloseSubscriptions("restarted", but_readers=True))
+            tell(self._bus, CloseSubscriptions("restarted", but_readers=True, stays=True))

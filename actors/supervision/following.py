@@ -61,7 +61,7 @@ class Following:
         relay.look()
         did_lead, self.did_lead = self.did_lead, self.switchboard.is_leading
         if self.did_lead and not did_lead:
-            tell(bus, CloseSubscriptions("restarted"))
+            tell(bus, CloseSubscriptions("restarted", stays=True))
 
     def down(self) -> None:
         self.switchboard.read_from(None)

@@ -57,9 +57,9 @@ def feed_handlers(
         reading.query(set())
         last = reading.header("Last-Event-ID")
         after = watch.place(last) if last else None
-        status = source.get_task_status(task_id)  # an unknown task is a 404, not a stream
+        source.get_task_status(task_id)  # an unknown task is a 404, not a stream
         chunks = source.follow_task(task_id, after=after, heartbeat=sse.HEARTBEAT_S)
-        chunks.begin(has_ended=status.is_final)
+        chunks.begin()
         frames = _chunk_frames(task_id, chunks, current().send_now)
         return EventStream(frames, chunks.close)
 

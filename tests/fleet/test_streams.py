@@ -234,3 +234,20 @@ def test_who_comes_after_the_end_has_all_pieces_in_their_places(
             assert late.seen == first.seen or task_id != tasks[caller.base_url]
             assert [kind for kind, _, _ in late.seen] == ["chunk"] * 4 + ["end"]
             assert late.said == "one two three"
+
+
+def test_what_a_failed_task_has_said_is_the_same_everywhere(
+    fleet: ServersOfQueue, model: FakeOllama
+) -> None:
+    model.script(Stream(words=["one", " two"], then="error"))
+    with fleet.leader().client() as client:
+        task_id = client.submit_task(generate_task("m", "hi", max_retries=0))
+        client.wait(task_id, timeout=PATIENCE_S)
+
+    readers = [Reader(server, task_id) for server in fleet.servers]
+    for reader in readers:
+        with reader.open():
+            assert reader.rest() == ["chunk", "chunk", "end"]
+
+    assert [reader.seen for reader in readers] == [readers[0].seen] * 3
+    assert readers[0].seen[-1][2]["status"] == "failed"

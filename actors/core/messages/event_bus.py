@@ -28,11 +28,13 @@ class StreamGrew(Struct, frozen=True):
 
 class CallsPlaced(Struct, frozen=True):
     """Other servers make these calls, by their keys, and those have ended. With `are_all`, no other
-    call is made anywhere."""
+    call is made anywhere; then `late` has the newest that ended before, oldest first, and for how
+    many seconds more the pieces of each can be had."""
 
     placed: tuple[str, ...] = ()
     ended: tuple[str, ...] = ()
     are_all: bool = False
+    late: tuple[tuple[str, float], ...] = ()
 
 
 class StreamEnded(Struct, frozen=True):
@@ -132,11 +134,13 @@ class GetThroughput(Command[float], frozen=True):
 
 class CloseSubscriptions(Command[bool], frozen=True):
     """Close every mailbox with this reason, or all `but_readers` of tasks' pieces. Reply: True.
-    `seq` is that of an event that subscribers of this bus need not hear of any more."""
+    `seq` is that of an event that subscribers of this bus need not hear of any more. `stays`: also
+    each that comes before the next such message that does not stay."""
 
     reason: str
     seq: int = 0
     but_readers: bool = False
+    stays: bool = False
 
 
 ToEventBus = (

@@ -6,7 +6,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from ollama_queue.actors.base.mailbox import Mailbox
-from ollama_queue.actors.base.relayed_streams import END_PATIENCE_S, LATE_S, RelayedStreams
+from ollama_queue.actors.base.relayed_streams import (
+    END_PATIENCE_S,
+    LATE_S,
+    MOST_TOLD,
+    RelayedStreams,
+)
 from ollama_queue.actors.core.messages import CallsPlaced, RelayBegun, RelayEnded
 from ollama_queue.actors.core.model.events import EventRecord
 from ollama_queue.actors.core.model.orders import PlacedCall
@@ -156,7 +161,7 @@ def test_the_leader_s_own_calls_are_followed_by_others_only() -> None:
         followed.follow()
 
         assert followed.opened == ([] if leads else [(1, 0.0)])
-        assert followed.streams.all_calls() == CallsPlaced((":t:1",), are_all=True)
+        assert followed.streams.all_calls(0.0) == CallsPlaced((":t:1",), are_all=True)
 
 
 def test_a_call_that_was_placed_is_none_of_the_leader_s() -> None:
@@ -165,7 +170,7 @@ def test_a_call_that_was_placed_is_none_of_the_leader_s() -> None:
 
     followed.streams.take(started(), {}, 0.0)
 
-    assert followed.streams.all_calls() == CallsPlaced(("x:t:1",), are_all=True)
+    assert followed.streams.all_calls(0.0) == CallsPlaced(("x:t:1",), are_all=True)
 
 
 def test_a_call_of_the_leader_ends_with_an_event() -> None:
@@ -178,7 +183,7 @@ def test_a_call_of_the_leader_ends_with_an_event() -> None:
 
     assert held(followed, end_of())
     assert followed.streams.next_due == 10.0 + END_PATIENCE_S
-    assert followed.streams.all_calls() == CallsPlaced(are_all=True)
+    assert followed.streams.all_calls(10.0).placed == ()
 
 
 def test_calls_that_another_leader_does_not_name_have_ended() -> None:
@@ -188,7 +193,7 @@ def test_calls_that_another_leader_does_not_name_have_ended() -> None:
     followed.streams.place(CallsPlaced(("x:u:1",), are_all=True), {}, 10.0)
 
     assert followed.streams.next_due == 10.0 + END_PATIENCE_S
-    assert followed.streams.all_calls() == CallsPlaced(("x:u:1",), are_all=True)
+    assert followed.streams.all_calls(10.0).placed == ("x:u:1",)
 
 
 def test_a_relay_ends_with_its_last_reader() -> None:
@@ -236,3 +241,28 @@ def test_a_call_that_ended_long_ago_is_not_followed() -> None:
     followed.streams.follow("t", followed.reader, 10.0 + LATE_S)
 
     assert followed.opened == []
+
+
+def test_the_newest_calls_that_have_ended_are_told() -> None:
+    teller, listener = Followed(), Followed(leads=False)
+    keys = tuple(PlacedCall("x", f"{n}", 1).key for n in range(MOST_TOLD + 1))
+    teller.streams.place(CallsPlaced(keys), {}, 0.0)
+    teller.streams.place(CallsPlaced(ended=keys), {}, 10.0)
+
+    news = teller.streams.all_calls(30.0)
+    listener.streams.place(news, {}, 1000.0)
+    for task_id, now in (("0", 1000.0), ("1", 1000.0), ("2", 1000.0 + LATE_S - 20.0)):
+        listener.streams.follow(task_id, listener.reader, now)
+
+    assert (len(news.late), news.late[0]) == (MOST_TOLD, (keys[1], LATE_S - 20.0))
+    assert listener.opened == [(1, 0.0)]
+    assert teller.streams.all_calls(10.0 + LATE_S).late == ()
+
+
+def test_a_call_that_ended_before_the_next_one_began_is_not_told() -> None:
+    followed = Followed()
+    followed.place(1)
+    followed.over(1)
+    followed.place(2)
+
+    assert followed.streams.all_calls(0.0) == CallsPlaced((call(2).key,), are_all=True)

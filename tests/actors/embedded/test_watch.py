@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ollama_queue.actors.base.actor import start, stop, tell
+from ollama_queue.actors.base.actor import ask, start, stop, tell
 from ollama_queue.actors.core.messages import CloseSubscriptions
 from ollama_queue.actors.core.model.errors import NotFound, OutcomeUnknown, Unavailable
 from ollama_queue.actors.core.model.tasks import Status
@@ -72,6 +72,21 @@ def test_waiting_outlives_a_reboot(house: EventBusHarness) -> None:
         house.connect(other)
 
         assert waiting.result(PATIENCE_S).record.status is Status.COMPLETED
+    stop(other, PATIENCE_S)
+
+
+def test_waiting_outlives_events_that_cease_just_before(house: EventBusHarness) -> None:
+    other = start(EventBus, print)
+    ask(house.bus, CloseSubscriptions("restarted", stays=True))  # whoever waits has been told
+    with ThreadPoolExecutor(2) as threads:
+        waiting = threads.submit(watch.wait, house.switchboard, TASK, PATIENCE_S)
+        reading = threads.submit(list, house.stream())
+        house.connect(other)
+        house.commit(started(1), completed(1))
+        tell(other, CloseSubscriptions("restarted"))  # the store tells the old bus
+
+        assert waiting.result(PATIENCE_S).record.status is Status.COMPLETED
+        assert shown(reading.result(PATIENCE_S)) == [("1.0", WHOLE), ("1.1", "done")]
     stop(other, PATIENCE_S)
 
 

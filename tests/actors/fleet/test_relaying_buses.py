@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ollama_queue.actors.base.mailbox import Closed, Mailbox
-from ollama_queue.actors.base.relayed_streams import OpenRelay
+from ollama_queue.actors.base.relayed_streams import LATE_S, OpenRelay
 from ollama_queue.actors.base.stream_log import STEP_BYTES, StreamLog
 from ollama_queue.actors.core.messages import (
     CallsPlaced,
@@ -98,6 +98,27 @@ def test_who_follows_the_leader_s_events_hears_where_all_calls_are_made(relays: 
     ]
 
 
+def test_who_begins_to_listen_to_the_leader_hears_which_calls_have_just_ended(
+    relays: Relays,
+) -> None:
+    now = [10.0]
+    leader = EventBus(lambda text: None, clock=lambda: now[0], make_relays=relays.make)
+    bus = EventBus(lambda text: None, make_relays=relays.make, follows=True)
+    leader.handle(event("task_started", Status.RUNNING))
+    leader.handle(event("task_completed", Status.COMPLETED))
+    now[0] += 20.0
+    heard = Mailbox[Any]()
+    leader.handle(Subscribe(heard, calls=True))
+    (first,) = heard.drain()
+    bus.handle(first)
+
+    reader = follow(bus)
+
+    assert first == CallsPlaced(are_all=True, late=((f":{task_id(1)}:1", LATE_S - 20.0),))
+    assert relays.opened == [PlacedCall("", task_id(1), 1)]
+    assert reader.drain() == [RelayBegun(1)]
+
+
 def test_a_call_of_the_leader_is_followed_there_as_soon_as_it_starts(
     bus: EventBus, relays: Relays
 ) -> None:
@@ -147,6 +168,24 @@ def test_pieces_come_while_the_leader_s_events_do_not(bus: EventBus, relays: Rel
         reader.get()
     assert relays.aborted == []  # they come back
     assert pieces(follow(bus)) == [b"a"]
+
+
+def test_who_comes_while_no_events_arrive_is_sent_away(bus: EventBus) -> None:
+    def is_open(mailbox: Mailbox[Any], message: Any) -> bool:
+        bus.handle(message)
+        return mailbox.reason is None
+
+    def are_open() -> tuple[bool, bool]:
+        feed, reader = Mailbox[Any](), Mailbox[Any]()
+        return is_open(feed, Subscribe(feed)), is_open(reader, Follow(reader, task_id(1), ENDS))
+
+    bus.handle(CloseSubscriptions("restarted", but_readers=True, stays=True))
+    assert are_open() == (False, True)
+    bus.handle(CloseSubscriptions("restarted", stays=True))
+    bus.handle(CloseSubscriptions("restarted", but_readers=True, stays=True))
+    assert are_open() == (False, False)
+    bus.handle(CloseSubscriptions("restarted"))
+    assert are_open() == (True, True)
 
 
 @pytest.mark.parametrize(("is_complete", "kept"), [(True, [b"a"]), (False, [])])
