@@ -79,7 +79,7 @@ def _items(path: str) -> "Iterator[Any]":
     from ...actors.core.text.strict_json import decode
     from ...actors.files.text_encoding import as_utf8
 
-    pieces = as_utf8(_pieces(path), path, "file")
+    pieces = as_utf8(pieces_of(path), path, "file")
     first = b""
     while not first.strip() and (piece := next(pieces, b"")):
         first += piece
@@ -89,7 +89,7 @@ def _items(path: str) -> "Iterator[Any]":
         yield decode(item, place if is_list else f"{place} of {path}", "file")
 
 
-def _pieces(path: str) -> Iterator[bytes]:
+def pieces_of(path: str) -> Iterator[bytes]:
     try:
         from_stdin: Any = nullcontext(sys.stdin.buffer)
         with open(path, "rb") if path != "-" else from_stdin as file:

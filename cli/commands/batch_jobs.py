@@ -3,8 +3,10 @@
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +23,7 @@ from ..terminal.session import (
     shared,
 )
 from ..terminal.waiting import Interrupted
+from .batch import pieces_of
 from .submit import fallback
 
 if TYPE_CHECKING:
@@ -47,14 +50,17 @@ def batch() -> None:
 
 
 @batch.command()
-@click.argument("path", metavar="FILE", type=click.Path(exists=True, dir_okay=False))
+@click.argument("path", metavar="FILE")
 @click.option(
     "--endpoint",
     default="/v1/chat/completions",
+    show_default=True,
     metavar="PATH",
-    help="What all lines ask for. Default: /v1/chat/completions.",
+    help="What all lines ask for.",
 )
-@click.option("--window", default="24h", metavar="TIME", help="Time limit: 24h, 7d. Default: 24h.")
+@click.option(
+    "--window", default="24h", show_default=True, metavar="DURATION", help="Time limit: 24h or 7d."
+)
 @click.option("--priority", metavar="P", help="Priority of its tasks. Default: low.")
 @fallback
 @click.option("--wait", is_flag=True, help="Wait for its end; show its progress.")
@@ -70,18 +76,15 @@ def create(
     fallback_models: list[str] | None,
     wait: bool,
 ) -> None:
-    """Create a batch from a file; prints its id.
+    """Create a batch from a file, or - for stdin; prints its id.
 
     \b
     Example:
       ollama-queue batch create requests.jsonl --window 7d
     """
     session, files = session_of(ctx), open_files(ctx)
-    try:
-        with open(path, "rb") as file:
-            file_id = files.upload(Path(path).name, file)
-    except OSError as error:
-        raise Invalid(f"{path} cannot be read: {error.strerror}", field="file") from None
+    with _opened(path) as file:
+        file_id = files.upload("stdin.jsonl" if path == "-" else Path(path).name, file)
     fields: dict[str, Any] = {
         "input_file_id": file_id,
         "endpoint": endpoint,
@@ -100,8 +103,21 @@ def create(
         session.say(f"Follow: ollama-queue batch show {made.id}")
 
 
+@contextmanager
+def _opened(path: str) -> Iterator[IO[bytes]]:
+    """The file, or a copy of stdin, whose length must be known before it is sent."""
+    try:
+        with TemporaryFile() if path == "-" else open(path, "rb") as file:
+            if path == "-":
+                file.writelines(pieces_of(path))
+                file.seek(0)
+            yield file
+    except OSError as error:
+        raise Invalid(f"{path} cannot be read: {error.strerror}", field="file") from None
+
+
 @batch.command("list")
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, help="Default: 20.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @shared
 @click.pass_context
 def list_(ctx: click.Context, /, limit: int) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import httpx
 import msgspec
@@ -43,7 +43,7 @@ class BatchFiles:
         self._http.close()
         self._connections.close()
 
-    def upload(self, name: str, file: BinaryIO) -> str:
+    def upload(self, name: str, file: IO[bytes]) -> str:
         """Upload a batch's file; returns its id."""
         with self._errors():
             parts = {"file": (name, file)}

@@ -57,6 +57,20 @@ def test_a_file_is_run_and_its_results_printed(house: CliHarness, path: str) -> 
     assert table[1].split()[:5] == [batch["id"], "completed", "3", "3", "0"]
 
 
+@pytest.mark.parametrize("command", [("batch", "create"), ("submit", "batch", "--file")])
+def test_a_file_may_come_by_a_pipe(house: CliHarness, command: tuple[str, ...]) -> None:
+    task = json.dumps({"type": "generate", "model": "smollm2", "prompt": "hi"})
+    lines = [request("a"), request("b")] if command[0] == "batch" else [task, task]
+
+    result = house.run(*command, "-", stdin="\n".join(lines))
+
+    assert result.exit_code == 0, result.output
+    (batch,) = house.queue.list_batches()
+    while not (batch := house.queue.get_batch(batch.id)).is_settled:
+        pass
+    assert batch.completed == 2
+
+
 class LosesAnAnswer(httpx.WSGITransport):
     """Loses the answer to the first batch that is created."""
 
@@ -123,6 +137,8 @@ def test_what_is_wrong_is_said_by_line(house: CliHarness, tmp_path: Path) -> Non
     assert "line 2: custom_id 'a' is that of an earlier line (duplicate_custom_id)" in result.output
     assert "line 3: url must be /v1/chat/completions" in result.output
     assert house.run("batch", "create", str(file), "--window", "soon").exit_code == 2
+    assert house.run("batch", "create", str(tmp_path)).exit_code == 2
+    assert house.run("batch", "create", str(tmp_path / "none")).exit_code == 2
     assert house.run("batch", "create", str(file), "--endpoint", "/v1/x").exit_code == 2
 
 

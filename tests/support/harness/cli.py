@@ -24,10 +24,11 @@ def run(
     connect: Callable[[str], AbstractContextManager[QueueAPI]],
     *args: str,
     files: Callable[[str], BatchFiles] = BatchFiles,
+    stdin: str = "",
 ) -> Result:
     """Run `ollama-queue` with our queue; unexpected exceptions are raised."""
     session = Session(connect, files)
-    result = CliRunner().invoke(cli, list(args), prog_name="ollama-queue", obj=session)
+    result = CliRunner().invoke(cli, list(args), stdin, prog_name="ollama-queue", obj=session)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
@@ -55,8 +56,8 @@ class CliHarness:
         self.queue.close(grace_s=0)
         self.fake.refuse()
 
-    def run(self, *args: str) -> Result:
-        return run(self._connect, *args, files=self._files)
+    def run(self, *args: str, stdin: str = "") -> Result:
+        return run(self._connect, *args, files=self._files, stdin=stdin)
 
     def _files(self, server: str) -> BatchFiles:
         return BatchFiles(server, httpx.WSGITransport(app=create_app(self.queue)))
