@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
-from .submit import fallback, messages_of, settings_of, start_within
+from .submit import messages_of, of_prompt, of_reply, of_task, of_texts
 
 F = TypeVar("F", bound=Callable[..., Any])
 OF_CRON = {
@@ -42,34 +42,15 @@ def cron_options(is_new: bool) -> Callable[[F], F]:
             help="Chat message, as in submit chat. Repeatable.",
         ),
         click.option("--input", multiple=True, metavar="TEXT", help="Text to embed. Repeatable."),
-        click.option("--system", metavar="TEXT", help="System prompt."),
+        of_prompt,
+        of_texts,
+        of_reply,
         click.option(
             "--type",
             type=click.Choice(["generate", "chat", "embed"]),
             help="Task type, where the other options leave it open.",
         ),
-        click.option("--priority", metavar="P", help="low, normal, high, critical, or 1 to 15."),
-        click.option(
-            "--option",
-            "options",
-            metavar="KEY=VALUE",
-            multiple=True,
-            callback=settings_of,
-            help="A model option, such as temperature=0.2. Repeatable.",
-        ),
-        click.option("--max-retries", type=int, metavar="N", help="Retries after a failed call."),
-        click.option(
-            "--timeout",
-            "timeout_s",
-            type=float,
-            metavar="SECONDS",
-            help="Time limit of each attempt.",
-        ),
-        start_within,
-        fallback,
-        click.option(
-            "--tag", "tags", metavar="TAG", multiple=True, help="Label to filter by. Repeatable."
-        ),
+        of_task,
         zone,
         click.option(
             "--overlap",

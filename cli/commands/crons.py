@@ -255,10 +255,9 @@ def _facts(cron: "Cron") -> dict[str, Any]:
         "missed": cron.missed,
         "type": template.type,
         "model": template.model,
-        "priority": template.priority,
+        **output.wishes(template),
         "payload": msgspec.json.encode(template.payload).decode(),
         "options": msgspec.json.encode(template.options).decode() if template.options else "",
-        "tags": ", ".join(template.tags),
         "created": output.time_of(cron.created_at),
         "updated": output.time_of(cron.updated_at),
     }

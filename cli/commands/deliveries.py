@@ -34,10 +34,11 @@ def deliveries() -> None:
     type=click.Choice(["pending", "delivered", "failed"]),
     help="Only those in this state.",
 )
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, help="Default: 20.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option("--cursor", metavar="CURSOR", help="Continue where a page ended.")
 @shared
 @click.pass_context
-def list_(ctx: click.Context, /, task_id: str | None, status: str | None, limit: int) -> None:
+def list_(ctx: click.Context, /, **filters: Any) -> None:
     """List deliveries, newest first.
 
     \b
@@ -45,13 +46,15 @@ def list_(ctx: click.Context, /, task_id: str | None, status: str | None, limit:
       ollama-queue deliveries list --status failed
     """
     session = session_of(ctx)
-    page = open_queue(ctx).list_deliveries(task_id=task_id, status=status, limit=limit)
+    page = open_queue(ctx).list_deliveries(**filters)
     if session.speaks_json:
-        output.print_json(page.deliveries)
-    elif not page.deliveries:
+        output.print_json(page)
+        return
+    if not page.deliveries:
         session.say("No deliveries.")
     else:
         output.print_plain([COLUMNS, *map(_row, page.deliveries)])
+    output.say_more(session, page.cursor)
 
 
 @deliveries.command()

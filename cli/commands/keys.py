@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..terminal import output
+from ..terminal import output, times
 from ..terminal.session import open_queue, session_of, shared
 
 if TYPE_CHECKING:
@@ -18,8 +18,14 @@ _LIMITS = (
 
 
 @click.group()
+@shared
 def keys() -> None:
-    """Manage API keys. Only an admin's key may, or this machine while there are none."""
+    """Manage API keys. Only an admin's key may, or this machine while there are none.
+
+    \b
+    Example:
+      ollama-queue keys add alice
+    """
 
 
 @keys.command("add")
@@ -28,7 +34,8 @@ def keys() -> None:
     "--role",
     type=click.Choice(["reader", "user", "admin"]),
     default="user",
-    help="What it is for. Default: user.",
+    show_default=True,
+    help="What it is for.",
 )
 @click.option("--tenant", help="Whose tasks it sees and touches. A user's default: the name.")
 @click.option("--model", "models", multiple=True, help="Pattern of models (qwen3*). Repeatable.")
@@ -41,7 +48,12 @@ def keys() -> None:
 @click.option("--requests-per-month", type=int, help="Tasks of the tenant in a month.")
 @click.option("--tokens-per-day", type=int, help="Tokens of the tenant on a day of UTC.")
 @click.option("--tokens-per-month", type=int, help="Tokens of the tenant in a month.")
-@click.option("--expires-at", help="When it ends, such as 2027-01-01T00:00:00Z.")
+@click.option(
+    "--expires-at",
+    metavar=times.TIME,
+    callback=times.from_now,
+    help="When it ends, such as 2027-01-01T00:00:00Z, or 90d from now.",
+)
 @shared
 @click.pass_context
 def add(ctx: click.Context, /, name: str, **rules: Any) -> None:

@@ -9,6 +9,7 @@ from ..terminal.filter_options import filtering
 from ..terminal.session import open_queue, session_of, shared
 
 SORTS = ("created", "started", "ended", "priority")
+PARTS = ("payload", "result")
 
 
 @click.command("list")
@@ -23,13 +24,19 @@ SORTS = ("created", "started", "ended", "priority")
 @click.option("--limit", type=int, default=100, show_default=True, help="Most tasks to list.")
 @click.option("--offset", type=int, default=0, help="Tasks to skip.")
 @click.option("--cursor", metavar="CURSOR", help="Continue where a page ended.")
+@click.option(
+    "--include",
+    type=click.Choice(PARTS),
+    multiple=True,
+    help="Part that lists leave out, for --output json. Repeatable.",
+)
 @shared
 @click.pass_context
 def list_(ctx: click.Context, /, **given: Any) -> None:
     """List tasks, newest first.
 
     Values of one option are ORed, different options are ANDed. A TIME is like 2026-12-25T10:00:00Z.
-    If there are more tasks, the last line says how to continue.
+    If there are more tasks, the last line of stderr says how to continue.
 
     \b
     Example:
@@ -44,6 +51,5 @@ def list_(ctx: click.Context, /, **given: Any) -> None:
     session = session_of(ctx)
     page = full_page(open_queue(ctx).list_page, checked)
     output.print_tasks(session, page.tasks)
-    if page.cursor is not None and not session.speaks_json:
-        of = "" if page.total is None else f" of {page.total}"
-        session.say(f"{len(page.tasks)}{of}; for more, repeat this with --cursor {page.cursor}")
+    of = "" if page.total is None else f" of {page.total}"
+    output.say_more(session, page.cursor, f"{len(page.tasks)}{of}; ")

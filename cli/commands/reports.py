@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..terminal import output
+from ..terminal import output, times
 from ..terminal.session import open_queue, session_of, shared
 
 if TYPE_CHECKING:
@@ -67,8 +67,15 @@ def _range(median: float | None, high: float | None) -> str:
 
 
 @click.command()
-@click.option("--since", metavar="TIME", help="From this time on. Default: 30 days ago.")
-@click.option("--until", metavar="TIME", help="Up to this time. Default: now.")
+@click.option(
+    "--since",
+    metavar=times.TIME,
+    callback=times.ago,
+    help="From this time on; 7d is a week ago. Default: 30 days ago.",
+)
+@click.option(
+    "--until", metavar=times.TIME, callback=times.ago, help="Up to this time. Default: now."
+)
 @click.option("--by", metavar="NAMES", help="Some of tenant, tag, model, backend, with commas.")
 @click.option("--tenant", help="Only tasks of this tenant.")
 @shared
@@ -110,10 +117,17 @@ def _usage_rows(report: "UsageReport") -> list[tuple[str, ...]]:
 @click.option("--who", metavar="NAME", help="Only changes made with the API key of this name.")
 @click.option("--action", help="Only this action, such as cancel_task, pause, drain_backend.")
 @click.option("--target", metavar="ID", help="Only changes of this task, cron, batch or backend.")
-@click.option("--since", metavar="TIME", help="Only changes from this time on.")
-@click.option("--until", metavar="TIME", help="Only changes before this time.")
+@click.option(
+    "--since",
+    metavar=times.TIME,
+    callback=times.ago,
+    help="Only changes from this time on; 2h is two hours ago.",
+)
+@click.option(
+    "--until", metavar=times.TIME, callback=times.ago, help="Only changes before this time."
+)
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
-@click.option("--cursor", help="Continue after a page: the cursor that it named.")
+@click.option("--cursor", metavar="CURSOR", help="Continue where a page ended.")
 @shared
 @click.pass_context
 def audit(ctx: click.Context, /, **filters: Any) -> None:
@@ -140,8 +154,7 @@ def audit(ctx: click.Context, /, **filters: Any) -> None:
         for each in page.entries
     ]
     _print(ctx, ("AT", "WHO", "FROM", "ACTION", "TARGET", "DETAIL"), rows, "No changes.")
-    if page.cursor is not None:
-        session_of(ctx).say(f"More: --cursor {page.cursor}")
+    output.say_more(session_of(ctx), page.cursor)
 
 
 @click.command()

@@ -103,9 +103,12 @@ def stream(ctx: click.Context, task_id: str) -> None:
     metavar="NAME",
     help=f"Event: {', '.join(sorted(EVENTS))}. Repeatable.",
 )
+@click.option(
+    "--task", "task_ids", multiple=True, metavar="ID", help="Only those of this task. Repeatable."
+)
 @shared
 @click.pass_context
-def events(ctx: click.Context, names: tuple[str, ...]) -> None:
+def events(ctx: click.Context, names: tuple[str, ...], task_ids: tuple[str, ...]) -> None:
     """Print one line per event, until Ctrl-C.
 
     \b
@@ -113,7 +116,7 @@ def events(ctx: click.Context, names: tuple[str, ...]) -> None:
       ollama-queue events --events task_completed --events task_failed
     """
     session = session_of(ctx)
-    subscription = open_queue(ctx).subscribe(names or None)
+    subscription = open_queue(ctx).subscribe(names or None, task_ids or None)
     session.say("Listening; Ctrl-C ends it.")
     try:
         for event in subscription:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..terminal import output
+from ..terminal import output, times
 from ..terminal.session import Session, open_queue, session_of, shared
 from ..terminal.waiting import endings
 from .streaming import print_stream
@@ -61,58 +61,11 @@ def json_or_text(text: str) -> Any:
         return text
 
 
-def _deadline(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """A time as it is, or that of a duration from now."""
-    if value is None:
-        return None
-    from datetime import UTC, datetime, timedelta
-
-    from ...actors.core.model.errors import Invalid
-    from ...actors.settings.notation import parse_duration
-
-    try:
-        seconds = parse_duration(value)
-        return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
-    except Invalid:
-        return value  # the queue checks times
-    except OverflowError:
-        raise click.BadParameter(f"{value} from now is no time", ctx, param) from None
-
-
-def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """Seconds of a duration."""
-    if value is None:
-        return None
-    from ...actors.core.model.errors import Invalid
-    from ...actors.settings.notation import parse_duration
-
-    try:
-        return parse_duration(value)
-    except Invalid as error:
-        raise click.BadParameter(error.message, ctx, param) from None
-
-
 def _fallbacks(
     ctx: click.Context, param: click.Parameter, names: tuple[str, ...]
 ) -> list[str] | None:
     """The models; none for a single empty name."""
     return None if not names else [] if names == ("",) else list(names)
-
-
-fallback = click.option(
-    "--fallback",
-    "fallback_models",
-    metavar="MODEL",
-    multiple=True,
-    callback=_fallbacks,
-    help="Model that may take its place. Repeatable, the best first; '' allows none.",
-)
-start_within = click.option(
-    "--start-within",
-    metavar="DURATION",
-    callback=_seconds,
-    help="Fail if it has not started so long after its submit or scheduled time, e.g. 30s or 10m.",
-)
 
 
 def _json_or_text(_: click.Context, __: click.Parameter, value: str | None) -> Any:
@@ -128,7 +81,20 @@ def _all(*options: Callable[[F], F]) -> Callable[[F], F]:
     return add
 
 
-_talk = _all(
+fallback = click.option(
+    "--fallback",
+    "fallback_models",
+    metavar="MODEL",
+    multiple=True,
+    callback=_fallbacks,
+    help="Model that may take its place. Repeatable, the best first; '' allows none.",
+)
+of_prompt = _all(
+    click.option("--suffix", metavar="TEXT", help="Text that follows the reply."),
+    click.option("--template", metavar="TEXT", help="Prompt template that replaces the model's."),
+)
+of_texts = click.option("--dimensions", type=int, metavar="N", help="Length of the vectors.")
+of_reply = _all(
     click.option("--system", metavar="TEXT", help="System prompt."),
     click.option(
         "--format",
@@ -144,9 +110,8 @@ _talk = _all(
         callback=_json_or_text,
         help="Thinking: true, false, low, medium or high.",
     ),
-    click.option("--stream", is_flag=True, help="Print the reply as it is generated."),
 )
-_task = _all(
+of_task = _all(
     click.option("--priority", metavar="P", help="low, normal, high, critical, or 1 to 15."),
     click.option(
         "--option",
@@ -158,25 +123,42 @@ _task = _all(
     ),
     click.option("--max-retries", type=int, metavar="N", help="Retries after a failed call."),
     click.option(
-        "--timeout", "timeout_s", type=float, metavar="SECONDS", help="Time limit of each attempt."
+        "--timeout",
+        "timeout_s",
+        metavar="DURATION",
+        callback=times.seconds,
+        help="Time limit of each attempt, e.g. 90s or 10m.",
     ),
     click.option(
-        "--scheduled-at", metavar="TIME", help="Earliest start, e.g. 2026-12-25T10:00:00Z."
+        "--start-within",
+        metavar="DURATION",
+        callback=times.seconds,
+        help="Fail if it has not started so long after its submit or scheduled time.",
     ),
-    click.option(
-        "--deadline",
-        metavar="TIME",
-        callback=_deadline,
-        help="Fail if it has not ended: a time, or from now, e.g. 10m or 1h30m.",
-    ),
-    start_within,
     fallback,
     click.option("--backend", metavar="NAME", help="Model server to run on: its name, or tag:TAG."),
-    click.option("--remote-execution", is_flag=True, help="Run it on a remote model server."),
+    click.option(
+        "--remote-execution", is_flag=True, default=None, help="Run it on a remote model server."
+    ),
     click.option(
         "--tag", "tags", metavar="TAG", multiple=True, help="Label to filter by. Repeatable."
     ),
     click.option("--callback-url", metavar="URL", help="Send the event of the task's end there."),
+)
+_stream = click.option("--stream", is_flag=True, help="Print the reply as it is generated.")
+_submit = _all(
+    click.option(
+        "--scheduled-at",
+        metavar=times.TIME,
+        callback=times.from_now,
+        help="Earliest start, e.g. 2026-12-25T10:00:00Z, or 2h from now.",
+    ),
+    click.option(
+        "--deadline",
+        metavar=times.TIME,
+        callback=times.from_now,
+        help="Fail if it has not ended: a time, or from now, e.g. 10m or 1h30m.",
+    ),
     click.option(
         "--idempotency-key",
         metavar="KEY",
@@ -219,8 +201,10 @@ def submit() -> None:
     metavar="ROLE:TEXT",
     help=f"A message of the conversation by {', '.join(ROLES)}. Repeatable.",
 )
-@_talk
-@_task
+@of_reply
+@_stream
+@of_task
+@_submit
 @shared
 @click.pass_context
 def chat(ctx: click.Context, /, **given: Any) -> None:
@@ -236,10 +220,11 @@ def chat(ctx: click.Context, /, **given: Any) -> None:
 @submit.command()
 @_model
 @click.option("--prompt", required=True, metavar="TEXT", help="Prompt text.")
-@click.option("--suffix", metavar="TEXT", help="Text that follows the reply.")
-@click.option("--template", metavar="TEXT", help="Prompt template that replaces the model's.")
-@_talk
-@_task
+@of_prompt
+@of_reply
+@_stream
+@of_task
+@_submit
 @shared
 @click.pass_context
 def generate(ctx: click.Context, /, **given: Any) -> None:
@@ -257,8 +242,9 @@ def generate(ctx: click.Context, /, **given: Any) -> None:
 @click.option(
     "--input", required=True, multiple=True, metavar="TEXT", help="A text to embed. Repeatable."
 )
-@click.option("--dimensions", type=int, metavar="N", help="Length of the vectors.")
-@_task
+@of_texts
+@of_task
+@_submit
 @shared
 @click.pass_context
 def embed(ctx: click.Context, /, **given: Any) -> None:

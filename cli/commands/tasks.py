@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from ..terminal import output
+from ..terminal import output, times
 from ..terminal.bulk_choice import BulkSelection, choosing, rehearse, sweep
 from ..terminal.session import ErrorTally, open_queue, session_of, shared
 from ..terminal.waiting import endings
@@ -170,7 +170,9 @@ def priority(ctx: click.Context, /, arguments: tuple[str, ...], **given: Any) ->
 
 @click.command()
 @_task_ids
-@click.option("--timeout", type=float, metavar="SECONDS", help="Longest wait.")
+@click.option(
+    "--timeout", metavar="DURATION", callback=times.seconds, help="Longest wait, e.g. 90s or 10m."
+)
 @shared
 @click.pass_context
 def wait(ctx: click.Context, task_ids: tuple[str, ...], timeout: float | None) -> None:

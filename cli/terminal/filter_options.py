@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 
 import click
 
+from . import times
+
 STATUSES = ("pending", "running", "completed", "failed", "cancelled")
 TYPES = ("chat", "generate", "embed")
 REASONS = ("slot", "schedule", "retry", "backend", "paused")
@@ -48,8 +50,15 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
         type=click.Choice(ERROR_CODES),
     ),
     "failure": _any_of("--failure", "failure", "Group of `failures`.", metavar="ID"),
-    "since": click.option("--since", metavar="TIME", help="Submitted at this time or later."),
-    "until": click.option("--until", metavar="TIME", help="Submitted before this time."),
+    "since": click.option(
+        "--since",
+        metavar=times.TIME,
+        callback=times.ago,
+        help="Submitted at this time or later; 2h is two hours ago.",
+    ),
+    "until": click.option(
+        "--until", metavar=times.TIME, callback=times.ago, help="Submitted before this time."
+    ),
     "q": click.option(
         "--search", "-q", "q", metavar="TEXT", help="Search in id, model, tags and title."
     ),

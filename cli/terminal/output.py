@@ -14,6 +14,7 @@ from .reply_text import words
 from .session import Session, TaskNotCompleted, one_line
 
 if TYPE_CHECKING:
+    from ...actors.core.model.crons import TaskTemplate
     from ...actors.core.model.stats import BackendState, QueueStats
     from ...actors.core.model.tasks import Submitted, Task
 
@@ -111,6 +112,12 @@ def print_line(session: Session, task: "Task", *more: str) -> None:
         click.echo(task_line(task, *more))
 
 
+def say_more(session: Session, cursor: str | None, shown: str = "") -> None:
+    """Say how to continue a list whose page ended at `cursor`."""
+    if cursor is not None:
+        session.say(f"{shown}for more, repeat this with --cursor {cursor}")
+
+
 def print_tasks(session: Session, tasks: "Sequence[Task]") -> None:
     if session.speaks_json:
         print_json(tasks)
@@ -138,15 +145,11 @@ def print_task(session: Session, task: "Task") -> None:
         "type": task.type,
         "model": task.model,
         "model used": task.model_used if task.model_used != task.model else None,
-        "fallbacks": None if task.fallback_models is None else ", ".join(task.fallback_models),
-        "priority": task.priority,
+        **wishes(task),
         "title": task.title,
-        "backend": task.backend or ("a remote one" if task.remote_execution else None),
-        "tags": ", ".join(task.tags),
         "created": time_of(task.created_at),
         "scheduled": time_of(task.scheduled_at),
         "deadline": time_of(task.deadline),
-        "start within": None if task.start_within is None else f"{task.start_within:g} s",
         "started": time_of(task.started_at),
         "ended": time_of(task.completed_at),
         "next attempt": time_of(task.next_attempt_at),
@@ -158,6 +161,19 @@ def print_task(session: Session, task: "Task") -> None:
     print_facts(facts)
     if task.waiting_for == "backend":
         session.say("No model server can take it now. See: ollama-queue backends")
+
+
+def wishes(task: "Task | TaskTemplate") -> dict[str, Any]:
+    """The facts of a task that whoever submits it decides, but what is asked."""
+    return {
+        "fallbacks": None if task.fallback_models is None else ", ".join(task.fallback_models),
+        "priority": task.priority,
+        "time limit": None if task.timeout_s is None else f"{task.timeout_s:g} s",
+        "start within": None if task.start_within is None else f"{task.start_within:g} s",
+        "backend": task.backend or ("a remote one" if task.remote_execution else None),
+        "tags": ", ".join(task.tags),
+        "callback": task.callback_url,
+    }
 
 
 def print_stats(session: Session, stats: "QueueStats") -> None:

@@ -62,7 +62,7 @@ def test_the_last_line_says_how_to_go_on(house: CliHarness) -> None:
     assert listed(house, "--limit", "2", "--cursor", note[1]) == ids[2:]
     assert house.run("list", "--limit", "3").stderr == ""
     assert house.run("list", "--limit", "2", "--quiet").stderr == ""
-    assert house.run("list", "--limit", "2", "--output", "json").stderr == ""
+    assert house.run("list", "--limit", "2", "--output", "json").stderr == result.stderr
 
 
 def test_a_search_reads_on_until_it_has_found_enough(

@@ -33,8 +33,8 @@ class Interrupted:
             yield next(chunks)
         raise KeyboardInterrupt
 
-    def subscribe(self, events=None):
-        return CutSubscription(self.queue.subscribe(events), self.count)
+    def subscribe(self, events=None, tasks=None):
+        return CutSubscription(self.queue.subscribe(events, tasks), self.count)
 
 
 class CutSubscription:
@@ -121,7 +121,7 @@ def during(house, *args, count, act):
     """What `events` prints of `count` events that come of `act`, until Ctrl-C."""
     queue = Interrupted(house.queue, count)
     subscribe = queue.subscribe
-    queue.subscribe = lambda events: (subscribe(events), act())[0]
+    queue.subscribe = lambda *wanted: (subscribe(*wanted), act())[0]
     result = run(lambda _: nullcontext(queue), "events", *args)
     assert result.exit_code == 130
     return result
@@ -144,6 +144,15 @@ def test_only_the_events_named(house):
         "task_completed",
         "queue_paused",
     ]
+
+
+def test_only_those_of_the_tasks_named(house):
+    house.queue.pause()
+    first, second = house.submitted(), house.submitted()
+    act = lambda: (house.queue.cancel_task(first), house.queue.cancel_task(second))  # noqa: E731
+    result = during(house, "--task", second, count=1, act=act)
+
+    assert [line.split("  ")[2] for line in result.stdout.splitlines()] == [second]
 
 
 def test_with_json_each_event_is_a_line(house):

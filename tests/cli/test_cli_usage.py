@@ -20,7 +20,9 @@ from ollama_queue.actors.core.model.errors import (
     Unauthorized,
     Unavailable,
 )
+from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.cli.main import cli
+from ollama_queue.cli.terminal import times
 from ollama_queue.cli.terminal.session import EXIT, TaskNotCompleted, _client, exit_code
 from ollama_queue.http.clients.address import DEFAULT_SERVER
 from tests.support.harness.cli import CliHarness, run
@@ -58,6 +60,21 @@ def all_commands(command=cli, path=("ollama-queue",)):
         yield from all_commands(child, (*path, name))
 
 
+def all_groups(command=cli, path=()):
+    """Each command that has others, as its words."""
+    if isinstance(command, click.Group):
+        yield path
+        for name, child in command.commands.items():
+            yield from all_groups(child, (*path, name))
+
+
+def options_of(*words):
+    command = cli
+    for word in words:
+        command = command.commands[word]
+    return {option.name: option for option in command.params if isinstance(option, click.Option)}
+
+
 ALL = {" ".join(words): words for words in all_commands()}
 
 
@@ -70,7 +87,7 @@ def kinds(error=QueueError):
 # --- help -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [(), ("submit",), *ALL.values()], ids=" ".join)
+@pytest.mark.parametrize("words", [*all_groups(), *ALL.values()], ids=" ".join)
 def test_each_command_has_help_with_an_example(words):
     result = run(nullcontext, *words, "--help")
 
@@ -83,6 +100,28 @@ def test_each_command_has_help_with_an_example(words):
 @pytest.mark.parametrize("words", ALL.values(), ids=" ".join)
 def test_each_command_is_in_the_readme(words):
     assert f"ollama-queue {' '.join(words)}" in (ROOT / "README.md").read_text()
+
+
+def test_lists_take_every_filter():
+    assert options_of("list").keys() >= set(TaskFilter.__struct_fields__)
+
+
+@pytest.mark.parametrize("words", ALL.values(), ids=" ".join)
+def test_times_and_durations_are_written_alike_everywhere(words):
+    options = options_of(*words)
+    for name in options.keys() & {"since", "until"}:
+        assert options[name].callback is times.ago
+    for name in options.keys() & {"scheduled_at", "deadline", "expires_at"}:
+        assert options[name].callback is times.from_now
+    for name in options.keys() & {"timeout", "timeout_s", "start_within"}:
+        assert options[name].callback is times.seconds
+
+
+@pytest.mark.parametrize("kind", ["chat", "generate", "embed"])
+def test_a_cron_takes_what_its_task_does(kind):
+    only_once = {"scheduled_at", "deadline", "idempotency_key", "wait", "stream"}
+
+    assert options_of("cron", "add").keys() >= options_of("submit", kind).keys() - only_once
 
 
 def test_version():
@@ -167,7 +206,10 @@ def test_quiet_leaves_data_and_errors(house, place):
         ((*CHAT, "user:a", "--option", "=1"), "must be KEY=VALUE"),
         ((*CHAT, "user:a", "--priority", "urgent"), "priority must be low, normal, high, critical"),
         ((*CHAT, "user:a", "--scheduled-at", "noon"), "such as 2026-12-25T10:00:00Z"),
-        ((*CHAT, "user:a", "--timeout", "-1"), "timeout_s must be seconds above 0"),
+        ((*CHAT, "user:a", "--timeout", "0"), "timeout_s must be seconds above 0"),
+        ((*CHAT, "user:a", "--timeout", "soon"), "'soon' is not a duration: write 500ms, 30s"),
+        (("list", "--since", "soon"), "since must be a time with a zone"),
+        (("list", "--since", "9999999d"), "9999999d ago is no time"),
         ((*CHAT, "user:a", "--deadline", "noon"), "deadline must be a time with a zone, such as"),
         ((*CHAT, "user:a", "--deadline", "0s"), "deadline must be in the future"),
         ((*CHAT, "user:a", "--deadline", "9999999d"), "9999999d from now is no time"),
