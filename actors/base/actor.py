@@ -255,13 +255,20 @@ def ask_into(ref: Ref, command: Command[Reply], take: Callable[[Reply | QueueErr
 def ask_all(
     ref: Ref, commands: Iterable[Command[Reply]], timeout: float = 30.0
 ) -> list[Reply | QueueError]:
+    """As `ask_each`, of one actor."""
+    return ask_each(((ref, command) for command in commands), timeout)
+
+
+def ask_each(
+    commands: Iterable[tuple[Ref, Command[Reply]]], timeout: float = 30.0
+) -> list[Reply | QueueError]:
     """Send many commands at once and wait for all replies, so that they can share an fsync.
 
     The answers are in order; each can be a `QueueError`, or `OutcomeUnknown` if none came within
     `timeout` seconds.
     """
     futures: list[Future[Reply]] = []
-    for command in commands:
+    for ref, command in commands:
         futures.append(Future())
         _post(ref, command, futures[-1])
     deadline = time.monotonic() + timeout

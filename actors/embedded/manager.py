@@ -71,6 +71,7 @@ from ..core.messages import (
 )
 from ..core.messages.batch_runner import CancelBatch, CreateBatch, DeleteBatch
 from ..core.messages.command import Reply
+from ..core.messages.leader_proxy import GetQueueStats
 from ..core.messages.replies import StoredTask
 from ..core.model.access_keys import KeyCreated, KeyInfo, NewKey
 from ..core.model.crons import Cron, CronAdded, IfExists, NewCron
@@ -109,7 +110,6 @@ from ..core.plan.settle import utc
 from ..executors import create_executor
 from ..files.blob_streams import BlobReader
 from ..files.free_space import FreeSpace
-from ..fleet.leader_client import LeaderClient
 from ..routines.steps import Leave
 from ..settings.settings import anchored
 from ..supervision.generation import Runtime, mint_now
@@ -194,7 +194,6 @@ class QueueManager(ComposedVerbs):
             self._runtime = shared_storage(storage, self._runtime, _thread_pools)
         self.yield_control = self._runtime.yield_control  # the doors use it too
         self._switchboard = Switchboard()
-        self._leader = LeaderClient(self._switchboard.leader_address)
         self.auditor = Auditor(self._switchboard)
         self._keys = EmbeddedKeys(self._switchboard, self.auditor)
         self._crons = EmbeddedCrons(self._switchboard, self.auditor)
@@ -531,7 +530,7 @@ class QueueManager(ComposedVerbs):
     def get_tenant_stats(self, tenant: str | None) -> QueueStats:
         """The state of the queue as far as a tenant's tasks go; None: of all."""
         if isinstance(self._readable(), Readable):
-            return self._leader.stats(tenant)
+            return self._switchboard.ask_leader(GetQueueStats(tenant))
         now = self._now()
         counts = ask(now.persistence, CountTasks(tenant))
         state = ask(now.scheduler, Describe(tenant))
@@ -896,6 +895,4 @@ class QueueManager(ComposedVerbs):
 
     def explain_tasks(self, task_ids: tuple[str, ...]) -> dict[str, Waiting]:
         """Why these tasks wait, of those that do."""
-        if isinstance(self._readable(), Readable):
-            return self._leader.explain(task_ids)
-        return ask(self._now().scheduler, Explain(task_ids))
+        return self._switchboard.ask_leader(Explain(task_ids))

@@ -14,7 +14,7 @@ from ..core.messages import CloseSubscriptions, Publish
 from ..core.model.errors import Unavailable
 from ..executors.transport import ConnectionTransport
 from .event_frames import event_frames
-from .leader_client import Where, signed_target
+from .server_request import Where, signed_target
 
 EVENTS_PATH = "/fleet/events"
 HEARTBEAT_S = 2.0

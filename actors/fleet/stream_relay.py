@@ -14,7 +14,7 @@ from ..core.messages import RelayEnded, StreamEnded, StreamGrew
 from ..core.model.orders import LEADER, PlacedCall
 from ..core.model.tasks import AttemptBegun, Piece
 from ..executors.transport import ConnectionTransport
-from .leader_client import signed_target
+from .server_request import signed_target
 from .stream_frames import frames
 
 PATH = "/fleet/streams/"  # plus the id of a task, and an attempt

@@ -6,8 +6,10 @@ from functools import partial
 from ..base.actor import Ref, start, stop, tell
 from ..base.relayed_streams import OpenRelay
 from ..core.messages import CloseSubscriptions
+from ..core.messages.leader_proxy import LeaderChanged
 from ..event_bus import EventBus
 from ..fleet.event_relay import EventRelay
+from ..fleet.leader_proxy import LeaderProxy
 from ..fleet.reader import Reader
 from ..store.postgres.store import PostgresStore
 from .generation import Runtime
@@ -17,8 +19,8 @@ CLOSE_S = 6.0
 
 
 class Following:
-    """A Reader of what is stored, and an EventBus that has the leader's events while somebody here
-    waits for some."""
+    """A Reader of what is stored, an EventBus that has the leader's events while somebody here
+    waits for some, and a LeaderProxy, which asks the leader for the rest."""
 
     def __init__(
         self,
@@ -51,14 +53,25 @@ class Following:
             open_store=lambda: PostgresStore(self.database),
         )
         self.actors.append(reader)
+        leader = start(
+            LeaderProxy,
+            report,
+            yield_control=yield_control,
+            where=switchboard.leader_address,
+            tell_here=switchboard.tell_here,
+        )
+        self.actors.append(leader)
         self.relay = EventRelay(bus, switchboard.leader_address)
-        self.did_lead = switchboard.is_leading
-        self.unwatch = switchboard.watch(partial(self.look, self.relay, bus))
-        switchboard.read_from(Readable(reader, reader, bus, self.relay))
+        self.did_lead, self.leader = switchboard.is_leading, switchboard.leader
+        self.unwatch = switchboard.watch(partial(self.look, self.relay, bus, leader))
+        switchboard.read_from(Readable(reader, reader, bus, self.relay, leader))
 
-    def look(self, relay: EventRelay, bus: Ref) -> None:
+    def look(self, relay: EventRelay, bus: Ref, proxy: Ref) -> None:
         """Send whoever reads here to the next leader, or to the actors of a lead that begins."""
         relay.look()
+        if self.switchboard.leader != self.leader:
+            self.leader = self.switchboard.leader
+            tell(proxy, LeaderChanged())
         did_lead, self.did_lead = self.did_lead, self.switchboard.is_leading
         if self.did_lead and not did_lead:
             tell(bus, CloseSubscriptions("restarted", stays=True))

@@ -4,12 +4,15 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from msgspec import Struct
 
-from ..base.actor import Ref
+from ..base.actor import Ref, ask, tell
 from ..base.inbox import check_process
 from ..core.fleet.servers import FleetServer, Leader, Sight
+from ..core.messages.command import Command, Reply
+from ..core.messages.leader_proxy import ANSWERED_BY
 from ..core.model.errors import OutcomeUnknown, QueueError, Unavailable
 from ..core.model.orders import LEADER
 from ..files.free_space import is_full
@@ -34,14 +37,21 @@ class Generation(Struct, frozen=True):
     batches: Ref
     webhooks: Ref
 
+    def recipient(self, command: Command[Any]) -> Ref:
+        """Which actor answers a command that another server may send."""
+        actor: Ref = getattr(self, ANSWERED_BY[type(command)])
+        return actor
+
 
 class Readable(Struct, frozen=True):
-    """What answers reads where no generation runs, named as in one."""
+    """What answers reads where no generation runs, named as in one, and `leader`, which has the
+    leader's actors answer."""
 
     persistence: Ref
     ticker: Ref
     bus: Ref
     relay: EventRelay
+    leader: Ref
 
 
 class LedElsewhere(Unavailable):
@@ -213,6 +223,20 @@ class Switchboard:
             check_process(self._pid)
             return readable
         return self.current()
+
+    def ask_leader(self, command: Command[Reply], timeout: float = 30.0) -> Reply:
+        """Have the actor that answers `command` do so, here or at the server that leads."""
+        now = self.readable()
+        answering = now.leader if isinstance(now, Readable) else now.recipient(command)
+        return ask(answering, command, timeout)
+
+    def tell_here(self, command: Command[Any]) -> bool:
+        """Tell this server's own actors; False if it does not lead."""
+        now = self._now
+        if not isinstance(now, Generation):
+            return False
+        tell(now.recipient(command), command)
+        return True
 
     def hear(
         self, old: Generation | Readable | None, patience_s: float, *, calls: bool = False

@@ -17,7 +17,8 @@ from ...actors.executors.transport import ConnectionTransport, Response, reason_
 from ...actors.fleet import signature
 from .. import wire
 from ..requests.exchange import Exchange
-from .feed_door import FeedDoor, LeadingQueue
+from .ask_door import AskDoor, LeadingQueue
+from .feed_door import FeedDoor
 from .passed_request import HOP, NOT_LEADING, PassedRequest, RawTarget, kept
 from .pulse import Pulse, is_alive
 from .stream_door import CallingServer, StreamDoor
@@ -133,7 +134,11 @@ class LeaderDoor:
         self._served: dict[Exchange, Callable[[], None]] = {}  # as the leader
         self._unreached: Leader | None = None  # the log says so
         self._idle: deque[tuple[float, str, ConnectionTransport]] = deque()
-        self._inner = (StreamDoor(fleet), FeedDoor(fleet, queue))  # for the other servers
+        self._inner = (
+            StreamDoor(fleet),
+            FeedDoor(fleet),
+            AskDoor(fleet, queue),
+        )  # for the other servers
         fleet.watch(self._look)
 
     # --- as the leader --------------------------------------------------------------------------

@@ -275,7 +275,7 @@ class ConnectionHandler:
                 body.read()
             is_passed = True
         if is_passed:
-            writer.closes = writer.closes or is_handshake
+            writer.closes = writer.closes or is_handshake or not body.is_over
             self._is_unread = not body.is_over
         else:
             door.serve(exchange, self._hand_over)

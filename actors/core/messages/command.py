@@ -11,11 +11,12 @@ from ..model.orders import SaveAudit
 Reply = TypeVar("Reply")
 
 
-class Command(Struct, Generic[Reply], frozen=True):
+class Command(Struct, Generic[Reply], frozen=True, tag=True, forbid_unknown_fields=True):
     """A message that is asked, declared with its reply: `class Get(Command[Stored], …)`.
 
     Type checkers check both the asking and the answering side. Facts are plain structs: they are
-    told. A command may also be told, by an actor that needs no reply.
+    told. A command may also be told, by an actor that needs no reply. The tag is for those that are
+    sent to another server.
     """
 
 
