@@ -17,6 +17,7 @@ import hypothesis  # noqa: E402 (these need Python's http)
 
 from tests.support.servers.postgres import PostgresServer  # noqa: E402
 from tests.support.servers.real_models import LlamaServer, OllamaServer  # noqa: E402
+from tests.support.servers.standing_fleet import StandingFleet  # noqa: E402
 
 # A shell's background job ignores SIGINT, and so would the processes that tests stop with it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -65,3 +66,13 @@ def postgres() -> Iterator[PostgresServer]:
     """PostgreSQL, for all tests. A test that stops it must start it."""
     with PostgresServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def standing_fleet(
+    postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StandingFleet]:
+    """Two servers of one queue, for all tests that do the same at one that follows."""
+    folder = tmp_path_factory.mktemp("fleet")
+    with postgres.queue() as conninfo, StandingFleet(folder, conninfo) as fleet:
+        yield fleet

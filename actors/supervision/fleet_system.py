@@ -34,6 +34,7 @@ from ..fleet.election import Election
 from ..fleet.end_reader import EndReader
 from ..fleet.stream_relay import StreamRelay
 from ..store.postgres.leadership import Me, shared_secret
+from ..store.postgres.saving import Fenced
 from ..store.postgres.schema import prepare
 from ..store.postgres.store import PostgresStore
 from .assigned_calls import AssignedCalls
@@ -208,7 +209,9 @@ class FleetSystem(System):
         log.error("%s crashed (%s): the queue restarts from queue.storage", actor, error)
         was_up_s = now - self.up_since
         self.drop(why_unwritten(error) if actor == "Persistence" else INTERNAL_ERROR)
-        if actor == "Persistence":
+        if Fenced.__name__ in error:
+            self.tell_election(Rest(epoch, 0.0))  # the store works: another server has led
+        elif actor == "Persistence":
             self.rest(epoch, was_up_s)
         elif len(self.reboots) == MAX_REBOOTS and now - self.reboots[0] < REBOOT_WINDOW_S:
             self.give_up(f"crashed {MAX_REBOOTS + 1} times within a minute, last {actor}: {error}")

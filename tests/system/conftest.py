@@ -1,4 +1,4 @@
-"""The three interfaces that the contract tests run on, and the real model servers."""
+"""The interfaces that the contract tests run on, and the real model servers."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from ollama_queue.actors.api.queue_api import QueueAPI
-from tests.support.harness.doors import Door
+from tests.support.harness.doors import EMBEDDED, Door, EmbeddedDoor, FollowerDoor
 from tests.support.servers.real_models import Server
 
 
-@pytest.fixture(params=["QueueManager", "Client", "AsyncClient"])
+@pytest.fixture(params=[*EMBEDDED, "follower"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -22,8 +22,12 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 
 @pytest.fixture
-def door(kind: str, tmp_path: Path) -> Iterator[Door]:
-    made = Door(kind, tmp_path)
+def door(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Door]:
+    made: Door
+    if kind == "follower":
+        made = FollowerDoor(request.getfixturevalue("standing_fleet"))
+    else:
+        made = EmbeddedDoor(kind, tmp_path)
     yield made
     made.close()
 

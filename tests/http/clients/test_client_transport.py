@@ -11,19 +11,19 @@ import pytest
 
 from ollama_queue import AsyncClient, Chunk, Client, Invalid, Unavailable
 from ollama_queue.http.serving.app import create_app
-from tests.support.harness.doors import Door, ask
+from tests.support.harness.doors import EmbeddedDoor, ask
 
 URL = "http://queue.invalid"  # nobody is asked for it
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Iterator[Door]:
-    made = Door("QueueManager", tmp_path)
+def door(tmp_path: Path) -> Iterator[EmbeddedDoor]:
+    made = EmbeddedDoor("QueueManager", tmp_path)
     yield made
     made.close()
 
 
-def test_a_client_speaks_to_the_app_itself(door: Door) -> None:
+def test_a_client_speaks_to_the_app_itself(door: EmbeddedDoor) -> None:
     transport = httpx.WSGITransport(app=create_app(door.manager))
     with Client(URL, transport=transport) as queue:
         task_id = queue.submit_task(ask())
@@ -34,7 +34,7 @@ def test_a_client_speaks_to_the_app_itself(door: Door) -> None:
         assert door.manager.get_task(task_id).result == queue.get_task(task_id).result
 
 
-def test_an_async_client_uses_it_in_one_event_loop_after_another(door: Door) -> None:
+def test_an_async_client_uses_it_in_one_event_loop_after_another(door: EmbeddedDoor) -> None:
     app = httpx.WSGITransport(app=create_app(door.manager))
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -82,7 +82,7 @@ def test_a_stream_may_be_written_for_a_test_and_packed_by_a_proxy(coding: str) -
     assert asyncio.run(read()) == chunks
 
 
-def test_an_error_of_a_transport_is_the_queue_s(door: Door) -> None:
+def test_an_error_of_a_transport_is_the_queue_s(door: EmbeddedDoor) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("on purpose", request=request)
 

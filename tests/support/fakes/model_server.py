@@ -33,7 +33,7 @@ class Call:
 
 
 class FakeOllama:
-    """Listens on a free port from the start; use it as a context manager.
+    """Listens on a free port, or `port`, from the start; use it as a context manager.
 
     `script` sets the behaviours of the next inference calls, one each; later ones follow `default`,
     which may be a function of the request's body. `facts` are the answers to GET (and `show`).
@@ -43,7 +43,12 @@ class FakeOllama:
     maximum number of concurrent calls whose clients were still there. Waits raise `TimeoutError`.
     """
 
-    def __init__(self, default: Behaviour | Callable[[dict[str, Any]], Behaviour] = _WELL) -> None:
+    def __init__(
+        self,
+        default: Behaviour | Callable[[dict[str, Any]], Behaviour] = _WELL,
+        *,
+        port: model_server.ReservedPort | None = None,
+    ) -> None:
         self.default = default
         self.facts: dict[str, Answer | Hang] = {p: Answer(body=b) for p, b in FACTS.items()}
         self.interim = b""
@@ -56,7 +61,8 @@ class FakeOllama:
         self._open: set[socket] = set()
         self._calling: set[socket] = set()
         self._changed = threading.Condition()
-        self._reserved = model_server.ReservedPort()  # nobody else gets it while it refuses
+        # Nobody else gets it while it refuses.
+        self._reserved = model_server.ReservedPort() if port is None else port
         self.port = self._reserved.number
         self.accept()
 

@@ -1,4 +1,5 @@
-"""Access to a queue with one worker: by `QueueManager`, or by a client of the real app."""
+"""Access to a queue with one worker: by `QueueManager`, by a client of the real app, or by a client
+of one server among several."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -7,6 +8,7 @@ from queue import SimpleQueue
 from typing import Any, cast
 
 import httpx
+import pytest
 
 from ollama_queue import BatchSubmitted, Client, Config, NewTask, QueueManager, generate_task
 from ollama_queue.actors.api.queue_api import QueueAPI
@@ -15,36 +17,21 @@ from ollama_queue.actors.core.config import config
 from ollama_queue.http.serving.app import create_app
 from tests.support.blocking_client import AppServer, Blocking
 from tests.support.fakes.model_server import FakeOllama, Hang
+from tests.support.servers.standing_fleet import StandingFleet
 
 PATIENCE_S = 10.0
 NOBODY = "01a20000-0000-7000-8000-000000000000"
+EMBEDDED = ("QueueManager", "Client", "AsyncClient")
+in_this_process = pytest.mark.parametrize("kind", EMBEDDED)  # whose door is an `EmbeddedDoor`
 
 
 class Door:
-    """The queue, directly as `manager` and through an interface as `queue`; its model server."""
+    """A queue through an interface as `queue`, and past it as `direct`; its model server."""
 
-    def __init__(self, kind: str, folder: Path, **limits: Any) -> None:
-        self.fake = FakeOllama()
-        self.manager = QueueManager(
-            Config(
-                ollama=config.OllamaSettings(host=self.fake.url),
-                queue=config.QueueSettings(storage_path=str(folder), max_workers=1, **limits),
-                callbacks=config.CallbackSettings(allowed_networks=["127.0.0.1"]),
-                retry_config=config.RetrySettings(
-                    max_retries=2, initial_delay=0.01, max_delay=0.02
-                ),
-            )
-        ).start()
-        self.queue: QueueAPI = self.manager
-        self._client: Blocking | None = None
-        self._server: AppServer | None = None
-        if kind == "Client":
-            transport = httpx.WSGITransport(app=create_app(self.manager))
-            self.queue = Client("http://localhost:7125", transport=transport)
-        if kind == "AsyncClient":
-            self._server = AppServer.of(self.manager)
-            self._client = Blocking(self._server.url)
-            self.queue = cast(QueueAPI, self._client)
+    fake: FakeOllama
+    queue: QueueAPI
+    direct: QueueAPI
+    workers = 1
 
     def run(self, new: NewTask) -> Any:
         """Submit a task and wait for its end."""
@@ -58,6 +45,58 @@ class Door:
         self.fake.wait_for_calls(before + 1)
         return task_id
 
+    def boot(self) -> object:
+        """Which generation of actors answers: another one after each crash."""
+        raise NotImplementedError
+
+    def reboot(self) -> None:
+        """Restart all actors from what is stored."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+
+class EmbeddedDoor(Door):
+    """A queue in this process, by itself or behind a client of the app."""
+
+    def __init__(self, kind: str, folder: Path, **limits: Any) -> None:
+        self.fake = FakeOllama()
+        self.manager = QueueManager(
+            Config(
+                ollama=config.OllamaSettings(host=self.fake.url),
+                queue=config.QueueSettings(storage_path=str(folder), max_workers=1, **limits),
+                callbacks=config.CallbackSettings(allowed_networks=["127.0.0.1"]),
+                retry_config=config.RetrySettings(
+                    max_retries=2, initial_delay=0.01, max_delay=0.02
+                ),
+            )
+        ).start()
+        self.queue = self.direct = self.manager
+        self._client: Blocking | None = None
+        self._server: AppServer | None = None
+        if kind == "Client":
+            transport = httpx.WSGITransport(app=create_app(self.manager))
+            self.queue = Client("http://localhost:7125", transport=transport)
+        if kind == "served Client":
+            self._server = AppServer.of(self.manager)
+            self.queue = Client(self._server.url)
+        if kind == "AsyncClient":
+            self._server = AppServer.of(self.manager)
+            self._client = Blocking(self._server.url)
+            self.queue = cast(QueueAPI, self._client)
+
+    def boot(self) -> object:
+        return self.manager._switchboard.current()
+
+    def reboot(self) -> None:
+        """Send the event bus an invalid message: all actors restart from disk."""
+        switchboard = self.manager._switchboard
+        now = switchboard.current()
+        nonsense: Any = "no message at all"
+        tell(now.bus, nonsense)
+        switchboard.after(now, PATIENCE_S)
+
     def close(self) -> None:
         if self._client is not None:
             self._client.end()
@@ -67,13 +106,26 @@ class Door:
         self.fake.refuse()
 
 
-def reboot(door: Door) -> None:
-    """Send the event bus an invalid message, so that all actors restart from disk."""
-    switchboard = door.manager._switchboard
-    now = switchboard.current()
-    nonsense: Any = "no message at all"
-    tell(now.bus, nonsense)
-    switchboard.after(now, PATIENCE_S)
+class FollowerDoor(Door):
+    """A server that follows, behind `Client`; `direct` is the one that leads."""
+
+    workers = 2  # of which one works at a time
+
+    def __init__(self, fleet: StandingFleet) -> None:
+        self._fleet = fleet
+        self.fake = fleet.begin()
+        self.queue, self.direct = fleet.follower.client(), fleet.leader.client()
+
+    def boot(self) -> object:
+        return self._fleet.epoch(), self._fleet.crashes()
+
+    def reboot(self) -> None:
+        self._fleet.reboot()
+
+    def close(self) -> None:
+        self.queue.close()
+        self.direct.close()
+        self._fleet.end()
 
 
 def ask(prompt: str = "hi", **fields: Any) -> NewTask:

@@ -143,7 +143,9 @@ class ServersOfQueue:
         def look() -> bool:
             with self.connection() as connection:
                 row = connection.execute(
-                    b"SELECT url FROM leader WHERE seen_at > clock_timestamp() - interval '2 s'"
+                    b"SELECT url FROM leader"
+                    b" WHERE seen_at > clock_timestamp() - make_interval(secs => %b)",
+                    [max(TTL_S, self.servers[0].ttl_s / 2)],
                 ).fetchone()
             found.extend(each for each in self.servers if row and each.url == row[0])
             return bool(found)

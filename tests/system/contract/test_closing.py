@@ -12,7 +12,7 @@ import pytest
 
 from ollama_queue import Status
 from tests.support.fakes.model_server import FakeOllama, Hang
-from tests.support.harness.doors import PATIENCE_S, Door
+from tests.support.harness.doors import PATIENCE_S, EmbeddedDoor
 from tests.support.servers.real_models import ROOT
 
 LONG_S = 3600.0
@@ -42,7 +42,7 @@ def heard() -> Iterator[Heard]:
 
 
 def test_a_second_close_shortens_the_first(tmp_path: Path, heard: Heard) -> None:
-    door = Door("QueueManager", tmp_path)
+    door = EmbeddedDoor("QueueManager", tmp_path)
     task_id = door.busy()
     first = threading.Thread(target=door.manager.close, kwargs={"grace_s": LONG_S})
     first.start()
@@ -59,7 +59,7 @@ def test_a_second_close_shortens_the_first(tmp_path: Path, heard: Heard) -> None
 
 
 def test_a_second_close_never_lengthens_the_first(tmp_path: Path, heard: Heard) -> None:
-    door = Door("QueueManager", tmp_path)
+    door = EmbeddedDoor("QueueManager", tmp_path)
     door.busy()
     first = threading.Thread(target=door.manager.close, kwargs={"grace_s": 1.0})
     first.start()
@@ -74,7 +74,7 @@ def test_a_second_close_never_lengthens_the_first(tmp_path: Path, heard: Heard) 
 
 @pytest.mark.parametrize("grace_s", [0, LONG_S])
 def test_nothing_is_said_where_nobody_waits(tmp_path: Path, heard: Heard, grace_s: float) -> None:
-    door = Door("QueueManager", tmp_path)
+    door = EmbeddedDoor("QueueManager", tmp_path)
     if not grace_s:
         door.busy()
     door.manager.close(grace_s=grace_s)

@@ -23,7 +23,7 @@ from ollama_queue import (
 )
 from ollama_queue.actors.api.queue_api import BulkAPI, QueueAPI
 from tests.support.fakes.model_server import Stream
-from tests.support.harness.doors import PATIENCE_S, VERBS, Door, ask
+from tests.support.harness.doors import PATIENCE_S, VERBS, Door, EmbeddedDoor, ask, in_this_process
 
 # --- tasks --------------------------------------------------------------------------------------
 
@@ -190,8 +190,9 @@ def test_a_read_may_wait_for_the_end(door: Door) -> None:
 # --- limits and ends ----------------------------------------------------------------------------
 
 
+@in_this_process
 def test_a_full_queue_says_so_and_takes_on_again_later(kind: str, tmp_path: Path) -> None:
-    door = Door(kind, tmp_path, max_queue_size=1)
+    door = EmbeddedDoor(kind, tmp_path, max_queue_size=1)
     running = door.busy()
     waiting = door.queue.submit_task(ask())
 
@@ -227,7 +228,8 @@ def test_these_tests_know_every_verb() -> None:
     }
 
 
-def test_a_closed_queue_is_unavailable(door: Door) -> None:
+@in_this_process
+def test_a_closed_queue_is_unavailable(door: EmbeddedDoor) -> None:
     door.manager.close(grace_s=0)
 
     for verb in VERBS:

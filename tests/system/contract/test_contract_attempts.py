@@ -8,7 +8,7 @@ import pytest
 from ollama_queue import Status
 from ollama_queue.actors.worker import Worker
 from tests.support.fakes.model_server import Answer, Hang, Stream
-from tests.support.harness.doors import PATIENCE_S, Door, ask, reboot
+from tests.support.harness.doors import PATIENCE_S, Door, EmbeddedDoor, ask, in_this_process
 
 
 def test_a_call_that_fails_is_made_again(door: Door) -> None:
@@ -60,12 +60,13 @@ def test_an_attempt_has_its_time(door: Door) -> None:
     assert "timeout_s = 0.05" in (task.error or "")
 
 
+@in_this_process
 def test_a_stop_spends_nothing_of_a_running_task(kind: str, tmp_path: Path) -> None:
-    first = Door(kind, tmp_path)
+    first = EmbeddedDoor(kind, tmp_path)
     task_id = first.busy()
     first.close()
 
-    second = Door(kind, tmp_path)
+    second = EmbeddedDoor(kind, tmp_path)
     task = second.queue.wait(task_id, timeout=PATIENCE_S)
     second.close()
 
@@ -73,6 +74,7 @@ def test_a_stop_spends_nothing_of_a_running_task(kind: str, tmp_path: Path) -> N
     assert (task.retry_count, task.interruptions) == (0, 0)
 
 
+@in_this_process
 def test_a_lost_worker_counts_as_an_interruption(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,7 +99,7 @@ def test_a_lost_worker_counts_as_an_interruption(
 def test_a_backend_that_is_out_costs_no_retry(door: Door) -> None:
     door.run(ask())
     door.fake.refuse()
-    refusals = door.manager.subscribe(["task_retrying"])
+    refusals = door.direct.subscribe(["task_retrying"])
     task_id = door.queue.submit_task(ask(max_retries=0))
     refusals.get(PATIENCE_S)
     task = door.queue.get_task(task_id)
@@ -110,7 +112,7 @@ def test_a_backend_that_is_out_costs_no_retry(door: Door) -> None:
 
 def test_an_attempt_that_a_crash_cut_is_told(door: Door) -> None:
     task_id = door.busy()
-    reboot(door)
+    door.reboot()
 
     task = door.queue.wait(task_id, timeout=PATIENCE_S)
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ollama_queue import AuditEntry, Conflict, Invalid, NotFound, QueueManager
-from tests.support.harness.doors import PATIENCE_S, Door, ask
+from tests.support.harness.doors import PATIENCE_S, Door, EmbeddedDoor, ask, in_this_process
 
 
 def entries(door: Door, **filters: str) -> list[AuditEntry]:
@@ -121,7 +121,8 @@ def test_bad_filters_are_named(door: Door, filters: dict[str, object], field: st
     assert raised.value.field == field
 
 
-def test_entries_survive_a_restart(door: Door) -> None:
+@in_this_process
+def test_entries_survive_a_restart(door: EmbeddedDoor) -> None:
     door.queue.pause()
     folder = door.manager.config.queue.storage_path
     door.manager.close(grace_s=0)

@@ -11,7 +11,7 @@ from ollama_queue import Conflict, Invalid, NotFound, QueueFull, Status, TaskFil
 from ollama_queue.actors.core.model.tasks import BatchSubmitted, NewTask, TaskType, WaitingFor
 from ollama_queue.actors.routines import callbacks
 from tests.support.fakes.model_server import Answer
-from tests.support.harness.doors import PATIENCE_S, Door, ask, reboot
+from tests.support.harness.doors import PATIENCE_S, Door, EmbeddedDoor, ask
 
 
 def test_results_come_in_the_order_given(door: Door) -> None:
@@ -107,7 +107,7 @@ def test_a_key_finds_its_batch_while_its_tasks_are_still_taken_up(door: Door) ->
 def test_a_batch_that_has_no_room_is_refused_whole(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    door = Door("QueueManager", tmp_path_factory.mktemp("small"), max_queue_size=3)
+    door = EmbeddedDoor("QueueManager", tmp_path_factory.mktemp("small"), max_queue_size=3)
     try:
         door.queue.pause()
         door.queue.submit_task(ask())
@@ -203,7 +203,7 @@ def test_a_large_batch_is_reported_over_a_reboot_by_one_subscription(
     ids = door.queue.submit_batch_tasks_async([ask(str(n)) for n in range(200)], called.put)
     assert len(subscribed) == 1
 
-    reboot(door)
+    door.reboot()
     door.queue.cancel_task(ids[7])
     door.queue.resume()
     results = called.get(timeout=3 * PATIENCE_S)
@@ -217,7 +217,7 @@ def test_a_batch_sent_twice_at_once_is_one(door: Door) -> None:
     tasks = [ask(f"task {n}", scheduled_at=LATER) for n in range(1000)]
 
     def submit(_: int) -> BatchSubmitted:
-        return door.manager.submit_batch(tasks, idempotency_key="the same")
+        return door.direct.submit_batch(tasks, idempotency_key="the same")
 
     with ThreadPoolExecutor(4) as threads:
         made = list(threads.map(submit, range(4)))

@@ -10,7 +10,7 @@ from ollama_queue import BulkError, BulkResult, Conflict, Invalid, NotFound, Sta
 from ollama_queue.actors.api.queue_api import QueueAPI
 from ollama_queue.actors.core.intake import bulk
 from tests.support.fakes.model_server import Answer
-from tests.support.harness.doors import NOBODY, Door, ask
+from tests.support.harness.doors import NOBODY, Door, EmbeddedDoor, ask, in_this_process
 
 
 def statuses(queue: QueueAPI, ids: list[str]) -> list[Status]:
@@ -115,6 +115,7 @@ def test_an_empty_filter_matches_all(door: Door) -> None:
     assert [task.id for task in queue.list_tasks()] == [cancelled, *missed]
 
 
+@in_this_process
 def test_slices_come_to_an_end(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk, "SLICE", 3)
     ids = waiting(door.queue, 8)
@@ -141,6 +142,7 @@ def test_a_new_priority_comes_to_an_end(
     assert door.queue.reprioritize_tasks(filter=filter, priority=9) == BulkResult(0, [], 0)
 
 
+@in_this_process
 def test_the_cursor_comes_to_each_task_once(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk, "SLICE", 2)
     ids = waiting(door.queue, 5)
@@ -157,7 +159,10 @@ def test_the_cursor_comes_to_each_task_once(door: Door, monkeypatch: pytest.Monk
     assert done == [2, 2, 1]
 
 
-def test_errors_of_a_filter_are_told_too(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+@in_this_process
+def test_errors_of_a_filter_are_told_too(
+    door: EmbeddedDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What matched when it was read may have changed since."""
     (task_id,) = waiting(door.queue, 1)
     page = door.manager.list_page()

@@ -7,7 +7,15 @@ import pytest
 from ollama_queue import Conflict, Invalid, NotFound, Priority, Status
 from ollama_queue.actors.api.queue_api import QueueAPI
 from tests.support.fakes.model_server import Answer
-from tests.support.harness.doors import NOBODY, PATIENCE_S, WITH_AN_ID, Door, ask
+from tests.support.harness.doors import (
+    NOBODY,
+    PATIENCE_S,
+    WITH_AN_ID,
+    Door,
+    EmbeddedDoor,
+    ask,
+    in_this_process,
+)
 
 
 def test_a_waiting_task_is_cancelled_for_good(door: Door) -> None:
@@ -122,8 +130,9 @@ def test_what_has_ended_cannot_be_changed(door: Door) -> None:
     assert refused.value.field == "id"
 
 
+@in_this_process
 def test_a_full_queue_says_first_that_a_task_is_completed(kind: str, tmp_path: Path) -> None:
-    door = Door(kind, tmp_path, max_queue_size=1)
+    door = EmbeddedDoor(kind, tmp_path, max_queue_size=1)
     done = door.run(ask()).id
     door.busy()
     door.queue.submit_task(ask())

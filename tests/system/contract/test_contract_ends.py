@@ -20,7 +20,7 @@ from ollama_queue import (
     Unavailable,
 )
 from tests.support.fakes.model_server import Answer, Hang, Stream
-from tests.support.harness.doors import NOBODY, PATIENCE_S, Door, ask, reboot
+from tests.support.harness.doors import NOBODY, PATIENCE_S, Door, ask
 
 
 def progress() -> tuple[list[tuple[int, int]], Callable[[int, int], None]]:
@@ -94,7 +94,7 @@ def test_progress_is_told_from_the_start_to_the_end(door: Door) -> None:
     def tell(done: int, total: int) -> None:
         on_progress(done, total)
         if done == 0:
-            door.manager.cancel_task(running)
+            door.direct.cancel_task(running)
 
     door.queue.submit_batch_tasks([ask()] * 4, timeout=PATIENCE_S, on_progress=tell)
 
@@ -138,9 +138,9 @@ def test_a_batch_is_waited_for_over_a_reboot(door: Door) -> None:
             on_progress=lambda done, total: begun.set(),
         )
         assert begun.wait(PATIENCE_S)
-        reboot(door)
+        door.reboot()
         with contextlib.suppress(Exception):  # it may have been tried anew and have ended by now
-            door.manager.cancel_task(running)
+            door.direct.cancel_task(running)
         results = waiting.result(3 * PATIENCE_S)
 
     assert [result.task_id for result in results] == made.task_ids
@@ -219,7 +219,7 @@ def test_many_are_followed_over_a_reboot(door: Door) -> None:
     ends = door.queue.as_completed([running, *ids], timeout=3 * PATIENCE_S)
     door.queue.cancel_task(running)
     assert next(ends).task_id == running
-    reboot(door)
+    door.reboot()
 
     rest = [result.task_id for result in ends]
 

@@ -15,7 +15,7 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 def happen(door: Door) -> None:
     """One task completes, one fails and one is cancelled; returns once the bus has told of it."""
-    events = door.manager.subscribe(ENDS)
+    events = door.direct.subscribe(ENDS)
     door.queue.submit_task(ask())
     events.get(PATIENCE_S)
     door.fake.script(Answer(400, {"error": "no"}))

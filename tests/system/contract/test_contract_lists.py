@@ -7,7 +7,7 @@ import pytest
 
 from ollama_queue import Invalid, Status, TaskFilter
 from ollama_queue.actors.api.queue_api import QueueAPI
-from tests.support.harness.doors import Door, ask
+from tests.support.harness.doors import Door, ask, in_this_process
 
 
 def ids(queue: QueueAPI, filter: Any = None) -> list[str]:
@@ -80,6 +80,7 @@ def test_pages_follow_each_other(door: Door) -> None:
     assert found == [made[:3], made[3:6], made[6:]]
 
 
+@in_this_process
 def test_a_search_goes_on_until_the_list_is_full(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:

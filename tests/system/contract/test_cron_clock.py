@@ -11,7 +11,9 @@ from ollama_queue.actors.core.messages import Wake
 from ollama_queue.actors.cron_ticker import CronTicker
 from ollama_queue.actors.supervision import generation
 from tests.support.harness.cron_ticker import TEMPLATE
-from tests.support.harness.doors import PATIENCE_S, Door
+from tests.support.harness.doors import PATIENCE_S, EmbeddedDoor, in_this_process
+
+pytestmark = in_this_process
 
 
 class Clock:
@@ -27,7 +29,7 @@ class Clock:
 
         patch.setattr(generation, "CronTicker", Ticker)
 
-    def strike(self, door: Door, minute: int) -> None:
+    def strike(self, door: EmbeddedDoor, minute: int) -> None:
         """It is 12:MM now; the ticker has seen it, and the scheduler what comes of it."""
         self.now = self.now.replace(minute=minute, second=0)
         tell(door.manager._now().ticker, Wake())
@@ -45,11 +47,11 @@ def every_minute(**fields: Any) -> dict[str, Any]:
     return {"name": "m", "cron_expr": "* * * * *", "task_template": TEMPLATE, **fields}
 
 
-def tasks_of(door: Door, cron_id: str) -> list[Any]:
+def tasks_of(door: EmbeddedDoor, cron_id: str) -> list[Any]:
     return [task for task in door.queue.list_tasks() if task.cron_id == cron_id]
 
 
-def test_it_runs_each_minute(clock: Clock, door: Door) -> None:
+def test_it_runs_each_minute(clock: Clock, door: EmbeddedDoor) -> None:
     cron_id = door.queue.add_cron_task(every_minute())
     feed = door.manager.subscribe({"cron_fired"})
     for minute in (1, 2, 3):
@@ -63,7 +65,7 @@ def test_it_runs_each_minute(clock: Clock, door: Door) -> None:
     assert {(e.cron_id, e.task.cron_id if e.task else None) for e in said} == {(cron_id, cron_id)}
 
 
-def test_a_run_that_may_not_overlap_is_skipped(clock: Clock, door: Door) -> None:
+def test_a_run_that_may_not_overlap_is_skipped(clock: Clock, door: EmbeddedDoor) -> None:
     cron_id = door.queue.add_cron_task(every_minute(overlap="skip"))
     door.busy()
     feed = door.manager.subscribe({"cron_skipped"})
@@ -82,7 +84,7 @@ def test_a_run_that_may_not_overlap_is_skipped(clock: Clock, door: Door) -> None
 def test_a_full_queue_skips_a_run_and_the_next_one_is_made(
     clock: Clock, kind: str, tmp_path: Any
 ) -> None:
-    door = Door(kind, tmp_path, max_queue_size=1)
+    door = EmbeddedDoor(kind, tmp_path, max_queue_size=1)
     try:
         cron_id = door.queue.add_cron_task(every_minute())
         running = door.busy()
@@ -101,7 +103,7 @@ def test_a_full_queue_skips_a_run_and_the_next_one_is_made(
 
 @pytest.mark.parametrize(("missed", "count"), [("skip", 0), ("once", 1)])
 def test_what_was_due_while_the_queue_was_down(
-    clock: Clock, door: Door, missed: str, count: int
+    clock: Clock, door: EmbeddedDoor, missed: str, count: int
 ) -> None:
     cron_id = door.queue.add_cron_task(every_minute(missed=missed))
     door.manager.close(grace_s=0)

@@ -23,7 +23,7 @@ from ollama_queue import (
     Unavailable,
 )
 from ollama_queue.actors.api.queue_api import QueueAPI
-from tests.support.harness.doors import NOBODY, PATIENCE_S, Door
+from tests.support.harness.doors import NOBODY, PATIENCE_S, Door, EmbeddedDoor, in_this_process
 from tests.support.servers.real_models import ROOT
 
 PLAIN: dict[str, Any] = {
@@ -169,7 +169,7 @@ def test_a_record_says_whether_it_is_switched_on_and_a_mapping_may_leave_it(
 
 @pytest.mark.parametrize("what", ["keep", "update"])
 def test_of_many_that_ask_at_once_one_adds_it(door: Door, what: Any) -> None:
-    feed = door.manager.subscribe({"cron_changed"})
+    feed = door.direct.subscribe({"cron_changed"})
     with ThreadPoolExecutor(8) as pool:
         add = partial(door.queue.add_cron_task, PLAIN, if_exists=what)
         ids = {each.result() for each in [pool.submit(add) for _ in range(32)]}
@@ -216,7 +216,8 @@ def test_an_unknown_id_is_not_found(
         verb(queue, cron_id)
 
 
-def test_a_stopped_queue_is_unavailable(door: Door) -> None:
+@in_this_process
+def test_a_stopped_queue_is_unavailable(door: EmbeddedDoor) -> None:
     door.manager.close(grace_s=0)
     for verb in (
         door.queue.list_cron_tasks,
@@ -227,7 +228,8 @@ def test_a_stopped_queue_is_unavailable(door: Door) -> None:
             verb()
 
 
-def test_crons_outlive_a_restart(door: Door) -> None:
+@in_this_process
+def test_crons_outlive_a_restart(door: EmbeddedDoor) -> None:
     cron_id = door.queue.add_cron_task(PLAIN)
     door.queue.run_cron_task(cron_id)
     before = door.queue.get_cron_task(cron_id)
@@ -252,7 +254,7 @@ with QueueManager(storage_path={str(tmp_path / "data")!r}) as queue:
 
 
 def test_a_change_of_a_cron_is_an_event(door: Door) -> None:
-    feed = door.manager.subscribe({"cron_changed"})
+    feed = door.direct.subscribe({"cron_changed"})
     cron_id = door.queue.add_cron_task(PLAIN)
     door.queue.disable_cron_task(cron_id)
     door.queue.remove_cron_task(cron_id)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from ollama_queue import NotFound, QueueManager, Status, Unavailable
-from tests.support.harness.doors import PATIENCE_S, Door, ask
+from tests.support.harness.doors import PATIENCE_S, EmbeddedDoor, ask
 from tests.support.servers.real_models import ROOT
 
 
 def test_two_queues_do_not_know_of_each_other(tmp_path: Path) -> None:
-    doors = [Door("QueueManager", tmp_path / name) for name in ("one", "two")]
+    doors = [EmbeddedDoor("QueueManager", tmp_path / name) for name in ("one", "two")]
     one, two = (door.queue for door in doors)
     one.pause()
 
@@ -32,7 +32,7 @@ def test_two_queues_do_not_know_of_each_other(tmp_path: Path) -> None:
 
 
 def test_closing_one_leaves_the_other(tmp_path: Path) -> None:
-    one, two = (Door("QueueManager", tmp_path / name) for name in ("one", "two"))
+    one, two = (EmbeddedDoor("QueueManager", tmp_path / name) for name in ("one", "two"))
     one.close()
 
     assert two.run(ask()).status is Status.COMPLETED
@@ -42,7 +42,7 @@ def test_closing_one_leaves_the_other(tmp_path: Path) -> None:
 
 
 def test_the_same_folder_is_refused_and_free_after_closing(tmp_path: Path) -> None:
-    one = Door("QueueManager", tmp_path)
+    one = EmbeddedDoor("QueueManager", tmp_path)
     task_id = one.run(ask()).id
     two = QueueManager(one.manager.config)
 
@@ -56,7 +56,7 @@ def test_the_same_folder_is_refused_and_free_after_closing(tmp_path: Path) -> No
 
 
 def test_a_queue_may_be_opened_again_and_again(tmp_path: Path) -> None:
-    door = Door("QueueManager", tmp_path)
+    door = EmbeddedDoor("QueueManager", tmp_path)
     ids = []
     for _ in range(5):
         ids.append(door.run(ask()).id)
@@ -68,7 +68,7 @@ def test_a_queue_may_be_opened_again_and_again(tmp_path: Path) -> None:
 
 
 def test_a_stopped_queue_may_be_started_again(tmp_path: Path) -> None:
-    door = Door("QueueManager", tmp_path)
+    door = EmbeddedDoor("QueueManager", tmp_path)
     door.manager.stop(grace_s=0)
     with pytest.raises(Unavailable):
         door.queue.get_queue_stats()

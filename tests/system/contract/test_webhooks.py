@@ -9,7 +9,7 @@ import pytest
 from ollama_queue import Delivery, Invalid, NotFound
 from tests.support.fakes.model_server import Answer
 from tests.support.fakes.webhook_receiver import WebhookReceiver, answer
-from tests.support.harness.doors import Door, ask, reboot
+from tests.support.harness.doors import Door, EmbeddedDoor, ask, in_this_process
 
 PATIENCE_S = 60.0
 
@@ -64,12 +64,15 @@ def test_a_failure_is_sent_with_its_error(door: Door, receiver: WebhookReceiver)
     assert request.task["result"] is None
 
 
-def counted(door: Door) -> tuple[int, dict[str, int]]:
+def counted(door: EmbeddedDoor) -> tuple[int, dict[str, int]]:
     measured = door.manager.measure().webhooks
     return measured.waiting, dict(measured.attempts)
 
 
-def test_attempts_and_what_waits_are_measured(door: Door, receiver: WebhookReceiver) -> None:
+@in_this_process
+def test_attempts_and_what_waits_are_measured(
+    door: EmbeddedDoor, receiver: WebhookReceiver
+) -> None:
     receiver.play = answer(503)
     door.run(ask(callback_url=receiver.url))
     waiting = settled(door, 1)
@@ -88,7 +91,7 @@ def test_what_is_not_accepted_waits_over_a_reboot_and_is_sent_again(
     waiting = settled(door, 1)
     assert (waiting.status, waiting.attempts[0].status) == ("pending", 503)
     assert waiting.next_attempt_at is not None
-    reboot(door)
+    door.reboot()
 
     receiver.play = answer(200)
     again = door.queue.retry_delivery(waiting.id)

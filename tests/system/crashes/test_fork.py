@@ -14,7 +14,7 @@ import pytest
 
 from ollama_queue import Client, QueueManager, Status, Unavailable
 from tests.support.blocking_client import AppServer
-from tests.support.harness.doors import VERBS, Door, ask
+from tests.support.harness.doors import VERBS, EmbeddedDoor, ask
 from tests.support.servers.real_models import ROOT
 
 PATIENCE_S = 60
@@ -40,7 +40,7 @@ def in_child(act: Callable[[], Any]) -> str:
 
 
 def test_in_a_child_every_verb_is_refused_and_the_parent_goes_on(tmp_path: Path) -> None:
-    door = Door("QueueManager", tmp_path)
+    door = EmbeddedDoor("QueueManager", tmp_path)
     queue = door.manager
     before = queue.submit_task(ask())
     verbs: list[Callable[[Any], Any]] = [
@@ -70,7 +70,7 @@ def test_in_a_child_every_verb_is_refused_and_the_parent_goes_on(tmp_path: Path)
 
 def test_a_child_of_a_process_with_a_queue_cannot_open_another(tmp_path: Path) -> None:
     """RocksDB's threads are one set for all stores of a process, and a fork leaves them behind."""
-    door = Door("QueueManager", tmp_path / "parent")
+    door = EmbeddedDoor("QueueManager", tmp_path / "parent")
 
     def open_another() -> str:
         try:
@@ -284,7 +284,7 @@ def test_under_gunicorn_with_preload_workers_answer_and_stop(tmp_path: Path) -> 
 
 
 def test_a_client_that_was_forked_speaks_on_a_connection_of_its_own(tmp_path: Path) -> None:
-    door = Door("QueueManager", tmp_path)
+    door = EmbeddedDoor("QueueManager", tmp_path)
     server = AppServer.of(door.manager)
     client = Client(server.url)
     task_id = client.submit_task(ask())
