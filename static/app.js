@@ -79,7 +79,7 @@ function updateRunning(event, task) {
 }
 
 loadTheme();
-onUnauthorized(() => update({ needsKey: true }));
+onUnauthorized((refusal) => update({ keyRefusal: refusal }));
 subscribe(draw);
 startRouter(onRoute);
 listenForKeys((event) => VIEWS[state.route.view].onKey?.(event));

@@ -75,7 +75,7 @@ function keyFrom(form) {
 
 function useInThisTab({ key }) {
   api.setApiKey(key);
-  update({ needsKey: false }); // the end of the old one may have been noticed already
+  update({ keyRefusal: null }); // the end of the old one may have been noticed already
 }
 
 export async function createKey() {

@@ -21,7 +21,7 @@ export const usesKey = (hint) => Boolean(hint && apiKey()?.startsWith(hint));
 
 let unauthorized = () => {};
 
-/** `listener` is called when the server refuses the API key. */
+/** `listener` is called with the reason when the server refuses the API key, "" without one. */
 export const onUnauthorized = (listener) => (unauthorized = listener);
 
 /** Relative: a proxy may serve the page below a path of its own. */
@@ -48,9 +48,10 @@ async function sendRequest(method, path, { query, body, headers, signal } = {}) 
       throw new ApiError(0, "unreachable", "the server cannot be reached");
     },
   );
-  if (response.status === 401 && key === apiKey()) unauthorized(); // unless it was replaced meanwhile
-  if (!response.ok) throw await errorFrom(response);
-  return response;
+  if (response.ok) return response;
+  const error = await errorFrom(response);
+  if (error.status === 401 && key === apiKey()) unauthorized(key ? error.message : ""); // unless it was replaced meanwhile
+  throw error;
 }
 
 async function errorFrom(response) {

@@ -2,7 +2,16 @@
 
 import { navigate } from "./router.js";
 
-const VIEW_KEYS = { o: "overview", t: "tasks", s: "submit", c: "crons", b: "batches" };
+const VIEW_KEYS = {
+  o: "overview",
+  t: "tasks",
+  s: "submit",
+  c: "crons",
+  b: "batches",
+  h: "history",
+  w: "webhooks",
+  k: "keys",
+};
 const TYPING = "input, textarea, select, [contenteditable]";
 let isAfterG = false;
 

@@ -6,7 +6,7 @@ let isDue = false;
 export const state = {
   route: { view: "overview", id: null, query: {} },
   connection: { status: "connecting", retryAt: null }, // connecting, live, lost
-  needsKey: false, // the server asks for an API key
+  keyRefusal: null, // the server asks for an API key, "" or why it refused the last one
   stats: null, // QueueStats, from the feed
   unservedSince: null, // when (ms) tasks began to wait for a model server; null while none do
   running: new Map(), // id -> task, while it runs
@@ -34,6 +34,10 @@ export const state = {
   toasts: [], // [{id, kind, text}]
   theme: "auto", // auto, light, dark
 };
+
+/** connecting, live, lost, or locked: a server that wants a key is not away. */
+export const connectionStatus = ({ keyRefusal, connection }) =>
+  keyRefusal === null ? connection.status : "locked";
 
 /** Changes the state: `change` holds the new values of some of its parts. */
 export function update(change) {

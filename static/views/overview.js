@@ -24,7 +24,7 @@ import {
   stopFollowingTasks,
   tokensPerSecond,
 } from "../state/running_replies.js";
-import { update } from "../state/store.js";
+import { connectionStatus, update } from "../state/store.js";
 import { failureGroups } from "./failure_groups.js";
 
 export const overviewView = { title: "Overview", draw, enter, leave, onMessage };
@@ -104,10 +104,10 @@ async function loadRunning() {
 }
 
 function draw(state) {
-  const { stats, history, historyError, running, runningError, runningReplies, connection } = state;
+  const { stats, history, historyError, running, runningError, runningReplies } = state;
   const { failures, failuresError } = state;
   if (!stats)
-    return connection.status === "lost"
+    return connectionStatus(state) === "lost"
       ? errorMessage({ message: "The server cannot be reached" }, null)
       : loadingMessage("the overview");
   return h(
@@ -136,7 +136,7 @@ function draw(state) {
       { class: "quiet foot" },
       `Ollama Queue ${stats.version}, up for ${duration(stats.uptime_s)} · `,
       h("a", { href: "openapi.json" }, "openapi.json"),
-      " · Keys: / search; j, k move; Enter open; x select; g, then o, t, s, c or b: switch view",
+      " · Keys: / search; j, k move; Enter open; x select; g, then the first letter of a view (k: Keys) opens it",
     ),
   );
 }

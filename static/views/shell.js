@@ -7,7 +7,7 @@ import { icon } from "../lib/icons.js";
 import { setApiKey } from "../server/api.js";
 import { askToConfirm, handlePause, handleResume } from "../state/actions.js";
 import { href } from "../state/router.js";
-import { dismissToast, notify, state, update } from "../state/store.js";
+import { connectionStatus, dismissToast, notify, state, update } from "../state/store.js";
 import { NEXT_THEME, switchTheme } from "../state/theme.js";
 
 const TABS = [
@@ -42,7 +42,7 @@ export function shell(state, draw) {
       h(
         "div",
         { class: "top-end" },
-        connection(state.connection),
+        connection(connectionStatus(state), state.connection.retryAt),
         pauseButton(state.stats),
         iconButton(state.theme, themeLabel(state.theme), () => switchTheme(state.theme)),
       ),
@@ -59,7 +59,7 @@ export function shell(state, draw) {
       state.toasts.map(toastBox),
     ),
     state.dialog && confirmDialog(state.dialog),
-    state.needsKey && keyDialog(),
+    state.keyRefusal !== null && keyDialog(state.keyRefusal),
   ];
 }
 
@@ -115,12 +115,13 @@ function navLink(state, name, label) {
   );
 }
 
-function connection({ status, retryAt }) {
+function connection(status, retryAt) {
   const seconds = retryAt ? Math.max(0, Math.ceil((retryAt - Date.now()) / 1000)) : null;
   const labels = {
     live: "Live",
     connecting: "Connecting …",
     lost: seconds === null ? "Not connected" : `Reconnecting in ${seconds} s`,
+    locked: "Not connected",
   };
   return h(
     "span",
@@ -142,9 +143,10 @@ function pauseButton(stats) {
 const PATIENCE_MS = 10_000; // time for a server to restart
 const MOST_MODELS = 3; // shown by name
 
-function banners({ stats, unservedSince, connection: { status } }) {
+function banners(now) {
+  const { stats, unservedSince } = now;
   const shown = [];
-  if (status === "lost") {
+  if (connectionStatus(now) === "lost") {
     shown.push(
       banner(
         "lost",
@@ -238,7 +240,8 @@ function confirmDialog({ key, title, body, confirm, keep, danger, run }) {
   );
 }
 
-function keyDialog() {
+/** `refusal` says why the last key was refused; "" if there was none. */
+function keyDialog(refusal) {
   const use = (event) => {
     event.preventDefault();
     setApiKey(new FormData(event.target).get("key").trim());
@@ -256,6 +259,7 @@ function keyDialog() {
       "aria-labelledby": "key-title",
     },
     h("h2", { id: "key-title" }, "This queue requires an API key"),
+    refusal && h("p", { class: "form-error", role: "alert" }, refusal),
     h("p", null, "It is kept in this tab only and sent to this server only."),
     h(
       "form",

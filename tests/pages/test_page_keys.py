@@ -38,8 +38,14 @@ def test_the_page_asks_for_a_key_and_shows_what_it_allows(
     tab = BrowserTab(context.new_page(), guarded)
     page = tab.page
     page.goto("/#/tasks")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("This queue requires an API key")
+    expect(dialog.get_by_role("alert")).to_have_count(0)
+    expect(page.locator(".connection.locked")).to_have_text("Not connected")
+    expect(page.locator(".banner")).to_have_count(0)
     page.get_by_label("API key", exact=True).fill("oq_wrong")
     tab.button("Continue").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("the API key is unknown")
     page.get_by_label("API key", exact=True).fill(alice)
     tab.button("Continue").click()
 
@@ -54,6 +60,7 @@ def test_the_page_asks_for_a_key_and_shows_what_it_allows(
     with Client(guarded.base_url, api_key=admin) as ops:
         ops.revoke_key("alice")
     expect(page.get_by_label("API key", exact=True)).to_be_visible()
+    expect(page.locator("main")).not_to_contain_text("cannot be reached")
     tab.ignore_errors("WebSocket connection")
     assert tab.errors() == []
     context.close()
