@@ -12,12 +12,12 @@ const MAX_LINES = 8; // line numbers named of each kind of fault
 /** The status in words. */
 export const jobStatus = ({ status }) => status.replace("_", " ");
 
-export const jobFacts = (job, fact) => [
-  fact("Status", jobStatus(job)),
-  fact("Endpoint", h("code", null, job.endpoint)),
-  fact("Time limit", timeLabel(job.expires_at, true)),
-  job.answered > 0 &&
-    fact("Tokens", `${number(job.usage.input)} in, ${number(job.usage.output)} out`),
+export const jobFacts = (job) => [
+  ["Status", jobStatus(job)],
+  ["Endpoint", h("code", null, job.endpoint)],
+  ["Time limit", timeLabel(job.expires_at, true)],
+  job.fallback_models && ["Fallbacks", job.fallback_models.join(", ") || "none"],
+  job.answered > 0 && ["Tokens", `${number(job.usage.input)} in, ${number(job.usage.output)} out`],
 ];
 
 /** Links to the files that the batch has written. */

@@ -11,6 +11,7 @@ import {
   statusLabel,
   timeLabel,
 } from "../components/controls.js";
+import { factList } from "../components/facts.js";
 import { taskLine } from "../components/task_line.js";
 import { h } from "../lib/dom.js";
 import { number, plural } from "../lib/format.js";
@@ -54,14 +55,13 @@ export function batchPanel(detail, saving) {
       h("div", { class: "row actions" }, batchActions(batch, saving)),
     ),
     staleWarning(error, again),
-    h(
-      "dl",
-      { class: "facts" },
-      fact("Progress", batchProgress(batch)),
-      batch.job && jobFacts(batch.job, fact),
-      fact("Created", timeLabel(batch.created_at, true)),
-      fact("ID", h("code", null, batch.id)),
-    ),
+    factList([
+      ["Progress", batchProgress(batch)],
+      ...(batch.job ? jobFacts(batch.job) : []),
+      ["Created", timeLabel(batch.created_at, true)],
+      batch.tenant && ["Tenant", batch.tenant],
+      ["ID", h("code", null, batch.id)],
+    ]),
     batch.job?.faults.length > 0 &&
       h(
         "section",
@@ -79,8 +79,6 @@ export function batchPanel(detail, saving) {
       ),
   );
 }
-
-const fact = (name, value) => h("div", null, h("dt", null, name), h("dd", null, value));
 
 function batchActions(batch, saving) {
   const left = batch.pending + batch.running;

@@ -8,6 +8,7 @@ import {
   staleWarning,
   timeLabel,
 } from "../components/controls.js";
+import { factList, wishes } from "../components/facts.js";
 import { taskLine } from "../components/task_line.js";
 import { h } from "../lib/dom.js";
 import { duration, number, secondsBetween } from "../lib/format.js";
@@ -57,7 +58,7 @@ const section = (title, ...inside) =>
 
 function cronFacts(cron) {
   const { task_template: task } = cron;
-  const known = [
+  return factList([
     ["Schedule", h("code", null, cron.cron_expr)],
     ["Time zone", cron.timezone],
     ["Next run", cron.enabled ? timeLabel(cron.next_run, true) : "disabled"],
@@ -71,15 +72,10 @@ function cronFacts(cron) {
     ["Model", h("a", { href: href("tasks", null, { model: task.model }) }, task.model)],
     ["Type", task.type],
     ["Priority", priorityLabel(task.priority)],
+    ...wishes(task),
+    cron.tenant && ["Tenant", cron.tenant],
     task.tags.length > 0 && ["Tags", task.tags.map((tag) => h("span", { class: "tag" }, tag))],
-  ];
-  return h(
-    "dl",
-    { class: "facts" },
-    known
-      .filter(Boolean)
-      .map(([name, value]) => h("div", { key: name }, h("dt", null, name), h("dd", null, value))),
-  );
+  ]);
 }
 
 /** Local times; beside them the time in the cron's zone, where it differs. */

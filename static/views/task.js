@@ -15,9 +15,10 @@ import {
   usesFallback,
 } from "../components/controls.js";
 import { conversation } from "../components/conversation.js";
+import { factList, wishes } from "../components/facts.js";
 import { timeline } from "../components/timeline.js";
 import { h } from "../lib/dom.js";
-import { duration, localTime, number } from "../lib/format.js";
+import { localTime, number } from "../lib/format.js";
 import { icon } from "../lib/icons.js";
 import { replyParts } from "../server/replies.js";
 import { expiresAt, expiresIn, placeInLine, startsIn } from "../server/task_times.js";
@@ -212,7 +213,6 @@ function facts(task) {
       task.status === "completed" ? "Answered by" : "Model used",
       task.model_used,
     ],
-    task.fallback_models && ["Fallbacks", task.fallback_models.join(", ") || "none"],
     ["Type", task.type],
     ["Priority", isOpen ? priorityField(task) : task.priority],
     task.status === "pending" && ["Waiting for", waitingText(task)],
@@ -220,14 +220,12 @@ function facts(task) {
     task.scheduled_at && ["Scheduled", timeLabel(task.scheduled_at, true)],
     task.completed_at && ["Ended", timeLabel(task.completed_at, true)],
     task.executed_on && [task.status === "running" ? "Runs on" : "Ran on", task.executed_on],
-    task.backend && ["Pinned to", task.backend],
     [
       "Attempts",
       `${number(task.attempt)}${task.retry_count ? `, ${task.retry_count} of ${task.max_retries} retries` : ""}${task.interruptions ? `, ${task.interruptions} interrupted` : ""}`,
     ],
-    task.timeout_s && ["Timeout", duration(task.timeout_s)],
+    ...wishes(task),
     task.deadline && ["Deadline", timeLabel(task.deadline, true)],
-    task.start_within && ["Start within", duration(task.start_within)],
     isOpen && expiresAt(task) && ["Expires in", expiresIn(task)],
     task.batch_id && ["Batch", filterLink("batch_id", task.batch_id)],
     task.cron_id && ["Cron", filterLink("cron_id", task.cron_id)],
@@ -246,20 +244,7 @@ function facts(task) {
       ),
     ],
   ];
-  return h(
-    "dl",
-    { class: "facts" },
-    known
-      .filter(Boolean)
-      .map(([name, value]) =>
-        h(
-          "div",
-          { key: name, class: name === "ID" ? "whole" : null },
-          h("dt", null, name),
-          h("dd", null, value),
-        ),
-      ),
-  );
+  return factList(known, ["ID"]);
 }
 
 const filterLink = (name, id) =>
