@@ -390,7 +390,7 @@ SOCKET = _row(
     "GET /ws", "subscribe", type(None),
     "The same over a WebSocket.", operation="socket", status=101,
     also={426: "Not a WebSocket request."},
-    role=READER,
+    role=READER, anywhere=True,
 )
 HEALTHZ = _row(
     "GET /healthz", "", Done,

@@ -119,13 +119,15 @@ class QueueApp(bottle.Bottle):
         found = self._find(exchange)
         return None if found is None else self._respond(exchange, *found)
 
-    def read(self, exchange: Exchange) -> ResponseBody | None:
-        """Answer a GET without leading; None for one that the leader must answer: it has what is
-        asked for in memory, or counts what the key asks for, or knows more keys."""
+    def may_read(self, exchange: Exchange) -> bool:
+        """Whether to try to answer a GET without leading; if not, the leader must: it counts what
+        the key asks for, or knows more keys, or has what is asked for in memory."""
         found = self._find(exchange)
-        if found is None or not found[0].anywhere or not self.access.may_read(exchange):
-            return None
-        answer = self._respond(exchange, *found)
+        return found is not None and found[0].anywhere and self.access.may_read(exchange)
+
+    def read(self, exchange: Exchange) -> ResponseBody | None:
+        """Answer what `may_read` is true of; None if the leader must answer all the same."""
+        answer = self.answer(exchange)
         if exchange.status == HTTPStatus.SERVICE_UNAVAILABLE:
             exchange.begin_response()
             return None

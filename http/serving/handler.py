@@ -214,19 +214,15 @@ class ConnectionHandler:
                 return not writer.closes
             answer = None
             if server.door is not None:
-                if server.door.may_read(exchange):
+                if server.door.may_read(exchange) and server.app.may_read(exchange):
+                    if self._serve_websocket(exchange, head):
+                        return False
                     answer = server.app.read(exchange)
                 if answer is None and self._pass_on(server.door, head, body):
                     return not (writer.closes or self._has_left)
-            if answer is None and websocket.is_upgrade(exchange, head, server.app):
-                server.disconnects.forget(self)  # the frame reader notices instead
-                server.websockets += 1
-                try:
-                    websocket.serve(connection, exchange, server.app)
-                finally:
-                    server.websockets -= 1
-                return False
             if answer is None:
+                if self._serve_websocket(exchange, head):
+                    return False
                 answer = server.app.answer(exchange)
             if not (body.is_over or body.may_be_skipped):
                 writer.closes = True  # the start of the next request is unknown
@@ -254,6 +250,19 @@ class ConnectionHandler:
             return False
         self._is_unread = not body.is_over
         return not (writer.closes or self._has_left)
+
+    def _serve_websocket(self, exchange: Exchange, head: RequestHead) -> bool:
+        """Serve a WebSocket until it is closed; False if the request does not open one."""
+        server = self._server
+        if not websocket.is_upgrade(exchange, head, server.app):
+            return False
+        server.disconnects.forget(self)  # the frame reader notices instead
+        server.websockets += 1
+        try:
+            websocket.serve(self._connection, exchange, server.app)
+        finally:
+            server.websockets -= 1
+        return True
 
     def _pass_on(self, door: LeaderDoor, head: RequestHead, body: RequestBody) -> bool:
         """Have the server that leads answer; False if that is this one."""

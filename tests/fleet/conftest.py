@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fakes.model_server import FakeOllama
+from tests.support.harness.fleet_house import KEYS
 from tests.support.servers.fleet import ServersOfQueue
 from tests.support.servers.postgres import PostgresServer
 
@@ -34,5 +35,16 @@ def linked(database: PostgresServer, model: FakeOllama, tmp_path: Path) -> Itera
     with (
         database.queue() as conninfo,
         ServersOfQueue(tmp_path, model.url, conninfo, linked_to=database) as servers,
+    ):
+        yield servers
+
+
+@pytest.fixture
+def locked(database: PostgresServer, model: FakeOllama, tmp_path: Path) -> Iterator[ServersOfQueue]:
+    """A fleet that wants keys."""
+    settings = f"auth:\n  keys:\n{KEYS}"
+    with (
+        database.queue() as conninfo,
+        ServersOfQueue(tmp_path, model.url, conninfo, size=2, settings=settings) as servers,
     ):
         yield servers

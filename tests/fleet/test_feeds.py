@@ -11,11 +11,15 @@ from queue import Queue
 from typing import Any
 
 import httpx
+import pytest
+import websocket
 
-from ollama_queue import Status
+from ollama_queue import Client, Status
 from ollama_queue import generate_task as generate
 from tests.support.fakes.behaviours import Stream
 from tests.support.fakes.model_server import FakeOllama
+from tests.support.harness.fleet_house import SLOW
+from tests.support.harness.tenants import OPS
 from tests.support.servers.fleet import ServerOfFleet, ServersOfQueue
 
 PATIENCE_S = 30.0
@@ -58,6 +62,47 @@ class Feed:
             event = self.next("event")
             if event["task"]["id"] == task_id and event["event"] == "task_completed":
                 return event
+
+
+class Socket:
+    """A WebSocket at a server, with all that has come, in order."""
+
+    def __init__(self, server: ServerOfFleet, key: str | None = None) -> None:
+        header = [f"Authorization: Bearer {key}"] if key else None
+        self._socket = websocket.create_connection(
+            f"ws://127.0.0.1:{server.port}/ws", timeout=PATIENCE_S, header=header
+        )
+
+    def __enter__(self) -> "Socket":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def say(self, **message: Any) -> None:
+        self._socket.send(json.dumps(message))
+        self.next("subscribed")
+
+    def next(self, kind: str) -> Any:
+        while (message := json.loads(self._socket.recv()))["type"] != kind:
+            pass
+        return message
+
+    def closed(self) -> tuple[int, str]:
+        """The code and the reason with which it was closed."""
+        while True:
+            opcode, data = self._socket.recv_data()
+            if opcode == websocket.ABNF.OPCODE_CLOSE:
+                return int.from_bytes(data[:2], "big"), data[2:].decode()
+
+
+def sockets(server: ServerOfFleet, key: str = "") -> float:
+    """How many WebSockets a leader serves."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    page = httpx.get(f"{server.base_url}/metrics", headers=headers).text
+    found = re.search(r'^ollama_queue_connections{kind="websocket"} ([\d.]+)$', page, re.MULTILINE)
+    assert found is not None, page
+    return float(found[1])
 
 
 def subscribers(server: ServerOfFleet) -> float:
@@ -139,3 +184,75 @@ def test_a_wait_ends_with_its_task_and_not_before(fleet: ServersOfQueue, model: 
         waiting = client.submit_task(generate("m", "hi"))
         answer = httpx.get(f"{follower.base_url}/api/tasks/{waiting}?wait=0.2", timeout=PATIENCE_S)
     assert (answer.json()["status"], answer.json()["waiting_for"]) == ("pending", "paused")
+
+
+def test_a_web_socket_is_served_where_it_arrives(fleet: ServersOfQueue, model: FakeOllama) -> None:
+    leader, follower = fleet.leader(), fleet.followers()[0]
+    gate = threading.Event()
+    model.script(Stream(words=["one", " two"], gate=gate))
+    with Socket(follower) as socket:
+        assert socket.next("snapshot")["tasks"] == []
+        with leader.client() as client:
+            task_id = client.submit_task(generate("m", "hi"))
+        assert socket.next("event")["task"]["id"] == task_id
+        socket.say(tasks=[task_id], chunks=True)
+        gate.set()
+        words = [socket.next("chunk")["data"]["response"] for _ in range(2)]
+        end = socket.next("end")
+
+        assert sockets(leader) == 0
+    assert words == ["one", " two"]
+    assert (end["task_id"], end["status"]) == (task_id, "completed")
+
+
+def test_a_web_socket_goes_on_with_the_next_leader(
+    fleet: ServersOfQueue, model: FakeOllama
+) -> None:
+    leader, (one, other) = fleet.leader(), fleet.followers()
+    fleet.ready(one).pause()
+    with one.client() as client, Socket(one) as socket, Socket(other) as beside:
+        task_id = client.submit_task(generate("m", "hi"))
+        for each in (socket, beside):
+            each.next("snapshot")
+            each.say(tasks=[task_id], chunks=True)
+
+        leader.kill()
+        fleet.until(lambda: fleet.leader() is not leader)
+
+        for each in (socket, beside):
+            assert [task["id"] for task in each.next("snapshot")["tasks"]] == [task_id]
+        fleet.ready(one).resume()
+        for each in (socket, beside):
+            assert each.next("end")["status"] == "completed"
+
+
+def test_a_web_socket_ends_with_its_key(locked: ServersOfQueue) -> None:
+    follower = locked.followers()[0]
+    with Client(follower.base_url, api_key=OPS) as ops:
+        key = ops.add_key({"name": "new", "role": "reader"}).key
+
+        def is_known() -> bool:
+            with Socket(follower, key) as socket:
+                socket.next("snapshot")
+                return sockets(locked.leader(), OPS) == 0
+
+        locked.until(is_known)
+        with Socket(follower, key) as socket:
+            assert socket.next("snapshot")["stats"]
+            assert sockets(locked.leader(), OPS) == 0
+            ops.revoke_key("new")
+
+            assert socket.closed() == (1008, "the API key is no longer valid")
+
+
+def test_a_web_socket_whose_key_the_leader_counts_is_the_leader_s(locked: ServersOfQueue) -> None:
+    follower = locked.followers()[0]
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(Socket(follower, SLOW)).next("snapshot")
+        assert sockets(locked.leader(), OPS) == 3
+        with pytest.raises(websocket.WebSocketBadStatusException, match="401"):
+            Socket(follower, "oq_wrong")
+
+        with Socket(follower, SLOW) as late:
+            assert late.closed()[0] == 1008  # 3 an hour

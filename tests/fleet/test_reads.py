@@ -19,23 +19,13 @@ from ollama_queue.actors.settings.settings import load
 from tests.support.fakes.behaviours import Hang
 from tests.support.fakes.model_server import FakeOllama
 from tests.support.harness.belongings import Belongings, plain, unknown_like
-from tests.support.harness.fleet_house import FleetHouse, routes_anywhere
+from tests.support.harness.fleet_house import KEYS, SLOW, FleetHouse, routes_anywhere
 from tests.support.harness.tenants import ANN, BOB, OPS
 from tests.support.servers.fleet import ServersOfQueue
 from tests.support.servers.postgres import PostgresServer
 
 # Longer than a test lasts: nobody else takes the lead of a server that is stopped.
 LONG_TTL_S = 15.0
-KEYS = "".join(
-    f"    - {{name: {name}, key: {key}, role: {role}{more}}}\n"
-    for name, key, role, more in (
-        ("ann", ANN, "user", ""),
-        ("bob", BOB, "user", ""),
-        ("ops", OPS, "admin", ""),
-        ("slow", "oq_slow_slowslowslowslow", "reader", ", rate: 3/h"),
-    )
-)
-SLOW = "oq_slow_slowslowslowslow"
 
 
 @pytest.fixture
@@ -44,17 +34,6 @@ def steady(database: PostgresServer, model: FakeOllama, tmp_path: Path) -> Itera
     with (
         database.queue() as conninfo,
         ServersOfQueue(tmp_path, model.url, conninfo, size=2, ttl_s=LONG_TTL_S) as servers,
-    ):
-        yield servers
-
-
-@pytest.fixture
-def locked(database: PostgresServer, model: FakeOllama, tmp_path: Path) -> Iterator[ServersOfQueue]:
-    """A fleet that wants keys."""
-    settings = f"auth:\n  keys:\n{KEYS}"
-    with (
-        database.queue() as conninfo,
-        ServersOfQueue(tmp_path, model.url, conninfo, size=2, settings=settings) as servers,
     ):
         yield servers
 

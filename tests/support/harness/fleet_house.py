@@ -6,9 +6,21 @@ from typing import Any
 import httpx
 
 from ollama_queue import Client, QueueManager
-from ollama_queue.http.routes import EVENTS
+from ollama_queue.http.routes import EVENTS, SOCKET
 from ollama_queue.http.serving.app import create_app
+from tests.support.harness.tenants import ANN, BOB, OPS
 from tests.support.servers.fleet import ServerOfFleet, ServersOfQueue
+
+SLOW = "oq_slow_slowslowslowslow"
+KEYS = "".join(
+    f"    - {{name: {name}, key: {key}, role: {role}{more}}}\n"
+    for name, key, role, more in (
+        ("ann", ANN, "user", ""),
+        ("bob", BOB, "user", ""),
+        ("ops", OPS, "admin", ""),
+        ("slow", SLOW, "reader", ", rate: 3/h"),
+    )
+)
 
 
 class FleetHouse:
@@ -25,7 +37,7 @@ class FleetHouse:
 
 
 def routes_anywhere() -> Iterator[Any]:
-    """The routes, as Bottle has them, that each server answers, but for the one without end."""
+    """The routes, as Bottle has them, that each server answers, but for those without end."""
     for route in create_app(QueueManager()).routes:
-        if route.config.get("anywhere") and route.rule != EVENTS.path:
+        if route.config.get("anywhere") and route.rule not in (EVENTS.path, SOCKET.path):
             yield route
