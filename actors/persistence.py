@@ -125,8 +125,11 @@ class Persistence(Actor):
         rules: DeliveryRules = NO_WEBHOOKS,
         durable: bool = True,
         audit_retention_s: float | None = None,
+        refusal: str = "",
     ) -> None:
+        """`refusal`: why nothing is written, if the store is opened read-only."""
         super().__init__(report, yield_control)
+        self.refusal = refusal
         self.open_store, self.pools, self.bus, self.durable = open_store, pools, bus, durable
         self.audit_retention_s = audit_retention_s
         self.rules = rules
@@ -482,9 +485,7 @@ class Persistence(Actor):
 
     def check_writable(self) -> None:
         if self.store.read_only:
-            raise Unavailable(
-                "the disk is full: the queue is read-only until there is space", retry_after_s=5
-            )
+            raise Unavailable(self.refusal, retry_after_s=5)
 
     # --- reading --------------------------------------------------------------------------------
 

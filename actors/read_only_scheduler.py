@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from .base.actor import Actor, Replied, reply
 from .base.cooperation import YieldControl, never_yield
 from .core.activity.measures import PlanMeasures, WebhookMeasures
@@ -57,7 +59,8 @@ class ReadOnlyScheduler(Actor):
             case GetWaitReasons():
                 return reply(message, reasons(self.plan, self.clock()))
             case Describe(tenant):
-                return reply(message, describe(self.plan, self.clock(), tenant))
+                state = describe(self.plan, self.clock(), tenant)
+                return reply(message, replace(state, read_only=self.refusal))
             case ListAccessKeys():
                 infos = self.plan.key_infos(self.clock())
                 return reply(message, (infos, self.plan.access.grants))

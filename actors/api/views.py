@@ -163,4 +163,5 @@ def stats(
         uptime_s=round(uptime_s, 3),
         version=__version__,
         hub_gap_ms=hub_gap_ms,
+        read_only=state.read_only,
     )

@@ -195,7 +195,8 @@ class Actor(pykka.ThreadingActor):
         # cycle of errors, and RocksDB cannot be reopened while anything refers to a part of it.
         text = "".join(traceback.format_exception(error))
         traceback.clear_frames(error.__traceback__)
-        log.error("%s crashed\n%s", type(self).__name__, text)
+        if not isinstance(error, StoreError):  # of which System says all
+            log.error("%s crashed\n%s", type(self).__name__, text)
         was_stopping = self.actor_stopped.is_set()
         self.actor_stopped.set()
         told = error.told if isinstance(error, StoreError) else INTERNAL_ERROR

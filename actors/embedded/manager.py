@@ -624,6 +624,7 @@ class QueueManager(ComposedVerbs):
                 slots=state.active + state.idle,
                 calls=state.active,
                 lag_s=0.0,
+                read_only=state.read_only,
             )
         ]
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ..core.fleet.refusals import refusal
 from ..core.model.errors import Unavailable
 
 # Reserved for work in progress: outcomes, cancels, and RocksDB's own tables and journal.
@@ -22,10 +23,10 @@ def is_full(message: str) -> bool:
 
 def why_unwritten(error: str) -> str:
     """What to tell those whose data could not be written, by the error of the store."""
+    if refused := refusal(error):
+        return refused
     if is_full(error):
         return "the disk is full; the queue continues when there is space again"
-    if "read-only" in error:
-        return "the database is read-only; the queue continues when it can be written again"
     return "the queue could not write, and restarts; try again"
 
 

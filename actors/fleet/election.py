@@ -22,6 +22,7 @@ from ..core.messages.election import (
     Resign,
     Rest,
     Retreat,
+    ShowRefusal,
     ToElection,
 )
 from ..core.model.errors import QueueError, Unavailable
@@ -30,7 +31,8 @@ from ..store.postgres.leadership import Leadership, Me, ResignationListener
 
 FIRST_S = 15.0  # how long the first answer of the database may take
 LISTENED_S = 1.0
-RETRY_S = 0.2  # before a beat that failed is repeated
+RETRY_S = 0.2  # before a beat that failed is repeated; then doubled
+MOST_COMPLAINTS = 3  # in the log, until a beat is answered
 
 
 class Election(Actor):
@@ -61,7 +63,8 @@ class Election(Actor):
         self.beats: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self.asked_at: float | None = None  # the beat that is under way
         self.next_beat = clock()
-        self.failing = False
+        self.retry_s = RETRY_S
+        self.complaints: set[str] = set()
         self.is_over = threading.Event()
         self.resigning: Promise[bool] | None = None
 
@@ -78,7 +81,9 @@ class Election(Actor):
         while True:
             try:
                 self.prepare()
-                _, sight = self.leadership.beat(Question.LOOK, None)
+                _, sight, refused = self.leadership.beat(Question.LOOK, None)
+                if refused:
+                    raise PostgresError(refused)
                 self.see(sight)
                 return
             except (PostgresError, QueueError) as error:
@@ -96,11 +101,9 @@ class Election(Actor):
                 self.beaten(message)
             case BeatFailed(error):
                 self.asked_at = None
-                self.next_beat = self.clock() + RETRY_S
-                if not self.failing:
-                    log.warning("queue.storage does not answer: %s", error)
-                self.failing = True
-                self.miss(error)
+                self.next_beat = self.clock() + self.retry_s
+                self.retry_s = min(2 * self.retry_s, self.candidacy.beat_s)
+                self.fail("queue.storage does not answer", error)
             case Nudged():
                 self.next_beat = self.clock()
             case Rest(epoch, seconds):
@@ -108,6 +111,9 @@ class Election(Actor):
                 self.next_beat = self.clock()
             case Retreat():
                 self.leadership.offer(0)
+                self.next_beat = self.clock()
+            case ShowRefusal(refusal):
+                self.leadership.refuse(refusal)
                 self.next_beat = self.clock()
             case Resign():
                 self.resigning = self.later(message)
@@ -127,7 +133,7 @@ class Election(Actor):
         now = self.clock()
         lost = self.candidacy.expired(now)
         if lost is not None:
-            why = f"queue.storage has not answered for {self.candidacy.ttl_s:g} s"
+            why = f"no beat has reached queue.storage for {self.candidacy.ttl_s:g} s"
             tell(self.system, Deposed(lost.epoch, why))
         if self.candidacy.has_resigned:
             return  # what is due stays due: waking for it would leave no time for anything else
@@ -145,19 +151,23 @@ class Election(Actor):
 
         def beat() -> None:
             try:
-                leads, sight = self.leadership.beat(question, epoch)
+                leads, sight, refused = self.leadership.beat(question, epoch)
             except PostgresError as error:
                 tell(me, BeatFailed(str(error)))
             else:
-                tell(me, Beaten(question, now, leads, sight))
+                tell(me, Beaten(question, now, leads, sight, refused))
 
         self.beats.put(beat)
 
     def beaten(self, message: Beaten) -> None:
-        self.asked_at = None
-        if self.failing:
+        self.asked_at, self.retry_s = None, RETRY_S
+        if message.refused:  # a lead goes on until it has run out
+            self.see(message.sight)
+            self.fail("queue.storage refuses a beat", message.refused)
+            return
+        if self.complaints:
             log.warning("queue.storage answers again")
-        self.failing = False
+            self.complaints.clear()
         before = self.candidacy.lead
         begun = self.candidacy.heard(
             message.question, message.epoch, message.asked_at, self.clock()
@@ -167,6 +177,12 @@ class Election(Actor):
             tell(self.system, Elected(begun.epoch))
         elif before is not None and self.candidacy.lead is None:
             tell(self.system, Deposed(before.epoch, "another server leads"))
+
+    def fail(self, what: str, error: str) -> None:
+        if error not in self.complaints and len(self.complaints) < MOST_COMPLAINTS:
+            log.warning("%s: %s", what, error)
+            self.complaints.add(error)
+        self.miss(error)
 
     # --- in threads of their own ----------------------------------------------------------------
 

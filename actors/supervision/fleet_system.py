@@ -16,6 +16,7 @@ from ollama_queue import __version__
 from ..base.actor import INTERNAL_ERROR, Ref, ask, log, start, stop, tell
 from ..base.relayed_streams import OpenRelay
 from ..core.config.config import Config, FleetSettings, LoggingSettings, ServerSettings
+from ..core.fleet.refusals import refusal
 from ..core.fleet.servers import Sight
 from ..core.messages import (
     Crashed,
@@ -26,15 +27,16 @@ from ..core.messages import (
     ServersSeen,
     ToFleetSystem,
 )
-from ..core.messages.election import Resign, Rest, Retreat
-from ..core.model.errors import OutcomeUnknown, QueueError
+from ..core.messages.election import Resign, Rest, Retreat, ShowRefusal
+from ..core.model.errors import OutcomeUnknown, QueueError, Unavailable
 from ..core.model.orders import PlacedCall
 from ..files.free_space import why_unwritten
 from ..fleet.election import Election
 from ..fleet.end_reader import EndReader
 from ..fleet.stream_relay import StreamRelay
+from ..store.postgres.connections import PostgresError
 from ..store.postgres.leadership import Me, shared_secret
-from ..store.postgres.saving import Fenced
+from ..store.postgres.saving import Fenced, try_to_write
 from ..store.postgres.schema import prepare
 from ..store.postgres.store import PostgresStore
 from .assigned_calls import AssignedCalls
@@ -144,7 +146,8 @@ class FleetSystem(System):
             case ServersSeen(slots):
                 if slots != self.staff:
                     self.staff = slots
-                    if self.epoch is not None and self.boot.scheduler is not None:
+                    is_deciding = self.epoch is not None and not self.is_read_only
+                    if is_deciding and self.boot.scheduler is not None:
                         tell(self.boot.scheduler, message)
             case Deposed(epoch, why):
                 if epoch == self.epoch:
@@ -164,7 +167,7 @@ class FleetSystem(System):
             self.drop("the queue restarts; it may have been done")
         self.runtime = replace(
             self.plain_runtime,
-            open_store=lambda place, url, read_only: self.open_store(epoch),
+            open_store=lambda place, url, read_only: self.open_store(None if read_only else epoch),
             watch_ends=partial(EndReader, self.database),
             make_relays=self.make_relays,
             staff=self.staff,
@@ -173,12 +176,15 @@ class FleetSystem(System):
             self.begin()
         except QueueError as error:
             log.error("this server cannot lead: %s", error.message)
-            self.rest(epoch)
+            if refused := refusal(error.message):
+                self.only_read(epoch, refused)
+            else:
+                self.rest(epoch)
             return
         self.epoch = epoch
         log.info("this server leads the queue (epoch %d)", epoch)
 
-    def open_store(self, epoch: int) -> PostgresStore:
+    def open_store(self, epoch: int | None) -> PostgresStore:
         self.store = PostgresStore(self.database, epoch)
         return self.store
 
@@ -197,20 +203,26 @@ class FleetSystem(System):
         """Stop the actors. What they have not answered may have been done."""
         self.generation, self.epoch = 0, None
         self.switchboard.disconnect(OutcomeUnknown(why, retry_after_s=1))
+        if self.is_read_only:
+            self.is_read_only = False
+            self.tell_election(ShowRefusal(None))
         if not self.boot.down("restarted"):
             log.warning("a statement is still under way in queue.storage: its epoch is over")
 
     def reboot(self, actor: str, error: str) -> None:
         """Restart in a new epoch: at once after a crash, at most 3 times a minute; after a failure
-        of the store, as soon as it answers."""
+        of the store, as soon as it answers. While PostgreSQL refuses what is written, only read."""
         epoch, now = self.epoch, time.monotonic()
         if epoch is None:
             return
         log.error("%s crashed (%s): the queue restarts from queue.storage", actor, error)
-        was_up_s = now - self.up_since
+        was_up_s, was_read_only = now - self.up_since, self.is_read_only
+        refused = refusal(error) if actor == "Persistence" and not was_read_only else None
         self.drop(why_unwritten(error) if actor == "Persistence" else INTERNAL_ERROR)
         if Fenced.__name__ in error:
             self.tell_election(Rest(epoch, 0.0))  # the store works: another server has led
+        elif refused is not None:
+            self.only_read(epoch, refused)
         elif actor == "Persistence":
             self.rest(epoch, was_up_s)
         elif len(self.reboots) == MAX_REBOOTS and now - self.reboots[0] < REBOOT_WINDOW_S:
@@ -225,7 +237,30 @@ class FleetSystem(System):
         self.tell_election(Rest(epoch, self.rest_s))
         self.rest_s = min(2 * self.rest_s, LAST_REST_S)
 
-    def tell_election(self, message: Rest) -> None:
+    # --- what PostgreSQL refuses ----------------------------------------------------------------
+
+    def only_read(self, epoch: int, refused: str) -> None:
+        """Keep the lead, which nobody else could make more of, but decide nothing."""
+        self.epoch = epoch
+        self.stand_by(Unavailable(refused, retry_after_s=5))
+        self.tell_election(ShowRefusal(refused))
+
+    def can_write(self) -> bool:
+        try:
+            try_to_write(self.database)
+        except PostgresError:
+            return False
+        return True
+
+    def resume(self) -> None:
+        """Lead anew, at once."""
+        epoch = self.epoch
+        assert epoch is not None, "it leads while it only reads"
+        log.warning("PostgreSQL takes what is written again: the queue resumes")
+        self.drop("the queue resumes; it may have been done")
+        self.tell_election(Rest(epoch, 0.0))
+
+    def tell_election(self, message: Rest | ShowRefusal) -> None:
         assert self.election is not None, "started first"
         tell(self.election, message)
 

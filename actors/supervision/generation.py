@@ -109,7 +109,7 @@ class Boot:
     def up(self) -> Generation:
         """Start bottom up. Raises the `QueueError` of an actor that could not start."""
         config = self.config
-        bus, persistence, recovered = self._open(read_only=False)
+        bus, persistence, recovered = self._open()
         plan = self._plan(config.workers)
         self.scheduler = start(
             Scheduler,
@@ -171,7 +171,7 @@ class Boot:
 
         Raises the `QueueError` of an actor that could not start.
         """
-        bus, persistence, recovered = self._open(read_only=True)
+        bus, persistence, recovered = self._open(refusal)
         self.scheduler = start(
             ReadOnlyScheduler,
             self.reporter("ReadOnlyScheduler"),
@@ -183,7 +183,8 @@ class Boot:
         reader = self.scheduler
         return Generation(reader, persistence, bus, reader, reader, reader, reader)
 
-    def _open(self, *, read_only: bool) -> tuple[Ref, Ref, Recovered]:
+    def _open(self, refusal: str = "") -> tuple[Ref, Ref, Recovered]:
+        """Start what stores; with a `refusal` it only reads."""
         queue = self.config.queue
         self.bus = start(
             EventBus,
@@ -195,12 +196,13 @@ class Boot:
             Persistence,
             self.reporter("Persistence"),
             yield_control=self.runtime.yield_control,
-            open_store=lambda: self.runtime.open_store(self.place, self.runtime.url, read_only),
+            open_store=lambda: self.runtime.open_store(self.place, self.runtime.url, bool(refusal)),
             pools=self.runtime.pools,
             bus=self.bus,
             rules=DeliveryRules(self.config.webhooks),
             durable=queue.durability == "strict",
             audit_retention_s=queue.audit_retention,
+            refusal=refusal,
             timeout=600.0,  # an older format is upgraded first, which takes long for a large store
         )
         tell(self.bus, SaveHistory(self.persistence))

@@ -10,12 +10,12 @@ from msgspec import Struct
 
 from ..base.actor import Ref, ask, tell
 from ..base.inbox import check_process
+from ..core.fleet.refusals import trouble
 from ..core.fleet.servers import FleetServer, Leader, Sight
 from ..core.messages.command import Command, Reply
 from ..core.messages.leader_proxy import ANSWERED_BY
 from ..core.model.errors import OutcomeUnknown, QueueError, Unavailable
 from ..core.model.orders import LEADER
-from ..files.free_space import is_full
 from ..fleet.event_relay import EventRelay
 
 JOIN_S = 1.0  # between two looks whether another server still leads
@@ -114,13 +114,8 @@ class Switchboard:
         self._tell()
 
     def miss(self, error: str) -> None:
-        """Note that the last look has failed. The error may name what is nobody's business."""
-        if is_full(error):
-            self.trouble = "the disk of its database is full"
-        elif "read-only" in error:
-            self.trouble = "its database is read-only"
-        else:
-            self.trouble = "its database does not answer"
+        """Note that the last beat has failed. The error may name what is nobody's business."""
+        self.trouble = trouble(error)
 
     def nobody_leads(self) -> Unavailable:
         """What to answer when no server leads."""
@@ -182,9 +177,16 @@ class Switchboard:
         return sight.servers
 
     def check_leader(self) -> None:
-        """Raise `Unavailable` if no server leads that this one can reach."""
-        if not self.is_leading and (self.leader is None or self.leader.url is None):
+        """Raise `Unavailable` if this server has not seen of late that one leads, which changes
+        what it is asked to, and which this one can reach."""
+        if self.is_leading:
+            return
+        leader, sight = self.leader, self.sight
+        if leader is None or leader.url is None or time.monotonic() >= self._seen_until:
             raise self.nobody_leads()
+        for server in () if sight is None else sight.servers:
+            if server.leads and server.read_only is not None:
+                raise Unavailable(f"not ready: {server.read_only}", retry_after_s=1)
 
     def await_role(self, timeout: float) -> None:
         """Wait until this server leads, or another one does."""

@@ -15,7 +15,7 @@ from .switchboard import Switchboard
 
 MAX_REBOOTS = 3
 REBOOT_WINDOW_S = 60.0
-FIRST_LOOK_S = 1.0  # until a full disk is checked; the delay doubles each time
+FIRST_LOOK_S = 1.0  # until it is seen whether a disk is still full; doubled each time
 LAST_LOOK_S = 30.0
 
 
@@ -36,7 +36,7 @@ class System(Actor):
         self.folder = str(self.place.folder)
         self.boots = self.generation = 0
         self.reboots: deque[float] = deque(maxlen=MAX_REBOOTS)
-        self.is_read_only = False  # while the disk is full
+        self.is_read_only = False  # while nothing can be written
         self.has_ended = False
         self.next_look_s = FIRST_LOOK_S
         self.up_since = 0.0
@@ -76,7 +76,7 @@ class System(Actor):
             case Shutdown(grace_s):
                 self.shut_down(grace_s)
             case Wake():
-                self.look_at_disk()
+                self.look_again()
             case _:
                 assert_never(message)
 
@@ -95,7 +95,7 @@ class System(Actor):
         elif not closed:
             self.give_up(f"{actor} crashed ({error}), and the store could not be closed")
         elif free_space.is_full(error) and not was_read_only:
-            self.stand_by()
+            self.stand_by(free_space.disk_full(self.folder))
         elif len(self.reboots) == MAX_REBOOTS and now - self.reboots[0] < REBOOT_WINDOW_S:
             self.give_up(f"crashed {MAX_REBOOTS + 1} times within a minute, last {actor}: {error}")
         else:
@@ -104,15 +104,14 @@ class System(Actor):
                 self.begin()
             except QueueError as why:
                 if free_space.is_full(why.message):
-                    self.stand_by()
+                    self.stand_by(free_space.disk_full(self.folder))
                 else:
                     self.give_up(f"{actor} crashed ({error}), and: {why.message}")
 
     # --- a full disk ----------------------------------------------------------------------------
 
-    def stand_by(self) -> None:
-        """The disk is full: serve reads only, and check for free space periodically."""
-        refusal = free_space.disk_full(self.folder)
+    def stand_by(self, refusal: Unavailable) -> None:
+        """Nothing can be written: serve reads only, and look periodically whether that is over."""
         log.error("%s; until then the queue is read-only", refusal.message)
         if time.monotonic() - self.up_since > REBOOT_WINDOW_S:
             self.next_look_s = FIRST_LOOK_S
@@ -131,22 +130,27 @@ class System(Actor):
         self.next_look_s = min(2 * self.next_look_s, LAST_LOOK_S)
         self.wake_at(self.due)
 
-    def look_at_disk(self) -> None:
+    def look_again(self) -> None:
         if not self.is_read_only:
             return
         if time.monotonic() < self.due:
             self.wake_at(self.due)
             return
+        if self.can_write():
+            self.resume()
+        if self.is_read_only:
+            self.look_later()
+
+    def can_write(self) -> bool:
+        return free_space.has_free_space(self.folder)
+
+    def resume(self) -> None:
         on_looker = self.boot
         try:
-            if free_space.has_free_space(self.folder):
-                self.begin()  # RocksDB allows a writer beside a reader
+            self.begin()  # RocksDB allows a writer beside a reader
         except QueueError as why:
             if not free_space.is_full(why.message):
                 self.give_up(why.message)
-                return
-        if self.boot is on_looker:
-            self.look_later()
             return
         self.is_read_only = False
         on_looker.down("restarted")

@@ -54,6 +54,8 @@ def _head(board: Board, stats: "QueueStats", now: float) -> Text:
     head.append(f"  up {span(stats.uptime_s)}")
     if stats.paused:
         head.append("  PAUSED", style="bold yellow")
+    if stats.read_only is not None:
+        head.append(f"  READ-ONLY: {one_line(stats.read_only)}", style="bold red")
     if warning := board.warning(now):
         head.append(f"\n{one_line(warning)}", style="bold red")
     elif news := board.news(now):

@@ -37,12 +37,18 @@ def servers(ctx: click.Context) -> None:
 def _row(server: "FleetServer") -> tuple[str, ...]:
     return (
         server.url or "-",
-        "leader" if server.leads else "silent" if server.silent else "follower",
+        _role(server),
         f"{server.lag_s:.1f} s ago",
         f"{server.calls}/{server.slots}",
         server.version,
         "same" if server.same_settings else "different",
     )
+
+
+def _role(server: "FleetServer") -> str:
+    if server.leads:
+        return "leader" if server.read_only is None else "leader, read-only"
+    return "silent" if server.silent else "follower"
 
 
 COMMANDS: tuple[Any, ...] = (servers,)

@@ -196,6 +196,7 @@ def print_stats(session: Session, stats: "QueueStats") -> None:
         "throughput": f"{stats.throughput:.2f} tasks a second",
         "workers": f"{stats.workers_active} active, {stats.workers_idle} idle",
         "paused": "yes" if stats.paused else "no",
+        "read-only": stats.read_only,
     }
     for backend in stats.backends:
         parts = [f"{backend.running} of {backend.parallel} running", health(backend)]

@@ -5,7 +5,9 @@ import { duration, number } from "../lib/format.js";
 import { icon } from "../lib/icons.js";
 import { reportTable } from "./report_table.js";
 
-const role = ({ leads, silent }) => {
+const role = ({ leads, silent, read_only: readOnly }) => {
+  if (readOnly)
+    return h("strong", { class: "status failed", title: readOnly }, "leader, read-only");
   if (silent) return h("span", { class: "status failed" }, icon("warn"), "silent");
   return leads ? h("strong", null, "leader") : "follower";
 };

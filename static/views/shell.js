@@ -155,6 +155,7 @@ function banners(now) {
       ),
     );
   }
+  if (stats?.read_only) shown.push(banner("read-only", "warn", `Read-only: ${stats.read_only}.`));
   if (stats?.paused) {
     shown.push(
       banner(

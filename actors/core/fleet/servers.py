@@ -23,7 +23,8 @@ class FleetServer(Struct, PublicRecord, frozen=True, kw_only=True):
     `version` is that of its program. `slots` is how many calls it makes at once at most, `calls`
     how many it makes just now. `lag_s`: how long ago it has shown itself, in seconds. `silent`:
     that is more than `fleet.ttl`, as it is down, stopped, or does not reach PostgreSQL; it is
-    listed for three times as long.
+    listed for three times as long. `read_only`: why it, which leads, changes nothing at the moment,
+    in a sentence; None if it does.
     `same_settings`: whether its settings are those of the leader, as far as they concern tasks.
     """
 
@@ -36,6 +37,7 @@ class FleetServer(Struct, PublicRecord, frozen=True, kw_only=True):
     lag_s: float
     same_settings: bool = True
     silent: bool = False
+    read_only: str | None = None
 
 
 class Sight(Struct, frozen=True):

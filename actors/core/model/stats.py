@@ -65,7 +65,8 @@ class PlanState(Struct, frozen=True):
     """The state of slots and backends, and the reasons to wait.
 
     `oldest`: when the due task that has waited longest was queued, in seconds since 1970.
-    `scheduled`: the number of tasks that wait for their time.
+    `scheduled`: the number of tasks that wait for their time. `read_only`: why nothing can be
+    changed, None if it can.
     """
 
     active: int
@@ -76,6 +77,7 @@ class PlanState(Struct, frozen=True):
     oldest: float | None = None
     scheduled: int = 0
     unserved: list[Unserved] = []
+    read_only: str | None = None
 
 
 class QueueStats(Struct, PublicRecord, frozen=True, kw_only=True):
@@ -90,7 +92,8 @@ class QueueStats(Struct, PublicRecord, frozen=True, kw_only=True):
     their time. `oldest_wait_s`: the longest wait among the others, None if there are none.
     `throughput`: tasks that ended in the last 60 seconds, per second. `hub_gap_ms`: the longest
     time in the last minute in which the server handled no connection, in ms; None for an embedded
-    queue.
+    queue. `read_only`: why nothing can be changed at the moment, in a sentence, as when the disk is
+    full; None if it can.
     """
 
     pending_tasks: int
@@ -112,6 +115,7 @@ class QueueStats(Struct, PublicRecord, frozen=True, kw_only=True):
     uptime_s: float
     version: str
     hub_gap_ms: float | None = None
+    read_only: str | None = None
 
 
 class Period(Struct, PublicRecord, frozen=True, kw_only=True):

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from ...core.fleet.refusals import DISK_FULL, READ_ONLY, REFUSED
+
 T = TypeVar("T")
 SILENCE_S = 15.0  # of PostgreSQL during a statement, which it ends itself before that
 # A statement that waits for a dead peer or a forgotten lock ends by itself, and PostgreSQL gives up
@@ -20,6 +22,7 @@ _OPTIONS = {
     "tcp_keepalives_idle": "30",
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
+    "default_transaction_isolation": "read\\ committed",
     "jit": "off",
     "ollama_queue.settings": "here",  # a name that means nothing to PostgreSQL
 }
@@ -32,10 +35,6 @@ CASE WHEN current_setting('synchronous_commit') = 'off'
 POOLED = (
     "PostgreSQL: queue.storage leads to a pooler, such as PgBouncer, that drops the settings of "
     "connections; use the address of PostgreSQL itself"
-)
-READ_ONLY = (
-    "PostgreSQL takes no writes: it is a standby, or default_transaction_read_only is on; "
-    "queue.storage must lead to the one that takes them"
 )
 # A network that is cut drops what is sent, and says nothing. These find it out, also for a
 # connection that waits.
@@ -51,6 +50,10 @@ _DEFAULTS: dict[str, Any] = {
 
 class PostgresError(OSError):
     """PostgreSQL cannot be reached, or has refused a statement."""
+
+
+class Refused(PostgresError):
+    """PostgreSQL has refused a statement, of which nothing was done."""
 
 
 class NoAnswer(psycopg.OperationalError):
@@ -139,6 +142,11 @@ def connect(
     return connection
 
 
+def is_refusal(error: psycopg.Error) -> bool:
+    """Whether PostgreSQL has refused a statement, rather than that the connection is gone."""
+    return error.sqlstate is not None and not error.sqlstate.startswith(("08", "57P"))
+
+
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Raise psycopg's errors as `PostgresError`, in one line."""
@@ -147,7 +155,12 @@ def plain_errors() -> Iterator[None]:
     except psycopg.Error as error:
         if "unsupported startup parameter" in str(error):
             raise PostgresError(POOLED) from None
-        if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
-            raise PostgresError(READ_ONLY) from None
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise PostgresError(f"PostgreSQL: {lines[0] if lines else type(error).__name__}") from None
+        line = lines[0] if lines else type(error).__name__
+        if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+            raise Refused(READ_ONLY) from None
+        if isinstance(error, psycopg.errors.DiskFull):
+            raise Refused(f"{DISK_FULL} ({line})") from None
+        if is_refusal(error):
+            raise Refused(f"{REFUSED}: {line}") from None
+        raise PostgresError(f"PostgreSQL: {line}") from None

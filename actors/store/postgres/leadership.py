@@ -16,42 +16,69 @@ from ...core.fleet.candidacy import Question
 from ...core.fleet.servers import FleetServer, Leader, Sight
 from ...core.model.access_keys import AccessKey
 from ..encoding import decode_access_key
-from .connections import Patience, connect, plain_errors
+from .connections import Patience, Refused, connect, plain_errors
 
 BURIED_AFTER = 3  # times the TTL: a server that has been silent for so long is no longer listed
 _CHANNEL = "ollama_queue_leader"  # told when the leader resigns
 
-LEAD_IF = """
+# What a beat may ask, as the statement that answers it: with the row of `leader` if this server
+# leads by then.
+_LEADS: dict[Question, str] = {
+    Question.TRY: """
 UPDATE leader SET epoch = epoch + 1, server = %(me)s, url = %(url)s, seen_at = clock_timestamp()
 WHERE server = %(me)s
     OR seen_at < clock_timestamp() - make_interval(secs => %(ttl)s)
-RETURNING epoch"""
-KEEP_LEAD = """
+RETURNING epoch, server, url""",
+    Question.KEEP: """
 UPDATE leader SET seen_at = clock_timestamp(), url = %(url)s
-WHERE epoch = %(epoch)s AND server = %(me)s RETURNING epoch"""
-RESIGN = "UPDATE leader SET seen_at = '-infinity' WHERE server = %(me)s RETURNING epoch"
-BEAT = """
-INSERT INTO servers (id, url, slots, version, settings, seen_at)
-VALUES (%(me)s, %(url)s, %(slots)s, %(version)s, %(settings)s, clock_timestamp())
+WHERE epoch = %(epoch)s AND server = %(me)s RETURNING epoch, server, url""",
+    Question.LOOK: "SELECT epoch, server, url FROM leader WHERE false",
+}
+_COLUMNS = "id, url, slots, version, settings, seen_at, refusal"
+_SHOW = f"""
+INSERT INTO servers ({_COLUMNS})
+VALUES (%(me)s, %(url)s, %(slots)s, %(version)s, %(settings)s, clock_timestamp(), %(refusal)s)
 ON CONFLICT (id) DO UPDATE
-SET url = excluded.url, slots = excluded.slots, seen_at = excluded.seen_at"""
-LEAVE = "DELETE FROM servers WHERE id = %(me)s"
-BURY = "DELETE FROM servers WHERE seen_at < clock_timestamp() - make_interval(secs => %(ttl)s)"
-LEADER = """
-SELECT epoch, server::text, url FROM leader
-WHERE server IS NOT NULL AND seen_at >= clock_timestamp() - make_interval(secs => %(ttl)s)"""
-# The leader's own calls have no rows: they are what runs besides.
-WHO = """
-SELECT id::text, url, slots, version, settings,
-    extract(epoch FROM clock_timestamp() - seen_at)::float8,
-    (SELECT count(*) FROM calls WHERE key >= convert_to(id || ':', 'UTF8')
-        AND key < convert_to(id || ';', 'UTF8')),
-    (SELECT count(*) FROM index WHERE key >= 's1' AND key < 's2')
-FROM servers ORDER BY url, id"""
-
+SET url = excluded.url, slots = excluded.slots, seen_at = excluded.seen_at,
+    refusal = excluded.refusal
+RETURNING {_COLUMNS}"""
+_SHOWN = """
+SELECT %(me)s::uuid, %(url)s::text, %(slots)s::int, %(version)s::text, %(settings)s::bytea,
+    clock_timestamp(), %(refusal)s::text"""
+_BURY = """
+DELETE FROM servers WHERE id <> %(me)s AND EXISTS (SELECT FROM mine)
+    AND seen_at < clock_timestamp() - make_interval(secs => %(buried_after)s)"""
+_NOBODY = "SELECT WHERE false"
 _STORED_KEYS = "FROM meta WHERE key >= 'access:' AND key < 'access;'"
 _KEYS = f"SELECT value {_STORED_KEYS}"
-_KEYS_DIGEST = f"SELECT md5(string_agg(value, ''::bytea ORDER BY key)) {_STORED_KEYS}"
+
+
+def _beat(mine: str, shown: str, buried: str) -> bytes:
+    """A beat in one statement, which sees what it changes itself by what that returns: all else is
+    as it was before. The leader's own calls have no rows: they are what runs besides."""
+    return f"""
+WITH mine AS ({mine}), shown ({_COLUMNS}) AS ({shown}), buried AS ({buried}), leads AS (
+    SELECT * FROM mine UNION ALL SELECT epoch, server, url FROM leader
+    WHERE server IS NOT NULL AND NOT EXISTS (SELECT FROM mine)
+        AND seen_at >= clock_timestamp() - make_interval(secs => %(ttl)s)
+), seen AS (
+    SELECT * FROM shown UNION ALL SELECT {_COLUMNS} FROM servers WHERE id <> %(me)s
+        AND seen_at >= clock_timestamp() - make_interval(secs => %(buried_after)s)
+)
+SELECT (SELECT epoch FROM mine), leads.epoch, leads.server::text, leads.url,
+    (SELECT md5(string_agg(value, ''::bytea ORDER BY key)) {_STORED_KEYS}),
+    (SELECT count(*) FROM index WHERE key >= 's1' AND key < 's2'),
+    seen.id::text, seen.url, slots, version, settings, refusal,
+    extract(epoch FROM clock_timestamp() - seen_at)::float8,
+    (SELECT count(*) FROM calls WHERE key >= convert_to(id || ':', 'UTF8')
+        AND key < convert_to(id || ';', 'UTF8'))
+FROM seen LEFT JOIN leads ON true ORDER BY seen.url, seen.id""".encode()
+
+
+_BEATS = {question: _beat(mine, _SHOW, _BURY) for question, mine in _LEADS.items()}
+_LOOK_ON = _beat(_LEADS[Question.LOOK], _SHOWN, _NOBODY)
+RESIGN = "UPDATE leader SET seen_at = '-infinity' WHERE server = %(me)s RETURNING epoch"
+LEAVE = "DELETE FROM servers WHERE id = %(me)s"
 _MAKE_SECRET = "INSERT INTO meta VALUES ('fleet_secret', %s) ON CONFLICT DO NOTHING"
 _SECRET = "SELECT value FROM meta WHERE key = 'fleet_secret'"
 
@@ -80,37 +107,42 @@ class Leadership:
             "slots": me.slots,
             "version": me.version,
             "settings": me.settings,
+            "refusal": None,
             "ttl": ttl_s,
+            "buried_after": ttl_s * BURIED_AFTER,
         }
 
-    def beat(self, question: Question, epoch: int | None) -> tuple[int | None, Sight]:
+    def beat(self, question: Question, epoch: int | None) -> tuple[int | None, Sight, str]:
         """Show this server and ask who leads; with `KEEP` of `epoch` or `TRY`, lead if it may.
 
-        Returns the epoch in which this server leads, or None, and what it saw.
+        Returns the epoch in which this server leads, or None; what it saw; and the error with which
+        PostgreSQL has refused the beat, or nothing. Of one that was refused, what it saw is all.
         """
-        with self._working():
-            leads = None
-            if question is Question.KEEP:
-                leads = self._value(KEEP_LEAD, epoch=epoch)
-            elif question is Question.TRY:
-                leads = self._value(LEAD_IF)
-            self._run(BEAT)
-            if leads is not None:
-                self._run(BURY, ttl=self._ttl_s * BURIED_AFTER)
-            return leads, self._sight()
+        try:
+            leads, sight = self._ask(_BEATS[question], epoch)
+            if question is Question.TRY and leads is None and sight.leader is None:
+                _, sight = self._ask(_LOOK_ON, None)  # who was quicker is not in what we saw
+            return leads, sight, ""
+        except Refused as error:
+            return *self._ask(_LOOK_ON, None), str(error)
 
     def offer(self, slots: int) -> None:
         """From the next beat on, show that this server makes so many calls at once. May be called
         in any thread."""
         self._mine = {**self._mine, "slots": slots}
 
+    def refuse(self, refusal: str | None) -> None:
+        """From the next beat on, show why this server, which leads, only reads. May be called in
+        any thread."""
+        self._mine = {**self._mine, "refusal": refusal}
+
     def resign(self) -> None:
         """Let another server lead at once, and leave."""
         try:
             with self._working():
-                if self._value(RESIGN) is not None:
-                    self._run(f"NOTIFY {_CHANNEL}")
-                self._run(LEAVE)
+                if self._run(RESIGN.encode()).fetchone() is not None:
+                    self._run(f"NOTIFY {_CHANNEL}".encode())
+                self._run(LEAVE.encode())
         finally:
             self.close()
 
@@ -120,43 +152,42 @@ class Leadership:
             with suppress(psycopg.Error):
                 connection.close()
 
-    def _sight(self) -> Sight:
-        epoch, server, url = self._run(LEADER).fetchone() or (0, None, None)
-        leader = None if server is None else Leader(epoch, server, url, server == self.me.id)
-        rows = self._run(WHO).fetchall()
-        leads = {row[0]: row[4] for row in rows if row[0] == server}
-        assigned = sum(row[6] for row in rows)
+    def _ask(self, statement: bytes, epoch: int | None) -> tuple[int | None, Sight]:
+        """The epoch in which this server leads, and what it saw."""
+        with self._working():
+            rows = self._run(statement, epoch=epoch).fetchall()
+            leads, number, leading, url, digest, running = rows[0][:6]
+            keys = self._access_keys(digest)
+        leader = None if leading is None else Leader(number, leading, url, leading == self.me.id)
+        seen = [row[6:] for row in rows]
+        settings_there = next((row[4] for row in seen if row[0] == leading), None)
+        assigned = sum(row[7] for row in seen)
         servers = [
             FleetServer(
                 id=id,
                 url=url,
-                leads=id in leads,
+                leads=id == leading,
                 version=version,
                 slots=slots,
-                calls=max(running - assigned, 0) + calls if id in leads else calls,
+                calls=max(running - assigned, 0) + calls if id == leading else calls,
                 lag_s=round(max(0.0, lag_s), 3),
-                same_settings=settings == leads.get(server, settings),
+                same_settings=settings_there in (settings, None),
                 silent=lag_s > self._ttl_s,
+                read_only=refusal if id == leading else None,
             )
-            for id, url, slots, version, settings, lag_s, calls, running in rows
+            for id, url, slots, version, settings, refusal, lag_s, calls in seen
         ]
         servers.sort(key=lambda each: not each.leads)
-        is_alike = leads.get(server, self.me.settings) == self.me.settings
-        return Sight(leader, servers, self._access_keys(), is_alike)
+        return leads, Sight(leader, servers, keys, settings_there in (self.me.settings, None))
 
-    def _access_keys(self) -> tuple[AccessKey, ...]:
+    def _access_keys(self, digest: str | None) -> tuple[AccessKey, ...]:
         """The stored keys, which are read again when they have changed."""
-        (digest,) = self._run(_KEYS_DIGEST).fetchone() or (None,)
         if digest != self._keys_digest:
-            rows = self._run(_KEYS).fetchall()
+            rows = self._run(_KEYS.encode()).fetchall()
             self._keys, self._keys_digest = tuple(decode_access_key(row[0]) for row in rows), digest
         return self._keys
 
-    def _value(self, statement: str, **more: Any) -> int | None:
-        row = self._run(statement, **more).fetchone()
-        return None if row is None else row[0]
-
-    def _run(self, statement: str, **more: Any) -> psycopg.Cursor[Any]:
+    def _run(self, statement: bytes, **more: Any) -> psycopg.Cursor[Any]:
         if self._connection is None or self._connection.closed:
             milliseconds = str(round(self._ttl_s * 1000))
             self._connection = connect(
@@ -165,7 +196,7 @@ class Leadership:
                 statement_timeout=milliseconds,
                 lock_timeout=milliseconds,
             )
-        return self._connection.execute(statement.encode(), self._mine | more)
+        return self._connection.execute(statement, self._mine | more)
 
     @contextmanager
     def _working(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from functools import lru_cache
 from typing import Any
 
+from ..encoding import FAMILIES, SHARED_FAMILIES
 from .connections import Patience, PostgresError, connect, plain_errors
 from .overlay import Layer, Rows
 from .tables import BY_KEY
@@ -94,6 +95,34 @@ def _statement(shape: Shape) -> bytes:
     if ("calls", True) in {(name, has_put) for name, has_put, _ in shape}:
         told = f", (SELECT count(pg_notify('{CALLS_OF}' || s, '')) FROM unnest(%s::text[]) s)"
     return f"WITH {', '.join(parts)} SELECT epoch{told} FROM me".encode()
+
+
+# A row in each table, gone again, and room for a new table of 1 MiB: not more, or the probe itself
+# could take what PostgreSQL's own log needs. Who may make no tables goes without that.
+_TRIAL = f"""DO $$ BEGIN
+{
+    "".join(
+        f"INSERT INTO {name} VALUES ('', ''); DELETE FROM {name} WHERE key = '';"
+        for name in (*FAMILIES, *SHARED_FAMILIES)
+    )
+}
+BEGIN
+    CREATE UNLOGGED TABLE ollama_queue_trial WITH (fillfactor = 10)
+        AS SELECT repeat(' ', 500) FROM generate_series(1, 128);
+    DROP TABLE ollama_queue_trial;
+EXCEPTION WHEN insufficient_privilege THEN END;
+END $$""".encode()
+_TRIAL_S = 3.0
+
+
+def try_to_write(conninfo: str) -> None:
+    """Write what leaves nothing behind. Raises `PostgresError` if that does not work."""
+    milliseconds = str(round(_TRIAL_S * 1000))
+    with (
+        plain_errors(),
+        connect(conninfo, Patience(_TRIAL_S + 1.0), statement_timeout=milliseconds) as connection,
+    ):
+        connection.execute(_TRIAL)
 
 
 def portions(layers: list[Layer]) -> list[list[Layer]]:

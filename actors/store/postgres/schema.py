@@ -43,7 +43,9 @@ CREATE TABLE ends (key bytea PRIMARY KEY, value bytea NOT NULL);
 ALTER TABLE calls SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE ends SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
 """
-MIGRATIONS: tuple[LiteralString, ...] = (_FIRST, _CALLS)
+# Why the server that leads only reads.
+_REFUSAL = "ALTER TABLE servers ADD COLUMN refusal text"
+MIGRATIONS: tuple[LiteralString, ...] = (_FIRST, _CALLS, _REFUSAL)
 _PATIENCE_S = 3600.0  # for a migration of large tables
 _UNLIMITED = {"statement_timeout": "0", "lock_timeout": "60s"}
 _LOCK = 0x6F6C_6C61_6D61  # a number that nobody else takes

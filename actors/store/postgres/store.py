@@ -87,7 +87,8 @@ class PostgresStore(TaskStore):
         saver, self._saver = self._saver, None
         if saver is not None:
             try:
-                self._save(saver, self.written())
+                if not self._has_failed:
+                    self._save(saver, self.written())
             except PostgresError as error:
                 log.warning("the last commits could not be written: %s", error)
             saver.close()

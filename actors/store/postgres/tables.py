@@ -15,6 +15,7 @@ from .connections import (
     Patience,
     PatientConnection,
     connect,
+    is_refusal,
     plain_errors,
     settings_of,
 )
@@ -231,9 +232,7 @@ class HeldView(RowReader):
 
 def _is_cut(error: psycopg.OperationalError) -> bool:
     """Whether the connection is gone, rather than a statement that took too long."""
-    if isinstance(error, NoAnswer):
-        return False
-    return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+    return not (isinstance(error, NoAnswer) or is_refusal(error))
 
 
 @lru_cache

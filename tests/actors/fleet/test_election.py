@@ -175,7 +175,7 @@ def test_a_lead_ends_by_its_own_clock_while_the_database_is_away(
 
     postgres.stop()
     try:
-        assert first.hears() == Deposed(1, "queue.storage has not answered for 2 s")
+        assert first.hears() == Deposed(1, "no beat has reached queue.storage for 2 s")
     finally:
         postgres.start()
 

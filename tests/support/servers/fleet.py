@@ -32,7 +32,8 @@ CREATE TABLE journal (
 );
 CREATE FUNCTION note_task() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN INSERT INTO journal (value) VALUES (NEW.value); RETURN NULL; END $$;
-CREATE TRIGGER note_task AFTER INSERT OR UPDATE ON tasks FOR EACH ROW EXECUTE FUNCTION note_task()
+CREATE TRIGGER note_task AFTER INSERT OR UPDATE ON tasks FOR EACH ROW
+    WHEN (NEW.value <> '') EXECUTE FUNCTION note_task() -- not what is written as a trial
 """
 
 
@@ -157,9 +158,9 @@ class ServersOfQueue:
         leader = self.leader()
         return [each for each in self.servers if each is not leader]
 
-    def until(self, holds: Callable[[], bool]) -> None:
+    def until(self, holds: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
         """Look again until it holds."""
-        due, pause = monotonic() + PATIENCE_S, Event()
+        due, pause = monotonic() + patience_s, Event()
         while not holds():
             assert monotonic() < due, "it never holds"
             pause.wait(0.05)

@@ -18,6 +18,7 @@ import psycopg
 from ollama_queue.actors.store.encoding import FAMILIES
 from ollama_queue.actors.store.postgres.connections import connect
 from ollama_queue.actors.store.postgres.schema import prepare
+from tests.support.small_disk import SmallDisk
 
 _VERSIONS = Path("/usr/lib/postgresql")
 _USER = "postgres"
@@ -37,8 +38,10 @@ log_min_messages = warning
 class PostgresServer:
     """One server; a context manager. `fsync` makes it as durable as users' servers are."""
 
-    def __init__(self, *, fsync: bool = False) -> None:
-        self._fsync = fsync
+    def __init__(self, *, fsync: bool = False, log_disk_mib: int | None = None) -> None:
+        """`log_disk_mib`: the size of a disk that has nothing but PostgreSQL's own log (WAL)."""
+        self._fsync, self._log_disk_mib = fsync, log_disk_mib
+        self.log_disk: SmallDisk | None = None
         self._numbers = count(1)
 
     def __enter__(self) -> Self:
@@ -46,7 +49,12 @@ class PostgresServer:
         if os.getuid() == 0:  # which PostgreSQL refuses
             shutil.chown(self._folder, _USER, _USER)
         self._data = self._folder / "data"
-        self._run("initdb", "-D", str(self._data), "-U", _USER, "-A", "trust", "-N", "-E", "UTF8")
+        more: tuple[str, ...] = ()
+        if self._log_disk_mib is not None:
+            self.log_disk = SmallDisk(self.new_folder("log"), self._log_disk_mib)
+            more = ("--waldir", str(self.new_folder("log/wal")), "--wal-segsize", "1")
+        auth = ("-U", _USER, "-A", "trust")
+        self._run("initdb", "-D", str(self._data), *auth, "-N", "-E", "UTF8", *more)
         conf = _CONF.format(fsync="on" if self._fsync else "off")
         with (self._data / "postgresql.conf").open("a") as file:
             file.write(f"{conf}unix_socket_directories = '{self._folder}'\n")
@@ -55,6 +63,8 @@ class PostgresServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        if self.log_disk is not None:
+            self.log_disk.close()
         shutil.rmtree(self._folder)
 
     @property
@@ -71,6 +81,32 @@ class PostgresServer:
         _, _, options = conninfo.partition("&options=")
         there = f"postgresql://{_USER}@127.0.0.1:{port}/{_USER}"
         return f"{there}?sslmode=disable&options={options}"
+
+    def new_folder(self, name: str) -> Path:
+        """A folder that PostgreSQL may write to."""
+        folder = self._folder / name
+        folder.mkdir()
+        if os.getuid() == 0:
+            shutil.chown(folder, _USER, _USER)
+        return folder
+
+    @contextmanager
+    def small_disk(self, size: int) -> Iterator[SmallDisk]:
+        """A disk of so many MiB, of which PostgreSQL has the tablespace `small`."""
+        disk = SmallDisk(self.new_folder("disk"), size)
+        try:
+            space = self.new_folder("disk/space")
+            with psycopg.connect(self.conninfo, autocommit=True) as connection:
+                connection.execute(f"CREATE TABLESPACE small LOCATION '{space}'".encode())
+                yield disk
+                connection.execute("DROP TABLESPACE small")
+        finally:
+            disk.close()
+            disk.folder.rmdir()
+
+    def await_end(self) -> None:
+        """Wait until it has ended by itself."""
+        self._process.wait(60)
 
     def start(self) -> None:
         command = self._command("postgres", "-D", str(self._data))

@@ -1,9 +1,8 @@
 """A full disk, for real: on a small file system of its own that is filled up and freed."""
 
-import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,44 +13,15 @@ from ollama_queue.actors.core.config import config
 from ollama_queue.actors.supervision import system
 from tests.support.fakes.model_server import Behaviour, FakeOllama, Stream
 from tests.support.servers.queue_server import QueueServer
+from tests.support.small_disk import MIB, SmallDisk
 from tests.system.crashes.test_kill9 import Load, all_tasks, behave
 
 PATIENCE_S = 20.0
-MIB = 1 << 20
 CRON = {
     "name": "n",
     "cron_expr": "@daily",
     "task_template": {"type": "generate", "model": "m", "payload": {"prompt": "x"}},
 }
-
-
-class SmallDisk:
-    """`size` MiB; `fill` takes all of it but so many, `free` gives them back."""
-
-    def __init__(self, folder: Path, size: int) -> None:
-        self.folder, self._filler = folder, folder / "filler"
-        options = ["-t", "tmpfs", "-o", f"size={size}m", "tmpfs", str(folder)]
-        try:
-            mounted = subprocess.run(["mount", *options], capture_output=True, check=False)
-        except FileNotFoundError:
-            pytest.skip("there is no mount here")
-        if mounted.returncode != 0:
-            pytest.skip("mounting is not allowed here")
-
-    def fill(self, but: int = 0) -> None:
-        with suppress(OSError), self._filler.open("ab", buffering=0) as filler:
-            while True:
-                filler.write(b"\0" * 4096 * 16)
-        left = max(self._filler.stat().st_size - but * MIB, 0) if but else None
-        if left is not None:
-            with self._filler.open("r+b") as filler:
-                filler.truncate(left)
-
-    def free(self) -> None:
-        self._filler.unlink(missing_ok=True)
-
-    def close(self) -> None:
-        subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
 
 
 @pytest.fixture
