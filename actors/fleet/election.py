@@ -103,7 +103,9 @@ class Election(Actor):
                 self.asked_at = None
                 self.next_beat = self.clock() + self.retry_s
                 self.retry_s = min(2 * self.retry_s, self.candidacy.beat_s)
-                self.fail("queue.storage does not answer", error)
+                if self.is_news(error):
+                    log.warning("queue.storage does not answer: %s", error)
+                self.miss(error)
             case Nudged():
                 self.next_beat = self.clock()
             case Rest(epoch, seconds):
@@ -163,7 +165,9 @@ class Election(Actor):
         self.asked_at, self.retry_s = None, RETRY_S
         if message.refused:  # a lead goes on until it has run out
             self.see(message.sight)
-            self.fail("queue.storage refuses a beat", message.refused)
+            if self.is_news(message.refused):
+                log.warning("queue.storage refuses a beat: %s", message.refused)
+            self.miss(message.refused)
             return
         if self.complaints:
             log.warning("queue.storage answers again")
@@ -178,11 +182,12 @@ class Election(Actor):
         elif before is not None and self.candidacy.lead is None:
             tell(self.system, Deposed(before.epoch, "another server leads"))
 
-    def fail(self, what: str, error: str) -> None:
-        if error not in self.complaints and len(self.complaints) < MOST_COMPLAINTS:
-            log.warning("%s: %s", what, error)
+    def is_news(self, error: str) -> bool:
+        """Whether the log has not said so since the last beat that was taken."""
+        is_news = error not in self.complaints and len(self.complaints) < MOST_COMPLAINTS
+        if is_news:
             self.complaints.add(error)
-        self.miss(error)
+        return is_news
 
     # --- in threads of their own ----------------------------------------------------------------
 

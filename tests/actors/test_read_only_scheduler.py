@@ -30,3 +30,4 @@ def test_a_late_task_still_waits_since_its_end_cannot_be_saved() -> None:
     assert [waits[task_id(number)].position for number in (1, 2)] == [0, 1]
     assert {wait.waiting_for for wait in waits.values()} == {WaitingFor.SLOT}
     assert state.waiting_for == {"slot": 2}
+    assert state.read_only == "the disk is full"

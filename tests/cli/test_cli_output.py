@@ -183,9 +183,12 @@ def test_the_status_tells_of_waits_and_throughput(capsys):
 
     waits = facts(PlanState(0, 1, False, {"slot": 2, "schedule": 3}, [], 87.5, 3), 12.3)
     nothing = facts(PlanState(0, 1, False, {}, []))
+    full = facts(PlanState(0, 0, False, {}, [], read_only="the disk is full"))
 
     assert waits["waiting"] == "2 for slot, 3 for schedule"
     assert (waits["scheduled"], waits["longest wait"]) == ("3", "12.5 s")
     assert waits["throughput"] == nothing["throughput"] == "1.25 tasks a second"
     assert waits["longest gap"] == "12 ms without an answer, in the last minute"
-    assert {"waiting", "scheduled", "longest wait", "longest gap"}.isdisjoint(nothing)
+    assert full["read-only"] == "the disk is full"
+    absent = {"waiting", "scheduled", "longest wait", "longest gap", "read-only"}
+    assert absent.isdisjoint(nothing)

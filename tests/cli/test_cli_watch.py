@@ -128,7 +128,7 @@ def test_a_frame_says_it_all():
     away = BackendState(
         name="far", type="openai", healthy=False, running=0, parallel=4, error="refused"
     )
-    board.saw(some_stats(backends=[gpu, away], paused=True), [a_task()], 0.0)
+    board.saw(some_stats(backends=[gpu, away], paused=True, read_only="full"), [a_task()], 0.0)
     board.meters["a"] = meter = Meter(0.0)
     for tenth in range(100):
         meter.note(tenth / 10)
@@ -137,7 +137,8 @@ def test_a_frame_says_it_all():
     text = drawn(board, 10.0)
 
     for words in (
-        "http://host:7125", "up 1 h 1 m", "PAUSED", "5 pending", "1 running", "6 ended a minute",
+        "http://host:7125", "up 1 h 1 m", "PAUSED", "READ-ONLY: full",
+        "5 pending", "1 running", "6 ended a minute",
         "retry", "normal 5", "gpu1", "41.2", "qwen3:latest", "1/2", "away", "refused",
         "Why?", "100", "9.8", "no answer for 10 s",
     ):  # fmt: skip

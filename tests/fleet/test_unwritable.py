@@ -3,6 +3,7 @@
 import secrets
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,7 @@ from ollama_queue import Client, Unavailable
 from ollama_queue import generate_task as generate
 from tests.fleet.test_takeovers import check_completed
 from tests.support.fakes.model_server import FakeOllama, Stream
+from tests.support.harness.cli import run
 from tests.support.servers.fleet import PATIENCE_S, ServerOfFleet, ServersOfQueue
 from tests.support.servers.postgres import PostgresServer
 from tests.support.small_disk import SmallDisk
@@ -107,6 +109,9 @@ def test_on_a_full_disk_the_lead_stays_reads_go_on_and_nothing_is_lost(
                 assert door.get_task(ids[0]).id == ids[0]
                 assert door.get_queue_stats().read_only == FULL
                 assert door.list_servers()[0].read_only == FULL
+                shown = [run(lambda _: nullcontext(door), verb) for verb in ("servers", "status")]
+                assert "leader, read-only" in shown[0].output
+                assert FULL in shown[1].output
                 for change in (lambda: door.cancel_task(ids[0]), door.pause):
                     with pytest.raises(Unavailable, match=f"^{FULL}$"):
                         change()

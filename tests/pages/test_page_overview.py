@@ -198,6 +198,12 @@ def test_the_servers_of_a_fleet_are_listed(tab: BrowserTab) -> None:
         {**one, "id": "b", "url": None, "leads": False, "lag_s": 2.0, "same_settings": False},
         {**one, "id": "c", "url": "http://c", "leads": False, "lag_s": 8.0, "silent": True},
     ]
+    full = [{**fleet[0], "read_only": "the disk is full"}, *fleet[1:]]
+    tab.page.route("**/api/servers", lambda route: route.fulfill(json=full))
+    tab.open()
+    expect(servers.get_by_title("the disk is full")).to_have_text("leader, read-only")
+    tab.page.unroute("**/api/servers")
+
     tab.page.route("**/api/servers", lambda route: route.fulfill(json=fleet))
     tab.open()
 

@@ -52,7 +52,7 @@ class PostgresError(OSError):
     """PostgreSQL cannot be reached, or has refused a statement."""
 
 
-class Refused(PostgresError):
+class StatementRefused(PostgresError):
     """PostgreSQL has refused a statement, of which nothing was done."""
 
 
@@ -158,9 +158,9 @@ def plain_errors() -> Iterator[None]:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         line = lines[0] if lines else type(error).__name__
         if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
-            raise Refused(READ_ONLY) from None
+            raise StatementRefused(READ_ONLY) from None
         if isinstance(error, psycopg.errors.DiskFull):
-            raise Refused(f"{DISK_FULL} ({line})") from None
+            raise StatementRefused(f"{DISK_FULL} ({line})") from None
         if is_refusal(error):
-            raise Refused(f"{REFUSED}: {line}") from None
+            raise StatementRefused(f"{REFUSED}: {line}") from None
         raise PostgresError(f"PostgreSQL: {line}") from None

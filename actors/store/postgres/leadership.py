@@ -16,7 +16,7 @@ from ...core.fleet.candidacy import Question
 from ...core.fleet.servers import FleetServer, Leader, Sight
 from ...core.model.access_keys import AccessKey
 from ..encoding import decode_access_key
-from .connections import Patience, Refused, connect, plain_errors
+from .connections import Patience, StatementRefused, connect, plain_errors
 
 BURIED_AFTER = 3  # times the TTL: a server that has been silent for so long is no longer listed
 _CHANNEL = "ollama_queue_leader"  # told when the leader resigns
@@ -123,7 +123,7 @@ class Leadership:
             if question is Question.TRY and leads is None and sight.leader is None:
                 _, sight = self._ask(_LOOK_ON, None)  # who was quicker is not in what we saw
             return leads, sight, ""
-        except Refused as error:
+        except StatementRefused as error:
             return *self._ask(_LOOK_ON, None), str(error)
 
     def offer(self, slots: int) -> None:
